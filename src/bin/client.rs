@@ -1,0 +1,2 @@
+//! The chat client.
+fn main() {}

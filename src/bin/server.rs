@@ -1,0 +1,2 @@
+//! The chat and fan-out server.
+fn main() {}
