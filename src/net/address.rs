@@ -1,0 +1,182 @@
+//! A peer's address, in the very bytes that the kernel reads and writes.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+/// Who a peer is: its socket address, and the endpoint (the `--bind` address,
+/// by its index) at which it reached the server and through which it must be
+/// answered.
+///
+/// 32 bytes, aligned: a snapshot of a room is an array of these, and a batch
+/// of sends points the kernel straight into it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(4))]
+pub struct PeerAddr {
+    /// `struct sockaddr_in` or `sockaddr_in6`; what lies behind a
+    /// `sockaddr_in`, and the IPv6 flow information, is zero, so that equal
+    /// peers have equal bytes.
+    sockaddr: [u8; SOCKADDR_BYTES],
+    endpoint: u8,
+}
+
+impl PeerAddr {
+    /// The peer at `address` that reached endpoint number `endpoint`.
+    pub fn new(address: SocketAddr, endpoint: u8) -> Self {
+        let mut sockaddr = [0; SOCKADDR_BYTES];
+        sockaddr[PORT].copy_from_slice(&address.port().to_be_bytes());
+        match address {
+            SocketAddr::V4(v4) => {
+                sockaddr[FAMILY].copy_from_slice(&AF_INET.to_ne_bytes());
+                sockaddr[V4_IP].copy_from_slice(&v4.ip().octets());
+            }
+            SocketAddr::V6(v6) => {
+                sockaddr[FAMILY].copy_from_slice(&AF_INET6.to_ne_bytes());
+                sockaddr[V6_IP].copy_from_slice(&v6.ip().octets());
+                sockaddr[V6_SCOPE].copy_from_slice(&v6.scope_id().to_ne_bytes());
+            }
+        }
+        Self { sockaddr, endpoint }
+    }
+
+    /// The endpoint at which the peer reached the server.
+    pub fn endpoint(&self) -> u8 {
+        self.endpoint
+    }
+
+    /// The address as the standard library has it.
+    pub fn socket_addr(&self) -> SocketAddr {
+        let port = self.port();
+        if self.is_v6() {
+            let ip: [u8; 16] = self.field(V6_IP);
+            let scope = u32::from_ne_bytes(self.field(V6_SCOPE));
+            SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into()
+        } else {
+            let ip: [u8; 4] = self.field(V4_IP);
+            SocketAddrV4::new(Ipv4Addr::from(ip), port).into()
+        }
+    }
+
+    /// The port number.
+    pub fn port(&self) -> u16 {
+        u16::from_be_bytes(self.field(PORT))
+    }
+
+    /// Whether both stand for one socket address, at whichever endpoint.
+    pub fn same_socket(&self, other: &Self) -> bool {
+        self.sockaddr == other.sockaddr
+    }
+
+    /// From what the kernel wrote: bytes that do not belong to the address,
+    /// left from an earlier one, are cleared.
+    pub(super) fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: u8) -> Self {
+        let mut address = Self {
+            sockaddr: *name,
+            endpoint,
+        };
+        if address.is_v6() {
+            address.sockaddr[V6_FLOW].fill(0);
+        } else {
+            address.sockaddr[V4_BYTES..].fill(0);
+        }
+        address
+    }
+
+    /// The bytes for `msg_name`.
+    pub(super) fn sockaddr(&self) -> &[u8] {
+        let len = if self.is_v6() {
+            SOCKADDR_BYTES
+        } else {
+            V4_BYTES
+        };
+        &self.sockaddr[..len]
+    }
+
+    fn is_v6(&self) -> bool {
+        u16::from_ne_bytes(self.field(FAMILY)) == AF_INET6
+    }
+
+    fn field<const N: usize>(&self, range: std::ops::Range<usize>) -> [u8; N] {
+        let mut field = [0; N];
+        field.copy_from_slice(&self.sockaddr[range]);
+        field
+    }
+}
+
+impl Hash for PeerAddr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.sockaddr);
+        state.write_u8(self.endpoint);
+    }
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.socket_addr().fmt(f)
+    }
+}
+
+impl fmt::Debug for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.socket_addr(), self.endpoint)
+    }
+}
+
+/// `sizeof(struct sockaddr_in6)`, the larger of the two.
+pub(super) const SOCKADDR_BYTES: usize = size_of::<libc::sockaddr_in6>();
+/// `sizeof(struct sockaddr_in)` with its padding.
+const V4_BYTES: usize = size_of::<libc::sockaddr_in>();
+
+const AF_INET: u16 = libc::AF_INET as u16;
+const AF_INET6: u16 = libc::AF_INET6 as u16;
+
+// Where the fields lie: include/uapi/linux/in.h and in6.h.
+const FAMILY: std::ops::Range<usize> = 0..2;
+const PORT: std::ops::Range<usize> = 2..4;
+const V4_IP: std::ops::Range<usize> = 4..8;
+const V6_FLOW: std::ops::Range<usize> = 4..8;
+const V6_IP: std::ops::Range<usize> = 8..24;
+const V6_SCOPE: std::ops::Range<usize> = 24..28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_way_through_the_kernels_form() {
+        for text in [
+            "127.0.0.1:9999",
+            "255.255.255.255:65535",
+            "[::1]:1",
+            "[fe80::1%7]:9",
+        ] {
+            let address: SocketAddr = text.parse().unwrap();
+            let peer = PeerAddr::new(address, 3);
+            assert_eq!(peer.socket_addr(), address);
+            assert_eq!(peer.to_string(), text);
+            assert_eq!((peer.port(), peer.endpoint()), (address.port(), 3));
+        }
+        assert_eq!(size_of::<PeerAddr>(), 32);
+    }
+
+    #[test]
+    fn what_an_earlier_address_left_behind_makes_no_other_peer() {
+        let v4 = PeerAddr::new("127.0.0.1:9999".parse().unwrap(), 0);
+        let mut name = v4.sockaddr;
+        name[V4_BYTES..].fill(0xAA);
+        assert_eq!(PeerAddr::from_kernel(&name, 0), v4);
+
+        let v6 = PeerAddr::new("[::1]:9999".parse().unwrap(), 0);
+        let mut name = v6.sockaddr;
+        name[V6_FLOW].fill(0xAA);
+        assert_eq!(PeerAddr::from_kernel(&name, 0), v6);
+    }
+
+    #[test]
+    fn one_socket_at_two_endpoints_is_two_peers() {
+        let address = "127.0.0.1:9999".parse().unwrap();
+        let (one, other) = (PeerAddr::new(address, 0), PeerAddr::new(address, 1));
+        assert_ne!(one, other);
+        assert!(one.same_socket(&other));
+    }
+}

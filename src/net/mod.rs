@@ -1,0 +1,17 @@
+//! Sockets and the batch calls of the kernel: the only place with `unsafe`.
+#![allow(
+    unsafe_code,
+    reason = "the batch calls have no safe wrapper that is as fast"
+)]
+
+mod address;
+mod outbox;
+mod receive;
+mod send;
+mod socket;
+
+pub use address::PeerAddr;
+pub use outbox::Outbox;
+pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
+pub use send::{SEND_BATCH, SendTally, Sender};
+pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group};

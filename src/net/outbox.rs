@@ -1,0 +1,44 @@
+//! Where one worker's datagrams leave: its sockets, one for each endpoint.
+
+use mio::net::UdpSocket;
+
+use super::address::PeerAddr;
+use super::send::{SendTally, Sender};
+
+/// The sockets of one worker, in the order of the endpoints, with the batch
+/// that it sends with.
+pub struct Outbox {
+    sockets: Vec<UdpSocket>,
+    sender: Sender,
+}
+
+impl Outbox {
+    /// An outbox over `sockets`; the index of a socket is its endpoint.
+    pub fn new(sockets: Vec<UdpSocket>) -> Self {
+        Self {
+            sockets,
+            sender: Sender::new(),
+        }
+    }
+
+    /// The sockets, in the order of the endpoints.
+    pub fn sockets(&self) -> &[UdpSocket] {
+        &self.sockets
+    }
+
+    /// The sockets, to register them.
+    pub fn sockets_mut(&mut self) -> &mut [UdpSocket] {
+        &mut self.sockets
+    }
+
+    /// Sends `packets` through the socket of `endpoint`, to which all of their
+    /// peers must belong.
+    pub fn send<'a>(
+        &mut self,
+        endpoint: u8,
+        packets: impl IntoIterator<Item = (&'a PeerAddr, &'a [u8])>,
+    ) -> SendTally {
+        self.sender
+            .send(&self.sockets[usize::from(endpoint)], packets)
+    }
+}

@@ -1,0 +1,203 @@
+//! Opens the sockets of one endpoint: one a worker, all on one address.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+use mio::net::UdpSocket;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The sockets of one endpoint. The kernel gives every datagram to one of
+/// them, chosen by a hash of both addresses, so that one client always speaks
+/// to one socket.
+#[derive(Debug)]
+pub struct SocketGroup {
+    /// The address that all are bound to; never with port 0.
+    pub local_addr: SocketAddr,
+    /// One a worker.
+    pub sockets: Vec<UdpSocket>,
+    /// What the kernel granted each.
+    pub granted: BufferSizes,
+}
+
+/// Bytes of a socket's buffers, as a user counts them: the kernel itself
+/// counts twice as many, for its own bookkeeping (socket(7), `SO_RCVBUF`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferSizes {
+    /// What waits to be received.
+    pub receive_bytes: usize,
+    /// What waits to be sent.
+    pub send_bytes: usize,
+}
+
+/// Why an endpoint could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another socket has the address.
+    #[error(
+        "{address} is already in use: is another server running? choose another address with --bind IP:PORT"
+    )]
+    InUse {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The address belongs to no interface of this machine.
+    #[error(
+        "{address} is not an address of this machine: --bind takes one that is, or 0.0.0.0 or [::] for all"
+    )]
+    NotLocal {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Opens `count` sockets on `address`; port 0 takes a free one.
+///
+/// The first is bound without `SO_REUSEPORT`, and gets it afterwards: so the
+/// address is refused when any other socket has it, even one that would share.
+///
+/// # Errors
+/// [`BindError`], when the address cannot be had.
+pub fn bind_group(
+    address: SocketAddr,
+    count: usize,
+    wanted: BufferSizes,
+) -> Result<SocketGroup, BindError> {
+    let explain = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address },
+        io::ErrorKind::AddrNotAvailable => BindError::NotLocal { address },
+        _ => BindError::Other { address, source },
+    };
+    try_bind_group(address, count, wanted).map_err(explain)
+}
+
+fn try_bind_group(
+    address: SocketAddr,
+    count: usize,
+    wanted: BufferSizes,
+) -> io::Result<SocketGroup> {
+    let first = new_socket(address, wanted)?;
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    let local_addr = first
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::other("the socket has no IP address"))?;
+    let granted = granted(&first)?;
+    let mut sockets = vec![into_mio(first)];
+    while sockets.len() < count {
+        let next = new_socket(local_addr, wanted)?;
+        next.set_reuse_port(true)?;
+        next.bind(&local_addr.into())?;
+        sockets.push(into_mio(next));
+    }
+    Ok(SocketGroup {
+        local_addr,
+        sockets,
+        granted,
+    })
+}
+
+fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        // So that [::]:9999 and 0.0.0.0:9999 can both be bound, and no peer
+        // has an address in two forms.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    let receive = libc::c_int::try_from(wanted.receive_bytes).unwrap_or(libc::c_int::MAX);
+    if set_forced(&socket, libc::SO_RCVBUFFORCE, receive).is_err() {
+        socket.set_recv_buffer_size(wanted.receive_bytes)?;
+    }
+    let send = libc::c_int::try_from(wanted.send_bytes).unwrap_or(libc::c_int::MAX);
+    if set_forced(&socket, libc::SO_SNDBUFFORCE, send).is_err() {
+        socket.set_send_buffer_size(wanted.send_bytes)?;
+    }
+    Ok(socket)
+}
+
+/// Sets a buffer size past the limit of the sysctl; only a process with
+/// `CAP_NET_ADMIN` may.
+fn set_forced(socket: &Socket, option: libc::c_int, bytes: libc::c_int) -> io::Result<()> {
+    // SAFETY: the option takes an int, and is given one with its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const bytes).cast(),
+            size_of_val(&bytes) as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn granted(socket: &Socket) -> io::Result<BufferSizes> {
+    Ok(BufferSizes {
+        receive_bytes: socket.recv_buffer_size()? / 2,
+        send_bytes: socket.send_buffer_size()? / 2,
+    })
+}
+
+fn into_mio(socket: Socket) -> UdpSocket {
+    UdpSocket::from_std(socket.into())
+}
+
+/// Endpoints of one server: a bound for the tables that are kept for each, far
+/// above the addresses that a machine has in practice.
+pub const MAX_ENDPOINTS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: BufferSizes = BufferSizes {
+        receive_bytes: 65_536,
+        send_bytes: 65_536,
+    };
+
+    #[test]
+    fn a_group_shares_one_address_and_no_one_else_may_join() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let group = bind_group(address.parse().unwrap(), 3, WANTED).unwrap();
+            assert_eq!(group.sockets.len(), 3);
+            for socket in &group.sockets {
+                assert_eq!(socket.local_addr().unwrap(), group.local_addr);
+            }
+            let second = bind_group(group.local_addr, 3, WANTED);
+            assert!(matches!(second, Err(BindError::InUse { .. })), "{second:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_granted_is_read_back() {
+        let group = bind_group("127.0.0.1:0".parse().unwrap(), 1, WANTED).unwrap();
+        assert_eq!(group.granted, WANTED);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused_with_its_reason() {
+        let result = bind_group("192.0.2.1:0".parse().unwrap(), 1, WANTED);
+        assert!(
+            matches!(result, Err(BindError::NotLocal { .. })),
+            "{result:?}"
+        );
+    }
+}
