@@ -1,0 +1,15 @@
+//! Bytes to messages and back: no I/O, no allocation of its own.
+//!
+//! `docs/PROTOCOL.md` is the specification that this module follows.
+
+mod classify;
+mod sanitize;
+mod text;
+
+pub use classify::{Incoming, classify};
+pub use sanitize::push_printable;
+pub use text::{GREETING_START, push_greeting, push_python_address, push_text};
+
+/// The most bytes that a datagram to a stock client has: such a client reads
+/// no more than 1024 at once, and the rest would be lost.
+pub const MAX_TEXT_DATAGRAM: usize = 1024;

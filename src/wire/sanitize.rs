@@ -1,0 +1,158 @@
+//! Makes bytes of strangers safe to print: valid UTF-8 that drives no
+//! terminal and forges no line.
+
+/// Appends `bytes` to `out` as printable UTF-8, and stops in front of the
+/// first character with which `out` would be longer than `max_len` bytes.
+///
+/// Printable text goes out byte for byte. A sequence that is not UTF-8 becomes
+/// U+FFFD; control characters other than tab, DEL, C1, the line and paragraph
+/// separators and the characters that change the direction of text go out
+/// escaped, as `\x1b` or `\u{202e}`. A character or escape is never cut.
+pub fn push_printable(bytes: &[u8], max_len: usize, out: &mut Vec<u8>) {
+    let space = max_len.saturating_sub(out.len());
+    if is_printable_ascii(bytes) {
+        out.extend_from_slice(&bytes[..bytes.len().min(space)]);
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            if !push_char(char, max_len, out) {
+                return;
+            }
+        }
+        if !chunk.invalid().is_empty() && !push_char(char::REPLACEMENT_CHARACTER, max_len, out) {
+            return;
+        }
+    }
+}
+
+/// The common case, which the compiler checks many bytes at a time.
+fn is_printable_ascii(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// Appends one character, escaped where it must be. False: it did not fit.
+fn push_char(char: char, max_len: usize, out: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; LONGEST_ESCAPE];
+    let encoded = if must_escape(char) {
+        escape(char, &mut buffer)
+    } else {
+        char.encode_utf8(&mut buffer).as_bytes()
+    };
+    let fits = out.len() + encoded.len() <= max_len;
+    if fits {
+        out.extend_from_slice(encoded);
+    }
+    fits
+}
+
+fn must_escape(char: char) -> bool {
+    match char {
+        '\t' => false,
+        // Line and paragraph separators: some terminals break the line there.
+        '\u{2028}' | '\u{2029}' => true,
+        // Bidi_Control in Unicode's PropList.txt.
+        '\u{061C}' | '\u{200E}' | '\u{200F}' => true,
+        '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => true,
+        // C0, DEL and C1.
+        _ => char.is_control(),
+    }
+}
+
+/// `\x1b` for a character below U+0100, `\u{202e}` for one above.
+fn escape(char: char, buffer: &mut [u8; LONGEST_ESCAPE]) -> &[u8] {
+    let code = u32::from(char);
+    let hex = |shift: u32| HEX_DIGITS[(code >> shift & 0xF) as usize];
+    if code < 0x100 {
+        buffer[..4].copy_from_slice(&[b'\\', b'x', hex(4), hex(0)]);
+        &buffer[..4]
+    } else {
+        let digits = [hex(12), hex(8), hex(4), hex(0)];
+        buffer[..3].copy_from_slice(b"\\u{");
+        // All that is escaped lies below U+10000; U+061C is written `\u{61c}`.
+        let digits = &digits[usize::from(digits[0] == b'0')..];
+        let end = 3 + digits.len();
+        buffer[3..end].copy_from_slice(digits);
+        buffer[end] = b'}';
+        &buffer[..=end]
+    }
+}
+
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// `\u{202e}`
+const LONGEST_ESCAPE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::MAX_TEXT_DATAGRAM;
+    use proptest::prelude::*;
+
+    fn printable(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        push_printable(bytes, MAX_TEXT_DATAGRAM, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn printable_text_is_kept_byte_for_byte() {
+        for text in ["hi there", "a\tb", "grüße, 世界 🎉", r"\x1b \u{202e}", "👩‍🚀"] {
+            assert_eq!(printable(text.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn controls_are_escaped() {
+        assert_eq!(printable(b"\x1b[2J\0\x7f"), r"\x1b[2J\x00\x7f");
+        assert_eq!(printable("a\nb\r\u{9b}".as_bytes()), r"a\x0ab\x0d\x9b");
+        assert_eq!(
+            printable("\u{202e}\u{61c}\u{2028}\u{2069}".as_bytes()),
+            r"\u{202e}\u{61c}\u{2028}\u{2069}"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_become_replacement_characters() {
+        assert_eq!(printable(b"a\xffb\xc3"), "a\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn the_cut_is_at_a_character_or_in_front_of_an_escape() {
+        for (text, max_len, expected) in [
+            ("abc", 2, "ab"),
+            ("aü", 2, "a"),
+            ("a\x1b", 4, "a"),
+            ("a\x1b", 5, r"a\x1b"),
+            ("a\u{202e}", 8, "a"),
+            ("ü", 0, ""),
+        ] {
+            let mut out = Vec::new();
+            push_printable(text.as_bytes(), max_len, &mut out);
+            assert_eq!(out, expected.as_bytes(), "{text:?} in {max_len}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_become_bounded_control_free_utf8(
+            bytes in prop::collection::vec(any::<u8>(), 0..2048),
+            max_len in 0_usize..2048,
+        ) {
+            let mut out = Vec::new();
+            push_printable(&bytes, max_len, &mut out);
+            prop_assert!(out.len() <= max_len);
+            let text = String::from_utf8(out).unwrap();
+            prop_assert!(text.chars().all(|char| char == '\t' || !must_escape(char)));
+        }
+
+        #[test]
+        fn any_characters_become_bounded_control_free_utf8(text in "\\PC*|(?s).*", max_len in 0_usize..64) {
+            let mut out = Vec::new();
+            push_printable(text.as_bytes(), max_len, &mut out);
+            prop_assert!(out.len() <= max_len);
+            let text = String::from_utf8(out).unwrap();
+            prop_assert!(text.chars().all(|char| char == '\t' || !char.is_control()));
+        }
+    }
+}
