@@ -1,0 +1,294 @@
+//! What was counted: each worker writes counters of its own, anyone may read.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+
+use crate::net::SendTally;
+
+/// A number that only grows. One thread alone may add to it; any may read it.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`. A load and a store, no locked instruction: there is one writer.
+    pub fn add(&self, count: u64) {
+        let before = self.0.load(Ordering::Relaxed);
+        self.0.store(before.wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// The number so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Declares the live counters and their copy at one moment, from one list.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The live counters of one worker, which is their one writer.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            dropped: [Counter; DropReason::ALL.len()],
+        }
+
+        /// A worker's counters at one moment.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+            dropped: [u64; DropReason::ALL.len()],
+        }
+
+        impl Counters {
+            /// The numbers so far.
+            pub fn read(&self) -> Counts {
+                Counts {
+                    $($name: self.$name.get(),)*
+                    dropped: std::array::from_fn(|reason| self.dropped[reason].get()),
+                }
+            }
+        }
+
+        impl std::ops::AddAssign for Counts {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+                for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
+                    *sum += count;
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams received. Each is also counted in one of `texts`,
+    /// `heartbeats`, `leaves`, `greetings` or under one drop reason.
+    datagrams_in,
+    /// Texts taken up for fan-out.
+    texts,
+    /// Heartbeats of peers, new or known.
+    heartbeats,
+    /// Empty datagrams and `quit`, also those of unknown peers.
+    leaves,
+    /// Datagrams that the greeting service took up.
+    greetings,
+    /// Peers that registered.
+    registered,
+    /// Deliveries that the kernel took: one message to one peer.
+    deliveries,
+    /// Deliveries given up because the kernel had no space for them.
+    deliveries_congested,
+    /// Deliveries that the kernel refused: no route, a firewall.
+    deliveries_refused,
+    /// System calls for receiving that failed, for another reason than that
+    /// nothing was there.
+    receive_errors,
+}
+
+impl Counters {
+    /// Counts one datagram that was dropped.
+    pub fn drop_datagram(&self, reason: DropReason) {
+        self.dropped[reason as usize].add(1);
+    }
+
+    /// Counts what became of a batch of deliveries.
+    pub fn add_tally(&self, tally: SendTally) {
+        self.deliveries.add(tally.sent);
+        self.deliveries_congested.add(tally.congested);
+        self.deliveries_refused.add(tally.refused);
+    }
+}
+
+impl Counts {
+    /// Datagrams dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Datagrams dropped for whatever reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+}
+
+/// Why a datagram was dropped. The doc of each says what makes it rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// It claims to come from one of the server's own addresses: an answer
+    /// would come back as the next question, without end.
+    OwnAddress,
+    /// It claims to come from port 0, to which nothing can be sent.
+    PortZero,
+    /// Its sender is new, and the table of peers is full (`--max-peers`).
+    PeersFull,
+    /// A text that came while the backlog for fan-out was full.
+    BacklogFull,
+    /// A binary frame of a protocol version that this server does not speak.
+    UnknownVersion,
+    /// It is a greeting itself: two greeting servers, each made to believe
+    /// that the other one asked, would answer each other without end.
+    Greeting,
+    /// It came after the one datagram that `--once` answers.
+    Stopping,
+}
+
+impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::OwnAddress,
+        Self::PortZero,
+        Self::PeersFull,
+        Self::BacklogFull,
+        Self::UnknownVersion,
+        Self::Greeting,
+        Self::Stopping,
+    ];
+
+    /// The reason as it is listed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OwnAddress => "own address",
+            Self::PortZero => "port 0",
+            Self::PeersFull => "peers full",
+            Self::BacklogFull => "backlog full",
+            Self::UnknownVersion => "unknown version",
+            Self::Greeting => "greeting",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// A worker as others see it.
+#[derive(Debug)]
+pub struct WorkerInfo {
+    /// The name of its thread.
+    pub name: String,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
+    /// Its counters, on cache lines that no other worker writes to.
+    pub counters: CachePadded<Counters>,
+}
+
+/// A worker at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct WorkerStats {
+    /// The name of its thread.
+    pub name: String,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
+    /// What it has counted.
+    pub counts: Counts,
+}
+
+/// The whole server at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// In the order of their names.
+    pub workers: Vec<WorkerStats>,
+    /// Peers registered now.
+    pub peers: usize,
+    /// Peers dropped so far because they were not heard.
+    pub expired: u64,
+    /// Log lines not written because the log could not keep up.
+    pub log_lines_shed: u64,
+}
+
+impl Stats {
+    /// The counts of all workers together.
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        for worker in &self.workers {
+            total += worker.counts;
+        }
+        total
+    }
+}
+
+/// The listing of the console: a row a thread, then what is worth knowing.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "thread      core   datagrams in   deliveries out")?;
+        for WorkerStats { name, core, counts } in &self.workers {
+            let core = core.map_or_else(|| "-".to_owned(), |core| core.to_string());
+            let (datagrams, deliveries) = (counts.datagrams_in, counts.deliveries);
+            writeln!(f, "{name:<11} {core:>4} {datagrams:>14} {deliveries:>16}")?;
+        }
+        let total = self.total();
+        write!(f, "peers: {} now, {} expired", self.peers, self.expired)?;
+        for reason in DropReason::ALL {
+            if total.dropped(reason) > 0 {
+                write!(f, "\ndropped, {}: {}", reason.name(), total.dropped(reason))?;
+            }
+        }
+        for (what, count) in [
+            ("deliveries given up, no space", total.deliveries_congested),
+            ("deliveries refused by the kernel", total.deliveries_refused),
+            ("receive errors", total.receive_errors),
+            ("log lines not written", self.log_lines_shed),
+        ] {
+            if count > 0 {
+                write!(f, "\n{what}: {count}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_counter_of_its_own() {
+        let counters = Counters::default();
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            for _ in 0..=index {
+                counters.drop_datagram(reason);
+            }
+        }
+        let counts = counters.read();
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(counts.dropped(reason), index as u64 + 1);
+        }
+        assert_eq!(counts.dropped_total(), 28);
+    }
+
+    #[test]
+    fn the_listing_sums_up_and_stays_silent_about_what_never_happened() {
+        let mut counts = Counts {
+            datagrams_in: 3,
+            deliveries: 40,
+            ..Counts::default()
+        };
+        let worker = |name: &str, core, counts| WorkerStats {
+            name: name.into(),
+            core,
+            counts,
+        };
+        let stats = |counts| Stats {
+            workers: vec![
+                worker("worker-0", Some(0), counts),
+                worker("worker-1", None, counts),
+            ],
+            peers: 2,
+            ..Stats::default()
+        };
+        assert_eq!(stats(counts).total().deliveries, 80);
+        assert_eq!(
+            stats(counts).to_string(),
+            "thread      core   datagrams in   deliveries out\n\
+             worker-0       0              3               40\n\
+             worker-1       -              3               40\n\
+             peers: 2 now, 0 expired"
+        );
+        counts.dropped[DropReason::BacklogFull as usize] = 1;
+        assert!(
+            stats(counts)
+                .to_string()
+                .ends_with("\ndropped, backlog full: 2")
+        );
+    }
+}
