@@ -1,6 +1,43 @@
 //! bullhorn: a multi-core UDP chat and fan-out server, and its client.
+//!
+//! One datagram in, everyone in earshot hears it:
+//!
+//! ```text
+//! socket ─recvmmsg→ wire::classify ─→ peers.touch ─→ fanout: build once ─→ sendmmsg ─→ sockets
+//!                                         ▲              ▲
+//!                          reaper: drops whom            rooms: snapshots of
+//!                          nobody has heard              the members
+//! ```
+//!
+//! The modules, in the order in which they build on each other: a module uses
+//! those above it.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("bullhorn runs on Linux only: it needs recvmmsg, sendmmsg and SO_REUSEPORT");
 
+pub mod clock;
+pub mod net;
+pub mod wire;
+
 pub mod client;
+pub mod config;
+pub mod stats;
+
+pub mod supervise;
+
+pub mod fanout;
+pub mod journal;
+pub mod peers;
+pub mod rooms;
+
+pub mod reaper;
+pub mod worker;
+
+pub mod service;
+
+pub mod server;
+
+pub mod console;
+
+pub use config::ServerConfig;
+pub use server::{Server, ServerHandle};

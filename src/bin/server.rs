@@ -1,2 +1,101 @@
-//! The chat and fan-out server.
-fn main() {}
+//! The chat and fan-out server: arguments, logs, signals, console, exit code.
+
+use std::error::Error;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use bullhorn::config::ServiceKind;
+use bullhorn::{Server, ServerConfig, console};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::info;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// A multi-core UDP chat and fan-out server.
+///
+/// Peers register by sending, stay registered by heartbeats (`@im@`), and every
+/// text that one of them sends reaches all of them as `ip:port text`.
+#[derive(Parser)]
+#[command(name = "server", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(flatten)]
+    server: ServerConfig,
+
+    /// What to log: off, error, warn, info, debug or trace, or by target, as
+    /// in `info,bullhorn::text=off`
+    ///
+    /// Targets: bullhorn::text for the texts, bullhorn::peer for the coming
+    /// and going of peers, bullhorn::greet for the greetings.
+    #[arg(
+        long,
+        env = "BULLHORN_LOG",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
+    log: Targets,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(wrong) = arguments.server.check() {
+        Arguments::command()
+            .error(ErrorKind::ArgumentConflict, wrong)
+            .exit();
+    }
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not `eprintln!`, which panics when nobody reads.
+            let _ =
+                io::Write::write_all(&mut io::stderr(), format!("server: {error}\n").as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    start_log(arguments.log);
+    // Before the server starts, so that no signal is missed.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if arguments.server.service == ServiceKind::Greet {
+        println!("UDP Server is Starting...");
+    }
+    let server = Server::start(arguments.server)?;
+    for address in server.local_addrs() {
+        info!("listening on {address}");
+    }
+    let handle = server.handle();
+    server.spawn_companion("signals", move || {
+        if signals.forever().next().is_some() {
+            handle.stop();
+        }
+    })?;
+    let handle = server.handle();
+    server.spawn_companion("console", move || console::run(&handle))?;
+    server.wait()?;
+    Ok(())
+}
+
+fn start_log(targets: Targets) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        // Reporting a failed write would itself write, and panic.
+        .log_internal_errors(false);
+    tracing_subscriber::registry()
+        .with(targets)
+        .with(lines)
+        .init();
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  server --workers 8                          chat on 127.0.0.1:9999
+  server --bind 0.0.0.0:9999 --bind [::]:9999 chat with the world
+  server --service greet --once               greet one client
+
+On its console, `quit` stops the server, and anything else lists its threads.";

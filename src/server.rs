@@ -1,0 +1,350 @@
+//! Starts a server, watches over its threads, and stops it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use core_affinity::CoreId;
+use crossbeam::sync::Parker;
+use crossbeam::utils::CachePadded;
+use mio::Poll;
+use tracing::warn;
+
+use crate::clock::Clock;
+use crate::config::{ServerConfig, ServiceKind};
+use crate::journal::{Journal, journal};
+use crate::net::{BindError, BufferSizes, Outbox, PeerAddr, SocketGroup, bind_group};
+use crate::peers::Peers;
+use crate::reaper::Reaper;
+use crate::rooms::Room;
+use crate::service::{Chat, Greet};
+use crate::stats::{Stats, WorkerInfo, WorkerStats};
+use crate::supervise::{StopSignal, Supervisor, ThreadDied, Wake};
+use crate::worker::{Service, Worker, WorkerShared, poll_and_waker};
+
+/// A running server. Dropped, it stops.
+///
+/// ```
+/// use bullhorn::{Server, ServerConfig};
+///
+/// let config = ServerConfig {
+///     bind: vec!["127.0.0.1:0".parse()?],
+///     ..ServerConfig::default()
+/// };
+/// let server = Server::start(config)?;
+/// let client = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// client.send_to(b"hi all", server.local_addr())?;
+///
+/// let mut datagram = [0; 1024];
+/// let len = client.recv(&mut datagram)?;
+/// assert!(datagram[..len].ends_with(b" hi all"));
+/// server.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    local_addrs: Vec<SocketAddr>,
+    handle: ServerHandle,
+    supervisor: Supervisor,
+}
+
+/// Reads and stops a server from elsewhere; any number of clones.
+#[derive(Clone)]
+pub struct ServerHandle {
+    stop: Arc<StopSignal>,
+    workers: Vec<Arc<WorkerInfo>>,
+    peers: Arc<Peers>,
+    log_lines_shed: Arc<AtomicU64>,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error("{0}")]
+    Config(String),
+    /// An address cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system has no thread, or no file descriptor, left.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Server {
+    /// Starts a server; its sockets are open when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: ServerConfig) -> Result<Self, StartError> {
+        Self::start_with_clock(config, Clock::monotonic())
+    }
+
+    /// Starts a server that reads the time from `clock`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start_with_clock(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
+        config.check().map_err(StartError::Config)?;
+        let groups = bind_all(&config)?;
+        let local_addrs: Vec<SocketAddr> = groups.iter().map(|group| group.local_addr).collect();
+        let cores = plan_cores(&config);
+        let (journal, writer) = journal();
+        let (polls, mut wakers) = polls_and_wakers(cores.len())?;
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        wakers.push(Box::new(move || unparker.unpark()));
+        let supervisor = Supervisor::new(wakers);
+
+        let lobby = Arc::new(Room::new(groups.len()));
+        let handle = ServerHandle {
+            stop: Arc::clone(supervisor.stop_signal()),
+            workers: cores.iter().enumerate().map(worker_info).collect(),
+            peers: Arc::new(Peers::new(lobby, config.max_peers as usize)),
+            log_lines_shed: journal.shed_counter(),
+        };
+        // From here on a failure drops the server, and so stops what runs.
+        let mut server = Self {
+            local_addrs,
+            handle,
+            supervisor,
+        };
+        server.supervisor.spawn("journal".into(), || {
+            writer.run();
+            Ok(())
+        })?;
+        server.spawn_workers(&config, &clock, groups, polls, cores, &journal)?;
+        if config.service == ServiceKind::Chat {
+            let reaper = Reaper {
+                peers: Arc::clone(&server.handle.peers),
+                clock,
+                timeout: config.timeout,
+                interval: config.reap_interval,
+                journal,
+                parker,
+            };
+            let stop = Arc::clone(&server.handle.stop);
+            server
+                .supervisor
+                .spawn("reaper".into(), move || reaper.run(&stop))?;
+        }
+        Ok(server)
+    }
+
+    /// The first address that the server listens on, with the port that it got.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addrs[0]
+    }
+
+    /// All addresses that the server listens on, in the order of `--bind`.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    /// For other threads, to read and to stop the server.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Starts a thread that serves beside the server, like a console: it may
+    /// end, but if it panics, the server stops.
+    ///
+    /// # Errors
+    /// When the system starts no more threads.
+    pub fn spawn_companion(
+        &self,
+        name: &str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        self.supervisor.spawn_companion(name, body)
+    }
+
+    /// Waits until the server stops: until [`ServerHandle::stop`], or until a
+    /// thread dies.
+    ///
+    /// # Errors
+    /// [`ThreadDied`], with which all other threads have been stopped, too.
+    pub fn wait(mut self) -> Result<(), ThreadDied> {
+        self.supervisor.wait()
+    }
+
+    /// Stops the server, and waits until it has.
+    ///
+    /// # Errors
+    /// [`ThreadDied`], if one had before.
+    pub fn stop(self) -> Result<(), ThreadDied> {
+        self.handle.stop();
+        self.wait()
+    }
+
+    fn spawn_workers(
+        &mut self,
+        config: &ServerConfig,
+        clock: &Clock,
+        mut groups: Vec<SocketGroup>,
+        polls: Vec<Poll>,
+        cores: Vec<Option<CoreId>>,
+        journal: &Journal,
+    ) -> io::Result<()> {
+        let shared = WorkerShared {
+            clock: clock.clone(),
+            spin: Duration::from_micros(config.spin.into()),
+            own_addresses: self
+                .local_addrs
+                .iter()
+                .map(|addr| PeerAddr::new(*addr, 0))
+                .collect(),
+        };
+        let stop = Arc::clone(&self.handle.stop);
+        let peers = Arc::clone(&self.handle.peers);
+        for ((index, poll), core) in polls.into_iter().enumerate().zip(cores) {
+            // One socket of every group; each group has as many as workers.
+            let sockets = groups.iter_mut().filter_map(|group| group.sockets.pop());
+            let outbox = Outbox::new(sockets.collect());
+            let info = Arc::clone(&self.handle.workers[index]);
+            let journal = journal.clone();
+            match config.service {
+                ServiceKind::Chat => {
+                    let service = Chat::new(Arc::clone(&peers), journal, Arc::clone(&info));
+                    let worker = Worker::new(poll, outbox, service, &shared, info)?;
+                    self.spawn_worker(worker, core)?;
+                }
+                ServiceKind::Greet => {
+                    let once = config.once.then(|| Arc::clone(&stop));
+                    let service = Greet::new(once, journal, Arc::clone(&info));
+                    let worker = Worker::new(poll, outbox, service, &shared, info)?;
+                    self.spawn_worker(worker, core)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn_worker<S: Service + Send + 'static>(
+        &mut self,
+        worker: Worker<S>,
+        core: Option<CoreId>,
+    ) -> io::Result<()> {
+        let stop = Arc::clone(&self.handle.stop);
+        let name = worker.name().to_owned();
+        self.supervisor.spawn(name, move || {
+            if let Some(core) = core
+                && !core_affinity::set_for_current(core)
+            {
+                warn!("core {} cannot be had: this worker runs anywhere", core.id);
+            }
+            worker.run(&stop)
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.handle.stop();
+        // Who wants to know of a death calls `wait`.
+        let _ = self.supervisor.wait();
+    }
+}
+
+impl ServerHandle {
+    /// Asks the server to stop, and returns at once.
+    pub fn stop(&self) {
+        self.stop.stop();
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        let workers = self.workers.iter().map(|worker| WorkerStats {
+            name: worker.name.clone(),
+            core: worker.core,
+            counts: worker.counters.read(),
+        });
+        Stats {
+            workers: workers.collect(),
+            peers: self.peers.len(),
+            expired: self.peers.expired(),
+            log_lines_shed: self.log_lines_shed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn bind_all(config: &ServerConfig) -> Result<Vec<SocketGroup>, BindError> {
+    let wanted = BufferSizes {
+        receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
+        send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
+    };
+    let bind = |address: &SocketAddr| {
+        let group = bind_group(*address, usize::from(config.workers), wanted)?;
+        warn_of_small_buffers(wanted, group.granted);
+        Ok(group)
+    };
+    config.bind.iter().map(bind).collect()
+}
+
+fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes) {
+    for (what, sysctl, wanted, granted) in [
+        (
+            "receive",
+            "net.core.rmem_max",
+            wanted.receive_bytes,
+            granted.receive_bytes,
+        ),
+        (
+            "send",
+            "net.core.wmem_max",
+            wanted.send_bytes,
+            granted.send_bytes,
+        ),
+    ] {
+        if granted < wanted {
+            warn!(
+                "the kernel grants a {what} buffer of {granted} bytes, not {wanted}: \
+                 raise it with `sysctl -w {sysctl}={wanted}`, or ask for less with --{what}-buffer"
+            );
+        }
+    }
+}
+
+/// Which core each worker is pinned to; workers beyond the cores begin again
+/// with the first one.
+fn plan_cores(config: &ServerConfig) -> Vec<Option<CoreId>> {
+    let workers = usize::from(config.workers);
+    if config.no_pin {
+        return vec![None; workers];
+    }
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if cores.is_empty() {
+        warn!("the cores of this machine cannot be listed: no worker is pinned");
+        return vec![None; workers];
+    }
+    if workers > cores.len() {
+        warn!("{workers} workers share {} cores", cores.len());
+    }
+    cores.into_iter().cycle().take(workers).map(Some).collect()
+}
+
+fn worker_info((index, core): (usize, &Option<CoreId>)) -> Arc<WorkerInfo> {
+    Arc::new(WorkerInfo {
+        name: format!("worker-{index}"),
+        core: core.map(|core| core.id),
+        counters: CachePadded::default(),
+    })
+}
+
+/// What each worker sleeps on, and what wakes it.
+fn polls_and_wakers(count: usize) -> io::Result<(Vec<Poll>, Vec<Wake>)> {
+    let (mut polls, mut wakers): (_, Vec<Wake>) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (poll, waker) = poll_and_waker()?;
+        polls.push(poll);
+        // It fails only when its poll is gone, and nobody is there to wake.
+        wakers.push(Box::new(move || drop(waker.wake())));
+    }
+    Ok((polls, wakers))
+}
