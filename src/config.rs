@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum, value_parser};
 
 use crate::net::MAX_ENDPOINTS;
@@ -32,7 +33,7 @@ pub struct ServerConfig {
     pub service: ServiceKind,
 
     /// With `--service greet`: exit after the first answer
-    #[arg(long, env = "BULLHORN_ONCE")]
+    #[arg(long, env = "BULLHORN_ONCE", value_parser = BoolishValueParser::new())]
     pub once: bool,
 
     /// Drop a peer that is silent for longer than this, 100ms to 24h
@@ -51,7 +52,7 @@ pub struct ServerConfig {
     pub max_peers: u32,
 
     /// Let the system place the workers, instead of one on each core
-    #[arg(long, env = "BULLHORN_NO_PIN")]
+    #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new())]
     pub no_pin: bool,
 
     /// How long a worker looks for datagrams before it sleeps, in µs, 0 to 1,000,000
@@ -62,12 +63,12 @@ pub struct ServerConfig {
     pub spin: u32,
 
     /// Buffer of each socket for datagrams that wait to be received, 4KiB to 1GiB
-    #[arg(long, env = "BULLHORN_RECEIVE_BUFFER", value_name = "BYTES", default_value_t = DEFAULT_BUFFER,
+    #[arg(long, env = "BULLHORN_RECEIVE_BUFFER", value_name = "BYTES", default_value = "4MiB",
           value_parser = parse_buffer)]
     pub receive_buffer: ByteSize,
 
     /// Buffer of each socket for datagrams that wait to be sent, 4KiB to 1GiB
-    #[arg(long, env = "BULLHORN_SEND_BUFFER", value_name = "BYTES", default_value_t = DEFAULT_BUFFER,
+    #[arg(long, env = "BULLHORN_SEND_BUFFER", value_name = "BYTES", default_value = "4MiB",
           value_parser = parse_buffer)]
     pub send_buffer: ByteSize,
 }

@@ -9,8 +9,7 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 use crate::server::ServerHandle;
 
 /// Reads commands until the end of the input: `quit` stops the server,
-/// anything else lists its threads. A line that cannot be printed is no reason
-/// to end.
+/// anything else lists its threads.
 pub fn run(server: &ServerHandle) {
     let mut input = io::stdin().lock();
     let mut line = Vec::new();
@@ -35,9 +34,9 @@ fn is_quit(line: &[u8]) -> bool {
     line.trim_ascii().eq_ignore_ascii_case(b"quit")
 }
 
-fn print(text: &str) {
+/// Prints `text` at once; when nobody reads, that is no error.
+pub fn print(text: &str) {
     let mut output = io::stdout();
-    // Nobody may be there to read: the server goes on.
     let _ = output.write_all(text.as_bytes());
     let _ = output.flush();
 }

@@ -62,7 +62,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     // Before the server starts, so that no signal is missed.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     if arguments.server.service == ServiceKind::Greet {
-        println!("UDP Server is Starting...");
+        console::print("UDP Server is Starting...\n");
     }
     let server = Server::start(arguments.server)?;
     for address in server.local_addrs() {
