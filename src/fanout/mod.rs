@@ -1,6 +1,8 @@
 //! Messages to packets to destinations, in slices. No I/O: it takes texts and
 //! members, and says what to send where.
 
+pub mod regroup;
+
 use std::sync::Arc;
 
 use crate::net::PeerAddr;
