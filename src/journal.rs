@@ -8,7 +8,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use tracing::{Level, enabled, info, warn};
 
 use crate::net::PeerAddr;
-use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address};
+use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address, push_text};
 
 /// Hands lines to the thread that writes them; each thread has its own clone.
 /// Full, it sheds the line and counts it.
@@ -37,6 +37,7 @@ enum Line {
 }
 
 struct Text {
+    speaker: PeerAddr,
     len: usize,
     bytes: [u8; MAX_TEXT_DATAGRAM],
 }
@@ -53,13 +54,17 @@ pub fn journal() -> (Journal, JournalWriter) {
 }
 
 impl Journal {
-    /// A text, as it goes out: printable, and with its speaker.
-    pub fn text(&self, datagram: &[u8]) {
+    /// A text of `speaker`.
+    pub fn text(&self, speaker: PeerAddr, text: &[u8]) {
         if enabled!(target: TEXT, Level::INFO) {
-            let len = datagram.len().min(MAX_TEXT_DATAGRAM);
+            let len = text.len().min(MAX_TEXT_DATAGRAM);
             let mut bytes = [0; MAX_TEXT_DATAGRAM];
-            bytes[..len].copy_from_slice(&datagram[..len]);
-            self.push(Line::Text(Text { len, bytes }));
+            bytes[..len].copy_from_slice(&text[..len]);
+            self.push(Line::Text(Text {
+                speaker,
+                len,
+                bytes,
+            }));
         }
     }
 
@@ -122,8 +127,9 @@ impl JournalWriter {
 fn write(line: &Line) {
     match line {
         Line::Text(text) => {
-            let text = String::from_utf8_lossy(&text.bytes[..text.len]);
-            info!(target: TEXT, "{text}");
+            let mut datagram = Vec::new();
+            push_text(text.speaker, &text.bytes[..text.len], &mut datagram);
+            info!(target: TEXT, "{}", String::from_utf8_lossy(&datagram));
         }
         Line::Registered(peer) => info!(target: PEER, "{peer} is here"),
         Line::Left(peer) => info!(target: PEER, "{peer} is down"),

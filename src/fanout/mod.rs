@@ -1,74 +1,70 @@
-//! Messages to packets to destinations, in slices. No I/O: it takes texts and
+//! Texts to packets to destinations, in slices. No I/O: it takes texts and
 //! members, and says what to send where.
 
-pub mod regroup;
+mod backlog;
+mod plan;
+mod regroup;
 
 use std::sync::Arc;
 
-use crate::net::PeerAddr;
+use crate::net::{Packet, PeerAddr};
 use crate::rooms::{Members, Room};
 
+pub use backlog::{Backlog, BacklogFull};
+pub use plan::Plan;
+pub use regroup::{Item, Limits, Regrouper};
+
 /// The fan-out of one worker. Texts gather while the ones before them are on
-/// their way; then all that gathered goes out together, peer by peer, so that
-/// batches grow with the backlog and never wait for a timer.
+/// their way; then all that gathered goes out together, so that batches grow
+/// with the backlog and never wait for a timer.
 pub struct FanOut {
-    gathering: Batch,
+    gathering: Backlog,
     /// What is on its way, to `members` from `next` on.
-    sending: Batch,
+    plan: Plan,
     members: Option<Arc<Members>>,
     next: Position,
 }
 
-/// A part of a fan-out: some peers of one endpoint, each to get every message
-/// of the batch.
+/// A part of a fan-out: some peers of one endpoint, each to get some packets.
 pub struct Slice<'a> {
     /// The endpoint through which the peers are reached.
     pub endpoint: u8,
     peers: &'a [PeerAddr],
-    batch: &'a Batch,
+    plan: &'a Plan,
+    pass: usize,
 }
 
-/// The backlog is full: the text was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BacklogFull;
-
+/// Every pass goes over all endpoints, and at each over all members.
 #[derive(Clone, Copy, Default)]
 struct Position {
+    pass: usize,
     endpoint: usize,
-    index: usize,
-}
-
-/// Encoded messages, one behind the other in one buffer.
-struct Batch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    member: usize,
 }
 
 impl FanOut {
-    /// With space for two batches, one that gathers and one that is sent.
+    /// Nothing to send.
     pub fn new() -> Self {
         Self {
-            gathering: Batch::new(),
-            sending: Batch::new(),
+            gathering: Backlog::new(),
+            plan: Plan::new(),
             members: None,
             next: Position::default(),
         }
     }
 
-    /// Takes up one message, which `encode` appends to the buffer it is given,
-    /// and returns it as encoded. It must be no longer than
-    /// [`MAX_TEXT_DATAGRAM`](crate::wire::MAX_TEXT_DATAGRAM).
+    /// Takes up a text of `speaker`.
     ///
     /// # Errors
-    /// [`BacklogFull`]: as many messages as one batch can have wait already.
-    pub fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<&[u8], BacklogFull> {
-        self.gathering.push(encode)
+    /// [`BacklogFull`]: the speaker's share of what may wait is used up.
+    pub fn push(&mut self, speaker: PeerAddr, text: &[u8]) -> Result<(), BacklogFull> {
+        self.gathering.push(speaker, text)
     }
 
     /// What to send next, or `None` when all is sent. `room` is looked at when
-    /// a batch begins: whoever is in it then gets every message of the batch.
+    /// what has gathered begins to be sent: whoever is in it then gets it all.
     pub fn next_slice(&mut self, room: &Room) -> Option<Slice<'_>> {
-        let (range, endpoint) = loop {
+        let (position, end) = loop {
             if self.members.is_none() {
                 self.begin(room)?;
             }
@@ -77,48 +73,53 @@ impl FanOut {
                 None => self.members = None,
             }
         };
-        let part = self.members.as_ref()?.part(endpoint);
+        let part = self.members.as_ref()?.part(position.endpoint);
         Some(Slice {
-            endpoint: u8::try_from(endpoint).expect("at most MAX_ENDPOINTS"),
-            peers: &part[range],
-            batch: &self.sending,
+            endpoint: u8::try_from(position.endpoint).expect("at most MAX_ENDPOINTS"),
+            peers: &part[position.member..end],
+            plan: &self.plan,
+            pass: position.pass,
         })
     }
 
     /// Whether there is nothing left to send.
     pub fn is_idle(&self) -> bool {
-        self.members.is_none() && self.gathering.ends.is_empty()
+        self.members.is_none() && self.gathering.is_empty()
     }
 
-    /// Makes what has gathered the batch to send; `None` if nothing has.
+    /// Plans what has gathered; `None` if nothing has.
     fn begin(&mut self, room: &Room) -> Option<()> {
-        if self.gathering.ends.is_empty() {
+        if self.gathering.is_empty() {
             return None;
         }
-        std::mem::swap(&mut self.gathering, &mut self.sending);
+        self.plan.build(&self.gathering);
         self.gathering.clear();
         self.members = Some(room.members());
         self.next = Position::default();
         Some(())
     }
 
-    /// Moves past the next slice and returns where it lies: which members of
-    /// which endpoint. `None`: everyone has been served.
-    fn advance(&mut self) -> Option<(std::ops::Range<usize>, usize)> {
+    /// Moves past the next slice and returns where it begins, and behind which
+    /// member it ends. `None`: everyone has been served.
+    fn advance(&mut self) -> Option<(Position, usize)> {
         let members = self.members.as_deref()?;
-        let peers_a_slice = (SLICE_DELIVERIES / self.sending.ends.len()).max(1);
-        while self.next.endpoint < members.endpoints() {
-            let Position { endpoint, index } = self.next;
-            let part_len = members.part(endpoint).len();
-            if index < part_len {
-                let end = part_len.min(index + peers_a_slice);
-                self.next.index = end;
-                return Some((index..end, endpoint));
+        while self.next.pass < self.plan.passes() {
+            if self.next.endpoint == members.endpoints() {
+                self.next = Position {
+                    pass: self.next.pass + 1,
+                    ..Position::default()
+                };
+                continue;
             }
-            self.next = Position {
-                endpoint: endpoint + 1,
-                index: 0,
-            };
+            let here = self.next;
+            let part_len = members.part(here.endpoint).len();
+            if here.member < part_len {
+                let peers = (SLICE_COST_US / self.plan.pass_cost_us(here.pass)).max(1);
+                self.next.member = part_len.min(here.member + peers);
+                return Some((here, self.next.member));
+            }
+            self.next.endpoint += 1;
+            self.next.member = 0;
         }
         None
     }
@@ -131,62 +132,18 @@ impl Default for FanOut {
 }
 
 impl<'a> Slice<'a> {
-    /// Every datagram of this slice, peer by peer; to each peer the messages
-    /// in the order in which they came.
-    pub fn packets(&self) -> impl Iterator<Item = (&'a PeerAddr, &'a [u8])> {
-        let batch = self.batch;
-        let peers = self.peers.iter();
-        peers.flat_map(move |peer| batch.messages().map(move |message| (peer, message)))
+    /// Every packet of this slice, peer by peer.
+    pub fn packets(&self) -> impl Iterator<Item = Packet<'a>> {
+        let Self { plan, pass, .. } = *self;
+        self.peers
+            .iter()
+            .flat_map(move |peer| plan.packets(pass, peer))
     }
 }
 
-impl Batch {
-    fn new() -> Self {
-        Self {
-            bytes: Vec::with_capacity(MAX_BATCH_BYTES),
-            ends: Vec::with_capacity(MAX_BATCH_MESSAGES),
-        }
-    }
-
-    fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<&[u8], BacklogFull> {
-        let start = self.bytes.len();
-        let bytes_left = MAX_BATCH_BYTES - start;
-        if self.ends.len() == MAX_BATCH_MESSAGES || bytes_left < crate::wire::MAX_TEXT_DATAGRAM {
-            return Err(BacklogFull);
-        }
-        encode(&mut self.bytes);
-        debug_assert!(self.bytes.len() <= MAX_BATCH_BYTES);
-        self.ends.push(self.bytes.len());
-        Ok(&self.bytes[start..])
-    }
-
-    fn messages(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let message = &self.bytes[start..end];
-            start = end;
-            message
-        })
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
-}
-
-/// Deliveries between two looks at the socket: at the slowest rate measured
-/// (0.1 million/s) 5 ms, in which 10,000 peers send no more heartbeats than
-/// one receive batch holds.
-pub const SLICE_DELIVERIES: usize = 512;
-
-/// Messages that may wait in a worker: at 1000 peers and 0.15 million
-/// deliveries/s they are 3.4 s of work; to hold more would only delay what is
-/// shed in the end.
-pub const MAX_BATCH_MESSAGES: usize = 512;
-
-/// Space for as many messages of half the greatest length.
-const MAX_BATCH_BYTES: usize = MAX_BATCH_MESSAGES * crate::wire::MAX_TEXT_DATAGRAM / 2;
+/// How long to send before the socket is looked at again, about: 10,000 peers
+/// send no more heartbeats in that time than one receive batch holds.
+pub const SLICE_COST_US: usize = 5_000;
 
 #[cfg(test)]
 mod tests {
@@ -199,31 +156,27 @@ mod tests {
         let peers = Peers::new(Arc::new(Room::new(counts.len())), 100_000);
         for (endpoint, &count) in counts.iter().enumerate() {
             for port in 1..=count {
-                let address = ([127, 0, 0, 1], port).into();
-                peers.touch(&PeerAddr::new(address, endpoint as u8), 0);
+                peers.touch(&peer(port, endpoint as u8), 0);
             }
         }
         peers
     }
 
-    fn push(fanout: &mut FanOut, message: &[u8]) -> Result<(), BacklogFull> {
-        let encoded = fanout.push(|out| out.extend_from_slice(message))?;
-        assert_eq!(encoded, message);
-        Ok(())
+    fn peer(port: u16, endpoint: u8) -> PeerAddr {
+        PeerAddr::new(([127, 0, 0, 1], port).into(), endpoint)
     }
 
-    /// All that is sent, by peer, and how many slices it took.
-    fn drain(fanout: &mut FanOut, room: &Room) -> (HashMap<PeerAddr, Vec<Vec<u8>>>, usize) {
-        let (mut heard, mut slices) = (HashMap::<_, Vec<_>>::new(), 0);
-        while let Some(slice) = fanout.next_slice(room) {
-            slices += 1;
-            for (peer, message) in slice.packets() {
-                assert_eq!(peer.endpoint(), slice.endpoint);
-                heard.entry(*peer).or_default().push(message.to_vec());
+    fn texts(slice: &Slice<'_>) -> Vec<(PeerAddr, String)> {
+        let mut texts = Vec::new();
+        for packet in slice.packets() {
+            assert_eq!(packet.to.endpoint(), slice.endpoint);
+            let segments = packet.payload.chunks(packet.segment_bytes.into());
+            assert_eq!(segments.len(), packet.deliveries as usize);
+            for segment in segments {
+                texts.push((*packet.to, String::from_utf8(segment.to_vec()).unwrap()));
             }
         }
-        assert!(fanout.is_idle());
-        (heard, slices)
+        texts
     }
 
     #[test]
@@ -235,58 +188,74 @@ mod tests {
     #[test]
     fn an_empty_room_hears_nothing() {
         let mut fanout = FanOut::new();
-        push(&mut fanout, b"hi").unwrap();
+        fanout.push(peer(1, 0), b"hi").unwrap();
         assert!(fanout.next_slice(peers_at(&[0, 0]).lobby()).is_none());
-        assert!(fanout.is_idle(), "the message is not kept for later comers");
+        assert!(fanout.is_idle(), "the text is not kept for later comers");
     }
 
     #[test]
     fn what_comes_during_a_fanout_goes_out_in_the_next_one() {
-        let peers = peers_at(&[SLICE_DELIVERIES as u16 + 1]);
+        let peers = peers_at(&[SLICE_COST_US as u16]);
         let mut fanout = FanOut::new();
-        push(&mut fanout, b"one").unwrap();
-        let first = fanout.next_slice(peers.lobby()).unwrap();
-        assert_eq!(first.packets().count(), SLICE_DELIVERIES);
-        push(&mut fanout, b"two").unwrap();
-        let second = fanout.next_slice(peers.lobby()).unwrap();
-        assert_eq!(
-            second.packets().map(|(_, text)| text).collect::<Vec<_>>(),
-            [b"one"]
-        );
-        let third = fanout.next_slice(peers.lobby()).unwrap();
-        assert!(third.packets().all(|(_, text)| text == b"two"));
+        fanout.push(peer(1, 0), b"one").unwrap();
+        let mut heard = Vec::new();
+        heard.extend(texts(&fanout.next_slice(peers.lobby()).unwrap()));
+        assert!(heard.len() < peers.len(), "more than one slice");
+        fanout.push(peer(1, 0), b"two").unwrap();
+        while let Some(slice) = fanout.next_slice(peers.lobby()) {
+            heard.extend(texts(&slice));
+        }
+        let (first, second) = heard.split_at(peers.len());
+        assert!(first.iter().all(|(_, text)| text == "127.0.0.1:1 one"));
+        assert!(second.iter().all(|(_, text)| text == "127.0.0.1:1 two"));
+        assert_eq!(second.len(), peers.len());
+        assert!(fanout.is_idle());
     }
 
     #[test]
-    fn the_backlog_is_bounded_in_messages_and_in_bytes() {
+    fn a_long_backlog_goes_out_in_passes_that_fit_a_stock_clients_buffer() {
+        let peers = peers_at(&[2]);
         let mut fanout = FanOut::new();
-        for _ in 0..MAX_BATCH_MESSAGES {
-            push(&mut fanout, b"x").unwrap();
+        for speaker in 1..=1000 {
+            fanout.push(peer(speaker, 0), b"hi").unwrap();
         }
-        assert_eq!(push(&mut fanout, b"x"), Err(BacklogFull));
-
-        let mut fanout = FanOut::new();
-        let long = [b'x'; crate::wire::MAX_TEXT_DATAGRAM];
-        let taken = (0..MAX_BATCH_MESSAGES).take_while(|_| push(&mut fanout, &long).is_ok());
-        assert_eq!(taken.count(), MAX_BATCH_BYTES / long.len());
+        let mut heard = Vec::new();
+        while let Some(slice) = fanout.next_slice(peers.lobby()) {
+            heard.extend(texts(&slice).into_iter().map(|(to, _)| to.port()));
+        }
+        assert_eq!(heard.len(), 2000);
+        let longest_run = heard.chunk_by(|a, b| a == b).map(<[u16]>::len).max();
+        assert!(
+            longest_run.is_some_and(|run| (65..=128).contains(&run)),
+            "{longest_run:?}"
+        );
     }
 
     proptest! {
         #[test]
-        fn everyone_hears_every_message_once_and_in_order(
-            counts in prop::collection::vec(0_u16..700, 1..4),
-            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 1..40),
+        fn everyone_hears_every_text_once_and_each_sender_in_order(
+            counts in prop::collection::vec(0_u16..40, 1..4),
+            said in prop::collection::vec((1_u16..9, 0_usize..60), 1..300),
         ) {
             let peers = peers_at(&counts);
             let mut fanout = FanOut::new();
-            for message in &messages {
-                push(&mut fanout, message).unwrap();
+            let mut expected = HashMap::<String, Vec<String>>::new();
+            for (number, (speaker, len)) in said.iter().enumerate() {
+                let text = format!("{number:04}{}", "x".repeat(*len));
+                fanout.push(peer(*speaker, 0), text.as_bytes()).unwrap();
+                expected.entry(peer(*speaker, 0).to_string()).or_default().push(text);
             }
-            let (heard, slices) = drain(&mut fanout, peers.lobby());
+            let mut heard = HashMap::<PeerAddr, HashMap<String, Vec<String>>>::new();
+            while let Some(slice) = fanout.next_slice(peers.lobby()) {
+                for (to, datagram) in texts(&slice) {
+                    let (speaker, text) = datagram.split_once(' ').unwrap();
+                    let by_speaker = heard.entry(to).or_default();
+                    by_speaker.entry(speaker.into()).or_default().push(text.into());
+                }
+            }
+            prop_assert!(fanout.is_idle());
             prop_assert_eq!(heard.len(), peers.len());
-            prop_assert!(heard.values().all(|to_one| to_one == &messages));
-            let deliveries = peers.len() * messages.len();
-            prop_assert!(slices >= deliveries / SLICE_DELIVERIES);
+            prop_assert!(heard.values().all(|by_speaker| *by_speaker == expected));
         }
     }
 }

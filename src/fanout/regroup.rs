@@ -21,7 +21,7 @@ pub struct Limits {
 }
 
 /// Finds the order; it keeps its memory from one time to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Regrouper {
     /// For each message the next one from the same sender.
     next_of_sender: Vec<u16>,
@@ -45,7 +45,19 @@ struct Queue {
 }
 
 impl Regrouper {
-    /// Puts the messages `items`, at most [`MAX_ITEMS`], into packets, and calls
+    /// With memory for `capacity` messages; more take more.
+    pub fn with_capacity(capacity: usize) -> Self {
+        let table = || Vec::with_capacity(capacity);
+        Self {
+            next_of_sender: table(),
+            last_of_sender: table(),
+            ready: Vec::with_capacity(capacity),
+            behind: table(),
+            packet: table(),
+        }
+    }
+
+    /// Puts the messages `items`, at most 65,535, into packets, and calls
     /// `emit` with each: the indexes of its messages, all of one length but the
     /// last, which may be shorter.
     ///
@@ -64,7 +76,9 @@ impl Regrouper {
             {
                 self.packet.push(message);
             }
-            let bytes_left = limits.bytes.saturating_sub(self.packet.len() * usize::from(len));
+            let bytes_left = limits
+                .bytes
+                .saturating_sub(self.packet.len() * usize::from(len));
             if self.packet.len() < limits.messages
                 && let Some(shorter) = self.longest_below(len, bytes_left)
                 && let Some(message) = self.take(items, shorter)
@@ -122,7 +136,10 @@ impl Regrouper {
     /// Takes the first ready message of this length, if there is one, and makes
     /// the next of its sender ready.
     fn take(&mut self, items: &[Item], len: u16) -> Option<u16> {
-        let at = self.ready.binary_search_by_key(&len, |queue| queue.len).ok()?;
+        let at = self
+            .ready
+            .binary_search_by_key(&len, |queue| queue.len)
+            .ok()?;
         let queue = &mut self.ready[at];
         let message = queue.first;
         if queue.count == 1 {
@@ -141,7 +158,10 @@ impl Regrouper {
     /// The length that most ready messages have; of several the longest, which
     /// leaves most others to end a packet with.
     fn fullest_length(&self) -> Option<u16> {
-        let fullest = self.ready.iter().max_by_key(|queue| (queue.count, queue.len));
+        let fullest = self
+            .ready
+            .iter()
+            .max_by_key(|queue| (queue.count, queue.len));
         fullest.map(|queue| queue.len)
     }
 
@@ -149,12 +169,14 @@ impl Regrouper {
     fn longest_below(&self, len: u16, max_bytes: usize) -> Option<u16> {
         let below = self.ready.partition_point(|queue| queue.len < len);
         let shorter = self.ready[..below].iter().rev().map(|queue| queue.len);
-        shorter.into_iter().find(|len| usize::from(*len) <= max_bytes)
+        shorter
+            .into_iter()
+            .find(|len| usize::from(*len) <= max_bytes)
     }
 }
 
 /// Messages that can be regrouped at once: their numbers are `u16`.
-pub const MAX_ITEMS: usize = NONE as usize;
+const MAX_ITEMS: usize = NONE as usize;
 
 const NONE: u16 = u16::MAX;
 
@@ -170,7 +192,7 @@ mod tests {
 
     fn packets(items: &[Item], limits: Limits) -> Vec<Vec<u16>> {
         let mut packets = Vec::new();
-        Regrouper::default().regroup(items, limits, |packet| packets.push(packet.to_vec()));
+        Regrouper::with_capacity(1).regroup(items, limits, |packet| packets.push(packet.to_vec()));
         packets
     }
 
@@ -203,7 +225,12 @@ mod tests {
 
     #[test]
     fn different_lengths_of_many_senders_go_in_pairs() {
-        let items: Vec<Item> = (0..50).map(|sender| Item { sender, len: 16 + sender }).collect();
+        let items: Vec<Item> = (0..50)
+            .map(|sender| Item {
+                sender,
+                len: 16 + sender,
+            })
+            .collect();
         assert_eq!(packets(&items, LIMITS).len(), 25);
     }
 

@@ -13,5 +13,7 @@ mod socket;
 pub use address::PeerAddr;
 pub use outbox::Outbox;
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
-pub use send::{SEND_BATCH, SendTally, Sender};
+pub use send::{
+    MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SEND_BATCH, SendTally, Sender, can_segment,
+};
 pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group};

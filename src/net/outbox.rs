@@ -2,8 +2,7 @@
 
 use mio::net::UdpSocket;
 
-use super::address::PeerAddr;
-use super::send::{SendTally, Sender};
+use super::send::{Packet, SendTally, Sender, can_segment};
 
 /// The sockets of one worker, in the order of the endpoints, with the batch
 /// that it sends with.
@@ -15,9 +14,10 @@ pub struct Outbox {
 impl Outbox {
     /// An outbox over `sockets`; the index of a socket is its endpoint.
     pub fn new(sockets: Vec<UdpSocket>) -> Self {
+        let may_segment = sockets.first().is_none_or(can_segment);
         Self {
             sockets,
-            sender: Sender::new(),
+            sender: Sender::new(may_segment),
         }
     }
 
@@ -36,7 +36,7 @@ impl Outbox {
     pub fn send<'a>(
         &mut self,
         endpoint: u8,
-        packets: impl IntoIterator<Item = (&'a PeerAddr, &'a [u8])>,
+        packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         self.sender
             .send(&self.sockets[usize::from(endpoint)], packets)

@@ -1,18 +1,37 @@
-//! Many datagrams in one `sendmmsg`.
+//! Many datagrams in one `sendmmsg`, and several in one packet of it (GSO).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::address::PeerAddr;
 
-/// Sends up to [`SEND_BATCH`] datagrams with each system call.
+/// One or more datagrams for one peer, handed to the kernel as one.
+#[derive(Debug, Clone, Copy)]
+pub struct Packet<'a> {
+    /// Who gets it.
+    pub to: &'a PeerAddr,
+    /// The datagrams, one behind the other.
+    pub payload: &'a [u8],
+    /// How long each datagram is, but the last, which may be shorter; a payload
+    /// that is no longer is one datagram. At least 1.
+    pub segment_bytes: u16,
+    /// How many deliveries it stands for in the counts.
+    pub deliveries: u32,
+}
+
+/// Sends up to [`SEND_BATCH`] packets with each system call.
 pub struct Sender {
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
+    controls: Box<[SegmentControl]>,
+    /// The deliveries of each packet in `headers`.
+    deliveries: Box<[u32]>,
+    /// Packets with several datagrams refused since the last one was taken.
+    refusals: u32,
 }
 
-/// What became of the datagrams handed to [`Sender::send`]. Every one of them
-/// is counted in exactly one field.
+/// What became of the deliveries handed to [`Sender::send`]. Each is counted in
+/// one of the first three fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SendTally {
     /// The kernel took it.
@@ -22,15 +41,66 @@ pub struct SendTally {
     pub congested: u64,
     /// The kernel refused this destination: no route, a firewall, too long.
     pub refused: u64,
+    /// Packets with several datagrams which the kernel did not take as one,
+    /// and which went, or were tried, datagram by datagram.
+    pub split_packets: u64,
+}
+
+/// The control message that carries `UDP_SEGMENT`, as the macros of cmsg(3)
+/// lay it out.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct SegmentControl {
+    header: libc::cmsghdr,
+    segment_bytes: u16,
+    padding: [u16; 3],
+}
+
+impl<'a> Packet<'a> {
+    /// A single datagram that is one delivery.
+    pub fn single(to: &'a PeerAddr, payload: &'a [u8]) -> Self {
+        Self {
+            to,
+            payload,
+            segment_bytes: u16::MAX,
+            deliveries: 1,
+        }
+    }
+
+    /// Its datagrams as packets of their own; the last one stands for all the
+    /// deliveries.
+    fn split(self) -> impl Iterator<Item = Self> {
+        let segments = self.payload.chunks(usize::from(self.segment_bytes));
+        let last = segments.len().saturating_sub(1);
+        segments.enumerate().map(move |(index, payload)| Self {
+            payload,
+            deliveries: if index == last { self.deliveries } else { 0 },
+            ..self
+        })
+    }
+
+    fn is_single(&self) -> bool {
+        self.payload.len() <= usize::from(self.segment_bytes)
+    }
 }
 
 impl Sender {
-    /// Space for one batch, about 20 KiB.
-    pub fn new() -> Self {
+    /// Space for one batch, about 30 KiB. `may_segment`: whether the kernel can
+    /// take several datagrams as one packet, see [`can_segment`].
+    pub fn new(may_segment: bool) -> Self {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),
             headers: vec![EMPTY_HEADER; SEND_BATCH].into(),
+            controls: vec![EMPTY_CONTROL; SEND_BATCH].into(),
+            deliveries: vec![0; SEND_BATCH].into(),
+            refusals: if may_segment { 0 } else { MAX_REFUSALS },
         }
+    }
+
+    /// Whether packets with several datagrams are handed over as one. Once the
+    /// kernel has refused several in a row, they are not any more.
+    pub fn segments(&self) -> bool {
+        self.refusals < MAX_REFUSALS
     }
 
     /// Sends each packet to its peer, through `socket`. A peer that cannot be
@@ -40,35 +110,56 @@ impl Sender {
     pub fn send<'a>(
         &mut self,
         socket: impl AsFd,
-        packets: impl IntoIterator<Item = (&'a PeerAddr, &'a [u8])>,
+        packets: impl IntoIterator<Item = Packet<'a>>,
+    ) -> SendTally {
+        if self.segments() {
+            self.send_all(socket.as_fd(), packets.into_iter())
+        } else {
+            self.send_all(socket.as_fd(), packets.into_iter().flat_map(Packet::split))
+        }
+    }
+
+    fn send_all<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        mut packets: impl Iterator<Item = Packet<'a>>,
     ) -> SendTally {
         let mut tally = SendTally::default();
         let mut may_wait = true;
-        let mut packets = packets.into_iter();
         loop {
             let gathered = self.gather(&mut packets);
             if gathered == 0 {
                 return tally;
             }
-            self.flush(socket.as_fd(), gathered, &mut may_wait, &mut tally);
+            self.flush(socket, gathered, &mut may_wait, &mut tally);
         }
     }
 
     /// Points the headers at the next packets, and returns at how many.
-    fn gather<'a>(
-        &mut self,
-        packets: &mut impl Iterator<Item = (&'a PeerAddr, &'a [u8])>,
-    ) -> usize {
+    fn gather<'a>(&mut self, packets: &mut impl Iterator<Item = Packet<'a>>) -> usize {
         let mut gathered = 0;
-        let parts = self.headers.iter_mut().zip(&mut self.iovecs);
-        for ((header, iovec), (peer, payload)) in parts.zip(packets) {
-            let name = peer.sockaddr();
-            iovec.iov_base = payload.as_ptr().cast_mut().cast();
-            iovec.iov_len = payload.len();
-            header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
-            header.msg_hdr.msg_namelen = name.len() as libc::socklen_t;
-            header.msg_hdr.msg_iov = iovec;
-            header.msg_hdr.msg_iovlen = 1;
+        while gathered < SEND_BATCH
+            && let Some(packet) = packets.next()
+        {
+            let name = packet.to.sockaddr();
+            let iovec = &mut self.iovecs[gathered];
+            iovec.iov_base = packet.payload.as_ptr().cast_mut().cast();
+            iovec.iov_len = packet.payload.len();
+            let header = &mut self.headers[gathered].msg_hdr;
+            header.msg_name = name.as_ptr().cast_mut().cast();
+            header.msg_namelen = name.len() as libc::socklen_t;
+            header.msg_iov = iovec;
+            header.msg_iovlen = 1;
+            if packet.is_single() {
+                header.msg_control = std::ptr::null_mut();
+                header.msg_controllen = 0;
+            } else {
+                let control = &mut self.controls[gathered];
+                control.segment_bytes = packet.segment_bytes;
+                header.msg_control = (&raw mut *control).cast();
+                header.msg_controllen = size_of::<SegmentControl>();
+            }
+            self.deliveries[gathered] = packet.deliveries;
             gathered += 1;
         }
         gathered
@@ -84,40 +175,69 @@ impl Sender {
     ) {
         let mut done = 0;
         while done < gathered {
-            let rest = &mut self.headers[done..gathered];
-            // SAFETY: `gather` pointed every one of these headers at a name and
-            // a payload that `send` borrows until it returns, and at an iovec of
-            // `self`; the kernel reads them, and writes `msg_len` alone.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    rest.as_mut_ptr(),
-                    rest.len() as libc::c_uint,
-                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-                )
-            };
-            if let Ok(sent) = usize::try_from(sent) {
-                done += sent;
-                tally.sent += sent as u64;
-                continue;
-            }
-            // The error is that of the first header; those behind it were not tried.
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::EINTR) => {}
-                Some(libc::EAGAIN | libc::ENOBUFS) if *may_wait => {
+            match send_batch(socket, &mut self.headers[done..gathered]) {
+                Ok(sent) => {
+                    tally.sent += sum(&self.deliveries[done..done + sent]);
+                    self.forgive_refusals(done..done + sent);
+                    done += sent;
+                    continue;
+                }
+                Err(libc::EINTR) => {}
+                Err(libc::EAGAIN | libc::ENOBUFS) if *may_wait => {
                     *may_wait = false;
                     wait_for_space(socket);
                 }
-                Some(libc::EAGAIN | libc::ENOBUFS) => {
-                    tally.congested += (gathered - done) as u64;
+                Err(libc::EAGAIN | libc::ENOBUFS) => {
+                    tally.congested += sum(&self.deliveries[done..gathered]);
                     return;
                 }
-                _ => {
-                    tally.refused += 1;
+                Err(error) => {
+                    let several = !self.headers[done].msg_hdr.msg_control.is_null();
+                    if several && is_segment_refusal(error) {
+                        self.send_in_parts(socket, done, tally);
+                    } else {
+                        tally.refused += u64::from(self.deliveries[done]);
+                    }
                     done += 1;
                 }
             }
+        }
+    }
+
+    /// Counts refusals anew if one of the packets taken had several datagrams.
+    fn forgive_refusals(&mut self, taken: std::ops::Range<usize>) {
+        if self.refusals > 0 && self.segments() {
+            let is_segmented = |header: &libc::mmsghdr| !header.msg_hdr.msg_control.is_null();
+            if self.headers[taken].iter().any(is_segmented) {
+                self.refusals = 0;
+            }
+        }
+    }
+
+    /// Sends the datagrams of one packet, which the kernel refused as a whole,
+    /// one by one. Its deliveries are sent if all of its datagrams are.
+    fn send_in_parts(&mut self, socket: BorrowedFd<'_>, index: usize, tally: &mut SendTally) {
+        self.refusals += 1;
+        tally.split_packets += 1;
+        let whole = self.iovecs[index];
+        let segment_bytes = usize::from(self.controls[index].segment_bytes);
+        let mut header = self.headers[index];
+        header.msg_hdr.msg_control = std::ptr::null_mut();
+        header.msg_hdr.msg_controllen = 0;
+        let mut all_sent = true;
+        for start in (0..whole.iov_len).step_by(segment_bytes) {
+            let mut part = libc::iovec {
+                iov_base: whole.iov_base.wrapping_byte_add(start),
+                iov_len: segment_bytes.min(whole.iov_len - start),
+            };
+            header.msg_hdr.msg_iov = &raw mut part;
+            all_sent &= send_batch(socket, std::slice::from_mut(&mut header)).is_ok();
+        }
+        let deliveries = u64::from(self.deliveries[index]);
+        if all_sent {
+            tally.sent += deliveries;
+        } else {
+            tally.refused += deliveries;
         }
     }
 }
@@ -126,17 +246,56 @@ impl Sender {
 // one call of `send`; between calls they are only numbers.
 unsafe impl Send for Sender {}
 
-impl Default for Sender {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl SendTally {
     /// All that was handed over.
     pub fn total(&self) -> u64 {
         self.sent + self.congested + self.refused
     }
+}
+
+/// Whether the kernel knows `UDP_SEGMENT` (since Linux 4.18).
+pub fn can_segment(socket: impl AsFd) -> bool {
+    let mut value: libc::c_int = 0;
+    let mut len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the option is an int; the kernel writes at most `len` bytes.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    result == 0
+}
+
+/// One `sendmmsg`: how many of `headers` were taken, or the error number of the
+/// first, in which case those behind it were not tried.
+fn send_batch(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> Result<usize, i32> {
+    // SAFETY: `Sender::gather` and `send_in_parts` pointed every header at a
+    // name and a payload that the caller of `send` lends until it returns, and
+    // at an iovec and a control message that outlive this call; the kernel reads
+    // them, and writes `msg_len` alone.
+    let sent = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            headers.len() as libc::c_uint,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+/// What the kernel answers to a packet that it cannot cut (net/ipv4/udp.c,
+/// `udp_send_skb`): no checksum offload, more or longer segments than fit.
+fn is_segment_refusal(error: i32) -> bool {
+    matches!(error, libc::EIO | libc::EINVAL | libc::EMSGSIZE)
+}
+
+fn sum(deliveries: &[u32]) -> u64 {
+    deliveries.iter().copied().map(u64::from).sum()
 }
 
 /// Waits until `socket` can be written to, or a millisecond has passed.
@@ -151,11 +310,35 @@ fn wait_for_space(socket: BorrowedFd<'_>) {
     unsafe { libc::poll(&raw mut poll, 1, MAX_WAIT_MS) };
 }
 
-/// Datagrams in one call: from 64 to 256 the cost of a datagram is the same.
+/// Packets in one call: from 64 to 256 the cost of a packet is the same.
 pub const SEND_BATCH: usize = 256;
+
+/// The most datagrams in one packet: `UDP_MAX_SEGMENTS` of kernels before 6.9,
+/// include/linux/udp.h; later ones take 128.
+pub const MAX_SEGMENTS: usize = 64;
+
+/// The most bytes in one packet: what an IPv4 packet carries (65,507), less
+/// space for options and for the headers of tunnels.
+pub const MAX_PACKET_BYTES: usize = 65_000;
+
+/// Refusals in a row after which a socket segments no more. A single peer
+/// behind a narrow path must not end it for all; a machine that cannot do it at
+/// all must not try for ever.
+const MAX_REFUSALS: u32 = 16;
 
 /// As long as a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
 const MAX_WAIT_MS: libc::c_int = 1;
+
+const EMPTY_CONTROL: SegmentControl = SegmentControl {
+    header: libc::cmsghdr {
+        // CMSG_LEN(sizeof(__u16))
+        cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
+        cmsg_level: libc::SOL_UDP,
+        cmsg_type: libc::UDP_SEGMENT,
+    },
+    segment_bytes: 0,
+    padding: [0; 3],
+};
 
 const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
@@ -203,7 +386,7 @@ mod tests {
         let (last, last_peer) = receiver();
         let nowhere = "127.0.0.1:0".parse::<SocketAddr>().unwrap();
         let nowhere = PeerAddr::new(nowhere, 0);
-        let too_long = vec![0; 70_000];
+        let too_long = vec![0; 65_535];
         let packets = [
             (&nowhere, &b"lost"[..]),
             (&first_peer, b"one"),
@@ -212,7 +395,8 @@ mod tests {
             (&last_peer, b"two"),
             (&nowhere, b"lost"),
         ];
-        let tally = Sender::new().send(&socket, packets);
+        let packets = packets.map(|(to, payload)| Packet::single(to, payload));
+        let tally = Sender::new(true).send(&socket, packets);
         assert_eq!((tally.sent, tally.refused, tally.congested), (2, 4, 0));
         assert_eq!(tally.total(), 6);
         assert_eq!(
@@ -230,12 +414,70 @@ mod tests {
         let payloads: Vec<_> = (0..count).map(usize::to_be_bytes).collect();
         let to = |number: usize| &receivers[number % receivers.len()];
         let packets = payloads.iter().enumerate();
-        let packets = packets.map(|(number, payload)| (&to(number).1, &payload[..]));
-        let tally = Sender::new().send(&socket, packets);
+        let packets = packets.map(|(number, payload)| Packet::single(&to(number).1, payload));
+        let tally = Sender::new(true).send(&socket, packets);
         assert_eq!((tally.sent, tally.total()), (count as u64, count as u64));
         for (number, payload) in payloads.iter().enumerate() {
             assert_eq!(heard(&to(number).0), payload);
         }
+    }
+
+    fn ten_bytes_in_threes(to: &PeerAddr) -> Packet<'_> {
+        Packet {
+            to,
+            payload: b"aaabbbcccd",
+            segment_bytes: 3,
+            deliveries: 4,
+        }
+    }
+
+    #[test]
+    fn a_packet_arrives_as_its_datagrams_with_and_without_segmentation() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(can_segment(&socket));
+        let (receiver, peer) = receiver();
+        for may_segment in [true, false] {
+            let mut sender = Sender::new(may_segment);
+            let tally = sender.send(&socket, [ten_bytes_in_threes(&peer)]);
+            assert_eq!((tally.sent, tally.total(), tally.split_packets), (4, 4, 0));
+            for part in [&b"aaa"[..], b"bbb", b"ccc", b"d"] {
+                assert_eq!(heard(&receiver), part);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_to_segment_goes_datagram_by_datagram() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // Without checksums the kernel segments nothing.
+        super::super::socket::set_int(&socket, libc::SO_NO_CHECK, 1).unwrap();
+        let (receiver, peer) = receiver();
+        let mut sender = Sender::new(true);
+        let before = Packet::single(&peer, b"before");
+        let after = Packet::single(&peer, b"after");
+        let tally = sender.send(&socket, [before, ten_bytes_in_threes(&peer), after]);
+        assert_eq!((tally.sent, tally.total(), tally.split_packets), (6, 6, 1));
+        for part in [&b"before"[..], b"aaa", b"bbb", b"ccc", b"d", b"after"] {
+            assert_eq!(heard(&receiver), part);
+        }
+        assert!(sender.segments(), "one refusal may be one peer's path");
+    }
+
+    #[test]
+    fn after_many_refusals_in_a_row_no_more_is_segmented() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        super::super::socket::set_int(&socket, libc::SO_NO_CHECK, 1).unwrap();
+        let (_receiver, peer) = receiver();
+        let mut sender = Sender::new(true);
+        let packets = [ten_bytes_in_threes(&peer); MAX_REFUSALS as usize];
+        let tally = sender.send(&socket, packets);
+        assert_eq!(tally.split_packets, u64::from(MAX_REFUSALS));
+        assert!(!sender.segments());
+        let tally = sender.send(&socket, packets);
+        assert_eq!(
+            (tally.split_packets, tally.sent),
+            (0, 4 * u64::from(MAX_REFUSALS))
+        );
     }
 
     #[test]
@@ -246,9 +488,9 @@ mod tests {
         sender.set_nonblocking(true).unwrap();
         while sender.send(&[0; 512]).is_ok() {}
         let peer = PeerAddr::new("127.0.0.1:9".parse().unwrap(), 0);
-        let mut headers = Sender::new();
+        let mut headers = Sender::new(true);
         let mut tally = SendTally::default();
-        let gathered = headers.gather(&mut [(&peer, &b"x"[..]); 3].into_iter());
+        let gathered = headers.gather(&mut [Packet::single(&peer, b"x"); 3].into_iter());
         for header in &mut headers.headers[..gathered] {
             header.msg_hdr.msg_namelen = 0;
         }

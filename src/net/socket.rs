@@ -119,27 +119,31 @@ fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     let receive = libc::c_int::try_from(wanted.receive_bytes).unwrap_or(libc::c_int::MAX);
-    if set_forced(&socket, libc::SO_RCVBUFFORCE, receive).is_err() {
+    // Past the limit of the sysctl, which takes `CAP_NET_ADMIN`; else up to it.
+    if set_int(&socket, libc::SO_RCVBUFFORCE, receive).is_err() {
         socket.set_recv_buffer_size(wanted.receive_bytes)?;
     }
     let send = libc::c_int::try_from(wanted.send_bytes).unwrap_or(libc::c_int::MAX);
-    if set_forced(&socket, libc::SO_SNDBUFFORCE, send).is_err() {
+    if set_int(&socket, libc::SO_SNDBUFFORCE, send).is_err() {
         socket.set_send_buffer_size(wanted.send_bytes)?;
     }
     Ok(socket)
 }
 
-/// Sets a buffer size past the limit of the sysctl; only a process with
-/// `CAP_NET_ADMIN` may.
-fn set_forced(socket: &Socket, option: libc::c_int, bytes: libc::c_int) -> io::Result<()> {
+/// Sets one option of `SOL_SOCKET` that is an int.
+pub(super) fn set_int(
+    socket: &impl AsRawFd,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the option takes an int, and is given one with its size.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
             option,
-            (&raw const bytes).cast(),
-            size_of_val(&bytes) as libc::socklen_t,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     if result == 0 {

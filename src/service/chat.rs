@@ -7,7 +7,7 @@ use crate::journal::Journal;
 use crate::net::{Datagram, Outbox, PeerAddr};
 use crate::peers::{Peers, Touch};
 use crate::stats::{DropReason, WorkerInfo};
-use crate::wire::{Incoming, classify, push_text};
+use crate::wire::{Incoming, classify};
 use crate::worker::Service;
 
 /// The chat service of one worker.
@@ -47,10 +47,10 @@ impl Chat {
 
     fn say(&mut self, speaker: PeerAddr, text: &[u8]) {
         let counters = &self.info.counters;
-        match self.fanout.push(|out| push_text(speaker, text, out)) {
-            Ok(datagram) => {
+        match self.fanout.push(speaker, text) {
+            Ok(()) => {
                 counters.texts.add(1);
-                self.journal.text(datagram);
+                self.journal.text(speaker, text);
             }
             Err(_) => counters.drop_datagram(DropReason::BacklogFull),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::journal::Journal;
-use crate::net::{Datagram, Outbox, PeerAddr};
+use crate::net::{Datagram, Outbox, Packet, PeerAddr};
 use crate::stats::{DropReason, WorkerInfo};
 use crate::supervise::StopSignal;
 use crate::wire::{GREETING_START, push_greeting};
@@ -65,7 +65,7 @@ impl Service for Greet {
         for answers in self.answers.chunk_by(same_endpoint) {
             let packets = answers
                 .iter()
-                .map(|answer| (&answer.peer, &self.bytes[answer.range.clone()]));
+                .map(|answer| Packet::single(&answer.peer, &self.bytes[answer.range.clone()]));
             let tally = outbox.send(answers[0].peer.endpoint(), packets);
             self.info.counters.add_tally(tally);
         }
