@@ -3,6 +3,7 @@
 //! `docs/PROTOCOL.md` is the specification that this module follows.
 
 mod classify;
+pub mod frame;
 mod sanitize;
 mod text;
 
