@@ -26,6 +26,7 @@ pub mod stats;
 pub mod supervise;
 
 pub mod fanout;
+pub mod handover;
 pub mod journal;
 pub mod peers;
 pub mod rooms;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use dashmap::{DashMap, Entry};
 
 use crate::net::PeerAddr;
-use crate::rooms::Room;
+use crate::rooms::{Lane, Protocol, Room};
 
 /// Everyone who is registered, and the room in which they hear each other.
 ///
@@ -26,10 +26,12 @@ pub struct Peers {
     expired: AtomicU64,
 }
 
-/// One peer. Atomics only: it is written to under the table's read lock.
+/// One peer. Its atomics are written to under the table's read lock.
 #[derive(Debug)]
 pub struct Peer {
     last_seen_ms: AtomicU64,
+    /// What every datagram of a v2 peer must carry; [`NO_SESSION`] for a v1 peer.
+    session: u64,
     /// Where its room keeps it; belongs to the room, and to its lock.
     pub(crate) slot: AtomicU32,
 }
@@ -43,7 +45,13 @@ pub enum Touch {
     Registered,
     /// The peer is new, and the table is full: it is not registered.
     Full,
+    /// Nothing: the peer has another session, or has one and this was text, or
+    /// has none.
+    WrongSession,
 }
+
+/// The session of a peer that speaks v1.
+pub const NO_SESSION: u64 = 0;
 
 impl Peers {
     /// An empty table for at most `max_count` peers, all of them in `lobby`.
@@ -57,19 +65,62 @@ impl Peers {
         }
     }
 
-    /// Notes a sign of life of `address`, and registers it when it is new.
-    /// For a known peer this is a read lock and an atomic store.
-    pub fn touch(&self, address: &PeerAddr, now_ms: u64) -> Touch {
+    /// Notes a sign of life of the v1 peer `address`, and registers it, served by
+    /// worker `owner`, when it is new. For a known peer this is a read lock and
+    /// an atomic store.
+    pub fn touch(&self, address: &PeerAddr, owner: u8, now_ms: u64) -> Touch {
         if let Some(peer) = self.table.get(address) {
-            peer.last_seen_ms.store(now_ms, Ordering::Relaxed);
-            return Touch::Refreshed;
+            return peer.touch(NO_SESSION, now_ms);
         }
-        self.register(address, now_ms)
+        match self.table.entry(*address) {
+            Entry::Occupied(entry) => entry.get().touch(NO_SESSION, now_ms),
+            Entry::Vacant(entry) if self.take_place() => {
+                entry.insert(self.new_peer(address, owner, NO_SESSION, now_ms));
+                Touch::Registered
+            }
+            Entry::Vacant(_) => Touch::Full,
+        }
     }
 
-    /// Drops `address`. False: it was not registered.
-    pub fn leave(&self, address: &PeerAddr) -> bool {
-        self.remove_if(address, |_| true)
+    /// Notes a sign of life of a v2 peer.
+    pub fn touch_session(&self, address: &PeerAddr, session: u64, now_ms: u64) -> Touch {
+        match self.table.get(address) {
+            Some(peer) if session != NO_SESSION => peer.touch(session, now_ms),
+            _ => Touch::WrongSession,
+        }
+    }
+
+    /// Gives the peer at `address` a session, served by worker `owner`; one that
+    /// has a session keeps it, so that nobody can end it by asking again. `None`:
+    /// the table is full. With it, whether the peer is new.
+    pub fn open_session(
+        &self,
+        address: &PeerAddr,
+        owner: u8,
+        new_session: u64,
+        now_ms: u64,
+    ) -> Option<(u64, Touch)> {
+        match self.table.entry(*address) {
+            Entry::Occupied(mut entry) => {
+                if entry.get().session == NO_SESSION {
+                    self.lobby.leave(address, entry.get());
+                    entry.insert(self.new_peer(address, owner, new_session, now_ms));
+                }
+                let session = entry.get().session;
+                Some((session, entry.get().touch(session, now_ms)))
+            }
+            Entry::Vacant(entry) if self.take_place() => {
+                entry.insert(self.new_peer(address, owner, new_session, now_ms));
+                Some((new_session, Touch::Registered))
+            }
+            Entry::Vacant(_) => None,
+        }
+    }
+
+    /// Drops `address`, if it has this session, or [`NO_SESSION`] and speaks v1.
+    /// False: no such peer was registered.
+    pub fn leave(&self, address: &PeerAddr, session: u64) -> bool {
+        self.remove_if(address, |peer| peer.session == session)
     }
 
     /// Drops everyone not heard for more than `timeout_ms`, and tells
@@ -114,25 +165,24 @@ impl Peers {
         &self.lobby
     }
 
-    fn register(&self, address: &PeerAddr, now_ms: u64) -> Touch {
-        match self.table.entry(*address) {
-            Entry::Occupied(entry) => {
-                entry.get().last_seen_ms.store(now_ms, Ordering::Relaxed);
-                Touch::Refreshed
-            }
-            Entry::Vacant(entry) => {
-                if !self.take_place() {
-                    return Touch::Full;
-                }
-                let peer = Arc::new(Peer {
-                    last_seen_ms: AtomicU64::new(now_ms),
-                    slot: AtomicU32::new(0),
-                });
-                self.lobby.join(*address, &peer);
-                entry.insert(peer);
-                Touch::Registered
-            }
-        }
+    /// A peer that has just joined the room; the caller puts it into the table.
+    fn new_peer(&self, address: &PeerAddr, owner: u8, session: u64, now_ms: u64) -> Arc<Peer> {
+        let peer = Arc::new(Peer {
+            last_seen_ms: AtomicU64::new(now_ms),
+            session,
+            slot: AtomicU32::new(0),
+        });
+        let lane = Lane {
+            endpoint: address.endpoint(),
+            protocol: if session == NO_SESSION {
+                Protocol::Text
+            } else {
+                Protocol::Frames
+            },
+            owner,
+        };
+        self.lobby.join(*address, lane, &peer);
+        peer
     }
 
     /// Counts one more peer, unless the table is full.
@@ -159,6 +209,16 @@ impl Peers {
     }
 }
 
+impl Peer {
+    fn touch(&self, session: u64, now_ms: u64) -> Touch {
+        if self.session != session {
+            return Touch::WrongSession;
+        }
+        self.last_seen_ms.store(now_ms, Ordering::Relaxed);
+        Touch::Refreshed
+    }
+}
+
 /// Enough that the reaper, which reads one shard after the other, holds up a
 /// newcomer for no longer than a thousandth of the table takes (about 0.1 ms
 /// at 200,000 peers), and that workers seldom meet at one lock.
@@ -175,11 +235,13 @@ mod tests {
     }
 
     fn peers(max_count: usize) -> Peers {
-        Peers::new(Arc::new(Room::new(1)), max_count)
+        Peers::new(Arc::new(Room::new(0, 1)), max_count)
     }
 
     fn in_lobby(peers: &Peers) -> Vec<PeerAddr> {
-        let mut members = peers.lobby().members().part(0).to_vec();
+        let members = peers.lobby().members();
+        let lanes = (0..members.lanes()).flat_map(|lane| members.lane(lane).1);
+        let mut members: Vec<PeerAddr> = lanes.copied().collect();
         members.sort_by_key(PeerAddr::socket_addr);
         members
     }
@@ -187,9 +249,9 @@ mod tests {
     #[test]
     fn a_first_sign_of_life_registers_and_a_later_one_refreshes() {
         let peers = peers(10);
-        assert_eq!(peers.touch(&address(1), 0), Touch::Registered);
-        assert_eq!(peers.touch(&address(1), 5), Touch::Refreshed);
-        assert_eq!(peers.touch(&address(2), 5), Touch::Registered);
+        assert_eq!(peers.touch(&address(1), 0, 0), Touch::Registered);
+        assert_eq!(peers.touch(&address(1), 0, 5), Touch::Refreshed);
+        assert_eq!(peers.touch(&address(2), 0, 5), Touch::Registered);
         assert_eq!(peers.len(), 2);
         assert_eq!(in_lobby(&peers), [address(1), address(2)]);
     }
@@ -197,19 +259,19 @@ mod tests {
     #[test]
     fn whoever_leaves_is_gone_from_the_table_and_the_room() {
         let peers = peers(10);
-        peers.touch(&address(1), 0);
-        peers.touch(&address(2), 0);
-        assert!(peers.leave(&address(1)));
-        assert!(!peers.leave(&address(1)), "gone already");
-        assert!(!peers.leave(&address(3)), "never was here");
+        peers.touch(&address(1), 0, 0);
+        peers.touch(&address(2), 0, 0);
+        assert!(peers.leave(&address(1), NO_SESSION));
+        assert!(!peers.leave(&address(1), NO_SESSION), "gone already");
+        assert!(!peers.leave(&address(3), NO_SESSION), "never was here");
         assert_eq!((peers.len(), in_lobby(&peers)), (1, vec![address(2)]));
     }
 
     #[test]
     fn only_more_than_the_timeout_expires() {
         let peers = peers(10);
-        peers.touch(&address(1), 0);
-        peers.touch(&address(2), 1);
+        peers.touch(&address(1), 0, 0);
+        peers.touch(&address(2), 0, 1);
         let mut expired = Vec::new();
         peers.expire(10_000, 10_000, |address| expired.push(address));
         assert_eq!(expired, [], "10 s are not more than 10 s");
@@ -222,8 +284,8 @@ mod tests {
     #[test]
     fn a_refreshed_peer_does_not_expire() {
         let peers = peers(10);
-        peers.touch(&address(1), 0);
-        peers.touch(&address(1), 5_000);
+        peers.touch(&address(1), 0, 0);
+        peers.touch(&address(1), 0, 5_000);
         peers.expire(15_000, 10_000, |address| panic!("{address} expired"));
         assert_eq!(peers.len(), 1);
     }
@@ -231,13 +293,13 @@ mod tests {
     #[test]
     fn a_full_table_takes_nobody_new_until_someone_leaves() {
         let peers = peers(2);
-        peers.touch(&address(1), 0);
-        peers.touch(&address(2), 0);
-        assert_eq!(peers.touch(&address(3), 0), Touch::Full);
-        assert_eq!(peers.touch(&address(1), 0), Touch::Refreshed);
+        peers.touch(&address(1), 0, 0);
+        peers.touch(&address(2), 0, 0);
+        assert_eq!(peers.touch(&address(3), 0, 0), Touch::Full);
+        assert_eq!(peers.touch(&address(1), 0, 0), Touch::Refreshed);
         assert_eq!((peers.len(), in_lobby(&peers).len()), (2, 2));
-        peers.leave(&address(1));
-        assert_eq!(peers.touch(&address(3), 0), Touch::Registered);
+        peers.leave(&address(1), NO_SESSION);
+        assert_eq!(peers.touch(&address(3), 0, 0), Touch::Registered);
     }
 
     #[test]
@@ -249,9 +311,9 @@ mod tests {
                     for round in 0..2_000_u32 {
                         let address = address((round * 7 + thread) % 97);
                         if round % 3 == thread % 3 {
-                            peers.leave(&address);
+                            peers.leave(&address, NO_SESSION);
                         } else {
-                            peers.touch(&address, u64::from(round));
+                            peers.touch(&address, 0, u64::from(round));
                         }
                         if round % 16 == 0 {
                             peers.expire(u64::from(round), 50, |_| {});
@@ -265,5 +327,42 @@ mod tests {
         assert!(!table.is_empty());
         assert_eq!(in_lobby(peers), table);
         assert_eq!(peers.len(), table.len());
+    }
+
+    #[test]
+    fn a_session_can_be_neither_guessed_nor_ended_nor_taken_over() {
+        let peers = peers(10);
+        let open = |new| peers.open_session(&address(1), 0, new, 0);
+        assert_eq!(open(77), Some((77, Touch::Registered)));
+        assert_eq!(open(88), Some((77, Touch::Refreshed)), "asked again");
+        assert_eq!(peers.touch_session(&address(1), 78, 5), Touch::WrongSession);
+        assert_eq!(
+            peers.touch_session(&address(1), NO_SESSION, 5),
+            Touch::WrongSession
+        );
+        assert_eq!(peers.touch(&address(1), 0, 5), Touch::WrongSession, "text");
+        assert!(!peers.leave(&address(1), NO_SESSION));
+        assert!(!peers.leave(&address(1), 78));
+        assert_eq!(peers.touch_session(&address(1), 77, 5), Touch::Refreshed);
+        assert_eq!(peers.touch_session(&address(2), 77, 5), Touch::WrongSession);
+        assert!(peers.leave(&address(1), 77));
+        assert_eq!((peers.len(), in_lobby(&peers)), (0, vec![]));
+    }
+
+    #[test]
+    fn a_text_peer_that_asks_for_a_session_changes_its_lane() {
+        let peers = peers(2);
+        peers.touch(&address(1), 0, 0);
+        peers.touch(&address(2), 0, 0);
+        assert_eq!(
+            peers.open_session(&address(1), 0, 77, 0),
+            Some((77, Touch::Refreshed))
+        );
+        assert_eq!(peers.open_session(&address(3), 0, 78, 0), None, "full");
+        let members = peers.lobby().members();
+        assert_eq!((peers.len(), members.len(), members.lanes()), (2, 2, 2));
+        let lane = |index| (members.lane(index).0.protocol, members.lane(index).1);
+        assert_eq!(lane(0), (Protocol::Text, &[address(2)][..]));
+        assert_eq!(lane(1), (Protocol::Frames, &[address(1)][..]));
     }
 }

@@ -9,17 +9,18 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use crossbeam::sync::Parker;
 use crossbeam::utils::CachePadded;
-use mio::Poll;
+use mio::{Poll, Waker};
 use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::{ServerConfig, ServiceKind};
+use crate::handover::Handover;
 use crate::journal::{Journal, journal};
 use crate::net::{BindError, BufferSizes, Outbox, PeerAddr, SocketGroup, bind_group};
 use crate::peers::Peers;
 use crate::reaper::Reaper;
 use crate::rooms::Room;
-use crate::service::{Chat, Greet};
+use crate::service::{Chat, ChatShared, Greet};
 use crate::stats::{Stats, WorkerInfo, WorkerStats};
 use crate::supervise::{StopSignal, Supervisor, ThreadDied, Wake};
 use crate::worker::{Service, Worker, WorkerShared, poll_and_waker};
@@ -91,13 +92,14 @@ impl Server {
         let local_addrs: Vec<SocketAddr> = groups.iter().map(|group| group.local_addr).collect();
         let cores = plan_cores(&config);
         let (journal, writer) = journal();
-        let (polls, mut wakers) = polls_and_wakers(cores.len())?;
+        let polls = Polls::new(cores.len())?;
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
+        let mut wakers = polls.wakers();
         wakers.push(Box::new(move || unparker.unpark()));
         let supervisor = Supervisor::new(wakers);
 
-        let lobby = Arc::new(Room::new(groups.len()));
+        let lobby = Arc::new(Room::new(LOBBY, cores.len()));
         let handle = ServerHandle {
             stop: Arc::clone(supervisor.stop_signal()),
             workers: cores.iter().enumerate().map(worker_info).collect(),
@@ -188,7 +190,7 @@ impl Server {
         config: &ServerConfig,
         clock: &Clock,
         mut groups: Vec<SocketGroup>,
-        polls: Vec<Poll>,
+        polls: Polls,
         cores: Vec<Option<CoreId>>,
         journal: &Journal,
     ) -> io::Result<()> {
@@ -202,22 +204,27 @@ impl Server {
                 .collect(),
         };
         let stop = Arc::clone(&self.handle.stop);
-        let peers = Arc::clone(&self.handle.peers);
-        for ((index, poll), core) in polls.into_iter().enumerate().zip(cores) {
+        let chat = ChatShared {
+            peers: Arc::clone(&self.handle.peers),
+            handover: Arc::new(Handover::new(polls.wakers())),
+            journal: journal.clone(),
+            timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
+        };
+        for ((index, poll), core) in polls.polls.into_iter().enumerate().zip(cores) {
             // One socket of every group; each group has as many as workers.
             let sockets = groups.iter_mut().filter_map(|group| group.sockets.pop());
             let outbox = Outbox::new(sockets.collect());
             let info = Arc::clone(&self.handle.workers[index]);
-            let journal = journal.clone();
             match config.service {
                 ServiceKind::Chat => {
-                    let service = Chat::new(Arc::clone(&peers), journal, Arc::clone(&info));
+                    let number = u8::try_from(index).expect("at most 256 workers");
+                    let service = Chat::new(number, chat.clone(), Arc::clone(&info));
                     let worker = Worker::new(poll, outbox, service, &shared, info)?;
                     self.spawn_worker(worker, core)?;
                 }
                 ServiceKind::Greet => {
                     let once = config.once.then(|| Arc::clone(&stop));
-                    let service = Greet::new(once, journal, Arc::clone(&info));
+                    let service = Greet::new(once, journal.clone(), Arc::clone(&info));
                     let worker = Worker::new(poll, outbox, service, &shared, info)?;
                     self.spawn_worker(worker, core)?;
                 }
@@ -338,13 +345,32 @@ fn worker_info((index, core): (usize, &Option<CoreId>)) -> Arc<WorkerInfo> {
 }
 
 /// What each worker sleeps on, and what wakes it.
-fn polls_and_wakers(count: usize) -> io::Result<(Vec<Poll>, Vec<Wake>)> {
-    let (mut polls, mut wakers): (_, Vec<Wake>) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        let (poll, waker) = poll_and_waker()?;
-        polls.push(poll);
-        // It fails only when its poll is gone, and nobody is there to wake.
-        wakers.push(Box::new(move || drop(waker.wake())));
-    }
-    Ok((polls, wakers))
+struct Polls {
+    polls: Vec<Poll>,
+    wakers: Vec<Arc<Waker>>,
 }
+
+impl Polls {
+    fn new(count: usize) -> io::Result<Self> {
+        let (mut polls, mut wakers) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (poll, waker) = poll_and_waker()?;
+            polls.push(poll);
+            wakers.push(Arc::new(waker));
+        }
+        Ok(Self { polls, wakers })
+    }
+
+    /// One for each worker.
+    fn wakers(&self) -> Vec<Wake> {
+        // A waker fails only when its poll is gone, and nobody is there to wake.
+        let wake = |waker: &Arc<Waker>| -> Wake {
+            let waker = Arc::clone(waker);
+            Box::new(move || drop(waker.wake()))
+        };
+        self.wakers.iter().map(wake).collect()
+    }
+}
+
+/// The number of the room in which everyone starts.
+const LOBBY: u32 = 0;

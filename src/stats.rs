@@ -64,24 +64,40 @@ macro_rules! counters {
 
 counters! {
     /// Datagrams received. Each is also counted in one of `texts`,
-    /// `heartbeats`, `leaves`, `greetings` or under one drop reason.
+    /// `heartbeats`, `leaves`, `frames`, `greetings` or under one drop reason.
     datagrams_in,
-    /// Texts taken up for fan-out.
+    /// Texts of v1 peers.
     texts,
     /// Heartbeats of peers, new or known.
     heartbeats,
     /// Empty datagrams and `quit`, also those of unknown peers.
     leaves,
+    /// Datagrams of v2 peers, each with any number of frames.
+    frames,
     /// Datagrams that the greeting service took up.
     greetings,
     /// Peers that registered.
     registered,
-    /// Deliveries that the kernel took: one message to one peer.
+    /// Messages taken up for fan-out, from texts and from frames.
+    messages,
+    /// Messages shed, as their sender's share of the backlog was used up.
+    messages_shed,
+    /// Answers sent to single peers.
+    answers,
+    /// Answers that the kernel did not take.
+    answers_failed,
+    /// Deliveries, each of one message to one peer, that fan-out began with.
+    /// Each becomes one of the next three.
+    deliveries_planned,
+    /// Deliveries that the kernel took.
     deliveries,
     /// Deliveries given up because the kernel had no space for them.
     deliveries_congested,
     /// Deliveries that the kernel refused: no route, a firewall.
     deliveries_refused,
+    /// Packets of several datagrams that the kernel did not take as one, and
+    /// that went datagram by datagram (no GSO on that way).
+    packets_split,
     /// System calls for receiving that failed, for another reason than that
     /// nothing was there.
     receive_errors,
@@ -98,6 +114,7 @@ impl Counters {
         self.deliveries.add(tally.sent);
         self.deliveries_congested.add(tally.congested);
         self.deliveries_refused.add(tally.refused);
+        self.packets_split.add(tally.split_packets);
     }
 }
 
@@ -123,10 +140,12 @@ pub enum DropReason {
     PortZero,
     /// Its sender is new, and the table of peers is full (`--max-peers`).
     PeersFull,
-    /// A text that came while the backlog for fan-out was full.
-    BacklogFull,
-    /// A binary frame of a protocol version that this server does not speak.
-    UnknownVersion,
+    /// It begins like a datagram of protocol v2, and is none.
+    Malformed,
+    /// Its session is not that of its sender, who may be forged.
+    WrongSession,
+    /// The system gave no random number for a new session.
+    NoRandomness,
     /// It is a greeting itself: two greeting servers, each made to believe
     /// that the other one asked, would answer each other without end.
     Greeting,
@@ -136,12 +155,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::OwnAddress,
         Self::PortZero,
         Self::PeersFull,
-        Self::BacklogFull,
-        Self::UnknownVersion,
+        Self::Malformed,
+        Self::WrongSession,
+        Self::NoRandomness,
         Self::Greeting,
         Self::Stopping,
     ];
@@ -152,8 +172,9 @@ impl DropReason {
             Self::OwnAddress => "own address",
             Self::PortZero => "port 0",
             Self::PeersFull => "peers full",
-            Self::BacklogFull => "backlog full",
-            Self::UnknownVersion => "unknown version",
+            Self::Malformed => "malformed",
+            Self::WrongSession => "wrong session",
+            Self::NoRandomness => "no randomness",
             Self::Greeting => "greeting",
             Self::Stopping => "stopping",
         }
@@ -223,8 +244,11 @@ impl fmt::Display for Stats {
             }
         }
         for (what, count) in [
+            ("messages shed, backlog full", total.messages_shed),
             ("deliveries given up, no space", total.deliveries_congested),
             ("deliveries refused by the kernel", total.deliveries_refused),
+            ("answers failed", total.answers_failed),
+            ("packets sent in parts, no GSO", total.packets_split),
             ("receive errors", total.receive_errors),
             ("log lines not written", self.log_lines_shed),
         ] {
@@ -253,7 +277,7 @@ mod tests {
         for (index, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(counts.dropped(reason), index as u64 + 1);
         }
-        assert_eq!(counts.dropped_total(), 28);
+        assert_eq!(counts.dropped_total(), 36);
     }
 
     #[test]
@@ -284,11 +308,11 @@ mod tests {
              worker-1       -              3               40\n\
              peers: 2 now, 0 expired"
         );
-        counts.dropped[DropReason::BacklogFull as usize] = 1;
+        counts.dropped[DropReason::Malformed as usize] = 1;
         assert!(
             stats(counts)
                 .to_string()
-                .ends_with("\ndropped, backlog full: 2")
+                .ends_with("\ndropped, malformed: 2")
         );
     }
 }

@@ -20,6 +20,9 @@ pub trait Service {
 
     /// Sends a bounded part of what is due. True: there is more.
     fn send_some(&mut self, outbox: &mut Outbox) -> bool;
+
+    /// Sends the last that is to be sent, when the server stops.
+    fn stop(&mut self, outbox: &mut Outbox);
 }
 
 /// One worker: its sockets, its buffers, and its service.
@@ -82,6 +85,7 @@ impl<S: Service> Worker<S> {
                 self.sleep()?;
             }
         }
+        self.service.stop(&mut self.outbox);
         Ok(())
     }
 

@@ -2,58 +2,74 @@
 //! members, and says what to send where.
 
 mod backlog;
+mod bundles;
+mod packets;
 mod plan;
 mod regroup;
+mod texts;
 
 use std::sync::Arc;
 
-use crate::net::{Packet, PeerAddr};
+use crate::net::PeerAddr;
 use crate::rooms::{Members, Room};
 
 pub use backlog::{Backlog, BacklogFull};
-pub use plan::Plan;
+pub use bundles::{Numbering, bundle_packets, plan_bundles};
+pub use packets::Packets;
+pub use plan::{Job, Plan, Slice};
 pub use regroup::{Item, Limits, Regrouper};
+pub use texts::TextPlanner;
 
 /// The fan-out of one worker. Texts gather while the ones before them are on
 /// their way; then all that gathered goes out together, so that batches grow
 /// with the backlog and never wait for a timer.
 pub struct FanOut {
+    worker: u8,
+    /// Whether there are other workers, to share large rooms with.
+    may_share: bool,
     gathering: Backlog,
-    /// What is on its way, to `members` from `next` on.
-    plan: Plan,
-    members: Option<Arc<Members>>,
-    next: Position,
+    planner: TextPlanner,
+    /// The plans of this worker; one that it, or a worker that it was handed to,
+    /// has still to send is in use.
+    plans: Vec<Arc<Plan>>,
+    job: Option<Job>,
+    /// What a plan that is not in use is for, so that it keeps no snapshot.
+    nobody: Arc<Members>,
+    /// Own work and that of others take turns.
+    own_turn: bool,
+    planned_deliveries: u64,
 }
 
-/// A part of a fan-out: some peers of one endpoint, each to get some packets.
-pub struct Slice<'a> {
-    /// The endpoint through which the peers are reached.
-    pub endpoint: u8,
-    peers: &'a [PeerAddr],
-    plan: &'a Plan,
-    pass: usize,
-}
-
-/// Every pass goes over all endpoints, and at each over all members.
-#[derive(Clone, Copy, Default)]
-struct Position {
-    pass: usize,
-    endpoint: usize,
-    member: usize,
+/// What to do next.
+pub enum Next {
+    /// To send [`FanOut::slice`]s until there is none.
+    Send,
+    /// To hand this to the other workers, and then the same.
+    Share(Arc<Plan>),
+    /// Nothing: all is sent.
+    Idle,
+    /// Nothing, until other workers have sent what they were handed.
+    Wait,
 }
 
 impl FanOut {
-    /// Nothing to send.
-    pub fn new() -> Self {
+    /// Nothing to send, by worker number `worker` of `workers`.
+    pub fn new(worker: u8, workers: usize) -> Self {
         Self {
+            worker,
+            may_share: workers > 1,
             gathering: Backlog::new(),
-            plan: Plan::new(),
-            members: None,
-            next: Position::default(),
+            planner: TextPlanner::new(),
+            plans: (0..PLANS).map(|_| Arc::new(Plan::new(worker))).collect(),
+            job: None,
+            nobody: Arc::default(),
+            own_turn: true,
+            planned_deliveries: 0,
         }
     }
 
-    /// Takes up a text of `speaker`.
+    /// Takes up a text of `speaker`, at most
+    /// [`MAX_PAYLOAD_BYTES`](crate::wire::frame::MAX_PAYLOAD_BYTES) long.
     ///
     /// # Errors
     /// [`BacklogFull`]: the speaker's share of what may wait is used up.
@@ -61,201 +77,331 @@ impl FanOut {
         self.gathering.push(speaker, text)
     }
 
-    /// What to send next, or `None` when all is sent. `room` is looked at when
-    /// what has gathered begins to be sent: whoever is in it then gets it all.
-    pub fn next_slice(&mut self, room: &Room) -> Option<Slice<'_>> {
-        let (position, end) = loop {
-            if self.members.is_none() {
-                self.begin(room)?;
-            }
-            match self.advance() {
-                Some(slice) => break slice,
-                None => self.members = None,
-            }
-        };
-        let part = self.members.as_ref()?.part(position.endpoint);
-        Some(Slice {
-            endpoint: u8::try_from(position.endpoint).expect("at most MAX_ENDPOINTS"),
-            peers: &part[position.member..end],
-            plan: &self.plan,
-            pass: position.pass,
-        })
+    /// The next part of what is being sent, if something is.
+    pub fn slice(&mut self) -> Option<Slice<'_>> {
+        self.job.as_mut()?.next_slice()
     }
 
-    /// Whether there is nothing left to send.
-    pub fn is_idle(&self) -> bool {
-        self.members.is_none() && self.gathering.is_empty()
+    /// To be called when there is no [`FanOut::slice`] left: begins with what
+    /// has gathered, or with a plan of another worker that `handed` gives.
+    /// `room` is looked at now: whoever is in it gets all that has gathered.
+    pub fn begin(&mut self, room: &Room, handed: impl Fn() -> Option<Arc<Plan>>) -> Next {
+        self.job = None;
+        for plan in self.plans.iter_mut().filter_map(Arc::get_mut) {
+            plan.release(&self.nobody);
+        }
+        self.own_turn = !self.own_turn;
+        if self.own_turn {
+            match self.begin_own(room) {
+                Next::Idle | Next::Wait => {}
+                begun => return begun,
+            }
+        }
+        if let Some(plan) = handed() {
+            self.start(Job::new(plan, Some(self.worker)));
+            return Next::Send;
+        }
+        self.begin_own(room)
     }
 
-    /// Plans what has gathered; `None` if nothing has.
-    fn begin(&mut self, room: &Room) -> Option<()> {
+    /// The plan of another worker that has just been sent, to be given back
+    /// before [`FanOut::begin`].
+    pub fn take_finished(&mut self) -> Option<Arc<Plan>> {
+        let plan = self.job.take()?.into_plan();
+        (plan.origin != self.worker).then_some(plan)
+    }
+
+    /// Deliveries that began to be sent since this was last asked.
+    pub fn take_planned(&mut self) -> u64 {
+        std::mem::take(&mut self.planned_deliveries)
+    }
+
+    fn begin_own(&mut self, room: &Room) -> Next {
         if self.gathering.is_empty() {
-            return None;
+            return Next::Idle;
         }
-        self.plan.build(&self.gathering);
+        let members = room.members();
+        let shares = members.is_split() && self.may_share;
+        let free = |plan: &Arc<Plan>| Arc::strong_count(plan) == 1;
+        // What other workers have still to send of a room that was large must
+        // not be overtaken by what this one sends to all of it.
+        if !shares && !self.plans.iter().all(free) {
+            return Next::Wait;
+        }
+        let Some(plan) = self.plans.iter_mut().find(|plan| free(plan)) else {
+            return Next::Wait;
+        };
+        let Some(building) = Arc::get_mut(plan) else {
+            return Next::Wait;
+        };
+        building.build(&self.gathering, members, room, &mut self.planner);
         self.gathering.clear();
-        self.members = Some(room.members());
-        self.next = Position::default();
-        Some(())
-    }
-
-    /// Moves past the next slice and returns where it begins, and behind which
-    /// member it ends. `None`: everyone has been served.
-    fn advance(&mut self) -> Option<(Position, usize)> {
-        let members = self.members.as_deref()?;
-        while self.next.pass < self.plan.passes() {
-            if self.next.endpoint == members.endpoints() {
-                self.next = Position {
-                    pass: self.next.pass + 1,
-                    ..Position::default()
-                };
-                continue;
-            }
-            let here = self.next;
-            let part_len = members.part(here.endpoint).len();
-            if here.member < part_len {
-                let peers = (SLICE_COST_US / self.plan.pass_cost_us(here.pass)).max(1);
-                self.next.member = part_len.min(here.member + peers);
-                return Some((here, self.next.member));
-            }
-            self.next.endpoint += 1;
-            self.next.member = 0;
+        let plan = Arc::clone(plan);
+        let owner = shares.then_some(self.worker);
+        self.start(Job::new(Arc::clone(&plan), owner));
+        if shares {
+            Next::Share(plan)
+        } else {
+            Next::Send
         }
-        None
+    }
+
+    fn start(&mut self, job: Job) {
+        self.planned_deliveries += job.deliveries();
+        self.job = Some(job);
     }
 }
 
-impl Default for FanOut {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<'a> Slice<'a> {
-    /// Every packet of this slice, peer by peer.
-    pub fn packets(&self) -> impl Iterator<Item = Packet<'a>> {
-        let Self { plan, pass, .. } = *self;
-        self.peers
-            .iter()
-            .flat_map(move |peer| plan.packets(pass, peer))
-    }
-}
-
-/// How long to send before the socket is looked at again, about: 10,000 peers
-/// send no more heartbeats in that time than one receive batch holds.
-pub const SLICE_COST_US: usize = 5_000;
+/// Plans that a worker may have under way: one that it sends, and as many as
+/// the other workers may be behind with.
+pub const PLANS: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::peers::Peers;
+    use crate::rooms::SPLIT_MEMBERS;
+    use crate::wire::frame::{Message, ServerFrame, parse_server};
     use proptest::prelude::*;
-    use std::collections::HashMap;
+    use std::collections::{HashMap, VecDeque};
 
-    fn peers_at(counts: &[u16]) -> Peers {
-        let peers = Peers::new(Arc::new(Room::new(counts.len())), 100_000);
-        for (endpoint, &count) in counts.iter().enumerate() {
-            for port in 1..=count {
-                peers.touch(&peer(port, endpoint as u8), 0);
-            }
+    fn peer(port: u16) -> PeerAddr {
+        PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
+    }
+
+    /// Peers from port 1 on, served by the workers in turn; those with an even
+    /// number speak v2.
+    fn peers(text: u16, frames: u16, workers: usize) -> Peers {
+        let room = Arc::new(Room::new(0, workers));
+        let peers = Peers::new(room, 100_000);
+        let owner = |port: u16| (usize::from(port / 2) % workers) as u8;
+        for port in (1..).step_by(2).take(text.into()) {
+            peers.touch(&peer(port), owner(port), 0);
+        }
+        for port in (2..).step_by(2).take(frames.into()) {
+            peers.open_session(&peer(port), owner(port), 77, 0);
         }
         peers
     }
 
-    fn peer(port: u16, endpoint: u8) -> PeerAddr {
-        PeerAddr::new(([127, 0, 0, 1], port).into(), endpoint)
+    /// Workers that hand each other plans, as in the server, step by step.
+    struct Workers {
+        fanouts: Vec<FanOut>,
+        inboxes: Vec<VecDeque<Arc<Plan>>>,
+        /// To whom, from whom, what, in the order of sending.
+        heard: Vec<(u16, String, String)>,
+        planned: u64,
     }
 
-    fn texts(slice: &Slice<'_>) -> Vec<(PeerAddr, String)> {
-        let mut texts = Vec::new();
-        for packet in slice.packets() {
-            assert_eq!(packet.to.endpoint(), slice.endpoint);
-            let segments = packet.payload.chunks(packet.segment_bytes.into());
-            assert_eq!(segments.len(), packet.deliveries as usize);
-            for segment in segments {
-                texts.push((*packet.to, String::from_utf8(segment.to_vec()).unwrap()));
+    #[derive(Debug, PartialEq)]
+    enum Did {
+        Sent,
+        Nothing,
+        Waits,
+    }
+
+    impl Workers {
+        fn new(count: usize) -> Self {
+            Self {
+                fanouts: (0..count as u8)
+                    .map(|worker| FanOut::new(worker, count))
+                    .collect(),
+                inboxes: vec![VecDeque::new(); count],
+                heard: Vec::new(),
+                planned: 0,
             }
         }
-        texts
+
+        /// What a worker does in one turn: at most one slice.
+        fn step(&mut self, worker: usize, room: &Room) -> Did {
+            loop {
+                let fanout = &mut self.fanouts[worker];
+                if let Some(slice) = fanout.slice() {
+                    slice
+                        .packets()
+                        .for_each(|packet| hear(packet, &mut self.heard));
+                    return Did::Sent;
+                }
+                drop(fanout.take_finished());
+                let inbox = std::cell::RefCell::new(&mut self.inboxes[worker]);
+                let next = fanout.begin(room, || inbox.borrow_mut().pop_front());
+                self.planned += fanout.take_planned();
+                match next {
+                    Next::Send => {}
+                    Next::Share(plan) => {
+                        for (other, inbox) in self.inboxes.iter_mut().enumerate() {
+                            if other != worker {
+                                inbox.push_back(Arc::clone(&plan));
+                            }
+                        }
+                    }
+                    Next::Idle => return Did::Nothing,
+                    Next::Wait => return Did::Waits,
+                }
+            }
+        }
+
+        /// All workers in turn, until nothing is left.
+        fn finish(&mut self, room: &Room) {
+            let mut did = Vec::new();
+            while did.iter().any(|did| *did != Did::Nothing) || did.is_empty() {
+                // The second round begins with all plans given back.
+                let count = self.fanouts.len();
+                did = (0..2 * count)
+                    .map(|worker| self.step(worker % count, room))
+                    .collect();
+                let stuck = did.contains(&Did::Waits) && !did.contains(&Did::Sent);
+                assert!(!stuck, "all wait for each other");
+            }
+        }
+    }
+
+    fn hear(packet: crate::net::Packet<'_>, heard: &mut Vec<(u16, String, String)>) {
+        let before = heard.len();
+        let port = packet.to.port();
+        for datagram in packet.payload.chunks(packet.segment_bytes.into()) {
+            if datagram[0] == 0xFF {
+                for frame in parse_server(datagram).unwrap() {
+                    let ServerFrame::Message(Message { from, payload, .. }) = frame else {
+                        panic!("{frame:?}");
+                    };
+                    let text = String::from_utf8(payload.to_vec()).unwrap();
+                    heard.push((port, from.to_string(), text));
+                }
+            } else {
+                let datagram = str::from_utf8(datagram).unwrap();
+                let (from, text) = datagram.split_once(' ').unwrap();
+                heard.push((port, from.to_owned(), text.to_owned()));
+            }
+        }
+        assert_eq!(heard.len() - before, packet.deliveries as usize);
     }
 
     #[test]
     fn nothing_to_say_is_nothing_to_send() {
-        let mut fanout = FanOut::new();
-        assert!(fanout.next_slice(peers_at(&[3]).lobby()).is_none());
+        let mut workers = Workers::new(1);
+        assert_eq!(workers.step(0, peers(3, 3, 1).lobby()), Did::Nothing);
     }
 
     #[test]
-    fn an_empty_room_hears_nothing() {
-        let mut fanout = FanOut::new();
-        fanout.push(peer(1, 0), b"hi").unwrap();
-        assert!(fanout.next_slice(peers_at(&[0, 0]).lobby()).is_none());
-        assert!(fanout.is_idle(), "the text is not kept for later comers");
+    fn an_empty_room_hears_nothing_and_later_comers_hear_nothing_old() {
+        let mut workers = Workers::new(1);
+        workers.fanouts[0].push(peer(1), b"hi").unwrap();
+        workers.finish(peers(0, 0, 1).lobby());
+        workers.finish(peers(1, 1, 1).lobby());
+        assert_eq!((workers.heard.len(), workers.planned), (0, 0));
     }
 
     #[test]
     fn what_comes_during_a_fanout_goes_out_in_the_next_one() {
-        let peers = peers_at(&[SLICE_COST_US as u16]);
-        let mut fanout = FanOut::new();
-        fanout.push(peer(1, 0), b"one").unwrap();
-        let mut heard = Vec::new();
-        heard.extend(texts(&fanout.next_slice(peers.lobby()).unwrap()));
-        assert!(heard.len() < peers.len(), "more than one slice");
-        fanout.push(peer(1, 0), b"two").unwrap();
-        while let Some(slice) = fanout.next_slice(peers.lobby()) {
-            heard.extend(texts(&slice));
-        }
-        let (first, second) = heard.split_at(peers.len());
-        assert!(first.iter().all(|(_, text)| text == "127.0.0.1:1 one"));
-        assert!(second.iter().all(|(_, text)| text == "127.0.0.1:1 two"));
-        assert_eq!(second.len(), peers.len());
-        assert!(fanout.is_idle());
+        let peers = peers(3000, 0, 1);
+        let mut workers = Workers::new(1);
+        workers.fanouts[0].push(peer(1), b"one").unwrap();
+        assert_eq!(workers.step(0, peers.lobby()), Did::Sent);
+        assert!(workers.heard.len() < 3000, "more than one slice");
+        workers.fanouts[0].push(peer(1), b"two").unwrap();
+        workers.finish(peers.lobby());
+        let (first, second) = workers.heard.split_at(3000);
+        assert!(first.iter().all(|(_, _, text)| text == "one"));
+        assert!(second.iter().all(|(_, _, text)| text == "two"));
+        assert_eq!(second.len(), 3000);
     }
 
     #[test]
     fn a_long_backlog_goes_out_in_passes_that_fit_a_stock_clients_buffer() {
-        let peers = peers_at(&[2]);
-        let mut fanout = FanOut::new();
+        let mut workers = Workers::new(1);
         for speaker in 1..=1000 {
-            fanout.push(peer(speaker, 0), b"hi").unwrap();
+            workers.fanouts[0].push(peer(speaker), b"hi").unwrap();
         }
-        let mut heard = Vec::new();
-        while let Some(slice) = fanout.next_slice(peers.lobby()) {
-            heard.extend(texts(&slice).into_iter().map(|(to, _)| to.port()));
-        }
-        assert_eq!(heard.len(), 2000);
-        let longest_run = heard.chunk_by(|a, b| a == b).map(<[u16]>::len).max();
+        workers.finish(peers(2, 0, 1).lobby());
+        assert_eq!(workers.heard.len(), 2000);
+        let runs = workers.heard.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len);
+        let longest = runs.max();
         assert!(
-            longest_run.is_some_and(|run| (65..=128).contains(&run)),
-            "{longest_run:?}"
+            longest.is_some_and(|run| (65..=128).contains(&run)),
+            "{longest:?}"
         );
+    }
+
+    #[test]
+    fn a_large_room_is_shared_and_a_small_one_is_not() {
+        for (members, shares) in [
+            (SPLIT_MEMBERS as u16, true),
+            (SPLIT_MEMBERS as u16 - 1, false),
+        ] {
+            let peers = peers(members, 0, 2);
+            let mut workers = Workers::new(2);
+            workers.fanouts[0].push(peer(2), b"hi").unwrap();
+            while workers.step(0, peers.lobby()) == Did::Sent {}
+            assert_eq!(workers.heard.len() < members.into(), shares);
+            workers.finish(peers.lobby());
+            assert_eq!(workers.heard.len(), members.into());
+        }
+    }
+
+    #[test]
+    fn a_room_that_has_become_small_waits_for_what_was_shared() {
+        let large = peers(200, 0, 2);
+        let small = peers(3, 0, 2);
+        let mut workers = Workers::new(2);
+        workers.fanouts[0].push(peer(1), b"one").unwrap();
+        while workers.step(0, large.lobby()) == Did::Sent {}
+        workers.fanouts[0].push(peer(1), b"two").unwrap();
+        assert_eq!(workers.step(0, small.lobby()), Did::Waits);
+        workers.finish(small.lobby());
+        let twos = workers.heard.iter().position(|(_, _, text)| text == "two");
+        assert_eq!(twos, Some(200), "all of one before two");
+        assert_eq!(workers.heard.len(), 203);
+    }
+
+    #[test]
+    fn a_worker_that_lags_makes_the_others_wait_and_no_plan_is_lost() {
+        let peers = peers(100, 0, 2);
+        let mut workers = Workers::new(2);
+        let mut rounds = 0;
+        loop {
+            workers.fanouts[0].push(peer(1), b"x").unwrap();
+            rounds += 1;
+            match workers.step(0, peers.lobby()) {
+                Did::Waits => break,
+                did => assert_eq!(did, Did::Sent),
+            }
+        }
+        assert_eq!(rounds, PLANS + 1);
+        workers.finish(peers.lobby());
+        assert_eq!(workers.heard.len(), 100 * rounds);
     }
 
     proptest! {
         #[test]
         fn everyone_hears_every_text_once_and_each_sender_in_order(
-            counts in prop::collection::vec(0_u16..40, 1..4),
-            said in prop::collection::vec((1_u16..9, 0_usize..60), 1..300),
+            text in 0_u16..50,
+            frames in 0_u16..50,
+            count in 1_usize..4,
+            // Who says something, how long, and how many steps follow it.
+            said in prop::collection::vec((1_u16..9, 0_usize..60, 0_usize..3), 1..200),
         ) {
-            let peers = peers_at(&counts);
-            let mut fanout = FanOut::new();
+            let peers = peers(text, frames, count);
+            let mut workers = Workers::new(count);
             let mut expected = HashMap::<String, Vec<String>>::new();
-            for (number, (speaker, len)) in said.iter().enumerate() {
+            for (number, (speaker, len, steps)) in said.iter().enumerate() {
                 let text = format!("{number:04}{}", "x".repeat(*len));
-                fanout.push(peer(*speaker, 0), text.as_bytes()).unwrap();
-                expected.entry(peer(*speaker, 0).to_string()).or_default().push(text);
-            }
-            let mut heard = HashMap::<PeerAddr, HashMap<String, Vec<String>>>::new();
-            while let Some(slice) = fanout.next_slice(peers.lobby()) {
-                for (to, datagram) in texts(&slice) {
-                    let (speaker, text) = datagram.split_once(' ').unwrap();
-                    let by_speaker = heard.entry(to).or_default();
-                    by_speaker.entry(speaker.into()).or_default().push(text.into());
+                let worker = usize::from(*speaker) % count;
+                workers.fanouts[worker].push(peer(*speaker), text.as_bytes()).unwrap();
+                expected.entry(peer(*speaker).to_string()).or_default().push(text);
+                for step in 0..*steps {
+                    workers.step((number + step) % count, peers.lobby());
                 }
             }
-            prop_assert!(fanout.is_idle());
+            workers.finish(peers.lobby());
+            let mut heard = HashMap::<u16, HashMap<String, Vec<String>>>::new();
+            for (to, from, text) in &workers.heard {
+                let by_speaker = heard.entry(*to).or_default();
+                by_speaker.entry(from.clone()).or_default().push(text.clone());
+            }
             prop_assert_eq!(heard.len(), peers.len());
             prop_assert!(heard.values().all(|by_speaker| *by_speaker == expected));
+            prop_assert_eq!(workers.planned as usize, peers.len() * said.len());
         }
     }
 }

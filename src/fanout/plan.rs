@@ -1,166 +1,169 @@
-//! From texts to packets, once for all members of a room.
+//! A plan, which is what a room is to get, and its way over the members.
 
-use crate::fanout::backlog::{Backlog, MAX_BYTES, MAX_TEXTS};
-use crate::fanout::regroup::{Item, Limits, Regrouper};
-use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, PeerAddr};
-use crate::wire::push_text;
+use std::sync::Arc;
 
-/// What every member of a room is to get, as packets in their order; it keeps
-/// its memory from one time to the next.
+use super::backlog::Backlog;
+use super::bundles::{Numbering, bundle_packets, plan_bundles};
+use super::packets::Packets;
+use super::texts::TextPlanner;
+use crate::net::{Packet, PeerAddr};
+use crate::rooms::{Members, Protocol, Room};
+
+/// What is sent to the members of a room, built once for all of them. The
+/// worker that made it sends it, and in a large room hands it to the others,
+/// each for the members that it serves.
 pub struct Plan {
-    /// The texts as they are encoded, in the order of the backlog.
-    encoded: Vec<u8>,
-    ends: Vec<usize>,
-    items: Vec<Item>,
-    regrouper: Regrouper,
-    /// The same bytes in the order of the packets.
-    bytes: Vec<u8>,
-    packets: Vec<Planned>,
-    passes: Vec<Pass>,
+    /// The worker that made it.
+    pub origin: u8,
+    members: Arc<Members>,
+    texts: Packets,
+    bundles: Packets,
 }
 
-/// One packet: what lies between the end of the one before and its own.
-#[derive(Debug, Clone, Copy)]
-struct Planned {
-    start: usize,
-    end: usize,
-    segment_bytes: u16,
-    messages: u16,
+/// A plan on its way, lane by lane, in each pass by pass, in each over the
+/// members in slices.
+pub struct Job {
+    plan: Arc<Plan>,
+    /// Whose members to send to; `None`: to all.
+    owner: Option<u8>,
+    next: Position,
 }
 
-/// Packets that a peer gets in one go.
-#[derive(Debug, Clone, Copy)]
-struct Pass {
-    /// Which packets.
-    start: usize,
-    end: usize,
-    messages: usize,
+/// A part of a plan: some peers of one lane, each to get some packets.
+pub struct Slice<'a> {
+    /// The endpoint through which the peers are reached.
+    pub endpoint: u8,
+    peers: &'a [PeerAddr],
+    packets: &'a Packets,
+    pass: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Position {
+    lane: usize,
+    pass: usize,
+    member: usize,
 }
 
 impl Plan {
-    /// Space for the longest backlog, as long as its texts are printable.
-    pub fn new() -> Self {
-        const PREFIX_BYTES: usize = 32;
+    /// An empty plan of worker `origin`, with space for the longest backlog.
+    pub fn new(origin: u8) -> Self {
         Self {
-            encoded: Vec::with_capacity(MAX_BYTES + MAX_TEXTS * PREFIX_BYTES),
-            ends: Vec::with_capacity(MAX_TEXTS),
-            items: Vec::with_capacity(MAX_TEXTS),
-            regrouper: Regrouper::with_capacity(MAX_TEXTS),
-            bytes: Vec::with_capacity(MAX_BYTES + MAX_TEXTS * PREFIX_BYTES),
-            packets: Vec::with_capacity(MAX_TEXTS),
-            passes: Vec::with_capacity(MAX_TEXTS),
+            origin,
+            members: Arc::default(),
+            texts: TextPlanner::packets(),
+            bundles: bundle_packets(),
         }
     }
 
-    /// Plans all texts of `backlog` for peers that speak protocol v1.
-    pub fn build(&mut self, backlog: &Backlog) {
-        self.encode(backlog);
-        self.bytes.clear();
-        self.packets.clear();
-        self.passes.clear();
-        let Self {
-            encoded,
-            ends,
-            items,
-            regrouper,
-            bytes,
-            packets,
-            passes,
-        } = self;
-        regrouper.regroup(items, LIMITS, |messages| {
-            let start = bytes.len();
-            for &message in messages {
-                let end = ends[usize::from(message)];
-                let len = usize::from(items[usize::from(message)].len);
-                bytes.extend_from_slice(&encoded[end - len..end]);
-            }
-            let packet = Planned {
-                start,
-                end: bytes.len(),
-                segment_bytes: items[usize::from(messages[0])].len,
-                messages: messages.len() as u16,
+    /// Plans `backlog` for `members`, in the forms that they speak.
+    pub fn build(
+        &mut self,
+        backlog: &Backlog,
+        members: Arc<Members>,
+        room: &Room,
+        planner: &mut TextPlanner,
+    ) {
+        self.texts.clear();
+        self.bundles.clear();
+        if members.any_speaks(Protocol::Text) {
+            planner.plan(backlog, &mut self.texts);
+        }
+        if members.any_speaks(Protocol::Frames) {
+            let count = backlog.len() as u32;
+            let numbering = Numbering {
+                room: room.number(),
+                stream: self.origin,
+                first_sequence: room.take_sequence(self.origin, count),
             };
-            packets.push(packet);
-            add_to_passes(passes, packets.len(), messages.len());
-        });
+            plan_bundles(backlog, numbering, &mut self.bundles);
+        }
+        self.members = members;
     }
 
-    /// How many passes over the peers it takes.
-    pub fn passes(&self) -> usize {
-        self.passes.len()
+    /// Forgets the members: a plan that is not in use keeps no snapshot alive.
+    pub fn release(&mut self, nobody: &Arc<Members>) {
+        if !self.members.is_empty() {
+            self.members = Arc::clone(nobody);
+        }
     }
 
-    /// What it costs about to send one pass to one peer, in µs.
-    pub fn pass_cost_us(&self, pass: usize) -> usize {
-        let Pass {
-            start,
-            end,
-            messages,
-        } = self.passes[pass];
-        (end - start) * PACKET_COST_US + messages * SEGMENT_COST_US
-    }
-
-    /// The packets of one pass, for one peer.
-    pub fn packets<'a>(
-        &'a self,
-        pass: usize,
-        to: &'a PeerAddr,
-    ) -> impl Iterator<Item = Packet<'a>> {
-        let Pass { start, end, .. } = self.passes[pass];
-        self.packets[start..end].iter().map(move |packet| Packet {
-            to,
-            payload: &self.bytes[packet.start..packet.end],
-            segment_bytes: packet.segment_bytes,
-            deliveries: packet.messages.into(),
-        })
-    }
-
-    fn encode(&mut self, backlog: &Backlog) {
-        self.encoded.clear();
-        self.ends.clear();
-        self.items.clear();
-        for (speaker, sender, text) in backlog.texts() {
-            let start = self.encoded.len();
-            push_text(speaker, text, &mut self.encoded);
-            self.ends.push(self.encoded.len());
-            let len = (self.encoded.len() - start) as u16;
-            self.items.push(Item { sender, len });
+    fn packets(&self, protocol: Protocol) -> &Packets {
+        match protocol {
+            Protocol::Text => &self.texts,
+            Protocol::Frames => &self.bundles,
         }
     }
 }
 
-impl Default for Plan {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Takes the newest packet into the last pass, or begins a new one.
-fn add_to_passes(passes: &mut Vec<Pass>, packets: usize, messages: usize) {
-    match passes.last_mut() {
-        Some(pass) if pass.messages + messages <= PASS_MESSAGES => {
-            pass.end = packets;
-            pass.messages += messages;
+impl Job {
+    /// The way of `plan` over the members that `owner` serves, or over all.
+    pub fn new(plan: Arc<Plan>, owner: Option<u8>) -> Self {
+        Self {
+            plan,
+            owner,
+            next: Position::default(),
         }
-        _ => passes.push(Pass {
-            start: packets - 1,
-            end: packets,
-            messages,
-        }),
+    }
+
+    /// How many deliveries it is, from its beginning to its end.
+    pub fn deliveries(&self) -> u64 {
+        let members = &self.plan.members;
+        let lanes = (0..members.lanes()).map(|index| members.lane(index));
+        let own = lanes.filter(|(lane, _)| self.is_own(lane.owner));
+        own.map(|(lane, peers)| peers.len() * self.plan.packets(lane.protocol).messages())
+            .sum::<usize>() as u64
+    }
+
+    /// Moves on, and returns what to send, or `None` when all is sent.
+    pub fn next_slice(&mut self) -> Option<Slice<'_>> {
+        let plan = &*self.plan;
+        while self.next.lane < plan.members.lanes() {
+            let (lane, peers) = plan.members.lane(self.next.lane);
+            let packets = plan.packets(lane.protocol);
+            let Position { pass, member, .. } = self.next;
+            if !self.is_own(lane.owner) || pass == packets.passes() {
+                self.next = Position {
+                    lane: self.next.lane + 1,
+                    ..Position::default()
+                };
+            } else if member == peers.len() {
+                self.next.pass += 1;
+                self.next.member = 0;
+            } else {
+                let count = (SLICE_COST_US / packets.pass_cost_us(pass)).max(1);
+                let end = peers.len().min(member + count);
+                self.next.member = end;
+                return Some(Slice {
+                    endpoint: lane.endpoint,
+                    peers: &peers[member..end],
+                    packets,
+                    pass,
+                });
+            }
+        }
+        None
+    }
+
+    /// The plan, when it is done with.
+    pub fn into_plan(self) -> Arc<Plan> {
+        self.plan
+    }
+
+    fn is_own(&self, owner: u8) -> bool {
+        self.owner.is_none_or(|own| own == owner)
     }
 }
 
-const LIMITS: Limits = Limits {
-    messages: MAX_SEGMENTS,
-    bytes: MAX_PACKET_BYTES,
-};
+impl<'a> Slice<'a> {
+    /// Every packet of this slice, peer by peer.
+    pub fn packets(&self) -> impl Iterator<Item = Packet<'a>> {
+        let Self { packets, pass, .. } = *self;
+        let peers = self.peers.iter();
+        peers.flat_map(move |peer| packets.pass(pass, peer))
+    }
+}
 
-/// Messages that a peer gets at once. The receive buffer of a stock client, as
-/// Linux gives it (212,992 bytes), holds 277 small datagrams of 768 bytes each;
-/// half of that leaves space for what it has not read yet.
-const PASS_MESSAGES: usize = 128;
-
-/// What a packet and each datagram in it cost, measured over the loopback
-/// interface (see the table in docs/ARCHITECTURE.md); they cut slices.
-const PACKET_COST_US: usize = 5;
-const SEGMENT_COST_US: usize = 1;
+/// How long to send before the socket is looked at again, about: 10,000 peers
+/// send no more heartbeats in that time than one receive batch holds.
+const SLICE_COST_US: usize = 5_000;

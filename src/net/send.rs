@@ -246,6 +246,15 @@ impl Sender {
 // one call of `send`; between calls they are only numbers.
 unsafe impl Send for Sender {}
 
+impl std::ops::AddAssign for SendTally {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.congested += other.congested;
+        self.refused += other.refused;
+        self.split_packets += other.split_packets;
+    }
+}
+
 impl SendTally {
     /// All that was handed over.
     pub fn total(&self) -> u64 {

@@ -2,91 +2,261 @@
 
 use std::sync::Arc;
 
-use crate::fanout::FanOut;
+use super::answers::Answers;
+use crate::fanout::{FanOut, Next};
+use crate::handover::Handover;
 use crate::journal::Journal;
-use crate::net::{Datagram, Outbox, PeerAddr};
-use crate::peers::{Peers, Touch};
+use crate::net::{Datagram, Outbox, Packet, PeerAddr};
+use crate::peers::{NO_SESSION, Peers, Touch};
+use crate::rooms::Protocol;
 use crate::stats::{DropReason, WorkerInfo};
+use crate::wire::frame::{
+    self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, Welcome, parse_client,
+};
 use crate::wire::{Incoming, classify};
 use crate::worker::Service;
 
 /// The chat service of one worker.
 pub struct Chat {
-    peers: Arc<Peers>,
+    worker: u8,
+    shared: ChatShared,
     fanout: FanOut,
-    journal: Journal,
+    answers: Answers,
     info: Arc<WorkerInfo>,
 }
 
+/// What the chat services of all workers have in common.
+#[derive(Clone)]
+pub struct ChatShared {
+    /// The table of peers.
+    pub peers: Arc<Peers>,
+    /// Where workers hand each other work.
+    pub handover: Arc<Handover>,
+    /// Where they report.
+    pub journal: Journal,
+    /// What new sessions are told.
+    pub timeout_ms: u32,
+}
+
 impl Chat {
-    /// A service over the table that all workers share.
-    pub fn new(peers: Arc<Peers>, journal: Journal, info: Arc<WorkerInfo>) -> Self {
+    /// The service of worker number `worker`.
+    pub fn new(worker: u8, shared: ChatShared, info: Arc<WorkerInfo>) -> Self {
         Self {
-            peers,
-            fanout: FanOut::new(),
-            journal,
+            worker,
+            fanout: FanOut::new(worker, shared.handover.workers()),
+            shared,
+            answers: Answers::default(),
             info,
         }
     }
 
-    /// Registers or refreshes a peer. False: it is not one, and cannot become one.
+    /// Registers or refreshes a text peer. False: it is not one, and cannot
+    /// become one.
     fn touch(&self, peer: &PeerAddr, now_ms: u64) -> bool {
-        match self.peers.touch(peer, now_ms) {
-            Touch::Refreshed => {}
+        let touch = self.shared.peers.touch(peer, self.worker, now_ms);
+        self.note(peer, touch)
+    }
+
+    /// Counts and reports what a sign of life did. False: it was dropped.
+    fn note(&self, peer: &PeerAddr, touch: Touch) -> bool {
+        let counters = &self.info.counters;
+        match touch {
+            Touch::Refreshed => return true,
             Touch::Registered => {
-                self.info.counters.registered.add(1);
-                self.journal.registered(*peer);
+                counters.registered.add(1);
+                self.shared.journal.registered(*peer);
+                return true;
             }
-            Touch::Full => {
-                self.info.counters.drop_datagram(DropReason::PeersFull);
-                return false;
-            }
+            Touch::Full => counters.drop_datagram(DropReason::PeersFull),
+            Touch::WrongSession => counters.drop_datagram(DropReason::WrongSession),
         }
-        true
+        false
+    }
+
+    fn leave(&self, peer: PeerAddr, session: u64) {
+        if self.shared.peers.leave(&peer, session) {
+            self.shared.journal.left(peer);
+        }
     }
 
     fn say(&mut self, speaker: PeerAddr, text: &[u8]) {
         let counters = &self.info.counters;
-        match self.fanout.push(speaker, text) {
+        match self.fanout.push(speaker, cut(text)) {
             Ok(()) => {
-                counters.texts.add(1);
-                self.journal.text(speaker, text);
+                counters.messages.add(1);
+                self.shared.journal.text(speaker, text);
             }
-            Err(_) => counters.drop_datagram(DropReason::BacklogFull),
+            Err(_) => counters.messages_shed.add(1),
         }
+    }
+
+    fn take_frames(&mut self, peer: PeerAddr, datagram: &[u8], now_ms: u64) {
+        let counters = &self.info.counters;
+        let Ok((session, mut frames)) = parse_client(datagram) else {
+            return counters.drop_datagram(DropReason::Malformed);
+        };
+        if session == NO_SESSION {
+            match frames.next() {
+                Some(ClientFrame::Hello) => self.welcome(peer, now_ms),
+                _ => counters.drop_datagram(DropReason::WrongSession),
+            }
+            return;
+        }
+        let touch = self.shared.peers.touch_session(&peer, session, now_ms);
+        if !self.note(&peer, touch) {
+            return;
+        }
+        counters.frames.add(1);
+        for frame in frames {
+            match frame {
+                ClientFrame::Hello | ClientFrame::Heartbeat => {}
+                ClientFrame::Bye => self.leave(peer, session),
+                ClientFrame::Say(payload) => self.say(peer, payload),
+                ClientFrame::Ping(token) => self.answer(peer, &ServerFrame::Pong(token)),
+                ClientFrame::Command(_) => {
+                    self.answer(peer, &ServerFrame::Notice(b"this server has no commands"));
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, peer: PeerAddr, now_ms: u64) {
+        let counters = &self.info.counters;
+        let Ok(new_session) = getrandom::u64() else {
+            return counters.drop_datagram(DropReason::NoRandomness);
+        };
+        // 0 stands for no session.
+        let new_session = new_session.max(1);
+        let peers = &self.shared.peers;
+        let Some((session, touch)) = peers.open_session(&peer, self.worker, new_session, now_ms)
+        else {
+            return counters.drop_datagram(DropReason::PeersFull);
+        };
+        self.note(&peer, touch);
+        counters.frames.add(1);
+        let welcome = Welcome {
+            session,
+            timeout_ms: self.shared.timeout_ms,
+            bundle_bytes: BUNDLE_BYTES as u16,
+            room: peers.lobby().number(),
+        };
+        self.answer(peer, &ServerFrame::Welcome(welcome));
+    }
+
+    fn answer(&mut self, peer: PeerAddr, answer: &ServerFrame<'_>) {
+        self.answers.push(peer, |out| {
+            frame::push_server_header(out);
+            frame::push_server_frame(answer, out);
+        });
     }
 }
 
 impl Service for Chat {
     fn take(&mut self, datagram: Datagram<'_>, now_ms: u64) {
         let Datagram { from, payload } = datagram;
-        let counters = &self.info.counters;
         match classify(payload) {
             Incoming::Leave => {
-                counters.leaves.add(1);
-                if self.peers.leave(&from) {
-                    self.journal.left(from);
-                }
+                self.info.counters.leaves.add(1);
+                self.leave(from, NO_SESSION);
             }
             Incoming::Heartbeat => {
                 if self.touch(&from, now_ms) {
-                    counters.heartbeats.add(1);
+                    self.info.counters.heartbeats.add(1);
                 }
             }
             Incoming::Text(text) => {
                 if self.touch(&from, now_ms) {
+                    self.info.counters.texts.add(1);
                     self.say(from, text);
                 }
             }
-            Incoming::Frame(_) => counters.drop_datagram(DropReason::UnknownVersion),
+            Incoming::Frame(datagram) => self.take_frames(from, datagram, now_ms),
         }
     }
 
     fn send_some(&mut self, outbox: &mut Outbox) -> bool {
-        if let Some(slice) = self.fanout.next_slice(self.peers.lobby()) {
-            let tally = outbox.send(slice.endpoint, slice.packets());
-            self.info.counters.add_tally(tally);
+        let counters = &self.info.counters;
+        let answered = self.answers.send(outbox);
+        counters.answers.add(answered.sent);
+        counters
+            .answers_failed
+            .add(answered.total() - answered.sent);
+
+        let ChatShared {
+            peers, handover, ..
+        } = &self.shared;
+        let mut waited = false;
+        loop {
+            if let Some(slice) = self.fanout.slice() {
+                counters.add_tally(outbox.send(slice.endpoint, slice.packets()));
+                return true;
+            }
+            if let Some(plan) = self.fanout.take_finished() {
+                handover.give_back(plan);
+            }
+            match self
+                .fanout
+                .begin(peers.lobby(), || handover.take(self.worker))
+            {
+                Next::Send => {}
+                Next::Share(plan) => handover.share(&plan),
+                Next::Idle => return false,
+                Next::Wait if waited => return false,
+                Next::Wait => {
+                    handover.wait(self.worker);
+                    waited = true;
+                }
+            }
+            counters.deliveries_planned.add(self.fanout.take_planned());
         }
-        !self.fanout.is_idle()
+    }
+
+    /// Says goodbye to the v2 peers, every worker to a part of them.
+    fn stop(&mut self, outbox: &mut Outbox) {
+        let mut goodbye = Vec::new();
+        frame::push_server_header(&mut goodbye);
+        frame::push_server_frame(&ServerFrame::Goodbye, &mut goodbye);
+        let members = self.shared.peers.lobby().members();
+        let workers = self.shared.handover.workers();
+        for (lane, peers) in (0..members.lanes()).map(|index| members.lane(index)) {
+            if lane.protocol == Protocol::Frames {
+                let own = peers.iter().skip(self.worker.into()).step_by(workers);
+                outbox.send(
+                    lane.endpoint,
+                    own.map(|peer| Packet::single(peer, &goodbye)),
+                );
+            }
+        }
+    }
+}
+
+/// Cuts a text that is too long for a frame, at a character if it is UTF-8.
+fn cut(text: &[u8]) -> &[u8] {
+    if text.len() <= MAX_PAYLOAD_BYTES {
+        return text;
+    }
+    let is_start = |at: &usize| text[*at] & 0xC0 != 0x80;
+    let lowest = MAX_PAYLOAD_BYTES - 3;
+    let end = (lowest..=MAX_PAYLOAD_BYTES).rev().find(is_start);
+    &text[..end.unwrap_or(MAX_PAYLOAD_BYTES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character_if_there_is_one() {
+        let ascii = [b'x'; 5000];
+        assert_eq!(cut(&ascii).len(), MAX_PAYLOAD_BYTES);
+        assert_eq!(cut(b"short"), b"short");
+        for offset in 0..4 {
+            let text = "x".repeat(offset) + &"🎉".repeat(1000);
+            let cut = cut(text.as_bytes());
+            assert!(str::from_utf8(cut).is_ok());
+            assert!(cut.len() > MAX_PAYLOAD_BYTES - 4);
+        }
+        let broken = [0x80; 5000];
+        assert_eq!(cut(&broken).len(), MAX_PAYLOAD_BYTES, "no characters");
     }
 }

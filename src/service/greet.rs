@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::answers::Answers;
 use crate::journal::Journal;
-use crate::net::{Datagram, Outbox, Packet, PeerAddr};
+use crate::net::{Datagram, Outbox};
 use crate::stats::{DropReason, WorkerInfo};
 use crate::supervise::StopSignal;
 use crate::wire::{GREETING_START, push_greeting};
@@ -11,19 +12,11 @@ use crate::worker::Service;
 
 /// The greeting service of one worker.
 pub struct Greet {
-    /// As many as one round of receiving brought; `send_some` empties it.
-    answers: Vec<Answer>,
-    bytes: Vec<u8>,
+    answers: Answers,
     /// With `--once`, what the first answer stops the server with.
     once: Option<Arc<StopSignal>>,
     journal: Journal,
     info: Arc<WorkerInfo>,
-}
-
-struct Answer {
-    peer: PeerAddr,
-    /// Where it lies in `bytes`.
-    range: std::ops::Range<usize>,
 }
 
 impl Greet {
@@ -31,8 +24,7 @@ impl Greet {
     /// first answer.
     pub fn new(once: Option<Arc<StopSignal>>, journal: Journal, info: Arc<WorkerInfo>) -> Self {
         Self {
-            answers: Vec::new(),
-            bytes: Vec::new(),
+            answers: Answers::default(),
             once,
             journal,
             info,
@@ -42,8 +34,9 @@ impl Greet {
 
 impl Service for Greet {
     fn take(&mut self, datagram: Datagram<'_>, _now_ms: u64) {
+        let Datagram { from, payload } = datagram;
         let counters = &self.info.counters;
-        if datagram.payload.starts_with(GREETING_START) {
+        if payload.starts_with(GREETING_START) {
             return counters.drop_datagram(DropReason::Greeting);
         }
         // The stop takes effect when the answers of this round are sent.
@@ -51,26 +44,17 @@ impl Service for Greet {
             return counters.drop_datagram(DropReason::Stopping);
         }
         counters.greetings.add(1);
-        self.journal.greeted(datagram.from);
-        let start = self.bytes.len();
-        push_greeting(datagram.from.socket_addr(), &mut self.bytes);
-        self.answers.push(Answer {
-            peer: datagram.from,
-            range: start..self.bytes.len(),
-        });
+        counters.deliveries_planned.add(1);
+        self.journal.greeted(from);
+        self.answers
+            .push(from, |out| push_greeting(from.socket_addr(), out));
     }
 
     fn send_some(&mut self, outbox: &mut Outbox) -> bool {
-        let same_endpoint = |a: &Answer, b: &Answer| a.peer.endpoint() == b.peer.endpoint();
-        for answers in self.answers.chunk_by(same_endpoint) {
-            let packets = answers
-                .iter()
-                .map(|answer| Packet::single(&answer.peer, &self.bytes[answer.range.clone()]));
-            let tally = outbox.send(answers[0].peer.endpoint(), packets);
-            self.info.counters.add_tally(tally);
-        }
-        self.answers.clear();
-        self.bytes.clear();
+        let tally = self.answers.send(outbox);
+        self.info.counters.add_tally(tally);
         false
     }
+
+    fn stop(&mut self, _outbox: &mut Outbox) {}
 }

@@ -1,7 +1,8 @@
 //! What the server does with datagrams: the chat, or the greeting.
 
+mod answers;
 mod chat;
 mod greet;
 
-pub use chat::Chat;
+pub use chat::{Chat, ChatShared};
 pub use greet::Greet;

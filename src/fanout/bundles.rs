@@ -1,0 +1,149 @@
+//! Packets for peers that speak v2: many messages in a datagram.
+
+use super::backlog::{Backlog, MAX_BYTES, MAX_TEXTS};
+use super::packets::Packets;
+use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
+use crate::wire::frame::{
+    BUNDLE_BYTES, Message, ServerFrame, push_padding, push_server_frame, push_server_header,
+};
+
+/// Whose messages these are, for their numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbering {
+    /// The room.
+    pub room: u32,
+    /// The worker that sends them.
+    pub stream: u8,
+    /// The number of the first one.
+    pub first_sequence: u32,
+}
+
+/// Space for what [`plan_bundles`] makes of the longest backlog.
+pub fn bundle_packets() -> Packets {
+    let bytes = MAX_BYTES + MAX_TEXTS * 32;
+    Packets::with_capacity(bytes, bytes / BUNDLE_BYTES, PASS_DATAGRAMS)
+}
+
+/// Puts all of `backlog`, in its order, into bundles of at most
+/// [`BUNDLE_BYTES`]; one that another follows in the same packet is padded to
+/// exactly that.
+pub fn plan_bundles(backlog: &Backlog, numbering: Numbering, packets: &mut Packets) {
+    packets.clear();
+    let mut bundle_start = packets.bytes().len();
+    let (mut bundles, mut messages) = (0, 0);
+    for ((from, _, payload), index) in backlog.texts().zip(0_u32..) {
+        let message = ServerFrame::Message(Message {
+            room: numbering.room,
+            stream: numbering.stream,
+            sequence: numbering.first_sequence.wrapping_add(index),
+            from: from.socket_addr(),
+            payload,
+        });
+        if bundles > 0 {
+            let bytes = packets.bytes();
+            let before = bytes.len();
+            push_server_frame(&message, bytes);
+            if bytes.len() - bundle_start <= BUNDLE_BYTES {
+                messages += 1;
+                continue;
+            }
+            bytes.truncate(before);
+            if bundles == PACKET_BUNDLES {
+                packets.finish(BUNDLE_BYTES as u16, messages);
+                (bundles, messages) = (0, 0);
+            } else {
+                push_padding(bundle_start, BUNDLE_BYTES, bytes);
+            }
+        }
+        let bytes = packets.bytes();
+        bundle_start = bytes.len();
+        push_server_header(bytes);
+        push_server_frame(&message, bytes);
+        bundles += 1;
+        messages += 1;
+    }
+    if bundles > 0 {
+        packets.finish(BUNDLE_BYTES as u16, messages);
+    }
+}
+
+/// Bundles in one packet: 54 fill it.
+const PACKET_BUNDLES: usize = if MAX_PACKET_BYTES / BUNDLE_BYTES < MAX_SEGMENTS {
+    MAX_PACKET_BYTES / BUNDLE_BYTES
+} else {
+    MAX_SEGMENTS
+};
+
+/// One packet: the kernel counts about 2.3 kB for a bundle in the receive buffer
+/// of a peer, which holds 92 of them by default.
+const PASS_DATAGRAMS: usize = PACKET_BUNDLES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::PeerAddr;
+    use crate::wire::frame::{MAX_PAYLOAD_BYTES, parse_server};
+    use proptest::prelude::*;
+
+    const NUMBERING: Numbering = Numbering {
+        room: 7,
+        stream: 2,
+        first_sequence: u32::MAX - 3,
+    };
+
+    fn speaker(port: u16) -> PeerAddr {
+        PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
+    }
+
+    #[test]
+    fn no_texts_are_no_packets() {
+        let mut packets = bundle_packets();
+        plan_bundles(&Backlog::new(), NUMBERING, &mut packets);
+        assert_eq!((packets.passes(), packets.messages()), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn bundles_hold_every_message_in_order_and_never_more_than_they_may(
+            lens in prop::collection::vec(0_usize..=MAX_PAYLOAD_BYTES, 1..200),
+            short in any::<bool>(),
+        ) {
+            let mut backlog = Backlog::new();
+            let mut expected = Vec::new();
+            for (number, len) in lens.into_iter().enumerate() {
+                let len = if short { len / 20 } else { len };
+                let payload = vec![number as u8; len];
+                let from = speaker(number as u16 + 1);
+                if backlog.push(from, &payload).is_ok() {
+                    let sequence = NUMBERING.first_sequence.wrapping_add(expected.len() as u32);
+                    expected.push((sequence, from.socket_addr(), payload));
+                }
+            }
+            let mut packets = bundle_packets();
+            plan_bundles(&backlog, NUMBERING, &mut packets);
+            prop_assert_eq!(packets.messages(), expected.len());
+
+            let to = speaker(9);
+            let mut heard = Vec::new();
+            for packet in (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to)) {
+                prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
+                let bundles = packet.payload.chunks(packet.segment_bytes.into());
+                prop_assert!(bundles.len() <= MAX_SEGMENTS);
+                let before = heard.len();
+                for bundle in bundles {
+                    prop_assert!(bundle.len() <= BUNDLE_BYTES);
+                    let frames = parse_server(bundle).unwrap();
+                    for frame in frames {
+                        let ServerFrame::Message(message) = frame else {
+                            panic!("{frame:?}");
+                        };
+                        prop_assert_eq!((message.room, message.stream), (7, 2));
+                        heard.push((message.sequence, message.from, message.payload.to_vec()));
+                    }
+                }
+                prop_assert_eq!(heard.len() - before, packet.deliveries as usize);
+            }
+            prop_assert_eq!(heard, expected);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Packets for peers that speak v1: every text a datagram of its own.
+
+use super::backlog::{Backlog, MAX_BYTES, MAX_TEXTS};
+use super::packets::Packets;
+use super::regroup::{Item, Limits, Regrouper};
+use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
+use crate::wire::push_text;
+
+/// Encodes texts and regroups them, so that as many as can be are segments of
+/// one packet.
+pub struct TextPlanner {
+    /// The texts as they go out, in the order of the backlog.
+    encoded: Vec<u8>,
+    ends: Vec<usize>,
+    items: Vec<Item>,
+    regrouper: Regrouper,
+}
+
+impl TextPlanner {
+    /// With memory for the longest backlog.
+    pub fn new() -> Self {
+        Self {
+            encoded: Vec::with_capacity(ENCODED_BYTES),
+            ends: Vec::with_capacity(MAX_TEXTS),
+            items: Vec::with_capacity(MAX_TEXTS),
+            regrouper: Regrouper::with_capacity(MAX_TEXTS),
+        }
+    }
+
+    /// Space for what it makes.
+    pub fn packets() -> Packets {
+        Packets::with_capacity(ENCODED_BYTES, MAX_TEXTS, PASS_DATAGRAMS)
+    }
+
+    /// Plans all of `backlog`.
+    pub fn plan(&mut self, backlog: &Backlog, packets: &mut Packets) {
+        self.encode(backlog);
+        packets.clear();
+        let (encoded, ends, items) = (&self.encoded, &self.ends, &self.items);
+        self.regrouper.regroup(items, LIMITS, |messages| {
+            for &message in messages {
+                let end = ends[usize::from(message)];
+                let len = usize::from(items[usize::from(message)].len);
+                packets.bytes().extend_from_slice(&encoded[end - len..end]);
+            }
+            let segment_bytes = items[usize::from(messages[0])].len;
+            packets.finish(segment_bytes, messages.len() as u16);
+        });
+    }
+
+    fn encode(&mut self, backlog: &Backlog) {
+        self.encoded.clear();
+        self.ends.clear();
+        self.items.clear();
+        for (speaker, sender, text) in backlog.texts() {
+            let start = self.encoded.len();
+            push_text(speaker, text, &mut self.encoded);
+            self.ends.push(self.encoded.len());
+            let len = (self.encoded.len() - start) as u16;
+            self.items.push(Item { sender, len });
+        }
+    }
+}
+
+impl Default for TextPlanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const LIMITS: Limits = Limits {
+    messages: MAX_SEGMENTS,
+    bytes: MAX_PACKET_BYTES,
+};
+
+/// Texts and their speakers' addresses, as long as little has to be escaped;
+/// for more the buffers grow.
+const ENCODED_BYTES: usize = MAX_BYTES + MAX_TEXTS * 32;
+
+/// The receive buffer of a stock client, as Linux gives it (212,992 bytes),
+/// holds 277 small datagrams of 768 bytes each; half of that leaves space for
+/// what it has not read yet.
+const PASS_DATAGRAMS: usize = 128;
