@@ -8,6 +8,7 @@ use std::time::Duration;
 use bullhorn::client::greet::{Greeting, greet};
 use bullhorn::client::{self, ServerAddress, SessionConfig, interactive};
 use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
 #[command(name = "client", version, next_line_help = true)]
 struct Arguments {
     /// Where the server is: a name or an IPv4 address and a port, or an IPv6
-    /// address in brackets, as [::1]:9999
+    /// address in brackets, as `[::1]:9999`
     #[arg(
         value_name = "HOST:PORT",
         env = "BULLHORN_SERVER",
@@ -68,6 +69,7 @@ struct Arguments {
     /// Do not chat: send this text once, print the socket's addresses before
     /// and after connecting, then the answer, and end
     #[arg(long, value_name = "TEXT", env = "BULLHORN_CLIENT_GREET")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     greet: Option<String>,
 
     /// With --greet: how often to send it if nothing answers, 1 to 100 times

@@ -244,7 +244,7 @@ impl Chat {
     ) -> Result<(), InteractiveError> {
         let events = self.session.events().clone();
         let linger_until = Instant::now() + self.linger;
-        while !self.is_editing {
+        while !self.is_editing && self.session.is_up() {
             let until = match *lock(&self.awaited) {
                 Awaited::Nothing => break,
                 Awaited::More => linger_until.min(Instant::now() + MORE),
@@ -258,9 +258,9 @@ impl Chat {
                 recv(signals) -> _ => break,
                 recv(channel::at(until)) -> _ => break,
             }
-            if !self.session.is_up() {
-                break;
-            }
+        }
+        if let Ok(event) = events.try_recv() {
+            self.show(event)?;
         }
         if bids_farewell {
             self.print(FAREWELL)?;
