@@ -8,7 +8,7 @@
 )]
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -102,7 +102,7 @@ fn a_refusal_is_down_and_a_heartbeat_that_is_not_refused_is_back() {
     let session = connect(&server);
     server.client();
     let address = server.stop();
-    let refused = DownReason::Unreachable(std::io::ErrorKind::ConnectionRefused);
+    let refused = DownReason::Unreachable(ErrorKind::ConnectionRefused);
     assert_eq!(next(&session), Event::Down(refused));
     assert!(!session.is_up());
 
@@ -609,9 +609,16 @@ impl Server {
 
     fn receive(&self) -> (Vec<u8>, SocketAddr) {
         let mut buffer = vec![0; 65_536];
-        let (length, from) = self.socket.recv_from(&mut buffer).unwrap();
-        buffer.truncate(length);
-        (buffer, from)
+        loop {
+            match self.socket.recv_from(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => {
+                    let (length, from) = result.unwrap();
+                    buffer.truncate(length);
+                    return (buffer, from);
+                }
+            }
+        }
     }
 
     /// The next datagram that is not a heartbeat.

@@ -47,7 +47,7 @@ impl Engine {
     ) -> io::Result<Self> {
         shared.lock().link.register(poll.registry(), SOCKET)?;
         let untried = addresses.len() - 1 - at;
-        Ok(Self {
+        let mut engine = Self {
             shared,
             poll,
             events,
@@ -60,7 +60,10 @@ impl Engine {
             told_down: false,
             missed: 0,
             buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
-        })
+        };
+        // Registers before anyone can say anything.
+        engine.turn();
+        Ok(engine)
     }
 
     pub(super) fn run(mut self) {
