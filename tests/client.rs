@@ -36,6 +36,17 @@ fn registers_at_once_and_keeps_beating() {
 }
 
 #[test]
+fn no_text_outruns_the_first_heartbeat() {
+    for _ in 0..50 {
+        let server = Server::start();
+        let session = connect(&server);
+        session.say("me first").unwrap();
+        assert_eq!(server.receive().0, b"@im@");
+        assert_eq!(server.receive().0, b"me first");
+    }
+}
+
+#[test]
 fn hears_texts_and_survives_anything_else() {
     let server = Server::start();
     let session = connect(&server);
@@ -165,6 +176,8 @@ fn texts_beyond_the_bound_are_counted() {
     let server = Server::start();
     let mut config = config_for(&server);
     config.events_max = 2;
+    // What is told late must not wait for this.
+    config.heartbeat = 2 * PATIENCE;
     let session = Session::connect(config).unwrap();
     let client = server.client();
     for n in 0..10 {

@@ -46,39 +46,7 @@ pub fn greet(
             });
         }
     };
-    let mut last_failure = Failure::Silent;
-    for (tried, address) in addresses.iter().enumerate() {
-        let is_last = tried + 1 == addresses.len();
-        let attempts = if is_last {
-            Attempts::All
-        } else {
-            Attempts::UntilRefused
-        };
-        match greet_address(*address, datagram, greeting, attempts, out) {
-            Ok(answer) => {
-                writeln!(out, "{}", escape(&answer)).map_err(GreetError::Output)?;
-                return out.flush().map_err(GreetError::Output);
-            }
-            Err(Failure::Output(error)) => return Err(GreetError::Output(error)),
-            Err(failure) => last_failure = failure,
-        }
-    }
-    let server = server.clone();
-    Err(match last_failure {
-        Failure::Silent => GreetError::NoAnswer {
-            server,
-            attempts: greeting.attempts,
-            wait: greeting.wait,
-        },
-        Failure::Unreachable(source) if source.kind() == ErrorKind::ConnectionRefused => {
-            GreetError::Refused(server)
-        }
-        Failure::Unreachable(source) if is_too_long(&source) => GreetError::TooLong {
-            bytes: datagram.len(),
-        },
-        Failure::Unreachable(source) => GreetError::Unreachable { server, source },
-        Failure::Output(error) => GreetError::Output(error),
-    })
+    greet_first(server, &addresses, datagram, greeting, out)
 }
 
 /// Why a greeting has no answer.
@@ -143,6 +111,49 @@ enum Failure {
     Silent,
     Unreachable(io::Error),
     Output(io::Error),
+}
+
+/// Greets the addresses in turn, until one answers.
+fn greet_first(
+    server: &ServerAddress,
+    addresses: &[SocketAddr],
+    datagram: &[u8],
+    greeting: &Greeting,
+    out: &mut impl Write,
+) -> Result<(), GreetError> {
+    let mut last_failure = Failure::Silent;
+    for (tried, address) in addresses.iter().enumerate() {
+        let is_last = tried + 1 == addresses.len();
+        let attempts = if is_last {
+            Attempts::All
+        } else {
+            Attempts::UntilRefused
+        };
+        match greet_address(*address, datagram, greeting, attempts, out) {
+            Ok(answer) => {
+                writeln!(out, "{}", escape(&answer)).map_err(GreetError::Output)?;
+                return out.flush().map_err(GreetError::Output);
+            }
+            Err(Failure::Output(error)) => return Err(GreetError::Output(error)),
+            Err(failure) => last_failure = failure,
+        }
+    }
+    let server = server.clone();
+    Err(match last_failure {
+        Failure::Silent => GreetError::NoAnswer {
+            server,
+            attempts: greeting.attempts,
+            wait: greeting.wait,
+        },
+        Failure::Unreachable(source) if source.kind() == ErrorKind::ConnectionRefused => {
+            GreetError::Refused(server)
+        }
+        Failure::Unreachable(source) if is_too_long(&source) => GreetError::TooLong {
+            bytes: datagram.len(),
+        },
+        Failure::Unreachable(source) => GreetError::Unreachable { server, source },
+        Failure::Output(error) => GreetError::Output(error),
+    })
 }
 
 fn greet_address(
@@ -219,3 +230,32 @@ fn print_addresses(socket: &UdpSocket, when: &str, out: &mut impl Write) -> io::
 
 /// The longest datagram that UDP can carry.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_to_the_next_address_at_once_when_one_refuses() {
+        let closed = UdpSocket::bind("127.0.0.81:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let server = UdpSocket::bind("127.0.0.81:0").unwrap();
+        let addresses = [closed, server.local_addr().unwrap()];
+        let answering = thread::spawn(move || {
+            let (_, from) = server.recv_from(&mut [0; 16]).unwrap();
+            server.send_to(b"hi", from).unwrap();
+        });
+        // Each further attempt at the first one would wait for an hour.
+        let greeting = Greeting {
+            text: "hello".to_owned(),
+            attempts: 3,
+            wait: Duration::from_secs(3600),
+        };
+        let mut out = Vec::new();
+        greet_first(&closed.into(), &addresses, b"hello", &greeting, &mut out).unwrap();
+        assert!(String::from_utf8(out).unwrap().ends_with("\nhi\n"));
+        answering.join().unwrap();
+    }
+}

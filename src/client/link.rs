@@ -129,3 +129,25 @@ pub(crate) fn is_too_long(error: &io::Error) -> bool {
 fn is_full(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_last_datagram_does_not_cost_the_next() {
+        let address = UdpSocket::bind("127.0.0.80:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let link = Link::open(address).unwrap();
+        // On the loopback interface the refusal is there when this returns.
+        link.send(b"first").unwrap();
+        let server = UdpSocket::bind(address).unwrap();
+        let sent = link.send(b"second").unwrap();
+        assert_eq!(sent.earlier_refused, Some(ErrorKind::ConnectionRefused));
+        server.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(server.recv(&mut buffer).unwrap(), b"second".len());
+    }
+}

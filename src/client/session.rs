@@ -46,11 +46,18 @@ impl Session {
     /// The name cannot be resolved, there is no way to any of its addresses, or
     /// the system has no socket or thread to give.
     pub fn connect(config: SessionConfig) -> Result<Self, SessionError> {
-        let server = config.server.clone();
-        let addresses = match server.resolve() {
+        let addresses = match config.server.resolve() {
             Ok(addresses) => addresses,
-            Err(source) => return Err(SessionError::Resolve { server, source }),
+            Err(source) => {
+                let server = config.server;
+                return Err(SessionError::Resolve { server, source });
+            }
         };
+        Self::connect_to(addresses, config)
+    }
+
+    fn connect_to(addresses: Vec<SocketAddr>, config: SessionConfig) -> Result<Self, SessionError> {
+        let server = config.server.clone();
         let (link, at) = match open_first(&addresses) {
             Ok(opened) => opened,
             Err(source) => return Err(SessionError::Connect { server, source }),
@@ -381,3 +388,75 @@ const SEND_TRIES_MAX: u32 = 1000;
 
 /// About the time in which a slow interface sends a datagram of 1 KiB.
 const SEND_PAUSE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// Far beyond what anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn bind() -> UdpSocket {
+        // An address that no other test uses, so that a port stays free.
+        let socket = UdpSocket::bind("127.0.0.79:0").unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+
+    fn expect(socket: &UdpSocket, datagram: &[u8]) {
+        let mut buffer = [0; 64];
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], datagram);
+    }
+
+    fn connect(servers: &[SocketAddr]) -> Session {
+        let mut config = SessionConfig::new(servers[0].into());
+        config.heartbeat = 2 * PATIENCE;
+        config.retry = HEARTBEAT_MIN;
+        config.answer_within = HEARTBEAT_MIN;
+        Session::connect_to(servers.to_vec(), config).unwrap()
+    }
+
+    fn next(session: &Session) -> Event {
+        session.events().recv_timeout(PATIENCE).unwrap()
+    }
+
+    #[test]
+    fn goes_to_the_next_address_at_once_when_one_refuses() {
+        let closed = bind().local_addr().unwrap();
+        let server = bind();
+        let session = connect(&[closed, server.local_addr().unwrap()]);
+        expect(&server, v1::HEARTBEAT);
+        let from = session.local_addr().unwrap();
+        server.send_to(b"welcome", from).unwrap();
+        // Not a word of the first one.
+        assert_eq!(next(&session), Event::Text("welcome".to_owned()));
+    }
+
+    #[test]
+    fn goes_to_the_next_address_when_one_is_silent() {
+        let silent = bind();
+        let server = bind();
+        let addresses = [&silent, &server].map(|socket| socket.local_addr().unwrap());
+        let session = connect(&addresses);
+        expect(&silent, v1::HEARTBEAT);
+        session.say("anyone?").unwrap();
+        expect(&silent, b"anyone?");
+        assert_eq!(
+            next(&session),
+            Event::Down(DownReason::NoAnswer(HEARTBEAT_MIN))
+        );
+        expect(&server, v1::HEARTBEAT);
+        expect(&silent, v1::LEAVE);
+    }
+
+    #[test]
+    fn is_down_when_all_addresses_refuse() {
+        let closed = [bind(), bind()].map(|socket| socket.local_addr().unwrap());
+        let session = connect(&closed);
+        let refused = DownReason::Unreachable(io::ErrorKind::ConnectionRefused);
+        assert_eq!(next(&session), Event::Down(refused));
+    }
+}
