@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             Event::Text(text) => {
                 println!("{}", escape(&text));
                 // `ip:port !echo something`, or a name in place of the address.
-                if let Some((who, words)) = text.split_once(" !echo ") {
+                if let Some((who, said)) = text.split_once(' ')
+                    && let Some(words) = said.strip_prefix("!echo ")
+                {
                     session.say(&format!("{who} said: {words}"))?;
                 }
             }

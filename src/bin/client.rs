@@ -1,7 +1,7 @@
 //! The chat client, and the greeting client: arguments, call, exit code.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("client: {error}");
+            // Without anyone to read it, the exit code still says it.
+            let _ = writeln!(io::stderr(), "client: {error}");
             ExitCode::FAILURE
         }
     }

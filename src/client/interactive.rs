@@ -1,6 +1,6 @@
 //! The chat program: lines go out as texts, and what is received is printed.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -137,7 +137,9 @@ impl Typist {
                 }
                 // A pasted text can have several lines, and each is a text.
                 Ok(Input::Line(line)) => line.lines().for_each(|line| self.say(line)),
-                Ok(Input::TooLong) => eprintln!("not sent: the line is too long for a datagram"),
+                Ok(Input::TooLong) => complain(format_args!(
+                    "not sent: the line is too long for a datagram"
+                )),
                 Ok(Input::End) => break Ended::End,
                 Err(error) => break Ended::Failed(error),
             }
@@ -156,10 +158,10 @@ impl Typist {
         lock(&self.awaited).said(line);
         match self.speaker.say(line) {
             Ok(()) if is_up => {}
-            Ok(()) => eprintln!("{} is down, so this may be lost", self.server),
+            Ok(()) => complain(format_args!("{} is down, so this may be lost", self.server)),
             Err(error) => {
                 *lock(&self.awaited) = Awaited::Nothing;
-                eprintln!("not sent: {error}");
+                complain(format_args!("not sent: {error}"));
             }
         }
     }
@@ -272,7 +274,10 @@ impl Chat {
         if !self.session.is_up() {
             return Err(InteractiveError::Undelivered(self.server.clone()));
         }
-        eprintln!("{} did not echo the last text: it may be lost", self.server);
+        complain(format_args!(
+            "{} did not echo the last text: it may be lost",
+            self.server
+        ));
         Ok(())
     }
 
@@ -286,7 +291,17 @@ fn greet_user(server: &ServerAddress, session: &Session) {
         Ok(address) => format!(" from {address}"),
         Err(_) => String::new(),
     };
-    println!("Chatting at {server}{from}. /help lists commands, quit leaves.");
+    // If this fails, so does the next line, which says so.
+    let _ = io::Write::write_fmt(
+        &mut io::stdout(),
+        format_args!("Chatting at {server}{from}. Enter says a line, quit leaves.\n"),
+    );
+}
+
+/// Says what is wrong, if there is anyone to read it. The user is not typing
+/// now, so it disturbs no editor.
+fn complain(what: fmt::Arguments<'_>) {
+    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{what}\n"));
 }
 
 /// One message comes when a signal asks the program to end.
