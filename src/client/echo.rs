@@ -66,9 +66,9 @@ fn is_echo(received: &str, said: &str) -> bool {
 /// How the server's own texts begin.
 const NOTICE: &str = "* ";
 
-/// The server delivers 1024 bytes at most; up to three fewer when it cuts at the
-/// boundary of a character.
-const CUT_BYTES_MIN: usize = 1021;
+/// The server delivers 1024 bytes at most, and fewer where a character or an
+/// escape of up to eight bytes would be cut.
+const CUT_BYTES_MIN: usize = 1024 - 7;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,13 @@
 //! What may reach a terminal.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+
+use crate::wire::push_printable;
 
 /// Makes a received text safe to print: control characters other than tab,
 /// line separators and the characters that reorder text come out as `\x1b` or
-/// `\u{202e}`. A text without them is passed through without a copy. The server
-/// does the same, but whoever prints must not rely on that.
+/// `\u{202e}`. Plain ASCII is passed through without a copy. The server does the
+/// same, but whoever prints must not rely on that.
 ///
 /// ```
 /// use bullhorn::client::escape;
@@ -14,49 +15,27 @@ use std::fmt::Write;
 /// assert_eq!(escape("red \x1b[31m\talert\n"), "red \\x1b[31m\talert\\x0a");
 /// ```
 pub fn escape(text: &str) -> Cow<'_, str> {
-    let Some(first) = text.find(is_unsafe) else {
+    if text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
         return Cow::Borrowed(text);
-    };
-    let mut escaped = String::with_capacity(text.len() + ESCAPE_BYTES);
-    escaped.push_str(&text[..first]);
-    for c in text[first..].chars() {
-        let code = u32::from(c);
-        // Writing to a String cannot fail.
-        let _ = match is_unsafe(c) {
-            true if c.is_ascii() => write!(escaped, "\\x{code:02x}"),
-            true => write!(escaped, "\\u{{{code:x}}}"),
-            false => escaped.write_char(c),
-        };
     }
-    Cow::Owned(escaped)
+    let mut escaped = Vec::with_capacity(text.len());
+    push_printable(text.as_bytes(), usize::MAX, &mut escaped);
+    Cow::Owned(match String::from_utf8(escaped) {
+        Ok(escaped) => escaped,
+        // It is UTF-8; this only spares a panic that cannot happen.
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
 }
-
-fn is_unsafe(c: char) -> bool {
-    match c {
-        '\t' => false,
-        // C0, DEL and C1: they drive the terminal.
-        _ if c.is_control() => true,
-        // Line and paragraph separator: they forge a line.
-        '\u{2028}' | '\u{2029}' => true,
-        // Marks, embeddings, overrides and isolates: they reorder what is read.
-        '\u{61c}' | '\u{200e}' | '\u{200f}' => true,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        _ => false,
-    }
-}
-
-/// The longest escape, `\u{202e}`: one of them fits without a second
-/// allocation.
-const ESCAPE_BYTES: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn passes_harmless_texts_through_without_a_copy() {
-        let text = "tab\there, ümlaut, 🐂, back\\slash";
+    fn passes_harmless_texts_through() {
+        let text = "tab\there, back\\slash";
         assert!(matches!(escape(text), Cow::Borrowed(same) if same == text));
+        assert_eq!(escape("ümlaut, 🐂"), "ümlaut, 🐂");
     }
 
     #[test]
@@ -67,7 +46,7 @@ mod tests {
             ("\r\n", r"\x0d\x0a"),
             ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
             ("\x7f", r"\x7f"),
-            ("\u{9b}2J", r"\u{9b}2J"),
+            ("\u{9b}2J", r"\x9b2J"),
             ("a\u{202e}b", r"a\u{202e}b"),
             ("\u{2028}", r"\u{2028}"),
             ("\u{2069}", r"\u{2069}"),
