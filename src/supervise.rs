@@ -138,7 +138,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Waits until all threads have ended, after a stop at most [`STOP_LIMIT`]:
+    /// Waits until all threads have ended, after a stop at most half a second:
     /// what hangs then, in a write to a log that nobody reads, is left behind.
     ///
     /// # Errors

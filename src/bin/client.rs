@@ -1,2 +1,142 @@
-//! The chat client.
-fn main() {}
+//! The chat client, and the greeting client: arguments, call, exit code.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bullhorn::client::greet::{Greeting, greet};
+use bullhorn::client::{self, ServerAddress, SessionConfig, interactive};
+use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without anyone to read it, the exit code still says it.
+            let _ = writeln!(io::stderr(), "client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Chats at a bullhorn server: each line you enter goes to everyone in your
+/// room, and what they say appears here. The line `quit` leaves.
+///
+/// Standard input may be a pipe: `echo hello | client`.
+#[derive(Parser)]
+#[command(name = "client", version, next_line_help = true)]
+struct Arguments {
+    /// Where the server is: a name or an IPv4 address and a port, or an IPv6
+    /// address in brackets, as `[::1]:9999`
+    #[arg(
+        value_name = "HOST:PORT",
+        env = "BULLHORN_SERVER",
+        default_value = "127.0.0.1:9999"
+    )]
+    server: ServerAddress,
+
+    /// Time between heartbeats, 10ms to 1m. The server forgets a client that it
+    /// has not heard for 10 s
+    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_HEARTBEAT")]
+    #[arg(default_value_t = client::HEARTBEAT.into(), value_parser = from_10ms_to_1m)]
+    heartbeat: humantime::Duration,
+
+    /// The server counts as down when nothing comes for this long after you
+    /// said something, 10ms to 1m
+    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_ANSWER_WITHIN")]
+    #[arg(default_value_t = client::ANSWER_WITHIN.into(), value_parser = from_10ms_to_1m)]
+    answer_within: humantime::Duration,
+
+    /// Time before the first try while the server is down, 10ms to 1m; it
+    /// doubles with each, up to the time between heartbeats
+    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_RETRY")]
+    #[arg(default_value_t = client::RETRY.into(), value_parser = from_10ms_to_1m)]
+    retry: humantime::Duration,
+
+    /// After it was down, the server counts as back when it has not refused a
+    /// heartbeat for this long, 10ms to 1m
+    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_SETTLE")]
+    #[arg(default_value_t = client::SETTLE.into(), value_parser = from_10ms_to_1m)]
+    settle: humantime::Duration,
+
+    /// At the end of piped input, wait at most this long for the echo of the
+    /// last text, 0s to 1m
+    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_LINGER")]
+    #[arg(default_value_t = LINGER.into(), value_parser = up_to_1m)]
+    linger: humantime::Duration,
+
+    /// Do not chat: send this text once, print the socket's addresses before
+    /// and after connecting, then the answer, and end
+    #[arg(long, value_name = "TEXT", env = "BULLHORN_CLIENT_GREET")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    greet: Option<String>,
+
+    /// With --greet: how often to send it if nothing answers, 1 to 100 times
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "BULLHORN_CLIENT_ATTEMPTS",
+        default_value_t = 3
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    attempts: u32,
+
+    /// With --greet: how long to wait for an answer each time, 10ms to 1m
+    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_WAIT")]
+    #[arg(default_value_t = WAIT.into(), value_parser = from_10ms_to_1m)]
+    wait: humantime::Duration,
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    if let Some(text) = arguments.greet {
+        let greeting = Greeting {
+            text,
+            attempts: arguments.attempts,
+            wait: arguments.wait.into(),
+        };
+        greet(&arguments.server, &greeting, &mut io::stdout())?;
+        return Ok(());
+    }
+    let mut config = SessionConfig::new(arguments.server);
+    config.heartbeat = arguments.heartbeat.into();
+    config.answer_within = arguments.answer_within.into();
+    config.retry = arguments.retry.into();
+    config.settle = arguments.settle.into();
+    interactive::run(config, arguments.linger.into())?;
+    Ok(())
+}
+
+fn from_10ms_to_1m(written: &str) -> Result<humantime::Duration, String> {
+    parse_time(written, TIME_MIN)
+}
+
+fn up_to_1m(written: &str) -> Result<humantime::Duration, String> {
+    parse_time(written, Duration::ZERO)
+}
+
+fn parse_time(written: &str, min: Duration) -> Result<humantime::Duration, String> {
+    let time: humantime::Duration = written
+        .parse()
+        .map_err(|_| "write a number and its unit, such as 500ms, 5s or 1m".to_owned())?;
+    if (min..=TIME_MAX).contains(&*time) {
+        Ok(time)
+    } else {
+        let min = humantime::format_duration(min);
+        let max = humantime::format_duration(TIME_MAX);
+        Err(format!("it must be {min} to {max}"))
+    }
+}
+
+/// A round trip across the world fits in three times; a person waits this long.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// As [`LINGER`].
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Below this, timers of the system are not exact, and heartbeats are a flood.
+const TIME_MIN: Duration = client::HEARTBEAT_MIN;
+
+/// Above this, a wait is more likely a mistake than a wish.
+const TIME_MAX: Duration = Duration::from_secs(60);

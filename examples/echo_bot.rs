@@ -1,0 +1,32 @@
+//! Answers every text that begins with `!echo ` in a server's lobby:
+//!
+//! ```sh
+//! cargo run --example echo_bot -- 127.0.0.1:9999
+//! ```
+
+use std::error::Error;
+
+use bullhorn::client::{Event, Session, SessionConfig, escape};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let server = std::env::args().nth(1);
+    let server = server.as_deref().unwrap_or("127.0.0.1:9999").parse()?;
+    let session = Session::connect(SessionConfig::new(server))?;
+    for event in session.events() {
+        match event {
+            Event::Text(text) => {
+                println!("{}", escape(&text));
+                // `ip:port !echo something`, or a name in place of the address.
+                if let Some((who, said)) = text.split_once(' ')
+                    && let Some(words) = said.strip_prefix("!echo ")
+                {
+                    session.say(&format!("{who} said: {words}"))?;
+                }
+            }
+            Event::Down(reason) => eprintln!("the server is down: {reason}"),
+            Event::Up => eprintln!("the server is back"),
+            other => eprintln!("{other:?}"),
+        }
+    }
+    Ok(())
+}

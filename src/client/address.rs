@@ -1,0 +1,145 @@
+//! `HOST:PORT`, and the socket addresses it resolves to.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+/// Where a server is, as the user wrote it: a host name or an IP address, and
+/// a port. An IPv6 address is in brackets: `[::1]:9999`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerAddress {
+    /// As written, for messages.
+    written: String,
+    /// Without brackets, as the resolver wants it.
+    host: String,
+    port: u16,
+}
+
+impl ServerAddress {
+    /// All addresses that the host has now, in the resolver's order of
+    /// preference, at most [`ADDRESSES_MAX`]. This may block while the name is
+    /// looked up.
+    ///
+    /// # Errors
+    /// The name is unknown, or it has no address.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+            if !addresses.contains(&address) && addresses.len() < ADDRESSES_MAX {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            let message = "the name has no address";
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        Ok(addresses)
+    }
+}
+
+impl From<SocketAddr> for ServerAddress {
+    fn from(address: SocketAddr) -> Self {
+        let written = address.to_string();
+        // Taken from the text, which keeps the scope of a link-local address.
+        let host = match written.rsplit_once(':') {
+            Some((host, _)) => host.trim_matches(['[', ']']).to_owned(),
+            None => address.ip().to_string(),
+        };
+        let port = address.port();
+        Self {
+            written,
+            host,
+            port,
+        }
+    }
+}
+
+impl FromStr for ServerAddress {
+    type Err = AddressError;
+
+    fn from_str(written: &str) -> Result<Self, AddressError> {
+        let (host, port) = written.rsplit_once(':').ok_or(AddressError::Port)?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').ok_or(AddressError::Brackets)?,
+            None if host.contains(':') => return Err(AddressError::Brackets),
+            None => host,
+        };
+        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(AddressError::Host);
+        }
+        if !port.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(AddressError::Port);
+        }
+        match port.parse() {
+            Ok(0) | Err(_) => Err(AddressError::Port),
+            Ok(port) => Ok(Self {
+                written: written.to_owned(),
+                host: host.to_owned(),
+                port,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+/// Why a string is not a [`ServerAddress`]. Each message says what is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// The host is missing, or has a character that no host name has.
+    #[error("the host is missing or malformed; write HOST:PORT, such as 127.0.0.1:9999")]
+    Host,
+    /// The port is missing, or not in 1 to 65535.
+    #[error("the port must be 1 to 65535; write HOST:PORT, such as 127.0.0.1:9999")]
+    Port,
+    /// An IPv6 address without brackets, or with one of them.
+    #[error("an IPv6 address goes in brackets: [::1]:9999")]
+    Brackets,
+}
+
+/// A host with more addresses than this is a mistake or a trick; each one costs
+/// a try before the client says that the server is down.
+pub const ADDRESSES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_names_and_both_address_families() {
+        for written in ["localhost:9999", "127.0.0.1:1", "[::1]:65535"] {
+            let address: ServerAddress = written.parse().unwrap();
+            assert_eq!(address.to_string(), written);
+        }
+    }
+
+    #[test]
+    fn a_socket_address_survives_the_way_through_text() {
+        for written in ["127.0.0.1:9999", "[::1]:9999"] {
+            let socket_address: SocketAddr = written.parse().unwrap();
+            let address = ServerAddress::from(socket_address);
+            assert_eq!(address.resolve().unwrap(), [socket_address]);
+            assert_eq!(written.parse::<ServerAddress>().unwrap(), address);
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let wrong = |written: &str| written.parse::<ServerAddress>().unwrap_err();
+        assert_eq!(wrong("localhost"), AddressError::Port);
+        assert_eq!(wrong("localhost:"), AddressError::Port);
+        assert_eq!(wrong("localhost:0"), AddressError::Port);
+        assert_eq!(wrong("localhost:+80"), AddressError::Port);
+        assert_eq!(wrong("localhost:65536"), AddressError::Port);
+        assert_eq!(wrong("localhost:http"), AddressError::Port);
+        assert_eq!(wrong(":9999"), AddressError::Host);
+        assert_eq!(wrong("a b:9999"), AddressError::Host);
+        assert_eq!(wrong("::1:9999"), AddressError::Brackets);
+        assert_eq!(wrong("[::1:9999"), AddressError::Brackets);
+    }
+}
