@@ -157,7 +157,7 @@ pub const SEND_BATCH: usize = 256;
 /// As long as a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
 const MAX_WAIT_MS: libc::c_int = 1;
 
-const EMPTY_IOVEC: libc::iovec = libc::iovec {
+pub(super) const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
     iov_len: 0,
 };
