@@ -1,7 +1,7 @@
 //! The server under measurement, and a window of time in which it, or the
 //! bare kernel in its place, is measured.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bullhorn::config::ServiceKind;
 use bullhorn::net::BufferSizes;
@@ -41,6 +41,7 @@ pub(crate) struct Cost {
     pub(crate) expected: u64,
     pub(crate) done: u64,
     pub(crate) usage: Usage,
+    pub(crate) wall: Duration,
 }
 
 impl Cost {
@@ -51,12 +52,15 @@ impl Cost {
         load: impl FnOnce() -> Result<(u64, u64), Error>,
     ) -> Result<Self, Error> {
         let before = meter.read_at_rest()?;
+        let start = Instant::now();
         let (expected, done) = load()?;
+        let wall = start.elapsed();
         let usage = meter.read_at_rest()?.since(before);
         Ok(Self {
             expected,
             done,
             usage,
+            wall,
         })
     }
 
@@ -80,28 +84,44 @@ impl Cost {
     }
 }
 
-/// Sums up, over all windows, how often each side went to sleep.
+/// What both sides did in all windows together, to show that they were given
+/// the same work in the same portions.
 #[derive(Debug, Default)]
-pub(crate) struct Sleeps {
-    done: [u64; 2],
-    sleeps: [u64; 2],
+pub(crate) struct Totals {
+    bare: Total,
+    subject: Total,
 }
 
-impl Sleeps {
+#[derive(Debug, Default)]
+struct Total {
+    done: u64,
+    sleeps: u64,
+    cpu: Duration,
+    wall: Duration,
+}
+
+impl Totals {
     /// Adds one window of the subject or of the bare kernel.
     pub(crate) fn add(&mut self, is_subject: bool, cost: &Cost) {
-        self.done[usize::from(is_subject)] += cost.done;
-        self.sleeps[usize::from(is_subject)] += cost.usage.sleeps;
+        let total = if is_subject {
+            &mut self.subject
+        } else {
+            &mut self.bare
+        };
+        total.done += cost.done;
+        total.sleeps += cost.usage.sleeps;
+        total.cpu += cost.usage.cpu;
+        total.wall += cost.wall;
     }
 
-    /// How many of `what` each handled between two sleeps.
+    /// How busy each was, and how many of `what` it handled between two sleeps.
     pub(crate) fn note(&self, what: &str) -> String {
-        let each = |side: usize| self.done[side] as f64 / self.sleeps[side].max(1) as f64;
-        format!(
-            "{what} between two sleeps: subject {:.1}, bare {:.1}",
-            each(1),
-            each(0)
-        )
+        let text = |side: &Total| {
+            let busy_percent = 100.0 * side.cpu.as_secs_f64() / side.wall.as_secs_f64();
+            let between_sleeps = side.done as f64 / side.sleeps.max(1) as f64;
+            format!("busy {busy_percent:.0} %, {between_sleeps:.1} {what} between two sleeps")
+        };
+        format!("subject {}; bare {}", text(&self.subject), text(&self.bare))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::harness::cpu::{ThreadMeter, pin};
 use crate::harness::pairs::interleave;
 use crate::harness::receivers::{Receivers, wait_until};
 use crate::harness::report::{Goal, Row};
-use crate::harness::subject::{self, Cost, Sleeps};
+use crate::harness::subject::{self, Cost, Totals};
 
 /// Both are sent the same texts at the same times by the same socket, and
 /// deliver to the same sockets.
@@ -38,7 +38,7 @@ pub(crate) fn measure(plan: &Plan, name: &'static str) -> Result<Row, Error> {
     let speaker = &receivers.sockets()[0];
     let meters = [ThreadMeter::of(BARE)?, ThreadMeter::of(WORKER)?];
     let targets = [bare.local_addr(), server.local_addr()];
-    let mut sleeps = Sleeps::default();
+    let mut totals = Totals::default();
     let measure_one = |is_subject: bool| {
         let side = usize::from(is_subject);
         let cost = Cost::of(&meters[side], || {
@@ -47,7 +47,7 @@ pub(crate) fn measure(plan: &Plan, name: &'static str) -> Result<Row, Error> {
             let expected = texts * PEERS as u64;
             Ok((expected, receivers.wait_for(before + expected) - before))
         })?;
-        sleeps.add(is_subject, &cost);
+        totals.add(is_subject, &cost);
         Ok(cost.us_each())
     };
     let pairs = interleave(plan.pairs, measure_one)?;
@@ -59,7 +59,7 @@ pub(crate) fn measure(plan: &Plan, name: &'static str) -> Result<Row, Error> {
         note: format!(
             "{TEXTS_A_SECOND} texts a second of {} bytes as delivered; {}",
             payload.len(),
-            sleeps.note("deliveries")
+            totals.note("deliveries")
         ),
     })
 }

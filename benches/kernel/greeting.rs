@@ -15,7 +15,7 @@ use crate::harness::cpu::{ThreadMeter, pin};
 use crate::harness::pairs::interleave;
 use crate::harness::receivers::open_sockets;
 use crate::harness::report::{Goal, Row};
-use crate::harness::subject::{self, Cost, Sleeps};
+use crate::harness::subject::{self, Cost, Totals};
 
 /// 64 clients, each of which asks again as soon as it is answered.
 pub(crate) fn measure_many(plan: &Plan, name: &'static str) -> Result<Row, Error> {
@@ -39,11 +39,11 @@ fn measure(plan: &Plan, name: &'static str, clients: usize) -> Result<Row, Error
         Clients::open(clients, server.local_addr())?,
     ];
     let meters = [ThreadMeter::of(BARE)?, ThreadMeter::of(WORKER)?];
-    let mut sleeps = Sleeps::default();
+    let mut totals = Totals::default();
     let measure_one = |is_subject: bool| {
         let side = usize::from(is_subject);
         let cost = Cost::of(&meters[side], || clients[side].ask_for(plan.window))?;
-        sleeps.add(is_subject, &cost);
+        totals.add(is_subject, &cost);
         Ok(cost.thousands_a_cpu_second())
     };
     let pairs = interleave(plan.pairs, measure_one)?;
@@ -52,7 +52,7 @@ fn measure(plan: &Plan, name: &'static str, clients: usize) -> Result<Row, Error
         unit: "thousand round trips a CPU-second",
         goal: Goal::AtLeast(0.85),
         pairs,
-        note: sleeps.note("answers"),
+        note: totals.note("answers"),
     })
 }
 

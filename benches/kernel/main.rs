@@ -47,7 +47,7 @@ type Measure = fn(&Plan, &'static str) -> Result<Row, Error>;
 const ROWS: [(&str, Measure); 5] = [
     ("fan-out to 1000 peers", fanout::measure),
     ("heartbeats in bursts", heartbeats::measure_bursts),
-    ("heartbeats at saturation", heartbeats::measure_saturated),
+    ("heartbeats without a pause", heartbeats::measure_saturated),
     ("greeting, 64 clients", greeting::measure_many),
     ("greeting, 1 client", greeting::measure_one),
 ];
