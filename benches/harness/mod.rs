@@ -7,6 +7,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod cpu;
+pub(crate) mod gate;
 pub(crate) mod pairs;
 pub(crate) mod receivers;
 pub(crate) mod report;

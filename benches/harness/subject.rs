@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use bullhorn::clock::Clock;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::BufferSizes;
 use bullhorn::{Server, ServerConfig};
@@ -14,7 +15,12 @@ use super::pairs::Outcome;
 /// A server with one worker, on the first core. To be called before the
 /// calling thread is pinned: a server shares out the cores that it may use.
 pub(crate) fn start(service: ServiceKind) -> Result<Server, Error> {
-    Ok(Server::start(ServerConfig {
+    start_with_clock(service, Clock::monotonic())
+}
+
+/// The same, with a clock such as [`Gate::clock`](super::gate::Gate::clock).
+pub(crate) fn start_with_clock(service: ServiceKind, clock: Clock) -> Result<Server, Error> {
+    let config = ServerConfig {
         workers: 1,
         bind: vec!["127.0.0.1:0".parse()?],
         service,
@@ -22,7 +28,8 @@ pub(crate) fn start(service: ServiceKind) -> Result<Server, Error> {
         timeout: Duration::from_secs(3600),
         reap_interval: Duration::from_secs(60),
         ..ServerConfig::default()
-    })?)
+    };
+    Ok(Server::start_with_clock(config, clock)?)
 }
 
 /// The buffers of such a server's socket.

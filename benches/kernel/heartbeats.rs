@@ -1,7 +1,6 @@
 //! Heartbeats of 1000 registered peers: how many a second of CPU time handles.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bullhorn::config::ServiceKind;
@@ -12,44 +11,57 @@ use crate::fanout::WORKER;
 use crate::harness::Error;
 use crate::harness::bare::{BARE, BareThread};
 use crate::harness::cpu::{ThreadMeter, pin};
+use crate::harness::gate::Gate;
 use crate::harness::pairs::interleave;
 use crate::harness::receivers::{open_sockets, wait_until};
 use crate::harness::report::{Goal, Row};
 use crate::harness::subject::{self, Cost, Totals};
 
-/// One packet from every peer, and the next when all are handled and a pause
-/// has passed. Both find a few datagrams at a time, and sleep between.
-pub(crate) fn measure_bursts(plan: &Plan, name: &'static str) -> Result<Row, Error> {
-    measure(plan, name, BURST_SEGMENTS, |peers, counted, window| {
+/// Bursts that wait in full in the socket's buffer before either may take the
+/// first: the one look at the clock, or turn, that lets it in holds it up till
+/// then. So both drain the same backlog, in the same whole batches.
+pub(crate) fn measure_backlog(plan: &Plan, name: &'static str) -> Result<Row, Error> {
+    let gate = Gate::default();
+    measure(plan, name, &gate.clone(), 1, |peers, counted, window| {
         let start = Instant::now();
         let (before, mut sent) = (counted(), 0);
         while start.elapsed() < window {
-            sent += peers.send(0..PEERS)?;
+            gate.close();
+            for _ in 0..BACKLOG_ROUNDS {
+                sent += peers.send(0..PEERS)?;
+            }
+            gate.open();
             if !wait_until(|| counted() - before >= sent) {
                 break;
             }
-            thread::sleep(BURST_PAUSE);
         }
         Ok((sent, counted() - before))
     })
 }
 
-/// As fast as they are handled: a backlog that is never empty and never full,
-/// so that every batch is a whole one.
-pub(crate) fn measure_saturated(plan: &Plan, name: &'static str) -> Result<Row, Error> {
-    measure(plan, name, SATURATING_SEGMENTS, |peers, counted, window| {
-        let start = Instant::now();
-        let (before, mut sent, mut next) = (counted(), 0, 0);
-        while start.elapsed() < window {
-            if !wait_until(|| sent - (counted() - before) <= MAX_BACKLOG) {
-                break;
+/// As fast as the load's core can send: both are nearly always busy, and take
+/// what has come meanwhile.
+pub(crate) fn measure_stream(plan: &Plan, name: &'static str) -> Result<Row, Error> {
+    let gate = Gate::default();
+    measure(
+        plan,
+        name,
+        &gate,
+        STREAM_SEGMENTS,
+        |peers, counted, window| {
+            let start = Instant::now();
+            let (before, mut sent, mut next) = (counted(), 0, 0);
+            while start.elapsed() < window {
+                if !wait_until(|| sent - (counted() - before) <= MAX_UNDER_WAY) {
+                    break;
+                }
+                sent += peers.send(next..next + PEERS_A_CHUNK)?;
+                next = (next + PEERS_A_CHUNK) % PEERS;
             }
-            sent += peers.send(next..next + PEERS_A_CHUNK)?;
-            next = (next + PEERS_A_CHUNK) % PEERS;
-        }
-        wait_until(|| counted() - before >= sent);
-        Ok((sent, counted() - before))
-    })
+            wait_until(|| counted() - before >= sent);
+            Ok((sent, counted() - before))
+        },
+    )
 }
 
 /// `load` offers heartbeats for a window of time, is told how many have been
@@ -57,13 +69,17 @@ pub(crate) fn measure_saturated(plan: &Plan, name: &'static str) -> Result<Row, 
 fn measure(
     plan: &Plan,
     name: &'static str,
+    gate: &Gate,
     segments: usize,
     load: impl Fn(&Peers, &dyn Fn() -> u64, Duration) -> Result<(u64, u64), Error>,
 ) -> Result<Row, Error> {
-    let server = subject::start(ServiceKind::Chat)?;
+    let server = subject::start_with_clock(ServiceKind::Chat, gate.clock())?;
     pin(plan.cores.load)?;
-    let mut drain = Drain::new();
-    let turn = move |socket: &UdpSocket| drain.wait(socket);
+    let (mut drain, gate) = (Drain::new(), gate.clone());
+    let turn = move |socket: &UdpSocket| {
+        gate.pass();
+        drain.wait(socket)
+    };
     let bare = BareThread::start(plan.cores.subject, subject::buffers(), turn)?;
 
     let peers = [
@@ -131,16 +147,17 @@ const HEARTBEAT: &[u8] = b"@im@";
 
 const PEERS: usize = 1000;
 
-/// Heartbeats in a packet that the kernel cuts up. With 4, to send them takes
-/// about as long as to receive them; with 16 far less, so that a backlog stays.
-const BURST_SEGMENTS: usize = 4;
-const SATURATING_SEGMENTS: usize = 16;
+/// Heartbeats of each peer in a backlog; all peers in turn, as in life. Half of
+/// what the socket's buffer holds.
+const BACKLOG_ROUNDS: usize = 5;
 
-const BURST_PAUSE: Duration = Duration::from_millis(5);
+/// Heartbeats in a packet that the kernel cuts up: so many that to send them
+/// takes no longer than to receive them.
+const STREAM_SEGMENTS: usize = 16;
 
 /// What is sent between two looks at how many are handled.
 const PEERS_A_CHUNK: usize = 40;
 
 /// Heartbeats under way before a chunk is added: far below the 10,000 that the
 /// socket's buffer holds, and more than are handled between two looks.
-const MAX_BACKLOG: u64 = 3000;
+const MAX_UNDER_WAY: u64 = 3000;

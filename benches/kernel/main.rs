@@ -46,8 +46,8 @@ type Measure = fn(&Plan, &'static str) -> Result<Row, Error>;
 
 const ROWS: [(&str, Measure); 5] = [
     ("fan-out to 1000 peers", fanout::measure),
-    ("heartbeats in bursts", heartbeats::measure_bursts),
-    ("heartbeats without a pause", heartbeats::measure_saturated),
+    ("heartbeats, from a backlog", heartbeats::measure_backlog),
+    ("heartbeats, in a stream", heartbeats::measure_stream),
     ("greeting, 64 clients", greeting::measure_many),
     ("greeting, 1 client", greeting::measure_one),
 ];
