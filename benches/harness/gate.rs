@@ -20,17 +20,15 @@ struct State {
 }
 
 impl Gate {
-    /// Lets nobody pass any more.
-    pub(crate) fn close(&self) {
+    /// Lets nobody pass while `work` runs.
+    pub(crate) fn closed_while<T>(&self, work: impl FnOnce() -> T) -> T {
         self.state.is_closed.store(true, Ordering::Release);
-    }
-
-    /// Lets all pass.
-    pub(crate) fn open(&self) {
+        let result = work();
         let guard = self.state.lock.lock();
         self.state.is_closed.store(false, Ordering::Release);
         drop(guard);
         self.state.opened.notify_all();
+        result
     }
 
     /// Sleeps while the gate is closed.

@@ -53,23 +53,21 @@ impl Row {
         text
     }
 
-    fn markdown(&self) -> String {
+    fn cells(&self) -> [String; COLUMNS] {
         let Pairs {
             subject,
             bare,
             ratio,
             ..
         } = &self.pairs;
-        format!(
-            "| {}, {} | {} | {} | {} | {} | {} |\n",
-            self.name,
-            self.unit,
+        [
+            format!("{}, {}", self.name, self.unit),
             values(subject),
             values(bare),
             ratios(ratio),
             self.goal.text(),
-            self.verdict(),
-        )
+            self.verdict().to_owned(),
+        ]
     }
 
     fn verdict(&self) -> &'static str {
@@ -102,11 +100,20 @@ impl Goal {
 
 /// All rows as Markdown, with the machine and how it was run.
 pub(crate) fn markdown(rows: &[Row], command: &str, how: &str) -> String {
+    let mut lines = vec![HEADS.map(String::from)];
+    lines.extend(rows.iter().map(Row::cells));
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        let cells = lines.iter().map(|cells| cells[column].chars().count());
+        cells.max().unwrap_or_default()
+    });
+    lines.insert(1, widths.map(|width| "-".repeat(width)));
+
     let mut text = format!("{}; `{command}`; {how}\n\n", machine());
-    text.push_str("| what, unit | subject | bare | ratio | goal | verdict |\n");
-    text.push_str("| --- | --- | --- | --- | --- | --- |\n");
-    for row in rows {
-        text.push_str(&row.markdown());
+    for cells in lines {
+        for (cell, width) in cells.iter().zip(widths) {
+            let _ = write!(text, "| {cell:width$} ");
+        }
+        text.push_str("|\n");
     }
     text
 }
@@ -133,3 +140,6 @@ fn ratios(spread: &Spread) -> String {
     let Spread { median, min, max } = spread;
     format!("{median:.3} ({min:.3}..{max:.3})")
 }
+
+const COLUMNS: usize = 6;
+const HEADS: [&str; COLUMNS] = ["what, unit", "subject", "bare", "ratio", "goal", "verdict"];

@@ -83,11 +83,15 @@ impl Cost {
     }
 
     fn check(&self) -> Result<(), String> {
-        let lost = self.expected.saturating_sub(self.done);
+        let lost = self.lost();
         if self.done == 0 || lost * MAX_LOST_ONE_IN > self.expected {
             return Err(format!("{lost} of {} were lost", self.expected));
         }
         Ok(())
+    }
+
+    fn lost(&self) -> u64 {
+        self.expected.saturating_sub(self.done)
     }
 }
 
@@ -102,6 +106,7 @@ pub(crate) struct Totals {
 #[derive(Debug, Default)]
 struct Total {
     done: u64,
+    lost: u64,
     sleeps: u64,
     cpu: Duration,
     wall: Duration,
@@ -116,19 +121,27 @@ impl Totals {
             &mut self.bare
         };
         total.done += cost.done;
+        total.lost += cost.lost();
         total.sleeps += cost.usage.sleeps;
         total.cpu += cost.usage.cpu;
         total.wall += cost.wall;
     }
 
-    /// How busy each was, and how many of `what` it handled between two sleeps.
+    /// How busy each was, how much was lost, and how many of `what` it handled between two sleeps.
     pub(crate) fn note(&self, what: &str) -> String {
         let text = |side: &Total| {
             let busy_percent = 100.0 * side.cpu.as_secs_f64() / side.wall.as_secs_f64();
             let between_sleeps = side.done as f64 / side.sleeps.max(1) as f64;
-            format!("busy {busy_percent:.0} %, {between_sleeps:.1} {what} between two sleeps")
+            let lost = side.lost;
+            format!(
+                "{busy_percent:.0} % busy, {between_sleeps:.1} {what} between two sleeps, {lost} lost"
+            )
         };
-        format!("subject {}; bare {}", text(&self.subject), text(&self.bare))
+        format!(
+            "subject: {}; bare: {}",
+            text(&self.subject),
+            text(&self.bare)
+        )
     }
 }
 

@@ -17,20 +17,18 @@ use crate::harness::receivers::{open_sockets, wait_until};
 use crate::harness::report::{Goal, Row};
 use crate::harness::subject::{self, Cost, Totals};
 
-/// Bursts that wait in full in the socket's buffer before either may take the
-/// first: the one look at the clock, or turn, that lets it in holds it up till
-/// then. So both drain the same backlog, in the same whole batches.
+/// Bursts of which all but the first datagram or so wait in the socket's buffer
+/// until the last one is there. So both drain the same backlog, in the same
+/// whole batches.
 pub(crate) fn measure_backlog(plan: &Plan, name: &'static str) -> Result<Row, Error> {
     let gate = Gate::default();
     measure(plan, name, &gate.clone(), 1, |peers, counted, window| {
         let start = Instant::now();
         let (before, mut sent) = (counted(), 0);
         while start.elapsed() < window {
-            gate.close();
-            for _ in 0..BACKLOG_ROUNDS {
-                sent += peers.send(0..PEERS)?;
-            }
-            gate.open();
+            sent += gate.closed_while(|| -> Result<u64, Error> {
+                (0..BACKLOG_ROUNDS).map(|_| peers.send(0..PEERS)).sum()
+            })?;
             if !wait_until(|| counted() - before >= sent) {
                 break;
             }
