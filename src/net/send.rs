@@ -349,7 +349,7 @@ const EMPTY_CONTROL: SegmentControl = SegmentControl {
     padding: [0; 3],
 };
 
-const EMPTY_IOVEC: libc::iovec = libc::iovec {
+pub(super) const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
     iov_len: 0,
 };
