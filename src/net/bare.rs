@@ -11,12 +11,13 @@ use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::receive::{BUFFER_BYTES, RECEIVE_BATCH};
-use super::send::{EMPTY_HEADER, EMPTY_IOVEC, SEND_BATCH};
+use super::send::{EMPTY_CONTROL, EMPTY_HEADER, EMPTY_IOVEC, SEND_BATCH, SegmentControl};
 
 /// Sends one payload to a list of addresses.
 pub struct FanOut {
     headers: Vec<libc::mmsghdr>,
     _store: Store,
+    _control: Option<Box<SegmentControl>>,
 }
 
 /// Receives datagrams with their senders' addresses, which any program that
@@ -56,7 +57,22 @@ impl FanOut {
         Self {
             headers: headers.collect(),
             _store: store,
+            _control: None,
         }
+    }
+
+    /// The same with a packet of several datagrams for each address: `payload`
+    /// in segments of `segment_bytes`, the last of which may be shorter.
+    pub fn segmented(addresses: &[SocketAddrV4], payload: &[u8], segment_bytes: u16) -> Self {
+        let mut fan_out = Self::new(addresses, payload);
+        let mut control = Box::new(EMPTY_CONTROL);
+        control.segment_bytes = segment_bytes;
+        for header in &mut fan_out.headers {
+            header.msg_hdr.msg_control = (&raw mut *control).cast();
+            header.msg_hdr.msg_controllen = size_of::<SegmentControl>();
+        }
+        fan_out._control = Some(control);
+        fan_out
     }
 
     /// Sends to all of them, [`SEND_BATCH`] in a call.
