@@ -18,9 +18,19 @@ pub(crate) fn start(service: ServiceKind) -> Result<Server, Error> {
     start_with_clock(service, Clock::monotonic())
 }
 
+/// A chat server with so many workers, the first on the first core.
+pub(crate) fn start_workers(workers: u16) -> Result<Server, Error> {
+    let config = config(ServiceKind::Chat)?;
+    Ok(Server::start(ServerConfig { workers, ..config })?)
+}
+
 /// The same, with a clock such as [`Gate::clock`](super::gate::Gate::clock).
 pub(crate) fn start_with_clock(service: ServiceKind, clock: Clock) -> Result<Server, Error> {
-    let config = ServerConfig {
+    Ok(Server::start_with_clock(config(service)?, clock)?)
+}
+
+fn config(service: ServiceKind) -> Result<ServerConfig, Error> {
+    Ok(ServerConfig {
         workers: 1,
         bind: vec!["127.0.0.1:0".parse()?],
         service,
@@ -28,8 +38,7 @@ pub(crate) fn start_with_clock(service: ServiceKind, clock: Clock) -> Result<Ser
         timeout: Duration::from_secs(3600),
         reap_interval: Duration::from_secs(60),
         ..ServerConfig::default()
-    };
-    Ok(Server::start_with_clock(config, clock)?)
+    })
 }
 
 /// The buffers of such a server's socket.
