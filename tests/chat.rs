@@ -1,5 +1,10 @@
 //! What the chat does with each kind of datagram, over real sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as a test may"
+)]
+
 mod common;
 
 use bullhorn::ServerConfig;

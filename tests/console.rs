@@ -1,14 +1,19 @@
 //! The console at a terminal, which here is a pseudo-terminal.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as a test may"
+)]
+
 mod common;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use common::{LIMIT, Program, V4, server_command, wait_until};
+use common::{LIMIT, Program, V4, server_command, threads_sleep, wait_until};
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -138,17 +143,17 @@ fn a_server_in_the_background_serves_and_is_not_stopped_by_the_terminal() {
     let (mut shell, mut terminal) = at_a_terminal(command);
     terminal.shows("job ");
     let pid = terminal.shows(" started").parse().unwrap();
-    let _job = Job(Pid::from_raw(pid));
+    let job = Job(Pid::from_raw(pid));
 
     // Its console has had its turn when each of its threads sleeps; a process
     // that the terminal stopped has none that sleeps.
     let ann = shell.client();
     wait_until("the sleep of all threads", || {
         shell.serves(&ann, "hi");
-        states_of_threads(pid).iter().all(|state| state == "S")
+        threads_sleep(job.0)
     });
     shell.serves(&ann, "hi again");
-    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    kill(job.0, Signal::SIGTERM).unwrap();
     shell.ends_well();
 }
 
@@ -161,15 +166,4 @@ impl Drop for Job {
             let _ = kill(self.0, Signal::SIGKILL);
         }
     }
-}
-
-/// `S` for one that sleeps, `T` for one that is stopped, of each thread.
-fn states_of_threads(pid: i32) -> Vec<String> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let state = |task: fs::DirEntry| {
-        let stat = fs::read_to_string(task.path().join("stat")).unwrap();
-        let after_name = stat.rsplit_once(')').unwrap().1;
-        after_name.split_whitespace().next().unwrap().to_owned()
-    };
-    tasks.map(|task| state(task.unwrap())).collect()
 }

@@ -1,6 +1,11 @@
 //! The program `server` as its operator meets it: signals, pipes, exit codes,
 //! logs.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as a test may"
+)]
+
 mod common;
 
 use std::fs;

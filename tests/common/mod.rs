@@ -11,6 +11,7 @@ mod lines;
 mod program;
 mod python;
 
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Deref;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use bullhorn::clock::Clock;
 use bullhorn::supervise::ThreadDied;
 use bullhorn::{Server, ServerConfig};
+use nix::unistd::{Pid, gettid};
 
 pub(crate) use lines::Lines;
 pub(crate) use program::{Program, server_command};
@@ -41,6 +43,21 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never happened: {what}");
         thread::park_timeout(Duration::from_millis(1));
     }
+}
+
+/// Whether every thread of a process sleeps, this one aside: none is runnable,
+/// none is stopped.
+pub(crate) fn threads_sleep(pid: Pid) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let others = tasks
+        .map(|task| task.expect("it runs").path())
+        .filter(|task| !task.ends_with(gettid().to_string()));
+    // One that has ended meanwhile sleeps, too.
+    others.into_iter().all(|task| {
+        let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_none_or(|(_, fields)| fields.starts_with('S'))
+    })
 }
 
 /// Runs a test with 1, 2 and 8 workers, over IPv4 and over IPv6.
