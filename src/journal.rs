@@ -110,8 +110,9 @@ impl JournalWriter {
     /// Writes until every [`Journal`] is gone.
     pub fn run(self) {
         let mut known_shed = 0;
+        let mut buffer = Vec::new();
         for line in &self.lines {
-            write(&line);
+            write(&line, &mut buffer);
             let shed = self.shed.load(Ordering::Relaxed);
             if self.lines.is_empty() && shed > known_shed {
                 warn!(
@@ -124,7 +125,8 @@ impl JournalWriter {
     }
 }
 
-fn write(line: &Line) {
+/// `buffer` is for what is put together first: kept, it costs no allocation.
+fn write(line: &Line, buffer: &mut Vec<u8>) {
     match line {
         Line::Text(text) => {
             let mut datagram = Vec::new();
@@ -135,9 +137,9 @@ fn write(line: &Line) {
         Line::Left(peer) => info!(target: PEER, "{peer} is down"),
         Line::Expired(peer) => info!(target: PEER, "{peer} is down: not heard any more"),
         Line::Greeted(peer) => {
-            let mut address = Vec::new();
-            push_python_address(peer.socket_addr(), &mut address);
-            let address = String::from_utf8_lossy(&address);
+            buffer.clear();
+            push_python_address(peer.socket_addr(), buffer);
+            let address = String::from_utf8_lossy(buffer);
             info!(target: GREET, "Received from {address}");
         }
     }
