@@ -129,9 +129,9 @@ impl JournalWriter {
 fn write(line: &Line, buffer: &mut Vec<u8>) {
     match line {
         Line::Text(text) => {
-            let mut datagram = Vec::new();
-            push_text(text.speaker, &text.bytes[..text.len], &mut datagram);
-            info!(target: TEXT, "{}", String::from_utf8_lossy(&datagram));
+            buffer.clear();
+            push_text(text.speaker, &text.bytes[..text.len], buffer);
+            info!(target: TEXT, "{}", String::from_utf8_lossy(buffer));
         }
         Line::Registered(peer) => info!(target: PEER, "{peer} is here"),
         Line::Left(peer) => info!(target: PEER, "{peer} is down"),

@@ -265,7 +265,7 @@ fn binary_frames_are_dropped_and_counted_and_register_nobody() {
         for frame in [&b"\xff"[..], b"\xff\x02\x01", b"\xff quit", b"\xff\n"] {
             frames.send(frame);
         }
-        let dropped = || server.stats().total().dropped(DropReason::UnknownVersion);
+        let dropped = || server.stats().total().dropped(DropReason::Malformed);
         wait_until("all frames", || dropped() == 4);
         assert_eq!(server.stats().peers, 1);
         frames.send(b"text");

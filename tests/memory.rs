@@ -34,9 +34,9 @@ fn a_peer_takes_at_most_300_bytes() {
             println!("{count} peers, {what}: {} bytes a peer", bytes / count);
             bytes / count
         };
-        let peers = Peers::new(Arc::new(Room::new(1)), count + 1);
+        let peers = Peers::new(Arc::new(Room::new(0, 1)), count + 1);
         for number in 0..count {
-            peers.touch(&address(number), 0);
+            peers.touch(&address(number), 0, 0);
         }
         used("table and room");
         let outdated = peers.lobby().members();
@@ -44,7 +44,7 @@ fn a_peer_takes_at_most_300_bytes() {
         assert!(used("with a snapshot") <= BYTES_A_PEER);
 
         // One more comes during a fan-out, which holds the snapshot it began with.
-        peers.touch(&address(count), 0);
+        peers.touch(&address(count), 0, 0);
         assert_eq!(peers.lobby().members().len(), count + 1);
         assert!(used("with a snapshot and an outdated one") <= BYTES_A_PEER);
         assert_eq!(outdated.len(), count);
