@@ -20,7 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                 if let Some((who, said)) = text.split_once(' ')
                     && let Some(words) = said.strip_prefix("!echo ")
                 {
-                    session.say(&format!("{who} said: {words}"))?;
+                    // The session outlives a server that is down, and so does the bot.
+                    if let Err(error) = session.say(&format!("{who} said: {words}")) {
+                        eprintln!("not said: {error}");
+                    }
                 }
             }
             Event::Down(reason) => eprintln!("the server is down: {reason}"),

@@ -1,7 +1,9 @@
 //! What the server can be told: meaning, units, bounds and defaults.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -18,7 +20,7 @@ pub struct ServerConfig {
     ///
     /// More workers than cores share the cores in turn. [default: one a core]
     #[arg(long, env = "BULLHORN_WORKERS", value_name = "COUNT", default_value_t = default_workers(),
-          value_parser = value_parser!(u16).range(1..=MAX_WORKERS), hide_default_value = true)]
+          value_parser = value_parser!(u16).range(bounds(WORKERS)), hide_default_value = true)]
     pub workers: u16,
 
     /// Address to listen on, IP:PORT; may be given up to 16 times, for IPv4 and IPv6
@@ -48,7 +50,7 @@ pub struct ServerConfig {
 
     /// Peers at most, 1 to 10,000,000; each takes up to 300 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
-          value_parser = value_parser!(u32).range(1..=MAX_MAX_PEERS))]
+          value_parser = value_parser!(u32).range(bounds(PEERS)))]
     pub max_peers: u32,
 
     /// Let the system place the workers, instead of one on each core
@@ -58,9 +60,9 @@ pub struct ServerConfig {
     /// How long a worker looks for datagrams before it sleeps, in µs, 0 to 1,000,000
     ///
     /// Saves the time to wake up, and costs a whole core for each worker.
-    #[arg(long, env = "BULLHORN_SPIN", value_name = "MICROSECONDS", default_value_t = 0,
-          value_parser = value_parser!(u32).range(0..=MAX_SPIN_US))]
-    pub spin: u32,
+    #[arg(long = "spin", env = "BULLHORN_SPIN", value_name = "MICROSECONDS", default_value_t = 0,
+          value_parser = value_parser!(u32).range(bounds(SPIN_US)))]
+    pub spin_us: u32,
 
     /// Buffer of each socket for datagrams that wait to be received, 4KiB to 1GiB
     #[arg(long, env = "BULLHORN_RECEIVE_BUFFER", value_name = "BYTES", default_value = "4MiB",
@@ -82,6 +84,59 @@ pub enum ServiceKind {
     Greet,
 }
 
+/// What is wrong with a configuration, and what is right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A number, size or duration beyond its bounds.
+    #[error("--{flag} must lie between {min} and {max}")]
+    OutOfBounds {
+        /// The flag without its dashes.
+        flag: &'static str,
+        /// The least that is allowed.
+        min: String,
+        /// The most that is allowed.
+        max: String,
+    },
+    /// No address to listen on, or too many.
+    #[error("--bind takes 1 to {MAX_ENDPOINTS} addresses, not {0}")]
+    Binds(usize),
+    /// One answer of a chat server makes no sense.
+    #[error("--once goes with --service greet")]
+    OnceWithoutGreet,
+}
+
+impl ServerConfig {
+    /// Checks every bound, and what goes together with what. The program's
+    /// flags have been checked one by one; fields set from code have not.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check("workers", self.workers, &WORKERS)?;
+        check("max-peers", self.max_peers, &PEERS)?;
+        check("spin", self.spin_us, &SPIN_US)?;
+        check("receive-buffer", self.receive_buffer, &BUFFER)?;
+        check("send-buffer", self.send_buffer, &BUFFER)?;
+        let readable = |duration| humantime::format_duration(duration);
+        for (flag, duration, bounds) in [
+            ("timeout", self.timeout, TIMEOUT),
+            ("reap-interval", self.reap_interval, REAP_INTERVAL),
+        ] {
+            if !bounds.contains(&duration) {
+                let (min, max) = (readable(*bounds.start()), readable(*bounds.end()));
+                return Err(out_of_bounds(flag, min, max));
+            }
+        }
+        if self.bind.is_empty() || self.bind.len() > MAX_ENDPOINTS {
+            return Err(ConfigError::Binds(self.bind.len()));
+        }
+        if self.once && self.service != ServiceKind::Greet {
+            return Err(ConfigError::OnceWithoutGreet);
+        }
+        Ok(())
+    }
+}
+
 impl Default for ServerConfig {
     /// What the program does without flags and environment variables.
     fn default() -> Self {
@@ -94,40 +149,36 @@ impl Default for ServerConfig {
             reap_interval: Duration::from_secs(1),
             max_peers: DEFAULT_MAX_PEERS,
             no_pin: false,
-            spin: 0,
+            spin_us: 0,
             receive_buffer: DEFAULT_BUFFER,
             send_buffer: DEFAULT_BUFFER,
         }
     }
 }
 
-/// Parses a duration such as `10s` or `250ms` that lies within `min..=max`.
+/// Parses a duration such as `10s` or `250ms` that lies within `bounds`.
 ///
 /// # Errors
 /// A sentence that says what is right.
-pub fn parse_duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+pub fn parse_duration(text: &str, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let format = humantime::format_duration;
     match humantime::parse_duration(text) {
-        Ok(duration) if (min..=max).contains(&duration) => Ok(duration),
+        Ok(duration) if bounds.contains(&duration) => Ok(duration),
         Ok(_) => Err(format!(
             "must lie between {} and {}",
-            format(min),
-            format(max)
+            format(*bounds.start()),
+            format(*bounds.end())
         )),
         Err(_) => Err("must be a number with a unit, such as 10s or 250ms".into()),
     }
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    parse_duration(
-        text,
-        Duration::from_millis(100),
-        Duration::from_secs(24 * 3600),
-    )
+    parse_duration(text, &TIMEOUT)
 }
 
 fn parse_reap_interval(text: &str) -> Result<Duration, String> {
-    parse_duration(text, Duration::from_millis(10), Duration::from_secs(60))
+    parse_duration(text, &REAP_INTERVAL)
 }
 
 fn parse_bind(text: &str) -> Result<SocketAddr, String> {
@@ -138,56 +189,74 @@ fn parse_bind(text: &str) -> Result<SocketAddr, String> {
 
 fn parse_buffer(text: &str) -> Result<ByteSize, String> {
     match text.parse::<ByteSize>() {
-        Ok(size) if (MIN_BUFFER..=MAX_BUFFER).contains(&size) => Ok(size),
-        Ok(_) => Err(format!("must lie between {MIN_BUFFER} and {MAX_BUFFER}")),
+        Ok(size) if BUFFER.contains(&size) => Ok(size),
+        Ok(_) => Err(format!(
+            "must lie between {} and {}",
+            BUFFER.start(),
+            BUFFER.end()
+        )),
         Err(_) => Err("must be a number of bytes, such as 262144 or 4MiB".into()),
     }
+}
+
+fn check<T: PartialOrd + Display>(
+    flag: &'static str,
+    value: T,
+    bounds: &RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if bounds.contains(&value) {
+        return Ok(());
+    }
+    Err(out_of_bounds(flag, bounds.start(), bounds.end()))
+}
+
+fn out_of_bounds(flag: &'static str, min: impl Display, max: impl Display) -> ConfigError {
+    ConfigError::OutOfBounds {
+        flag,
+        min: min.to_string(),
+        max: max.to_string(),
+    }
+}
+
+/// The same bounds in the type that clap takes.
+fn bounds<T: Into<i64> + Copy>(range: RangeInclusive<T>) -> RangeInclusive<i64> {
+    (*range.start()).into()..=(*range.end()).into()
 }
 
 /// One worker for each core that this process may use.
 fn default_workers() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    u16::try_from(cores).map_or(MAX_WORKERS as u16, |cores| cores.min(MAX_WORKERS as u16))
-}
-
-impl ServerConfig {
-    /// What is wrong with the whole, each flag for itself being right.
-    ///
-    /// # Errors
-    /// A sentence that says what is right.
-    pub fn check(&self) -> Result<(), String> {
-        if self.bind.is_empty() || self.bind.len() > MAX_ENDPOINTS {
-            return Err(format!(
-                "--bind takes 1 to {MAX_ENDPOINTS} addresses, not {}",
-                self.bind.len()
-            ));
-        }
-        if self.once && self.service != ServiceKind::Greet {
-            return Err("--once goes with --service greet".into());
-        }
-        Ok(())
-    }
+    u16::try_from(cores).map_or(*WORKERS.end(), |cores| cores.min(*WORKERS.end()))
 }
 
 /// The tutorial's address: reachable from this machine alone, until asked for.
 const DEFAULT_BIND: &str = "127.0.0.1:9999";
 
-/// Beyond the cores of any machine that this was written for.
-const MAX_WORKERS: i64 = 256;
+/// Up to a number that fits into a byte, beyond the cores of any machine that
+/// this was written for.
+const WORKERS: RangeInclusive<u16> = 1..=256;
 
-/// 300 MB of memory at most: a flood of made-up senders must not take it all.
+/// Up to 3 GB of memory.
+const PEERS: RangeInclusive<u32> = 1..=10_000_000;
+/// 300 MB of memory: a flood of made-up senders must not take it all.
 const DEFAULT_MAX_PEERS: u32 = 1_000_000;
-const MAX_MAX_PEERS: i64 = 10_000_000;
 
-/// A second: longer is not waiting for the next datagram any more.
-const MAX_SPIN_US: i64 = 1_000_000;
+/// Up to a second: longer is not waiting for the next datagram any more.
+const SPIN_US: RangeInclusive<u32> = 0..=1_000_000;
 
-/// Holds about 5000 small datagrams (the kernel counts 768 bytes for each):
-/// what a worker receives in 10 ms at its fastest.
+/// From what a peer on the same machine can keep up with, to a day.
+const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+
+/// From what the reaper's look at a full table takes, to a minute.
+const REAP_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+
+/// From what holds a datagram, to what the kernel, which doubles it, can keep
+/// in an int.
+const BUFFER: RangeInclusive<ByteSize> = ByteSize::kib(4)..=ByteSize::gib(1);
+/// Holds about 10,000 small datagrams, which is what a worker receives in 20 ms
+/// at its fastest: the kernel counts 768 bytes for each, and doubles the buffer.
 const DEFAULT_BUFFER: ByteSize = ByteSize::mib(4);
-const MIN_BUFFER: ByteSize = ByteSize::kib(4);
-/// The kernel doubles it, and keeps it in an int.
-const MAX_BUFFER: ByteSize = ByteSize::gib(1);
 
 #[cfg(test)]
 mod tests {
@@ -258,11 +327,62 @@ mod tests {
             once: true,
             ..ServerConfig::default()
         };
-        assert!(config.check().unwrap_err().contains("--service greet"));
-        let config = ServerConfig {
-            bind: vec!["127.0.0.1:0".parse().unwrap(); 17],
-            ..ServerConfig::default()
-        };
-        assert!(config.check().unwrap_err().contains("1 to 16"));
+        assert_eq!(config.check(), Err(ConfigError::OnceWithoutGreet));
+        for count in [0, 17] {
+            let config = ServerConfig {
+                bind: vec!["127.0.0.1:0".parse().unwrap(); count],
+                ..ServerConfig::default()
+            };
+            assert_eq!(config.check(), Err(ConfigError::Binds(count)));
+        }
+    }
+
+    #[test]
+    fn what_is_set_from_code_has_the_bounds_of_the_flags() {
+        type Change = fn(&mut ServerConfig);
+        let changes: [(Change, &str); 9] = [
+            (
+                |config| config.workers = 0,
+                "--workers must lie between 1 and 256",
+            ),
+            (
+                |config| config.workers = 257,
+                "--workers must lie between 1 and 256",
+            ),
+            (
+                |config| config.max_peers = 0,
+                "--max-peers must lie between 1 and 10000000",
+            ),
+            (
+                |config| config.spin_us = 1_000_001,
+                "--spin must lie between 0 and 1000000",
+            ),
+            (
+                |config| config.timeout = Duration::ZERO,
+                "--timeout must lie between 100ms and 1day",
+            ),
+            (
+                |config| config.timeout = Duration::MAX,
+                "--timeout must lie between 100ms and 1day",
+            ),
+            (
+                |config| config.reap_interval = Duration::ZERO,
+                "--reap-interval must lie between 10ms and 1m",
+            ),
+            (
+                |config| config.receive_buffer = ByteSize(1),
+                "--receive-buffer must lie between 4.0 KiB and 1.0 GiB",
+            ),
+            (
+                |config| config.send_buffer = ByteSize(u64::MAX),
+                "--send-buffer must lie between 4.0 KiB and 1.0 GiB",
+            ),
+        ];
+        assert_eq!(ServerConfig::default().check(), Ok(()));
+        for (change, wrong) in changes {
+            let mut config = ServerConfig::default();
+            change(&mut config);
+            assert_eq!(config.check().unwrap_err().to_string(), wrong);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The operator's prompt on the standard input and output.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,9 @@ pub fn run(server: &ServerHandle) {
         wait_for_foreground();
         print(PROMPT);
         line.clear();
-        match input.read_until(b'\n', &mut line) {
+        // What is longer is as good as several lines: none of them is `quit`.
+        let mut bounded = input.by_ref().take(MAX_LINE_BYTES);
+        match bounded.read_until(b'\n', &mut line) {
             Ok(0) => return,
             Ok(_) if is_quit(&line) => {
                 server.stop();
@@ -49,6 +51,9 @@ fn wait_for_foreground() {
         thread::sleep(FOREGROUND_INTERVAL);
     }
 }
+
+/// Far more than a person types.
+const MAX_LINE_BYTES: u64 = 1024;
 
 /// The tutorial's.
 const PROMPT: &str = ">>>>: ";

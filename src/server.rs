@@ -1,19 +1,21 @@
 //! Starts a server, watches over its threads, and stops it.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use core_affinity::CoreId;
 use crossbeam::sync::Parker;
 use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::config::{ServerConfig, ServiceKind};
+use crate::config::{ConfigError, ServerConfig, ServiceKind};
 use crate::handover::Handover;
 use crate::journal::{Journal, journal};
 use crate::net::{BindError, BufferSizes, Outbox, PeerAddr, SocketGroup, bind_group};
@@ -62,9 +64,9 @@ pub struct ServerHandle {
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration contradicts itself.
-    #[error("{0}")]
-    Config(String),
+    /// The configuration is beyond its bounds, or contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// An address cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -87,7 +89,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start_with_clock(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
-        config.check().map_err(StartError::Config)?;
+        config.check()?;
         let groups = bind_all(&config)?;
         let local_addrs: Vec<SocketAddr> = groups.iter().map(|group| group.local_addr).collect();
         let cores = plan_cores(&config);
@@ -102,7 +104,7 @@ impl Server {
         let lobby = Arc::new(Room::new(LOBBY, cores.len()));
         let handle = ServerHandle {
             stop: Arc::clone(supervisor.stop_signal()),
-            workers: cores.iter().enumerate().map(worker_info).collect(),
+            workers: (0..cores.len()).map(worker_info).collect(),
             peers: Arc::new(Peers::new(lobby, config.max_peers as usize)),
             log_lines_shed: journal.shed_counter(),
         };
@@ -112,7 +114,7 @@ impl Server {
             handle,
             supervisor,
         };
-        server.supervisor.spawn("journal".into(), || {
+        server.supervisor.spawn_last("journal".into(), || {
             writer.run();
             Ok(())
         })?;
@@ -196,12 +198,8 @@ impl Server {
     ) -> io::Result<()> {
         let shared = WorkerShared {
             clock: clock.clone(),
-            spin: Duration::from_micros(config.spin.into()),
-            own_addresses: self
-                .local_addrs
-                .iter()
-                .map(|addr| PeerAddr::new(*addr, 0))
-                .collect(),
+            spin: Duration::from_micros(config.spin_us.into()),
+            own_addresses: own_addresses(&self.local_addrs).into(),
         };
         let stop = Arc::clone(&self.handle.stop);
         let chat = ChatShared {
@@ -239,12 +237,15 @@ impl Server {
         core: Option<CoreId>,
     ) -> io::Result<()> {
         let stop = Arc::clone(&self.handle.stop);
-        let name = worker.name().to_owned();
-        self.supervisor.spawn(name, move || {
-            if let Some(core) = core
-                && !core_affinity::set_for_current(core)
-            {
-                warn!("core {} cannot be had: this worker runs anywhere", core.id);
+        let info = Arc::clone(worker.info());
+        self.supervisor.spawn(info.name.clone(), move || {
+            if let Some(core) = core {
+                if core_affinity::set_for_current(core) {
+                    // Set here alone, and once.
+                    let _ = info.core.set(core.id);
+                } else {
+                    warn!("core {} cannot be had: this worker runs anywhere", core.id);
+                }
             }
             worker.run(&stop)
         })
@@ -280,7 +281,7 @@ impl ServerHandle {
     pub fn stats(&self) -> Stats {
         let workers = self.workers.iter().map(|worker| WorkerStats {
             name: worker.name.clone(),
-            core: worker.core,
+            core: worker.core.get().copied(),
             counts: worker.counters.read(),
         });
         Stats {
@@ -329,6 +330,40 @@ fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes) {
     }
 }
 
+/// Every address from which a datagram would be one of the server's own: those
+/// that it listens on, and for one that stands for all, all of this machine as
+/// they are now.
+fn own_addresses(local_addrs: &[SocketAddr]) -> Vec<PeerAddr> {
+    let mut own = Vec::new();
+    for local in local_addrs {
+        own.push(*local);
+        if local.ip().is_unspecified() {
+            let interfaces = local_ips().into_iter();
+            let same_family = interfaces.filter(|ip| ip.is_ipv4() == local.is_ipv4());
+            own.extend(same_family.map(|ip| SocketAddr::new(ip, local.port())));
+        }
+    }
+    own.into_iter().map(|addr| PeerAddr::new(addr, 0)).collect()
+}
+
+/// The addresses of the interfaces of this machine.
+fn local_ips() -> Vec<IpAddr> {
+    let interfaces = match getifaddrs() {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            warn!("cannot list the addresses of this machine: {error}");
+            return Vec::new();
+        }
+    };
+    let ip = |address: SockaddrStorage| match address.as_sockaddr_in() {
+        Some(v4) => Some(IpAddr::from(v4.ip())),
+        None => address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())),
+    };
+    interfaces
+        .filter_map(|interface| ip(interface.address?))
+        .collect()
+}
+
 /// Which core each worker is pinned to; workers beyond the cores begin again
 /// with the first one.
 fn plan_cores(config: &ServerConfig) -> Vec<Option<CoreId>> {
@@ -347,10 +382,10 @@ fn plan_cores(config: &ServerConfig) -> Vec<Option<CoreId>> {
     cores.into_iter().cycle().take(workers).map(Some).collect()
 }
 
-fn worker_info((index, core): (usize, &Option<CoreId>)) -> Arc<WorkerInfo> {
+fn worker_info(index: usize) -> Arc<WorkerInfo> {
     Arc::new(WorkerInfo {
         name: format!("worker-{index}"),
-        core: core.map(|core| core.id),
+        core: OnceLock::new(),
         counters: CachePadded::default(),
     })
 }

@@ -1,6 +1,7 @@
 //! What was counted: each worker writes counters of its own, anyone may read.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
@@ -98,6 +99,9 @@ counters! {
     /// Packets of several datagrams that the kernel did not take as one, and
     /// that went datagram by datagram (no GSO on that way).
     packets_split,
+    /// Datagrams longer than the 2048 bytes that are looked at. They are also
+    /// counted as what their beginnings are.
+    truncated,
     /// System calls for receiving that failed, for another reason than that
     /// nothing was there.
     receive_errors,
@@ -186,8 +190,8 @@ impl DropReason {
 pub struct WorkerInfo {
     /// The name of its thread.
     pub name: String,
-    /// The core it is pinned to.
-    pub core: Option<usize>,
+    /// The core it is pinned to, once it is.
+    pub core: OnceLock<usize>,
     /// Its counters, on cache lines that no other worker writes to.
     pub counters: CachePadded<Counters>,
 }

@@ -70,6 +70,7 @@ impl StopSignal {
 impl Supervisor {
     /// No threads yet; `wakers` are what wakes those to come when they sleep.
     pub fn new(wakers: Vec<Wake>) -> Self {
+        // Each thread sends one notice, and the stop one.
         let (sender, notices) = unbounded();
         let stop = StopSignal {
             stopping: AtomicBool::new(false),
@@ -97,10 +98,32 @@ impl Supervisor {
         name: String,
         body: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
+        self.start(name, false, body)
+    }
+
+    /// Starts a thread that runs until all others that it serves have ended,
+    /// however they did, and is waited for like them.
+    ///
+    /// # Errors
+    /// When the system starts no more threads.
+    pub fn spawn_last(
+        &mut self,
+        name: String,
+        body: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        self.start(name, true, body)
+    }
+
+    fn start(
+        &mut self,
+        name: String,
+        may_end: bool,
+        body: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
         let stop = Arc::clone(&self.stop);
         thread::Builder::new().name(name.clone()).spawn(move || {
             let reason = match catch_unwind(AssertUnwindSafe(body)) {
-                Ok(Ok(())) if stop.is_stopping() => None,
+                Ok(Ok(())) if may_end || stop.is_stopping() => None,
                 Ok(Ok(())) => Some("it ended by itself".to_owned()),
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(panic) => Some(panic_message(&*panic)),
@@ -241,6 +264,16 @@ mod tests {
         let mut supervisor = with_a_sleeper();
         supervisor.spawn("c".into(), || Ok(())).unwrap();
         assert_eq!(supervisor.wait(), death("c", "it ended by itself"));
+    }
+
+    #[test]
+    fn the_last_thread_may_end_but_is_waited_for() {
+        let mut supervisor = with_a_sleeper();
+        supervisor.spawn_last("writer".into(), || Ok(())).unwrap();
+        supervisor
+            .spawn("a".into(), || panic!("out of luck"))
+            .unwrap();
+        assert_eq!(supervisor.wait(), death("a", "out of luck"));
     }
 
     #[test]

@@ -68,9 +68,9 @@ impl<S: Service> Worker<S> {
         })
     }
 
-    /// The name of its thread.
-    pub fn name(&self) -> &str {
-        &self.info.name
+    /// Its name, core and counters.
+    pub fn info(&self) -> &Arc<WorkerInfo> {
+        &self.info
     }
 
     /// Runs until the stop.
@@ -116,6 +116,9 @@ impl<S: Service> Worker<S> {
             };
             self.info.counters.datagrams_in.add(received as u64);
             for datagram in self.receiver.datagrams() {
+                if datagram.is_truncated {
+                    self.info.counters.truncated.add(1);
+                }
                 match self.refusal(&datagram.from) {
                     Some(reason) => self.info.counters.drop_datagram(reason),
                     None => self.service.take(datagram, now_ms),

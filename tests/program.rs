@@ -339,7 +339,9 @@ fn more_workers_than_cores_share_them_and_it_says_so() {
 
 #[test]
 fn as_many_workers_as_cores_are_pinned_without_a_word() {
-    let mut server = Program::start(&[]);
+    // Buffers that every kernel grants.
+    let buffers = ["--receive-buffer", "64KiB", "--send-buffer", "64KiB"];
+    let mut server = Program::start(&buffers);
     assert_eq!(server.first_lines.len(), 1, "{:?}", server.first_lines);
     let printed = server.printed();
     server.type_line("");

@@ -142,7 +142,7 @@ impl Default for Drain {
 impl Echo {
     /// An echo that answers with `payload`, whatever comes.
     pub fn new(payload: &[u8]) -> Self {
-        let mut drain = Drain::new();
+        let drain = Drain::new();
         let mut store = Store {
             names: Vec::new(),
             iovecs: vec![EMPTY_IOVEC; 1],
@@ -150,9 +150,13 @@ impl Echo {
         };
         store.iovecs[0] = iovec(&mut store.bytes);
         let iovec = store.iovecs.as_mut_ptr();
-        let names = drain._store.names.iter_mut();
+        let answer = |received: &libc::mmsghdr| {
+            let mut answer = *received;
+            answer.msg_hdr.msg_iov = iovec;
+            answer
+        };
         Self {
-            answers: names.map(|name| header(name, iovec)).collect(),
+            answers: drain.headers.iter().map(answer).collect(),
             drain,
             _store: store,
         }

@@ -24,6 +24,8 @@ pub struct Datagram<'a> {
     pub from: PeerAddr,
     /// Its bytes; of one longer than the buffer (2048 bytes) the beginning.
     pub payload: &'a [u8],
+    /// Whether there were more.
+    pub is_truncated: bool,
 }
 
 impl Receiver {
@@ -41,7 +43,9 @@ impl Receiver {
 
     /// Receives what is there, at most [`RECEIVE_BATCH`] datagrams, without
     /// waiting, and returns how many. Fewer than asked for means that `socket`
-    /// was empty at that moment.
+    /// was empty at that moment: the other thing that ends a batch early, an
+    /// error, comes on an unconnected UDP socket only with `IP_RECVERR`, which is
+    /// not set.
     ///
     /// # Errors
     /// What `recvmmsg(2)` says, except that nothing was there: that is `Ok(0)`.
@@ -80,6 +84,7 @@ impl Receiver {
             Datagram {
                 from: PeerAddr::from_kernel(&self.names[index], self.endpoint),
                 payload: &self.buffers[index][..len.min(BUFFER_BYTES)],
+                is_truncated: self.headers[index].msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             }
         })
     }
@@ -147,6 +152,7 @@ mod tests {
         let expected = [&b"one"[..], b"", &long[..BUFFER_BYTES]];
         for (datagram, payload) in receiver.datagrams().zip(expected) {
             assert_eq!((datagram.from, datagram.payload), (from, payload));
+            assert_eq!(datagram.is_truncated, payload.len() == BUFFER_BYTES);
         }
         assert_eq!(receiver.receive(&socket, 2).unwrap(), 0, "nothing left");
     }

@@ -131,7 +131,9 @@ impl Sender {
             if gathered == 0 {
                 return tally;
             }
-            self.flush(socket, gathered, &mut may_wait, &mut tally);
+            // SAFETY: gathered just now, from packets that live as long as
+            // `packets` may.
+            unsafe { self.flush(socket, gathered, &mut may_wait, &mut tally) };
         }
     }
 
@@ -166,7 +168,11 @@ impl Sender {
     }
 
     /// Hands the first `gathered` headers to the kernel.
-    fn flush(
+    ///
+    /// # Safety
+    /// `gather` must have set these headers, and what its packets borrow must
+    /// still be borrowed.
+    unsafe fn flush(
         &mut self,
         socket: BorrowedFd<'_>,
         gathered: usize,
@@ -504,7 +510,8 @@ mod tests {
             header.msg_hdr.msg_namelen = 0;
         }
         let mut may_wait = true;
-        headers.flush(sender.as_fd(), gathered, &mut may_wait, &mut tally);
+        // SAFETY: gathered just now, and `peer` and the text are still there.
+        unsafe { headers.flush(sender.as_fd(), gathered, &mut may_wait, &mut tally) };
         assert_eq!((tally.sent, tally.congested, tally.refused), (0, 3, 0));
         assert!(!may_wait);
     }

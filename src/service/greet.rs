@@ -34,7 +34,7 @@ impl Greet {
 
 impl Service for Greet {
     fn take(&mut self, datagram: Datagram<'_>, _now_ms: u64) {
-        let Datagram { from, payload } = datagram;
+        let Datagram { from, payload, .. } = datagram;
         let counters = &self.info.counters;
         if payload.starts_with(GREETING_START) {
             return counters.drop_datagram(DropReason::Greeting);
