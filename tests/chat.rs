@@ -7,6 +7,8 @@
 
 mod common;
 
+use std::net::Ipv6Addr;
+
 use bullhorn::ServerConfig;
 use bullhorn::stats::DropReason;
 use common::{Client, TestServer, V4, V6, config, everywhere, wait_until};
@@ -318,6 +320,26 @@ fn peers_at_different_addresses_of_one_server_hear_each_other() {
                 listener.hears(speaker, "hi all");
             }
         }
+    }
+}
+
+#[test]
+fn ipv4_and_ipv6_share_a_port_number_and_hear_each_other() {
+    let (server, port) = (0..100)
+        .find_map(|_| {
+            let port = Client::of(([127, 0, 0, 1], 9).into()).address().port();
+            let both = [format!("0.0.0.0:{port}"), format!("[::]:{port}")];
+            let config = config(2, &both.each_ref().map(String::as_str));
+            // Somebody may have taken the port meanwhile.
+            Some((TestServer::try_start(config)?, port))
+        })
+        .expect("a port that is free twice");
+    let ann = server.client_at(([127, 0, 0, 1], port).into());
+    let bob = server.client_at((Ipv6Addr::LOCALHOST, port).into());
+    for speaker in [&ann, &bob] {
+        speaker.send(b"hi");
+        ann.hears(speaker, "hi");
+        bob.hears(speaker, "hi");
     }
 }
 

@@ -89,6 +89,11 @@ impl TestServer {
         Self(Server::start(config).expect("the server starts"))
     }
 
+    /// None: its address cannot be had.
+    pub(crate) fn try_start(config: ServerConfig) -> Option<Self> {
+        Server::start(config).ok().map(Self)
+    }
+
     pub(crate) fn start_with_clock(config: ServerConfig, clock: Clock) -> Self {
         Self(Server::start_with_clock(config, clock).expect("the server starts"))
     }

@@ -1,6 +1,6 @@
 //! The program `server` as a process of its own.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
@@ -159,9 +159,18 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // Its id is not used again before it has been waited for.
-        if self.is_running() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        match self.child.try_wait() {
+            Ok(None) => {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+            // Shown when the test fails: perhaps this is why.
+            ended => println!("the server had ended: {ended:?}"),
+        }
+        if let (true, Some(errors)) = (thread::panicking(), &mut self.errors) {
+            let mut unread = Vec::new();
+            let _ = errors.read_to_end(&mut unread);
+            println!("it had said:\n{}", String::from_utf8_lossy(&unread));
         }
     }
 }
