@@ -100,6 +100,9 @@ pub enum ConfigError {
     /// No address to listen on, or too many.
     #[error("--bind takes 1 to {MAX_ENDPOINTS} addresses, not {0}")]
     Binds(usize),
+    /// An address that is given twice.
+    #[error("--bind has {0} twice")]
+    SameBind(SocketAddr),
     /// One answer of a chat server makes no sense.
     #[error("--once goes with --service greet")]
     OnceWithoutGreet,
@@ -129,6 +132,12 @@ impl ServerConfig {
         }
         if self.bind.is_empty() || self.bind.len() > MAX_ENDPOINTS {
             return Err(ConfigError::Binds(self.bind.len()));
+        }
+        for (index, address) in self.bind.iter().enumerate() {
+            // Port 0 is another one each time.
+            if address.port() != 0 && self.bind[..index].contains(address) {
+                return Err(ConfigError::SameBind(*address));
+            }
         }
         if self.once && self.service != ServiceKind::Greet {
             return Err(ConfigError::OnceWithoutGreet);
@@ -335,6 +344,12 @@ mod tests {
             };
             assert_eq!(config.check(), Err(ConfigError::Binds(count)));
         }
+        let address = "127.0.0.1:9".parse().unwrap();
+        let config = ServerConfig {
+            bind: vec![address; 2],
+            ..ServerConfig::default()
+        };
+        assert_eq!(config.check(), Err(ConfigError::SameBind(address)));
     }
 
     #[test]

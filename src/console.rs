@@ -1,9 +1,12 @@
 //! The operator's prompt on the standard input and output.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 use crate::server::ServerHandle;
@@ -11,23 +14,37 @@ use crate::server::ServerHandle;
 /// Reads commands until the end of the input: `quit` stops the server,
 /// anything else lists its threads.
 pub fn run(server: &ServerHandle) {
-    let mut input = io::stdin().lock();
+    // The input of its own, as that of the standard library hides whether it
+    // has read ahead.
+    let Ok(input) = io::stdin().as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let mut input = BufReader::new(File::from(input));
     let mut line = Vec::new();
+    let mut is_rest_of_line = false;
+    print(PROMPT);
     loop {
-        wait_for_foreground();
-        print(PROMPT);
+        if input.buffer().is_empty() {
+            wait_for_input(input.get_ref());
+        }
         line.clear();
-        // What is longer is as good as several lines: none of them is `quit`.
-        let mut bounded = input.by_ref().take(MAX_LINE_BYTES);
-        match bounded.read_until(b'\n', &mut line) {
+        match input
+            .by_ref()
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line)
+        {
             Ok(0) => return,
-            Ok(_) if is_quit(&line) => {
+            Ok(_) if is_quit(&line) && !is_rest_of_line => {
                 server.stop();
                 return;
             }
-            Ok(_) => print(&format!("{}\n", server.stats())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return,
+        }
+        is_rest_of_line = line.last() != Some(&b'\n');
+        if !is_rest_of_line {
+            print(&format!("{}\n{PROMPT}", server.stats()));
         }
     }
 }
@@ -43,11 +60,18 @@ pub fn print(text: &str) {
     let _ = output.flush();
 }
 
-/// A program in the background that reads from its terminal is stopped by the
-/// kernel, all of its threads: so the console waits until it is in front.
-fn wait_for_foreground() {
-    let input = io::stdin();
-    while input.is_terminal() && tcgetpgrp(&input).is_ok_and(|group| group != getpgrp()) {
+/// Waits until there is something to read. The kernel stops a program that
+/// reads from its terminal in the background, all of its threads: so this does
+/// not return before the program is in front.
+fn wait_for_input(input: &File) {
+    loop {
+        let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        // Whatever it says, to read will say it better.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        let is_behind = || tcgetpgrp(input).is_ok_and(|group| group != getpgrp());
+        if !(input.is_terminal() && is_behind()) {
+            return;
+        }
         thread::sleep(FOREGROUND_INTERVAL);
     }
 }

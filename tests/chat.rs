@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use bullhorn::ServerConfig;
 use bullhorn::stats::DropReason;
@@ -374,12 +374,12 @@ fn a_full_server_takes_nobody_new_until_someone_leaves() {
 
 #[test]
 fn who_claims_to_be_the_server_is_dropped_and_counted() {
-    for address in [V4, V6] {
+    for address in [V4, V6, "0.0.0.0:0", "[::]:0"] {
         let server = TestServer::start(config(2, &[address]));
         let ann = server.client();
         let impostor = bound_to_the_address_of(&server);
         for datagram in ["@im@", "this is your server", "quit", ""] {
-            let to = server.local_addr();
+            let to = reachable(server.local_addr());
             impostor.send_to(datagram.as_bytes(), &to.into()).unwrap();
         }
         let dropped = || server.stats().total().dropped(DropReason::OwnAddress);
@@ -390,11 +390,23 @@ fn who_claims_to_be_the_server_is_dropped_and_counted() {
     }
 }
 
+/// An address at which a server that listens there is reached.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) if address.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
+        SocketAddr::V6(_) if address.ip().is_unspecified() => {
+            address.set_ip(Ipv6Addr::LOCALHOST.into());
+        }
+        _ => {}
+    }
+    address
+}
+
 /// A socket that shares the server's address, as the same user's sockets may,
 /// and is connected elsewhere, so that it takes none of the server's datagrams.
 fn bound_to_the_address_of(server: &TestServer) -> socket2::Socket {
     use socket2::{Domain, Socket, Type};
-    let address = server.local_addr();
+    let address = reachable(server.local_addr());
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.bind(&address.into()).unwrap();

@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -34,7 +34,8 @@ struct Arguments {
         long,
         env = "BULLHORN_LOG",
         value_name = "LEVEL",
-        default_value = "info"
+        default_value = "info",
+        value_parser = parse_log
     )]
     log: Targets,
 }
@@ -80,6 +81,23 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Parses levels and `target=level`. A word that is neither would be taken for
+/// a target, and silence all others.
+fn parse_log(text: &str) -> Result<Targets, String> {
+    let is_known = |part: &str| match part.split_once('=') {
+        Some((target, _)) => target == "server" || target.starts_with("bullhorn"),
+        None => !part.is_empty() && part.parse::<LevelFilter>().is_ok(),
+    };
+    match text.parse() {
+        Ok(targets) if text.split(',').all(is_known) => Ok(targets),
+        _ => Err(
+            "must be off, error, warn, info, debug or trace, or parts such as \
+             info,bullhorn::text=off"
+                .into(),
+        ),
+    }
+}
+
 fn start_log(targets: Targets) {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
@@ -99,3 +117,30 @@ Examples:
   server --service greet --once               greet one client
 
 On its console, `quit` stops the server, and anything else lists its threads.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for text in [
+            "off",
+            "info",
+            "WARN",
+            "info,bullhorn::text=off",
+            "bullhorn::peer=info",
+        ] {
+            assert!(parse_log(text).is_ok(), "{text}");
+        }
+        for text in [
+            "nonsense",
+            "inf",
+            "",
+            "info,bullhorn::text=loud",
+            "info,other=off",
+        ] {
+            assert!(parse_log(text).is_err(), "{text}");
+        }
+    }
+}
