@@ -113,7 +113,8 @@ fn start_log(targets: Targets) {
 const EXAMPLES: &str = "\
 Examples:
   server --workers 8                          chat on 127.0.0.1:9999
-  server --bind 0.0.0.0:9999 --bind [::]:9999 chat with the world
+  server --bind 0.0.0.0:9999 --bind '[::]:9999'
+                                              chat with the world
   server --service greet --once               greet one client
 
 On its console, `quit` stops the server, and anything else lists its threads.";
