@@ -39,7 +39,7 @@ pub fn run(server: &ServerHandle) {
                 return;
             }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if is_passing(&error) => continue,
             Err(_) => return,
         }
         is_rest_of_line = line.last() != Some(&b'\n');
@@ -47,6 +47,14 @@ pub fn run(server: &ServerHandle) {
             print(&format!("{}\n{PROMPT}", server.stats()));
         }
     }
+}
+
+/// Whether reading may go on: nothing was there on an input that does not wait.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+    )
 }
 
 fn is_quit(line: &[u8]) -> bool {

@@ -1,5 +1,5 @@
-//! What workers and the reaper report, written by a thread of its own: a log
-//! that cannot be written to, or is slow, holds up nobody.
+//! What the server reports, written by a thread of its own: a log that cannot be
+//! written to, or is slow, holds up nobody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +34,9 @@ enum Line {
     Left(PeerAddr),
     Expired(PeerAddr),
     Greeted(PeerAddr),
+    /// What the server itself has to say.
+    Info(String),
+    Warning(String),
 }
 
 struct Text {
@@ -88,6 +91,16 @@ impl Journal {
         self.push_if(enabled!(target: GREET, Level::INFO), Line::Greeted(peer));
     }
 
+    /// What an operator should know.
+    pub fn info(&self, text: String) {
+        self.push(Line::Info(text));
+    }
+
+    /// What an operator should mend.
+    pub fn warn(&self, text: String) {
+        self.push(Line::Warning(text));
+    }
+
     /// Counts the lines that were shed.
     pub fn shed_counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shed)
@@ -134,6 +147,8 @@ fn write(line: &Line, buffer: &mut Vec<u8>) {
             info!(target: TEXT, "{}", String::from_utf8_lossy(buffer));
         }
         Line::Registered(peer) => info!(target: PEER, "{peer} is here"),
+        Line::Info(text) => info!(target: SERVER, "{text}"),
+        Line::Warning(text) => warn!(target: SERVER, "{text}"),
         Line::Left(peer) => info!(target: PEER, "{peer} is down"),
         Line::Expired(peer) => info!(target: PEER, "{peer} is down: not heard any more"),
         Line::Greeted(peer) => {
@@ -145,6 +160,8 @@ fn write(line: &Line, buffer: &mut Vec<u8>) {
     }
 }
 
+/// Log target of the server itself.
+const SERVER: &str = "bullhorn::server";
 /// Log target of the texts that peers say.
 const TEXT: &str = "bullhorn::text";
 /// Log target of the coming and going of peers.

@@ -34,10 +34,19 @@ impl Reaper {
     /// None; the type is that of every supervised thread.
     pub fn run(self, stop: &StopSignal) -> io::Result<()> {
         let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
+        let (mut last_look_ms, mut has_waited) = (self.clock.now_ms(), false);
         while !stop.is_stopping() {
             let now_ms = self.clock.now_ms();
-            self.peers
-                .expire(now_ms, timeout_ms, |peer| self.journal.expired(peer));
+            // After a long pause of the whole process the workers come first:
+            // signs of life may wait in their sockets.
+            let was_paused = now_ms.saturating_sub(last_look_ms) > 2 * interval_ms;
+            has_waited = was_paused && !has_waited;
+            if !has_waited {
+                let on_expired = |peer| self.journal.expired(peer);
+                self.peers.expire(now_ms, timeout_ms, on_expired);
+            }
+            last_look_ms = now_ms;
             self.parker.park_timeout(self.interval);
         }
         Ok(())

@@ -7,12 +7,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use core_affinity::CoreId;
+use crossbeam::channel::bounded;
 use crossbeam::sync::Parker;
 use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
-use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::{ConfigError, ServerConfig, ServiceKind};
@@ -90,10 +90,10 @@ impl Server {
     /// [`StartError`]; nothing is left running then.
     pub fn start_with_clock(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
         config.check()?;
-        let groups = bind_all(&config)?;
-        let local_addrs: Vec<SocketAddr> = groups.iter().map(|group| group.local_addr).collect();
-        let cores = plan_cores(&config);
         let (journal, writer) = journal();
+        let groups = bind_all(&config, &journal)?;
+        let local_addrs: Vec<SocketAddr> = groups.iter().map(|group| group.local_addr).collect();
+        let cores = plan_cores(&config, &journal);
         let polls = Polls::new(cores.len())?;
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
@@ -118,7 +118,11 @@ impl Server {
             writer.run();
             Ok(())
         })?;
+
         server.spawn_workers(&config, &clock, groups, polls, cores, &journal)?;
+        for address in &server.local_addrs {
+            journal.info(format!("listening on {address}"));
+        }
         if config.service == ServiceKind::Chat {
             let reaper = Reaper {
                 peers: Arc::clone(&server.handle.peers),
@@ -199,7 +203,7 @@ impl Server {
         let shared = WorkerShared {
             clock: clock.clone(),
             spin: Duration::from_micros(config.spin_us.into()),
-            own_addresses: own_addresses(&self.local_addrs).into(),
+            own_addresses: own_addresses(&self.local_addrs, journal).into(),
         };
         let stop = Arc::clone(&self.handle.stop);
         let chat = ChatShared {
@@ -218,13 +222,13 @@ impl Server {
                     let number = u8::try_from(index).expect("at most 256 workers");
                     let service = Chat::new(number, chat.clone(), Arc::clone(&info));
                     let worker = Worker::new(poll, outbox, service, &shared, info)?;
-                    self.spawn_worker(worker, core)?;
+                    self.spawn_worker(worker, core, journal.clone())?;
                 }
                 ServiceKind::Greet => {
                     let once = config.once.then(|| Arc::clone(&stop));
                     let service = Greet::new(once, journal.clone(), Arc::clone(&info));
                     let worker = Worker::new(poll, outbox, service, &shared, info)?;
-                    self.spawn_worker(worker, core)?;
+                    self.spawn_worker(worker, core, journal.clone())?;
                 }
             }
         }
@@ -235,20 +239,30 @@ impl Server {
         &mut self,
         worker: Worker<S>,
         core: Option<CoreId>,
+        journal: Journal,
     ) -> io::Result<()> {
         let stop = Arc::clone(&self.handle.stop);
         let info = Arc::clone(worker.info());
+        let (placed, is_placed) = bounded(1);
         self.supervisor.spawn(info.name.clone(), move || {
             if let Some(core) = core {
                 if core_affinity::set_for_current(core) {
                     // Set here alone, and once.
                     let _ = info.core.set(core.id);
                 } else {
-                    warn!("core {} cannot be had: this worker runs anywhere", core.id);
+                    journal.warn(format!(
+                        "core {} cannot be had: {} runs anywhere",
+                        core.id, info.name
+                    ));
                 }
             }
+            // The other end waits for it.
+            let _ = placed.send(());
             worker.run(&stop)
-        })
+        })?;
+        // An error means that the thread has died, which `wait` tells.
+        let _ = is_placed.recv();
+        Ok(())
     }
 }
 
@@ -293,20 +307,20 @@ impl ServerHandle {
     }
 }
 
-fn bind_all(config: &ServerConfig) -> Result<Vec<SocketGroup>, BindError> {
+fn bind_all(config: &ServerConfig, journal: &Journal) -> Result<Vec<SocketGroup>, BindError> {
     let wanted = BufferSizes {
         receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
         send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
     };
     let bind = |address: &SocketAddr| {
         let group = bind_group(*address, usize::from(config.workers), wanted)?;
-        warn_of_small_buffers(wanted, group.granted);
+        warn_of_small_buffers(wanted, group.granted, journal);
         Ok(group)
     };
     config.bind.iter().map(bind).collect()
 }
 
-fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes) {
+fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, journal: &Journal) {
     for (what, sysctl, wanted, granted) in [
         (
             "receive",
@@ -321,11 +335,12 @@ fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes) {
             granted.send_bytes,
         ),
     ] {
-        if granted < wanted {
-            warn!(
+        // The kernel takes one byte off the most that fits.
+        if granted + 1 < wanted {
+            journal.warn(format!(
                 "the kernel grants a {what} buffer of {granted} bytes, not {wanted}: \
                  raise it with `sysctl -w {sysctl}={wanted}`, or ask for less with --{what}-buffer"
-            );
+            ));
         }
     }
 }
@@ -333,12 +348,12 @@ fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes) {
 /// Every address from which a datagram would be one of the server's own: those
 /// that it listens on, and for one that stands for all, all of this machine as
 /// they are now.
-fn own_addresses(local_addrs: &[SocketAddr]) -> Vec<PeerAddr> {
+fn own_addresses(local_addrs: &[SocketAddr], journal: &Journal) -> Vec<PeerAddr> {
     let mut own = Vec::new();
     for local in local_addrs {
         own.push(*local);
         if local.ip().is_unspecified() {
-            let interfaces = local_ips().into_iter();
+            let interfaces = local_ips(journal).into_iter();
             let same_family = interfaces.filter(|ip| ip.is_ipv4() == local.is_ipv4());
             own.extend(same_family.map(|ip| SocketAddr::new(ip, local.port())));
         }
@@ -347,11 +362,13 @@ fn own_addresses(local_addrs: &[SocketAddr]) -> Vec<PeerAddr> {
 }
 
 /// The addresses of the interfaces of this machine.
-fn local_ips() -> Vec<IpAddr> {
+fn local_ips(journal: &Journal) -> Vec<IpAddr> {
     let interfaces = match getifaddrs() {
         Ok(interfaces) => interfaces,
         Err(error) => {
-            warn!("cannot list the addresses of this machine: {error}");
+            journal.warn(format!(
+                "cannot list the addresses of this machine: {error}"
+            ));
             return Vec::new();
         }
     };
@@ -366,18 +383,18 @@ fn local_ips() -> Vec<IpAddr> {
 
 /// Which core each worker is pinned to; workers beyond the cores begin again
 /// with the first one.
-fn plan_cores(config: &ServerConfig) -> Vec<Option<CoreId>> {
+fn plan_cores(config: &ServerConfig, journal: &Journal) -> Vec<Option<CoreId>> {
     let workers = usize::from(config.workers);
     if config.no_pin {
         return vec![None; workers];
     }
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     if cores.is_empty() {
-        warn!("the cores of this machine cannot be listed: no worker is pinned");
+        journal.warn("the cores of this machine cannot be listed: no worker is pinned".into());
         return vec![None; workers];
     }
     if workers > cores.len() {
-        warn!("{workers} workers share {} cores", cores.len());
+        journal.warn(format!("{workers} workers share {} cores", cores.len()));
     }
     cores.into_iter().cycle().take(workers).map(Some).collect()
 }

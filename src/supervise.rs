@@ -2,8 +2,9 @@
 //! however it ends, stops the others.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -199,8 +200,24 @@ impl Supervisor {
     }
 }
 
+/// Makes a panic print nothing where it happens: [`Supervisor::wait`] tells of
+/// it, with its place. Printing waits for whoever reads, and a thread that hangs
+/// in it would never be known to have died. For a program to call, once.
+pub fn keep_panics_quiet() {
+    panic::set_hook(Box::new(|panic| {
+        LAST_PANIC.set(Some(panic.to_string()));
+    }));
+}
+
+thread_local! {
+    /// What this thread panicked with, and where.
+    static LAST_PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
 fn panic_message(panic: &(dyn Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
+    if let Some(text) = LAST_PANIC.take() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = panic.downcast_ref::<String>() {
         text.clone()

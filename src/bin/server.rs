@@ -1,16 +1,18 @@
 //! The chat and fan-out server: arguments, logs, signals, console, exit code.
 
 use std::error::Error;
-use std::io::{self, IsTerminal};
-use std::process::ExitCode;
+use std::io::{self, IsTerminal, Write};
+use std::process::{self, ExitCode};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use bullhorn::config::ServiceKind;
-use bullhorn::{Server, ServerConfig, console};
+use bullhorn::{Server, ServerConfig, ServerHandle, console, supervise};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing::info;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -50,42 +52,68 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not `eprintln!`, which panics when nobody reads.
-            let _ =
-                io::Write::write_all(&mut io::stderr(), format!("server: {error}\n").as_bytes());
+            say_at_last(format!("server: {error}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    supervise::keep_panics_quiet();
     start_log(arguments.log);
-    // Before the server starts, so that no signal is missed.
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    if arguments.server.service == ServiceKind::Greet {
-        console::print("UDP Server is Starting...\n");
-    }
+    let server_handle = watch_signals()?;
+    let is_greeting = arguments.server.service == ServiceKind::Greet;
     let server = Server::start(arguments.server)?;
-    for address in server.local_addrs() {
-        info!("listening on {address}");
-    }
+    // Nobody else sets it.
+    let _ = server_handle.set(server.handle());
     let handle = server.handle();
-    server.spawn_companion("signals", move || {
-        if signals.forever().next().is_some() {
-            handle.stop();
+    server.spawn_companion("console", move || {
+        if is_greeting {
+            console::print("UDP Server is Starting...\n");
         }
+        console::run(&handle);
     })?;
-    let handle = server.handle();
-    server.spawn_companion("console", move || console::run(&handle))?;
     server.wait()?;
     Ok(())
+}
+
+/// Ends the process, exit code 0, a second after a signal asks for it: by
+/// stopping the server that is put into the cell, or, where there is none yet
+/// or it hangs, without.
+fn watch_signals() -> io::Result<Arc<OnceLock<ServerHandle>>> {
+    let cell = Arc::new(OnceLock::<ServerHandle>::new());
+    let server = Arc::clone(&cell);
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let watch = move || {
+        if signals.forever().next().is_some() {
+            if let Some(server) = server.get() {
+                server.stop();
+                thread::sleep(STOP_LIMIT);
+            }
+            process::exit(0);
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(watch)?;
+    Ok(cell)
+}
+
+/// Writes to the standard error, unless nobody reads there: the process must
+/// end all the same.
+fn say_at_last(text: String) {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        // Not `eprint!`, which panics when the reader has gone.
+        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = done.send(());
+    });
+    let _ = is_done.recv_timeout(STOP_LIMIT);
 }
 
 /// Parses levels and `target=level`. A word that is neither would be taken for
 /// a target, and silence all others.
 fn parse_log(text: &str) -> Result<Targets, String> {
     let is_known = |part: &str| match part.split_once('=') {
-        Some((target, _)) => target == "server" || target.starts_with("bullhorn"),
+        Some((target, _)) => target.starts_with("bullhorn"),
         None => !part.is_empty() && part.parse::<LevelFilter>().is_ok(),
     };
     match text.parse() {
@@ -109,6 +137,9 @@ fn start_log(targets: Targets) {
         .with(lines)
         .init();
 }
+
+/// A stop is promised within a second.
+const STOP_LIMIT: Duration = Duration::from_millis(900);
 
 const EXAMPLES: &str = "\
 Examples:
