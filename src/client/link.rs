@@ -8,6 +8,8 @@ use std::os::fd::AsRawFd;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use crate::net::{receive_gro, set_gro};
+
 /// A non-blocking socket that sends to and receives from one address only. The
 /// kernel reports on it that nothing listens there.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ impl Link {
         let socket = bind_for(peer)?;
         socket.connect(peer)?;
         socket.set_nonblocking(true)?;
+        // An old kernel hands over each datagram by itself, which costs time only.
+        let _ = set_gro(&socket);
         Ok(Self { socket })
     }
 
@@ -50,8 +54,11 @@ impl Link {
     }
 
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> Received {
-        match self.socket.recv(buffer) {
-            Ok(length) => Received::Datagram(length),
+        match receive_gro(&self.socket, buffer) {
+            Ok((bytes, segment_bytes)) => Received::Datagrams {
+                bytes,
+                segment_bytes,
+            },
             Err(error) if error.kind() == ErrorKind::Interrupted => Received::Again,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
             Err(error) => Received::Refusal(error.kind()),
@@ -87,8 +94,9 @@ pub(crate) enum SendError {
 }
 
 pub(crate) enum Received {
-    /// So many bytes of the buffer are a datagram; it may be empty.
-    Datagram(usize),
+    /// So many bytes of the buffer are datagrams, each of that length but the
+    /// last, which may be shorter. No bytes are one empty datagram.
+    Datagrams { bytes: usize, segment_bytes: usize },
     /// The network refused something that was sent before.
     Refusal(ErrorKind),
     /// A signal came; try again.
