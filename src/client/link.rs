@@ -93,6 +93,7 @@ pub(crate) enum SendError {
     Other(io::Error),
 }
 
+#[derive(Debug)]
 pub(crate) enum Received {
     /// So many bytes of the buffer are datagrams, each of that length but the
     /// last, which may be shorter. No bytes are one empty datagram.
@@ -141,6 +142,7 @@ fn is_full(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::{Packet, PeerAddr, Sender, can_segment};
 
     #[test]
     fn a_refusal_of_the_last_datagram_does_not_cost_the_next() {
@@ -157,5 +159,29 @@ mod tests {
         server.set_nonblocking(true).unwrap();
         let mut buffer = [0; 16];
         assert_eq!(server.recv(&mut buffer).unwrap(), b"second".len());
+    }
+
+    #[test]
+    fn what_was_sent_as_one_packet_is_received_at_once() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let link = Link::open(server.local_addr().unwrap()).unwrap();
+        if set_gro(&server).is_err() || !can_segment(&server) {
+            return;
+        }
+        let packet = Packet {
+            to: &PeerAddr::new(link.local_addr().unwrap(), 0),
+            payload: &[7; 25],
+            segment_bytes: 10,
+            deliveries: 3,
+        };
+        assert_eq!(Sender::new(true).send(&server, [packet]).sent, 3);
+        match link.receive(&mut [0; 100]) {
+            Received::Datagrams {
+                bytes: 25,
+                segment_bytes: 10,
+            } => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(link.receive(&mut [0; 100]), Received::Nothing));
     }
 }
