@@ -14,12 +14,13 @@ use signal_hook::iterator::{Handle, Signals};
 use super::address::ServerAddress;
 use super::config::SessionConfig;
 use super::echo::Awaited;
+use super::error::SessionError;
 use super::event::Event;
 use super::input::{Editor, Input, read_plain};
 use super::liveness::DownReason;
 use super::pace::Pace;
 use super::screen::Screen;
-use super::session::{Session, SessionError, Speaker};
+use super::session::{Session, Speaker};
 
 /// Chats on standard input and output until the user leaves: by the line
 /// `quit`, by the end of the input, or by a signal that asks for it.

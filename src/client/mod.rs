@@ -21,21 +21,21 @@
 //! The parts, each ignorant of the ones below it:
 //!
 //! ```text
-//! address    HOST:PORT, and what it resolves to
-//! escape     what may reach a terminal
-//! v1         texts, heartbeats and leaving as bytes, and back; no I/O
-//! liveness   is the server there, and what is due when, in v1; no I/O, no clock
-//! config     how a session behaves
-//! sequence   what was lost, repeated and reordered; no I/O
-//! v2         sessions, probes and messages as frames; no I/O, no clock
+//! address        HOST:PORT, and what it resolves to
+//! escape         what may reach a terminal
+//! v1             texts, heartbeats and leaving as bytes, and back; no I/O
+//! liveness       is the server there, in v1, and what is due when; no I/O, no clock
+//! config         how a session behaves
+//! sequence       what was lost, repeated and reordered; no I/O
+//! v2             sessions, probes and messages as frames; no I/O, no clock
 //! conversation   which of the two is spoken; no I/O, no clock
-//! event      what an application hears
-//! link       one connected UDP socket, and what its errors mean
-//! session    the public type          engine   its thread
-//! echo       finds the echo of an own text among what is received
-//! pace       how fast piped texts may go out
-//! greet      one datagram, one answer
-//! interactive (input, screen)         the chat program
+//! event, stats, error   what an application is told
+//! link           one connected UDP socket, and what its errors mean
+//! session        the public type          engine   its thread
+//! echo           finds the echo of an own text among what is received
+//! pace           how fast piped texts may go out
+//! greet          one datagram, one answer
+//! interactive (input, screen)   the chat program
 //! ```
 
 mod address;
@@ -43,6 +43,7 @@ mod config;
 mod conversation;
 mod echo;
 mod engine;
+mod error;
 mod escape;
 mod event;
 pub mod greet;
@@ -54,15 +55,18 @@ mod pace;
 mod screen;
 mod sequence;
 mod session;
+mod stats;
 mod v1;
 mod v2;
 
 pub use address::{ADDRESSES_MAX, AddressError, ServerAddress};
 pub use config::{ANSWER_WITHIN, GREET_WITHIN, HEARTBEAT, HEARTBEAT_MIN, RETRY, SETTLE};
 pub use config::{Protocol, ProtocolChoice, SessionConfig, UnknownProtocol};
+pub use error::SessionError;
 pub use escape::escape;
 pub use event::{Event, Message};
 pub use liveness::DownReason;
 pub use sequence::{SequenceCounts, WINDOW};
-pub use session::{Session, SessionError, SessionStats, Speaker, StreamStats};
+pub use session::{Session, Speaker};
+pub use stats::{SessionStats, StreamStats};
 pub use v1::NotAText;

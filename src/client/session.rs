@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{self, Receiver};
 use mio::{Poll, Waker};
 
-use super::address::ServerAddress;
 use super::config::{Protocol, SessionConfig};
 use super::conversation::{CannotSay, Conversation, Say};
 use super::engine::{Engine, WAKE};
+use super::error::SessionError;
 use super::event::Event;
 use super::link::{Link, SendError};
-use super::sequence::SequenceCounts;
-use super::v1::NotAText;
+use super::stats::{SessionStats, StreamStats};
 use super::v2::Payload;
 
 /// A place in a server's chat, from [`Session::connect`] until it is dropped.
@@ -174,8 +173,10 @@ impl Session {
         self.speaker.shared.lock().link.local_addr()
     }
 
-    /// Tells the server that this peer leaves, and stops the thread. Dropping
-    /// the session does the same.
+    /// Tells the server that this peer leaves, and stops the thread. What was said
+    /// goes out before: if it waits for the server's answer to the greeting, so
+    /// does this, for [`SessionConfig::greet_within`] at most. Dropping the
+    /// session does the same.
     pub fn leave(self) {
         drop(self);
     }
@@ -252,7 +253,7 @@ impl Speaker {
         match state.conversation.say(payload, &mut state.out) {
             Ok(Say::Held) => return Ok(()),
             Ok(Say::Send) => {}
-            Err(why) => return Err(cannot_say(why, payload)),
+            Err(why) => return Err(SessionError::of(why, payload)),
         }
         let result = state.link.send(&state.out);
         let is_news = match &result {
@@ -275,98 +276,11 @@ impl Speaker {
         match result {
             Ok(_) => Ok(()),
             Err(SendError::Unreachable(kind)) => Err(SessionError::Unreachable(kind)),
-            Err(SendError::TooLong) => Err(cannot_say(CannotSay::TooLong, payload)),
+            Err(SendError::TooLong) => Err(SessionError::of(CannotSay::TooLong, payload)),
             Err(SendError::Full) => Err(SessionError::Full),
             Err(SendError::Other(source)) => Err(SessionError::Send(source)),
         }
     }
-}
-
-/// What a [`Session`] has counted. All figures only grow, but for those that
-/// are lost, which may still come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionStats {
-    /// In v2: what became of the messages, of all streams and sessions.
-    pub messages: SequenceCounts,
-    /// The same for each stream of the current session, ordered by room and
-    /// number.
-    pub streams: Vec<StreamStats>,
-    /// In v2: datagrams from the server that were not of the protocol, and were
-    /// dropped.
-    pub malformed: u64,
-    /// In v2: how often the server gave us a session. Each after the first one
-    /// means that it had forgotten us, or has restarted.
-    pub sessions: u64,
-    /// Texts that waited for the server's answer to the greeting, and were never
-    /// sent.
-    pub unsent: u64,
-    /// As [`Session::texts_missed`].
-    pub texts_missed: u64,
-}
-
-/// What became of the messages of one stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamStats {
-    /// The number of the room.
-    pub room: u32,
-    /// Which worker of the server counts.
-    pub stream: u8,
-    /// What became of them.
-    pub counts: SequenceCounts,
-}
-
-/// Why a session could not start, or a text was not sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The server's name has no address.
-    #[error("cannot resolve {server}: {source}")]
-    Resolve {
-        /// As the user wrote it.
-        server: ServerAddress,
-        /// What the resolver says.
-        source: io::Error,
-    },
-    /// There is no way to any address of the server.
-    #[error("cannot reach {server}: {source}")]
-    Connect {
-        /// As the user wrote it.
-        server: ServerAddress,
-        /// About the last of its addresses.
-        source: io::Error,
-    },
-    /// The system gave no thread, or no means to wake it.
-    #[error("cannot start the session: {0}")]
-    Thread(#[source] io::Error),
-    /// In the protocol this is not a text.
-    #[error(transparent)]
-    NotAText(#[from] NotAText),
-    /// The server speaks v1, in which only texts can be said.
-    #[error("the server speaks protocol v1, in which only texts can be said")]
-    TextOnly,
-    /// The server is down, and there is no session in which it could be said.
-    #[error("the server is down")]
-    Down,
-    /// The text does not fit into one datagram.
-    #[error("a text of {bytes} bytes does not fit into one datagram")]
-    TooLong {
-        /// How long it is.
-        bytes: usize,
-    },
-    /// There is no way to the server now.
-    #[error("there is no way to the server: {0}")]
-    Unreachable(io::ErrorKind),
-    /// The kernel could not take more for some time, or more texts wait for the
-    /// server's answer to the greeting than may.
-    #[error("the network does not keep up: too much waits to be sent")]
-    Full,
-    /// Anything else that the operating system says.
-    #[error("cannot send: {0}")]
-    Send(#[source] io::Error),
-    /// The session has been left.
-    #[error("the session has ended")]
-    Ended,
 }
 
 /// What the session's thread and its speakers share.
@@ -393,18 +307,6 @@ impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves nothing half done in there.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn cannot_say(why: CannotSay, payload: Payload<'_>) -> SessionError {
-    match why {
-        CannotSay::NotAText(why) => SessionError::NotAText(why),
-        CannotSay::TooLong => SessionError::TooLong {
-            bytes: payload.len(),
-        },
-        CannotSay::TextOnly => SessionError::TextOnly,
-        CannotSay::Full => SessionError::Full,
-        CannotSay::Down => SessionError::Down,
     }
 }
 
@@ -491,6 +393,54 @@ mod tests {
         );
         expect(&server, v1::HEARTBEAT);
         expect(&silent, v1::LEAVE);
+    }
+
+    /// A session that does not speak v1 first.
+    fn greet(servers: &[&UdpSocket], protocol: ProtocolChoice) -> Session {
+        let addresses: Vec<_> = servers
+            .iter()
+            .map(|server| server.local_addr().unwrap())
+            .collect();
+        let mut config = SessionConfig::new(addresses[0].into());
+        config.protocol = protocol;
+        config.greet_within = HEARTBEAT_MIN;
+        config.retry = HEARTBEAT_MIN;
+        Session::connect_to(addresses, config).unwrap()
+    }
+
+    fn expect_hello(server: &UdpSocket) {
+        let mut buffer = [0; 64];
+        assert_eq!(server.recv(&mut buffer).unwrap(), 64);
+        assert_eq!(buffer[..2], [0xFF, 2]);
+    }
+
+    #[test]
+    fn greets_each_address_until_one_answers() {
+        let servers = [bind(), bind()];
+        let session = greet(&servers.each_ref(), ProtocolChoice::V2);
+        for _ in 0..3 {
+            expect_hello(&servers[0]);
+        }
+        assert_eq!(
+            next(&session),
+            Event::Down(DownReason::NoAnswer(HEARTBEAT_MIN))
+        );
+        expect_hello(&servers[1]);
+        expect_hello(&servers[0]);
+        expect_hello(&servers[1]);
+    }
+
+    #[test]
+    fn greets_the_next_address_at_once_when_one_refuses() {
+        let server = bind();
+        let closed = bind().local_addr().unwrap();
+        let mut config = SessionConfig::new(closed.into());
+        config.heartbeat = 2 * PATIENCE;
+        config.retry = PATIENCE;
+        let addresses = vec![closed, server.local_addr().unwrap()];
+        let session = Session::connect_to(addresses, config).unwrap();
+        expect_hello(&server);
+        assert!(session.events().is_empty(), "not a word of the first one");
     }
 
     #[test]
