@@ -118,7 +118,11 @@ impl Engine {
     /// Receives what has come, up to a bound. True if that was all.
     fn drain(&mut self, state: &mut State, now: Instant) -> bool {
         let mut is_refused = false;
+        let mut drained_bytes = 0;
         for _ in 0..DRAIN_MAX {
+            if drained_bytes >= DRAIN_BYTES_MAX {
+                break;
+            }
             match state.link.receive(&mut self.buffer) {
                 Received::Nothing => return true,
                 Received::Again => {}
@@ -133,6 +137,7 @@ impl Engine {
                     // The kernel tells of a refusal before it hands out what
                     // came earlier, so that proves nothing.
                     let is_proof = !is_refused;
+                    drained_bytes += bytes;
                     if is_proof {
                         self.route.is_proven = true;
                         self.route.untried = 0;
@@ -294,6 +299,10 @@ const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// So that speakers and deadlines have their turn in a flood. At about 1 µs
 /// each, they wait far less than a millisecond.
 const DRAIN_MAX: usize = 256;
+
+/// The same for bundles: as many bytes as the default buffer of a socket holds
+/// are a few thousand short messages, which take about a millisecond.
+const DRAIN_BYTES_MAX: usize = 212_992;
 
 /// How soon to look whether a full channel has room again. Nobody notices a
 /// tenth of a second who has not read for a thousand texts.
