@@ -38,7 +38,8 @@ struct Arguments {
     server: ServerAddress,
 
     /// What to speak with the server: v2, v1, or auto, which is v2 and falls back
-    /// to v1 if the server does not answer in it. You see the same
+    /// to v1 if the server does not answer in it. You see the same. A simple server
+    /// that fails at what is not UTF-8 needs v1
     #[arg(long, value_name = "VERSION", env = "BULLHORN_CLIENT_PROTOCOL")]
     #[arg(default_value = "auto")]
     protocol: ProtocolChoice,

@@ -38,7 +38,8 @@ pub struct SessionConfig {
 /// Which protocol to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProtocolChoice {
-    /// Version 2, and version 1 with a server that does not answer in it.
+    /// Version 2, and version 1 with a server that does not answer in it. A server
+    /// that cannot stand what is not UTF-8 must be spoken to in version 1.
     #[default]
     Auto,
     /// Version 1, text.
