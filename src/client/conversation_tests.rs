@@ -213,6 +213,13 @@ fn a_server_that_comes_up_is_greeted_before_it_counts_as_v1() {
     assert_eq!(sent, expected);
     assert!(!talk.is_down());
     assert_eq!(talk.protocol(), Some(Protocol::V1));
+
+    // The next time, what was before is forgotten.
+    talk.conversation.refused(ConnectionRefused, talk.now);
+    assert!(talk.is_down());
+    talk.hear(b"1.2.3.4:5 hi");
+    assert_eq!(talk.protocol(), None);
+    assert!(!talk.is_down());
 }
 
 #[test]

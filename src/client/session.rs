@@ -444,6 +444,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_starts_at_one_of_several_addresses_is_greeted_to_the_end() {
+        let closed = [bind(), bind()].map(|socket| socket.local_addr().unwrap());
+        let mut config = SessionConfig::new(closed[0].into());
+        config.greet_within = 3 * HEARTBEAT_MIN;
+        config.retry = HEARTBEAT_MIN;
+        config.heartbeat = HEARTBEAT_MIN;
+        let session = Session::connect_to(closed.to_vec(), config).unwrap();
+        assert!(matches!(next(&session), Event::Down(_)));
+        let server = UdpSocket::bind(closed[1]).unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        for _ in 0..3 {
+            expect_hello(&server);
+        }
+        expect(&server, v1::HEARTBEAT);
+        assert_eq!(next(&session), Event::Up);
+    }
+
+    #[test]
     fn is_down_when_all_addresses_refuse() {
         let closed = [bind(), bind()].map(|socket| socket.local_addr().unwrap());
         let session = connect(&closed);
