@@ -1,5 +1,5 @@
-//! The client against a server that the test plays: real sockets, and real
-//! `client` processes. Nothing waits for a fixed time; each wait is for
+//! The client against a server that the test plays, and that speaks v1: real
+//! sockets, and real `client` processes. Nothing waits for a fixed time; each wait is for
 //! something that must happen, with a bound far beyond what it takes.
 
 #![allow(
@@ -16,7 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bullhorn::client::{
-    DownReason, Event, NotAText, ServerAddress, Session, SessionConfig, SessionError,
+    DownReason, Event, NotAText, ProtocolChoice, ServerAddress, Session, SessionConfig,
+    SessionError,
 };
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -196,7 +197,8 @@ fn a_name_is_tried_at_each_of_its_addresses() {
     // Often the name has an IPv6 address too, and comes to that first.
     let server = Server::start();
     let name = format!("localhost:{}", server.address().port());
-    let config = SessionConfig::new(name.parse().unwrap());
+    let mut config = SessionConfig::new(name.parse().unwrap());
+    config.protocol = ProtocolChoice::V1;
     let session = Session::connect(config).unwrap();
     let client = server.client();
     server.send(b"found", client);
@@ -464,6 +466,7 @@ fn bad_arguments_are_named_with_what_is_right() {
         (&["--heartbeat", "1ms"], "10ms to 1m"),
         (&["--settle", "2h"], "10ms to 1m"),
         (&["--linger", "2m"], "0s to 1m"),
+        (&["--protocol", "v3"], "auto, v1 or v2"),
         (&["--greet", ""], "a value is required"),
         (&["--greet", "hi", "--attempts", "0"], "1..=100"),
         (&["--no-such"], "unexpected argument"),
@@ -549,6 +552,7 @@ const QUICK: [&str; 6] = [
 
 fn quick(server: SocketAddr) -> SessionConfig {
     let mut config = SessionConfig::new(ServerAddress::from(server));
+    config.protocol = ProtocolChoice::V1;
     config.heartbeat = Duration::from_millis(50);
     config.retry = Duration::from_millis(20);
     config.settle = Duration::from_millis(100);
@@ -669,6 +673,7 @@ fn command() -> Command {
             command.env_remove(name);
         }
     }
+    command.env("BULLHORN_CLIENT_PROTOCOL", "v1");
     command
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bullhorn::client::greet::{Greeting, greet};
-use bullhorn::client::{self, ServerAddress, SessionConfig, interactive};
+use bullhorn::client::{self, ProtocolChoice, ServerAddress, SessionConfig, interactive};
 use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
 
@@ -36,6 +36,13 @@ struct Arguments {
         default_value = "127.0.0.1:9999"
     )]
     server: ServerAddress,
+
+    /// What to speak with the server: v2, v1, or auto, which is v2 and falls back
+    /// to v1 if the server does not answer in it. You see the same. A simple server
+    /// that fails at what is not UTF-8 needs v1
+    #[arg(long, value_name = "VERSION", env = "BULLHORN_CLIENT_PROTOCOL")]
+    #[arg(default_value = "auto")]
+    protocol: ProtocolChoice,
 
     /// Time between heartbeats, 10ms to 1m. The server forgets a client that it
     /// has not heard for 10 s
@@ -100,6 +107,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let mut config = SessionConfig::new(arguments.server);
+    config.protocol = arguments.protocol;
     config.heartbeat = arguments.heartbeat.into();
     config.answer_within = arguments.answer_within.into();
     config.retry = arguments.retry.into();

@@ -2,6 +2,7 @@
 //! I/O.
 
 use super::escape::escape;
+use super::event::NOTICE;
 
 /// What is still expected in answer to what was said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,18 +54,16 @@ impl Awaited {
     }
 }
 
-/// The server puts `ip:port ` or `name ` before a text, and cuts what is too
+/// The received line is the echo of the text, both escaped. The server puts
+/// `ip:port ` or `name ` before a text, and cuts what is too
 /// long.
-fn is_echo(received: &str, said: &str) -> bool {
+pub(crate) fn is_echo(received: &str, said: &str) -> bool {
     match received.split_once(' ') {
         Some((_, text)) if received.len() >= CUT_BYTES_MIN => said.starts_with(text),
         Some((_, text)) => text == said,
         None => false,
     }
 }
-
-/// How the server's own texts begin.
-const NOTICE: &str = "* ";
 
 /// The server delivers 1024 bytes at most, and fewer where a character or an
 /// escape of up to eight bytes would be cut.

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Sender;
 use mio::{Events, Poll, Token};
 
+use super::conversation::Heard;
+use super::event::{Event, Message};
 use super::link::{Link, Received, SendError};
 use super::liveness::DownReason;
-use super::session::{Event, Shared, State};
-use super::v1;
+use super::session::{Shared, State};
 
 pub(super) struct Engine {
     shared: Arc<Shared>,
@@ -24,6 +25,8 @@ pub(super) struct Engine {
     told_down: bool,
     /// Texts that were dropped since the last [`Event::Missed`].
     missed: u64,
+    /// What a datagram said, until it is told.
+    heard: Vec<Event>,
     buffer: Box<[u8]>,
 }
 
@@ -59,6 +62,7 @@ impl Engine {
             },
             told_down: false,
             missed: 0,
+            heard: Vec::new(),
             buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
         };
         // Registers before anyone can say anything.
@@ -68,15 +72,20 @@ impl Engine {
 
     pub(super) fn run(mut self) {
         let mut ready = Events::with_capacity(READY_MAX);
-        while !self.shared.is_leaving.load(Ordering::Acquire) {
+        // What was said must not be lost because the server has not answered yet;
+        // it does within the time for the greeting, or counts as down.
+        while !self.shared.is_leaving.load(Ordering::Acquire) || self.is_holding() {
             let wait = self.turn();
             match self.poll.poll(&mut ready, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
                 _ => {}
             }
         }
-        // If this is lost, the server drops us by itself a little later.
-        let _ = self.shared.lock().link.send(v1::LEAVE);
+        send_farewell(&mut self.shared.lock());
+    }
+
+    fn is_holding(&self) -> bool {
+        self.shared.lock().conversation.is_holding()
     }
 
     /// Does all that is due, and says how long nothing will be.
@@ -88,14 +97,17 @@ impl Engine {
             self.refused(&mut state, kind, now);
         }
         let is_drained = self.drain(&mut state, now);
-        state.liveness.advance(now);
-        // More than once only as long as there are untried addresses.
-        while state.liveness.is_heartbeat_due(now) {
+        state.conversation.advance(now);
+        // More than once only as long as there are untried addresses, or what is
+        // due is that the server counts as gone.
+        while state.conversation.is_due(now) {
             self.beat(&mut state, now);
         }
+        self.send_held(&mut state, now);
         self.report(&state);
-        let is_told = self.told_down == state.liveness.down().is_some() && self.missed == 0;
-        let wait = state.liveness.deadline().saturating_duration_since(now);
+        let is_told = self.told_down == state.conversation.down().is_some() && self.missed == 0;
+        let deadline = state.conversation.deadline();
+        let wait = deadline.saturating_duration_since(now);
         match (is_drained, is_told) {
             (false, _) => Duration::ZERO,
             (true, false) => wait.min(REPORT_AGAIN),
@@ -106,7 +118,11 @@ impl Engine {
     /// Receives what has come, up to a bound. True if that was all.
     fn drain(&mut self, state: &mut State, now: Instant) -> bool {
         let mut is_refused = false;
+        let mut drained_bytes = 0;
         for _ in 0..DRAIN_MAX {
+            if drained_bytes >= DRAIN_BYTES_MAX {
+                break;
+            }
             match state.link.receive(&mut self.buffer) {
                 Received::Nothing => return true,
                 Received::Again => {}
@@ -114,36 +130,60 @@ impl Engine {
                     is_refused = true;
                     self.refused(state, kind, now);
                 }
-                Received::Datagram(length) => {
+                Received::Datagrams {
+                    bytes,
+                    segment_bytes,
+                } => {
                     // The kernel tells of a refusal before it hands out what
                     // came earlier, so that proves nothing.
-                    if !is_refused {
+                    let is_proof = !is_refused;
+                    drained_bytes += bytes;
+                    if is_proof {
                         self.route.is_proven = true;
                         self.route.untried = 0;
-                        state.liveness.received();
-                        self.report(state);
                     }
-                    self.hear(length);
+                    let buffer = std::mem::take(&mut self.buffer);
+                    if bytes == 0 {
+                        self.hear(state, &[], is_proof, now);
+                    }
+                    for datagram in buffer[..bytes].chunks(segment_bytes) {
+                        self.hear(state, datagram, is_proof, now);
+                    }
+                    self.buffer = buffer;
                 }
             }
         }
         false
     }
 
-    fn hear(&mut self, length: usize) {
-        let Some(text) = v1::decode(&self.buffer[..length]) else {
-            return;
+    fn hear(&mut self, state: &mut State, datagram: &[u8], is_proof: bool, now: Instant) {
+        let heard = &mut self.heard;
+        let mut hear = |what: Heard<'_>| {
+            heard.push(match what {
+                Heard::Text(text) => Event::Text(text.into_owned()),
+                Heard::Notice(text) => Event::Notice(text.into_owned()),
+                Heard::Message { from, payload } => Event::Message(Message {
+                    from,
+                    payload: payload.to_vec(),
+                }),
+            });
         };
-        let is_full = self.events.is_full() || self.missed > 0;
-        if is_full
-            || self
-                .events
-                .try_send(Event::Text(text.into_owned()))
-                .is_err()
-        {
-            self.missed += 1;
-            self.shared.texts_missed.fetch_add(1, Ordering::Relaxed);
+        let conversation = &mut state.conversation;
+        conversation.received(datagram, is_proof, now, &mut hear);
+        // Someone is heard after the server is back, and before it is gone.
+        if conversation.down().is_none() {
+            self.report(state);
         }
+        let mut heard = std::mem::take(&mut self.heard);
+        for event in heard.drain(..) {
+            let is_full = self.events.is_full() || self.missed > 0;
+            if is_full || self.events.try_send(event).is_err() {
+                self.missed += 1;
+                self.shared.texts_missed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.heard = heard;
+        self.report(state);
     }
 
     /// Tells the application what it does not know yet, as far as its channel
@@ -152,7 +192,7 @@ impl Engine {
         if self.missed > 0 && self.events.try_send(Event::Missed(self.missed)).is_ok() {
             self.missed = 0;
         }
-        let event = match (state.liveness.down(), self.told_down) {
+        let event = match (state.conversation.down(), self.told_down) {
             (Some(reason), false) => Event::Down(reason.clone()),
             (None, true) => Event::Up,
             _ => return,
@@ -163,48 +203,60 @@ impl Engine {
     }
 
     fn beat(&mut self, state: &mut State, now: Instant) {
-        if state.liveness.down().is_some() {
-            self.reroute(state);
+        if state.conversation.down().is_some() && state.conversation.may_reroute() {
+            self.reroute(state, now);
         }
-        let refused = match state.link.send(v1::HEARTBEAT) {
+        state.conversation.push_due(now, &mut state.out);
+        self.send(state, now);
+    }
+
+    /// Sends what has waited for the server's answer to the greeting.
+    fn send_held(&mut self, state: &mut State, now: Instant) {
+        while state.conversation.push_held(&mut state.out) {
+            state.conversation.said(now);
+            self.send(state, now);
+        }
+    }
+
+    fn send(&mut self, state: &mut State, now: Instant) {
+        let refused = match state.link.send(&state.out) {
             Ok(sent) => sent.earlier_refused,
             Err(SendError::Unreachable(kind)) => Some(kind),
-            // The next heartbeat may have more luck.
+            // The next one may have more luck.
             Err(_) => None,
         };
-        state.liveness.heartbeat_sent(now);
         if let Some(kind) = refused {
             self.refused(state, kind, now);
         }
     }
 
     fn refused(&mut self, state: &mut State, kind: io::ErrorKind, now: Instant) {
-        if state.liveness.down().is_none() && self.route.untried > 0 {
+        if state.conversation.down().is_none() && self.route.untried > 0 {
             self.route.untried -= 1;
             let at = (self.route.at + 1) % self.route.addresses.len();
-            if self.switch(state, at).is_ok() {
-                return state.liveness.beat_at_once(now);
+            if self.switch(state, at, now).is_ok() {
+                return;
             }
         }
-        state.liveness.refused(kind, now);
+        state.conversation.refused(kind, now);
     }
 
     /// While the server is down, each try may go another way: to the next
     /// address, or from another one of our own if the host has moved to another
     /// network.
-    fn reroute(&mut self, state: &mut State) {
-        let is_refused = matches!(state.liveness.down(), Some(DownReason::Unreachable(_)));
+    fn reroute(&mut self, state: &mut State, now: Instant) {
+        let is_refused = matches!(state.conversation.down(), Some(DownReason::Unreachable(_)));
         let step = usize::from(is_refused || !self.route.is_proven);
         let at = (self.route.at + step) % self.route.addresses.len();
         // If this one cannot be opened, the old socket serves until the next
         // try.
-        let _ = self.switch(state, at);
+        let _ = self.switch(state, at, now);
         self.route.at = at;
     }
 
     /// Opens a socket to that address. The one in use stays if it is as good:
     /// the server knows us by it.
-    fn switch(&mut self, state: &mut State, at: usize) -> io::Result<()> {
+    fn switch(&mut self, state: &mut State, at: usize, now: Instant) -> io::Result<()> {
         let link = Link::open(self.route.addresses[at])?;
         let is_same = match (link.local_addr(), state.link.local_addr()) {
             (Ok(new), Ok(old)) => at == self.route.at && new.ip() == old.ip(),
@@ -216,11 +268,19 @@ impl Engine {
         link.register(self.poll.registry(), SOCKET)?;
         // If the old address does reach the server, it must not send there any
         // more.
-        let _ = state.link.send(v1::LEAVE);
+        send_farewell(state);
         state.link = link;
+        state.conversation.rerouted(now);
         self.route.at = at;
         self.route.is_proven = false;
         Ok(())
+    }
+}
+
+/// If this is lost, the server drops us by itself a little later.
+fn send_farewell(state: &mut State) {
+    if state.conversation.push_farewell(&mut state.out) {
+        let _ = state.link.send(&state.out);
     }
 }
 
@@ -239,6 +299,10 @@ const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// So that speakers and deadlines have their turn in a flood. At about 1 µs
 /// each, they wait far less than a millisecond.
 const DRAIN_MAX: usize = 256;
+
+/// The same for bundles: as many bytes as the default buffer of a socket holds
+/// are a few thousand short messages, which take about a millisecond.
+const DRAIN_BYTES_MAX: usize = 212_992;
 
 /// How soon to look whether a full channel has room again. Nobody notices a
 /// tenth of a second who has not read for a thousand texts.

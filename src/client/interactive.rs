@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,23 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::address::ServerAddress;
+use super::config::SessionConfig;
 use super::echo::Awaited;
-use super::escape::escape;
+use super::error::SessionError;
+use super::event::Event;
 use super::input::{Editor, Input, read_plain};
 use super::liveness::DownReason;
+use super::pace::Pace;
 use super::screen::Screen;
-use super::session::{Event, Session, SessionConfig, SessionError, Speaker};
+use super::session::{Session, Speaker};
 
 /// Chats on standard input and output until the user leaves: by the line
 /// `quit`, by the end of the input, or by a signal that asks for it.
 ///
 /// On a terminal there is a prompt with line editing and history. Otherwise the
-/// input is plain lines; when it ends, the last text's echo is waited for, up to
-/// `linger`, so that whoever pipes a text in sees it arrive.
+/// input is plain lines, which are said no faster than their echoes come; when it
+/// ends, the last text's echo is waited for, up to `linger`, so that whoever pipes
+/// a text in sees it arrive.
 ///
 /// # Errors
 /// The session cannot start, standard input or output fails, or the input ended
@@ -48,13 +52,13 @@ pub fn run(config: SessionConfig, linger: Duration) -> Result<(), InteractiveErr
         None => (Source::Plain, Screen::default()),
     };
     let is_editing = matches!(source, Source::Editor(_));
-    let awaited = Arc::new(Mutex::new(Awaited::default()));
+    let echoes = Arc::new(Echoes::default());
     let (ended_sender, ended) = channel::bounded(1);
     let typist = Typist {
         source,
         server: server.clone(),
         speaker: session.speaker(),
-        awaited: Arc::clone(&awaited),
+        echoes: Arc::clone(&echoes),
     };
     thread::Builder::new()
         .name("input".to_owned())
@@ -64,7 +68,7 @@ pub fn run(config: SessionConfig, linger: Duration) -> Result<(), InteractiveErr
         server,
         session,
         screen,
-        awaited,
+        echoes,
         is_editing,
         linger,
     };
@@ -115,13 +119,55 @@ enum Source {
     Plain,
 }
 
+/// What the one who says texts and the one who hears them have to tell each
+/// other.
+#[derive(Default)]
+struct Echoes {
+    expected: Mutex<Expected>,
+    /// An echo came.
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct Expected {
+    last: Awaited,
+    pace: Pace,
+}
+
+impl Echoes {
+    fn lock(&self) -> MutexGuard<'_, Expected> {
+        // A panic elsewhere leaves nothing half done in there.
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self, line: &str) {
+        let mut expected = self.lock();
+        expected.last.heard(line);
+        expected.pace.heard(line);
+        drop(expected);
+        self.came.notify_one();
+    }
+
+    /// Waits until one more text may go out, and not for long.
+    fn wait_for_space(&self) {
+        let is_closed = |expected: &mut Expected| !expected.pace.is_open();
+        let waited = self
+            .came
+            .wait_timeout_while(self.lock(), ECHO_WITHIN, is_closed);
+        let (mut expected, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            expected.pace.give_up();
+        }
+    }
+}
+
 /// Reads lines and says them, on a thread of its own, as nothing can interrupt
 /// its reading.
 struct Typist {
     source: Source,
     server: ServerAddress,
     speaker: Speaker,
-    awaited: Arc<Mutex<Awaited>>,
+    echoes: Arc<Echoes>,
 }
 
 impl Typist {
@@ -155,12 +201,31 @@ impl Typist {
             return;
         }
         let is_up = self.speaker.is_up();
-        lock(&self.awaited).said(line);
+        // Whoever types is slow enough, and a server that is down echoes nothing.
+        let is_paced = matches!(self.source, Source::Plain) && is_up;
+        if is_paced {
+            self.echoes.wait_for_space();
+        }
+        let mut expected = self.echoes.lock();
+        expected.last.said(line);
+        if is_paced {
+            expected.pace.said(line);
+        }
+        drop(expected);
         match self.speaker.say(line) {
             Ok(()) if is_up => {}
             Ok(()) => complain(format_args!("{} is down, so this may be lost", self.server)),
             Err(error) => {
-                *lock(&self.awaited) = Awaited::Nothing;
+                let mut expected = self.echoes.lock();
+                if is_paced {
+                    expected.pace.unsaid();
+                }
+                // That it was not delivered is to be told at the end, too, if the
+                // server is still down then.
+                if !matches!(error, SessionError::Down) {
+                    expected.last = Awaited::Nothing;
+                }
+                drop(expected);
                 complain(format_args!("not sent: {error}"));
             }
         }
@@ -172,7 +237,7 @@ struct Chat {
     server: ServerAddress,
     session: Session,
     screen: Screen,
-    awaited: Arc<Mutex<Awaited>>,
+    echoes: Arc<Echoes>,
     is_editing: bool,
     linger: Duration,
 }
@@ -219,19 +284,21 @@ impl Chat {
             .try_iter()
             .take(EVENTS_AT_ONCE_MAX - 1);
         for event in std::iter::once(first).chain(waiting) {
+            if let Some(line) = event.line() {
+                self.echoes.heard(&line);
+                lines.push_str(&line);
+                lines.push('\n');
+                continue;
+            }
             // Writing to a String cannot fail.
             let _ = match event {
-                Event::Text(text) => {
-                    let line = escape(&text);
-                    lock(&self.awaited).heard(&line);
-                    writeln!(lines, "{line}")
-                }
                 Event::Down(DownReason::Unreachable(io::ErrorKind::ConnectionRefused)) => {
                     writeln!(lines, "{} is down", self.server)
                 }
                 Event::Down(reason) => writeln!(lines, "{} is down ({reason})", self.server),
                 Event::Up => writeln!(lines, "{} is back", self.server),
                 Event::Missed(texts) => writeln!(lines, "({texts} texts came too fast to show)"),
+                Event::Message(_) | Event::Notice(_) | Event::Text(_) => Ok(()),
             };
         }
         self.print(&lines)
@@ -247,7 +314,7 @@ impl Chat {
         let events = self.session.events().clone();
         let linger_until = Instant::now() + self.linger;
         while !self.is_editing && self.session.is_up() {
-            let until = match *lock(&self.awaited) {
+            let until = match self.echoes.lock().last {
                 Awaited::Nothing => break,
                 Awaited::More => linger_until.min(Instant::now() + MORE),
                 Awaited::Echo { .. } | Awaited::Answer { .. } => linger_until,
@@ -267,7 +334,7 @@ impl Chat {
         if bids_farewell {
             self.print(FAREWELL)?;
         }
-        let is_answered = matches!(*lock(&self.awaited), Awaited::Nothing | Awaited::More);
+        let is_answered = matches!(self.echoes.lock().last, Awaited::Nothing | Awaited::More);
         if self.is_editing || is_answered {
             return Ok(());
         }
@@ -320,11 +387,6 @@ fn watch_signals() -> io::Result<(Receiver<()>, Handle)> {
     Ok((receiver, handle))
 }
 
-fn lock(awaited: &Mutex<Awaited>) -> MutexGuard<'_, Awaited> {
-    // A panic elsewhere leaves nothing half done in there.
-    awaited.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// In any case, and with blanks around it.
 const QUIT: &str = "quit";
 
@@ -336,3 +398,7 @@ const EVENTS_AT_ONCE_MAX: usize = 256;
 /// A server sends all datagrams of an answer in one go, so a longer gap is the
 /// end.
 const MORE: Duration = Duration::from_millis(100);
+
+/// How long piped input waits for the echoes of what was said: above a round trip
+/// across the world. After that, as many texts go out as may at once.
+const ECHO_WITHIN: Duration = Duration::from_millis(500);

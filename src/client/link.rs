@@ -8,6 +8,8 @@ use std::os::fd::AsRawFd;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use crate::net::{receive_gro, set_gro};
+
 /// A non-blocking socket that sends to and receives from one address only. The
 /// kernel reports on it that nothing listens there.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ impl Link {
         let socket = bind_for(peer)?;
         socket.connect(peer)?;
         socket.set_nonblocking(true)?;
+        // An old kernel hands over each datagram by itself, which costs time only.
+        let _ = set_gro(&socket);
         Ok(Self { socket })
     }
 
@@ -50,8 +54,11 @@ impl Link {
     }
 
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> Received {
-        match self.socket.recv(buffer) {
-            Ok(length) => Received::Datagram(length),
+        match receive_gro(&self.socket, buffer) {
+            Ok((bytes, segment_bytes)) => Received::Datagrams {
+                bytes,
+                segment_bytes,
+            },
             Err(error) if error.kind() == ErrorKind::Interrupted => Received::Again,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
             Err(error) => Received::Refusal(error.kind()),
@@ -86,9 +93,11 @@ pub(crate) enum SendError {
     Other(io::Error),
 }
 
+#[derive(Debug)]
 pub(crate) enum Received {
-    /// So many bytes of the buffer are a datagram; it may be empty.
-    Datagram(usize),
+    /// So many bytes of the buffer are datagrams, each of that length but the
+    /// last, which may be shorter. No bytes are one empty datagram.
+    Datagrams { bytes: usize, segment_bytes: usize },
     /// The network refused something that was sent before.
     Refusal(ErrorKind),
     /// A signal came; try again.
@@ -133,6 +142,7 @@ fn is_full(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::{Packet, PeerAddr, Sender, can_segment};
 
     #[test]
     fn a_refusal_of_the_last_datagram_does_not_cost_the_next() {
@@ -149,5 +159,29 @@ mod tests {
         server.set_nonblocking(true).unwrap();
         let mut buffer = [0; 16];
         assert_eq!(server.recv(&mut buffer).unwrap(), b"second".len());
+    }
+
+    #[test]
+    fn what_was_sent_as_one_packet_is_received_at_once() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let link = Link::open(server.local_addr().unwrap()).unwrap();
+        if set_gro(&server).is_err() || !can_segment(&server) {
+            return;
+        }
+        let packet = Packet {
+            to: &PeerAddr::new(link.local_addr().unwrap(), 0),
+            payload: &[7; 25],
+            segment_bytes: 10,
+            deliveries: 3,
+        };
+        assert_eq!(Sender::new(true).send(&server, [packet]).sent, 3);
+        match link.receive(&mut [0; 100]) {
+            Received::Datagrams {
+                bytes: 25,
+                segment_bytes: 10,
+            } => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(link.receive(&mut [0; 100]), Received::Nothing));
     }
 }

@@ -1,5 +1,5 @@
-//! Is the server there, and what is due when? No I/O and no clock: the caller
-//! says what happened and what time it is.
+//! Is the server there, and what is due when, if v1 is spoken? No I/O and no
+//! clock: the caller says what happened and what time it is.
 //!
 //! A heartbeat has no answer, so there are two signs that the server is gone:
 //! the network refuses what is sent, or a text that was said is answered by
@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 pub enum DownReason {
     /// The network reported it: nothing listens there, or there is no way.
     Unreachable(io::ErrorKind),
-    /// A text was said, and nothing came within this time.
+    /// Something was said that has an answer, and nothing came within this time.
     NoAnswer(Duration),
+    /// The server said that it stops.
+    Goodbye,
 }
 
 impl fmt::Display for DownReason {
@@ -32,6 +34,7 @@ impl fmt::Display for DownReason {
                     humantime::format_duration(*waited)
                 )
             }
+            Self::Goodbye => f.write_str("it has stopped"),
         }
     }
 }
@@ -47,6 +50,8 @@ pub(crate) struct Limits {
     pub(crate) retry: Duration,
     /// How long a heartbeat must go without being refused.
     pub(crate) settle: Duration,
+    /// How long the HELLOs of v2 may go unanswered.
+    pub(crate) greet: Duration,
 }
 
 #[derive(Debug)]
@@ -199,6 +204,7 @@ mod tests {
             answer: 3000 * MS,
             retry: 500 * MS,
             settle: 1000 * MS,
+            greet: 900 * MS,
         };
         let now = Instant::now();
         (Liveness::new(limits, now), now)

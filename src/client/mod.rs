@@ -5,14 +5,14 @@
 //! until it is back. What happens comes as [`Event`]s over a bounded channel:
 //!
 //! ```no_run
-//! use bullhorn::client::{Event, Session, SessionConfig};
+//! use bullhorn::client::{Session, SessionConfig};
 //!
 //! let session = Session::connect(SessionConfig::new("127.0.0.1:9999".parse()?))?;
 //! session.say("hello, everyone")?;
 //! for event in session.events() {
-//!     match event {
-//!         Event::Text(text) => println!("{}", bullhorn::client::escape(&text)),
-//!         other => eprintln!("{other:?}"),
+//!     match event.line() {
+//!         Some(line) => println!("{line}"),
+//!         None => eprintln!("{event:?}"),
 //!     }
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -21,33 +21,52 @@
 //! The parts, each ignorant of the ones below it:
 //!
 //! ```text
-//! address    HOST:PORT, and what it resolves to
-//! escape     what may reach a terminal
-//! v1         texts, heartbeats and leaving as bytes, and back; no I/O
-//! liveness   is the server there, and what is due when; no I/O, no clock
-//! link       one connected UDP socket, and what its errors mean
-//! session    the public type          engine   its thread
-//! echo       finds the echo of an own text among what is received
-//! greet      one datagram, one answer
-//! interactive (input, screen)         the chat program
+//! address        HOST:PORT, and what it resolves to
+//! escape         what may reach a terminal
+//! v1             texts, heartbeats and leaving as bytes, and back; no I/O
+//! liveness       is the server there, in v1, and what is due when; no I/O, no clock
+//! config         how a session behaves
+//! sequence       what was lost, repeated and reordered; no I/O
+//! v2             sessions, probes and messages as frames; no I/O, no clock
+//! conversation   which of the two is spoken; no I/O, no clock
+//! event, stats, error   what an application is told
+//! link           one connected UDP socket, and what its errors mean
+//! session        the public type          engine   its thread
+//! echo           finds the echo of an own text among what is received
+//! pace           how fast piped texts may go out
+//! greet          one datagram, one answer
+//! interactive (input, screen)   the chat program
 //! ```
 
 mod address;
+mod config;
+mod conversation;
 mod echo;
 mod engine;
+mod error;
 mod escape;
+mod event;
 pub mod greet;
 mod input;
 pub mod interactive;
 mod link;
 mod liveness;
+mod pace;
 mod screen;
+mod sequence;
 mod session;
+mod stats;
 mod v1;
+mod v2;
 
 pub use address::{ADDRESSES_MAX, AddressError, ServerAddress};
+pub use config::{ANSWER_WITHIN, GREET_WITHIN, HEARTBEAT, HEARTBEAT_MIN, RETRY, SETTLE};
+pub use config::{Protocol, ProtocolChoice, SessionConfig, UnknownProtocol};
+pub use error::SessionError;
 pub use escape::escape;
+pub use event::{Event, Message};
 pub use liveness::DownReason;
-pub use session::{ANSWER_WITHIN, HEARTBEAT, HEARTBEAT_MIN, RETRY, SETTLE};
-pub use session::{Event, Session, SessionConfig, SessionError, Speaker};
+pub use sequence::{SequenceCounts, WINDOW};
+pub use session::{Session, Speaker};
+pub use stats::{SessionStats, StreamStats};
 pub use v1::NotAText;

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{self, Receiver};
 use mio::{Poll, Waker};
 
-use super::address::ServerAddress;
+use super::config::{Protocol, SessionConfig};
+use super::conversation::{CannotSay, Conversation, Say};
 use super::engine::{Engine, WAKE};
+use super::error::SessionError;
+use super::event::Event;
 use super::link::{Link, SendError};
-use super::liveness::{DownReason, Limits, Liveness};
-use super::v1::{self, NotAText};
+use super::stats::{SessionStats, StreamStats};
+use super::v2::Payload;
 
 /// A place in a server's chat, from [`Session::connect`] until it is dropped.
 ///
@@ -67,8 +70,9 @@ impl Session {
         let waker = Waker::new(poll.registry(), WAKE).map_err(SessionError::Thread)?;
         let state = State {
             link,
-            liveness: Liveness::new(config.limits(), Instant::now()),
+            conversation: Conversation::new(config.protocol, config.limits(), Instant::now()),
             refused: None,
+            out: Vec::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -97,6 +101,14 @@ impl Session {
         self.speaker.say(text)
     }
 
+    /// Says any bytes, in v2. See [`Speaker::say_bytes`].
+    ///
+    /// # Errors
+    /// As [`Speaker::say_bytes`].
+    pub fn say_bytes(&self, payload: &[u8]) -> Result<(), SessionError> {
+        self.speaker.say_bytes(payload)
+    }
+
     /// What happens, in order. The channel holds up to
     /// [`SessionConfig::events_max`]; when it is full, texts are dropped and
     /// counted, and one [`Event::Missed`] takes their place. It is closed only
@@ -121,6 +133,37 @@ impl Session {
         self.speaker.shared.texts_missed.load(Ordering::Relaxed)
     }
 
+    /// What is spoken with the server, if that is clear: not before it has
+    /// answered, or [`SessionConfig::greet_within`] is over, and not while it is
+    /// greeted anew.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.speaker.shared.lock().conversation.protocol()
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> SessionStats {
+        let shared = &self.speaker.shared;
+        let state = shared.lock();
+        let v2 = state.conversation.v2();
+        let streams = v2.sequences.streams();
+        let mut streams: Vec<_> = streams
+            .map(|(room, stream, counts)| StreamStats {
+                room,
+                stream,
+                counts,
+            })
+            .collect();
+        streams.sort_by_key(|stream| (stream.room, stream.stream));
+        SessionStats {
+            messages: v2.sequences.total(),
+            streams,
+            malformed: v2.malformed,
+            sessions: v2.sessions,
+            unsent: state.conversation.unsent,
+            texts_missed: shared.texts_missed.load(Ordering::Relaxed),
+        }
+    }
+
     /// The address that this session sends from. It can change when the server
     /// is down.
     ///
@@ -130,8 +173,10 @@ impl Session {
         self.speaker.shared.lock().link.local_addr()
     }
 
-    /// Tells the server that this peer leaves, and stops the thread. Dropping
-    /// the session does the same.
+    /// Tells the server that this peer leaves, and stops the thread. What was said
+    /// goes out before: if it waits for the server's answer to the greeting, so
+    /// does this, for [`SessionConfig::greet_within`] at most. Dropping the
+    /// session does the same.
     pub fn leave(self) {
         drop(self);
     }
@@ -157,20 +202,39 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Says a text to everyone in the room: sends it as one datagram, as it is.
-    /// A text that begins with `/` may be a command to the server. While the
-    /// server is down the text is sent too, as it may be back.
+    /// Says a text to everyone in the room. A text that begins with `/` may be a
+    /// command to the server. Until the server has answered the greeting, the
+    /// text waits; while the server is down, it is sent if it can be, as the
+    /// server may be back.
     ///
-    /// The server delivers at most 1024 bytes, with the sender's address before
-    /// them; longer texts arrive cut.
+    /// In v1 the server delivers at most 1024 bytes, with the sender's address
+    /// before them, and longer texts arrive cut; in v2 they are refused if they
+    /// are longer than a message may be.
     ///
     /// # Errors
     /// The text means something else in the protocol, it does not fit into a
     /// datagram, there is no way to the server, or the session has ended.
     pub fn say(&self, text: &str) -> Result<(), SessionError> {
-        let datagram = v1::encode(text)?;
+        self.say_payload(Payload::Text(text))
+    }
+
+    /// Says any bytes to everyone in the room. Those who speak v1 hear a text, in
+    /// which what cannot be printed is escaped.
+    ///
+    /// # Errors
+    /// As [`Self::say`], and that v1 is spoken, which has texts only.
+    pub fn say_bytes(&self, payload: &[u8]) -> Result<(), SessionError> {
+        self.say_payload(Payload::Bytes(payload))
+    }
+
+    /// False while the server counts as gone.
+    pub fn is_up(&self) -> bool {
+        self.shared.lock().conversation.down().is_none()
+    }
+
+    fn say_payload(&self, payload: Payload<'_>) -> Result<(), SessionError> {
         for _ in 0..SEND_TRIES_MAX {
-            match self.send(datagram) {
+            match self.try_say(payload) {
                 Err(SessionError::Full) => thread::sleep(SEND_PAUSE),
                 result => return result,
             }
@@ -178,23 +242,24 @@ impl Speaker {
         Err(SessionError::Full)
     }
 
-    /// False while the server counts as gone.
-    pub fn is_up(&self) -> bool {
-        self.shared.lock().liveness.down().is_none()
-    }
-
-    fn send(&self, datagram: &[u8]) -> Result<(), SessionError> {
-        let mut state = self.shared.lock();
+    fn try_say(&self, payload: Payload<'_>) -> Result<(), SessionError> {
+        let mut locked = self.shared.lock();
         // Asked under the lock, so that nothing goes out after the farewell,
         // which would register us again.
         if self.shared.is_leaving.load(Ordering::Acquire) {
             return Err(SessionError::Ended);
         }
-        let result = state.link.send(datagram);
+        let state = &mut *locked;
+        match state.conversation.say(payload, &mut state.out) {
+            Ok(Say::Held) => return Ok(()),
+            Ok(Say::Send) => {}
+            Err(why) => return Err(SessionError::of(why, payload)),
+        }
+        let result = state.link.send(&state.out);
         let is_news = match &result {
             Ok(sent) => {
                 state.refused = state.refused.or(sent.earlier_refused);
-                state.liveness.said(Instant::now()) || state.refused.is_some()
+                state.conversation.said(Instant::now()) || state.refused.is_some()
             }
             Err(SendError::Unreachable(kind)) => {
                 state.refused = Some(*kind);
@@ -202,7 +267,7 @@ impl Speaker {
             }
             Err(_) => false,
         };
-        drop(state);
+        drop(locked);
         if is_news {
             // The thread has a new deadline. If it cannot be woken, it learns
             // of that at the next heartbeat.
@@ -211,120 +276,11 @@ impl Speaker {
         match result {
             Ok(_) => Ok(()),
             Err(SendError::Unreachable(kind)) => Err(SessionError::Unreachable(kind)),
-            Err(SendError::TooLong) => Err(SessionError::TooLong {
-                bytes: datagram.len(),
-            }),
+            Err(SendError::TooLong) => Err(SessionError::of(CannotSay::TooLong, payload)),
             Err(SendError::Full) => Err(SessionError::Full),
             Err(SendError::Other(source)) => Err(SessionError::Send(source)),
         }
     }
-}
-
-/// What happens in a [`Session`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A datagram from the server, without its line end. What was not UTF-8 has
-    /// become `U+FFFD`. Pass it through [`escape`](super::escape()) before it
-    /// reaches a terminal.
-    Text(String),
-    /// The server counts as gone, and the session keeps trying.
-    Down(DownReason),
-    /// The server is there again, and knows us again.
-    Up,
-    /// So many texts were dropped here, because the channel was full.
-    Missed(u64),
-}
-
-/// How a [`Session`] behaves.
-#[derive(Clone, Debug)]
-pub struct SessionConfig {
-    /// Where the server is.
-    pub server: ServerAddress,
-    /// Between heartbeats; 5 s, at least [`HEARTBEAT_MIN`]. The server drops a
-    /// peer that it has not heard for 10 s.
-    pub heartbeat: Duration,
-    /// The server counts as gone when nothing at all comes for so long after a
-    /// text was said; 3 s.
-    pub answer_within: Duration,
-    /// The wait before the first try while the server is down; it doubles up to
-    /// [`SessionConfig::heartbeat`]. 500 ms.
-    pub retry: Duration,
-    /// After a refusal, the server counts as back when a heartbeat was not
-    /// refused for so long; 1 s.
-    pub settle: Duration,
-    /// How many events wait for the application; 1024, at least one. Texts
-    /// beyond that are dropped and counted.
-    pub events_max: usize,
-}
-
-impl SessionConfig {
-    /// The usual behaviour, at this server.
-    pub fn new(server: ServerAddress) -> Self {
-        Self {
-            server,
-            heartbeat: HEARTBEAT,
-            answer_within: ANSWER_WITHIN,
-            retry: RETRY,
-            settle: SETTLE,
-            events_max: EVENTS_MAX,
-        }
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            heartbeat: self.heartbeat.max(HEARTBEAT_MIN),
-            answer: self.answer_within,
-            retry: self.retry.max(HEARTBEAT_MIN),
-            settle: self.settle,
-        }
-    }
-}
-
-/// Why a session could not start, or a text was not sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The server's name has no address.
-    #[error("cannot resolve {server}: {source}")]
-    Resolve {
-        /// As the user wrote it.
-        server: ServerAddress,
-        /// What the resolver says.
-        source: io::Error,
-    },
-    /// There is no way to any address of the server.
-    #[error("cannot reach {server}: {source}")]
-    Connect {
-        /// As the user wrote it.
-        server: ServerAddress,
-        /// About the last of its addresses.
-        source: io::Error,
-    },
-    /// The system gave no thread, or no means to wake it.
-    #[error("cannot start the session: {0}")]
-    Thread(#[source] io::Error),
-    /// In the protocol this is not a text.
-    #[error(transparent)]
-    NotAText(#[from] NotAText),
-    /// The text does not fit into one datagram.
-    #[error("a text of {bytes} bytes does not fit into one datagram")]
-    TooLong {
-        /// How long it is.
-        bytes: usize,
-    },
-    /// There is no way to the server now.
-    #[error("there is no way to the server: {0}")]
-    Unreachable(io::ErrorKind),
-    /// The kernel could not take more for some time.
-    #[error("the network does not keep up: the send buffer is full")]
-    Full,
-    /// Anything else that the operating system says.
-    #[error("cannot send: {0}")]
-    Send(#[source] io::Error),
-    /// The session has been left.
-    #[error("the session has ended")]
-    Ended,
 }
 
 /// What the session's thread and its speakers share.
@@ -340,9 +296,11 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) link: Link,
-    pub(super) liveness: Liveness,
+    pub(super) conversation: Conversation,
     /// A refusal that a speaker saw, for the thread to deal with.
     pub(super) refused: Option<io::ErrorKind>,
+    /// The datagram that is to be sent.
+    pub(super) out: Vec<u8>,
 }
 
 impl Shared {
@@ -364,25 +322,6 @@ fn open_first(addresses: &[SocketAddr]) -> io::Result<(Link, usize)> {
     Err(last_error)
 }
 
-/// Half of what the server waits for, so that one lost heartbeat does no harm.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// More often than this is a flood and keeps nothing more alive.
-pub const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
-
-/// Far above any round trip and any queue in a server that still works.
-pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-
-/// A restart takes about this long, so the first try often meets the new
-/// server.
-pub const RETRY: Duration = Duration::from_millis(500);
-
-/// A refusal comes within one round trip, which is below this anywhere on earth.
-pub const SETTLE: Duration = Duration::from_secs(1);
-
-/// At 1 KiB each, 1 MiB at worst; a person reads none of that any more.
-const EVENTS_MAX: usize = 1024;
-
 /// With [`SEND_PAUSE`], a second in which the kernel must take a datagram.
 const SEND_TRIES_MAX: u32 = 1000;
 
@@ -393,6 +332,9 @@ const SEND_PAUSE: Duration = Duration::from_millis(1);
 mod tests {
     use std::net::UdpSocket;
 
+    use super::super::config::{HEARTBEAT_MIN, ProtocolChoice};
+    use super::super::liveness::DownReason;
+    use super::super::v1;
     use super::*;
 
     /// Far beyond what anything here takes.
@@ -413,6 +355,7 @@ mod tests {
 
     fn connect(servers: &[SocketAddr]) -> Session {
         let mut config = SessionConfig::new(servers[0].into());
+        config.protocol = ProtocolChoice::V1;
         config.heartbeat = 2 * PATIENCE;
         config.retry = HEARTBEAT_MIN;
         config.answer_within = HEARTBEAT_MIN;
@@ -450,6 +393,72 @@ mod tests {
         );
         expect(&server, v1::HEARTBEAT);
         expect(&silent, v1::LEAVE);
+    }
+
+    /// A session that does not speak v1 first.
+    fn greet(servers: &[&UdpSocket], protocol: ProtocolChoice) -> Session {
+        let addresses: Vec<_> = servers
+            .iter()
+            .map(|server| server.local_addr().unwrap())
+            .collect();
+        let mut config = SessionConfig::new(addresses[0].into());
+        config.protocol = protocol;
+        config.greet_within = HEARTBEAT_MIN;
+        config.retry = HEARTBEAT_MIN;
+        Session::connect_to(addresses, config).unwrap()
+    }
+
+    fn expect_hello(server: &UdpSocket) {
+        let mut buffer = [0; 64];
+        assert_eq!(server.recv(&mut buffer).unwrap(), 64);
+        assert_eq!(buffer[..2], [0xFF, 2]);
+    }
+
+    #[test]
+    fn greets_each_address_until_one_answers() {
+        let servers = [bind(), bind()];
+        let session = greet(&servers.each_ref(), ProtocolChoice::V2);
+        for _ in 0..3 {
+            expect_hello(&servers[0]);
+        }
+        assert_eq!(
+            next(&session),
+            Event::Down(DownReason::NoAnswer(HEARTBEAT_MIN))
+        );
+        expect_hello(&servers[1]);
+        expect_hello(&servers[0]);
+        expect_hello(&servers[1]);
+    }
+
+    #[test]
+    fn greets_the_next_address_at_once_when_one_refuses() {
+        let server = bind();
+        let closed = bind().local_addr().unwrap();
+        let mut config = SessionConfig::new(closed.into());
+        config.heartbeat = 2 * PATIENCE;
+        config.retry = PATIENCE;
+        let addresses = vec![closed, server.local_addr().unwrap()];
+        let session = Session::connect_to(addresses, config).unwrap();
+        expect_hello(&server);
+        assert!(session.events().is_empty(), "not a word of the first one");
+    }
+
+    #[test]
+    fn a_server_that_starts_at_one_of_several_addresses_is_greeted_to_the_end() {
+        let closed = [bind(), bind()].map(|socket| socket.local_addr().unwrap());
+        let mut config = SessionConfig::new(closed[0].into());
+        config.greet_within = 3 * HEARTBEAT_MIN;
+        config.retry = HEARTBEAT_MIN;
+        config.heartbeat = HEARTBEAT_MIN;
+        let session = Session::connect_to(closed.to_vec(), config).unwrap();
+        assert!(matches!(next(&session), Event::Down(_)));
+        let server = UdpSocket::bind(closed[1]).unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        for _ in 0..3 {
+            expect_hello(&server);
+        }
+        expect(&server, v1::HEARTBEAT);
+        assert_eq!(next(&session), Event::Up);
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub enum NotAText {
     Leave,
 }
 
-fn without_line_end(text: &str) -> &str {
+/// The server drops one line end at the end of a text.
+pub(crate) fn without_line_end(text: &str) -> &str {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)
 }

@@ -7,12 +7,14 @@
 mod address;
 #[cfg(feature = "bare")]
 pub mod bare;
+mod gro;
 mod outbox;
 mod receive;
 mod send;
 mod socket;
 
 pub use address::PeerAddr;
+pub use gro::{receive_gro, set_gro};
 pub use outbox::Outbox;
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{

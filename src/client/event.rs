@@ -1,0 +1,110 @@
+//! What an application hears of its session.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use super::escape::escape;
+use super::liveness::DownReason;
+use crate::wire::push_text;
+
+/// What happens in a [`Session`](super::Session).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// In v2: someone said something.
+    Message(Message),
+    /// In v2: the server says something to this session alone, such as the
+    /// answer to a command. What was not UTF-8 has become `U+FFFD`.
+    Notice(String),
+    /// In v1: a datagram from the server, without its line end. What was not
+    /// UTF-8 has become `U+FFFD`. Pass it through [`escape`](super::escape())
+    /// before it reaches a terminal.
+    Text(String),
+    /// The server counts as gone, and the session keeps trying.
+    Down(DownReason),
+    /// The server is there again, and knows us again.
+    Up,
+    /// So many texts were dropped here, because the channel was full.
+    Missed(u64),
+}
+
+/// What someone said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Whose it is.
+    pub from: SocketAddr,
+    /// What was said; any bytes.
+    pub payload: Vec<u8>,
+}
+
+impl Event {
+    /// What was said, as a line to print: `ip:port text`, or `* text` if the
+    /// server said it. It looks the same in both protocols, and is escaped.
+    /// `None` for what nobody said.
+    pub fn line(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(escape(text)),
+            Self::Notice(text) => Some(Cow::Owned(format!("{NOTICE}{}", escape(text)))),
+            Self::Message(message) => Some(Cow::Owned(message.line())),
+            Self::Down(_) | Self::Up | Self::Missed(_) => None,
+        }
+    }
+}
+
+impl Message {
+    /// `ip:port text`, escaped and cut as the server does it for those who speak
+    /// v1.
+    pub fn line(&self) -> String {
+        let mut line = Vec::with_capacity(ADDRESS_BYTES + self.payload.len());
+        push_text(self.from, &self.payload, &mut line);
+        match String::from_utf8(line) {
+            Ok(line) => line,
+            // It is UTF-8; this only spares a panic that cannot happen.
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }
+    }
+}
+
+/// How the server's own texts begin in v1.
+pub(crate) const NOTICE: &str = "* ";
+
+/// The usual length of an address and a port; longer ones make the line grow.
+const ADDRESS_BYTES: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(from: &str, payload: &[u8]) -> Event {
+        Event::Message(Message {
+            from: from.parse().unwrap(),
+            payload: payload.to_vec(),
+        })
+    }
+
+    #[test]
+    fn a_message_looks_like_the_text_that_a_v1_peer_gets() {
+        for payload in [
+            &b"hi all"[..],
+            b"",
+            b"\x1b[2J\xff\xe2\x80\xae",
+            &[b'x'; 1150],
+        ] {
+            let mut text = Vec::new();
+            let from: SocketAddr = "[::1]:7".parse().unwrap();
+            push_text(from, payload, &mut text);
+            let text = Event::Text(String::from_utf8(text).unwrap());
+            assert_eq!(message("[::1]:7", payload).line(), text.line());
+        }
+        let event = message("127.0.0.1:7", b"a\x07");
+        assert_eq!(event.line().as_deref(), Some("127.0.0.1:7 a\\x07"));
+    }
+
+    #[test]
+    fn only_what_was_said_is_a_line() {
+        let notice = Event::Notice("no\x1b".to_owned());
+        assert_eq!(notice.line().as_deref(), Some("* no\\x1b"));
+        assert_eq!(Event::Up.line(), None);
+        assert_eq!(Event::Missed(3).line(), None);
+    }
+}

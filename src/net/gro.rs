@@ -1,0 +1,157 @@
+//! Several datagrams in one `recvmsg` (GRO): what one peer has sent in a row
+//! comes as one buffer.
+
+use std::io;
+use std::mem::{size_of, size_of_val};
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Asks the kernel to hand over datagrams of one length together. From then on
+/// `socket` must be read with [`receive_gro`], as nothing else tells where a
+/// datagram ends.
+///
+/// # Errors
+/// What `setsockopt(2)` says: kernels before 5.0 do not know the option. The
+/// socket works on without it, with [`receive_gro`] too.
+pub fn set_gro(socket: impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int, and is given one with its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_GRO,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Receives one datagram, or several that came one behind the other, and returns
+/// how many bytes they are and how long each is: all but the last one, which may
+/// be shorter. `buffer` should hold 65,536 bytes; what does not fit is lost.
+///
+/// A single datagram has the length of the whole. An empty one is `(0, 1)`, so
+/// that the second figure is always fit to divide by.
+///
+/// # Errors
+/// What `recvmsg(2)` says, which includes that nothing is there.
+pub fn receive_gro(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+    let mut control = Control([0; CONTROL_WORDS]);
+    let mut iovec = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: `msghdr` is made of integers and pointers, for which zero is a
+    // value; musl pads it, so it cannot be written out field by field.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut iovec;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = size_of::<Control>() as _;
+    // SAFETY: the header points at one iovec, through it at `buffer`, and at
+    // `control`; all are borrowed mutably here, and as long as it says.
+    let received = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, 0) };
+    let len = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    let segment_bytes = segment_bytes(&header).unwrap_or(len);
+    Ok((len, segment_bytes.clamp(1, len.max(1))))
+}
+
+/// What the `UDP_GRO` control message says. There is none with a datagram that
+/// came alone.
+fn segment_bytes(header: &libc::msghdr) -> Option<usize> {
+    // SAFETY: the kernel has filled the control buffer that `header` points at,
+    // and has set the length of what is valid, which these macros keep within.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !message.is_null() {
+        // SAFETY: not null, so it points at a whole `cmsghdr` in that buffer.
+        let (level, kind, bytes) = unsafe {
+            let message = &*message;
+            (message.cmsg_level, message.cmsg_type, message.cmsg_len)
+        };
+        // SAFETY: this computes a length, and touches no memory.
+        let wanted = unsafe { libc::CMSG_LEN(size_of::<libc::c_int>() as libc::c_uint) };
+        if level == libc::SOL_UDP && kind == libc::UDP_GRO && bytes >= wanted as _ {
+            // SAFETY: its length was checked to hold an int, which need not be
+            // aligned for this way of reading.
+            let value: libc::c_int =
+                unsafe { std::ptr::read_unaligned(libc::CMSG_DATA(message).cast()) };
+            return usize::try_from(value).ok();
+        }
+        // SAFETY: as for the first one.
+        message = unsafe { libc::CMSG_NXTHDR(header, message) };
+    }
+    None
+}
+
+/// Where the kernel writes control messages, aligned as a `cmsghdr`.
+#[repr(C, align(8))]
+struct Control([u64; CONTROL_WORDS]);
+
+/// 64 bytes: one message with an int takes 24, and nothing else was asked for.
+const CONTROL_WORDS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Packet, PeerAddr, Sender, can_segment};
+    use std::net::UdpSocket;
+
+    fn pair() -> (UdpSocket, UdpSocket, PeerAddr) {
+        let to = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
+        to.set_read_timeout(Some(std::time::Duration::from_secs(30)))
+            .unwrap();
+        let address = PeerAddr::new(to.local_addr().unwrap(), 0);
+        (to, from, address)
+    }
+
+    #[test]
+    fn a_datagram_alone_is_as_long_as_it_is() {
+        let (to, from, _) = pair();
+        let mut buffer = [0; 100];
+        for with_gro in [false, true] {
+            if with_gro && set_gro(&to).is_err() {
+                return;
+            }
+            for text in [&b"one"[..], b"", b"a longer one"] {
+                from.send_to(text, to.local_addr().unwrap()).unwrap();
+                let (len, segment_bytes) = receive_gro(&to, &mut buffer).unwrap();
+                assert_eq!(&buffer[..len], text);
+                assert_eq!(segment_bytes, text.len().max(1));
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_sent_as_one_packet_comes_as_one_and_can_be_cut() {
+        let (to, from, address) = pair();
+        if set_gro(&to).is_err() || !can_segment(&from) {
+            return;
+        }
+        let payload: Vec<u8> = (0..25).flat_map(|n| [n; 10]).collect();
+        let packet = Packet {
+            to: &address,
+            payload: &payload[..244],
+            segment_bytes: 10,
+            deliveries: 25,
+        };
+        let tally = Sender::new(true).send(&from, [packet]);
+        assert_eq!((tally.sent, tally.split_packets), (25, 0));
+        let mut buffer = vec![0; 65_536];
+        let (len, segment_bytes) = receive_gro(&to, &mut buffer).unwrap();
+        assert_eq!((len, segment_bytes), (244, 10));
+        assert_eq!(buffer[..len], payload[..244]);
+    }
+
+    #[test]
+    fn nothing_there_is_an_error_that_says_so() {
+        let (to, _, _) = pair();
+        to.set_nonblocking(true).unwrap();
+        let error = receive_gro(&to, &mut [0; 10]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}
