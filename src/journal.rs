@@ -110,8 +110,9 @@ impl JournalWriter {
     /// Writes until every [`Journal`] is gone.
     pub fn run(self) {
         let mut known_shed = 0;
+        let mut buffer = Vec::new();
         for line in &self.lines {
-            write(&line);
+            write(&line, &mut buffer);
             let shed = self.shed.load(Ordering::Relaxed);
             if self.lines.is_empty() && shed > known_shed {
                 warn!(
@@ -124,20 +125,21 @@ impl JournalWriter {
     }
 }
 
-fn write(line: &Line) {
+/// `buffer` is for what is put together first: kept, it costs no allocation.
+fn write(line: &Line, buffer: &mut Vec<u8>) {
     match line {
         Line::Text(text) => {
-            let mut datagram = Vec::new();
-            push_text(text.speaker, &text.bytes[..text.len], &mut datagram);
-            info!(target: TEXT, "{}", String::from_utf8_lossy(&datagram));
+            buffer.clear();
+            push_text(text.speaker, &text.bytes[..text.len], buffer);
+            info!(target: TEXT, "{}", String::from_utf8_lossy(buffer));
         }
         Line::Registered(peer) => info!(target: PEER, "{peer} is here"),
         Line::Left(peer) => info!(target: PEER, "{peer} is down"),
         Line::Expired(peer) => info!(target: PEER, "{peer} is down: not heard any more"),
         Line::Greeted(peer) => {
-            let mut address = Vec::new();
-            push_python_address(peer.socket_addr(), &mut address);
-            let address = String::from_utf8_lossy(&address);
+            buffer.clear();
+            push_python_address(peer.socket_addr(), buffer);
+            let address = String::from_utf8_lossy(buffer);
             info!(target: GREET, "Received from {address}");
         }
     }

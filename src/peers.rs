@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use dashmap::{DashMap, Entry};
 
 use crate::net::PeerAddr;
 use crate::rooms::{Lane, Protocol, Room};
 
-/// Everyone who is registered, and the room in which they hear each other.
+/// Everyone who is registered, and the room that each is in.
 ///
 /// The table keeps the standard library's randomly keyed hasher: addresses are
 /// chosen by strangers, and a known hash would let them fill one shard.
@@ -27,11 +28,14 @@ pub struct Peers {
 }
 
 /// One peer. Its atomics are written to under the table's read lock.
-#[derive(Debug)]
 pub struct Peer {
     last_seen_ms: AtomicU64,
     /// What every datagram of a v2 peer must carry; [`NO_SESSION`] for a v1 peer.
     session: u64,
+    /// The worker that serves it.
+    owner: u8,
+    /// Changes under the table's write lock alone.
+    room: ArcSwap<Room>,
     /// Where its room keeps it; belongs to the room, and to its lock.
     pub(crate) slot: AtomicU32,
 }
@@ -75,7 +79,7 @@ impl Peers {
         match self.table.entry(*address) {
             Entry::Occupied(entry) => entry.get().touch(NO_SESSION, now_ms),
             Entry::Vacant(entry) if self.take_place() => {
-                entry.insert(self.new_peer(address, owner, NO_SESSION, now_ms));
+                entry.insert(Peer::new(address, &self.lobby, owner, NO_SESSION, now_ms));
                 Touch::Registered
             }
             Entry::Vacant(_) => Touch::Full,
@@ -103,17 +107,43 @@ impl Peers {
         match self.table.entry(*address) {
             Entry::Occupied(mut entry) => {
                 if entry.get().session == NO_SESSION {
-                    self.lobby.leave(address, entry.get());
-                    entry.insert(self.new_peer(address, owner, new_session, now_ms));
+                    let room = entry.get().room.load_full();
+                    room.leave(address, entry.get());
+                    entry.insert(Peer::new(address, &room, owner, new_session, now_ms));
                 }
                 let session = entry.get().session;
                 Some((session, entry.get().touch(session, now_ms)))
             }
             Entry::Vacant(entry) if self.take_place() => {
-                entry.insert(self.new_peer(address, owner, new_session, now_ms));
+                entry.insert(Peer::new(address, &self.lobby, owner, new_session, now_ms));
                 Some((new_session, Touch::Registered))
             }
             Entry::Vacant(_) => None,
+        }
+    }
+
+    /// The room that `address` is in.
+    pub fn room(&self, address: &PeerAddr) -> Option<Arc<Room>> {
+        let peer = self.table.get(address)?;
+        Some(peer.room.load_full())
+    }
+
+    /// Moves `address` to `room`. False: it is not registered.
+    pub fn enter(&self, address: &PeerAddr, room: &Arc<Room>) -> bool {
+        let Some(peer) = self.table.get_mut(address) else {
+            return false;
+        };
+        peer.room.load().leave(address, &peer);
+        room.join(*address, peer.lane(address), &peer);
+        peer.room.store(Arc::clone(room));
+        true
+    }
+
+    /// Calls `visit` with every v2 peer that worker `owner` serves.
+    pub fn visit_sessions(&self, owner: u8, mut visit: impl FnMut(&PeerAddr)) {
+        let served = |peer: &Peer| peer.session != NO_SESSION && peer.owner == owner;
+        for entry in self.table.iter().filter(|entry| served(entry.value())) {
+            visit(entry.key());
         }
     }
 
@@ -160,29 +190,9 @@ impl Peers {
         self.expired.load(Ordering::Relaxed)
     }
 
-    /// The room in which all peers are.
-    pub fn lobby(&self) -> &Room {
+    /// The room in which everyone starts.
+    pub fn lobby(&self) -> &Arc<Room> {
         &self.lobby
-    }
-
-    /// A peer that has just joined the room; the caller puts it into the table.
-    fn new_peer(&self, address: &PeerAddr, owner: u8, session: u64, now_ms: u64) -> Arc<Peer> {
-        let peer = Arc::new(Peer {
-            last_seen_ms: AtomicU64::new(now_ms),
-            session,
-            slot: AtomicU32::new(0),
-        });
-        let lane = Lane {
-            endpoint: address.endpoint(),
-            protocol: if session == NO_SESSION {
-                Protocol::Text
-            } else {
-                Protocol::Frames
-            },
-            owner,
-        };
-        self.lobby.join(*address, lane, &peer);
-        peer
     }
 
     /// Counts one more peer, unless the table is full.
@@ -198,7 +208,7 @@ impl Peers {
         let removed = self.table.remove_if(address, |_, peer| {
             let remove = condition(peer);
             if remove {
-                self.lobby.leave(address, peer);
+                peer.room.load().leave(address, peer);
             }
             remove
         });
@@ -210,6 +220,37 @@ impl Peers {
 }
 
 impl Peer {
+    /// A peer that has just joined `room`; the caller puts it into the table.
+    fn new(
+        address: &PeerAddr,
+        room: &Arc<Room>,
+        owner: u8,
+        session: u64,
+        now_ms: u64,
+    ) -> Arc<Self> {
+        let peer = Arc::new(Self {
+            last_seen_ms: AtomicU64::new(now_ms),
+            session,
+            owner,
+            room: ArcSwap::new(Arc::clone(room)),
+            slot: AtomicU32::new(0),
+        });
+        room.join(*address, peer.lane(address), &peer);
+        peer
+    }
+
+    fn lane(&self, address: &PeerAddr) -> Lane {
+        Lane {
+            endpoint: address.endpoint(),
+            protocol: if self.session == NO_SESSION {
+                Protocol::Text
+            } else {
+                Protocol::Frames
+            },
+            owner: self.owner,
+        }
+    }
+
     fn touch(&self, session: u64, now_ms: u64) -> Touch {
         if self.session != session {
             return Touch::WrongSession;
@@ -364,5 +405,33 @@ mod tests {
         let lane = |index| (members.lane(index).0.protocol, members.lane(index).1);
         assert_eq!(lane(0), (Protocol::Text, &[address(2)][..]));
         assert_eq!(lane(1), (Protocol::Frames, &[address(1)][..]));
+    }
+
+    #[test]
+    fn a_peer_is_in_the_room_that_it_entered_until_it_leaves() {
+        let peers = peers(10);
+        let other = Arc::new(Room::new(1, 1));
+        assert!(!peers.enter(&address(1), &other), "not registered");
+        peers.touch(&address(1), 0, 0);
+        peers.touch(&address(2), 0, 0);
+        assert!(peers.enter(&address(1), &other));
+        assert_eq!(peers.room(&address(1)).unwrap().number(), 1);
+        assert_eq!(in_lobby(&peers), [address(2)]);
+        assert_eq!(other.members().len(), 1);
+        peers.open_session(&address(1), 0, 77, 0).unwrap();
+        assert_eq!(other.members().lane(0).0.protocol, Protocol::Frames);
+        assert!(peers.leave(&address(1), 77));
+        assert!(other.members().is_empty() && peers.room(&address(1)).is_none());
+    }
+
+    #[test]
+    fn each_worker_visits_the_sessions_that_it_serves() {
+        let peers = peers(10);
+        peers.touch(&address(1), 0, 0);
+        peers.open_session(&address(2), 0, 77, 0);
+        peers.open_session(&address(3), 1, 77, 0);
+        let mut visited = Vec::new();
+        peers.visit_sessions(1, |address| visited.push(*address));
+        assert_eq!(visited, [address(3)]);
     }
 }

@@ -265,6 +265,17 @@ impl ServerHandle {
         self.stop.stop();
     }
 
+    /// A new room, empty, by whose `number` v2 peers know it. No two rooms may
+    /// have the same number, and that of the lobby is 0.
+    pub fn new_room(&self, number: u32) -> Arc<Room> {
+        Arc::new(Room::new(number, self.workers.len()))
+    }
+
+    /// Moves a peer to `room`. False: it is not registered.
+    pub fn enter_room(&self, peer: &PeerAddr, room: &Arc<Room>) -> bool {
+        self.peers.enter(peer, room)
+    }
+
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
         let workers = self.workers.iter().map(|worker| WorkerStats {

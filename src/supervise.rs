@@ -152,7 +152,11 @@ impl Supervisor {
                 Some(deadline) => self.notices.recv_deadline(deadline).ok(),
             };
             let death = match notice {
-                None => break,
+                None => {
+                    // Left behind for good: nobody waits for them again.
+                    self.running = 0;
+                    break;
+                }
                 Some(Notice::Stopping) => {
                     deadline = Some(Instant::now() + STOP_LIMIT);
                     None
@@ -268,5 +272,6 @@ mod tests {
         supervisor.spawn("hung".into(), hang).unwrap();
         supervisor.stop_signal().stop();
         assert_eq!(supervisor.wait(), Ok(()));
+        assert_eq!(supervisor.wait(), Ok(()), "it is waited for only once");
     }
 }

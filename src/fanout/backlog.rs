@@ -1,14 +1,28 @@
 //! The texts that wait for fan-out: bounded, and shared fairly by their senders.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use crate::net::PeerAddr;
+use crate::rooms::Room;
 
-/// Texts, one behind the other in one buffer, in the order in which they came.
+/// Texts, one behind the other in one buffer, in the order in which they came,
+/// and a list of them for each room.
 pub struct Backlog {
     bytes: Vec<u8>,
     texts: Vec<Text>,
     senders: HashMap<PeerAddr, Share>,
+    rooms: Vec<RoomList>,
+    /// Where in `rooms` a room is, by its number.
+    room_indexes: HashMap<u32, usize>,
+}
+
+/// The texts of a [`Backlog`] that are for one room.
+#[derive(Clone, Copy)]
+pub struct RoomTexts<'a> {
+    backlog: &'a Backlog,
+    list: &'a RoomList,
 }
 
 /// The backlog has no place left for a text of this sender.
@@ -16,12 +30,22 @@ pub struct Backlog {
 pub struct BacklogFull;
 
 /// A text in a [`Backlog`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Text {
     speaker: PeerAddr,
     /// The speaker's number in this backlog.
     sender: u16,
-    end: usize,
+    bytes: Range<usize>,
+    /// The next one for the same room.
+    next_in_room: Option<usize>,
+}
+
+/// The texts for one room, as a list through `next_in_room`.
+struct RoomList {
+    room: Arc<Room>,
+    first: usize,
+    last: usize,
+    count: usize,
 }
 
 /// What one sender has in the backlog.
@@ -39,10 +63,12 @@ impl Backlog {
             bytes: Vec::with_capacity(MAX_BYTES),
             texts: Vec::with_capacity(MAX_TEXTS),
             senders: HashMap::with_capacity(MAX_TEXTS),
+            rooms: Vec::with_capacity(MAX_TEXTS),
+            room_indexes: HashMap::with_capacity(MAX_TEXTS),
         }
     }
 
-    /// Takes up a text.
+    /// Takes up a text for `room`.
     ///
     /// A sender may have as much in the backlog as is free for others: so one
     /// flooder leaves half of it, two leave a third, and whoever says little is
@@ -51,7 +77,12 @@ impl Backlog {
     ///
     /// # Errors
     /// [`BacklogFull`]: the sender has its share.
-    pub fn push(&mut self, speaker: PeerAddr, text: &[u8]) -> Result<(), BacklogFull> {
+    pub fn push(
+        &mut self,
+        room: &Arc<Room>,
+        speaker: PeerAddr,
+        text: &[u8],
+    ) -> Result<(), BacklogFull> {
         let free_texts = MAX_TEXTS - self.texts.len();
         let free_bytes = MAX_BYTES - self.bytes.len();
         let number = self.senders.len() as u16;
@@ -69,13 +100,36 @@ impl Backlog {
             ..share
         };
         self.senders.insert(speaker, grown);
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(text);
+        self.add_to_room(room);
         self.texts.push(Text {
             speaker,
             sender: share.number,
-            end: self.bytes.len(),
+            bytes: start..self.bytes.len(),
+            next_in_room: None,
         });
         Ok(())
+    }
+
+    /// Appends the text that comes next to the list of its room.
+    fn add_to_room(&mut self, room: &Arc<Room>) {
+        let text = self.texts.len();
+        let new_index = self.rooms.len();
+        let index = *self.room_indexes.entry(room.number()).or_insert(new_index);
+        match self.rooms.get_mut(index) {
+            Some(list) => {
+                self.texts[list.last].next_in_room = Some(text);
+                list.last = text;
+                list.count += 1;
+            }
+            None => self.rooms.push(RoomList {
+                room: Arc::clone(room),
+                first: text,
+                last: text,
+                count: 1,
+            }),
+        }
     }
 
     /// How many texts wait.
@@ -88,13 +142,13 @@ impl Backlog {
         self.texts.is_empty()
     }
 
-    /// Every text, with its speaker and the speaker's number.
-    pub fn texts(&self) -> impl Iterator<Item = (PeerAddr, u16, &[u8])> {
-        let mut start = 0;
-        self.texts.iter().map(move |text| {
-            let bytes = &self.bytes[start..text.end];
-            start = text.end;
-            (text.speaker, text.sender, bytes)
+    /// The texts for the room of this index, in the order in which the rooms'
+    /// first texts came; `None` beyond the last.
+    pub fn room(&self, index: usize) -> Option<RoomTexts<'_>> {
+        let list = self.rooms.get(index)?;
+        Some(RoomTexts {
+            backlog: self,
+            list,
         })
     }
 
@@ -103,6 +157,41 @@ impl Backlog {
         self.bytes.clear();
         self.texts.clear();
         self.senders.clear();
+        self.rooms.clear();
+        self.room_indexes.clear();
+    }
+}
+
+impl<'a> RoomTexts<'a> {
+    /// The room.
+    pub fn room(&self) -> &'a Arc<Room> {
+        &self.list.room
+    }
+
+    /// How many texts there are, at least one.
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.list.count
+    }
+
+    /// Below which the speakers' numbers are.
+    pub fn senders(&self) -> usize {
+        self.backlog.senders.len()
+    }
+
+    /// Every text, with its speaker and the speaker's number.
+    pub fn iter(&self) -> impl Iterator<Item = (PeerAddr, u16, &'a [u8])> {
+        let backlog = self.backlog;
+        let mut next = Some(self.list.first);
+        std::iter::from_fn(move || {
+            let text = &backlog.texts[next?];
+            next = text.next_in_room;
+            Some((
+                text.speaker,
+                text.sender,
+                &backlog.bytes[text.bytes.clone()],
+            ))
+        })
     }
 }
 
@@ -128,34 +217,59 @@ mod tests {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
     }
 
+    fn room(number: u32) -> Arc<Room> {
+        Arc::new(Room::new(number, 1))
+    }
+
     /// How many of `count` texts of one speaker are taken.
     fn push_many(backlog: &mut Backlog, port: u16, count: usize, text: &[u8]) -> usize {
-        let push = |_: &usize| backlog.push(speaker(port), text).is_ok();
+        let room = room(0);
+        let push = |_: &usize| backlog.push(&room, speaker(port), text).is_ok();
         (0..count).filter(push).count()
     }
 
     #[test]
-    fn texts_come_out_as_they_went_in_with_a_number_for_each_sender() {
+    fn texts_come_out_by_room_with_a_number_for_each_sender() {
         let mut backlog = Backlog::new();
-        for (port, text) in [(7, "a"), (9, "bb"), (7, ""), (8, "c")] {
-            backlog.push(speaker(port), text.as_bytes()).unwrap();
+        let rooms = [room(5), room(3)];
+        for (at, port, text) in [
+            (0, 7, "a"),
+            (1, 9, "bb"),
+            (0, 7, ""),
+            (0, 8, "c"),
+            (1, 7, "d"),
+        ] {
+            backlog
+                .push(&rooms[at], speaker(port), text.as_bytes())
+                .unwrap();
         }
-        let texts: Vec<_> = backlog.texts().collect();
+        let texts = |backlog: &Backlog, index| {
+            let texts = backlog.room(index).unwrap();
+            assert_eq!((texts.len(), texts.senders()), (texts.iter().count(), 3));
+            let iter = texts
+                .iter()
+                .map(|(speaker, sender, text)| (speaker.port(), sender, text.to_vec()));
+            (texts.room().number(), iter.collect::<Vec<_>>())
+        };
+        let first = vec![
+            (7, 0, b"a".to_vec()),
+            (7, 0, b"".to_vec()),
+            (8, 2, b"c".to_vec()),
+        ];
+        assert_eq!(texts(&backlog, 0), (5, first));
         assert_eq!(
-            texts,
-            [
-                (speaker(7), 0, &b"a"[..]),
-                (speaker(9), 1, b"bb"),
-                (speaker(7), 0, b""),
-                (speaker(8), 2, b"c"),
-            ]
+            texts(&backlog, 1),
+            (3, vec![(9, 1, b"bb".to_vec()), (7, 0, b"d".to_vec())])
         );
+        assert!(backlog.room(2).is_none());
+
         backlog.clear();
-        assert!(backlog.is_empty());
-        backlog.push(speaker(8), b"d").unwrap();
+        assert!(backlog.is_empty() && backlog.room(0).is_none());
+        backlog.push(&rooms[1], speaker(8), b"e").unwrap();
+        let texts = backlog.room(0).unwrap();
         assert_eq!(
-            backlog.texts().collect::<Vec<_>>(),
-            [(speaker(8), 0, &b"d"[..])]
+            texts.iter().collect::<Vec<_>>(),
+            [(speaker(8), 0, &b"e"[..])]
         );
     }
 
@@ -190,7 +304,7 @@ mod tests {
             push_many(&mut backlog, 1, 5000, &long),
             MAX_BYTES / 1024 / 2
         );
-        assert!(backlog.push(speaker(2), &long).is_ok());
+        assert!(backlog.push(&room(0), speaker(2), &long).is_ok());
     }
 
     #[test]

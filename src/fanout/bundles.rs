@@ -1,22 +1,11 @@
 //! Packets for peers that speak v2: many messages in a datagram.
 
-use super::backlog::{Backlog, MAX_BYTES, MAX_TEXTS};
+use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
 use super::packets::Packets;
 use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
 use crate::wire::frame::{
     BUNDLE_BYTES, Message, ServerFrame, push_padding, push_server_frame, push_server_header,
 };
-
-/// Whose messages these are, for their numbers.
-#[derive(Debug, Clone, Copy)]
-pub struct Numbering {
-    /// The room.
-    pub room: u32,
-    /// The worker that sends them.
-    pub stream: u8,
-    /// The number of the first one.
-    pub first_sequence: u32,
-}
 
 /// Space for what [`plan_bundles`] makes of the longest backlog.
 pub fn bundle_packets() -> Packets {
@@ -24,18 +13,20 @@ pub fn bundle_packets() -> Packets {
     Packets::with_capacity(bytes, bytes / BUNDLE_BYTES, PASS_DATAGRAMS)
 }
 
-/// Puts all of `backlog`, in its order, into bundles of at most
+/// Puts all texts of a room, in their order, into bundles of at most
 /// [`BUNDLE_BYTES`]; one that another follows in the same packet is padded to
-/// exactly that.
-pub fn plan_bundles(backlog: &Backlog, numbering: Numbering, packets: &mut Packets) {
+/// exactly that. The texts become messages of `stream`, numbered on.
+pub fn plan_bundles(texts: RoomTexts<'_>, stream: u8, packets: &mut Packets) {
     packets.clear();
+    let room = texts.room();
+    let first_sequence = room.take_sequence(stream, texts.len() as u32);
     let mut bundle_start = packets.bytes().len();
     let (mut bundles, mut messages) = (0, 0);
-    for ((from, _, payload), index) in backlog.texts().zip(0_u32..) {
+    for ((from, _, payload), index) in texts.iter().zip(0_u32..) {
         let message = ServerFrame::Message(Message {
-            room: numbering.room,
-            stream: numbering.stream,
-            sequence: numbering.first_sequence.wrapping_add(index),
+            room: room.number(),
+            stream,
+            sequence: first_sequence.wrapping_add(index),
             from: from.socket_addr(),
             payload,
         });
@@ -81,25 +72,15 @@ const PASS_DATAGRAMS: usize = PACKET_BUNDLES;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fanout::Backlog;
     use crate::net::PeerAddr;
+    use crate::rooms::Room;
     use crate::wire::frame::{MAX_PAYLOAD_BYTES, parse_server};
     use proptest::prelude::*;
-
-    const NUMBERING: Numbering = Numbering {
-        room: 7,
-        stream: 2,
-        first_sequence: u32::MAX - 3,
-    };
+    use std::sync::Arc;
 
     fn speaker(port: u16) -> PeerAddr {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
-    }
-
-    #[test]
-    fn no_texts_are_no_packets() {
-        let mut packets = bundle_packets();
-        plan_bundles(&Backlog::new(), NUMBERING, &mut packets);
-        assert_eq!((packets.passes(), packets.messages()), (0, 0));
     }
 
     proptest! {
@@ -109,18 +90,21 @@ mod tests {
             short in any::<bool>(),
         ) {
             let mut backlog = Backlog::new();
+            let room = Arc::new(Room::new(7, 3));
+            let first_sequence = u32::MAX - 3;
+            room.take_sequence(2, first_sequence);
             let mut expected = Vec::new();
             for (number, len) in lens.into_iter().enumerate() {
                 let len = if short { len / 20 } else { len };
                 let payload = vec![number as u8; len];
                 let from = speaker(number as u16 + 1);
-                if backlog.push(from, &payload).is_ok() {
-                    let sequence = NUMBERING.first_sequence.wrapping_add(expected.len() as u32);
+                if backlog.push(&room, from, &payload).is_ok() {
+                    let sequence = first_sequence.wrapping_add(expected.len() as u32);
                     expected.push((sequence, from.socket_addr(), payload));
                 }
             }
             let mut packets = bundle_packets();
-            plan_bundles(&backlog, NUMBERING, &mut packets);
+            plan_bundles(backlog.room(0).unwrap(), 2, &mut packets);
             prop_assert_eq!(packets.messages(), expected.len());
 
             let to = speaker(9);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use crate::net::PeerAddr;
 use crate::rooms::{Members, Room};
 
-pub use backlog::{Backlog, BacklogFull};
-pub use bundles::{Numbering, bundle_packets, plan_bundles};
+pub use backlog::{Backlog, BacklogFull, RoomTexts};
+pub use bundles::{bundle_packets, plan_bundles};
 pub use packets::Packets;
 pub use plan::{Job, Plan, Slice};
 pub use regroup::{Item, Limits, Regrouper};
@@ -28,6 +28,10 @@ pub struct FanOut {
     /// Whether there are other workers, to share large rooms with.
     may_share: bool,
     gathering: Backlog,
+    /// What had gathered when all before it was sent, of which the rooms from
+    /// `next_room` on are still to be planned.
+    sending: Backlog,
+    next_room: usize,
     planner: TextPlanner,
     /// The plans of this worker; one that it, or a worker that it was handed to,
     /// has still to send is in use.
@@ -59,6 +63,8 @@ impl FanOut {
             worker,
             may_share: workers > 1,
             gathering: Backlog::new(),
+            sending: Backlog::new(),
+            next_room: 0,
             planner: TextPlanner::new(),
             plans: (0..PLANS).map(|_| Arc::new(Plan::new(worker))).collect(),
             job: None,
@@ -68,13 +74,18 @@ impl FanOut {
         }
     }
 
-    /// Takes up a text of `speaker`, at most
+    /// Takes up a text of `speaker` for `room`, at most
     /// [`MAX_PAYLOAD_BYTES`](crate::wire::frame::MAX_PAYLOAD_BYTES) long.
     ///
     /// # Errors
     /// [`BacklogFull`]: the speaker's share of what may wait is used up.
-    pub fn push(&mut self, speaker: PeerAddr, text: &[u8]) -> Result<(), BacklogFull> {
-        self.gathering.push(speaker, text)
+    pub fn push(
+        &mut self,
+        room: &Arc<Room>,
+        speaker: PeerAddr,
+        text: &[u8],
+    ) -> Result<(), BacklogFull> {
+        self.gathering.push(room, speaker, text)
     }
 
     /// The next part of what is being sent, if something is.
@@ -83,16 +94,17 @@ impl FanOut {
     }
 
     /// To be called when there is no [`FanOut::slice`] left: begins with what
-    /// has gathered, or with a plan of another worker that `handed` gives.
-    /// `room` is looked at now: whoever is in it gets all that has gathered.
-    pub fn begin(&mut self, room: &Room, handed: impl Fn() -> Option<Arc<Plan>>) -> Next {
+    /// has gathered for the next room, or with a plan of another worker that
+    /// `handed` gives. The room is looked at now: whoever is in it gets all that
+    /// has gathered.
+    pub fn begin(&mut self, handed: impl Fn() -> Option<Arc<Plan>>) -> Next {
         self.job = None;
         for plan in self.plans.iter_mut().filter_map(Arc::get_mut) {
             plan.release(&self.nobody);
         }
         self.own_turn = !self.own_turn;
         if self.own_turn {
-            match self.begin_own(room) {
+            match self.begin_own() {
                 Next::Idle | Next::Wait => {}
                 begun => return begun,
             }
@@ -101,7 +113,7 @@ impl FanOut {
             self.start(Job::new(plan, Some(self.worker)));
             return Next::Send;
         }
-        self.begin_own(room)
+        self.begin_own()
     }
 
     /// The plan of another worker that has just been sent, to be given back
@@ -116,11 +128,16 @@ impl FanOut {
         std::mem::take(&mut self.planned_deliveries)
     }
 
-    fn begin_own(&mut self, room: &Room) -> Next {
-        if self.gathering.is_empty() {
-            return Next::Idle;
+    fn begin_own(&mut self) -> Next {
+        if self.sending.room(self.next_room).is_none() {
+            self.sending.clear();
+            std::mem::swap(&mut self.sending, &mut self.gathering);
+            self.next_room = 0;
         }
-        let members = room.members();
+        let Some(texts) = self.sending.room(self.next_room) else {
+            return Next::Idle;
+        };
+        let members = texts.room().members();
         let shares = members.is_split() && self.may_share;
         let free = |plan: &Arc<Plan>| Arc::strong_count(plan) == 1;
         // What other workers have still to send of a room that was large must
@@ -134,8 +151,8 @@ impl FanOut {
         let Some(building) = Arc::get_mut(plan) else {
             return Next::Wait;
         };
-        building.build(&self.gathering, members, room, &mut self.planner);
-        self.gathering.clear();
+        building.build(texts, members, &mut self.planner);
+        self.next_room += 1;
         let plan = Arc::clone(plan);
         let owner = shares.then_some(self.worker);
         self.start(Job::new(Arc::clone(&plan), owner));
@@ -159,7 +176,7 @@ pub const PLANS: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::Peers;
+    use crate::peers::{NO_SESSION, Peers};
     use crate::rooms::SPLIT_MEMBERS;
     use crate::wire::frame::{Message, ServerFrame, parse_server};
     use proptest::prelude::*;
@@ -212,8 +229,13 @@ mod tests {
             }
         }
 
+        fn say(&mut self, worker: usize, peers: &Peers, speaker: u16, text: &[u8]) {
+            let pushed = self.fanouts[worker].push(peers.lobby(), peer(speaker), text);
+            pushed.unwrap();
+        }
+
         /// What a worker does in one turn: at most one slice.
-        fn step(&mut self, worker: usize, room: &Room) -> Did {
+        fn step(&mut self, worker: usize) -> Did {
             loop {
                 let fanout = &mut self.fanouts[worker];
                 if let Some(slice) = fanout.slice() {
@@ -224,7 +246,7 @@ mod tests {
                 }
                 drop(fanout.take_finished());
                 let inbox = std::cell::RefCell::new(&mut self.inboxes[worker]);
-                let next = fanout.begin(room, || inbox.borrow_mut().pop_front());
+                let next = fanout.begin(|| inbox.borrow_mut().pop_front());
                 self.planned += fanout.take_planned();
                 match next {
                     Next::Send => {}
@@ -242,13 +264,13 @@ mod tests {
         }
 
         /// All workers in turn, until nothing is left.
-        fn finish(&mut self, room: &Room) {
+        fn finish(&mut self) {
             let mut did = Vec::new();
             while did.iter().any(|did| *did != Did::Nothing) || did.is_empty() {
                 // The second round begins with all plans given back.
                 let count = self.fanouts.len();
                 did = (0..2 * count)
-                    .map(|worker| self.step(worker % count, room))
+                    .map(|worker| self.step(worker % count))
                     .collect();
                 let stuck = did.contains(&Did::Waits) && !did.contains(&Did::Sent);
                 assert!(!stuck, "all wait for each other");
@@ -280,15 +302,17 @@ mod tests {
     #[test]
     fn nothing_to_say_is_nothing_to_send() {
         let mut workers = Workers::new(1);
-        assert_eq!(workers.step(0, peers(3, 3, 1).lobby()), Did::Nothing);
+        assert_eq!(workers.step(0), Did::Nothing);
     }
 
     #[test]
     fn an_empty_room_hears_nothing_and_later_comers_hear_nothing_old() {
+        let peers = peers(0, 0, 1);
         let mut workers = Workers::new(1);
-        workers.fanouts[0].push(peer(1), b"hi").unwrap();
-        workers.finish(peers(0, 0, 1).lobby());
-        workers.finish(peers(1, 1, 1).lobby());
+        workers.say(0, &peers, 1, b"hi");
+        workers.finish();
+        peers.touch(&peer(1), 0, 0);
+        workers.finish();
         assert_eq!((workers.heard.len(), workers.planned), (0, 0));
     }
 
@@ -296,11 +320,11 @@ mod tests {
     fn what_comes_during_a_fanout_goes_out_in_the_next_one() {
         let peers = peers(3000, 0, 1);
         let mut workers = Workers::new(1);
-        workers.fanouts[0].push(peer(1), b"one").unwrap();
-        assert_eq!(workers.step(0, peers.lobby()), Did::Sent);
+        workers.say(0, &peers, 1, b"one");
+        assert_eq!(workers.step(0), Did::Sent);
         assert!(workers.heard.len() < 3000, "more than one slice");
-        workers.fanouts[0].push(peer(1), b"two").unwrap();
-        workers.finish(peers.lobby());
+        workers.say(0, &peers, 1, b"two");
+        workers.finish();
         let (first, second) = workers.heard.split_at(3000);
         assert!(first.iter().all(|(_, _, text)| text == "one"));
         assert!(second.iter().all(|(_, _, text)| text == "two"));
@@ -309,11 +333,12 @@ mod tests {
 
     #[test]
     fn a_long_backlog_goes_out_in_passes_that_fit_a_stock_clients_buffer() {
+        let peers = peers(2, 0, 1);
         let mut workers = Workers::new(1);
         for speaker in 1..=1000 {
-            workers.fanouts[0].push(peer(speaker), b"hi").unwrap();
+            workers.say(0, &peers, speaker, b"hi");
         }
-        workers.finish(peers(2, 0, 1).lobby());
+        workers.finish();
         assert_eq!(workers.heard.len(), 2000);
         let runs = workers.heard.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len);
         let longest = runs.max();
@@ -331,24 +356,26 @@ mod tests {
         ] {
             let peers = peers(members, 0, 2);
             let mut workers = Workers::new(2);
-            workers.fanouts[0].push(peer(2), b"hi").unwrap();
-            while workers.step(0, peers.lobby()) == Did::Sent {}
+            workers.say(0, &peers, 2, b"hi");
+            while workers.step(0) == Did::Sent {}
             assert_eq!(workers.heard.len() < members.into(), shares);
-            workers.finish(peers.lobby());
+            workers.finish();
             assert_eq!(workers.heard.len(), members.into());
         }
     }
 
     #[test]
     fn a_room_that_has_become_small_waits_for_what_was_shared() {
-        let large = peers(200, 0, 2);
-        let small = peers(3, 0, 2);
+        let peers = peers(200, 0, 2);
         let mut workers = Workers::new(2);
-        workers.fanouts[0].push(peer(1), b"one").unwrap();
-        while workers.step(0, large.lobby()) == Did::Sent {}
-        workers.fanouts[0].push(peer(1), b"two").unwrap();
-        assert_eq!(workers.step(0, small.lobby()), Did::Waits);
-        workers.finish(small.lobby());
+        workers.say(0, &peers, 1, b"one");
+        while workers.step(0) == Did::Sent {}
+        for port in (7..400).step_by(2) {
+            peers.leave(&peer(port), NO_SESSION);
+        }
+        workers.say(0, &peers, 1, b"two");
+        assert_eq!(workers.step(0), Did::Waits);
+        workers.finish();
         let twos = workers.heard.iter().position(|(_, _, text)| text == "two");
         assert_eq!(twos, Some(200), "all of one before two");
         assert_eq!(workers.heard.len(), 203);
@@ -360,15 +387,15 @@ mod tests {
         let mut workers = Workers::new(2);
         let mut rounds = 0;
         loop {
-            workers.fanouts[0].push(peer(1), b"x").unwrap();
+            workers.say(0, &peers, 1, b"x");
             rounds += 1;
-            match workers.step(0, peers.lobby()) {
+            match workers.step(0) {
                 Did::Waits => break,
                 did => assert_eq!(did, Did::Sent),
             }
         }
         assert_eq!(rounds, PLANS + 1);
-        workers.finish(peers.lobby());
+        workers.finish();
         assert_eq!(workers.heard.len(), 100 * rounds);
     }
 
@@ -387,13 +414,13 @@ mod tests {
             for (number, (speaker, len, steps)) in said.iter().enumerate() {
                 let text = format!("{number:04}{}", "x".repeat(*len));
                 let worker = usize::from(*speaker) % count;
-                workers.fanouts[worker].push(peer(*speaker), text.as_bytes()).unwrap();
+                workers.say(worker, &peers, *speaker, text.as_bytes());
                 expected.entry(peer(*speaker).to_string()).or_default().push(text);
                 for step in 0..*steps {
-                    workers.step((number + step) % count, peers.lobby());
+                    workers.step((number + step) % count);
                 }
             }
-            workers.finish(peers.lobby());
+            workers.finish();
             let mut heard = HashMap::<u16, HashMap<String, Vec<String>>>::new();
             for (to, from, text) in &workers.heard {
                 let by_speaker = heard.entry(*to).or_default();

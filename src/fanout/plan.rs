@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::backlog::Backlog;
-use super::bundles::{Numbering, bundle_packets, plan_bundles};
+use super::backlog::RoomTexts;
+use super::bundles::{bundle_packets, plan_bundles};
 use super::packets::Packets;
 use super::texts::TextPlanner;
 use crate::net::{Packet, PeerAddr};
-use crate::rooms::{Members, Protocol, Room};
+use crate::rooms::{Members, Protocol};
 
 /// What is sent to the members of a room, built once for all of them. The
 /// worker that made it sends it, and in a large room hands it to the others,
@@ -56,27 +56,20 @@ impl Plan {
         }
     }
 
-    /// Plans `backlog` for `members`, in the forms that they speak.
+    /// Plans the texts of a room for `members`, in the forms that they speak.
     pub fn build(
         &mut self,
-        backlog: &Backlog,
+        texts: RoomTexts<'_>,
         members: Arc<Members>,
-        room: &Room,
         planner: &mut TextPlanner,
     ) {
         self.texts.clear();
         self.bundles.clear();
         if members.any_speaks(Protocol::Text) {
-            planner.plan(backlog, &mut self.texts);
+            planner.plan(texts, &mut self.texts);
         }
         if members.any_speaks(Protocol::Frames) {
-            let count = backlog.len() as u32;
-            let numbering = Numbering {
-                room: room.number(),
-                stream: self.origin,
-                first_sequence: room.take_sequence(self.origin, count),
-            };
-            plan_bundles(backlog, numbering, &mut self.bundles);
+            plan_bundles(texts, self.origin, &mut self.bundles);
         }
         self.members = members;
     }

@@ -4,8 +4,7 @@
 /// One message, as far as its place in the order depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
-    /// Who sent it: a number below the count of items. The messages of one
-    /// sender keep their order.
+    /// Who sent it. The messages of one sender keep their order.
     pub sender: u16,
     /// Its bytes.
     pub len: u16,
@@ -65,9 +64,17 @@ impl Regrouper {
     /// many as there are, and ends in the longest shorter message. Where all
     /// lengths are equal, packets are full; where all differ, a packet still has
     /// two messages.
-    pub fn regroup(&mut self, items: &[Item], limits: Limits, mut emit: impl FnMut(&[u16])) {
+    ///
+    /// The numbers of the senders are below `senders`.
+    pub fn regroup(
+        &mut self,
+        items: &[Item],
+        senders: usize,
+        limits: Limits,
+        mut emit: impl FnMut(&[u16]),
+    ) {
         debug_assert!(items.len() <= MAX_ITEMS);
-        self.link(items);
+        self.link(items, senders);
         while let Some(len) = self.fullest_length() {
             self.packet.clear();
             let run = (limits.bytes / usize::from(len.max(1))).clamp(1, limits.messages);
@@ -90,14 +97,14 @@ impl Regrouper {
     }
 
     /// Chains the messages of each sender, and makes the first of each ready.
-    fn link(&mut self, items: &[Item]) {
-        for table in [
-            &mut self.next_of_sender,
-            &mut self.last_of_sender,
-            &mut self.behind,
+    fn link(&mut self, items: &[Item], senders: usize) {
+        for (table, len) in [
+            (&mut self.next_of_sender, items.len()),
+            (&mut self.last_of_sender, senders),
+            (&mut self.behind, items.len()),
         ] {
             table.clear();
-            table.resize(items.len(), NONE);
+            table.resize(len, NONE);
         }
         self.ready.clear();
         for (message, item) in (0..).zip(items) {
@@ -192,7 +199,8 @@ mod tests {
 
     fn packets(items: &[Item], limits: Limits) -> Vec<Vec<u16>> {
         let mut packets = Vec::new();
-        Regrouper::with_capacity(1).regroup(items, limits, |packet| packets.push(packet.to_vec()));
+        Regrouper::with_capacity(1)
+            .regroup(items, 50, limits, |packet| packets.push(packet.to_vec()));
         packets
     }
 
@@ -252,8 +260,6 @@ mod tests {
             bytes in 1_usize..500,
         ) {
             let count = senders_and_lens.len() as u16;
-            let senders_and_lens: Vec<_> =
-                senders_and_lens.into_iter().map(|(sender, len)| (sender % count, len)).collect();
             let items = items(&senders_and_lens);
             let limits = Limits { messages, bytes };
             let packets = packets(&items, limits);
@@ -269,7 +275,7 @@ mod tests {
             let mut sorted = order.clone();
             sorted.sort_unstable();
             prop_assert_eq!(sorted, (0..count).collect::<Vec<_>>());
-            for sender in 0..count {
+            for sender in 0..20 {
                 let of_sender = |message: &&u16| items[usize::from(**message)].sender == sender;
                 prop_assert!(order.iter().filter(of_sender).is_sorted());
             }

@@ -1,6 +1,6 @@
 //! Packets for peers that speak v1: every text a datagram of its own.
 
-use super::backlog::{Backlog, MAX_BYTES, MAX_TEXTS};
+use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
 use super::packets::Packets;
 use super::regroup::{Item, Limits, Regrouper};
 use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
@@ -32,12 +32,13 @@ impl TextPlanner {
         Packets::with_capacity(ENCODED_BYTES, MAX_TEXTS, PASS_DATAGRAMS)
     }
 
-    /// Plans all of `backlog`.
-    pub fn plan(&mut self, backlog: &Backlog, packets: &mut Packets) {
-        self.encode(backlog);
+    /// Plans all texts of a room.
+    pub fn plan(&mut self, texts: RoomTexts<'_>, packets: &mut Packets) {
+        self.encode(texts);
         packets.clear();
         let (encoded, ends, items) = (&self.encoded, &self.ends, &self.items);
-        self.regrouper.regroup(items, LIMITS, |messages| {
+        let senders = texts.senders();
+        self.regrouper.regroup(items, senders, LIMITS, |messages| {
             for &message in messages {
                 let end = ends[usize::from(message)];
                 let len = usize::from(items[usize::from(message)].len);
@@ -48,11 +49,11 @@ impl TextPlanner {
         });
     }
 
-    fn encode(&mut self, backlog: &Backlog) {
+    fn encode(&mut self, texts: RoomTexts<'_>) {
         self.encoded.clear();
         self.ends.clear();
         self.items.clear();
-        for (speaker, sender, text) in backlog.texts() {
+        for (speaker, sender, text) in texts.iter() {
             let start = self.encoded.len();
             push_text(speaker, text, &mut self.encoded);
             self.ends.push(self.encoded.len());

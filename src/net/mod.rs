@@ -5,6 +5,8 @@
 )]
 
 mod address;
+#[cfg(feature = "bare")]
+pub mod bare;
 mod gro;
 mod outbox;
 mod receive;

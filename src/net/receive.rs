@@ -117,7 +117,7 @@ pub const RECEIVE_BATCH: usize = 64;
 
 /// Longer than any text that is delivered whole (1024 bytes); what a datagram
 /// has beyond it would be cut away in any case.
-const BUFFER_BYTES: usize = 2048;
+pub(super) const BUFFER_BYTES: usize = 2048;
 
 const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),

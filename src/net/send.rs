@@ -50,9 +50,9 @@ pub struct SendTally {
 /// lay it out.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct SegmentControl {
+pub(super) struct SegmentControl {
     header: libc::cmsghdr,
-    segment_bytes: u16,
+    pub(super) segment_bytes: u16,
     padding: [u16; 3],
 }
 
@@ -338,7 +338,7 @@ const MAX_REFUSALS: u32 = 16;
 /// As long as a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
 const MAX_WAIT_MS: libc::c_int = 1;
 
-const EMPTY_CONTROL: SegmentControl = SegmentControl {
+pub(super) const EMPTY_CONTROL: SegmentControl = SegmentControl {
     header: libc::cmsghdr {
         // CMSG_LEN(sizeof(__u16))
         cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
@@ -349,7 +349,7 @@ const EMPTY_CONTROL: SegmentControl = SegmentControl {
     padding: [0; 3],
 };
 
-const EMPTY_IOVEC: libc::iovec = libc::iovec {
+pub(super) const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
     iov_len: 0,
 };

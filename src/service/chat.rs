@@ -8,7 +8,6 @@ use crate::handover::Handover;
 use crate::journal::Journal;
 use crate::net::{Datagram, Outbox, Packet, PeerAddr};
 use crate::peers::{NO_SESSION, Peers, Touch};
-use crate::rooms::Protocol;
 use crate::stats::{DropReason, WorkerInfo};
 use crate::wire::frame::{
     self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, Welcome, parse_client,
@@ -81,7 +80,11 @@ impl Chat {
 
     fn say(&mut self, speaker: PeerAddr, text: &[u8]) {
         let counters = &self.info.counters;
-        match self.fanout.push(speaker, cut(text)) {
+        // The reaper may have been quicker than a speaker at its time limit.
+        let Some(room) = self.shared.peers.room(&speaker) else {
+            return counters.messages_shed.add(1);
+        };
+        match self.fanout.push(&room, speaker, cut(text)) {
             Ok(()) => {
                 counters.messages.add(1);
                 self.shared.journal.text(speaker, text);
@@ -182,9 +185,7 @@ impl Service for Chat {
             .answers_failed
             .add(answered.total() - answered.sent);
 
-        let ChatShared {
-            peers, handover, ..
-        } = &self.shared;
+        let handover = &self.shared.handover;
         let mut waited = false;
         loop {
             if let Some(slice) = self.fanout.slice() {
@@ -194,10 +195,7 @@ impl Service for Chat {
             if let Some(plan) = self.fanout.take_finished() {
                 handover.give_back(plan);
             }
-            match self
-                .fanout
-                .begin(peers.lobby(), || handover.take(self.worker))
-            {
+            match self.fanout.begin(|| handover.take(self.worker)) {
                 Next::Send => {}
                 Next::Share(plan) => handover.share(&plan),
                 Next::Idle => return false,
@@ -211,22 +209,14 @@ impl Service for Chat {
         }
     }
 
-    /// Says goodbye to the v2 peers, every worker to a part of them.
+    /// Says goodbye to the v2 peers that this worker serves.
     fn stop(&mut self, outbox: &mut Outbox) {
         let mut goodbye = Vec::new();
         frame::push_server_header(&mut goodbye);
         frame::push_server_frame(&ServerFrame::Goodbye, &mut goodbye);
-        let members = self.shared.peers.lobby().members();
-        let workers = self.shared.handover.workers();
-        for (lane, peers) in (0..members.lanes()).map(|index| members.lane(index)) {
-            if lane.protocol == Protocol::Frames {
-                let own = peers.iter().skip(self.worker.into()).step_by(workers);
-                outbox.send(
-                    lane.endpoint,
-                    own.map(|peer| Packet::single(peer, &goodbye)),
-                );
-            }
-        }
+        self.shared.peers.visit_sessions(self.worker, |peer| {
+            outbox.send(peer.endpoint(), [Packet::single(peer, &goodbye)]);
+        });
     }
 }
 

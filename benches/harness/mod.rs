@@ -1,0 +1,17 @@
+//! What every benchmark needs: cores and CPU time, the bare kernel in a thread,
+//! receivers, pairs that are interleaved, and the table.
+#![allow(
+    dead_code,
+    reason = "compiled into each benchmark, none of which uses all of it"
+)]
+
+pub(crate) mod bare;
+pub(crate) mod cpu;
+pub(crate) mod gate;
+pub(crate) mod pairs;
+pub(crate) mod receivers;
+pub(crate) mod report;
+pub(crate) mod subject;
+
+/// What went wrong, for a person to read.
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,152 @@
+//! Speakers who say more than can be delivered.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use bullhorn::wire::frame::{
+    ClientFrame, MIN_HELLO_BYTES, ServerFrame, parse_server, push_client_frame, push_client_header,
+    push_padding,
+};
+
+use crate::harness::Error;
+
+/// In which protocol, and how long.
+#[derive(Clone, Copy)]
+pub(crate) enum Speech {
+    /// v1, a text a datagram.
+    Text(Lengths),
+    /// v2, many messages a datagram.
+    Frames(Lengths),
+}
+
+/// Bytes of the messages.
+#[derive(Clone, Copy)]
+pub(crate) enum Lengths {
+    Equal(usize),
+    /// Each length from the one to the other equally often.
+    Uniform(usize, usize),
+}
+
+/// Some speakers, and what each says next.
+pub(crate) struct Flood {
+    speech: Speech,
+    speakers: Vec<Speaker>,
+    random: u64,
+}
+
+struct Speaker {
+    socket: UdpSocket,
+    /// Of v2.
+    session: u64,
+}
+
+impl Speech {
+    /// The datagram that registers a peer.
+    pub(crate) fn registration(self) -> Vec<u8> {
+        match self {
+            Self::Text(_) => b"@im@".to_vec(),
+            Self::Frames(_) => {
+                let mut hello = Vec::new();
+                push_client_header(0, &mut hello);
+                push_client_frame(&ClientFrame::Hello, &mut hello);
+                push_padding(0, MIN_HELLO_BYTES, &mut hello);
+                hello
+            }
+        }
+    }
+
+    fn lengths(self) -> Lengths {
+        match self {
+            Self::Text(lengths) | Self::Frames(lengths) => lengths,
+        }
+    }
+}
+
+impl Flood {
+    /// Registers `count` speakers at `server`.
+    pub(crate) fn start(speech: Speech, count: usize, server: SocketAddr) -> Result<Self, Error> {
+        let speaker = |_| -> Result<Speaker, Error> {
+            let socket = UdpSocket::bind("127.0.0.1:0")?;
+            socket.connect(server)?;
+            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            socket.send(&speech.registration())?;
+            let session = match speech {
+                Speech::Text(_) => 0,
+                Speech::Frames(_) => welcome(&socket)?,
+            };
+            Ok(Speaker { socket, session })
+        };
+        Ok(Self {
+            speech,
+            speakers: (0..count).map(speaker).collect::<Result<_, _>>()?,
+            random: 1,
+        })
+    }
+
+    /// Speaks for as long as `window`, in turn, [`DATAGRAMS`] every millisecond.
+    pub(crate) fn run(&mut self, window: Duration) -> Result<(), Error> {
+        let start = Instant::now();
+        let mut datagram = Vec::new();
+        for round in 0.. {
+            let due = start + Duration::from_millis(round);
+            if due > start + window {
+                break;
+            }
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            for index in 0..DATAGRAMS {
+                let speaker = (round as usize * DATAGRAMS + index) % self.speakers.len();
+                self.compose(speaker, &mut datagram);
+                self.speakers[speaker].socket.send(&datagram)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn compose(&mut self, speaker: usize, datagram: &mut Vec<u8>) {
+        datagram.clear();
+        match self.speech {
+            Speech::Text(_) => {
+                let len = self.next_len();
+                datagram.resize(len, b'x');
+            }
+            Speech::Frames(_) => {
+                push_client_header(self.speakers[speaker].session, datagram);
+                for _ in 0..SAYS {
+                    let len = self.next_len();
+                    push_client_frame(&ClientFrame::Say(&[b'x'; 256][..len]), datagram);
+                }
+            }
+        }
+    }
+
+    fn next_len(&mut self) -> usize {
+        match self.speech.lengths() {
+            Lengths::Equal(len) => len,
+            Lengths::Uniform(from, to) => {
+                // xorshift64 (Marsaglia, 2003), from a fixed seed.
+                self.random ^= self.random << 13;
+                self.random ^= self.random >> 7;
+                self.random ^= self.random << 17;
+                from + (self.random % (to - from + 1) as u64) as usize
+            }
+        }
+    }
+}
+
+/// The session in the answer to a HELLO.
+fn welcome(socket: &UdpSocket) -> Result<u64, Error> {
+    let mut buffer = [0; 2048];
+    let len = socket.recv(&mut buffer)?;
+    match parse_server(&buffer[..len])?.next() {
+        Some(ServerFrame::Welcome(welcome)) => Ok(welcome.session),
+        other => Err(format!("no welcome, but {other:?}").into()),
+    }
+}
+
+/// Datagrams a millisecond: 10,000 texts a second, ten times what 1000 stock
+/// peers can be sent.
+const DATAGRAMS: usize = 10;
+
+/// Messages in a datagram of v2: 200,000 a second, ten times what 1000 v2 peers
+/// can be sent.
+const SAYS: usize = 20;

@@ -1,0 +1,72 @@
+//! How much memory a peer takes: all that the table and the room keep of it,
+//! the snapshots of the room included.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as a test may"
+)]
+
+use std::alloc::System;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bullhorn::net::PeerAddr;
+use bullhorn::peers::Peers;
+use bullhorn::rooms::Room;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What is promised for each.
+const BYTES_A_PEER: usize = 300;
+
+#[test]
+fn a_peer_takes_at_most_300_bytes() {
+    // 115,000 is where the table has just doubled, 135,000 where the room has.
+    for count in [200_000, 115_000, 135_000] {
+        let resident_before = resident_bytes();
+        let region = Region::new(ALLOCATOR);
+        let used = |what: &str| {
+            let change = region.change();
+            let bytes = change.bytes_allocated - change.bytes_deallocated;
+            println!("{count} peers, {what}: {} bytes a peer", bytes / count);
+            bytes / count
+        };
+        let peers = Peers::new(Arc::new(Room::new(0, 1)), count + 1);
+        for number in 0..count {
+            peers.touch(&address(number), 0, 0);
+        }
+        used("table and room");
+        let outdated = peers.lobby().members();
+        assert_eq!(outdated.len(), count);
+        assert!(used("with a snapshot") <= BYTES_A_PEER);
+
+        // One more comes during a fan-out, which holds the snapshot it began with.
+        peers.touch(&address(count), 0, 0);
+        assert_eq!(peers.lobby().members().len(), count + 1);
+        assert!(used("with a snapshot and an outdated one") <= BYTES_A_PEER);
+        assert_eq!(outdated.len(), count);
+
+        // The same as the system sees it, with what the allocator adds. Later
+        // rounds take again what the first one gave back.
+        let resident = resident_bytes().saturating_sub(resident_before) / count;
+        println!("{count} peers, resident: {resident} bytes a peer more than before");
+        assert!(resident <= BYTES_A_PEER);
+    }
+}
+
+/// Any number of peers with addresses of their own.
+fn address(number: usize) -> PeerAddr {
+    let ip = Ipv4Addr::from_bits(0x7F00_0000 + number as u32 / 50_000);
+    let port = 10_000 + (number % 50_000) as u16;
+    PeerAddr::new(SocketAddr::from((ip, port)), 0)
+}
+
+/// Memory of this process that is not on disk: /proc/self/statm, second field.
+fn resident_bytes() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages = statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+    pages * 4096
+}
