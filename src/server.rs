@@ -25,6 +25,7 @@ use crate::rooms::Room;
 use crate::service::{Chat, ChatShared, Greet};
 use crate::stats::{Stats, WorkerInfo, WorkerStats};
 use crate::supervise::{StopSignal, Supervisor, ThreadDied, Wake};
+use crate::wire::echo_prefixes;
 use crate::worker::{Service, Worker, WorkerShared, poll_and_waker};
 
 /// A running server. Dropped, it stops.
@@ -210,6 +211,11 @@ impl Server {
             peers: Arc::clone(&self.handle.peers),
             handover: Arc::new(Handover::new(polls.wakers())),
             journal: journal.clone(),
+            echo_prefixes: shared
+                .own_addresses
+                .iter()
+                .flat_map(|own| echo_prefixes(own.socket_addr()))
+                .collect(),
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
         };
         for ((index, poll), core) in polls.polls.into_iter().enumerate().zip(cores) {

@@ -140,6 +140,9 @@ pub enum DropReason {
     /// It claims to come from one of the server's own addresses: an answer
     /// would come back as the next question, without end.
     OwnAddress,
+    /// A text that begins as this server's own messages to its sender would: the
+    /// sender is another server that repeats them, and so it would go on.
+    OwnEcho,
     /// It claims to come from port 0, to which nothing can be sent.
     PortZero,
     /// Its sender is new, and the table of peers is full (`--max-peers`).
@@ -159,8 +162,9 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OwnAddress,
+        Self::OwnEcho,
         Self::PortZero,
         Self::PeersFull,
         Self::Malformed,
@@ -174,6 +178,7 @@ impl DropReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::OwnAddress => "own address",
+            Self::OwnEcho => "own echo",
             Self::PortZero => "port 0",
             Self::PeersFull => "peers full",
             Self::Malformed => "malformed",
@@ -281,7 +286,7 @@ mod tests {
         for (index, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(counts.dropped(reason), index as u64 + 1);
         }
-        assert_eq!(counts.dropped_total(), 36);
+        assert_eq!(counts.dropped_total(), 45);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::config::{Protocol, ProtocolChoice};
 use super::liveness::{DownReason, Limits, Liveness};
 use super::v1::{self, NotAText};
 use super::v2::{Frame, Payload, V2};
+use crate::wire;
 
 /// A client's side of the protocol that is in use.
 #[derive(Debug)]
@@ -141,7 +142,7 @@ impl Conversation {
         match &mut self.v1 {
             Some(live) => {
                 out.clear();
-                out.extend_from_slice(v1::HEARTBEAT);
+                out.extend_from_slice(wire::HEARTBEAT);
                 live.heartbeat_sent(now);
             }
             None => self.v2.push_due(now, out),
@@ -228,7 +229,7 @@ impl Conversation {
             return self.v2.push_bye(out);
         }
         out.clear();
-        out.extend_from_slice(v1::LEAVE);
+        out.extend_from_slice(wire::QUIT);
         true
     }
 

@@ -13,6 +13,8 @@ pub(super) enum Input {
     Line(String),
     /// Entered a line that is longer than any datagram, and is not kept.
     TooLong,
+    /// Typed or pasted what is not UTF-8, and the editor has thrown it away.
+    NotUtf8,
     /// Ended the input, or interrupted it.
     End,
 }
@@ -43,6 +45,9 @@ impl Editor {
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(Input::End),
                 Err(ReadlineError::Signal(Signal::Resize)) => {}
                 Err(ReadlineError::Signal(_)) => return Ok(Input::End),
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Ok(Input::NotUtf8);
+                }
                 Err(ReadlineError::Io(error)) => return Err(error),
                 Err(error) => return Err(io::Error::other(error)),
             }

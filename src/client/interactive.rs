@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
+use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -183,6 +184,7 @@ impl Typist {
                 }
                 // A pasted text can have several lines, and each is a text.
                 Ok(Input::Line(line)) => line.lines().for_each(|line| self.say(line)),
+                Ok(Input::NotUtf8) => complain(format_args!("not sent: the line is not UTF-8")),
                 Ok(Input::TooLong) => complain(format_args!(
                     "not sent: the line is too long for a datagram"
                 )),
@@ -371,17 +373,24 @@ fn complain(what: fmt::Arguments<'_>) {
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{what}\n"));
 }
 
-/// One message comes when a signal asks the program to end.
+/// One message comes when a signal asks the program to end. If whoever reads
+/// our output holds it up, so that nobody takes the message, the program ends
+/// all the same.
 fn watch_signals() -> io::Result<(Receiver<()>, Handle)> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let handle = signals.handle();
+    let is_over = signals.handle();
     let (sender, receiver) = channel::bounded(1);
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            for _ in signals.forever() {
-                // If one waits there already, a second says nothing new.
-                let _ = sender.try_send(());
+            if signals.forever().next().is_some() {
+                // The other end has gone only when all is over.
+                let _ = sender.send(());
+                thread::sleep(LEAVE_WITHIN);
+                if !is_over.is_closed() {
+                    process::exit(0);
+                }
             }
         })?;
     Ok((receiver, handle))
@@ -390,10 +399,13 @@ fn watch_signals() -> io::Result<(Receiver<()>, Handle)> {
 /// In any case, and with blanks around it.
 const QUIT: &str = "quit";
 
+/// Far longer than it takes to say `quit`.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
 const FAREWELL: &str = "bye bye\n";
 
 /// Enough that a flood costs few redraws, few enough that lines appear steadily.
-const EVENTS_AT_ONCE_MAX: usize = 256;
+const EVENTS_AT_ONCE_MAX: usize = 64;
 
 /// A server sends all datagrams of an answer in one go, so a longer gap is the
 /// end.

@@ -334,8 +334,8 @@ mod tests {
 
     use super::super::config::{HEARTBEAT_MIN, ProtocolChoice};
     use super::super::liveness::DownReason;
-    use super::super::v1;
     use super::*;
+    use crate::wire;
 
     /// Far beyond what anything here takes.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -371,7 +371,7 @@ mod tests {
         let closed = bind().local_addr().unwrap();
         let server = bind();
         let session = connect(&[closed, server.local_addr().unwrap()]);
-        expect(&server, v1::HEARTBEAT);
+        expect(&server, wire::HEARTBEAT);
         let from = session.local_addr().unwrap();
         server.send_to(b"welcome", from).unwrap();
         // Not a word of the first one.
@@ -384,15 +384,15 @@ mod tests {
         let server = bind();
         let addresses = [&silent, &server].map(|socket| socket.local_addr().unwrap());
         let session = connect(&addresses);
-        expect(&silent, v1::HEARTBEAT);
+        expect(&silent, wire::HEARTBEAT);
         session.say("anyone?").unwrap();
         expect(&silent, b"anyone?");
         assert_eq!(
             next(&session),
             Event::Down(DownReason::NoAnswer(HEARTBEAT_MIN))
         );
-        expect(&server, v1::HEARTBEAT);
-        expect(&silent, v1::LEAVE);
+        expect(&server, wire::HEARTBEAT);
+        expect(&silent, wire::QUIT);
     }
 
     /// A session that does not speak v1 first.
@@ -457,7 +457,7 @@ mod tests {
         for _ in 0..3 {
             expect_hello(&server);
         }
-        expect(&server, v1::HEARTBEAT);
+        expect(&server, wire::HEARTBEAT);
         assert_eq!(next(&session), Event::Up);
     }
 

@@ -2,11 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Registers the sender, or refreshes it. It has no answer.
-pub(crate) const HEARTBEAT: &[u8] = b"@im@";
-
-/// Takes the sender out of the server's list. It has no answer.
-pub(crate) const LEAVE: &[u8] = b"quit";
+use crate::wire::{HEARTBEAT, MAX_TEXT_DATAGRAM, QUIT};
 
 /// The datagram that says this text.
 pub(crate) fn encode(text: &str) -> Result<&[u8], NotAText> {
@@ -16,7 +12,7 @@ pub(crate) fn encode(text: &str) -> Result<&[u8], NotAText> {
         Err(NotAText::Blank)
     } else if seen.as_bytes().eq_ignore_ascii_case(HEARTBEAT) {
         Err(NotAText::Heartbeat)
-    } else if seen.as_bytes().eq_ignore_ascii_case(LEAVE) {
+    } else if seen.as_bytes().eq_ignore_ascii_case(QUIT) {
         Err(NotAText::Leave)
     } else {
         Ok(text.as_bytes())
@@ -24,8 +20,10 @@ pub(crate) fn encode(text: &str) -> Result<&[u8], NotAText> {
 }
 
 /// The text in a datagram from the server; an empty one has none. Bytes that
-/// are not UTF-8 become `U+FFFD`.
+/// are not UTF-8 become `U+FFFD`. A server sends no more than
+/// [`MAX_TEXT_DATAGRAM`] bytes: what is behind them is not looked at.
 pub(crate) fn decode(datagram: &[u8]) -> Option<Cow<'_, str>> {
+    let datagram = &datagram[..datagram.len().min(MAX_TEXT_DATAGRAM)];
     match String::from_utf8_lossy(datagram) {
         Cow::Borrowed(text) => Some(Cow::Borrowed(without_line_end(text))),
         Cow::Owned(text) => Some(Cow::Owned(without_line_end(&text).to_owned())),

@@ -194,13 +194,12 @@ impl V2 {
         self.due_at = now + wait;
     }
 
-    /// Writes to `out` what says `payload`, or gives the command that it is. It
-    /// must be no longer than [`MAX_PAYLOAD_BYTES`].
+    /// Writes to `out` what says `payload`. It must be no longer than
+    /// [`MAX_PAYLOAD_BYTES`].
     pub(crate) fn push_say(&self, payload: Payload<'_>, out: &mut Vec<u8>) {
         out.clear();
         push_client_header(self.session.unwrap_or_default(), out);
         let frame = match payload {
-            Payload::Text(text) if text.starts_with('/') => ClientFrame::Command(text.as_bytes()),
             Payload::Text(text) => ClientFrame::Say(text.as_bytes()),
             Payload::Bytes(bytes) => ClientFrame::Say(bytes),
         };

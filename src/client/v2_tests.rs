@@ -347,7 +347,7 @@ fn what_is_malformed_is_dropped_as_a_whole_and_proves_nothing() {
 }
 
 #[test]
-fn says_texts_commands_and_bytes_and_leaves() {
+fn says_texts_and_bytes_and_leaves() {
     let mut pair = Pair::open(7);
     let mut check = |payload: Payload<'_>, expected: ClientFrame<'_>| {
         pair.v2.push_say(payload, &mut pair.out);
@@ -355,7 +355,7 @@ fn says_texts_commands_and_bytes_and_leaves() {
         assert_eq!((session, frames.next()), (7, Some(expected)));
     };
     check(Payload::Text("hi"), ClientFrame::Say(b"hi"));
-    check(Payload::Text("/who"), ClientFrame::Command(b"/who"));
+    check(Payload::Text("/who"), ClientFrame::Say(b"/who"));
     check(Payload::Bytes(b"/\xff"), ClientFrame::Say(b"/\xff"));
     check(Payload::Bytes(b""), ClientFrame::Say(b""));
     assert!(pair.v2.push_bye(&mut pair.out));

@@ -22,7 +22,9 @@ pub struct Backlog {
 #[derive(Clone, Copy)]
 pub struct RoomTexts<'a> {
     backlog: &'a Backlog,
-    list: &'a RoomList,
+    room: &'a Arc<Room>,
+    first: usize,
+    count: usize,
 }
 
 /// The backlog has no place left for a text of this sender.
@@ -137,19 +139,37 @@ impl Backlog {
         self.texts.len()
     }
 
+    /// How many rooms have, or had, texts.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
     /// Whether no text waits.
     pub fn is_empty(&self) -> bool {
         self.texts.is_empty()
     }
 
     /// The texts for the room of this index, in the order in which the rooms'
-    /// first texts came; `None` beyond the last.
+    /// first texts came; `None` beyond the last, and when all have been taken.
     pub fn room(&self, index: usize) -> Option<RoomTexts<'_>> {
-        let list = self.rooms.get(index)?;
+        let list = self.rooms.get(index).filter(|list| list.count > 0)?;
         Some(RoomTexts {
             backlog: self,
-            list,
+            room: &list.room,
+            first: list.first,
+            count: list.count,
         })
+    }
+
+    /// Takes the first `count` texts of a room away.
+    pub fn take(&mut self, index: usize, count: usize) {
+        let list = &mut self.rooms[index];
+        for _ in 0..count {
+            if let Some(next) = self.texts[list.first].next_in_room {
+                list.first = next;
+            }
+        }
+        list.count -= count;
     }
 
     /// Forgets all texts.
@@ -165,13 +185,21 @@ impl Backlog {
 impl<'a> RoomTexts<'a> {
     /// The room.
     pub fn room(&self) -> &'a Arc<Room> {
-        &self.list.room
+        self.room
+    }
+
+    /// No more than the first `count` of them, at least one.
+    pub fn up_to(self, count: usize) -> Self {
+        Self {
+            count: self.count.min(count.max(1)),
+            ..self
+        }
     }
 
     /// How many texts there are, at least one.
     #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
-        self.list.count
+        self.count
     }
 
     /// Below which the speakers' numbers are.
@@ -182,15 +210,14 @@ impl<'a> RoomTexts<'a> {
     /// Every text, with its speaker and the speaker's number.
     pub fn iter(&self) -> impl Iterator<Item = (PeerAddr, u16, &'a [u8])> {
         let backlog = self.backlog;
-        let mut next = Some(self.list.first);
-        std::iter::from_fn(move || {
-            let text = &backlog.texts[next?];
-            next = text.next_in_room;
-            Some((
+        let first = Some(&backlog.texts[self.first]);
+        let texts = std::iter::successors(first, |text| Some(&backlog.texts[text.next_in_room?]));
+        texts.take(self.count).map(|text| {
+            (
                 text.speaker,
                 text.sender,
                 &backlog.bytes[text.bytes.clone()],
-            ))
+            )
         })
     }
 }
@@ -262,6 +289,17 @@ mod tests {
             (3, vec![(9, 1, b"bb".to_vec()), (7, 0, b"d".to_vec())])
         );
         assert!(backlog.room(2).is_none());
+
+        backlog.take(0, 2);
+        let left = backlog.room(0).unwrap();
+        assert_eq!(
+            left.iter().collect::<Vec<_>>(),
+            [(speaker(8), 2, &b"c"[..])]
+        );
+        backlog.take(0, 1);
+        assert!(backlog.room(0).is_none());
+        let first = backlog.room(1).unwrap().up_to(1);
+        assert_eq!((first.len(), first.iter().count()), (1, 1));
 
         backlog.clear();
         assert!(backlog.is_empty() && backlog.room(0).is_none());

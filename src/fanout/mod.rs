@@ -129,7 +129,7 @@ impl FanOut {
     }
 
     fn begin_own(&mut self) -> Next {
-        if self.sending.room(self.next_room).is_none() {
+        if self.next_room == self.sending.rooms() {
             self.sending.clear();
             std::mem::swap(&mut self.sending, &mut self.gathering);
             self.next_room = 0;
@@ -138,6 +138,8 @@ impl FanOut {
             return Next::Idle;
         };
         let members = texts.room().members();
+        let texts = texts.up_to(PLAN_DELIVERIES / members.len().max(1));
+        let count = texts.len();
         let shares = members.is_split() && self.may_share;
         let free = |plan: &Arc<Plan>| Arc::strong_count(plan) == 1;
         // What other workers have still to send of a room that was large must
@@ -152,7 +154,10 @@ impl FanOut {
             return Next::Wait;
         };
         building.build(texts, members, &mut self.planner);
-        self.next_room += 1;
+        self.sending.take(self.next_room, count);
+        if self.sending.room(self.next_room).is_none() {
+            self.next_room += 1;
+        }
         let plan = Arc::clone(plan);
         let owner = shares.then_some(self.worker);
         self.start(Job::new(Arc::clone(&plan), owner));
@@ -168,6 +173,12 @@ impl FanOut {
         self.job = Some(job);
     }
 }
+
+/// Deliveries of one plan, about: one second of them at the rate measured for
+/// stock peers. A plan goes to all who were in the room when it began, so this is
+/// how long someone who left may still be sent to; and in a room of 1000 it is
+/// enough for full packets.
+const PLAN_DELIVERIES: usize = 1_000_000;
 
 /// Plans that a worker may have under way: one that it sends, and as many as
 /// the other workers may be behind with.
@@ -346,6 +357,23 @@ mod tests {
             longest.is_some_and(|run| (65..=128).contains(&run)),
             "{longest:?}"
         );
+    }
+
+    #[test]
+    fn a_plan_for_many_takes_few_texts_so_that_who_leaves_is_soon_left_alone() {
+        let peers = peers(20_000, 0, 1);
+        let mut workers = Workers::new(1);
+        for text in 0..120 {
+            workers.say(0, &peers, text + 1, b"x");
+        }
+        while workers.heard.len() < PLAN_DELIVERIES {
+            assert_eq!(workers.step(0), Did::Sent);
+        }
+        for port in (3..).step_by(2).take(19_999) {
+            peers.leave(&peer(port), NO_SESSION);
+        }
+        workers.finish();
+        assert_eq!(workers.heard.len(), PLAN_DELIVERIES + (120 - 50));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct ChatShared {
     pub journal: Journal,
     /// What new sessions are told.
     pub timeout_ms: u32,
+    /// How a text begins that another server made of one of ours, see
+    /// [`echo_prefixes`](crate::wire::echo_prefixes).
+    pub echo_prefixes: Arc<[Vec<u8>]>,
 }
 
 impl Chat {
@@ -70,6 +73,11 @@ impl Chat {
             Touch::WrongSession => counters.drop_datagram(DropReason::WrongSession),
         }
         false
+    }
+
+    fn is_own_echo(&self, text: &[u8]) -> bool {
+        let prefixes = self.shared.echo_prefixes.iter();
+        prefixes.into_iter().any(|prefix| text.starts_with(prefix))
     }
 
     fn leave(&self, peer: PeerAddr, session: u64) {
@@ -166,6 +174,9 @@ impl Service for Chat {
                 if self.touch(&from, now_ms) {
                     self.info.counters.heartbeats.add(1);
                 }
+            }
+            Incoming::Text(text) if self.is_own_echo(text) => {
+                self.info.counters.drop_datagram(DropReason::OwnEcho);
             }
             Incoming::Text(text) => {
                 if self.touch(&from, now_ms) {

@@ -41,10 +41,10 @@ fn without_line_end(datagram: &[u8]) -> &[u8] {
     }
 }
 
-/// The tutorial's heartbeat.
-const HEARTBEAT: &[u8] = b"@im@";
+/// The tutorial's heartbeat: registers the sender, or refreshes it.
+pub const HEARTBEAT: &[u8] = b"@im@";
 /// The tutorial's word for leaving.
-const QUIT: &[u8] = b"quit";
+pub const QUIT: &[u8] = b"quit";
 /// First byte of a binary frame: never a byte of UTF-8 (RFC 3629, section 1).
 const FRAME_MARK: u8 = 0xFF;
 

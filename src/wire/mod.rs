@@ -7,9 +7,9 @@ pub mod frame;
 mod sanitize;
 mod text;
 
-pub use classify::{Incoming, classify};
+pub use classify::{HEARTBEAT, Incoming, QUIT, classify};
 pub use sanitize::push_printable;
-pub use text::{GREETING_START, push_greeting, push_python_address, push_text};
+pub use text::{GREETING_START, echo_prefixes, push_greeting, push_python_address, push_text};
 
 /// The most bytes that a datagram to a stock client has: such a client reads
 /// no more than 1024 at once, and the rest would be lost.

@@ -22,6 +22,15 @@ pub fn push_greeting(peer: SocketAddr, out: &mut Vec<u8>) {
     push_python_address(peer, out);
 }
 
+/// How a text begins that another server answers with, when the server at
+/// `own` is one of its peers: a chat server repeats what `own` said, a greeting
+/// server greets it. Taken for texts, these would go back and forth for ever.
+pub fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
+    let mut greeting = Vec::new();
+    push_greeting(own, &mut greeting);
+    [format!("{own} ").into_bytes(), greeting]
+}
+
 /// Appends `address` in the form in which Python prints the address tuple of a
 /// socket: `('127.0.0.1', 51859)`, and `('::1', 51859, 0, 0)` for IPv6 with
 /// its flow information and scope.
@@ -89,6 +98,22 @@ mod tests {
         push_greeting("[::1]:51859".parse().unwrap(), &mut out);
         assert_eq!(out, b"hello,('::1', 51859, 0, 0)");
         assert!(out.starts_with(GREETING_START));
+    }
+
+    #[test]
+    fn what_another_server_would_make_of_our_messages_is_known() {
+        let own: SocketAddr = "127.0.0.1:9999".parse().unwrap();
+        let prefixes = echo_prefixes(own);
+        let mut greeting = Vec::new();
+        push_greeting(own, &mut greeting);
+        for echo in [text_from("127.0.0.1:9999", b"127.0.0.1:5 hi"), greeting] {
+            assert!(
+                prefixes.iter().any(|prefix| echo.starts_with(prefix)),
+                "{echo:?}"
+            );
+        }
+        let other = text_from("127.0.0.1:9998", b"hi");
+        assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
     }
 
     proptest! {
