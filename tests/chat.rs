@@ -390,6 +390,19 @@ fn who_claims_to_be_the_server_is_dropped_and_counted() {
     }
 }
 
+#[test]
+fn what_another_server_made_of_our_messages_is_not_repeated() {
+    everywhere(|server| {
+        let [ann, other_server] = server.clients();
+        let own = server.local_addr();
+        other_server.send(format!("{own} 127.0.0.1:5 hi").as_bytes());
+        let dropped = || server.stats().total().dropped(DropReason::OwnEcho);
+        wait_until("the echo", || dropped() == 1);
+        ann.send(b"first");
+        ann.hears(&ann, "first");
+    });
+}
+
 /// An address at which a server that listens there is reached.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address {

@@ -113,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn whatever_turns_or_breaks_a_line_is_escaped() {
+        // Bidi_Control of Unicode's PropList.txt, and the two separators.
+        for char in [
+            '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}',
+            '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}', '\u{2028}', '\u{2029}',
+        ] {
+            let escaped = format!("\\u{{{:x}}}", u32::from(char));
+            assert_eq!(printable(char.to_string().as_bytes()), escaped);
+        }
+    }
+
+    #[test]
     fn bytes_that_are_not_utf8_become_replacement_characters() {
         assert_eq!(printable(b"a\xffb\xc3"), "a\u{fffd}b\u{fffd}");
     }
