@@ -99,6 +99,9 @@ counters! {
     /// Packets of several datagrams that the kernel did not take as one, and
     /// that went datagram by datagram (no GSO on that way).
     packets_split,
+    /// Datagrams that the kernel dropped before a worker saw them, as the
+    /// socket's receive buffer was full. They are in no other number.
+    kernel_drops,
     /// Datagrams longer than the 2048 bytes that are looked at. They are also
     /// counted as what their beginnings are.
     truncated,
@@ -253,6 +256,10 @@ impl fmt::Display for Stats {
             }
         }
         for (what, count) in [
+            (
+                "datagrams lost in the kernel, receive buffer full",
+                total.kernel_drops,
+            ),
             ("messages shed, backlog full", total.messages_shed),
             ("deliveries given up, no space", total.deliveries_congested),
             ("deliveries refused by the kernel", total.deliveries_refused),

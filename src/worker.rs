@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock::Clock;
-use crate::net::{Datagram, MAX_ENDPOINTS, Outbox, PeerAddr, RECEIVE_BATCH, Receiver};
+use crate::net::{
+    Datagram, MAX_ENDPOINTS, Outbox, PeerAddr, RECEIVE_BATCH, Receiver, receive_drops,
+};
 use crate::stats::{DropReason, WorkerInfo};
 use crate::supervise::StopSignal;
 
@@ -35,6 +37,11 @@ pub struct Worker<S> {
     clock: Clock,
     spin: Duration,
     info: Arc<WorkerInfo>,
+    /// For each socket how many drops of the kernel are counted already.
+    known_drops: Vec<u32>,
+    /// Whether so much came since they were looked at that there may be more.
+    may_have_dropped: bool,
+    looked_for_drops_ms: u64,
     /// The server's own addresses: who claims to come from one is dropped.
     own_addresses: Arc<[PeerAddr]>,
 }
@@ -55,12 +62,16 @@ impl<S: Service> Worker<S> {
             poll.registry()
                 .register(socket, Token(endpoint), Interest::READABLE)?;
         }
+        let known_drops = vec![0; outbox.sockets().len()];
         Ok(Self {
             poll,
             events: Events::with_capacity(MAX_ENDPOINTS + 1),
             outbox,
             receiver: Receiver::new(),
             service,
+            known_drops,
+            may_have_dropped: false,
+            looked_for_drops_ms: 0,
             clock: shared.clock.clone(),
             spin: shared.spin,
             info,
@@ -82,6 +93,7 @@ impl<S: Service> Worker<S> {
             let emptied = self.receive()?;
             let more_to_send = self.service.send_some(&mut self.outbox);
             if emptied && !more_to_send {
+                self.count_kernel_drops();
                 self.sleep()?;
             }
         }
@@ -94,6 +106,10 @@ impl<S: Service> Worker<S> {
     /// event, as the sockets are registered edge-triggered.
     fn receive(&mut self) -> io::Result<bool> {
         let now_ms = self.clock.now_ms();
+        if now_ms > self.looked_for_drops_ms + DROPS_INTERVAL_MS {
+            self.looked_for_drops_ms = now_ms;
+            self.count_kernel_drops();
+        }
         let mut emptied = true;
         for endpoint in 0..self.outbox.sockets().len() {
             emptied &= self.receive_from(endpoint, now_ms)?;
@@ -127,8 +143,23 @@ impl<S: Service> Worker<S> {
             if received < RECEIVE_BATCH {
                 return Ok(true);
             }
+            self.may_have_dropped = true;
         }
         Ok(false)
+    }
+
+    /// Asks each socket what the kernel dropped, if batches were full since.
+    fn count_kernel_drops(&mut self) {
+        if !std::mem::take(&mut self.may_have_dropped) {
+            return;
+        }
+        for (socket, known) in self.outbox.sockets().iter().zip(&mut self.known_drops) {
+            if let Ok(drops) = receive_drops(socket) {
+                let new = drops.wrapping_sub(*known);
+                self.info.counters.kernel_drops.add(new.into());
+                *known = drops;
+            }
+        }
     }
 
     /// Why nothing from this sender may be taken in, if so.
@@ -198,5 +229,8 @@ fn is_fatal(error: &io::Error) -> bool {
 /// Receive batches of one socket before sending has its turn: 1024 datagrams,
 /// about 2 ms of work.
 const MAX_RECEIVES: usize = 16;
+
+/// How often a worker that never sleeps asks for the kernel's drops.
+const DROPS_INTERVAL_MS: u64 = 100;
 
 const WAKER: Token = Token(usize::MAX);

@@ -20,4 +20,4 @@ pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{
     MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SEND_BATCH, SendTally, Sender, can_segment,
 };
-pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group};
+pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -153,6 +153,32 @@ pub(super) fn set_int(
     }
 }
 
+/// Datagrams that the kernel has dropped at `socket` so far, as its receive
+/// buffer was full; it wraps.
+///
+/// # Errors
+/// When the kernel is older than 4.12, which brought `SO_MEMINFO`.
+pub fn receive_drops(socket: impl AsFd) -> io::Result<u32> {
+    let mut info = [0_u32; libc::SK_MEMINFO_DROPS as usize + 1];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the option is an array of u32, of which the kernel writes at most
+    // `len` bytes.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if result == 0 {
+        Ok(info[libc::SK_MEMINFO_DROPS as usize])
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 fn granted(socket: &Socket) -> io::Result<BufferSizes> {
     Ok(BufferSizes {
         receive_bytes: socket.recv_buffer_size()? / 2,
@@ -194,6 +220,22 @@ mod tests {
     fn what_the_kernel_granted_is_read_back() {
         let group = bind_group("127.0.0.1:0".parse().unwrap(), 1, WANTED).unwrap();
         assert_eq!(group.granted, WANTED);
+    }
+
+    #[test]
+    fn what_the_kernel_dropped_is_counted() {
+        let group = bind_group("127.0.0.1:0".parse().unwrap(), 1, WANTED).unwrap();
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(receive_drops(&group.sockets[0]).unwrap(), 0);
+        for _ in 0..1000 {
+            sender.send_to(b"x", group.local_addr).unwrap();
+        }
+        let mut received = 0;
+        while group.sockets[0].recv(&mut [0; 8]).is_ok() {
+            received += 1;
+        }
+        assert!(received < 1000, "the buffer holds no more");
+        assert_eq!(receive_drops(&group.sockets[0]).unwrap(), 1000 - received);
     }
 
     #[test]
