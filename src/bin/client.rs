@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bullhorn::client::greet::{Greeting, greet};
 use bullhorn::client::{self, ProtocolChoice, ServerAddress, SessionConfig, interactive};
+use bullhorn::config::parse_duration;
 use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
 
@@ -117,24 +118,11 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn from_10ms_to_1m(written: &str) -> Result<humantime::Duration, String> {
-    parse_time(written, TIME_MIN)
+    parse_duration(written, &(TIME_MIN..=TIME_MAX)).map(Into::into)
 }
 
 fn up_to_1m(written: &str) -> Result<humantime::Duration, String> {
-    parse_time(written, Duration::ZERO)
-}
-
-fn parse_time(written: &str, min: Duration) -> Result<humantime::Duration, String> {
-    let time: humantime::Duration = written
-        .parse()
-        .map_err(|_| "write a number and its unit, such as 500ms, 5s or 1m".to_owned())?;
-    if (min..=TIME_MAX).contains(&*time) {
-        Ok(time)
-    } else {
-        let min = humantime::format_duration(min);
-        let max = humantime::format_duration(TIME_MAX);
-        Err(format!("it must be {min} to {max}"))
-    }
+    parse_duration(written, &(Duration::ZERO..=TIME_MAX)).map(Into::into)
 }
 
 /// A round trip across the world fits in three times; a person waits this long.
