@@ -7,69 +7,18 @@
 
 mod common;
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::thread;
 
-use common::{LIMIT, Program, V4, server_command, threads_sleep, wait_until};
-use nix::pty::openpty;
+use common::{Program, Terminal, V4, server_command, threads_sleep, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// What the person at the terminal has.
-struct Terminal {
-    keyboard: File,
-    screen: Receiver<Vec<u8>>,
-    /// What came to the screen, and was not looked for yet.
-    unread: String,
-}
-
-impl Terminal {
-    fn type_in(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until `text` is on the screen, and returns what is before it.
-    #[track_caller]
-    fn shows(&mut self, text: &str) -> String {
-        loop {
-            if let Some((before, after)) = self.unread.split_once(text) {
-                let (before, after) = (before.to_owned(), after.to_owned());
-                self.unread = after;
-                return before;
-            }
-            match self.screen.recv_timeout(LIMIT) {
-                Ok(bytes) => self.unread += &String::from_utf8_lossy(&bytes),
-                Err(error) => panic!("no {text:?} after {:?}: {error}", self.unread),
-            }
-        }
-    }
-}
-
-/// Starts `command` with its input and output at a terminal.
+/// Starts `command`, which must run the server, with its input and output at a
+/// terminal.
+#[track_caller]
 fn at_a_terminal(mut command: Command) -> (Program, Terminal) {
-    let pty = openpty(None, None).unwrap();
-    command.stdin(Stdio::from(pty.slave.try_clone().unwrap()));
-    command.stdout(Stdio::from(pty.slave));
-    let keyboard = File::from(pty.master);
-    let mut screen = keyboard.try_clone().unwrap();
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        // An error when the program, the last one at the terminal, has ended.
-        while let Ok(len @ 1..) = screen.read(&mut bytes) {
-            if sender.send(bytes[..len].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    let terminal = Terminal {
-        keyboard,
-        screen: receiver,
-        unread: String::new(),
-    };
+    let terminal = Terminal::of(&mut command);
     (Program::with_errors_piped(command), terminal)
 }
 

@@ -12,9 +12,8 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use common::{Client, LIMIT, Lines, Program, V4, server_command, wait_until};
+use common::{Client, Lines, Process, Program, V4, server_command, wait_until};
 use nix::sys::signal::Signal;
 
 /// Runs the program to its end, which must come by itself, and returns its
@@ -24,17 +23,10 @@ fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = server_command(arguments);
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let output = Lines::of(child.stdout.take().unwrap());
-    let errors = Lines::of(child.stderr.take().unwrap());
-    let deadline = Instant::now() + LIMIT;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-        }
-        thread::park_timeout(Duration::from_millis(1));
-    }
-    let code = child.wait().unwrap().code();
+    let mut process = Process::spawn(&mut command);
+    let output = Lines::of(process.child.stdout.take().unwrap());
+    let errors = Lines::of(process.child.stderr.take().unwrap());
+    let code = process.exit_status().code();
     (code, output.rest().join("\n"), errors.rest().join("\n"))
 }
 

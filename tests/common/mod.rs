@@ -6,10 +6,22 @@
     unused_imports,
     reason = "every test program uses a part of this"
 )]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as a test may"
+)]
 
+mod client_program;
+mod fake_server;
+mod fake_v2;
 mod lines;
+mod process;
 mod program;
 mod python;
+mod relay;
+mod session;
+mod terminal;
+mod transcript;
 
 use std::fs;
 use std::io;
@@ -24,16 +36,32 @@ use bullhorn::supervise::ThreadDied;
 use bullhorn::{Server, ServerConfig};
 use nix::unistd::{Pid, gettid};
 
+pub(crate) use client_program::{
+    ClientProgram, OutputText, chat, client_command, pipe, v1_client_command,
+};
+pub(crate) use fake_server::FakeServer;
+pub(crate) use fake_v2::{datagram, message, welcome};
 pub(crate) use lines::Lines;
+pub(crate) use process::Process;
 pub(crate) use program::{Program, server_command};
 pub(crate) use python::{Script, script};
+pub(crate) use relay::{Did, Relay};
+pub(crate) use session::{
+    ANSWER, GREET, connect_as, is_open, next, next_line, quick, quick_v2, refused,
+};
+pub(crate) use terminal::Terminal;
+pub(crate) use transcript::Transcript;
 
 /// So long that only a broken program takes it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// The loopback addresses, each with a free port.
+/// The loopback addresses, each with a free port. Where the system has no IPv6, a
+/// test that needs it fails, and says so.
 pub(crate) const V4: &str = "127.0.0.1:0";
 pub(crate) const V6: &str = "[::1]:0";
+/// A loopback address that no other socket here uses, so that the port is free
+/// again after a stop.
+pub(crate) const V4_ALONE: &str = "127.0.0.77:0";
 
 /// Waits until `condition` holds; `what` says what was waited for in vain.
 #[track_caller]
@@ -43,6 +71,17 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never happened: {what}");
         thread::park_timeout(Duration::from_millis(1));
     }
+}
+
+/// Waits until `attempt` gives something; `what` says what was waited for in vain.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let mut result = None;
+    wait_until(what, || {
+        result = attempt();
+        result.is_some()
+    });
+    result.expect("that was the condition")
 }
 
 /// Whether every thread of a process sleeps, this one aside: none is runnable,
@@ -81,6 +120,15 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> ServerConfig {
     }
 }
 
+/// A chat whose workers are not pinned: tests that run at the same time would
+/// share their processors.
+pub(crate) fn unpinned(workers: u16, address: &str) -> ServerConfig {
+    ServerConfig {
+        no_pin: true,
+        ..config(workers, &[address])
+    }
+}
+
 /// A running server, and how its test registers clients with it.
 pub(crate) struct TestServer(Server);
 
@@ -92,6 +140,12 @@ impl TestServer {
     /// None: its address cannot be had.
     pub(crate) fn try_start(config: ServerConfig) -> Option<Self> {
         Server::start(config).ok().map(Self)
+    }
+
+    /// At the address of one that has stopped.
+    #[track_caller]
+    pub(crate) fn restart(config: ServerConfig) -> Self {
+        wait_for("a free port", || Self::try_start(config.clone()))
     }
 
     pub(crate) fn start_with_clock(config: ServerConfig, clock: Clock) -> Self {
@@ -133,6 +187,11 @@ impl TestServer {
         let deliveries = || self.0.stats().total().deliveries;
         wait_until("the deliveries", || deliveries() >= count);
         assert_eq!(deliveries(), count, "deliveries");
+    }
+
+    #[track_caller]
+    pub(crate) fn stop(self) {
+        self.0.stop().expect("no thread has died");
     }
 
     /// Waits until the server has ended by itself.

@@ -2,23 +2,19 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::{Client, LIMIT, Lines, wait_until};
+use super::process::{Process, without_settings};
+use super::{Client, LIMIT, Lines};
 
 /// The program, with no setting but the given arguments.
 pub(crate) fn server_command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("BULLHORN_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = without_settings(env!("CARGO_BIN_EXE_server"));
     command.args(arguments);
     command
 }
@@ -26,7 +22,7 @@ pub(crate) fn server_command(arguments: &[&str]) -> Command {
 /// A running server with pipes to all it reads and writes. Dropped, it is
 /// killed, if it has not ended yet.
 pub(crate) struct Program {
-    child: Child,
+    process: Process,
     /// What it said on its standard error before it listened.
     pub(crate) first_lines: Vec<String>,
     pub(crate) address: SocketAddr,
@@ -55,14 +51,15 @@ impl Program {
     /// The same, with the standard input and output that `command` has.
     #[track_caller]
     pub(crate) fn with_errors_piped(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut process = Process::spawn(command.stderr(Stdio::piped()));
+        let child = &mut process.child;
         let mut program = Self {
             first_lines: Vec::new(),
             address: ([0; 4], 0).into(),
             input: child.stdin.take(),
             output: child.stdout.take(),
             errors: child.stderr.take().map(BufReader::new),
-            child,
+            process,
         };
         program.wait_until_it_listens();
         program
@@ -126,22 +123,17 @@ impl Program {
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().try_into().expect("a process id"))
+        self.process.pid()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).expect("it runs");
+        self.process.signal(signal);
     }
 
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_until("the end of the server", || {
-            status = self.child.try_wait().expect("it is a child");
-            status.is_some()
-        });
-        status.expect("it has ended")
+        self.process.exit_status()
     }
 
     /// Waits until it has ended with exit code 0.
@@ -152,21 +144,17 @@ impl Program {
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("it is a child").is_none()
+        self.process.ended().is_none()
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Its id is not used again before it has been waited for.
-        match self.child.try_wait() {
-            Ok(None) => {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-            }
+        if let Ok(Some(status)) = self.process.child.try_wait() {
             // Shown when the test fails: perhaps this is why.
-            ended => println!("the server had ended: {ended:?}"),
+            println!("the server had ended: {status}");
         }
+        self.process.kill();
         if let (true, Some(errors)) = (thread::panicking(), &mut self.errors) {
             let mut unread = Vec::new();
             let _ = errors.read_to_end(&mut unread);

@@ -1,13 +1,14 @@
 //! The stock clients and the naive servers of `tests/stock`.
 
 use std::io::Write;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
-use super::{Lines, wait_until};
+use super::Lines;
+use super::process::Process;
 
 /// A running Python program. Dropped, it is killed, if it has not ended yet.
 pub(crate) struct Script {
-    child: Child,
+    process: Process,
     input: Option<ChildStdin>,
     pub(crate) output: Lines,
     pub(crate) errors: Lines,
@@ -24,17 +25,16 @@ fn python(name: &str, arguments: &[&str]) -> Command {
 
 /// Starts a program of `tests/stock`.
 pub(crate) fn script(name: &str, arguments: &[&str]) -> Script {
-    let mut child = python(name, arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("python3 is there");
+    let mut command = python(name, arguments);
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::spawn(&mut command);
+    let child = &mut process.child;
     Script {
         input: child.stdin.take(),
         output: Lines::of(child.stdout.take().expect("it is piped")),
         errors: Lines::of(child.stderr.take().expect("it is piped")),
-        child,
+        process,
     }
 }
 
@@ -49,20 +49,6 @@ impl Script {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_until("the end of the script", || {
-            status = self.child.try_wait().expect("it is a child");
-            status.is_some()
-        });
-        status.expect("it has ended")
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        self.process.exit_status()
     }
 }

@@ -1,0 +1,140 @@
+use super::*;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+fn receiver() -> (UdpSocket, PeerAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let peer = PeerAddr::new(socket.local_addr().unwrap(), 0);
+    (socket, peer)
+}
+
+fn heard(socket: &UdpSocket) -> Vec<u8> {
+    let mut buffer = [0; 2048];
+    let len = socket.recv(&mut buffer).unwrap();
+    buffer[..len].to_vec()
+}
+
+#[test]
+fn a_peer_that_cannot_be_sent_to_costs_no_other_one_its_packet() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (first, first_peer) = receiver();
+    let (last, last_peer) = receiver();
+    let nowhere = "127.0.0.1:0".parse::<SocketAddr>().unwrap();
+    let nowhere = PeerAddr::new(nowhere, 0);
+    let too_long = vec![0; 65_535];
+    let packets = [
+        (&nowhere, &b"lost"[..]),
+        (&first_peer, b"one"),
+        (&nowhere, b"lost"),
+        (&first_peer, &too_long),
+        (&last_peer, b"two"),
+        (&nowhere, b"lost"),
+    ];
+    let packets = packets.map(|(to, payload)| Packet::single(to, payload));
+    let tally = Sender::new(true).send(&socket, packets);
+    assert_eq!((tally.sent, tally.refused, tally.congested), (2, 4, 0));
+    assert_eq!(tally.total(), 6);
+    assert_eq!(
+        (heard(&first), heard(&last)),
+        (b"one".to_vec(), b"two".to_vec())
+    );
+}
+
+#[test]
+fn more_than_a_batch_goes_out_in_several_calls() {
+    // To several sockets: one would overflow with more than about 250.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let receivers: Vec<_> = (0..8).map(|_| receiver()).collect();
+    let count = 2 * SEND_BATCH + 10;
+    let payloads: Vec<_> = (0..count).map(usize::to_be_bytes).collect();
+    let to = |number: usize| &receivers[number % receivers.len()];
+    let packets = payloads.iter().enumerate();
+    let packets = packets.map(|(number, payload)| Packet::single(&to(number).1, payload));
+    let tally = Sender::new(true).send(&socket, packets);
+    assert_eq!((tally.sent, tally.total()), (count as u64, count as u64));
+    for (number, payload) in payloads.iter().enumerate() {
+        assert_eq!(heard(&to(number).0), payload);
+    }
+}
+
+fn ten_bytes_in_threes(to: &PeerAddr) -> Packet<'_> {
+    Packet {
+        to,
+        payload: b"aaabbbcccd",
+        segment_bytes: 3,
+        deliveries: 4,
+    }
+}
+
+#[test]
+fn a_packet_arrives_as_its_datagrams_with_and_without_segmentation() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert!(can_segment(&socket));
+    let (receiver, peer) = receiver();
+    for may_segment in [true, false] {
+        let mut sender = Sender::new(may_segment);
+        let tally = sender.send(&socket, [ten_bytes_in_threes(&peer)]);
+        assert_eq!((tally.sent, tally.total(), tally.split_packets), (4, 4, 0));
+        for part in [&b"aaa"[..], b"bbb", b"ccc", b"d"] {
+            assert_eq!(heard(&receiver), part);
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_to_segment_goes_datagram_by_datagram() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Without checksums the kernel segments nothing.
+    super::super::socket::set_int(&socket, libc::SO_NO_CHECK, 1).unwrap();
+    let (receiver, peer) = receiver();
+    let mut sender = Sender::new(true);
+    let before = Packet::single(&peer, b"before");
+    let after = Packet::single(&peer, b"after");
+    let tally = sender.send(&socket, [before, ten_bytes_in_threes(&peer), after]);
+    assert_eq!((tally.sent, tally.total(), tally.split_packets), (6, 6, 1));
+    for part in [&b"before"[..], b"aaa", b"bbb", b"ccc", b"d", b"after"] {
+        assert_eq!(heard(&receiver), part);
+    }
+    assert!(sender.segments(), "one refusal may be one peer's path");
+}
+
+#[test]
+fn after_many_refusals_in_a_row_no_more_is_segmented() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    super::super::socket::set_int(&socket, libc::SO_NO_CHECK, 1).unwrap();
+    let (_receiver, peer) = receiver();
+    let mut sender = Sender::new(true);
+    let packets = [ten_bytes_in_threes(&peer); MAX_REFUSALS as usize];
+    let tally = sender.send(&socket, packets);
+    assert_eq!(tally.split_packets, u64::from(MAX_REFUSALS));
+    assert!(!sender.segments());
+    let tally = sender.send(&socket, packets);
+    assert_eq!(
+        (tally.split_packets, tally.sent),
+        (0, 4 * u64::from(MAX_REFUSALS))
+    );
+}
+
+#[test]
+fn a_full_send_buffer_is_given_up_after_one_wait() {
+    // A Unix datagram socket whose receiver does not read is the one
+    // socket that is reliably full.
+    let (sender, _receiver) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    while sender.send(&[0; 512]).is_ok() {}
+    let peer = PeerAddr::new("127.0.0.1:9".parse().unwrap(), 0);
+    let mut headers = Sender::new(true);
+    let mut tally = SendTally::default();
+    let gathered = headers.gather(&mut [Packet::single(&peer, b"x"); 3].into_iter());
+    for header in &mut headers.headers[..gathered] {
+        header.msg_hdr.msg_namelen = 0;
+    }
+    let mut may_wait = true;
+    // SAFETY: gathered just now, and `peer` and the text are still there.
+    unsafe { headers.flush(sender.as_fd(), gathered, &mut may_wait, &mut tally) };
+    assert_eq!((tally.sent, tally.congested, tally.refused), (0, 3, 0));
+    assert!(!may_wait);
+}

@@ -1,0 +1,144 @@
+use super::*;
+use proptest::prelude::*;
+
+fn client_datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_client_header(session, &mut out);
+    for frame in frames {
+        push_client_frame(frame, &mut out);
+    }
+    out
+}
+
+fn kinds_of(datagram: &[u8]) -> Result<Vec<ClientFrame<'_>>, Malformed> {
+    parse_client(datagram).map(|(_, frames)| frames.collect())
+}
+
+#[test]
+fn what_a_client_says_arrives_as_it_was_said() {
+    let frames = [
+        ClientFrame::Heartbeat,
+        ClientFrame::Say(b"hi"),
+        ClientFrame::Say(b""),
+        ClientFrame::Ping(b"12345678"),
+        ClientFrame::Command(b"/who"),
+        ClientFrame::Bye,
+    ];
+    let mut datagram = client_datagram(0x0102_0304_0506_0708, &frames);
+    assert_eq!(datagram[..10], [0xFF, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
+    datagram.extend_from_slice(&[0, 1, 2, 3]);
+    let (session, parsed) = parse_client(&datagram).unwrap();
+    assert_eq!(session, 0x0102_0304_0506_0708);
+    assert!(parsed.eq(frames), "and what follows PAD is no matter");
+}
+
+#[test]
+fn a_hello_has_its_least_length() {
+    let mut hello = client_datagram(0, &[ClientFrame::Hello]);
+    assert_eq!(kinds_of(&hello), Err(Malformed::Length));
+    push_padding(0, MIN_HELLO_BYTES, &mut hello);
+    assert_eq!(hello.len(), 64);
+    assert_eq!(kinds_of(&hello), Ok(vec![ClientFrame::Hello]));
+}
+
+#[test]
+fn what_a_server_tells_arrives_as_it_was_told() {
+    let message = |from: &str| Message {
+        room: 7,
+        stream: 3,
+        sequence: u32::MAX,
+        from: from.parse().unwrap(),
+        payload: b"\xff\0any",
+    };
+    let welcome = Welcome {
+        session: u64::MAX - 1,
+        timeout_ms: 10_000,
+        bundle_bytes: 1200,
+        room: 9,
+    };
+    let frames = [
+        ServerFrame::Welcome(welcome),
+        ServerFrame::Message(message("127.0.0.1:9999")),
+        ServerFrame::Message(message("[2001:db8::1]:1")),
+        ServerFrame::Pong(b"12345678"),
+        ServerFrame::Notice(b"no such command"),
+        ServerFrame::Goodbye,
+    ];
+    let mut datagram = Vec::new();
+    push_server_header(&mut datagram);
+    for frame in &frames {
+        push_server_frame(frame, &mut datagram);
+    }
+    push_padding(0, 300, &mut datagram);
+    assert_eq!(datagram.len(), 300);
+    assert!(parse_server(&datagram).unwrap().eq(frames));
+}
+
+#[test]
+fn the_longest_payload_fills_a_bundle() {
+    let mut datagram = Vec::new();
+    push_server_header(&mut datagram);
+    push_server_frame(
+        &ServerFrame::Message(Message {
+            room: 0,
+            stream: 0,
+            sequence: 0,
+            from: "[::1]:1".parse().unwrap(),
+            payload: &[0; MAX_PAYLOAD_BYTES],
+        }),
+        &mut datagram,
+    );
+    assert_eq!(datagram.len(), BUNDLE_BYTES);
+    let too_long = [0; MAX_PAYLOAD_BYTES + 1];
+    let datagram = client_datagram(1, &[ClientFrame::Say(&too_long)]);
+    assert_eq!(kinds_of(&datagram), Err(Malformed::Length));
+}
+
+#[test]
+fn each_way_to_be_malformed_is_told_apart_and_spoils_the_whole_datagram() {
+    let good = client_datagram(1, &[ClientFrame::Say(b"hi")]);
+    let with = |bytes: &[u8]| [&good[..], bytes].concat();
+    for (datagram, wrong) in [
+        (b"\xff".to_vec(), Malformed::Header),
+        (b"\xff\x03\0\0\0\0\0\0\0\0".to_vec(), Malformed::Header),
+        (good[..9].to_vec(), Malformed::Header),
+        (good[..good.len() - 1].to_vec(), Malformed::Length),
+        (with(&[HEARTBEAT]), Malformed::Length),
+        (with(&[HEARTBEAT, 0]), Malformed::Length),
+        (with(&[HEARTBEAT, 0, 1, 9]), Malformed::Length),
+        (with(&[BYE, 0, 1, 9]), Malformed::Length),
+        (with(&[SAY, 0xFF, 0xFF, 9]), Malformed::Length),
+        (with(&[0x07, 0, 0]), Malformed::Kind),
+        (with(&[MESSAGE, 0, 0]), Malformed::Kind),
+    ] {
+        assert_eq!(kinds_of(&datagram), Err(wrong), "{datagram:02x?}");
+    }
+    assert_eq!(kinds_of(&good), Ok(vec![ClientFrame::Say(b"hi")]));
+}
+
+proptest! {
+    #[test]
+    fn no_datagram_makes_either_side_panic(
+        mut datagram in prop::collection::vec(any::<u8>(), 0..300),
+        magic in any::<bool>(),
+    ) {
+        if magic {
+            datagram.splice(0..0, MAGIC);
+        }
+        if let Ok((_, frames)) = parse_client(&datagram) {
+            frames.for_each(drop);
+        }
+        if let Ok(frames) = parse_server(&datagram) {
+            frames.for_each(drop);
+        }
+    }
+
+    #[test]
+    fn a_cut_datagram_is_malformed_or_has_fewer_frames(cut in 0_usize..40) {
+        let whole = client_datagram(1, &[ClientFrame::Say(b"hello"), ClientFrame::Ping(b"12345678"), ClientFrame::Bye]);
+        let cut = &whole[..cut.min(whole.len() - 1)];
+        if let Ok(frames) = kinds_of(cut) {
+            prop_assert!(frames.len() < 3);
+        }
+    }
+}

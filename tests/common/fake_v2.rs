@@ -1,0 +1,109 @@
+//! What a server of v2 says, for a server that the test plays.
+
+use std::net::SocketAddr;
+
+use bullhorn::wire::frame::{
+    self, BUNDLE_BYTES, ClientFrame, ServerFrame, Welcome, parse_client, push_server_frame,
+    push_server_header,
+};
+
+use super::FakeServer;
+
+impl FakeServer {
+    /// The next datagram of v1 that is no heartbeat, or that is the first
+    /// heartbeat after frames of v2.
+    #[track_caller]
+    pub(crate) fn receive_v1(&self) -> Vec<u8> {
+        let mut was_frames = false;
+        loop {
+            let (datagram, _) = self.receive();
+            match &datagram[..] {
+                [0xFF, ..] => was_frames = true,
+                b"@im@" if !was_frames => {}
+                _ => return datagram,
+            }
+        }
+    }
+
+    /// The length of the next datagram, which must be a HELLO.
+    #[track_caller]
+    pub(crate) fn receive_hello(&self) -> usize {
+        let (datagram, _) = self.receive();
+        assert!(is_hello(&datagram), "{datagram:02x?}");
+        datagram.len()
+    }
+
+    /// Waits until a HELLO is the next datagram. What comes before it must be of
+    /// this session.
+    #[track_caller]
+    pub(crate) fn receive_all_but_hello(&self, session: u64) {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let length = self.socket.peek(&mut buffer).unwrap();
+            let (of, _) = parse_client(&buffer[..length]).unwrap();
+            if of == 0 {
+                return;
+            }
+            assert_eq!(of, session);
+            self.receive();
+        }
+    }
+
+    /// Answers the next datagram, which must be a HELLO, with that session.
+    #[track_caller]
+    pub(crate) fn welcome(&self, session: u64) -> SocketAddr {
+        let (hello, client) = self.receive();
+        assert!(is_hello(&hello), "{hello:02x?}");
+        self.send(&datagram(&[welcome(session)]), client);
+        client
+    }
+
+    /// Answers the next heartbeat of that session.
+    #[track_caller]
+    pub(crate) fn answer_ping(&self, session: u64) {
+        loop {
+            let (bytes, client) = self.receive();
+            let (of, frames) = parse_client(&bytes).unwrap();
+            let frames: Vec<_> = frames.collect();
+            if let [ClientFrame::Heartbeat, ClientFrame::Ping(token)] = frames[..] {
+                assert_eq!(of, session);
+                return self.send(&datagram(&[ServerFrame::Pong(token)]), client);
+            }
+        }
+    }
+}
+
+fn is_hello(datagram: &[u8]) -> bool {
+    let Ok((0, mut frames)) = parse_client(datagram) else {
+        return false;
+    };
+    frames.next() == Some(ClientFrame::Hello)
+}
+
+pub(crate) fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    push_server_header(&mut datagram);
+    for frame in frames {
+        push_server_frame(frame, &mut datagram);
+    }
+    datagram
+}
+
+pub(crate) fn message(sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
+    ServerFrame::Message(frame::Message {
+        room: 0,
+        stream: 0,
+        sequence,
+        from: "127.0.0.1:7".parse().unwrap(),
+        payload,
+    })
+}
+
+pub(crate) fn welcome(session: u64) -> ServerFrame<'static> {
+    ServerFrame::Welcome(Welcome {
+        session,
+        timeout_ms: 10_000,
+        bundle_bytes: BUNDLE_BYTES as u16,
+        room: 0,
+    })
+}
