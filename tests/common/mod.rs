@@ -7,9 +7,11 @@
     reason = "every test program uses a part of this"
 )]
 
+mod gate;
 mod lines;
 mod program;
 mod python;
+mod session;
 
 use std::fs;
 use std::io;
@@ -24,9 +26,11 @@ use bullhorn::supervise::ThreadDied;
 use bullhorn::{Server, ServerConfig};
 use nix::unistd::{Pid, gettid};
 
+pub(crate) use gate::Gate;
 pub(crate) use lines::Lines;
 pub(crate) use program::{Program, server_command};
 pub(crate) use python::{Script, script};
+pub(crate) use session::{Session, datagram, hello, welcome};
 
 /// So long that only a broken program takes it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
