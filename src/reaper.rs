@@ -112,6 +112,8 @@ mod tests {
             // Not even a second pause saves whom nobody hears.
             (&[0, 0, 9_000, 99_000, 99_000], Some(3)),
             (&[0, 0, 20, 40, 60], None),
+            // What is long ago is no pause.
+            (&[0, 0, 30, 60, 90, 101, 120], Some(5)),
         ] {
             assert_eq!(gone_in(times_ms, INTERVAL), gone, "{times_ms:?}");
         }
