@@ -434,4 +434,21 @@ mod tests {
         peers.visit_sessions(1, |address| visited.push(*address));
         assert_eq!(visited, [address(3)]);
     }
+
+    #[test]
+    fn who_speaks_between_the_look_and_the_removal_stays() {
+        let peers = peers(10);
+        peers.touch(&address(1), 0, 0);
+        peers.touch(&address(2), 0, 0);
+        let mut expired = Vec::new();
+        peers.expire(20_000, 10_000, |gone| {
+            // Both were found silent; now the other one is heard.
+            let other = address(if gone == address(1) { 2 } else { 1 });
+            peers.touch(&other, 0, 20_000);
+            expired.push(gone);
+        });
+        assert_eq!((expired.len(), peers.expired()), (1, 1));
+        assert_eq!((peers.len(), in_lobby(&peers).len()), (1, 1));
+        assert_ne!(in_lobby(&peers), expired);
+    }
 }

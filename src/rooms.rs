@@ -330,4 +330,19 @@ mod tests {
         assert_eq!(room.take_sequence(0, 1), 3);
         assert_eq!(room.take_sequence(1, 1), 0);
     }
+
+    #[test]
+    fn a_room_that_most_have_left_gives_its_memory_back() {
+        let peers = Peers::new(Arc::new(Room::new(0, 1)), 10_000);
+        for port in 1..=10_000 {
+            peers.touch(&address(port, 0), 0, 0);
+        }
+        assert!(peers.lobby().lock().capacity() >= 10_000);
+        for port in 11..=10_000 {
+            peers.leave(&address(port, 0), NO_SESSION);
+        }
+        let capacity = peers.lobby().lock().capacity();
+        assert!(capacity <= 100, "{capacity} places for 10 members");
+        assert_eq!(peers.lobby().members().len(), 10);
+    }
 }

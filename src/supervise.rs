@@ -321,7 +321,27 @@ mod tests {
         };
         supervisor.spawn("hung".into(), hang).unwrap();
         supervisor.stop_signal().stop();
-        assert_eq!(supervisor.wait(), Ok(()));
-        assert_eq!(supervisor.wait(), Ok(()), "it is waited for only once");
+        let (ended, end) = unbounded();
+        thread::spawn(move || ended.send((supervisor.wait(), supervisor.wait())));
+        // Were it not bounded, this test would hang.
+        let waits = end.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(waits, (Ok(()), Ok(())), "it is waited for only once");
+    }
+
+    #[test]
+    fn of_several_deaths_the_first_is_told() {
+        let mut supervisor = with_a_sleeper();
+        let stop = Arc::clone(supervisor.stop_signal());
+        let dies_later = move || {
+            while !stop.is_stopping() {
+                thread::yield_now();
+            }
+            Err(io::Error::other("drawn along"))
+        };
+        supervisor.spawn("second".into(), dies_later).unwrap();
+        supervisor
+            .spawn("first".into(), || panic!("out of luck"))
+            .unwrap();
+        assert_eq!(supervisor.wait(), death("first", "out of luck"));
     }
 }

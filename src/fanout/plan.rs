@@ -160,3 +160,57 @@ impl<'a> Slice<'a> {
 /// How long to send before the socket is looked at again, about: 10,000 peers
 /// send no more heartbeats in that time than one receive batch holds.
 const SLICE_COST_US: usize = 5_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::Backlog;
+    use crate::peers::Peers;
+    use crate::rooms::Room;
+
+    /// The datagrams of every slice in which `texts` texts of `len` bytes go to
+    /// 10,000 peers.
+    fn slices(texts: usize, len: usize) -> Vec<usize> {
+        let peer = |number: u16| PeerAddr::new(([127, 0, 0, 1], number).into(), 0);
+        let peers = Peers::new(Arc::new(Room::new(0, 1)), 10_000);
+        for number in 1..=10_000 {
+            peers.touch(&peer(number), 0, 0);
+        }
+        let mut backlog = Backlog::new();
+        for number in 0..texts {
+            let text = vec![b'x'; len];
+            let speaker = peer(10_000 + number as u16);
+            backlog.push(peers.lobby(), speaker, &text).unwrap();
+        }
+        let mut plan = Plan::new(0);
+        let members = peers.lobby().members();
+        let texts = backlog.room(0).unwrap();
+        plan.build(texts, members, &mut TextPlanner::new());
+        let mut job = Job::new(Arc::new(plan), None);
+        let mut slices = Vec::new();
+        while let Some(slice) = job.next_slice() {
+            let datagrams = |packet: Packet<'_>| {
+                let segment_bytes = usize::from(packet.segment_bytes);
+                packet.payload.len().div_ceil(segment_bytes)
+            };
+            slices.push(slice.packets().map(datagrams).sum());
+        }
+        slices
+    }
+
+    #[test]
+    fn a_slice_is_so_short_that_the_socket_is_soon_looked_at() {
+        // Of many texts of one length a packet holds many, which cost less each.
+        for (texts, len, most) in [
+            (1, 2, 2000),
+            (1, 1000, 2000),
+            (10, 100, 5000),
+            (100, 2, 5000),
+        ] {
+            let slices = slices(texts, len);
+            assert_eq!(slices.iter().sum::<usize>(), 10_000 * texts);
+            let longest = slices.iter().max().copied().unwrap_or_default();
+            assert!((500..=most).contains(&longest), "{texts} texts: {longest}");
+        }
+    }
+}

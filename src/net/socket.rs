@@ -246,4 +246,14 @@ mod tests {
             "{result:?}"
         );
     }
+
+    #[test]
+    fn an_ipv6_socket_takes_no_ipv4_and_none_blocks() {
+        // Before it is bound: to be bound to one address sets it, too.
+        for (address, v6_only) in [("[::]:0", Some(true)), ("0.0.0.0:0", None)] {
+            let socket = new_socket(address.parse().unwrap(), WANTED).unwrap();
+            assert_eq!(socket.only_v6().ok(), v6_only);
+            assert!(socket.nonblocking().unwrap());
+        }
+    }
 }

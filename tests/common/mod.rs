@@ -14,6 +14,7 @@
 mod client_program;
 mod fake_server;
 mod fake_v2;
+mod gate;
 mod lines;
 mod process;
 mod program;
@@ -22,6 +23,7 @@ mod relay;
 mod session;
 mod terminal;
 mod transcript;
+pub(crate) mod v2_peer;
 
 use std::fs;
 use std::io;
@@ -41,6 +43,7 @@ pub(crate) use client_program::{
 };
 pub(crate) use fake_server::FakeServer;
 pub(crate) use fake_v2::{datagram, message, welcome};
+pub(crate) use gate::Gate;
 pub(crate) use lines::Lines;
 pub(crate) use process::Process;
 pub(crate) use program::{Program, server_command};

@@ -1,0 +1,79 @@
+//! Peers that speak v2, with datagrams that the test builds itself.
+
+use bullhorn::wire::frame::{
+    ClientFrame, MIN_HELLO_BYTES, ServerFrame, Welcome, parse_server, push_client_frame,
+    push_client_header, push_padding,
+};
+
+use super::Client;
+
+/// A client with a session.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) number: u64,
+}
+
+impl Session {
+    #[track_caller]
+    pub(crate) fn open(client: Client) -> Self {
+        client.send(&hello());
+        let number = welcome(&client.receive()).session;
+        Self { client, number }
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&self, frames: &[ClientFrame<'_>]) {
+        self.client.send(&datagram(self.number, frames));
+    }
+
+    /// Checks that the next datagrams are a PONG and a MESSAGE, and nothing else:
+    /// what was asked for and said here.
+    #[track_caller]
+    pub(crate) fn is_intact(&self, word: &str) {
+        self.send(&[
+            ClientFrame::Ping(word.as_bytes()),
+            ClientFrame::Say(word.as_bytes()),
+        ]);
+        for what in ["a pong", "a message"] {
+            let datagram = self.client.receive();
+            let frames: Vec<_> = parse_server(&datagram).expect("it is v2").collect();
+            match frames[..] {
+                [ServerFrame::Pong(token)] if what == "a pong" => {
+                    assert_eq!(token, word.as_bytes());
+                }
+                [ServerFrame::Message(message)] if what == "a message" => {
+                    assert_eq!(message.payload, word.as_bytes());
+                    assert_eq!(message.from, self.client.address());
+                }
+                _ => panic!("not {what}: {frames:?}"),
+            }
+        }
+    }
+}
+
+/// A datagram with these frames.
+pub(crate) fn datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_client_header(session, &mut out);
+    for frame in frames {
+        push_client_frame(frame, &mut out);
+    }
+    out
+}
+
+/// The shortest datagram that asks for a session.
+pub(crate) fn hello() -> Vec<u8> {
+    let mut out = datagram(0, &[ClientFrame::Hello]);
+    push_padding(0, MIN_HELLO_BYTES, &mut out);
+    out
+}
+
+/// The one frame of an answer to a HELLO.
+#[track_caller]
+pub(crate) fn welcome(datagram: &[u8]) -> Welcome {
+    let mut frames = parse_server(datagram).expect("it is v2");
+    match (frames.next(), frames.next()) {
+        (Some(ServerFrame::Welcome(welcome)), None) => welcome,
+        other => panic!("no welcome: {other:?}"),
+    }
+}

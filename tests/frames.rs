@@ -1,0 +1,273 @@
+//! Protocol v2 through a server, to the byte: what it answers, and what it
+//! drops without a harm to the session.
+
+mod common;
+
+use bullhorn::stats::DropReason;
+use bullhorn::wire::frame::{
+    ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, ServerFrame, parse_server, push_padding,
+};
+use common::v2_peer::{Session, datagram, hello, welcome};
+use common::{Client, Gate, TestServer, V4, V6, config, everywhere, wait_until};
+
+/// Sends `bad`, and checks that it is dropped for `reason` and that nothing else
+/// comes of it.
+#[track_caller]
+fn is_dropped(server: &TestServer, session: &Session, bad: &[u8], reason: DropReason) {
+    let before = server.stats().total();
+    session.client.send(bad);
+    wait_until("the drop", || {
+        server.stats().total().dropped_total() > before.dropped_total()
+    });
+    // An answer is counted when it has been sent, and so may have been received:
+    // now those before are, and that of the check is waited for.
+    let answers = server.stats().total().answers;
+    session.is_intact("still here");
+    wait_until("the answer to be counted", || {
+        server.stats().total().answers > answers
+    });
+    let after = server.stats().total();
+    assert_eq!(after.dropped(reason), before.dropped(reason) + 1, "{bad:?}");
+    assert_eq!(after.dropped_total(), before.dropped_total() + 1);
+    assert_eq!(
+        after.messages,
+        before.messages + 1,
+        "only that of the check"
+    );
+    assert_eq!(after.answers, answers + 1);
+    assert_eq!(server.stats().peers, 1);
+}
+
+/// A datagram of a session that ends in a frame with a body of `claimed` bytes,
+/// of which only `body` are there.
+fn raw(session: u64, kind: u8, claimed: u16, body: &[u8]) -> Vec<u8> {
+    let mut out = datagram(session, &[ClientFrame::Say(b"never to be heard")]);
+    out.push(kind);
+    out.extend_from_slice(&claimed.to_be_bytes());
+    out.extend_from_slice(body);
+    out
+}
+
+#[test]
+fn what_is_malformed_is_dropped_and_the_session_is_intact() {
+    for (address, workers) in [(V4, 1), (V6, 2)] {
+        let server = TestServer::start(config(workers, &[address]));
+        let session = Session::open(server.stranger());
+        let own = session.number;
+        let whole = datagram(own, &[ClientFrame::Say(b"never to be heard")]);
+        // With the header alone it is whole, too.
+        let cuts = (1..whole.len()).filter(|cut| *cut != HEADER_BYTES);
+        let mut malformed: Vec<Vec<u8>> = cuts.map(|cut| whole[..cut].to_vec()).collect();
+        for (kind, claimed, body) in [
+            (HELLO, 0, &b""[..]),
+            // Good, but for the datagram that is too short.
+            (HELLO, 1, b"\0"),
+            (HEARTBEAT, 1, b"\0"),
+            (BYE, 1, b"\0"),
+            (SAY, 3, b"hi"),
+            (SAY, u16::MAX, b"hi"),
+            (SAY, TOO_LONG as u16, &[b'x'; TOO_LONG]),
+            (
+                PING,
+                MAX_TOKEN_BYTES as u16 + 1,
+                &[b'x'; MAX_TOKEN_BYTES + 1],
+            ),
+            (COMMAND, 1, b""),
+            (0x07, 0, b""),
+            (0x81, 0, b""),
+            (0x83, 2, b"hi"),
+            (0xFF, 0, b""),
+        ] {
+            malformed.push(raw(own, kind, claimed, body));
+        }
+        for version in [0, 1, 3, 0xFF] {
+            let mut other = whole.clone();
+            other[1] = version;
+            malformed.push(other);
+        }
+        let mut short_hello = hello();
+        short_hello.pop();
+        malformed.push(short_hello);
+        malformed.push(datagram(own, &[ClientFrame::Say(&[b'x'; 65_490])]));
+        malformed.push([0xFF; 65_507].to_vec());
+        for bad in malformed {
+            is_dropped(&server, &session, &bad, DropReason::Malformed);
+        }
+        assert_eq!(server.stats().total().truncated, 2);
+    }
+}
+
+#[test]
+fn a_wrong_session_or_text_from_one_who_has_a_session_is_dropped() {
+    for (address, workers) in [(V4, 1), (V6, 2)] {
+        let server = TestServer::start(config(workers, &[address]));
+        let session = Session::open(server.stranger());
+        let said = [ClientFrame::Say(b"never to be heard"), ClientFrame::Bye];
+        let mut wrong: Vec<Vec<u8>> = (0..64)
+            .map(|bit| datagram(session.number ^ 1 << bit, &said))
+            .collect();
+        wrong.push(datagram(0, &said));
+        wrong.push(datagram(0, &[]));
+        wrong.push(datagram(0, &[ClientFrame::Heartbeat]));
+        wrong.push(b"never to be heard".to_vec());
+        wrong.push(b"@im@".to_vec());
+        wrong.push([b'x'; 65_507].to_vec());
+        for bad in wrong {
+            is_dropped(&server, &session, &bad, DropReason::WrongSession);
+        }
+        // Whoever forges the address of a peer does not end its session.
+        for bad in [&b""[..], b"quit"] {
+            let before = server.stats().total().leaves;
+            session.client.send(bad);
+            wait_until("the leave", || server.stats().total().leaves > before);
+            session.is_intact("still here");
+        }
+        // And who has none uses none.
+        let before = server.stats().total().dropped(DropReason::WrongSession);
+        server.stranger().send(&datagram(session.number, &said));
+        let dropped = || server.stats().total().dropped(DropReason::WrongSession);
+        wait_until("the drop", || dropped() == before + 1);
+        session.is_intact("still here");
+        assert_eq!(server.stats().peers, 1);
+    }
+}
+
+#[test]
+fn a_hello_opens_one_session_with_an_answer_that_is_shorter() {
+    everywhere(|server| {
+        let client = server.stranger();
+        let mut numbers = Vec::new();
+        for _ in 0..5 {
+            client.send(&hello());
+            let answer = client.receive();
+            assert!(answer.len() < hello().len(), "{}", answer.len());
+            let welcome = welcome(&answer);
+            assert_eq!((welcome.timeout_ms, welcome.room), (10_000, 0));
+            assert_eq!(welcome.bundle_bytes, 1200);
+            numbers.push(welcome.session);
+        }
+        assert!(numbers[0] != 0 && numbers.iter().all(|number| *number == numbers[0]));
+        let other = Session::open(server.stranger());
+        assert_ne!(other.number, numbers[0]);
+        assert_eq!(server.stats().peers, 2);
+        let total = server.stats().total();
+        assert_eq!((total.registered, total.frames), (2, 6));
+    });
+}
+
+#[test]
+fn a_ping_is_answered_with_its_token_to_its_sender_alone() {
+    everywhere(|server| {
+        let [ann, bob] = [0; 2].map(|_| Session::open(server.stranger()));
+        for token in [&b""[..], b"12345678", &[0xFF; MAX_TOKEN_BYTES]] {
+            ann.send(&[ClientFrame::Ping(token)]);
+            let answer = ann.client.receive();
+            let mut frames = parse_server(&answer).expect("it is v2");
+            assert_eq!(frames.next(), Some(ServerFrame::Pong(token)));
+            assert_eq!(frames.next(), None);
+        }
+        assert!(bob.client.heard_nothing());
+    });
+}
+
+#[test]
+fn whoever_says_bye_has_no_session_any_more() {
+    everywhere(|server| {
+        let ann = server.client();
+        let session = Session::open(server.stranger());
+        session.send(&[ClientFrame::Say(b"bye all"), ClientFrame::Bye]);
+        ann.hears(&session.client, "bye all");
+        wait_until("the end of the session", || server.stats().peers == 1);
+        session.send(&[ClientFrame::Say(b"never to be heard")]);
+        let dropped = || server.stats().total().dropped(DropReason::WrongSession);
+        wait_until("the drop", || dropped() == 1);
+
+        // The next text is the next that either hears.
+        let session = Session::open(session.client);
+        session.is_intact("back");
+        ann.hears(&session.client, "back");
+    });
+}
+
+#[test]
+fn a_stop_says_goodbye_to_sessions_and_to_nobody_else() {
+    for address in [V4, V6] {
+        for workers in [1, 2, 8] {
+            let server = TestServer::start(config(workers, &[address]));
+            let ann = server.client();
+            let sessions = [0; 10].map(|_| Session::open(server.stranger()));
+            let left = Session::open(server.stranger());
+            left.send(&[ClientFrame::Bye]);
+            wait_until("the leave", || server.stats().peers == 11);
+            server.handle().stop();
+            server.end().expect("nothing died");
+            for session in &sessions {
+                assert_eq!(session.client.receive(), [0xFF, 2, 0x86, 0, 0]);
+                assert_ended(&session.client);
+            }
+            assert_ended(&ann);
+            assert_ended(&left.client);
+        }
+    }
+}
+
+#[test]
+fn no_bundle_is_longer_than_1200_bytes() {
+    const ROUND: usize = 90;
+    let gate = Gate::default();
+    let server = TestServer::start_with_clock(config(1, &[V4]), gate.clock());
+    let ann = server.client();
+    let session = Session::open(server.stranger());
+    let mut longest = 0;
+    for step in [1, 13, 200] {
+        let texts: Vec<Vec<u8>> = (0..ROUND)
+            .map(|number| vec![b'a' + step as u8 % 26; 1 + number * step % MAX_PAYLOAD_BYTES])
+            .collect();
+        // While the worker is held up they gather, and leave in full bundles.
+        let closed = gate.close(&ann);
+        for text in &texts {
+            session.send(&[ClientFrame::Say(text)]);
+        }
+        drop(closed);
+        let mut heard = Vec::new();
+        while heard.len() < ROUND {
+            let bundle = session.client.receive();
+            assert!(bundle.len() <= 1200, "{}", bundle.len());
+            longest = longest.max(bundle.len());
+            for frame in parse_server(&bundle).expect("it is v2") {
+                match frame {
+                    ServerFrame::Message(message) => heard.push(message.payload.to_vec()),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert!(heard == texts, "in order, each once");
+    }
+    assert_eq!(longest, 1200, "one that another follows is full");
+    let mut padded = hello();
+    push_padding(0, 1500, &mut padded);
+    session.client.send(&padded);
+    assert_eq!(welcome(&session.client.receive()).session, session.number);
+}
+
+/// Checks that nothing more waits to be heard from a server that is gone.
+#[track_caller]
+fn assert_ended(client: &Client) {
+    client
+        .socket()
+        .set_nonblocking(true)
+        .expect("it is a socket");
+    assert!(client.socket().recv(&mut [0; 1]).is_err());
+}
+
+/// Mark, version, session.
+const HEADER_BYTES: usize = 10;
+const TOO_LONG: usize = MAX_PAYLOAD_BYTES + 1;
+
+// As docs/PROTOCOL.md has them.
+const HELLO: u8 = 1;
+const HEARTBEAT: u8 = 2;
+const BYE: u8 = 3;
+const SAY: u8 = 4;
+const PING: u8 = 5;
+const COMMAND: u8 = 6;

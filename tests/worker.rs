@@ -1,0 +1,57 @@
+//! What a worker does with more than one round of receiving takes in, and when
+//! it never sleeps.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use bullhorn::ServerConfig;
+use bullhorn::net::{BufferSizes, bind_group};
+use common::{Gate, TestServer, V4, config, wait_until};
+
+/// More than a worker takes in before sending has its turn, twice over.
+const QUEUED: u64 = 3000;
+/// What the kernel charges a socket for a short datagram, in halves (see
+/// `BufferSizes`).
+const QUEUED_BYTES: usize = 400;
+
+#[test]
+fn what_waits_in_a_socket_is_taken_in_to_the_last_though_nothing_follows() {
+    let wanted = BufferSizes {
+        receive_bytes: 4 << 20,
+        send_bytes: 1 << 16,
+    };
+    let group = bind_group(V4.parse().expect("an address"), 1, wanted).expect("a free port");
+
+    let fit = (group.granted.receive_bytes / QUEUED_BYTES) as u64;
+    let queued = QUEUED.min(fit);
+    println!("{queued} datagrams fit into a socket");
+    let gate = Gate::default();
+    let server = TestServer::start_with_clock(config(1, &[V4]), gate.clock());
+    let ann = server.client();
+    let closed = gate.close(&ann);
+    for _ in 0..queued {
+        ann.send(b"@im@");
+    }
+    drop(closed);
+    wait_until("all heartbeats", || {
+        server.stats().total().heartbeats == 2 + queued
+    });
+    assert_eq!(server.stats().total().datagrams_in, 2 + queued);
+}
+
+#[test]
+fn a_worker_that_spins_answers_at_once() {
+    let server = TestServer::start(ServerConfig {
+        spin_us: 1_000_000,
+        ..config(1, &[V4])
+    });
+    let ann = server.client();
+    let start = Instant::now();
+    for _ in 0..50 {
+        ann.send(b"hi");
+        ann.hears(&ann, "hi");
+    }
+    // Were what comes only seen when the spinning is over: 50 s.
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
