@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The modules, in the order in which they build on each other: a module uses
-//! those above it.
+//! those above it. `rooms` and `peers` alone know each other, as a peer is in a
+//! room, and the room tells the peer where it keeps it.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("bullhorn runs on Linux only: it needs recvmmsg, sendmmsg and SO_REUSEPORT");
@@ -25,11 +26,12 @@ pub mod stats;
 
 pub mod supervise;
 
-pub mod fanout;
-pub mod handover;
 pub mod journal;
 pub mod peers;
 pub mod rooms;
+
+pub mod fanout;
+pub mod handover;
 
 pub mod reaper;
 pub mod worker;

@@ -76,8 +76,8 @@ impl Chat {
     }
 
     fn is_own_echo(&self, text: &[u8]) -> bool {
-        let prefixes = self.shared.echo_prefixes.iter();
-        prefixes.into_iter().any(|prefix| text.starts_with(prefix))
+        let mut prefixes = self.shared.echo_prefixes.iter();
+        prefixes.any(|prefix| text.starts_with(prefix))
     }
 
     fn leave(&self, peer: PeerAddr, session: u64) {
@@ -225,9 +225,14 @@ impl Service for Chat {
         let mut goodbye = Vec::new();
         frame::push_server_header(&mut goodbye);
         frame::push_server_frame(&ServerFrame::Goodbye, &mut goodbye);
-        self.shared.peers.visit_sessions(self.worker, |peer| {
-            outbox.send(peer.endpoint(), [Packet::single(peer, &goodbye)]);
-        });
+        // Gathered first: the table's locks are not held while sending.
+        let mut peers = Vec::new();
+        let gather = |peer: &PeerAddr| peers.push(*peer);
+        self.shared.peers.visit_sessions(self.worker, gather);
+        for peers in peers.chunk_by(|a, b| a.endpoint() == b.endpoint()) {
+            let packets = peers.iter().map(|peer| Packet::single(peer, &goodbye));
+            outbox.send(peers[0].endpoint(), packets);
+        }
     }
 }
 
