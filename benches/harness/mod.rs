@@ -7,10 +7,12 @@
 
 pub(crate) mod bare;
 pub(crate) mod cpu;
+pub(crate) mod flood;
 pub(crate) mod gate;
 pub(crate) mod pairs;
 pub(crate) mod receivers;
 pub(crate) mod report;
+pub(crate) mod stamps;
 pub(crate) mod subject;
 
 /// What went wrong, for a person to read.

@@ -29,7 +29,8 @@ pub(crate) fn start_with_clock(service: ServiceKind, clock: Clock) -> Result<Ser
     Ok(Server::start_with_clock(config(service)?, clock)?)
 }
 
-fn config(service: ServiceKind) -> Result<ServerConfig, Error> {
+/// What every subject is configured with.
+pub(crate) fn config(service: ServiceKind) -> Result<ServerConfig, Error> {
     Ok(ServerConfig {
         workers: 1,
         bind: vec!["127.0.0.1:0".parse()?],

@@ -4,8 +4,6 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-mod stamps;
-
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::thread;
 use std::time::Duration;
@@ -20,8 +18,8 @@ use harness::cpu::{Cores, pin};
 use harness::pairs::{Spread, interleave};
 use harness::receivers::{open_sockets, wait_until};
 use harness::report::{Goal, Row, machine, markdown};
+use harness::stamps::{arrivals, clear, now, stamp_arrivals};
 use harness::subject;
-use stamps::{arrivals, clear, now, stamp_arrivals};
 
 /// Time until the last of 1000 peers has one text
 #[derive(Parser)]

@@ -4,8 +4,6 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-mod flood;
-
 use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,9 +16,9 @@ use bullhorn::wire::frame::{BUNDLE_BYTES, Message, ServerFrame, push_padding};
 use bullhorn::wire::frame::{push_server_frame, push_server_header};
 use clap::Parser;
 
-use flood::{Flood, Lengths, Speech};
 use harness::Error;
 use harness::cpu::{Cores, ThreadMeter, pin};
+use harness::flood::{Flood, Lengths, Speech};
 use harness::pairs::interleave;
 use harness::receivers::{Receivers, wait_until};
 use harness::report::{Goal, Row, machine, markdown};
@@ -177,7 +175,7 @@ fn overload(
     window: Duration,
 ) -> Result<f64, Error> {
     let before = (server.stats().total().deliveries, meter.read_at_rest()?);
-    flood.run(window)?;
+    flood.run(DATAGRAMS_A_SECOND, window)?;
     // Until all that was taken up is sent, so that the last part counts in full.
     let is_done = || {
         let counts = server.stats().total();
@@ -254,3 +252,6 @@ fn bundle() -> (Vec<u8>, usize) {
 }
 
 const PEERS: usize = 1000;
+
+/// Ten times the texts that 1000 stock peers can be sent in a second.
+const DATAGRAMS_A_SECOND: f64 = 10_000.0;

@@ -1,6 +1,7 @@
 //! Speakers who say more than can be delivered.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bullhorn::wire::frame::{
@@ -8,7 +9,7 @@ use bullhorn::wire::frame::{
     push_padding,
 };
 
-use crate::harness::Error;
+use super::Error;
 
 /// In which protocol, and how long.
 #[derive(Clone, Copy)]
@@ -83,23 +84,23 @@ impl Flood {
         })
     }
 
-    /// Speaks for as long as `window`, in turn, [`DATAGRAMS`] every millisecond.
-    pub(crate) fn run(&mut self, window: Duration) -> Result<(), Error> {
+    /// Speaks for as long as `window`, in turn, in portions of a millisecond, and
+    /// returns how many datagrams that were.
+    pub(crate) fn run(&mut self, datagrams_a_second: f64, window: Duration) -> Result<u64, Error> {
         let start = Instant::now();
         let mut datagram = Vec::new();
-        for round in 0.. {
-            let due = start + Duration::from_millis(round);
-            if due > start + window {
-                break;
-            }
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            for index in 0..DATAGRAMS {
-                let speaker = (round as usize * DATAGRAMS + index) % self.speakers.len();
+        let mut sent = 0;
+        while start.elapsed() < window {
+            thread::sleep(PORTION);
+            let due = (start.elapsed().as_secs_f64() * datagrams_a_second) as u64;
+            for index in sent..due {
+                let speaker = index as usize % self.speakers.len();
                 self.compose(speaker, &mut datagram);
                 self.speakers[speaker].socket.send(&datagram)?;
             }
+            sent = due;
         }
-        Ok(())
+        Ok(sent)
     }
 
     fn compose(&mut self, speaker: usize, datagram: &mut Vec<u8>) {
@@ -134,7 +135,7 @@ impl Flood {
 }
 
 /// The session in the answer to a HELLO.
-fn welcome(socket: &UdpSocket) -> Result<u64, Error> {
+pub(crate) fn welcome(socket: &UdpSocket) -> Result<u64, Error> {
     let mut buffer = [0; 2048];
     let len = socket.recv(&mut buffer)?;
     match parse_server(&buffer[..len])?.next() {
@@ -143,10 +144,10 @@ fn welcome(socket: &UdpSocket) -> Result<u64, Error> {
     }
 }
 
-/// Datagrams a millisecond: 10,000 texts a second, ten times what 1000 stock
-/// peers can be sent.
-const DATAGRAMS: usize = 10;
+/// How long to sleep between two portions: short beside what a worker does with
+/// its backlog.
+const PORTION: Duration = Duration::from_millis(1);
 
-/// Messages in a datagram of v2: 200,000 a second, ten times what 1000 v2 peers
-/// can be sent.
+/// Messages in a datagram of v2: with 10,000 datagrams 200,000 a second, ten
+/// times what 1000 v2 peers can be sent.
 const SAYS: usize = 20;

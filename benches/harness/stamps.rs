@@ -11,7 +11,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, socko
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::harness::Error;
+use super::Error;
 
 /// From now on the kernel stamps what arrives at `socket` (`SO_TIMESTAMPNS`).
 pub(crate) fn stamp_arrivals(socket: &UdpSocket) -> Result<(), Error> {
@@ -28,18 +28,12 @@ pub(crate) fn now() -> Result<Duration, Error> {
 pub(crate) fn arrivals(sockets: &[UdpSocket]) -> Result<Vec<Duration>, Error> {
     let stamps = sockets
         .iter()
-        .filter_map(|socket| stamp(socket).transpose());
+        .filter_map(|socket| arrival(socket).transpose());
     stamps.collect()
 }
 
-/// Throws away what waits at `sockets`.
-pub(crate) fn clear(sockets: &[UdpSocket]) {
-    for socket in sockets {
-        while stamp(socket).is_ok_and(|stamp| stamp.is_some()) {}
-    }
-}
-
-fn stamp(socket: &UdpSocket) -> Result<Option<Duration>, Error> {
+/// Takes one datagram from `socket`, if there is one, and returns when it arrived.
+pub(crate) fn arrival(socket: &UdpSocket) -> Result<Option<Duration>, Error> {
     let mut bytes = [0; 2048];
     let mut control = cmsg_space!(TimeSpec);
     let mut slices = [IoSliceMut::new(&mut bytes)];
@@ -55,4 +49,11 @@ fn stamp(socket: &UdpSocket) -> Result<Option<Duration>, Error> {
         }
     }
     Err("a datagram without a stamp".into())
+}
+
+/// Throws away what waits at `sockets`.
+pub(crate) fn clear(sockets: &[UdpSocket]) {
+    for socket in sockets {
+        while arrival(socket).is_ok_and(|stamp| stamp.is_some()) {}
+    }
 }
