@@ -265,7 +265,7 @@ mod tests {
             core: std::sync::OnceLock::new(),
             counters: crossbeam::utils::CachePadded::default(),
         });
-        let outbox = Outbox::new(Vec::new());
+        let outbox = Outbox::new(Vec::new(), true);
         let worker = Worker::new(poll, outbox, Nothing, &shared, info).unwrap();
         for endpoint in 0..3 {
             for (from, refusal) in [

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bullhorn::Server;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::bare::FanOut;
-use bullhorn::net::bind_group;
+use bullhorn::net::{bind_group, max_segments};
 use bullhorn::wire::frame::{BUNDLE_BYTES, Message, ServerFrame, push_padding};
 use bullhorn::wire::frame::{push_server_frame, push_server_header};
 use clap::Parser;
@@ -56,8 +56,8 @@ struct Case {
 enum Bare {
     /// One datagram of so many bytes.
     Single(usize),
-    /// So many datagrams of so many bytes as one GSO packet.
-    Segments(usize, u16),
+    /// Datagrams of so many bytes, as many as one GSO packet takes.
+    Segments(u16),
     /// So many bundles of 1200 bytes as one GSO packet.
     Bundles(usize),
 }
@@ -67,7 +67,7 @@ const CASES: [Case; 5] = [
         name: "stock peers, equal lengths, beside GSO",
         speech: Speech::Text(Lengths::Equal(32)),
         speakers: 10,
-        bare: Bare::Segments(64, 48),
+        bare: Bare::Segments(48),
         goal: 0.85,
     },
     Case {
@@ -196,7 +196,8 @@ fn bare(
 ) -> Result<f64, Error> {
     let (mut fan_out, messages) = match bare {
         Bare::Single(bytes) => (FanOut::new(addresses, &vec![b'x'; bytes]), 1),
-        Bare::Segments(count, bytes) => {
+        Bare::Segments(bytes) => {
+            let count = max_segments();
             let payload = vec![b'x'; count * usize::from(bytes)];
             (FanOut::segmented(addresses, &payload, bytes), count)
         }

@@ -57,15 +57,16 @@ pub enum Next {
 }
 
 impl FanOut {
-    /// Nothing to send, by worker number `worker` of `workers`.
-    pub fn new(worker: u8, workers: usize) -> Self {
+    /// Nothing to send, by worker number `worker` of `workers`, on a kernel that
+    /// takes `max_segments` datagrams as one packet.
+    pub fn new(worker: u8, workers: usize, max_segments: usize) -> Self {
         Self {
             worker,
             may_share: workers > 1,
             gathering: Backlog::new(),
             sending: Backlog::new(),
             next_room: 0,
-            planner: TextPlanner::new(),
+            planner: TextPlanner::new(max_segments),
             plans: (0..PLANS).map(|_| Arc::new(Plan::new(worker))).collect(),
             job: None,
             nobody: Arc::default(),

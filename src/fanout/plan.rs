@@ -185,7 +185,7 @@ mod tests {
         let mut plan = Plan::new(0);
         let members = peers.lobby().members();
         let texts = backlog.room(0).unwrap();
-        plan.build(texts, members, &mut TextPlanner::new());
+        plan.build(texts, members, &mut TextPlanner::new(64));
         let mut job = Job::new(Arc::new(plan), None);
         let mut slices = Vec::new();
         while let Some(slice) = job.next_slice() {

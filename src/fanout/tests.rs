@@ -44,7 +44,7 @@ impl Workers {
     fn new(count: usize) -> Self {
         Self {
             fanouts: (0..count as u8)
-                .map(|worker| FanOut::new(worker, count))
+                .map(|worker| FanOut::new(worker, count, 64))
                 .collect(),
             inboxes: vec![VecDeque::new(); count],
             heard: Vec::new(),

@@ -3,7 +3,7 @@
 use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
 use super::packets::Packets;
 use super::regroup::{Item, Limits, Regrouper};
-use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
+use crate::net::MAX_PACKET_BYTES;
 use crate::wire::push_text;
 
 /// Encodes texts and regroups them, so that as many as can be are segments of
@@ -14,16 +14,22 @@ pub struct TextPlanner {
     ends: Vec<usize>,
     items: Vec<Item>,
     regrouper: Regrouper,
+    limits: Limits,
 }
 
 impl TextPlanner {
-    /// With memory for the longest backlog.
-    pub fn new() -> Self {
+    /// With memory for the longest backlog; packets have at most `max_segments`
+    /// texts.
+    pub fn new(max_segments: usize) -> Self {
         Self {
             encoded: Vec::with_capacity(ENCODED_BYTES),
             ends: Vec::with_capacity(MAX_TEXTS),
             items: Vec::with_capacity(MAX_TEXTS),
             regrouper: Regrouper::with_capacity(MAX_TEXTS),
+            limits: Limits {
+                messages: max_segments,
+                bytes: MAX_PACKET_BYTES,
+            },
         }
     }
 
@@ -38,7 +44,8 @@ impl TextPlanner {
         packets.clear();
         let (encoded, ends, items) = (&self.encoded, &self.ends, &self.items);
         let senders = texts.senders();
-        self.regrouper.regroup(items, senders, LIMITS, |messages| {
+        let limits = self.limits;
+        self.regrouper.regroup(items, senders, limits, |messages| {
             for &message in messages {
                 let end = ends[usize::from(message)];
                 let len = usize::from(items[usize::from(message)].len);
@@ -62,17 +69,6 @@ impl TextPlanner {
         }
     }
 }
-
-impl Default for TextPlanner {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-const LIMITS: Limits = Limits {
-    messages: MAX_SEGMENTS,
-    bytes: MAX_PACKET_BYTES,
-};
 
 /// Texts and their speakers' addresses, as long as little has to be escaped;
 /// for more the buffers grow.

@@ -10,6 +10,7 @@ pub mod bare;
 mod gro;
 mod outbox;
 mod receive;
+mod segments;
 mod send;
 mod socket;
 
@@ -17,7 +18,6 @@ pub use address::PeerAddr;
 pub use gro::{receive_gro, set_gro};
 pub use outbox::Outbox;
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
-pub use send::{
-    MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SEND_BATCH, SendTally, Sender, can_segment,
-};
+pub use segments::{MAX_SEGMENTS, max_segments};
+pub use send::{MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender};
 pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};

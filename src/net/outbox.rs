@@ -2,7 +2,7 @@
 
 use mio::net::UdpSocket;
 
-use super::send::{Packet, SendTally, Sender, can_segment};
+use super::send::{Packet, SendTally, Sender};
 
 /// The sockets of one worker, in the order of the endpoints, with the batch
 /// that it sends with.
@@ -13,8 +13,8 @@ pub struct Outbox {
 
 impl Outbox {
     /// An outbox over `sockets`; the index of a socket is its endpoint.
-    pub fn new(sockets: Vec<UdpSocket>) -> Self {
-        let may_segment = sockets.first().is_none_or(can_segment);
+    /// `may_segment`: whether the kernel takes several datagrams as one packet.
+    pub fn new(sockets: Vec<UdpSocket>, may_segment: bool) -> Self {
         Self {
             sockets,
             sender: Sender::new(may_segment),

@@ -86,7 +86,7 @@ impl<'a> Packet<'a> {
 
 impl Sender {
     /// Space for one batch, about 30 KiB. `may_segment`: whether the kernel can
-    /// take several datagrams as one packet, see [`can_segment`].
+    /// take several datagrams as one packet, see [`max_segments`].
     pub fn new(may_segment: bool) -> Self {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),
@@ -268,23 +268,6 @@ impl SendTally {
     }
 }
 
-/// Whether the kernel knows `UDP_SEGMENT` (since Linux 4.18).
-pub fn can_segment(socket: impl AsFd) -> bool {
-    let mut value: libc::c_int = 0;
-    let mut len = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: the option is an int; the kernel writes at most `len` bytes.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw mut value).cast(),
-            &raw mut len,
-        )
-    };
-    result == 0
-}
-
 /// One `sendmmsg`: how many of `headers` were taken, or the error number of the
 /// first, in which case those behind it were not tried.
 fn send_batch(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> Result<usize, i32> {
@@ -327,10 +310,6 @@ fn wait_for_space(socket: BorrowedFd<'_>) {
 
 /// Packets in one call: from 64 to 256 the cost of a packet is the same.
 pub const SEND_BATCH: usize = 256;
-
-/// The most datagrams in one packet: `UDP_MAX_SEGMENTS` of kernels before 6.9,
-/// include/linux/udp.h; later ones take 128.
-pub const MAX_SEGMENTS: usize = 64;
 
 /// The most bytes in one packet: what an IPv4 packet carries (65,507), less
 /// space for options and for the headers of tunnels.

@@ -72,7 +72,6 @@ fn ten_bytes_in_threes(to: &PeerAddr) -> Packet<'_> {
 #[test]
 fn a_packet_arrives_as_its_datagrams_with_and_without_segmentation() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    assert!(can_segment(&socket));
     let (receiver, peer) = receiver();
     for may_segment in [true, false] {
         let mut sender = Sender::new(may_segment);

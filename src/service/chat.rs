@@ -35,6 +35,8 @@ pub struct ChatShared {
     pub journal: Journal,
     /// What new sessions are told.
     pub timeout_ms: u32,
+    /// How many datagrams the kernel takes as one packet.
+    pub max_segments: usize,
     /// How a text begins that another server made of one of ours, see
     /// [`echo_prefixes`](crate::wire::echo_prefixes).
     pub echo_prefixes: Arc<[Vec<u8>]>,
@@ -45,7 +47,7 @@ impl Chat {
     pub fn new(worker: u8, shared: ChatShared, info: Arc<WorkerInfo>) -> Self {
         Self {
             worker,
-            fanout: FanOut::new(worker, shared.handover.workers()),
+            fanout: FanOut::new(worker, shared.handover.workers(), shared.max_segments),
             shared,
             answers: Answers::default(),
             info,
