@@ -1,5 +1,5 @@
 //! What every benchmark needs: cores and CPU time, the bare kernel in a thread,
-//! receivers, pairs that are interleaved, and the table.
+//! peers that listen, pairs that are interleaved, and the table.
 #![allow(
     dead_code,
     reason = "compiled into each benchmark, none of which uses all of it"
@@ -10,6 +10,7 @@ pub(crate) mod cpu;
 pub(crate) mod flood;
 pub(crate) mod gate;
 pub(crate) mod pairs;
+pub(crate) mod peers;
 pub(crate) mod receivers;
 pub(crate) mod report;
 pub(crate) mod stamps;

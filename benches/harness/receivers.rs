@@ -1,53 +1,52 @@
-//! Peers that only listen: any number of sockets, drained and counted by one
-//! thread.
+//! Peers that listen: their sockets, drained and counted by one thread.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bullhorn::net::Receiver;
+use bullhorn::net::{RECEIVE_BATCH, Receiver};
 use core_affinity::CoreId;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::Error;
 use super::cpu::pin;
+use super::peers::Peers;
 
-/// Sockets that are drained until this is dropped.
+/// Peers whose sockets are drained until this is dropped.
 ///
 /// They are visited in turn, not waited for: nobody is asleep on them, so a
 /// sender pays for delivery alone and not for waking.
 pub(crate) struct Receivers {
-    sockets: Arc<[UdpSocket]>,
+    peers: Arc<Peers>,
     received: Arc<AtomicU64>,
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Receivers {
-    /// Opens `count` sockets, which a thread on `core` drains.
-    pub(crate) fn start(count: usize, core: CoreId) -> Result<Self, Error> {
-        let sockets: Arc<[UdpSocket]> = open_sockets(count)?.into();
+    /// Starts a thread on `core` that drains the sockets of `peers`.
+    pub(crate) fn start(peers: Peers, core: CoreId) -> Result<Self, Error> {
+        let peers = Arc::new(peers);
         let received = Arc::new(AtomicU64::new(0));
         let stopping = Arc::new(AtomicBool::new(false));
-        let drained = Arc::clone(&sockets);
+        let drained = Arc::clone(&peers);
         let (total, stop) = (Arc::clone(&received), Arc::clone(&stopping));
         let body = move || {
             pin(core).expect("the core was listed");
             let mut receiver = Receiver::new();
+            // What a text brings, and no more: the others wait for their turn.
+            let batches = drained.a_socket().div_ceil(RECEIVE_BATCH);
             while !stop.load(Ordering::Relaxed) {
-                for socket in &*drained {
-                    // Errors of the network (ICMP) are cleared by reading them.
-                    let received = receiver.receive(socket, 0).unwrap_or(0);
+                for socket in drained.sockets() {
+                    let received = drain(socket, &mut receiver, batches);
                     total.fetch_add(received as u64, Ordering::Relaxed);
                 }
                 thread::sleep(SWEEP_PAUSE);
             }
         };
         Ok(Self {
-            sockets,
+            peers,
             received,
             stopping,
             thread: Some(
@@ -58,18 +57,9 @@ impl Receivers {
         })
     }
 
-    /// The sockets, to send from them.
-    pub(crate) fn sockets(&self) -> &[UdpSocket] {
-        &self.sockets
-    }
-
-    /// Where they receive.
-    pub(crate) fn addresses(&self) -> Result<Vec<SocketAddrV4>, Error> {
-        let address = |socket: &UdpSocket| match socket.local_addr()? {
-            SocketAddr::V4(address) => Ok(address),
-            SocketAddr::V6(_) => Err("the sockets were bound to IPv4".into()),
-        };
-        self.sockets.iter().map(address).collect()
+    /// Who listens.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// Datagrams received so far, by all together.
@@ -77,11 +67,15 @@ impl Receivers {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Waits until `total` have been received, or the time limit shows that
-    /// the rest is lost, and returns how many have.
+    /// Waits until `total` have been received, or so long for one more that the
+    /// rest is lost, and returns how many have.
     pub(crate) fn wait_for(&self, total: u64) -> u64 {
-        wait_until(|| self.received() >= total);
-        self.received()
+        loop {
+            let received = self.received();
+            if received >= total || !wait_until(|| self.received() > received) {
+                return received;
+            }
+        }
     }
 }
 
@@ -92,17 +86,6 @@ impl Drop for Receivers {
             let _ = thread.join();
         }
     }
-}
-
-/// Opens `count` sockets on as many loopback addresses as their ports take,
-/// and raises the limit of open files for them if needed.
-pub(crate) fn open_sockets(count: usize) -> Result<Vec<UdpSocket>, Error> {
-    allow_files(count)?;
-    let open = |index: usize| {
-        let host = u8::try_from(index / PORTS_A_HOST)?;
-        Ok(UdpSocket::bind((Ipv4Addr::new(127, 0, host, 1), 0))?)
-    };
-    (0..count).map(open).collect()
 }
 
 /// Looks every 200 µs whether `done`, for a second at most.
@@ -119,28 +102,24 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Sees to it that `count` more files may be open.
-fn allow_files(count: usize) -> Result<(), Error> {
-    let open = fs::read_dir("/proc/self/fd")?.count();
-    let files = (open + count) as u64 + OTHER_FILES;
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < files {
-        setrlimit(Resource::RLIMIT_NOFILE, files, hard.max(files)).map_err(|error| {
-            format!("{files} files must be open, and only {hard} may (see ulimit -Hn): {error}")
-        })?;
+/// Receives what is there, up to so many batches, and returns how many it was.
+fn drain(socket: &UdpSocket, receiver: &mut Receiver, batches: usize) -> usize {
+    let mut total = 0;
+    for _ in 0..batches {
+        // Errors of the network (ICMP) are cleared by reading them.
+        let received = receiver.receive(socket, 0).unwrap_or(0);
+        total += received;
+        if received < RECEIVE_BATCH {
+            break;
+        }
     }
-    Ok(())
+    total
 }
 
 /// A thousand sockets take 0.2 ms to visit, so this leaves the core to others;
-/// and no socket overflows, which holds about 250 small datagrams.
+/// and no socket overflows, which holds about 250 small datagrams, or two for
+/// each of many peers.
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
-
-/// Of the 28,000 ports that Linux gives away by itself.
-const PORTS_A_HOST: usize = 20_000;
-
-/// What else may be opened meanwhile.
-const OTHER_FILES: u64 = 100;
 
 /// On loopback, what is not there after so long never comes.
 const LOST_AFTER: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use crate::harness::Error;
 use crate::harness::bare::{BARE, BareThread};
 use crate::harness::cpu::{ThreadMeter, pin};
 use crate::harness::pairs::interleave;
-use crate::harness::receivers::open_sockets;
+use crate::harness::peers::open_sockets;
 use crate::harness::report::{Goal, Row};
 use crate::harness::subject::{self, Cost, Totals};
 

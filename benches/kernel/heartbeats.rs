@@ -13,7 +13,8 @@ use crate::harness::bare::{BARE, BareThread};
 use crate::harness::cpu::{ThreadMeter, pin};
 use crate::harness::gate::Gate;
 use crate::harness::pairs::interleave;
-use crate::harness::receivers::{open_sockets, wait_until};
+use crate::harness::peers::open_sockets;
+use crate::harness::receivers::wait_until;
 use crate::harness::report::{Goal, Row};
 use crate::harness::subject::{self, Cost, Totals};
 

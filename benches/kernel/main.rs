@@ -44,10 +44,14 @@ struct Plan {
 
 type Measure = fn(&Plan, &'static str) -> Result<Row, Error>;
 
-const ROWS: [(&str, Measure); 8] = [
+const ROWS: [(&str, Measure); 9] = [
     ("fan-out to 1000 peers", fanout::measure_room::<1000>),
     ("fan-out to 100 peers", fanout::measure_room::<100>),
     ("fan-out to 10,000 peers", fanout::measure_room::<10_000>),
+    (
+        "fan-out to 100,000 peers",
+        fanout::measure_large_room::<100_000>,
+    ),
     ("fan-out in 1000 rooms of 10 peers", fanout::measure_rooms),
     ("heartbeats, from a backlog", heartbeats::measure_backlog),
     ("heartbeats, in a stream", heartbeats::measure_stream),

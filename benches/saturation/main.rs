@@ -20,6 +20,7 @@ use harness::Error;
 use harness::cpu::{Cores, ThreadMeter, pin};
 use harness::flood::{Flood, Lengths, Speech};
 use harness::pairs::interleave;
+use harness::peers::Peers;
 use harness::receivers::{Receivers, wait_until};
 use harness::report::{Goal, Row, machine, markdown};
 use harness::subject;
@@ -132,10 +133,10 @@ fn main() -> Result<(), Error> {
 fn measure(case: &Case, cores: Cores, pairs: usize, window: Duration) -> Result<Row, Error> {
     let server = subject::start(ServiceKind::Chat)?;
     pin(cores.load)?;
-    let receivers = Receivers::start(PEERS, cores.load)?;
-    let addresses = receivers.addresses()?;
-    for socket in receivers.sockets() {
-        socket.send_to(&case.speech.registration(), server.local_addr())?;
+    let receivers = Receivers::start(Peers::open(PEERS)?, cores.load)?;
+    let peers = receivers.peers();
+    for peer in 0..PEERS {
+        peers.send(peer, &case.speech.registration(), server.local_addr())?;
     }
     let registered = |count: usize| wait_until(|| server.stats().peers == count);
     if !registered(PEERS) {
@@ -147,7 +148,7 @@ fn measure(case: &Case, cores: Cores, pairs: usize, window: Duration) -> Result<
         let rate = if is_subject {
             overload(&server, &mut flood, &meter, window)
         } else {
-            bare(case.bare, &addresses, cores, window)
+            bare(case.bare, peers.addresses(), cores, window)
         };
         rate.map(Ok)
     })?;
