@@ -12,6 +12,7 @@ use bullhorn::stats::Stats;
 use crate::harness::Error;
 use crate::harness::cpu::Cores;
 use crate::harness::flood::{Flood, Lengths, Speech};
+use crate::harness::peers::Peers;
 use crate::harness::receivers::{Receivers, wait_until};
 use crate::probes::{Listener, Pinger};
 
@@ -46,9 +47,9 @@ impl Scene {
     /// Registers everyone; the peer that is to hear each text last comes last.
     pub(crate) fn new(server: Server, cores: Cores) -> Result<Self, Error> {
         let address = server.local_addr();
-        let receivers = Receivers::start(PEERS, cores.load)?;
-        for socket in receivers.sockets() {
-            socket.send_to(b"@im@", address)?;
+        let receivers = Receivers::start(Peers::open(PEERS)?, cores.load)?;
+        for peer in 0..PEERS {
+            receivers.peers().send(peer, b"@im@", address)?;
         }
         expect_peers(&server, PEERS)?;
         let flood = Flood::start(Speech::Text(Lengths::Equal(32)), SPEAKERS, address)?;
@@ -83,7 +84,7 @@ impl Scene {
             pinger,
             listener,
         } = self;
-        let alive = || receivers.sockets().iter().chain(&listener.sockets);
+        let alive = || receivers.peers().sockets().iter().chain(&listener.sockets);
         let over = AtomicBool::new(false);
         let before = server.stats();
         let (heartbeats_sent, round_trips_ms, (deliveries, memory_kib)) = thread::scope(|scope| {
