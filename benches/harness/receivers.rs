@@ -120,7 +120,7 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> bool {
 }
 
 /// Sees to it that `count` more files may be open.
-fn allow_files(count: usize) -> Result<(), Error> {
+pub(crate) fn allow_files(count: usize) -> Result<(), Error> {
     let open = fs::read_dir("/proc/self/fd")?.count();
     let files = (open + count) as u64 + OTHER_FILES;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
