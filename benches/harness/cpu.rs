@@ -21,8 +21,13 @@ pub(crate) struct ThreadMeter {
     task: PathBuf,
 }
 
-/// What a thread had used at one moment.
-#[derive(Debug, Clone, Copy)]
+/// Reads what all threads of another process have used.
+pub(crate) struct ProcessMeter {
+    tasks: PathBuf,
+}
+
+/// What a thread, or a process, had used at one moment.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     /// How often it went to sleep.
@@ -78,16 +83,42 @@ impl ThreadMeter {
     /// given a moment; the kernel accounts for a running one at its ticks.
     pub(crate) fn read_at_rest(&self) -> Result<Usage, Error> {
         std::thread::sleep(TO_REST);
-        let schedstat = fs::read_to_string(self.task.join("schedstat"))?;
-        let cpu_ns = schedstat.split_whitespace().next().unwrap_or_default();
-        Ok(Usage {
-            cpu: Duration::from_nanos(cpu_ns.parse()?),
-            sleeps: field(&self.task.join("status"), "voluntary_ctxt_switches:")?,
-        })
+        Usage::of(&self.task)
+    }
+}
+
+impl ProcessMeter {
+    /// The meter of the process with this id. Its threads may become more; the
+    /// time of one that ends is lost to it.
+    pub(crate) fn of(id: u32) -> Self {
+        Self {
+            tasks: format!("/proc/{id}/task").into(),
+        }
+    }
+
+    /// The same as [`ThreadMeter::read_at_rest`], of all threads together.
+    pub(crate) fn read_at_rest(&self) -> Result<Usage, Error> {
+        std::thread::sleep(TO_REST);
+        let mut sum = Usage::default();
+        for task in fs::read_dir(&self.tasks)? {
+            let Usage { cpu, sleeps } = Usage::of(&task?.path())?;
+            sum.cpu += cpu;
+            sum.sleeps += sleeps;
+        }
+        Ok(sum)
     }
 }
 
 impl Usage {
+    fn of(task: &Path) -> Result<Self, Error> {
+        let schedstat = fs::read_to_string(task.join("schedstat"))?;
+        let cpu_ns = schedstat.split_whitespace().next().unwrap_or_default();
+        Ok(Self {
+            cpu: Duration::from_nanos(cpu_ns.parse()?),
+            sleeps: field(&task.join("status"), "voluntary_ctxt_switches:")?,
+        })
+    }
+
     /// What was used between `earlier` and this.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {

@@ -140,7 +140,7 @@ fn v4_addr(socket: &UdpSocket) -> Result<SocketAddrV4, Error> {
 }
 
 /// Sees to it that `count` more files may be open.
-fn allow_files(count: usize) -> Result<(), Error> {
+pub(crate) fn allow_files(count: usize) -> Result<(), Error> {
     let open = fs::read_dir("/proc/self/fd")?.count();
     let files = (open + count) as u64 + OTHER_FILES;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

@@ -1,9 +1,13 @@
 //! bullhorn under more load than it can carry, beside the bare kernel at its
-//! fastest: deliveries for each second of CPU time. See benches/README.md.
+//! fastest and beside NATS: deliveries for each second of CPU time. See
+//! benches/README.md.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod nats;
+
+use std::fmt::Write;
 use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,13 +23,14 @@ use clap::Parser;
 use harness::Error;
 use harness::cpu::{Cores, ThreadMeter, pin};
 use harness::flood::{Flood, Lengths, Speech};
-use harness::pairs::interleave;
+use harness::pairs::{Outcome, interleave};
 use harness::peers::Peers;
 use harness::receivers::{Receivers, wait_until};
 use harness::report::{Goal, Row, machine, markdown};
 use harness::subject;
+use nats::Nats;
 
-/// bullhorn under more load than it can carry, beside the bare kernel
+/// bullhorn under more load than it can carry, beside the bare kernel and NATS
 #[derive(Parser)]
 struct Arguments {
     /// Measure only the rows with this in their names
@@ -42,14 +47,22 @@ struct Arguments {
     bench: bool,
 }
 
-/// One row: what is offered, and what the bare kernel does in its place.
+/// One row: what is offered, and what it is measured beside.
 #[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
     speech: Speech,
     speakers: usize,
-    bare: Bare,
+    other: Other,
     goal: f64,
+}
+
+/// What does the same in the subject's place.
+#[derive(Clone, Copy)]
+enum Other {
+    Bare(Bare),
+    /// nats-server, to as many subscribers as there are peers.
+    Nats,
 }
 
 /// What the bare kernel sends to each peer, again and again.
@@ -63,41 +76,48 @@ enum Bare {
     Bundles(usize),
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         name: "stock peers, equal lengths, beside GSO",
         speech: Speech::Text(Lengths::Equal(32)),
         speakers: 10,
-        bare: Bare::Segments(48),
+        other: Other::Bare(Bare::Segments(48)),
         goal: 0.85,
     },
     Case {
         name: "stock peers, equal lengths, beside sendmmsg",
         speech: Speech::Text(Lengths::Equal(32)),
         speakers: 10,
-        bare: Bare::Single(48),
+        other: Other::Bare(Bare::Single(48)),
         goal: 4.0,
     },
     Case {
         name: "stock peers, lengths of 16 to 256, beside sendmmsg",
         speech: Speech::Text(Lengths::Uniform(16, 256)),
         speakers: 50,
-        bare: Bare::Single(152),
+        other: Other::Bare(Bare::Single(152)),
         goal: 1.5,
     },
     Case {
         name: "v2 peers, beside GSO over 10 bundles",
         speech: Speech::Frames(Lengths::Equal(32)),
         speakers: 5,
-        bare: Bare::Bundles(10),
+        other: Other::Bare(Bare::Bundles(10)),
         goal: 0.7,
     },
     Case {
         name: "v2 peers, beside GSO over 40 bundles",
         speech: Speech::Frames(Lengths::Equal(32)),
         speakers: 5,
-        bare: Bare::Bundles(40),
+        other: Other::Bare(Bare::Bundles(40)),
         goal: 0.7,
+    },
+    Case {
+        name: "v2 peers, beside NATS to 1000 subscribers",
+        speech: Speech::Frames(Lengths::Equal(32)),
+        speakers: 5,
+        other: Other::Nats,
+        goal: 3.0,
     },
 ];
 
@@ -118,6 +138,13 @@ fn main() -> Result<(), Error> {
         .into_iter()
         .filter(|case| case.name.contains(&arguments.filter))
     {
+        if matches!(case.other, Other::Nats) && nats::version()?.is_none() {
+            println!(
+                "{}: skipped, since there is no nats-server on the PATH (apt-get install nats-server)\n",
+                case.name
+            );
+            continue;
+        }
         // In a thread of its own, which pins itself once the server runs.
         let row = thread::spawn(move || measure(&case, cores, pairs, window)).join();
         let row = row.map_err(|_| format!("{}: the measurement panicked", case.name))?;
@@ -144,21 +171,26 @@ fn measure(case: &Case, cores: Cores, pairs: usize, window: Duration) -> Result<
     }
     let mut flood = Flood::start(case.speech, case.speakers, server.local_addr())?;
     let meter = ThreadMeter::of("worker-0")?;
+    let mut other = case
+        .other
+        .start(peers.addresses().to_vec(), cores, window)?;
     let pairs = interleave(pairs, |is_subject| {
-        let rate = if is_subject {
-            overload(&server, &mut flood, &meter, window)
+        if is_subject {
+            overload(&server, &mut flood, &meter, window).map(Ok)
         } else {
-            bare(case.bare, peers.addresses(), cores, window)
-        };
-        rate.map(Ok)
+            other()
+        }
     })?;
     let counts = server.stats().total();
-    let note = format!(
+    let mut note = format!(
         "{} messages offered, {} fanned out; {} speakers",
         counts.messages + counts.messages_shed,
         counts.messages,
         case.speakers
     );
+    if let (Other::Nats, Some(version)) = (case.other, nats::version()?) {
+        write!(note, "; \"bare\" is {version}")?;
+    }
     Ok(Row {
         name: case.name,
         unit: "million deliveries a CPU-second",
@@ -166,6 +198,24 @@ fn measure(case: &Case, cores: Cores, pairs: usize, window: Duration) -> Result<
         pairs,
         note,
     })
+}
+
+impl Other {
+    /// Gets it ready, and returns what measures its deliveries once.
+    fn start(
+        self,
+        addresses: Vec<SocketAddrV4>,
+        cores: Cores,
+        window: Duration,
+    ) -> Result<Box<dyn FnMut() -> Result<Outcome, Error>>, Error> {
+        Ok(match self {
+            Self::Bare(kind) => Box::new(move || bare(kind, &addresses, cores, window).map(Ok)),
+            Self::Nats => {
+                let mut nats = Nats::start(cores.subject, PEERS)?;
+                Box::new(move || nats.measure(window))
+            }
+        })
+    }
 }
 
 /// Deliveries of the server for each second of its CPU time while it is flooded.
