@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::net::PeerAddr;
 use crate::rooms::Room;
+use crate::wire::{Name, Speaker};
 
 /// Texts, one behind the other in one buffer, in the order in which they came,
 /// and a list of them for each room.
@@ -34,8 +35,9 @@ pub struct BacklogFull;
 /// A text in a [`Backlog`].
 #[derive(Debug, Clone)]
 struct Text {
-    speaker: PeerAddr,
-    /// The speaker's number in this backlog.
+    /// As its hearers know it when the text came.
+    speaker: Speaker,
+    /// The sender's number in this backlog.
     sender: u16,
     bytes: Range<usize>,
     /// The next one for the same room.
@@ -70,7 +72,7 @@ impl Backlog {
         }
     }
 
-    /// Takes up a text for `room`.
+    /// Takes up a text of `sender`, who is called `name`, for `room`.
     ///
     /// A sender may have as much in the backlog as is free for others: so one
     /// flooder leaves half of it, two leave a third, and whoever says little is
@@ -82,13 +84,14 @@ impl Backlog {
     pub fn push(
         &mut self,
         room: &Arc<Room>,
-        speaker: PeerAddr,
+        sender: PeerAddr,
+        name: Option<Name>,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
         let free_texts = MAX_TEXTS - self.texts.len();
         let free_bytes = MAX_BYTES - self.bytes.len();
         let number = self.senders.len() as u16;
-        let share = self.senders.get(&speaker).copied().unwrap_or(Share {
+        let share = self.senders.get(&sender).copied().unwrap_or(Share {
             number,
             texts: 0,
             bytes: 0,
@@ -101,12 +104,15 @@ impl Backlog {
             bytes: share.bytes + text.len(),
             ..share
         };
-        self.senders.insert(speaker, grown);
+        self.senders.insert(sender, grown);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(text);
         self.add_to_room(room);
         self.texts.push(Text {
-            speaker,
+            speaker: match name {
+                Some(name) => Speaker::Name(name),
+                None => Speaker::Address(sender.socket_addr()),
+            },
             sender: share.number,
             bytes: start..self.bytes.len(),
             next_in_room: None,
@@ -207,8 +213,8 @@ impl<'a> RoomTexts<'a> {
         self.backlog.senders.len()
     }
 
-    /// Every text, with its speaker and the speaker's number.
-    pub fn iter(&self) -> impl Iterator<Item = (PeerAddr, u16, &'a [u8])> {
+    /// Every text, with its speaker and the sender's number.
+    pub fn iter(&self) -> impl Iterator<Item = (Speaker, u16, &'a [u8])> {
         let backlog = self.backlog;
         let first = Some(&backlog.texts[self.first]);
         let texts = std::iter::successors(first, |text| Some(&backlog.texts[text.next_in_room?]));
@@ -244,6 +250,17 @@ mod tests {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
     }
 
+    fn said_by(port: u16) -> Speaker {
+        Speaker::Address(speaker(port).socket_addr())
+    }
+
+    fn port(speaker: Speaker) -> u16 {
+        match speaker {
+            Speaker::Address(address) => address.port(),
+            Speaker::Name(name) => panic!("{name}"),
+        }
+    }
+
     fn room(number: u32) -> Arc<Room> {
         Arc::new(Room::new(number, 1))
     }
@@ -251,7 +268,7 @@ mod tests {
     /// How many of `count` texts of one speaker are taken.
     fn push_many(backlog: &mut Backlog, port: u16, count: usize, text: &[u8]) -> usize {
         let room = room(0);
-        let push = |_: &usize| backlog.push(&room, speaker(port), text).is_ok();
+        let push = |_: &usize| backlog.push(&room, speaker(port), None, text).is_ok();
         (0..count).filter(push).count()
     }
 
@@ -267,7 +284,7 @@ mod tests {
             (1, 7, "d"),
         ] {
             backlog
-                .push(&rooms[at], speaker(port), text.as_bytes())
+                .push(&rooms[at], speaker(port), None, text.as_bytes())
                 .unwrap();
         }
         let texts = |backlog: &Backlog, index| {
@@ -275,7 +292,7 @@ mod tests {
             assert_eq!((texts.len(), texts.senders()), (texts.iter().count(), 3));
             let iter = texts
                 .iter()
-                .map(|(speaker, sender, text)| (speaker.port(), sender, text.to_vec()));
+                .map(|(from, sender, text)| (port(from), sender, text.to_vec()));
             (texts.room().number(), iter.collect::<Vec<_>>())
         };
         let first = vec![
@@ -294,7 +311,7 @@ mod tests {
         let left = backlog.room(0).unwrap();
         assert_eq!(
             left.iter().collect::<Vec<_>>(),
-            [(speaker(8), 2, &b"c"[..])]
+            [(said_by(8), 2, &b"c"[..])]
         );
         backlog.take(0, 1);
         assert!(backlog.room(0).is_none());
@@ -303,11 +320,11 @@ mod tests {
 
         backlog.clear();
         assert!(backlog.is_empty() && backlog.room(0).is_none());
-        backlog.push(&rooms[1], speaker(8), b"e").unwrap();
+        backlog.push(&rooms[1], speaker(8), None, b"e").unwrap();
         let texts = backlog.room(0).unwrap();
         assert_eq!(
             texts.iter().collect::<Vec<_>>(),
-            [(speaker(8), 0, &b"e"[..])]
+            [(said_by(8), 0, &b"e"[..])]
         );
     }
 
@@ -342,7 +359,7 @@ mod tests {
             push_many(&mut backlog, 1, 5000, &long),
             MAX_BYTES / 1024 / 2
         );
-        assert!(backlog.push(&room(0), speaker(2), &long).is_ok());
+        assert!(backlog.push(&room(0), speaker(2), None, &long).is_ok());
     }
 
     #[test]

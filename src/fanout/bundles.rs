@@ -27,7 +27,7 @@ pub fn plan_bundles(texts: RoomTexts<'_>, stream: u8, packets: &mut Packets) {
             room: room.number(),
             stream,
             sequence: first_sequence.wrapping_add(index),
-            from: from.socket_addr(),
+            from,
             payload,
         });
         if bundles > 0 {
@@ -75,6 +75,7 @@ mod tests {
     use crate::fanout::Backlog;
     use crate::net::PeerAddr;
     use crate::rooms::Room;
+    use crate::wire::Speaker;
     use crate::wire::frame::{MAX_PAYLOAD_BYTES, parse_server};
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -98,9 +99,9 @@ mod tests {
                 let len = if short { len / 20 } else { len };
                 let payload = vec![number as u8; len];
                 let from = speaker(number as u16 + 1);
-                if backlog.push(&room, from, &payload).is_ok() {
+                if backlog.push(&room, from, None, &payload).is_ok() {
                     let sequence = first_sequence.wrapping_add(expected.len() as u32);
-                    expected.push((sequence, from.socket_addr(), payload));
+                    expected.push((sequence, Speaker::Address(from.socket_addr()), payload));
                 }
             }
             let mut packets = bundle_packets();

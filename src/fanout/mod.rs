@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::net::PeerAddr;
 use crate::rooms::{Members, Room};
+use crate::wire::Name;
 
 pub use backlog::{Backlog, BacklogFull, RoomTexts};
 pub use bundles::{bundle_packets, plan_bundles};
@@ -75,18 +76,19 @@ impl FanOut {
         }
     }
 
-    /// Takes up a text of `speaker` for `room`, at most
+    /// Takes up a text of `sender`, who is called `name`, for `room`, at most
     /// [`MAX_PAYLOAD_BYTES`](crate::wire::frame::MAX_PAYLOAD_BYTES) long.
     ///
     /// # Errors
-    /// [`BacklogFull`]: the speaker's share of what may wait is used up.
+    /// [`BacklogFull`]: the sender's share of what may wait is used up.
     pub fn push(
         &mut self,
         room: &Arc<Room>,
-        speaker: PeerAddr,
+        sender: PeerAddr,
+        name: Option<Name>,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
-        self.gathering.push(room, speaker, text)
+        self.gathering.push(room, sender, name, text)
     }
 
     /// The next part of what is being sent, if something is.

@@ -180,7 +180,7 @@ mod tests {
         for number in 0..texts {
             let text = vec![b'x'; len];
             let speaker = peer(10_000 + number as u16);
-            backlog.push(peers.lobby(), speaker, &text).unwrap();
+            backlog.push(peers.lobby(), speaker, None, &text).unwrap();
         }
         let mut plan = Plan::new(0);
         let members = peers.lobby().members();

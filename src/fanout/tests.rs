@@ -53,7 +53,7 @@ impl Workers {
     }
 
     fn say(&mut self, worker: usize, peers: &Peers, speaker: u16, text: &[u8]) {
-        let pushed = self.fanouts[worker].push(peers.lobby(), peer(speaker), text);
+        let pushed = self.fanouts[worker].push(peers.lobby(), peer(speaker), None, text);
         pushed.unwrap();
     }
 

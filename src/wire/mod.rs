@@ -3,13 +3,19 @@
 //! `docs/PROTOCOL.md` is the specification that this module follows.
 
 mod classify;
+mod command;
 pub mod frame;
+mod label;
 mod sanitize;
 mod text;
 
 pub use classify::{HEARTBEAT, Incoming, QUIT, classify};
+pub use command::{Command, HELP, Misuse, parse_command, verbs};
+pub use label::{Label, Name, RoomName, Speaker};
 pub use sanitize::push_printable;
-pub use text::{GREETING_START, echo_prefixes, push_greeting, push_python_address, push_text};
+pub use text::{
+    GREETING_START, NOTICE, echo_prefixes, push_greeting, push_notice, push_private, push_python_address, push_text,
+};
 
 /// The most bytes that a datagram to a stock client has: such a client reads
 /// no more than 1024 at once, and the rest would be lost.

@@ -15,6 +15,22 @@ pub fn push_text(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
     push_printable(text, limit, out);
 }
 
+/// Appends to `out` the datagram in which the server itself says `text`: after
+/// `* `, which no speaker is called.
+pub fn push_notice(text: &[u8], out: &mut Vec<u8>) {
+    let limit = out.len() + MAX_TEXT_DATAGRAM;
+    out.extend_from_slice(NOTICE.as_bytes());
+    push_printable(text, limit, out);
+}
+
+/// Appends to `out` the datagram in which `text` from `speaker` reaches one peer
+/// alone.
+pub fn push_private(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
+    let limit = out.len() + MAX_TEXT_DATAGRAM;
+    push_display(format_args!("{NOTICE}{speaker} to you: "), out);
+    push_printable(text, limit, out);
+}
+
 /// Appends to `out` the greeting service's answer to `peer`,
 /// `hello,('127.0.0.1', 51859)`.
 pub fn push_greeting(peer: SocketAddr, out: &mut Vec<u8>) {
@@ -53,6 +69,9 @@ pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
 fn push_display(text: impl Display, out: &mut Vec<u8>) {
     write!(out, "{text}").expect("writing to a Vec never fails");
 }
+
+/// How a datagram to a v1 peer begins that the server itself has to say.
+pub const NOTICE: &str = "* ";
 
 /// How every greeting begins.
 pub const GREETING_START: &[u8] = b"hello,('";

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::Name;
 use proptest::prelude::*;
 
 fn client_datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
@@ -32,6 +33,37 @@ fn what_a_client_says_arrives_as_it_was_said() {
     assert!(parsed.eq(frames), "and what follows PAD is no matter");
 }
 
+/// With this address, or with this name.
+fn speaker(text: &str) -> Speaker {
+    match text.parse() {
+        Ok(address) => Speaker::Address(address),
+        Err(_) => Speaker::Name(Name::parse(text.as_bytes()).unwrap()),
+    }
+}
+
+#[test]
+fn what_is_no_speaker_notice_or_room_is_malformed() {
+    for (kind, body) in [
+        (PRIVATE, &b""[..]),
+        (PRIVATE, b"\x01"),
+        (PRIVATE, b"\x01\x00hi"),
+        (PRIVATE, b"\x01\x03ad"),
+        (PRIVATE, b"\x01\x03a d"),
+        (PRIVATE, b"\x04\x7f\0\0\x01\x27"),
+        (PRIVATE, b"\x05\x7f\0\0\x01\x27\x0f"),
+        (NOTICE, b""),
+        (ROOM, b"\0\0\0"),
+        (ROOM, b"\0\0\0\x01"),
+        (ROOM, b"\0\0\0\x01a b"),
+    ] {
+        let mut datagram = MAGIC.to_vec();
+        datagram.extend([kind, 0, body.len() as u8]);
+        datagram.extend(body);
+        let wrong = parse_server(&datagram).map(drop);
+        assert_eq!(wrong, Err(Malformed::Length), "{datagram:02x?}");
+    }
+}
+
 #[test]
 fn a_hello_has_its_least_length() {
     let mut hello = client_datagram(0, &[ClientFrame::Hello]);
@@ -47,7 +79,7 @@ fn what_a_server_tells_arrives_as_it_was_told() {
         room: 7,
         stream: 3,
         sequence: u32::MAX,
-        from: from.parse().unwrap(),
+        from: speaker(from),
         payload: b"\xff\0any",
     };
     let welcome = Welcome {
@@ -60,8 +92,12 @@ fn what_a_server_tells_arrives_as_it_was_told() {
         ServerFrame::Welcome(welcome),
         ServerFrame::Message(message("127.0.0.1:9999")),
         ServerFrame::Message(message("[2001:db8::1]:1")),
+        ServerFrame::Message(message("ada")),
         ServerFrame::Pong(b"12345678"),
-        ServerFrame::Notice(b"no such command"),
+        ServerFrame::Notice(NoticeCode::Refused, b"no such command"),
+        ServerFrame::Notice(NoticeCode::Other(77), b""),
+        ServerFrame::Room(7, RoomName::parse(b"chess").unwrap()),
+        ServerFrame::Private(speaker("ada"), b"psst"),
         ServerFrame::Goodbye,
     ];
     let mut datagram = Vec::new();
@@ -83,7 +119,7 @@ fn the_longest_payload_fills_a_bundle() {
             room: 0,
             stream: 0,
             sequence: 0,
-            from: "[::1]:1".parse().unwrap(),
+            from: speaker(&"n".repeat(24)),
             payload: &[0; MAX_PAYLOAD_BYTES],
         }),
         &mut datagram,

@@ -1,0 +1,107 @@
+//! What peers and rooms are called.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// 1 to `MAX` of the characters `A-Za-z0-9_-`, kept in place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Label<const MAX: usize> {
+    len: u8,
+    /// Zeros behind the label.
+    bytes: [u8; MAX],
+}
+
+/// What a peer is called.
+pub type Name = Label<24>;
+
+/// What a room is called.
+pub type RoomName = Label<32>;
+
+/// Whom a message is from, as its hearers know the speaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Speaker {
+    /// A peer without a name.
+    Address(SocketAddr),
+    /// A peer with one.
+    Name(Name),
+}
+
+impl<const MAX: usize> Label<MAX> {
+    /// `text` as a label, if it is one.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if text.is_empty() || text.len() > MAX || !text.iter().all(is_allowed) {
+            return None;
+        }
+        let mut bytes = [0; MAX];
+        bytes[..text.len()].copy_from_slice(text);
+        Some(Self {
+            len: text.len() as u8,
+            bytes,
+        })
+    }
+
+    /// The same in lower case: labels that differ in case alone are one.
+    #[must_use]
+    pub fn folded(mut self) -> Self {
+        self.bytes.make_ascii_lowercase();
+        self
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(self.as_bytes()).expect("ASCII alone is allowed")
+    }
+
+    /// As it was written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl<const MAX: usize> fmt::Display for Label<MAX> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
+impl<const MAX: usize> fmt::Debug for Label<MAX> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}", self.as_str())
+    }
+}
+
+impl fmt::Display for Speaker {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(out),
+            Self::Name(name) => name.fmt(out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_has_some_of_the_allowed_characters_and_no_others() {
+        for text in ["a", "-", "_", "Z9", "a-B_c", &"x".repeat(24)] {
+            assert_eq!(Name::parse(text.as_bytes()).unwrap().as_str(), text);
+        }
+        for text in ["", "a b", "a:b", "ä", "a\n", "a.b", "*", &"x".repeat(25)] {
+            assert_eq!(Name::parse(text.as_bytes()), None, "{text:?}");
+        }
+        assert!(RoomName::parse(&[b'x'; 32]).is_some());
+        assert!(RoomName::parse(&[b'x'; 33]).is_none());
+    }
+
+    #[test]
+    fn folded_labels_are_the_same_in_any_case() {
+        let name = |text: &str| Name::parse(text.as_bytes()).unwrap();
+        assert_ne!(name("Ada"), name("ADA"));
+        assert_eq!(name("Ada_-9").folded(), name("aDA_-9").folded());
+        assert_eq!(name("Ada").folded().as_str(), "ada");
+        assert_ne!(name("Ada").folded(), name("Adam").folded());
+    }
+}
