@@ -53,6 +53,25 @@ pub struct ServerConfig {
           value_parser = value_parser!(u32).range(bounds(PEERS)))]
     pub max_peers: u32,
 
+    /// Whether what begins with `/` and a known verb is a command, or a text as any other
+    #[arg(long, env = "BULLHORN_COMMANDS", value_enum, default_value_t = Switch::On)]
+    pub commands: Switch,
+
+    /// Rooms beside the lobby at most, 1 to 1,000,000; each takes up to 400 bytes of memory
+    #[arg(long, env = "BULLHORN_MAX_ROOMS", value_name = "COUNT", default_value_t = DEFAULT_MAX_ROOMS,
+          value_parser = value_parser!(u32).range(bounds(ROOMS)))]
+    pub max_rooms: u32,
+
+    /// Members of a room at most, 1 to 10,000,000; the lobby takes everyone
+    #[arg(long, env = "BULLHORN_MAX_ROOM_MEMBERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_ROOM_MEMBERS,
+          value_parser = value_parser!(u32).range(bounds(PEERS)))]
+    pub max_room_members: u32,
+
+    /// Names taken at once at most, 1 to 10,000,000; each takes up to 200 bytes of memory
+    #[arg(long, env = "BULLHORN_MAX_NAMES", value_name = "COUNT", default_value_t = DEFAULT_MAX_NAMES,
+          value_parser = value_parser!(u32).range(bounds(PEERS)))]
+    pub max_names: u32,
+
     /// Let the system place the workers, instead of one on each core
     #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new())]
     pub no_pin: bool,
@@ -82,6 +101,15 @@ pub enum ServiceKind {
     Chat,
     /// Every datagram is answered with a greeting
     Greet,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On
+    On,
+    /// Off
+    Off,
 }
 
 /// What is wrong with a configuration, and what is right.
@@ -117,6 +145,9 @@ impl ServerConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         check("workers", self.workers, &WORKERS)?;
         check("max-peers", self.max_peers, &PEERS)?;
+        check("max-rooms", self.max_rooms, &ROOMS)?;
+        check("max-room-members", self.max_room_members, &PEERS)?;
+        check("max-names", self.max_names, &PEERS)?;
         check("spin", self.spin_us, &SPIN_US)?;
         check("receive-buffer", self.receive_buffer, &BUFFER)?;
         check("send-buffer", self.send_buffer, &BUFFER)?;
@@ -157,6 +188,10 @@ impl Default for ServerConfig {
             timeout: Duration::from_secs(10),
             reap_interval: Duration::from_secs(1),
             max_peers: DEFAULT_MAX_PEERS,
+            commands: Switch::On,
+            max_rooms: DEFAULT_MAX_ROOMS,
+            max_room_members: DEFAULT_MAX_ROOM_MEMBERS,
+            max_names: DEFAULT_MAX_NAMES,
             no_pin: false,
             spin_us: 0,
             receive_buffer: DEFAULT_BUFFER,
@@ -250,6 +285,17 @@ const PEERS: RangeInclusive<u32> = 1..=10_000_000;
 /// 300 MB of memory: a flood of made-up senders must not take it all.
 const DEFAULT_MAX_PEERS: u32 = 1_000_000;
 
+/// Up to 400 MB of memory.
+const ROOMS: RangeInclusive<u32> = 1..=1_000_000;
+/// 40 MB of memory.
+const DEFAULT_MAX_ROOMS: u32 = 100_000;
+
+/// What 0.1 s of a core delivers one text to.
+const DEFAULT_MAX_ROOM_MEMBERS: u32 = 100_000;
+
+/// 20 MB of memory.
+const DEFAULT_MAX_NAMES: u32 = 100_000;
+
 /// Up to a second: longer is not waiting for the next datagram any more.
 const SPIN_US: RangeInclusive<u32> = 0..=1_000_000;
 
@@ -321,6 +367,11 @@ mod tests {
             ("--spin=-1", "0..=1000000"),
             ("--spin 1000001", "0..=1000000"),
             ("--max-peers 0", "1..=10000000"),
+            ("--max-rooms 0", "1..=1000000"),
+            ("--max-rooms 1000001", "1..=1000000"),
+            ("--max-room-members 0", "1..=10000000"),
+            ("--max-names 10000001", "1..=10000000"),
+            ("--commands maybe", "on, off"),
             ("--receive-buffer 1KiB", "between 4.0 KiB and 1.0 GiB"),
             ("--send-buffer lots", "such as 262144 or 4MiB"),
             ("--service dance", "chat, greet"),
@@ -355,7 +406,7 @@ mod tests {
     #[test]
     fn what_is_set_from_code_has_the_bounds_of_the_flags() {
         type Change = fn(&mut ServerConfig);
-        let changes: [(Change, &str); 9] = [
+        let changes: [(Change, &str); 12] = [
             (
                 |config| config.workers = 0,
                 "--workers must lie between 1 and 256",
@@ -367,6 +418,18 @@ mod tests {
             (
                 |config| config.max_peers = 0,
                 "--max-peers must lie between 1 and 10000000",
+            ),
+            (
+                |config| config.max_rooms = 0,
+                "--max-rooms must lie between 1 and 1000000",
+            ),
+            (
+                |config| config.max_room_members = 0,
+                "--max-room-members must lie between 1 and 10000000",
+            ),
+            (
+                |config| config.max_names = 10_000_001,
+                "--max-names must lie between 1 and 10000000",
             ),
             (
                 |config| config.spin_us = 1_000_001,

@@ -27,12 +27,14 @@ pub mod stats;
 pub mod supervise;
 
 pub mod journal;
+pub mod names;
 pub mod peers;
 pub mod rooms;
 
 pub mod fanout;
 pub mod handover;
 
+pub mod crier;
 pub mod reaper;
 pub mod worker;
 

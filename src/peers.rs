@@ -2,25 +2,29 @@
 //! nobody has heard them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::{DashMap, Entry};
 
-use crate::net::PeerAddr;
-use crate::rooms::{Lane, Protocol, Room};
+use crate::names::{NameError, Names};
+use crate::net::{MAX_ENDPOINTS, PeerAddr};
+use crate::rooms::{Lane, Manner, Protocol, Room, RoomError, Rooms};
+use crate::wire::{Name, RoomName, Speaker};
 
-/// Everyone who is registered, and the room that each is in.
+/// Everyone who is registered, the room that each is in, and what each is called.
 ///
 /// The table keeps the standard library's randomly keyed hasher: addresses are
 /// chosen by strangers, and a known hash would let them fill one shard.
 ///
-/// Lock order: a shard of the table, then the room. What happens to the table
-/// and the room for one peer happens under the shard's lock, so that a peer
-/// which leaves and comes back is never in the room twice or missing from it.
+/// Lock order: a shard of the table, then the directory of rooms or the names, then
+/// a room. What happens to the table, the rooms and the names for one peer happens
+/// under the shard's lock, so that a peer which leaves and comes back is never in a
+/// room twice or missing from it.
 pub struct Peers {
     table: DashMap<PeerAddr, Arc<Peer>>,
-    lobby: Arc<Room>,
+    rooms: Rooms,
+    names: Names,
     /// Beside the table, whose own length takes every shard's lock.
     count: AtomicUsize,
     max_count: usize,
@@ -36,6 +40,10 @@ pub struct Peer {
     owner: u8,
     /// Changes under the table's write lock alone.
     room: ArcSwap<Room>,
+    /// What it is called, if it is.
+    name: ArcSwapOption<Name>,
+    /// Whether it wants to hear who comes and goes in its room.
+    wants_presence: AtomicBool,
     /// Where its room keeps it; belongs to the room, and to its lock.
     pub(crate) slot: AtomicU32,
 }
@@ -58,15 +66,28 @@ pub enum Touch {
 pub const NO_SESSION: u64 = 0;
 
 impl Peers {
-    /// An empty table for at most `max_count` peers, all of them in `lobby`.
-    pub fn new(lobby: Arc<Room>, max_count: usize) -> Self {
+    /// An empty table for at most `max_count` peers, who start in the lobby of
+    /// `rooms`, and may take `names`.
+    pub fn new(rooms: Rooms, names: Names, max_count: usize) -> Self {
         Self {
             table: DashMap::with_shard_amount(SHARDS),
-            lobby,
+            rooms,
+            names,
             count: AtomicUsize::new(0),
             max_count,
             expired: AtomicU64::new(0),
         }
+    }
+
+    /// The same without bounds but that on its peers, for tests.
+    #[cfg(test)]
+    pub(crate) fn plain(workers: usize, max_count: usize) -> Self {
+        let limits = crate::rooms::RoomLimits {
+            max_rooms: max_count,
+            max_members: u32::MAX,
+        };
+        let rooms = Rooms::new(workers, limits, crate::rooms::News::new(Box::new(|| {})));
+        Self::new(rooms, Names::new(max_count), max_count)
     }
 
     /// Notes a sign of life of the v1 peer `address`, and registers it, served by
@@ -79,7 +100,7 @@ impl Peers {
         match self.table.entry(*address) {
             Entry::Occupied(entry) => entry.get().touch(NO_SESSION, now_ms),
             Entry::Vacant(entry) if self.take_place() => {
-                entry.insert(Peer::new(address, &self.lobby, owner, NO_SESSION, now_ms));
+                entry.insert(self.newcomer(address, owner, NO_SESSION, now_ms));
                 Touch::Registered
             }
             Entry::Vacant(_) => Touch::Full,
@@ -107,36 +128,98 @@ impl Peers {
         match self.table.entry(*address) {
             Entry::Occupied(mut entry) => {
                 if entry.get().session == NO_SESSION {
-                    let room = entry.get().room.load_full();
-                    room.leave(address, entry.get());
-                    entry.insert(Peer::new(address, &room, owner, new_session, now_ms));
+                    let peer = entry.get().with_session(owner, new_session, now_ms);
+                    let room = peer.room.load_full();
+                    // Whoever was in the room stays there, and nobody is told.
+                    let _ = room.leave(address, entry.get(), Manner::Unnoticed);
+                    let _ = room.join(*address, peer.lane(address), &peer, Manner::Unnoticed);
+                    entry.insert(peer);
                 }
                 let session = entry.get().session;
                 Some((session, entry.get().touch(session, now_ms)))
             }
             Entry::Vacant(entry) if self.take_place() => {
-                entry.insert(Peer::new(address, &self.lobby, owner, new_session, now_ms));
+                entry.insert(self.newcomer(address, owner, new_session, now_ms));
                 Some((new_session, Touch::Registered))
             }
             Entry::Vacant(_) => None,
         }
     }
 
-    /// The room that `address` is in.
-    pub fn room(&self, address: &PeerAddr) -> Option<Arc<Room>> {
+    /// The room that `address` is in, and what it is called.
+    pub fn place(&self, address: &PeerAddr) -> Option<(Arc<Room>, Option<Name>)> {
         let peer = self.table.get(address)?;
-        Some(peer.room.load_full())
+        Some((peer.room.load_full(), peer.name()))
     }
 
-    /// Moves `address` to `room`. False: it is not registered.
-    pub fn enter(&self, address: &PeerAddr, room: &Arc<Room>) -> bool {
+    /// Moves `address` to the room called `name`, which is made if there is none,
+    /// and returns it. `None`: it is not registered.
+    ///
+    /// # Errors
+    /// [`RoomError`]; the peer stays where it is.
+    pub fn join(&self, address: &PeerAddr, name: RoomName) -> Option<Result<Arc<Room>, RoomError>> {
+        let peer = self.table.get_mut(address)?;
+        let before = peer.room.load_full();
+        if before.name().folded() == name.folded() {
+            return Some(Ok(before));
+        }
+        // Taken before the old one is given up, so that a peer always has one.
+        let room = match self.rooms.take_place(name) {
+            Ok(room) => room,
+            Err(error) => return Some(Err(error)),
+        };
+        self.depart(&before, address, &peer, Manner::OnItsOwn);
+        peer.room.store(Arc::clone(&room));
+        self.arrive(&room, address, &peer);
+        Some(Ok(room))
+    }
+
+    /// Gives `address` another name. `None`: it is not registered.
+    ///
+    /// # Errors
+    /// [`NameError`]; the peer keeps the name that it had, if any.
+    pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
+        let peer = self.table.get_mut(address)?;
+        let before = peer.speaker(address);
+        if let Err(error) = self.names.take(name, peer.name(), *address) {
+            return Some(Err(error));
+        }
+        peer.name.store(Some(Arc::new(name)));
+        let room = peer.room.load_full();
+        if before != Speaker::Name(name) && room.renamed(before, name) {
+            self.rooms.news.tell(&room);
+        }
+        Some(Ok(()))
+    }
+
+    /// From now on `address` hears who comes and goes in its room, or not any more.
+    /// False: it is not registered.
+    pub fn set_presence(&self, address: &PeerAddr, is_on: bool) -> bool {
         let Some(peer) = self.table.get_mut(address) else {
             return false;
         };
-        peer.room.load().leave(address, &peer);
-        room.join(*address, peer.lane(address), &peer);
-        peer.room.store(Arc::clone(room));
+        peer.wants_presence.store(is_on, Ordering::Relaxed);
+        let lane = peer.lane(address);
+        peer.room.load().set_presence(*address, lane, is_on);
         true
+    }
+
+    /// The peer that is called `whom`, or has the address that `whom` is, as one
+    /// that `asking` speaks to: at its endpoint if there are several. With it, what
+    /// the peer speaks.
+    pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
+        let found = |address: PeerAddr| {
+            let peer = self.table.get(&address)?;
+            Some((address, peer.lane(&address).protocol))
+        };
+        let address = match str::from_utf8(whom).ok()?.parse().ok()? {
+            Speaker::Name(name) => return found(self.names.find(&name)?),
+            Speaker::Address(address) => address,
+        };
+        let endpoints = std::iter::once(asking.endpoint()).chain(0..MAX_ENDPOINTS as u8);
+        endpoints
+            .map(|endpoint| PeerAddr::new(address, endpoint))
+            .find_map(found)
     }
 
     /// Calls `visit` with every v2 peer that worker `owner` serves.
@@ -150,7 +233,7 @@ impl Peers {
     /// Drops `address`, if it has this session, or [`NO_SESSION`] and speaks v1.
     /// False: no such peer was registered.
     pub fn leave(&self, address: &PeerAddr, session: u64) -> bool {
-        self.remove_if(address, |peer| peer.session == session)
+        self.remove_if(address, Manner::OnItsOwn, |peer| peer.session == session)
     }
 
     /// Drops everyone not heard for more than `timeout_ms`, and tells
@@ -168,7 +251,7 @@ impl Peers {
             .map(|entry| *entry.key())
             .collect();
         for address in stale {
-            if self.remove_if(&address, is_stale) {
+            if self.remove_if(&address, Manner::TimedOut, is_stale) {
                 self.expired.fetch_add(1, Ordering::Relaxed);
                 on_expired(address);
             }
@@ -190,9 +273,42 @@ impl Peers {
         self.expired.load(Ordering::Relaxed)
     }
 
+    /// All rooms.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
     /// The room in which everyone starts.
     pub fn lobby(&self) -> &Arc<Room> {
-        &self.lobby
+        self.rooms.lobby()
+    }
+
+    /// A peer that has just come to the lobby; the caller puts it into the table.
+    fn newcomer(&self, address: &PeerAddr, owner: u8, session: u64, now_ms: u64) -> Arc<Peer> {
+        let peer = Arc::new(Peer {
+            last_seen_ms: AtomicU64::new(now_ms),
+            session,
+            owner,
+            room: ArcSwap::new(Arc::clone(self.lobby())),
+            name: ArcSwapOption::empty(),
+            wants_presence: AtomicBool::new(false),
+            slot: AtomicU32::new(0),
+        });
+        self.arrive(self.lobby(), address, &peer);
+        peer
+    }
+
+    fn arrive(&self, room: &Arc<Room>, address: &PeerAddr, peer: &Arc<Peer>) {
+        if room.join(*address, peer.lane(address), peer, Manner::OnItsOwn) {
+            self.rooms.news.tell(room);
+        }
+    }
+
+    fn depart(&self, room: &Arc<Room>, address: &PeerAddr, peer: &Peer, manner: Manner) {
+        if room.leave(address, peer, manner) {
+            self.rooms.news.tell(room);
+        }
+        self.rooms.give_place_back(room);
     }
 
     /// Counts one more peer, unless the table is full.
@@ -204,11 +320,19 @@ impl Peers {
         taken < self.max_count
     }
 
-    fn remove_if(&self, address: &PeerAddr, condition: impl Fn(&Peer) -> bool) -> bool {
+    fn remove_if(
+        &self,
+        address: &PeerAddr,
+        manner: Manner,
+        condition: impl Fn(&Peer) -> bool,
+    ) -> bool {
         let removed = self.table.remove_if(address, |_, peer| {
             let remove = condition(peer);
             if remove {
-                peer.room.load().leave(address, peer);
+                self.depart(&peer.room.load_full(), address, peer, manner);
+                if let Some(name) = peer.name() {
+                    self.names.free(&name);
+                }
             }
             remove
         });
@@ -220,23 +344,31 @@ impl Peers {
 }
 
 impl Peer {
-    /// A peer that has just joined `room`; the caller puts it into the table.
-    fn new(
-        address: &PeerAddr,
-        room: &Arc<Room>,
-        owner: u8,
-        session: u64,
-        now_ms: u64,
-    ) -> Arc<Self> {
-        let peer = Arc::new(Self {
+    /// How those know it who hear it.
+    pub fn speaker(&self, address: &PeerAddr) -> Speaker {
+        Speaker::of(address.socket_addr(), self.name())
+    }
+
+    /// Whether it wants to hear who comes and goes in its room.
+    pub fn wants_presence(&self) -> bool {
+        self.wants_presence.load(Ordering::Relaxed)
+    }
+
+    /// The same peer with a session, not yet in its room.
+    fn with_session(&self, owner: u8, session: u64, now_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
             last_seen_ms: AtomicU64::new(now_ms),
             session,
             owner,
-            room: ArcSwap::new(Arc::clone(room)),
+            room: ArcSwap::new(self.room.load_full()),
+            name: ArcSwapOption::new(self.name.load_full()),
+            wants_presence: AtomicBool::new(self.wants_presence()),
             slot: AtomicU32::new(0),
-        });
-        room.join(*address, peer.lane(address), &peer);
-        peer
+        })
+    }
+
+    fn name(&self) -> Option<Name> {
+        self.name.load().as_deref().copied()
     }
 
     fn lane(&self, address: &PeerAddr) -> Lane {
@@ -266,189 +398,5 @@ impl Peer {
 const SHARDS: usize = 128;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    fn address(number: u32) -> PeerAddr {
-        let ip = Ipv4Addr::from_bits(0x7F00_0000 + number);
-        PeerAddr::new((ip, 5000).into(), 0)
-    }
-
-    fn peers(max_count: usize) -> Peers {
-        Peers::new(Arc::new(Room::new(0, 1)), max_count)
-    }
-
-    fn in_lobby(peers: &Peers) -> Vec<PeerAddr> {
-        let members = peers.lobby().members();
-        let lanes = (0..members.lanes()).flat_map(|lane| members.lane(lane).1);
-        let mut members: Vec<PeerAddr> = lanes.copied().collect();
-        members.sort_by_key(PeerAddr::socket_addr);
-        members
-    }
-
-    #[test]
-    fn a_first_sign_of_life_registers_and_a_later_one_refreshes() {
-        let peers = peers(10);
-        assert_eq!(peers.touch(&address(1), 0, 0), Touch::Registered);
-        assert_eq!(peers.touch(&address(1), 0, 5), Touch::Refreshed);
-        assert_eq!(peers.touch(&address(2), 0, 5), Touch::Registered);
-        assert_eq!(peers.len(), 2);
-        assert_eq!(in_lobby(&peers), [address(1), address(2)]);
-    }
-
-    #[test]
-    fn whoever_leaves_is_gone_from_the_table_and_the_room() {
-        let peers = peers(10);
-        peers.touch(&address(1), 0, 0);
-        peers.touch(&address(2), 0, 0);
-        assert!(peers.leave(&address(1), NO_SESSION));
-        assert!(!peers.leave(&address(1), NO_SESSION), "gone already");
-        assert!(!peers.leave(&address(3), NO_SESSION), "never was here");
-        assert_eq!((peers.len(), in_lobby(&peers)), (1, vec![address(2)]));
-    }
-
-    #[test]
-    fn only_more_than_the_timeout_expires() {
-        let peers = peers(10);
-        peers.touch(&address(1), 0, 0);
-        peers.touch(&address(2), 0, 1);
-        let mut expired = Vec::new();
-        peers.expire(10_000, 10_000, |address| expired.push(address));
-        assert_eq!(expired, [], "10 s are not more than 10 s");
-        peers.expire(10_001, 10_000, |address| expired.push(address));
-        assert_eq!(expired, [address(1)]);
-        assert_eq!((peers.len(), peers.expired()), (1, 1));
-        assert_eq!(in_lobby(&peers), [address(2)]);
-    }
-
-    #[test]
-    fn a_refreshed_peer_does_not_expire() {
-        let peers = peers(10);
-        peers.touch(&address(1), 0, 0);
-        peers.touch(&address(1), 0, 5_000);
-        peers.expire(15_000, 10_000, |address| panic!("{address} expired"));
-        assert_eq!(peers.len(), 1);
-    }
-
-    #[test]
-    fn a_full_table_takes_nobody_new_until_someone_leaves() {
-        let peers = peers(2);
-        peers.touch(&address(1), 0, 0);
-        peers.touch(&address(2), 0, 0);
-        assert_eq!(peers.touch(&address(3), 0, 0), Touch::Full);
-        assert_eq!(peers.touch(&address(1), 0, 0), Touch::Refreshed);
-        assert_eq!((peers.len(), in_lobby(&peers).len()), (2, 2));
-        peers.leave(&address(1), NO_SESSION);
-        assert_eq!(peers.touch(&address(3), 0, 0), Touch::Registered);
-    }
-
-    #[test]
-    fn threads_that_come_and_go_leave_table_and_room_agreeing() {
-        let peers = &peers(10_000);
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                scope.spawn(move || {
-                    for round in 0..2_000_u32 {
-                        let address = address((round * 7 + thread) % 97);
-                        if round % 3 == thread % 3 {
-                            peers.leave(&address, NO_SESSION);
-                        } else {
-                            peers.touch(&address, 0, u64::from(round));
-                        }
-                        if round % 16 == 0 {
-                            peers.expire(u64::from(round), 50, |_| {});
-                        }
-                    }
-                });
-            }
-        });
-        let mut table: Vec<PeerAddr> = peers.table.iter().map(|entry| *entry.key()).collect();
-        table.sort_by_key(PeerAddr::socket_addr);
-        assert!(!table.is_empty());
-        assert_eq!(in_lobby(peers), table);
-        assert_eq!(peers.len(), table.len());
-    }
-
-    #[test]
-    fn a_session_can_be_neither_guessed_nor_ended_nor_taken_over() {
-        let peers = peers(10);
-        let open = |new| peers.open_session(&address(1), 0, new, 0);
-        assert_eq!(open(77), Some((77, Touch::Registered)));
-        assert_eq!(open(88), Some((77, Touch::Refreshed)), "asked again");
-        assert_eq!(peers.touch_session(&address(1), 78, 5), Touch::WrongSession);
-        assert_eq!(
-            peers.touch_session(&address(1), NO_SESSION, 5),
-            Touch::WrongSession
-        );
-        assert_eq!(peers.touch(&address(1), 0, 5), Touch::WrongSession, "text");
-        assert!(!peers.leave(&address(1), NO_SESSION));
-        assert!(!peers.leave(&address(1), 78));
-        assert_eq!(peers.touch_session(&address(1), 77, 5), Touch::Refreshed);
-        assert_eq!(peers.touch_session(&address(2), 77, 5), Touch::WrongSession);
-        assert!(peers.leave(&address(1), 77));
-        assert_eq!((peers.len(), in_lobby(&peers)), (0, vec![]));
-    }
-
-    #[test]
-    fn a_text_peer_that_asks_for_a_session_changes_its_lane() {
-        let peers = peers(2);
-        peers.touch(&address(1), 0, 0);
-        peers.touch(&address(2), 0, 0);
-        assert_eq!(
-            peers.open_session(&address(1), 0, 77, 0),
-            Some((77, Touch::Refreshed))
-        );
-        assert_eq!(peers.open_session(&address(3), 0, 78, 0), None, "full");
-        let members = peers.lobby().members();
-        assert_eq!((peers.len(), members.len(), members.lanes()), (2, 2, 2));
-        let lane = |index| (members.lane(index).0.protocol, members.lane(index).1);
-        assert_eq!(lane(0), (Protocol::Text, &[address(2)][..]));
-        assert_eq!(lane(1), (Protocol::Frames, &[address(1)][..]));
-    }
-
-    #[test]
-    fn a_peer_is_in_the_room_that_it_entered_until_it_leaves() {
-        let peers = peers(10);
-        let other = Arc::new(Room::new(1, 1));
-        assert!(!peers.enter(&address(1), &other), "not registered");
-        peers.touch(&address(1), 0, 0);
-        peers.touch(&address(2), 0, 0);
-        assert!(peers.enter(&address(1), &other));
-        assert_eq!(peers.room(&address(1)).unwrap().number(), 1);
-        assert_eq!(in_lobby(&peers), [address(2)]);
-        assert_eq!(other.members().len(), 1);
-        peers.open_session(&address(1), 0, 77, 0).unwrap();
-        assert_eq!(other.members().lane(0).0.protocol, Protocol::Frames);
-        assert!(peers.leave(&address(1), 77));
-        assert!(other.members().is_empty() && peers.room(&address(1)).is_none());
-    }
-
-    #[test]
-    fn each_worker_visits_the_sessions_that_it_serves() {
-        let peers = peers(10);
-        peers.touch(&address(1), 0, 0);
-        peers.open_session(&address(2), 0, 77, 0);
-        peers.open_session(&address(3), 1, 77, 0);
-        let mut visited = Vec::new();
-        peers.visit_sessions(1, |address| visited.push(*address));
-        assert_eq!(visited, [address(3)]);
-    }
-
-    #[test]
-    fn who_speaks_between_the_look_and_the_removal_stays() {
-        let peers = peers(10);
-        peers.touch(&address(1), 0, 0);
-        peers.touch(&address(2), 0, 0);
-        let mut expired = Vec::new();
-        peers.expire(20_000, 10_000, |gone| {
-            // Both were found silent; now the other one is heard.
-            let other = address(if gone == address(1) { 2 } else { 1 });
-            peers.touch(&other, 0, 20_000);
-            expired.push(gone);
-        });
-        assert_eq!((expired.len(), peers.expired()), (1, 1));
-        assert_eq!((peers.len(), in_lobby(&peers).len()), (1, 1));
-        assert_ne!(in_lobby(&peers), expired);
-    }
-}
+#[path = "peers_tests.rs"]
+mod tests;

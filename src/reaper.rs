@@ -62,7 +62,6 @@ mod tests {
 
     use crate::journal::journal;
     use crate::net::PeerAddr;
-    use crate::rooms::Room;
     use crate::supervise::Supervisor;
 
     const INTERVAL: Duration = Duration::from_millis(20);
@@ -71,7 +70,7 @@ mod tests {
     /// readings of the clock are these; the first is when it starts. Returns in
     /// the look of which reading the peer was dropped.
     fn gone_in(times_ms: &'static [u64], interval: Duration) -> Option<usize> {
-        let peers = Arc::new(Peers::new(Arc::new(Room::new(0, 1)), 10));
+        let peers = Arc::new(Peers::plain(1, 10));
         let peer = PeerAddr::new((Ipv4Addr::LOCALHOST, 5000).into(), 0);
         peers.touch(&peer, 0, 0);
         let supervisor = Supervisor::new(Vec::new());

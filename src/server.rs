@@ -15,17 +15,19 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
 use crate::clock::Clock;
-use crate::config::{ConfigError, ServerConfig, ServiceKind};
+use crate::config::{ConfigError, ServerConfig, ServiceKind, Switch};
+use crate::crier::{Crier, CrierCounters};
 use crate::handover::Handover;
 use crate::journal::{Journal, journal};
+use crate::names::Names;
 use crate::net::{BindError, BufferSizes, Outbox, PeerAddr, SocketGroup, bind_group, max_segments};
 use crate::peers::Peers;
 use crate::reaper::Reaper;
-use crate::rooms::Room;
+use crate::rooms::{News, Room, RoomError, RoomLimits, Rooms};
 use crate::service::{Chat, ChatShared, Greet};
 use crate::stats::{Stats, WorkerInfo, WorkerStats};
 use crate::supervise::{StopSignal, Supervisor, ThreadDied, Wake};
-use crate::wire::echo_prefixes;
+use crate::wire::{RoomName, echo_prefixes};
 use crate::worker::{Service, Worker, WorkerShared, poll_and_waker};
 
 /// A running server. Dropped, it stops.
@@ -59,6 +61,7 @@ pub struct ServerHandle {
     stop: Arc<StopSignal>,
     workers: Vec<Arc<WorkerInfo>>,
     peers: Arc<Peers>,
+    crier: Arc<CrierCounters>,
     log_lines_shed: Arc<AtomicU64>,
 }
 
@@ -96,17 +99,22 @@ impl Server {
         let local_addrs: Vec<SocketAddr> = groups.iter().map(|group| group.local_addr).collect();
         let cores = plan_cores(&config, &journal);
         let polls = Polls::new(cores.len())?;
-        let parker = Parker::new();
-        let unparker = parker.unparker().clone();
+        let (reaper, crier) = (Parker::new(), Parker::new());
         let mut wakers = polls.wakers();
-        wakers.push(Box::new(move || unparker.unpark()));
+        wakers.extend([wake(&reaper), wake(&crier)]);
         let supervisor = Supervisor::new(wakers);
 
-        let lobby = Arc::new(Room::new(LOBBY, cores.len()));
+        let limits = RoomLimits {
+            max_rooms: config.max_rooms as usize,
+            max_members: config.max_room_members,
+        };
+        let rooms = Rooms::new(cores.len(), limits, News::new(wake(&crier)));
+        let names = Names::new(config.max_names as usize);
         let handle = ServerHandle {
             stop: Arc::clone(supervisor.stop_signal()),
             workers: (0..cores.len()).map(worker_info).collect(),
-            peers: Arc::new(Peers::new(lobby, config.max_peers as usize)),
+            peers: Arc::new(Peers::new(rooms, names, config.max_peers as usize)),
+            crier: Arc::default(),
             log_lines_shed: journal.shed_counter(),
         };
         // From here on a failure drops the server, and so stops what runs.
@@ -120,7 +128,7 @@ impl Server {
             Ok(())
         })?;
 
-        server.spawn_workers(&config, &clock, groups, polls, cores, &journal)?;
+        let outbox = server.spawn_workers(&config, &clock, groups, polls, cores, &journal)?;
         for address in &server.local_addrs {
             journal.info(format!("listening on {address}"));
         }
@@ -131,12 +139,18 @@ impl Server {
                 timeout: config.timeout,
                 interval: config.reap_interval,
                 journal,
-                parker,
+                parker: reaper,
+            };
+            let crier = Crier {
+                peers: Arc::clone(&server.handle.peers),
+                outbox,
+                counters: Arc::clone(&server.handle.crier),
+                parker: crier,
             };
             let stop = Arc::clone(&server.handle.stop);
-            server
-                .supervisor
-                .spawn("reaper".into(), move || reaper.run(&stop))?;
+            let (supervisor, stops) = (&mut server.supervisor, Arc::clone(&stop));
+            supervisor.spawn("reaper".into(), move || reaper.run(&stop))?;
+            supervisor.spawn("crier".into(), move || crier.run(&stops))?;
         }
         Ok(server)
     }
@@ -192,6 +206,7 @@ impl Server {
         self.wait()
     }
 
+    /// Returns an outbox over the first worker's sockets, for others to send with.
     fn spawn_workers(
         &mut self,
         config: &ServerConfig,
@@ -200,7 +215,8 @@ impl Server {
         polls: Polls,
         cores: Vec<Option<CoreId>>,
         journal: &Journal,
-    ) -> io::Result<()> {
+    ) -> io::Result<Outbox> {
+        let mut beside = None;
         let shared = WorkerShared {
             clock: clock.clone(),
             spin: Duration::from_micros(config.spin_us.into()),
@@ -221,12 +237,16 @@ impl Server {
                 .flat_map(|own| echo_prefixes(own.socket_addr()))
                 .collect(),
             max_segments,
+            commands: config.commands == Switch::On,
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
         };
         for ((index, poll), core) in polls.polls.into_iter().enumerate().zip(cores) {
             // One socket of every group; each group has as many as workers.
             let sockets = groups.iter_mut().filter_map(|group| group.sockets.pop());
             let outbox = Outbox::new(sockets.collect(), max_segments > 1);
+            if beside.is_none() {
+                beside = Some(outbox.try_clone(max_segments > 1)?);
+            }
             let info = Arc::clone(&self.handle.workers[index]);
             match config.service {
                 ServiceKind::Chat => {
@@ -243,7 +263,7 @@ impl Server {
                 }
             }
         }
-        Ok(())
+        Ok(beside.expect("there is at least one worker"))
     }
 
     fn spawn_worker<S: Service + Send + 'static>(
@@ -291,15 +311,13 @@ impl ServerHandle {
         self.stop.stop();
     }
 
-    /// A new room, empty, by whose `number` v2 peers know it. No two rooms may
-    /// have the same number, and that of the lobby is 0.
-    pub fn new_room(&self, number: u32) -> Arc<Room> {
-        Arc::new(Room::new(number, self.workers.len()))
-    }
-
-    /// Moves a peer to `room`. False: it is not registered.
-    pub fn enter_room(&self, peer: &PeerAddr, room: &Arc<Room>) -> bool {
-        self.peers.enter(peer, room)
+    /// Moves a peer to the room called `name`, which is made if there is none, as
+    /// the peer's own `/join` would. `None`: it is not registered.
+    ///
+    /// # Errors
+    /// [`RoomError`]: the room, or the server, takes no more.
+    pub fn join(&self, peer: &PeerAddr, name: RoomName) -> Option<Result<Arc<Room>, RoomError>> {
+        self.peers.join(peer, name)
     }
 
     /// What was counted so far.
@@ -313,6 +331,9 @@ impl ServerHandle {
             workers: workers.collect(),
             peers: self.peers.len(),
             expired: self.peers.expired(),
+            rooms: self.peers.rooms().len(),
+            notices: self.crier.sent.load(Ordering::Relaxed),
+            notices_failed: self.crier.failed.load(Ordering::Relaxed),
             log_lines_shed: self.log_lines_shed.load(Ordering::Relaxed),
         }
     }
@@ -410,6 +431,12 @@ fn plan_cores(config: &ServerConfig, journal: &Journal) -> Vec<Option<CoreId>> {
     cores.into_iter().cycle().take(workers).map(Some).collect()
 }
 
+/// What wakes a thread that sleeps on `parker`.
+fn wake(parker: &Parker) -> Wake {
+    let unparker = parker.unparker().clone();
+    Box::new(move || unparker.unpark())
+}
+
 fn worker_info(index: usize) -> Arc<WorkerInfo> {
     Arc::new(WorkerInfo {
         name: format!("worker-{index}"),
@@ -445,9 +472,6 @@ impl Polls {
         self.wakers.iter().map(wake).collect()
     }
 }
-
-/// The number of the room in which everyone starts.
-const LOBBY: u32 = 0;
 
 /// What to say on a kernel without `UDP_SEGMENT`.
 const NO_SEGMENTS: &str = "this kernel sends every datagram by itself (UDP_SEGMENT came with \

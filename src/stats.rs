@@ -65,7 +65,8 @@ macro_rules! counters {
 
 counters! {
     /// Datagrams received. Each is also counted in one of `texts`,
-    /// `heartbeats`, `leaves`, `frames`, `greetings` or under one drop reason.
+    /// `heartbeats`, `leaves`, `commands`, `frames`, `greetings` or under one drop
+    /// reason.
     datagrams_in,
     /// Texts of v1 peers.
     texts,
@@ -73,6 +74,8 @@ counters! {
     heartbeats,
     /// Empty datagrams and `quit`, also those of unknown peers.
     leaves,
+    /// Commands of v1 peers, right or wrong.
+    commands,
     /// Datagrams of v2 peers, each with any number of frames.
     frames,
     /// Datagrams that the greeting service took up.
@@ -87,6 +90,8 @@ counters! {
     answers,
     /// Answers that the kernel did not take.
     answers_failed,
+    /// Answers given up as too many waited to be sent at once.
+    answers_shed,
     /// Deliveries, each of one message to one peer, that fan-out began with.
     /// Each becomes one of the next three.
     deliveries_planned,
@@ -224,6 +229,12 @@ pub struct Stats {
     pub peers: usize,
     /// Peers dropped so far because they were not heard.
     pub expired: u64,
+    /// Rooms now, with the lobby.
+    pub rooms: usize,
+    /// Notices of who came and went that were sent, each to one peer.
+    pub notices: u64,
+    /// Such notices that the kernel did not take.
+    pub notices_failed: u64,
     /// Log lines not written because the log could not keep up.
     pub log_lines_shed: u64,
 }
@@ -250,6 +261,9 @@ impl fmt::Display for Stats {
         }
         let total = self.total();
         write!(f, "peers: {} now, {} expired", self.peers, self.expired)?;
+        if self.rooms > 1 {
+            write!(f, "\nrooms: {}", self.rooms)?;
+        }
         for reason in DropReason::ALL {
             if total.dropped(reason) > 0 {
                 write!(f, "\ndropped, {}: {}", reason.name(), total.dropped(reason))?;
@@ -264,8 +278,10 @@ impl fmt::Display for Stats {
             ("deliveries given up, no space", total.deliveries_congested),
             ("deliveries refused by the kernel", total.deliveries_refused),
             ("answers failed", total.answers_failed),
+            ("answers shed, too many at once", total.answers_shed),
             ("packets sent in parts, no GSO", total.packets_split),
             ("receive errors", total.receive_errors),
+            ("notices failed", self.notices_failed),
             ("log lines not written", self.log_lines_shed),
         ] {
             if count > 0 {

@@ -9,7 +9,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock::Clock;
 use crate::net::{
-    Datagram, MAX_ENDPOINTS, Outbox, PeerAddr, RECEIVE_BATCH, Receiver, receive_drops,
+    Datagram, MAX_ENDPOINTS, Outbox, Outlet, PeerAddr, RECEIVE_BATCH, Receiver, receive_drops,
 };
 use crate::stats::{DropReason, WorkerInfo};
 use crate::supervise::StopSignal;
@@ -21,10 +21,10 @@ pub trait Service {
     fn take(&mut self, datagram: Datagram<'_>, now_ms: u64);
 
     /// Sends a bounded part of what is due. True: there is more.
-    fn send_some(&mut self, outbox: &mut Outbox) -> bool;
+    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool;
 
     /// Sends the last that is to be sent, when the server stops.
-    fn stop(&mut self, outbox: &mut Outbox);
+    fn stop(&mut self, outlet: &mut impl Outlet);
 }
 
 /// One worker: its sockets, its buffers, and its service.
@@ -244,11 +244,11 @@ mod tests {
     impl Service for Nothing {
         fn take(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {}
 
-        fn send_some(&mut self, _outbox: &mut Outbox) -> bool {
+        fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
             false
         }
 
-        fn stop(&mut self, _outbox: &mut Outbox) {}
+        fn stop(&mut self, _outlet: &mut impl Outlet) {}
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bullhorn::ServerConfig;
 use bullhorn::net::PeerAddr;
 use bullhorn::stats::{Counts, DropReason};
+use bullhorn::wire::RoomName;
 use bullhorn::wire::frame::ClientFrame;
 use common::v2_peer::{Session, datagram};
 use common::{Client, TestServer, V4, config, wait_until};
@@ -116,10 +117,10 @@ fn what_a_flood_makes_the_server_shed_is_counted_and_is_the_flooders_own() {
     let _crowd: Vec<Client> = (0..200).map(|_| server.client()).collect();
     // Apart from the crowd, so that the flood does not fill their sockets; the
     // backlog of the worker they share with it.
-    let apart = server.handle().new_room(1);
+    let apart = RoomName::parse(b"apart").unwrap();
     for client in [&quiet, &listener] {
         let peer = PeerAddr::new(client.address(), 0);
-        assert!(server.handle().enter_room(&peer, &apart));
+        server.handle().join(&peer, apart).unwrap().unwrap();
     }
     let heartbeats = server.stats().total().heartbeats;
     let shed = || server.stats().total().messages_shed;

@@ -43,7 +43,7 @@ fn printable_text_arrives_byte_for_byte() {
             r"\x1b is no escape",
             "quit it",
             "@im@ home",
-            "/nick is no command yet",
+            "/nickname is no command",
         ] {
             ann.send(text.as_bytes());
             bob.hears(&ann, text);

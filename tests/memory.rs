@@ -9,11 +9,11 @@
 use std::alloc::System;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
+use bullhorn::names::Names;
 use bullhorn::net::PeerAddr;
 use bullhorn::peers::Peers;
-use bullhorn::rooms::Room;
+use bullhorn::rooms::{News, RoomLimits, Rooms};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -34,7 +34,7 @@ fn a_peer_takes_at_most_300_bytes() {
             println!("{count} peers, {what}: {} bytes a peer", bytes / count);
             bytes / count
         };
-        let peers = Peers::new(Arc::new(Room::new(0, 1)), count + 1);
+        let peers = Peers::new(rooms(), Names::new(1), count + 1);
         for number in 0..count {
             peers.touch(&address(number), 0, 0);
         }
@@ -55,6 +55,14 @@ fn a_peer_takes_at_most_300_bytes() {
         println!("{count} peers, resident: {resident} bytes a peer more than before");
         assert!(resident <= BYTES_A_PEER);
     }
+}
+
+fn rooms() -> Rooms {
+    let limits = RoomLimits {
+        max_rooms: 1_000_000,
+        max_members: 1_000_000,
+    };
+    Rooms::new(1, limits, News::new(Box::new(|| {})))
 }
 
 /// Any number of peers with addresses of their own.

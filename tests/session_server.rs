@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use bullhorn::client::{
     DownReason, Event, Message, Protocol, ProtocolChoice, Session, SessionError,
 };
+use bullhorn::wire::Speaker;
 use common::{
     TestServer, V4, V4_ALONE, connect_as, is_open, next, next_line, refused, unpinned, wait_until,
 };
@@ -49,7 +50,10 @@ fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
     let payload = b"\xff\0".to_vec();
     assert_eq!(
         next(&sessions[1]),
-        Event::Message(Message { from, payload })
+        Event::Message(Message {
+            from: Speaker::Address(from),
+            payload
+        })
     );
     stock.send(b"@im@ not");
     let from = stock.address();

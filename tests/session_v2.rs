@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bullhorn::client::{DownReason, Event, Protocol, ProtocolChoice, Session, SessionError};
 use bullhorn::net::{Packet, PeerAddr, Sender, max_segments};
-use bullhorn::wire::frame::{BUNDLE_BYTES, ServerFrame, push_padding};
+use bullhorn::wire::frame::{BUNDLE_BYTES, NoticeCode, ServerFrame, push_padding};
 use common::{
     ANSWER, FakeServer, GREET, TestServer, datagram, is_open, message, next, next_line, quick_v2,
     refused, unpinned, wait_until, welcome,
@@ -153,7 +153,10 @@ fn no_datagram_disturbs_the_session() {
     }
     server.send(&hi, client);
     server.send(&hi, client);
-    server.send(&datagram(&[ServerFrame::Notice(b"the end")]), client);
+    server.send(
+        &datagram(&[ServerFrame::Notice(NoticeCode::Done, b"the end")]),
+        client,
+    );
     assert_eq!(next_line(&session), "127.0.0.1:7 hi");
     assert_eq!(next_line(&session), "* the end");
     let stats = session.stats();

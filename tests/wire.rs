@@ -2,8 +2,8 @@
 //! that only reads what it wrote itself.
 
 use bullhorn::wire::frame::{
-    ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, Malformed, Message, ServerFrame, Welcome,
-    parse_client, parse_server, push_client_frame, push_client_header, push_padding,
+    ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, Malformed, Message, NoticeCode, ServerFrame,
+    Welcome, parse_client, parse_server, push_client_frame, push_client_header, push_padding,
     push_server_frame, push_server_header,
 };
 
@@ -28,7 +28,7 @@ fn message(from: &str) -> ServerFrame<'static> {
         room: 0x0102_0304,
         stream: 5,
         sequence: 0x0607_0809,
-        from: from.parse().expect("an address"),
+        from: from.parse().expect("a speaker"),
         payload: b"hi",
     })
 }
@@ -75,7 +75,10 @@ fn each_frame_of_a_server_has_its_bytes() {
         (message("127.0.0.1:9999"), &v4),
         (message("[::1]:9999"), &v6),
         (ServerFrame::Pong(b"x"), &[0x84, 0, 1, b'x']),
-        (ServerFrame::Notice(b"no"), &[0x85, 0, 2, b'n', b'o']),
+        (
+            ServerFrame::Notice(NoticeCode::Refused, b"no"),
+            &[0x85, 0, 3, 2, b'n', b'o'],
+        ),
         (ServerFrame::Goodbye, &[0x86, 0, 0]),
     ] {
         let mut datagram = server(&frame);

@@ -8,6 +8,7 @@ use bullhorn::Server;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::PeerAddr;
 use bullhorn::net::bare::{Drain, FanOut};
+use bullhorn::wire::RoomName;
 
 use crate::Plan;
 use crate::harness::Error;
@@ -129,12 +130,11 @@ fn measure(plan: &Plan, name: &'static str, case: &Case) -> Result<Row, Error> {
 /// Puts every `members` peers into a room of their own.
 fn enter_rooms(peers: &Peers, server: &Server, members: usize) -> Result<(), Error> {
     let handle = server.handle();
-    for (room, peers) in (1..).zip(peers.addresses().chunks(members)) {
-        let room = handle.new_room(room);
+    for (room, peers) in peers.addresses().chunks(members).enumerate() {
+        let room = RoomName::parse(format!("room-{room}").as_bytes()).ok_or("not a name")?;
         for peer in peers {
-            if !handle.enter_room(&PeerAddr::new((*peer).into(), 0), &room) {
-                return Err(format!("{peer} is not registered").into());
-            }
+            let joined = handle.join(&PeerAddr::new((*peer).into(), 0), room);
+            joined.ok_or_else(|| format!("{peer} is not registered"))??;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bullhorn::ServerHandle;
 use bullhorn::net::PeerAddr;
+use bullhorn::wire::RoomName;
 use bullhorn::wire::frame::{ClientFrame, push_client_frame, push_client_header};
 
 use crate::harness::Error;
@@ -33,7 +34,8 @@ impl Pinger {
         let session = welcome(&socket)?;
         // Where nobody speaks: whatever arrives is an answer.
         let peer = PeerAddr::new(socket.local_addr()?, 0);
-        if !handle.enter_room(&peer, &handle.new_room(PINGERS_ROOM)) {
+        let room = RoomName::parse(PINGERS_ROOM).ok_or("not a name")?;
+        if !matches!(handle.join(&peer, room), Some(Ok(_))) {
             return Err("the pinger is not registered".into());
         }
         stamp_arrivals(&socket)?;
@@ -105,7 +107,7 @@ fn wait_for(socket: &UdpSocket) -> Result<Option<Duration>, Error> {
     Ok(None)
 }
 
-const PINGERS_ROOM: u32 = 1;
+const PINGERS_ROOM: &[u8] = b"pingers";
 
 const BETWEEN_PINGS: Duration = Duration::from_millis(20);
 

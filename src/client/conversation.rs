@@ -9,7 +9,6 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::config::{Protocol, ProtocolChoice};
@@ -44,7 +43,7 @@ pub(crate) enum Heard<'a> {
     /// A line of v1.
     Text(Cow<'a, str>),
     Message {
-        from: SocketAddr,
+        from: wire::Speaker,
         payload: &'a [u8],
     },
     Notice(Cow<'a, str>),

@@ -2,7 +2,7 @@ use std::io::ErrorKind::ConnectionRefused;
 use std::time::Duration;
 
 use super::*;
-use crate::wire::frame::{ServerFrame, Welcome, push_server_frame, push_server_header};
+use crate::wire::frame::{NoticeCode, ServerFrame, Welcome, push_server_frame, push_server_header};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -254,7 +254,7 @@ fn a_late_answer_to_the_greeting_counts() {
 
     // The answer was lost, but to the server we have a session.
     let mut talk = Talk::fallen_back();
-    talk.hear_frame(&ServerFrame::Notice(b"hi"));
+    talk.hear_frame(&ServerFrame::Notice(NoticeCode::Done, b"hi"));
     assert_eq!(talk.protocol(), None);
     assert_eq!(talk.pass(0), [(0, FRAMES)]);
 

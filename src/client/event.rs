@@ -1,11 +1,10 @@
 //! What an application hears of its session.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use super::escape::escape;
 use super::liveness::DownReason;
-use crate::wire::push_text;
+use crate::wire::{Speaker, push_text};
 
 /// What happens in a [`Session`](super::Session).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Whose it is.
-    pub from: SocketAddr,
+    pub from: Speaker,
     /// What was said; any bytes.
     pub payload: Vec<u8>,
 }
@@ -91,7 +90,7 @@ mod tests {
             &[b'x'; 1150],
         ] {
             let mut text = Vec::new();
-            let from: SocketAddr = "[::1]:7".parse().unwrap();
+            let from: std::net::SocketAddr = "[::1]:7".parse().unwrap();
             push_text(from, payload, &mut text);
             let text = Event::Text(String::from_utf8(text).unwrap());
             assert_eq!(message("[::1]:7", payload).line(), text.line());

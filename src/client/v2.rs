@@ -249,7 +249,8 @@ impl V2 {
                 ServerFrame::Goodbye => self.dismissed(now),
                 ServerFrame::Pong(token) if !self.is_recent(token) => {}
                 ServerFrame::Pong(_) => self.answered(),
-                ServerFrame::Notice(text) => {
+                ServerFrame::Room(..) | ServerFrame::Private(..) => self.answered(),
+                ServerFrame::Notice(_, text) => {
                     self.answered();
                     hear(Frame::Notice(text));
                 }

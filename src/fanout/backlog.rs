@@ -15,8 +15,9 @@ pub struct Backlog {
     texts: Vec<Text>,
     senders: HashMap<PeerAddr, Share>,
     rooms: Vec<RoomList>,
-    /// Where in `rooms` a room is, by its number.
-    room_indexes: HashMap<u32, usize>,
+    /// Where in `rooms` a room is, by its address: `rooms` keeps it from being
+    /// another one's.
+    room_indexes: HashMap<usize, usize>,
 }
 
 /// The texts of a [`Backlog`] that are for one room.
@@ -109,10 +110,7 @@ impl Backlog {
         self.bytes.extend_from_slice(text);
         self.add_to_room(room);
         self.texts.push(Text {
-            speaker: match name {
-                Some(name) => Speaker::Name(name),
-                None => Speaker::Address(sender.socket_addr()),
-            },
+            speaker: Speaker::of(sender.socket_addr(), name),
             sender: share.number,
             bytes: start..self.bytes.len(),
             next_in_room: None,
@@ -124,7 +122,10 @@ impl Backlog {
     fn add_to_room(&mut self, room: &Arc<Room>) {
         let text = self.texts.len();
         let new_index = self.rooms.len();
-        let index = *self.room_indexes.entry(room.number()).or_insert(new_index);
+        let index = *self
+            .room_indexes
+            .entry(Arc::as_ptr(room).addr())
+            .or_insert(new_index);
         match self.rooms.get_mut(index) {
             Some(list) => {
                 self.texts[list.last].next_in_room = Some(text);
@@ -262,7 +263,11 @@ mod tests {
     }
 
     fn room(number: u32) -> Arc<Room> {
-        Arc::new(Room::new(number, 1))
+        Arc::new(Room::new(
+            crate::wire::RoomName::parse(b"a").unwrap(),
+            number,
+            1,
+        ))
     }
 
     /// How many of `count` texts of one speaker are taken.

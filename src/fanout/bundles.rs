@@ -91,7 +91,7 @@ mod tests {
             short in any::<bool>(),
         ) {
             let mut backlog = Backlog::new();
-            let room = Arc::new(Room::new(7, 3));
+            let room = Arc::new(Room::new(crate::wire::RoomName::parse(b"a").unwrap(), 7, 3));
             let first_sequence = u32::MAX - 3;
             room.take_sequence(2, first_sequence);
             let mut expected = Vec::new();

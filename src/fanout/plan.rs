@@ -166,13 +166,12 @@ mod tests {
     use super::*;
     use crate::fanout::Backlog;
     use crate::peers::Peers;
-    use crate::rooms::Room;
 
     /// The datagrams of every slice in which `texts` texts of `len` bytes go to
     /// 10,000 peers.
     fn slices(texts: usize, len: usize) -> Vec<usize> {
         let peer = |number: u16| PeerAddr::new(([127, 0, 0, 1], number).into(), 0);
-        let peers = Peers::new(Arc::new(Room::new(0, 1)), 10_000);
+        let peers = Peers::plain(1, 10_000);
         for number in 1..=10_000 {
             peers.touch(&peer(number), 0, 0);
         }

@@ -12,8 +12,7 @@ fn peer(port: u16) -> PeerAddr {
 /// Peers from port 1 on, served by the workers in turn; those with an even
 /// number speak v2.
 fn peers(text: u16, frames: u16, workers: usize) -> Peers {
-    let room = Arc::new(Room::new(0, workers));
-    let peers = Peers::new(room, 100_000);
+    let peers = Peers::plain(workers, 100_000);
     let owner = |port: u16| (usize::from(port / 2) % workers) as u8;
     for port in (1..).step_by(2).take(text.into()) {
         peers.touch(&peer(port), owner(port), 0);

@@ -16,7 +16,7 @@ mod socket;
 
 pub use address::PeerAddr;
 pub use gro::{receive_gro, set_gro};
-pub use outbox::Outbox;
+pub use outbox::{Outbox, Outlet};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use segments::{MAX_SEGMENTS, max_segments};
 pub use send::{MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender};

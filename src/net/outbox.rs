@@ -1,8 +1,22 @@
 //! Where one worker's datagrams leave: its sockets, one for each endpoint.
 
+use std::io;
+use std::os::fd::AsFd;
+
 use mio::net::UdpSocket;
 
 use super::send::{Packet, SendTally, Sender};
+
+/// Where datagrams leave.
+pub trait Outlet {
+    /// Sends `packets` through the socket of `endpoint`, to which all of their
+    /// peers must belong.
+    fn send<'a>(
+        &mut self,
+        endpoint: u8,
+        packets: impl IntoIterator<Item = Packet<'a>>,
+    ) -> SendTally;
+}
 
 /// The sockets of one worker, in the order of the endpoints, with the batch
 /// that it sends with.
@@ -31,9 +45,22 @@ impl Outbox {
         &mut self.sockets
     }
 
-    /// Sends `packets` through the socket of `endpoint`, to which all of their
-    /// peers must belong.
-    pub fn send<'a>(
+    /// Another outbox over the same sockets, for another thread to send with.
+    ///
+    /// # Errors
+    /// When the system has no more file descriptors.
+    pub fn try_clone(&self, may_segment: bool) -> io::Result<Self> {
+        let clone = |socket: &UdpSocket| {
+            let socket = socket.as_fd().try_clone_to_owned()?;
+            Ok(UdpSocket::from_std(socket.into()))
+        };
+        let sockets = self.sockets.iter().map(clone);
+        Ok(Self::new(sockets.collect::<io::Result<_>>()?, may_segment))
+    }
+}
+
+impl Outlet for Outbox {
+    fn send<'a>(
         &mut self,
         endpoint: u8,
         packets: impl IntoIterator<Item = Packet<'a>>,

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use crate::net::{Outbox, Packet, PeerAddr, SendTally};
+use crate::net::{Outlet, Packet, PeerAddr, SendTally};
+use crate::rooms::Protocol;
+use crate::wire::frame::{NoticeCode, ServerFrame, push_server_frame, push_server_header};
+use crate::wire::{Speaker, push_notice, push_private};
 
 /// As many answers as one round of receiving caused. It keeps its memory from
 /// one round to the next.
@@ -10,18 +13,66 @@ use crate::net::{Outbox, Packet, PeerAddr, SendTally};
 pub(super) struct Answers {
     answers: Vec<(PeerAddr, Range<usize>)>,
     bytes: Vec<u8>,
+    shed: u64,
 }
 
 impl Answers {
-    /// Adds an answer to `peer`, which `encode` appends to the buffer it is given.
+    /// Adds an answer to `peer`, which `encode` appends to the buffer it is given;
+    /// sheds and counts it if there are too many.
     pub(super) fn push(&mut self, peer: PeerAddr, encode: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
+        if start > MAX_BYTES {
+            self.shed += 1;
+            return;
+        }
         encode(&mut self.bytes);
         self.answers.push((peer, start..self.bytes.len()));
     }
 
+    /// Adds a datagram of v2 with these frames.
+    pub(super) fn push_frames(&mut self, peer: PeerAddr, frames: &[ServerFrame<'_>]) {
+        self.push(peer, |out| {
+            push_server_header(out);
+            for frame in frames {
+                push_server_frame(frame, out);
+            }
+        });
+    }
+
+    /// Adds a sentence of the server to a peer that speaks v1.
+    pub(super) fn push_line(&mut self, peer: PeerAddr, text: &[u8]) {
+        self.push(peer, |out| push_notice(text, out));
+    }
+
+    /// Adds a sentence of the server, in the form that the peer speaks.
+    pub(super) fn push_notice(
+        &mut self,
+        (peer, protocol): (PeerAddr, Protocol),
+        code: NoticeCode,
+        text: &str,
+    ) {
+        let text = text.as_bytes();
+        match protocol {
+            Protocol::Text => self.push_line(peer, text),
+            Protocol::Frames => self.push_frames(peer, &[ServerFrame::Notice(code, text)]),
+        }
+    }
+
+    /// Adds what `speaker` says to this peer alone, in the form that the peer speaks.
+    pub(super) fn push_private(
+        &mut self,
+        (peer, protocol): (PeerAddr, Protocol),
+        speaker: Speaker,
+        text: &[u8],
+    ) {
+        match protocol {
+            Protocol::Text => self.push(peer, |out| push_private(speaker, text, out)),
+            Protocol::Frames => self.push_frames(peer, &[ServerFrame::Private(speaker, text)]),
+        }
+    }
+
     /// Sends all of them.
-    pub(super) fn send(&mut self, outbox: &mut Outbox) -> SendTally {
+    pub(super) fn send(&mut self, outlet: &mut impl Outlet) -> SendTally {
         let mut tally = SendTally::default();
         // In the order of receiving those of one endpoint stand together.
         for answers in self
@@ -31,10 +82,20 @@ impl Answers {
             let packets = answers
                 .iter()
                 .map(|(peer, range)| Packet::single(peer, &self.bytes[range.clone()]));
-            tally += outbox.send(answers[0].0.endpoint(), packets);
+            tally += outlet.send(answers[0].0.endpoint(), packets);
         }
         self.answers.clear();
         self.bytes.clear();
         tally
     }
+
+    /// How many were shed since this was last asked.
+    pub(super) fn take_shed(&mut self) -> u64 {
+        std::mem::take(&mut self.shed)
+    }
 }
+
+/// A datagram of v2 may hold hundreds of commands, each with an answer of up to a
+/// kilobyte: a round of receiving must not make the worker send for seconds. This
+/// is space for 1024 of the longest.
+const MAX_BYTES: usize = 1 << 20;

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use super::answers::Answers;
+use super::commands::Commands;
 use crate::fanout::{FanOut, Next};
 use crate::handover::Handover;
 use crate::journal::Journal;
-use crate::net::{Datagram, Outbox, Packet, PeerAddr};
+use crate::net::{Datagram, Outlet, Packet, PeerAddr};
 use crate::peers::{NO_SESSION, Peers, Touch};
+use crate::rooms::Protocol;
 use crate::stats::{DropReason, WorkerInfo};
 use crate::wire::frame::{
     self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, Welcome, parse_client,
 };
-use crate::wire::{Incoming, classify};
+use crate::wire::{Incoming, classify, parse_command};
 use crate::worker::Service;
 
 /// The chat service of one worker.
@@ -37,6 +39,8 @@ pub struct ChatShared {
     pub timeout_ms: u32,
     /// How many datagrams the kernel takes as one packet.
     pub max_segments: usize,
+    /// Whether commands are carried out; if not, they are texts.
+    pub commands: bool,
     /// How a text begins that another server made of one of ours, see
     /// [`echo_prefixes`](crate::wire::echo_prefixes).
     pub echo_prefixes: Arc<[Vec<u8>]>,
@@ -88,16 +92,32 @@ impl Chat {
         }
     }
 
-    fn say(&mut self, speaker: PeerAddr, text: &[u8]) {
+    /// Carries out the command that `line` is. False: it is none.
+    fn perform(&mut self, from: (PeerAddr, Protocol), line: &[u8]) -> bool {
+        if !self.shared.commands {
+            return false;
+        }
+        let Some(command) = parse_command(line) else {
+            return false;
+        };
+        let mut commands = Commands {
+            peers: &self.shared.peers,
+            answers: &mut self.answers,
+        };
+        commands.perform(from, command);
+        true
+    }
+
+    fn say(&mut self, sender: PeerAddr, text: &[u8]) {
         let counters = &self.info.counters;
         // The reaper may have been quicker than a speaker at its time limit.
-        let Some(room) = self.shared.peers.room(&speaker) else {
+        let Some((room, name)) = self.shared.peers.place(&sender) else {
             return counters.messages_shed.add(1);
         };
-        match self.fanout.push(&room, speaker, cut(text)) {
+        match self.fanout.push(&room, sender, name, cut(text)) {
             Ok(()) => {
                 counters.messages.add(1);
-                self.shared.journal.text(speaker, text);
+                self.shared.journal.text(sender, text);
             }
             Err(_) => counters.messages_shed.add(1),
         }
@@ -125,9 +145,13 @@ impl Chat {
                 ClientFrame::Hello | ClientFrame::Heartbeat => {}
                 ClientFrame::Bye => self.leave(peer, session),
                 ClientFrame::Say(payload) => self.say(peer, payload),
-                ClientFrame::Ping(token) => self.answer(peer, &ServerFrame::Pong(token)),
-                ClientFrame::Command(_) => {
-                    self.answer(peer, &ServerFrame::Notice(b"this server has no commands"));
+                ClientFrame::Ping(token) => {
+                    self.answers.push_frames(peer, &[ServerFrame::Pong(token)]);
+                }
+                ClientFrame::Command(line) => {
+                    if !self.perform((peer, Protocol::Frames), line) {
+                        self.say(peer, line);
+                    }
                 }
             }
         }
@@ -147,20 +171,15 @@ impl Chat {
         };
         self.note(&peer, touch);
         counters.frames.add(1);
+        let room = peers.place(&peer).map(|(room, _)| room.number());
         let welcome = Welcome {
             session,
             timeout_ms: self.shared.timeout_ms,
             bundle_bytes: BUNDLE_BYTES as u16,
-            room: peers.lobby().number(),
+            room: room.unwrap_or(peers.lobby().number()),
         };
-        self.answer(peer, &ServerFrame::Welcome(welcome));
-    }
-
-    fn answer(&mut self, peer: PeerAddr, answer: &ServerFrame<'_>) {
-        self.answers.push(peer, |out| {
-            frame::push_server_header(out);
-            frame::push_server_frame(answer, out);
-        });
+        let welcome = ServerFrame::Welcome(welcome);
+        self.answers.push_frames(peer, &[welcome]);
     }
 }
 
@@ -182,6 +201,9 @@ impl Service for Chat {
             }
             Incoming::Text(text) => {
                 if self.touch(&from, now_ms) {
+                    if self.perform((from, Protocol::Text), text) {
+                        return self.info.counters.commands.add(1);
+                    }
                     self.info.counters.texts.add(1);
                     self.say(from, text);
                 }
@@ -190,19 +212,20 @@ impl Service for Chat {
         }
     }
 
-    fn send_some(&mut self, outbox: &mut Outbox) -> bool {
+    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool {
         let counters = &self.info.counters;
-        let answered = self.answers.send(outbox);
+        let answered = self.answers.send(outlet);
         counters.answers.add(answered.sent);
         counters
             .answers_failed
             .add(answered.total() - answered.sent);
+        counters.answers_shed.add(self.answers.take_shed());
 
         let handover = &self.shared.handover;
         let mut waited = false;
         loop {
             if let Some(slice) = self.fanout.slice() {
-                counters.add_tally(outbox.send(slice.endpoint, slice.packets()));
+                counters.add_tally(outlet.send(slice.endpoint, slice.packets()));
                 return true;
             }
             if let Some(plan) = self.fanout.take_finished() {
@@ -223,7 +246,7 @@ impl Service for Chat {
     }
 
     /// Says goodbye to the v2 peers that this worker serves.
-    fn stop(&mut self, outbox: &mut Outbox) {
+    fn stop(&mut self, outlet: &mut impl Outlet) {
         let mut goodbye = Vec::new();
         frame::push_server_header(&mut goodbye);
         frame::push_server_frame(&ServerFrame::Goodbye, &mut goodbye);
@@ -233,7 +256,7 @@ impl Service for Chat {
         self.shared.peers.visit_sessions(self.worker, gather);
         for peers in peers.chunk_by(|a, b| a.endpoint() == b.endpoint()) {
             let packets = peers.iter().map(|peer| Packet::single(peer, &goodbye));
-            outbox.send(peers[0].endpoint(), packets);
+            outlet.send(peers[0].endpoint(), packets);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::answers::Answers;
 use crate::journal::Journal;
-use crate::net::{Datagram, Outbox};
+use crate::net::{Datagram, Outlet};
 use crate::stats::{DropReason, WorkerInfo};
 use crate::supervise::StopSignal;
 use crate::wire::{GREETING_START, push_greeting};
@@ -50,11 +50,11 @@ impl Service for Greet {
             .push(from, |out| push_greeting(from.socket_addr(), out));
     }
 
-    fn send_some(&mut self, outbox: &mut Outbox) -> bool {
-        let tally = self.answers.send(outbox);
+    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool {
+        let tally = self.answers.send(outlet);
         self.info.counters.add_tally(tally);
         false
     }
 
-    fn stop(&mut self, _outbox: &mut Outbox) {}
+    fn stop(&mut self, _outlet: &mut impl Outlet) {}
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod chat;
+mod commands;
 mod greet;
 
 pub use chat::{Chat, ChatShared};

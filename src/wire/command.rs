@@ -185,7 +185,9 @@ mod tests {
 
     #[test]
     fn all_else_is_a_text() {
-        for line in ["", "/", "//", "/ help", "/helpme", "help", " /help", "/ok 1", "/n"] {
+        for line in [
+            "", "/", "//", "/ help", "/helpme", "help", " /help", "/ok 1", "/n",
+        ] {
             assert_eq!(parse_command(line.as_bytes()), None, "{line:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 /// 1 to `MAX` of the characters `A-Za-z0-9_-`, kept in place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +26,11 @@ pub enum Speaker {
     /// A peer with one.
     Name(Name),
 }
+
+/// It is neither an address nor a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither an address with a port nor a name, which is 1 to 24 of A-Z a-z 0-9 _ -")]
+pub struct NotASpeaker;
 
 impl<const MAX: usize> Label<MAX> {
     /// `text` as a label, if it is one.
@@ -56,6 +62,25 @@ impl<const MAX: usize> Label<MAX> {
     /// As it was written.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl Speaker {
+    /// A peer with this address, which may have a name.
+    pub fn of(address: SocketAddr, name: Option<Name>) -> Self {
+        name.map_or(Self::Address(address), Self::Name)
+    }
+}
+
+/// An address, or a name: whatever stands in front of a text.
+impl FromStr for Speaker {
+    type Err = NotASpeaker;
+
+    fn from_str(text: &str) -> Result<Self, NotASpeaker> {
+        let name = || Name::parse(text.as_bytes()).ok_or(NotASpeaker);
+        text.parse()
+            .map(Self::Address)
+            .or_else(|_| name().map(Self::Name))
     }
 }
 
@@ -94,6 +119,14 @@ mod tests {
         }
         assert!(RoomName::parse(&[b'x'; 32]).is_some());
         assert!(RoomName::parse(&[b'x'; 33]).is_none());
+    }
+
+    #[test]
+    fn a_speaker_is_parsed_as_it_is_written() {
+        for text in ["127.0.0.1:5000", "[::1]:5000", "ada"] {
+            assert_eq!(text.parse::<Speaker>().unwrap().to_string(), text);
+        }
+        assert!("127.0.0.1".parse::<Speaker>().is_err());
     }
 
     #[test]

@@ -11,10 +11,11 @@ mod text;
 
 pub use classify::{HEARTBEAT, Incoming, QUIT, classify};
 pub use command::{Command, HELP, Misuse, parse_command, verbs};
-pub use label::{Label, Name, RoomName, Speaker};
+pub use label::{Label, Name, NotASpeaker, RoomName, Speaker};
 pub use sanitize::push_printable;
 pub use text::{
-    GREETING_START, NOTICE, echo_prefixes, push_greeting, push_notice, push_private, push_python_address, push_text,
+    GREETING_START, NOTICE, Thousands, echo_prefixes, push_greeting, push_notice, push_private,
+    push_python_address, push_text,
 };
 
 /// The most bytes that a datagram to a stock client has: such a client reads

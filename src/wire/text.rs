@@ -1,6 +1,6 @@
 //! What the server says in protocol v1.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -70,6 +70,19 @@ fn push_display(text: impl Display, out: &mut Vec<u8>) {
     write!(out, "{text}").expect("writing to a Vec never fails");
 }
 
+/// A number with a comma between each three digits: `10,300`.
+pub struct Thousands(pub u64);
+
+impl Display for Thousands {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = *self;
+        if number < 1000 {
+            return number.fmt(out);
+        }
+        write!(out, "{},{:03}", Self(number / 1000), number % 1000)
+    }
+}
+
 /// How a datagram to a v1 peer begins that the server itself has to say.
 pub const NOTICE: &str = "* ";
 
@@ -133,6 +146,31 @@ mod tests {
         }
         let other = text_from("127.0.0.1:9998", b"hi");
         assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
+    }
+
+    #[test]
+    fn numbers_have_a_comma_between_each_three_digits() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_002_030, "1,002,030"),
+        ] {
+            assert_eq!(Thousands(number).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_server_itself_speaks_behind_a_star() {
+        let mut out = Vec::new();
+        push_notice(b"no\x1b", &mut out);
+        assert_eq!(out, b"* no\\x1b");
+        out.clear();
+        push_private("ada", b"psst", &mut out);
+        assert_eq!(out, b"* ada to you: psst");
+        out.clear();
+        push_notice(&[b'x'; 3000], &mut out);
+        assert_eq!(out.len(), MAX_TEXT_DATAGRAM);
     }
 
     proptest! {
