@@ -1,6 +1,7 @@
 //! Protocol v2 to the byte, as docs/PROTOCOL.md has it: what would pass a test
 //! that only reads what it wrote itself.
 
+use bullhorn::wire::RoomName;
 use bullhorn::wire::frame::{
     ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, Malformed, Message, NoticeCode, ServerFrame,
     Welcome, parse_client, parse_server, push_client_frame, push_client_header, push_padding,
@@ -80,6 +81,14 @@ fn each_frame_of_a_server_has_its_bytes() {
             &[0x85, 0, 3, 2, b'n', b'o'],
         ),
         (ServerFrame::Goodbye, &[0x86, 0, 0]),
+        (
+            ServerFrame::Room(0x0102_0304, RoomName::parse(b"den").expect("a name")),
+            &[0x87, 0, 7, 1, 2, 3, 4, b'd', b'e', b'n'],
+        ),
+        (
+            ServerFrame::Private("ada".parse().expect("a name"), b"hi"),
+            &[0x88, 0, 7, 1, 3, b'a', b'd', b'a', b'h', b'i'],
+        ),
     ] {
         let mut datagram = server(&frame);
         assert_eq!(datagram, [&[0xFF, 2][..], bytes].concat(), "{frame:?}");
@@ -94,11 +103,15 @@ fn each_frame_of_a_server_has_its_bytes() {
 fn what_a_frame_may_carry_ends_at_its_bound() {
     let say = [b'x'; MAX_PAYLOAD_BYTES + 1];
     let ping = [b'x'; MAX_TOKEN_BYTES + 1];
-    assert_eq!((MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES), (1167, 32));
+    assert_eq!((MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES), (1160, 32));
     for (longest, longer) in [
         (
             ClientFrame::Say(&say[1..]),
             client(&[ClientFrame::Say(&say)]),
+        ),
+        (
+            ClientFrame::Command(&say[1..]),
+            client(&[ClientFrame::Command(&say)]),
         ),
         (
             ClientFrame::Ping(&ping[1..]),
@@ -128,6 +141,9 @@ fn a_servers_frame_that_is_too_short_is_malformed() {
         (WELCOME, 18),
         (message("127.0.0.1:9999"), 16),
         (message("[::1]:9999"), 28),
+        (message("ada"), 14),
+        (ServerFrame::Private("ada".parse().expect("a name"), b""), 5),
+        (ServerFrame::Notice(NoticeCode::Done, b""), 1),
     ] {
         let whole = server(&frame);
         for len in 0..whole.len() - FRAME_START {
@@ -143,14 +159,14 @@ fn a_servers_frame_that_is_too_short_is_malformed() {
         }
     }
     let mut other_family = server(&message("127.0.0.1:9999"));
-    for family in [0, 5, 7] {
+    for family in [0, 2, 5, 7] {
         other_family[FRAME_START + 9] = family;
         let result = parse_server(&other_family).map(drop);
         assert_eq!(result, Err(Malformed::Length));
     }
     for (datagram, wrong) in [
         (&b"\xff\x02\x86\0\x01x"[..], Malformed::Length),
-        (b"\xff\x02\x87\0\0", Malformed::Kind),
+        (b"\xff\x02\x89\0\0", Malformed::Kind),
         (b"\xff\x02\x04\0\0", Malformed::Kind),
         (b"\xff\x01\x86\0\0", Malformed::Header),
         (b"\xff", Malformed::Header),
