@@ -90,7 +90,7 @@ counters! {
     answers,
     /// Answers that the kernel did not take.
     answers_failed,
-    /// Answers given up as too many waited to be sent at once.
+    /// Answers given up as one datagram asked for more than a server gives.
     answers_shed,
     /// Deliveries, each of one message to one peer, that fan-out began with.
     /// Each becomes one of the next three.
@@ -278,7 +278,10 @@ impl fmt::Display for Stats {
             ("deliveries given up, no space", total.deliveries_congested),
             ("deliveries refused by the kernel", total.deliveries_refused),
             ("answers failed", total.answers_failed),
-            ("answers shed, too many at once", total.answers_shed),
+            (
+                "answers shed, too many for one datagram",
+                total.answers_shed,
+            ),
             ("packets sent in parts, no GSO", total.packets_split),
             ("receive errors", total.receive_errors),
             ("notices failed", self.notices_failed),

@@ -13,18 +13,26 @@ use crate::wire::{Speaker, push_notice, push_private};
 pub(super) struct Answers {
     answers: Vec<(PeerAddr, Range<usize>)>,
     bytes: Vec<u8>,
+    /// How many more the datagram may cause that is being taken in.
+    left: u32,
     shed: u64,
 }
 
 impl Answers {
+    /// Begins with what the next datagram causes.
+    pub(super) fn begin_datagram(&mut self) {
+        self.left = MAX_A_DATAGRAM;
+    }
+
     /// Adds an answer to `peer`, which `encode` appends to the buffer it is given;
-    /// sheds and counts it if there are too many.
+    /// sheds and counts it if the datagram has caused too many.
     pub(super) fn push(&mut self, peer: PeerAddr, encode: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        if start > MAX_BYTES {
+        if self.left == 0 {
             self.shed += 1;
             return;
         }
+        self.left -= 1;
+        let start = self.bytes.len();
         encode(&mut self.bytes);
         self.answers.push((peer, start..self.bytes.len()));
     }
@@ -95,7 +103,7 @@ impl Answers {
     }
 }
 
-/// A datagram of v2 may hold hundreds of commands, each with an answer of up to a
-/// kilobyte: a round of receiving must not make the worker send for seconds. This
-/// is space for 1024 of the longest.
-const MAX_BYTES: usize = 1 << 20;
+/// A datagram of v2 may hold hundreds of frames that want an answer of up to a
+/// kilobyte, which would keep the worker from its other peers. This is more than a
+/// client has to ask at once, and a full round of receiving is answered in 0.1 s.
+const MAX_A_DATAGRAM: u32 = 8;

@@ -186,6 +186,7 @@ impl Chat {
 impl Service for Chat {
     fn take(&mut self, datagram: Datagram<'_>, now_ms: u64) {
         let Datagram { from, payload, .. } = datagram;
+        self.answers.begin_datagram();
         match classify(payload) {
             Incoming::Leave => {
                 self.info.counters.leaves.add(1);

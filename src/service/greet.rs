@@ -46,6 +46,7 @@ impl Service for Greet {
         counters.greetings.add(1);
         counters.deliveries_planned.add(1);
         self.journal.greeted(from);
+        self.answers.begin_datagram();
         self.answers
             .push(from, |out| push_greeting(from.socket_addr(), out));
     }

@@ -1,0 +1,313 @@
+//! Commands, as anyone types them: rooms, names, presence and direct messages.
+
+mod common;
+
+use bullhorn::ServerConfig;
+use bullhorn::config::Switch;
+use bullhorn::wire::frame::{ClientFrame, NoticeCode, ServerFrame, parse_server};
+use bullhorn::wire::{Name, RoomName, Speaker};
+use common::v2_peer::Session;
+use common::{Client, TestServer, V4, config, everywhere, wait_until};
+
+/// Sends a command, and checks the one line that is answered.
+#[track_caller]
+fn asks(client: &Client, command: &str, answer: &str) {
+    client.send(command.as_bytes());
+    assert_eq!(client.hear(), format!("* {answer}"), "{command}");
+}
+
+#[test]
+fn a_text_is_heard_in_its_room_alone() {
+    everywhere(|server| {
+        let [ann, bob, cem] = server.clients();
+        asks(&ann, "/join chess", "you are in chess (1 here)");
+        asks(&bob, "/JOIN Chess\r\n", "you are in chess (2 here)");
+        cem.send(b"lobby only");
+        cem.hears(&cem, "lobby only");
+        ann.send(b"e4");
+        for listener in [&ann, &bob] {
+            listener.hears(&ann, "e4");
+        }
+        asks(&bob, "/leave", "you are in lobby (2 here)");
+        ann.send(b"alone");
+        ann.hears(&ann, "alone");
+        bob.send(b"back");
+        for listener in [&bob, &cem] {
+            listener.hears(&bob, "back");
+        }
+        assert!(ann.heard_nothing() && cem.heard_nothing());
+        assert_eq!(server.stats().rooms, 2);
+        ann.send(b"quit");
+        wait_until("the room to vanish", || server.stats().rooms == 1);
+    });
+}
+
+#[test]
+fn a_name_stands_in_front_of_texts_and_belongs_to_one_peer() {
+    everywhere(|server| {
+        let [ann, bob] = server.clients();
+        asks(&ann, "/nick Ada", "you are Ada");
+        asks(&bob, "/nick aDA", "aDA is taken");
+        asks(&ann, "/nick ADA", "you are ADA");
+        ann.send(b"hi");
+        assert_eq!(bob.hear(), "ADA hi");
+        assert_eq!(ann.hear(), "ADA hi");
+        ann.send(b"quit");
+        wait_until("the name to be free", || {
+            bob.send(b"/nick ada");
+            bob.hear() == "* you are ada"
+        });
+    });
+}
+
+#[test]
+fn a_direct_message_reaches_one_peer_alone() {
+    everywhere(|server| {
+        let [ann, bob, cem] = server.clients();
+        asks(&ann, "/nick ada", "you are ada");
+        asks(&bob, "/join den", "you are in den (1 here)");
+        asks(&bob, "/msg ADA psst  you", "to ADA: psst  you");
+        assert_eq!(ann.hear(), format!("* {} to you: psst  you", bob.address()));
+        let address = bob.address();
+        asks(
+            &ann,
+            &format!("/msg {address} yes"),
+            &format!("to {address}: yes"),
+        );
+        assert_eq!(bob.hear(), "* ada to you: yes");
+        asks(&ann, "/msg eve hi", "nobody is called eve");
+        asks(&ann, "/msg \x1b[2J hi", "nobody is called \\x1b[2J");
+        cem.send(b"end");
+        cem.hears(&cem, "end");
+    });
+}
+
+#[test]
+fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
+    everywhere(|server| {
+        let ann = server.client();
+        let bob = Session::open(server.stranger());
+        asks(&ann, "/nick ada", "you are ada");
+        asks(&ann, "/join den", "you are in den (1 here)");
+        bob.send(&[ClientFrame::Command(b"/join den")]);
+        let den = RoomName::parse(b"den").unwrap();
+        let datagram = bob.client.receive();
+        let frames: Vec<_> = parse_server(&datagram).unwrap().collect();
+        let number = match frames[..] {
+            [ServerFrame::Room(number, room), answer] => {
+                assert_eq!(room, den);
+                let text = b"you are in den (2 here)";
+                assert_eq!(answer, ServerFrame::Notice(NoticeCode::Done, text));
+                number
+            }
+            _ => panic!("{frames:?}"),
+        };
+        ann.send(b"hi");
+        ann.hear();
+        let ada = Speaker::Name(Name::parse(b"ada").unwrap());
+        let datagram = bob.client.receive();
+        match parse_server(&datagram).unwrap().next() {
+            Some(ServerFrame::Message(message)) => {
+                assert_eq!((message.room, message.from), (number, ada));
+                assert_eq!(message.payload, b"hi");
+            }
+            other => panic!("{other:?}"),
+        }
+        let told = |frame: ServerFrame<'_>| {
+            let datagram = bob.client.receive();
+            let frames: Vec<_> = parse_server(&datagram).unwrap().collect();
+            assert_eq!(frames, [frame]);
+        };
+        let address = bob.client.address();
+        asks(
+            &ann,
+            &format!("/msg {address} psst"),
+            &format!("to {address}: psst"),
+        );
+        told(ServerFrame::Private(ada, b"psst"));
+        for (command, code, text) in [
+            (
+                &b"/nick a b"[..],
+                NoticeCode::Misuse,
+                "/nick takes 1 to 24 of A-Z a-z 0-9 _ -",
+            ),
+            (b"/nick ADA", NoticeCode::Refused, "ADA is taken"),
+            (b"/ping 1", NoticeCode::Done, "pong 1"),
+        ] {
+            bob.send(&[ClientFrame::Command(command)]);
+            told(ServerFrame::Notice(code, text.as_bytes()));
+        }
+        // Who asks again for a session is told where it is.
+        bob.client.send(&common::v2_peer::hello());
+        assert_eq!(common::v2_peer::welcome(&bob.client.receive()).room, number);
+        // A verb that is not known is a text, as in v1.
+        bob.send(&[ClientFrame::Command(b"/dance")]);
+        ann.hears(&bob.client, "/dance");
+    });
+}
+
+#[test]
+fn every_bound_is_refused_with_what_it_is() {
+    let server = TestServer::start(ServerConfig {
+        max_rooms: 2,
+        max_room_members: 2,
+        max_names: 2,
+        ..config(1, &[V4])
+    });
+    let [ann, bob, cem] = server.clients();
+    asks(&ann, "/join one", "you are in one (1 here)");
+    asks(&bob, "/join one", "you are in one (2 here)");
+    asks(&cem, "/join ONE", "one is full: it has 2");
+    asks(&cem, "/join two", "you are in two (1 here)");
+    asks(
+        &bob,
+        "/join three",
+        "there is no three, and no new room may be made: there are 2",
+    );
+    asks(&bob, "/join two", "you are in two (2 here)");
+    asks(
+        &ann,
+        "/join three",
+        "there is no three, and no new room may be made: there are 2",
+    );
+    asks(&ann, "/leave", "you are in lobby (1 here)");
+    asks(&ann, "/join three", "you are in three (1 here)");
+    asks(&ann, "/nick a", "you are a");
+    asks(&bob, "/nick b", "you are b");
+    asks(&cem, "/nick c", "no more names may be taken: 2 are");
+    asks(&bob, "/nick c", "you are c");
+    asks(&cem, "/nick b", "no more names may be taken: 2 are");
+}
+
+#[test]
+fn long_lists_come_in_pages_of_one_datagram() {
+    let server = TestServer::start(config(1, &[V4]));
+    let clients: Vec<Client> = (0..60).map(|_| server.client()).collect();
+    let asker = &clients[0];
+    let mut seen = Vec::new();
+    loop {
+        let from = seen.len() + 1;
+        asker.send(format!("/who {from}").as_bytes());
+        let page = asker.hear();
+        assert!(page.len() <= 1024, "{page}");
+        let (head, rest) = page.split_once(": ").unwrap();
+        let (list, more) = rest.split_once(" (").unwrap_or((rest, ""));
+        seen.extend(list.split(' ').map(str::to_owned));
+        assert_eq!(head, format!("* 60 in lobby, {from} to {}", seen.len()));
+        if more.is_empty() {
+            break;
+        }
+        assert_eq!(more, format!("more: /who {})", seen.len() + 1));
+    }
+    let addresses: Vec<String> = clients
+        .iter()
+        .map(|client| client.address().to_string())
+        .collect();
+    assert_eq!(seen, addresses);
+    asks(asker, "/who 61", "60 in lobby, none from 61 on");
+    asks(asker, "/rooms", "1 room: lobby (60)");
+    asks(&clients[1], "/join den", "you are in den (1 here)");
+    asks(asker, "/rooms", "2 rooms: lobby (59) den (1)");
+    asks(asker, "/rooms 2", "2 rooms, 2 to 2: den (1)");
+    let enormous = format!("/who {}", usize::MAX);
+    asks(
+        asker,
+        &enormous,
+        &format!("59 in lobby, none from {} on", usize::MAX),
+    );
+}
+
+#[test]
+fn who_comes_and_goes_is_told_to_those_who_want_to_hear_it() {
+    everywhere(|server| {
+        let watcher = server.client();
+        asks(&watcher, "/presence on", "presence is on");
+        let other = server.client();
+        let address = other.address();
+        assert_eq!(watcher.hear(), format!("* {address} joined (2 here)"));
+        other.send(b"/nick ada");
+        assert_eq!(watcher.hear(), format!("* {address} is ada now (2 here)"));
+        other.send(b"/join den");
+        assert_eq!(watcher.hear(), "* ada left (1 here)");
+        asks(&watcher, "/join den", "you are in den (2 here)");
+        // It hears of itself, too: all hear the same.
+        let joined = format!("* {} joined (2 here)", watcher.address());
+        assert_eq!(watcher.hear(), joined);
+        other.send(b"quit");
+        assert_eq!(watcher.hear(), "* ada left (1 here)");
+        asks(&watcher, "/presence off", "presence is off");
+        let third = server.client();
+        asks(&third, "/join den", "you are in den (2 here)");
+        third.send(b"bye");
+        watcher.hears(&third, "bye");
+        assert!(other.heard_nothing() || other.hear().starts_with("* you are"));
+        assert_eq!(server.stats().notices, 5);
+    });
+}
+
+#[test]
+fn a_storm_of_joins_is_told_in_few_datagrams() {
+    let server = TestServer::start(config(2, &[V4]));
+    let watcher = server.client();
+    asks(&watcher, "/presence on", "presence is on");
+    let crowd: Vec<Client> = (0..500).map(|_| server.stranger()).collect();
+    for client in &crowd {
+        client.send(b"@im@");
+    }
+    let (mut joined, mut notices) = (0, 0);
+    while joined < crowd.len() {
+        let notice = watcher.hear();
+        let told = notice.trim_start_matches("* ");
+        joined += match told.split_once(" joined (") {
+            Some((count, _)) if !count.contains(':') => count.parse().unwrap(),
+            _ => told.matches(" joined").count(),
+        };
+        notices += 1;
+    }
+    assert_eq!(joined, crowd.len());
+    assert_eq!(server.stats().notices, notices);
+    assert!(notices < 100, "{notices} notices of 500 joins");
+}
+
+#[test]
+fn without_commands_all_of_them_are_texts() {
+    let server = TestServer::start(ServerConfig {
+        commands: Switch::Off,
+        ..config(1, &[V4])
+    });
+    let ann = server.client();
+    let bob = Session::open(server.stranger());
+    for text in ["/nick ada", "/help", "/join den"] {
+        ann.send(text.as_bytes());
+        ann.hears(&ann, text);
+        bob.send(&[ClientFrame::Command(text.as_bytes())]);
+        ann.hears(&bob.client, text);
+    }
+    assert_eq!(server.stats().rooms, 1);
+}
+
+#[test]
+fn commands_are_counted_and_never_fanned_out() {
+    let server = TestServer::start(config(1, &[V4]));
+    let [ann, bob] = server.clients();
+    for command in ["/help", "/ping x", "/nick", "/rooms", "/leave"] {
+        ann.send(command.as_bytes());
+        assert!(ann.hear().starts_with("* "));
+    }
+    let counts = server.stats().total();
+    assert_eq!((counts.commands, counts.texts, counts.messages), (5, 0, 0));
+    assert_eq!(counts.answers, 5);
+    assert_eq!(counts.datagrams_in, counts.heartbeats + counts.commands);
+    assert!(bob.heard_nothing());
+}
+
+#[test]
+fn a_datagram_of_many_commands_is_answered_a_few_times_and_costs_nobody_else_an_answer() {
+    let server = TestServer::start(config(1, &[V4]));
+    let flooder = Session::open(server.stranger());
+    let ann = server.client();
+    flooder.send(&vec![ClientFrame::Command(b"/help"); 200]);
+    asks(&ann, "/ping here", "pong here");
+    let counts = server.stats().total();
+    assert_eq!((counts.answers, counts.answers_shed), (1 + 8 + 1, 192));
+}
