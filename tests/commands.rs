@@ -308,6 +308,8 @@ fn a_datagram_of_many_commands_is_answered_a_few_times_and_costs_nobody_else_an_
     let ann = server.client();
     flooder.send(&vec![ClientFrame::Command(b"/help"); 200]);
     asks(&ann, "/ping here", "pong here");
-    wait_until("the answers", || server.stats().total().answers == 1 + 8 + 1);
+    wait_until("the answers", || {
+        server.stats().total().answers == 1 + 8 + 1
+    });
     assert_eq!(server.stats().total().answers_shed, 192);
 }

@@ -9,11 +9,13 @@
 use std::alloc::System;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bullhorn::names::Names;
 use bullhorn::net::PeerAddr;
-use bullhorn::peers::Peers;
+use bullhorn::peers::{NO_SESSION, Peers};
 use bullhorn::rooms::{News, RoomLimits, Rooms};
+use bullhorn::wire::RoomName;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -21,9 +23,11 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// What is promised for each.
 const BYTES_A_PEER: usize = 300;
+const BYTES_A_ROOM: usize = 400;
 
 #[test]
 fn a_peer_takes_at_most_300_bytes() {
+    let _alone = alone();
     // 115,000 is where the table has just doubled, 135,000 where the room has.
     for count in [200_000, 115_000, 135_000] {
         let resident_before = resident_bytes();
@@ -55,6 +59,49 @@ fn a_peer_takes_at_most_300_bytes() {
         println!("{count} peers, resident: {resident} bytes a peer more than before");
         assert!(resident <= BYTES_A_PEER);
     }
+}
+
+#[test]
+fn a_room_takes_at_most_400_bytes_beside_its_members() {
+    const PEERS: usize = 100_000;
+    let _alone = alone();
+    for rooms_count in [10_000, 50_000] {
+        let region = Region::new(ALLOCATOR);
+        let peers = Peers::new(rooms(), Names::new(1), PEERS);
+        for number in 0..PEERS {
+            peers.touch(&address(number), 0, 0);
+            let room = format!("room-{}", number % rooms_count);
+            let room = RoomName::parse(room.as_bytes()).unwrap();
+            // Said in each, so that each has a snapshot.
+            let room = peers.join(&address(number), room).unwrap().unwrap();
+            assert!(!room.members().is_empty());
+        }
+        assert_eq!(peers.rooms().len(), 1 + rooms_count);
+        let change = region.change();
+        let bytes = change.bytes_allocated - change.bytes_deallocated;
+        let beside = bytes.saturating_sub(PEERS * BYTES_A_PEER) / rooms_count;
+        println!(
+            "{PEERS} peers in {rooms_count} rooms: {} bytes a peer in all, \
+             or {BYTES_A_PEER} a peer and {beside} a room",
+            bytes / PEERS
+        );
+        assert!(beside <= BYTES_A_ROOM);
+
+        // Nothing is kept of rooms that have vanished.
+        for number in 0..PEERS {
+            peers.leave(&address(number), NO_SESSION);
+        }
+        assert_eq!((peers.len(), peers.rooms().len()), (0, 1));
+        let change = region.change();
+        let kept = change.bytes_allocated - change.bytes_deallocated;
+        assert!(kept < PEERS * 100, "{kept} bytes are kept");
+    }
+}
+
+/// The allocator counts for all threads: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn rooms() -> Rooms {
