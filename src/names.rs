@@ -39,7 +39,7 @@ impl Names {
     /// # Errors
     /// [`NameError`]; the peer keeps what it had.
     pub fn take(&self, name: Name, before: Option<Name>, peer: PeerAddr) -> Result<(), NameError> {
-        let (key, before) = (name.folded(), before.map(|before| before.folded()));
+        let (key, before) = (name.folded(), before.map(Name::folded));
         let mut taken = self.lock();
         if before == Some(key) {
             // Its own, in another case.
