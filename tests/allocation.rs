@@ -55,7 +55,8 @@ fn measure_both(log: &str) {
     }
 }
 
-/// Every client sends a heartbeat and a text, and hears the texts of all.
+/// Every client sends a heartbeat and a text, and hears the texts of all, in a room
+/// in which every other one has a name.
 fn chat(address: &str) {
     let gates = Gates::default();
     let config = ServerConfig {
@@ -64,6 +65,14 @@ fn chat(address: &str) {
     };
     let server = TestServer::start_with_clock(config, gates.clock());
     let clients: [Client; CLIENTS] = server.clients();
+    for (number, client) in clients.iter().enumerate() {
+        client.send(b"/join den");
+        client.hear();
+        if number % 2 == 0 {
+            client.send(format!("/nick n{number}").as_bytes());
+            client.hear();
+        }
+    }
     gates.hold_the_reaper();
     measure(&gates, &clients, CLIENTS, |client| {
         client.socket().send(b"@im@").unwrap();
