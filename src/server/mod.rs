@@ -1,7 +1,9 @@
 //! Starts a server, watches over its threads, and stops it.
 
+mod host;
+
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,16 +13,15 @@ use crossbeam::channel::bounded;
 use crossbeam::sync::Parker;
 use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::SockaddrStorage;
 
+use self::host::{bind_all, own_addresses, plan_cores};
 use crate::clock::Clock;
 use crate::config::{ConfigError, ServerConfig, ServiceKind, Switch};
 use crate::crier::{Crier, CrierCounters};
 use crate::handover::Handover;
 use crate::journal::{Journal, journal};
 use crate::names::Names;
-use crate::net::{BindError, BufferSizes, Outbox, PeerAddr, SocketGroup, bind_group, max_segments};
+use crate::net::{BindError, Outbox, PeerAddr, SocketGroup, max_segments};
 use crate::peers::Peers;
 use crate::reaper::Reaper;
 use crate::rooms::{News, Room, RoomError, RoomLimits, Rooms};
@@ -337,98 +338,6 @@ impl ServerHandle {
             log_lines_shed: self.log_lines_shed.load(Ordering::Relaxed),
         }
     }
-}
-
-fn bind_all(config: &ServerConfig, journal: &Journal) -> Result<Vec<SocketGroup>, BindError> {
-    let wanted = BufferSizes {
-        receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
-        send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
-    };
-    let bind = |address: &SocketAddr| {
-        let group = bind_group(*address, usize::from(config.workers), wanted)?;
-        warn_of_small_buffers(wanted, group.granted, journal);
-        Ok(group)
-    };
-    config.bind.iter().map(bind).collect()
-}
-
-fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, journal: &Journal) {
-    for (what, sysctl, wanted, granted) in [
-        (
-            "receive",
-            "net.core.rmem_max",
-            wanted.receive_bytes,
-            granted.receive_bytes,
-        ),
-        (
-            "send",
-            "net.core.wmem_max",
-            wanted.send_bytes,
-            granted.send_bytes,
-        ),
-    ] {
-        // The kernel takes one byte off the most that fits.
-        if granted + 1 < wanted {
-            journal.warn(format!(
-                "the kernel grants a {what} buffer of {granted} bytes, not {wanted}: \
-                 raise it with `sysctl -w {sysctl}={wanted}`, or ask for less with --{what}-buffer"
-            ));
-        }
-    }
-}
-
-/// Every address from which a datagram would be one of the server's own: those
-/// that it listens on, and for one that stands for all, all of this machine as
-/// they are now.
-fn own_addresses(local_addrs: &[SocketAddr], journal: &Journal) -> Vec<PeerAddr> {
-    let mut own = Vec::new();
-    for local in local_addrs {
-        own.push(*local);
-        if local.ip().is_unspecified() {
-            let interfaces = local_ips(journal).into_iter();
-            let same_family = interfaces.filter(|ip| ip.is_ipv4() == local.is_ipv4());
-            own.extend(same_family.map(|ip| SocketAddr::new(ip, local.port())));
-        }
-    }
-    own.into_iter().map(|addr| PeerAddr::new(addr, 0)).collect()
-}
-
-/// The addresses of the interfaces of this machine.
-fn local_ips(journal: &Journal) -> Vec<IpAddr> {
-    let interfaces = match getifaddrs() {
-        Ok(interfaces) => interfaces,
-        Err(error) => {
-            journal.warn(format!(
-                "cannot list the addresses of this machine: {error}"
-            ));
-            return Vec::new();
-        }
-    };
-    let ip = |address: SockaddrStorage| match address.as_sockaddr_in() {
-        Some(v4) => Some(IpAddr::from(v4.ip())),
-        None => address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())),
-    };
-    interfaces
-        .filter_map(|interface| ip(interface.address?))
-        .collect()
-}
-
-/// Which core each worker is pinned to; workers beyond the cores begin again
-/// with the first one.
-fn plan_cores(config: &ServerConfig, journal: &Journal) -> Vec<Option<CoreId>> {
-    let workers = usize::from(config.workers);
-    if config.no_pin {
-        return vec![None; workers];
-    }
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if cores.is_empty() {
-        journal.warn("the cores of this machine cannot be listed: no worker is pinned".into());
-        return vec![None; workers];
-    }
-    if workers > cores.len() {
-        journal.warn(format!("{workers} workers share {} cores", cores.len()));
-    }
-    cores.into_iter().cycle().take(workers).map(Some).collect()
 }
 
 /// What wakes a thread that sleeps on `parker`.

@@ -1,0 +1,148 @@
+use super::*;
+use clap::Parser;
+
+#[derive(Parser)]
+struct Program {
+    #[command(flatten)]
+    server: ServerConfig,
+}
+
+fn parse(arguments: &str) -> Result<ServerConfig, String> {
+    let words = ["server"].into_iter().chain(arguments.split_whitespace());
+    Program::try_parse_from(words)
+        .map(|program| program.server)
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_default_is_what_the_program_does_without_flags() {
+    let parsed = parse("").unwrap();
+    assert_eq!(
+        format!("{parsed:?}"),
+        format!("{:?}", ServerConfig::default())
+    );
+}
+
+#[test]
+fn flags_say_what_they_mean() {
+    let config =
+        parse("--workers 8 --bind 0.0.0.0:1 --bind [::]:2 --timeout 1500ms --send-buffer 1MiB")
+            .unwrap();
+    assert_eq!(config.workers, 8);
+    assert_eq!(
+        config.bind,
+        ["0.0.0.0:1".parse().unwrap(), "[::]:2".parse().unwrap()]
+    );
+    assert_eq!(config.timeout, Duration::from_millis(1500));
+    assert_eq!(config.send_buffer.as_u64(), 1 << 20);
+    assert_eq!(config.check(), Ok(()));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_what_is_right() {
+    for (arguments, help) in [
+        ("--workers 0", "1..=256"),
+        ("--workers 257", "1..=256"),
+        ("--bind localhost", "such as 127.0.0.1:9999"),
+        ("--timeout 10", "such as 10s"),
+        ("--timeout 99ms", "between 100ms and 1day"),
+        ("--reap-interval 61s", "between 10ms and 1m"),
+        ("--spin=-1", "0..=1000000"),
+        ("--spin 1000001", "0..=1000000"),
+        ("--max-peers 0", "1..=10000000"),
+        ("--max-rooms 0", "1..=1000000"),
+        ("--max-rooms 1000001", "1..=1000000"),
+        ("--max-room-members 0", "1..=10000000"),
+        ("--max-names 10000001", "1..=10000000"),
+        ("--commands maybe", "on, off"),
+        ("--receive-buffer 1KiB", "between 4.0 KiB and 1.0 GiB"),
+        ("--send-buffer lots", "such as 262144 or 4MiB"),
+        ("--service dance", "chat, greet"),
+    ] {
+        let error = parse(arguments).unwrap_err();
+        assert!(error.contains(help), "{arguments}: {error}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let config = ServerConfig {
+        once: true,
+        ..ServerConfig::default()
+    };
+    assert_eq!(config.check(), Err(ConfigError::OnceWithoutGreet));
+    for count in [0, 17] {
+        let config = ServerConfig {
+            bind: vec!["127.0.0.1:0".parse().unwrap(); count],
+            ..ServerConfig::default()
+        };
+        assert_eq!(config.check(), Err(ConfigError::Binds(count)));
+    }
+    let address = "127.0.0.1:9".parse().unwrap();
+    let config = ServerConfig {
+        bind: vec![address; 2],
+        ..ServerConfig::default()
+    };
+    assert_eq!(config.check(), Err(ConfigError::SameBind(address)));
+}
+
+#[test]
+fn what_is_set_from_code_has_the_bounds_of_the_flags() {
+    type Change = fn(&mut ServerConfig);
+    let changes: [(Change, &str); 12] = [
+        (
+            |config| config.workers = 0,
+            "--workers must lie between 1 and 256",
+        ),
+        (
+            |config| config.workers = 257,
+            "--workers must lie between 1 and 256",
+        ),
+        (
+            |config| config.max_peers = 0,
+            "--max-peers must lie between 1 and 10000000",
+        ),
+        (
+            |config| config.max_rooms = 0,
+            "--max-rooms must lie between 1 and 1000000",
+        ),
+        (
+            |config| config.max_room_members = 0,
+            "--max-room-members must lie between 1 and 10000000",
+        ),
+        (
+            |config| config.max_names = 10_000_001,
+            "--max-names must lie between 1 and 10000000",
+        ),
+        (
+            |config| config.spin_us = 1_000_001,
+            "--spin must lie between 0 and 1000000",
+        ),
+        (
+            |config| config.timeout = Duration::ZERO,
+            "--timeout must lie between 100ms and 1day",
+        ),
+        (
+            |config| config.timeout = Duration::MAX,
+            "--timeout must lie between 100ms and 1day",
+        ),
+        (
+            |config| config.reap_interval = Duration::ZERO,
+            "--reap-interval must lie between 10ms and 1m",
+        ),
+        (
+            |config| config.receive_buffer = ByteSize(1),
+            "--receive-buffer must lie between 4.0 KiB and 1.0 GiB",
+        ),
+        (
+            |config| config.send_buffer = ByteSize(u64::MAX),
+            "--send-buffer must lie between 4.0 KiB and 1.0 GiB",
+        ),
+    ];
+    assert_eq!(ServerConfig::default().check(), Ok(()));
+    for (change, wrong) in changes {
+        let mut config = ServerConfig::default();
+        change(&mut config);
+        assert_eq!(config.check().unwrap_err().to_string(), wrong);
+    }
+}
