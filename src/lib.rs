@@ -11,7 +11,9 @@
 //!
 //! The modules, in the order in which they build on each other: a module uses
 //! those above it. `rooms` and `peers` alone know each other, as a peer is in a
-//! room, and the room tells the peer where it keeps it.
+//! room, and the room tells the peer where it keeps it. To build on are [`Server`],
+//! [`config`], [`client`], [`wire`] and [`stats`]; the others are public so that tests
+//! and benchmarks reach the parts, and may change with any version.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("bullhorn runs on Linux only: it needs recvmmsg, sendmmsg and SO_REUSEPORT");
