@@ -297,6 +297,29 @@ mod tests {
     }
 
     #[test]
+    fn what_became_of_deliveries_is_counted_field_by_field() {
+        let counters = Counters::default();
+        let tally = SendTally {
+            sent: 1,
+            congested: 20,
+            refused: 300,
+            split_packets: 4000,
+        };
+        let mut twice = tally;
+        twice += tally;
+        counters.add_tally(tally);
+        counters.add_tally(twice);
+        let expected = Counts {
+            deliveries: 3,
+            deliveries_congested: 60,
+            deliveries_refused: 900,
+            packets_split: 12_000,
+            ..Counts::default()
+        };
+        assert_eq!(counters.read(), expected);
+    }
+
+    #[test]
     fn the_listing_sums_up_and_stays_silent_about_what_never_happened() {
         let mut counts = Counts {
             datagrams_in: 3,

@@ -346,6 +346,16 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_may_have_the_last_byte_that_is_free() {
+        let mut backlog = Backlog::new();
+        let text = vec![b'x'; MAX_BYTES + 1];
+        assert_eq!(push_many(&mut backlog, 1, 1, &text), 0);
+        assert_eq!(push_many(&mut backlog, 1, 1, &text[1..]), 1);
+        assert_eq!(push_many(&mut backlog, 2, 1, b"x"), 0);
+        assert_eq!(push_many(&mut backlog, 2, 1, b""), 1);
+    }
+
+    #[test]
     fn the_bounds_are_never_passed() {
         let mut backlog = Backlog::new();
         for port in 1..=5000 {

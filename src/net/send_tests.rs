@@ -118,6 +118,37 @@ fn after_many_refusals_in_a_row_no_more_is_segmented() {
 }
 
 #[test]
+fn refusals_with_one_taken_between_them_are_not_in_a_row() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (_receiver, peer) = receiver();
+    let mut sender = Sender::new(true);
+    let mut send = |no_checksums, count: u32| {
+        super::super::socket::set_int(&socket, libc::SO_NO_CHECK, no_checksums).unwrap();
+        let packets = (0..count).map(|_| ten_bytes_in_threes(&peer));
+        let tally = sender.send(&socket, packets);
+        (tally.split_packets, sender.segments())
+    };
+    for _ in 0..2 {
+        let few = MAX_REFUSALS - 1;
+        assert_eq!(send(1, few), (few.into(), true));
+        assert_eq!(send(0, 1), (0, true));
+    }
+}
+
+#[test]
+fn a_packet_of_which_no_datagram_is_taken_is_refused() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nowhere = PeerAddr::new("127.0.0.1:0".parse().unwrap(), 0);
+    let tally = Sender::new(true).send(&socket, [ten_bytes_in_threes(&nowhere)]);
+    let expected = SendTally {
+        refused: 4,
+        split_packets: 1,
+        ..SendTally::default()
+    };
+    assert_eq!(tally, expected);
+}
+
+#[test]
 fn a_full_send_buffer_is_given_up_after_one_wait() {
     // A Unix datagram socket whose receiver does not read is the one
     // socket that is reliably full.
