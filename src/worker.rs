@@ -39,7 +39,8 @@ pub struct Worker<S> {
     info: Arc<WorkerInfo>,
     /// For each socket how many drops of the kernel are counted already.
     known_drops: Vec<u32>,
-    /// Whether so much came since they were looked at that there may be more.
+    /// Whether such a lot came since they were looked at, full batches or
+    /// datagrams longer than any of use, that there may be more.
     may_have_dropped: bool,
     looked_for_drops_ms: u64,
     /// The server's own addresses: who claims to come from one is dropped.
@@ -134,6 +135,8 @@ impl<S: Service> Worker<S> {
             for datagram in self.receiver.datagrams() {
                 if datagram.is_truncated {
                     self.info.counters.truncated.add(1);
+                    // A few of these fill a socket's buffer.
+                    self.may_have_dropped = true;
                 }
                 match self.refusal(&datagram.from) {
                     Some(reason) => self.info.counters.drop_datagram(reason),
@@ -148,7 +151,7 @@ impl<S: Service> Worker<S> {
         Ok(false)
     }
 
-    /// Asks each socket what the kernel dropped, if batches were full since.
+    /// Asks each socket what the kernel dropped, if it may have since.
     fn count_kernel_drops(&mut self) {
         if !std::mem::take(&mut self.may_have_dropped) {
             return;
