@@ -83,10 +83,13 @@ counters! {
     messages,
     /// Messages shed, as their sender's share of the backlog was used up.
     messages_shed,
-    /// Answers sent to single peers.
+    /// Answers sent to single peers, each to all frames of one datagram.
     answers,
     /// Answers that the kernel did not take.
     answers_failed,
+    /// Frames not answered, as the answers to those before them in the same
+    /// datagram filled a bundle.
+    answers_shed,
     /// Deliveries, each of one message to one peer, that fan-out began with.
     /// Each becomes one of the next three.
     deliveries_planned,
@@ -264,6 +267,7 @@ impl fmt::Display for Stats {
             ("deliveries given up, no space", total.deliveries_congested),
             ("deliveries refused by the kernel", total.deliveries_refused),
             ("answers failed", total.answers_failed),
+            ("frames not answered, too many", total.answers_shed),
             ("packets sent in parts, no GSO", total.packets_split),
             ("receive errors", total.receive_errors),
             ("log lines not written", self.log_lines_shed),

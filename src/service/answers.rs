@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use crate::net::{Outbox, Packet, PeerAddr, SendTally};
 
-/// As many answers as one round of receiving caused. It keeps its memory from
-/// one round to the next.
+/// The answers to what one round of receiving took in, at most one for each
+/// datagram: so they are bounded as the round is. It keeps its memory from one
+/// round to the next.
 #[derive(Default)]
 pub(super) struct Answers {
     answers: Vec<(PeerAddr, Range<usize>)>,
@@ -18,6 +19,26 @@ impl Answers {
         let start = self.bytes.len();
         encode(&mut self.bytes);
         self.answers.push((peer, start..self.bytes.len()));
+    }
+
+    /// Adds to the answer that was pushed last what `encode` appends, unless it
+    /// would then be longer than `max_bytes`. False: it would, and is as before.
+    pub(super) fn extend_last(
+        &mut self,
+        max_bytes: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let Some((_, range)) = self.answers.last_mut() else {
+            return false;
+        };
+        encode(&mut self.bytes);
+        let fits = self.bytes.len() - range.start <= max_bytes;
+        if fits {
+            range.end = self.bytes.len();
+        } else {
+            self.bytes.truncate(range.end);
+        }
+        fits
     }
 
     /// Sends all of them.

@@ -120,15 +120,26 @@ impl Chat {
             return;
         }
         counters.frames.add(1);
+        let mut is_answered = false;
         for frame in frames {
-            match frame {
-                ClientFrame::Hello | ClientFrame::Heartbeat => {}
-                ClientFrame::Bye => self.leave(peer, session),
-                ClientFrame::Say(payload) => self.say(peer, payload),
-                ClientFrame::Ping(token) => self.answer(peer, &ServerFrame::Pong(token)),
-                ClientFrame::Command(_) => {
-                    self.answer(peer, &ServerFrame::Notice(b"this server has no commands"));
+            let answer = match frame {
+                ClientFrame::Hello | ClientFrame::Heartbeat => continue,
+                ClientFrame::Bye => {
+                    self.leave(peer, session);
+                    continue;
                 }
+                ClientFrame::Say(payload) => {
+                    self.say(peer, payload);
+                    continue;
+                }
+                ClientFrame::Ping(token) => ServerFrame::Pong(token),
+                ClientFrame::Command(_) => ServerFrame::Notice(b"this server has no commands"),
+            };
+            if is_answered {
+                self.answer_more(&answer);
+            } else {
+                self.answer(peer, &answer);
+                is_answered = true;
             }
         }
     }
@@ -161,6 +172,16 @@ impl Chat {
             frame::push_server_header(out);
             frame::push_server_frame(answer, out);
         });
+    }
+
+    /// Answers one more frame of the datagram to which the last answer went. A
+    /// datagram holds hundreds of short PINGs: were each answered with a datagram,
+    /// one peer would keep the worker from all others.
+    fn answer_more(&mut self, answer: &ServerFrame<'_>) {
+        let push = |out: &mut Vec<u8>| frame::push_server_frame(answer, out);
+        if !self.answers.extend_last(BUNDLE_BYTES, push) {
+            self.info.counters.answers_shed.add(1);
+        }
     }
 }
 
