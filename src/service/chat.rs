@@ -273,6 +273,51 @@ fn cut(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::journal;
+    use crate::net::{BufferSizes, bind_group};
+    use crate::rooms::Room;
+    use crossbeam::utils::CachePadded;
+    use std::sync::OnceLock;
+
+    #[test]
+    fn an_answer_that_the_kernel_refuses_is_counted_as_failed() {
+        let shared = ChatShared {
+            peers: Arc::new(Peers::new(Arc::new(Room::new(0, 1)), 10)),
+            handover: Arc::new(Handover::new(vec![Box::new(|| {})])),
+            journal: journal().0,
+            timeout_ms: 10_000,
+            max_segments: 64,
+            echo_prefixes: Arc::default(),
+        };
+        let info = Arc::new(WorkerInfo {
+            name: "worker".into(),
+            core: OnceLock::new(),
+            counters: CachePadded::default(),
+        });
+        let buffers = BufferSizes {
+            receive_bytes: 1 << 16,
+            send_bytes: 1 << 16,
+        };
+        let group = bind_group("127.0.0.1:0".parse().unwrap(), 1, buffers).unwrap();
+        let here = group.local_addr;
+        let mut outbox = Outbox::new(group.sockets, true);
+        let mut chat = Chat::new(0, shared, Arc::clone(&info));
+        let mut hello = Vec::new();
+        frame::push_client_header(NO_SESSION, &mut hello);
+        frame::push_client_frame(&ClientFrame::Hello, &mut hello);
+        frame::push_padding(0, frame::MIN_HELLO_BYTES, &mut hello);
+        for from in [here, ([127, 0, 0, 1], 0).into(), here] {
+            let hello = Datagram {
+                from: PeerAddr::new(from, 0),
+                payload: &hello,
+                is_truncated: false,
+            };
+            chat.take(hello, 0);
+        }
+        assert!(!chat.send_some(&mut outbox));
+        let counts = info.counters.read();
+        assert_eq!((counts.answers, counts.answers_failed), (2, 1));
+    }
 
     #[test]
     fn a_long_text_is_cut_at_a_character_if_there_is_one() {
