@@ -86,11 +86,13 @@ counters! {
     messages,
     /// Messages shed, as their sender's share of the backlog was used up.
     messages_shed,
-    /// Answers sent to single peers.
+    /// Answers sent to single peers, each to all frames of one datagram.
     answers,
     /// Answers that the kernel did not take.
     answers_failed,
-    /// Answers given up as one datagram asked for more than a server gives.
+    /// Frames not answered, as the answers to those before them in the same
+    /// datagram filled a bundle; and direct messages beyond what one datagram may
+    /// send.
     answers_shed,
     /// Deliveries, each of one message to one peer, that fan-out began with.
     /// Each becomes one of the next three.
@@ -279,7 +281,7 @@ impl fmt::Display for Stats {
             ("deliveries refused by the kernel", total.deliveries_refused),
             ("answers failed", total.answers_failed),
             (
-                "answers shed, too many for one datagram",
+                "frames not answered, too many in a datagram",
                 total.answers_shed,
             ),
             ("packets sent in parts, no GSO", total.packets_split),
@@ -313,6 +315,29 @@ mod tests {
             assert_eq!(counts.dropped(reason), index as u64 + 1);
         }
         assert_eq!(counts.dropped_total(), 45);
+    }
+
+    #[test]
+    fn what_became_of_deliveries_is_counted_field_by_field() {
+        let counters = Counters::default();
+        let tally = SendTally {
+            sent: 1,
+            congested: 20,
+            refused: 300,
+            split_packets: 4000,
+        };
+        let mut twice = tally;
+        twice += tally;
+        counters.add_tally(tally);
+        counters.add_tally(twice);
+        let expected = Counts {
+            deliveries: 3,
+            deliveries_congested: 60,
+            deliveries_refused: 900,
+            packets_split: 12_000,
+            ..Counts::default()
+        };
+        assert_eq!(counters.read(), expected);
     }
 
     #[test]

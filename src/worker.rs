@@ -39,7 +39,8 @@ pub struct Worker<S> {
     info: Arc<WorkerInfo>,
     /// For each socket how many drops of the kernel are counted already.
     known_drops: Vec<u32>,
-    /// Whether so much came since they were looked at that there may be more.
+    /// Whether such a lot came since they were looked at, full batches or
+    /// datagrams longer than any of use, that there may be more.
     may_have_dropped: bool,
     looked_for_drops_ms: u64,
     /// The server's own addresses: who claims to come from one is dropped.
@@ -134,6 +135,8 @@ impl<S: Service> Worker<S> {
             for datagram in self.receiver.datagrams() {
                 if datagram.is_truncated {
                     self.info.counters.truncated.add(1);
+                    // A few of these fill a socket's buffer.
+                    self.may_have_dropped = true;
                 }
                 match self.refusal(&datagram.from) {
                     Some(reason) => self.info.counters.drop_datagram(reason),
@@ -148,7 +151,7 @@ impl<S: Service> Worker<S> {
         Ok(false)
     }
 
-    /// Asks each socket what the kernel dropped, if batches were full since.
+    /// Asks each socket what the kernel dropped, if it may have since.
     fn count_kernel_drops(&mut self) {
         if !std::mem::take(&mut self.may_have_dropped) {
             return;
@@ -236,69 +239,5 @@ const DROPS_INTERVAL_MS: u64 = 100;
 const WAKER: Token = Token(usize::MAX);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Nothing;
-
-    impl Service for Nothing {
-        fn take(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {}
-
-        fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
-            false
-        }
-
-        fn stop(&mut self, _outlet: &mut impl Outlet) {}
-    }
-
-    #[test]
-    fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
-        let peer = |text: &str, endpoint| PeerAddr::new(text.parse().unwrap(), endpoint);
-        let shared = WorkerShared {
-            clock: Clock::from_fn(|| 0),
-            spin: Duration::ZERO,
-            own_addresses: [peer("127.0.0.1:9999", 0), peer("[::1]:9998", 0)].into(),
-        };
-        let (poll, _waker) = poll_and_waker().unwrap();
-        let info = Arc::new(WorkerInfo {
-            name: "worker".into(),
-            core: std::sync::OnceLock::new(),
-            counters: crossbeam::utils::CachePadded::default(),
-        });
-        let outbox = Outbox::new(Vec::new(), true);
-        let worker = Worker::new(poll, outbox, Nothing, &shared, info).unwrap();
-        for endpoint in 0..3 {
-            for (from, refusal) in [
-                ("127.0.0.1:0", Some(DropReason::PortZero)),
-                ("[::1]:0", Some(DropReason::PortZero)),
-                ("127.0.0.1:9999", Some(DropReason::OwnAddress)),
-                ("[::1]:9998", Some(DropReason::OwnAddress)),
-                ("127.0.0.1:9998", None),
-                ("127.0.0.2:9999", None),
-                ("[::1]:9999", None),
-            ] {
-                assert_eq!(worker.refusal(&peer(from, endpoint)), refusal, "{from}");
-            }
-        }
-    }
-
-    #[test]
-    fn only_what_is_the_programs_own_fault_ends_a_worker() {
-        let is_fatal = |code| is_fatal(&io::Error::from_raw_os_error(code));
-        for code in [libc::EBADF, libc::ENOTSOCK, libc::EFAULT, libc::EINVAL] {
-            assert!(is_fatal(code), "{code}");
-        }
-        for code in [
-            libc::ECONNREFUSED,
-            libc::EHOSTUNREACH,
-            libc::ENETUNREACH,
-            libc::ENETDOWN,
-            libc::EINTR,
-            libc::ENOBUFS,
-            libc::ENOMEM,
-        ] {
-            assert!(!is_fatal(code), "{code}");
-        }
-        assert!(!super::is_fatal(&io::Error::other("no number")));
-    }
-}
+#[path = "worker_tests.rs"]
+mod tests;

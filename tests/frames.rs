@@ -171,6 +171,30 @@ fn a_ping_is_answered_with_its_token_to_its_sender_alone() {
 }
 
 #[test]
+fn a_datagram_full_of_pings_is_answered_with_one_datagram() {
+    everywhere(|server| {
+        let session = Session::open(server.stranger());
+        let answers_to = |count: usize, token: &[u8]| {
+            session.send(&vec![ClientFrame::Ping(token); count]);
+            let answer = session.client.receive();
+            assert!(answer.len() <= 1200, "{}", answer.len());
+            let frames = parse_server(&answer).expect("it is v2");
+            frames
+                .map(|frame| assert_eq!(frame, ServerFrame::Pong(token)))
+                .count()
+        };
+        assert_eq!(answers_to(3, b"x"), 3);
+        assert_eq!(answers_to(34, &[b'x'; MAX_TOKEN_BYTES]), 34);
+        assert_eq!(answers_to(35, &[b'x'; MAX_TOKEN_BYTES]), 34);
+        assert_eq!(answers_to(679, b""), 399);
+        session.is_intact("that was all");
+        // With that to the HELLO and that of the check.
+        wait_until("the answers", || server.stats().total().answers == 6);
+        assert_eq!(server.stats().total().answers_shed, 1 + 679 - 399);
+    });
+}
+
+#[test]
 fn whoever_says_bye_has_no_session_any_more() {
     everywhere(|server| {
         let ann = server.client();

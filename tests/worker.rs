@@ -1,13 +1,17 @@
-//! What a worker does with more than one round of receiving takes in, and when
-//! it never sleeps.
+//! What a worker does with more than one round of receiving takes in, when it
+//! waits for another one, and when it never sleeps.
 
 mod common;
 
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bullhorn::ServerConfig;
+use bullhorn::clock::Clock;
+use bullhorn::fanout::PLANS;
 use bullhorn::net::{BufferSizes, bind_group};
-use common::{Gate, TestServer, V4, config, wait_until};
+use common::{Client, Gate, TestServer, V4, config, wait_until};
 
 /// More than a worker takes in before sending has its turn, twice over.
 const QUEUED: u64 = 3000;
@@ -26,18 +30,64 @@ fn what_waits_in_a_socket_is_taken_in_to_the_last_though_nothing_follows() {
     let fit = (group.granted.receive_bytes / QUEUED_BYTES) as u64;
     let queued = QUEUED.min(fit);
     println!("{queued} datagrams fit into a socket");
-    let gate = Gate::default();
-    let server = TestServer::start_with_clock(config(1, &[V4]), gate.clock());
-    let ann = server.client();
-    let closed = gate.close(&ann);
-    for _ in 0..queued {
-        ann.send(b"@im@");
+    // With a second socket, which is found empty while the first is not.
+    for addresses in [&[V4][..], &[V4, V4]] {
+        let gate = Gate::default();
+        let server = TestServer::start_with_clock(config(1, addresses), gate.clock());
+        let ann = server.client();
+        let closed = gate.close(&ann);
+        for _ in 0..queued {
+            ann.send(b"@im@");
+        }
+        drop(closed);
+        wait_until("all heartbeats", || {
+            server.stats().total().heartbeats == 2 + queued
+        });
+        assert_eq!(server.stats().total().datagrams_in, 2 + queued);
     }
-    drop(closed);
-    wait_until("all heartbeats", || {
-        server.stats().total().heartbeats == 2 + queued
+}
+
+#[test]
+fn a_worker_that_waits_for_another_goes_on_when_that_one_has_sent() {
+    const MEMBERS: u64 = 100;
+    // Worker 1 reads the time before it sends what it was handed.
+    let gate = Arc::new(Mutex::new(()));
+    let pass = Arc::clone(&gate);
+    let clock = Clock::from_fn(move || {
+        if thread::current().name() == Some("worker-1") {
+            drop(pass.lock());
+        }
+        0
     });
-    assert_eq!(server.stats().total().datagrams_in, 2 + queued);
+    let server = TestServer::start_with_clock(config(2, &[V4]), clock);
+    let members: Vec<Client> = (0..MEMBERS).map(|_| server.client()).collect();
+    let datagrams = || server.stats().workers[0].counts.datagrams_in;
+    let own_members = datagrams();
+    let own = members.iter().find(|member| {
+        let before = server.stats().total().datagrams_in;
+        let own_before = datagrams();
+        member.send(b"@im@");
+        wait_until("the heartbeat", || {
+            server.stats().total().datagrams_in > before
+        });
+        datagrams() > own_before
+    });
+    let speaker = own.expect("one of so many");
+
+    let closed = gate.lock().expect("nobody panicked");
+    let deliveries = || server.stats().total().deliveries;
+    for text in 1..=PLANS as u64 {
+        speaker.send(b"hi");
+        wait_until("its own part", || deliveries() == text * own_members);
+    }
+    let texts = server.stats().total().texts;
+    speaker.send(b"one more than may be under way");
+    wait_until("the text", || server.stats().total().texts > texts);
+    // Else it would look whether a plan is free before it sleeps.
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(deliveries(), PLANS as u64 * own_members);
+    drop(closed);
+    server.wait_for_deliveries((PLANS as u64 + 1) * MEMBERS);
 }
 
 #[test]

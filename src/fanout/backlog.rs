@@ -263,11 +263,7 @@ mod tests {
     }
 
     fn room(number: u32) -> Arc<Room> {
-        Arc::new(Room::new(
-            crate::wire::RoomName::parse(b"a").unwrap(),
-            number,
-            1,
-        ))
+        Room::plain(number, 1)
     }
 
     /// How many of `count` texts of one speaker are taken.
@@ -365,6 +361,16 @@ mod tests {
             MAX_BYTES / 1024 / 2
         );
         assert!(backlog.push(&room(0), speaker(2), None, &long).is_ok());
+    }
+
+    #[test]
+    fn a_sender_may_have_the_last_byte_that_is_free() {
+        let mut backlog = Backlog::new();
+        let text = vec![b'x'; MAX_BYTES + 1];
+        assert_eq!(push_many(&mut backlog, 1, 1, &text), 0);
+        assert_eq!(push_many(&mut backlog, 1, 1, &text[1..]), 1);
+        assert_eq!(push_many(&mut backlog, 2, 1, b"x"), 0);
+        assert_eq!(push_many(&mut backlog, 2, 1, b""), 1);
     }
 
     #[test]

@@ -91,7 +91,7 @@ mod tests {
             short in any::<bool>(),
         ) {
             let mut backlog = Backlog::new();
-            let room = Arc::new(Room::new(crate::wire::RoomName::parse(b"a").unwrap(), 7, 3));
+            let room = Room::plain(7, 3);
             let first_sequence = u32::MAX - 3;
             room.take_sequence(2, first_sequence);
             let mut expected = Vec::new();
@@ -107,6 +107,9 @@ mod tests {
             let mut packets = bundle_packets();
             plan_bundles(backlog.room(0).unwrap(), 2, &mut packets);
             prop_assert_eq!(packets.messages(), expected.len());
+
+            let taken = room.take_sequence(2, 0).wrapping_sub(first_sequence);
+            prop_assert_eq!(taken as usize, expected.len());
 
             let to = speaker(9);
             let mut heard = Vec::new();
@@ -129,6 +132,47 @@ mod tests {
                 prop_assert_eq!(heard.len() - before, packet.deliveries as usize);
             }
             prop_assert_eq!(heard, expected);
+        }
+    }
+
+    /// The lengths of the bundles of each packet, pass by pass, that payloads of
+    /// these lengths make.
+    fn passes(lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
+        let mut backlog = Backlog::new();
+        let room = Room::plain(7, 1);
+        for (port, len) in (1..).zip(lens) {
+            backlog
+                .push(&room, speaker(port), None, &vec![0; len])
+                .unwrap();
+        }
+        let mut packets = bundle_packets();
+        plan_bundles(backlog.room(0).unwrap(), 0, &mut packets);
+        let to = speaker(9);
+        let bundles = |packet: crate::net::Packet<'_>| {
+            let bundles = packet.payload.chunks(packet.segment_bytes.into());
+            bundles.map(<[u8]>::len).collect()
+        };
+        let passes = 0..packets.passes();
+        passes
+            .map(|pass| packets.pass(pass, &to).map(bundles).collect())
+            .collect()
+    }
+
+    #[test]
+    fn what_fits_to_the_byte_is_one_bundle() {
+        // The header takes 2 bytes, and each message from an IPv4 peer 19.
+        assert_eq!(passes([580, 580]), [[[1200]]]);
+        assert_eq!(passes([580, 581]), [[[1200, 602]]]);
+    }
+
+    #[test]
+    fn packets_are_full_and_a_peers_buffer_holds_a_pass() {
+        let passes = passes([MAX_PAYLOAD_BYTES; 150]);
+        let (last, full) = passes.split_last().unwrap();
+        assert_eq!((full.len(), last.concat().len()), (2, 150 - 2 * 54));
+        for pass in full {
+            assert_eq!((pass.len(), pass[0].len()), (1, 54));
+            assert_eq!(pass[0][..53], [1200; 53]);
         }
     }
 }

@@ -226,6 +226,12 @@ mod tests {
     }
 
     #[test]
+    fn the_length_that_most_have_ready_goes_first() {
+        let items = items(&[(0, 50), (1, 20), (2, 20), (3, 50), (4, 20)]);
+        assert_eq!(packets(&items, LIMITS), [[1, 2, 4].to_vec(), vec![0, 3]]);
+    }
+
+    #[test]
     fn a_sender_alone_keeps_its_order_and_still_pairs_falling_lengths() {
         let items = items(&[(0, 10), (0, 30), (0, 20), (0, 20)]);
         assert_eq!(packets(&items, LIMITS), [vec![0], vec![1, 2], vec![3]]);

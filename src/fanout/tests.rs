@@ -1,6 +1,7 @@
 use super::*;
 use crate::peers::{NO_SESSION, Peers};
 use crate::rooms::SPLIT_MEMBERS;
+use crate::wire::RoomName;
 use crate::wire::frame::{Message, ServerFrame, parse_server};
 use proptest::prelude::*;
 use std::collections::{HashMap, VecDeque};
@@ -236,6 +237,51 @@ fn a_worker_that_lags_makes_the_others_wait_and_no_plan_is_lost() {
     assert_eq!(rounds, PLANS + 1);
     workers.finish();
     assert_eq!(workers.heard.len(), 100 * rounds);
+}
+
+#[test]
+fn own_texts_and_plans_of_others_take_turns() {
+    let peers = peers(100, 0, 2);
+    let name = RoomName::parse(b"small").unwrap();
+    let small = peers.join(&peer(1), name).unwrap().unwrap();
+    // Worker 0 has always something to send of its own, or of worker 1.
+    for is_own_endless in [true, false] {
+        let mut workers = Workers::new(2);
+        for round in 0..20 {
+            if round == 10 || is_own_endless {
+                let pushed = workers.fanouts[0].push(&small, peer(1), None, b"own");
+                pushed.unwrap();
+            }
+            if round == 10 || !is_own_endless {
+                workers.say(1, &peers, 3, b"handed");
+                while workers.step(1) == Did::Sent {}
+            }
+            let before = workers.heard.len();
+            assert_eq!(workers.step(0), Did::Sent);
+            assert!(workers.heard.len() > before);
+        }
+        let of_worker_0 = |text: &str| {
+            let heard = workers.heard.iter();
+            heard.filter(|heard| heard.2 == text).count()
+        };
+        if is_own_endless {
+            assert_eq!(of_worker_0("handed"), 99, "half by each worker");
+        } else {
+            assert_eq!(of_worker_0("own"), 1);
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_is_sent_keeps_no_snapshot_alive() {
+    let peers = peers(100, 0, 2);
+    let mut workers = Workers::new(2);
+    workers.say(0, &peers, 1, b"hi");
+    workers.finish();
+    let outdated = Arc::downgrade(&peers.lobby().members());
+    peers.leave(&peer(1), NO_SESSION);
+    assert_eq!(peers.lobby().members().len(), 99);
+    assert!(outdated.upgrade().is_none());
 }
 
 proptest! {

@@ -78,3 +78,29 @@ const ENCODED_BYTES: usize = MAX_BYTES + MAX_TEXTS * 32;
 /// holds 277 small datagrams of 768 bytes each; half of that leaves space for
 /// what it has not read yet.
 const PASS_DATAGRAMS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::Backlog;
+    use crate::net::{MAX_SEGMENTS, PeerAddr};
+    use crate::rooms::Room;
+    use std::sync::Arc;
+
+    #[test]
+    fn long_texts_fill_packets_that_the_kernel_takes() {
+        let peer = |port| PeerAddr::new(([127, 0, 0, 1], port).into(), 0);
+        let mut backlog = Backlog::new();
+        let room = Room::plain(0, 1);
+        for port in 10_001..=10_100 {
+            backlog.push(&room, peer(port), None, &[b'x'; 984]).unwrap();
+        }
+        let mut packets = TextPlanner::packets();
+        TextPlanner::new(MAX_SEGMENTS).plan(backlog.room(0).unwrap(), &mut packets);
+        let to = peer(9);
+        let packets = (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to));
+        let lens: Vec<usize> = packets.map(|packet| packet.payload.len()).collect();
+        // Each with its `127.0.0.1:10001 ` is 1000 bytes.
+        assert_eq!(lens, [65_000, 35_000]);
+    }
+}

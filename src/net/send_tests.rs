@@ -118,6 +118,59 @@ fn after_many_refusals_in_a_row_no_more_is_segmented() {
 }
 
 #[test]
+fn refusals_with_one_taken_between_them_are_not_in_a_row() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (_receiver, peer) = receiver();
+    let mut sender = Sender::new(true);
+    let mut send = |no_checksums, count: u32| {
+        super::super::socket::set_int(&socket, libc::SO_NO_CHECK, no_checksums).unwrap();
+        let packets = (0..count).map(|_| ten_bytes_in_threes(&peer));
+        let tally = sender.send(&socket, packets);
+        (tally.split_packets, sender.segments())
+    };
+    for _ in 0..2 {
+        let few = MAX_REFUSALS - 1;
+        assert_eq!(send(1, few), (few.into(), true));
+        assert_eq!(send(0, 1), (0, true));
+    }
+}
+
+#[test]
+fn a_packet_of_which_no_datagram_is_taken_is_refused() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nowhere = PeerAddr::new("127.0.0.1:0".parse().unwrap(), 0);
+    let tally = Sender::new(true).send(&socket, [ten_bytes_in_threes(&nowhere)]);
+    let expected = SendTally {
+        refused: 4,
+        split_packets: 1,
+        ..SendTally::default()
+    };
+    assert_eq!(tally, expected);
+}
+
+#[test]
+fn a_packet_of_which_one_datagram_is_refused_is_refused() {
+    // A Unix datagram socket refuses what is longer than its buffer, which is at
+    // least 4608 bytes.
+    let (socket, receiver) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    super::super::socket::set_int(&socket, libc::SO_SNDBUF, 1).unwrap();
+    let peer = PeerAddr::new("127.0.0.1:9".parse().unwrap(), 0);
+    let packet = Packet {
+        to: &peer,
+        payload: &[0; 9001],
+        segment_bytes: 9000,
+        deliveries: 2,
+    };
+    let mut sender = Sender::new(true);
+    assert_eq!(sender.gather(&mut [packet].into_iter()), 1);
+    sender.headers[0].msg_hdr.msg_namelen = 0;
+    let mut tally = SendTally::default();
+    sender.send_in_parts(socket.as_fd(), 0, &mut tally);
+    assert_eq!((tally.sent, tally.refused, tally.split_packets), (0, 2, 1));
+    assert_eq!(receiver.recv(&mut [0; 2]).unwrap(), 1, "the other one");
+}
+
+#[test]
 fn a_full_send_buffer_is_given_up_after_one_wait() {
     // A Unix datagram socket whose receiver does not read is the one
     // socket that is reliably full.

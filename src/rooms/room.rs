@@ -79,6 +79,13 @@ impl Room {
         }
     }
 
+    /// One with any name, for tests.
+    #[cfg(test)]
+    pub(crate) fn plain(number: u32, workers: usize) -> Arc<Self> {
+        let name = RoomName::parse(b"plain").expect("a label");
+        Arc::new(Self::new(name, number, workers))
+    }
+
     /// What it is called.
     pub fn name(&self) -> &RoomName {
         &self.name

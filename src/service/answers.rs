@@ -4,95 +4,101 @@ use std::ops::Range;
 
 use crate::net::{Outlet, Packet, PeerAddr, SendTally};
 use crate::rooms::Protocol;
-use crate::wire::frame::{NoticeCode, ServerFrame, push_server_frame, push_server_header};
+use crate::wire::frame::{
+    BUNDLE_BYTES, NoticeCode, ServerFrame, push_server_frame, push_server_header,
+};
 use crate::wire::{Speaker, push_notice, push_private};
 
-/// As many answers as one round of receiving caused. It keeps its memory from
+/// What one round of receiving caused: for each datagram one answer at most, and a
+/// few direct messages. So it is bounded as the round is. It keeps its memory from
 /// one round to the next.
 #[derive(Default)]
 pub(super) struct Answers {
-    answers: Vec<(PeerAddr, Range<usize>)>,
+    /// Whom each datagram is for, and where in `bytes` it is.
+    datagrams: Vec<(PeerAddr, Range<usize>)>,
     bytes: Vec<u8>,
-    /// How many more the datagram may cause that is being taken in.
-    left: u32,
+    /// The answer to the datagram that is being taken in, as far as it has come.
+    answer: Vec<u8>,
+    asker: Option<PeerAddr>,
+    privates_left: u32,
     shed: u64,
 }
 
+/// A peer, and what it speaks.
+pub(super) type Hearer = (PeerAddr, Protocol);
+
 impl Answers {
-    /// Begins with what the next datagram causes.
-    pub(super) fn begin_datagram(&mut self) {
-        self.left = MAX_A_DATAGRAM;
+    /// Begins with what the next datagram causes, which `asker` sent.
+    pub(super) fn begin(&mut self, asker: PeerAddr) {
+        self.finish();
+        self.asker = Some(asker);
+        self.privates_left = MAX_PRIVATES;
     }
 
-    /// Adds an answer to `peer`, which `encode` appends to the buffer it is given;
-    /// sheds and counts it if the datagram has caused too many.
-    pub(super) fn push(&mut self, peer: PeerAddr, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.left == 0 {
+    /// Answers with what `encode` appends, the whole of a datagram.
+    pub(super) fn answer(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.answer.clear();
+        encode(&mut self.answer);
+    }
+
+    /// Answers with one more frame; sheds and counts it if the answer would be
+    /// longer than a bundle. A datagram holds hundreds of PINGs: were each answered
+    /// by itself, one peer would keep the worker from all others.
+    pub(super) fn answer_frame(&mut self, frame: &ServerFrame<'_>) {
+        let len = self.answer.len();
+        if len == 0 {
+            push_server_header(&mut self.answer);
+        }
+        push_server_frame(frame, &mut self.answer);
+        if self.answer.len() > BUNDLE_BYTES {
+            self.answer.truncate(len);
             self.shed += 1;
-            return;
         }
-        self.left -= 1;
+    }
+
+    /// Answers with a sentence, in the form that the asker speaks.
+    pub(super) fn notice(&mut self, protocol: Protocol, code: NoticeCode, text: &[u8]) {
+        match protocol {
+            Protocol::Text => self.answer(|out| push_notice(text, out)),
+            Protocol::Frames => self.answer_frame(&ServerFrame::Notice(code, text)),
+        }
+    }
+
+    /// Tells one peer alone what `speaker` says, in the form that the peer speaks.
+    /// False: the datagram has said too much, and this is shed and counted.
+    pub(super) fn tell(&mut self, (peer, protocol): Hearer, from: Speaker, text: &[u8]) -> bool {
+        if self.privates_left == 0 {
+            self.shed += 1;
+            return false;
+        }
+        self.privates_left -= 1;
         let start = self.bytes.len();
-        encode(&mut self.bytes);
-        self.answers.push((peer, start..self.bytes.len()));
-    }
-
-    /// Adds a datagram of v2 with these frames.
-    pub(super) fn push_frames(&mut self, peer: PeerAddr, frames: &[ServerFrame<'_>]) {
-        self.push(peer, |out| {
-            push_server_header(out);
-            for frame in frames {
-                push_server_frame(frame, out);
+        match protocol {
+            Protocol::Text => push_private(from, text, &mut self.bytes),
+            Protocol::Frames => {
+                push_server_header(&mut self.bytes);
+                push_server_frame(&ServerFrame::Private(from, text), &mut self.bytes);
             }
-        });
-    }
-
-    /// Adds a sentence of the server to a peer that speaks v1.
-    pub(super) fn push_line(&mut self, peer: PeerAddr, text: &[u8]) {
-        self.push(peer, |out| push_notice(text, out));
-    }
-
-    /// Adds a sentence of the server, in the form that the peer speaks.
-    pub(super) fn push_notice(
-        &mut self,
-        (peer, protocol): (PeerAddr, Protocol),
-        code: NoticeCode,
-        text: &str,
-    ) {
-        let text = text.as_bytes();
-        match protocol {
-            Protocol::Text => self.push_line(peer, text),
-            Protocol::Frames => self.push_frames(peer, &[ServerFrame::Notice(code, text)]),
         }
-    }
-
-    /// Adds what `speaker` says to this peer alone, in the form that the peer speaks.
-    pub(super) fn push_private(
-        &mut self,
-        (peer, protocol): (PeerAddr, Protocol),
-        speaker: Speaker,
-        text: &[u8],
-    ) {
-        match protocol {
-            Protocol::Text => self.push(peer, |out| push_private(speaker, text, out)),
-            Protocol::Frames => self.push_frames(peer, &[ServerFrame::Private(speaker, text)]),
-        }
+        self.datagrams.push((peer, start..self.bytes.len()));
+        true
     }
 
     /// Sends all of them.
     pub(super) fn send(&mut self, outlet: &mut impl Outlet) -> SendTally {
+        self.finish();
         let mut tally = SendTally::default();
         // In the order of receiving those of one endpoint stand together.
-        for answers in self
-            .answers
+        for datagrams in self
+            .datagrams
             .chunk_by(|a, b| a.0.endpoint() == b.0.endpoint())
         {
-            let packets = answers
+            let packets = datagrams
                 .iter()
                 .map(|(peer, range)| Packet::single(peer, &self.bytes[range.clone()]));
-            tally += outlet.send(answers[0].0.endpoint(), packets);
+            tally += outlet.send(datagrams[0].0.endpoint(), packets);
         }
-        self.answers.clear();
+        self.datagrams.clear();
         self.bytes.clear();
         tally
     }
@@ -101,9 +107,19 @@ impl Answers {
     pub(super) fn take_shed(&mut self) -> u64 {
         std::mem::take(&mut self.shed)
     }
+
+    /// Puts the answer that was begun, if any, to those that are ready.
+    fn finish(&mut self) {
+        if let Some(asker) = self.asker.take()
+            && !self.answer.is_empty()
+        {
+            let start = self.bytes.len();
+            self.bytes.append(&mut self.answer);
+            self.datagrams.push((asker, start..self.bytes.len()));
+        }
+    }
 }
 
-/// A datagram of v2 may hold hundreds of frames that want an answer of up to a
-/// kilobyte, which would keep the worker from its other peers. This is more than a
-/// client has to ask at once, and a full round of receiving is answered in 0.1 s.
-const MAX_A_DATAGRAM: u32 = 8;
+/// Direct messages that one datagram may send: as many as a program has a reason
+/// to put into one, and a full round of receiving is sent on in 0.1 s.
+const MAX_PRIVATES: u32 = 8;

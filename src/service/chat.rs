@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answers::Answers;
+use super::answers::{Answers, Hearer};
 use super::commands::Commands;
 use crate::fanout::{FanOut, Next};
 use crate::handover::Handover;
@@ -93,7 +93,7 @@ impl Chat {
     }
 
     /// Carries out the command that `line` is. False: it is none.
-    fn perform(&mut self, from: (PeerAddr, Protocol), line: &[u8]) -> bool {
+    fn perform(&mut self, from: Hearer, line: &[u8]) -> bool {
         if !self.shared.commands {
             return false;
         }
@@ -103,8 +103,9 @@ impl Chat {
         let mut commands = Commands {
             peers: &self.shared.peers,
             answers: &mut self.answers,
+            asker: from,
         };
-        commands.perform(from, command);
+        commands.perform(command);
         true
     }
 
@@ -114,7 +115,7 @@ impl Chat {
         let Some((room, name)) = self.shared.peers.place(&sender) else {
             return counters.messages_shed.add(1);
         };
-        match self.fanout.push(&room, sender, name, cut(text)) {
+        match self.fanout.push(&room, sender, name, text) {
             Ok(()) => {
                 counters.messages.add(1);
                 self.shared.journal.text(sender, text);
@@ -145,9 +146,7 @@ impl Chat {
                 ClientFrame::Hello | ClientFrame::Heartbeat => {}
                 ClientFrame::Bye => self.leave(peer, session),
                 ClientFrame::Say(payload) => self.say(peer, payload),
-                ClientFrame::Ping(token) => {
-                    self.answers.push_frames(peer, &[ServerFrame::Pong(token)]);
-                }
+                ClientFrame::Ping(token) => self.answers.answer_frame(&ServerFrame::Pong(token)),
                 ClientFrame::Command(line) => {
                     if !self.perform((peer, Protocol::Frames), line) {
                         self.say(peer, line);
@@ -178,15 +177,14 @@ impl Chat {
             bundle_bytes: BUNDLE_BYTES as u16,
             room: room.unwrap_or(peers.lobby().number()),
         };
-        let welcome = ServerFrame::Welcome(welcome);
-        self.answers.push_frames(peer, &[welcome]);
+        self.answers.answer_frame(&ServerFrame::Welcome(welcome));
     }
 }
 
 impl Service for Chat {
     fn take(&mut self, datagram: Datagram<'_>, now_ms: u64) {
         let Datagram { from, payload, .. } = datagram;
-        self.answers.begin_datagram();
+        self.answers.begin(from);
         match classify(payload) {
             Incoming::Leave => {
                 self.info.counters.leaves.add(1);
@@ -202,6 +200,8 @@ impl Service for Chat {
             }
             Incoming::Text(text) => {
                 if self.touch(&from, now_ms) {
+                    // Commands, too: `/msg` says it to one whose datagrams are bounded.
+                    let text = cut(text);
                     if self.perform((from, Protocol::Text), text) {
                         return self.info.counters.commands.add(1);
                     }

@@ -2,83 +2,72 @@
 
 use std::fmt::Write;
 
-use super::answers::Answers;
-use crate::net::PeerAddr;
+use super::answers::{Answers, Hearer};
 use crate::peers::Peers;
 use crate::rooms::{Protocol, Room};
 use crate::wire::frame::{NoticeCode, ServerFrame};
 use crate::wire::{Command, HELP, Misuse, Name, RoomName, Speaker, Thousands};
 
-/// Carries out commands of peers, and writes the answers.
+/// Carries out the commands of one peer, and writes the answers.
 pub(super) struct Commands<'a> {
     pub(super) peers: &'a Peers,
     pub(super) answers: &'a mut Answers,
+    /// Who asks, and what it speaks.
+    pub(super) asker: Hearer,
 }
 
-/// The peer that a command is from, and what it speaks.
-pub(super) type From = (PeerAddr, Protocol);
+/// What is answered; `None` to a peer that is gone.
+type Reply = Option<(NoticeCode, Vec<u8>)>;
 
 impl Commands<'_> {
-    /// Carries out `command`. Every command is answered, unless the peer is gone.
-    pub(super) fn perform(&mut self, from: From, command: Result<Command<'_>, Misuse>) {
-        let done = |text: String| Some((NoticeCode::Done, text));
-        let answer = match command {
-            Err(Misuse(right)) => Some((NoticeCode::Misuse, right.to_owned())),
-            Ok(Command::Help) => done(HELP.to_owned()),
-            Ok(Command::Nick(name)) => self.rename(&from.0, name),
-            Ok(Command::Join(name)) => return self.join(from, name),
-            Ok(Command::Leave) => return self.join(from, *self.peers.lobby().name()),
-            Ok(Command::Who(first)) => self.who(&from.0, first),
-            Ok(Command::Rooms(first)) => done(self.rooms(first)),
-            Ok(Command::Msg { to, text }) => return self.tell(from, to, text),
-            Ok(Command::Ping(token)) => return self.pong(from, token),
-            Ok(Command::Presence(is_on)) => self.set_presence(&from.0, is_on),
+    /// Carries out `command`.
+    pub(super) fn perform(&mut self, command: Result<Command<'_>, Misuse>) {
+        let reply = match command {
+            Err(Misuse(right)) => Some((NoticeCode::Misuse, right.into())),
+            Ok(Command::Help) => done(HELP),
+            Ok(Command::Nick(name)) => self.rename(name),
+            Ok(Command::Join(name)) => self.join(name),
+            Ok(Command::Leave) => self.join(*self.peers.lobby().name()),
+            Ok(Command::Who(first)) => self.who(first),
+            Ok(Command::Rooms(first)) => self.rooms(first),
+            Ok(Command::Msg { to, text }) => self.tell(to, text),
+            Ok(Command::Ping(token)) => done([b"pong ", token].concat()),
+            Ok(Command::Presence(is_on)) => self.set_presence(is_on),
         };
-        if let Some((code, text)) = answer {
-            self.answers.push_notice(from, code, &text);
+        if let Some((code, text)) = reply {
+            self.answers.notice(self.asker.1, code, &text);
         }
     }
 
-    fn rename(&self, peer: &PeerAddr, name: Name) -> Option<(NoticeCode, String)> {
-        Some(match self.peers.rename(peer, name)? {
-            Ok(()) => (NoticeCode::Done, format!("you are {name}")),
-            Err(error) => (NoticeCode::Refused, error.to_string()),
-        })
+    fn rename(&self, name: Name) -> Reply {
+        match self.peers.rename(&self.asker.0, name)? {
+            Ok(()) => done(format!("you are {name}")),
+            Err(error) => refused(error.to_string()),
+        }
     }
 
-    fn join(&mut self, from: From, name: RoomName) {
-        let room = match self.peers.join(&from.0, name) {
-            None => return,
-            Some(Err(error)) => {
-                let text = error.to_string();
-                return self.answers.push_notice(from, NoticeCode::Refused, &text);
-            }
-            Some(Ok(room)) => room,
+    fn join(&mut self, name: RoomName) -> Reply {
+        let room = match self.peers.join(&self.asker.0, name)? {
+            Ok(room) => room,
+            Err(error) => return refused(error.to_string()),
         };
+        if self.asker.1 == Protocol::Frames {
+            let frame = ServerFrame::Room(room.number(), *room.name());
+            self.answers.answer_frame(&frame);
+        }
         let here = Thousands(room.len() as u64);
-        let text = format!("you are in {} ({here} here)", room.name());
-        match from.1 {
-            Protocol::Text => self.answers.push_line(from.0, text.as_bytes()),
-            // In one datagram: where it is, and the answer.
-            Protocol::Frames => self.answers.push_frames(
-                from.0,
-                &[
-                    ServerFrame::Room(room.number(), *room.name()),
-                    ServerFrame::Notice(NoticeCode::Done, text.as_bytes()),
-                ],
-            ),
-        }
+        done(format!("you are in {} ({here} here)", room.name()))
     }
 
-    fn who(&self, peer: &PeerAddr, first: usize) -> Option<(NoticeCode, String)> {
-        let (room, _) = self.peers.place(peer)?;
+    fn who(&self, first: usize) -> Reply {
+        let (room, _) = self.peers.place(&self.asker.0)?;
         let mut page = Page::default();
         let total = room.visit(first - 1, |speaker| page.add(format_args!("{speaker}")));
         let head = format!("{} in {}", Thousands(total as u64), room.name());
-        Some((NoticeCode::Done, page.finish(&head, "/who", first, total)))
+        done(page.finish(&head, "/who", first, total))
     }
 
-    fn rooms(&self, first: usize) -> String {
+    fn rooms(&self, first: usize) -> Reply {
         let mut page = Page::default();
         let visit = |room: &Room| {
             let members = Thousands(room.len() as u64);
@@ -87,40 +76,42 @@ impl Commands<'_> {
         let total = self.peers.rooms().visit(first - 1, visit);
         let plural = if total == 1 { "" } else { "s" };
         let head = format!("{} room{plural}", Thousands(total as u64));
-        page.finish(&head, "/rooms", first, total)
+        done(page.finish(&head, "/rooms", first, total))
     }
 
-    fn tell(&mut self, from: From, whom: &[u8], text: &[u8]) {
-        let Some((_, name)) = self.peers.place(&from.0) else {
-            return;
+    fn tell(&mut self, whom: &[u8], text: &[u8]) -> Reply {
+        let (asker, _) = self.asker;
+        let (_, name) = self.peers.place(&asker)?;
+        // What the peer wrote goes back byte for byte: mended it would be longer, and
+        // the answer longer than a datagram to a v2 peer.
+        let Some(to) = self.peers.find(whom, &asker) else {
+            return refused([b"nobody is called ", whom].concat());
         };
-        let shown = String::from_utf8_lossy(whom);
-        let Some(to) = self.peers.find(whom, &from.0) else {
-            let text = format!("nobody is called {shown}");
-            return self.answers.push_notice(from, NoticeCode::Refused, &text);
-        };
-        self.answers
-            .push_private(to, Speaker::of(from.0.socket_addr(), name), text);
-        let text = format!("to {shown}: {}", String::from_utf8_lossy(text));
-        self.answers.push_notice(from, NoticeCode::Done, &text);
-    }
-
-    fn pong(&mut self, from: From, token: &[u8]) {
-        let text = [b"pong ", token].concat();
-        match from.1 {
-            Protocol::Text => self.answers.push_line(from.0, &text),
-            Protocol::Frames => {
-                let notice = ServerFrame::Notice(NoticeCode::Done, &text);
-                self.answers.push_frames(from.0, &[notice]);
-            }
+        let from = Speaker::of(asker.socket_addr(), name);
+        if !self.answers.tell(to, from, text) {
+            return refused("not sent: too many messages at once");
         }
+        done([b"to ", whom, b": ", text].concat())
     }
 
-    fn set_presence(&self, peer: &PeerAddr, is_on: bool) -> Option<(NoticeCode, String)> {
-        let word = if is_on { "on" } else { "off" };
-        let is_done = self.peers.set_presence(peer, is_on);
-        is_done.then(|| (NoticeCode::Done, format!("presence is {word}")))
+    fn set_presence(&self, is_on: bool) -> Reply {
+        if !self.peers.set_presence(&self.asker.0, is_on) {
+            return None;
+        }
+        done(if is_on {
+            "presence is on"
+        } else {
+            "presence is off"
+        })
     }
+}
+
+fn done(text: impl Into<Vec<u8>>) -> Reply {
+    Some((NoticeCode::Done, text.into()))
+}
+
+fn refused(text: impl Into<Vec<u8>>) -> Reply {
+    Some((NoticeCode::Refused, text.into()))
 }
 
 /// As much of a long list as one answer holds.

@@ -46,9 +46,9 @@ impl Service for Greet {
         counters.greetings.add(1);
         counters.deliveries_planned.add(1);
         self.journal.greeted(from);
-        self.answers.begin_datagram();
+        self.answers.begin(from);
         self.answers
-            .push(from, |out| push_greeting(from.socket_addr(), out));
+            .answer(|out| push_greeting(from.socket_addr(), out));
     }
 
     fn send_some(&mut self, outlet: &mut impl Outlet) -> bool {
