@@ -4,7 +4,9 @@ mod common;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::Switch;
-use bullhorn::wire::frame::{ClientFrame, NoticeCode, ServerFrame, parse_server};
+use bullhorn::wire::frame::{
+    BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NoticeCode, ServerFrame, parse_server,
+};
 use bullhorn::wire::{Name, RoomName, Speaker};
 use common::v2_peer::Session;
 use common::{Client, TestServer, V4, config, everywhere, wait_until};
@@ -312,4 +314,36 @@ fn a_datagram_of_many_commands_is_answered_a_few_times_and_costs_nobody_else_an_
         server.stats().total().answers == 1 + 8 + 1
     });
     assert_eq!(server.stats().total().answers_shed, 192);
+}
+
+#[test]
+fn no_direct_message_is_longer_than_a_datagram_of_its_version() {
+    let server = TestServer::start(config(1, &[V4]));
+    let ann = server.client();
+    let bob = Session::open(server.stranger());
+    asks(
+        &ann,
+        &format!("/nick {}", "n".repeat(24)),
+        &format!("you are {}", "n".repeat(24)),
+    );
+    let bobs_address = bob.client.address();
+    ann.send(format!("/msg {bobs_address} {}", "x".repeat(2000)).as_bytes());
+    assert_eq!(ann.receive().len(), 1024);
+    let heard = bob.client.receive();
+    assert!(
+        (1100..=BUNDLE_BYTES).contains(&heard.len()),
+        "{}",
+        heard.len()
+    );
+    // Bytes that are not UTF-8 would grow if they were mended.
+    let mut command = format!("/msg {bobs_address} ").into_bytes();
+    command.resize(MAX_PAYLOAD_BYTES, 0xFE);
+    bob.send(&[ClientFrame::Command(&command)]);
+    let told = [bob.client.receive(), bob.client.receive()];
+    assert!(told.iter().all(|datagram| datagram.len() <= BUNDLE_BYTES));
+    let mut command = b"/msg ".to_vec();
+    command.resize(MAX_PAYLOAD_BYTES - 2, 0xFE);
+    command.extend(b" x");
+    bob.send(&[ClientFrame::Command(&command)]);
+    assert!(bob.client.receive().len() <= BUNDLE_BYTES);
 }

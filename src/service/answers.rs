@@ -57,9 +57,8 @@ impl Answers {
         &mut self,
         (peer, protocol): (PeerAddr, Protocol),
         code: NoticeCode,
-        text: &str,
+        text: &[u8],
     ) {
-        let text = text.as_bytes();
         match protocol {
             Protocol::Text => self.push_line(peer, text),
             Protocol::Frames => self.push_frames(peer, &[ServerFrame::Notice(code, text)]),

@@ -114,7 +114,7 @@ impl Chat {
         let Some((room, name)) = self.shared.peers.place(&sender) else {
             return counters.messages_shed.add(1);
         };
-        match self.fanout.push(&room, sender, name, cut(text)) {
+        match self.fanout.push(&room, sender, name, text) {
             Ok(()) => {
                 counters.messages.add(1);
                 self.shared.journal.text(sender, text);
@@ -202,6 +202,8 @@ impl Service for Chat {
             }
             Incoming::Text(text) => {
                 if self.touch(&from, now_ms) {
+                    // Commands, too: `/msg` says it to one whose datagrams are bounded.
+                    let text = cut(text);
                     if self.perform((from, Protocol::Text), text) {
                         return self.info.counters.commands.add(1);
                     }

@@ -35,7 +35,7 @@ impl Commands<'_> {
             Ok(Command::Presence(is_on)) => self.set_presence(&from.0, is_on),
         };
         if let Some((code, text)) = answer {
-            self.answers.push_notice(from, code, &text);
+            self.answers.push_notice(from, code, text.as_bytes());
         }
     }
 
@@ -51,7 +51,9 @@ impl Commands<'_> {
             None => return,
             Some(Err(error)) => {
                 let text = error.to_string();
-                return self.answers.push_notice(from, NoticeCode::Refused, &text);
+                return self
+                    .answers
+                    .push_notice(from, NoticeCode::Refused, text.as_bytes());
             }
             Some(Ok(room)) => room,
         };
@@ -94,26 +96,21 @@ impl Commands<'_> {
         let Some((_, name)) = self.peers.place(&from.0) else {
             return;
         };
-        let shown = String::from_utf8_lossy(whom);
+        // What the peer wrote goes back byte for byte: mended it would be longer, and
+        // the answer longer than a datagram to a v2 peer.
         let Some(to) = self.peers.find(whom, &from.0) else {
-            let text = format!("nobody is called {shown}");
+            let text = [b"nobody is called ", whom].concat();
             return self.answers.push_notice(from, NoticeCode::Refused, &text);
         };
         self.answers
             .push_private(to, Speaker::of(from.0.socket_addr(), name), text);
-        let text = format!("to {shown}: {}", String::from_utf8_lossy(text));
+        let text = [b"to ", whom, b": ", text].concat();
         self.answers.push_notice(from, NoticeCode::Done, &text);
     }
 
     fn pong(&mut self, from: From, token: &[u8]) {
         let text = [b"pong ", token].concat();
-        match from.1 {
-            Protocol::Text => self.answers.push_line(from.0, &text),
-            Protocol::Frames => {
-                let notice = ServerFrame::Notice(NoticeCode::Done, &text);
-                self.answers.push_frames(from.0, &[notice]);
-            }
-        }
+        self.answers.push_notice(from, NoticeCode::Done, &text);
     }
 
     fn set_presence(&self, peer: &PeerAddr, is_on: bool) -> Option<(NoticeCode, String)> {
