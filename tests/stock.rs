@@ -91,7 +91,10 @@ fn stock_clients_use_rooms_by_typing_commands() {
     assert_eq!(ann.script.output.next(), format!("* {bobs} to you: psst"));
     ann.asks("/presence on", "presence is on");
     bob.asks("/join den", "you are in den (2 here)");
-    assert_eq!(ann.script.output.next(), format!("* {bobs} joined (2 here)"));
+    assert_eq!(
+        ann.script.output.next(),
+        format!("* {bobs} joined (2 here)")
+    );
     ann.script.type_line("both of us");
     for listener in [&ann, &bob] {
         assert_eq!(listener.script.output.next(), "ada both of us");
