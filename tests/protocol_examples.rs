@@ -234,7 +234,7 @@ fn ipv4_of(address: SocketAddr) -> [u8; 4] {
 
 fn hex(digits: &str) -> Vec<u8> {
     assert!(
-        digits.len() % 2 == 0 && digits.is_ascii(),
+        digits.len().is_multiple_of(2) && digits.is_ascii(),
         "{digits:?} is no bytes"
     );
     let starts = (0..digits.len()).step_by(2);
