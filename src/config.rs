@@ -97,7 +97,7 @@ pub struct ServerConfig {
 /// What the server does with datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ServiceKind {
-    /// Every text goes to all peers
+    /// Every text goes to all peers in its sender's room
     Chat,
     /// Every datagram is answered with a greeting
     Greet,

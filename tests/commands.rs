@@ -4,7 +4,9 @@ mod common;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::Switch;
-use bullhorn::wire::frame::{ClientFrame, NoticeCode, ServerFrame, parse_server};
+use bullhorn::wire::frame::{
+    BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NoticeCode, ServerFrame, parse_server,
+};
 use bullhorn::wire::{Name, RoomName, Speaker};
 use common::v2_peer::Session;
 use common::{Client, TestServer, V4, config, everywhere, wait_until};
@@ -229,10 +231,12 @@ fn who_comes_and_goes_is_told_to_those_who_want_to_hear_it() {
         assert_eq!(watcher.hear(), format!("* {address} is ada now (2 here)"));
         other.send(b"/join den");
         assert_eq!(watcher.hear(), "* ada left (1 here)");
-        asks(&watcher, "/join den", "you are in den (2 here)");
-        // It hears of itself, too: all hear the same.
+        watcher.send(b"/join den");
+        // It hears of itself, too: all hear the same. Two threads tell it.
+        let mut told = [watcher.hear(), watcher.hear()];
+        told.sort();
         let joined = format!("* {} joined (2 here)", watcher.address());
-        assert_eq!(watcher.hear(), joined);
+        assert_eq!(told, [joined, "* you are in den (2 here)".to_owned()]);
         other.send(b"quit");
         assert_eq!(watcher.hear(), "* ada left (1 here)");
         asks(&watcher, "/presence off", "presence is off");
@@ -302,14 +306,75 @@ fn commands_are_counted_and_never_fanned_out() {
 }
 
 #[test]
-fn a_datagram_of_many_commands_is_answered_a_few_times_and_costs_nobody_else_an_answer() {
+fn a_datagram_of_many_commands_is_answered_once_and_costs_nobody_else_an_answer() {
     let server = TestServer::start(config(1, &[V4]));
     let flooder = Session::open(server.stranger());
     let ann = server.client();
     flooder.send(&vec![ClientFrame::Command(b"/help"); 200]);
     asks(&ann, "/ping here", "pong here");
-    wait_until("the answers", || {
-        server.stats().total().answers == 1 + 8 + 1
-    });
-    assert_eq!(server.stats().total().answers_shed, 192);
+    let answer = flooder.client.receive();
+    assert!(answer.len() <= BUNDLE_BYTES);
+    let answered = parse_server(&answer).unwrap().count();
+    wait_until("the answers", || server.stats().total().answers == 3);
+    let shed = server.stats().total().answers_shed;
+    assert_eq!((answered > 5, shed), (true, 200 - answered as u64));
+}
+
+#[test]
+fn a_datagram_sends_a_few_direct_messages_at_most() {
+    let server = TestServer::start(config(1, &[V4]));
+    let flooder = Session::open(server.stranger());
+    let ann = server.client();
+    let command = format!("/msg {} x", ann.address());
+    flooder.send(&[ClientFrame::Command(command.as_bytes()); 10]);
+    let answer = flooder.client.receive();
+    let codes: Vec<_> = parse_server(&answer)
+        .unwrap()
+        .map(|frame| match frame {
+            ServerFrame::Notice(code, _) => code,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let (done, refused) = codes.split_at(8);
+    assert_eq!(done, [NoticeCode::Done; 8]);
+    assert_eq!(refused, [NoticeCode::Refused; 2]);
+    for _ in 0..8 {
+        assert_eq!(
+            ann.hear(),
+            format!("* {} to you: x", flooder.client.address())
+        );
+    }
+    asks(&ann, "/ping end", "pong end");
+}
+
+#[test]
+fn no_direct_message_is_longer_than_a_datagram_of_its_version() {
+    let server = TestServer::start(config(1, &[V4]));
+    let ann = server.client();
+    let bob = Session::open(server.stranger());
+    asks(
+        &ann,
+        &format!("/nick {}", "n".repeat(24)),
+        &format!("you are {}", "n".repeat(24)),
+    );
+    let bobs_address = bob.client.address();
+    ann.send(format!("/msg {bobs_address} {}", "x".repeat(2000)).as_bytes());
+    assert_eq!(ann.receive().len(), 1024);
+    let heard = bob.client.receive();
+    assert!(
+        (1100..=BUNDLE_BYTES).contains(&heard.len()),
+        "{}",
+        heard.len()
+    );
+    // Bytes that are not UTF-8 would grow if they were mended.
+    let mut command = format!("/msg {bobs_address} ").into_bytes();
+    command.resize(MAX_PAYLOAD_BYTES, 0xFE);
+    bob.send(&[ClientFrame::Command(&command)]);
+    let told = [bob.client.receive(), bob.client.receive()];
+    assert!(told.iter().all(|datagram| datagram.len() <= BUNDLE_BYTES));
+    let mut command = b"/msg ".to_vec();
+    command.resize(MAX_PAYLOAD_BYTES - 2, 0xFE);
+    command.extend(b" x");
+    bob.send(&[ClientFrame::Command(&command)]);
+    assert!(bob.client.receive().len() <= BUNDLE_BYTES);
 }

@@ -19,6 +19,16 @@ struct Stock {
     address: String,
 }
 
+impl Stock {
+    /// Types a command, and checks the answer.
+    #[track_caller]
+    fn asks(&mut self, command: &str, answer: &str) {
+        self.script.type_line(command);
+        let heard = self.script.output.next();
+        assert_eq!(heard, format!("* {answer}"), "{command}");
+    }
+}
+
 /// Starts a chat client, which registers by its first heartbeat.
 fn stock_client(server: &Program, log: &Lines) -> Stock {
     let script = chat_client(server.address);
@@ -58,6 +68,51 @@ fn two_stock_clients_hear_each_other() {
     ann.script.type_line("bye bob");
     let heard = ann.script.output.next();
     assert_eq!(heard, format!("{} bye bob", ann.address));
+}
+
+#[test]
+fn stock_clients_use_rooms_by_typing_commands() {
+    let mut server = Program::start(&["--workers", "2"]);
+    let log = server.log();
+    let mut ann = stock_client(&server, &log);
+    let mut bob = stock_client(&server, &log);
+    let (anns, bobs) = (ann.address.clone(), bob.address.clone());
+    ann.asks("/nick ada", "you are ada");
+    ann.asks("/join den", "you are in den (1 here)");
+    ann.asks("/who", "1 in den: ada");
+    bob.asks("/who", &format!("1 in lobby: {bobs}"));
+    bob.asks("/rooms", "2 rooms: lobby (1) den (1)");
+    // Whatever comes first from now on would be the other's text, if he heard it.
+    ann.script.type_line("den only");
+    assert_eq!(ann.script.output.next(), "ada den only");
+    bob.script.type_line("lobby only");
+    assert_eq!(bob.script.output.next(), format!("{bobs} lobby only"));
+    bob.asks("/msg ada psst", "to ada: psst");
+    assert_eq!(ann.script.output.next(), format!("* {bobs} to you: psst"));
+    ann.asks("/presence on", "presence is on");
+    bob.asks("/join den", "you are in den (2 here)");
+    assert_eq!(
+        ann.script.output.next(),
+        format!("* {bobs} joined (2 here)")
+    );
+    ann.script.type_line("both of us");
+    for listener in [&ann, &bob] {
+        assert_eq!(listener.script.output.next(), "ada both of us");
+    }
+    bob.asks("/nick", "/nick takes 1 to 24 of A-Z a-z 0-9 _ -");
+    bob.asks("/msg eve hi", "nobody is called eve");
+    ann.script.type_line("/shrug");
+    for listener in [&ann, &bob] {
+        assert_eq!(listener.script.output.next(), "ada /shrug");
+    }
+    // A heartbeat keeps room and name, and quitting gives them up.
+    ann.script.type_line("@im@");
+    ann.asks("/who", &format!("2 in den: ada {bobs}"));
+    ann.script.type_line("quit");
+    assert_eq!(ann.script.output.next(), "bye bye");
+    log.find(&format!("{anns} is down"));
+    bob.asks("/nick Ada", "you are Ada");
+    bob.asks("/leave", "you are in lobby (1 here)");
 }
 
 #[test]

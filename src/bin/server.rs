@@ -20,7 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// A multi-core UDP chat and fan-out server.
 ///
 /// Peers register by sending, stay registered by heartbeats (`@im@`), and every
-/// text that one of them sends reaches all of them as `ip:port text`.
+/// text that one of them sends reaches everyone in its room, as `ip:port text`, or as
+/// `name text` once the sender has taken a name. `/help` lists what a peer can ask for.
 #[derive(Parser)]
 #[command(name = "server", version, after_help = EXAMPLES)]
 struct Arguments {

@@ -78,7 +78,6 @@ mod tests {
     use crate::wire::Speaker;
     use crate::wire::frame::{MAX_PAYLOAD_BYTES, parse_server};
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     fn speaker(port: u16) -> PeerAddr {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)

@@ -85,7 +85,6 @@ mod tests {
     use crate::fanout::Backlog;
     use crate::net::{MAX_SEGMENTS, PeerAddr};
     use crate::rooms::Room;
-    use std::sync::Arc;
 
     #[test]
     fn long_texts_fill_packets_that_the_kernel_takes() {

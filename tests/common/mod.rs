@@ -47,7 +47,7 @@ pub(crate) use gate::Gate;
 pub(crate) use lines::Lines;
 pub(crate) use process::Process;
 pub(crate) use program::{Program, server_command};
-pub(crate) use python::{Script, script};
+pub(crate) use python::{Script, python, script};
 pub(crate) use relay::{Did, Relay};
 pub(crate) use session::{
     ANSWER, GREET, connect_as, is_open, next, next_line, quick, quick_v2, refused,

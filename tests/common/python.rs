@@ -1,4 +1,5 @@
-//! The stock clients and the naive servers of `tests/stock`.
+//! Programs in Python: the stock clients and the naive servers of `tests/stock`, and
+//! the examples.
 
 use std::io::Write;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -14,18 +15,18 @@ pub(crate) struct Script {
     pub(crate) errors: Lines,
 }
 
-/// A command for a program of `tests/stock`.
-fn python(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new("python3");
-    command
-        .arg(format!("{}/tests/stock/{name}", env!("CARGO_MANIFEST_DIR")))
-        .args(arguments);
-    command
-}
-
 /// Starts a program of `tests/stock`.
 pub(crate) fn script(name: &str, arguments: &[&str]) -> Script {
-    let mut command = python(name, arguments);
+    python(&format!("tests/stock/{name}"), arguments)
+}
+
+/// Starts a program at `path` in this repository. What it prints is not held back.
+pub(crate) fn python(path: &str, arguments: &[&str]) -> Script {
+    let mut command = Command::new("python3");
+    command
+        .arg("-u")
+        .arg(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")))
+        .args(arguments);
     command.stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = Process::spawn(&mut command);
@@ -44,6 +45,11 @@ impl Script {
     pub(crate) fn type_line(&mut self, line: &str) {
         let input = self.input.as_mut().expect("it is piped");
         writeln!(input, "{line}").expect("it reads its input");
+    }
+
+    /// Ends its standard input.
+    pub(crate) fn end_input(&mut self) {
+        self.input = None;
     }
 
     /// Waits for its end.

@@ -1,0 +1,51 @@
+"""Says each line that it reads, and prints what it hears: v2_client.py IP PORT"""
+import socket, struct, sys, threading
+
+HELLO, HEARTBEAT, BYE, SAY, PING, COMMAND = range(1, 7)
+WELCOME, MESSAGE, PONG, NOTICE, GOODBYE, ROOM, PRIVATE = range(0x82, 0x89)
+
+def send(kind, body=b""):
+    data = struct.pack(">HQBH", 0xFF02, session, kind, len(body)) + body
+    sock.send(data.ljust(64, b"\0") if kind == HELLO else data)
+
+def hear():
+    data, at = sock.recv(2048), 2
+    while at < len(data) and data[at] != 0:  # behind a 0 is padding
+        kind, length = struct.unpack_from(">BH", data, at)
+        at += 3 + length
+        yield kind, data[at - length : at]
+
+def speaker(body):  # and what was said
+    if body[0] == 1:
+        return body[2 : 2 + body[1]].decode(), body[2 + body[1] :]
+    family, end = (socket.AF_INET, 5) if body[0] == 4 else (socket.AF_INET6, 17)
+    port = int.from_bytes(body[end : end + 2], "big")
+    return f"{socket.inet_ntop(family, body[1:end])} {port}", body[end + 2 :]
+
+def listen():
+    while True:
+        for kind, body in hear():
+            if kind == MESSAGE:  # its room, stream and sequence number come first
+                print(*speaker(body[9:]))  # as b'...', which no terminal obeys
+            elif kind == PRIVATE:
+                print("to you:", *speaker(body))
+            elif kind == NOTICE:
+                print("*", body[1:])
+            elif kind == PONG:
+                print("pong", body)
+
+def beat():
+    while not stop.wait(5):  # seconds; the server forgets who is silent for 10
+        send(HEARTBEAT)
+
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+sock, session, stop = socket.socket(family, socket.SOCK_DGRAM), 0, threading.Event()
+sock.connect((sys.argv[1], int(sys.argv[2])))
+send(HELLO, b"\0")
+session = next(int.from_bytes(body[:8], "big") for kind, body in hear() if kind == WELCOME)
+for work in (listen, beat):
+    threading.Thread(target=work, daemon=True).start()
+for line in map(str.strip, sys.stdin):
+    kind = {"/": COMMAND, "?": PING}.get(line[:1], SAY)
+    send(kind, line.lstrip("?").encode())
+send(BYE)
