@@ -13,7 +13,7 @@ use crate::peers::Peers;
 use crate::rooms::{Notice, Protocol};
 use crate::supervise::StopSignal;
 use crate::wire::frame::{NoticeCode, ServerFrame, push_server_frame, push_server_header};
-use crate::wire::push_notice;
+use crate::wire::{LINE_END, push_notice};
 
 /// What the crier's thread owns.
 pub struct Crier {
@@ -67,8 +67,10 @@ pub fn tell_news(peers: &Peers, outlet: &mut impl Outlet, counters: &CrierCounte
 }
 
 fn tell(mut notice: Notice, outlet: &mut impl Outlet, counters: &CrierCounters) {
-    let (mut text, mut frame) = (Vec::new(), Vec::new());
-    push_notice(notice.text.as_bytes(), &mut text);
+    let (mut line, mut frame) = (Vec::new(), Vec::new());
+    push_notice(notice.text.as_bytes(), &mut line);
+    let text_bytes = line.len();
+    line.extend_from_slice(LINE_END.as_bytes());
     push_server_header(&mut frame);
     let sentence = ServerFrame::Notice(NoticeCode::Presence, notice.text.as_bytes());
     push_server_frame(&sentence, &mut frame);
@@ -76,7 +78,8 @@ fn tell(mut notice: Notice, outlet: &mut impl Outlet, counters: &CrierCounters) 
     notice.to.sort_unstable_by_key(endpoint);
     for subscribers in notice.to.chunk_by(|a, b| endpoint(a) == endpoint(b)) {
         let packets = subscribers.iter().map(|(peer, protocol)| match protocol {
-            Protocol::Text => Packet::single(peer, &text),
+            Protocol::Text => Packet::single(peer, &line[..text_bytes]),
+            Protocol::Lines => Packet::single(peer, &line),
             Protocol::Frames => Packet::single(peer, &frame),
         });
         let tally = outlet.send(endpoint(&subscribers[0]), packets);

@@ -36,6 +36,7 @@ pub struct Peer {
     last_seen_ms: AtomicU64,
     /// What every datagram of a v2 peer must carry; [`NO_SESSION`] for a v1 peer.
     session: u64,
+    protocol: Protocol,
     /// The worker that serves it.
     owner: u8,
     /// Changes under the table's write lock alone.
@@ -90,17 +91,17 @@ impl Peers {
         Self::new(rooms, Names::new(max_count), max_count)
     }
 
-    /// Notes a sign of life of the v1 peer `address`, and registers it, served by
-    /// worker `owner`, when it is new. For a known peer this is a read lock and
-    /// an atomic store.
-    pub fn touch(&self, address: &PeerAddr, owner: u8, now_ms: u64) -> Touch {
+    /// Notes a sign of life of the v1 peer `address`, and registers it as one that
+    /// speaks `protocol`, served by worker `owner`, when it is new. For a known peer
+    /// this is a read lock and an atomic store.
+    pub fn touch(&self, address: &PeerAddr, protocol: Protocol, owner: u8, now_ms: u64) -> Touch {
         if let Some(peer) = self.table.get(address) {
             return peer.touch(NO_SESSION, now_ms);
         }
         match self.table.entry(*address) {
             Entry::Occupied(entry) => entry.get().touch(NO_SESSION, now_ms),
             Entry::Vacant(entry) if self.take_place() => {
-                entry.insert(self.newcomer(address, owner, NO_SESSION, now_ms));
+                entry.insert(self.newcomer(address, protocol, owner, NO_SESSION, now_ms));
                 Touch::Registered
             }
             Entry::Vacant(_) => Touch::Full,
@@ -139,7 +140,7 @@ impl Peers {
                 Some((session, entry.get().touch(session, now_ms)))
             }
             Entry::Vacant(entry) if self.take_place() => {
-                entry.insert(self.newcomer(address, owner, new_session, now_ms));
+                entry.insert(self.newcomer(address, Protocol::Frames, owner, new_session, now_ms));
                 Some((new_session, Touch::Registered))
             }
             Entry::Vacant(_) => None,
@@ -150,6 +151,11 @@ impl Peers {
     pub fn place(&self, address: &PeerAddr) -> Option<(Arc<Room>, Option<Name>)> {
         let peer = self.table.get(address)?;
         Some((peer.room.load_full(), peer.name()))
+    }
+
+    /// What `address` speaks.
+    pub fn protocol(&self, address: &PeerAddr) -> Option<Protocol> {
+        Some(self.table.get(address)?.protocol)
     }
 
     /// Moves `address` to the room called `name`, which is made if there is none,
@@ -208,10 +214,7 @@ impl Peers {
     /// that `asking` speaks to: at its endpoint if there are several. With it, what
     /// the peer speaks.
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
-        let found = |address: PeerAddr| {
-            let peer = self.table.get(&address)?;
-            Some((address, peer.lane(&address).protocol))
-        };
+        let found = |address| Some((address, self.protocol(&address)?));
         let address = match str::from_utf8(whom).ok()?.parse().ok()? {
             Speaker::Name(name) => return found(self.names.find(&name)?),
             Speaker::Address(address) => address,
@@ -284,10 +287,18 @@ impl Peers {
     }
 
     /// A peer that has just come to the lobby; the caller puts it into the table.
-    fn newcomer(&self, address: &PeerAddr, owner: u8, session: u64, now_ms: u64) -> Arc<Peer> {
+    fn newcomer(
+        &self,
+        address: &PeerAddr,
+        protocol: Protocol,
+        owner: u8,
+        session: u64,
+        now_ms: u64,
+    ) -> Arc<Peer> {
         let peer = Arc::new(Peer {
             last_seen_ms: AtomicU64::new(now_ms),
             session,
+            protocol,
             owner,
             room: ArcSwap::new(Arc::clone(self.lobby())),
             name: ArcSwapOption::empty(),
@@ -359,6 +370,7 @@ impl Peer {
         Arc::new(Self {
             last_seen_ms: AtomicU64::new(now_ms),
             session,
+            protocol: Protocol::Frames,
             owner,
             room: ArcSwap::new(self.room.load_full()),
             name: ArcSwapOption::new(self.name.load_full()),
@@ -374,11 +386,7 @@ impl Peer {
     fn lane(&self, address: &PeerAddr) -> Lane {
         Lane {
             endpoint: address.endpoint(),
-            protocol: if self.session == NO_SESSION {
-                Protocol::Text
-            } else {
-                Protocol::Frames
-            },
+            protocol: self.protocol,
             owner: self.owner,
         }
     }

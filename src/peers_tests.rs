@@ -21,9 +21,18 @@ fn in_lobby(peers: &Peers) -> Vec<PeerAddr> {
 #[test]
 fn a_first_sign_of_life_registers_and_a_later_one_refreshes() {
     let peers = peers(10);
-    assert_eq!(peers.touch(&address(1), 0, 0), Touch::Registered);
-    assert_eq!(peers.touch(&address(1), 0, 5), Touch::Refreshed);
-    assert_eq!(peers.touch(&address(2), 0, 5), Touch::Registered);
+    assert_eq!(
+        peers.touch(&address(1), Protocol::Text, 0, 0),
+        Touch::Registered
+    );
+    assert_eq!(
+        peers.touch(&address(1), Protocol::Text, 0, 5),
+        Touch::Refreshed
+    );
+    assert_eq!(
+        peers.touch(&address(2), Protocol::Text, 0, 5),
+        Touch::Registered
+    );
     assert_eq!(peers.len(), 2);
     assert_eq!(in_lobby(&peers), [address(1), address(2)]);
 }
@@ -31,8 +40,8 @@ fn a_first_sign_of_life_registers_and_a_later_one_refreshes() {
 #[test]
 fn whoever_leaves_is_gone_from_the_table_and_the_room() {
     let peers = peers(10);
-    peers.touch(&address(1), 0, 0);
-    peers.touch(&address(2), 0, 0);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
+    peers.touch(&address(2), Protocol::Text, 0, 0);
     assert!(peers.leave(&address(1), NO_SESSION));
     assert!(!peers.leave(&address(1), NO_SESSION), "gone already");
     assert!(!peers.leave(&address(3), NO_SESSION), "never was here");
@@ -42,8 +51,8 @@ fn whoever_leaves_is_gone_from_the_table_and_the_room() {
 #[test]
 fn only_more_than_the_timeout_expires() {
     let peers = peers(10);
-    peers.touch(&address(1), 0, 0);
-    peers.touch(&address(2), 0, 1);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
+    peers.touch(&address(2), Protocol::Text, 0, 1);
     let mut expired = Vec::new();
     peers.expire(10_000, 10_000, |address| expired.push(address));
     assert_eq!(expired, [], "10 s are not more than 10 s");
@@ -56,8 +65,8 @@ fn only_more_than_the_timeout_expires() {
 #[test]
 fn a_refreshed_peer_does_not_expire() {
     let peers = peers(10);
-    peers.touch(&address(1), 0, 0);
-    peers.touch(&address(1), 0, 5_000);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
+    peers.touch(&address(1), Protocol::Text, 0, 5_000);
     peers.expire(15_000, 10_000, |address| panic!("{address} expired"));
     assert_eq!(peers.len(), 1);
 }
@@ -65,13 +74,19 @@ fn a_refreshed_peer_does_not_expire() {
 #[test]
 fn a_full_table_takes_nobody_new_until_someone_leaves() {
     let peers = peers(2);
-    peers.touch(&address(1), 0, 0);
-    peers.touch(&address(2), 0, 0);
-    assert_eq!(peers.touch(&address(3), 0, 0), Touch::Full);
-    assert_eq!(peers.touch(&address(1), 0, 0), Touch::Refreshed);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
+    peers.touch(&address(2), Protocol::Text, 0, 0);
+    assert_eq!(peers.touch(&address(3), Protocol::Text, 0, 0), Touch::Full);
+    assert_eq!(
+        peers.touch(&address(1), Protocol::Text, 0, 0),
+        Touch::Refreshed
+    );
     assert_eq!((peers.len(), in_lobby(&peers).len()), (2, 2));
     peers.leave(&address(1), NO_SESSION);
-    assert_eq!(peers.touch(&address(3), 0, 0), Touch::Registered);
+    assert_eq!(
+        peers.touch(&address(3), Protocol::Text, 0, 0),
+        Touch::Registered
+    );
 }
 
 #[test]
@@ -85,7 +100,7 @@ fn threads_that_come_and_go_leave_table_and_room_agreeing() {
                     if round % 3 == thread % 3 {
                         peers.leave(&address, NO_SESSION);
                     } else {
-                        peers.touch(&address, 0, u64::from(round));
+                        peers.touch(&address, Protocol::Text, 0, u64::from(round));
                     }
                     if round % 16 == 0 {
                         peers.expire(u64::from(round), 50, |_| {});
@@ -112,7 +127,11 @@ fn a_session_can_be_neither_guessed_nor_ended_nor_taken_over() {
         peers.touch_session(&address(1), NO_SESSION, 5),
         Touch::WrongSession
     );
-    assert_eq!(peers.touch(&address(1), 0, 5), Touch::WrongSession, "text");
+    assert_eq!(
+        peers.touch(&address(1), Protocol::Text, 0, 5),
+        Touch::WrongSession,
+        "text"
+    );
     assert!(!peers.leave(&address(1), NO_SESSION));
     assert!(!peers.leave(&address(1), 78));
     assert_eq!(peers.touch_session(&address(1), 77, 5), Touch::Refreshed);
@@ -124,8 +143,8 @@ fn a_session_can_be_neither_guessed_nor_ended_nor_taken_over() {
 #[test]
 fn a_text_peer_that_asks_for_a_session_changes_its_lane() {
     let peers = peers(2);
-    peers.touch(&address(1), 0, 0);
-    peers.touch(&address(2), 0, 0);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
+    peers.touch(&address(2), Protocol::Text, 0, 0);
     assert_eq!(
         peers.open_session(&address(1), 0, 77, 0),
         Some((77, Touch::Refreshed))
@@ -144,8 +163,8 @@ fn a_peer_is_in_the_room_that_it_entered_until_it_leaves() {
     let chess = RoomName::parse(b"chess").unwrap();
     assert!(peers.join(&address(1), chess).is_none(), "not registered");
     assert_eq!(peers.rooms().len(), 1, "nothing was made for nobody");
-    peers.touch(&address(1), 0, 0);
-    peers.touch(&address(2), 0, 0);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
+    peers.touch(&address(2), Protocol::Text, 0, 0);
     let other = peers.join(&address(1), chess).unwrap().unwrap();
     let place = |number| peers.place(&address(number)).map(|(room, _)| room.number());
     assert_eq!((place(1), place(2)), (Some(1), Some(0)));
@@ -161,7 +180,7 @@ fn a_peer_is_in_the_room_that_it_entered_until_it_leaves() {
 #[test]
 fn each_worker_visits_the_sessions_that_it_serves() {
     let peers = peers(10);
-    peers.touch(&address(1), 0, 0);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
     peers.open_session(&address(2), 0, 77, 0);
     peers.open_session(&address(3), 1, 77, 0);
     let mut visited = Vec::new();
@@ -172,13 +191,13 @@ fn each_worker_visits_the_sessions_that_it_serves() {
 #[test]
 fn who_speaks_between_the_look_and_the_removal_stays() {
     let peers = peers(10);
-    peers.touch(&address(1), 0, 0);
-    peers.touch(&address(2), 0, 0);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
+    peers.touch(&address(2), Protocol::Text, 0, 0);
     let mut expired = Vec::new();
     peers.expire(20_000, 10_000, |gone| {
         // Both were found silent; now the other one is heard.
         let other = address(if gone == address(1) { 2 } else { 1 });
-        peers.touch(&other, 0, 20_000);
+        peers.touch(&other, Protocol::Text, 0, 20_000);
         expired.push(gone);
     });
     assert_eq!((expired.len(), peers.expired()), (1, 1));

@@ -72,7 +72,7 @@ mod tests {
     fn gone_in(times_ms: &'static [u64], interval: Duration) -> Option<usize> {
         let peers = Arc::new(Peers::plain(1, 10));
         let peer = PeerAddr::new((Ipv4Addr::LOCALHOST, 5000).into(), 0);
-        peers.touch(&peer, 0, 0);
+        peers.touch(&peer, crate::rooms::Protocol::Text, 0, 0);
         let supervisor = Supervisor::new(Vec::new());
         let stop = Arc::clone(supervisor.stop_signal());
         let here = Arc::new(Mutex::new(Vec::new()));

@@ -63,6 +63,35 @@ fn a_name_stands_in_front_of_texts_and_belongs_to_one_peer() {
 }
 
 #[test]
+fn who_sends_line_ends_gets_them_and_the_others_do_not() {
+    everywhere(|server| {
+        let (netcat, stock) = (server.stranger(), server.client());
+        netcat.send(b"hi\n");
+        assert_eq!(netcat.hear(), format!("{} hi\n", netcat.address()));
+        stock.hears(&netcat, "hi");
+        stock.send(b"and hi\n");
+        assert_eq!(netcat.hear(), format!("{} and hi\n", stock.address()));
+        stock.hears(&stock, "and hi");
+        netcat.send(b"/nick ada\n");
+        assert_eq!(netcat.hear(), "* you are ada\n");
+        asks(&stock, "/msg ada psst", "to ada: psst");
+        assert_eq!(
+            netcat.hear(),
+            format!("* {} to you: psst\n", stock.address())
+        );
+        netcat.send(b"/presence on\r\n");
+        assert_eq!(netcat.hear(), "* presence is on\n");
+        stock.send(b"quit");
+        assert_eq!(
+            netcat.hear(),
+            format!("* {} left (1 here)\n", stock.address())
+        );
+        netcat.send(&[&[b'x'; 3000][..], b"\n"].concat());
+        assert_eq!(netcat.receive().len(), 1025, "one more for the line end");
+    });
+}
+
+#[test]
 fn a_direct_message_reaches_one_peer_alone() {
     everywhere(|server| {
         let [ann, bob, cem] = server.clients();

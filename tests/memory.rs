@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bullhorn::names::Names;
 use bullhorn::net::PeerAddr;
 use bullhorn::peers::{NO_SESSION, Peers};
-use bullhorn::rooms::{News, RoomLimits, Rooms};
+use bullhorn::rooms::{News, Protocol, RoomLimits, Rooms};
 use bullhorn::wire::RoomName;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -40,7 +40,7 @@ fn a_peer_takes_at_most_300_bytes() {
         };
         let peers = Peers::new(rooms(), Names::new(1), count + 1);
         for number in 0..count {
-            peers.touch(&address(number), 0, 0);
+            peers.touch(&address(number), Protocol::Text, 0, 0);
         }
         used("table and room");
         let outdated = peers.lobby().members();
@@ -48,7 +48,7 @@ fn a_peer_takes_at_most_300_bytes() {
         assert!(used("with a snapshot") <= BYTES_A_PEER);
 
         // One more comes during a fan-out, which holds the snapshot it began with.
-        peers.touch(&address(count), 0, 0);
+        peers.touch(&address(count), Protocol::Text, 0, 0);
         assert_eq!(peers.lobby().members().len(), count + 1);
         assert!(used("with a snapshot and an outdated one") <= BYTES_A_PEER);
         assert_eq!(outdated.len(), count);
@@ -69,7 +69,7 @@ fn a_room_takes_at_most_400_bytes_beside_its_members() {
         let region = Region::new(ALLOCATOR);
         let peers = Peers::new(rooms(), Names::new(1), PEERS);
         for number in 0..PEERS {
-            peers.touch(&address(number), 0, 0);
+            peers.touch(&address(number), Protocol::Text, 0, 0);
             let room = format!("room-{}", number % rooms_count);
             let room = RoomName::parse(room.as_bytes()).unwrap();
             // Said in each, so that each has a snapshot.

@@ -8,6 +8,7 @@ use super::packets::Packets;
 use super::texts::TextPlanner;
 use crate::net::{Packet, PeerAddr};
 use crate::rooms::{Members, Protocol};
+use crate::wire::LINE_END;
 
 /// What is sent to the members of a room, built once for all of them. The
 /// worker that made it sends it, and in a large room hands it to the others,
@@ -17,6 +18,7 @@ pub struct Plan {
     pub origin: u8,
     members: Arc<Members>,
     texts: Packets,
+    lines: Packets,
     bundles: Packets,
 }
 
@@ -52,6 +54,7 @@ impl Plan {
             origin,
             members: Arc::default(),
             texts: TextPlanner::packets(),
+            lines: TextPlanner::packets(),
             bundles: bundle_packets(),
         }
     }
@@ -64,9 +67,13 @@ impl Plan {
         planner: &mut TextPlanner,
     ) {
         self.texts.clear();
+        self.lines.clear();
         self.bundles.clear();
         if members.any_speaks(Protocol::Text) {
-            planner.plan(texts, &mut self.texts);
+            planner.plan(texts, "", &mut self.texts);
+        }
+        if members.any_speaks(Protocol::Lines) {
+            planner.plan(texts, LINE_END, &mut self.lines);
         }
         if members.any_speaks(Protocol::Frames) {
             plan_bundles(texts, self.origin, &mut self.bundles);
@@ -84,6 +91,7 @@ impl Plan {
     fn packets(&self, protocol: Protocol) -> &Packets {
         match protocol {
             Protocol::Text => &self.texts,
+            Protocol::Lines => &self.lines,
             Protocol::Frames => &self.bundles,
         }
     }
@@ -173,7 +181,7 @@ mod tests {
         let peer = |number: u16| PeerAddr::new(([127, 0, 0, 1], number).into(), 0);
         let peers = Peers::plain(1, 10_000);
         for number in 1..=10_000 {
-            peers.touch(&peer(number), 0, 0);
+            peers.touch(&peer(number), Protocol::Text, 0, 0);
         }
         let mut backlog = Backlog::new();
         for number in 0..texts {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::peers::{NO_SESSION, Peers};
-use crate::rooms::SPLIT_MEMBERS;
+use crate::rooms::{Protocol, SPLIT_MEMBERS};
 use crate::wire::RoomName;
 use crate::wire::frame::{Message, ServerFrame, parse_server};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn peers(text: u16, frames: u16, workers: usize) -> Peers {
     let peers = Peers::plain(workers, 100_000);
     let owner = |port: u16| (usize::from(port / 2) % workers) as u8;
     for port in (1..).step_by(2).take(text.into()) {
-        peers.touch(&peer(port), owner(port), 0);
+        peers.touch(&peer(port), Protocol::Text, owner(port), 0);
     }
     for port in (2..).step_by(2).take(frames.into()) {
         peers.open_session(&peer(port), owner(port), 77, 0);
@@ -134,7 +134,7 @@ fn an_empty_room_hears_nothing_and_later_comers_hear_nothing_old() {
     let mut workers = Workers::new(1);
     workers.say(0, &peers, 1, b"hi");
     workers.finish();
-    peers.touch(&peer(1), 0, 0);
+    peers.touch(&peer(1), Protocol::Text, 0, 0);
     workers.finish();
     assert_eq!((workers.heard.len(), workers.planned), (0, 0));
 }

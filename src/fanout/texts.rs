@@ -38,9 +38,9 @@ impl TextPlanner {
         Packets::with_capacity(ENCODED_BYTES, MAX_TEXTS, PASS_DATAGRAMS)
     }
 
-    /// Plans all texts of a room.
-    pub fn plan(&mut self, texts: RoomTexts<'_>, packets: &mut Packets) {
-        self.encode(texts);
+    /// Plans all texts of a room, each with `line_end` behind it.
+    pub fn plan(&mut self, texts: RoomTexts<'_>, line_end: &str, packets: &mut Packets) {
+        self.encode(texts, line_end);
         packets.clear();
         let (encoded, ends, items) = (&self.encoded, &self.ends, &self.items);
         let senders = texts.senders();
@@ -56,13 +56,14 @@ impl TextPlanner {
         });
     }
 
-    fn encode(&mut self, texts: RoomTexts<'_>) {
+    fn encode(&mut self, texts: RoomTexts<'_>, line_end: &str) {
         self.encoded.clear();
         self.ends.clear();
         self.items.clear();
         for (speaker, sender, text) in texts.iter() {
             let start = self.encoded.len();
             push_text(speaker, text, &mut self.encoded);
+            self.encoded.extend_from_slice(line_end.as_bytes());
             self.ends.push(self.encoded.len());
             let len = (self.encoded.len() - start) as u16;
             self.items.push(Item { sender, len });
@@ -95,7 +96,7 @@ mod tests {
             backlog.push(&room, peer(port), None, &[b'x'; 984]).unwrap();
         }
         let mut packets = TextPlanner::packets();
-        TextPlanner::new(MAX_SEGMENTS).plan(backlog.room(0).unwrap(), &mut packets);
+        TextPlanner::new(MAX_SEGMENTS).plan(backlog.room(0).unwrap(), "", &mut packets);
         let to = peer(9);
         let packets = (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to));
         let lens: Vec<usize> = packets.map(|packet| packet.payload.len()).collect();

@@ -21,6 +21,9 @@ pub struct Lane {
 pub enum Protocol {
     /// v1: each message a datagram of its own.
     Text,
+    /// The same, each with a line end: for those who send one, as netcat does, and
+    /// print what they get as it is.
+    Lines,
     /// v2: messages in bundles.
     Frames,
 }

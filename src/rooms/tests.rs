@@ -22,7 +22,7 @@ fn lane(endpoint: u8, protocol: Protocol, owner: u8) -> Lane {
 fn members_are_sorted_into_lanes() {
     let peers = peers();
     for (port, endpoint) in [(1, 2), (2, 0), (3, 2), (4, 0)] {
-        peers.touch(&address(port, endpoint), 3, 0);
+        peers.touch(&address(port, endpoint), Protocol::Text, 3, 0);
     }
     peers.open_session(&address(5, 2), 3, 77, 0);
     let members = peers.lobby().members();
@@ -47,10 +47,10 @@ fn members_are_sorted_into_lanes() {
 fn a_large_room_is_split_by_who_serves_its_members() {
     let peers = peers();
     for port in 1..SPLIT_MEMBERS as u16 {
-        peers.touch(&address(port, 0), (port % 3) as u8, 0);
+        peers.touch(&address(port, 0), Protocol::Text, (port % 3) as u8, 0);
     }
     assert!(!peers.lobby().members().is_split());
-    peers.touch(&address(999, 0), 1, 0);
+    peers.touch(&address(999, 0), Protocol::Text, 1, 0);
     let members = peers.lobby().members();
     assert!(members.is_split());
     for index in 0..members.lanes() {
@@ -71,9 +71,9 @@ fn a_large_room_is_split_by_who_serves_its_members() {
 #[test]
 fn a_snapshot_in_use_does_not_change() {
     let peers = peers();
-    peers.touch(&address(1, 0), 0, 0);
+    peers.touch(&address(1, 0), Protocol::Text, 0, 0);
     let before = peers.lobby().members();
-    peers.touch(&address(2, 0), 0, 0);
+    peers.touch(&address(2, 0), Protocol::Text, 0, 0);
     assert_eq!(before.len(), 1);
     assert_eq!(peers.lobby().members().len(), 2);
 }
@@ -81,9 +81,9 @@ fn a_snapshot_in_use_does_not_change() {
 #[test]
 fn an_unchanged_room_makes_no_new_snapshot() {
     let peers = peers();
-    peers.touch(&address(1, 0), 0, 0);
+    peers.touch(&address(1, 0), Protocol::Text, 0, 0);
     let before = peers.lobby().members();
-    peers.touch(&address(1, 0), 0, 1);
+    peers.touch(&address(1, 0), Protocol::Text, 0, 1);
     assert!(Arc::ptr_eq(&before, &peers.lobby().members()));
 }
 
@@ -91,7 +91,7 @@ fn an_unchanged_room_makes_no_new_snapshot() {
 fn leaving_in_any_order_keeps_the_others() {
     let peers = peers();
     for port in 1..=50 {
-        peers.touch(&address(port, 0), 0, 0);
+        peers.touch(&address(port, 0), Protocol::Text, 0, 0);
     }
     let mut left: Vec<u16> = (1..=50).collect();
     for step in 0..50 {
@@ -117,7 +117,7 @@ fn each_worker_numbers_its_own_messages() {
 fn a_room_that_most_have_left_gives_its_memory_back() {
     let peers = Peers::plain(1, 10_000);
     for port in 1..=10_000 {
-        peers.touch(&address(port, 0), 0, 0);
+        peers.touch(&address(port, 0), Protocol::Text, 0, 0);
     }
     assert!(peers.lobby().capacity() >= 10_000);
     for port in 11..=10_000 {

@@ -7,7 +7,7 @@ use crate::rooms::Protocol;
 use crate::wire::frame::{
     BUNDLE_BYTES, NoticeCode, ServerFrame, push_server_frame, push_server_header,
 };
-use crate::wire::{Speaker, push_notice, push_private};
+use crate::wire::{LINE_END, Speaker, push_notice, push_private};
 
 /// What one round of receiving caused: for each datagram one answer at most, and a
 /// few direct messages. So it is bounded as the round is. It keeps its memory from
@@ -60,6 +60,10 @@ impl Answers {
     pub(super) fn notice(&mut self, protocol: Protocol, code: NoticeCode, text: &[u8]) {
         match protocol {
             Protocol::Text => self.answer(|out| push_notice(text, out)),
+            Protocol::Lines => self.answer(|out| {
+                push_notice(text, out);
+                out.extend_from_slice(LINE_END.as_bytes());
+            }),
             Protocol::Frames => self.answer_frame(&ServerFrame::Notice(code, text)),
         }
     }
@@ -75,6 +79,10 @@ impl Answers {
         let start = self.bytes.len();
         match protocol {
             Protocol::Text => push_private(from, text, &mut self.bytes),
+            Protocol::Lines => {
+                push_private(from, text, &mut self.bytes);
+                self.bytes.extend_from_slice(LINE_END.as_bytes());
+            }
             Protocol::Frames => {
                 push_server_header(&mut self.bytes);
                 push_server_frame(&ServerFrame::Private(from, text), &mut self.bytes);

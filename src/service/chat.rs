@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answers::{Answers, Hearer};
+use super::answers::Answers;
 use super::commands::Commands;
 use crate::fanout::{FanOut, Next};
 use crate::handover::Handover;
@@ -14,7 +14,7 @@ use crate::stats::{DropReason, WorkerInfo};
 use crate::wire::frame::{
     self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, Welcome, parse_client,
 };
-use crate::wire::{Incoming, classify, parse_command};
+use crate::wire::{Incoming, LINE_END, classify, parse_command};
 use crate::worker::Service;
 
 /// The chat service of one worker.
@@ -60,8 +60,9 @@ impl Chat {
 
     /// Registers or refreshes a text peer. False: it is not one, and cannot
     /// become one.
-    fn touch(&self, peer: &PeerAddr, now_ms: u64) -> bool {
-        let touch = self.shared.peers.touch(peer, self.worker, now_ms);
+    fn touch(&self, peer: &PeerAddr, protocol: Protocol, now_ms: u64) -> bool {
+        let peers = &self.shared.peers;
+        let touch = peers.touch(peer, protocol, self.worker, now_ms);
         self.note(peer, touch)
     }
 
@@ -93,19 +94,22 @@ impl Chat {
     }
 
     /// Carries out the command that `line` is. False: it is none.
-    fn perform(&mut self, from: Hearer, line: &[u8]) -> bool {
+    fn perform(&mut self, from: PeerAddr, line: &[u8]) -> bool {
         if !self.shared.commands {
             return false;
         }
         let Some(command) = parse_command(line) else {
             return false;
         };
-        let mut commands = Commands {
-            peers: &self.shared.peers,
-            answers: &mut self.answers,
-            asker: from,
-        };
-        commands.perform(command);
+        // The reaper may have been quicker than a peer at its time limit.
+        if let Some(protocol) = self.shared.peers.protocol(&from) {
+            let mut commands = Commands {
+                peers: &self.shared.peers,
+                answers: &mut self.answers,
+                asker: (from, protocol),
+            };
+            commands.perform(command);
+        }
         true
     }
 
@@ -148,7 +152,7 @@ impl Chat {
                 ClientFrame::Say(payload) => self.say(peer, payload),
                 ClientFrame::Ping(token) => self.answers.answer_frame(&ServerFrame::Pong(token)),
                 ClientFrame::Command(line) => {
-                    if !self.perform((peer, Protocol::Frames), line) {
+                    if !self.perform(peer, line) {
                         self.say(peer, line);
                     }
                 }
@@ -185,13 +189,19 @@ impl Service for Chat {
     fn take(&mut self, datagram: Datagram<'_>, now_ms: u64) {
         let Datagram { from, payload, .. } = datagram;
         self.answers.begin(from);
+        // Of a newcomer: who is known goes on as it began.
+        let protocol = if payload.ends_with(LINE_END.as_bytes()) {
+            Protocol::Lines
+        } else {
+            Protocol::Text
+        };
         match classify(payload) {
             Incoming::Leave => {
                 self.info.counters.leaves.add(1);
                 self.leave(from, NO_SESSION);
             }
             Incoming::Heartbeat => {
-                if self.touch(&from, now_ms) {
+                if self.touch(&from, protocol, now_ms) {
                     self.info.counters.heartbeats.add(1);
                 }
             }
@@ -199,10 +209,10 @@ impl Service for Chat {
                 self.info.counters.drop_datagram(DropReason::OwnEcho);
             }
             Incoming::Text(text) => {
-                if self.touch(&from, now_ms) {
+                if self.touch(&from, protocol, now_ms) {
                     // Commands, too: `/msg` says it to one whose datagrams are bounded.
                     let text = cut(text);
-                    if self.perform((from, Protocol::Text), text) {
+                    if self.perform(from, text) {
                         return self.info.counters.commands.add(1);
                     }
                     self.info.counters.texts.add(1);

@@ -14,8 +14,8 @@ pub use command::{Command, HELP, Misuse, parse_command, verbs};
 pub use label::{Label, Name, NotASpeaker, RoomName, Speaker};
 pub use sanitize::push_printable;
 pub use text::{
-    GREETING_START, NOTICE, Thousands, echo_prefixes, push_greeting, push_notice, push_private,
-    push_python_address, push_text,
+    GREETING_START, LINE_END, NOTICE, Thousands, echo_prefixes, push_greeting, push_notice,
+    push_private, push_python_address, push_text,
 };
 
 /// The most bytes that a datagram to a stock client has: such a client reads

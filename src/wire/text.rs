@@ -83,6 +83,9 @@ impl Display for Thousands {
     }
 }
 
+/// What stands behind a datagram to a v1 peer that puts it behind its own.
+pub const LINE_END: &str = "\n";
+
 /// How a datagram to a v1 peer begins that the server itself has to say.
 pub const NOTICE: &str = "* ";
 
