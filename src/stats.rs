@@ -84,7 +84,8 @@ counters! {
     registered,
     /// Messages taken up for fan-out, from texts and from frames.
     messages,
-    /// Messages shed, as their sender's share of the backlog was used up.
+    /// Messages shed, as their sender's share of the backlog was used up, or as
+    /// their sender had left or expired by then.
     messages_shed,
     /// Answers sent to single peers, each to all frames of one datagram.
     answers,
@@ -101,7 +102,7 @@ counters! {
     deliveries,
     /// Deliveries given up because the kernel had no space for them.
     deliveries_congested,
-    /// Deliveries that the kernel refused: no route, a firewall.
+    /// Deliveries that the kernel refused, see [`SendTally::refused`].
     deliveries_refused,
     /// Packets of several datagrams that the kernel did not take as one, and
     /// that went datagram by datagram (no GSO on that way).

@@ -230,7 +230,7 @@ fn is_fatal(error: &io::Error) -> bool {
 }
 
 /// Receive batches of one socket before sending has its turn: 1024 datagrams,
-/// about 2 ms of work.
+/// about 2 ms of work; up to 100 ms if they are full of the shortest frames.
 const MAX_RECEIVES: usize = 16;
 
 /// How often a worker that never sleeps asks for the kernel's drops.

@@ -231,7 +231,8 @@ fn overload(
     // Until all that was taken up is sent, so that the last part counts in full.
     let is_done = || {
         let counts = server.stats().total();
-        counts.deliveries_planned == counts.deliveries + counts.deliveries_congested
+        let lost = counts.deliveries_congested + counts.deliveries_refused;
+        counts.deliveries_planned == counts.deliveries + lost
     };
     while !wait_until(is_done) {}
     let cpu = meter.read_at_rest()?.since(before.1).cpu;

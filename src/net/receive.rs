@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::address::{PeerAddr, SOCKADDR_BYTES};
+use super::send::{EMPTY_HEADER, EMPTY_IOVEC};
 
 /// Receives up to [`RECEIVE_BATCH`] datagrams at a time into buffers of its own.
 pub struct Receiver {
@@ -35,7 +36,7 @@ impl Receiver {
             buffers: vec![[0; BUFFER_BYTES]; RECEIVE_BATCH].into(),
             names: vec![[0; SOCKADDR_BYTES]; RECEIVE_BATCH].into(),
             iovecs: vec![EMPTY_IOVEC; RECEIVE_BATCH].into(),
-            headers: vec![super::send::EMPTY_HEADER; RECEIVE_BATCH].into(),
+            headers: vec![EMPTY_HEADER; RECEIVE_BATCH].into(),
             received: 0,
             endpoint: 0,
         }
@@ -123,11 +124,6 @@ pub const RECEIVE_BATCH: usize = 64;
 /// Longer than any text that is delivered whole (1024 bytes); what a datagram
 /// has beyond it would be cut away in any case.
 pub(super) const BUFFER_BYTES: usize = 2048;
-
-const EMPTY_IOVEC: libc::iovec = libc::iovec {
-    iov_base: std::ptr::null_mut(),
-    iov_len: 0,
-};
 
 #[cfg(test)]
 mod tests {

@@ -39,7 +39,8 @@ pub struct SendTally {
     /// The socket's buffer, or the kernel's memory for it, was full, and was
     /// still full after one short wait.
     pub congested: u64,
-    /// The kernel refused this destination: no route, a firewall, too long.
+    /// The kernel refused this destination: no route, a firewall, too long. Or it
+    /// took a packet neither as one nor all of its datagrams, for whatever reason.
     pub refused: u64,
     /// Packets with several datagrams which the kernel did not take as one,
     /// and which went, or were tried, datagram by datagram.
@@ -86,7 +87,8 @@ impl<'a> Packet<'a> {
 
 impl Sender {
     /// Space for one batch, about 30 KiB. `may_segment`: whether the kernel can
-    /// take several datagrams as one packet, see [`max_segments`].
+    /// take several datagrams as one packet, see
+    /// [`max_segments`](super::max_segments).
     pub fn new(may_segment: bool) -> Self {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),
@@ -315,9 +317,9 @@ pub const SEND_BATCH: usize = 256;
 /// space for options and for the headers of tunnels.
 pub const MAX_PACKET_BYTES: usize = 65_000;
 
-/// Refusals in a row after which a socket segments no more. A single peer
-/// behind a narrow path must not end it for all; a machine that cannot do it at
-/// all must not try for ever.
+/// Refusals in a row after which a sender segments no more, at none of its
+/// sockets. A single peer behind a narrow path must not end it for all; a machine
+/// that cannot do it at all must not try for ever.
 const MAX_REFUSALS: u32 = 16;
 
 /// As long as a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
