@@ -139,6 +139,29 @@ impl Counts {
         self.dropped[reason as usize]
     }
 
+    /// What became of the datagrams received: these add up to `datagrams_in`.
+    fn handled(&self) -> [(&'static str, u64); 7] {
+        [
+            ("texts", self.texts),
+            ("heartbeats", self.heartbeats),
+            ("leaves", self.leaves),
+            ("commands", self.commands),
+            ("of frames", self.frames),
+            ("greetings", self.greetings),
+            ("dropped", self.dropped_total()),
+        ]
+    }
+
+    /// What became of the deliveries planned: these add up to
+    /// `deliveries_planned`, when nothing is under way.
+    fn delivered(&self) -> [(&'static str, u64); 3] {
+        [
+            ("sent", self.deliveries),
+            ("given up", self.deliveries_congested),
+            ("refused", self.deliveries_refused),
+        ]
+    }
+
     /// Datagrams dropped for whatever reason.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()
@@ -264,6 +287,13 @@ impl fmt::Display for Stats {
         }
         let total = self.total();
         write!(f, "peers: {} now, {} expired", self.peers, self.expired)?;
+        write_sum(f, "\ndatagrams", total.datagrams_in, &total.handled())?;
+        write_sum(
+            f,
+            "\ndeliveries",
+            total.deliveries_planned,
+            &total.delivered(),
+        )?;
         if self.rooms > 1 {
             write!(f, "\nrooms: {}", self.rooms)?;
         }
@@ -296,6 +326,24 @@ impl fmt::Display for Stats {
         }
         Ok(())
     }
+}
+
+/// Writes `what: 12 = 10 texts + 2 heartbeats`; nothing if there was none.
+fn write_sum(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    sum: u64,
+    parts: &[(&str, u64)],
+) -> fmt::Result {
+    if sum == 0 {
+        return Ok(());
+    }
+    write!(f, "{what}: {sum}")?;
+    let parts = parts.iter().filter(|(_, count)| *count > 0);
+    for ((name, count), sign) in parts.zip(std::iter::once('=').chain(std::iter::repeat('+'))) {
+        write!(f, " {sign} {count} {name}")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -345,7 +393,11 @@ mod tests {
     fn the_listing_sums_up_and_stays_silent_about_what_never_happened() {
         let mut counts = Counts {
             datagrams_in: 3,
+            texts: 2,
+            heartbeats: 1,
+            deliveries_planned: 41,
             deliveries: 40,
+            deliveries_refused: 1,
             ..Counts::default()
         };
         let worker = |name: &str, core, counts| WorkerStats {
@@ -367,8 +419,12 @@ mod tests {
             "thread      core   datagrams in   deliveries out\n\
              worker-0       0              3               40\n\
              worker-1       -              3               40\n\
-             peers: 2 now, 0 expired"
+             peers: 2 now, 0 expired\n\
+             datagrams: 6 = 4 texts + 2 heartbeats\n\
+             deliveries: 82 = 80 sent + 2 refused\n\
+             deliveries refused by the kernel: 2"
         );
+        counts.deliveries_refused = 0;
         counts.dropped[DropReason::Malformed as usize] = 1;
         assert!(
             stats(counts)

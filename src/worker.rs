@@ -120,6 +120,7 @@ impl<S: Service> Worker<S> {
 
     fn receive_from(&mut self, endpoint: usize, now_ms: u64) -> io::Result<bool> {
         let socket = &self.outbox.sockets()[endpoint];
+        let until = Instant::now() + MAX_RECEIVE_TIME;
         for _ in 0..MAX_RECEIVES {
             let received = match self.receiver.receive(socket, endpoint as u8) {
                 Ok(received) => received,
@@ -147,6 +148,9 @@ impl<S: Service> Worker<S> {
                 return Ok(true);
             }
             self.may_have_dropped = true;
+            if Instant::now() > until {
+                break;
+            }
         }
         Ok(false)
     }
@@ -230,8 +234,12 @@ fn is_fatal(error: &io::Error) -> bool {
 }
 
 /// Receive batches of one socket before sending has its turn: 1024 datagrams,
-/// about 2 ms of work; up to 100 ms if they are full of the shortest frames.
+/// about 2 ms of work.
 const MAX_RECEIVES: usize = 16;
+
+/// Datagrams full of the shortest frames are 50 times the work. Sending has its turn
+/// after as long as a slice of it takes, and a batch.
+const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
 
 /// How often a worker that never sleeps asks for the kernel's drops.
 const DROPS_INTERVAL_MS: u64 = 100;

@@ -88,6 +88,12 @@ fn listing(printed: &Lines) -> (u64, u64) {
         deliveries += words[3].parse::<u64>().unwrap();
     }
     assert_eq!(printed.next(), "peers: 2 now, 0 expired");
+    for (what, sum) in [("datagrams", datagrams), ("deliveries", deliveries)] {
+        if sum > 0 {
+            let line = printed.next();
+            assert!(line.starts_with(&format!("{what}: {sum} = ")), "{line}");
+        }
+    }
     (datagrams, deliveries)
 }
 

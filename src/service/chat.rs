@@ -1,13 +1,14 @@
 //! The chat service: who sends is a peer, and every text goes to all peers.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::answers::Answers;
 use super::commands::Commands;
 use crate::fanout::{FanOut, Next};
 use crate::handover::Handover;
 use crate::journal::Journal;
-use crate::net::{Datagram, Outlet, Packet, PeerAddr};
+use crate::net::{Datagram, Outlet, Packet, PeerAddr, SEND_BATCH};
 use crate::peers::{NO_SESSION, Peers, Touch};
 use crate::rooms::Protocol;
 use crate::stats::{DropReason, WorkerInfo};
@@ -265,9 +266,15 @@ impl Service for Chat {
         let mut peers = Vec::new();
         let gather = |peer: &PeerAddr| peers.push(*peer);
         self.shared.peers.visit_sessions(self.worker, gather);
+        let until = Instant::now() + MAX_GOODBYE_TIME;
         for peers in peers.chunk_by(|a, b| a.endpoint() == b.endpoint()) {
-            let packets = peers.iter().map(|peer| Packet::single(peer, &goodbye));
-            outlet.send(peers[0].endpoint(), packets);
+            for peers in peers.chunks(SEND_BATCH) {
+                if Instant::now() > until {
+                    return;
+                }
+                let packets = peers.iter().map(|peer| Packet::single(peer, &goodbye));
+                outlet.send(peers[0].endpoint(), packets);
+            }
         }
     }
 }
@@ -282,6 +289,10 @@ fn cut(text: &[u8]) -> &[u8] {
     let end = (lowest..=MAX_PAYLOAD_BYTES).rev().find(is_start);
     &text[..end.unwrap_or(MAX_PAYLOAD_BYTES)]
 }
+
+/// A server stops within a second. Whoever is not told in this time, which is enough
+/// for 100,000, notices that nothing answers.
+const MAX_GOODBYE_TIME: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
