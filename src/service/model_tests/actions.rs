@@ -72,9 +72,9 @@ impl Action {
             Self::Ping => number.to_string(),
             Self::Say(len) => padded(number, *len),
             Self::Help => "/help me".to_owned(),
-            Self::Nick(name) if number % 3 == 0 => format!("/NICK \t {name} "),
+            Self::Nick(name) if number.is_multiple_of(3) => format!("/NICK \t {name} "),
             Self::Nick(name) => format!("/nick {name}"),
-            Self::Join(name) if number % 3 == 0 => format!("/Join {name}"),
+            Self::Join(name) if number.is_multiple_of(3) => format!("/Join {name}"),
             Self::Join(name) => format!("/join {name}"),
             Self::Leave => "/leave".to_owned(),
             Self::Who(1) => "/who".to_owned(),
@@ -100,7 +100,7 @@ impl Action {
         match self {
             Self::Heartbeat => format!("@im@{end}"),
             Self::Ping => "\n".to_owned(),
-            Self::Bye if number % 2 == 0 => String::new(),
+            Self::Bye if number.is_multiple_of(2) => String::new(),
             Self::Bye => format!("Quit{end}"),
             _ => format!("{line}{end}"),
         }
