@@ -131,9 +131,7 @@ impl Peers {
                 if entry.get().session == NO_SESSION {
                     let peer = entry.get().with_session(owner, new_session, now_ms);
                     let room = peer.room.load_full();
-                    // Whoever was in the room stays there, and nobody is told.
-                    let _ = room.leave(address, entry.get(), Manner::Unnoticed);
-                    let _ = room.join(*address, peer.lane(address), &peer, Manner::Unnoticed);
+                    room.replace(*address, peer.lane(address), entry.get(), &peer);
                     entry.insert(peer);
                 }
                 let session = entry.get().session;
@@ -310,7 +308,7 @@ impl Peers {
     }
 
     fn arrive(&self, room: &Arc<Room>, address: &PeerAddr, peer: &Arc<Peer>) {
-        if room.join(*address, peer.lane(address), peer, Manner::OnItsOwn) {
+        if room.join(*address, peer.lane(address), peer) {
             self.rooms.news.tell(room);
         }
     }

@@ -153,8 +153,23 @@ fn a_text_peer_that_asks_for_a_session_changes_its_lane() {
     let members = peers.lobby().members();
     assert_eq!((peers.len(), members.len(), members.lanes()), (2, 2, 2));
     let lane = |index| (members.lane(index).0.protocol, members.lane(index).1);
-    assert_eq!(lane(0), (Protocol::Text, &[address(2)][..]));
-    assert_eq!(lane(1), (Protocol::Frames, &[address(1)][..]));
+    assert_eq!(lane(0), (Protocol::Frames, &[address(1)][..]));
+    assert_eq!(lane(1), (Protocol::Text, &[address(2)][..]));
+}
+
+#[test]
+fn a_peer_that_gets_a_session_never_is_away() {
+    let peers = peers(10);
+    peers.touch(&address(1), 0, 0);
+    peers.set_presence(&address(1), true);
+    peers.touch(&address(2), 0, 0);
+    peers.open_session(&address(1), 0, 77, 0);
+    let notice = peers.lobby().take_notice().unwrap();
+    assert_eq!(notice.text, "127.0.0.2:5000 joined (2 here)");
+    assert_eq!(notice.to, [(address(1), Protocol::Frames)]);
+    // In its old place, from which it can leave.
+    assert!(peers.leave(&address(1), 77));
+    assert_eq!(in_lobby(&peers), [address(2)]);
 }
 
 #[test]

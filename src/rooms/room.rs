@@ -35,15 +35,13 @@ pub struct Room {
     pub(super) place_in_list: AtomicU32,
 }
 
-/// How a peer comes or goes, for those who want to hear of it.
+/// How a peer goes, for those who want to hear of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// By itself.
     OnItsOwn,
     /// It was not heard for too long.
     TimedOut,
-    /// It stays, and only changes how it is sent to.
-    Unnoticed,
 }
 
 pub(super) struct Member {
@@ -109,7 +107,7 @@ impl Room {
     /// Adds a peer, which must not be a member yet. True: this is news, see
     /// [`News`](super::News).
     #[must_use]
-    pub fn join(&self, address: PeerAddr, lane: Lane, peer: &Arc<Peer>, manner: Manner) -> bool {
+    pub fn join(&self, address: PeerAddr, lane: Lane, peer: &Arc<Peer>) -> bool {
         let mut state = self.lock();
         let slot = u32::try_from(state.members.len()).expect("--max-peers is below 2^32");
         peer.slot.store(slot, Ordering::Relaxed);
@@ -122,8 +120,23 @@ impl Room {
         if peer.wants_presence() {
             state.subscribe(address, lane);
         }
-        let joined = || Happening::Joined(peer.speaker(&address));
-        state.happened(manner, joined)
+        state.happened(|| Happening::Joined(peer.speaker(&address)))
+    }
+
+    /// Puts a peer in the place of another one with the same address, which must be a
+    /// member: it never was away, and nobody is told.
+    pub fn replace(&self, address: PeerAddr, lane: Lane, before: &Peer, peer: &Arc<Peer>) {
+        let mut state = self.lock();
+        let slot = before.slot.load(Ordering::Relaxed);
+        peer.slot.store(slot, Ordering::Relaxed);
+        let member = &mut state.members[slot as usize];
+        debug_assert_eq!(member.address, address);
+        member.lane = lane;
+        member.peer = Arc::clone(peer);
+        self.stale.store(true, Ordering::Release);
+        if peer.wants_presence() {
+            state.subscribe(address, lane);
+        }
     }
 
     /// Removes a peer, which must be a member. True: this is news.
@@ -144,17 +157,16 @@ impl Room {
         if peer.wants_presence() {
             state.unsubscribe(address);
         }
-        state.happened(manner, || match manner {
+        state.happened(|| match manner {
+            Manner::OnItsOwn => Happening::Left(peer.speaker(address)),
             Manner::TimedOut => Happening::TimedOut(peer.speaker(address)),
-            _ => Happening::Left(peer.speaker(address)),
         })
     }
 
     /// A member has another name now. True: this is news.
     #[must_use]
     pub fn renamed(&self, before: Speaker, now: Name) -> bool {
-        let renamed = || Happening::Renamed(before, now);
-        self.lock().happened(Manner::OnItsOwn, renamed)
+        self.lock().happened(|| Happening::Renamed(before, now))
     }
 
     /// From now on a member hears who comes and goes, or not any more.
@@ -243,10 +255,8 @@ impl State {
     }
 
     /// True: the first since the last notice.
-    fn happened(&mut self, manner: Manner, happening: impl FnOnce() -> Happening) -> bool {
-        match &mut self.presence {
-            Some(presence) if manner != Manner::Unnoticed => presence.note(happening()),
-            _ => false,
-        }
+    fn happened(&mut self, happening: impl FnOnce() -> Happening) -> bool {
+        let presence = self.presence.as_mut();
+        presence.is_some_and(|presence| presence.note(happening()))
     }
 }
