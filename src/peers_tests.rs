@@ -160,9 +160,9 @@ fn a_text_peer_that_asks_for_a_session_changes_its_lane() {
 #[test]
 fn a_peer_that_gets_a_session_never_is_away() {
     let peers = peers(10);
-    peers.touch(&address(1), 0, 0);
+    peers.touch(&address(1), Protocol::Text, 0, 0);
     peers.set_presence(&address(1), true);
-    peers.touch(&address(2), 0, 0);
+    peers.touch(&address(2), Protocol::Text, 0, 0);
     peers.open_session(&address(1), 0, 77, 0);
     let notice = peers.lobby().take_notice().unwrap();
     assert_eq!(notice.text, "127.0.0.2:5000 joined (2 here)");

@@ -148,7 +148,7 @@ fn threads_that_share_rooms_lose_nobody_and_leave_nothing_behind() {
                     // One of its own, or one that all threads move.
                     let port = if round % 4 == 0 { 9 } else { thread + 1 };
                     let (peer, at) = (address(port, 0), round * 7 + usize::from(thread));
-                    peers.touch(&peer, 0, round as u64);
+                    peers.touch(&peer, Protocol::Text, 0, round as u64);
                     let _ = peers.join(&peer, room_names[at % 5]);
                     let _ = peers.rename(&peer, names[at % 5]);
                     match at % 11 {
@@ -168,7 +168,7 @@ fn threads_that_share_rooms_lose_nobody_and_leave_nothing_behind() {
     assert_eq!((peers.len(), peers.rooms().len()), (0, 1));
     assert!(peers.lobby().is_empty() && peers.lobby().members().is_empty());
     // All names are free again.
-    peers.touch(&address(1, 0), 0, 0);
+    peers.touch(&address(1, 0), Protocol::Text, 0, 0);
     for name in names {
         assert_eq!(peers.rename(&address(1, 0), name), Some(Ok(())));
     }
@@ -193,7 +193,7 @@ fn who_joins_a_room_that_vanishes_is_in_one_that_can_be_found() {
         for port in 1..=4 {
             scope.spawn(move || {
                 let peer = address(port, 0);
-                peers.touch(&peer, 0, 0);
+                peers.touch(&peer, Protocol::Text, 0, 0);
                 for _ in 0..3_000 {
                     let room = peers.join(&peer, room_name("x")).unwrap().unwrap();
                     assert_eq!(all(room_name("x")), [room.number()], "while one is in it");

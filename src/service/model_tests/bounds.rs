@@ -3,6 +3,7 @@
 use super::core::{Bounds, Core};
 use super::*;
 use crate::net::PeerAddr;
+use crate::rooms::Protocol;
 use crate::wire::RoomName;
 use crate::wire::frame::MAX_PAYLOAD_BYTES;
 
@@ -146,13 +147,14 @@ fn a_page_holds_what_fits_and_says_how_to_go_on() {
     let others = |count: u16| (6000..6000 + count).map(|port| ([127, 0, 0, 1], port));
     // Each of them, with the blank in front, is 15 bytes; 60 are 900.
     for other in others(59) {
-        core.peers.touch(&PeerAddr::new(other.into(), 0), 0, 0);
+        core.peers
+            .touch(&PeerAddr::new(other.into(), 0), Protocol::Text, 0, 0);
     }
     let answer = ask(&mut core, 0, "/who");
     assert!(answer.starts_with("* 60 in lobby: 127"), "{answer}");
     assert!(answer.ends_with(":5000") && answer.split(' ').count() == 64);
     let last = PeerAddr::new(([127, 0, 0, 1], 7000).into(), 0);
-    core.peers.touch(&last, 0, 0);
+    core.peers.touch(&last, Protocol::Text, 0, 0);
     let answer = ask(&mut core, 0, "/who");
     assert!(answer.starts_with("* 61 in lobby, 1 to 60: 127"));
     assert!(answer.ends_with(":5000 (more: /who 61)"), "{answer}");
