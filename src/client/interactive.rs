@@ -300,7 +300,7 @@ impl Chat {
                 Event::Down(reason) => writeln!(lines, "{} is down ({reason})", self.server),
                 Event::Up => writeln!(lines, "{} is back", self.server),
                 Event::Missed(texts) => writeln!(lines, "({texts} texts came too fast to show)"),
-                Event::Message(_) | Event::Notice(_) | Event::Text(_) => Ok(()),
+                _ => Ok(()),
             };
         }
         self.print(&lines)
