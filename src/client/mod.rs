@@ -38,10 +38,12 @@
 //! echo           finds the echo of an own text among what is received
 //! pace           how fast piped texts may go out
 //! greet          one datagram, one answer
-//! interactive (input, screen)   the chat program
+//! paint, json, look   how events are printed   known, complete   the tab key
+//! interactive (input, typist, screen)   the chat program
 //! ```
 
 mod address;
+mod complete;
 mod config;
 mod conversation;
 mod echo;
@@ -54,9 +56,13 @@ mod heard;
 mod identity;
 mod input;
 pub mod interactive;
+mod json;
+mod known;
 mod link;
 mod liveness;
+mod look;
 mod pace;
+mod paint;
 mod payload;
 mod ping;
 mod screen;
@@ -64,6 +70,7 @@ mod sequence;
 mod session;
 mod stats;
 mod stream;
+mod typist;
 mod v1;
 mod v2;
 
