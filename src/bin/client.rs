@@ -10,11 +10,21 @@ use bullhorn::client::{
     self, Name, ProtocolChoice, RoomName, ServerAddress, SessionConfig, interactive,
 };
 use bullhorn::config::parse_duration;
-use clap::Parser;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let arguments = Arguments::parse();
+    // Not `conflicts_with`, to which a variable that says false is a conflict too.
+    if arguments.json && arguments.greet.is_some() {
+        let conflict = ErrorKind::ArgumentConflict;
+        let mut command = Arguments::command();
+        command
+            .error(conflict, "--json cannot be used with --greet")
+            .exit();
+    }
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without anyone to read it, the exit code still says it.
@@ -68,7 +78,6 @@ struct Arguments {
     /// protocol v1), pong (round_trip_ms, lost, expected), up, down (reason) or
     /// missed (count)
     #[arg(long, env = "BULLHORN_CLIENT_JSON", value_parser = BoolishValueParser::new())]
-    #[arg(conflicts_with = "greet")]
     json: bool,
 
     /// Time between heartbeats, 10ms to 1m. The server forgets a client that it

@@ -1,5 +1,6 @@
 //! How events look: as lines for people, plain or coloured, or as JSON for programs.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::io;
 
@@ -44,13 +45,10 @@ impl Look {
         }
         if let Some(line) = line {
             let line = match event {
-                Event::Pong { .. } => &format!("{line}{}", losses(session)),
-                _ => line,
+                Event::Pong { .. } => Cow::Owned(format!("{line}{}", losses(session))),
+                _ => Cow::Borrowed(line),
             };
-            match self {
-                Self::Coloured => out.push_str(&paint(event, line)),
-                _ => out.push_str(line),
-            }
+            out.push_str(&self.paint(event, &line));
             out.push('\n');
             return;
         }
@@ -65,6 +63,13 @@ impl Look {
             // The notice that comes with it says it in words.
             _ => Ok(()),
         };
+    }
+
+    fn paint<'a>(self, event: &Event, line: &'a str) -> Cow<'a, str> {
+        match self {
+            Self::Coloured => paint(event, line).into(),
+            Self::Plain | Self::Json => line.into(),
+        }
     }
 }
 

@@ -2,8 +2,7 @@ use std::io::ErrorKind::{ConnectionRefused, HostUnreachable};
 
 use super::super::payload::Payload;
 use super::*;
-use crate::wire::RoomName;
-use crate::wire::frame::{NoticeCode, parse_client, push_server_frame, push_server_header};
+use crate::wire::frame::{parse_client, push_server_frame, push_server_header};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -124,10 +123,6 @@ impl Pair {
 
 fn message(sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
     message_in(0, sequence, payload)
-}
-
-fn room(number: u32) -> ServerFrame<'static> {
-    ServerFrame::Room(number, RoomName::parse(b"chess").unwrap())
 }
 
 fn message_in(room: u32, sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
@@ -332,75 +327,6 @@ fn each_message_is_heard_once_and_counted() {
 }
 
 #[test]
-fn what_the_server_says_to_us_alone_is_heard_and_proves_that_it_is_there() {
-    let ada = "ada".parse().unwrap();
-    for (frame, expected) in [
-        (ServerFrame::Private(ada, b"psst"), "ada to you: psst"),
-        (
-            ServerFrame::Notice(NoticeCode::Refused, b"no"),
-            "Refused: no",
-        ),
-        (room(3), "in chess"),
-    ] {
-        let mut pair = Pair::open(7);
-        pair.next();
-        assert_eq!(pair.hear(&[frame]), [expected]);
-        assert_eq!(pair.next().0, 5000, "{expected}");
-    }
-}
-
-#[test]
-fn a_change_of_room_is_no_loss_and_neither_is_the_way_back() {
-    let mut pair = Pair::open(7);
-    pair.hear(&[message(10, b"a"), room(3)]);
-    // Another worker's, sent before.
-    assert_eq!(pair.hear(&[message(11, b"late")]), ["late"]);
-    pair.hear(&[message_in(3, 0, b"b"), message_in(3, 2, b"d")]);
-    pair.hear(&[room(0), message(90, b"e")]);
-    assert!(pair.hear(&[message(90, b"e")]).is_empty());
-    let total = pair.v2.sequences.total();
-    assert_eq!((total.received, total.lost, total.repeated), (5, 1, 1));
-}
-
-#[test]
-fn a_change_of_room_that_is_not_told_is_noticed() {
-    let mut pair = Pair::open(7);
-    pair.hear(&[message(10, b"a")]);
-    pair.hear(&[message_in(3, 0, b"b"), message_in(3, 2, b"d")]);
-    assert_eq!(pair.v2.sequences.total().lost, 1);
-    // Nobody answers any more, and the session goes on in yet another room.
-    pair.v2.refused(ConnectionRefused, pair.now);
-    pair.hear(&[ServerFrame::Welcome(Welcome {
-        session: 7,
-        timeout_ms: 10_000,
-        bundle_bytes: 1200,
-        room: 5,
-    })]);
-    pair.hear(&[
-        message_in(3, 9, b"late"),
-        message_in(5, 1, b"a"),
-        message_in(5, 3, b"c"),
-    ]);
-    assert_eq!(pair.v2.sequences.total().lost, 2);
-}
-
-#[test]
-fn the_streams_of_a_room_that_was_left_end_with_the_heartbeats() {
-    let mut pair = Pair::open(7);
-    pair.hear(&[message(10, b"a"), room(3)]);
-    for streams in [1, 1, 0] {
-        assert_eq!(pair.v2.sequences.streams().count(), streams);
-        let sent = pair.next().1;
-        let [Sent::Probe { token, .. }] = &sent[..] else {
-            panic!("{sent:?}");
-        };
-        assert!(pair.hear(&[ServerFrame::Pong(token)]).is_empty());
-    }
-    assert_eq!(pair.hear(&[ServerFrame::Pong(b"other")]), ["pong other"]);
-    assert_eq!(pair.v2.sequences.total().received, 1);
-}
-
-#[test]
 fn welcomes_that_nobody_asked_for_change_nothing() {
     let mut pair = Pair::open(7);
     pair.welcome(7);
@@ -450,3 +376,6 @@ fn says_texts_and_bytes_and_leaves() {
     assert_eq!(session, 7);
     assert!(frames.eq([ClientFrame::Bye]));
 }
+
+#[path = "v2_rooms_tests.rs"]
+mod rooms;
