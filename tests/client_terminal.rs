@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::{FakeServer, Process, Terminal, v1_client_command};
 use nix::sys::signal::Signal;
 
@@ -60,9 +62,52 @@ fn pasted_lines_are_texts_of_their_own() {
     assert_eq!(server.receive_text(), b"two");
 }
 
+#[test]
+fn the_tab_key_completes_commands_and_what_was_seen() {
+    let server = FakeServer::start();
+    let (_client, mut terminal) = at_a_terminal(&server);
+    let from = server.client();
+    terminal.shows_lines(&["> "]);
+    server.send(b"adalbert hi", from);
+    server.send(b"* 2 rooms: lobby (1) chess (3)", from);
+    terminal.shows_lines(&["adalbert hi", "* 2 rooms: lobby (1) chess (3)", "> "]);
+    terminal.type_in("/jo\tch\t\r");
+    assert_eq!(server.receive_text(), b"/join chess ");
+    terminal.type_in("/ms\tAD\tpsst\r");
+    assert_eq!(server.receive_text(), b"/msg adalbert psst");
+    // There are two, which are shown.
+    terminal.type_in("/p\t\t");
+    terminal.shows("/ping");
+    terminal.shows("/presence");
+}
+
+#[test]
+fn speakers_have_colours_unless_the_user_wants_none() {
+    for (no_color, line, notice) in [
+        ("", "m\x1b[0m hi \\x1b[31m", "\x1b[2m* ada left\x1b[0m"),
+        ("1", "\x1b[Kadam hi \\x1b[31m\r", "\x1b[K* ada left\r"),
+    ] {
+        let server = FakeServer::start();
+        let mut command = v1_client_command();
+        command.env("NO_COLOR", no_color);
+        let (_client, mut terminal) = at_a_terminal_as(command, &server);
+        let from = server.client();
+        terminal.shows_lines(&["> "]);
+        server.send(b"* nobody is here", from);
+        terminal.shows_lines(&["* nobody is here", "> "]);
+        server.send(b"adam hi \x1b[31m", from);
+        terminal.shows(line);
+        server.send(b"* ada left", from);
+        terminal.shows(notice);
+    }
+}
+
 /// Starts a client at a terminal.
 fn at_a_terminal(server: &FakeServer) -> (Process, Terminal) {
-    let mut command = v1_client_command();
+    at_a_terminal_as(v1_client_command(), server)
+}
+
+fn at_a_terminal_as(mut command: Command, server: &FakeServer) -> (Process, Terminal) {
     command.arg(server.address().to_string());
     let terminal = Terminal::of(&mut command);
     (Process::spawn(&mut command), terminal)

@@ -6,13 +6,25 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bullhorn::client::greet::{Greeting, greet};
-use bullhorn::client::{self, ProtocolChoice, ServerAddress, SessionConfig, interactive};
+use bullhorn::client::{
+    self, Name, ProtocolChoice, RoomName, ServerAddress, SessionConfig, interactive,
+};
 use bullhorn::config::parse_duration;
-use clap::Parser;
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let arguments = Arguments::parse();
+    // Not `conflicts_with`, to which a variable that says false is a conflict too.
+    if arguments.json && arguments.greet.is_some() {
+        let conflict = ErrorKind::ArgumentConflict;
+        let mut command = Arguments::command();
+        command
+            .error(conflict, "--json cannot be used with --greet")
+            .exit();
+    }
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without anyone to read it, the exit code still says it.
@@ -25,7 +37,11 @@ fn main() -> ExitCode {
 /// Chats at a bullhorn server: each line you enter goes to everyone in your
 /// room, and what they say appears here. The line `quit` leaves.
 ///
-/// Standard input may be a pipe: `echo hello | client`.
+/// What begins with / is a command: /help lists them, the tab key completes them,
+/// and /ping alone measures how far away the server is.
+///
+/// Standard input may be a pipe: `echo hello | client`. Speakers have colours on a
+/// terminal, unless NO_COLOR is set.
 #[derive(Parser)]
 #[command(name = "client", version, next_line_help = true)]
 struct Arguments {
@@ -44,6 +60,25 @@ struct Arguments {
     #[arg(long, value_name = "VERSION", env = "BULLHORN_CLIENT_PROTOCOL")]
     #[arg(default_value = "auto")]
     protocol: ProtocolChoice,
+
+    /// What to be called: 1 to 24 of A-Z a-z 0-9 _ -. Asked for again when the
+    /// server comes back, as is the name that you take later with /nick
+    #[arg(long, value_name = "NAME", env = "BULLHORN_CLIENT_NICK")]
+    #[arg(value_parser = name)]
+    nick: Option<Name>,
+
+    /// The room to go to: 1 to 32 of A-Z a-z 0-9 _ -. The same goes for it
+    #[arg(long, value_name = "ROOM", env = "BULLHORN_CLIENT_ROOM")]
+    #[arg(value_parser = room_name)]
+    room: Option<RoomName>,
+
+    /// Print a JSON object a line for each event, for programs; input is said as ever.
+    /// Its field `event` is message or private (with from, text, and payload_base64
+    /// if that is not UTF-8), notice (code, text), room (room), text (text: a line of
+    /// protocol v1), pong (round_trip_ms, lost, expected), up, down (reason) or
+    /// missed (count)
+    #[arg(long, env = "BULLHORN_CLIENT_JSON", value_parser = BoolishValueParser::new())]
+    json: bool,
 
     /// Time between heartbeats, 10ms to 1m. The server forgets a client that it
     /// has not heard for 10 s
@@ -109,12 +144,26 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     }
     let mut config = SessionConfig::new(arguments.server);
     config.protocol = arguments.protocol;
+    config.nick = arguments.nick;
+    config.room = arguments.room;
     config.heartbeat = arguments.heartbeat.into();
     config.answer_within = arguments.answer_within.into();
     config.retry = arguments.retry.into();
     config.settle = arguments.settle.into();
-    interactive::run(config, arguments.linger.into())?;
+    let options = interactive::Options {
+        linger: arguments.linger.into(),
+        is_json: arguments.json,
+    };
+    interactive::run(config, options)?;
     Ok(())
+}
+
+fn name(written: &str) -> Result<Name, &'static str> {
+    Name::parse(written.as_bytes()).ok_or("a name is 1 to 24 of A-Z a-z 0-9 _ -")
+}
+
+fn room_name(written: &str) -> Result<RoomName, &'static str> {
+    RoomName::parse(written.as_bytes()).ok_or("a room is 1 to 32 of A-Z a-z 0-9 _ -")
 }
 
 fn from_10ms_to_1m(written: &str) -> Result<humantime::Duration, String> {

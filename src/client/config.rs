@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::address::ServerAddress;
 use super::liveness::Limits;
+use crate::wire::{Name, RoomName};
 
 /// How a [`Session`](super::Session) behaves.
 #[derive(Clone, Debug)]
@@ -13,6 +14,12 @@ pub struct SessionConfig {
     pub server: ServerAddress,
     /// What to speak with it; [`ProtocolChoice::Auto`].
     pub protocol: ProtocolChoice,
+    /// What to be called, if the server lets us; it is asked in every session. Once
+    /// it has confirmed another name, that one takes this one's place.
+    pub nick: Option<Name>,
+    /// The room to be in, in the same way. What is said before the server has
+    /// answered may be heard in the lobby.
+    pub room: Option<RoomName>,
     /// How long the HELLOs of v2 may go unanswered, three of them, until the
     /// server counts as one that speaks v1 only, or as gone; 1 s. A server that
     /// speaks v2 answers at once.
@@ -63,6 +70,8 @@ impl SessionConfig {
         Self {
             server,
             protocol: ProtocolChoice::Auto,
+            nick: None,
+            room: None,
             greet_within: GREET_WITHIN,
             heartbeat: HEARTBEAT,
             answer_within: ANSWER_WITHIN,

@@ -4,7 +4,8 @@
 //! When the choice is left to us, the server is greeted in v2. A server that only
 //! knows v1 does not understand that, and says nothing; then v1 is spoken to it.
 //! Each time that a v1 server comes back, it may be another one, and is greeted
-//! again. Texts wait until it is clear in which protocol to say them.
+//! again. Texts wait until it is clear in which protocol to say them. A server that
+//! does not know us first gets to know our name and room.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -12,10 +13,15 @@ use std::io;
 use std::time::Instant;
 
 use super::config::{Protocol, ProtocolChoice};
+use super::heard::{Frame, Heard};
+use super::identity::{Identity, TRIES_V1, TRIES_V2};
 use super::liveness::{DownReason, Limits, Liveness};
-use super::v1::{self, NotAText};
-use super::v2::{Frame, Payload, V2};
+use super::payload::{CannotSay, Held, Payload, Say};
+use super::ping::{Pings, pong};
+use super::v1;
+use super::v2::V2;
 use crate::wire;
+use crate::wire::frame::{ClientFrame, NoticeCode};
 
 /// A client's side of the protocol that is in use.
 #[derive(Debug)]
@@ -25,60 +31,33 @@ pub(crate) struct Conversation {
     v2: V2,
     /// Set while v1 is spoken.
     v1: Option<Liveness>,
+    pub(crate) identity: Identity,
+    pings: Pings,
     /// What waits for the server's answer to the greeting.
     held: VecDeque<Held>,
     /// What has waited for it in vain.
     pub(crate) unsent: u64,
 }
 
-#[derive(Debug)]
-enum Held {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-/// What came from the server for the application.
-#[derive(Debug)]
-pub(crate) enum Heard<'a> {
-    /// A line of v1.
-    Text(Cow<'a, str>),
-    Message {
-        from: wire::Speaker,
-        payload: &'a [u8],
-    },
-    Notice(Cow<'a, str>),
-}
-
-/// What is to be done with what was said.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Say {
-    /// Send the datagram that was written.
-    Send,
-    /// Nothing: it is kept until it can be sent.
-    Held,
-}
-
-/// Why something cannot be said.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CannotSay {
-    NotAText(NotAText),
-    TooLong,
-    /// In v1, only texts can be said.
-    TextOnly,
-    /// Too much waits already.
-    Full,
-    /// There is no session in which it could be said.
-    Down,
-}
-
 impl Conversation {
-    pub(crate) fn new(choice: ProtocolChoice, limits: Limits, now: Instant) -> Self {
+    pub(crate) fn new(
+        choice: ProtocolChoice,
+        limits: Limits,
+        mut identity: Identity,
+        now: Instant,
+    ) -> Self {
         let speaks_v1 = choice == ProtocolChoice::V1;
+        if speaks_v1 {
+            identity.renew(TRIES_V1);
+        }
         Self {
             choice,
             limits,
             v2: V2::new(limits, now),
             v1: speaks_v1.then(|| Liveness::new(limits, now)),
+            identity,
+            // Without a random one, pings of others may be taken for ours.
+            pings: Pings::new(getrandom::u64().unwrap_or_default()),
             held: VecDeque::new(),
             unsent: 0,
         }
@@ -126,10 +105,11 @@ impl Conversation {
         let was_down = self.down().is_some();
         if let Some(live) = &mut self.v1 {
             live.advance(now);
-            self.greet_if_back(was_down, now);
+            self.renew_if_back(was_down, now);
         } else if self.is_auto() && self.v2.is_not_understood(now) {
             self.v2.presume_up();
             self.v1 = Some(Liveness::new(self.limits, now));
+            self.identity.renew(TRIES_V1);
         } else {
             self.v2.advance(now);
         }
@@ -146,36 +126,29 @@ impl Conversation {
             }
             None => self.v2.push_due(now, out),
         }
+        self.identity.beat();
     }
 
     /// Writes to `out` what says `payload`, if it can be sent now.
     pub(crate) fn say(
         &mut self,
         payload: Payload<'_>,
+        now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<Say, CannotSay> {
         if let Payload::Text(text) = payload {
             // In v2 it could be said, but a session says the same in both.
             v1::encode(text).map_err(CannotSay::NotAText)?;
         }
-        if self.v1.is_some() {
-            let Payload::Text(text) = payload else {
-                return Err(CannotSay::TextOnly);
-            };
-            out.clear();
-            out.extend_from_slice(text.as_bytes());
-            return Ok(Say::Send);
-        }
         let payload = match payload {
-            Payload::Text(text) => Payload::Text(v1::without_line_end(text)),
-            bytes => bytes,
+            Payload::Text(text) if self.v1.is_none() => Payload::Text(v1::without_line_end(text)),
+            payload => payload,
         };
-        if !payload.fits() {
+        if self.v1.is_none() && !payload.fits() {
             return Err(CannotSay::TooLong);
         }
-        if self.v2.is_open() || self.v2.has_session() {
-            self.v2.push_say(payload, out);
-            return Ok(Say::Send);
+        if self.v1.is_some() || self.v2.is_open() || self.v2.has_session() {
+            return self.push(payload, now, out);
         }
         if self.down().is_some() {
             return Err(CannotSay::Down);
@@ -183,10 +156,7 @@ impl Conversation {
         if self.held.len() >= HELD_MAX {
             return Err(CannotSay::Full);
         }
-        self.held.push_back(match payload {
-            Payload::Text(text) => Held::Text(text.to_owned()),
-            Payload::Bytes(bytes) => Held::Bytes(bytes.to_vec()),
-        });
+        self.held.push_back(Held::of(payload));
         Ok(Say::Held)
     }
 
@@ -203,17 +173,18 @@ impl Conversation {
         !self.held.is_empty()
     }
 
-    /// Writes to `out` the next that has waited, if it can be sent now.
-    pub(crate) fn push_held(&mut self, out: &mut Vec<u8>) -> bool {
-        if self.protocol().is_none() {
+    /// Writes to `out` the next that has waited, if it can be sent now: our name and
+    /// our room, and then what was said.
+    pub(crate) fn push_held(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        if self.protocol().is_none() || self.down().is_some() {
             return false;
         }
+        if let Some(command) = self.identity.take_due() {
+            self.push_plain(Payload::Text(&command), out);
+            return true;
+        }
         while let Some(held) = self.held.pop_front() {
-            let said = match &held {
-                Held::Text(text) => self.say(Payload::Text(text), out),
-                Held::Bytes(bytes) => self.say(Payload::Bytes(bytes), out),
-            };
-            if said == Ok(Say::Send) {
+            if self.push(held.payload(), now, out) == Ok(Say::Send) {
                 return true;
             }
             // It has come to v1, in which not everything can be said.
@@ -249,9 +220,9 @@ impl Conversation {
                 live.received();
             }
             if let Some(text) = v1::decode(datagram) {
-                hear(Heard::Text(text));
+                self.hear_line(text, now, hear);
             }
-            self.greet_if_back(was_down, now);
+            self.renew_if_back(was_down, now);
             return;
         }
         if self.v1.is_some() && V2::understands(datagram) {
@@ -260,13 +231,35 @@ impl Conversation {
             self.v1 = None;
             self.v2.greet(now);
         }
+        let (identity, pings) = (&mut self.identity, &mut self.pings);
+        let sessions = self.v2.sessions;
         self.v2.received(datagram, now, &mut |frame| match frame {
-            Frame::Message(message) => hear(Heard::Message {
-                from: message.from,
-                payload: message.payload,
-            }),
-            Frame::Notice(text) => hear(Heard::Notice(String::from_utf8_lossy(text))),
+            Frame::Message(message) => {
+                let (from, payload) = (message.from, message.payload);
+                identity.heard(payload);
+                hear(Heard::Message { from, payload });
+            }
+            Frame::Private(from, payload) => hear(Heard::Private { from, payload }),
+            Frame::Notice(code, text) => {
+                let text = String::from_utf8_lossy(text);
+                if code == NoticeCode::Done {
+                    identity.is_told(&text);
+                }
+                hear(Heard::Notice(code, text));
+            }
+            Frame::Room(room) => {
+                identity.is_in(room);
+                hear(Heard::Room(room));
+            }
+            Frame::Pong(token) => {
+                if let Some(round_trip) = pings.token_came(token, now) {
+                    hear(Heard::Pong(round_trip));
+                }
+            }
         });
+        if self.v2.sessions != sessions {
+            self.identity.renew(TRIES_V2);
+        }
         self.drop_held_if_down();
     }
 
@@ -282,7 +275,10 @@ impl Conversation {
     /// What is sent goes another way now, so the server must hear from us.
     pub(crate) fn rerouted(&mut self, now: Instant) {
         match &mut self.v1 {
-            Some(live) => live.beat_at_once(now),
+            Some(live) => {
+                live.beat_at_once(now);
+                self.identity.renew(TRIES_V1);
+            }
             None => self.v2.greet(now),
         }
     }
@@ -297,10 +293,69 @@ impl Conversation {
         self.choice == ProtocolChoice::Auto
     }
 
-    fn greet_if_back(&mut self, was_down: bool, now: Instant) {
-        if was_down && self.is_auto() && self.v1.is_some() && self.down().is_none() {
+    /// Writes to `out` what says `payload` in the protocol that is spoken.
+    fn push(
+        &mut self,
+        payload: Payload<'_>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<Say, CannotSay> {
+        match (payload, &self.v1) {
+            (Payload::Text(text), _) => self.identity.says(text),
+            (Payload::Bytes(_), None) => {}
+            (Payload::Bytes(_), Some(_)) => return Err(CannotSay::TextOnly),
+            (Payload::Ping, None) => {
+                let token = self.pings.token(now);
+                self.v2.push_frame(&ClientFrame::Ping(&token), out);
+                return Ok(Say::Send);
+            }
+            (Payload::Ping, Some(_)) => {
+                out.clear();
+                self.pings.push_line(now, out);
+                return Ok(Say::Send);
+            }
+        }
+        self.push_plain(payload, out);
+        Ok(Say::Send)
+    }
+
+    fn push_plain(&self, payload: Payload<'_>, out: &mut Vec<u8>) {
+        if self.v1.is_some() {
+            out.clear();
+            out.extend_from_slice(payload.bytes());
+        } else {
+            self.v2.push_frame(&payload.frame(), out);
+        }
+    }
+
+    /// A line of v1 came.
+    fn hear_line<'a>(
+        &mut self,
+        line: Cow<'a, str>,
+        now: Instant,
+        hear: &mut impl FnMut(Heard<'a>),
+    ) {
+        self.identity.line_came(&line);
+        let round_trip = self.pings.line_came(&line, now);
+        // The answer to a ping of ours says nothing else.
+        if round_trip.is_none() || pong(&line).is_none() {
+            hear(Heard::Text(line));
+        }
+        if let Some(round_trip) = round_trip {
+            hear(Heard::Pong(round_trip));
+        }
+    }
+
+    /// A v1 server that has come back may be another one, and may know v2.
+    fn renew_if_back(&mut self, was_down: bool, now: Instant) {
+        if !was_down || self.v1.is_none() || self.down().is_some() {
+            return;
+        }
+        if self.is_auto() {
             self.v1 = None;
             self.v2.greet(now);
+        } else {
+            self.identity.renew(TRIES_V1);
         }
     }
 

@@ -1,8 +1,9 @@
 use std::io::ErrorKind::ConnectionRefused;
 use std::time::Duration;
 
+use super::super::v1::NotAText;
 use super::*;
-use crate::wire::frame::{NoticeCode, ServerFrame, Welcome, push_server_frame, push_server_header};
+use crate::wire::frame::{ServerFrame, Welcome, push_server_frame, push_server_header};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -14,6 +15,10 @@ struct Talk {
 
 impl Talk {
     fn new(choice: ProtocolChoice) -> Self {
+        Self::with(choice, Identity::new(None, None))
+    }
+
+    fn with(choice: ProtocolChoice, identity: Identity) -> Self {
         let limits = Limits {
             heartbeat: 5000 * MS,
             answer: 3000 * MS,
@@ -23,7 +28,7 @@ impl Talk {
         };
         let now = Instant::now();
         Self {
-            conversation: Conversation::new(choice, limits, now),
+            conversation: Conversation::new(choice, limits, identity, now),
             now,
             out: Vec::new(),
         }
@@ -62,8 +67,12 @@ impl Talk {
         self.conversation
             .received(datagram, true, self.now, &mut |what| {
                 heard.push(match what {
-                    Heard::Text(text) | Heard::Notice(text) => text.into_owned(),
-                    Heard::Message { payload, .. } => String::from_utf8_lossy(payload).into_owned(),
+                    Heard::Text(text) | Heard::Notice(_, text) => text.into_owned(),
+                    Heard::Message { payload, .. } | Heard::Private { payload, .. } => {
+                        String::from_utf8_lossy(payload).into_owned()
+                    }
+                    Heard::Room(room) => format!("in {room}"),
+                    Heard::Pong(round_trip) => format!("pong after {round_trip:?}"),
                 });
             });
         heard
@@ -77,8 +86,12 @@ impl Talk {
     }
 
     fn welcome(&mut self) {
+        self.welcome_to(7);
+    }
+
+    fn welcome_to(&mut self, session: u64) {
         self.hear_frame(&ServerFrame::Welcome(Welcome {
-            session: 7,
+            session,
             timeout_ms: 10_000,
             bundle_bytes: 1200,
             room: 0,
@@ -86,11 +99,13 @@ impl Talk {
     }
 
     fn say(&mut self, text: &str) -> Result<Say, CannotSay> {
-        self.conversation.say(Payload::Text(text), &mut self.out)
+        self.conversation
+            .say(Payload::Text(text), self.now, &mut self.out)
     }
 
     fn say_bytes(&mut self, bytes: &[u8]) -> Result<Say, CannotSay> {
-        self.conversation.say(Payload::Bytes(bytes), &mut self.out)
+        self.conversation
+            .say(Payload::Bytes(bytes), self.now, &mut self.out)
     }
 
     fn protocol(&self) -> Option<Protocol> {
@@ -148,13 +163,13 @@ fn texts_wait_until_it_is_clear_how_to_say_them() {
     talk.pass(0);
     assert_eq!(talk.say("one"), Ok(Say::Held));
     assert_eq!(talk.say("two\n"), Ok(Say::Held));
-    assert!(!talk.conversation.push_held(&mut talk.out));
+    assert!(!talk.conversation.push_held(talk.now, &mut talk.out));
     talk.welcome();
     for text in ["one", "two"] {
-        assert!(talk.conversation.push_held(&mut talk.out));
+        assert!(talk.conversation.push_held(talk.now, &mut talk.out));
         assert!(talk.out.ends_with(text.as_bytes()));
     }
-    assert!(!talk.conversation.push_held(&mut talk.out));
+    assert!(!talk.conversation.push_held(talk.now, &mut talk.out));
     assert!(!talk.conversation.is_holding());
 
     let mut talk = Talk::new(ProtocolChoice::Auto);
@@ -163,10 +178,10 @@ fn texts_wait_until_it_is_clear_how_to_say_them() {
     assert_eq!(talk.say("two"), Ok(Say::Held));
     talk.pass(900);
     for text in ["one", "two"] {
-        assert!(talk.conversation.push_held(&mut talk.out));
+        assert!(talk.conversation.push_held(talk.now, &mut talk.out));
         assert_eq!(talk.out, text.as_bytes());
     }
-    assert!(!talk.conversation.push_held(&mut talk.out));
+    assert!(!talk.conversation.push_held(talk.now, &mut talk.out));
     assert_eq!(talk.conversation.unsent, 1, "v1 has texts only");
 }
 
@@ -287,3 +302,6 @@ fn leaves_as_it_spoke() {
     assert!(talk.conversation.push_farewell(&mut talk.out));
     assert_eq!(talk.out[0], FRAMES);
 }
+
+#[path = "conversation_commands_tests.rs"]
+mod commands;

@@ -2,7 +2,7 @@
 //! I/O.
 
 use super::escape::escape;
-use super::event::NOTICE;
+use crate::wire::NOTICE;
 
 /// What is still expected in answer to what was said.
 #[derive(Debug, Default, PartialEq, Eq)]

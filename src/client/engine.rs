@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Sender;
 use mio::{Events, Poll, Token};
 
-use super::conversation::Heard;
-use super::event::{Event, Message};
+use super::event::Event;
+use super::heard::Heard;
 use super::link::{Link, Received, SendError};
 use super::liveness::DownReason;
 use super::session::{Shared, State};
@@ -158,16 +158,7 @@ impl Engine {
 
     fn hear(&mut self, state: &mut State, datagram: &[u8], is_proof: bool, now: Instant) {
         let heard = &mut self.heard;
-        let mut hear = |what: Heard<'_>| {
-            heard.push(match what {
-                Heard::Text(text) => Event::Text(text.into_owned()),
-                Heard::Notice(text) => Event::Notice(text.into_owned()),
-                Heard::Message { from, payload } => Event::Message(Message {
-                    from,
-                    payload: payload.to_vec(),
-                }),
-            });
-        };
+        let mut hear = |what: Heard<'_>| heard.push(what.into_event());
         let conversation = &mut state.conversation;
         conversation.received(datagram, is_proof, now, &mut hear);
         // Someone is heard after the server is back, and before it is gone.
@@ -210,9 +201,10 @@ impl Engine {
         self.send(state, now);
     }
 
-    /// Sends what has waited for the server's answer to the greeting.
+    /// Sends what has waited for the server's answer to the greeting, and before it
+    /// what the server must know of us.
     fn send_held(&mut self, state: &mut State, now: Instant) {
-        while state.conversation.push_held(&mut state.out) {
+        while state.conversation.push_held(now, &mut state.out) {
             state.conversation.said(now);
             self.send(state, now);
         }

@@ -3,9 +3,8 @@
 use std::io;
 
 use super::address::ServerAddress;
-use super::conversation::CannotSay;
+use super::payload::{CannotSay, Payload};
 use super::v1::NotAText;
-use super::v2::Payload;
 
 /// Why a session could not start, or a text was not sent.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,12 @@
 //! What an application hears of its session.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::escape::escape;
 use super::liveness::DownReason;
-use crate::wire::{Speaker, push_text};
+use crate::wire::frame::NoticeCode;
+use crate::wire::{NOTICE, RoomName, Speaker, push_private, push_text};
 
 /// What happens in a [`Session`](super::Session).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,9 +14,23 @@ use crate::wire::{Speaker, push_text};
 pub enum Event {
     /// In v2: someone said something.
     Message(Message),
+    /// In v2: someone said something to this session alone.
+    Private(Message),
     /// In v2: the server says something to this session alone, such as the
-    /// answer to a command. What was not UTF-8 has become `U+FFFD`.
-    Notice(String),
+    /// answer to a command.
+    Notice {
+        /// What it is.
+        code: NoticeCode,
+        /// For people. What was not UTF-8 has become `U+FFFD`.
+        text: String,
+    },
+    /// In v2: the room that this session is in from now on.
+    Room(RoomName),
+    /// A [`ping`](super::Session::ping) was answered.
+    Pong {
+        /// Since it was sent.
+        round_trip: Duration,
+    },
     /// In v1: a datagram from the server, without its line end. What was not
     /// UTF-8 has become `U+FFFD`. Pass it through [`escape`](super::escape())
     /// before it reaches a terminal.
@@ -37,25 +53,41 @@ pub struct Message {
 }
 
 impl Event {
-    /// What was said, as a line to print: `ip:port text`, or `* text` if the
-    /// server said it. It looks the same in both protocols, and is escaped.
-    /// `None` for what nobody said.
+    /// What was said, as a line to print: `name text` or `ip:port text`, or
+    /// `* ada to you: text` if nobody else hears it, or `* text` if the server said
+    /// it. It looks the same in both protocols, and is escaped. `None` for what
+    /// nobody said.
     pub fn line(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(escape(text)),
-            Self::Notice(text) => Some(Cow::Owned(format!("{NOTICE}{}", escape(text)))),
+            Self::Notice { text, .. } => Some(Cow::Owned(format!("{NOTICE}{}", escape(text)))),
             Self::Message(message) => Some(Cow::Owned(message.line())),
-            Self::Down(_) | Self::Up | Self::Missed(_) => None,
+            Self::Private(message) => Some(Cow::Owned(message.private_line())),
+            Self::Pong { round_trip } => {
+                let round_trip_ms = 1000.0 * round_trip.as_secs_f64();
+                Some(Cow::Owned(format!("{NOTICE}pong: {round_trip_ms:.2} ms")))
+            }
+            // The notice that comes with a room says it in words.
+            Self::Room(_) | Self::Down(_) | Self::Up | Self::Missed(_) => None,
         }
     }
 }
 
 impl Message {
-    /// `ip:port text`, escaped and cut as the server does it for those who speak
-    /// v1.
+    /// `ip:port text` or `name text`, escaped and cut as the server does it for
+    /// those who speak v1.
     pub fn line(&self) -> String {
-        let mut line = Vec::with_capacity(ADDRESS_BYTES + self.payload.len());
-        push_text(self.from, &self.payload, &mut line);
+        self.line_by(|out| push_text(self.from, &self.payload, out))
+    }
+
+    /// `* ada to you: text`, made in the same way.
+    pub fn private_line(&self) -> String {
+        self.line_by(|out| push_private(self.from, &self.payload, out))
+    }
+
+    fn line_by(&self, push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut line = Vec::with_capacity(PREFIX_BYTES + self.payload.len());
+        push(&mut line);
         match String::from_utf8(line) {
             Ok(line) => line,
             // It is UTF-8; this only spares a panic that cannot happen.
@@ -64,11 +96,8 @@ impl Message {
     }
 }
 
-/// How the server's own texts begin in v1.
-pub(crate) const NOTICE: &str = "* ";
-
-/// The usual length of an address and a port; longer ones make the line grow.
-const ADDRESS_BYTES: usize = 24;
+/// The usual length of what stands before a text; longer ones make the line grow.
+const PREFIX_BYTES: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -100,9 +129,30 @@ mod tests {
     }
 
     #[test]
+    fn a_private_message_looks_like_the_text_that_a_v1_peer_gets() {
+        let mut text = Vec::new();
+        push_private("ada", b"psst\x1b", &mut text);
+        let private = Event::Private(Message {
+            from: "ada".parse().unwrap(),
+            payload: b"psst\x1b".to_vec(),
+        });
+        let text = Event::Text(String::from_utf8(text).unwrap());
+        assert_eq!(private.line(), text.line());
+        assert_eq!(text.line().as_deref(), Some("* ada to you: psst\\x1b"));
+    }
+
+    #[test]
     fn only_what_was_said_is_a_line() {
-        let notice = Event::Notice("no\x1b".to_owned());
+        let notice = Event::Notice {
+            code: NoticeCode::Refused,
+            text: "no\x1b".to_owned(),
+        };
         assert_eq!(notice.line().as_deref(), Some("* no\\x1b"));
+        let round_trip = Duration::from_micros(432);
+        let pong = Event::Pong { round_trip };
+        assert_eq!(pong.line().as_deref(), Some("* pong: 0.43 ms"));
+        let room = RoomName::parse(b"chess").unwrap();
+        assert_eq!(Event::Room(room).line(), None);
         assert_eq!(Event::Up.line(), None);
         assert_eq!(Event::Missed(3).line(), None);
     }

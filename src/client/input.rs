@@ -1,10 +1,15 @@
 //! Where the user's lines come from: an editor on a terminal, or plain lines.
 
 use std::io::{self, BufRead, Read};
+use std::sync::{Arc, Mutex};
 
 use rustyline::config::Configurer;
 use rustyline::error::{ReadlineError, Signal};
-use rustyline::{DefaultEditor, ExternalPrinter};
+use rustyline::history::MemHistory;
+use rustyline::{CompletionType, ExternalPrinter};
+
+use super::complete::Completions;
+use super::known::Known;
 
 /// What the user did.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,16 +24,22 @@ pub(super) enum Input {
     End,
 }
 
-/// A terminal with a prompt, line editing and history.
+/// A terminal with a prompt, line editing, completion and history.
 pub(super) struct Editor {
-    editor: DefaultEditor,
+    editor: rustyline::Editor<Completions, MemHistory>,
 }
 
 impl Editor {
     /// The editor, and the way to print while a line is being edited; `None` if
     /// this terminal cannot do that.
-    pub(super) fn open() -> Option<(Self, Box<dyn ExternalPrinter + Send>)> {
-        let mut editor = DefaultEditor::new().ok()?;
+    pub(super) fn open(
+        known: Arc<Mutex<Known>>,
+    ) -> Option<(Self, Box<dyn ExternalPrinter + Send>)> {
+        let config = rustyline::Config::builder()
+            .completion_type(CompletionType::List)
+            .build();
+        let mut editor = rustyline::Editor::with_history(config, MemHistory::new()).ok()?;
+        editor.set_helper(Some(Completions { known }));
         let printer = editor.create_external_printer().ok()?;
         editor.set_max_history_size(HISTORY_LINES_MAX).ok()?;
         Some((Self { editor }, Box::new(printer)))

@@ -1,13 +1,12 @@
 //! The chat program: lines go out as texts, and what is received is printed.
 
-use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 use std::process;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{self, Receiver, Sender};
+use crossbeam::channel::{self, Receiver};
 use crossbeam::select;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -17,29 +16,32 @@ use super::config::SessionConfig;
 use super::echo::Awaited;
 use super::error::SessionError;
 use super::event::Event;
-use super::input::{Editor, Input, read_plain};
-use super::liveness::DownReason;
-use super::pace::Pace;
+use super::input::Editor;
+use super::known::Known;
+use super::look::Look;
 use super::screen::Screen;
-use super::session::{Session, Speaker};
+use super::session::Session;
+use super::typist::{Echoes, Ended, Source, Typist, complain};
 
 /// Chats on standard input and output until the user leaves: by the line
 /// `quit`, by the end of the input, or by a signal that asks for it.
 ///
-/// On a terminal there is a prompt with line editing and history. Otherwise the
-/// input is plain lines, which are said no faster than their echoes come; when it
-/// ends, the last text's echo is waited for, up to `linger`, so that whoever pipes
-/// a text in sees it arrive.
+/// On a terminal there is a prompt with line editing, completion and history, and
+/// speakers have colours. Otherwise the input is plain lines, which are said no
+/// faster than their echoes come; when it ends, the last text's echo is waited for,
+/// up to [`Options::linger`], so that whoever pipes a text in sees it arrive.
 ///
 /// # Errors
 /// The session cannot start, standard input or output fails, or the input ended
 /// and its last text cannot have arrived, as the server is down.
-pub fn run(config: SessionConfig, linger: Duration) -> Result<(), InteractiveError> {
+pub fn run(config: SessionConfig, options: Options) -> Result<(), InteractiveError> {
     let server = config.server.clone();
     let (signals, signals_handle) = watch_signals().map_err(InteractiveError::Start)?;
     let session = Session::connect(config)?;
-    let editor = match io::stdin().is_terminal() && io::stdout().is_terminal() {
-        true => Editor::open(),
+    let known = Arc::new(Mutex::new(Known::default()));
+    let is_at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let editor = match is_at_terminal && !options.is_json {
+        true => Editor::open(Arc::clone(&known)),
         false => None,
     };
     let (source, screen) = match editor {
@@ -70,8 +72,9 @@ pub fn run(config: SessionConfig, linger: Duration) -> Result<(), InteractiveErr
         session,
         screen,
         echoes,
-        is_editing,
-        linger,
+        known: is_editing.then_some(known),
+        look: Look::new(options.is_json),
+        linger: options.linger,
     };
     let result = chat.run(&ended, &signals);
     signals_handle.close();
@@ -80,6 +83,15 @@ pub fn run(config: SessionConfig, linger: Duration) -> Result<(), InteractiveErr
         Err(InteractiveError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// How the program behaves, beside its session.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long to wait for the last echo when piped input has ended.
+    pub linger: Duration,
+    /// Print each event as a JSON object in a line. There is no prompt then.
+    pub is_json: bool,
 }
 
 /// Why a chat ended badly.
@@ -106,141 +118,15 @@ pub enum InteractiveError {
     SessionEnded,
 }
 
-/// How the input came to its end.
-enum Ended {
-    /// The user said `quit`.
-    Quit,
-    /// There is no more.
-    End,
-    Failed(io::Error),
-}
-
-enum Source {
-    Editor(Box<Editor>),
-    Plain,
-}
-
-/// What the one who says texts and the one who hears them have to tell each
-/// other.
-#[derive(Default)]
-struct Echoes {
-    expected: Mutex<Expected>,
-    /// An echo came.
-    came: Condvar,
-}
-
-#[derive(Default)]
-struct Expected {
-    last: Awaited,
-    pace: Pace,
-}
-
-impl Echoes {
-    fn lock(&self) -> MutexGuard<'_, Expected> {
-        // A panic elsewhere leaves nothing half done in there.
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn heard(&self, line: &str) {
-        let mut expected = self.lock();
-        expected.last.heard(line);
-        expected.pace.heard(line);
-        drop(expected);
-        self.came.notify_one();
-    }
-
-    /// Waits until one more text may go out, and not for long.
-    fn wait_for_space(&self) {
-        let is_closed = |expected: &mut Expected| !expected.pace.is_open();
-        let waited = self
-            .came
-            .wait_timeout_while(self.lock(), ECHO_WITHIN, is_closed);
-        let (mut expected, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
-            expected.pace.give_up();
-        }
-    }
-}
-
-/// Reads lines and says them, on a thread of its own, as nothing can interrupt
-/// its reading.
-struct Typist {
-    source: Source,
-    server: ServerAddress,
-    speaker: Speaker,
-    echoes: Arc<Echoes>,
-}
-
-impl Typist {
-    fn run(mut self, ended: &Sender<Ended>) {
-        let how = loop {
-            let input = match &mut self.source {
-                Source::Editor(editor) => editor.read(),
-                Source::Plain => read_plain(&mut io::stdin().lock()),
-            };
-            match input {
-                Ok(Input::Line(line)) if line.trim().eq_ignore_ascii_case(QUIT) => {
-                    break Ended::Quit;
-                }
-                // A pasted text can have several lines, and each is a text.
-                Ok(Input::Line(line)) => line.lines().for_each(|line| self.say(line)),
-                Ok(Input::NotUtf8) => complain(format_args!("not sent: the line is not UTF-8")),
-                Ok(Input::TooLong) => complain(format_args!(
-                    "not sent: the line is too long for a datagram"
-                )),
-                Ok(Input::End) => break Ended::End,
-                Err(error) => break Ended::Failed(error),
-            }
-        };
-        // The editor must be gone before anyone prints without it.
-        drop(self.source);
-        // The other side may have left already.
-        let _ = ended.send(how);
-    }
-
-    fn say(&self, line: &str) {
-        if line.trim().is_empty() {
-            return;
-        }
-        let is_up = self.speaker.is_up();
-        // Whoever types is slow enough, and a server that is down echoes nothing.
-        let is_paced = matches!(self.source, Source::Plain) && is_up;
-        if is_paced {
-            self.echoes.wait_for_space();
-        }
-        let mut expected = self.echoes.lock();
-        expected.last.said(line);
-        if is_paced {
-            expected.pace.said(line);
-        }
-        drop(expected);
-        match self.speaker.say(line) {
-            Ok(()) if is_up => {}
-            Ok(()) => complain(format_args!("{} is down, so this may be lost", self.server)),
-            Err(error) => {
-                let mut expected = self.echoes.lock();
-                if is_paced {
-                    expected.pace.unsaid();
-                }
-                // That it was not delivered is to be told at the end, too, if the
-                // server is still down then.
-                if !matches!(error, SessionError::Down) {
-                    expected.last = Awaited::Nothing;
-                }
-                drop(expected);
-                complain(format_args!("not sent: {error}"));
-            }
-        }
-    }
-}
-
 /// Prints what happens, and decides when it is over.
 struct Chat {
     server: ServerAddress,
     session: Session,
     screen: Screen,
     echoes: Arc<Echoes>,
-    is_editing: bool,
+    /// What an editor completes, if there is one.
+    known: Option<Arc<Mutex<Known>>>,
+    look: Look,
     linger: Duration,
 }
 
@@ -262,13 +148,13 @@ impl Chat {
                     return match how {
                         Ok(Ended::Quit) => self.finish(signals, true),
                         Ok(Ended::Failed(error)) => Err(InteractiveError::Input(error)),
-                        Ok(Ended::End) | Err(_) => self.finish(signals, self.is_editing),
+                        Ok(Ended::End) | Err(_) => self.finish(signals, self.is_editing()),
                     };
                 }
                 recv(signals) -> _ => {
                     self.screen.end_editor();
-                    return match self.is_editing {
-                        true => self.print(FAREWELL),
+                    return match self.is_editing() {
+                        true => self.bid_farewell(),
                         false => Ok(()),
                     };
                 }
@@ -286,22 +172,16 @@ impl Chat {
             .try_iter()
             .take(EVENTS_AT_ONCE_MAX - 1);
         for event in std::iter::once(first).chain(waiting) {
-            if let Some(line) = event.line() {
-                self.echoes.heard(&line);
-                lines.push_str(&line);
-                lines.push('\n');
-                continue;
+            if let Some(known) = &self.known {
+                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                known.learn(&event);
             }
-            // Writing to a String cannot fail.
-            let _ = match event {
-                Event::Down(DownReason::Unreachable(io::ErrorKind::ConnectionRefused)) => {
-                    writeln!(lines, "{} is down", self.server)
-                }
-                Event::Down(reason) => writeln!(lines, "{} is down ({reason})", self.server),
-                Event::Up => writeln!(lines, "{} is back", self.server),
-                Event::Missed(texts) => writeln!(lines, "({texts} texts came too fast to show)"),
-                Event::Message(_) | Event::Notice(_) | Event::Text(_) => Ok(()),
-            };
+            let line = event.line();
+            if let Some(line) = &line {
+                self.echoes.heard(line);
+            }
+            let of = (&self.server, &self.session);
+            self.look.push(&event, line.as_deref(), of, &mut lines);
         }
         self.print(&lines)
     }
@@ -315,7 +195,7 @@ impl Chat {
     ) -> Result<(), InteractiveError> {
         let events = self.session.events().clone();
         let linger_until = Instant::now() + self.linger;
-        while !self.is_editing && self.session.is_up() {
+        while !self.is_editing() && self.session.is_up() {
             let until = match self.echoes.lock().last {
                 Awaited::Nothing => break,
                 Awaited::More => linger_until.min(Instant::now() + MORE),
@@ -334,10 +214,10 @@ impl Chat {
             self.show(event)?;
         }
         if bids_farewell {
-            self.print(FAREWELL)?;
+            self.bid_farewell()?;
         }
         let is_answered = matches!(self.echoes.lock().last, Awaited::Nothing | Awaited::More);
-        if self.is_editing || is_answered {
+        if self.is_editing() || is_answered {
             return Ok(());
         }
         if !self.session.is_up() {
@@ -348,6 +228,17 @@ impl Chat {
             self.server
         ));
         Ok(())
+    }
+
+    fn is_editing(&self) -> bool {
+        self.known.is_some()
+    }
+
+    fn bid_farewell(&mut self) -> Result<(), InteractiveError> {
+        match self.look {
+            Look::Json => Ok(()),
+            Look::Plain | Look::Coloured => self.print(FAREWELL),
+        }
     }
 
     fn print(&mut self, lines: &str) -> Result<(), InteractiveError> {
@@ -365,12 +256,6 @@ fn greet_user(server: &ServerAddress, session: &Session) {
         &mut io::stdout(),
         format_args!("Chatting at {server}{from}. Enter says a line, quit leaves.\n"),
     );
-}
-
-/// Says what is wrong, if there is anyone to read it. The user is not typing
-/// now, so it disturbs no editor.
-fn complain(what: fmt::Arguments<'_>) {
-    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{what}\n"));
 }
 
 /// One message comes when a signal asks the program to end. If whoever reads
@@ -396,9 +281,6 @@ fn watch_signals() -> io::Result<(Receiver<()>, Handle)> {
     Ok((receiver, handle))
 }
 
-/// In any case, and with blanks around it.
-const QUIT: &str = "quit";
-
 /// Far longer than it takes to say `quit`.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -410,7 +292,3 @@ const EVENTS_AT_ONCE_MAX: usize = 64;
 /// A server sends all datagrams of an answer in one go, so a longer gap is the
 /// end.
 const MORE: Duration = Duration::from_millis(100);
-
-/// How long piped input waits for the echoes of what was said: above a round trip
-/// across the world. After that, as many texts go out as may at once.
-const ECHO_WITHIN: Duration = Duration::from_millis(500);

@@ -26,7 +26,10 @@
 //! v1             texts, heartbeats and leaving as bytes, and back; no I/O
 //! liveness       is the server there, in v1, and what is due when; no I/O, no clock
 //! config         how a session behaves
-//! sequence       what was lost, repeated and reordered; no I/O
+//! sequence       what was lost, repeated and reordered (stream); no I/O
+//! payload        what is to be said          heard    what came; no I/O
+//! identity       our name and room, restored in a new session; no I/O, no clock
+//! ping           measures round trips; no I/O, no clock
 //! v2             sessions, probes and messages as frames; no I/O, no clock
 //! conversation   which of the two is spoken; no I/O, no clock
 //! event, stats, error   what an application is told
@@ -35,10 +38,12 @@
 //! echo           finds the echo of an own text among what is received
 //! pace           how fast piped texts may go out
 //! greet          one datagram, one answer
-//! interactive (input, screen)   the chat program
+//! paint, json, look   how events are printed   known, complete   the tab key
+//! interactive (input, typist, screen)   the chat program
 //! ```
 
 mod address;
+mod complete;
 mod config;
 mod conversation;
 mod echo;
@@ -47,15 +52,25 @@ mod error;
 mod escape;
 mod event;
 pub mod greet;
+mod heard;
+mod identity;
 mod input;
 pub mod interactive;
+mod json;
+mod known;
 mod link;
 mod liveness;
+mod look;
 mod pace;
+mod paint;
+mod payload;
+mod ping;
 mod screen;
 mod sequence;
 mod session;
 mod stats;
+mod stream;
+mod typist;
 mod v1;
 mod v2;
 
@@ -70,3 +85,6 @@ pub use sequence::{SequenceCounts, WINDOW};
 pub use session::{Session, Speaker};
 pub use stats::{SessionStats, StreamStats};
 pub use v1::NotAText;
+
+pub use crate::wire::frame::NoticeCode;
+pub use crate::wire::{Name, RoomName};

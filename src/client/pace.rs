@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::echo::is_echo;
 use super::escape::escape;
-use super::event::NOTICE;
+use crate::wire::NOTICE;
 
 /// The texts whose echo has not come yet, in the order in which they were said.
 #[derive(Debug, Default)]

@@ -12,13 +12,15 @@ use crossbeam::channel::{self, Receiver};
 use mio::{Poll, Waker};
 
 use super::config::{Protocol, SessionConfig};
-use super::conversation::{CannotSay, Conversation, Say};
+use super::conversation::Conversation;
 use super::engine::{Engine, WAKE};
 use super::error::SessionError;
 use super::event::Event;
+use super::identity::Identity;
 use super::link::{Link, SendError};
+use super::payload::{CannotSay, Payload, Say};
 use super::stats::{SessionStats, StreamStats};
-use super::v2::Payload;
+use crate::wire::{Name, RoomName};
 
 /// A place in a server's chat, from [`Session::connect`] until it is dropped.
 ///
@@ -70,7 +72,12 @@ impl Session {
         let waker = Waker::new(poll.registry(), WAKE).map_err(SessionError::Thread)?;
         let state = State {
             link,
-            conversation: Conversation::new(config.protocol, config.limits(), Instant::now()),
+            conversation: Conversation::new(
+                config.protocol,
+                config.limits(),
+                Identity::new(config.nick, config.room),
+                Instant::now(),
+            ),
             refused: None,
             out: Vec::new(),
         };
@@ -109,6 +116,14 @@ impl Session {
         self.speaker.say_bytes(payload)
     }
 
+    /// Measures a round trip. See [`Speaker::ping`].
+    ///
+    /// # Errors
+    /// As [`Speaker::ping`].
+    pub fn ping(&self) -> Result<(), SessionError> {
+        self.speaker.ping()
+    }
+
     /// What happens, in order. The channel holds up to
     /// [`SessionConfig::events_max`]; when it is full, texts are dropped and
     /// counted, and one [`Event::Missed`] takes their place. It is closed only
@@ -138,6 +153,17 @@ impl Session {
     /// greeted anew.
     pub fn protocol(&self) -> Option<Protocol> {
         self.speaker.shared.lock().conversation.protocol()
+    }
+
+    /// What we are called, as the server has confirmed.
+    pub fn nick(&self) -> Option<Name> {
+        self.speaker.shared.lock().conversation.identity.nick()
+    }
+
+    /// The room that we are in, as the server has confirmed. Nobody is told of the
+    /// lobby, in which everyone starts.
+    pub fn room(&self) -> Option<RoomName> {
+        self.speaker.shared.lock().conversation.identity.room()
     }
 
     /// What was counted so far.
@@ -203,7 +229,7 @@ pub struct Speaker {
 
 impl Speaker {
     /// Says a text to everyone in the room. A text that begins with `/` may be a
-    /// command to the server. Until the server has answered the greeting, the
+    /// command to the server; it takes one that it does not know for a text. Until the server has answered the greeting, the
     /// text waits; while the server is down, it is sent if it can be, as the
     /// server may be back.
     ///
@@ -218,13 +244,23 @@ impl Speaker {
         self.say_payload(Payload::Text(text))
     }
 
-    /// Says any bytes to everyone in the room. Those who speak v1 hear a text, in
+    /// Says any bytes to everyone in the room; they never are a command. Those who speak v1 hear a text, in
     /// which what cannot be printed is escaped.
     ///
     /// # Errors
     /// As [`Self::say`], and that v1 is spoken, which has texts only.
     pub fn say_bytes(&self, payload: &[u8]) -> Result<(), SessionError> {
         self.say_payload(Payload::Bytes(payload))
+    }
+
+    /// Asks the server for an answer: an [`Event::Pong`] will say how long that
+    /// took, unless it is lost. A server that speaks v1 and knows no commands tells
+    /// this to everyone in the room.
+    ///
+    /// # Errors
+    /// As [`Self::say`].
+    pub fn ping(&self) -> Result<(), SessionError> {
+        self.say_payload(Payload::Ping)
     }
 
     /// False while the server counts as gone.
@@ -250,7 +286,8 @@ impl Speaker {
             return Err(SessionError::Ended);
         }
         let state = &mut *locked;
-        match state.conversation.say(payload, &mut state.out) {
+        let now = Instant::now();
+        match state.conversation.say(payload, now, &mut state.out) {
             Ok(Say::Held) => return Ok(()),
             Ok(Say::Send) => {}
             Err(why) => return Err(SessionError::of(why, payload)),
@@ -259,7 +296,7 @@ impl Speaker {
         let is_news = match &result {
             Ok(sent) => {
                 state.refused = state.refused.or(sent.earlier_refused);
-                state.conversation.said(Instant::now()) || state.refused.is_some()
+                state.conversation.said(now) || state.refused.is_some()
             }
             Err(SendError::Unreachable(kind)) => {
                 state.refused = Some(*kind);

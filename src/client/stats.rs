@@ -9,8 +9,9 @@ use super::sequence::SequenceCounts;
 pub struct SessionStats {
     /// In v2: what became of the messages, of all streams and sessions.
     pub messages: SequenceCounts,
-    /// The same for each stream of the current session, ordered by room and
-    /// number.
+    /// The same for each stream that goes on, ordered by room and number: those of
+    /// the room that the session is in, and of the rooms that it has left within
+    /// the last two heartbeats.
     pub streams: Vec<StreamStats>,
     /// In v2: datagrams from the server that were not of the protocol, and were
     /// dropped.

@@ -16,11 +16,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::config::HEARTBEAT_MIN;
+use super::heard::Frame;
 use super::liveness::{DownReason, Limits};
 use super::sequence::{Arrival, Sequences};
 use crate::wire::frame::{
-    ClientFrame, MAX_PAYLOAD_BYTES, MIN_HELLO_BYTES, Message, ServerFrame, Welcome, parse_server,
-    push_client_frame, push_client_header, push_padding,
+    ClientFrame, MIN_HELLO_BYTES, Message, ServerFrame, Welcome, parse_server, push_client_frame,
+    push_client_header, push_padding,
 };
 
 /// A client's side of protocol v2.
@@ -64,13 +65,6 @@ struct Down {
     reason: DownReason,
     /// How long to wait before the next HELLO.
     retry_in: Duration,
-}
-
-/// What came from the server for the application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Frame<'a> {
-    Message(Message<'a>),
-    Notice(&'a [u8]),
 }
 
 impl V2 {
@@ -194,16 +188,11 @@ impl V2 {
         self.due_at = now + wait;
     }
 
-    /// Writes to `out` what says `payload`. It must be no longer than
-    /// [`MAX_PAYLOAD_BYTES`].
-    pub(crate) fn push_say(&self, payload: Payload<'_>, out: &mut Vec<u8>) {
+    /// Writes to `out` a datagram with this frame.
+    pub(crate) fn push_frame(&self, frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
         out.clear();
         push_client_header(self.session.unwrap_or_default(), out);
-        let frame = match payload {
-            Payload::Text(text) => ClientFrame::Say(text.as_bytes()),
-            Payload::Bytes(bytes) => ClientFrame::Say(bytes),
-        };
-        push_client_frame(&frame, out);
+        push_client_frame(frame, out);
     }
 
     /// Something was said, and should come back. True if that made a new
@@ -247,12 +236,23 @@ impl V2 {
             match frame {
                 ServerFrame::Welcome(welcome) => self.welcomed(&welcome, now),
                 ServerFrame::Goodbye => self.dismissed(now),
-                ServerFrame::Pong(token) if !self.is_recent(token) => {}
-                ServerFrame::Pong(_) => self.answered(),
-                ServerFrame::Room(..) | ServerFrame::Private(..) => self.answered(),
-                ServerFrame::Notice(_, text) => {
+                ServerFrame::Pong(token) if !self.is_recent(token) => hear(Frame::Pong(token)),
+                ServerFrame::Pong(_) => {
                     self.answered();
-                    hear(Frame::Notice(text));
+                    self.sequences.server_answered();
+                }
+                ServerFrame::Room(number, name) => {
+                    self.answered();
+                    self.sequences.moved_to(number);
+                    hear(Frame::Room(name));
+                }
+                ServerFrame::Private(from, payload) => {
+                    self.answered();
+                    hear(Frame::Private(from, payload));
+                }
+                ServerFrame::Notice(code, text) => {
+                    self.answered();
+                    hear(Frame::Notice(code, text));
                 }
                 ServerFrame::Message(message) => {
                     self.answered();
@@ -264,9 +264,7 @@ impl V2 {
                     } = message;
                     match self.sequences.arrived(room, stream, sequence) {
                         Arrival::Repeated | Arrival::TooLate => {}
-                        Arrival::New | Arrival::Reordered | Arrival::Unwatched => {
-                            hear(Frame::Message(message));
-                        }
+                        Arrival::New | Arrival::Reordered => hear(Frame::Message(message)),
                     }
                 }
             }
@@ -299,8 +297,10 @@ impl V2 {
             self.session = Some(welcome.session);
             self.sessions += 1;
             self.pings = 0;
-            self.sequences.restart();
+            self.sequences.restart(welcome.room);
         }
+        // It knew us, but our being told of the last room may have been lost.
+        self.sequences.moved_to(welcome.room);
         // So that one lost heartbeat does no harm.
         let half = Duration::from_millis(u64::from(welcome.timeout_ms)) / 2;
         let heartbeat = self.limits.heartbeat.min(half.max(HEARTBEAT_MIN));
@@ -368,28 +368,6 @@ impl V2 {
         let wait = down.retry_in;
         down.retry_in = (wait * 2).min(max);
         wait
-    }
-}
-
-/// What is to be said.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Payload<'a> {
-    /// A text, or a command if it begins with `/`.
-    Text(&'a str),
-    Bytes(&'a [u8]),
-}
-
-impl Payload<'_> {
-    /// It is no longer than a frame may be.
-    pub(crate) fn fits(self) -> bool {
-        self.len() <= MAX_PAYLOAD_BYTES
-    }
-
-    pub(crate) fn len(self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Bytes(bytes) => bytes.len(),
-        }
     }
 }
 

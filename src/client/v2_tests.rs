@@ -1,5 +1,6 @@
 use std::io::ErrorKind::{ConnectionRefused, HostUnreachable};
 
+use super::super::payload::Payload;
 use super::*;
 use crate::wire::frame::{parse_client, push_server_frame, push_server_header};
 
@@ -89,7 +90,14 @@ impl Pair {
         self.v2.received(datagram, self.now, &mut |frame| {
             heard.push(match frame {
                 Frame::Message(message) => String::from_utf8_lossy(message.payload).into_owned(),
-                Frame::Notice(text) => format!("* {}", String::from_utf8_lossy(text)),
+                Frame::Private(from, payload) => {
+                    format!("{from} to you: {}", String::from_utf8_lossy(payload))
+                }
+                Frame::Notice(code, text) => {
+                    format!("{code:?}: {}", String::from_utf8_lossy(text))
+                }
+                Frame::Room(room) => format!("in {room}"),
+                Frame::Pong(token) => format!("pong {}", String::from_utf8_lossy(token)),
             });
         });
         heard
@@ -114,8 +122,12 @@ impl Pair {
 }
 
 fn message(sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
+    message_in(0, sequence, payload)
+}
+
+fn message_in(room: u32, sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
     ServerFrame::Message(Message {
-        room: 0,
+        room,
         stream: 0,
         sequence,
         from: "127.0.0.1:7".parse().unwrap(),
@@ -350,12 +362,13 @@ fn what_is_malformed_is_dropped_as_a_whole_and_proves_nothing() {
 fn says_texts_and_bytes_and_leaves() {
     let mut pair = Pair::open(7);
     let mut check = |payload: Payload<'_>, expected: ClientFrame<'_>| {
-        pair.v2.push_say(payload, &mut pair.out);
+        pair.v2.push_frame(&payload.frame(), &mut pair.out);
         let (session, mut frames) = parse_client(&pair.out).unwrap();
         assert_eq!((session, frames.next()), (7, Some(expected)));
     };
     check(Payload::Text("hi"), ClientFrame::Say(b"hi"));
-    check(Payload::Text("/who"), ClientFrame::Say(b"/who"));
+    check(Payload::Text("/who"), ClientFrame::Command(b"/who"));
+    check(Payload::Bytes(b"/who"), ClientFrame::Say(b"/who"));
     check(Payload::Bytes(b"/\xff"), ClientFrame::Say(b"/\xff"));
     check(Payload::Bytes(b""), ClientFrame::Say(b""));
     assert!(pair.v2.push_bye(&mut pair.out));
@@ -363,3 +376,6 @@ fn says_texts_and_bytes_and_leaves() {
     assert_eq!(session, 7);
     assert!(frames.eq([ClientFrame::Bye]));
 }
+
+#[path = "v2_rooms_tests.rs"]
+mod rooms;

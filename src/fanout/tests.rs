@@ -200,7 +200,7 @@ fn a_large_room_is_shared_and_a_small_one_is_not() {
         while workers.step(0) == Did::Sent {}
         assert_eq!(workers.heard.len() < members.into(), shares);
         workers.finish();
-        assert_eq!(workers.heard.len(), members.into());
+        assert_eq!(workers.heard.len(), usize::from(members));
     }
 }
 

@@ -72,10 +72,11 @@ impl ClientProgram {
         self.process.signal(signal);
     }
 
-    /// Waits until it has printed this, after what the last call waited for.
+    /// Waits until it has printed this, after what the last call waited for, and
+    /// returns what is between.
     #[track_caller]
-    pub(crate) fn prints(&mut self, text: &str) {
-        self.output.shows(text);
+    pub(crate) fn prints(&mut self, text: &str) -> String {
+        self.output.shows(text)
     }
 
     /// Waits until it ends by itself, its input as it is.

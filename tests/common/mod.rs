@@ -50,7 +50,7 @@ pub(crate) use program::{Program, server_command};
 pub(crate) use python::{Script, python, script};
 pub(crate) use relay::{Did, Relay};
 pub(crate) use session::{
-    ANSWER, GREET, connect_as, is_open, next, next_line, quick, quick_v2, refused,
+    ANSWER, GREET, ask, connect_as, hears, is_open, next, next_line, quick, quick_v2, refused,
 };
 pub(crate) use terminal::Terminal;
 pub(crate) use transcript::Transcript;

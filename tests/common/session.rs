@@ -1,5 +1,6 @@
 //! Sessions of the library, and what they tell.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -56,6 +57,25 @@ pub(crate) fn next_line(session: &Session) -> String {
         panic!("{event:?}");
     };
     line.into_owned()
+}
+
+/// Says a command, and waits for that answer.
+#[track_caller]
+pub(crate) fn ask(session: &Session, command: &str, answer: &str) {
+    session.say(command).unwrap();
+    hears(session, answer);
+}
+
+/// Waits for that line; others before it are no matter.
+#[track_caller]
+pub(crate) fn hears(session: &Session, line: &str) {
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != line) {
+        match session.events().recv_timeout(LIMIT) {
+            Ok(event) => heard.extend(event.line().map(Cow::into_owned)),
+            Err(error) => panic!("no {line:?}: {error}; there were {heard:#?}"),
+        }
+    }
 }
 
 pub(crate) fn refused() -> DownReason {
