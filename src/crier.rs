@@ -1,5 +1,5 @@
 //! The crier: a thread that tells who came and went, at most once in
-//! [`INTERVAL`], however many they were.
+//! 100 ms, however many they were.
 
 use std::io;
 use std::sync::Arc;
