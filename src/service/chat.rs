@@ -144,7 +144,8 @@ impl Chat {
         for frame in frames {
             match frame {
                 ClientFrame::Hello | ClientFrame::Heartbeat => {}
-                ClientFrame::Bye => self.leave(peer, session),
+                // Nobody has said what follows it.
+                ClientFrame::Bye => return self.leave(peer, session),
                 ClientFrame::Say(payload) => self.say(peer, payload),
                 ClientFrame::Ping(token) => self.answers.answer_frame(&ServerFrame::Pong(token)),
                 ClientFrame::Command(line) => {
