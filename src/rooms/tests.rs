@@ -1,6 +1,7 @@
 use super::*;
 use crate::net::PeerAddr;
 use crate::peers::{NO_SESSION, Peers};
+use crate::wire::{Name, Speaker};
 
 fn address(port: u16, endpoint: u8) -> PeerAddr {
     PeerAddr::new(([127, 0, 0, 1], port).into(), endpoint)
@@ -126,4 +127,125 @@ fn a_room_that_most_have_left_gives_its_memory_back() {
     let capacity = peers.lobby().capacity();
     assert!(capacity <= 100, "{capacity} places for 10 members");
     assert_eq!(peers.lobby().members().len(), 10);
+}
+
+/// Threads that go in and out of the same rooms, take the same names, leave and come
+/// back, while a reaper looks.
+#[test]
+fn threads_that_share_rooms_lose_nobody_and_leave_nothing_behind() {
+    let limits = RoomLimits {
+        max_rooms: 2,
+        max_members: 3,
+    };
+    let rooms = Rooms::new(1, limits, News::new(Box::new(|| {})));
+    let peers = &Peers::new(rooms, crate::names::Names::new(3), 100);
+    let names = ["a", "A", "b", "c", "d"].map(|name| Name::parse(name.as_bytes()).unwrap());
+    let room_names = ["x", "X", "y", "z", "lobby"].map(room_name);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u16 {
+            scope.spawn(move || {
+                for round in 0..3_000_usize {
+                    // One of its own, or one that all threads move.
+                    let port = if round % 4 == 0 { 9 } else { thread + 1 };
+                    let (peer, at) = (address(port, 0), round * 7 + usize::from(thread));
+                    peers.touch(&peer, 0, round as u64);
+                    let _ = peers.join(&peer, room_names[at % 5]);
+                    let _ = peers.rename(&peer, names[at % 5]);
+                    match at % 11 {
+                        0 => drop(peers.leave(&peer, NO_SESSION)),
+                        1 => peers.expire(round as u64, 500, |_| {}),
+                        2 => drop(peers.set_presence(&peer, at % 2 == 0)),
+                        _ => {}
+                    }
+                }
+            });
+        }
+    });
+    check(peers, 1..=9);
+    for port in 1..=9 {
+        peers.leave(&address(port, 0), NO_SESSION);
+    }
+    assert_eq!((peers.len(), peers.rooms().len()), (0, 1));
+    assert!(peers.lobby().is_empty() && peers.lobby().members().is_empty());
+    // All names are free again.
+    peers.touch(&address(1, 0), 0, 0);
+    for name in names {
+        assert_eq!(peers.rename(&address(1, 0), name), Some(Ok(())));
+    }
+}
+
+/// Each thread has one peer, and all go in and out of one room, which is made and
+/// vanishes all the time.
+#[test]
+fn who_joins_a_room_that_vanishes_is_in_one_that_can_be_found() {
+    let peers = &peers();
+    let all = |name| {
+        let mut found = Vec::new();
+        peers.rooms().visit(0, |room| {
+            if room.name().folded() == name {
+                found.push(room.number());
+            }
+            true
+        });
+        found
+    };
+    std::thread::scope(|scope| {
+        for port in 1..=4 {
+            scope.spawn(move || {
+                let peer = address(port, 0);
+                peers.touch(&peer, 0, 0);
+                for _ in 0..3_000 {
+                    let room = peers.join(&peer, room_name("x")).unwrap().unwrap();
+                    assert_eq!(all(room_name("x")), [room.number()], "while one is in it");
+                    let mut is_here = false;
+                    room.visit(0, |speaker| {
+                        is_here |= speaker == Speaker::Address(peer.socket_addr());
+                        true
+                    });
+                    assert!(is_here && Arc::ptr_eq(&peers.place(&peer).unwrap().0, &room));
+                    peers.join(&peer, lobby()).unwrap().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!((peers.rooms().len(), peers.lobby().len()), (1, 4));
+}
+
+/// Every peer is in the room that it thinks it is in, and in no other; every room but
+/// the lobby has members, as many as it has given places to.
+fn check(peers: &Peers, ports: std::ops::RangeInclusive<u16>) {
+    let mut rooms = Vec::new();
+    let count = peers.rooms().lock().list.len();
+    rooms.extend(peers.rooms().lock().list.iter().map(Arc::clone));
+    for room in &rooms {
+        assert_eq!(room.places.load(Ordering::Relaxed) as usize, room.len());
+        assert!(
+            (1..=3).contains(&room.len()),
+            "{}: {}",
+            room.name(),
+            room.len()
+        );
+    }
+    rooms.push(Arc::clone(peers.lobby()));
+    assert_eq!(peers.rooms().len(), count + 1);
+    let mut members = 0;
+    for room in &rooms {
+        let snapshot = room.members();
+        assert_eq!(snapshot.len(), room.len());
+        members += snapshot.len();
+        for peer in (0..snapshot.lanes()).flat_map(|lane| snapshot.lane(lane).1) {
+            let (place, name) = peers.place(peer).expect("it is registered");
+            assert!(Arc::ptr_eq(&place, room), "{peer}");
+            if let Some(name) = name {
+                let found = peers.find(name.as_bytes(), peer);
+                assert_eq!(found, Some((*peer, Protocol::Text)));
+            }
+        }
+    }
+    let registered = ports.filter(|port| peers.place(&address(*port, 0)).is_some());
+    assert_eq!((peers.len(), registered.count()), (members, members));
+}
+
+fn room_name(text: &str) -> RoomName {
+    RoomName::parse(text.as_bytes()).unwrap()
 }

@@ -7,3 +7,6 @@ mod greet;
 
 pub use chat::{Chat, ChatShared};
 pub use greet::Greet;
+
+#[cfg(test)]
+mod model_tests;
