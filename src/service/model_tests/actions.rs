@@ -132,7 +132,12 @@ fn come(peer: usize) -> Step {
 fn step() -> impl Strategy<Value = Vec<Step>> {
     // A few do most of it, so that each of them does much.
     let peer = || prop_oneof![3 => 0_usize..6, 1 => 0..PEERS];
-    let actions = prop::collection::vec(action(), 1..4);
+    let whispers = (0..PEERS).prop_map(|to| Action::Msg(Whom::At(to), 0));
+    let actions = prop_oneof![
+        40 => prop::collection::vec(action(), 1..4),
+        1 => prop::collection::vec(whispers, 8..16),
+        1 => prop::collection::vec(Just(Action::Help), 8..13),
+    ];
     let act = (peer(), actions, prop::bool::weighted(0.05));
     let act = act.prop_map(|(peer, actions, is_odd)| Step::Act {
         peer,
@@ -154,10 +159,6 @@ fn step() -> impl Strategy<Value = Vec<Step>> {
 fn action() -> impl Strategy<Value = Action> {
     let len = || prop_oneof![12 => Just(0), 1 => 1100..1210_usize, 1 => 1000_usize..1030, 1 => Just(2000)];
     let first = || prop_oneof![3 => Just(1), 3 => 2..5_usize, 1 => Just(usize::MAX)];
-    let whom = prop_oneof![
-        prop::sample::select(&NAMES[..]).prop_map(Whom::Called),
-        (0..PEERS).prop_map(Whom::At),
-    ];
     prop_oneof![
         1 => Just(Action::Heartbeat),
         1 => Just(Action::Ping),
@@ -171,11 +172,18 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::Leave),
         2 => first().prop_map(Action::Who),
         2 => first().prop_map(Action::Rooms),
-        3 => (whom, len()).prop_map(|(whom, len)| Action::Msg(whom, len)),
+        3 => (whom(), len()).prop_map(|(whom, len)| Action::Msg(whom, len)),
         1 => prop::sample::select(&[0, 1, 2, 31, 32, 33][..]).prop_map(Action::Token),
         3 => prop::bool::weighted(0.7).prop_map(Action::Presence),
         1 => prop::sample::select(&WRONG[..]).prop_map(|(line, right)| Action::Wrong(line, right)),
         1 => prop::sample::select(&NO_COMMANDS[..]).prop_map(Action::NoCommand),
+    ]
+}
+
+fn whom() -> impl Strategy<Value = Whom> {
+    prop_oneof![
+        prop::sample::select(&NAMES[..]).prop_map(Whom::Called),
+        (0..PEERS).prop_map(Whom::At),
     ]
 }
 
@@ -202,11 +210,13 @@ const NAMES: [&str; 9] = [
 const NO_NAMES: [&str; 4] = ["", "a b", "a.b", "abcdefghijklmnopqrstuvwxy"];
 
 /// Some differ in case alone, and one is as long as may be.
-const ROOMS: [&str; 8] = [
+const ROOMS: [&str; 10] = [
     "lobby",
     "LOBBY",
     "chess",
     "Chess",
+    "CHESS",
+    "chesS",
     "go",
     "tea",
     "a-room-of-32-bytes-its-name-ends",

@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::expected::Expected;
-use super::model::{Cause, MAX_PAYLOAD, Model, Peer, Room, cut, line};
+use super::model::{Model, Peer, Room};
 use super::{Action, Heard, address};
 
 impl Model {
@@ -30,7 +29,10 @@ impl Model {
             Action::Token(_) => self.misuse(peer, "/ping takes 1 to 32 bytes, which come back"),
             Action::Presence(is_on) => {
                 self.peer(peer).wants_presence = *is_on;
-                self.tidy();
+                let room = self.peers[&peer].room;
+                if !self.is_heard(room) {
+                    self.room(room).happenings.clear();
+                }
                 let word = if *is_on { "on" } else { "off" };
                 self.done(peer, "presence set", &format!("presence is {word}"));
             }
@@ -66,10 +68,16 @@ impl Model {
     }
 
     fn join(&mut self, peer: usize, name: &str) {
-        let is_it = |room: &Room| room.name.eq_ignore_ascii_case(name);
-        let found = self.rooms.iter().find(|(_, room)| is_it(room));
+        let is_it = |room: &&Room| room.name.eq_ignore_ascii_case(name);
         let before = self.peers[&peer].room;
-        let Some(number) = found.map(|(number, _)| *number) else {
+        let now = if let Some(room) = self.rooms.iter().find(is_it) {
+            let max = self.bounds.members;
+            if room.number != 0 && room.number != before && room.members.len() >= max {
+                let text = format!("{} is full: it has {max}", room.name);
+                return self.refuse(peer, "room full", &text);
+            }
+            room.number
+        } else {
             let max = self.bounds.rooms;
             if self.rooms.len() > max {
                 let text =
@@ -77,72 +85,61 @@ impl Model {
                 return self.refuse(peer, "too many rooms", &text);
             }
             self.last_room += 1;
-            self.rooms.insert(self.last_room, Room::new(name));
-            return self.go(peer, before, self.last_room);
+            self.rooms.push(Room::new(self.last_room, name));
+            self.last_room
         };
-        let max = self.bounds.members;
-        if number != 0 && number != before && self.members(number).len() >= max {
-            let text = format!("{} is full: it has {max}", self.rooms[&number].name);
-            return self.refuse(peer, "room full", &text);
-        }
-        self.go(peer, before, number);
-    }
-
-    /// `peer` goes from one room to another, or stays.
-    fn go(&mut self, peer: usize, before: u32, now: u32) {
         if before != now {
-            let speaker = self.speaker(peer);
-            self.peer(peer).room = now;
-            self.tidy();
-            self.happened(before, "left", format!("{speaker} left"));
-            self.happened(now, "joined", format!("{speaker} joined"));
+            // The new one has a member before the old one may vanish.
+            self.room(now).members.push(peer);
+            self.exit(peer, "left");
+            self.room(now).members.pop();
+            self.enter(peer, now);
         }
-        let name = self.rooms[&now].name.clone();
+        let room = self.room(now);
+        let (name, here) = (room.name.clone(), room.members.len());
         if self.peers[&peer].session.is_some() {
-            self.tell(peer, peer, Heard::Room(now, name.clone()));
+            self.tell(peer, Heard::Room(now, name.clone()));
         }
-        let here = self.members(now).len();
         self.done(peer, "joined", &format!("you are in {name} ({here} here)"));
     }
 
     fn who(&mut self, peer: usize, first: usize) {
         let room = self.peers[&peer].room;
-        let members = self.members(room);
+        let (name, members) = (
+            self.room(room).name.clone(),
+            self.room(room).members.clone(),
+        );
         let entries = members.iter().map(|member| self.speaker(*member));
-        let head = format!("{} in {}", members.len(), self.rooms[&room].name);
-        self.list(peer, head, first, entries.collect());
+        let entries: Vec<String> = entries.collect();
+        self.list(
+            peer,
+            &format!("{} in {name}", entries.len()),
+            first,
+            &entries,
+        );
     }
 
     fn list_rooms(&mut self, peer: usize, first: usize) {
-        let entry = |(number, room): (&u32, &Room)| {
-            let members = self.members(*number).len();
-            format!("{}({members})", room.name)
-        };
+        let entry = |room: &Room| format!("{} ({})", room.name, room.members.len());
         let entries: Vec<String> = self.rooms.iter().map(entry).collect();
         let plural = if entries.len() == 1 { "" } else { "s" };
         let head = format!("{} room{plural}", entries.len());
-        self.list(peer, head, first, entries);
+        self.list(peer, &head, first, &entries);
     }
 
-    fn list(&mut self, peer: usize, head: String, first: usize, entries: Vec<String>) {
+    fn list(&mut self, peer: usize, head: &str, first: usize, entries: &[String]) {
         let total = entries.len();
         if first > total {
             let text = format!("{head}, none from {first} on");
             return self.done(peer, "nothing on the list", &text);
         }
-        let head = if first == 1 {
-            head
+        let list = entries[first - 1..].join(" ");
+        let text = if first == 1 {
+            format!("{head}: {list}")
         } else {
-            format!("{head}, {first} to {total}")
+            format!("{head}, {first} to {total}: {list}")
         };
-        let expected = Expected::List {
-            is_frames: self.peers[&peer].session.is_some(),
-            head,
-            count: total - (first - 1),
-            entries,
-        };
-        self.outbox[peer].push((Cause::Asked(peer), expected));
-        self.count("list");
+        self.done(peer, "list", &text);
     }
 
     fn private(&mut self, peer: usize, to: &str, text: &str) {
@@ -160,13 +157,13 @@ impl Model {
         let Some(found) = found else {
             return self.refuse(peer, "nobody", &format!("nobody is called {to}"));
         };
-        let speaker = self.speaker(peer);
-        let heard = if self.peers[&found].session.is_some() {
-            Heard::Private(speaker, cut(text, MAX_PAYLOAD))
-        } else {
-            line(&format!("* {speaker} to you: {text}"))
-        };
-        self.tell(peer, found, heard);
+        if self.privates_left == 0 {
+            self.shed += 1;
+            let text = "not sent: too many messages at once";
+            return self.refuse(peer, "too many at once", text);
+        }
+        self.privates_left -= 1;
+        self.whisper(peer, found, text);
         self.done(peer, "private", &format!("to {to}: {text}"));
     }
 }

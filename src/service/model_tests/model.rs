@@ -1,10 +1,10 @@
-//! What the protocol promises, as simple as it can be said: one table of peers,
-//! from which all else is counted anew each time.
+//! What the protocol promises, as simple as it can be said: some maps and lists, through
+//! which it looks from end to end.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::answers::cut;
 use super::core::Bounds;
-use super::expected::Expected;
 use super::{Action, Heard, PEERS, TIMEOUT_MS, address, worker};
 use crate::wire::frame::NoticeCode;
 
@@ -13,16 +13,24 @@ pub(super) struct Model {
     pub(super) bounds: Bounds,
     pub(super) now_ms: u64,
     pub(super) peers: BTreeMap<usize, Peer>,
-    pub(super) rooms: BTreeMap<u32, Room>,
+    /// In the order in which they were made, until one vanishes and the last one takes
+    /// its place; the lobby is the first.
+    pub(super) rooms: Vec<Room>,
     pub(super) last_room: u32,
     /// How many sessions each peer has had.
     sessions: [usize; PEERS],
     /// How many messages each worker has sent to each room.
     sequences: HashMap<(u32, usize), u32>,
     /// What each peer is to hear at the next settling.
-    pub(super) outbox: Vec<Vec<(Cause, Expected)>>,
+    pub(super) outbox: Vec<Vec<(Cause, Heard)>>,
+    /// How long the answer to the datagram at hand is, to a peer of v2.
+    pub(super) answer_bytes: usize,
+    /// How many it may tell something privately.
+    pub(super) privates_left: u32,
     /// Texts that came to peers.
     pub(super) deliveries: u64,
+    /// Answers that were one too many.
+    pub(super) shed: u64,
     /// How often each kind of thing has happened.
     pub(super) tally: HashMap<&'static str, u32>,
 }
@@ -32,6 +40,8 @@ pub(super) struct Model {
 pub(super) enum Cause {
     /// What this peer asked for.
     Asked(usize),
+    /// What it said to one peer alone.
+    Told(usize),
     /// What it said in the room.
     Said(usize),
     /// Who came and went.
@@ -42,12 +52,17 @@ pub(super) struct Peer {
     pub(super) name: Option<String>,
     pub(super) room: u32,
     pub(super) session: Option<usize>,
+    /// Whether its first datagram had a line end, so that it gets them.
+    pub(super) has_line_ends: bool,
     pub(super) seen_ms: u64,
     pub(super) wants_presence: bool,
 }
 
 pub(super) struct Room {
+    pub(super) number: u32,
     pub(super) name: String,
+    /// In the order in which they came, until one goes and the last one takes its place.
+    pub(super) members: Vec<usize>,
     pub(super) waiting: Vec<Text>,
     pub(super) happenings: Vec<(&'static str, String)>,
 }
@@ -60,17 +75,19 @@ pub(super) struct Text {
 
 impl Model {
     pub(super) fn new(bounds: Bounds) -> Self {
-        let lobby = Room::new("lobby");
         Self {
             bounds,
             now_ms: 0,
             peers: BTreeMap::new(),
-            rooms: BTreeMap::from([(0, lobby)]),
+            rooms: vec![Room::new(0, "lobby")],
             last_room: 0,
             sessions: [0; PEERS],
             sequences: HashMap::new(),
             outbox: vec![Vec::new(); PEERS],
+            answer_bytes: 0,
+            privates_left: 0,
             deliveries: 0,
+            shed: 0,
             tally: HashMap::new(),
         }
     }
@@ -82,7 +99,7 @@ impl Model {
 
     /// `peer` asks for a session.
     pub(super) fn hello(&mut self, peer: usize) {
-        if !self.register(peer) {
+        if !self.register(peer, false) {
             return;
         }
         let entry = self.peers.get_mut(&peer).expect("registered");
@@ -92,11 +109,12 @@ impl Model {
         }
         let (session, room) = (entry.session.expect("just given"), entry.room);
         entry.seen_ms = self.now_ms;
-        self.tell(peer, peer, Heard::Welcome { session, room });
+        self.begin();
+        self.tell(peer, Heard::Welcome { session, room });
     }
 
-    /// `peer` does something as a peer of v1 does.
-    pub(super) fn text(&mut self, peer: usize, action: &Action, line: &str) {
+    /// `peer` does something as a peer of v1 does, with a line end or without.
+    pub(super) fn text(&mut self, peer: usize, action: &Action, line: &str, ends: bool) {
         let session = self.peers.get(&peer).map(|peer| peer.session);
         if matches!(action, Action::Bye) {
             if session == Some(None) {
@@ -107,12 +125,13 @@ impl Model {
         if let Some(Some(_)) = session {
             return self.count("text of a peer with a session");
         }
-        if !self.register(peer) {
+        if !self.register(peer, ends) {
             return;
         }
         self.seen(peer);
+        self.begin();
         if !matches!(action, Action::Heartbeat | Action::Ping) {
-            self.act(peer, action, line);
+            self.act(peer, action, &cut(line, MAX_PAYLOAD));
         }
     }
 
@@ -126,54 +145,59 @@ impl Model {
             return self.count("frames of a session that is over");
         }
         self.seen(peer);
+        self.begin();
         for (action, body) in actions {
             match action {
                 Action::Heartbeat => {}
-                Action::Ping => self.tell(peer, peer, Heard::Pong(body.clone())),
+                Action::Ping => self.tell(peer, Heard::Pong(body.clone())),
                 Action::Bye => return self.remove(peer, "left"),
                 _ => self.act(peer, action, body),
             }
         }
     }
 
-    /// Time passes, and whoever was silent for too long is gone.
-    pub(super) fn wait(&mut self, ms: u64) {
+    /// Time passes, and whoever was silent for too long is gone, in whatever order the
+    /// reaper has `found` them.
+    pub(super) fn wait(&mut self, ms: u64, found: &[usize]) {
         self.now_ms += ms;
-        let is_gone = |peer: &&Peer| self.now_ms - peer.seen_ms > TIMEOUT_MS;
-        let all = self.peers.iter();
-        let gone = all.filter_map(|(number, peer)| is_gone(&peer).then_some(*number));
-        for peer in gone.collect::<Vec<_>>() {
-            if self.peers[&peer].name.is_some() {
+        let is_gone = |peer: &Peer| self.now_ms - peer.seen_ms > TIMEOUT_MS;
+        let gone = self.peers.iter().filter(|(_, peer)| is_gone(peer));
+        let gone: Vec<usize> = gone.map(|(number, _)| *number).collect();
+        let mut sorted = found.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(sorted, gone, "who is silent for too long");
+        for peer in found {
+            if self.peers[peer].name.is_some() {
                 self.count("name freed by expiry");
             }
-            self.remove(peer, "timed out");
+            self.remove(*peer, "timed out");
         }
     }
 
     /// What each peer is to hear of all that has happened.
-    pub(super) fn settle(&mut self) -> Vec<Vec<(Cause, Expected)>> {
-        for number in self.rooms.keys().copied().collect::<Vec<_>>() {
-            let members = self.members(number);
-            let room = self.rooms.get_mut(&number).expect("one of them");
+    pub(super) fn settle(&mut self) -> Vec<Vec<(Cause, Heard)>> {
+        for index in 0..self.rooms.len() {
+            let room = &mut self.rooms[index];
+            let (number, members) = (room.number, room.members.clone());
             let texts = std::mem::take(&mut room.waiting);
             let happenings = std::mem::take(&mut room.happenings);
             for text in texts {
                 self.deliver(number, &members, &text);
             }
-            if !happenings.is_empty() {
-                let text = sentence(&happenings, members.len());
-                for peer in members {
-                    if self.peers[&peer].wants_presence {
-                        let heard = self.notice(peer, NoticeCode::Presence, &text);
-                        let expected = Expected::Presence(heard);
-                        self.outbox[peer].push((Cause::Presence, expected));
-                        self.count(if happenings.len() > 4 {
-                            "presence in numbers"
-                        } else {
-                            "presence"
-                        });
-                    }
-                }
+            let wants = |peer: &&usize| self.peers[*peer].wants_presence;
+            let hearers: Vec<usize> = members.iter().filter(wants).copied().collect();
+            if happenings.is_empty() {
+                continue;
+            }
+            let text = sentence(&happenings, members.len());
+            for peer in hearers {
+                let heard = self.notice(peer, NoticeCode::Presence, &text);
+                self.outbox[peer].push((Cause::Presence, heard));
+                self.count(if happenings.len() > 4 {
+                    "presence in numbers"
+                } else {
+                    "presence"
+                });
             }
         }
         std::mem::replace(&mut self.outbox, vec![Vec::new(); PEERS])
@@ -181,8 +205,7 @@ impl Model {
 
     pub(super) fn say(&mut self, peer: usize, text: &str) {
         let (room, speaker) = (self.peers[&peer].room, self.speaker(peer));
-        let room = self.rooms.get_mut(&room).expect("a peer is in a room");
-        room.waiting.push(Text {
+        self.room(room).waiting.push(Text {
             sender: peer,
             speaker,
             payload: cut(text, MAX_PAYLOAD),
@@ -206,16 +229,15 @@ impl Model {
                     payload: text.payload.clone(),
                 }
             } else {
-                line(&format!("{} {}", text.speaker, text.payload))
+                self.line(*peer, &format!("{} {}", text.speaker, text.payload))
             };
-            let expected = Expected::Exactly(heard);
-            self.outbox[*peer].push((Cause::Said(text.sender), expected));
+            self.outbox[*peer].push((Cause::Said(text.sender), heard));
             self.deliveries += 1;
         }
     }
 
     /// Whether `peer` is registered, or can be.
-    fn register(&mut self, peer: usize) -> bool {
+    fn register(&mut self, peer: usize, has_line_ends: bool) -> bool {
         if self.peers.contains_key(&peer) {
             return true;
         }
@@ -227,49 +249,60 @@ impl Model {
             name: None,
             room: 0,
             session: None,
+            has_line_ends,
             seen_ms: self.now_ms,
             wants_presence: false,
         };
         self.peers.insert(peer, newcomer);
-        self.happened(0, "joined", format!("{} joined", self.speaker(peer)));
+        self.enter(peer, 0);
         true
     }
 
     fn remove(&mut self, peer: usize, how: &'static str) {
-        let speaker = self.speaker(peer);
-        let gone = self.peers.remove(&peer).expect("registered");
-        self.tidy();
-        self.happened(gone.room, how, format!("{speaker} {how}"));
+        self.exit(peer, how);
+        self.peers.remove(&peer);
         self.count(how);
     }
 
-    /// Rooms that nobody is in vanish, and what nobody wants to hear is forgotten.
-    pub(super) fn tidy(&mut self) {
-        let (peers, rooms) = (&self.peers, &mut self.rooms);
-        rooms.retain(|number, room| {
-            let mut members = peers.values().filter(|peer| peer.room == *number);
-            let is_empty = members.next().is_none();
-            let is_heard = |peer: &Peer| peer.room == *number && peer.wants_presence;
-            if !peers.values().any(is_heard) {
-                room.happenings.clear();
-            }
-            *number == 0 || !is_empty
-        });
+    /// `peer` comes to a room.
+    pub(super) fn enter(&mut self, peer: usize, room: u32) {
+        self.peer(peer).room = room;
+        self.room(room).members.push(peer);
+        self.happened(room, "joined", format!("{} joined", self.speaker(peer)));
     }
 
-    /// Something happened in a room, if there still is one.
+    /// `peer` leaves the room that it is in, which vanishes if it was the last one.
+    pub(super) fn exit(&mut self, peer: usize, how: &'static str) {
+        let number = self.peers[&peer].room;
+        let members = &mut self.room(number).members;
+        members.retain_by_swapping(|member| *member != peer);
+        self.happened(number, how, format!("{} {how}", self.speaker(peer)));
+        let is_over = |room: &Room| room.number != 0 && room.members.is_empty();
+        self.rooms.retain_by_swapping(|room| !is_over(room));
+    }
+
+    /// Something happened in a room. What nobody wants to hear is forgotten, and what
+    /// had happened before, too.
     pub(super) fn happened(&mut self, room: u32, what: &'static str, text: String) {
-        let is_heard = |peer: &Peer| peer.room == room && peer.wants_presence;
-        if self.peers.values().any(is_heard) {
-            let room = self.rooms.get_mut(&room).expect("someone is in it");
-            room.happenings.push((what, text));
+        let is_heard = self.is_heard(room);
+        let room = self.room(room);
+        room.happenings.push((what, text));
+        if !is_heard {
+            room.happenings.clear();
         }
     }
 
-    pub(super) fn members(&self, room: u32) -> Vec<usize> {
-        let all = self.peers.iter();
-        let members = all.filter(|(_, peer)| peer.room == room);
-        members.map(|(number, _)| *number).collect()
+    /// Whether anyone wants to hear what happens in a room.
+    pub(super) fn is_heard(&mut self, room: u32) -> bool {
+        let members = self.room(room).members.clone();
+        let mut members = members.iter();
+        members.any(|peer| self.peers[peer].wants_presence)
+    }
+
+    pub(super) fn room(&mut self, number: u32) -> &mut Room {
+        let mut rooms = self.rooms.iter_mut();
+        let room = rooms.find(|room| room.number == number);
+        room.expect("one that is there")
     }
 
     pub(super) fn speaker(&self, peer: usize) -> String {
@@ -285,48 +318,32 @@ impl Model {
         self.peer(peer).seen_ms = self.now_ms;
     }
 
-    pub(super) fn done(&mut self, peer: usize, what: &'static str, text: &str) {
-        self.answer(peer, what, NoticeCode::Done, text);
-    }
-
-    pub(super) fn refuse(&mut self, peer: usize, what: &'static str, text: &str) {
-        self.answer(peer, what, NoticeCode::Refused, text);
-    }
-
-    pub(super) fn misuse(&mut self, peer: usize, right: &str) {
-        self.answer(peer, "misuse", NoticeCode::Misuse, right);
-    }
-
-    fn answer(&mut self, peer: usize, what: &'static str, code: NoticeCode, text: &str) {
-        self.count(what);
-        let heard = self.notice(peer, code, text);
-        self.tell(peer, peer, heard);
-    }
-
-    fn notice(&self, to: usize, code: NoticeCode, text: &str) -> Heard {
-        if self.peers[&to].session.is_some() {
-            Heard::Notice(code, cut(text, MAX_NOTICE))
-        } else {
-            line(&format!("* {text}"))
-        }
-    }
-
-    pub(super) fn tell(&mut self, asked: usize, to: usize, heard: Heard) {
-        let expected = Expected::Exactly(heard);
-        self.outbox[to].push((Cause::Asked(asked), expected));
-    }
-
     pub(super) fn count(&mut self, what: &'static str) {
         *self.tally.entry(what).or_default() += 1;
     }
 }
 
 impl Room {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(number: u32, name: &str) -> Self {
         Self {
+            number,
+            members: Vec::new(),
             name: name.to_owned(),
             waiting: Vec::new(),
             happenings: Vec::new(),
+        }
+    }
+}
+
+/// Removes one at most; the last one takes its place.
+trait RetainBySwapping<T> {
+    fn retain_by_swapping(&mut self, keeps: impl Fn(&T) -> bool);
+}
+
+impl<T> RetainBySwapping<T> for Vec<T> {
+    fn retain_by_swapping(&mut self, keeps: impl Fn(&T) -> bool) {
+        if let Some(at) = self.iter().position(|item| !keeps(item)) {
+            self.swap_remove(at);
         }
     }
 }
@@ -345,22 +362,6 @@ fn sentence(happenings: &[(&'static str, String)], here: usize) -> String {
     format!("{} ({here} here)", parts.join(", "))
 }
 
-pub(super) fn line(text: &str) -> Heard {
-    Heard::Line(cut(text, MAX_LINE))
-}
-
-/// All that is said in the test is ASCII.
-pub(super) fn cut(text: &str, max: usize) -> String {
-    text[..text.len().min(max)].to_owned()
-}
-
-/// The longest datagram to a peer of v1.
-const MAX_LINE: usize = 1024;
-
 /// The longest payload or command of a peer of v2: what 1200 bytes leave for it behind
 /// the magic and the longest header of a message.
 pub(super) const MAX_PAYLOAD: usize = 1200 - 2 - (1 + 2 + 4 + 1 + 4 + 26);
-
-/// What a notice may have in a datagram of 1200 bytes: without the magic, the kind,
-/// the length and the code.
-const MAX_NOTICE: usize = 1200 - 2 - 1 - 2 - 1;
