@@ -6,16 +6,17 @@
 
 use std::error::Error;
 
-use bullhorn::client::{Session, SessionConfig};
+use bullhorn::client::{Name, RoomName, Session, SessionConfig};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let server = arguments.next().unwrap_or("127.0.0.1:9999".to_owned());
     let room = arguments.next().unwrap_or("den".to_owned());
-    let session = Session::connect(SessionConfig::new(server.parse()?))?;
-    // A text that begins with `/` and a verb of the server is a command.
-    session.say("/nick counter")?;
-    session.say(&format!("/join {room}"))?;
+    let mut config = SessionConfig::new(server.parse()?);
+    // Asked for at the start, and again when the server was down and is back.
+    config.nick = Some(Name::parse(b"counter").ok_or("no name")?);
+    config.room = Some(RoomName::parse(room.as_bytes()).ok_or("no name of a room")?);
+    let session = Session::connect(config)?;
     let mut count = 0;
     for event in session.events() {
         // Nobody said it: the server is down, or back.
