@@ -10,6 +10,7 @@ use dashmap::{DashMap, Entry};
 use crate::names::{NameError, Names};
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::rooms::{Lane, Manner, Protocol, Room, RoomError, Rooms};
+use crate::wire::frame::NO_SESSION;
 use crate::wire::{Name, RoomName, Speaker};
 
 /// Everyone who is registered, the room that each is in, and what each is called.
@@ -62,9 +63,6 @@ pub enum Touch {
     /// has none.
     WrongSession,
 }
-
-/// The session of a peer that speaks v1.
-pub const NO_SESSION: u64 = 0;
 
 impl Peers {
     /// An empty table for at most `max_count` peers, who start in the lobby of

@@ -1,6 +1,7 @@
 use super::*;
 use crate::net::PeerAddr;
-use crate::peers::{NO_SESSION, Peers};
+use crate::peers::Peers;
+use crate::wire::frame::NO_SESSION;
 use crate::wire::{Name, Speaker};
 
 fn address(port: u16, endpoint: u8) -> PeerAddr {

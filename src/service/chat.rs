@@ -9,11 +9,12 @@ use crate::fanout::{FanOut, Next};
 use crate::handover::Handover;
 use crate::journal::Journal;
 use crate::net::{Datagram, Outlet, Packet, PeerAddr, SEND_BATCH};
-use crate::peers::{NO_SESSION, Peers, Touch};
+use crate::peers::{Peers, Touch};
 use crate::rooms::Protocol;
 use crate::stats::{DropReason, WorkerInfo};
 use crate::wire::frame::{
-    self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, Welcome, parse_client,
+    self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NO_SESSION, ServerFrame, Welcome,
+    parse_client,
 };
 use crate::wire::{Incoming, LINE_END, classify, parse_command};
 use crate::worker::Service;
@@ -167,8 +168,7 @@ impl Chat {
         let Ok(new_session) = getrandom::u64() else {
             return counters.drop_datagram(DropReason::NoRandomness);
         };
-        // 0 stands for no session.
-        let new_session = new_session.max(1);
+        let new_session = new_session.max(NO_SESSION + 1);
         let peers = &self.shared.peers;
         let Some((session, touch)) = peers.open_session(&peer, self.worker, new_session, now_ms)
         else {
@@ -221,7 +221,7 @@ impl Service for Chat {
                     self.say(from, text);
                 }
             }
-            Incoming::Frame(datagram) => self.take_frames(from, datagram, now_ms),
+            Incoming::Frames(datagram) => self.take_frames(from, datagram, now_ms),
         }
     }
 
