@@ -19,7 +19,7 @@ use crate::wire::{Name, RoomName, Speaker};
 /// chosen by strangers, and a known hash would let them fill one shard.
 ///
 /// Lock order: a shard of the table, then the directory of rooms or the names, then
-/// a room. What happens to the table, the rooms and the names for one peer happens
+/// a room or the news. What happens to the table, the rooms and the names for one peer happens
 /// under the shard's lock, so that a peer which leaves and comes back is never in a
 /// room twice or missing from it.
 pub struct Peers {
@@ -55,7 +55,7 @@ pub struct Peer {
 pub enum Touch {
     /// The peer was known, and lives on.
     Refreshed,
-    /// The peer is new, and now in the room.
+    /// The peer is new, and now in the lobby.
     Registered,
     /// The peer is new, and the table is full: it is not registered.
     Full,
@@ -98,7 +98,7 @@ impl Peers {
         }
         match self.table.entry(*address) {
             Entry::Occupied(entry) => entry.get().touch(NO_SESSION, now_ms),
-            Entry::Vacant(entry) if self.take_place() => {
+            Entry::Vacant(entry) if self.admit() => {
                 entry.insert(self.newcomer(address, protocol, owner, NO_SESSION, now_ms));
                 Touch::Registered
             }
@@ -135,7 +135,7 @@ impl Peers {
                 let session = entry.get().session;
                 Some((session, entry.get().touch(session, now_ms)))
             }
-            Entry::Vacant(entry) if self.take_place() => {
+            Entry::Vacant(entry) if self.admit() => {
                 entry.insert(self.newcomer(address, Protocol::Frames, owner, new_session, now_ms));
                 Some((new_session, Touch::Registered))
             }
@@ -143,8 +143,8 @@ impl Peers {
         }
     }
 
-    /// The room that `address` is in, and what it is called.
-    pub fn place(&self, address: &PeerAddr) -> Option<(Arc<Room>, Option<Name>)> {
+    /// The room that `address` is in, and what `address` is called.
+    pub fn room_and_name(&self, address: &PeerAddr) -> Option<(Arc<Room>, Option<Name>)> {
         let peer = self.table.get(address)?;
         Some((peer.room.load_full(), peer.name()))
     }
@@ -319,7 +319,7 @@ impl Peers {
     }
 
     /// Counts one more peer, unless the table is full.
-    fn take_place(&self) -> bool {
+    fn admit(&self) -> bool {
         let taken = self.count.fetch_add(1, Ordering::Relaxed);
         if taken >= self.max_count {
             self.count.fetch_sub(1, Ordering::Relaxed);

@@ -141,7 +141,7 @@ impl Rooms {
         directory.last_number = directory.last_number.wrapping_add(1).max(LOBBY_NUMBER + 1);
         let room = Arc::new(Room::new(name, directory.last_number, self.workers));
         room.places.store(1, Ordering::Relaxed);
-        room.place_in_list
+        room.index_in_list
             .store(directory.list.len() as u32, Ordering::Relaxed);
         directory.list.push(Arc::clone(&room));
         directory.by_name.insert(ByName(Arc::clone(&room)));
@@ -160,10 +160,10 @@ impl Rooms {
             return;
         }
         directory.by_name.remove(room.key());
-        let place = room.place_in_list.load(Ordering::Relaxed);
-        directory.list.swap_remove(place as usize);
-        if let Some(moved) = directory.list.get(place as usize) {
-            moved.place_in_list.store(place, Ordering::Relaxed);
+        let index = room.index_in_list.load(Ordering::Relaxed);
+        directory.list.swap_remove(index as usize);
+        if let Some(moved) = directory.list.get(index as usize) {
+            moved.index_in_list.store(index, Ordering::Relaxed);
         }
         // What a storm of rooms took is not kept for ever.
         if directory.list.len() < directory.list.capacity() / 4 {

@@ -1,4 +1,4 @@
-//! The chat service: who sends is a peer, and every text goes to all peers.
+//! The chat service: who sends is a peer, and every text goes to everyone in its room.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -118,7 +118,7 @@ impl Chat {
     fn say(&mut self, sender: PeerAddr, text: &[u8]) {
         let counters = &self.info.counters;
         // The reaper may have been quicker than a speaker at its time limit.
-        let Some((room, name)) = self.shared.peers.place(&sender) else {
+        let Some((room, name)) = self.shared.peers.room_and_name(&sender) else {
             return counters.messages_shed.add(1);
         };
         match self.fanout.push(&room, sender, name, text) {
@@ -176,7 +176,7 @@ impl Chat {
         };
         self.note(&peer, touch);
         counters.frames.add(1);
-        let room = peers.place(&peer).map(|(room, _)| room.number());
+        let room = peers.room_and_name(&peer).map(|(room, _)| room.number());
         let welcome = Welcome {
             session,
             timeout_ms: self.shared.timeout_ms,
