@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::wire::RoomName;
+use crate::wire::{LOBBY, RoomName};
 
 pub use members::{Lane, Members, Protocol, SPLIT_MEMBERS};
 pub use presence::{News, Notice};
@@ -201,9 +201,8 @@ impl PartialEq for ByName {
 
 impl Eq for ByName {}
 
-/// What the room is called in which everyone starts.
 fn lobby() -> RoomName {
-    RoomName::parse(b"lobby").expect("a label")
+    RoomName::parse(LOBBY.as_bytes()).expect("a label")
 }
 
 /// By which v2 peers know the lobby. The others are numbered in the order in
