@@ -83,7 +83,7 @@ fn the_core_does_what_the_model_of_the_protocol_says() {
     let tally = tally.into_inner();
     for what in EVERYTHING {
         let count = tally.get(what).copied().unwrap_or_default();
-        assert!(count >= CASES / 100, "{what} happened {count} times alone");
+        assert!(count >= SELDOM, "{what} happened {count} times alone");
     }
 }
 
@@ -234,6 +234,9 @@ const PEERS: usize = 20;
 const WORKERS: usize = 2;
 const TIMEOUT_MS: u64 = 10_000;
 const CASES: u32 = 10_000;
+
+/// Half as often as the rarest thing happens: so it is no matter of chance.
+const SELDOM: u32 = CASES / 200;
 
 /// So small that each is often reached.
 const BOUNDS: Bounds = Bounds {
