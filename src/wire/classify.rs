@@ -45,7 +45,8 @@ fn without_line_end(datagram: &[u8]) -> &[u8] {
 pub const HEARTBEAT: &[u8] = b"@im@";
 /// The tutorial's word for leaving.
 pub const QUIT: &[u8] = b"quit";
-/// How every datagram of v2 begins, and no text: never a byte of UTF-8 (RFC 3629, section 1).
+/// How every datagram of v2 begins, and no text: never a byte of UTF-8 (RFC 3629,
+/// section 1).
 pub const FRAME_MARK: u8 = 0xFF;
 
 #[cfg(test)]

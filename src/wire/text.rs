@@ -8,7 +8,8 @@ use super::MAX_TEXT_DATAGRAM;
 use super::sanitize::push_printable;
 
 /// Appends to `out` the datagram in which a room hears `text` from `speaker`:
-/// `ip:port text` or `name text`, printable, never empty, at most [`MAX_TEXT_DATAGRAM`] bytes.
+/// `ip:port text` or `name text`, printable, never empty, at most
+/// [`MAX_TEXT_DATAGRAM`] bytes.
 pub fn push_text(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
     let limit = out.len() + MAX_TEXT_DATAGRAM;
     push_display(format_args!("{speaker} "), out);
