@@ -4,9 +4,10 @@
 //!
 //! ```text
 //! socket ─recvmmsg→ wire::classify ─→ peers.touch ─→ fanout: build once ─→ sendmmsg ─→ sockets
-//!                                         ▲              ▲
-//!                          reaper: drops whom            rooms: snapshots of
-//!                          nobody has heard              the members
+//!                                      ▲    │           ▲                      ▲
+//!                       reaper: drops whom  │           rooms: snapshots       │
+//!                       nobody has heard    │           of the members         │
+//!                                           └─→ service: commands, answered ───┘
 //! ```
 //!
 //! The modules, in the order in which they build on each other: a module uses

@@ -87,9 +87,10 @@ counters! {
     /// Messages shed, as their sender's share of the backlog was used up, or as
     /// their sender had left or expired by then.
     messages_shed,
-    /// Answers sent to single peers, each to all frames of one datagram.
+    /// Datagrams sent to single peers: answers, each to all frames of one datagram, and
+    /// direct messages.
     answers,
-    /// Answers that the kernel did not take.
+    /// The same, as far as the kernel did not take them.
     answers_failed,
     /// Frames not answered, as the answers to those before them in the same
     /// datagram filled a bundle; and direct messages beyond what one datagram may

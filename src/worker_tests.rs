@@ -77,10 +77,10 @@ impl Service for Endless {
 
     fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
         let mut turns = self.turns.lock().unwrap();
-        turns.push(self.taken);
-        if turns.len() == 20 {
+        if turns.last() == Some(&self.taken) {
             self.stop.stop();
         }
+        turns.push(self.taken);
         true
     }
 
@@ -125,7 +125,13 @@ fn a_worker_that_never_sleeps_sends_in_between_and_counts_the_kernels_drops() {
     worker.run(&stop).unwrap();
 
     let turns = turns.lock().unwrap();
-    assert_eq!(turns[..2], [1024, 2048]);
+    // So many, or fewer if these take too long, as on a busy machine.
+    assert!(turns[0] <= 1024, "{turns:?}");
+    assert!(turns.is_sorted_by(|before, after| after - before <= 1024));
+    assert!(
+        turns.len() < 40,
+        "more than a batch in most turns: {turns:?}"
+    );
     let kernel_drops = info.counters.kernel_drops.get();
     assert!(kernel_drops > 0);
     let received = info.counters.datagrams_in.get();

@@ -13,9 +13,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bullhorn::names::Names;
 use bullhorn::net::PeerAddr;
-use bullhorn::peers::{NO_SESSION, Peers};
+use bullhorn::peers::Peers;
 use bullhorn::rooms::{News, Protocol, RoomLimits, Rooms};
 use bullhorn::wire::RoomName;
+use bullhorn::wire::frame::NO_SESSION;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]

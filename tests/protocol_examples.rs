@@ -18,9 +18,6 @@ use clap::Parser;
 use common::v2_peer::datagram;
 use common::{Client, TestServer};
 
-/// So many were there when this was written.
-const MIN_EXAMPLES: usize = 17;
-
 #[test]
 fn the_examples_of_the_specification_are_true() {
     let page = include_str!("../docs/PROTOCOL.md");
@@ -242,6 +239,9 @@ fn hex(digits: &str) -> Vec<u8> {
         .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
         .collect()
 }
+
+/// So many were there when this was written.
+const MIN_EXAMPLES: usize = 17;
 
 /// How the line begins that says with which flags the server runs.
 const SERVER: &str = "# server ";

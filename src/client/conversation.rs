@@ -20,8 +20,8 @@ use super::payload::{CannotSay, Held, Payload, Say};
 use super::ping::{Pings, pong};
 use super::v1;
 use super::v2::V2;
-use crate::wire;
 use crate::wire::frame::{ClientFrame, NoticeCode};
+use crate::wire::{self, FRAME_MARK};
 
 /// A client's side of the protocol that is in use.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ impl Conversation {
         hear: &mut impl FnMut(Heard<'_>),
     ) {
         let was_down = self.down().is_some();
-        let is_text = self.choice != ProtocolChoice::V2 && !datagram.starts_with(&[FRAMES]);
+        let is_text = self.choice != ProtocolChoice::V2 && !datagram.starts_with(&[FRAME_MARK]);
         if is_text || self.choice == ProtocolChoice::V1 {
             if let Some(live) = &mut self.v1
                 && is_proof
@@ -371,9 +371,6 @@ impl Conversation {
 /// What may wait while the server is greeted, which takes a second at most. More
 /// is refused, and a speaker waits with it.
 pub(crate) const HELD_MAX: usize = 64;
-
-/// How every datagram of v2 begins, and no text.
-const FRAMES: u8 = 0xFF;
 
 #[cfg(test)]
 #[path = "conversation_tests.rs"]

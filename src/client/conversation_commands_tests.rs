@@ -16,7 +16,7 @@ impl Talk {
         let mut sent = Vec::new();
         while self.conversation.push_held(self.now, &mut self.out) {
             sent.push(match self.out[0] {
-                FRAMES => match parse_client(&self.out).unwrap().1.next().unwrap() {
+                FRAME_MARK => match parse_client(&self.out).unwrap().1.next().unwrap() {
                     ClientFrame::Command(text) => String::from_utf8(text.to_vec()).unwrap(),
                     ClientFrame::Say(text) => format!("say {}", String::from_utf8_lossy(text)),
                     frame => format!("{frame:?}"),

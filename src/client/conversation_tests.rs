@@ -120,19 +120,24 @@ impl Talk {
 #[test]
 fn a_server_that_answers_is_spoken_to_in_v2() {
     let mut talk = Talk::new(ProtocolChoice::Auto);
-    assert_eq!(talk.pass(0), [(0, FRAMES)]);
+    assert_eq!(talk.pass(0), [(0, FRAME_MARK)]);
     assert_eq!(talk.protocol(), None);
     talk.welcome();
     assert_eq!(talk.protocol(), Some(Protocol::V2));
     assert_eq!(talk.say("hi"), Ok(Say::Send));
-    assert_eq!(talk.out[0], FRAMES);
+    assert_eq!(talk.out[0], FRAME_MARK);
 }
 
 #[test]
 fn a_server_that_understands_no_hello_is_spoken_to_in_v1() {
     let mut talk = Talk::new(ProtocolChoice::Auto);
     let sent = talk.pass(1000);
-    let expected = [(0, FRAMES), (300, FRAMES), (600, FRAMES), (900, b'@')];
+    let expected = [
+        (0, FRAME_MARK),
+        (300, FRAME_MARK),
+        (600, FRAME_MARK),
+        (900, b'@'),
+    ];
     assert_eq!(sent, expected);
     assert_eq!(talk.protocol(), Some(Protocol::V1));
     assert!(!talk.is_down());
@@ -151,7 +156,10 @@ fn who_must_speak_v1_or_v2_does() {
     talk.pass(899);
     assert!(!talk.is_down());
     let sent = talk.pass(60_000);
-    assert!(sent.iter().all(|(_, first)| *first == FRAMES), "{sent:?}");
+    assert!(
+        sent.iter().all(|(_, first)| *first == FRAME_MARK),
+        "{sent:?}"
+    );
     assert!(talk.is_down());
     assert!(talk.hear(b"1.2.3.4:5 hi").is_empty());
     assert_eq!(talk.conversation.v2().malformed, 1);
@@ -224,7 +232,12 @@ fn a_server_that_comes_up_is_greeted_before_it_counts_as_v1() {
     assert!(talk.conversation.may_reroute());
     // Nothing refuses the next one, at 500 ms.
     let sent = talk.pass(1400);
-    let expected = [(500, FRAMES), (800, FRAMES), (1100, FRAMES), (1400, b'@')];
+    let expected = [
+        (500, FRAME_MARK),
+        (800, FRAME_MARK),
+        (1100, FRAME_MARK),
+        (1400, b'@'),
+    ];
     assert_eq!(sent, expected);
     assert!(!talk.is_down());
     assert_eq!(talk.protocol(), Some(Protocol::V1));
@@ -254,7 +267,7 @@ fn a_v1_server_that_comes_back_may_be_another_one() {
     assert!(talk.is_down());
     // Its heartbeat at 500 ms is not refused, which is enough after a second.
     let sent = talk.pass(1500);
-    assert_eq!(sent, [(500, b'@'), (1500, FRAMES)]);
+    assert_eq!(sent, [(500, b'@'), (1500, FRAME_MARK)]);
     assert!(!talk.is_down());
     assert_eq!(talk.hear(b"1.2.3.4:5 hi"), ["1.2.3.4:5 hi"], "it is heard");
     talk.welcome();
@@ -271,7 +284,7 @@ fn a_late_answer_to_the_greeting_counts() {
     let mut talk = Talk::fallen_back();
     talk.hear_frame(&ServerFrame::Notice(NoticeCode::Done, b"hi"));
     assert_eq!(talk.protocol(), None);
-    assert_eq!(talk.pass(0), [(0, FRAMES)]);
+    assert_eq!(talk.pass(0), [(0, FRAME_MARK)]);
 
     // Whoever sends back what it gets has not understood it.
     let mut talk = Talk::fallen_back();
@@ -288,7 +301,10 @@ fn once_v2_was_spoken_silence_is_no_reason_for_v1() {
     talk.welcome();
     let sent = talk.pass(60_000);
     assert!(talk.is_down());
-    assert!(sent.iter().all(|(_, first)| *first == FRAMES), "{sent:?}");
+    assert!(
+        sent.iter().all(|(_, first)| *first == FRAME_MARK),
+        "{sent:?}"
+    );
 }
 
 #[test]
@@ -300,7 +316,7 @@ fn leaves_as_it_spoke() {
     assert!(!talk.conversation.push_farewell(&mut talk.out));
     talk.welcome();
     assert!(talk.conversation.push_farewell(&mut talk.out));
-    assert_eq!(talk.out[0], FRAMES);
+    assert_eq!(talk.out[0], FRAME_MARK);
 }
 
 #[path = "conversation_commands_tests.rs"]

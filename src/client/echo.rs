@@ -2,7 +2,7 @@
 //! I/O.
 
 use super::escape::escape;
-use crate::wire::NOTICE;
+use crate::wire::{MAX_TEXT_DATAGRAM, NOTICE};
 
 /// What is still expected in answer to what was said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,8 +55,7 @@ impl Awaited {
 }
 
 /// The received line is the echo of the text, both escaped. The server puts
-/// `ip:port ` or `name ` before a text, and cuts what is too
-/// long.
+/// `ip:port ` or `name ` before a text, and cuts what is too long.
 pub(crate) fn is_echo(received: &str, said: &str) -> bool {
     match received.split_once(' ') {
         Some((_, text)) if received.len() >= CUT_BYTES_MIN => said.starts_with(text),
@@ -65,9 +64,9 @@ pub(crate) fn is_echo(received: &str, said: &str) -> bool {
     }
 }
 
-/// The server delivers 1024 bytes at most, and fewer where a character or an
-/// escape of up to eight bytes would be cut.
-const CUT_BYTES_MIN: usize = 1024 - 7;
+/// The server delivers fewer bytes than it may where a character or an escape of up
+/// to eight bytes would be cut.
+const CUT_BYTES_MIN: usize = MAX_TEXT_DATAGRAM - 7;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use mio::{Events, Poll, Token};
 
 use super::event::Event;
 use super::heard::Heard;
-use super::link::{Link, Received, SendError};
+use super::link::{DATAGRAM_BYTES_MAX, Link, Received, SendError};
 use super::liveness::DownReason;
 use super::session::{Shared, State};
 
@@ -284,9 +284,6 @@ const SOCKET: Token = Token(1);
 
 /// One for each token, and two while the socket is exchanged.
 const READY_MAX: usize = 4;
-
-/// The longest datagram that UDP can carry.
-const DATAGRAM_BYTES_MAX: usize = 65_536;
 
 /// So that speakers and deadlines have their turn in a flood. At about 1 µs
 /// each, they wait far less than a millisecond.

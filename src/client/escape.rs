@@ -20,11 +20,14 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     }
     let mut escaped = Vec::with_capacity(text.len());
     push_printable(text.as_bytes(), usize::MAX, &mut escaped);
-    Cow::Owned(match String::from_utf8(escaped) {
-        Ok(escaped) => escaped,
-        // It is UTF-8; this only spares a panic that cannot happen.
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    })
+    Cow::Owned(into_text(escaped))
+}
+
+/// The same bytes as a text, without a copy if they are one. What is not UTF-8 becomes
+/// `U+FFFD`.
+pub(super) fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]

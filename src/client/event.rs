@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::escape::escape;
+use super::escape::{escape, into_text};
 use super::liveness::DownReason;
 use crate::wire::frame::NoticeCode;
 use crate::wire::{NOTICE, RoomName, Speaker, push_private, push_text};
@@ -88,11 +88,7 @@ impl Message {
     fn line_by(&self, push: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut line = Vec::with_capacity(PREFIX_BYTES + self.payload.len());
         push(&mut line);
-        match String::from_utf8(line) {
-            Ok(line) => line,
-            // It is UTF-8; this only spares a panic that cannot happen.
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        }
+        into_text(line)
     }
 }
 

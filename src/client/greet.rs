@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::address::ServerAddress;
 use super::escape::escape;
-use super::link::{bind_for, is_too_long, is_unreachable};
+use super::link::{DATAGRAM_BYTES_MAX, bind_for, is_too_long, is_unreachable};
 use super::v1::{self, NotAText};
 
 /// What to say, and how long to wait for the answer.
@@ -227,9 +227,6 @@ fn print_addresses(socket: &UdpSocket, when: &str, out: &mut impl Write) -> io::
     writeln!(out, "{when} connecting: local {local}, remote {remote}")?;
     out.flush()
 }
-
-/// The longest datagram that UDP can carry.
-const DATAGRAM_BYTES_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

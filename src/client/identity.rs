@@ -8,7 +8,7 @@
 
 use std::fmt::Display;
 
-use crate::wire::{Command, NOTICE, Name, RoomName, parse_command};
+use crate::wire::{Command, LOBBY, NOTICE, Name, RoomName, parse_command};
 
 /// A session's name and room.
 #[derive(Debug)]
@@ -187,9 +187,6 @@ pub(crate) const TRIES_V1: u32 = 1;
 
 const NICK: &str = "/nick ";
 const JOIN: &str = "/join ";
-
-/// The room in which the server puts everyone who is new.
-const LOBBY: &str = "lobby";
 
 #[cfg(test)]
 mod tests {

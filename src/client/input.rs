@@ -9,6 +9,7 @@ use rustyline::history::MemHistory;
 use rustyline::{CompletionType, ExternalPrinter};
 
 use super::complete::Completions;
+use super::escape::into_text;
 use super::known::Known;
 
 /// What the user did.
@@ -82,11 +83,7 @@ pub(super) fn read_plain(source: &mut impl BufRead) -> io::Result<Input> {
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    let text = match String::from_utf8(line) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    };
-    Ok(Input::Line(text))
+    Ok(Input::Line(into_text(line)))
 }
 
 const PROMPT: &str = "> ";

@@ -139,6 +139,9 @@ fn is_full(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
+/// The longest datagram that UDP can carry.
+pub(crate) const DATAGRAM_BYTES_MAX: usize = 65_536;
+
 #[cfg(test)]
 mod tests {
     use super::*;

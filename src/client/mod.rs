@@ -27,12 +27,13 @@
 //! liveness       is the server there, in v1, and what is due when; no I/O, no clock
 //! config         how a session behaves
 //! sequence       what was lost, repeated and reordered (stream); no I/O
-//! payload        what is to be said          heard    what came; no I/O
+//! payload        what is to be said
+//! event, stats, error   what an application is told
+//! heard          what came, for the application; no I/O
 //! identity       our name and room, restored in a new session; no I/O, no clock
 //! ping           measures round trips; no I/O, no clock
 //! v2             sessions, probes and messages as frames; no I/O, no clock
 //! conversation   which of the two is spoken; no I/O, no clock
-//! event, stats, error   what an application is told
 //! link           one connected UDP socket, and what its errors mean
 //! session        the public type          engine   its thread
 //! echo           finds the echo of an own text among what is received

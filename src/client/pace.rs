@@ -10,7 +10,8 @@ use super::echo::is_echo;
 use super::escape::escape;
 use crate::wire::NOTICE;
 
-/// The texts whose echo has not come yet, in the order in which they were said.
+/// The texts whose echo has not come yet, in the order in which they were said: at most
+/// [`WINDOW_TEXTS`], as long as no more are said than [`Self::is_open`] lets.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     waiting: VecDeque<String>,

@@ -10,6 +10,7 @@ use crate::wire::NOTICE;
 pub(crate) struct Pings {
     /// Nobody else's numbers lie near it, so that nobody else's answer is ours.
     last_number: u64,
+    /// The oldest first. With one more than [`WAITING_MAX`], it is given up.
     waiting: VecDeque<(u64, Instant)>,
 }
 
@@ -22,7 +23,7 @@ impl Pings {
         }
     }
 
-    /// Writes to `text` the command that asks for an answer in v1.
+    /// Appends to `out` the command that asks for an answer in v1.
     pub(crate) fn push_line(&mut self, now: Instant, out: &mut Vec<u8>) {
         let number = self.begin(now);
         out.extend_from_slice(format!("/ping {number:016x}").as_bytes());

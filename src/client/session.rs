@@ -228,10 +228,10 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Says a text to everyone in the room. A text that begins with `/` may be a
-    /// command to the server; it takes one that it does not know for a text. Until the server has answered the greeting, the
-    /// text waits; while the server is down, it is sent if it can be, as the
-    /// server may be back.
+    /// Says a text to everyone in the room. One that begins with `/` may be a command
+    /// to the server, which takes a command that it does not know for a text. Until
+    /// the server has answered the greeting, the text waits; while the server is down,
+    /// it is sent if it can be, as the server may be back.
     ///
     /// In v1 the server delivers at most 1024 bytes, with the sender's address
     /// before them, and longer texts arrive cut; in v2 they are refused if they
@@ -244,8 +244,8 @@ impl Speaker {
         self.say_payload(Payload::Text(text))
     }
 
-    /// Says any bytes to everyone in the room; they never are a command. Those who speak v1 hear a text, in
-    /// which what cannot be printed is escaped.
+    /// Says any bytes to everyone in the room; they never are a command. Those who
+    /// speak v1 hear a text, in which what cannot be printed is escaped.
     ///
     /// # Errors
     /// As [`Self::say`], and that v1 is spoken, which has texts only.

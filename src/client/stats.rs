@@ -2,8 +2,8 @@
 
 use super::sequence::SequenceCounts;
 
-/// What a [`Session`](super::Session) has counted. All figures only grow, but for those that
-/// are lost, which may still come.
+/// What a [`Session`](super::Session) has counted. All figures only grow, but for that of
+/// the lost, which may still come; and streams end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionStats {

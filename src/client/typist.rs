@@ -14,6 +14,7 @@ use super::input::{Editor, Input, read_plain};
 use super::pace::Pace;
 use super::ping::is_ping;
 use super::session::Speaker;
+use crate::wire::QUIT;
 
 /// How the input came to its end.
 pub(super) enum Ended {
@@ -88,9 +89,7 @@ impl Typist {
                 Source::Plain => read_plain(&mut io::stdin().lock()),
             };
             match input {
-                Ok(Input::Line(line)) if line.trim().eq_ignore_ascii_case(QUIT) => {
-                    break Ended::Quit;
-                }
+                Ok(Input::Line(line)) if is_quit(&line) => break Ended::Quit,
                 // A pasted text can have several lines, and each is a text.
                 Ok(Input::Line(line)) => line.lines().for_each(|line| self.say(line)),
                 Ok(Input::NotUtf8) => complain(format_args!("not sent: the line is not UTF-8")),
@@ -147,14 +146,16 @@ impl Typist {
     }
 }
 
+/// In any case, and with blanks around it.
+fn is_quit(line: &str) -> bool {
+    line.trim().as_bytes().eq_ignore_ascii_case(QUIT)
+}
+
 /// Says what is wrong, if there is anyone to read it. The user is not typing
 /// now, so it disturbs no editor.
 pub(super) fn complain(what: fmt::Arguments<'_>) {
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{what}\n"));
 }
-
-/// In any case, and with blanks around it.
-const QUIT: &str = "quit";
 
 /// How long piped input waits for the echoes of what was said: above a round trip
 /// across the world. After that, as many texts go out as may at once.

@@ -20,8 +20,8 @@ use super::heard::Frame;
 use super::liveness::{DownReason, Limits};
 use super::sequence::{Arrival, Sequences};
 use crate::wire::frame::{
-    ClientFrame, MIN_HELLO_BYTES, Message, ServerFrame, Welcome, parse_server, push_client_frame,
-    push_client_header, push_padding,
+    ClientFrame, MIN_HELLO_BYTES, Message, NO_SESSION, ServerFrame, Welcome, parse_server,
+    push_client_frame, push_client_header, push_padding,
 };
 
 /// A client's side of protocol v2.
@@ -381,9 +381,6 @@ fn push_hello(out: &mut Vec<u8>) {
 fn token(session: u64, ping: u64) -> [u8; 8] {
     session.wrapping_add(ping).to_be_bytes()
 }
-
-/// Whoever asks for a session has this one.
-const NO_SESSION: u64 = 0;
 
 /// So many in a row are not lost by chance on a way on which anything can be
 /// said.

@@ -8,7 +8,6 @@ use super::packets::Packets;
 use super::texts::TextPlanner;
 use crate::net::{Packet, PeerAddr};
 use crate::rooms::{Members, Protocol};
-use crate::wire::LINE_END;
 
 /// What is sent to the members of a room, built once for all of them. The
 /// worker that made it sends it, and in a large room hands it to the others,
@@ -69,11 +68,13 @@ impl Plan {
         self.texts.clear();
         self.lines.clear();
         self.bundles.clear();
-        if members.any_speaks(Protocol::Text) {
-            planner.plan(texts, "", &mut self.texts);
-        }
-        if members.any_speaks(Protocol::Lines) {
-            planner.plan(texts, LINE_END, &mut self.lines);
+        for (protocol, packets) in [
+            (Protocol::Text, &mut self.texts),
+            (Protocol::Lines, &mut self.lines),
+        ] {
+            if members.any_speaks(protocol) {
+                planner.plan(texts, protocol.line_end(), packets);
+            }
         }
         if members.any_speaks(Protocol::Frames) {
             plan_bundles(texts, self.origin, &mut self.bundles);

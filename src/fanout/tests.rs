@@ -1,7 +1,8 @@
 use super::*;
-use crate::peers::{NO_SESSION, Peers};
+use crate::peers::Peers;
 use crate::rooms::{Protocol, SPLIT_MEMBERS};
 use crate::wire::RoomName;
+use crate::wire::frame::NO_SESSION;
 use crate::wire::frame::{Message, ServerFrame, parse_server};
 use proptest::prelude::*;
 use std::collections::{HashMap, VecDeque};

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::room::Member;
 use crate::net::PeerAddr;
+use crate::wire::LINE_END;
 
 /// How a peer is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,16 @@ pub enum Protocol {
     Lines,
     /// v2: messages in bundles.
     Frames,
+}
+
+impl Protocol {
+    /// What stands behind each datagram.
+    pub fn line_end(self) -> &'static str {
+        match self {
+            Self::Lines => LINE_END,
+            Self::Text | Self::Frames => "",
+        }
+    }
 }
 
 /// The members of a room at one moment.

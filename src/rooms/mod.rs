@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::wire::RoomName;
+use crate::wire::{LOBBY, RoomName};
 
 pub use members::{Lane, Members, Protocol, SPLIT_MEMBERS};
 pub use presence::{News, Notice};
@@ -141,7 +141,7 @@ impl Rooms {
         directory.last_number = directory.last_number.wrapping_add(1).max(LOBBY_NUMBER + 1);
         let room = Arc::new(Room::new(name, directory.last_number, self.workers));
         room.places.store(1, Ordering::Relaxed);
-        room.place_in_list
+        room.index_in_list
             .store(directory.list.len() as u32, Ordering::Relaxed);
         directory.list.push(Arc::clone(&room));
         directory.by_name.insert(ByName(Arc::clone(&room)));
@@ -160,10 +160,10 @@ impl Rooms {
             return;
         }
         directory.by_name.remove(room.key());
-        let place = room.place_in_list.load(Ordering::Relaxed);
-        directory.list.swap_remove(place as usize);
-        if let Some(moved) = directory.list.get(place as usize) {
-            moved.place_in_list.store(place, Ordering::Relaxed);
+        let index = room.index_in_list.load(Ordering::Relaxed);
+        directory.list.swap_remove(index as usize);
+        if let Some(moved) = directory.list.get(index as usize) {
+            moved.index_in_list.store(index, Ordering::Relaxed);
         }
         // What a storm of rooms took is not kept for ever.
         if directory.list.len() < directory.list.capacity() / 4 {
@@ -201,9 +201,8 @@ impl PartialEq for ByName {
 
 impl Eq for ByName {}
 
-/// What the room is called in which everyone starts.
 fn lobby() -> RoomName {
-    RoomName::parse(b"lobby").expect("a label")
+    RoomName::parse(LOBBY.as_bytes()).expect("a label")
 }
 
 /// By which v2 peers know the lobby. The others are numbered in the order in

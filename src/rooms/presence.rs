@@ -13,6 +13,8 @@ use crate::wire::{Name, Speaker, Thousands};
 /// Rooms in which something has happened that someone wants to hear of, on their
 /// way to the one who tells it (see `crier`).
 pub struct News {
+    /// Each once for every time that it began to have news: with one round of the crier
+    /// after the other they are few more than the rooms.
     rooms: Mutex<Vec<Arc<Room>>>,
     wake: Wake,
 }

@@ -32,7 +32,7 @@ pub struct Room {
     /// Members, and peers that are about to be; the directory's, under its lock.
     pub(super) places: AtomicU32,
     /// Where the directory has it in its list.
-    pub(super) place_in_list: AtomicU32,
+    pub(super) index_in_list: AtomicU32,
 }
 
 /// How a peer goes, for those who want to hear of it.
@@ -47,7 +47,7 @@ pub enum Manner {
 pub(super) struct Member {
     pub(super) address: PeerAddr,
     pub(super) lane: Lane,
-    /// To tell the peer when its place changes, and to ask for its name.
+    /// To tell the peer when its slot changes, and to ask for its name.
     peer: Arc<Peer>,
 }
 
@@ -73,7 +73,7 @@ impl Room {
             stale: AtomicBool::new(false),
             sequences: (0..workers).map(|_| AtomicU32::new(0)).collect(),
             places: AtomicU32::new(0),
-            place_in_list: AtomicU32::new(0),
+            index_in_list: AtomicU32::new(0),
         }
     }
 

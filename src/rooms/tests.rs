@@ -1,6 +1,7 @@
 use super::*;
 use crate::net::PeerAddr;
-use crate::peers::{NO_SESSION, Peers};
+use crate::peers::Peers;
+use crate::wire::frame::NO_SESSION;
 use crate::wire::{Name, Speaker};
 
 fn address(port: u16, endpoint: u8) -> PeerAddr {
@@ -202,7 +203,7 @@ fn who_joins_a_room_that_vanishes_is_in_one_that_can_be_found() {
                         is_here |= speaker == Speaker::Address(peer.socket_addr());
                         true
                     });
-                    assert!(is_here && Arc::ptr_eq(&peers.place(&peer).unwrap().0, &room));
+                    assert!(is_here && Arc::ptr_eq(&peers.room_and_name(&peer).unwrap().0, &room));
                     peers.join(&peer, lobby()).unwrap().unwrap();
                 }
             });
@@ -234,7 +235,7 @@ fn check(peers: &Peers, ports: std::ops::RangeInclusive<u16>) {
         assert_eq!(snapshot.len(), room.len());
         members += snapshot.len();
         for peer in (0..snapshot.lanes()).flat_map(|lane| snapshot.lane(lane).1) {
-            let (place, name) = peers.place(peer).expect("it is registered");
+            let (place, name) = peers.room_and_name(peer).expect("it is registered");
             assert!(Arc::ptr_eq(&place, room), "{peer}");
             if let Some(name) = name {
                 let found = peers.find(name.as_bytes(), peer);
@@ -242,7 +243,7 @@ fn check(peers: &Peers, ports: std::ops::RangeInclusive<u16>) {
             }
         }
     }
-    let registered = ports.filter(|port| peers.place(&address(*port, 0)).is_some());
+    let registered = ports.filter(|port| peers.room_and_name(&address(*port, 0)).is_some());
     assert_eq!((peers.len(), registered.count()), (members, members));
 }
 

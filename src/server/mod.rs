@@ -312,8 +312,8 @@ impl ServerHandle {
         self.stop.stop();
     }
 
-    /// Moves a peer to the room called `name`, which is made if there is none, as
-    /// the peer's own `/join` would. `None`: it is not registered.
+    /// Moves a peer to the room called `name`, which is made if there is none. The
+    /// peer is not told. `None`: it is not registered.
     ///
     /// # Errors
     /// [`RoomError`]: the room, or the server, takes no more.

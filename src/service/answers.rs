@@ -7,7 +7,7 @@ use crate::rooms::Protocol;
 use crate::wire::frame::{
     BUNDLE_BYTES, NoticeCode, ServerFrame, push_server_frame, push_server_header,
 };
-use crate::wire::{LINE_END, Speaker, push_notice, push_private};
+use crate::wire::{Speaker, push_notice, push_private};
 
 /// What one round of receiving caused: for each datagram one answer at most, and a
 /// few direct messages. So it is bounded as the round is. It keeps its memory from
@@ -59,10 +59,9 @@ impl Answers {
     /// Answers with a sentence, in the form that the asker speaks.
     pub(super) fn notice(&mut self, protocol: Protocol, code: NoticeCode, text: &[u8]) {
         match protocol {
-            Protocol::Text => self.answer(|out| push_notice(text, out)),
-            Protocol::Lines => self.answer(|out| {
+            Protocol::Text | Protocol::Lines => self.answer(|out| {
                 push_notice(text, out);
-                out.extend_from_slice(LINE_END.as_bytes());
+                out.extend_from_slice(protocol.line_end().as_bytes());
             }),
             Protocol::Frames => self.answer_frame(&ServerFrame::Notice(code, text)),
         }
@@ -78,10 +77,9 @@ impl Answers {
         self.privates_left -= 1;
         let start = self.bytes.len();
         match protocol {
-            Protocol::Text => push_private(from, text, &mut self.bytes),
-            Protocol::Lines => {
+            Protocol::Text | Protocol::Lines => {
                 push_private(from, text, &mut self.bytes);
-                self.bytes.extend_from_slice(LINE_END.as_bytes());
+                self.bytes.extend_from_slice(protocol.line_end().as_bytes());
             }
             Protocol::Frames => {
                 push_server_header(&mut self.bytes);

@@ -1,4 +1,4 @@
-//! The chat service: who sends is a peer, and every text goes to all peers.
+//! The chat service: who sends is a peer, and every text goes to everyone in its room.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +9,12 @@ use crate::fanout::{FanOut, Next};
 use crate::handover::Handover;
 use crate::journal::Journal;
 use crate::net::{Datagram, Outlet, Packet, PeerAddr, SEND_BATCH};
-use crate::peers::{NO_SESSION, Peers, Touch};
+use crate::peers::{Peers, Touch};
 use crate::rooms::Protocol;
 use crate::stats::{DropReason, WorkerInfo};
 use crate::wire::frame::{
-    self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, Welcome, parse_client,
+    self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NO_SESSION, ServerFrame, Welcome,
+    parse_client,
 };
 use crate::wire::{Incoming, LINE_END, classify, parse_command};
 use crate::worker::Service;
@@ -117,7 +118,7 @@ impl Chat {
     fn say(&mut self, sender: PeerAddr, text: &[u8]) {
         let counters = &self.info.counters;
         // The reaper may have been quicker than a speaker at its time limit.
-        let Some((room, name)) = self.shared.peers.place(&sender) else {
+        let Some((room, name)) = self.shared.peers.room_and_name(&sender) else {
             return counters.messages_shed.add(1);
         };
         match self.fanout.push(&room, sender, name, text) {
@@ -167,8 +168,7 @@ impl Chat {
         let Ok(new_session) = getrandom::u64() else {
             return counters.drop_datagram(DropReason::NoRandomness);
         };
-        // 0 stands for no session.
-        let new_session = new_session.max(1);
+        let new_session = new_session.max(NO_SESSION + 1);
         let peers = &self.shared.peers;
         let Some((session, touch)) = peers.open_session(&peer, self.worker, new_session, now_ms)
         else {
@@ -176,7 +176,7 @@ impl Chat {
         };
         self.note(&peer, touch);
         counters.frames.add(1);
-        let room = peers.place(&peer).map(|(room, _)| room.number());
+        let room = peers.room_and_name(&peer).map(|(room, _)| room.number());
         let welcome = Welcome {
             session,
             timeout_ms: self.shared.timeout_ms,
@@ -221,7 +221,7 @@ impl Service for Chat {
                     self.say(from, text);
                 }
             }
-            Incoming::Frame(datagram) => self.take_frames(from, datagram, now_ms),
+            Incoming::Frames(datagram) => self.take_frames(from, datagram, now_ms),
         }
     }
 

@@ -60,7 +60,7 @@ impl Commands<'_> {
     }
 
     fn who(&self, first: usize) -> Reply {
-        let (room, _) = self.peers.place(&self.asker.0)?;
+        let (room, _) = self.peers.room_and_name(&self.asker.0)?;
         let mut page = Page::default();
         let total = room.visit(first - 1, |speaker| page.add(format_args!("{speaker}")));
         let head = format!("{} in {}", Thousands(total as u64), room.name());
@@ -81,7 +81,7 @@ impl Commands<'_> {
 
     fn tell(&mut self, whom: &[u8], text: &[u8]) -> Reply {
         let (asker, _) = self.asker;
-        let (_, name) = self.peers.place(&asker)?;
+        let (_, name) = self.peers.room_and_name(&asker)?;
         // What the peer wrote goes back byte for byte: mended it would be longer, and
         // the answer longer than a datagram to a v2 peer.
         let Some(to) = self.peers.find(whom, &asker) else {

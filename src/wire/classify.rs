@@ -9,8 +9,8 @@ pub enum Incoming<'a> {
     Heartbeat,
     /// A text for the peer's room, without the one line end it may have had.
     Text(&'a [u8]),
-    /// A binary frame (first byte `0xFF`, which no UTF-8 text contains).
-    Frame(&'a [u8]),
+    /// A datagram of v2 (first byte [`FRAME_MARK`]).
+    Frames(&'a [u8]),
 }
 
 /// Tells what `datagram` means. Total: every sequence of bytes means something.
@@ -19,7 +19,7 @@ pub fn classify(datagram: &[u8]) -> Incoming<'_> {
         return Incoming::Leave;
     }
     if datagram[0] == FRAME_MARK {
-        return Incoming::Frame(datagram);
+        return Incoming::Frames(datagram);
     }
     let line = without_line_end(datagram);
     if line.is_empty() || line.eq_ignore_ascii_case(HEARTBEAT) {
@@ -45,8 +45,9 @@ fn without_line_end(datagram: &[u8]) -> &[u8] {
 pub const HEARTBEAT: &[u8] = b"@im@";
 /// The tutorial's word for leaving.
 pub const QUIT: &[u8] = b"quit";
-/// First byte of a binary frame: never a byte of UTF-8 (RFC 3629, section 1).
-const FRAME_MARK: u8 = 0xFF;
+/// How every datagram of v2 begins, and no text: never a byte of UTF-8 (RFC 3629,
+/// section 1).
+pub const FRAME_MARK: u8 = 0xFF;
 
 #[cfg(test)]
 mod tests {
@@ -86,8 +87,8 @@ mod tests {
 
     #[test]
     fn the_first_byte_alone_makes_a_frame() {
-        assert_eq!(classify(b"\xff"), Incoming::Frame(b"\xff"));
-        assert_eq!(classify(b"\xff\n"), Incoming::Frame(b"\xff\n"));
+        assert_eq!(classify(b"\xff"), Incoming::Frames(b"\xff"));
+        assert_eq!(classify(b"\xff\n"), Incoming::Frames(b"\xff\n"));
         assert_eq!(classify(b"a\xff"), Incoming::Text(b"a\xff"));
     }
 }

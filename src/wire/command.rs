@@ -51,12 +51,34 @@ pub fn verbs() -> impl Iterator<Item = &'static str> {
     VERBS.iter().map(|(verb, _)| *verb)
 }
 
+/// The first word, and what follows the blanks behind it.
+fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let end = text.iter().position(is_blank).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    let start = rest.iter().position(|byte| !is_blank(byte));
+    (word, &rest[start.unwrap_or(rest.len())..])
+}
+
+/// The number to begin with: 1 if there is none.
+fn from_number(argument: &[u8], wrong: &'static str) -> Result<usize, Misuse> {
+    if argument.is_empty() {
+        return Ok(1);
+    }
+    let number = str::from_utf8(argument)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    number.filter(|number| *number >= 1).ok_or(Misuse(wrong))
+}
+
 /// What `/help` says.
 pub const HELP: &str = "/nick NAME, /join ROOM, /leave to the lobby, /who [FROM], \
     /rooms [FROM], /msg NAME TEXT, /ping TOKEN, /presence on|off";
 
+/// Makes a command of what stands behind its verb.
 type Parse = for<'a> fn(&'a [u8]) -> Result<Command<'a>, Misuse>;
 
+/// In lower case.
 const VERBS: [(&str, Parse); 9] = [
     ("help", |_| Ok(Command::Help)),
     ("nick", |argument| {
@@ -97,26 +119,6 @@ const VERBS: [(&str, Parse); 9] = [
         }
     }),
 ];
-
-/// The first word, and what follows the blanks behind it.
-fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let end = text.iter().position(is_blank).unwrap_or(text.len());
-    let (word, rest) = text.split_at(end);
-    let start = rest.iter().position(|byte| !is_blank(byte));
-    (word, &rest[start.unwrap_or(rest.len())..])
-}
-
-/// The number to begin with: 1 if there is none.
-fn from_number(argument: &[u8], wrong: &'static str) -> Result<usize, Misuse> {
-    if argument.is_empty() {
-        return Ok(1);
-    }
-    let number = str::from_utf8(argument)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    number.filter(|number| *number >= 1).ok_or(Misuse(wrong))
-}
 
 #[cfg(test)]
 mod tests {

@@ -105,6 +105,9 @@ impl fmt::Display for Speaker {
     }
 }
 
+/// The room in which everyone starts.
+pub const LOBBY: &str = "lobby";
+
 #[cfg(test)]
 mod tests {
     use super::*;

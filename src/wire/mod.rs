@@ -9,9 +9,9 @@ mod label;
 mod sanitize;
 mod text;
 
-pub use classify::{HEARTBEAT, Incoming, QUIT, classify};
+pub use classify::{FRAME_MARK, HEARTBEAT, Incoming, QUIT, classify};
 pub use command::{Command, HELP, Misuse, parse_command, verbs};
-pub use label::{Label, Name, NotASpeaker, RoomName, Speaker};
+pub use label::{LOBBY, Label, Name, NotASpeaker, RoomName, Speaker};
 pub use sanitize::push_printable;
 pub use text::{
     GREETING_START, LINE_END, NOTICE, Thousands, echo_prefixes, push_greeting, push_notice,

@@ -8,7 +8,8 @@ use super::MAX_TEXT_DATAGRAM;
 use super::sanitize::push_printable;
 
 /// Appends to `out` the datagram in which a room hears `text` from `speaker`:
-/// `ip:port text`, printable, never empty, at most [`MAX_TEXT_DATAGRAM`] bytes.
+/// `ip:port text` or `name text`, printable, never empty, at most
+/// [`MAX_TEXT_DATAGRAM`] bytes.
 pub fn push_text(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
     let limit = out.len() + MAX_TEXT_DATAGRAM;
     push_display(format_args!("{speaker} "), out);
@@ -66,10 +67,6 @@ pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
     }
 }
 
-fn push_display(text: impl Display, out: &mut Vec<u8>) {
-    write!(out, "{text}").expect("writing to a Vec never fails");
-}
-
 /// A number with a comma between each three digits: `10,300`.
 pub struct Thousands(pub u64);
 
@@ -81,6 +78,10 @@ impl Display for Thousands {
         }
         write!(out, "{},{:03}", Self(number / 1000), number % 1000)
     }
+}
+
+fn push_display(text: impl Display, out: &mut Vec<u8>) {
+    write!(out, "{text}").expect("writing to a Vec never fails");
 }
 
 /// What stands behind a datagram to a v1 peer that puts it behind its own.

@@ -5,7 +5,7 @@ use super::*;
 use crate::net::PeerAddr;
 use crate::rooms::Protocol;
 use crate::wire::RoomName;
-use crate::wire::frame::MAX_PAYLOAD_BYTES;
+use crate::wire::frame::{ClientFrame, MAX_PAYLOAD_BYTES};
 
 fn core(bounds: Bounds) -> Core {
     Core::new(bounds, &journal().0)
@@ -35,23 +35,14 @@ fn ask(core: &mut Core, peer: usize, line: &str) -> String {
 
 /// `peer` gets a session.
 fn hello(core: &mut Core, peer: usize) -> u64 {
-    let mut datagram = Vec::new();
-    push_client_header(0, &mut datagram);
-    push_client_frame(&ClientFrame::Hello, &mut datagram);
-    push_padding(0, MIN_HELLO_BYTES, &mut datagram);
-    core.take(peer, &datagram);
+    core.hello(peer);
     core.settle();
     core.session(peer).expect("a session")
 }
 
 /// What `peer` hears of a datagram of its own.
 fn frames(core: &mut Core, peer: usize, session: u64, frames: &[ClientFrame<'_>]) -> Vec<Heard> {
-    let mut datagram = Vec::new();
-    push_client_header(session, &mut datagram);
-    for frame in frames {
-        push_client_frame(frame, &mut datagram);
-    }
-    core.take(peer, &datagram);
+    core.take_frames(peer, session, frames.iter().copied());
     core.settle().swap_remove(peer)
 }
 

@@ -14,7 +14,10 @@ use crate::service::{Chat, ChatShared};
 use crate::stats::{Counts, WorkerInfo};
 use crate::supervise::Wake;
 use crate::wire::MAX_TEXT_DATAGRAM;
-use crate::wire::frame::{BUNDLE_BYTES, Message, ServerFrame, Welcome, parse_server};
+use crate::wire::frame::{
+    BUNDLE_BYTES, ClientFrame, MIN_HELLO_BYTES, Message, NO_SESSION, ServerFrame, Welcome,
+    parse_server, push_client_frame, push_client_header, push_padding,
+};
 use crate::worker::Service;
 
 /// All chat services of a server, with what they share.
@@ -85,6 +88,30 @@ impl Core {
             is_truncated: false,
         };
         self.chats[worker(peer)].take(datagram, self.now_ms);
+    }
+
+    /// `peer` asks for a session.
+    pub(super) fn hello(&mut self, peer: usize) {
+        let mut datagram = Vec::new();
+        push_client_header(NO_SESSION, &mut datagram);
+        push_client_frame(&ClientFrame::Hello, &mut datagram);
+        push_padding(0, MIN_HELLO_BYTES, &mut datagram);
+        self.take(peer, &datagram);
+    }
+
+    /// Frames of `peer`, in one datagram, reach its worker.
+    pub(super) fn take_frames<'a>(
+        &mut self,
+        peer: usize,
+        session: u64,
+        frames: impl IntoIterator<Item = ClientFrame<'a>>,
+    ) {
+        let mut datagram = Vec::new();
+        push_client_header(session, &mut datagram);
+        for frame in frames {
+            push_client_frame(&frame, &mut datagram);
+        }
+        self.take(peer, &datagram);
     }
 
     /// The last session that `peer` was told of.

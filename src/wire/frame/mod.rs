@@ -5,6 +5,7 @@
 mod encode;
 mod parse;
 
+use super::classify::FRAME_MARK;
 use super::label::{RoomName, Speaker};
 
 pub use encode::{
@@ -128,6 +129,10 @@ impl NoticeCode {
     }
 }
 
+/// What stands for a session in the datagram of a client that has none, and asks for
+/// one.
+pub const NO_SESSION: u64 = 0;
+
 /// The longest datagram that the server sends to a v2 peer: it passes the
 /// minimum MTU of IPv6 (1280, RFC 8200, section 5) with IPv6 and UDP headers
 /// and some space for a tunnel's.
@@ -152,7 +157,7 @@ const MESSAGE_OVERHEAD_BYTES: usize = 1 + 2 + 4 + 1 + 4 + MAX_SPEAKER_BYTES;
 const MAX_SPEAKER_BYTES: usize = 1 + 1 + 24;
 
 /// The byte that no UTF-8 text contains, and the version.
-const MAGIC: [u8; 2] = [0xFF, 0x02];
+const MAGIC: [u8; 2] = [FRAME_MARK, 0x02];
 
 /// From here on the datagram is padding.
 const PAD: u8 = 0x00;

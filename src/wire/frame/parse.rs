@@ -88,9 +88,8 @@ fn client_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ClientFrame<'_>
         // Flags, and what later versions add.
         ClientFrame::Hello => !body.is_empty(),
         ClientFrame::Heartbeat | ClientFrame::Bye => body.is_empty(),
-        ClientFrame::Say(_) => body.len() <= MAX_PAYLOAD_BYTES,
+        ClientFrame::Say(_) | ClientFrame::Command(_) => body.len() <= MAX_PAYLOAD_BYTES,
         ClientFrame::Ping(_) => body.len() <= MAX_TOKEN_BYTES,
-        ClientFrame::Command(_) => body.len() <= MAX_PAYLOAD_BYTES,
     };
     len_is_right.then_some(frame).ok_or(Malformed::Length)
 }

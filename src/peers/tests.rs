@@ -181,7 +181,11 @@ fn a_peer_is_in_the_room_that_it_entered_until_it_leaves() {
     peers.touch(&address(1), Protocol::Text, 0, 0);
     peers.touch(&address(2), Protocol::Text, 0, 0);
     let other = peers.join(&address(1), chess).unwrap().unwrap();
-    let place = |number| peers.place(&address(number)).map(|(room, _)| room.number());
+    let place = |number| {
+        peers
+            .room_and_name(&address(number))
+            .map(|(room, _)| room.number())
+    };
     assert_eq!((place(1), place(2)), (Some(1), Some(0)));
     assert_eq!(in_lobby(&peers), [address(2)]);
     assert_eq!(other.members().len(), 1);

@@ -1,16 +1,20 @@
 //! The table of peers, shared by all workers: who is here, and since when
 //! nobody has heard them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+mod peer;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
 use dashmap::{DashMap, Entry};
 
 use crate::names::{NameError, Names};
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
-use crate::rooms::{Lane, Manner, Protocol, Room, RoomError, Rooms};
+use crate::rooms::{Manner, Protocol, Room, RoomError, Rooms};
+use crate::wire::frame::NO_SESSION;
 use crate::wire::{Name, RoomName, Speaker};
+
+pub use peer::Peer;
 
 /// Everyone who is registered, the room that each is in, and what each is called.
 ///
@@ -18,9 +22,9 @@ use crate::wire::{Name, RoomName, Speaker};
 /// chosen by strangers, and a known hash would let them fill one shard.
 ///
 /// Lock order: a shard of the table, then the directory of rooms or the names, then
-/// a room. What happens to the table, the rooms and the names for one peer happens
-/// under the shard's lock, so that a peer which leaves and comes back is never in a
-/// room twice or missing from it.
+/// a room or the news. What happens to the table, the rooms and the names for one peer
+/// happens under the shard's lock, so that a peer which leaves and comes back is never in
+/// a room twice or missing from it.
 pub struct Peers {
     table: DashMap<PeerAddr, Arc<Peer>>,
     rooms: Rooms,
@@ -31,30 +35,12 @@ pub struct Peers {
     expired: AtomicU64,
 }
 
-/// One peer. Its atomics are written to under the table's read lock.
-pub struct Peer {
-    last_seen_ms: AtomicU64,
-    /// What every datagram of a v2 peer must carry; [`NO_SESSION`] for a v1 peer.
-    session: u64,
-    protocol: Protocol,
-    /// The worker that serves it.
-    owner: u8,
-    /// Changes under the table's write lock alone.
-    room: ArcSwap<Room>,
-    /// What it is called, if it is.
-    name: ArcSwapOption<Name>,
-    /// Whether it wants to hear who comes and goes in its room.
-    wants_presence: AtomicBool,
-    /// Where its room keeps it; belongs to the room, and to its lock.
-    pub(crate) slot: AtomicU32,
-}
-
 /// What a sign of life did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Touch {
     /// The peer was known, and lives on.
     Refreshed,
-    /// The peer is new, and now in the room.
+    /// The peer is new, and now in the lobby.
     Registered,
     /// The peer is new, and the table is full: it is not registered.
     Full,
@@ -62,9 +48,6 @@ pub enum Touch {
     /// has none.
     WrongSession,
 }
-
-/// The session of a peer that speaks v1.
-pub const NO_SESSION: u64 = 0;
 
 impl Peers {
     /// An empty table for at most `max_count` peers, who start in the lobby of
@@ -100,7 +83,7 @@ impl Peers {
         }
         match self.table.entry(*address) {
             Entry::Occupied(entry) => entry.get().touch(NO_SESSION, now_ms),
-            Entry::Vacant(entry) if self.take_place() => {
+            Entry::Vacant(entry) if self.admit() => {
                 entry.insert(self.newcomer(address, protocol, owner, NO_SESSION, now_ms));
                 Touch::Registered
             }
@@ -137,7 +120,7 @@ impl Peers {
                 let session = entry.get().session;
                 Some((session, entry.get().touch(session, now_ms)))
             }
-            Entry::Vacant(entry) if self.take_place() => {
+            Entry::Vacant(entry) if self.admit() => {
                 entry.insert(self.newcomer(address, Protocol::Frames, owner, new_session, now_ms));
                 Some((new_session, Touch::Registered))
             }
@@ -145,8 +128,8 @@ impl Peers {
         }
     }
 
-    /// The room that `address` is in, and what it is called.
-    pub fn place(&self, address: &PeerAddr) -> Option<(Arc<Room>, Option<Name>)> {
+    /// The room that `address` is in, and what `address` is called.
+    pub fn room_and_name(&self, address: &PeerAddr) -> Option<(Arc<Room>, Option<Name>)> {
         let peer = self.table.get(address)?;
         Some((peer.room.load_full(), peer.name()))
     }
@@ -293,17 +276,10 @@ impl Peers {
         session: u64,
         now_ms: u64,
     ) -> Arc<Peer> {
-        let peer = Arc::new(Peer {
-            last_seen_ms: AtomicU64::new(now_ms),
-            session,
-            protocol,
-            owner,
-            room: ArcSwap::new(Arc::clone(self.lobby())),
-            name: ArcSwapOption::empty(),
-            wants_presence: AtomicBool::new(false),
-            slot: AtomicU32::new(0),
-        });
-        self.arrive(self.lobby(), address, &peer);
+        let lobby = self.lobby();
+        let peer = Peer::new(Arc::clone(lobby), protocol, owner, session, now_ms);
+        let peer = Arc::new(peer);
+        self.arrive(lobby, address, &peer);
         peer
     }
 
@@ -321,7 +297,7 @@ impl Peers {
     }
 
     /// Counts one more peer, unless the table is full.
-    fn take_place(&self) -> bool {
+    fn admit(&self) -> bool {
         let taken = self.count.fetch_add(1, Ordering::Relaxed);
         if taken >= self.max_count {
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -352,57 +328,10 @@ impl Peers {
     }
 }
 
-impl Peer {
-    /// How those know it who hear it.
-    pub fn speaker(&self, address: &PeerAddr) -> Speaker {
-        Speaker::of(address.socket_addr(), self.name())
-    }
-
-    /// Whether it wants to hear who comes and goes in its room.
-    pub fn wants_presence(&self) -> bool {
-        self.wants_presence.load(Ordering::Relaxed)
-    }
-
-    /// The same peer with a session, not yet in its room.
-    fn with_session(&self, owner: u8, session: u64, now_ms: u64) -> Arc<Self> {
-        Arc::new(Self {
-            last_seen_ms: AtomicU64::new(now_ms),
-            session,
-            protocol: Protocol::Frames,
-            owner,
-            room: ArcSwap::new(self.room.load_full()),
-            name: ArcSwapOption::new(self.name.load_full()),
-            wants_presence: AtomicBool::new(self.wants_presence()),
-            slot: AtomicU32::new(0),
-        })
-    }
-
-    fn name(&self) -> Option<Name> {
-        self.name.load().as_deref().copied()
-    }
-
-    fn lane(&self, address: &PeerAddr) -> Lane {
-        Lane {
-            endpoint: address.endpoint(),
-            protocol: self.protocol,
-            owner: self.owner,
-        }
-    }
-
-    fn touch(&self, session: u64, now_ms: u64) -> Touch {
-        if self.session != session {
-            return Touch::WrongSession;
-        }
-        self.last_seen_ms.store(now_ms, Ordering::Relaxed);
-        Touch::Refreshed
-    }
-}
-
 /// Enough that the reaper, which reads one shard after the other, holds up a
 /// newcomer for no longer than a thousandth of the table takes (about 0.1 ms
 /// at 200,000 peers), and that workers seldom meet at one lock.
 const SHARDS: usize = 128;
 
 #[cfg(test)]
-#[path = "peers_tests.rs"]
 mod tests;
