@@ -125,7 +125,14 @@ fn a_worker_that_never_sleeps_sends_in_between_and_counts_the_kernels_drops() {
     worker.run(&stop).unwrap();
 
     let turns = turns.lock().unwrap();
-    assert_eq!(turns[..2], [1024, 2048]);
+    // Fewer where the time for a turn was over before.
+    let bounds = [1024, turns[0] + 1024];
+    assert!(
+        turns
+            .iter()
+            .zip(bounds)
+            .all(|(taken, bound)| *taken <= bound)
+    );
     let kernel_drops = info.counters.kernel_drops.get();
     assert!(kernel_drops > 0);
     let received = info.counters.datagrams_in.get();

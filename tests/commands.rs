@@ -396,7 +396,11 @@ fn a_datagram_asks_for_a_few_lists_at_most() {
     assert_eq!(server.stats().total().answers_shed, 4);
     flooder.send(&list);
     let answer = flooder.client.receive();
-    assert_eq!(parse_server(&answer).unwrap().count(), 2, "the next may again");
+    assert_eq!(
+        parse_server(&answer).unwrap().count(),
+        2,
+        "the next may again"
+    );
 }
 
 #[test]
