@@ -377,6 +377,33 @@ fn a_datagram_sends_a_few_direct_messages_at_most() {
 }
 
 #[test]
+fn a_datagram_asks_for_a_few_lists_at_most() {
+    let server = TestServer::start(config(1, &[V4]));
+    let flooder = Session::open(server.stranger());
+    let list = [&b"/who 9"[..], b"/rooms"].map(ClientFrame::Command);
+    flooder.send(&[list; 6].concat());
+    let answer = flooder.client.receive();
+    let codes: Vec<_> = parse_server(&answer)
+        .unwrap()
+        .map(|frame| match frame {
+            ServerFrame::Notice(code, _) => code,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let (done, refused) = codes.split_at(8);
+    assert_eq!(done, [NoticeCode::Done; 8]);
+    assert_eq!(refused, [NoticeCode::Refused; 4]);
+    assert_eq!(server.stats().total().answers_shed, 4);
+    flooder.send(&list);
+    let answer = flooder.client.receive();
+    assert_eq!(
+        parse_server(&answer).unwrap().count(),
+        2,
+        "the next may again"
+    );
+}
+
+#[test]
 fn no_direct_message_is_longer_than_a_datagram_of_its_version() {
     let server = TestServer::start(config(1, &[V4]));
     let ann = server.client();

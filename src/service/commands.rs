@@ -59,7 +59,10 @@ impl Commands<'_> {
         done(format!("you are in {} ({here} here)", room.name()))
     }
 
-    fn who(&self, first: usize) -> Reply {
+    fn who(&mut self, first: usize) -> Reply {
+        if !self.answers.take_list() {
+            return refused(TOO_MANY_LISTS);
+        }
         let (room, _) = self.peers.room_and_name(&self.asker.0)?;
         let mut page = Page::default();
         let total = room.visit(first - 1, |speaker| page.add(format_args!("{speaker}")));
@@ -67,7 +70,10 @@ impl Commands<'_> {
         done(page.finish(&head, "/who", first, total))
     }
 
-    fn rooms(&self, first: usize) -> Reply {
+    fn rooms(&mut self, first: usize) -> Reply {
+        if !self.answers.take_list() {
+            return refused(TOO_MANY_LISTS);
+        }
         let mut page = Page::default();
         let visit = |room: &Room| {
             let members = Thousands(room.len() as u64);
@@ -153,6 +159,8 @@ impl Page {
         format!("{head}, {first} to {}:{text}{more}", next - 1)
     }
 }
+
+const TOO_MANY_LISTS: &str = "not listed: too many lists at once";
 
 /// With what stands around it, less than a datagram of v1 holds.
 const PAGE_BYTES: usize = 900;

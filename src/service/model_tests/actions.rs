@@ -137,6 +137,7 @@ fn step() -> impl Strategy<Value = Vec<Step>> {
         40 => prop::collection::vec(action(), 1..4),
         1 => prop::collection::vec(whispers, 8..16),
         1 => prop::collection::vec(Just(Action::Help), 8..13),
+        1 => prop::collection::vec(Just(Action::Rooms(2)), 8..13),
     ];
     let act = (peer(), actions, prop::bool::weighted(0.05));
     let act = act.prop_map(|(peer, actions, is_odd)| Step::Act {

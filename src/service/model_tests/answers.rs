@@ -45,6 +45,7 @@ impl Model {
     pub(super) fn begin(&mut self) {
         self.answer_bytes = 2;
         self.privates_left = 8;
+        self.lists_left = 8;
     }
 
     /// Answers `peer`, in v2 as long as the datagram is no longer than a bundle.

@@ -128,6 +128,12 @@ impl Model {
     }
 
     fn list(&mut self, peer: usize, head: &str, first: usize, entries: &[String]) {
+        if self.lists_left == 0 {
+            self.shed += 1;
+            let text = "not listed: too many lists at once";
+            return self.refuse(peer, "too many lists", text);
+        }
+        self.lists_left -= 1;
         let total = entries.len();
         if first > total {
             let text = format!("{head}, none from {first} on");

@@ -247,7 +247,7 @@ const BOUNDS: Bounds = Bounds {
 };
 
 /// What must happen often, for the test to be one.
-const EVERYTHING: [&str; 26] = [
+const EVERYTHING: [&str; 27] = [
     "answer too long",
     "frame too long",
     "frames of a session that is over",
@@ -271,6 +271,7 @@ const EVERYTHING: [&str; 26] = [
     "text of a peer with a session",
     "timed out",
     "too many at once",
+    "too many lists",
     "too many names",
     "too many peers",
     "too many rooms",

@@ -27,6 +27,8 @@ pub(super) struct Model {
     pub(super) answer_bytes: usize,
     /// How many it may tell something privately.
     pub(super) privates_left: u32,
+    /// How many lists it may ask for.
+    pub(super) lists_left: u32,
     /// Texts that came to peers.
     pub(super) deliveries: u64,
     /// Answers that were one too many.
@@ -86,6 +88,7 @@ impl Model {
             outbox: vec![Vec::new(); PEERS],
             answer_bytes: 0,
             privates_left: 0,
+            lists_left: 0,
             deliveries: 0,
             shed: 0,
             tally: HashMap::new(),
