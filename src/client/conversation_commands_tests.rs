@@ -64,7 +64,9 @@ fn name_and_room_are_told_first_in_every_new_session() {
     assert_eq!(talk.held(), ["/nick ada"], "with the heartbeat");
     // Only an answer to a command confirms.
     let named = b"you are ada";
-    talk.hear_frame(&ServerFrame::Notice(NoticeCode::Presence, named));
+    for code in [NoticeCode::Presence, NoticeCode::Refused] {
+        talk.hear_frame(&ServerFrame::Notice(code, named));
+    }
     assert_eq!(talk.conversation.identity.nick(), None);
     talk.hear_frame(&ServerFrame::Notice(NoticeCode::Done, named));
     assert_eq!(talk.conversation.identity.nick(), Name::parse(b"ada"));
@@ -73,6 +75,7 @@ fn name_and_room_are_told_first_in_every_new_session() {
 
     // The same session: the server still knows.
     talk.conversation.refused(ConnectionRefused, talk.now);
+    assert_eq!(talk.say("maybe"), Ok(Say::Send), "the server may be back");
     talk.pass(0);
     assert_eq!(talk.held(), [""; 0]);
     talk.welcome();
@@ -95,6 +98,10 @@ fn in_v1_name_and_room_follow_the_first_heartbeat_and_each_return() {
     talk.pass(500);
     assert_eq!(talk.held(), [""; 0]);
     talk.hear(b"1.2.3.4:5 hi");
+    assert_eq!(talk.held(), ["/nick ada", "/join go"]);
+
+    // From another address we are someone new to the server.
+    talk.conversation.rerouted(talk.now);
     assert_eq!(talk.held(), ["/nick ada", "/join go"]);
 
     let mut talk = Talk::of_ada(ProtocolChoice::Auto);

@@ -264,6 +264,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_in_a_session_that_is_over_is_not_confirmed_in_the_next() {
+        let mut identity = ada_in_chess();
+        renewed(&mut identity);
+        identity.says("/nick bob");
+        renewed(&mut identity);
+        identity.is_told("you are bob");
+        assert_eq!(identity.nick(), None);
+        assert_eq!(renewed(&mut identity), ["/nick ada", "/join chess"]);
+    }
+
+    #[test]
     fn lines_of_v1_confirm_too() {
         let mut identity = Identity::new(None, None);
         assert_eq!(renewed(&mut identity), [""; 0]);

@@ -229,6 +229,45 @@ fn the_streams_of_a_room_that_was_left_end_after_a_while_and_stay_in_the_total()
 }
 
 #[test]
+fn a_gap_of_a_whole_window_that_was_not_sent_to_us_is_skipped_number_by_number() {
+    let mut sequences = in_room_1();
+    let before = sequences.total();
+    sequences.moved_to(2);
+    sequences.moved_to(1);
+    arrive(&mut sequences, 1, [5000]);
+    let skipped = sequences.total();
+    assert_eq!(skipped.lost, before.lost);
+    // One of them was sent to us after all.
+    assert_eq!(sequences.arrived(1, 0, 4990), Arrival::Reordered);
+    let total = sequences.total();
+    assert_eq!(
+        (total.expected, total.lost),
+        (skipped.expected + 1, skipped.lost)
+    );
+}
+
+#[test]
+fn a_stream_that_begins_with_a_last_message_of_a_room_loses_nothing_by_it() {
+    let mut sequences = Sequences::default();
+    sequences.moved_to(1);
+    sequences.moved_to(2);
+    assert_eq!(sequences.arrived(1, 0, 10), Arrival::New);
+    sequences.moved_to(1);
+    arrive(&mut sequences, 1, [20]);
+    assert_eq!(sequences.total().lost, 0);
+}
+
+#[test]
+fn who_was_in_a_room_before_a_new_session_has_not_just_left_it() {
+    let mut sequences = in_room_1();
+    sequences.moved_to(2);
+    sequences.restart(0);
+    // It proves that we are there.
+    arrive(&mut sequences, 1, [500, 510]);
+    assert_eq!(sequences.total().lost, 9);
+}
+
+#[test]
 fn whatever_room_messages_are_of_what_is_watched_is_bounded() {
     let mut sequences = Sequences::default();
     for room in 0..2 * STREAMS_MAX as u32 {

@@ -169,6 +169,7 @@ mod tests {
             &format!("/join {long}"),
             "/leave now",
             "/who 0",
+            "/who 00",
             "/who me",
             "/rooms -1",
             "/rooms 1 2",

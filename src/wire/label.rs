@@ -139,5 +139,7 @@ mod tests {
         assert_eq!(name("Ada_-9").folded(), name("aDA_-9").folded());
         assert_eq!(name("Ada").folded().as_str(), "ada");
         assert_ne!(name("Ada").folded(), name("Adam").folded());
+        let long = name(&"X".repeat(24));
+        assert_eq!(long.folded().as_str(), "x".repeat(24));
     }
 }
