@@ -242,8 +242,10 @@ impl Conversation {
             Frame::Private(from, payload) => hear(Heard::Private { from, payload }),
             Frame::Notice(code, text) => {
                 let text = String::from_utf8_lossy(text);
-                if code == NoticeCode::Done {
-                    identity.is_told(&text);
+                match code {
+                    NoticeCode::Done => identity.is_told(&text),
+                    NoticeCode::Refused if identity.is_refused_again(&text) => return,
+                    _ => {}
                 }
                 hear(Heard::Notice(code, text));
             }

@@ -15,6 +15,9 @@ use crate::wire::{Command, LOBBY, NOTICE, Name, RoomName, parse_command};
 pub(crate) struct Identity {
     nick: Wish<Name>,
     room: Wish<RoomName>,
+    /// What the server has refused in this session while it was asked again and
+    /// again; a sentence for the name and one for the room.
+    refusals: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,7 @@ impl Identity {
         Self {
             nick: Wish::new(nick),
             room: Wish::new(room),
+            refusals: Vec::new(),
         }
     }
 
@@ -53,6 +57,7 @@ impl Identity {
     pub(crate) fn renew(&mut self, tries: u32) {
         self.nick.renew(tries);
         self.room.renew(tries);
+        self.refusals.clear();
     }
 
     /// A heartbeat goes out: what was not confirmed so far is due again.
@@ -70,6 +75,8 @@ impl Identity {
     /// The user says this. A name or a room that the user asks for counts more than
     /// those that were set.
     pub(crate) fn says(&mut self, text: &str) {
+        // Its answer is the user's to hear.
+        self.refusals.clear();
         match parse_command(text.as_bytes()) {
             Some(Ok(Command::Nick(name))) => self.nick.ask(Some(name)),
             Some(Ok(Command::Join(room))) => self.room.ask(Some(room)),
@@ -94,6 +101,21 @@ impl Identity {
         if self.nick.asked == Some(name) || self.nick.standing == Some(name) {
             self.nick.confirm(name);
         }
+    }
+
+    /// The server has refused something. True: it did so before, and is only being
+    /// asked again; the user knows.
+    pub(crate) fn is_refused_again(&mut self, why: &str) -> bool {
+        if self.nick.confirmed.is_some() && self.room.confirmed.is_some() {
+            return false;
+        }
+        if self.refusals.iter().any(|refusal| refusal == why) {
+            return true;
+        }
+        if self.refusals.len() < MAX_REFUSALS {
+            self.refusals.push(why.to_owned());
+        }
+        false
     }
 
     /// The server has said which room we are in.
@@ -185,6 +207,9 @@ pub(crate) const TRIES_V2: u32 = 4;
 /// In v1 a server may know no commands, and would tell them to everyone.
 pub(crate) const TRIES_V1: u32 = 1;
 
+/// One of the name and one of the room.
+const MAX_REFUSALS: usize = 2;
+
 const NICK: &str = "/nick ";
 const JOIN: &str = "/join ";
 
@@ -208,6 +233,26 @@ mod tests {
     fn renewed(identity: &mut Identity) -> Vec<String> {
         identity.renew(TRIES_V2);
         due(identity)
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_until_the_user_asks() {
+        let mut identity = ada_in_chess();
+        renewed(&mut identity);
+        for again in [false, true, true] {
+            assert_eq!(identity.is_refused_again("ada is taken"), again);
+            assert_eq!(identity.is_refused_again("chess is full: it has 2"), again);
+            identity.beat();
+        }
+        identity.says("/nick ada");
+        assert!(!identity.is_refused_again("ada is taken"));
+        renewed(&mut identity);
+        assert!(!identity.is_refused_again("ada is taken"), "a new session");
+        // More than there can be are not kept.
+        for number in 0..10 {
+            assert!(!identity.is_refused_again(&format!("no {number}")));
+        }
+        assert_eq!(identity.refusals.len(), MAX_REFUSALS);
     }
 
     fn due(identity: &mut Identity) -> Vec<String> {

@@ -183,6 +183,10 @@ impl Chat {
             let of = (&self.server, &self.session);
             self.look.push(&event, line.as_deref(), of, &mut lines);
         }
+        // Some events say nothing, and the editor would print an empty line for it.
+        if lines.is_empty() {
+            return Ok(());
+        }
         self.print(&lines)
     }
 
