@@ -13,8 +13,8 @@ use crate::wire::{Name, Speaker, Thousands};
 /// Rooms in which something has happened that someone wants to hear of, on their
 /// way to the one who tells it (see `crier`).
 pub struct News {
-    /// Each once for every time that it began to have news: with one round of the crier
-    /// after the other they are few more than the rooms.
+    /// Each once. Those that have vanished since stay up to the crier's next round: no
+    /// more than the workers make in 100 ms.
     rooms: Mutex<Vec<Arc<Room>>>,
     wake: Wake,
 }
@@ -84,9 +84,7 @@ impl News {
 }
 
 impl Presence {
-    /// True: it is the first since the last notice.
-    pub(super) fn note(&mut self, happening: Happening) -> bool {
-        let is_first = self.total() == 0;
+    pub(super) fn note(&mut self, happening: Happening) {
         match happening {
             Happening::Joined(_) => self.joined += 1,
             Happening::Left(_) => self.left += 1,
@@ -96,7 +94,6 @@ impl Presence {
         if self.first.len() < MAX_NAMED {
             self.first.push(happening);
         }
-        is_first
     }
 
     /// What to tell of a room that has so many `members` now.
@@ -165,8 +162,8 @@ mod tests {
 
     fn told(happenings: &[Happening]) -> Option<String> {
         let mut presence = Presence::default();
-        for (index, happening) in happenings.iter().enumerate() {
-            assert_eq!(presence.note(*happening), index == 0);
+        for happening in happenings {
+            presence.note(*happening);
         }
         let notice = presence.take_notice(10_300);
         assert_eq!(presence.take_notice(10_300), None, "it is told once");

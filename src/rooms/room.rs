@@ -55,6 +55,8 @@ struct State {
     members: Vec<Member>,
     /// While someone wants to hear who comes and goes.
     presence: Option<Box<Presence>>,
+    /// It is among the news, until its notice is taken.
+    is_news: bool,
 }
 
 impl Room {
@@ -68,6 +70,7 @@ impl Room {
             state: Mutex::new(State {
                 members: Vec::new(),
                 presence: None,
+                is_news: false,
             }),
             snapshot: ArcSwap::default(),
             stale: AtomicBool::new(false),
@@ -182,6 +185,7 @@ impl Room {
     /// What has happened since the last time, and who wants to hear of it.
     pub fn take_notice(&self) -> Option<Notice> {
         let mut state = self.lock();
+        state.is_news = false;
         let members = state.members.len();
         state.presence.as_mut()?.take_notice(members)
     }
@@ -256,7 +260,10 @@ impl State {
 
     /// True: the first since the last notice.
     fn happened(&mut self, happening: impl FnOnce() -> Happening) -> bool {
-        let presence = self.presence.as_mut();
-        presence.is_some_and(|presence| presence.note(happening()))
+        let Some(presence) = &mut self.presence else {
+            return false;
+        };
+        presence.note(happening());
+        !std::mem::replace(&mut self.is_news, true)
     }
 }

@@ -250,3 +250,23 @@ fn check(peers: &Peers, ports: std::ops::RangeInclusive<u16>) {
 fn room_name(text: &str) -> RoomName {
     RoomName::parse(text.as_bytes()).unwrap()
 }
+
+#[test]
+fn a_room_is_among_the_news_once_however_often_its_only_hearer_changes_its_mind() {
+    let peers = peers();
+    let peer = address(1, 0);
+    peers.touch(&peer, Protocol::Text, 0, 0);
+    for name in [b"ada", b"bob", b"cyd"] {
+        assert!(peers.set_presence(&peer, true));
+        let name = Name::parse(name).unwrap();
+        peers.rename(&peer, name).unwrap().unwrap();
+        assert!(peers.set_presence(&peer, false));
+    }
+    let news = peers.rooms().news.take();
+    assert_eq!(news.len(), 1);
+    assert_eq!(news[0].take_notice(), None, "nobody hears it any more");
+    peers.set_presence(&peer, true);
+    let name = Name::parse(b"dan").unwrap();
+    peers.rename(&peer, name).unwrap().unwrap();
+    assert_eq!(peers.rooms().news.take().len(), 1, "it is news again");
+}
