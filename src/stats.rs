@@ -329,18 +329,18 @@ impl fmt::Display for Stats {
     }
 }
 
-/// Writes `what: 12 = 10 texts + 2 heartbeats`; nothing if there was none.
+/// Writes `what: 12 = 10 texts + 2 heartbeats`, and what is missing as under way.
 fn write_sum(
     f: &mut fmt::Formatter<'_>,
     what: &str,
     sum: u64,
     parts: &[(&str, u64)],
 ) -> fmt::Result {
-    if sum == 0 {
-        return Ok(());
-    }
     write!(f, "{what}: {sum}")?;
-    let parts = parts.iter().filter(|(_, count)| *count > 0);
+    let known: u64 = parts.iter().map(|(_, count)| count).sum();
+    let rest = ("under way", sum.saturating_sub(known));
+    let parts = parts.iter().chain([&rest]);
+    let parts = parts.filter(|(_, count)| *count > 0);
     for ((name, count), sign) in parts.zip(std::iter::once('=').chain(std::iter::repeat('+'))) {
         write!(f, " {sign} {count} {name}")?;
     }
@@ -396,7 +396,7 @@ mod tests {
             datagrams_in: 3,
             texts: 2,
             heartbeats: 1,
-            deliveries_planned: 41,
+            deliveries_planned: 42,
             deliveries: 40,
             deliveries_refused: 1,
             ..Counts::default()
@@ -422,7 +422,7 @@ mod tests {
              worker-1       -              3               40\n\
              peers: 2 now, 0 expired\n\
              datagrams: 6 = 4 texts + 2 heartbeats\n\
-             deliveries: 82 = 80 sent + 2 refused\n\
+             deliveries: 84 = 80 sent + 2 refused + 2 under way\n\
              deliveries refused by the kernel: 2"
         );
         counts.deliveries_refused = 0;
