@@ -114,6 +114,21 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_of_names_gives_its_memory_back() {
+        let names = Names::new(1_000);
+        for number in 0..1_000 {
+            let name = name(&format!("n{number}"));
+            names.take(name, None, peer(number)).unwrap();
+        }
+        for number in 10..1_000 {
+            names.free(&name(&format!("n{number}")));
+        }
+        let capacity = names.lock().capacity();
+        assert!(capacity <= 100, "{capacity} places for 10 names");
+        assert_eq!(names.find(&name("n9")), Some(peer(9)));
+    }
+
+    #[test]
     fn at_the_bound_only_who_has_a_name_may_take_another() {
         let names = Names::new(2);
         names.take(name("a"), None, peer(1)).unwrap();

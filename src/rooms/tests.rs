@@ -130,6 +130,26 @@ fn a_room_that_most_have_left_gives_its_memory_back() {
     assert_eq!(peers.lobby().members().len(), 10);
 }
 
+#[test]
+fn a_storm_of_rooms_gives_its_memory_back() {
+    let peers = peers();
+    for port in 1..=1_000 {
+        peers.touch(&address(port, 0), Protocol::Text, 0, 0);
+        let name = room_name(&format!("room-{port}"));
+        peers.join(&address(port, 0), name).unwrap().unwrap();
+    }
+    for port in 11..=1_000 {
+        peers.leave(&address(port, 0), NO_SESSION);
+    }
+    let directory = peers.rooms().lock();
+    let capacities = [directory.list.capacity(), directory.by_name.capacity()];
+    assert!(
+        capacities.iter().all(|places| *places <= 100),
+        "{capacities:?}"
+    );
+    assert_eq!((directory.list.len(), directory.by_name.len()), (10, 10));
+}
+
 /// Threads that go in and out of the same rooms, take the same names, leave and come
 /// back, while a reaper looks.
 #[test]

@@ -241,7 +241,7 @@ const SELDOM: u32 = CASES / 200;
 /// So small that each is often reached.
 const BOUNDS: Bounds = Bounds {
     peers: 15,
-    names: 4,
+    names: 3,
     rooms: 2,
     members: 3,
 };
