@@ -90,6 +90,19 @@ fn an_unchanged_room_makes_no_new_snapshot() {
 }
 
 #[test]
+fn many_changes_make_one_new_snapshot() {
+    let peers = Peers::plain(1, 10_000);
+    let before = peers.lobby().members();
+    for port in 1..=10_000 {
+        peers.touch(&address(port, 0), Protocol::Text, 0, 0);
+    }
+    assert_eq!(Arc::strong_count(&before), 2, "it is still the room's");
+    let after = peers.lobby().members();
+    assert_eq!((Arc::strong_count(&before), after.len()), (1, 10_000));
+    assert!(Arc::ptr_eq(&after, &peers.lobby().members()));
+}
+
+#[test]
 fn leaving_in_any_order_keeps_the_others() {
     let peers = peers();
     for port in 1..=50 {
