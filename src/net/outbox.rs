@@ -49,13 +49,14 @@ impl Outbox {
     ///
     /// # Errors
     /// When the system has no more file descriptors.
-    pub fn try_clone(&self, may_segment: bool) -> io::Result<Self> {
+    pub fn try_clone(&self) -> io::Result<Self> {
         let clone = |socket: &UdpSocket| {
             let socket = socket.as_fd().try_clone_to_owned()?;
             Ok(UdpSocket::from_std(socket.into()))
         };
         let sockets = self.sockets.iter().map(clone);
-        Ok(Self::new(sockets.collect::<io::Result<_>>()?, may_segment))
+        let sockets = sockets.collect::<io::Result<_>>()?;
+        Ok(Self::new(sockets, self.sender.segments()))
     }
 }
 

@@ -129,11 +129,11 @@ impl Server {
             Ok(())
         })?;
 
-        let outbox = server.spawn_workers(&config, &clock, groups, polls, cores, &journal)?;
+        let crier_outbox = server.spawn_workers(&config, &clock, groups, polls, cores, &journal)?;
         for address in &server.local_addrs {
             journal.info(format!("listening on {address}"));
         }
-        if config.service == ServiceKind::Chat {
+        if let Some(outbox) = crier_outbox {
             let reaper = Reaper {
                 peers: Arc::clone(&server.handle.peers),
                 clock,
@@ -207,7 +207,8 @@ impl Server {
         self.wait()
     }
 
-    /// Returns an outbox over the first worker's sockets, for others to send with.
+    /// Returns an outbox over the first worker's sockets, for the crier of a chat;
+    /// `None`: this is no chat, and has none.
     fn spawn_workers(
         &mut self,
         config: &ServerConfig,
@@ -216,8 +217,8 @@ impl Server {
         polls: Polls,
         cores: Vec<Option<CoreId>>,
         journal: &Journal,
-    ) -> io::Result<Outbox> {
-        let mut beside = None;
+    ) -> io::Result<Option<Outbox>> {
+        let mut crier_outbox = None;
         let shared = WorkerShared {
             clock: clock.clone(),
             spin: Duration::from_micros(config.spin_us.into()),
@@ -245,12 +246,12 @@ impl Server {
             // One socket of every group; each group has as many as workers.
             let sockets = groups.iter_mut().filter_map(|group| group.sockets.pop());
             let outbox = Outbox::new(sockets.collect(), max_segments > 1);
-            if beside.is_none() {
-                beside = Some(outbox.try_clone(max_segments > 1)?);
-            }
             let info = Arc::clone(&self.handle.workers[index]);
             match config.service {
                 ServiceKind::Chat => {
+                    if crier_outbox.is_none() {
+                        crier_outbox = Some(outbox.try_clone()?);
+                    }
                     let number = u8::try_from(index).expect("at most 256 workers");
                     let service = Chat::new(number, chat.clone(), Arc::clone(&info));
                     let worker = Worker::new(poll, outbox, service, &shared, info)?;
@@ -264,7 +265,7 @@ impl Server {
                 }
             }
         }
-        Ok(beside.expect("there is at least one worker"))
+        Ok(crier_outbox)
     }
 
     fn spawn_worker<S: Service + Send + 'static>(
