@@ -28,6 +28,9 @@ impl Commands<'_> {
             Ok(Command::Nick(name)) => self.rename(name),
             Ok(Command::Join(name)) => self.join(name),
             Ok(Command::Leave) => self.join(*self.peers.lobby().name()),
+            Ok(Command::Who(_) | Command::Rooms(_)) if !self.answers.take_list() => {
+                refused("not listed: too many lists at once")
+            }
             Ok(Command::Who(first)) => self.who(first),
             Ok(Command::Rooms(first)) => self.rooms(first),
             Ok(Command::Msg { to, text }) => self.tell(to, text),
@@ -59,10 +62,7 @@ impl Commands<'_> {
         done(format!("you are in {} ({here} here)", room.name()))
     }
 
-    fn who(&mut self, first: usize) -> Reply {
-        if !self.answers.take_list() {
-            return refused(TOO_MANY_LISTS);
-        }
+    fn who(&self, first: usize) -> Reply {
         let (room, _) = self.peers.room_and_name(&self.asker.0)?;
         let mut page = Page::default();
         let total = room.visit(first - 1, |speaker| page.add(format_args!("{speaker}")));
@@ -70,10 +70,7 @@ impl Commands<'_> {
         done(page.finish(&head, "/who", first, total))
     }
 
-    fn rooms(&mut self, first: usize) -> Reply {
-        if !self.answers.take_list() {
-            return refused(TOO_MANY_LISTS);
-        }
+    fn rooms(&self, first: usize) -> Reply {
         let mut page = Page::default();
         let visit = |room: &Room| {
             let members = Thousands(room.len() as u64);
@@ -159,8 +156,6 @@ impl Page {
         format!("{head}, {first} to {}:{text}{more}", next - 1)
     }
 }
-
-const TOO_MANY_LISTS: &str = "not listed: too many lists at once";
 
 /// With what stands around it, less than a datagram of v1 holds.
 const PAGE_BYTES: usize = 900;
