@@ -1,0 +1,117 @@
+//! What a run is told: from how many clients, what, how fast, for how long.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use crate::payload::Payload;
+
+/// One run against one server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunConfig {
+    /// The server.
+    pub target: SocketAddr,
+    /// Clients, each with an address and port of its own.
+    pub clients: u32,
+    /// Datagrams that all of them together offer.
+    pub rate: Rate,
+    /// How the datagrams follow each other.
+    pub arrival: Arrival,
+    /// Who says what to whom.
+    pub scenario: Scenario,
+    /// Of the offered datagrams, how many are of which kind.
+    pub mix: Mix,
+    /// Members of a room, where the scenario has rooms.
+    pub room_size: u32,
+    /// How long a text is.
+    pub payload: Payload,
+    /// The version of the protocol that all clients speak.
+    pub protocol: Protocol,
+    /// Clients that leave, and clients that come back, a second.
+    pub churn_per_s: f64,
+    /// The load is offered for this long before anything is recorded.
+    pub warmup: Duration,
+    /// And then for this long.
+    pub duration: Duration,
+    /// Of every choice that is made at random.
+    pub seed: u64,
+    /// A client that has had nothing to send for this long sends a heartbeat.
+    pub heartbeat: Duration,
+    /// Which sockets the clients have.
+    pub sockets: Sockets,
+    /// Threads that send and receive.
+    pub threads: u16,
+    /// The processors that these are pinned to, in turn; empty: the system's choice.
+    pub cores: Vec<usize>,
+    /// Whether a thread that has nothing to do looks on, rather than sleeps.
+    pub spin: bool,
+}
+
+/// Datagrams a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// The same all the time.
+    Constant(f64),
+    /// The warm-up at the first rate, and from there on up, or down, in a straight
+    /// line, to the second one at the end of the run.
+    Ramp {
+        /// At the beginning of what is recorded.
+        from: f64,
+        /// At its end.
+        to: f64,
+    },
+}
+
+/// How datagrams follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// At equal distances.
+    Uniform,
+    /// As those of many who know nothing of each other: a Poisson process.
+    Poisson,
+}
+
+/// Who says what to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// Pings and texts to small rooms, as [`Mix`] has them.
+    Mixed,
+    /// Texts to rooms.
+    Chat,
+    /// Pings, which the server answers one for one.
+    Ping,
+    /// Heartbeats, which nobody answers.
+    Heartbeat,
+    /// Datagrams to the greeting service.
+    Greet,
+    /// All are in the lobby, and one of them speaks.
+    Lobby,
+}
+
+/// Shares of the offered datagrams; only their ratio counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mix {
+    /// Pings.
+    pub ping: f64,
+    /// Texts.
+    pub text: f64,
+    /// Heartbeats.
+    pub heartbeat: f64,
+}
+
+/// The version of the protocol that clients speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Text.
+    V1,
+    /// Frames.
+    V2,
+}
+
+/// Which sockets the clients have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sockets {
+    /// Few sockets, each with many of the addresses 127.0.0.0/8.
+    Shared,
+    /// One for each client.
+    PerClient,
+}
