@@ -4,6 +4,28 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+/// A struct of counts that can be added up and told apart in time.
+macro_rules! counts {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: u64,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct $name { $($(#[$field_meta])* pub $field: u64,)* }
+
+        impl $name {
+            /// What has come since it was `earlier`.
+            pub fn since(&self, earlier: &Self) -> Self {
+                Self { $($field: self.$field - earlier.$field,)* }
+            }
+        }
+
+        impl std::ops::AddAssign for $name {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
 /// A whole run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -25,68 +47,163 @@ pub struct Outcome {
     pub signal: Option<i32>,
 }
 
-/// What was offered, and what became of it. Only what was due in the recorded time
-/// counts, whenever it came.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Datagrams that were due.
-    pub due: u64,
-    /// Of these, those that were sent.
-    pub sent: u64,
-    /// Of these, those that ask for an answer: pings, or datagrams to the greeting
-    /// service.
-    pub asked: u64,
-    /// Of these, texts.
-    pub texts: u64,
-    /// Of these, heartbeats.
-    pub heartbeats: u64,
-    /// Heartbeats beside the schedule, of clients that had nothing else to send.
-    pub keepalives: u64,
-    /// Clients that left, and that came back.
-    pub left: u64,
-    /// Clients that came back.
-    pub joined: u64,
-    /// Bytes of payload in the offered datagrams.
-    pub sent_bytes: u64,
+counts! {
+    /// What was offered, and what became of it. Only what was due in the recorded time
+    /// counts, whenever it came.
+    pub struct Counts {
+        /// Datagrams that were due.
+        pub due: u64,
+        /// Of these, those that were sent.
+        pub sent: u64,
+        /// Of these, those that ask for an answer: pings, or datagrams to the greeting
+        /// service.
+        pub asked: u64,
+        /// Of these, texts.
+        pub texts: u64,
+        /// Of these, heartbeats.
+        pub heartbeats: u64,
+        /// Heartbeats beside the schedule, of clients that had nothing else to send.
+        pub keepalives: u64,
+        /// Clients that left, and that came back.
+        pub left: u64,
+        /// Clients that came back.
+        pub joined: u64,
+        /// Bytes of payload in the offered datagrams.
+        pub sent_bytes: u64,
 
-    /// Answers, each request counted once.
-    pub answered: u64,
-    /// Answers to what had been answered before.
-    pub answered_again: u64,
-    /// Requests that were not answered: asked less answered.
-    pub unanswered: u64,
-    /// Answers of the greeting service of which nobody knows to what, as another one
-    /// was under way or lost: they are counted in `answered`, and have no latency.
-    pub unmatched: u64,
+        /// Answers, each request counted once.
+        pub answered: u64,
+        /// Answers to what had been answered before.
+        pub answered_again: u64,
+        /// Requests that were not answered: asked less answered.
+        pub unanswered: u64,
+        /// Answers of the greeting service of which nobody knows to what, as another one
+        /// was under way or lost: they are counted in `answered`, and have no latency.
+        pub unmatched: u64,
 
-    /// Copies of texts that clients were owed: members of the room when it was sent.
-    pub owed: u64,
-    /// Of these, those that came, each counted once.
-    pub delivered: u64,
-    /// Of these, those that did not: owed less delivered.
-    pub lost: u64,
-    /// Copies that came again.
-    pub repeated: u64,
-    /// Of the delivered, those that came after a later one of the same sender.
-    pub reordered: u64,
-    /// Copies that came to a client that was about to join or to leave, and to which
-    /// they were not owed: neither wrong nor missed.
-    pub unowed: u64,
-    /// Copies so late that they had been counted as lost.
-    pub too_late: u64,
-    /// What should not have come: of another room, another run, never sent, or no
-    /// datagram of the protocol.
-    pub stray: u64,
+        /// Copies of texts that clients were owed: members of the room when it was sent.
+        pub owed: u64,
+        /// Of these, those that came, each counted once.
+        pub delivered: u64,
+        /// Of these, those that did not: owed less delivered.
+        pub lost: u64,
+        /// Copies that came again.
+        pub repeated: u64,
+        /// Of the delivered, those that came after a later one of the same sender.
+        pub reordered: u64,
+        /// Copies that came to a client that was about to join or to leave, and to which
+        /// they were not owed: neither wrong nor missed.
+        pub unowed: u64,
+        /// Copies so late that they had been counted as lost.
+        pub too_late: u64,
+        /// What should not have come: of another room, another run, never sent, or no
+        /// datagram of the protocol.
+        pub stray: u64,
 
-    /// Datagrams that came in all.
-    pub received: u64,
-    /// Their bytes.
-    pub received_bytes: u64,
-    /// Datagrams that the kernel dropped at the generator's own sockets, as it did
-    /// not read them soon enough: neither the server's nor the network's loss.
-    pub own_drops: u64,
-    /// Datagrams that the generator's own kernel refused to send.
-    pub refused: u64,
+        /// Datagrams that came in all.
+        pub received: u64,
+        /// Their bytes.
+        pub received_bytes: u64,
+        /// Datagrams that the kernel dropped at the generator's own sockets, as it did
+        /// not read them soon enough: neither the server's nor the network's loss.
+        pub own_drops: u64,
+        /// Datagrams that the generator's own kernel refused to send.
+        pub refused: u64,
+    }
+}
+
+/// How long things took, in nanoseconds.
+#[derive(Debug, Clone)]
+pub struct Latencies {
+    /// From when a text was due until a member of its room had it.
+    pub delivery: Histogram<u64>,
+    /// The same from when it was in fact sent.
+    pub delivery_from_send: Histogram<u64>,
+    /// From when a request was due until its answer was there.
+    pub answer: Histogram<u64>,
+    /// The same from when it was in fact sent.
+    pub answer_from_send: Histogram<u64>,
+    /// The same of those requests alone that were sent while no other one of the same
+    /// client was under way: what a generator would report that waits for each answer
+    /// before it asks again, and so omits the worst (coordinated omission).
+    pub answer_closed_loop: Histogram<u64>,
+    /// From when a datagram was due until it was sent: the generator's own delay.
+    pub send_lag: Histogram<u64>,
+}
+
+counts! {
+
+}
+
+/// How the generator itself fared.
+    pub generator: Generator,
+    /// The signal that ended it early.
+    pub signal: Option<i32>,
+}
+
+counts! {
+    /// What was offered, and what became of it. Only what was due in the recorded time
+    /// counts, whenever it came.
+    pub struct Counts {
+        /// Datagrams that were due.
+        pub due: u64,
+        /// Of these, those that were sent.
+        pub sent: u64,
+        /// Of these, those that ask for an answer: pings, or datagrams to the greeting
+        /// service.
+        pub asked: u64,
+        /// Of these, texts.
+        pub texts: u64,
+        /// Of these, heartbeats.
+        pub heartbeats: u64,
+        /// Heartbeats beside the schedule, of clients that had nothing else to send.
+        pub keepalives: u64,
+        /// Clients that left, and that came back.
+        pub left: u64,
+        /// Clients that came back.
+        pub joined: u64,
+        /// Bytes of payload in the offered datagrams.
+        pub sent_bytes: u64,
+
+        /// Answers, each request counted once.
+        pub answered: u64,
+        /// Answers to what had been answered before.
+        pub answered_again: u64,
+        /// Requests that were not answered: asked less answered.
+        pub unanswered: u64,
+        /// Answers of the greeting service of which nobody knows to what, as another one
+        /// was under way or lost: they are counted in `answered`, and have no latency.
+        pub unmatched: u64,
+
+        /// Copies of texts that clients were owed: members of the room when it was sent.
+        pub owed: u64,
+        /// Of these, those that came, each counted once.
+        pub delivered: u64,
+        /// Of these, those that did not: owed less delivered.
+        pub lost: u64,
+        /// Copies that came again.
+        pub repeated: u64,
+        /// Of the delivered, those that came after a later one of the same sender.
+        pub reordered: u64,
+        /// Copies that came to a client that was about to join or to leave, and to which
+        /// they were not owed: neither wrong nor missed.
+        pub unowed: u64,
+        /// Copies so late that they had been counted as lost.
+        pub too_late: u64,
+        /// What should not have come: of another room, another run, never sent, or no
+        /// datagram of the protocol.
+        pub stray: u64,
+
+        /// Datagrams that came in all.
+        pub received: u64,
+        /// Their bytes.
+        pub received_bytes: u64,
+        /// Datagrams that the kernel dropped at the generator's own sockets, as it did
+        /// not read them soon enough: neither the server's nor the network's loss.
+        pub own_drops: u64,
+        /// Datagrams that the generator's own kernel refused to send.
+        pub refused: u64,
+    }
 }
 
 /// How long things took, in nanoseconds.
@@ -163,6 +280,35 @@ pub struct Sample<'a> {
 }
 
 impl Latencies {
+    /// Without records.
+    pub fn new() -> Self {
+        let empty = || {
+            Histogram::new_with_bounds(1, MAX_LATENCY_NS, SIGNIFICANT_DIGITS)
+                .expect("the bounds are in order")
+        };
+        Self {
+            delivery: empty(),
+            delivery_from_send: empty(),
+            answer: empty(),
+            answer_from_send: empty(),
+            answer_closed_loop: empty(),
+            send_lag: empty(),
+        }
+    }
+
+    /// Adds what another one recorded. The sum is exact: it is what one would have
+    /// that had recorded all.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, part) in self.all_mut().into_iter().zip(other.named()) {
+            *sum += part.1;
+        }
+    }
+
+    /// Forgets all records.
+    pub fn clear(&mut self) {
+        self.all_mut().map(Histogram::reset);
+    }
+
     /// Each with its name, which is the tag in histogram logs.
     pub fn named(&self) -> [(&'static str, &Histogram<u64>); 6] {
         [
@@ -174,4 +320,28 @@ impl Latencies {
             ("send-lag", &self.send_lag),
         ]
     }
+
+    fn all_mut(&mut self) -> [&mut Histogram<u64>; 6] {
+        [
+            &mut self.delivery,
+            &mut self.delivery_from_send,
+            &mut self.answer,
+            &mut self.answer_from_send,
+            &mut self.answer_closed_loop,
+            &mut self.send_lag,
+        ]
+    }
 }
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What takes longer is recorded as this long: far above the time after which a run
+/// waits for nothing any more.
+const MAX_LATENCY_NS: u64 = 60_000_000_000;
+
+/// Every value is recorded with an error below 0.1 %.
+const SIGNIFICANT_DIGITS: u8 = 3;

@@ -1,0 +1,87 @@
+//! What a thread knows of each of its clients.
+
+/// One client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its session, in version 2.
+    pub session: u64,
+    /// When its last request to the greeting service was due.
+    pub due_ns: u64,
+    /// When its last request was sent of those that [`Client::closed_ask`] or
+    /// [`Client::under_way`] speaks of.
+    pub sent_ns: u64,
+    /// When it was last heard of by the server, in milliseconds of the thread's clock.
+    pub last_sent_ms: u32,
+    /// The number of its next request.
+    pub next_ask: u32,
+    /// One more than the greatest number that was answered.
+    pub heard_ask: u32,
+    /// The request, if any, whose answer a client would wait for that asks nothing else
+    /// meanwhile.
+    pub closed_ask: Option<u32>,
+    /// The number of its last text in its room.
+    pub last_text: Option<u32>,
+    /// One more than the greatest number of a text that it heard.
+    pub heard_text: u32,
+    /// It is owed the texts of its room from this one on
+    pub owed_from: u32,
+    /// and up to this one.
+    pub owed_until: u32,
+    /// Requests to the greeting service that were not answered so far.
+    pub under_way: u16,
+    /// How many of these were due before the recording.
+    pub under_way_unrecorded: u16,
+    /// How often it has asked to come in vain.
+    pub tries: u8,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// Where a client stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The server does not know it.
+    Out,
+    /// It has asked for a session.
+    Hello,
+    /// It has asked for a room, or for a sign that the server knows it.
+    Joining,
+    /// It is there, and takes part.
+    Active,
+    /// It takes part no more, and waits for what it is still owed.
+    Leaving,
+}
+
+impl Client {
+    /// One that the server does not know.
+    pub fn new() -> Self {
+        Self {
+            session: 0,
+            due_ns: 0,
+            sent_ns: 0,
+            last_sent_ms: 0,
+            next_ask: 0,
+            heard_ask: 0,
+            closed_ask: None,
+            last_text: None,
+            heard_text: 0,
+            owed_from: 0,
+            owed_until: 0,
+            under_way: 0,
+            under_way_unrecorded: 0,
+            tries: 0,
+            phase: Phase::Out,
+        }
+    }
+
+    /// Whether it is owed this text of its room.
+    pub fn is_owed(&self, sequence: u32) -> bool {
+        (self.owed_from..self.owed_until).contains(&sequence)
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
