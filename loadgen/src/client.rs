@@ -31,10 +31,25 @@ pub struct Client {
     pub under_way: u16,
     /// How many of these were due before the recording.
     pub under_way_unrecorded: u16,
+    /// Whether nothing else was under way when the last of them was sent.
+    pub is_matched: bool,
     /// How often it has asked to come in vain.
     pub tries: u8,
     /// Where it stands.
     pub phase: Phase,
+}
+
+/// What is known of the answer to a request to the greeting service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Greeting {
+    /// When the last request was due.
+    pub due_ns: u64,
+    /// When it was sent.
+    pub sent_ns: u64,
+    /// Whether the request counts: it was due in the recorded time.
+    pub is_recorded: bool,
+    /// Whether the last request was the only one, so that this must be its answer.
+    pub is_matched: bool,
 }
 
 /// Where a client stands.
@@ -69,9 +84,37 @@ impl Client {
             owed_until: 0,
             under_way: 0,
             under_way_unrecorded: 0,
+            is_matched: false,
             tries: 0,
             phase: Phase::Out,
         }
+    }
+
+    /// It has asked the greeting service for an answer that was due at `due_ns`.
+    pub fn asked_for_greeting(&mut self, due_ns: u64, sent_ns: u64, is_recorded: bool) {
+        if sent_ns.saturating_sub(self.sent_ns) > LOST_NS {
+            // What was not answered until now will not be.
+            (self.under_way, self.under_way_unrecorded) = (0, 0);
+        }
+        (self.due_ns, self.sent_ns) = (due_ns, sent_ns);
+        self.is_matched = self.under_way == 0;
+        self.under_way = self.under_way.saturating_add(1);
+        if !is_recorded {
+            self.under_way_unrecorded = self.under_way;
+        }
+    }
+
+    /// The greeting service has answered; none: nothing was asked.
+    pub fn greeted(&mut self) -> Option<Greeting> {
+        self.under_way = self.under_way.checked_sub(1)?;
+        let is_recorded = self.under_way_unrecorded == 0;
+        self.under_way_unrecorded = self.under_way_unrecorded.saturating_sub(1);
+        Some(Greeting {
+            due_ns: self.due_ns,
+            sent_ns: self.sent_ns,
+            is_recorded,
+            is_matched: self.is_matched,
+        })
     }
 
     /// Whether it is owed this text of its room.
@@ -85,3 +128,6 @@ impl Default for Client {
         Self::new()
     }
 }
+
+/// An answer that has not come by then is lost.
+const LOST_NS: u64 = 2_000_000_000;

@@ -144,8 +144,9 @@ fn read_text(datagram: &[u8]) -> Heard<'_> {
 
 /// None: it says nothing that is waited for.
 fn read_frame(frame: ServerFrame<'_>) -> Option<Heard<'_>> {
-    let stamped =
-        |stamp, heard: fn(Stamp) -> Heard<'static>| Stamp::decode(stamp).map_or(Heard::Stray, heard);
+    let stamped = |stamp, heard: fn(Stamp) -> Heard<'static>| {
+        Stamp::decode(stamp).map_or(Heard::Stray, heard)
+    };
     Some(match frame {
         ServerFrame::Welcome(welcome) => Heard::Welcome(welcome),
         ServerFrame::Message(message) => stamped(message.payload, Heard::Text),

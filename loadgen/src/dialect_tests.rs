@@ -1,8 +1,6 @@
 use super::*;
-use bullhorn::wire::frame::{
-    Message, parse_client, push_server_frame, push_server_header,
-};
-use bullhorn::wire::label::{RoomName, Speaker};
+use bullhorn::wire::frame::{Message, parse_client, push_server_frame, push_server_header};
+use bullhorn::wire::{RoomName, Speaker};
 
 const STAMP: Stamp = Stamp {
     run: 1,
@@ -58,7 +56,10 @@ fn version_2_says_what_the_server_reads() {
     let hello = said(Protocol::V2, Say::Hello);
     assert_eq!(hello.len(), MIN_HELLO_BYTES);
     let (session, frames) = parse_client(&hello).unwrap();
-    assert_eq!((session, frames.collect()), (NO_SESSION, vec![ClientFrame::Hello]));
+    assert_eq!(
+        (session, frames.collect()),
+        (NO_SESSION, vec![ClientFrame::Hello])
+    );
 }
 
 #[test]
@@ -67,7 +68,10 @@ fn the_longest_name_of_a_room_goes_in_whole() {
     let datagram = said(Protocol::V2, Say::Join(&name));
     let (_, mut frames) = parse_client(&datagram).unwrap();
     let command = format!("/join {name}");
-    assert_eq!(frames.next(), Some(ClientFrame::Command(command.as_bytes())));
+    assert_eq!(
+        frames.next(),
+        Some(ClientFrame::Command(command.as_bytes()))
+    );
 }
 
 #[test]
@@ -82,10 +86,16 @@ fn version_1_hears_what_the_server_says() {
     assert_eq!(hear(&format!("* pong {stamp}")), is(Heard::Answer(STAMP)));
     assert_eq!(hear("* you are in den (3 here)"), is(Heard::Joined));
     let full = "den is full: it has 1";
-    assert_eq!(hear(&format!("* {full}")), is(Heard::Refused(full.as_bytes())));
+    assert_eq!(
+        hear(&format!("* {full}")),
+        is(Heard::Refused(full.as_bytes()))
+    );
     assert_eq!(hear("hello,('127.0.0.1', 5)"), is(Heard::Greeting));
     for speaker in ["127.0.0.1:5", "[::1]:5", "ada"] {
-        assert_eq!(hear(&format!("{speaker} {stamp}xxx")), is(Heard::Text(STAMP)));
+        assert_eq!(
+            hear(&format!("{speaker} {stamp}xxx")),
+            is(Heard::Text(STAMP))
+        );
     }
     for stray in ["", "word", "ada hi", "* pong 1", &stamp] {
         assert_eq!(hear(stray), is(Heard::Stray), "{stray}");

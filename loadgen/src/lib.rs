@@ -1,14 +1,29 @@
 //! loadgen: offers load to a bullhorn server, and measures what becomes of it.
 
 pub mod config;
-pub mod client;
-pub mod dialect;
-pub mod mail;
 pub mod outcome;
 pub mod payload;
-pub mod ports;
-pub mod recorder;
-pub mod rooms;
+
 pub mod schedule;
 pub mod stamp;
 pub mod window;
+
+pub mod rooms;
+pub mod shape;
+
+pub mod dialect;
+pub mod files;
+pub mod mail;
+pub mod ports;
+pub mod selfwatch;
+
+pub mod client;
+mod collector;
+pub mod recorder;
+pub mod run;
+mod shard;
+
+#[cfg(test)]
+mod testing;
+
+pub use run::{Control, RunError, run};

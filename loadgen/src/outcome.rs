@@ -64,7 +64,7 @@ counts! {
         pub heartbeats: u64,
         /// Heartbeats beside the schedule, of clients that had nothing else to send.
         pub keepalives: u64,
-        /// Clients that left, and that came back.
+        /// Clients that left.
         pub left: u64,
         /// Clients that came back.
         pub joined: u64,
@@ -132,114 +132,21 @@ pub struct Latencies {
 }
 
 counts! {
-
-}
-
-/// How the generator itself fared.
-    pub generator: Generator,
-    /// The signal that ended it early.
-    pub signal: Option<i32>,
-}
-
-counts! {
-    /// What was offered, and what became of it. Only what was due in the recorded time
-    /// counts, whenever it came.
-    pub struct Counts {
-        /// Datagrams that were due.
+    /// What was due in one second of the recording.
+    pub struct Second {
+        /// Datagrams due.
         pub due: u64,
-        /// Of these, those that were sent.
+        /// Of these, those sent, whenever that was.
         pub sent: u64,
-        /// Of these, those that ask for an answer: pings, or datagrams to the greeting
-        /// service.
+        /// Requests sent.
         pub asked: u64,
-        /// Of these, texts.
-        pub texts: u64,
-        /// Of these, heartbeats.
-        pub heartbeats: u64,
-        /// Heartbeats beside the schedule, of clients that had nothing else to send.
-        pub keepalives: u64,
-        /// Clients that left, and that came back.
-        pub left: u64,
-        /// Clients that came back.
-        pub joined: u64,
-        /// Bytes of payload in the offered datagrams.
-        pub sent_bytes: u64,
-
-        /// Answers, each request counted once.
+        /// Of these, those answered.
         pub answered: u64,
-        /// Answers to what had been answered before.
-        pub answered_again: u64,
-        /// Requests that were not answered: asked less answered.
-        pub unanswered: u64,
-        /// Answers of the greeting service of which nobody knows to what, as another one
-        /// was under way or lost: they are counted in `answered`, and have no latency.
-        pub unmatched: u64,
-
-        /// Copies of texts that clients were owed: members of the room when it was sent.
+        /// Copies owed.
         pub owed: u64,
-        /// Of these, those that came, each counted once.
+        /// Of these, those delivered.
         pub delivered: u64,
-        /// Of these, those that did not: owed less delivered.
-        pub lost: u64,
-        /// Copies that came again.
-        pub repeated: u64,
-        /// Of the delivered, those that came after a later one of the same sender.
-        pub reordered: u64,
-        /// Copies that came to a client that was about to join or to leave, and to which
-        /// they were not owed: neither wrong nor missed.
-        pub unowed: u64,
-        /// Copies so late that they had been counted as lost.
-        pub too_late: u64,
-        /// What should not have come: of another room, another run, never sent, or no
-        /// datagram of the protocol.
-        pub stray: u64,
-
-        /// Datagrams that came in all.
-        pub received: u64,
-        /// Their bytes.
-        pub received_bytes: u64,
-        /// Datagrams that the kernel dropped at the generator's own sockets, as it did
-        /// not read them soon enough: neither the server's nor the network's loss.
-        pub own_drops: u64,
-        /// Datagrams that the generator's own kernel refused to send.
-        pub refused: u64,
     }
-}
-
-/// How long things took, in nanoseconds.
-#[derive(Debug, Clone)]
-pub struct Latencies {
-    /// From when a text was due until a member of its room had it.
-    pub delivery: Histogram<u64>,
-    /// The same from when it was in fact sent.
-    pub delivery_from_send: Histogram<u64>,
-    /// From when a request was due until its answer was there.
-    pub answer: Histogram<u64>,
-    /// The same from when it was in fact sent.
-    pub answer_from_send: Histogram<u64>,
-    /// The same of those requests alone that were sent while no other one of the same
-    /// client was under way: what a generator would report that waits for each answer
-    /// before it asks again, and so omits the worst (coordinated omission).
-    pub answer_closed_loop: Histogram<u64>,
-    /// From when a datagram was due until it was sent: the generator's own delay.
-    pub send_lag: Histogram<u64>,
-}
-
-/// What was due in one second of the recording.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Second {
-    /// Datagrams due.
-    pub due: u64,
-    /// Of these, those sent, whenever that was.
-    pub sent: u64,
-    /// Requests sent.
-    pub asked: u64,
-    /// Of these, those answered.
-    pub answered: u64,
-    /// Copies owed.
-    pub owed: u64,
-    /// Of these, those delivered.
-    pub delivered: u64,
 }
 
 /// How the generator itself fared.
@@ -306,7 +213,7 @@ impl Latencies {
 
     /// Forgets all records.
     pub fn clear(&mut self) {
-        self.all_mut().map(Histogram::reset);
+        self.all_mut().into_iter().for_each(Histogram::reset);
     }
 
     /// Each with its name, which is the tag in histogram logs.

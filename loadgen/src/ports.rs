@@ -5,7 +5,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-use bullhorn::net::{BindError, BufferSizes, bind_group, receive_drops, set_gro, set_local_addresses};
+use bullhorn::net::{
+    BindError, BufferSizes, bind_group, receive_drops, set_gro, set_local_addresses,
+};
 use mio::net::UdpSocket;
 
 use crate::config::Sockets;
@@ -46,7 +48,12 @@ impl Ports {
     ///
     /// # Errors
     /// [`PortsError`]; one client each needs many files, see [`crate::files`].
-    pub fn open(kind: Sockets, target: SocketAddr, first: u32, clients: u32) -> Result<Self, PortsError> {
+    pub fn open(
+        kind: Sockets,
+        target: SocketAddr,
+        first: u32,
+        clients: u32,
+    ) -> Result<Self, PortsError> {
         match kind {
             Sockets::Shared => Self::open_shared(clients),
             Sockets::PerClient => Self::open_each(target, first, clients),
@@ -226,7 +233,8 @@ mod tests {
 
     #[test]
     fn clients_with_sockets_of_their_own_spread_over_loopback_addresses() {
-        let hosts = [0, 19_999, 20_000].map(|client| local_address(TARGET.parse().unwrap(), client));
+        let hosts =
+            [0, 19_999, 20_000].map(|client| local_address(TARGET.parse().unwrap(), client));
         assert_eq!(hosts[0], hosts[1]);
         assert_ne!(hosts[1], hosts[2]);
         let elsewhere = local_address("10.0.0.1:1".parse().unwrap(), 20_000);

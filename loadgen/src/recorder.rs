@@ -4,6 +4,7 @@
 use crossbeam::channel::{Receiver, Sender};
 
 use crate::outcome::{Counts, Latencies, Second};
+use crate::ports::Ports;
 
 /// The records of one thread.
 pub struct Recorder {
@@ -11,8 +12,11 @@ pub struct Recorder {
     pub counts: Counts,
     seconds: Vec<Second>,
     warmup_ns: u64,
+    end_ns: u64,
     current: Box<Report>,
     handed_over: Counts,
+    /// What the sockets had dropped before the recording began.
+    drops_before: Option<u64>,
     channel: Channel,
 }
 
@@ -40,15 +44,24 @@ pub struct Channel {
 }
 
 impl Recorder {
-    /// A recorder of a run of so many seconds.
-    pub fn new(thread: usize, warmup_ns: u64, seconds: usize, channel: Channel) -> Self {
+    /// A recorder of a run of so many seconds, that begins when it has warmed up and ends
+    /// at `end_ns`, both since the load began.
+    pub fn new(
+        thread: usize,
+        warmup_ns: u64,
+        end_ns: u64,
+        seconds: usize,
+        channel: Channel,
+    ) -> Self {
         Self {
             counts: Counts::default(),
             // Those that are due last may be due in the second after it.
             seconds: vec![Second::default(); seconds + 1],
             warmup_ns,
+            end_ns,
             current: Report::new(thread),
             handed_over: Counts::default(),
+            drops_before: None,
             channel,
         }
     }
@@ -77,9 +90,13 @@ impl Recorder {
     }
 
     /// Hands over what was recorded in the seconds that have passed. When the one who
-    /// reads does not keep up, it stays here, and goes with the next one.
-    pub fn hand_over(&mut self, now_ns: u64) {
-        if now_ns < self.next_report_ns() {
+    /// reads does not keep up, it stays here, and goes with the next one; so does what
+    /// comes in the last second or later.
+    pub fn hand_over(&mut self, now_ns: u64, ports: &Ports) {
+        if self.drops_before.is_none() && self.has_begun(now_ns) {
+            self.drops_before = Some(ports.drops());
+        }
+        if now_ns < self.next_report_ns() || self.next_report_ns() >= self.end_ns {
             return;
         }
         let seconds = ((now_ns - self.warmup_ns) / SECOND_NS) as usize;
@@ -87,7 +104,7 @@ impl Recorder {
         let Ok(empty) = self.channel.emptied.try_recv() else {
             return;
         };
-        self.fill_in(seconds);
+        self.fill_in(seconds, ports);
         let filled = std::mem::replace(&mut self.current, empty);
         self.current.seconds = seconds;
         // There is space for every report there is; whoever reads may be gone.
@@ -95,16 +112,22 @@ impl Recorder {
     }
 
     /// Ends the recording: what was not handed over, all counts, and all seconds.
-    pub fn finish(mut self) -> (Box<Report>, Counts, Vec<Second>) {
-        self.fill_in(self.seconds.len());
+    pub fn finish(mut self, ports: &Ports) -> (Box<Report>, Counts, Vec<Second>) {
+        self.fill_in(self.seconds.len(), ports);
         (self.current, self.counts, self.seconds)
     }
 
-    fn fill_in(&mut self, seconds: usize) {
+    fn fill_in(&mut self, seconds: usize, ports: &Ports) {
+        if let Some(before) = self.drops_before {
+            // Each socket counts in 32 bits, and may begin anew.
+            self.counts.own_drops = ports.drops().saturating_sub(before);
+        }
         let report = &mut self.current;
         report.counts = self.counts.since(&self.handed_over);
         self.handed_over = self.counts;
-        let settled = seconds.checked_sub(2).and_then(|index| self.seconds.get(index));
+        let settled = seconds
+            .checked_sub(2)
+            .and_then(|index| self.seconds.get(index));
         report.settled = settled.copied().unwrap_or_default();
     }
 }

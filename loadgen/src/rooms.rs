@@ -118,7 +118,11 @@ mod tests {
         assert_eq!((rooms.join(1), rooms.join(1)), (0, 0));
         let text = rooms.speak(1, None);
         assert_eq!((text.sequence, text.owed), (0, 2));
-        assert_eq!(rooms.join(1), 1, "the next one is the first that it is owed");
+        assert_eq!(
+            rooms.join(1),
+            1,
+            "the next one is the first that it is owed"
+        );
         assert_eq!(rooms.speak(1, None).owed, 3);
         assert_eq!(rooms.leave(1), 2, "the next one is owed no more");
         assert_eq!(rooms.speak(1, None).owed, 2);

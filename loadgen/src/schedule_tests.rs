@@ -1,30 +1,12 @@
 use super::*;
-use crate::config::{Mix, Payload, Protocol, Scenario, Sockets};
+use crate::testing;
 
 fn config(rate: Rate, arrival: Arrival, seconds: u64) -> RunConfig {
     RunConfig {
-        target: "127.0.0.1:9999".parse().unwrap(),
-        clients: 1,
         rate,
         arrival,
-        scenario: Scenario::Ping,
-        mix: Mix {
-            ping: 1.0,
-            text: 0.0,
-            heartbeat: 0.0,
-        },
-        room_size: 1,
-        payload: Payload::fixed(48),
-        protocol: Protocol::V1,
-        churn_per_s: 0.0,
-        warmup: Duration::from_secs(1),
         duration: Duration::from_secs(seconds),
-        seed: 7,
-        heartbeat: Duration::from_secs(4),
-        sockets: Sockets::Shared,
-        threads: 1,
-        cores: Vec::new(),
-        spin: false,
+        ..testing::config()
     }
 }
 
@@ -107,7 +89,10 @@ fn poisson_arrivals_have_the_rate_and_the_scatter_of_strangers() {
     times.sort_unstable();
     // Four standard deviations of the count of a Poisson process: 4 × √10⁶.
     assert!(times.len().abs_diff(1_000_000) < 4000, "{}", times.len());
-    let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+    let gaps: Vec<f64> = times
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]) as f64)
+        .collect();
     let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
     let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
     // Of exponential gaps the standard deviation is the mean.

@@ -24,7 +24,10 @@ pub enum Arrival {
 impl Windows {
     /// Windows for `count` sequences, each with space for at least `numbers`.
     pub fn new(count: usize, numbers: usize) -> Self {
-        let words_each = numbers.div_ceil(WORD_BITS as usize).max(1).next_power_of_two();
+        let words_each = numbers
+            .div_ceil(WORD_BITS as usize)
+            .max(1)
+            .next_power_of_two();
         Self {
             words: vec![0; count * words_each].into(),
             words_each,

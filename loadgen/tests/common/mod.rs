@@ -1,0 +1,67 @@
+//! What the tests have in common: a server, and runs against it.
+
+#![allow(dead_code, reason = "every test program uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as a test may"
+)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bullhorn::config::ServiceKind;
+use bullhorn::{Server, ServerConfig};
+use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use loadgen::outcome::Outcome;
+use loadgen::{Control, run};
+
+/// A server for tests, at a free port.
+pub(crate) fn server(workers: u16, service: ServiceKind, address: &str) -> Server {
+    let config = ServerConfig {
+        workers,
+        service,
+        bind: vec![address.parse().unwrap()],
+        no_pin: true,
+        ..ServerConfig::default()
+    };
+    Server::start(config).unwrap()
+}
+
+/// Twenty clients in rooms of five, a thousand datagrams a second for one second.
+pub(crate) fn config(target: SocketAddr) -> RunConfig {
+    RunConfig {
+        target,
+        clients: 20,
+        rate: Rate::Constant(1000.0),
+        arrival: Arrival::Uniform,
+        scenario: Scenario::Mixed,
+        mix: mix(1.0, 1.0, 0.0),
+        room_size: 5,
+        payload: Payload::fixed(48),
+        protocol: Protocol::V1,
+        churn_per_s: 0.0,
+        warmup: Duration::from_millis(200),
+        duration: Duration::from_secs(1),
+        seed: 7,
+        heartbeat: Duration::from_secs(4),
+        sockets: Sockets::Shared,
+        threads: 1,
+        cores: Vec::new(),
+        spin: false,
+    }
+}
+
+/// Shares of pings, texts and heartbeats.
+pub(crate) fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
+    Mix {
+        ping,
+        text,
+        heartbeat,
+    }
+}
+
+/// A run to its end.
+#[track_caller]
+pub(crate) fn run_through(config: &RunConfig) -> Outcome {
+    run(config, &Control::new(), |_| {}).unwrap()
+}
