@@ -73,6 +73,11 @@ impl Schedule {
         self.set_due();
     }
 
+    /// Nothing is due any more.
+    pub fn end(&mut self) {
+        self.end_ns = 0;
+    }
+
     fn set_due(&mut self) {
         match self.arrival {
             // Not summed up: no error grows with time.

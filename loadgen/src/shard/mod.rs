@@ -216,7 +216,6 @@ impl Shard {
     /// Waits for what is under way, until all has come and nothing comes any more, or
     /// for as long as anything may be on its way.
     fn drain(&mut self, run: &Run) -> Result<(), RunError> {
-        self.offering = None;
         self.churn.end();
         let begin_ns = run.now_ns();
         self.people.last_heard_ns = self.people.last_heard_ns.max(begin_ns);

@@ -110,7 +110,7 @@ impl Offering {
         true
     }
 
-    /// Counts what was due up to `ended_ns`, and was not sent any more.
+    /// Sends no more, and counts what was due up to `ended_ns`, and was not sent.
     pub(super) fn end(&mut self, people: &mut People, ended_ns: u64) {
         while let Some(due_ns) = self.schedule.due_ns()
             && due_ns < ended_ns
@@ -121,6 +121,7 @@ impl Offering {
             }
             self.schedule.advance();
         }
+        self.schedule.end();
     }
 
     /// The next client that is there, each in its turn.
