@@ -23,6 +23,11 @@ pub mod recorder;
 pub mod run;
 mod shard;
 
+pub mod calibrate;
+pub mod null;
+pub mod search;
+pub mod verdict;
+
 #[cfg(test)]
 mod testing;
 
