@@ -9,6 +9,7 @@
 #[path = "../../benches/harness/pairs.rs"]
 mod pairs;
 #[path = "../../benches/harness/report.rs"]
+#[allow(dead_code, reason = "it has what other benchmarks need, too")]
 mod report;
 
 use std::net::{SocketAddr, UdpSocket};
@@ -19,6 +20,7 @@ use bullhorn::net::bare::PingLoop;
 use core_affinity::CoreId;
 use loadgen::Control;
 use loadgen::calibrate::Calibration;
+use loadgen::config::Protocol;
 use loadgen::null::NullResponder;
 
 use self::pairs::interleave;
@@ -61,6 +63,7 @@ fn calibrated(responder: CoreId, generator: CoreId) -> Result<f64, Error> {
     let calibration = Calibration {
         threads: 1,
         cores: vec![generator.id],
+        protocol: Protocol::V1,
         responder_core: Some(responder.id),
         duration: TRY,
     };

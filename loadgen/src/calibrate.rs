@@ -17,6 +17,8 @@ pub struct Calibration {
     pub threads: u16,
     /// The processors that these are pinned to.
     pub cores: Vec<usize>,
+    /// The version of the protocol.
+    pub protocol: Protocol,
     /// The processor of the responder; none: the system's choice.
     pub responder_core: Option<usize>,
     /// How long a rate is tried.
@@ -85,7 +87,7 @@ impl Calibration {
             },
             room_size: 1,
             payload: Payload::fixed(48),
-            protocol: Protocol::V1,
+            protocol: self.protocol,
             churn_per_s: 0.0,
             warmup: WARMUP,
             duration: self.duration,

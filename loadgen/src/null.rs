@@ -1,5 +1,5 @@
-//! The null responder: answers pings of version 1 and does nothing else, so that what a
-//! run against it reaches is the generator's own limit.
+//! The null responder: lets every client come, answers its pings, and does nothing else,
+//! so that what a run against it reaches is the generator's own limit.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,6 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use bullhorn::net::{
     BindError, BufferSizes, Packet, PeerAddr, RECEIVE_BATCH, Receiver, Sender, bind_group,
+};
+use bullhorn::wire::frame::{
+    ClientFrame, ServerFrame, Welcome, parse_client, push_server_frame, push_server_header,
 };
 use core_affinity::CoreId;
 use mio::net::UdpSocket;
@@ -90,15 +93,12 @@ fn respond(mut poll: Poll, socket: &UdpSocket, is_stopping: &AtomicBool) {
         let received = receiver.receive(socket, 0).unwrap_or(0);
         let mut count = 0;
         for datagram in receiver.datagrams() {
-            let Some(token) = datagram.payload.strip_prefix(b"/ping ") else {
-                continue;
-            };
             let (to, answer) = &mut answers[count];
             *to = datagram.from;
             answer.clear();
-            answer.extend_from_slice(b"* pong ");
-            answer.extend_from_slice(token);
-            count += 1;
+            write_answer(datagram.payload, answer);
+            // An empty one makes room for the next.
+            count += usize::from(!answer.is_empty());
         }
         let packets = answers[..count].iter();
         sender.send(
@@ -112,14 +112,45 @@ fn respond(mut poll: Poll, socket: &UdpSocket, is_stopping: &AtomicBool) {
     }
 }
 
+/// Writes nothing where nothing was asked.
+fn write_answer(datagram: &[u8], answer: &mut Vec<u8>) {
+    if let Some(token) = datagram.strip_prefix(b"/ping ") {
+        answer.extend_from_slice(b"* pong ");
+        answer.extend_from_slice(token);
+        return;
+    }
+    let Ok((_, frames)) = parse_client(datagram) else {
+        return;
+    };
+    for frame in frames {
+        let frame = match frame {
+            ClientFrame::Hello => ServerFrame::Welcome(WELCOME),
+            ClientFrame::Ping(token) => ServerFrame::Pong(token),
+            _ => continue,
+        };
+        if answer.is_empty() {
+            push_server_header(answer);
+        }
+        push_server_frame(&frame, answer);
+    }
+}
+
+/// All clients have the same session, as nobody looks at it.
+const WELCOME: Welcome = Welcome {
+    session: 1,
+    timeout_ms: 10_000,
+    bundle_bytes: 1200,
+    room: 0,
+};
+
 /// As the server's own are.
 const BUFFERS: BufferSizes = BufferSizes {
     receive_bytes: 4 << 20,
     send_bytes: 4 << 20,
 };
 
-/// `* pong ` and the longest token, and some space.
-const ANSWER_BYTES: usize = 64;
+/// An answer, with space for a token of any client.
+const ANSWER_BYTES: usize = 2048;
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -130,20 +161,23 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn it_answers_pings_and_nothing_else() {
+    fn it_answers_pings_of_either_version_and_nothing_else() {
         let responder = NullResponder::start(None).unwrap();
         let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         client
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
         client.connect(responder.local_addr()).unwrap();
-        for text in ["hi", "/ping 1", "@im@", "/ping two words"] {
-            client.send(text.as_bytes()).unwrap();
+        let ping = b"\xFF\x02\0\0\0\0\0\0\0\x01\x05\0\x01!";
+        let all: [&[u8]; 5] = [b"hi", b"/ping 1", b"@im@", b"/ping two words", ping];
+        for datagram in all {
+            client.send(datagram).unwrap();
         }
-        for expected in ["* pong 1", "* pong two words"] {
+        let expected: [&[u8]; 3] = [b"* pong 1", b"* pong two words", b"\xFF\x02\x84\0\x01!"];
+        for expected in expected {
             let mut buffer = [0; 100];
             let len = client.recv(&mut buffer).unwrap();
-            assert_eq!(&buffer[..len], expected.as_bytes());
+            assert_eq!(&buffer[..len], expected);
         }
     }
 }

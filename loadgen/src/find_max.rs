@@ -1,0 +1,152 @@
+//! Searches for the highest rate at which objectives are met, and keeps what every rate
+//! on the way brought to light: the curve of latency over load.
+
+use std::sync::Arc;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::config::{Rate, RunConfig};
+use crate::outcome::Outcome;
+use crate::run::{Control, RunError, run};
+use crate::search::{Found, Search};
+use crate::slo::Slo;
+use crate::verdict::Verdict;
+
+/// What to search for.
+#[derive(Debug, Clone)]
+pub struct FindMax {
+    /// Each try, but for its rate.
+    pub config: RunConfig,
+    /// What must hold.
+    pub slo: Slo,
+    /// Where to begin, and where to end.
+    pub search: Search,
+}
+
+/// One try.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Try {
+    /// Datagrams a second that were due.
+    pub rate_per_s: f64,
+    /// Datagrams a second that were sent.
+    pub sent_per_s: f64,
+    /// Deliveries a second.
+    pub deliveries_per_s: f64,
+    /// Answers a second.
+    pub answers_per_s: f64,
+    /// Of the copies owed and the answers asked for, the share that did not come.
+    pub loss_ratio: f64,
+    /// How long deliveries took; none: there were none.
+    pub delivery: Option<Quantiles>,
+    /// How long answers took; none: there were none.
+    pub answer: Option<Quantiles>,
+    /// Whether the objectives were met, and the try is valid.
+    pub is_good: bool,
+    /// What the generator itself failed at; then it is no limit of the server's.
+    pub invalid: Vec<String>,
+    /// The objectives that were missed, and what was measured.
+    pub missed: Vec<String>,
+}
+
+/// Of latencies from when things were due, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Quantiles {
+    /// Half of them.
+    pub p50_us: f64,
+    /// 99 % of them.
+    pub p99_us: f64,
+    /// 99.9 % of them.
+    pub p99_9_us: f64,
+    /// All of them.
+    pub max_us: f64,
+}
+
+/// What a search has brought to light.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FoundMax {
+    /// The highest good rate, datagrams a second; none: no rate was good.
+    pub rate_per_s: Option<f64>,
+    /// The lowest bad rate above it; none: all were good, up to the highest allowed.
+    pub bad_rate_per_s: Option<f64>,
+    /// Whether it was the generator that failed there.
+    pub is_generators_limit: bool,
+    /// All tries, in their order.
+    pub tries: Vec<Try>,
+}
+
+impl FindMax {
+    /// Searches. `tried` is told of every try.
+    ///
+    /// # Errors
+    /// The first [`RunError`], also when it is stopped.
+    pub fn find(
+        &self,
+        control: &Arc<Control>,
+        mut tried: impl FnMut(&Try),
+    ) -> Result<FoundMax, RunError> {
+        let mut tries = Vec::new();
+        let Found { good, bad } = self.search.run(|rate| -> Result<bool, RunError> {
+            let config = RunConfig {
+                rate: Rate::Constant(rate),
+                ..self.config.clone()
+            };
+            let outcome = run(&config, control, |_| {})?;
+            if let Some(signal) = control.signal() {
+                return Err(RunError::Stopped(signal));
+            }
+            let result = Try::of(rate, &config, &outcome, &self.slo);
+            tried(&result);
+            tries.push(result);
+            Ok(tries.last().is_some_and(|last| last.is_good))
+        })?;
+        let limits = tries.iter().filter(|one| Some(one.rate_per_s) == bad);
+        let is_generators_limit = limits.clone().any(|one| !one.invalid.is_empty())
+            && limits.clone().all(|one| one.is_good || !one.invalid.is_empty());
+        Ok(FoundMax {
+            rate_per_s: good,
+            bad_rate_per_s: bad,
+            is_generators_limit,
+            tries,
+        })
+    }
+}
+
+impl Try {
+    fn of(rate: f64, config: &RunConfig, outcome: &Outcome, slo: &Slo) -> Self {
+        let counts = &outcome.counts;
+        let seconds = outcome.recorded.as_secs_f64();
+        let per_s = |count: u64| count as f64 / seconds;
+        let wanted = counts.owed + counts.asked;
+        let missed = slo.check(outcome).into_iter().filter(|result| !result.is_met);
+        let missed: Vec<String> = missed
+            .map(|result| format!("{}: {}", result.clause, result.measured))
+            .collect();
+        let invalid = Verdict::of(config, outcome).invalid;
+        Self {
+            rate_per_s: rate,
+            sent_per_s: per_s(counts.sent),
+            deliveries_per_s: per_s(counts.delivered),
+            answers_per_s: per_s(counts.answered),
+            loss_ratio: (counts.lost + counts.unanswered) as f64 / wanted.max(1) as f64,
+            delivery: Quantiles::of(&outcome.latencies.delivery),
+            answer: Quantiles::of(&outcome.latencies.answer),
+            is_good: missed.is_empty() && invalid.is_empty(),
+            invalid,
+            missed,
+        }
+    }
+}
+
+impl Quantiles {
+    fn of(latencies: &Histogram<u64>) -> Option<Self> {
+        let us = |ns: u64| ns as f64 / 1000.0;
+        let at = |quantile| us(latencies.value_at_quantile(quantile));
+        (!latencies.is_empty()).then(|| Self {
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p99_9_us: at(0.999),
+            max_us: us(latencies.max()),
+        })
+    }
+}
