@@ -55,7 +55,8 @@ impl Calibration {
         let responder = NullResponder::start(self.responder_core)?;
         let search = Search {
             from: FIRST_RATE,
-            to: None,
+            lowest: None,
+            highest: None,
             precision: PRECISION,
         };
         let found = search.run(|rate| -> Result<bool, CalibrationError> {

@@ -6,8 +6,10 @@
 pub struct Search {
     /// The first rate that is tried.
     pub from: f64,
+    /// No rate below it is tried; none: a thousandth of the first.
+    pub lowest: Option<f64>,
     /// No rate above it is tried; none: upwards without end.
-    pub to: Option<f64>,
+    pub highest: Option<f64>,
     /// It ends when the good rate and the bad one above it are apart by no more than
     /// this factor.
     pub precision: f64,
@@ -58,10 +60,13 @@ impl Search {
             // Half-way, as ratios go.
             (Some(good), Some(bad)) => Some((good * bad).sqrt()),
             (Some(good), None) => {
-                let highest = self.to.unwrap_or(f64::INFINITY);
+                let highest = self.highest.unwrap_or(f64::INFINITY);
                 (good < highest).then_some((good * STEP).min(highest))
             }
-            (None, Some(bad)) => (bad > self.from / LOWEST).then_some(bad / STEP),
+            (None, Some(bad)) => {
+                let lowest = self.lowest.unwrap_or(self.from / LOWEST);
+                (bad > lowest).then_some((bad / STEP).max(lowest))
+            }
             (None, None) => Some(self.from),
         }
     }
@@ -78,10 +83,11 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
 
-    fn search(from: f64, to: Option<f64>) -> Search {
+    fn search(from: f64, highest: Option<f64>) -> Search {
         Search {
             from,
-            to,
+            lowest: None,
+            highest,
             precision: 1.05,
         }
     }
@@ -107,6 +113,16 @@ mod tests {
     fn it_goes_no_higher_than_it_may() {
         let found = found(search(100.0, Some(750.0)), 1e9);
         assert_eq!((found.good, found.bad), (Some(750.0), None));
+    }
+
+    #[test]
+    fn it_goes_no_lower_than_it_may() {
+        let search = Search {
+            lowest: Some(300.0),
+            ..search(1000.0, None)
+        };
+        assert_eq!(found(search, 100.0).bad, Some(300.0));
+        assert_eq!(found(search, 400.0).good, Some(300.0));
     }
 
     #[test]
