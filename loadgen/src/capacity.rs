@@ -207,10 +207,8 @@ const KEPT_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::config::{Arrival, Mix, Payload, Rate, RunConfig, Scenario, Sockets};
+    use crate::samples;
 
     /// A directory of this test alone, which is gone at its end.
     struct Scratch(PathBuf);
@@ -252,30 +250,7 @@ mod tests {
     }
 
     fn pings_per_s(rate: f64) -> Plan {
-        Plan::of(&RunConfig {
-            target: ([127, 0, 0, 1], 9999).into(),
-            clients: 10,
-            rate: Rate::Constant(rate),
-            arrival: Arrival::Uniform,
-            scenario: Scenario::Ping,
-            mix: Mix {
-                ping: 1.0,
-                text: 0.0,
-                heartbeat: 0.0,
-            },
-            room_size: 10,
-            payload: Payload::fixed(48),
-            protocol: Protocol::V1,
-            churn_per_s: 0.0,
-            warmup: Duration::ZERO,
-            duration: Duration::from_secs(1),
-            seed: 1,
-            heartbeat: Duration::from_secs(4),
-            sockets: Sockets::Shared,
-            threads: 1,
-            cores: Vec::new(),
-            spin: false,
-        })
+        Plan::of(&samples::pings(rate))
     }
 
     #[test]

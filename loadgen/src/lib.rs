@@ -41,6 +41,11 @@ pub mod plan;
 pub mod request;
 pub mod signals;
 
+pub mod front;
+pub mod json_lines;
+pub mod live;
+pub mod summary_text;
+
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

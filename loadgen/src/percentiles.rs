@@ -9,6 +9,11 @@ pub fn percentile(of: &Histogram<u64>, percent: f64) -> Option<Duration> {
     (!of.is_empty()).then(|| Duration::from_nanos(of.value_at_percentile(percent)))
 }
 
+/// What reports call a percentile: `p50`, `p99.9`.
+pub fn percentile_name(percent: f64) -> String {
+    format!("p{percent}")
+}
+
 /// The longest; nothing if there were none.
 pub fn longest(of: &Histogram<u64>) -> Option<Duration> {
     (!of.is_empty()).then(|| Duration::from_nanos(of.max()))
@@ -18,6 +23,12 @@ pub fn longest(of: &Histogram<u64>) -> Option<Duration> {
 pub fn mean(of: &Histogram<u64>) -> Option<Duration> {
     (!of.is_empty()).then(|| Duration::from_nanos(of.mean() as u64))
 }
+
+/// Of which a live view has room to speak.
+pub const FEW: [f64; 3] = [50.0, 99.0, 99.9];
+
+/// Of which a report speaks.
+pub const MANY: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 
 #[cfg(test)]
 mod tests {

@@ -151,7 +151,7 @@ impl Plan {
             Sockets::PerClient => "on a socket each",
         };
         let rooms = match config.scenario {
-            Scenario::Lobby => ", all in the lobby, where one speaks".to_owned(),
+            Scenario::Lobby => ", all in the lobby: one speaks".to_owned(),
             _ if self.last.texts == 0.0 => String::new(),
             _ => {
                 let size = config.room_size.min(config.clients);

@@ -4,7 +4,46 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::outcome::{Counts, Generator, Latencies, Outcome};
+use crate::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::outcome::{Counts, Generator, Latencies, Outcome, Sample};
+
+/// Pings alone, for 10 s.
+pub(crate) fn pings(rate: f64) -> RunConfig {
+    RunConfig {
+        target: ([127, 0, 0, 1], 9999).into(),
+        clients: 10,
+        rate: Rate::Constant(rate),
+        arrival: Arrival::Uniform,
+        scenario: Scenario::Ping,
+        mix: Mix {
+            ping: 1.0,
+            text: 0.0,
+            heartbeat: 0.0,
+        },
+        room_size: 10,
+        payload: Payload::fixed(48),
+        protocol: Protocol::V1,
+        churn_per_s: 0.0,
+        warmup: Duration::ZERO,
+        duration: Duration::from_secs(10),
+        seed: 1,
+        heartbeat: Duration::from_secs(4),
+        sockets: Sockets::Shared,
+        threads: 1,
+        cores: Vec::new(),
+        spin: false,
+    }
+}
+
+/// The second that begins at `start_s`.
+pub(crate) fn sample(start_s: u64, counts: Counts, latencies: &Latencies) -> Sample<'_> {
+    Sample {
+        start: Duration::from_secs(start_s),
+        length: Duration::from_secs(1),
+        counts,
+        latencies,
+    }
+}
 
 /// Nothing was due, for 10 s.
 pub(crate) fn outcome() -> Outcome {
