@@ -53,10 +53,6 @@ pub enum Command {
 /// Of a run.
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// Whom to offer what.
-    #[command(flatten)]
-    pub load: LoadOptions,
-
     /// Datagrams that all clients together offer a second, keepalives not counted: up to
     /// 100M; 20000, 50k, 1.5M and 0.5 are all right [default: 1k]
     #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "ramp")]
@@ -72,6 +68,10 @@ pub struct RunOptions {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_run_duration)]
     #[arg(help_heading = LOAD)]
     pub duration: Duration,
+
+    /// Whom to offer what.
+    #[command(flatten)]
+    pub load: LoadOptions,
 
     /// What must hold, for exit code 0: clauses of metric, <, <=, > or >=, and value
     ///
@@ -90,10 +90,6 @@ pub struct RunOptions {
 /// Of a search.
 #[derive(Debug, Args)]
 pub struct FindMaxOptions {
-    /// Whom to offer what.
-    #[command(flatten)]
-    pub load: LoadOptions,
-
     /// What must hold at a rate, as for a run; see `loadgen --help`
     #[arg(long, value_name = "CLAUSES", required = true, help_heading = RESULTS)]
     pub slo: Slo,
@@ -110,6 +106,10 @@ pub struct FindMaxOptions {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_run_duration)]
     #[arg(help_heading = LOAD)]
     pub duration: Duration,
+
+    /// Whom to offer what.
+    #[command(flatten)]
+    pub load: LoadOptions,
 
     /// Where results go.
     #[command(flatten)]

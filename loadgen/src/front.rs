@@ -69,6 +69,8 @@ pub fn prepare(request: &RunRequest) -> Result<(), CapacityError> {
         if let Some(note) = note {
             complain(&format!("loadgen: {note}\n"));
         }
+        // Apart from what follows.
+        complain("\n");
     }
     Ok(())
 }
@@ -89,8 +91,8 @@ pub fn run(request: &RunRequest, engine: Arc<impl Engine>) -> End {
     // JSON lines on the same terminal would tear the live view.
     let is_live = !output.quiet && !(is_at_terminal && report == Report::Json);
     let live = LiveView::begin(&request.config, is_live);
-    let (to_stop, restore) = (Arc::clone(&engine), live.ender());
-    if let Err(error) = signals::watch(move |signal| to_stop.stop(signal), restore) {
+    let (to_stop, settle) = (Arc::clone(&engine), live.settler());
+    if let Err(error) = signals::watch(move |signal| to_stop.stop(signal), settle) {
         live.end();
         return failed(&format!("cannot watch for signals: {error}"));
     }
@@ -185,8 +187,7 @@ impl<W: Write> Output<W> {
             Report::Json => JsonLines::new(&mut self.out).summary(config, outcome, invalid, slo),
             Report::Text => {
                 let text = summary(config, outcome, invalid, slo);
-                // Apart from the plan above it.
-                let written = self.out.write_all(format!("\n{text}").as_bytes());
+                let written = self.out.write_all(text.as_bytes());
                 written.and_then(|()| self.out.flush())
             }
         };
@@ -205,8 +206,8 @@ fn capacity_note(
         Ok(Some(capacity)) => capacity,
         Ok(None) => {
             return Ok(Some(format!(
-                "not calibrated for --threads {threads} and --protocol {protocol}: only the result \
-                 shows whether it kept up; see `loadgen calibrate`"
+                "not calibrated (--threads {threads}, --protocol {protocol}): see \
+                 `loadgen calibrate`"
             )));
         }
         Err(error) => return Ok(Some(format!("what it is capable of is not known: {error}"))),

@@ -123,7 +123,7 @@ fn json_lines_are_the_seconds_and_the_summary() {
 fn people_get_the_summary_alone_and_the_quiet_nothing() {
     let (end, text) = printed(&Scripted::default(), Some("p99<1us"), Report::Text);
     assert_eq!(end, End::SloMissed);
-    assert!(text.starts_with("\nvalid: 10 s of ping"), "{text}");
+    assert!(text.starts_with("valid: 10 s of ping"), "{text}");
     assert!(text.contains("MISSED"), "{text}");
     let (end, text) = printed(&Scripted::default(), None, Report::Nothing);
     assert_eq!((end, text.as_str()), (End::Good, ""));
@@ -198,7 +198,7 @@ fn what_the_generator_is_capable_of_is_said_or_refused() {
         }))
     };
     let unknown = note(&request, Ok(None)).unwrap().unwrap();
-    assert!(unknown.starts_with("not calibrated for --threads 1 and --protocol v1"));
+    assert!(unknown.starts_with("not calibrated (--threads 1, --protocol v1)"));
     let damaged = note(&request, Err(CapacityError::NoHome)).unwrap().unwrap();
     assert!(damaged.starts_with("what it is capable of is not known"));
     // 100 pings and their answers.

@@ -1,6 +1,7 @@
 //! What a terminal shows while a run goes on.
 
 use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -56,10 +57,18 @@ impl LiveView {
         self.bar.finish_and_clear();
     }
 
-    /// The same, from another thread.
-    pub fn ender(&self) -> impl FnOnce() + Send + use<> {
+    /// Leaves the block as it is, for good, and says that the run is ending; from another
+    /// thread. Whoever typed the interrupt has moved the cursor, so that nothing could be
+    /// drawn in its place any more.
+    pub fn settler(&self) -> impl FnOnce() + Send + use<> {
         let bar = self.bar.clone();
-        move || bar.finish_and_clear()
+        move || {
+            if !bar.is_hidden() {
+                bar.set_draw_target(ProgressDrawTarget::hidden());
+                // Whether anyone reads it changes nothing.
+                let _ = io::stderr().write_all(ENDING.as_bytes());
+            }
+        }
     }
 }
 
@@ -237,6 +246,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+const ENDING: &str = "\nloadgen: ending; a second signal ends it at once\n\n";
+
 /// Two lines above each other would be told apart by colour alone; so the rest is plain.
 const TEMPLATE: &str = "  {prefix:<15} {bar:59.cyan/dim}\n{msg}";
 
@@ -350,7 +361,8 @@ mod tests {
         view.show(&sample(3, Counts::default(), &latencies()));
         assert_eq!(view.bar.position(), 4000);
         assert_eq!(view.bar.prefix(), "4 s of 10 s");
-        view.ender()();
+        view.settler()();
+        view.end();
         assert!(view.bar.is_finished());
     }
 }

@@ -11,25 +11,24 @@ use signal_hook::iterator::Signals;
 
 use crate::exit::signal_code;
 
-/// Calls `stop` with the first signal that comes. At the second one it calls `restore`,
-/// which brings the terminal in order, and ends the process with
-/// [`signal_code`]: at once, or after half a second if nobody reads what is written to
-/// the terminal.
+/// Calls `stop` with the first signal that comes, and then `settle`, which brings the
+/// terminal in order, and which is left behind after half a second if nobody reads what it
+/// writes. The second signal ends the process at once, with [`signal_code`].
 ///
 /// # Errors
 /// When the system gives no signals, or no thread.
 pub fn watch(
     stop: impl FnOnce(i32) + Send + 'static,
-    restore: impl FnOnce() + Send + 'static,
+    settle: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
-    watch_with(stop, restore, |signal| {
+    watch_with(stop, settle, |signal| {
         process::exit(signal_code(signal).into());
     })
 }
 
 fn watch_with(
     stop: impl FnOnce(i32) + Send + 'static,
-    restore: impl FnOnce() + Send + 'static,
+    settle: impl FnOnce() + Send + 'static,
     exit: impl FnOnce(i32) + Send + 'static,
 ) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
@@ -37,9 +36,9 @@ fn watch_with(
         let mut signals = signals.forever();
         if let Some(signal) = signals.next() {
             stop(signal);
+            within(SETTLE_LIMIT, settle);
         }
         if let Some(signal) = signals.next() {
-            within(RESTORE_LIMIT, restore);
             exit(signal);
         }
     };
@@ -62,7 +61,7 @@ fn within(limit: Duration, body: impl FnOnce() + Send + 'static) {
 }
 
 /// A terminal takes a line in far less, and whoever signals twice does not want to wait.
-const RESTORE_LIMIT: Duration = Duration::from_millis(500);
+const SETTLE_LIMIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -75,25 +74,25 @@ mod tests {
     #[derive(Debug, PartialEq)]
     enum Called {
         Stop(i32),
-        Restore,
+        Settle,
         Exit(i32),
     }
 
     #[test]
     fn the_first_signal_stops_and_the_second_one_aborts() {
         let (sender, called) = channel();
-        let (stops, restores, exits) = (sender.clone(), sender.clone(), sender);
+        let (stops, settles, exits) = (sender.clone(), sender.clone(), sender);
         watch_with(
             move |signal| stops.send(Called::Stop(signal)).unwrap(),
-            move || restores.send(Called::Restore).unwrap(),
+            move || settles.send(Called::Settle).unwrap(),
             move |signal| exits.send(Called::Exit(signal)).unwrap(),
         )
         .unwrap();
         let next = || called.recv_timeout(Duration::from_secs(30)).unwrap();
         raise(SIGTERM).unwrap();
         assert_eq!(next(), Called::Stop(SIGTERM));
+        assert_eq!(next(), Called::Settle);
         raise(SIGINT).unwrap();
-        assert_eq!(next(), Called::Restore);
         assert_eq!(next(), Called::Exit(SIGINT));
     }
 

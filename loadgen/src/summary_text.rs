@@ -153,19 +153,19 @@ fn generator(text: &mut String, outcome: &Outcome) {
     line(
         text,
         format_args!(
-            "  generator   {} thread{s} {busy} busy, kept waiting {}, stolen {}, bursts of up to {}",
+            "  generator   {} thread{s} {busy} busy, kept waiting {}, stolen {}",
             generator.threads,
             latency(generator.run_queue_delay),
             latency(generator.steal),
-            count(generator.largest_burst.into()),
         ),
     );
     line(
         text,
         format_args!(
-            "  its kernel  dropped {}, refused to send {}",
+            "  its kernel  dropped {}, refused to send {}; up to {} due at once",
             count(counts.own_drops),
             count(counts.refused),
+            count(generator.largest_burst.into()),
         ),
     );
 }
@@ -245,8 +245,8 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
   From when each was due to be sent.
   Closed loop: as one has them who asks again only when answered.
 
-  generator   1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns, bursts of up to 12
-  its kernel  dropped 0, refused to send 0
+  generator   1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns
+  its kernel  dropped 0, refused to send 0; up to 12 due at once
   objectives  p99<5ms             met     what it was
               delivery.loss<0.1%  MISSED  what it was
 ";
