@@ -216,7 +216,8 @@ pub struct CalibrateOptions {
 /// The generator's threads.
 #[derive(Debug, Args)]
 pub struct ThreadOptions {
-    /// Threads that send and receive, 1 to 256, at most as many as clients [default: as
+    /// Threads that send and receive, 1 to 256, at most as many as clients, or as rooms where
+    /// there are some [default: as
     /// many as --cores lists, otherwise half of the processors]
     #[arg(long, value_name = "COUNT", help_heading = GENERATOR)]
     #[arg(value_parser = value_parser!(u16).range(1..=i64::from(THREADS_MAX)))]

@@ -15,6 +15,7 @@ use crate::live::LiveView;
 use crate::outcome::{Outcome, Sample};
 use crate::plan::Plan;
 use crate::request::RunRequest;
+use crate::run::RunError;
 use crate::signals;
 use crate::slo::SloResult;
 use crate::summary_text::summary;
@@ -26,12 +27,12 @@ pub trait Engine: Send + Sync + 'static {
     /// records.
     ///
     /// # Errors
-    /// Why it could not.
+    /// Why there is no outcome.
     fn run(
         &self,
         config: &RunConfig,
         observer: &mut dyn FnMut(&Sample<'_>),
-    ) -> Result<Outcome, AnyError>;
+    ) -> Result<Outcome, RunError>;
 
     /// Ends the load early, from any thread: [`Engine::run`] waits for what is under way,
     /// and returns an outcome that has the signal.
@@ -89,7 +90,8 @@ pub fn run(request: &RunRequest, engine: Arc<impl Engine>) -> End {
         Report::Text
     };
     // JSON lines on the same terminal would tear the live view.
-    let is_live = !output.quiet && !(is_at_terminal && report == Report::Json);
+    let would_tear = is_at_terminal && report == Report::Json;
+    let is_live = !output.quiet && !would_tear;
     let live = LiveView::begin(&request.config, is_live);
     let (to_stop, settle) = (Arc::clone(&engine), live.settler());
     if let Err(error) = signals::watch(move |signal| to_stop.stop(signal), settle) {
@@ -130,6 +132,7 @@ fn run_and_report(
     live.end();
     let outcome = match outcome {
         Ok(outcome) => outcome,
+        Err(RunError::Stopped(signal)) => return End::Signal(signal),
         Err(error) => return failed(&error.to_string()),
     };
     let slo = request.slo.as_ref();

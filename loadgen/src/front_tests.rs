@@ -15,6 +15,8 @@ use crate::slo::Slo;
 struct Scripted {
     /// What it was stopped with.
     signals: Mutex<Vec<i32>>,
+    /// Before all clients had come.
+    stopped_early: Option<i32>,
     run_fails: bool,
     report_fails: bool,
     invalid: Vec<String>,
@@ -25,9 +27,12 @@ impl Engine for Scripted {
         &self,
         _config: &RunConfig,
         observer: &mut dyn FnMut(&Sample<'_>),
-    ) -> Result<Outcome, AnyError> {
+    ) -> Result<Outcome, RunError> {
+        if let Some(signal) = self.stopped_early {
+            return Err(RunError::Stopped(signal));
+        }
         if self.run_fails {
-            return Err("the server does not answer".into());
+            return Err(RunError::Goodbye);
         }
         let mut outcome = samples::outcome();
         outcome.latencies.answer = samples::recorded(&[1_000_000]);
@@ -145,6 +150,12 @@ fn what_ends_badly_says_so_in_its_code() {
         printed(&engine, None, Report::Text),
         (End::Failed, String::new())
     );
+    engine.stopped_early = Some(15);
+    assert_eq!(
+        printed(&engine, None, Report::Json),
+        (End::Signal(15), String::new())
+    );
+    engine.stopped_early = None;
     engine.run_fails = true;
     assert_eq!(
         printed(&engine, None, Report::Json),

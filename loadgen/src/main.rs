@@ -1,13 +1,19 @@
 //! The load generator: arguments, call, exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use loadgen::args::Arguments;
+use loadgen::config::RunConfig;
 use loadgen::exit::End;
-use loadgen::front;
+use loadgen::front::{self, AnyError, Engine};
+use loadgen::outcome::{Outcome, Sample};
 use loadgen::request::{CalibrateRequest, FindMaxRequest, Request, RunRequest};
+use loadgen::slo::SloResult;
+use loadgen::verdict::Verdict;
+use loadgen::{Control, RunError};
 
 fn main() -> ExitCode {
     let end = match Arguments::parse().request() {
@@ -20,25 +26,54 @@ fn main() -> ExitCode {
 }
 
 fn run(request: &RunRequest) -> End {
+    if request.output.out.is_some() {
+        return front::failed("this build writes no files yet");
+    }
     if let Err(wrong) = front::prepare(request) {
         wrong_use(&wrong);
     }
-    offer(request)
+    let generator = Generator {
+        control: Control::new(),
+    };
+    front::run(request, Arc::new(generator))
 }
 
-/// Where the engine is joined: `front::run(request, Arc::new(engine))`.
-fn offer(_request: &RunRequest) -> End {
-    front::failed("this build has no engine to offer load with")
+/// The engine, as the command line meets it.
+struct Generator {
+    control: Arc<Control>,
+}
+
+impl Engine for Generator {
+    fn run(
+        &self,
+        config: &RunConfig,
+        observer: &mut dyn FnMut(&Sample<'_>),
+    ) -> Result<Outcome, RunError> {
+        loadgen::run(config, &self.control, observer)
+    }
+
+    fn stop(&self, signal: i32) {
+        self.control.stop(signal);
+    }
+
+    fn report(
+        &self,
+        request: &RunRequest,
+        outcome: &Outcome,
+        _slo: &[SloResult],
+    ) -> Result<Vec<String>, AnyError> {
+        Ok(Verdict::of(&request.config, outcome).invalid)
+    }
 }
 
 /// Where the search is joined.
 fn find_max(_request: &FindMaxRequest) -> End {
-    front::failed("this build has no engine to search with")
+    front::failed("this build does not search yet")
 }
 
 /// Where the calibration is joined.
 fn calibrate(_request: &CalibrateRequest) -> End {
-    front::failed("this build has no engine to calibrate")
+    front::failed("this build does not calibrate yet")
 }
 
 /// Says what is right, and ends with the exit code of wrong use, as for arguments that

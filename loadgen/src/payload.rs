@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::stamp::STAMP_BYTES;
 use crate::units;
 
 /// A distribution of lengths, in bytes.
@@ -152,7 +153,7 @@ fn parse_weight(text: &str) -> Result<f64, PayloadError> {
 }
 
 /// Each text carries a stamp of this length, by which it is known again.
-pub const MIN_BYTES: u16 = 32;
+pub const MIN_BYTES: u16 = STAMP_BYTES as u16;
 
 /// The longest payload of a frame.
 pub const MAX_BYTES: u16 = bullhorn::wire::frame::MAX_PAYLOAD_BYTES as u16;

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use bullhorn::wire::{HEARTBEAT, push_greeting};
 
 use crate::config::{Arrival, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::shape;
+use crate::stamp::STAMP_BYTES;
 use crate::units::{bytes, count, number, rate, span};
 use crate::values::word;
 
@@ -55,7 +57,7 @@ impl Plan {
         let warmup = from * config.warmup.as_secs_f64();
         let recorded = from.midpoint(to) * config.duration.as_secs_f64();
         Self {
-            rooms: rooms(config),
+            rooms: shape::rooms(config),
             first: Load::at(config, from),
             last: Load::at(config, to),
             total: warmup + recorded,
@@ -299,13 +301,6 @@ impl Sizes {
     }
 }
 
-fn rooms(config: &RunConfig) -> u32 {
-    match config.scenario {
-        Scenario::Lobby => 1,
-        _ => config.clients.div_ceil(config.room_size),
-    }
-}
-
 /// Who hears a text of any client, in the mean of all clients: each room has as many
 /// speakers as listeners.
 fn mean_listeners(config: &RunConfig) -> f64 {
@@ -339,8 +334,8 @@ fn keepalives_each(turn_s: f64, heartbeat_s: f64) -> f64 {
     (turn_s / heartbeat_s).floor() / turn_s
 }
 
-/// A number and a time, in letters.
-const TOKEN_BYTES: f64 = 16.0;
+/// Requests and answers carry a stamp alone.
+const TOKEN_BYTES: f64 = STAMP_BYTES as f64;
 
 /// What begins each datagram of v2.
 const MARK_BYTES: f64 = 2.0;

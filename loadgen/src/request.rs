@@ -12,6 +12,7 @@ use crate::args::{
 };
 use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
 use crate::payload::MAX_V1_BYTES;
+use crate::shape;
 use crate::slo::{Slo, SloError};
 use crate::target::{self, TargetError};
 use crate::units;
@@ -126,9 +127,16 @@ pub enum UseError {
          addresses only if it is there itself: use --sockets per-client"
     )]
     SharedSockets(SocketAddr),
-    /// A thread without a client.
-    #[error("--threads {0} is more than the {1} clients: each thread needs one")]
-    Threads(u16, u32),
+    /// A thread would have nothing to do.
+    #[error("--threads {threads} is more than the {most} {of}: each thread needs one")]
+    Threads {
+        /// Threads.
+        threads: u16,
+        /// Of what each thread needs one.
+        most: u32,
+        /// What that is.
+        of: &'static str,
+    },
     /// A processor that no thread would use.
     #[error("--cores lists {cores} processors for {threads} threads: ask for --threads {cores}")]
     Cores {
@@ -208,7 +216,7 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
 }
 
 fn calibrate_request(options: CalibrateOptions) -> Result<CalibrateRequest, UseError> {
-    let (threads, cores) = threads_and_cores(options.threads, THREADS_MAX.into())?;
+    let (threads, cores) = threads_and_cores(options.threads, THREADS_MAX.into(), "threads")?;
     Ok(CalibrateRequest {
         threads,
         cores,
@@ -230,8 +238,7 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         None if has_many_sources => Sockets::Shared,
         None => Sockets::PerClient,
     };
-    let (threads, cores) = threads_and_cores(load.threads, load.clients)?;
-    Ok(RunConfig {
+    let mut config = RunConfig {
         target,
         clients: load.clients,
         rate,
@@ -249,10 +256,16 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         seed: load.seed,
         heartbeat: load.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
         sockets,
-        threads,
-        cores,
+        threads: 1,
+        cores: Vec::new(),
         spin: load.spin,
-    })
+    };
+    let (most, of) = match shape::has_rooms(&config) {
+        true => (shape::rooms(&config), "rooms, whose members stay together"),
+        false => (config.clients, "clients"),
+    };
+    (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
+    Ok(config)
 }
 
 /// Whether each option means something in the scenario.
@@ -324,17 +337,22 @@ fn check_amounts(load: &LoadOptions, rate: Rate, duration: Duration) -> Result<(
     Ok(())
 }
 
-fn threads_and_cores(options: ThreadOptions, clients: u32) -> Result<(u16, Vec<usize>), UseError> {
+/// There are `most` of what each thread needs one `of`.
+fn threads_and_cores(
+    options: ThreadOptions,
+    most: u32,
+    of: &'static str,
+) -> Result<(u16, Vec<usize>), UseError> {
     let cores = options.cores.map_or_else(Vec::new, |cores| cores.0);
     let default = match cores.len() {
         0 => thread::available_parallelism().map_or(1, NonZero::get) / 2,
         listed => listed,
     };
-    let most = u16::try_from(clients).map_or(THREADS_MAX, |clients| clients.min(THREADS_MAX));
-    let default = u16::try_from(default).map_or(most, |default| default.clamp(1, most));
+    let bound = u16::try_from(most).map_or(THREADS_MAX, |most| most.min(THREADS_MAX));
+    let default = u16::try_from(default).map_or(bound, |default| default.clamp(1, bound));
     let threads = options.threads.unwrap_or(default);
-    if threads > most {
-        return Err(UseError::Threads(threads, clients));
+    if threads > bound {
+        return Err(UseError::Threads { threads, most, of });
     }
     if cores.len() > usize::from(threads) {
         let cores = cores.len();

@@ -179,7 +179,13 @@ fn threads_have_clients_and_cores_have_threads() {
     assert_eq!(run("--clients 1").config.threads, 1);
     assert_eq!(run("--cores 0").config.threads, 1);
     assert_eq!(run("--cores 0 --threads 3").config.threads, 3);
-    refused("--clients 2 --threads 3", "each thread needs one");
+    let no_rooms = "--clients 2 --scenario ping --threads 3";
+    refused(no_rooms, "more than the 2 clients: each thread needs one");
+    refused(
+        "--clients 20 --threads 3",
+        "more than the 2 rooms, whose members",
+    );
+    assert_eq!(run("--clients 21 --threads 3").config.threads, 3);
     refused("--threads 1 --cores 0,1", "ask for --threads 2");
     refused("--cores 1023", "--cores has 1023; this process may use 0");
     refused("calibrate --threads 1 --cores 0,1", "ask for --threads 2");

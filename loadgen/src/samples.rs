@@ -4,34 +4,20 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::config::{Rate, RunConfig, Scenario};
 use crate::outcome::{Counts, Generator, Latencies, Outcome, Sample};
+use crate::testing::config;
+use crate::values::scenario_mix;
 
-/// Pings alone, for 10 s.
+/// Ten clients that ping, for 10 s.
 pub(crate) fn pings(rate: f64) -> RunConfig {
     RunConfig {
-        target: ([127, 0, 0, 1], 9999).into(),
         clients: 10,
         rate: Rate::Constant(rate),
-        arrival: Arrival::Uniform,
-        scenario: Scenario::Ping,
-        mix: Mix {
-            ping: 1.0,
-            text: 0.0,
-            heartbeat: 0.0,
-        },
-        room_size: 10,
-        payload: Payload::fixed(48),
-        protocol: Protocol::V1,
-        churn_per_s: 0.0,
-        warmup: Duration::ZERO,
+        mix: scenario_mix(Scenario::Ping, config().mix),
         duration: Duration::from_secs(10),
         seed: 1,
-        heartbeat: Duration::from_secs(4),
-        sockets: Sockets::Shared,
-        threads: 1,
-        cores: Vec::new(),
-        spin: false,
+        ..config()
     }
 }
 
@@ -64,14 +50,7 @@ pub(crate) fn outcome() -> Outcome {
 
 /// Nothing was recorded.
 pub(crate) fn latencies() -> Latencies {
-    Latencies {
-        delivery: recorded(&[]),
-        delivery_from_send: recorded(&[]),
-        answer: recorded(&[]),
-        answer_from_send: recorded(&[]),
-        answer_closed_loop: recorded(&[]),
-        send_lag: recorded(&[]),
-    }
+    Latencies::new()
 }
 
 /// These, in nanoseconds.

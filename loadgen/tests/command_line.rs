@@ -6,10 +6,13 @@
 )]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
+use bullhorn::{Server, ServerConfig};
 use loadgen::capacity::{self, Capacity, Machine};
+use serde_json::Value;
 
 /// Runs the program, with a cache directory that has nothing unless the test has put it
 /// there.
@@ -204,4 +207,100 @@ fn more_than_the_calibrated_capacity_is_refused() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("--force"), "{errors}");
+}
+
+/// A chat on a port of its own.
+fn server() -> Server {
+    let config = ServerConfig {
+        bind: vec!["127.0.0.1:0".parse().unwrap()],
+        workers: 1,
+        ..ServerConfig::default()
+    };
+    Server::start(config).unwrap()
+}
+
+/// A run against `server` that is under way, with its standard output in a pipe.
+fn spawn(server: &Server, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["--clients", "20", "--rate", "200", "--warmup", "0s"])
+        .args(arguments)
+        .arg(server.local_addr().to_string())
+        .env("XDG_CACHE_HOME", nowhere())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn values(output: &[u8]) -> Vec<Value> {
+    let lines = str::from_utf8(output).unwrap().lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_run_says_what_it_will_offer_and_what_came() {
+    let server = server();
+    let run = spawn(&server, &["--duration", "1s", "--slo", "max<1ns,rate>1"]);
+    let output = run.wait_with_output().unwrap();
+    let plan = str::from_utf8(&output.stderr).unwrap();
+    assert!(
+        plan.contains("20 clients on shared sockets, 2 rooms of 10"),
+        "{plan}"
+    );
+    let values = values(&output.stdout);
+    let summary = values.last().unwrap();
+    assert_eq!(values[0]["kind"], "second");
+    assert_eq!(summary["kind"], "summary");
+    assert_eq!(summary["due"], 200);
+    assert_eq!(summary["slo"][0]["is_met"], false);
+    assert_eq!(summary["slo"][1]["is_met"], true);
+    // On a machine that is busy with others it may be invalid.
+    let code = if summary["is_valid"] == true { 3 } else { 4 };
+    assert_eq!(output.status.code(), Some(code), "{summary}");
+}
+
+#[test]
+fn a_signal_ends_a_run_with_its_code_and_a_summary() {
+    let server = server();
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut run = spawn(&server, &["--duration", "1m"]);
+        let mut output = BufReader::new(run.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert!(line.contains(r#""kind":"second""#), "{line}");
+        let pid = run.id().to_string();
+        let kill = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(kill.unwrap().success());
+        let last = output.lines().last().unwrap().unwrap();
+        let summary: Value = serde_json::from_str(&last).unwrap();
+        assert_eq!(summary["kind"], "summary");
+        assert_eq!(summary["signal"], code - 128);
+        assert_eq!(run.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_ends_the_run_quietly() {
+    let server = server();
+    let mut run = spawn(&server, &["--duration", "1m", "--quiet", "--json"]);
+    let mut output = BufReader::new(run.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    drop(output);
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(str::from_utf8(&output.stderr).unwrap(), "");
+}
+
+#[test]
+fn a_run_without_a_server_fails() {
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = nobody.local_addr().unwrap().to_string();
+    let output = loadgen(&["--clients", "2", &target], &nowhere());
+    assert_eq!(output.status.code(), Some(1));
+    let errors = str::from_utf8(&output.stderr).unwrap();
+    assert!(errors.contains("did not answer"), "{errors}");
+    assert!(output.stdout.is_empty());
 }
