@@ -3,6 +3,8 @@
 pub mod config;
 pub mod outcome;
 pub mod payload;
+pub mod percentiles;
+pub mod units;
 
 pub mod schedule;
 pub mod stamp;
@@ -28,6 +30,24 @@ pub mod null;
 pub mod search;
 pub mod verdict;
 
+pub mod slo;
+pub mod target;
+pub mod values;
+
+pub mod args;
+pub mod capacity;
+pub mod exit;
+pub mod plan;
+pub mod request;
+pub mod signals;
+
+pub mod front;
+pub mod json_lines;
+pub mod live;
+pub mod summary_text;
+
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod testing;
 

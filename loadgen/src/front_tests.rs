@@ -1,0 +1,221 @@
+//! What is printed around a run, and how it ends.
+
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use super::*;
+use crate::args::OutputOptions;
+use crate::outcome::Counts;
+use crate::samples;
+use crate::slo::Slo;
+
+/// Three seconds of samples, unless it is stopped.
+#[derive(Default)]
+struct Scripted {
+    /// What it was stopped with.
+    signals: Mutex<Vec<i32>>,
+    /// Before all clients had come.
+    stopped_early: Option<i32>,
+    run_fails: bool,
+    report_fails: bool,
+    invalid: Vec<String>,
+}
+
+impl Engine for Scripted {
+    fn run(
+        &self,
+        _config: &RunConfig,
+        observer: &mut dyn FnMut(&Sample<'_>),
+    ) -> Result<Outcome, RunError> {
+        if let Some(signal) = self.stopped_early {
+            return Err(RunError::Stopped(signal));
+        }
+        if self.run_fails {
+            return Err(RunError::Goodbye);
+        }
+        let mut outcome = samples::outcome();
+        outcome.latencies.answer = samples::recorded(&[1_000_000]);
+        outcome.counts.asked = 1;
+        for second in 0..3 {
+            let sample = samples::sample(second, Counts::default(), &outcome.latencies);
+            observer(&sample);
+        }
+        outcome.signal = self.signals.lock().unwrap().first().copied();
+        Ok(outcome)
+    }
+
+    fn stop(&self, signal: i32) {
+        self.signals.lock().unwrap().push(signal);
+    }
+
+    fn report(
+        &self,
+        _request: &RunRequest,
+        _outcome: &Outcome,
+        _slo: &[SloResult],
+    ) -> Result<Vec<String>, AnyError> {
+        match self.report_fails {
+            true => Err("the disk is full".into()),
+            false => Ok(self.invalid.clone()),
+        }
+    }
+}
+
+/// Takes some writes, and fails from there on.
+struct Breaking {
+    writes_left: u32,
+    kind: io::ErrorKind,
+}
+
+impl Write for Breaking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.writes_left.checked_sub(1) {
+            Some(left) => {
+                self.writes_left = left;
+                Ok(bytes.len())
+            }
+            None => Err(self.kind.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn request(slo: Option<&str>) -> RunRequest {
+    RunRequest {
+        config: samples::pings(100.0),
+        slo: slo.map(|slo| Slo::parse(slo).unwrap()),
+        output: OutputOptions {
+            out: None,
+            overwrite: false,
+            json: true,
+            quiet: false,
+        },
+        is_forced: false,
+    }
+}
+
+fn end(engine: &Scripted, slo: Option<&str>, report: Report, out: impl Write) -> End {
+    let request = request(slo);
+    let live = LiveView::begin(&request.config, false);
+    run_and_report(&request, engine, report, out, live)
+}
+
+fn printed(engine: &Scripted, slo: Option<&str>, report: Report) -> (End, String) {
+    let mut out = Vec::new();
+    let end = end(engine, slo, report, &mut out);
+    (end, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn json_lines_are_the_seconds_and_the_summary() {
+    let (end, lines) = printed(&Scripted::default(), Some("p99<2ms"), Report::Json);
+    assert_eq!(end, End::Good);
+    let values: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let kinds: Vec<&Value> = values.iter().map(|value| &value["kind"]).collect();
+    assert_eq!(kinds, ["second", "second", "second", "summary"]);
+    assert_eq!(values[1]["t_s"], 2.0);
+    assert_eq!(values[3]["slo_is_met"], true);
+}
+
+#[test]
+fn people_get_the_summary_alone_and_the_quiet_nothing() {
+    let (end, text) = printed(&Scripted::default(), Some("p99<1us"), Report::Text);
+    assert_eq!(end, End::SloMissed);
+    assert!(text.starts_with("valid: 10 s of ping"), "{text}");
+    assert!(text.contains("MISSED"), "{text}");
+    let (end, text) = printed(&Scripted::default(), None, Report::Nothing);
+    assert_eq!((end, text.as_str()), (End::Good, ""));
+}
+
+#[test]
+fn what_ends_badly_says_so_in_its_code() {
+    let mut engine = Scripted {
+        invalid: vec!["It fell behind.".into()],
+        ..Scripted::default()
+    };
+    let (end, text) = printed(&engine, Some("p99<1us"), Report::Text);
+    assert_eq!(end, End::Invalid);
+    assert!(text.contains("INVALID"), "{text}");
+    engine.stop(2);
+    assert_eq!(printed(&engine, None, Report::Text).0, End::Signal(2));
+    engine.report_fails = true;
+    assert_eq!(
+        printed(&engine, None, Report::Text),
+        (End::Failed, String::new())
+    );
+    engine.stopped_early = Some(15);
+    assert_eq!(
+        printed(&engine, None, Report::Json),
+        (End::Signal(15), String::new())
+    );
+    engine.stopped_early = None;
+    engine.run_fails = true;
+    assert_eq!(
+        printed(&engine, None, Report::Json),
+        (End::Failed, String::new())
+    );
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_the_load_quietly() {
+    let engine = Scripted::default();
+    let out = Breaking {
+        writes_left: 1,
+        kind: io::ErrorKind::BrokenPipe,
+    };
+    let end = end(&engine, None, Report::Json, out);
+    assert_eq!(end, End::Signal(SIGPIPE));
+    assert_eq!(end.code(), 141);
+    assert!(
+        engine
+            .signals
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|signal| *signal == SIGPIPE)
+    );
+}
+
+#[test]
+fn an_output_that_fails_otherwise_fails_the_run() {
+    for (report, writes_left) in [(Report::Json, 1), (Report::Json, 3), (Report::Text, 0)] {
+        let out = Breaking {
+            writes_left,
+            kind: io::ErrorKind::StorageFull,
+        };
+        assert_eq!(end(&Scripted::default(), None, report, out), End::Failed);
+    }
+}
+
+#[test]
+fn what_the_generator_is_capable_of_is_said_or_refused() {
+    let mut request = request(None);
+    let plan = Plan::of(&request.config);
+    let note = |request: &RunRequest, found| capacity_note(&plan, request, found);
+    let capable_of = |handled_per_s| {
+        Ok(Some(Capacity {
+            machine: Machine::here(),
+            threads: 1,
+            protocol: "v1".into(),
+            handled_per_s,
+            measured_at_s: 1,
+        }))
+    };
+    let unknown = note(&request, Ok(None)).unwrap().unwrap();
+    assert!(unknown.starts_with("not calibrated (--threads 1, --protocol v1)"));
+    let damaged = note(&request, Err(CapacityError::NoHome)).unwrap().unwrap();
+    assert!(damaged.starts_with("what it is capable of is not known"));
+    // 100 pings and their answers.
+    assert_eq!(note(&request, capable_of(200.0)).unwrap(), None);
+    assert!(note(&request, capable_of(199.0)).is_err());
+    request.is_forced = true;
+    let forced = note(&request, capable_of(199.0)).unwrap().unwrap();
+    assert!(forced.starts_with("forced to offer more"));
+}
