@@ -1,5 +1,9 @@
 //! loadgen: offers load to a bullhorn server, and measures what becomes of it.
 
+#[cfg(test)]
+// What tests of this crate share with those beside it calls it by its name.
+extern crate self as loadgen;
+
 pub mod config;
 pub mod outcome;
 pub mod payload;
@@ -27,6 +31,8 @@ pub mod calibrate;
 pub mod null;
 pub mod search;
 pub mod verdict;
+
+pub mod output;
 
 #[cfg(test)]
 mod testing;
