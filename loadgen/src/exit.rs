@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::outcome::Outcome;
-use crate::slo::SloResult;
+use crate::verdict::SloResult;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

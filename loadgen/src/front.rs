@@ -17,9 +17,9 @@ use crate::plan::Plan;
 use crate::request::RunRequest;
 use crate::run::RunError;
 use crate::signals;
-use crate::slo::SloResult;
 use crate::summary_text::summary;
 use crate::values::word;
+use crate::verdict::SloResult;
 
 /// What offers the load, and judges itself.
 pub trait Engine: Send + Sync + 'static {

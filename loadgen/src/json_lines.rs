@@ -11,8 +11,8 @@ use serde::{Serialize, Serializer};
 use crate::config::RunConfig;
 use crate::outcome::{Counts, Outcome, Sample};
 use crate::percentiles::{FEW, MANY, longest, percentile, percentile_name};
-use crate::slo::SloResult;
 use crate::values::word;
+use crate::verdict::SloResult;
 
 /// Writes lines, each of which is complete before the next second begins.
 ///

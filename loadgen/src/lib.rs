@@ -1,5 +1,9 @@
 //! loadgen: offers load to a bullhorn server, and measures what becomes of it.
 
+#[cfg(test)]
+// What tests of this crate share with those beside it calls it by its name.
+extern crate self as loadgen;
+
 pub mod config;
 pub mod outcome;
 pub mod payload;
@@ -45,6 +49,8 @@ pub mod front;
 pub mod json_lines;
 pub mod live;
 pub mod summary_text;
+
+pub mod output;
 
 #[cfg(test)]
 mod samples;

@@ -11,7 +11,7 @@ use loadgen::exit::End;
 use loadgen::front::{self, AnyError, Engine};
 use loadgen::outcome::{Outcome, Sample};
 use loadgen::request::{CalibrateRequest, FindMaxRequest, Request, RunRequest};
-use loadgen::slo::SloResult;
+use loadgen::verdict::SloResult;
 use loadgen::verdict::Verdict;
 use loadgen::{Control, RunError};
 

@@ -36,6 +36,11 @@ impl Payload {
         }
     }
 
+    /// The ranges that it chooses from.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
     /// The length that `unit`, a random number from 0 up to 1, stands for.
     pub fn draw(&self, unit: f64) -> usize {
         let total: f64 = self.choices.iter().map(|choice| choice.weight).sum();

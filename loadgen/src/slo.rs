@@ -4,11 +4,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
-
 use crate::outcome::Outcome;
 use crate::percentiles::{longest, mean, percentile};
 use crate::units;
+use crate::verdict::SloResult;
 
 /// Clauses that must all hold, as in
 /// `p99<5ms,loss<0.1%,delivery.p99.9<=20ms,answer.max<1s,rate>=49k`.
@@ -29,17 +28,6 @@ use crate::units;
 pub struct Slo {
     /// Never empty.
     clauses: Vec<Clause>,
-}
-
-/// What became of one clause.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SloResult {
-    /// As it was written.
-    pub clause: String,
-    /// What was measured instead, or as well: for people.
-    pub measured: String,
-    /// Whether it holds.
-    pub is_met: bool,
 }
 
 /// Why something is no [`Slo`], or none for this run.
