@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use bullhorn::net::bare::PingLoop;
 use core_affinity::CoreId;
 use loadgen::Control;
-use loadgen::calibrate::Calibration;
 use loadgen::config::Protocol;
-use loadgen::null::NullResponder;
+use loadgen::limits::calibrate::Calibration;
+use loadgen::limits::null::NullResponder;
 
 use self::pairs::interleave;
 use self::report::{Goal, Row, markdown};

@@ -1,4 +1,9 @@
 //! loadgen: offers load to a bullhorn server, and measures what becomes of it.
+//!
+//! The modules, in the order in which they build on each other: [`config`] is what a run
+//! is told and [`outcome`] what it brings to light; [`engine`] leads from the one to the
+//! other; [`verdict`] and [`slo`] judge it; [`limits`] searches with many of them;
+//! [`output`] writes files, and [`cli`] is the program's front.
 
 #[cfg(test)]
 // What tests of this crate share with those beside it calls it by its name.
@@ -10,51 +15,20 @@ pub mod payload;
 pub mod percentiles;
 pub mod units;
 
-pub mod schedule;
-pub mod stamp;
-pub mod window;
-
-pub mod rooms;
-pub mod shape;
-
-pub mod dialect;
-pub mod files;
-pub mod mail;
-pub mod ports;
-pub mod selfwatch;
-
-pub mod client;
-mod collector;
-pub mod recorder;
-pub mod run;
-mod shard;
-
-pub mod calibrate;
-pub mod null;
-pub mod search;
-pub mod verdict;
+pub mod engine;
 
 pub mod slo;
-pub mod target;
-pub mod values;
+pub mod verdict;
 
-pub mod args;
-pub mod capacity;
-pub mod exit;
-pub mod plan;
-pub mod request;
-pub mod signals;
-
-pub mod front;
-pub mod json_lines;
-pub mod live;
-pub mod summary_text;
+pub mod limits;
 
 pub mod output;
+
+pub mod cli;
 
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod testing;
 
-pub use run::{Control, RunError, run};
+pub use engine::run::{Control, RunError, run};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use loadgen::args::Arguments;
+use loadgen::cli::args::Arguments;
+use loadgen::cli::exit::End;
+use loadgen::cli::front::{self, AnyError, Engine};
+use loadgen::cli::request::{CalibrateRequest, FindMaxRequest, Request, RunRequest};
 use loadgen::config::RunConfig;
-use loadgen::exit::End;
-use loadgen::front::{self, AnyError, Engine};
 use loadgen::outcome::{Outcome, Sample};
-use loadgen::request::{CalibrateRequest, FindMaxRequest, Request, RunRequest};
 use loadgen::verdict::SloResult;
 use loadgen::verdict::Verdict;
 use loadgen::{Control, RunError};

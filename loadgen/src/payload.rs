@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::stamp::STAMP_BYTES;
+use crate::engine::stamp::STAMP_BYTES;
 use crate::units;
 
 /// A distribution of lengths, in bytes.

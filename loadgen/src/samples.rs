@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::cli::values::scenario_mix;
 use crate::config::{Rate, RunConfig, Scenario};
 use crate::outcome::{Counts, Generator, Latencies, Outcome, Sample};
 use crate::testing::config;
-use crate::values::scenario_mix;
 
 /// Ten clients that ping, for 10 s.
 pub(crate) fn pings(rate: f64) -> RunConfig {

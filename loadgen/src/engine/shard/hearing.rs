@@ -3,12 +3,12 @@
 use bullhorn::net::RECEIVE_BATCH;
 
 use super::{People, Shard};
-use crate::client::Phase;
 use crate::config::{Protocol, Scenario};
-use crate::dialect::{self, Heard};
-use crate::run::RunError;
-use crate::stamp::Stamp;
-use crate::window::Arrival;
+use crate::engine::client::Phase;
+use crate::engine::dialect::{self, Heard};
+use crate::engine::run::RunError;
+use crate::engine::stamp::Stamp;
+use crate::engine::window::Arrival;
 
 impl Shard {
     /// Reads the sockets that can be read, up to a bound; whether anything came.
@@ -96,7 +96,7 @@ impl People {
         let config = &self.run.config;
         let is_ours = stamp.run == self.run.id
             && stamp.client < config.clients
-            && crate::shape::room_of(config, stamp.client) == room
+            && crate::engine::shape::room_of(config, stamp.client) == room
             && stamp.sequence < self.run.rooms.sent(room);
         if !is_ours {
             return self.count_stray_at(now_ns);

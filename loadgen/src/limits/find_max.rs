@@ -7,9 +7,9 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::config::{Rate, RunConfig};
+use crate::engine::run::{Control, RunError, run};
+use crate::limits::search::{Found, Search};
 use crate::outcome::Outcome;
-use crate::run::{Control, RunError, run};
-use crate::search::{Found, Search};
 use crate::slo::Slo;
 use crate::verdict::Verdict;
 
@@ -102,7 +102,9 @@ impl FindMax {
         })?;
         let limits = tries.iter().filter(|one| Some(one.rate_per_s) == bad);
         let is_generators_limit = limits.clone().any(|one| !one.invalid.is_empty())
-            && limits.clone().all(|one| one.is_good || !one.invalid.is_empty());
+            && limits
+                .clone()
+                .all(|one| one.is_good || !one.invalid.is_empty());
         Ok(FoundMax {
             rate_per_s: good,
             bad_rate_per_s: bad,
@@ -118,7 +120,10 @@ impl Try {
         let seconds = outcome.recorded.as_secs_f64();
         let per_s = |count: u64| count as f64 / seconds;
         let wanted = counts.owed + counts.asked;
-        let missed = slo.check(outcome).into_iter().filter(|result| !result.is_met);
+        let missed = slo
+            .check(outcome)
+            .into_iter()
+            .filter(|result| !result.is_met);
         let missed: Vec<String> = missed
             .map(|result| format!("{}: {}", result.clause, result.measured))
             .collect();

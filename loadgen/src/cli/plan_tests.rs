@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::*;
-use crate::args::Arguments;
-use crate::request::Request;
+use crate::cli::args::Arguments;
+use crate::cli::request::Request;
 
 fn plan(line: &str) -> Plan {
     let words = ["loadgen", "--threads", "1"].into_iter();

@@ -2,8 +2,8 @@
 //! clients, and how much must be remembered.
 
 use crate::config::{Rate, RunConfig, Scenario, Sockets};
-use crate::rooms::Rooms;
-use crate::shard::ShardResult;
+use crate::engine::rooms::Rooms;
+use crate::engine::shard::ShardResult;
 
 /// What one thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,17 +6,17 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-use crate::args::{
+use crate::cli::args::{
     Arguments, CalibrateOptions, Command, FindMaxOptions, LoadOptions, OutputOptions, RunOptions,
     THREADS_MAX, ThreadOptions,
 };
+use crate::cli::target::{self, TargetError};
+use crate::cli::values::{scenario_mix, word};
 use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::engine::shape;
 use crate::payload::MAX_V1_BYTES;
-use crate::shape;
 use crate::slo::{Slo, SloError};
-use crate::target::{self, TargetError};
 use crate::units;
-use crate::values::{scenario_mix, word};
 
 /// What the command line asks for. It makes sense, and may be.
 #[derive(Debug, Clone, PartialEq)]

@@ -18,15 +18,15 @@ use self::churn::Churn;
 use self::keepalive::Keepalive;
 use self::offering::Offering;
 use self::pause::Pause;
-use crate::client::{Client, Phase};
-use crate::mail::Mail;
+use crate::engine::client::{Client, Phase};
+use crate::engine::mail::Mail;
+use crate::engine::ports::Ports;
+use crate::engine::recorder::{Channel, Recorder, Report};
+use crate::engine::run::{Run, RunError};
+use crate::engine::schedule::nanoseconds;
+use crate::engine::shape::{self, Part};
+use crate::engine::window::Windows;
 use crate::outcome::{Counts, Second};
-use crate::ports::Ports;
-use crate::recorder::{Channel, Recorder, Report};
-use crate::run::{Run, RunError};
-use crate::schedule::nanoseconds;
-use crate::shape::{self, Part};
-use crate::window::Windows;
 
 /// One thread, before it runs.
 pub(crate) struct Shard {

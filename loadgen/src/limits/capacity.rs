@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cli::plan::Plan;
+use crate::cli::values::word;
 use crate::config::Protocol;
-use crate::plan::Plan;
 use crate::units;
-use crate::values::word;
 
 /// What a generator is capable of, on one machine, with so many threads and one protocol.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,10 +8,10 @@ use hdrhistogram::Histogram;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::cli::values::word;
 use crate::config::RunConfig;
 use crate::outcome::{Counts, Outcome, Sample};
 use crate::percentiles::{FEW, MANY, longest, percentile, percentile_name};
-use crate::values::word;
 use crate::verdict::SloResult;
 
 /// Writes lines, each of which is complete before the next second begins.

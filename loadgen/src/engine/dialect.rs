@@ -6,7 +6,7 @@ use bullhorn::wire::frame::{
 };
 
 use crate::config::Protocol;
-use crate::stamp::{STAMP_BYTES, Stamp};
+use crate::engine::stamp::{STAMP_BYTES, Stamp};
 
 /// What a client says.
 #[derive(Debug, Clone, Copy)]

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::People;
-use crate::client::Phase;
 use crate::config::Scenario;
-use crate::dialect::{self, Say};
-use crate::mail::Mail;
-use crate::schedule::nanoseconds;
+use crate::engine::client::Phase;
+use crate::engine::dialect::{self, Say};
+use crate::engine::mail::Mail;
+use crate::engine::schedule::nanoseconds;
 
 /// Goes round all clients, about once in a quarter of the time that one may be silent.
 pub(super) struct Keepalive {

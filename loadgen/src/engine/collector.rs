@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use crate::config::RunConfig;
+use crate::engine::recorder::Report;
+use crate::engine::schedule::nanoseconds;
+use crate::engine::shard::ShardResult;
 use crate::outcome::{Counts, Latencies, Sample, Second};
-use crate::recorder::Report;
-use crate::schedule::nanoseconds;
-use crate::shard::ShardResult;
 
 /// Collects reports.
 pub(crate) struct Collector<F> {

@@ -1,12 +1,12 @@
 //! Sends what is due, when it is due, whatever comes back.
 
 use super::People;
-use crate::client::Client;
 use crate::config::{Mix, Protocol, RunConfig, Scenario};
-use crate::dialect::{self, Say};
-use crate::mail::{MAIL_BATCH, Mail};
-use crate::schedule::Schedule;
-use crate::stamp::Stamp;
+use crate::engine::client::Client;
+use crate::engine::dialect::{self, Say};
+use crate::engine::mail::{MAIL_BATCH, Mail};
+use crate::engine::schedule::Schedule;
+use crate::engine::stamp::Stamp;
 
 /// A thread's share of the load.
 pub(super) struct Offering {

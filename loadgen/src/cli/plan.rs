@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use bullhorn::wire::{HEARTBEAT, push_greeting};
 
+use crate::cli::values::word;
 use crate::config::{Arrival, Protocol, Rate, RunConfig, Scenario, Sockets};
-use crate::shape;
-use crate::stamp::STAMP_BYTES;
+use crate::engine::shape;
+use crate::engine::stamp::STAMP_BYTES;
 use crate::units::{bytes, count, number, rate, span};
-use crate::values::word;
 
 /// What a run will offer, and what should come of it if nothing is lost. It is printed in
 /// at most eight lines.

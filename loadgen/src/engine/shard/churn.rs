@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use super::{Admission, People, Shard};
-use crate::client::Phase;
 use crate::config::{RunConfig, Scenario};
-use crate::dialect::{self, Say};
-use crate::mail::Mail;
-use crate::shape::Part;
+use crate::engine::client::Phase;
+use crate::engine::dialect::{self, Say};
+use crate::engine::mail::Mail;
+use crate::engine::shape::Part;
 
 /// Those who leave.
 pub(super) struct Churn {

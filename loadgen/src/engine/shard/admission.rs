@@ -6,13 +6,13 @@ use bullhorn::wire::frame::Welcome;
 
 use super::People;
 use super::hearing::ADMISSION_SEQUENCE;
-use crate::client::Phase;
 use crate::config::{Protocol, Scenario};
-use crate::dialect::{self, Say};
-use crate::mail::Mail;
-use crate::run::RunError;
-use crate::shape;
-use crate::stamp::Stamp;
+use crate::engine::client::Phase;
+use crate::engine::dialect::{self, Say};
+use crate::engine::mail::Mail;
+use crate::engine::run::RunError;
+use crate::engine::shape;
+use crate::engine::stamp::Stamp;
 
 /// Those who come.
 pub(super) struct Admission {

@@ -12,17 +12,17 @@ use bullhorn::net::PeerAddr;
 use core_affinity::CoreId;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::collector::Collector;
 use crate::config::RunConfig;
-use crate::files::{self, FilesError};
+use crate::engine::collector::Collector;
+use crate::engine::files::{self, FilesError};
+use crate::engine::ports::{Ports, PortsError};
+use crate::engine::recorder::{Channel, Report};
+use crate::engine::rooms::Rooms;
+use crate::engine::schedule::nanoseconds;
+use crate::engine::selfwatch::{self, SelfWatch};
+use crate::engine::shape::{self, Part};
+use crate::engine::shard::{Shard, ShardResult};
 use crate::outcome::{Generator, Outcome, Sample};
-use crate::ports::{Ports, PortsError};
-use crate::recorder::{Channel, Report};
-use crate::rooms::Rooms;
-use crate::schedule::nanoseconds;
-use crate::selfwatch::{self, SelfWatch};
-use crate::shape::{self, Part};
-use crate::shard::{Shard, ShardResult};
 
 /// How whoever started a run ends it early.
 #[derive(Debug, Default)]

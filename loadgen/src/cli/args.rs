@@ -6,13 +6,13 @@ use std::time::Duration;
 use bullhorn::client::ServerAddress;
 use clap::{Args, Parser, Subcommand, value_parser};
 
-use crate::config::{Arrival, Mix, Payload, Protocol, Scenario, Sockets};
-use crate::slo::Slo;
-use crate::units::{parse_rate, parse_rate_or_zero};
-use crate::values::{
+use crate::cli::values::{
     Cores, Ramp, parse_cores, parse_heartbeat, parse_mix, parse_ramp, parse_run_duration,
     parse_warmup,
 };
+use crate::config::{Arrival, Mix, Payload, Protocol, Scenario, Sockets};
+use crate::slo::Slo;
+use crate::units::{parse_rate, parse_rate_or_zero};
 
 /// Offers load to a bullhorn server, and measures what becomes of it.
 ///

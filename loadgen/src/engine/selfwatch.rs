@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::run::THREAD_NAME;
+use crate::engine::run::THREAD_NAME;
 
 /// Watches the threads that send and receive.
 #[derive(Debug, Default)]

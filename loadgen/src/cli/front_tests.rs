@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::*;
-use crate::args::OutputOptions;
+use crate::cli::args::OutputOptions;
 use crate::outcome::Counts;
 use crate::samples;
 use crate::slo::Slo;

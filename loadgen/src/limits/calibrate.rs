@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
-use crate::null::{NullError, NullResponder};
-use crate::run::{Control, RunError, run};
-use crate::search::Search;
+use crate::engine::run::{Control, RunError, run};
+use crate::limits::null::{NullError, NullResponder};
+use crate::limits::search::Search;
 use crate::verdict::Verdict;
 
 /// How to find it.

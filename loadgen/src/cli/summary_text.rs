@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
+use crate::cli::values::word;
 use crate::config::RunConfig;
 use crate::outcome::{Counts, Outcome};
 use crate::percentiles::{MANY, longest, percentile, percentile_name};
 use crate::units::{count, latency, rate, share, span};
-use crate::values::word;
 use crate::verdict::SloResult;
 
 /// Some twenty lines, each with its end; `invalid` is empty if the run is valid.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::exit::signal_code;
+use crate::cli::exit::signal_code;
 
 /// Calls `stop` with the first signal that comes, and then `settle`, which brings the
 /// terminal in order, and which is left behind after half a second if nobody reads what it

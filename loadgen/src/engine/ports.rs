@@ -47,7 +47,7 @@ impl Ports {
     /// those of all threads.
     ///
     /// # Errors
-    /// [`PortsError`]; one client each needs many files, see [`crate::files`].
+    /// [`PortsError`]; one client each needs many files, see [`crate::engine::files`].
     pub fn open(
         kind: Sockets,
         target: SocketAddr,

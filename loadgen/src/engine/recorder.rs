@@ -3,8 +3,8 @@
 
 use crossbeam::channel::{Receiver, Sender};
 
+use crate::engine::ports::Ports;
 use crate::outcome::{Counts, Latencies, Second};
-use crate::ports::Ports;
 
 /// The records of one thread.
 pub struct Recorder {

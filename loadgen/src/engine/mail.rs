@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bullhorn::net::{MultihomedSender, Outgoing, PeerAddr};
 
-use crate::ports::{Port, Ports};
+use crate::engine::ports::{Port, Ports};
 
 /// Up to [`MAIL_BATCH`] datagrams to one server.
 pub struct Mail {

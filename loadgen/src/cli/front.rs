@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use signal_hook::consts::SIGPIPE;
 
-use crate::capacity::{self, Capacity, CapacityError, Machine};
+use crate::cli::exit::End;
+use crate::cli::json_lines::JsonLines;
+use crate::cli::live::LiveView;
+use crate::cli::plan::Plan;
+use crate::cli::request::RunRequest;
+use crate::cli::signals;
+use crate::cli::summary_text::summary;
+use crate::cli::values::word;
 use crate::config::RunConfig;
-use crate::exit::End;
-use crate::json_lines::JsonLines;
-use crate::live::LiveView;
+use crate::engine::run::RunError;
+use crate::limits::capacity::{self, Capacity, CapacityError, Machine};
 use crate::outcome::{Outcome, Sample};
-use crate::plan::Plan;
-use crate::request::RunRequest;
-use crate::run::RunError;
-use crate::signals;
-use crate::summary_text::summary;
-use crate::values::word;
 use crate::verdict::SloResult;
 
 /// What offers the load, and judges itself.

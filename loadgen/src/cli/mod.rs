@@ -1,0 +1,16 @@
+//! The command line: what it asks for, and what people and programs are shown.
+
+pub mod args;
+pub mod request;
+pub mod target;
+pub mod values;
+
+pub mod plan;
+
+pub mod front;
+pub mod json_lines;
+pub mod live;
+pub mod summary_text;
+
+pub mod exit;
+pub mod signals;
