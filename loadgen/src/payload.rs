@@ -138,7 +138,7 @@ pub enum PayloadError {
     /// No weight, or none above 0.
     #[error("each of several lengths needs a weight above 0: 48:70,100..200:25")]
     Weight,
-    /// More than [`CHOICES_MAX`].
+    /// More than anyone needs.
     #[error("at most {CHOICES_MAX} lengths or ranges")]
     TooMany,
 }
