@@ -7,7 +7,9 @@ pub mod values;
 
 pub mod plan;
 
+pub mod calibrate;
 pub mod front;
+pub mod generator;
 pub mod json_lines;
 pub mod live;
 pub mod summary_text;

@@ -110,18 +110,25 @@ impl Offering {
         true
     }
 
-    /// Sends no more, and counts what was due up to `ended_ns`, and was not sent.
-    pub(super) fn end(&mut self, people: &mut People, ended_ns: u64) {
-        while let Some(due_ns) = self.schedule.due_ns()
-            && due_ns < ended_ns
-        {
+    /// Whether nothing is due any more.
+    pub(super) fn is_done(&self) -> bool {
+        self.schedule.due_ns().is_none()
+    }
+
+    /// Sends no more: nothing is due any more.
+    pub(super) fn end(&mut self) {
+        self.schedule.end();
+    }
+
+    /// Sends no more, and counts what was due, and was not sent.
+    pub(super) fn give_up(&mut self, people: &mut People) {
+        while let Some(due_ns) = self.schedule.due_ns() {
             if let Some(second) = people.recorder.second(due_ns) {
                 second.due += 1;
                 people.recorder.counts.due += 1;
             }
             self.schedule.advance();
         }
-        self.schedule.end();
     }
 
     /// The next client that is there, each in its turn.
