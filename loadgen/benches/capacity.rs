@@ -1,8 +1,9 @@
 //! What the generator can do at most, beside the shortest loop that does the same: pings
 //! to the null responder, and their answers.
 //!
-//! The subject is the rate that `loadgen calibrate` finds: offered on time, and answered
-//! without loss, from 10,000 addresses. The bare side sends 64 pings with one `sendmmsg`
+//! The subject is, in the first row, what it sends and has answered when more is due than
+//! it can send; in the second one the rate that `loadgen calibrate` finds, which it keeps
+//! up with: both from 10,000 addresses. The bare side sends 64 pings with one `sendmmsg`
 //! and takes their answers with `recvmmsg`, as fast as it goes, from one address, and
 //! looks at nothing.
 
@@ -18,10 +19,10 @@ use std::time::{Duration, Instant};
 
 use bullhorn::net::bare::PingLoop;
 use core_affinity::CoreId;
-use loadgen::Control;
-use loadgen::config::Protocol;
+use loadgen::config::{Protocol, RunConfig};
 use loadgen::limits::calibrate::Calibration;
 use loadgen::limits::null::NullResponder;
+use loadgen::{Control, run};
 
 use self::pairs::interleave;
 use self::report::{Goal, Row, markdown};
@@ -38,28 +39,6 @@ fn main() -> Result<(), Error> {
     let [responder, generator, ..] = cores[..] else {
         return Err("this needs 2 cores: on one, the two sides would take turns".into());
     };
-    let measured = interleave(pairs, |is_subject| {
-        let rate = match is_subject {
-            true => calibrated(responder, generator)?,
-            false => looped(responder, generator)?,
-        };
-        Ok(Ok(rate / 1000.0))
-    })?;
-    let row = Row {
-        name: "pings to the null responder",
-        unit: "thousand round trips a second",
-        goal: Goal::AtLeast(0.8),
-        pairs: measured,
-        note: String::new(),
-    };
-    println!("{}", row.text());
-    let command = "cargo bench -p loadgen --features bare --bench capacity";
-    let how = format!("median (min..max) of {pairs} interleaved pairs");
-    println!("{}", markdown(&[row], command, &how));
-    Ok(())
-}
-
-fn calibrated(responder: CoreId, generator: CoreId) -> Result<f64, Error> {
     let calibration = Calibration {
         threads: 1,
         cores: vec![generator.id],
@@ -67,7 +46,51 @@ fn calibrated(responder: CoreId, generator: CoreId) -> Result<f64, Error> {
         responder_core: Some(responder.id),
         duration: TRY,
     };
-    Ok(calibration.find(&Control::new(), |_, _| {})?)
+    let command = "cargo bench -p loadgen --features bare --bench capacity";
+    let how = format!("median (min..max) of {pairs} interleaved pairs");
+    let mut rows = Vec::new();
+    for (name, is_flat_out) in [
+        ("pings to the null responder, more than it can send", true),
+        (
+            "pings to the null responder, a rate that it keeps up with",
+            false,
+        ),
+    ] {
+        let measured = interleave(pairs, |is_subject| {
+            let rate = match (is_subject, is_flat_out) {
+                (false, _) => looped(responder, generator)?,
+                (true, true) => flat_out(&calibration)?,
+                (true, false) => calibration.find(&Control::new(), |_, _| {})?,
+            };
+            Ok(Ok(rate / 1000.0))
+        })?;
+        let row = Row {
+            name,
+            unit: "thousand round trips a second",
+            goal: Goal::AtLeast(0.8),
+            pairs: measured,
+            note: String::new(),
+        };
+        println!("{}", row.text());
+        rows.push(row);
+    }
+    println!("{}", markdown(&rows, command, &how));
+    Ok(())
+}
+
+/// Round trips a second when more is due than the generator can send.
+fn flat_out(calibration: &Calibration) -> Result<f64, Error> {
+    let responder = NullResponder::start(calibration.responder_core)?;
+    let config = RunConfig {
+        // It never gets beyond what is due first.
+        warmup: Duration::ZERO,
+        ..calibration.config(responder.local_addr(), TOO_MUCH)
+    };
+    let outcome = run(&config, &Control::new(), |_| {})?;
+    if outcome.counts.sent == outcome.counts.due {
+        return Err("this machine is so fast that all was sent: raise TOO_MUCH".into());
+    }
+    Ok(outcome.counts.answered as f64 / outcome.recorded.as_secs_f64())
 }
 
 /// Runs the bare loop in a thread of its own: the main thread stays on no core.
@@ -94,6 +117,9 @@ fn looped(responder: CoreId, generator: CoreId) -> Result<f64, Error> {
 
 /// A calibration takes a quarter of a minute.
 const PAIRS: usize = 5;
+
+/// Far more than one thread sends.
+const TOO_MUCH: f64 = 2_000_000.0;
 
 /// How long a rate is tried.
 const TRY: Duration = Duration::from_secs(1);
