@@ -11,6 +11,7 @@ use loadgen::cli::exit::End;
 use loadgen::cli::front;
 use loadgen::cli::generator::Generator;
 use loadgen::cli::request::{FindMaxRequest, Request, RunRequest};
+use loadgen::output::OutputError;
 
 fn main() -> ExitCode {
     let end = match Arguments::parse().request() {
@@ -28,6 +29,7 @@ fn run(request: &RunRequest) -> End {
     }
     match Generator::new(request) {
         Ok(generator) => front::run(request, Arc::new(generator)),
+        Err(taken @ OutputError::Taken(_)) => wrong_use(&taken),
         Err(error) => front::failed(&error.to_string()),
     }
 }

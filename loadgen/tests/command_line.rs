@@ -173,6 +173,19 @@ fn help_has_every_option_and_the_exit_codes() {
     }
 }
 
+#[test]
+fn the_files_of_another_run_are_not_replaced_unless_one_says_so() {
+    let name = format!("loadgen-taken-{}", std::process::id());
+    let dir = std::env::temp_dir().join(name);
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("summary.json"), "{}").unwrap();
+    let path = dir.to_str().unwrap();
+    is_refused(&["--out", path], "holds another run");
+    let left = fs::read_to_string(dir.join("summary.json"));
+    fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(left.unwrap(), "{}");
+}
+
 /// A cache directory of one test, in which this machine has a capacity.
 struct Calibrated(PathBuf);
 

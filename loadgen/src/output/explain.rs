@@ -1,7 +1,8 @@
 //! What each figure of a summary means, in a line.
 
-use super::numbers::{bytes, percent, short, thousands};
+use super::numbers::short;
 use super::summary::Summary;
+use crate::units::{bytes, count, share};
 
 /// A figure, its name in the summary, and what it means.
 pub(super) struct Row {
@@ -18,7 +19,7 @@ pub(super) fn counts(summary: &Summary) -> [Group; 4] {
     let counts = &summary.counts;
     let row = |key, value, meaning| Row {
         key,
-        value: thousands(value),
+        value: count(value),
         meaning,
     };
     let offered = vec![
@@ -135,11 +136,11 @@ pub(super) fn generator(summary: &Summary) -> Vec<Row> {
         meaning,
     };
     let seconds = |value: f64| format!("{} s", short(value));
-    let sent = summary.rates.sent_ratio;
+    let sent = share(summary.counts.sent, summary.counts.due);
     vec![
         row(
             "sent_ratio",
-            sent.map_or("none due".to_owned(), percent),
+            sent,
             "Of what was due, the share that was sent: valid within 1 %.",
         ),
         row(
@@ -159,28 +160,28 @@ pub(super) fn generator(summary: &Summary) -> Vec<Row> {
         ),
         row(
             "largest_burst",
-            thousands(generator.largest_burst.into()),
+            count(generator.largest_burst.into()),
             "The most datagrams that were due at once.",
         ),
         row(
             "threads",
-            thousands(generator.threads.into()),
+            count(generator.threads.into()),
             "Threads that sent and received.",
         ),
-        row("sockets", thousands(generator.sockets.into()), "Sockets."),
+        row("sockets", count(generator.sockets.into()), "Sockets."),
         row(
             "files",
-            thousands(generator.files.into()),
+            count(generator.files.into()),
             "Files open at the most, sockets included.",
         ),
         row(
             "client_bytes",
-            bytes(generator.client_bytes.into()),
+            bytes(f64::from(generator.client_bytes)),
             "Memory for what is known of one client, without buffers.",
         ),
         row(
             "peak_memory_bytes",
-            bytes(generator.peak_memory_bytes),
+            bytes(generator.peak_memory_bytes as f64),
             "Memory of the process at its most.",
         ),
         row(
@@ -247,7 +248,7 @@ mod tests {
         assert_eq!(explained, keys(summary.counts));
         let value = serde_json::to_value(summary.counts).unwrap();
         for row in &rows {
-            let expected = thousands(value[row.key].as_u64().unwrap());
+            let expected = count(value[row.key].as_u64().unwrap());
             assert_eq!(row.value, expected, "{}", row.key);
         }
         let rows = generator(&summary);

@@ -1,4 +1,9 @@
-//! Numbers as they are stored, and as people read them.
+//! Numbers as they are stored, and as they stand beside axes: unlike those of [`units`],
+//! without zeros at their end.
+//!
+//! [`units`]: crate::units
+
+use crate::units::count;
 
 /// Nanoseconds as microseconds, of which they are exact thousandths.
 pub(super) fn micros(ns: u64) -> f64 {
@@ -15,23 +20,10 @@ pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// With commas between thousands: `12,345,678`.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// Three significant digits, or all those before the point: `0.0123`, `1.23`, `12,346`.
 pub(super) fn short(value: f64) -> String {
     if value.abs() >= 999.5 {
-        return thousands(value.round() as u64);
+        return count(value.round() as u64);
     }
     if value == 0.0 {
         return "0".to_owned();
@@ -71,21 +63,6 @@ pub(super) fn duration(us: f64) -> String {
     }
 }
 
-/// Bytes, in the unit that suits them: `208 KiB`.
-pub(super) fn bytes(count: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut value = count as f64;
-    let mut unit = "bytes";
-    for next in units {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    format!("{} {unit}", short(value))
-}
-
 /// Beyond this, a share or a rate is not worth a digit.
 const MAX_DIGITS: usize = 6;
 
@@ -110,9 +87,6 @@ mod tests {
         ] {
             assert_eq!(short(value), expected, "{value}");
         }
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(u64::MAX), "18,446,744,073,709,551,615");
     }
 
     #[test]
@@ -143,9 +117,6 @@ mod tests {
         ] {
             assert_eq!(duration(us), expected, "{us}");
         }
-        assert_eq!(bytes(96), "96 bytes");
-        assert_eq!(bytes(212_992), "208 KiB");
-        assert_eq!(bytes(21 << 20), "21 MiB");
     }
 
     #[test]

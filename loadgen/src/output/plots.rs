@@ -131,8 +131,11 @@ impl Colour {
     }
 
     fn style(self) -> ShapeStyle {
-        // What there should be shows on both sides of what there was.
-        let width = if self == Self::Expected { 10 } else { 4 };
+        // What often has another curve over it shows on both sides of that.
+        let width = match self {
+            Self::Expected | Self::ClosedLoop => 9,
+            _ => 4,
+        };
         self.rgb().stroke_width(width)
     }
 }

@@ -1,12 +1,14 @@
 //! A run on one page, for people. It needs nothing but itself.
 
+use std::time::Duration;
+
 use super::charts::{Figure, figures};
 use super::explain::{self, Row};
-use super::numbers::{bytes, duration, percent, short, thousands};
 use super::plots::{Curve, PlotError};
 use super::settings::{Lengths, Settings};
 use super::summary::{LatencySummary, Summary};
 use crate::outcome::Latencies;
+use crate::units::{self, bytes, count, latency, number, share, span};
 
 /// The page, whole.
 ///
@@ -80,12 +82,11 @@ fn escape(text: &str) -> String {
 fn told(summary: &Summary) -> String {
     let config = &summary.config;
     escape(&format!(
-        "{} clients offered {} datagrams a second to {} for {}: {}, {}, {} arrivals. Recorded \
-         from {}.",
-        thousands(config.clients.into()),
-        rate(config),
+        "{} clients sent to {} for {}, {} in all: {}, {}, {} arrivals. Recorded from {}.",
+        count(config.clients.into()),
         config.target,
-        duration(summary.recorded_s * 1e6),
+        seconds(summary.recorded_s),
+        rate(config),
         config.scenario,
         config.protocol,
         config.arrival,
@@ -96,9 +97,18 @@ fn told(summary: &Summary) -> String {
 fn rate(config: &Settings) -> String {
     let (from, to) = (config.rate_from_per_s, config.rate_to_per_s);
     if from == to {
-        return short(from);
+        return units::rate(from);
     }
-    format!("{} to {}", short(from), short(to))
+    format!("{} to {}", units::rate(from), units::rate(to))
+}
+
+fn seconds(length_s: f64) -> String {
+    // A summary that was read from a file may say anything.
+    span(Duration::try_from_secs_f64(length_s).unwrap_or_default())
+}
+
+fn micros(taken_us: f64) -> String {
+    latency(Duration::from_nanos((taken_us * 1e3).round() as u64))
 }
 
 fn badges(summary: &Summary) -> String {
@@ -121,8 +131,8 @@ fn problems(summary: &Summary) -> String {
     if let Some(signal) = summary.signal {
         out += &format!(
             "<div class=\"problem\"><p>Signal {signal} stopped the run: it recorded {} of {}.</p></div>",
-            duration(summary.recorded_s * 1e6),
-            duration(summary.config.duration_s * 1e6),
+            seconds(summary.recorded_s),
+            seconds(summary.config.duration_s),
         );
     }
     if !summary.verdict.is_valid {
@@ -140,43 +150,41 @@ fn problems(summary: &Summary) -> String {
 
 fn headline(summary: &Summary) -> String {
     let (counts, rates) = (&summary.counts, &summary.rates);
-    let per_s = |rate: f64| format!("{}/s", short(rate));
-    let share = |share: Option<f64>| share.map_or("–".to_owned(), percent);
+    let share = |part, whole| match whole {
+        0 => NOTHING.to_owned(),
+        _ => share(part, whole),
+    };
     let mut out = tiles(
         "Offered",
         &[
-            (per_s(rates.offered_per_s), "datagrams due"),
-            (per_s(rates.sent_per_s), "sent"),
-            (share(rates.sent_ratio), "of what was due"),
-            (thousands(counts.sent), "sent in all"),
-            (thousands(summary.config.clients.into()), "clients"),
-            (duration(summary.recorded_s * 1e6), "recorded"),
+            (units::rate(rates.offered_per_s), "datagrams due"),
+            (units::rate(rates.sent_per_s), "sent"),
+            (share(counts.sent, counts.due), "of what was due"),
+            (count(counts.sent), "sent in all"),
+            (count(summary.config.clients.into()), "clients"),
+            (seconds(summary.recorded_s), "recorded"),
         ],
     );
     let mut came_back = |heading, per_second, lost, latency| {
-        let mut values = vec![(per_s(per_second), "came"), (share(lost), "lost")];
+        let mut values = vec![(units::rate(per_second), "came"), (lost, "lost")];
         values.extend(quantiles(summary.latencies.get(latency)));
         out += &tiles(heading, &values);
     };
     if counts.owed > 0 {
-        let (rate, lost) = (rates.deliveries_per_s, rates.loss_ratio);
-        came_back(
-            "Deliveries: each text to each member of its room",
-            rate,
-            lost,
-            "delivery",
-        );
+        let heading = "Deliveries: each text to each member of its room";
+        let lost = share(counts.lost, counts.owed);
+        came_back(heading, rates.deliveries_per_s, lost, "delivery");
     }
     if counts.asked > 0 {
-        let (rate, lost) = (rates.answers_per_s, rates.unanswered_ratio);
-        came_back("Answers", rate, lost, "answer");
+        let lost = share(counts.unanswered, counts.asked);
+        came_back("Answers", rates.answers_per_s, lost, "answer");
     }
     out
 }
 
 fn quantiles(latency: Option<&LatencySummary>) -> [(String, &'static str); 4] {
     let value = |of: fn(&LatencySummary) -> f64| {
-        latency.map_or("–".to_owned(), |latency| duration(of(latency)))
+        latency.map_or(NOTHING.to_owned(), |latency| micros(of(latency)))
     };
     [
         (value(|latency| latency.p50_us), "median latency"),
@@ -253,10 +261,10 @@ fn latency_rows(summary: &Summary) -> String {
     let row = |(name, meaning): (&str, &str)| {
         let latency = summary.latencies.get(name)?;
         let columns = COLUMNS.iter().map(|(_, value)| {
-            let value = duration(value(latency));
+            let value = micros(value(latency));
             format!("<td class=\"number\">{value}</td>")
         });
-        let (count, columns) = (thousands(latency.count), columns.collect::<String>());
+        let (count, columns) = (count(latency.count), columns.collect::<String>());
         Some(format!(
             "<tr><th>{name}<small>{meaning}</small></th>\
              <td class=\"number\">{count}</td>{columns}</tr>\n"
@@ -298,14 +306,13 @@ fn pairs(pairs: &[(&str, String)]) -> String {
 
 fn config(summary: &Summary) -> Vec<(&'static str, String)> {
     let config = &summary.config;
-    let seconds = |seconds: f64| duration(seconds * 1e6);
     let mix = config.mix;
     let mix = [
         ("ping", mix.ping),
         ("text", mix.text),
         ("heartbeat", mix.heartbeat),
     ];
-    let mix = mix.map(|(name, share)| format!("{name} {}", short(share)));
+    let mix = mix.map(|(name, share)| format!("{name} {}", number(share)));
     let payload: Vec<_> = config.payload.iter().map(lengths).collect();
     let cores: Vec<_> = config.cores.iter().map(ToString::to_string).collect();
     let pinned = match cores.is_empty() {
@@ -316,15 +323,12 @@ fn config(summary: &Summary) -> Vec<(&'static str, String)> {
         ("server", config.target.clone()),
         ("scenario", config.scenario.clone()),
         ("protocol", config.protocol.clone()),
-        ("clients", thousands(config.clients.into())),
-        (
-            "rate",
-            format!("{} datagrams/s, {}", rate(config), config.arrival),
-        ),
+        ("clients", count(config.clients.into())),
+        ("rate", format!("{}, {}", rate(config), config.arrival)),
         ("mix", mix.join(", ")),
         ("room size", config.room_size.to_string()),
         ("payload", payload.join("; ")),
-        ("churn", format!("{} clients/s", short(config.churn_per_s))),
+        ("churn", units::rate(config.churn_per_s)),
         ("warm-up", seconds(config.warmup_s)),
         ("duration", seconds(config.duration_s)),
         (
@@ -351,11 +355,12 @@ fn lengths(lengths: &Lengths) -> String {
         true => format!("{min_bytes} bytes"),
         false => format!("{min_bytes} to {max_bytes} bytes"),
     };
-    format!("{range} (weight {})", short(*weight))
+    format!("{range} (weight {})", number(*weight))
 }
 
 fn environment(summary: &Summary) -> Vec<(&'static str, String)> {
     let environment = &summary.environment;
+    let amount = |count: Option<u64>| count.map(|count| bytes(count as f64));
     let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
     vec![
         ("loadgen", environment.loadgen_version.clone()),
@@ -367,8 +372,8 @@ fn environment(summary: &Summary) -> Vec<(&'static str, String)> {
             known(environment.processors.map(|count| count.to_string())),
         ),
         ("governor", known(environment.governor.clone())),
-        ("memory", known(environment.memory_bytes.map(bytes))),
-        ("rmem_max", known(environment.rmem_max_bytes.map(bytes))),
+        ("memory", known(amount(environment.memory_bytes))),
+        ("rmem_max", known(amount(environment.rmem_max_bytes))),
     ]
 }
 
@@ -385,6 +390,9 @@ const COLUMNS: [Column; 9] = [
     ("p99.99", |latency| latency.p99_99_us),
     ("max", |latency| latency.max_us),
 ];
+
+/// What stands for a figure that there is none of.
+const NOTHING: &str = "–";
 
 const PAGE: &str = include_str!("page.html");
 

@@ -67,14 +67,14 @@ fn the_headline_says_what_matters() {
     let page = page_of(&SampleRun::of(10), |_| {});
     let head = page.split("How it went").next().unwrap();
     for text in [
-        "1,000 clients offered 1,000 datagrams a second to 127.0.0.1:9999 for 10 s: mixed, v1, \
-         poisson arrivals. Recorded from 2026-09-21T14:13:20.250Z.",
+        "1,000 clients sent to 127.0.0.1:9999 for 10 s, 1,000/s in all: mixed, v1, poisson \
+         arrivals. Recorded from 2026-09-21T14:13:20.250Z.",
         "✓ Valid run",
         "No objectives were given",
         "<b>1,001/s</b><small>datagrams due</small>",
         "<b>100 %</b><small>of what was due</small>",
         "<b>4,496/s</b><small>came</small>",
-        "<b>0.0822 %</b><small>lost</small>",
+        "<b>0.082 %</b><small>lost</small>",
         "<small>median latency</small>",
         "<small>p99.9</small>",
     ] {

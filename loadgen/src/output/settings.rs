@@ -21,7 +21,7 @@ pub struct Settings {
     pub arrival: String,
     /// `mixed`, `chat`, `ping`, `heartbeat`, `greet` or `lobby`.
     pub scenario: String,
-    /// The shares of pings, texts and heartbeats, where the scenario is mixed.
+    /// The weights of pings, texts and heartbeats.
     pub mix: Shares,
     /// Members of a room.
     pub room_size: u32,
