@@ -6,14 +6,31 @@
     reason = "what helps a test may panic as a test may"
 )]
 
+pub(crate) mod relay;
+mod truth;
+
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bullhorn::config::ServiceKind;
 use bullhorn::{Server, ServerConfig};
 use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
 use loadgen::outcome::Outcome;
 use loadgen::{Control, run};
+
+/// A loopback address with a free port.
+pub(crate) const V4: &str = "127.0.0.1:0";
+
+/// Waits until `condition` holds; `what` says what was waited for in vain.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
 
 /// A server for tests, at a free port.
 pub(crate) fn server(workers: u16, service: ServiceKind, address: &str) -> Server {
@@ -65,3 +82,6 @@ pub(crate) fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
 pub(crate) fn run_through(config: &RunConfig) -> Outcome {
     run(config, &Control::new(), |_| {}).unwrap()
 }
+
+/// So long that only a broken program takes it.
+const LIMIT: Duration = Duration::from_secs(20);
