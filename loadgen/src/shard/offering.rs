@@ -97,7 +97,8 @@ impl Offering {
         let batch = &mut self.batch;
         let recorder = &mut people.recorder;
         mail.send(&people.ports, |place| {
-            if recorder.second(batch[place].due_ns).is_some() {
+            if let Some(second) = recorder.second(batch[place].due_ns) {
+                second.due += 1;
                 recorder.counts.due += 1;
                 recorder.counts.refused += 1;
             }
