@@ -116,21 +116,19 @@ impl Shard {
     }
 
     /// Lets all clients come, offers the load, waits for what is still under way, and
-    /// lets them go.
-    pub(crate) fn run(mut self) -> Result<ShardResult, RunError> {
+    /// lets them go. None: the run has failed, and knows why.
+    pub(crate) fn run(mut self) -> Option<ShardResult> {
         let result = self.offer_all();
-        if result.is_err() {
-            self.people.run.is_failed.store(true, Relaxed);
-        }
+        let ended_ns = result.map_err(|error| self.people.run.fail(error)).ok();
         self.leave();
-        let ended_ns = result?;
+        let ended_ns = ended_ns?;
         let people = self.people;
         let client_bytes = size_of_val(&*people.clients)
             + people.asks.bytes()
             + people.texts.bytes()
             + self.admission.bytes();
         let (report, counts, seconds) = people.recorder.finish(&people.ports);
-        Ok(ShardResult {
+        Some(ShardResult {
             report,
             counts,
             seconds,
