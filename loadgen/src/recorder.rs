@@ -111,6 +111,12 @@ impl Recorder {
         let _ = self.channel.filled.try_send(filled);
     }
 
+    /// Nothing is offered any more: there is no whole second after this, and what comes
+    /// now is part of the last one.
+    pub fn end(&mut self, now_ns: u64) {
+        self.end_ns = self.end_ns.min(now_ns);
+    }
+
     /// Ends the recording: what was not handed over, all counts, and all seconds.
     pub fn finish(mut self, ports: &Ports) -> (Box<Report>, Counts, Vec<Second>) {
         self.fill_in(self.seconds.len(), ports);

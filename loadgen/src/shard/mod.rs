@@ -164,6 +164,7 @@ impl Shard {
         if let Some(offering) = &mut self.offering {
             offering.end(&mut self.people, ended_ns);
         }
+        self.people.recorder.end(ended_ns);
         run.over.fetch_add(1, Relaxed);
         self.drain(&run)?;
         Ok(ended_ns)
