@@ -77,6 +77,15 @@ pub(crate) fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
     }
 }
 
+/// Runs `test` with each of `cases`, all at once.
+pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| test(case));
+        }
+    });
+}
+
 /// A run to its end.
 #[track_caller]
 pub(crate) fn run_through(config: &RunConfig) -> Outcome {
