@@ -71,9 +71,13 @@ impl Churn {
         mail.send(&people.ports, |_| {});
     }
 
-    /// Someone who is there, and not the only one who speaks.
+    /// Someone who is there, and not the only one who speaks; none while half are away,
+    /// as the load must be offered in time whoever leaves.
     fn choose(&mut self, people: &People) -> Option<u32> {
         let clients = people.clients.len() as u32;
+        if people.active <= clients.div_ceil(2) {
+            return None;
+        }
         let is_lobby = people.run.config.scenario == Scenario::Lobby;
         let speaker = (is_lobby && people.first == 0).then_some(0);
         let mut tries = (0..TRIES).map(|_| self.random.u32(0..clients));
