@@ -79,6 +79,11 @@ impl Recorder {
         now_ns >= self.warmup_ns
     }
 
+    /// Whether it has begun, and has not ended.
+    pub fn is_open(&self, now_ns: u64) -> bool {
+        self.has_begun(now_ns) && now_ns < self.end_ns
+    }
+
     /// The histograms to record into.
     pub fn latencies(&mut self) -> &mut Latencies {
         &mut self.current.latencies

@@ -58,7 +58,7 @@ impl Churn {
             };
             people.withdraw(client);
             self.leaving.push_back((client, now_ns + OWED_NS));
-            people.recorder.counts.left += u64::from(people.recorder.has_begun(elapsed_ns));
+            people.recorder.counts.left += u64::from(people.recorder.is_open(elapsed_ns));
         }
         while let Some((client, at_ns)) = self.leaving.front().copied()
             && at_ns <= now_ns
@@ -66,7 +66,10 @@ impl Churn {
         {
             self.leaving.pop_front();
             say_goodbye(people, mail, client);
-            admission.add(client);
+            // When the load is over nobody comes back.
+            if self.interval_ns.is_some() {
+                admission.add(client);
+            }
         }
         mail.send(&people.ports, |_| {});
     }
