@@ -47,7 +47,7 @@ fn check(seed: u64, change: impl FnOnce(&mut RunConfig)) {
     let server = server(2, ServiceKind::Chat, V4);
     let mut config = RunConfig {
         rate: Rate::Constant(1600.0),
-        duration: Duration::from_millis(1700),
+        duration: Duration::from_millis(1400),
         seed,
         ..config(server.local_addr())
     };
@@ -126,7 +126,7 @@ fn check(seed: u64, change: impl FnOnce(&mut RunConfig)) {
     if plan.has_strangers {
         made.push(did.impersonated);
     }
-    assert!(made.iter().all(|count| *count >= 10), "{made:?}");
+    assert!(made.iter().all(|count| *count >= 5), "{made:?}");
     // Most of what is swapped is overtaken by another speaker's text, in rooms.
     assert!(is_lobby || counts.reordered < did.swapped / 2);
     server.stop().unwrap();
