@@ -4,10 +4,8 @@
 mod common;
 
 use bullhorn::config::ServiceKind;
-use common::{config, mix, run_through, server};
+use common::{V4, config, mix, run_through, server};
 use loadgen::config::{Protocol, RunConfig, Scenario, Sockets};
-
-const V4: &str = "127.0.0.1:0";
 
 #[test]
 fn a_mixed_load_is_delivered_and_answered_to_the_last() {

@@ -61,6 +61,7 @@ pub fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl FnMut(Hea
         Protocol::V1 => each(read_text(datagram)),
         Protocol::V2 => match parse_server(datagram) {
             Ok(frames) => frames.filter_map(read_frame).for_each(each),
+            Err(_) if datagram.starts_with(GREETING) => each(Heard::Greeting),
             Err(_) => each(Heard::Stray),
         },
     }
@@ -132,7 +133,7 @@ fn read_text(datagram: &[u8]) -> Heard<'_> {
             false => Heard::Refused(sentence),
         };
     }
-    if datagram.starts_with(b"hello,(") {
+    if datagram.starts_with(GREETING) {
         return Heard::Greeting;
     }
     // Behind the speaker.
@@ -183,6 +184,9 @@ fn join_command(room: &str) -> ([u8; MAX_JOIN_BYTES], usize) {
     }
     (command, bytes)
 }
+
+/// So does an answer of the greeting service begin, which knows no versions.
+const GREETING: &[u8] = b"hello,(";
 
 /// The verb, a blank, and the longest name of a room.
 const MAX_JOIN_BYTES: usize = 6 + 32;

@@ -79,6 +79,11 @@ impl Recorder {
         now_ns >= self.warmup_ns
     }
 
+    /// Whether it has begun, and has not ended.
+    pub fn is_open(&self, now_ns: u64) -> bool {
+        self.has_begun(now_ns) && now_ns < self.end_ns
+    }
+
     /// The histograms to record into.
     pub fn latencies(&mut self) -> &mut Latencies {
         &mut self.current.latencies
@@ -109,6 +114,12 @@ impl Recorder {
         self.current.seconds = seconds;
         // There is space for every report there is; whoever reads may be gone.
         let _ = self.channel.filled.try_send(filled);
+    }
+
+    /// Nothing is offered any more: there is no whole second after this, and what comes
+    /// now is part of the last one.
+    pub fn end(&mut self, now_ns: u64) {
+        self.end_ns = self.end_ns.min(now_ns);
     }
 
     /// Ends the recording: what was not handed over, all counts, and all seconds.

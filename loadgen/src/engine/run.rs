@@ -1,10 +1,11 @@
 //! One run, from its sockets to its outcome.
 
+use std::any::Any;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -85,6 +86,8 @@ pub(crate) struct Run {
     pub(crate) over: AtomicUsize,
     /// Something failed: all threads end.
     pub(crate) is_failed: AtomicBool,
+    /// Why, as the first thread that failed says.
+    failure: Mutex<Option<RunError>>,
     /// What each thread still waits for when the load is over: copies and answers.
     pub(crate) missing: Box<[AtomicI64]>,
     pub(crate) control: Arc<Control>,
@@ -119,6 +122,7 @@ impl Run {
             ready: AtomicUsize::new(0),
             over: AtomicUsize::new(0),
             is_failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
             missing: (0..threads).map(|_| AtomicI64::new(0)).collect(),
             control: Arc::clone(control),
             config: config.clone(),
@@ -128,6 +132,20 @@ impl Run {
     /// Nanoseconds since the run was made.
     pub(crate) fn now_ns(&self) -> u64 {
         nanoseconds(self.base.elapsed())
+    }
+
+    /// Ends all threads; only the first one to call it says why.
+    pub(crate) fn fail(&self, error: RunError) {
+        if !self.is_failed.swap(true, Relaxed) {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            *failure = Some(error);
+        }
+    }
+
+    /// Why it failed, if it did.
+    fn take_failure(&self) -> Option<RunError> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
     }
 }
 
@@ -147,7 +165,9 @@ pub fn run(
     let ports = parts.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let sockets = ports.iter().map(Ports::len).sum::<usize>() as u32;
     let run = Arc::new(Run::new(config, control, parts.len()));
-    let crew = Crew::start(&run, parts, ports)?;
+    // Those that have started end, too.
+    let failed = |_: &RunError| run.is_failed.store(true, Relaxed);
+    let crew = Crew::start(&run, parts, ports).inspect_err(failed)?;
     crew.await_clients(&run)?;
     let registered_in = run.base.elapsed();
 
@@ -165,7 +185,7 @@ pub fn run(
     );
     let began_at =
         SystemTime::now() - run.base.elapsed() + Duration::from_nanos(start_ns) + config.warmup;
-    let results = crew.finish()?;
+    let results = crew.finish(&run, &mut collector)?;
     let threads = results.len() as u16;
     let client_bytes = shape::bytes_a_client(config, &run.rooms, &results);
     let largest_burst = results.iter().map(|result| result.largest_burst).max();
@@ -197,7 +217,8 @@ pub fn run(
 
 /// The threads of a run.
 struct Crew {
-    threads: Vec<JoinHandle<Result<ShardResult, RunError>>>,
+    /// Each returns nothing when the run has failed.
+    threads: Vec<JoinHandle<Option<ShardResult>>>,
     filled: Receiver<Box<Report>>,
     /// Where each thread takes emptied reports from.
     emptied: Vec<Sender<Box<Report>>>,
@@ -227,7 +248,9 @@ impl Crew {
                 .cores
                 .get(thread % run.config.cores.len().max(1))
                 .copied();
+            let guard = PanicGuard(Arc::clone(run));
             let body = move || {
+                let _guard = guard;
                 if let Some(id) = core {
                     core_affinity::set_for_current(CoreId { id });
                 }
@@ -275,16 +298,47 @@ impl Crew {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// What each thread has to tell at the end, or the first error.
-    fn finish(self) -> Result<Vec<ShardResult>, RunError> {
-        let join = |thread: JoinHandle<_>| {
-            thread.join().unwrap_or_else(|panic| {
-                let text = panic.downcast_ref::<String>().cloned();
-                Err(RunError::Thread(text.unwrap_or_default()))
-            })
-        };
-        self.threads.into_iter().map(join).collect()
+    /// What each thread has to tell at the end, or why the first one failed that did.
+    fn finish(
+        self,
+        run: &Run,
+        collector: &mut Collector<impl FnMut(&Sample<'_>)>,
+    ) -> Result<Vec<ShardResult>, RunError> {
+        let mut results = Vec::new();
+        let mut panicked = None;
+        for thread in self.threads {
+            match thread.join() {
+                Ok(result) => results.extend(result),
+                Err(panic) => panicked = Some(RunError::Thread(text_of(&*panic))),
+            }
+        }
+        if let Some(error) = panicked.or_else(|| run.take_failure()) {
+            return Err(error);
+        }
+        // What was handed over when nobody looked any more.
+        while let Ok(report) = self.filled.try_recv() {
+            collector.take(report);
+        }
+        Ok(results)
     }
+}
+
+/// Of a thread that panics: the others end, too.
+struct PanicGuard(Arc<Run>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.is_failed.store(true, Relaxed);
+        }
+    }
+}
+
+/// What a thread said that panicked.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or_default().to_owned()
 }
 
 /// The names of the threads begin with it; [`SelfWatch`] finds them by it.

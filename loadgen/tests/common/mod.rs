@@ -6,14 +6,31 @@
     reason = "what helps a test may panic as a test may"
 )]
 
+pub(crate) mod relay;
+mod truth;
+
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bullhorn::config::ServiceKind;
 use bullhorn::{Server, ServerConfig};
 use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
 use loadgen::outcome::Outcome;
 use loadgen::{Control, run};
+
+/// A loopback address with a free port.
+pub(crate) const V4: &str = "127.0.0.1:0";
+
+/// Waits until `condition` holds; `what` says what was waited for in vain.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
 
 /// A server for tests, at a free port.
 pub(crate) fn server(workers: u16, service: ServiceKind, address: &str) -> Server {
@@ -60,8 +77,20 @@ pub(crate) fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
     }
 }
 
+/// Runs `test` with each of `cases`, all at once.
+pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| test(case));
+        }
+    });
+}
+
 /// A run to its end.
 #[track_caller]
 pub(crate) fn run_through(config: &RunConfig) -> Outcome {
     run(config, &Control::new(), |_| {}).unwrap()
 }
+
+/// So long that only a broken program takes it.
+const LIMIT: Duration = Duration::from_secs(20);

@@ -117,7 +117,7 @@ impl Admission {
         if people.start_ns != u64::MAX
             && people
                 .recorder
-                .has_begun(people.since_start(people.last_heard_ns))
+                .is_open(people.since_start(people.last_heard_ns))
         {
             people.recorder.counts.joined += 1;
         }

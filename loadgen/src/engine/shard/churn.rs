@@ -58,7 +58,7 @@ impl Churn {
             };
             people.withdraw(client);
             self.leaving.push_back((client, now_ns + OWED_NS));
-            people.recorder.counts.left += u64::from(people.recorder.has_begun(elapsed_ns));
+            people.recorder.counts.left += u64::from(people.recorder.is_open(elapsed_ns));
         }
         while let Some((client, at_ns)) = self.leaving.front().copied()
             && at_ns <= now_ns
@@ -66,14 +66,21 @@ impl Churn {
         {
             self.leaving.pop_front();
             say_goodbye(people, mail, client);
-            admission.add(client);
+            // When the load is over nobody comes back.
+            if self.interval_ns.is_some() {
+                admission.add(client);
+            }
         }
         mail.send(&people.ports, |_| {});
     }
 
-    /// Someone who is there, and not the only one who speaks.
+    /// Someone who is there, and not the only one who speaks; none while half are away,
+    /// as the load must be offered in time whoever leaves.
     fn choose(&mut self, people: &People) -> Option<u32> {
         let clients = people.clients.len() as u32;
+        if people.active <= clients.div_ceil(2) {
+            return None;
+        }
         let is_lobby = people.run.config.scenario == Scenario::Lobby;
         let speaker = (is_lobby && people.first == 0).then_some(0);
         let mut tries = (0..TRIES).map(|_| self.random.u32(0..clients));

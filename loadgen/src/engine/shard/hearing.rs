@@ -221,7 +221,9 @@ impl People {
         let is_greeting = self.run.config.scenario == Scenario::Greet;
         match heard {
             Heard::Greeting if is_greeting => self.hear_greeting(client, now_ns),
-            Heard::Greeting if self.client(client).phase == Phase::Joining => {
+            Heard::Greeting
+                if matches!(self.client(client).phase, Phase::Hello | Phase::Joining) =>
+            {
                 return Err(RunError::Greets);
             }
             Heard::Goodbye => return Err(RunError::Goodbye),

@@ -68,7 +68,7 @@ impl Keepalive {
         if people.start_ns != u64::MAX
             && people
                 .recorder
-                .has_begun(now_ns.saturating_sub(people.start_ns))
+                .is_open(now_ns.saturating_sub(people.start_ns))
         {
             people.recorder.counts.keepalives += 1;
         }

@@ -116,21 +116,19 @@ impl Shard {
     }
 
     /// Lets all clients come, offers the load, waits for what is still under way, and
-    /// lets them go.
-    pub(crate) fn run(mut self) -> Result<ShardResult, RunError> {
+    /// lets them go. None: the run has failed, and knows why.
+    pub(crate) fn run(mut self) -> Option<ShardResult> {
         let result = self.offer_all();
-        if result.is_err() {
-            self.people.run.is_failed.store(true, Relaxed);
-        }
+        let ended_ns = result.map_err(|error| self.people.run.fail(error)).ok();
         self.leave();
-        let ended_ns = result?;
+        let ended_ns = ended_ns?;
         let people = self.people;
         let client_bytes = size_of_val(&*people.clients)
             + people.asks.bytes()
             + people.texts.bytes()
             + self.admission.bytes();
         let (report, counts, seconds) = people.recorder.finish(&people.ports);
-        Ok(ShardResult {
+        Some(ShardResult {
             report,
             counts,
             seconds,
@@ -164,14 +162,16 @@ impl Shard {
                 self.offering.iter_mut().for_each(Offering::end);
                 break elapsed_ns.min(end_ns);
             }
-            let is_all_sent = self.offering.as_ref().is_none_or(Offering::is_done);
-            if elapsed_ns >= end_ns && (is_all_sent || elapsed_ns >= end_ns + LATE_NS) {
+            // What came due in the last turn is sent, but by a thread that keeps up.
+            let is_over = elapsed_ns >= end_ns && !self.is_due();
+            if is_over || elapsed_ns >= end_ns + LATE_NS {
                 break end_ns;
             }
         };
         if let Some(offering) = &mut self.offering {
             offering.give_up(&mut self.people);
         }
+        self.people.recorder.end(ended_ns);
         run.over.fetch_add(1, Relaxed);
         self.drain(&run)?;
         Ok(ended_ns)
@@ -206,6 +206,12 @@ impl Shard {
             self.pause.wait(now_ns, next_ns, &mut self.readable)?;
         }
         Ok(())
+    }
+
+    /// Whether anything of the load is left to be sent.
+    fn is_due(&self) -> bool {
+        let offering = self.offering.as_ref();
+        offering.is_some_and(|offering| offering.next_ns(&self.people).is_some())
     }
 
     /// When there is something to do next, whatever comes.
@@ -302,9 +308,9 @@ const UPKEEP_NS: u64 = 50_000_000;
 /// And while clients come.
 const ADMISSION_NS: u64 = 2_000_000;
 
-/// What was due at the very end may be sent a little later; what is late then is not
-/// sent any more.
-const LATE_NS: u64 = 2_000_000;
+/// What was due at the very end may be sent a little later: beyond this the thread has
+/// more to do than it can.
+const LATE_NS: u64 = 100_000_000;
 
 /// When all has come, what comes twice may still be on its way.
 const DONE_QUIET_NS: u64 = 250_000_000;

@@ -97,7 +97,8 @@ impl Offering {
         let batch = &mut self.batch;
         let recorder = &mut people.recorder;
         mail.send(&people.ports, |place| {
-            if recorder.second(batch[place].due_ns).is_some() {
+            if let Some(second) = recorder.second(batch[place].due_ns) {
+                second.due += 1;
                 recorder.counts.due += 1;
                 recorder.counts.refused += 1;
             }
@@ -108,11 +109,6 @@ impl Offering {
             account(people, offer, now_ns);
         }
         true
-    }
-
-    /// Whether nothing is due any more.
-    pub(super) fn is_done(&self) -> bool {
-        self.schedule.due_ns().is_none()
     }
 
     /// Sends no more: nothing is due any more.
