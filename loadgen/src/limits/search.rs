@@ -122,7 +122,7 @@ mod tests {
             ..search(1000.0, None)
         };
         assert_eq!(found(search, 100.0).bad, Some(300.0));
-        assert_eq!(found(search, 310.0).good, Some(300.0));
+        assert_eq!(found(search, 301.0).good, Some(300.0));
     }
 
     #[test]
