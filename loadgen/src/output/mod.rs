@@ -6,6 +6,7 @@ mod charts;
 mod environment;
 mod explain;
 mod histograms;
+mod html;
 mod numbers;
 mod plots;
 mod report;

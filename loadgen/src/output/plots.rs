@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_page_knows_every_colour_of_a_plot() {
-        let page = include_str!("page.html");
+        let page = include_str!("style.css");
         for (at, colour) in ALL.into_iter().enumerate() {
             let RGBColor(red, green, blue) = colour.rgb();
             let hex = format!("#{red:02X}{green:02X}{blue:02X}");

@@ -1,11 +1,9 @@
 //! A run on one page, for people. It needs nothing but itself.
 
-use std::time::Duration;
-
-use super::charts::{Figure, figures};
+use super::charts;
 use super::explain::{self, Row};
-use super::plots::{Curve, PlotError};
-use super::settings::{Lengths, Settings};
+use super::html::{self, escape, fill, micros, pairs, rate, seconds, tiles};
+use super::plots::PlotError;
 use super::summary::{LatencySummary, Summary};
 use crate::outcome::Latencies;
 use crate::units::{self, bytes, count, latency, number, share, span};
@@ -15,11 +13,10 @@ use crate::units::{self, bytes, count, latency, number, share, span};
 /// # Errors
 /// [`PlotError`] when a plot cannot be drawn.
 pub(super) fn page(summary: &Summary, latencies: &Latencies) -> Result<String, PlotError> {
-    let figures = figures(summary, latencies);
-    let figures: Result<Vec<_>, _> = figures.iter().map(figure).collect();
-    let figures = figures?.concat();
+    let figures = html::figures(&charts::figures(summary, latencies))?;
     let page = fill(PAGE, |name| {
         Some(match name {
+            "style" => html::STYLE.to_owned(),
             "title" => "bullhorn under load".to_owned(),
             "told" => told(summary),
             "badges" => badges(summary),
@@ -31,52 +28,13 @@ pub(super) fn page(summary: &Summary, latencies: &Latencies) -> Result<String, P
             "latencies" => latency_rows(summary),
             "counts" => counts(summary),
             "generator" => rows(&explain::generator(summary)),
-            "config" => pairs(&config(summary)),
-            "environment" => pairs(&environment(summary)),
+            "config" => pairs(&html::config(&summary.config)),
+            "environment" => pairs(&html::environment(&summary.environment)),
             "command" => escape(&summary.command),
             _ => return None,
         })
     });
     Ok(page)
-}
-
-/// `template` with each `{{name}}` replaced by what `value` has for it, in one pass: what
-/// is put in is not looked at again. A name without a value stays.
-fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
-    let mut parts = template.split("{{");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let filled = part
-            .split_once("}}")
-            .and_then(|(name, rest)| Some((value(name)?, rest)));
-        match filled {
-            Some((value, rest)) => {
-                out.push_str(&value);
-                out.push_str(rest);
-            }
-            None => {
-                out.push_str("{{");
-                out.push_str(part);
-            }
-        }
-    }
-    out
-}
-
-/// `text` as text of HTML, or as an attribute's value.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(char),
-        }
-    }
-    out
 }
 
 fn told(summary: &Summary) -> String {
@@ -92,23 +50,6 @@ fn told(summary: &Summary) -> String {
         config.arrival,
         summary.began_at,
     ))
-}
-
-fn rate(config: &Settings) -> String {
-    let (from, to) = (config.rate_from_per_s, config.rate_to_per_s);
-    if from == to {
-        return units::rate(from);
-    }
-    format!("{} to {}", units::rate(from), units::rate(to))
-}
-
-fn seconds(length_s: f64) -> String {
-    // A summary that was read from a file may say anything.
-    span(Duration::try_from_secs_f64(length_s).unwrap_or_default())
-}
-
-fn micros(taken_us: f64) -> String {
-    latency(Duration::from_nanos((taken_us * 1e3).round() as u64))
 }
 
 fn badges(summary: &Summary) -> String {
@@ -194,17 +135,6 @@ fn quantiles(latency: Option<&LatencySummary>) -> [(String, &'static str); 4] {
     ]
 }
 
-fn tiles(heading: &str, values: &[(String, &str)]) -> String {
-    let tile = |(value, label): &(String, &str)| {
-        let value = escape(value);
-        format!("<div class=\"tile\"><b>{value}</b><small>{label}</small></div>")
-    };
-    let tiles: String = values.iter().map(tile).collect();
-    format!(
-        "<section class=\"group\"><h2>{heading}</h2><div class=\"tiles\">{tiles}</div></section>\n"
-    )
-}
-
 fn slos(summary: &Summary) -> String {
     if summary.slos.is_empty() {
         return String::new();
@@ -226,27 +156,6 @@ fn slos(summary: &Summary) -> String {
         "<h2>Objectives</h2>\n<table class=\"narrow\"><thead><tr><th>asked for</th>\
          <th class=\"number\">measured</th><th></th></tr></thead><tbody>\n{rows}</tbody></table>"
     )
-}
-
-fn figure(
-    Figure {
-        title,
-        caption,
-        plot,
-    }: &Figure,
-) -> Result<String, PlotError> {
-    let legend = |Curve { name, colour, .. }: &Curve| {
-        format!("<li><i style=\"background: var({colour})\"></i>{name}</li>")
-    };
-    let legend: String = plot.curves.iter().map(legend).collect();
-    let svg = plot.draw()?;
-    // Without an end of line before its text, a label has no space in front of it.
-    let svg = svg.replace(">\n", ">").replace("\n</text>", "</text>");
-    Ok(format!(
-        "<figure><figcaption><h3>{title}</h3><p>{caption}</p></figcaption>\
-         <ul class=\"legend\">{legend}</ul>\
-         <div role=\"img\" aria-label=\"{title}\">{svg}</div></figure>\n"
-    ))
 }
 
 fn latency_head() -> String {
@@ -295,86 +204,6 @@ fn rows(rows: &[Row]) -> String {
         )
     };
     rows.iter().map(row).collect()
-}
-
-fn pairs(pairs: &[(&str, String)]) -> String {
-    let row = |(name, value): &(&str, String)| {
-        format!("<tr><th>{name}</th><td>{}</td></tr>\n", escape(value))
-    };
-    pairs.iter().map(row).collect()
-}
-
-fn config(summary: &Summary) -> Vec<(&'static str, String)> {
-    let config = &summary.config;
-    let mix = config.mix;
-    let mix = [
-        ("ping", mix.ping),
-        ("text", mix.text),
-        ("heartbeat", mix.heartbeat),
-    ];
-    let mix = mix.map(|(name, share)| format!("{name} {}", number(share)));
-    let payload: Vec<_> = config.payload.iter().map(lengths).collect();
-    let cores: Vec<_> = config.cores.iter().map(ToString::to_string).collect();
-    let pinned = match cores.is_empty() {
-        true => "not pinned".to_owned(),
-        false => format!("pinned to {}", cores.join(", ")),
-    };
-    vec![
-        ("server", config.target.clone()),
-        ("scenario", config.scenario.clone()),
-        ("protocol", config.protocol.clone()),
-        ("clients", count(config.clients.into())),
-        ("rate", format!("{}, {}", rate(config), config.arrival)),
-        ("mix", mix.join(", ")),
-        ("room size", config.room_size.to_string()),
-        ("payload", payload.join("; ")),
-        ("churn", units::rate(config.churn_per_s)),
-        ("warm-up", seconds(config.warmup_s)),
-        ("duration", seconds(config.duration_s)),
-        (
-            "heartbeat",
-            format!("after {} of silence", seconds(config.heartbeat_s)),
-        ),
-        ("seed", config.seed.to_string()),
-        ("sockets", config.sockets.clone()),
-        ("threads", format!("{}, {pinned}", config.threads)),
-        (
-            "when idle",
-            if config.spin { "spin" } else { "sleep" }.to_owned(),
-        ),
-    ]
-}
-
-fn lengths(lengths: &Lengths) -> String {
-    let Lengths {
-        weight,
-        min_bytes,
-        max_bytes,
-    } = lengths;
-    let range = match min_bytes == max_bytes {
-        true => format!("{min_bytes} bytes"),
-        false => format!("{min_bytes} to {max_bytes} bytes"),
-    };
-    format!("{range} (weight {})", number(*weight))
-}
-
-fn environment(summary: &Summary) -> Vec<(&'static str, String)> {
-    let environment = &summary.environment;
-    let amount = |count: Option<u64>| count.map(|count| bytes(count as f64));
-    let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
-    vec![
-        ("loadgen", environment.loadgen_version.clone()),
-        ("kernel", known(environment.kernel.clone())),
-        ("architecture", environment.architecture.clone()),
-        ("processor", known(environment.cpu_model.clone())),
-        (
-            "processors",
-            known(environment.processors.map(|count| count.to_string())),
-        ),
-        ("governor", known(environment.governor.clone())),
-        ("memory", known(amount(environment.memory_bytes))),
-        ("rmem_max", known(amount(environment.rmem_max_bytes))),
-    ]
 }
 
 type Column = (&'static str, fn(&LatencySummary) -> f64);
