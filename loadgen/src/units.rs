@@ -131,6 +131,14 @@ pub fn share(part: u64, whole: u64) -> String {
     format!("{} %", three_digits(percent))
 }
 
+/// The same of a ratio, 0 to 1.
+pub fn share_of_one(ratio: f64) -> String {
+    // What is not 0 stays so, and what is not all, too.
+    let part = (ratio * WHOLE as f64).ceil() as u64;
+    let is_all = ratio >= 1.0;
+    share(if is_all { WHOLE } else { part.min(WHOLE - 1) }, WHOLE)
+}
+
 /// Three digits that say something, or all in front of the point: `1.25`, `12.5`, `125`,
 /// `1,250`.
 fn three_digits(value: f64) -> String {
@@ -142,6 +150,9 @@ fn three_digits(value: f64) -> String {
         count(value.round() as u64)
     }
 }
+
+/// Far finer than any share is printed.
+const WHOLE: u64 = 1_000_000_000;
 
 /// Far beyond what any machine sends: 100 times what the fastest kernels do.
 pub const RATE_MAX: f64 = 100e6;
@@ -249,6 +260,9 @@ mod tests {
             (1, 8, "12.5 %"),
         ] {
             assert_eq!(share(part, whole), text);
+            if whole > 0 {
+                assert_eq!(share_of_one(part as f64 / whole as f64), text);
+            }
         }
     }
 

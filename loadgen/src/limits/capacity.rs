@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::plan::Plan;
 use crate::cli::values::word;
-use crate::config::Protocol;
+use crate::config::{Protocol, Rate, RunConfig};
 use crate::units;
 
 /// What a generator is capable of, on one machine, with so many threads and one protocol.
@@ -119,6 +119,27 @@ pub fn check(plan: &Plan, capacity: &Capacity) -> Result<(), CapacityError> {
     })
 }
 
+/// The highest rate of such a load that the generator is capable of; 0 or less if what
+/// silent clients send is too much by itself.
+pub fn highest_rate(config: &RunConfig, capacity: &Capacity) -> f64 {
+    let at = |rate| {
+        Plan::of(&RunConfig {
+            rate: Rate::Constant(rate),
+            ..config.clone()
+        })
+    };
+    let plan = at(1.0);
+    // What a datagram brings with it is the same at every rate.
+    let of_each = plan.handled_per_s() - plan.first.keepalives;
+    let highest = capacity.handled_per_s / of_each;
+    if at(highest).handled_per_s() <= capacity.handled_per_s {
+        // At such a rate, no client is silent for long.
+        return highest;
+    }
+    let most_keepalives = f64::from(config.clients) / config.heartbeat.as_secs_f64();
+    (capacity.handled_per_s - most_keepalives) / of_each
+}
+
 /// Why a capacity cannot be kept, is not known, or does not suffice.
 #[derive(Debug, thiserror::Error)]
 pub enum CapacityError {
@@ -208,6 +229,8 @@ const KEPT_MAX: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::values::scenario_mix;
+    use crate::config::Scenario;
     use crate::samples;
 
     /// A directory of this test alone, which is gone at its end.
@@ -310,6 +333,41 @@ mod tests {
             .to_string();
         assert!(refused.contains("handle 2,002/s datagrams"), "{refused}");
         assert!(refused.contains("--force"), "{refused}");
+    }
+
+    #[test]
+    fn the_highest_rate_is_what_the_capacity_allows_and_no_more() {
+        let pings = samples::pings(1000.0);
+        // A ping is sent, and its answer received.
+        assert_eq!(highest_rate(&pings, &capacity(1, 2000.0)), 1000.0);
+        for (clients, scenario) in [
+            (10, Scenario::Ping),
+            (10_000, Scenario::Ping),
+            (10_000, Scenario::Chat),
+            (10_000, Scenario::Lobby),
+        ] {
+            let mut config = RunConfig {
+                clients,
+                scenario,
+                mix: scenario_mix(scenario, pings.mix),
+                ..pings.clone()
+            };
+            for handled_per_s in [3_000.0, 1e4, 1e6] {
+                let capacity = capacity(1, handled_per_s);
+                let highest = highest_rate(&config, &capacity);
+                config.rate = Rate::Constant(highest);
+                let is_within = check(&Plan::of(&config), &capacity).is_ok();
+                assert!(is_within, "{scenario:?}, {clients}: {highest}");
+                config.rate = Rate::Constant(2.0 * highest);
+                let is_beyond = check(&Plan::of(&config), &capacity).is_err();
+                assert!(is_beyond, "{scenario:?}, {clients}: {highest}");
+            }
+        }
+        let many = RunConfig {
+            clients: 1_000_000,
+            ..pings
+        };
+        assert!(highest_rate(&many, &capacity(1, 1000.0)) < 0.0);
     }
 
     #[test]

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Rate, RunConfig};
 use crate::engine::run::{Control, RunError, run};
 use crate::limits::search::{Found, Search};
 use crate::outcome::Outcome;
 use crate::slo::Slo;
+use crate::units;
 use crate::verdict::Verdict;
 
 /// What to search for.
@@ -25,7 +26,7 @@ pub struct FindMax {
 }
 
 /// One try.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Try {
     /// Datagrams a second that were due.
     pub rate_per_s: f64,
@@ -50,7 +51,7 @@ pub struct Try {
 }
 
 /// Of latencies from when things were due, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// Half of them.
     pub p50_us: f64,
@@ -62,8 +63,20 @@ pub struct Quantiles {
     pub max_us: f64,
 }
 
+/// Why no higher rate is tried than the highest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ceiling {
+    /// Whoever asked said so.
+    Asked,
+    /// The generator was calibrated to no more.
+    Calibrated,
+    /// No rate is higher.
+    Any,
+}
+
 /// What a search has brought to light.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FoundMax {
     /// The highest good rate, datagrams a second; none: no rate was good.
     pub rate_per_s: Option<f64>,
@@ -114,11 +127,64 @@ impl FindMax {
     }
 }
 
+impl FoundMax {
+    /// The answer, for people.
+    pub fn answer(&self, ceiling: Ceiling) -> String {
+        let bad = self.bad_rate_per_s.map(units::rate);
+        match (self.rate_per_s.map(units::rate), bad) {
+            (Some(good), Some(bad)) if self.is_generators_limit => format!(
+                "The highest good rate is {good}. The lowest bad one is {bad}, where the \
+                 generator itself fell short: the server may be capable of more."
+            ),
+            (Some(good), Some(bad)) => format!(
+                "The highest good rate is {good}. The lowest bad one is {bad}, where \
+                 objectives were missed."
+            ),
+            (Some(good), None) => format!("Every rate up to {good} is good{}.", ceiling.why()),
+            (None, Some(bad)) if self.is_generators_limit => format!(
+                "No rate is good: the generator itself fell short even at {bad}, the lowest \
+                 that was tried."
+            ),
+            (None, Some(bad)) => format!(
+                "No rate is good: objectives were missed even at {bad}, the lowest that was \
+                 tried."
+            ),
+            (None, None) => "No rate was tried.".to_owned(),
+        }
+    }
+}
+
+impl Ceiling {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Asked => ", and --to allowed no more",
+            Self::Calibrated => {
+                ", and the generator was calibrated to no more: --force goes further"
+            }
+            Self::Any => ", and no higher one can be asked for",
+        }
+    }
+}
+
 impl Try {
+    /// The copies and answers of all kinds that took the longest, quantile by quantile;
+    /// none: nothing came.
+    pub fn slowest(&self) -> Option<Quantiles> {
+        let (Some(one), Some(other)) = (self.delivery, self.answer) else {
+            return self.delivery.or(self.answer);
+        };
+        Some(Quantiles {
+            p50_us: one.p50_us.max(other.p50_us),
+            p99_us: one.p99_us.max(other.p99_us),
+            p99_9_us: one.p99_9_us.max(other.p99_9_us),
+            max_us: one.max_us.max(other.max_us),
+        })
+    }
+
     fn of(rate: f64, config: &RunConfig, outcome: &Outcome, slo: &Slo) -> Self {
         let counts = &outcome.counts;
         let seconds = outcome.recorded.as_secs_f64();
-        let per_s = |count: u64| count as f64 / seconds;
+        let per_s = |count: u64| (count as f64 / seconds * 1e3).round() / 1e3;
         let wanted = counts.owed + counts.asked;
         let missed = slo
             .check(outcome)
@@ -155,3 +221,7 @@ impl Quantiles {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "find_max_tests.rs"]
+mod tests;

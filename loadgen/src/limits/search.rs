@@ -57,8 +57,7 @@ impl Search {
     fn next_rate(&self, good: Option<f64>, bad: Option<f64>) -> Option<f64> {
         match (good, bad) {
             (Some(good), Some(bad)) if bad / good <= self.precision => None,
-            // Half-way, as ratios go.
-            (Some(good), Some(bad)) => Some((good * bad).sqrt()),
+            (Some(good), Some(bad)) => Some(between(good, bad)),
             (Some(good), None) => {
                 let highest = self.highest.unwrap_or(f64::INFINITY);
                 (good < highest).then_some((good * STEP).min(highest))
@@ -72,8 +71,22 @@ impl Search {
     }
 }
 
+/// Half-way, as ratios go, and a number that is soon typed, if there is one between.
+fn between(good: f64, bad: f64) -> f64 {
+    let middle = (good * bad).sqrt();
+    let unit = 10_f64.powf(middle.log10().floor() - DIGITS);
+    let round = (middle / unit).round() * unit;
+    match good < round && round < bad {
+        true => round,
+        false => middle,
+    }
+}
+
 /// Upwards, and downwards, from the first rate.
 const STEP: f64 = 2.0;
+
+/// Behind the first one: 11,900 rather than 11,892.07, which no run could tell apart.
+const DIGITS: f64 = 2.0;
 
 /// Below a thousandth of the rate with which the user began, something else is wrong.
 const LOWEST: f64 = 1000.0;
@@ -107,6 +120,19 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    #[test]
+    fn rates_are_round_where_there_is_room_for_it() {
+        assert_eq!(between(8_000.0, 16_000.0), 11_300.0);
+        assert_eq!(between(1.0, 2.0), 1.41);
+        let close = between(1_000.0, 1_000.5);
+        assert!(1_000.0 < close && close < 1_000.5, "{close}");
+        let narrow = Search {
+            precision: 1.000_01,
+            ..search(1.0, None)
+        };
+        assert!(found(narrow, 777.7).bad.unwrap() <= 777.71);
     }
 
     #[test]

@@ -86,8 +86,9 @@ fn by_percentile(
         caption: caption.to_owned(),
         plot: Plot {
             x: Axis::percentiles("percentile, in %", count),
-            y: latency_axis(&curves)?,
+            y: latency_axis(heights(&curves))?,
             curves,
+            marks: Vec::new(),
         },
     })
 }
@@ -141,8 +142,9 @@ fn over_time(title: &'static str, what: &str, latency: &str, summary: &Summary) 
         caption,
         plot: Plot {
             x: time_axis(summary),
-            y: latency_axis(&curves)?,
+            y: latency_axis(heights(&curves))?,
             curves,
+            marks: Vec::new(),
         },
     })
 }
@@ -251,6 +253,7 @@ fn rates(
             x: time_axis(summary),
             y: Axis::linear(unit, highest(&curves)),
             curves,
+            marks: Vec::new(),
         },
     })
 }
@@ -291,6 +294,7 @@ fn losses(summary: &Summary, bins: &[Bin]) -> Option<Figure> {
             x: time_axis(summary),
             y: Axis::shares("share lost", highest(&curves)),
             curves,
+            marks: Vec::new(),
         },
     })
 }
@@ -348,19 +352,19 @@ fn time_axis(summary: &Summary) -> Axis {
     Axis::linear("time since the recording began, in seconds", end_s).cut_at(end_s)
 }
 
-/// One on which all of `curves` can be seen, if there is anything to see.
-fn latency_axis(curves: &[Curve]) -> Option<Axis> {
-    let heights = || heights(curves).map(|log| 10_f64.powf(log));
+/// One on which all of `heights` can be seen, if there is anything to see.
+pub(super) fn latency_axis(heights: impl Iterator<Item = f64> + Clone) -> Option<Axis> {
+    let heights = || heights.clone().map(|log| 10_f64.powf(log));
     let lowest = heights().reduce(f64::min)?;
     let highest = heights().reduce(f64::max)?;
     Some(Axis::latency("latency (logarithmic)", lowest, highest))
 }
 
-fn highest(curves: &[Curve]) -> f64 {
+pub(super) fn highest(curves: &[Curve]) -> f64 {
     heights(curves).fold(0.0, f64::max)
 }
 
-fn heights(curves: &[Curve]) -> impl Iterator<Item = f64> {
+fn heights(curves: &[Curve]) -> impl Iterator<Item = f64> + Clone {
     let pieces = curves.iter().flat_map(|curve| &curve.pieces);
     pieces.flatten().map(|(_, height)| *height)
 }

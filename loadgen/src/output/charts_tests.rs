@@ -88,7 +88,7 @@ fn all_points_are_within_their_axes() {
     ]
     .concat()
     {
-        let Plot { x, y, curves } = &figure.plot;
+        let Plot { x, y, curves, .. } = &figure.plot;
         let mut count = 0;
         for (at, height) in curves
             .iter()

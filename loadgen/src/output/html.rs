@@ -78,7 +78,10 @@ fn figure(
     let legend = |Curve { name, colour, .. }: &Curve| {
         format!("<li><i style=\"background: var({colour})\"></i>{name}</li>")
     };
-    let legend: String = plot.curves.iter().map(legend).collect();
+    let mut legend: String = plot.curves.iter().map(legend).collect();
+    if !plot.marks.is_empty() {
+        legend += "<li>● good</li><li>✕ bad</li>";
+    }
     let svg = plot.draw()?;
     // Without an end of line before its text, a label has no space in front of it.
     let svg = svg.replace(">\n", ">").replace("\n</text>", "</text>");

@@ -1,10 +1,14 @@
-//! What a run leaves behind: a directory with its summary, its histograms and a report.
+//! What a run leaves behind: a directory with its summary, its histograms and a report;
+//! and what a search does.
 //! docs/LOADGEN.md says what stands in each file.
 
 mod axes;
 mod charts;
 mod environment;
 mod explain;
+mod find_max;
+mod find_max_charts;
+mod find_max_page;
 mod histograms;
 mod html;
 mod numbers;
@@ -13,6 +17,9 @@ mod report;
 #[cfg(test)]
 #[path = "../../tests/common/sample_run.rs"]
 pub(crate) mod sample_run;
+#[cfg(test)]
+#[path = "../../tests/common/sample_search.rs"]
+pub(crate) mod sample_search;
 #[cfg(test)]
 #[path = "../../tests/common/scratch.rs"]
 pub(crate) mod scratch;
@@ -31,6 +38,9 @@ use crate::outcome::{Counts, Latencies, Outcome, Sample};
 use crate::verdict::{SloResult, Verdict};
 
 pub use environment::Environment;
+pub use find_max::{
+    Answer, FIND_MAX_SCHEMA, FindMaxSummary, SearchOutput, SearchRun, SearchSettings,
+};
 pub use histograms::{HistogramLog, write_percentiles};
 pub use plots::PlotError;
 pub use settings::{Lengths, Settings, Shares};
@@ -72,6 +82,13 @@ pub enum OutputError {
         .0.display()
     )]
     Taken(PathBuf),
+    /// The same of a search.
+    #[error(
+        "{} holds another search, as there is a {FIND_MAX}: name another directory, or give \
+         --overwrite to replace that search",
+        .0.display()
+    )]
+    TakenBySearch(PathBuf),
     /// A file or a directory could not be written.
     #[error("cannot write {}: {source}", .path.display())]
     File {
@@ -209,6 +226,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> OutputError {
 }
 
 const SUMMARY: &str = "summary.json";
+const FIND_MAX: &str = "find-max.json";
+const FIND_MAX_PAGE: &str = "find-max.html";
 const REPORT: &str = "report.html";
 const LOG: &str = "latency.hlog";
 

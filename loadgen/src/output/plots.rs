@@ -6,7 +6,7 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{
-    Cartesian2d, ChartBuilder, ChartContext, Circle, DrawingAreaErrorKind, IntoDrawingArea,
+    Cartesian2d, ChartBuilder, ChartContext, Circle, Cross, DrawingAreaErrorKind, IntoDrawingArea,
     IntoFont, LineSeries, RGBColor, Ranged, SVGBackend, ShapeStyle,
 };
 use plotters::style::{Color, TRANSPARENT};
@@ -20,6 +20,8 @@ pub(super) struct Plot {
     pub(super) y: Axis,
     /// Earlier ones are drawn over later ones.
     pub(super) curves: Vec<Curve>,
+    /// Over all curves.
+    pub(super) marks: Vec<Mark>,
 }
 
 /// One curve.
@@ -30,6 +32,15 @@ pub(super) struct Curve {
     pub(super) colour: Colour,
     /// Its pieces: between them is a gap. None of them is empty.
     pub(super) pieces: Vec<Vec<(f64, f64)>>,
+}
+
+/// One of the values that a curve leads through.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mark {
+    pub(super) at: (f64, f64),
+    pub(super) colour: Colour,
+    /// A dot; and otherwise a cross.
+    pub(super) is_good: bool,
 }
 
 /// What curves stand for, which is what gives them their colour throughout a report. The
@@ -56,6 +67,8 @@ pub(super) enum Colour {
     Lost,
     /// Requests without an answer.
     Unanswered,
+    /// As far as it is good.
+    Limit,
 }
 
 /// The curves could not be drawn.
@@ -90,6 +103,9 @@ impl Plot {
         for curve in self.curves.iter().rev() {
             draw_curve(&mut chart, curve)?;
         }
+        for mark in &self.marks {
+            draw_mark(&mut chart, mark)?;
+        }
         drop(chart);
         root.present()?;
         drop(root);
@@ -111,6 +127,7 @@ impl Colour {
             Self::Actual => "--actual",
             Self::Lost => "--lost",
             Self::Unanswered => "--unanswered",
+            Self::Limit => "--limit",
         }
     }
 
@@ -127,6 +144,7 @@ impl Colour {
             Self::Actual => RGBColor(0x1b, 0x9a, 0x6c),
             Self::Lost => RGBColor(0xe3, 0x49, 0x48),
             Self::Unanswered => RGBColor(0xc0, 0x7a, 0x00),
+            Self::Limit => RGBColor(0x9a, 0x6f, 0xc4),
         }
     }
 
@@ -194,6 +212,16 @@ fn draw_curve(chart: &mut Chart<'_, '_, '_>, curve: &Curve) -> Result<(), PlotEr
     Ok(())
 }
 
+fn draw_mark(chart: &mut Chart<'_, '_, '_>, mark: &Mark) -> Result<(), PlotError> {
+    let style = mark.colour.style();
+    if mark.is_good {
+        chart.draw_series([Circle::new(mark.at, DOT_RADIUS, style.filled())])?;
+    } else {
+        chart.draw_series([Cross::new(mark.at, CROSS_RADIUS, style)])?;
+    }
+    Ok(())
+}
+
 impl fmt::Display for Colour {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.property())
@@ -208,6 +236,7 @@ const SIZE: (u32, u32) = (1120, 640);
 const FONT_SIZE: f64 = 29.8;
 
 const DOT_RADIUS: i32 = 6;
+const CROSS_RADIUS: i32 = 9;
 const TEXT: RGBColor = RGBColor(0x52, 0x51, 0x4e);
 const GRID: RGBColor = RGBColor(0xe1, 0xe0, 0xd9);
 const AXIS: RGBColor = RGBColor(0xb5, 0xb4, 0xaa);
@@ -216,7 +245,7 @@ const AXIS: RGBColor = RGBColor(0xb5, 0xb4, 0xaa);
 mod tests {
     use super::*;
 
-    const ALL: [Colour; 10] = [
+    const ALL: [Colour; 11] = [
         Colour::FromDue,
         Colour::FromSend,
         Colour::ClosedLoop,
@@ -227,6 +256,7 @@ mod tests {
         Colour::Actual,
         Colour::Lost,
         Colour::Unanswered,
+        Colour::Limit,
     ];
 
     fn plot(pieces: Vec<Vec<(f64, f64)>>) -> String {
@@ -238,6 +268,7 @@ mod tests {
                 colour: Colour::Actual,
                 pieces,
             }],
+            marks: Vec::new(),
         };
         plot.draw().unwrap()
     }
@@ -269,6 +300,34 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 1);
         let curves = svg.lines().filter(|line| line.contains("stroke=\"#1B9A6C"));
         assert_eq!(curves.count(), 1);
+    }
+
+    #[test]
+    fn good_marks_are_dots_and_bad_ones_crosses() {
+        let mark = |is_good| Mark {
+            at: (5.0, 50.0),
+            colour: Colour::Tail,
+            is_good,
+        };
+        for (marks, dots, lines) in [
+            (vec![mark(true)], 1, 0),
+            (vec![mark(false)], 0, 2),
+            (vec![mark(false), mark(true)], 1, 2),
+        ] {
+            let plot = Plot {
+                x: Axis::linear("", 10.0),
+                y: Axis::linear("", 100.0),
+                curves: Vec::new(),
+                marks,
+            };
+            let svg = plot.draw().unwrap();
+            let of = |tag: &str, colour: &str| {
+                let elements = svg.lines().filter(|line| line.starts_with(tag));
+                elements.filter(|line| line.contains(colour)).count()
+            };
+            assert_eq!(of("<circle", "fill=\"#256ABF\""), dots, "{svg}");
+            assert_eq!(of("<line", "stroke=\"#256ABF\""), lines, "{svg}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::html::{self, escape, fill, micros, pairs, rate, seconds, tiles};
 use super::plots::PlotError;
 use super::summary::{LatencySummary, Summary};
 use crate::outcome::Latencies;
-use crate::units::{self, bytes, count, latency, number, share, span};
+use crate::units::{self, count, share};
 
 /// The page, whole.
 ///
@@ -227,4 +227,4 @@ const PAGE: &str = include_str!("page.html");
 
 #[cfg(test)]
 #[path = "report_tests.rs"]
-mod tests;
+pub(super) mod tests;

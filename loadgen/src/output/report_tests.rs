@@ -10,7 +10,7 @@ fn page_of(run: &SampleRun, change: impl FnOnce(&mut Summary)) -> String {
 }
 
 /// What a page would load from elsewhere.
-fn resources(page: &str) -> Vec<&str> {
+pub(in crate::output) fn resources(page: &str) -> Vec<&str> {
     let names = [
         "http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link",
     ];
@@ -48,6 +48,11 @@ fn every_tag_is_closed_in_its_place() {
         summary.verdict.is_valid = false;
         summary.verdict.invalid = vec!["Too slow.".to_owned()];
     });
+    check_tags(&page);
+}
+
+/// Whether every tag of `page` is closed where it must be.
+pub(in crate::output) fn check_tags(page: &str) {
     let body = page.split("</style>").nth(1).unwrap();
     let mut open = vec!["html", "head"];
     for tag in body.split('<').skip(1) {

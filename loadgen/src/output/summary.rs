@@ -233,4 +233,4 @@ pub const SCHEMA: &str = "bullhorn-loadgen-summary/1";
 
 #[cfg(test)]
 #[path = "summary_tests.rs"]
-mod tests;
+pub(super) mod tests;

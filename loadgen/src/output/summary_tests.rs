@@ -35,7 +35,7 @@ fn summary() -> Summary {
 }
 
 /// Every key of an object in `value`, but the names of latencies.
-fn keys(value: &Value, into: &mut BTreeSet<String>) {
+pub(in crate::output) fn keys(value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
