@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser};
 use loadgen::cli::args::Arguments;
 use loadgen::cli::calibrate;
 use loadgen::cli::exit::End;
+use loadgen::cli::find_max;
 use loadgen::cli::front;
 use loadgen::cli::generator::Generator;
 use loadgen::cli::request::{FindMaxRequest, Request, RunRequest};
@@ -34,9 +35,12 @@ fn run(request: &RunRequest) -> End {
     }
 }
 
-/// Where the search is joined.
-fn find_max(_request: &FindMaxRequest) -> End {
-    front::failed("this build does not search yet")
+fn find_max(request: &FindMaxRequest) -> End {
+    match find_max::prepare(request) {
+        Ok(prepared) => find_max::run(request, prepared),
+        Err(wrong) if wrong.is_wrong_use() => wrong_use(&wrong),
+        Err(error) => front::failed(&error.to_string()),
+    }
 }
 
 /// Says what is right, and ends with the exit code of wrong use, as for arguments that

@@ -47,6 +47,7 @@ pub enum Command {
     /// itself, so that a run which asks for more is refused
     Calibrate(CalibrateOptions),
     /// Search for the highest rate at which objectives are met
+    #[command(after_long_help = FIND_MAX_AFTER_HELP)]
     FindMax(Box<FindMaxOptions>),
 }
 
@@ -94,11 +95,13 @@ pub struct FindMaxOptions {
     #[arg(long, value_name = "CLAUSES", required = true, help_heading = RESULTS)]
     pub slo: Slo,
 
-    /// The lowest rate that is tried [default: the search finds it]
+    /// The lowest rate that is tried, which is the first one [default: 1k is the first one,
+    /// and lower ones are tried if it is bad]
     #[arg(long, value_name = "RATE", value_parser = parse_rate, help_heading = LOAD)]
     pub from: Option<f64>,
 
-    /// The highest rate that is tried [default: the search finds it]
+    /// The highest rate that is tried; without --force, none is tried that is above what
+    /// the generator was calibrated to [default: the search finds it]
     #[arg(long, value_name = "RATE", value_parser = parse_rate, help_heading = LOAD)]
     pub to: Option<f64>,
 
@@ -283,6 +286,24 @@ Examples:
   loadgen --rate 50k --scenario ping --duration 30s
   loadgen --scenario chat --room-size 100 --slo 'p99<5ms,loss<0.1%'
   loadgen find-max --slo 'p99<5ms' --out results";
+
+const FIND_MAX_AFTER_HELP: &str = "\
+The rate is doubled until it is bad, and then the search closes in from both sides, to
+5 %. A rate is good or bad when two tries of it agree. On a terminal each try is a row of a
+table; otherwise it is a JSON object, whose `kind` is `try`, and the answer is one whose
+`kind` is `found`.
+
+Exit codes:
+  0  there is a highest good rate
+  1  the search failed
+  2  wrong use: nothing was sent
+  3  not even the lowest rate is good: objectives are missed
+  4  nor is it, and it was the generator itself that fell short
+  130, 143, 141
+     as for a run: a search that is stopped has no answer, and leaves no files
+
+Example:
+  loadgen find-max --slo 'p99<5ms,loss<0.1%' --clients 1000 --out results";
 
 #[cfg(test)]
 mod tests {

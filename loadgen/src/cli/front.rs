@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use signal_hook::consts::SIGPIPE;
 
+use crate::cli::args::OutputOptions;
 use crate::cli::exit::End;
 use crate::cli::json_lines::JsonLines;
 use crate::cli::live::LiveView;
@@ -82,13 +83,7 @@ pub fn prepare(request: &RunRequest) -> Result<(), CapacityError> {
 pub fn run(request: &RunRequest, engine: Arc<impl Engine>) -> End {
     let is_at_terminal = io::stdout().is_terminal();
     let output = &request.output;
-    let report = if output.json || (!is_at_terminal && !output.quiet) {
-        Report::Json
-    } else if output.quiet {
-        Report::Nothing
-    } else {
-        Report::Text
-    };
+    let report = Report::of(output, is_at_terminal);
     // JSON lines on the same terminal would tear the live view.
     let would_tear = is_at_terminal && report == Report::Json;
     let is_live = !output.quiet && !would_tear;
@@ -107,11 +102,24 @@ pub fn failed(error: &str) -> End {
     End::Failed
 }
 
+/// What standard output has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Report {
+pub(super) enum Report {
     Text,
     Json,
     Nothing,
+}
+
+impl Report {
+    pub(super) fn of(output: &OutputOptions, is_at_terminal: bool) -> Self {
+        if output.json || (!is_at_terminal && !output.quiet) {
+            Self::Json
+        } else if output.quiet {
+            Self::Nothing
+        } else {
+            Self::Text
+        }
+    }
 }
 
 fn run_and_report(
@@ -226,7 +234,7 @@ fn capacity_note(
 }
 
 /// Writes to standard error, unless nobody reads there: the exit code still says it.
-fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 

@@ -118,7 +118,8 @@ impl<W: Write> JsonLines<W> {
         })
     }
 
-    fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
+    /// Writes a line of any kind.
+    pub(super) fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
         // In one piece, so that nobody ever reads half a line.
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');

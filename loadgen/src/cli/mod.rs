@@ -8,6 +8,8 @@ pub mod values;
 pub mod plan;
 
 pub mod calibrate;
+pub mod find_max;
+mod find_max_lines;
 pub mod front;
 pub mod generator;
 pub mod json_lines;
