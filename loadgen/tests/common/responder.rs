@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loadgen::stamp::Stamp;
+use loadgen::engine::stamp::Stamp;
 
 use super::V4;
 
