@@ -8,6 +8,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bullhorn::config::ServiceKind;
 use common::{V4, config, run_through, server};
 use loadgen::config::{RunConfig, Sockets};
@@ -22,6 +24,7 @@ fn the_limit_of_open_files_is_raised_as_far_as_is_needed() {
         let config = RunConfig {
             clients,
             sockets,
+            duration: Duration::from_millis(500),
             ..config(server.local_addr())
         };
         let outcome = run_through(&config);

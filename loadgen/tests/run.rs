@@ -4,17 +4,18 @@
 mod common;
 
 use bullhorn::config::ServiceKind;
-use common::{V4, config, mix, run_through, server};
+use common::{V4, at_once, config, mix, run_through, server};
 use loadgen::config::{Protocol, RunConfig, Scenario, Sockets};
 
 #[test]
 fn a_mixed_load_is_delivered_and_answered_to_the_last() {
+    let cases = [
+        (1, Sockets::Shared),
+        (3, Sockets::Shared),
+        (2, Sockets::PerClient),
+    ];
     for protocol in [Protocol::V1, Protocol::V2] {
-        for (threads, sockets) in [
-            (1, Sockets::Shared),
-            (3, Sockets::Shared),
-            (2, Sockets::PerClient),
-        ] {
+        at_once(cases, |(threads, sockets)| {
             let server = server(2, ServiceKind::Chat, V4);
             let config = RunConfig {
                 protocol,
@@ -41,7 +42,7 @@ fn a_mixed_load_is_delivered_and_answered_to_the_last() {
             assert_eq!(outcome.latencies.delivery.len(), counts.delivered);
             assert_eq!(outcome.latencies.answer.len(), counts.answered);
             server.stop().unwrap();
-        }
+        });
     }
 }
 
@@ -54,7 +55,7 @@ fn every_scenario_is_what_its_name_says() {
         (Scenario::Lobby, mix(0.0, 1.0, 0.0)),
         (Scenario::Greet, mix(1.0, 0.0, 0.0)),
     ] {
-        for protocol in [Protocol::V1, Protocol::V2] {
+        at_once([Protocol::V1, Protocol::V2], |protocol| {
             let service = match scenario {
                 Scenario::Greet => ServiceKind::Greet,
                 _ => ServiceKind::Chat,
@@ -80,6 +81,6 @@ fn every_scenario_is_what_its_name_says() {
             assert_eq!((counts.owed, counts.delivered), (owed, owed));
             assert_eq!(counts.repeated + counts.stray + counts.reordered, 0);
             server.stop().unwrap();
-        }
+        });
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod relay;
+pub(crate) mod responder;
 mod truth;
 
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use bullhorn::config::ServiceKind;
 use bullhorn::{Server, ServerConfig};
 use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
-use loadgen::outcome::Outcome;
+use loadgen::outcome::{Outcome, Second};
 use loadgen::{Control, run};
 
 /// A loopback address with a free port.
@@ -90,6 +91,41 @@ pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn
 #[track_caller]
 pub(crate) fn run_through(config: &RunConfig) -> Outcome {
     run(config, &Control::new(), |_| {}).unwrap()
+}
+
+/// Checks what must agree in every outcome of which nothing came too late.
+#[track_caller]
+pub(crate) fn adds_up(outcome: &Outcome) {
+    let counts = outcome.counts;
+    let mut sum = Second::default();
+    for second in &outcome.seconds {
+        sum += *second;
+    }
+    let whole = Second {
+        due: counts.due,
+        sent: counts.sent,
+        asked: counts.asked,
+        answered: counts.answered,
+        owed: counts.owed,
+        delivered: counts.delivered,
+    };
+    assert_eq!(sum, whole);
+    assert_eq!(
+        counts.sent,
+        counts.asked + counts.texts + counts.heartbeats,
+        "each is of one kind"
+    );
+    assert_eq!(counts.lost, counts.owed - counts.delivered);
+    assert_eq!(counts.unanswered, counts.asked - counts.answered);
+    let latencies = &outcome.latencies;
+    assert_eq!(latencies.delivery.len(), counts.delivered);
+    assert_eq!(latencies.delivery_from_send.len(), counts.delivered);
+    let matched = counts.answered - counts.unmatched;
+    assert_eq!(latencies.answer.len(), matched);
+    assert_eq!(latencies.answer_from_send.len(), matched);
+    assert_eq!(latencies.send_lag.len(), counts.sent);
+    let seconds = outcome.recorded.as_secs_f64().ceil() as usize;
+    assert_eq!(outcome.seconds.len(), seconds);
 }
 
 /// So long that only a broken program takes it.

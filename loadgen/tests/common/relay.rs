@@ -207,6 +207,11 @@ impl Running {
             let is_open = |item: &Item| faults_ns.contains(&item.stamp().due_ns);
             let texts = items.iter().filter(|item| matches!(item, Item::Text(_)));
             let (texts, all) = (texts.count(), items.len());
+            let first_ns = items.first().map(|item| item.stamp().due_ns);
+            if first_ns.is_some_and(|due_ns| due_ns + EARLY_NS < faults_ns.start) {
+                // It comes before the recording begins, and so does not count.
+                self.send_as(&self.front, place, GARBAGE);
+            }
             let may_fault = all > 0 && items.iter().all(is_open);
             self.did.bundles += u64::from(texts > 1);
             match texts {
@@ -272,7 +277,7 @@ impl Running {
                 self.text_as_it_is(place, datagram);
             }
             9 => {
-                self.send_as(&self.front, place, b"what is this, and for whom?");
+                self.send_as(&self.front, place, GARBAGE);
                 self.truth.strayed(1);
                 self.did.garbage += 1;
                 self.text_as_it_is(place, datagram);
@@ -411,6 +416,12 @@ fn socket() -> UdpSocket {
     let any = "127.0.0.1:0".parse().unwrap();
     bind_group(any, 1, wanted).unwrap().sockets.remove(0)
 }
+
+/// No datagram of either version.
+const GARBAGE: &[u8] = b"what is this, and for whom?";
+
+/// Longer than anything takes to get from here to a client.
+const EARLY_NS: u64 = 150_000_000;
 
 /// Above the numbers of all clients.
 const LISTENERS: u32 = 1_000_000;
