@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 pub use crate::payload::Payload;
 
 /// One run against one server.
@@ -62,28 +64,28 @@ pub enum Rate {
 }
 
 /// How datagrams follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Arrival {
-    /// At equal distances.
+    /// At equal distances
     Uniform,
-    /// As those of many who know nothing of each other: a Poisson process.
+    /// As those of many who know nothing of each other
     Poisson,
 }
 
 /// Who says what to whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// Pings and texts to small rooms, as [`Mix`] has them.
+    /// Pings, and texts to rooms, as --mix has them
     Mixed,
-    /// Texts to rooms.
+    /// Texts to rooms
     Chat,
-    /// Pings, which the server answers one for one.
+    /// Pings, which the server answers one for one
     Ping,
-    /// Heartbeats, which nobody answers.
+    /// Heartbeats, which nobody answers
     Heartbeat,
-    /// Datagrams to the greeting service.
+    /// Datagrams to a server with `--service greet`
     Greet,
-    /// All are in the lobby, and one of them speaks.
+    /// All are in the lobby, and one of them speaks
     Lobby,
 }
 
@@ -99,19 +101,27 @@ pub struct Mix {
 }
 
 /// The version of the protocol that clients speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {
-    /// Text.
+    /// Text, a message a datagram
     V1,
-    /// Frames.
+    /// Frames, many messages a datagram
     V2,
 }
 
 /// Which sockets the clients have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sockets {
-    /// Few sockets, each with many of the addresses 127.0.0.0/8.
+    /// Few, each with many addresses of 127.0.0.0/8
     Shared,
-    /// One for each client.
+    /// One for each client
     PerClient,
+}
+
+/// The word by which the command line calls a value, and a summary.
+pub fn word(value: &impl ValueEnum) -> String {
+    // Only a value that is skipped has no word, and none is.
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |word| word.get_name().to_owned())
 }

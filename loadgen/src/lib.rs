@@ -2,7 +2,7 @@
 //!
 //! The modules, in the order in which they build on each other: [`config`] is what a run
 //! is told and [`outcome`] what it brings to light; [`engine`] leads from the one to the
-//! other; [`verdict`] and [`slo`] judge it; [`limits`] searches with many of them;
+//! other; [`plan`] says what is to be expected of it, [`verdict`] and [`slo`] judge it; [`limits`] searches with many of them;
 //! [`output`] writes files, and [`cli`] is the program's front.
 
 #[cfg(test)]
@@ -16,6 +16,8 @@ pub mod percentiles;
 pub mod units;
 
 pub mod engine;
+
+pub mod plan;
 
 pub mod slo;
 pub mod verdict;

@@ -9,7 +9,7 @@ use super::exit::End;
 use super::front::failed;
 use super::request::CalibrateRequest;
 use super::signals;
-use super::values::word;
+use crate::config::word;
 use crate::engine::run::{Control, RunError};
 use crate::limits::calibrate::{Calibration, CalibrationError};
 use crate::limits::capacity::{self, Capacity, CapacityError, Machine};

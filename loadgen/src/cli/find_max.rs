@@ -10,16 +10,16 @@ use signal_hook::consts::SIGPIPE;
 use crate::cli::exit::End;
 use crate::cli::find_max_lines::Lines;
 use crate::cli::front::{Report, complain, failed};
-use crate::cli::plan::Plan;
 use crate::cli::request::FindMaxRequest;
 use crate::cli::signals;
-use crate::cli::values::word;
+use crate::config::word;
 use crate::config::{Rate, RunConfig};
 use crate::engine::run::{Control, RunError};
 use crate::limits::capacity::{self, Capacity, CapacityError, Machine};
 use crate::limits::find_max::{Ceiling, FindMax, FoundMax, Try};
 use crate::limits::search::Search;
 use crate::output::{OutputError, SearchOutput, SearchRun};
+use crate::plan::Plan;
 use crate::units::{self, RATE_MAX};
 
 /// A search that may begin.

@@ -11,18 +11,18 @@ use crate::cli::args::OutputOptions;
 use crate::cli::exit::End;
 use crate::cli::json_lines::JsonLines;
 use crate::cli::live::LiveView;
-use crate::cli::plan::Plan;
 use crate::cli::request::RunRequest;
 use crate::cli::signals;
 use crate::cli::summary_text::summary;
-use crate::cli::values::word;
 use crate::config::RunConfig;
+use crate::config::word;
 use crate::engine::run::RunError;
 use crate::limits::capacity::{self, Capacity, CapacityError, Machine};
 use crate::outcome::{Outcome, Sample};
-use crate::verdict::SloResult;
+use crate::plan::Plan;
+use crate::verdict::{SloResult, Verdict};
 
-/// What offers the load, and judges itself.
+/// What offers the load, and writes down what became of it.
 pub trait Engine: Send + Sync + 'static {
     /// Offers what `config` says, and calls `observer` about once a second while it
     /// records.
@@ -39,8 +39,7 @@ pub trait Engine: Send + Sync + 'static {
     /// and returns an outcome that has the signal.
     fn stop(&self, signal: i32);
 
-    /// Writes the files that were asked for, and says why the run is invalid, in a
-    /// sentence each, if it is.
+    /// Writes the files that were asked for.
     ///
     /// # Errors
     /// When the files cannot be written.
@@ -48,8 +47,9 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         request: &RunRequest,
         outcome: &Outcome,
+        verdict: &Verdict,
         slo: &[SloResult],
-    ) -> Result<Vec<String>, AnyError>;
+    ) -> Result<(), AnyError>;
 }
 
 /// Any error, for people.
@@ -145,17 +145,18 @@ fn run_and_report(
     };
     let slo = request.slo.as_ref();
     let slo = slo.map_or_else(Vec::new, |slo| slo.check(&outcome));
+    let verdict = Verdict::of(config, &outcome);
     // Files first: whoever sees the summary finds them.
-    let invalid = match engine.report(request, &outcome, &slo) {
-        Ok(invalid) => invalid,
-        Err(error) => return failed(&error.to_string()),
-    };
-    out.summary(config, &outcome, &invalid, &slo);
+    let written = engine.report(request, &outcome, &verdict, &slo);
+    out.summary(config, &outcome, &verdict.invalid, &slo);
+    if let Err(error) = written {
+        return failed(&error.to_string());
+    }
     match out.broken {
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             failed(&format!("cannot write to standard output: {error}"))
         }
-        _ => End::of(&outcome, invalid.is_empty(), &slo),
+        _ => End::of(&outcome, verdict.is_valid(), &slo),
     }
 }
 

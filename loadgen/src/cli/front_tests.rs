@@ -19,7 +19,7 @@ struct Scripted {
     stopped_early: Option<i32>,
     run_fails: bool,
     report_fails: bool,
-    invalid: Vec<String>,
+    own_drops: u64,
 }
 
 impl Engine for Scripted {
@@ -36,7 +36,9 @@ impl Engine for Scripted {
         }
         let mut outcome = samples::outcome();
         outcome.latencies.answer = samples::recorded(&[1_000_000]);
+        (outcome.counts.due, outcome.counts.sent) = (1, 1);
         outcome.counts.asked = 1;
+        outcome.counts.own_drops = self.own_drops;
         for second in 0..3 {
             let sample = samples::sample(second, Counts::default(), &outcome.latencies);
             observer(&sample);
@@ -53,11 +55,12 @@ impl Engine for Scripted {
         &self,
         _request: &RunRequest,
         _outcome: &Outcome,
+        _verdict: &Verdict,
         _slo: &[SloResult],
-    ) -> Result<Vec<String>, AnyError> {
+    ) -> Result<(), AnyError> {
         match self.report_fails {
             true => Err("the disk is full".into()),
-            false => Ok(self.invalid.clone()),
+            false => Ok(()),
         }
     }
 }
@@ -137,7 +140,7 @@ fn people_get_the_summary_alone_and_the_quiet_nothing() {
 #[test]
 fn what_ends_badly_says_so_in_its_code() {
     let mut engine = Scripted {
-        invalid: vec!["It fell behind.".into()],
+        own_drops: 1,
         ..Scripted::default()
     };
     let (end, text) = printed(&engine, Some("p99<1us"), Report::Text);
@@ -146,10 +149,9 @@ fn what_ends_badly_says_so_in_its_code() {
     engine.stop(2);
     assert_eq!(printed(&engine, None, Report::Text).0, End::Signal(2));
     engine.report_fails = true;
-    assert_eq!(
-        printed(&engine, None, Report::Text),
-        (End::Failed, String::new())
-    );
+    let (end, text) = printed(&engine, None, Report::Text);
+    assert_eq!(end, End::Failed);
+    assert!(text.contains("INVALID"), "told all the same: {text}");
     engine.stopped_early = Some(15);
     assert_eq!(
         printed(&engine, None, Report::Json),

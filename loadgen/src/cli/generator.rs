@@ -62,9 +62,9 @@ impl Engine for Generator {
         &self,
         request: &RunRequest,
         outcome: &Outcome,
+        verdict: &Verdict,
         slo: &[SloResult],
-    ) -> Result<Vec<String>, AnyError> {
-        let verdict = Verdict::of(&request.config, outcome);
+    ) -> Result<(), AnyError> {
         if let Some(error) = self
             .failure
             .lock()
@@ -84,10 +84,10 @@ impl Engine for Generator {
                 command: &command,
                 config: &request.config,
                 outcome,
-                verdict: &verdict,
+                verdict,
                 slos: slo,
             })?;
         }
-        Ok(verdict.invalid)
+        Ok(())
     }
 }

@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::cli::values::word;
 use crate::config::RunConfig;
+use crate::config::word;
 use crate::outcome::{Counts, Outcome, Sample};
 use crate::percentiles::{FEW, MANY, longest, percentile, percentile_name};
 use crate::verdict::SloResult;

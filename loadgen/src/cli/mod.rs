@@ -5,8 +5,6 @@ pub mod request;
 pub mod target;
 pub mod values;
 
-pub mod plan;
-
 pub mod calibrate;
 pub mod find_max;
 mod find_max_lines;

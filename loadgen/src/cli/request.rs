@@ -11,7 +11,8 @@ use crate::cli::args::{
     THREADS_MAX, ThreadOptions,
 };
 use crate::cli::target::{self, TargetError};
-use crate::cli::values::{scenario_mix, word};
+use crate::cli::values::scenario_mix;
+use crate::config::word;
 use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
 use crate::engine::shape;
 use crate::payload::MAX_V1_BYTES;

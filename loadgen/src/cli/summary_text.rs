@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-use crate::cli::values::word;
 use crate::config::RunConfig;
+use crate::config::word;
 use crate::outcome::{Counts, Outcome};
 use crate::percentiles::{MANY, longest, percentile, percentile_name};
 use crate::units::{count, latency, rate, share, span};

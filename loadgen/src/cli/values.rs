@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use bullhorn::config::parse_duration;
-use clap::ValueEnum;
-use clap::builder::PossibleValue;
 
-use crate::config::{Arrival, Mix, Protocol, Scenario, Sockets};
+use crate::config::{Mix, Scenario};
 use crate::units;
 
 /// What `scenario` offers, and `mix` only if that is [`Scenario::Mixed`].
@@ -131,81 +129,6 @@ pub fn parse_warmup(text: &str) -> Result<Duration, String> {
 /// A sentence that says what is right.
 pub fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(bullhorn::client::HEARTBEAT_MIN..=DAY))
-}
-
-/// The word by which the command line calls a value.
-pub fn word(value: &impl ValueEnum) -> String {
-    // Only a value that is skipped has no word, and none is.
-    value
-        .to_possible_value()
-        .map_or_else(String::new, |word| word.get_name().to_owned())
-}
-
-impl ValueEnum for Arrival {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Uniform, Self::Poisson]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let (word, help) = match self {
-            Self::Uniform => ("uniform", "At equal distances"),
-            Self::Poisson => ("poisson", "As those of many who know nothing of each other"),
-        };
-        Some(PossibleValue::new(word).help(help))
-    }
-}
-
-impl ValueEnum for Scenario {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self::Mixed,
-            Self::Chat,
-            Self::Ping,
-            Self::Heartbeat,
-            Self::Greet,
-            Self::Lobby,
-        ]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let (word, help) = match self {
-            Self::Mixed => ("mixed", "Pings, and texts to rooms, as --mix has them"),
-            Self::Chat => ("chat", "Texts to rooms"),
-            Self::Ping => ("ping", "Pings, which the server answers one for one"),
-            Self::Heartbeat => ("heartbeat", "Heartbeats, which nobody answers"),
-            Self::Greet => ("greet", "Datagrams to a server with `--service greet`"),
-            Self::Lobby => ("lobby", "All are in the lobby, and one of them speaks"),
-        };
-        Some(PossibleValue::new(word).help(help))
-    }
-}
-
-impl ValueEnum for Protocol {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::V1, Self::V2]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let (word, help) = match self {
-            Self::V1 => ("v1", "Text, a message a datagram"),
-            Self::V2 => ("v2", "Frames, many messages a datagram"),
-        };
-        Some(PossibleValue::new(word).help(help))
-    }
-}
-
-impl ValueEnum for Sockets {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Shared, Self::PerClient]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let (word, help) = match self {
-            Self::Shared => ("shared", "Few, each with many addresses of 127.0.0.0/8"),
-            Self::PerClient => ("per-client", "One for each client"),
-        };
-        Some(PossibleValue::new(word).help(help))
-    }
 }
 
 fn parse_core(text: &str) -> Option<usize> {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::plan::Plan;
-use crate::cli::values::word;
+use crate::config::word;
 use crate::config::{Protocol, Rate, RunConfig};
+use crate::plan::Plan;
 use crate::units;
 
 /// What a generator is capable of, on one machine, with so many threads and one protocol.

@@ -100,17 +100,16 @@ impl FindMax {
     ) -> Result<FoundMax, RunError> {
         let mut tries = Vec::new();
         let Found { good, bad } = self.search.run(|rate| -> Result<bool, RunError> {
-            let config = RunConfig {
-                rate: Rate::Constant(rate),
-                ..self.config.clone()
-            };
-            let outcome = run(&config, control, |_| {})?;
-            if let Some(signal) = control.signal() {
-                return Err(RunError::Stopped(signal));
+            // A try that the generator spoiled says nothing of the server: another one.
+            for _ in 0..SPOILED_TRIES {
+                let result = self.try_once(rate, control)?;
+                tried(&result);
+                let is_spoiled = !result.invalid.is_empty();
+                tries.push(result);
+                if !is_spoiled {
+                    break;
+                }
             }
-            let result = Try::of(rate, &config, &outcome, &self.slo);
-            tried(&result);
-            tries.push(result);
             Ok(tries.last().is_some_and(|last| last.is_good))
         })?;
         let limits = tries.iter().filter(|one| Some(one.rate_per_s) == bad);
@@ -124,6 +123,18 @@ impl FindMax {
             is_generators_limit,
             tries,
         })
+    }
+
+    fn try_once(&self, rate: f64, control: &Arc<Control>) -> Result<Try, RunError> {
+        let config = RunConfig {
+            rate: Rate::Constant(rate),
+            ..self.config.clone()
+        };
+        let outcome = run(&config, control, |_| {})?;
+        match control.signal() {
+            Some(signal) => Err(RunError::Stopped(signal)),
+            None => Ok(Try::of(rate, &config, &outcome, &self.slo)),
+        }
     }
 }
 
@@ -221,6 +232,9 @@ impl Quantiles {
         })
     }
 }
+
+/// A machine on which three tries in a row are spoiled is too busy, or too slow.
+const SPOILED_TRIES: u32 = 3;
 
 #[cfg(test)]
 #[path = "find_max_tests.rs"]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Arrival, Mix, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::config::{Mix, Rate, RunConfig, word};
 
 /// A [`RunConfig`], field by field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,40 +83,22 @@ impl From<&RunConfig> for Settings {
             clients: config.clients,
             rate_from_per_s,
             rate_to_per_s,
-            arrival: arrival(config.arrival).to_owned(),
-            scenario: scenario(config.scenario).to_owned(),
+            arrival: word(&config.arrival),
+            scenario: word(&config.scenario),
             mix: shares(config.mix),
             room_size: config.room_size,
             payload: lengths(config),
-            protocol: protocol(config.protocol).to_owned(),
+            protocol: word(&config.protocol),
             churn_per_s: config.churn_per_s,
             warmup_s: seconds(config.warmup),
             duration_s: seconds(config.duration),
             seed: config.seed,
             heartbeat_s: seconds(config.heartbeat),
-            sockets: sockets(config.sockets).to_owned(),
+            sockets: word(&config.sockets),
             threads: config.threads,
             cores: config.cores.clone(),
             spin: config.spin,
         }
-    }
-}
-
-fn arrival(arrival: Arrival) -> &'static str {
-    match arrival {
-        Arrival::Uniform => "uniform",
-        Arrival::Poisson => "poisson",
-    }
-}
-
-fn scenario(scenario: Scenario) -> &'static str {
-    match scenario {
-        Scenario::Mixed => "mixed",
-        Scenario::Chat => "chat",
-        Scenario::Ping => "ping",
-        Scenario::Heartbeat => "heartbeat",
-        Scenario::Greet => "greet",
-        Scenario::Lobby => "lobby",
     }
 }
 
@@ -136,18 +118,4 @@ fn lengths(config: &RunConfig) -> Vec<Lengths> {
         max_bytes: choice.max_bytes,
     });
     lengths.collect()
-}
-
-fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::V1 => "v1",
-        Protocol::V2 => "v2",
-    }
-}
-
-fn sockets(sockets: Sockets) -> &'static str {
-    match sockets {
-        Sockets::Shared => "shared",
-        Sockets::PerClient => "per-client",
-    }
 }

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 
 use bullhorn::wire::{HEARTBEAT, push_greeting};
 
-use crate::cli::values::word;
-use crate::config::{Arrival, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::config::{Arrival, Protocol, Rate, RunConfig, Scenario, Sockets, word};
 use crate::engine::shape;
 use crate::engine::stamp::STAMP_BYTES;
 use crate::units::{bytes, count, number, rate, span};
