@@ -25,7 +25,7 @@ pub struct Client {
     pub heard_text: u32,
     /// It is owed the texts of its room from this one on
     pub owed_from: u32,
-    /// and up to this one.
+    /// and up to this one, which it is not owed.
     pub owed_until: u32,
     /// Requests to the greeting service that were not answered so far.
     pub under_way: u16,
@@ -44,11 +44,11 @@ pub struct Client {
 pub struct Greeting {
     /// When the last request was due.
     pub due_ns: u64,
-    /// When it was sent.
+    /// When that request was sent before which nothing was under way.
     pub sent_ns: u64,
     /// Whether the request counts: it was due in the recorded time.
     pub is_recorded: bool,
-    /// Whether the last request was the only one, so that this must be its answer.
+    /// Whether these are one request, the only one, so that this must be its answer.
     pub is_matched: bool,
 }
 
@@ -90,14 +90,30 @@ impl Client {
         }
     }
 
+    /// It has sent a request: the one whose answer it would wait for, if it waited, unless
+    /// it does already, and not for too long.
+    pub fn asked(&mut self, sequence: u32, now_ns: u64) {
+        let is_given_up = now_ns.saturating_sub(self.sent_ns) > GIVEN_UP_NS;
+        if self.closed_ask.is_none() || is_given_up {
+            self.closed_ask = Some(sequence);
+            self.sent_ns = now_ns;
+        }
+    }
+
+    /// Whether nothing is under way to the greeting service, or so long that it is lost.
+    pub fn may_ask_for_greeting(&self, now_ns: u64) -> bool {
+        self.under_way == 0 || now_ns.saturating_sub(self.sent_ns) > LOST_NS
+    }
+
     /// It has asked the greeting service for an answer that was due at `due_ns`.
     pub fn asked_for_greeting(&mut self, due_ns: u64, sent_ns: u64, is_recorded: bool) {
-        if sent_ns.saturating_sub(self.sent_ns) > LOST_NS {
+        self.is_matched = self.may_ask_for_greeting(sent_ns);
+        if self.is_matched {
             // What was not answered until now will not be.
             (self.under_way, self.under_way_unrecorded) = (0, 0);
+            self.sent_ns = sent_ns;
         }
-        (self.due_ns, self.sent_ns) = (due_ns, sent_ns);
-        self.is_matched = self.under_way == 0;
+        self.due_ns = due_ns;
         self.under_way = self.under_way.saturating_add(1);
         if !is_recorded {
             self.under_way_unrecorded = self.under_way;
@@ -129,5 +145,8 @@ impl Default for Client {
     }
 }
 
-/// An answer that has not come by then is lost.
-const LOST_NS: u64 = 2_000_000_000;
+/// A client that waits for each answer asks again when none has come for so long.
+const GIVEN_UP_NS: u64 = 1_000_000_000;
+
+/// An answer that has not come by then is lost: as long as a run waits at its end.
+const LOST_NS: u64 = 5_000_000_000;

@@ -78,7 +78,6 @@ impl<F: FnMut(&Sample<'_>)> Collector<F> {
         seconds.truncate(recorded.as_nanos().div_ceil(SECOND_NS) as usize);
         counts.lost = counts.owed.saturating_sub(counts.delivered);
         counts.unanswered = counts.asked.saturating_sub(counts.answered);
-        self.settled = seconds.iter().rev().nth(1).copied().unwrap_or_default();
         if recorded > Duration::from_secs(self.sampled as u64) {
             self.sample(recorded);
         } else {

@@ -64,26 +64,35 @@ impl Mail {
         self.written == 0
     }
 
-    /// Sends all of them, in their order, and waits where the kernel has no space.
-    /// `refused` is called with the place of each that it refuses.
+    /// Sends all of them, in their order, and waits a little where the kernel has no space.
+    /// `refused` is called with the place of each that it does not take.
     pub fn send(&mut self, ports: &Ports, mut refused: impl FnMut(usize)) {
         let letters = &self.letters[..self.written];
         let mut start = 0;
         for group in letters.chunk_by(|one, other| one.port.socket == other.port.socket) {
             let socket = ports.socket(group[0].port.socket);
             let mut done = 0;
+            let mut tries = 0;
             while done < group.len() {
                 let rest = group[done..].iter().map(|letter| Outgoing {
                     from: letter.port.from,
                     payload: &letter.bytes,
                 });
                 match self.sender.send(socket, &self.target, rest) {
-                    Ok(0) => thread::sleep(FULL_PAUSE),
-                    Ok(sent) => done += sent,
+                    Ok(0) if tries < MAX_TRIES => {
+                        tries += 1;
+                        thread::sleep(FULL_PAUSE);
+                    }
+                    Ok(sent) if sent > 0 => done += sent,
                     // What an earlier datagram met with, told to this one, which was
                     // not sent: a connected socket is told that nobody is there.
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                    Err(_) => {
+                    Err(error)
+                        if error.kind() == io::ErrorKind::ConnectionRefused
+                            && tries < MAX_TRIES =>
+                    {
+                        tries += 1;
+                    }
+                    Ok(_) | Err(_) => {
                         refused(start + done);
                         done += 1;
                     }
@@ -101,6 +110,9 @@ pub const MAIL_BATCH: usize = 64;
 
 /// The longest datagram of a client, and some space.
 const LETTER_BYTES: usize = 1500;
+
+/// After 5 ms without space there is none: what else is due must not wait for it.
+const MAX_TRIES: u32 = 100;
 
 /// As long as a device takes to send some datagrams.
 const FULL_PAUSE: Duration = Duration::from_micros(50);

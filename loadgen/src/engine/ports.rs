@@ -20,6 +20,10 @@ pub struct Ports {
     clients_a_socket: u32,
     clients: u32,
     kind: Sockets,
+    /// What each socket said last of its drops.
+    last_drops: Vec<u32>,
+    next_asked: usize,
+    drops_found: u64,
 }
 
 /// Where a client sends from.
@@ -68,12 +72,13 @@ impl Ports {
         while sockets.len() < count {
             sockets.push(open_shared_socket()?.0);
         }
-        Ok(Self {
-            clients_a_socket: clients.div_ceil(sockets.len() as u32).max(1),
+        let clients_a_socket = clients.div_ceil(sockets.len() as u32).max(1);
+        Ok(Self::over(
             sockets,
+            clients_a_socket,
             clients,
-            kind: Sockets::Shared,
-        })
+            Sockets::Shared,
+        ))
     }
 
     fn open_each(target: SocketAddr, first: u32, clients: u32) -> Result<Self, PortsError> {
@@ -87,12 +92,20 @@ impl Ports {
             let _ = set_gro(&socket);
             Ok(socket)
         };
-        Ok(Self {
-            sockets: (0..clients).map(open).collect::<Result<_, _>>()?,
-            clients_a_socket: 1,
+        let sockets = (0..clients).map(open).collect::<Result<_, _>>()?;
+        Ok(Self::over(sockets, 1, clients, Sockets::PerClient))
+    }
+
+    fn over(sockets: Vec<UdpSocket>, clients_a_socket: u32, clients: u32, kind: Sockets) -> Self {
+        Self {
+            last_drops: vec![0; sockets.len()],
+            sockets,
+            clients_a_socket,
             clients,
-            kind: Sockets::PerClient,
-        })
+            kind,
+            next_asked: 0,
+            drops_found: 0,
+        }
     }
 
     /// Where a client sends from.
@@ -141,12 +154,24 @@ impl Ports {
         self.sockets.is_empty()
     }
 
-    /// Datagrams that the kernel has dropped at these sockets so far, as nobody read
-    /// them in time. It is the count that `SO_RXQ_OVFL` adds to datagrams; asked for
-    /// apart, it costs the datagrams nothing.
+    /// Datagrams that the kernel was found to have dropped at these sockets, as nobody
+    /// read them in time: as of when each was last asked. It is the count that
+    /// `SO_RXQ_OVFL` adds to datagrams; asked for apart, it costs the datagrams nothing.
     pub fn drops(&self) -> u64 {
-        let drops = |socket: &UdpSocket| receive_drops(socket.as_fd()).unwrap_or(0);
-        self.sockets.iter().map(drops).map(u64::from).sum()
+        self.drops_found
+    }
+
+    /// Asks the next `count` sockets, in turn, how many they have dropped.
+    pub fn ask_for_drops(&mut self, count: usize) {
+        for _ in 0..count.min(self.sockets.len()) {
+            let socket = self.next_asked;
+            self.next_asked = (socket + 1) % self.sockets.len();
+            let drops = receive_drops(self.sockets[socket].as_fd()).unwrap_or(0);
+            // The kernel counts in 32 bits, and begins anew behind them.
+            let more = drops.wrapping_sub(self.last_drops[socket]);
+            self.last_drops[socket] = drops;
+            self.drops_found += u64::from(more);
+        }
     }
 }
 
@@ -181,12 +206,12 @@ const FIRST_HOST: u32 = u32::from_be_bytes([127, 1, 0, 0]);
 /// Of the 28,000 ports that Linux gives away by itself.
 const CLIENTS_A_HOST: u32 = 20_000;
 
-/// So that a burst of two small datagrams to every client waits without loss: the
-/// kernel counts 768 bytes for each, and grants twice what is asked for.
+/// So that a burst of two small datagrams to every client waits without loss: the kernel
+/// counts 768 bytes for each, and holds twice the size that it says it grants.
 const BYTES_A_CLIENT: usize = 1024;
 
 /// Few enough to be far from the usual limit of 1024 files, with some threads.
-const MAX_SHARED: usize = 128;
+pub(crate) const MAX_SHARED: usize = 128;
 
 /// What the server's own sockets have. More is granted only to root.
 const SHARED_BUFFERS: BufferSizes = BufferSizes {

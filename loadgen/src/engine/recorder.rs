@@ -17,6 +17,10 @@ pub struct Recorder {
     handed_over: Counts,
     /// What the sockets had dropped before the recording began.
     drops_before: Option<u64>,
+    /// When they were asked last, since the load began.
+    asked_ns: u64,
+    /// The seconds whose loss was handed over.
+    settled: usize,
     channel: Channel,
 }
 
@@ -31,7 +35,8 @@ pub struct Report {
     pub counts: Counts,
     /// What it recorded.
     pub latencies: Latencies,
-    /// All that was due in the second before it.
+    /// All that was due in the seconds that were over a second ago, and were not handed
+    /// over before.
     pub settled: Second,
 }
 
@@ -55,13 +60,14 @@ impl Recorder {
     ) -> Self {
         Self {
             counts: Counts::default(),
-            // Those that are due last may be due in the second after it.
-            seconds: vec![Second::default(); seconds + 1],
+            seconds: vec![Second::default(); seconds],
             warmup_ns,
             end_ns,
             current: Report::new(thread),
             handed_over: Counts::default(),
             drops_before: None,
+            asked_ns: 0,
+            settled: 0,
             channel,
         }
     }
@@ -97,10 +103,8 @@ impl Recorder {
     /// Hands over what was recorded in the seconds that have passed. When the one who
     /// reads does not keep up, it stays here, and goes with the next one; so does what
     /// comes in the last second or later.
-    pub fn hand_over(&mut self, now_ns: u64, ports: &Ports) {
-        if self.drops_before.is_none() && self.has_begun(now_ns) {
-            self.drops_before = Some(ports.drops());
-        }
+    pub fn hand_over(&mut self, now_ns: u64, ports: &mut Ports) {
+        self.ask_for_drops(now_ns, ports);
         if now_ns < self.next_report_ns() || self.next_report_ns() >= self.end_ns {
             return;
         }
@@ -109,7 +113,7 @@ impl Recorder {
         let Ok(empty) = self.channel.emptied.try_recv() else {
             return;
         };
-        self.fill_in(seconds, ports);
+        self.fill_in(seconds.saturating_sub(1));
         let filled = std::mem::replace(&mut self.current, empty);
         self.current.seconds = seconds;
         // There is space for every report there is; whoever reads may be gone.
@@ -122,24 +126,47 @@ impl Recorder {
         self.end_ns = self.end_ns.min(now_ns);
     }
 
-    /// Ends the recording: what was not handed over, all counts, and all seconds.
-    pub fn finish(mut self, ports: &Ports) -> (Box<Report>, Counts, Vec<Second>) {
-        self.fill_in(self.seconds.len(), ports);
+    /// Asks all sockets for the last time.
+    pub fn close(&mut self, ports: &mut Ports) {
+        ports.ask_for_drops(ports.len());
+        self.note_drops(ports);
+    }
+
+    /// What was not handed over, all counts, and all seconds.
+    pub fn finish(mut self) -> (Box<Report>, Counts, Vec<Second>) {
+        self.fill_in(self.seconds.len());
         (self.current, self.counts, self.seconds)
     }
 
-    fn fill_in(&mut self, seconds: usize, ports: &Ports) {
-        if let Some(before) = self.drops_before {
-            // Each socket counts in 32 bits, and may begin anew.
-            self.counts.own_drops = ports.drops().saturating_sub(before);
+    /// Asks the sockets for their drops: each once a second, a few at a time, as to ask
+    /// thousands takes milliseconds.
+    fn ask_for_drops(&mut self, now_ns: u64, ports: &mut Ports) {
+        let elapsed_ns = now_ns.saturating_sub(self.asked_ns).min(SECOND_NS);
+        let due = (ports.len() as u64 * elapsed_ns / SECOND_NS) as usize;
+        if due > 0 {
+            self.asked_ns = now_ns;
+            ports.ask_for_drops(due);
         }
+        if self.has_begun(now_ns) {
+            self.note_drops(ports);
+        }
+    }
+
+    fn note_drops(&mut self, ports: &Ports) {
+        let before = *self.drops_before.get_or_insert(ports.drops());
+        self.counts.own_drops = ports.drops() - before;
+    }
+
+    /// Fills in the present report; the seconds up to `settled` are over for good.
+    fn fill_in(&mut self, settled: usize) {
         let report = &mut self.current;
         report.counts = self.counts.since(&self.handed_over);
         self.handed_over = self.counts;
-        let settled = seconds
-            .checked_sub(2)
-            .and_then(|index| self.seconds.get(index));
-        report.settled = settled.copied().unwrap_or_default();
+        report.settled = Second::default();
+        for second in &self.seconds[self.settled.min(settled)..settled] {
+            report.settled += *second;
+        }
+        self.settled = self.settled.max(settled);
     }
 }
 

@@ -81,7 +81,9 @@ pub(crate) struct Run {
     /// When the load begins, in nanoseconds since `base`; 0: not yet.
     pub(crate) start_ns: AtomicU64,
     /// Threads all of whose clients are there.
-    pub(crate) ready: AtomicUsize,
+    ready: AtomicUsize,
+    /// When the last of them was.
+    ready_ns: AtomicU64,
     /// Threads that offer nothing any more.
     pub(crate) over: AtomicUsize,
     /// Something failed: all threads end.
@@ -120,6 +122,7 @@ impl Run {
             base: Instant::now(),
             start_ns: AtomicU64::new(0),
             ready: AtomicUsize::new(0),
+            ready_ns: AtomicU64::new(0),
             over: AtomicUsize::new(0),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -127,6 +130,12 @@ impl Run {
             control: Arc::clone(control),
             config: config.clone(),
         }
+    }
+
+    /// A thread's clients are all there.
+    pub(crate) fn note_ready(&self) {
+        self.ready_ns.fetch_max(self.now_ns(), Relaxed);
+        self.ready.fetch_add(1, Relaxed);
     }
 
     /// Nanoseconds since the run was made.
@@ -168,23 +177,17 @@ pub fn run(
     // Those that have started end, too.
     let failed = |_: &RunError| run.is_failed.store(true, Relaxed);
     let crew = Crew::start(&run, parts, ports).inspect_err(failed)?;
-    crew.await_clients(&run)?;
-    let registered_in = run.base.elapsed();
+    crew.await_clients(&run);
+    let registered_in = Duration::from_nanos(run.ready_ns.load(Relaxed));
 
     let start_ns = run.now_ns() + nanoseconds(START_LEAD);
     run.start_ns.store(start_ns, Relaxed);
-    let begins_in = START_LEAD + config.warmup;
+    let recording_ns = start_ns + nanoseconds(config.warmup);
     let mut collector = Collector::new(config.duration, crew.threads.len(), observe);
     let mut watch = SelfWatch::new();
     let files = selfwatch::open_files();
-    crew.collect(
-        &run,
-        run.now_ns() + nanoseconds(begins_in),
-        &mut collector,
-        &mut watch,
-    );
-    let began_at =
-        SystemTime::now() - run.base.elapsed() + Duration::from_nanos(start_ns) + config.warmup;
+    crew.collect(&run, recording_ns, &mut collector, &mut watch);
+    let began_at = SystemTime::now() - run.base.elapsed() + Duration::from_nanos(recording_ns);
     let results = crew.finish(&run, &mut collector)?;
     let threads = results.len() as u16;
     let client_bytes = shape::bytes_a_client(config, &run.rooms, &results);
@@ -265,11 +268,10 @@ impl Crew {
 
     /// Waits until all clients are there. When they cannot come, that is found out by
     /// [`Crew::finish`].
-    fn await_clients(&self, run: &Run) -> Result<(), RunError> {
+    fn await_clients(&self, run: &Run) {
         while run.ready.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
             thread::sleep(LOOK_INTERVAL);
         }
-        Ok(())
     }
 
     /// Hands what is reported to `collector` until the load is over, and watches the

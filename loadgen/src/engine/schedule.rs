@@ -73,9 +73,9 @@ impl Schedule {
         self.set_due();
     }
 
-    /// Nothing is due any more.
-    pub fn end(&mut self) {
-        self.end_ns = 0;
+    /// Nothing is due from this time on.
+    pub fn end_at(&mut self, end_ns: u64) {
+        self.end_ns = self.end_ns.min(end_ns);
     }
 
     fn set_due(&mut self) {

@@ -2,6 +2,7 @@
 //! clients, and how much must be remembered.
 
 use crate::config::{Rate, RunConfig, Scenario, Sockets};
+use crate::engine::ports::MAX_SHARED;
 use crate::engine::rooms::Rooms;
 use crate::engine::shard::ShardResult;
 
@@ -112,8 +113,8 @@ const MIN_REMEMBERED: u32 = 64;
 /// 8 KiB for each client.
 const MAX_REMEMBERED: u32 = 1 << 16;
 
-/// A poll, its waker's, a timer, and some of the process's own.
-const FILES_A_THREAD: u64 = 140;
+/// Shared sockets at the most, a poll, a timer, and some of the process's own.
+const FILES_A_THREAD: u64 = MAX_SHARED as u64 + 12;
 
 #[cfg(test)]
 mod tests {

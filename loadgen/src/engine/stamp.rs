@@ -13,7 +13,7 @@ pub struct Stamp {
     pub sequence: u32,
     /// When it was due; at most [`MAX_TIME_NS`].
     pub due_ns: u64,
-    /// How much later it was sent; at most [`MAX_TIME_NS`].
+    /// How much later its batch was begun; at most [`MAX_TIME_NS`].
     pub lag_ns: u64,
 }
 
@@ -47,7 +47,7 @@ impl Stamp {
         })
     }
 
-    /// When it was sent.
+    /// When its batch was begun, at whose end it was sent.
     pub fn sent_ns(&self) -> u64 {
         self.due_ns + self.lag_ns
     }

@@ -73,7 +73,9 @@ impl Calibration {
             tried(rate, is_good);
             Ok(is_good)
         })?;
-        found.good.ok_or(CalibrationError::TooSlow(FIRST_RATE))
+        found
+            .good
+            .ok_or(CalibrationError::TooSlow(found.bad.unwrap_or(FIRST_RATE)))
     }
 
     /// A run of pings to `target`.
@@ -130,7 +132,7 @@ const MIN_SENT: f64 = 0.99;
 const MAX_LAG_NS: u64 = 1_000_000;
 const LAG_QUANTILE: f64 = 0.9;
 
-/// The mission's number of clients.
+/// As many as a full chat has, each with an address of its own.
 const CLIENTS: u32 = 10_000;
 
 /// Until caches and queues are as they stay.

@@ -114,11 +114,7 @@ impl Admission {
         }
         self.open -= 1;
         people.enter(client);
-        if people.start_ns != u64::MAX
-            && people
-                .recorder
-                .is_open(people.since_start(people.last_heard_ns))
-        {
+        if people.is_recording(people.last_heard_ns) {
             people.recorder.counts.joined += 1;
         }
     }
@@ -138,8 +134,10 @@ impl Admission {
             if !matches!(people.client(client).phase, Phase::Hello | Phase::Joining) {
                 continue;
             }
-            people.client(client).tries += 1;
-            if people.client(client).tries > MAX_TRIES {
+            let tries = people.client(client).tries.saturating_add(1);
+            people.client(client).tries = tries;
+            // Once the load has begun, a server that stands still shows in what is lost.
+            if tries > MAX_TRIES && people.start_ns.is_none() {
                 let number = people.global(client) + 1;
                 let config = &people.run.config;
                 return Err(RunError::NoAnswer {

@@ -45,10 +45,9 @@ impl Churn {
         mail: &mut Mail,
         now_ns: u64,
     ) {
-        if people.start_ns == u64::MAX {
+        let Some(elapsed_ns) = people.since_start(now_ns) else {
             return;
-        }
-        let elapsed_ns = people.since_start(now_ns);
+        };
         while let Some(interval_ns) = self.interval_ns
             && (self.left + 1) as f64 * interval_ns <= elapsed_ns as f64
         {
@@ -58,7 +57,7 @@ impl Churn {
             };
             people.withdraw(client);
             self.leaving.push_back((client, now_ns + OWED_NS));
-            people.recorder.counts.left += u64::from(people.recorder.is_open(elapsed_ns));
+            people.recorder.counts.left += u64::from(people.is_recording(now_ns));
         }
         while let Some((client, at_ns)) = self.leaving.front().copied()
             && at_ns <= now_ns
@@ -120,7 +119,7 @@ fn say_goodbye(people: &mut People, mail: &mut Mail, client: u32) {
 /// more than it delivers.
 const OWED_NS: u64 = 1_000_000_000;
 
-/// Others than those who are there are few.
+/// At least half of the clients are there, so one more than this in vain is rare.
 const TRIES: usize = 16;
 
 /// Between two batches of those who leave: a server that works takes them meanwhile.

@@ -1,8 +1,8 @@
 //! Receives what has come, and tells what it is: wanted, repeated, late, or stray.
 
-use bullhorn::net::RECEIVE_BATCH;
+use bullhorn::net::{MultihomedReceiver, RECEIVE_BATCH};
 
-use super::{People, Shard};
+use super::{Admission, Pause, People};
 use crate::config::{Protocol, Scenario};
 use crate::engine::client::Phase;
 use crate::engine::dialect::{self, Heard};
@@ -10,37 +10,58 @@ use crate::engine::run::RunError;
 use crate::engine::stamp::Stamp;
 use crate::engine::window::Arrival;
 
-impl Shard {
-    /// Reads the sockets that can be read, up to a bound; whether anything came.
-    pub(super) fn hear(&mut self) -> Result<bool, RunError> {
-        if self.readable.is_empty() {
-            self.pause.look(&mut self.readable)?;
+/// What a thread hears with.
+pub(super) struct Hearing {
+    receiver: MultihomedReceiver,
+    /// Sockets that may have something to read.
+    pub(super) readable: Vec<u32>,
+}
+
+impl Hearing {
+    /// For so many sockets.
+    pub(super) fn new(sockets: usize) -> Self {
+        Self {
+            receiver: MultihomedReceiver::new(),
+            readable: Vec::with_capacity(sockets),
         }
-        let mut batches = 0;
-        let mut has_heard = false;
-        while batches < HEAR_BATCHES
+    }
+
+    /// Reads the sockets that can be read, up to a bound; whether anything came.
+    pub(super) fn turn(
+        &mut self,
+        people: &mut People,
+        admission: &mut Admission,
+        pause: &mut Pause,
+    ) -> Result<bool, RunError> {
+        if self.readable.is_empty() {
+            pause.look(&mut self.readable)?;
+        }
+        let mut packets = 0;
+        while packets < HEARD_AT_ONCE
             && let Some(socket) = self.readable.pop()
         {
-            loop {
-                let received = self.receive(socket)?;
-                has_heard |= received > 0;
-                batches += 1;
+            while packets < HEARD_AT_ONCE {
+                let received = self.receive(socket, people, admission)?;
+                packets += received;
                 if received < RECEIVE_BATCH {
                     break;
                 }
-                if batches >= HEAR_BATCHES {
-                    // Others first, the next time.
-                    self.readable.insert(0, socket);
-                    break;
-                }
+            }
+            if packets >= HEARD_AT_ONCE {
+                // It may have more, which has its turn after the others'.
+                self.readable.insert(0, socket);
             }
         }
-        Ok(has_heard)
+        Ok(packets > 0)
     }
 
     /// Reads one batch, and returns how many packets it was.
-    fn receive(&mut self, socket: u32) -> Result<usize, RunError> {
-        let people = &mut self.people;
+    fn receive(
+        &mut self,
+        socket: u32,
+        people: &mut People,
+        admission: &mut Admission,
+    ) -> Result<usize, RunError> {
         let received = match self.receiver.receive(people.ports.socket(socket)) {
             Ok(received) => received,
             // What is told of an earlier datagram: nobody is there, or no way leads there.
@@ -52,54 +73,56 @@ impl Shard {
         }
         let now_ns = people.run.now_ns();
         people.last_heard_ns = now_ns;
-        let protocol = match people.run.config.scenario {
-            Scenario::Greet => Protocol::V1,
-            _ => people.run.config.protocol,
-        };
-        let is_recording =
-            people.start_ns != u64::MAX && people.recorder.has_begun(people.since_start(now_ns));
         for datagram in self.receiver.datagrams() {
-            if is_recording {
-                people.recorder.counts.received += 1;
-                people.recorder.counts.received_bytes += datagram.payload.len() as u64;
-            }
+            people.count_received(datagram.payload.len(), now_ns);
             let client = people.ports.client_at(socket, datagram.to);
-            let Some(client) = client.filter(|_| datagram.from == people.run.target) else {
-                people.count_stray(now_ns);
-                continue;
-            };
-            let mut result = Ok(());
-            dialect::read(protocol, datagram.payload, |heard| {
-                let heard = match heard {
-                    Heard::Text(stamp) => return people.hear_text(client, stamp, now_ns),
-                    Heard::Answer(stamp) if stamp.sequence != ADMISSION_SEQUENCE => {
-                        return people.hear_answer(client, stamp, now_ns);
-                    }
-                    heard => heard,
-                };
-                let other = people.hear_other(client, heard, now_ns, &mut self.admission);
-                if result.is_ok() {
-                    result = other;
-                }
-            });
-            result?;
+            match client.filter(|_| datagram.from == people.run.target) {
+                Some(client) => people.hear(client, datagram.payload, now_ns, admission)?,
+                None => people.count_stray(now_ns),
+            }
         }
         Ok(received)
     }
 }
 
 impl People {
+    /// A datagram of the server has come to a client.
+    fn hear(
+        &mut self,
+        client: u32,
+        datagram: &[u8],
+        now_ns: u64,
+        admission: &mut Admission,
+    ) -> Result<(), RunError> {
+        let protocol = match self.run.config.scenario {
+            Scenario::Greet => Protocol::V1,
+            _ => self.run.config.protocol,
+        };
+        let mut result = Ok(());
+        dialect::read(protocol, datagram, |heard| match heard {
+            Heard::Text(stamp) => self.hear_text(client, stamp, now_ns),
+            Heard::Answer(stamp) if stamp.sequence != ADMISSION_SEQUENCE => {
+                self.hear_answer(client, stamp, now_ns);
+            }
+            heard => {
+                if let Err(error) = self.hear_other(client, heard, now_ns, admission) {
+                    result = Err(error);
+                }
+            }
+        });
+        result
+    }
+
     /// A copy of a text has come to a client.
     fn hear_text(&mut self, client: u32, stamp: Stamp, now_ns: u64) {
         let room = self.room_of(client);
-        let now_ns = self.since_start(now_ns);
         let config = &self.run.config;
         let is_ours = stamp.run == self.run.id
             && stamp.client < config.clients
             && crate::engine::shape::room_of(config, stamp.client) == room
             && stamp.sequence < self.run.rooms.sent(room);
         if !is_ours {
-            return self.count_stray_at(now_ns);
+            return self.count_stray(now_ns);
         }
         let is_recorded = self.recorder.second(stamp.due_ns).is_some();
         let state = &mut self.clients[client as usize];
@@ -136,6 +159,7 @@ impl People {
         {
             second.delivered += 1;
         }
+        let now_ns = self.since_start(now_ns).unwrap_or(0);
         let latencies = self.recorder.latencies();
         latencies
             .delivery
@@ -146,11 +170,10 @@ impl People {
 
     /// An answer has come to a client.
     fn hear_answer(&mut self, client: u32, stamp: Stamp, now_ns: u64) {
-        let now_ns = self.since_start(now_ns);
         let is_ours = stamp.run == self.run.id && stamp.client == self.global(client);
         let state = &mut self.clients[client as usize];
         if !is_ours || stamp.sequence >= state.next_ask {
-            return self.count_stray_at(now_ns);
+            return self.count_stray(now_ns);
         }
         let arrival = self
             .asks
@@ -173,6 +196,7 @@ impl People {
                 self.recorder.counts.answered += 1;
             }
         }
+        let now_ns = self.since_start(now_ns).unwrap_or(0);
         let latencies = self.recorder.latencies();
         latencies
             .answer
@@ -186,9 +210,8 @@ impl People {
 
     /// A greeting has come to a client; nothing in it says to which request.
     fn hear_greeting(&mut self, client: u32, now_ns: u64) {
-        let now_ns = self.since_start(now_ns);
         let Some(greeting) = self.clients[client as usize].greeted() else {
-            return self.count_stray_at(now_ns);
+            return self.count_stray(now_ns);
         };
         let Some(second) = self.recorder.second(greeting.due_ns) else {
             return;
@@ -202,6 +225,7 @@ impl People {
             self.recorder.counts.unmatched += 1;
             return;
         }
+        let now_ns = self.since_start(now_ns).unwrap_or(0);
         let latencies = self.recorder.latencies();
         latencies
             .answer
@@ -216,7 +240,7 @@ impl People {
         client: u32,
         heard: Heard<'_>,
         now_ns: u64,
-        admission: &mut super::Admission,
+        admission: &mut Admission,
     ) -> Result<(), RunError> {
         let is_greeting = self.run.config.scenario == Scenario::Greet;
         match heard {
@@ -227,6 +251,9 @@ impl People {
                 return Err(RunError::Greets);
             }
             Heard::Goodbye => return Err(RunError::Goodbye),
+            // Once the load has begun, one who comes back asks again.
+            Heard::Refused(_)
+                if self.client(client).phase == Phase::Joining && self.start_ns.is_some() => {}
             Heard::Refused(text) if self.client(client).phase == Phase::Joining => {
                 return Err(RunError::Refused(
                     String::from_utf8_lossy(text).into_owned(),
@@ -240,17 +267,23 @@ impl People {
         Ok(())
     }
 
-    fn count_stray(&mut self, now_ns: u64) {
-        if self.start_ns != u64::MAX {
-            self.count_stray_at(self.since_start(now_ns));
+    fn count_received(&mut self, bytes: usize, now_ns: u64) {
+        if self.has_recording_begun(now_ns) {
+            self.recorder.counts.received += 1;
+            self.recorder.counts.received_bytes += bytes as u64;
         }
     }
 
     /// Nothing trustworthy says when it was due: it counts when it comes.
-    fn count_stray_at(&mut self, now_ns: u64) {
-        if self.recorder.has_begun(now_ns) {
+    fn count_stray(&mut self, now_ns: u64) {
+        if self.has_recording_begun(now_ns) {
             self.recorder.counts.stray += 1;
         }
+    }
+
+    fn has_recording_begun(&self, now_ns: u64) -> bool {
+        let elapsed_ns = self.since_start(now_ns);
+        elapsed_ns.is_some_and(|elapsed_ns| self.recorder.has_begun(elapsed_ns))
     }
 }
 
@@ -258,5 +291,5 @@ impl People {
 /// server knows it.
 pub(super) const ADMISSION_SEQUENCE: u32 = u32::MAX;
 
-/// Batches in one turn at most, about 250 µs: what is due then does not wait for longer.
-const HEAR_BATCHES: usize = 4;
+/// Packets in one turn at most, about 250 µs: what is due then does not wait for longer.
+const HEARD_AT_ONCE: usize = 4 * RECEIVE_BATCH;

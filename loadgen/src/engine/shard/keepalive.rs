@@ -65,11 +65,7 @@ impl Keepalive {
         mail.push(people.ports.of(client), |out| {
             dialect::write(protocol, state.session, Say::Heartbeat, out);
         });
-        if people.start_ns != u64::MAX
-            && people
-                .recorder
-                .is_open(now_ns.saturating_sub(people.start_ns))
-        {
+        if people.is_recording(now_ns) {
             people.recorder.counts.keepalives += 1;
         }
     }

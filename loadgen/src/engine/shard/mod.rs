@@ -11,10 +11,9 @@ mod pause;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bullhorn::net::MultihomedReceiver;
-
 use self::admission::Admission;
 use self::churn::Churn;
+use self::hearing::Hearing;
 use self::keepalive::Keepalive;
 use self::offering::Offering;
 use self::pause::Pause;
@@ -32,14 +31,12 @@ use crate::outcome::{Counts, Second};
 pub(crate) struct Shard {
     people: People,
     mail: Mail,
-    receiver: MultihomedReceiver,
-    /// Sockets that may have something to read.
-    readable: Vec<u32>,
-    pause: Pause,
+    offering: Option<Offering>,
+    hearing: Hearing,
     admission: Admission,
     keepalive: Keepalive,
     churn: Churn,
-    offering: Option<Offering>,
+    pause: Pause,
 }
 
 /// The clients of a thread, and all that is known of them: what every part of the
@@ -56,8 +53,8 @@ pub(crate) struct People {
     /// Which texts came.
     texts: Windows,
     recorder: Recorder,
-    /// Nanoseconds of the run's clock at which the load began; `u64::MAX`: not yet.
-    start_ns: u64,
+    /// When the load began, by the run's clock; none: that is not known yet.
+    start_ns: Option<u64>,
     /// When something was heard last, by the run's clock.
     last_heard_ns: u64,
     /// Clients that are there.
@@ -92,9 +89,8 @@ impl Shard {
         let end_ns = warmup_ns + nanoseconds(config.duration);
         Ok(Self {
             pause: Pause::new(ports.sockets_mut(), config.spin)?,
-            readable: Vec::with_capacity(ports.len()),
             mail: Mail::new(run.target),
-            receiver: MultihomedReceiver::new(),
+            hearing: Hearing::new(ports.len()),
             admission: Admission::new(part.clients),
             keepalive: Keepalive::new(config.heartbeat),
             churn: Churn::new(config, thread, part),
@@ -107,7 +103,7 @@ impl Shard {
                 asks: Windows::new(clients, shape::asks_remembered(config) as usize),
                 texts: Windows::new(clients, shape::texts_remembered(config) as usize),
                 recorder: Recorder::new(thread, warmup_ns, end_ns, seconds, channel),
-                start_ns: u64::MAX,
+                start_ns: None,
                 last_heard_ns: 0,
                 active: 0,
                 run,
@@ -120,6 +116,8 @@ impl Shard {
     pub(crate) fn run(mut self) -> Option<ShardResult> {
         let result = self.offer_all();
         let ended_ns = result.map_err(|error| self.people.run.fail(error)).ok();
+        // What comes while they leave is of no interest, and not read.
+        self.people.recorder.close(&mut self.people.ports);
         self.leave();
         let ended_ns = ended_ns?;
         let people = self.people;
@@ -127,7 +125,7 @@ impl Shard {
             + people.asks.bytes()
             + people.texts.bytes()
             + self.admission.bytes();
-        let (report, counts, seconds) = people.recorder.finish(&people.ports);
+        let (report, counts, seconds) = people.recorder.finish();
         Some(ShardResult {
             report,
             counts,
@@ -147,19 +145,18 @@ impl Shard {
             }
         }
         let run = Arc::clone(&self.people.run);
-        run.ready.fetch_add(1, Relaxed);
+        run.note_ready();
         while run.start_ns.load(Relaxed) == 0 {
             self.turn()?;
         }
-        self.people.start_ns = run.start_ns.load(Relaxed);
-        let start_ns = self.people.start_ns;
+        let start_ns = run.start_ns.load(Relaxed);
+        self.people.start_ns = Some(start_ns);
         let end_ns = nanoseconds(run.config.warmup + run.config.duration);
         let ended_ns = loop {
             self.turn()?;
             let elapsed_ns = run.now_ns().saturating_sub(start_ns);
             if run.control.signal().is_some() {
-                // What was due since the last turn is nobody's failure.
-                self.offering.iter_mut().for_each(Offering::end);
+                self.offering.iter_mut().for_each(Offering::stop);
                 break elapsed_ns.min(end_ns);
             }
             // What came due in the last turn is sent, but by a thread that keeps up.
@@ -168,8 +165,10 @@ impl Shard {
                 break end_ns;
             }
         };
-        if let Some(offering) = &mut self.offering {
-            offering.give_up(&mut self.people);
+        while let Some(offering) = &mut self.offering
+            && offering.give_up(&mut self.people)
+        {
+            self.turn()?;
         }
         self.people.recorder.end(ended_ns);
         run.over.fetch_add(1, Relaxed);
@@ -189,21 +188,21 @@ impl Shard {
         if let Some(offering) = &mut self.offering {
             is_busy |= offering.turn(people, &mut self.mail, now_ns);
         }
-        is_busy |= self.hear()?;
-        let people = &mut self.people;
+        is_busy |= self
+            .hearing
+            .turn(people, &mut self.admission, &mut self.pause)?;
         now_ns = people.run.now_ns();
         self.admission.turn(people, &mut self.mail, now_ns)?;
         self.keepalive.turn(people, &mut self.mail, now_ns);
         self.churn
             .turn(people, &mut self.admission, &mut self.mail, now_ns);
-        if people.start_ns != u64::MAX {
-            people
-                .recorder
-                .hand_over(now_ns.saturating_sub(people.start_ns), &people.ports);
+        if let Some(elapsed_ns) = people.since_start(now_ns) {
+            people.recorder.hand_over(elapsed_ns, &mut people.ports);
         }
         if !is_busy {
             let next_ns = self.next_due_ns(now_ns);
-            self.pause.wait(now_ns, next_ns, &mut self.readable)?;
+            self.pause
+                .wait(now_ns, next_ns, &mut self.hearing.readable)?;
         }
         Ok(())
     }
@@ -265,9 +264,15 @@ impl People {
         shape::room_of(&self.run.config, self.global(client))
     }
 
-    /// A time of the run's clock as one since the load began.
-    fn since_start(&self, now_ns: u64) -> u64 {
-        now_ns.saturating_sub(self.start_ns)
+    /// A time of the run's clock as one since the load began; none: it has not.
+    fn since_start(&self, now_ns: u64) -> Option<u64> {
+        now_ns.checked_sub(self.start_ns?)
+    }
+
+    /// Whether what happens now is recorded.
+    fn is_recording(&self, now_ns: u64) -> bool {
+        let elapsed_ns = self.since_start(now_ns);
+        elapsed_ns.is_some_and(|elapsed_ns| self.recorder.is_open(elapsed_ns))
     }
 
     fn client(&mut self, client: u32) -> &mut Client {

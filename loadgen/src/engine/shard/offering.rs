@@ -2,7 +2,6 @@
 
 use super::People;
 use crate::config::{Mix, Protocol, RunConfig, Scenario};
-use crate::engine::client::Client;
 use crate::engine::dialect::{self, Say};
 use crate::engine::mail::{MAIL_BATCH, Mail};
 use crate::engine::schedule::Schedule;
@@ -20,6 +19,10 @@ pub(super) struct Offering {
     largest_burst: u32,
     /// Datagrams of the present burst: those since nothing was due.
     burst: u32,
+    /// When the last turn began, since the load did.
+    turned_ns: u64,
+    /// What is due is not sent any more.
+    is_over: bool,
 }
 
 /// A datagram of the batch.
@@ -29,8 +32,12 @@ struct Offer {
     client: u32,
     due_ns: u64,
     bytes: u32,
+    /// Of a request or a text, its number.
+    sequence: u32,
     /// How many are owed a text.
     owed: u32,
+    /// The kernel did not take it.
+    is_refused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +62,14 @@ impl Offering {
             batch: Vec::with_capacity(MAIL_BATCH),
             largest_burst: 0,
             burst: 0,
+            turned_ns: 0,
+            is_over: false,
         }
     }
 
     /// When the next datagram is due, by the run's clock; none: none is.
     pub(super) fn next_ns(&self, people: &People) -> Option<u64> {
-        if people.start_ns == u64::MAX {
-            return None;
-        }
-        Some(people.start_ns + self.schedule.due_ns()?)
+        Some(people.start_ns? + self.schedule.due_ns()?)
     }
 
     /// The most datagrams that were due at once.
@@ -73,14 +79,14 @@ impl Offering {
 
     /// Sends up to [`MAIL_BATCH`] datagrams that are due; whether there were any.
     pub(super) fn turn(&mut self, people: &mut People, mail: &mut Mail, now_ns: u64) -> bool {
-        if now_ns < people.start_ns {
+        let Some(now_ns) = people.since_start(now_ns).filter(|_| !self.is_over) else {
             return false;
-        }
-        let now_ns = people.since_start(now_ns);
+        };
+        self.turned_ns = now_ns;
         while !mail.is_full()
             && let Some(due_ns) = self.schedule.due_ns()
             && due_ns <= now_ns
-            && let Some(client) = self.next_speaker(people)
+            && let Some(client) = self.next_speaker(people, now_ns)
         {
             self.schedule.advance();
             self.write(people, mail, client, due_ns, now_ns);
@@ -95,49 +101,51 @@ impl Offering {
             self.burst = 0;
         }
         let batch = &mut self.batch;
-        let recorder = &mut people.recorder;
-        mail.send(&people.ports, |place| {
-            if let Some(second) = recorder.second(batch[place].due_ns) {
-                second.due += 1;
-                recorder.counts.due += 1;
-                recorder.counts.refused += 1;
-            }
-            batch[place].kind = Kind::Heartbeat;
-            batch[place].due_ns = UNRECORDED_NS;
-        });
+        mail.send(&people.ports, |place| batch[place].is_refused = true);
         for offer in self.batch.drain(..) {
             account(people, offer, now_ns);
         }
         true
     }
 
-    /// Sends no more: nothing is due any more.
-    pub(super) fn end(&mut self) {
-        self.schedule.end();
+    /// Sends no more. What was due since the last turn is nobody's failure.
+    pub(super) fn stop(&mut self) {
+        self.schedule.end_at(self.turned_ns + 1);
     }
 
-    /// Sends no more, and counts what was due, and was not sent.
-    pub(super) fn give_up(&mut self, people: &mut People) {
-        while let Some(due_ns) = self.schedule.due_ns() {
-            if let Some(second) = people.recorder.second(due_ns) {
-                second.due += 1;
-                people.recorder.counts.due += 1;
-            }
+    /// Sends no more, and counts some of what was due, and was not sent; whether there is
+    /// more of that.
+    pub(super) fn give_up(&mut self, people: &mut People) -> bool {
+        self.is_over = true;
+        for _ in 0..GIVEN_UP_AT_ONCE {
+            let Some(due_ns) = self.schedule.due_ns() else {
+                return false;
+            };
+            count_due(people, due_ns);
             self.schedule.advance();
         }
+        true
     }
 
-    /// The next client that is there, each in its turn.
-    fn next_speaker(&mut self, people: &People) -> Option<u32> {
+    /// The next client that is there, each in its turn; of those to whom the greeting
+    /// service owes an answer, one only where the next ones all wait, too.
+    fn next_speaker(&mut self, people: &People, now_ns: u64) -> Option<u32> {
         if self.scenario == Scenario::Lobby {
             return people.is_active(0).then_some(0);
         }
         if people.active == 0 {
             return None;
         }
+        let is_greeting = self.scenario == Scenario::Greet;
+        let mut passed_over = 0;
         loop {
             let client = self.next_client;
             self.next_client = (client + 1) % people.clients.len() as u32;
+            let state = &people.clients[client as usize];
+            if is_greeting && passed_over < PASSED_OVER && !state.may_ask_for_greeting(now_ns) {
+                passed_over += 1;
+                continue;
+            }
             if people.is_active(client) {
                 return Some(client);
             }
@@ -204,50 +212,46 @@ impl Offering {
         let bytes = mail.push(people.ports.of(client), |out| {
             dialect::write(protocol, session, say, out);
         });
-        note_sent(people.client(client), kind, sequence, now_ns);
+        let state = people.client(client);
+        match kind {
+            Kind::Ask => state.next_ask += 1,
+            Kind::Text => state.last_text = Some(sequence),
+            Kind::Greet | Kind::Heartbeat => {}
+        }
         self.batch.push(Offer {
             kind,
             client,
             due_ns,
             bytes: bytes as u32,
+            sequence,
             owed,
+            is_refused: false,
         });
     }
 }
 
-/// What a client knows of what it has just said.
-fn note_sent(client: &mut Client, kind: Kind, sequence: u32, now_ns: u64) {
-    match kind {
-        Kind::Ask => {
-            client.next_ask += 1;
-            let is_given_up = now_ns.saturating_sub(client.sent_ns) > GIVEN_UP_NS;
-            if client.closed_ask.is_none() || is_given_up {
-                client.closed_ask = Some(sequence);
-                client.sent_ns = now_ns;
-            }
-        }
-        Kind::Text => client.last_text = Some(sequence),
-        Kind::Greet | Kind::Heartbeat => {}
-    }
-}
-
-/// Counts a datagram that was sent.
+/// Counts a datagram of a batch that was begun at `now_ns`. What the kernel then takes to
+/// send it is part of its latency, and of the lag of the next batch.
 fn account(people: &mut People, offer: Offer, now_ns: u64) {
-    if offer.due_ns == UNRECORDED_NS {
+    if offer.is_refused {
+        if count_due(people, offer.due_ns) {
+            people.recorder.counts.refused += 1;
+        }
         return;
     }
-    let now_ms = ((people.start_ns + now_ns) / 1_000_000) as u32;
+    let sent_ms = (people.start_ns.unwrap_or(0) + now_ns) / 1_000_000;
+    let is_recorded = count_due(people, offer.due_ns);
     let client = &mut people.clients[offer.client as usize];
-    client.last_sent_ms = now_ms;
-    let recorder = &mut people.recorder;
-    let is_recorded = recorder.second(offer.due_ns).is_some();
-    if offer.kind == Kind::Greet {
-        client.asked_for_greeting(offer.due_ns, now_ns, is_recorded);
+    client.last_sent_ms = sent_ms as u32;
+    match offer.kind {
+        Kind::Ask => client.asked(offer.sequence, now_ns),
+        Kind::Greet => client.asked_for_greeting(offer.due_ns, now_ns, is_recorded),
+        Kind::Text | Kind::Heartbeat => {}
     }
+    let recorder = &mut people.recorder;
     let Some(second) = recorder.second(offer.due_ns) else {
         return;
     };
-    second.due += 1;
     second.sent += 1;
     match offer.kind {
         Kind::Ask | Kind::Greet => second.asked += 1,
@@ -255,7 +259,6 @@ fn account(people: &mut People, offer: Offer, now_ns: u64) {
         Kind::Heartbeat => {}
     }
     let counts = &mut recorder.counts;
-    counts.due += 1;
     counts.sent += 1;
     counts.sent_bytes += u64::from(offer.bytes);
     match offer.kind {
@@ -266,14 +269,23 @@ fn account(people: &mut People, offer: Offer, now_ns: u64) {
             counts.owed += u64::from(offer.owed);
         }
     }
-    recorder
-        .latencies()
-        .send_lag
-        .saturating_record(now_ns - offer.due_ns);
+    let lag_ns = now_ns - offer.due_ns;
+    recorder.latencies().send_lag.saturating_record(lag_ns);
 }
 
-/// A client that waits for each answer asks again when none has come for so long.
-const GIVEN_UP_NS: u64 = 1_000_000_000;
+/// Counts a datagram as due; whether it was in the recorded time.
+fn count_due(people: &mut People, due_ns: u64) -> bool {
+    let Some(second) = people.recorder.second(due_ns) else {
+        return false;
+    };
+    second.due += 1;
+    people.recorder.counts.due += 1;
+    true
+}
 
-/// Of a datagram that was not sent.
-const UNRECORDED_NS: u64 = u64::MAX;
+/// Clients in a row that are passed over as they wait for an answer: to look at all of
+/// them for each datagram would take longer than to send it.
+const PASSED_OVER: u32 = 64;
+
+/// Counted in about a millisecond.
+const GIVEN_UP_AT_ONCE: u32 = 1 << 16;
