@@ -41,6 +41,7 @@ impl Verdict {
         let reasons = [
             fell_behind(config, outcome),
             missed_the_schedule(outcome),
+            lost_sight(outcome),
             (counts.refused > 0).then(|| {
                 format!(
                     "The generator's own kernel refused to send {}: give the sockets more \
@@ -104,6 +105,18 @@ fn missed_the_schedule(outcome: &Outcome) -> Option<String> {
              {MAX_OFF_PERCENT} % at the most.",
             datagrams(due),
             100.0 * sent as f64 / due as f64
+        )
+    })
+}
+
+fn lost_sight(outcome: &Outcome) -> Option<String> {
+    let (unmatched, answered) = (outcome.counts.unmatched, outcome.counts.answered);
+    let is_off = u128::from(unmatched) * 100 > u128::from(answered) * MAX_OFF_PERCENT;
+    is_off.then(|| {
+        format!(
+            "Of {answered} answers of the greeting service {unmatched} have no latency, as \
+             nothing in them says what they answer, and several were under way: use more \
+             clients, or offer less.",
         )
     })
 }
@@ -180,6 +193,18 @@ mod tests {
         assert!(text.contains("3.000 ms or more"), "{text}");
         assert!(text.contains("2 threads"), "{text}");
         assert!(reasons(lags(10)).is_empty(), "p99 is below the bound");
+    }
+
+    #[test]
+    fn answers_without_latencies_are_few_or_make_it_invalid() {
+        let unmatched = |count| {
+            move |outcome: &mut Outcome| {
+                outcome.counts.answered = 1_000;
+                outcome.counts.unmatched = count;
+            }
+        };
+        assert!(reasons(unmatched(10)).is_empty());
+        assert!(reason(unmatched(11)).contains("Of 1000 answers"));
     }
 
     #[test]

@@ -135,6 +135,50 @@ fn greetings_count_also_while_several_are_under_way() {
     }
 }
 
+/// One greeting that is lost leaves one client without times, and only until it is taken
+/// for lost; the others go on.
+#[test]
+fn a_lost_greeting_costs_the_others_no_time() {
+    let responding = Responder {
+        greets: true,
+        is_deaf_at_first: true,
+        ..Responder::default()
+    }
+    .start();
+    let config = RunConfig {
+        clients: 10,
+        scenario: Scenario::Greet,
+        warmup: Duration::ZERO,
+        ..asking(responding.address, 200.0)
+    };
+    let outcome = run_through(&config);
+    adds_up(&outcome);
+    let counts = outcome.counts;
+    assert_eq!((counts.asked, counts.answered), (200, 199));
+    assert_eq!((counts.unmatched, outcome.latencies.answer.len()), (0, 199));
+}
+
+/// A server that lets nobody back says so in the counts, and ends no run.
+#[test]
+fn clients_that_cannot_come_back_end_no_run() {
+    let responding = Responder {
+        lets_nobody_back: true,
+        ..Responder::default()
+    }
+    .start();
+    let config = RunConfig {
+        clients: 10,
+        churn_per_s: 2.0,
+        // A second until they leave, and three until one would have given up.
+        duration: Duration::from_millis(5500),
+        ..asking(responding.address, 100.0)
+    };
+    let counts = run_through(&config).counts;
+    assert!(counts.left > 0, "{counts:?}");
+    assert_eq!((counts.joined, counts.unanswered), (0, 0));
+    assert_eq!(counts.asked, 550);
+}
+
 /// The kernel drops what the generator does not read in time: this is no loss of the
 /// server's, and not one of it is forgotten.
 #[test]

@@ -18,11 +18,16 @@ pub(crate) struct Responder {
     pub(crate) delay: Duration,
     /// It greets, whatever it is asked.
     pub(crate) greets: bool,
-    /// It does not answer anybody's first request of the load.
+    /// It does not answer anybody's first request of the load; where it greets, the first
+    /// one of all.
     pub(crate) is_deaf_at_first: bool,
+    /// Once the load has begun, it does not answer those who come.
+    pub(crate) lets_nobody_back: bool,
     /// When it answers the first request that was due as late as this, it sends so many
     /// datagrams more to the same client, as fast as it can.
     pub(crate) flood: Option<(u64, usize)>,
+    /// It has seen a request of the load.
+    pub(crate) has_begun: bool,
 }
 
 /// A responder that runs until this is dropped.
@@ -64,15 +69,21 @@ impl Responder {
         }
     }
 
-    fn answer(&self, datagram: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+    fn answer(&mut self, datagram: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
         if self.greets {
+            if std::mem::take(&mut self.is_deaf_at_first) {
+                return None;
+            }
             let greeting = format!("hello,('{}', {})", from.ip(), from.port());
             return Some(greeting.into());
         }
         let token = datagram.strip_prefix(b"/ping ")?;
-        let is_first = Stamp::decode(token).is_some_and(|stamp| stamp.sequence == 0);
-        let is_heard = !(self.is_deaf_at_first && is_first);
-        is_heard.then(|| [b"* pong ", token].concat())
+        let sequence = Stamp::decode(token)?.sequence;
+        let comes = sequence == u32::MAX;
+        self.has_begun |= !comes;
+        let is_deaf = self.is_deaf_at_first && sequence == 0
+            || self.lets_nobody_back && self.has_begun && comes;
+        (!is_deaf).then(|| [b"* pong ", token].concat())
     }
 
     fn flood_at(&mut self, datagram: &[u8], from: SocketAddr, socket: &UdpSocket) {
