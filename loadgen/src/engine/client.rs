@@ -2,59 +2,59 @@
 
 /// One client.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     /// Its session, in version 2.
-    pub session: u64,
+    pub(crate) session: u64,
     /// When its last request to the greeting service was due.
-    pub due_ns: u64,
+    pub(crate) due_ns: u64,
     /// When its last request was sent of those that [`Client::closed_ask`] or
     /// [`Client::under_way`] speaks of.
-    pub sent_ns: u64,
+    pub(crate) sent_ns: u64,
     /// When it was last heard of by the server, in milliseconds of the thread's clock.
-    pub last_sent_ms: u32,
+    pub(crate) last_sent_ms: u32,
     /// The number of its next request.
-    pub next_ask: u32,
+    pub(crate) next_ask: u32,
     /// One more than the greatest number that was answered.
-    pub heard_ask: u32,
+    pub(crate) heard_ask: u32,
     /// The request, if any, whose answer a client would wait for that asks nothing else
     /// meanwhile.
-    pub closed_ask: Option<u32>,
+    pub(crate) closed_ask: Option<u32>,
     /// The number of its last text in its room.
-    pub last_text: Option<u32>,
+    pub(crate) last_text: Option<u32>,
     /// One more than the greatest number of a text that it heard.
-    pub heard_text: u32,
+    pub(crate) heard_text: u32,
     /// It is owed the texts of its room from this one on
-    pub owed_from: u32,
+    pub(crate) owed_from: u32,
     /// and up to this one, which it is not owed.
-    pub owed_until: u32,
+    pub(crate) owed_until: u32,
     /// Requests to the greeting service that were not answered so far.
-    pub under_way: u16,
+    pub(crate) under_way: u16,
     /// How many of these were due before the recording.
-    pub under_way_unrecorded: u16,
+    pub(crate) under_way_unrecorded: u16,
     /// Whether nothing else was under way when the last of them was sent.
-    pub is_matched: bool,
+    pub(crate) is_matched: bool,
     /// How often it has asked to come in vain.
-    pub tries: u8,
+    pub(crate) tries: u8,
     /// Where it stands.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
 }
 
 /// What is known of the answer to a request to the greeting service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Greeting {
+pub(crate) struct Greeting {
     /// When the last request was due.
-    pub due_ns: u64,
+    pub(crate) due_ns: u64,
     /// When that request was sent before which nothing was under way.
-    pub sent_ns: u64,
+    pub(crate) sent_ns: u64,
     /// Whether the request counts: it was due in the recorded time.
-    pub is_recorded: bool,
+    pub(crate) is_recorded: bool,
     /// Whether these are one request, the only one, so that this must be its answer.
-    pub is_matched: bool,
+    pub(crate) is_matched: bool,
 }
 
 /// Where a client stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// The server does not know it.
     Out,
     /// It has asked for a session.
@@ -69,7 +69,7 @@ pub enum Phase {
 
 impl Client {
     /// One that the server does not know.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             session: 0,
             due_ns: 0,
@@ -92,7 +92,7 @@ impl Client {
 
     /// It has sent a request: the one whose answer it would wait for, if it waited, unless
     /// it does already, and not for too long.
-    pub fn asked(&mut self, sequence: u32, now_ns: u64) {
+    pub(crate) fn asked(&mut self, sequence: u32, now_ns: u64) {
         let is_given_up = now_ns.saturating_sub(self.sent_ns) > GIVEN_UP_NS;
         if self.closed_ask.is_none() || is_given_up {
             self.closed_ask = Some(sequence);
@@ -101,12 +101,12 @@ impl Client {
     }
 
     /// Whether nothing is under way to the greeting service, or so long that it is lost.
-    pub fn may_ask_for_greeting(&self, now_ns: u64) -> bool {
+    pub(crate) fn may_ask_for_greeting(&self, now_ns: u64) -> bool {
         self.under_way == 0 || now_ns.saturating_sub(self.sent_ns) > LOST_NS
     }
 
     /// It has asked the greeting service for an answer that was due at `due_ns`.
-    pub fn asked_for_greeting(&mut self, due_ns: u64, sent_ns: u64, is_recorded: bool) {
+    pub(crate) fn asked_for_greeting(&mut self, due_ns: u64, sent_ns: u64, is_recorded: bool) {
         self.is_matched = self.may_ask_for_greeting(sent_ns);
         if self.is_matched {
             // What was not answered until now will not be.
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// The greeting service has answered; none: nothing was asked.
-    pub fn greeted(&mut self) -> Option<Greeting> {
+    pub(crate) fn greeted(&mut self) -> Option<Greeting> {
         self.under_way = self.under_way.checked_sub(1)?;
         let is_recorded = self.under_way_unrecorded == 0;
         self.under_way_unrecorded = self.under_way_unrecorded.saturating_sub(1);
@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// Whether it is owed this text of its room.
-    pub fn is_owed(&self, sequence: u32) -> bool {
+    pub(crate) fn is_owed(&self, sequence: u32) -> bool {
         (self.owed_from..self.owed_until).contains(&sequence)
     }
 }

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use crate::config::RunConfig;
-use crate::engine::recorder::Report;
+use crate::engine::recorder::{Report, ShardResult};
 use crate::engine::schedule::nanoseconds;
-use crate::engine::shard::ShardResult;
 use crate::outcome::{Counts, Latencies, Sample, Second};
 
 /// Collects reports.

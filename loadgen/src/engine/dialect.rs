@@ -10,7 +10,7 @@ use crate::engine::stamp::{STAMP_BYTES, Stamp};
 
 /// What a client says.
 #[derive(Debug, Clone, Copy)]
-pub enum Say<'a> {
+pub(crate) enum Say<'a> {
     /// Asks to be a client: the first datagram of version 2.
     Hello,
     /// Goes to a room.
@@ -27,7 +27,7 @@ pub enum Say<'a> {
 
 /// What a client hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard<'a> {
+pub(crate) enum Heard<'a> {
     /// The answer to [`Say::Hello`].
     Welcome(Welcome),
     /// The answer to [`Say::Join`]: it is there.
@@ -47,7 +47,7 @@ pub enum Heard<'a> {
 }
 
 /// Writes a datagram into `out`, in place of what was there.
-pub fn write(protocol: Protocol, session: u64, say: Say<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write(protocol: Protocol, session: u64, say: Say<'_>, out: &mut Vec<u8>) {
     out.clear();
     match protocol {
         Protocol::V1 => write_text(say, out),
@@ -56,7 +56,7 @@ pub fn write(protocol: Protocol, session: u64, say: Say<'_>, out: &mut Vec<u8>) 
 }
 
 /// Calls `each` with what is in a datagram.
-pub fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl FnMut(Heard<'a>)) {
+pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl FnMut(Heard<'a>)) {
     match protocol {
         Protocol::V1 => each(read_text(datagram)),
         Protocol::V2 => match parse_server(datagram) {

@@ -9,7 +9,7 @@ use bullhorn::net::{MultihomedSender, Outgoing, PeerAddr};
 use crate::engine::ports::{Port, Ports};
 
 /// Up to [`MAIL_BATCH`] datagrams to one server.
-pub struct Mail {
+pub(crate) struct Mail {
     sender: MultihomedSender,
     target: PeerAddr,
     letters: Vec<Letter>,
@@ -23,7 +23,7 @@ struct Letter {
 
 impl Mail {
     /// An empty one.
-    pub fn new(target: PeerAddr) -> Self {
+    pub(crate) fn new(target: PeerAddr) -> Self {
         let letter = || Letter {
             port: Port {
                 socket: 0,
@@ -41,7 +41,7 @@ impl Mail {
 
     /// Adds the datagram that `write` writes, and returns how long it is. There must be
     /// space for it.
-    pub fn push(&mut self, port: Port, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+    pub(crate) fn push(&mut self, port: Port, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let letter = &mut self.letters[self.written];
         letter.port = port;
         write(&mut letter.bytes);
@@ -50,23 +50,23 @@ impl Mail {
     }
 
     /// Whether there is space for no more.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.written == MAIL_BATCH
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.written
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.written == 0
     }
 
     /// Sends all of them, in their order, and waits a little where the kernel has no space.
     /// `refused` is called with the place of each that it does not take.
-    pub fn send(&mut self, ports: &Ports, mut refused: impl FnMut(usize)) {
+    pub(crate) fn send(&mut self, ports: &Ports, mut refused: impl FnMut(usize)) {
         let letters = &self.letters[..self.written];
         let mut start = 0;
         for group in letters.chunk_by(|one, other| one.port.socket == other.port.socket) {
@@ -106,7 +106,7 @@ impl Mail {
 
 /// Datagrams in one turn at most: as many as a batch of the server's receiver. Above it
 /// a datagram costs no less, and what comes meanwhile waits.
-pub const MAIL_BATCH: usize = 64;
+pub(crate) const MAIL_BATCH: usize = 64;
 
 /// The longest datagram of a client, and some space.
 const LETTER_BYTES: usize = 1500;

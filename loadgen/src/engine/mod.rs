@@ -13,24 +13,27 @@
 //!
 //! A thread is a shard: clients of its own on sockets of its own, so that nothing on the
 //! way of a datagram is shared but the counters of the rooms.
+//!
+//! The modules stand in the order in which they build on each other.
 
-pub mod run;
-
-mod collector;
-pub mod recorder;
-mod shard;
-
-pub mod client;
-pub mod rooms;
-pub mod window;
-
-pub mod dialect;
+pub mod schedule;
 pub mod stamp;
 
-pub mod mail;
+mod client;
+mod dialect;
+pub mod files;
+mod rooms;
+mod selfwatch;
+mod window;
+
 pub mod ports;
 
-pub mod files;
-pub mod schedule;
-pub mod selfwatch;
+mod mail;
+mod recorder;
 pub mod shape;
+
+mod common;
+mod shard;
+
+mod collector;
+pub mod run;

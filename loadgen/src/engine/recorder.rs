@@ -7,9 +7,9 @@ use crate::engine::ports::Ports;
 use crate::outcome::{Counts, Latencies, Second};
 
 /// The records of one thread.
-pub struct Recorder {
+pub(crate) struct Recorder {
     /// All that was counted.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
     seconds: Vec<Second>,
     warmup_ns: u64,
     end_ns: u64,
@@ -26,32 +26,45 @@ pub struct Recorder {
 
 /// What a thread recorded in about a second.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// The thread, by its place.
-    pub thread: usize,
+    pub(crate) thread: usize,
     /// The seconds of the recording that have passed with this one.
-    pub seconds: usize,
+    pub(crate) seconds: usize,
     /// What it counted in this one.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
     /// What it recorded.
-    pub latencies: Latencies,
+    pub(crate) latencies: Latencies,
     /// All that was due in the seconds that were over a second ago, and were not handed
     /// over before.
-    pub settled: Second,
+    pub(crate) settled: Second,
+}
+
+/// What a thread has to tell at its end.
+pub(crate) struct ShardResult {
+    /// What it had not handed over.
+    pub(crate) report: Box<Report>,
+    pub(crate) counts: Counts,
+    pub(crate) seconds: Vec<Second>,
+    /// When it offered nothing any more, since the load began.
+    pub(crate) ended_ns: u64,
+    pub(crate) largest_burst: u32,
+    /// Memory for what it knows of its clients.
+    pub(crate) client_bytes: usize,
 }
 
 /// How reports get to whoever reads them, and back to be filled again.
-pub struct Channel {
+pub(crate) struct Channel {
     /// Where they go.
-    pub filled: Sender<Box<Report>>,
+    pub(crate) filled: Sender<Box<Report>>,
     /// Where they come back, emptied.
-    pub emptied: Receiver<Box<Report>>,
+    pub(crate) emptied: Receiver<Box<Report>>,
 }
 
 impl Recorder {
     /// A recorder of a run of so many seconds, that begins when it has warmed up and ends
     /// at `end_ns`, both since the load began.
-    pub fn new(
+    pub(crate) fn new(
         thread: usize,
         warmup_ns: u64,
         end_ns: u64,
@@ -74,36 +87,36 @@ impl Recorder {
 
     /// What is known of the second in which this was due; none: it was due before the
     /// recording, and does not count.
-    pub fn second(&mut self, due_ns: u64) -> Option<&mut Second> {
+    pub(crate) fn second(&mut self, due_ns: u64) -> Option<&mut Second> {
         let index = due_ns.checked_sub(self.warmup_ns)? / SECOND_NS;
         let last = self.seconds.len() - 1;
         Some(&mut self.seconds[last.min(index as usize)])
     }
 
     /// Whether the recording has begun.
-    pub fn has_begun(&self, now_ns: u64) -> bool {
+    pub(crate) fn has_begun(&self, now_ns: u64) -> bool {
         now_ns >= self.warmup_ns
     }
 
     /// Whether it has begun, and has not ended.
-    pub fn is_open(&self, now_ns: u64) -> bool {
+    pub(crate) fn is_open(&self, now_ns: u64) -> bool {
         self.has_begun(now_ns) && now_ns < self.end_ns
     }
 
     /// The histograms to record into.
-    pub fn latencies(&mut self) -> &mut Latencies {
+    pub(crate) fn latencies(&mut self) -> &mut Latencies {
         &mut self.current.latencies
     }
 
     /// When the present second of the recording ends.
-    pub fn next_report_ns(&self) -> u64 {
+    pub(crate) fn next_report_ns(&self) -> u64 {
         self.warmup_ns + (self.current.seconds as u64 + 1) * SECOND_NS
     }
 
     /// Hands over what was recorded in the seconds that have passed. When the one who
     /// reads does not keep up, it stays here, and goes with the next one; so does what
     /// comes in the last second or later.
-    pub fn hand_over(&mut self, now_ns: u64, ports: &mut Ports) {
+    pub(crate) fn hand_over(&mut self, now_ns: u64, ports: &mut Ports) {
         self.ask_for_drops(now_ns, ports);
         if now_ns < self.next_report_ns() || self.next_report_ns() >= self.end_ns {
             return;
@@ -122,18 +135,18 @@ impl Recorder {
 
     /// Nothing is offered any more: there is no whole second after this, and what comes
     /// now is part of the last one.
-    pub fn end(&mut self, now_ns: u64) {
+    pub(crate) fn end(&mut self, now_ns: u64) {
         self.end_ns = self.end_ns.min(now_ns);
     }
 
     /// Asks all sockets for the last time.
-    pub fn close(&mut self, ports: &mut Ports) {
+    pub(crate) fn close(&mut self, ports: &mut Ports) {
         ports.ask_for_drops(ports.len());
         self.note_drops(ports);
     }
 
     /// What was not handed over, all counts, and all seconds.
-    pub fn finish(mut self) -> (Box<Report>, Counts, Vec<Second>) {
+    pub(crate) fn finish(mut self) -> (Box<Report>, Counts, Vec<Second>) {
         self.fill_in(self.seconds.len());
         (self.current, self.counts, self.seconds)
     }
@@ -172,7 +185,7 @@ impl Recorder {
 
 impl Report {
     /// One without contents.
-    pub fn new(thread: usize) -> Box<Self> {
+    pub(crate) fn new(thread: usize) -> Box<Self> {
         Box::new(Self {
             thread,
             seconds: 0,

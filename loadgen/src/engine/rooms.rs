@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// Every access is relaxed: that a text was sent is known to a thread before the text
 /// reaches it by way of two sockets and another process.
 #[derive(Debug)]
-pub struct Rooms {
+pub(crate) struct Rooms {
     rooms: Box<[Room]>,
     /// Of each room's last texts, the next one of the same speaker.
     followers: Box<[AtomicU32]>,
@@ -25,17 +25,17 @@ struct Room {
 
 /// A text that is about to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewText {
+pub(crate) struct NewText {
     /// Its number in its room.
-    pub sequence: u32,
+    pub(crate) sequence: u32,
     /// How many are owed it.
-    pub owed: u32,
+    pub(crate) owed: u32,
 }
 
 impl Rooms {
     /// Rooms without members, of each of which `remembered` texts are remembered: a
     /// power of two.
-    pub fn new(count: usize, remembered: u32) -> Self {
+    pub(crate) fn new(count: usize, remembered: u32) -> Self {
         assert!(remembered.is_power_of_two());
         let room = |_| Room::default();
         let places = count * remembered as usize;
@@ -47,17 +47,17 @@ impl Rooms {
     }
 
     /// A member more; returns the number of the first text that it is owed.
-    pub fn join(&self, room: u32) -> u32 {
+    pub(crate) fn join(&self, room: u32) -> u32 {
         self.room(room).state.fetch_add(MEMBER, Relaxed) as u32
     }
 
     /// A member less; returns the number of the first text that it is not owed any more.
-    pub fn leave(&self, room: u32) -> u32 {
+    pub(crate) fn leave(&self, room: u32) -> u32 {
         self.room(room).state.fetch_sub(MEMBER, Relaxed) as u32
     }
 
     /// Takes the next number of a room, for a speaker whose text before was `last`.
-    pub fn speak(&self, room: u32, last: Option<u32>) -> NewText {
+    pub(crate) fn speak(&self, room: u32, last: Option<u32>) -> NewText {
         let state = self.room(room).state.fetch_add(1, Relaxed);
         let (sequence, owed) = (state as u32, (state / MEMBER) as u32);
         self.follower(room, sequence).store(NONE, Relaxed);
@@ -68,12 +68,17 @@ impl Rooms {
     }
 
     /// How many texts have been sent to a room.
-    pub fn sent(&self, room: u32) -> u32 {
+    pub(crate) fn sent(&self, room: u32) -> u32 {
         self.room(room).state.load(Relaxed) as u32
     }
 
     /// Whether any later text of the same speaker has come, as `has_come` tells.
-    pub fn was_overtaken(&self, room: u32, sequence: u32, has_come: impl Fn(u32) -> bool) -> bool {
+    pub(crate) fn was_overtaken(
+        &self,
+        room: u32,
+        sequence: u32,
+        has_come: impl Fn(u32) -> bool,
+    ) -> bool {
         let mut last = sequence;
         loop {
             let next = self.follower(room, last).load(Relaxed);
@@ -89,7 +94,7 @@ impl Rooms {
     }
 
     /// What it occupies.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.rooms) + size_of_val(&*self.followers)
     }
 

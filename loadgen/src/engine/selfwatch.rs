@@ -6,44 +6,42 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::engine::run::THREAD_NAME;
-
 /// Watches the threads that send and receive.
 #[derive(Debug, Default)]
-pub struct SelfWatch {
+pub(crate) struct SelfWatch {
     begin: Option<Used>,
     end: Option<Used>,
 }
 
 /// What had been used at one moment, or between two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Used {
+pub(crate) struct Used {
     /// CPU time of the threads.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// For how long they were ready to run, and others ran.
-    pub run_queue_delay: Duration,
+    pub(crate) run_queue_delay: Duration,
     /// For how long the hypervisor gave the machine's processors to others.
-    pub steal: Duration,
+    pub(crate) steal: Duration,
 }
 
 impl SelfWatch {
     /// One that has not begun.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Begins, the first time that it is called.
-    pub fn begin_once(&mut self) {
+    pub(crate) fn begin_once(&mut self) {
         self.begin.get_or_insert_with(Used::now);
     }
 
     /// Ends: the threads must still be there.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.end = Some(Used::now());
     }
 
     /// What was used between the two.
-    pub fn used(&self) -> Used {
+    pub(crate) fn used(&self) -> Used {
         let (Some(begin), Some(end)) = (self.begin, self.end) else {
             return Used::default();
         };
@@ -73,12 +71,12 @@ impl Used {
 }
 
 /// Files that this process has open.
-pub fn open_files() -> u32 {
+pub(crate) fn open_files() -> u32 {
     fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u32)
 }
 
 /// The most memory that this process has had (`VmHWM`).
-pub fn peak_memory_bytes() -> u64 {
+pub(crate) fn peak_memory_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |line: &str| {
         let kib: u64 = line
@@ -118,6 +116,9 @@ fn steal() -> Option<Duration> {
     let ticks_a_second = sysconf(SysconfVar::CLK_TCK).ok()??;
     Some(Duration::from_secs_f64(ticks / ticks_a_second as f64))
 }
+
+/// The names of the threads begin with it; and [`SelfWatch`] finds them by it.
+pub(crate) const THREAD_NAME: &str = "load-";
 
 /// `cpu user nice system idle iowait irq softirq steal`
 const STEAL_FIELD: usize = 8;

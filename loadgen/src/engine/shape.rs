@@ -3,8 +3,6 @@
 
 use crate::config::{Rate, RunConfig, Scenario, Sockets};
 use crate::engine::ports::MAX_SHARED;
-use crate::engine::rooms::Rooms;
-use crate::engine::shard::ShardResult;
 
 /// What one thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +79,6 @@ pub fn files(config: &RunConfig, threads: usize) -> u64 {
         Sockets::PerClient => u64::from(config.clients),
     };
     sockets + threads as u64 * FILES_A_THREAD
-}
-
-/// Memory for what is known of each client.
-pub(crate) fn bytes_a_client(config: &RunConfig, rooms: &Rooms, results: &[ShardResult]) -> u32 {
-    let clients: usize = results.iter().map(|result| result.client_bytes).sum();
-    (clients + rooms.bytes()).div_ceil(config.clients as usize) as u32
 }
 
 /// As many as come in [`REMEMBERED_S`] where `share` of all datagrams are dealt out

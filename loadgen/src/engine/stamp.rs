@@ -62,6 +62,10 @@ fn six_bytes(time_ns: u64) -> [u8; 6] {
 /// into.
 pub const STAMP_BYTES: usize = 32;
 
+/// The number of a request by which a client asks whether the server knows it: no request
+/// of the load gets so far.
+pub const ADMISSION_SEQUENCE: u32 = u32::MAX;
+
 /// 78 hours in 48 bits.
 pub const MAX_TIME_NS: u64 = (1 << 48) - 1;
 

@@ -3,14 +3,14 @@
 
 /// The windows of many sequences, all of one length, in one piece of memory.
 #[derive(Debug)]
-pub struct Windows {
+pub(crate) struct Windows {
     words: Box<[u64]>,
     words_each: usize,
 }
 
 /// What a number is that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
+pub(crate) enum Arrival {
     /// Greater than all before.
     Newest,
     /// It had not come, and a greater one had.
@@ -23,7 +23,7 @@ pub enum Arrival {
 
 impl Windows {
     /// Windows for `count` sequences, each with space for at least `numbers`.
-    pub fn new(count: usize, numbers: usize) -> Self {
+    pub(crate) fn new(count: usize, numbers: usize) -> Self {
         let words_each = numbers
             .div_ceil(WORD_BITS as usize)
             .max(1)
@@ -35,13 +35,13 @@ impl Windows {
     }
 
     /// The numbers that each window remembers: a power of two.
-    pub fn numbers(&self) -> u32 {
+    pub(crate) fn numbers(&self) -> u32 {
         self.words_each as u32 * WORD_BITS
     }
 
     /// Notes that `number` of a sequence came. `next` is one more than the greatest
     /// one that came before, and is moved on.
-    pub fn arrive(&mut self, sequence: usize, next: &mut u32, number: u32) -> Arrival {
+    pub(crate) fn arrive(&mut self, sequence: usize, next: &mut u32, number: u32) -> Arrival {
         let numbers = self.numbers();
         if number >= *next {
             let skipped = number - *next;
@@ -67,19 +67,19 @@ impl Windows {
     }
 
     /// Whether `number`, one of the last that the window remembers, has come.
-    pub fn has(&self, sequence: usize, number: u32) -> bool {
+    pub(crate) fn has(&self, sequence: usize, number: u32) -> bool {
         let (word, bit) = self.place(sequence, number);
         self.words[word] & bit != 0
     }
 
     /// Forgets all numbers of a sequence.
-    pub fn clear(&mut self, sequence: usize) {
+    pub(crate) fn clear(&mut self, sequence: usize) {
         let start = sequence * self.words_each;
         self.words[start..start + self.words_each].fill(0);
     }
 
     /// What it occupies.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.words)
     }
 

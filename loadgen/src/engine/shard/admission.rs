@@ -5,14 +5,13 @@ use std::collections::VecDeque;
 use bullhorn::wire::frame::Welcome;
 
 use super::People;
-use super::hearing::ADMISSION_SEQUENCE;
 use crate::config::{Protocol, Scenario};
 use crate::engine::client::Phase;
+use crate::engine::common::RunError;
 use crate::engine::dialect::{self, Say};
 use crate::engine::mail::Mail;
-use crate::engine::run::RunError;
 use crate::engine::shape;
-use crate::engine::stamp::Stamp;
+use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 
 /// Those who come.
 pub(super) struct Admission {

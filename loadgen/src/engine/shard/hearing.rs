@@ -5,9 +5,9 @@ use bullhorn::net::{MultihomedReceiver, RECEIVE_BATCH};
 use super::{Admission, Pause, People};
 use crate::config::{Protocol, Scenario};
 use crate::engine::client::Phase;
+use crate::engine::common::RunError;
 use crate::engine::dialect::{self, Heard};
-use crate::engine::run::RunError;
-use crate::engine::stamp::Stamp;
+use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 use crate::engine::window::Arrival;
 
 /// What a thread hears with.
@@ -286,10 +286,6 @@ impl People {
         elapsed_ns.is_some_and(|elapsed_ns| self.recorder.has_begun(elapsed_ns))
     }
 }
-
-/// What the ping has for a number with which a client of version 1 asks whether the
-/// server knows it.
-pub(super) const ADMISSION_SEQUENCE: u32 = u32::MAX;
 
 /// Packets in one turn at most, about 250 µs: what is due then does not wait for longer.
 const HEARD_AT_ONCE: usize = 4 * RECEIVE_BATCH;

@@ -18,14 +18,13 @@ use self::keepalive::Keepalive;
 use self::offering::Offering;
 use self::pause::Pause;
 use crate::engine::client::{Client, Phase};
+use crate::engine::common::{Run, RunError};
 use crate::engine::mail::Mail;
 use crate::engine::ports::Ports;
-use crate::engine::recorder::{Channel, Recorder, Report};
-use crate::engine::run::{Run, RunError};
+use crate::engine::recorder::{Channel, Recorder, ShardResult};
 use crate::engine::schedule::nanoseconds;
 use crate::engine::shape::{self, Part};
 use crate::engine::window::Windows;
-use crate::outcome::{Counts, Second};
 
 /// One thread, before it runs.
 pub(crate) struct Shard {
@@ -59,19 +58,6 @@ pub(crate) struct People {
     last_heard_ns: u64,
     /// Clients that are there.
     active: u32,
-}
-
-/// What a thread has to tell at its end.
-pub(crate) struct ShardResult {
-    /// What it had not handed over.
-    pub(crate) report: Box<Report>,
-    pub(crate) counts: Counts,
-    pub(crate) seconds: Vec<Second>,
-    /// When it offered nothing any more, since the load began.
-    pub(crate) ended_ns: u64,
-    pub(crate) largest_burst: u32,
-    /// Memory for what it knows of its clients.
-    pub(crate) client_bytes: usize,
 }
 
 impl Shard {
