@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use hdrhistogram::errors::SubtractionError;
 use serde::{Deserialize, Serialize};
 
 /// A struct of counts that can be added up and told apart in time.
@@ -211,17 +210,6 @@ impl Latencies {
         for (sum, part) in self.all_mut().into_iter().zip(other.named()) {
             *sum += part.1;
         }
-    }
-
-    /// Takes away what another one recorded, all of which is in this one, too.
-    ///
-    /// # Errors
-    /// It is not. Then some of it may have been taken away.
-    pub fn subtract(&mut self, other: &Self) -> Result<(), SubtractionError> {
-        let pairs = self.all_mut().into_iter().zip(other.named());
-        pairs
-            .into_iter()
-            .try_for_each(|(rest, part)| rest.subtract(part.1))
     }
 
     /// Forgets all records.

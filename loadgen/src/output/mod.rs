@@ -31,10 +31,10 @@ mod timeline;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::config::RunConfig;
-use crate::outcome::{Counts, Latencies, Outcome, Sample};
+use crate::outcome::{Outcome, Sample};
 use crate::verdict::{SloResult, Verdict};
 
 pub use environment::Environment;
@@ -52,9 +52,6 @@ pub struct Output {
     dir: PathBuf,
     log: HistogramLog,
     timeline: Timeline,
-    /// All samples together, and where the last one ended.
-    sampled: Latencies,
-    sampled_until: Duration,
 }
 
 /// All that is known of a run when it is over.
@@ -122,8 +119,6 @@ impl Output {
             dir: dir.to_owned(),
             log,
             timeline: Timeline::default(),
-            sampled: Latencies::new(),
-            sampled_until: Duration::ZERO,
         })
     }
 
@@ -132,38 +127,16 @@ impl Output {
     /// # Errors
     /// Those of the log's file.
     pub fn sample(&mut self, sample: &Sample<'_>) -> io::Result<()> {
-        self.sampled.add(sample.latencies);
-        self.sampled_until = sample.start + sample.length;
         self.timeline.add(sample);
         self.log.write(sample)
-    }
-
-    /// Adds what the run has more than all samples of it: what came after the last one.
-    /// These are the slowest of all.
-    fn sample_rest(&mut self, outcome: &Outcome) -> io::Result<()> {
-        let mut rest = outcome.latencies.clone();
-        if rest.subtract(&self.sampled).is_err() {
-            // Samples of another run; each file is still right for what it was told.
-            return Ok(());
-        }
-        self.sample(&Sample {
-            start: self.sampled_until,
-            length: outcome.recorded.saturating_sub(self.sampled_until),
-            counts: Counts::default(),
-            latencies: &rest,
-        })
     }
 
     /// Writes all files. The summary is the last one: a directory that has it is whole.
     ///
     /// # Errors
     /// [`OutputError`]; what was written until then stays.
-    pub fn finish(mut self, run: &Run<'_>) -> Result<Summary, OutputError> {
-        let rest = self.sample_rest(run.outcome);
-        rest.map_err(at(&self.dir.join(GROWING_LOG)))?;
-        let Self {
-            dir, log, timeline, ..
-        } = self;
+    pub fn finish(self, run: &Run<'_>) -> Result<Summary, OutputError> {
+        let Self { dir, log, timeline } = self;
         let summary = Summary::new(run, timeline.into_intervals(), Environment::read());
         let latencies = &run.outcome.latencies;
         remove(&dir.join(SUMMARY))?;

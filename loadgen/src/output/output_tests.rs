@@ -1,6 +1,7 @@
 use super::sample_run::{SampleRun, config};
 use super::scratch::Scratch;
 use super::*;
+use crate::outcome::Latencies;
 
 /// Has `run` written to `dir`.
 fn output(dir: &Path, overwrite: bool, run: &SampleRun) -> Result<Summary, OutputError> {
@@ -87,26 +88,6 @@ fn what_a_broken_run_left_is_in_nobodys_way() {
     assert_eq!(names(scratch.dir()), [GROWING_LOG]);
     output(scratch.dir(), false, &run).unwrap();
     assert!(!names(scratch.dir()).contains(&GROWING_LOG.to_owned()));
-}
-
-#[test]
-fn what_came_after_the_last_sample_is_in_the_last_interval() {
-    let scratch = Scratch::new();
-    let mut run = SampleRun::of(2);
-    run.outcome.latencies.answer.record(1 << 31).unwrap();
-    let summary = output(scratch.dir(), false, &run).unwrap();
-    let last = summary.intervals.last().unwrap();
-    assert_eq!((last.latency.as_ref(), last.count), ("answer", 1));
-    assert_eq!((last.start_s, last.length_s), (2.0, 0.0));
-    assert_eq!(last.max_us, summary.latencies["answer"].max_us);
-    assert_eq!(summary.intervals.len(), 2 * 6 + 1);
-    let log = fs::read_to_string(scratch.path(LOG)).unwrap();
-    assert!(
-        log.lines()
-            .last()
-            .unwrap()
-            .starts_with("Tag=answer,2.000,0.000,")
-    );
 }
 
 #[test]
