@@ -1,7 +1,6 @@
 //! The load generator: arguments, call, exit code.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -9,10 +8,8 @@ use loadgen::cli::args::Arguments;
 use loadgen::cli::calibrate;
 use loadgen::cli::exit::End;
 use loadgen::cli::find_max;
-use loadgen::cli::front;
-use loadgen::cli::generator::Generator;
+use loadgen::cli::front::{self, Refusal};
 use loadgen::cli::request::{FindMaxRequest, Request, RunRequest};
-use loadgen::output::OutputError;
 
 fn main() -> ExitCode {
     let end = match Arguments::parse().request() {
@@ -25,21 +22,23 @@ fn main() -> ExitCode {
 }
 
 fn run(request: &RunRequest) -> End {
-    if let Err(wrong) = front::prepare(request) {
-        wrong_use(&wrong);
-    }
-    match Generator::new(request) {
-        Ok(generator) => front::run(request, Arc::new(generator)),
-        Err(taken @ OutputError::Taken(_)) => wrong_use(&taken),
-        Err(error) => front::failed(&error.to_string()),
+    match front::prepare(request) {
+        Ok(prepared) => front::run(request, prepared),
+        Err(wrong) => refused(&wrong),
     }
 }
 
 fn find_max(request: &FindMaxRequest) -> End {
     match find_max::prepare(request) {
         Ok(prepared) => find_max::run(request, prepared),
-        Err(wrong) if wrong.is_wrong_use() => wrong_use(&wrong),
-        Err(error) => front::failed(&error.to_string()),
+        Err(wrong) => refused(&wrong),
+    }
+}
+
+fn refused(wrong: &Refusal) -> End {
+    match wrong.is_wrong_use() {
+        true => wrong_use(wrong),
+        false => front::failed(&wrong.to_string()),
     }
 }
 

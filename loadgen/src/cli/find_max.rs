@@ -1,7 +1,6 @@
 //! What surrounds a search: what is said before it, each try as soon as it is over, and
 //! the answer.
 
-use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -9,7 +8,7 @@ use signal_hook::consts::SIGPIPE;
 
 use crate::cli::exit::End;
 use crate::cli::find_max_lines::Lines;
-use crate::cli::front::{Report, complain, failed};
+use crate::cli::front::{Refusal, Report, command, complain, failed};
 use crate::cli::request::FindMaxRequest;
 use crate::cli::signals;
 use crate::config::word;
@@ -18,7 +17,7 @@ use crate::engine::run::{Control, RunError};
 use crate::limits::capacity::{self, Capacity, CapacityError, Machine};
 use crate::limits::find_max::{Ceiling, FindMax, FoundMax, Try};
 use crate::limits::search::Search;
-use crate::output::{OutputError, SearchOutput, SearchRun};
+use crate::output::{SearchOutput, SearchRun};
 use crate::plan::Plan;
 use crate::units::{self, RATE_MAX};
 
@@ -27,27 +26,6 @@ pub struct Prepared {
     find_max: FindMax,
     ceiling: Ceiling,
     files: Option<SearchOutput>,
-}
-
-/// Why a search does not begin: nothing was sent.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The lowest rate is more than the generator is capable of.
-    #[error(transparent)]
-    Capacity(#[from] CapacityError),
-    /// The results could not be kept.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-}
-
-impl Refusal {
-    /// Whether other arguments would be accepted; otherwise the system refused something.
-    pub fn is_wrong_use(&self) -> bool {
-        matches!(
-            self,
-            Self::Capacity(_) | Self::Output(OutputError::TakenBySearch(_))
-        )
-    }
 }
 
 /// Says on standard error what will be tried, unless it is to be quiet.
@@ -215,9 +193,8 @@ fn search_and_report(
     };
     // Files first: whoever sees the answer finds them.
     if let Some(files) = files {
-        let command = env::args_os().map(|word| word.to_string_lossy().into_owned());
         let written = files.finish(&SearchRun {
-            command: &command.collect::<Vec<_>>(),
+            command: &command(),
             find_max: &find_max,
             ceiling,
             found: &found,

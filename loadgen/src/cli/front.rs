@@ -1,7 +1,7 @@
 //! What surrounds a run: the plan before it, what is seen of it meanwhile, and the report
 //! at its end.
 
-use std::error::Error;
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -16,56 +16,57 @@ use crate::cli::signals;
 use crate::cli::summary_text::summary;
 use crate::config::RunConfig;
 use crate::config::word;
-use crate::engine::run::RunError;
+use crate::engine::run::{Control, RunError};
 use crate::limits::capacity::{self, Capacity, CapacityError, Machine};
 use crate::outcome::{Outcome, Sample};
+use crate::output::{Output, OutputError, Run};
 use crate::plan::Plan;
 use crate::verdict::{SloResult, Verdict};
 
-/// What offers the load, and writes down what became of it.
-pub trait Engine: Send + Sync + 'static {
-    /// Offers what `config` says, and calls `observer` about once a second while it
-    /// records.
-    ///
-    /// # Errors
-    /// Why there is no outcome.
-    fn run(
-        &self,
-        config: &RunConfig,
-        observer: &mut dyn FnMut(&Sample<'_>),
-    ) -> Result<Outcome, RunError>;
-
-    /// Ends the load early, from any thread: [`Engine::run`] waits for what is under way,
-    /// and returns an outcome that has the signal.
-    fn stop(&self, signal: i32);
-
-    /// Writes the files that were asked for.
-    ///
-    /// # Errors
-    /// When the files cannot be written.
-    fn report(
-        &self,
-        request: &RunRequest,
-        outcome: &Outcome,
-        verdict: &Verdict,
-        slo: &[SloResult],
-    ) -> Result<(), AnyError>;
+/// A run that may begin.
+pub struct Prepared {
+    /// Where its files go, if there are to be any.
+    files: Option<Output>,
 }
 
-/// Any error, for people.
-pub type AnyError = Box<dyn Error + Send + Sync>;
+/// Why a run, or a search, does not begin: nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The generator is not capable of what is asked for.
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
+    /// The results could not be kept.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl Refusal {
+    /// Whether other arguments would be accepted; otherwise the system refused something.
+    pub fn is_wrong_use(&self) -> bool {
+        use OutputError::{Taken, TakenBySearch};
+        matches!(
+            self,
+            Self::Capacity(_) | Self::Output(Taken(_) | TakenBySearch(_))
+        )
+    }
+}
 
 /// Says on standard error what the run will offer, unless it is to be quiet, and refuses
-/// what the calibrated generator is not capable of, unless it is forced.
+/// what the calibrated generator is not capable of, unless it is forced. Makes the
+/// directory for the files.
 ///
 /// # Errors
-/// [`CapacityError::Exceeded`].
-pub fn prepare(request: &RunRequest) -> Result<(), CapacityError> {
+/// [`Refusal`].
+pub fn prepare(request: &RunRequest) -> Result<Prepared, Refusal> {
     let plan = Plan::of(&request.config);
     let (threads, protocol) = (request.config.threads, request.config.protocol);
     let found = capacity::path()
         .and_then(|path| capacity::find(&path, &Machine::here(), threads, protocol));
     let note = capacity_note(&plan, request, found)?;
+    let files = match &request.output.out {
+        Some(dir) => Some(Output::create(dir, request.output.overwrite)?),
+        None => None,
+    };
     if !request.output.quiet {
         complain(&plan.to_string());
         if let Some(note) = note {
@@ -74,13 +75,13 @@ pub fn prepare(request: &RunRequest) -> Result<(), CapacityError> {
         // Apart from what follows.
         complain("\n");
     }
-    Ok(())
+    Ok(Prepared { files })
 }
 
 /// Runs what has been prepared, and reports on standard output: for people on a terminal,
 /// and otherwise, or with `--json`, as JSON lines. If nobody reads these any more, the
 /// load ends, as with a signal.
-pub fn run(request: &RunRequest, engine: Arc<impl Engine>) -> End {
+pub fn run(request: &RunRequest, prepared: Prepared) -> End {
     let is_at_terminal = io::stdout().is_terminal();
     let output = &request.output;
     let report = Report::of(output, is_at_terminal);
@@ -88,12 +89,16 @@ pub fn run(request: &RunRequest, engine: Arc<impl Engine>) -> End {
     let would_tear = is_at_terminal && report == Report::Json;
     let is_live = !output.quiet && !would_tear;
     let live = LiveView::begin(&request.config, is_live);
-    let (to_stop, settle) = (Arc::clone(&engine), live.settler());
+    let control = Control::new();
+    let (to_stop, settle) = (Arc::clone(&control), live.settler());
     if let Err(error) = signals::watch(move |signal| to_stop.stop(signal), settle) {
         live.end();
         return failed(&format!("cannot watch for signals: {error}"));
     }
-    run_and_report(request, &*engine, report, io::stdout(), live)
+    let stdout = Stdout::new(report, io::stdout());
+    run_and_report(request, prepared, live, stdout, &control, |observe| {
+        crate::engine::run::run(&request.config, &control, observe)
+    })
 }
 
 /// Says on standard error what went wrong.
@@ -122,19 +127,26 @@ impl Report {
     }
 }
 
+/// Has `offer` offer the load, and tell its observer what comes.
 fn run_and_report(
     request: &RunRequest,
-    engine: &impl Engine,
-    report: Report,
-    out: impl Write,
+    prepared: Prepared,
     mut live: LiveView,
+    mut stdout: Stdout<impl Write>,
+    control: &Control,
+    offer: impl FnOnce(&mut dyn FnMut(&Sample<'_>)) -> Result<Outcome, RunError>,
 ) -> End {
     let config = &request.config;
-    let mut out = Output::new(report, out);
-    let outcome = engine.run(config, &mut |sample| {
+    let mut files = prepared.files;
+    // The load goes on, and is reported, also when its files cannot be written.
+    let mut unwritten = None;
+    let outcome = offer(&mut |sample| {
+        if let Some(Err(error)) = files.as_mut().map(|files| files.sample(sample)) {
+            unwritten.get_or_insert(error);
+        }
         live.show(sample);
-        if !out.second(sample) {
-            engine.stop(SIGPIPE);
+        if !stdout.second(sample) {
+            control.stop(SIGPIPE);
         }
     });
     live.end();
@@ -147,12 +159,16 @@ fn run_and_report(
     let slo = slo.map_or_else(Vec::new, |slo| slo.check(&outcome));
     let verdict = Verdict::of(config, &outcome);
     // Files first: whoever sees the summary finds them.
-    let written = engine.report(request, &outcome, &verdict, &slo);
-    out.summary(config, &outcome, &verdict.invalid, &slo);
+    let written = match (unwritten, files) {
+        (Some(error), _) => Err(format!("cannot write the log of histograms: {error}")),
+        (None, Some(files)) => finish(files, config, &outcome, &verdict, &slo),
+        (None, None) => Ok(()),
+    };
+    stdout.summary(config, &outcome, &verdict.invalid, &slo);
     if let Err(error) = written {
-        return failed(&error.to_string());
+        return failed(&error);
     }
-    match out.broken {
+    match stdout.broken {
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             failed(&format!("cannot write to standard output: {error}"))
         }
@@ -160,14 +176,40 @@ fn run_and_report(
     }
 }
 
+fn finish(
+    files: Output,
+    config: &RunConfig,
+    outcome: &Outcome,
+    verdict: &Verdict,
+    slos: &[SloResult],
+) -> Result<(), String> {
+    let run = Run {
+        command: &command(),
+        config,
+        outcome,
+        verdict,
+        slos,
+    };
+    let written = files.finish(&run);
+    written.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The program and its arguments, as files keep them.
+pub(super) fn command() -> Vec<String> {
+    let words = env::args_os();
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
+}
+
 /// Standard output, until writing to it fails.
-struct Output<W> {
+struct Stdout<W> {
     report: Report,
     out: W,
     broken: Option<io::Error>,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> Stdout<W> {
     fn new(report: Report, out: W) -> Self {
         Self {
             report,

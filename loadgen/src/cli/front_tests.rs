@@ -1,38 +1,39 @@
 //! What is printed around a run, and how it ends.
 
-use std::sync::Mutex;
-
 use serde_json::Value;
 
 use super::*;
 use crate::cli::args::OutputOptions;
 use crate::outcome::Counts;
+use crate::output::scratch::Scratch;
 use crate::samples;
 use crate::slo::Slo;
 
-/// Three seconds of samples, unless it is stopped.
+/// How a run goes that has three seconds of samples.
 #[derive(Default)]
 struct Scripted {
-    /// What it was stopped with.
-    signals: Mutex<Vec<i32>>,
+    /// It is stopped in its first second.
+    signal: Option<i32>,
     /// Before all clients had come.
     stopped_early: Option<i32>,
-    run_fails: bool,
-    report_fails: bool,
+    fails: bool,
     own_drops: u64,
 }
 
-impl Engine for Scripted {
+impl Scripted {
     fn run(
         &self,
-        _config: &RunConfig,
-        observer: &mut dyn FnMut(&Sample<'_>),
+        control: &Control,
+        observe: &mut dyn FnMut(&Sample<'_>),
     ) -> Result<Outcome, RunError> {
         if let Some(signal) = self.stopped_early {
             return Err(RunError::Stopped(signal));
         }
-        if self.run_fails {
+        if self.fails {
             return Err(RunError::Goodbye);
+        }
+        if let Some(signal) = self.signal {
+            control.stop(signal);
         }
         let mut outcome = samples::outcome();
         outcome.latencies.answer = samples::recorded(&[1_000_000]);
@@ -41,27 +42,10 @@ impl Engine for Scripted {
         outcome.counts.own_drops = self.own_drops;
         for second in 0..3 {
             let sample = samples::sample(second, Counts::default(), &outcome.latencies);
-            observer(&sample);
+            observe(&sample);
         }
-        outcome.signal = self.signals.lock().unwrap().first().copied();
+        outcome.signal = control.signal();
         Ok(outcome)
-    }
-
-    fn stop(&self, signal: i32) {
-        self.signals.lock().unwrap().push(signal);
-    }
-
-    fn report(
-        &self,
-        _request: &RunRequest,
-        _outcome: &Outcome,
-        _verdict: &Verdict,
-        _slo: &[SloResult],
-    ) -> Result<(), AnyError> {
-        match self.report_fails {
-            true => Err("the disk is full".into()),
-            false => Ok(()),
-        }
     }
 }
 
@@ -101,15 +85,29 @@ fn request(slo: Option<&str>) -> RunRequest {
     }
 }
 
-fn end(engine: &Scripted, slo: Option<&str>, report: Report, out: impl Write) -> End {
+fn end_with_files(
+    script: &Scripted,
+    slo: Option<&str>,
+    files: Option<Output>,
+    report: Report,
+    out: impl Write,
+) -> End {
     let request = request(slo);
     let live = LiveView::begin(&request.config, false);
-    run_and_report(&request, engine, report, out, live)
+    let (prepared, stdout) = (Prepared { files }, Stdout::new(report, out));
+    let control = Control::new();
+    run_and_report(&request, prepared, live, stdout, &control, |observe| {
+        script.run(&control, observe)
+    })
 }
 
-fn printed(engine: &Scripted, slo: Option<&str>, report: Report) -> (End, String) {
+fn end(script: &Scripted, slo: Option<&str>, report: Report, out: impl Write) -> End {
+    end_with_files(script, slo, None, report, out)
+}
+
+fn printed(script: &Scripted, slo: Option<&str>, report: Report) -> (End, String) {
     let mut out = Vec::new();
-    let end = end(engine, slo, report, &mut out);
+    let end = end(script, slo, report, &mut out);
     (end, String::from_utf8(out).unwrap())
 }
 
@@ -139,50 +137,60 @@ fn people_get_the_summary_alone_and_the_quiet_nothing() {
 
 #[test]
 fn what_ends_badly_says_so_in_its_code() {
-    let mut engine = Scripted {
+    let mut script = Scripted {
         own_drops: 1,
         ..Scripted::default()
     };
-    let (end, text) = printed(&engine, Some("p99<1us"), Report::Text);
+    let (end, text) = printed(&script, Some("p99<1us"), Report::Text);
     assert_eq!(end, End::Invalid);
     assert!(text.contains("INVALID"), "{text}");
-    engine.stop(2);
-    assert_eq!(printed(&engine, None, Report::Text).0, End::Signal(2));
-    engine.report_fails = true;
-    let (end, text) = printed(&engine, None, Report::Text);
-    assert_eq!(end, End::Failed);
-    assert!(text.contains("INVALID"), "told all the same: {text}");
-    engine.stopped_early = Some(15);
+    script.signal = Some(2);
+    assert_eq!(printed(&script, None, Report::Text).0, End::Signal(2));
+    script.stopped_early = Some(15);
     assert_eq!(
-        printed(&engine, None, Report::Json),
+        printed(&script, None, Report::Json),
         (End::Signal(15), String::new())
     );
-    engine.stopped_early = None;
-    engine.run_fails = true;
+    script.stopped_early = None;
+    script.fails = true;
     assert_eq!(
-        printed(&engine, None, Report::Json),
+        printed(&script, None, Report::Json),
         (End::Failed, String::new())
     );
 }
 
 #[test]
+fn the_files_have_all_samples_and_what_cannot_be_written_fails_the_run() {
+    let scratch = Scratch::new();
+    let script = Scripted::default();
+    let written = |is_removed: bool| {
+        let dir = scratch.path("run");
+        let files = Output::create(&dir, true).unwrap();
+        if is_removed {
+            std::fs::remove_dir_all(&dir).unwrap();
+        }
+        let mut out = Vec::new();
+        let end = end_with_files(&script, None, Some(files), Report::Text, &mut out);
+        let told = String::from_utf8(out).unwrap();
+        assert!(told.starts_with("valid"), "told all the same: {told}");
+        (end, std::fs::read(dir.join("summary.json")).ok())
+    };
+    let (end, summary) = written(false);
+    let summary: Value = serde_json::from_slice(&summary.unwrap()).unwrap();
+    assert_eq!(end, End::Good);
+    assert_eq!(summary["intervals"].as_array().unwrap().len(), 3);
+    assert_eq!(written(true), (End::Failed, None));
+}
+
+#[test]
 fn a_reader_that_has_gone_ends_the_load_quietly() {
-    let engine = Scripted::default();
     let out = Breaking {
         writes_left: 1,
         kind: io::ErrorKind::BrokenPipe,
     };
-    let end = end(&engine, None, Report::Json, out);
+    let end = end(&Scripted::default(), None, Report::Json, out);
     assert_eq!(end, End::Signal(SIGPIPE));
     assert_eq!(end.code(), 141);
-    assert!(
-        engine
-            .signals
-            .lock()
-            .unwrap()
-            .iter()
-            .all(|signal| *signal == SIGPIPE)
-    );
 }
 
 #[test]

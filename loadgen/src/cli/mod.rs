@@ -9,7 +9,6 @@ pub mod calibrate;
 pub mod find_max;
 mod find_max_lines;
 pub mod front;
-pub mod generator;
 pub mod json_lines;
 pub mod live;
 pub mod summary_text;
