@@ -15,8 +15,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use bullhorn::Server;
 use bullhorn::config::ServiceKind;
-use loadgen::limits::capacity::{self, Capacity, Machine};
+use loadgen::limits::capacity::{self, Capacity};
 use loadgen::limits::find_max::Try;
+use loadgen::limits::machine::Machine;
 use loadgen::output::FindMaxSummary;
 use scratch::Scratch;
 use serde_json::Value;

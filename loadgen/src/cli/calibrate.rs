@@ -12,7 +12,8 @@ use super::signals;
 use crate::config::word;
 use crate::engine::run::{Control, RunError};
 use crate::limits::calibrate::{Calibration, CalibrationError};
-use crate::limits::capacity::{self, Capacity, CapacityError, Machine};
+use crate::limits::capacity::{self, Capacity, CapacityError};
+use crate::limits::machine::Machine;
 use crate::units;
 
 /// Measures, says what it finds on standard output, and keeps it.

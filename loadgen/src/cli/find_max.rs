@@ -6,15 +6,15 @@ use std::io::{self, IsTerminal, Write};
 
 use signal_hook::consts::SIGPIPE;
 
+use crate::cli::capable::{self, FORCED};
 use crate::cli::exit::End;
 use crate::cli::find_max_lines::Lines;
 use crate::cli::front::{Refusal, Report, command, complain, failed};
 use crate::cli::request::FindMaxRequest;
 use crate::cli::signals;
-use crate::config::word;
 use crate::config::{Rate, RunConfig};
 use crate::engine::run::{Control, RunError};
-use crate::limits::capacity::{self, Capacity, CapacityError, Machine};
+use crate::limits::capacity::{self, Capacity, CapacityError};
 use crate::limits::find_max::{Ceiling, FindMax, FoundMax, Try};
 use crate::limits::search::Search;
 use crate::output::{SearchOutput, SearchRun};
@@ -33,10 +33,7 @@ pub struct Prepared {
 /// # Errors
 /// [`Refusal`].
 pub fn prepare(request: &FindMaxRequest) -> Result<Prepared, Refusal> {
-    let (threads, protocol) = (request.config.threads, request.config.protocol);
-    let known = capacity::path()
-        .and_then(|path| capacity::find(&path, &Machine::here(), threads, protocol));
-    let range = Range::of(request, known)?;
+    let range = Range::of(request, capable::look_up(&request.config))?;
     let files = match &request.output.out {
         Some(dir) => Some(SearchOutput::create(dir, request.output.overwrite)?),
         None => None,
@@ -88,7 +85,7 @@ struct Range {
 impl Range {
     fn of(
         request: &FindMaxRequest,
-        known: Result<Option<Capacity>, CapacityError>,
+        found: Result<Option<Capacity>, CapacityError>,
     ) -> Result<Self, CapacityError> {
         let mut first = match request.config.rate {
             Rate::Constant(rate) | Rate::Ramp { from: rate, .. } => rate,
@@ -99,12 +96,9 @@ impl Range {
             None => (RATE_MAX, Ceiling::Any),
         };
         let mut note = None;
-        match known {
-            Ok(Some(_)) if request.is_forced => {
-                note =
-                    Some("forced to offer more than it was calibrated to, if need be".to_owned());
-            }
-            Ok(Some(capacity)) => {
+        match capable::known(found, &request.config) {
+            Ok(_) if request.is_forced => note = Some(format!("{FORCED}, if need be")),
+            Ok(capacity) => {
                 let mut capable = capacity::highest_rate(&request.config, &capacity);
                 let is_too_little = capable * duration_s < 1.0 || request.from.is_some();
                 if capable < first && is_too_little {
@@ -116,14 +110,7 @@ impl Range {
                 }
                 first = first.min(highest);
             }
-            Ok(None) => {
-                note = Some(format!(
-                    "not calibrated (--threads {}, --protocol {}): see `loadgen calibrate`",
-                    request.config.threads,
-                    word(&request.config.protocol)
-                ));
-            }
-            Err(error) => note = Some(format!("what it is capable of is not known: {error}")),
+            Err(unknown) => note = Some(unknown),
         }
         let search = Search {
             from: first,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::cli::args::OutputOptions;
 use crate::config::{Mix, Scenario};
+use crate::limits::machine::Machine;
 use crate::output::sample_search::{self, generators_limit};
 use crate::samples;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use signal_hook::consts::SIGPIPE;
 
 use crate::cli::args::OutputOptions;
+use crate::cli::capable::{self, FORCED};
 use crate::cli::exit::End;
 use crate::cli::json_lines::JsonLines;
 use crate::cli::live::LiveView;
@@ -15,9 +16,8 @@ use crate::cli::request::RunRequest;
 use crate::cli::signals;
 use crate::cli::summary_text::summary;
 use crate::config::RunConfig;
-use crate::config::word;
 use crate::engine::run::{Control, RunError};
-use crate::limits::capacity::{self, Capacity, CapacityError, Machine};
+use crate::limits::capacity::{self, Capacity, CapacityError};
 use crate::outcome::{Outcome, Sample};
 use crate::output::{Output, OutputError, Run};
 use crate::plan::Plan;
@@ -59,10 +59,7 @@ impl Refusal {
 /// [`Refusal`].
 pub fn prepare(request: &RunRequest) -> Result<Prepared, Refusal> {
     let plan = Plan::of(&request.config);
-    let (threads, protocol) = (request.config.threads, request.config.protocol);
-    let found = capacity::path()
-        .and_then(|path| capacity::find(&path, &Machine::here(), threads, protocol));
-    let note = capacity_note(&plan, request, found)?;
+    let note = capacity_note(&plan, request, capable::look_up(&request.config))?;
     let files = match &request.output.out {
         Some(dir) => Some(Output::create(dir, request.output.overwrite)?),
         None => None,
@@ -255,23 +252,13 @@ fn capacity_note(
     request: &RunRequest,
     found: Result<Option<Capacity>, CapacityError>,
 ) -> Result<Option<String>, CapacityError> {
-    let (threads, protocol) = (request.config.threads, word(&request.config.protocol));
-    let capacity = match found {
-        Ok(Some(capacity)) => capacity,
-        Ok(None) => {
-            return Ok(Some(format!(
-                "not calibrated (--threads {threads}, --protocol {protocol}): see \
-                 `loadgen calibrate`"
-            )));
-        }
-        Err(error) => return Ok(Some(format!("what it is capable of is not known: {error}"))),
+    let capacity = match capable::known(found, &request.config) {
+        Ok(capacity) => capacity,
+        Err(note) => return Ok(Some(note)),
     };
     match capacity::check(plan, &capacity) {
         Ok(()) => Ok(None),
-        Err(_) if request.is_forced => {
-            let note = "forced to offer more than it was calibrated to";
-            Ok(Some(note.to_owned()))
-        }
+        Err(_) if request.is_forced => Ok(Some(FORCED.to_owned())),
         Err(error) => Err(error),
     }
 }

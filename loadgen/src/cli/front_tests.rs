@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::cli::args::OutputOptions;
+use crate::limits::machine::Machine;
 use crate::outcome::Counts;
 use crate::output::scratch::Scratch;
 use crate::samples;

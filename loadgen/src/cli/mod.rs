@@ -6,6 +6,7 @@ pub mod target;
 pub mod values;
 
 pub mod calibrate;
+mod capable;
 pub mod find_max;
 mod find_max_lines;
 pub mod front;

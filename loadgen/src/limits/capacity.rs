@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::word;
-use crate::config::{Protocol, Rate, RunConfig};
+use crate::config::{Protocol, Rate, RunConfig, word};
+use crate::limits::machine::Machine;
 use crate::plan::Plan;
 use crate::units;
 
@@ -25,28 +25,6 @@ pub struct Capacity {
     pub handled_per_s: f64,
     /// When it was measured, in seconds since 1970.
     pub measured_at_s: u64,
-}
-
-/// What a capacity depends on beside the generator's options.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
-    /// The processor's name.
-    pub cpu_model: String,
-    /// The kernel's, as `uname -r` prints it.
-    pub kernel_release: String,
-}
-
-impl Machine {
-    /// This one. What the system does not tell is `unknown`.
-    pub fn here() -> Self {
-        let known = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok();
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
-        Self {
-            cpu_model: known(cpuinfo.as_deref().and_then(cpu_model)),
-            kernel_release: known(kernel.map(|release| release.trim().to_owned())),
-        }
-    }
 }
 
 /// Where capacities are kept: `bullhorn/loadgen.json` in the user's cache directory,
@@ -214,15 +192,6 @@ fn path_in(
     Ok(cache.join("bullhorn").join("loadgen.json"))
 }
 
-/// Of the first processor. Others than x86 have no such line.
-fn cpu_model(cpuinfo: &str) -> Option<String> {
-    let line = cpuinfo
-        .lines()
-        .find(|line| line.starts_with("model name"))?;
-    let (_, model) = line.split_once(':')?;
-    Some(model.trim().to_owned())
-}
-
 /// Threads, protocols and kernels of a few years, so that the file does not grow for ever.
 const KEPT_MAX: usize = 100;
 
@@ -231,28 +200,11 @@ mod tests {
     use super::*;
     use crate::cli::values::scenario_mix;
     use crate::config::Scenario;
+    use crate::output::scratch::Scratch;
     use crate::samples;
 
-    /// A directory of this test alone, which is gone at its end.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let name = format!("loadgen-capacity-{name}-{}", std::process::id());
-            let path = env::temp_dir().join(name);
-            let _ = fs::remove_dir_all(&path);
-            Self(path)
-        }
-
-        fn file(&self) -> PathBuf {
-            self.0.join("deep").join("loadgen.json")
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn file(scratch: &Scratch) -> PathBuf {
+        scratch.path("deep/loadgen.json")
     }
 
     fn machine(cpu_model: &str) -> Machine {
@@ -278,8 +230,8 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_found_in_the_same_circumstances_alone() {
-        let scratch = Scratch::new("find");
-        let path = scratch.file();
+        let scratch = Scratch::new();
+        let path = file(&scratch);
         let found = |machine: &Machine, threads, protocol| {
             let found = find(&path, machine, threads, protocol).unwrap();
             found.map(|capacity| capacity.handled_per_s)
@@ -299,8 +251,8 @@ mod tests {
 
     #[test]
     fn the_file_does_not_grow_for_ever() {
-        let scratch = Scratch::new("bound");
-        let path = scratch.file();
+        let scratch = Scratch::new();
+        let path = file(&scratch);
         for threads in 1..=120 {
             store(&path, &capacity(threads, 1.0)).unwrap();
         }
@@ -310,8 +262,8 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_told_of_and_replaced() {
-        let scratch = Scratch::new("damaged");
-        let path = scratch.file();
+        let scratch = Scratch::new();
+        let path = file(&scratch);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "{\"capacities\": 7}").unwrap();
         let error = find(&path, &machine("a"), 1, Protocol::V1).unwrap_err();
@@ -385,14 +337,5 @@ mod tests {
             assert_eq!(path(cache, Some("/h")), in_home);
             assert_eq!(path(cache, None), None);
         }
-    }
-
-    #[test]
-    fn this_machine_has_a_name() {
-        let cpuinfo = "processor\t: 0\nmodel name\t: A  CPU @ 2 GHz\nmodel name\t: other\n";
-        assert_eq!(cpu_model(cpuinfo).as_deref(), Some("A  CPU @ 2 GHz"));
-        assert_eq!(cpu_model("Hardware: x"), None);
-        assert_ne!(Machine::here().kernel_release, "unknown");
-        assert_eq!(Machine::here(), Machine::here());
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::machine::{cpu_model, values};
+
 /// What figures depend on beside the server. What cannot be read is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
@@ -44,7 +46,7 @@ impl Environment {
             loadgen_version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: line("proc/sys/kernel/osrelease"),
             architecture: ARCH.to_owned(),
-            cpu_model: values(&cpus, "model name").next().map(str::to_owned),
+            cpu_model: cpu_model(&cpus).map(str::to_owned),
             processors: match values(&cpus, "processor").count() {
                 0 => None,
                 count => u32::try_from(count).ok(),
@@ -54,14 +56,6 @@ impl Environment {
             rmem_max_bytes: line("proc/sys/net/core/rmem_max").and_then(|line| line.parse().ok()),
         }
     }
-}
-
-/// The values of the lines `key: value`.
-fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
-    let pairs = text.lines().filter_map(|line| line.split_once(':'));
-    pairs
-        .filter(move |(name, _)| name.trim() == key)
-        .map(|(_, value)| value.trim())
 }
 
 /// The bytes in `1234 kB`, by which the kernel means units of 1024.
