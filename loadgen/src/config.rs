@@ -118,10 +118,56 @@ pub enum Sockets {
     PerClient,
 }
 
+impl Scenario {
+    /// What it offers: `asked` only if that is [`Self::Mixed`].
+    pub fn mix(self, asked: Mix) -> Mix {
+        let (ping, text, heartbeat) = match self {
+            Self::Mixed => return asked,
+            Self::Chat | Self::Lobby => (0.0, 1.0, 0.0),
+            // What is said to the greeting service is answered, as a ping is.
+            Self::Ping | Self::Greet => (1.0, 0.0, 0.0),
+            Self::Heartbeat => (0.0, 0.0, 1.0),
+        };
+        Mix {
+            ping,
+            text,
+            heartbeat,
+        }
+    }
+}
+
 /// The word by which the command line calls a value, and a summary.
 pub fn word(value: &impl ValueEnum) -> String {
     // Only a value that is skipped has no word, and none is.
     value
         .to_possible_value()
         .map_or_else(String::new, |word| word.get_name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
+        Mix {
+            ping,
+            text,
+            heartbeat,
+        }
+    }
+
+    #[test]
+    fn a_scenario_says_what_is_offered() {
+        let asked = mix(3.0, 2.0, 1.0);
+        for (scenario, expected) in [
+            (Scenario::Mixed, asked),
+            (Scenario::Chat, mix(0.0, 1.0, 0.0)),
+            (Scenario::Lobby, mix(0.0, 1.0, 0.0)),
+            (Scenario::Ping, mix(1.0, 0.0, 0.0)),
+            (Scenario::Greet, mix(1.0, 0.0, 0.0)),
+            (Scenario::Heartbeat, mix(0.0, 0.0, 1.0)),
+        ] {
+            assert_eq!(scenario.mix(asked), expected, "{scenario:?}");
+        }
+    }
 }

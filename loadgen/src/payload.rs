@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::engine::stamp::STAMP_BYTES;
 use crate::units;
 
 /// A distribution of lengths, in bytes.
@@ -157,8 +156,9 @@ fn parse_weight(text: &str) -> Result<f64, PayloadError> {
         .ok_or(PayloadError::Weight)
 }
 
-/// Each text carries a stamp of this length, by which it is known again.
-pub const MIN_BYTES: u16 = STAMP_BYTES as u16;
+/// Each text carries a stamp of this length, by which it is known again: as long as the
+/// longest token that the server's ping takes back, as requests carry the same stamp.
+pub const MIN_BYTES: u16 = 32;
 
 /// The longest payload of a frame.
 pub const MAX_BYTES: u16 = bullhorn::wire::frame::MAX_PAYLOAD_BYTES as u16;
@@ -174,6 +174,11 @@ const CHOICES_MAX: usize = 64;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_shortest_text_has_room_for_its_stamp_and_no_more() {
+        assert_eq!(usize::from(MIN_BYTES), crate::engine::stamp::STAMP_BYTES);
+    }
 
     #[test]
     fn lengths_ranges_and_weights_are_parsed() {

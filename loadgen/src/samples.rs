@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::cli::values::scenario_mix;
 use crate::config::{Rate, RunConfig, Scenario};
 use crate::outcome::{Counts, Generator, Latencies, Outcome, Sample};
 use crate::testing::config;
@@ -14,7 +13,7 @@ pub(crate) fn pings(rate: f64) -> RunConfig {
     RunConfig {
         clients: 10,
         rate: Rate::Constant(rate),
-        mix: scenario_mix(Scenario::Ping, config().mix),
+        mix: Scenario::Ping.mix(config().mix),
         duration: Duration::from_secs(10),
         seed: 1,
         ..config()

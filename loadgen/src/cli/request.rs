@@ -11,7 +11,6 @@ use crate::cli::args::{
     THREADS_MAX, ThreadOptions,
 };
 use crate::cli::target::{self, TargetError};
-use crate::cli::values::scenario_mix;
 use crate::config::word;
 use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
 use crate::engine::shape;
@@ -245,7 +244,7 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         rate,
         arrival: load.arrival,
         scenario: load.scenario,
-        mix: scenario_mix(load.scenario, load.mix.unwrap_or(DEFAULT_MIX)),
+        mix: load.scenario.mix(load.mix.unwrap_or(DEFAULT_MIX)),
         room_size: load.room_size.unwrap_or(DEFAULT_ROOM_SIZE),
         payload: load
             .payload

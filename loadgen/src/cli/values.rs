@@ -4,24 +4,8 @@ use std::time::Duration;
 
 use bullhorn::config::parse_duration;
 
-use crate::config::{Mix, Scenario};
+use crate::config::Mix;
 use crate::units;
-
-/// What `scenario` offers, and `mix` only if that is [`Scenario::Mixed`].
-pub fn scenario_mix(scenario: Scenario, mix: Mix) -> Mix {
-    let (ping, text, heartbeat) = match scenario {
-        Scenario::Mixed => return mix,
-        Scenario::Chat | Scenario::Lobby => (0.0, 1.0, 0.0),
-        // What is said to the greeting service is answered, as a ping is.
-        Scenario::Ping | Scenario::Greet => (1.0, 0.0, 0.0),
-        Scenario::Heartbeat => (0.0, 0.0, 1.0),
-    };
-    Mix {
-        ping,
-        text,
-        heartbeat,
-    }
-}
 
 /// Parses weights such as `ping=90,text=10`; a kind that is not there has none.
 ///
@@ -154,21 +138,6 @@ mod tests {
             ping,
             text,
             heartbeat,
-        }
-    }
-
-    #[test]
-    fn a_scenario_says_what_is_offered() {
-        let asked = mix(3.0, 2.0, 1.0);
-        for (scenario, expected) in [
-            (Scenario::Mixed, asked),
-            (Scenario::Chat, mix(0.0, 1.0, 0.0)),
-            (Scenario::Lobby, mix(0.0, 1.0, 0.0)),
-            (Scenario::Ping, mix(1.0, 0.0, 0.0)),
-            (Scenario::Greet, mix(1.0, 0.0, 0.0)),
-            (Scenario::Heartbeat, mix(0.0, 0.0, 1.0)),
-        ] {
-            assert_eq!(scenario_mix(scenario, asked), expected, "{scenario:?}");
         }
     }
 

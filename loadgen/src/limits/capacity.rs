@@ -198,7 +198,6 @@ const KEPT_MAX: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::values::scenario_mix;
     use crate::config::Scenario;
     use crate::output::scratch::Scratch;
     use crate::samples;
@@ -301,7 +300,7 @@ mod tests {
             let mut config = RunConfig {
                 clients,
                 scenario,
-                mix: scenario_mix(scenario, pings.mix),
+                mix: scenario.mix(pings.mix),
                 ..pings.clone()
             };
             for handled_per_s in [3_000.0, 1e4, 1e6] {
