@@ -3,6 +3,7 @@
 pub mod args;
 pub mod request;
 pub mod target;
+mod use_error;
 pub mod values;
 
 pub mod calibrate;

@@ -1,7 +1,6 @@
 //! From arguments to what is asked for: defaults that depend on each other, and what
 //! goes together with what.
 
-use std::net::SocketAddr;
 use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
@@ -10,13 +9,16 @@ use crate::cli::args::{
     Arguments, CalibrateOptions, Command, FindMaxOptions, LoadOptions, OutputOptions, RunOptions,
     THREADS_MAX, ThreadOptions,
 };
-use crate::cli::target::{self, TargetError};
+use crate::cli::target;
 use crate::config::word;
 use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
 use crate::engine::shape;
 use crate::payload::MAX_V1_BYTES;
-use crate::slo::{Slo, SloError};
+use crate::plan::Plan;
+use crate::slo::Slo;
 use crate::units;
+
+pub use crate::cli::use_error::UseError;
 
 /// What the command line asks for. It makes sense, and may be.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,93 +86,6 @@ impl Arguments {
     }
 }
 
-/// What is wrong with a command line whose parts are all right, and what is right.
-#[derive(Debug, thiserror::Error)]
-pub enum UseError {
-    /// The target may not be offered load.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// An objective is about what there is not.
-    #[error("--slo: {0}")]
-    Slo(#[from] SloError),
-    /// An option means nothing in a scenario.
-    #[error("{option} goes with {scenarios}; --scenario {given} has no use for it")]
-    Scenario {
-        /// The option.
-        option: &'static str,
-        /// Those in which it means something.
-        scenarios: &'static str,
-        /// The one that was asked for.
-        given: String,
-    },
-    /// An option is about texts, and there are none.
-    #[error("{0} is about texts, and --mix has none: give text a weight")]
-    NoTexts(&'static str),
-    /// The greeting service has one protocol.
-    #[error("--scenario greet goes with --protocol v1: the greeting service knows no other")]
-    GreetV2,
-    /// A room has more members than there are clients.
-    #[error("--room-size {0} is more than the {1} clients: ask for more --clients")]
-    RoomSize(u32, u32),
-    /// A text is too long for the protocol.
-    #[error(
-        "--payload has up to {0} bytes, and with --protocol v1 {MAX_V1_BYTES} are the most: \
-         its datagrams are cut at 1024, the speaker in front included; v2 has room"
-    )]
-    PayloadV1(usize),
-    /// Clients would leave before they have come.
-    #[error("--churn {0} is more than the {1} clients: each would leave more often than it came")]
-    Churn(String, u32),
-    /// Many source addresses are on loopback alone.
-    #[error(
-        "--sockets shared gives each client an address of 127.0.0.0/8, and {0} answers to such \
-         addresses only if it is there itself: use --sockets per-client"
-    )]
-    SharedSockets(SocketAddr),
-    /// A thread would have nothing to do.
-    #[error("--threads {threads} is more than the {most} {of}: each thread needs one")]
-    Threads {
-        /// Threads.
-        threads: u16,
-        /// Of what each thread needs one.
-        most: u32,
-        /// What that is.
-        of: &'static str,
-    },
-    /// A processor that no thread would use.
-    #[error("--cores lists {cores} processors for {threads} threads: ask for --threads {cores}")]
-    Cores {
-        /// Processors.
-        cores: usize,
-        /// Threads.
-        threads: u16,
-    },
-    /// A processor that there is not, or that this process may not use.
-    #[error("--cores has {core}; this process may use {usable}")]
-    NoSuchCore {
-        /// The one.
-        core: usize,
-        /// All others.
-        usable: String,
-    },
-    /// Nothing would be due.
-    #[error("{rate} for {duration} offers nothing: ask for more, or for longer")]
-    Nothing {
-        /// The rate.
-        rate: String,
-        /// For how long.
-        duration: String,
-    },
-    /// The search has no rates to try.
-    #[error("--from {from} must be below --to {to}")]
-    Backwards {
-        /// The lowest rate.
-        from: String,
-        /// The highest.
-        to: String,
-    },
-}
-
 fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
     let rate = match (options.ramp, options.rate) {
         (Some(ramp), _) => Rate::Ramp {
@@ -203,6 +118,12 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
     let first = from.unwrap_or(to.map_or(DEFAULT_RATE, |to| DEFAULT_RATE.min(to)));
     let is_forced = options.load.force;
     let config = run_config(options.load, Rate::Constant(first), options.duration)?;
+    if let Some(to) = to {
+        check_numbers(&RunConfig {
+            rate: Rate::Constant(to),
+            ..config.clone()
+        })?;
+    }
     let slo = options.slo;
     slo.applies_to(config.mix.text > 0.0, config.mix.ping > 0.0)?;
     Ok(FindMaxRequest {
@@ -265,6 +186,7 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         false => (config.clients, "clients"),
     };
     (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
+    check_numbers(&config)?;
     Ok(config)
 }
 
@@ -337,6 +259,43 @@ fn check_amounts(load: &LoadOptions, rate: Rate, duration: Duration) -> Result<(
     Ok(())
 }
 
+/// Whether the texts of each room, and the requests of each client, have numbers enough.
+fn check_numbers(config: &RunConfig) -> Result<(), UseError> {
+    let mix = &config.mix;
+    let total = Plan::of(config).total / (mix.ping + mix.text + mix.heartbeat);
+    let (mut texts, mut requests) = (0.0_f64, 0.0_f64);
+    for part in shape::parts(config) {
+        // Threads have equal shares, however few clients are theirs, who take turns.
+        let Some((_, shares)) = part.share else {
+            continue;
+        };
+        let of_thread = total / shares as f64;
+        let of_client = of_thread / f64::from(part.clients);
+        let of_room = match shape::has_rooms(config) {
+            true => of_client * f64::from(part.clients.min(config.room_size)),
+            false => of_thread,
+        };
+        texts = texts.max(of_room * mix.text);
+        requests = requests.max(of_client * mix.ping);
+    }
+    if config.scenario == Scenario::Greet {
+        // Which have no numbers.
+        requests = 0.0;
+    }
+    let kinds = [
+        (texts, "texts to one room"),
+        (requests, "requests of one client"),
+    ];
+    match kinds.into_iter().find(|(many, _)| *many > NUMBERS_MAX) {
+        None => Ok(()),
+        Some((many, what)) => Err(UseError::Numbers {
+            many: units::number(many),
+            what,
+            most: units::number(NUMBERS_MAX),
+        }),
+    }
+}
+
 /// There are `most` of what each thread needs one `of`.
 fn threads_and_cores(
     options: ThreadOptions,
@@ -369,6 +328,10 @@ fn threads_and_cores(
     }
     Ok((threads, cores))
 }
+
+/// Numbers are below 2³² - 1. A tenth of them is in reserve, as times and kinds are drawn
+/// at random, and as clients that are away leave their turns to others.
+const NUMBERS_MAX: f64 = 3.8e9;
 
 /// What any server keeps up with.
 const DEFAULT_RATE: f64 = 1000.0;

@@ -158,6 +158,51 @@ fn numbers_must_go_together() {
 }
 
 #[test]
+fn what_outgrows_numbers_of_32_bits_is_refused() {
+    // One client, and then one room: 3.6 billion, and 4 billion.
+    for (load, what) in [
+        ("--scenario ping --clients 1", "requests of one client"),
+        ("--scenario chat --clients 10", "texts to one room"),
+        ("--scenario lobby --clients 500", "texts to one room"),
+    ] {
+        let line = |rest: &str| format!("{load} --threads 1 --duration 1h {rest}");
+        for fits in ["--rate 1M", "--ramp 1..2M"] {
+            assert!(request(&line(fits)).is_ok(), "{load} {fits}");
+        }
+        for many in ["--rate 1.1M", "--ramp 1..2.2M", "--rate 1M --warmup 10m"] {
+            let why = format!(" {what} are more than numbers of 32 bits");
+            refused(&line(many), &why);
+        }
+        let search = format!("find-max --slo loss<1% {load} --duration 1h --to");
+        assert!(request(&format!("{search} 1M")).is_ok(), "{load}");
+        refused(&format!("{search} 1.1M"), what);
+    }
+    for (load, fits, many) in [
+        ("--scenario ping --clients 2", "2M", "2.2M"),
+        ("--scenario chat --clients 20", "2M", "2.2M"),
+        // Half of them go to the second thread, whose only client is alone in its room.
+        ("--scenario chat --clients 11 --threads 2", "2M", "2.2M"),
+        // 11 take turns, and 10 of these are in one room.
+        ("--scenario chat --clients 11 --threads 1", "1.1M", "1.2M"),
+        ("--clients 10 --mix ping=1,text=9", "1.1M", "1.2M"),
+    ] {
+        let threads = if load.contains("--threads") {
+            ""
+        } else {
+            "--threads 1"
+        };
+        let line = |rate| format!("{load} {threads} --duration 1h --rate {rate}");
+        assert!(request(&line(fits)).is_ok(), "{load}");
+        refused(&line(many), "offer less, or for a shorter time");
+    }
+    // Nobody answers these, or knows which one an answer is to.
+    for scenario in ["heartbeat", "greet"] {
+        let line = format!("--scenario {scenario} --clients 1 --rate 10M --duration 1h");
+        assert!(request(&line).is_ok(), "{scenario}");
+    }
+}
+
+#[test]
 fn shared_sockets_are_on_loopback_alone() {
     assert_eq!(run("[::1]:7").config.sockets, Sockets::PerClient);
     assert_eq!(run("127.9.9.9:7").config.sockets, Sockets::Shared);
