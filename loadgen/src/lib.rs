@@ -29,8 +29,6 @@ pub mod output;
 pub mod cli;
 
 #[cfg(test)]
-mod samples;
-#[cfg(test)]
 mod testing;
 
 pub use engine::run::{Control, RunError, run};

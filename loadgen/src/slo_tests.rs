@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::{outcome, recorded};
+use crate::testing::{outcome, recorded};
 
 fn wrong(text: &str) -> String {
     Slo::parse(text).unwrap_err().to_string()

@@ -145,7 +145,7 @@ const MAX_OFF_PERCENT: u128 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::sample_run;
+    use crate::testing::sample_run;
 
     fn reasons(change: impl FnOnce(&mut Outcome)) -> Vec<String> {
         let mut outcome = sample_run::outcome();

@@ -69,7 +69,7 @@ mod tests {
     use signal_hook::consts::{SIGINT, SIGTERM};
 
     use super::*;
-    use crate::samples::outcome;
+    use crate::testing::outcome;
 
     #[test]
     fn codes_are_those_that_are_documented() {

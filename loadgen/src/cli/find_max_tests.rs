@@ -8,12 +8,12 @@ use super::*;
 use crate::cli::args::OutputOptions;
 use crate::config::{Mix, Scenario};
 use crate::limits::machine::Machine;
-use crate::output::sample_search::{self, generators_limit};
-use crate::samples;
+use crate::testing;
+use crate::testing::sample_search::{self, generators_limit};
 
 fn request(from: Option<f64>, to: Option<f64>) -> FindMaxRequest {
     FindMaxRequest {
-        config: samples::pings(from.unwrap_or(1000.0)),
+        config: testing::pings(from.unwrap_or(1000.0)),
         slo: "p99<5ms".parse().unwrap(),
         from,
         to,
@@ -126,7 +126,7 @@ fn end(
             text: 1.0,
             heartbeat: 0.0,
         },
-        ..samples::pings(1000.0)
+        ..testing::pings(1000.0)
     };
     let prepared = Prepared {
         find_max: sample_search::find_max(config.clone()),

@@ -6,9 +6,9 @@ use super::*;
 use crate::cli::args::OutputOptions;
 use crate::limits::machine::Machine;
 use crate::outcome::Counts;
-use crate::output::scratch::Scratch;
-use crate::samples;
 use crate::slo::Slo;
+use crate::testing;
+use crate::testing::scratch::Scratch;
 
 /// How a run goes that has three seconds of samples.
 #[derive(Default)]
@@ -36,13 +36,13 @@ impl Scripted {
         if let Some(signal) = self.signal {
             control.stop(signal);
         }
-        let mut outcome = samples::outcome();
-        outcome.latencies.answer = samples::recorded(&[1_000_000]);
+        let mut outcome = testing::outcome();
+        outcome.latencies.answer = testing::recorded(&[1_000_000]);
         (outcome.counts.due, outcome.counts.sent) = (1, 1);
         outcome.counts.asked = 1;
         outcome.counts.own_drops = self.own_drops;
         for second in 0..3 {
-            let sample = samples::sample(second, Counts::default(), &outcome.latencies);
+            let sample = testing::sample(second, Counts::default(), &outcome.latencies);
             observe(&sample);
         }
         outcome.signal = control.signal();
@@ -74,7 +74,7 @@ impl Write for Breaking {
 
 fn request(slo: Option<&str>) -> RunRequest {
     RunRequest {
-        config: samples::pings(100.0),
+        config: testing::pings(100.0),
         slo: slo.map(|slo| Slo::parse(slo).unwrap()),
         output: OutputOptions {
             out: None,

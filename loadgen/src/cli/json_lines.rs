@@ -227,7 +227,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples::{latencies, outcome, pings, recorded, sample};
+    use crate::testing::{latencies, outcome, pings, recorded, sample};
 
     fn second(counts: Counts) -> String {
         let mut latencies = latencies();

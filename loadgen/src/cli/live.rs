@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use crate::config::Mix;
     use crate::outcome::Counts;
-    use crate::samples::{latencies, pings, recorded, sample};
+    use crate::testing::{latencies, pings, recorded, sample};
 
     fn mixed() -> Block {
         let mut config = pings(1000.0);

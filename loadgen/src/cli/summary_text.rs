@@ -202,7 +202,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::samples::{outcome, pings, recorded};
+    use crate::testing::{outcome, pings, recorded};
 
     fn mixed() -> Outcome {
         let mut outcome = outcome();

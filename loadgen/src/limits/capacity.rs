@@ -199,8 +199,8 @@ const KEPT_MAX: usize = 100;
 mod tests {
     use super::*;
     use crate::config::Scenario;
-    use crate::output::scratch::Scratch;
-    use crate::samples;
+    use crate::testing;
+    use crate::testing::scratch::Scratch;
 
     fn file(scratch: &Scratch) -> PathBuf {
         scratch.path("deep/loadgen.json")
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn pings_per_s(rate: f64) -> Plan {
-        Plan::of(&samples::pings(rate))
+        Plan::of(&testing::pings(rate))
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_highest_rate_is_what_the_capacity_allows_and_no_more() {
-        let pings = samples::pings(1000.0);
+        let pings = testing::pings(1000.0);
         // A ping is sent, and its answer received.
         assert_eq!(highest_rate(&pings, &capacity(1, 2000.0)), 1000.0);
         for (clients, scenario) in [

@@ -1,7 +1,7 @@
 use super::*;
 use crate::outcome::Second;
-use crate::output::sample_run;
-use crate::output::sample_search::{found, generators_limit, one};
+use crate::testing::sample_run;
+use crate::testing::sample_search::{found, generators_limit, one};
 
 fn tried(slo: &str, change: impl FnOnce(&mut Outcome)) -> Try {
     let mut outcome = sample_run::outcome();

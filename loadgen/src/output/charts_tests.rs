@@ -1,6 +1,6 @@
 use super::*;
-use crate::output::sample_run::SampleRun;
 use crate::output::tests::summary_of;
+use crate::testing::sample_run::SampleRun;
 
 fn titles(figures: &[Figure]) -> Vec<&str> {
     figures.iter().map(|figure| figure.title).collect()

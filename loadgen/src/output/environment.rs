@@ -67,7 +67,7 @@ fn kibibytes(value: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::scratch::Scratch;
+    use crate::testing::scratch::Scratch;
 
     #[test]
     fn a_machine_is_read_from_what_its_kernel_tells() {

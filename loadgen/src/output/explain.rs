@@ -229,8 +229,8 @@ mod tests {
 
     use super::*;
     use crate::outcome::Latencies;
-    use crate::output::sample_run::SampleRun;
     use crate::output::tests::summary_of;
+    use crate::testing::sample_run::SampleRun;
 
     fn keys(value: impl Serialize) -> BTreeSet<String> {
         match serde_json::to_value(value).unwrap() {

@@ -4,8 +4,8 @@ use super::*;
 use crate::limits::find_max::{Ceiling, FoundMax};
 use crate::output::environment::Environment;
 use crate::output::find_max::SearchRun;
-use crate::output::sample_run::config;
-use crate::output::sample_search::{find_max, found, one};
+use crate::testing::sample_run::config;
+use crate::testing::sample_search::{find_max, found, one};
 
 fn figures_of(found: &FoundMax) -> Vec<Figure> {
     let run = SearchRun {

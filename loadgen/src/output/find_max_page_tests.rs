@@ -5,8 +5,8 @@ use crate::limits::find_max::FoundMax;
 use crate::output::environment::Environment;
 use crate::output::find_max::SearchRun;
 use crate::output::report::tests::{check_tags, resources};
-use crate::output::sample_run::config;
-use crate::output::sample_search::{find_max, found, generators_limit};
+use crate::testing::sample_run::config;
+use crate::testing::sample_search::{find_max, found, generators_limit};
 
 fn summary_of(found: &FoundMax, ceiling: Ceiling) -> FindMaxSummary {
     let run = SearchRun {

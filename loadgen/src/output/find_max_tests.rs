@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::output::sample_run::config;
-use crate::output::sample_search::{find_max, found};
-use crate::output::scratch::Scratch;
 use crate::output::summary::tests::keys;
+use crate::testing::sample_run::config;
+use crate::testing::sample_search::{find_max, found};
+use crate::testing::scratch::Scratch;
 
 fn finish(output: SearchOutput) -> FindMaxSummary {
     let finished = output.finish(&SearchRun {

@@ -7,8 +7,8 @@ use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
 use super::*;
 use crate::outcome::Latencies;
-use crate::output::sample_run::SampleRun;
-use crate::output::scratch::Scratch;
+use crate::testing::sample_run::SampleRun;
+use crate::testing::scratch::Scratch;
 
 /// The lines of a log: tag, start and length, and the histogram.
 type Line = (String, Duration, Duration, Histogram<u64>);

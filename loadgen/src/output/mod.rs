@@ -14,15 +14,6 @@ mod html;
 mod numbers;
 mod plots;
 mod report;
-#[cfg(test)]
-#[path = "../../tests/common/sample_run.rs"]
-pub(crate) mod sample_run;
-#[cfg(test)]
-#[path = "../../tests/common/sample_search.rs"]
-pub(crate) mod sample_search;
-#[cfg(test)]
-#[path = "../../tests/common/scratch.rs"]
-pub(crate) mod scratch;
 mod settings;
 mod shell;
 mod summary;

@@ -1,7 +1,7 @@
-use super::sample_run::{SampleRun, config};
-use super::scratch::Scratch;
 use super::*;
 use crate::outcome::Latencies;
+use crate::testing::sample_run::{SampleRun, config};
+use crate::testing::scratch::Scratch;
 
 /// Has `run` written to `dir`.
 fn output(dir: &Path, overwrite: bool, run: &SampleRun) -> Result<Summary, OutputError> {

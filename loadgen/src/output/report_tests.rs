@@ -1,6 +1,6 @@
 use super::*;
-use crate::output::sample_run::SampleRun;
 use crate::output::tests::summary_of;
+use crate::testing::sample_run::SampleRun;
 use crate::verdict::SloResult;
 
 fn page_of(run: &SampleRun, change: impl FnOnce(&mut Summary)) -> String {

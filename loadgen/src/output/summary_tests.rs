@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::outcome::Sample;
-use crate::output::sample_run::{SampleRun, config};
 use crate::output::timeline::Timeline;
+use crate::testing::sample_run::{SampleRun, config};
 use crate::verdict::Verdict;
 
 fn summary() -> Summary {
