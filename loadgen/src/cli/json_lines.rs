@@ -46,13 +46,13 @@ use crate::verdict::SloResult;
 /// | `slo_is_met` | whether all objectives are met; `null` if there are none |
 /// | `slo` | objects with `clause`, `measured` and `is_met` |
 /// | `signal` | the signal that ended it early, or `null` |
-pub struct JsonLines<W> {
+pub(super) struct JsonLines<W> {
     out: W,
 }
 
 impl<W: Write> JsonLines<W> {
     /// Lines for `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self { out }
     }
 
@@ -60,7 +60,7 @@ impl<W: Write> JsonLines<W> {
     ///
     /// # Errors
     /// Those of the output.
-    pub fn second(&mut self, sample: &Sample<'_>) -> io::Result<()> {
+    pub(super) fn second(&mut self, sample: &Sample<'_>) -> io::Result<()> {
         let (counts, latencies) = (&sample.counts, sample.latencies);
         let per_s = |count| per_s(count, sample.length);
         self.line(&SecondLine {
@@ -85,7 +85,7 @@ impl<W: Write> JsonLines<W> {
     ///
     /// # Errors
     /// Those of the output.
-    pub fn summary(
+    pub(super) fn summary(
         &mut self,
         config: &RunConfig,
         outcome: &Outcome,

@@ -14,7 +14,7 @@ use crate::units::{count, latency, number, share, span};
 
 /// A block at the bottom of the terminal that standard error is, which each [`Sample`]
 /// draws anew.
-pub struct LiveView {
+pub(super) struct LiveView {
     bar: ProgressBar,
     block: Block,
 }
@@ -22,7 +22,7 @@ pub struct LiveView {
 impl LiveView {
     /// Begins with the warm-up. Nothing is ever drawn unless `is_shown`, or where standard
     /// error is no terminal.
-    pub fn begin(config: &RunConfig, is_shown: bool) -> Self {
+    pub(super) fn begin(config: &RunConfig, is_shown: bool) -> Self {
         let target = match is_shown {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
@@ -45,7 +45,7 @@ impl LiveView {
     }
 
     /// Draws what the last interval had.
-    pub fn show(&mut self, sample: &Sample<'_>) {
+    pub(super) fn show(&mut self, sample: &Sample<'_>) {
         self.block.take(sample);
         self.bar.set_prefix(self.block.clock());
         self.bar.set_position(millis(self.block.over));
@@ -53,14 +53,14 @@ impl LiveView {
     }
 
     /// Takes the block away.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
 
     /// Leaves the block as it is, for good, and says that the run is ending; from another
     /// thread. Whoever typed the interrupt has moved the cursor, so that nothing could be
     /// drawn in its place any more.
-    pub fn settler(&self) -> impl FnOnce() + Send + use<> {
+    pub(super) fn settler(&self) -> impl FnOnce() + Send + use<> {
         let bar = self.bar.clone();
         move || {
             if !bar.is_hidden() {

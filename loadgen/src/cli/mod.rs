@@ -2,18 +2,18 @@
 
 pub mod args;
 pub mod request;
-pub mod target;
+mod target;
 mod use_error;
-pub mod values;
+mod values;
 
 pub mod calibrate;
 mod capable;
 pub mod find_max;
 mod find_max_lines;
 pub mod front;
-pub mod json_lines;
-pub mod live;
-pub mod summary_text;
+mod json_lines;
+mod live;
+mod summary_text;
 
 pub mod exit;
-pub mod signals;
+mod signals;

@@ -17,7 +17,7 @@ use crate::cli::exit::signal_code;
 ///
 /// # Errors
 /// When the system gives no signals, or no thread.
-pub fn watch(
+pub(super) fn watch(
     stop: impl FnOnce(i32) + Send + 'static,
     settle: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {

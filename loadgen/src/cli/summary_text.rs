@@ -12,7 +12,7 @@ use crate::units::{count, latency, rate, share, span};
 use crate::verdict::SloResult;
 
 /// Some twenty lines, each with its end; `invalid` is empty if the run is valid.
-pub fn summary(
+pub(super) fn summary(
     config: &RunConfig,
     outcome: &Outcome,
     invalid: &[String],

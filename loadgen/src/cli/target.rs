@@ -11,7 +11,7 @@ use bullhorn::client::ServerAddress;
 ///
 /// # Errors
 /// [`TargetError::Unknown`].
-pub fn resolve(target: &ServerAddress) -> Result<SocketAddr, TargetError> {
+pub(super) fn resolve(target: &ServerAddress) -> Result<SocketAddr, TargetError> {
     let unknown = |source| TargetError::Unknown {
         target: target.to_string(),
         source,
@@ -33,7 +33,7 @@ pub fn resolve(target: &ServerAddress) -> Result<SocketAddr, TargetError> {
 ///
 /// # Errors
 /// Why it may not.
-pub fn guard(target: SocketAddr, is_owned: bool) -> Result<(), TargetError> {
+pub(super) fn guard(target: SocketAddr, is_owned: bool) -> Result<(), TargetError> {
     let ip = target.ip().to_canonical();
     let never = if ip.is_multicast() {
         Some("a multicast address")
@@ -62,7 +62,7 @@ pub fn guard(target: SocketAddr, is_owned: bool) -> Result<(), TargetError> {
 
 /// Whether `shared` sockets can reach `target`: only loopback has the many addresses
 /// from which they send.
-pub fn has_many_sources(target: SocketAddr) -> bool {
+pub(super) fn has_many_sources(target: SocketAddr) -> bool {
     matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback())
 }
 

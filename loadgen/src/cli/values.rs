@@ -11,7 +11,7 @@ use crate::units;
 ///
 /// # Errors
 /// A sentence that says what is right.
-pub fn parse_mix(text: &str) -> Result<Mix, String> {
+pub(super) fn parse_mix(text: &str) -> Result<Mix, String> {
     let mut weights = [None; 3];
     for part in text.split(',') {
         let weight = part.split_once('=').and_then(|(name, weight)| {
@@ -50,7 +50,7 @@ pub struct Ramp {
 ///
 /// # Errors
 /// A sentence that says what is right.
-pub fn parse_ramp(text: &str) -> Result<Ramp, String> {
+pub(super) fn parse_ramp(text: &str) -> Result<Ramp, String> {
     let Some((from, to)) = text.split_once("..") else {
         return Err("must be two rates, such as 1k..50k".to_owned());
     };
@@ -69,7 +69,7 @@ pub struct Cores(pub Vec<usize>);
 ///
 /// # Errors
 /// A sentence that says what is right.
-pub fn parse_cores(text: &str) -> Result<Cores, String> {
+pub(super) fn parse_cores(text: &str) -> Result<Cores, String> {
     let mut cores = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -95,7 +95,7 @@ pub fn parse_cores(text: &str) -> Result<Cores, String> {
 ///
 /// # Errors
 /// A sentence that says what is right.
-pub fn parse_run_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_run_duration(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(Duration::from_millis(100)..=DAY))
 }
 
@@ -103,7 +103,7 @@ pub fn parse_run_duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// A sentence that says what is right.
-pub fn parse_warmup(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_warmup(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(Duration::ZERO..=DAY / 24))
 }
 
@@ -111,7 +111,7 @@ pub fn parse_warmup(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// A sentence that says what is right.
-pub fn parse_heartbeat(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(bullhorn::client::HEARTBEAT_MIN..=DAY))
 }
 
