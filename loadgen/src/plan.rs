@@ -78,11 +78,6 @@ impl Plan {
         handled(&self.first).max(handled(&self.last))
     }
 
-    /// Of the generator.
-    pub fn threads(&self) -> u16 {
-        self.config.threads
-    }
-
     fn offers(&self) -> String {
         let load = &self.last;
         let kinds = [

@@ -47,7 +47,7 @@ pub struct Summary {
     /// By name; one of which nothing was recorded is missing.
     pub latencies: BTreeMap<String, LatencySummary>,
     /// How the generator fared.
-    pub generator: SelfWatch,
+    pub generator: GeneratorUse,
     /// Second by second, by when things were due.
     pub seconds: Vec<Second>,
     /// Interval by interval, by when things came.
@@ -109,7 +109,7 @@ pub struct LatencySummary {
 
 /// A [`Generator`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SelfWatch {
+pub struct GeneratorUse {
     /// CPU time, in seconds.
     pub cpu_s: f64,
     /// For how long threads waited for a processor, in seconds.
@@ -122,7 +122,7 @@ pub struct SelfWatch {
     pub threads: u16,
     /// Sockets.
     pub sockets: u32,
-    /// Files open at the most.
+    /// Files open when the load began.
     pub files: u32,
     /// Memory for what is known of a client, in bytes.
     pub client_bytes: u32,
@@ -153,7 +153,7 @@ impl Summary {
             counts: outcome.counts,
             rates: Rates::of(outcome),
             latencies: latencies(&outcome.latencies),
-            generator: SelfWatch::from(&outcome.generator),
+            generator: GeneratorUse::from(&outcome.generator),
             seconds: outcome.seconds.clone(),
             intervals,
         }
@@ -199,7 +199,7 @@ impl LatencySummary {
     }
 }
 
-impl From<&Generator> for SelfWatch {
+impl From<&Generator> for GeneratorUse {
     fn from(generator: &Generator) -> Self {
         Self {
             cpu_s: seconds(generator.cpu),
