@@ -49,8 +49,11 @@ pub struct Outcome {
 }
 
 counts! {
-    /// What was offered, and what became of it. Only what was due in the recorded time
-    /// counts, whenever it came.
+    /// What was offered, and what became of it, in three groups: what was due in the
+    /// recorded time, whenever it came; what happened in that time, which are `keepalives`,
+    /// `left` and `joined`; and what came from the beginning of the recording on, until
+    /// nothing was waited for any more, which are `stray`, `received`, `received_bytes` and
+    /// `own_drops`.
     pub struct Counts {
         /// Datagrams that were due.
         pub due: u64,
@@ -69,7 +72,7 @@ counts! {
         pub left: u64,
         /// Clients that came back.
         pub joined: u64,
-        /// Bytes of payload in the offered datagrams.
+        /// Bytes of UDP payload in the datagrams that were sent.
         pub sent_bytes: u64,
 
         /// Answers, each request counted once.
@@ -95,15 +98,17 @@ counts! {
         /// Copies that came to a client that was about to join or to leave, and to which
         /// they were not owed: neither wrong nor missed.
         pub unowed: u64,
-        /// Copies so late that they had been counted as lost.
+        /// Copies and answers so late that nobody remembers whether they had come before.
+        /// They are neither `delivered` nor `answered`, but their latencies are recorded: of
+        /// deliveries, there are as many as `delivered` and the late copies together.
         pub too_late: u64,
         /// What should not have come: of another room, another run, never sent, or no
         /// datagram of the protocol.
         pub stray: u64,
 
-        /// Datagrams that came in all.
+        /// Datagrams that came, of all kinds.
         pub received: u64,
-        /// Their bytes.
+        /// Their bytes of UDP payload.
         pub received_bytes: u64,
         /// Datagrams that the kernel dropped at the generator's own sockets, as it did
         /// not read them soon enough: neither the server's nor the network's loss.
@@ -124,9 +129,9 @@ pub struct Latencies {
     pub answer: Histogram<u64>,
     /// The same from when it was in fact sent.
     pub answer_from_send: Histogram<u64>,
-    /// The same of those requests alone that were sent while no other one of the same
-    /// client was under way: what a generator would report that waits for each answer
-    /// before it asks again, and so omits the worst (coordinated omission).
+    /// The same of those requests alone that a client would have sent that waits for each
+    /// answer, for 1 s at most, before it asks again: what a generator would report that
+    /// does so, and omits the worst (coordinated omission).
     pub answer_closed_loop: Histogram<u64>,
     /// From when a datagram was due until it was sent: the generator's own delay.
     pub send_lag: Histogram<u64>,
@@ -165,7 +170,7 @@ pub struct Generator {
     pub threads: u16,
     /// Sockets.
     pub sockets: u32,
-    /// Files open, sockets included, at the most.
+    /// Files open when the load began, sockets included.
     pub files: u32,
     /// Memory for what is known of the clients, in bytes a client, without buffers.
     pub client_bytes: u32,

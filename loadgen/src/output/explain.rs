@@ -46,7 +46,7 @@ pub(super) fn counts(summary: &Summary) -> [Group; 4] {
         row(
             "sent_bytes",
             counts.sent_bytes,
-            "Bytes of payload in what was sent.",
+            "Bytes of UDP payload in the datagrams that were sent.",
         ),
         row(
             "refused",
@@ -84,7 +84,7 @@ pub(super) fn counts(summary: &Summary) -> [Group; 4] {
         row(
             "too_late",
             counts.too_late,
-            "Copies so late that they had been counted as lost.",
+            "Copies and answers so late that nobody remembers whether they had come before.",
         ),
     ];
     let answers = vec![
@@ -107,7 +107,11 @@ pub(super) fn counts(summary: &Summary) -> [Group; 4] {
             counts.received,
             "Datagrams that came, of all kinds.",
         ),
-        row("received_bytes", counts.received_bytes, "Their bytes."),
+        row(
+            "received_bytes",
+            counts.received_bytes,
+            "Their bytes of UDP payload.",
+        ),
         row(
             "stray",
             counts.stray,
@@ -172,7 +176,7 @@ pub(super) fn generator(summary: &Summary) -> Vec<Row> {
         row(
             "files",
             count(generator.files.into()),
-            "Files open at the most, sockets included.",
+            "Files open when the load began, sockets included.",
         ),
         row(
             "client_bytes",
@@ -212,7 +216,7 @@ pub(super) const LATENCIES: [(&str, &str); 6] = [
     ),
     (
         "answer-closed-loop",
-        "The same, of requests sent while no other of that client was under way.",
+        "The same, of requests that a client would have sent that waits for each answer, for 1 s at most.",
     ),
     (
         "send-lag",
