@@ -121,7 +121,9 @@ impl Recorder {
         if now_ns < self.next_report_ns() || self.next_report_ns() >= self.end_ns {
             return;
         }
-        let seconds = ((now_ns - self.warmup_ns) / SECOND_NS) as usize;
+        // Of a thread that stood still beyond the end, too, the last second is not whole.
+        let last_ns = now_ns.min(self.end_ns - 1);
+        let seconds = ((last_ns - self.warmup_ns) / SECOND_NS) as usize;
         self.current.seconds = seconds;
         let Ok(empty) = self.channel.emptied.try_recv() else {
             return;
