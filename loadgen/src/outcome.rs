@@ -185,8 +185,9 @@ pub struct Sample<'a> {
     pub start: Duration,
     /// How long it was.
     pub length: Duration,
-    /// What was counted in it. `lost` and `unanswered` are those of the second that
-    /// was over one second ago; what is under way is no loss.
+    /// What was counted in it. `lost` and `unanswered` are those of the seconds that were
+    /// over a second ago, and in no sample before: what is under way is no loss. In the
+    /// last one they are those of all seconds that remain.
     pub counts: Counts,
     /// What was recorded in it.
     pub latencies: &'a Latencies,
