@@ -199,3 +199,33 @@ impl Report {
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sockets;
+    use crossbeam::channel::bounded;
+
+    #[test]
+    fn a_thread_that_stood_still_beyond_the_end_has_a_last_second_to_finish_with() {
+        let (filled, reports) = bounded(2);
+        let (back, emptied) = bounded(2);
+        back.send(Report::new(0)).unwrap();
+        let channel = Channel { filled, emptied };
+        let target = "127.0.0.1:9".parse().unwrap();
+        let mut ports = Ports::open(Sockets::Shared, target, 0, 1).unwrap();
+        let mut recorder = Recorder::new(0, 0, 2 * SECOND_NS, 2, channel);
+        recorder.second(SECOND_NS / 2).unwrap().asked = 1;
+        recorder.second(SECOND_NS * 3 / 2).unwrap().asked = 2;
+        recorder.counts.asked = 3;
+
+        recorder.hand_over(5 * SECOND_NS, &mut ports);
+        let first = reports.try_recv().unwrap();
+        assert_eq!((first.seconds, first.counts.asked), (1, 3));
+        recorder.hand_over(6 * SECOND_NS, &mut ports);
+        assert!(reports.try_recv().is_err(), "the last one is not whole");
+        let (last, counts, seconds) = recorder.finish();
+        assert_eq!((counts.asked, seconds.len()), (3, 2));
+        assert_eq!(first.settled.asked + last.settled.asked, 3);
+    }
+}
