@@ -90,7 +90,8 @@ impl PeerAddr {
         &self.sockaddr[..len]
     }
 
-    fn is_v6(&self) -> bool {
+    /// Whether it is an address of IPv6.
+    pub(super) fn is_v6(&self) -> bool {
         u16::from_ne_bytes(self.field(FAMILY)) == AF_INET6
     }
 

@@ -2,8 +2,10 @@
 //! comes as one buffer.
 
 use std::io;
-use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsFd, AsRawFd};
+
+use super::control::Control;
+use super::socket::set_int_of;
 
 /// Asks the kernel to hand over datagrams of one length together. From then on
 /// `socket` must be read with [`receive_gro`], as nothing else tells where a
@@ -13,21 +15,7 @@ use std::os::fd::{AsFd, AsRawFd};
 /// What `setsockopt(2)` says: kernels before 5.0 do not know the option. The
 /// socket works on without it, with [`receive_gro`] too.
 pub fn set_gro(socket: impl AsFd) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the option takes an int, and is given one with its size.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_GRO,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
-        )
-    };
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    set_int_of(&socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
 /// Receives one datagram, or several that came one behind the other, and returns
@@ -40,7 +28,7 @@ pub fn set_gro(socket: impl AsFd) -> io::Result<()> {
 /// # Errors
 /// What `recvmsg(2)` says, which includes that nothing is there.
 pub fn receive_gro(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
-    let mut control = Control([0; CONTROL_WORDS]);
+    let mut control = Control::EMPTY;
     let mut iovec = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -56,43 +44,10 @@ pub fn receive_gro(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, u
     // `control`; all are borrowed mutably here, and as long as it says.
     let received = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, 0) };
     let len = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    let segment_bytes = segment_bytes(&header).unwrap_or(len);
+    let said = control.read(header.msg_controllen as _);
+    let segment_bytes = said.segment_bytes.unwrap_or(len);
     Ok((len, segment_bytes.clamp(1, len.max(1))))
 }
-
-/// What the `UDP_GRO` control message says. There is none with a datagram that
-/// came alone.
-fn segment_bytes(header: &libc::msghdr) -> Option<usize> {
-    // SAFETY: the kernel has filled the control buffer that `header` points at,
-    // and has set the length of what is valid, which these macros keep within.
-    let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
-    while !message.is_null() {
-        // SAFETY: not null, so it points at a whole `cmsghdr` in that buffer.
-        let (level, kind, bytes) = unsafe {
-            let message = &*message;
-            (message.cmsg_level, message.cmsg_type, message.cmsg_len)
-        };
-        // SAFETY: this computes a length, and touches no memory.
-        let wanted = unsafe { libc::CMSG_LEN(size_of::<libc::c_int>() as libc::c_uint) };
-        if level == libc::SOL_UDP && kind == libc::UDP_GRO && bytes >= wanted as _ {
-            // SAFETY: its length was checked to hold an int, which need not be
-            // aligned for this way of reading.
-            let value: libc::c_int =
-                unsafe { std::ptr::read_unaligned(libc::CMSG_DATA(message).cast()) };
-            return usize::try_from(value).ok();
-        }
-        // SAFETY: as for the first one.
-        message = unsafe { libc::CMSG_NXTHDR(header, message) };
-    }
-    None
-}
-
-/// Where the kernel writes control messages, aligned as a `cmsghdr`.
-#[repr(C, align(8))]
-struct Control([u64; CONTROL_WORDS]);
-
-/// 64 bytes: one message with an int takes 24, and nothing else was asked for.
-const CONTROL_WORDS: usize = 8;
 
 #[cfg(test)]
 mod tests {

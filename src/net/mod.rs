@@ -7,7 +7,9 @@
 mod address;
 #[cfg(feature = "bare")]
 pub mod bare;
+mod control;
 mod gro;
+mod multihomed;
 mod outbox;
 mod receive;
 mod segments;
@@ -16,6 +18,9 @@ mod socket;
 
 pub use address::PeerAddr;
 pub use gro::{receive_gro, set_gro};
+pub use multihomed::{
+    Incoming, MultihomedReceiver, MultihomedSender, Outgoing, set_local_addresses,
+};
 pub use outbox::{Outbox, Outlet};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use segments::{MAX_SEGMENTS, max_segments};

@@ -183,7 +183,8 @@ impl Sender {
     ) {
         let mut done = 0;
         while done < gathered {
-            match send_batch(socket, &mut self.headers[done..gathered]) {
+            // SAFETY: these headers are as the caller promises.
+            match unsafe { send_batch(socket, &mut self.headers[done..gathered]) } {
                 Ok(sent) => {
                     tally.sent += sum(&self.deliveries[done..done + sent]);
                     self.forgive_refusals(done..done + sent);
@@ -202,7 +203,8 @@ impl Sender {
                 Err(error) => {
                     let several = !self.headers[done].msg_hdr.msg_control.is_null();
                     if several && is_segment_refusal(error) {
-                        self.send_in_parts(socket, done, tally);
+                        // SAFETY: this header, too.
+                        unsafe { self.send_in_parts(socket, done, tally) };
                     } else {
                         tally.refused += u64::from(self.deliveries[done]);
                     }
@@ -224,7 +226,16 @@ impl Sender {
 
     /// Sends the datagrams of one packet, which the kernel refused as a whole,
     /// one by one. Its deliveries are sent if all of its datagrams are.
-    fn send_in_parts(&mut self, socket: BorrowedFd<'_>, index: usize, tally: &mut SendTally) {
+    ///
+    /// # Safety
+    /// As of `flush`, and `index` must be of one of the headers gathered, with
+    /// several datagrams.
+    unsafe fn send_in_parts(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        index: usize,
+        tally: &mut SendTally,
+    ) {
         self.refusals += 1;
         tally.split_packets += 1;
         let whole = self.iovecs[index];
@@ -239,7 +250,9 @@ impl Sender {
                 iov_len: segment_bytes.min(whole.iov_len - start),
             };
             header.msg_hdr.msg_iov = &raw mut part;
-            all_sent &= send_batch(socket, std::slice::from_mut(&mut header)).is_ok();
+            // SAFETY: the name is the packet's own, the iovec lives in this frame,
+            // and leads to a part of the payload.
+            all_sent &= unsafe { send_batch(socket, std::slice::from_mut(&mut header)).is_ok() };
         }
         let deliveries = u64::from(self.deliveries[index]);
         if all_sent {
@@ -272,11 +285,17 @@ impl SendTally {
 
 /// One `sendmmsg`: how many of `headers` were taken, or the error number of the
 /// first, in which case those behind it were not tried.
-fn send_batch(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> Result<usize, i32> {
-    // SAFETY: `Sender::gather` and `send_in_parts` pointed every header at a
-    // name and a payload that the caller of `send` lends until it returns, and
-    // at an iovec and a control message that outlive this call; the kernel reads
-    // them, and writes `msg_len` alone.
+///
+/// # Safety
+/// Each header must point at a name, an iovec and through it at a payload, and at
+/// a control message or none, that live until this returns, with their true
+/// lengths.
+pub(super) unsafe fn send_batch(
+    socket: BorrowedFd<'_>,
+    headers: &mut [libc::mmsghdr],
+) -> Result<usize, i32> {
+    // SAFETY: the caller vouches for what the headers point at, which the kernel
+    // reads; it writes `msg_len` alone, of as many headers as there are.
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),

@@ -136,11 +136,21 @@ pub(super) fn set_int(
     option: libc::c_int,
     value: libc::c_int,
 ) -> io::Result<()> {
+    set_int_of(socket, libc::SOL_SOCKET, option, value)
+}
+
+/// Sets one option that is an int, of the protocol `level`.
+pub(super) fn set_int_of(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the option takes an int, and is given one with its size.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             size_of_val(&value) as libc::socklen_t,

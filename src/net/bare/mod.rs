@@ -12,6 +12,11 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::receive::{BUFFER_BYTES, RECEIVE_BATCH};
 use super::send::{EMPTY_CONTROL, EMPTY_HEADER, EMPTY_IOVEC, SEND_BATCH, SegmentControl};
+use super::socket::set_int_of;
+
+mod ping_loop;
+
+pub use ping_loop::PingLoop;
 
 /// Sends one payload to a list of addresses.
 pub struct FanOut {
@@ -186,22 +191,12 @@ unsafe impl Send for Echo {}
 /// # Errors
 /// When the kernel is older than 4.18.
 pub fn set_segment_bytes(socket: impl AsFd, bytes: u16) -> io::Result<()> {
-    let bytes = libc::c_int::from(bytes);
-    // SAFETY: the option takes an int, and is given one with its size.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const bytes).cast(),
-            size_of_val(&bytes) as libc::socklen_t,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    set_int_of(
+        &socket.as_fd(),
+        libc::SOL_UDP,
+        libc::UDP_SEGMENT,
+        bytes.into(),
+    )
 }
 
 /// Hands `headers` to the kernel, each of which must point at a name and an
@@ -265,7 +260,7 @@ mod tests {
     use std::net::{SocketAddr, UdpSocket};
     use std::time::Duration;
 
-    fn socket() -> (UdpSocket, SocketAddrV4) {
+    pub(super) fn socket() -> (UdpSocket, SocketAddrV4) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(10)))

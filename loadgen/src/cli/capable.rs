@@ -1,0 +1,37 @@
+//! What is known of the generator's own limit, for one load.
+
+use crate::config::{RunConfig, word};
+use crate::limits::capacity::{self, Capacity, CapacityError};
+use crate::limits::machine::Machine;
+
+/// What this machine's generator was calibrated to, with the threads and the protocol of
+/// `config`, if it was.
+///
+/// # Errors
+/// [`CapacityError`]: it is not known whether it was.
+pub(super) fn look_up(config: &RunConfig) -> Result<Option<Capacity>, CapacityError> {
+    let path = capacity::path()?;
+    capacity::find(&path, &Machine::here(), config.threads, config.protocol)
+}
+
+/// The capacity that was looked up for `config`; or what to say, as none is known.
+///
+/// # Errors
+/// A note, for people.
+pub(super) fn known(
+    found: Result<Option<Capacity>, CapacityError>,
+    config: &RunConfig,
+) -> Result<Capacity, String> {
+    match found {
+        Ok(Some(capacity)) => Ok(capacity),
+        Ok(None) => Err(format!(
+            "not calibrated (--threads {}, --protocol {}): see `loadgen calibrate`",
+            config.threads,
+            word(&config.protocol)
+        )),
+        Err(error) => Err(format!("what it is capable of is not known: {error}")),
+    }
+}
+
+/// The note on a load that is offered with `--force`.
+pub(super) const FORCED: &str = "forced to offer more than it was calibrated to";

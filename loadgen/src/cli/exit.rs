@@ -1,0 +1,106 @@
+//! What the program's exit code says.
+
+use std::process::ExitCode;
+
+use crate::outcome::Outcome;
+use crate::verdict::SloResult;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is valid, and every objective is met: 0.
+    Good,
+    /// It could not run, or its results could not be written: 1.
+    Failed,
+    /// The arguments make no sense, or may not be: 2. Nothing was sent.
+    WrongUse,
+    /// It is valid, and an objective is missed: 3.
+    SloMissed,
+    /// The figures are not the server's, as the generator itself fell short: 4.
+    Invalid,
+    /// A signal ended it early: 128 and the signal's number, as shells have it: 130
+    /// for SIGINT, 143 for SIGTERM.
+    Signal(i32),
+}
+
+impl End {
+    /// The end of a run that did not fail. A signal hides whether it was valid, and
+    /// that it was not hides whether objectives were met: each makes those below it
+    /// meaningless.
+    pub fn of(outcome: &Outcome, is_valid: bool, slo: &[SloResult]) -> Self {
+        if let Some(signal) = outcome.signal {
+            Self::Signal(signal)
+        } else if !is_valid {
+            Self::Invalid
+        } else if slo.iter().all(|result| result.is_met) {
+            Self::Good
+        } else {
+            Self::SloMissed
+        }
+    }
+
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Failed => 1,
+            Self::WrongUse => 2,
+            Self::SloMissed => 3,
+            Self::Invalid => 4,
+            Self::Signal(signal) => signal_code(signal),
+        }
+    }
+}
+
+impl From<End> for ExitCode {
+    fn from(end: End) -> Self {
+        Self::from(end.code())
+    }
+}
+
+/// The exit code that says that a signal ended the program.
+pub fn signal_code(signal: i32) -> u8 {
+    // Signals are numbered 1 to 64.
+    u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128))
+}
+
+#[cfg(test)]
+mod tests {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    use super::*;
+    use crate::testing::outcome;
+
+    #[test]
+    fn codes_are_those_that_are_documented() {
+        for (end, code) in [
+            (End::Good, 0),
+            (End::Failed, 1),
+            (End::WrongUse, 2),
+            (End::SloMissed, 3),
+            (End::Invalid, 4),
+            (End::Signal(SIGINT), 130),
+            (End::Signal(SIGTERM), 143),
+            (End::Signal(-1), 255),
+        ] {
+            assert_eq!(end.code(), code);
+        }
+    }
+
+    #[test]
+    fn a_signal_goes_before_invalid_and_that_before_an_objective() {
+        let result = |is_met| SloResult {
+            clause: "p99<1s".into(),
+            measured: "answer 2 s".into(),
+            is_met,
+        };
+        let missed = [result(true), result(false)];
+        let mut outcome = outcome();
+        assert_eq!(End::of(&outcome, true, &[]), End::Good);
+        assert_eq!(End::of(&outcome, true, &[result(true)]), End::Good);
+        assert_eq!(End::of(&outcome, true, &missed), End::SloMissed);
+        assert_eq!(End::of(&outcome, false, &missed), End::Invalid);
+        outcome.signal = Some(SIGINT);
+        assert_eq!(End::of(&outcome, false, &missed), End::Signal(SIGINT));
+    }
+}

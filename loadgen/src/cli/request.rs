@@ -1,0 +1,357 @@
+//! From arguments to what is asked for: defaults that depend on each other, and what
+//! goes together with what.
+
+use std::num::NonZero;
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::args::{
+    Arguments, CalibrateOptions, Command, FindMaxOptions, LoadOptions, OutputOptions, RunOptions,
+    THREADS_MAX, ThreadOptions,
+};
+use crate::cli::target;
+use crate::config::word;
+use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::engine::shape;
+use crate::payload::MAX_V1_BYTES;
+use crate::plan::Plan;
+use crate::slo::Slo;
+use crate::units;
+
+pub use crate::cli::use_error::UseError;
+
+/// What the command line asks for. It makes sense, and may be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// One run.
+    Run(RunRequest),
+    /// To search for the highest rate at which objectives are met.
+    FindMax(FindMaxRequest),
+    /// To measure what the generator is capable of.
+    Calibrate(CalibrateRequest),
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRequest {
+    /// What is offered to whom.
+    pub config: RunConfig,
+    /// What must hold.
+    pub slo: Option<Slo>,
+    /// Where results go.
+    pub output: OutputOptions,
+    /// Whether to offer more than the generator is capable of.
+    pub is_forced: bool,
+}
+
+/// A search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FindMaxRequest {
+    /// What is offered to whom; the rate is the first that is tried.
+    pub config: RunConfig,
+    /// What must hold.
+    pub slo: Slo,
+    /// The lowest rate that is tried.
+    pub from: Option<f64>,
+    /// The highest rate that is tried.
+    pub to: Option<f64>,
+    /// Where results go.
+    pub output: OutputOptions,
+    /// Whether to offer more than the generator is capable of.
+    pub is_forced: bool,
+}
+
+/// A calibration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalibrateRequest {
+    /// Threads that send and receive.
+    pub threads: u16,
+    /// The processors that these are pinned to, in turn; empty: the system's choice.
+    pub cores: Vec<usize>,
+    /// What is sent and received.
+    pub protocol: Protocol,
+}
+
+impl Arguments {
+    /// What is asked for. This may block while the target's name is looked up.
+    ///
+    /// # Errors
+    /// What makes no sense, or may not be, and what is right.
+    pub fn request(self) -> Result<Request, UseError> {
+        match self.command {
+            None => run_request(self.run).map(Request::Run),
+            Some(Command::FindMax(options)) => find_max_request(*options).map(Request::FindMax),
+            Some(Command::Calibrate(options)) => calibrate_request(options).map(Request::Calibrate),
+        }
+    }
+}
+
+fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
+    let rate = match (options.ramp, options.rate) {
+        (Some(ramp), _) => Rate::Ramp {
+            from: ramp.from,
+            to: ramp.to,
+        },
+        (None, rate) => Rate::Constant(rate.unwrap_or(DEFAULT_RATE)),
+    };
+    let is_forced = options.load.force;
+    let config = run_config(options.load, rate, options.duration)?;
+    if let Some(slo) = &options.slo {
+        slo.applies_to(config.mix.text > 0.0, config.mix.ping > 0.0)?;
+    }
+    Ok(RunRequest {
+        config,
+        slo: options.slo,
+        output: options.output,
+        is_forced,
+    })
+}
+
+fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError> {
+    let (from, to) = (options.from, options.to);
+    if let (Some(from), Some(to)) = (from, to)
+        && from >= to
+    {
+        let (from, to) = (units::rate(from), units::rate(to));
+        return Err(UseError::Backwards { from, to });
+    }
+    let first = from.unwrap_or(to.map_or(DEFAULT_RATE, |to| DEFAULT_RATE.min(to)));
+    let is_forced = options.load.force;
+    let config = run_config(options.load, Rate::Constant(first), options.duration)?;
+    if let Some(to) = to {
+        check_numbers(&RunConfig {
+            rate: Rate::Constant(to),
+            ..config.clone()
+        })?;
+    }
+    let slo = options.slo;
+    slo.applies_to(config.mix.text > 0.0, config.mix.ping > 0.0)?;
+    Ok(FindMaxRequest {
+        config,
+        slo,
+        from,
+        to,
+        output: options.output,
+        is_forced,
+    })
+}
+
+fn calibrate_request(options: CalibrateOptions) -> Result<CalibrateRequest, UseError> {
+    let (threads, cores) = threads_and_cores(options.threads, THREADS_MAX.into(), "threads")?;
+    Ok(CalibrateRequest {
+        threads,
+        cores,
+        protocol: options.protocol,
+    })
+}
+
+fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunConfig, UseError> {
+    check_scenario(&load)?;
+    check_amounts(&load, rate, duration)?;
+    let target = target::resolve(&load.target)?;
+    target::guard(target, load.i_own_the_target)?;
+    let has_many_sources = target::has_many_sources(target);
+    let sockets = match load.sockets {
+        Some(Sockets::Shared) if !has_many_sources => {
+            return Err(UseError::SharedSockets(target));
+        }
+        Some(sockets) => sockets,
+        None if has_many_sources => Sockets::Shared,
+        None => Sockets::PerClient,
+    };
+    let mut config = RunConfig {
+        target,
+        clients: load.clients,
+        rate,
+        arrival: load.arrival,
+        scenario: load.scenario,
+        mix: load.scenario.mix(load.mix.unwrap_or(DEFAULT_MIX)),
+        room_size: load.room_size.unwrap_or(DEFAULT_ROOM_SIZE),
+        payload: load
+            .payload
+            .unwrap_or_else(|| Payload::fixed(DEFAULT_BYTES)),
+        protocol: load.protocol,
+        churn_per_s: load.churn,
+        warmup: load.warmup,
+        duration,
+        seed: load.seed,
+        heartbeat: load.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
+        sockets,
+        threads: 1,
+        cores: Vec::new(),
+        spin: load.spin,
+    };
+    let (most, of) = match shape::has_rooms(&config) {
+        true => (shape::rooms(&config), "rooms, whose members stay together"),
+        false => (config.clients, "clients"),
+    };
+    (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
+    check_numbers(&config)?;
+    Ok(config)
+}
+
+/// Whether each option means something in the scenario.
+fn check_scenario(load: &LoadOptions) -> Result<(), UseError> {
+    use Scenario::{Chat, Greet, Heartbeat, Mixed, Ping};
+    let scenario = load.scenario;
+    let refused = |option, scenarios| {
+        let given = word(&scenario);
+        Err(UseError::Scenario {
+            option,
+            scenarios,
+            given,
+        })
+    };
+    if load.mix.is_some() && scenario != Mixed {
+        return refused("--mix", "--scenario mixed");
+    }
+    if load.room_size.is_some() && !matches!(scenario, Mixed | Chat) {
+        return refused("--room-size", "--scenario mixed or chat");
+    }
+    if load.payload.is_some() && matches!(scenario, Ping | Heartbeat) {
+        return refused("--payload", "--scenario mixed, chat, lobby or greet");
+    }
+    // The greeting service keeps no peers, and greets whoever sends a heartbeat.
+    let other_than_greet = "any --scenario but greet";
+    if scenario == Greet && load.churn > 0.0 {
+        return refused("--churn", other_than_greet);
+    }
+    if scenario == Greet && load.heartbeat.is_some() {
+        return refused("--heartbeat", other_than_greet);
+    }
+    if scenario == Greet && load.protocol == Protocol::V2 {
+        return Err(UseError::GreetV2);
+    }
+    if load.mix.is_some_and(|mix| mix.text == 0.0) {
+        if load.room_size.is_some() {
+            return Err(UseError::NoTexts("--room-size"));
+        }
+        if load.payload.is_some() {
+            return Err(UseError::NoTexts("--payload"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether numbers go together.
+fn check_amounts(load: &LoadOptions, rate: Rate, duration: Duration) -> Result<(), UseError> {
+    let clients = load.clients;
+    if let Some(size) = load.room_size.filter(|size| *size > clients) {
+        return Err(UseError::RoomSize(size, clients));
+    }
+    if load.churn > f64::from(clients) {
+        return Err(UseError::Churn(units::rate(load.churn), clients));
+    }
+    let longest = load.payload.as_ref().map_or(0, Payload::max_bytes);
+    if load.protocol == Protocol::V1 && longest > usize::from(MAX_V1_BYTES) {
+        return Err(UseError::PayloadV1(longest));
+    }
+    let mean_rate = match rate {
+        Rate::Constant(rate) => rate,
+        Rate::Ramp { from, to } => from.midpoint(to),
+    };
+    if mean_rate * duration.as_secs_f64() < 1.0 {
+        return Err(UseError::Nothing {
+            rate: units::rate(mean_rate),
+            duration: humantime::format_duration(duration).to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// Whether the texts of each room, and the requests of each client, have numbers enough.
+fn check_numbers(config: &RunConfig) -> Result<(), UseError> {
+    let mix = &config.mix;
+    let total = Plan::of(config).total / (mix.ping + mix.text + mix.heartbeat);
+    let (mut texts, mut requests) = (0.0_f64, 0.0_f64);
+    for part in shape::parts(config) {
+        // Threads have equal shares, however few clients are theirs, who take turns.
+        let Some((_, shares)) = part.share else {
+            continue;
+        };
+        let of_thread = total / shares as f64;
+        let of_client = of_thread / f64::from(part.clients);
+        let of_room = match shape::has_rooms(config) {
+            true => of_client * f64::from(part.clients.min(config.room_size)),
+            false => of_thread,
+        };
+        texts = texts.max(of_room * mix.text);
+        requests = requests.max(of_client * mix.ping);
+    }
+    if config.scenario == Scenario::Greet {
+        // Which have no numbers.
+        requests = 0.0;
+    }
+    let kinds = [
+        (texts, "texts to one room"),
+        (requests, "requests of one client"),
+    ];
+    match kinds.into_iter().find(|(many, _)| *many > NUMBERS_MAX) {
+        None => Ok(()),
+        Some((many, what)) => Err(UseError::Numbers {
+            many: units::number(many),
+            what,
+            most: units::number(NUMBERS_MAX),
+        }),
+    }
+}
+
+/// There are `most` of what each thread needs one `of`.
+fn threads_and_cores(
+    options: ThreadOptions,
+    most: u32,
+    of: &'static str,
+) -> Result<(u16, Vec<usize>), UseError> {
+    let cores = options.cores.map_or_else(Vec::new, |cores| cores.0);
+    let default = match cores.len() {
+        0 => thread::available_parallelism().map_or(1, NonZero::get) / 2,
+        listed => listed,
+    };
+    let bound = u16::try_from(most).map_or(THREADS_MAX, |most| most.min(THREADS_MAX));
+    let default = u16::try_from(default).map_or(bound, |default| default.clamp(1, bound));
+    let threads = options.threads.unwrap_or(default);
+    if threads > bound {
+        return Err(UseError::Threads { threads, most, of });
+    }
+    if cores.len() > usize::from(threads) {
+        let cores = cores.len();
+        return Err(UseError::Cores { cores, threads });
+    }
+    // Where the system does not tell, pinning will.
+    if let Some(usable) = core_affinity::get_core_ids() {
+        let is_usable = |core: &usize| usable.iter().any(|usable| usable.id == *core);
+        if let Some(core) = cores.iter().copied().find(|core| !is_usable(core)) {
+            let usable: Vec<String> = usable.iter().map(|core| core.id.to_string()).collect();
+            let usable = usable.join(", ");
+            return Err(UseError::NoSuchCore { core, usable });
+        }
+    }
+    Ok((threads, cores))
+}
+
+/// Numbers are below 2³² - 1. A tenth of them is in reserve, as times and kinds are drawn
+/// at random, and as clients that are away leave their turns to others.
+const NUMBERS_MAX: f64 = 3.8e9;
+
+/// What any server keeps up with.
+const DEFAULT_RATE: f64 = 1000.0;
+
+/// Presence and state, which ask, beside some talk.
+const DEFAULT_MIX: Mix = Mix {
+    ping: 90.0,
+    text: 10.0,
+    heartbeat: 0.0,
+};
+
+/// A match, or a small group.
+const DEFAULT_ROOM_SIZE: u32 = 10;
+
+/// A sentence.
+const DEFAULT_BYTES: u16 = 48;
+
+/// Two fit into the server's default timeout of 10 s, so that one may be lost.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+//! Which servers load may be offered to.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bullhorn::client::ServerAddress;
+
+/// The address that a target's name stands for: of several its first IPv4 address, as
+/// servers seldom listen on IPv6 alone. An IPv4 address that is written as an IPv6 one
+/// is taken for what it is. This may block while the name is looked up.
+///
+/// # Errors
+/// [`TargetError::Unknown`].
+pub(super) fn resolve(target: &ServerAddress) -> Result<SocketAddr, TargetError> {
+    let unknown = |source| TargetError::Unknown {
+        target: target.to_string(),
+        source,
+    };
+    let found = target.resolve().map_err(unknown)?;
+    let plain = |address: &SocketAddr| match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        // Kept whole, with its scope.
+        IpAddr::V6(_) => *address,
+    };
+    let addresses: Vec<SocketAddr> = found.iter().map(plain).collect();
+    let ipv4 = addresses.iter().find(|address| address.is_ipv4());
+    let first = ipv4.or(addresses.first()).copied();
+    first.ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))
+}
+
+/// Whether load may be offered to `target`: one machine, on this one or a private
+/// network, unless whoever asks says that the target is theirs.
+///
+/// # Errors
+/// Why it may not.
+pub(super) fn guard(target: SocketAddr, is_owned: bool) -> Result<(), TargetError> {
+    let ip = target.ip().to_canonical();
+    let never = if ip.is_multicast() {
+        Some("a multicast address")
+    } else if ip.is_unspecified() {
+        Some("no address that a server has")
+    } else if ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        Some("a broadcast address")
+    } else if target.port() == 0 {
+        Some("a target without a port")
+    } else {
+        None
+    };
+    if let Some(what) = never {
+        return Err(TargetError::Never { target, what });
+    }
+    let is_near = match ip {
+        IpAddr::V4(ip) => is_near_v4(ip),
+        IpAddr::V6(ip) => is_near_v6(ip),
+    };
+    if is_near || is_owned {
+        Ok(())
+    } else {
+        Err(TargetError::Foreign(target))
+    }
+}
+
+/// Whether `shared` sockets can reach `target`: only loopback has the many addresses
+/// from which they send.
+pub(super) fn has_many_sources(target: SocketAddr) -> bool {
+    matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback())
+}
+
+/// Why no load may be offered to a target.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Its name is unknown, or the question was not answered.
+    #[error("cannot find {target}: {source}")]
+    Unknown {
+        /// As it was written.
+        target: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// It is not one server.
+    #[error("{target} is {what}: give the address and the port of one server")]
+    Never {
+        /// Its address.
+        target: SocketAddr,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// It may be anyone's.
+    #[error(
+        "{0} is neither this machine nor on a private network: load that its owner has not \
+         agreed to is an attack. If it is yours, say so with --i-own-the-target"
+    )]
+    Foreign(SocketAddr),
+}
+
+fn is_near_v4(ip: Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    // RFC 6598: between a provider and its customers, and in overlay networks.
+    let is_shared = first == 100 && (64..128).contains(&second);
+    ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared
+}
+
+fn is_near_v6(ip: Ipv6Addr) -> bool {
+    ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guarded(target: &str, is_owned: bool) -> Result<(), String> {
+        guard(target.parse().unwrap(), is_owned).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn this_machine_and_private_networks_are_allowed() {
+        for target in [
+            "127.0.0.1:9999",
+            "127.255.0.9:1",
+            "10.0.0.1:1",
+            "172.16.0.1:1",
+            "172.31.255.255:1",
+            "192.168.1.1:1",
+            "169.254.0.1:1",
+            "100.64.0.1:1",
+            "100.127.255.255:1",
+            "[::1]:1",
+            "[fc00::1]:1",
+            "[fdff::1]:1",
+            "[fe80::1]:1",
+            "[febf::1]:1",
+            "[::ffff:10.0.0.1]:1",
+        ] {
+            assert_eq!(guarded(target, false), Ok(()), "{target}");
+        }
+    }
+
+    #[test]
+    fn others_are_allowed_to_their_owner_alone() {
+        for target in [
+            "8.8.8.8:1",
+            "11.0.0.1:1",
+            "172.15.0.1:1",
+            "172.32.0.1:1",
+            "192.169.0.1:1",
+            "100.63.0.1:1",
+            "100.128.0.1:1",
+            "240.0.0.1:1",
+            "[2001:db8::1]:1",
+            "[fec0::1]:1",
+            "[::ffff:8.8.8.8]:1",
+        ] {
+            let refused = guarded(target, false).unwrap_err();
+            assert!(refused.contains("--i-own-the-target"), "{target}");
+            assert_eq!(guarded(target, true), Ok(()), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_server_is_allowed_to_nobody() {
+        for target in [
+            "224.0.0.1:1",
+            "239.255.255.255:1",
+            "255.255.255.255:1",
+            "0.0.0.0:1",
+            "127.0.0.1:0",
+            "[::]:1",
+            "[ff02::1]:1",
+            "[::ffff:224.0.0.1]:1",
+        ] {
+            for is_owned in [false, true] {
+                let refused = guarded(target, is_owned).unwrap_err();
+                assert!(refused.contains("of one server"), "{target}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_one_that_it_stands_for() {
+        let resolved = |target: &str| resolve(&target.parse().unwrap()).unwrap().to_string();
+        assert_eq!(resolved("[::ffff:127.0.0.1]:9"), "127.0.0.1:9");
+        assert_eq!(resolved("[::1]:9"), "[::1]:9");
+        assert_eq!(resolved("127.0.0.1:9"), "127.0.0.1:9");
+    }
+
+    #[test]
+    fn many_sources_are_on_loopback_alone() {
+        for (target, expected) in [
+            ("127.0.0.1:1", true),
+            ("127.9.9.9:1", true),
+            ("10.0.0.1:1", false),
+            ("[::1]:1", false),
+        ] {
+            assert_eq!(has_many_sources(target.parse().unwrap()), expected);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The words and small grammars of the command line.
+
+use std::time::Duration;
+
+use bullhorn::config::parse_duration;
+
+use crate::config::Mix;
+use crate::units;
+
+/// Parses weights such as `ping=90,text=10`; a kind that is not there has none.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse_mix(text: &str) -> Result<Mix, String> {
+    let mut weights = [None; 3];
+    for part in text.split(',') {
+        let weight = part.split_once('=').and_then(|(name, weight)| {
+            let kind = MIX_KINDS.iter().position(|kind| *kind == name)?;
+            Some((kind, units::parse_decimal(weight)?))
+        });
+        let Some((kind, weight)) = weight else {
+            let right = "must be weights of ping, text and heartbeat, such as ping=90,text=10";
+            return Err(right.to_owned());
+        };
+        if weights[kind].replace(weight).is_some() {
+            return Err(format!("has {} twice", MIX_KINDS[kind]));
+        }
+    }
+    let [ping, text, heartbeat] = weights.map(Option::unwrap_or_default);
+    if ping + text + heartbeat == 0.0 {
+        return Err("must have a weight above 0".to_owned());
+    }
+    Ok(Mix {
+        ping,
+        text,
+        heartbeat,
+    })
+}
+
+/// The rates at both ends of a ramp.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ramp {
+    /// When the recording begins.
+    pub from: f64,
+    /// When it ends.
+    pub to: f64,
+}
+
+/// Parses two rates such as `1k..50k`.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse_ramp(text: &str) -> Result<Ramp, String> {
+    let Some((from, to)) = text.split_once("..") else {
+        return Err("must be two rates, such as 1k..50k".to_owned());
+    };
+    let (from, to) = (units::parse_rate(from)?, units::parse_rate(to)?);
+    if from == to {
+        return Err("has the same rate twice: use --rate for a constant one".to_owned());
+    }
+    Ok(Ramp { from, to })
+}
+
+/// A list of processors, in the order in which it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cores(pub Vec<usize>);
+
+/// Parses numbers and ranges of processors such as `1,3-5`.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse_cores(text: &str) -> Result<Cores, String> {
+    let mut cores = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (Some(first), Some(last)) = (parse_core(first), parse_core(last)) else {
+            return Err(format!(
+                "must be processors from 0 to {CORE_MAX}, such as 1,3-5"
+            ));
+        };
+        if first > last {
+            return Err(format!("the range {part} ends before it begins"));
+        }
+        for core in first..=last {
+            if cores.contains(&core) {
+                return Err(format!("has processor {core} twice"));
+            }
+            cores.push(core);
+        }
+    }
+    Ok(Cores(cores))
+}
+
+/// Parses how long the load is recorded, 100ms to 24h.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse_run_duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text, &(Duration::from_millis(100)..=DAY))
+}
+
+/// Parses how long the load is not yet recorded, 0s to 1h.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse_warmup(text: &str) -> Result<Duration, String> {
+    parse_duration(text, &(Duration::ZERO..=DAY / 24))
+}
+
+/// Parses the time between heartbeats, 10ms to 24h, as far as a server's timeout goes.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse_heartbeat(text: &str) -> Result<Duration, String> {
+    parse_duration(text, &(bullhorn::client::HEARTBEAT_MIN..=DAY))
+}
+
+fn parse_core(text: &str) -> Option<usize> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let core = text.parse().ok().filter(|_| is_plain)?;
+    (core <= CORE_MAX).then_some(core)
+}
+
+/// In the order of [`Mix`]'s fields.
+const MIX_KINDS: [&str; 3] = ["ping", "text", "heartbeat"];
+
+/// What the kernel's own set of processors holds.
+const CORE_MAX: usize = 1023;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
+        Mix {
+            ping,
+            text,
+            heartbeat,
+        }
+    }
+
+    #[test]
+    fn a_mix_has_weights_by_name() {
+        let all = parse_mix("ping=90,text=10,heartbeat=0");
+        assert_eq!(all, Ok(mix(90.0, 10.0, 0.0)));
+        assert_eq!(parse_mix("text=0.5"), Ok(mix(0.0, 0.5, 0.0)));
+        for text in [
+            "",
+            "ping",
+            "ping=",
+            "pong=1",
+            "ping=-1",
+            "ping=90;text=10",
+            "ping=1,",
+        ] {
+            let wrong = parse_mix(text).unwrap_err();
+            assert!(wrong.contains("such as ping=90,text=10"), "{text}: {wrong}");
+        }
+        assert_eq!(parse_mix("ping=1,ping=2").unwrap_err(), "has ping twice");
+        let zero = parse_mix("ping=0,text=0").unwrap_err();
+        assert_eq!(zero, "must have a weight above 0");
+    }
+
+    #[test]
+    fn a_ramp_has_two_different_rates() {
+        let (from, to) = (1000.0, 50_000.0);
+        assert_eq!(parse_ramp("1k..50k"), Ok(Ramp { from, to }));
+        assert_eq!(parse_ramp("50k..1k"), Ok(Ramp { from: to, to: from }));
+        for (text, right) in [
+            ("50k", "two rates, such as 1k..50k"),
+            ("1k..", "such as 20000, 50k"),
+            ("0..50k", "must be above 0"),
+            ("1k..1000", "use --rate"),
+            ("1k..200M", "at most 100 M/s"),
+        ] {
+            let wrong = parse_ramp(text).unwrap_err();
+            assert!(wrong.contains(right), "{text}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn cores_are_numbers_and_ranges() {
+        assert_eq!(parse_cores("1,3-5"), Ok(Cores(vec![1, 3, 4, 5])));
+        assert_eq!(parse_cores("7,0"), Ok(Cores(vec![7, 0])));
+        for (text, right) in [
+            ("", "such as 1,3-5"),
+            ("1,", "such as 1,3-5"),
+            ("-1", "such as 1,3-5"),
+            ("1-", "such as 1,3-5"),
+            ("+1", "such as 1,3-5"),
+            ("1024", "from 0 to 1023"),
+            ("0-999999999999", "from 0 to 1023"),
+            ("5-3", "the range 5-3 ends before it begins"),
+            ("1,0-2", "has processor 1 twice"),
+        ] {
+            let wrong = parse_cores(text).unwrap_err();
+            assert!(wrong.contains(right), "{text}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn times_have_bounds() {
+        assert_eq!(parse_warmup("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_run_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_heartbeat("4s"), Ok(Duration::from_secs(4)));
+        for wrong in [
+            parse_run_duration("99ms"),
+            parse_run_duration("25h"),
+            parse_warmup("61m"),
+            parse_heartbeat("9ms"),
+        ] {
+            assert!(wrong.unwrap_err().starts_with("must lie between"));
+        }
+        let wrong = parse_run_duration("10").unwrap_err();
+        assert!(wrong.contains("a number with a unit"), "{wrong}");
+    }
+}

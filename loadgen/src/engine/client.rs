@@ -1,0 +1,152 @@
+//! What a thread knows of each of its clients.
+
+/// One client.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    /// Its session, in version 2.
+    pub(crate) session: u64,
+    /// When its last request to the greeting service was due.
+    pub(crate) due_ns: u64,
+    /// When its last request was sent of those that [`Client::closed_ask`] or
+    /// [`Client::under_way`] speaks of.
+    pub(crate) sent_ns: u64,
+    /// When it was last heard of by the server, in milliseconds of the thread's clock.
+    pub(crate) last_sent_ms: u32,
+    /// The number of its next request.
+    pub(crate) next_ask: u32,
+    /// One more than the greatest number that was answered.
+    pub(crate) heard_ask: u32,
+    /// The request, if any, whose answer a client would wait for that asks nothing else
+    /// meanwhile.
+    pub(crate) closed_ask: Option<u32>,
+    /// The number of its last text in its room.
+    pub(crate) last_text: Option<u32>,
+    /// One more than the greatest number of a text that it heard.
+    pub(crate) heard_text: u32,
+    /// It is owed the texts of its room from this one on
+    pub(crate) owed_from: u32,
+    /// and up to this one, which it is not owed.
+    pub(crate) owed_until: u32,
+    /// Requests to the greeting service that were not answered so far.
+    pub(crate) under_way: u16,
+    /// How many of these were due before the recording.
+    pub(crate) under_way_unrecorded: u16,
+    /// Whether nothing else was under way when the last of them was sent.
+    pub(crate) is_matched: bool,
+    /// How often it has asked to come in vain.
+    pub(crate) tries: u8,
+    /// Where it stands.
+    pub(crate) phase: Phase,
+}
+
+/// What is known of the answer to a request to the greeting service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    /// When the last request was due.
+    pub(crate) due_ns: u64,
+    /// When that request was sent before which nothing was under way.
+    pub(crate) sent_ns: u64,
+    /// Whether the request counts: it was due in the recorded time.
+    pub(crate) is_recorded: bool,
+    /// Whether these are one request, the only one, so that this must be its answer.
+    pub(crate) is_matched: bool,
+}
+
+/// Where a client stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The server does not know it.
+    Out,
+    /// It has asked for a session.
+    Hello,
+    /// It has asked for a room, or for a sign that the server knows it.
+    Joining,
+    /// It is there, and takes part.
+    Active,
+    /// It takes part no more, and waits for what it is still owed.
+    Leaving,
+}
+
+impl Client {
+    /// One that the server does not know.
+    pub(crate) fn new() -> Self {
+        Self {
+            session: 0,
+            due_ns: 0,
+            sent_ns: 0,
+            last_sent_ms: 0,
+            next_ask: 0,
+            heard_ask: 0,
+            closed_ask: None,
+            last_text: None,
+            heard_text: 0,
+            owed_from: 0,
+            owed_until: 0,
+            under_way: 0,
+            under_way_unrecorded: 0,
+            is_matched: false,
+            tries: 0,
+            phase: Phase::Out,
+        }
+    }
+
+    /// It has sent a request: the one whose answer it would wait for, if it waited, unless
+    /// it does already, and not for too long.
+    pub(crate) fn asked(&mut self, sequence: u32, now_ns: u64) {
+        let is_given_up = now_ns.saturating_sub(self.sent_ns) > GIVEN_UP_NS;
+        if self.closed_ask.is_none() || is_given_up {
+            self.closed_ask = Some(sequence);
+            self.sent_ns = now_ns;
+        }
+    }
+
+    /// Whether nothing is under way to the greeting service, or so long that it is lost.
+    pub(crate) fn may_ask_for_greeting(&self, now_ns: u64) -> bool {
+        self.under_way == 0 || now_ns.saturating_sub(self.sent_ns) > LOST_NS
+    }
+
+    /// It has asked the greeting service for an answer that was due at `due_ns`.
+    pub(crate) fn asked_for_greeting(&mut self, due_ns: u64, sent_ns: u64, is_recorded: bool) {
+        self.is_matched = self.may_ask_for_greeting(sent_ns);
+        if self.is_matched {
+            // What was not answered until now will not be.
+            (self.under_way, self.under_way_unrecorded) = (0, 0);
+            self.sent_ns = sent_ns;
+        }
+        self.due_ns = due_ns;
+        self.under_way = self.under_way.saturating_add(1);
+        if !is_recorded {
+            self.under_way_unrecorded = self.under_way;
+        }
+    }
+
+    /// The greeting service has answered; none: nothing was asked.
+    pub(crate) fn greeted(&mut self) -> Option<Greeting> {
+        self.under_way = self.under_way.checked_sub(1)?;
+        let is_recorded = self.under_way_unrecorded == 0;
+        self.under_way_unrecorded = self.under_way_unrecorded.saturating_sub(1);
+        Some(Greeting {
+            due_ns: self.due_ns,
+            sent_ns: self.sent_ns,
+            is_recorded,
+            is_matched: self.is_matched,
+        })
+    }
+
+    /// Whether it is owed this text of its room.
+    pub(crate) fn is_owed(&self, sequence: u32) -> bool {
+        (self.owed_from..self.owed_until).contains(&sequence)
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A client that waits for each answer asks again when none has come for so long.
+const GIVEN_UP_NS: u64 = 1_000_000_000;
+
+/// An answer that has not come by then is lost: as long as a run waits at its end.
+const LOST_NS: u64 = 5_000_000_000;

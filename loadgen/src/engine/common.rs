@@ -1,0 +1,150 @@
+//! What all threads of a run share, and how it ends before its time.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bullhorn::net::PeerAddr;
+
+use crate::config::RunConfig;
+use crate::engine::files::FilesError;
+use crate::engine::ports::PortsError;
+use crate::engine::rooms::Rooms;
+use crate::engine::schedule::nanoseconds;
+use crate::engine::shape;
+
+/// How whoever started a run ends it early.
+#[derive(Debug, Default)]
+pub struct Control {
+    signal: AtomicI32,
+}
+
+/// Why there is no outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The clients' sockets could not be had.
+    #[error(transparent)]
+    Ports(#[from] PortsError),
+    /// Nor could so many files.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// Nobody, or not everybody, was answered.
+    #[error(
+        "{target} did not answer {client}: is the server running there? a chat must allow commands, unless all are in the lobby with --protocol v2"
+    )]
+    NoAnswer {
+        /// The server.
+        target: SocketAddr,
+        /// Which client asked in vain.
+        client: String,
+    },
+    /// The server did not let a client go to its room.
+    #[error("the server refuses a client: {0}")]
+    Refused(String),
+    /// It answers, but as a greeting service does.
+    #[error("the server greets, and does not chat: take --scenario greet")]
+    Greets,
+    /// The server stopped.
+    #[error("the server said goodbye")]
+    Goodbye,
+    /// It was stopped while clients came; the signal.
+    #[error("stopped before all clients had come")]
+    Stopped(i32),
+    /// The system refused something.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// A thread of this program failed; that is a defect.
+    #[error("a thread of this program failed: {0}")]
+    Thread(String),
+}
+
+/// What all threads of a run share.
+pub(crate) struct Run {
+    pub(crate) config: RunConfig,
+    pub(crate) target: PeerAddr,
+    /// Another one for each run: what an earlier one left on the way is not counted.
+    pub(crate) id: u32,
+    pub(crate) rooms: Rooms,
+    pub(crate) base: Instant,
+    /// When the load begins, in nanoseconds since `base`; 0: not yet.
+    pub(crate) start_ns: AtomicU64,
+    /// Threads all of whose clients are there.
+    pub(crate) ready: AtomicUsize,
+    /// When the last of them was.
+    pub(crate) ready_ns: AtomicU64,
+    /// Threads that offer nothing any more.
+    pub(crate) over: AtomicUsize,
+    /// Something failed: all threads end.
+    pub(crate) is_failed: AtomicBool,
+    /// Why, as the first thread that failed says.
+    failure: Mutex<Option<RunError>>,
+    /// What each thread still waits for when the load is over: copies and answers.
+    pub(crate) missing: Box<[AtomicI64]>,
+    pub(crate) control: Arc<Control>,
+}
+
+impl Control {
+    /// One that has not been used.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Ends the run in good order: what is under way is waited for, and reported.
+    pub fn stop(&self, signal: i32) {
+        self.signal.store(signal, Relaxed);
+    }
+
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        Some(self.signal.load(Relaxed)).filter(|signal| *signal != 0)
+    }
+}
+
+impl Run {
+    pub(crate) fn new(config: &RunConfig, control: &Arc<Control>, threads: usize) -> Self {
+        let rooms = shape::rooms(config);
+        Self {
+            target: PeerAddr::new(config.target, 0),
+            id: fastrand::u32(..),
+            rooms: Rooms::new(rooms as usize, shape::texts_remembered(config)),
+            base: Instant::now(),
+            start_ns: AtomicU64::new(0),
+            ready: AtomicUsize::new(0),
+            ready_ns: AtomicU64::new(0),
+            over: AtomicUsize::new(0),
+            is_failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            missing: (0..threads).map(|_| AtomicI64::new(0)).collect(),
+            control: Arc::clone(control),
+            config: config.clone(),
+        }
+    }
+
+    /// A thread's clients are all there.
+    pub(crate) fn note_ready(&self) {
+        self.ready_ns.fetch_max(self.now_ns(), Relaxed);
+        self.ready.fetch_add(1, Relaxed);
+    }
+
+    /// Nanoseconds since the run was made.
+    pub(crate) fn now_ns(&self) -> u64 {
+        nanoseconds(self.base.elapsed())
+    }
+
+    /// Ends all threads; only the first one to call it says why.
+    pub(crate) fn fail(&self, error: RunError) {
+        if !self.is_failed.swap(true, Relaxed) {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            *failure = Some(error);
+        }
+    }
+
+    /// Why it failed, if it did.
+    pub(crate) fn take_failure(&self) -> Option<RunError> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
+    }
+}

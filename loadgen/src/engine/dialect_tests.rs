@@ -1,0 +1,150 @@
+use super::*;
+use bullhorn::wire::frame::{Message, parse_client, push_server_frame, push_server_header};
+use bullhorn::wire::{RoomName, Speaker};
+
+const STAMP: Stamp = Stamp {
+    run: 1,
+    client: 2,
+    sequence: 3,
+    due_ns: 4,
+    lag_ns: 5,
+};
+
+fn said(protocol: Protocol, say: Say<'_>) -> Vec<u8> {
+    let mut out = b"what was there before".to_vec();
+    write(protocol, 9, say, &mut out);
+    out
+}
+
+fn heard(protocol: Protocol, datagram: &[u8]) -> Vec<Heard<'_>> {
+    let mut all = Vec::new();
+    read(protocol, datagram, |heard| all.push(heard));
+    all
+}
+
+fn stamp() -> String {
+    String::from_utf8(encoded(&STAMP).to_vec()).unwrap()
+}
+
+#[test]
+fn version_1_says_what_the_server_reads() {
+    let say = |say| String::from_utf8(said(Protocol::V1, say)).unwrap();
+    assert_eq!(say(Say::Hello), "@im@");
+    assert_eq!(say(Say::Heartbeat), "@im@");
+    assert_eq!(say(Say::Join("den")), "/join den");
+    assert_eq!(say(Say::Ask(&STAMP)), format!("/ping {}", stamp()));
+    assert_eq!(say(Say::Text(&STAMP, 35)), format!("{}xxx", stamp()));
+    assert_eq!(say(Say::Text(&STAMP, 1)), stamp(), "never cut");
+    assert_eq!(say(Say::Leave), "quit");
+}
+
+#[test]
+fn version_2_says_what_the_server_reads() {
+    let text = format!("{}xxx", stamp());
+    let all = [
+        (Say::Join("den"), ClientFrame::Command(b"/join den")),
+        (Say::Ask(&STAMP), ClientFrame::Ping(&text.as_bytes()[..32])),
+        (Say::Text(&STAMP, 35), ClientFrame::Say(text.as_bytes())),
+        (Say::Heartbeat, ClientFrame::Heartbeat),
+        (Say::Leave, ClientFrame::Bye),
+    ];
+    for (say, frame) in all {
+        let datagram = said(Protocol::V2, say);
+        let (session, frames) = parse_client(&datagram).unwrap();
+        assert_eq!((session, frames.collect()), (9, vec![frame]));
+    }
+    let hello = said(Protocol::V2, Say::Hello);
+    assert_eq!(hello.len(), MIN_HELLO_BYTES);
+    let (session, frames) = parse_client(&hello).unwrap();
+    assert_eq!(
+        (session, frames.collect()),
+        (NO_SESSION, vec![ClientFrame::Hello])
+    );
+}
+
+#[test]
+fn the_longest_name_of_a_room_goes_in_whole() {
+    let name = "r".repeat(32);
+    let datagram = said(Protocol::V2, Say::Join(&name));
+    let (_, mut frames) = parse_client(&datagram).unwrap();
+    let command = format!("/join {name}");
+    assert_eq!(
+        frames.next(),
+        Some(ClientFrame::Command(command.as_bytes()))
+    );
+}
+
+#[test]
+fn version_1_hears_what_the_server_says() {
+    let hear = |text: &str| {
+        let all = heard(Protocol::V1, text.as_bytes());
+        assert_eq!(all.len(), 1);
+        format!("{:?}", all[0])
+    };
+    let is = |heard: Heard<'_>| format!("{heard:?}");
+    let stamp = stamp();
+    assert_eq!(hear(&format!("* pong {stamp}")), is(Heard::Answer(STAMP)));
+    assert_eq!(hear("* you are in den (3 here)"), is(Heard::Joined));
+    let full = "den is full: it has 1";
+    assert_eq!(
+        hear(&format!("* {full}")),
+        is(Heard::Refused(full.as_bytes()))
+    );
+    assert_eq!(hear("hello,('127.0.0.1', 5)"), is(Heard::Greeting));
+    for speaker in ["127.0.0.1:5", "[::1]:5", "ada"] {
+        assert_eq!(
+            hear(&format!("{speaker} {stamp}xxx")),
+            is(Heard::Text(STAMP))
+        );
+    }
+    for stray in ["", "word", "ada hi", "* pong 1", &stamp] {
+        assert_eq!(hear(stray), is(Heard::Stray), "{stray}");
+    }
+}
+
+#[test]
+fn version_2_hears_all_that_is_in_a_bundle() {
+    let text = format!("{}xxx", stamp());
+    let welcome = Welcome {
+        session: 9,
+        timeout_ms: 1,
+        bundle_bytes: 2,
+        room: 3,
+    };
+    let message = |payload| {
+        ServerFrame::Message(Message {
+            room: 0,
+            stream: 0,
+            sequence: 0,
+            from: Speaker::Address("127.0.0.1:5".parse().unwrap()),
+            payload,
+        })
+    };
+    let mut datagram = Vec::new();
+    push_server_header(&mut datagram);
+    for frame in [
+        ServerFrame::Welcome(welcome),
+        ServerFrame::Room(3, RoomName::parse(b"den").unwrap()),
+        ServerFrame::Notice(NoticeCode::Done, b"you are in den (1 here)"),
+        ServerFrame::Notice(NoticeCode::Refused, b"den is full"),
+        ServerFrame::Notice(NoticeCode::Presence, b"ann left"),
+        ServerFrame::Pong(&text.as_bytes()[..32]),
+        message(text.as_bytes()),
+        message(b"hi"),
+        ServerFrame::Goodbye,
+    ] {
+        push_server_frame(&frame, &mut datagram);
+    }
+    let expected = [
+        Heard::Welcome(welcome),
+        Heard::Joined,
+        Heard::Refused(b"den is full"),
+        Heard::Stray,
+        Heard::Answer(STAMP),
+        Heard::Text(STAMP),
+        Heard::Stray,
+        Heard::Goodbye,
+    ];
+    assert_eq!(heard(Protocol::V2, &datagram), expected);
+    assert_eq!(heard(Protocol::V2, b"ada hi"), [Heard::Stray]);
+}

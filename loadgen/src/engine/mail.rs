@@ -1,0 +1,118 @@
+//! Datagrams that leave together, each from its client's address.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use bullhorn::net::{MultihomedSender, Outgoing, PeerAddr};
+
+use crate::engine::ports::{Port, Ports};
+
+/// Up to [`MAIL_BATCH`] datagrams to one server.
+pub(crate) struct Mail {
+    sender: MultihomedSender,
+    target: PeerAddr,
+    letters: Vec<Letter>,
+    written: usize,
+}
+
+struct Letter {
+    port: Port,
+    bytes: Vec<u8>,
+}
+
+impl Mail {
+    /// An empty one.
+    pub(crate) fn new(target: PeerAddr) -> Self {
+        let letter = || Letter {
+            port: Port {
+                socket: 0,
+                from: None,
+            },
+            bytes: Vec::with_capacity(LETTER_BYTES),
+        };
+        Self {
+            sender: MultihomedSender::new(),
+            target,
+            letters: (0..MAIL_BATCH).map(|_| letter()).collect(),
+            written: 0,
+        }
+    }
+
+    /// Adds the datagram that `write` writes, and returns how long it is. There must be
+    /// space for it.
+    pub(crate) fn push(&mut self, port: Port, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let letter = &mut self.letters[self.written];
+        letter.port = port;
+        write(&mut letter.bytes);
+        self.written += 1;
+        letter.bytes.len()
+    }
+
+    /// Whether there is space for no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.written == MAIL_BATCH
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.written
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.written == 0
+    }
+
+    /// Sends all of them, in their order, and waits a little where the kernel has no space.
+    /// `refused` is called with the place of each that it does not take.
+    pub(crate) fn send(&mut self, ports: &Ports, mut refused: impl FnMut(usize)) {
+        let letters = &self.letters[..self.written];
+        let mut start = 0;
+        for group in letters.chunk_by(|one, other| one.port.socket == other.port.socket) {
+            let socket = ports.socket(group[0].port.socket);
+            let mut done = 0;
+            let mut tries = 0;
+            while done < group.len() {
+                let rest = group[done..].iter().map(|letter| Outgoing {
+                    from: letter.port.from,
+                    payload: &letter.bytes,
+                });
+                match self.sender.send(socket, &self.target, rest) {
+                    Ok(0) if tries < MAX_TRIES => {
+                        tries += 1;
+                        thread::sleep(FULL_PAUSE);
+                    }
+                    Ok(sent) if sent > 0 => done += sent,
+                    // What an earlier datagram met with, told to this one, which was
+                    // not sent: a connected socket is told that nobody is there.
+                    Err(error)
+                        if error.kind() == io::ErrorKind::ConnectionRefused
+                            && tries < MAX_TRIES =>
+                    {
+                        tries += 1;
+                    }
+                    Ok(_) | Err(_) => {
+                        refused(start + done);
+                        done += 1;
+                    }
+                }
+            }
+            start += group.len();
+        }
+        self.written = 0;
+    }
+}
+
+/// Datagrams in one turn at most: as many as a batch of the server's receiver. Above it
+/// a datagram costs no less, and what comes meanwhile waits.
+pub(crate) const MAIL_BATCH: usize = 64;
+
+/// The longest datagram of a client, and some space.
+const LETTER_BYTES: usize = 1500;
+
+/// After 5 ms without space there is none: what else is due must not wait for it.
+const MAX_TRIES: u32 = 100;
+
+/// As long as a device takes to send some datagrams.
+const FULL_PAUSE: Duration = Duration::from_micros(50);

@@ -1,0 +1,39 @@
+//! What offers the load, and finds out what becomes of it.
+//!
+//! ```text
+//! schedule ─due→ shard/offering ─→ dialect ─→ mail ─sendmmsg→ ports ─→ the server
+//!                     │ stamp: whose, which, when due
+//!                     ▼
+//!         rooms: the number of each text, and who is owed it
+//!                     ▲
+//! recorder ←─ shard/hearing ←─ dialect ←─recvmmsg─ ports ←─ the server
+//!     │           window: which numbers came
+//!     └─ once a second ─→ collector ─→ samples, and at last the outcome
+//! ```
+//!
+//! A thread is a shard: clients of its own on sockets of its own, so that nothing on the
+//! way of a datagram is shared but the counters of the rooms.
+//!
+//! The modules stand in the order in which they build on each other.
+
+pub mod schedule;
+pub mod stamp;
+
+mod client;
+mod dialect;
+pub mod files;
+mod rooms;
+mod selfwatch;
+mod window;
+
+pub mod ports;
+
+mod mail;
+mod recorder;
+pub mod shape;
+
+mod common;
+mod shard;
+
+mod collector;
+pub mod run;

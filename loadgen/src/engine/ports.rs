@@ -1,0 +1,268 @@
+//! Where clients send from and hear: an address and a port for each, on few sockets or
+//! on one each.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+use bullhorn::net::{
+    BindError, BufferSizes, bind_group, receive_drops, set_gro, set_local_addresses,
+};
+use mio::net::UdpSocket;
+
+use crate::config::Sockets;
+
+/// The clients of one thread, known by their numbers from 0.
+#[derive(Debug)]
+pub struct Ports {
+    sockets: Vec<UdpSocket>,
+    /// Neighbours are on one socket, so that what they send goes out in one call.
+    clients_a_socket: u32,
+    clients: u32,
+    kind: Sockets,
+    /// What each socket said last of its drops.
+    last_drops: Vec<u32>,
+    next_asked: usize,
+    drops_found: u64,
+}
+
+/// Where a client sends from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    /// The socket, by its place.
+    pub socket: u32,
+    /// The address, where the socket has many.
+    pub from: Option<Ipv4Addr>,
+}
+
+/// Why there are no sockets.
+#[derive(Debug, thiserror::Error)]
+pub enum PortsError {
+    /// One could not be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// It was opened, and could not be set up.
+    #[error("a socket for clients cannot be set up: {0}")]
+    Socket(#[from] io::Error),
+}
+
+impl Ports {
+    /// Opens ports for `clients` clients, the first of which has number `first` among
+    /// those of all threads.
+    ///
+    /// # Errors
+    /// [`PortsError`]; one client each needs many files, see [`crate::engine::files`].
+    pub fn open(
+        kind: Sockets,
+        target: SocketAddr,
+        first: u32,
+        clients: u32,
+    ) -> Result<Self, PortsError> {
+        match kind {
+            Sockets::Shared => Self::open_shared(clients),
+            Sockets::PerClient => Self::open_each(target, first, clients),
+        }
+    }
+
+    fn open_shared(clients: u32) -> Result<Self, PortsError> {
+        let (first, granted) = open_shared_socket()?;
+        let wanted = clients as usize * BYTES_A_CLIENT;
+        let count = wanted.div_ceil(granted.max(1)).clamp(1, MAX_SHARED);
+        let mut sockets = vec![first];
+        while sockets.len() < count {
+            sockets.push(open_shared_socket()?.0);
+        }
+        let clients_a_socket = clients.div_ceil(sockets.len() as u32).max(1);
+        Ok(Self::over(
+            sockets,
+            clients_a_socket,
+            clients,
+            Sockets::Shared,
+        ))
+    }
+
+    fn open_each(target: SocketAddr, first: u32, clients: u32) -> Result<Self, PortsError> {
+        let open = |client: u32| -> Result<UdpSocket, PortsError> {
+            let local = local_address(target, first + client);
+            let mut group = bind_group(local, 1, OWN_BUFFERS)?;
+            let socket = group.sockets.remove(0);
+            // What others send to it does not come.
+            socket.connect(target)?;
+            // Kernels without it hand over one datagram at a time.
+            let _ = set_gro(&socket);
+            Ok(socket)
+        };
+        let sockets = (0..clients).map(open).collect::<Result<_, _>>()?;
+        Ok(Self::over(sockets, 1, clients, Sockets::PerClient))
+    }
+
+    fn over(sockets: Vec<UdpSocket>, clients_a_socket: u32, clients: u32, kind: Sockets) -> Self {
+        Self {
+            last_drops: vec![0; sockets.len()],
+            sockets,
+            clients_a_socket,
+            clients,
+            kind,
+            next_asked: 0,
+            drops_found: 0,
+        }
+    }
+
+    /// Where a client sends from.
+    pub fn of(&self, client: u32) -> Port {
+        let from = match self.kind {
+            Sockets::PerClient => None,
+            Sockets::Shared => {
+                let host = FIRST_HOST + client % self.clients_a_socket;
+                Some(Ipv4Addr::from_bits(host))
+            }
+        };
+        Port {
+            socket: client / self.clients_a_socket,
+            from,
+        }
+    }
+
+    /// The client whom a datagram was for that came to a socket, and there to `local`.
+    pub fn client_at(&self, socket: u32, local: Option<Ipv4Addr>) -> Option<u32> {
+        let place = match (self.kind, local) {
+            (Sockets::PerClient, _) => 0,
+            (Sockets::Shared, Some(local)) => local.to_bits().checked_sub(FIRST_HOST)?,
+            (Sockets::Shared, None) => return None,
+        };
+        let client = socket * self.clients_a_socket + place;
+        (place < self.clients_a_socket && client < self.clients).then_some(client)
+    }
+
+    /// A socket.
+    pub fn socket(&self, socket: u32) -> &UdpSocket {
+        &self.sockets[socket as usize]
+    }
+
+    /// All sockets, to register them.
+    pub fn sockets_mut(&mut self) -> &mut [UdpSocket] {
+        &mut self.sockets
+    }
+
+    /// How many sockets there are.
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Datagrams that the kernel was found to have dropped at these sockets, as nobody
+    /// read them in time: as of when each was last asked. It is the count that
+    /// `SO_RXQ_OVFL` adds to datagrams; asked for apart, it costs the datagrams nothing.
+    pub fn drops(&self) -> u64 {
+        self.drops_found
+    }
+
+    /// Asks the next `count` sockets, in turn, how many they have dropped.
+    pub fn ask_for_drops(&mut self, count: usize) {
+        for _ in 0..count.min(self.sockets.len()) {
+            let socket = self.next_asked;
+            self.next_asked = (socket + 1) % self.sockets.len();
+            let drops = receive_drops(self.sockets[socket].as_fd()).unwrap_or(0);
+            // The kernel counts in 32 bits, and begins anew behind them.
+            let more = drops.wrapping_sub(self.last_drops[socket]);
+            self.last_drops[socket] = drops;
+            self.drops_found += u64::from(more);
+        }
+    }
+}
+
+/// A socket that has every address, and the size of its receive buffer.
+fn open_shared_socket() -> Result<(UdpSocket, usize), PortsError> {
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let mut group = bind_group(any, 1, SHARED_BUFFERS)?;
+    let socket = group.sockets.remove(0);
+    set_local_addresses(&socket)?;
+    // Kernels without it hand over one datagram at a time.
+    let _ = set_gro(&socket);
+    Ok((socket, group.granted.receive_bytes))
+}
+
+/// Where a client with a socket of its own binds it. A loopback address has ports for
+/// some 28,000 clients, so there they take many.
+fn local_address(target: SocketAddr, client: u32) -> SocketAddr {
+    let host: IpAddr = match target.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => {
+            Ipv4Addr::from_bits(FIRST_HOST + client / CLIENTS_A_HOST).into()
+        }
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    (host, 0).into()
+}
+
+/// 127.1.0.0: all of 127.0.0.0/8 are the loopback interface's, and who looks at the
+/// traffic can tell the clients from others.
+const FIRST_HOST: u32 = u32::from_be_bytes([127, 1, 0, 0]);
+
+/// Of the 28,000 ports that Linux gives away by itself.
+const CLIENTS_A_HOST: u32 = 20_000;
+
+/// So that a burst of two small datagrams to every client waits without loss: the kernel
+/// counts 768 bytes for each, and holds twice the size that it says it grants.
+const BYTES_A_CLIENT: usize = 1024;
+
+/// Few enough to be far from the usual limit of 1024 files, with some threads.
+pub(crate) const MAX_SHARED: usize = 128;
+
+/// What the server's own sockets have. More is granted only to root.
+const SHARED_BUFFERS: BufferSizes = BufferSizes {
+    receive_bytes: 4 << 20,
+    send_bytes: 1 << 20,
+};
+
+/// For some 300 datagrams in and out.
+const OWN_BUFFERS: BufferSizes = BufferSizes {
+    receive_bytes: 128 << 10,
+    send_bytes: 32 << 10,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const TARGET: &str = "127.0.0.1:9999";
+
+    #[test]
+    fn every_client_has_a_place_of_its_own_and_is_found_there() {
+        for (kind, clients) in [(Sockets::Shared, 10_000), (Sockets::PerClient, 20)] {
+            let ports = Ports::open(kind, TARGET.parse().unwrap(), 0, clients).unwrap();
+            let mut places = BTreeSet::new();
+            for client in 0..clients {
+                let port = ports.of(client);
+                assert!(places.insert((port.socket, port.from)), "{port:?} twice");
+                assert_eq!(ports.client_at(port.socket, port.from), Some(client));
+            }
+            assert!(kind == Sockets::PerClient || ports.len() <= MAX_SHARED);
+        }
+    }
+
+    #[test]
+    fn at_other_addresses_there_is_nobody() {
+        let target = TARGET.parse().unwrap();
+        let ports = Ports::open(Sockets::Shared, target, 0, 3).unwrap();
+        for stranger in [[127, 0, 0, 1], [127, 1, 0, 3], [127, 2, 0, 0]] {
+            assert_eq!(ports.client_at(0, Some(stranger.into())), None);
+        }
+        assert_eq!(ports.client_at(0, None), None);
+    }
+
+    #[test]
+    fn clients_with_sockets_of_their_own_spread_over_loopback_addresses() {
+        let hosts =
+            [0, 19_999, 20_000].map(|client| local_address(TARGET.parse().unwrap(), client));
+        assert_eq!(hosts[0], hosts[1]);
+        assert_ne!(hosts[1], hosts[2]);
+        let elsewhere = local_address("10.0.0.1:1".parse().unwrap(), 20_000);
+        assert!(elsewhere.ip().is_unspecified());
+    }
+}

@@ -1,0 +1,224 @@
+//! One run, from its sockets to its outcome.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use core_affinity::CoreId;
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use crate::config::RunConfig;
+use crate::engine::collector::Collector;
+use crate::engine::common::Run;
+pub use crate::engine::common::{Control, RunError};
+use crate::engine::files;
+use crate::engine::ports::Ports;
+use crate::engine::recorder::{Channel, Report, ShardResult};
+use crate::engine::rooms::Rooms;
+use crate::engine::schedule::nanoseconds;
+use crate::engine::selfwatch::{self, SelfWatch, THREAD_NAME};
+use crate::engine::shape::{self, Part};
+use crate::engine::shard::Shard;
+use crate::outcome::{Generator, Outcome, Sample};
+
+/// Offers load as `config` says, and returns what became of it. `observe` is called
+/// about once a second while it is recorded.
+///
+/// # Errors
+/// [`RunError`], when the clients cannot come, or the server goes.
+pub fn run(
+    config: &RunConfig,
+    control: &Arc<Control>,
+    observe: impl FnMut(&Sample<'_>),
+) -> Result<Outcome, RunError> {
+    let parts = shape::parts(config);
+    files::allow(shape::files(config, parts.len()))?;
+    let open = |part: &Part| Ports::open(config.sockets, config.target, part.first, part.clients);
+    let ports = parts.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let sockets = ports.iter().map(Ports::len).sum::<usize>() as u32;
+    let run = Arc::new(Run::new(config, control, parts.len()));
+    // Those that have started end, too.
+    let failed = |_: &RunError| run.is_failed.store(true, Relaxed);
+    let crew = Crew::start(&run, parts, ports).inspect_err(failed)?;
+    crew.await_clients(&run);
+    let registered_in = Duration::from_nanos(run.ready_ns.load(Relaxed));
+
+    let start_ns = run.now_ns() + nanoseconds(START_LEAD);
+    run.start_ns.store(start_ns, Relaxed);
+    let recording_ns = start_ns + nanoseconds(config.warmup);
+    let mut collector = Collector::new(config.duration, crew.threads.len(), observe);
+    let mut watch = SelfWatch::new();
+    let files = selfwatch::open_files();
+    crew.collect(&run, recording_ns, &mut collector, &mut watch);
+    let began_at = SystemTime::now() - run.base.elapsed() + Duration::from_nanos(recording_ns);
+    let results = crew.finish(&run, &mut collector)?;
+    let threads = results.len() as u16;
+    let client_bytes = bytes_a_client(config, &run.rooms, &results);
+    let largest_burst = results.iter().map(|result| result.largest_burst).max();
+    let (recorded, counts, latencies, seconds) = collector.finish(results, config);
+    let used = watch.used();
+    Ok(Outcome {
+        began_at: began_at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+        recorded,
+        registered_in,
+        counts,
+        latencies,
+        seconds,
+        generator: Generator {
+            cpu: used.cpu,
+            run_queue_delay: used.run_queue_delay,
+            steal: used.steal,
+            largest_burst: largest_burst.unwrap_or(0),
+            threads,
+            sockets,
+            files,
+            client_bytes,
+            peak_memory_bytes: selfwatch::peak_memory_bytes(),
+        },
+        signal: control.signal(),
+    })
+}
+
+/// Memory for what is known of each client.
+fn bytes_a_client(config: &RunConfig, rooms: &Rooms, results: &[ShardResult]) -> u32 {
+    let clients: usize = results.iter().map(|result| result.client_bytes).sum();
+    (clients + rooms.bytes()).div_ceil(config.clients as usize) as u32
+}
+
+/// The threads of a run.
+struct Crew {
+    /// Each returns nothing when the run has failed.
+    threads: Vec<JoinHandle<Option<ShardResult>>>,
+    filled: Receiver<Box<Report>>,
+    /// Where each thread takes emptied reports from.
+    emptied: Vec<Sender<Box<Report>>>,
+}
+
+impl Crew {
+    fn start(run: &Arc<Run>, parts: Vec<Part>, ports: Vec<Ports>) -> Result<Self, RunError> {
+        let (filled, reports) = bounded(REPORTS * parts.len());
+        let mut crew = Self {
+            threads: Vec::new(),
+            filled: reports,
+            emptied: Vec::new(),
+        };
+        for (thread, (part, ports)) in parts.into_iter().zip(ports).enumerate() {
+            let (emptied, empty) = bounded(REPORTS);
+            for _ in 1..REPORTS {
+                let _ = emptied.try_send(Report::new(thread));
+            }
+            crew.emptied.push(emptied);
+            let channel = Channel {
+                filled: filled.clone(),
+                emptied: empty,
+            };
+            let shard = Shard::new(Arc::clone(run), thread, part, ports, channel)?;
+            let core = run
+                .config
+                .cores
+                .get(thread % run.config.cores.len().max(1))
+                .copied();
+            let guard = PanicGuard(Arc::clone(run));
+            let body = move || {
+                let _guard = guard;
+                if let Some(id) = core {
+                    core_affinity::set_for_current(CoreId { id });
+                }
+                shard.run()
+            };
+            let name = format!("{THREAD_NAME}{thread}");
+            crew.threads
+                .push(thread::Builder::new().name(name).spawn(body)?);
+        }
+        Ok(crew)
+    }
+
+    /// Waits until all clients are there. When they cannot come, that is found out by
+    /// [`Crew::finish`].
+    fn await_clients(&self, run: &Run) {
+        while run.ready.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
+            thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Hands what is reported to `collector` until the load is over, and watches the
+    /// threads for as long as it is recorded.
+    fn collect(
+        &self,
+        run: &Run,
+        recording_ns: u64,
+        collector: &mut Collector<impl FnMut(&Sample<'_>)>,
+        watch: &mut SelfWatch,
+    ) {
+        while run.over.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
+            if run.now_ns() >= recording_ns {
+                watch.begin_once();
+            }
+            if let Ok(report) = self.filled.recv_timeout(LOOK_INTERVAL) {
+                let thread = report.thread;
+                let report = collector.take(report);
+                let _ = self.emptied[thread].try_send(report);
+            }
+        }
+        watch.end();
+    }
+
+    fn is_any_finished(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// What each thread has to tell at the end, or why the first one failed that did.
+    fn finish(
+        self,
+        run: &Run,
+        collector: &mut Collector<impl FnMut(&Sample<'_>)>,
+    ) -> Result<Vec<ShardResult>, RunError> {
+        let mut results = Vec::new();
+        let mut panicked = None;
+        for thread in self.threads {
+            match thread.join() {
+                Ok(result) => results.extend(result),
+                Err(panic) => panicked = Some(RunError::Thread(text_of(&*panic))),
+            }
+        }
+        if let Some(error) = panicked.or_else(|| run.take_failure()) {
+            return Err(error);
+        }
+        // What was handed over when nobody looked any more.
+        while let Ok(report) = self.filled.try_recv() {
+            collector.take(report);
+        }
+        Ok(results)
+    }
+}
+
+/// Of a thread that panics: the others end, too.
+struct PanicGuard(Arc<Run>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.is_failed.store(true, Relaxed);
+        }
+    }
+}
+
+/// What a thread said that panicked.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or_default().to_owned()
+}
+
+/// Of a thread: one that is filled, one under way, one that is emptied.
+const REPORTS: usize = 3;
+
+/// How soon it is noticed that a thread has ended.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Time for all threads to learn when the load begins.
+const START_LEAD: Duration = Duration::from_millis(50);

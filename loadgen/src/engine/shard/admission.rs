@@ -1,0 +1,231 @@
+//! Lets clients come: each asks until it is answered, a few hundred at a time.
+
+use std::collections::VecDeque;
+
+use bullhorn::wire::frame::Welcome;
+
+use super::People;
+use crate::config::{Protocol, Scenario};
+use crate::engine::client::Phase;
+use crate::engine::common::RunError;
+use crate::engine::dialect::{self, Say};
+use crate::engine::mail::Mail;
+use crate::engine::shape;
+use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
+
+/// Those who come.
+pub(super) struct Admission {
+    /// Who has not asked yet.
+    waiting: VecDeque<u32>,
+    /// Who has asked, and when to ask again; those who came since are still there.
+    asked: VecDeque<(u32, u64)>,
+    /// Who has asked and was not answered.
+    open: usize,
+    /// Who is to ask for the next thing.
+    next_step: VecDeque<u32>,
+}
+
+impl Admission {
+    /// All of so many clients are to come.
+    pub(super) fn new(clients: u32) -> Self {
+        Self {
+            waiting: (0..clients).collect(),
+            asked: VecDeque::with_capacity(ASKED_AT_ONCE * 2),
+            open: 0,
+            next_step: VecDeque::with_capacity(ASKED_AT_ONCE),
+        }
+    }
+
+    /// Whether all who were to come are there.
+    pub(super) fn is_done(&self) -> bool {
+        self.open == 0 && self.waiting.is_empty()
+    }
+
+    /// A client is to come, again.
+    pub(super) fn add(&mut self, client: u32) {
+        self.waiting.push_back(client);
+    }
+
+    /// What it occupies.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.capacity() * size_of::<u32>() + self.asked.capacity() * size_of::<(u32, u64)>()
+    }
+
+    /// Asks for those whose turn it is.
+    ///
+    /// # Errors
+    /// [`RunError::NoAnswer`], when one has asked too often.
+    pub(super) fn turn(
+        &mut self,
+        people: &mut People,
+        mail: &mut Mail,
+        now_ns: u64,
+    ) -> Result<(), RunError> {
+        if self.is_done() && self.asked.is_empty() {
+            return Ok(());
+        }
+        self.ask_again(people, mail, now_ns)?;
+        while let Some(client) = self.next_step.pop_front() {
+            self.ask(people, mail, client, now_ns);
+        }
+        while self.open < ASKED_AT_ONCE
+            && !mail.is_full()
+            && let Some(client) = self.waiting.pop_front()
+        {
+            if people.run.config.scenario == Scenario::Greet {
+                // The greeting service knows nobody.
+                people.enter(client);
+                continue;
+            }
+            self.open += 1;
+            people.client(client).tries = 0;
+            people.client(client).phase = match people.run.config.protocol {
+                Protocol::V1 => Phase::Joining,
+                Protocol::V2 => Phase::Hello,
+            };
+            self.ask(people, mail, client, now_ns);
+        }
+        mail.send(&people.ports, |_| {});
+        Ok(())
+    }
+
+    /// A client has a session.
+    pub(super) fn welcomed(&mut self, people: &mut People, client: u32, welcome: Welcome) {
+        let has_rooms = shape::has_rooms(&people.run.config);
+        let state = people.client(client);
+        if state.phase != Phase::Hello {
+            // It asked twice.
+            return;
+        }
+        state.session = welcome.session;
+        state.tries = 0;
+        state.phase = Phase::Joining;
+        match has_rooms {
+            true => self.next_step.push_back(client),
+            false => self.joined(people, client),
+        }
+    }
+
+    /// A client is where it wanted to go.
+    pub(super) fn joined(&mut self, people: &mut People, client: u32) {
+        if people.client(client).phase != Phase::Joining {
+            return;
+        }
+        self.open -= 1;
+        people.enter(client);
+        if people.is_recording(people.last_heard_ns) {
+            people.recorder.counts.joined += 1;
+        }
+    }
+
+    /// Asks again for those who were not answered in time.
+    fn ask_again(
+        &mut self,
+        people: &mut People,
+        mail: &mut Mail,
+        now_ns: u64,
+    ) -> Result<(), RunError> {
+        while let Some((client, again_ns)) = self.asked.front().copied()
+            && (again_ns <= now_ns)
+            && !mail.is_full()
+        {
+            self.asked.pop_front();
+            if !matches!(people.client(client).phase, Phase::Hello | Phase::Joining) {
+                continue;
+            }
+            let tries = people.client(client).tries.saturating_add(1);
+            people.client(client).tries = tries;
+            // Once the load has begun, a server that stands still shows in what is lost.
+            if tries > MAX_TRIES && people.start_ns.is_none() {
+                let number = people.global(client) + 1;
+                let config = &people.run.config;
+                return Err(RunError::NoAnswer {
+                    target: config.target,
+                    client: format!("client {number} of {}", config.clients),
+                });
+            }
+            self.ask(people, mail, client, now_ns);
+        }
+        Ok(())
+    }
+
+    /// Asks for the next thing that a client needs.
+    fn ask(&mut self, people: &mut People, mail: &mut Mail, client: u32, now_ns: u64) {
+        if mail.is_full() {
+            mail.send(&people.ports, |_| {});
+        }
+        let stamp = Stamp {
+            run: people.run.id,
+            client: people.global(client),
+            sequence: ADMISSION_SEQUENCE,
+            due_ns: 0,
+            lag_ns: 0,
+        };
+        let config = &people.run.config;
+        let room = RoomName::new(people.run.id, people.room_of(client));
+        let state = &people.clients[client as usize];
+        let say = match state.phase {
+            Phase::Hello => Say::Hello,
+            _ if shape::has_rooms(config) => Say::Join(room.as_str()),
+            _ => Say::Ask(&stamp),
+        };
+        mail.push(people.ports.of(client), |out| {
+            dialect::write(config.protocol, state.session, say, out);
+        });
+        people.client(client).last_sent_ms = (now_ns / 1_000_000) as u32;
+        self.asked.push_back((client, now_ns + ASK_AGAIN_NS));
+    }
+}
+
+/// The name of a room: another one in each run.
+struct RoomName {
+    bytes: [u8; ROOM_NAME_BYTES],
+}
+
+impl RoomName {
+    fn new(run: u32, room: u32) -> Self {
+        let mut bytes = *b"load-00000000-00000000";
+        write_hex(run, &mut bytes[5..13]);
+        write_hex(room, &mut bytes[14..]);
+        Self { bytes }
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes).unwrap_or_default()
+    }
+}
+
+/// In lower case, with leading zeros.
+fn write_hex(number: u32, out: &mut [u8]) {
+    for (place, digit) in out.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
+    }
+}
+
+const ROOM_NAME_BYTES: usize = 22;
+
+/// A tenth of what waits at a server's socket without loss.
+const ASKED_AT_ONCE: usize = 256;
+
+/// Far above what a server takes that works.
+const ASK_AGAIN_NS: u64 = 300_000_000;
+
+/// After three seconds nobody is there.
+const MAX_TRIES: u8 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_room_of_every_run_has_a_name_of_its_own() {
+        assert_eq!(
+            RoomName::new(0xabc, 0x10).as_str(),
+            "load-00000abc-00000010"
+        );
+        assert_eq!(
+            RoomName::new(u32::MAX, 0).as_str(),
+            "load-ffffffff-00000000"
+        );
+    }
+}

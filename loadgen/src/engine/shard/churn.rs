@@ -1,0 +1,126 @@
+//! Clients that leave, and come back.
+
+use std::collections::VecDeque;
+
+use super::{Admission, People, Shard};
+use crate::config::{RunConfig, Scenario};
+use crate::engine::client::Phase;
+use crate::engine::dialect::{self, Say};
+use crate::engine::mail::Mail;
+use crate::engine::shape::Part;
+
+/// Those who leave.
+pub(super) struct Churn {
+    /// Between two of this thread that leave; none: nobody does.
+    interval_ns: Option<f64>,
+    left: u64,
+    random: fastrand::Rng,
+    /// Who waits for what it is still owed, and until when.
+    leaving: VecDeque<(u32, u64)>,
+}
+
+impl Churn {
+    /// This thread's part of a run's churn: as large as its part of the clients.
+    pub(super) fn new(config: &RunConfig, thread: usize, part: Part) -> Self {
+        let share = f64::from(part.clients) / f64::from(config.clients);
+        let rate = config.churn_per_s * share;
+        Self {
+            interval_ns: (rate > 0.0).then_some(1e9 / rate),
+            left: 0,
+            random: fastrand::Rng::with_seed(config.seed ^ (thread as u64) << 32),
+            leaving: VecDeque::with_capacity((rate * 2.0) as usize + 1),
+        }
+    }
+
+    /// Nobody leaves any more.
+    pub(super) fn end(&mut self) {
+        self.interval_ns = None;
+    }
+
+    /// Lets those leave whose time it is.
+    pub(super) fn turn(
+        &mut self,
+        people: &mut People,
+        admission: &mut Admission,
+        mail: &mut Mail,
+        now_ns: u64,
+    ) {
+        let Some(elapsed_ns) = people.since_start(now_ns) else {
+            return;
+        };
+        while let Some(interval_ns) = self.interval_ns
+            && (self.left + 1) as f64 * interval_ns <= elapsed_ns as f64
+        {
+            self.left += 1;
+            let Some(client) = self.choose(people) else {
+                continue;
+            };
+            people.withdraw(client);
+            self.leaving.push_back((client, now_ns + OWED_NS));
+            people.recorder.counts.left += u64::from(people.is_recording(now_ns));
+        }
+        while let Some((client, at_ns)) = self.leaving.front().copied()
+            && at_ns <= now_ns
+            && !mail.is_full()
+        {
+            self.leaving.pop_front();
+            say_goodbye(people, mail, client);
+            // When the load is over nobody comes back.
+            if self.interval_ns.is_some() {
+                admission.add(client);
+            }
+        }
+        mail.send(&people.ports, |_| {});
+    }
+
+    /// Someone who is there, and not the only one who speaks; none while half are away,
+    /// as the load must be offered in time whoever leaves.
+    fn choose(&mut self, people: &People) -> Option<u32> {
+        let clients = people.clients.len() as u32;
+        if people.active <= clients.div_ceil(2) {
+            return None;
+        }
+        let is_lobby = people.run.config.scenario == Scenario::Lobby;
+        let speaker = (is_lobby && people.first == 0).then_some(0);
+        let mut tries = (0..TRIES).map(|_| self.random.u32(0..clients));
+        tries.find(|client| people.is_active(*client) && Some(*client) != speaker)
+    }
+}
+
+impl Shard {
+    /// All clients leave: the server need not wait until it misses them.
+    pub(super) fn leave(&mut self) {
+        if self.people.run.config.scenario == Scenario::Greet {
+            return;
+        }
+        for client in 0..self.people.clients.len() as u32 {
+            if self.people.client(client).phase != Phase::Out {
+                say_goodbye(&mut self.people, &mut self.mail, client);
+            }
+            if self.mail.is_full() {
+                self.mail.send(&self.people.ports, |_| {});
+                std::thread::sleep(LEAVE_PAUSE);
+            }
+        }
+        self.mail.send(&self.people.ports, |_| {});
+    }
+}
+
+fn say_goodbye(people: &mut People, mail: &mut Mail, client: u32) {
+    let protocol = people.run.config.protocol;
+    let session = people.client(client).session;
+    mail.push(people.ports.of(client), |out| {
+        dialect::write(protocol, session, Say::Leave, out);
+    });
+    people.client(client).phase = Phase::Out;
+}
+
+/// What was said before is on its way for no longer, unless a queue holds it that loses
+/// more than it delivers.
+const OWED_NS: u64 = 1_000_000_000;
+
+/// At least half of the clients are there, so one more than this in vain is rare.
+const TRIES: usize = 16;
+
+/// Between two batches of those who leave: a server that works takes them meanwhile.
+const LEAVE_PAUSE: std::time::Duration = std::time::Duration::from_micros(500);

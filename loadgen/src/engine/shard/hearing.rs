@@ -1,0 +1,291 @@
+//! Receives what has come, and tells what it is: wanted, repeated, late, or stray.
+
+use bullhorn::net::{MultihomedReceiver, RECEIVE_BATCH};
+
+use super::{Admission, Pause, People};
+use crate::config::{Protocol, Scenario};
+use crate::engine::client::Phase;
+use crate::engine::common::RunError;
+use crate::engine::dialect::{self, Heard};
+use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
+use crate::engine::window::Arrival;
+
+/// What a thread hears with.
+pub(super) struct Hearing {
+    receiver: MultihomedReceiver,
+    /// Sockets that may have something to read.
+    pub(super) readable: Vec<u32>,
+}
+
+impl Hearing {
+    /// For so many sockets.
+    pub(super) fn new(sockets: usize) -> Self {
+        Self {
+            receiver: MultihomedReceiver::new(),
+            readable: Vec::with_capacity(sockets),
+        }
+    }
+
+    /// Reads the sockets that can be read, up to a bound; whether anything came.
+    pub(super) fn turn(
+        &mut self,
+        people: &mut People,
+        admission: &mut Admission,
+        pause: &mut Pause,
+    ) -> Result<bool, RunError> {
+        if self.readable.is_empty() {
+            pause.look(&mut self.readable)?;
+        }
+        let mut packets = 0;
+        while packets < HEARD_AT_ONCE
+            && let Some(socket) = self.readable.pop()
+        {
+            while packets < HEARD_AT_ONCE {
+                let received = self.receive(socket, people, admission)?;
+                packets += received;
+                if received < RECEIVE_BATCH {
+                    break;
+                }
+            }
+            if packets >= HEARD_AT_ONCE {
+                // It may have more, which has its turn after the others'.
+                self.readable.insert(0, socket);
+            }
+        }
+        Ok(packets > 0)
+    }
+
+    /// Reads one batch, and returns how many packets it was.
+    fn receive(
+        &mut self,
+        socket: u32,
+        people: &mut People,
+        admission: &mut Admission,
+    ) -> Result<usize, RunError> {
+        let received = match self.receiver.receive(people.ports.socket(socket)) {
+            Ok(received) => received,
+            // What is told of an earlier datagram: nobody is there, or no way leads there.
+            // It shows in what is not answered. There may be more to read.
+            Err(_) => return Ok(RECEIVE_BATCH),
+        };
+        if received == 0 {
+            return Ok(0);
+        }
+        let now_ns = people.run.now_ns();
+        people.last_heard_ns = now_ns;
+        for datagram in self.receiver.datagrams() {
+            people.count_received(datagram.payload.len(), now_ns);
+            let client = people.ports.client_at(socket, datagram.to);
+            match client.filter(|_| datagram.from == people.run.target) {
+                Some(client) => people.hear(client, datagram.payload, now_ns, admission)?,
+                None => people.count_stray(now_ns),
+            }
+        }
+        Ok(received)
+    }
+}
+
+impl People {
+    /// A datagram of the server has come to a client.
+    fn hear(
+        &mut self,
+        client: u32,
+        datagram: &[u8],
+        now_ns: u64,
+        admission: &mut Admission,
+    ) -> Result<(), RunError> {
+        let protocol = match self.run.config.scenario {
+            Scenario::Greet => Protocol::V1,
+            _ => self.run.config.protocol,
+        };
+        let mut result = Ok(());
+        dialect::read(protocol, datagram, |heard| match heard {
+            Heard::Text(stamp) => self.hear_text(client, stamp, now_ns),
+            Heard::Answer(stamp) if stamp.sequence != ADMISSION_SEQUENCE => {
+                self.hear_answer(client, stamp, now_ns);
+            }
+            heard => {
+                if let Err(error) = self.hear_other(client, heard, now_ns, admission) {
+                    result = Err(error);
+                }
+            }
+        });
+        result
+    }
+
+    /// A copy of a text has come to a client.
+    fn hear_text(&mut self, client: u32, stamp: Stamp, now_ns: u64) {
+        let room = self.room_of(client);
+        let config = &self.run.config;
+        let is_ours = stamp.run == self.run.id
+            && stamp.client < config.clients
+            && crate::engine::shape::room_of(config, stamp.client) == room
+            && stamp.sequence < self.run.rooms.sent(room);
+        if !is_ours {
+            return self.count_stray(now_ns);
+        }
+        let is_recorded = self.recorder.second(stamp.due_ns).is_some();
+        let state = &mut self.clients[client as usize];
+        if !state.is_owed(stamp.sequence) {
+            self.recorder.counts.unowed += u64::from(is_recorded);
+            return;
+        }
+        let place = client as usize;
+        let arrival = self
+            .texts
+            .arrive(place, &mut state.heard_text, stamp.sequence);
+        if !is_recorded {
+            return;
+        }
+        let counts = &mut self.recorder.counts;
+        match arrival {
+            Arrival::Repeated => {
+                counts.repeated += 1;
+                return;
+            }
+            Arrival::TooLate => counts.too_late += 1,
+            Arrival::Newest | Arrival::Overtaken => counts.delivered += 1,
+        }
+        if arrival == Arrival::Overtaken {
+            let heard = self.clients[place].heard_text;
+            let texts = &self.texts;
+            let has_come = |text| text < heard && texts.has(place, text);
+            let rooms = &self.run.rooms;
+            let was_overtaken = rooms.was_overtaken(room, stamp.sequence, has_come);
+            self.recorder.counts.reordered += u64::from(was_overtaken);
+        }
+        if arrival != Arrival::TooLate
+            && let Some(second) = self.recorder.second(stamp.due_ns)
+        {
+            second.delivered += 1;
+        }
+        let now_ns = self.since_start(now_ns).unwrap_or(0);
+        let latencies = self.recorder.latencies();
+        latencies
+            .delivery
+            .saturating_record(now_ns.saturating_sub(stamp.due_ns));
+        let from_send = now_ns.saturating_sub(stamp.sent_ns());
+        latencies.delivery_from_send.saturating_record(from_send);
+    }
+
+    /// An answer has come to a client.
+    fn hear_answer(&mut self, client: u32, stamp: Stamp, now_ns: u64) {
+        let is_ours = stamp.run == self.run.id && stamp.client == self.global(client);
+        let state = &mut self.clients[client as usize];
+        if !is_ours || stamp.sequence >= state.next_ask {
+            return self.count_stray(now_ns);
+        }
+        let arrival = self
+            .asks
+            .arrive(client as usize, &mut state.heard_ask, stamp.sequence);
+        let is_closed = state.closed_ask == Some(stamp.sequence);
+        if is_closed {
+            state.closed_ask = None;
+        }
+        let Some(second) = self.recorder.second(stamp.due_ns) else {
+            return;
+        };
+        match arrival {
+            Arrival::Repeated => {
+                self.recorder.counts.answered_again += 1;
+                return;
+            }
+            Arrival::TooLate => self.recorder.counts.too_late += 1,
+            Arrival::Newest | Arrival::Overtaken => {
+                second.answered += 1;
+                self.recorder.counts.answered += 1;
+            }
+        }
+        let now_ns = self.since_start(now_ns).unwrap_or(0);
+        let latencies = self.recorder.latencies();
+        latencies
+            .answer
+            .saturating_record(now_ns.saturating_sub(stamp.due_ns));
+        let from_send = now_ns.saturating_sub(stamp.sent_ns());
+        latencies.answer_from_send.saturating_record(from_send);
+        if is_closed {
+            latencies.answer_closed_loop.saturating_record(from_send);
+        }
+    }
+
+    /// A greeting has come to a client; nothing in it says to which request.
+    fn hear_greeting(&mut self, client: u32, now_ns: u64) {
+        let Some(greeting) = self.clients[client as usize].greeted() else {
+            return self.count_stray(now_ns);
+        };
+        let Some(second) = self.recorder.second(greeting.due_ns) else {
+            return;
+        };
+        if !greeting.is_recorded {
+            return;
+        }
+        second.answered += 1;
+        self.recorder.counts.answered += 1;
+        if !greeting.is_matched {
+            self.recorder.counts.unmatched += 1;
+            return;
+        }
+        let now_ns = self.since_start(now_ns).unwrap_or(0);
+        let latencies = self.recorder.latencies();
+        latencies
+            .answer
+            .saturating_record(now_ns.saturating_sub(greeting.due_ns));
+        let from_send = now_ns.saturating_sub(greeting.sent_ns);
+        latencies.answer_from_send.saturating_record(from_send);
+        latencies.answer_closed_loop.saturating_record(from_send);
+    }
+
+    fn hear_other(
+        &mut self,
+        client: u32,
+        heard: Heard<'_>,
+        now_ns: u64,
+        admission: &mut Admission,
+    ) -> Result<(), RunError> {
+        let is_greeting = self.run.config.scenario == Scenario::Greet;
+        match heard {
+            Heard::Greeting if is_greeting => self.hear_greeting(client, now_ns),
+            Heard::Greeting
+                if matches!(self.client(client).phase, Phase::Hello | Phase::Joining) =>
+            {
+                return Err(RunError::Greets);
+            }
+            Heard::Goodbye => return Err(RunError::Goodbye),
+            // Once the load has begun, one who comes back asks again.
+            Heard::Refused(_)
+                if self.client(client).phase == Phase::Joining && self.start_ns.is_some() => {}
+            Heard::Refused(text) if self.client(client).phase == Phase::Joining => {
+                return Err(RunError::Refused(
+                    String::from_utf8_lossy(text).into_owned(),
+                ));
+            }
+            Heard::Welcome(welcome) => admission.welcomed(self, client, welcome),
+            Heard::Joined => admission.joined(self, client),
+            Heard::Answer(stamp) if stamp.run == self.run.id => admission.joined(self, client),
+            _ => self.count_stray(now_ns),
+        }
+        Ok(())
+    }
+
+    fn count_received(&mut self, bytes: usize, now_ns: u64) {
+        if self.has_recording_begun(now_ns) {
+            self.recorder.counts.received += 1;
+            self.recorder.counts.received_bytes += bytes as u64;
+        }
+    }
+
+    /// Nothing trustworthy says when it was due: it counts when it comes.
+    fn count_stray(&mut self, now_ns: u64) {
+        if self.has_recording_begun(now_ns) {
+            self.recorder.counts.stray += 1;
+        }
+    }
+
+    fn has_recording_begun(&self, now_ns: u64) -> bool {
+        let elapsed_ns = self.since_start(now_ns);
+        elapsed_ns.is_some_and(|elapsed_ns| self.recorder.has_begun(elapsed_ns))
+    }
+}
+
+/// Packets in one turn at most, about 250 µs: what is due then does not wait for longer.
+const HEARD_AT_ONCE: usize = 4 * RECEIVE_BATCH;

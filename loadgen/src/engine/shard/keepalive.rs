@@ -1,0 +1,72 @@
+//! Heartbeats of clients that have nothing else to send, beside the schedule.
+
+use std::time::Duration;
+
+use super::People;
+use crate::config::Scenario;
+use crate::engine::client::Phase;
+use crate::engine::dialect::{self, Say};
+use crate::engine::mail::Mail;
+use crate::engine::schedule::nanoseconds;
+
+/// Goes round all clients, about once in a quarter of the time that one may be silent.
+pub(super) struct Keepalive {
+    silence_ms: u32,
+    round_ns: u64,
+    next_client: u32,
+    last_turn_ns: u64,
+}
+
+impl Keepalive {
+    /// No client is to be silent for longer than `silence`, or a quarter more.
+    pub(super) fn new(silence: Duration) -> Self {
+        Self {
+            silence_ms: silence.as_millis() as u32,
+            round_ns: (nanoseconds(silence) / 4).max(1),
+            next_client: 0,
+            last_turn_ns: 0,
+        }
+    }
+
+    /// Looks at as many clients as the time since the last turn asks for.
+    pub(super) fn turn(&mut self, people: &mut People, mail: &mut Mail, now_ns: u64) {
+        if people.run.config.scenario == Scenario::Greet {
+            return;
+        }
+        let clients = people.clients.len() as u64;
+        let elapsed_ns = (now_ns - self.last_turn_ns).min(self.round_ns);
+        let looks =
+            (u128::from(clients) * u128::from(elapsed_ns) / u128::from(self.round_ns)) as u64;
+        if looks == 0 {
+            // The time goes on to count.
+            return;
+        }
+        self.last_turn_ns = now_ns;
+        for _ in 0..looks {
+            let client = self.next_client;
+            self.next_client = (client + 1) % clients as u32;
+            self.look_at(people, mail, client, now_ns);
+        }
+        mail.send(&people.ports, |_| {});
+    }
+
+    fn look_at(&mut self, people: &mut People, mail: &mut Mail, client: u32, now_ns: u64) {
+        let now_ms = (now_ns / 1_000_000) as u32;
+        let state = &mut people.clients[client as usize];
+        let is_there = matches!(state.phase, Phase::Active | Phase::Leaving);
+        if !is_there || now_ms.saturating_sub(state.last_sent_ms) < self.silence_ms {
+            return;
+        }
+        state.last_sent_ms = now_ms;
+        if mail.is_full() {
+            mail.send(&people.ports, |_| {});
+        }
+        let protocol = people.run.config.protocol;
+        mail.push(people.ports.of(client), |out| {
+            dialect::write(protocol, state.session, Say::Heartbeat, out);
+        });
+        if people.is_recording(now_ns) {
+            people.recorder.counts.keepalives += 1;
+        }
+    }
+}

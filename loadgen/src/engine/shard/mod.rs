@@ -1,0 +1,313 @@
+//! One thread of the load: it sends what is due, hears what comes, and keeps its
+//! clients where they belong, each in a turn of a few hundred microseconds at most.
+
+mod admission;
+mod churn;
+mod hearing;
+mod keepalive;
+mod offering;
+mod pause;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use self::admission::Admission;
+use self::churn::Churn;
+use self::hearing::Hearing;
+use self::keepalive::Keepalive;
+use self::offering::Offering;
+use self::pause::Pause;
+use crate::engine::client::{Client, Phase};
+use crate::engine::common::{Run, RunError};
+use crate::engine::mail::Mail;
+use crate::engine::ports::Ports;
+use crate::engine::recorder::{Channel, Recorder, ShardResult};
+use crate::engine::schedule::nanoseconds;
+use crate::engine::shape::{self, Part};
+use crate::engine::window::Windows;
+
+/// One thread, before it runs.
+pub(crate) struct Shard {
+    people: People,
+    mail: Mail,
+    offering: Option<Offering>,
+    hearing: Hearing,
+    admission: Admission,
+    keepalive: Keepalive,
+    churn: Churn,
+    pause: Pause,
+}
+
+/// The clients of a thread, and all that is known of them: what every part of the
+/// thread works on.
+pub(crate) struct People {
+    run: Arc<Run>,
+    thread: usize,
+    /// The number of the first one among those of all threads.
+    first: u32,
+    clients: Vec<Client>,
+    ports: Ports,
+    /// Which requests were answered.
+    asks: Windows,
+    /// Which texts came.
+    texts: Windows,
+    recorder: Recorder,
+    /// When the load began, by the run's clock; none: that is not known yet.
+    start_ns: Option<u64>,
+    /// When something was heard last, by the run's clock.
+    last_heard_ns: u64,
+    /// Clients that are there.
+    active: u32,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        run: Arc<Run>,
+        thread: usize,
+        part: Part,
+        mut ports: Ports,
+        channel: Channel,
+    ) -> Result<Self, RunError> {
+        let config = &run.config;
+        let clients = part.clients as usize;
+        let warmup_ns = nanoseconds(config.warmup);
+        let seconds = config.duration.as_secs_f64().ceil() as usize;
+        let end_ns = warmup_ns + nanoseconds(config.duration);
+        Ok(Self {
+            pause: Pause::new(ports.sockets_mut(), config.spin)?,
+            mail: Mail::new(run.target),
+            hearing: Hearing::new(ports.len()),
+            admission: Admission::new(part.clients),
+            keepalive: Keepalive::new(config.heartbeat),
+            churn: Churn::new(config, thread, part),
+            offering: part.share.map(|share| Offering::new(config, share)),
+            people: People {
+                thread,
+                first: part.first,
+                clients: vec![Client::new(); clients],
+                ports,
+                asks: Windows::new(clients, shape::asks_remembered(config) as usize),
+                texts: Windows::new(clients, shape::texts_remembered(config) as usize),
+                recorder: Recorder::new(thread, warmup_ns, end_ns, seconds, channel),
+                start_ns: None,
+                last_heard_ns: 0,
+                active: 0,
+                run,
+            },
+        })
+    }
+
+    /// Lets all clients come, offers the load, waits for what is still under way, and
+    /// lets them go. None: the run has failed, and knows why.
+    pub(crate) fn run(mut self) -> Option<ShardResult> {
+        let result = self.offer_all();
+        let ended_ns = result.map_err(|error| self.people.run.fail(error)).ok();
+        // What comes while they leave is of no interest, and not read.
+        self.people.recorder.close(&mut self.people.ports);
+        self.leave();
+        let ended_ns = ended_ns?;
+        let people = self.people;
+        let client_bytes = size_of_val(&*people.clients)
+            + people.asks.bytes()
+            + people.texts.bytes()
+            + self.admission.bytes();
+        let (report, counts, seconds) = people.recorder.finish();
+        Some(ShardResult {
+            report,
+            counts,
+            seconds,
+            ended_ns,
+            largest_burst: self.offering.map_or(0, |offering| offering.largest_burst()),
+            client_bytes,
+        })
+    }
+
+    /// Returns when the load ended, since it began.
+    fn offer_all(&mut self) -> Result<u64, RunError> {
+        while !self.admission.is_done() {
+            self.turn()?;
+            if let Some(signal) = self.people.run.control.signal() {
+                return Err(RunError::Stopped(signal));
+            }
+        }
+        let run = Arc::clone(&self.people.run);
+        run.note_ready();
+        while run.start_ns.load(Relaxed) == 0 {
+            self.turn()?;
+        }
+        let start_ns = run.start_ns.load(Relaxed);
+        self.people.start_ns = Some(start_ns);
+        let end_ns = nanoseconds(run.config.warmup + run.config.duration);
+        let ended_ns = loop {
+            self.turn()?;
+            let elapsed_ns = run.now_ns().saturating_sub(start_ns);
+            if run.control.signal().is_some() {
+                self.offering.iter_mut().for_each(Offering::stop);
+                break elapsed_ns.min(end_ns);
+            }
+            // What came due in the last turn is sent, but by a thread that keeps up.
+            let is_over = elapsed_ns >= end_ns && !self.is_due();
+            if is_over || elapsed_ns >= end_ns + LATE_NS {
+                break end_ns;
+            }
+        };
+        while let Some(offering) = &mut self.offering
+            && offering.give_up(&mut self.people)
+        {
+            self.turn()?;
+        }
+        self.people.recorder.end(ended_ns);
+        run.over.fetch_add(1, Relaxed);
+        self.drain(&run)?;
+        Ok(ended_ns)
+    }
+
+    /// One turn; it sleeps when there is nothing to do.
+    fn turn(&mut self) -> Result<(), RunError> {
+        if self.people.run.is_failed.load(Relaxed) {
+            // The thread that failed says why.
+            return Err(RunError::Thread("another one ended".into()));
+        }
+        let people = &mut self.people;
+        let mut now_ns = people.run.now_ns();
+        let mut is_busy = false;
+        if let Some(offering) = &mut self.offering {
+            is_busy |= offering.turn(people, &mut self.mail, now_ns);
+        }
+        is_busy |= self
+            .hearing
+            .turn(people, &mut self.admission, &mut self.pause)?;
+        now_ns = people.run.now_ns();
+        self.admission.turn(people, &mut self.mail, now_ns)?;
+        self.keepalive.turn(people, &mut self.mail, now_ns);
+        self.churn
+            .turn(people, &mut self.admission, &mut self.mail, now_ns);
+        if let Some(elapsed_ns) = people.since_start(now_ns) {
+            people.recorder.hand_over(elapsed_ns, &mut people.ports);
+        }
+        if !is_busy {
+            let next_ns = self.next_due_ns(now_ns);
+            self.pause
+                .wait(now_ns, next_ns, &mut self.hearing.readable)?;
+        }
+        Ok(())
+    }
+
+    /// Whether anything of the load is left to be sent.
+    fn is_due(&self) -> bool {
+        let offering = self.offering.as_ref();
+        offering.is_some_and(|offering| offering.next_ns(&self.people).is_some())
+    }
+
+    /// When there is something to do next, whatever comes.
+    fn next_due_ns(&self, now_ns: u64) -> u64 {
+        let offering = self.offering.as_ref();
+        let due = offering.and_then(|offering| offering.next_ns(&self.people));
+        let upkeep = match self.admission.is_done() {
+            true => UPKEEP_NS,
+            false => ADMISSION_NS,
+        };
+        due.unwrap_or(u64::MAX).min(now_ns + upkeep)
+    }
+
+    /// Waits for what is under way, until all has come and nothing comes any more, or
+    /// for as long as anything may be on its way.
+    fn drain(&mut self, run: &Run) -> Result<(), RunError> {
+        self.churn.end();
+        let begin_ns = run.now_ns();
+        self.people.last_heard_ns = self.people.last_heard_ns.max(begin_ns);
+        loop {
+            self.turn()?;
+            let counts = &self.people.recorder.counts;
+            let missing =
+                (counts.owed + counts.asked) as i64 - (counts.delivered + counts.answered) as i64;
+            run.missing[self.people.thread].store(missing, Relaxed);
+            let missing: i64 = run
+                .missing
+                .iter()
+                .map(|missing| missing.load(Relaxed))
+                .sum();
+            let quiet_ns = run.now_ns().saturating_sub(self.people.last_heard_ns);
+            let enough_ns = if missing == 0 {
+                DONE_QUIET_NS
+            } else {
+                LOST_QUIET_NS
+            };
+            if quiet_ns >= enough_ns || run.now_ns() - begin_ns >= DRAIN_NS {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl People {
+    /// The number of a client among those of all threads.
+    fn global(&self, client: u32) -> u32 {
+        self.first + client
+    }
+
+    fn room_of(&self, client: u32) -> u32 {
+        shape::room_of(&self.run.config, self.global(client))
+    }
+
+    /// A time of the run's clock as one since the load began; none: it has not.
+    fn since_start(&self, now_ns: u64) -> Option<u64> {
+        now_ns.checked_sub(self.start_ns?)
+    }
+
+    /// Whether what happens now is recorded.
+    fn is_recording(&self, now_ns: u64) -> bool {
+        let elapsed_ns = self.since_start(now_ns);
+        elapsed_ns.is_some_and(|elapsed_ns| self.recorder.is_open(elapsed_ns))
+    }
+
+    fn client(&mut self, client: u32) -> &mut Client {
+        &mut self.clients[client as usize]
+    }
+
+    fn is_active(&self, client: u32) -> bool {
+        self.clients[client as usize].phase == Phase::Active
+    }
+
+    /// A client takes part from now on.
+    fn enter(&mut self, client: u32) {
+        let room = self.room_of(client);
+        let owed_from = self.run.rooms.join(room);
+        self.texts.clear(client as usize);
+        let client = self.client(client);
+        client.owed_from = owed_from;
+        client.owed_until = u32::MAX;
+        client.heard_text = owed_from;
+        client.phase = Phase::Active;
+        self.active += 1;
+    }
+
+    /// A client takes part no more, and is owed nothing that is said from now on.
+    fn withdraw(&mut self, client: u32) {
+        let room = self.room_of(client);
+        let owed_until = self.run.rooms.leave(room);
+        let client = self.client(client);
+        client.owed_until = owed_until;
+        client.phase = Phase::Leaving;
+        self.active -= 1;
+    }
+}
+
+/// How often a thread that has nothing to do looks after its clients.
+const UPKEEP_NS: u64 = 50_000_000;
+
+/// And while clients come.
+const ADMISSION_NS: u64 = 2_000_000;
+
+/// What was due at the very end may be sent a little later: beyond this the thread has
+/// more to do than it can.
+const LATE_NS: u64 = 100_000_000;
+
+/// When all has come, what comes twice may still be on its way.
+const DONE_QUIET_NS: u64 = 250_000_000;
+
+/// What has not come when nothing came for so long is lost.
+const LOST_QUIET_NS: u64 = 1_000_000_000;
+
+/// A run ends, also when something comes all the time.
+const DRAIN_NS: u64 = 5_000_000_000;

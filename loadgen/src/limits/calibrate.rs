@@ -1,0 +1,139 @@
+//! The generator's own limit: the highest rate of pings that it keeps up with, and whose
+//! answers it takes without loss, against a responder that does nothing else.
+//!
+//! To keep up is less than to be valid: a machine that stands still for 20 ms makes one
+//! second of a run invalid at any rate, and says nothing of how much it can do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::engine::run::{Control, RunError, run};
+use crate::limits::null::{NullError, NullResponder};
+use crate::limits::search::Search;
+use crate::outcome::Outcome;
+
+/// How to find it.
+#[derive(Debug, Clone)]
+pub struct Calibration {
+    /// Threads that send and receive.
+    pub threads: u16,
+    /// The processors that these are pinned to.
+    pub cores: Vec<usize>,
+    /// The version of the protocol.
+    pub protocol: Protocol,
+    /// The processor of the responder; none: the system's choice.
+    pub responder_core: Option<usize>,
+    /// How long a rate is tried.
+    pub duration: Duration,
+}
+
+/// Why it was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationError {
+    /// The responder does not run.
+    #[error(transparent)]
+    Responder(#[from] NullError),
+    /// A run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// No rate was good.
+    #[error(
+        "this machine does not keep up with {0} datagrams a second: is it busy with something else?"
+    )]
+    TooSlow(f64),
+}
+
+impl Calibration {
+    /// Returns the highest rate of pings, a second. `tried` is told of every try: the
+    /// rate, and whether it was good.
+    ///
+    /// # Errors
+    /// [`CalibrationError`], also when it is stopped.
+    pub fn find(
+        &self,
+        control: &Arc<Control>,
+        mut tried: impl FnMut(f64, bool),
+    ) -> Result<f64, CalibrationError> {
+        let responder = NullResponder::start(self.responder_core)?;
+        let search = Search {
+            from: FIRST_RATE,
+            lowest: None,
+            highest: None,
+            precision: PRECISION,
+        };
+        let found = search.run(|rate| -> Result<bool, CalibrationError> {
+            let config = self.config(responder.local_addr(), rate);
+            let outcome = run(&config, control, |_| {})?;
+            if let Some(signal) = control.signal() {
+                return Err(RunError::Stopped(signal).into());
+            }
+            let is_good = keeps_up(&outcome);
+            tried(rate, is_good);
+            Ok(is_good)
+        })?;
+        found
+            .good
+            .ok_or(CalibrationError::TooSlow(found.bad.unwrap_or(FIRST_RATE)))
+    }
+
+    /// A run of pings to `target`.
+    pub fn config(&self, target: SocketAddr, rate: f64) -> RunConfig {
+        RunConfig {
+            target,
+            clients: CLIENTS,
+            rate: Rate::Constant(rate),
+            arrival: Arrival::Uniform,
+            scenario: Scenario::Ping,
+            mix: Mix {
+                ping: 1.0,
+                text: 0.0,
+                heartbeat: 0.0,
+            },
+            room_size: 1,
+            payload: Payload::fixed(48),
+            protocol: self.protocol,
+            churn_per_s: 0.0,
+            warmup: WARMUP,
+            duration: self.duration,
+            seed: 1,
+            heartbeat: Duration::from_secs(4),
+            sockets: Sockets::Shared,
+            threads: self.threads,
+            cores: self.cores.clone(),
+            spin: false,
+        }
+    }
+}
+
+fn keeps_up(outcome: &Outcome) -> bool {
+    let counts = outcome.counts;
+    let is_lossless = counts.unanswered as f64 <= counts.asked as f64 * MAX_LOSS;
+    let is_sent = counts.sent as f64 >= counts.due as f64 * MIN_SENT;
+    let lag_ns = outcome.latencies.send_lag.value_at_quantile(LAG_QUANTILE);
+    is_lossless && is_sent && lag_ns <= MAX_LAG_NS
+}
+
+/// A rate that any machine reaches.
+const FIRST_RATE: f64 = 20_000.0;
+
+/// Finer than one run repeats another.
+const PRECISION: f64 = 1.05;
+
+/// As the default run must not lose more.
+const MAX_LOSS: f64 = 0.001;
+
+/// As for a valid run.
+const MIN_SENT: f64 = 0.99;
+
+/// The lag of a valid run, but of nine datagrams in ten: who cannot keep up is late with
+/// more and more of them.
+const MAX_LAG_NS: u64 = 1_000_000;
+const LAG_QUANTILE: f64 = 0.9;
+
+/// As many as a full chat has, each with an address of its own.
+const CLIENTS: u32 = 10_000;
+
+/// Until caches and queues are as they stay.
+const WARMUP: Duration = Duration::from_millis(200);

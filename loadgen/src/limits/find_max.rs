@@ -1,0 +1,241 @@
+//! Searches for the highest rate at which objectives are met, and keeps what every rate
+//! on the way brought to light: the curve of latency over load.
+
+use std::sync::Arc;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Rate, RunConfig};
+use crate::engine::run::{Control, RunError, run};
+use crate::limits::search::{Found, Search};
+use crate::outcome::Outcome;
+use crate::slo::Slo;
+use crate::units;
+use crate::verdict::Verdict;
+
+/// What to search for.
+#[derive(Debug, Clone)]
+pub struct FindMax {
+    /// Each try, but for its rate.
+    pub config: RunConfig,
+    /// What must hold.
+    pub slo: Slo,
+    /// Where to begin, and where to end.
+    pub search: Search,
+}
+
+/// One try.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Try {
+    /// Datagrams a second that were due.
+    pub rate_per_s: f64,
+    /// Datagrams a second that were sent.
+    pub sent_per_s: f64,
+    /// Deliveries a second.
+    pub deliveries_per_s: f64,
+    /// Answers a second.
+    pub answers_per_s: f64,
+    /// Of the copies owed and the answers asked for, the share that did not come.
+    pub loss_ratio: f64,
+    /// How long deliveries took; none: there were none.
+    pub delivery: Option<Quantiles>,
+    /// How long answers took; none: there were none.
+    pub answer: Option<Quantiles>,
+    /// Whether the objectives were met, and the try is valid.
+    pub is_good: bool,
+    /// What the generator itself failed at; then it is no limit of the server's.
+    pub invalid: Vec<String>,
+    /// The objectives that were missed, and what was measured.
+    pub missed: Vec<String>,
+}
+
+/// Of latencies from when things were due, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Half of them.
+    pub p50_us: f64,
+    /// 99 % of them.
+    pub p99_us: f64,
+    /// 99.9 % of them.
+    pub p99_9_us: f64,
+    /// All of them.
+    pub max_us: f64,
+}
+
+/// Why no higher rate is tried than the highest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ceiling {
+    /// Whoever asked said so.
+    Asked,
+    /// The generator was calibrated to no more.
+    Calibrated,
+    /// No rate is higher.
+    Any,
+}
+
+/// What a search has brought to light.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundMax {
+    /// The highest good rate, datagrams a second; none: no rate was good.
+    pub rate_per_s: Option<f64>,
+    /// The lowest bad rate above it; none: all were good, up to the highest allowed.
+    pub bad_rate_per_s: Option<f64>,
+    /// Whether it was the generator that failed there.
+    pub is_generators_limit: bool,
+    /// All tries, in their order.
+    pub tries: Vec<Try>,
+}
+
+impl FindMax {
+    /// Searches. `tried` is told of every try.
+    ///
+    /// # Errors
+    /// The first [`RunError`], also when it is stopped.
+    pub fn find(
+        &self,
+        control: &Arc<Control>,
+        mut tried: impl FnMut(&Try),
+    ) -> Result<FoundMax, RunError> {
+        let mut tries = Vec::new();
+        let Found { good, bad } = self.search.run(|rate| -> Result<bool, RunError> {
+            // A try that the generator spoiled says nothing of the server: another one.
+            for _ in 0..SPOILED_TRIES {
+                let result = self.try_once(rate, control)?;
+                tried(&result);
+                let is_spoiled = !result.invalid.is_empty();
+                tries.push(result);
+                if !is_spoiled {
+                    break;
+                }
+            }
+            Ok(tries.last().is_some_and(|last| last.is_good))
+        })?;
+        let limits = tries.iter().filter(|one| Some(one.rate_per_s) == bad);
+        let is_generators_limit = limits.clone().any(|one| !one.invalid.is_empty())
+            && limits
+                .clone()
+                .all(|one| one.is_good || !one.invalid.is_empty());
+        Ok(FoundMax {
+            rate_per_s: good,
+            bad_rate_per_s: bad,
+            is_generators_limit,
+            tries,
+        })
+    }
+
+    fn try_once(&self, rate: f64, control: &Arc<Control>) -> Result<Try, RunError> {
+        let config = RunConfig {
+            rate: Rate::Constant(rate),
+            ..self.config.clone()
+        };
+        let outcome = run(&config, control, |_| {})?;
+        match control.signal() {
+            Some(signal) => Err(RunError::Stopped(signal)),
+            None => Ok(Try::of(rate, &config, &outcome, &self.slo)),
+        }
+    }
+}
+
+impl FoundMax {
+    /// The answer, for people.
+    pub fn answer(&self, ceiling: Ceiling) -> String {
+        let bad = self.bad_rate_per_s.map(units::rate);
+        match (self.rate_per_s.map(units::rate), bad) {
+            (Some(good), Some(bad)) if self.is_generators_limit => format!(
+                "The highest good rate is {good}. The lowest bad one is {bad}, where the \
+                 generator itself fell short: the server may be capable of more."
+            ),
+            (Some(good), Some(bad)) => format!(
+                "The highest good rate is {good}. The lowest bad one is {bad}, where \
+                 objectives were missed."
+            ),
+            (Some(good), None) => format!("Every rate up to {good} is good{}.", ceiling.why()),
+            (None, Some(bad)) if self.is_generators_limit => format!(
+                "No rate is good: the generator itself fell short even at {bad}, the lowest \
+                 that was tried."
+            ),
+            (None, Some(bad)) => format!(
+                "No rate is good: objectives were missed even at {bad}, the lowest that was \
+                 tried."
+            ),
+            (None, None) => "No rate was tried.".to_owned(),
+        }
+    }
+}
+
+impl Ceiling {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Asked => ", and --to allowed no more",
+            Self::Calibrated => {
+                ", and the generator was calibrated to no more: --force goes further"
+            }
+            Self::Any => ", and no higher one can be asked for",
+        }
+    }
+}
+
+impl Try {
+    /// The copies and answers of all kinds that took the longest, quantile by quantile;
+    /// none: nothing came.
+    pub fn slowest(&self) -> Option<Quantiles> {
+        let (Some(one), Some(other)) = (self.delivery, self.answer) else {
+            return self.delivery.or(self.answer);
+        };
+        Some(Quantiles {
+            p50_us: one.p50_us.max(other.p50_us),
+            p99_us: one.p99_us.max(other.p99_us),
+            p99_9_us: one.p99_9_us.max(other.p99_9_us),
+            max_us: one.max_us.max(other.max_us),
+        })
+    }
+
+    fn of(rate: f64, config: &RunConfig, outcome: &Outcome, slo: &Slo) -> Self {
+        let counts = &outcome.counts;
+        let seconds = outcome.recorded.as_secs_f64();
+        let per_s = |count: u64| (count as f64 / seconds * 1e3).round() / 1e3;
+        let wanted = counts.owed + counts.asked;
+        let missed = slo
+            .check(outcome)
+            .into_iter()
+            .filter(|result| !result.is_met);
+        let missed: Vec<String> = missed
+            .map(|result| format!("{}: {}", result.clause, result.measured))
+            .collect();
+        let invalid = Verdict::of(config, outcome).invalid;
+        Self {
+            rate_per_s: rate,
+            sent_per_s: per_s(counts.sent),
+            deliveries_per_s: per_s(counts.delivered),
+            answers_per_s: per_s(counts.answered),
+            loss_ratio: (counts.lost + counts.unanswered) as f64 / wanted.max(1) as f64,
+            delivery: Quantiles::of(&outcome.latencies.delivery),
+            answer: Quantiles::of(&outcome.latencies.answer),
+            is_good: missed.is_empty() && invalid.is_empty(),
+            invalid,
+            missed,
+        }
+    }
+}
+
+impl Quantiles {
+    fn of(latencies: &Histogram<u64>) -> Option<Self> {
+        let us = |ns: u64| ns as f64 / 1000.0;
+        let at = |quantile| us(latencies.value_at_quantile(quantile));
+        (!latencies.is_empty()).then(|| Self {
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p99_9_us: at(0.999),
+            max_us: us(latencies.max()),
+        })
+    }
+}
+
+/// A machine on which three tries in a row are spoiled is too busy, or too slow.
+const SPOILED_TRIES: u32 = 3;
+
+#[cfg(test)]
+#[path = "find_max_tests.rs"]
+mod tests;

@@ -1,0 +1,80 @@
+use super::*;
+use crate::outcome::Second;
+use crate::testing::sample_run;
+use crate::testing::sample_search::{found, generators_limit, one};
+
+fn tried(slo: &str, change: impl FnOnce(&mut Outcome)) -> Try {
+    let mut outcome = sample_run::outcome();
+    change(&mut outcome);
+    let slo = slo.parse().unwrap();
+    Try::of(1_000.0, &sample_run::config(), &outcome, &slo)
+}
+
+#[test]
+fn a_try_is_good_when_it_is_valid_and_meets_all_objectives() {
+    let good = tried("loss<1%", |_| {});
+    assert!(good.is_good, "{good:?}");
+    assert_eq!(
+        (good.deliveries_per_s, good.loss_ratio > 0.0),
+        (4_496.3, true)
+    );
+    let missed = tried("loss<1%,p50<1ns", |_| {});
+    assert!(!missed.is_good && missed.invalid.is_empty());
+    assert!(
+        missed.missed[0].starts_with("p50<1ns: delivery "),
+        "{missed:?}"
+    );
+    assert_eq!(missed.missed.len(), 1);
+    let invalid = tried("loss<1%", |outcome| outcome.counts.own_drops = 1);
+    assert!(!invalid.is_good && invalid.missed.is_empty());
+    assert_eq!(invalid.invalid.len(), 1);
+}
+
+#[test]
+fn a_try_in_which_nothing_came_has_no_latencies() {
+    let none = tried("rate>1", |outcome| {
+        outcome.latencies = Default::default();
+        outcome.seconds = vec![Second::default()];
+    });
+    assert_eq!(
+        (none.delivery, none.answer, none.slowest()),
+        (None, None, None)
+    );
+}
+
+#[test]
+fn the_slowest_of_both_kinds_is_taken_quantile_by_quantile() {
+    let mut both = one(1_000.0, 4.0);
+    assert_eq!(both.slowest(), both.delivery);
+    let max_us = 1e6;
+    both.answer = both.answer.map(|answer| Quantiles { max_us, ..answer });
+    let slowest = both.slowest().unwrap();
+    assert_eq!((slowest.p50_us, slowest.max_us), (400.0, max_us));
+    both.delivery = None;
+    assert_eq!(both.slowest(), both.answer);
+}
+
+#[test]
+fn the_answer_names_the_rates_and_whose_limit_it_is() {
+    let mut found = found();
+    let answer = |found: &FoundMax| found.answer(Ceiling::Asked);
+    let expected = "The highest good rate is 2,830/s. The lowest bad one is 4,000/s, where \
+                    objectives were missed.";
+    assert_eq!(answer(&found), expected);
+    found.is_generators_limit = true;
+    assert!(answer(&found).contains("4,000/s, where the generator itself fell short"));
+    found.bad_rate_per_s = None;
+    for (ceiling, why) in [
+        (Ceiling::Asked, "--to allowed no more."),
+        (Ceiling::Calibrated, "--force goes further."),
+        (Ceiling::Any, "no higher one can be asked for."),
+    ] {
+        let answer = found.answer(ceiling);
+        assert!(answer.starts_with("Every rate up to 2,830/s is good, and "));
+        assert!(answer.ends_with(why), "{answer}");
+    }
+    let mut none = generators_limit();
+    assert!(answer(&none).contains("the generator itself fell short even at 20/s"));
+    none.is_generators_limit = false;
+    assert!(answer(&none).contains("objectives were missed even at 20/s"));
+}

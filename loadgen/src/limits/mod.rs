@@ -1,0 +1,8 @@
+//! How much is possible: of the generator itself, and of a server under objectives.
+
+pub mod calibrate;
+pub mod capacity;
+pub mod find_max;
+pub mod machine;
+pub mod null;
+pub mod search;

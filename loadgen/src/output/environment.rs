@@ -1,0 +1,121 @@
+//! The machine that a run was made on.
+
+use std::env::consts::ARCH;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::machine::{cpu_model, values};
+
+/// What figures depend on beside the server. What cannot be read is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Of the load generator.
+    pub loadgen_version: String,
+    /// The release of the kernel.
+    pub kernel: Option<String>,
+    /// The architecture that the load generator was built for.
+    pub architecture: String,
+    /// The model of the first processor.
+    pub cpu_model: Option<String>,
+    /// Processors online, each thread of a core being one.
+    pub processors: Option<u32>,
+    /// How the first processor's frequency is governed; virtual machines seldom know.
+    pub governor: Option<String>,
+    /// Memory of the machine, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// The most that a socket may have for what it has not read (`net.core.rmem_max`),
+    /// in bytes.
+    pub rmem_max_bytes: Option<u64>,
+}
+
+impl Environment {
+    /// That of this machine, now.
+    pub fn read() -> Self {
+        Self::read_below(Path::new("/"))
+    }
+
+    /// The same from a root that is not `/`.
+    fn read_below(root: &Path) -> Self {
+        let text = |path: &str| fs::read_to_string(root.join(path)).ok();
+        let line = |path: &str| Some(text(path)?.trim().to_owned());
+        let cpus = text("proc/cpuinfo").unwrap_or_default();
+        let memory = text("proc/meminfo").unwrap_or_default();
+        Self {
+            loadgen_version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: line("proc/sys/kernel/osrelease"),
+            architecture: ARCH.to_owned(),
+            cpu_model: cpu_model(&cpus).map(str::to_owned),
+            processors: match values(&cpus, "processor").count() {
+                0 => None,
+                count => u32::try_from(count).ok(),
+            },
+            governor: line("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            memory_bytes: values(&memory, "MemTotal").next().and_then(kibibytes),
+            rmem_max_bytes: line("proc/sys/net/core/rmem_max").and_then(|line| line.parse().ok()),
+        }
+    }
+}
+
+/// The bytes in `1234 kB`, by which the kernel means units of 1024.
+fn kibibytes(value: &str) -> Option<u64> {
+    let number: u64 = value.strip_suffix("kB")?.trim().parse().ok()?;
+    number.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::scratch::Scratch;
+
+    #[test]
+    fn a_machine_is_read_from_what_its_kernel_tells() {
+        let scratch = Scratch::new();
+        let file = |path: &str, text: &str| {
+            let path = scratch.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        file("proc/sys/kernel/osrelease", "6.18.0-test\n");
+        file("proc/sys/net/core/rmem_max", "212992\n");
+        file("proc/meminfo", "MemTotal:   4022560 kB\nMemFree: 1 kB\n");
+        let cpu = |number| format!("processor\t: {number}\nmodel name\t: A <CPU>: fast\n\n");
+        file("proc/cpuinfo", &(cpu(0) + &cpu(1)));
+        file(
+            "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+            "performance\n",
+        );
+        let expected = Environment {
+            loadgen_version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: Some("6.18.0-test".to_owned()),
+            architecture: ARCH.to_owned(),
+            cpu_model: Some("A <CPU>: fast".to_owned()),
+            processors: Some(2),
+            governor: Some("performance".to_owned()),
+            memory_bytes: Some(4_022_560 * 1024),
+            rmem_max_bytes: Some(212_992),
+        };
+        assert_eq!(Environment::read_below(scratch.dir()), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        let scratch = Scratch::new();
+        let environment = Environment::read_below(scratch.dir());
+        let expected = Environment {
+            loadgen_version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: ARCH.to_owned(),
+            ..Environment::default()
+        };
+        assert_eq!(environment, expected);
+    }
+
+    #[test]
+    fn this_machine_has_a_kernel_memory_and_processors() {
+        let environment = Environment::read();
+        assert!(environment.kernel.is_some_and(|kernel| !kernel.is_empty()));
+        assert!(environment.memory_bytes.is_some_and(|bytes| bytes > 0));
+        assert!(environment.processors.is_some_and(|count| count > 0));
+    }
+}

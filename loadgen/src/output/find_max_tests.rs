@@ -1,0 +1,94 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::output::summary::tests::keys;
+use crate::testing::sample_run::config;
+use crate::testing::sample_search::{find_max, found};
+use crate::testing::scratch::Scratch;
+
+fn finish(output: SearchOutput) -> FindMaxSummary {
+    let finished = output.finish(&SearchRun {
+        command: &["loadgen", "find-max", "--slo", "p99<5ms,loss<0.1%"].map(str::to_owned),
+        find_max: &find_max(config()),
+        ceiling: Ceiling::Asked,
+        found: &found(),
+    });
+    finished.unwrap()
+}
+
+fn names(scratch: &Scratch) -> Vec<String> {
+    let entries = fs::read_dir(scratch.dir()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_search_leaves_its_files_and_nothing_else() {
+    let scratch = Scratch::new();
+    let output = SearchOutput::create(scratch.dir(), false).unwrap();
+    assert!(names(&scratch).is_empty());
+    let summary = finish(output);
+    assert_eq!(names(&scratch), [FIND_MAX_PAGE, FIND_MAX]);
+    let text = fs::read_to_string(scratch.path(FIND_MAX)).unwrap();
+    let read: FindMaxSummary = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, summary);
+    assert!(text.ends_with("}\n"));
+    let value = serde_json::to_value(&summary).unwrap();
+    assert_eq!(value["schema"], "bullhorn-loadgen-find-max/1");
+    assert_eq!(
+        value["command"],
+        "loadgen find-max --slo 'p99<5ms,loss<0.1%'"
+    );
+    assert_eq!(value["slo"], "p99<5ms,loss<0.1%");
+    assert_eq!(value["search"]["ceiling"], "asked");
+    assert_eq!(value["config"]["rate_from_per_s"], 1_000.0);
+    assert_eq!(value["found"]["rate_per_s"], 2_830.0);
+    assert_eq!(value["tries"][5]["delivery"]["p99_us"], 16_000.0);
+}
+
+#[test]
+fn another_search_is_overwritten_only_if_one_says_so() {
+    let scratch = Scratch::new();
+    finish(SearchOutput::create(scratch.dir(), false).unwrap());
+    let before = fs::read(scratch.path(FIND_MAX)).unwrap();
+    let error = SearchOutput::create(scratch.dir(), false).err().unwrap();
+    assert!(matches!(&error, OutputError::TakenBySearch(path) if path == scratch.dir()));
+    assert!(error.to_string().contains("--overwrite"), "{error}");
+    // One that comes to nothing leaves the other one as it was.
+    drop(SearchOutput::create(scratch.dir(), true).unwrap());
+    assert_eq!(fs::read(scratch.path(FIND_MAX)).unwrap(), before);
+    finish(SearchOutput::create(scratch.dir(), true).unwrap());
+    assert_eq!(names(&scratch), [FIND_MAX_PAGE, FIND_MAX]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_is_named_before_anything_is_tried() {
+    let scratch = Scratch::new();
+    let file = scratch.path("file");
+    fs::write(&file, "").unwrap();
+    let error = SearchOutput::create(&file, false).err().unwrap();
+    let expected = format!("cannot write {}: ", file.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+#[test]
+fn the_documentation_names_every_key() {
+    let document = include_str!("../../../docs/LOADGEN.md");
+    let of_searches = document.split("### find-max.json").nth(1).unwrap();
+    let scratch = Scratch::new();
+    let summary = finish(SearchOutput::create(scratch.dir(), false).unwrap());
+    let mut value = serde_json::to_value(summary).unwrap();
+    // Those of a run have a test of their own.
+    let shared = ["config", "environment"].map(|key| value[key].take());
+    assert!(shared.iter().all(serde_json::Value::is_object));
+    let mut found = BTreeSet::new();
+    keys(&value, &mut found);
+    assert!(found.len() > 30, "{found:?}");
+    let missing: Vec<_> = found
+        .iter()
+        .filter(|key| !of_searches.contains(&format!("`{key}`")))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/LOADGEN.md: {missing:?}");
+}

@@ -1,0 +1,161 @@
+//! The histograms of a run, in the two formats that other tools read: the interval log
+//! (`.hlog`) and the percentile distribution (`.hgrm`) of HdrHistogram.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
+};
+
+use crate::outcome::Sample;
+
+/// An interval log that grows while the run goes on: for each interval and each latency
+/// of which something was recorded, a line with the latency's name as its tag. Values
+/// are in nanoseconds; the intervals' times are in seconds since the recording began.
+pub struct HistogramLog {
+    file: BufWriter<File>,
+    /// Kept for its buffers.
+    serializer: V2DeflateSerializer,
+    head_bytes: u64,
+}
+
+impl HistogramLog {
+    /// Begins a log at `path`, of a recording that begins `began_at` after 1970. A file
+    /// that is there is emptied.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn create(path: &Path, began_at: Duration) -> io::Result<Self> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        let mut file = BufWriter::new(file);
+        write_head(&mut file, began_at)?;
+        // What is there can be read at any time.
+        file.flush()?;
+        Ok(Self {
+            head_bytes: file.stream_position()?,
+            file,
+            serializer: V2DeflateSerializer::new(),
+        })
+    }
+
+    /// Adds an interval.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn write(&mut self, sample: &Sample<'_>) -> io::Result<()> {
+        // A writer borrows all that it needs; one without a head writes nothing at first.
+        let mut writer =
+            IntervalLogWriterBuilder::new().begin_log_with(&mut self.file, &mut self.serializer)?;
+        for (name, histogram) in sample.latencies.named() {
+            if histogram.is_empty() {
+                continue;
+            }
+            let written =
+                writer.write_histogram(histogram, sample.start, sample.length, Tag::new(name));
+            written.map_err(|error| match error {
+                IntervalLogWriterError::IoError(error) => error,
+                IntervalLogWriterError::SerializeError(error) => io::Error::other(error),
+            })?;
+        }
+        self.file.flush()
+    }
+
+    /// Copies the log to `path`, as that of a recording that began at `began_at`: when a
+    /// log is begun, it is not yet known when the recording will.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn finish(self, path: &Path, began_at: Duration) -> io::Result<()> {
+        let mut file = self.file.into_inner()?;
+        file.seek(SeekFrom::Start(self.head_bytes))?;
+        let mut whole = BufWriter::new(File::create(path)?);
+        write_head(&mut whole, began_at)?;
+        io::copy(&mut file, &mut whole)?;
+        whole.flush()
+    }
+}
+
+/// Writes the percentiles of `histogram`, which has values in nanoseconds, as
+/// HdrHistogram's tools print them and as its plotter reads them. Values are in
+/// milliseconds, which is what these take them for.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_percentiles(histogram: &Histogram<u64>, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:>12} {:>14} {:>10} {:>14}\n",
+        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
+    )?;
+    let mut count = 0;
+    for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
+        count += step.count_since_last_iteration();
+        let value_ms = millis(histogram.highest_equivalent(step.value_iterated_to()) as f64);
+        let quantile = step.quantile_iterated_to();
+        // Rust writes the infinity of the last line as `inf`, as C does.
+        let inverse = 1.0 / (1.0 - quantile);
+        writeln!(
+            out,
+            "{value_ms:>12.6} {quantile:>14.12} {count:>10} {inverse:>14.2}"
+        )?;
+    }
+    let (mean, deviation) = (millis(histogram.mean()), millis(histogram.stdev()));
+    writeln!(
+        out,
+        "#[Mean    = {mean:>12.6}, StdDeviation   = {deviation:>12.6}]"
+    )?;
+    let (max, total) = (millis(histogram.max() as f64), histogram.len());
+    writeln!(
+        out,
+        "#[Max     = {max:>12.6}, Total count    = {total:>12}]"
+    )?;
+    let (buckets, places) = (histogram.buckets(), sub_buckets(histogram));
+    writeln!(
+        out,
+        "#[Buckets = {buckets:>12}, SubBuckets     = {places:>12}]"
+    )?;
+    writeln!(out, "#[Values in milliseconds]")
+}
+
+fn write_head(file: &mut BufWriter<File>, began_at: Duration) -> io::Result<()> {
+    let began_at = UNIX_EPOCH + began_at;
+    IntervalLogWriterBuilder::new()
+        .add_comment("[Latencies of a loadgen run, in nanoseconds; a tag for each of them]")
+        .add_comment("[Histogram log format version 1.3]")
+        // Both, as readers disagree on which of them intervals count from.
+        .with_start_time(began_at)
+        .with_base_time(began_at)
+        .begin_log_with(file, &mut V2DeflateSerializer::new())?;
+    writeln!(
+        file,
+        r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#
+    )
+}
+
+/// How many places a bucket has: twice those that the significant digits need, as a power
+/// of two.
+fn sub_buckets(histogram: &Histogram<u64>) -> u64 {
+    (2 * 10_u64.pow(histogram.sigfig().into())).next_power_of_two()
+}
+
+fn millis(ns: f64) -> f64 {
+    ns / 1e6
+}
+
+/// Lines from one percentile to the one that halves the distance to 100 %: what
+/// HdrHistogram's own tools write.
+const TICKS_PER_HALF_DISTANCE: u32 = 5;
+
+#[cfg(test)]
+#[path = "histograms_tests.rs"]
+mod tests;

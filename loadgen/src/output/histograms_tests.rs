@@ -1,0 +1,186 @@
+use std::collections::BTreeMap;
+use std::fs;
+
+use data_encoding::BASE64;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+use super::*;
+use crate::outcome::Latencies;
+use crate::testing::sample_run::SampleRun;
+use crate::testing::scratch::Scratch;
+
+/// The lines of a log: tag, start and length, and the histogram.
+type Line = (String, Duration, Duration, Histogram<u64>);
+
+fn decoded(text: &str) -> Histogram<u64> {
+    let mut bytes = vec![0; BASE64.decode_len(text.len()).unwrap()];
+    let len = BASE64.decode_mut(text.as_bytes(), &mut bytes).unwrap();
+    let mut bytes = &bytes[..len];
+    Deserializer::new().deserialize(&mut bytes).unwrap()
+}
+
+/// When it began, and the lines.
+fn read(path: &Path) -> (Duration, Vec<Line>) {
+    let bytes = fs::read(path).unwrap();
+    let (mut began_at, mut lines) = (Vec::new(), Vec::new());
+    for entry in IntervalLogIterator::new(&bytes) {
+        match entry.unwrap() {
+            LogEntry::StartTime(time) | LogEntry::BaseTime(time) => began_at.push(time),
+            LogEntry::Interval(line) => lines.push((
+                line.tag().unwrap().as_str().to_owned(),
+                line.start_timestamp(),
+                line.duration(),
+                decoded(line.encoded_histogram()),
+            )),
+        }
+    }
+    assert_eq!(began_at.len(), 2);
+    assert_eq!(began_at[0], began_at[1]);
+    (began_at[0], lines)
+}
+
+#[test]
+fn the_intervals_of_a_log_add_up_to_the_whole_run() {
+    let scratch = Scratch::new();
+    let (growing, whole) = (scratch.path("growing"), scratch.path("whole"));
+    let run = SampleRun::of(12);
+    let mut log = HistogramLog::create(&growing, Duration::ZERO).unwrap();
+    for sample in run.samples() {
+        log.write(&sample).unwrap();
+    }
+    // It is there at once, not only at the end.
+    let (began_at, lines) = read(&growing);
+    assert_eq!(began_at, Duration::ZERO);
+    log.finish(&whole, run.outcome.began_at).unwrap();
+    let (began_at, copied) = read(&whole);
+    assert_eq!(began_at, run.outcome.began_at);
+    assert!(copied == lines, "the copy has other lines");
+
+    assert_eq!(lines.len(), 12 * 6);
+    let mut merged: BTreeMap<String, Histogram<u64>> = BTreeMap::new();
+    for (at, (tag, start, length, histogram)) in lines.into_iter().enumerate() {
+        assert_eq!(start, Duration::from_secs(at as u64 / 6));
+        assert_eq!(length, Duration::from_secs(1));
+        let empty = || Histogram::new_from(&histogram);
+        let total = merged.entry(tag).or_insert_with(empty);
+        total.add(histogram.clone()).unwrap();
+    }
+    for (name, total) in run.outcome.latencies.named() {
+        assert!(merged[name] == *total, "{name} differs");
+    }
+}
+
+#[test]
+fn a_latency_of_which_nothing_was_recorded_has_no_line() {
+    let scratch = Scratch::new();
+    let path = scratch.path("log");
+    let mut latencies = Latencies::new();
+    latencies.answer.record(5_000_000_000).unwrap();
+    let mut log = HistogramLog::create(&path, Duration::from_millis(1_790_000_000_125)).unwrap();
+    let sample = Sample {
+        start: Duration::from_millis(2_500),
+        length: Duration::from_millis(1_001),
+        counts: Default::default(),
+        latencies: &latencies,
+    };
+    log.write(&sample).unwrap();
+    let (began_at, lines) = read(&path);
+    assert_eq!(began_at, Duration::from_millis(1_790_000_000_125));
+    let [(tag, start, length, histogram)] = &lines[..] else {
+        panic!("{} lines", lines.len());
+    };
+    assert_eq!((tag.as_str(), histogram), ("answer", &latencies.answer));
+    let times = (start.as_millis(), length.as_millis());
+    assert_eq!(times, (2_500, 1_001));
+}
+
+/// A line of a percentile distribution: value, percentile, count and inverse.
+type Row = (f64, f64, u64, f64);
+
+/// What the plotter reads: lines of four fields that begin with no `#`, and of these
+/// those that are numbers; and what other readers find in the lines with one.
+fn parse(text: &str) -> (Vec<Row>, BTreeMap<String, f64>) {
+    let (mut rows, mut facts) = (Vec::new(), BTreeMap::new());
+    for line in text.lines() {
+        if let Some(line) = line.strip_prefix("#[") {
+            for fact in line.trim_end_matches(']').split(", ") {
+                if let Some((name, value)) = fact.split_once('=') {
+                    facts.insert(name.trim().to_owned(), value.trim().parse().unwrap());
+                }
+            }
+            continue;
+        }
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [value, percentile, count, inverse] = fields[..] else {
+            assert_eq!(line, "");
+            continue;
+        };
+        if value == "Value" {
+            assert_eq!(
+                fields[1..],
+                ["Percentile", "TotalCount", "1/(1-Percentile)"]
+            );
+            continue;
+        }
+        rows.push((
+            value.parse().unwrap(),
+            percentile.parse().unwrap(),
+            count.parse().unwrap(),
+            inverse.parse().unwrap(),
+        ));
+    }
+    (rows, facts)
+}
+
+#[test]
+fn a_distribution_says_what_the_histogram_says() {
+    let run = SampleRun::of(8);
+    let histogram = &run.outcome.latencies.delivery;
+    let mut text = Vec::new();
+    write_percentiles(histogram, &mut text).unwrap();
+    let (rows, facts) = parse(str::from_utf8(&text).unwrap());
+
+    assert!(rows.len() > 50, "{} rows", rows.len());
+    for pair in rows.windows(2) {
+        assert!(pair[0].0 <= pair[1].0 && pair[0].1 < pair[1].1 && pair[0].2 <= pair[1].2);
+    }
+    for &(value_ms, quantile, count, inverse) in &rows {
+        // It is written with twelve digits, which may be on either side of a value.
+        let around = [quantile - 1e-12, quantile + 1e-12];
+        let expected_ns = around.map(|quantile| {
+            let value_ns = histogram.value_at_quantile(quantile);
+            histogram.highest_equivalent(value_ns)
+        });
+        let value_ns = (value_ms * 1e6).round() as u64;
+        assert!(
+            expected_ns.contains(&value_ns),
+            "{value_ns} ns at {quantile}, which is {expected_ns:?}"
+        );
+        assert_eq!(count, histogram.count_between(0, value_ns));
+        // This one is written with two.
+        let expected = 1.0 / (1.0 - quantile);
+        assert!(inverse == expected || (inverse - expected).abs() < 0.006 + expected * 1e-6);
+    }
+    assert_eq!(rows[0].1, 0.0);
+    let (value_ms, quantile, count, inverse) = rows[rows.len() - 1];
+    assert_eq!(
+        (quantile, count, inverse),
+        (1.0, histogram.len(), f64::INFINITY)
+    );
+    assert_eq!((value_ms * 1e6).round() as u64, histogram.max());
+
+    let close = |name: &str, ns: f64| {
+        let ms = facts[name];
+        assert!(
+            (ms - ns / 1e6).abs() < 1e-6,
+            "{name} is {ms} ms, not {ns} ns"
+        );
+    };
+    close("Mean", histogram.mean());
+    close("StdDeviation", histogram.stdev());
+    close("Max", histogram.max() as f64);
+    assert_eq!(facts["Total count"], histogram.len() as f64);
+    assert_eq!(facts["Buckets"], f64::from(histogram.buckets()));
+    assert_eq!(facts["SubBuckets"], 2_048.0);
+}

@@ -1,0 +1,117 @@
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::*;
+use crate::outcome::Sample;
+use crate::output::timeline::Timeline;
+use crate::testing::sample_run::{SampleRun, config};
+use crate::verdict::Verdict;
+
+fn summary() -> Summary {
+    let run = SampleRun::of(10);
+    let mut timeline = Timeline::default();
+    run.samples()
+        .for_each(|sample: Sample<'_>| timeline.add(&sample));
+    let slos = [SloResult {
+        clause: "p99<5ms".to_owned(),
+        measured: "48.1 ms".to_owned(),
+        is_met: false,
+    }];
+    let run = Run {
+        command: &[
+            "loadgen".to_owned(),
+            "--slo".to_owned(),
+            "p99<5ms".to_owned(),
+        ],
+        config: &config(),
+        outcome: &run.outcome,
+        verdict: &Verdict {
+            invalid: vec!["The generator slept.".to_owned()],
+        },
+        slos: &slos,
+    };
+    Summary::new(&run, timeline.into_intervals(), Environment::read())
+}
+
+/// Every key of an object in `value`, but the names of latencies.
+pub(in crate::output) fn keys(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                into.insert(key.clone());
+                keys(value, into);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_documentation_names_every_key() {
+    let document = include_str!("../../../docs/LOADGEN.md");
+    let mut found = BTreeSet::new();
+    keys(&serde_json::to_value(summary()).unwrap(), &mut found);
+    assert!(found.len() > 100, "{found:?}");
+    let missing: Vec<_> = found
+        .iter()
+        .filter(|key| !document.contains(&format!("`{key}`")))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/LOADGEN.md: {missing:?}");
+}
+
+#[test]
+fn a_summary_is_read_as_it_was_written() {
+    let summary = summary();
+    let text = serde_json::to_string(&summary).unwrap();
+    let read: Summary = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, summary);
+}
+
+#[test]
+fn figures_are_those_of_the_outcome() {
+    let summary = summary();
+    let value = serde_json::to_value(&summary).unwrap();
+    assert_eq!(value["schema"], "bullhorn-loadgen-summary/1");
+    assert_eq!(value["began_at"], "2026-09-21T14:13:20.250Z");
+    assert_eq!(value["began_at_unix_s"], 1_790_000_000.25);
+    assert_eq!(value["registered_in_ms"], 48.211);
+    assert_eq!(value["command"], "loadgen --slo 'p99<5ms'");
+    assert_eq!(value["verdict"]["is_valid"], false);
+    assert_eq!(value["slos"][0]["is_met"], false);
+    assert_eq!(value["config"]["rate_to_per_s"], 1_000.0);
+    assert_eq!(value["config"]["warmup_s"], 1.5);
+    assert_eq!(value["counts"]["delivered"], 44_963);
+    assert_eq!(value["rates"]["deliveries_per_s"], 4_496.3);
+    assert_eq!(value["rates"]["loss_ratio"], 37.0 / 45_000.0);
+    assert_eq!(value["latencies"]["delivery"]["count"], 45_000);
+    assert_eq!(value["generator"]["cpu_s"], 2.345);
+    assert_eq!(value["seconds"][6]["delivered"], 4_463);
+    assert_eq!(value["intervals"].as_array().unwrap().len(), 60);
+
+    let latencies = SampleRun::of(10).outcome.latencies;
+    let (answer, read) = (latencies.answer, summary.latencies["answer"]);
+    for (us, ns) in [
+        (read.min_us, answer.min()),
+        (read.p50_us, answer.value_at_quantile(0.5)),
+        (read.p90_us, answer.value_at_quantile(0.9)),
+        (read.p95_us, answer.value_at_quantile(0.95)),
+        (read.p99_us, answer.value_at_quantile(0.99)),
+        (read.p99_9_us, answer.value_at_quantile(0.999)),
+        (read.p99_99_us, answer.value_at_quantile(0.9999)),
+        (read.max_us, answer.max()),
+    ] {
+        assert_eq!((us * 1e3).round() as u64, ns);
+    }
+}
+
+#[test]
+fn a_share_of_nothing_is_null_and_a_latency_of_nothing_missing() {
+    let mut run = SampleRun::of(0).outcome;
+    run.recorded = Duration::ZERO;
+    let rates = serde_json::to_value(Rates::of(&run)).unwrap();
+    assert_eq!(rates["loss_ratio"], Value::Null);
+    assert_eq!(rates["offered_per_s"], 0.0);
+    assert!(latencies(&run.latencies).is_empty());
+}

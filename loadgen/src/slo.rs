@@ -1,0 +1,328 @@
+//! What a run must achieve: service level objectives, as they are written, and whether
+//! they were met.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::outcome::Outcome;
+use crate::percentiles::{longest, mean, percentile};
+use crate::units;
+use crate::verdict::SloResult;
+
+/// Clauses that must all hold, as in
+/// `p99<5ms,loss<0.1%,delivery.p99.9<=20ms,answer.max<1s,rate>=49k`.
+///
+/// A clause is `[delivery.|answer.]METRIC OP VALUE`, with or without spaces; OP is
+/// `<`, `<=`, `>` or `>=`.
+///
+/// | METRIC | is | VALUE |
+/// | --- | --- | --- |
+/// | `p50`, `p99`, `p99.9`, any `pNN.NN` | the percentile of latencies, from when a datagram was due | a duration: `5ms`, `1.5s` |
+/// | `max`, `mean` | the longest, and the mean | a duration |
+/// | `loss` | copies and answers that did not come, of all that were owed and asked for | `0.1%`, or a share of 1: `0.001` |
+/// | `rate` | datagrams sent a second | as `--rate`: `49k` |
+///
+/// With `delivery.` or `answer.` in front it is that kind's alone. Without, a latency
+/// must hold for each kind that the run has, and a loss for both together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slo {
+    /// Never empty.
+    clauses: Vec<Clause>,
+}
+
+/// Why something is no [`Slo`], or none for this run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SloError {
+    /// Nothing between two commas, or at all.
+    #[error("a clause is empty; write some such as p99<5ms,loss<0.1%")]
+    Empty,
+    /// No operator.
+    #[error("{0:?} has no <, <=, > or >=; write a clause such as p99<5ms")]
+    Operator(String),
+    /// No metric.
+    #[error(
+        "{0:?} is nothing that is measured; write p50, p99, p99.9 or any other percentile \
+         above 0 and below 100, max, mean or loss, with delivery. or answer. in front if it \
+         is of these alone, or rate"
+    )]
+    Metric(String),
+    /// No duration.
+    #[error("{0:?} is no duration; write one such as 5ms or 1.5s")]
+    Duration(String),
+    /// No share.
+    #[error("{0:?} is no loss; write one from 0% to 100%, such as 0.1%, or a share of 1 as 0.001")]
+    Loss(String),
+    /// No rate.
+    #[error("{0:?} is no rate: it {1}")]
+    Rate(String, String),
+    /// It is about something that this run has not.
+    #[error("the clause {clause} is about {kind}, and this run has none")]
+    Absent {
+        /// The clause.
+        clause: String,
+        /// What there is none of.
+        kind: &'static str,
+    },
+}
+
+impl Slo {
+    /// Parses what stands in the documentation of [`Slo`].
+    ///
+    /// # Errors
+    /// The first clause that is wrong, and what is right.
+    pub fn parse(text: &str) -> Result<Self, SloError> {
+        let clauses: Result<_, _> = text.split(',').map(Clause::parse).collect();
+        clauses.map(|clauses| Self { clauses })
+    }
+
+    /// Whether all clauses are about something that a run has which has deliveries, or
+    /// answers, or both.
+    ///
+    /// # Errors
+    /// The first [`SloError::Absent`].
+    pub fn applies_to(&self, has_deliveries: bool, has_answers: bool) -> Result<(), SloError> {
+        for clause in &self.clauses {
+            let absent = match (clause.of, clause.metric) {
+                (_, Metric::Rate) => None,
+                (Some(Kind::Delivery), _) => (!has_deliveries).then_some("deliveries"),
+                (Some(Kind::Answer), _) => (!has_answers).then_some("answers"),
+                (None, _) => (!has_deliveries && !has_answers).then_some("deliveries or answers"),
+            };
+            if let Some(kind) = absent {
+                let clause = clause.written.clone();
+                return Err(SloError::Absent { clause, kind });
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what was measured with each clause. What should have come and of which
+    /// nothing came at all has no latency, and meets none.
+    pub fn check(&self, outcome: &Outcome) -> Vec<SloResult> {
+        let check = |clause: &Clause| clause.check(outcome);
+        self.clauses.iter().map(check).collect()
+    }
+}
+
+impl FromStr for Slo {
+    type Err = SloError;
+
+    fn from_str(text: &str) -> Result<Self, SloError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Slo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, clause) in self.clauses.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}", clause.written)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Clause {
+    /// Without spaces.
+    written: String,
+    of: Option<Kind>,
+    metric: Metric,
+    operator: Operator,
+    /// In nanoseconds, as a share of 1, or a second, as the metric has it.
+    limit: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Delivery,
+    Answer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Metric {
+    Percentile(f64),
+    Max,
+    Mean,
+    Loss,
+    Rate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+}
+
+impl Clause {
+    fn parse(text: &str) -> Result<Self, SloError> {
+        let written: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        if written.is_empty() {
+            return Err(SloError::Empty);
+        }
+        let no_operator = || SloError::Operator(written.clone());
+        let at = written.find(['<', '>']).ok_or_else(no_operator)?;
+        let (subject, rest) = written.split_at(at);
+        let (operator, value) = Operator::parse(rest).ok_or_else(no_operator)?;
+        let no_metric = || SloError::Metric(subject.to_owned());
+        let (of, metric) = parse_subject(subject).ok_or_else(no_metric)?;
+        let limit = match metric {
+            Metric::Loss => parse_loss(value).ok_or_else(|| SloError::Loss(value.to_owned()))?,
+            Metric::Rate => {
+                units::parse_rate(value).map_err(|wrong| SloError::Rate(value.to_owned(), wrong))?
+            }
+            Metric::Percentile(_) | Metric::Max | Metric::Mean => {
+                let parsed = humantime::parse_duration(value);
+                let taken = parsed.map_err(|_| SloError::Duration(value.to_owned()))?;
+                taken.as_nanos() as f64
+            }
+        };
+        Ok(Self {
+            of,
+            metric,
+            operator,
+            limit,
+            written,
+        })
+    }
+
+    fn check(&self, outcome: &Outcome) -> SloResult {
+        let (measured, is_met) = match self.metric {
+            Metric::Loss => self.check_loss(outcome),
+            Metric::Rate => self.check_rate(outcome),
+            Metric::Percentile(_) | Metric::Max | Metric::Mean => self.check_latency(outcome),
+        };
+        SloResult {
+            clause: self.written.clone(),
+            measured,
+            is_met,
+        }
+    }
+
+    fn check_latency(&self, outcome: &Outcome) -> (String, bool) {
+        let (counts, latencies) = (&outcome.counts, &outcome.latencies);
+        let mut measured = Vec::new();
+        let mut is_met = true;
+        for (kind, name, expected, recorded) in [
+            (Kind::Delivery, "delivery", counts.owed, &latencies.delivery),
+            (Kind::Answer, "answer", counts.asked, &latencies.answer),
+        ] {
+            // Asked for by name, it must be there; otherwise only if the run has it.
+            let is_due = match self.of {
+                Some(of) => of == kind,
+                None => expected > 0 || !recorded.is_empty(),
+            };
+            if !is_due {
+                continue;
+            }
+            let taken = match self.metric {
+                Metric::Percentile(percent) => percentile(recorded, percent),
+                Metric::Mean => mean(recorded),
+                _ => longest(recorded),
+            };
+            match taken {
+                Some(taken) => {
+                    is_met &= self.operator.holds(taken.as_nanos() as f64, self.limit);
+                    measured.push(format!("{name} {}", units::latency(taken)));
+                }
+                None => {
+                    is_met = false;
+                    measured.push(format!("{name}: none came"));
+                }
+            }
+        }
+        if measured.is_empty() {
+            return ("nothing was owed or asked for".to_owned(), false);
+        }
+        (measured.join(", "), is_met)
+    }
+
+    fn check_loss(&self, outcome: &Outcome) -> (String, bool) {
+        let counts = &outcome.counts;
+        let (lost, expected) = match self.of {
+            Some(Kind::Delivery) => (counts.lost, counts.owed),
+            Some(Kind::Answer) => (counts.unanswered, counts.asked),
+            None => (counts.lost + counts.unanswered, counts.owed + counts.asked),
+        };
+        if expected == 0 {
+            return ("nothing was owed or asked for".to_owned(), false);
+        }
+        let is_met = self
+            .operator
+            .holds(lost as f64 / expected as f64, self.limit);
+        let share = units::share(lost, expected);
+        let (lost, expected) = (units::count(lost), units::count(expected));
+        (format!("{share} ({lost} of {expected})"), is_met)
+    }
+
+    fn check_rate(&self, outcome: &Outcome) -> (String, bool) {
+        let recorded_s = outcome.recorded.as_secs_f64();
+        if recorded_s == 0.0 {
+            return ("nothing was recorded".to_owned(), false);
+        }
+        let per_s = outcome.counts.sent as f64 / recorded_s;
+        (units::rate(per_s), self.operator.holds(per_s, self.limit))
+    }
+}
+
+impl Operator {
+    /// Takes it from the front of `text`, and returns what is left.
+    fn parse(text: &str) -> Option<(Self, &str)> {
+        // The longer ones first, as the others are their beginnings.
+        [
+            ("<=", Self::AtMost),
+            (">=", Self::AtLeast),
+            ("<", Self::Less),
+            (">", Self::More),
+        ]
+        .into_iter()
+        .find_map(|(written, operator)| Some((operator, text.strip_prefix(written)?)))
+    }
+
+    fn holds(self, measured: f64, limit: f64) -> bool {
+        match self {
+            Self::Less => measured < limit,
+            Self::AtMost => measured <= limit,
+            Self::More => measured > limit,
+            Self::AtLeast => measured >= limit,
+        }
+    }
+}
+
+fn parse_subject(text: &str) -> Option<(Option<Kind>, Metric)> {
+    let (of, name) = if let Some(name) = text.strip_prefix("delivery.") {
+        (Some(Kind::Delivery), name)
+    } else if let Some(name) = text.strip_prefix("answer.") {
+        (Some(Kind::Answer), name)
+    } else {
+        (None, text)
+    };
+    let metric = match name {
+        "max" => Metric::Max,
+        "mean" => Metric::Mean,
+        "loss" => Metric::Loss,
+        // What is sent is of no kind.
+        "rate" if of.is_none() => Metric::Rate,
+        _ => {
+            let percent = units::parse_decimal(name.strip_prefix('p')?)?;
+            let is_percentile = percent > 0.0 && percent < 100.0;
+            is_percentile.then_some(Metric::Percentile(percent))?
+        }
+    };
+    Some((of, metric))
+}
+
+/// A share of 1.
+fn parse_loss(text: &str) -> Option<f64> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => units::parse_decimal(percent)? / 100.0,
+        None => units::parse_decimal(text)?,
+    };
+    (share <= 1.0).then_some(share)
+}
+
+#[cfg(test)]
+#[path = "slo_tests.rs"]
+mod tests;

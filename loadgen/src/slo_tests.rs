@@ -1,0 +1,216 @@
+//! Grammar and verdicts of service level objectives.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{outcome, recorded};
+
+fn wrong(text: &str) -> String {
+    Slo::parse(text).unwrap_err().to_string()
+}
+
+/// What the only clause of `slo` says of `outcome`.
+#[track_caller]
+fn verdict(slo: &str, outcome: &Outcome) -> (String, bool) {
+    let results = Slo::parse(slo).unwrap().check(outcome);
+    let [result] = &results[..] else {
+        panic!("{results:?}");
+    };
+    assert_eq!(result.clause, slo);
+    (result.measured.clone(), result.is_met)
+}
+
+#[test]
+fn every_metric_and_operator_is_parsed() {
+    let text = "p99<5ms,loss<0.1%,delivery.p99.9<=20ms,answer.max<1s,rate>=49k";
+    let slo = Slo::parse(text).unwrap();
+    let parts: Vec<_> = slo
+        .clauses
+        .iter()
+        .map(|clause| (clause.of, clause.metric, clause.operator, clause.limit))
+        .collect();
+    let (delivery, answer) = (Some(Kind::Delivery), Some(Kind::Answer));
+    let expected = [
+        (None, Metric::Percentile(99.0), Operator::Less, 5e6),
+        (None, Metric::Loss, Operator::Less, 0.001),
+        (delivery, Metric::Percentile(99.9), Operator::AtMost, 20e6),
+        (answer, Metric::Max, Operator::Less, 1e9),
+        (None, Metric::Rate, Operator::AtLeast, 49_000.0),
+    ];
+    assert_eq!(parts, expected);
+    assert_eq!(slo.to_string(), text);
+}
+
+#[test]
+fn spaces_and_any_percentile_are_allowed() {
+    let slo = Slo::parse(" p99.99 < 5 ms , mean > 1.5us ").unwrap();
+    assert_eq!(slo.to_string(), "p99.99<5ms,mean>1.5us");
+    assert_eq!(slo.clauses[0].metric, Metric::Percentile(99.99));
+    assert_eq!(slo.clauses[1].limit, 1500.0);
+    for percentile in ["p50", "p90", "p95", "p0.1", "p99.999"] {
+        assert!(Slo::parse(&format!("{percentile}<1s")).is_ok());
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_what_is_right() {
+    for text in ["", "p99<5ms,", ",", "p99<5ms,,loss<1%"] {
+        assert_eq!(Slo::parse(text), Err(SloError::Empty), "{text}");
+    }
+    for text in ["p99", "p99=5ms", "p99:5ms", "5ms"] {
+        assert!(wrong(text).contains("has no <, <=, > or >="), "{text}");
+    }
+    for text in [
+        "p100<5ms",
+        "p0<5ms",
+        "p<5ms",
+        "pp<5ms",
+        "p-1<5ms",
+        "99<5ms",
+        "min<5ms",
+        "delivery.rate>1",
+        "delivery.<1s",
+        "answer.answer.p99<1s",
+        "deliveries.p99<1s",
+        "<5ms",
+        "P99<5ms",
+    ] {
+        let wrong = wrong(text);
+        assert!(wrong.contains("write p50, p99"), "{text}: {wrong}");
+    }
+    for text in [
+        "p99<5",
+        "p99<",
+        "p99<5%",
+        "p99<=<5ms",
+        "max<fast",
+        "p99<-1ms",
+    ] {
+        assert!(wrong(text).contains("is no duration"), "{text}");
+    }
+    for text in [
+        "loss<5",
+        "loss<101%",
+        "loss<",
+        "loss<-1%",
+        "loss<1ms",
+        "loss<%",
+    ] {
+        assert!(wrong(text).contains("is no loss"), "{text}");
+    }
+    for text in ["rate>", "rate>1%", "rate>=0", "rate>1G"] {
+        assert!(wrong(text).contains("is no rate: it must"), "{text}");
+    }
+}
+
+#[test]
+fn a_clause_must_be_about_what_the_run_has() {
+    let applies = |text: &str, deliveries, answers| {
+        let slo = Slo::parse(text).unwrap();
+        slo.applies_to(deliveries, answers)
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(applies("p99<1s,loss<1%,answer.max<1s", false, true), Ok(()));
+    assert_eq!(applies("p99<1s,delivery.loss<1%", true, false), Ok(()));
+    assert_eq!(applies("rate>1", false, false), Ok(()));
+    for (text, deliveries, answers, kind) in [
+        ("delivery.p99<1s", false, true, "deliveries"),
+        ("answer.loss<1%", true, false, "answers"),
+        ("p99<1s", false, false, "deliveries or answers"),
+        ("loss<1%", false, false, "deliveries or answers"),
+    ] {
+        let expected = format!("the clause {text} is about {kind}, and this run has none");
+        assert_eq!(applies(text, deliveries, answers), Err(expected));
+    }
+}
+
+#[test]
+fn a_latency_must_hold_for_every_kind_that_the_run_has() {
+    let mut outcome = outcome();
+    outcome.latencies.delivery = recorded(&[1_000_000; 100]);
+    outcome.latencies.answer = recorded(&[3_000_000; 100]);
+    (outcome.counts.owed, outcome.counts.asked) = (100, 100);
+    let both = "delivery 1.00 ms, answer 3.00 ms".to_owned();
+    assert_eq!(verdict("p99<5ms", &outcome), (both.clone(), true));
+    assert_eq!(verdict("p99<2ms", &outcome), (both, false));
+    let delivery = "delivery 1.00 ms".to_owned();
+    assert_eq!(verdict("delivery.max<2ms", &outcome), (delivery, true));
+    let answer = "answer 3.00 ms".to_owned();
+    assert_eq!(
+        verdict("answer.mean<2ms", &outcome),
+        (answer.clone(), false)
+    );
+    outcome.counts.owed = 0;
+    outcome.latencies.delivery.clear();
+    assert_eq!(verdict("p99<5ms", &outcome), (answer, true));
+}
+
+#[test]
+fn of_what_never_came_no_latency_is_met() {
+    let mut outcome = outcome();
+    outcome.latencies.answer = recorded(&[1000]);
+    (outcome.counts.owed, outcome.counts.asked) = (5, 1);
+    let measured = "delivery: none came, answer 1.00 µs".to_owned();
+    assert_eq!(verdict("p50<1s", &outcome), (measured, false));
+    let measured = "delivery: none came".to_owned();
+    assert_eq!(verdict("delivery.p50>0s", &outcome), (measured, false));
+    (outcome.counts.owed, outcome.counts.asked) = (0, 0);
+    outcome.latencies.answer.clear();
+    let nothing = "nothing was owed or asked for".to_owned();
+    assert_eq!(verdict("p50<1s", &outcome), (nothing.clone(), false));
+    assert_eq!(verdict("loss<1%", &outcome), (nothing, false));
+}
+
+#[test]
+fn losses_are_shares_of_what_should_have_come() {
+    let mut outcome = outcome();
+    let counts = &mut outcome.counts;
+    (counts.owed, counts.lost) = (1000, 1);
+    (counts.asked, counts.unanswered) = (1000, 9);
+    let both = "0.500 % (10 of 2,000)".to_owned();
+    assert_eq!(verdict("loss<=0.5%", &outcome), (both.clone(), true));
+    assert_eq!(verdict("loss<0.005", &outcome), (both, false));
+    let deliveries = "0.100 % (1 of 1,000)".to_owned();
+    assert_eq!(verdict("delivery.loss<=0.1%", &outcome), (deliveries, true));
+    let answers = "0.900 % (9 of 1,000)".to_owned();
+    assert_eq!(verdict("answer.loss<=0.1%", &outcome), (answers, false));
+}
+
+#[test]
+fn the_rate_is_what_was_sent_in_the_recorded_time() {
+    let mut outcome = outcome();
+    outcome.counts.sent = 98_000;
+    outcome.recorded = Duration::from_secs(2);
+    let measured = "49,000/s".to_owned();
+    assert_eq!(verdict("rate>=49k", &outcome), (measured.clone(), true));
+    assert_eq!(verdict("rate>49k", &outcome), (measured, false));
+    outcome.recorded = Duration::ZERO;
+    let nothing = "nothing was recorded".to_owned();
+    assert_eq!(verdict("rate>=1", &outcome), (nothing, false));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_parsed_to_what_prints_as_it_was_written_or_refused(
+        text in "\\PC*|(delivery\\.|answer\\.)?(p[0-9.]{1,5}|max|loss|rate)[<>]=?[0-9.]{1,4}(ms|%|k)?"
+    ) {
+        if let Ok(slo) = Slo::parse(&text) {
+            let printed = slo.to_string();
+            prop_assert_eq!(Slo::parse(&printed), Ok(slo));
+        }
+    }
+
+    #[test]
+    fn less_and_at_least_are_opposites(ns in 0_u64..2_000_000, limit_us in 0_u64..2000) {
+        let mut outcome = outcome();
+        outcome.latencies.answer = recorded(&[ns]);
+        outcome.counts.asked = 1;
+        let met = |operator: &str| {
+            verdict(&format!("answer.max{operator}{limit_us}us"), &outcome).1
+        };
+        prop_assert_eq!(met("<"), !met(">="));
+        prop_assert_eq!(met(">"), !met("<="));
+    }
+}

@@ -1,0 +1,96 @@
+//! What the unit tests have in common: runs and outcomes, to change as a test needs them.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::outcome::{Counts, Generator, Latencies, Outcome, Sample};
+
+#[path = "../tests/common/sample_run.rs"]
+pub(crate) mod sample_run;
+#[path = "../tests/common/sample_search.rs"]
+pub(crate) mod sample_search;
+#[path = "../tests/common/scratch.rs"]
+pub(crate) mod scratch;
+
+/// One client that pings ten times a second, for a second.
+pub(crate) fn config() -> RunConfig {
+    RunConfig {
+        target: "127.0.0.1:9999".parse().unwrap(),
+        clients: 1,
+        rate: Rate::Constant(10.0),
+        arrival: Arrival::Uniform,
+        scenario: Scenario::Ping,
+        mix: Mix {
+            ping: 9.0,
+            text: 1.0,
+            heartbeat: 0.0,
+        },
+        room_size: 10,
+        payload: Payload::fixed(48),
+        protocol: Protocol::V1,
+        churn_per_s: 0.0,
+        warmup: Duration::from_secs(1),
+        duration: Duration::from_secs(1),
+        seed: 7,
+        heartbeat: Duration::from_secs(4),
+        sockets: Sockets::Shared,
+        threads: 1,
+        cores: Vec::new(),
+        spin: false,
+    }
+}
+
+/// Ten clients that ping, for 10 s.
+pub(crate) fn pings(rate: f64) -> RunConfig {
+    RunConfig {
+        clients: 10,
+        rate: Rate::Constant(rate),
+        mix: Scenario::Ping.mix(config().mix),
+        duration: Duration::from_secs(10),
+        seed: 1,
+        ..config()
+    }
+}
+
+/// The second that begins at `start_s`.
+pub(crate) fn sample(start_s: u64, counts: Counts, latencies: &Latencies) -> Sample<'_> {
+    Sample {
+        start: Duration::from_secs(start_s),
+        length: Duration::from_secs(1),
+        counts,
+        latencies,
+    }
+}
+
+/// Nothing was due, for 10 s.
+pub(crate) fn outcome() -> Outcome {
+    Outcome {
+        began_at: Duration::from_secs(1_700_000_000),
+        recorded: Duration::from_secs(10),
+        registered_in: Duration::from_millis(20),
+        counts: Counts::default(),
+        latencies: latencies(),
+        seconds: Vec::new(),
+        generator: Generator {
+            threads: 1,
+            ..Generator::default()
+        },
+        signal: None,
+    }
+}
+
+/// Nothing was recorded.
+pub(crate) fn latencies() -> Latencies {
+    Latencies::new()
+}
+
+/// These, in nanoseconds.
+pub(crate) fn recorded(values_ns: &[u64]) -> Histogram<u64> {
+    let mut recorded = Histogram::new(3).expect("three digits are allowed");
+    for value_ns in values_ns {
+        recorded += *value_ns;
+    }
+    recorded
+}

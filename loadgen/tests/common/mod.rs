@@ -1,0 +1,132 @@
+//! What the tests have in common: a server, and runs against it.
+
+#![allow(dead_code, reason = "every test program uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as a test may"
+)]
+
+pub(crate) mod relay;
+pub(crate) mod responder;
+mod truth;
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bullhorn::config::ServiceKind;
+use bullhorn::{Server, ServerConfig};
+use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use loadgen::outcome::{Outcome, Second};
+use loadgen::{Control, run};
+
+/// A loopback address with a free port.
+pub(crate) const V4: &str = "127.0.0.1:0";
+
+/// Waits until `condition` holds; `what` says what was waited for in vain.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// A server for tests, at a free port.
+pub(crate) fn server(workers: u16, service: ServiceKind, address: &str) -> Server {
+    let config = ServerConfig {
+        workers,
+        service,
+        bind: vec![address.parse().unwrap()],
+        no_pin: true,
+        ..ServerConfig::default()
+    };
+    Server::start(config).unwrap()
+}
+
+/// Twenty clients in rooms of five, a thousand datagrams a second for one second.
+pub(crate) fn config(target: SocketAddr) -> RunConfig {
+    RunConfig {
+        target,
+        clients: 20,
+        rate: Rate::Constant(1000.0),
+        arrival: Arrival::Uniform,
+        scenario: Scenario::Mixed,
+        mix: mix(1.0, 1.0, 0.0),
+        room_size: 5,
+        payload: Payload::fixed(48),
+        protocol: Protocol::V1,
+        churn_per_s: 0.0,
+        warmup: Duration::from_millis(200),
+        duration: Duration::from_secs(1),
+        seed: 7,
+        heartbeat: Duration::from_secs(4),
+        sockets: Sockets::Shared,
+        threads: 1,
+        cores: Vec::new(),
+        spin: false,
+    }
+}
+
+/// Shares of pings, texts and heartbeats.
+pub(crate) fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
+    Mix {
+        ping,
+        text,
+        heartbeat,
+    }
+}
+
+/// Runs `test` with each of `cases`, all at once.
+pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| test(case));
+        }
+    });
+}
+
+/// A run to its end.
+#[track_caller]
+pub(crate) fn run_through(config: &RunConfig) -> Outcome {
+    run(config, &Control::new(), |_| {}).unwrap()
+}
+
+/// Checks what must agree in every outcome of which nothing came too late.
+#[track_caller]
+pub(crate) fn adds_up(outcome: &Outcome) {
+    let counts = outcome.counts;
+    let mut sum = Second::default();
+    for second in &outcome.seconds {
+        sum += *second;
+    }
+    let whole = Second {
+        due: counts.due,
+        sent: counts.sent,
+        asked: counts.asked,
+        answered: counts.answered,
+        owed: counts.owed,
+        delivered: counts.delivered,
+    };
+    assert_eq!(sum, whole);
+    assert_eq!(
+        counts.sent,
+        counts.asked + counts.texts + counts.heartbeats,
+        "each is of one kind"
+    );
+    assert_eq!(counts.lost, counts.owed - counts.delivered);
+    assert_eq!(counts.unanswered, counts.asked - counts.answered);
+    let latencies = &outcome.latencies;
+    assert_eq!(latencies.delivery.len(), counts.delivered);
+    assert_eq!(latencies.delivery_from_send.len(), counts.delivered);
+    let matched = counts.answered - counts.unmatched;
+    assert_eq!(latencies.answer.len(), matched);
+    assert_eq!(latencies.answer_from_send.len(), matched);
+    assert_eq!(latencies.send_lag.len(), counts.sent);
+    let seconds = outcome.recorded.as_secs_f64().ceil() as usize;
+    assert_eq!(outcome.seconds.len(), seconds);
+}
+
+/// So long that only a broken program takes it.
+const LIMIT: Duration = Duration::from_secs(20);

@@ -1,0 +1,172 @@
+//! A run made by hand: what an engine might have brought to light. The library's own
+//! tests use it, too.
+
+#![allow(dead_code, reason = "every test program uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps a test may panic as a test may"
+)]
+
+use std::time::Duration;
+
+use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use loadgen::outcome::{Counts, Generator, Latencies, Outcome, Sample, Second};
+
+/// A run of this many whole seconds.
+pub(crate) struct SampleRun {
+    pub(crate) outcome: Outcome,
+    /// What came in each second; together, this is all that came.
+    pub(crate) intervals: Vec<Latencies>,
+}
+
+impl SampleRun {
+    /// The one of `seconds`, always the same: in the sixth second of each ten, the server
+    /// stands still for a while.
+    pub(crate) fn of(seconds: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(7);
+        let intervals: Vec<_> = (0..seconds)
+            .map(|second| interval(&mut random, second))
+            .collect();
+        let mut latencies = Latencies::new();
+        for interval in &intervals {
+            latencies.add(interval);
+        }
+        let seconds: Vec<_> = (0..seconds).map(second).collect();
+        let outcome = Outcome {
+            began_at: Duration::new(1_790_000_000, 250_000_000),
+            recorded: Duration::from_secs(seconds.len() as u64),
+            registered_in: Duration::from_micros(48_211),
+            counts: counts(&seconds),
+            latencies,
+            seconds,
+            generator: generator(),
+            signal: None,
+        };
+        Self { outcome, intervals }
+    }
+
+    /// What the engine would tell, second by second.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
+        (0..).zip(&self.intervals).map(|(at, latencies)| Sample {
+            start: Duration::from_secs(at),
+            length: Duration::from_secs(1),
+            counts: Counts::default(),
+            latencies,
+        })
+    }
+}
+
+/// What [`SampleRun::of`] 10 seconds has brought to light.
+pub(crate) fn outcome() -> Outcome {
+    SampleRun::of(10).outcome
+}
+
+/// What such a run would have been told.
+pub(crate) fn config() -> RunConfig {
+    RunConfig {
+        target: ([127, 0, 0, 1], 9999).into(),
+        clients: 1_000,
+        rate: Rate::Constant(1_000.0),
+        arrival: Arrival::Poisson,
+        scenario: Scenario::Mixed,
+        mix: Mix {
+            ping: 0.4,
+            text: 0.5,
+            heartbeat: 0.1,
+        },
+        room_size: 10,
+        payload: Payload::fixed(48),
+        protocol: Protocol::V1,
+        churn_per_s: 0.0,
+        warmup: Duration::from_millis(1_500),
+        duration: Duration::from_secs(10),
+        seed: 7,
+        heartbeat: Duration::from_secs(3),
+        sockets: Sockets::Shared,
+        threads: 2,
+        cores: vec![0, 1],
+        spin: false,
+    }
+}
+
+fn interval(random: &mut fastrand::Rng, second: u64) -> Latencies {
+    let mut latencies = Latencies::new();
+    // The server stands still at the end of a second, and all that is due waits for it.
+    let stall_ns: u64 = if stalls(second) { 150_000_000 } else { 0 };
+    for at in 0..900 {
+        let lag_ns = 10_000 + random.u64(..60_000);
+        let served_ns = 80_000.0 - 45_000.0 * random.f64().max(1e-9).ln();
+        let left_ns = 1_000_000_000 - at * 1_111_111;
+        let wait_ns = stall_ns.saturating_sub(left_ns);
+        let from_send_ns = served_ns as u64 + wait_ns / 3;
+        let from_due_ns = served_ns as u64 + wait_ns + lag_ns;
+        latencies.send_lag.record(lag_ns).unwrap();
+        if at % 2 == 0 {
+            latencies.delivery.record_n(from_due_ns, 10).unwrap();
+            let from_send = &mut latencies.delivery_from_send;
+            from_send.record_n(from_send_ns, 10).unwrap();
+        } else {
+            latencies.answer.record(from_due_ns).unwrap();
+            latencies.answer_from_send.record(from_send_ns).unwrap();
+            if wait_ns == 0 {
+                latencies.answer_closed_loop.record(from_send_ns).unwrap();
+            }
+        }
+    }
+    latencies
+}
+
+fn second(at: u64) -> Second {
+    let lost = if stalls(at) { 37 } else { 0 };
+    Second {
+        due: 1_000 + at % 3,
+        sent: 1_000 + at % 3,
+        asked: 450,
+        answered: 450 - lost / 10,
+        owed: 4_500,
+        delivered: 4_500 - lost,
+    }
+}
+
+fn stalls(second: u64) -> bool {
+    second % 10 == 6
+}
+
+fn counts(seconds: &[Second]) -> Counts {
+    let sum = |count: fn(&Second) -> u64| seconds.iter().map(count).sum::<u64>();
+    let (owed, delivered) = (sum(|second| second.owed), sum(|second| second.delivered));
+    let (asked, answered) = (sum(|second| second.asked), sum(|second| second.answered));
+    let sent = sum(|second| second.sent);
+    Counts {
+        due: sum(|second| second.due),
+        sent,
+        asked,
+        texts: asked,
+        heartbeats: sent - 2 * asked,
+        keepalives: 12,
+        sent_bytes: 48 * sent,
+        answered,
+        unanswered: asked - answered,
+        owed,
+        delivered,
+        lost: owed - delivered,
+        reordered: 3,
+        received: delivered + answered,
+        received_bytes: 64 * (delivered + answered),
+        ..Counts::default()
+    }
+}
+
+fn generator() -> Generator {
+    Generator {
+        cpu: Duration::from_millis(2_345),
+        run_queue_delay: Duration::from_millis(41),
+        steal: Duration::ZERO,
+        largest_burst: 9,
+        threads: 2,
+        sockets: 4,
+        files: 19,
+        client_bytes: 96,
+        peak_memory_bytes: 21 << 20,
+    }
+}

@@ -1,0 +1,168 @@
+//! A run that cannot be is an error that says why, however many threads it has.
+
+mod common;
+
+use std::time::Duration;
+
+use bullhorn::config::{ServiceKind, Switch};
+use bullhorn::{Server, ServerConfig};
+use common::{V4, at_once, config, server};
+use loadgen::config::{Protocol, RunConfig, Scenario, Sockets};
+use loadgen::engine::files::FilesError;
+use loadgen::{Control, RunError, run};
+
+const BOTH: [Protocol; 2] = [Protocol::V1, Protocol::V2];
+
+/// Why there is no outcome.
+#[track_caller]
+fn error_of(config: &RunConfig) -> RunError {
+    match run(config, &Control::new(), |_| {}) {
+        Ok(outcome) => panic!("{outcome:?}"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn nobody_answers() {
+    let server = server(1, ServiceKind::Chat, V4);
+    let address = server.local_addr();
+    server.stop().unwrap();
+    let cases = [
+        (Protocol::V1, Sockets::Shared),
+        // To a socket that is connected, the kernel says that nobody is there.
+        (Protocol::V2, Sockets::PerClient),
+    ];
+    at_once(cases, |(protocol, sockets)| {
+        let config = RunConfig {
+            protocol,
+            sockets,
+            threads: 3,
+            ..config(address)
+        };
+        let error = error_of(&config);
+        let RunError::NoAnswer { target, client } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(*target, address);
+        assert!(client.starts_with("client ") && client.ends_with(" of 20"));
+        let text = error.to_string();
+        assert!(text.contains("is the server running there?"), "{text}");
+    });
+}
+
+#[test]
+fn a_server_that_greets_is_no_chat() {
+    let server = server(1, ServiceKind::Greet, V4);
+    for protocol in BOTH {
+        for scenario in [Scenario::Mixed, Scenario::Ping] {
+            let config = RunConfig {
+                protocol,
+                scenario,
+                threads: 2,
+                ..config(server.local_addr())
+            };
+            let error = error_of(&config);
+            assert!(matches!(error, RunError::Greets), "{error:?}");
+        }
+    }
+    server.stop().unwrap();
+}
+
+/// Without commands there are no rooms: what would lead there is said to all.
+#[test]
+fn a_server_without_commands_has_no_rooms() {
+    at_once(BOTH, |protocol| {
+        let server = Server::start(ServerConfig {
+            commands: Switch::Off,
+            bind: vec![V4.parse().unwrap()],
+            no_pin: true,
+            ..ServerConfig::default()
+        })
+        .unwrap();
+        let config = RunConfig {
+            protocol,
+            ..config(server.local_addr())
+        };
+        let error = error_of(&config);
+        assert!(matches!(error, RunError::NoAnswer { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("a chat must allow commands"), "{text}");
+        // Each client asks eleven times at most, and all of them hear it.
+        let deliveries = server.stats().total().deliveries;
+        assert!(deliveries <= 11 * 20 * 20, "{deliveries} deliveries");
+        server.stop().unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_is_full_refuses() {
+    for protocol in BOTH {
+        let server = Server::start(ServerConfig {
+            max_room_members: 4,
+            bind: vec![V4.parse().unwrap()],
+            no_pin: true,
+            ..ServerConfig::default()
+        })
+        .unwrap();
+        let config = RunConfig {
+            protocol,
+            threads: 4,
+            ..config(server.local_addr())
+        };
+        let error = error_of(&config);
+        assert!(matches!(error, RunError::Refused(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("is full: it has 4"), "{text}");
+        server.stop().unwrap();
+    }
+}
+
+/// In version 2 it says so.
+#[test]
+fn a_server_that_stops_says_goodbye() {
+    let server = server(2, ServiceKind::Chat, V4);
+    let config = RunConfig {
+        protocol: Protocol::V2,
+        threads: 3,
+        duration: Duration::from_secs(60),
+        ..config(server.local_addr())
+    };
+    let mut server = Some(server);
+    let result = run(&config, &Control::new(), |_| {
+        server.take().unwrap().stop().unwrap();
+    });
+    assert!(matches!(result, Err(RunError::Goodbye)), "{result:?}");
+}
+
+#[test]
+fn who_is_stopped_before_all_have_come_has_nothing_to_tell() {
+    let server = server(1, ServiceKind::Chat, V4);
+    let config = RunConfig {
+        threads: 3,
+        clients: 3000,
+        ..config(server.local_addr())
+    };
+    let control = Control::new();
+    control.stop(2);
+    let result = run(&config, &control, |_| {});
+    assert!(matches!(result, Err(RunError::Stopped(2))), "{result:?}");
+    server.stop().unwrap();
+}
+
+#[test]
+fn more_clients_than_the_system_has_files_cannot_have_sockets_of_their_own() {
+    let text = std::fs::read_to_string("/proc/sys/fs/nr_open").unwrap();
+    let most: u32 = text.trim().parse().unwrap();
+    let config = RunConfig {
+        clients: most + 1,
+        sockets: Sockets::PerClient,
+        ..config("127.0.0.1:9".parse().unwrap())
+    };
+    let error = error_of(&config);
+    let RunError::Files(FilesError::Limit { needed, allowed }) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(*needed > u64::from(most) && allowed < needed);
+    let text = error.to_string();
+    assert!(text.contains("ulimit -Hn") && text.contains("--sockets shared"));
+}
