@@ -100,7 +100,8 @@ fn check(seed: u64, change: impl FnOnce(&mut RunConfig)) {
     assert_eq!(counts.repeated, did.repeated_at_once + did.repeated_later);
     assert_eq!(counts.answered_again, did.answers_repeated);
     let strays = did.misdirected + did.forged + did.impersonated + did.garbage;
-    assert_eq!(counts.stray, strays + did.answers_misdirected);
+    let of_answers = did.answers_misdirected + did.answers_forged;
+    assert_eq!(counts.stray, strays + of_answers);
 
     // And every fault was made.
     let mut made = vec![
@@ -118,6 +119,7 @@ fn check(seed: u64, change: impl FnOnce(&mut RunConfig)) {
             did.answers_dropped,
             did.answers_repeated,
             did.answers_misdirected,
+            did.answers_forged,
         ]);
     }
     if config.arrival == Arrival::Poisson {

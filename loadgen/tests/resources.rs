@@ -9,8 +9,8 @@ mod common;
 
 use std::time::Duration;
 
-use bullhorn::config::ServiceKind;
-use common::{V4, config, mix, server, wait_until};
+use bullhorn::{Server, ServerConfig};
+use common::{V4, config, mix, wait_until};
 use loadgen::config::{Protocol, Rate, RunConfig, Scenario};
 use loadgen::{Control, run};
 
@@ -22,7 +22,15 @@ fn clients_by_the_ten_thousand_cost_little() {
         (10_000, Scenario::Ping, Protocol::V2),
         (100_000, Scenario::Mixed, Protocol::V2),
     ] {
-        let server = server(2, ServiceKind::Chat, V4);
+        let server = Server::start(ServerConfig {
+            workers: 2,
+            bind: vec![V4.parse().unwrap()],
+            no_pin: true,
+            // On a busy machine it takes long until the last ones have come.
+            timeout: Duration::from_secs(120),
+            ..ServerConfig::default()
+        })
+        .unwrap();
         let config = RunConfig {
             clients,
             scenario,
@@ -55,9 +63,11 @@ fn clients_by_the_ten_thousand_cost_little() {
         let bytes = generator.client_bytes;
         // There is no less to know than a session, some numbers, and two windows.
         assert!((80..=256).contains(&bytes), "{bytes} bytes a client");
-        wait_until("the end of all peers", || server.stats().peers == 0);
-        // They have said so, and few of them in vain, where buffers are small.
-        assert!(server.stats().expired < u64::from(clients) / 10);
+        // They say that they leave; where buffers are small, a few say it in vain.
+        let may_stay = if clients > 10_000 { clients / 10 } else { 0 };
+        let is_over = || server.stats().peers <= may_stay as usize;
+        wait_until("the end of all peers", is_over);
+        assert_eq!(server.stats().expired, 0);
         server.stop().unwrap();
     }
 }

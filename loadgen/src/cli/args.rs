@@ -161,8 +161,8 @@ pub struct LoadOptions {
     #[arg(long, value_enum, default_value_t = Arrival::Uniform, help_heading = LOAD)]
     pub arrival: Arrival,
 
-    /// Clients that leave and clients that come back a second, each: at most as many as
-    /// there are
+    /// Clients that leave and clients that come back a second, each: at most half as
+    /// many as there are, as each is away for a second
     #[arg(long, value_name = "RATE", default_value = "0", value_parser = parse_rate_or_zero)]
     #[arg(help_heading = LOAD)]
     pub churn: f64,

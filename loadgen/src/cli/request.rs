@@ -239,7 +239,8 @@ fn check_amounts(load: &LoadOptions, rate: Rate, duration: Duration) -> Result<(
     if let Some(size) = load.room_size.filter(|size| *size > clients) {
         return Err(UseError::RoomSize(size, clients));
     }
-    if load.churn > f64::from(clients) {
+    // Who leaves is away for a second, and at least half are there.
+    if load.churn > f64::from(clients / 2) {
         return Err(UseError::Churn(units::rate(load.churn), clients));
     }
     let longest = load.payload.as_ref().map_or(0, Payload::max_bytes);

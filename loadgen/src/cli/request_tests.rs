@@ -147,8 +147,8 @@ fn numbers_must_go_together() {
         "as many as there are"
     );
     refused(
-        "--clients 5 --churn 6",
-        "--churn 6/s is more than the 5 clients",
+        "--clients 5 --churn 3",
+        "--churn 3/s is more than half of the 5 clients",
     );
     refused("--payload 901", "--protocol v1 900 are the most");
     refused("--payload 48:1,32..1000:1", "up to 1000 bytes");

@@ -41,7 +41,9 @@ pub enum UseError {
     )]
     PayloadV1(usize),
     /// Clients would leave before they have come.
-    #[error("--churn {0} is more than the {1} clients: each would leave more often than it came")]
+    #[error(
+        "--churn {0} is more than half of the {1} clients: who leaves is away for a second, and half must be there"
+    )]
     Churn(String, u32),
     /// Many source addresses are on loopback alone.
     #[error(

@@ -65,6 +65,8 @@ pub(crate) struct Did {
     pub(crate) answers_repeated: u64,
     /// Also sent to another client.
     pub(crate) answers_misdirected: u64,
+    /// Also sent with a stamp that is not genuine.
+    pub(crate) answers_forged: u64,
 }
 
 impl Relay {
@@ -237,6 +239,11 @@ impl Running {
                 self.emit(other, datagram);
                 self.did.answers_misdirected += 1;
             }
+            3 => {
+                self.emit(place, datagram);
+                self.forge(place, datagram, 1);
+                self.did.answers_forged += 1;
+            }
             _ => self.emit(place, datagram),
         }
     }
@@ -269,6 +276,7 @@ impl Running {
             7 => {
                 self.text_as_it_is(place, datagram);
                 self.forge(place, datagram, texts);
+                self.did.forged += texts;
             }
             8 if self.plan.has_strangers => {
                 self.send_as(&self.stranger, place, datagram);
@@ -297,7 +305,7 @@ impl Running {
     }
 
     /// Sends it with stamps that look genuine, and are of nothing that was sent.
-    fn forge(&mut self, place: usize, datagram: &[u8], texts: u64) {
+    fn forge(&mut self, place: usize, datagram: &[u8], count: u64) {
         let mut forged = datagram.to_vec();
         let kind = self.random.u8(..3);
         for item in heard(self.plan.protocol, datagram) {
@@ -312,8 +320,7 @@ impl Running {
             forged[place..place + STAMP_BYTES].copy_from_slice(&encoded(&stamp));
         }
         self.send_as(&self.front, place, &forged);
-        self.truth.strayed(texts);
-        self.did.forged += texts;
+        self.truth.strayed(count);
     }
 
     fn emit(&mut self, place: usize, datagram: &[u8]) {

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loadgen::engine::stamp::Stamp;
+use loadgen::engine::stamp::{STAMP_BYTES, Stamp};
 
 use super::V4;
 
-/// Answers every ping of version 1 at once, or as is said here.
+/// Answers every ping of version 1, and says every text to who said it, at once, or as
+/// is told here.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Responder {
     /// Each answer comes so much later.
@@ -23,6 +24,9 @@ pub(crate) struct Responder {
     pub(crate) is_deaf_at_first: bool,
     /// Once the load has begun, it does not answer those who come.
     pub(crate) lets_nobody_back: bool,
+    /// It also answers what has not been asked, and says what has not been said: the
+    /// number of each stamp, and the next one, too.
+    pub(crate) foresees: bool,
     /// When it answers the first request that was due as late as this, it sends so many
     /// datagrams more to the same client, as fast as it can.
     pub(crate) flood: Option<(u64, usize)>,
@@ -56,8 +60,9 @@ impl Responder {
         while !is_stopping.load(SeqCst) {
             if let Ok((len, from)) = socket.recv_from(&mut buffer) {
                 let at = Instant::now() + self.delay;
-                let answer = self.answer(&buffer[..len], from);
-                answers.extend(answer.map(|answer| (at, from, answer)));
+                for answer in self.answers(&buffer[..len], from) {
+                    answers.push_back((at, from, answer));
+                }
                 self.flood_at(&buffer[..len], from, socket);
             }
             while let Some((at, from, answer)) = answers.front()
@@ -69,21 +74,39 @@ impl Responder {
         }
     }
 
-    fn answer(&mut self, datagram: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+    fn answers(&mut self, datagram: &[u8], from: SocketAddr) -> Vec<Vec<u8>> {
         if self.greets {
             if std::mem::take(&mut self.is_deaf_at_first) {
-                return None;
+                return Vec::new();
             }
             let greeting = format!("hello,('{}', {})", from.ip(), from.port());
-            return Some(greeting.into());
+            return vec![greeting.into()];
         }
-        let token = datagram.strip_prefix(b"/ping ")?;
-        let sequence = Stamp::decode(token)?.sequence;
-        let comes = sequence == u32::MAX;
+        if datagram.starts_with(b"/join ") {
+            return vec![b"* you are in a room (1 here)".into()];
+        }
+        let (head, stamped) = match datagram.strip_prefix(b"/ping ") {
+            Some(token) => (b"* pong ".as_slice(), token),
+            None => (b"127.0.0.1:1 ".as_slice(), datagram),
+        };
+        let Some(mut stamp) = Stamp::decode(stamped) else {
+            return Vec::new();
+        };
+        let comes = stamp.sequence == u32::MAX;
         self.has_begun |= !comes;
-        let is_deaf = self.is_deaf_at_first && sequence == 0
+        let is_deaf = self.is_deaf_at_first && stamp.sequence == 0
             || self.lets_nobody_back && self.has_begun && comes;
-        (!is_deaf).then(|| [b"* pong ", token].concat())
+        if is_deaf {
+            return Vec::new();
+        }
+        let answer = [head, stamped].concat();
+        if !self.foresees || comes {
+            return vec![answer];
+        }
+        stamp.sequence += 1;
+        let mut next = [0; STAMP_BYTES];
+        stamp.encode(&mut next);
+        vec![[head, &next].concat(), answer]
     }
 
     fn flood_at(&mut self, datagram: &[u8], from: SocketAddr, socket: &UdpSocket) {

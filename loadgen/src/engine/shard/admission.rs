@@ -23,6 +23,8 @@ pub(super) struct Admission {
     open: usize,
     /// Who is to ask for the next thing.
     next_step: VecDeque<u32>,
+    /// Somebody has come.
+    has_come: bool,
 }
 
 impl Admission {
@@ -33,6 +35,7 @@ impl Admission {
             asked: VecDeque::with_capacity(ASKED_AT_ONCE * 2),
             open: 0,
             next_step: VecDeque::with_capacity(ASKED_AT_ONCE),
+            has_come: false,
         }
     }
 
@@ -68,7 +71,12 @@ impl Admission {
         while let Some(client) = self.next_step.pop_front() {
             self.ask(people, mail, client, now_ns);
         }
-        while self.open < ASKED_AT_ONCE
+        // One first: where it cannot come, the others need not ask.
+        let at_once = match self.has_come {
+            true => ASKED_AT_ONCE,
+            false => 1,
+        };
+        while self.open < at_once
             && !mail.is_full()
             && let Some(client) = self.waiting.pop_front()
         {
@@ -112,6 +120,7 @@ impl Admission {
             return;
         }
         self.open -= 1;
+        self.has_come = true;
         people.enter(client);
         if people.is_recording(people.last_heard_ns) {
             people.recorder.counts.joined += 1;
