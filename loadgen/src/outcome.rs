@@ -99,8 +99,7 @@ counts! {
         /// they were not owed: neither wrong nor missed.
         pub unowed: u64,
         /// Copies and answers so late that nobody remembers whether they had come before.
-        /// They are neither `delivered` nor `answered`, but their latencies are recorded: of
-        /// deliveries, there are as many as `delivered` and the late copies together.
+        /// They are neither `delivered` nor `answered`, and in no histogram.
         pub too_late: u64,
         /// What should not have come: of another room, another run, never sent, or no
         /// datagram of the protocol.
@@ -162,6 +161,8 @@ pub struct Generator {
     pub cpu: Duration,
     /// For how long they were ready to run, and did not: others had their processors.
     pub run_queue_delay: Duration,
+    /// How often they were given a processor.
+    pub runs: u64,
     /// For how long the machine's processors were not this machine's, summed.
     pub steal: Duration,
     /// The most datagrams that were due at once.

@@ -3,6 +3,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
 
 use crate::outcome::Outcome;
 use crate::percentiles::{longest, mean, percentile};
@@ -21,6 +24,9 @@ use crate::verdict::SloResult;
 /// | `max`, `mean` | the longest, and the mean | a duration |
 /// | `loss` | copies and answers that did not come, of all that were owed and asked for | `0.1%`, or a share of 1: `0.001` |
 /// | `rate` | datagrams sent a second | as `--rate`: `49k` |
+///
+/// What did not come counts in a percentile as if it had taken for ever, so that a server
+/// that loses 2 % misses any `p99`; the longest and the mean are of what came.
 ///
 /// With `delivery.` or `answer.` in front it is that kind's alone. Without, a latency
 /// must hold for each kind that the run has, and a loss for both together.
@@ -205,9 +211,11 @@ impl Clause {
         let (counts, latencies) = (&outcome.counts, &outcome.latencies);
         let mut measured = Vec::new();
         let mut is_met = true;
-        for (kind, name, expected, recorded) in [
-            (Kind::Delivery, "delivery", counts.owed, &latencies.delivery),
-            (Kind::Answer, "answer", counts.asked, &latencies.answer),
+        let deliveries = (counts.owed, counts.lost, &latencies.delivery);
+        let answers = (counts.asked, counts.unanswered, &latencies.answer);
+        for (kind, name, (expected, lost, recorded)) in [
+            (Kind::Delivery, "delivery", deliveries),
+            (Kind::Answer, "answer", answers),
         ] {
             // Asked for by name, it must be there; otherwise only if the run has it.
             let is_due = match self.of {
@@ -218,7 +226,7 @@ impl Clause {
                 continue;
             }
             let taken = match self.metric {
-                Metric::Percentile(percent) => percentile(recorded, percent),
+                Metric::Percentile(percent) => percentile_with_lost(recorded, lost, percent),
                 Metric::Mean => mean(recorded),
                 _ => longest(recorded),
             };
@@ -227,9 +235,14 @@ impl Clause {
                     is_met &= self.operator.holds(taken.as_nanos() as f64, self.limit);
                     measured.push(format!("{name} {}", units::latency(taken)));
                 }
-                None => {
+                None if recorded.is_empty() => {
                     is_met = false;
                     measured.push(format!("{name}: none came"));
+                }
+                None => {
+                    is_met = false;
+                    let share = units::share(lost, expected);
+                    measured.push(format!("{name}: never, as {share} did not come"));
                 }
             }
         }
@@ -265,6 +278,14 @@ impl Clause {
         let per_s = outcome.counts.sent as f64 / recorded_s;
         (units::rate(per_s), self.operator.holds(per_s, self.limit))
     }
+}
+
+/// The percentile of all that should have come: what was lost took for ever. None: so did
+/// this percentile.
+fn percentile_with_lost(recorded: &Histogram<u64>, lost: u64, percent: f64) -> Option<Duration> {
+    let came = recorded.len() as f64;
+    let of_those_that_came = percent * (came + lost as f64) / came;
+    (of_those_that_came <= 100.0).then(|| percentile(recorded, of_those_that_came))?
 }
 
 impl Operator {

@@ -148,6 +148,20 @@ fn a_latency_must_hold_for_every_kind_that_the_run_has() {
 }
 
 #[test]
+fn what_was_lost_took_for_ever() {
+    let mut outcome = outcome();
+    let values: Vec<u64> = (1..=97).map(|ms| ms * 1_000_000).collect();
+    outcome.latencies.answer = recorded(&values);
+    (outcome.counts.asked, outcome.counts.unanswered) = (100, 3);
+    let held = |slo| verdict(slo, &outcome).1;
+    // The 97th of a hundred is the last one that came.
+    assert!(held("p97<98ms") && !held("p97<97ms"));
+    assert!(!held("p98<1h") && held("max<98ms"));
+    let measured = "answer: never, as 3.00 % did not come".to_owned();
+    assert_eq!(verdict("p98<1h", &outcome), (measured, false));
+}
+
+#[test]
 fn of_what_never_came_no_latency_is_met() {
     let mut outcome = outcome();
     outcome.latencies.answer = recorded(&[1000]);

@@ -2,6 +2,7 @@
 //! they are as good as was asked for.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,7 @@ impl Verdict {
             fell_behind(config, outcome),
             missed_the_schedule(outcome),
             lost_sight(outcome),
+            was_starved(outcome),
             (counts.refused > 0).then(|| {
                 format!(
                     "The generator's own kernel refused to send {}: give the sockets more \
@@ -109,6 +111,23 @@ fn missed_the_schedule(outcome: &Outcome) -> Option<String> {
     })
 }
 
+fn was_starved(outcome: &Outcome) -> Option<String> {
+    let generator = &outcome.generator;
+    let waited = generator.run_queue_delay;
+    let is_much = waited > outcome.recorded / MIN_WAITED_PART;
+    let is_long = waited.as_nanos() > MAX_WAIT.as_nanos() * u128::from(generator.runs);
+    (is_much && is_long).then(|| {
+        format!(
+            "The generator's threads waited {:.3} s of {:.3} s for a processor, {:.3} ms at a \
+             time, so what came was read late: give them processors of their own (--cores), \
+             or stop what else runs.",
+            waited.as_secs_f64(),
+            outcome.recorded.as_secs_f64(),
+            waited.as_secs_f64() * 1e3 / generator.runs.max(1) as f64,
+        )
+    })
+}
+
 fn lost_sight(outcome: &Outcome) -> Option<String> {
     let (unmatched, answered) = (outcome.counts.unmatched, outcome.counts.answered);
     let is_off = u128::from(unmatched) * 100 > u128::from(answered) * MAX_OFF_PERCENT;
@@ -137,6 +156,14 @@ fn millis(ns: u64) -> f64 {
 /// hundred where it shares its processor; with more than this, the tail that is reported
 /// would be its own.
 const MAX_SEND_LAG_P99_NS: u64 = 1_000_000;
+
+/// A thread that waits no more than a hundredth of the time changes no p99.
+const MIN_WAITED_PART: u32 = 100;
+
+/// Where server and generator share their processors, a thread waits often, but some 15 µs
+/// at a time, as it has slept before; where something else is busy there, for as long as
+/// that one may go on, some milliseconds.
+const MAX_WAIT: Duration = Duration::from_micros(500);
 
 /// The server was to get what was asked for. Other measured rates are seldom steadier than
 /// this from one run to the next.
@@ -193,6 +220,24 @@ mod tests {
         assert!(text.contains("3.000 ms or more"), "{text}");
         assert!(text.contains("2 threads"), "{text}");
         assert!(reasons(lags(10)).is_empty(), "p99 is below the bound");
+    }
+
+    #[test]
+    fn a_generator_without_processors_is_invalid_though_it_sent_in_time() {
+        let waited = |waited_ms, runs| {
+            move |outcome: &mut Outcome| {
+                outcome.recorded = Duration::from_secs(10);
+                outcome.generator.run_queue_delay = Duration::from_millis(waited_ms);
+                outcome.generator.runs = runs;
+            }
+        };
+        assert!(
+            reasons(waited(3000, 6000)).is_empty(),
+            "in many small parts"
+        );
+        assert!(reasons(waited(100, 1)).is_empty(), "only a hundredth");
+        assert!(reason(waited(3000, 5999)).contains("0.500 ms at a time"));
+        assert!(reason(waited(101, 1)).contains("0.101 s of 10.000 s"));
     }
 
     #[test]

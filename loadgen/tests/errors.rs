@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bullhorn::config::{ServiceKind, Switch};
 use bullhorn::{Server, ServerConfig};
-use common::{V4, at_once, config, server};
+use common::{V4, at_once, config, mix, server};
 use loadgen::config::{Protocol, RunConfig, Scenario, Sockets};
 use loadgen::engine::files::FilesError;
 use loadgen::{Control, RunError, run};
@@ -84,14 +84,32 @@ fn a_server_without_commands_has_no_rooms() {
             ..config(server.local_addr())
         };
         let error = error_of(&config);
-        assert!(matches!(error, RunError::NoAnswer { .. }), "{error:?}");
+        let is_named = match protocol {
+            Protocol::V1 => matches!(error, RunError::NoCommands),
+            Protocol::V2 => matches!(error, RunError::NoAnswer { .. }),
+        };
         let text = error.to_string();
-        assert!(text.contains("a chat must allow commands"), "{text}");
-        // Each client asks eleven times at most, and all of them hear it.
+        assert!(is_named && text.contains("commands"), "{error:?}");
+        // One client asks, eleven times at most, and is alone to hear it.
         let deliveries = server.stats().total().deliveries;
-        assert!(deliveries <= 11 * 20 * 20, "{deliveries} deliveries");
+        assert!(deliveries <= 11, "{deliveries} deliveries");
         server.stop().unwrap();
     });
+}
+
+/// A chat tells everyone what it is asked to greet for: one client finds that out.
+#[test]
+fn a_chat_does_not_greet() {
+    let server = server(1, ServiceKind::Chat, V4);
+    let config = RunConfig {
+        scenario: Scenario::Greet,
+        mix: mix(1.0, 0.0, 0.0),
+        ..config(server.local_addr())
+    };
+    let error = error_of(&config);
+    assert!(matches!(error, RunError::Chats), "{error:?}");
+    assert_eq!(server.stats().total().deliveries, 1);
+    server.stop().unwrap();
 }
 
 #[test]

@@ -265,7 +265,7 @@ Examples:
   loadgen --rate 50k --scenario ping --duration 30s
   loadgen --clients 100k --rate 20k           100,000 clients, few sockets
   loadgen --scenario chat --room-size 100 --slo 'p99<5ms,loss<0.1%'
-  loadgen find-max --slo 'p99<5ms' --out results
+  loadgen find-max --slo 'p99<5ms,loss<0.1%' --out results
 ";
 
 const LONG_AFTER_HELP: &str = "\
@@ -285,7 +285,7 @@ Examples:
   loadgen                                     1,000 datagrams/s for 10 s
   loadgen --rate 50k --scenario ping --duration 30s
   loadgen --scenario chat --room-size 100 --slo 'p99<5ms,loss<0.1%'
-  loadgen find-max --slo 'p99<5ms' --out results";
+  loadgen find-max --slo 'p99<5ms,loss<0.1%' --out results";
 
 const FIND_MAX_AFTER_HELP: &str = "\
 The rate is doubled until it is bad, and then the search closes in from both sides, to

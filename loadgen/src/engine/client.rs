@@ -100,6 +100,13 @@ impl Client {
         }
     }
 
+    /// The greeting service has answered it for the first time. What it asked more than
+    /// once may be answered more than once, and must not be taken for a later answer.
+    pub(crate) fn greeted_first(&mut self) {
+        self.under_way = self.tries.into();
+        self.under_way_unrecorded = self.under_way;
+    }
+
     /// Whether nothing is under way to the greeting service, or so long that it is lost.
     pub(crate) fn may_ask_for_greeting(&self, now_ns: u64) -> bool {
         self.under_way == 0 || now_ns.saturating_sub(self.sent_ns) > LOST_NS

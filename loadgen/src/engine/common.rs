@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bullhorn::net::PeerAddr;
 
-use crate::config::RunConfig;
+use crate::config::{Protocol, RunConfig, Scenario};
 use crate::engine::files::FilesError;
 use crate::engine::ports::PortsError;
 use crate::engine::rooms::Rooms;
@@ -47,6 +47,16 @@ pub enum RunError {
     /// It answers, but as a greeting service does.
     #[error("the server greets, and does not chat: take --scenario greet")]
     Greets,
+    /// It takes for a text what a client asks of it.
+    #[error(
+        "the server says commands on as texts: it runs with --commands off, and then only --scenario lobby and heartbeat with --protocol v2 make sense"
+    )]
+    NoCommands,
+    /// It answers, but as a chat does.
+    #[error(
+        "the server chats, and does not greet: it needs --service greet, or leave --scenario greet away"
+    )]
+    Chats,
     /// The server stopped.
     #[error("the server said goodbye")]
     Goodbye,
@@ -120,6 +130,14 @@ impl Run {
             missing: (0..threads).map(|_| AtomicI64::new(0)).collect(),
             control: Arc::clone(control),
             config: config.clone(),
+        }
+    }
+
+    /// The version that clients speak; the greeting service knows the first alone.
+    pub(crate) fn dialect(&self) -> Protocol {
+        match self.config.scenario {
+            Scenario::Greet => Protocol::V1,
+            _ => self.config.protocol,
         }
     }
 

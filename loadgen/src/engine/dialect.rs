@@ -40,6 +40,8 @@ pub(crate) enum Heard<'a> {
     Greeting,
     /// A text that somebody said.
     Text(Stamp),
+    /// What a client of version 1 asked for, said to its room: there are no commands.
+    Echo,
     /// The server stops.
     Goodbye,
     /// Nothing that this program asked for.
@@ -138,9 +140,14 @@ fn read_text(datagram: &[u8]) -> Heard<'_> {
     }
     // Behind the speaker.
     match datagram.iter().position(|byte| *byte == b' ') {
+        Some(blank) if is_command(&datagram[blank + 1..]) => Heard::Echo,
         Some(blank) => stamped(&datagram[blank + 1..], Heard::Text),
         None => Heard::Stray,
     }
+}
+
+fn is_command(text: &[u8]) -> bool {
+    text.starts_with(b"/join ") || text.starts_with(b"/ping ")
 }
 
 /// None: it says nothing that is waited for.

@@ -97,6 +97,8 @@ fn version_1_hears_what_the_server_says() {
             is(Heard::Text(STAMP))
         );
     }
+    assert_eq!(hear("127.0.0.1:5 /join den"), is(Heard::Echo));
+    assert_eq!(hear("127.0.0.1:5 /ping 1"), is(Heard::Echo));
     for stray in ["", "word", "ada hi", "* pong 1", &stamp] {
         assert_eq!(hear(stray), is(Heard::Stray), "{stray}");
     }

@@ -71,6 +71,7 @@ pub fn run(
         generator: Generator {
             cpu: used.cpu,
             run_queue_delay: used.run_queue_delay,
+            runs: used.runs,
             steal: used.steal,
             largest_burst: largest_burst.unwrap_or(0),
             threads,

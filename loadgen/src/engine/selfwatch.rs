@@ -20,6 +20,8 @@ pub(crate) struct Used {
     pub(crate) cpu: Duration,
     /// For how long they were ready to run, and others ran.
     pub(crate) run_queue_delay: Duration,
+    /// How often they were given a processor.
+    pub(crate) runs: u64,
     /// For how long the hypervisor gave the machine's processors to others.
     pub(crate) steal: Duration,
 }
@@ -48,6 +50,7 @@ impl SelfWatch {
         Used {
             cpu: end.cpu.saturating_sub(begin.cpu),
             run_queue_delay: end.run_queue_delay.saturating_sub(begin.run_queue_delay),
+            runs: end.runs.saturating_sub(begin.runs),
             steal: end.steal.saturating_sub(begin.steal),
         }
     }
@@ -61,9 +64,10 @@ impl Used {
         };
         let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
         for task in tasks.flatten() {
-            if let Some((cpu, delay)) = times_of(&task.path()) {
+            if let Some((cpu, delay, runs)) = times_of(&task.path()) {
                 used.cpu += cpu;
                 used.run_queue_delay += delay;
+                used.runs += runs;
             }
         }
         used
@@ -91,16 +95,18 @@ pub(crate) fn peak_memory_bytes() -> u64 {
 }
 
 /// CPU time and delay of one of our threads, from `schedstat` (Linux,
-/// Documentation/scheduler/sched-stats.rst): nanoseconds that it ran, and waited.
-fn times_of(task: &Path) -> Option<(Duration, Duration)> {
+/// Documentation/scheduler/sched-stats.rst): nanoseconds that it ran, and waited, and how often it was
+/// given a processor.
+fn times_of(task: &Path) -> Option<(Duration, Duration, u64)> {
     let name = fs::read_to_string(task.join("comm")).ok()?;
     if !name.starts_with(THREAD_NAME) {
         return None;
     }
     let text = fs::read_to_string(task.join("schedstat")).ok()?;
     let mut fields = text.split_whitespace().map(|field| field.parse().ok());
-    let mut next = || Some(Duration::from_nanos(fields.next()??));
-    Some((next()?, next()?))
+    let mut next = || -> Option<u64> { fields.next()? };
+    let (cpu, delay) = (Duration::from_nanos(next()?), Duration::from_nanos(next()?));
+    Some((cpu, delay, next()?))
 }
 
 /// Of all processors, from the first line of `/proc/stat` (proc_stat(5)).

@@ -158,6 +158,11 @@ pub(super) fn generator(summary: &Summary) -> Vec<Row> {
             "For how long its threads were ready to run and had no processor.",
         ),
         row(
+            "runs",
+            count(generator.runs),
+            "How often its threads were given a processor.",
+        ),
+        row(
             "steal_s",
             seconds(generator.steal_s),
             "For how long the machine's processors were lent to another machine, summed.",

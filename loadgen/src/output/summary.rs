@@ -114,6 +114,8 @@ pub struct GeneratorUse {
     pub cpu_s: f64,
     /// For how long threads waited for a processor, in seconds.
     pub run_queue_delay_s: f64,
+    /// How often they were given a processor.
+    pub runs: u64,
     /// For how long the machine's processors were another machine's, in seconds.
     pub steal_s: f64,
     /// The most datagrams that were due at once.
@@ -204,6 +206,7 @@ impl From<&Generator> for GeneratorUse {
         Self {
             cpu_s: seconds(generator.cpu),
             run_queue_delay_s: seconds(generator.run_queue_delay),
+            runs: generator.runs,
             steal_s: seconds(generator.steal),
             largest_burst: generator.largest_burst,
             threads: generator.threads,

@@ -76,7 +76,8 @@ impl Responder {
 
     fn answers(&mut self, datagram: &[u8], from: SocketAddr) -> Vec<Vec<u8>> {
         if self.greets {
-            if std::mem::take(&mut self.is_deaf_at_first) {
+            let is_load = Stamp::decode(datagram).is_some_and(|stamp| stamp.sequence != u32::MAX);
+            if is_load && std::mem::take(&mut self.is_deaf_at_first) {
                 return Vec::new();
             }
             let greeting = format!("hello,('{}', {})", from.ip(), from.port());

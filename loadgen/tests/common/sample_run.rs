@@ -161,6 +161,7 @@ fn generator() -> Generator {
     Generator {
         cpu: Duration::from_millis(2_345),
         run_queue_delay: Duration::from_millis(41),
+        runs: 1234,
         steal: Duration::ZERO,
         largest_burst: 9,
         threads: 2,

@@ -80,14 +80,9 @@ impl Admission {
             && !mail.is_full()
             && let Some(client) = self.waiting.pop_front()
         {
-            if people.run.config.scenario == Scenario::Greet {
-                // The greeting service knows nobody.
-                people.enter(client);
-                continue;
-            }
             self.open += 1;
             people.client(client).tries = 0;
-            people.client(client).phase = match people.run.config.protocol {
+            people.client(client).phase = match people.run.dialect() {
                 Protocol::V1 => Phase::Joining,
                 Protocol::V2 => Phase::Hello,
             };
@@ -175,11 +170,12 @@ impl Admission {
         let state = &people.clients[client as usize];
         let say = match state.phase {
             Phase::Hello => Say::Hello,
+            _ if config.scenario == Scenario::Greet => Say::Text(&stamp, 0),
             _ if shape::has_rooms(config) => Say::Join(room.as_str()),
             _ => Say::Ask(&stamp),
         };
         mail.push(people.ports.of(client), |out| {
-            dialect::write(config.protocol, state.session, say, out);
+            dialect::write(people.run.dialect(), state.session, say, out);
         });
         people.client(client).last_sent_ms = (now_ns / 1_000_000) as u32;
         self.asked.push_back((client, now_ns + ASK_AGAIN_NS));

@@ -3,7 +3,7 @@
 use bullhorn::net::{MultihomedReceiver, RECEIVE_BATCH};
 
 use super::{Admission, Pause, People};
-use crate::config::{Protocol, Scenario};
+use crate::config::Scenario;
 use crate::engine::client::Phase;
 use crate::engine::common::RunError;
 use crate::engine::dialect::{self, Heard};
@@ -94,12 +94,11 @@ impl People {
         now_ns: u64,
         admission: &mut Admission,
     ) -> Result<(), RunError> {
-        let protocol = match self.run.config.scenario {
-            Scenario::Greet => Protocol::V1,
-            _ => self.run.config.protocol,
-        };
+        let protocol = self.run.dialect();
         let mut result = Ok(());
+        let is_greeting = self.run.config.scenario == Scenario::Greet;
         dialect::read(protocol, datagram, |heard| match heard {
+            Heard::Text(_) if is_greeting => result = Err(RunError::Chats),
             Heard::Text(stamp) => self.hear_text(client, stamp, now_ns),
             Heard::Answer(stamp) if stamp.sequence != ADMISSION_SEQUENCE => {
                 self.hear_answer(client, stamp, now_ns);
@@ -143,7 +142,10 @@ impl People {
                 counts.repeated += 1;
                 return;
             }
-            Arrival::TooLate => counts.too_late += 1,
+            Arrival::TooLate => {
+                counts.too_late += 1;
+                return;
+            }
             Arrival::Newest | Arrival::Overtaken => counts.delivered += 1,
         }
         if arrival == Arrival::Overtaken {
@@ -154,9 +156,7 @@ impl People {
             let was_overtaken = rooms.was_overtaken(room, stamp.sequence, has_come);
             self.recorder.counts.reordered += u64::from(was_overtaken);
         }
-        if arrival != Arrival::TooLate
-            && let Some(second) = self.recorder.second(stamp.due_ns)
-        {
+        if let Some(second) = self.recorder.second(stamp.due_ns) {
             second.delivered += 1;
         }
         let now_ns = self.since_start(now_ns).unwrap_or(0);
@@ -190,7 +190,10 @@ impl People {
                 self.recorder.counts.answered_again += 1;
                 return;
             }
-            Arrival::TooLate => self.recorder.counts.too_late += 1,
+            Arrival::TooLate => {
+                self.recorder.counts.too_late += 1;
+                return;
+            }
             Arrival::Newest | Arrival::Overtaken => {
                 second.answered += 1;
                 self.recorder.counts.answered += 1;
@@ -243,13 +246,15 @@ impl People {
         admission: &mut Admission,
     ) -> Result<(), RunError> {
         let is_greeting = self.run.config.scenario == Scenario::Greet;
+        let is_joining = matches!(self.client(client).phase, Phase::Hello | Phase::Joining);
         match heard {
-            Heard::Greeting if is_greeting => self.hear_greeting(client, now_ns),
-            Heard::Greeting
-                if matches!(self.client(client).phase, Phase::Hello | Phase::Joining) =>
-            {
-                return Err(RunError::Greets);
+            Heard::Greeting if is_greeting && is_joining => {
+                self.client(client).greeted_first();
+                admission.joined(self, client);
             }
+            Heard::Greeting if is_greeting => self.hear_greeting(client, now_ns),
+            Heard::Echo if is_joining => return Err(RunError::NoCommands),
+            Heard::Greeting if is_joining => return Err(RunError::Greets),
             Heard::Goodbye => return Err(RunError::Goodbye),
             // Once the load has begun, one who comes back asks again.
             Heard::Refused(_)

@@ -1,7 +1,7 @@
 //! Sends what is due, when it is due, whatever comes back.
 
 use super::People;
-use crate::config::{Mix, Protocol, RunConfig, Scenario};
+use crate::config::{Mix, RunConfig, Scenario};
 use crate::engine::dialect::{self, Say};
 use crate::engine::mail::{MAIL_BATCH, Mail};
 use crate::engine::schedule::Schedule;
@@ -204,10 +204,7 @@ impl Offering {
             Kind::Greet => Say::Text(&stamp, config.payload.draw(self.random.f64())),
             Kind::Heartbeat => Say::Heartbeat,
         };
-        let protocol = match kind {
-            Kind::Greet => Protocol::V1,
-            _ => config.protocol,
-        };
+        let protocol = people.run.dialect();
         let session = people.clients[client as usize].session;
         let bytes = mail.push(people.ports.of(client), |out| {
             dialect::write(protocol, session, say, out);
