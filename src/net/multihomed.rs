@@ -6,11 +6,11 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::address::{PeerAddr, SOCKADDR_BYTES};
 use super::control::Control;
-use super::receive::RECEIVE_BATCH;
+use super::receive::{RECEIVE_BATCH, receive_batch};
 use super::send::{EMPTY_HEADER, EMPTY_IOVEC, SEND_BATCH, send_batch};
 use super::socket::set_int_of;
 
@@ -199,24 +199,7 @@ impl MultihomedReceiver {
         // SAFETY: every header points at one name, one control buffer, one iovec
         // and through it at one buffer, all owned by `self`, borrowed mutably for
         // this call, and as long as the lengths beside the pointers say.
-        let received = unsafe {
-            libc::recvmmsg(
-                socket.as_fd().as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                RECEIVE_BATCH as libc::c_uint,
-                libc::MSG_DONTWAIT,
-                std::ptr::null_mut(),
-            )
-        };
-        match usize::try_from(received) {
-            Ok(received) => self.received = received,
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    return Err(error);
-                }
-            }
-        }
+        self.received = unsafe { receive_batch(socket.as_fd(), &mut self.headers) }?;
         Ok(self.received)
     }
 

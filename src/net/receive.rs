@@ -1,7 +1,7 @@
 //! Many datagrams in one `recvmmsg`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::address::{PeerAddr, SOCKADDR_BYTES};
 use super::send::{EMPTY_HEADER, EMPTY_IOVEC};
@@ -57,24 +57,7 @@ impl Receiver {
         // SAFETY: every header points at one name, one iovec and through it at
         // one buffer, all owned by `self`, borrowed mutably for this call, and
         // as long as the lengths beside the pointers say.
-        let received = unsafe {
-            libc::recvmmsg(
-                socket.as_fd().as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                RECEIVE_BATCH as libc::c_uint,
-                libc::MSG_DONTWAIT,
-                std::ptr::null_mut(),
-            )
-        };
-        match usize::try_from(received) {
-            Ok(received) => self.received = received,
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    return Err(error);
-                }
-            }
-        }
+        self.received = unsafe { receive_batch(socket.as_fd(), &mut self.headers) }?;
         Ok(self.received)
     }
 
@@ -115,6 +98,36 @@ impl Default for Receiver {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// One `recvmmsg`, without waiting: how many of `headers` were filled, 0 if nothing was
+/// there.
+///
+/// # Safety
+/// Each header must point at a name, an iovec and, if it says so, a control buffer, and
+/// through the iovec at a buffer, all of which the caller may write to, as long as the
+/// lengths beside the pointers say, until this returns.
+pub(super) unsafe fn receive_batch(
+    socket: BorrowedFd<'_>,
+    headers: &mut [libc::mmsghdr],
+) -> io::Result<usize> {
+    // SAFETY: what the headers point at is as the caller says.
+    let received = unsafe {
+        libc::recvmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            headers.len() as libc::c_uint,
+            libc::MSG_DONTWAIT,
+            std::ptr::null_mut(),
+        )
+    };
+    usize::try_from(received).or_else(|_| {
+        let error = io::Error::last_os_error();
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(0),
+            _ => Err(error),
+        }
+    })
 }
 
 /// Datagrams in one call. Above 64 the cost of a datagram falls no further,

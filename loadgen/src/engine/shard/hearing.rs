@@ -199,16 +199,7 @@ impl People {
                 self.recorder.counts.answered += 1;
             }
         }
-        let now_ns = self.since_start(now_ns).unwrap_or(0);
-        let latencies = self.recorder.latencies();
-        latencies
-            .answer
-            .saturating_record(now_ns.saturating_sub(stamp.due_ns));
-        let from_send = now_ns.saturating_sub(stamp.sent_ns());
-        latencies.answer_from_send.saturating_record(from_send);
-        if is_closed {
-            latencies.answer_closed_loop.saturating_record(from_send);
-        }
+        self.record_answer(stamp.due_ns, stamp.sent_ns(), now_ns, is_closed);
     }
 
     /// A greeting has come to a client; nothing in it says to which request.
@@ -228,14 +219,21 @@ impl People {
             self.recorder.counts.unmatched += 1;
             return;
         }
+        self.record_answer(greeting.due_ns, greeting.sent_ns, now_ns, true);
+    }
+
+    /// `is_closed`: a client that waits for each answer would have had this one.
+    fn record_answer(&mut self, due_ns: u64, sent_ns: u64, now_ns: u64, is_closed: bool) {
         let now_ns = self.since_start(now_ns).unwrap_or(0);
+        let from_send = now_ns.saturating_sub(sent_ns);
         let latencies = self.recorder.latencies();
         latencies
             .answer
-            .saturating_record(now_ns.saturating_sub(greeting.due_ns));
-        let from_send = now_ns.saturating_sub(greeting.sent_ns);
+            .saturating_record(now_ns.saturating_sub(due_ns));
         latencies.answer_from_send.saturating_record(from_send);
-        latencies.answer_closed_loop.saturating_record(from_send);
+        if is_closed {
+            latencies.answer_closed_loop.saturating_record(from_send);
+        }
     }
 
     fn hear_other(

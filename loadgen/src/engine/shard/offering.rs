@@ -199,9 +199,8 @@ impl Offering {
         let config = &people.run.config;
         let say = match kind {
             Kind::Ask => Say::Ask(&stamp),
-            Kind::Text => Say::Text(&stamp, config.payload.draw(self.random.f64())),
-            // It takes anything.
-            Kind::Greet => Say::Text(&stamp, config.payload.draw(self.random.f64())),
+            // The greeting service takes anything.
+            Kind::Text | Kind::Greet => Say::Text(&stamp, config.payload.draw(self.random.f64())),
             Kind::Heartbeat => Say::Heartbeat,
         };
         let protocol = people.run.dialect();
