@@ -134,6 +134,9 @@ pub struct Latencies {
     pub answer_closed_loop: Histogram<u64>,
     /// From when a datagram was due until it was sent: the generator's own delay.
     pub send_lag: Histogram<u64>,
+    /// From when the kernel had the first packet of a batch until it was read, for each
+    /// packet of the batch: what the generator added to what it heard, at the most.
+    pub hear_lag: Histogram<u64>,
 }
 
 counts! {
@@ -208,6 +211,7 @@ impl Latencies {
             answer_from_send: empty(),
             answer_closed_loop: empty(),
             send_lag: empty(),
+            hear_lag: empty(),
         }
     }
 
@@ -225,7 +229,7 @@ impl Latencies {
     }
 
     /// Each with its name, which is the tag in histogram logs.
-    pub fn named(&self) -> [(&'static str, &Histogram<u64>); 6] {
+    pub fn named(&self) -> [(&'static str, &Histogram<u64>); 7] {
         [
             ("delivery", &self.delivery),
             ("delivery-from-send", &self.delivery_from_send),
@@ -233,10 +237,11 @@ impl Latencies {
             ("answer-from-send", &self.answer_from_send),
             ("answer-closed-loop", &self.answer_closed_loop),
             ("send-lag", &self.send_lag),
+            ("hear-lag", &self.hear_lag),
         ]
     }
 
-    fn all_mut(&mut self) -> [&mut Histogram<u64>; 6] {
+    fn all_mut(&mut self) -> [&mut Histogram<u64>; 7] {
         [
             &mut self.delivery,
             &mut self.delivery_from_send,
@@ -244,6 +249,7 @@ impl Latencies {
             &mut self.answer_from_send,
             &mut self.answer_closed_loop,
             &mut self.send_lag,
+            &mut self.hear_lag,
         ]
     }
 }

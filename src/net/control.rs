@@ -1,6 +1,7 @@
 //! What the kernel says beside a datagram (control messages).
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 /// Where the kernel writes control messages, aligned as a `cmsghdr`.
 #[derive(Clone, Copy)]
@@ -15,6 +16,8 @@ pub(super) struct Said {
     pub(super) segment_bytes: Option<usize>,
     /// The local address that it was sent to.
     pub(super) to: Option<Ipv4Addr>,
+    /// When the kernel had it, by its wall clock, since 1970.
+    pub(super) arrived: Option<Duration>,
 }
 
 impl Control {
@@ -35,6 +38,7 @@ impl Control {
                     let address = data.get(ADDRESS..).and_then(<[u8]>::first_chunk::<4>);
                     said.to = address.copied().map(Ipv4Addr::from);
                 }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => said.arrived = timespec(data),
                 _ => {}
             }
         }
@@ -56,9 +60,18 @@ fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(libc::c_int, libc::c_int, &'
     Some((header.cmsg_level, header.cmsg_type, data))
 }
 
-/// One message with an `int` takes 24 bytes and one with an `in_pktinfo` 32, and
-/// nothing else is asked for.
-const CONTROL_BYTES: usize = 64;
+/// Reads a `timespec`: seconds and nanoseconds.
+fn timespec(data: &[u8]) -> Option<Duration> {
+    let (seconds, rest) = data.split_first_chunk()?;
+    let seconds = libc::c_long::from_ne_bytes(*seconds);
+    let nanoseconds = libc::c_long::from_ne_bytes(*rest.first_chunk()?);
+    let nanoseconds = u32::try_from(nanoseconds).ok()?;
+    Some(Duration::new(u64::try_from(seconds).ok()?, nanoseconds))
+}
+
+/// One message with an `int` takes 24 bytes, one with an `in_pktinfo` and one with a
+/// `timespec` 32 each, and nothing else is asked for.
+const CONTROL_BYTES: usize = 88;
 
 /// Where the data of a message begins: a `cmsghdr` needs no padding behind it.
 const HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
@@ -92,12 +105,19 @@ mod tests {
         let gro = (libc::SOL_UDP, libc::UDP_GRO, &25_i32.to_ne_bytes()[..]);
         let local = [1, 0, 0, 0, 127, 0, 0, 1, 127, 7, 8, 9];
         let local = (libc::IPPROTO_IP, libc::IP_PKTINFO, &local[..]);
+        let mut stamp = [0; 2 * size_of::<libc::c_long>()];
+        let (seconds, nanoseconds) = stamp.split_at_mut(size_of::<libc::c_long>());
+        seconds.copy_from_slice(&(7 as libc::c_long).to_ne_bytes());
+        nanoseconds.copy_from_slice(&(250 as libc::c_long).to_ne_bytes());
+        let stamp = (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &stamp[..]);
         let said = Said {
             segment_bytes: Some(25),
             to: Some(Ipv4Addr::new(127, 7, 8, 9)),
+            arrived: Some(Duration::new(7, 250)),
         };
-        for messages in [[gro, local], [local, gro]] {
+        for messages in [[gro, local, stamp], [stamp, local, gro]] {
             let (control, filled) = control(&messages);
+            assert_eq!(filled, CONTROL_BYTES, "and no more is asked for");
             assert_eq!(control.read(filled), said);
             assert_eq!(control.read(0), Said::default());
         }
@@ -112,7 +132,12 @@ mod tests {
         assert_eq!(unknown_first.read(filled).segment_bytes, Some(25));
         let last_byte = HEADER_BYTES + unknown.2.len() + 4 + HEADER_BYTES + gro.2.len() - 1;
         assert_eq!(unknown_first.read(last_byte), Said::default());
-        let (too_short, filled) = control(&[short]);
-        assert_eq!(too_short.read(filled), Said::default());
+        let half = [0; size_of::<libc::c_long>() + 1];
+        let negative = [0xff; 2 * size_of::<libc::c_long>()];
+        let stamp = |data| (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, data);
+        for message in [short, stamp(&half[..]), stamp(&negative[..])] {
+            let (wrong, filled) = control(&[message]);
+            assert_eq!(wrong.read(filled), Said::default());
+        }
     }
 }

@@ -19,7 +19,8 @@ mod socket;
 pub use address::PeerAddr;
 pub use gro::{receive_gro, set_gro};
 pub use multihomed::{
-    Incoming, MultihomedReceiver, MultihomedSender, Outgoing, set_local_addresses,
+    Incoming, MultihomedReceiver, MultihomedSender, Outgoing, set_arrival_stamps,
+    set_local_addresses,
 };
 pub use outbox::{Outbox, Outlet};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};

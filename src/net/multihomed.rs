@@ -7,9 +7,10 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::address::{PeerAddr, SOCKADDR_BYTES};
-use super::control::Control;
+use super::control::{Control, Said};
 use super::receive::{RECEIVE_BATCH, receive_batch};
 use super::send::{EMPTY_HEADER, EMPTY_IOVEC, SEND_BATCH, send_batch};
 use super::socket::set_int_of;
@@ -21,6 +22,14 @@ use super::socket::set_int_of;
 /// What `setsockopt(2)` says.
 pub fn set_local_addresses(socket: impl AsFd) -> io::Result<()> {
     set_int_of(&socket.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+}
+
+/// Asks the kernel to say with each datagram when it arrived (`SO_TIMESTAMPNS`).
+///
+/// # Errors
+/// What `setsockopt(2)` says.
+pub fn set_arrival_stamps(socket: impl AsFd) -> io::Result<()> {
+    set_int_of(&socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
 }
 
 /// One datagram to send.
@@ -57,7 +66,8 @@ pub struct Incoming<'a> {
 
 /// Receives up to [`RECEIVE_BATCH`] packets with one `recvmmsg`, and cuts those
 /// that the kernel has put together ([`set_gro`](super::set_gro)) into their
-/// datagrams. The socket may have that option, and [`set_local_addresses`], or not.
+/// datagrams. The socket may have that option, [`set_local_addresses`] and
+/// [`set_arrival_stamps`], or not.
 pub struct MultihomedReceiver {
     /// One behind the other, [`BUFFER_BYTES`] each.
     buffers: Box<[u8]>,
@@ -209,11 +219,23 @@ impl MultihomedReceiver {
         (0..self.received).flat_map(|index| self.cut(index))
     }
 
+    /// When the first packet of the last [`MultihomedReceiver::receive`] arrived, which
+    /// had waited longest, by the system's clock since 1970; none: the socket was not
+    /// asked for it with [`set_arrival_stamps`], or there is no packet.
+    pub fn first_arrival(&self) -> Option<Duration> {
+        self.headers[..self.received].first()?;
+        self.said(0).arrived
+    }
+
+    fn said(&self, index: usize) -> Said {
+        self.controls[index].read(self.headers[index].msg_hdr.msg_controllen)
+    }
+
     /// The datagrams of one packet.
     fn cut(&self, index: usize) -> impl Iterator<Item = Incoming<'_>> {
         let header = &self.headers[index];
         let from = PeerAddr::from_kernel(&self.names[index], 0);
-        let said = self.controls[index].read(header.msg_hdr.msg_controllen);
+        let said = self.said(index);
         let is_truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
         let len = (header.msg_len as usize).min(BUFFER_BYTES);
         let start = index * BUFFER_BYTES;

@@ -2,7 +2,7 @@ use super::*;
 use crate::net::{Packet, Sender, max_segments, set_gro};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 1, 2, 3);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 200, 0, 255);
@@ -264,4 +264,40 @@ fn both_go_to_other_threads() {
     fn is_send<T: Send>() {}
     is_send::<MultihomedSender>();
     is_send::<MultihomedReceiver>();
+}
+
+#[test]
+fn what_waits_says_since_when_it_has_and_the_first_one_longest() {
+    let ((socket, port), (sender, _)) = (multihomed(), single());
+    let mut receiver = MultihomedReceiver::new();
+    let now = || {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+    };
+    let send = || sender.send_to(b"x", (Ipv4Addr::LOCALHOST, port)).unwrap();
+    send();
+    assert_eq!(receiver.receive(&socket).unwrap(), 1);
+    assert_eq!(receiver.first_arrival(), None, "nobody asked");
+
+    set_arrival_stamps(&socket).unwrap();
+    set_local_addresses(&socket).unwrap();
+    // A kernel that stamps for nobody yet begins a moment later, and until then takes the
+    // time when a datagram is read.
+    let deadline = now() + Duration::from_secs(10);
+    loop {
+        let before = now();
+        send();
+        let between = now();
+        send();
+        assert_eq!(receiver.receive(&socket).unwrap(), 2);
+        let arrived = receiver.first_arrival().unwrap();
+        assert!(receiver.datagrams().all(|datagram| datagram.to.is_some()));
+        if (before..=between).contains(&arrived) {
+            break;
+        }
+        assert!(between < deadline, "{arrived:?} is not of the first one");
+    }
+    assert_eq!(receiver.receive(&socket).unwrap(), 0);
+    assert_eq!(receiver.first_arrival(), None, "nothing came");
 }

@@ -133,11 +133,20 @@ fn how_long(text: &mut String, outcome: &Outcome) {
     latency_row("answer", &latencies.answer);
     latency_row("closed loop", &latencies.answer_closed_loop);
     latency_row("send lag", &latencies.send_lag);
+    latency_row("hear lag", &latencies.hear_lag);
     line(text, format_args!("  From when each was due to be sent."));
     if !latencies.answer_closed_loop.is_empty() {
         line(
             text,
             format_args!("  Closed loop: as one has them who asks again only when answered."),
+        );
+    }
+    if !latencies.hear_lag.is_empty() {
+        line(
+            text,
+            format_args!(
+                "  Hear lag: from when it was in the generator's kernel until it was read."
+            ),
         );
     }
 }
@@ -213,6 +222,7 @@ mod tests {
         outcome.latencies.delivery = recorded(&[120_000, 1_250_000]);
         outcome.latencies.answer = recorded(&[90_000]);
         outcome.latencies.send_lag = recorded(&[4_000]);
+        outcome.latencies.hear_lag = recorded(&[3_000]);
         outcome.generator.cpu = Duration::from_secs(6);
         outcome.generator.run_queue_delay = Duration::from_millis(12);
         outcome.generator.largest_burst = 12;
@@ -242,8 +252,10 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
   answer          90.0 µs    90.0 µs    90.0 µs    90.0 µs    90.0 µs    90.0 µs
   closed loop     80.1 µs    80.1 µs    80.1 µs    80.1 µs    80.1 µs    80.1 µs
   send lag        4.00 µs    4.00 µs    4.00 µs    4.00 µs    4.00 µs    4.00 µs
+  hear lag        3.00 µs    3.00 µs    3.00 µs    3.00 µs    3.00 µs    3.00 µs
   From when each was due to be sent.
   Closed loop: as one has them who asks again only when answered.
+  Hear lag: from when it was in the generator's kernel until it was read.
 
   generator   1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns
   its kernel  dropped 0, refused to send 0; up to 12 due at once

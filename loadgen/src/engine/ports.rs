@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use bullhorn::net::{
-    BindError, BufferSizes, bind_group, receive_drops, set_gro, set_local_addresses,
+    BindError, BufferSizes, bind_group, receive_drops, set_arrival_stamps, set_gro,
+    set_local_addresses,
 };
 use mio::net::UdpSocket;
 
@@ -88,8 +89,7 @@ impl Ports {
             let socket = group.sockets.remove(0);
             // What others send to it does not come.
             socket.connect(target)?;
-            // Kernels without it hand over one datagram at a time.
-            let _ = set_gro(&socket);
+            set_up(&socket)?;
             Ok(socket)
         };
         let sockets = (0..clients).map(open).collect::<Result<_, _>>()?;
@@ -181,9 +181,16 @@ fn open_shared_socket() -> Result<(UdpSocket, usize), PortsError> {
     let mut group = bind_group(any, 1, SHARED_BUFFERS)?;
     let socket = group.sockets.remove(0);
     set_local_addresses(&socket)?;
-    // Kernels without it hand over one datagram at a time.
-    let _ = set_gro(&socket);
+    set_up(&socket)?;
     Ok((socket, group.granted.receive_bytes))
+}
+
+/// What every socket of a client has.
+fn set_up(socket: &UdpSocket) -> io::Result<()> {
+    set_arrival_stamps(socket)?;
+    // Kernels without it hand over one datagram at a time.
+    let _ = set_gro(socket);
+    Ok(())
 }
 
 /// Where a client with a socket of its own binds it. A loopback address has ports for

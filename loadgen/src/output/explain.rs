@@ -202,7 +202,7 @@ pub(super) fn generator(summary: &Summary) -> Vec<Row> {
 }
 
 /// What is measured from where to where: of each latency, in the order of the report.
-pub(super) const LATENCIES: [(&str, &str); 6] = [
+pub(super) const LATENCIES: [(&str, &str); 7] = [
     (
         "delivery",
         "From when a text was due until a member of its room had it.",
@@ -226,6 +226,10 @@ pub(super) const LATENCIES: [(&str, &str); 6] = [
     (
         "send-lag",
         "From when a datagram was due until it was sent: the generator's own delay. Valid up to a p99 of 1 ms.",
+    ),
+    (
+        "hear-lag",
+        "From when the kernel had the first packet of a batch until the generator read it. Valid up to a p99 of 1 ms.",
     ),
 ];
 

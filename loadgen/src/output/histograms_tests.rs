@@ -57,10 +57,10 @@ fn the_intervals_of_a_log_add_up_to_the_whole_run() {
     assert_eq!(began_at, run.outcome.began_at);
     assert!(copied == lines, "the copy has other lines");
 
-    assert_eq!(lines.len(), 12 * 6);
+    assert_eq!(lines.len(), 12 * 7);
     let mut merged: BTreeMap<String, Histogram<u64>> = BTreeMap::new();
     for (at, (tag, start, length, histogram)) in lines.into_iter().enumerate() {
-        assert_eq!(start, Duration::from_secs(at as u64 / 6));
+        assert_eq!(start, Duration::from_secs(at as u64 / 7));
         assert_eq!(length, Duration::from_secs(1));
         let empty = || Histogram::new_from(&histogram);
         let total = merged.entry(tag).or_insert_with(empty);

@@ -38,6 +38,7 @@ fn a_run_leaves_its_files_and_nothing_else() {
         "answer.hgrm",
         "delivery-from-send.hgrm",
         "delivery.hgrm",
+        "hear-lag.hgrm",
         "latency.hlog",
         "report.html",
         "send-lag.hgrm",

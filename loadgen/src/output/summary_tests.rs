@@ -88,7 +88,7 @@ fn figures_are_those_of_the_outcome() {
     assert_eq!(value["latencies"]["delivery"]["count"], 45_000);
     assert_eq!(value["generator"]["cpu_s"], 2.345);
     assert_eq!(value["seconds"][6]["delivered"], 4_463);
-    assert_eq!(value["intervals"].as_array().unwrap().len(), 60);
+    assert_eq!(value["intervals"].as_array().unwrap().len(), 70);
 
     let latencies = SampleRun::of(10).outcome.latencies;
     let (answer, read) = (latencies.answer, summary.latencies["answer"]);

@@ -124,6 +124,11 @@ pub(crate) fn adds_up(outcome: &Outcome) {
     assert_eq!(latencies.answer.len(), matched);
     assert_eq!(latencies.answer_from_send.len(), matched);
     assert_eq!(latencies.send_lag.len(), counts.sent);
+    assert!(
+        latencies.hear_lag.len() <= counts.received,
+        "a packet has one or more"
+    );
+    assert_eq!(latencies.hear_lag.is_empty(), counts.received == 0);
     let seconds = outcome.recorded.as_secs_f64().ceil() as usize;
     assert_eq!(outcome.seconds.len(), seconds);
 }

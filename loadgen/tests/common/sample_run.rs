@@ -101,6 +101,7 @@ fn interval(random: &mut fastrand::Rng, second: u64) -> Latencies {
         let from_send_ns = served_ns as u64 + wait_ns / 3;
         let from_due_ns = served_ns as u64 + wait_ns + lag_ns;
         latencies.send_lag.record(lag_ns).unwrap();
+        latencies.hear_lag.record(lag_ns / 2).unwrap();
         if at % 2 == 0 {
             latencies.delivery.record_n(from_due_ns, 10).unwrap();
             let from_send = &mut latencies.delivery_from_send;

@@ -1,5 +1,7 @@
 //! Receives what has come, and tells what it is: wanted, repeated, late, or stray.
 
+use std::time::{Duration, SystemTime};
+
 use bullhorn::net::{MultihomedReceiver, RECEIVE_BATCH};
 
 use super::{Admission, Pause, People};
@@ -7,6 +9,7 @@ use crate::config::Scenario;
 use crate::engine::client::Phase;
 use crate::engine::common::RunError;
 use crate::engine::dialect::{self, Heard};
+use crate::engine::schedule::nanoseconds;
 use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 use crate::engine::window::Arrival;
 
@@ -73,6 +76,7 @@ impl Hearing {
         }
         let now_ns = people.run.now_ns();
         people.last_heard_ns = now_ns;
+        people.record_hear_lag(self.receiver.first_arrival(), received, now_ns);
         for datagram in self.receiver.datagrams() {
             people.count_received(datagram.payload.len(), now_ns);
             let client = people.ports.client_at(socket, datagram.to);
@@ -268,6 +272,20 @@ impl People {
             _ => self.count_stray(now_ns),
         }
         Ok(())
+    }
+
+    /// Records how long the first packet of a batch had waited, as that of every one: the
+    /// others had waited for less.
+    fn record_hear_lag(&mut self, arrived: Option<Duration>, packets: usize, now_ns: u64) {
+        if let Some(arrived) = arrived
+            && self.is_recording(now_ns)
+        {
+            // The stamps are of the system's clock, which may be set back meanwhile.
+            let waited = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + arrived);
+            let waited_ns = nanoseconds(waited.unwrap_or_default());
+            let hear_lag = &mut self.recorder.latencies().hear_lag;
+            hear_lag.saturating_record_n(waited_ns, packets as u64);
+        }
     }
 
     fn count_received(&mut self, bytes: usize, now_ns: u64) {
