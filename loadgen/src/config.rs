@@ -46,6 +46,8 @@ pub struct RunConfig {
     pub cores: Vec<usize>,
     /// Whether a thread that has nothing to do looks on, rather than sleeps.
     pub spin: bool,
+    /// The server's process, on this machine, whose CPU time is measured, too.
+    pub server_pid: Option<u32>,
 }
 
 /// Datagrams a second.

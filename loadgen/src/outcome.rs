@@ -44,6 +44,8 @@ pub struct Outcome {
     pub seconds: Vec<Second>,
     /// How the generator itself fared.
     pub generator: Generator,
+    /// What the server took, if its process was named and was there to the end.
+    pub server: Option<ServerUse>,
     /// The signal that ended it early.
     pub signal: Option<i32>,
 }
@@ -179,6 +181,15 @@ pub struct Generator {
     /// Memory for what is known of the clients, in bytes a client, without buffers.
     pub client_bytes: u32,
     /// Memory of the process at its most, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+/// What the server's process took while the load was recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerUse {
+    /// CPU time of all its threads.
+    pub cpu: Duration,
+    /// Its memory at its most since it started, in bytes.
     pub peak_memory_bytes: u64,
 }
 

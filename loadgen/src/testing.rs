@@ -39,6 +39,7 @@ pub(crate) fn config() -> RunConfig {
         threads: 1,
         cores: Vec::new(),
         spin: false,
+        server_pid: None,
     }
 }
 
@@ -77,6 +78,7 @@ pub(crate) fn outcome() -> Outcome {
             threads: 1,
             ..Generator::default()
         },
+        server: None,
         signal: None,
     }
 }

@@ -195,6 +195,11 @@ pub struct LoadOptions {
     #[arg(long, help_heading = GENERATOR)]
     pub spin: bool,
 
+    /// The process of the server, where it is on this machine: how much CPU time it took
+    /// for the load is reported, too
+    #[arg(long, value_name = "PID", help_heading = RESULTS)]
+    pub server_pid: Option<u32>,
+
     /// Offer the load though the calibrated generator is not capable of it
     #[arg(long, help_heading = GENERATOR)]
     pub force: bool,

@@ -2,6 +2,7 @@
 //! goes together with what.
 
 use std::num::NonZero;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -148,6 +149,7 @@ fn calibrate_request(options: CalibrateOptions) -> Result<CalibrateRequest, UseE
 fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunConfig, UseError> {
     check_scenario(&load)?;
     check_amounts(&load, rate, duration)?;
+    check_process(load.server_pid)?;
     let target = target::resolve(&load.target)?;
     target::guard(target, load.i_own_the_target)?;
     let has_many_sources = target::has_many_sources(target);
@@ -180,6 +182,7 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         threads: 1,
         cores: Vec::new(),
         spin: load.spin,
+        server_pid: load.server_pid,
     };
     let (most, of) = match shape::has_rooms(&config) {
         true => (shape::rooms(&config), "rooms, whose members stay together"),
@@ -188,6 +191,16 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
     (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
     check_numbers(&config)?;
     Ok(config)
+}
+
+/// Whether there is such a process.
+fn check_process(pid: Option<u32>) -> Result<(), UseError> {
+    match pid {
+        Some(pid) if !Path::new(&format!("/proc/{pid}/task")).exists() => {
+            Err(UseError::NoProcess(pid))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether each option means something in the scenario.

@@ -56,6 +56,7 @@ fn without_arguments_it_is_the_documented_run() {
         threads: u16::try_from(half).unwrap().clamp(1, 100),
         cores: Vec::new(),
         spin: false,
+        server_pid: None,
     };
     let run = run("");
     assert_eq!(run.config, expected);
@@ -200,6 +201,16 @@ fn what_outgrows_numbers_of_32_bits_is_refused() {
         let line = format!("--scenario {scenario} --clients 1 --rate 10M --duration 1h");
         assert!(request(&line).is_ok(), "{scenario}");
     }
+}
+
+#[test]
+fn a_server_that_is_watched_is_there() {
+    let own = std::process::id();
+    let line = format!("--server-pid {own}");
+    assert_eq!(run(&line).config.server_pid, Some(own));
+    assert_eq!(run("").config.server_pid, None);
+    // Linux gives away none above 2²².
+    refused("--server-pid 4194305", "there is no such process");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::config::RunConfig;
 use crate::config::word;
 use crate::outcome::{Counts, Outcome};
 use crate::percentiles::{MANY, longest, percentile, percentile_name};
-use crate::units::{count, latency, rate, share, span};
+use crate::units::{bytes, count, latency, number, rate, share, span};
 use crate::verdict::SloResult;
 
 /// Some twenty lines, each with its end; `invalid` is empty if the run is valid.
@@ -26,6 +26,7 @@ pub(super) fn summary(
     how_long(&mut text, outcome);
     text.push('\n');
     generator(&mut text, outcome);
+    server(&mut text, outcome);
     objectives(&mut text, slo);
     text
 }
@@ -179,6 +180,26 @@ fn generator(text: &mut String, outcome: &Outcome) {
     );
 }
 
+fn server(text: &mut String, outcome: &Outcome) {
+    let Some(server) = outcome.server else {
+        return;
+    };
+    let came = (outcome.counts.delivered + outcome.counts.answered) as f64;
+    let cpu_s = server.cpu.as_secs_f64();
+    let deliveries = match cpu_s > 0.0 {
+        true => number(came / cpu_s),
+        false => "-".to_owned(),
+    };
+    line(
+        text,
+        format_args!(
+            "  server      {} of CPU time, {deliveries} deliveries and answers a second of that, {} of memory",
+            span(server.cpu),
+            bytes(server.peak_memory_bytes as f64),
+        ),
+    );
+}
+
 fn objectives(text: &mut String, slo: &[SloResult]) {
     let width = slo.iter().map(|result| result.clause.chars().count()).max();
     let width = width.unwrap_or_default();
@@ -211,6 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::outcome::ServerUse;
     use crate::testing::{outcome, pings, recorded};
 
     fn mixed() -> Outcome {
@@ -226,6 +248,10 @@ mod tests {
         outcome.generator.cpu = Duration::from_secs(6);
         outcome.generator.run_queue_delay = Duration::from_millis(12);
         outcome.generator.largest_burst = 12;
+        outcome.server = Some(ServerUse {
+            cpu: Duration::from_millis(2_500),
+            peak_memory_bytes: 9 << 20,
+        });
         outcome
     }
 
@@ -259,6 +285,7 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
 
   generator   1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns
   its kernel  dropped 0, refused to send 0; up to 12 due at once
+  server      2.5 s of CPU time, 379,792 deliveries and answers a second of that, 9.44 MB of memory
   objectives  p99<5ms             met     what it was
               delivery.loss<0.1%  MISSED  what it was
 ";

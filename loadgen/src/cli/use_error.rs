@@ -77,6 +77,11 @@ pub enum UseError {
         /// All others.
         usable: String,
     },
+    /// A process that there is not.
+    #[error(
+        "--server-pid {0}: there is no such process on this machine; leave it away for a server elsewhere"
+    )]
+    NoProcess(u32),
     /// Nothing would be due.
     #[error("{rate} for {duration} offers nothing: ask for more, or for longer")]
     Nothing {

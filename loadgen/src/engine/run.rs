@@ -49,7 +49,7 @@ pub fn run(
     run.start_ns.store(start_ns, Relaxed);
     let recording_ns = start_ns + nanoseconds(config.warmup);
     let mut collector = Collector::new(config.duration, crew.threads.len(), observe);
-    let mut watch = SelfWatch::new();
+    let mut watch = SelfWatch::new(config.server_pid);
     let files = selfwatch::open_files();
     crew.collect(&run, recording_ns, &mut collector, &mut watch);
     let began_at = SystemTime::now() - run.base.elapsed() + Duration::from_nanos(recording_ns);
@@ -72,14 +72,15 @@ pub fn run(
             cpu: used.cpu,
             run_queue_delay: used.run_queue_delay,
             runs: used.runs,
-            steal: used.steal,
+            steal: watch.steal(),
             largest_burst: largest_burst.unwrap_or(0),
             threads,
             sockets,
             files,
             client_bytes,
-            peak_memory_bytes: selfwatch::peak_memory_bytes(),
+            peak_memory_bytes: selfwatch::own_peak_memory_bytes(),
         },
+        server: watch.server(),
         signal: control.signal(),
     })
 }
@@ -156,10 +157,16 @@ impl Crew {
         watch: &mut SelfWatch,
     ) {
         while run.over.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
-            if run.now_ns() >= recording_ns {
+            let ahead_ns = recording_ns.saturating_sub(run.now_ns());
+            if ahead_ns == 0 {
                 watch.begin_once();
             }
-            if let Ok(report) = self.filled.recv_timeout(LOOK_INTERVAL) {
+            // The watch is to begin when the recording does, and not an interval later.
+            let wait = match ahead_ns {
+                0 => LOOK_INTERVAL,
+                _ => LOOK_INTERVAL.min(Duration::from_nanos(ahead_ns)),
+            };
+            if let Ok(report) = self.filled.recv_timeout(wait) {
                 let thread = report.thread;
                 let report = collector.take(report);
                 let _ = self.emptied[thread].try_send(report);

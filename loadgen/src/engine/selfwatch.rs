@@ -1,16 +1,20 @@
-//! What the generator itself takes, and what is taken from it, as the kernel counts it.
+//! What the generator itself takes, and what is taken from it, as the kernel counts it;
+//! and what the server takes, where it is a process on the same machine.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// Watches the threads that send and receive.
-#[derive(Debug, Default)]
+use crate::outcome::ServerUse;
+
+/// Watches the threads that send and receive, and the server.
+#[derive(Debug)]
 pub(crate) struct SelfWatch {
-    begin: Option<Used>,
-    end: Option<Used>,
+    server_pid: Option<u32>,
+    begin: Option<Reading>,
+    end: Option<Reading>,
 }
 
 /// What had been used at one moment, or between two.
@@ -22,55 +26,118 @@ pub(crate) struct Used {
     pub(crate) run_queue_delay: Duration,
     /// How often they were given a processor.
     pub(crate) runs: u64,
+}
+
+/// All that is read at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    ours: Used,
     /// For how long the hypervisor gave the machine's processors to others.
-    pub(crate) steal: Duration,
+    steal: Duration,
+    /// None: it is not watched, or not there.
+    server: Option<Used>,
 }
 
 impl SelfWatch {
     /// One that has not begun.
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(server_pid: Option<u32>) -> Self {
+        Self {
+            server_pid,
+            begin: None,
+            end: None,
+        }
     }
 
     /// Begins, the first time that it is called.
     pub(crate) fn begin_once(&mut self) {
-        self.begin.get_or_insert_with(Used::now);
+        if self.begin.is_none() {
+            self.begin = Some(Reading::now(self.server_pid));
+        }
     }
 
     /// Ends: the threads must still be there.
     pub(crate) fn end(&mut self) {
-        self.end = Some(Used::now());
+        self.end = Some(Reading::now(self.server_pid));
     }
 
-    /// What was used between the two.
+    /// What our threads used between the two.
     pub(crate) fn used(&self) -> Used {
-        let (Some(begin), Some(end)) = (self.begin, self.end) else {
-            return Used::default();
-        };
-        Used {
-            cpu: end.cpu.saturating_sub(begin.cpu),
-            run_queue_delay: end.run_queue_delay.saturating_sub(begin.run_queue_delay),
-            runs: end.runs.saturating_sub(begin.runs),
-            steal: end.steal.saturating_sub(begin.steal),
+        self.between(|begin, end| Some(end.ours.since(begin.ours)))
+            .unwrap_or_default()
+    }
+
+    /// For how long the machine's processors were not its own between the two.
+    pub(crate) fn steal(&self) -> Duration {
+        self.between(|begin, end| Some(end.steal.saturating_sub(begin.steal)))
+            .unwrap_or_default()
+    }
+
+    /// What the server used between the two, if it was there at both moments.
+    pub(crate) fn server(&self) -> Option<ServerUse> {
+        let used = self.between(|begin, end| Some(end.server?.since(begin.server?)))?;
+        Some(ServerUse {
+            cpu: used.cpu,
+            peak_memory_bytes: peak_memory_bytes(&process(self.server_pid?)),
+        })
+    }
+
+    fn between<T>(&self, figure: impl FnOnce(Reading, Reading) -> Option<T>) -> Option<T> {
+        figure(self.begin?, self.end?)
+    }
+}
+
+impl Reading {
+    fn now(server_pid: Option<u32>) -> Self {
+        Self {
+            // First, as its time is to be that of the recording.
+            server: server_pid.and_then(|pid| Used::by(&process(pid), "")),
+            ours: Used::by(Path::new(OURSELVES), THREAD_NAME).unwrap_or_default(),
+            steal: steal().unwrap_or_default(),
         }
     }
 }
 
 impl Used {
-    fn now() -> Self {
-        let mut used = Self {
-            steal: steal().unwrap_or_default(),
-            ..Self::default()
-        };
-        let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
-        for task in tasks.flatten() {
-            if let Some((cpu, delay, runs)) = times_of(&task.path()) {
-                used.cpu += cpu;
-                used.run_queue_delay += delay;
-                used.runs += runs;
+    /// By the threads of a process whose names begin with `name`; none: it is not there.
+    fn by(process: &Path, name: &str) -> Option<Self> {
+        let mut used = Self::default();
+        for task in fs::read_dir(process.join("task")).ok()?.flatten() {
+            // It may have ended since it was listed.
+            if let Some(of_thread) = Self::by_thread(&task.path(), name) {
+                used.cpu += of_thread.cpu;
+                used.run_queue_delay += of_thread.run_queue_delay;
+                used.runs += of_thread.runs;
             }
         }
-        used
+        Some(used)
+    }
+
+    /// From `schedstat` (Linux, Documentation/scheduler/sched-stats.rst): nanoseconds that
+    /// a thread ran, and waited, and how often it was given a processor.
+    fn by_thread(task: &Path, name: &str) -> Option<Self> {
+        if !fs::read_to_string(task.join("comm"))
+            .ok()?
+            .starts_with(name)
+        {
+            return None;
+        }
+        let text = fs::read_to_string(task.join("schedstat")).ok()?;
+        let mut fields = text.split_whitespace().map(|field| field.parse().ok());
+        let mut next = || -> Option<u64> { fields.next()? };
+        Some(Self {
+            cpu: Duration::from_nanos(next()?),
+            run_queue_delay: Duration::from_nanos(next()?),
+            runs: next()?,
+        })
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            run_queue_delay: self.run_queue_delay.saturating_sub(earlier.run_queue_delay),
+            // Of threads that ended, the past is forgotten.
+            runs: self.runs.saturating_sub(earlier.runs),
+        }
     }
 }
 
@@ -79,9 +146,14 @@ pub(crate) fn open_files() -> u32 {
     fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u32)
 }
 
-/// The most memory that this process has had (`VmHWM`).
-pub(crate) fn peak_memory_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// The most memory that this process has had.
+pub(crate) fn own_peak_memory_bytes() -> u64 {
+    peak_memory_bytes(Path::new(OURSELVES))
+}
+
+/// The most memory that a process has had (`VmHWM`).
+fn peak_memory_bytes(process: &Path) -> u64 {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let field = |line: &str| {
         let kib: u64 = line
             .strip_prefix("VmHWM:")?
@@ -94,19 +166,8 @@ pub(crate) fn peak_memory_bytes() -> u64 {
     status.lines().find_map(field).unwrap_or(0)
 }
 
-/// CPU time and delay of one of our threads, from `schedstat` (Linux,
-/// Documentation/scheduler/sched-stats.rst): nanoseconds that it ran, and waited, and how often it was
-/// given a processor.
-fn times_of(task: &Path) -> Option<(Duration, Duration, u64)> {
-    let name = fs::read_to_string(task.join("comm")).ok()?;
-    if !name.starts_with(THREAD_NAME) {
-        return None;
-    }
-    let text = fs::read_to_string(task.join("schedstat")).ok()?;
-    let mut fields = text.split_whitespace().map(|field| field.parse().ok());
-    let mut next = || -> Option<u64> { fields.next()? };
-    let (cpu, delay) = (Duration::from_nanos(next()?), Duration::from_nanos(next()?));
-    Some((cpu, delay, next()?))
+fn process(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}"))
 }
 
 /// Of all processors, from the first line of `/proc/stat` (proc_stat(5)).
@@ -126,17 +187,20 @@ fn steal() -> Option<Duration> {
 /// The names of the threads begin with it; and [`SelfWatch`] finds them by it.
 pub(crate) const THREAD_NAME: &str = "load-";
 
+const OURSELVES: &str = "/proc/self";
+
 /// `cpu user nice system idle iowait irq softirq steal`
 const STEAL_FIELD: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
     use std::thread;
 
     #[test]
     fn the_time_of_our_threads_is_counted_and_no_other() {
-        let mut watch = SelfWatch::new();
+        let mut watch = SelfWatch::new(None);
         let body = move || {
             watch.begin_once();
             let begin = watch.begin.expect("it has begun");
@@ -160,9 +224,31 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_a_server_is_all_of_its_threads_and_none_where_it_is_not() {
+        let mut watch = SelfWatch::new(Some(std::process::id()));
+        watch.begin_once();
+        let mut number = 1_u64;
+        // Threads of any name.
+        while watch.server().unwrap_or_default().cpu < Duration::from_millis(20) {
+            for _ in 0..100_000 {
+                number = std::hint::black_box(number.wrapping_mul(3));
+            }
+            watch.end();
+        }
+        assert!(watch.server().unwrap().peak_memory_bytes > 1 << 20);
+        let ended = Command::new("true").spawn().unwrap();
+        let pid = ended.id();
+        ended.wait_with_output().unwrap();
+        let mut watch = SelfWatch::new(Some(pid));
+        watch.begin_once();
+        watch.end();
+        assert_eq!(watch.server(), None);
+    }
+
+    #[test]
     fn the_kernel_tells_all_that_is_asked() {
         assert!(steal().is_some());
         assert!(open_files() >= 3);
-        assert!(peak_memory_bytes() > 1 << 20);
+        assert!(own_peak_memory_bytes() > 1 << 20);
     }
 }

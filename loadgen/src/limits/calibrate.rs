@@ -103,6 +103,7 @@ impl Calibration {
             threads: self.threads,
             cores: self.cores.clone(),
             spin: false,
+            server_pid: None,
         }
     }
 }

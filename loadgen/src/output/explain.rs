@@ -2,7 +2,7 @@
 
 use super::numbers::short;
 use super::summary::Summary;
-use crate::units::{bytes, count, share};
+use crate::units::{bytes, count, rate, share};
 
 /// A figure, its name in the summary, and what it means.
 pub(super) struct Row {
@@ -128,6 +128,37 @@ pub(super) fn counts(summary: &Summary) -> [Group; 4] {
         ("Deliveries", deliveries),
         ("Answers", answers),
         ("Received", received),
+    ]
+}
+
+/// What the server's process took; empty, if nobody said which it was.
+pub(super) fn server(summary: &Summary) -> Vec<Row> {
+    let row = |key, value, meaning| Row {
+        key,
+        value,
+        meaning,
+    };
+    let Some(server) = &summary.server else {
+        return Vec::new();
+    };
+    vec![
+        row(
+            "cpu_s",
+            format!("{} s", short(server.cpu_s)),
+            "CPU time of all its threads while the load was recorded.",
+        ),
+        row(
+            "deliveries_per_cpu_s",
+            server
+                .deliveries_per_cpu_s
+                .map_or_else(|| "-".to_owned(), rate),
+            "Copies and answers that came, a second of that.",
+        ),
+        row(
+            "peak_memory_bytes",
+            bytes(server.peak_memory_bytes as f64),
+            "Memory of the process at its most, since it started.",
+        ),
     ]
 }
 
@@ -267,6 +298,9 @@ mod tests {
         let rows = generator(&summary);
         let explained: BTreeSet<_> = rows.iter().map(|row| row.key.to_owned()).collect();
         assert!(explained.is_superset(&keys(summary.generator)));
+        let rows = server(&summary);
+        let explained: BTreeSet<_> = rows.iter().map(|row| row.key.to_owned()).collect();
+        assert_eq!(explained, keys(summary.server));
         let names = Latencies::new().named().map(|(name, _)| name);
         assert_eq!(LATENCIES.map(|(name, _)| name), names);
     }

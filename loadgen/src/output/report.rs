@@ -28,6 +28,7 @@ pub(super) fn page(summary: &Summary, latencies: &Latencies) -> Result<String, P
             "latencies" => latency_rows(summary),
             "counts" => counts(summary),
             "generator" => rows(&explain::generator(summary)),
+            "server" => server(summary),
             "config" => pairs(&html::config(&summary.config)),
             "environment" => pairs(&html::environment(&summary.environment)),
             "command" => escape(&summary.command),
@@ -35,6 +36,17 @@ pub(super) fn page(summary: &Summary, latencies: &Latencies) -> Result<String, P
         })
     });
     Ok(page)
+}
+
+/// Its own part of the page, if there is anything to tell.
+fn server(summary: &Summary) -> String {
+    match explain::server(summary) {
+        rows if rows.is_empty() => String::new(),
+        server => format!(
+            "<h2>The server</h2>\n<table><tbody>\n{}\n</tbody></table>",
+            rows(&server)
+        ),
+    }
 }
 
 fn told(summary: &Summary) -> String {

@@ -12,7 +12,7 @@ use super::numbers::{micros, ratio, rounded};
 use super::settings::Settings;
 use super::shell;
 use super::timeline::Interval;
-use crate::outcome::{Counts, Generator, Latencies, Outcome, Second};
+use crate::outcome::{Counts, Generator, Latencies, Outcome, Second, ServerUse};
 use crate::verdict::SloResult;
 
 /// `summary.json`. docs/LOADGEN.md has its schema.
@@ -48,6 +48,8 @@ pub struct Summary {
     pub latencies: BTreeMap<String, LatencySummary>,
     /// How the generator fared.
     pub generator: GeneratorUse,
+    /// How the server's process fared, if it was named.
+    pub server: Option<ServerSummary>,
     /// Second by second, by when things were due.
     pub seconds: Vec<Second>,
     /// Interval by interval, by when things came.
@@ -132,6 +134,17 @@ pub struct GeneratorUse {
     pub peak_memory_bytes: u64,
 }
 
+/// A [`ServerUse`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ServerSummary {
+    /// CPU time of all its threads, in seconds.
+    pub cpu_s: f64,
+    /// Copies and answers that came, a second of that; `null` where it took none.
+    pub deliveries_per_cpu_s: Option<f64>,
+    /// Memory at its most since it started, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
 impl Summary {
     /// That of `run`.
     pub fn new(run: &Run<'_>, intervals: Vec<Interval>, environment: Environment) -> Self {
@@ -156,6 +169,9 @@ impl Summary {
             rates: Rates::of(outcome),
             latencies: latencies(&outcome.latencies),
             generator: GeneratorUse::from(&outcome.generator),
+            server: outcome
+                .server
+                .map(|server| ServerSummary::of(server, &outcome.counts)),
             seconds: outcome.seconds.clone(),
             intervals,
         }
@@ -214,6 +230,18 @@ impl From<&Generator> for GeneratorUse {
             files: generator.files,
             client_bytes: generator.client_bytes,
             peak_memory_bytes: generator.peak_memory_bytes,
+        }
+    }
+}
+
+impl ServerSummary {
+    fn of(server: ServerUse, counts: &Counts) -> Self {
+        let cpu_s = server.cpu.as_secs_f64();
+        let came = (counts.delivered + counts.answered) as f64;
+        Self {
+            cpu_s: rounded(cpu_s),
+            deliveries_per_cpu_s: (cpu_s > 0.0).then(|| rounded(came / cpu_s)),
+            peak_memory_bytes: server.peak_memory_bytes,
         }
     }
 }

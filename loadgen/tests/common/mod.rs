@@ -66,6 +66,7 @@ pub(crate) fn config(target: SocketAddr) -> RunConfig {
         threads: 1,
         cores: Vec::new(),
         spin: false,
+        server_pid: None,
     }
 }
 

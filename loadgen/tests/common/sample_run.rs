@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
-use loadgen::outcome::{Counts, Generator, Latencies, Outcome, Sample, Second};
+use loadgen::outcome::{Counts, Generator, Latencies, Outcome, Sample, Second, ServerUse};
 
 /// A run of this many whole seconds.
 pub(crate) struct SampleRun {
@@ -40,6 +40,10 @@ impl SampleRun {
             latencies,
             seconds,
             generator: generator(),
+            server: Some(ServerUse {
+                cpu: Duration::from_millis(4_000),
+                peak_memory_bytes: 9 << 20,
+            }),
             signal: None,
         };
         Self { outcome, intervals }
@@ -86,6 +90,7 @@ pub(crate) fn config() -> RunConfig {
         threads: 2,
         cores: vec![0, 1],
         spin: false,
+        server_pid: None,
     }
 }
 
