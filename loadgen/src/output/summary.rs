@@ -218,7 +218,8 @@ impl From<&Generator> for GeneratorUse {
     }
 }
 
-fn latencies(latencies: &Latencies) -> BTreeMap<String, LatencySummary> {
+/// Those of which something was recorded, by name.
+pub(crate) fn latencies(latencies: &Latencies) -> BTreeMap<String, LatencySummary> {
     let named = latencies.named().into_iter();
     let recorded = named.filter(|(_, histogram)| !histogram.is_empty());
     let summaries =
@@ -236,4 +237,4 @@ pub const SCHEMA: &str = "bullhorn-loadgen-summary/1";
 
 #[cfg(test)]
 #[path = "summary_tests.rs"]
-pub(super) mod tests;
+mod tests;
