@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use crate::outcome::Outcome;
 use crate::percentiles::{longest, mean, percentile};
 use crate::units;
-use crate::verdict::SloResult;
+use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
 
 /// Clauses that must all hold, as in
 /// `p99<5ms,loss<0.1%,delivery.p99.9<=20ms,answer.max<1s,rate>=49k`.
@@ -195,22 +195,22 @@ impl Clause {
     }
 
     fn check(&self, outcome: &Outcome) -> SloResult {
-        let (measured, is_met) = match self.metric {
+        let (is_met, measured, sentence) = match self.metric {
             Metric::Loss => self.check_loss(outcome),
             Metric::Rate => self.check_rate(outcome),
             Metric::Percentile(_) | Metric::Max | Metric::Mean => self.check_latency(outcome),
         };
         SloResult {
             clause: self.written.clone(),
-            measured,
             is_met,
+            measured,
+            sentence,
         }
     }
 
-    fn check_latency(&self, outcome: &Outcome) -> (String, bool) {
+    fn check_latency(&self, outcome: &Outcome) -> Checked {
         let (counts, latencies) = (&outcome.counts, &outcome.latencies);
-        let mut measured = Vec::new();
-        let mut is_met = true;
+        let (mut is_met, mut measured, mut sentences) = (true, Vec::new(), Vec::new());
         let deliveries = (counts.owed, counts.lost, &latencies.delivery);
         let answers = (counts.asked, counts.unanswered, &latencies.answer);
         for (kind, name, (expected, lost, recorded)) in [
@@ -230,53 +230,71 @@ impl Clause {
                 Metric::Mean => mean(recorded),
                 _ => longest(recorded),
             };
-            match taken {
-                Some(taken) => {
-                    is_met &= self.operator.holds(taken.as_nanos() as f64, self.limit);
-                    measured.push(format!("{name} {}", units::latency(taken)));
-                }
-                None if recorded.is_empty() => {
-                    is_met = false;
-                    measured.push(format!("{name}: none came"));
-                }
+            let taken_ns = taken.map(|taken| taken.as_nanos() as f64);
+            is_met &= taken_ns.is_some_and(|ns| self.operator.holds(ns, self.limit));
+            measured.push(Measured {
+                of: kind.into(),
+                figure: Figure::LatencyUs(taken_ns.map(|ns| ns / 1e3)),
+            });
+            sentences.push(match taken {
+                Some(taken) => format!("{name} {}", units::latency(taken)),
+                None if recorded.is_empty() => format!("{name}: none came"),
                 None => {
-                    is_met = false;
                     let share = units::share(lost, expected);
-                    measured.push(format!("{name}: never, as {share} did not come"));
+                    format!("{name}: never, as {share} did not come")
                 }
-            }
+            });
         }
         if measured.is_empty() {
-            return ("nothing was owed or asked for".to_owned(), false);
+            return (false, measured, NOTHING_DUE.to_owned());
         }
-        (measured.join(", "), is_met)
+        (is_met, measured, sentences.join(", "))
     }
 
-    fn check_loss(&self, outcome: &Outcome) -> (String, bool) {
+    fn check_loss(&self, outcome: &Outcome) -> Checked {
         let counts = &outcome.counts;
         let (lost, expected) = match self.of {
             Some(Kind::Delivery) => (counts.lost, counts.owed),
             Some(Kind::Answer) => (counts.unanswered, counts.asked),
             None => (counts.lost + counts.unanswered, counts.owed + counts.asked),
         };
-        if expected == 0 {
-            return ("nothing was owed or asked for".to_owned(), false);
-        }
-        let is_met = self
-            .operator
-            .holds(lost as f64 / expected as f64, self.limit);
+        let missing_ratio = (expected > 0).then(|| lost as f64 / expected as f64);
+        let measured = Measured {
+            of: self.of.map_or(MeasuredOf::All, MeasuredOf::from),
+            figure: Figure::MissingRatio(missing_ratio),
+        };
+        let is_met = missing_ratio.is_some_and(|share| self.operator.holds(share, self.limit));
         let share = units::share(lost, expected);
-        let (lost, expected) = (units::count(lost), units::count(expected));
-        (format!("{share} ({lost} of {expected})"), is_met)
+        let (lost, of) = (units::count(lost), units::count(expected));
+        let sentence = match missing_ratio {
+            Some(_) => format!("{share} ({lost} of {of})"),
+            None => NOTHING_DUE.to_owned(),
+        };
+        (is_met, vec![measured], sentence)
     }
 
-    fn check_rate(&self, outcome: &Outcome) -> (String, bool) {
+    fn check_rate(&self, outcome: &Outcome) -> Checked {
         let recorded_s = outcome.recorded.as_secs_f64();
-        if recorded_s == 0.0 {
-            return ("nothing was recorded".to_owned(), false);
+        let per_s = (recorded_s > 0.0).then(|| outcome.counts.sent as f64 / recorded_s);
+        let measured = Measured {
+            of: MeasuredOf::All,
+            figure: Figure::SentPerS(per_s),
+        };
+        let is_met = per_s.is_some_and(|per_s| self.operator.holds(per_s, self.limit));
+        let sentence = per_s.map_or("nothing was recorded".to_owned(), units::rate);
+        (is_met, vec![measured], sentence)
+    }
+}
+
+/// Whether a clause is met, by which figures, and these for people.
+type Checked = (bool, Vec<Measured>, String);
+
+impl From<Kind> for MeasuredOf {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Delivery => Self::Delivery,
+            Kind::Answer => Self::Answer,
         }
-        let per_s = outcome.counts.sent as f64 / recorded_s;
-        (units::rate(per_s), self.operator.holds(per_s, self.limit))
     }
 }
 
@@ -343,6 +361,8 @@ fn parse_loss(text: &str) -> Option<f64> {
     };
     (share <= 1.0).then_some(share)
 }
+
+const NOTHING_DUE: &str = "nothing was owed or asked for";
 
 #[cfg(test)]
 #[path = "slo_tests.rs"]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{outcome, recorded};
@@ -19,7 +20,13 @@ fn verdict(slo: &str, outcome: &Outcome) -> (String, bool) {
         panic!("{results:?}");
     };
     assert_eq!(result.clause, slo);
-    (result.measured.clone(), result.is_met)
+    (result.sentence.clone(), result.is_met)
+}
+
+/// The figures that the only clause of `slo` was compared with, as programs read them.
+fn figures(slo: &str, outcome: &Outcome) -> Value {
+    let results = Slo::parse(slo).unwrap().check(outcome);
+    serde_json::to_value(&results[0].measured).unwrap()
 }
 
 #[test]
@@ -203,6 +210,46 @@ fn the_rate_is_what_was_sent_in_the_recorded_time() {
     outcome.recorded = Duration::ZERO;
     let nothing = "nothing was recorded".to_owned();
     assert_eq!(verdict("rate>=1", &outcome), (nothing, false));
+}
+
+#[test]
+fn programs_read_each_figure_with_its_unit_and_whose_it_is() {
+    let mut outcome = outcome();
+    outcome.latencies.delivery = recorded(&[1_001]);
+    outcome.latencies.answer = recorded(&[2_000; 97]);
+    let counts = &mut outcome.counts;
+    (counts.owed, counts.asked, counts.unanswered) = (3, 100, 3);
+    (counts.lost, counts.sent) = (2, 123);
+    let delivery = json!({"of": "delivery", "latency_us": 1.001});
+    let answer = json!({"of": "answer", "latency_us": 2.0});
+    assert_eq!(figures("max<1s", &outcome), json!([delivery, answer]));
+    assert_eq!(figures("answer.mean<1s", &outcome), json!([answer]));
+    let never = |of| json!({"of": of, "latency_us": null});
+    let both = json!([never("delivery"), never("answer")]);
+    assert_eq!(figures("p98<1s", &outcome), both);
+    for (slo, of, ratio) in [
+        ("loss<1%", "all", 5.0 / 103.0),
+        ("delivery.loss<1%", "delivery", 2.0 / 3.0),
+        ("answer.loss<1%", "answer", 0.03),
+    ] {
+        let expected = json!([{"of": of, "missing_ratio": ratio}]);
+        assert_eq!(figures(slo, &outcome), expected);
+    }
+    let rate = json!([{"of": "all", "sent_per_s": 12.3}]);
+    assert_eq!(figures("rate>1", &outcome), rate);
+}
+
+#[test]
+fn a_figure_that_never_came_is_null() {
+    let mut outcome = outcome();
+    outcome.recorded = Duration::ZERO;
+    assert_eq!(figures("p99<1s", &outcome), json!([]));
+    let of_answers = json!([{"of": "answer", "latency_us": null}]);
+    assert_eq!(figures("answer.p99<1s", &outcome), of_answers);
+    let loss = json!([{"of": "all", "missing_ratio": null}]);
+    assert_eq!(figures("loss<1%", &outcome), loss);
+    let rate = json!([{"of": "all", "sent_per_s": null}]);
+    assert_eq!(figures("rate>1", &outcome), rate);
 }
 
 proptest! {

@@ -5,8 +5,11 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::limits::find_max::FoundMax;
 use crate::outcome::{Counts, Generator, Latencies, Outcome, Sample};
+use crate::slo::Slo;
 
+pub(crate) mod documented;
 #[path = "../tests/common/sample_run.rs"]
 pub(crate) mod sample_run;
 #[path = "../tests/common/sample_search.rs"]
@@ -81,6 +84,14 @@ pub(crate) fn outcome() -> Outcome {
         server: None,
         signal: None,
     }
+}
+
+/// A search in which an objective of every metric was missed.
+pub(crate) fn search_that_missed_everything() -> FoundMax {
+    let slo: Slo = "p99<1ns,loss<0%,rate>1M".parse().expect("clauses");
+    let mut found = sample_search::found();
+    found.tries[0].missed = slo.check(&sample_run::outcome());
+    found
 }
 
 /// Nothing was recorded.

@@ -22,19 +22,25 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
 /// # Errors
 /// A sentence that says what is right.
 pub fn parse_rate_or_zero(text: &str) -> Result<f64, String> {
-    let (digits, factor) = match text.as_bytes() {
-        [.., b'k' | b'K'] => (&text[..text.len() - 1], 1e3),
-        [.., b'm' | b'M'] => (&text[..text.len() - 1], 1e6),
-        _ => (text, 1.0),
-    };
+    let (digits, factor) = split_factor(text);
     let Some(number) = parse_decimal(digits) else {
         return Err("must be a number a second, such as 20000, 50k, 1.5M or 0.5".to_owned());
     };
-    let per_s = number * factor;
+    let per_s = number * f64::from(factor);
     if per_s > RATE_MAX {
         return Err(format!("must be at most {}", rate(RATE_MAX)));
     }
     Ok(per_s)
+}
+
+/// What stands before `k` or `M`, in either case, and what these stand for: without one,
+/// all and 1.
+pub fn split_factor(text: &str) -> (&str, u32) {
+    match text.as_bytes() {
+        [.., b'k' | b'K'] => (&text[..text.len() - 1], 1_000),
+        [.., b'm' | b'M'] => (&text[..text.len() - 1], 1_000_000),
+        _ => (text, 1),
+    }
 }
 
 /// Parses digits with at most one point: no sign, no exponent, no infinity, which a

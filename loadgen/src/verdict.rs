@@ -16,14 +16,51 @@ pub struct Verdict {
 }
 
 /// One thing that was asked of the server, and what was measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SloResult {
     /// What was asked for, as it was written.
     pub clause: String,
-    /// What was measured, with its unit.
-    pub measured: String,
-    /// Whether that is good enough.
+    /// Whether what was measured is good enough.
     pub is_met: bool,
+    /// The figures that were compared with the clause, all of which must meet it; empty:
+    /// there was nothing to measure.
+    pub measured: Vec<Measured>,
+    /// What was measured, for people.
+    pub sentence: String,
+}
+
+/// A figure that was compared with a clause.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// What it is a figure of.
+    pub of: MeasuredOf,
+    /// The figure, whose key has its unit.
+    #[serde(flatten)]
+    pub figure: Figure,
+}
+
+/// What a [`Figure`] is a figure of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasuredOf {
+    /// Copies of texts.
+    Delivery,
+    /// Answers.
+    Answer,
+    /// Of a loss, both together; of a rate, all that was sent.
+    All,
+}
+
+/// As exact as it was compared.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Figure {
+    /// A latency from when things were due, in microseconds; none: it never came.
+    LatencyUs(Option<f64>),
+    /// Of what should have come, the share that did not; none: nothing should have come.
+    MissingRatio(Option<f64>),
+    /// Datagrams sent a second; none: nothing was recorded.
+    SentPerS(Option<f64>),
 }
 
 impl Verdict {
@@ -67,6 +104,13 @@ impl Verdict {
     /// Whether the figures are the server's.
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty()
+    }
+}
+
+/// The clause, and what was measured.
+impl fmt::Display for SloResult {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.clause, self.sentence)
     }
 }
 

@@ -7,8 +7,8 @@ use bullhorn::client::ServerAddress;
 use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::cli::values::{
-    Cores, Ramp, parse_cores, parse_heartbeat, parse_mix, parse_ramp, parse_run_duration,
-    parse_warmup,
+    Cores, Ramp, parse_cores, parse_count, parse_heartbeat, parse_mix, parse_ramp,
+    parse_run_duration, parse_warmup,
 };
 use crate::config::{Arrival, Mix, Payload, Protocol, Scenario, Sockets};
 use crate::slo::Slo;
@@ -127,9 +127,10 @@ pub struct LoadOptions {
     #[arg(value_name = "TARGET", default_value = "127.0.0.1:9999")]
     pub target: ServerAddress,
 
-    /// Clients, 1 to 1,000,000, each with an address and port of its own
-    #[arg(long, value_name = "COUNT", default_value_t = 100, help_heading = LOAD)]
-    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    /// Clients, 1 to 1,000,000, each with an address and port of its own; 500, 10k and 1M
+    /// are all right
+    #[arg(long, value_name = "COUNT", default_value = "100", value_parser = parse_count)]
+    #[arg(help_heading = LOAD)]
     pub clients: u32,
 
     /// Who says what to whom
@@ -143,8 +144,7 @@ pub struct LoadOptions {
 
     /// With --scenario mixed or chat: members of a room, at least 1 and at most all. Rooms
     /// are filled in turn, so the last one may have fewer [default: 10]
-    #[arg(long, value_name = "COUNT", help_heading = LOAD)]
-    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = LOAD)]
     pub room_size: Option<u32>,
 
     /// Bytes of a text, or of a greeting's request: one length (48), a range of which
@@ -319,6 +319,23 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_are_parsed() {
+        let examples = [EXAMPLES, LONG_AFTER_HELP, FIND_MAX_AFTER_HELP].join("\n");
+        let lines = examples
+            .lines()
+            .filter(|line| line.starts_with("  loadgen"));
+        let mut parsed = 0;
+        for line in lines {
+            // What stands far behind it says what it does; no argument here has a space.
+            let command = line.trim().split("   ").next().unwrap().replace('\'', "");
+            let result = Arguments::try_parse_from(command.split(' '));
+            assert!(result.is_ok(), "{command}: {}", result.unwrap_err());
+            parsed += 1;
+        }
+        assert_eq!(parsed, 10);
     }
 
     #[test]

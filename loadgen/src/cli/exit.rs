@@ -91,8 +91,9 @@ mod tests {
     fn a_signal_goes_before_invalid_and_that_before_an_objective() {
         let result = |is_met| SloResult {
             clause: "p99<1s".into(),
-            measured: "answer 2 s".into(),
             is_met,
+            measured: Vec::new(),
+            sentence: "answer 2 s".into(),
         };
         let missed = [result(true), result(false)];
         let mut outcome = outcome();

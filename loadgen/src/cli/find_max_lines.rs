@@ -51,24 +51,14 @@ impl<W: Write> Lines<W> {
             self.is_begun = true;
         }
         text += &self.columns.row(one);
-        self.write(
-            &text,
-            &Line {
-                kind: "try",
-                of: one,
-            },
-        )
+        self.write(&text, "try", one)
     }
 
     /// Says what was found.
     pub(super) fn found(&mut self, found: &FoundMax, ceiling: Ceiling) {
         let answer = Answer::of(found, ceiling);
         let text = format!("\n{}\n", answer.sentence);
-        let line = Line {
-            kind: "found",
-            of: &answer,
-        };
-        self.write(&text, &line);
+        self.write(&text, "found", &answer);
     }
 
     /// How a search ends whose output could not be written, if that is so.
@@ -80,11 +70,11 @@ impl<W: Write> Lines<W> {
         })
     }
 
-    fn write(&mut self, text: &str, line: &impl Serialize) -> bool {
+    fn write(&mut self, text: &str, kind: &'static str, of: &impl Serialize) -> bool {
         if self.broken.is_none() {
             let written = match self.report {
                 Report::Nothing => Ok(()),
-                Report::Json => JsonLines::new(&mut self.out).line(line),
+                Report::Json => JsonLines::new(&mut self.out).line(kind, of),
                 Report::Text => {
                     let written = self.out.write_all(text.as_bytes());
                     written.and_then(|()| self.out.flush())
@@ -94,13 +84,6 @@ impl<W: Write> Lines<W> {
         }
         self.broken.is_none()
     }
-}
-
-#[derive(Serialize)]
-struct Line<'a, T> {
-    kind: &'static str,
-    #[serde(flatten)]
-    of: &'a T,
 }
 
 /// Those of the table, which is 80 wide at most.
@@ -131,7 +114,7 @@ impl Columns {
             number(one.sent_per_s),
             number(one.deliveries_per_s),
             number(one.answers_per_s),
-            share_of_one(one.loss_ratio),
+            share_of_one(one.missing_ratio),
         ];
         let taken = |of: fn(&Quantiles) -> f64| {
             let slowest = one.slowest();

@@ -1,14 +1,16 @@
 //! What is printed around a search, and how it ends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::cli::args::OutputOptions;
 use crate::config::{Mix, Scenario};
 use crate::limits::machine::Machine;
 use crate::testing;
+use crate::testing::documented::{assert_same, documented, printed as keys};
 use crate::testing::sample_search::{self, generators_limit};
 
 fn request(from: Option<f64>, to: Option<f64>) -> FindMaxRequest {
@@ -158,7 +160,10 @@ fn json_lines_are_the_tries_and_the_answer() {
     assert_eq!(values.len(), 10);
     assert!(lines.starts_with(r#"{"kind":"try","rate_per_s":1000.0,"#));
     assert_eq!(values[5]["delivery"]["p99_us"], 16_000.0);
-    assert_eq!(values[5]["missed"][0], "loss<0.1%: 1.20 %");
+    let missed = &values[5]["missed"][0];
+    assert_eq!(missed["clause"], "loss<0.1%");
+    let measured = json!([{"of": "all", "missing_ratio": 0.012}]);
+    assert_eq!(missed["measured"], measured);
     assert_eq!(values[3]["is_good"], false);
     let found = &values[9];
     assert_eq!(
@@ -167,6 +172,26 @@ fn json_lines_are_the_tries_and_the_answer() {
     );
     assert_eq!(found["bad_rate_per_s"], 4_000.0);
     assert_eq!(found["is_generators_limit"], false);
+}
+
+/// In docs/LOADGEN.md, as its keys are those of the file.
+#[test]
+fn every_key_of_a_search_is_documented_and_there() {
+    let (_, lines) = printed(Report::Json, testing::search_that_missed_everything());
+    let file = documented("### find-max.json");
+    for (kind, key) in [("try", "tries."), ("found", "found.")] {
+        let lines: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &Value| line["kind"] == kind)
+            .collect();
+        let mut expected: BTreeSet<_> = file
+            .iter()
+            .filter_map(|path| path.strip_prefix(key).map(str::to_owned))
+            .collect();
+        expected.insert("kind".to_owned());
+        assert_same(&keys(&lines), &expected);
+    }
 }
 
 #[test]

@@ -15,13 +15,12 @@ use crate::cli::live::LiveView;
 use crate::cli::request::RunRequest;
 use crate::cli::signals;
 use crate::cli::summary_text::summary;
-use crate::config::RunConfig;
 use crate::engine::run::{Control, RunError};
 use crate::limits::capacity::{self, Capacity, CapacityError};
 use crate::outcome::{Outcome, Sample};
 use crate::output::{Output, OutputError, Run};
 use crate::plan::Plan;
-use crate::verdict::{SloResult, Verdict};
+use crate::verdict::Verdict;
 
 /// A run that may begin.
 pub struct Prepared {
@@ -155,13 +154,23 @@ fn run_and_report(
     let slo = request.slo.as_ref();
     let slo = slo.map_or_else(Vec::new, |slo| slo.check(&outcome));
     let verdict = Verdict::of(config, &outcome);
+    let run = Run {
+        command: &command(),
+        config,
+        outcome: &outcome,
+        verdict: &verdict,
+        slos: &slo,
+    };
     // Files first: whoever sees the summary finds them.
     let written = match (unwritten, files) {
         (Some(error), _) => Err(format!("cannot write the log of histograms: {error}")),
-        (None, Some(files)) => finish(files, config, &outcome, &verdict, &slo),
+        (None, Some(files)) => files
+            .finish(&run)
+            .map(drop)
+            .map_err(|error| error.to_string()),
         (None, None) => Ok(()),
     };
-    stdout.summary(config, &outcome, &verdict.invalid, &slo);
+    stdout.summary(&run);
     if let Err(error) = written {
         return failed(&error);
     }
@@ -171,24 +180,6 @@ fn run_and_report(
         }
         _ => End::of(&outcome, verdict.is_valid(), &slo),
     }
-}
-
-fn finish(
-    files: Output,
-    config: &RunConfig,
-    outcome: &Outcome,
-    verdict: &Verdict,
-    slos: &[SloResult],
-) -> Result<(), String> {
-    let run = Run {
-        command: &command(),
-        config,
-        outcome,
-        verdict,
-        slos,
-    };
-    let written = files.finish(&run);
-    written.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// The program and its arguments, as files keep them.
@@ -223,21 +214,15 @@ impl<W: Write> Stdout<W> {
         self.broken.is_none()
     }
 
-    fn summary(
-        &mut self,
-        config: &RunConfig,
-        outcome: &Outcome,
-        invalid: &[String],
-        slo: &[SloResult],
-    ) {
+    fn summary(&mut self, run: &Run<'_>) {
         if self.broken.is_some() {
             return;
         }
         let written = match self.report {
             Report::Nothing => Ok(()),
-            Report::Json => JsonLines::new(&mut self.out).summary(config, outcome, invalid, slo),
+            Report::Json => JsonLines::new(&mut self.out).summary(run),
             Report::Text => {
-                let text = summary(config, outcome, invalid, slo);
+                let text = summary(run.config, run.outcome, &run.verdict.invalid, run.slos);
                 let written = self.out.write_all(text.as_bytes());
                 written.and_then(|()| self.out.flush())
             }

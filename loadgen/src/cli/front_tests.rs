@@ -122,8 +122,8 @@ fn json_lines_are_the_seconds_and_the_summary() {
         .collect();
     let kinds: Vec<&Value> = values.iter().map(|value| &value["kind"]).collect();
     assert_eq!(kinds, ["second", "second", "second", "summary"]);
-    assert_eq!(values[1]["t_s"], 2.0);
-    assert_eq!(values[3]["slo_is_met"], true);
+    assert_eq!(values[1]["start_s"], 1.0);
+    assert_eq!(values[3]["slos"][0]["is_met"], true);
 }
 
 #[test]

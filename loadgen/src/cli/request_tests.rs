@@ -142,6 +142,8 @@ fn objectives_are_about_what_the_run_has() {
 #[test]
 fn numbers_must_go_together() {
     refused("--clients 5 --room-size 6", "ask for more --clients");
+    let many = run("--clients 20k --room-size 2k").config;
+    assert_eq!((many.clients, many.room_size), (20_000, 2_000));
     assert_eq!(
         run("--clients 5").config.room_size,
         10,

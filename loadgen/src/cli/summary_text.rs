@@ -206,7 +206,7 @@ fn objectives(text: &mut String, slo: &[SloResult]) {
     for (index, result) in slo.iter().enumerate() {
         let name = if index == 0 { "objectives" } else { "" };
         let verdict = if result.is_met { "met" } else { "MISSED" };
-        let (clause, measured) = (&result.clause, &result.measured);
+        let (clause, measured) = (&result.clause, &result.sentence);
         line(
             text,
             format_args!("  {name:<12}{clause:<width$}  {verdict:<6}  {measured}"),
@@ -260,8 +260,9 @@ mod tests {
         let results = [("p99<5ms", true), ("delivery.loss<0.1%", false)];
         let results = results.map(|(clause, is_met)| SloResult {
             clause: clause.into(),
-            measured: "what it was".into(),
             is_met,
+            measured: Vec::new(),
+            sentence: "what it was".into(),
         });
         let mut outcome = mixed();
         outcome.latencies.answer_closed_loop = recorded(&[80_100]);

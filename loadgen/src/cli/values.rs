@@ -37,6 +37,23 @@ pub(super) fn parse_mix(text: &str) -> Result<Mix, String> {
     })
 }
 
+/// Parses how many clients there are, or members of a room: `500`, `10k`, `1M`.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse_count(text: &str) -> Result<u32, String> {
+    let (digits, factor) = units::split_factor(text);
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: Option<u32> = digits.parse().ok().filter(|_| is_plain);
+    let count = number.and_then(|number| number.checked_mul(factor));
+    count
+        .filter(|count| (1..=COUNT_MAX).contains(count))
+        .ok_or_else(|| {
+            let most = units::count(COUNT_MAX.into());
+            format!("must be a whole number from 1 to {most}, such as 500, 10k or 1M")
+        })
+}
+
 /// The rates at both ends of a ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ramp {
@@ -124,6 +141,9 @@ fn parse_core(text: &str) -> Option<usize> {
 /// In the order of [`Mix`]'s fields.
 const MIX_KINDS: [&str; 3] = ["ping", "text", "heartbeat"];
 
+/// Some hundred bytes each: what any machine has memory for.
+const COUNT_MAX: u32 = 1_000_000;
+
 /// What the kernel's own set of processors holds.
 const CORE_MAX: usize = 1023;
 
@@ -161,6 +181,46 @@ mod tests {
         assert_eq!(parse_mix("ping=1,ping=2").unwrap_err(), "has ping twice");
         let zero = parse_mix("ping=0,text=0").unwrap_err();
         assert_eq!(zero, "must have a weight above 0");
+    }
+
+    #[test]
+    fn counts_are_whole_and_have_suffixes() {
+        for (text, count) in [
+            ("1", 1),
+            ("500", 500),
+            ("10k", 10_000),
+            ("10K", 10_000),
+            ("1000k", 1_000_000),
+            ("1M", 1_000_000),
+            ("1m", 1_000_000),
+            ("1000000", 1_000_000),
+        ] {
+            assert_eq!(parse_count(text), Ok(count), "{text}");
+        }
+        for text in [
+            "",
+            "k",
+            "0",
+            "0k",
+            "-1",
+            "+1",
+            "1.5k",
+            "0.5",
+            "10 k",
+            "1kk",
+            "1G",
+            "1,000",
+            "1e3",
+            "1000001",
+            "1001k",
+            "2M",
+            "4295M",
+            "99999999999",
+            "µ",
+        ] {
+            let expected = "must be a whole number from 1 to 1,000,000, such as 500, 10k or 1M";
+            assert_eq!(parse_count(text).unwrap_err(), expected, "{text}");
+        }
     }
 
     #[test]

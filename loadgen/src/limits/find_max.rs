@@ -12,7 +12,7 @@ use crate::limits::search::{Found, Search};
 use crate::outcome::Outcome;
 use crate::slo::Slo;
 use crate::units;
-use crate::verdict::Verdict;
+use crate::verdict::{SloResult, Verdict};
 
 /// What to search for.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Try {
     /// Answers a second.
     pub answers_per_s: f64,
     /// Of the copies owed and the answers asked for, the share that did not come.
-    pub loss_ratio: f64,
+    pub missing_ratio: f64,
     /// How long deliveries took; none: there were none.
     pub delivery: Option<Quantiles>,
     /// How long answers took; none: there were none.
@@ -47,7 +47,7 @@ pub struct Try {
     /// What the generator itself failed at; then it is no limit of the server's.
     pub invalid: Vec<String>,
     /// The objectives that were missed, and what was measured.
-    pub missed: Vec<String>,
+    pub missed: Vec<SloResult>,
 }
 
 /// Of latencies from when things were due, in microseconds.
@@ -197,20 +197,15 @@ impl Try {
         let seconds = outcome.recorded.as_secs_f64();
         let per_s = |count: u64| (count as f64 / seconds * 1e3).round() / 1e3;
         let wanted = counts.owed + counts.asked;
-        let missed = slo
-            .check(outcome)
-            .into_iter()
-            .filter(|result| !result.is_met);
-        let missed: Vec<String> = missed
-            .map(|result| format!("{}: {}", result.clause, result.measured))
-            .collect();
+        let mut missed = slo.check(outcome);
+        missed.retain(|result| !result.is_met);
         let invalid = Verdict::of(config, outcome).invalid;
         Self {
             rate_per_s: rate,
             sent_per_s: per_s(counts.sent),
             deliveries_per_s: per_s(counts.delivered),
             answers_per_s: per_s(counts.answered),
-            loss_ratio: (counts.lost + counts.unanswered) as f64 / wanted.max(1) as f64,
+            missing_ratio: (counts.lost + counts.unanswered) as f64 / wanted.max(1) as f64,
             delivery: Quantiles::of(&outcome.latencies.delivery),
             answer: Quantiles::of(&outcome.latencies.answer),
             is_good: missed.is_empty() && invalid.is_empty(),

@@ -53,11 +53,11 @@ fn latencies(
 
 fn losses(summary: &FindMaxSummary) -> Option<Figure> {
     let has_any = |one: &Try| one.deliveries_per_s > 0.0 || one.answers_per_s > 0.0;
-    let lost = |one: &Try| one.loss_ratio > 0.0;
+    let lost = |one: &Try| one.missing_ratio > 0.0;
     if !summary.tries.iter().any(|one| has_any(one) || lost(one)) {
         return None;
     }
-    let value = |one: &Try| Some(one.loss_ratio);
+    let value = |one: &Try| Some(one.missing_ratio);
     let curves = vec![curve(summary, "loss", Colour::Lost, value)];
     let marks = marks_of(summary, Colour::Lost, value);
     let y = Axis::shares("share lost", top(&marks));

@@ -126,7 +126,7 @@ fn headline(summary: &FindMaxSummary, kinds: &Kinds) -> String {
             heading,
             &[
                 (rate(came), "came"),
-                (share_of_one(best.loss_ratio), lost),
+                (share_of_one(best.missing_ratio), lost),
                 (latency(|of| of.p50_us), "median latency"),
                 (latency(|of| of.p99_us), "p99"),
                 (latency(|of| of.p99_9_us), "p99.9"),
@@ -195,7 +195,7 @@ impl Kinds {
         if self.has_answers {
             came(one.answers_per_s, one.answer);
         }
-        columns.push(share_of_one(one.loss_ratio));
+        columns.push(share_of_one(one.missing_ratio));
         let columns: String = columns
             .iter()
             .map(|column| format!("<td class=\"number\">{column}</td>"))
@@ -203,8 +203,9 @@ impl Kinds {
         let verdict = match one.is_good {
             true => "<td class=\"good verdict\">✓ good".to_owned(),
             false => {
-                let reasons = one.missed.iter().chain(&one.invalid);
-                let reasons: Vec<_> = reasons.map(|reason| escape(reason)).collect();
+                let missed = one.missed.iter().map(ToString::to_string);
+                let reasons = missed.chain(one.invalid.iter().cloned());
+                let reasons: Vec<_> = reasons.map(|reason| escape(&reason)).collect();
                 format!("<td class=\"bad verdict\">✗ {}", reasons.join("<br/>"))
             }
         };

@@ -7,6 +7,7 @@ use crate::output::find_max::SearchRun;
 use crate::output::report::tests::{check_tags, resources};
 use crate::testing::sample_run::config;
 use crate::testing::sample_search::{find_max, found, generators_limit};
+use crate::verdict::SloResult;
 
 fn summary_of(found: &FoundMax, ceiling: Ceiling) -> FindMaxSummary {
     let run = SearchRun {
@@ -117,12 +118,17 @@ fn what_comes_from_outside_is_text() {
     summary.config.target = evil.to_owned();
     summary.environment.kernel = Some(evil.to_owned());
     summary.tries[0].invalid = vec![evil.to_owned()];
-    summary.tries[1].missed = vec![evil.to_owned()];
+    summary.tries[1].missed = vec![SloResult {
+        clause: evil.to_owned(),
+        is_met: false,
+        measured: Vec::new(),
+        sentence: evil.to_owned(),
+    }];
     let page = page(&summary).unwrap();
     assert!(!page.contains("<script"));
     let escaped =
         "&lt;/pre&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &amp; {{tries}} &quot;";
     // The sentence, the target and the objectives in the head; the last two in the table of
     // what it was told; the reasons in that of the tries, and what is invalid above it.
-    assert_eq!(page.matches(escaped).count(), 10);
+    assert_eq!(page.matches(escaped).count(), 11);
 }

@@ -1,10 +1,9 @@
-use std::collections::BTreeSet;
-
 use super::*;
-use crate::output::summary::tests::keys;
+use crate::testing::documented::{assert_same, documented, printed};
 use crate::testing::sample_run::config;
 use crate::testing::sample_search::{find_max, found};
 use crate::testing::scratch::Scratch;
+use crate::testing::search_that_missed_everything;
 
 fn finish(output: SearchOutput) -> FindMaxSummary {
     let finished = output.finish(&SearchRun {
@@ -74,21 +73,15 @@ fn a_directory_that_cannot_be_is_named_before_anything_is_tried() {
 }
 
 #[test]
-fn the_documentation_names_every_key() {
-    let document = include_str!("../../../docs/LOADGEN.md");
-    let of_searches = document.split("### find-max.json").nth(1).unwrap();
-    let scratch = Scratch::new();
-    let summary = finish(SearchOutput::create(scratch.dir(), false).unwrap());
-    let mut value = serde_json::to_value(summary).unwrap();
-    // Those of a run have a test of their own.
-    let shared = ["config", "environment"].map(|key| value[key].take());
-    assert!(shared.iter().all(serde_json::Value::is_object));
-    let mut found = BTreeSet::new();
-    keys(&value, &mut found);
-    assert!(found.len() > 30, "{found:?}");
-    let missing: Vec<_> = found
-        .iter()
-        .filter(|key| !of_searches.contains(&format!("`{key}`")))
-        .collect();
-    assert!(missing.is_empty(), "not in docs/LOADGEN.md: {missing:?}");
+fn every_key_is_documented_and_there() {
+    let run = SearchRun {
+        command: &["loadgen".to_owned()],
+        find_max: &find_max(config()),
+        ceiling: Ceiling::Asked,
+        found: &search_that_missed_everything(),
+    };
+    let summary = FindMaxSummary::new(&run, SystemTime::now(), Environment::read());
+    let keys = printed([&serde_json::to_value(summary).unwrap()]);
+    assert!(keys.len() > 70, "{keys:?}");
+    assert_same(&keys, &documented("### find-max.json"));
 }

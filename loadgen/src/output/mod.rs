@@ -35,6 +35,7 @@ pub use find_max::{
 pub use histograms::{HistogramLog, write_percentiles};
 pub use plots::PlotError;
 pub use settings::{Lengths, Settings, Shares};
+pub(crate) use summary::latencies;
 pub use summary::{GeneratorUse, Judgement, LatencySummary, Rates, SCHEMA, Summary};
 pub use timeline::{Interval, Timeline};
 

@@ -157,7 +157,7 @@ fn slos(summary: &Summary) -> String {
         } else {
             ("bad", "✗ missed")
         };
-        let (clause, measured) = (escape(&slo.clause), escape(&slo.measured));
+        let (clause, measured) = (escape(&slo.clause), escape(&slo.sentence));
         format!(
             "<tr><th><code>{clause}</code></th><td class=\"number\">{measured}</td>\
              <td class=\"{class}\">{mark}</td></tr>\n"

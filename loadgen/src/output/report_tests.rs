@@ -96,8 +96,9 @@ fn what_is_wrong_stands_at_the_top() {
         summary.slos = [("p99<1ms", false), ("loss<1%", true)]
             .map(|(clause, is_met)| SloResult {
                 clause: clause.to_owned(),
-                measured: "something".to_owned(),
                 is_met,
+                measured: Vec::new(),
+                sentence: "something".to_owned(),
             })
             .to_vec();
     });
@@ -116,8 +117,9 @@ fn what_is_wrong_stands_at_the_top() {
     let met = page_of(&SampleRun::of(2), |summary| {
         summary.slos = vec![SloResult {
             clause: "loss<1%".to_owned(),
-            measured: "0 %".to_owned(),
             is_met: true,
+            measured: Vec::new(),
+            sentence: "0 %".to_owned(),
         }];
     });
     assert!(met.contains("✓ Objectives met"));
@@ -136,8 +138,9 @@ fn what_comes_from_outside_is_text() {
         summary.environment.governor = Some(evil.to_owned());
         summary.slos = vec![SloResult {
             clause: evil.to_owned(),
-            measured: evil.to_owned(),
             is_met: true,
+            measured: Vec::new(),
+            sentence: evil.to_owned(),
         }];
     });
     assert!(!page.contains("<script"));

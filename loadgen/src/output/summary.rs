@@ -246,7 +246,8 @@ impl ServerSummary {
     }
 }
 
-fn latencies(latencies: &Latencies) -> BTreeMap<String, LatencySummary> {
+/// Those of which something was recorded, by name.
+pub(crate) fn latencies(latencies: &Latencies) -> BTreeMap<String, LatencySummary> {
     let named = latencies.named().into_iter();
     let recorded = named.filter(|(_, histogram)| !histogram.is_empty());
     let summaries =
@@ -264,4 +265,4 @@ pub const SCHEMA: &str = "bullhorn-loadgen-summary/1";
 
 #[cfg(test)]
 #[path = "summary_tests.rs"]
-pub(super) mod tests;
+mod tests;

@@ -1,10 +1,9 @@
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::*;
 use crate::outcome::Sample;
 use crate::output::timeline::Timeline;
+use crate::testing::documented::{assert_same, documented, printed};
 use crate::testing::sample_run::{SampleRun, config};
 use crate::verdict::Verdict;
 
@@ -13,11 +12,8 @@ fn summary() -> Summary {
     let mut timeline = Timeline::default();
     run.samples()
         .for_each(|sample: Sample<'_>| timeline.add(&sample));
-    let slos = [SloResult {
-        clause: "p99<5ms".to_owned(),
-        measured: "48.1 ms".to_owned(),
-        is_met: false,
-    }];
+    let slo: crate::slo::Slo = "max<5ms,loss<1%,rate>1".parse().unwrap();
+    let slos = slo.check(&run.outcome);
     let run = Run {
         command: &[
             "loadgen".to_owned(),
@@ -34,31 +30,11 @@ fn summary() -> Summary {
     Summary::new(&run, timeline.into_intervals(), Environment::read())
 }
 
-/// Every key of an object in `value`, but the names of latencies.
-pub(in crate::output) fn keys(value: &Value, into: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                into.insert(key.clone());
-                keys(value, into);
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
-        _ => {}
-    }
-}
-
 #[test]
-fn the_documentation_names_every_key() {
-    let document = include_str!("../../../docs/LOADGEN.md");
-    let mut found = BTreeSet::new();
-    keys(&serde_json::to_value(summary()).unwrap(), &mut found);
-    assert!(found.len() > 100, "{found:?}");
-    let missing: Vec<_> = found
-        .iter()
-        .filter(|key| !document.contains(&format!("`{key}`")))
-        .collect();
-    assert!(missing.is_empty(), "not in docs/LOADGEN.md: {missing:?}");
+fn every_key_is_documented_and_there() {
+    let keys = printed([&serde_json::to_value(summary()).unwrap()]);
+    assert!(keys.len() > 130, "{keys:?}");
+    assert_same(&keys, &documented("### summary.json"));
 }
 
 #[test]
@@ -79,7 +55,13 @@ fn figures_are_those_of_the_outcome() {
     assert_eq!(value["registered_in_ms"], 48.211);
     assert_eq!(value["command"], "loadgen --slo 'p99<5ms'");
     assert_eq!(value["verdict"]["is_valid"], false);
-    assert_eq!(value["slos"][0]["is_met"], false);
+    let slo = &value["slos"][0];
+    assert_eq!(
+        (&slo["clause"], &slo["is_met"]),
+        (&"max<5ms".into(), &false.into())
+    );
+    let max_us = &value["latencies"]["answer"]["max_us"];
+    assert_eq!(slo["measured"][1]["latency_us"], *max_us);
     assert_eq!(value["config"]["rate_to_per_s"], 1_000.0);
     assert_eq!(value["config"]["warmup_s"], 1.5);
     assert_eq!(value["counts"]["delivered"], 44_963);

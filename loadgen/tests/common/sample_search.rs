@@ -9,6 +9,7 @@
 use loadgen::config::{Rate, RunConfig};
 use loadgen::limits::find_max::{FindMax, FoundMax, Quantiles, Try};
 use loadgen::limits::search::Search;
+use loadgen::verdict::{Figure, Measured, MeasuredOf, SloResult};
 
 /// A search with tries like `config`.
 pub(crate) fn find_max(config: RunConfig) -> FindMax {
@@ -80,14 +81,26 @@ pub(crate) fn one(rate_per_s: f64, slowness: f64) -> Try {
         sent_per_s: rate_per_s * 0.999,
         deliveries_per_s: rate_per_s * 5.0,
         answers_per_s: rate_per_s * 0.5,
-        loss_ratio: if is_good { 0.0 } else { 0.012 },
+        missing_ratio: if is_good { 0.0 } else { 0.012 },
         delivery: Some(quantiles(slowness)),
         answer: Some(quantiles(slowness / 2.0)),
         is_good,
         invalid: Vec::new(),
         missed: match is_good {
             true => Vec::new(),
-            false => vec!["loss<0.1%: 1.20 %".to_owned()],
+            false => vec![missed()],
         },
+    }
+}
+
+fn missed() -> SloResult {
+    SloResult {
+        clause: "loss<0.1%".to_owned(),
+        is_met: false,
+        measured: vec![Measured {
+            of: MeasuredOf::All,
+            figure: Figure::MissingRatio(Some(0.012)),
+        }],
+        sentence: "1.20 %".to_owned(),
     }
 }
