@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Latencies, Outcome};
 use crate::percentiles::{longest, mean, percentile};
 use crate::units;
 use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
@@ -195,7 +195,12 @@ impl Clause {
     }
 
     fn check(&self, outcome: &Outcome) -> SloResult {
-        let (is_met, measured, sentence) = match self.metric {
+        let Checked {
+            is_met,
+            measured,
+            sentence,
+            is_doubtful,
+        } = match self.metric {
             Metric::Loss => self.check_loss(outcome),
             Metric::Rate => self.check_rate(outcome),
             Metric::Percentile(_) | Metric::Max | Metric::Mean => self.check_latency(outcome),
@@ -205,12 +210,15 @@ impl Clause {
             is_met,
             measured,
             sentence,
+            is_doubtful,
         }
     }
 
     fn check_latency(&self, outcome: &Outcome) -> Checked {
         let (counts, latencies) = (&outcome.counts, &outcome.latencies);
-        let (mut is_met, mut measured, mut sentences) = (true, Vec::new(), Vec::new());
+        let (mut is_met, mut is_met_without_lag) = (true, true);
+        let (mut measured, mut sentences) = (Vec::new(), Vec::new());
+        let lag_ns = self.lag_ns(latencies);
         let deliveries = (counts.owed, counts.lost, &latencies.delivery);
         let answers = (counts.asked, counts.unanswered, &latencies.answer);
         for (kind, name, (expected, lost, recorded)) in [
@@ -231,7 +239,9 @@ impl Clause {
                 _ => longest(recorded),
             };
             let taken_ns = taken.map(|taken| taken.as_nanos() as f64);
-            is_met &= taken_ns.is_some_and(|ns| self.operator.holds(ns, self.limit));
+            let holds = |ns: f64| self.operator.holds(ns, self.limit);
+            is_met &= taken_ns.is_some_and(holds);
+            is_met_without_lag &= taken_ns.is_some_and(|ns| holds(ns) || holds(ns - lag_ns));
             measured.push(Measured {
                 of: kind.into(),
                 figure: Figure::LatencyUs(taken_ns.map(|ns| ns / 1e3)),
@@ -246,9 +256,27 @@ impl Clause {
             });
         }
         if measured.is_empty() {
-            return (false, measured, NOTHING_DUE.to_owned());
+            return Checked::sure(false, measured, NOTHING_DUE.to_owned());
         }
-        (is_met, measured, sentences.join(", "))
+        Checked {
+            is_met,
+            measured,
+            sentence: sentences.join(", "),
+            is_doubtful: !is_met && is_met_without_lag,
+        }
+    }
+
+    /// What the generator itself may have added to a latency: how late it sent, and how
+    /// late it read, as far out in the tail.
+    fn lag_ns(&self, latencies: &Latencies) -> f64 {
+        let lags = [&latencies.send_lag, &latencies.hear_lag];
+        let lag = |of: &Histogram<u64>| match self.metric {
+            Metric::Percentile(percent) => percentile(of, percent),
+            Metric::Mean => mean(of),
+            _ => longest(of),
+        };
+        let lag: Duration = lags.into_iter().filter_map(lag).sum();
+        lag.as_nanos() as f64
     }
 
     fn check_loss(&self, outcome: &Outcome) -> Checked {
@@ -270,7 +298,7 @@ impl Clause {
             Some(_) => format!("{share} ({lost} of {of})"),
             None => NOTHING_DUE.to_owned(),
         };
-        (is_met, vec![measured], sentence)
+        Checked::sure(is_met, vec![measured], sentence)
     }
 
     fn check_rate(&self, outcome: &Outcome) -> Checked {
@@ -282,12 +310,29 @@ impl Clause {
         };
         let is_met = per_s.is_some_and(|per_s| self.operator.holds(per_s, self.limit));
         let sentence = per_s.map_or("nothing was recorded".to_owned(), units::rate);
-        (is_met, vec![measured], sentence)
+        Checked::sure(is_met, vec![measured], sentence)
     }
 }
 
-/// Whether a clause is met, by which figures, and these for people.
-type Checked = (bool, Vec<Measured>, String);
+/// A [`SloResult`] without its clause.
+struct Checked {
+    is_met: bool,
+    measured: Vec<Measured>,
+    sentence: String,
+    is_doubtful: bool,
+}
+
+impl Checked {
+    /// The generator's own lag has no part in it.
+    fn sure(is_met: bool, measured: Vec<Measured>, sentence: String) -> Self {
+        Self {
+            is_met,
+            measured,
+            sentence,
+            is_doubtful: false,
+        }
+    }
+}
 
 impl From<Kind> for MeasuredOf {
     fn from(kind: Kind) -> Self {

@@ -275,3 +275,44 @@ proptest! {
         prop_assert_eq!(met(">"), !met("<="));
     }
 }
+
+#[test]
+fn what_is_missed_by_no_more_than_the_generators_own_lag_is_doubtful() {
+    let mut outcome = outcome();
+    outcome.counts.asked = 1_000;
+    outcome.counts.owed = 1_000;
+    let latencies = &mut outcome.latencies;
+    let tail = |few_ns, most_ns| {
+        let mut histogram = recorded(&[]);
+        histogram.record_n(few_ns, 998).unwrap();
+        histogram.record_n(most_ns, 2).unwrap();
+        histogram
+    };
+    latencies.answer = tail(10_000, 6_000_000);
+    latencies.send_lag = tail(100, 600_000);
+    latencies.hear_lag = tail(100, 500_000);
+    let doubtful = |slo: &str, outcome: &Outcome| {
+        let result = &Slo::parse(slo).unwrap().check(outcome)[0];
+        (result.is_met, result.is_doubtful)
+    };
+    for metric in ["answer.p99.9", "answer.max"] {
+        let says = |limit| doubtful(&format!("{metric}<{limit}"), &outcome);
+        assert_eq!(
+            says("4.8ms"),
+            (false, false),
+            "{metric}: it is the server's"
+        );
+        assert_eq!(says("5ms"), (false, true), "{metric}: 4.9 ms without lag");
+        assert_eq!(says("6.1ms"), (true, false), "{metric}");
+    }
+    // Further inward there is less lag.
+    assert_eq!(doubtful("answer.p90<9us", &outcome), (false, false));
+    assert_eq!(doubtful("answer.p90<9900ns", &outcome), (false, true));
+    assert_eq!(doubtful("answer.mean<19us", &outcome), (false, false));
+    assert_eq!(doubtful("answer.mean<20us", &outcome), (false, true));
+    // What was lost, and what did not come at all, is not the lag's.
+    outcome.counts.unanswered = 10;
+    assert_eq!(doubtful("answer.p99.9<5ms", &outcome), (false, false));
+    assert_eq!(doubtful("p99.9<5ms", &outcome), (false, false), "no copies");
+    assert_eq!(doubtful("loss<0.1%", &outcome), (false, false));
+}

@@ -27,6 +27,9 @@ pub struct SloResult {
     pub measured: Vec<Measured>,
     /// What was measured, for people.
     pub sentence: String,
+    /// Whether it is missed by no more than the generator itself may have added, as it
+    /// sent and read late: then it is not known whether the server meets it.
+    pub is_doubtful: bool,
 }
 
 /// A figure that was compared with a clause.
@@ -65,8 +68,8 @@ pub enum Figure {
 
 impl Verdict {
     /// Judges by what the generator itself did: what the server did, good or bad, makes
-    /// no run invalid.
-    pub fn of(config: &RunConfig, outcome: &Outcome) -> Self {
+    /// no run invalid. `slos` is what was asked of the server, and came of it.
+    pub fn of(config: &RunConfig, outcome: &Outcome, slos: &[SloResult]) -> Self {
         let counts = &outcome.counts;
         if counts.due == 0 {
             let invalid = vec![format!(
@@ -97,7 +100,7 @@ impl Verdict {
             }),
         ];
         Self {
-            invalid: reasons.into_iter().flatten().collect(),
+            invalid: reasons.into_iter().flatten().chain(doubts(slos)).collect(),
         }
     }
 
@@ -177,6 +180,17 @@ fn lost_sight(outcome: &Outcome) -> Option<String> {
     })
 }
 
+fn doubts(slos: &[SloResult]) -> impl Iterator<Item = String> {
+    let doubtful = slos.iter().filter(|slo| slo.is_doubtful);
+    doubtful.map(|slo| {
+        format!(
+            "{} is missed, but by no more than the generator itself was late there ({}): give \
+             it processors of its own (--cores), or repeat the run.",
+            slo.clause, slo.sentence
+        )
+    })
+}
+
 fn threads(config: &RunConfig) -> String {
     match config.threads {
         1 => "1 thread".to_owned(),
@@ -218,7 +232,7 @@ mod tests {
     fn reasons(change: impl FnOnce(&mut Outcome)) -> Vec<String> {
         let mut outcome = sample_run::outcome();
         change(&mut outcome);
-        Verdict::of(&sample_run::config(), &outcome).invalid
+        Verdict::of(&sample_run::config(), &outcome, &[]).invalid
     }
 
     /// The one reason of an outcome with `change`.
@@ -318,6 +332,25 @@ mod tests {
             outcome.counts.own_drops = 3;
         });
         assert!(text.contains("Nothing was due in 10.000 s"), "{text}");
+    }
+
+    #[test]
+    fn an_objective_that_the_generator_may_have_missed_is_named() {
+        let slo = |is_doubtful| SloResult {
+            clause: "p99.9<5ms".to_owned(),
+            is_met: false,
+            measured: Vec::new(),
+            sentence: "answer 5.2 ms".to_owned(),
+            is_doubtful,
+        };
+        let of = |slos: &[SloResult]| {
+            Verdict::of(&sample_run::config(), &sample_run::outcome(), slos).invalid
+        };
+        assert_eq!(of(&[slo(false)]), Vec::<String>::new());
+        let reasons = of(&[slo(false), slo(true)]);
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert!(reasons[0].starts_with("p99.9<5ms is missed"), "{reasons:?}");
+        assert!(reasons[0].contains("answer 5.2 ms"), "{reasons:?}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn the_files_of_a_run_say_what_it_brought_to_light() {
         command: &["loadgen".to_owned()],
         config: &config,
         outcome: &outcome,
-        verdict: &Verdict::of(&config, &outcome),
+        verdict: &Verdict::of(&config, &outcome, &[]),
         slos: &[],
     });
     let summary = finished.unwrap();

@@ -67,7 +67,7 @@ fn report(dir: PathBuf) -> String {
         command: &command,
         config: &config,
         outcome: &run.outcome,
-        verdict: &Verdict::of(&config, &run.outcome),
+        verdict: &Verdict::of(&config, &run.outcome, &[]),
         slos: &[],
     });
     finished.unwrap();

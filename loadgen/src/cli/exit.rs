@@ -94,6 +94,7 @@ mod tests {
             is_met,
             measured: Vec::new(),
             sentence: "answer 2 s".into(),
+            is_doubtful: false,
         };
         let missed = [result(true), result(false)];
         let mut outcome = outcome();

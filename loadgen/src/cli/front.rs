@@ -153,7 +153,7 @@ fn run_and_report(
     };
     let slo = request.slo.as_ref();
     let slo = slo.map_or_else(Vec::new, |slo| slo.check(&outcome));
-    let verdict = Verdict::of(config, &outcome);
+    let verdict = Verdict::of(config, &outcome, &slo);
     let run = Run {
         command: &command(),
         config,

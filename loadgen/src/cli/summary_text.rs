@@ -263,6 +263,7 @@ mod tests {
             is_met,
             measured: Vec::new(),
             sentence: "what it was".into(),
+            is_doubtful: false,
         });
         let mut outcome = mixed();
         outcome.latencies.answer_closed_loop = recorded(&[80_100]);

@@ -198,8 +198,8 @@ impl Try {
         let per_s = |count: u64| (count as f64 / seconds * 1e3).round() / 1e3;
         let wanted = counts.owed + counts.asked;
         let mut missed = slo.check(outcome);
+        let invalid = Verdict::of(config, outcome, &missed).invalid;
         missed.retain(|result| !result.is_met);
-        let invalid = Verdict::of(config, outcome).invalid;
         Self {
             rate_per_s: rate,
             sent_per_s: per_s(counts.sent),

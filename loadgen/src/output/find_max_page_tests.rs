@@ -123,6 +123,7 @@ fn what_comes_from_outside_is_text() {
         is_met: false,
         measured: Vec::new(),
         sentence: evil.to_owned(),
+        is_doubtful: false,
     }];
     let page = page(&summary).unwrap();
     assert!(!page.contains("<script"));

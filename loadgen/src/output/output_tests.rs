@@ -14,7 +14,7 @@ fn output(dir: &Path, overwrite: bool, run: &SampleRun) -> Result<Summary, Outpu
         command: &["loadgen".to_owned(), "--rate".to_owned(), "1k/s".to_owned()],
         config: &config,
         outcome: &run.outcome,
-        verdict: &Verdict::of(&config, &run.outcome),
+        verdict: &Verdict::of(&config, &run.outcome, &[]),
         slos: &[],
     })
 }
@@ -121,7 +121,7 @@ pub(super) fn summary_of(run: &SampleRun) -> Summary {
         command: &["loadgen".to_owned()],
         config: &config,
         outcome: &run.outcome,
-        verdict: &Verdict::of(&config, &run.outcome),
+        verdict: &Verdict::of(&config, &run.outcome, &[]),
         slos: &[],
     };
     Summary::new(&run, timeline.into_intervals(), Environment::read())

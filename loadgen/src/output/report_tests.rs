@@ -99,6 +99,7 @@ fn what_is_wrong_stands_at_the_top() {
                 is_met,
                 measured: Vec::new(),
                 sentence: "something".to_owned(),
+                is_doubtful: false,
             })
             .to_vec();
     });
@@ -120,6 +121,7 @@ fn what_is_wrong_stands_at_the_top() {
             is_met: true,
             measured: Vec::new(),
             sentence: "0 %".to_owned(),
+            is_doubtful: false,
         }];
     });
     assert!(met.contains("✓ Objectives met"));
@@ -141,6 +143,7 @@ fn what_comes_from_outside_is_text() {
             is_met: true,
             measured: Vec::new(),
             sentence: evil.to_owned(),
+            is_doubtful: false,
         }];
     });
     assert!(!page.contains("<script"));

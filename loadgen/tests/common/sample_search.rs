@@ -102,5 +102,6 @@ fn missed() -> SloResult {
             figure: Figure::MissingRatio(Some(0.012)),
         }],
         sentence: "1.20 %".to_owned(),
+        is_doubtful: false,
     }
 }
