@@ -81,6 +81,8 @@ pub(crate) struct Run {
     pub(crate) base: Instant,
     /// When the load begins, in nanoseconds since `base`; 0: not yet.
     pub(crate) start_ns: AtomicU64,
+    /// When it ends, in nanoseconds since it began: nothing is due from then on.
+    pub(crate) end_ns: u64,
     /// Threads all of whose clients are there.
     pub(crate) ready: AtomicUsize,
     /// When the last of them was.
@@ -122,6 +124,7 @@ impl Run {
             rooms: Rooms::new(rooms as usize, shape::texts_remembered(config)),
             base: Instant::now(),
             start_ns: AtomicU64::new(0),
+            end_ns: nanoseconds(config.warmup + config.duration),
             ready: AtomicUsize::new(0),
             ready_ns: AtomicU64::new(0),
             over: AtomicUsize::new(0),
@@ -150,6 +153,15 @@ impl Run {
     /// Nanoseconds since the run was made.
     pub(crate) fn now_ns(&self) -> u64 {
         nanoseconds(self.base.elapsed())
+    }
+
+    /// A time of [`Run::now_ns`] as one since the load began; none: it had not. It is known
+    /// to whoever hears what another thread sent, as what that one sent is.
+    pub(crate) fn since_start(&self, now_ns: u64) -> Option<u64> {
+        match self.start_ns.load(Relaxed) {
+            0 => None,
+            start_ns => now_ns.checked_sub(start_ns),
+        }
     }
 
     /// Ends all threads; only the first one to call it says why.
