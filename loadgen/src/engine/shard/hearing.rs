@@ -274,8 +274,12 @@ impl People {
                 ));
             }
             Heard::Welcome(welcome) => admission.welcomed(self, client, welcome),
-            Heard::Joined => admission.joined(self, client),
-            Heard::Answer(stamp) if stamp.run == self.run.id => admission.joined(self, client),
+            Heard::Joined(room) if self.asks_for_room(client, &room) => {
+                admission.joined(self, client);
+            }
+            Heard::Answer(stamp) if self.asks_with(client, &stamp) => {
+                admission.joined(self, client);
+            }
             _ => self.count_stray(now_ns),
         }
         Ok(())

@@ -1,8 +1,11 @@
 //! What a client hears, at times that the tests choose.
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use bullhorn::wire::RoomName;
+use bullhorn::wire::frame::{ServerFrame, Welcome, push_server_frame, push_server_header};
 use crossbeam::channel::bounded;
 
 use super::*;
@@ -44,6 +47,25 @@ fn config(protocol: Protocol) -> RunConfig {
     }
 }
 
+/// A thread whose first client has asked to come, while it records.
+fn joining(config: RunConfig) -> Shard {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut shard = shard(RunConfig {
+        target: server.local_addr().unwrap(),
+        ..config
+    });
+    shard.people.run.start_ns.store(START_NS, Relaxed);
+    shard.people.start_ns = Some(START_NS);
+    let (people, mail) = (&mut shard.people, &mut shard.mail);
+    shard.admission.turn(people, mail, START_NS).unwrap();
+    if shard.people.client(0).phase == Phase::Hello {
+        let welcome = frames(&[ServerFrame::Welcome(WELCOME)]);
+        hear(&mut shard, &welcome, 0).unwrap();
+    }
+    assert_eq!(shard.people.client(0).phase, Phase::Joining);
+    shard
+}
+
 /// A thread whose clients have not come.
 fn shard(config: RunConfig) -> Shard {
     let part = shape::parts(&config)[0];
@@ -59,6 +81,7 @@ fn shard(config: RunConfig) -> Shard {
 /// The first client hears something, so long after the load began.
 fn hear(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Result<(), RunError> {
     let now_ns = START_NS + elapsed_ns;
+    shard.people.last_heard_ns = now_ns;
     shard.people.hear(0, datagram, now_ns, &mut shard.admission)
 }
 
@@ -75,6 +98,23 @@ fn stray() -> Counts {
         stray: 1,
         ..Counts::default()
     }
+}
+
+fn came() -> Counts {
+    Counts {
+        joined: 1,
+        ..Counts::default()
+    }
+}
+
+/// A datagram of version 2.
+fn frames(frames: &[ServerFrame<'_>]) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    push_server_header(&mut datagram);
+    for frame in frames {
+        push_server_frame(frame, &mut datagram);
+    }
+    datagram
 }
 
 /// As version 1 has it behind `head`.
@@ -176,8 +216,97 @@ fn a_text_that_comes_before_this_thread_knows_of_the_beginning_has_its_time() {
     );
 }
 
+#[test]
+fn a_client_has_come_when_it_is_told_of_the_room_that_it_asked_for() {
+    let name = |run: u32, room: u32| format!("load-{run:08x}-{room:08x}");
+    for protocol in [Protocol::V1, Protocol::V2] {
+        let mut shard = joining(config(protocol));
+        let run = shard.people.run.id;
+        let told = |room: &str| match protocol {
+            Protocol::V1 => format!("* you are in {room} (1 here)").into_bytes(),
+            Protocol::V2 => frames(&[ServerFrame::Room(
+                3,
+                RoomName::parse(room.as_bytes()).unwrap(),
+            )]),
+        };
+        for wrong in [name(run, 1), name(run ^ 1, 0), "lobby".into()] {
+            assert_eq!(counted(&mut shard, &told(&wrong), LATER_NS), stray());
+        }
+        // Nobody asked so who asked for a room.
+        let stamp = shard.people.admission_stamp(0);
+        let pong = match protocol {
+            Protocol::V1 => stamped(PONG, stamp),
+            Protocol::V2 => frames(&[ServerFrame::Pong(&stamped("", stamp))]),
+        };
+        assert_eq!(counted(&mut shard, &pong, LATER_NS), stray());
+        assert_eq!(shard.people.client(0).phase, Phase::Joining);
+        let right = told(&name(run, 0));
+        assert_eq!(counted(&mut shard, &right, LATER_NS), came());
+        assert_eq!(shard.people.client(0).phase, Phase::Active);
+        // It may have asked twice.
+        assert_eq!(counted(&mut shard, &right, LATER_NS).stray, 0);
+    }
+}
+
+/// Where there are no rooms.
+#[test]
+fn a_client_has_come_when_its_own_ping_is_answered() {
+    let mut shard = joining(RunConfig {
+        scenario: Scenario::Ping,
+        ..config(Protocol::V1)
+    });
+    let stamp = shard.people.admission_stamp(0);
+    let wrong = [
+        Stamp { client: 1, ..stamp },
+        Stamp {
+            run: stamp.run ^ 1,
+            ..stamp
+        },
+        Stamp { due_ns: 1, ..stamp },
+        Stamp { lag_ns: 1, ..stamp },
+        // Of the load, of which it has asked nothing.
+        Stamp {
+            sequence: 0,
+            ..stamp
+        },
+    ];
+    for stamp in wrong {
+        let pong = stamped(PONG, stamp);
+        assert_eq!(counted(&mut shard, &pong, LATER_NS), stray());
+    }
+    // It asked for no room.
+    let room = format!("* you are in load-{:08x}-00000000 (2 here)", stamp.run);
+    assert_eq!(counted(&mut shard, room.as_bytes(), LATER_NS), stray());
+    assert_eq!(shard.people.client(0).phase, Phase::Joining);
+    let counts = counted(&mut shard, &stamped(PONG, stamp), LATER_NS);
+    assert_eq!(counts, came());
+    assert_eq!(shard.people.client(0).phase, Phase::Active);
+}
+
+/// What is said to a greeting service is no ping.
+#[test]
+fn who_asks_to_be_greeted_comes_with_no_pong() {
+    let mut shard = joining(RunConfig {
+        scenario: Scenario::Greet,
+        ..config(Protocol::V1)
+    });
+    let pong = stamped(PONG, shard.people.admission_stamp(0));
+    assert_eq!(counted(&mut shard, &pong, LATER_NS), stray());
+    assert_eq!(shard.people.client(0).phase, Phase::Joining);
+}
+
 /// By the run's clock.
 const START_NS: u64 = 5_000_000_000;
+
+/// While it is recorded.
+const LATER_NS: u64 = 500_000_000;
+
+const WELCOME: Welcome = Welcome {
+    session: 1,
+    timeout_ms: 10_000,
+    bundle_bytes: 1200,
+    room: 0,
+};
 
 const PONG: &str = "* pong ";
 
