@@ -78,6 +78,7 @@ pub(crate) fn outcome() -> Outcome {
             ..Generator::default()
         },
         signal: None,
+        server_said_goodbye: false,
     }
 }
 

@@ -162,6 +162,9 @@ fn run_and_report(
         (None, None) => Ok(()),
     };
     stdout.summary(config, &outcome, &verdict.invalid, &slo);
+    if outcome.server_said_goodbye {
+        complain(&format!("loadgen: {}\n", RunError::Goodbye));
+    }
     if let Err(error) = written {
         return failed(&error);
     }

@@ -46,6 +46,7 @@ use crate::verdict::SloResult;
 /// | `slo_is_met` | whether all objectives are met; `null` if there are none |
 /// | `slo` | objects with `clause`, `measured` and `is_met` |
 /// | `signal` | the signal that ended it early, or `null` |
+/// | `server_said_goodbye` | whether the server did, which ended it |
 pub(super) struct JsonLines<W> {
     out: W,
 }
@@ -115,6 +116,7 @@ impl<W: Write> JsonLines<W> {
             slo_is_met: (!slo.is_empty()).then(|| slo.iter().all(|result| result.is_met)),
             slo,
             signal: outcome.signal,
+            server_said_goodbye: outcome.server_said_goodbye,
         })
     }
 
@@ -175,6 +177,7 @@ struct SummaryLine<'a> {
     slo_is_met: Option<bool>,
     slo: &'a [SloResult],
     signal: Option<i32>,
+    server_said_goodbye: bool,
 }
 
 /// Some percentiles of a latency and its maximum, as keys of their own.
@@ -301,7 +304,10 @@ mod tests {
             (&json!(null), &json!(null))
         );
 
+        assert_eq!(good["server_said_goodbye"], false);
+
         outcome.signal = Some(2);
+        outcome.server_said_goodbye = true;
         let result = SloResult {
             clause: "max<1ms".into(),
             measured: "answer 2.00 ms".into(),
@@ -318,6 +324,7 @@ mod tests {
             (&bad["is_valid"], &bad["signal"]),
             (&json!(false), &json!(2))
         );
+        assert_eq!(bad["server_said_goodbye"], true);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub enum RunError {
         "the server chats, and does not greet: it needs --service greet, or leave --scenario greet away"
     )]
     Chats,
-    /// The server stopped.
+    /// The server stopped before anything was recorded, or during a search.
     #[error("the server said goodbye")]
     Goodbye,
     /// It was stopped while clients came; the signal.
@@ -89,6 +89,8 @@ pub(crate) struct Run {
     pub(crate) ready_ns: AtomicU64,
     /// Threads that offer nothing any more.
     pub(crate) over: AtomicUsize,
+    /// The server said goodbye, and something is recorded: the load ends in good order.
+    pub(crate) is_dismissed: AtomicBool,
     /// Something failed: all threads end.
     pub(crate) is_failed: AtomicBool,
     /// Why, as the first thread that failed says.
@@ -128,6 +130,7 @@ impl Run {
             ready: AtomicUsize::new(0),
             ready_ns: AtomicU64::new(0),
             over: AtomicUsize::new(0),
+            is_dismissed: AtomicBool::new(false),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             missing: (0..threads).map(|_| AtomicI64::new(0)).collect(),
@@ -162,6 +165,11 @@ impl Run {
             0 => None,
             start_ns => now_ns.checked_sub(start_ns),
         }
+    }
+
+    /// Whether the load is to end in good order, before its time.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.control.signal().is_some() || self.is_dismissed.load(Relaxed)
     }
 
     /// Ends all threads; only the first one to call it says why.

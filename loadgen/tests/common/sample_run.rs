@@ -41,6 +41,7 @@ impl SampleRun {
             seconds,
             generator: generator(),
             signal: None,
+            server_said_goodbye: false,
         };
         Self { outcome, intervals }
     }

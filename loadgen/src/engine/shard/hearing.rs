@@ -1,5 +1,7 @@
 //! Receives what has come, and tells what it is: wanted, repeated, late, or stray.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use bullhorn::net::{MultihomedReceiver, RECEIVE_BATCH};
 
 use super::{Admission, Pause, People};
@@ -264,6 +266,9 @@ impl People {
             Heard::Greeting if is_greeting => self.hear_greeting(client, now_ns),
             Heard::Echo if is_joining => return Err(RunError::NoCommands),
             Heard::Greeting if is_joining => return Err(RunError::Greets),
+            Heard::Goodbye if self.has_recording_begun(now_ns) => {
+                self.run.is_dismissed.store(true, Relaxed);
+            }
             Heard::Goodbye => return Err(RunError::Goodbye),
             // Once the load has begun, one who comes back asks again.
             Heard::Refused(_)

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bullhorn::wire::RoomName;
 use bullhorn::wire::frame::{ServerFrame, Welcome, push_server_frame, push_server_header};
@@ -41,7 +42,7 @@ fn config(protocol: Protocol) -> RunConfig {
             heartbeat: 0.0,
         },
         room_size: 2,
-        warmup: std::time::Duration::ZERO,
+        warmup: Duration::ZERO,
         protocol,
         ..testing::config()
     }
@@ -293,6 +294,21 @@ fn who_asks_to_be_greeted_comes_with_no_pong() {
     let pong = stamped(PONG, shard.people.admission_stamp(0));
     assert_eq!(counted(&mut shard, &pong, LATER_NS), stray());
     assert_eq!(shard.people.client(0).phase, Phase::Joining);
+}
+
+/// It is an error as long as there is nothing to keep.
+#[test]
+fn a_goodbye_ends_the_run_in_good_order_once_it_records() {
+    let mut shard = joining(RunConfig {
+        warmup: Duration::from_nanos(LATER_NS),
+        ..config(Protocol::V2)
+    });
+    let goodbye = frames(&[ServerFrame::Goodbye]);
+    let result = hear(&mut shard, &goodbye, LATER_NS - 1);
+    assert!(matches!(result, Err(RunError::Goodbye)), "{result:?}");
+    assert!(!shard.people.run.is_cut_short());
+    hear(&mut shard, &goodbye, LATER_NS).unwrap();
+    assert!(shard.people.run.is_cut_short());
 }
 
 /// By the run's clock.

@@ -140,7 +140,7 @@ impl Shard {
         let ended_ns = loop {
             self.turn()?;
             let elapsed_ns = run.now_ns().saturating_sub(start_ns);
-            if run.control.signal().is_some() {
+            if run.is_cut_short() {
                 self.offering.iter_mut().for_each(Offering::stop);
                 break elapsed_ns.min(end_ns);
             }
