@@ -32,7 +32,8 @@ macro_rules! counts {
 pub struct Outcome {
     /// When the recording began, as time since 1970.
     pub began_at: Duration,
-    /// For how long it recorded: less than was asked for when it was stopped.
+    /// For how long it recorded: less than was asked for when it was stopped, or the server
+    /// said goodbye.
     pub recorded: Duration,
     /// How long all clients took to come, and to be answered.
     pub registered_in: Duration,
@@ -48,6 +49,9 @@ pub struct Outcome {
     pub server: Option<ServerUse>,
     /// The signal that ended it early.
     pub signal: Option<i32>,
+    /// Whether the server said goodbye while it recorded, or while what was under way was
+    /// waited for: that ended it.
+    pub server_said_goodbye: bool,
 }
 
 counts! {
@@ -103,8 +107,8 @@ counts! {
         /// Copies and answers so late that nobody remembers whether they had come before.
         /// They are neither `delivered` nor `answered`, and in no histogram.
         pub too_late: u64,
-        /// What should not have come: of another room, another run, never sent, or no
-        /// datagram of the protocol.
+        /// What should not have come: of another room, another run, never sent or not yet,
+        /// the answer to what a client did not ask, or no datagram of the protocol.
         pub stray: u64,
 
         /// Datagrams that came, of all kinds.

@@ -83,6 +83,7 @@ pub(crate) fn outcome() -> Outcome {
         },
         server: None,
         signal: None,
+        server_said_goodbye: false,
     }
 }
 

@@ -304,6 +304,26 @@ fn a_signal_ends_a_run_with_its_code_and_a_summary() {
 }
 
 #[test]
+fn a_server_that_says_goodbye_fails_a_run_that_tells_what_it_recorded() {
+    let server = server();
+    let arguments = ["--protocol", "v2", "--duration", "1m", "--quiet", "--json"];
+    let mut run = spawn(&server, &arguments);
+    let mut output = BufReader::new(run.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    server.stop().unwrap();
+    let last = output.lines().last().unwrap().unwrap();
+    let summary: Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(summary["kind"], "summary");
+    assert_eq!(summary["server_said_goodbye"], true);
+    assert_eq!(summary["signal"], Value::Null);
+    assert!(summary["delivered"].as_u64() > Some(0), "{summary}");
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = str::from_utf8(&output.stderr).unwrap();
+    assert_eq!(errors, "loadgen: the server said goodbye\n");
+}
+
+#[test]
 fn a_reader_that_goes_ends_the_run_quietly() {
     let server = server();
     let mut run = spawn(&server, &["--duration", "1m", "--quiet", "--json"]);

@@ -2,13 +2,16 @@
 
 mod common;
 
+use std::thread;
 use std::time::Duration;
 
 use bullhorn::config::{ServiceKind, Switch};
 use bullhorn::{Server, ServerConfig};
-use common::{V4, at_once, config, mix, server};
+use common::{V4, adds_up, at_once, config, mix, server, wait_until};
 use loadgen::config::{Protocol, RunConfig, Scenario, Sockets};
 use loadgen::engine::files::FilesError;
+use loadgen::limits::find_max::FindMax;
+use loadgen::limits::search::Search;
 use loadgen::{Control, RunError, run};
 
 const BOTH: [Protocol; 2] = [Protocol::V1, Protocol::V2];
@@ -137,19 +140,72 @@ fn a_server_that_is_full_refuses() {
 
 /// In version 2 it says so.
 #[test]
-fn a_server_that_stops_says_goodbye() {
+fn a_server_that_stops_before_the_recording_leaves_no_outcome() {
+    let (server, config) = offered_for_a_minute();
+    let config = RunConfig {
+        warmup: Duration::from_secs(60),
+        ..config
+    };
+    let result = while_it_stops(server, || run(&config, &Control::new(), |_| {}));
+    assert!(matches!(result, Err(RunError::Goodbye)), "{result:?}");
+}
+
+#[test]
+fn a_server_that_stops_while_it_is_recorded_leaves_what_was_recorded() {
+    let (server, config) = offered_for_a_minute();
+    let control = Control::new();
+    let outcome = while_it_stops(server, || run(&config, &control, |_| {})).unwrap();
+    assert!(outcome.server_said_goodbye);
+    assert_eq!(outcome.signal, None);
+    adds_up(&outcome);
+    assert!(outcome.recorded < config.duration);
+    let counts = outcome.counts;
+    assert!(counts.delivered > 0, "{counts:?}");
+    assert_eq!(counts.due, counts.sent, "nothing more was due");
+    assert_eq!(counts.stray, 0);
+}
+
+#[test]
+fn a_search_ends_when_the_server_does() {
+    let (server, config) = offered_for_a_minute();
+    let find_max = FindMax {
+        config,
+        slo: "loss<=100%".parse().unwrap(),
+        search: Search {
+            from: 1000.0,
+            lowest: None,
+            highest: None,
+            precision: 1.05,
+        },
+    };
+    let mut tries = 0;
+    let result = while_it_stops(server, || find_max.find(&Control::new(), |_| tries += 1));
+    assert!(matches!(result, Err(RunError::Goodbye)), "{result:?}");
+    assert_eq!(tries, 0);
+}
+
+/// What is offered in version 2 is recorded at once.
+fn offered_for_a_minute() -> (Server, RunConfig) {
     let server = server(2, ServiceKind::Chat, V4);
     let config = RunConfig {
         protocol: Protocol::V2,
         threads: 3,
+        warmup: Duration::ZERO,
         duration: Duration::from_secs(60),
         ..config(server.local_addr())
     };
-    let mut server = Some(server);
-    let result = run(&config, &Control::new(), |_| {
-        server.take().unwrap().stop().unwrap();
-    });
-    assert!(matches!(result, Err(RunError::Goodbye)), "{result:?}");
+    (server, config)
+}
+
+/// Does something, and stops the server as soon as it has told anybody what another said.
+fn while_it_stops<T>(server: Server, what: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("a delivery", || server.stats().total().deliveries > 0);
+            server.stop().expect("it ends in order");
+        });
+        what()
+    })
 }
 
 #[test]

@@ -276,7 +276,7 @@ Examples:
 const LONG_AFTER_HELP: &str = "\
 Exit codes:
   0  the run is valid, and all that --slo asks for holds
-  1  the run failed
+  1  the run failed; if the server said goodbye, what was measured is reported
   2  wrong use: nothing was sent
   3  a clause of --slo does not hold
   4  invalid: the generator itself fell short, and the figures are not the server's

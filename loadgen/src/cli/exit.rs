@@ -10,7 +10,7 @@ use crate::verdict::SloResult;
 pub enum End {
     /// It is valid, and every objective is met: 0.
     Good,
-    /// It could not run, or its results could not be written: 1.
+    /// It could not run, the server said goodbye, or its results could not be written: 1.
     Failed,
     /// The arguments make no sense, or may not be: 2. Nothing was sent.
     WrongUse,
@@ -24,11 +24,14 @@ pub enum End {
 }
 
 impl End {
-    /// The end of a run that did not fail. A signal hides whether it was valid, and
+    /// The end of a run that has an outcome. A server that went hides that there was a
+    /// signal, too; a signal hides whether it was valid, and
     /// that it was not hides whether objectives were met: each makes those below it
     /// meaningless.
     pub fn of(outcome: &Outcome, is_valid: bool, slo: &[SloResult]) -> Self {
-        if let Some(signal) = outcome.signal {
+        if outcome.server_said_goodbye {
+            Self::Failed
+        } else if let Some(signal) = outcome.signal {
             Self::Signal(signal)
         } else if !is_valid {
             Self::Invalid
@@ -88,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_goes_before_invalid_and_that_before_an_objective() {
+    fn a_goodbye_goes_before_a_signal_that_before_invalid_and_that_before_an_objective() {
         let result = |is_met| SloResult {
             clause: "p99<1s".into(),
             is_met,
@@ -104,5 +107,7 @@ mod tests {
         assert_eq!(End::of(&outcome, false, &missed), End::Invalid);
         outcome.signal = Some(SIGINT);
         assert_eq!(End::of(&outcome, false, &missed), End::Signal(SIGINT));
+        outcome.server_said_goodbye = true;
+        assert_eq!(End::of(&outcome, true, &[]), End::Failed);
     }
 }

@@ -171,6 +171,9 @@ fn run_and_report(
         (None, None) => Ok(()),
     };
     stdout.summary(&run);
+    if outcome.server_said_goodbye {
+        complain(&format!("loadgen: {}\n", RunError::Goodbye));
+    }
     if let Err(error) = written {
         return failed(&error);
     }

@@ -18,6 +18,8 @@ struct Scripted {
     /// Before all clients had come.
     stopped_early: Option<i32>,
     fails: bool,
+    /// The server goes while it records.
+    ends_with_goodbye: bool,
     own_drops: u64,
 }
 
@@ -46,6 +48,7 @@ impl Scripted {
             observe(&sample);
         }
         outcome.signal = control.signal();
+        outcome.server_said_goodbye = self.ends_with_goodbye;
         Ok(outcome)
     }
 }
@@ -181,6 +184,29 @@ fn the_files_have_all_samples_and_what_cannot_be_written_fails_the_run() {
     assert_eq!(end, End::Good);
     assert_eq!(summary["intervals"].as_array().unwrap().len(), 3);
     assert_eq!(written(true), (End::Failed, None));
+}
+
+#[test]
+fn what_was_recorded_when_the_server_said_goodbye_is_told_and_kept() {
+    let scratch = Scratch::new();
+    let script = Scripted {
+        ends_with_goodbye: true,
+        ..Scripted::default()
+    };
+    let (end, text) = printed(&script, Some("p99<2ms"), Report::Text);
+    assert_eq!(end, End::Failed);
+    let told = "\n  The server said goodbye: 10 s were asked for.\n";
+    assert!(text.contains(told), "{text}");
+    let files = Output::create(scratch.dir(), true).unwrap();
+    let mut out = Vec::new();
+    let end = end_with_files(&script, None, Some(files), Report::Json, &mut out);
+    assert_eq!(end, End::Failed);
+    let line = String::from_utf8(out).unwrap();
+    let line: Value = serde_json::from_str(line.lines().last().unwrap()).unwrap();
+    let file = std::fs::read(scratch.path("summary.json")).unwrap();
+    let file: Value = serde_json::from_slice(&file).unwrap();
+    assert_eq!(line["server_said_goodbye"], true);
+    assert_eq!(file["server_said_goodbye"], true);
 }
 
 #[test]

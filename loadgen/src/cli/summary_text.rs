@@ -50,8 +50,14 @@ fn head(text: &mut String, config: &RunConfig, outcome: &Outcome, invalid: &[Str
     for reason in invalid {
         line(text, format_args!("  {reason}"));
     }
+    let asked = span(config.duration);
+    if outcome.server_said_goodbye {
+        line(
+            text,
+            format_args!("  The server said goodbye: {asked} were asked for."),
+        );
+    }
     if let Some(signal) = outcome.signal {
-        let asked = span(config.duration);
         line(
             text,
             format_args!("  Signal {signal} ended it early: {asked} were asked for."),
@@ -299,10 +305,12 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
     fn what_is_wrong_with_a_run_comes_first() {
         let mut outcome = mixed();
         outcome.signal = Some(2);
+        outcome.server_said_goodbye = true;
         outcome.counts.stray = 1234;
         outcome.counts.repeated = 5;
         let text = summary(&pings(1.0), &outcome, &["It fell behind.".into()], &[]);
         let begins = "INVALID: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999\n  It fell behind.\n  \
+                      The server said goodbye: 10 s were asked for.\n  \
                       Signal 2 ended it early: 10 s were asked for.\n";
         assert!(text.starts_with(begins), "{text}");
         assert!(

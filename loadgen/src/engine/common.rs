@@ -57,7 +57,7 @@ pub enum RunError {
         "the server chats, and does not greet: it needs --service greet, or leave --scenario greet away"
     )]
     Chats,
-    /// The server stopped.
+    /// The server stopped before anything was recorded, or during a search.
     #[error("the server said goodbye")]
     Goodbye,
     /// It was stopped while clients came; the signal.
@@ -81,12 +81,16 @@ pub(crate) struct Run {
     pub(crate) base: Instant,
     /// When the load begins, in nanoseconds since `base`; 0: not yet.
     pub(crate) start_ns: AtomicU64,
+    /// When it ends, in nanoseconds since it began: nothing is due from then on.
+    pub(crate) end_ns: u64,
     /// Threads all of whose clients are there.
     pub(crate) ready: AtomicUsize,
     /// When the last of them was.
     pub(crate) ready_ns: AtomicU64,
     /// Threads that offer nothing any more.
     pub(crate) over: AtomicUsize,
+    /// The server said goodbye, and something is recorded: the load ends in good order.
+    pub(crate) is_dismissed: AtomicBool,
     /// Something failed: all threads end.
     pub(crate) is_failed: AtomicBool,
     /// Why, as the first thread that failed says.
@@ -122,9 +126,11 @@ impl Run {
             rooms: Rooms::new(rooms as usize, shape::texts_remembered(config)),
             base: Instant::now(),
             start_ns: AtomicU64::new(0),
+            end_ns: nanoseconds(config.warmup + config.duration),
             ready: AtomicUsize::new(0),
             ready_ns: AtomicU64::new(0),
             over: AtomicUsize::new(0),
+            is_dismissed: AtomicBool::new(false),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             missing: (0..threads).map(|_| AtomicI64::new(0)).collect(),
@@ -150,6 +156,20 @@ impl Run {
     /// Nanoseconds since the run was made.
     pub(crate) fn now_ns(&self) -> u64 {
         nanoseconds(self.base.elapsed())
+    }
+
+    /// A time of [`Run::now_ns`] as one since the load began; none: it had not. It is known
+    /// to whoever hears what another thread sent, as what that one sent is.
+    pub(crate) fn since_start(&self, now_ns: u64) -> Option<u64> {
+        match self.start_ns.load(Relaxed) {
+            0 => None,
+            start_ns => now_ns.checked_sub(start_ns),
+        }
+    }
+
+    /// Whether the load is to end in good order, before its time.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.control.signal().is_some() || self.is_dismissed.load(Relaxed)
     }
 
     /// Ends all threads; only the first one to call it says why.

@@ -1,5 +1,6 @@
 //! What clients say and hear, in either version of the protocol. No I/O.
 
+use bullhorn::wire::RoomName;
 use bullhorn::wire::frame::{
     ClientFrame, MIN_HELLO_BYTES, NO_SESSION, NoticeCode, ServerFrame, Welcome, parse_server,
     push_client_frame, push_client_header, push_padding,
@@ -30,8 +31,8 @@ pub(crate) enum Say<'a> {
 pub(crate) enum Heard<'a> {
     /// The answer to [`Say::Hello`].
     Welcome(Welcome),
-    /// The answer to [`Say::Join`]: it is there.
-    Joined,
+    /// The answer to [`Say::Join`]: it is in this room.
+    Joined(RoomName),
     /// The answer to [`Say::Join`]: it is not, and why.
     Refused(&'a [u8]),
     /// The answer to [`Say::Ask`].
@@ -130,9 +131,9 @@ fn read_text(datagram: &[u8]) -> Heard<'_> {
         return stamped(token, Heard::Answer);
     }
     if let Some(sentence) = datagram.strip_prefix(b"* ") {
-        return match sentence.starts_with(b"you are in ") {
-            true => Heard::Joined,
-            false => Heard::Refused(sentence),
+        return match sentence.strip_prefix(b"you are in ") {
+            Some(place) => room_of(place).map_or(Heard::Stray, Heard::Joined),
+            None => Heard::Refused(sentence),
         };
     }
     if datagram.starts_with(GREETING) {
@@ -144,6 +145,14 @@ fn read_text(datagram: &[u8]) -> Heard<'_> {
         Some(blank) => stamped(&datagram[blank + 1..], Heard::Text),
         None => Heard::Stray,
     }
+}
+
+/// The name in `ROOM (N here)`.
+fn room_of(place: &[u8]) -> Option<RoomName> {
+    let blank = place.iter().position(|byte| *byte == b' ')?;
+    let (name, members) = place.split_at(blank);
+    let is_whole = members.starts_with(b" (") && members.ends_with(b" here)");
+    RoomName::parse(name).filter(|_| is_whole)
 }
 
 fn is_command(text: &[u8]) -> bool {
@@ -159,7 +168,7 @@ fn read_frame(frame: ServerFrame<'_>) -> Option<Heard<'_>> {
         ServerFrame::Welcome(welcome) => Heard::Welcome(welcome),
         ServerFrame::Message(message) => stamped(message.payload, Heard::Text),
         ServerFrame::Pong(token) => stamped(token, Heard::Answer),
-        ServerFrame::Room(..) => Heard::Joined,
+        ServerFrame::Room(_, name) => Heard::Joined(name),
         // What goes with a ROOM.
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
         ServerFrame::Notice(NoticeCode::Misuse | NoticeCode::Refused, text) => Heard::Refused(text),

@@ -1,6 +1,6 @@
 use super::*;
+use bullhorn::wire::Speaker;
 use bullhorn::wire::frame::{Message, parse_client, push_server_frame, push_server_header};
-use bullhorn::wire::{RoomName, Speaker};
 
 const STAMP: Stamp = Stamp {
     run: 1,
@@ -84,7 +84,11 @@ fn version_1_hears_what_the_server_says() {
     let is = |heard: Heard<'_>| format!("{heard:?}");
     let stamp = stamp();
     assert_eq!(hear(&format!("* pong {stamp}")), is(Heard::Answer(STAMP)));
-    assert_eq!(hear("* you are in den (3 here)"), is(Heard::Joined));
+    let den = RoomName::parse(b"den").unwrap();
+    for members in ["3", "1,000"] {
+        let sentence = format!("* you are in den ({members} here)");
+        assert_eq!(hear(&sentence), is(Heard::Joined(den)));
+    }
     let full = "den is full: it has 1";
     assert_eq!(
         hear(&format!("* {full}")),
@@ -99,7 +103,15 @@ fn version_1_hears_what_the_server_says() {
     }
     assert_eq!(hear("127.0.0.1:5 /join den"), is(Heard::Echo));
     assert_eq!(hear("127.0.0.1:5 /ping 1"), is(Heard::Echo));
-    for stray in ["", "word", "ada hi", "* pong 1", &stamp] {
+    let nowhere = [
+        "* you are in den",
+        "* you are in a den (3 here)",
+        "* you are in  (3 here)",
+    ];
+    for stray in ["", "word", "ada hi", "* pong 1", &stamp]
+        .into_iter()
+        .chain(nowhere)
+    {
         assert_eq!(hear(stray), is(Heard::Stray), "{stray}");
     }
 }
@@ -139,7 +151,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
     }
     let expected = [
         Heard::Welcome(welcome),
-        Heard::Joined,
+        Heard::Joined(RoomName::parse(b"den").unwrap()),
         Heard::Refused(b"den is full"),
         Heard::Stray,
         Heard::Answer(STAMP),

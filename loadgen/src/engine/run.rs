@@ -27,7 +27,7 @@ use crate::outcome::{Generator, Outcome, Sample};
 /// about once a second while it is recorded.
 ///
 /// # Errors
-/// [`RunError`], when the clients cannot come, or the server goes.
+/// [`RunError`], when the clients cannot come, or the server goes before anything is recorded.
 pub fn run(
     config: &RunConfig,
     control: &Arc<Control>,
@@ -82,6 +82,7 @@ pub fn run(
         },
         server: watch.server(),
         signal: control.signal(),
+        server_said_goodbye: run.is_dismissed.load(Relaxed),
     })
 }
 

@@ -132,6 +132,8 @@ impl FindMax {
         };
         let outcome = run(&config, control, |_| {})?;
         match control.signal() {
+            // What is left of it says nothing of this rate, and there will be no other try.
+            _ if outcome.server_said_goodbye => Err(RunError::Goodbye),
             Some(signal) => Err(RunError::Stopped(signal)),
             None => Ok(Try::of(rate, &config, &outcome, &self.slo)),
         }

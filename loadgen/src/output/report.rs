@@ -81,12 +81,18 @@ fn badges(summary: &Summary) -> String {
 
 fn problems(summary: &Summary) -> String {
     let mut out = String::new();
-    if let Some(signal) = summary.signal {
+    let mut cut_short = |why: &str| {
         out += &format!(
-            "<div class=\"problem\"><p>Signal {signal} stopped the run: it recorded {} of {}.</p></div>",
+            "<div class=\"problem\"><p>{why}: it recorded {} of {}.</p></div>",
             seconds(summary.recorded_s),
             seconds(summary.config.duration_s),
         );
+    };
+    if summary.server_said_goodbye {
+        cut_short("The server said goodbye, which ended the run");
+    }
+    if let Some(signal) = summary.signal {
+        cut_short(&format!("Signal {signal} stopped the run"));
     }
     if !summary.verdict.is_valid {
         let reasons = summary.verdict.invalid.iter();

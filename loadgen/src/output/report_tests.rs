@@ -45,6 +45,7 @@ fn a_page_is_whole_and_needs_nothing_else() {
 fn every_tag_is_closed_in_its_place() {
     let page = page_of(&SampleRun::of(3), |summary| {
         summary.signal = Some(2);
+        summary.server_said_goodbye = true;
         summary.verdict.is_valid = false;
         summary.verdict.invalid = vec!["Too slow.".to_owned()];
     });
@@ -91,6 +92,7 @@ fn the_headline_says_what_matters() {
 fn what_is_wrong_stands_at_the_top() {
     let page = page_of(&SampleRun::of(2), |summary| {
         summary.signal = Some(15);
+        summary.server_said_goodbye = true;
         summary.verdict.is_valid = false;
         summary.verdict.invalid = vec!["The generator slept.".to_owned()];
         summary.slos = [("p99<1ms", false), ("loss<1%", true)]
@@ -107,6 +109,7 @@ fn what_is_wrong_stands_at_the_top() {
     for text in [
         "✗ Invalid run",
         "<li>The generator slept.</li>",
+        "The server said goodbye, which ended the run: it recorded 2 s of 10 s.",
         "Signal 15 stopped the run: it recorded 2 s of 10 s.",
         "✗ 1 of 2 objectives missed",
         "<code>p99&lt;1ms</code>",

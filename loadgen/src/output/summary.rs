@@ -30,6 +30,8 @@ pub struct Summary {
     pub registered_in_ms: f64,
     /// The signal that ended it early.
     pub signal: Option<i32>,
+    /// Whether the server said goodbye, which ended it.
+    pub server_said_goodbye: bool,
     /// How to do it again, quoted for a shell.
     pub command: String,
     /// Whether the figures are the server's.
@@ -157,6 +159,7 @@ impl Summary {
             recorded_s: seconds(outcome.recorded),
             registered_in_ms: rounded(outcome.registered_in.as_secs_f64() * 1e3),
             signal: outcome.signal,
+            server_said_goodbye: outcome.server_said_goodbye,
             command: shell::line(run.command),
             verdict: Judgement {
                 is_valid: run.verdict.is_valid(),

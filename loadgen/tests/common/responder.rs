@@ -83,8 +83,8 @@ impl Responder {
             let greeting = format!("hello,('{}', {})", from.ip(), from.port());
             return vec![greeting.into()];
         }
-        if datagram.starts_with(b"/join ") {
-            return vec![b"* you are in a room (1 here)".into()];
+        if let Some(room) = datagram.strip_prefix(b"/join ") {
+            return vec![[b"* you are in ", room, b" (1 here)"].concat()];
         }
         let (head, stamped) = match datagram.strip_prefix(b"/ping ") {
             Some(token) => (b"* pong ".as_slice(), token),

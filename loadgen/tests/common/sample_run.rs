@@ -45,6 +45,7 @@ impl SampleRun {
                 peak_memory_bytes: 9 << 20,
             }),
             signal: None,
+            server_said_goodbye: false,
         };
         Self { outcome, intervals }
     }

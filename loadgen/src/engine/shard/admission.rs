@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bullhorn::wire;
 use bullhorn::wire::frame::Welcome;
 
 use super::People;
@@ -158,15 +159,9 @@ impl Admission {
         if mail.is_full() {
             mail.send(&people.ports, |_| {});
         }
-        let stamp = Stamp {
-            run: people.run.id,
-            client: people.global(client),
-            sequence: ADMISSION_SEQUENCE,
-            due_ns: 0,
-            lag_ns: 0,
-        };
+        let stamp = people.admission_stamp(client);
         let config = &people.run.config;
-        let room = RoomName::new(people.run.id, people.room_of(client));
+        let room = people.room_name(client);
         let state = &people.clients[client as usize];
         let say = match state.phase {
             Phase::Hello => Say::Hello,
@@ -179,6 +174,38 @@ impl Admission {
         });
         people.client(client).last_sent_ms = (now_ns / 1_000_000) as u32;
         self.asked.push_back((client, now_ns + ASK_AGAIN_NS));
+    }
+}
+
+impl People {
+    /// Whether this is the room that a client asks for when it comes.
+    pub(super) fn asks_for_room(&self, client: u32, room: &wire::RoomName) -> bool {
+        shape::has_rooms(&self.run.config) && room.as_str() == self.room_name(client).as_str()
+    }
+
+    /// Whether this is the stamp with which a client asks when it comes: only where it asks
+    /// neither for a session nor for a room is it there when that is answered.
+    pub(super) fn asks_with(&self, client: u32, stamp: &Stamp) -> bool {
+        let config = &self.run.config;
+        config.protocol == Protocol::V1
+            && config.scenario != Scenario::Greet
+            && !shape::has_rooms(config)
+            && *stamp == self.admission_stamp(client)
+    }
+
+    /// The stamp of a request whose answer says that the server knows a client.
+    pub(super) fn admission_stamp(&self, client: u32) -> Stamp {
+        Stamp {
+            run: self.run.id,
+            client: self.global(client),
+            sequence: ADMISSION_SEQUENCE,
+            due_ns: 0,
+            lag_ns: 0,
+        }
+    }
+
+    fn room_name(&self, client: u32) -> RoomName {
+        RoomName::new(self.run.id, self.room_of(client))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Receives what has come, and tells what it is: wanted, repeated, late, or stray.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use bullhorn::net::{MultihomedReceiver, RECEIVE_BATCH};
@@ -124,9 +125,10 @@ impl People {
             && stamp.client < config.clients
             && crate::engine::shape::room_of(config, stamp.client) == room
             && stamp.sequence < self.run.rooms.sent(room);
-        if !is_ours {
+        let came_ns = self.came_ns(&stamp, now_ns).filter(|_| is_ours);
+        let Some(came_ns) = came_ns else {
             return self.count_stray(now_ns);
-        }
+        };
         let is_recorded = self.recorder.second(stamp.due_ns).is_some();
         let state = &mut self.clients[client as usize];
         if !state.is_owed(stamp.sequence) {
@@ -163,22 +165,22 @@ impl People {
         if let Some(second) = self.recorder.second(stamp.due_ns) {
             second.delivered += 1;
         }
-        let now_ns = self.since_start(now_ns).unwrap_or(0);
         let latencies = self.recorder.latencies();
-        latencies
-            .delivery
-            .saturating_record(now_ns.saturating_sub(stamp.due_ns));
-        let from_send = now_ns.saturating_sub(stamp.sent_ns());
+        latencies.delivery.saturating_record(came_ns - stamp.due_ns);
+        let from_send = came_ns - stamp.sent_ns();
         latencies.delivery_from_send.saturating_record(from_send);
     }
 
     /// An answer has come to a client.
     fn hear_answer(&mut self, client: u32, stamp: Stamp, now_ns: u64) {
-        let is_ours = stamp.run == self.run.id && stamp.client == self.global(client);
-        let state = &mut self.clients[client as usize];
-        if !is_ours || stamp.sequence >= state.next_ask {
+        let is_ours = stamp.run == self.run.id
+            && stamp.client == self.global(client)
+            && stamp.sequence < self.client(client).next_ask
+            && self.came_ns(&stamp, now_ns).is_some();
+        if !is_ours {
             return self.count_stray(now_ns);
         }
+        let state = &mut self.clients[client as usize];
         let arrival = self
             .asks
             .arrive(client as usize, &mut state.heard_ask, stamp.sequence);
@@ -204,6 +206,16 @@ impl People {
             }
         }
         self.record_answer(stamp.due_ns, stamp.sent_ns(), now_ns, is_closed);
+    }
+
+    /// When something came that is stamped so, since the load began; none: nothing that was
+    /// sent by then is stamped so. All threads have one clock, and read it when they begin
+    /// a batch, before they send it, and again when they have received: so what is ours is
+    /// not older than it says, not by a nanosecond.
+    fn came_ns(&self, stamp: &Stamp, now_ns: u64) -> Option<u64> {
+        let came_ns = self.run.since_start(now_ns)?;
+        let is_sent = stamp.due_ns < self.run.end_ns && stamp.sent_ns() <= came_ns;
+        is_sent.then_some(came_ns)
     }
 
     /// A greeting has come to a client; nothing in it says to which request.
@@ -257,6 +269,9 @@ impl People {
             Heard::Greeting if is_greeting => self.hear_greeting(client, now_ns),
             Heard::Echo if is_joining => return Err(RunError::NoCommands),
             Heard::Greeting if is_joining => return Err(RunError::Greets),
+            Heard::Goodbye if self.has_recording_begun(now_ns) => {
+                self.run.is_dismissed.store(true, Relaxed);
+            }
             Heard::Goodbye => return Err(RunError::Goodbye),
             // Once the load has begun, one who comes back asks again.
             Heard::Refused(_)
@@ -267,8 +282,12 @@ impl People {
                 ));
             }
             Heard::Welcome(welcome) => admission.welcomed(self, client, welcome),
-            Heard::Joined => admission.joined(self, client),
-            Heard::Answer(stamp) if stamp.run == self.run.id => admission.joined(self, client),
+            Heard::Joined(room) if self.asks_for_room(client, &room) => {
+                admission.joined(self, client);
+            }
+            Heard::Answer(stamp) if self.asks_with(client, &stamp) => {
+                admission.joined(self, client);
+            }
             _ => self.count_stray(now_ns),
         }
         Ok(())
@@ -303,10 +322,14 @@ impl People {
     }
 
     fn has_recording_begun(&self, now_ns: u64) -> bool {
-        let elapsed_ns = self.since_start(now_ns);
+        let elapsed_ns = self.run.since_start(now_ns);
         elapsed_ns.is_some_and(|elapsed_ns| self.recorder.has_begun(elapsed_ns))
     }
 }
 
 /// Packets in one turn at most, about 250 µs: what is due then does not wait for longer.
 const HEARD_AT_ONCE: usize = 4 * RECEIVE_BATCH;
+
+#[cfg(test)]
+#[path = "hearing_tests.rs"]
+mod tests;

@@ -72,7 +72,6 @@ impl Shard {
         let clients = part.clients as usize;
         let warmup_ns = nanoseconds(config.warmup);
         let seconds = config.duration.as_secs_f64().ceil() as usize;
-        let end_ns = warmup_ns + nanoseconds(config.duration);
         Ok(Self {
             pause: Pause::new(ports.sockets_mut(), config.spin)?,
             mail: Mail::new(run.target),
@@ -88,7 +87,7 @@ impl Shard {
                 ports,
                 asks: Windows::new(clients, shape::asks_remembered(config) as usize),
                 texts: Windows::new(clients, shape::texts_remembered(config) as usize),
-                recorder: Recorder::new(thread, warmup_ns, end_ns, seconds, channel),
+                recorder: Recorder::new(thread, warmup_ns, run.end_ns, seconds, channel),
                 start_ns: None,
                 last_heard_ns: 0,
                 active: 0,
@@ -137,11 +136,11 @@ impl Shard {
         }
         let start_ns = run.start_ns.load(Relaxed);
         self.people.start_ns = Some(start_ns);
-        let end_ns = nanoseconds(run.config.warmup + run.config.duration);
+        let end_ns = run.end_ns;
         let ended_ns = loop {
             self.turn()?;
             let elapsed_ns = run.now_ns().saturating_sub(start_ns);
-            if run.control.signal().is_some() {
+            if run.is_cut_short() {
                 self.offering.iter_mut().for_each(Offering::stop);
                 break elapsed_ns.min(end_ns);
             }
