@@ -157,3 +157,79 @@ const GIVEN_UP_NS: u64 = 1_000_000_000;
 
 /// An answer that has not come by then is lost: as long as a run waits at its end.
 const LOST_NS: u64 = 5_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens to a client of the greeting service.
+    enum Step {
+        /// It asks at this second, for what was due then; whether that is recorded.
+        Ask(u64, bool),
+        /// It is answered: whether that counts, and whether it is known to what.
+        Greeted(Option<(bool, bool)>),
+    }
+
+    /// An answer says nothing of what it answers: so only of one that is alone under way
+    /// is it known.
+    #[test]
+    fn a_greeting_answers_the_one_request_that_is_under_way() {
+        use Step::{Ask, Greeted};
+        let recorded = Some((true, true));
+        let unmatched = Some((true, false));
+        for steps in [
+            &[Greeted(None)][..],
+            &[Ask(1, true), Greeted(recorded), Greeted(None)],
+            &[Ask(1, false), Greeted(Some((false, true)))],
+            // Two at once: neither is told from the other.
+            &[
+                Ask(1, true),
+                Ask(1, true),
+                Greeted(unmatched),
+                Greeted(unmatched),
+            ],
+            // One after the other.
+            &[
+                Ask(1, true),
+                Greeted(recorded),
+                Ask(2, true),
+                Greeted(recorded),
+            ],
+            // One was lost, and after a time that is certain.
+            &[Ask(1, true), Ask(7, true), Greeted(recorded), Greeted(None)],
+            &[Ask(1, true), Ask(6, true), Greeted(unmatched)],
+            // What was asked before the recording is answered first.
+            &[
+                Ask(1, false),
+                Ask(2, true),
+                Greeted(Some((false, false))),
+                Greeted(unmatched),
+            ],
+        ] {
+            let mut client = Client::new();
+            for (at, step) in steps.iter().enumerate() {
+                match step {
+                    Ask(second, is_recorded) => {
+                        let at_ns = second * 1_000_000_000;
+                        client.asked_for_greeting(at_ns, at_ns + 1, *is_recorded);
+                    }
+                    Greeted(expected) => {
+                        let greeting = client.greeted();
+                        let told = greeting.map(|it| (it.is_recorded, it.is_matched));
+                        assert_eq!(told, *expected, "step {at} of {}", steps.len());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_for_each_answer_asks_the_next_one_only_then_or_after_a_second() {
+        let mut client = Client::new();
+        client.asked(1, 5);
+        client.asked(2, 5 + GIVEN_UP_NS);
+        assert_eq!(client.closed_ask, Some(1), "it waits");
+        client.asked(3, 6 + GIVEN_UP_NS);
+        assert_eq!(client.closed_ask, Some(3), "it has given up");
+    }
+}

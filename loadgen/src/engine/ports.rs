@@ -272,4 +272,35 @@ mod tests {
         let elsewhere = local_address("10.0.0.1:1".parse().unwrap(), 20_000);
         assert!(elsewhere.ip().is_unspecified());
     }
+    /// Asked in turn, one at a time, as a run does that has many.
+    #[test]
+    fn drops_are_those_of_all_sockets_each_counted_once() {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = server.local_addr().unwrap();
+        let mut ports = Ports::open(Sockets::PerClient, target, 0, 2).unwrap();
+        ports.ask_for_drops(2);
+        assert_eq!(ports.drops(), 0);
+        let mut lost = 0;
+        // The second time each has dropped some before.
+        for sent in [[3_000, 2_000], [1_000, 0]] {
+            for (socket, sent) in ports.sockets.iter().zip(sent) {
+                for _ in 0..sent {
+                    server.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+                }
+                let mut received = 0;
+                while socket.recv(&mut [0; 2]).is_ok() {
+                    received += 1;
+                }
+                lost += sent - received;
+            }
+            ports.ask_for_drops(1);
+            assert!(
+                ports.drops() < lost || sent[1] == 0,
+                "of the first one alone"
+            );
+            ports.ask_for_drops(1);
+            assert_eq!(ports.drops(), lost);
+            assert!(lost > 1_000, "{lost}: their buffers hold some hundred");
+        }
+    }
 }

@@ -138,3 +138,37 @@ const CLIENTS: u32 = 10_000;
 
 /// Until caches and queues are as they stay.
 const WARMUP: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// Whether a run keeps up that is good but for `change`.
+    fn keeps_up_but_for(change: impl FnOnce(&mut Outcome)) -> bool {
+        let mut outcome = testing::outcome();
+        let counts = &mut outcome.counts;
+        (counts.due, counts.sent, counts.asked) = (10_000, 9_900, 9_900);
+        counts.unanswered = 9;
+        outcome.latencies.send_lag = lags(999);
+        change(&mut outcome);
+        keeps_up(&outcome)
+    }
+
+    /// So many of a thousand are less than 1 ms late.
+    fn lags(few: u64) -> hdrhistogram::Histogram<u64> {
+        let mut lags = testing::recorded(&[]);
+        lags.record_n(990_000, few).unwrap();
+        lags.record_n(2_000_000, 1_000 - few).unwrap();
+        lags
+    }
+
+    #[test]
+    fn who_sends_nearly_all_in_time_and_hears_nearly_all_keeps_up() {
+        assert!(keeps_up_but_for(|_| {}));
+        assert!(keeps_up_but_for(|it| it.latencies.send_lag = lags(900)));
+        assert!(!keeps_up_but_for(|it| it.latencies.send_lag = lags(899)));
+        assert!(!keeps_up_but_for(|it| it.counts.sent = 9_899));
+        assert!(!keeps_up_but_for(|it| it.counts.unanswered = 10));
+    }
+}

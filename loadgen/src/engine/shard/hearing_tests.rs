@@ -186,6 +186,33 @@ fn what_nobody_sent_is_stray() {
     }
 }
 
+/// So many others have come since that nobody remembers whether this one had.
+#[test]
+fn what_comes_behind_all_that_is_remembered_is_too_late_and_nothing_else() {
+    let mut shard = begun();
+    let remembered = shape::texts_remembered(&shard.people.run.config);
+    assert_eq!(remembered, shape::asks_remembered(&shard.people.run.config));
+    shard.people.client(0).next_ask = remembered + 2;
+    for _ in 0..remembered + 2 {
+        shard.people.run.rooms.speak(0, None);
+    }
+    let first = first_stamp(&shard);
+    let came = |counts: Counts| (counts.delivered + counts.answered, counts.too_late);
+    for head in [PONG, SAID] {
+        let mut numbered = |sequence| {
+            let stamp = Stamp { sequence, ..first };
+            came(counted(&mut shard, &stamped(head, stamp), LATER_NS))
+        };
+        assert_eq!(numbered(remembered), (1, 0));
+        assert_eq!(numbered(1), (1, 0), "the last one that is remembered");
+        assert_eq!(numbered(remembered + 1), (1, 0));
+        assert_eq!(numbered(1), (0, 1), "it had come, and nobody knows");
+        assert_eq!(numbered(0), (0, 1), "it had not, and nobody knows");
+    }
+    let latencies = shard.people.recorder.latencies();
+    assert_eq!((latencies.delivery.len(), latencies.answer.len()), (3, 3));
+}
+
 /// Another thread may begin sooner, and say something to all in the lobby.
 #[test]
 fn a_text_that_comes_before_this_thread_knows_of_the_beginning_has_its_time() {
