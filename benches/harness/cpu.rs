@@ -60,23 +60,26 @@ pub(crate) fn pin(core: CoreId) -> Result<(), Error> {
     }
 }
 
+/// Where the kernel tells about the one thread that has this name.
+pub(crate) fn task_named(name: &str) -> Result<PathBuf, Error> {
+    let mut found = None;
+    for task in fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        // A thread may end between the listing and this.
+        if fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+            && found.replace(task).is_some()
+        {
+            return Err(format!("two threads are named {name}").into());
+        }
+    }
+    Ok(found.ok_or_else(|| format!("no thread is named {name}"))?)
+}
+
 impl ThreadMeter {
     /// The meter of the one thread that has this name.
     pub(crate) fn of(name: &str) -> Result<Self, Error> {
-        let mut found = None;
-        for task in fs::read_dir("/proc/self/task")? {
-            let task = task?.path();
-            // A thread may end between the listing and this.
-            if fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-                && found.replace(task).is_some()
-            {
-                return Err(format!("two threads are named {name}").into());
-            }
-        }
-        match found {
-            Some(task) => Ok(Self { task }),
-            None => Err(format!("no thread is named {name}").into()),
-        }
+        let task = task_named(name)?;
+        Ok(Self { task })
     }
 
     /// What the thread has used so far. Exact when it sleeps, to which it is

@@ -3,6 +3,7 @@
 
 mod peer;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -19,14 +20,15 @@ pub use peer::Peer;
 /// Everyone who is registered, the room that each is in, and what each is called.
 ///
 /// The table keeps the standard library's randomly keyed hasher: addresses are
-/// chosen by strangers, and a known hash would let them fill one shard.
+/// chosen by strangers, and a known hash would let them fill one shard. Only a benchmark
+/// that counts instructions gives it another, as these depend on the key.
 ///
 /// Lock order: a shard of the table, then the directory of rooms or the names, then
 /// a room or the news. What happens to the table, the rooms and the names for one peer
 /// happens under the shard's lock, so that a peer which leaves and comes back is never in
 /// a room twice or missing from it.
-pub struct Peers {
-    table: DashMap<PeerAddr, Arc<Peer>>,
+pub struct Peers<S = RandomState> {
+    table: DashMap<PeerAddr, Arc<Peer>, S>,
     rooms: Rooms,
     names: Names,
     /// Beside the table, whose own length takes every shard's lock.
@@ -53,14 +55,7 @@ impl Peers {
     /// An empty table for at most `max_count` peers, who start in the lobby of
     /// `rooms`, and may take `names`.
     pub fn new(rooms: Rooms, names: Names, max_count: usize) -> Self {
-        Self {
-            table: DashMap::with_shard_amount(SHARDS),
-            rooms,
-            names,
-            count: AtomicUsize::new(0),
-            max_count,
-            expired: AtomicU64::new(0),
-        }
+        Self::with_hasher(rooms, names, max_count, RandomState::new())
     }
 
     /// The same without bounds but that on its peers, for tests.
@@ -72,6 +67,20 @@ impl Peers {
         };
         let rooms = Rooms::new(workers, limits, crate::rooms::News::new(Box::new(|| {})));
         Self::new(rooms, Names::new(max_count), max_count)
+    }
+}
+
+impl<S: BuildHasher + Clone> Peers<S> {
+    /// The same as [`Peers::new`], with a table that hashes addresses by `hasher`.
+    pub fn with_hasher(rooms: Rooms, names: Names, max_count: usize, hasher: S) -> Self {
+        Self {
+            table: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
+            rooms,
+            names,
+            count: AtomicUsize::new(0),
+            max_count,
+            expired: AtomicU64::new(0),
+        }
     }
 
     /// Notes a sign of life of the v1 peer `address`, and registers it as one that
