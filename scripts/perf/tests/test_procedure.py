@@ -2,9 +2,11 @@
 
 import unittest
 from collections import Counter
+from unittest import mock
 
 import fakes
 import floors
+import stats
 from loads import LoadName
 from procedure import Outcome, compare
 from session import MIN_DISCARDED, Session, Side, max_discarded
@@ -19,6 +21,8 @@ def outcome(slower: float, noise: float, seed: int, pairs: int = PAIRS) -> Outco
     return compare(fakes.trials(slower, noise, seed), pairs, FLOORS, seed)
 
 
+# Enough for hundreds of sessions, of which none is decided by the third digit.
+@mock.patch.object(stats, "RESAMPLES", 1000)
 class CompareTest(unittest.TestCase):
     def test_a_tenth_slower_among_noise_is_flagged_by_both_sessions(self) -> None:
         outcomes = [outcome(1.10, 0.05, seed, pairs=20) for seed in range(20)]
@@ -27,7 +31,7 @@ class CompareTest(unittest.TestCase):
         for one in flagged:
             self.assertEqual(len(one.sessions), 2)
             seen = [
-                {judgement.metric.key for judgement in judgements if judgement.verdict is Verdict.REGRESSED}
+                {one.metric.key for one in judgements if one.verdict is Verdict.REGRESSED}
                 for judgements in one.by_session
             ]
             self.assertTrue(seen[0] & seen[1])

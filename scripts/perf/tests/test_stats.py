@@ -35,7 +35,7 @@ class EstimateTest(unittest.TestCase):
 
     def test_the_interval_has_the_median_of_the_population_in_19_of_20_cases(self) -> None:
         generator = np.random.default_rng(7)
-        samples = [stats.estimate(generator.normal(0.1, 0.05, 12).tolist()) for _ in range(300)]
+        samples = [stats.estimate(generator.normal(0.1, 0.05, 12).tolist()) for _ in range(150)]
         hits = sum(one.low <= 0.1 <= one.high for one in samples)
         # The bootstrap of a median is known to be a little too wide or narrow for few pairs.
         self.assertGreaterEqual(hits / len(samples), 0.90)
