@@ -47,7 +47,6 @@ class Build:
 
     source: Source
     server: Path
-    loadgen: Path
 
     def is_same_server(self, other: "Build") -> bool:
         """Whether the two servers are the same, byte for byte."""
@@ -100,21 +99,13 @@ class Workshop:
         return self.commit("HEAD~1")
 
     def build(self, source: Source) -> Build:
-        """Builds `source`, unless that has been done before."""
-        directory = self.directory / "bin" / self.key(source)
-        built = Build(source, directory / "server", directory / "loadgen")
-        if directory.exists():
-            return built
-        with self.unpacked(source) as tree:
-            command = ["cargo", "build", "--release", "--locked", "--workspace", "--bins"]
-            environment = self._environment()
-            processes.run(command, BUILD_LIMIT_S, cwd=tree, env=environment)
-            partial = directory.with_name(f"{directory.name}.{os.getpid()}")
-            partial.mkdir(parents=True)
-            for name in ("server", "loadgen"):
-                shutil.copy2(self.cargo_target / "release" / name, partial / name)
-            partial.rename(directory)
-        return built
+        """Builds the server of `source`, unless that has been done before."""
+        return Build(source, self._binary(source, "server", "bullhorn"))
+
+    def loadgen(self, source: Source) -> Path:
+        """The load generator of `source`, in the same way. A source that is measured alone
+        need not have one."""
+        return self._binary(source, "loadgen", "loadgen")
 
     @contextmanager
     def unpacked(self, source: Source) -> Iterator[Path]:
@@ -123,10 +114,10 @@ class Workshop:
         self.tree_path.mkdir(parents=True)
         archive = self.directory / "tree.tar"
         try:
+            # All files of a tree, unlike those of a commit, get the time of now: cargo goes by
+            # that, and must not take them for those of the tree that was here before.
             self._git("archive", f"--output={archive}", source.tree)
-            # The files' times are now (--touch): cargo goes by them, and must not take the
-            # files of this tree for those of the one before it.
-            command = ["tar", "--extract", "--touch", f"--file={archive}"]
+            command = ["tar", "--extract", f"--file={archive}"]
             processes.run(command, GIT_LIMIT_S, cwd=self.tree_path)
             if source.patch:
                 command = ["patch", "--strip=1", "--fuzz=0", f"--input={source.patch}"]
@@ -155,8 +146,21 @@ class Workshop:
         parts = (source.tree, patch, str(source.again), compiler, flags, str(self.tree_path))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:KEY_CHARS]
 
-    def _environment(self) -> dict[str, str]:
-        return os.environ | {"CARGO_TARGET_DIR": str(self.cargo_target)}
+    def _binary(self, source: Source, name: str, package: str) -> Path:
+        kept = self.directory / "bin" / self.key(source) / name
+        if kept.exists():
+            return kept
+        with self.unpacked(source) as tree:
+            # One package alone: which others are built with it changes the features of what
+            # they share, and the base may have others than the candidate.
+            what = [f"--package={package}", f"--bin={name}"]
+            command = ["cargo", "build", "--release", "--locked", *what]
+            environment = os.environ | {"CARGO_TARGET_DIR": str(self.cargo_target)}
+            processes.run(command, BUILD_LIMIT_S, cwd=tree, env=environment)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".growing")
+        shutil.copy2(self.cargo_target / "release" / name, partial)
+        return partial.rename(kept)
 
     def _git(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         return processes.run(

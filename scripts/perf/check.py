@@ -35,6 +35,7 @@ def main() -> int:
     arguments = parse(sys.argv[1:])
     options = measuring.options(arguments)
     known_floors = floors.load(arguments.floors)
+    cores = measuring.choose_cores()
     workshop = builds.workshop()
     base = workshop.commit(arguments.base) if arguments.base else workshop.default_base()
     is_commit = arguments.candidate is not None
@@ -54,7 +55,9 @@ def main() -> int:
         elif built_base.is_same_server(built_candidate) and not arguments.even_if_equal:
             notes.append("the two servers are equal, byte for byte: there is nothing to measure")
         else:
-            bench = measuring.bench(built_base, built_candidate, options)
+            # The candidate's, as the base may not have one, or one that knows less.
+            loadgen = workshop.loadgen(candidate)
+            bench = measuring.bench(built_base, built_candidate, loadgen, options, cores)
             half_rate = bench.half_rate_per_s
             outcome = bench.compare(known_floors.values, options.seed)
     result = report.Result(

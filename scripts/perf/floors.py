@@ -14,6 +14,7 @@ from typing import Any
 
 import loads
 import machine
+import numpy as np
 from metrics import METRICS
 from verdict import Judgement
 
@@ -32,24 +33,22 @@ def default() -> Floors:
 
 
 def measured(sessions: Sequence[Sequence[Judgement]]) -> dict[str, float]:
-    """The floors from A/A sessions, in the unit of each metric's limit: the farthest that the
-    median of a session lay from "the same", in either direction; or of fewer than
-    `MIN_SESSIONS`, which have not seen much yet, the farthest that an interval reached."""
+    """The floors from A/A sessions, in the unit of each metric's limit: how far the interval of
+    a session reached from "the same", in either direction, in all but a tenth of the sessions
+    (`QUANTILE`). So nearly every session of a server that is the same passes, and one that is
+    slower by less than the floor is never called so."""
     floors = {}
     for metric in METRICS:
-        estimates = [
-            judgement.estimate
+        reaches = [
+            max(abs(judgement.estimate.low), abs(judgement.estimate.high))
             for judgements in sessions
             for judgement in judgements
             if judgement.metric.key == metric.key and judgement.estimate is not None
         ]
-        if not estimates:
-            continue
-        if len(estimates) < MIN_SESSIONS:
-            farthest = max(max(abs(one.low), abs(one.high)) for one in estimates)
-        else:
-            farthest = max(abs(one.median) for one in estimates)
-        floors[metric.key] = metric.allowance(farthest)
+        if reaches:
+            # One that was measured: of fewer than ten sessions it is the farthest.
+            reach = float(np.quantile(reaches, QUANTILE, method="higher"))
+            floors[metric.key] = metric.allowance(reach)
     return floors
 
 
@@ -90,8 +89,8 @@ def _difference(record: dict[str, Any]) -> str | None:
     return None
 
 
-MIN_SESSIONS = 5
-"""With fewer, the farthest median is too likely to be a near one."""
+QUANTILE = 0.9
+"""One session of twenty that a disturbance has widened does not blunt the check for good."""
 
 SCHEMA = "bullhorn-perf-noise/1"
 """Of the file. The number rises when a key goes or changes its meaning."""

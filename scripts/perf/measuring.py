@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import capacity
 import loads
@@ -35,13 +36,16 @@ class Bench:
     """Two builds, and the load that they get."""
 
     builds: Mapping[Side, Build]
+    loadgen: Path
+    """The generator, the same one for both sides."""
     options: Options
     cores: trial.Cores
     half_rate_per_s: float
 
     def run_trial(self, side: Side, load: LoadName, seed: int) -> trial.Trial:
-        """One trial of one side. The generator is the candidate's, whichever side it is."""
-        return self._run(self.builds[side], self._load(load), seed)
+        """One trial of one side."""
+        server = self.builds[side].server
+        return trial.run_trial(server, self.loadgen, self._load(load), self.cores, seed)
 
     def compare(self, floors: Mapping[str, float], seed: int) -> procedure.Outcome:
         """The whole procedure."""
@@ -52,15 +56,12 @@ class Bench:
             return loads.half(self.half_rate_per_s, self.options.duration_s)
         return loads.saturation(self.options.duration_s)
 
-    def _run(self, build: Build, load: loads.Load, seed: int) -> trial.Trial:
-        loadgen = self.builds[Side.CANDIDATE].loadgen
-        return trial.run_trial(build.server, loadgen, load, self.cores, seed)
 
-
-def bench(base: Build, candidate: Build, options: Options) -> Bench:
+def bench(
+    base: Build, candidate: Build, loadgen: Path, options: Options, cores: trial.Cores
+) -> Bench:
     """Gets the machine ready, and finds out what half of the base's capacity is, unless that
     is given."""
-    cores = choose_cores()
     # The check itself runs beside the load, and never beside the server.
     os.sched_setaffinity(0, {cores.load})
     builds = {Side.BASE: base, Side.CANDIDATE: candidate}
@@ -69,10 +70,10 @@ def bench(base: Build, candidate: Build, options: Options) -> Bench:
 
         def run_rate(rate_per_s: float) -> trial.Trial:
             load = loads.half(rate_per_s, loads.CAPACITY_DURATION_S)
-            return trial.run_trial(base.server, candidate.loadgen, load, cores, options.seed)
+            return trial.run_trial(base.server, loadgen, load, cores, options.seed)
 
         rate = round(capacity.search(run_rate, progress) / 2)
-    return Bench(builds, options, cores, rate)
+    return Bench(builds, loadgen, options, cores, rate)
 
 
 def choose_cores() -> trial.Cores:
@@ -103,7 +104,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--quick",
         action="store_true",
-        help=f"for CI, in about 5 minutes at the most: {MIN_PAIRS} pairs",
+        help=f"no more than counts: {MIN_PAIRS} pairs",
     )
     group.add_argument(
         "--half-rate",

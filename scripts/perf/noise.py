@@ -1,8 +1,8 @@
 """perf-noise: how far apart does the same server look from itself on this machine?
 
 Compares two builds of the same sources, again and again, in just the way in which perf-check
-compares two commits (A/A). The farthest that a median lay from "the same" is the noise floor,
-which perf-check reads. What perf-check would have said is recorded, too: of 20 sessions at most
+compares two commits (A/A). How far the intervals reach from "the same" is the noise floor, which
+perf-check reads. What perf-check would have said is recorded, too: of 20 sessions at most
 one may call one of two equal servers slower.
 
 The record is written after each session, so one that is stopped keeps what it had.
@@ -31,13 +31,15 @@ def main() -> int:
     """The program; returns its exit code."""
     arguments = parse(sys.argv[1:])
     options = measuring.options(arguments)
+    cores = measuring.choose_cores()
     workshop = builds.workshop()
     source = workshop.commit(arguments.commit) if arguments.commit else workshop.working_tree()
     outcomes: list[Outcome] = []
     with workshop.locked():
         measuring.progress(f"building {source.label} twice")
         first, second = workshop.build(source), workshop.build(replace(source, again=1))
-        bench = measuring.bench(first, second, options)
+        loadgen = workshop.loadgen(source)
+        bench = measuring.bench(first, second, loadgen, options, cores)
         for number in range(1, arguments.sessions + 1):
             # Against the defaults: floors from before would hide that noise has grown.
             # Two seeds a session, as a second one may be asked for.

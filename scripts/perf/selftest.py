@@ -17,7 +17,7 @@ import builds
 import floors
 import measuring
 import report
-from builds import Build
+from session import Side
 from verdict import Verdict
 
 
@@ -26,6 +26,7 @@ def main() -> int:
     arguments = parse(sys.argv[1:])
     options = measuring.options(arguments)
     known_floors = floors.load(arguments.floors)
+    cores = measuring.choose_cores()
     workshop = builds.workshop()
     source = workshop.working_tree()
     codes = []
@@ -33,9 +34,13 @@ def main() -> int:
         measuring.progress("building the working tree twice, and with more work a delivery")
         plain = workshop.build(source)
         again = workshop.build(replace(source, again=1))
+        loadgen = workshop.loadgen(source)
         slower = workshop.build(replace(source, label="10 % more work", patch=SLOWER_PATCH))
         for candidate, wanted in ((slower, Verdict.REGRESSED), (again, Verdict.PASS)):
-            verdict = compare(plain, candidate, options, known_floors)
+            bench = measuring.bench(plain, candidate, loadgen, options, cores)
+            # The second comparison gets the same load.
+            options = replace(options, half_rate_per_s=bench.half_rate_per_s)
+            verdict = compare(bench, options, known_floors)
             print(f"wanted: {wanted}, found: {verdict}\n", flush=True)
             codes.append(code(wanted, verdict))
     return next((one for one in codes if one), 0)
@@ -51,14 +56,14 @@ def code(wanted: Verdict, found: Verdict) -> int:
 
 
 def compare(
-    base: Build, candidate: Build, options: measuring.Options, known_floors: floors.Floors
+    bench: measuring.Bench, options: measuring.Options, known_floors: floors.Floors
 ) -> Verdict:
     """Compares two builds, prints the report, and returns the verdict."""
-    bench = measuring.bench(base, candidate, options)
+    base, candidate = (bench.builds[side].source for side in Side)
     words = measuring.repeat_options(options, bench.half_rate_per_s)
     result = report.Result(
-        base=base.source.label,
-        candidate=candidate.source.label + (", built again" if candidate.source.again else ""),
+        base=base.label,
+        candidate=candidate.label + (", built again" if candidate.again else ""),
         command=measuring.command_line("perf-selftest", words),
         floors=known_floors,
         half_rate_per_s=bench.half_rate_per_s,
