@@ -61,8 +61,8 @@ class JudgeTest(unittest.TestCase):
             (higher, less, Verdict.REGRESSED),
             (higher, more, Verdict.PASS),
             (points, lossy, Verdict.REGRESSED),
-            (points, [(0.0, 0.0005)] * 12, Verdict.PASS),
-            (points, [(0.002, 0.0)] * 12, Verdict.PASS),
+            (points, [(0.0, 0.0003 + 0.00001 * n) for n in range(12)], Verdict.PASS),
+            (points, [(one, other) for other, one in lossy], Verdict.PASS),
         ):
             found = verdict.judge_session({one.key: pairs}, {one.key: 0.0}, {}, [one])
             self.assertEqual(found[0].verdict, expected, (one.compare, pairs[0]))
