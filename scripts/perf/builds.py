@@ -163,9 +163,7 @@ class Workshop:
         return partial.rename(kept)
 
     def _git(self, *arguments: str, env: dict[str, str] | None = None) -> str:
-        return processes.run(
-            ["git", *arguments], GIT_LIMIT_S, cwd=self.repository, env=env
-        ).strip()
+        return processes.run(["git", *arguments], GIT_LIMIT_S, cwd=self.repository, env=env).strip()
 
 
 def workshop() -> Workshop:

@@ -34,7 +34,9 @@ def search(run_rate: RunRate, progress: Progress = lambda line: None) -> float:
             good = between
         else:
             bad = between
-    progress(f"the base carries {good:,.0f} texts a second, {good * loads.ROOM_SIZE:,.0f} deliveries")
+    progress(
+        f"the base carries {good:,.0f} texts a second, {good * loads.ROOM_SIZE:,.0f} deliveries"
+    )
     return good
 
 

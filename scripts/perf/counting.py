@@ -3,10 +3,11 @@
 import importlib.util
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import count_verdicts
 from builds import Source, Workshop
-from count_verdicts import Counts, CountJudgement
+from count_verdicts import CountJudgement, Counts
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def is_available() -> bool:
     return importlib.util.find_spec("counts") is not None
 
 
-def _collect(workshop: Workshop, tree: object) -> Counts:
+def _collect(workshop: Workshop, tree: Path) -> Counts:
     import counts
 
     try:

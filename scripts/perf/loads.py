@@ -45,7 +45,9 @@ class Load:
 
 def half(rate_per_s: float, duration_s: float) -> Load:
     """The load at half of the capacity: batches are small, and latencies are the server's."""
-    return Load(LoadName.HALF, "chat", CLIENTS, ROOM_SIZE, PAYLOAD, rate_per_s, WARMUP_S, duration_s)
+    return Load(
+        LoadName.HALF, "chat", CLIENTS, ROOM_SIZE, PAYLOAD, rate_per_s, WARMUP_S, duration_s
+    )
 
 
 def saturation(duration_s: float) -> Load:

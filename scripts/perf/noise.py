@@ -102,7 +102,9 @@ def text(outcomes: Sequence[Outcome]) -> str:
     for judgement in outcomes[-1].judgements:
         metric = judgement.metric
         if metric.key in values:
-            lines.append(f"  {metric.title}: floor {values[metric.key]:.3%}, limit {metric.limit:.1%}")
+            lines.append(
+                f"  {metric.title}: floor {values[metric.key]:.3%}, limit {metric.limit:.1%}"
+            )
     return "\n".join(lines)
 
 

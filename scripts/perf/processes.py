@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class CheckFailed(Exception):
@@ -15,7 +16,7 @@ class CheckFailed(Exception):
 
 @contextmanager
 def child(
-    command: Sequence[str | Path], core: int | None = None, **options: object
+    command: Sequence[str | Path], core: int | None = None, **options: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Starts `command`, on `core` alone if one is given, in a process group of its own, and
     ends the whole group when the block is left, however it is left. `options` are those of
@@ -24,7 +25,7 @@ def child(
         [str(part) for part in command],
         process_group=0,
         preexec_fn=_in_the_child(core),
-        **options,  # type: ignore[call-overload]
+        **options,
     )
     try:
         yield process
@@ -47,10 +48,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
                 continue
 
 
-def run(command: Sequence[str | Path], limit_s: float, **options: object) -> str:
+def run(command: Sequence[str | Path], limit_s: float, **options: Any) -> str:
     """Runs `command` to its end and returns what it printed. That it fails, or takes longer
     than `limit_s`, is a `CheckFailed` with the end of its error output."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
     try:
         with child(command, **(pipes | options)) as process:
             output, errors = process.communicate(timeout=limit_s)

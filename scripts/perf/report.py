@@ -35,7 +35,8 @@ class Result:
     def verdict(self) -> Verdict:
         """Of all metrics and counts together."""
         trials = self.outcome.judgements if self.outcome else []
-        return overall(judgement.verdict for judgement in (*trials, *self.counts))
+        verdicts = [judgement.verdict for judgement in trials]
+        return overall([*verdicts, *(count.verdict for count in self.counts)])
 
 
 def text(result: Result) -> str:
@@ -81,7 +82,9 @@ def metric_row(judgement: Judgement) -> list[str]:
 
 def count_row(judgement: CountJudgement) -> list[str]:
     """The cells of `COUNT_HEADS`."""
-    values = ["-" if one is None else f"{one:,.6g}" for one in (judgement.base, judgement.candidate)]
+    values = [
+        "-" if one is None else f"{one:,.6g}" for one in (judgement.base, judgement.candidate)
+    ]
     ratio = "-" if judgement.ratio is None else f"{judgement.ratio:.4f}"
     verdict = f"{judgement.verdict} ({judgement.note})" if judgement.note else judgement.verdict
     return [f"{judgement.kind}: {judgement.name}", *values, ratio, verdict]
@@ -125,7 +128,7 @@ def session_records(outcome: Outcome) -> list[dict[str, Any]]:
                 for name, of_load in session.loads.items()
             },
         }
-        for session, judgements in zip(outcome.sessions, outcome.by_session)
+        for session, judgements in zip(outcome.sessions, outcome.by_session, strict=True)
     ]
 
 
@@ -183,21 +186,30 @@ def _allowance(metric: Metric, allowance: float) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     last = len(heads) - 1
 
     def line(cells: Sequence[str]) -> str:
         # Names and verdicts to the left, numbers to the right.
         padded = [
             cell.ljust(width) if index in (0, last) else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths))
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         return "  ".join(padded).rstrip()
 
     return [line(heads), line(["-" * width for width in widths]), *map(line, rows)]
 
 
-METRIC_HEADS = ("metric", "base", "candidate", "ratio", "95 % interval", "bound", "floor", "verdict")
+METRIC_HEADS = (
+    "metric",
+    "base",
+    "candidate",
+    "ratio",
+    "95 % interval",
+    "bound",
+    "floor",
+    "verdict",
+)
 """Of the trials. "ratio" is candidate by base, the median over pairs, or for shares the
 difference in percentage points ("pt")."""
 

@@ -58,7 +58,8 @@ def _resampled_medians(ascending: np.ndarray) -> np.ndarray:
     size = ascending.size
     ranks = np.sort(generator.integers(size, size=(RESAMPLES, size), dtype=np.uint16), axis=1)
     lower, upper = ranks[:, (size - 1) // 2], ranks[:, size // 2]
-    return (ascending[lower] + ascending[upper]) / 2
+    medians: np.ndarray = (ascending[lower] + ascending[upper]) / 2
+    return medians
 
 
 def rank_test(worsenings: Sequence[float]) -> float:

@@ -73,7 +73,7 @@ class Subject:
 @contextmanager
 def running(binary: Path, core: int) -> Iterator[Subject]:
     """Starts the server `binary` with one worker on `core`, and ends it with the block."""
-    command = [binary, *ARGUMENTS]
+    command: list[str | Path] = [binary, *ARGUMENTS]
     with tempfile.TemporaryFile() as log:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
         # Without the variables that would tell it something else.

@@ -21,7 +21,9 @@ class Verdict(StrEnum):
     def exit_code(self) -> int:
         """The code with which the program ends; 1 and 2 are failures of the check itself and
         wrong use."""
-        return {Verdict.PASS: 0, Verdict.REGRESSED: 3, Verdict.INVALID: 4, Verdict.INCONCLUSIVE: 5}[self]
+        return {Verdict.PASS: 0, Verdict.REGRESSED: 3, Verdict.INVALID: 4, Verdict.INCONCLUSIVE: 5}[
+            self
+        ]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def judge_session(
         for metric in valid
     }
     corrected = stats.holm([estimates[metric.key].p_value for metric in valid])
-    p_values = {metric.key: p_value for metric, p_value in zip(valid, corrected)}
+    p_values = {metric.key: p_value for metric, p_value in zip(valid, corrected, strict=True)}
     judgements = []
     for metric in metrics:
         floor = floors[metric.key]
@@ -87,7 +89,7 @@ def judge_session(
             estimate, p_value = estimates[metric.key], p_values[metric.key]
             bound = metric.bound(max(floor, metric.limit))
             verdict, reason = decide(estimate, p_value, bound)
-            bases, candidates = zip(*pairs[metric.key])
+            bases, candidates = zip(*pairs[metric.key], strict=True)
             judgement = Judgement(
                 metric, verdict, floor, median(bases), median(candidates), estimate, p_value, reason
             )

@@ -15,11 +15,11 @@ import measuring
 import noise
 import report
 import selftest
+from builds import UnknownCommit
 from count_verdicts import judge_counts
 from metrics import METRICS
 from procedure import Outcome, compare
 from processes import CheckFailed
-from builds import UnknownCommit
 from verdict import Verdict
 
 
@@ -64,7 +64,9 @@ class TextTest(unittest.TestCase):
         self.assertEqual(lines[-1], "again: scripts/perf-check abc --pairs=12")
 
     def test_what_was_discarded_is_counted(self) -> None:
-        run = fakes.trials(noise=0.005, spoil=lambda number, load: "stolen" if number == 0 else None)
+        run = fakes.trials(
+            noise=0.005, spoil=lambda number, load: "stolen" if number == 0 else None
+        )
         text = report.text(result(compare(run, 12, floors.default().values, 1)))
         self.assertIn("(1 discarded)", text)
         self.assertRegex(text, "discarded at .*: stolen")

@@ -5,8 +5,8 @@ import unittest
 
 import stats
 import verdict
-from metrics import METRICS, Compare, Metric
 from loads import LoadName
+from metrics import METRICS, Compare, Metric
 from verdict import Verdict
 
 CPU = METRICS[0]
