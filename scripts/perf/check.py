@@ -95,7 +95,7 @@ def parse(words: list[str]) -> argparse.Namespace:
         "base",
         nargs="?",
         help="a commit [default: the merge base of HEAD with main or origin/main; where HEAD is "
-        "that itself, HEAD if something is not committed, else HEAD~1]",
+        "that itself, or there is none, HEAD if something is not committed, else HEAD~1]",
     )
     parser.add_argument("candidate", nargs="?", help="a commit [default: the working tree]")
     measuring.add_options(parser)
