@@ -1,5 +1,6 @@
 """What people and programs are shown: the tables, the line to do it again, the JSON record."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -50,11 +51,7 @@ def text(result: Result) -> str:
     if result.counts:
         lines += ["", *_table(COUNT_HEADS, [count_row(one) for one in result.counts])]
     lines += ["", *result.notes] if result.notes else []
-    reasons = [
-        f"{one.metric.title}: {one.reason}"
-        for one in (result.outcome.judgements if result.outcome else [])
-        if one.reason
-    ]
+    reasons = _reasons(result.outcome.judgements) if result.outcome else []
     lines += ["", *reasons] if reasons else []
     lines += ["", f"{result.verdict}: {MEANING[result.verdict]}", f"again: {result.command}"]
     return "\n".join(lines)
@@ -163,9 +160,17 @@ def _sessions(sessions: Sequence[Session]) -> list[str]:
         ]
         lines.append(f"session {number}: {', '.join(parts)}")
         for name, of_load in session.loads.items():
-            for reason in sorted(set(of_load.spoiled))[:REASONS]:
-                lines.append(f"  discarded at {name}, for example: {reason}")
+            for reason, count in Counter(of_load.spoiled).most_common(REASONS):
+                lines.append(f"  {count} of those discarded at {name}: {reason}")
     return lines
+
+
+def _reasons(judgements: Sequence[Judgement]) -> list[str]:
+    titles: dict[str, list[str]] = {}
+    for judgement in judgements:
+        if judgement.reason:
+            titles.setdefault(judgement.reason, []).append(judgement.metric.title)
+    return [f"{'; '.join(of)}: {reason}" for reason, of in titles.items()]
 
 
 def _change(metric: Metric, change: float) -> str:

@@ -160,7 +160,8 @@ def _spoiled(load: LoadName, run: generator.Run, seen: Span) -> str | None:
         waited = seen.server_run_queue_s / seen.length_s
         return f"the server waited for its core {waited:.1%} of the time"
     if load is LoadName.HALF and run.invalid:
-        return f"generator: {run.invalid[0]}"
+        # The generator goes on to say what to do about it.
+        return run.invalid[0].partition(":")[0]
     if load is LoadName.SATURATION:
         if run.sent_ratio < MIN_SENT_RATIO:
             return f"the generator sent {run.sent_ratio:.1%} of what was due"

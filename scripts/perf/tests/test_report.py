@@ -69,7 +69,7 @@ class TextTest(unittest.TestCase):
         )
         text = report.text(result(compare(run, 12, floors.default().values, 1)))
         self.assertIn("(1 discarded)", text)
-        self.assertRegex(text, "discarded at .*: stolen")
+        self.assertRegex(text, "  1 of those discarded at .*: stolen")
 
     def test_counts_alone_decide_too(self) -> None:
         counts = judge_counts({"allocations": {"x": 0}}, {"allocations": {"x": 1}})

@@ -71,7 +71,7 @@ class EvaluateTest(unittest.TestCase):
             (half, RUN, replace(SPAN, steal_s=0.05), "hypervisor took 6.2%"),
             (half, RUN, replace(SPAN, foreign_s=0.2), "others had 25.0%"),
             (half, RUN, replace(SPAN, server_run_queue_s=0.08), "waited for its core 10.0%"),
-            (half, replace(RUN, invalid=("fell behind",)), SPAN, "generator: fell behind"),
+            (half, replace(RUN, invalid=("it fell behind: offer less",)), SPAN, "it fell behind"),
             (half, RUN, None, "no processor to look"),
             (half, replace(RUN, p50_us=math.nan), SPAN, "no value: delivery p50"),
             (saturation, replace(RUN, sent_ratio=0.9), SPAN, "sent 90.0%"),
