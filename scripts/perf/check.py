@@ -27,7 +27,8 @@ import counting
 import floors
 import measuring
 import report
-from builds import Source
+from builds import Source, Workshop
+from count_verdicts import CountJudgement
 
 
 def main() -> int:
@@ -35,31 +36,26 @@ def main() -> int:
     arguments = parse(sys.argv[1:])
     options = measuring.options(arguments)
     known_floors = floors.load(arguments.floors)
-    cores = measuring.choose_cores()
     workshop = builds.workshop()
     base = workshop.commit(arguments.base) if arguments.base else workshop.default_base()
     is_commit = arguments.candidate is not None
     candidate = workshop.commit(arguments.candidate) if is_commit else workshop.working_tree()
     notes: list[str] = []
+    counts: list[CountJudgement] = []
+    bench = outcome = None
     with workshop.locked():
-        measuring.progress(f"building base {base.label} and candidate {candidate.label}")
-        built_base, built_candidate = workshop.build(base), workshop.build(candidate)
-        counts = []
+        measuring.progress(f"base {base.label}, candidate {candidate.label}")
         if arguments.no_counts or not counting.is_available():
             notes.append("instructions, allocations and system calls were not counted")
         elif not (counts := counting.compare(workshop, base, candidate)):
             notes.append("neither tree has benchmarks that count")
-        outcome = half_rate = None
         if arguments.counts_only:
             notes.append("no trials were run (--counts-only)")
-        elif built_base.is_same_server(built_candidate) and not arguments.even_if_equal:
-            notes.append("the two servers are equal, byte for byte: there is nothing to measure")
+        elif not (bench := make_bench(workshop, base, candidate, options, arguments)):
+            notes.append("the two servers are equal, byte for byte: no trials were run")
         else:
-            # The candidate's, as the base may not have one, or one that knows less.
-            loadgen = workshop.loadgen(candidate)
-            bench = measuring.bench(built_base, built_candidate, loadgen, options, cores)
-            half_rate = bench.half_rate_per_s
             outcome = bench.compare(known_floors.values, options.seed)
+    half_rate = bench.half_rate_per_s if bench else None
     result = report.Result(
         base=_name(base),
         candidate=_name(candidate),
@@ -73,6 +69,24 @@ def main() -> int:
     print(report.text(result))
     write(result, arguments.json, arguments.out)
     return result.verdict.exit_code
+
+
+def make_bench(
+    workshop: Workshop,
+    base: Source,
+    candidate: Source,
+    options: measuring.Options,
+    arguments: argparse.Namespace,
+) -> measuring.Bench | None:
+    """Builds both servers, and gets ready to compare them; `None` if they are equal, and are
+    not to be compared all the same."""
+    cores = measuring.choose_cores()
+    built_base, built_candidate = workshop.build(base), workshop.build(candidate)
+    if built_base.is_same_server(built_candidate) and not arguments.even_if_equal:
+        return None
+    # The candidate's, as the base may not have one, or one that knows less.
+    loadgen = workshop.loadgen(candidate)
+    return measuring.bench(built_base, built_candidate, loadgen, options, cores)
 
 
 def write(result: report.Result, json_file: Path | None, directory: Path | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import count_verdicts
 from builds import Source, Workshop
 from count_verdicts import CountJudgement, Counts
+from processes import CheckFailed
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ def _collect(workshop: Workshop, tree: Path) -> Counts:
     import counts
 
     try:
-        return counts.collect(tree, workshop.cargo_target)
+        counted: Counts = counts.collect(tree, workshop.cargo_target)
+        return counted
     except counts.CountsUnavailable:
         return {}
+    except counts.CountsFailed as error:
+        raise CheckFailed(f"counting: {error}") from error

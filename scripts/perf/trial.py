@@ -120,6 +120,7 @@ def evaluate(load: LoadName, run: generator.Run, seen: Span | None) -> Trial:
         "foreign_ratio": seen.foreign_s / seen.length_s,
         "steal_ratio": seen.steal_s / seen.length_s,
         "sent_ratio": run.sent_ratio,
+        "generator_run_queue_ratio": run.run_queue_ratio,
         "recorded_s": run.recorded_s,
     }
     spoiled = _spoiled(load, run, seen)

@@ -1,11 +1,19 @@
 """Counts of base and candidate compared."""
 
+import sys
 import tempfile
 import unittest
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
 import count_verdicts
+import counting
+from builds import Source, Workshop
 from count_verdicts import REMOVED_FILE, judge_counts, removed_names
+from processes import CheckFailed
 from verdict import Verdict, overall
 
 SAME = {
@@ -66,3 +74,52 @@ class JudgeCountsTest(unittest.TestCase):
 
     def test_every_kind_has_a_limit(self) -> None:
         self.assertEqual(set(count_verdicts.MAX_RATIOS), set(count_verdicts.Kind))
+
+
+class FakeCounts(ModuleType):
+    """In the place of the module that counts."""
+
+    class CountsUnavailable(Exception):
+        pass
+
+    class CountsFailed(Exception):
+        pass
+
+
+class FakeWorkshop(Workshop):
+    """Unpacks nothing."""
+
+    def key(self, source: Source) -> str:
+        return source.tree
+
+    @contextmanager
+    def unpacked(self, source: Source) -> Iterator[Path]:
+        yield self.directory
+
+
+class CountTest(unittest.TestCase):
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.shop = FakeWorkshop(Path(directory.name), Path(directory.name))
+
+    def count(self, collect: Callable[..., object]) -> counting.Counted:
+        fake = FakeCounts("counts")
+        fake.collect = collect  # type: ignore[attr-defined]
+        with mock.patch.dict(sys.modules, {"counts": fake}):
+            return counting.count(self.shop, Source("x", "0123"))
+
+    def test_a_source_is_counted_once(self) -> None:
+        first = self.count(lambda tree, target: SAME)
+        self.assertEqual(first.counts, SAME)
+        self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)), first)
+
+    def test_a_tree_without_such_benchmarks_has_no_counts(self) -> None:
+        unavailable = mock.Mock(side_effect=FakeCounts.CountsUnavailable)
+        self.assertEqual(self.count(unavailable).counts, {})
+        # Nothing of that is kept.
+        self.assertEqual(self.count(lambda tree, target: SAME).counts, SAME)
+
+    def test_what_fails_is_no_count(self) -> None:
+        with self.assertRaisesRegex(CheckFailed, "no valgrind"):
+            self.count(mock.Mock(side_effect=FakeCounts.CountsFailed("no valgrind")))
