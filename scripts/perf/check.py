@@ -29,6 +29,7 @@ import measuring
 import report
 from builds import Source, Workshop
 from count_verdicts import CountJudgement
+from processes import CheckFailed
 
 
 def main() -> int:
@@ -50,6 +51,8 @@ def main() -> int:
         elif not (counts := counting.compare(workshop, base, candidate)):
             notes.append("neither tree has benchmarks that count")
         if arguments.counts_only:
+            if not counts:
+                raise CheckFailed("nothing was counted, and nothing else is to be judged")
             notes.append("no trials were run (--counts-only)")
         elif not (bench := make_bench(workshop, base, candidate, options, arguments)):
             notes.append("the two servers are equal, byte for byte: no trials were run")
