@@ -1,0 +1,53 @@
+"""How many texts a second the base carries: both sides then get half of it."""
+
+from collections.abc import Callable
+
+import loads
+from processes import CheckFailed
+from session import Progress
+from trial import Trial
+
+RunRate = Callable[[float], Trial]
+"""A short trial of the base at a rate, in texts a second, of the load `half`."""
+
+
+def search(run_rate: RunRate, progress: Progress = lambda line: None) -> float:
+    """The highest rate found to be carried, in texts a second: doubled until it is not, then
+    closed in from both sides."""
+
+    def is_carried(rate_per_s: float) -> bool:
+        # A good try is good; a bad one may have met a disturbance.
+        return any(is_good(run_rate(rate_per_s)) for _ in range(TRIES))
+
+    good, bad = 0.0, loads.CAPACITY_TO_PER_S * 2.0
+    rate = float(loads.CAPACITY_FROM_PER_S)
+    while rate < bad:
+        if is_carried(rate):
+            good, rate = rate, rate * 2
+        else:
+            bad = rate
+    if not good:
+        raise CheckFailed(f"the base does not carry {loads.CAPACITY_FROM_PER_S} texts a second")
+    for _ in range(loads.CAPACITY_STEPS):
+        between = (good * bad) ** 0.5
+        if is_carried(between):
+            good = between
+        else:
+            bad = between
+    progress(
+        f"the base carries {good:,.0f} texts a second, {good * loads.ROOM_SIZE:,.0f} deliveries"
+    )
+    return good
+
+
+def is_good(trial: Trial) -> bool:
+    """Whether a rate was carried: nearly nothing was lost, and no queue grew."""
+    return (
+        trial.spoiled is None
+        and trial.values["loss_ratio"] <= loads.CAPACITY_MAX_LOSS_RATIO
+        and trial.values["p99_us"] <= loads.CAPACITY_MAX_P99_US
+    )
+
+
+TRIES = 3
+"""Of a rate, until it is called too high."""

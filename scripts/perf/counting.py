@@ -1,0 +1,60 @@
+"""The counts of a source: unpacked, counted by `counts`, and kept beside its binaries."""
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import count_verdicts
+from builds import Source, Workshop
+from count_verdicts import CountJudgement, Counts
+from processes import CheckFailed
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The counts of a source, and what it says of those it no longer has."""
+
+    counts: Counts
+    """Empty: it has no benchmarks that count."""
+    removed: set[str]
+
+
+def compare(workshop: Workshop, base: Source, candidate: Source) -> list[CountJudgement]:
+    """Counts both, and compares them."""
+    before, after = count(workshop, base), count(workshop, candidate)
+    return count_verdicts.judge_counts(before.counts, after.counts, after.removed)
+
+
+def count(workshop: Workshop, source: Source) -> Counted:
+    """Counts `source`, unless that has been done before."""
+    kept = workshop.directory / "counts" / f"{workshop.key(source)}.json"
+    if kept.exists():
+        record = json.loads(kept.read_text())
+        return Counted(record["counts"], set(record["removed"]))
+    with workshop.unpacked(source) as tree:
+        counted = Counted(_collect(workshop, tree), count_verdicts.removed_names(tree))
+    if counted.counts:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"counts": counted.counts, "removed": sorted(counted.removed)})
+        partial = kept.with_suffix(".growing")
+        partial.write_text(text)
+        partial.rename(kept)
+    return counted
+
+
+def is_available() -> bool:
+    """Whether there is anything here that counts."""
+    return importlib.util.find_spec("counts") is not None
+
+
+def _collect(workshop: Workshop, tree: Path) -> Counts:
+    import counts
+
+    try:
+        counted: Counts = counts.collect(tree, workshop.cargo_target)
+        return counted
+    except counts.CountsUnavailable:
+        return {}
+    except counts.CountsFailed as error:
+        raise CheckFailed(f"counting: {error}") from error

@@ -1,0 +1,112 @@
+"""The loads that the server under test gets: all their parameters, in this one place."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class LoadName(StrEnum):
+    """Which of the two loads a trial or a metric is of."""
+
+    HALF = "half"
+    SATURATION = "saturation"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What `loadgen` is told to offer."""
+
+    name: LoadName
+    scenario: str
+    clients: int
+    room_size: int
+    """Members of a room, each of whom gets every text of the room."""
+    payload: str
+    """Bytes of a text, as `loadgen --payload` takes them."""
+    rate_per_s: float
+    """Texts offered a second, by all clients together."""
+    warmup_s: float
+    """Offered before anything is recorded."""
+    duration_s: float
+    """Recorded."""
+
+    def arguments(self, seed: int) -> list[str]:
+        """The arguments of `loadgen` that say the same."""
+        return [
+            f"--scenario={self.scenario}",
+            f"--clients={self.clients}",
+            f"--room-size={self.room_size}",
+            f"--payload={self.payload}",
+            f"--rate={self.rate_per_s:.0f}",
+            f"--warmup={self.warmup_s * 1000:.0f}ms",
+            f"--duration={self.duration_s * 1000:.0f}ms",
+            f"--seed={seed}",
+        ]
+
+
+def half(rate_per_s: float, duration_s: float) -> Load:
+    """The load at half of the capacity: batches are small, and latencies are the server's."""
+    return Load(
+        LoadName.HALF, "chat", CLIENTS, ROOM_SIZE, PAYLOAD, rate_per_s, WARMUP_S, duration_s
+    )
+
+
+def saturation(duration_s: float) -> Load:
+    """More than the server can deliver: its one worker is always busy, and sheds."""
+    return Load(
+        LoadName.SATURATION,
+        "chat",
+        CLIENTS,
+        ROOM_SIZE,
+        PAYLOAD,
+        SATURATION_RATE_PER_S,
+        WARMUP_S,
+        duration_s,
+    )
+
+
+def shape() -> dict[str, object]:
+    """What all loads have in common, for a record: figures of another shape, such as noise
+    floors, say nothing of this one."""
+    common = asdict(saturation(DURATION_S))
+    del common["name"], common["duration_s"]
+    return common
+
+
+CLIENTS = 500
+"""Enough addresses that the table of peers is no single cache line; few enough that all have
+come within some milliseconds of each trial."""
+
+ROOM_SIZE = 50
+"""One text is 50 deliveries, so the generator offers little and the server sends much. Below 64
+members a room is not handed over between workers, of which there is one."""
+
+PAYLOAD = "48"
+"""The length of the project's other measurements."""
+
+SATURATION_RATE_PER_S = 40_000
+"""Two million deliveries a second, several times what one worker sends to stock clients."""
+
+WARMUP_S = 0.3
+"""Until buffers, caches and the processor's clock are as they stay."""
+
+DURATION_S = 1.0
+"""A trial is one value, whatever its length: more pairs say more than longer ones."""
+
+CAPACITY_FROM_PER_S = 500
+"""Texts a second of the search's first try: any machine carries that."""
+
+CAPACITY_TO_PER_S = 32_000
+"""And of its last one, which no worker carries."""
+
+CAPACITY_STEPS = 2
+"""Halvings (of the logarithm) after doubling has failed: the capacity is then known to a factor
+of 2^(1/4), 19 %. Both sides get the same rate, so that is close enough."""
+
+CAPACITY_DURATION_S = 0.4
+"""Of a try of the search for the capacity."""
+
+CAPACITY_MAX_LOSS_RATIO = 0.001
+"""A rate is carried if no more than this is lost..."""
+
+CAPACITY_MAX_P99_US = 20_000.0
+"""...and nobody waits longer than this, which is a queue that grows."""

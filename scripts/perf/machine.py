@@ -1,0 +1,93 @@
+"""What the kernel says of the machine and of a process, and which machine this is."""
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CoreTimes:
+    """For how long a core has been what, in seconds since the start: of /proc/stat, see
+    proc_stat(5), which counts in steps of 10 ms."""
+
+    busy_s: float
+    """Running anything, in user space or in the kernel, interrupts with it."""
+    steal_s: float
+    """Lent to another virtual machine though there was something to run."""
+
+
+@dataclass(frozen=True)
+class ProcessTimes:
+    """Of all threads of a process, in seconds: of /proc/PID/task/*/schedstat, see
+    Documentation/scheduler/sched-stats.rst in the kernel's sources."""
+
+    cpu_s: float
+    run_queue_s: float
+    """Ready to run and without a processor."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which machine this is, as far as figures of another one would differ."""
+
+    cpu_model: str
+    processors: int
+    architecture: str
+    kernel: str
+    memory_gib: int
+
+
+def core_times(core: int) -> CoreTimes:
+    """Of `core` until now."""
+    return parse_core_times(Path("/proc/stat").read_text(), core)
+
+
+def parse_core_times(text: str, core: int) -> CoreTimes:
+    """From the text of /proc/stat."""
+    for line in text.splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+            busy = user + nice + system + irq + softirq
+            return CoreTimes(busy / TICKS_PER_S, steal / TICKS_PER_S)
+    raise ValueError(f"/proc/stat has no cpu{core}")
+
+
+def process_times(pid: int) -> ProcessTimes:
+    """Of the process `pid` until now. A thread that ends meanwhile is left out."""
+    cpu_ns = run_queue_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            cpu, run_queue, _runs = (task / "schedstat").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        cpu_ns += int(cpu)
+        run_queue_ns += int(run_queue)
+    return ProcessTimes(cpu_ns / 1e9, run_queue_ns / 1e9)
+
+
+def identity() -> Identity:
+    """Of this machine."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Identity(
+        cpu_model=models[0] if models else "unknown",
+        processors=os.cpu_count() or 1,
+        architecture=platform.machine(),
+        kernel=platform.release(),
+        memory_gib=round(memory / 2**30),
+    )
+
+
+def identity_record() -> dict[str, object]:
+    """The same for a JSON file."""
+    return asdict(identity())
+
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+"""In which /proc/stat counts."""

@@ -1,0 +1,195 @@
+"""What perf-check, perf-noise and perf-selftest have in common: options, and how two builds are
+compared on this machine."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import capacity
+import loads
+import procedure
+import processes
+import trial
+from builds import Build, UnknownCommit
+from loads import LoadName
+from processes import CheckFailed
+from session import Side
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure."""
+
+    pairs: int
+    duration_s: float
+    seed: int
+    half_rate_per_s: float | None
+    """`None`: it is found out."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Two builds, and the load that they get."""
+
+    builds: Mapping[Side, Build]
+    loadgen: Path
+    """The generator, the same one for both sides."""
+    options: Options
+    cores: trial.Cores
+    half_rate_per_s: float
+
+    def run_trial(self, side: Side, load: LoadName, seed: int) -> trial.Trial:
+        """One trial of one side."""
+        server = self.builds[side].server
+        return trial.run_trial(server, self.loadgen, self._load(load), self.cores, seed)
+
+    def compare(self, floors: Mapping[str, float], seed: int) -> procedure.Outcome:
+        """The whole procedure."""
+        return procedure.compare(self.run_trial, self.options.pairs, floors, seed, progress)
+
+    def _load(self, name: LoadName) -> loads.Load:
+        if name is LoadName.HALF:
+            return loads.half(self.half_rate_per_s, self.options.duration_s)
+        return loads.saturation(self.options.duration_s)
+
+
+def bench(
+    base: Build, candidate: Build, loadgen: Path, options: Options, cores: trial.Cores
+) -> Bench:
+    """Gets the machine ready, and finds out what half of the base's capacity is, unless that
+    is given."""
+    # The check itself runs beside the load, and never beside the server.
+    os.sched_setaffinity(0, {cores.load})
+    builds = {Side.BASE: base, Side.CANDIDATE: candidate}
+    rate = options.half_rate_per_s
+    if rate is None:
+
+        def run_rate(rate_per_s: float) -> trial.Trial:
+            load = loads.half(rate_per_s, loads.CAPACITY_DURATION_S)
+            return trial.run_trial(base.server, loadgen, load, cores, options.seed)
+
+        rate = round(capacity.search(run_rate, progress) / 2)
+    return Bench(builds, loadgen, options, cores, rate)
+
+
+def choose_cores() -> trial.Cores:
+    """The first core that this process may use for the server, which pins its worker to the
+    first one that it finds, and the last for the load."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise CheckFailed("server and load need a core each, and there is only one")
+    return trial.Cores(server=allowed[0], load=allowed[-1])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `Options`."""
+    group = parser.add_argument_group("measuring")
+    group.add_argument(
+        "--pairs",
+        type=whole(MIN_PAIRS, 1000),
+        help=f"pairs of trials for each load and session, at least {MIN_PAIRS} "
+        f"[default: {DEFAULT_PAIRS}; doubled, once, where it is inconclusive]",
+    )
+    group.add_argument(
+        "--seconds",
+        type=seconds,
+        default=loads.DURATION_S,
+        metavar="S",
+        help="recorded in each trial, 0.2 to 60 [default: %(default)s]",
+    )
+    group.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"no more than counts: {MIN_PAIRS} pairs",
+    )
+    group.add_argument(
+        "--half-rate",
+        type=whole(1, 10_000_000),
+        metavar="TEXTS",
+        help="texts a second of the load at half of the capacity [default: found out]",
+    )
+    group.add_argument(
+        "--seed",
+        type=whole(0, 2**31),
+        default=1,
+        help="of the order of trials and of what is sent [default: 1]",
+    )
+
+
+def options(arguments: argparse.Namespace) -> Options:
+    """What the arguments say."""
+    default = MIN_PAIRS if arguments.quick else DEFAULT_PAIRS
+    return Options(
+        pairs=arguments.pairs or default,
+        duration_s=arguments.seconds,
+        seed=arguments.seed,
+        half_rate_per_s=arguments.half_rate,
+    )
+
+
+def repeat_options(options: Options, half_rate_per_s: float | None) -> list[str]:
+    """The arguments that measure in the same way again."""
+    arguments = [f"--pairs={options.pairs}", f"--seconds={options.duration_s:g}"]
+    if half_rate_per_s is not None:
+        arguments.append(f"--half-rate={half_rate_per_s:.0f}")
+    return [*arguments, f"--seed={options.seed}"]
+
+
+def command_line(program: str, arguments: list[str]) -> str:
+    """A command for a shell."""
+    return shlex.join([f"scripts/{program}", *arguments])
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers between bounds."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"must lie between {least} and {most}")
+        return number
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """Parses the length of a trial."""
+    number = float(text)
+    if not 0.2 <= number <= 60:
+        raise argparse.ArgumentTypeError("must lie between 0.2 and 60")
+    return number
+
+
+def progress(line: str) -> None:
+    """Says what has been done, where it disturbs no result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """Runs a program: what fails is said in a line, and children are ended in any case."""
+    processes.stop_on_signals()
+    try:
+        return main()
+    except UnknownCommit as error:
+        print(f"no commit: {error}", file=sys.stderr)
+        return WRONG_USE
+    except (CheckFailed, OSError) as error:
+        print(f"the check failed: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+MIN_PAIRS = 12
+"""That many are promised; the smallest p-value of 12 is 1/4096, enough after Holm's correction."""
+
+DEFAULT_PAIRS = 20
+"""On a machine with 5 % noise the interval is then about 3 % to either side."""
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+"""Exit codes beside those of the verdicts."""

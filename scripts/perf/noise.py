@@ -1,0 +1,131 @@
+"""perf-noise: how far apart does the same server look from itself on this machine?
+
+Compares two builds of the same sources, again and again, in just the way in which perf-check
+compares two commits (A/A). How far the intervals reach from "the same" is the noise floor, which
+perf-check reads. What perf-check would have said is recorded, too: of 20 sessions at most
+one may call one of two equal servers slower.
+
+The record is written after each session, so one that is stopped keeps what it had.
+
+Exit codes: 0 done, 1 it failed, 2 wrong use, 3 there were more false alarms than one in 20
+sessions.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import builds
+import floors
+import measuring
+import report
+from procedure import Outcome
+from verdict import Verdict
+
+
+def main() -> int:
+    """The program; returns its exit code."""
+    arguments = parse(sys.argv[1:])
+    options = measuring.options(arguments)
+    cores = measuring.choose_cores()
+    workshop = builds.workshop()
+    source = workshop.commit(arguments.commit) if arguments.commit else workshop.working_tree()
+    outcomes: list[Outcome] = []
+    with workshop.locked():
+        measuring.progress(f"building {source.label} twice")
+        first, second = workshop.build(source), workshop.build(replace(source, again=1))
+        loadgen = workshop.loadgen(source)
+        bench = measuring.bench(first, second, loadgen, options, cores)
+        for number in range(1, arguments.sessions + 1):
+            # Against the defaults: floors from before would hide that noise has grown.
+            # Two seeds a session, as a second one may be asked for.
+            seed = options.seed + 2 * number
+            outcomes.append(bench.compare(floors.default().values, seed))
+            measuring.progress(f"session {number} of {arguments.sessions}: {outcomes[-1].verdict}")
+            details = {
+                "sources": source.label,
+                "is_same_binary": first.is_same_server(second),
+                "half_rate_per_s": bench.half_rate_per_s,
+                "pairs": options.pairs,
+                "duration_s": options.duration_s,
+            }
+            keep(arguments.out or floors.kept_at(), outcomes, details)
+    print(text(outcomes))
+    print(f"kept in {arguments.out or floors.kept_at()}")
+    is_bad = false_alarms(outcomes) > allowed_alarms(len(outcomes))
+    return Verdict.REGRESSED.exit_code if is_bad else 0
+
+
+def keep(file: Path, outcomes: Sequence[Outcome], details: dict[str, Any]) -> None:
+    """Writes the record of all sessions so far."""
+    sessions = [
+        {"verdict": outcome.verdict, "sessions": report.session_records(outcome)}
+        for outcome in outcomes
+    ]
+    record = floors.record(
+        measured(outcomes),
+        details | {"false_alarms": false_alarms(outcomes), "sessions": sessions},
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.growing")
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(file)
+
+
+def measured(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """The floors, from every session."""
+    return floors.measured([judgements for one in outcomes for judgements in one.by_session])
+
+
+def false_alarms(outcomes: Sequence[Outcome]) -> int:
+    """How often one of two equal servers was called slower."""
+    return sum(outcome.verdict is Verdict.REGRESSED for outcome in outcomes)
+
+
+def allowed_alarms(sessions: int) -> int:
+    """One for 20 sessions begun: of fewer, a single one is no proof."""
+    return -(-sessions // 20)
+
+
+def text(outcomes: Sequence[Outcome]) -> str:
+    """What a person wants to know."""
+    counted = {verdict: 0 for verdict in Verdict}
+    for outcome in outcomes:
+        counted[outcome.verdict] += 1
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items() if count)
+    lines = [f"{len(outcomes)} sessions of the same against the same: {verdicts}"]
+    values = measured(outcomes)
+    for judgement in outcomes[-1].judgements:
+        metric = judgement.metric
+        if metric.key in values:
+            lines.append(
+                f"  {metric.title}: floor {values[metric.key]:.3%}, limit {metric.limit:.1%}"
+            )
+    return "\n".join(lines)
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The arguments; wrong ones end the program with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="perf-noise", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("commit", nargs="?", help="what to build [default: the working tree]")
+    parser.add_argument(
+        "--sessions", type=measuring.whole(1, 1000), default=5, help="[default: %(default)s]"
+    )
+    measuring.add_options(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=f"where the record goes [default: {floors.kept_at()}, which perf-check reads]",
+    )
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(measuring.exit_code(main))

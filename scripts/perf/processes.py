@@ -1,0 +1,106 @@
+"""Child processes that do not outlive this one, and never run for longer than they may."""
+
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class CheckFailed(Exception):
+    """The check itself could not be done: exit code 1."""
+
+
+@contextmanager
+def child(
+    command: Sequence[str | Path], core: int | None = None, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts `command`, on `core` alone if one is given, in a process group of its own, and
+    ends the whole group when the block is left, however it is left. `options` are those of
+    `subprocess.Popen`."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        process_group=0,
+        preexec_fn=_in_the_child(core),
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        end(process)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends `process` and its group: asked first, and killed if it does not heed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        # Its group has its id, which nobody else gets before it is waited for.
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+            try:
+                process.wait(END_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def run(command: Sequence[str | Path], limit_s: float, **options: Any) -> str:
+    """Runs `command` to its end and returns what it printed. That it fails, or takes longer
+    than `limit_s`, is a `CheckFailed` with the end of its error output."""
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+    try:
+        with child(command, **(pipes | options)) as process:
+            output, errors = process.communicate(timeout=limit_s)
+    except FileNotFoundError as error:
+        raise CheckFailed(f"{command[0]}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise CheckFailed(f"{_line(command)}: not done after {limit_s:.0f} s") from error
+    if process.returncode != 0:
+        last = (errors or b"").decode(errors="replace").strip()[-ERROR_CHARS:]
+        raise CheckFailed(f"{_line(command)}: exit code {process.returncode}\n{last}")
+    return (output or b"").decode(errors="replace")
+
+
+def stop_on_signals() -> None:
+    """Lets SIGTERM and SIGHUP end the program as Ctrl-C does: through its `finally`s."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+
+
+def _in_the_child(core: int | None) -> Callable[[], None]:
+    # Loaded here, as little may be done between fork and exec.
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def prepare() -> None:
+        # So that it ends also if this process is killed.
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    return prepare
+
+
+def _line(command: Sequence[str | Path]) -> str:
+    return " ".join(str(part) for part in command)
+
+
+PR_SET_PDEATHSIG = 1
+"""From <linux/prctl.h>."""
+
+END_LIMIT_S = 2.0
+"""The server promises to stop within a second of SIGTERM, and loadgen drains for a moment."""
+
+ERROR_CHARS = 2000
+"""Enough for what a compiler says at last."""

@@ -1,0 +1,125 @@
+"""Counts of base and candidate compared."""
+
+import sys
+import tempfile
+import unittest
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from unittest import mock
+
+import count_verdicts
+import counting
+from builds import Source, Workshop
+from count_verdicts import REMOVED_FILE, judge_counts, removed_names
+from processes import CheckFailed
+from verdict import Verdict, overall
+
+SAME = {
+    "instructions": {"classify": 1000, "fan-out": 50_000},
+    "allocations": {"fan-out": 0},
+    "syscalls_per_delivery": {"fan-out": 0.02},
+}
+
+
+def changed(kind: str, name: str, value: float) -> dict[str, dict[str, float]]:
+    return SAME | {kind: SAME[kind] | {name: value}}
+
+
+def verdict(*arguments: object) -> Verdict:
+    return overall(one.verdict for one in judge_counts(*arguments))  # type: ignore[arg-type]
+
+
+class JudgeCountsTest(unittest.TestCase):
+    def test_limits(self) -> None:
+        for kind, name, value, expected in (
+            ("instructions", "classify", 1020, Verdict.PASS),
+            ("instructions", "classify", 1021, Verdict.REGRESSED),
+            ("instructions", "classify", 1, Verdict.PASS),
+            ("allocations", "fan-out", 1, Verdict.REGRESSED),
+            ("syscalls_per_delivery", "fan-out", 0.0204, Verdict.PASS),
+            ("syscalls_per_delivery", "fan-out", 0.0205, Verdict.REGRESSED),
+        ):
+            candidate = changed(kind, name, value)
+            self.assertEqual(verdict(SAME, candidate), expected, (kind, value))
+
+    def test_one_allocation_among_many_is_one_too_many(self) -> None:
+        base, candidate = changed("allocations", "x", 1000), changed("allocations", "x", 1001)
+        self.assertEqual(verdict(base, candidate), Verdict.REGRESSED)
+        self.assertEqual(verdict(candidate, base), Verdict.PASS)
+
+    def test_what_is_new_is_said(self) -> None:
+        rows = judge_counts(SAME, changed("instructions", "new one", 5))
+        notes = {one.name: (one.verdict, one.note, one.ratio) for one in rows}
+        self.assertEqual(notes["new one"], (Verdict.PASS, "new", None))
+        self.assertEqual(notes["classify"], (Verdict.PASS, "", 1.0))
+
+    def test_what_vanished_fails_unless_it_is_named(self) -> None:
+        base = changed("instructions", "gone", 5)
+        self.assertEqual(verdict(base, SAME), Verdict.REGRESSED)
+        self.assertEqual(verdict(base, SAME, {"gone"}), Verdict.PASS)
+        self.assertEqual(verdict(SAME, {}), Verdict.REGRESSED)
+        self.assertEqual(verdict({}, SAME), Verdict.PASS)
+        self.assertEqual(judge_counts({}, {}), [])
+
+    def test_the_names_of_what_was_removed(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            tree = Path(directory)
+            self.assertEqual(removed_names(tree), set())
+            file = tree / REMOVED_FILE
+            file.parent.mkdir(parents=True)
+            file.write_text("# of old\nfan-out to 10 # there are 100 now\n\n")
+            self.assertEqual(removed_names(tree), {"fan-out to 10"})
+
+    def test_every_kind_has_a_limit(self) -> None:
+        self.assertEqual(set(count_verdicts.MAX_RATIOS), set(count_verdicts.Kind))
+
+
+class FakeCounts(ModuleType):
+    """In the place of the module that counts."""
+
+    class CountsUnavailable(Exception):
+        pass
+
+    class CountsFailed(Exception):
+        pass
+
+
+class FakeWorkshop(Workshop):
+    """Unpacks nothing."""
+
+    def key(self, source: Source) -> str:
+        return source.tree
+
+    @contextmanager
+    def unpacked(self, source: Source) -> Iterator[Path]:
+        yield self.directory
+
+
+class CountTest(unittest.TestCase):
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.shop = FakeWorkshop(Path(directory.name), Path(directory.name))
+
+    def count(self, collect: Callable[..., object]) -> counting.Counted:
+        fake = FakeCounts("counts")
+        fake.collect = collect  # type: ignore[attr-defined]
+        with mock.patch.dict(sys.modules, {"counts": fake}):
+            return counting.count(self.shop, Source("x", "0123"))
+
+    def test_a_source_is_counted_once(self) -> None:
+        first = self.count(lambda tree, target: SAME)
+        self.assertEqual(first.counts, SAME)
+        self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)), first)
+
+    def test_a_tree_without_such_benchmarks_has_no_counts(self) -> None:
+        unavailable = mock.Mock(side_effect=FakeCounts.CountsUnavailable)
+        self.assertEqual(self.count(unavailable).counts, {})
+        # Nothing of that is kept.
+        self.assertEqual(self.count(lambda tree, target: SAME).counts, SAME)
+
+    def test_what_fails_is_no_count(self) -> None:
+        with self.assertRaisesRegex(CheckFailed, "no valgrind"):
+            self.count(mock.Mock(side_effect=FakeCounts.CountsFailed("no valgrind")))

@@ -1,0 +1,146 @@
+"""Sessions of made-up trials, and the verdicts on them."""
+
+import unittest
+from collections import Counter
+from unittest import mock
+
+import fakes
+import floors
+import stats
+from loads import LoadName
+from procedure import Outcome, compare
+from session import MIN_DISCARDED, Session, Side, max_discarded
+from trial import Trial
+from verdict import Verdict
+
+FLOORS = floors.default().values
+PAIRS = 12
+
+
+def outcome(slower: float, noise: float, seed: int, pairs: int = PAIRS) -> Outcome:
+    return compare(fakes.trials(slower, noise, seed), pairs, FLOORS, seed)
+
+
+# Enough for hundreds of sessions, of which none is decided by the third digit.
+@mock.patch.object(stats, "RESAMPLES", 1000)
+class CompareTest(unittest.TestCase):
+    def test_a_tenth_slower_among_noise_is_flagged_by_both_sessions(self) -> None:
+        outcomes = [outcome(1.10, 0.05, seed, pairs=20) for seed in range(20)]
+        flagged = [one for one in outcomes if one.verdict is Verdict.REGRESSED]
+        self.assertGreaterEqual(len(flagged), 18)
+        for one in flagged:
+            self.assertEqual(len(one.sessions), 2)
+            seen = [
+                {one.metric.key for one in judgements if one.verdict is Verdict.REGRESSED}
+                for judgements in one.by_session
+            ]
+            self.assertTrue(seen[0] & seen[1])
+
+    def test_the_same_is_hardly_ever_flagged(self) -> None:
+        verdicts = Counter(outcome(fakes.SAME, 0.05, seed).verdict for seed in range(60))
+        self.assertLessEqual(verdicts[Verdict.REGRESSED], 3)
+
+    def test_the_same_passes_where_the_noise_is_below_the_limits(self) -> None:
+        verdicts = Counter(outcome(fakes.SAME, 0.02, seed).verdict for seed in range(20))
+        self.assertGreaterEqual(verdicts[Verdict.PASS], 18, verdicts)
+
+    def test_a_clear_pass_takes_one_session_without_more_pairs(self) -> None:
+        one = outcome(fakes.SAME, 0.005, seed=1)
+        self.assertEqual((one.verdict, len(one.sessions)), (Verdict.PASS, 1))
+        self.assertEqual({len(of.kept) for of in one.sessions[0].loads.values()}, {PAIRS})
+
+    def test_an_interval_across_the_bound_gets_as_many_pairs_again_and_is_said(self) -> None:
+        # Just at the bound of CPU time, and far below that of the others.
+        one = outcome(1.03, 0.01, seed=1)
+        self.assertEqual(one.verdict, Verdict.INCONCLUSIVE)
+        self.assertEqual(len(one.sessions[0].loads[LoadName.HALF].kept), 2 * PAIRS)
+        self.assertEqual(len(one.sessions[0].loads[LoadName.SATURATION].kept), PAIRS)
+        self.assertEqual(one.judgements[0].estimate.pairs, 2 * PAIRS)  # type: ignore[union-attr]
+
+    def test_what_the_second_session_does_not_see_is_inconclusive(self) -> None:
+        slower, same = fakes.trials(1.2, 0.01), fakes.trials(fakes.SAME, 0.01)
+        done = 0
+
+        def first_slower(side: Side, load: LoadName, seed: int) -> Trial:
+            nonlocal done
+            done += 1
+            return (slower if done <= 2 * 2 * PAIRS else same)(side, load, seed)
+
+        one = compare(first_slower, PAIRS, FLOORS, seed=1)
+        self.assertEqual(one.verdict, Verdict.INCONCLUSIVE)
+        self.assertEqual(len(one.sessions), 2)
+
+    def test_a_second_session_has_trials_of_its_own(self) -> None:
+        one = outcome(1.5, 0.01, seed=1)
+        first, second = one.sessions
+        self.assertNotEqual(first.seed, second.seed)
+        self.assertEqual(len(second.loads[LoadName.HALF].kept), PAIRS)
+
+
+class SpoiledTest(unittest.TestCase):
+    def test_spoiled_trials_are_replaced_and_counted(self) -> None:
+        def spoil(number: int, load: LoadName) -> str | None:
+            return "stolen" if number in (3, 10) else None
+
+        session = Session(fakes.trials(spoil=spoil), seed=1)
+        session.run(PAIRS)
+        self.assertEqual({len(of.kept) for of in session.loads.values()}, {PAIRS})
+        self.assertEqual(sum(len(of.spoiled) for of in session.loads.values()), 2)
+        kept = [trial for of in session.loads.values() for pair in of.kept for trial in pair]
+        self.assertTrue(all(trial.spoiled is None for trial in kept))
+
+    def test_too_many_make_it_invalid_and_end_it(self) -> None:
+        def spoil(number: int, load: LoadName) -> str | None:
+            return "stolen" if load is LoadName.HALF else None
+
+        one = compare(fakes.trials(noise=0.005, spoil=spoil), PAIRS, FLOORS, seed=1)
+        self.assertEqual(one.verdict.exit_code, 4)
+        self.assertEqual(
+            len(one.sessions[0].loads[LoadName.HALF].spoiled), max_discarded(PAIRS) + 1
+        )
+        self.assertIn("stolen", one.judgements[0].reason)
+        self.assertEqual(one.judgements[-1].verdict, Verdict.PASS)
+
+    def test_as_many_as_may_be_leave_it_valid(self) -> None:
+        left = max_discarded(PAIRS)
+
+        def spoil(number: int, load: LoadName) -> str | None:
+            nonlocal left
+            left -= 1
+            return "stolen" if left >= 0 else None
+
+        session = Session(fakes.trials(spoil=spoil), seed=1)
+        session.run(PAIRS)
+        self.assertEqual(session.invalid(), {})
+        self.assertEqual((max_discarded(2), max_discarded(20)), (MIN_DISCARDED, 10))
+
+
+class OrderTest(unittest.TestCase):
+    def sides(self, seed: int) -> list[tuple[Side, LoadName, int]]:
+        seen = []
+        run = fakes.trials()
+
+        def note(side: Side, load: LoadName, load_seed: int) -> Trial:
+            seen.append((side, load, load_seed))
+            return run(side, load, load_seed)
+
+        Session(note, seed).run(PAIRS)
+        return seen
+
+    def test_each_side_goes_first_in_half_of_the_pairs_of_each_load(self) -> None:
+        firsts = Counter((side, load) for side, load, _ in self.sides(1)[::2])
+        self.assertEqual(set(firsts.values()), {PAIRS // 2})
+        self.assertEqual(len(firsts), 4)
+
+    def test_the_order_is_random_and_repeatable(self) -> None:
+        self.assertEqual(self.sides(1), self.sides(1))
+        self.assertNotEqual(self.sides(1), self.sides(2))
+        firsts = [side for side, load, _ in self.sides(1)[::2] if load is LoadName.HALF]
+        alternating = [firsts[index % 2] for index in range(len(firsts))]
+        self.assertNotEqual(firsts, alternating)
+
+    def test_a_pair_takes_turns_under_the_same_load_with_the_same_seed(self) -> None:
+        seen = self.sides(1)
+        for (one, load, seed), (other, other_load, other_seed) in zip(seen[::2], seen[1::2]):
+            self.assertNotEqual(one, other)
+            self.assertEqual((load, seed), (other_load, other_seed))

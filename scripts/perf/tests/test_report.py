@@ -1,0 +1,177 @@
+"""The report and the record, the floors, and what the programs say at their end."""
+
+import contextlib
+import io
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import check
+import fakes
+import floors
+import measuring
+import noise
+import report
+import selftest
+from builds import UnknownCommit
+from count_verdicts import judge_counts
+from metrics import METRICS
+from procedure import Outcome, compare
+from processes import CheckFailed
+from verdict import Verdict
+
+
+def outcome(slower: float = fakes.SAME, noise: float = 0.005, seed: int = 1) -> Outcome:
+    return compare(fakes.trials(slower, noise, seed), 12, floors.default().values, seed)
+
+
+def result(of: Outcome | None, **changes: object) -> report.Result:
+    parts: dict[str, object] = {
+        "base": "abc",
+        "candidate": "working tree",
+        "command": "scripts/perf-check abc --pairs=12",
+        "floors": floors.default(),
+        "half_rate_per_s": 2000.0,
+        "outcome": of,
+        "counts": [],
+        "notes": [],
+    }
+    return report.Result(**(parts | changes))  # type: ignore[arg-type]
+
+
+class TextTest(unittest.TestCase):
+    def test_a_row_has_everything_that_the_verdict_follows_from(self) -> None:
+        one = outcome(1.2).judgements
+        row = dict(zip(report.METRIC_HEADS, report.metric_row(one[0])))
+        self.assertAlmostEqual(float(row["ratio"]), 1.2, delta=0.01)
+        low, high = map(float, row["95 % interval"].split(".."))
+        self.assertTrue(low <= float(row["ratio"]) <= high)
+        self.assertEqual((row["bound"], row["floor"]), ("≤ 1.030", "2.0%"))
+        self.assertEqual(row["verdict"], "REGRESSED")
+        throughput = dict(zip(report.METRIC_HEADS, report.metric_row(one[-1])))
+        self.assertAlmostEqual(float(throughput["ratio"]), 1 / 1.2, delta=0.01)
+        self.assertEqual(throughput["bound"], "≥ 0.952")
+        low, high = map(float, throughput["95 % interval"].split(".."))
+        self.assertLess(low, high)
+        loss = dict(zip(report.METRIC_HEADS, report.metric_row(one[3])))
+        self.assertEqual(loss["bound"], "≤ +0.100 pt")
+
+    def test_the_report_ends_with_the_verdict_and_how_to_do_it_again(self) -> None:
+        lines = report.text(result(outcome(1.2))).splitlines()
+        self.assertTrue(lines[-2].startswith("REGRESSED: "), lines[-2])
+        self.assertEqual(lines[-1], "again: scripts/perf-check abc --pairs=12")
+
+    def test_what_was_discarded_is_counted(self) -> None:
+        run = fakes.trials(
+            noise=0.005, spoil=lambda number, load: "stolen" if number == 0 else None
+        )
+        text = report.text(result(compare(run, 12, floors.default().values, 1)))
+        self.assertIn("(1 discarded)", text)
+        self.assertRegex(text, "  1 of those discarded at .*: stolen")
+
+    def test_counts_alone_decide_too(self) -> None:
+        counts = judge_counts({"allocations": {"x": 0}}, {"allocations": {"x": 1}})
+        one = result(outcome(), counts=counts)
+        self.assertIs(one.verdict, Verdict.REGRESSED)
+        self.assertIn("allocations: x", report.text(one))
+        self.assertIs(result(None).verdict, Verdict.PASS)
+
+    def test_invalid_metrics_have_a_row(self) -> None:
+        run = fakes.trials(spoil=lambda number, load: "stolen")
+        one = result(compare(run, 12, floors.default().values, 1))
+        self.assertEqual(one.verdict.exit_code, 4)
+        self.assertIn("stolen", report.text(one))
+
+    def test_the_record_has_every_value(self) -> None:
+        record = json.loads(json.dumps(report.record(result(outcome(1.2)))))
+        self.assertEqual((record["verdict"], record["exit_code"]), ("REGRESSED", 3))
+        pair = record["sessions"][1]["loads"]["half"]["pairs"][11]
+        self.assertGreater(pair["candidate"]["values"]["p99_us"], 0)
+        self.assertEqual(len(record["metrics"]), len(METRICS))
+
+
+class FloorsTest(unittest.TestCase):
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.file = Path(directory.name) / "cache" / "perf-noise.json"
+        patched = mock.patch.object(floors, "kept_at", lambda: self.file)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def test_what_perf_noise_keeps_is_read(self) -> None:
+        outcomes = [outcome(seed=seed, noise=0.02) for seed in range(2)]
+        noise.keep(self.file, outcomes, {})
+        found = floors.load(None)
+        self.assertEqual(found.origin, str(self.file))
+        self.assertEqual(found.values, noise.measured(outcomes))
+
+    def test_the_floor_is_how_far_intervals_reach_in_nine_of_ten_sessions(self) -> None:
+        sessions = [outcome(seed=seed, noise=0.02).judgements for seed in range(5)]
+        metric = METRICS[0]
+        estimates = [one[0].estimate for one in sessions]
+        reaches = sorted(max(abs(one.low), abs(one.high)) for one in estimates if one)
+        found = floors.measured(sessions)[metric.key]
+        self.assertAlmostEqual(found, metric.allowance(reaches[-1]))
+        wild = outcome(seed=1, noise=0.5).judgements
+        self.assertGreater(floors.measured([*sessions, wild])[metric.key], 0.1)
+        found = floors.measured([*sessions * 4, wild])[metric.key]
+        self.assertAlmostEqual(found, metric.allowance(reaches[-1]))
+
+    def test_another_machine_or_load_has_the_defaults(self) -> None:
+        self.assertIn("has not been run", floors.load(None).origin)
+        noise.keep(self.file, [outcome(noise=0.3)], {})
+        for part in ("machine", "load"):
+            record = json.loads(self.file.read_text())
+            record[part] = {"something": "else"}
+            other = self.file.with_name("other.json")
+            other.write_text(json.dumps(record))
+            found = floors.load(other)
+            self.assertEqual(found.values, floors.default().values)
+            self.assertIn(f"another {part}", found.origin)
+
+
+class ProgramsTest(unittest.TestCase):
+    def test_false_alarms(self) -> None:
+        outcomes = [outcome(), outcome(1.2)]
+        self.assertEqual(noise.false_alarms(outcomes), 1)
+        self.assertEqual([noise.allowed_alarms(n) for n in (1, 20, 21, 40)], [1, 1, 2, 2])
+        self.assertIn("2 sessions", noise.text(outcomes))
+
+    def test_the_self_test_wants_the_slower_flagged_and_the_same_not(self) -> None:
+        for wanted, found, code in (
+            (Verdict.REGRESSED, Verdict.REGRESSED, 0),
+            (Verdict.REGRESSED, Verdict.PASS, 3),
+            (Verdict.REGRESSED, Verdict.INCONCLUSIVE, 3),
+            (Verdict.PASS, Verdict.PASS, 0),
+            (Verdict.PASS, Verdict.INCONCLUSIVE, 0),
+            (Verdict.PASS, Verdict.REGRESSED, 3),
+            (Verdict.PASS, Verdict.INVALID, 4),
+        ):
+            self.assertEqual(selftest.code(wanted, found), code, (wanted, found))
+
+    def test_exit_codes_of_what_fails(self) -> None:
+        for error, code in (
+            (UnknownCommit("x"), 2),
+            (CheckFailed("x"), 1),
+            (OSError("x"), 1),
+            (KeyboardInterrupt(), 130),
+        ):
+            with contextlib.redirect_stderr(io.StringIO()):
+                self.assertEqual(measuring.exit_code(mock.Mock(side_effect=error)), code)
+        self.assertEqual(measuring.exit_code(lambda: 5), 5)
+
+    def test_wrong_arguments_are_wrong_use(self) -> None:
+        for words in (["--pairs=11"], ["--seconds=0.1"], ["--nonsense"], ["--floors=/nowhere"]):
+            with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as end:
+                check.parse(words)
+            self.assertEqual(end.exception.code, 2)
+
+    def test_the_command_to_repeat_is_understood(self) -> None:
+        options = measuring.options(check.parse(["--quick", "--seed=9"]))
+        self.assertEqual((options.pairs, options.seed), (measuring.MIN_PAIRS, 9))
+        again = check.parse(measuring.repeat_options(options, 1234.0))
+        self.assertEqual(again.half_rate, 1234)
+        self.assertEqual(measuring.options(again).pairs, options.pairs)
