@@ -104,9 +104,11 @@ impl ProcessMeter {
         std::thread::sleep(TO_REST);
         let mut sum = Usage::default();
         for task in fs::read_dir(&self.tasks)? {
-            let Usage { cpu, sleeps } = Usage::of(&task?.path())?;
-            sum.cpu += cpu;
-            sum.sleeps += sleeps;
+            // A thread may end between the listing and this.
+            if let Ok(Usage { cpu, sleeps }) = Usage::of(&task?.path()) {
+                sum.cpu += cpu;
+                sum.sleeps += sleeps;
+            }
         }
         Ok(sum)
     }
@@ -125,8 +127,8 @@ impl Usage {
     /// What was used between `earlier` and this.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
-            cpu: self.cpu - earlier.cpu,
-            sleeps: self.sleeps - earlier.sleeps,
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            sleeps: self.sleeps.saturating_sub(earlier.sleeps),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod flood;
 pub(crate) mod gate;
 pub(crate) mod pairs;
 pub(crate) mod peers;
+pub(crate) mod process;
 pub(crate) mod receivers;
 pub(crate) mod report;
 pub(crate) mod stamps;

@@ -3,9 +3,9 @@
 //! that this needs are here.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,10 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use crate::harness::Error;
-use crate::harness::cpu::{ProcessMeter, pin};
+use crate::harness::cpu::ProcessMeter;
 use crate::harness::pairs::Outcome;
 use crate::harness::peers::allow_files;
+use crate::harness::process::{Process, free_tcp_address};
 use crate::harness::receivers::wait_until;
 
 /// What the server calls itself, if there is one on the `PATH`.
@@ -42,8 +43,6 @@ pub(crate) struct Nats {
     _server: Process,
 }
 
-struct Process(Child);
-
 struct Client {
     stream: TcpStream,
 }
@@ -52,8 +51,12 @@ impl Nats {
     /// Starts a server on `core`, with so many subscribers.
     pub(crate) fn start(core: CoreId, subscribers: usize) -> Result<Self, Error> {
         allow_files(subscribers)?;
-        let address = free_address()?;
-        let server = Process::start(core, address)?;
+        let address = free_tcp_address()?;
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let mut command = Command::new(SERVER);
+        command.args(["-a", &host, "-p", &port]);
+        command.env("GOMAXPROCS", "1");
+        let server = Process::start(core, command)?;
         if !wait_until(|| TcpStream::connect(address).is_ok()) {
             return Err(format!("{SERVER} does not answer at {address}").into());
         }
@@ -63,7 +66,7 @@ impl Nats {
         let publication = format!("PUB {SUBJECT} {PAYLOAD_BYTES}\r\n{payload}\r\n");
         Ok(Self {
             core,
-            meter: ProcessMeter::of(server.0.id()),
+            meter: ProcessMeter::of(server.id()),
             publisher: Client::start(address, "")?,
             subscribers: (0..subscribers).map(subscriber).collect::<Result<_, _>>()?,
             burst: publication.repeat(BURST as usize).into_bytes(),
@@ -131,32 +134,6 @@ impl Nats {
     }
 }
 
-impl Process {
-    fn start(core: CoreId, address: SocketAddr) -> Result<Self, Error> {
-        let (host, port) = (address.ip().to_string(), address.port().to_string());
-        let spawn = move || -> Result<Child, Error> {
-            // A child stays on the core of the thread that started it.
-            pin(core)?;
-            let mut command = Command::new(SERVER);
-            command.args(["-a", &host, "-p", &port]);
-            command.env("GOMAXPROCS", "1");
-            command.stdin(Stdio::null());
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            Ok(command.spawn()?)
-        };
-        let child = thread::spawn(spawn).join();
-        Ok(Self(child.map_err(|_| "the starting thread panicked")??))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Fails only when it has ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl Client {
     /// Connects, says `subscription`, and waits until the server has taken it.
     fn start(address: SocketAddr, subscription: &str) -> Result<Self, Error> {
@@ -195,11 +172,6 @@ impl Client {
         }
         Ok(len as i64 - (pings * PING.len()) as i64)
     }
-}
-
-/// An address that nobody has at the moment.
-fn free_address() -> Result<SocketAddr, Error> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 const SERVER: &str = "nats-server";

@@ -21,7 +21,7 @@ pub use ping_loop::PingLoop;
 /// Sends one payload to a list of addresses.
 pub struct FanOut {
     headers: Vec<libc::mmsghdr>,
-    _store: Store,
+    store: Store,
     _control: Option<Box<SegmentControl>>,
 }
 
@@ -61,7 +61,7 @@ impl FanOut {
         let headers = store.names.iter_mut().map(|name| header(name, iovec));
         Self {
             headers: headers.collect(),
-            _store: store,
+            store,
             _control: None,
         }
     }
@@ -78,6 +78,22 @@ impl FanOut {
         }
         fan_out._control = Some(control);
         fan_out
+    }
+
+    /// From now on sends `payload`, of which what is longer than the first one was
+    /// is left out.
+    pub fn set_payload(&mut self, payload: &[u8]) {
+        let len = payload.len().min(self.store.bytes.len());
+        self.store.bytes[..len].copy_from_slice(&payload[..len]);
+        // Both are filled anew, as the headers must lead to what they are now.
+        self.store.iovecs[0] = libc::iovec {
+            iov_base: self.store.bytes.as_mut_ptr().cast(),
+            iov_len: len,
+        };
+        let iovec = self.store.iovecs.as_mut_ptr();
+        for header in &mut self.headers {
+            header.msg_hdr.msg_iov = iovec;
+        }
     }
 
     /// Sends to all of them, [`SEND_BATCH`] in a call.
@@ -284,6 +300,19 @@ mod tests {
         let mut fan_out = FanOut::new(&addresses, b"hi");
         fan_out.send(&socket().0).unwrap();
         assert!(sockets.iter().all(|(socket, _)| heard(socket) == b"hi"));
+    }
+
+    #[test]
+    fn a_fan_out_sends_what_was_set_last() {
+        let ((receiver, address), (sender, _)) = (socket(), socket());
+        let mut fan_out = FanOut::segmented(&[address], b"one two ", 4);
+        for payload in [b"tri four".as_slice(), b"five"] {
+            fan_out.set_payload(payload);
+            fan_out.send(&sender).unwrap();
+            for datagram in payload.chunks(4) {
+                assert_eq!(heard(&receiver), datagram);
+            }
+        }
     }
 
     #[test]
