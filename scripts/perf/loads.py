@@ -19,7 +19,8 @@ class Load:
     scenario: str
     clients: int
     room_size: int
-    """Members of a room, each of whom gets every text of the room."""
+    """Members of a room, each of whom gets every text of the room; 0 where the scenario has
+    no rooms to be sized."""
     payload: str
     """Bytes of a text, as `loadgen --payload` takes them."""
     rate_per_s: float
@@ -28,18 +29,21 @@ class Load:
     """Offered before anything is recorded."""
     duration_s: float
     """Recorded."""
+    more: tuple[str, ...] = ()
+    """Further arguments of `loadgen`."""
 
     def arguments(self, seed: int) -> list[str]:
         """The arguments of `loadgen` that say the same."""
         return [
             f"--scenario={self.scenario}",
             f"--clients={self.clients}",
-            f"--room-size={self.room_size}",
+            *([f"--room-size={self.room_size}"] if self.room_size else []),
             f"--payload={self.payload}",
-            f"--rate={self.rate_per_s:.0f}",
+            f"--rate={self.rate_per_s:.6g}",
             f"--warmup={self.warmup_s * 1000:.0f}ms",
             f"--duration={self.duration_s * 1000:.0f}ms",
             f"--seed={seed}",
+            *self.more,
         ]
 
 
@@ -68,7 +72,7 @@ def shape() -> dict[str, object]:
     """What all loads have in common, for a record: figures of another shape, such as noise
     floors, say nothing of this one."""
     common = asdict(saturation(DURATION_S))
-    del common["name"], common["duration_s"]
+    del common["name"], common["duration_s"], common["more"]
     return common
 
 

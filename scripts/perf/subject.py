@@ -6,7 +6,7 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +71,12 @@ class Subject:
 
 
 @contextmanager
-def running(binary: Path, core: int) -> Iterator[Subject]:
-    """Starts the server `binary` with one worker on `core`, and ends it with the block."""
-    command: list[str | Path] = [binary, *ARGUMENTS]
+def running(
+    binary: Path, core: int | None, workers: int = 1, more: Sequence[str] = ()
+) -> Iterator[Subject]:
+    """Starts the server `binary` on `core`, or where it places its workers itself, with `more`
+    arguments, and ends it with the block."""
+    command: list[str | Path] = [binary, *ARGUMENTS, f"--workers={workers}", *more]
     with tempfile.TemporaryFile() as log:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
         # Without the variables that would tell it something else.
@@ -107,7 +110,6 @@ def _address(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
 
 ARGUMENTS = (
     "--bind=127.0.0.1:0",
-    "--workers=1",
     # Says where it listens, and is quiet of what it is sent.
     "--log=info,bullhorn::text=off,bullhorn::peer=off,bullhorn::greet=off",
 )

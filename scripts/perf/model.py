@@ -1,0 +1,71 @@
+"""How many deliveries a worker can carry: a model with two costs, to size a machine by.
+
+A worker takes the texts that have gathered, and sends them to each peer of the room as one
+packet: a packet of `k` texts costs `packet_us + k * text_us` of CPU time. It then takes what has
+gathered meanwhile. So at a rate at which it has time to spare, `k` is 1; above it, `k` grows until
+the worker keeps up, as a packet of many texts costs less than as many packets; and with as many
+texts as a packet may have, it can do no more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of one worker on one machine, for texts of one length to stock peers."""
+
+    packet_us: float
+    """CPU time of a packet to a peer, whatever is in it, in microseconds."""
+    text_us: float
+    """CPU time of each text in a packet, in microseconds."""
+
+    def batch(self, rate_per_s: float, peers: int) -> float:
+        """Texts in a packet when so many texts a second go to a room of `peers`. Where a worker
+        is always busy, the texts of one round are those that came in the round before:
+        k = rate * peers * (packet + k * text)."""
+        rate_per_us = rate_per_s / 1e6
+        left = 1 - rate_per_us * peers * self.text_us
+        if left <= 0:
+            return MAX_BATCH
+        return min(MAX_BATCH, max(1.0, rate_per_us * peers * self.packet_us / left))
+
+    def delivery_us(self, batch: float) -> float:
+        """CPU time of a delivery, in microseconds."""
+        return self.packet_us / batch + self.text_us
+
+    def busy_ratio(self, rate_per_s: float, peers: int) -> float:
+        """Share of its time that the worker is busy, 1 at most."""
+        cost_us = self.delivery_us(self.batch(rate_per_s, peers))
+        return min(1.0, rate_per_s / 1e6 * peers * cost_us)
+
+    def round_us(self, rate_per_s: float, peers: int) -> float:
+        """How long it takes to send what has gathered to all peers, in microseconds."""
+        batch = self.batch(rate_per_s, peers)
+        return peers * batch * self.delivery_us(batch)
+
+    @property
+    def idle_deliveries_per_s(self) -> float:
+        """Deliveries a second up to which nothing waits for anything else."""
+        return 1e6 / self.delivery_us(1)
+
+    @property
+    def most_deliveries_per_s(self) -> float:
+        """Deliveries a second that a worker carries at the most."""
+        return 1e6 / self.delivery_us(MAX_BATCH)
+
+
+def fit(deliveries_us: Sequence[tuple[float, float]]) -> Costs:
+    """The costs from pairs of a batch and the CPU time of a delivery, in microseconds: least
+    squares of the relative errors, as what is cheap counts as much as what is dear."""
+    batch, cost_us = np.asarray(deliveries_us, dtype=float).T
+    rows = np.stack([1 / batch / cost_us, 1 / cost_us], axis=1)
+    (packet_us, text_us), *_ = np.linalg.lstsq(rows, np.ones_like(cost_us), rcond=None)
+    return Costs(float(packet_us), float(text_us))
+
+
+MAX_BATCH = 128.0
+"""Texts in a packet: as many as the kernel takes as one (since Linux 6.9), and as a worker sends
+to a peer before it goes on to the next one (docs/ARCHITECTURE.md, "Passes")."""
