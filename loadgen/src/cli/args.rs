@@ -83,6 +83,11 @@ pub struct RunOptions {
     #[arg(long, value_name = "CLAUSES", help_heading = RESULTS)]
     pub slo: Option<Slo>,
 
+    /// The process of the server, where it is on this machine: how much CPU time it took
+    /// for the load is reported, too
+    #[arg(long, value_name = "PID", help_heading = RESULTS)]
+    pub server_pid: Option<u32>,
+
     /// Where results go.
     #[command(flatten)]
     pub output: OutputOptions,
@@ -194,11 +199,6 @@ pub struct LoadOptions {
     /// generator's own, and a whole processor for each
     #[arg(long, help_heading = GENERATOR)]
     pub spin: bool,
-
-    /// The process of the server, where it is on this machine: how much CPU time it took
-    /// for the load is reported, too
-    #[arg(long, value_name = "PID", help_heading = RESULTS)]
-    pub server_pid: Option<u32>,
 
     /// Offer the load though the calibrated generator is not capable of it
     #[arg(long, help_heading = GENERATOR)]
@@ -336,6 +336,15 @@ mod tests {
             parsed += 1;
         }
         assert_eq!(parsed, 10);
+    }
+
+    #[test]
+    fn a_search_which_would_not_tell_of_the_servers_process_takes_none() {
+        let search = ["loadgen", "find-max", "--slo", "p99<1s"];
+        assert!(Arguments::try_parse_from(search).is_ok());
+        let with_process = search.into_iter().chain(["--server-pid", "1"]);
+        let error = Arguments::try_parse_from(with_process).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument);
     }
 
     #[test]

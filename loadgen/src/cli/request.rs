@@ -96,7 +96,11 @@ fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
         (None, rate) => Rate::Constant(rate.unwrap_or(DEFAULT_RATE)),
     };
     let is_forced = options.load.force;
-    let config = run_config(options.load, rate, options.duration)?;
+    check_process(options.server_pid)?;
+    let config = RunConfig {
+        server_pid: options.server_pid,
+        ..run_config(options.load, rate, options.duration)?
+    };
     if let Some(slo) = &options.slo {
         slo.applies_to(config.mix.text > 0.0, config.mix.ping > 0.0)?;
     }
@@ -149,7 +153,6 @@ fn calibrate_request(options: CalibrateOptions) -> Result<CalibrateRequest, UseE
 fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunConfig, UseError> {
     check_scenario(&load)?;
     check_amounts(&load, rate, duration)?;
-    check_process(load.server_pid)?;
     let target = target::resolve(&load.target)?;
     target::guard(target, load.i_own_the_target)?;
     let has_many_sources = target::has_many_sources(target);
@@ -182,7 +185,7 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         threads: 1,
         cores: Vec::new(),
         spin: load.spin,
-        server_pid: load.server_pid,
+        server_pid: None,
     };
     let (most, of) = match shape::has_rooms(&config) {
         true => (shape::rooms(&config), "rooms, whose members stay together"),

@@ -77,7 +77,9 @@ impl SelfWatch {
         let used = self.between(|begin, end| Some(end.server?.since(begin.server?)))?;
         Some(ServerUse {
             cpu: used.cpu,
-            peak_memory_bytes: peak_memory_bytes(&process(self.server_pid?)),
+            // One that has ended has none, though its numbers stay until its parent has
+            // looked, less those of its threads.
+            peak_memory_bytes: peak_memory_bytes(&process(self.server_pid?))?,
         })
     }
 
@@ -148,12 +150,12 @@ pub(crate) fn open_files() -> u32 {
 
 /// The most memory that this process has had.
 pub(crate) fn own_peak_memory_bytes() -> u64 {
-    peak_memory_bytes(Path::new(OURSELVES))
+    peak_memory_bytes(Path::new(OURSELVES)).unwrap_or(0)
 }
 
-/// The most memory that a process has had (`VmHWM`).
-fn peak_memory_bytes(process: &Path) -> u64 {
-    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+/// The most memory that a process has had (`VmHWM`); none: it has ended.
+fn peak_memory_bytes(process: &Path) -> Option<u64> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
     let field = |line: &str| {
         let kib: u64 = line
             .strip_prefix("VmHWM:")?
@@ -163,7 +165,7 @@ fn peak_memory_bytes(process: &Path) -> u64 {
             .ok()?;
         Some(kib * 1024)
     };
-    status.lines().find_map(field).unwrap_or(0)
+    status.lines().find_map(field)
 }
 
 fn process(pid: u32) -> PathBuf {
@@ -195,8 +197,11 @@ const STEAL_FIELD: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
     use std::thread;
+
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
 
     #[test]
     fn the_time_of_our_threads_is_counted_and_no_other() {
@@ -236,13 +241,23 @@ mod tests {
             watch.end();
         }
         assert!(watch.server().unwrap().peak_memory_bytes > 1 << 20);
-        let ended = Command::new("true").spawn().unwrap();
-        let pid = ended.id();
-        ended.wait_with_output().unwrap();
-        let mut watch = SelfWatch::new(Some(pid));
+    }
+
+    #[test]
+    fn of_a_server_that_has_ended_nothing_is_told_whether_its_parent_has_looked_or_not() {
+        let mut server = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let mut watch = SelfWatch::new(Some(server.id()));
         watch.begin_once();
         watch.end();
-        assert_eq!(watch.server(), None);
+        assert!(watch.server().is_some(), "it is there");
+        server.stdin.take();
+        let has_ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(Pid::from_raw(server.id() as i32)), has_ended).unwrap();
+        watch.end();
+        assert_eq!(watch.server(), None, "nobody has looked");
+        server.wait().unwrap();
+        watch.end();
+        assert_eq!(watch.server(), None, "nothing is left");
     }
 
     #[test]

@@ -32,6 +32,18 @@ fn begun() -> Shard {
     shard
 }
 
+/// A thread whose load began at [`START_NS`], and that records from [`LATER_NS`] after on.
+fn warming_up() -> Shard {
+    let mut shard = shard(RunConfig {
+        warmup: Duration::from_nanos(LATER_NS),
+        ..config(Protocol::V1)
+    });
+    shard.people.enter(0);
+    shard.people.run.start_ns.store(START_NS, Relaxed);
+    shard.people.start_ns = Some(START_NS);
+    shard
+}
+
 fn config(protocol: Protocol) -> RunConfig {
     RunConfig {
         clients: 2,
@@ -336,6 +348,36 @@ fn a_goodbye_ends_the_run_in_good_order_once_it_records() {
     assert!(!shard.people.run.is_cut_short());
     hear(&mut shard, &goodbye, LATER_NS).unwrap();
     assert!(shard.people.run.is_cut_short());
+}
+
+/// Of all that came with the first packet of a batch, which had waited longest.
+#[test]
+fn how_long_it_waited_is_recorded_of_each_packet_that_comes_while_it_is_recorded() {
+    let mut shard = warming_up();
+    let people = &mut shard.people;
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let (waited, ahead) = (Duration::from_secs(2), Duration::from_secs(3600));
+    let begun_ns = START_NS + LATER_NS;
+    people.record_hear_lag(Some(now - waited), 5, begun_ns - 1);
+    people.record_hear_lag(None, 5, begun_ns);
+    assert_eq!(people.recorder.latencies().hear_lag.len(), 0);
+    people.record_hear_lag(Some(now - waited), 3, begun_ns);
+    let hear_lag = &people.recorder.latencies().hear_lag;
+    assert_eq!(hear_lag.len(), 3);
+    // As exactly as the histogram tells it.
+    assert!(hear_lag.min() >= 1_990_000_000, "{}", hear_lag.min());
+    // The system's clock was set back.
+    people.record_hear_lag(Some(now + ahead), 1, begun_ns);
+    let hear_lag = &people.recorder.latencies().hear_lag;
+    assert_eq!((hear_lag.len(), hear_lag.min()), (4, 0));
+}
+
+#[test]
+fn what_is_no_datagram_of_the_protocol_is_stray_from_the_recording_on() {
+    let mut shard = warming_up();
+    let nothing = counted(&mut shard, b"* ?", LATER_NS - 1);
+    assert_eq!(nothing, Counts::default());
+    assert_eq!(counted(&mut shard, b"* ?", LATER_NS), stray());
 }
 
 /// By the run's clock.
