@@ -83,6 +83,11 @@ pub struct RunOptions {
     #[arg(long, value_name = "CLAUSES", help_heading = RESULTS)]
     pub slo: Option<Slo>,
 
+    /// The process of the server, where it is on this machine: how much CPU time it took
+    /// for the load is reported, too
+    #[arg(long, value_name = "PID", help_heading = RESULTS)]
+    pub server_pid: Option<u32>,
+
     /// Where results go.
     #[command(flatten)]
     pub output: OutputOptions,
@@ -195,11 +200,6 @@ pub struct LoadOptions {
     #[arg(long, help_heading = GENERATOR)]
     pub spin: bool,
 
-    /// The process of the server, where it is on this machine: how much CPU time it took
-    /// for the load is reported, too
-    #[arg(long, value_name = "PID", help_heading = RESULTS)]
-    pub server_pid: Option<u32>,
-
     /// Offer the load though the calibrated generator is not capable of it
     #[arg(long, help_heading = GENERATOR)]
     pub force: bool,
@@ -225,8 +225,7 @@ pub struct CalibrateOptions {
 #[derive(Debug, Args)]
 pub struct ThreadOptions {
     /// Threads that send and receive, 1 to 256, at most as many as clients, or as rooms where
-    /// there are some [default: as
-    /// many as --cores lists, otherwise half of the processors]
+    /// there are some [default: as many as --cores lists, otherwise half of the processors]
     #[arg(long, value_name = "COUNT", help_heading = GENERATOR)]
     #[arg(value_parser = value_parser!(u16).range(1..=i64::from(THREADS_MAX)))]
     pub threads: Option<u16>,

@@ -96,7 +96,11 @@ fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
         (None, rate) => Rate::Constant(rate.unwrap_or(DEFAULT_RATE)),
     };
     let is_forced = options.load.force;
-    let config = run_config(options.load, rate, options.duration)?;
+    check_process(options.server_pid)?;
+    let config = RunConfig {
+        server_pid: options.server_pid,
+        ..run_config(options.load, rate, options.duration)?
+    };
     if let Some(slo) = &options.slo {
         slo.applies_to(config.mix.text > 0.0, config.mix.ping > 0.0)?;
     }
@@ -106,6 +110,16 @@ fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
         output: options.output,
         is_forced,
     })
+}
+
+/// Whether there is such a process.
+fn check_process(pid: Option<u32>) -> Result<(), UseError> {
+    match pid {
+        Some(pid) if !Path::new(&format!("/proc/{pid}/task")).exists() => {
+            Err(UseError::NoProcess(pid))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError> {
@@ -149,7 +163,6 @@ fn calibrate_request(options: CalibrateOptions) -> Result<CalibrateRequest, UseE
 fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunConfig, UseError> {
     check_scenario(&load)?;
     check_amounts(&load, rate, duration)?;
-    check_process(load.server_pid)?;
     let target = target::resolve(&load.target)?;
     target::guard(target, load.i_own_the_target)?;
     let has_many_sources = target::has_many_sources(target);
@@ -182,7 +195,7 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         threads: 1,
         cores: Vec::new(),
         spin: load.spin,
-        server_pid: load.server_pid,
+        server_pid: None,
     };
     let (most, of) = match shape::has_rooms(&config) {
         true => (shape::rooms(&config), "rooms, whose members stay together"),
@@ -191,16 +204,6 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
     (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
     check_numbers(&config)?;
     Ok(config)
-}
-
-/// Whether there is such a process.
-fn check_process(pid: Option<u32>) -> Result<(), UseError> {
-    match pid {
-        Some(pid) if !Path::new(&format!("/proc/{pid}/task")).exists() => {
-            Err(UseError::NoProcess(pid))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether each option means something in the scenario.
