@@ -113,6 +113,11 @@ fn what_does_not_go_together_is_refused() {
         (&["--rate", "1", "--duration", "100ms"], "offers nothing"),
         (&["find-max"], "--slo"),
         (&["find-max", "--slo", "p99<1s", "--rate", "5"], "--rate"),
+        // What the server took is told of a run alone.
+        (
+            &["find-max", "--slo", "p99<1s", "--server-pid", "1"],
+            "--server-pid",
+        ),
         (
             &["find-max", "--slo", "p99<1s", "--from", "2", "--to", "1"],
             "must be below",

@@ -225,8 +225,7 @@ pub struct CalibrateOptions {
 #[derive(Debug, Args)]
 pub struct ThreadOptions {
     /// Threads that send and receive, 1 to 256, at most as many as clients, or as rooms where
-    /// there are some [default: as
-    /// many as --cores lists, otherwise half of the processors]
+    /// there are some [default: as many as --cores lists, otherwise half of the processors]
     #[arg(long, value_name = "COUNT", help_heading = GENERATOR)]
     #[arg(value_parser = value_parser!(u16).range(1..=i64::from(THREADS_MAX)))]
     pub threads: Option<u16>,

@@ -112,6 +112,16 @@ fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
     })
 }
 
+/// Whether there is such a process.
+fn check_process(pid: Option<u32>) -> Result<(), UseError> {
+    match pid {
+        Some(pid) if !Path::new(&format!("/proc/{pid}/task")).exists() => {
+            Err(UseError::NoProcess(pid))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError> {
     let (from, to) = (options.from, options.to);
     if let (Some(from), Some(to)) = (from, to)
@@ -194,16 +204,6 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
     (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
     check_numbers(&config)?;
     Ok(config)
-}
-
-/// Whether there is such a process.
-fn check_process(pid: Option<u32>) -> Result<(), UseError> {
-    match pid {
-        Some(pid) if !Path::new(&format!("/proc/{pid}/task")).exists() => {
-            Err(UseError::NoProcess(pid))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether each option means something in the scenario.

@@ -272,6 +272,7 @@ mod tests {
         let elsewhere = local_address("10.0.0.1:1".parse().unwrap(), 20_000);
         assert!(elsewhere.ip().is_unspecified());
     }
+
     /// Asked in turn, one at a time, as a run does that has many.
     #[test]
     fn drops_are_those_of_all_sockets_each_counted_once() {
