@@ -40,6 +40,9 @@ pub struct RunConfig {
     pub heartbeat: Duration,
     /// Which sockets the clients have.
     pub sockets: Sockets,
+    /// Whether these take several datagrams of one sender as one packet (`UDP_GRO`), which
+    /// saves the kernel cutting it, on the server's side; stock clients do not.
+    pub gro: bool,
     /// Threads that send and receive.
     pub threads: u16,
     /// The processors that these are pinned to, in turn; empty: the system's choice.

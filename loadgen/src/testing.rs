@@ -39,6 +39,7 @@ pub(crate) fn config() -> RunConfig {
         seed: 7,
         heartbeat: Duration::from_secs(4),
         sockets: Sockets::Shared,
+        gro: true,
         threads: 1,
         cores: Vec::new(),
         spin: false,

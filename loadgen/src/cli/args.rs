@@ -191,6 +191,12 @@ pub struct LoadOptions {
     #[arg(long, value_enum, help_heading = GENERATOR)]
     pub sockets: Option<Sockets>,
 
+    /// Receive as stock clients do, one datagram at a time: by default the kernel hands over
+    /// several of one sender as one packet, which costs the generator less, and a server on
+    /// the same machine, too
+    #[arg(long, help_heading = GENERATOR)]
+    pub no_gro: bool,
+
     /// The generator's threads.
     #[command(flatten)]
     pub threads: ThreadOptions,

@@ -192,6 +192,7 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         seed: load.seed,
         heartbeat: load.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
         sockets,
+        gro: !load.no_gro,
         threads: 1,
         cores: Vec::new(),
         spin: load.spin,

@@ -53,6 +53,7 @@ fn without_arguments_it_is_the_documented_run() {
         seed: 1,
         heartbeat: Duration::from_secs(4),
         sockets: Sockets::Shared,
+        gro: true,
         threads: u16::try_from(half).unwrap().clamp(1, 100),
         cores: Vec::new(),
         spin: false,

@@ -48,30 +48,31 @@ pub enum PortsError {
 }
 
 impl Ports {
-    /// Opens ports for `clients` clients, the first of which has number `first` among
+    /// Opens ports, which take several datagrams as one packet if `gro`, for `clients` clients, the first of which has number `first` among
     /// those of all threads.
     ///
     /// # Errors
     /// [`PortsError`]; one client each needs many files, see [`crate::engine::files`].
     pub fn open(
         kind: Sockets,
+        gro: bool,
         target: SocketAddr,
         first: u32,
         clients: u32,
     ) -> Result<Self, PortsError> {
         match kind {
-            Sockets::Shared => Self::open_shared(clients),
-            Sockets::PerClient => Self::open_each(target, first, clients),
+            Sockets::Shared => Self::open_shared(gro, clients),
+            Sockets::PerClient => Self::open_each(gro, target, first, clients),
         }
     }
 
-    fn open_shared(clients: u32) -> Result<Self, PortsError> {
-        let (first, granted) = open_shared_socket()?;
+    fn open_shared(gro: bool, clients: u32) -> Result<Self, PortsError> {
+        let (first, granted) = open_shared_socket(gro)?;
         let wanted = clients as usize * BYTES_A_CLIENT;
         let count = wanted.div_ceil(granted.max(1)).clamp(1, MAX_SHARED);
         let mut sockets = vec![first];
         while sockets.len() < count {
-            sockets.push(open_shared_socket()?.0);
+            sockets.push(open_shared_socket(gro)?.0);
         }
         let clients_a_socket = clients.div_ceil(sockets.len() as u32).max(1);
         Ok(Self::over(
@@ -82,14 +83,19 @@ impl Ports {
         ))
     }
 
-    fn open_each(target: SocketAddr, first: u32, clients: u32) -> Result<Self, PortsError> {
+    fn open_each(
+        gro: bool,
+        target: SocketAddr,
+        first: u32,
+        clients: u32,
+    ) -> Result<Self, PortsError> {
         let open = |client: u32| -> Result<UdpSocket, PortsError> {
             let local = local_address(target, first + client);
             let mut group = bind_group(local, 1, OWN_BUFFERS)?;
             let socket = group.sockets.remove(0);
             // What others send to it does not come.
             socket.connect(target)?;
-            set_up(&socket)?;
+            set_up(&socket, gro)?;
             Ok(socket)
         };
         let sockets = (0..clients).map(open).collect::<Result<_, _>>()?;
@@ -176,20 +182,22 @@ impl Ports {
 }
 
 /// A socket that has every address, and the size of its receive buffer.
-fn open_shared_socket() -> Result<(UdpSocket, usize), PortsError> {
+fn open_shared_socket(gro: bool) -> Result<(UdpSocket, usize), PortsError> {
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let mut group = bind_group(any, 1, SHARED_BUFFERS)?;
     let socket = group.sockets.remove(0);
     set_local_addresses(&socket)?;
-    set_up(&socket)?;
+    set_up(&socket, gro)?;
     Ok((socket, group.granted.receive_bytes))
 }
 
 /// What every socket of a client has.
-fn set_up(socket: &UdpSocket) -> io::Result<()> {
+fn set_up(socket: &UdpSocket, gro: bool) -> io::Result<()> {
     set_arrival_stamps(socket)?;
-    // Kernels without it hand over one datagram at a time.
-    let _ = set_gro(socket);
+    if gro {
+        // Kernels without it hand over one datagram at a time.
+        let _ = set_gro(socket);
+    }
     Ok(())
 }
 
@@ -235,6 +243,7 @@ const OWN_BUFFERS: BufferSizes = BufferSizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bullhorn::net::{MultihomedReceiver, Packet, PeerAddr, Sender, max_segments};
     use std::collections::BTreeSet;
 
     const TARGET: &str = "127.0.0.1:9999";
@@ -242,7 +251,7 @@ mod tests {
     #[test]
     fn every_client_has_a_place_of_its_own_and_is_found_there() {
         for (kind, clients) in [(Sockets::Shared, 10_000), (Sockets::PerClient, 20)] {
-            let ports = Ports::open(kind, TARGET.parse().unwrap(), 0, clients).unwrap();
+            let ports = Ports::open(kind, true, TARGET.parse().unwrap(), 0, clients).unwrap();
             let mut places = BTreeSet::new();
             for client in 0..clients {
                 let port = ports.of(client);
@@ -256,7 +265,7 @@ mod tests {
     #[test]
     fn at_other_addresses_there_is_nobody() {
         let target = TARGET.parse().unwrap();
-        let ports = Ports::open(Sockets::Shared, target, 0, 3).unwrap();
+        let ports = Ports::open(Sockets::Shared, true, target, 0, 3).unwrap();
         for stranger in [[127, 0, 0, 1], [127, 1, 0, 3], [127, 2, 0, 0]] {
             assert_eq!(ports.client_at(0, Some(stranger.into())), None);
         }
@@ -273,12 +282,39 @@ mod tests {
         assert!(elsewhere.ip().is_unspecified());
     }
 
+    #[test]
+    fn packets_are_taken_whole_only_if_they_may() {
+        if max_segments() == 1 {
+            return;
+        }
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for kind in [Sockets::Shared, Sockets::PerClient] {
+            for (gro, packets) in [(true, 1), (false, 3)] {
+                let target = server.local_addr().unwrap();
+                let ports = Ports::open(kind, gro, target, 0, 1).unwrap();
+                let port = ports.sockets[0].local_addr().unwrap().port();
+                let to = PeerAddr::new((Ipv4Addr::from_bits(FIRST_HOST), port).into(), 0);
+                let packet = Packet {
+                    to: &to,
+                    payload: b"one two six",
+                    segment_bytes: 4,
+                    deliveries: 3,
+                };
+                assert_eq!(Sender::new(true).send(&server, [packet]).sent, 3);
+                let mut receiver = MultihomedReceiver::new();
+                let received = receiver.receive(&ports.sockets[0]).unwrap();
+                assert_eq!(received, packets, "{kind:?}");
+                assert_eq!(receiver.datagrams().count(), 3);
+            }
+        }
+    }
+
     /// Asked in turn, one at a time, as a run does that has many.
     #[test]
     fn drops_are_those_of_all_sockets_each_counted_once() {
         let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let target = server.local_addr().unwrap();
-        let mut ports = Ports::open(Sockets::PerClient, target, 0, 2).unwrap();
+        let mut ports = Ports::open(Sockets::PerClient, true, target, 0, 2).unwrap();
         ports.ask_for_drops(2);
         assert_eq!(ports.drops(), 0);
         let mut lost = 0;

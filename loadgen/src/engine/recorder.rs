@@ -213,7 +213,7 @@ mod tests {
         back.send(Report::new(0)).unwrap();
         let channel = Channel { filled, emptied };
         let target = "127.0.0.1:9".parse().unwrap();
-        let mut ports = Ports::open(Sockets::Shared, target, 0, 1).unwrap();
+        let mut ports = Ports::open(Sockets::Shared, true, target, 0, 1).unwrap();
         let mut recorder = Recorder::new(0, 0, 2 * SECOND_NS, 2, channel);
         recorder.second(SECOND_NS / 2).unwrap().asked = 1;
         recorder.second(SECOND_NS * 3 / 2).unwrap().asked = 2;

@@ -35,7 +35,15 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     let parts = shape::parts(config);
     files::allow(shape::files(config, parts.len()))?;
-    let open = |part: &Part| Ports::open(config.sockets, config.target, part.first, part.clients);
+    let open = |part: &Part| {
+        Ports::open(
+            config.sockets,
+            config.gro,
+            config.target,
+            part.first,
+            part.clients,
+        )
+    };
     let ports = parts.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let sockets = ports.iter().map(Ports::len).sum::<usize>() as u32;
     let run = Arc::new(Run::new(config, control, parts.len()));

@@ -100,6 +100,7 @@ impl Calibration {
             seed: 1,
             heartbeat: Duration::from_secs(4),
             sockets: Sockets::Shared,
+            gro: true,
             threads: self.threads,
             cores: self.cores.clone(),
             spin: false,

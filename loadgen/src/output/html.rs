@@ -132,7 +132,14 @@ pub(super) fn config(config: &Settings) -> Vec<(&'static str, String)> {
             format!("after {} of silence", seconds(config.heartbeat_s)),
         ),
         ("seed", config.seed.to_string()),
-        ("sockets", config.sockets.clone()),
+        (
+            "sockets",
+            format!(
+                "{}, GRO {}",
+                config.sockets,
+                if config.gro { "on" } else { "off" }
+            ),
+        ),
         ("threads", format!("{}, {pinned}", config.threads)),
         (
             "when idle",

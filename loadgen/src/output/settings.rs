@@ -41,6 +41,8 @@ pub struct Settings {
     pub heartbeat_s: f64,
     /// `shared` or `per-client`.
     pub sockets: String,
+    /// Whether several datagrams came as one packet.
+    pub gro: bool,
     /// Threads that sent and received.
     pub threads: u16,
     /// The processors that they were pinned to.
@@ -95,6 +97,7 @@ impl From<&RunConfig> for Settings {
             seed: config.seed,
             heartbeat_s: seconds(config.heartbeat),
             sockets: word(&config.sockets),
+            gro: config.gro,
             threads: config.threads,
             cores: config.cores.clone(),
             spin: config.spin,

@@ -63,6 +63,7 @@ pub(crate) fn config(target: SocketAddr) -> RunConfig {
         seed: 7,
         heartbeat: Duration::from_secs(4),
         sockets: Sockets::Shared,
+        gro: true,
         threads: 1,
         cores: Vec::new(),
         spin: false,

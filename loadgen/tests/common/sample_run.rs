@@ -88,6 +88,7 @@ pub(crate) fn config() -> RunConfig {
         seed: 7,
         heartbeat: Duration::from_secs(3),
         sockets: Sockets::Shared,
+        gro: true,
         threads: 2,
         cores: vec![0, 1],
         spin: false,

@@ -82,7 +82,14 @@ fn joining(config: RunConfig) -> Shard {
 /// A thread whose clients have not come.
 fn shard(config: RunConfig) -> Shard {
     let part = shape::parts(&config)[0];
-    let ports = Ports::open(config.sockets, config.target, part.first, part.clients).unwrap();
+    let ports = Ports::open(
+        config.sockets,
+        config.gro,
+        config.target,
+        part.first,
+        part.clients,
+    )
+    .unwrap();
     let channel = Channel {
         filled: bounded(1).0,
         emptied: bounded::<Box<Report>>(1).1,
