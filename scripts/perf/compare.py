@@ -65,7 +65,8 @@ def measure(arguments):
     raw.unlink(missing_ok=True)
     command = ["cargo", "bench", "--locked", "--features", "bare", "--bench", "compare", "--"]
     command += [*arguments, "--out", str(raw)]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     bench = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     try:
         code = bench.wait(timeout=TIME_LIMIT_S)
