@@ -321,7 +321,10 @@ fn a_server_that_says_goodbye_fails_a_run_that_tells_what_it_recorded() {
     assert_eq!(summary["kind"], "summary");
     assert_eq!(summary["server_said_goodbye"], true);
     assert_eq!(summary["signal"], Value::Null);
-    assert!(summary["counts"]["delivered"].as_u64() > Some(0), "{summary}");
+    assert!(
+        summary["counts"]["delivered"].as_u64() > Some(0),
+        "{summary}"
+    );
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let errors = str::from_utf8(&output.stderr).unwrap();
