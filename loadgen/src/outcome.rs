@@ -212,6 +212,14 @@ pub struct Sample<'a> {
     pub latencies: &'a Latencies,
 }
 
+impl ServerUse {
+    /// Copies and answers that came, a second of its CPU time; none: it took none.
+    pub fn deliveries_per_cpu_s(&self, counts: &Counts) -> Option<f64> {
+        let came = (counts.delivered + counts.answered) as f64;
+        (!self.cpu.is_zero()).then(|| came / self.cpu.as_secs_f64())
+    }
+}
+
 impl Latencies {
     /// Without records.
     pub fn new() -> Self {

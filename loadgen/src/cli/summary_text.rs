@@ -190,20 +190,21 @@ fn server(text: &mut String, outcome: &Outcome) {
     let Some(server) = outcome.server else {
         return;
     };
-    let came = (outcome.counts.delivered + outcome.counts.answered) as f64;
-    let cpu_s = server.cpu.as_secs_f64();
-    let deliveries = match cpu_s > 0.0 {
-        true => number(came / cpu_s),
-        false => "-".to_owned(),
-    };
     line(
         text,
         format_args!(
-            "  server      {} of CPU time, {deliveries} deliveries and answers a second of that, {} of memory",
+            "  server      {} of CPU time, {} of memory at its most",
             span(server.cpu),
             bytes(server.peak_memory_bytes as f64),
         ),
     );
+    if let Some(deliveries) = server.deliveries_per_cpu_s(&outcome.counts) {
+        let deliveries = number(deliveries);
+        line(
+            text,
+            format_args!("              {deliveries} deliveries and answers a second of that time"),
+        );
+    }
 }
 
 fn objectives(text: &mut String, slo: &[SloResult]) {
@@ -293,7 +294,8 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
 
   generator   1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns
   its kernel  dropped 0, refused to send 0; up to 12 due at once
-  server      2.5 s of CPU time, 379,792 deliveries and answers a second of that, 9.44 MB of memory
+  server      2.5 s of CPU time, 9.44 MB of memory at its most
+              379,792 deliveries and answers a second of that time
   objectives  p99<5ms             met     what it was
               delivery.loss<0.1%  MISSED  what it was
 ";

@@ -239,11 +239,9 @@ impl From<&Generator> for GeneratorUse {
 
 impl ServerSummary {
     fn of(server: ServerUse, counts: &Counts) -> Self {
-        let cpu_s = server.cpu.as_secs_f64();
-        let came = (counts.delivered + counts.answered) as f64;
         Self {
-            cpu_s: rounded(cpu_s),
-            deliveries_per_cpu_s: (cpu_s > 0.0).then(|| rounded(came / cpu_s)),
+            cpu_s: rounded(server.cpu.as_secs_f64()),
+            deliveries_per_cpu_s: server.deliveries_per_cpu_s(counts).map(rounded),
             peak_memory_bytes: server.peak_memory_bytes,
         }
     }
