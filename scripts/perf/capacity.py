@@ -41,11 +41,11 @@ def search(run_rate: RunRate, progress: Progress = lambda line: None) -> float:
 
 
 def is_good(trial: Trial) -> bool:
-    """Whether a rate was carried: nearly nothing was lost, and no queue grew."""
+    """Whether a rate was carried: nearly nothing was lost, and there was time to spare."""
     return (
         trial.spoiled is None
         and trial.values["loss_ratio"] <= loads.CAPACITY_MAX_LOSS_RATIO
-        and trial.values["p99_us"] <= loads.CAPACITY_MAX_P99_US
+        and trial.facts["server_busy_ratio"] <= loads.CAPACITY_MAX_BUSY_RATIO
     )
 
 

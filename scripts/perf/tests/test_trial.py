@@ -156,7 +156,7 @@ class CapacityTest(unittest.TestCase):
     def search(self, carried_per_s: float) -> float:
         def run(rate_per_s: float) -> Trial:
             loss = 0.0 if rate_per_s <= carried_per_s else 0.5
-            return Trial(LoadName.HALF, {"loss_ratio": loss, "p99_us": 100.0})
+            return Trial(LoadName.HALF, {"loss_ratio": loss}, facts={"server_busy_ratio": 0.5})
 
         return capacity.search(run)
 
@@ -174,8 +174,8 @@ class CapacityTest(unittest.TestCase):
             self.search(10)
 
     def test_what_is_not_carried(self) -> None:
-        good = Trial(LoadName.HALF, {"loss_ratio": 0.0, "p99_us": 100.0})
+        good = Trial(LoadName.HALF, {"loss_ratio": 0.0}, facts={"server_busy_ratio": 0.89})
         self.assertTrue(capacity.is_good(good))
-        for values in ({"loss_ratio": 0.01}, {"p99_us": 50_000.0}):
-            self.assertFalse(capacity.is_good(replace(good, values=good.values | values)))
+        self.assertFalse(capacity.is_good(replace(good, values={"loss_ratio": 0.01})))
+        self.assertFalse(capacity.is_good(replace(good, facts={"server_busy_ratio": 0.91})))
         self.assertFalse(capacity.is_good(replace(good, spoiled="stolen")))
