@@ -46,7 +46,7 @@ def main() -> int:
     bench = outcome = None
     with workshop.locked():
         measuring.progress(f"base {base.label}, candidate {candidate.label}")
-        if arguments.no_counts or not counting.is_available():
+        if arguments.no_counts:
             notes.append("instructions, allocations and system calls were not counted")
         elif not (counts := counting.compare(workshop, base, candidate)):
             notes.append("neither tree has benchmarks that count")

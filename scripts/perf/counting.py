@@ -1,11 +1,11 @@
 """The counts of a source: unpacked, counted by `counts`, and kept beside its binaries."""
 
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import count_verdicts
+import counts
 from builds import Source, Workshop
 from count_verdicts import CountJudgement, Counts
 from processes import CheckFailed
@@ -43,17 +43,9 @@ def count(workshop: Workshop, source: Source) -> Counted:
     return counted
 
 
-def is_available() -> bool:
-    """Whether there is anything here that counts."""
-    return importlib.util.find_spec("counts") is not None
-
-
 def _collect(workshop: Workshop, tree: Path) -> Counts:
-    import counts
-
     try:
-        counted: Counts = counts.collect(tree, workshop.cargo_target)
-        return counted
+        return counts.collect(tree, workshop.cargo_target)
     except counts.CountsUnavailable:
         return {}
     except counts.CountsFailed as error:

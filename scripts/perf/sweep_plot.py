@@ -1,0 +1,101 @@
+"""The picture of a sweep."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import plots
+from matplotlib.axes import Axes
+from sweep_tables import of
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """Writes it."""
+    plots.style()
+    figure, ((peers, workers), (busy, latency)) = plt.subplots(
+        2, 2, figsize=(10, 7.2), layout="constrained"
+    )
+    points = record["points"]
+    _peers(peers, points)
+    _workers(workers, points)
+    _busy(busy, of(points, "load"), record)
+    _latency(latency, of(points, "load"))
+    plots.save(figure, path)
+
+
+def _peers(axes: Axes, points: list[dict[str, Any]]) -> None:
+    for series, label, colour in (
+        ("room", "one room", plots.BLUE), ("rooms", "rooms of 10", plots.ORANGE)
+    ):
+        _spread(axes, of(points, series), "peers", "cpu_us", label, colour)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set(title="Cost by the number of peers", xlabel="peers", ylabel="µs of CPU a delivery")
+    axes.xaxis.set_major_formatter(plots.tick)
+    axes.legend(frameon=False)
+
+
+def _workers(axes: Axes, points: list[dict[str, Any]]) -> None:
+    rows = of(points, "workers")
+    names = [str(row["workers"]) for row in rows]
+    middles = [row["cpu_us"][0] for row in rows]
+    errors = [
+        [row["cpu_us"][0] - row["cpu_us"][1] for row in rows],
+        [row["cpu_us"][2] - row["cpu_us"][0] for row in rows],
+    ]
+    axes.bar(names, middles, yerr=errors, color=plots.SKY, width=0.6, capsize=3)
+    axes.grid(axis="x", visible=False)
+    axes.set(
+        title="Cost by the number of workers (2 cores)", xlabel="workers",
+        ylabel="µs of CPU a delivery",
+    )
+
+
+def _busy(axes: Axes, rows: list[dict[str, Any]], record: dict[str, Any]) -> None:
+    offered = [row["texts_per_s"] * row["peers"] for row in rows]
+    sent = [row["deliveries_per_s"][0] for row in rows]
+    most = record["most_deliveries_per_s"]
+    model = [min(one, most) for one in offered]
+    axes.plot(offered, model, color=plots.GREY, linestyle="--", label="the model")
+    axes.plot(offered, sent, color=plots.BLUE, marker="o", label="measured")
+    idle = record["idle_deliveries_per_s"]
+    axes.axvline(idle, color=plots.RED, linewidth=1, linestyle=":")
+    axes.annotate(
+        "above this, batches grow", (idle, sent[0]), xytext=(-4, 0), color=plots.RED,
+        textcoords="offset points", rotation=90, ha="right", va="bottom", fontsize=8,
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set(title="What one worker carries", xlabel="deliveries/s offered", ylabel="sent")
+    axes.xaxis.set_major_formatter(plots.tick)
+    axes.yaxis.set_major_formatter(plots.tick)
+    axes.legend(frameon=False)
+
+
+def _latency(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    heard = [row | {"offered": row["texts_per_s"] * row["peers"]} for row in rows if row["p50_us"]]
+    model = [row["model"]["round_us"] / 1e3 for row in heard]
+    for name, colour in (("p50", plots.GREEN), ("p99", plots.PURPLE)):
+        in_ms = [row | {"ms": [one / 1e3 for one in row[f"{name}_us"]]} for row in heard]
+        _spread(axes, in_ms, "offered", "ms", name, colour)
+    axes.plot(
+        [row["offered"] for row in heard], model, color=plots.GREY, linestyle="--",
+        label="the model's round",
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set(
+        title="Latency by load, a room of 1000", xlabel="deliveries/s offered", ylabel="ms"
+    )
+    axes.xaxis.set_major_formatter(plots.tick)
+    axes.yaxis.set_major_formatter(plots.tick)
+    axes.legend(frameon=False)
+
+
+def _spread(
+    axes: Axes, rows: list[dict[str, Any]], x: str, y: str, label: str, colour: str
+) -> None:
+    at = [row[x] for row in rows]
+    axes.plot(at, [row[y][0] for row in rows], color=colour, marker="o", label=label)
+    least, most = [row[y][1] for row in rows], [row[y][2] for row in rows]
+    axes.fill_between(at, least, most, color=colour, alpha=0.15, linewidth=0)
