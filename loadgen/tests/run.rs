@@ -84,3 +84,16 @@ fn every_scenario_is_what_its_name_says() {
         });
     }
 }
+
+#[test]
+fn the_time_of_a_servers_process_is_told_if_it_is_named() {
+    let server = server(1, ServiceKind::Chat, V4);
+    let own = std::process::id();
+    for server_pid in [None, Some(own)] {
+        let outcome = run_through(&RunConfig {
+            server_pid,
+            ..config(server.local_addr())
+        });
+        assert_eq!(outcome.server.is_some(), server_pid.is_some());
+    }
+}

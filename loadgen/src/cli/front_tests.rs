@@ -21,6 +21,8 @@ struct Scripted {
     /// The server goes while it records.
     ends_with_goodbye: bool,
     own_drops: u64,
+    /// Each datagram is sent so late, and answered 1 ms after it was due.
+    send_lag_ns: Option<u64>,
 }
 
 impl Scripted {
@@ -40,6 +42,9 @@ impl Scripted {
         }
         let mut outcome = testing::outcome();
         outcome.latencies.answer = testing::recorded(&[1_000_000]);
+        if let Some(send_lag_ns) = self.send_lag_ns {
+            outcome.latencies.send_lag = testing::recorded(&[send_lag_ns]);
+        }
         (outcome.counts.due, outcome.counts.sent) = (1, 1);
         outcome.counts.asked = 1;
         outcome.counts.own_drops = self.own_drops;
@@ -107,6 +112,18 @@ fn end_with_files(
 
 fn end(script: &Scripted, slo: Option<&str>, report: Report, out: impl Write) -> End {
     end_with_files(script, slo, None, report, out)
+}
+
+#[test]
+fn an_objective_that_the_generator_may_have_missed_is_no_verdict_on_the_server() {
+    for (send_lag_ns, expected) in [(400_000, End::SloMissed), (600_000, End::Invalid)] {
+        let script = Scripted {
+            send_lag_ns: Some(send_lag_ns),
+            ..Scripted::default()
+        };
+        let ended = end(&script, Some("max<500us"), Report::Json, Vec::new());
+        assert_eq!(ended, expected, "{send_lag_ns}");
+    }
 }
 
 fn printed(script: &Scripted, slo: Option<&str>, report: Report) -> (End, String) {

@@ -223,6 +223,19 @@ mod tests {
         }
     }
 
+    /// One who asked to come three times is greeted up to three times for it.
+    #[test]
+    fn what_greets_a_client_that_asked_again_to_come_is_not_taken_for_an_answer() {
+        let mut client = Client::new();
+        client.tries = 2;
+        client.greeted_first();
+        for _ in 0..2 {
+            let late = client.greeted().expect("it asked");
+            assert!(!late.is_recorded);
+        }
+        assert_eq!(client.greeted(), None);
+    }
+
     #[test]
     fn who_waits_for_each_answer_asks_the_next_one_only_then_or_after_a_second() {
         let mut client = Client::new();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::outcome::Second;
-use crate::testing::sample_run;
 use crate::testing::sample_search::{found, generators_limit, one};
+use crate::testing::{recorded, sample_run};
 
 fn tried(slo: &str, change: impl FnOnce(&mut Outcome)) -> Try {
     let mut outcome = sample_run::outcome();
@@ -28,6 +28,12 @@ fn a_try_is_good_when_it_is_valid_and_meets_all_objectives() {
     let invalid = tried("loss<1%", |outcome| outcome.counts.own_drops = 1);
     assert!(!invalid.is_good && invalid.missed.is_empty());
     assert_eq!(invalid.invalid.len(), 1);
+    let doubtful = tried("answer.max<500us", |outcome| {
+        outcome.latencies.answer = recorded(&[1_000_000]);
+        outcome.latencies.send_lag = recorded(&[600_000]);
+    });
+    assert!(doubtful.missed[0].is_doubtful, "{doubtful:?}");
+    assert_eq!(doubtful.invalid.len(), 1, "it says nothing of the server");
 }
 
 #[test]

@@ -69,6 +69,10 @@ fn figures_are_those_of_the_outcome() {
     assert_eq!(value["rates"]["loss_ratio"], 37.0 / 45_000.0);
     assert_eq!(value["latencies"]["delivery"]["count"], 45_000);
     assert_eq!(value["generator"]["cpu_s"], 2.345);
+    assert_eq!(value["server"]["cpu_s"], 4.0);
+    let came = summary.counts.delivered + summary.counts.answered;
+    assert!(summary.counts.answered > 0);
+    assert_eq!(value["server"]["deliveries_per_cpu_s"], came as f64 / 4.0);
     assert_eq!(value["seconds"][6]["delivered"], 4_463);
     assert_eq!(value["intervals"].as_array().unwrap().len(), 70);
 

@@ -287,6 +287,15 @@ fn a_client_has_come_when_it_is_told_of_the_room_that_it_asked_for() {
         };
         assert_eq!(counted(&mut shard, &pong, LATER_NS), stray());
         assert_eq!(shard.people.client(0).phase, Phase::Joining);
+        // It may have asked for one twice, and has begun to use the first.
+        if protocol == Protocol::V2 {
+            let again = frames(&[ServerFrame::Welcome(Welcome {
+                session: 2,
+                ..WELCOME
+            })]);
+            hear(&mut shard, &again, LATER_NS).unwrap();
+            assert_eq!(shard.people.client(0).session, WELCOME.session);
+        }
         let right = told(&name(run, 0));
         assert_eq!(counted(&mut shard, &right, LATER_NS), came());
         assert_eq!(shard.people.client(0).phase, Phase::Active);
@@ -328,6 +337,56 @@ fn a_client_has_come_when_its_own_ping_is_answered() {
     let counts = counted(&mut shard, &stamped(PONG, stamp), LATER_NS);
     assert_eq!(counts, came());
     assert_eq!(shard.people.client(0).phase, Phase::Active);
+}
+
+#[test]
+fn who_comes_before_the_recording_is_not_counted() {
+    let mut shard = joining(RunConfig {
+        warmup: Duration::from_nanos(LATER_NS),
+        ..config(Protocol::V1)
+    });
+    let run = shard.people.run.id;
+    let told = format!("* you are in load-{run:08x}-00000000 (1 here)");
+    let counts = counted(&mut shard, told.as_bytes(), LATER_NS - 1);
+    assert_eq!(counts, Counts::default());
+    assert_eq!(shard.people.client(0).phase, Phase::Active);
+}
+
+/// Whoever knows an address of ours can send to it.
+#[test]
+fn what_others_than_the_server_send_is_stray_whatever_it_says() {
+    let [server, stranger] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let mut shard = shard(RunConfig {
+        target: server.local_addr().unwrap(),
+        duration: Duration::from_secs(600),
+        ..config(Protocol::V1)
+    });
+    shard.people.enter(0);
+    shard.people.client(0).next_ask = 1;
+    let start_ns = shard.people.run.now_ns().max(1);
+    shard.people.run.start_ns.store(start_ns, Relaxed);
+    shard.people.start_ns = Some(start_ns);
+    let pong = stamped(
+        PONG,
+        Stamp {
+            due_ns: 0,
+            lag_ns: 0,
+            ..first_stamp(&shard)
+        },
+    );
+    let port = shard.people.ports.of(0);
+    let local = shard.people.ports.socket(port.socket).local_addr().unwrap();
+    let client = (port.from.expect("one of many"), local.port());
+    for (from, expected) in [(&stranger, (0, 1)), (&server, (1, 1))] {
+        from.send_to(&pong, client).unwrap();
+        let (people, admission) = (&mut shard.people, &mut shard.admission);
+        let packets = shard.hearing.receive(port.socket, people, admission);
+        assert_eq!(packets.unwrap(), 1, "on loopback it is there at once");
+        let counts = people.recorder.counts;
+        assert_eq!((counts.answered, counts.stray), expected);
+    }
+    let hear_lag = &shard.people.recorder.latencies().hear_lag;
+    assert_eq!(hear_lag.len(), 2, "the kernel says when it had each");
 }
 
 /// What is said to a greeting service is no ping.
