@@ -115,7 +115,7 @@ pub(super) fn counts(summary: &Summary) -> [Group; 4] {
         row(
             "stray",
             counts.stray,
-            "What should not have come: of another room or run, never sent, or no datagram of the protocol.",
+            "What should not have come: of another room or run, never sent or not yet, the answer to what a client did not ask, or no datagram of the protocol.",
         ),
         row(
             "own_drops",
