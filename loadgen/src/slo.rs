@@ -218,7 +218,6 @@ impl Clause {
         let (counts, latencies) = (&outcome.counts, &outcome.latencies);
         let (mut is_met, mut is_met_without_lag) = (true, true);
         let (mut measured, mut sentences) = (Vec::new(), Vec::new());
-        let lag_ns = self.lag_ns(latencies);
         let deliveries = (counts.owed, counts.lost, &latencies.delivery);
         let answers = (counts.asked, counts.unanswered, &latencies.answer);
         for (kind, name, (expected, lost, recorded)) in [
@@ -233,11 +232,10 @@ impl Clause {
             if !is_due {
                 continue;
             }
-            let taken = match self.metric {
-                Metric::Percentile(percent) => percentile_with_lost(recorded, lost, percent),
-                Metric::Mean => mean(recorded),
-                _ => longest(recorded),
-            };
+            let metric = self.metric.of_those_that_came(recorded.len(), lost);
+            let taken = metric.and_then(|metric| metric.latency(recorded));
+            // As far out in the tail, the generator itself may have added so much.
+            let lag_ns = metric.map_or(0.0, |metric| metric.lag_ns(latencies));
             let taken_ns = taken.map(|taken| taken.as_nanos() as f64);
             let holds = |ns: f64| self.operator.holds(ns, self.limit);
             is_met &= taken_ns.is_some_and(holds);
@@ -264,19 +262,6 @@ impl Clause {
             sentence: sentences.join(", "),
             is_doubtful: !is_met && is_met_without_lag,
         }
-    }
-
-    /// What the generator itself may have added to a latency: how late it sent, and how
-    /// late it read, as far out in the tail.
-    fn lag_ns(&self, latencies: &Latencies) -> f64 {
-        let lags = [&latencies.send_lag, &latencies.hear_lag];
-        let lag = |of: &Histogram<u64>| match self.metric {
-            Metric::Percentile(percent) => percentile(of, percent),
-            Metric::Mean => mean(of),
-            _ => longest(of),
-        };
-        let lag: Duration = lags.into_iter().filter_map(lag).sum();
-        lag.as_nanos() as f64
     }
 
     fn check_loss(&self, outcome: &Outcome) -> Checked {
@@ -343,12 +328,32 @@ impl From<Kind> for MeasuredOf {
     }
 }
 
-/// The percentile of all that should have come: what was lost took for ever. None: so did
-/// this percentile.
-fn percentile_with_lost(recorded: &Histogram<u64>, lost: u64, percent: f64) -> Option<Duration> {
-    let came = recorded.len() as f64;
-    let of_those_that_came = percent * (came + lost as f64) / came;
-    (of_those_that_came <= 100.0).then(|| percentile(recorded, of_those_that_came))?
+impl Metric {
+    /// A percentile of all that should have come, as one of those that came: what was lost
+    /// took for ever. None: so did this percentile. The others are of what came.
+    fn of_those_that_came(self, came: u64, lost: u64) -> Option<Self> {
+        let Self::Percentile(percent) = self else {
+            return Some(self);
+        };
+        let percent = percent * (came + lost) as f64 / came as f64;
+        (percent <= 100.0).then_some(Self::Percentile(percent))
+    }
+
+    /// What it says of latencies; none: there are none.
+    fn latency(self, recorded: &Histogram<u64>) -> Option<Duration> {
+        match self {
+            Self::Percentile(percent) => percentile(recorded, percent),
+            Self::Mean => mean(recorded),
+            _ => longest(recorded),
+        }
+    }
+
+    /// What it says of how late the generator itself sent, and read.
+    fn lag_ns(self, latencies: &Latencies) -> f64 {
+        let lags = [&latencies.send_lag, &latencies.hear_lag].into_iter();
+        let lag: Duration = lags.filter_map(|lag| self.latency(lag)).sum();
+        lag.as_nanos() as f64
+    }
 }
 
 impl Operator {
