@@ -40,7 +40,7 @@ def collect(tree: Path, target_dir: Path) -> dict:
     need_valgrind()
     need_runner(runner_version)
     counts = count_instructions(tree, target_dir)
-    scenes = run_bench(tree, target_dir, "steady", "bare")
+    scenes = run_bench(tree, target_dir, "steady")
     for scene, cost in scenes[0].items():
         counts["allocations"][scene] = cost["allocations"]
     counts["syscalls_per_delivery"] = {
@@ -52,7 +52,7 @@ def collect(tree: Path, target_dir: Path) -> dict:
 def count_instructions(tree: Path, target_dir: Path) -> dict:
     counts = {"instructions": {}, "allocations": {}}
     options = ["--output-format=json", "--parallel=auto"]
-    rows = run_bench(tree, target_dir, "instructions", "counts", *options)
+    rows = run_bench(tree, target_dir, "instructions", *options)
     for row in rows:
         name = f"{row['function_name']}/{row['id']}"
         totals = {
@@ -63,10 +63,11 @@ def count_instructions(tree: Path, target_dir: Path) -> dict:
     return counts
 
 
-def run_bench(tree: Path, target_dir: Path, bench: str, feature: str, *arguments: str) -> list:
+def run_bench(tree: Path, target_dir: Path, bench: str, *arguments: str) -> list:
     """Runs a benchmark that prints JSON, and returns what it printed, line by line."""
     command = ["cargo", "bench", "--locked", "--package", "bullhorn", "--bench", bench]
-    command += ["--features", feature, "--", *arguments]
+    # The same features for both, so that the library is built once.
+    command += ["--features", "bare,counts", "--", *arguments]
     environment = os.environ | {
         "CARGO_TARGET_DIR": str(target_dir.resolve()),
         # Where gungraun puts its profiles.
