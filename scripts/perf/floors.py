@@ -33,14 +33,14 @@ def default() -> Floors:
 
 
 def measured(sessions: Sequence[Sequence[Judgement]]) -> dict[str, float]:
-    """The floors from A/A sessions, in the unit of each metric's limit: how far the interval of
-    a session reached from "the same", in either direction, in all but a tenth of the sessions
-    (`QUANTILE`). So nearly every session of a server that is the same passes, and one that is
-    slower by less than the floor is never called so."""
+    """The floors from A/A sessions, in the unit of each metric's limit: how far the median of
+    a session lay from "the same", in either direction, in all but a tenth of the sessions
+    (`QUANTILE`). Not how far its interval reached: a regression needs the whole interval
+    beyond the bound, so the width of intervals would be counted twice."""
     floors = {}
     for metric in METRICS:
         reaches = [
-            max(abs(judgement.estimate.low), abs(judgement.estimate.high))
+            abs(judgement.estimate.median)
             for judgements in sessions
             for judgement in judgements
             if judgement.metric.key == metric.key and judgement.estimate is not None

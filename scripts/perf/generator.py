@@ -125,8 +125,9 @@ GOOD, WRONG_USE, INVALID = 0, 2, 4
 OVERHEAD_LIMIT_S = 15.0
 """Clients come and go within 2 s, what is still under way is awaited for 5 s at most."""
 
-INTERVAL_S = 0.05
-"""Between two looks at the server: each costs it some 50 µs, a thousandth of the interval."""
+INTERVAL_S = 0.2
+"""Between two looks at the server. Each takes about a millisecond of the generator's core: more
+often, and one datagram of a hundred would be late by that."""
 
 ERROR_BYTES = 4000
 """Enough for a sentence or two."""

@@ -114,9 +114,9 @@ class Session:
 
 
 def max_discarded(pairs: int) -> int:
-    """How many pairs of a load may be spoiled where `pairs` are wanted: where it is more than
-    every second one, the machine is too busy for those that look good to be believed."""
-    return max(MIN_DISCARDED, pairs // 2)
+    """How many pairs of a load may be spoiled where `pairs` are wanted: where more are spoiled
+    than kept, the machine is too busy for those that look good to be believed."""
+    return max(MIN_DISCARDED, pairs)
 
 
 MIN_DISCARDED = 4

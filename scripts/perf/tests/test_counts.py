@@ -1,6 +1,5 @@
 """Counts of base and candidate compared."""
 
-import sys
 import tempfile
 import unittest
 from collections.abc import Callable, Iterator
@@ -106,7 +105,7 @@ class CountTest(unittest.TestCase):
     def count(self, collect: Callable[..., object]) -> counting.Counted:
         fake = FakeCounts("counts")
         fake.collect = collect  # type: ignore[attr-defined]
-        with mock.patch.dict(sys.modules, {"counts": fake}):
+        with mock.patch.object(counting, "counts", fake):
             return counting.count(self.shop, Source("x", "0123"))
 
     def test_a_source_is_counted_once(self) -> None:

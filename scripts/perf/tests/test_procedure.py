@@ -112,7 +112,7 @@ class SpoiledTest(unittest.TestCase):
         session = Session(fakes.trials(spoil=spoil), seed=1)
         session.run(PAIRS)
         self.assertEqual(session.invalid(), {})
-        self.assertEqual((max_discarded(2), max_discarded(20)), (MIN_DISCARDED, 10))
+        self.assertEqual((max_discarded(2), max_discarded(20)), (MIN_DISCARDED, 20))
 
 
 class OrderTest(unittest.TestCase):
