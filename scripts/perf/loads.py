@@ -56,14 +56,15 @@ def half(rate_per_s: float, duration_s: float) -> Load:
 
 def saturation(duration_s: float) -> Load:
     """More than the server can deliver: its one worker is always busy, and sheds. All are in
-    one room, so that every packet is as full as it gets: with several rooms, how the backlog
-    happens to be divided between them decides over the figure."""
+    one room, as with several ones the way in which the backlog happens to be divided between
+    them decides over the figure; and of all lengths, as what a full packet of equal ones costs
+    depends by a quarter on whether the receivers, who do not keep up, have space for it."""
     return Load(
         LoadName.SATURATION,
         "lobby",
         CLIENTS,
         0,
-        PAYLOAD,
+        MIXED_PAYLOAD,
         SATURATION_RATE_PER_S,
         WARMUP_S,
         duration_s,
@@ -93,8 +94,11 @@ MORE = ("--no-gro",)
 """The server's kernel then cuts the packets, as it does for stock clients and beyond this
 machine; without, it would hand over a batch as it is, and no load would keep a worker busy."""
 
-SATURATION_RATE_PER_S = 4_000
-"""Four million deliveries a second, several times what one worker sends to stock clients."""
+MIXED_PAYLOAD = "32..256"
+"""Every length is as likely, so few texts in a row have the same one."""
+
+SATURATION_RATE_PER_S = 2_000
+"""Two million deliveries a second, several times what one worker sends of such texts."""
 
 WARMUP_S = 0.3
 """Until buffers, caches and the processor's clock are as they stay."""

@@ -120,8 +120,8 @@ METRICS = (
         load=LoadName.SATURATION,
         compare=Compare.HIGHER_RATIO,
         # How batches fall under overload varies from run to run by more than CPU time does.
-        limit=0.05,
-        default_floor=0.04,
+        limit=0.10,
+        default_floor=0.05,
         format=lambda value: f"{value:,.0f}",
     ),
 )

@@ -52,7 +52,7 @@ class TextTest(unittest.TestCase):
         self.assertEqual(row["verdict"], "REGRESSED")
         throughput = dict(zip(report.METRIC_HEADS, report.metric_row(one[-1])))
         self.assertAlmostEqual(float(throughput["ratio"]), 1 / 1.2, delta=0.01)
-        self.assertEqual(throughput["bound"], "≥ 0.952")
+        self.assertEqual(throughput["bound"], "≥ 0.909")
         low, high = map(float, throughput["95 % interval"].split(".."))
         self.assertLess(low, high)
         loss = dict(zip(report.METRIC_HEADS, report.metric_row(one[3])))
