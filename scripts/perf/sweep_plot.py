@@ -6,6 +6,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import plots
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import NullFormatter
 from sweep_tables import of
 
 
@@ -31,7 +33,7 @@ def _peers(axes: Axes, points: list[dict[str, Any]]) -> None:
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set(title="Cost by the number of peers", xlabel="peers", ylabel="µs of CPU a delivery")
-    axes.xaxis.set_major_formatter(plots.tick)
+    _decades(axes.xaxis)
     axes.legend(frameon=False)
 
 
@@ -67,8 +69,8 @@ def _busy(axes: Axes, rows: list[dict[str, Any]], record: dict[str, Any]) -> Non
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set(title="What one worker carries", xlabel="deliveries/s offered", ylabel="sent")
-    axes.xaxis.set_major_formatter(plots.tick)
-    axes.yaxis.set_major_formatter(plots.tick)
+    _decades(axes.xaxis)
+    _decades(axes.yaxis)
     axes.legend(frameon=False)
 
 
@@ -83,13 +85,18 @@ def _latency(axes: Axes, rows: list[dict[str, Any]]) -> None:
         label="the model's round",
     )
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set_ylim(bottom=0)
     axes.set(
         title="Latency by load, a room of 1000", xlabel="deliveries/s offered", ylabel="ms"
     )
-    axes.xaxis.set_major_formatter(plots.tick)
-    axes.yaxis.set_major_formatter(plots.tick)
+    _decades(axes.xaxis)
     axes.legend(frameon=False)
+
+
+def _decades(axis: Axis) -> None:
+    """Labels for powers of ten alone: those between them would overlap."""
+    axis.set_major_formatter(plots.tick)
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _spread(
