@@ -124,21 +124,12 @@ def parse(words: list[str]) -> argparse.Namespace:
         action="store_true",
         help="run trials though the two servers are the same file",
     )
-    parser.add_argument(
-        "--floors",
-        type=Path,
-        metavar="FILE",
-        help="noise floors that scripts/perf-noise wrote [default: what it keeps for this user; "
-        "cautious defaults where there is nothing of this machine]",
-    )
+    measuring.add_floors(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write the report and every value there"
     )
-    arguments = parser.parse_args(words)
-    if arguments.floors and not arguments.floors.is_file():
-        parser.error(f"--floors: there is no file {arguments.floors}")
-    return arguments
+    return parser.parse_args(words)
 
 
 def _name(source: Source) -> str:

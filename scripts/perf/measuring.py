@@ -120,6 +120,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_floors(parser: argparse.ArgumentParser) -> None:
+    """The option of a file with noise floors, which must be there."""
+    parser.add_argument(
+        "--floors",
+        type=existing_file,
+        metavar="FILE",
+        help="noise floors that scripts/perf-noise wrote [default: what it keeps for this user; "
+        "cautious defaults where there is nothing of this machine]",
+    )
+
+
+def existing_file(text: str) -> Path:
+    """Parses the name of a file that is there."""
+    file = Path(text)
+    if not file.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return file
+
+
 def options(arguments: argparse.Namespace) -> Options:
     """What the arguments say."""
     default = MIN_PAIRS if arguments.quick else DEFAULT_PAIRS

@@ -83,13 +83,8 @@ def parse(words: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     measuring.add_options(parser)
-    parser.add_argument(
-        "--floors", type=Path, metavar="FILE", help="noise floors, as for perf-check"
-    )
-    arguments = parser.parse_args(words)
-    if arguments.floors and not arguments.floors.is_file():
-        parser.error(f"--floors: there is no file {arguments.floors}")
-    return arguments
+    measuring.add_floors(parser)
+    return parser.parse_args(words)
 
 
 SLOWER_PATCH = Path(__file__).with_name("slower.patch")

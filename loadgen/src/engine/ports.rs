@@ -48,8 +48,8 @@ pub enum PortsError {
 }
 
 impl Ports {
-    /// Opens ports, which take several datagrams as one packet if `gro`, for `clients` clients, the first of which has number `first` among
-    /// those of all threads.
+    /// Opens ports for `clients` clients, the first of which has number `first` among
+    /// those of all threads; with `gro` they take several datagrams as one packet.
     ///
     /// # Errors
     /// [`PortsError`]; one client each needs many files, see [`crate::engine::files`].
