@@ -16,12 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import builds
-import capacity
 import loads
 import machine
 import measuring
 import trial
-from loads import Load, LoadName
+from loads import LoadName
 from metrics import METRICS
 from processes import CheckFailed
 
@@ -38,19 +37,13 @@ def main() -> int:
         measuring.progress("building server and loadgen")
         server, loadgen = workshop.build(head).server, workshop.loadgen(head)
         os.sched_setaffinity(0, {cores.load})
-
-        def run(load: Load, seed: int = 1) -> trial.Trial:
-            return trial.run_trial(server, loadgen, load, cores, seed)
-
-        carried = capacity.search(
-            lambda rate: run(loads.half(rate, loads.CAPACITY_DURATION_S)), measuring.progress
-        )
-        both = (loads.half(round(carried / 2), arguments.seconds), loads.saturation(arguments.seconds))
+        half_rate = measuring.half_rate(server, loadgen, cores, seed=1)
+        both = (loads.half(half_rate, arguments.seconds), loads.saturation(arguments.seconds))
         kept: dict[LoadName, list[trial.Trial]] = {load.name: [] for load in both}
         for number in range(2 * arguments.trials):
             for load in both:
                 if len(kept[load.name]) < arguments.trials:
-                    one = run(load, number)
+                    one = trial.run_trial(server, loadgen, load, cores, number)
                     if not one.spoiled:
                         kept[load.name].append(one)
     if any(len(trials) < arguments.trials for trials in kept.values()):
@@ -61,7 +54,7 @@ def main() -> int:
         "commit": head.commit,
         "machine": f"{who.cpu_model} x{who.processors}",
         "kernel": who.kernel,
-        "half_texts_per_s": round(carried / 2),
+        "half_texts_per_s": half_rate,
     }
     for metric in METRICS:
         values = [one.values[metric.key] for one in kept[metric.load]]

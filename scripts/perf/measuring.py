@@ -67,13 +67,18 @@ def bench(
     builds = {Side.BASE: base, Side.CANDIDATE: candidate}
     rate = options.half_rate_per_s
     if rate is None:
-
-        def run_rate(rate_per_s: float) -> trial.Trial:
-            load = loads.half(rate_per_s, loads.CAPACITY_DURATION_S)
-            return trial.run_trial(base.server, loadgen, load, cores, options.seed)
-
-        rate = round(capacity.search(run_rate, progress) / 2)
+        rate = half_rate(base.server, loadgen, cores, options.seed)
     return Bench(builds, loadgen, options, cores, rate)
+
+
+def half_rate(server: Path, loadgen: Path, cores: trial.Cores, seed: int) -> int:
+    """Half of what the `server` binary carries with time to spare, in texts a second."""
+
+    def run_rate(rate_per_s: float) -> trial.Trial:
+        load = loads.half(rate_per_s, loads.CAPACITY_DURATION_S)
+        return trial.run_trial(server, loadgen, load, cores, seed)
+
+    return round(capacity.search(run_rate, progress) / 2)
 
 
 def choose_cores() -> trial.Cores:
