@@ -7,6 +7,8 @@ mod hearing;
 mod keepalive;
 mod offering;
 mod pause;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
