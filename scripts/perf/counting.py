@@ -8,7 +8,6 @@ import count_verdicts
 import counts
 from builds import Source, Workshop
 from count_verdicts import CountJudgement, Counts
-from processes import CheckFailed
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ def count(workshop: Workshop, source: Source) -> Counted:
         record = json.loads(kept.read_text())
         return Counted(record["counts"], set(record["removed"]))
     with workshop.unpacked(source) as tree:
-        counted = Counted(_collect(workshop, tree), count_verdicts.removed_names(tree))
+        found = counts.collect(tree, workshop.cargo_target)
+        counted = Counted(found, count_verdicts.removed_names(tree))
     if counted.counts:
         kept.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"counts": counted.counts, "removed": sorted(counted.removed)})
@@ -41,12 +41,3 @@ def count(workshop: Workshop, source: Source) -> Counted:
         partial.write_text(text)
         partial.rename(kept)
     return counted
-
-
-def _collect(workshop: Workshop, tree: Path) -> Counts:
-    try:
-        return counts.collect(tree, workshop.cargo_target)
-    except counts.CountsUnavailable:
-        return {}
-    except counts.CountsFailed as error:
-        raise CheckFailed(f"counting: {error}") from error
