@@ -1,12 +1,12 @@
 """The counts of a source: unpacked, counted by `counts`, and kept beside its binaries."""
 
+import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import count_verdicts
 import counts
-from builds import Source, Workshop
+from builds import KEY_CHARS, Source, Workshop
 from count_verdicts import CountJudgement, Counts
 
 
@@ -27,7 +27,7 @@ def compare(workshop: Workshop, base: Source, candidate: Source) -> list[CountJu
 
 def count(workshop: Workshop, source: Source) -> Counted:
     """Counts `source`, unless that has been done before."""
-    kept = workshop.directory / "counts" / f"{workshop.key(source)}.json"
+    kept = workshop.directory / "counts" / f"{_key(workshop, source)}.json"
     if kept.exists():
         record = json.loads(kept.read_text())
         return Counted(record["counts"], set(record["removed"]))
@@ -41,3 +41,8 @@ def count(workshop: Workshop, source: Source) -> Counted:
         partial.write_text(text)
         partial.rename(kept)
     return counted
+
+
+def _key(workshop: Workshop, source: Source) -> str:
+    parts = (workshop.key(source), counts.environment())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:KEY_CHARS]

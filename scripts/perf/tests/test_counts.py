@@ -92,6 +92,10 @@ class CountTest(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.shop = FakeWorkshop(Path(directory.name), Path(directory.name))
+        self.environment = "valgrind-3"
+        patched = mock.patch.object(counts, "environment", lambda: self.environment)
+        patched.start()
+        self.addCleanup(patched.stop)
 
     def count(self, collect: Callable[..., object]) -> counting.Counted:
         with mock.patch.object(counts, "collect", collect):
@@ -101,6 +105,12 @@ class CountTest(unittest.TestCase):
         first = self.count(lambda tree, target: SAME)
         self.assertEqual(first.counts, SAME)
         self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)), first)
+
+    def test_it_is_counted_again_where_the_counts_may_differ(self) -> None:
+        self.count(lambda tree, target: SAME)
+        self.environment = "valgrind-4"
+        other = changed("allocations", "x", 1)
+        self.assertEqual(self.count(lambda tree, target: other).counts, other)
 
     def test_a_tree_without_such_benchmarks_has_no_counts(self) -> None:
         self.assertEqual(counts.collect(self.shop.directory, self.shop.directory), {})
