@@ -74,7 +74,9 @@ def environment() -> str:
 def parse(words: list[str]) -> argparse.Namespace:
     """The arguments; wrong ones end the program with exit code 2."""
     parser = argparse.ArgumentParser(
-        prog="perf-counts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="perf-counts",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     here = Path(__file__).resolve().parents[2]
     parser.add_argument("--tree", type=checkout, default=here, help="a checkout; default: this one")
@@ -140,8 +142,9 @@ def _need_valgrind() -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise CheckFailed("valgrind is missing: on Debian, apt-get install valgrind")
     measuring.progress("installing valgrind with apt-get")
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "valgrind"]
     # Some of its tools do not start without the symbols of the C library.
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "valgrind", "libc6-dbg"]
+    install.append("libc6-dbg")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update", "-qq"], install):
         processes.run(command, INSTALL_LIMIT_S, env=environment)
