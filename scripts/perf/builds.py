@@ -174,6 +174,13 @@ def workshop() -> Workshop:
     return Workshop(repository, target / "perf")
 
 
+def commit_of(checkout: Path) -> str:
+    """The commit of a checkout, with `-dirty` behind it if something that git knows has
+    changed."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return processes.run(command, GIT_LIMIT_S, cwd=checkout).strip()
+
+
 BUILD_LIMIT_S = 1800.0
 """From nothing it takes some minutes on two cores."""
 

@@ -1,14 +1,13 @@
 """The counts of a source: unpacked, counted by `counts`, and kept beside its binaries."""
 
+import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import count_verdicts
 import counts
-from builds import Source, Workshop
+from builds import KEY_CHARS, Source, Workshop
 from count_verdicts import CountJudgement, Counts
-from processes import CheckFailed
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,13 @@ def compare(workshop: Workshop, base: Source, candidate: Source) -> list[CountJu
 
 def count(workshop: Workshop, source: Source) -> Counted:
     """Counts `source`, unless that has been done before."""
-    kept = workshop.directory / "counts" / f"{workshop.key(source)}.json"
+    kept = workshop.directory / "counts" / f"{_key(workshop, source)}.json"
     if kept.exists():
         record = json.loads(kept.read_text())
         return Counted(record["counts"], set(record["removed"]))
     with workshop.unpacked(source) as tree:
-        counted = Counted(_collect(workshop, tree), count_verdicts.removed_names(tree))
+        found = counts.collect(tree, workshop.cargo_target)
+        counted = Counted(found, count_verdicts.removed_names(tree))
     if counted.counts:
         kept.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"counts": counted.counts, "removed": sorted(counted.removed)})
@@ -43,10 +43,6 @@ def count(workshop: Workshop, source: Source) -> Counted:
     return counted
 
 
-def _collect(workshop: Workshop, tree: Path) -> Counts:
-    try:
-        return counts.collect(tree, workshop.cargo_target)
-    except counts.CountsUnavailable:
-        return {}
-    except counts.CountsFailed as error:
-        raise CheckFailed(f"counting: {error}") from error
+def _key(workshop: Workshop, source: Source) -> str:
+    parts = (workshop.key(source), counts.environment())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:KEY_CHARS]

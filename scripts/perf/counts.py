@@ -1,59 +1,104 @@
-"""Counts what does not depend on how busy the machine is: instructions, allocations and system
-calls of fixed pieces of work, built and run in a checkout of the project.
+"""perf-counts: counts what does not depend on how busy the machine is.
 
-benches/instructions and benches/steady do the counting. What they need beside cargo is installed
-when it is missing: valgrind by apt-get as root, gungraun-runner by cargo.
+Builds benches/instructions and benches/steady in a checkout of the project, runs them, and
+writes the instructions, allocations and system calls of fixed pieces of work as JSON. What that
+needs beside cargo is installed when it is missing: valgrind by apt-get as root, gungraun-runner
+by cargo.
+
+Exit codes: 0 done, 1 it failed, 2 wrong use.
 """
 
 import argparse
 import json
 import os
+import platform
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
+
+import builds
+import machine
+import measuring
+import processes
+from processes import CheckFailed
 
 
-class CountsUnavailable(Exception):
-    """The checkout has no benchmarks that count: it is older than they are."""
+def main() -> int:
+    """The program; returns its exit code."""
+    arguments = parse(sys.argv[1:])
+    target_dir = Path(os.environ.get("CARGO_TARGET_DIR", arguments.tree / "target"))
+    record = {"schema": SCHEMA, "commit": builds.commit_of(arguments.tree)}
+    record |= collect(arguments.tree, target_dir)
+    arguments.out.write_text(json.dumps(record, indent=2) + "\n")
+    return 0
 
 
-class CountsFailed(Exception):
-    """The benchmarks could not be built or run; a sentence for a person."""
-
-
-def collect(tree: Path, target_dir: Path) -> dict:
+def collect(tree: Path, target_dir: Path) -> dict[str, dict[str, float]]:
     """Builds and runs the counting benchmarks of the checkout `tree`, into `target_dir`.
 
     Returns {"instructions": {name: count}, "allocations": {name: count},
-    "syscalls_per_delivery": {name: ratio}}. Two calls give the same, for checkouts that were built
-    by the same toolchain; a name that only one of two checkouts has is a new or a dropped
-    benchmark.
+    "syscalls_per_delivery": {name: ratio}}, or nothing if the checkout is older than these
+    benchmarks. Two calls give the same where the toolchain and the `environment` are; a name
+    that only one of two checkouts has is a new or a dropped benchmark.
 
-    Raises CountsUnavailable if the checkout has no such benchmarks, and CountsFailed.
+    Raises CheckFailed.
     """
-    for bench in ("instructions", "steady"):
-        if not (tree / "benches" / bench / "main.rs").is_file():
-            raise CountsUnavailable(f"{tree} has no benches/{bench}")
-    runner_version = locked_version(tree, "gungraun-runner")
-    need_valgrind()
-    need_runner(runner_version)
-    counts = count_instructions(tree, target_dir)
-    scenes = run_bench(tree, target_dir, "steady")
-    for scene, cost in scenes[0].items():
-        counts["allocations"][scene] = cost["allocations"]
+    if not has_benchmarks(tree):
+        return {}
+    _need_valgrind()
+    _need_runner(_locked_version(tree, RUNNER))
+    counts = _count_instructions(tree, target_dir)
+    scenes = _run_bench(tree, target_dir, "steady")[0]
+    counts["allocations"] |= {scene: cost["allocations"] for scene, cost in scenes.items()}
     counts["syscalls_per_delivery"] = {
-        scene: cost["syscalls"] / cost["deliveries"] for scene, cost in scenes[0].items()
+        scene: cost["syscalls"] / cost["deliveries"] for scene, cost in scenes.items()
     }
     return counts
 
 
-def count_instructions(tree: Path, target_dir: Path) -> dict:
-    counts = {"instructions": {}, "allocations": {}}
-    options = ["--output-format=json", "--parallel=auto"]
-    rows = run_bench(tree, target_dir, "instructions", *options)
-    for row in rows:
+def has_benchmarks(tree: Path) -> bool:
+    """Whether the checkout `tree` has what counts."""
+    return all((tree / "benches" / bench / "main.rs").is_file() for bench in BENCHES)
+
+
+def environment() -> str:
+    """What else decides over counts, beside the sources and the toolchain."""
+    _need_valgrind()
+    valgrind = processes.run(["valgrind", "--version"], TOOL_LIMIT_S).strip()
+    library = " ".join(platform.libc_ver())
+    return f"{valgrind}, {library}, {machine.identity().cpu_model}"
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The arguments; wrong ones end the program with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="perf-counts",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    here = Path(__file__).resolve().parents[2]
+    parser.add_argument("--tree", type=checkout, default=here, help="a checkout; default: this one")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    return parser.parse_args(words)
+
+
+def checkout(text: str) -> Path:
+    """Parses the directory of a checkout that has something to count."""
+    tree = Path(text)
+    if not (tree / ".git").exists() or not has_benchmarks(tree):
+        folders = " and ".join(f"benches/{bench}" for bench in BENCHES)
+        raise argparse.ArgumentTypeError(
+            f"{text} is none; it takes the top directory of a checkout of bullhorn with {folders}"
+        )
+    return tree
+
+
+def _count_instructions(tree: Path, target_dir: Path) -> dict[str, dict[str, float]]:
+    counts: dict[str, dict[str, float]] = {"instructions": {}, "allocations": {}}
+    options = ("--output-format=json", "--parallel=auto")
+    for row in _run_bench(tree, target_dir, "instructions", *options):
         name = f"{row['function_name']}/{row['id']}"
         totals = {
             profile["tool"]: profile["data"]["total"]["metrics"] for profile in row["profiles"]
@@ -63,7 +108,7 @@ def count_instructions(tree: Path, target_dir: Path) -> dict:
     return counts
 
 
-def run_bench(tree: Path, target_dir: Path, bench: str, *arguments: str) -> list:
+def _run_bench(tree: Path, target_dir: Path, bench: str, *arguments: str) -> list[dict[str, Any]]:
     """Runs a benchmark that prints JSON, and returns what it printed, line by line."""
     command = ["cargo", "bench", "--locked", "--package", "bullhorn", "--bench", bench]
     # The same features for both, so that the library is built once.
@@ -72,82 +117,72 @@ def run_bench(tree: Path, target_dir: Path, bench: str, *arguments: str) -> list
         "CARGO_TARGET_DIR": str(target_dir.resolve()),
         # Where gungraun puts its profiles.
         "GUNGRAUN_HOME": str(target_dir.resolve() / "gungraun"),
-        "PATH": f"{cargo_bin()}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{_cargo_bin()}{os.pathsep}{os.environ['PATH']}",
     }
-    done = run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True)
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    measuring.progress(f"counting with benches/{bench}")
+    printed = processes.run(command, COUNT_LIMIT_S, cwd=tree, env=environment)
+    rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     if not rows:
-        raise CountsFailed(f"{bench} counted nothing")
+        raise CheckFailed(f"{bench} counted nothing")
     return rows
 
 
-def locked_version(tree: Path, package: str) -> str:
+def _locked_version(tree: Path, package: str) -> str:
     """The version of a package in the lock file; the runner must be of that of the library."""
     lock = tomllib.loads((tree / "Cargo.lock").read_text())
     versions = [entry["version"] for entry in lock["package"] if entry["name"] == package]
     if len(versions) != 1:
-        raise CountsFailed(f"{tree}/Cargo.lock has not one {package}, but {versions}")
-    return versions[0]
+        raise CheckFailed(f"{tree}/Cargo.lock has not one {package}, but {versions}")
+    return str(versions[0])
 
 
-def need_valgrind() -> None:
+def _need_valgrind() -> None:
     if shutil.which("valgrind"):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise CountsFailed("valgrind is missing: on Debian, apt-get install valgrind")
-    print("installing valgrind with apt-get", file=sys.stderr)
+        raise CheckFailed("valgrind is missing: on Debian, apt-get install valgrind")
+    measuring.progress("installing valgrind with apt-get")
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "valgrind"]
     # Some of its tools do not start without the symbols of the C library.
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "valgrind", "libc6-dbg"]
-    run(["apt-get", "update", "-qq"], stdout=sys.stderr)
-    run(install, stdout=sys.stderr, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
+    install.append("libc6-dbg")
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update", "-qq"], install):
+        processes.run(command, INSTALL_LIMIT_S, env=environment)
 
 
-def need_runner(version: str) -> None:
-    runner = cargo_bin() / "gungraun-runner"
-    if runner.is_file():
-        found = subprocess.run([runner, "--version"], stdout=subprocess.PIPE, text=True, check=False)
-        if found.stdout.split()[-1:] == [version]:
-            return
-    print(f"compiling gungraun-runner {version}, about 3 minutes on 2 cores", file=sys.stderr)
-    install = ["cargo", "install", "--quiet", "--locked", "gungraun-runner", "--version", version]
-    run([*install, "--root", str(cargo_bin().parent)], stdout=sys.stderr)
+def _need_runner(version: str) -> None:
+    try:
+        said = processes.run([_cargo_bin() / RUNNER, "--version"], TOOL_LIMIT_S)
+    except CheckFailed:
+        said = ""
+    if said.split()[-1:] == [version]:
+        return
+    measuring.progress(f"compiling {RUNNER} {version}, about 3 minutes on 2 cores")
+    install = ["cargo", "install", "--quiet", "--locked", RUNNER, "--version", version]
+    processes.run([*install, "--root", _cargo_bin().parent], INSTALL_LIMIT_S)
 
 
-def cargo_bin() -> Path:
+def _cargo_bin() -> Path:
     return Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "bin"
 
 
-def run(command: list, **options) -> subprocess.CompletedProcess:
-    try:
-        return subprocess.run(command, check=True, **options)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise CountsFailed(str(error)) from error
-
-
-def commit_of(tree: Path) -> str:
-    """The commit of a checkout, with a mark if it has changes."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    return run(describe, cwd=tree, stdout=subprocess.PIPE, text=True).stdout.strip()
-
-
-def main() -> int:
-    here = Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser(prog="scripts/perf-counts", description=__doc__)
-    parser.add_argument("--tree", type=Path, default=here, help="the checkout; default: this one")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    arguments = parser.parse_args()
-    target_dir = Path(os.environ.get("CARGO_TARGET_DIR", arguments.tree / "target"))
-    try:
-        counts = collect(arguments.tree, target_dir)
-    except (CountsUnavailable, CountsFailed) as error:
-        print(f"scripts/perf-counts: {error}", file=sys.stderr)
-        return 1
-    report = {"schema": SCHEMA, "commit": commit_of(arguments.tree), **counts}
-    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
-    return 0
-
-
 SCHEMA = "bullhorn-perf-counts/1"
+"""Of the file. The number rises when a key goes or changes its meaning."""
+
+BENCHES = ("instructions", "steady")
+"""The benchmarks that count."""
+
+RUNNER = "gungraun-runner"
+"""Both a crate and its program, which gungraun runs its benchmarks by."""
+
+COUNT_LIMIT_S = 1800.0
+"""To build a benchmark from nothing takes some minutes on two cores, and to run it one."""
+
+INSTALL_LIMIT_S = 1800.0
+"""Minutes, on a slow network, too."""
+
+TOOL_LIMIT_S = 10.0
+"""To say its version takes a tool some milliseconds."""
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measuring.exit_code(main))

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,8 @@ class Run:
     """Share of the recording that the generator's threads waited for a processor."""
     invalid: tuple[str, ...]
     """Why the generator itself says that these are no figures of the server."""
-    server_cpu_s: float | None
-    """CPU time of the server in the recording, if this generator can tell."""
+    server_cpu_s: float
+    """CPU time of the server in the recording."""
 
 
 class NoOutcome(Exception):
@@ -65,10 +64,9 @@ def run(
             # Whether it was capable is seen from what it did.
             "--force",
             "--quiet",
+            f"--server-pid={server_pid}",
             f"--out={directory}",
         ]
-        if tells_server_cpu(binary):
-            command.append(f"--server-pid={server_pid}")
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         with tempfile.TemporaryFile() as errors:
             with processes.child(command, core, stderr=errors, **pipes) as process:
@@ -77,17 +75,18 @@ def run(
             said = errors.read(ERROR_BYTES).decode(errors="replace").strip()
         if process.returncode == WRONG_USE:
             raise CheckFailed(f"loadgen refuses its arguments: {said}")
-        summary = Path(directory) / "summary.json"
-        if process.returncode not in (GOOD, INVALID) or not summary.exists():
+        file = Path(directory) / "summary.json"
+        if process.returncode not in (GOOD, INVALID) or not file.exists():
             raise NoOutcome(f"loadgen ended with {process.returncode}: {said or 'no reason'}")
-        return parse(json.loads(summary.read_text()))
+        return parse(json.loads(file.read_text()))
 
 
 def parse(summary: dict[str, Any]) -> Run:
     """From the object in summary.json."""
+    if summary["server"] is None:
+        raise NoOutcome("the server's process was not there to the end")
     counts, rates, generator = (summary[part] for part in ("counts", "rates", "generator"))
     latency = summary["latencies"].get("delivery", {})
-    server = summary.get("server") or {}
     recorded_s = summary["recorded_s"]
     return Run(
         began_at_unix_s=summary["began_at_unix_s"],
@@ -99,15 +98,8 @@ def parse(summary: dict[str, Any]) -> Run:
         p99_us=latency.get("p99_us", math.nan),
         run_queue_ratio=generator["run_queue_delay_s"] / recorded_s if recorded_s else math.inf,
         invalid=tuple(summary["verdict"]["invalid"]),
-        server_cpu_s=server.get("cpu_s"),
+        server_cpu_s=summary["server"]["cpu_s"],
     )
-
-
-@cache
-def tells_server_cpu(binary: Path) -> bool:
-    """Whether this generator can be told the server's process, whose CPU time it then reads
-    exactly where the recording begins and ends."""
-    return "--server-pid" in processes.run([binary, "--help"], limit_s=10)
 
 
 def _wait(process: subprocess.Popen[bytes], limit_s: float, meanwhile: Callable[[], None]) -> None:

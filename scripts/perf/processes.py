@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,15 @@ def child(
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends `process` and its group: asked first, and killed if it does not heed."""
+    """Ends `process` and its group: asked first, and killed if it does not heed. What is left
+    of the group when `process` has ended, by itself or not, is killed."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        # Its group has its id, which nobody else gets before it is waited for.
-        if process.poll() is None:
+        # The group keeps its id as long as anybody is in it, and the kernel gives an id away
+        # again only after all others.
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-            try:
-                process.wait(END_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                continue
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_LIMIT_S)
 
 
 def run(command: Sequence[str | Path], limit_s: float, **options: Any) -> str:

@@ -13,9 +13,8 @@ import json
 import os
 import statistics
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import builds
@@ -25,8 +24,10 @@ import measuring
 import subject
 import sweep_plot
 import sweep_tables
-from loads import Load, LoadName
+import trial
+from loads import Load
 from model import MAX_BATCH, Costs, fit
+from processes import CheckFailed
 from trial import Cores
 
 
@@ -48,8 +49,6 @@ class Point:
         scenario = "chat" if self.room_size else "lobby"
         more = ("--no-gro", f"--heartbeat={HEARTBEAT}")
         return Load(
-            # No trial of perf-check, so its name says nothing.
-            LoadName.HALF,
             scenario,
             self.peers,
             self.room_size,
@@ -63,7 +62,7 @@ class Point:
 
 @dataclass
 class Seen:
-    """What came of a point, round by round; a round that the machine spoiled has none."""
+    """What came of a point, round by round; a round that was spoiled has no value."""
 
     cpu_us: list[float] = field(default_factory=list)
     """CPU time of the server for a delivery that it sent, in microseconds."""
@@ -75,6 +74,24 @@ class Seen:
     loss_ratio: list[float] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
     """Why loadgen calls its latencies not the server's."""
+    spoiled: list[str] = field(default_factory=list)
+    """Why rounds have no value."""
+
+    def add(self, run: generator.Run, span: trial.Span) -> None:
+        """Takes up a round."""
+        self.cpu_us.append(span.server_cpu_s * 1e6 / span.deliveries)
+        self.busy_ratio.append(span.server_busy_ratio)
+        self.deliveries_per_s.append(span.deliveries / span.length_s)
+        self.loss_ratio.append(run.loss_ratio)
+        if run.invalid:
+            self.invalid.append(run.invalid[0])
+        else:
+            self.p50_us.append(run.p50_us)
+            self.p99_us.append(run.p99_us)
+
+
+class Spoiled(Exception):
+    """A round that says nothing of the server, and why."""
 
 
 def main() -> int:
@@ -90,8 +107,8 @@ def main() -> int:
         os.sched_setaffinity(0, {cores.load})
         for number in range(arguments.rounds):
             for point in seen if number % 2 == 0 else reversed(seen):
-                measure(server, loadgen, point, arguments.seconds, cores, seen[point])
-                measuring.progress(f"round {number + 1}: {describe(point, seen[point])}")
+                said = add_round(server, loadgen, point, arguments.seconds, cores, seen[point])
+                measuring.progress(f"round {number + 1}: {said}")
     costs = costs_of(seen)
     record = summary(seen, costs)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -113,46 +130,73 @@ def points() -> Iterator[Point]:
         yield Point("load", ROOM, 0, rate_per_s)
 
 
-def measure(
+def add_round(
     server: Path, loadgen: Path, point: Point, duration_s: float, cores: Cores, seen: Seen
-) -> None:
-    """One round of a point."""
+) -> str:
+    """One round of a point, made again where something spoils it. Returns what came of it, in
+    a line."""
+    said = f"{point.series}: {point.peers} peers, {point.rate_per_s:g} texts/s, "
+    said += f"{point.workers} workers: "
+    for _ in range(TRIES):
+        try:
+            seen.add(*measure(server, loadgen, point, duration_s, cores))
+        except Spoiled as error:
+            seen.spoiled.append(str(error))
+        else:
+            return said + f"{seen.cpu_us[-1]:.2f} µs a delivery"
+    return said + f"no value: {seen.spoiled[-1]}"
+
+
+def measure(
+    server: Path, loadgen: Path, point: Point, duration_s: float, cores: Cores
+) -> tuple[generator.Run, trial.Span]:
+    """Runs a point once. Raises `Spoiled`."""
     core = cores.server if point.workers == 1 else None
-    samples: list[tuple[float, int, float]] = []
+    load = point.load(max(duration_s, FEWEST_TEXTS / point.rate_per_s))
+    samples: list[trial.Sample] = []
     with subject.running(server, core, point.workers, [f"--timeout={TIMEOUT}"]) as running:
+        try:
+            run = generator.run(
+                loadgen,
+                load,
+                running.address,
+                running.pid,
+                cores.load,
+                point.peers,
+                lambda: samples.append(trial.sample(running, cores)),
+            )
+        except generator.NoOutcome as error:
+            # A server that has died is no spoiled round.
+            running.counts()
+            raise Spoiled(str(error)) from None
+    span = trial.span(samples, run)
+    if span is None:
+        raise Spoiled("the sweep itself had no processor to look at the server")
+    if reason := spoiled(span, point.workers):
+        raise Spoiled(reason)
+    return run, span
 
-        def sample() -> None:
-            deliveries = running.counts().deliveries
-            cpu_s = machine.process_times(running.pid).cpu_s
-            samples.append((time.time(), deliveries, cpu_s))
 
-        load = point.load(max(duration_s, FEWEST_TEXTS / point.rate_per_s))
-        run = generator.run(
-            loadgen, load, running.address, running.pid, cores.load, point.peers, sample
-        )
-    end_s = run.began_at_unix_s + run.recorded_s
-    inside = [one for one in samples if run.began_at_unix_s <= one[0] <= end_s]
-    (from_s, first, first_cpu_s), (to_s, last, last_cpu_s) = inside[0], inside[-1]
-    if last == first:
-        return
-    seen.cpu_us.append((last_cpu_s - first_cpu_s) * 1e6 / (last - first))
-    seen.busy_ratio.append((last_cpu_s - first_cpu_s) / (to_s - from_s))
-    seen.deliveries_per_s.append((last - first) / (to_s - from_s))
-    seen.loss_ratio.append(run.loss_ratio)
-    if run.invalid:
-        seen.invalid.append(run.invalid[0])
-    else:
-        seen.p50_us.append(run.p50_us)
-        seen.p99_us.append(run.p99_us)
+def spoiled(span: trial.Span, workers: int) -> str | None:
+    """Why what was seen says nothing of the server, if it does not."""
+    if span.deliveries == 0:
+        return "nothing was delivered"
+    if workers > 1:
+        # They have no core of their own: others on it, and waiting for it, belong to what is
+        # measured.
+        span = replace(span, foreign_s=0.0, server_run_queue_s=0.0)
+    return trial.machine_spoiled(span)
 
 
 def costs_of(seen: dict[Point, Seen]) -> Costs:
     """Of the lowest load, at which each packet has one text, and of the highest, at which each
     has as many as fit."""
-    loads = [point for point in seen if point.series == "load"]
-    alone = statistics.median(seen[loads[0]].cpu_us)
-    full = statistics.median(seen[loads[-1]].cpu_us)
-    return fit([(1.0, alone), (MAX_BATCH, full)])
+    loads = [of_point for point, of_point in seen.items() if point.series == "load"]
+    alone, full = loads[0].cpu_us, loads[-1].cpu_us
+    if not alone or not full:
+        reasons = loads[0].spoiled + loads[-1].spoiled
+        raise CheckFailed(f"the lowest or the highest load has no value: {', '.join(reasons)}")
+    return fit([(1.0, statistics.median(alone)), (MAX_BATCH, statistics.median(full))])
 
 
 def summary(seen: dict[Point, Seen], costs: Costs) -> dict[str, object]:
@@ -169,6 +213,7 @@ def summary(seen: dict[Point, Seen], costs: Costs) -> dict[str, object]:
         for name in FIGURES:
             row[name] = spread(getattr(of_point, name))
         row["invalid"] = sorted(set(of_point.invalid))
+        row["spoiled"] = of_point.spoiled
         if point.series == "load":
             row["model"] = {
                 "batch": round(costs.batch(point.rate_per_s, point.peers), 2),
@@ -192,13 +237,6 @@ def spread(values: list[float]) -> list[float] | None:
         return None
     figures = (statistics.median(values), min(values), max(values))
     return [float(f"{value:.4g}") for value in figures]
-
-
-def describe(point: Point, seen: Seen) -> str:
-    """A line of progress."""
-    cost = f"{seen.cpu_us[-1]:.2f} µs" if seen.cpu_us else "nothing sent"
-    shape = f"{point.peers} peers, {point.rate_per_s:g} texts/s, {point.workers} workers"
-    return f"{point.series}: {shape}: {cost} a delivery"
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -226,6 +264,7 @@ STEADY_PER_S = 100_000
 """Deliveries a second that a worker carries with time to spare: packets have one text then."""
 
 WORKERS = (1, 2, 4, 8)
+"""As many as most machines have cores, and more than this one may have."""
 
 RATES_PER_S = (25, 50, 100, 200, 300, 400, 500, 600, 800, 1000, 4000)
 """Texts a second to the room: from a fraction of what a worker carries one by one, to several
@@ -237,6 +276,9 @@ PAYLOAD = "48"
 WARMUP_S = 0.5
 """Until buffers and caches are as they stay."""
 
+TRIES = 3
+"""What spoils a round, such as another machine's turn, mostly passes within seconds."""
+
 FEWEST_TEXTS = 4
 """Of one text the first look at the server may see no delivery, and the last one all."""
 
@@ -244,6 +286,7 @@ TIMEOUT, HEARTBEAT = "60s", "30s"
 """Heartbeats of 100,000 peers every 4 s would be a load of their own."""
 
 FIGURES = ("cpu_us", "busy_ratio", "deliveries_per_s", "p50_us", "p99_us", "loss_ratio")
+"""Of a point, as they are called in sweep.json and in `Seen`."""
 
 SCHEMA = "bullhorn-sweep/1"
 """Of sweep.json. The number rises when a key goes or changes its meaning."""

@@ -17,9 +17,10 @@ def draw(record: dict[str, Any], path: Path) -> None:
     figure, ((peers, workers), (busy, latency)) = plt.subplots(
         2, 2, figsize=(10, 7.2), layout="constrained"
     )
-    points = record["points"]
+    # A point of which every round was spoiled has no figures.
+    points = [row for row in record["points"] if row["cpu_us"]]
     _peers(peers, points)
-    _workers(workers, points)
+    _workers(workers, points, record["machine"]["processors"])
     _busy(busy, of(points, "load"), record)
     _latency(latency, of(points, "load"))
     plots.save(figure, path)
@@ -37,7 +38,7 @@ def _peers(axes: Axes, points: list[dict[str, Any]]) -> None:
     axes.legend(frameon=False)
 
 
-def _workers(axes: Axes, points: list[dict[str, Any]]) -> None:
+def _workers(axes: Axes, points: list[dict[str, Any]], cores: int) -> None:
     rows = of(points, "workers")
     names = [str(row["workers"]) for row in rows]
     middles = [row["cpu_us"][0] for row in rows]
@@ -48,7 +49,7 @@ def _workers(axes: Axes, points: list[dict[str, Any]]) -> None:
     axes.bar(names, middles, yerr=errors, color=plots.SKY, width=0.6, capsize=3)
     axes.grid(axis="x", visible=False)
     axes.set(
-        title="Cost by the number of workers (2 cores)", xlabel="workers",
+        title=f"Cost by the number of workers ({cores} cores)", xlabel="workers",
         ylabel="µs of CPU a delivery",
     )
 

@@ -43,7 +43,8 @@ def page(record: dict[str, Any]) -> str:
             ),
             [_load_row(row) for row in of(points, "load")],
         ),
-        "`-`: the load generator, which hears on one core, read too late to say.",
+        "`-`: the load generator, which hears on one core, read too late to say, or the machine "
+        "spoiled every round.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -52,9 +53,9 @@ def _load_row(row: dict[str, Any]) -> tuple[str, ...]:
     model = row["model"]
     return (
         f"{row['texts_per_s']:g}",
-        f"{row['deliveries_per_s'][0]:,.0f}",
+        _median(row["deliveries_per_s"], ",.0f"),
         figure(row["cpu_us"]),
-        f"{row['busy_ratio'][0]:.0%}",
+        _median(row["busy_ratio"], ".0%"),
         f"{model['busy_ratio']:.0%}",
         f"{model['batch']:g}",
         figure(row["p50_us"]),
@@ -74,6 +75,10 @@ def figure(spread: list[float] | None) -> str:
         return "-"
     middle, least, most = (f"{value:.2f}" if value < 10 else f"{value:,.0f}" for value in spread)
     return f"{middle} ({least}..{most})"
+
+
+def _median(spread: list[float] | None, form: str) -> str:
+    return f"{spread[0]:{form}}" if spread else "-"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

@@ -118,6 +118,20 @@ class ProcessesTest(unittest.TestCase):
                 raise KeyboardInterrupt
         self.assertEqual(process.returncode, -9)
 
+    def test_what_a_child_leaves_behind_ends_with_it(self) -> None:
+        # The grandchild, unlike its parent, has the pipe: its end is when that is ended.
+        code = (
+            "import subprocess, sys\n"
+            "sleeper = 'import signal; print(1, flush=True); signal.pause()'\n"
+            "subprocess.Popen([sys.executable, '-c', sleeper])"
+        )
+        with processes.child([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.wait(30)
+            processes.end(process)
+            self.assertEqual(process.stdout.read(), b"")
+
     def test_a_child_is_on_its_core(self) -> None:
         core = min(os.sched_getaffinity(0))
         code = "import os; print(os.sched_getaffinity(0))"

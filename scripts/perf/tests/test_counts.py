@@ -1,18 +1,19 @@
 """Counts of base and candidate compared."""
 
+import contextlib
+import io
 import tempfile
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from unittest import mock
 
 import count_verdicts
 import counting
+import counts
 from builds import Source, Workshop
 from count_verdicts import REMOVED_FILE, judge_counts, removed_names
-from processes import CheckFailed
 from verdict import Verdict, overall
 
 SAME = {
@@ -75,16 +76,6 @@ class JudgeCountsTest(unittest.TestCase):
         self.assertEqual(set(count_verdicts.MAX_RATIOS), set(count_verdicts.Kind))
 
 
-class FakeCounts(ModuleType):
-    """In the place of the module that counts."""
-
-    class CountsUnavailable(Exception):
-        pass
-
-    class CountsFailed(Exception):
-        pass
-
-
 class FakeWorkshop(Workshop):
     """Unpacks nothing."""
 
@@ -101,11 +92,13 @@ class CountTest(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.shop = FakeWorkshop(Path(directory.name), Path(directory.name))
+        self.environment = "valgrind-3"
+        patched = mock.patch.object(counts, "environment", lambda: self.environment)
+        patched.start()
+        self.addCleanup(patched.stop)
 
     def count(self, collect: Callable[..., object]) -> counting.Counted:
-        fake = FakeCounts("counts")
-        fake.collect = collect  # type: ignore[attr-defined]
-        with mock.patch.object(counting, "counts", fake):
+        with mock.patch.object(counts, "collect", collect):
             return counting.count(self.shop, Source("x", "0123"))
 
     def test_a_source_is_counted_once(self) -> None:
@@ -113,12 +106,24 @@ class CountTest(unittest.TestCase):
         self.assertEqual(first.counts, SAME)
         self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)), first)
 
+    def test_it_is_counted_again_where_the_counts_may_differ(self) -> None:
+        self.count(lambda tree, target: SAME)
+        self.environment = "valgrind-4"
+        other = changed("allocations", "x", 1)
+        self.assertEqual(self.count(lambda tree, target: other).counts, other)
+
     def test_a_tree_without_such_benchmarks_has_no_counts(self) -> None:
-        unavailable = mock.Mock(side_effect=FakeCounts.CountsUnavailable)
-        self.assertEqual(self.count(unavailable).counts, {})
+        self.assertEqual(counts.collect(self.shop.directory, self.shop.directory), {})
+        self.assertEqual(self.count(lambda tree, target: {}).counts, {})
         # Nothing of that is kept.
         self.assertEqual(self.count(lambda tree, target: SAME).counts, SAME)
 
-    def test_what_fails_is_no_count(self) -> None:
-        with self.assertRaisesRegex(CheckFailed, "no valgrind"):
-            self.count(mock.Mock(side_effect=FakeCounts.CountsFailed("no valgrind")))
+
+class ProgramTest(unittest.TestCase):
+    def test_a_wrong_tree_is_wrong_use_and_it_says_what_is_right(self) -> None:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            with self.assertRaises(SystemExit) as ended:
+                counts.parse(["--out=x", "--tree=/"])
+        self.assertEqual(ended.exception.code, 2)
+        self.assertIn("a checkout of bullhorn with benches/instructions", said.getvalue())
+        self.assertTrue(counts.has_benchmarks(counts.parse(["--out=x"]).tree))

@@ -1,0 +1,110 @@
+"""What a sweep makes of what it has seen."""
+
+import unittest
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import sweep
+import sweep_tables
+from generator import Run
+from processes import CheckFailed
+from sweep import Point, Seen, Spoiled
+from trial import Cores, Span
+
+RUN = Run(
+    began_at_unix_s=100.0,
+    recorded_s=1.0,
+    sent_ratio=1.0,
+    received=50_000,
+    loss_ratio=0.0,
+    p50_us=200.0,
+    p99_us=900.0,
+    run_queue_ratio=0.0,
+    invalid=(),
+    server_cpu_s=0.4,
+)
+
+SPAN = Span(
+    length_s=2.0,
+    server_cpu_s=1.0,
+    server_run_queue_s=0.0,
+    deliveries=200_000,
+    foreign_s=0.0,
+    steal_s=0.0,
+)
+
+POINT = Point("load", 1000, 0, 100.0)
+
+
+def seen_of(cpu_us: float) -> Seen:
+    seen = Seen()
+    seen.add(RUN, replace(SPAN, server_cpu_s=cpu_us * SPAN.deliveries / 1e6))
+    return seen
+
+
+class RoundTest(unittest.TestCase):
+    def test_the_figures_of_a_round(self) -> None:
+        seen = Seen()
+        seen.add(RUN, SPAN)
+        self.assertEqual((seen.cpu_us, seen.busy_ratio), ([5.0], [0.5]))
+        self.assertEqual((seen.deliveries_per_s, seen.p99_us), ([100_000], [900.0]))
+        seen.add(replace(RUN, invalid=("it fell behind",)), SPAN)
+        # Its latencies are not the server's; what the server counted is.
+        self.assertEqual((len(seen.cpu_us), len(seen.p99_us)), (2, 1))
+        self.assertEqual(seen.invalid, ["it fell behind"])
+
+    def test_what_spoils_a_round(self) -> None:
+        self.assertIsNone(sweep.spoiled(SPAN, workers=1))
+        self.assertIn("nothing", sweep.spoiled(replace(SPAN, deliveries=0), 1) or "")
+        for workers in (1, 2):
+            stolen = replace(SPAN, steal_s=1.0)
+            self.assertIn("hypervisor", sweep.spoiled(stolen, workers) or "")
+        # Several workers share the cores with the load.
+        for of_the_core in ({"foreign_s": 1.0}, {"server_run_queue_s": 1.0}):
+            self.assertIsNotNone(sweep.spoiled(replace(SPAN, **of_the_core), 1))
+            self.assertIsNone(sweep.spoiled(replace(SPAN, **of_the_core), 2))
+
+    def test_a_spoiled_round_is_made_again(self) -> None:
+        for outcomes, values in (
+            ([Spoiled("stolen"), (RUN, SPAN)], 1),
+            ([Spoiled("stolen")] * sweep.TRIES, 0),
+        ):
+            seen = Seen()
+            with mock.patch.object(sweep, "measure", side_effect=outcomes):
+                said = sweep.add_round(Path(), Path(), POINT, 1.0, Cores(0, 1), seen)
+            self.assertEqual(len(seen.cpu_us), values)
+            self.assertEqual(seen.spoiled[0], "stolen")
+            self.assertIn("5.00 µs" if values else "no value: stolen", said)
+
+
+class SummaryTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.seen = {point: Seen() for point in sweep.points()}
+        for point, seen in self.seen.items():
+            if point.series == "load":
+                seen.add(RUN, SPAN)
+        self.lowest, *_, self.highest = (
+            point for point in self.seen if point.series == "load"
+        )
+        self.seen[self.lowest] = seen_of(6.0)
+        self.seen[self.highest] = seen_of(1.0)
+
+    def test_the_costs_come_from_the_lowest_load_and_the_highest(self) -> None:
+        costs = sweep.costs_of(self.seen)
+        self.assertAlmostEqual(costs.delivery_us(1), 6.0)
+        self.assertAlmostEqual(1e6 / costs.most_deliveries_per_s, 1.0)
+
+    def test_without_these_there_are_no_costs(self) -> None:
+        for point in (self.lowest, self.highest):
+            spoiled = self.seen | {point: Seen(spoiled=["stolen"])}
+            with self.assertRaisesRegex(CheckFailed, "stolen"):
+                sweep.costs_of(spoiled)
+
+    def test_points_without_a_value_are_said_to_have_none(self) -> None:
+        record = sweep.summary(self.seen, sweep.costs_of(self.seen))
+        row = sweep_tables.of(record["points"], "load")[0]
+        self.assertEqual(row["cpu_us"], [6.0, 6.0, 6.0])
+        page = sweep_tables.page(record)
+        self.assertIn("6.00 (6.00..6.00)", page)
+        self.assertIn("| 10 | - | - |", page)
