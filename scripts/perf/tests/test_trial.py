@@ -127,12 +127,14 @@ class ReadTest(unittest.TestCase):
             "latencies": {"delivery": {"p50_us": 1.5, "p99_us": 2.5}},
             "generator": {"run_queue_delay_s": 0.5},
             "verdict": {"invalid": ["it fell behind"]},
+            "server": {"cpu_s": 0.7},
         }
         run = generator.parse(summary)
         self.assertEqual((run.received, run.loss_ratio, run.p99_us), (34, 0.25, 2.5))
-        self.assertEqual((run.run_queue_ratio, run.server_cpu_s), (0.25, None))
+        self.assertEqual((run.run_queue_ratio, run.server_cpu_s), (0.25, 0.7))
         self.assertEqual(run.invalid, ("it fell behind",))
-        self.assertEqual(generator.parse(summary | {"server": {"cpu_s": 0.7}}).server_cpu_s, 0.7)
+        with self.assertRaises(generator.NoOutcome):
+            generator.parse(summary | {"server": None})
         nothing = summary | {
             "rates": {"sent_ratio": None, "loss_ratio": None},
             "latencies": {},
