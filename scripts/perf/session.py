@@ -144,5 +144,5 @@ WAYS = ((Side.BASE, Side.CANDIDATE), (Side.CANDIDATE, Side.BASE))
 MIN_DISCARDED = 4
 """One disturbance spoils some trials in a row, whatever the number that is wanted."""
 
-ONE_SIDED_LEVEL = 0.01
+ONE_SIDED_LEVEL = 0.001
 """Of the sign test on whose trials were spoiled. A second session has to say the same."""
