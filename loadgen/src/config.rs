@@ -34,6 +34,8 @@ pub struct RunConfig {
     pub warmup: Duration,
     /// And then for this long.
     pub duration: Duration,
+    /// What is under way then is awaited for no longer than this.
+    pub drain: Duration,
     /// Of every choice that is made at random.
     pub seed: u64,
     /// A client that has had nothing to send for this long sends a heartbeat.

@@ -35,6 +35,7 @@ pub(crate) fn config() -> RunConfig {
         protocol: Protocol::V1,
         churn_per_s: 0.0,
         warmup: Duration::from_secs(1),
+        drain: Duration::from_secs(5),
         duration: Duration::from_secs(1),
         seed: 7,
         heartbeat: Duration::from_secs(4),

@@ -138,6 +138,32 @@ fn a_lost_answer_ends_no_closed_loop() {
     assert!((20..=125).contains(&closed_loop), "{closed_loop}");
 }
 
+/// What is under way when the load ends is awaited, but for no longer than it is told.
+#[test]
+fn what_comes_after_the_drain_is_lost() {
+    let responding = Responder {
+        delay: DELAY,
+        ..Responder::default()
+    }
+    .start();
+    let unanswered = |drain| {
+        let config = RunConfig {
+            warmup: Duration::ZERO,
+            drain,
+            ..asking(responding.address, 100.0)
+        };
+        let outcome = run_through(&config);
+        adds_up(&outcome);
+        outcome.counts.unanswered
+    };
+    assert_eq!(
+        unanswered(Duration::from_secs(600)),
+        0,
+        "it ends when all came"
+    );
+    assert!(unanswered(Duration::ZERO) > 0);
+}
+
 /// Nothing in a greeting says to what it is the answer: while several are under way, it
 /// counts, and has no time.
 #[test]

@@ -64,6 +64,7 @@ fn values_out_of_bounds_are_refused() {
         (&["--churn", "x"], "such as 20000"),
         (&["--duration", "99ms"], "between 100ms and 1day"),
         (&["--warmup", "2h"], "between 0s and 1h"),
+        (&["--drain", "2h"], "between 0s and 1h"),
         (&["--heartbeat", "1ms"], "between 10ms and 1day"),
         (&["--seed", "x"], "invalid digit"),
         (&["--seed", "18446744073709551616"], "number too large"),

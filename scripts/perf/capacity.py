@@ -6,6 +6,14 @@ import loads
 from processes import CheckFailed
 from session import Progress
 from trial import Trial
+from verdict import Verdict
+
+
+class TooDisturbed(CheckFailed):
+    """The machine is too busy for this."""
+
+    exit_code = Verdict.INVALID.exit_code
+
 
 RunRate = Callable[[float], Trial]
 """A short trial of the base at a rate, in texts a second, of the load `half`."""
@@ -17,7 +25,15 @@ def search(run_rate: RunRate, progress: Progress = lambda line: None) -> float:
 
     def is_carried(rate_per_s: float) -> bool:
         # A good try is good; a bad one may have met a disturbance.
-        return any(is_good(run_rate(rate_per_s)) for _ in range(TRIES))
+        spoiled = ""
+        for _ in range(TRIES):
+            if is_good(one := run_rate(rate_per_s)):
+                return True
+            spoiled = one.spoiled or spoiled
+        if spoiled and rate_per_s == loads.CAPACITY_FROM_PER_S:
+            # Beyond its capacity a server disturbs its own trials; here it has not begun to.
+            raise TooDisturbed(f"half of the capacity was not found: {spoiled}")
+        return False
 
     good, bad = 0.0, loads.CAPACITY_TO_PER_S * 2.0
     rate = float(loads.CAPACITY_FROM_PER_S)

@@ -7,11 +7,12 @@ worse by more than a limit and than this machine's noise.
 For each metric, over the pairs of trials of a session (median of the ratios within pairs, its
 bootstrap 95 % interval, Wilcoxon's signed-rank test with Holm's correction):
 
-  REGRESSED     the whole interval lies beyond 1 + max(noise floor, limit), p < 0.05, and a
-                second session says the same
+  REGRESSED     the whole interval lies beyond 1 + max(noise floor, limit), the test says so with
+                p < 0.05, and a second session says the same
   pass          the whole interval lies below that bound
-  INCONCLUSIVE  the interval crosses it, also after as many pairs again
-  INVALID       too many trials were spoiled, by the hypervisor, other programs or the generator
+  INCONCLUSIVE  neither of these, also after as many pairs again
+  INVALID       too many trials were spoiled, by the hypervisor, other programs or the generator;
+                where nearly all of those are the candidate's, it has REGRESSED
 
 Exit codes: 0 pass, 1 the check itself failed, 2 wrong use, 3 regressed, 4 invalid,
 5 inconclusive; if several are true, it is the first of 3, 4 and 5.
@@ -36,14 +37,14 @@ def main() -> int:
     """The program; returns its exit code."""
     arguments = parse(sys.argv[1:])
     options = measuring.options(arguments)
-    known_floors = floors.load(arguments.floors)
+    known_floors = floors.load(arguments.floors, options.pairs, options.duration_s)
     workshop = builds.workshop()
     base = workshop.commit(arguments.base) if arguments.base else workshop.default_base()
     is_commit = arguments.candidate is not None
     candidate = workshop.commit(arguments.candidate) if is_commit else workshop.working_tree()
     notes: list[str] = []
     counts: list[CountJudgement] = []
-    bench = outcome = None
+    bench = outcome = failure = None
     with workshop.locked():
         measuring.progress(f"base {base.label}, candidate {candidate.label}")
         if arguments.no_counts:
@@ -54,24 +55,32 @@ def main() -> int:
             if not counts:
                 raise CheckFailed("nothing was counted, and nothing else is to be judged")
             notes.append("no trials were run (--counts-only)")
-        elif not (bench := make_bench(workshop, base, candidate, options, arguments)):
-            notes.append("the two servers are equal, byte for byte: no trials were run")
         else:
-            outcome = bench.compare(known_floors.values, options.seed)
+            try:
+                bench = make_bench(workshop, base, candidate, options, arguments)
+                if bench:
+                    outcome = bench.compare(known_floors.values, options.seed)
+                else:
+                    notes.append("the two servers are equal, byte for byte: no trials were run")
+            except CheckFailed as error:
+                # The counts are judged all the same.
+                failure = error
     half_rate = bench.half_rate_per_s if bench else None
     result = report.Result(
         base=_name(base),
         candidate=_name(candidate),
-        command=_repeat(arguments, options, base, half_rate),
+        command=_repeat(arguments, options, (base, candidate), half_rate),
         floors=known_floors,
+        duration_s=options.duration_s,
         half_rate_per_s=half_rate,
         outcome=outcome,
         counts=counts,
         notes=notes,
+        failure=failure,
     )
     print(report.text(result))
     write(result, arguments.json, arguments.out)
-    return result.verdict.exit_code
+    return result.exit_code
 
 
 def make_bench(
@@ -89,7 +98,7 @@ def make_bench(
         return None
     # The candidate's, as the base may not have one, or one that knows less.
     loadgen = workshop.loadgen(candidate)
-    return measuring.bench(built_base, built_candidate, loadgen, options, cores)
+    return measuring.make_bench(built_base, built_candidate, loadgen, options, cores)
 
 
 def write(result: report.Result, json_file: Path | None, directory: Path | None) -> None:
@@ -125,9 +134,11 @@ def parse(words: list[str]) -> argparse.Namespace:
         help="run trials though the two servers are the same file",
     )
     measuring.add_floors(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="write the report and every value there"
+        "--json", type=measuring.output, metavar="FILE", help="write every value there"
+    )
+    parser.add_argument(
+        "--out", type=measuring.output, metavar="DIR", help="write the report and every value there"
     )
     return parser.parse_args(words)
 
@@ -139,12 +150,10 @@ def _name(source: Source) -> str:
 def _repeat(
     arguments: argparse.Namespace,
     options: measuring.Options,
-    base: Source,
+    sources: tuple[Source, Source],
     half_rate: float | None,
 ) -> str:
-    words = [base.label]
-    if arguments.candidate:
-        words.append(arguments.candidate)
+    words = [source.label for source in sources if source.commit]
     words += measuring.repeat_options(options, half_rate)
     for name in ("no_counts", "counts_only", "even_if_equal"):
         if getattr(arguments, name):

@@ -1,8 +1,9 @@
 """The noise floor of this machine: how far apart the same server looks from itself.
 
 It is measured by sessions of a build against another build of the same sources (A/A), and kept
-in a JSON file together with the machine and the load that it is of; on another machine, or for
-another load, it says nothing, and is not used.
+in a JSON file together with the machine, the load and the number of pairs that it is of; on
+another machine, for another load or for fewer pairs it says nothing, and is not used. Where it is
+not known, the limits of the metrics count alone.
 """
 
 import json
@@ -21,15 +22,10 @@ from verdict import Judgement
 
 @dataclass(frozen=True)
 class Floors:
-    """A floor for each metric, by key, and where they are from."""
+    """A floor for each metric that has been measured, by key, and where they are from."""
 
     values: dict[str, float]
     origin: str
-
-
-def default() -> Floors:
-    """Of a machine of which nothing is known."""
-    return Floors({metric.key: metric.default_floor for metric in METRICS}, "defaults")
 
 
 def measured(sessions: Sequence[Sequence[Judgement]]) -> dict[str, float]:
@@ -52,27 +48,27 @@ def measured(sessions: Sequence[Sequence[Judgement]]) -> dict[str, float]:
     return floors
 
 
-def load(path: Path | None) -> Floors:
-    """Those in the file at `path`, or where `scripts/perf-noise` keeps them; the defaults, if
-    there are none of this machine and load. A file that was named must be there."""
+def load(path: Path | None, pairs: int, duration_s: float) -> Floors:
+    """Those in the file at `path`, or where `scripts/perf-noise` keeps them, for sessions of
+    `pairs` pairs and trials of `duration_s` seconds; none, if they are of others. A file that
+    was named must be there."""
     file = path or kept_at()
     if path is None and not file.exists():
-        return Floors(default().values, "defaults: scripts/perf-noise has not been run here")
+        return Floors({}, "not known: scripts/perf-noise has not been run here")
     record = json.loads(file.read_text())
-    if difference := _difference(record):
-        return Floors(default().values, f"defaults: {file} is of another {difference}")
-    # A metric of which nothing was measured keeps its default.
-    return Floors(default().values | record["floors"], str(file))
+    for name, expected in _identity(duration_s).items():
+        if record.get(name) != expected:
+            return Floors({}, f"not known: {file} is of another {name}")
+    if record["pairs"] > pairs:
+        return Floors({}, f"not known: {file} is of {record['pairs']} pairs a session")
+    return Floors(record["floors"], str(file))
 
 
-def record(floors: dict[str, float], details: dict[str, Any]) -> dict[str, Any]:
+def record(
+    floors: dict[str, float], pairs: int, duration_s: float, details: dict[str, Any]
+) -> dict[str, Any]:
     """What a file of floors has in it."""
-    return {
-        "schema": SCHEMA,
-        "machine": machine.identity_record(),
-        "load": loads.shape(),
-        "floors": floors,
-    } | details
+    return _identity(duration_s) | {"pairs": pairs, "floors": floors} | details
 
 
 def kept_at() -> Path:
@@ -81,12 +77,12 @@ def kept_at() -> Path:
     return Path(cache) / "bullhorn" / "perf-noise.json"
 
 
-def _difference(record: dict[str, Any]) -> str | None:
-    expected = {"schema": SCHEMA, "machine": machine.identity_record(), "load": loads.shape()}
-    for key, value in expected.items():
-        if record.get(key) != value:
-            return {"schema": "version", "machine": "machine", "load": "load"}[key]
-    return None
+def _identity(duration_s: float) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "machine": machine.identity_record(),
+        "load": loads.shape(duration_s),
+    }
 
 
 QUANTILE = 0.9

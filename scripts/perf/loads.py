@@ -15,7 +15,6 @@ class LoadName(StrEnum):
 class Load:
     """What `loadgen` is told to offer."""
 
-    name: LoadName
     scenario: str
     clients: int
     room_size: int
@@ -49,9 +48,7 @@ class Load:
 
 def half(rate_per_s: float, duration_s: float) -> Load:
     """The load at half of the capacity: batches are small, and latencies are the server's."""
-    return Load(
-        LoadName.HALF, "chat", CLIENTS, ROOM_SIZE, PAYLOAD, rate_per_s, WARMUP_S, duration_s, MORE
-    )
+    return Load("chat", CLIENTS, ROOM_SIZE, PAYLOAD, rate_per_s, WARMUP_S, duration_s, MORE)
 
 
 def saturation(duration_s: float) -> Load:
@@ -59,24 +56,18 @@ def saturation(duration_s: float) -> Load:
     one room, as with several ones the way in which the backlog happens to be divided between
     them decides over the figure; and of all lengths, as what a full packet of equal ones costs
     depends by a quarter on whether the receivers, who do not keep up, have space for it."""
+    # What it is to be asked is what the server sent meanwhile: its backlog is of no interest.
+    more = (*MORE, "--drain=0s")
     return Load(
-        LoadName.SATURATION,
-        "lobby",
-        CLIENTS,
-        0,
-        MIXED_PAYLOAD,
-        SATURATION_RATE_PER_S,
-        WARMUP_S,
-        duration_s,
-        MORE,
+        "lobby", CLIENTS, 0, MIXED_PAYLOAD, SATURATION_RATE_PER_S, WARMUP_S, duration_s, more
     )
 
 
-def shape() -> dict[str, object]:
-    """The loads, but for the rate that is found out, for a record: figures of others, such as
-    noise floors, say nothing of these."""
-    both = (half(0, DURATION_S), saturation(DURATION_S))
-    return {load.name.value: asdict(load) | {"more": list(load.more)} for load in both}
+def shape(duration_s: float) -> dict[str, object]:
+    """The loads of trials in which `duration_s` seconds are recorded, but for the rate that is
+    found out, for a record: figures of others, such as noise floors, say nothing of these."""
+    both = {LoadName.HALF: half(0, duration_s), LoadName.SATURATION: saturation(duration_s)}
+    return {name.value: asdict(load) | {"more": list(load.more)} for name, load in both.items()}
 
 
 CLIENTS = 1000
@@ -110,7 +101,7 @@ CAPACITY_FROM_PER_S = 250
 """Texts a second of the search's first try: any machine carries that."""
 
 CAPACITY_TO_PER_S = 16_000
-"""And of its last one, which no worker carries."""
+"""And the last one that it gets to by doubling, which no worker carries."""
 
 CAPACITY_STEPS = 2
 """Halvings (of the logarithm) after doubling has failed: the capacity is then known to a factor

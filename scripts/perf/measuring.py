@@ -2,9 +2,12 @@
 compared on this machine."""
 
 import argparse
+import json
+import math
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,8 @@ class Options:
     seed: int
     half_rate_per_s: float | None
     """`None`: it is found out."""
+    budget_s: float | None = None
+    """After that long no more pairs and no second session are begun; `None`: always."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,18 @@ class Bench:
     def run_trial(self, side: Side, load: LoadName, seed: int) -> trial.Trial:
         """One trial of one side."""
         server = self.builds[side].server
-        return trial.run_trial(server, self.loadgen, self._load(load), self.cores, seed)
+        return trial.run_trial(server, self.loadgen, load, self._load(load), self.cores, seed)
 
     def compare(self, floors: Mapping[str, float], seed: int) -> procedure.Outcome:
         """The whole procedure."""
-        return procedure.compare(self.run_trial, self.options.pairs, floors, seed, progress)
+        began_s, budget_s = time.monotonic(), self.options.budget_s
+
+        def has_time() -> bool:
+            return budget_s is None or time.monotonic() - began_s < budget_s
+
+        return procedure.compare(
+            self.run_trial, self.options.pairs, floors, seed, progress, has_time
+        )
 
     def _load(self, name: LoadName) -> loads.Load:
         if name is LoadName.HALF:
@@ -57,12 +69,12 @@ class Bench:
         return loads.saturation(self.options.duration_s)
 
 
-def bench(
+def make_bench(
     base: Build, candidate: Build, loadgen: Path, options: Options, cores: trial.Cores
 ) -> Bench:
-    """Gets the machine ready, and finds out what half of the base's capacity is, unless that
-    is given."""
-    # The check itself runs beside the load, and never beside the server.
+    """Moves this process to where it disturbs nothing, and finds out what half of the base's
+    capacity is, unless that is given."""
+    # Beside the load, and never beside the server.
     os.sched_setaffinity(0, {cores.load})
     builds = {Side.BASE: base, Side.CANDIDATE: candidate}
     rate = options.half_rate_per_s
@@ -76,7 +88,7 @@ def half_rate(server: Path, loadgen: Path, cores: trial.Cores, seed: int) -> int
 
     def run_rate(rate_per_s: float) -> trial.Trial:
         load = loads.half(rate_per_s, loads.CAPACITY_DURATION_S)
-        return trial.run_trial(server, loadgen, load, cores, seed)
+        return trial.run_trial(server, loadgen, LoadName.HALF, load, cores, seed)
 
     return round(capacity.search(run_rate, progress) / 2)
 
@@ -109,13 +121,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--quick",
         action="store_true",
-        help=f"no more than counts: {MIN_PAIRS} pairs",
+        help=f"{MIN_PAIRS} pairs instead of {DEFAULT_PAIRS}",
     )
     group.add_argument(
         "--half-rate",
         type=whole(1, 10_000_000),
         metavar="TEXTS",
         help="texts a second of the load at half of the capacity [default: found out]",
+    )
+    group.add_argument(
+        "--budget-min",
+        type=whole(1, 1000),
+        metavar="MIN",
+        help="minutes of trials after which no more pairs and no second session are begun: what "
+        "they were to tell stays inconclusive [default: no limit]",
     )
     group.add_argument(
         "--seed",
@@ -129,19 +148,35 @@ def add_floors(parser: argparse.ArgumentParser) -> None:
     """The option of a file with noise floors, which must be there."""
     parser.add_argument(
         "--floors",
-        type=existing_file,
+        type=floors_file,
         metavar="FILE",
         help="noise floors that scripts/perf-noise wrote [default: what it keeps for this user; "
         "cautious defaults where there is nothing of this machine]",
     )
 
 
-def existing_file(text: str) -> Path:
-    """Parses the name of a file that is there."""
-    file = Path(text)
-    if not file.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {text}")
-    return file
+def floors_file(text: str) -> Path:
+    """Parses the name of a file that perf-noise wrote."""
+    try:
+        is_record = "floors" in json.loads(Path(text).read_text())
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        is_record = False
+    if not is_record:
+        raise argparse.ArgumentTypeError(f"{text} is no record of scripts/perf-noise")
+    return Path(text)
+
+
+def output(text: str) -> Path:
+    """Parses the name of a file or directory to be written, of which there need be none yet."""
+    path = Path(text).absolute()
+    there = next(one for one in (path, *path.parents) if one.exists())
+    if not os.access(there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{there} cannot be written to")
+    if there != path and not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{there} is no directory")
+    return path
 
 
 def options(arguments: argparse.Namespace) -> Options:
@@ -152,6 +187,7 @@ def options(arguments: argparse.Namespace) -> Options:
         duration_s=arguments.seconds,
         seed=arguments.seed,
         half_rate_per_s=arguments.half_rate,
+        budget_s=arguments.budget_min * 60 if arguments.budget_min else None,
     )
 
 
@@ -160,6 +196,8 @@ def repeat_options(options: Options, half_rate_per_s: float | None) -> list[str]
     arguments = [f"--pairs={options.pairs}", f"--seconds={options.duration_s:g}"]
     if half_rate_per_s is not None:
         arguments.append(f"--half-rate={half_rate_per_s:.0f}")
+    if options.budget_s is not None:
+        arguments.append(f"--budget-min={options.budget_s / 60:.0f}")
     return [*arguments, f"--seed={options.seed}"]
 
 
@@ -172,19 +210,21 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     """A parser of whole numbers between bounds."""
 
     def parse(text: str) -> int:
-        number = int(text)
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must lie between {least} and {most}")
-        return number
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
+        return int(text)
 
     return parse
 
 
 def seconds(text: str) -> float:
     """Parses the length of a trial."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not 0.2 <= number <= 60:
-        raise argparse.ArgumentTypeError("must lie between 0.2 and 60")
+        raise argparse.ArgumentTypeError("must be a number of seconds from 0.2 to 60")
     return number
 
 
@@ -203,7 +243,7 @@ def exit_code(main: Callable[[], int]) -> int:
         return WRONG_USE
     except (CheckFailed, OSError) as error:
         print(f"the check failed: {error}", file=sys.stderr)
-        return FAILED
+        return error.exit_code if isinstance(error, CheckFailed) else FAILED
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED

@@ -30,8 +30,6 @@ class Metric:
     limit: float
     """By how much it may get worse: a share of the base (0.03 is 3 %), or for what is compared
     by difference an absolute share (0.001 is a tenth of a percentage point)."""
-    default_floor: float
-    """The noise floor of a machine of which nothing is known, in the unit of `limit`."""
     format: Callable[[float], str]
 
     def worsening(self, base: float, candidate: float) -> float:
@@ -81,7 +79,6 @@ METRICS = (
         # CPU time counts neither waiting nor sleeping, so it is the steadiest figure that
         # there is; 3 % is what another layout of the same code may cost.
         limit=0.03,
-        default_floor=0.02,
         format=lambda value: f"{value:.3f}",
     ),
     Metric(
@@ -91,7 +88,6 @@ METRICS = (
         compare=Compare.LOWER_RATIO,
         # On few cores the scheduler's waking up is the larger part of it.
         limit=0.15,
-        default_floor=0.10,
         format=_micros,
     ),
     Metric(
@@ -101,7 +97,6 @@ METRICS = (
         compare=Compare.LOWER_RATIO,
         # Made by few events of a trial, which come from outside as often as from the server.
         limit=0.25,
-        default_floor=0.20,
         format=_micros,
     ),
     Metric(
@@ -111,7 +106,6 @@ METRICS = (
         compare=Compare.LOWER_POINTS,
         # At half of the capacity nothing is lost; a thousandth is what one hiccup costs.
         limit=0.001,
-        default_floor=0.0005,
         format=lambda value: f"{value:.3%}",
     ),
     Metric(
@@ -121,7 +115,6 @@ METRICS = (
         compare=Compare.HIGHER_RATIO,
         # How batches fall under overload varies from run to run by more than CPU time does.
         limit=0.10,
-        default_floor=0.05,
         format=lambda value: f"{value:,.0f}",
     ),
 )

@@ -11,7 +11,10 @@ from typing import Any
 
 
 class CheckFailed(Exception):
-    """The check itself could not be done: exit code 1."""
+    """The check itself could not be done."""
+
+    exit_code = 1
+    """Of a program that ends by it."""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from count_verdicts import CountJudgement
 from floors import Floors
 from metrics import Compare, Metric
 from procedure import Outcome
+from processes import CheckFailed
 from session import Session
 from verdict import Judgement, Verdict, overall
 
@@ -27,10 +28,14 @@ class Result:
     floors: Floors
     half_rate_per_s: float | None
     """Texts a second of the load `half`; `None` if no trials were run."""
+    duration_s: float
+    """Recorded in each trial."""
     outcome: Outcome | None
     """`None`: there were no trials, `notes` say why."""
     counts: Sequence[CountJudgement]
     notes: Sequence[str]
+    failure: CheckFailed | None = None
+    """Why the trials say nothing."""
 
     @property
     def verdict(self) -> Verdict:
@@ -39,28 +44,41 @@ class Result:
         verdicts = [judgement.verdict for judgement in trials]
         return overall([*verdicts, *(count.verdict for count in self.counts)])
 
+    @property
+    def exit_code(self) -> int:
+        """Of the program. What the counts say against the candidate stands on its own."""
+        if self.failure and self.verdict is not Verdict.REGRESSED:
+            return self.failure.exit_code
+        return self.verdict.exit_code
+
 
 def text(result: Result) -> str:
     """The report for people."""
     lines = [f"base {result.base}, candidate {result.candidate}"]
     if result.outcome:
-        lines += ["", *_table(METRIC_HEADS, [metric_row(one) for one in result.outcome.judgements])]
+        lines += ["", *table(METRIC_HEADS, [metric_row(one) for one in result.outcome.judgements])]
         lines += ["", *_sessions(result.outcome.sessions)]
         lines.append(f"half of the capacity: {result.half_rate_per_s:,.0f} texts a second")
         lines.append(f"noise floors: {result.floors.origin}")
     if result.counts:
-        lines += ["", *_table(COUNT_HEADS, [count_row(one) for one in result.counts])]
+        lines += ["", *table(COUNT_HEADS, [count_row(one) for one in result.counts])]
     lines += ["", *result.notes] if result.notes else []
     reasons = _reasons(result.outcome.judgements) if result.outcome else []
     lines += ["", *reasons] if reasons else []
-    lines += ["", f"{result.verdict}: {MEANING[result.verdict]}", f"again: {result.command}"]
+    if result.failure:
+        lines += ["", f"the trials failed, and say nothing: {result.failure}"]
+    if result.failure and result.verdict is not Verdict.REGRESSED:
+        lines += ["", "no verdict: only the counts are known"]
+    else:
+        lines += ["", f"{result.verdict}: {MEANING[result.verdict]}"]
+    lines.append(f"again: {result.command}")
     return "\n".join(lines)
 
 
 def metric_row(judgement: Judgement) -> list[str]:
     """The cells of `METRIC_HEADS`."""
     metric, estimate = judgement.metric, judgement.estimate
-    floor = _allowance(metric, judgement.floor)
+    floor = allowance(metric, judgement.floor)
     bound = _bound(metric, judgement.bound)
     if estimate is None or judgement.base is None or judgement.candidate is None:
         return [metric.title, "-", "-", "-", "-", bound, floor, judgement.verdict]
@@ -93,12 +111,13 @@ def record(result: Result) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "verdict": result.verdict,
-        "exit_code": result.verdict.exit_code,
+        "exit_code": result.exit_code,
+        "failure": str(result.failure) if result.failure else None,
         "base": result.base,
         "candidate": result.candidate,
         "command": result.command,
         "machine": machine.identity_record(),
-        "load": loads.shape() | {"half_rate_per_s": result.half_rate_per_s},
+        "load": loads.shape(result.duration_s) | {"half_rate_per_s": result.half_rate_per_s},
         "floors": asdict(result.floors),
         "notes": list(result.notes),
         "metrics": [judgement_record(one) for one in outcome.judgements] if outcome else [],
@@ -119,7 +138,7 @@ def session_records(outcome: Outcome) -> list[dict[str, Any]]:
                         {"base": asdict(base), "candidate": asdict(candidate)}
                         for base, candidate in of_load.kept
                     ],
-                    "discarded": of_load.spoiled,
+                    "discarded": [asdict(one) for one in of_load.discarded],
                     "is_invalid": of_load.is_invalid,
                 }
                 for name, of_load in session.loads.items()
@@ -150,18 +169,46 @@ def judgement_record(judgement: Judgement) -> dict[str, Any]:
     return row
 
 
+def allowance(metric: Metric, value: float | None) -> str:
+    """By how much a metric may get worse, or looks worse, in the unit of its limit."""
+    if value is None:
+        return "-"
+    if metric.compare is Compare.LOWER_POINTS:
+        return f"{value * 100:.3f} pt"
+    return f"{value:.1%}"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table for a terminal."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    last = len(heads) - 1
+
+    def line(cells: Sequence[str]) -> str:
+        # Names and verdicts to the left, numbers to the right.
+        padded = [
+            cell.ljust(width) if index in (0, last) else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "  ".join(padded).rstrip()
+
+    return [line(heads), line(["-" * width for width in widths]), *map(line, rows)]
+
+
 def _sessions(sessions: Sequence[Session]) -> list[str]:
     lines = []
     for number, session in enumerate(sessions, start=1):
         parts = [
-            f"{len(of_load.kept)} pairs at {name} ({len(of_load.spoiled)} discarded)"
+            f"{len(of_load.kept)} pairs at {name} ({len(of_load.discarded)} discarded)"
             for name, of_load in session.loads.items()
-            if of_load.kept or of_load.spoiled
+            if of_load.kept or of_load.discarded
         ]
         lines.append(f"session {number}: {', '.join(parts)}")
         for name, of_load in session.loads.items():
-            for reason, count in Counter(of_load.spoiled).most_common(REASONS):
-                lines.append(f"  {count} of those discarded at {name}: {reason}")
+            for discard, count in Counter(of_load.discarded).most_common(REASONS):
+                lines.append(
+                    f"  {count} of those discarded at {name}, for the {discard.side}'s trial: "
+                    f"{discard.reason}"
+                )
     return lines
 
 
@@ -184,27 +231,6 @@ def _bound(metric: Metric, bound: float) -> str:
     return f"{sign} {_change(metric, metric.change(bound))}"
 
 
-def _allowance(metric: Metric, allowance: float) -> str:
-    if metric.compare is Compare.LOWER_POINTS:
-        return f"{allowance * 100:.3f} pt"
-    return f"{allowance:.1%}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    last = len(heads) - 1
-
-    def line(cells: Sequence[str]) -> str:
-        # Names and verdicts to the left, numbers to the right.
-        padded = [
-            cell.ljust(width) if index in (0, last) else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "  ".join(padded).rstrip()
-
-    return [line(heads), line(["-" * width for width in widths]), *map(line, rows)]
-
-
 METRIC_HEADS = (
     "metric",
     "base",
@@ -225,7 +251,7 @@ MEANING = {
     Verdict.PASS: "nothing got worse by more than its bound",
     Verdict.REGRESSED: "something got worse by more than its bound",
     Verdict.INVALID: "too much disturbed the measurement: run it again on a quiet machine",
-    Verdict.INCONCLUSIVE: "an interval crosses its bound: run it again with more pairs (--pairs)",
+    Verdict.INCONCLUSIVE: "neither a pass nor a regression: run it again with more pairs (--pairs)",
 }
 """Each verdict in words."""
 

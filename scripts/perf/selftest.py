@@ -10,6 +10,7 @@ equal one was, 4 too much disturbed a comparison.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def main() -> int:
     """The program; returns its exit code."""
     arguments = parse(sys.argv[1:])
     options = measuring.options(arguments)
-    known_floors = floors.load(arguments.floors)
+    known_floors = floors.load(arguments.floors, options.pairs, options.duration_s)
     cores = measuring.choose_cores()
     workshop = builds.workshop()
     source = workshop.working_tree()
@@ -37,13 +38,13 @@ def main() -> int:
         loadgen = workshop.loadgen(source)
         slower = workshop.build(replace(source, label="10 % more work", patch=SLOWER_PATCH))
         for candidate, wanted in ((slower, Verdict.REGRESSED), (again, Verdict.PASS)):
-            bench = measuring.bench(plain, candidate, loadgen, options, cores)
+            bench = measuring.make_bench(plain, candidate, loadgen, options, cores)
             # The second comparison gets the same load.
             options = replace(options, half_rate_per_s=bench.half_rate_per_s)
             verdict = compare(bench, options, known_floors)
             print(f"wanted: {wanted}, found: {verdict}\n", flush=True)
             codes.append(code(wanted, verdict))
-    return next((one for one in codes if one), 0)
+    return of_both(codes)
 
 
 def code(wanted: Verdict, found: Verdict) -> int:
@@ -53,6 +54,12 @@ def code(wanted: Verdict, found: Verdict) -> int:
         return Verdict.INVALID.exit_code
     is_right = (found is Verdict.REGRESSED) == (wanted is Verdict.REGRESSED)
     return 0 if is_right else Verdict.REGRESSED.exit_code
+
+
+def of_both(codes: Sequence[int]) -> int:
+    """The exit code of both: that the check is wrong goes before that it could not be judged."""
+    wrong = Verdict.REGRESSED.exit_code
+    return wrong if wrong in codes else max(codes)
 
 
 def compare(
@@ -66,6 +73,7 @@ def compare(
         candidate=candidate.label + (", built again" if candidate.again else ""),
         command=measuring.command_line("perf-selftest", words),
         floors=known_floors,
+        duration_s=options.duration_s,
         half_rate_per_s=bench.half_rate_per_s,
         outcome=bench.compare(known_floors.values, options.seed),
         counts=[],

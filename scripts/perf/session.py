@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import stats
 from loads import LoadName
 from metrics import METRICS
 from trial import Trial
-from verdict import Pair
+from verdict import Pair, Unmeasured, Verdict
 
 
 class Side(StrEnum):
@@ -25,16 +26,36 @@ Progress = Callable[[str], None]
 """Is told what has been done, in a line."""
 
 
+@dataclass(frozen=True)
+class Discard:
+    """A pair that was discarded."""
+
+    side: Side
+    """Whose trial was spoiled."""
+    reason: str
+
+
 @dataclass
 class LoadPairs:
     """The pairs of one load."""
 
     kept: list[tuple[Trial, Trial]] = field(default_factory=list)
     """Base and candidate."""
-    spoiled: list[str] = field(default_factory=list)
-    """Why pairs were discarded, a reason for each."""
+    discarded: list[Discard] = field(default_factory=list)
     is_invalid: bool = False
     """Whether there were too many of those."""
+
+    def unmeasured(self) -> Unmeasured:
+        """What it means that there were too many. Either side may go first, so what comes
+        from outside spoils about as many of the base's trials as of the candidate's."""
+        of_candidate = sum(one.side is Side.CANDIDATE for one in self.discarded)
+        count = len(self.discarded)
+        reason = (
+            f"{count} of {count + len(self.kept)} pairs were spoiled, {of_candidate} by the "
+            f"candidate's trial, the last one: {self.discarded[-1].reason}"
+        )
+        is_the_candidates = stats.sign_test(of_candidate, count) < ONE_SIDED_LEVEL
+        return Unmeasured(Verdict.REGRESSED if is_the_candidates else Verdict.INVALID, reason)
 
 
 class Session:
@@ -51,10 +72,12 @@ class Session:
 
     def run(self, pairs: int, loads: Sequence[LoadName] = tuple(LoadName)) -> None:
         """Runs `pairs` more of each of `loads`. A pair of which a trial is spoiled is
-        discarded and run again, until there are too many (`max_discarded`).
+        discarded, and another one run, until there are too many (`max_discarded`).
 
         Within a pair either side goes first, in half of the pairs each and in random order:
-        what drifts, or what the second trial finds changed by the first, meets both."""
+        what drifts, or what the second trial finds changed by the first, meets both. A pair in
+        place of a discarded one has any order: what goes on for long would otherwise meet the
+        same side each time."""
         wanted = {load: len(self.loads[load].kept) + pairs for load in loads}
         orders = {load: self._orders(pairs) for load in loads}
         while missing := [
@@ -64,9 +87,8 @@ class Session:
         ]:
             self._random.shuffle(missing)
             for load in missing:
-                # A pair that is run again has the order of the one that was spoiled.
-                left = wanted[load] - len(self.loads[load].kept)
-                self._run_pair(load, orders[load][left - 1], wanted[load])
+                if not self._run_pair(load, orders[load].pop(), wanted[load]):
+                    orders[load].append(self._random.choice(WAYS))
 
     def pairs(self) -> dict[str, list[Pair]]:
         """The values of base and candidate, pair by pair, by the metric's key."""
@@ -78,26 +100,22 @@ class Session:
             for metric in METRICS
         }
 
-    def invalid(self) -> dict[str, str]:
-        """The metrics of which too many trials were spoiled, with the commonest reason."""
-        reasons = {}
-        for metric in METRICS:
-            of_load = self.loads[metric.load]
-            if of_load.is_invalid:
-                reasons[metric.key] = (
-                    f"{len(of_load.spoiled)} of {len(of_load.spoiled) + len(of_load.kept)} "
-                    f"pairs were spoiled, the last one: {of_load.spoiled[-1]}"
-                )
-        return reasons
+    def unmeasured(self) -> dict[str, Unmeasured]:
+        """The metrics of which too many trials were spoiled, by their keys."""
+        return {
+            metric.key: self.loads[metric.load].unmeasured()
+            for metric in METRICS
+            if self.loads[metric.load].is_invalid
+        }
 
     def _orders(self, pairs: int) -> list[tuple[Side, Side]]:
-        ways = ((Side.BASE, Side.CANDIDATE), (Side.CANDIDATE, Side.BASE))
         first = self._random.randrange(2)
-        orders = [ways[(first + index) % 2] for index in range(pairs)]
+        orders = [WAYS[(first + index) % 2] for index in range(pairs)]
         self._random.shuffle(orders)
         return orders
 
-    def _run_pair(self, load: LoadName, order: tuple[Side, Side], wanted: int) -> None:
+    def _run_pair(self, load: LoadName, order: tuple[Side, Side], wanted: int) -> bool:
+        """Whether it can be kept."""
         of_load = self.loads[load]
         # Both sides get the same load.
         seed = self._random.randrange(2**32)
@@ -105,12 +123,13 @@ class Session:
         for side in order:
             trials[side] = self.run_trial(side, load, seed)
             if reason := trials[side].spoiled:
-                of_load.spoiled.append(reason)
-                of_load.is_invalid = len(of_load.spoiled) > max_discarded(wanted)
-                self.progress(f"{load}: discarded: {reason}")
-                return
+                of_load.discarded.append(Discard(side, reason))
+                of_load.is_invalid = len(of_load.discarded) > max_discarded(wanted)
+                self.progress(f"{load}: discarded for the {side}'s trial: {reason}")
+                return False
         of_load.kept.append((trials[Side.BASE], trials[Side.CANDIDATE]))
         self.progress(f"{load}: pair {len(of_load.kept)} of {wanted}")
+        return True
 
 
 def max_discarded(pairs: int) -> int:
@@ -119,5 +138,11 @@ def max_discarded(pairs: int) -> int:
     return max(MIN_DISCARDED, pairs)
 
 
+WAYS = ((Side.BASE, Side.CANDIDATE), (Side.CANDIDATE, Side.BASE))
+"""Which side goes first in a pair, and which second."""
+
 MIN_DISCARDED = 4
 """One disturbance spoils some trials in a row, whatever the number that is wanted."""
+
+ONE_SIDED_LEVEL = 0.01
+"""Of the sign test on whose trials were spoiled. A second session has to say the same."""

@@ -24,14 +24,14 @@ class Estimate:
     high: float
     """Its upper end."""
     p_value: float
-    """How likely pairs at least as bad as these are if candidate and base are the same:
-    one-sided Wilcoxon signed-rank test, not yet corrected for several metrics."""
+    """How likely pairs at least as bad as these are if the candidate is worse by no more than
+    the bound: one-sided Wilcoxon signed-rank test, not yet corrected for several metrics."""
     pairs: int
     """Pairs that it is of."""
 
 
-def estimate(worsenings: Sequence[float]) -> Estimate:
-    """The estimate from one worsening for each pair.
+def estimate(worsenings: Sequence[float], bound: float) -> Estimate:
+    """The estimate from one worsening for each pair, and whether it is beyond `bound`.
 
     The interval is the percentile bootstrap of the median over pairs. Not BCa: its
     acceleration comes from medians with one pair left out, which have two or three distinct
@@ -46,7 +46,7 @@ def estimate(worsenings: Sequence[float]) -> Estimate:
         median=float(np.median(values)),
         low=float(low),
         high=float(high),
-        p_value=rank_test(worsenings),
+        p_value=rank_test([worsening - bound for worsening in worsenings]),
         pairs=int(values.size),
     )
 
@@ -62,14 +62,19 @@ def _resampled_medians(ascending: np.ndarray) -> np.ndarray:
     return medians
 
 
-def rank_test(worsenings: Sequence[float]) -> float:
-    """The p-value of Wilcoxon's signed-rank test against "not worse" (F. Wilcoxon, Biometrics
-    Bulletin 1, 1945): one-sided, as only what is worse is a regression. Pairs that are equal
-    say nothing and are left out; if all are, the p-value is 1."""
-    values = np.asarray(worsenings, dtype=float)
-    if not np.any(values):
+def rank_test(excesses: Sequence[float]) -> float:
+    """The p-value of Wilcoxon's signed-rank test against "not above 0" (F. Wilcoxon, Biometrics
+    Bulletin 1, 1945): one-sided, as only what is worse is a regression. Pairs at just 0 say
+    nothing and are left out; where none is above it, the p-value is 1."""
+    values = np.asarray(excesses, dtype=float)
+    if not np.any(values > 0):
         return 1.0
     return float(scipy_stats.wilcoxon(values, alternative="greater").pvalue)
+
+
+def sign_test(ours: int, all_of_them: int) -> float:
+    """How likely it is that at least `ours` of so many fall to one of two sides by chance."""
+    return float(scipy_stats.binomtest(ours, all_of_them, alternative="greater").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

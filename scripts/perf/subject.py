@@ -46,7 +46,10 @@ class Subject:
             self.process.stdin.flush()
         except BrokenPipeError:
             raise self.failure("it has ended") from None
-        return parse_counts(self._read_until_prompt())
+        text = self._read_until_prompt()
+        if (counts := parse_counts(text)) is None:
+            raise self.failure(f"its console does not tell its deliveries, but: {text}")
+        return counts
 
     def failure(self, what: str) -> CheckFailed:
         """An error with what the server itself said."""
@@ -90,10 +93,11 @@ def running(
             yield subject
 
 
-def parse_counts(text: str) -> Counts:
-    """From the listing of the console."""
-    sent = re.search(r"^deliveries: \d+ = (\d+) sent", text, re.MULTILINE)
-    return Counts(deliveries=int(sent[1]) if sent else 0)
+def parse_counts(text: str) -> Counts | None:
+    """From the listing of the console, if that is one. Where nothing was to be delivered yet,
+    it does not say what became of it."""
+    found = re.search(r"^deliveries: (?:\d+ = (\d+) sent|0$)", text, re.MULTILINE)
+    return Counts(deliveries=int(found[1] or 0)) if found else None
 
 
 def _address(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:

@@ -66,8 +66,10 @@ class Span:
         return self.server_cpu_s / self.length_s
 
 
-def run_trial(server: Path, loadgen: Path, load: Load, cores: Cores, seed: int) -> Trial:
-    """Runs the trial of the `server` binary."""
+def run_trial(
+    server: Path, loadgen: Path, name: LoadName, load: Load, cores: Cores, seed: int
+) -> Trial:
+    """Runs the trial of the `server` binary under `load`, which is the one of that name."""
     samples: list[Sample] = []
     with subject.running(server, cores.server) as running:
         try:
@@ -78,13 +80,26 @@ def run_trial(server: Path, loadgen: Path, load: Load, cores: Cores, seed: int) 
                 running.pid,
                 cores.load,
                 seed,
-                lambda: samples.append(_sample(running, cores)),
+                lambda: samples.append(sample(running, cores)),
             )
         except generator.NoOutcome as error:
             # A server that has died is no spoiled trial.
             running.counts()
-            return Trial(load.name, spoiled=str(error))
-    return evaluate(load.name, run, span(samples, run))
+            return Trial(name, spoiled=str(error))
+    return evaluate(name, run, span(samples, run))
+
+
+def sample(running: subject.Subject, cores: Cores) -> Sample:
+    """What is so now."""
+    return Sample(
+        # The counts first, as the worker goes on while the rest is read: 10 ms are the
+        # resolution of that.
+        deliveries=running.counts().deliveries,
+        at_unix_s=time.time(),
+        server=machine.process_times(running.pid),
+        server_core=machine.core_times(cores.server),
+        load_core=machine.core_times(cores.load),
+    )
 
 
 def span(samples: Sequence[Sample], run: generator.Run) -> Span | None:
@@ -113,7 +128,7 @@ def evaluate(load: LoadName, run: generator.Run, seen: Span | None) -> Trial:
     """The trial from what the generator and the kernel say."""
     if seen is None:
         return Trial(load, spoiled="the check itself had no processor to look at the server")
-    values = _half_values(run, seen) if load is LoadName.HALF else _saturation_values(seen)
+    values = _half_values(run) if load is LoadName.HALF else _saturation_values(seen)
     facts = {
         "server_busy_ratio": seen.server_busy_ratio,
         "server_run_queue_ratio": seen.server_run_queue_s / seen.length_s,
@@ -132,13 +147,21 @@ def evaluate(load: LoadName, run: generator.Run, seen: Span | None) -> Trial:
     return Trial(load, values, spoiled, facts)
 
 
-def _half_values(run: generator.Run, seen: Span) -> dict[str, float]:
-    if run.server_cpu_s is not None:
-        cpu_s, deliveries = run.server_cpu_s, run.received
-    else:
-        cpu_s, deliveries = seen.server_cpu_s, seen.deliveries
+def machine_spoiled(seen: Span) -> str | None:
+    """What on this machine disturbed the server, if more than it may."""
+    if seen.steal_s > MAX_STEAL_RATIO * seen.length_s:
+        return f"the hypervisor took {seen.steal_s / seen.length_s:.1%} of a core"
+    if seen.foreign_s > MAX_FOREIGN_RATIO * seen.length_s:
+        return f"others had {seen.foreign_s / seen.length_s:.1%} of the server's core"
+    if seen.server_run_queue_s > MAX_RUN_QUEUE_RATIO * seen.length_s:
+        waited = seen.server_run_queue_s / seen.length_s
+        return f"the server waited for its core {waited:.1%} of the time"
+    return None
+
+
+def _half_values(run: generator.Run) -> dict[str, float]:
     return {
-        "cpu_us_per_delivery": cpu_s * 1e6 / deliveries if deliveries else math.nan,
+        "cpu_us_per_delivery": run.server_cpu_s * 1e6 / run.received if run.received else math.nan,
         "p50_us": run.p50_us,
         "p99_us": run.p99_us,
         "loss_ratio": run.loss_ratio,
@@ -151,15 +174,9 @@ def _saturation_values(seen: Span) -> dict[str, float]:
 
 
 def _spoiled(load: LoadName, run: generator.Run, seen: Span) -> str | None:
-    """Why the values are not the server's: of the machine first, as what the generator says
-    may follow from that."""
-    if seen.steal_s > MAX_STEAL_RATIO * seen.length_s:
-        return f"the hypervisor took {seen.steal_s / seen.length_s:.1%} of a core"
-    if seen.foreign_s > MAX_FOREIGN_RATIO * seen.length_s:
-        return f"others had {seen.foreign_s / seen.length_s:.1%} of the server's core"
-    if seen.server_run_queue_s > MAX_RUN_QUEUE_RATIO * seen.length_s:
-        waited = seen.server_run_queue_s / seen.length_s
-        return f"the server waited for its core {waited:.1%} of the time"
+    # Of the machine first, as what the generator says may follow from that.
+    if reason := machine_spoiled(seen):
+        return reason
     if load is LoadName.HALF and run.invalid:
         # The generator goes on to say what to do about it.
         return run.invalid[0].partition(":")[0]
@@ -169,18 +186,6 @@ def _spoiled(load: LoadName, run: generator.Run, seen: Span) -> str | None:
         if seen.server_busy_ratio < MIN_SATURATED_RATIO:
             return f"no saturation: the server was busy {seen.server_busy_ratio:.1%} of the time"
     return None
-
-
-def _sample(running: subject.Subject, cores: Cores) -> Sample:
-    return Sample(
-        # The counts first, as the worker goes on while the rest is read: 10 ms are the
-        # resolution of that.
-        deliveries=running.counts().deliveries,
-        at_unix_s=time.time(),
-        server=machine.process_times(running.pid),
-        server_core=machine.core_times(cores.server),
-        load_core=machine.core_times(cores.load),
-    )
 
 
 MAX_STEAL_RATIO = 0.05

@@ -1,7 +1,7 @@
 """The decision rule: from the pairs of one or two sessions to a verdict."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
@@ -32,10 +32,10 @@ class Judgement:
 
     metric: Metric
     verdict: Verdict
-    floor: float
-    """The noise floor that counted, in the unit of the metric's limit."""
+    floor: float | None
+    """The noise floor that counted, in the unit of the metric's limit; `None`: it is not known."""
     base: float | None
-    """Median over the base's trials; `None` if the metric is invalid."""
+    """Median over the base's trials; `None` if there were too few."""
     candidate: float | None
     estimate: stats.Estimate | None
     corrected_p: float | None
@@ -45,7 +45,16 @@ class Judgement:
     @property
     def bound(self) -> float:
         """The worsening beyond which it is a regression."""
-        return self.metric.bound(max(self.floor, self.metric.limit))
+        return _bound(self.metric, self.floor)
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """Why there were too few pairs of a metric, and what that means."""
+
+    verdict: Verdict
+    """INVALID; or REGRESSED, where it is the candidate that spoils its trials."""
+    reason: str
 
 
 Pair = tuple[float, float]
@@ -55,40 +64,42 @@ Pair = tuple[float, float]
 def judge_session(
     pairs: Mapping[str, Sequence[Pair]],
     floors: Mapping[str, float],
-    invalid: Mapping[str, str],
+    unmeasured: Mapping[str, Unmeasured],
     metrics: Sequence[Metric] = METRICS,
 ) -> list[Judgement]:
-    """Judges one session. `pairs` and `floors` are by the metric's key; `invalid` has the
-    reason for those metrics of which too many trials were spoiled.
+    """Judges one session. `pairs`, `floors` (where they are known) and `unmeasured` are by the
+    metric's key.
 
     The rule, for each metric, over the worsening of the candidate in each pair:
 
-    - REGRESSED: the whole bootstrap 95 % interval of the median lies beyond
-      1 + max(noise floor, limit), and the Wilcoxon signed-rank test says p < 0.05 after Holm's
-      correction for all metrics of the session. Final only if a second session, of its own,
-      says the same (`agree`).
+    - REGRESSED: the whole bootstrap 95 % interval of the median lies beyond the bound,
+      1 + max(noise floor, limit), and the Wilcoxon signed-rank test says that the worsening is
+      beyond it with p < 0.05 after Holm's correction for all metrics of the session. Final only
+      if a second session, of its own, says the same (`agree`).
     - PASS: the whole interval lies below that bound.
     - INCONCLUSIVE: the interval crosses the bound, or the test does not support it. Never
       called a pass; the session is extended once with as many pairs again before it is said.
-    - INVALID: too many trials were spoiled by the machine or the generator.
+    - INVALID: too many trials were spoiled by the machine or the generator. Where they are the
+      candidate's, by far more than chance would have it, the machine is not to blame: REGRESSED.
     """
-    valid = [metric for metric in metrics if metric.key not in invalid]
+    valid = [metric for metric in metrics if metric.key not in unmeasured]
     estimates = {
-        metric.key: stats.estimate([metric.worsening(*pair) for pair in pairs[metric.key]])
+        metric.key: stats.estimate(
+            [metric.worsening(*pair) for pair in pairs[metric.key]],
+            _bound(metric, floors.get(metric.key)),
+        )
         for metric in valid
     }
     corrected = stats.holm([estimates[metric.key].p_value for metric in valid])
     p_values = {metric.key: p_value for metric, p_value in zip(valid, corrected, strict=True)}
     judgements = []
     for metric in metrics:
-        floor = floors[metric.key]
-        if metric.key in invalid:
-            reason = invalid[metric.key]
-            judgement = Judgement(metric, Verdict.INVALID, floor, None, None, None, None, reason)
+        floor = floors.get(metric.key)
+        if why := unmeasured.get(metric.key):
+            judgement = Judgement(metric, why.verdict, floor, None, None, None, None, why.reason)
         else:
             estimate, p_value = estimates[metric.key], p_values[metric.key]
-            bound = metric.bound(max(floor, metric.limit))
-            verdict, reason = decide(estimate, p_value, bound)
+            verdict, reason = decide(estimate, p_value, _bound(metric, floor))
             bases, candidates = zip(*pairs[metric.key], strict=True)
             judgement = Judgement(
                 metric, verdict, floor, median(bases), median(candidates), estimate, p_value, reason
@@ -117,16 +128,7 @@ def agree(first: Judgement, second: Judgement) -> Judgement:
         return first
     reason = f"regressed in the first session, {second.verdict} in the second"
     verdict = Verdict.INVALID if second.verdict is Verdict.INVALID else Verdict.INCONCLUSIVE
-    return Judgement(
-        first.metric,
-        verdict,
-        first.floor,
-        first.base,
-        first.candidate,
-        first.estimate,
-        first.corrected_p,
-        reason,
-    )
+    return replace(first, verdict=verdict, reason=reason)
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
@@ -137,6 +139,10 @@ def overall(verdicts: Iterable[Verdict]) -> Verdict:
         if verdict in seen:
             return verdict
     return Verdict.PASS
+
+
+def _bound(metric: Metric, floor: float | None) -> float:
+    return metric.bound(max(floor or 0.0, metric.limit))
 
 
 LEVEL = 0.05

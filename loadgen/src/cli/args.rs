@@ -7,7 +7,7 @@ use bullhorn::client::ServerAddress;
 use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::cli::values::{
-    Cores, Ramp, parse_cores, parse_count, parse_heartbeat, parse_mix, parse_ramp,
+    Cores, Ramp, parse_cores, parse_count, parse_drain, parse_heartbeat, parse_mix, parse_ramp,
     parse_run_duration, parse_warmup,
 };
 use crate::config::{Arrival, Mix, Payload, Protocol, Scenario, Sockets};
@@ -176,6 +176,11 @@ pub struct LoadOptions {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_warmup)]
     #[arg(help_heading = LOAD)]
     pub warmup: Duration,
+
+    /// How long, at most, what is under way at the end is awaited, 0s to 1h
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_drain)]
+    #[arg(help_heading = LOAD)]
+    pub drain: Duration,
 
     /// A client with nothing else to send sends a heartbeat after this long, 10ms to 24h:
     /// below the server's timeout, which is 10 s unless it was told otherwise [default: 4s]

@@ -189,6 +189,7 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         churn_per_s: load.churn,
         warmup: load.warmup,
         duration,
+        drain: load.drain,
         seed: load.seed,
         heartbeat: load.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
         sockets,

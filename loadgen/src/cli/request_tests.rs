@@ -50,6 +50,7 @@ fn without_arguments_it_is_the_documented_run() {
         churn_per_s: 0.0,
         warmup: Duration::from_secs(1),
         duration: Duration::from_secs(10),
+        drain: Duration::from_secs(5),
         seed: 1,
         heartbeat: Duration::from_secs(4),
         sockets: Sockets::Shared,
@@ -69,7 +70,7 @@ fn without_arguments_it_is_the_documented_run() {
 fn every_option_arrives() {
     let line = "--clients 50 --ramp 1k..5k --arrival poisson --scenario mixed \
                 --mix ping=1,text=2,heartbeat=3 --room-size 5 --payload 32..64 --protocol v2 \
-                --churn 7 --duration 20s --warmup 2s --seed 18446744073709551615 \
+                --churn 7 --duration 20s --warmup 2s --drain 3s --seed 18446744073709551615 \
                 --heartbeat 3s --sockets per-client --threads 2 --cores 0 --spin \
                 --slo p99<5ms,loss<0.1% --out there --overwrite --force --i-own-the-target \
                 --json --quiet localhost:7";
@@ -90,6 +91,7 @@ fn every_option_arrives() {
     assert_eq!(config.churn_per_s, 7.0);
     assert_eq!(config.duration, Duration::from_secs(20));
     assert_eq!(config.warmup, Duration::from_secs(2));
+    assert_eq!(config.drain, Duration::from_secs(3));
     assert_eq!(config.seed, u64::MAX);
     assert_eq!(config.heartbeat, Duration::from_secs(3));
     assert_eq!(config.sockets, Sockets::PerClient);

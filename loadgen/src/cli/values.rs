@@ -124,6 +124,14 @@ pub(super) fn parse_warmup(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(Duration::ZERO..=DAY / 24))
 }
 
+/// Parses how long what is under way is awaited, 0s to 1h.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse_drain(text: &str) -> Result<Duration, String> {
+    parse_duration(text, &(Duration::ZERO..=DAY / 24))
+}
+
 /// Parses the time between heartbeats, 10ms to 24h, as far as a server's timeout goes.
 ///
 /// # Errors
@@ -263,12 +271,14 @@ mod tests {
     #[test]
     fn times_have_bounds() {
         assert_eq!(parse_warmup("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_drain("0s"), Ok(Duration::ZERO));
         assert_eq!(parse_run_duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_heartbeat("4s"), Ok(Duration::from_secs(4)));
         for wrong in [
             parse_run_duration("99ms"),
             parse_run_duration("25h"),
             parse_warmup("61m"),
+            parse_drain("61m"),
             parse_heartbeat("9ms"),
         ] {
             assert!(wrong.unwrap_err().starts_with("must lie between"));

@@ -97,6 +97,7 @@ impl Calibration {
             churn_per_s: 0.0,
             warmup: WARMUP,
             duration: self.duration,
+            drain: DRAIN,
             seed: 1,
             heartbeat: Duration::from_secs(4),
             sockets: Sockets::Shared,
@@ -139,6 +140,9 @@ const CLIENTS: u32 = 10_000;
 
 /// Until caches and queues are as they stay.
 const WARMUP: Duration = Duration::from_millis(200);
+
+/// Far longer than what is under way on loopback takes.
+const DRAIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

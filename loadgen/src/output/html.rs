@@ -127,6 +127,7 @@ pub(super) fn config(config: &Settings) -> Vec<(&'static str, String)> {
         ("churn", units::rate(config.churn_per_s)),
         ("warm-up", seconds(config.warmup_s)),
         ("duration", seconds(config.duration_s)),
+        ("drain", format!("{} at most", seconds(config.drain_s))),
         (
             "heartbeat",
             format!("after {} of silence", seconds(config.heartbeat_s)),

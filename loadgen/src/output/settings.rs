@@ -35,6 +35,8 @@ pub struct Settings {
     pub warmup_s: f64,
     /// For how long the recording was to go on, in seconds.
     pub duration_s: f64,
+    /// For how long, at most, what was under way at the end was awaited, in seconds.
+    pub drain_s: f64,
     /// Of every choice that was made at random.
     pub seed: u64,
     /// A client that had nothing to send for this long sent a heartbeat, in seconds.
@@ -94,6 +96,7 @@ impl From<&RunConfig> for Settings {
             churn_per_s: config.churn_per_s,
             warmup_s: seconds(config.warmup),
             duration_s: seconds(config.duration),
+            drain_s: seconds(config.drain),
             seed: config.seed,
             heartbeat_s: seconds(config.heartbeat),
             sockets: word(&config.sockets),

@@ -60,6 +60,7 @@ pub(crate) fn config(target: SocketAddr) -> RunConfig {
         churn_per_s: 0.0,
         warmup: Duration::from_millis(200),
         duration: Duration::from_secs(1),
+        drain: Duration::from_secs(5),
         seed: 7,
         heartbeat: Duration::from_secs(4),
         sockets: Sockets::Shared,

@@ -85,6 +85,7 @@ pub(crate) fn config() -> RunConfig {
         churn_per_s: 0.0,
         warmup: Duration::from_millis(1_500),
         duration: Duration::from_secs(10),
+        drain: Duration::from_secs(5),
         seed: 7,
         heartbeat: Duration::from_secs(3),
         sockets: Sockets::Shared,

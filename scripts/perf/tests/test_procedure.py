@@ -2,10 +2,10 @@
 
 import unittest
 from collections import Counter
+from dataclasses import replace
 from unittest import mock
 
 import fakes
-import floors
 import stats
 from loads import LoadName
 from procedure import Outcome, compare
@@ -13,7 +13,7 @@ from session import MIN_DISCARDED, Session, Side, max_discarded
 from trial import Trial
 from verdict import Verdict
 
-FLOORS = floors.default().values
+FLOORS: dict[str, float] = {}
 PAIRS = 12
 
 
@@ -77,6 +77,19 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(len(second.loads[LoadName.HALF].kept), PAIRS)
 
 
+class BudgetTest(unittest.TestCase):
+    def test_without_time_nothing_more_is_begun_and_it_is_inconclusive(self) -> None:
+        for slower, asked in ((1.2, 1), (1.03, 1)):
+            has_time = mock.Mock(return_value=False)
+            run = fakes.trials(slower, noise=0.01)
+            one = compare(run, PAIRS, FLOORS, 1, has_time=has_time)
+            self.assertEqual(one.verdict, Verdict.INCONCLUSIVE)
+            self.assertEqual(len(one.sessions), 1)
+            self.assertEqual({len(of.kept) for of in one.sessions[0].loads.values()}, {PAIRS})
+            self.assertEqual(has_time.call_count, asked)
+            self.assertEqual("no time" in one.judgements[0].reason, slower == 1.2)
+
+
 class SpoiledTest(unittest.TestCase):
     def test_spoiled_trials_are_replaced_and_counted(self) -> None:
         def spoil(number: int, load: LoadName) -> str | None:
@@ -85,9 +98,35 @@ class SpoiledTest(unittest.TestCase):
         session = Session(fakes.trials(spoil=spoil), seed=1)
         session.run(PAIRS)
         self.assertEqual({len(of.kept) for of in session.loads.values()}, {PAIRS})
-        self.assertEqual(sum(len(of.spoiled) for of in session.loads.values()), 2)
+        self.assertEqual(sum(len(of.discarded) for of in session.loads.values()), 2)
         kept = [trial for of in session.loads.values() for pair in of.kept for trial in pair]
         self.assertTrue(all(trial.spoiled is None for trial in kept))
+
+    def test_what_only_the_candidate_spoils_has_regressed_if_it_does_so_again(self) -> None:
+        for sessions, expected in ((1, Verdict.INCONCLUSIVE), (2, Verdict.REGRESSED)):
+            run = fakes.trials(noise=0.005)
+            discarded = 0
+
+            def hanging(side: Side, load: LoadName, seed: int) -> Trial:
+                nonlocal discarded
+                one = run(side, load, seed)
+                is_spoiled = side is Side.CANDIDATE and load is LoadName.HALF
+                if not is_spoiled or discarded == sessions * (max_discarded(PAIRS) + 1):
+                    return one
+                discarded += 1
+                return replace(one, spoiled="nobody answered")
+
+            one = compare(hanging, PAIRS, FLOORS, seed=1)
+            self.assertEqual(one.verdict, expected)
+            first = one.by_session[0][0]
+            self.assertIn("13 by the candidate's trial", first.reason)
+            self.assertIn("nobody answered", first.reason)
+
+    def test_a_pair_in_place_of_a_discarded_one_may_have_the_other_order(self) -> None:
+        session = Session(fakes.trials(spoil=lambda number, load: "stolen"), seed=1)
+        session.run(PAIRS)
+        for of in session.loads.values():
+            self.assertEqual({one.side for one in of.discarded}, set(Side))
 
     def test_too_many_make_it_invalid_and_end_it(self) -> None:
         def spoil(number: int, load: LoadName) -> str | None:
@@ -96,7 +135,7 @@ class SpoiledTest(unittest.TestCase):
         one = compare(fakes.trials(noise=0.005, spoil=spoil), PAIRS, FLOORS, seed=1)
         self.assertEqual(one.verdict.exit_code, 4)
         self.assertEqual(
-            len(one.sessions[0].loads[LoadName.HALF].spoiled), max_discarded(PAIRS) + 1
+            len(one.sessions[0].loads[LoadName.HALF].discarded), max_discarded(PAIRS) + 1
         )
         self.assertIn("stolen", one.judgements[0].reason)
         self.assertEqual(one.judgements[-1].verdict, Verdict.PASS)
@@ -111,7 +150,7 @@ class SpoiledTest(unittest.TestCase):
 
         session = Session(fakes.trials(spoil=spoil), seed=1)
         session.run(PAIRS)
-        self.assertEqual(session.invalid(), {})
+        self.assertEqual(session.unmeasured(), {})
         self.assertEqual((max_discarded(2), max_discarded(20)), (MIN_DISCARDED, 20))
 
 

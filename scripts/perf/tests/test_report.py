@@ -5,6 +5,7 @@ import io
 import json
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +17,7 @@ import noise
 import report
 import selftest
 from builds import UnknownCommit
+from capacity import TooDisturbed
 from count_verdicts import judge_counts
 from metrics import METRICS
 from procedure import Outcome, compare
@@ -23,8 +25,12 @@ from processes import CheckFailed
 from verdict import Verdict
 
 
+FLOORS = {METRICS[0].key: 0.02}
+OPTIONS = measuring.Options(pairs=12, duration_s=1.0, seed=1, half_rate_per_s=None)
+
+
 def outcome(slower: float = fakes.SAME, noise: float = 0.005, seed: int = 1) -> Outcome:
-    return compare(fakes.trials(slower, noise, seed), 12, floors.default().values, seed)
+    return compare(fakes.trials(slower, noise, seed), 12, FLOORS, seed)
 
 
 def result(of: Outcome | None, **changes: object) -> report.Result:
@@ -32,7 +38,8 @@ def result(of: Outcome | None, **changes: object) -> report.Result:
         "base": "abc",
         "candidate": "working tree",
         "command": "scripts/perf-check abc --pairs=12",
-        "floors": floors.default(),
+        "floors": floors.Floors(FLOORS, "made up"),
+        "duration_s": 1.0,
         "half_rate_per_s": 2000.0,
         "outcome": of,
         "counts": [],
@@ -67,7 +74,7 @@ class TextTest(unittest.TestCase):
         run = fakes.trials(
             noise=0.005, spoil=lambda number, load: "stolen" if number == 0 else None
         )
-        text = report.text(result(compare(run, 12, floors.default().values, 1)))
+        text = report.text(result(compare(run, 12, {}, 1)))
         self.assertIn("(1 discarded)", text)
         self.assertRegex(text, "  1 of those discarded at .*: stolen")
 
@@ -78,9 +85,19 @@ class TextTest(unittest.TestCase):
         self.assertIn("allocations: x", report.text(one))
         self.assertIs(result(None).verdict, Verdict.PASS)
 
+    def test_trials_that_failed_leave_what_the_counts_say(self) -> None:
+        for allocations, code, last in ((0, 4, "no verdict"), (1, 3, "REGRESSED")):
+            counts = judge_counts({"allocations": {"x": 0}}, {"allocations": {"x": allocations}})
+            one = result(None, counts=counts, failure=TooDisturbed("too busy"))
+            self.assertEqual(one.exit_code, code)
+            text = report.text(one)
+            self.assertIn("say nothing: too busy", text)
+            self.assertTrue(text.splitlines()[-2].startswith(last), text)
+        self.assertEqual(result(None, failure=CheckFailed("x")).exit_code, 1)
+
     def test_invalid_metrics_have_a_row(self) -> None:
         run = fakes.trials(spoil=lambda number, load: "stolen")
-        one = result(compare(run, 12, floors.default().values, 1))
+        one = result(compare(run, 12, {}, 1))
         self.assertEqual(one.verdict.exit_code, 4)
         self.assertIn("stolen", report.text(one))
 
@@ -103,10 +120,11 @@ class FloorsTest(unittest.TestCase):
 
     def test_what_perf_noise_keeps_is_read(self) -> None:
         outcomes = [outcome(seed=seed, noise=0.02) for seed in range(2)]
-        noise.keep(self.file, outcomes, {})
-        found = floors.load(None)
-        self.assertEqual(found.origin, str(self.file))
-        self.assertEqual(found.values, noise.measured(outcomes))
+        noise.keep(self.file, outcomes, OPTIONS, {})
+        for pairs in (12, 20):
+            found = floors.load(None, pairs, duration_s=1.0)
+            self.assertEqual(found.origin, str(self.file))
+            self.assertEqual(found.values, noise.measured(outcomes))
 
     def test_the_floor_is_how_far_medians_lie_in_nine_of_ten_sessions(self) -> None:
         sessions = [outcome(seed=seed, noise=0.02).judgements for seed in range(5)]
@@ -120,17 +138,24 @@ class FloorsTest(unittest.TestCase):
         found = floors.measured([*sessions * 4, wild])[metric.key]
         self.assertAlmostEqual(found, metric.allowance(reaches[-1]))
 
-    def test_another_machine_or_load_has_the_defaults(self) -> None:
-        self.assertIn("has not been run", floors.load(None).origin)
-        noise.keep(self.file, [outcome(noise=0.3)], {})
-        for part in ("machine", "load"):
-            record = json.loads(self.file.read_text())
-            record[part] = {"something": "else"}
-            other = self.file.with_name("other.json")
-            other.write_text(json.dumps(record))
-            found = floors.load(other)
-            self.assertEqual(found.values, floors.default().values)
-            self.assertIn(f"another {part}", found.origin)
+    def test_those_of_something_else_are_not_used(self) -> None:
+        self.assertIn("has not been run", floors.load(None, 12, duration_s=1.0).origin)
+        options = replace(OPTIONS, pairs=13)
+        noise.keep(self.file, [outcome(noise=0.3)], options, {})
+        other = self.file.with_name("other.json")
+        record = json.loads(self.file.read_text())
+        other.write_text(json.dumps(record | {"machine": {"something": "else"}}))
+        for file, pairs, duration_s, reason in (
+            (other, 13, 1.0, "another machine"),
+            (None, 13, 0.5, "another load"),
+            (None, 12, 1.0, "of 13 pairs"),
+        ):
+            found = floors.load(file, pairs, duration_s)
+            self.assertEqual(found.values, {})
+            self.assertIn(reason, found.origin)
+        unknown = compare(fakes.trials(noise=0.005), 12, {}, 1).judgements
+        row = dict(zip(report.METRIC_HEADS, report.metric_row(unknown[0])))
+        self.assertEqual((row["bound"], row["floor"]), ("≤ 1.030", "-"))
 
 
 class ProgramsTest(unittest.TestCase):
@@ -151,11 +176,14 @@ class ProgramsTest(unittest.TestCase):
             (Verdict.PASS, Verdict.INVALID, 4),
         ):
             self.assertEqual(selftest.code(wanted, found), code, (wanted, found))
+        for codes, code in (([0, 0], 0), ([0, 4], 4), ([4, 0], 4), ([4, 3], 3)):
+            self.assertEqual(selftest.of_both(codes), code)
 
     def test_exit_codes_of_what_fails(self) -> None:
         for error, code in (
             (UnknownCommit("x"), 2),
             (CheckFailed("x"), 1),
+            (TooDisturbed("x"), 4),
             (OSError("x"), 1),
             (KeyboardInterrupt(), 130),
         ):
@@ -164,14 +192,26 @@ class ProgramsTest(unittest.TestCase):
         self.assertEqual(measuring.exit_code(lambda: 5), 5)
 
     def test_wrong_arguments_are_wrong_use(self) -> None:
-        for words in (["--pairs=11"], ["--seconds=0.1"], ["--nonsense"], ["--floors=/nowhere"]):
-            with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as end:
-                check.parse(words)
+        for word, right in (
+            ("--pairs=11", "a whole number from 12 to 1000"),
+            ("--pairs=x", "a whole number from 12 to 1000"),
+            ("--seconds=0.1", "from 0.2 to 60"),
+            ("--seconds=x", "from 0.2 to 60"),
+            ("--nonsense", "unrecognized"),
+            ("--floors=/nowhere", "No such file"),
+            (f"--floors={__file__}", "no record of scripts/perf-noise"),
+            (f"--out={__file__}/x", "no directory"),
+        ):
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said), self.assertRaises(SystemExit) as end:
+                check.parse([word])
             self.assertEqual(end.exception.code, 2)
+            self.assertIn(right, said.getvalue())
 
     def test_the_command_to_repeat_is_understood(self) -> None:
-        options = measuring.options(check.parse(["--quick", "--seed=9"]))
+        options = measuring.options(check.parse(["--quick", "--seed=9", "--budget-min=8"]))
         self.assertEqual((options.pairs, options.seed), (measuring.MIN_PAIRS, 9))
         again = check.parse(measuring.repeat_options(options, 1234.0))
         self.assertEqual(again.half_rate, 1234)
         self.assertEqual(measuring.options(again).pairs, options.pairs)
+        self.assertEqual(measuring.options(again).budget_s, 480)

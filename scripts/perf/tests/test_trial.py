@@ -25,7 +25,7 @@ RUN = generator.Run(
     p99_us=900.0,
     run_queue_ratio=0.0,
     invalid=(),
-    server_cpu_s=None,
+    server_cpu_s=0.95,
 )
 
 SPAN = Span(
@@ -49,14 +49,10 @@ def sample(at_unix_s: float, cpu_s: float, deliveries: int, **more: float) -> Sa
 
 
 class EvaluateTest(unittest.TestCase):
-    def test_cpu_time_a_delivery_as_the_server_counts_them(self) -> None:
+    def test_cpu_time_a_delivery_as_the_generator_sees_both(self) -> None:
         values = trial.evaluate(LoadName.HALF, RUN, SPAN).values
         self.assertAlmostEqual(values["cpu_us_per_delivery"], 19.0)
         self.assertEqual((values["p50_us"], values["p99_us"]), (200.0, 900.0))
-
-    def test_a_generator_that_reads_the_cpu_time_itself_is_preferred(self) -> None:
-        values = trial.evaluate(LoadName.HALF, replace(RUN, server_cpu_s=0.5), SPAN).values
-        self.assertAlmostEqual(values["cpu_us_per_delivery"], 10.0)
 
     def test_throughput_is_what_the_server_sent(self) -> None:
         # What did not come, the generator could not read.
@@ -117,9 +113,10 @@ class ReadTest(unittest.TestCase):
             "datagrams: 2000 = 1500 texts + 500 heartbeats\n"
             "deliveries: 100500 = 100000 sent + 200 given up + 300 under way\n>>>>: "
         )
-        self.assertEqual(subject.parse_counts(text).deliveries, 100_000)
+        self.assertEqual(subject.parse_counts(text), subject.Counts(100_000))
         none = text.replace("100500 = 100000 sent + 200 given up + 300 under way", "0")
-        self.assertEqual(subject.parse_counts(none).deliveries, 0)
+        self.assertEqual(subject.parse_counts(none), subject.Counts(0))
+        self.assertIsNone(subject.parse_counts(text.replace("deliveries: ", "delivered: ")))
 
     def test_the_summary_of_the_generator(self) -> None:
         summary = {
@@ -130,12 +127,14 @@ class ReadTest(unittest.TestCase):
             "latencies": {"delivery": {"p50_us": 1.5, "p99_us": 2.5}},
             "generator": {"run_queue_delay_s": 0.5},
             "verdict": {"invalid": ["it fell behind"]},
+            "server": {"cpu_s": 0.7},
         }
         run = generator.parse(summary)
         self.assertEqual((run.received, run.loss_ratio, run.p99_us), (34, 0.25, 2.5))
-        self.assertEqual((run.run_queue_ratio, run.server_cpu_s), (0.25, None))
+        self.assertEqual((run.run_queue_ratio, run.server_cpu_s), (0.25, 0.7))
         self.assertEqual(run.invalid, ("it fell behind",))
-        self.assertEqual(generator.parse(summary | {"server": {"cpu_s": 0.7}}).server_cpu_s, 0.7)
+        with self.assertRaises(generator.NoOutcome):
+            generator.parse(summary | {"server": None})
         nothing = summary | {
             "rates": {"sent_ratio": None, "loss_ratio": None},
             "latencies": {},
@@ -170,8 +169,17 @@ class CapacityTest(unittest.TestCase):
         self.assertLessEqual(self.search(1e9), 2 * loads.CAPACITY_TO_PER_S)
 
     def test_nothing_is_carried(self) -> None:
-        with self.assertRaises(CheckFailed):
+        with self.assertRaises(CheckFailed) as failure:
             self.search(10)
+        self.assertEqual(failure.exception.exit_code, 1)
+
+    def test_a_machine_that_is_too_busy_is_not_a_server_that_carries_nothing(self) -> None:
+        def run(rate_per_s: float) -> Trial:
+            return Trial(LoadName.HALF, spoiled="stolen")
+
+        with self.assertRaisesRegex(capacity.TooDisturbed, "stolen") as failure:
+            capacity.search(run)
+        self.assertEqual(failure.exception.exit_code, 4)
 
     def test_what_is_not_carried(self) -> None:
         good = Trial(LoadName.HALF, {"loss_ratio": 0.0}, facts={"server_busy_ratio": 0.89})

@@ -18,7 +18,7 @@ def estimate(low: float, high: float, p_value: float = 0.001) -> stats.Estimate:
 
 
 def metric(compare: Compare, limit: float) -> Metric:
-    return Metric("made up", "made up", LoadName.HALF, compare, limit, 0.0, str)
+    return Metric("made up", "made up", LoadName.HALF, compare, limit, str)
 
 
 class DecideTest(unittest.TestCase):
@@ -48,6 +48,13 @@ class DecideTest(unittest.TestCase):
 
 
 class JudgeTest(unittest.TestCase):
+    def test_the_rank_test_is_of_what_lies_beyond_the_bound(self) -> None:
+        pairs = {CPU.key: [(100.0, 100 + 3.0 + n) for n in range(-5, 7)]}
+        for floor, least, most in ((0.0, 0.2, 0.6), (0.2, 0.99, 1.0)):
+            found = verdict.judge_session(pairs, {CPU.key: floor}, {}, [CPU])[0]
+            assert found.corrected_p is not None
+            self.assertTrue(least <= found.corrected_p <= most, found.corrected_p)
+
     def test_directions(self) -> None:
         lower = metric(Compare.LOWER_RATIO, 0.05)
         higher = metric(Compare.HIGHER_RATIO, 0.05)
@@ -75,7 +82,7 @@ class JudgeTest(unittest.TestCase):
         self.assertAlmostEqual(among, 3 * alone)
 
     def test_an_invalid_metric_needs_no_values(self) -> None:
-        found = verdict.judge_session({}, FLOORS, {CPU.key: "stolen"}, [CPU])[0]
+        found = verdict.judge_session({}, FLOORS, {CPU.key: verdict.Unmeasured(Verdict.INVALID, "stolen")}, [CPU])[0]
         self.assertEqual((found.verdict, found.reason), (Verdict.INVALID, "stolen"))
 
 

@@ -246,18 +246,5 @@ const ASK_AGAIN_NS: u64 = 300_000_000;
 const MAX_TRIES: u8 = 10;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_room_of_every_run_has_a_name_of_its_own() {
-        assert_eq!(
-            RoomName::new(0xabc, 0x10).as_str(),
-            "load-00000abc-00000010"
-        );
-        assert_eq!(
-            RoomName::new(u32::MAX, 0).as_str(),
-            "load-ffffffff-00000000"
-        );
-    }
-}
+#[path = "admission_tests.rs"]
+mod tests;

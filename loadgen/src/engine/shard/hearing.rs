@@ -92,7 +92,7 @@ impl Hearing {
 
 impl People {
     /// A datagram of the server has come to a client.
-    fn hear(
+    pub(super) fn hear(
         &mut self,
         client: u32,
         datagram: &[u8],

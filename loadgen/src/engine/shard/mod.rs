@@ -7,6 +7,8 @@ mod hearing;
 mod keepalive;
 mod offering;
 mod pause;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -213,6 +215,7 @@ impl Shard {
     /// for as long as anything may be on its way.
     fn drain(&mut self, run: &Run) -> Result<(), RunError> {
         self.churn.end();
+        let drain_ns = nanoseconds(run.config.drain);
         let begin_ns = run.now_ns();
         self.people.last_heard_ns = self.people.last_heard_ns.max(begin_ns);
         loop {
@@ -232,7 +235,7 @@ impl Shard {
             } else {
                 LOST_QUIET_NS
             };
-            if quiet_ns >= enough_ns || run.now_ns() - begin_ns >= DRAIN_NS {
+            if quiet_ns >= enough_ns || run.now_ns() - begin_ns >= drain_ns {
                 return Ok(());
             }
         }
@@ -307,6 +310,3 @@ const DONE_QUIET_NS: u64 = 250_000_000;
 
 /// What has not come when nothing came for so long is lost.
 const LOST_QUIET_NS: u64 = 1_000_000_000;
-
-/// A run ends, also when something comes all the time.
-const DRAIN_NS: u64 = 5_000_000_000;

@@ -1,0 +1,154 @@
+//! Threads of the load at moments that tests choose, and what their clients hear.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bullhorn::wire::frame::{ServerFrame, Welcome, push_server_frame, push_server_header};
+use crossbeam::channel::bounded;
+
+use super::Shard;
+use crate::config::{Mix, Protocol, RunConfig, Scenario};
+use crate::engine::client::Phase;
+use crate::engine::common::{Control, Run, RunError};
+use crate::engine::ports::Ports;
+use crate::engine::recorder::{Channel, Report};
+use crate::engine::shape;
+use crate::engine::stamp::{STAMP_BYTES, Stamp};
+use crate::outcome::Counts;
+use crate::testing;
+
+/// A thread whose clients are there, two in a room; its load began at [`START_NS`], and it
+/// recorded from then on, for a second.
+pub(super) fn begun() -> Shard {
+    let mut shard = shard(config(Protocol::V1));
+    for client in 0..2 {
+        shard.people.enter(client);
+    }
+    shard.people.run.start_ns.store(START_NS, Relaxed);
+    shard.people.start_ns = Some(START_NS);
+    shard
+}
+
+/// A thread whose load began at [`START_NS`], and that records from [`LATER_NS`] after on.
+pub(super) fn warming_up() -> Shard {
+    let mut shard = shard(RunConfig {
+        warmup: Duration::from_nanos(LATER_NS),
+        ..config(Protocol::V1)
+    });
+    shard.people.enter(0);
+    shard.people.run.start_ns.store(START_NS, Relaxed);
+    shard.people.start_ns = Some(START_NS);
+    shard
+}
+
+pub(super) fn config(protocol: Protocol) -> RunConfig {
+    RunConfig {
+        clients: 2,
+        scenario: Scenario::Mixed,
+        mix: Mix {
+            ping: 1.0,
+            text: 1.0,
+            heartbeat: 0.0,
+        },
+        room_size: 2,
+        warmup: Duration::ZERO,
+        protocol,
+        ..testing::config()
+    }
+}
+
+/// A thread whose first client has asked to come, while it records.
+pub(super) fn joining(config: RunConfig) -> Shard {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut shard = shard(RunConfig {
+        target: server.local_addr().unwrap(),
+        ..config
+    });
+    shard.people.run.start_ns.store(START_NS, Relaxed);
+    shard.people.start_ns = Some(START_NS);
+    let (people, mail) = (&mut shard.people, &mut shard.mail);
+    shard.admission.turn(people, mail, START_NS).unwrap();
+    if shard.people.client(0).phase == Phase::Hello {
+        let welcome = frames(&[ServerFrame::Welcome(WELCOME)]);
+        hear(&mut shard, &welcome, 0).unwrap();
+    }
+    assert_eq!(shard.people.client(0).phase, Phase::Joining);
+    shard
+}
+
+/// A thread whose clients have not come.
+pub(super) fn shard(config: RunConfig) -> Shard {
+    let part = shape::parts(&config)[0];
+    let ports = Ports::open(
+        config.sockets,
+        config.gro,
+        config.target,
+        part.first,
+        part.clients,
+    )
+    .unwrap();
+    let channel = Channel {
+        filled: bounded(1).0,
+        emptied: bounded::<Box<Report>>(1).1,
+    };
+    let run = Arc::new(Run::new(&config, &Control::new(), 1));
+    Shard::new(run, 0, part, ports, channel).unwrap()
+}
+
+/// The first client hears something, so long after the load began.
+pub(super) fn hear(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Result<(), RunError> {
+    let now_ns = START_NS + elapsed_ns;
+    shard.people.last_heard_ns = now_ns;
+    shard.people.hear(0, datagram, now_ns, &mut shard.admission)
+}
+
+/// What is counted when the first client hears this.
+#[track_caller]
+pub(super) fn counted(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Counts {
+    let before = shard.people.recorder.counts;
+    hear(shard, datagram, elapsed_ns).unwrap();
+    shard.people.recorder.counts.since(&before)
+}
+
+pub(super) fn stray() -> Counts {
+    Counts {
+        stray: 1,
+        ..Counts::default()
+    }
+}
+
+/// A datagram of version 2.
+pub(super) fn frames(frames: &[ServerFrame<'_>]) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    push_server_header(&mut datagram);
+    for frame in frames {
+        push_server_frame(frame, &mut datagram);
+    }
+    datagram
+}
+
+/// As version 1 has it behind `head`.
+pub(super) fn stamped(head: &str, stamp: Stamp) -> Vec<u8> {
+    let mut bytes = [0; STAMP_BYTES];
+    stamp.encode(&mut bytes);
+    [head.as_bytes(), &bytes].concat()
+}
+
+/// By the run's clock.
+pub(super) const START_NS: u64 = 5_000_000_000;
+
+/// While it is recorded.
+pub(super) const LATER_NS: u64 = 500_000_000;
+
+pub(super) const WELCOME: Welcome = Welcome {
+    session: 1,
+    timeout_ms: 10_000,
+    bundle_bytes: 1200,
+    room: 0,
+};
+
+pub(super) const PONG: &str = "* pong ";
+
+pub(super) const SAID: &str = "127.0.0.1:5 ";
