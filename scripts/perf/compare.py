@@ -131,6 +131,7 @@ BUILD = ["cargo", "build", "--release", "--locked"]
 """The servers are those that a user runs: built for release."""
 
 BENCH = ["cargo", "bench", "--locked", "--features=bare", "--bench=compare"]
+"""With the bare kernel, which is one of those that are compared."""
 
 FULL = ["--rounds=3", "--window-ms=400", "--budget-s=450"]
 """Three rounds take seven minutes; where they take longer, the last one is left out."""
@@ -139,8 +140,8 @@ QUICK = ["--rounds=1", "--window-ms=100"]
 """To see that all of it works."""
 
 TIME_LIMIT_S = 520.0
-"""The budget, and as much again as a step of load or two take in which a server hangs: all is
-to end within ten minutes."""
+"""The budget, and what a round may take longer than those before it, as where a server hangs:
+once all is built, it is to end within ten minutes."""
 
 if __name__ == "__main__":
     sys.exit(measuring.exit_code(main))

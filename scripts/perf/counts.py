@@ -30,7 +30,7 @@ def main() -> int:
     """The program; returns its exit code."""
     arguments = parse(sys.argv[1:])
     target_dir = Path(os.environ.get("CARGO_TARGET_DIR", arguments.tree / "target"))
-    record = {"schema": SCHEMA, "commit": builds.commit_of(arguments.tree)}
+    record: dict[str, Any] = {"schema": SCHEMA, "commit": builds.commit_of(arguments.tree)}
     record |= collect(arguments.tree, target_dir)
     arguments.out.write_text(json.dumps(record, indent=2) + "\n")
     return 0
