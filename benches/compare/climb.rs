@@ -62,8 +62,8 @@ pub(crate) fn climb(subject: Subject, task: &Task, cores: Cores) -> Result<Climb
         };
         let step = stage.load.step(rate, window)?;
         peak_bytes = peak_bytes.max(stage.process.memory()?.peak_bytes);
-        let arrived = step.arrived_a_second();
-        let is_saturated = step.arrived_share() < CARRIED && arrived < best * GAIN;
+        let arrived = step.arrived_per_s();
+        let is_saturated = step.arrived_ratio() < CARRIED && arrived < best * GAIN;
         in_vain = if is_saturated { in_vain + 1 } else { 0 };
         best = f64::max(best, arrived);
         steps.push(step);
@@ -110,7 +110,7 @@ impl Stage {
 }
 
 impl Step {
-    pub(crate) fn arrived_a_second(&self) -> f64 {
+    pub(crate) fn arrived_per_s(&self) -> f64 {
         self.arrived as f64 / self.wall.as_secs_f64()
     }
 
@@ -120,7 +120,7 @@ impl Step {
     }
 
     /// How much of what was due arrived.
-    pub(crate) fn arrived_share(&self) -> f64 {
+    pub(crate) fn arrived_ratio(&self) -> f64 {
         self.arrived as f64 / self.offered as f64
     }
 }

@@ -174,8 +174,8 @@ impl Findings {
         let name = format!("{} {} round {}", label(task), subject.key(), round + 1);
         match measured.join() {
             Ok(Ok(climb)) => {
-                let a_cpu_second = climb.best().map_or(0.0, Step::a_cpu_second);
-                eprintln!("{name}: {:.0} thousand a CPU-second", a_cpu_second / 1e3);
+                let per_cpu_s = climb.best().map_or(0.0, Step::arrived_per_cpu_s);
+                eprintln!("{name}: {:.0} thousand a CPU-second", per_cpu_s / 1e3);
                 self.climbs.push(climb.value(subject, task, round));
             }
             Ok(Err(error)) => self.skip(&format!("{name}: {error}")),
@@ -204,7 +204,7 @@ impl Findings {
 impl Climb {
     /// The step in which the most arrived in a second.
     fn best(&self) -> Option<&Step> {
-        let rate = Step::arrived_a_second;
+        let rate = Step::arrived_per_s;
         self.steps.iter().max_by(|a, b| rate(a).total_cmp(&rate(b)))
     }
 
@@ -224,20 +224,20 @@ impl Climb {
 }
 
 impl Step {
-    fn a_cpu_second(&self) -> f64 {
+    fn arrived_per_cpu_s(&self) -> f64 {
         self.arrived as f64 / self.cpu.as_secs_f64().max(1e-6)
     }
 
     fn value(&self) -> Value {
         let wall_s = self.wall.as_secs_f64();
         json!({
-            "offered_a_second": self.offered as f64 / self.window.as_secs_f64(),
-            "sent_share": self.sent as f64 / self.offered as f64,
-            "arrived_a_second": self.arrived_a_second(),
-            "arrived_share": self.arrived_share(),
+            "offered_per_s": self.offered as f64 / self.window.as_secs_f64(),
+            "sent_ratio": self.sent as f64 / self.offered as f64,
+            "arrived_per_s": self.arrived_per_s(),
+            "arrived_ratio": self.arrived_ratio(),
             "arrived": self.arrived,
-            "a_cpu_second": self.a_cpu_second(),
-            "busy_share": self.cpu.as_secs_f64() / wall_s,
+            "arrived_per_cpu_s": self.arrived_per_cpu_s(),
+            "busy_ratio": self.cpu.as_secs_f64() / wall_s,
             "p50_us": percentile(&self.latencies_us, 50),
             "p99_us": percentile(&self.latencies_us, 99),
             "late_p99_us": percentile(&self.late_us, 99),

@@ -102,4 +102,5 @@ fn mixed(count: usize, lengths: usize) -> (Regrouper, Vec<Item>) {
 /// Less than a full pass, so that a peer gets them in one go.
 const TEXTS: usize = 100;
 
+/// Fewer than texts: what one speaker says keeps its order, which regrouping has to obey.
 const SPEAKERS: usize = 20;

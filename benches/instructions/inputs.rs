@@ -70,7 +70,8 @@ pub(crate) fn text(seed: usize, len: usize) -> Vec<u8> {
     text
 }
 
-/// Of the server that has the table.
+/// Of the server that has the table: what is counted is the work of one.
 pub(crate) const WORKERS: usize = 1;
 
+/// More than come, as nobody is to be refused.
 const MAX_PEERS: usize = 1_000_000;

@@ -165,8 +165,10 @@ fn messages(datagram: &[u8]) -> Result<u64, Error> {
         .count() as u64)
 }
 
+/// As long as a text of `saturation`, with nothing to escape.
 const TEXT: &[u8] = b"the quick brown fox jumps over l";
 
+/// Of what is said, as a [`Speech`] has them.
 const TEXT_LENGTHS: Lengths = Lengths::Equal(TEXT.len());
 
 /// The first port of five digits, as Linux gives them away by itself.

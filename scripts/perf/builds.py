@@ -149,6 +149,7 @@ class Workshop:
     def _binary(self, source: Source, name: str, package: str) -> Path:
         kept = self.directory / "bin" / self.key(source) / name
         if kept.exists():
+            kept.parent.touch()
             return kept
         with self.unpacked(source) as tree:
             # One package alone: which others are built with it changes the features of what
@@ -160,7 +161,9 @@ class Workshop:
         kept.parent.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(".growing")
         shutil.copy2(self.cargo_target / "release" / name, partial)
-        return partial.rename(kept)
+        partial.rename(kept)
+        prune(kept.parent.parent)
+        return kept
 
     def _git(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         return processes.run(["git", *arguments], GIT_LIMIT_S, cwd=self.repository, env=env).strip()
@@ -172,6 +175,16 @@ def workshop() -> Workshop:
     repository = Path(__file__).resolve().parents[2]
     target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target")).absolute()
     return Workshop(repository, target / "perf")
+
+
+def prune(directory: Path) -> None:
+    """Deletes all in `directory` but what was made or used last."""
+    newest_first = sorted(directory.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
+    for one in newest_first[KEPT_BUILDS:]:
+        if one.is_dir():
+            shutil.rmtree(one)
+        else:
+            one.unlink()
 
 
 def commit_of(checkout: Path) -> str:
@@ -186,6 +199,10 @@ BUILD_LIMIT_S = 1800.0
 
 GIT_LIMIT_S = 60.0
 """Seconds at the most, on a slow disk."""
+
+KEPT_BUILDS = 12
+"""A run has four at most, and those of the commits before it are often asked for again. A build
+takes 21 MB."""
 
 KEY_CHARS = 16
 """Of a hash: no two of some hundred builds have the same."""

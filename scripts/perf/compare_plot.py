@@ -1,12 +1,112 @@
 """The picture of `scripts/compare`."""
 
 import itertools
+from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter, NullFormatter
-
 import plots
-from compare_tables import MEDIAN
+from compare_tables import Record
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
+from pages import thousands
+
+
+def draw(record: Record, path: Path) -> None:
+    """Writes it: deliveries a CPU-second of each subject above, and its latency over the load
+    below; a column for each number of receivers."""
+    plots.style()
+    works = [work for work in TITLES if record["results"][work]]
+    if not works:
+        return
+    size = (6.4 * len(works), 8.6)
+    figure, axes = plt.subplots(2, len(works), figsize=size, squeeze=False, layout="constrained")
+    for column, work in enumerate(works):
+        _costs(axes[0][column], record, work)
+        _latencies(axes[1][column], record, work)
+        if column > 0:
+            axes[0][column].set_yticklabels([])
+            axes[1][column].set_ylabel("")
+    _join(axes[0], "x")
+    _join(axes[1], "x")
+    _join(axes[1], "y")
+    figure.suptitle(
+        f"One says a text of 48 bytes, all hear it; one core for the server\n{record['machine']}",
+        fontsize=11,
+    )
+    lines = axes[1][0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    plots.save(figure, path)
+
+
+def _costs(axes: Axes, record: Record, work: str) -> None:
+    # Points and not bars: a logarithmic axis has no zero that a bar could begin at.
+    results = record["results"][work]
+    order = [subject for subject in COLOURS if subject in record["versions"]][::-1]
+    for position, subject in enumerate(order):
+        if subject not in results:
+            continue
+        colour = COLOURS[subject]
+        median, least, most = results[subject]["saturated"]["arrived_per_cpu_s"]
+        axes.plot(
+            [least, most],
+            [position] * 2,
+            color=colour,
+            linewidth=5,
+            alpha=0.4,
+            solid_capstyle="round",
+        )
+        axes.plot(median, position, "o", color=colour, markersize=9)
+        axes.annotate(
+            thousands(median),
+            (most, position),
+            xytext=(10, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    axes.set_xscale("log")
+    axes.margins(x=0.2)
+    axes.xaxis.set_major_formatter(FuncFormatter(plots.tick))
+    axes.set_yticks(range(len(order)), [record["versions"][subject] for subject in order])
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    axes.set_title(TITLES[work])
+    axes.set_xlabel("deliveries for a second of the server's CPU time, saturated")
+
+
+def _latencies(axes: Axes, record: Record, work: str) -> None:
+    for subject, result in record["results"][work].items():
+        loads = list(itertools.takewhile(_is_carried, result["loads"]))
+        axes.plot(
+            [load["offered_per_s"][0] for load in loads],
+            [load["p99_us"][0] / 1000 for load in loads],
+            color=COLOURS[subject],
+            marker="o",
+            markersize=4,
+            linewidth=1.6,
+            linestyle="--" if subject.startswith("sendmmsg") else "-",
+            label=record["versions"][subject],
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(plots.tick))
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("deliveries offered a second, as long as 99 % arrive")
+    axes.set_ylabel("99 of 100 arrived after, ms")
+
+
+def _is_carried(load: Record) -> bool:
+    return load["p99_us"] is not None and load["arrived_ratio"][0] >= CARRIED_RATIO
+
+
+def _join(row: Sequence[Axes], which: str) -> None:
+    """Gives axes that are to be compared the same limits."""
+    limits = [getattr(axes, f"get_{which}lim")() for axes in row]
+    least, most = min(low for low, _ in limits), max(high for _, high in limits)
+    for axes in row:
+        getattr(axes, f"set_{which}lim")(least, most)
+
 
 COLOURS = {
     "bullhorn-v2": plots.BLUE,
@@ -18,87 +118,10 @@ COLOURS = {
     "sendmmsg": plots.GREY,
     "sendmmsg-gso": plots.BLACK,
 }
+"""By subject, in the order of the picture: related ones have related colours."""
+
 TITLES = {"fan-out-1000": "1000 receivers", "fan-out-100": "100 receivers"}
-# Less is not carried: what arrived late there says nothing of those that did not arrive.
-CARRIED = 0.99
+"""The works of whose units there are receivers, and so a latency that says the most."""
 
-
-def draw(summary, path):
-    """Deliveries a CPU-second of each subject, and its latency over the load."""
-    plots.style()
-    works = [work for work in TITLES if summary["results"][work]]
-    if not works:
-        return
-    figure, axes = plt.subplots(2, len(works), figsize=(6.4 * len(works), 8.6), squeeze=False,
-                                layout="constrained")
-    for column, work in enumerate(works):
-        points(axes[0][column], summary, work)
-        curves(axes[1][column], summary, work)
-        if column > 0:
-            axes[0][column].set_yticklabels([])
-            axes[1][column].set_ylabel("")
-    join(axes[0], "x")
-    join(axes[1], "x")
-    join(axes[1], "y")
-    figure.suptitle(
-        f"One says a text of 48 bytes, all hear it; one core for the server\n{summary['machine']}",
-        fontsize=11,
-    )
-    figure.legend(*axes[1][0].get_legend_handles_labels(), loc="outside lower center", ncols=4,
-                  frameon=False, fontsize=9)
-    plots.save(figure, path)
-
-
-def points(axis, summary, work):
-    """Points and not bars: a logarithmic axis has no zero that a bar could begin at."""
-    results = summary["results"][work]
-    order = [subject for subject in COLOURS if subject in summary["versions"]][::-1]
-    for position, subject in enumerate(order):
-        if subject not in results:
-            continue
-        median, least, most = results[subject]["saturated"]["a_cpu_second"]
-        axis.plot([least, most], [position] * 2, color=COLOURS[subject], linewidth=5, alpha=0.4,
-                  solid_capstyle="round")
-        axis.plot(median, position, "o", color=COLOURS[subject], markersize=9)
-        axis.annotate(plots.thousands(median), (most, position), xytext=(10, 0),
-                      textcoords="offset points", va="center", fontsize=9)
-    axis.set_xscale("log")
-    axis.margins(x=0.2)
-    axis.xaxis.set_major_formatter(FuncFormatter(plots.tick))
-    axis.set_yticks(range(len(order)), [summary["versions"][subject] for subject in order])
-    axis.set_ylim(-0.6, len(order) - 0.4)
-    axis.set_title(TITLES[work])
-    axis.set_xlabel("deliveries for a second of the server's CPU time, saturated")
-
-
-def curves(axis, summary, work):
-    for subject, result in summary["results"][work].items():
-        loads = list(itertools.takewhile(is_carried, result["loads"]))
-        axis.plot(
-            [load["offered_a_second"][MEDIAN] for load in loads],
-            [load["p99_us"][MEDIAN] / 1000 for load in loads],
-            color=COLOURS[subject],
-            marker="o",
-            markersize=4,
-            linewidth=1.6,
-            linestyle="--" if subject.startswith("sendmmsg") else "-",
-            label=summary["versions"][subject],
-        )
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    for numbers in (axis.xaxis, axis.yaxis):
-        numbers.set_major_formatter(FuncFormatter(plots.tick))
-        numbers.set_minor_formatter(NullFormatter())
-    axis.set_xlabel("deliveries offered a second, as long as 99 % arrive")
-    axis.set_ylabel("99 of 100 arrived after, ms")
-
-
-def is_carried(load):
-    return load["p99_us"] is not None and load["arrived_share"][MEDIAN] >= CARRIED
-
-
-def join(axes, which):
-    """Gives axes that are to be compared the same limits."""
-    limits = [getattr(axis, f"get_{which}lim")() for axis in axes]
-    for axis in axes:
-        getattr(axis, f"set_{which}lim")(min(low for low, _ in limits), max(high for _, high in limits))
+CARRIED_RATIO = 0.99
+"""Where less arrives, how late it arrived says nothing of what did not."""

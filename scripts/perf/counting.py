@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import count_verdicts
 import counts
-from builds import KEY_CHARS, Source, Workshop
+from builds import KEY_CHARS, Source, Workshop, prune
 from count_verdicts import CountJudgement, Counts
 
 
@@ -29,6 +29,7 @@ def count(workshop: Workshop, source: Source) -> Counted:
     """Counts `source`, unless that has been done before."""
     kept = workshop.directory / "counts" / f"{_key(workshop, source)}.json"
     if kept.exists():
+        kept.touch()
         record = json.loads(kept.read_text())
         return Counted(record["counts"], set(record["removed"]))
     with workshop.unpacked(source) as tree:
@@ -40,6 +41,7 @@ def count(workshop: Workshop, source: Source) -> Counted:
         partial = kept.with_suffix(".growing")
         partial.write_text(text)
         partial.rename(kept)
+        prune(kept.parent)
     return counted
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import builds
+import debian
 import machine
 import measuring
 import processes
@@ -29,7 +30,7 @@ def main() -> int:
     """The program; returns its exit code."""
     arguments = parse(sys.argv[1:])
     target_dir = Path(os.environ.get("CARGO_TARGET_DIR", arguments.tree / "target"))
-    record = {"schema": SCHEMA, "commit": builds.commit_of(arguments.tree)}
+    record: dict[str, Any] = {"schema": SCHEMA, "commit": builds.commit_of(arguments.tree)}
     record |= collect(arguments.tree, target_dir)
     arguments.out.write_text(json.dumps(record, indent=2) + "\n")
     return 0
@@ -137,17 +138,9 @@ def _locked_version(tree: Path, package: str) -> str:
 
 
 def _need_valgrind() -> None:
-    if shutil.which("valgrind"):
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise CheckFailed("valgrind is missing: on Debian, apt-get install valgrind")
-    measuring.progress("installing valgrind with apt-get")
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "valgrind"]
-    # Some of its tools do not start without the symbols of the C library.
-    install.append("libc6-dbg")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"], install):
-        processes.run(command, INSTALL_LIMIT_S, env=environment)
+    if not shutil.which("valgrind"):
+        # Some of its tools do not start without the symbols of the C library.
+        debian.install(["valgrind", "libc6-dbg"])
 
 
 def _need_runner(version: str) -> None:
@@ -159,7 +152,7 @@ def _need_runner(version: str) -> None:
         return
     measuring.progress(f"compiling {RUNNER} {version}, about 3 minutes on 2 cores")
     install = ["cargo", "install", "--quiet", "--locked", RUNNER, "--version", version]
-    processes.run([*install, "--root", _cargo_bin().parent], INSTALL_LIMIT_S)
+    processes.run([*install, "--root", _cargo_bin().parent], COMPILE_LIMIT_S)
 
 
 def _cargo_bin() -> Path:
@@ -178,8 +171,8 @@ RUNNER = "gungraun-runner"
 COUNT_LIMIT_S = 1800.0
 """To build a benchmark from nothing takes some minutes on two cores, and to run it one."""
 
-INSTALL_LIMIT_S = 1800.0
-"""Minutes, on a slow network, too."""
+COMPILE_LIMIT_S = 1800.0
+"""Of the runner: it takes some minutes on two cores."""
 
 TOOL_LIMIT_S = 10.0
 """To say its version takes a tool some milliseconds."""

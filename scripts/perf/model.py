@@ -1,10 +1,13 @@
 """How many deliveries a worker can carry: a model with two costs, to size a machine by.
 
-A worker takes the texts that have gathered, and sends them to each peer of the room as one
+A worker takes the texts that have gathered, and sends them to each peer of their room as one
 packet: a packet of `k` texts costs `packet_us + k * text_us` of CPU time. It then takes what has
 gathered meanwhile. So at a rate at which it has time to spare, `k` is 1; above it, `k` grows until
 the worker keeps up, as a packet of many texts costs less than as many packets; and with as many
 texts as a packet may have, it can do no more.
+
+Loads are deliveries offered a second: texts a second times the peers that hear each. In how many
+rooms of equal size these are makes no difference to the model.
 """
 
 from collections.abc import Sequence
@@ -22,28 +25,30 @@ class Costs:
     text_us: float
     """CPU time of each text in a packet, in microseconds."""
 
-    def batch(self, rate_per_s: float, peers: int) -> float:
-        """Texts in a packet when so many texts a second go to a room of `peers`. Where a worker
-        is always busy, the texts of one round are those that came in the round before:
-        k = rate * peers * (packet + k * text)."""
-        rate_per_us = rate_per_s / 1e6
-        left = 1 - rate_per_us * peers * self.text_us
+    def batch(self, offered_per_s: float) -> float:
+        """Texts in a packet. Where a worker is always busy, the texts of one round are those
+        that came in the round before: k = offered * (packet + k * text)."""
+        offered_per_us = offered_per_s / 1e6
+        left = 1 - offered_per_us * self.text_us
         if left <= 0:
             return MAX_BATCH
-        return min(MAX_BATCH, max(1.0, rate_per_us * peers * self.packet_us / left))
+        return min(MAX_BATCH, max(1.0, offered_per_us * self.packet_us / left))
 
     def delivery_us(self, batch: float) -> float:
-        """CPU time of a delivery, in microseconds."""
+        """CPU time of a delivery, in microseconds, in packets of so many texts."""
         return self.packet_us / batch + self.text_us
 
-    def busy_ratio(self, rate_per_s: float, peers: int) -> float:
-        """Share of its time that the worker is busy, 1 at most."""
-        cost_us = self.delivery_us(self.batch(rate_per_s, peers))
-        return min(1.0, rate_per_s / 1e6 * peers * cost_us)
+    def deliveries_per_s(self, offered_per_s: float) -> float:
+        """Deliveries that are made of those offered, a second."""
+        return min(offered_per_s, self.most_deliveries_per_s)
 
-    def round_us(self, rate_per_s: float, peers: int) -> float:
+    def busy_ratio(self, offered_per_s: float) -> float:
+        """Share of its time that the worker is busy, 1 at most."""
+        return min(1.0, offered_per_s / 1e6 * self.delivery_us(self.batch(offered_per_s)))
+
+    def round_us(self, offered_per_s: float, peers: int) -> float:
         """How long it takes to send what has gathered to all peers, in microseconds."""
-        batch = self.batch(rate_per_s, peers)
+        batch = self.batch(offered_per_s)
         return peers * batch * self.delivery_us(batch)
 
     @property

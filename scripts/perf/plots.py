@@ -1,13 +1,36 @@
 """Pictures: what all of them have in common."""
 
+from pathlib import Path
+
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
+from matplotlib.figure import Figure  # noqa: E402
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, too.
+
+def style() -> None:
+    """Gives all pictures from now on the same look."""
+    plt.rcParams.update(STYLE)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a picture as SVG, the same file for the same figures."""
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def tick(value: float, _position: int | None = None) -> str:
+    """The label of a value on an axis: 1M, 20k, 0.5."""
+    for divisor, unit in ((1e6, "M"), (1e3, "k")):
+        if value >= divisor:
+            return f"{value / divisor:g}{unit}"
+    return f"{value:g}"
+
+
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY, BLACK = "#CC79A7", "#56B4E9", "#999999", "#000000"
+"""Okabe and Ito's, which the colour-blind can tell apart, too."""
 
 STYLE = {
     "figure.facecolor": "white",
@@ -19,36 +42,9 @@ STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
-    # The same input gives the same file.
+    # In the place of a random one.
     "svg.hashsalt": "bullhorn",
+    # The same letters where the font is missing.
     "svg.fonttype": "path",
 }
-
-
-def style():
-    plt.rcParams.update(STYLE)
-
-
-def save(figure, path):
-    """Writes a picture in the format of the path's ending, without a date in it."""
-    is_svg = str(path).endswith(".svg")
-    figure.savefig(path, dpi=110, metadata={"Date": None} if is_svg else None)
-    plt.close(figure)
-
-
-def thousands(value):
-    """A figure with three significant digits: 812, 4.2k, 1.31M."""
-    for divisor, unit in ((1e6, "M"), (1e3, "k")):
-        if value >= divisor * 0.9995:
-            scaled = value / divisor
-            digits = 0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2
-            return f"{scaled:.{digits}f}{unit}"
-    return f"{value:.0f}"
-
-
-def tick(value, _position=None):
-    """The same for an axis, without zeros at the end: 1M, 0.5."""
-    for divisor, unit in ((1e6, "M"), (1e3, "k")):
-        if value >= divisor:
-            return f"{value / divisor:g}{unit}"
-    return f"{value:g}"
+"""Little ink beside the figures, and white behind them where a page is dark."""

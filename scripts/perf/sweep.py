@@ -3,24 +3,27 @@
 Starts the server of the working tree once for each measurement, offers it load, and writes
 results/sweep.json, sweep.md and sweep.svg: medians and extremes of several rounds, in which all
 measurements take turns. The costs of the model (scripts/perf/model.py) come from two of them, the
-lowest load and the highest; all others are compared with what it says.
+lowest load and the highest of a room of 1000; all others, in rooms of other sizes, too, are
+compared with what it says.
 
 Exit codes: 0 done, 1 it failed, 2 wrong use.
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import builds
 import generator
 import machine
 import measuring
+import pages
 import subject
 import sweep_plot
 import sweep_tables
@@ -36,13 +39,19 @@ class Point:
     """One measurement."""
 
     series: str
-    """What it is a part of: `room` or `rooms`, by peers; `workers`; `load`."""
+    """What it is a part of: `room` or `rooms`, by peers; `workers`; `load`; `check`, of the
+    model."""
     peers: int
     room_size: int
     """0: all are in one room, and one of them speaks."""
     rate_per_s: float
     """Texts a second."""
     workers: int = 1
+
+    @property
+    def offered_per_s(self) -> float:
+        """Deliveries a second."""
+        return self.rate_per_s * (self.room_size or self.peers)
 
     def load(self, duration_s: float) -> Load:
         """What loadgen is told."""
@@ -102,6 +111,7 @@ def main() -> int:
     source = workshop.working_tree()
     seen: dict[Point, Seen] = {point: Seen() for point in points()}
     with workshop.locked():
+        commit = builds.commit_of(workshop.repository)
         measuring.progress("building server and loadgen")
         server, loadgen = workshop.build(source).server, workshop.loadgen(source)
         os.sched_setaffinity(0, {cores.load})
@@ -109,10 +119,9 @@ def main() -> int:
             for point in seen if number % 2 == 0 else reversed(seen):
                 said = add_round(server, loadgen, point, arguments.seconds, cores, seen[point])
                 measuring.progress(f"round {number + 1}: {said}")
-    costs = costs_of(seen)
-    record = summary(seen, costs)
+    record = summary(seen, costs_of(seen), commit)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "sweep.json").write_text(json.dumps(record, indent=1) + "\n")
+    (arguments.out / "sweep.json").write_text(pages.record_text(record))
     (arguments.out / "sweep.md").write_text(sweep_tables.page(record))
     sweep_plot.draw(record, arguments.out / "sweep.svg")
     print(sweep_tables.page(record))
@@ -128,6 +137,9 @@ def points() -> Iterator[Point]:
         yield Point("workers", ROOM, 0, STEADY_PER_S / ROOM, workers)
     for rate_per_s in RATES_PER_S:
         yield Point("load", ROOM, 0, rate_per_s)
+    for peers, room_size in CHECKED:
+        for offered_per_s in CHECKED_PER_S:
+            yield Point("check", peers, room_size, offered_per_s / (room_size or peers))
 
 
 def add_round(
@@ -172,15 +184,17 @@ def measure(
     span = trial.span(samples, run)
     if span is None:
         raise Spoiled("the sweep itself had no processor to look at the server")
-    if reason := spoiled(span, point.workers):
+    if reason := spoiled(run, span, point.workers):
         raise Spoiled(reason)
     return run, span
 
 
-def spoiled(span: trial.Span, workers: int) -> str | None:
+def spoiled(run: generator.Run, span: trial.Span, workers: int) -> str | None:
     """Why what was seen says nothing of the server, if it does not."""
     if span.deliveries == 0:
         return "nothing was delivered"
+    if run.sent_ratio < trial.MIN_SENT_RATIO:
+        return f"the generator sent {run.sent_ratio:.1%} of what was due"
     if workers > 1:
         # They have no core of their own: others on it, and waiting for it, belong to what is
         # measured.
@@ -199,44 +213,44 @@ def costs_of(seen: dict[Point, Seen]) -> Costs:
     return fit([(1.0, statistics.median(alone)), (MAX_BATCH, statistics.median(full))])
 
 
-def summary(seen: dict[Point, Seen], costs: Costs) -> dict[str, object]:
+def summary(seen: dict[Point, Seen], costs: Costs, commit: str) -> dict[str, Any]:
     """What is kept."""
-    rows = []
-    for point, of_point in seen.items():
-        row: dict[str, object] = {
-            "series": point.series,
-            "peers": point.peers,
-            "room_size": point.room_size or point.peers,
-            "texts_per_s": round(point.rate_per_s, 3),
-            "workers": point.workers,
-        }
-        for name in FIGURES:
-            row[name] = spread(getattr(of_point, name))
-        row["invalid"] = sorted(set(of_point.invalid))
-        row["spoiled"] = of_point.spoiled
-        if point.series == "load":
-            row["model"] = {
-                "batch": round(costs.batch(point.rate_per_s, point.peers), 2),
-                "busy_ratio": round(costs.busy_ratio(point.rate_per_s, point.peers), 3),
-                "round_us": round(costs.round_us(point.rate_per_s, point.peers)),
-            }
-        rows.append(row)
     return {
         "schema": SCHEMA,
+        "commit": commit,
+        "date": datetime.now(UTC).date().isoformat(),
         "machine": machine.identity_record(),
         "costs": {"packet_us": round(costs.packet_us, 3), "text_us": round(costs.text_us, 3)},
         "idle_deliveries_per_s": round(costs.idle_deliveries_per_s),
         "most_deliveries_per_s": round(costs.most_deliveries_per_s),
-        "points": rows,
+        "points": [_row(point, of_point, costs) for point, of_point in seen.items()],
     }
 
 
-def spread(values: list[float]) -> list[float] | None:
-    """Median, least and most, with four significant digits."""
-    if not values:
-        return None
-    figures = (statistics.median(values), min(values), max(values))
-    return [float(f"{value:.4g}") for value in figures]
+def _row(point: Point, seen: Seen, costs: Costs) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "series": point.series,
+        "peers": point.peers,
+        "room_size": point.room_size or point.peers,
+        "texts_per_s": round(point.rate_per_s, 3),
+        "workers": point.workers,
+    }
+    for name in FIGURES:
+        row[name] = pages.spread(getattr(seen, name))
+    row["invalid"] = sorted(set(seen.invalid))
+    row["spoiled"] = seen.spoiled
+    if point.workers == 1:
+        # The model is of one worker.
+        offered_per_s = point.offered_per_s
+        batch = costs.batch(offered_per_s)
+        row["model"] = {
+            "batch": round(batch, 2),
+            "cpu_us": round(costs.delivery_us(batch), 3),
+            "deliveries_per_s": round(costs.deliveries_per_s(offered_per_s)),
+            "busy_ratio": round(costs.busy_ratio(offered_per_s), 3),
+            "round_us": round(costs.round_us(offered_per_s, point.peers)),
+        }
+    return row
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -269,6 +283,15 @@ WORKERS = (1, 2, 4, 8)
 RATES_PER_S = (25, 50, 100, 200, 300, 400, 500, 600, 800, 1000, 4000)
 """Texts a second to the room: from a fraction of what a worker carries one by one, to several
 times what it carries at all."""
+
+CHECKED = ((100, 0), (10, 0), (1000, 100))
+"""Peers and room size of the loads that the model is checked by: in one room, which is smaller
+than that which its costs are from, and in several."""
+
+CHECKED_PER_S = (400_000, 800_000, 1_200_000)
+"""Deliveries offered a second: that a worker carries in growing batches, that it just carries,
+and more than that. The last one is 120,000 texts a second to a room of 10, about as many as the
+generator can send beside hearing."""
 
 PAYLOAD = "48"
 """As in perf-check."""

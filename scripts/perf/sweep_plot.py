@@ -31,6 +31,11 @@ def _peers(axes: Axes, points: list[dict[str, Any]]) -> None:
         ("room", "one room", plots.BLUE), ("rooms", "rooms of 10", plots.ORANGE)
     ):
         _spread(axes, of(points, series), "peers", "cpu_us", label, colour)
+    model = of(points, "room")
+    axes.plot(
+        [row["peers"] for row in model], [row["model"]["cpu_us"] for row in model],
+        color=plots.GREY, linestyle="--", label="the model",
+    )
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set(title="Cost by the number of peers", xlabel="peers", ylabel="µs of CPU a delivery")
@@ -57,8 +62,7 @@ def _workers(axes: Axes, points: list[dict[str, Any]], cores: int) -> None:
 def _busy(axes: Axes, rows: list[dict[str, Any]], record: dict[str, Any]) -> None:
     offered = [row["texts_per_s"] * row["peers"] for row in rows]
     sent = [row["deliveries_per_s"][0] for row in rows]
-    most = record["most_deliveries_per_s"]
-    model = [min(one, most) for one in offered]
+    model = [row["model"]["deliveries_per_s"] for row in rows]
     axes.plot(offered, model, color=plots.GREY, linestyle="--", label="the model")
     axes.plot(offered, sent, color=plots.BLUE, marker="o", label="measured")
     idle = record["idle_deliveries_per_s"]

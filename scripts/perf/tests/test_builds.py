@@ -96,6 +96,23 @@ class SourcesTest(unittest.TestCase):
                 pass
 
 
+class PruneTest(unittest.TestCase):
+    def test_what_was_used_last_is_kept(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory)
+            for number in range(builds.KEPT_BUILDS + 2):
+                build = path / f"{number}"
+                build.mkdir()
+                (build / "server").touch()
+                os.utime(build, (number, number))
+            (path / "0").touch()
+            builds.prune(path)
+            left = {one.name for one in path.iterdir()}
+        self.assertEqual(len(left), builds.KEPT_BUILDS)
+        self.assertIn("0", left)
+        self.assertFalse({"1", "2"} & left)
+
+
 class PatchTest(unittest.TestCase):
     def test_the_slower_server_can_be_made_of_this_tree(self) -> None:
         repository = Path(__file__).resolve().parents[3]

@@ -55,15 +55,17 @@ class RoundTest(unittest.TestCase):
         self.assertEqual(seen.invalid, ["it fell behind"])
 
     def test_what_spoils_a_round(self) -> None:
-        self.assertIsNone(sweep.spoiled(SPAN, workers=1))
-        self.assertIn("nothing", sweep.spoiled(replace(SPAN, deliveries=0), 1) or "")
+        self.assertIsNone(sweep.spoiled(RUN, SPAN, workers=1))
+        self.assertIn("nothing", sweep.spoiled(RUN, replace(SPAN, deliveries=0), 1) or "")
         for workers in (1, 2):
             stolen = replace(SPAN, steal_s=1.0)
-            self.assertIn("hypervisor", sweep.spoiled(stolen, workers) or "")
+            self.assertIn("hypervisor", sweep.spoiled(RUN, stolen, workers) or "")
+        late = replace(RUN, sent_ratio=0.9)
+        self.assertIn("sent 90.0%", sweep.spoiled(late, SPAN, 1) or "")
         # Several workers share the cores with the load.
         for of_the_core in ({"foreign_s": 1.0}, {"server_run_queue_s": 1.0}):
-            self.assertIsNotNone(sweep.spoiled(replace(SPAN, **of_the_core), 1))
-            self.assertIsNone(sweep.spoiled(replace(SPAN, **of_the_core), 2))
+            self.assertIsNotNone(sweep.spoiled(RUN, replace(SPAN, **of_the_core), 1))
+            self.assertIsNone(sweep.spoiled(RUN, replace(SPAN, **of_the_core), 2))
 
     def test_a_spoiled_round_is_made_again(self) -> None:
         for outcomes, values in (
@@ -101,10 +103,18 @@ class SummaryTest(unittest.TestCase):
             with self.assertRaisesRegex(CheckFailed, "stolen"):
                 sweep.costs_of(spoiled)
 
-    def test_points_without_a_value_are_said_to_have_none(self) -> None:
-        record = sweep.summary(self.seen, sweep.costs_of(self.seen))
-        row = sweep_tables.of(record["points"], "load")[0]
-        self.assertEqual(row["cpu_us"], [6.0, 6.0, 6.0])
+    def test_the_page_sets_the_model_beside_what_was_measured(self) -> None:
+        for point in self.seen:
+            if point.series == "check":
+                # 250,000 deliveries a second.
+                self.seen[point].add(RUN, replace(SPAN, deliveries=500_000))
+        record = sweep.summary(self.seen, sweep.costs_of(self.seen), "0123456789ab-dirty")
         page = sweep_tables.page(record)
-        self.assertIn("6.00 (6.00..6.00)", page)
-        self.assertIn("| 10 | - | - |", page)
+        self.assertIn("commit 0123456789-dirty, 20", page)
+        rows = {row.replace(" ", "") for row in page.splitlines()}
+        # Nothing was measured of these.
+        self.assertIn("|10|6.00|-|-|-|-|", rows)
+        self.assertIn("|100|100|400,000|400,000|250,000|+60.0%|", rows)
+        self.assertIn("|1,000|100|1,200,000|1,000,000|250,000|+300.0%|", rows)
+        of_load = [row.split("|") for row in rows if "|fitted|" in row]
+        self.assertEqual({row[1] for row in of_load}, {"25", "4000"})
