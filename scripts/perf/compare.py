@@ -119,10 +119,10 @@ def parse(words: list[str]) -> argparse.Namespace:
         help="a first look in about 2 minutes, written under target/; results/ stays as it is",
     )
     parser.add_argument(
-        "--raw", type=Path, metavar="FILE", help="draw what was measured before instead"
+        "--raw", type=measuring.existing, metavar="FILE", help="draw what was measured before instead"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="a folder to write to instead of results/"
+        "--out", type=measuring.output, metavar="DIR", help="a folder to write to instead of results/"
     )
     return parser.parse_args(words)
 

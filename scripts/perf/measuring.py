@@ -168,6 +168,13 @@ def floors_file(text: str) -> Path:
     return Path(text)
 
 
+def existing(text: str) -> Path:
+    """Parses the name of a file that is there."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return Path(text)
+
+
 def output(text: str) -> Path:
     """Parses the name of a file or directory to be written, of which there need be none yet."""
     path = Path(text).absolute()

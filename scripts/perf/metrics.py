@@ -76,9 +76,8 @@ METRICS = (
         title="server CPU, µs a delivery",
         load=LoadName.HALF,
         compare=Compare.LOWER_RATIO,
-        # CPU time counts neither waiting nor sleeping, so it is the steadiest figure that
-        # there is; 3 % is what another layout of the same code may cost.
-        limit=0.03,
+        # It counts neither waiting nor sleeping, so it is the steadiest figure that there is.
+        limit=0.04,
         format=lambda value: f"{value:.3f}",
     ),
     Metric(
@@ -86,8 +85,8 @@ METRICS = (
         title="delivery p50, µs",
         load=LoadName.HALF,
         compare=Compare.LOWER_RATIO,
-        # On few cores the scheduler's waking up is the larger part of it.
-        limit=0.15,
+        # How long a batch takes, and a little of the scheduler's waking up.
+        limit=0.10,
         format=_micros,
     ),
     Metric(
@@ -96,7 +95,7 @@ METRICS = (
         load=LoadName.HALF,
         compare=Compare.LOWER_RATIO,
         # Made by few events of a trial, which come from outside as often as from the server.
-        limit=0.25,
+        limit=0.50,
         format=_micros,
     ),
     Metric(
@@ -114,10 +113,12 @@ METRICS = (
         load=LoadName.SATURATION,
         compare=Compare.HIGHER_RATIO,
         # How batches fall under overload varies from run to run by more than CPU time does.
-        limit=0.10,
+        limit=0.15,
         format=lambda value: f"{value:,.0f}",
     ),
 )
 """The first one decides first: it is the cost that everything else follows from. The limits are
-by what is worth a person's look; the default floors are cautious guesses for a 2-core virtual
-machine, which `scripts/perf-noise` replaces by what it measures."""
+what 24 pairs of two equal servers can tell on a 2-core virtual machine: about as far as their
+intervals reached in eight sessions (CPU time 4 %, p50 7 %, p99 41 %, throughput 18 %), so that the
+same mostly passes. results/README.md, "How far the same lies from itself", has the sessions that
+were run with them."""

@@ -51,7 +51,7 @@ class CompareTest(unittest.TestCase):
 
     def test_an_interval_across_the_bound_gets_as_many_pairs_again_and_is_said(self) -> None:
         # Just at the bound of CPU time, and far below that of the others.
-        one = outcome(1.03, 0.01, seed=1)
+        one = outcome(1.04, 0.01, seed=1)
         self.assertEqual(one.verdict, Verdict.INCONCLUSIVE)
         self.assertEqual(len(one.sessions[0].loads[LoadName.HALF].kept), 2 * PAIRS)
         self.assertEqual(len(one.sessions[0].loads[LoadName.SATURATION].kept), PAIRS)
@@ -71,7 +71,7 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(len(one.sessions), 2)
 
     def test_a_second_session_has_trials_of_its_own(self) -> None:
-        one = outcome(1.5, 0.01, seed=1)
+        one = outcome(2.0, 0.01, seed=1)
         first, second = one.sessions
         self.assertNotEqual(first.seed, second.seed)
         self.assertEqual(len(second.loads[LoadName.HALF].kept), PAIRS)
@@ -79,7 +79,7 @@ class CompareTest(unittest.TestCase):
 
 class BudgetTest(unittest.TestCase):
     def test_without_time_nothing_more_is_begun_and_it_is_inconclusive(self) -> None:
-        for slower, asked in ((1.2, 1), (1.03, 1)):
+        for slower, asked in ((1.2, 1), (1.04, 1)):
             has_time = mock.Mock(return_value=False)
             run = fakes.trials(slower, noise=0.01)
             one = compare(run, PAIRS, FLOORS, 1, has_time=has_time)

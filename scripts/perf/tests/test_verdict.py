@@ -49,7 +49,7 @@ class DecideTest(unittest.TestCase):
 
 class JudgeTest(unittest.TestCase):
     def test_the_rank_test_is_of_what_lies_beyond_the_bound(self) -> None:
-        pairs = {CPU.key: [(100.0, 100 + 3.0 + n) for n in range(-5, 7)]}
+        pairs = {CPU.key: [(100.0, 100 * (1 + CPU.limit) + n) for n in range(-5, 7)]}
         for floor, least, most in ((0.0, 0.2, 0.6), (0.2, 0.99, 1.0)):
             found = verdict.judge_session(pairs, {CPU.key: floor}, {}, [CPU])[0]
             assert found.corrected_p is not None
