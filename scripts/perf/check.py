@@ -107,7 +107,6 @@ def write(result: report.Result, json_file: Path | None, directory: Path | None)
     if json_file:
         json_file.write_text(record)
     if directory:
-        directory.mkdir(parents=True, exist_ok=True)
         (directory / "report.txt").write_text(report.text(result) + "\n")
         (directory / "perf-check.json").write_text(record)
 
@@ -135,10 +134,13 @@ def parse(words: list[str]) -> argparse.Namespace:
     )
     measuring.add_floors(parser)
     parser.add_argument(
-        "--json", type=measuring.output, metavar="FILE", help="write every value there"
+        "--json", type=measuring.output_file, metavar="FILE", help="write every value there"
     )
     parser.add_argument(
-        "--out", type=measuring.output, metavar="DIR", help="write the report and every value there"
+        "--out",
+        type=measuring.output_directory,
+        metavar="DIR",
+        help="write the report and every value there",
     )
     return parser.parse_args(words)
 

@@ -122,7 +122,10 @@ def parse(words: list[str]) -> argparse.Namespace:
         "--raw", type=measuring.existing, metavar="FILE", help="draw what was measured before instead"
     )
     parser.add_argument(
-        "--out", type=measuring.output, metavar="DIR", help="a folder to write to instead of results/"
+        "--out",
+        type=measuring.output_directory,
+        metavar="DIR",
+        help="a folder to write to instead of results/",
     )
     return parser.parse_args(words)
 

@@ -81,7 +81,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     )
     here = Path(__file__).resolve().parents[2]
     parser.add_argument("--tree", type=checkout, default=here, help="a checkout; default: this one")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument(
+        "--out", type=measuring.output_file, required=True, help="the JSON file to write"
+    )
     return parser.parse_args(words)
 
 

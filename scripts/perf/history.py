@@ -119,7 +119,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--trials", type=measuring.whole(3, 100), default=12)
     parser.add_argument("--seconds", type=measuring.seconds, default=loads.DURATION_S)
     history = Path(__file__).resolve().parents[2] / "results" / "history.csv"
-    parser.add_argument("--out", type=Path, default=history, help="[default: %(default)s]")
+    parser.add_argument(
+        "--out", type=measuring.output_file, default=history, help="[default: %(default)s]"
+    )
     return parser.parse_args(words)
 
 

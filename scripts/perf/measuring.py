@@ -175,14 +175,34 @@ def existing(text: str) -> Path:
     return Path(text)
 
 
-def output(text: str) -> Path:
-    """Parses the name of a file or directory to be written, of which there need be none yet."""
+def output_file(text: str) -> Path:
+    """Parses the name of a file to be written, and makes its directory: what cannot be written
+    is to be known before anything is measured."""
     path = Path(text).absolute()
-    there = next(one for one in (path, *path.parents) if one.exists())
-    if not os.access(there, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{there} cannot be written to")
-    if there != path and not there.is_dir():
-        raise argparse.ArgumentTypeError(f"{there} is no directory")
+    try:
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{path} is a directory, and no file")
+        if not path.exists():
+            output_directory(str(path.parent))
+        elif not os.access(path, os.W_OK):
+            raise argparse.ArgumentTypeError(f"{path} cannot be written to")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
+    return path
+
+
+def output_directory(text: str) -> Path:
+    """Parses the name of a directory to be written to, and makes it, for the same reason."""
+    path = Path(text).absolute()
+    try:
+        there = next(one for one in (path, *path.parents) if one.exists())
+        if not there.is_dir():
+            raise argparse.ArgumentTypeError(f"{there} is no directory")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise argparse.ArgumentTypeError(f"{there} cannot be written to")
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
     return path
 
 

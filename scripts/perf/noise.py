@@ -147,7 +147,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     measuring.add_options(parser)
     parser.add_argument(
         "--out",
-        type=measuring.output,
+        type=measuring.output_file,
         metavar="FILE",
         help=f"where the record goes [default: {floors.kept_at()}, which perf-check reads]",
     )

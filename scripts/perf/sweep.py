@@ -261,7 +261,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=measuring.whole(1, 100), default=3)
     parser.add_argument("--seconds", type=measuring.seconds, default=2.0, help="of a measurement")
     results = Path(__file__).resolve().parents[2] / "results"
-    parser.add_argument("--out", type=measuring.output, default=results, help="[default: %(default)s]")
+    parser.add_argument("--out", type=measuring.output_directory, default=results, help="[default: %(default)s]")
     return parser.parse_args(words)
 
 
