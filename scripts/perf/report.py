@@ -38,18 +38,22 @@ class Result:
     """Why the trials say nothing."""
 
     @property
-    def verdict(self) -> Verdict:
-        """Of all metrics and counts together."""
+    def verdict(self) -> Verdict | None:
+        """Of all metrics and counts together. `None`: the trials failed, and nothing else speaks
+        against the candidate."""
         trials = self.outcome.judgements if self.outcome else []
         verdicts = [judgement.verdict for judgement in trials]
-        return overall([*verdicts, *(count.verdict for count in self.counts)])
+        found = overall([*verdicts, *(count.verdict for count in self.counts)])
+        # What the counts say against the candidate stands on its own.
+        return None if self.failure and found is not Verdict.REGRESSED else found
 
     @property
     def exit_code(self) -> int:
-        """Of the program. What the counts say against the candidate stands on its own."""
-        if self.failure and self.verdict is not Verdict.REGRESSED:
-            return self.failure.exit_code
-        return self.verdict.exit_code
+        """Of the program."""
+        if self.verdict:
+            return self.verdict.exit_code
+        assert self.failure is not None
+        return self.failure.exit_code
 
 
 def text(result: Result) -> str:
@@ -67,10 +71,11 @@ def text(result: Result) -> str:
     lines += ["", *reasons] if reasons else []
     if result.failure:
         lines += ["", f"the trials failed, and say nothing: {result.failure}"]
-    if result.failure and result.verdict is not Verdict.REGRESSED:
-        lines += ["", "no verdict: only the counts are known"]
-    else:
+    if result.verdict:
         lines += ["", f"{result.verdict}: {MEANING[result.verdict]}"]
+    else:
+        why = "only the counts are known" if result.counts else "the trials failed"
+        lines += ["", f"no verdict: {why}"]
     lines.append(f"again: {result.command}")
     return "\n".join(lines)
 

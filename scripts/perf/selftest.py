@@ -68,6 +68,7 @@ def compare(
     """Compares two builds, prints the report, and returns the verdict."""
     base, candidate = (bench.builds[side].source for side in Side)
     words = measuring.repeat_options(options, bench.half_rate_per_s)
+    outcome = bench.compare(known_floors.values, options.seed)
     result = report.Result(
         base=base.label,
         candidate=candidate.label + (", built again" if candidate.again else ""),
@@ -75,12 +76,12 @@ def compare(
         floors=known_floors,
         duration_s=options.duration_s,
         half_rate_per_s=bench.half_rate_per_s,
-        outcome=bench.compare(known_floors.values, options.seed),
+        outcome=outcome,
         counts=[],
         notes=[],
     )
     print(report.text(result), flush=True)
-    return result.verdict
+    return outcome.verdict
 
 
 def parse(words: list[str]) -> argparse.Namespace:

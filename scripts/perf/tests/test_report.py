@@ -86,10 +86,16 @@ class TextTest(unittest.TestCase):
         self.assertIs(result(None).verdict, Verdict.PASS)
 
     def test_trials_that_failed_leave_what_the_counts_say(self) -> None:
-        for allocations, code, last in ((0, 4, "no verdict"), (1, 3, "REGRESSED")):
-            counts = judge_counts({"allocations": {"x": 0}}, {"allocations": {"x": allocations}})
+        for allocations, code, verdict, last in (
+            (0, 4, None, "no verdict: only the counts are known"),
+            (1, 3, "REGRESSED", "REGRESSED"),
+            (None, 4, None, "no verdict: the trials failed"),
+        ):
+            found = {} if allocations is None else {"allocations": {"x": allocations}}
+            counts = judge_counts({"allocations": {"x": 0}} if found else {}, found)
             one = result(None, counts=counts, failure=TooDisturbed("too busy"))
             self.assertEqual(one.exit_code, code)
+            self.assertEqual(report.record(one)["verdict"], verdict)
             text = report.text(one)
             self.assertIn("say nothing: too busy", text)
             self.assertTrue(text.splitlines()[-2].startswith(last), text)
