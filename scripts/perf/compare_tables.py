@@ -1,5 +1,6 @@
 """The figures of `scripts/compare`: medians and ranges over the rounds, and tables of them."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def _memory_rows(record: Record) -> list[list[str]]:
 def _percent(ratio: float) -> str:
     # Not 100 % where something is missing.
     value = 100 * ratio
-    return f"{value:.1f} %" if 99 <= value < 99.95 else f"{value:.0f} %"
+    return f"{math.floor(10 * value) / 10:.1f} %" if 99 <= value < 100 else f"{value:.0f} %"
 
 
 def _milliseconds(value_us: float) -> str:

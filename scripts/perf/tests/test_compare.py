@@ -72,6 +72,16 @@ class TablesTest(unittest.TestCase):
         short = compare_tables.short_table(self.record).replace(" ", "")
         self.assertIn("|NATS2|1.25M|0.10/0.20||1.25M|1.0|", short)
 
+    def test_not_all_arrived_where_something_is_missing(self) -> None:
+        for ratio, text in (
+            (0.5, "50 %"),
+            (0.994, "99.4 %"),
+            (0.9994, "99.9 %"),
+            (0.9997, "99.9 %"),
+            (1.0, "100 %"),
+        ):
+            self.assertEqual(compare_tables._percent(ratio), text)
+
     def test_what_subjects_are_called(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
             lock = Path(directory) / "Cargo.lock"
