@@ -10,7 +10,6 @@ Exit codes: 0 done, 1 it failed, 2 wrong use.
 import argparse
 import csv
 import os
-import re
 import statistics
 import sys
 from collections import Counter
@@ -75,8 +74,7 @@ def measure(run_trial: Callable[[LoadName, int], trial.Trial], trials: int) -> d
             if len(good) < trials:
                 one = run_trial(name, seed)
                 if one.spoiled:
-                    # Each has another share of the time, for the same reason.
-                    reasons[re.sub(r"[\d.]+%", "some %", f"{name}: {one.spoiled}")] += 1
+                    reasons[f"{name}: {trial.alike(one.spoiled)}"] += 1
                 else:
                     good.append(one)
     if any(len(good) < trials for good in kept.values()):

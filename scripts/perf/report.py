@@ -7,6 +7,7 @@ from typing import Any
 
 import loads
 import machine
+import trial
 from count_verdicts import CountJudgement
 from floors import Floors
 from metrics import Compare, Metric
@@ -209,10 +210,10 @@ def _sessions(sessions: Sequence[Session]) -> list[str]:
         ]
         lines.append(f"session {number}: {', '.join(parts)}")
         for name, of_load in session.loads.items():
-            for discard, count in Counter(of_load.discarded).most_common(REASONS):
+            reasons = Counter((one.side, trial.alike(one.reason)) for one in of_load.discarded)
+            for (side, reason), count in reasons.most_common(REASONS):
                 lines.append(
-                    f"  {count} of those discarded at {name}, for the {discard.side}'s trial: "
-                    f"{discard.reason}"
+                    f"  {count} of those discarded at {name}, for the {side}'s trial: {reason}"
                 )
     return lines
 

@@ -1,6 +1,7 @@
 """One trial: a server of its own under one load, and one value for each metric of that load."""
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -157,6 +158,12 @@ def machine_spoiled(seen: Span) -> str | None:
         waited = seen.server_run_queue_s / seen.length_s
         return f"the server waited for its core {waited:.1%} of the time"
     return None
+
+
+def alike(reason: str) -> str:
+    """A reason for spoiling without its figures, to be counted: each trial has another share of
+    the time, for the same reason."""
+    return re.sub(r"[\d.]+%", "some %", reason)
 
 
 def _half_values(run: generator.Run) -> dict[str, float]:

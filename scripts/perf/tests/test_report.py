@@ -19,11 +19,12 @@ import selftest
 from builds import UnknownCommit
 from capacity import TooDisturbed
 from count_verdicts import judge_counts
+from loads import LoadName
 from metrics import METRICS
 from procedure import Outcome, compare
 from processes import CheckFailed
+from session import Discard, Side
 from verdict import Verdict
-
 
 FLOORS = {METRICS[0].key: 0.02}
 OPTIONS = measuring.Options(pairs=12, duration_s=1.0, seed=1, half_rate_per_s=None)
@@ -71,12 +72,14 @@ class TextTest(unittest.TestCase):
         self.assertEqual(lines[-1], "again: scripts/perf-check abc --pairs=12")
 
     def test_what_was_discarded_is_counted(self) -> None:
-        run = fakes.trials(
-            noise=0.005, spoil=lambda number, load: "stolen" if number == 0 else None
-        )
-        text = report.text(result(compare(run, 12, {}, 1)))
-        self.assertIn("(1 discarded)", text)
-        self.assertRegex(text, "  1 of those discarded at .*: stolen")
+        of = outcome()
+        of.sessions[0].loads[LoadName.HALF].discarded = [
+            Discard(Side.CANDIDATE, f"the hypervisor took {share} of a core")
+            for share in ("5.1%", "12.3%")
+        ]
+        text = report.text(result(of))
+        self.assertIn("12 pairs at half (2 discarded)", text)
+        self.assertIn("  2 of those discarded at half, for the candidate's trial: the hyper", text)
 
     def test_counts_alone_decide_too(self) -> None:
         counts = judge_counts({"allocations": {"x": 0}}, {"allocations": {"x": 1}})
