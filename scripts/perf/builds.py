@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,11 @@ class Workshop:
         if self.working_tree().tree != head.tree:
             return head
         return self.commit("HEAD~1")
+
+    def has(self, source: Source, files: Sequence[str]) -> bool:
+        """Whether the tree of `source` has all of `files`."""
+        command = ("ls-tree", "-r", "--name-only", "--full-tree", source.tree, "--", *files)
+        return set(self._git(*command).splitlines()) == set(files)
 
     def build(self, source: Source) -> Build:
         """Builds the server of `source`, unless that has been done before."""

@@ -27,6 +27,10 @@ def compare(workshop: Workshop, base: Source, candidate: Source) -> list[CountJu
 
 def count(workshop: Workshop, source: Source) -> Counted:
     """Counts `source`, unless that has been done before."""
+    if not workshop.has(source, counts.MAINS):
+        # Not even its environment is asked for: that would install what counts.
+        with workshop.unpacked(source) as tree:
+            return Counted({}, count_verdicts.removed_names(tree))
     kept = workshop.directory / "counts" / f"{_key(workshop, source)}.json"
     if kept.exists():
         kept.touch()
@@ -35,13 +39,12 @@ def count(workshop: Workshop, source: Source) -> Counted:
     with workshop.unpacked(source) as tree:
         found = counts.collect(tree, workshop.cargo_target)
         counted = Counted(found, count_verdicts.removed_names(tree))
-    if counted.counts:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"counts": counted.counts, "removed": sorted(counted.removed)})
-        partial = kept.with_suffix(".growing")
-        partial.write_text(text)
-        partial.rename(kept)
-        prune(kept.parent)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"counts": counted.counts, "removed": sorted(counted.removed)})
+    partial = kept.with_suffix(".growing")
+    partial.write_text(text)
+    partial.rename(kept)
+    prune(kept.parent)
     return counted
 
 

@@ -61,7 +61,7 @@ def collect(tree: Path, target_dir: Path) -> dict[str, dict[str, float]]:
 
 def has_benchmarks(tree: Path) -> bool:
     """Whether the checkout `tree` has what counts."""
-    return all((tree / "benches" / bench / "main.rs").is_file() for bench in BENCHES)
+    return all((tree / main).is_file() for main in MAINS)
 
 
 def environment() -> str:
@@ -166,6 +166,9 @@ SCHEMA = "bullhorn-perf-counts/1"
 
 BENCHES = ("instructions", "steady")
 """The benchmarks that count."""
+
+MAINS = tuple(f"benches/{bench}/main.rs" for bench in BENCHES)
+"""Their sources begin there."""
 
 RUNNER = "gungraun-runner"
 """Both a crate and its program, which gungraun runs its benchmarks by."""

@@ -58,6 +58,14 @@ class SourcesTest(unittest.TestCase):
                 self.assertGreater((tree / "file").stat().st_mtime, old + 1)
         self.assertEqual(len(places), 1)
 
+    def test_it_knows_which_files_a_source_has(self) -> None:
+        (self.path / "folder").mkdir()
+        (self.path / "folder" / "more").touch()
+        head, working_tree = self.shop.commit("HEAD"), self.shop.working_tree()
+        for files, of_head in ((["file"], True), (["folder/more"], False), (["file", "x"], False)):
+            self.assertIs(self.shop.has(head, files), of_head)
+        self.assertTrue(self.shop.has(working_tree, ["folder/more", "file"]))
+
     def test_a_patch_is_applied_or_it_fails(self) -> None:
         patch = self.path.parent / "patch"
         patch.write_text("--- a/file\n+++ b/file\n@@ -1 +1 @@\n-2\n+patched\n")

@@ -4,7 +4,7 @@ import contextlib
 import io
 import tempfile
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -77,7 +77,12 @@ class JudgeCountsTest(unittest.TestCase):
 
 
 class FakeWorkshop(Workshop):
-    """Unpacks nothing."""
+    """Unpacks nothing, of trees that can be counted, or cannot."""
+
+    can_count = True
+
+    def has(self, source: Source, files: Sequence[str]) -> bool:
+        return self.can_count
 
     def key(self, source: Source) -> str:
         return source.tree
@@ -114,9 +119,11 @@ class CountTest(unittest.TestCase):
 
     def test_a_tree_without_such_benchmarks_has_no_counts(self) -> None:
         self.assertEqual(counts.collect(self.shop.directory, self.shop.directory), {})
-        self.assertEqual(self.count(lambda tree, target: {}).counts, {})
-        # Nothing of that is kept.
-        self.assertEqual(self.count(lambda tree, target: SAME).counts, SAME)
+        self.shop.can_count = False
+        base, candidate = Source("base", "01"), Source("candidate", "02")
+        # Its environment has to be installed first.
+        with mock.patch.object(counts, "environment", side_effect=AssertionError):
+            self.assertEqual(counting.compare(self.shop, base, candidate), [])
 
 
 class ProgramTest(unittest.TestCase):
