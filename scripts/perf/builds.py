@@ -147,8 +147,12 @@ class Workshop:
         """What tells binaries apart: their sources, the compiler, and what cargo is told."""
         compiler = processes.run(["rustc", "--version", "--verbose"], GIT_LIMIT_S)
         patch = source.patch.read_text() if source.patch else ""
-        flags = os.environ.get("RUSTFLAGS", "")
-        parts = (source.tree, patch, str(source.again), compiler, flags, str(self.tree_path))
+        told = "\n".join(
+            f"{name}={value}"
+            for name, value in sorted(os.environ.items())
+            if name in FLAGS or name.startswith(PROFILE)
+        )
+        parts = (source.tree, patch, str(source.again), compiler, told, str(self.tree_path))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:KEY_CHARS]
 
     def _binary(self, source: Source, name: str, package: str) -> Path:
@@ -198,6 +202,12 @@ def commit_of(checkout: Path) -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     return processes.run(command, GIT_LIMIT_S, cwd=checkout).strip()
 
+
+FLAGS = ("CARGO_BUILD_RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS")
+"""Variables by which cargo is told what to tell the compiler."""
+
+PROFILE = "CARGO_PROFILE_RELEASE_"
+"""What variables begin with that change the profile `release`."""
 
 BUILD_LIMIT_S = 1800.0
 """From nothing it takes some minutes on two cores."""

@@ -7,6 +7,7 @@ import tempfile
 import unittest
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import builds
 import processes
@@ -92,6 +93,18 @@ class SourcesTest(unittest.TestCase):
         self.assertEqual(len(keys), 4)
         self.assertEqual({len(key) for key in keys}, {builds.KEY_CHARS})
         self.assertEqual(self.shop.key(head), self.shop.key(replace(head, label="other")))
+
+    def test_keys_tell_apart_what_cargo_is_told(self) -> None:
+        head = self.shop.commit("HEAD")
+        names = ("RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS")
+        keys = {self.shop.key(head)}
+        for name in (*names, "CARGO_PROFILE_RELEASE_LTO", "CARGO_PROFILE_RELEASE_DEBUG"):
+            for value in ("1", "2"):
+                with mock.patch.dict(os.environ, {name: value}):
+                    keys.add(self.shop.key(head))
+        self.assertEqual(len(keys), 11)
+        with mock.patch.dict(os.environ, {"CARGO_TERM_COLOR": "never"}):
+            self.assertIn(self.shop.key(head), keys)
 
     def test_no_commit(self) -> None:
         for name in ("nonsense", "HEAD~9", "--help"):
