@@ -9,7 +9,7 @@ import fakes
 import stats
 from loads import LoadName
 from procedure import Outcome, compare
-from session import MIN_DISCARDED, Session, Side, max_discarded
+from session import MIN_DISCARDED, Discard, LoadPairs, Session, Side, max_discarded
 from trial import Trial
 from verdict import Verdict
 
@@ -70,6 +70,17 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(one.verdict, Verdict.INCONCLUSIVE)
         self.assertEqual(len(one.sessions), 2)
 
+    def test_a_second_session_is_of_the_loads_alone_that_may_have_regressed(self) -> None:
+        slower, same = fakes.trials(1.2, 0.005), fakes.trials(fakes.SAME, 0.005)
+
+        def slower_at_half(side: Side, load: LoadName, seed: int) -> Trial:
+            return (slower if load is LoadName.HALF else same)(side, load, seed)
+
+        one = compare(slower_at_half, PAIRS, FLOORS, seed=1)
+        self.assertIs(one.verdict, Verdict.REGRESSED)
+        self.assertEqual(one.sessions[1].loads[LoadName.SATURATION].kept, [])
+        self.assertEqual({of.metric.load for of in one.by_session[1]}, {LoadName.HALF})
+
     def test_a_second_session_has_trials_of_its_own(self) -> None:
         one = outcome(2.0, 0.01, seed=1)
         first, second = one.sessions
@@ -88,6 +99,13 @@ class BudgetTest(unittest.TestCase):
             self.assertEqual({len(of.kept) for of in one.sessions[0].loads.values()}, {PAIRS})
             self.assertEqual(has_time.call_count, asked)
             self.assertEqual("no time" in one.judgements[0].reason, slower == 1.2)
+
+    def test_what_has_passed_needs_no_second_session(self) -> None:
+        run = fakes.trials(1.2, noise=0.01)
+        one = compare(run, PAIRS, FLOORS, 1, has_time=lambda: False)
+        verdicts = {of.metric.key: of.verdict for of in one.judgements}
+        self.assertIs(verdicts["cpu_us_per_delivery"], Verdict.INCONCLUSIVE)
+        self.assertIs(verdicts["loss_ratio"], Verdict.PASS)
 
 
 class SpoiledTest(unittest.TestCase):
@@ -122,6 +140,17 @@ class SpoiledTest(unittest.TestCase):
             self.assertIn("13 by the candidate's trial", first.reason)
             self.assertIn("nobody answered", first.reason)
 
+    def test_the_candidate_is_blamed_only_beyond_doubt(self) -> None:
+        for of_base, of_candidate, expected in (
+            (0, 13, Verdict.REGRESSED),
+            (1, 12, Verdict.INVALID),
+            (13, 0, Verdict.INVALID),
+        ):
+            discarded = [Discard(Side.BASE, "late")] * of_base
+            discarded += [Discard(Side.CANDIDATE, "late")] * of_candidate
+            found = LoadPairs(discarded=discarded, is_invalid=True).unmeasured()
+            self.assertIs(found.verdict, expected, (of_base, of_candidate))
+
     def test_a_pair_in_place_of_a_discarded_one_may_have_the_other_order(self) -> None:
         session = Session(fakes.trials(spoil=lambda number, load: "stolen"), seed=1)
         session.run(PAIRS)
@@ -155,7 +184,7 @@ class SpoiledTest(unittest.TestCase):
 
 
 class OrderTest(unittest.TestCase):
-    def sides(self, seed: int) -> list[tuple[Side, LoadName, int]]:
+    def sides(self, seed: int, pairs: int = PAIRS) -> list[tuple[Side, LoadName, int]]:
         seen = []
         run = fakes.trials()
 
@@ -163,13 +192,32 @@ class OrderTest(unittest.TestCase):
             seen.append((side, load, load_seed))
             return run(side, load, load_seed)
 
-        Session(note, seed).run(PAIRS)
+        Session(note, seed).run(pairs)
         return seen
 
     def test_each_side_goes_first_in_half_of_the_pairs_of_each_load(self) -> None:
         firsts = Counter((side, load) for side, load, _ in self.sides(1)[::2])
         self.assertEqual(set(firsts.values()), {PAIRS // 2})
         self.assertEqual(len(firsts), 4)
+
+    def test_of_an_odd_number_of_pairs_either_side_may_have_one_more(self) -> None:
+        more = set()
+        for seed in range(10):
+            firsts = Counter(
+                side for side, load, _ in self.sides(seed, PAIRS + 1)[::2] if load is LoadName.HALF
+            )
+            more.add(firsts.most_common(1)[0][0])
+        self.assertEqual(more, set(Side))
+
+    def test_the_loads_take_turns_in_random_order(self) -> None:
+        loads = [load for _, load, _ in self.sides(1)[::2]]
+        rounds = list(zip(loads[::2], loads[1::2], strict=True))
+        self.assertEqual({frozenset(one) for one in rounds}, {frozenset(LoadName)})
+        self.assertEqual(len(set(rounds)), 2)
+
+    def test_no_two_pairs_get_the_same_seed(self) -> None:
+        seeds = [seed for _, _, seed in self.sides(1)[::2]]
+        self.assertEqual(len(set(seeds)), len(seeds))
 
     def test_the_order_is_random_and_repeatable(self) -> None:
         self.assertEqual(self.sides(1), self.sides(1))

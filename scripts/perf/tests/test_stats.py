@@ -42,6 +42,16 @@ class EstimateTest(unittest.TestCase):
         widths = [one.high - one.low for one in samples]
         self.assertLess(float(np.median(widths)), 0.1, "wider than the sample")
 
+    def test_the_interval_is_that_of_the_bootstrapped_median(self) -> None:
+        # Of 12 drawn from these, more than 6 are ones in 1.4 % of cases, and 6 in another 4.0 %:
+        # what 2.5 % lie above is halfway.
+        few = stats.estimate([0.0] * 9 + [1.0] * 3, bound=2.0)
+        self.assertEqual((few.low, few.median, few.high), (0.0, 0.0, 0.5))
+        many = stats.estimate([0.0] * 3 + [1.0] * 9, bound=2.0)
+        self.assertEqual((many.low, many.median, many.high), (0.5, 1.0, 1.0))
+        # Of 16, more than 8 are ones in 3.3 %: above 2.5 %, but not above 5 %.
+        self.assertEqual(stats.estimate([0.0] * 11 + [1.0] * 5, bound=2.0).high, 1.0)
+
     def test_one_outlier_does_not_move_it(self) -> None:
         values = [0.01 * n + 0.001 for n in range(-6, 7)]
         spread = stats.estimate([*values[:-1], 5.0], 0.0)

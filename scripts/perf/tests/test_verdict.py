@@ -55,6 +55,11 @@ class JudgeTest(unittest.TestCase):
             assert found.corrected_p is not None
             self.assertTrue(least <= found.corrected_p <= most, found.corrected_p)
 
+    def test_the_medians_are_each_sides_own(self) -> None:
+        pairs = {CPU.key: [(100.0 + n, 110.0 + n) for n in range(12)]}
+        found = verdict.judge_session(pairs, FLOORS, {}, [CPU])[0]
+        self.assertEqual((found.base, found.candidate), (105.5, 115.5))
+
     def test_directions(self) -> None:
         lower = metric(Compare.LOWER_RATIO, 0.05)
         higher = metric(Compare.HIGHER_RATIO, 0.05)
