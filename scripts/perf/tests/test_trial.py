@@ -1,19 +1,25 @@
 """What a trial makes of what the generator, the server and the kernel say."""
 
 import math
+import subprocess
+import tempfile
 import unittest
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
 import capacity
 import generator
 import loads
 import machine
+import processes
 import subject
 import trial
 from loads import LoadName
 from machine import CoreTimes, ProcessTimes
 from processes import CheckFailed
-from trial import Sample, Span, Trial
+from trial import Cores, Sample, Span, Trial
 
 RUN = generator.Run(
     began_at_unix_s=100.0,
@@ -79,6 +85,10 @@ class EvaluateTest(unittest.TestCase):
         self.assertIsNone(trial.evaluate(half, RUN, SPAN).spoiled)
         self.assertIsNone(trial.evaluate(half, RUN, replace(SPAN, server_cpu_s=0.4)).spoiled)
 
+    def test_what_is_common_spoils_nothing(self) -> None:
+        common = replace(SPAN, steal_s=0.03, foreign_s=0.07, server_run_queue_s=0.03)
+        self.assertIsNone(trial.evaluate(LoadName.HALF, RUN, common).spoiled)
+
 
 class SpanTest(unittest.TestCase):
     def test_it_lies_within_the_recording(self) -> None:
@@ -98,10 +108,55 @@ class SpanTest(unittest.TestCase):
         self.assertAlmostEqual(seen.steal_s, 0.3)
         self.assertAlmostEqual(seen.server_run_queue_s, 0.25)
 
+    def test_what_is_stolen_of_either_core_counts(self) -> None:
+        first, last = sample(100.1, 1.0, 1000), sample(100.9, 1.4, 9000)
+        for core in ("server_core", "load_core"):
+            stolen = replace(getattr(last, core), steal_s=0.3)
+            seen = trial.span([first, replace(last, **{core: stolen})], RUN)
+            assert seen is not None
+            self.assertAlmostEqual(seen.steal_s, 0.3)
+
     def test_too_little_was_seen(self) -> None:
         few = [sample(100.1, 1.0, 1), sample(100.5, 1.0, 1)]
         for samples in ([], few[:1], few):
             self.assertIsNone(trial.span(samples, RUN))
+
+
+class RunTrialTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.addCleanup(mock.patch.stopall)
+        self.server = mock.Mock(pid=4321, address="127.0.0.1:5")
+        self.server.counts.return_value = subject.Counts(10)
+        self.running = mock.patch.object(subject, "running", mock.MagicMock()).start()
+        self.running.return_value.__enter__.return_value = self.server
+        self.running.return_value.__exit__.return_value = False
+        self.generate = mock.patch.object(generator, "run", return_value=RUN).start()
+
+    def trial(self) -> Trial:
+        load = loads.half(100, 1.0)
+        cores = Cores(server=3, load=7)
+        return trial.run_trial(Path("server"), Path("loadgen"), LoadName.HALF, load, cores, 5)
+
+    def test_server_and_generator_have_a_core_each(self) -> None:
+        self.trial()
+        self.running.assert_called_once_with(Path("server"), 3)
+        *_, core, seed, _ = self.generate.call_args.args
+        self.assertEqual((core, seed), (7, 5))
+
+    def test_a_sample_is_of_both_cores(self) -> None:
+        times = mock.patch.object(machine, "core_times", lambda core: CoreTimes(core, core))
+        process = mock.patch.object(machine, "process_times", lambda pid: ProcessTimes(1.0, 0.0))
+        with times, process:
+            one = trial.sample(self.server, Cores(server=3, load=7))
+        self.assertEqual((one.server_core.busy_s, one.load_core.busy_s), (3, 7))
+        self.assertEqual(one.deliveries, 10)
+
+    def test_a_run_without_outcome_is_spoiled_unless_the_server_has_died(self) -> None:
+        self.generate.side_effect = generator.NoOutcome("nobody answered")
+        self.assertEqual(self.trial().spoiled, "nobody answered")
+        self.server.counts.side_effect = CheckFailed("it has ended")
+        with self.assertRaisesRegex(CheckFailed, "it has ended"):
+            self.trial()
 
 
 class ReadTest(unittest.TestCase):
@@ -118,6 +173,16 @@ class ReadTest(unittest.TestCase):
         self.assertEqual(subject.parse_counts(none), subject.Counts(0))
         self.assertIsNone(subject.parse_counts(text.replace("deliveries: ", "delivered: ")))
 
+    def test_a_silent_console_is_a_failure(self) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with (
+            tempfile.TemporaryFile() as log,
+            processes.child(["sleep", "60"], **pipes) as process,
+            mock.patch.object(subject, "ANSWER_LIMIT_S", 0.05),
+            self.assertRaisesRegex(CheckFailed, "silent"),
+        ):
+            subject.Subject(process, "", log).counts()
+
     def test_the_summary_of_the_generator(self) -> None:
         summary = {
             "began_at_unix_s": 5.0,
@@ -133,6 +198,8 @@ class ReadTest(unittest.TestCase):
         self.assertEqual((run.received, run.loss_ratio, run.p99_us), (34, 0.25, 2.5))
         self.assertEqual((run.run_queue_ratio, run.server_cpu_s), (0.25, 0.7))
         self.assertEqual(run.invalid, ("it fell behind",))
+        lossless = summary | {"rates": {"sent_ratio": 1.0, "loss_ratio": 0.0}}
+        self.assertEqual(generator.parse(lossless).loss_ratio, 0.0)
         with self.assertRaises(generator.NoOutcome):
             generator.parse(summary | {"server": None})
         nothing = summary | {
@@ -152,18 +219,30 @@ class ReadTest(unittest.TestCase):
 
 
 class CapacityTest(unittest.TestCase):
-    def search(self, carried_per_s: float) -> float:
-        def run(rate_per_s: float) -> Trial:
-            loss = 0.0 if rate_per_s <= carried_per_s else 0.5
-            return Trial(LoadName.HALF, {"loss_ratio": loss}, facts={"server_busy_ratio": 0.5})
+    def at(self, rate_per_s: float, carried_per_s: float) -> Trial:
+        loss = 0.0 if rate_per_s <= carried_per_s else 0.5
+        return Trial(LoadName.HALF, {"loss_ratio": loss}, facts={"server_busy_ratio": 0.5})
 
-        return capacity.search(run)
+    def search(self, carried_per_s: float) -> float:
+        return capacity.search(lambda rate_per_s: self.at(rate_per_s, carried_per_s))
 
     def test_it_finds_what_is_carried_to_a_fifth(self) -> None:
-        for carried in (500, 777, 3000, 12_345):
+        for carried in (500, 620, 777, 3000, 12_345):
             found = self.search(carried)
             self.assertLessEqual(found, carried)
             self.assertGreater(found * 2**0.25, carried)
+
+    def test_a_disturbed_try_is_made_again(self) -> None:
+        tries: Counter[float] = Counter()
+
+        def run(rate_per_s: float) -> Trial:
+            tries[rate_per_s] += 1
+            if tries[rate_per_s] < capacity.TRIES:
+                return Trial(LoadName.HALF, spoiled="stolen")
+            return self.at(rate_per_s, 3000)
+
+        found = capacity.search(run)
+        self.assertTrue(3000 / 2**0.25 < found <= 3000, found)
 
     def test_it_ends_where_everything_is_carried(self) -> None:
         self.assertLessEqual(self.search(1e9), 2 * loads.CAPACITY_TO_PER_S)
