@@ -1,12 +1,21 @@
-"""Trials made up by a seeded generator: what is tested is what follows from them."""
+"""What stands in for the world: trials made up by a seeded generator, of which is tested what
+follows from them, and what programs find around them."""
 
+import io
 import random
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest import mock
 
+import builds
+import measuring
 from loads import LoadName
 from metrics import METRICS, Compare
 from session import RunTrial, Side
-from trial import Trial
+from trial import Cores, Trial
 
 SAME = 1.0
 
@@ -38,3 +47,25 @@ def trials(
         return Trial(load, values, reason)
 
     return run
+
+
+def git(repository: Path, *words: str) -> str:
+    """Runs git as somebody, without the hooks of whoever runs the tests."""
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "core.hooksPath="]
+    command = ["git", *who, *words]
+    done = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@contextmanager
+def program(shop: object, *words: str) -> Iterator[io.StringIO]:
+    """What the `main` of a program finds: its arguments, with its name before them, the workshop
+    `shop` and two cores. Has what it prints."""
+    with (
+        mock.patch.object(sys, "argv", list(words)),
+        mock.patch.object(builds, "workshop", lambda: shop),
+        mock.patch.object(measuring, "choose_cores", lambda: Cores(server=0, load=1)),
+        redirect_stdout(io.StringIO()) as said,
+        redirect_stderr(io.StringIO()),
+    ):
+        yield said

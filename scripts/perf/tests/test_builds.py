@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import builds
+import fakes
 import processes
 import selftest
 from builds import UnknownCommit, Workshop
@@ -30,10 +31,7 @@ class SourcesTest(unittest.TestCase):
         self.shop = Workshop(self.path, Path(directory.name) / "perf")
 
     def git(self, *words: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "core.hooksPath="]
-        command = ["git", *who, *words]
-        done = subprocess.run(command, cwd=self.path, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
+        return fakes.git(self.path, *words)
 
     def test_a_clean_working_tree_is_the_tree_of_its_commit(self) -> None:
         self.assertEqual(self.shop.working_tree().tree, self.shop.commit("HEAD").tree)
