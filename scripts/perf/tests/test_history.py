@@ -1,11 +1,15 @@
 """The rows of history.csv, and the figures in them."""
 
 import csv
+import os
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
+import fakes
 import history
+from builds import Source
 from history import COLUMNS
 from loads import LoadName
 from metrics import METRICS
@@ -35,6 +39,21 @@ class AppendTest(unittest.TestCase):
 
     def test_the_recorded_history_has_these_columns(self) -> None:
         history.check_columns(history.parse([]).out)
+
+
+class MainTest(unittest.TestCase):
+    def test_a_row_belongs_to_a_commit(self) -> None:
+        shop = mock.MagicMock()
+        shop.commit.return_value = Source("0123", "01", commit="0123")
+        shop.working_tree.return_value = Source("working tree", "02")
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            fakes.program(shop, "perf-history", f"--out={directory}/history.csv"),
+            # Should it go on, it is not to measure anything.
+            mock.patch.object(os, "sched_setaffinity", side_effect=AssertionError),
+            self.assertRaisesRegex(CheckFailed, "not committed"),
+        ):
+            history.main()
 
 
 class MeasureTest(unittest.TestCase):
