@@ -5,6 +5,7 @@ import tempfile
 import textwrap
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import machine
 import subject
@@ -37,6 +38,7 @@ class SubjectTest(unittest.TestCase):
         self.script.chmod(0o755)
         return self.script
 
+    @mock.patch.dict(os.environ, {"BULLHORN_WORKERS": "2"})
     def test_it_is_asked_for_its_counts_and_ends_with_the_block(self) -> None:
         with subject.running(self.write(GOOD), CORE) as running:
             self.assertEqual(running.address, "127.0.0.1:4321")
