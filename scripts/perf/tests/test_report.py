@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import tempfile
 import unittest
 from dataclasses import replace
@@ -65,6 +66,17 @@ class TextTest(unittest.TestCase):
         self.assertLess(low, high)
         loss = dict(zip(report.METRIC_HEADS, report.metric_row(one[3])))
         self.assertEqual(loss["bound"], "≤ +0.100 pt")
+
+    def test_why_a_metric_is_open_is_said(self) -> None:
+        of = outcome()
+        first, *others = of.judgements
+        of.judgements = [replace(first, verdict=Verdict.INCONCLUSIVE, reason="made up"), *others]
+        self.assertIn(f"{first.metric.title}: made up", report.text(result(of)))
+
+    def test_allowances_are_in_the_unit_of_the_limit(self) -> None:
+        cpu, loss = METRICS[0], METRICS[3]
+        self.assertEqual(report.allowance(loss, 0.001), "0.100 pt")
+        self.assertEqual((report.allowance(cpu, 0.03), report.allowance(cpu, None)), ("3.0%", "-"))
 
     def test_the_report_ends_with_the_verdict_and_how_to_do_it_again(self) -> None:
         lines = report.text(result(outcome(1.2))).splitlines()
@@ -147,6 +159,17 @@ class FloorsTest(unittest.TestCase):
         found = floors.measured([*sessions * 4, wild])[metric.key]
         self.assertAlmostEqual(found, metric.allowance(reaches[-1]))
 
+    def test_a_median_to_either_side_is_as_far(self) -> None:
+        for slower in (0.98, 1 / 0.98):
+            found = floors.measured([outcome(slower, noise=0.001).judgements])
+            self.assertAlmostEqual(found[METRICS[0].key], 1 / 0.98 - 1, places=2)
+
+    def test_second_sessions_count_for_floors_too(self) -> None:
+        near, far = outcome().judgements, outcome(1.02, noise=0.001).judgements
+        found = noise.measured([Outcome(near, [], [near, far])])
+        self.assertAlmostEqual(found[METRICS[0].key], 0.02, places=2)
+        self.assertEqual(found, floors.measured([near, far]))
+
     def test_those_of_something_else_are_not_used(self) -> None:
         self.assertIn("has not been run", floors.load(None, 12, duration_s=1.0).origin)
         options = replace(OPTIONS, pairs=13)
@@ -154,7 +177,10 @@ class FloorsTest(unittest.TestCase):
         other = self.file.with_name("other.json")
         record = json.loads(self.file.read_text())
         other.write_text(json.dumps(record | {"machine": {"something": "else"}}))
+        older = self.file.with_name("older.json")
+        older.write_text(json.dumps(record | {"schema": "bullhorn-perf-noise/0"}))
         for file, pairs, duration_s, reason in (
+            (older, 13, 1.0, "another schema"),
             (other, 13, 1.0, "another machine"),
             (None, 13, 0.5, "another load"),
             (None, 12, 1.0, "of 13 pairs"),
@@ -167,10 +193,16 @@ class FloorsTest(unittest.TestCase):
         self.assertEqual((row["bound"], row["floor"]), ("≤ 1.040", "-"))
 
 
+class KeptTest(unittest.TestCase):
+    def test_floors_are_kept_in_the_cache_of_the_user(self) -> None:
+        with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": "/somewhere"}):
+            self.assertEqual(floors.kept_at(), Path("/somewhere/bullhorn/perf-noise.json"))
+
+
 class ProgramsTest(unittest.TestCase):
     def test_false_alarms(self) -> None:
         outcomes = [outcome(), outcome(1.2)]
-        self.assertEqual(noise.false_alarms(outcomes), 1)
+        self.assertEqual(noise.false_alarms([mock.Mock(verdict=one) for one in Verdict]), 1)
         self.assertEqual([noise.allowed_alarms(n) for n in (1, 20, 21, 40)], [1, 1, 2, 2])
         self.assertIn("2 sessions", noise.text(outcomes))
 
