@@ -1,6 +1,7 @@
 """Sources, as git has them, and child processes."""
 
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import builds
 import fakes
 import processes
 import selftest
-from builds import UnknownCommit, Workshop
+from builds import Build, UnknownCommit, Workshop
 from processes import CheckFailed
 
 
@@ -56,6 +57,13 @@ class SourcesTest(unittest.TestCase):
                 places.add(tree)
                 self.assertGreater((tree / "file").stat().st_mtime, old + 1)
         self.assertEqual(len(places), 1)
+
+    def test_files_of_an_old_commit_are_new(self) -> None:
+        (self.path / "file").write_text("3\n")
+        with mock.patch.dict(os.environ, {"GIT_COMMITTER_DATE": "2001-09-09T00:00:00Z"}):
+            self.git("commit", "--quiet", "--all", "--message=3")
+        with self.shop.unpacked(self.shop.commit("HEAD")) as tree:
+            self.assertGreater((tree / "file").stat().st_mtime, 1_600_000_000)
 
     def test_it_knows_which_files_a_source_has(self) -> None:
         (self.path / "folder").mkdir()
@@ -103,6 +111,31 @@ class SourcesTest(unittest.TestCase):
         self.assertEqual(len(keys), 11)
         with mock.patch.dict(os.environ, {"CARGO_TERM_COLOR": "never"}):
             self.assertIn(self.shop.key(head), keys)
+
+    def test_what_is_used_again_is_not_old(self) -> None:
+        head = self.shop.commit("HEAD")
+        kept = self.shop.directory / "bin" / self.shop.key(head) / "server"
+        kept.parent.mkdir(parents=True)
+        kept.touch()
+        os.utime(kept.parent, (1, 1))
+        self.assertEqual(self.shop.build(head).server, kept)
+        self.assertGreater(kept.parent.stat().st_mtime, 1)
+
+    def test_servers_are_the_same_if_all_of_their_bytes_are(self) -> None:
+        head = self.shop.commit("HEAD")
+        made = []
+        for number, content in enumerate((b"one", b"one", b"two")):
+            server = self.path / f"{number}"
+            server.write_bytes(content)
+            made.append(Build(head, server))
+        self.assertTrue(made[0].is_same_server(made[1]))
+        self.assertFalse(made[0].is_same_server(made[2]))
+
+    def test_a_checkout_that_has_changed_is_called_dirty(self) -> None:
+        head = self.git("rev-parse", "HEAD")
+        self.assertEqual(builds.commit_of(self.path), head)
+        (self.path / "file").write_text("3\n")
+        self.assertEqual(builds.commit_of(self.path), f"{head}-dirty")
 
     def test_no_commit(self) -> None:
         for name in ("nonsense", "HEAD~9", "--help"):
@@ -167,6 +200,23 @@ class ProcessesTest(unittest.TestCase):
             process.wait(30)
             processes.end(process)
             self.assertEqual(process.stdout.read(), b"")
+
+    def test_a_child_ends_though_its_parent_is_killed(self) -> None:
+        # The child has the pipe, too: its end is when that is ended.
+        code = (
+            "import signal, sys, processes\n"
+            "sleeper = 'import signal; print(1, flush=True); signal.pause()'\n"
+            "with processes.child([sys.executable, '-c', sleeper]):\n"
+            "    signal.pause()"
+        )
+        environment = os.environ | {"PYTHONPATH": str(Path(processes.__file__).parent)}
+        command = [sys.executable, "-c", code]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+            assert parent.stdout is not None
+            parent.stdout.readline()
+            parent.kill()
+            self.assertTrue(select.select([parent.stdout], [], [], 10)[0], "it goes on")
+            self.assertEqual(parent.stdout.read(), b"")
 
     def test_a_child_is_on_its_core(self) -> None:
         core = min(os.sched_getaffinity(0))

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import tempfile
 import unittest
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,11 @@ from unittest import mock
 import count_verdicts
 import counting
 import counts
+import measuring
+import processes
 from builds import Source, Workshop
 from count_verdicts import REMOVED_FILE, judge_counts, removed_names
+from processes import CheckFailed
 from verdict import Verdict, overall
 
 SAME = {
@@ -125,8 +129,90 @@ class CountTest(unittest.TestCase):
         with mock.patch.object(counts, "environment", side_effect=AssertionError):
             self.assertEqual(counting.compare(self.shop, base, candidate), [])
 
+    def test_what_was_removed_is_kept_with_the_counts(self) -> None:
+        file = self.shop.directory / REMOVED_FILE
+        file.parent.mkdir(parents=True)
+        file.write_text("gone\n")
+        first = self.count(lambda tree, target: SAME)
+        self.assertEqual(first.removed, {"gone"})
+        self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)), first)
+        # They may all have gone.
+        self.shop.can_count = False
+        self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)).removed, {"gone"})
+
+    def test_the_candidate_says_what_was_removed(self) -> None:
+        before = changed("instructions", "gone", 5)
+        base, candidate = Source("base", "base"), Source("candidate", "candidate")
+        for says, expected in ((candidate, Verdict.PASS), (base, Verdict.REGRESSED)):
+            counted = {
+                "base": counting.Counted(before, {"gone"} if says is base else set()),
+                "candidate": counting.Counted(SAME, {"gone"} if says is candidate else set()),
+            }
+            with mock.patch.object(counting, "count", lambda shop, source: counted[source.tree]):
+                rows = counting.compare(self.shop, base, candidate)
+            self.assertEqual(overall(row.verdict for row in rows), expected)
+
+
+class EnvironmentTest(unittest.TestCase):
+    def test_another_valgrind_is_another_environment(self) -> None:
+        versions = ["valgrind-3.19\n", "valgrind-3.20\n"]
+        with (
+            mock.patch.object(counts, "_need_valgrind"),
+            mock.patch.object(processes, "run", side_effect=versions),
+        ):
+            self.assertNotEqual(counts.environment(), counts.environment())
+
+
+class CollectTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.addCleanup(mock.patch.stopall)
+        for name in ("_need_valgrind", "_need_runner", "_locked_version"):
+            mock.patch.object(counts, name).start()
+        mock.patch.object(counts, "has_benchmarks", lambda tree: True).start()
+        mock.patch.object(measuring, "progress").start()
+
+    def collect(self, printed: dict[str, str]) -> dict[str, dict[str, float]]:
+        def run(command: list[str], *rest: object, **options: object) -> str:
+            return printed[command[command.index("--bench") + 1]]
+
+        with mock.patch.object(processes, "run", run):
+            return counts.collect(Path("tree"), Path("target"))
+
+    def test_what_the_benchmarks_print(self) -> None:
+        def profile(tool: str, metric: str, value: int) -> dict[str, object]:
+            metrics = {metric: {"values": {"new": value}}}
+            return {"tool": tool, "data": {"total": {"metrics": metrics}}}
+
+        profiles = [profile("Callgrind", "Ir", 700), profile("DHAT", "TotalBlocks", 3)]
+        row = {"function_name": "parse", "id": "short", "profiles": profiles}
+        scenes = {"fan-out": {"allocations": 0, "syscalls": 30, "deliveries": 1000}}
+        found = self.collect(
+            {"instructions": f"of no interest\n{json.dumps(row)}\n", "steady": json.dumps(scenes)}
+        )
+        self.assertEqual(
+            found,
+            {
+                "instructions": {"parse/short": 700},
+                "allocations": {"parse/short": 3, "fan-out": 0},
+                "syscalls_per_delivery": {"fan-out": 0.03},
+            },
+        )
+
+    def test_a_benchmark_that_counts_nothing_is_a_failure(self) -> None:
+        with self.assertRaisesRegex(CheckFailed, "instructions counted nothing"):
+            self.collect({"instructions": "of no interest\n", "steady": "{}"})
+
 
 class ProgramTest(unittest.TestCase):
+    def test_a_tree_needs_all_of_the_benchmarks(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            tree = Path(directory)
+            for bench, expected in zip(counts.BENCHES, (False, True), strict=True):
+                main = tree / "benches" / bench / "main.rs"
+                main.parent.mkdir(parents=True)
+                main.touch()
+                self.assertIs(counts.has_benchmarks(tree), expected)
+
     def test_a_wrong_tree_is_wrong_use_and_it_says_what_is_right(self) -> None:
         with contextlib.redirect_stderr(io.StringIO()) as said:
             with self.assertRaises(SystemExit) as ended:
