@@ -20,6 +20,8 @@ class Cores:
 
     server: int
     load: int
+    allowed: frozenset[int] = frozenset()
+    """All that may be used: servers with several workers have them, the load's included."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def run_trial(
 ) -> Trial:
     """Runs the trial of the `server` binary under `load`, which is the one of that name."""
     samples: list[Sample] = []
-    with subject.running(server, cores.server) as running:
+    with subject.running(server, {cores.server}) as running:
         try:
             run = generator.run(
                 loadgen,
