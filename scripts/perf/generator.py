@@ -69,7 +69,7 @@ def run(
         ]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         with tempfile.TemporaryFile() as errors:
-            with processes.child(command, core, stderr=errors, **pipes) as process:
+            with processes.child(command, {core}, stderr=errors, **pipes) as process:
                 _wait(process, limit_s, meanwhile)
             errors.seek(0)
             said = errors.read(ERROR_BYTES).decode(errors="replace").strip()

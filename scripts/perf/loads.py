@@ -107,8 +107,8 @@ CAPACITY_STEPS = 2
 """Halvings (of the logarithm) after doubling has failed: the capacity is then known to a factor
 of 2^(1/4), 19 %. Both sides get the same rate, so that is close enough."""
 
-CAPACITY_DURATION_S = 0.6
-"""Of a try of the search for the capacity."""
+CAPACITY_DURATION_S = 0.8
+"""Of a try of the search for the capacity: as short as a trial may be."""
 
 CAPACITY_MAX_LOSS_RATIO = 0.001
 """A rate is carried if no more than this is lost..."""

@@ -99,7 +99,7 @@ def choose_cores() -> trial.Cores:
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
         raise CheckFailed("server and load need a core each, and there is only one")
-    return trial.Cores(server=allowed[0], load=allowed[-1])
+    return trial.Cores(allowed[0], allowed[-1], frozenset(allowed))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +116,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=loads.DURATION_S,
         metavar="S",
-        help="recorded in each trial, 0.2 to 60 [default: %(default)s]",
+        help="recorded in each trial, 0.8 to 60 [default: %(default)s]",
     )
     group.add_argument(
         "--quick",
@@ -245,13 +245,14 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """Parses the length of a trial."""
+    """Parses the length of a trial: of a shorter one too few looks at the server
+    (`generator.INTERVAL_S`) fall into the recording."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0.2 <= number <= 60:
-        raise argparse.ArgumentTypeError("must be a number of seconds from 0.2 to 60")
+    if not 0.8 <= number <= 60:
+        raise argparse.ArgumentTypeError("must be a number of seconds from 0.8 to 60")
     return number
 
 

@@ -4,7 +4,7 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,15 @@ class CheckFailed(Exception):
 
 @contextmanager
 def child(
-    command: Sequence[str | Path], core: int | None = None, **options: Any
+    command: Sequence[str | Path], cores: Collection[int] = (), **options: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts `command`, on `core` alone if one is given, in a process group of its own, and
+    """Starts `command`, on `cores` alone if any are given, in a process group of its own, and
     ends the whole group when the block is left, however it is left. `options` are those of
     `subprocess.Popen`."""
     process = subprocess.Popen(
         [str(part) for part in command],
         process_group=0,
-        preexec_fn=_in_the_child(core),
+        preexec_fn=_in_the_child(cores),
         **options,
     )
     try:
@@ -82,15 +82,15 @@ def stop_on_signals() -> None:
     signal.signal(signal.SIGHUP, interrupt)
 
 
-def _in_the_child(core: int | None) -> Callable[[], None]:
+def _in_the_child(cores: Collection[int]) -> Callable[[], None]:
     # Loaded here, as little may be done between fork and exec.
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def prepare() -> None:
         # So that it ends also if this process is killed.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if core is not None:
-            os.sched_setaffinity(0, {core})
+        if cores:
+            os.sched_setaffinity(0, cores)
 
     return prepare
 

@@ -1,4 +1,4 @@
-"""The server under test: started on a core of its own, asked for its counts, and ended."""
+"""The server under test: started on cores of its own, asked for its counts, and ended."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +75,9 @@ class Subject:
 
 @contextmanager
 def running(
-    binary: Path, core: int | None, workers: int = 1, more: Sequence[str] = ()
+    binary: Path, cores: Collection[int], workers: int = 1, more: Sequence[str] = ()
 ) -> Iterator[Subject]:
-    """Starts the server `binary` on `core`, or where it places its workers itself, with `more`
+    """Starts the server `binary` on `cores`, among which it places its workers, with `more`
     arguments, and ends it with the block."""
     command: list[str | Path] = [binary, *ARGUMENTS, f"--workers={workers}", *more]
     with tempfile.TemporaryFile() as log:
@@ -86,7 +86,7 @@ def running(
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("BULLHORN_")
         }
-        with processes.child(command, core, env=environment, bufsize=0, **pipes) as process:
+        with processes.child(command, cores, env=environment, bufsize=0, **pipes) as process:
             subject = Subject(process, _address(process, log), log)
             # Its first prompt, so that each answer is read up to its own.
             subject._read_until_prompt()

@@ -163,10 +163,10 @@ def measure(
     server: Path, loadgen: Path, point: Point, duration_s: float, cores: Cores
 ) -> tuple[generator.Run, trial.Span]:
     """Runs a point once. Raises `Spoiled`."""
-    core = cores.server if point.workers == 1 else None
+    own = {cores.server} if point.workers == 1 else cores.allowed
     load = point.load(max(duration_s, FEWEST_TEXTS / point.rate_per_s))
     samples: list[trial.Sample] = []
-    with subject.running(server, core, point.workers, [f"--timeout={TIMEOUT}"]) as running:
+    with subject.running(server, own, point.workers, [f"--timeout={TIMEOUT}"]) as running:
         try:
             run = generator.run(
                 loadgen,

@@ -21,6 +21,8 @@ class Cores:
 
     server: int
     load: int
+    allowed: frozenset[int] = frozenset()
+    """All that may be used: servers with several workers have them, the load's included."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def run_trial(
 ) -> Trial:
     """Runs the trial of the `server` binary under `load`, which is the one of that name."""
     samples: list[Sample] = []
-    with subject.running(server, cores.server) as running:
+    with subject.running(server, {cores.server}) as running:
         try:
             run = generator.run(
                 loadgen,

@@ -222,7 +222,7 @@ class ProcessesTest(unittest.TestCase):
         core = min(os.sched_getaffinity(0))
         code = "import os; print(os.sched_getaffinity(0))"
         command = [sys.executable, "-c", code]
-        with processes.child(command, core, stdout=subprocess.PIPE) as process:
+        with processes.child(command, {core}, stdout=subprocess.PIPE) as process:
             output, _ = process.communicate(timeout=30)
         self.assertEqual(output.decode().strip(), str({core}))
 

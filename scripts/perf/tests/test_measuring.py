@@ -148,7 +148,8 @@ class BenchTest(unittest.TestCase):
 class CoresTest(unittest.TestCase):
     def test_server_and_load_have_a_core_each(self) -> None:
         with mock.patch.object(os, "sched_getaffinity", lambda pid: {5, 2, 9}):
-            self.assertEqual(measuring.choose_cores(), Cores(server=2, load=9))
+            expected = Cores(server=2, load=9, allowed=frozenset({2, 5, 9}))
+            self.assertEqual(measuring.choose_cores(), expected)
         with mock.patch.object(os, "sched_getaffinity", lambda pid: {3}):
             with self.assertRaises(CheckFailed):
                 measuring.choose_cores()

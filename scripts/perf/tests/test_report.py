@@ -182,7 +182,7 @@ class FloorsTest(unittest.TestCase):
         for file, pairs, duration_s, reason in (
             (older, 13, 1.0, "another schema"),
             (other, 13, 1.0, "another machine"),
-            (None, 13, 0.5, "another load"),
+            (None, 13, 0.8, "another load"),
             (None, 12, 1.0, "of 13 pairs"),
         ):
             found = floors.load(file, pairs, duration_s)
@@ -236,8 +236,8 @@ class ProgramsTest(unittest.TestCase):
         for word, right in (
             ("--pairs=11", "a whole number from 12 to 1000"),
             ("--pairs=x", "a whole number from 12 to 1000"),
-            ("--seconds=0.1", "from 0.2 to 60"),
-            ("--seconds=x", "from 0.2 to 60"),
+            ("--seconds=0.7", "from 0.8 to 60"),
+            ("--seconds=x", "from 0.8 to 60"),
             ("--nonsense", "unrecognized"),
             ("--floors=/nowhere", "No such file"),
             (f"--floors={__file__}", "no record of scripts/perf-noise"),

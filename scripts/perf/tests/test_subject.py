@@ -11,7 +11,7 @@ import machine
 import subject
 from processes import CheckFailed
 
-CORE = min(os.sched_getaffinity(0))
+CORES = {min(os.sched_getaffinity(0))}
 
 GOOD = """
     import os, sys
@@ -40,7 +40,7 @@ class SubjectTest(unittest.TestCase):
 
     @mock.patch.dict(os.environ, {"BULLHORN_WORKERS": "2"})
     def test_it_is_asked_for_its_counts_and_ends_with_the_block(self) -> None:
-        with subject.running(self.write(GOOD), CORE) as running:
+        with subject.running(self.write(GOOD), CORES) as running:
             self.assertEqual(running.address, "127.0.0.1:4321")
             self.assertEqual(running.counts().deliveries, 10)
             self.assertEqual(running.counts().deliveries, 20)
@@ -48,7 +48,7 @@ class SubjectTest(unittest.TestCase):
         self.assertIsNotNone(running.process.returncode)
 
     def test_one_that_dies_is_a_failure_with_its_last_words(self) -> None:
-        with subject.running(self.write(GOOD), CORE) as running:
+        with subject.running(self.write(GOOD), CORES) as running:
             for _ in range(3):
                 running.counts()
             with self.assertRaisesRegex(CheckFailed, "it has ended"):
@@ -59,5 +59,5 @@ class SubjectTest(unittest.TestCase):
     def test_one_that_does_not_start_is_a_failure_with_its_last_words(self) -> None:
         binary = self.write("import sys; sys.exit('no such option')")
         with self.assertRaisesRegex(CheckFailed, "does not listen\nno such option"):
-            with subject.running(binary, CORE):
+            with subject.running(binary, CORES):
                 self.fail("it runs")

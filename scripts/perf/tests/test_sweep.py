@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import generator
+import subject
 import sweep
 import sweep_tables
+import trial
 from generator import Run
 from processes import CheckFailed
 from sweep import Point, Seen, Spoiled
@@ -41,6 +44,31 @@ def seen_of(cpu_us: float) -> Seen:
     seen = Seen()
     seen.add(RUN, replace(SPAN, server_cpu_s=cpu_us * SPAN.deliveries / 1e6))
     return seen
+
+
+class MeasureTest(unittest.TestCase):
+    def test_one_worker_has_a_core_and_several_have_all(self) -> None:
+        cores = Cores(3, 7, frozenset({3, 5, 7}))
+        for workers, own in ((1, {3}), (2, {3, 5, 7})):
+            with (
+                mock.patch.object(subject, "running") as running,
+                mock.patch.object(generator, "run", return_value=RUN),
+                mock.patch.object(trial, "span", return_value=SPAN),
+            ):
+                point = Point("workers", 1000, 0, 100.0, workers)
+                sweep.measure(Path("server"), Path("loadgen"), point, 2.0, cores)
+            self.assertEqual(running.call_args.args[1:3], (own, workers))
+
+    def test_low_rates_have_the_time_for_some_texts(self) -> None:
+        for rate_per_s, duration_s in ((1.0, sweep.FEWEST_TEXTS), (1000.0, 2.0)):
+            with (
+                mock.patch.object(subject, "running"),
+                mock.patch.object(generator, "run", return_value=RUN) as run,
+                mock.patch.object(trial, "span", return_value=SPAN),
+            ):
+                point = Point("room", 1000, 0, rate_per_s)
+                sweep.measure(Path("server"), Path("loadgen"), point, 2.0, Cores(3, 7))
+            self.assertEqual(run.call_args.args[1].duration_s, duration_s)
 
 
 class RoundTest(unittest.TestCase):

@@ -139,7 +139,7 @@ class RunTrialTest(unittest.TestCase):
 
     def test_server_and_generator_have_a_core_each(self) -> None:
         self.trial()
-        self.running.assert_called_once_with(Path("server"), 3)
+        self.running.assert_called_once_with(Path("server"), {3})
         *_, core, seed, _ = self.generate.call_args.args
         self.assertEqual((core, seed), (7, 5))
 
