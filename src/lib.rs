@@ -19,33 +19,14 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("bullhorn runs on Linux only: it needs recvmmsg, sendmmsg and SO_REUSEPORT");
 
-pub mod clock;
+pub mod client;
+#[doc(hidden)]
 pub mod net;
+#[doc(hidden)]
+pub mod server;
 pub mod wire;
 
-pub mod client;
-pub mod config;
-pub mod stats;
-
-pub mod supervise;
-
-pub mod journal;
-pub mod names;
-pub mod peers;
-pub mod rooms;
-
-pub mod fanout;
-pub mod handover;
-
-pub mod crier;
-pub mod reaper;
-pub mod worker;
-
-pub mod service;
-
-pub mod server;
-
-pub mod console;
-
-pub use config::ServerConfig;
-pub use server::{Server, ServerHandle};
+#[doc(inline)]
+pub use server::ops::stats;
+#[doc(inline)]
+pub use server::{Server, ServerHandle, StartError, config, config::ServerConfig};

@@ -8,7 +8,7 @@ use bullhorn::ServerConfig;
 use bullhorn::net::PeerAddr;
 use bullhorn::stats::{Counts, DropReason};
 use bullhorn::wire::RoomName;
-use bullhorn::wire::frame::ClientFrame;
+use bullhorn::wire::v2::ClientFrame;
 use common::v2_peer::{Session, datagram};
 use common::{Client, TestServer, V4, config, wait_until};
 

@@ -16,8 +16,8 @@ use std::thread;
 use std::time::Duration;
 
 use bullhorn::ServerConfig;
-use bullhorn::clock::Clock;
 use bullhorn::config::ServiceKind;
+use bullhorn::server::clock::Clock;
 use common::{Client, TestServer, V4, V6, config, threads_sleep, wait_until};
 use nix::unistd::getpid;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};

@@ -4,7 +4,7 @@ mod common;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::Switch;
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NoticeCode, ServerFrame, parse_server,
 };
 use bullhorn::wire::{Name, RoomName, Speaker};

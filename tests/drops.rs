@@ -9,7 +9,7 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use bullhorn::clock::Clock;
+use bullhorn::server::clock::Clock;
 use bullhorn::{Server, ServerConfig};
 use bytesize::ByteSize;
 use common::{Client, V4, config, wait_until};

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use bullhorn::ServerConfig;
-use bullhorn::clock::Clock;
-use bullhorn::supervise::ThreadDied;
+use bullhorn::server::clock::Clock;
+use bullhorn::server::ops::supervise::ThreadDied;
 use common::{Client, TestServer, V4, V6, config, wait_until};
 
 /// The time of a server's clock, and how often its reaper has read it.

@@ -4,7 +4,7 @@
 mod common;
 
 use bullhorn::stats::DropReason;
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, ServerFrame, parse_server, push_padding,
 };
 use common::v2_peer::{Session, datagram, hello, welcome};

@@ -11,12 +11,12 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bullhorn::names::Names;
 use bullhorn::net::PeerAddr;
-use bullhorn::peers::Peers;
-use bullhorn::rooms::{News, Protocol, RoomLimits, Rooms};
+use bullhorn::server::registry::Names;
+use bullhorn::server::registry::Peers;
+use bullhorn::server::registry::{News, Protocol, RoomLimits, Rooms};
 use bullhorn::wire::RoomName;
-use bullhorn::wire::frame::NO_SESSION;
+use bullhorn::wire::v2::NO_SESSION;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]

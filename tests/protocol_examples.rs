@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bullhorn::ServerConfig;
 use bullhorn::config::{ServiceKind, Switch};
-use bullhorn::wire::frame::{ClientFrame, ServerFrame, parse_server};
+use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
 use clap::Parser;
 use common::v2_peer::datagram;
 use common::{Client, TestServer};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bullhorn::client::{DownReason, Event, Protocol, ProtocolChoice, Session, SessionError};
 use bullhorn::net::{Packet, PeerAddr, Sender, max_segments};
-use bullhorn::wire::frame::{BUNDLE_BYTES, NoticeCode, ServerFrame, push_padding};
+use bullhorn::wire::v2::{BUNDLE_BYTES, NoticeCode, ServerFrame, push_padding};
 use common::{
     ANSWER, FakeServer, GREET, TestServer, datagram, is_open, message, next, next_line, quick_v2,
     refused, unpinned, wait_until, welcome,

@@ -2,7 +2,7 @@
 //! that only reads what it wrote itself.
 
 use bullhorn::wire::RoomName;
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, Malformed, Message, NoticeCode, ServerFrame,
     Welcome, parse_client, parse_server, push_client_frame, push_client_header, push_padding,
     push_server_frame, push_server_header,

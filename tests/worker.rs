@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bullhorn::ServerConfig;
-use bullhorn::clock::Clock;
-use bullhorn::fanout::PLANS;
 use bullhorn::net::{BufferSizes, bind_group};
+use bullhorn::server::clock::Clock;
+use bullhorn::server::egress::PLANS;
 use common::{Client, Gate, TestServer, V4, config, wait_until};
 
 /// More than a worker takes in before sending has its turn, twice over.

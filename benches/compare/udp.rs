@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bullhorn::net::Receiver;
 use bullhorn::net::bare::set_segment_bytes;
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, MIN_HELLO_BYTES, ServerFrame, parse_server, push_client_frame,
     push_client_header, push_padding,
 };

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     ClientFrame, MIN_HELLO_BYTES, ServerFrame, parse_server, push_client_frame, push_client_header,
     push_padding,
 };

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use bullhorn::clock::Clock;
+use bullhorn::server::clock::Clock;
 
 /// Open at first; any number of clones.
 #[derive(Clone, Default)]

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use bullhorn::clock::Clock;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::BufferSizes;
+use bullhorn::server::clock::Clock;
 use bullhorn::{Server, ServerConfig};
 
 use super::Error;

@@ -3,9 +3,9 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bullhorn::fanout::{FanOut, Item, Limits, Next, Regrouper};
 use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
-use bullhorn::rooms::{Members, Protocol};
+use bullhorn::server::egress::{FanOut, Item, Limits, Next, Regrouper};
+use bullhorn::server::registry::{Members, Protocol};
 use gungraun::{library_benchmark, library_benchmark_group};
 
 use crate::inputs::{Table, WORKERS, address, numbers, table, text};

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use bullhorn::wire::Speaker;
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, Message, ServerFrame, parse_client, parse_server, push_client_frame,
     push_client_header, push_padding, push_server_frame, push_server_header,
 };

@@ -3,10 +3,10 @@
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::Ipv4Addr;
 
-use bullhorn::names::Names;
 use bullhorn::net::PeerAddr;
-use bullhorn::peers::Peers;
-use bullhorn::rooms::{News, Protocol, RoomLimits, Rooms};
+use bullhorn::server::registry::Names;
+use bullhorn::server::registry::Peers;
+use bullhorn::server::registry::{News, Protocol, RoomLimits, Rooms};
 
 /// A table whose hasher is the server's, SipHash, but with a key that never changes: where
 /// an entry lies, and so how many are looked at, depends on the key.

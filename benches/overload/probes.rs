@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bullhorn::ServerHandle;
 use bullhorn::net::PeerAddr;
 use bullhorn::wire::RoomName;
-use bullhorn::wire::frame::{ClientFrame, push_client_frame, push_client_header};
+use bullhorn::wire::v2::{ClientFrame, push_client_frame, push_client_header};
 
 use crate::harness::Error;
 use crate::harness::flood::{Lengths, Speech, welcome};

@@ -17,8 +17,8 @@ use bullhorn::config::ServiceKind;
 use bullhorn::net::bare::FanOut;
 use bullhorn::net::{bind_group, max_segments};
 use bullhorn::wire::Speaker;
-use bullhorn::wire::frame::{BUNDLE_BYTES, Message, ServerFrame, push_padding};
-use bullhorn::wire::frame::{push_server_frame, push_server_header};
+use bullhorn::wire::v2::{BUNDLE_BYTES, Message, ServerFrame, push_padding};
+use bullhorn::wire::v2::{push_server_frame, push_server_header};
 use clap::Parser;
 
 use harness::Error;

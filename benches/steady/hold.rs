@@ -4,7 +4,7 @@ use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bullhorn::clock::Clock;
+use bullhorn::server::clock::Clock;
 
 /// The harness's gate, but for a worker whose calls are counted: it does not sleep in here.
 #[derive(Clone, Default)]

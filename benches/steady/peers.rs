@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bullhorn::Server;
 use bullhorn::net::{PeerAddr, Receiver};
-use bullhorn::rooms::Protocol;
+use bullhorn::server::registry::Protocol;
 use bullhorn::wire::RoomName;
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     ClientFrame, ServerFrame, parse_server, push_client_frame, push_client_header,
 };
 

@@ -161,7 +161,7 @@ fn parse_weight(text: &str) -> Result<f64, PayloadError> {
 pub const MIN_BYTES: u16 = 32;
 
 /// The longest payload of a frame.
-pub const MAX_BYTES: u16 = bullhorn::wire::frame::MAX_PAYLOAD_BYTES as u16;
+pub const MAX_BYTES: u16 = bullhorn::wire::v2::MAX_PAYLOAD_BYTES as u16;
 
 /// What a text of protocol v1 may have: its datagram is cut at 1024 bytes, the speaker
 /// in front included, and what is cut could not be told from what is damaged.

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use bullhorn::config::ServiceKind;
-use bullhorn::{Server, ServerConfig, ServerHandle, console, supervise};
+use bullhorn::server::ops::{console, supervise};
+use bullhorn::{Server, ServerConfig, ServerHandle};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use signal_hook::consts::{SIGINT, SIGTERM};

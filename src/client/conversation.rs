@@ -20,7 +20,7 @@ use super::payload::{CannotSay, Held, Payload, Say};
 use super::ping::{Pings, pong};
 use super::v1;
 use super::v2::V2;
-use crate::wire::frame::{ClientFrame, NoticeCode};
+use crate::wire::v2::{ClientFrame, NoticeCode};
 use crate::wire::{self, FRAME_MARK};
 
 /// A client's side of the protocol that is in use.

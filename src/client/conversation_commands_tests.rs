@@ -1,7 +1,7 @@
 //! Commands, our name and our room, and pings.
 
 use super::*;
-use crate::wire::frame::parse_client;
+use crate::wire::v2::parse_client;
 use crate::wire::{Name, RoomName};
 
 impl Talk {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::super::v1::NotAText;
 use super::*;
-use crate::wire::frame::{ServerFrame, Welcome, push_server_frame, push_server_header};
+use crate::wire::v2::{ServerFrame, Welcome, push_server_frame, push_server_header};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -25,7 +25,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 
 /// The same bytes as a text, without a copy if they are one. What is not UTF-8 becomes
 /// `U+FFFD`.
-pub(super) fn into_text(bytes: Vec<u8>) -> String {
+pub fn into_text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::escape::{escape, into_text};
 use super::liveness::DownReason;
-use crate::wire::frame::NoticeCode;
+use crate::wire::v2::NoticeCode;
 use crate::wire::{NOTICE, RoomName, Speaker, push_private, push_text};
 
 /// What happens in a [`Session`](super::Session).

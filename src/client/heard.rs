@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::event::{Event, Message};
-use crate::wire::frame::{self, NoticeCode};
+use crate::wire::v2::{self, NoticeCode};
 use crate::wire::{RoomName, Speaker};
 
 /// What came, in either protocol.
@@ -52,7 +52,7 @@ impl Heard<'_> {
 /// What a datagram of v2 has for the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    Message(frame::Message<'a>),
+    Message(v2::Message<'a>),
     /// To us alone.
     Private(Speaker, &'a [u8]),
     Notice(NoticeCode, &'a [u8]),

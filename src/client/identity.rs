@@ -141,7 +141,7 @@ impl Identity {
 }
 
 /// The room in the answer to a command that leads there: `you are in chess (3 here)`.
-pub(crate) fn room_in(answer: &str) -> Option<RoomName> {
+pub fn room_in(answer: &str) -> Option<RoomName> {
     let (room, _) = answer.strip_prefix("you are in ")?.split_once(" (")?;
     RoomName::parse(room.as_bytes())
 }

@@ -107,7 +107,7 @@ pub(crate) enum Received {
 }
 
 /// A socket on any free port, of the family that can reach the peer.
-pub(crate) fn bind_for(peer: SocketAddr) -> io::Result<UdpSocket> {
+pub fn bind_for(peer: SocketAddr) -> io::Result<UdpSocket> {
     match peer {
         SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
@@ -115,7 +115,7 @@ pub(crate) fn bind_for(peer: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// True if the error is about the way to the peer, and so may pass by itself.
-pub(crate) fn is_unreachable(error: &io::Error) -> bool {
+pub fn is_unreachable(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionRefused
@@ -131,7 +131,8 @@ pub(crate) fn is_unreachable(error: &io::Error) -> bool {
     )
 }
 
-pub(crate) fn is_too_long(error: &io::Error) -> bool {
+/// True if the datagram is longer than the way to the peer carries.
+pub fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
@@ -140,7 +141,7 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 /// The longest datagram that UDP can carry.
-pub(crate) const DATAGRAM_BYTES_MAX: usize = 65_536;
+pub const DATAGRAM_BYTES_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

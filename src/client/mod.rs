@@ -1,4 +1,4 @@
-//! The client: a chat session as a library type, and the two programs over it.
+//! The client: a chat session as a library type.
 //!
 //! A [`Session`] registers at a server, sends heartbeats so that it stays
 //! registered, receives, notices when the server goes away and keeps trying
@@ -36,42 +36,25 @@
 //! conversation   which of the two is spoken; no I/O, no clock
 //! link           one connected UDP socket, and what its errors mean
 //! session        the public type          engine   its thread
-//! echo           finds the echo of an own text among what is received
-//! pace           how fast piped texts may go out
-//! greet          one datagram, one answer
-//! paint, json, look   how events are printed   known, complete   the tab key
-//! interactive (input, typist, screen)   the chat program
 //! ```
 
 mod address;
-mod complete;
 mod config;
 mod conversation;
-mod echo;
 mod engine;
 mod error;
 mod escape;
 mod event;
-pub mod greet;
 mod heard;
 mod identity;
-mod input;
-pub mod interactive;
-mod json;
-mod known;
 mod link;
 mod liveness;
-mod look;
-mod pace;
-mod paint;
 mod payload;
 mod ping;
-mod screen;
 mod sequence;
 mod session;
 mod stats;
 mod stream;
-mod typist;
 mod v1;
 mod v2;
 
@@ -87,5 +70,15 @@ pub use session::{Session, Speaker};
 pub use stats::{SessionStats, StreamStats};
 pub use v1::NotAText;
 
-pub use crate::wire::frame::NoticeCode;
+pub use crate::wire::v2::NoticeCode;
 pub use crate::wire::{Name, RoomName};
+
+/// Parts that the chat program uses, and that may change with any version.
+#[doc(hidden)]
+pub mod program {
+    pub use super::escape::into_text;
+    pub use super::identity::room_in;
+    pub use super::link::{DATAGRAM_BYTES_MAX, bind_for, is_too_long, is_unreachable};
+    pub use super::ping::is_ping;
+    pub use super::v1::{decode, encode};
+}

@@ -1,7 +1,7 @@
 //! What is to be said, and what becomes of it.
 
 use super::v1::NotAText;
-use crate::wire::frame::{ClientFrame, MAX_PAYLOAD_BYTES};
+use crate::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES};
 
 /// What is to be said, or asked of the server.
 #[derive(Clone, Copy, Debug)]

@@ -80,7 +80,7 @@ pub(crate) fn pong(line: &str) -> Option<&str> {
 }
 
 /// It is the line of who wants to know how far away the server is: `/ping` alone.
-pub(crate) fn is_ping(line: &str) -> bool {
+pub fn is_ping(line: &str) -> bool {
     line.trim().eq_ignore_ascii_case("/ping")
 }
 

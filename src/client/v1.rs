@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::wire::{HEARTBEAT, MAX_TEXT_DATAGRAM, QUIT};
 
 /// The datagram that says this text.
-pub(crate) fn encode(text: &str) -> Result<&[u8], NotAText> {
+pub fn encode(text: &str) -> Result<&[u8], NotAText> {
     // The server drops one line end before it looks.
     let seen = without_line_end(text);
     if seen.is_empty() {
@@ -22,7 +22,7 @@ pub(crate) fn encode(text: &str) -> Result<&[u8], NotAText> {
 /// The text in a datagram from the server; an empty one has none. Bytes that
 /// are not UTF-8 become `U+FFFD`. A server sends no more than
 /// [`MAX_TEXT_DATAGRAM`] bytes: what is behind them is not looked at.
-pub(crate) fn decode(datagram: &[u8]) -> Option<Cow<'_, str>> {
+pub fn decode(datagram: &[u8]) -> Option<Cow<'_, str>> {
     let datagram = &datagram[..datagram.len().min(MAX_TEXT_DATAGRAM)];
     match String::from_utf8_lossy(datagram) {
         Cow::Borrowed(text) => Some(Cow::Borrowed(without_line_end(text))),

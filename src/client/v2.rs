@@ -19,7 +19,7 @@ use super::config::HEARTBEAT_MIN;
 use super::heard::Frame;
 use super::liveness::{DownReason, Limits};
 use super::sequence::{Arrival, Sequences};
-use crate::wire::frame::{
+use crate::wire::v2::{
     ClientFrame, MIN_HELLO_BYTES, Message, NO_SESSION, ServerFrame, Welcome, parse_server,
     push_client_frame, push_client_header, push_padding,
 };

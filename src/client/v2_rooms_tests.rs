@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::RoomName;
-use crate::wire::frame::NoticeCode;
+use crate::wire::v2::NoticeCode;
 
 #[test]
 fn what_the_server_says_to_us_alone_is_heard_and_proves_that_it_is_there() {

@@ -10,9 +10,9 @@ pub mod bare;
 mod control;
 mod gro;
 mod multihomed;
+mod offload;
 mod outbox;
 mod receive;
-mod segments;
 mod send;
 mod socket;
 
@@ -22,8 +22,8 @@ pub use multihomed::{
     Incoming, MultihomedReceiver, MultihomedSender, Outgoing, set_arrival_stamps,
     set_local_addresses,
 };
+pub use offload::{MAX_SEGMENTS, max_segments};
 pub use outbox::{Outbox, Outlet};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
-pub use segments::{MAX_SEGMENTS, max_segments};
 pub use send::{MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender};
 pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};

@@ -374,5 +374,4 @@ pub(super) const EMPTY_HEADER: libc::mmsghdr = libc::mmsghdr {
 };
 
 #[cfg(test)]
-#[path = "send_tests.rs"]
 mod tests;

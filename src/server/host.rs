@@ -6,9 +6,9 @@ use core_affinity::CoreId;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
-use crate::config::ServerConfig;
-use crate::journal::Journal;
 use crate::net::{BindError, BufferSizes, PeerAddr, SocketGroup, bind_group};
+use crate::server::config::ServerConfig;
+use crate::server::ops::log::Journal;
 
 /// Sockets for every worker at every address, and a warning where they have less
 /// than was asked for.

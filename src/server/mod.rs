@@ -1,6 +1,14 @@
 //! Starts a server, watches over its threads, and stops it.
 
+pub mod clock;
+pub mod config;
+pub mod egress;
+mod greet;
 mod host;
+pub mod ingress;
+pub mod ops;
+pub mod registry;
+pub mod worker;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,22 +22,23 @@ use crossbeam::sync::Parker;
 use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
 
+use self::greet::Greet;
 use self::host::{bind_all, own_addresses, plan_cores};
-use crate::clock::Clock;
-use crate::config::{ConfigError, ServerConfig, ServiceKind, Switch};
-use crate::crier::{Crier, CrierCounters};
-use crate::handover::Handover;
-use crate::journal::{Journal, journal};
-use crate::names::Names;
 use crate::net::{BindError, Outbox, PeerAddr, SocketGroup, max_segments};
-use crate::peers::Peers;
-use crate::reaper::Reaper;
-use crate::rooms::{News, Room, RoomError, RoomLimits, Rooms};
-use crate::service::{Chat, ChatShared, Greet};
-use crate::stats::{Stats, WorkerInfo, WorkerStats};
-use crate::supervise::{StopSignal, Supervisor, ThreadDied, Wake};
+use crate::server::clock::Clock;
+use crate::server::config::{ConfigError, ServerConfig, ServiceKind, Switch};
+use crate::server::egress::exchange::Handover;
+use crate::server::egress::notifier::{Crier, CrierCounters};
+use crate::server::ingress::{Chat, ChatShared};
+use crate::server::ops::log::{Journal, journal};
+use crate::server::ops::stats::{Stats, WorkerInfo, WorkerStats};
+use crate::server::ops::supervise::{StopSignal, Supervisor, ThreadDied, Wake};
+use crate::server::registry::Names;
+use crate::server::registry::Peers;
+use crate::server::registry::expiry::Reaper;
+use crate::server::registry::{News, Room, RoomError, RoomLimits, Rooms};
+use crate::server::worker::{Service, Worker, WorkerShared, poll_and_waker};
 use crate::wire::{RoomName, echo_prefixes};
-use crate::worker::{Service, Worker, WorkerShared, poll_and_waker};
 
 /// A running server. Dropped, it stops.
 ///

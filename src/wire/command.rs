@@ -1,7 +1,7 @@
 //! Commands, as they are typed: `/verb arguments`.
 
-use super::frame::MAX_TOKEN_BYTES;
-use super::label::{Name, RoomName};
+use super::name::{Name, RoomName};
+use super::v2::MAX_TOKEN_BYTES;
 
 /// What a peer asks of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

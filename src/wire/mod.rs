@@ -4,15 +4,15 @@
 
 mod classify;
 mod command;
-pub mod frame;
-mod label;
-mod sanitize;
+mod name;
+mod printable;
 mod text;
+pub mod v2;
 
 pub use classify::{FRAME_MARK, HEARTBEAT, Incoming, QUIT, classify};
 pub use command::{Command, HELP, Misuse, parse_command, verbs};
-pub use label::{LOBBY, Label, Name, NotASpeaker, RoomName, Speaker};
-pub use sanitize::push_printable;
+pub use name::{LOBBY, Label, Name, NotASpeaker, RoomName, Speaker};
+pub use printable::push_printable;
 pub use text::{
     GREETING_START, LINE_END, NOTICE, Thousands, echo_prefixes, push_greeting, push_notice,
     push_private, push_python_address, push_text,

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use super::MAX_TEXT_DATAGRAM;
-use super::sanitize::push_printable;
+use super::printable::push_printable;
 
 /// Appends to `out` the datagram in which a room hears `text` from `speaker`:
 /// `ip:port text` or `name text`, printable, never empty, at most

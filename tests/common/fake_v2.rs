@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     self, BUNDLE_BYTES, ClientFrame, ServerFrame, Welcome, parse_client, push_server_frame,
     push_server_header,
 };
@@ -90,7 +90,7 @@ pub(crate) fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {
 }
 
 pub(crate) fn message(sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
-    ServerFrame::Message(frame::Message {
+    ServerFrame::Message(v2::Message {
         room: 0,
         stream: 0,
         sequence,

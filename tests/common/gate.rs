@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use bullhorn::clock::Clock;
+use bullhorn::server::clock::Clock;
 
 use super::{Client, wait_until};
 

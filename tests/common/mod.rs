@@ -33,8 +33,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bullhorn::clock::Clock;
-use bullhorn::supervise::ThreadDied;
+use bullhorn::server::clock::Clock;
+use bullhorn::server::ops::supervise::ThreadDied;
 use bullhorn::{Server, ServerConfig};
 use nix::unistd::{Pid, gettid};
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bullhorn::wire::frame::{ServerFrame, parse_server};
+use bullhorn::wire::v2::{ServerFrame, parse_server};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 

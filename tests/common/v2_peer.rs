@@ -1,7 +1,7 @@
 //! Peers that speak v2, with datagrams that the test builds itself.
 
 use bullhorn::wire::Speaker;
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     ClientFrame, MIN_HELLO_BYTES, ServerFrame, Welcome, parse_server, push_client_frame,
     push_client_header, push_padding,
 };

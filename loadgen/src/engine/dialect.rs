@@ -1,7 +1,7 @@
 //! What clients say and hear, in either version of the protocol. No I/O.
 
 use bullhorn::wire::RoomName;
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     ClientFrame, MIN_HELLO_BYTES, NO_SESSION, NoticeCode, ServerFrame, Welcome, parse_server,
     push_client_frame, push_client_header, push_padding,
 };

@@ -1,6 +1,6 @@
 use super::*;
 use bullhorn::wire::Speaker;
-use bullhorn::wire::frame::{Message, parse_client, push_server_frame, push_server_header};
+use bullhorn::wire::v2::{Message, parse_client, push_server_frame, push_server_header};
 
 const STAMP: Stamp = Stamp {
     run: 1,

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use bullhorn::net::{
     BindError, BufferSizes, Packet, PeerAddr, RECEIVE_BATCH, Receiver, Sender, bind_group,
 };
-use bullhorn::wire::frame::{
+use bullhorn::wire::v2::{
     ClientFrame, ServerFrame, Welcome, parse_client, push_server_frame, push_server_header,
 };
 use core_affinity::CoreId;

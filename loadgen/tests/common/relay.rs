@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bullhorn::net::{BufferSizes, bind_group};
-use bullhorn::wire::frame::{ClientFrame, ServerFrame, parse_client, parse_server};
+use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_client, parse_server};
 use loadgen::config::Protocol;
 use loadgen::engine::stamp::{STAMP_BYTES, Stamp};
 use mio::net::UdpSocket;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bullhorn::wire;
-use bullhorn::wire::frame::Welcome;
+use bullhorn::wire::v2::Welcome;
 
 use super::People;
 use crate::config::{Protocol, Scenario};

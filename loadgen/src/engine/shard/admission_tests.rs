@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bullhorn::wire::RoomName as ServerRoomName;
-use bullhorn::wire::frame::{ServerFrame, Welcome};
+use bullhorn::wire::v2::{ServerFrame, Welcome};
 
 use super::*;
 use crate::config::RunConfig;

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bullhorn::wire::frame::ServerFrame;
+use bullhorn::wire::v2::ServerFrame;
 
 use super::*;
 use crate::config::{Protocol, RunConfig};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bullhorn::wire::frame::{ServerFrame, Welcome, push_server_frame, push_server_header};
+use bullhorn::wire::v2::{ServerFrame, Welcome, push_server_frame, push_server_header};
 use crossbeam::channel::bounded;
 
 use super::Shard;

@@ -1,0 +1,384 @@
+//! The texts that wait for fan-out: bounded, and shared fairly by their senders.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::net::PeerAddr;
+use crate::server::registry::Room;
+use crate::wire::{Name, Speaker};
+
+/// Texts, one behind the other in one buffer, in the order in which they came,
+/// and a list of them for each room.
+pub struct Backlog {
+    bytes: Vec<u8>,
+    texts: Vec<Text>,
+    senders: HashMap<PeerAddr, Share>,
+    rooms: Vec<RoomList>,
+    /// Where in `rooms` a room is, by its address: `rooms` keeps it from being
+    /// another one's.
+    room_indexes: HashMap<usize, usize>,
+}
+
+/// The texts of a [`Backlog`] that are for one room.
+#[derive(Clone, Copy)]
+pub struct RoomTexts<'a> {
+    backlog: &'a Backlog,
+    room: &'a Arc<Room>,
+    first: usize,
+    count: usize,
+}
+
+/// The backlog has no place left for a text of this sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BacklogFull;
+
+/// A text in a [`Backlog`].
+#[derive(Debug, Clone)]
+struct Text {
+    /// As its hearers know it when the text came.
+    speaker: Speaker,
+    /// The sender's number in this backlog.
+    sender: u16,
+    bytes: Range<usize>,
+    /// The next one for the same room.
+    next_in_room: Option<usize>,
+}
+
+/// The texts for one room, as a list through `next_in_room`.
+struct RoomList {
+    room: Arc<Room>,
+    first: usize,
+    last: usize,
+    count: usize,
+}
+
+/// What one sender has in the backlog.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    number: u16,
+    texts: usize,
+    bytes: usize,
+}
+
+impl Backlog {
+    /// An empty backlog, with space for all that it may hold.
+    pub fn new() -> Self {
+        Self {
+            bytes: Vec::with_capacity(MAX_BYTES),
+            texts: Vec::with_capacity(MAX_TEXTS),
+            senders: HashMap::with_capacity(MAX_TEXTS),
+            rooms: Vec::with_capacity(MAX_TEXTS),
+            room_indexes: HashMap::with_capacity(MAX_TEXTS),
+        }
+    }
+
+    /// Takes up a text of `sender`, who is called `name`, for `room`.
+    ///
+    /// A sender may have as much in the backlog as is free for others: so one
+    /// flooder leaves half of it, two leave a third, and whoever says little is
+    /// heard. (Choudhury and Hahne, "Dynamic queue length thresholds for
+    /// shared-memory packet switches", 1998, with a factor of 1.)
+    ///
+    /// # Errors
+    /// [`BacklogFull`]: the sender has its share.
+    pub fn push(
+        &mut self,
+        room: &Arc<Room>,
+        sender: PeerAddr,
+        name: Option<Name>,
+        text: &[u8],
+    ) -> Result<(), BacklogFull> {
+        let free_texts = MAX_TEXTS - self.texts.len();
+        let free_bytes = MAX_BYTES - self.bytes.len();
+        let number = self.senders.len() as u16;
+        let share = self.senders.get(&sender).copied().unwrap_or(Share {
+            number,
+            texts: 0,
+            bytes: 0,
+        });
+        if share.texts >= free_texts || share.bytes + text.len() > free_bytes {
+            return Err(BacklogFull);
+        }
+        let grown = Share {
+            texts: share.texts + 1,
+            bytes: share.bytes + text.len(),
+            ..share
+        };
+        self.senders.insert(sender, grown);
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        self.add_to_room(room);
+        self.texts.push(Text {
+            speaker: Speaker::of(sender.socket_addr(), name),
+            sender: share.number,
+            bytes: start..self.bytes.len(),
+            next_in_room: None,
+        });
+        Ok(())
+    }
+
+    /// Appends the text that comes next to the list of its room.
+    fn add_to_room(&mut self, room: &Arc<Room>) {
+        let text = self.texts.len();
+        let new_index = self.rooms.len();
+        let index = *self
+            .room_indexes
+            .entry(Arc::as_ptr(room).addr())
+            .or_insert(new_index);
+        match self.rooms.get_mut(index) {
+            Some(list) => {
+                self.texts[list.last].next_in_room = Some(text);
+                list.last = text;
+                list.count += 1;
+            }
+            None => self.rooms.push(RoomList {
+                room: Arc::clone(room),
+                first: text,
+                last: text,
+                count: 1,
+            }),
+        }
+    }
+
+    /// How many texts wait.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// How many rooms have, or had, texts.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether no text waits.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// The texts for the room of this index, in the order in which the rooms'
+    /// first texts came; `None` beyond the last, and when all have been taken.
+    pub fn room(&self, index: usize) -> Option<RoomTexts<'_>> {
+        let list = self.rooms.get(index).filter(|list| list.count > 0)?;
+        Some(RoomTexts {
+            backlog: self,
+            room: &list.room,
+            first: list.first,
+            count: list.count,
+        })
+    }
+
+    /// Takes the first `count` texts of a room away.
+    pub fn take(&mut self, index: usize, count: usize) {
+        let list = &mut self.rooms[index];
+        for _ in 0..count {
+            if let Some(next) = self.texts[list.first].next_in_room {
+                list.first = next;
+            }
+        }
+        list.count -= count;
+    }
+
+    /// Forgets all texts.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.texts.clear();
+        self.senders.clear();
+        self.rooms.clear();
+        self.room_indexes.clear();
+    }
+}
+
+impl<'a> RoomTexts<'a> {
+    /// The room.
+    pub fn room(&self) -> &'a Arc<Room> {
+        self.room
+    }
+
+    /// No more than the first `count` of them, at least one.
+    pub fn up_to(self, count: usize) -> Self {
+        Self {
+            count: self.count.min(count.max(1)),
+            ..self
+        }
+    }
+
+    /// How many texts there are, at least one.
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Below which the speakers' numbers are.
+    pub fn senders(&self) -> usize {
+        self.backlog.senders.len()
+    }
+
+    /// Every text, with its speaker and the sender's number.
+    pub fn iter(&self) -> impl Iterator<Item = (Speaker, u16, &'a [u8])> {
+        let backlog = self.backlog;
+        let first = Some(&backlog.texts[self.first]);
+        let texts = std::iter::successors(first, |text| Some(&backlog.texts[text.next_in_room?]));
+        texts.take(self.count).map(|text| {
+            (
+                text.speaker,
+                text.sender,
+                &backlog.bytes[text.bytes.clone()],
+            )
+        })
+    }
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Texts that may wait in a worker while as many are sent: at 1000 peers and a
+/// million deliveries/s one second of work. To hold more would only delay what
+/// is shed in the end. Enough for bundles to fill the largest packets.
+pub(super) const MAX_TEXTS: usize = 1024;
+
+/// Space for as many texts of a quarter of the greatest length.
+pub(super) const MAX_BYTES: usize = MAX_TEXTS * crate::wire::MAX_TEXT_DATAGRAM / 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn speaker(port: u16) -> PeerAddr {
+        PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
+    }
+
+    fn said_by(port: u16) -> Speaker {
+        Speaker::Address(speaker(port).socket_addr())
+    }
+
+    fn port(speaker: Speaker) -> u16 {
+        match speaker {
+            Speaker::Address(address) => address.port(),
+            Speaker::Name(name) => panic!("{name}"),
+        }
+    }
+
+    fn room(number: u32) -> Arc<Room> {
+        Room::plain(number, 1)
+    }
+
+    /// How many of `count` texts of one speaker are taken.
+    fn push_many(backlog: &mut Backlog, port: u16, count: usize, text: &[u8]) -> usize {
+        let room = room(0);
+        let push = |_: &usize| backlog.push(&room, speaker(port), None, text).is_ok();
+        (0..count).filter(push).count()
+    }
+
+    #[test]
+    fn texts_come_out_by_room_with_a_number_for_each_sender() {
+        let mut backlog = Backlog::new();
+        let rooms = [room(5), room(3)];
+        for (at, port, text) in [
+            (0, 7, "a"),
+            (1, 9, "bb"),
+            (0, 7, ""),
+            (0, 8, "c"),
+            (1, 7, "d"),
+        ] {
+            backlog
+                .push(&rooms[at], speaker(port), None, text.as_bytes())
+                .unwrap();
+        }
+        let texts = |backlog: &Backlog, index| {
+            let texts = backlog.room(index).unwrap();
+            assert_eq!((texts.len(), texts.senders()), (texts.iter().count(), 3));
+            let iter = texts
+                .iter()
+                .map(|(from, sender, text)| (port(from), sender, text.to_vec()));
+            (texts.room().number(), iter.collect::<Vec<_>>())
+        };
+        let first = vec![
+            (7, 0, b"a".to_vec()),
+            (7, 0, b"".to_vec()),
+            (8, 2, b"c".to_vec()),
+        ];
+        assert_eq!(texts(&backlog, 0), (5, first));
+        assert_eq!(
+            texts(&backlog, 1),
+            (3, vec![(9, 1, b"bb".to_vec()), (7, 0, b"d".to_vec())])
+        );
+        assert!(backlog.room(2).is_none());
+
+        backlog.take(0, 2);
+        let left = backlog.room(0).unwrap();
+        assert_eq!(
+            left.iter().collect::<Vec<_>>(),
+            [(said_by(8), 2, &b"c"[..])]
+        );
+        backlog.take(0, 1);
+        assert!(backlog.room(0).is_none());
+        let first = backlog.room(1).unwrap().up_to(1);
+        assert_eq!((first.len(), first.iter().count()), (1, 1));
+
+        backlog.clear();
+        assert!(backlog.is_empty() && backlog.room(0).is_none());
+        backlog.push(&rooms[1], speaker(8), None, b"e").unwrap();
+        let texts = backlog.room(0).unwrap();
+        assert_eq!(
+            texts.iter().collect::<Vec<_>>(),
+            [(said_by(8), 0, &b"e"[..])]
+        );
+    }
+
+    #[test]
+    fn one_flooder_leaves_half_for_the_others() {
+        let mut backlog = Backlog::new();
+        assert_eq!(push_many(&mut backlog, 1, 5000, b"x"), MAX_TEXTS / 2);
+        assert_eq!(push_many(&mut backlog, 2, 5000, b"x"), MAX_TEXTS / 4);
+        let quiet: usize = (10..110)
+            .map(|port| push_many(&mut backlog, port, 2, b"hi"))
+            .sum();
+        assert_eq!(quiet, 200, "who says little is heard");
+    }
+
+    #[test]
+    fn flooders_at_the_same_time_get_equal_shares() {
+        let mut backlog = Backlog::new();
+        let mut taken = [0; 3];
+        for _ in 0..5000 {
+            for (taken, port) in taken.iter_mut().zip(1..) {
+                *taken += push_many(&mut backlog, port, 1, b"x");
+            }
+        }
+        assert_eq!(taken, [MAX_TEXTS / 4; 3]);
+    }
+
+    #[test]
+    fn bytes_are_shared_like_texts() {
+        let mut backlog = Backlog::new();
+        let long = [b'x'; 1024];
+        assert_eq!(
+            push_many(&mut backlog, 1, 5000, &long),
+            MAX_BYTES / 1024 / 2
+        );
+        assert!(backlog.push(&room(0), speaker(2), None, &long).is_ok());
+    }
+
+    #[test]
+    fn a_sender_may_have_the_last_byte_that_is_free() {
+        let mut backlog = Backlog::new();
+        let text = vec![b'x'; MAX_BYTES + 1];
+        assert_eq!(push_many(&mut backlog, 1, 1, &text), 0);
+        assert_eq!(push_many(&mut backlog, 1, 1, &text[1..]), 1);
+        assert_eq!(push_many(&mut backlog, 2, 1, b"x"), 0);
+        assert_eq!(push_many(&mut backlog, 2, 1, b""), 1);
+    }
+
+    #[test]
+    fn the_bounds_are_never_passed() {
+        let mut backlog = Backlog::new();
+        for port in 1..=5000 {
+            push_many(&mut backlog, port, 1, b"x");
+        }
+        assert_eq!(backlog.len(), MAX_TEXTS);
+    }
+}

@@ -1,0 +1,160 @@
+use super::*;
+use crate::net::{BufferSizes, bind_group};
+use crate::server::ops::supervise::Supervisor;
+use crossbeam::utils::CachePadded;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+struct Nothing;
+
+impl Service for Nothing {
+    fn take(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {}
+
+    fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
+        false
+    }
+
+    fn stop(&mut self, _outlet: &mut impl Outlet) {}
+}
+
+fn info() -> Arc<WorkerInfo> {
+    Arc::new(WorkerInfo {
+        name: "worker".into(),
+        core: OnceLock::new(),
+        counters: CachePadded::default(),
+    })
+}
+
+#[test]
+fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
+    let peer = |text: &str, endpoint| PeerAddr::new(text.parse().unwrap(), endpoint);
+    let shared = WorkerShared {
+        clock: Clock::from_fn(|| 0),
+        spin: Duration::ZERO,
+        own_addresses: [peer("127.0.0.1:9999", 0), peer("[::1]:9998", 0)].into(),
+    };
+    let (poll, _waker) = poll_and_waker().unwrap();
+    let outbox = Outbox::new(Vec::new(), true);
+    let worker = Worker::new(poll, outbox, Nothing, &shared, info()).unwrap();
+    for endpoint in 0..3 {
+        for (from, refusal) in [
+            ("127.0.0.1:0", Some(DropReason::PortZero)),
+            ("[::1]:0", Some(DropReason::PortZero)),
+            ("127.0.0.1:9999", Some(DropReason::OwnAddress)),
+            ("[::1]:9998", Some(DropReason::OwnAddress)),
+            ("127.0.0.1:9998", None),
+            ("127.0.0.2:9999", None),
+            ("[::1]:9999", None),
+        ] {
+            assert_eq!(worker.refusal(&peer(from, endpoint)), refusal, "{from}");
+        }
+    }
+}
+
+/// Never done with sending. Whatever comes, another datagram follows, until
+/// it has taken [`Endless::DATAGRAMS`].
+struct Endless {
+    socket: UdpSocket,
+    worker: SocketAddr,
+    taken: u64,
+    /// How many had been taken each time that sending had its turn.
+    turns: Arc<Mutex<Vec<u64>>>,
+    stop: Arc<StopSignal>,
+}
+
+impl Endless {
+    const DATAGRAMS: u64 = 5000;
+}
+
+impl Service for Endless {
+    fn take(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {
+        self.taken += 1;
+        if self.taken < Self::DATAGRAMS {
+            self.socket.send_to(b"x", self.worker).unwrap();
+        }
+    }
+
+    fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
+        let mut turns = self.turns.lock().unwrap();
+        if turns.last() == Some(&self.taken) {
+            self.stop.stop();
+        }
+        turns.push(self.taken);
+        true
+    }
+
+    fn stop(&mut self, _outlet: &mut impl Outlet) {}
+}
+
+#[test]
+fn a_worker_that_never_sleeps_sends_in_between_and_counts_the_kernels_drops() {
+    // Space for more than one batch, and less than is sent.
+    let buffers = BufferSizes {
+        receive_bytes: 1 << 17,
+        send_bytes: 1 << 17,
+    };
+    let address = "127.0.0.1:0".parse().unwrap();
+    let group = bind_group(address, 1, buffers).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..2000 {
+        socket.send_to(b"x", group.local_addr).unwrap();
+    }
+    let elapsed_ms = AtomicU64::new(0);
+    let shared = WorkerShared {
+        clock: Clock::from_fn(move || {
+            elapsed_ms.fetch_add(DROPS_INTERVAL_MS + 1, Ordering::Relaxed)
+        }),
+        spin: Duration::ZERO,
+        own_addresses: Arc::default(),
+    };
+    let supervisor = Supervisor::new(Vec::new());
+    let stop = Arc::clone(supervisor.stop_signal());
+    let turns = Arc::<Mutex<Vec<u64>>>::default();
+    let service = Endless {
+        socket,
+        worker: group.local_addr,
+        taken: 0,
+        turns: Arc::clone(&turns),
+        stop: Arc::clone(&stop),
+    };
+    let (poll, _waker) = poll_and_waker().unwrap();
+    let outbox = Outbox::new(group.sockets, true);
+    let worker = Worker::new(poll, outbox, service, &shared, info()).unwrap();
+    let info = Arc::clone(worker.info());
+    worker.run(&stop).unwrap();
+
+    let turns = turns.lock().unwrap();
+    // So many, or fewer if these take too long, as on a busy machine.
+    assert!(turns[0] <= 1024, "{turns:?}");
+    assert!(turns.is_sorted_by(|before, after| after - before <= 1024));
+    assert!(
+        turns.len() < 40,
+        "more than a batch in most turns: {turns:?}"
+    );
+    let kernel_drops = info.counters.kernel_drops.get();
+    assert!(kernel_drops > 0);
+    let received = info.counters.datagrams_in.get();
+    let sent = 2000 + received.min(Endless::DATAGRAMS - 1);
+    assert_eq!(received + kernel_drops, sent);
+}
+
+#[test]
+fn only_what_is_the_programs_own_fault_ends_a_worker() {
+    let is_fatal = |code| is_fatal(&io::Error::from_raw_os_error(code));
+    for code in [libc::EBADF, libc::ENOTSOCK, libc::EFAULT, libc::EINVAL] {
+        assert!(is_fatal(code), "{code}");
+    }
+    for code in [
+        libc::ECONNREFUSED,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::ENETDOWN,
+        libc::EINTR,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+    ] {
+        assert!(!is_fatal(code), "{code}");
+    }
+    assert!(!super::is_fatal(&io::Error::other("no number")));
+}

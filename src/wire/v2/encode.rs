@@ -1,0 +1,131 @@
+//! Frames to bytes.
+
+use std::net::IpAddr;
+
+use super::{
+    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
+    MAX_SPEAKER_BYTES, MESSAGE, Message, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame,
+    WELCOME,
+};
+use crate::wire::name::Speaker;
+
+/// Begins a datagram of a client.
+pub fn push_client_header(session: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&session.to_be_bytes());
+}
+
+/// Begins a datagram of the server.
+pub fn push_server_header(out: &mut Vec<u8>) {
+    out.extend_from_slice(&MAGIC);
+}
+
+/// Appends a frame to a datagram that [`push_client_header`] began. What it
+/// carries must be no longer than 65,535 bytes.
+pub fn push_client_frame(frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
+    let (kind, body): (u8, &[u8]) = match frame {
+        ClientFrame::Hello => (HELLO, &[0]),
+        ClientFrame::Heartbeat => (HEARTBEAT, &[]),
+        ClientFrame::Bye => (BYE, &[]),
+        ClientFrame::Say(payload) => (SAY, payload),
+        ClientFrame::Ping(token) => (PING, token),
+        ClientFrame::Command(text) => (COMMAND, text),
+    };
+    push_frame(kind, &[body], out);
+}
+
+/// Appends a frame to a datagram that [`push_server_header`] began. What it
+/// carries must be no longer than 65,535 bytes.
+pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
+    match frame {
+        ServerFrame::Welcome(welcome) => push_frame(
+            WELCOME,
+            &[
+                &welcome.session.to_be_bytes(),
+                &welcome.timeout_ms.to_be_bytes(),
+                &welcome.bundle_bytes.to_be_bytes(),
+                &welcome.room.to_be_bytes(),
+            ],
+            out,
+        ),
+        ServerFrame::Message(message) => {
+            let Message {
+                room,
+                stream,
+                sequence,
+                from,
+                payload,
+            } = message;
+            let (room, sequence) = (room.to_be_bytes(), sequence.to_be_bytes());
+            let from = EncodedSpeaker::of(from);
+            let parts = [&room[..], &[*stream], &sequence, from.bytes(), payload];
+            push_frame(MESSAGE, &parts, out);
+        }
+        ServerFrame::Pong(token) => push_frame(PONG, &[token], out),
+        ServerFrame::Notice(code, text) => push_frame(NOTICE, &[&[code.byte()], text], out),
+        ServerFrame::Goodbye => push_frame(GOODBYE, &[], out),
+        ServerFrame::Room(number, name) => {
+            push_frame(ROOM, &[&number.to_be_bytes(), name.as_bytes()], out);
+        }
+        ServerFrame::Private(from, payload) => {
+            push_frame(PRIVATE, &[EncodedSpeaker::of(from).bytes(), payload], out);
+        }
+    }
+}
+
+/// Fills the datagram that began at `start` up to `datagram_bytes`.
+pub fn push_padding(start: usize, datagram_bytes: usize, out: &mut Vec<u8>) {
+    let end = start + datagram_bytes;
+    debug_assert!(out.len() <= end);
+    out.resize(end.max(out.len()), PAD);
+}
+
+fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let len = u16::try_from(len).expect("a frame's body is at most 65,535 bytes");
+    out.push(kind);
+    out.extend_from_slice(&len.to_be_bytes());
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+/// A speaker as bytes, in place.
+struct EncodedSpeaker {
+    bytes: [u8; MAX_SPEAKER_BYTES],
+    len: usize,
+}
+
+impl EncodedSpeaker {
+    fn of(speaker: &Speaker) -> Self {
+        let mut encoded = Self {
+            bytes: [0; MAX_SPEAKER_BYTES],
+            len: 0,
+        };
+        match speaker {
+            Speaker::Address(address) => {
+                match address.ip() {
+                    IpAddr::V4(ip) => encoded.push(&[FROM_V4]).push(&ip.octets()),
+                    IpAddr::V6(ip) => encoded.push(&[FROM_V6]).push(&ip.octets()),
+                };
+                encoded.push(&address.port().to_be_bytes());
+            }
+            Speaker::Name(name) => {
+                let name = name.as_bytes();
+                encoded.push(&[FROM_NAME, name.len() as u8]).push(name);
+            }
+        }
+        encoded
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> &mut Self {
+        let end = self.len + bytes.len();
+        self.bytes[self.len..end].copy_from_slice(bytes);
+        self.len = end;
+        self
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}

@@ -1,0 +1,178 @@
+//! Bytes to frames.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{
+    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
+    MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE,
+    NoticeCode, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, WELCOME, Welcome,
+};
+use crate::wire::name::{Name, RoomName, Speaker};
+
+/// The frames of a datagram from a client: the session that it is of, and an
+/// iterator. All frames are checked before the first is returned.
+///
+/// # Errors
+/// [`Malformed`]; nothing of the datagram may be used then.
+pub fn parse_client(
+    datagram: &[u8],
+) -> Result<(u64, impl Iterator<Item = ClientFrame<'_>>), Malformed> {
+    let rest = datagram.strip_prefix(&MAGIC).ok_or(Malformed::Header)?;
+    let (session, frames) = rest.split_first_chunk().ok_or(Malformed::Header)?;
+    let hello_fits = datagram.len() >= MIN_HELLO_BYTES;
+    let check = |frame| match client_frame(frame)? {
+        ClientFrame::Hello if !hello_fits => Err(Malformed::Length),
+        _ => Ok(()),
+    };
+    Frames { rest: frames }.try_for_each(|frame| check(frame?))?;
+    let frames = Frames { rest: frames };
+    let parsed = frames.filter_map(|frame| frame.and_then(client_frame).ok());
+    Ok((u64::from_be_bytes(*session), parsed))
+}
+
+/// The frames of a datagram from a server. All frames are checked before the
+/// first is returned.
+///
+/// # Errors
+/// [`Malformed`]; nothing of the datagram may be used then.
+pub fn parse_server(datagram: &[u8]) -> Result<impl Iterator<Item = ServerFrame<'_>>, Malformed> {
+    let rest = datagram.strip_prefix(&MAGIC).ok_or(Malformed::Header)?;
+    Frames { rest }.try_for_each(|frame| server_frame(frame?).map(drop))?;
+    let frames = Frames { rest };
+    Ok(frames.filter_map(|frame| frame.and_then(server_frame).ok()))
+}
+
+/// Cuts a datagram into frames, by their lengths alone.
+#[derive(Clone, Copy)]
+struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+struct RawFrame<'a> {
+    kind: u8,
+    body: &'a [u8],
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<RawFrame<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&kind, rest) = self.rest.split_first()?;
+        self.rest = &[];
+        if kind == PAD {
+            return None;
+        }
+        let Some((len, rest)) = rest.split_first_chunk() else {
+            return Some(Err(Malformed::Length));
+        };
+        let len = usize::from(u16::from_be_bytes(*len));
+        let Some((body, rest)) = rest.split_at_checked(len) else {
+            return Some(Err(Malformed::Length));
+        };
+        self.rest = rest;
+        Some(Ok(RawFrame { kind, body }))
+    }
+}
+
+fn client_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ClientFrame<'_>, Malformed> {
+    let frame = match kind {
+        HELLO => ClientFrame::Hello,
+        HEARTBEAT => ClientFrame::Heartbeat,
+        BYE => ClientFrame::Bye,
+        SAY => ClientFrame::Say(body),
+        PING => ClientFrame::Ping(body),
+        COMMAND => ClientFrame::Command(body),
+        _ => return Err(Malformed::Kind),
+    };
+    let len_is_right = match frame {
+        // Flags, and what later versions add.
+        ClientFrame::Hello => !body.is_empty(),
+        ClientFrame::Heartbeat | ClientFrame::Bye => body.is_empty(),
+        ClientFrame::Say(_) | ClientFrame::Command(_) => body.len() <= MAX_PAYLOAD_BYTES,
+        ClientFrame::Ping(_) => body.len() <= MAX_TOKEN_BYTES,
+    };
+    len_is_right.then_some(frame).ok_or(Malformed::Length)
+}
+
+fn server_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ServerFrame<'_>, Malformed> {
+    match kind {
+        WELCOME => welcome(body).map(ServerFrame::Welcome),
+        MESSAGE => message(body).map(ServerFrame::Message),
+        PONG => Some(ServerFrame::Pong(body)),
+        NOTICE => notice(body),
+        GOODBYE => body.is_empty().then_some(ServerFrame::Goodbye),
+        ROOM => room(body),
+        PRIVATE => private(body),
+        _ => return Err(Malformed::Kind),
+    }
+    .ok_or(Malformed::Length)
+}
+
+fn welcome(body: &[u8]) -> Option<Welcome> {
+    let mut body = Body { rest: body };
+    Some(Welcome {
+        session: u64::from_be_bytes(body.take()?),
+        timeout_ms: u32::from_be_bytes(body.take()?),
+        bundle_bytes: u16::from_be_bytes(body.take()?),
+        room: u32::from_be_bytes(body.take()?),
+    })
+}
+
+fn message(body: &[u8]) -> Option<Message<'_>> {
+    let mut body = Body { rest: body };
+    let room = u32::from_be_bytes(body.take()?);
+    let [stream] = body.take()?;
+    let sequence = u32::from_be_bytes(body.take()?);
+    Some(Message {
+        room,
+        stream,
+        sequence,
+        from: body.take_speaker()?,
+        payload: body.rest,
+    })
+}
+
+fn notice(body: &[u8]) -> Option<ServerFrame<'_>> {
+    let (code, text) = body.split_first()?;
+    Some(ServerFrame::Notice(NoticeCode::of(*code), text))
+}
+
+fn room(body: &[u8]) -> Option<ServerFrame<'_>> {
+    let (number, name) = body.split_first_chunk()?;
+    let name = RoomName::parse(name)?;
+    Some(ServerFrame::Room(u32::from_be_bytes(*number), name))
+}
+
+fn private(body: &[u8]) -> Option<ServerFrame<'_>> {
+    let mut body = Body { rest: body };
+    Some(ServerFrame::Private(body.take_speaker()?, body.rest))
+}
+
+/// What is left of a frame's body.
+struct Body<'a> {
+    rest: &'a [u8],
+}
+
+impl Body<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*field)
+    }
+
+    fn take_speaker(&mut self) -> Option<Speaker> {
+        let ip = match self.take()? {
+            [FROM_V4] => IpAddr::from(Ipv4Addr::from(self.take::<4>()?)),
+            [FROM_V6] => IpAddr::from(Ipv6Addr::from(self.take::<16>()?)),
+            [FROM_NAME] => {
+                let [len] = self.take()?;
+                let (name, rest) = self.rest.split_at_checked(len.into())?;
+                self.rest = rest;
+                return Name::parse(name).map(Speaker::Name);
+            }
+            _ => return None,
+        };
+        let port = u16::from_be_bytes(self.take()?);
+        Some(Speaker::Address(SocketAddr::new(ip, port)))
+    }
+}
