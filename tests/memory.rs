@@ -14,9 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bullhorn::net::PeerAddr;
 use bullhorn::server::registry::Names;
 use bullhorn::server::registry::Peers;
-use bullhorn::server::registry::{News, Protocol, RoomLimits, Rooms};
-use bullhorn::wire::RoomName;
+use bullhorn::server::registry::{News, RoomLimits, Rooms};
 use bullhorn::wire::v2::NO_SESSION;
+use bullhorn::wire::{Protocol, RoomName};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]

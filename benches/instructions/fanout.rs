@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
 use bullhorn::server::egress::{FanOut, Item, Limits, Next, Regrouper};
-use bullhorn::server::registry::{Members, Protocol};
+use bullhorn::server::registry::Members;
+use bullhorn::wire::Protocol;
 use gungraun::{library_benchmark, library_benchmark_group};
 
 use crate::inputs::{Table, WORKERS, address, numbers, table, text};

@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use bullhorn::net::PeerAddr;
 use bullhorn::server::registry::Names;
 use bullhorn::server::registry::Peers;
-use bullhorn::server::registry::{News, Protocol, RoomLimits, Rooms};
+use bullhorn::server::registry::{News, RoomLimits, Rooms};
+use bullhorn::wire::Protocol;
 
 /// A table whose hasher is the server's, SipHash, but with a key that never changes: where
 /// an entry lies, and so how many are looked at, depends on the key.

@@ -1,7 +1,7 @@
 //! The table of peers: signs of life, and the reaper's look.
 
-use bullhorn::server::registry::Protocol;
 use bullhorn::server::registry::Touch;
+use bullhorn::wire::Protocol;
 use gungraun::{library_benchmark, library_benchmark_group};
 
 use crate::inputs::{Table, address, session, table};

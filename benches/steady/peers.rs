@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use bullhorn::Server;
 use bullhorn::net::{PeerAddr, Receiver};
-use bullhorn::server::registry::Protocol;
-use bullhorn::wire::RoomName;
 use bullhorn::wire::v2::{
     ClientFrame, ServerFrame, parse_server, push_client_frame, push_client_header,
 };
+use bullhorn::wire::{Protocol, RoomName};
 
 use crate::harness::Error;
 use crate::harness::flood::{Lengths, Speech, welcome};

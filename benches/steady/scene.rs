@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bullhorn::config::ServiceKind;
-use bullhorn::server::registry::Protocol;
+use bullhorn::wire::Protocol;
 use bullhorn::{Server, ServerConfig};
 
 use crate::ALLOCATOR;

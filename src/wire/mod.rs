@@ -6,6 +6,7 @@ mod classify;
 mod command;
 mod name;
 mod printable;
+mod protocol;
 mod text;
 pub mod v2;
 
@@ -13,6 +14,7 @@ pub use classify::{FRAME_MARK, HEARTBEAT, Incoming, QUIT, classify};
 pub use command::{Command, HELP, Misuse, parse_command, verbs};
 pub use name::{LOBBY, Label, Name, NotASpeaker, RoomName, Speaker};
 pub use printable::push_printable;
+pub use protocol::Protocol;
 pub use text::{
     GREETING_START, LINE_END, NOTICE, Thousands, echo_prefixes, push_greeting, push_notice,
     push_private, push_python_address, push_text,

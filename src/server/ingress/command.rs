@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use crate::server::egress::replies::{Answers, Hearer};
-use crate::server::registry::Peers;
-use crate::server::registry::{Protocol, Room};
+use crate::server::registry::{Peers, Room};
 use crate::wire::v2::{MAX_TOKEN_BYTES, NoticeCode, ServerFrame};
-use crate::wire::{Command, HELP, Misuse, Name, RoomName, Speaker, Thousands};
+use crate::wire::{Command, HELP, Misuse, Name, Protocol, RoomName, Speaker, Thousands};
 
 /// Carries out the commands of one peer, and writes the answers.
 pub(super) struct Commands<'a> {

@@ -12,14 +12,13 @@ use crate::server::egress::replies::Answers;
 use crate::server::egress::{FanOut, Next};
 use crate::server::ops::log::Journal;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
-use crate::server::registry::Protocol;
 use crate::server::registry::{Peers, Touch};
 use crate::server::worker::Service;
 use crate::wire::v2::{
     self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NO_SESSION, ServerFrame, Welcome,
     parse_client,
 };
-use crate::wire::{Incoming, LINE_END, classify, parse_command};
+use crate::wire::{Incoming, LINE_END, Protocol, classify, parse_command};
 
 /// The chat service of one worker.
 pub struct Chat {

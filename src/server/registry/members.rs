@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::room::Member;
 use crate::net::PeerAddr;
-use crate::wire::LINE_END;
+pub use crate::wire::Protocol;
 
 /// How a peer is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,28 +15,6 @@ pub struct Lane {
     pub protocol: Protocol,
     /// By which worker, where the workers share the work: that which hears it.
     pub owner: u8,
-}
-
-/// What a peer speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protocol {
-    /// v1: each message a datagram of its own.
-    Text,
-    /// The same, each with a line end: for those who send one, as netcat does, and
-    /// print what they get as it is.
-    Lines,
-    /// v2: messages in bundles.
-    Frames,
-}
-
-impl Protocol {
-    /// What stands behind each datagram.
-    pub fn line_end(self) -> &'static str {
-        match self {
-            Self::Lines => LINE_END,
-            Self::Text | Self::Frames => "",
-        }
-    }
 }
 
 /// The members of a room at one moment.

@@ -3,9 +3,8 @@
 use super::core::{Bounds, Core};
 use super::*;
 use crate::net::PeerAddr;
-use crate::server::registry::Protocol;
-use crate::wire::RoomName;
 use crate::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES};
+use crate::wire::{Protocol, RoomName};
 
 fn core(bounds: Bounds) -> Core {
     Core::new(bounds, &journal().0)
