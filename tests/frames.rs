@@ -4,9 +4,8 @@
 mod common;
 
 use bullhorn::stats::DropReason;
-use bullhorn::wire::v2::{
-    ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, ServerFrame, parse_server, push_padding,
-};
+use bullhorn::wire::MAX_TOKEN_BYTES;
+use bullhorn::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, parse_server, push_padding};
 use common::v2_peer::{Session, datagram, hello, welcome};
 use common::{Client, Gate, TestServer, V4, V6, config, everywhere, wait_until};
 

@@ -1,12 +1,12 @@
 //! Protocol v2 to the byte, as docs/PROTOCOL.md has it: what would pass a test
 //! that only reads what it wrote itself.
 
-use bullhorn::wire::RoomName;
 use bullhorn::wire::v2::{
-    ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, Malformed, Message, NoticeCode, ServerFrame,
-    Welcome, parse_client, parse_server, push_client_frame, push_client_header, push_padding,
+    ClientFrame, MAX_PAYLOAD_BYTES, Malformed, Message, NoticeCode, ServerFrame, Welcome,
+    parse_client, parse_server, push_client_frame, push_client_header, push_padding,
     push_server_frame, push_server_header,
 };
+use bullhorn::wire::{MAX_TOKEN_BYTES, RoomName};
 
 fn client(frames: &[ClientFrame<'_>]) -> Vec<u8> {
     let mut out = Vec::new();

@@ -1,7 +1,7 @@
 //! Commands, as they are typed: `/verb arguments`.
 
+use super::limits::MAX_TOKEN_BYTES;
 use super::name::{Name, RoomName};
-use super::v2::MAX_TOKEN_BYTES;
 
 /// What a peer asks of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use super::limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES};
+
 /// 1 to `MAX` of the characters `A-Za-z0-9_-`, kept in place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label<const MAX: usize> {
@@ -13,10 +15,10 @@ pub struct Label<const MAX: usize> {
 }
 
 /// What a peer is called.
-pub type Name = Label<24>;
+pub type Name = Label<MAX_NAME_BYTES>;
 
 /// What a room is called.
-pub type RoomName = Label<32>;
+pub type RoomName = Label<MAX_ROOM_NAME_BYTES>;
 
 /// Whom a message is from, as its hearers know the speaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use crate::server::egress::replies::{Answers, Hearer};
 use crate::server::registry::{Peers, Room};
-use crate::wire::v2::{MAX_TOKEN_BYTES, NoticeCode, ServerFrame};
-use crate::wire::{Command, HELP, Misuse, Name, Protocol, RoomName, Speaker, Thousands};
+use crate::wire::v2::{NoticeCode, ServerFrame};
+use crate::wire::{
+    Command, HELP, MAX_TOKEN_BYTES, Misuse, Name, Protocol, RoomName, Speaker, Thousands,
+};
 
 /// Carries out the commands of one peer, and writes the answers.
 pub(super) struct Commands<'a> {

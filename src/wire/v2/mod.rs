@@ -5,7 +5,7 @@
 mod encode;
 mod parse;
 
-use super::classify::FRAME_MARK;
+use super::limits::MAX_NAME_BYTES;
 use super::name::{RoomName, Speaker};
 
 pub use encode::{
@@ -146,17 +146,17 @@ pub const MIN_HELLO_BYTES: usize = 64;
 /// longest name it fills a bundle.
 pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - MAGIC.len() - MESSAGE_OVERHEAD_BYTES;
 
-/// The longest token of a PING: space for a time and a number.
-pub const MAX_TOKEN_BYTES: usize = 32;
-
 /// Kind, length, room, stream, sequence, speaker.
 const MESSAGE_OVERHEAD_BYTES: usize = 1 + 2 + 4 + 1 + 4 + MAX_SPEAKER_BYTES;
 
-/// A name of 24 bytes, its length, and that it is one: longer than an IPv6
-/// address and a port.
-const MAX_SPEAKER_BYTES: usize = 1 + 1 + 24;
+/// The longest name, its length, and that it is one: longer than an IPv6 address and a
+/// port.
+const MAX_SPEAKER_BYTES: usize = 1 + 1 + MAX_NAME_BYTES;
 
-/// The byte that no UTF-8 text contains, and the version.
+/// First byte of every v2 datagram. It never occurs in UTF-8 (RFC 3629, section 1).
+pub const FRAME_MARK: u8 = 0xFF;
+
+/// Start of every datagram: the mark and the version.
 const MAGIC: [u8; 2] = [FRAME_MARK, 0x02];
 
 /// From here on the datagram is padding.

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
-    MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE,
-    NoticeCode, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, WELCOME, Welcome,
+    MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, NoticeCode, PAD, PING,
+    PONG, PRIVATE, ROOM, SAY, ServerFrame, WELCOME, Welcome,
 };
+use crate::wire::MAX_TOKEN_BYTES;
 use crate::wire::name::{Name, RoomName, Speaker};
 
 /// The frames of a datagram from a client: the session that it is of, and an

@@ -1,0 +1,144 @@
+//! Version 1, text: the meaning of a datagram from a peer, and the datagrams that the
+//! server sends.
+
+use std::fmt::{self, Display};
+use std::io::Write;
+use std::net::SocketAddr;
+
+use super::MAX_TEXT_DATAGRAM;
+use super::printable::push_printable;
+use super::v2::FRAME_MARK;
+
+/// A datagram from a peer, by its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// The peer leaves: an empty datagram, or `quit` in any case.
+    Leave,
+    /// The peer is alive: `@im@` in any case, or only a line end.
+    Heartbeat,
+    /// A text for the peer's room, or a command, without one line end.
+    Text(&'a [u8]),
+    /// A v2 datagram, which starts with [`FRAME_MARK`].
+    Frames(&'a [u8]),
+}
+
+/// Returns the meaning of a datagram from a peer. Every sequence of bytes has one.
+pub fn classify(datagram: &[u8]) -> Incoming<'_> {
+    if datagram.is_empty() {
+        return Incoming::Leave;
+    }
+    if datagram[0] == FRAME_MARK {
+        return Incoming::Frames(datagram);
+    }
+    let line = without_line_end(datagram);
+    if line.is_empty() || line.eq_ignore_ascii_case(HEARTBEAT) {
+        Incoming::Heartbeat
+    } else if line.eq_ignore_ascii_case(QUIT) {
+        Incoming::Leave
+    } else {
+        Incoming::Text(line)
+    }
+}
+
+/// Appends a text from `speaker` to its room: `ip:port text` or `name text`. The
+/// datagram is printable, not empty, and at most [`MAX_TEXT_DATAGRAM`] bytes long.
+pub fn push_text(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
+    let limit = out.len() + MAX_TEXT_DATAGRAM;
+    push_display(format_args!("{speaker} "), out);
+    push_printable(text, limit, out);
+}
+
+/// Appends a sentence of the server: `* text`. No peer's name starts with `*`.
+pub fn push_notice(text: &[u8], out: &mut Vec<u8>) {
+    let limit = out.len() + MAX_TEXT_DATAGRAM;
+    out.extend_from_slice(NOTICE.as_bytes());
+    push_printable(text, limit, out);
+}
+
+/// Appends a direct message from `speaker`: `* name to you: text`.
+pub fn push_private(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
+    let limit = out.len() + MAX_TEXT_DATAGRAM;
+    push_display(format_args!("{NOTICE}{speaker} to you: "), out);
+    push_printable(text, limit, out);
+}
+
+/// Appends the greeting service's reply to `peer`: `hello,('127.0.0.1', 51859)`.
+pub fn push_greeting(peer: SocketAddr, out: &mut Vec<u8>) {
+    out.extend_from_slice(GREETING_WORD);
+    push_python_address(peer, out);
+}
+
+/// How a text begins that another server answers with, when the server at
+/// `own` is one of its peers: a chat server repeats what `own` said, a greeting
+/// server greets it. Taken for texts, these would go back and forth for ever.
+pub fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
+    let mut greeting = Vec::new();
+    push_greeting(own, &mut greeting);
+    [format!("{own} ").into_bytes(), greeting]
+}
+
+/// Appends `address` in the form in which Python prints the address tuple of a
+/// socket: `('127.0.0.1', 51859)`, and `('::1', 51859, 0, 0)` for IPv6 with
+/// its flow information and scope.
+pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
+    match address {
+        SocketAddr::V4(v4) => push_display(format_args!("('{}', {})", v4.ip(), v4.port()), out),
+        SocketAddr::V6(v6) => push_display(
+            format_args!(
+                "('{}', {}, {}, {})",
+                v6.ip(),
+                v6.port(),
+                v6.flowinfo(),
+                v6.scope_id()
+            ),
+            out,
+        ),
+    }
+}
+
+/// A number with a comma between each three digits: `10,300`.
+pub struct Thousands(pub u64);
+
+impl Display for Thousands {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = *self;
+        if number < 1000 {
+            return number.fmt(out);
+        }
+        write!(out, "{},{:03}", Self(number / 1000), number % 1000)
+    }
+}
+
+/// Drops one line end, `\n` or `\r\n`. netcat sends it with every line.
+fn without_line_end(datagram: &[u8]) -> &[u8] {
+    let line = datagram.strip_suffix(b"\n").unwrap_or(datagram);
+    if line.len() < datagram.len() {
+        line.strip_suffix(b"\r").unwrap_or(line)
+    } else {
+        line
+    }
+}
+
+fn push_display(text: impl Display, out: &mut Vec<u8>) {
+    write!(out, "{text}").expect("writing to a Vec never fails");
+}
+
+/// The tutorial's heartbeat, which registers its sender or keeps it registered.
+pub const HEARTBEAT: &[u8] = b"@im@";
+
+/// The tutorial's word for leaving.
+pub const QUIT: &[u8] = b"quit";
+
+/// Follows each datagram to a peer that sends line ends.
+pub const LINE_END: &str = "\n";
+
+/// Start of every datagram that the server does not relay.
+pub const NOTICE: &str = "* ";
+
+/// Start of every greeting.
+pub const GREETING_START: &[u8] = b"hello,('";
+
+const GREETING_WORD: &[u8] = b"hello,";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn an_empty_datagram_and_quit_in_any_case_leave() {
+    for datagram in [&b""[..], b"quit", b"QUIT", b"Quit\n", b"qUIt\r\n"] {
+        assert_eq!(classify(datagram), Incoming::Leave, "{datagram:?}");
+    }
+}
+
+#[test]
+fn a_heartbeat_in_any_case_and_a_lone_line_end_keep_alive() {
+    for datagram in [&b"@im@"[..], b"@IM@", b"@Im@\n", b"\n", b"\r\n"] {
+        assert_eq!(classify(datagram), Incoming::Heartbeat, "{datagram:?}");
+    }
+}
+
+#[test]
+fn all_else_is_a_text_without_its_one_line_end() {
+    for (datagram, text) in [
+        (&b"hi"[..], &b"hi"[..]),
+        (b"hi\n", b"hi"),
+        (b"hi\r\n", b"hi"),
+        (b"hi\n\n", b"hi\n"),
+        (b"hi\r", b"hi\r"),
+        (b"\r", b"\r"),
+        (b" quit", b" quit"),
+        (b"quitx", b"quitx"),
+        (b"@im@ ", b"@im@ "),
+        (b"\xfe", b"\xfe"),
+    ] {
+        assert_eq!(classify(datagram), Incoming::Text(text), "{datagram:?}");
+    }
+}
+
+#[test]
+fn the_first_byte_alone_makes_a_frame() {
+    assert_eq!(classify(b"\xff"), Incoming::Frames(b"\xff"));
+    assert_eq!(classify(b"\xff\n"), Incoming::Frames(b"\xff\n"));
+    assert_eq!(classify(b"a\xff"), Incoming::Text(b"a\xff"));
+}
+
+fn text_from(speaker: &str, text: &[u8]) -> Vec<u8> {
+    let speaker: SocketAddr = speaker.parse().unwrap();
+    let mut out = b"what another peer said".to_vec();
+    let start = out.len();
+    push_text(speaker, text, &mut out);
+    out.split_off(start)
+}
+
+#[test]
+fn a_text_follows_its_speakers_address() {
+    assert_eq!(
+        text_from("127.0.0.1:5000", b"hi all"),
+        b"127.0.0.1:5000 hi all"
+    );
+    assert_eq!(text_from("[::1]:5000", b"hi"), b"[::1]:5000 hi");
+}
+
+#[test]
+fn a_text_longer_than_fits_is_cut_to_exactly_what_fits() {
+    let datagram = text_from("127.0.0.1:5000", &[b'x'; 4000]);
+    assert_eq!(datagram.len(), MAX_TEXT_DATAGRAM);
+    let datagram = text_from("127.0.0.1:5000", "ü".repeat(2000).as_bytes());
+    assert_eq!(datagram.len(), MAX_TEXT_DATAGRAM - 1, "cut at a character");
+}
+
+#[test]
+fn a_greeting_names_the_peer_as_python_would() {
+    let mut out = Vec::new();
+    push_greeting("127.0.0.1:51859".parse().unwrap(), &mut out);
+    assert_eq!(out, b"hello,('127.0.0.1', 51859)");
+    out.clear();
+    push_greeting("[::1]:51859".parse().unwrap(), &mut out);
+    assert_eq!(out, b"hello,('::1', 51859, 0, 0)");
+    assert!(out.starts_with(GREETING_START));
+}
+
+#[test]
+fn what_another_server_would_make_of_our_messages_is_known() {
+    let own: SocketAddr = "127.0.0.1:9999".parse().unwrap();
+    let prefixes = echo_prefixes(own);
+    let mut greeting = Vec::new();
+    push_greeting(own, &mut greeting);
+    for echo in [text_from("127.0.0.1:9999", b"127.0.0.1:5 hi"), greeting] {
+        assert!(
+            prefixes.iter().any(|prefix| echo.starts_with(prefix)),
+            "{echo:?}"
+        );
+    }
+    let other = text_from("127.0.0.1:9998", b"hi");
+    assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
+}
+
+#[test]
+fn numbers_have_a_comma_between_each_three_digits() {
+    for (number, text) in [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1,000"),
+        (1_002_030, "1,002,030"),
+    ] {
+        assert_eq!(Thousands(number).to_string(), text);
+    }
+}
+
+#[test]
+fn the_server_itself_speaks_behind_a_star() {
+    let mut out = Vec::new();
+    push_notice(b"no\x1b", &mut out);
+    assert_eq!(out, b"* no\\x1b");
+    out.clear();
+    push_private("ada", b"psst", &mut out);
+    assert_eq!(out, b"* ada to you: psst");
+    out.clear();
+    push_notice(&[b'x'; 3000], &mut out);
+    assert_eq!(out.len(), MAX_TEXT_DATAGRAM);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_said_goes_out_bounded_valid_and_with_its_speaker(
+        text in prop::collection::vec(any::<u8>(), 0..3000),
+    ) {
+        let datagram = text_from("[fe80::1%3]:65535", &text);
+        prop_assert!(datagram.len() <= MAX_TEXT_DATAGRAM);
+        let datagram = String::from_utf8(datagram).unwrap();
+        prop_assert!(datagram.starts_with("[fe80::1%3]:65535 "));
+        prop_assert!(datagram.chars().all(|char| char == '\t' || !char.is_control()));
+    }
+}
