@@ -15,7 +15,6 @@ use bullhorn::net::PeerAddr;
 use bullhorn::server::registry::Names;
 use bullhorn::server::registry::Peers;
 use bullhorn::server::registry::{News, RoomLimits, Rooms};
-use bullhorn::wire::v2::NO_SESSION;
 use bullhorn::wire::{Protocol, RoomName};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -90,7 +89,7 @@ fn a_room_takes_at_most_400_bytes_beside_its_members() {
 
         // Nothing is kept of rooms that have vanished.
         for number in 0..PEERS {
-            peers.leave(&address(number), NO_SESSION);
+            peers.leave(&address(number), None);
         }
         assert_eq!((peers.len(), peers.rooms().len()), (0, 1));
         let change = region.change();

@@ -152,7 +152,7 @@ fn step(server: &TestServer, speakers: &mut Speakers, line: &str) {
 /// The session that a WELCOME tells.
 fn session_in(heard: &[u8]) -> Option<u64> {
     match parse_server(heard).ok()?.next()? {
-        ServerFrame::Welcome(welcome) => Some(welcome.session),
+        ServerFrame::Welcome(welcome) => Some(welcome.session.get()),
         _ => None,
     }
 }

@@ -2,15 +2,15 @@
 //! that only reads what it wrote itself.
 
 use bullhorn::wire::v2::{
-    ClientFrame, MAX_PAYLOAD_BYTES, Malformed, Message, NoticeCode, ServerFrame, Welcome,
-    parse_client, parse_server, push_client_frame, push_client_header, push_padding,
+    ClientFrame, MAX_PAYLOAD_BYTES, Malformed, Message, NoticeCode, ServerFrame, SessionId,
+    Welcome, parse_client, parse_server, push_client_frame, push_client_header, push_padding,
     push_server_frame, push_server_header,
 };
 use bullhorn::wire::{MAX_TOKEN_BYTES, RoomName};
 
 fn client(frames: &[ClientFrame<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
-    push_client_header(0x0102_0304_0506_0708, &mut out);
+    push_client_header(Some(SESSION), &mut out);
     for frame in frames {
         push_client_frame(frame, &mut out);
     }
@@ -34,8 +34,10 @@ fn message(from: &str) -> ServerFrame<'static> {
     })
 }
 
+const SESSION: SessionId = SessionId::new(0x0102_0304_0506_0708).unwrap();
+
 const WELCOME: ServerFrame<'_> = ServerFrame::Welcome(Welcome {
-    session: 0x0102_0304_0506_0708,
+    session: SESSION,
     timeout_ms: 0x090A_0B0C,
     bundle_bytes: 0x0D0E,
     room: 0x0F10_1112,
@@ -56,7 +58,7 @@ fn each_frame_of_a_client_has_its_bytes() {
         assert_eq!(datagram, [&header[..], bytes].concat(), "{frame:?}");
         push_padding(0, 64, &mut datagram);
         let (session, frames) = parse_client(&datagram).expect("it is well formed");
-        assert_eq!(session, 0x0102_0304_0506_0708);
+        assert_eq!(session, Some(SESSION));
         assert_eq!(frames.collect::<Vec<_>>(), [frame]);
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bullhorn::net::Receiver;
 use bullhorn::net::bare::set_segment_bytes;
 use bullhorn::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, MIN_HELLO_BYTES, ServerFrame, parse_server, push_client_frame,
-    push_client_header, push_padding,
+    BUNDLE_BYTES, ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, parse_server,
+    push_client_frame, push_client_header, push_padding,
 };
 
 use crate::clients::{BURST, Clients, Heard, TEXT_BYTES, stamp_in, text_of, token_of, wait_for};
@@ -34,7 +34,7 @@ pub(crate) struct UdpClients {
     server: SocketAddr,
     sockets: Vec<UdpSocket>,
     /// Of v2, for each client.
-    sessions: Vec<u64>,
+    sessions: Vec<SessionId>,
     /// Of [`Dialect::Echo`], for each client: the stamps of what it has asked.
     asked: Vec<VecDeque<u64>>,
     /// Whether the sockets cut what they send into heartbeats.
@@ -76,7 +76,7 @@ impl UdpClients {
     fn begin(&mut self, client: usize) {
         self.datagram.clear();
         if self.dialect == Dialect::Frames {
-            push_client_header(self.sessions[client], &mut self.datagram);
+            push_client_header(Some(self.sessions[client]), &mut self.datagram);
         }
     }
 
@@ -213,9 +213,9 @@ fn register(socket: &UdpSocket) -> Result<(), Error> {
     Err("the server does not answer a ping".into())
 }
 
-fn open_session(socket: &UdpSocket) -> Result<u64, Error> {
+fn open_session(socket: &UdpSocket) -> Result<SessionId, Error> {
     let mut hello = Vec::new();
-    push_client_header(0, &mut hello);
+    push_client_header(None, &mut hello);
     push_client_frame(&ClientFrame::Hello, &mut hello);
     push_padding(0, MIN_HELLO_BYTES, &mut hello);
     socket.send(&hello)?;

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bullhorn::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, ServerFrame, parse_server, push_client_frame, push_client_header,
-    push_padding,
+    ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, parse_server, push_client_frame,
+    push_client_header, push_padding,
 };
 
 use super::Error;
@@ -38,7 +38,7 @@ pub(crate) struct Flood {
 struct Speaker {
     socket: UdpSocket,
     /// Of v2.
-    session: u64,
+    session: Option<SessionId>,
 }
 
 impl Speech {
@@ -48,7 +48,7 @@ impl Speech {
             Self::Text(_) => b"@im@".to_vec(),
             Self::Frames(_) => {
                 let mut hello = Vec::new();
-                push_client_header(0, &mut hello);
+                push_client_header(None, &mut hello);
                 push_client_frame(&ClientFrame::Hello, &mut hello);
                 push_padding(0, MIN_HELLO_BYTES, &mut hello);
                 hello
@@ -72,8 +72,8 @@ impl Flood {
             socket.set_read_timeout(Some(Duration::from_secs(1)))?;
             socket.send(&speech.registration())?;
             let session = match speech {
-                Speech::Text(_) => 0,
-                Speech::Frames(_) => welcome(&socket)?,
+                Speech::Text(_) => None,
+                Speech::Frames(_) => Some(welcome(&socket)?),
             };
             Ok(Speaker { socket, session })
         };
@@ -135,7 +135,7 @@ impl Flood {
 }
 
 /// The session in the answer to a HELLO.
-pub(crate) fn welcome(socket: &UdpSocket) -> Result<u64, Error> {
+pub(crate) fn welcome(socket: &UdpSocket) -> Result<SessionId, Error> {
     let mut buffer = [0; 2048];
     let len = socket.recv(&mut buffer)?;
     match parse_server(&buffer[..len])?.next() {

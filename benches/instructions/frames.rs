@@ -81,7 +81,7 @@ fn payloads(count: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
 fn says(count: usize) -> Vec<Vec<u8>> {
     let datagram = |index| {
         let mut datagram = Vec::new();
-        push_client_header(session(0), &mut datagram);
+        push_client_header(Some(session(0)), &mut datagram);
         for _ in 0..MESSAGES {
             let payload = text(index, PAYLOAD_BYTES);
             push_client_frame(&ClientFrame::Say(&payload), &mut datagram);
@@ -93,7 +93,7 @@ fn says(count: usize) -> Vec<Vec<u8>> {
 
 fn heartbeats(count: usize) -> Vec<Vec<u8>> {
     let mut heartbeat = Vec::new();
-    push_client_header(session(0), &mut heartbeat);
+    push_client_header(Some(session(0)), &mut heartbeat);
     push_client_frame(&ClientFrame::Heartbeat, &mut heartbeat);
     vec![heartbeat; count]
 }

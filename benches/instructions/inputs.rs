@@ -8,6 +8,7 @@ use bullhorn::server::registry::Names;
 use bullhorn::server::registry::Peers;
 use bullhorn::server::registry::{News, RoomLimits, Rooms};
 use bullhorn::wire::Protocol;
+use bullhorn::wire::v2::SessionId;
 
 /// A table whose hasher is the server's, SipHash, but with a key that never changes: where
 /// an entry lies, and so how many are looked at, depends on the key.
@@ -44,8 +45,8 @@ pub(crate) fn address(peer: u32) -> PeerAddr {
 }
 
 /// The session of v2 peer number `peer`.
-pub(crate) fn session(peer: u32) -> u64 {
-    u64::from(peer) + 1
+pub(crate) fn session(peer: u32) -> SessionId {
+    SessionId::new(u64::from(peer) + 1).expect("it is not 0")
 }
 
 /// Numbers below `bound`, each about equally often: xorshift64 (Marsaglia, 2003), from a fixed

@@ -40,7 +40,7 @@ impl Pinger {
         }
         stamp_arrivals(&socket)?;
         let mut ping = Vec::new();
-        push_client_header(session, &mut ping);
+        push_client_header(Some(session), &mut ping);
         push_client_frame(&ClientFrame::Ping(b"?"), &mut ping);
         Ok(Self { socket, ping })
     }

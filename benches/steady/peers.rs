@@ -138,7 +138,7 @@ impl Peer {
                 let session = welcome(&socket)?;
                 let datagram = |frame: &ClientFrame<'_>| {
                     let mut datagram = Vec::new();
-                    push_client_header(session, &mut datagram);
+                    push_client_header(Some(session), &mut datagram);
                     push_client_frame(frame, &mut datagram);
                     datagram
                 };

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::super::v1::NotAText;
 use super::*;
-use crate::wire::v2::{ServerFrame, Welcome, push_server_frame, push_server_header};
+use crate::wire::v2::{ServerFrame, SessionId, Welcome, push_server_frame, push_server_header};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -91,7 +91,7 @@ impl Talk {
 
     fn welcome_to(&mut self, session: u64) {
         self.hear_frame(&ServerFrame::Welcome(Welcome {
-            session,
+            session: SessionId::new(session).unwrap(),
             timeout_ms: 10_000,
             bundle_bytes: 1200,
             room: 0,

@@ -20,7 +20,7 @@ use super::heard::Frame;
 use super::liveness::{DownReason, Limits};
 use super::sequence::{Arrival, Sequences};
 use crate::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, Message, NO_SESSION, ServerFrame, Welcome, parse_server,
+    ClientFrame, MIN_HELLO_BYTES, Message, ServerFrame, SessionId, Welcome, parse_server,
     push_client_frame, push_client_header, push_padding,
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct V2 {
     state: State,
     down: Option<Down>,
     /// The last one that the server gave us, which it may still know.
-    session: Option<u64>,
+    session: Option<SessionId>,
     /// When the next datagram, or a conclusion, is due.
     due_at: Instant,
     /// PINGs sent in this session.
@@ -177,10 +177,9 @@ impl V2 {
                 *unanswered += 1;
                 *beat_at = now + *heartbeat;
                 self.pings += 1;
-                let session = self.session.unwrap_or_default();
-                push_client_header(session, out);
+                push_client_header(self.session, out);
                 push_client_frame(&ClientFrame::Heartbeat, out);
-                let token = token(session, self.pings);
+                let token = token(self.session, self.pings);
                 push_client_frame(&ClientFrame::Ping(&token), out);
                 self.limits.answer / PROBES
             }
@@ -191,7 +190,7 @@ impl V2 {
     /// Writes to `out` a datagram with this frame.
     pub(crate) fn push_frame(&self, frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
         out.clear();
-        push_client_header(self.session.unwrap_or_default(), out);
+        push_client_header(self.session, out);
         push_client_frame(frame, out);
     }
 
@@ -212,10 +211,10 @@ impl V2 {
     /// Writes to `out` that we leave. False: there is nothing to leave.
     pub(crate) fn push_bye(&self, out: &mut Vec<u8>) -> bool {
         out.clear();
-        let Some(session) = self.session else {
+        if self.session.is_none() {
             return false;
-        };
-        push_client_header(session, out);
+        }
+        push_client_header(self.session, out);
         push_client_frame(&ClientFrame::Bye, out);
         true
     }
@@ -290,7 +289,7 @@ impl V2 {
 
     fn welcomed(&mut self, welcome: &Welcome, now: Instant) {
         // One that nobody asked for is a repeated one, maybe of long ago.
-        if self.is_open() || welcome.session == NO_SESSION {
+        if self.is_open() {
             return;
         }
         if self.session != Some(welcome.session) {
@@ -336,9 +335,8 @@ impl V2 {
 
     /// A PONG proves something only if it answers what is not answered yet.
     fn is_recent(&self, pong: &[u8]) -> bool {
-        let session = self.session.unwrap_or_default();
         let oldest = self.pings.saturating_sub(PROBES.into());
-        (oldest..self.pings).any(|ping| token(session, ping + 1) == pong)
+        (oldest..self.pings).any(|ping| token(self.session, ping + 1) == pong)
     }
 
     fn go_down(&mut self, reason: DownReason) {
@@ -372,13 +370,14 @@ impl V2 {
 }
 
 fn push_hello(out: &mut Vec<u8>) {
-    push_client_header(NO_SESSION, out);
+    push_client_header(None, out);
     push_client_frame(&ClientFrame::Hello, out);
     push_padding(0, MIN_HELLO_BYTES, out);
 }
 
 /// Nobody can guess it who does not know the session.
-fn token(session: u64, ping: u64) -> [u8; 8] {
+fn token(session: Option<SessionId>, ping: u64) -> [u8; 8] {
+    let session = session.map_or(0, SessionId::get);
     session.wrapping_add(ping).to_be_bytes()
 }
 

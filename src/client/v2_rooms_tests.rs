@@ -44,7 +44,7 @@ fn a_change_of_room_that_is_not_told_is_noticed() {
     // Nobody answers any more, and the session goes on in yet another room.
     pair.v2.refused(ConnectionRefused, pair.now);
     pair.hear(&[ServerFrame::Welcome(Welcome {
-        session: 7,
+        session: SessionId::new(7).unwrap(),
         timeout_ms: 10_000,
         bundle_bytes: 1200,
         room: 5,

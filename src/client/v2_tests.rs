@@ -55,6 +55,7 @@ impl Pair {
         while self.v2.is_due(self.now) {
             self.v2.push_due(self.now, &mut self.out);
             let (session, frames) = parse_client(&self.out).unwrap();
+            let session = session.map_or(0, SessionId::get);
             let frames: Vec<_> = frames.collect();
             sent.push(match frames[..] {
                 [ClientFrame::Hello] if session == 0 => Sent::Hello,
@@ -109,7 +110,7 @@ impl Pair {
 
     fn welcome_for(&mut self, session: u64, timeout_ms: u32) {
         self.hear(&[ServerFrame::Welcome(Welcome {
-            session,
+            session: SessionId::new(session).unwrap(),
             timeout_ms,
             bundle_bytes: 1200,
             room: 0,
@@ -337,7 +338,9 @@ fn welcomes_that_nobody_asked_for_change_nothing() {
         [Sent::Probe { session: 7, .. }]
     ));
     let mut pair = Pair::new();
-    pair.welcome(0);
+    // No session is number 0.
+    let bytes = [&[0xFF, 2, 0x82, 0, 18][..], &[0; 18]].concat();
+    pair.hear_bytes(&bytes);
     assert!(!pair.v2.is_open());
 }
 
@@ -364,7 +367,10 @@ fn says_texts_and_bytes_and_leaves() {
     let mut check = |payload: Payload<'_>, expected: ClientFrame<'_>| {
         pair.v2.push_frame(&payload.frame(), &mut pair.out);
         let (session, mut frames) = parse_client(&pair.out).unwrap();
-        assert_eq!((session, frames.next()), (7, Some(expected)));
+        assert_eq!(
+            (session, frames.next()),
+            (SessionId::new(7), Some(expected))
+        );
     };
     check(Payload::Text("hi"), ClientFrame::Say(b"hi"));
     check(Payload::Text("/who"), ClientFrame::Command(b"/who"));
@@ -373,7 +379,7 @@ fn says_texts_and_bytes_and_leaves() {
     check(Payload::Bytes(b""), ClientFrame::Say(b""));
     assert!(pair.v2.push_bye(&mut pair.out));
     let (session, frames) = parse_client(&pair.out).unwrap();
-    assert_eq!(session, 7);
+    assert_eq!(session, SessionId::new(7));
     assert!(frames.eq([ClientFrame::Bye]));
 }
 

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use bullhorn::wire::v2::{
-    self, BUNDLE_BYTES, ClientFrame, ServerFrame, Welcome, parse_client, push_server_frame,
-    push_server_header,
+    self, BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, Welcome, parse_client,
+    push_server_frame, push_server_header,
 };
 
 use super::FakeServer;
@@ -41,10 +41,10 @@ impl FakeServer {
         loop {
             let length = self.socket.peek(&mut buffer).unwrap();
             let (of, _) = parse_client(&buffer[..length]).unwrap();
-            if of == 0 {
+            let Some(of) = of else {
                 return;
-            }
-            assert_eq!(of, session);
+            };
+            assert_eq!(of.get(), session);
             self.receive();
         }
     }
@@ -66,7 +66,7 @@ impl FakeServer {
             let (of, frames) = parse_client(&bytes).unwrap();
             let frames: Vec<_> = frames.collect();
             if let [ClientFrame::Heartbeat, ClientFrame::Ping(token)] = frames[..] {
-                assert_eq!(of, session);
+                assert_eq!(of, SessionId::new(session));
                 return self.send(&datagram(&[ServerFrame::Pong(token)]), client);
             }
         }
@@ -74,7 +74,7 @@ impl FakeServer {
 }
 
 fn is_hello(datagram: &[u8]) -> bool {
-    let Ok((0, mut frames)) = parse_client(datagram) else {
+    let Ok((None, mut frames)) = parse_client(datagram) else {
         return false;
     };
     frames.next() == Some(ClientFrame::Hello)
@@ -101,7 +101,7 @@ pub(crate) fn message(sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
 
 pub(crate) fn welcome(session: u64) -> ServerFrame<'static> {
     ServerFrame::Welcome(Welcome {
-        session,
+        session: SessionId::new(session).expect("it is not 0"),
         timeout_ms: 10_000,
         bundle_bytes: BUNDLE_BYTES as u16,
         room: 0,

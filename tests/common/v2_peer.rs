@@ -2,7 +2,7 @@
 
 use bullhorn::wire::Speaker;
 use bullhorn::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, ServerFrame, Welcome, parse_server, push_client_frame,
+    ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
     push_client_header, push_padding,
 };
 
@@ -18,7 +18,7 @@ impl Session {
     #[track_caller]
     pub(crate) fn open(client: Client) -> Self {
         client.send(&hello());
-        let number = welcome(&client.receive()).session;
+        let number = welcome(&client.receive()).session.get();
         Self { client, number }
     }
 
@@ -52,10 +52,10 @@ impl Session {
     }
 }
 
-/// A datagram with these frames.
+/// A datagram with these frames; without a session if its number is 0.
 pub(crate) fn datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
-    push_client_header(session, &mut out);
+    push_client_header(SessionId::new(session), &mut out);
     for frame in frames {
         push_client_frame(frame, &mut out);
     }

@@ -1,10 +1,12 @@
 //! What a thread knows of each of its clients.
 
+use bullhorn::wire::v2::SessionId;
+
 /// One client.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     /// Its session, in version 2.
-    pub(crate) session: u64,
+    pub(crate) session: Option<SessionId>,
     /// When its last request to the greeting service was due.
     pub(crate) due_ns: u64,
     /// When its last request was sent of those that [`Client::closed_ask`] or
@@ -71,7 +73,7 @@ impl Client {
     /// One that the server does not know.
     pub(crate) fn new() -> Self {
         Self {
-            session: 0,
+            session: None,
             due_ns: 0,
             sent_ns: 0,
             last_sent_ms: 0,

@@ -2,7 +2,7 @@
 
 use bullhorn::wire::RoomName;
 use bullhorn::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, NO_SESSION, NoticeCode, ServerFrame, Welcome, parse_server,
+    ClientFrame, MIN_HELLO_BYTES, NoticeCode, ServerFrame, SessionId, Welcome, parse_server,
     push_client_frame, push_client_header, push_padding,
 };
 
@@ -50,7 +50,12 @@ pub(crate) enum Heard<'a> {
 }
 
 /// Writes a datagram into `out`, in place of what was there.
-pub(crate) fn write(protocol: Protocol, session: u64, say: Say<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write(
+    protocol: Protocol,
+    session: Option<SessionId>,
+    say: Say<'_>,
+    out: &mut Vec<u8>,
+) {
     out.clear();
     match protocol {
         Protocol::V1 => write_text(say, out),
@@ -86,10 +91,10 @@ fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn write_frame(session: u64, say: Say<'_>, out: &mut Vec<u8>) {
+fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
     match say {
         Say::Hello => {
-            push_client_header(NO_SESSION, out);
+            push_client_header(None, out);
             push_client_frame(&ClientFrame::Hello, out);
             push_padding(0, MIN_HELLO_BYTES, out);
         }

@@ -2,6 +2,9 @@ use super::*;
 use bullhorn::wire::Speaker;
 use bullhorn::wire::v2::{Message, parse_client, push_server_frame, push_server_header};
 
+/// Any session.
+const SESSION: SessionId = SessionId::new(9).unwrap();
+
 const STAMP: Stamp = Stamp {
     run: 1,
     client: 2,
@@ -12,7 +15,7 @@ const STAMP: Stamp = Stamp {
 
 fn said(protocol: Protocol, say: Say<'_>) -> Vec<u8> {
     let mut out = b"what was there before".to_vec();
-    write(protocol, 9, say, &mut out);
+    write(protocol, Some(SESSION), say, &mut out);
     out
 }
 
@@ -51,14 +54,14 @@ fn version_2_says_what_the_server_reads() {
     for (say, frame) in all {
         let datagram = said(Protocol::V2, say);
         let (session, frames) = parse_client(&datagram).unwrap();
-        assert_eq!((session, frames.collect()), (9, vec![frame]));
+        assert_eq!((session, frames.collect()), (Some(SESSION), vec![frame]));
     }
     let hello = said(Protocol::V2, Say::Hello);
     assert_eq!(hello.len(), MIN_HELLO_BYTES);
     let (session, frames) = parse_client(&hello).unwrap();
     assert_eq!(
         (session, frames.collect()),
-        (NO_SESSION, vec![ClientFrame::Hello])
+        (None, vec![ClientFrame::Hello])
     );
 }
 
@@ -120,7 +123,7 @@ fn version_1_hears_what_the_server_says() {
 fn version_2_hears_all_that_is_in_a_bundle() {
     let text = format!("{}xxx", stamp());
     let welcome = Welcome {
-        session: 9,
+        session: SESSION,
         timeout_ms: 1,
         bundle_bytes: 2,
         room: 3,

@@ -11,7 +11,8 @@ use bullhorn::net::{
     BindError, BufferSizes, Packet, PeerAddr, RECEIVE_BATCH, Receiver, Sender, bind_group,
 };
 use bullhorn::wire::v2::{
-    ClientFrame, ServerFrame, Welcome, parse_client, push_server_frame, push_server_header,
+    ClientFrame, ServerFrame, SessionId, Welcome, parse_client, push_server_frame,
+    push_server_header,
 };
 use core_affinity::CoreId;
 use mio::net::UdpSocket;
@@ -137,7 +138,7 @@ fn write_answer(datagram: &[u8], answer: &mut Vec<u8>) {
 
 /// All clients have the same session, as nobody looks at it.
 const WELCOME: Welcome = Welcome {
-    session: 1,
+    session: SessionId::new(1).unwrap(),
     timeout_ms: 10_000,
     bundle_bytes: 1200,
     room: 0,

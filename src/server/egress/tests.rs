@@ -2,7 +2,7 @@ use super::*;
 use crate::server::registry::Peers;
 use crate::server::registry::{Protocol, SPLIT_MEMBERS};
 use crate::wire::RoomName;
-use crate::wire::v2::NO_SESSION;
+use crate::wire::v2::SessionId;
 use crate::wire::v2::{Message, ServerFrame, parse_server};
 use proptest::prelude::*;
 use std::collections::{HashMap, VecDeque};
@@ -20,7 +20,7 @@ fn peers(text: u16, frames: u16, workers: usize) -> Peers {
         peers.touch(&peer(port), Protocol::Text, owner(port), 0);
     }
     for port in (2..).step_by(2).take(frames.into()) {
-        peers.open_session(&peer(port), owner(port), 77, 0);
+        peers.open_session(&peer(port), owner(port), SessionId::new(77).unwrap(), 0);
     }
     peers
 }
@@ -183,7 +183,7 @@ fn a_plan_for_many_takes_few_texts_so_that_who_leaves_is_soon_left_alone() {
         assert_eq!(workers.step(0), Did::Sent);
     }
     for port in (3..).step_by(2).take(19_999) {
-        peers.leave(&peer(port), NO_SESSION);
+        peers.leave(&peer(port), None);
     }
     workers.finish();
     assert_eq!(workers.heard.len(), PLAN_DELIVERIES + (120 - 50));
@@ -212,7 +212,7 @@ fn a_room_that_has_become_small_waits_for_what_was_shared() {
     workers.say(0, &peers, 1, b"one");
     while workers.step(0) == Did::Sent {}
     for port in (7..400).step_by(2) {
-        peers.leave(&peer(port), NO_SESSION);
+        peers.leave(&peer(port), None);
     }
     workers.say(0, &peers, 1, b"two");
     assert_eq!(workers.step(0), Did::Waits);
@@ -280,7 +280,7 @@ fn a_plan_that_is_sent_keeps_no_snapshot_alive() {
     workers.say(0, &peers, 1, b"hi");
     workers.finish();
     let outdated = Arc::downgrade(&peers.lobby().members());
-    peers.leave(&peer(1), NO_SESSION);
+    peers.leave(&peer(1), None);
     assert_eq!(peers.lobby().members().len(), 99);
     assert!(outdated.upgrade().is_none());
 }

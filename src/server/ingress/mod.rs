@@ -15,7 +15,7 @@ use crate::server::ops::stats::{DropReason, WorkerInfo};
 use crate::server::registry::{Peers, Touch};
 use crate::server::worker::Service;
 use crate::wire::v2::{
-    self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NO_SESSION, ServerFrame, Welcome,
+    self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, SessionId, Welcome,
     parse_client,
 };
 use crate::wire::{Incoming, LINE_END, Protocol, classify, parse_command};
@@ -90,7 +90,7 @@ impl Chat {
         prefixes.any(|prefix| text.starts_with(prefix))
     }
 
-    fn leave(&self, peer: PeerAddr, session: u64) {
+    fn leave(&self, peer: PeerAddr, session: Option<SessionId>) {
         if self.shared.peers.leave(&peer, session) {
             self.shared.journal.left(peer);
         }
@@ -136,13 +136,12 @@ impl Chat {
         let Ok((session, mut frames)) = parse_client(datagram) else {
             return counters.drop_datagram(DropReason::Malformed);
         };
-        if session == NO_SESSION {
-            match frames.next() {
+        let Some(session) = session else {
+            return match frames.next() {
                 Some(ClientFrame::Hello) => self.welcome(peer, now_ms),
                 _ => counters.drop_datagram(DropReason::WrongSession),
-            }
-            return;
-        }
+            };
+        };
         let touch = self.shared.peers.touch_session(&peer, session, now_ms);
         if !self.note(&peer, touch) {
             return;
@@ -152,7 +151,7 @@ impl Chat {
             match frame {
                 ClientFrame::Hello | ClientFrame::Heartbeat => {}
                 // Nobody has said what follows it.
-                ClientFrame::Bye => return self.leave(peer, session),
+                ClientFrame::Bye => return self.leave(peer, Some(session)),
                 ClientFrame::Say(payload) => self.say(peer, payload),
                 ClientFrame::Ping(token) => self.answers.answer_frame(&ServerFrame::Pong(token)),
                 ClientFrame::Command(line) => {
@@ -166,10 +165,9 @@ impl Chat {
 
     fn welcome(&mut self, peer: PeerAddr, now_ms: u64) {
         let counters = &self.info.counters;
-        let Ok(new_session) = getrandom::u64() else {
+        let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {
             return counters.drop_datagram(DropReason::NoRandomness);
         };
-        let new_session = new_session.max(NO_SESSION + 1);
         let peers = &self.shared.peers;
         let Some((session, touch)) = peers.open_session(&peer, self.worker, new_session, now_ms)
         else {
@@ -201,7 +199,7 @@ impl Service for Chat {
         match classify(payload) {
             Incoming::Leave => {
                 self.info.counters.leaves.add(1);
-                self.leave(from, NO_SESSION);
+                self.leave(from, None);
             }
             Incoming::Heartbeat => {
                 if self.touch(&from, protocol, now_ms) {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use dashmap::{DashMap, Entry};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
-use crate::wire::v2::NO_SESSION;
+use crate::wire::v2::SessionId;
 use crate::wire::{Name, RoomName, Speaker};
 
 pub use directory::{RoomError, RoomLimits, Rooms};
@@ -97,12 +97,12 @@ impl<S: BuildHasher + Clone> Peers<S> {
     /// this is a read lock and an atomic store.
     pub fn touch(&self, address: &PeerAddr, protocol: Protocol, owner: u8, now_ms: u64) -> Touch {
         if let Some(peer) = self.table.get(address) {
-            return peer.touch(NO_SESSION, now_ms);
+            return peer.touch(None, now_ms);
         }
         match self.table.entry(*address) {
-            Entry::Occupied(entry) => entry.get().touch(NO_SESSION, now_ms),
+            Entry::Occupied(entry) => entry.get().touch(None, now_ms),
             Entry::Vacant(entry) if self.admit() => {
-                entry.insert(self.newcomer(address, protocol, owner, NO_SESSION, now_ms));
+                entry.insert(self.newcomer(address, protocol, owner, None, now_ms));
                 Touch::Registered
             }
             Entry::Vacant(_) => Touch::Full,
@@ -110,10 +110,10 @@ impl<S: BuildHasher + Clone> Peers<S> {
     }
 
     /// Notes a sign of life of a v2 peer.
-    pub fn touch_session(&self, address: &PeerAddr, session: u64, now_ms: u64) -> Touch {
+    pub fn touch_session(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
         match self.table.get(address) {
-            Some(peer) if session != NO_SESSION => peer.touch(session, now_ms),
-            _ => Touch::WrongSession,
+            Some(peer) => peer.touch(Some(session), now_ms),
+            None => Touch::WrongSession,
         }
     }
 
@@ -124,22 +124,23 @@ impl<S: BuildHasher + Clone> Peers<S> {
         &self,
         address: &PeerAddr,
         owner: u8,
-        new_session: u64,
+        new_session: SessionId,
         now_ms: u64,
-    ) -> Option<(u64, Touch)> {
+    ) -> Option<(SessionId, Touch)> {
         match self.table.entry(*address) {
             Entry::Occupied(mut entry) => {
-                if entry.get().session == NO_SESSION {
-                    let peer = entry.get().with_session(owner, new_session, now_ms);
-                    let room = peer.room.load_full();
-                    room.replace(*address, peer.lane(address), entry.get(), &peer);
-                    entry.insert(peer);
+                if let Some(session) = entry.get().session {
+                    return Some((session, entry.get().touch(Some(session), now_ms)));
                 }
-                let session = entry.get().session;
-                Some((session, entry.get().touch(session, now_ms)))
+                let peer = entry.get().with_session(owner, new_session, now_ms);
+                let room = peer.room.load_full();
+                room.replace(*address, peer.lane(address), entry.get(), &peer);
+                entry.insert(peer);
+                Some((new_session, Touch::Refreshed))
             }
             Entry::Vacant(entry) if self.admit() => {
-                entry.insert(self.newcomer(address, Protocol::Frames, owner, new_session, now_ms));
+                let session = Some(new_session);
+                entry.insert(self.newcomer(address, Protocol::Frames, owner, session, now_ms));
                 Some((new_session, Touch::Registered))
             }
             Entry::Vacant(_) => None,
@@ -226,15 +227,15 @@ impl<S: BuildHasher + Clone> Peers<S> {
 
     /// Calls `visit` with every v2 peer that worker `owner` serves.
     pub fn visit_sessions(&self, owner: u8, mut visit: impl FnMut(&PeerAddr)) {
-        let served = |peer: &Peer| peer.session != NO_SESSION && peer.owner == owner;
+        let served = |peer: &Peer| peer.session.is_some() && peer.owner == owner;
         for entry in self.table.iter().filter(|entry| served(entry.value())) {
             visit(entry.key());
         }
     }
 
-    /// Drops `address`, if it has this session, or [`NO_SESSION`] and speaks v1.
+    /// Drops `address` if it has this session, or `None` and speaks v1.
     /// False: no such peer was registered.
-    pub fn leave(&self, address: &PeerAddr, session: u64) -> bool {
+    pub fn leave(&self, address: &PeerAddr, session: Option<SessionId>) -> bool {
         self.remove_if(address, Manner::OnItsOwn, |peer| peer.session == session)
     }
 
@@ -291,7 +292,7 @@ impl<S: BuildHasher + Clone> Peers<S> {
         address: &PeerAddr,
         protocol: Protocol,
         owner: u8,
-        session: u64,
+        session: Option<SessionId>,
         now_ms: u64,
     ) -> Arc<Peer> {
         let lobby = self.lobby();

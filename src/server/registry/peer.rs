@@ -8,16 +8,15 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::Touch;
 use crate::net::PeerAddr;
 use crate::server::registry::{Lane, Protocol, Room};
+use crate::wire::v2::SessionId;
 use crate::wire::{Name, Speaker};
 
 /// One peer. When it was heard is written under the table's read lock, all else but its
 /// slot under the write lock.
 pub struct Peer {
     pub(super) last_seen_ms: AtomicU64,
-    /// What every datagram of a v2 peer must carry; [`NO_SESSION`] for a v1 peer.
-    ///
-    /// [`NO_SESSION`]: crate::wire::v2::NO_SESSION
-    pub(super) session: u64,
+    /// What every datagram of a v2 peer must carry; `None` for a v1 peer.
+    pub(super) session: Option<SessionId>,
     pub(super) protocol: Protocol,
     /// The worker that serves it.
     pub(super) owner: u8,
@@ -36,7 +35,7 @@ impl Peer {
         room: Arc<Room>,
         protocol: Protocol,
         owner: u8,
-        session: u64,
+        session: Option<SessionId>,
         now_ms: u64,
     ) -> Self {
         Self {
@@ -62,12 +61,12 @@ impl Peer {
     }
 
     /// The same peer with a session, not yet in its room.
-    pub(super) fn with_session(&self, owner: u8, session: u64, now_ms: u64) -> Arc<Self> {
+    pub(super) fn with_session(&self, owner: u8, session: SessionId, now_ms: u64) -> Arc<Self> {
         let room = self.room.load_full();
         Arc::new(Self {
             name: ArcSwapOption::new(self.name.load_full()),
             wants_presence: AtomicBool::new(self.wants_presence()),
-            ..Self::new(room, Protocol::Frames, owner, session, now_ms)
+            ..Self::new(room, Protocol::Frames, owner, Some(session), now_ms)
         })
     }
 
@@ -83,7 +82,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn touch(&self, session: u64, now_ms: u64) -> Touch {
+    pub(super) fn touch(&self, session: Option<SessionId>, now_ms: u64) -> Touch {
         if self.session != session {
             return Touch::WrongSession;
         }

@@ -1,6 +1,11 @@
 use super::*;
 use std::net::Ipv4Addr;
 
+/// The session with this number.
+fn session(number: u64) -> SessionId {
+    SessionId::new(number).unwrap()
+}
+
 fn address(number: u32) -> PeerAddr {
     let ip = Ipv4Addr::from_bits(0x7F00_0000 + number);
     PeerAddr::new((ip, 5000).into(), 0)
@@ -42,9 +47,9 @@ fn whoever_leaves_is_gone_from_the_table_and_the_room() {
     let peers = peers(10);
     peers.touch(&address(1), Protocol::Text, 0, 0);
     peers.touch(&address(2), Protocol::Text, 0, 0);
-    assert!(peers.leave(&address(1), NO_SESSION));
-    assert!(!peers.leave(&address(1), NO_SESSION), "gone already");
-    assert!(!peers.leave(&address(3), NO_SESSION), "never was here");
+    assert!(peers.leave(&address(1), None));
+    assert!(!peers.leave(&address(1), None), "gone already");
+    assert!(!peers.leave(&address(3), None), "never was here");
     assert_eq!((peers.len(), in_lobby(&peers)), (1, vec![address(2)]));
 }
 
@@ -82,7 +87,7 @@ fn a_full_table_takes_nobody_new_until_someone_leaves() {
         Touch::Refreshed
     );
     assert_eq!((peers.len(), in_lobby(&peers).len()), (2, 2));
-    peers.leave(&address(1), NO_SESSION);
+    peers.leave(&address(1), None);
     assert_eq!(
         peers.touch(&address(3), Protocol::Text, 0, 0),
         Touch::Registered
@@ -98,7 +103,7 @@ fn threads_that_come_and_go_leave_table_and_room_agreeing() {
                 for round in 0..2_000_u32 {
                     let address = address((round * 7 + thread) % 97);
                     if round % 3 == thread % 3 {
-                        peers.leave(&address, NO_SESSION);
+                        peers.leave(&address, None);
                     } else {
                         peers.touch(&address, Protocol::Text, 0, u64::from(round));
                     }
@@ -119,12 +124,15 @@ fn threads_that_come_and_go_leave_table_and_room_agreeing() {
 #[test]
 fn a_session_can_be_neither_guessed_nor_ended_nor_taken_over() {
     let peers = peers(10);
-    let open = |new| peers.open_session(&address(1), 0, new, 0);
-    assert_eq!(open(77), Some((77, Touch::Registered)));
-    assert_eq!(open(88), Some((77, Touch::Refreshed)), "asked again");
-    assert_eq!(peers.touch_session(&address(1), 78, 5), Touch::WrongSession);
+    let open = |new| peers.open_session(&address(1), 0, session(new), 0);
+    assert_eq!(open(77), Some((session(77), Touch::Registered)));
     assert_eq!(
-        peers.touch_session(&address(1), NO_SESSION, 5),
+        open(88),
+        Some((session(77), Touch::Refreshed)),
+        "asked again"
+    );
+    assert_eq!(
+        peers.touch_session(&address(1), session(78), 5),
         Touch::WrongSession
     );
     assert_eq!(
@@ -132,11 +140,17 @@ fn a_session_can_be_neither_guessed_nor_ended_nor_taken_over() {
         Touch::WrongSession,
         "text"
     );
-    assert!(!peers.leave(&address(1), NO_SESSION));
-    assert!(!peers.leave(&address(1), 78));
-    assert_eq!(peers.touch_session(&address(1), 77, 5), Touch::Refreshed);
-    assert_eq!(peers.touch_session(&address(2), 77, 5), Touch::WrongSession);
-    assert!(peers.leave(&address(1), 77));
+    assert!(!peers.leave(&address(1), None));
+    assert!(!peers.leave(&address(1), Some(session(78))));
+    assert_eq!(
+        peers.touch_session(&address(1), session(77), 5),
+        Touch::Refreshed
+    );
+    assert_eq!(
+        peers.touch_session(&address(2), session(77), 5),
+        Touch::WrongSession
+    );
+    assert!(peers.leave(&address(1), Some(session(77))));
     assert_eq!((peers.len(), in_lobby(&peers)), (0, vec![]));
 }
 
@@ -146,10 +160,19 @@ fn a_text_peer_that_asks_for_a_session_changes_its_lane() {
     peers.touch(&address(1), Protocol::Text, 0, 0);
     peers.touch(&address(2), Protocol::Text, 0, 0);
     assert_eq!(
-        peers.open_session(&address(1), 0, 77, 0),
-        Some((77, Touch::Refreshed))
+        peers.touch_session(&address(1), session(77), 0),
+        Touch::WrongSession,
+        "it has none"
     );
-    assert_eq!(peers.open_session(&address(3), 0, 78, 0), None, "full");
+    assert_eq!(
+        peers.open_session(&address(1), 0, session(77), 0),
+        Some((session(77), Touch::Refreshed))
+    );
+    assert_eq!(
+        peers.open_session(&address(3), 0, session(78), 0),
+        None,
+        "full"
+    );
     let members = peers.lobby().members();
     assert_eq!((peers.len(), members.len(), members.lanes()), (2, 2, 2));
     let lane = |index| (members.lane(index).0.protocol, members.lane(index).1);
@@ -163,12 +186,12 @@ fn a_peer_that_gets_a_session_never_is_away() {
     peers.touch(&address(1), Protocol::Text, 0, 0);
     peers.set_presence(&address(1), true);
     peers.touch(&address(2), Protocol::Text, 0, 0);
-    peers.open_session(&address(1), 0, 77, 0);
+    peers.open_session(&address(1), 0, session(77), 0);
     let notice = peers.lobby().take_notice().unwrap();
     assert_eq!(notice.text, "127.0.0.2:5000 joined (2 here)");
     assert_eq!(notice.to, [(address(1), Protocol::Frames)]);
     // In its old place, from which it can leave.
-    assert!(peers.leave(&address(1), 77));
+    assert!(peers.leave(&address(1), Some(session(77))));
     assert_eq!(in_lobby(&peers), [address(2)]);
 }
 
@@ -189,9 +212,9 @@ fn a_peer_is_in_the_room_that_it_entered_until_it_leaves() {
     assert_eq!((place(1), place(2)), (Some(1), Some(0)));
     assert_eq!(in_lobby(&peers), [address(2)]);
     assert_eq!(other.members().len(), 1);
-    peers.open_session(&address(1), 0, 77, 0).unwrap();
+    peers.open_session(&address(1), 0, session(77), 0).unwrap();
     assert_eq!(other.members().lane(0).0.protocol, Protocol::Frames);
-    assert!(peers.leave(&address(1), 77));
+    assert!(peers.leave(&address(1), Some(session(77))));
     assert!(other.members().is_empty() && place(1).is_none());
     assert_eq!(peers.rooms().len(), 1, "it has vanished");
 }
@@ -200,8 +223,8 @@ fn a_peer_is_in_the_room_that_it_entered_until_it_leaves() {
 fn each_worker_visits_the_sessions_that_it_serves() {
     let peers = peers(10);
     peers.touch(&address(1), Protocol::Text, 0, 0);
-    peers.open_session(&address(2), 0, 77, 0);
-    peers.open_session(&address(3), 1, 77, 0);
+    peers.open_session(&address(2), 0, session(77), 0);
+    peers.open_session(&address(3), 1, session(77), 0);
     let mut visited = Vec::new();
     peers.visit_sessions(1, |address| visited.push(*address));
     assert_eq!(visited, [address(3)]);

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use super::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
     MAX_SPEAKER_BYTES, MESSAGE, Message, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame,
-    WELCOME,
+    SessionId, WELCOME,
 };
 use crate::wire::name::Speaker;
 
-/// Begins a datagram of a client.
-pub fn push_client_header(session: u64, out: &mut Vec<u8>) {
+/// Begins a datagram of a client, which has no session until the server gives it one.
+pub fn push_client_header(session: Option<SessionId>, out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&session.to_be_bytes());
+    let number = session.map_or(0, SessionId::get);
+    out.extend_from_slice(&number.to_be_bytes());
 }
 
 /// Begins a datagram of the server.
@@ -41,7 +42,7 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
         ServerFrame::Welcome(welcome) => push_frame(
             WELCOME,
             &[
-                &welcome.session.to_be_bytes(),
+                &welcome.session.get().to_be_bytes(),
                 &welcome.timeout_ms.to_be_bytes(),
                 &welcome.bundle_bytes.to_be_bytes(),
                 &welcome.room.to_be_bytes(),

@@ -5,6 +5,8 @@
 mod encode;
 mod parse;
 
+use std::num::NonZeroU64;
+
 use super::limits::MAX_NAME_BYTES;
 use super::name::{RoomName, Speaker};
 
@@ -12,6 +14,10 @@ pub use encode::{
     push_client_frame, push_client_header, push_padding, push_server_frame, push_server_header,
 };
 pub use parse::{parse_client, parse_server};
+
+/// A session, by the random number that the server chose for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(NonZeroU64);
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +74,7 @@ pub enum NoticeCode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome {
     /// To be sent with every datagram from now on.
-    pub session: u64,
+    pub session: SessionId,
     /// The session ends when nothing is heard for longer than this.
     pub timeout_ms: u32,
     /// The longest datagram that the server sends.
@@ -107,6 +113,22 @@ pub enum Malformed {
     Kind,
 }
 
+impl SessionId {
+    /// Returns the session with this number. There is none with number 0, which stands
+    /// for no session in a client's datagram.
+    pub const fn new(number: u64) -> Option<Self> {
+        match NonZeroU64::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// The number of the session.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
 impl NoticeCode {
     fn byte(self) -> u8 {
         match self {
@@ -128,10 +150,6 @@ impl NoticeCode {
         }
     }
 }
-
-/// What stands for a session in the datagram of a client that has none, and asks for
-/// one.
-pub const NO_SESSION: u64 = 0;
 
 /// The longest datagram that the server sends to a v2 peer: it passes the
 /// minimum MTU of IPv6 (1280, RFC 8200, section 5) with IPv6 and UDP headers

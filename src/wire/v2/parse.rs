@@ -5,19 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
     MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, NoticeCode, PAD, PING,
-    PONG, PRIVATE, ROOM, SAY, ServerFrame, WELCOME, Welcome,
+    PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, WELCOME, Welcome,
 };
 use crate::wire::MAX_TOKEN_BYTES;
 use crate::wire::name::{Name, RoomName, Speaker};
 
-/// The frames of a datagram from a client: the session that it is of, and an
-/// iterator. All frames are checked before the first is returned.
+/// Returns the session and the frames of a datagram from a client. All frames are
+/// checked before this returns.
 ///
 /// # Errors
 /// [`Malformed`]; nothing of the datagram may be used then.
 pub fn parse_client(
     datagram: &[u8],
-) -> Result<(u64, impl Iterator<Item = ClientFrame<'_>>), Malformed> {
+) -> Result<(Option<SessionId>, impl Iterator<Item = ClientFrame<'_>>), Malformed> {
     let rest = datagram.strip_prefix(&MAGIC).ok_or(Malformed::Header)?;
     let (session, frames) = rest.split_first_chunk().ok_or(Malformed::Header)?;
     let hello_fits = datagram.len() >= MIN_HELLO_BYTES;
@@ -28,7 +28,7 @@ pub fn parse_client(
     Frames { rest: frames }.try_for_each(|frame| check(frame?))?;
     let frames = Frames { rest: frames };
     let parsed = frames.filter_map(|frame| frame.and_then(client_frame).ok());
-    Ok((u64::from_be_bytes(*session), parsed))
+    Ok((SessionId::new(u64::from_be_bytes(*session)), parsed))
 }
 
 /// The frames of a datagram from a server. All frames are checked before the
@@ -112,7 +112,7 @@ fn server_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ServerFrame<'_>
 fn welcome(body: &[u8]) -> Option<Welcome> {
     let mut body = Body { rest: body };
     Some(Welcome {
-        session: u64::from_be_bytes(body.take()?),
+        session: SessionId::new(u64::from_be_bytes(body.take()?))?,
         timeout_ms: u32::from_be_bytes(body.take()?),
         bundle_bytes: u16::from_be_bytes(body.take()?),
         room: u32::from_be_bytes(body.take()?),

@@ -1,7 +1,10 @@
 use super::*;
 use proptest::prelude::*;
 
-fn client_datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
+/// Any session.
+const SESSION: Option<SessionId> = SessionId::new(1);
+
+fn client_datagram(session: Option<SessionId>, frames: &[ClientFrame<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     push_client_header(session, &mut out);
     for frame in frames {
@@ -24,11 +27,11 @@ fn what_a_client_says_arrives_as_it_was_said() {
         ClientFrame::Command(b"/who"),
         ClientFrame::Bye,
     ];
-    let mut datagram = client_datagram(0x0102_0304_0506_0708, &frames);
+    let mut datagram = client_datagram(SessionId::new(0x0102_0304_0506_0708), &frames);
     assert_eq!(datagram[..10], [0xFF, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
     datagram.extend_from_slice(&[0, 1, 2, 3]);
     let (session, parsed) = parse_client(&datagram).unwrap();
-    assert_eq!(session, 0x0102_0304_0506_0708);
+    assert_eq!(session, SessionId::new(0x0102_0304_0506_0708));
     assert!(parsed.eq(frames), "and what follows PAD is no matter");
 }
 
@@ -38,7 +41,7 @@ fn speaker(text: &str) -> Speaker {
 }
 
 #[test]
-fn what_is_no_speaker_notice_or_room_is_malformed() {
+fn what_is_no_session_speaker_notice_or_room_is_malformed() {
     for (kind, body) in [
         (PRIVATE, &b""[..]),
         (PRIVATE, b"\x01"),
@@ -47,6 +50,7 @@ fn what_is_no_speaker_notice_or_room_is_malformed() {
         (PRIVATE, b"\x01\x03a d"),
         (PRIVATE, b"\x04\x7f\0\0\x01\x27"),
         (PRIVATE, b"\x05\x7f\0\0\x01\x27\x0f"),
+        (WELCOME, &[0; 18]),
         (NOTICE, b""),
         (ROOM, b"\0\0\0"),
         (ROOM, b"\0\0\0\x01"),
@@ -62,7 +66,7 @@ fn what_is_no_speaker_notice_or_room_is_malformed() {
 
 #[test]
 fn a_hello_has_its_least_length() {
-    let mut hello = client_datagram(0, &[ClientFrame::Hello]);
+    let mut hello = client_datagram(None, &[ClientFrame::Hello]);
     assert_eq!(kinds_of(&hello), Err(Malformed::Length));
     push_padding(0, MIN_HELLO_BYTES, &mut hello);
     assert_eq!(hello.len(), 64);
@@ -79,7 +83,7 @@ fn what_a_server_tells_arrives_as_it_was_told() {
         payload: b"\xff\0any",
     };
     let welcome = Welcome {
-        session: u64::MAX - 1,
+        session: SessionId::new(u64::MAX - 1).unwrap(),
         timeout_ms: 10_000,
         bundle_bytes: 1200,
         room: 9,
@@ -122,13 +126,13 @@ fn the_longest_payload_fills_a_bundle() {
     );
     assert_eq!(datagram.len(), BUNDLE_BYTES);
     let too_long = [0; MAX_PAYLOAD_BYTES + 1];
-    let datagram = client_datagram(1, &[ClientFrame::Say(&too_long)]);
+    let datagram = client_datagram(SESSION, &[ClientFrame::Say(&too_long)]);
     assert_eq!(kinds_of(&datagram), Err(Malformed::Length));
 }
 
 #[test]
 fn each_way_to_be_malformed_is_told_apart_and_spoils_the_whole_datagram() {
-    let good = client_datagram(1, &[ClientFrame::Say(b"hi")]);
+    let good = client_datagram(SESSION, &[ClientFrame::Say(b"hi")]);
     let with = |bytes: &[u8]| [&good[..], bytes].concat();
     for (datagram, wrong) in [
         (b"\xff".to_vec(), Malformed::Header),
@@ -167,7 +171,7 @@ proptest! {
 
     #[test]
     fn a_cut_datagram_is_malformed_or_has_fewer_frames(cut in 0_usize..40) {
-        let whole = client_datagram(1, &[ClientFrame::Say(b"hello"), ClientFrame::Ping(b"12345678"), ClientFrame::Bye]);
+        let whole = client_datagram(SESSION, &[ClientFrame::Say(b"hello"), ClientFrame::Ping(b"12345678"), ClientFrame::Bye]);
         let cut = &whole[..cut.min(whole.len() - 1)];
         if let Ok(frames) = kinds_of(cut) {
             prop_assert!(frames.len() < 3);

@@ -101,7 +101,7 @@ impl Admission {
             // It asked twice.
             return;
         }
-        state.session = welcome.session;
+        state.session = Some(welcome.session);
         state.tries = 0;
         state.phase = Phase::Joining;
         match has_rooms {

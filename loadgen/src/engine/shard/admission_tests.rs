@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bullhorn::wire::RoomName as ServerRoomName;
-use bullhorn::wire::v2::{ServerFrame, Welcome};
+use bullhorn::wire::v2::{ServerFrame, SessionId, Welcome};
 
 use super::*;
 use crate::config::RunConfig;
@@ -56,11 +56,11 @@ fn a_client_has_come_when_it_is_told_of_the_room_that_it_asked_for() {
         // It may have asked for one twice, and has begun to use the first.
         if protocol == Protocol::V2 {
             let again = frames(&[ServerFrame::Welcome(Welcome {
-                session: 2,
+                session: SessionId::new(2).unwrap(),
                 ..WELCOME
             })]);
             hear(&mut shard, &again, LATER_NS).unwrap();
-            assert_eq!(shard.people.client(0).session, WELCOME.session);
+            assert_eq!(shard.people.client(0).session, Some(WELCOME.session));
         }
         let right = told(&name(run, 0));
         assert_eq!(counted(&mut shard, &right, LATER_NS), came());

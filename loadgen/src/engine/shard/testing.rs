@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bullhorn::wire::v2::{ServerFrame, Welcome, push_server_frame, push_server_header};
+use bullhorn::wire::v2::{ServerFrame, SessionId, Welcome, push_server_frame, push_server_header};
 use crossbeam::channel::bounded;
 
 use super::Shard;
@@ -143,7 +143,7 @@ pub(super) const START_NS: u64 = 5_000_000_000;
 pub(super) const LATER_NS: u64 = 500_000_000;
 
 pub(super) const WELCOME: Welcome = Welcome {
-    session: 1,
+    session: SessionId::new(1).unwrap(),
     timeout_ms: 10_000,
     bundle_bytes: 1200,
     room: 0,

@@ -16,7 +16,7 @@ use crate::server::registry::{News, RoomLimits, Rooms};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, MIN_HELLO_BYTES, Message, NO_SESSION, ServerFrame, Welcome,
+    BUNDLE_BYTES, ClientFrame, MIN_HELLO_BYTES, Message, ServerFrame, SessionId, Welcome,
     parse_server, push_client_frame, push_client_header, push_padding,
 };
 
@@ -93,7 +93,7 @@ impl Core {
     /// `peer` asks for a session.
     pub(super) fn hello(&mut self, peer: usize) {
         let mut datagram = Vec::new();
-        push_client_header(NO_SESSION, &mut datagram);
+        push_client_header(None, &mut datagram);
         push_client_frame(&ClientFrame::Hello, &mut datagram);
         push_padding(0, MIN_HELLO_BYTES, &mut datagram);
         self.take(peer, &datagram);
@@ -107,7 +107,7 @@ impl Core {
         frames: impl IntoIterator<Item = ClientFrame<'a>>,
     ) {
         let mut datagram = Vec::new();
-        push_client_header(session, &mut datagram);
+        push_client_header(SessionId::new(session), &mut datagram);
         for frame in frames {
             push_client_frame(&frame, &mut datagram);
         }
@@ -192,9 +192,11 @@ impl Core {
         assert_eq!(u64::from(welcome.timeout_ms), TIMEOUT_MS);
         assert_eq!(usize::from(welcome.bundle_bytes), BUNDLE_BYTES);
         let sessions = &mut self.sessions[peer];
-        let known = sessions.iter().position(|known| *known == welcome.session);
+        let known = sessions
+            .iter()
+            .position(|known| *known == welcome.session.get());
         let session = known.unwrap_or_else(|| {
-            sessions.push(welcome.session);
+            sessions.push(welcome.session.get());
             sessions.len() - 1
         });
         Heard::Welcome {

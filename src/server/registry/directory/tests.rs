@@ -1,7 +1,7 @@
 use super::*;
 use crate::net::PeerAddr;
 use crate::server::registry::*;
-use crate::wire::v2::NO_SESSION;
+use crate::wire::v2::SessionId;
 use crate::wire::{Name, Speaker};
 
 fn address(port: u16, endpoint: u8) -> PeerAddr {
@@ -26,7 +26,7 @@ fn members_are_sorted_into_lanes() {
     for (port, endpoint) in [(1, 2), (2, 0), (3, 2), (4, 0)] {
         peers.touch(&address(port, endpoint), Protocol::Text, 3, 0);
     }
-    peers.open_session(&address(5, 2), 3, 77, 0);
+    peers.open_session(&address(5, 2), 3, SessionId::new(77).unwrap(), 0);
     let members = peers.lobby().members();
     assert_eq!(
         (members.len(), members.lanes(), members.is_split()),
@@ -111,7 +111,7 @@ fn leaving_in_any_order_keeps_the_others() {
     let mut left: Vec<u16> = (1..=50).collect();
     for step in 0..50 {
         let port = left.remove((step * 31) % left.len());
-        assert!(peers.leave(&address(port, 0), NO_SESSION));
+        assert!(peers.leave(&address(port, 0), None));
         let members = peers.lobby().members();
         let lanes = (0..members.lanes()).flat_map(|lane| members.lane(lane).1);
         let mut ports: Vec<u16> = lanes.map(PeerAddr::port).collect();
@@ -136,7 +136,7 @@ fn a_room_that_most_have_left_gives_its_memory_back() {
     }
     assert!(peers.lobby().capacity() >= 10_000);
     for port in 11..=10_000 {
-        peers.leave(&address(port, 0), NO_SESSION);
+        peers.leave(&address(port, 0), None);
     }
     let capacity = peers.lobby().capacity();
     assert!(capacity <= 100, "{capacity} places for 10 members");
@@ -152,7 +152,7 @@ fn a_storm_of_rooms_gives_its_memory_back() {
         peers.join(&address(port, 0), name).unwrap().unwrap();
     }
     for port in 11..=1_000 {
-        peers.leave(&address(port, 0), NO_SESSION);
+        peers.leave(&address(port, 0), None);
     }
     let directory = peers.rooms().lock();
     let capacities = [directory.list.capacity(), directory.by_name.capacity()];
@@ -186,7 +186,7 @@ fn threads_that_share_rooms_lose_nobody_and_leave_nothing_behind() {
                     let _ = peers.join(&peer, room_names[at % 5]);
                     let _ = peers.rename(&peer, names[at % 5]);
                     match at % 11 {
-                        0 => drop(peers.leave(&peer, NO_SESSION)),
+                        0 => drop(peers.leave(&peer, None)),
                         1 => peers.expire(round as u64, 500, |_| {}),
                         2 => drop(peers.set_presence(&peer, at % 2 == 0)),
                         _ => {}
@@ -197,7 +197,7 @@ fn threads_that_share_rooms_lose_nobody_and_leave_nothing_behind() {
     });
     check(peers, 1..=9);
     for port in 1..=9 {
-        peers.leave(&address(port, 0), NO_SESSION);
+        peers.leave(&address(port, 0), None);
     }
     assert_eq!((peers.len(), peers.rooms().len()), (0, 1));
     assert!(peers.lobby().is_empty() && peers.lobby().members().is_empty());
