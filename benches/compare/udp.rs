@@ -9,8 +9,8 @@ use std::time::Duration;
 use bullhorn::net::Receiver;
 use bullhorn::net::bare::set_segment_bytes;
 use bullhorn::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, parse_server,
-    push_client_frame, push_client_header, push_padding,
+    BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, parse_server, push_client_frame,
+    push_client_header, push_hello,
 };
 
 use crate::clients::{BURST, Clients, Heard, TEXT_BYTES, stamp_in, text_of, token_of, wait_for};
@@ -215,9 +215,7 @@ fn register(socket: &UdpSocket) -> Result<(), Error> {
 
 fn open_session(socket: &UdpSocket) -> Result<SessionId, Error> {
     let mut hello = Vec::new();
-    push_client_header(None, &mut hello);
-    push_client_frame(&ClientFrame::Hello, &mut hello);
-    push_padding(0, MIN_HELLO_BYTES, &mut hello);
+    push_hello(&mut hello);
     socket.send(&hello)?;
     welcome(socket)
 }

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bullhorn::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, parse_server, push_client_frame,
-    push_client_header, push_padding,
+    ClientFrame, ServerFrame, SessionId, parse_server, push_client_frame, push_client_header,
+    push_hello,
 };
 
 use super::Error;
@@ -48,9 +48,7 @@ impl Speech {
             Self::Text(_) => b"@im@".to_vec(),
             Self::Frames(_) => {
                 let mut hello = Vec::new();
-                push_client_header(None, &mut hello);
-                push_client_frame(&ClientFrame::Hello, &mut hello);
-                push_padding(0, MIN_HELLO_BYTES, &mut hello);
+                push_hello(&mut hello);
                 hello
             }
         }

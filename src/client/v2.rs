@@ -20,8 +20,8 @@ use super::heard::Frame;
 use super::liveness::{DownReason, Limits};
 use super::sequence::{Arrival, Sequences};
 use crate::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, Message, ServerFrame, SessionId, Welcome, parse_server,
-    push_client_frame, push_client_header, push_padding,
+    ClientFrame, Message, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
+    push_client_header, push_hello,
 };
 
 /// A client's side of protocol v2.
@@ -367,12 +367,6 @@ impl V2 {
         down.retry_in = (wait * 2).min(max);
         wait
     }
-}
-
-fn push_hello(out: &mut Vec<u8>) {
-    push_client_header(None, out);
-    push_client_frame(&ClientFrame::Hello, out);
-    push_padding(0, MIN_HELLO_BYTES, out);
 }
 
 /// Nobody can guess it who does not know the session.

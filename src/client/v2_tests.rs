@@ -2,7 +2,7 @@ use std::io::ErrorKind::{ConnectionRefused, HostUnreachable};
 
 use super::super::payload::Payload;
 use super::*;
-use crate::wire::v2::{parse_client, push_server_frame, push_server_header};
+use crate::wire::v2::{MIN_HELLO_BYTES, parse_client, push_server_frame, push_server_header};
 
 const MS: Duration = Duration::from_millis(1);
 

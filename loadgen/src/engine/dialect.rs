@@ -2,8 +2,8 @@
 
 use bullhorn::wire::RoomName;
 use bullhorn::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, NoticeCode, ServerFrame, SessionId, Welcome, parse_server,
-    push_client_frame, push_client_header, push_padding,
+    ClientFrame, NoticeCode, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
+    push_client_header, push_hello,
 };
 
 use crate::config::Protocol;
@@ -93,11 +93,7 @@ fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
 
 fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
     match say {
-        Say::Hello => {
-            push_client_header(None, out);
-            push_client_frame(&ClientFrame::Hello, out);
-            push_padding(0, MIN_HELLO_BYTES, out);
-        }
+        Say::Hello => push_hello(out),
         Say::Join(room) => {
             let (command, bytes) = join_command(room);
             push_client_header(session, out);

@@ -1,6 +1,8 @@
 use super::*;
 use bullhorn::wire::Speaker;
-use bullhorn::wire::v2::{Message, parse_client, push_server_frame, push_server_header};
+use bullhorn::wire::v2::{
+    MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
+};
 
 /// Any session.
 const SESSION: SessionId = SessionId::new(9).unwrap();

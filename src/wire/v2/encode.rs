@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
-    MAX_SPEAKER_BYTES, MESSAGE, Message, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame,
-    SessionId, WELCOME,
+    MAX_SPEAKER_BYTES, MESSAGE, MIN_HELLO_BYTES, Message, NOTICE, PAD, PING, PONG, PRIVATE, ROOM,
+    SAY, ServerFrame, SessionId, WELCOME,
 };
 use crate::wire::name::Speaker;
 
@@ -14,6 +14,14 @@ pub fn push_client_header(session: Option<SessionId>, out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
     let number = session.map_or(0, SessionId::get);
     out.extend_from_slice(&number.to_be_bytes());
+}
+
+/// Appends a datagram that asks for a session, of [`MIN_HELLO_BYTES`] bytes.
+pub fn push_hello(out: &mut Vec<u8>) {
+    let start = out.len();
+    push_client_header(None, out);
+    push_client_frame(&ClientFrame::Hello, out);
+    push_padding(start, MIN_HELLO_BYTES, out);
 }
 
 /// Begins a datagram of the server.

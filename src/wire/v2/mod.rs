@@ -11,7 +11,8 @@ use super::limits::MAX_NAME_BYTES;
 use super::name::{RoomName, Speaker};
 
 pub use encode::{
-    push_client_frame, push_client_header, push_padding, push_server_frame, push_server_header,
+    push_client_frame, push_client_header, push_hello, push_padding, push_server_frame,
+    push_server_header,
 };
 pub use parse::{parse_client, parse_server};
 

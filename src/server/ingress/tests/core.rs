@@ -16,8 +16,8 @@ use crate::server::registry::{News, RoomLimits, Rooms};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, MIN_HELLO_BYTES, Message, ServerFrame, SessionId, Welcome,
-    parse_server, push_client_frame, push_client_header, push_padding,
+    BUNDLE_BYTES, ClientFrame, Message, ServerFrame, SessionId, Welcome, parse_server,
+    push_client_frame, push_client_header, push_hello,
 };
 
 /// All chat services of a server, with what they share.
@@ -93,9 +93,7 @@ impl Core {
     /// `peer` asks for a session.
     pub(super) fn hello(&mut self, peer: usize) {
         let mut datagram = Vec::new();
-        push_client_header(None, &mut datagram);
-        push_client_frame(&ClientFrame::Hello, &mut datagram);
-        push_padding(0, MIN_HELLO_BYTES, &mut datagram);
+        push_hello(&mut datagram);
         self.take(peer, &datagram);
     }
 
