@@ -1,20 +1,36 @@
 //! bullhorn: a multi-core UDP chat and fan-out server, and its client.
 //!
-//! One datagram in, everyone in earshot hears it:
+//! One datagram in, everyone in the room receives it:
 //!
 //! ```text
-//! socket ─recvmmsg→ wire::classify ─→ peers.touch ─→ fanout: build once ─→ sendmmsg ─→ sockets
-//!                                      ▲    │           ▲                      ▲
-//!                       reaper: drops whom  │           rooms: snapshots       │
-//!                       nobody has heard    │           of the members         │
-//!                                           └─→ service: commands, answered ───┘
+//!          ┌────────────────────────── server::worker ──────────────────────────┐
+//! socket ─▶│ net::receive ─▶ ingress ─┬─▶ registry: who sent it, in which room  │
+//!          │                          ├─▶ egress.replies: to the sender alone   │
+//!          │                          └─▶ egress: texts wait for the room       │
+//!          │                                 │ a plan per room, built once      │
+//!          │                                 ├─▶ exchange: the other workers    │
+//!          │ net::send ◀── egress.poll ◀─────┘ slices of members × packets      │─▶ sockets
+//!          └────────────────────────────────────────────────────────────────────┘
+//!             registry::expiry removes silent peers; egress::notifier sends presence
 //! ```
 //!
-//! The modules, in the order in which they build on each other: a module uses
-//! those above it. `rooms` and `peers` alone know each other, as a peer is in a
-//! room, and the room tells the peer where it keeps it. To build on are [`Server`],
-//! [`config`], [`client`], [`wire`] and [`stats`]; the others are public so that tests
-//! and benchmarks reach the parts, and may change with any version.
+//! The layers, lowest first. A module uses lower layers only, and `tests/tidy.rs`
+//! enforces it:
+//!
+//! 1. [`wire`]: bytes to messages and back
+//! 2. `net`: the kernel, and all `unsafe`
+//! 3. `server::clock`, and `server::ops::{stats, log, supervise}`
+//! 4. `server::registry`: peers, rooms, names and presence
+//! 5. `server::egress`: what goes out
+//! 6. `server::ingress`: what comes in
+//! 7. `server::worker`: the loop
+//! 8. `server::ops::{console, signals}`
+//! 9. `server`: configuration and assembly
+//!
+//! [`client`] uses `wire` and `net` only.
+//!
+//! The public API is [`Server`], [`config`], [`stats`], [`client`] and [`wire`]. All other
+//! modules are public for tests and benchmarks, and may change with any version.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("bullhorn runs on Linux only: it needs recvmmsg, sendmmsg and SO_REUSEPORT");
@@ -27,6 +43,8 @@ pub mod server;
 pub mod wire;
 
 #[doc(inline)]
+pub use server::config;
+#[doc(inline)]
 pub use server::ops::stats;
 #[doc(inline)]
-pub use server::{Server, ServerHandle, StartError, config, config::ServerConfig};
+pub use server::{Server, ServerHandle, StartError, config::ServerConfig};

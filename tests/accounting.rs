@@ -99,7 +99,8 @@ fn every_datagram_and_every_delivery_is_counted_once() {
         assert_eq!(total.frames, 3 + 30);
         assert_eq!(total.greetings, 0);
         assert_eq!(total.dropped(DropReason::Malformed), 20);
-        assert_eq!(total.dropped(DropReason::WrongSession), 30 + 10);
+        assert_eq!(total.dropped(DropReason::WrongSession), 30);
+        assert_eq!(total.dropped(DropReason::UnknownSession), 10);
         assert_eq!(total.dropped_total(), 60);
         assert_eq!((total.messages, total.messages_shed), (140, 0));
         assert_eq!(total.registered, 8);

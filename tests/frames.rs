@@ -122,9 +122,9 @@ fn a_wrong_session_or_text_from_one_who_has_a_session_is_dropped() {
             session.is_intact("still here");
         }
         // And who has none uses none.
-        let before = server.stats().total().dropped(DropReason::WrongSession);
+        let before = server.stats().total().dropped(DropReason::UnknownSession);
         server.stranger().send(&datagram(session.number, &said));
-        let dropped = || server.stats().total().dropped(DropReason::WrongSession);
+        let dropped = || server.stats().total().dropped(DropReason::UnknownSession);
         wait_until("the drop", || dropped() == before + 1);
         session.is_intact("still here");
         assert_eq!(server.stats().peers, 1);
@@ -202,7 +202,7 @@ fn whoever_says_bye_has_no_session_any_more() {
         ann.hears(&session.client, "bye all");
         wait_until("the end of the session", || server.stats().peers == 1);
         session.send(&[ClientFrame::Say(b"never to be heard")]);
-        let dropped = || server.stats().total().dropped(DropReason::WrongSession);
+        let dropped = || server.stats().total().dropped(DropReason::UnknownSession);
         wait_until("the drop", || dropped() == 1);
 
         // The next text is the next that either hears.

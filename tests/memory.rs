@@ -12,9 +12,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bullhorn::net::PeerAddr;
-use bullhorn::server::registry::Names;
-use bullhorn::server::registry::Peers;
-use bullhorn::server::registry::{News, RoomLimits, Rooms};
+use bullhorn::server::ops::stats::WorkerId;
+use bullhorn::server::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
 use bullhorn::wire::{Protocol, RoomName};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -38,9 +37,9 @@ fn a_peer_takes_at_most_300_bytes() {
             println!("{count} peers, {what}: {} bytes a peer", bytes / count);
             bytes / count
         };
-        let peers = Peers::new(rooms(), Names::new(1), count + 1);
+        let peers = registry(count + 1);
         for number in 0..count {
-            peers.touch(&address(number), Protocol::Text, 0, 0);
+            peers.touch(&address(number), Protocol::Text, WorkerId(0), 0);
         }
         used("table and room");
         let outdated = peers.lobby().members();
@@ -48,7 +47,7 @@ fn a_peer_takes_at_most_300_bytes() {
         assert!(used("with a snapshot") <= BYTES_A_PEER);
 
         // One more comes during a fan-out, which holds the snapshot it began with.
-        peers.touch(&address(count), Protocol::Text, 0, 0);
+        peers.touch(&address(count), Protocol::Text, WorkerId(0), 0);
         assert_eq!(peers.lobby().members().len(), count + 1);
         assert!(used("with a snapshot and an outdated one") <= BYTES_A_PEER);
         assert_eq!(outdated.len(), count);
@@ -67,16 +66,16 @@ fn a_room_takes_at_most_400_bytes_beside_its_members() {
     let _alone = alone();
     for rooms_count in [10_000, 50_000] {
         let region = Region::new(ALLOCATOR);
-        let peers = Peers::new(rooms(), Names::new(1), PEERS);
+        let peers = registry(PEERS);
         for number in 0..PEERS {
-            peers.touch(&address(number), Protocol::Text, 0, 0);
+            peers.touch(&address(number), Protocol::Text, WorkerId(0), 0);
             let room = format!("room-{}", number % rooms_count);
             let room = RoomName::parse(room.as_bytes()).unwrap();
             // Said in each, so that each has a snapshot.
             let room = peers.join(&address(number), room).unwrap().unwrap();
             assert!(!room.members().is_empty());
         }
-        assert_eq!(peers.rooms().len(), 1 + rooms_count);
+        assert_eq!(peers.directory().len(), 1 + rooms_count);
         let change = region.change();
         let bytes = change.bytes_allocated - change.bytes_deallocated;
         let beside = bytes.saturating_sub(PEERS * BYTES_A_PEER) / rooms_count;
@@ -91,7 +90,7 @@ fn a_room_takes_at_most_400_bytes_beside_its_members() {
         for number in 0..PEERS {
             peers.leave(&address(number), None);
         }
-        assert_eq!((peers.len(), peers.rooms().len()), (0, 1));
+        assert_eq!((peers.len(), peers.directory().len()), (0, 1));
         let change = region.change();
         let kept = change.bytes_allocated - change.bytes_deallocated;
         assert!(kept < PEERS * 100, "{kept} bytes are kept");
@@ -104,12 +103,14 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn rooms() -> Rooms {
+fn registry(max_peers: usize) -> Registry {
     let limits = RoomLimits {
         max_rooms: 1_000_000,
         max_members: 1_000_000,
     };
-    Rooms::new(1, limits, News::new(Box::new(|| {})))
+    let (hash, events) = (AddressHash::random(), EventQueue::new(Box::new(|| {})));
+    let directory = Directory::new(1, limits, hash, events);
+    Registry::new(directory, Names::new(1), max_peers, hash)
 }
 
 /// Any number of peers with addresses of their own.

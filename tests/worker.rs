@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bullhorn::ServerConfig;
 use bullhorn::net::{BufferSizes, bind_group};
 use bullhorn::server::clock::Clock;
-use bullhorn::server::egress::PLANS;
+use bullhorn::server::egress::MAX_PLANS;
 use common::{Client, Gate, TestServer, V4, config, wait_until};
 
 /// More than a worker takes in before sending has its turn, twice over.
@@ -76,7 +76,7 @@ fn a_worker_that_waits_for_another_goes_on_when_that_one_has_sent() {
 
     let closed = gate.lock().expect("nobody panicked");
     let deliveries = || server.stats().total().deliveries;
-    for text in 1..=PLANS as u64 {
+    for text in 1..=MAX_PLANS as u64 {
         speaker.send(b"hi");
         wait_until("its own part", || deliveries() == text * own_members);
     }
@@ -85,9 +85,9 @@ fn a_worker_that_waits_for_another_goes_on_when_that_one_has_sent() {
     wait_until("the text", || server.stats().total().texts > texts);
     // Else it would look whether a plan is free before it sleeps.
     thread::sleep(Duration::from_millis(100));
-    assert_eq!(deliveries(), PLANS as u64 * own_members);
+    assert_eq!(deliveries(), MAX_PLANS as u64 * own_members);
     drop(closed);
-    server.wait_for_deliveries((PLANS as u64 + 1) * MEMBERS);
+    server.wait_for_deliveries((MAX_PLANS as u64 + 1) * MEMBERS);
 }
 
 #[test]

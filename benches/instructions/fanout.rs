@@ -3,13 +3,15 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
-use bullhorn::server::egress::{FanOut, Item, Limits, Next, Regrouper};
-use bullhorn::server::registry::Members;
+use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
+use bullhorn::server::egress::exchange::Exchange;
+use bullhorn::server::egress::{Batcher, FanOut, Item, Limits, Progress};
+use bullhorn::server::ops::stats::Counters;
+use bullhorn::server::registry::{Members, Registry};
 use bullhorn::wire::Protocol;
 use gungraun::{library_benchmark, library_benchmark_group};
 
-use crate::inputs::{Table, WORKERS, address, numbers, table, text};
+use crate::inputs::{WORKER, address, numbers, registry, text};
 
 // Plans [`TEXTS`] texts, and looks at every packet for every peer, as sending does.
 #[library_benchmark]
@@ -18,51 +20,62 @@ use crate::inputs::{Table, WORKERS, address, numbers, table, text};
 #[bench::texts_to_10000(args = (10_000, Protocol::Text), setup = spoken)]
 #[bench::bundles_to_1(args = (1, Protocol::Frames), setup = spoken)]
 #[bench::bundles_to_10000(args = (10_000, Protocol::Frames), setup = spoken)]
-fn planned((mut fanout, table): (FanOut, Table)) -> (FanOut, Table, usize) {
-    let mut bytes = 0;
-    while let Next::Send = fanout.begin(|| None) {
-        while let Some(slice) = fanout.slice() {
-            for packet in slice.packets() {
-                bytes += black_box(packet).payload.len();
-            }
+fn planned((mut fanout, registry): (FanOut, Registry)) -> (FanOut, Registry, usize) {
+    let mut bytes = PayloadBytes(0);
+    let counters = Counters::default();
+    while fanout.poll(&mut bytes, &counters) == Progress::More {}
+    (fanout, registry, bytes.0)
+}
+
+/// Adds up the payloads of all packets.
+struct PayloadBytes(usize);
+
+impl Transmit for PayloadBytes {
+    fn send<'a>(
+        &mut self,
+        _endpoint: u8,
+        packets: impl IntoIterator<Item = Packet<'a>>,
+    ) -> SendTally {
+        for packet in packets {
+            self.0 += black_box(packet).payload.len();
         }
+        SendTally::default()
     }
-    (fanout, table, bytes)
 }
 
 // Takes up texts of one speaker: with one entry in each, the order in the maps of speakers
 // and rooms, whose keys are random, can make no difference.
 #[library_benchmark]
 #[bench::of_one_speaker(args = (1, Protocol::Text), setup = silent)]
-fn gathered((mut fanout, table): (FanOut, Table)) -> (FanOut, Table, bool) {
+fn gathered((mut fanout, registry): (FanOut, Registry)) -> (FanOut, Registry, bool) {
     let text = black_box(*b"the quick brown fox jumps over l");
-    let push = |_| fanout.push(table.lobby(), address(0), None, &text);
+    let push = |_| fanout.push(registry.lobby(), address(0), None, &text);
     let all_fit = (0..TEXTS).map(push).all(|pushed| pushed.is_ok());
-    (fanout, table, all_fit)
+    (fanout, registry, all_fit)
 }
 
 // A snapshot of the members, as the first fan-out after a change makes it.
 #[library_benchmark]
-#[bench::of_10000(args = (10_000, Protocol::Text, 0), setup = table)]
-fn snapshots(table: Table) -> (Table, Arc<Members>) {
-    let members = table.lobby().members();
-    (table, members)
+#[bench::of_10000(args = (10_000, Protocol::Text, 0), setup = registry)]
+fn snapshots(registry: Registry) -> (Registry, Arc<Members>) {
+    let members = registry.lobby().members();
+    (registry, members)
 }
 
 #[library_benchmark]
 #[bench::mixed(args = (256, 32), setup = mixed)]
 #[bench::equal(args = (256, 1), setup = mixed)]
-fn regrouped((mut regrouper, items): (Regrouper, Vec<Item>)) -> (Regrouper, Vec<Item>, usize) {
+fn regrouped((mut batcher, items): (Batcher, Vec<Item>)) -> (Batcher, Vec<Item>, usize) {
     let mut packets = 0;
     let limits = Limits {
         messages: MAX_SEGMENTS,
         bytes: MAX_PACKET_BYTES,
     };
-    regrouper.regroup(&items, SPEAKERS, limits, |packet| {
+    batcher.batch(&items, SPEAKERS, limits, |packet| {
         black_box(packet);
         packets += 1;
     });
-    (regrouper, items, packets)
+    (batcher, items, packets)
 }
 
 library_benchmark_group!(
@@ -70,34 +83,36 @@ library_benchmark_group!(
     benchmarks = [planned, gathered, snapshots, regrouped]
 );
 
-/// A fan-out, and the table of those to whom it is to send.
-fn silent(peers: u32, protocol: Protocol) -> (FanOut, Table) {
-    let table = table(peers, protocol, 0);
+/// A fan-out, and the registry of those to whom it is to send.
+fn silent(peers: u32, protocol: Protocol) -> (FanOut, Registry) {
+    let registry = registry(peers, protocol, 0);
     // What a change of the members costs is `snapshots`.
-    let _ = table.lobby().members();
-    (FanOut::new(0, WORKERS, MAX_SEGMENTS), table)
+    let _ = registry.lobby().members();
+    let exchange = Arc::new(Exchange::new(vec![Box::new(|| {})]));
+    let fanout = FanOut::new(WORKER, Box::new(|| {}), exchange, MAX_SEGMENTS);
+    (fanout, registry)
 }
 
 /// The same, when [`TEXTS`] texts of different lengths have come.
-fn spoken(peers: u32, protocol: Protocol) -> (FanOut, Table) {
-    let (mut fanout, table) = silent(peers, protocol);
+fn spoken(peers: u32, protocol: Protocol) -> (FanOut, Registry) {
+    let (mut fanout, registry) = silent(peers, protocol);
     for (index, length) in numbers(8).take(TEXTS).enumerate() {
         let speaker = address((index % SPEAKERS) as u32);
         let text = text(index, 32 + 4 * length);
-        let pushed = fanout.push(table.lobby(), speaker, None, &text);
+        let pushed = fanout.push(registry.lobby(), speaker, None, &text);
         assert!(pushed.is_ok());
     }
-    (fanout, table)
+    (fanout, registry)
 }
 
 /// Messages of so many different lengths, of [`SPEAKERS`] speakers.
-fn mixed(count: usize, lengths: usize) -> (Regrouper, Vec<Item>) {
+fn mixed(count: usize, lengths: usize) -> (Batcher, Vec<Item>) {
     let item = |(index, length)| Item {
         sender: (index % SPEAKERS) as u16,
         len: 40 + length as u16,
     };
     let items = numbers(lengths).take(count).enumerate().map(item);
-    (Regrouper::with_capacity(count), items.collect())
+    (Batcher::with_capacity(count), items.collect())
 }
 
 /// Less than a full pass, so that a peer gets them in one go.

@@ -1,39 +1,38 @@
 //! What is worked on: the same in every run.
 
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::Ipv4Addr;
 
 use bullhorn::net::PeerAddr;
-use bullhorn::server::registry::Names;
-use bullhorn::server::registry::Peers;
-use bullhorn::server::registry::{News, RoomLimits, Rooms};
+use bullhorn::server::ops::stats::WorkerId;
+use bullhorn::server::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
 use bullhorn::wire::Protocol;
 use bullhorn::wire::v2::SessionId;
 
-/// A table whose hasher is the server's, SipHash, but with a key that never changes: where
-/// an entry lies, and so how many are looked at, depends on the key.
-pub(crate) type Table = Peers<BuildHasherDefault<DefaultHasher>>;
-
-/// A table in which the first `count` peers are registered, all heard at `now_ms`.
-pub(crate) fn table(count: u32, protocol: Protocol, now_ms: u64) -> Table {
+/// Returns a registry with the first `count` peers, all seen at `now_ms`. The key of its
+/// hash never changes, because the places of entries depend on it.
+pub(crate) fn registry(count: u32, protocol: Protocol, now_ms: u64) -> Registry {
     let limits = RoomLimits {
         max_rooms: 1,
         max_members: u32::MAX,
     };
-    let rooms = Rooms::new(WORKERS, limits, News::new(Box::new(|| {})));
-    let table = Table::with_hasher(rooms, Names::new(1), MAX_PEERS, Default::default());
+    let (hash, events) = (
+        AddressHash::with_key(1, 2),
+        EventQueue::new(Box::new(|| {})),
+    );
+    let directory = Directory::new(WORKERS, limits, hash, events);
+    let registry = Registry::new(directory, Names::new(1), MAX_PEERS, hash);
     for peer in 0..count {
         match protocol {
             Protocol::Text | Protocol::Lines => {
-                table.touch(&address(peer), protocol, 0, now_ms);
+                registry.touch(&address(peer), protocol, WORKER, now_ms);
             }
             Protocol::Frames => {
-                table.open_session(&address(peer), 0, session(peer), now_ms);
+                registry.open_session(&address(peer), WORKER, session(peer), now_ms);
             }
         }
     }
-    assert_eq!(table.len(), count as usize);
-    table
+    assert_eq!(registry.len(), count as usize);
+    registry
 }
 
 /// Where peer number `peer` is; all are as long when printed.
@@ -72,8 +71,11 @@ pub(crate) fn text(seed: usize, len: usize) -> Vec<u8> {
     text
 }
 
-/// Of the server that has the table: what is counted is the work of one.
+/// The number of workers. The work of one is counted.
 pub(crate) const WORKERS: usize = 1;
 
-/// More than come, as nobody is to be refused.
+/// The worker that serves all peers.
+pub(crate) const WORKER: WorkerId = WorkerId(0);
+
+/// More than register, because no peer is to be refused.
 const MAX_PEERS: usize = 1_000_000;

@@ -1,37 +1,41 @@
-//! The table of peers: signs of life, and the reaper's look.
+//! The registry: signs of life, and expiry.
 
-use bullhorn::server::registry::Touch;
+use bullhorn::server::registry::{Registry, Touch};
 use bullhorn::wire::Protocol;
 use gungraun::{library_benchmark, library_benchmark_group};
 
-use crate::inputs::{Table, address, session, table};
+use crate::inputs::{WORKER, address, registry, session};
 
 #[library_benchmark]
 #[bench::known(args = (0), setup = text_peers)]
 #[bench::new(args = (PEERS), setup = text_peers)]
-fn touched((table, from): (Table, u32)) -> (Table, u32) {
+fn touched((registry, from): (Registry, u32)) -> (Registry, u32) {
     let touches = (from..from + TOUCHES).map(address);
-    let touches = touches.map(|peer| table.touch(&peer, Protocol::Text, 0, NOW_MS));
-    let refreshed = touches.filter(|touch| *touch == Touch::Refreshed).count();
-    (table, refreshed as u32)
+    let touches = touches.map(|peer| registry.touch(&peer, Protocol::Text, WORKER, NOW_MS));
+    let refreshed = touches
+        .filter(|touch| matches!(touch, Touch::Refreshed(_)))
+        .count();
+    (registry, refreshed as u32)
 }
 
 #[library_benchmark]
 #[bench::known(frame_peers())]
-fn touched_sessions(table: Table) -> (Table, usize) {
+fn touched_sessions(registry: Registry) -> (Registry, usize) {
     let touches = (0..TOUCHES).map(|peer| (address(peer), session(peer)));
-    let touches = touches.map(|(peer, session)| table.touch_session(&peer, session, NOW_MS));
-    let refreshed = touches.filter(|touch| *touch == Touch::Refreshed).count();
-    (table, refreshed)
+    let touches = touches.map(|(peer, session)| registry.touch_session(&peer, session, NOW_MS));
+    let refreshed = touches
+        .filter(|touch| matches!(touch, Touch::Refreshed(_)))
+        .count();
+    (registry, refreshed)
 }
 
 #[library_benchmark]
 #[bench::none_of_10000(args = (0), setup = stale_peers)]
 #[bench::tenth_of_10000(args = (PEERS / 10), setup = stale_peers)]
-fn expired(table: Table) -> (Table, u32) {
+fn expired(registry: Registry) -> (Registry, u32) {
     let mut expired = 0;
-    table.expire(NOW_MS, TIMEOUT_MS, |_| expired += 1);
-    (table, expired)
+    registry.expire(NOW_MS, TIMEOUT_MS, |_| expired += 1);
+    (registry, expired)
 }
 
 library_benchmark_group!(
@@ -40,21 +44,21 @@ library_benchmark_group!(
 );
 
 /// [`PEERS`] peers, and the number of the first to touch.
-fn text_peers(from: u32) -> (Table, u32) {
-    (table(PEERS, Protocol::Text, 0), from)
+fn text_peers(from: u32) -> (Registry, u32) {
+    (registry(PEERS, Protocol::Text, 0), from)
 }
 
-fn frame_peers() -> Table {
-    table(PEERS, Protocol::Frames, 0)
+fn frame_peers() -> Registry {
+    registry(PEERS, Protocol::Frames, 0)
 }
 
 /// [`PEERS`] peers, of which so many have been silent for too long.
-fn stale_peers(stale: u32) -> Table {
-    let table = table(PEERS, Protocol::Text, 0);
+fn stale_peers(stale: u32) -> Registry {
+    let registry = registry(PEERS, Protocol::Text, 0);
     for peer in stale..PEERS {
-        table.touch(&address(peer), Protocol::Text, 0, NOW_MS);
+        registry.touch(&address(peer), Protocol::Text, WORKER, NOW_MS);
     }
-    table
+    registry
 }
 
 /// As many as are in the largest room of `fanout`.

@@ -23,7 +23,7 @@ pub use multihomed::{
     set_local_addresses,
 };
 pub use offload::{MAX_SEGMENTS, max_segments};
-pub use outbox::{Outbox, Outlet};
+pub use outbox::{Transmit, WorkerSockets};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender};
 pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};

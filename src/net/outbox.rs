@@ -8,7 +8,7 @@ use mio::net::UdpSocket;
 use super::send::{Packet, SendTally, Sender};
 
 /// Where datagrams leave.
-pub trait Outlet {
+pub trait Transmit {
     /// Sends `packets` through the socket of `endpoint`, to which all of their
     /// peers must belong.
     fn send<'a>(
@@ -20,12 +20,12 @@ pub trait Outlet {
 
 /// The sockets of one worker, in the order of the endpoints, with the batch
 /// that it sends with.
-pub struct Outbox {
+pub struct WorkerSockets {
     sockets: Vec<UdpSocket>,
     sender: Sender,
 }
 
-impl Outbox {
+impl WorkerSockets {
     /// An outbox over `sockets`; the index of a socket is its endpoint.
     /// `may_segment`: whether the kernel takes several datagrams as one packet.
     pub fn new(sockets: Vec<UdpSocket>, may_segment: bool) -> Self {
@@ -60,7 +60,7 @@ impl Outbox {
     }
 }
 
-impl Outlet for Outbox {
+impl Transmit for WorkerSockets {
     fn send<'a>(
         &mut self,
         endpoint: u8,

@@ -1,33 +1,30 @@
-//! Coarse monotonic time, in milliseconds, read once a batch.
+//! Coarse monotonic time in milliseconds. Workers read it once per batch.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Where the server's threads read the time.
-///
-/// A test hands in a clock that it moves itself, with [`Clock::from_fn`].
+/// The clock of the server's threads. Tests use [`Clock::from_fn`].
 #[derive(Clone)]
 pub struct Clock {
     read: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl Clock {
-    /// The system's monotonic clock, counted from now.
+    /// Returns the system's monotonic clock, which begins at 0 now.
     pub fn monotonic() -> Self {
         let start = Instant::now();
         Self::from_fn(move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// A clock that asks `read` for the milliseconds since some fixed moment.
-    /// What it returns must never go back.
+    /// Returns a clock that reads milliseconds from `read`. The values must never decrease.
     pub fn from_fn(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self {
             read: Arc::new(read),
         }
     }
 
-    /// Milliseconds since the clock's own beginning.
+    /// Returns the time in milliseconds.
     pub fn now_ms(&self) -> u64 {
         (self.read)()
     }

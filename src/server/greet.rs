@@ -1,65 +1,72 @@
-//! The greeting service: every datagram is answered with a greeting.
+//! The greeting server: it replies to every datagram with a greeting.
 
+use std::io;
 use std::sync::Arc;
 
-use crate::net::{Datagram, Outlet};
-use crate::server::egress::replies::Answers;
-use crate::server::ops::log::Journal;
-use crate::server::ops::stats::{DropReason, WorkerInfo};
-use crate::server::ops::supervise::StopSignal;
-use crate::server::worker::Service;
+use super::assembly::Assembly;
+use super::config::ServerConfig;
+use super::egress::Progress;
+use super::egress::replies::Replies;
+use super::ops::log::Log;
+use super::ops::stats::{DropReason, WorkerInfo};
+use super::ops::supervise::StopSignal;
+use super::worker::Service;
+use crate::net::{Datagram, Transmit};
 use crate::wire::{GREETING_START, push_greeting};
 
+/// The greeting server.
+pub(super) struct GreetServer;
+
 /// The greeting service of one worker.
-pub(super) struct Greet {
-    answers: Answers,
-    /// With `--once`, what the first answer stops the server with.
+struct Greet {
+    replies: Replies,
+    /// With `--once`, the signal that the first reply stops the server with.
     once: Option<Arc<StopSignal>>,
-    journal: Journal,
+    log: Log,
     info: Arc<WorkerInfo>,
 }
 
-impl Greet {
-    /// A service that stops the server through `once`, if given, after the
-    /// first answer.
-    pub(super) fn new(
-        once: Option<Arc<StopSignal>>,
-        journal: Journal,
-        info: Arc<WorkerInfo>,
-    ) -> Self {
-        Self {
-            answers: Answers::default(),
-            once,
-            journal,
-            info,
-        }
+impl GreetServer {
+    /// Starts the threads of a greeting server.
+    ///
+    /// # Errors
+    /// The system has no more threads.
+    pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<()> {
+        let stop = Arc::clone(assembly.supervisor.stop_signal());
+        let log = assembly.log.clone();
+        assembly.spawn_workers(|_, seat| Greet {
+            replies: Replies::default(),
+            once: config.once.then(|| Arc::clone(&stop)),
+            log: log.clone(),
+            info: Arc::clone(&seat.info),
+        })
     }
 }
 
 impl Service for Greet {
-    fn take(&mut self, datagram: Datagram<'_>, _now_ms: u64) {
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, _now_ms: u64) {
         let Datagram { from, payload, .. } = datagram;
         let counters = &self.info.counters;
         if payload.starts_with(GREETING_START) {
             return counters.drop_datagram(DropReason::Greeting);
         }
-        // The stop takes effect when the answers of this round are sent.
+        // The worker stops after it has sent the replies of this round.
         if self.once.as_ref().is_some_and(|stop| !stop.stop()) {
             return counters.drop_datagram(DropReason::Stopping);
         }
         counters.greetings.add(1);
         counters.deliveries_planned.add(1);
-        self.journal.greeted(from);
-        self.answers.begin(from);
-        self.answers
-            .answer(|out| push_greeting(from.socket_addr(), out));
+        self.log.greeted(from);
+        self.replies.begin(from);
+        self.replies
+            .reply(|out| push_greeting(from.socket_addr(), out));
     }
 
-    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool {
-        let tally = self.answers.send(outlet);
+    fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress {
+        let tally = self.replies.send(transmit);
         self.info.counters.add_tally(tally);
-        false
+        Progress::Idle
     }
 
-    fn stop(&mut self, _outlet: &mut impl Outlet) {}
+    fn stop(&mut self, _transmit: &mut impl Transmit) {}
 }

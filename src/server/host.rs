@@ -1,4 +1,4 @@
-//! What this machine gives a server: sockets, addresses and cores.
+//! The resources of this machine: sockets, addresses and cores.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,29 +6,96 @@ use core_affinity::CoreId;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
-use crate::net::{BindError, BufferSizes, PeerAddr, SocketGroup, bind_group};
-use crate::server::config::ServerConfig;
-use crate::server::ops::log::Journal;
+use super::config::ServerConfig;
+use super::ops::log::Log;
+use crate::net::{BindError, BufferSizes, PeerAddr, SocketGroup, WorkerSockets, bind_group};
 
-/// Sockets for every worker at every address, and a warning where they have less
-/// than was asked for.
-pub(super) fn bind_all(
-    config: &ServerConfig,
-    journal: &Journal,
-) -> Result<Vec<SocketGroup>, BindError> {
-    let wanted = BufferSizes {
-        receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
-        send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
-    };
-    let bind = |address: &SocketAddr| {
-        let group = bind_group(*address, usize::from(config.workers), wanted)?;
-        warn_of_small_buffers(wanted, group.granted, journal);
-        Ok(group)
-    };
-    config.bind.iter().map(bind).collect()
+/// The sockets of a server. Every `--bind` address is an endpoint, with one socket per
+/// worker.
+pub(super) struct Endpoints {
+    groups: Vec<SocketGroup>,
+    workers: usize,
 }
 
-fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, journal: &Journal) {
+impl Endpoints {
+    /// Opens all sockets, and warns about buffers that are smaller than configured.
+    pub(super) fn bind(config: &ServerConfig, log: &Log) -> Result<Self, BindError> {
+        let workers = usize::from(config.workers);
+        let wanted = BufferSizes {
+            receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
+            send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
+        };
+        let bind = |address: &SocketAddr| {
+            let group = bind_group(*address, workers, wanted)?;
+            warn_of_small_buffers(wanted, group.granted, log);
+            Ok(group)
+        };
+        let groups = config.bind.iter().map(bind).collect::<Result<_, _>>()?;
+        Ok(Self { groups, workers })
+    }
+
+    /// The address of each endpoint, with the port that it got.
+    pub(super) fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.groups.iter().map(|group| group.local_addr).collect()
+    }
+
+    /// Returns the addresses of this server. A wildcard address stands for all addresses
+    /// that the interfaces have at this moment.
+    pub(super) fn own_addresses(&self, log: &Log) -> Vec<PeerAddr> {
+        let mut own = Vec::new();
+        for local in self.local_addrs() {
+            own.push(local);
+            if local.ip().is_unspecified() {
+                let interfaces = local_ips(log).into_iter();
+                let same_family = interfaces.filter(|ip| ip.is_ipv4() == local.is_ipv4());
+                own.extend(same_family.map(|ip| SocketAddr::new(ip, local.port())));
+            }
+        }
+        own.into_iter().map(|addr| PeerAddr::new(addr, 0)).collect()
+    }
+
+    /// Gives each worker one socket of every endpoint. `may_segment` is true if the kernel
+    /// takes several datagrams as one packet.
+    pub(super) fn into_worker_sockets(mut self, may_segment: bool) -> Vec<WorkerSockets> {
+        let mut take = || {
+            let sockets = self
+                .groups
+                .iter_mut()
+                .filter_map(|group| group.sockets.pop());
+            WorkerSockets::new(sockets.collect(), may_segment)
+        };
+        (0..self.workers).map(|_| take()).collect()
+    }
+}
+
+/// Returns the core of each worker, or `None` for a worker that is not pinned. With more
+/// workers than cores, several share a core.
+pub(super) fn plan_cores(config: &ServerConfig, log: &Log) -> Vec<Option<CoreId>> {
+    let workers = usize::from(config.workers);
+    if config.no_pin {
+        return vec![None; workers];
+    }
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if cores.is_empty() {
+        log.warn("the cores of this machine cannot be listed: no worker is pinned".into());
+        return vec![None; workers];
+    }
+    if workers > cores.len() {
+        log.warn(format!("{workers} workers share {} cores", cores.len()));
+    }
+    cores.into_iter().cycle().take(workers).map(Some).collect()
+}
+
+/// Returns the beginnings of all texts that another server makes of this server's
+/// messages. See [`echo_prefixes`](crate::wire::echo_prefixes).
+pub(super) fn echo_prefixes(own_addresses: &[PeerAddr]) -> Vec<Vec<u8>> {
+    own_addresses
+        .iter()
+        .flat_map(|own| crate::wire::echo_prefixes(own.socket_addr()))
+        .collect()
+}
+
+fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, log: &Log) {
     for (what, sysctl, wanted, granted) in [
         (
             "receive",
@@ -43,9 +110,9 @@ fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, journal: &Jo
             granted.send_bytes,
         ),
     ] {
-        // The kernel takes one byte off the most that fits.
+        // The kernel grants one byte less than the maximum.
         if granted + 1 < wanted {
-            journal.warn(format!(
+            log.warn(format!(
                 "the kernel grants a {what} buffer of {granted} bytes, not {wanted}: \
                  raise it with `sysctl -w {sysctl}={wanted}`, or ask for less with --{what}-buffer"
             ));
@@ -53,28 +120,11 @@ fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, journal: &Jo
     }
 }
 
-/// Every address from which a datagram would be one of the server's own: those
-/// that it listens on, and for one that stands for all, all of this machine as
-/// they are now.
-pub(super) fn own_addresses(local_addrs: &[SocketAddr], journal: &Journal) -> Vec<PeerAddr> {
-    let mut own = Vec::new();
-    for local in local_addrs {
-        own.push(*local);
-        if local.ip().is_unspecified() {
-            let interfaces = local_ips(journal).into_iter();
-            let same_family = interfaces.filter(|ip| ip.is_ipv4() == local.is_ipv4());
-            own.extend(same_family.map(|ip| SocketAddr::new(ip, local.port())));
-        }
-    }
-    own.into_iter().map(|addr| PeerAddr::new(addr, 0)).collect()
-}
-
-/// The addresses of the interfaces of this machine.
-fn local_ips(journal: &Journal) -> Vec<IpAddr> {
+fn local_ips(log: &Log) -> Vec<IpAddr> {
     let interfaces = match getifaddrs() {
         Ok(interfaces) => interfaces,
         Err(error) => {
-            journal.warn(format!(
+            log.warn(format!(
                 "cannot list the addresses of this machine: {error}"
             ));
             return Vec::new();
@@ -87,22 +137,4 @@ fn local_ips(journal: &Journal) -> Vec<IpAddr> {
     interfaces
         .filter_map(|interface| ip(interface.address?))
         .collect()
-}
-
-/// Which core each worker is pinned to; workers beyond the cores begin again
-/// with the first one.
-pub(super) fn plan_cores(config: &ServerConfig, journal: &Journal) -> Vec<Option<CoreId>> {
-    let workers = usize::from(config.workers);
-    if config.no_pin {
-        return vec![None; workers];
-    }
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if cores.is_empty() {
-        journal.warn("the cores of this machine cannot be listed: no worker is pinned".into());
-        return vec![None; workers];
-    }
-    if workers > cores.len() {
-        journal.warn(format!("{workers} workers share {} cores", cores.len()));
-    }
-    cores.into_iter().cycle().take(workers).map(Some).collect()
 }

@@ -1,5 +1,4 @@
-//! The loop that every worker runs: receive what is there, send a part of what
-//! is due, and sleep only when there is neither.
+//! The loop of a worker: receive, send a part of what is due, sleep when there is neither.
 
 use std::io;
 use std::sync::Arc;
@@ -8,71 +7,84 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::net::{
-    Datagram, MAX_ENDPOINTS, Outbox, Outlet, PeerAddr, RECEIVE_BATCH, Receiver, receive_drops,
+    Datagram, MAX_ENDPOINTS, PeerAddr, RECEIVE_BATCH, Receiver, Transmit, WorkerSockets,
+    receive_drops,
 };
 use crate::server::clock::Clock;
+use crate::server::egress::Progress;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
-use crate::server::ops::supervise::StopSignal;
+use crate::server::ops::supervise::{StopSignal, Wake};
 
-/// What a worker does with datagrams.
+/// The service that a worker offers.
 pub trait Service {
-    /// Takes in one datagram; what it causes is sent later, in
-    /// [`Service::send_some`].
-    fn take(&mut self, datagram: Datagram<'_>, now_ms: u64);
+    /// Handles one datagram. Whatever it causes is sent by [`Service::poll_transmit`].
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now_ms: u64);
 
-    /// Sends a bounded part of what is due. True: there is more.
-    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool;
+    /// Sends a bounded part of what is due.
+    fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress;
 
-    /// Sends the last that is to be sent, when the server stops.
-    fn stop(&mut self, outlet: &mut impl Outlet);
+    /// Sends the last datagrams when the server stops.
+    fn stop(&mut self, transmit: &mut impl Transmit);
 }
 
-/// One worker: its sockets, its buffers, and its service.
+/// One worker: its sockets, its buffers and its service.
 pub struct Worker<S> {
     poll: Poll,
     events: Events,
-    outbox: Outbox,
+    sockets: WorkerSockets,
     receiver: Receiver,
     service: S,
     clock: Clock,
     spin: Duration,
     info: Arc<WorkerInfo>,
-    /// For each socket how many drops of the kernel are counted already.
-    known_drops: Vec<u32>,
-    /// Whether such a lot came since they were looked at, full batches or
-    /// datagrams longer than any of use, that there may be more.
-    may_have_dropped: bool,
-    looked_for_drops_ms: u64,
-    /// The server's own addresses: who claims to come from one is dropped.
+    drops: KernelDrops,
     own_addresses: Arc<[PeerAddr]>,
 }
 
+/// The properties that all workers of a server share.
+#[derive(Debug, Clone)]
+pub struct WorkerShared {
+    /// The clock.
+    pub clock: Clock,
+    /// The time for which a worker polls its sockets before it sleeps.
+    pub spin: Duration,
+    /// The addresses of the server's sockets. Datagrams from them are dropped.
+    pub own_addresses: Arc<[PeerAddr]>,
+}
+
+/// The datagrams that the kernel dropped at each socket.
+struct KernelDrops {
+    /// The counts of the kernel that have been added to the counters.
+    counted: Vec<u32>,
+    /// True after a full batch, or a datagram so long that a few fill the socket's buffer.
+    /// Only then the kernel may have dropped datagrams.
+    may_have_grown: bool,
+    checked_ms: u64,
+}
+
 impl<S: Service> Worker<S> {
-    /// A worker over `outbox`'s sockets, which are registered with `poll`.
+    /// Returns a worker that sleeps in `poll`, where it registers `sockets`.
     ///
     /// # Errors
-    /// When the sockets cannot be registered.
+    /// The sockets cannot be registered.
     pub fn new(
         poll: Poll,
-        mut outbox: Outbox,
+        mut sockets: WorkerSockets,
         service: S,
         shared: &WorkerShared,
         info: Arc<WorkerInfo>,
     ) -> io::Result<Self> {
-        for (endpoint, socket) in outbox.sockets_mut().iter_mut().enumerate() {
+        for (endpoint, socket) in sockets.sockets_mut().iter_mut().enumerate() {
             poll.registry()
                 .register(socket, Token(endpoint), Interest::READABLE)?;
         }
-        let known_drops = vec![0; outbox.sockets().len()];
         Ok(Self {
             poll,
             events: Events::with_capacity(MAX_ENDPOINTS + 1),
-            outbox,
+            drops: KernelDrops::new(sockets.sockets().len()),
+            sockets,
             receiver: Receiver::new(),
             service,
-            known_drops,
-            may_have_dropped: false,
-            looked_for_drops_ms: 0,
             clock: shared.clock.clone(),
             spin: shared.spin,
             info,
@@ -80,7 +92,7 @@ impl<S: Service> Worker<S> {
         })
     }
 
-    /// Its name, core and counters.
+    /// The name, core and counters of the worker.
     pub fn info(&self) -> &Arc<WorkerInfo> {
         &self.info
     }
@@ -88,103 +100,79 @@ impl<S: Service> Worker<S> {
     /// Runs until the stop.
     ///
     /// # Errors
-    /// When the worker cannot go on: its sockets or its poll are broken.
+    /// The sockets or the poll are broken.
     pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
         while !stop.is_stopping() {
-            let emptied = self.receive()?;
-            let more_to_send = self.service.send_some(&mut self.outbox);
-            if emptied && !more_to_send {
-                self.count_kernel_drops();
+            let received = self.receive()?;
+            let sent = self.service.poll_transmit(&mut self.sockets);
+            if received == Progress::Idle && sent == Progress::Idle {
+                self.drops.count(&self.sockets, &self.info);
                 self.sleep()?;
             }
         }
-        self.service.stop(&mut self.outbox);
+        self.service.stop(&mut self.sockets);
         Ok(())
     }
 
-    /// Takes in what the sockets hold, bounded, so that sending has its turn.
-    /// True: every socket was found empty. What comes after that raises a new
-    /// event, as the sockets are registered edge-triggered.
-    fn receive(&mut self) -> io::Result<bool> {
+    /// Receives a bounded number of datagrams. It is idle when it found every socket empty.
+    /// The sockets are registered edge-triggered, so a later datagram raises a new event.
+    fn receive(&mut self) -> io::Result<Progress> {
         let now_ms = self.clock.now_ms();
-        if now_ms > self.looked_for_drops_ms + DROPS_INTERVAL_MS {
-            self.looked_for_drops_ms = now_ms;
-            self.count_kernel_drops();
+        if now_ms > self.drops.checked_ms + DROPS_INTERVAL_MS {
+            self.drops.checked_ms = now_ms;
+            self.drops.count(&self.sockets, &self.info);
         }
-        let mut emptied = true;
-        for endpoint in 0..self.outbox.sockets().len() {
-            emptied &= self.receive_from(endpoint, now_ms)?;
+        let mut progress = Progress::Idle;
+        for endpoint in 0..self.sockets.sockets().len() {
+            if self.receive_from(endpoint, now_ms)? == Progress::More {
+                progress = Progress::More;
+            }
         }
-        Ok(emptied)
+        Ok(progress)
     }
 
-    fn receive_from(&mut self, endpoint: usize, now_ms: u64) -> io::Result<bool> {
-        let socket = &self.outbox.sockets()[endpoint];
-        let until = Instant::now() + MAX_RECEIVE_TIME;
+    fn receive_from(&mut self, endpoint: usize, now_ms: u64) -> io::Result<Progress> {
+        let socket = &self.sockets.sockets()[endpoint];
+        let counters = &self.info.counters;
+        let deadline = Instant::now() + MAX_RECEIVE_TIME;
         for _ in 0..MAX_RECEIVES {
             let received = match self.receiver.receive(socket, endpoint as u8) {
                 Ok(received) => received,
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(_) => {
-                    // An error of the network that some send brought about
-                    // (ICMP): reading it has cleared it.
-                    self.info.counters.receive_errors.add(1);
+                    // A network error that an earlier send caused (ICMP). Reading it has
+                    // cleared it.
+                    counters.receive_errors.add(1);
                     continue;
                 }
             };
-            self.info.counters.datagrams_in.add(received as u64);
+            counters.datagrams_in.add(received as u64);
             for datagram in self.receiver.datagrams() {
                 if datagram.is_truncated {
-                    self.info.counters.truncated.add(1);
-                    // A few of these fill a socket's buffer.
-                    self.may_have_dropped = true;
+                    counters.truncated.add(1);
+                    self.drops.may_have_grown = true;
                 }
-                match self.refusal(&datagram.from) {
-                    Some(reason) => self.info.counters.drop_datagram(reason),
-                    None => self.service.take(datagram, now_ms),
+                match refuse(&datagram.from, &self.own_addresses) {
+                    Some(reason) => counters.drop_datagram(reason),
+                    None => self.service.handle_datagram(datagram, now_ms),
                 }
             }
             if received < RECEIVE_BATCH {
-                return Ok(true);
+                return Ok(Progress::Idle);
             }
-            self.may_have_dropped = true;
-            if Instant::now() > until {
+            self.drops.may_have_grown = true;
+            if Instant::now() > deadline {
                 break;
             }
         }
-        Ok(false)
+        Ok(Progress::More)
     }
 
-    /// Asks each socket what the kernel dropped, if it may have since.
-    fn count_kernel_drops(&mut self) {
-        if !std::mem::take(&mut self.may_have_dropped) {
-            return;
-        }
-        for (socket, known) in self.outbox.sockets().iter().zip(&mut self.known_drops) {
-            if let Ok(drops) = receive_drops(socket) {
-                let new = drops.wrapping_sub(*known);
-                self.info.counters.kernel_drops.add(new.into());
-                *known = drops;
-            }
-        }
-    }
-
-    /// Why nothing from this sender may be taken in, if so.
-    fn refusal(&self, from: &PeerAddr) -> Option<DropReason> {
-        if from.port() == 0 {
-            Some(DropReason::PortZero)
-        } else if self.own_addresses.iter().any(|own| own.same_socket(from)) {
-            Some(DropReason::OwnAddress)
-        } else {
-            None
-        }
-    }
-
-    /// Returns when there is something to receive, or the stop was asked for.
+    /// Sleeps until there is something to receive, or until it is woken.
     fn sleep(&mut self) -> io::Result<()> {
         if !self.spin.is_zero() {
-            let spin_until = Instant::now() + self.spin;
-            while Instant::now() < spin_until {
+            let deadline = Instant::now() + self.spin;
+            while Instant::now() < deadline {
                 self.poll_events(Some(Duration::ZERO))?;
                 if !self.events.is_empty() {
                     return Ok(());
@@ -203,29 +191,59 @@ impl<S: Service> Worker<S> {
     }
 }
 
-/// What all workers of a server have in common.
-#[derive(Debug, Clone)]
-pub struct WorkerShared {
-    /// Where they read the time.
-    pub clock: Clock,
-    /// How long they look for datagrams before they sleep.
-    pub spin: Duration,
-    /// The addresses of the server's sockets.
-    pub own_addresses: Arc<[PeerAddr]>,
+impl KernelDrops {
+    fn new(sockets: usize) -> Self {
+        Self {
+            counted: vec![0; sockets],
+            may_have_grown: false,
+            checked_ms: 0,
+        }
+    }
+
+    /// Asks the kernel for the drops of each socket, if there may be new ones.
+    fn count(&mut self, sockets: &WorkerSockets, info: &WorkerInfo) {
+        if !std::mem::take(&mut self.may_have_grown) {
+            return;
+        }
+        for (socket, counted) in sockets.sockets().iter().zip(&mut self.counted) {
+            if let Ok(drops) = receive_drops(socket) {
+                let new = drops.wrapping_sub(*counted);
+                info.counters.kernel_drops.add(new.into());
+                *counted = drops;
+            }
+        }
+    }
 }
 
-/// What a worker sleeps on, and what wakes it at the stop.
+/// Returns a poll for a worker to sleep in, and its waker.
 ///
 /// # Errors
-/// When the system has no more file descriptors.
-pub fn poll_and_waker() -> io::Result<(Poll, Waker)> {
+/// The system has no more file descriptors.
+pub fn poll_and_waker() -> io::Result<(Poll, Arc<Waker>)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER)?;
-    Ok((poll, waker))
+    Ok((poll, Arc::new(waker)))
 }
 
-/// Errors that say that the program, not the network, is at fault: they would
-/// come again and again.
+/// Returns a function that wakes the worker.
+pub fn wake(waker: &Arc<Waker>) -> Wake {
+    let waker = Arc::clone(waker);
+    // Fails only when the poll has been dropped. Then nobody sleeps in it.
+    Box::new(move || drop(waker.wake()))
+}
+
+/// Returns the reason why no datagram from this source may be handled, if there is one.
+fn refuse(from: &PeerAddr, own_addresses: &[PeerAddr]) -> Option<DropReason> {
+    if from.port() == 0 {
+        Some(DropReason::PortZero)
+    } else if own_addresses.iter().any(|own| own.same_socket(from)) {
+        Some(DropReason::OwnAddress)
+    } else {
+        None
+    }
+}
+
+/// Returns true for errors of the program itself, which would occur again and again.
 fn is_fatal(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -233,15 +251,16 @@ fn is_fatal(error: &io::Error) -> bool {
     )
 }
 
-/// Receive batches of one socket before sending has its turn: 1024 datagrams,
-/// about 2 ms of work.
+/// Maximum number of batches received from one socket before the worker sends. They are
+/// 1024 datagrams, about 2 ms of work.
 const MAX_RECEIVES: usize = 16;
 
-/// Datagrams full of the shortest frames are 50 times the work. Sending has its turn
-/// after as long as a slice of it takes, and a batch.
+/// Maximum time, plus one batch, for which a worker receives from one socket before it
+/// sends. A datagram full of the shortest frames is 50 times the work of another one. A
+/// slice takes as long.
 const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
 
-/// How often a worker that never sleeps asks for the kernel's drops.
+/// Time between two checks for kernel drops by a worker that never sleeps.
 const DROPS_INTERVAL_MS: u64 = 100;
 
 const WAKER: Token = Token(usize::MAX);

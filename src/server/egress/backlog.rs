@@ -1,4 +1,5 @@
-//! The texts that wait for fan-out: bounded, and shared fairly by their senders.
+//! The texts that wait for fan-out. They are bounded, and their senders share the space
+//! fairly.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,19 +9,18 @@ use crate::net::PeerAddr;
 use crate::server::registry::Room;
 use crate::wire::{Name, Speaker};
 
-/// Texts, one behind the other in one buffer, in the order in which they came,
-/// and a list of them for each room.
-pub struct Backlog {
+/// Texts in one buffer, in the order of arrival, and a list of them for each room.
+pub(super) struct Backlog {
     bytes: Vec<u8>,
     texts: Vec<Text>,
     senders: HashMap<PeerAddr, Share>,
     rooms: Vec<RoomList>,
-    /// Where in `rooms` a room is, by its address: `rooms` keeps it from being
-    /// another one's.
+    /// The index of a room in `rooms`, by its address in memory. No other room can have
+    /// this address while `rooms` holds the room.
     room_indexes: HashMap<usize, usize>,
 }
 
-/// The texts of a [`Backlog`] that are for one room.
+/// The texts in a [`Backlog`] for one room.
 #[derive(Clone, Copy)]
 pub struct RoomTexts<'a> {
     backlog: &'a Backlog,
@@ -29,23 +29,22 @@ pub struct RoomTexts<'a> {
     count: usize,
 }
 
-/// The backlog has no place left for a text of this sender.
+/// The sender has used up its share of the backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogFull;
 
-/// A text in a [`Backlog`].
 #[derive(Debug, Clone)]
 struct Text {
-    /// As its hearers know it when the text came.
+    /// The sender's name or address when the text arrived.
     speaker: Speaker,
     /// The sender's number in this backlog.
     sender: u16,
     bytes: Range<usize>,
-    /// The next one for the same room.
+    /// The next text for the same room.
     next_in_room: Option<usize>,
 }
 
-/// The texts for one room, as a list through `next_in_room`.
+/// The texts for one room, a list linked by `next_in_room`.
 struct RoomList {
     room: Arc<Room>,
     first: usize,
@@ -53,7 +52,7 @@ struct RoomList {
     count: usize,
 }
 
-/// What one sender has in the backlog.
+/// The texts of one sender in the backlog.
 #[derive(Debug, Clone, Copy)]
 struct Share {
     number: u16,
@@ -62,8 +61,8 @@ struct Share {
 }
 
 impl Backlog {
-    /// An empty backlog, with space for all that it may hold.
-    pub fn new() -> Self {
+    /// Returns an empty backlog with memory for the maximum.
+    pub(super) fn new() -> Self {
         Self {
             bytes: Vec::with_capacity(MAX_BYTES),
             texts: Vec::with_capacity(MAX_TEXTS),
@@ -73,16 +72,16 @@ impl Backlog {
         }
     }
 
-    /// Takes up a text of `sender`, who is called `name`, for `room`.
+    /// Adds a text of `sender`, whose name is `name`, for `room`.
     ///
-    /// A sender may have as much in the backlog as is free for others: so one
-    /// flooder leaves half of it, two leave a third, and whoever says little is
-    /// heard. (Choudhury and Hahne, "Dynamic queue length thresholds for
-    /// shared-memory packet switches", 1998, with a factor of 1.)
+    /// The share of a sender is as large as the space that is left for others. One flooder
+    /// leaves half of the backlog, two leave a third, so there is space for senders of
+    /// few texts. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
+    /// packet switches", 1998, with a factor of 1.)
     ///
     /// # Errors
-    /// [`BacklogFull`]: the sender has its share.
-    pub fn push(
+    /// [`BacklogFull`]; the text is dropped.
+    pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
         sender: PeerAddr,
@@ -118,7 +117,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// Appends the text that comes next to the list of its room.
+    /// Appends the next text to the list of its room.
     fn add_to_room(&mut self, room: &Arc<Room>) {
         let text = self.texts.len();
         let new_index = self.rooms.len();
@@ -141,24 +140,15 @@ impl Backlog {
         }
     }
 
-    /// How many texts wait.
-    pub fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    /// How many rooms have, or had, texts.
-    pub fn rooms(&self) -> usize {
+    /// The number of rooms that have, or had, texts.
+    pub(super) fn rooms(&self) -> usize {
         self.rooms.len()
     }
 
-    /// Whether no text waits.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-
-    /// The texts for the room of this index, in the order in which the rooms'
-    /// first texts came; `None` beyond the last, and when all have been taken.
-    pub fn room(&self, index: usize) -> Option<RoomTexts<'_>> {
+    /// Returns the texts for a room by its index, in the order in which the rooms' first
+    /// texts arrived. Returns `None` after the last room, and when all texts of the room
+    /// have been taken.
+    pub(super) fn room(&self, index: usize) -> Option<RoomTexts<'_>> {
         let list = self.rooms.get(index).filter(|list| list.count > 0)?;
         Some(RoomTexts {
             backlog: self,
@@ -168,8 +158,8 @@ impl Backlog {
         })
     }
 
-    /// Takes the first `count` texts of a room away.
-    pub fn take(&mut self, index: usize, count: usize) {
+    /// Removes the first `count` texts of a room.
+    pub(super) fn take(&mut self, index: usize, count: usize) {
         let list = &mut self.rooms[index];
         for _ in 0..count {
             if let Some(next) = self.texts[list.first].next_in_room {
@@ -179,8 +169,8 @@ impl Backlog {
         list.count -= count;
     }
 
-    /// Forgets all texts.
-    pub fn clear(&mut self) {
+    /// Removes all texts.
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.texts.clear();
         self.senders.clear();
@@ -190,12 +180,11 @@ impl Backlog {
 }
 
 impl<'a> RoomTexts<'a> {
-    /// The room.
     pub fn room(&self) -> &'a Arc<Room> {
         self.room
     }
 
-    /// No more than the first `count` of them, at least one.
+    /// Returns the first `count` texts, but at least one.
     pub fn up_to(self, count: usize) -> Self {
         Self {
             count: self.count.min(count.max(1)),
@@ -203,18 +192,17 @@ impl<'a> RoomTexts<'a> {
         }
     }
 
-    /// How many texts there are, at least one.
-    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    /// The number of texts, at least one.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Below which the speakers' numbers are.
+    /// The upper bound of the senders' numbers.
     pub fn senders(&self) -> usize {
         self.backlog.senders.len()
     }
 
-    /// Every text, with its speaker and the sender's number.
+    /// The texts, each with its sender, and the sender's number.
     pub fn iter(&self) -> impl Iterator<Item = (Speaker, u16, &'a [u8])> {
         let backlog = self.backlog;
         let first = Some(&backlog.texts[self.first]);
@@ -235,24 +223,24 @@ impl Default for Backlog {
     }
 }
 
-/// Texts that may wait in a worker while as many are sent: at 1000 peers and a
-/// million deliveries/s one second of work. To hold more would only delay what
-/// is shed in the end. Enough for bundles to fill the largest packets.
+/// Maximum number of texts that wait in a worker while as many are sent. With 1000 peers
+/// and a million deliveries per second that is one second of work. More would only delay
+/// texts that are shed in the end. It is enough to fill the largest packets of bundles.
 pub(super) const MAX_TEXTS: usize = 1024;
 
-/// Space for as many texts of a quarter of the greatest length.
+/// Space for [`MAX_TEXTS`] texts of a quarter of the maximum length.
 pub(super) const MAX_BYTES: usize = MAX_TEXTS * crate::wire::MAX_TEXT_DATAGRAM / 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn speaker(port: u16) -> PeerAddr {
+    fn sender(port: u16) -> PeerAddr {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
     }
 
-    fn said_by(port: u16) -> Speaker {
-        Speaker::Address(speaker(port).socket_addr())
+    fn from(port: u16) -> Speaker {
+        Speaker::Address(sender(port).socket_addr())
     }
 
     fn port(speaker: Speaker) -> u16 {
@@ -266,15 +254,15 @@ mod tests {
         Room::plain(number, 1)
     }
 
-    /// How many of `count` texts of one speaker are taken.
+    /// Pushes `count` texts of one sender, and returns how many are taken.
     fn push_many(backlog: &mut Backlog, port: u16, count: usize, text: &[u8]) -> usize {
         let room = room(0);
-        let push = |_: &usize| backlog.push(&room, speaker(port), None, text).is_ok();
+        let push = |_: &usize| backlog.push(&room, sender(port), None, text).is_ok();
         (0..count).filter(push).count()
     }
 
     #[test]
-    fn texts_come_out_by_room_with_a_number_for_each_sender() {
+    fn texts_are_listed_by_room_with_the_numbers_of_their_senders() {
         let mut backlog = Backlog::new();
         let rooms = [room(5), room(3)];
         for (at, port, text) in [
@@ -285,7 +273,7 @@ mod tests {
             (1, 7, "d"),
         ] {
             backlog
-                .push(&rooms[at], speaker(port), None, text.as_bytes())
+                .push(&rooms[at], sender(port), None, text.as_bytes())
                 .unwrap();
         }
         let texts = |backlog: &Backlog, index| {
@@ -293,7 +281,7 @@ mod tests {
             assert_eq!((texts.len(), texts.senders()), (texts.iter().count(), 3));
             let iter = texts
                 .iter()
-                .map(|(from, sender, text)| (port(from), sender, text.to_vec()));
+                .map(|(author, sender, text)| (port(author), sender, text.to_vec()));
             (texts.room().number(), iter.collect::<Vec<_>>())
         };
         let first = vec![
@@ -310,23 +298,17 @@ mod tests {
 
         backlog.take(0, 2);
         let left = backlog.room(0).unwrap();
-        assert_eq!(
-            left.iter().collect::<Vec<_>>(),
-            [(said_by(8), 2, &b"c"[..])]
-        );
+        assert_eq!(left.iter().collect::<Vec<_>>(), [(from(8), 2, &b"c"[..])]);
         backlog.take(0, 1);
         assert!(backlog.room(0).is_none());
         let first = backlog.room(1).unwrap().up_to(1);
         assert_eq!((first.len(), first.iter().count()), (1, 1));
 
         backlog.clear();
-        assert!(backlog.is_empty() && backlog.room(0).is_none());
-        backlog.push(&rooms[1], speaker(8), None, b"e").unwrap();
+        assert!(backlog.texts.is_empty() && backlog.room(0).is_none());
+        backlog.push(&rooms[1], sender(8), None, b"e").unwrap();
         let texts = backlog.room(0).unwrap();
-        assert_eq!(
-            texts.iter().collect::<Vec<_>>(),
-            [(said_by(8), 0, &b"e"[..])]
-        );
+        assert_eq!(texts.iter().collect::<Vec<_>>(), [(from(8), 0, &b"e"[..])]);
     }
 
     #[test]
@@ -337,7 +319,7 @@ mod tests {
         let quiet: usize = (10..110)
             .map(|port| push_many(&mut backlog, port, 2, b"hi"))
             .sum();
-        assert_eq!(quiet, 200, "who says little is heard");
+        assert_eq!(quiet, 200, "senders of few texts");
     }
 
     #[test]
@@ -360,11 +342,11 @@ mod tests {
             push_many(&mut backlog, 1, 5000, &long),
             MAX_BYTES / 1024 / 2
         );
-        assert!(backlog.push(&room(0), speaker(2), None, &long).is_ok());
+        assert!(backlog.push(&room(0), sender(2), None, &long).is_ok());
     }
 
     #[test]
-    fn a_sender_may_have_the_last_byte_that_is_free() {
+    fn a_sender_may_use_the_last_free_byte() {
         let mut backlog = Backlog::new();
         let text = vec![b'x'; MAX_BYTES + 1];
         assert_eq!(push_many(&mut backlog, 1, 1, &text), 0);
@@ -374,11 +356,11 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_are_never_passed() {
+    fn the_limit_is_never_exceeded() {
         let mut backlog = Backlog::new();
         for port in 1..=5000 {
             push_many(&mut backlog, port, 1, b"x");
         }
-        assert_eq!(backlog.len(), MAX_TEXTS);
+        assert_eq!(backlog.texts.len(), MAX_TEXTS);
     }
 }

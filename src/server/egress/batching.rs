@@ -1,36 +1,36 @@
-//! Finds an order of messages in which runs of one length are long, so that
-//! each run can leave as one GSO packet.
+//! Finds an order of messages with long runs of one length, so that each run can be
+//! sent as one GSO packet.
 
-/// One message, as far as its place in the order depends on it.
+/// The properties of a message that determine its place in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
-    /// Who sent it. The messages of one sender keep their order.
+    /// The sender's number. The messages of one sender keep their order.
     pub sender: u16,
-    /// Its bytes.
+    /// The length in bytes.
     pub len: u16,
 }
 
-/// Bounds of one packet, each at least 1.
+/// Limits of one packet, each at least 1.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Messages in a packet.
+    /// Maximum number of messages.
     pub messages: usize,
-    /// Bytes of a packet; a message longer than that goes alone.
+    /// Maximum number of bytes. A longer message is a packet of its own.
     pub bytes: usize,
 }
 
-/// Finds the order; it keeps its memory from one time to the next.
+/// Finds the order. It keeps its memory from one plan to the next.
 #[derive(Debug)]
-pub struct Regrouper {
-    /// For each message the next one from the same sender.
+pub struct Batcher {
+    /// The next message from the same sender, for each message.
     next_of_sender: Vec<u16>,
-    /// For each sender its last message so far, while `next_of_sender` is filled.
+    /// The last message of each sender so far, while `next_of_sender` is filled.
     last_of_sender: Vec<u16>,
-    /// The messages that may go now, as all in front of them from the same
-    /// sender have gone: by length, each length a queue.
+    /// The messages whose predecessors from the same sender are all in packets. They
+    /// stand in one queue per length, sorted by length.
     ready: Vec<Queue>,
-    /// For each ready message the one behind it in its queue.
-    behind: Vec<u16>,
+    /// The next message in the same queue, for each ready message.
+    next_in_queue: Vec<u16>,
     packet: Vec<u16>,
 }
 
@@ -43,30 +43,28 @@ struct Queue {
     last: u16,
 }
 
-impl Regrouper {
-    /// With memory for `capacity` messages; more take more.
+impl Batcher {
+    /// Returns a batcher with memory for `capacity` messages. It grows when that is not
+    /// enough.
     pub fn with_capacity(capacity: usize) -> Self {
         let table = || Vec::with_capacity(capacity);
         Self {
             next_of_sender: table(),
             last_of_sender: table(),
             ready: Vec::with_capacity(capacity),
-            behind: table(),
+            next_in_queue: table(),
             packet: table(),
         }
     }
 
-    /// Puts the messages `items`, at most 65,535, into packets, and calls
-    /// `emit` with each: the indexes of its messages, all of one length but the
-    /// last, which may be shorter.
+    /// Puts the messages `items`, at most 65,535, into packets, and calls `emit` with the
+    /// indexes of each packet's messages. These have one length, but the last may be
+    /// shorter. The senders' numbers must be less than `senders`.
     ///
-    /// It is greedy: a packet takes the length that most senders have ready, as
-    /// many as there are, and ends in the longest shorter message. Where all
-    /// lengths are equal, packets are full; where all differ, a packet still has
-    /// two messages.
-    ///
-    /// The numbers of the senders are below `senders`.
-    pub fn regroup(
+    /// The algorithm is greedy. A packet takes all ready messages of the most frequent
+    /// length, and ends with the longest shorter message. If all lengths are equal,
+    /// packets are full. If all differ, a packet still has two messages.
+    pub fn batch(
         &mut self,
         items: &[Item],
         senders: usize,
@@ -96,12 +94,12 @@ impl Regrouper {
         }
     }
 
-    /// Chains the messages of each sender, and makes the first of each ready.
+    /// Links the messages of each sender, and makes the first of each ready.
     fn link(&mut self, items: &[Item], senders: usize) {
         for (table, len) in [
             (&mut self.next_of_sender, items.len()),
             (&mut self.last_of_sender, senders),
-            (&mut self.behind, items.len()),
+            (&mut self.next_in_queue, items.len()),
         ] {
             table.clear();
             table.resize(len, NONE);
@@ -120,11 +118,11 @@ impl Regrouper {
 
     /// Appends a message to the queue of its length.
     fn make_ready(&mut self, len: u16, message: u16) {
-        self.behind[usize::from(message)] = NONE;
+        self.next_in_queue[usize::from(message)] = NONE;
         match self.ready.binary_search_by_key(&len, |queue| queue.len) {
             Ok(at) => {
                 let queue = &mut self.ready[at];
-                self.behind[usize::from(queue.last)] = message;
+                self.next_in_queue[usize::from(queue.last)] = message;
                 queue.last = message;
                 queue.count += 1;
             }
@@ -140,8 +138,8 @@ impl Regrouper {
         }
     }
 
-    /// Takes the first ready message of this length, if there is one, and makes
-    /// the next of its sender ready.
+    /// Takes the first ready message of this length, if there is one, and makes the next
+    /// message of its sender ready.
     fn take(&mut self, items: &[Item], len: u16) -> Option<u16> {
         let at = self
             .ready
@@ -152,7 +150,7 @@ impl Regrouper {
         if queue.count == 1 {
             self.ready.remove(at);
         } else {
-            queue.first = self.behind[usize::from(message)];
+            queue.first = self.next_in_queue[usize::from(message)];
             queue.count -= 1;
         }
         let next = self.next_of_sender[usize::from(message)];
@@ -162,8 +160,8 @@ impl Regrouper {
         Some(message)
     }
 
-    /// The length that most ready messages have; of several the longest, which
-    /// leaves most others to end a packet with.
+    /// Returns the most frequent length of ready messages. Of several it is the longest,
+    /// so that the others can end a packet.
     fn fullest_length(&self) -> Option<u16> {
         let fullest = self
             .ready
@@ -172,7 +170,7 @@ impl Regrouper {
         fullest.map(|queue| queue.len)
     }
 
-    /// The longest ready length below `len` and within `max_bytes`.
+    /// Returns the longest ready length that is less than `len` and at most `max_bytes`.
     fn longest_below(&self, len: u16, max_bytes: usize) -> Option<u16> {
         let below = self.ready.partition_point(|queue| queue.len < len);
         let shorter = self.ready[..below].iter().rev().map(|queue| queue.len);
@@ -182,7 +180,7 @@ impl Regrouper {
     }
 }
 
-/// Messages that can be regrouped at once: their numbers are `u16`.
+/// Maximum number of messages. Their indexes are `u16`.
 const MAX_ITEMS: usize = NONE as usize;
 
 const NONE: u16 = u16::MAX;
@@ -199,8 +197,7 @@ mod tests {
 
     fn packets(items: &[Item], limits: Limits) -> Vec<Vec<u16>> {
         let mut packets = Vec::new();
-        Regrouper::with_capacity(1)
-            .regroup(items, 50, limits, |packet| packets.push(packet.to_vec()));
+        Batcher::with_capacity(1).batch(items, 50, limits, |packet| packets.push(packet.to_vec()));
         packets
     }
 
@@ -226,13 +223,13 @@ mod tests {
     }
 
     #[test]
-    fn the_length_that_most_have_ready_goes_first() {
+    fn the_most_frequent_ready_length_goes_first() {
         let items = items(&[(0, 50), (1, 20), (2, 20), (3, 50), (4, 20)]);
         assert_eq!(packets(&items, LIMITS), [[1, 2, 4].to_vec(), vec![0, 3]]);
     }
 
     #[test]
-    fn a_sender_alone_keeps_its_order_and_still_pairs_falling_lengths() {
+    fn a_single_sender_keeps_its_order_and_falling_lengths_are_paired() {
         let items = items(&[(0, 10), (0, 30), (0, 20), (0, 20)]);
         assert_eq!(packets(&items, LIMITS), [vec![0], vec![1, 2], vec![3]]);
     }
@@ -260,7 +257,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_message_goes_once_in_its_senders_order_within_the_limits(
+        fn every_message_is_in_one_packet_in_its_senders_order_within_the_limits(
             senders_and_lens in prop::collection::vec((0_u16..20, 1_u16..40), 1..200),
             messages in 1_usize..70,
             bytes in 1_usize..500,

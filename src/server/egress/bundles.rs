@@ -1,31 +1,32 @@
-//! Packets for peers that speak v2: many messages in a datagram.
+//! Packets for v2 peers. A datagram, called a bundle, holds many messages.
 
 use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
 use super::packets::Packets;
 use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
+use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::{
     BUNDLE_BYTES, Message, ServerFrame, push_padding, push_server_frame, push_server_header,
 };
 
-/// Space for what [`plan_bundles`] makes of the longest backlog.
-pub fn bundle_packets() -> Packets {
+/// Returns packets with memory for the longest backlog.
+pub(super) fn bundle_packets() -> Packets {
     let bytes = MAX_BYTES + MAX_TEXTS * 32;
     Packets::with_capacity(bytes, bytes / BUNDLE_BYTES, PASS_DATAGRAMS)
 }
 
-/// Puts all texts of a room, in their order, into bundles of at most
-/// [`BUNDLE_BYTES`]; one that another follows in the same packet is padded to
-/// exactly that. The texts become messages of `stream`, numbered on.
-pub fn plan_bundles(texts: RoomTexts<'_>, stream: u8, packets: &mut Packets) {
+/// Puts all texts of a room, in their order, into bundles of at most [`BUNDLE_BYTES`]. A
+/// bundle that is followed by another one in its packet is padded to exactly that
+/// length. The texts become messages of the stream of `worker`, with the next numbers.
+pub(super) fn plan_bundles(texts: RoomTexts<'_>, worker: WorkerId, packets: &mut Packets) {
     packets.clear();
     let room = texts.room();
-    let first_sequence = room.take_sequence(stream, texts.len() as u32);
+    let first_sequence = room.take_sequence(worker, texts.len() as u32);
     let mut bundle_start = packets.bytes().len();
     let (mut bundles, mut messages) = (0, 0);
     for ((from, _, payload), index) in texts.iter().zip(0_u32..) {
         let message = ServerFrame::Message(Message {
             room: room.number(),
-            stream,
+            stream: worker.0,
             sequence: first_sequence.wrapping_add(index),
             from,
             payload,
@@ -58,22 +59,22 @@ pub fn plan_bundles(texts: RoomTexts<'_>, stream: u8, packets: &mut Packets) {
     }
 }
 
-/// Bundles in one packet: 54 fill it.
+/// Maximum number of bundles in a packet. 54 fill it.
 const PACKET_BUNDLES: usize = if MAX_PACKET_BYTES / BUNDLE_BYTES < MAX_SEGMENTS {
     MAX_PACKET_BYTES / BUNDLE_BYTES
 } else {
     MAX_SEGMENTS
 };
 
-/// One packet: the kernel counts about 2.3 kB for a bundle in the receive buffer
-/// of a peer, which holds 92 of them by default.
+/// Maximum number of datagrams per pass: one packet. The kernel counts about 2.3 kB per
+/// bundle in a peer's receive buffer, which holds 92 of them by default.
 const PASS_DATAGRAMS: usize = PACKET_BUNDLES;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::PeerAddr;
-    use crate::server::egress::Backlog;
+    use crate::server::egress::backlog::Backlog;
     use crate::server::registry::Room;
     use crate::wire::Speaker;
     use crate::wire::v2::{MAX_PAYLOAD_BYTES, parse_server};
@@ -85,14 +86,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bundles_hold_every_message_in_order_and_never_more_than_they_may(
+        fn bundles_hold_every_message_in_order_within_their_limit(
             lens in prop::collection::vec(0_usize..=MAX_PAYLOAD_BYTES, 1..200),
             short in any::<bool>(),
         ) {
             let mut backlog = Backlog::new();
             let room = Room::plain(7, 3);
             let first_sequence = u32::MAX - 3;
-            room.take_sequence(2, first_sequence);
+            room.take_sequence(WorkerId(2), first_sequence);
             let mut expected = Vec::new();
             for (number, len) in lens.into_iter().enumerate() {
                 let len = if short { len / 20 } else { len };
@@ -104,19 +105,19 @@ mod tests {
                 }
             }
             let mut packets = bundle_packets();
-            plan_bundles(backlog.room(0).unwrap(), 2, &mut packets);
+            plan_bundles(backlog.room(0).unwrap(), WorkerId(2), &mut packets);
             prop_assert_eq!(packets.messages(), expected.len());
 
-            let taken = room.take_sequence(2, 0).wrapping_sub(first_sequence);
+            let taken = room.take_sequence(WorkerId(2), 0).wrapping_sub(first_sequence);
             prop_assert_eq!(taken as usize, expected.len());
 
             let to = speaker(9);
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             for packet in (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to)) {
                 prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
                 let bundles = packet.payload.chunks(packet.segment_bytes.into());
                 prop_assert!(bundles.len() <= MAX_SEGMENTS);
-                let before = heard.len();
+                let before = received.len();
                 for bundle in bundles {
                     prop_assert!(bundle.len() <= BUNDLE_BYTES);
                     let frames = parse_server(bundle).unwrap();
@@ -125,17 +126,17 @@ mod tests {
                             panic!("{frame:?}");
                         };
                         prop_assert_eq!((message.room, message.stream), (7, 2));
-                        heard.push((message.sequence, message.from, message.payload.to_vec()));
+                        received.push((message.sequence, message.from, message.payload.to_vec()));
                     }
                 }
-                prop_assert_eq!(heard.len() - before, packet.deliveries as usize);
+                prop_assert_eq!(received.len() - before, packet.deliveries as usize);
             }
-            prop_assert_eq!(heard, expected);
+            prop_assert_eq!(received, expected);
         }
     }
 
-    /// The lengths of the bundles of each packet, pass by pass, that payloads of
-    /// these lengths make.
+    /// Plans payloads of these lengths, and returns the lengths of the bundles of each
+    /// packet, pass by pass.
     fn passes(lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
         let mut backlog = Backlog::new();
         let room = Room::plain(7, 1);
@@ -145,7 +146,7 @@ mod tests {
                 .unwrap();
         }
         let mut packets = bundle_packets();
-        plan_bundles(backlog.room(0).unwrap(), 0, &mut packets);
+        plan_bundles(backlog.room(0).unwrap(), WorkerId(0), &mut packets);
         let to = speaker(9);
         let bundles = |packet: crate::net::Packet<'_>| {
             let bundles = packet.payload.chunks(packet.segment_bytes.into());
@@ -158,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_to_the_byte_is_one_bundle() {
+    fn a_bundle_is_filled_to_the_byte() {
         // The header takes 2 bytes, and each message from an IPv4 peer 19.
         assert_eq!(passes([580, 580]), [[[1200]]]);
         assert_eq!(passes([580, 581]), [[[1200, 602]]]);
     }
 
     #[test]
-    fn packets_are_full_and_a_peers_buffer_holds_a_pass() {
+    fn packets_are_full_and_a_pass_fits_into_a_receive_buffer() {
         let passes = passes([MAX_PAYLOAD_BYTES; 150]);
         let (last, full) = passes.split_last().unwrap();
         assert_eq!((full.len(), last.concat().len()), (2, 150 - 2 * 54));

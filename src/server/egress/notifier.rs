@@ -1,5 +1,4 @@
-//! The crier: a thread that tells who came and went, at most once in
-//! 100 ms, however many they were.
+//! The presence notifier, a thread that sends presence events to their subscribers.
 
 use std::io;
 use std::sync::Arc;
@@ -8,48 +7,46 @@ use std::time::{Duration, Instant};
 
 use crossbeam::sync::Parker;
 
-use crate::net::{Outbox, Outlet, Packet, PeerAddr};
+use crate::net::{Packet, PeerAddr, Transmit, WorkerSockets};
 use crate::server::ops::supervise::StopSignal;
-use crate::server::registry::Peers;
-use crate::server::registry::{Notice, Protocol};
+use crate::server::registry::{Notice, Protocol, Registry};
 use crate::wire::v2::{NoticeCode, ServerFrame, push_server_frame, push_server_header};
 use crate::wire::{LINE_END, push_notice};
 
-/// What the crier's thread owns.
-pub struct Crier {
-    /// The peers, in whose rooms something may have happened.
-    pub peers: Arc<Peers>,
-    /// Sends from the addresses that the workers have.
-    pub outbox: Outbox,
-    /// What it has done so far.
-    pub counters: Arc<CrierCounters>,
-    /// What it sleeps on; news and the stop wake it.
+/// The state of the notifier thread.
+pub struct Notifier {
+    /// The registry with the event queue.
+    pub registry: Arc<Registry>,
+    /// Sockets with the addresses of the workers.
+    pub sockets: WorkerSockets,
+    /// The counters.
+    pub counters: Arc<NotifierCounters>,
+    /// The first event and the stop unpark it.
     pub parker: Parker,
 }
 
-/// What the crier has counted.
+/// The counters of the notifier.
 #[derive(Debug, Default)]
-pub struct CrierCounters {
+pub struct NotifierCounters {
     /// Notices sent, each to one peer.
     pub sent: AtomicU64,
     /// Notices that the kernel did not take.
     pub failed: AtomicU64,
 }
 
-impl Crier {
+impl Notifier {
     /// Runs until the stop.
     ///
     /// # Errors
-    /// None; the type is that of every supervised thread.
+    /// None; every supervised thread has this type.
     pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
         while !stop.is_stopping() {
-            tell_news(&self.peers, &mut self.outbox, &self.counters);
+            send_notices(&self.registry, &mut self.sockets, &self.counters);
             let next_round = Instant::now() + INTERVAL;
             while !stop.is_stopping() && Instant::now() < next_round {
                 self.parker.park_deadline(next_round);
             }
-            // The stop, and the first news after they were taken, wake it.
-            if !stop.is_stopping() && !self.peers.rooms().news.is_waiting() {
+            if !stop.is_stopping() && self.registry.directory().events().is_empty() {
                 self.parker.park();
             }
         }
@@ -57,16 +54,20 @@ impl Crier {
     }
 }
 
-/// Takes the news of all rooms, and sends each to those who want to hear it.
-pub fn tell_news(peers: &Peers, outlet: &mut impl Outlet, counters: &CrierCounters) {
-    for room in peers.rooms().news.take() {
+/// Takes the events of all rooms, and sends one notice per room to each subscriber.
+pub fn send_notices(
+    registry: &Registry,
+    transmit: &mut impl Transmit,
+    counters: &NotifierCounters,
+) {
+    for room in registry.directory().events().take() {
         if let Some(notice) = room.take_notice() {
-            tell(notice, outlet, counters);
+            send(notice, transmit, counters);
         }
     }
 }
 
-fn tell(mut notice: Notice, outlet: &mut impl Outlet, counters: &CrierCounters) {
+fn send(mut notice: Notice, transmit: &mut impl Transmit, counters: &NotifierCounters) {
     let (mut line, mut frame) = (Vec::new(), Vec::new());
     push_notice(notice.text.as_bytes(), &mut line);
     let text_bytes = line.len();
@@ -75,19 +76,22 @@ fn tell(mut notice: Notice, outlet: &mut impl Outlet, counters: &CrierCounters) 
     let sentence = ServerFrame::Notice(NoticeCode::Presence, notice.text.as_bytes());
     push_server_frame(&sentence, &mut frame);
     let endpoint = |subscriber: &(PeerAddr, Protocol)| subscriber.0.endpoint();
-    notice.to.sort_unstable_by_key(endpoint);
-    for subscribers in notice.to.chunk_by(|a, b| endpoint(a) == endpoint(b)) {
+    notice.subscribers.sort_unstable_by_key(endpoint);
+    for subscribers in notice
+        .subscribers
+        .chunk_by(|a, b| endpoint(a) == endpoint(b))
+    {
         let packets = subscribers.iter().map(|(peer, protocol)| match protocol {
             Protocol::Text => Packet::single(peer, &line[..text_bytes]),
             Protocol::Lines => Packet::single(peer, &line),
             Protocol::Frames => Packet::single(peer, &frame),
         });
-        let tally = outlet.send(endpoint(&subscribers[0]), packets);
+        let tally = transmit.send(endpoint(&subscribers[0]), packets);
         counters.sent.fetch_add(tally.sent, Ordering::Relaxed);
         let failed = tally.total() - tally.sent;
         counters.failed.fetch_add(failed, Ordering::Relaxed);
     }
 }
 
-/// Ten lines a second are what a person can follow at most.
+/// Time between two notices to a room. A person can follow ten lines per second at most.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -1,18 +1,18 @@
-//! What every member of a lane is to get: packets, cut into passes.
+//! The packets that every member of a group receives, cut into passes.
 
 use crate::net::{Packet, PeerAddr};
 
-/// Packets in their order, built once for all who get them. It keeps its
-/// memory from one time to the next.
+/// Packets in the order of sending, built once for all recipients. Their memory is kept
+/// from one plan to the next.
 pub struct Packets {
     bytes: Vec<u8>,
     packets: Vec<Planned>,
     passes: Vec<Pass>,
-    /// Datagrams that a peer may get in one pass.
+    /// Maximum number of datagrams that a peer receives in one pass.
     pass_datagrams: usize,
 }
 
-/// One packet.
+/// The place of a packet in `bytes`, and its segments.
 #[derive(Debug, Clone, Copy)]
 struct Planned {
     start: usize,
@@ -21,7 +21,7 @@ struct Planned {
     messages: u16,
 }
 
-/// Packets that a peer gets in one go.
+/// Packets that a peer receives before the next peer has its turn.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pass {
     start: usize,
@@ -30,7 +30,8 @@ struct Pass {
 }
 
 impl Packets {
-    /// With memory for `bytes` in `packets` packets; more take more.
+    /// Returns an empty list with memory for `bytes` in `packets` packets. It grows when
+    /// that is not enough.
     pub fn with_capacity(bytes: usize, packets: usize, pass_datagrams: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
@@ -40,20 +41,21 @@ impl Packets {
         }
     }
 
-    /// Forgets all packets.
+    /// Removes all packets.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.packets.clear();
         self.passes.clear();
     }
 
-    /// The buffer to which the next packet is appended.
+    /// The buffer to append the next packet to.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Makes a packet of what was appended since the one before: `messages`
-    /// messages in datagrams of `segment_bytes`, the last of which may be shorter.
+    /// Ends a packet. It consists of the bytes appended since the last one, and holds
+    /// `messages` messages in datagrams of `segment_bytes`. The last datagram may be
+    /// shorter.
     pub fn finish(&mut self, segment_bytes: u16, messages: u16) {
         let start = self.packets.last().map_or(0, |before| before.end);
         let end = self.bytes.len();
@@ -77,12 +79,12 @@ impl Packets {
         }
     }
 
-    /// How many passes over the peers it takes.
+    /// The number of passes over the peers.
     pub fn passes(&self) -> usize {
         self.passes.len()
     }
 
-    /// How many messages there are in all packets.
+    /// The number of messages in all packets.
     pub fn messages(&self) -> usize {
         self.packets
             .iter()
@@ -90,7 +92,7 @@ impl Packets {
             .sum()
     }
 
-    /// What it costs about to send one pass to one peer, in µs.
+    /// The approximate time to send one pass to one peer, in µs.
     pub fn pass_cost_us(&self, pass: usize) -> usize {
         let pass = self.passes[pass];
         (pass.end - pass.start) * PACKET_COST_US + pass.datagrams * DATAGRAM_COST_US
@@ -108,7 +110,7 @@ impl Packets {
     }
 }
 
-/// What a packet, and each datagram in it, cost on the loopback interface of
-/// the machine that this was measured on; they only cut slices.
+/// Time to send a packet, and time for each datagram in it, measured on a loopback
+/// interface. They only determine the length of slices.
 const PACKET_COST_US: usize = 5;
 const DATAGRAM_COST_US: usize = 1;

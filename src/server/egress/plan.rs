@@ -1,38 +1,39 @@
-//! A plan, which is what a room is to get, and its way over the members.
+//! Plans: the packets that the members of a room are to receive, and their delivery in
+//! slices.
 
 use std::sync::Arc;
 
 use super::backlog::RoomTexts;
 use super::bundles::{bundle_packets, plan_bundles};
 use super::packets::Packets;
+use super::pool::SharedPlan;
 use super::texts::TextPlanner;
 use crate::net::{Packet, PeerAddr};
+use crate::server::ops::stats::WorkerId;
 use crate::server::registry::{Members, Protocol};
 
-/// What is sent to the members of a room, built once for all of them. The
-/// worker that made it sends it, and in a large room hands it to the others,
-/// each for the members that it serves.
+/// The packets for the members of a room, built once for all of them. The worker that
+/// built a plan sends it. In a large room it also hands the plan to the other workers,
+/// and each sends it to the members that it serves.
 pub struct Plan {
-    /// The worker that made it.
-    pub origin: u8,
+    origin: WorkerId,
     members: Arc<Members>,
     texts: Packets,
     lines: Packets,
     bundles: Packets,
 }
 
-/// A plan on its way, lane by lane, in each pass by pass, in each over the
-/// members in slices.
-pub struct Job {
-    plan: Arc<Plan>,
-    /// Whose members to send to; `None`: to all.
-    owner: Option<u8>,
+/// The delivery of a plan: group by group, pass by pass, and in slices of the members.
+pub(super) struct Job {
+    plan: SharedPlan,
+    /// The worker whose members receive the plan, or `None` for all members.
+    owner: Option<WorkerId>,
     next: Position,
 }
 
-/// A part of a plan: some peers of one lane, each to get some packets.
-pub struct Slice<'a> {
-    /// The endpoint through which the peers are reached.
+/// A part of a plan: some peers of one group, and the packets that each receives.
+pub(super) struct Slice<'a> {
+    /// The endpoint of the peers.
     pub endpoint: u8,
     peers: &'a [PeerAddr],
     packets: &'a Packets,
@@ -41,14 +42,14 @@ pub struct Slice<'a> {
 
 #[derive(Clone, Copy, Default)]
 struct Position {
-    lane: usize,
+    group: usize,
     pass: usize,
     member: usize,
 }
 
 impl Plan {
-    /// An empty plan of worker `origin`, with space for the longest backlog.
-    pub fn new(origin: u8) -> Self {
+    /// Returns an empty plan of worker `origin`, with space for the longest backlog.
+    pub fn new(origin: WorkerId) -> Self {
         Self {
             origin,
             members: Arc::default(),
@@ -58,7 +59,7 @@ impl Plan {
         }
     }
 
-    /// Plans the texts of a room for `members`, in the forms that they speak.
+    /// Plans texts for `members`, in the protocols that they speak.
     pub fn build(
         &mut self,
         texts: RoomTexts<'_>,
@@ -82,7 +83,7 @@ impl Plan {
         self.members = members;
     }
 
-    /// Forgets the members: a plan that is not in use keeps no snapshot alive.
+    /// Replaces the members with `nobody`, so that a free plan keeps no snapshot alive.
     pub fn release(&mut self, nobody: &Arc<Members>) {
         if !self.members.is_empty() {
             self.members = Arc::clone(nobody);
@@ -99,8 +100,8 @@ impl Plan {
 }
 
 impl Job {
-    /// The way of `plan` over the members that `owner` serves, or over all.
-    pub fn new(plan: Arc<Plan>, owner: Option<u8>) -> Self {
+    /// Returns the delivery of `plan` to the members that `owner` serves, or to all.
+    pub(super) fn new(plan: SharedPlan, owner: Option<WorkerId>) -> Self {
         Self {
             plan,
             owner,
@@ -108,25 +109,25 @@ impl Job {
         }
     }
 
-    /// How many deliveries it is, from its beginning to its end.
-    pub fn deliveries(&self) -> u64 {
+    /// The number of deliveries in the whole job.
+    pub(super) fn deliveries(&self) -> u64 {
         let members = &self.plan.members;
-        let lanes = (0..members.lanes()).map(|index| members.lane(index));
-        let own = lanes.filter(|(lane, _)| self.is_own(lane.owner));
-        own.map(|(lane, peers)| peers.len() * self.plan.packets(lane.protocol).messages())
+        let groups = (0..members.groups()).map(|index| members.group(index));
+        let own = groups.filter(|(group, _)| self.is_own(group.owner));
+        own.map(|(group, peers)| peers.len() * self.plan.packets(group.protocol).messages())
             .sum::<usize>() as u64
     }
 
-    /// Moves on, and returns what to send, or `None` when all is sent.
-    pub fn next_slice(&mut self) -> Option<Slice<'_>> {
+    /// Returns the next slice, or `None` at the end.
+    pub(super) fn next_slice(&mut self) -> Option<Slice<'_>> {
         let plan = &*self.plan;
-        while self.next.lane < plan.members.lanes() {
-            let (lane, peers) = plan.members.lane(self.next.lane);
-            let packets = plan.packets(lane.protocol);
+        while self.next.group < plan.members.groups() {
+            let (group, peers) = plan.members.group(self.next.group);
+            let packets = plan.packets(group.protocol);
             let Position { pass, member, .. } = self.next;
-            if !self.is_own(lane.owner) || pass == packets.passes() {
+            if !self.is_own(group.owner) || pass == packets.passes() {
                 self.next = Position {
-                    lane: self.next.lane + 1,
+                    group: self.next.group + 1,
                     ..Position::default()
                 };
             } else if member == peers.len() {
@@ -137,7 +138,7 @@ impl Job {
                 let end = peers.len().min(member + count);
                 self.next.member = end;
                 return Some(Slice {
-                    endpoint: lane.endpoint,
+                    endpoint: group.endpoint,
                     peers: &peers[member..end],
                     packets,
                     pass,
@@ -147,42 +148,38 @@ impl Job {
         None
     }
 
-    /// The plan, when it is done with.
-    pub fn into_plan(self) -> Arc<Plan> {
-        self.plan
-    }
-
-    fn is_own(&self, owner: u8) -> bool {
+    fn is_own(&self, owner: WorkerId) -> bool {
         self.owner.is_none_or(|own| own == owner)
     }
 }
 
 impl<'a> Slice<'a> {
-    /// Every packet of this slice, peer by peer.
-    pub fn packets(&self) -> impl Iterator<Item = Packet<'a>> {
+    /// The packets of this slice, peer by peer.
+    pub(super) fn packets(&self) -> impl Iterator<Item = Packet<'a>> {
         let Self { packets, pass, .. } = *self;
         let peers = self.peers.iter();
         peers.flat_map(move |peer| packets.pass(pass, peer))
     }
 }
 
-/// How long to send before the socket is looked at again, about: 10,000 peers
-/// send no more heartbeats in that time than one receive batch holds.
+/// Approximate time to send one slice, after which the worker receives again. In that
+/// time 10,000 peers send no more heartbeats than one receive batch holds.
 const SLICE_COST_US: usize = 5_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::egress::Backlog;
-    use crate::server::registry::Peers;
+    use crate::server::egress::backlog::Backlog;
+    use crate::server::egress::pool::PlanPool;
+    use crate::server::registry::Registry;
 
-    /// The datagrams of every slice in which `texts` texts of `len` bytes go to
-    /// 10,000 peers.
+    /// Sends `texts` texts of `len` bytes to 10,000 peers, and returns the number of
+    /// datagrams in each slice.
     fn slices(texts: usize, len: usize) -> Vec<usize> {
         let peer = |number: u16| PeerAddr::new(([127, 0, 0, 1], number).into(), 0);
-        let peers = Peers::plain(1, 10_000);
+        let peers = Registry::plain(1, 10_000);
         for number in 1..=10_000 {
-            peers.touch(&peer(number), Protocol::Text, 0, 0);
+            peers.touch(&peer(number), Protocol::Text, WorkerId(0), 0);
         }
         let mut backlog = Backlog::new();
         for number in 0..texts {
@@ -190,11 +187,11 @@ mod tests {
             let speaker = peer(10_000 + number as u16);
             backlog.push(peers.lobby(), speaker, None, &text).unwrap();
         }
-        let mut plan = Plan::new(0);
+        let mut pool = PlanPool::new(WorkerId(0), Box::new(|| {}));
         let members = peers.lobby().members();
         let texts = backlog.room(0).unwrap();
-        plan.build(texts, members, &mut TextPlanner::new(64));
-        let mut job = Job::new(Arc::new(plan), None);
+        let plan = pool.build(|plan| plan.build(texts, members, &mut TextPlanner::new(64)));
+        let mut job = Job::new(plan.unwrap(), None);
         let mut slices = Vec::new();
         while let Some(slice) = job.next_slice() {
             let datagrams = |packet: Packet<'_>| {
@@ -207,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_is_so_short_that_the_socket_is_soon_looked_at() {
-        // Of many texts of one length a packet holds many, which cost less each.
+    fn slices_are_short() {
+        // A packet holds many texts of one length, and each of them costs less.
         for (texts, len, most) in [
             (1, 2, 2000),
             (1, 1000, 2000),

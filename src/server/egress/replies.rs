@@ -1,82 +1,87 @@
-//! Answers to single peers, gathered while receiving and sent together.
+//! Replies to single peers, gathered while receiving and sent together.
 
 use std::ops::Range;
 
-use crate::net::{Outlet, Packet, PeerAddr, SendTally};
+use crate::net::{Packet, PeerAddr, SendTally, Transmit};
 use crate::server::registry::Protocol;
 use crate::wire::v2::{
     BUNDLE_BYTES, NoticeCode, ServerFrame, push_server_frame, push_server_header,
 };
 use crate::wire::{Speaker, push_notice, push_private};
 
-/// What one round of receiving caused: for each datagram one answer at most, and a
-/// few direct messages. So it is bounded as the round is. It keeps its memory from
-/// one round to the next.
+/// The replies to one round of datagrams. Each datagram causes at most one reply and a
+/// few private messages, so the round bounds them. Their memory is kept from one round
+/// to the next.
 #[derive(Default)]
-pub struct Answers {
-    /// Whom each datagram is for, and where in `bytes` it is.
+pub struct Replies {
+    /// The recipient of each datagram, and its place in `bytes`.
     datagrams: Vec<(PeerAddr, Range<usize>)>,
     bytes: Vec<u8>,
-    /// The answer to the datagram that is being taken in, as far as it has come.
-    answer: Vec<u8>,
-    asker: Option<PeerAddr>,
+    /// The reply to the datagram that is being handled.
+    reply: Vec<u8>,
+    sender: Option<PeerAddr>,
     privates_left: u32,
     lists_left: u32,
     shed: u64,
 }
 
-/// A peer, and what it speaks.
-pub type Hearer = (PeerAddr, Protocol);
+/// The datagram has used up its share of private messages or of lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
 
-impl Answers {
-    /// Begins with what the next datagram causes, which `asker` sent.
-    pub fn begin(&mut self, asker: PeerAddr) {
+impl Replies {
+    /// Begins the reply to the next datagram, which `sender` sent.
+    pub fn begin(&mut self, sender: PeerAddr) {
         self.finish();
-        self.asker = Some(asker);
+        self.sender = Some(sender);
         self.privates_left = MAX_PRIVATES;
         self.lists_left = MAX_LISTS;
     }
 
-    /// Answers with what `encode` appends, the whole of a datagram.
-    pub fn answer(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.answer.clear();
-        encode(&mut self.answer);
+    /// Replies with the datagram that `encode` appends.
+    pub fn reply(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.reply.clear();
+        encode(&mut self.reply);
     }
 
-    /// Answers with one more frame; sheds and counts it if the answer would be
-    /// longer than a bundle. A datagram holds hundreds of PINGs: were each answered
-    /// by itself, one peer would keep the worker from all others.
-    pub fn answer_frame(&mut self, frame: &ServerFrame<'_>) {
-        let len = self.answer.len();
+    /// Adds a frame to the reply, or sheds and counts it if the reply would be longer
+    /// than a bundle. A datagram can hold hundreds of PINGs. If each had a reply of its
+    /// own, one peer would keep the worker from all others.
+    pub fn reply_frame(&mut self, frame: &ServerFrame<'_>) {
+        let len = self.reply.len();
         if len == 0 {
-            push_server_header(&mut self.answer);
+            push_server_header(&mut self.reply);
         }
-        push_server_frame(frame, &mut self.answer);
-        if self.answer.len() > BUNDLE_BYTES {
-            self.answer.truncate(len);
+        push_server_frame(frame, &mut self.reply);
+        if self.reply.len() > BUNDLE_BYTES {
+            self.reply.truncate(len);
             self.shed += 1;
         }
     }
 
-    /// Answers with a sentence, in the form that the asker speaks.
+    /// Replies with a sentence, in the protocol of the sender.
     pub fn notice(&mut self, protocol: Protocol, code: NoticeCode, text: &[u8]) {
         match protocol {
-            Protocol::Text | Protocol::Lines => self.answer(|out| {
+            Protocol::Text | Protocol::Lines => self.reply(|out| {
                 push_notice(text, out);
                 out.extend_from_slice(protocol.line_end().as_bytes());
             }),
-            Protocol::Frames => self.answer_frame(&ServerFrame::Notice(code, text)),
+            Protocol::Frames => self.reply_frame(&ServerFrame::Notice(code, text)),
         }
     }
 
-    /// Tells one peer alone what `speaker` says, in the form that the peer speaks.
-    /// False: the datagram has said too much, and this is shed and counted.
-    pub fn tell(&mut self, (peer, protocol): Hearer, from: Speaker, text: &[u8]) -> bool {
-        if self.privates_left == 0 {
-            self.shed += 1;
-            return false;
-        }
-        self.privates_left -= 1;
+    /// Sends a private message from `from` to another peer, in the protocol that the
+    /// peer speaks.
+    ///
+    /// # Errors
+    /// [`TooMany`]; the message is shed and counted.
+    pub fn private(
+        &mut self,
+        (peer, protocol): (PeerAddr, Protocol),
+        from: Speaker,
+        text: &[u8],
+    ) -> Result<(), TooMany> {
+        self.take_share(|replies| &mut replies.privates_left)?;
         let start = self.bytes.len();
         match protocol {
             Protocol::Text | Protocol::Lines => {
@@ -89,23 +94,22 @@ impl Answers {
             }
         }
         self.datagrams.push((peer, start..self.bytes.len()));
-        true
+        Ok(())
     }
 
-    /// Whether the datagram may ask for one more list. False: it has asked for too
-    /// many, and this is counted.
-    pub fn take_list(&mut self) -> bool {
-        let is_left = self.lists_left > 0;
-        self.lists_left -= u32::from(is_left);
-        self.shed += u64::from(!is_left);
-        is_left
+    /// Takes one of the lists that the datagram may ask for.
+    ///
+    /// # Errors
+    /// [`TooMany`]; the list is counted as shed.
+    pub fn take_list(&mut self) -> Result<(), TooMany> {
+        self.take_share(|replies| &mut replies.lists_left)
     }
 
-    /// Sends all of them.
-    pub fn send(&mut self, outlet: &mut impl Outlet) -> SendTally {
+    /// Sends all datagrams.
+    pub fn send(&mut self, transmit: &mut impl Transmit) -> SendTally {
         self.finish();
         let mut tally = SendTally::default();
-        // In the order of receiving those of one endpoint stand together.
+        // In the order of receiving, the datagrams for one endpoint stand together.
         for datagrams in self
             .datagrams
             .chunk_by(|a, b| a.0.endpoint() == b.0.endpoint())
@@ -113,34 +117,46 @@ impl Answers {
             let packets = datagrams
                 .iter()
                 .map(|(peer, range)| Packet::single(peer, &self.bytes[range.clone()]));
-            tally += outlet.send(datagrams[0].0.endpoint(), packets);
+            tally += transmit.send(datagrams[0].0.endpoint(), packets);
         }
         self.datagrams.clear();
         self.bytes.clear();
         tally
     }
 
-    /// How many were shed since this was last asked.
+    /// Returns the number of replies shed since the last call.
     pub fn take_shed(&mut self) -> u64 {
         std::mem::take(&mut self.shed)
     }
 
-    /// Puts the answer that was begun, if any, to those that are ready.
+    fn take_share(&mut self, share: impl FnOnce(&mut Self) -> &mut u32) -> Result<(), TooMany> {
+        let left = share(self);
+        match left.checked_sub(1) {
+            Some(less) => *left = less,
+            None => {
+                self.shed += 1;
+                return Err(TooMany);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the reply to the datagram that was handled, if there is one.
     fn finish(&mut self) {
-        if let Some(asker) = self.asker.take()
-            && !self.answer.is_empty()
+        if let Some(sender) = self.sender.take()
+            && !self.reply.is_empty()
         {
             let start = self.bytes.len();
-            self.bytes.append(&mut self.answer);
-            self.datagrams.push((asker, start..self.bytes.len()));
+            self.bytes.append(&mut self.reply);
+            self.datagrams.push((sender, start..self.bytes.len()));
         }
     }
 }
 
-/// Direct messages that one datagram may send: as many as a program has a reason
-/// to put into one, and a full round of receiving is sent on in 0.1 s.
+/// Maximum number of private messages per datagram. No program has a reason to send more
+/// in one, and the messages of a full round of receiving are sent in 0.1 s.
 const MAX_PRIVATES: u32 = 8;
 
-/// Lists that one datagram may ask for: to make one takes 2 µs, ten times as long as
-/// any other answer, and in a datagram there is space to ask for 290.
+/// Maximum number of lists per datagram. A list takes 2 µs, ten times as long as any
+/// other reply, and a datagram has space to ask for 290.
 const MAX_LISTS: u32 = 8;

@@ -1,170 +1,174 @@
-use super::*;
-use crate::server::registry::Peers;
-use crate::server::registry::{Protocol, SPLIT_MEMBERS};
-use crate::wire::RoomName;
-use crate::wire::v2::SessionId;
-use crate::wire::v2::{Message, ServerFrame, parse_server};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use proptest::prelude::*;
-use std::collections::{HashMap, VecDeque};
+
+use super::fanout::MAX_PLAN_DELIVERIES;
+use super::*;
+use crate::net::{Packet, SendTally};
+use crate::server::registry::{MIN_SHARED_MEMBERS, Protocol, Registry};
+use crate::wire::RoomName;
+use crate::wire::v2::{Message, ServerFrame, SessionId, parse_server};
 
 fn peer(port: u16) -> PeerAddr {
     PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
 }
 
-/// Peers from port 1 on, served by the workers in turn; those with an even
-/// number speak v2.
-fn peers(text: u16, frames: u16, workers: usize) -> Peers {
-    let peers = Peers::plain(workers, 100_000);
-    let owner = |port: u16| (usize::from(port / 2) % workers) as u8;
+/// Registers peers from port 1 on. The workers serve them in turn. Those with an even
+/// port speak v2.
+fn registry(text: u16, frames: u16, workers: usize) -> Registry {
+    let registry = Registry::plain(workers, 100_000);
+    let owner = |port: u16| WorkerId((usize::from(port / 2) % workers) as u8);
     for port in (1..).step_by(2).take(text.into()) {
-        peers.touch(&peer(port), Protocol::Text, owner(port), 0);
+        registry.touch(&peer(port), Protocol::Text, owner(port), 0);
     }
     for port in (2..).step_by(2).take(frames.into()) {
-        peers.open_session(&peer(port), owner(port), SessionId::new(77).unwrap(), 0);
+        let session = SessionId::new(77).unwrap();
+        registry.open_session(&peer(port), owner(port), session, 0);
     }
-    peers
+    registry
 }
 
-/// Workers that hand each other plans, as in the server, step by step.
+/// The fan-out of several workers, driven step by step.
 struct Workers {
     fanouts: Vec<FanOut>,
-    inboxes: Vec<VecDeque<Arc<Plan>>>,
-    /// To whom, from whom, what, in the order of sending.
-    heard: Vec<(u16, String, String)>,
-    planned: u64,
+    info: WorkerInfo,
+    received: Received,
 }
 
-#[derive(Debug, PartialEq)]
-enum Did {
-    Sent,
-    Nothing,
-    Waits,
-}
+/// Recipient, sender and text of each message, in the order of sending.
+#[derive(Default)]
+struct Received(Vec<(u16, String, String)>);
 
 impl Workers {
     fn new(count: usize) -> Self {
+        let wake = |_| -> Wake { Box::new(|| {}) };
+        let exchange = Arc::new(Exchange::new((0..count).map(wake).collect()));
+        let fanout = |worker| FanOut::new(WorkerId(worker), wake(0), Arc::clone(&exchange), 64);
         Self {
-            fanouts: (0..count as u8)
-                .map(|worker| FanOut::new(worker, count, 64))
-                .collect(),
-            inboxes: vec![VecDeque::new(); count],
-            heard: Vec::new(),
-            planned: 0,
+            fanouts: (0..count as u8).map(fanout).collect(),
+            info: WorkerInfo {
+                name: String::new(),
+                core: OnceLock::new(),
+                counters: Default::default(),
+            },
+            received: Received::default(),
         }
     }
 
-    fn say(&mut self, worker: usize, peers: &Peers, speaker: u16, text: &[u8]) {
-        let pushed = self.fanouts[worker].push(peers.lobby(), peer(speaker), None, text);
+    fn push(&mut self, worker: usize, registry: &Registry, sender: u16, text: &[u8]) {
+        let pushed = self.fanouts[worker].push(registry.lobby(), peer(sender), None, text);
         pushed.unwrap();
     }
 
-    /// What a worker does in one turn: at most one slice.
-    fn step(&mut self, worker: usize) -> Did {
-        loop {
-            let fanout = &mut self.fanouts[worker];
-            if let Some(slice) = fanout.slice() {
-                slice
-                    .packets()
-                    .for_each(|packet| hear(packet, &mut self.heard));
-                return Did::Sent;
-            }
-            drop(fanout.take_finished());
-            let inbox = std::cell::RefCell::new(&mut self.inboxes[worker]);
-            let next = fanout.begin(|| inbox.borrow_mut().pop_front());
-            self.planned += fanout.take_planned();
-            match next {
-                Next::Send => {}
-                Next::Share(plan) => {
-                    for (other, inbox) in self.inboxes.iter_mut().enumerate() {
-                        if other != worker {
-                            inbox.push_back(Arc::clone(&plan));
-                        }
-                    }
-                }
-                Next::Idle => return Did::Nothing,
-                Next::Wait => return Did::Waits,
-            }
-        }
+    /// Sends at most one slice.
+    fn step(&mut self, worker: usize) -> Progress {
+        self.fanouts[worker].poll(&mut self.received, &self.info.counters)
     }
 
-    /// All workers in turn, until nothing is left.
+    /// Steps all workers in turn until all are idle.
     fn finish(&mut self) {
-        let mut did = Vec::new();
-        while did.iter().any(|did| *did != Did::Nothing) || did.is_empty() {
-            // The second round begins with all plans given back.
-            let count = self.fanouts.len();
-            did = (0..2 * count)
-                .map(|worker| self.step(worker % count))
-                .collect();
-            let stuck = did.contains(&Did::Waits) && !did.contains(&Did::Sent);
-            assert!(!stuck, "all wait for each other");
+        let mut idle_rounds = 0;
+        // A worker may be idle because another one has a plan to send, so once is not
+        // enough.
+        while idle_rounds < 2 {
+            let steps = (0..self.fanouts.len()).map(|worker| self.step(worker));
+            let busy = steps.filter(|step| *step == Progress::More).count();
+            idle_rounds = if busy == 0 { idle_rounds + 1 } else { 0 };
         }
+    }
+
+    fn planned(&self) -> u64 {
+        self.info.counters.deliveries_planned.get()
     }
 }
 
-fn hear(packet: crate::net::Packet<'_>, heard: &mut Vec<(u16, String, String)>) {
-    let before = heard.len();
-    let port = packet.to.port();
-    for datagram in packet.payload.chunks(packet.segment_bytes.into()) {
-        if datagram[0] == 0xFF {
-            for frame in parse_server(datagram).unwrap() {
-                let ServerFrame::Message(Message { from, payload, .. }) = frame else {
-                    panic!("{frame:?}");
-                };
-                let text = String::from_utf8(payload.to_vec()).unwrap();
-                heard.push((port, from.to_string(), text));
+impl Transmit for Received {
+    fn send<'a>(
+        &mut self,
+        _endpoint: u8,
+        packets: impl IntoIterator<Item = Packet<'a>>,
+    ) -> SendTally {
+        let mut tally = SendTally::default();
+        for packet in packets {
+            self.receive(packet);
+            tally.sent += u64::from(packet.deliveries);
+        }
+        tally
+    }
+}
+
+impl Received {
+    fn receive(&mut self, packet: Packet<'_>) {
+        let before = self.0.len();
+        let port = packet.to.port();
+        for datagram in datagrams(&packet) {
+            if datagram[0] == 0xFF {
+                for frame in parse_server(datagram).unwrap() {
+                    let ServerFrame::Message(Message { from, payload, .. }) = frame else {
+                        panic!("{frame:?}");
+                    };
+                    let text = String::from_utf8(payload.to_vec()).unwrap();
+                    self.0.push((port, from.to_string(), text));
+                }
+            } else {
+                let datagram = str::from_utf8(datagram).unwrap();
+                let (from, text) = datagram.split_once(' ').unwrap();
+                self.0.push((port, from.to_owned(), text.to_owned()));
             }
-        } else {
-            let datagram = str::from_utf8(datagram).unwrap();
-            let (from, text) = datagram.split_once(' ').unwrap();
-            heard.push((port, from.to_owned(), text.to_owned()));
         }
+        assert_eq!(self.0.len() - before, packet.deliveries as usize);
     }
-    assert_eq!(heard.len() - before, packet.deliveries as usize);
+}
+
+/// The datagrams in a packet.
+fn datagrams<'a>(packet: &Packet<'a>) -> impl Iterator<Item = &'a [u8]> {
+    packet.payload.chunks(packet.segment_bytes.into())
 }
 
 #[test]
-fn nothing_to_say_is_nothing_to_send() {
+fn without_texts_nothing_is_sent() {
     let mut workers = Workers::new(1);
-    assert_eq!(workers.step(0), Did::Nothing);
+    assert_eq!(workers.step(0), Progress::Idle);
 }
 
 #[test]
-fn an_empty_room_hears_nothing_and_later_comers_hear_nothing_old() {
-    let peers = peers(0, 0, 1);
+fn a_text_to_an_empty_room_is_not_kept_for_later_members() {
+    let registry = registry(0, 0, 1);
     let mut workers = Workers::new(1);
-    workers.say(0, &peers, 1, b"hi");
+    workers.push(0, &registry, 1, b"hi");
     workers.finish();
-    peers.touch(&peer(1), Protocol::Text, 0, 0);
+    registry.touch(&peer(1), Protocol::Text, WorkerId(0), 0);
     workers.finish();
-    assert_eq!((workers.heard.len(), workers.planned), (0, 0));
+    assert_eq!((workers.received.0.len(), workers.planned()), (0, 0));
 }
 
 #[test]
-fn what_comes_during_a_fanout_goes_out_in_the_next_one() {
-    let peers = peers(3000, 0, 1);
+fn texts_that_arrive_during_a_fanout_are_sent_in_the_next_one() {
+    let registry = registry(3000, 0, 1);
     let mut workers = Workers::new(1);
-    workers.say(0, &peers, 1, b"one");
-    assert_eq!(workers.step(0), Did::Sent);
-    assert!(workers.heard.len() < 3000, "more than one slice");
-    workers.say(0, &peers, 1, b"two");
+    workers.push(0, &registry, 1, b"one");
+    assert_eq!(workers.step(0), Progress::More);
+    assert!(workers.received.0.len() < 3000, "more than one slice");
+    workers.push(0, &registry, 1, b"two");
     workers.finish();
-    let (first, second) = workers.heard.split_at(3000);
+    let (first, second) = workers.received.0.split_at(3000);
     assert!(first.iter().all(|(_, _, text)| text == "one"));
     assert!(second.iter().all(|(_, _, text)| text == "two"));
     assert_eq!(second.len(), 3000);
 }
 
 #[test]
-fn a_long_backlog_goes_out_in_passes_that_fit_a_stock_clients_buffer() {
-    let peers = peers(2, 0, 1);
+fn a_long_backlog_is_sent_in_passes_that_fit_into_a_receive_buffer() {
+    let registry = registry(2, 0, 1);
     let mut workers = Workers::new(1);
-    for speaker in 1..=1000 {
-        workers.say(0, &peers, speaker, b"hi");
+    for sender in 1..=1000 {
+        workers.push(0, &registry, sender, b"hi");
     }
     workers.finish();
-    assert_eq!(workers.heard.len(), 2000);
-    let runs = workers.heard.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len);
+    let received = &workers.received.0;
+    assert_eq!(received.len(), 2000);
+    let runs = received.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len);
     let longest = runs.max();
     assert!(
         longest.is_some_and(|run| (65..=128).contains(&run)),
@@ -173,79 +177,115 @@ fn a_long_backlog_goes_out_in_passes_that_fit_a_stock_clients_buffer() {
 }
 
 #[test]
-fn a_plan_for_many_takes_few_texts_so_that_who_leaves_is_soon_left_alone() {
-    let peers = peers(20_000, 0, 1);
+fn a_plan_for_many_members_takes_few_texts() {
+    let registry = registry(20_000, 0, 1);
     let mut workers = Workers::new(1);
     for text in 0..120 {
-        workers.say(0, &peers, text + 1, b"x");
+        workers.push(0, &registry, text + 1, b"x");
     }
-    while workers.heard.len() < PLAN_DELIVERIES {
-        assert_eq!(workers.step(0), Did::Sent);
+    while workers.received.0.len() < MAX_PLAN_DELIVERIES {
+        assert_eq!(workers.step(0), Progress::More);
     }
     for port in (3..).step_by(2).take(19_999) {
-        peers.leave(&peer(port), None);
+        registry.leave(&peer(port), None);
     }
     workers.finish();
-    assert_eq!(workers.heard.len(), PLAN_DELIVERIES + (120 - 50));
+    assert_eq!(workers.received.0.len(), MAX_PLAN_DELIVERIES + (120 - 50));
 }
 
 #[test]
 fn a_large_room_is_shared_and_a_small_one_is_not() {
-    for (members, shares) in [
-        (SPLIT_MEMBERS as u16, true),
-        (SPLIT_MEMBERS as u16 - 1, false),
+    for (members, is_shared) in [
+        (MIN_SHARED_MEMBERS as u16, true),
+        (MIN_SHARED_MEMBERS as u16 - 1, false),
     ] {
-        let peers = peers(members, 0, 2);
+        let registry = registry(members, 0, 2);
         let mut workers = Workers::new(2);
-        workers.say(0, &peers, 2, b"hi");
-        while workers.step(0) == Did::Sent {}
-        assert_eq!(workers.heard.len() < members.into(), shares);
+        workers.push(0, &registry, 2, b"hi");
+        while workers.step(0) == Progress::More {}
+        assert_eq!(workers.received.0.len() < members.into(), is_shared);
         workers.finish();
-        assert_eq!(workers.heard.len(), usize::from(members));
+        assert_eq!(workers.received.0.len(), usize::from(members));
     }
 }
 
 #[test]
-fn a_room_that_has_become_small_waits_for_what_was_shared() {
-    let peers = peers(200, 0, 2);
+fn a_room_that_has_become_small_waits_for_shared_plans() {
+    let registry = registry(200, 0, 2);
     let mut workers = Workers::new(2);
-    workers.say(0, &peers, 1, b"one");
-    while workers.step(0) == Did::Sent {}
+    workers.push(0, &registry, 1, b"one");
+    while workers.step(0) == Progress::More {}
     for port in (7..400).step_by(2) {
-        peers.leave(&peer(port), None);
+        registry.leave(&peer(port), None);
     }
-    workers.say(0, &peers, 1, b"two");
-    assert_eq!(workers.step(0), Did::Waits);
+    workers.push(0, &registry, 1, b"two");
+    let before = workers.received.0.len();
+    assert_eq!(workers.step(0), Progress::Idle);
+    assert_eq!(workers.received.0.len(), before, "it waits");
     workers.finish();
-    let twos = workers.heard.iter().position(|(_, _, text)| text == "two");
-    assert_eq!(twos, Some(200), "all of one before two");
-    assert_eq!(workers.heard.len(), 203);
+    let mut texts = workers.received.0.iter().map(|(_, _, text)| text);
+    let first_two = texts.position(|text| text == "two");
+    assert_eq!(first_two, Some(200), "after all of one");
+    assert_eq!(workers.received.0.len(), 203);
 }
 
 #[test]
-fn a_worker_that_lags_makes_the_others_wait_and_no_plan_is_lost() {
-    let peers = peers(100, 0, 2);
+fn a_late_worker_makes_the_others_wait_and_no_plan_is_lost() {
+    let registry = registry(100, 0, 2);
     let mut workers = Workers::new(2);
     let mut rounds = 0;
     loop {
-        workers.say(0, &peers, 1, b"x");
+        workers.push(0, &registry, 1, b"x");
         rounds += 1;
-        match workers.step(0) {
-            Did::Waits => break,
-            did => assert_eq!(did, Did::Sent),
+        if workers.step(0) == Progress::Idle {
+            break;
         }
     }
-    assert_eq!(rounds, PLANS + 1);
+    assert_eq!(rounds, MAX_PLANS + 1);
     workers.finish();
-    assert_eq!(workers.heard.len(), 100 * rounds);
+    assert_eq!(workers.received.0.len(), 100 * rounds);
 }
 
 #[test]
-fn own_texts_and_plans_of_others_take_turns() {
-    let peers = peers(100, 0, 2);
+fn a_worker_that_waits_for_a_plan_is_woken_when_one_is_free() {
+    let registry = registry(100, 0, 2);
+    let mut workers = Workers::new(2);
+    let wakes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&wakes);
+    let wake = Box::new(move || {
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    });
+    let exchange = Arc::new(Exchange::new(vec![
+        Box::new(|| {}) as Wake,
+        Box::new(|| {}) as Wake,
+    ]));
+    workers.fanouts = vec![
+        FanOut::new(WorkerId(0), wake, Arc::clone(&exchange), 64),
+        FanOut::new(WorkerId(1), Box::new(|| {}), exchange, 64),
+    ];
+    let woken = || wakes.load(std::sync::atomic::Ordering::Relaxed);
+    for _ in 0..MAX_PLANS {
+        workers.push(0, &registry, 1, b"x");
+        assert_eq!(workers.step(0), Progress::More);
+    }
+    assert_eq!(workers.step(0), Progress::Idle, "nothing is left");
+    workers.push(0, &registry, 1, b"x");
+    assert_eq!(workers.step(0), Progress::Idle, "no plan is free");
+    assert_eq!(woken(), 0);
+    assert_eq!(workers.step(1), Progress::More);
+    assert_eq!(woken(), 0, "the first plan is still in use");
+    assert_eq!(workers.step(1), Progress::More);
+    assert_eq!(woken(), 1, "the first plan is free");
+    workers.finish();
+    assert_eq!(woken(), 1, "it does not wait any more");
+}
+
+#[test]
+fn own_plans_and_plans_of_others_take_turns() {
+    let registry = registry(100, 0, 2);
     let name = RoomName::parse(b"small").unwrap();
-    let small = peers.join(&peer(1), name).unwrap().unwrap();
-    // Worker 0 has always something to send of its own, or of worker 1.
+    let small = registry.join(&peer(1), name).unwrap().unwrap();
+    // Worker 0 always has a plan of its own to send, or always one of worker 1.
     for is_own_endless in [true, false] {
         let mut workers = Workers::new(2);
         for round in 0..20 {
@@ -254,66 +294,66 @@ fn own_texts_and_plans_of_others_take_turns() {
                 pushed.unwrap();
             }
             if round == 10 || !is_own_endless {
-                workers.say(1, &peers, 3, b"handed");
-                while workers.step(1) == Did::Sent {}
+                workers.push(1, &registry, 3, b"handed");
+                while workers.step(1) == Progress::More {}
             }
-            let before = workers.heard.len();
-            assert_eq!(workers.step(0), Did::Sent);
-            assert!(workers.heard.len() > before);
+            let before = workers.received.0.len();
+            assert_eq!(workers.step(0), Progress::More);
+            assert!(workers.received.0.len() > before);
         }
-        let of_worker_0 = |text: &str| {
-            let heard = workers.heard.iter();
-            heard.filter(|heard| heard.2 == text).count()
+        let count = |text: &str| {
+            let received = workers.received.0.iter();
+            received.filter(|received| received.2 == text).count()
         };
         if is_own_endless {
-            assert_eq!(of_worker_0("handed"), 99, "half by each worker");
+            assert_eq!(count("handed"), 99, "half from each worker");
         } else {
-            assert_eq!(of_worker_0("own"), 1);
+            assert_eq!(count("own"), 1);
         }
     }
 }
 
 #[test]
-fn a_plan_that_is_sent_keeps_no_snapshot_alive() {
-    let peers = peers(100, 0, 2);
+fn a_plan_that_was_sent_keeps_no_snapshot_alive() {
+    let registry = registry(100, 0, 2);
     let mut workers = Workers::new(2);
-    workers.say(0, &peers, 1, b"hi");
+    workers.push(0, &registry, 1, b"hi");
     workers.finish();
-    let outdated = Arc::downgrade(&peers.lobby().members());
-    peers.leave(&peer(1), None);
-    assert_eq!(peers.lobby().members().len(), 99);
+    let outdated = Arc::downgrade(&registry.lobby().members());
+    registry.leave(&peer(1), None);
+    assert_eq!(registry.lobby().members().len(), 99);
     assert!(outdated.upgrade().is_none());
 }
 
 proptest! {
     #[test]
-    fn everyone_hears_every_text_once_and_each_sender_in_order(
+    fn every_member_receives_every_text_once_in_its_senders_order(
         text in 0_u16..50,
         frames in 0_u16..50,
         count in 1_usize..4,
-        // Who says something, how long, and how many steps follow it.
-        said in prop::collection::vec((1_u16..9, 0_usize..60, 0_usize..3), 1..200),
+        // The sender of each text, its length, and the number of steps after it.
+        texts in prop::collection::vec((1_u16..9, 0_usize..60, 0_usize..3), 1..200),
     ) {
-        let peers = peers(text, frames, count);
+        let registry = registry(text, frames, count);
         let mut workers = Workers::new(count);
         let mut expected = HashMap::<String, Vec<String>>::new();
-        for (number, (speaker, len, steps)) in said.iter().enumerate() {
+        for (number, (sender, len, steps)) in texts.iter().enumerate() {
             let text = format!("{number:04}{}", "x".repeat(*len));
-            let worker = usize::from(*speaker) % count;
-            workers.say(worker, &peers, *speaker, text.as_bytes());
-            expected.entry(peer(*speaker).to_string()).or_default().push(text);
+            let worker = usize::from(*sender) % count;
+            workers.push(worker, &registry, *sender, text.as_bytes());
+            expected.entry(peer(*sender).to_string()).or_default().push(text);
             for step in 0..*steps {
                 workers.step((number + step) % count);
             }
         }
         workers.finish();
-        let mut heard = HashMap::<u16, HashMap<String, Vec<String>>>::new();
-        for (to, from, text) in &workers.heard {
-            let by_speaker = heard.entry(*to).or_default();
-            by_speaker.entry(from.clone()).or_default().push(text.clone());
+        let mut received = HashMap::<u16, HashMap<String, Vec<String>>>::new();
+        for (to, from, text) in &workers.received.0 {
+            let by_sender = received.entry(*to).or_default();
+            by_sender.entry(from.clone()).or_default().push(text.clone());
         }
-        prop_assert_eq!(heard.len(), peers.len());
-        prop_assert!(heard.values().all(|by_speaker| *by_speaker == expected));
-        prop_assert_eq!(workers.planned as usize, peers.len() * said.len());
+        prop_assert_eq!(received.len(), registry.len());
+        prop_assert!(received.values().all(|by_sender| *by_sender == expected));
+        prop_assert_eq!(workers.planned() as usize, registry.len() * texts.len());
     }
 }

@@ -1,31 +1,30 @@
-//! Packets for peers that speak v1: every text a datagram of its own.
+//! Packets for v1 peers. Every text is a datagram of its own.
 
 use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
-use super::batching::{Item, Limits, Regrouper};
+use super::batching::{Batcher, Item, Limits};
 use super::packets::Packets;
 use crate::net::MAX_PACKET_BYTES;
 use crate::wire::push_text;
 
-/// Encodes texts and regroups them, so that as many as can be are segments of
-/// one packet.
+/// Encodes texts, and batches them so that many are segments of one packet.
 pub struct TextPlanner {
-    /// The texts as they go out, in the order of the backlog.
+    /// The encoded texts, in the order of the backlog.
     encoded: Vec<u8>,
     ends: Vec<usize>,
     items: Vec<Item>,
-    regrouper: Regrouper,
+    batcher: Batcher,
     limits: Limits,
 }
 
 impl TextPlanner {
-    /// With memory for the longest backlog; packets have at most `max_segments`
-    /// texts.
+    /// Returns a planner with memory for the longest backlog. Packets have at most
+    /// `max_segments` texts.
     pub fn new(max_segments: usize) -> Self {
         Self {
             encoded: Vec::with_capacity(ENCODED_BYTES),
             ends: Vec::with_capacity(MAX_TEXTS),
             items: Vec::with_capacity(MAX_TEXTS),
-            regrouper: Regrouper::with_capacity(MAX_TEXTS),
+            batcher: Batcher::with_capacity(MAX_TEXTS),
             limits: Limits {
                 messages: max_segments,
                 bytes: MAX_PACKET_BYTES,
@@ -33,19 +32,19 @@ impl TextPlanner {
         }
     }
 
-    /// Space for what it makes.
+    /// Returns packets with memory for the longest backlog.
     pub fn packets() -> Packets {
         Packets::with_capacity(ENCODED_BYTES, MAX_TEXTS, PASS_DATAGRAMS)
     }
 
-    /// Plans all texts of a room, each with `line_end` behind it.
+    /// Plans all texts of a room, each followed by `line_end`.
     pub fn plan(&mut self, texts: RoomTexts<'_>, line_end: &str, packets: &mut Packets) {
         self.encode(texts, line_end);
         packets.clear();
         let (encoded, ends, items) = (&self.encoded, &self.ends, &self.items);
         let senders = texts.senders();
         let limits = self.limits;
-        self.regrouper.regroup(items, senders, limits, |messages| {
+        self.batcher.batch(items, senders, limits, |messages| {
             for &message in messages {
                 let end = ends[usize::from(message)];
                 let len = usize::from(items[usize::from(message)].len);
@@ -71,20 +70,20 @@ impl TextPlanner {
     }
 }
 
-/// Texts and their speakers' addresses, as long as little has to be escaped;
-/// for more the buffers grow.
+/// Space for the texts and their senders' addresses, if little has to be escaped. The
+/// buffers grow otherwise.
 const ENCODED_BYTES: usize = MAX_BYTES + MAX_TEXTS * 32;
 
-/// The receive buffer of a stock client, as Linux gives it (212,992 bytes),
-/// holds 277 small datagrams of 768 bytes each; half of that leaves space for
-/// what it has not read yet.
+/// Maximum number of datagrams per pass. Linux's default receive buffer (212,992 bytes)
+/// holds 277 small datagrams, at 768 bytes each. Half of that leaves space for datagrams
+/// that the client has not read yet.
 const PASS_DATAGRAMS: usize = 128;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::{MAX_SEGMENTS, PeerAddr};
-    use crate::server::egress::Backlog;
+    use crate::server::egress::backlog::Backlog;
     use crate::server::registry::Room;
 
     #[test]
@@ -100,7 +99,7 @@ mod tests {
         let to = peer(9);
         let packets = (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to));
         let lens: Vec<usize> = packets.map(|packet| packet.payload.len()).collect();
-        // Each with its `127.0.0.1:10001 ` is 1000 bytes.
+        // Each text has 1000 bytes with its `127.0.0.1:10001 `.
         assert_eq!(lens, [65_000, 35_000]);
     }
 }

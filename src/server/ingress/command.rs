@@ -1,117 +1,118 @@
-//! What each command does, and what is answered.
+//! The commands: their effects and their replies.
 
 use std::fmt::Write;
 
-use crate::server::egress::replies::{Answers, Hearer};
-use crate::server::registry::{Peers, Room};
+use crate::net::PeerAddr;
+use crate::server::egress::replies::Replies;
+use crate::server::ops::stats::Counters;
+use crate::server::registry::{Peer, Protocol, Registry, Room};
 use crate::wire::v2::{NoticeCode, ServerFrame};
-use crate::wire::{
-    Command, HELP, MAX_TOKEN_BYTES, Misuse, Name, Protocol, RoomName, Speaker, Thousands,
-};
+use crate::wire::{Command, HELP, MAX_TOKEN_BYTES, Misuse, Name, RoomName, Speaker, Thousands};
 
-/// Carries out the commands of one peer, and writes the answers.
+/// Executes the commands of one peer, and writes the replies.
 pub(super) struct Commands<'a> {
-    pub(super) peers: &'a Peers,
-    pub(super) answers: &'a mut Answers,
-    /// Who asks, and what it speaks.
-    pub(super) asker: Hearer,
+    pub(super) registry: &'a Registry,
+    pub(super) replies: &'a mut Replies,
+    pub(super) counters: &'a Counters,
+    /// The sender.
+    pub(super) from: PeerAddr,
+    pub(super) peer: &'a Peer,
 }
 
-/// What is answered; `None` to a peer that is gone.
+/// The reply, or `None` if the sender is not registered any more.
 type Reply = Option<(NoticeCode, Vec<u8>)>;
 
 impl Commands<'_> {
-    /// Carries out `command`.
-    pub(super) fn perform(&mut self, command: Result<Command<'_>, Misuse>) {
+    /// Executes `command`.
+    pub(super) fn execute(&mut self, command: Result<Command<'_>, Misuse>) {
         let reply = match command {
             Err(Misuse(right)) => Some((NoticeCode::Misuse, right.into())),
             Ok(Command::Help) => done(HELP),
             Ok(Command::Nick(name)) => self.rename(name),
             Ok(Command::Join(name)) => self.join(name),
-            Ok(Command::Leave) => self.join(*self.peers.lobby().name()),
-            Ok(Command::Who(_) | Command::Rooms(_)) if !self.answers.take_list() => {
+            Ok(Command::Leave) => self.join(*self.registry.lobby().name()),
+            Ok(Command::Who(_) | Command::Rooms(_)) if self.replies.take_list().is_err() => {
                 refused("not listed: too many lists at once")
             }
             Ok(Command::Who(first)) => self.who(first),
             Ok(Command::Rooms(first)) => self.rooms(first),
-            Ok(Command::Msg { to, text }) => self.tell(to, text),
+            Ok(Command::Msg { to, text }) => self.private(to, text),
             Ok(Command::Ping(token)) => return self.pong(token),
             Ok(Command::Presence(is_on)) => self.set_presence(is_on),
         };
-        if let Some((code, text)) = reply {
-            self.answers.notice(self.asker.1, code, &text);
+        match reply {
+            Some((code, text)) => self.replies.notice(self.peer.protocol(), code, &text),
+            None => self.counters.commands_expired.add(1),
         }
     }
 
-    /// Of all commands the one that comes often: it allocates nothing.
+    /// Replies to the one command that is frequent. This does not allocate.
     fn pong(&mut self, token: &[u8]) {
         let mut text = [0; PONG.len() + MAX_TOKEN_BYTES];
         let (pong, rest) = text.split_at_mut(PONG.len());
         pong.copy_from_slice(PONG);
         rest[..token.len()].copy_from_slice(token);
         let text = &text[..PONG.len() + token.len()];
-        self.answers.notice(self.asker.1, NoticeCode::Done, text);
+        let protocol = self.peer.protocol();
+        self.replies.notice(protocol, NoticeCode::Done, text);
     }
 
     fn rename(&self, name: Name) -> Reply {
-        match self.peers.rename(&self.asker.0, name)? {
+        match self.registry.rename(&self.from, name)? {
             Ok(()) => done(format!("you are {name}")),
             Err(error) => refused(error.to_string()),
         }
     }
 
     fn join(&mut self, name: RoomName) -> Reply {
-        let room = match self.peers.join(&self.asker.0, name)? {
+        let room = match self.registry.join(&self.from, name)? {
             Ok(room) => room,
             Err(error) => return refused(error.to_string()),
         };
-        if self.asker.1 == Protocol::Frames {
+        if self.peer.protocol() == Protocol::Frames {
             let frame = ServerFrame::Room(room.number(), *room.name());
-            self.answers.answer_frame(&frame);
+            self.replies.reply_frame(&frame);
         }
         let here = Thousands(room.len() as u64);
         done(format!("you are in {} ({here} here)", room.name()))
     }
 
     fn who(&self, first: usize) -> Reply {
-        let (room, _) = self.peers.room_and_name(&self.asker.0)?;
+        let room = self.peer.room();
         let mut page = Page::default();
-        let total = room.visit(first - 1, |speaker| page.add(format_args!("{speaker}")));
+        let add = |member| page.add(format_args!("{member}"));
+        let total = self.registry.visit_members(&room, first - 1, add);
         let head = format!("{} in {}", Thousands(total as u64), room.name());
         done(page.finish(&head, "/who", first, total))
     }
 
     fn rooms(&self, first: usize) -> Reply {
         let mut page = Page::default();
-        let visit = |room: &Room| {
+        let add = |room: &Room| {
             let members = Thousands(room.len() as u64);
             page.add(format_args!("{} ({members})", room.name()))
         };
-        let total = self.peers.rooms().visit(first - 1, visit);
+        let total = self.registry.directory().visit(first - 1, add);
         let plural = if total == 1 { "" } else { "s" };
         let head = format!("{} room{plural}", Thousands(total as u64));
         done(page.finish(&head, "/rooms", first, total))
     }
 
-    fn tell(&mut self, whom: &[u8], text: &[u8]) -> Reply {
-        let (asker, _) = self.asker;
-        let (_, name) = self.peers.room_and_name(&asker)?;
-        // What the peer wrote goes back byte for byte: mended it would be longer, and
-        // the answer longer than a datagram to a v2 peer.
-        let Some(to) = self.peers.find(whom, &asker) else {
+    fn private(&mut self, whom: &[u8], text: &[u8]) -> Reply {
+        // What the peer wrote goes back byte for byte. Escaped it would be longer, and the
+        // reply longer than a datagram to a v2 peer.
+        let Some(to) = self.registry.find(whom, &self.from) else {
             return refused([b"nobody is called ", whom].concat());
         };
-        let from = Speaker::of(asker.socket_addr(), name);
-        if !self.answers.tell(to, from, text) {
+        let from = Speaker::of(self.from.socket_addr(), self.peer.name());
+        if self.replies.private(to, from, text).is_err() {
             return refused("not sent: too many messages at once");
         }
         done([b"to ", whom, b": ", text].concat())
     }
 
     fn set_presence(&self, is_on: bool) -> Reply {
-        if !self.peers.set_presence(&self.asker.0, is_on) {
-            return None;
-        }
+        self.registry.set_presence(&self.from, is_on)?;
         done(if is_on {
             "presence is on"
         } else {
@@ -128,7 +129,7 @@ fn refused(text: impl Into<Vec<u8>>) -> Reply {
     Some((NoticeCode::Refused, text.into()))
 }
 
-/// As much of a long list as one answer holds.
+/// The part of a long list that one reply holds.
 #[derive(Default)]
 struct Page {
     text: String,
@@ -136,7 +137,7 @@ struct Page {
 }
 
 impl Page {
-    /// Adds an entry. False: it was the last that fits.
+    /// Adds an entry, and returns true if it fits.
     fn add(&mut self, entry: std::fmt::Arguments<'_>) -> bool {
         let len = self.text.len();
         let _ = write!(self.text, " {entry}");

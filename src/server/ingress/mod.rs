@@ -1,88 +1,150 @@
-//! The chat service: who sends is a peer, and every text goes to everyone in its room.
+//! Everything that peers send: each datagram is decoded, its sender is registered or
+//! refreshed, and its content is dispatched.
 
 mod command;
+mod session;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use self::command::Commands;
-use crate::net::{Datagram, Outlet, Packet, PeerAddr, SEND_BATCH};
-use crate::server::egress::exchange::Handover;
-use crate::server::egress::replies::Answers;
-use crate::server::egress::{FanOut, Next};
-use crate::server::ops::log::Journal;
-use crate::server::ops::stats::{DropReason, WorkerInfo};
-use crate::server::registry::{Peers, Touch};
-use crate::server::worker::Service;
-use crate::wire::v2::{
-    self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, SessionId, Welcome,
-    parse_client,
-};
-use crate::wire::{Incoming, LINE_END, Protocol, classify, parse_command};
+use crate::net::{Datagram, PeerAddr};
+use crate::server::egress::Egress;
+use crate::server::ops::log::Log;
+use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
+use crate::server::registry::{Peer, Protocol, Registry, Touch};
+use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
+use crate::wire::{Incoming, LINE_END, classify, parse_command};
 
-/// The chat service of one worker.
-pub struct Chat {
-    worker: u8,
-    shared: ChatShared,
-    fanout: FanOut,
-    answers: Answers,
+/// The ingress of one worker.
+pub struct Ingress {
+    worker: WorkerId,
+    shared: Arc<IngressShared>,
     info: Arc<WorkerInfo>,
 }
 
-/// What the chat services of all workers have in common.
-#[derive(Clone)]
-pub struct ChatShared {
-    /// The table of peers.
-    pub peers: Arc<Peers>,
-    /// Where workers hand each other work.
-    pub handover: Arc<Handover>,
-    /// Where they report.
-    pub journal: Journal,
-    /// What new sessions are told.
+/// The properties that the ingress of all workers share.
+pub struct IngressShared {
+    /// The registry of peers.
+    pub registry: Arc<Registry>,
+    /// The log.
+    pub log: Log,
+    /// The time after which a silent peer expires. New sessions are told.
     pub timeout_ms: u32,
-    /// How many datagrams the kernel takes as one packet.
-    pub max_segments: usize,
-    /// Whether commands are carried out; if not, they are texts.
-    pub commands: bool,
-    /// How a text begins that another server made of one of ours, see
+    /// True if commands are executed, and false if they are texts.
+    pub has_commands: bool,
+    /// The beginnings of texts that another server made from messages of this one. See
     /// [`echo_prefixes`](crate::wire::echo_prefixes).
-    pub echo_prefixes: Arc<[Vec<u8>]>,
+    pub echo_prefixes: Vec<Vec<u8>>,
 }
 
-impl Chat {
-    /// The service of worker number `worker`.
-    pub fn new(worker: u8, shared: ChatShared, info: Arc<WorkerInfo>) -> Self {
+impl Ingress {
+    /// Returns the ingress of `worker`.
+    pub fn new(worker: WorkerId, shared: Arc<IngressShared>, info: Arc<WorkerInfo>) -> Self {
         Self {
             worker,
-            fanout: FanOut::new(worker, shared.handover.workers(), shared.max_segments),
             shared,
-            answers: Answers::default(),
             info,
         }
     }
 
-    /// Registers or refreshes a text peer. False: it is not one, and cannot
-    /// become one.
-    fn touch(&self, peer: &PeerAddr, protocol: Protocol, now_ms: u64) -> bool {
-        let peers = &self.shared.peers;
-        let touch = peers.touch(peer, protocol, self.worker, now_ms);
-        self.note(peer, touch)
+    /// Handles a datagram. Replies and texts go to `egress`.
+    pub fn handle(&self, datagram: Datagram<'_>, now_ms: u64, egress: &mut Egress) {
+        let Datagram { from, payload, .. } = datagram;
+        egress.replies.begin(from);
+        match classify(payload) {
+            Incoming::Leave => {
+                self.counters().leaves.add(1);
+                self.leave(&from, None);
+            }
+            Incoming::Heartbeat => {
+                if self.touch(&from, payload, now_ms).is_some() {
+                    self.counters().heartbeats.add(1);
+                }
+            }
+            Incoming::Text(text) if self.is_own_echo(text) => {
+                self.counters().drop_datagram(DropReason::OwnEcho);
+            }
+            Incoming::Text(text) => {
+                if let Some(peer) = self.touch(&from, payload, now_ms) {
+                    self.handle_text(from, &peer, truncate(text), egress);
+                }
+            }
+            Incoming::Frames(datagram) => self.handle_frames(from, datagram, now_ms, egress),
+        }
     }
 
-    /// Counts and reports what a sign of life did. False: it was dropped.
-    fn note(&self, peer: &PeerAddr, touch: Touch) -> bool {
-        let counters = &self.info.counters;
-        match touch {
-            Touch::Refreshed => return true,
-            Touch::Registered => {
-                counters.registered.add(1);
-                self.shared.journal.registered(*peer);
-                return true;
-            }
-            Touch::Full => counters.drop_datagram(DropReason::PeersFull),
-            Touch::WrongSession => counters.drop_datagram(DropReason::WrongSession),
+    fn handle_text(&self, from: PeerAddr, peer: &Peer, text: &[u8], egress: &mut Egress) {
+        if self.execute(from, peer, text, egress) {
+            self.counters().commands.add(1);
+        } else {
+            self.counters().texts.add(1);
+            self.broadcast(from, peer, text, egress);
         }
-        false
+    }
+
+    /// Executes the command in `line`. Returns false if it is not a command.
+    fn execute(&self, from: PeerAddr, peer: &Peer, line: &[u8], egress: &mut Egress) -> bool {
+        if !self.shared.has_commands {
+            return false;
+        }
+        let Some(command) = parse_command(line) else {
+            return false;
+        };
+        let mut commands = Commands {
+            registry: &self.shared.registry,
+            replies: &mut egress.replies,
+            counters: self.counters(),
+            from,
+            peer,
+        };
+        commands.execute(command);
+        true
+    }
+
+    /// Queues a text for all members of the sender's room.
+    fn broadcast(&self, from: PeerAddr, peer: &Peer, text: &[u8], egress: &mut Egress) {
+        match egress.push(from, peer, text) {
+            Ok(()) => {
+                self.counters().messages.add(1);
+                self.shared.log.text(from, text);
+            }
+            Err(_) => self.counters().messages_shed.add(1),
+        }
+    }
+
+    /// Registers or refreshes the v1 peer that sent `datagram`. Returns `None` if the
+    /// datagram was dropped.
+    fn touch(&self, from: &PeerAddr, datagram: &[u8], now_ms: u64) -> Option<Arc<Peer>> {
+        // A peer that ends its lines receives lines with an end.
+        let protocol = if datagram.ends_with(LINE_END.as_bytes()) {
+            Protocol::Lines
+        } else {
+            Protocol::Text
+        };
+        let registry = &self.shared.registry;
+        self.admit(from, registry.touch(from, protocol, self.worker, now_ms))
+    }
+
+    /// Counts and logs the outcome of a sign of life.
+    fn admit(&self, from: &PeerAddr, touch: Touch) -> Option<Arc<Peer>> {
+        match touch {
+            Touch::Refreshed(peer) => Some(peer),
+            Touch::Registered(peer) => {
+                self.counters().registered.add(1);
+                self.shared.log.registered(*from);
+                Some(peer)
+            }
+            Touch::Refused(reason) => {
+                self.counters().drop_datagram(reason);
+                None
+            }
+        }
+    }
+
+    fn leave(&self, from: &PeerAddr, session: Option<SessionId>) {
+        if self.shared.registry.leave(from, session).is_some() {
+            self.shared.log.left(*from);
+        }
     }
 
     fn is_own_echo(&self, text: &[u8]) -> bool {
@@ -90,197 +152,13 @@ impl Chat {
         prefixes.any(|prefix| text.starts_with(prefix))
     }
 
-    fn leave(&self, peer: PeerAddr, session: Option<SessionId>) {
-        if self.shared.peers.leave(&peer, session) {
-            self.shared.journal.left(peer);
-        }
-    }
-
-    /// Carries out the command that `line` is. False: it is none.
-    fn perform(&mut self, from: PeerAddr, line: &[u8]) -> bool {
-        if !self.shared.commands {
-            return false;
-        }
-        let Some(command) = parse_command(line) else {
-            return false;
-        };
-        // The reaper may have been quicker than a peer at its time limit.
-        if let Some(protocol) = self.shared.peers.protocol(&from) {
-            let mut commands = Commands {
-                peers: &self.shared.peers,
-                answers: &mut self.answers,
-                asker: (from, protocol),
-            };
-            commands.perform(command);
-        }
-        true
-    }
-
-    fn say(&mut self, sender: PeerAddr, text: &[u8]) {
-        let counters = &self.info.counters;
-        // The reaper may have been quicker than a speaker at its time limit.
-        let Some((room, name)) = self.shared.peers.room_and_name(&sender) else {
-            return counters.messages_shed.add(1);
-        };
-        match self.fanout.push(&room, sender, name, text) {
-            Ok(()) => {
-                counters.messages.add(1);
-                self.shared.journal.text(sender, text);
-            }
-            Err(_) => counters.messages_shed.add(1),
-        }
-    }
-
-    fn take_frames(&mut self, peer: PeerAddr, datagram: &[u8], now_ms: u64) {
-        let counters = &self.info.counters;
-        let Ok((session, mut frames)) = parse_client(datagram) else {
-            return counters.drop_datagram(DropReason::Malformed);
-        };
-        let Some(session) = session else {
-            return match frames.next() {
-                Some(ClientFrame::Hello) => self.welcome(peer, now_ms),
-                _ => counters.drop_datagram(DropReason::WrongSession),
-            };
-        };
-        let touch = self.shared.peers.touch_session(&peer, session, now_ms);
-        if !self.note(&peer, touch) {
-            return;
-        }
-        counters.frames.add(1);
-        for frame in frames {
-            match frame {
-                ClientFrame::Hello | ClientFrame::Heartbeat => {}
-                // Nobody has said what follows it.
-                ClientFrame::Bye => return self.leave(peer, Some(session)),
-                ClientFrame::Say(payload) => self.say(peer, payload),
-                ClientFrame::Ping(token) => self.answers.answer_frame(&ServerFrame::Pong(token)),
-                ClientFrame::Command(line) => {
-                    if !self.perform(peer, line) {
-                        self.say(peer, line);
-                    }
-                }
-            }
-        }
-    }
-
-    fn welcome(&mut self, peer: PeerAddr, now_ms: u64) {
-        let counters = &self.info.counters;
-        let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {
-            return counters.drop_datagram(DropReason::NoRandomness);
-        };
-        let peers = &self.shared.peers;
-        let Some((session, touch)) = peers.open_session(&peer, self.worker, new_session, now_ms)
-        else {
-            return counters.drop_datagram(DropReason::PeersFull);
-        };
-        self.note(&peer, touch);
-        counters.frames.add(1);
-        let room = peers.room_and_name(&peer).map(|(room, _)| room.number());
-        let welcome = Welcome {
-            session,
-            timeout_ms: self.shared.timeout_ms,
-            bundle_bytes: BUNDLE_BYTES as u16,
-            room: room.unwrap_or(peers.lobby().number()),
-        };
-        self.answers.answer_frame(&ServerFrame::Welcome(welcome));
+    fn counters(&self) -> &Counters {
+        &self.info.counters
     }
 }
 
-impl Service for Chat {
-    fn take(&mut self, datagram: Datagram<'_>, now_ms: u64) {
-        let Datagram { from, payload, .. } = datagram;
-        self.answers.begin(from);
-        // Of a newcomer: who is known goes on as it began.
-        let protocol = if payload.ends_with(LINE_END.as_bytes()) {
-            Protocol::Lines
-        } else {
-            Protocol::Text
-        };
-        match classify(payload) {
-            Incoming::Leave => {
-                self.info.counters.leaves.add(1);
-                self.leave(from, None);
-            }
-            Incoming::Heartbeat => {
-                if self.touch(&from, protocol, now_ms) {
-                    self.info.counters.heartbeats.add(1);
-                }
-            }
-            Incoming::Text(text) if self.is_own_echo(text) => {
-                self.info.counters.drop_datagram(DropReason::OwnEcho);
-            }
-            Incoming::Text(text) => {
-                if self.touch(&from, protocol, now_ms) {
-                    // Commands, too: `/msg` says it to one whose datagrams are bounded.
-                    let text = cut(text);
-                    if self.perform(from, text) {
-                        return self.info.counters.commands.add(1);
-                    }
-                    self.info.counters.texts.add(1);
-                    self.say(from, text);
-                }
-            }
-            Incoming::Frames(datagram) => self.take_frames(from, datagram, now_ms),
-        }
-    }
-
-    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool {
-        let counters = &self.info.counters;
-        let answered = self.answers.send(outlet);
-        counters.answers.add(answered.sent);
-        counters
-            .answers_failed
-            .add(answered.total() - answered.sent);
-        counters.answers_shed.add(self.answers.take_shed());
-
-        let handover = &self.shared.handover;
-        let mut waited = false;
-        loop {
-            if let Some(slice) = self.fanout.slice() {
-                counters.add_tally(outlet.send(slice.endpoint, slice.packets()));
-                return true;
-            }
-            if let Some(plan) = self.fanout.take_finished() {
-                handover.give_back(plan);
-            }
-            match self.fanout.begin(|| handover.take(self.worker)) {
-                Next::Send => {}
-                Next::Share(plan) => handover.share(&plan),
-                Next::Idle => return false,
-                Next::Wait if waited => return false,
-                Next::Wait => {
-                    handover.wait(self.worker);
-                    waited = true;
-                }
-            }
-            counters.deliveries_planned.add(self.fanout.take_planned());
-        }
-    }
-
-    /// Says goodbye to the v2 peers that this worker serves.
-    fn stop(&mut self, outlet: &mut impl Outlet) {
-        let mut goodbye = Vec::new();
-        v2::push_server_header(&mut goodbye);
-        v2::push_server_frame(&ServerFrame::Goodbye, &mut goodbye);
-        // Gathered first: the table's locks are not held while sending.
-        let mut peers = Vec::new();
-        let gather = |peer: &PeerAddr| peers.push(*peer);
-        self.shared.peers.visit_sessions(self.worker, gather);
-        let until = Instant::now() + MAX_GOODBYE_TIME;
-        for peers in peers.chunk_by(|a, b| a.endpoint() == b.endpoint()) {
-            for peers in peers.chunks(SEND_BATCH) {
-                if Instant::now() > until {
-                    return;
-                }
-                let packets = peers.iter().map(|peer| Packet::single(peer, &goodbye));
-                outlet.send(peers[0].endpoint(), packets);
-            }
-        }
-    }
-}
-
-/// Cuts a text that is too long for a frame, at a character if it is UTF-8.
-fn cut(text: &[u8]) -> &[u8] {
+/// Truncates a text that is too long for a frame, at a character if it is UTF-8.
+fn truncate(text: &[u8]) -> &[u8] {
     if text.len() <= MAX_PAYLOAD_BYTES {
         return text;
     }
@@ -290,9 +168,22 @@ fn cut(text: &[u8]) -> &[u8] {
     &text[..end.unwrap_or(MAX_PAYLOAD_BYTES)]
 }
 
-/// A server stops within a second. Whoever is not told in this time, which is enough
-/// for 100,000, notices that nothing answers.
-const MAX_GOODBYE_TIME: Duration = Duration::from_millis(500);
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_truncated_at_a_character_if_there_is_one() {
+        let ascii = [b'x'; 5000];
+        assert_eq!(truncate(&ascii).len(), MAX_PAYLOAD_BYTES);
+        assert_eq!(truncate(b"short"), b"short");
+        for offset in 0..4 {
+            let text = "x".repeat(offset) + &"🎉".repeat(1000);
+            let truncated = truncate(text.as_bytes());
+            assert!(str::from_utf8(truncated).is_ok());
+            assert!(truncated.len() > MAX_PAYLOAD_BYTES - 4);
+        }
+        let broken = [0x80; 5000];
+        assert_eq!(truncate(&broken).len(), MAX_PAYLOAD_BYTES, "no characters");
+    }
+}

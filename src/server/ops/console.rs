@@ -1,5 +1,6 @@
-//! The operator's prompt on the standard input and output.
+//! The operator's prompt on standard input and output.
 
+use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -9,12 +10,12 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
-use crate::server::ServerHandle;
+use super::stats::{Counts, DropReason, Stats, WorkerStats};
 
-/// Reads commands until the end of the input: `quit` stops the server,
-/// anything else lists its threads.
-pub fn run(server: &ServerHandle) {
-    // The input of its own, as that of the standard library hides whether it
+/// Reads commands until the end of the input. `quit` calls `stop` and ends the console.
+/// Anything else lists the result of `stats`.
+pub fn run(stats: impl Fn() -> Stats, stop: impl FnOnce()) {
+    // A descriptor of its own, because the standard library's input hides whether it
     // has read ahead.
     let Ok(input) = io::stdin().as_fd().try_clone_to_owned() else {
         return;
@@ -35,22 +36,130 @@ pub fn run(server: &ServerHandle) {
         {
             Ok(0) => return,
             Ok(_) if is_quit(&line) && !is_rest_of_line => {
-                server.stop();
-                return;
+                return stop();
             }
             Ok(_) => {}
-            Err(error) if is_passing(&error) => continue,
+            Err(error) if is_transient(&error) => continue,
             Err(_) => return,
         }
         is_rest_of_line = line.last() != Some(&b'\n');
         if !is_rest_of_line {
-            print(&format!("{}\n{PROMPT}", server.stats()));
+            print(&format!("{}\n{PROMPT}", Listing(&stats())));
         }
     }
 }
 
-/// Whether reading may go on: nothing was there on an input that does not wait.
-fn is_passing(error: &io::Error) -> bool {
+/// Prints `text` at once. Errors are ignored, because the reader may have gone.
+pub fn print(text: &str) {
+    let mut output = io::stdout();
+    let _ = output.write_all(text.as_bytes());
+    let _ = output.flush();
+}
+
+/// The statistics as the console prints them: a row per worker, then the sums.
+pub struct Listing<'a>(pub &'a Stats);
+
+impl Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(stats) = self;
+        writeln!(f, "thread      core   datagrams in   deliveries out")?;
+        for WorkerStats { name, core, counts } in &stats.workers {
+            let core = core.map_or_else(|| "-".to_owned(), |core| core.to_string());
+            let (datagrams, deliveries) = (counts.datagrams_in, counts.deliveries);
+            writeln!(f, "{name:<11} {core:>4} {datagrams:>14} {deliveries:>16}")?;
+        }
+        let total = stats.total();
+        write!(f, "peers: {} now, {} expired", stats.peers, stats.expired)?;
+        write_sum(f, "datagrams", total.datagrams_in, &handled(&total))?;
+        write_sum(
+            f,
+            "deliveries",
+            total.deliveries_planned,
+            &delivered(&total),
+        )?;
+        if stats.rooms > 1 {
+            write!(f, "\nrooms: {}", stats.rooms)?;
+        }
+        for reason in DropReason::ALL {
+            if total.dropped(reason) > 0 {
+                write!(f, "\ndropped, {}: {}", reason.name(), total.dropped(reason))?;
+            }
+        }
+        for (what, count) in losses(stats, &total) {
+            if count > 0 {
+                write!(f, "\n{what}: {count}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The outcomes of the datagrams received. Their sum is `datagrams_in`.
+fn handled(counts: &Counts) -> [(&'static str, u64); 7] {
+    [
+        ("texts", counts.texts),
+        ("heartbeats", counts.heartbeats),
+        ("leaves", counts.leaves),
+        ("commands", counts.commands),
+        ("of frames", counts.frames),
+        ("greetings", counts.greetings),
+        ("dropped", counts.dropped_total()),
+    ]
+}
+
+/// The outcomes of the deliveries begun. Their sum is `deliveries_planned` when nothing is
+/// under way.
+fn delivered(counts: &Counts) -> [(&'static str, u64); 3] {
+    [
+        ("sent", counts.deliveries),
+        ("given up", counts.deliveries_congested),
+        ("refused", counts.deliveries_refused),
+    ]
+}
+
+/// The counts that are listed only when they are not 0.
+fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 11] {
+    [
+        (
+            "datagrams lost in the kernel, receive buffer full",
+            total.kernel_drops,
+        ),
+        ("messages shed, backlog full", total.messages_shed),
+        ("commands dropped, sender expired", total.commands_expired),
+        ("deliveries given up, no space", total.deliveries_congested),
+        ("deliveries refused by the kernel", total.deliveries_refused),
+        ("replies failed", total.answers_failed),
+        (
+            "frames without a reply, too many in a datagram",
+            total.answers_shed,
+        ),
+        ("packets sent in parts, no GSO", total.packets_split),
+        ("receive errors", total.receive_errors),
+        ("notices failed", stats.notices_failed),
+        ("log lines not written", stats.log_lines_shed),
+    ]
+}
+
+/// Writes `what: 12 = 10 texts + 2 heartbeats`, and what is missing as under way.
+fn write_sum(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    sum: u64,
+    parts: &[(&str, u64)],
+) -> fmt::Result {
+    write!(f, "\n{what}: {sum}")?;
+    let known: u64 = parts.iter().map(|(_, count)| count).sum();
+    let rest = ("under way", sum.saturating_sub(known));
+    let parts = parts.iter().chain([&rest]);
+    let parts = parts.filter(|(_, count)| *count > 0);
+    for ((name, count), sign) in parts.zip(std::iter::once('=').chain(std::iter::repeat('+'))) {
+        write!(f, " {sign} {count} {name}")?;
+    }
+    Ok(())
+}
+
+/// Returns true if reading may succeed later.
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
@@ -61,23 +170,16 @@ fn is_quit(line: &[u8]) -> bool {
     line.trim_ascii().eq_ignore_ascii_case(b"quit")
 }
 
-/// Prints `text` at once; when nobody reads, that is no error.
-pub fn print(text: &str) {
-    let mut output = io::stdout();
-    let _ = output.write_all(text.as_bytes());
-    let _ = output.flush();
-}
-
-/// Waits until there is something to read. The kernel stops a program that
-/// reads from its terminal in the background, all of its threads: so this does
-/// not return before the program is in front.
+/// Waits for input. The kernel stops all threads of a program that reads from its
+/// terminal in the background, so this returns only while the program is in the
+/// foreground.
 fn wait_for_input(input: &File) {
     loop {
         let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
-        // Whatever it says, to read will say it better.
+        // The read that follows reports any error.
         let _ = poll(&mut fds, PollTimeout::NONE);
-        let is_behind = || tcgetpgrp(input).is_ok_and(|group| group != getpgrp());
-        if !(input.is_terminal() && is_behind()) {
+        let is_in_background = || tcgetpgrp(input).is_ok_and(|group| group != getpgrp());
+        if !(input.is_terminal() && is_in_background()) {
             return;
         }
         thread::sleep(FOREGROUND_INTERVAL);
@@ -87,7 +189,7 @@ fn wait_for_input(input: &File) {
 /// Far more than a person types.
 const MAX_LINE_BYTES: u64 = 1024;
 
-/// The tutorial's.
+/// The tutorial's prompt.
 const PROMPT: &str = ">>>>: ";
 
 /// Soon enough for a person who has just typed `fg`.
@@ -96,6 +198,7 @@ const FOREGROUND_INTERVAL: Duration = Duration::from_millis(500);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::ops::stats::Counters;
 
     #[test]
     fn quit_may_have_space_around_it_and_any_case() {
@@ -105,5 +208,49 @@ mod tests {
         for line in [&b"\n"[..], b"quit now\n", b"q\n", b"\xff\n"] {
             assert!(!is_quit(line), "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_listing_omits_what_never_happened() {
+        let mut counts = Counts::default();
+        counts.datagrams_in = 3;
+        counts.texts = 2;
+        counts.heartbeats = 1;
+        counts.deliveries_planned = 42;
+        counts.deliveries = 40;
+        counts.deliveries_refused = 1;
+        let worker = |name: &str, core, counts| WorkerStats {
+            name: name.into(),
+            core,
+            counts,
+        };
+        let stats = |counts| Stats {
+            workers: vec![
+                worker("worker-0", Some(0), counts),
+                worker("worker-1", None, counts),
+            ],
+            peers: 2,
+            ..Stats::default()
+        };
+        assert_eq!(stats(counts).total().deliveries, 80);
+        assert_eq!(
+            Listing(&stats(counts)).to_string(),
+            "thread      core   datagrams in   deliveries out\n\
+             worker-0       0              3               40\n\
+             worker-1       -              3               40\n\
+             peers: 2 now, 0 expired\n\
+             datagrams: 6 = 4 texts + 2 heartbeats\n\
+             deliveries: 84 = 80 sent + 2 refused + 2 under way\n\
+             deliveries refused by the kernel: 2"
+        );
+        counts.deliveries_refused = 0;
+        let counters = Counters::default();
+        counters.drop_datagram(DropReason::Malformed);
+        counts += counters.read();
+        assert!(
+            Listing(&stats(counts))
+                .to_string()
+                .ends_with("\ndropped, malformed: 2")
+        );
     }
 }

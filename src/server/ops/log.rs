@@ -1,32 +1,35 @@
-//! What the server reports, written by a thread of its own: a log that cannot be
-//! written to, or is slow, holds up nobody.
+//! The log, which a thread of its own writes. A slow log delays no other thread.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use tracing::{Level, enabled, info, warn};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::net::PeerAddr;
 use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address, push_text};
 
-/// Hands lines to the thread that writes them; each thread has its own clone.
-/// Full, it sheds the line and counts it.
+/// The sending half of the log. Each thread has a clone. When the queue is full, a line
+/// is dropped and counted.
 #[derive(Clone)]
-pub struct Journal {
+pub struct Log {
     lines: Sender<Line>,
     shed: Arc<AtomicU64>,
 }
 
-/// The other end: the thread that writes runs it.
-pub struct JournalWriter {
+/// The receiving half of the log, which the log thread runs.
+pub struct LogWriter {
     lines: Receiver<Line>,
     shed: Arc<AtomicU64>,
 }
 
 #[expect(
     clippy::large_enum_variant,
-    reason = "a text is kept inline: reporting it allocates nothing"
+    reason = "a text is stored inline, so that logging it does not allocate"
 )]
 enum Line {
     Text(Text),
@@ -34,74 +37,69 @@ enum Line {
     Left(PeerAddr),
     Expired(PeerAddr),
     Greeted(PeerAddr),
-    /// What the server itself has to say.
     Info(String),
     Warning(String),
 }
 
 struct Text {
-    speaker: PeerAddr,
+    sender: PeerAddr,
     len: usize,
     bytes: [u8; MAX_TEXT_DATAGRAM],
 }
 
-/// A journal and the end that writes it.
-pub fn journal() -> (Journal, JournalWriter) {
-    let (sender, lines) = bounded(QUEUE_LINES);
-    let shed = Arc::new(AtomicU64::new(0));
-    let journal = Journal {
-        lines: sender,
-        shed: Arc::clone(&shed),
-    };
-    (journal, JournalWriter { lines, shed })
-}
+impl Log {
+    /// Returns a log and its writer.
+    pub fn new() -> (Self, LogWriter) {
+        let (sender, lines) = bounded(MAX_QUEUED_LINES);
+        let shed = Arc::new(AtomicU64::new(0));
+        let log = Self {
+            lines: sender,
+            shed: Arc::clone(&shed),
+        };
+        (log, LogWriter { lines, shed })
+    }
 
-impl Journal {
-    /// A text of `speaker`.
-    pub fn text(&self, speaker: PeerAddr, text: &[u8]) {
+    /// Logs a text.
+    pub fn text(&self, sender: PeerAddr, text: &[u8]) {
         if enabled!(target: TEXT, Level::INFO) {
             let len = text.len().min(MAX_TEXT_DATAGRAM);
             let mut bytes = [0; MAX_TEXT_DATAGRAM];
             bytes[..len].copy_from_slice(&text[..len]);
-            self.push(Line::Text(Text {
-                speaker,
-                len,
-                bytes,
-            }));
+            self.push(Line::Text(Text { sender, len, bytes }));
         }
     }
 
-    /// A new peer.
+    /// Logs a peer that registered.
     pub fn registered(&self, peer: PeerAddr) {
         self.push_if(enabled!(target: PEER, Level::INFO), Line::Registered(peer));
     }
 
-    /// A peer that said it leaves.
+    /// Logs a peer that left.
     pub fn left(&self, peer: PeerAddr) {
         self.push_if(enabled!(target: PEER, Level::INFO), Line::Left(peer));
     }
 
-    /// A peer that was not heard any more.
+    /// Logs a peer that expired.
     pub fn expired(&self, peer: PeerAddr) {
         self.push_if(enabled!(target: PEER, Level::INFO), Line::Expired(peer));
     }
 
-    /// A peer that was greeted.
+    /// Logs a peer that was greeted.
     pub fn greeted(&self, peer: PeerAddr) {
         self.push_if(enabled!(target: GREET, Level::INFO), Line::Greeted(peer));
     }
 
-    /// What an operator should know.
+    /// Logs information for the operator.
     pub fn info(&self, text: String) {
         self.push(Line::Info(text));
     }
 
-    /// What an operator should mend.
+    /// Logs a problem that the operator should solve.
     pub fn warn(&self, text: String) {
         self.push(Line::Warning(text));
     }
 
-    /// Counts the lines that were shed.
+    /// Returns the counter of dropped lines.
     pub fn shed_counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shed)
     }
@@ -119,8 +117,8 @@ impl Journal {
     }
 }
 
-impl JournalWriter {
-    /// Writes until every [`Journal`] is gone.
+impl LogWriter {
+    /// Writes until every [`Log`] has been dropped.
     pub fn run(self) {
         let mut known_shed = 0;
         let mut buffer = Vec::new();
@@ -138,12 +136,46 @@ impl JournalWriter {
     }
 }
 
-/// `buffer` is for what is put together first: kept, it costs no allocation.
+/// Makes standard error the destination of all lines that `filter` selects. A program calls
+/// this once, at its start.
+pub fn install(filter: Targets) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        // The report of a failed write would fail too, and panic.
+        .log_internal_errors(false);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .init();
+}
+
+/// Parses levels and `target=level`, separated by commas.
+///
+/// # Errors
+/// A sentence that says what is right. `Targets` itself takes an unknown word for a target,
+/// which would silence all others.
+pub fn parse_filter(text: &str) -> Result<Targets, String> {
+    let is_known = |part: &str| match part.split_once('=') {
+        Some((target, _)) => target.starts_with("bullhorn"),
+        None => !part.is_empty() && part.parse::<LevelFilter>().is_ok(),
+    };
+    match text.parse() {
+        Ok(targets) if text.split(',').all(is_known) => Ok(targets),
+        _ => Err(
+            "must be off, error, warn, info, debug or trace, or parts such as \
+             info,bullhorn::text=off"
+                .into(),
+        ),
+    }
+}
+
+/// Writes one line. `buffer` is reused so that writing does not allocate.
 fn write(line: &Line, buffer: &mut Vec<u8>) {
     match line {
         Line::Text(text) => {
             buffer.clear();
-            push_text(text.speaker, &text.bytes[..text.len], buffer);
+            push_text(text.sender, &text.bytes[..text.len], buffer);
             info!(target: TEXT, "{}", String::from_utf8_lossy(buffer));
         }
         Line::Registered(peer) => info!(target: PEER, "{peer} is here"),
@@ -162,32 +194,54 @@ fn write(line: &Line, buffer: &mut Vec<u8>) {
 
 /// Log target of the server itself.
 const SERVER: &str = "bullhorn::server";
-/// Log target of the texts that peers say.
+/// Log target of the texts.
 const TEXT: &str = "bullhorn::text";
-/// Log target of the coming and going of peers.
+/// Log target of peers that register, leave and expire.
 const PEER: &str = "bullhorn::peer";
 /// Log target of the greeting service.
 const GREET: &str = "bullhorn::greet";
 
-/// Lines that may wait: about 1 MiB, and at 100,000 lines a second, which a
-/// terminal does not write, 10 ms of them.
-const QUEUE_LINES: usize = 1024;
+/// Maximum number of lines in the queue. They take about 1 MiB. At 100,000 lines per
+/// second, more than a terminal can write, they are 10 ms of log.
+const MAX_QUEUED_LINES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_full_journal_sheds_and_counts_and_never_waits() {
-        let (journal, writer) = journal();
+    fn a_full_log_drops_and_counts_lines_and_never_waits() {
+        let (log, writer) = Log::new();
         let peer = PeerAddr::new("127.0.0.1:5000".parse().unwrap(), 0);
-        for _ in 0..QUEUE_LINES + 3 {
-            journal.push_if(true, Line::Left(peer));
+        for _ in 0..MAX_QUEUED_LINES + 3 {
+            log.push_if(true, Line::Left(peer));
         }
-        assert_eq!(journal.shed.load(Ordering::Relaxed), 3);
-        let second = journal.clone();
-        drop(journal);
+        assert_eq!(log.shed.load(Ordering::Relaxed), 3);
+        let second = log.clone();
+        drop(log);
         drop(second);
         writer.run();
+    }
+
+    #[test]
+    fn a_filter_with_an_unknown_word_is_refused() {
+        for text in [
+            "off",
+            "info",
+            "WARN",
+            "info,bullhorn::text=off",
+            "bullhorn::peer=info",
+        ] {
+            assert!(parse_filter(text).is_ok(), "{text}");
+        }
+        for text in [
+            "nonsense",
+            "inf",
+            "",
+            "info,bullhorn::text=loud",
+            "info,other=off",
+        ] {
+            assert!(parse_filter(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! The operator's plane: statistics, the log, the console, and the threads.
+//! The operator's plane: statistics, log, console, signals, and the supervision of threads.
 
 pub mod console;
 pub mod log;
+pub mod signals;
 pub mod stats;
 pub mod supervise;

@@ -1,6 +1,5 @@
-//! What was counted: each worker writes counters of its own, anyone may read.
+//! Statistics. Each worker writes counters of its own, and any thread may read them.
 
-use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,27 +7,27 @@ use crossbeam::utils::CachePadded;
 
 use crate::net::SendTally;
 
-/// A number that only grows. One thread alone may add to it; any may read it.
+/// A count that one thread adds to, and any thread may read.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `count`. A load and a store, no locked instruction: there is one writer.
+    /// Adds `count`. There is one writer, so this takes no locked instruction.
     pub fn add(&self, count: u64) {
         let before = self.0.load(Ordering::Relaxed);
         self.0.store(before.wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// The number so far.
+    /// Returns the count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Declares the live counters and their copy at one moment, from one list.
+/// Declares the counters and their copy at one moment, from one list.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The live counters of one worker, which is their one writer.
+        /// The counters of one worker, which is their only writer.
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: Counter,)*
@@ -43,7 +42,7 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// The numbers so far.
+            /// Returns the counts at this moment.
             pub fn read(&self) -> Counts {
                 Counts {
                     $($name: self.$name.get(),)*
@@ -64,68 +63,67 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Datagrams received. Each is also counted in one of `texts`,
-    /// `heartbeats`, `leaves`, `commands`, `frames`, `greetings` or under one drop
-    /// reason.
+    /// Datagrams received. Each is also counted as one of `texts`, `heartbeats`,
+    /// `leaves`, `commands`, `frames`, `greetings`, or under one drop reason.
     datagrams_in,
     /// Texts of v1 peers.
     texts,
-    /// Heartbeats of peers, new or known.
+    /// Heartbeats of v1 peers.
     heartbeats,
-    /// Empty datagrams and `quit`, also those of unknown peers.
+    /// Empty datagrams and `quit`, also from unknown peers.
     leaves,
-    /// Commands of v1 peers, right or wrong.
+    /// Commands of v1 peers, valid or not.
     commands,
-    /// Datagrams of v2 peers, each with any number of frames.
+    /// Datagrams of v2 peers.
     frames,
-    /// Datagrams that the greeting service took up.
+    /// Datagrams that the greeting service replied to.
     greetings,
     /// Peers that registered.
     registered,
-    /// Messages taken up for fan-out, from texts and from frames.
+    /// Messages queued for fan-out, from texts and from frames.
     messages,
-    /// Messages shed, as their sender's share of the backlog was used up, or as
-    /// their sender had left or expired by then.
+    /// Messages shed because their sender's share of the backlog was used up.
     messages_shed,
-    /// Datagrams sent to single peers: answers, each to all frames of one datagram, and
-    /// direct messages.
+    /// Commands dropped because their sender left or expired while they were handled.
+    commands_expired,
+    /// Datagrams sent to single peers. These are replies, one per datagram received, and
+    /// private messages.
     answers,
-    /// The same, as far as the kernel did not take them.
+    /// Replies and private messages that the kernel did not take.
     answers_failed,
-    /// Frames not answered, as the answers to those before them in the same
-    /// datagram filled a bundle; and direct messages beyond what one datagram may
-    /// send.
+    /// Frames without a reply, because the replies to the frames before them in the same
+    /// datagram filled a bundle. Also private messages and lists beyond the limit of one
+    /// datagram.
     answers_shed,
-    /// Deliveries, each of one message to one peer, that fan-out began with.
-    /// Each becomes one of the next three.
+    /// Deliveries that fan-out has begun, each of one message to one peer. Each becomes
+    /// one of the next three.
     deliveries_planned,
     /// Deliveries that the kernel took.
     deliveries,
-    /// Deliveries given up because the kernel had no space for them.
+    /// Deliveries abandoned because the kernel had no space for them.
     deliveries_congested,
-    /// Deliveries that the kernel refused, see [`SendTally::refused`].
+    /// Deliveries that the kernel refused. See [`SendTally::refused`].
     deliveries_refused,
-    /// Packets of several datagrams that the kernel did not take as one, and
-    /// that went datagram by datagram (no GSO on that way).
+    /// Packets of several datagrams that the kernel did not take as one (no GSO on that
+    /// path). Their datagrams were sent one by one.
     packets_split,
-    /// Datagrams that the kernel dropped before a worker saw them, as the
-    /// socket's receive buffer was full. They are in no other number.
+    /// Datagrams that the kernel dropped because the socket's receive buffer was full.
+    /// They are in no other count.
     kernel_drops,
-    /// Datagrams longer than the 2048 bytes that are looked at. They are also
-    /// counted as what their beginnings are.
+    /// Datagrams longer than the receive buffer of 2048 bytes. Their beginnings are
+    /// handled and counted like any datagram.
     truncated,
-    /// System calls for receiving that failed, for another reason than that
-    /// nothing was there.
+    /// Receive calls that failed with an error. An empty socket is none.
     receive_errors,
 }
 
 impl Counters {
-    /// Counts one datagram that was dropped.
+    /// Counts a dropped datagram.
     pub fn drop_datagram(&self, reason: DropReason) {
         self.dropped[reason as usize].add(1);
     }
 
-    /// Counts what became of a batch of deliveries.
+    /// Counts the outcome of a batch of deliveries.
     pub fn add_tally(&self, tally: SendTally) {
         self.deliveries.add(tally.sent);
         self.deliveries_congested.add(tally.congested);
@@ -135,81 +133,61 @@ impl Counters {
 }
 
 impl Counts {
-    /// Datagrams dropped for `reason`.
+    /// Returns the number of datagrams dropped for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize]
     }
 
-    /// What became of the datagrams received: these add up to `datagrams_in`.
-    fn handled(&self) -> [(&'static str, u64); 7] {
-        [
-            ("texts", self.texts),
-            ("heartbeats", self.heartbeats),
-            ("leaves", self.leaves),
-            ("commands", self.commands),
-            ("of frames", self.frames),
-            ("greetings", self.greetings),
-            ("dropped", self.dropped_total()),
-        ]
-    }
-
-    /// What became of the deliveries planned: these add up to
-    /// `deliveries_planned`, when nothing is under way.
-    fn delivered(&self) -> [(&'static str, u64); 3] {
-        [
-            ("sent", self.deliveries),
-            ("given up", self.deliveries_congested),
-            ("refused", self.deliveries_refused),
-        ]
-    }
-
-    /// Datagrams dropped for whatever reason.
+    /// Returns the number of datagrams dropped for any reason.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()
     }
 }
 
-/// Why a datagram was dropped. The doc of each says what makes it rise.
+/// The reason why a datagram was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropReason {
-    /// It claims to come from one of the server's own addresses: an answer
-    /// would come back as the next question, without end.
+    /// Its source is one of the server's own addresses. A reply would come back as the
+    /// next datagram, without end.
     OwnAddress,
-    /// A text that begins as this server's own messages to its sender would: the
-    /// sender is another server that repeats them, and so it would go on.
+    /// It is a text that begins as this server's messages to its sender do. The sender is
+    /// another server that repeats them, without end.
     OwnEcho,
-    /// It claims to come from port 0, to which nothing can be sent.
+    /// Its source port is 0, to which nothing can be sent.
     PortZero,
-    /// Its sender is new, and the table of peers is full (`--max-peers`).
+    /// Its sender is new, and the maximum number of peers is registered (`--max-peers`).
     PeersFull,
-    /// It begins like a datagram of protocol v2, and is none.
+    /// It begins like a datagram of protocol v2, but is not well-formed.
     Malformed,
-    /// Its session is not that of its sender, who may be forged.
+    /// Its sender is registered with another session, or without one. The source address
+    /// may be forged.
     WrongSession,
-    /// The system gave no random number for a new session.
+    /// Its sender is not registered. The peer has expired, or the server was restarted.
+    UnknownSession,
+    /// The system had no random number for a new session.
     NoRandomness,
-    /// It is a greeting itself: two greeting servers, each made to believe
-    /// that the other one asked, would answer each other without end.
+    /// It is a greeting. Two greeting servers would reply to each other without end.
     Greeting,
-    /// It came after the one datagram that `--once` answers.
+    /// It arrived after the datagram that `--once` waits for.
     Stopping,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OwnAddress,
         Self::OwnEcho,
         Self::PortZero,
         Self::PeersFull,
         Self::Malformed,
         Self::WrongSession,
+        Self::UnknownSession,
         Self::NoRandomness,
         Self::Greeting,
         Self::Stopping,
     ];
 
-    /// The reason as it is listed.
+    /// The reason in words.
     pub fn name(self) -> &'static str {
         match self {
             Self::OwnAddress => "own address",
@@ -218,6 +196,7 @@ impl DropReason {
             Self::PeersFull => "peers full",
             Self::Malformed => "malformed",
             Self::WrongSession => "wrong session",
+            Self::UnknownSession => "unknown session",
             Self::NoRandomness => "no randomness",
             Self::Greeting => "greeting",
             Self::Stopping => "stopping",
@@ -225,49 +204,60 @@ impl DropReason {
     }
 }
 
-/// A worker as others see it.
+/// The number of a worker, from 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkerId(pub u8);
+
+impl WorkerId {
+    /// The number as an index of a table of all workers.
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// The public state of a worker.
 #[derive(Debug)]
 pub struct WorkerInfo {
-    /// The name of its thread.
+    /// The name of the thread.
     pub name: String,
-    /// The core it is pinned to, once it is.
+    /// The core that the thread is pinned to.
     pub core: OnceLock<usize>,
-    /// Its counters, on cache lines that no other worker writes to.
+    /// The counters, on cache lines that no other worker writes to.
     pub counters: CachePadded<Counters>,
 }
 
-/// A worker at one moment.
+/// The state of a worker at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerStats {
-    /// The name of its thread.
+    /// The name of the thread.
     pub name: String,
-    /// The core it is pinned to.
+    /// The core that the thread is pinned to.
     pub core: Option<usize>,
-    /// What it has counted.
+    /// The counters.
     pub counts: Counts,
 }
 
-/// The whole server at one moment.
+/// The state of the server at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
-    /// In the order of their names.
+    /// The workers, in the order of their numbers.
     pub workers: Vec<WorkerStats>,
-    /// Peers registered now.
+    /// Registered peers.
     pub peers: usize,
-    /// Peers dropped so far because they were not heard.
+    /// Peers that have expired.
     pub expired: u64,
-    /// Rooms now, with the lobby.
+    /// Rooms, including the lobby.
     pub rooms: usize,
-    /// Notices of who came and went that were sent, each to one peer.
+    /// Presence notices sent, each to one peer.
     pub notices: u64,
-    /// Such notices that the kernel did not take.
+    /// Presence notices that the kernel did not take.
     pub notices_failed: u64,
-    /// Log lines not written because the log could not keep up.
+    /// Log lines dropped because the log could not keep up.
     pub log_lines_shed: u64,
 }
 
 impl Stats {
-    /// The counts of all workers together.
+    /// Returns the sums over all workers.
     pub fn total(&self) -> Counts {
         let mut total = Counts::default();
         for worker in &self.workers {
@@ -275,76 +265,6 @@ impl Stats {
         }
         total
     }
-}
-
-/// The listing of the console: a row a thread, then what is worth knowing.
-impl fmt::Display for Stats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "thread      core   datagrams in   deliveries out")?;
-        for WorkerStats { name, core, counts } in &self.workers {
-            let core = core.map_or_else(|| "-".to_owned(), |core| core.to_string());
-            let (datagrams, deliveries) = (counts.datagrams_in, counts.deliveries);
-            writeln!(f, "{name:<11} {core:>4} {datagrams:>14} {deliveries:>16}")?;
-        }
-        let total = self.total();
-        write!(f, "peers: {} now, {} expired", self.peers, self.expired)?;
-        write_sum(f, "\ndatagrams", total.datagrams_in, &total.handled())?;
-        write_sum(
-            f,
-            "\ndeliveries",
-            total.deliveries_planned,
-            &total.delivered(),
-        )?;
-        if self.rooms > 1 {
-            write!(f, "\nrooms: {}", self.rooms)?;
-        }
-        for reason in DropReason::ALL {
-            if total.dropped(reason) > 0 {
-                write!(f, "\ndropped, {}: {}", reason.name(), total.dropped(reason))?;
-            }
-        }
-        for (what, count) in [
-            (
-                "datagrams lost in the kernel, receive buffer full",
-                total.kernel_drops,
-            ),
-            ("messages shed, backlog full", total.messages_shed),
-            ("deliveries given up, no space", total.deliveries_congested),
-            ("deliveries refused by the kernel", total.deliveries_refused),
-            ("answers failed", total.answers_failed),
-            (
-                "frames not answered, too many in a datagram",
-                total.answers_shed,
-            ),
-            ("packets sent in parts, no GSO", total.packets_split),
-            ("receive errors", total.receive_errors),
-            ("notices failed", self.notices_failed),
-            ("log lines not written", self.log_lines_shed),
-        ] {
-            if count > 0 {
-                write!(f, "\n{what}: {count}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes `what: 12 = 10 texts + 2 heartbeats`, and what is missing as under way.
-fn write_sum(
-    f: &mut fmt::Formatter<'_>,
-    what: &str,
-    sum: u64,
-    parts: &[(&str, u64)],
-) -> fmt::Result {
-    write!(f, "{what}: {sum}")?;
-    let known: u64 = parts.iter().map(|(_, count)| count).sum();
-    let rest = ("under way", sum.saturating_sub(known));
-    let parts = parts.iter().chain([&rest]);
-    let parts = parts.filter(|(_, count)| *count > 0);
-    for ((name, count), sign) in parts.zip(std::iter::once('=').chain(std::iter::repeat('+'))) {
-        write!(f, " {sign} {count} {name}")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -364,11 +284,11 @@ mod tests {
         for (index, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(counts.dropped(reason), index as u64 + 1);
         }
-        assert_eq!(counts.dropped_total(), 45);
+        assert_eq!(counts.dropped_total(), 55);
     }
 
     #[test]
-    fn what_became_of_deliveries_is_counted_field_by_field() {
+    fn outcomes_of_deliveries_are_counted_field_by_field() {
         let counters = Counters::default();
         let tally = SendTally {
             sent: 1,
@@ -388,49 +308,5 @@ mod tests {
             ..Counts::default()
         };
         assert_eq!(counters.read(), expected);
-    }
-
-    #[test]
-    fn the_listing_sums_up_and_stays_silent_about_what_never_happened() {
-        let mut counts = Counts {
-            datagrams_in: 3,
-            texts: 2,
-            heartbeats: 1,
-            deliveries_planned: 42,
-            deliveries: 40,
-            deliveries_refused: 1,
-            ..Counts::default()
-        };
-        let worker = |name: &str, core, counts| WorkerStats {
-            name: name.into(),
-            core,
-            counts,
-        };
-        let stats = |counts| Stats {
-            workers: vec![
-                worker("worker-0", Some(0), counts),
-                worker("worker-1", None, counts),
-            ],
-            peers: 2,
-            ..Stats::default()
-        };
-        assert_eq!(stats(counts).total().deliveries, 80);
-        assert_eq!(
-            stats(counts).to_string(),
-            "thread      core   datagrams in   deliveries out\n\
-             worker-0       0              3               40\n\
-             worker-1       -              3               40\n\
-             peers: 2 now, 0 expired\n\
-             datagrams: 6 = 4 texts + 2 heartbeats\n\
-             deliveries: 84 = 80 sent + 2 refused + 2 under way\n\
-             deliveries refused by the kernel: 2"
-        );
-        counts.deliveries_refused = 0;
-        counts.dropped[DropReason::Malformed as usize] = 1;
-        assert!(
-            stats(counts)
-                .to_string()
-                .ends_with("\ndropped, malformed: 2")
-        );
     }
 }

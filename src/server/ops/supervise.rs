@@ -1,12 +1,12 @@
-//! Threads and their end: all run until the stop, and one that ends before,
-//! however it ends, stops the others.
+//! Supervision of threads. All run until the stop. A thread that ends before that, for
+//! any reason, stops the others.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::io;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 
 /// Tells every thread to stop, and wakes those that sleep.
 pub struct StopSignal {
-    stopping: AtomicBool,
+    is_stopping: AtomicBool,
     notices: Sender<Notice>,
-    wakers: Vec<Wake>,
+    wakers: Mutex<Vec<Wake>>,
 }
 
 /// Wakes a thread that may sleep.
@@ -26,57 +26,61 @@ pub type Wake = Box<dyn Fn() + Send + Sync>;
 pub struct Supervisor {
     stop: Arc<StopSignal>,
     notices: Receiver<Notice>,
-    /// Threads whose end has not been heard of.
+    /// The number of threads that have not ended.
     running: usize,
 }
 
-/// A thread ended that should have gone on.
+/// A thread ended before the stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("thread {name} died: {reason}")]
 pub struct ThreadDied {
-    /// The thread's name.
+    /// The name of the thread.
     pub name: String,
-    /// What it panicked with, its error, or that it just ended.
+    /// The message of its panic, or its error.
     pub reason: String,
 }
 
 enum Notice {
     Stopping,
     Ended(Option<ThreadDied>),
-    /// A thread died whose end nobody waits for.
+    /// A companion died. Nobody waits for its end.
     CompanionDied(ThreadDied),
 }
 
 impl StopSignal {
-    /// Asks all threads to stop. Any thread may, any number of times; true:
-    /// this was the first.
+    /// Asks all threads to stop. Returns true for the first call, and false for all
+    /// others.
     pub fn stop(&self) -> bool {
-        let first = !self.stopping.swap(true, Ordering::AcqRel);
-        if first {
-            for wake in &self.wakers {
+        let is_first = !self.is_stopping.swap(true, Ordering::AcqRel);
+        if is_first {
+            for wake in &*self.wakers() {
                 wake();
             }
-            // Nobody listens once the supervisor has gone.
+            // Fails when the supervisor has been dropped.
             let _ = self.notices.send(Notice::Stopping);
         }
-        first
+        is_first
     }
 
-    /// Whether [`StopSignal::stop`] was called.
+    /// Returns true after [`StopSignal::stop`].
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Vec<Wake>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Supervisor {
-    /// No threads yet; `wakers` are what wakes those to come when they sleep.
-    pub fn new(wakers: Vec<Wake>) -> Self {
-        // Each thread sends one notice, and the stop one.
+    /// Returns a supervisor without threads.
+    pub fn new() -> Self {
+        // Each thread sends one notice, and so does the stop.
         let (sender, notices) = unbounded();
         let stop = StopSignal {
-            stopping: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             notices: sender,
-            wakers,
+            wakers: Mutex::default(),
         };
         Self {
             stop: Arc::new(stop),
@@ -90,23 +94,27 @@ impl Supervisor {
         &self.stop
     }
 
-    /// Starts a thread that must run until the stop.
+    /// Starts a thread that must run until the stop. `wake` wakes it when it sleeps. It
+    /// must look at the signal before it sleeps.
     ///
     /// # Errors
-    /// When the system starts no more threads.
+    /// The system cannot start a thread.
     pub fn spawn(
         &mut self,
         name: String,
-        body: impl FnOnce() -> io::Result<()> + Send + 'static,
+        wake: Wake,
+        body: impl FnOnce(&StopSignal) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
-        self.start(name, false, body)
+        self.stop.wakers().push(wake);
+        let stop = Arc::clone(&self.stop);
+        self.start(name, false, move || body(&stop))
     }
 
-    /// Starts a thread that runs until all others that it serves have ended,
-    /// however they did, and is waited for like them.
+    /// Starts a thread that serves the others. It runs until they have ended, and the
+    /// supervisor waits for it.
     ///
     /// # Errors
-    /// When the system starts no more threads.
+    /// The system cannot start a thread.
     pub fn spawn_last(
         &mut self,
         name: String,
@@ -130,19 +138,18 @@ impl Supervisor {
                 Err(panic) => Some(panic_message(&*panic)),
             };
             let died = reason.map(|reason| ThreadDied { name, reason });
-            // Nobody listens once the supervisor has gone.
+            // Fails when the supervisor has been dropped.
             let _ = stop.notices.send(Notice::Ended(died));
         })?;
         self.running += 1;
         Ok(())
     }
 
-    /// Starts a thread that may end when it has no more to do, like one that
-    /// reads input, and whose end nobody waits for at the stop. If it panics,
-    /// that is as bad as for any other.
+    /// Starts a thread that may end at any time, for example one that reads input. At the
+    /// stop nobody waits for it. If it panics, all threads are stopped.
     ///
     /// # Errors
-    /// When the system starts no more threads.
+    /// The system cannot start a thread.
     pub fn spawn_companion(
         &self,
         name: &str,
@@ -162,11 +169,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Waits until all threads have ended, after a stop at most half a second:
-    /// what hangs then, in a write to a log that nobody reads, is left behind.
+    /// Waits until all threads have ended, but after the stop for at most half a second. A
+    /// thread that still hangs then, such as in a write to a log that nobody reads, is
+    /// abandoned.
     ///
     /// # Errors
-    /// The first [`ThreadDied`]; the other threads have been stopped then.
+    /// The first [`ThreadDied`]. The other threads have been stopped.
     pub fn wait(&mut self) -> Result<(), ThreadDied> {
         let mut first_death = None;
         let mut deadline = None;
@@ -177,7 +185,7 @@ impl Supervisor {
             };
             let death = match notice {
                 None => {
-                    // Left behind for good: nobody waits for them again.
+                    // Abandoned. The next call does not wait for them either.
                     self.running = 0;
                     break;
                 }
@@ -200,9 +208,24 @@ impl Supervisor {
     }
 }
 
-/// Makes a panic print nothing where it happens: [`Supervisor::wait`] tells of
-/// it, with its place. Printing waits for whoever reads, and a thread that hangs
-/// in it would never be known to have died. For a program to call, once.
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Stops all threads, and waits for them.
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop.stop();
+        // Callers that need the result call `wait` themselves.
+        let _ = self.wait();
+    }
+}
+
+/// Makes panics print nothing. [`Supervisor::wait`] returns their messages and places.
+/// Printing may wait for a reader, and a thread that hangs there is not known to have
+/// died. A program calls this once, at its start.
 pub fn keep_panics_quiet() {
     panic::set_hook(Box::new(|panic| {
         LAST_PANIC.set(Some(panic.to_string()));
@@ -210,7 +233,7 @@ pub fn keep_panics_quiet() {
 }
 
 thread_local! {
-    /// What this thread panicked with, and where.
+    /// The message and the place of this thread's last panic.
     static LAST_PANIC: Cell<Option<String>> = const { Cell::new(None) };
 }
 
@@ -226,7 +249,8 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-/// A stop is promised within a second; this leaves half of it for the rest.
+/// Maximum time to wait after the stop. A server stops within a second, and this leaves
+/// half of it for the rest.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -238,16 +262,21 @@ mod tests {
     fn with_a_sleeper() -> Supervisor {
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
-        let mut supervisor = Supervisor::new(vec![Box::new(move || unparker.unpark())]);
-        let stop = Arc::clone(supervisor.stop_signal());
-        let sleep = move || {
+        let wake = Box::new(move || unparker.unpark());
+        let sleep = move |stop: &StopSignal| {
             while !stop.is_stopping() {
                 parker.park();
             }
             Ok(())
         };
-        supervisor.spawn("sleeper".into(), sleep).unwrap();
+        let mut supervisor = Supervisor::new();
+        supervisor.spawn("sleeper".into(), wake, sleep).unwrap();
         supervisor
+    }
+
+    /// Wakes a thread that never sleeps.
+    fn no_wake() -> Wake {
+        Box::new(|| {})
     }
 
     fn death(name: &str, reason: &str) -> Result<(), ThreadDied> {
@@ -268,18 +297,18 @@ mod tests {
     fn a_panic_an_error_and_an_early_end_stop_all() {
         let mut supervisor = with_a_sleeper();
         supervisor
-            .spawn("a".into(), || panic!("out of luck"))
+            .spawn("a".into(), no_wake(), |_| panic!("out of luck"))
             .unwrap();
         assert_eq!(supervisor.wait(), death("a", "out of luck"));
 
         let mut supervisor = with_a_sleeper();
         supervisor
-            .spawn("b".into(), || Err(io::Error::other("no luck")))
+            .spawn("b".into(), no_wake(), |_| Err(io::Error::other("no luck")))
             .unwrap();
         assert_eq!(supervisor.wait(), death("b", "no luck"));
 
         let mut supervisor = with_a_sleeper();
-        supervisor.spawn("c".into(), || Ok(())).unwrap();
+        supervisor.spawn("c".into(), no_wake(), |_| Ok(())).unwrap();
         assert_eq!(supervisor.wait(), death("c", "it ended by itself"));
     }
 
@@ -288,7 +317,7 @@ mod tests {
         let mut supervisor = with_a_sleeper();
         supervisor.spawn_last("writer".into(), || Ok(())).unwrap();
         supervisor
-            .spawn("a".into(), || panic!("out of luck"))
+            .spawn("a".into(), no_wake(), |_| panic!("out of luck"))
             .unwrap();
         assert_eq!(supervisor.wait(), death("a", "out of luck"));
     }
@@ -315,11 +344,11 @@ mod tests {
     fn a_thread_that_hangs_holds_up_the_stop_for_a_bounded_time() {
         let mut supervisor = with_a_sleeper();
         let (_never, forever) = unbounded::<()>();
-        let hang = move || {
+        let hang = move |_: &StopSignal| {
             let _ = forever.recv();
             Ok(())
         };
-        supervisor.spawn("hung".into(), hang).unwrap();
+        supervisor.spawn("hung".into(), no_wake(), hang).unwrap();
         supervisor.stop_signal().stop();
         let (ended, end) = unbounded();
         thread::spawn(move || ended.send((supervisor.wait(), supervisor.wait())));
@@ -329,18 +358,19 @@ mod tests {
     }
 
     #[test]
-    fn of_several_deaths_the_first_is_told() {
+    fn the_first_of_several_deaths_is_returned() {
         let mut supervisor = with_a_sleeper();
-        let stop = Arc::clone(supervisor.stop_signal());
-        let dies_later = move || {
+        let dies_later = |stop: &StopSignal| {
             while !stop.is_stopping() {
                 thread::yield_now();
             }
-            Err(io::Error::other("drawn along"))
+            Err(io::Error::other("stopped too"))
         };
-        supervisor.spawn("second".into(), dies_later).unwrap();
         supervisor
-            .spawn("first".into(), || panic!("out of luck"))
+            .spawn("second".into(), no_wake(), dies_later)
+            .unwrap();
+        supervisor
+            .spawn("first".into(), no_wake(), |_| panic!("out of luck"))
             .unwrap();
         assert_eq!(supervisor.wait(), death("first", "out of luck"));
     }

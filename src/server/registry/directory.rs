@@ -1,203 +1,207 @@
-//! Rooms: who hears whom. The lobby, in which everyone starts, and those that
-//! peers make by joining and that vanish with their last member.
+//! The rooms of a server: the lobby, in which every peer starts, and the rooms that
+//! peers create by joining. Those vanish with their last member.
 
-use std::borrow::Borrow;
-use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use indexmap::IndexMap;
+
+use super::hash::AddressHash;
+use super::presence::EventQueue;
+use super::room::Room;
 use crate::wire::{LOBBY, RoomName};
 
-use super::presence::News;
-use super::room::Room;
-
-/// All rooms of a server.
+/// All rooms of a server, by name.
 ///
-/// Making, entering and leaving rooms other than the lobby goes through one lock,
-/// which is held for a look-up. Sending does not: a peer knows its room.
-pub struct Rooms {
+/// Joining and leaving rooms other than the lobby takes one lock, for a look-up.
+/// Sending does not, because a peer holds its room.
+pub struct Directory {
     lobby: Arc<Room>,
-    directory: Mutex<Directory>,
+    rooms: Mutex<Rooms>,
     limits: RoomLimits,
     workers: usize,
-    /// Where something has happened that someone wants to hear of.
-    pub news: News,
+    hash: AddressHash,
+    events: Arc<EventQueue>,
 }
 
-/// How much the rooms may grow.
+/// Limits of the rooms.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomLimits {
-    /// Rooms beside the lobby.
+    /// Maximum number of rooms, not counting the lobby.
     pub max_rooms: usize,
-    /// Members of each of them; the lobby takes everyone.
+    /// Maximum number of members of a room. The lobby has no limit.
     pub max_members: u32,
 }
 
-/// Why a peer cannot enter a room; to be told to it.
+/// The reason why a peer cannot join a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RoomError {
-    /// The room has all the members that it may have.
+    /// The room has the maximum number of members.
     #[error("{name} is full: it has {max}")]
     Full {
-        /// The room.
+        /// The room's name.
         name: RoomName,
-        /// How many there may be.
+        /// The maximum.
         max: u32,
     },
-    /// The room would be a new one, and there may be no more.
+    /// The room does not exist, and there is the maximum number of rooms.
     #[error("there is no {name}, and no new room may be made: there are {max}")]
-    TooMany {
-        /// What it would have been called.
+    LimitReached {
+        /// The name that the peer asked for.
         name: RoomName,
-        /// How many there may be.
+        /// The maximum.
         max: usize,
     },
 }
 
-struct Directory {
-    by_name: HashSet<ByName>,
-    /// The same, to look at some of them.
-    list: Vec<Arc<Room>>,
+struct Rooms {
+    /// By the name in lower case, in the order of creation, but the last room takes the
+    /// place of one that vanishes.
+    by_name: IndexMap<RoomName, Entry>,
     last_number: u32,
 }
 
-/// A room, found by its name in lower case.
-struct ByName(Arc<Room>);
+struct Entry {
+    room: Arc<Room>,
+    /// The number of members, and of peers that are about to become one.
+    places: u32,
+}
 
-impl Rooms {
-    /// The lobby alone, on a server with `workers` workers.
-    pub fn new(workers: usize, limits: RoomLimits, news: News) -> Self {
+impl Directory {
+    /// Returns a directory with only the lobby, for a server with `workers` workers.
+    pub fn new(workers: usize, limits: RoomLimits, hash: AddressHash, events: EventQueue) -> Self {
+        let events = Arc::new(events);
+        let lobby = Room::new(lobby(), LOBBY_NUMBER, workers, hash, Arc::clone(&events));
         Self {
-            lobby: Arc::new(Room::new(lobby(), LOBBY_NUMBER, workers)),
-            directory: Mutex::new(Directory {
-                by_name: HashSet::new(),
-                list: Vec::new(),
+            lobby: Arc::new(lobby),
+            rooms: Mutex::new(Rooms {
+                by_name: IndexMap::new(),
                 last_number: LOBBY_NUMBER,
             }),
             limits,
             workers,
-            news,
+            hash,
+            events,
         }
     }
 
-    /// The room in which everyone starts.
+    /// The room in which every peer starts.
     pub fn lobby(&self) -> &Arc<Room> {
         &self.lobby
     }
 
-    /// How many rooms there are, with the lobby.
-    #[expect(clippy::len_without_is_empty, reason = "there is always the lobby")]
-    pub fn len(&self) -> usize {
-        1 + self.lock().list.len()
+    /// The rooms with presence events.
+    pub fn events(&self) -> &EventQueue {
+        &self.events
     }
 
-    /// Calls `visit` with the rooms from number `from` on, of which the lobby is 0,
-    /// until it returns false. Returns how many rooms there are.
-    pub fn visit(&self, from: usize, mut visit: impl FnMut(&Room) -> bool) -> usize {
-        let directory = self.lock();
-        let rooms = std::iter::once(&self.lobby).chain(&directory.list);
-        for room in rooms.skip(from) {
+    /// The number of rooms, including the lobby.
+    #[expect(clippy::len_without_is_empty, reason = "the lobby always exists")]
+    pub fn len(&self) -> usize {
+        1 + self.lock().by_name.len()
+    }
+
+    /// Calls `visit` with the rooms from index `first` on until it returns false. The
+    /// lobby has the index 0. Returns the number of rooms.
+    pub fn visit(&self, first: usize, mut visit: impl FnMut(&Room) -> bool) -> usize {
+        let rooms = self.lock();
+        let others = rooms.by_name.values().map(|entry| &entry.room);
+        for room in std::iter::once(&self.lobby).chain(others).skip(first) {
             if !visit(room) {
                 break;
             }
         }
-        1 + directory.list.len()
+        1 + rooms.by_name.len()
     }
 
-    /// Takes a place in the room called `name`, which is made if there is none. The
-    /// peer that it is for must enter, and give the place back when it has left.
+    /// Reserves a place in the room called `name`, and creates the room if it does not
+    /// exist. The caller makes a peer a member, and releases the place when the peer
+    /// leaves.
     ///
     /// # Errors
-    /// [`RoomError`]: there is no place, or no room.
-    pub fn take_place(&self, name: RoomName) -> Result<Arc<Room>, RoomError> {
+    /// [`RoomError`]; no place is reserved.
+    pub(super) fn reserve_place(&self, name: RoomName) -> Result<Arc<Room>, RoomError> {
         let key = name.folded();
         if key == lobby() {
             return Ok(Arc::clone(&self.lobby));
         }
-        let mut directory = self.lock();
-        if let Some(ByName(room)) = directory.by_name.get(&key) {
-            let places = room.places.load(Ordering::Relaxed);
-            if places >= self.limits.max_members {
-                let (name, max) = (*room.name(), self.limits.max_members);
-                return Err(RoomError::Full { name, max });
+        let RoomLimits {
+            max_rooms,
+            max_members,
+        } = self.limits;
+        let mut rooms = self.lock();
+        if let Some(Entry { room, places }) = rooms.by_name.get_mut(&key) {
+            if *places >= max_members {
+                let name = *room.name();
+                return Err(RoomError::Full {
+                    name,
+                    max: max_members,
+                });
             }
-            room.places.store(places + 1, Ordering::Relaxed);
+            *places += 1;
             return Ok(Arc::clone(room));
         }
-        let max = self.limits.max_rooms;
-        if directory.list.len() >= max {
-            return Err(RoomError::TooMany { name, max });
+        if rooms.by_name.len() >= max_rooms {
+            return Err(RoomError::LimitReached {
+                name,
+                max: max_rooms,
+            });
         }
-        directory.last_number = directory.last_number.wrapping_add(1).max(LOBBY_NUMBER + 1);
-        let room = Arc::new(Room::new(name, directory.last_number, self.workers));
-        room.places.store(1, Ordering::Relaxed);
-        room.index_in_list
-            .store(directory.list.len() as u32, Ordering::Relaxed);
-        directory.list.push(Arc::clone(&room));
-        directory.by_name.insert(ByName(Arc::clone(&room)));
+        let number = rooms.last_number.wrapping_add(1).max(LOBBY_NUMBER + 1);
+        rooms.last_number = number;
+        let events = Arc::clone(&self.events);
+        let room = Arc::new(Room::new(name, number, self.workers, self.hash, events));
+        let entry = Entry {
+            room: Arc::clone(&room),
+            places: 1,
+        };
+        rooms.by_name.insert(key, entry);
         Ok(room)
     }
 
-    /// Gives a place back. With the last one the room vanishes.
-    pub fn give_place_back(&self, room: &Arc<Room>) {
+    /// Releases a place. The room vanishes with its last place.
+    pub(super) fn release_place(&self, room: &Arc<Room>) {
         if Arc::ptr_eq(room, &self.lobby) {
             return;
         }
-        let mut directory = self.lock();
-        let places = room.places.load(Ordering::Relaxed) - 1;
-        room.places.store(places, Ordering::Relaxed);
-        if places > 0 {
+        let mut rooms = self.lock();
+        let by_name = &mut rooms.by_name;
+        let key = room.name().folded();
+        let Some(entry) = by_name.get_mut(&key) else {
+            debug_assert!(false, "a room with places is in the directory");
+            return;
+        };
+        entry.places -= 1;
+        if entry.places > 0 {
             return;
         }
-        directory.by_name.remove(room.key());
-        let index = room.index_in_list.load(Ordering::Relaxed);
-        directory.list.swap_remove(index as usize);
-        if let Some(moved) = directory.list.get(index as usize) {
-            moved.index_in_list.store(index, Ordering::Relaxed);
-        }
-        // What a storm of rooms took is not kept for ever.
-        if directory.list.len() < directory.list.capacity() / 4 {
-            let keep = directory.list.len() * 2;
-            directory.list.shrink_to(keep);
-            directory.by_name.shrink_to(keep);
+        by_name.swap_remove(&key);
+        // Memory goes back after a burst of rooms.
+        if by_name.len() < by_name.capacity() / 4 {
+            let keep = by_name.len() * 2;
+            by_name.shrink_to(keep);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Directory> {
+    /// Every room but the lobby, with its number of places, and the capacity for more.
+    #[cfg(test)]
+    pub(super) fn snapshot(&self) -> (Vec<(Arc<Room>, u32)>, usize) {
+        let rooms = self.lock();
+        let entries = rooms.by_name.values();
+        let entries = entries.map(|entry| (Arc::clone(&entry.room), entry.places));
+        (entries.collect(), rooms.by_name.capacity())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rooms> {
         // A panic under this lock ends the process (see `supervise`).
-        self.directory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-impl Borrow<RoomName> for ByName {
-    fn borrow(&self) -> &RoomName {
-        self.0.key()
-    }
-}
-
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key().hash(state);
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key() == other.0.key()
-    }
-}
-
-impl Eq for ByName {}
 
 fn lobby() -> RoomName {
-    RoomName::parse(LOBBY.as_bytes()).expect("a label")
+    RoomName::parse(LOBBY.as_bytes()).expect("a valid name")
 }
 
-/// By which v2 peers know the lobby. The others are numbered in the order in
-/// which they are made.
+/// The lobby's number in protocol v2. Other rooms are numbered in the order of creation.
 const LOBBY_NUMBER: u32 = 0;
 
 #[cfg(test)]

@@ -1,103 +1,116 @@
-//! The members of a room at one moment, sorted by how they are sent to.
+//! A snapshot of a room's members, grouped by the way they are sent to.
 
 use std::ops::Range;
 
-use super::room::Member;
 use crate::net::PeerAddr;
+use crate::server::ops::stats::WorkerId;
+
 pub use crate::wire::Protocol;
 
-/// How a peer is sent to.
+/// The properties that peers must share to be sent to in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lane {
-    /// Through which address of the server.
+pub struct SendGroup {
+    /// The endpoint of the server that the peer reached.
     pub endpoint: u8,
-    /// In which form.
+    /// The protocol that the peer speaks.
     pub protocol: Protocol,
-    /// By which worker, where the workers share the work: that which hears it.
-    pub owner: u8,
+    /// The worker that receives from the peer. It also sends to the peer where the
+    /// workers share a room.
+    pub owner: WorkerId,
 }
 
 /// The members of a room at one moment.
 #[derive(Debug, Default)]
 pub struct Members {
     addresses: Box<[PeerAddr]>,
-    lanes: Box<[(Lane, Range<usize>)]>,
-    is_split: bool,
+    groups: Box<[(SendGroup, Range<usize>)]>,
+    is_shared: bool,
 }
 
 impl Members {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.addresses.len()
-    }
-
-    /// Whether there is nobody.
-    pub fn is_empty(&self) -> bool {
-        self.addresses.is_empty()
-    }
-
-    /// Whether the workers share the work of sending to these.
-    pub fn is_split(&self) -> bool {
-        self.is_split
-    }
-
-    /// How many lanes there are.
-    pub fn lanes(&self) -> usize {
-        self.lanes.len()
-    }
-
-    /// A lane, by its index, and the members on it.
-    pub fn lane(&self, index: usize) -> (Lane, &[PeerAddr]) {
-        let (lane, range) = &self.lanes[index];
-        (*lane, &self.addresses[range.clone()])
-    }
-
-    /// Whether someone among them speaks `protocol`.
-    pub fn any_speaks(&self, protocol: Protocol) -> bool {
-        self.lanes.iter().any(|(lane, _)| lane.protocol == protocol)
-    }
-
-    /// Sorts members by their lanes: counts, then places.
-    pub(super) fn of(members: &[Member]) -> Self {
-        let is_split = members.len() >= SPLIT_MEMBERS;
-        let lane_of = |member: &Member| Lane {
-            owner: if is_split { member.lane.owner } else { 0 },
-            ..member.lane
+    /// Groups members: counts them by group, then places them.
+    pub(super) fn collect<'a>(
+        members: impl ExactSizeIterator<Item = (&'a PeerAddr, &'a SendGroup)> + Clone,
+    ) -> Self {
+        let is_shared = members.len() >= MIN_SHARED_MEMBERS;
+        let group_of = |group: &SendGroup| SendGroup {
+            owner: if is_shared {
+                group.owner
+            } else {
+                WorkerId::default()
+            },
+            ..*group
         };
-        // Few: those of one lane are found at the front.
-        let mut lanes: Vec<(Lane, Range<usize>)> = Vec::new();
-        let find = |lanes: &[(Lane, Range<usize>)], lane| lanes.iter().position(|at| at.0 == lane);
-        for lane in members.iter().map(lane_of) {
-            match find(&lanes, lane) {
-                Some(at) => lanes[at].1.end += 1,
-                None => lanes.push((lane, 0..1)),
+        // There are few groups, so a linear search is fast.
+        let mut groups: Vec<(SendGroup, Range<usize>)> = Vec::new();
+        let find = |groups: &[(SendGroup, Range<usize>)], group| {
+            groups.iter().position(|known| known.0 == group)
+        };
+        for (_, group) in members.clone() {
+            let group = group_of(group);
+            match find(&groups, group) {
+                Some(index) => groups[index].1.end += 1,
+                None => groups.push((group, 0..1)),
             }
         }
         let mut start = 0;
-        for (_, range) in &mut lanes {
+        for (_, range) in &mut groups {
             let end = start + range.end;
             *range = start..start;
             start = end;
         }
-        let nobody = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
-        let mut addresses = vec![nobody; members.len()];
-        for member in members {
-            if let Some(at) = find(&lanes, lane_of(member)) {
-                let end = &mut lanes[at].1.end;
-                addresses[*end] = member.address;
+        let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
+        let mut addresses = vec![placeholder; members.len()];
+        for (address, group) in members {
+            if let Some(index) = find(&groups, group_of(group)) {
+                let end = &mut groups[index].1.end;
+                addresses[*end] = *address;
                 *end += 1;
             }
         }
         Self {
             addresses: addresses.into(),
-            lanes: lanes.into(),
-            is_split,
+            groups: groups.into(),
+            is_shared,
         }
+    }
+
+    /// The number of members.
+    pub fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Returns true if there are no members.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
+    /// Returns true if the room is so large that the workers share the sending.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// The number of groups.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Returns a group by its index, and its members.
+    pub fn group(&self, index: usize) -> (SendGroup, &[PeerAddr]) {
+        let (group, range) = &self.groups[index];
+        (*group, &self.addresses[range.clone()])
+    }
+
+    /// Returns true if a member speaks `protocol`.
+    pub fn any_speaks(&self, protocol: Protocol) -> bool {
+        self.groups
+            .iter()
+            .any(|(group, _)| group.protocol == protocol)
     }
 }
 
-/// From how many members on the workers share the sending. Measured with two
-/// workers on two cores (results/README.md): to wake the other one costs more than
-/// it saves up to 32 members, as much at 48, and at 64 the last of them hears a
-/// message in three quarters of the time.
-pub const SPLIT_MEMBERS: usize = 64;
+/// Minimum number of members for which the workers share the sending. Measured with
+/// two workers on two cores (results/README.md): waking the other worker costs more
+/// than it saves up to 32 members, and as much at 48. At 64 members the last one
+/// receives a message in three quarters of the time.
+pub const MIN_SHARED_MEMBERS: usize = 64;

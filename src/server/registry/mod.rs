@@ -1,220 +1,204 @@
-//! The table of peers, shared by all workers: who is here, and since when
-//! nobody has heard them.
+//! The peers, the rooms that they are in, and their names. All workers share them.
 
 mod directory;
 pub mod expiry;
+mod hash;
 mod members;
 mod names;
 mod peer;
 mod presence;
 mod room;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::{DashMap, Entry};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
+use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::wire::v2::SessionId;
 use crate::wire::{Name, RoomName, Speaker};
 
-pub use directory::{RoomError, RoomLimits, Rooms};
-pub use members::{Lane, Members, Protocol, SPLIT_MEMBERS};
+pub use directory::{Directory, RoomError, RoomLimits};
+pub use hash::AddressHash;
+pub use members::{MIN_SHARED_MEMBERS, Members, Protocol, SendGroup};
 pub use names::{NameError, Names};
 pub use peer::Peer;
-pub use presence::{News, Notice};
-pub use room::{Manner, Room};
+pub use presence::{EventQueue, Notice, Presence, PresenceEvent};
+pub use room::{LeaveReason, Room};
 
-/// Everyone who is registered, the room that each is in, and what each is called.
+/// The registered peers.
 ///
-/// The table keeps the standard library's randomly keyed hasher: addresses are
-/// chosen by strangers, and a known hash would let them fill one shard. Only a benchmark
-/// that counts instructions gives it another, as these depend on the key.
-///
-/// Lock order: a shard of the table, then the directory of rooms or the names, then
-/// a room or the news. What happens to the table, the rooms and the names for one peer
-/// happens under the shard's lock, so that a peer which leaves and comes back is never in
-/// a room twice or missing from it.
-pub struct Peers<S = RandomState> {
-    table: DashMap<PeerAddr, Arc<Peer>, S>,
-    rooms: Rooms,
+/// **Lock order**: a shard of `peers`; then the directory or the names; then a room;
+/// then its presence; then the event queue. A change to a peer's registration, room or
+/// name happens under the write lock of the peer's shard, so a peer that leaves and
+/// comes back is never in a room twice, and never missing from it. No lock is held
+/// while datagrams are sent.
+pub struct Registry {
+    peers: DashMap<PeerAddr, Arc<Peer>, AddressHash>,
+    directory: Directory,
     names: Names,
-    /// Beside the table, whose own length takes every shard's lock.
-    count: AtomicUsize,
-    max_count: usize,
+    /// The number of peers. The map's own `len` takes the lock of every shard.
+    len: AtomicUsize,
+    max_peers: usize,
     expired: AtomicU64,
 }
 
-/// What a sign of life did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The outcome of a sign of life.
 pub enum Touch {
-    /// The peer was known, and lives on.
-    Refreshed,
-    /// The peer is new, and now in the lobby.
-    Registered,
-    /// The peer is new, and the table is full: it is not registered.
-    Full,
-    /// Nothing: the peer has another session, or has one and this was text, or
-    /// has none.
-    WrongSession,
+    /// The peer was registered, and is now known to be alive.
+    Refreshed(Arc<Peer>),
+    /// The peer is now registered, and a member of the lobby.
+    Registered(Arc<Peer>),
+    /// The datagram must be dropped for this reason. Nothing has changed.
+    Refused(DropReason),
 }
 
-impl Peers {
-    /// An empty table for at most `max_count` peers, who start in the lobby of
-    /// `rooms`, and may take `names`.
-    pub fn new(rooms: Rooms, names: Names, max_count: usize) -> Self {
-        Self::with_hasher(rooms, names, max_count, RandomState::new())
-    }
-
-    /// The same without bounds but that on its peers, for tests.
-    #[cfg(test)]
-    pub(crate) fn plain(workers: usize, max_count: usize) -> Self {
-        let limits = RoomLimits {
-            max_rooms: max_count,
-            max_members: u32::MAX,
-        };
-        let rooms = Rooms::new(workers, limits, News::new(Box::new(|| {})));
-        Self::new(rooms, Names::new(max_count), max_count)
-    }
-}
-
-impl<S: BuildHasher + Clone> Peers<S> {
-    /// The same as [`Peers::new`], with a table that hashes addresses by `hasher`.
-    pub fn with_hasher(rooms: Rooms, names: Names, max_count: usize, hasher: S) -> Self {
+impl Registry {
+    /// Returns a registry for at most `max_peers` peers.
+    pub fn new(directory: Directory, names: Names, max_peers: usize, hash: AddressHash) -> Self {
         Self {
-            table: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
-            rooms,
+            peers: DashMap::with_hasher_and_shard_amount(hash, SHARDS),
+            directory,
             names,
-            count: AtomicUsize::new(0),
-            max_count,
+            len: AtomicUsize::new(0),
+            max_peers,
             expired: AtomicU64::new(0),
         }
     }
 
-    /// Notes a sign of life of the v1 peer `address`, and registers it as one that
-    /// speaks `protocol`, served by worker `owner`, when it is new. For a known peer
-    /// this is a read lock and an atomic store.
-    pub fn touch(&self, address: &PeerAddr, protocol: Protocol, owner: u8, now_ms: u64) -> Touch {
-        if let Some(peer) = self.table.get(address) {
-            return peer.touch(None, now_ms);
+    /// Returns a registry for tests, in which only the number of peers is limited.
+    #[cfg(test)]
+    pub(crate) fn plain(workers: usize, max_peers: usize) -> Self {
+        let limits = RoomLimits {
+            max_rooms: max_peers,
+            max_members: u32::MAX,
+        };
+        let hash = AddressHash::random();
+        let events = EventQueue::new(Box::new(|| {}));
+        let directory = Directory::new(workers, limits, hash, events);
+        Self::new(directory, Names::new(max_peers), max_peers, hash)
+    }
+
+    /// Takes a sign of life of a v1 peer. A new peer is registered with `protocol`, and
+    /// served by worker `owner`. A known peer keeps its protocol and its worker. That
+    /// takes a read lock and an atomic store.
+    pub fn touch(
+        &self,
+        address: &PeerAddr,
+        protocol: Protocol,
+        owner: WorkerId,
+        now_ms: u64,
+    ) -> Touch {
+        if let Some(peer) = self.peers.get(address) {
+            return refresh(&peer, None, now_ms);
         }
-        match self.table.entry(*address) {
-            Entry::Occupied(entry) => entry.get().touch(None, now_ms),
-            Entry::Vacant(entry) if self.admit() => {
-                entry.insert(self.newcomer(address, protocol, owner, None, now_ms));
-                Touch::Registered
+        match self.peers.entry(*address) {
+            Entry::Occupied(entry) => refresh(entry.get(), None, now_ms),
+            Entry::Vacant(_) if !self.admit() => Touch::Refused(DropReason::PeersFull),
+            Entry::Vacant(entry) => {
+                let peer = self.newcomer(address, protocol, owner, None, now_ms);
+                entry.insert(Arc::clone(&peer));
+                Touch::Registered(peer)
             }
-            Entry::Vacant(_) => Touch::Full,
         }
     }
 
-    /// Notes a sign of life of a v2 peer.
+    /// Takes a sign of life of a v2 peer, which carries a session.
     pub fn touch_session(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
-        match self.table.get(address) {
-            Some(peer) => peer.touch(Some(session), now_ms),
-            None => Touch::WrongSession,
+        match self.peers.get(address) {
+            Some(peer) => refresh(&peer, Some(session), now_ms),
+            None => Touch::Refused(DropReason::UnknownSession),
         }
     }
 
-    /// Gives the peer at `address` a session, served by worker `owner`; one that
-    /// has a session keeps it, so that nobody can end it by asking again. `None`:
-    /// the table is full. With it, whether the peer is new.
+    /// Opens a session for a peer, which is then served by worker `owner`. A peer with a
+    /// session keeps it, so nobody can end a session by asking for another one.
     pub fn open_session(
         &self,
         address: &PeerAddr,
-        owner: u8,
+        owner: WorkerId,
         new_session: SessionId,
         now_ms: u64,
-    ) -> Option<(SessionId, Touch)> {
-        match self.table.entry(*address) {
+    ) -> Touch {
+        match self.peers.entry(*address) {
             Entry::Occupied(mut entry) => {
-                if let Some(session) = entry.get().session {
-                    return Some((session, entry.get().touch(Some(session), now_ms)));
+                if entry.get().session.is_none() {
+                    let peer = entry.get().with_session(owner, new_session, now_ms);
+                    let room = peer.room();
+                    room.regroup(*address, peer.group, peer.wants_presence());
+                    entry.insert(Arc::new(peer));
                 }
-                let peer = entry.get().with_session(owner, new_session, now_ms);
-                let room = peer.room.load_full();
-                room.replace(*address, peer.lane(address), entry.get(), &peer);
-                entry.insert(peer);
-                Some((new_session, Touch::Refreshed))
+                refresh(entry.get(), entry.get().session, now_ms)
             }
-            Entry::Vacant(entry) if self.admit() => {
-                let session = Some(new_session);
-                entry.insert(self.newcomer(address, Protocol::Frames, owner, session, now_ms));
-                Some((new_session, Touch::Registered))
+            Entry::Vacant(_) if !self.admit() => Touch::Refused(DropReason::PeersFull),
+            Entry::Vacant(entry) => {
+                let (protocol, session) = (Protocol::Frames, Some(new_session));
+                let peer = self.newcomer(address, protocol, owner, session, now_ms);
+                entry.insert(Arc::clone(&peer));
+                Touch::Registered(peer)
             }
-            Entry::Vacant(_) => None,
         }
     }
 
-    /// The room that `address` is in, and what `address` is called.
-    pub fn room_and_name(&self, address: &PeerAddr) -> Option<(Arc<Room>, Option<Name>)> {
-        let peer = self.table.get(address)?;
-        Some((peer.room.load_full(), peer.name()))
-    }
-
-    /// What `address` speaks.
-    pub fn protocol(&self, address: &PeerAddr) -> Option<Protocol> {
-        Some(self.table.get(address)?.protocol)
-    }
-
-    /// Moves `address` to the room called `name`, which is made if there is none,
-    /// and returns it. `None`: it is not registered.
+    /// Moves a peer to the room called `name`, which is created if it does not exist.
+    /// Returns the room, or `None` if the peer is not registered.
     ///
     /// # Errors
-    /// [`RoomError`]; the peer stays where it is.
+    /// [`RoomError`]; the peer stays in its room.
     pub fn join(&self, address: &PeerAddr, name: RoomName) -> Option<Result<Arc<Room>, RoomError>> {
-        let peer = self.table.get_mut(address)?;
-        let before = peer.room.load_full();
+        let peer = self.peers.get_mut(address)?;
+        let before = peer.room();
         if before.name().folded() == name.folded() {
             return Some(Ok(before));
         }
-        // Taken before the old one is given up, so that a peer always has one.
-        let room = match self.rooms.take_place(name) {
+        // Reserved before the old place is released, so the peer always has a room.
+        let room = match self.directory.reserve_place(name) {
             Ok(room) => room,
             Err(error) => return Some(Err(error)),
         };
-        self.depart(&before, address, &peer, Manner::OnItsOwn);
-        peer.room.store(Arc::clone(&room));
-        self.arrive(&room, address, &peer);
+        self.leave_room(&before, address, &peer, LeaveReason::Left);
+        peer.memberships.replace(Arc::clone(&room));
+        enter_room(&room, address, &peer);
         Some(Ok(room))
     }
 
-    /// Gives `address` another name. `None`: it is not registered.
+    /// Gives a peer another name. Returns `None` if the peer is not registered.
     ///
     /// # Errors
-    /// [`NameError`]; the peer keeps the name that it had, if any.
+    /// [`NameError`]; the peer keeps the name that it has, if any.
     pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
-        let peer = self.table.get_mut(address)?;
+        let peer = self.peers.get_mut(address)?;
         let before = peer.speaker(address);
         if let Err(error) = self.names.take(name, peer.name(), *address) {
             return Some(Err(error));
         }
         peer.name.store(Some(Arc::new(name)));
-        let room = peer.room.load_full();
-        if before != Speaker::Name(name) && room.renamed(before, name) {
-            self.rooms.news.tell(&room);
+        if before != Speaker::Name(name) {
+            peer.room().rename(before, name);
         }
         Some(Ok(()))
     }
 
-    /// From now on `address` hears who comes and goes in its room, or not any more.
-    /// False: it is not registered.
-    pub fn set_presence(&self, address: &PeerAddr, is_on: bool) -> bool {
-        let Some(peer) = self.table.get_mut(address) else {
-            return false;
-        };
+    /// Subscribes a peer to the presence events of its room, or unsubscribes it.
+    /// Returns `None` if the peer is not registered.
+    pub fn set_presence(&self, address: &PeerAddr, is_on: bool) -> Option<()> {
+        let peer = self.peers.get_mut(address)?;
         peer.wants_presence.store(is_on, Ordering::Relaxed);
-        let lane = peer.lane(address);
-        peer.room.load().set_presence(*address, lane, is_on);
-        true
+        peer.room().set_presence(*address, peer.group, is_on);
+        Some(())
     }
 
-    /// The peer that is called `whom`, or has the address that `whom` is, as one
-    /// that `asking` speaks to: at its endpoint if there are several. With it, what
-    /// the peer speaks.
+    /// Returns the peer with this address.
+    pub fn get(&self, address: &PeerAddr) -> Option<Arc<Peer>> {
+        Some(Arc::clone(&*self.peers.get(address)?))
+    }
+
+    /// Returns the peer whose name or address is `whom`, and the protocol that it
+    /// speaks. An address may belong to several endpoints. That of `asking` comes
+    /// first.
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
-        let found = |address| Some((address, self.protocol(&address)?));
+        let found = |address| Some((address, self.peers.get(&address)?.protocol()));
         let address = match str::from_utf8(whom).ok()?.parse().ok()? {
             Speaker::Name(name) => return found(self.names.find(&name)?),
             Speaker::Address(address) => address,
@@ -225,131 +209,160 @@ impl<S: BuildHasher + Clone> Peers<S> {
             .find_map(found)
     }
 
+    /// Calls `visit` with the members of `room` from index `first` on, up to
+    /// [`MAX_PAGE_MEMBERS`] or until it returns false. Returns the number of members.
+    pub fn visit_members(
+        &self,
+        room: &Room,
+        first: usize,
+        mut visit: impl FnMut(Speaker) -> bool,
+    ) -> usize {
+        let (page, members) = room.page(first, MAX_PAGE_MEMBERS);
+        for address in page {
+            let name = self.peers.get(&address).and_then(|peer| peer.name());
+            if !visit(Speaker::of(address.socket_addr(), name)) {
+                break;
+            }
+        }
+        members
+    }
+
     /// Calls `visit` with every v2 peer that worker `owner` serves.
-    pub fn visit_sessions(&self, owner: u8, mut visit: impl FnMut(&PeerAddr)) {
-        let served = |peer: &Peer| peer.session.is_some() && peer.owner == owner;
-        for entry in self.table.iter().filter(|entry| served(entry.value())) {
+    pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(&PeerAddr)) {
+        let is_served = |peer: &Peer| peer.session.is_some() && peer.group.owner == owner;
+        for entry in self.peers.iter().filter(|entry| is_served(entry.value())) {
             visit(entry.key());
         }
     }
 
-    /// Drops `address` if it has this session, or `None` and speaks v1.
-    /// False: no such peer was registered.
-    pub fn leave(&self, address: &PeerAddr, session: Option<SessionId>) -> bool {
-        self.remove_if(address, Manner::OnItsOwn, |peer| peer.session == session)
+    /// Removes the peer with this address and session. `session` is `None` for a v1 peer.
+    /// Returns `None` if no such peer was registered.
+    pub fn leave(&self, address: &PeerAddr, session: Option<SessionId>) -> Option<()> {
+        self.remove_if(address, LeaveReason::Left, |peer| peer.session == session)
     }
 
-    /// Drops everyone not heard for more than `timeout_ms`, and tells
-    /// `on_expired` who. Looks under read locks; each removal looks again at the
-    /// stamp, so that a peer which spoke in between stays.
+    /// Removes every peer that has been silent for more than `timeout_ms`, and calls
+    /// `on_expired` with each. The search takes read locks. Each removal checks again
+    /// under the write lock, so a peer that sent something in between stays.
     pub fn expire(&self, now_ms: u64, timeout_ms: u64, mut on_expired: impl FnMut(PeerAddr)) {
         let is_stale = |peer: &Peer| {
             let last_seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
             now_ms.saturating_sub(last_seen_ms) > timeout_ms
         };
         let stale: Vec<PeerAddr> = self
-            .table
+            .peers
             .iter()
             .filter(|entry| is_stale(entry.value()))
             .map(|entry| *entry.key())
             .collect();
         for address in stale {
-            if self.remove_if(&address, Manner::TimedOut, is_stale) {
+            let removed = self.remove_if(&address, LeaveReason::TimedOut, is_stale);
+            if removed.is_some() {
                 self.expired.fetch_add(1, Ordering::Relaxed);
                 on_expired(address);
             }
         }
     }
 
-    /// How many peers are registered.
+    /// The number of registered peers.
     pub fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.len.load(Ordering::Relaxed)
     }
 
-    /// Whether nobody is registered.
+    /// Returns true if no peer is registered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many peers have expired so far.
+    /// The number of peers that have expired.
     pub fn expired(&self) -> u64 {
         self.expired.load(Ordering::Relaxed)
     }
 
     /// All rooms.
-    pub fn rooms(&self) -> &Rooms {
-        &self.rooms
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
-    /// The room in which everyone starts.
+    /// The room in which every peer starts.
     pub fn lobby(&self) -> &Arc<Room> {
-        self.rooms.lobby()
+        self.directory.lobby()
     }
 
-    /// A peer that has just come to the lobby; the caller puts it into the table.
+    /// Returns a new member of the lobby. The caller puts it into the map.
     fn newcomer(
         &self,
         address: &PeerAddr,
         protocol: Protocol,
-        owner: u8,
+        owner: WorkerId,
         session: Option<SessionId>,
         now_ms: u64,
     ) -> Arc<Peer> {
         let lobby = self.lobby();
-        let peer = Peer::new(Arc::clone(lobby), protocol, owner, session, now_ms);
-        let peer = Arc::new(peer);
-        self.arrive(lobby, address, &peer);
-        peer
+        let group = SendGroup {
+            endpoint: address.endpoint(),
+            protocol,
+            owner,
+        };
+        let peer = Peer::new(Arc::clone(lobby), group, session, now_ms);
+        enter_room(lobby, address, &peer);
+        Arc::new(peer)
     }
 
-    fn arrive(&self, room: &Arc<Room>, address: &PeerAddr, peer: &Arc<Peer>) {
-        if room.join(*address, peer.lane(address), peer) {
-            self.rooms.news.tell(room);
-        }
+    fn leave_room(&self, room: &Arc<Room>, address: &PeerAddr, peer: &Peer, reason: LeaveReason) {
+        room.leave(address, peer.speaker(address), reason);
+        self.directory.release_place(room);
     }
 
-    fn depart(&self, room: &Arc<Room>, address: &PeerAddr, peer: &Peer, manner: Manner) {
-        if room.leave(address, peer, manner) {
-            self.rooms.news.tell(room);
-        }
-        self.rooms.give_place_back(room);
-    }
-
-    /// Counts one more peer, unless the table is full.
+    /// Counts one more peer, and returns true, unless the registry is full.
     fn admit(&self) -> bool {
-        let taken = self.count.fetch_add(1, Ordering::Relaxed);
-        if taken >= self.max_count {
-            self.count.fetch_sub(1, Ordering::Relaxed);
+        let before = self.len.fetch_add(1, Ordering::Relaxed);
+        if before >= self.max_peers {
+            self.len.fetch_sub(1, Ordering::Relaxed);
         }
-        taken < self.max_count
+        before < self.max_peers
     }
 
     fn remove_if(
         &self,
         address: &PeerAddr,
-        manner: Manner,
+        reason: LeaveReason,
         condition: impl Fn(&Peer) -> bool,
-    ) -> bool {
-        let removed = self.table.remove_if(address, |_, peer| {
-            let remove = condition(peer);
-            if remove {
-                self.depart(&peer.room.load_full(), address, peer, manner);
+    ) -> Option<()> {
+        self.peers.remove_if(address, |_, peer| {
+            let is_removed = condition(peer);
+            if is_removed {
+                self.leave_room(&peer.room(), address, peer, reason);
                 if let Some(name) = peer.name() {
                     self.names.free(&name);
                 }
             }
-            remove
-        });
-        if removed.is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
-        removed.is_some()
+            is_removed
+        })?;
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        Some(())
     }
 }
 
-/// Enough that the reaper, which reads one shard after the other, holds up a
-/// newcomer for no longer than a thousandth of the table takes (about 0.1 ms
-/// at 200,000 peers), and that workers seldom meet at one lock.
+fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
+    if peer.session != session {
+        return Touch::Refused(DropReason::WrongSession);
+    }
+    peer.last_seen_ms.store(now_ms, Ordering::Relaxed);
+    Touch::Refreshed(Arc::clone(peer))
+}
+
+fn enter_room(room: &Room, address: &PeerAddr, peer: &Peer) {
+    let speaker = peer.speaker(address);
+    room.join(*address, peer.group, speaker, peer.wants_presence());
+}
+
+/// Maximum number of members in one visit: more than fit into a reply of 900 bytes.
+const MAX_PAGE_MEMBERS: usize = 512;
+
+/// Number of shards. With this many, the reaper, which reads one shard after the
+/// other, delays a newcomer by a thousandth of the time that the whole map takes (about
+/// 0.1 ms at 200,000 peers), and workers seldom meet at one lock.
 const SHARDS: usize = 128;
 
 #[cfg(test)]

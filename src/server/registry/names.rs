@@ -1,4 +1,4 @@
-//! Who is called what: a name belongs to one peer of the server.
+//! The names of peers. A name belongs to one peer of the server.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,75 +7,75 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::net::PeerAddr;
 use crate::wire::Name;
 
-/// All names that are taken. Names that differ in case alone are one.
+/// All names in use. Names that differ only in case are the same name.
 pub struct Names {
-    /// By the name in lower case.
-    taken: Mutex<HashMap<Name, PeerAddr>>,
+    /// The owner of each name, by the name in lower case.
+    owners: Mutex<HashMap<Name, PeerAddr>>,
     max_names: usize,
 }
 
-/// Why a peer cannot have a name; to be told to it.
+/// The reason why a peer cannot take a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Another peer is called so.
+    /// Another peer has this name.
     #[error("{0} is taken")]
     Taken(Name),
-    /// There may be no more.
+    /// This many names are in use, and no more are allowed.
     #[error("no more names may be taken: {0} are")]
-    TooMany(usize),
+    LimitReached(usize),
 }
 
 impl Names {
-    /// None is taken, and at most `max_names` may be.
+    /// Returns an empty set that takes at most `max_names` names.
     pub fn new(max_names: usize) -> Self {
         Self {
-            taken: Mutex::default(),
+            owners: Mutex::default(),
             max_names,
         }
     }
 
-    /// Gives `name` to `peer`, and takes `before` from it.
+    /// Gives `name` to `peer`, in exchange for its name `before`.
     ///
     /// # Errors
-    /// [`NameError`]; the peer keeps what it had.
+    /// [`NameError`]; the peer keeps `before`.
     pub fn take(&self, name: Name, before: Option<Name>, peer: PeerAddr) -> Result<(), NameError> {
         let (key, before) = (name.folded(), before.map(Name::folded));
-        let mut taken = self.lock();
+        let mut owners = self.lock();
         if before == Some(key) {
-            // Its own, in another case.
+            // Its own name in another case.
             return Ok(());
         }
-        let is_one_more = before.is_none() && taken.len() >= self.max_names;
-        match taken.entry(key) {
+        let is_full = before.is_none() && owners.len() >= self.max_names;
+        match owners.entry(key) {
             Entry::Occupied(_) => return Err(NameError::Taken(name)),
-            Entry::Vacant(_) if is_one_more => return Err(NameError::TooMany(self.max_names)),
+            Entry::Vacant(_) if is_full => return Err(NameError::LimitReached(self.max_names)),
             Entry::Vacant(entry) => entry.insert(peer),
         };
         if let Some(before) = before {
-            taken.remove(&before);
+            owners.remove(&before);
         }
         Ok(())
     }
 
-    /// Makes `name` free again.
+    /// Frees `name`.
     pub fn free(&self, name: &Name) {
-        let mut taken = self.lock();
-        taken.remove(&name.folded());
-        // What a storm of names took is not kept for ever.
-        if taken.len() < taken.capacity() / 4 {
-            let keep = taken.len() * 2;
-            taken.shrink_to(keep);
+        let mut owners = self.lock();
+        owners.remove(&name.folded());
+        // Memory goes back after a burst of names.
+        if owners.len() < owners.capacity() / 4 {
+            let keep = owners.len() * 2;
+            owners.shrink_to(keep);
         }
     }
 
-    /// The peer that is called so, in any case.
+    /// Returns the peer with this name, in any case.
     pub fn find(&self, name: &Name) -> Option<PeerAddr> {
         self.lock().get(&name.folded()).copied()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, PeerAddr>> {
         // A panic under this lock ends the process (see `supervise`).
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_another_name_frees_the_one_before() {
+    fn another_name_frees_the_previous_one() {
         let names = Names::new(10);
         names.take(name("ada"), None, peer(1)).unwrap();
         names.take(name("eve"), Some(name("ada")), peer(1)).unwrap();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_of_names_gives_its_memory_back() {
+    fn memory_goes_back_after_a_burst_of_names() {
         let names = Names::new(1_000);
         for number in 0..1_000 {
             let name = name(&format!("n{number}"));
@@ -124,16 +124,16 @@ mod tests {
             names.free(&name(&format!("n{number}")));
         }
         let capacity = names.lock().capacity();
-        assert!(capacity <= 100, "{capacity} places for 10 names");
+        assert!(capacity <= 100, "{capacity} slots for 10 names");
         assert_eq!(names.find(&name("n9")), Some(peer(9)));
     }
 
     #[test]
-    fn at_the_bound_only_who_has_a_name_may_take_another() {
+    fn at_the_limit_only_a_peer_with_a_name_may_take_another() {
         let names = Names::new(2);
         names.take(name("a"), None, peer(1)).unwrap();
         names.take(name("b"), None, peer(2)).unwrap();
-        let full = Err(NameError::TooMany(2));
+        let full = Err(NameError::LimitReached(2));
         assert_eq!(names.take(name("c"), None, peer(3)), full);
         assert_eq!(names.take(name("c"), Some(name("b")), peer(2)), Ok(()));
         assert_eq!(names.take(name("b"), None, peer(3)), full);

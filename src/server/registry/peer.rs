@@ -1,92 +1,103 @@
-//! One peer, as the table keeps it.
+//! One registered peer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::Touch;
+use super::members::{Protocol, SendGroup};
+use super::room::Room;
 use crate::net::PeerAddr;
-use crate::server::registry::{Lane, Protocol, Room};
+use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::SessionId;
 use crate::wire::{Name, Speaker};
 
-/// One peer. When it was heard is written under the table's read lock, all else but its
-/// slot under the write lock.
+/// A registered peer. `last_seen_ms` is written under a read lock of its shard, all
+/// other fields under the write lock.
 pub struct Peer {
     pub(super) last_seen_ms: AtomicU64,
-    /// What every datagram of a v2 peer must carry; `None` for a v1 peer.
+    /// The session that every datagram of a v2 peer must carry, or `None` for a v1 peer.
     pub(super) session: Option<SessionId>,
-    pub(super) protocol: Protocol,
-    /// The worker that serves it.
-    pub(super) owner: u8,
-    pub(super) room: ArcSwap<Room>,
-    /// What it is called, if it is.
+    pub(super) group: SendGroup,
+    pub(super) memberships: Memberships,
     pub(super) name: ArcSwapOption<Name>,
-    /// Whether it wants to hear who comes and goes in its room.
     pub(super) wants_presence: AtomicBool,
-    /// Where its room keeps it; belongs to the room, and to its lock.
-    pub(crate) slot: AtomicU32,
 }
 
+/// The rooms that a peer is a member of: exactly one.
+pub(super) struct Memberships(ArcSwap<Room>);
+
 impl Peer {
-    /// One without a name that has just been heard, not yet in its `room`.
+    /// Returns a peer without a name, seen at `now_ms`. The caller makes it a member of
+    /// `room`.
     pub(super) fn new(
         room: Arc<Room>,
-        protocol: Protocol,
-        owner: u8,
+        group: SendGroup,
         session: Option<SessionId>,
         now_ms: u64,
     ) -> Self {
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
             session,
-            protocol,
-            owner,
-            room: ArcSwap::new(room),
+            group,
+            memberships: Memberships(ArcSwap::new(room)),
             name: ArcSwapOption::empty(),
             wants_presence: AtomicBool::new(false),
-            slot: AtomicU32::new(0),
         }
     }
 
-    /// How those know it who hear it.
+    /// The session of a v2 peer.
+    pub fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    /// The protocol that the peer speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.group.protocol
+    }
+
+    /// The worker that receives from the peer.
+    pub fn owner(&self) -> WorkerId {
+        self.group.owner
+    }
+
+    /// The room that the peer's texts go to.
+    pub fn room(&self) -> Arc<Room> {
+        self.memberships.0.load_full()
+    }
+
+    /// The peer's name, if it has taken one.
+    pub fn name(&self) -> Option<Name> {
+        self.name.load().as_deref().copied()
+    }
+
+    /// The peer's name, or its address.
     pub fn speaker(&self, address: &PeerAddr) -> Speaker {
         Speaker::of(address.socket_addr(), self.name())
     }
 
-    /// Whether it wants to hear who comes and goes in its room.
-    pub fn wants_presence(&self) -> bool {
+    /// Returns the same peer with a session of protocol v2.
+    pub(super) fn with_session(&self, owner: WorkerId, session: SessionId, now_ms: u64) -> Self {
+        let group = SendGroup {
+            owner,
+            protocol: Protocol::Frames,
+            ..self.group
+        };
+        let peer = Self::new(self.room(), group, Some(session), now_ms);
+        peer.name.store(self.name.load_full());
+        peer.wants_presence
+            .store(self.wants_presence(), Ordering::Relaxed);
+        peer
+    }
+
+    /// Returns true if the peer has subscribed to presence.
+    pub(super) fn wants_presence(&self) -> bool {
         self.wants_presence.load(Ordering::Relaxed)
     }
+}
 
-    /// The same peer with a session, not yet in its room.
-    pub(super) fn with_session(&self, owner: u8, session: SessionId, now_ms: u64) -> Arc<Self> {
-        let room = self.room.load_full();
-        Arc::new(Self {
-            name: ArcSwapOption::new(self.name.load_full()),
-            wants_presence: AtomicBool::new(self.wants_presence()),
-            ..Self::new(room, Protocol::Frames, owner, Some(session), now_ms)
-        })
-    }
-
-    pub(super) fn name(&self) -> Option<Name> {
-        self.name.load().as_deref().copied()
-    }
-
-    pub(super) fn lane(&self, address: &PeerAddr) -> Lane {
-        Lane {
-            endpoint: address.endpoint(),
-            protocol: self.protocol,
-            owner: self.owner,
-        }
-    }
-
-    pub(super) fn touch(&self, session: Option<SessionId>, now_ms: u64) -> Touch {
-        if self.session != session {
-            return Touch::WrongSession;
-        }
-        self.last_seen_ms.store(now_ms, Ordering::Relaxed);
-        Touch::Refreshed
+impl Memberships {
+    pub(super) fn replace(&self, room: Arc<Room>) {
+        self.0.store(room);
     }
 }

@@ -1,56 +1,69 @@
-//! Who came and went in a room, gathered for those who want to hear of it.
+//! Presence of one room: its subscribers, and the events that they have not been
+//! notified of.
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::members::Protocol;
-use super::room::Room;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::Wake;
 use crate::wire::{Name, Speaker, Thousands};
 
-/// Rooms in which something has happened that someone wants to hear of, on their
-/// way to the one who tells it (see `crier`).
-pub struct News {
-    /// Each once. Those that have vanished since stay up to the crier's next round: no
-    /// more than the workers make in 100 ms.
-    rooms: Mutex<Vec<Arc<Room>>>,
+/// The rooms with events that their subscribers have not been notified of, on their
+/// way to the presence notifier.
+pub struct EventQueue {
+    /// Each room once. A room that has vanished stays until the notifier's next
+    /// round, so there are no more of these than the workers create in 100 ms.
+    rooms: Mutex<Vec<Arc<Presence>>>,
     wake: Wake,
 }
 
-/// One sentence, and whom to tell it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// What has happened.
-    pub text: String,
-    /// Who wants to hear it.
-    pub to: Vec<(PeerAddr, Protocol)>,
+/// The subscribers of a room, and its events since the last notice.
+pub struct Presence {
+    queue: Arc<EventQueue>,
+    state: Mutex<State>,
 }
 
-/// What someone in the room wants to hear of.
+/// A change in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Happening {
+pub enum PresenceEvent {
+    /// A peer registered, or came from another room.
     Joined(Speaker),
+    /// A peer left the server, or went to another room.
     Left(Speaker),
+    /// A peer expired.
     TimedOut(Speaker),
+    /// A peer took another name.
     Renamed(Speaker, Name),
 }
 
-/// Subscribers, and what has happened since they were told.
+/// A sentence for the subscribers of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The events, in words.
+    pub text: String,
+    /// The subscribers, and the protocol that each speaks.
+    pub subscribers: Vec<(PeerAddr, Protocol)>,
+}
+
 #[derive(Default)]
-pub(super) struct Presence {
-    pub(super) subscribers: HashMap<PeerAddr, Protocol>,
-    /// The first few; with more, only their numbers are told.
-    first: Vec<Happening>,
+struct State {
+    subscribers: HashMap<PeerAddr, Protocol>,
+    /// The first few events. With more, the notice gives numbers only.
+    first: Vec<PresenceEvent>,
     joined: u64,
     left: u64,
     timed_out: u64,
     renamed: u64,
+    /// The number of members after the last event.
+    members: usize,
+    /// True while the room is in the queue.
+    is_queued: bool,
 }
 
-impl News {
-    /// None so far; `wake` wakes the one who tells them.
+impl EventQueue {
+    /// Returns an empty queue. `wake` wakes the notifier.
     pub fn new(wake: Wake) -> Self {
         Self {
             rooms: Mutex::default(),
@@ -58,11 +71,19 @@ impl News {
         }
     }
 
-    /// Something has happened in `room`, for the first time since its last notice
-    /// was taken.
-    pub fn tell(&self, room: &Arc<Room>) {
-        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.push(Arc::clone(room));
+    /// Returns true if no room has events.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Takes all rooms that have events.
+    pub fn take(&self) -> Vec<Arc<Presence>> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn push(&self, room: Arc<Presence>) {
+        let mut rooms = self.lock();
+        rooms.push(room);
         let is_first = rooms.len() == 1;
         drop(rooms);
         if is_first {
@@ -70,87 +91,133 @@ impl News {
         }
     }
 
-    /// Whether a room has news.
-    pub fn is_waiting(&self) -> bool {
-        let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        !rooms.is_empty()
-    }
-
-    /// The rooms that have news.
-    pub fn take(&self) -> Vec<Arc<Room>> {
-        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut rooms)
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Presence>>> {
+        // A panic under this lock ends the process (see `supervise`).
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Presence {
-    pub(super) fn note(&mut self, happening: Happening) {
-        match happening {
-            Happening::Joined(_) => self.joined += 1,
-            Happening::Left(_) => self.left += 1,
-            Happening::TimedOut(_) => self.timed_out += 1,
-            Happening::Renamed(..) => self.renamed += 1,
-        }
-        if self.first.len() < MAX_NAMED {
-            self.first.push(happening);
+    pub(super) fn new(queue: Arc<EventQueue>) -> Self {
+        Self {
+            queue,
+            state: Mutex::default(),
         }
     }
 
-    /// What to tell of a room that has so many `members` now.
-    pub(super) fn take_notice(&mut self, members: usize) -> Option<Notice> {
-        if self.total() == 0 {
+    /// Subscribes a peer, or updates the protocol that it speaks.
+    pub(super) fn subscribe(&self, address: PeerAddr, protocol: Protocol) {
+        self.lock().subscribers.insert(address, protocol);
+    }
+
+    /// Unsubscribes a peer. With the last subscriber all events are dropped.
+    pub(super) fn unsubscribe(&self, address: &PeerAddr) {
+        let mut state = self.lock();
+        state.subscribers.remove(address);
+        if state.subscribers.is_empty() {
+            *state = State {
+                is_queued: state.is_queued,
+                ..State::default()
+            };
+        }
+    }
+
+    /// Records an event, after which the room has this many members, and puts the
+    /// room into the queue. Does nothing while there are no subscribers.
+    pub(super) fn record(self: &Arc<Self>, event: PresenceEvent, members: usize) {
+        let mut state = self.lock();
+        if state.subscribers.is_empty() {
+            return;
+        }
+        state.record(event);
+        state.members = members;
+        if !std::mem::replace(&mut state.is_queued, true) {
+            drop(state);
+            self.queue.push(Arc::clone(self));
+        }
+    }
+
+    /// Takes the events since the last notice, as one sentence.
+    pub fn take_notice(&self) -> Option<Notice> {
+        let mut state = self.lock();
+        state.is_queued = false;
+        if state.events() == 0 {
             return None;
         }
-        let text = self.sentence(members);
-        self.first.clear();
-        (self.joined, self.left, self.timed_out, self.renamed) = (0, 0, 0, 0);
-        let to = self.subscribers.iter();
+        let text = state.sentence();
+        state.clear();
+        let subscribers = state.subscribers.iter();
         Some(Notice {
             text,
-            to: to
+            subscribers: subscribers
                 .map(|(address, protocol)| (*address, *protocol))
                 .collect(),
         })
     }
 
-    fn sentence(&self, members: usize) -> String {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock ends the process (see `supervise`).
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn record(&mut self, event: PresenceEvent) {
+        match event {
+            PresenceEvent::Joined(_) => self.joined += 1,
+            PresenceEvent::Left(_) => self.left += 1,
+            PresenceEvent::TimedOut(_) => self.timed_out += 1,
+            PresenceEvent::Renamed(..) => self.renamed += 1,
+        }
+        if self.first.len() < MAX_NAMED_EVENTS {
+            self.first.push(event);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.first.clear();
+        (self.joined, self.left, self.timed_out, self.renamed) = (0, 0, 0, 0);
+    }
+
+    fn events(&self) -> u64 {
+        self.joined + self.left + self.timed_out + self.renamed
+    }
+
+    fn sentence(&self) -> String {
         let mut text = String::new();
         let mut add = |part: std::fmt::Arguments<'_>| {
             let comma = if text.is_empty() { "" } else { ", " };
             let _ = write!(text, "{comma}{part}");
         };
-        if self.total() <= MAX_NAMED as u64 {
-            for happening in &self.first {
-                match happening {
-                    Happening::Joined(who) => add(format_args!("{who} joined")),
-                    Happening::Left(who) => add(format_args!("{who} left")),
-                    Happening::TimedOut(who) => add(format_args!("{who} timed out")),
-                    Happening::Renamed(who, now) => add(format_args!("{who} is {now} now")),
+        if self.events() <= MAX_NAMED_EVENTS as u64 {
+            for event in &self.first {
+                match event {
+                    PresenceEvent::Joined(peer) => add(format_args!("{peer} joined")),
+                    PresenceEvent::Left(peer) => add(format_args!("{peer} left")),
+                    PresenceEvent::TimedOut(peer) => add(format_args!("{peer} timed out")),
+                    PresenceEvent::Renamed(peer, now) => add(format_args!("{peer} is {now} now")),
                 }
             }
         } else {
-            for (count, what) in [
+            for (count, verb) in [
                 (self.joined, "joined"),
                 (self.left, "left"),
                 (self.timed_out, "timed out"),
                 (self.renamed, "renamed"),
             ] {
                 if count > 0 {
-                    add(format_args!("{} {what}", Thousands(count)));
+                    add(format_args!("{} {verb}", Thousands(count)));
                 }
             }
         }
-        let _ = write!(text, " ({} here)", Thousands(members as u64));
+        let _ = write!(text, " ({} here)", Thousands(self.members as u64));
         text
-    }
-
-    fn total(&self) -> u64 {
-        self.joined + self.left + self.timed_out + self.renamed
     }
 }
 
-/// So many happenings are told one by one: a line that can be read at a glance.
-const MAX_NAMED: usize = 4;
+/// Maximum number of events that a notice gives one by one, so that it can be read at
+/// a glance.
+const MAX_NAMED_EVENTS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -160,38 +227,47 @@ mod tests {
         Name::parse(text.as_bytes()).unwrap()
     }
 
-    fn told(happenings: &[Happening]) -> Option<String> {
-        let mut presence = Presence::default();
-        for happening in happenings {
-            presence.note(*happening);
+    fn notice_of(events: &[PresenceEvent]) -> Option<String> {
+        let queue = Arc::new(EventQueue::new(Box::new(|| {})));
+        let presence = Arc::new(Presence::new(queue));
+        let subscriber = PeerAddr::new(([127, 0, 0, 1], 1).into(), 0);
+        presence.subscribe(subscriber, Protocol::Text);
+        for event in events {
+            presence.record(*event, 10_300);
         }
-        let notice = presence.take_notice(10_300);
-        assert_eq!(presence.take_notice(10_300), None, "it is told once");
+        let notice = presence.take_notice();
+        assert_eq!(presence.take_notice(), None, "each event is in one notice");
         notice.map(|notice| notice.text)
     }
 
     #[test]
-    fn a_few_happenings_are_told_one_by_one_and_many_in_numbers() {
+    fn few_events_are_given_one_by_one_and_many_in_numbers() {
         let ada = Speaker::Name(name("ada"));
         let bob = Speaker::Address("127.0.0.1:5000".parse().unwrap());
-        assert_eq!(told(&[]), None);
+        assert_eq!(notice_of(&[]), None);
         let few = [
-            Happening::Joined(ada),
-            Happening::Left(bob),
-            Happening::TimedOut(ada),
-            Happening::Renamed(bob, name("eve")),
+            PresenceEvent::Joined(ada),
+            PresenceEvent::Left(bob),
+            PresenceEvent::TimedOut(ada),
+            PresenceEvent::Renamed(bob, name("eve")),
         ];
         assert_eq!(
-            told(&few).unwrap(),
+            notice_of(&few).unwrap(),
             "ada joined, 127.0.0.1:5000 left, ada timed out, 127.0.0.1:5000 is eve now \
              (10,300 here)"
         );
-        let mut many = vec![Happening::Joined(ada); 3120];
-        many.extend([Happening::Left(bob); 12]);
-        assert_eq!(told(&many).unwrap(), "3,120 joined, 12 left (10,300 here)");
-        many.extend([Happening::TimedOut(ada), Happening::Renamed(ada, name("x"))]);
+        let mut many = vec![PresenceEvent::Joined(ada); 3120];
+        many.extend([PresenceEvent::Left(bob); 12]);
         assert_eq!(
-            told(&many).unwrap(),
+            notice_of(&many).unwrap(),
+            "3,120 joined, 12 left (10,300 here)"
+        );
+        many.extend([
+            PresenceEvent::TimedOut(ada),
+            PresenceEvent::Renamed(ada, name("x")),
+        ]);
+        assert_eq!(
+            notice_of(&many).unwrap(),
             "3,120 joined, 12 left, 1 timed out, 1 renamed (10,300 here)"
         );
     }

@@ -1,224 +1,200 @@
-//! One room and its members. Membership changes under a lock; fan-out reads
-//! snapshots that never change.
+//! One room. Membership changes under a lock; fan-out reads snapshots.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use indexmap::IndexMap;
 
-use super::members::{Lane, Members};
-use super::presence::{Happening, Notice, Presence};
+use super::hash::AddressHash;
+use super::members::{Members, SendGroup};
+use super::presence::{EventQueue, Presence, PresenceEvent};
 use crate::net::PeerAddr;
-use crate::server::registry::Peer;
+use crate::server::ops::stats::WorkerId;
 use crate::wire::{Name, RoomName, Speaker};
 
 /// A room and its members.
 ///
-/// A change marks the snapshot as stale, and the next fan-out makes a new one,
-/// however many changes there were. To make one is to copy 32 bytes a member,
-/// a small part of what the fan-out that follows costs; and a text always
-/// reaches everyone who had registered before it came.
+/// A change marks the snapshot of the members as stale, and the next fan-out makes a
+/// new one, however many changes there were. That copies 32 bytes per member, a small
+/// part of the cost of the fan-out itself. A text therefore reaches every peer that
+/// had joined before it.
 pub struct Room {
     name: RoomName,
-    /// The name in lower case, by which it is found.
-    key: RoomName,
     number: u32,
     state: Mutex<State>,
     snapshot: ArcSwap<Members>,
-    /// Written under the lock of `state` alone.
-    stale: AtomicBool,
-    /// For each worker the number of its next message in this room.
+    /// Written only under the lock of `state`.
+    is_stale: AtomicBool,
+    /// The number of the next message in this room, for each worker.
     sequences: Box<[AtomicU32]>,
-    /// Members, and peers that are about to be; the directory's, under its lock.
-    pub(super) places: AtomicU32,
-    /// Where the directory has it in its list.
-    pub(super) index_in_list: AtomicU32,
+    /// The queue for `presence`.
+    events: Arc<EventQueue>,
 }
 
-/// How a peer goes, for those who want to hear of it.
+/// The reason why a peer leaves a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// By itself.
-    OnItsOwn,
-    /// It was not heard for too long.
+pub enum LeaveReason {
+    /// The peer left the server, or went to another room.
+    Left,
+    /// The peer expired.
     TimedOut,
 }
 
-pub(super) struct Member {
-    pub(super) address: PeerAddr,
-    pub(super) lane: Lane,
-    /// To tell the peer when its slot changes, and to ask for its name.
-    peer: Arc<Peer>,
-}
-
 struct State {
-    members: Vec<Member>,
-    /// While someone wants to hear who comes and goes.
-    presence: Option<Box<Presence>>,
-    /// It is among the news, until its notice is taken.
-    is_news: bool,
+    /// In the order of joining, but the last member takes the place of one that
+    /// leaves.
+    members: IndexMap<PeerAddr, SendGroup, AddressHash>,
+    /// `None` until the first peer subscribes.
+    presence: Option<Arc<Presence>>,
 }
 
 impl Room {
-    /// An empty room of a server with `workers` workers, known to v2 peers by
-    /// `number`.
-    pub fn new(name: RoomName, number: u32, workers: usize) -> Self {
+    /// Returns an empty room of a server with `workers` workers. `number` is its
+    /// number in protocol v2.
+    pub fn new(
+        name: RoomName,
+        number: u32,
+        workers: usize,
+        hash: AddressHash,
+        events: Arc<EventQueue>,
+    ) -> Self {
         Self {
             name,
-            key: name.folded(),
             number,
             state: Mutex::new(State {
-                members: Vec::new(),
+                members: IndexMap::with_hasher(hash),
                 presence: None,
-                is_news: false,
             }),
             snapshot: ArcSwap::default(),
-            stale: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
             sequences: (0..workers).map(|_| AtomicU32::new(0)).collect(),
-            places: AtomicU32::new(0),
-            index_in_list: AtomicU32::new(0),
+            events,
         }
     }
 
-    /// One with any name, for tests.
+    /// Returns a room for tests.
     #[cfg(test)]
     pub(crate) fn plain(number: u32, workers: usize) -> Arc<Self> {
-        let name = RoomName::parse(b"plain").expect("a label");
-        Arc::new(Self::new(name, number, workers))
+        let name = RoomName::parse(b"plain").expect("a valid name");
+        let events = Arc::new(EventQueue::new(Box::new(|| {})));
+        Arc::new(Self::new(
+            name,
+            number,
+            workers,
+            AddressHash::random(),
+            events,
+        ))
     }
 
-    /// What it is called.
+    /// The name, as the peer wrote it that created the room.
     pub fn name(&self) -> &RoomName {
         &self.name
     }
 
-    /// The number by which v2 peers know it.
+    /// The number in protocol v2.
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// How many members it has.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.lock().members.len()
     }
 
-    /// Whether nobody is in it.
+    /// Returns true if the room has no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds a peer, which must not be a member yet. True: this is news, see
-    /// [`News`](super::News).
-    #[must_use]
-    pub fn join(&self, address: PeerAddr, lane: Lane, peer: &Arc<Peer>) -> bool {
-        let mut state = self.lock();
-        let slot = u32::try_from(state.members.len()).expect("--max-peers is below 2^32");
-        peer.slot.store(slot, Ordering::Relaxed);
-        state.members.push(Member {
-            address,
-            lane,
-            peer: Arc::clone(peer),
-        });
-        self.stale.store(true, Ordering::Release);
-        if peer.wants_presence() {
-            state.subscribe(address, lane);
-        }
-        state.happened(|| Happening::Joined(peer.speaker(&address)))
-    }
-
-    /// Puts a peer in the place of another one with the same address, which must be a
-    /// member: it never was away, and nobody is told.
-    pub fn replace(&self, address: PeerAddr, lane: Lane, before: &Peer, peer: &Arc<Peer>) {
-        let mut state = self.lock();
-        let slot = before.slot.load(Ordering::Relaxed);
-        peer.slot.store(slot, Ordering::Relaxed);
-        let member = &mut state.members[slot as usize];
-        debug_assert_eq!(member.address, address);
-        member.lane = lane;
-        member.peer = Arc::clone(peer);
-        self.stale.store(true, Ordering::Release);
-        if peer.wants_presence() {
-            state.subscribe(address, lane);
-        }
-    }
-
-    /// Removes a peer, which must be a member. True: this is news.
-    #[must_use]
-    pub fn leave(&self, address: &PeerAddr, peer: &Peer, manner: Manner) -> bool {
-        let mut state = self.lock();
-        let slot = peer.slot.load(Ordering::Relaxed);
-        let removed = state.members.swap_remove(slot as usize);
-        debug_assert_eq!(removed.address, *address);
-        if let Some(moved) = state.members.get(slot as usize) {
-            moved.peer.slot.store(slot, Ordering::Relaxed);
-        }
-        if state.members.len() < state.members.capacity() / 4 {
-            let keep = state.members.len() * 2;
-            state.members.shrink_to(keep);
-        }
-        self.stale.store(true, Ordering::Release);
-        if peer.wants_presence() {
-            state.unsubscribe(address);
-        }
-        state.happened(|| match manner {
-            Manner::OnItsOwn => Happening::Left(peer.speaker(address)),
-            Manner::TimedOut => Happening::TimedOut(peer.speaker(address)),
-        })
-    }
-
-    /// A member has another name now. True: this is news.
-    #[must_use]
-    pub fn renamed(&self, before: Speaker, now: Name) -> bool {
-        self.lock().happened(|| Happening::Renamed(before, now))
-    }
-
-    /// From now on a member hears who comes and goes, or not any more.
-    pub fn set_presence(&self, address: PeerAddr, lane: Lane, is_on: bool) {
-        let mut state = self.lock();
-        if is_on {
-            state.subscribe(address, lane);
-        } else {
-            state.unsubscribe(&address);
-        }
-    }
-
-    /// What has happened since the last time, and who wants to hear of it.
-    pub fn take_notice(&self) -> Option<Notice> {
-        let mut state = self.lock();
-        state.is_news = false;
-        let members = state.members.len();
-        state.presence.as_mut()?.take_notice(members)
-    }
-
-    /// Calls `visit` with the members from number `from` on, the first of which is
-    /// 0, until it returns false. Returns how many members there are.
-    pub fn visit(&self, from: usize, mut visit: impl FnMut(Speaker) -> bool) -> usize {
-        let state = self.lock();
-        for member in state.members.iter().skip(from) {
-            if !visit(member.peer.speaker(&member.address)) {
-                break;
-            }
-        }
-        state.members.len()
-    }
-
-    /// Everyone who had joined, and not left, when this was called.
+    /// Returns the members at this moment.
     pub fn members(&self) -> Arc<Members> {
-        if self.stale.load(Ordering::Acquire) {
+        if self.is_stale.load(Ordering::Acquire) {
             self.rebuild();
         }
         self.snapshot.load_full()
     }
 
-    /// Takes numbers for `count` messages that `worker` sends, and returns the
-    /// first.
-    pub fn take_sequence(&self, worker: u8, count: u32) -> u32 {
-        self.sequences[usize::from(worker)].fetch_add(count, Ordering::Relaxed)
+    /// Takes the numbers for `count` messages from `worker`, and returns the first.
+    pub fn take_sequence(&self, worker: WorkerId, count: u32) -> u32 {
+        self.sequences[worker.index()].fetch_add(count, Ordering::Relaxed)
     }
 
-    /// The name in lower case.
-    pub(super) fn key(&self) -> &RoomName {
-        &self.key
+    /// Adds a peer, which must not be a member.
+    pub(super) fn join(
+        &self,
+        address: PeerAddr,
+        group: SendGroup,
+        speaker: Speaker,
+        wants_presence: bool,
+    ) {
+        let mut state = self.lock();
+        let members = &mut state.members;
+        if members.len() == members.capacity() {
+            members.reserve_exact((members.len() / 4).max(MIN_GROWTH));
+        }
+        members.insert(address, group);
+        self.is_stale.store(true, Ordering::Release);
+        if wants_presence {
+            self.subscribe(&mut state, address, group);
+        }
+        state.record(PresenceEvent::Joined(speaker));
+    }
+
+    /// Removes a peer, which must be a member.
+    pub(super) fn leave(&self, address: &PeerAddr, speaker: Speaker, reason: LeaveReason) {
+        let mut state = self.lock();
+        let members = &mut state.members;
+        let removed = members.swap_remove(address);
+        debug_assert!(removed.is_some(), "{address} is not a member");
+        // Memory goes back after a burst of members.
+        if members.len() < members.capacity() / 4 {
+            let keep = members.len() * 2;
+            members.shrink_to(keep);
+        }
+        self.is_stale.store(true, Ordering::Release);
+        if let Some(presence) = &state.presence {
+            presence.unsubscribe(address);
+        }
+        state.record(match reason {
+            LeaveReason::Left => PresenceEvent::Left(speaker),
+            LeaveReason::TimedOut => PresenceEvent::TimedOut(speaker),
+        });
+    }
+
+    /// Changes the group of a member. The member has not been away, so this is no
+    /// presence event.
+    pub(super) fn regroup(&self, address: PeerAddr, group: SendGroup, wants_presence: bool) {
+        let mut state = self.lock();
+        let known = state.members.insert(address, group);
+        debug_assert!(known.is_some(), "{address} is not a member");
+        self.is_stale.store(true, Ordering::Release);
+        if wants_presence {
+            self.subscribe(&mut state, address, group);
+        }
+    }
+
+    /// Records that a member took another name.
+    pub(super) fn rename(&self, before: Speaker, now: Name) {
+        self.lock().record(PresenceEvent::Renamed(before, now));
+    }
+
+    /// Subscribes a member to presence, or unsubscribes it.
+    pub(super) fn set_presence(&self, address: PeerAddr, group: SendGroup, is_on: bool) {
+        let mut state = self.lock();
+        if is_on {
+            self.subscribe(&mut state, address, group);
+        } else if let Some(presence) = &state.presence {
+            presence.unsubscribe(&address);
+        }
+    }
+
+    /// Returns up to `count` members, from index `first` on, and the number of all
+    /// members.
+    pub(super) fn page(&self, first: usize, count: usize) -> (Vec<PeerAddr>, usize) {
+        let state = self.lock();
+        let page = state.members.keys().skip(first).take(count);
+        (page.copied().collect(), state.members.len())
     }
 
     #[cfg(test)]
@@ -226,44 +202,38 @@ impl Room {
         self.lock().members.capacity()
     }
 
+    fn subscribe(&self, state: &mut State, address: PeerAddr, group: SendGroup) {
+        let presence = state
+            .presence
+            .get_or_insert_with(|| Arc::new(Presence::new(Arc::clone(&self.events))));
+        presence.subscribe(address, group.protocol);
+    }
+
     fn rebuild(&self) {
         let state = self.lock();
-        if !self.stale.load(Ordering::Relaxed) {
+        if !self.is_stale.load(Ordering::Relaxed) {
             return;
         }
-        self.snapshot.store(Arc::new(Members::of(&state.members)));
-        // Only now: a reader that sees it must see the snapshot, too.
-        self.stale.store(false, Ordering::Release);
+        let members = Members::collect(state.members.iter());
+        self.snapshot.store(Arc::new(members));
+        // After the snapshot: a reader that sees this flag must see the snapshot too.
+        self.is_stale.store(false, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under this lock ends the process (see `supervise`); until it
-        // has, the others go on.
+        // A panic under this lock ends the process (see `supervise`).
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn subscribe(&mut self, address: PeerAddr, lane: Lane) {
-        let presence = self.presence.get_or_insert_default();
-        presence.subscribers.insert(address, lane.protocol);
-    }
-
-    fn unsubscribe(&mut self, address: &PeerAddr) {
-        if let Some(presence) = &mut self.presence {
-            presence.subscribers.remove(address);
-            if presence.subscribers.is_empty() {
-                self.presence = None;
-            }
+    fn record(&self, event: PresenceEvent) {
+        if let Some(presence) = &self.presence {
+            presence.record(event, self.members.len());
         }
     }
-
-    /// True: the first since the last notice.
-    fn happened(&mut self, happening: impl FnOnce() -> Happening) -> bool {
-        let Some(presence) = &mut self.presence else {
-            return false;
-        };
-        presence.note(happening());
-        !std::mem::replace(&mut self.is_news, true)
-    }
 }
+
+/// Minimum number of members that a full room grows by. A large room grows by a quarter,
+/// not to twice its size as a `Vec` does: that would exceed the memory promised per peer.
+const MIN_GROWTH: usize = 4;

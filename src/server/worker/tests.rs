@@ -6,18 +6,6 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-struct Nothing;
-
-impl Service for Nothing {
-    fn take(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {}
-
-    fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
-        false
-    }
-
-    fn stop(&mut self, _outlet: &mut impl Outlet) {}
-}
-
 fn info() -> Arc<WorkerInfo> {
     Arc::new(WorkerInfo {
         name: "worker".into(),
@@ -29,14 +17,7 @@ fn info() -> Arc<WorkerInfo> {
 #[test]
 fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
     let peer = |text: &str, endpoint| PeerAddr::new(text.parse().unwrap(), endpoint);
-    let shared = WorkerShared {
-        clock: Clock::from_fn(|| 0),
-        spin: Duration::ZERO,
-        own_addresses: [peer("127.0.0.1:9999", 0), peer("[::1]:9998", 0)].into(),
-    };
-    let (poll, _waker) = poll_and_waker().unwrap();
-    let outbox = Outbox::new(Vec::new(), true);
-    let worker = Worker::new(poll, outbox, Nothing, &shared, info()).unwrap();
+    let own_addresses = [peer("127.0.0.1:9999", 0), peer("[::1]:9998", 0)];
     for endpoint in 0..3 {
         for (from, refusal) in [
             ("127.0.0.1:0", Some(DropReason::PortZero)),
@@ -47,18 +28,22 @@ fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
             ("127.0.0.2:9999", None),
             ("[::1]:9999", None),
         ] {
-            assert_eq!(worker.refusal(&peer(from, endpoint)), refusal, "{from}");
+            assert_eq!(
+                refuse(&peer(from, endpoint), &own_addresses),
+                refusal,
+                "{from}"
+            );
         }
     }
 }
 
-/// Never done with sending. Whatever comes, another datagram follows, until
-/// it has taken [`Endless::DATAGRAMS`].
+/// A service that never ends sending. It sends itself another datagram for each that it
+/// receives, until it has received [`Endless::DATAGRAMS`].
 struct Endless {
     socket: UdpSocket,
     worker: SocketAddr,
-    taken: u64,
-    /// How many had been taken each time that sending had its turn.
+    received: u64,
+    /// The number of datagrams received before each turn of sending.
     turns: Arc<Mutex<Vec<u64>>>,
     stop: Arc<StopSignal>,
 }
@@ -68,28 +53,28 @@ impl Endless {
 }
 
 impl Service for Endless {
-    fn take(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {
-        self.taken += 1;
-        if self.taken < Self::DATAGRAMS {
+    fn handle_datagram(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {
+        self.received += 1;
+        if self.received < Self::DATAGRAMS {
             self.socket.send_to(b"x", self.worker).unwrap();
         }
     }
 
-    fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
+    fn poll_transmit(&mut self, _transmit: &mut impl Transmit) -> Progress {
         let mut turns = self.turns.lock().unwrap();
-        if turns.last() == Some(&self.taken) {
+        if turns.last() == Some(&self.received) {
             self.stop.stop();
         }
-        turns.push(self.taken);
-        true
+        turns.push(self.received);
+        Progress::More
     }
 
-    fn stop(&mut self, _outlet: &mut impl Outlet) {}
+    fn stop(&mut self, _transmit: &mut impl Transmit) {}
 }
 
 #[test]
-fn a_worker_that_never_sleeps_sends_in_between_and_counts_the_kernels_drops() {
-    // Space for more than one batch, and less than is sent.
+fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
+    // Space for more than one batch, and for less than is sent.
     let buffers = BufferSizes {
         receive_bytes: 1 << 17,
         send_bytes: 1 << 17,
@@ -108,24 +93,24 @@ fn a_worker_that_never_sleeps_sends_in_between_and_counts_the_kernels_drops() {
         spin: Duration::ZERO,
         own_addresses: Arc::default(),
     };
-    let supervisor = Supervisor::new(Vec::new());
+    let supervisor = Supervisor::new();
     let stop = Arc::clone(supervisor.stop_signal());
     let turns = Arc::<Mutex<Vec<u64>>>::default();
     let service = Endless {
         socket,
         worker: group.local_addr,
-        taken: 0,
+        received: 0,
         turns: Arc::clone(&turns),
         stop: Arc::clone(&stop),
     };
     let (poll, _waker) = poll_and_waker().unwrap();
-    let outbox = Outbox::new(group.sockets, true);
-    let worker = Worker::new(poll, outbox, service, &shared, info()).unwrap();
+    let sockets = WorkerSockets::new(group.sockets, true);
+    let worker = Worker::new(poll, sockets, service, &shared, info()).unwrap();
     let info = Arc::clone(worker.info());
     worker.run(&stop).unwrap();
 
     let turns = turns.lock().unwrap();
-    // So many, or fewer if these take too long, as on a busy machine.
+    // At most 16 batches, or fewer on a busy machine.
     assert!(turns[0] <= 1024, "{turns:?}");
     assert!(turns.is_sorted_by(|before, after| after - before <= 1024));
     assert!(
@@ -140,7 +125,7 @@ fn a_worker_that_never_sleeps_sends_in_between_and_counts_the_kernels_drops() {
 }
 
 #[test]
-fn only_what_is_the_programs_own_fault_ends_a_worker() {
+fn only_errors_of_the_program_itself_end_a_worker() {
     let is_fatal = |code| is_fatal(&io::Error::from_raw_os_error(code));
     for code in [libc::EBADF, libc::ENOTSOCK, libc::EFAULT, libc::EINVAL] {
         assert!(is_fatal(code), "{code}");

@@ -1,18 +1,18 @@
-//! The real core, without I/O and with a clock that the test moves.
+//! The real server core, without I/O, and with a clock that the test moves.
 
 use std::sync::{Arc, OnceLock};
 
 use super::{Heard, PEERS, TIMEOUT_MS, WORKERS, address, worker};
-use crate::net::{Datagram, Outlet, Packet, PeerAddr, SendTally};
-use crate::server::egress::exchange::Handover;
-use crate::server::egress::notifier::{CrierCounters, tell_news};
-use crate::server::ingress::{Chat, ChatShared};
-use crate::server::ops::log::Journal;
-use crate::server::ops::stats::{Counts, WorkerInfo};
+use crate::net::{Datagram, Packet, PeerAddr, SendTally, Transmit};
+use crate::server::chat::Chat;
+use crate::server::egress::exchange::Exchange;
+use crate::server::egress::notifier::{NotifierCounters, send_notices};
+use crate::server::egress::{Egress, Progress};
+use crate::server::ingress::{Ingress, IngressShared};
+use crate::server::ops::log::Log;
+use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
-use crate::server::registry::Names;
-use crate::server::registry::Peers;
-use crate::server::registry::{News, RoomLimits, Rooms};
+use crate::server::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
@@ -20,19 +20,19 @@ use crate::wire::v2::{
     push_client_frame, push_client_header, push_hello,
 };
 
-/// All chat services of a server, with what they share.
+/// The chat services of all workers, and the state that they share.
 pub(super) struct Core {
-    pub(super) peers: Arc<Peers>,
+    pub(super) registry: Arc<Registry>,
     chats: Vec<Chat>,
     infos: Vec<Arc<WorkerInfo>>,
-    crier: CrierCounters,
+    notifier: NotifierCounters,
     recorder: Recorder,
     now_ms: u64,
-    /// For each peer the sessions that it was told of, in their order.
+    /// The sessions that each peer has received, in order.
     sessions: Vec<Vec<u64>>,
 }
 
-/// How much the peers may take.
+/// The limits of the server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) peers: usize,
@@ -41,63 +41,72 @@ pub(super) struct Bounds {
     pub(super) members: usize,
 }
 
-/// Keeps what is sent, datagram by datagram.
+/// Records all datagrams that are sent.
 #[derive(Default)]
 struct Recorder {
     datagrams: Vec<(PeerAddr, Vec<u8>)>,
 }
 
 impl Core {
-    pub(super) fn new(bounds: Bounds, journal: &Journal) -> Self {
+    pub(super) fn new(bounds: Bounds, log: &Log) -> Self {
         let limits = RoomLimits {
             max_rooms: bounds.rooms,
             max_members: bounds.members as u32,
         };
-        let rooms = Rooms::new(WORKERS, limits, News::new(Box::new(|| {})));
-        let peers = Arc::new(Peers::new(rooms, Names::new(bounds.names), bounds.peers));
-        let waker = |_| -> Wake { Box::new(|| {}) };
-        let shared = ChatShared {
-            peers: Arc::clone(&peers),
-            handover: Arc::new(Handover::new((0..WORKERS).map(waker).collect())),
-            journal: journal.clone(),
+        let (hash, events) = (AddressHash::random(), EventQueue::new(Box::new(|| {})));
+        let directory = Directory::new(WORKERS, limits, hash, events);
+        let names = Names::new(bounds.names);
+        let registry = Arc::new(Registry::new(directory, names, bounds.peers, hash));
+        let ingress = Arc::new(IngressShared {
+            registry: Arc::clone(&registry),
+            log: log.clone(),
             timeout_ms: TIMEOUT_MS as u32,
-            max_segments: 64,
-            commands: true,
-            echo_prefixes: Arc::new([]),
-        };
+            has_commands: true,
+            echo_prefixes: Vec::new(),
+        });
+        let no_wake = || -> Wake { Box::new(|| {}) };
+        let exchange = Arc::new(Exchange::new((0..WORKERS).map(|_| no_wake()).collect()));
         let infos: Vec<_> = (0..WORKERS).map(|_| info()).collect();
-        let chat = |(worker, info): (usize, &Arc<WorkerInfo>)| {
-            Chat::new(worker as u8, shared.clone(), Arc::clone(info))
+        let chat = |(index, info): (usize, &Arc<WorkerInfo>)| {
+            let worker = WorkerId(index as u8);
+            let (exchange, info) = (Arc::clone(&exchange), Arc::clone(info));
+            Chat {
+                worker,
+                registry: Arc::clone(&registry),
+                ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(&info)),
+                egress: Egress::new(worker, no_wake(), exchange, 64, info),
+            }
         };
+        let chats = infos.iter().enumerate().map(chat).collect();
         Self {
-            peers,
-            chats: infos.iter().enumerate().map(chat).collect(),
+            registry,
+            chats,
             infos,
-            crier: CrierCounters::default(),
+            notifier: NotifierCounters::default(),
             recorder: Recorder::default(),
             now_ms: 0,
             sessions: vec![Vec::new(); PEERS],
         }
     }
 
-    /// A datagram of `peer` reaches its worker.
+    /// Hands a datagram of `peer` to its worker.
     pub(super) fn take(&mut self, peer: usize, payload: &[u8]) {
         let datagram = Datagram {
             from: address(peer),
             payload,
             is_truncated: false,
         };
-        self.chats[worker(peer)].take(datagram, self.now_ms);
+        self.chats[worker(peer)].handle_datagram(datagram, self.now_ms);
     }
 
-    /// `peer` asks for a session.
+    /// Hands a HELLO of `peer` to its worker.
     pub(super) fn hello(&mut self, peer: usize) {
         let mut datagram = Vec::new();
         push_hello(&mut datagram);
         self.take(peer, &datagram);
     }
 
-    /// Frames of `peer`, in one datagram, reach its worker.
+    /// Hands frames of `peer`, in one datagram, to its worker.
     pub(super) fn take_frames<'a>(
         &mut self,
         peer: usize,
@@ -112,30 +121,30 @@ impl Core {
         self.take(peer, &datagram);
     }
 
-    /// The last session that `peer` was told of.
+    /// The last session that `peer` received.
     pub(super) fn session(&self, peer: usize) -> Option<u64> {
         self.sessions[peer].last().copied()
     }
 
-    /// Time passes, and the reaper looks. Returns whom it dropped.
+    /// Moves the clock and expires peers. Returns the peers that expired.
     pub(super) fn wait(&mut self, ms: u64) -> Vec<usize> {
         self.now_ms += ms;
         let mut gone = Vec::new();
         let on_expired = |peer| gone.push(number(peer));
-        self.peers.expire(self.now_ms, TIMEOUT_MS, on_expired);
+        self.registry.expire(self.now_ms, TIMEOUT_MS, on_expired);
         gone
     }
 
-    /// Everything that waits is sent. Returns for each peer what it heard.
+    /// Sends everything that is due. Returns what each peer received.
     pub(super) fn settle(&mut self) -> Vec<Vec<Heard>> {
         let mut is_busy = true;
         while is_busy {
             is_busy = false;
             for chat in &mut self.chats {
-                is_busy |= chat.send_some(&mut self.recorder);
+                is_busy |= chat.poll_transmit(&mut self.recorder) == Progress::More;
             }
         }
-        tell_news(&self.peers, &mut self.recorder, &self.crier);
+        send_notices(&self.registry, &mut self.recorder, &self.notifier);
         let mut heard = vec![Vec::new(); PEERS];
         for (to, datagram) in std::mem::take(&mut self.recorder.datagrams) {
             let peer = number(to);
@@ -144,7 +153,7 @@ impl Core {
         heard
     }
 
-    /// What all workers have counted.
+    /// The sums of the counters of all workers.
     pub(super) fn counts(&self) -> Counts {
         let mut total = Counts::default();
         for info in &self.infos {
@@ -181,7 +190,7 @@ impl Core {
                 ServerFrame::Notice(code, text) => Heard::Notice(code, string(text)),
                 ServerFrame::Room(number, name) => Heard::Room(number, name.to_string()),
                 ServerFrame::Private(from, text) => Heard::Private(from.to_string(), string(text)),
-                ServerFrame::Goodbye => panic!("nobody stops the server"),
+                ServerFrame::Goodbye => panic!("the server does not stop"),
             });
         }
     }
@@ -204,7 +213,7 @@ impl Core {
     }
 }
 
-impl Outlet for Recorder {
+impl Transmit for Recorder {
     fn send<'a>(
         &mut self,
         endpoint: u8,
@@ -224,7 +233,7 @@ impl Outlet for Recorder {
     }
 }
 
-/// Which peer has this address.
+/// The number of the peer with this address.
 fn number(peer: PeerAddr) -> usize {
     let is_it = |number: &usize| address(*number) == peer;
     (0..PEERS).find(is_it).expect("one of the peers")
@@ -238,7 +247,8 @@ fn info() -> Arc<WorkerInfo> {
     })
 }
 
-/// All is ASCII but what a peer said that is not UTF-8, which goes back to it.
+/// Converts a datagram. All are ASCII, but a reply may repeat bytes of its peer that are
+/// not UTF-8.
 fn string(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -6,7 +6,6 @@ mod answers;
 mod bounds;
 mod commands;
 mod core;
-mod cut;
 mod model;
 
 use std::cell::RefCell;
@@ -20,7 +19,7 @@ use self::actions::{Action, Step, steps};
 use self::core::{Bounds, Core};
 use self::model::{Cause, Model};
 use crate::net::PeerAddr;
-use crate::server::ops::log::{Journal, journal};
+use crate::server::ops::log::Log;
 use crate::wire::v2::NoticeCode;
 
 /// What a peer heard.
@@ -58,7 +57,7 @@ struct Pair {
 
 #[test]
 fn the_core_does_what_the_model_of_the_protocol_says() {
-    let (journal, _writer) = journal();
+    let (log, _writer) = Log::new();
     let tally = RefCell::new(HashMap::<&str, u32>::new());
     let config = ProptestConfig {
         cases: CASES,
@@ -68,7 +67,7 @@ fn the_core_does_what_the_model_of_the_protocol_says() {
         ..ProptestConfig::default()
     };
     let run = |steps: Vec<Step>| {
-        let mut pair = Pair::new(&journal);
+        let mut pair = Pair::new(&log);
         for step in steps {
             pair.step(step)?;
         }
@@ -89,9 +88,9 @@ fn the_core_does_what_the_model_of_the_protocol_says() {
 }
 
 impl Pair {
-    fn new(journal: &Journal) -> Self {
+    fn new(log: &Log) -> Self {
         Self {
-            core: Core::new(BOUNDS, journal),
+            core: Core::new(BOUNDS, log),
             model: Model::new(BOUNDS),
             sessions: [None; PEERS],
             done: 0,
@@ -112,7 +111,10 @@ impl Pair {
                 is_odd,
             } => self.act(peer, actions, is_odd),
         }
-        let now = (self.core.peers.len(), self.core.peers.rooms().len());
+        let now = (
+            self.core.registry.len(),
+            self.core.registry.directory().len(),
+        );
         prop_assert_eq!(now, self.model.counts(), "peers and rooms");
         Ok(())
     }

@@ -3,11 +3,12 @@
 use super::core::{Bounds, Core};
 use super::*;
 use crate::net::PeerAddr;
+use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES};
 use crate::wire::{Protocol, RoomName};
 
 fn core(bounds: Bounds) -> Core {
-    Core::new(bounds, &journal().0)
+    Core::new(bounds, &Log::new().0)
 }
 
 /// What all peers hear of what a v1 peer says, in the order of the peers.
@@ -137,14 +138,18 @@ fn a_page_holds_what_fits_and_says_how_to_go_on() {
     let others = |count: u16| (6000..6000 + count).map(|port| ([127, 0, 0, 1], port));
     // Each of them, with the blank in front, is 15 bytes; 60 are 900.
     for other in others(59) {
-        core.peers
-            .touch(&PeerAddr::new(other.into(), 0), Protocol::Text, 0, 0);
+        core.registry.touch(
+            &PeerAddr::new(other.into(), 0),
+            Protocol::Text,
+            WorkerId(0),
+            0,
+        );
     }
     let answer = ask(&mut core, 0, "/who");
     assert!(answer.starts_with("* 60 in lobby: 127"), "{answer}");
     assert!(answer.ends_with(":5000") && answer.split(' ').count() == 64);
     let last = PeerAddr::new(([127, 0, 0, 1], 7000).into(), 0);
-    core.peers.touch(&last, Protocol::Text, 0, 0);
+    core.registry.touch(&last, Protocol::Text, WorkerId(0), 0);
     let answer = ask(&mut core, 0, "/who");
     assert!(answer.starts_with("* 61 in lobby, 1 to 60: 127"));
     assert!(answer.ends_with(":5000 (more: /who 61)"), "{answer}");
@@ -161,7 +166,7 @@ fn a_page_holds_what_fits_and_says_how_to_go_on() {
 
     for (number, other) in (0..).zip(others(59)) {
         let room = RoomName::parse(format!("a-room-of-{number:02}").as_bytes()).unwrap();
-        let joined = core.peers.join(&PeerAddr::new(other.into(), 0), room);
+        let joined = core.registry.join(&PeerAddr::new(other.into(), 0), room);
         joined.unwrap().unwrap();
     }
     // 10 bytes for the lobby, and 17 for each of the others.

@@ -1,0 +1,149 @@
+//! The parts from which a chat server or a greeting server is assembled.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use core_affinity::CoreId;
+use crossbeam::channel::bounded;
+use crossbeam::utils::CachePadded;
+use mio::{Poll, Waker};
+
+use super::clock::Clock;
+use super::config::ServerConfig;
+use super::host::{Endpoints, plan_cores};
+use super::ops::log::Log;
+use super::ops::stats::{WorkerId, WorkerInfo};
+use super::ops::supervise::{Supervisor, Wake};
+use super::worker::{Service, Worker, WorkerShared, poll_and_waker, wake};
+use crate::net::{WorkerSockets, max_segments};
+
+/// The parts of a server that has not been started.
+pub(super) struct Assembly<'a> {
+    /// One seat per worker.
+    pub(super) seats: Vec<Seat>,
+    pub(super) shared: WorkerShared,
+    /// Maximum number of datagrams that the kernel takes as one packet.
+    pub(super) max_segments: usize,
+    pub(super) log: Log,
+    pub(super) supervisor: &'a mut Supervisor,
+}
+
+/// The parts of one worker.
+pub(super) struct Seat {
+    pub(super) waker: Arc<Waker>,
+    pub(super) sockets: WorkerSockets,
+    pub(super) info: Arc<WorkerInfo>,
+    poll: Poll,
+    core: Option<CoreId>,
+}
+
+impl<'a> Assembly<'a> {
+    /// Prepares a seat for each worker, with sockets of all `endpoints`.
+    ///
+    /// # Errors
+    /// The system has no more file descriptors.
+    pub(super) fn new(
+        config: &ServerConfig,
+        endpoints: Endpoints,
+        clock: Clock,
+        log: Log,
+        supervisor: &'a mut Supervisor,
+    ) -> io::Result<Self> {
+        let max_segments = max_segments();
+        if max_segments == 1 {
+            log.warn(NO_SEGMENTS.into());
+        }
+        let shared = WorkerShared {
+            clock,
+            spin: Duration::from_micros(config.spin_us.into()),
+            own_addresses: endpoints.own_addresses(&log).into(),
+        };
+        let sockets = endpoints.into_worker_sockets(max_segments > 1);
+        let seats = sockets.into_iter().zip(plan_cores(config, &log));
+        let seats = seats.enumerate().map(|(index, (sockets, core))| {
+            let (poll, waker) = poll_and_waker()?;
+            let info = Arc::new(WorkerInfo {
+                name: format!("worker-{index}"),
+                core: OnceLock::new(),
+                counters: CachePadded::default(),
+            });
+            Ok(Seat {
+                waker,
+                sockets,
+                info,
+                poll,
+                core,
+            })
+        });
+        Ok(Self {
+            seats: seats.collect::<io::Result<_>>()?,
+            shared,
+            max_segments,
+            log,
+            supervisor,
+        })
+    }
+
+    /// Starts all workers. `service` returns the service of each.
+    ///
+    /// # Errors
+    /// The system has no more threads.
+    pub(super) fn spawn_workers<S: Service + Send + 'static>(
+        &mut self,
+        service: impl Fn(WorkerId, &Seat) -> S,
+    ) -> io::Result<()> {
+        for (index, seat) in std::mem::take(&mut self.seats).into_iter().enumerate() {
+            let number = u8::try_from(index).expect("--workers is at most 256");
+            let service = service(WorkerId(number), &seat);
+            self.spawn_worker(seat, service)?;
+        }
+        Ok(())
+    }
+
+    /// Starts a worker, and waits until its thread has been pinned.
+    fn spawn_worker<S: Service + Send + 'static>(
+        &mut self,
+        seat: Seat,
+        service: S,
+    ) -> io::Result<()> {
+        let (wake, info, log) = (seat.wake(), seat.info, self.log.clone());
+        let name = info.name.clone();
+        let worker_info = Arc::clone(&info);
+        let worker = Worker::new(seat.poll, seat.sockets, service, &self.shared, worker_info)?;
+        let (pinned, is_pinned) = bounded(1);
+        self.supervisor.spawn(name, wake, move |stop| {
+            if let Some(core) = seat.core {
+                pin(core, &info, &log);
+            }
+            let _ = pinned.send(());
+            worker.run(stop)
+        })?;
+        // An error means that the thread has died, which the supervisor reports.
+        let _ = is_pinned.recv();
+        Ok(())
+    }
+}
+
+impl Seat {
+    /// Returns a function that wakes the worker.
+    pub(super) fn wake(&self) -> Wake {
+        wake(&self.waker)
+    }
+}
+
+/// Pins the current thread.
+fn pin(core: CoreId, info: &WorkerInfo, log: &Log) {
+    if core_affinity::set_for_current(core) {
+        let _ = info.core.set(core.id);
+    } else {
+        log.warn(format!(
+            "core {} is not available: {} is not pinned",
+            core.id, info.name
+        ));
+    }
+}
+
+/// The warning on a kernel without `UDP_SEGMENT`.
+const NO_SEGMENTS: &str = "this kernel sends every datagram by itself (UDP_SEGMENT came with \
+    Linux 4.18): under load, several times fewer deliveries than it could";

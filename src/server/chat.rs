@@ -1,0 +1,124 @@
+//! The chat server: workers, expiry and presence notifier over one registry.
+
+use std::io;
+use std::sync::Arc;
+
+use crossbeam::sync::Parker;
+
+use super::assembly::{Assembly, Seat};
+use super::config::{ServerConfig, Switch};
+use super::egress::exchange::Exchange;
+use super::egress::notifier::{Notifier, NotifierCounters};
+use super::egress::{Egress, Progress, send_goodbyes};
+use super::host::echo_prefixes;
+use super::ingress::{Ingress, IngressShared};
+use super::ops::stats::WorkerId;
+use super::ops::supervise::Wake;
+use super::registry::expiry::Reaper;
+use super::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
+use super::worker::Service;
+use crate::net::{Datagram, Transmit};
+
+/// The state of a chat server that other threads may use.
+#[derive(Clone)]
+pub(super) struct ChatServer {
+    pub(super) registry: Arc<Registry>,
+    pub(super) notifier: Arc<NotifierCounters>,
+}
+
+/// The chat service of one worker.
+pub(super) struct Chat {
+    worker: WorkerId,
+    registry: Arc<Registry>,
+    ingress: Ingress,
+    egress: Egress,
+}
+
+impl ChatServer {
+    /// Starts the threads of a chat server.
+    ///
+    /// # Errors
+    /// The system has no more threads or file descriptors.
+    pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<Self> {
+        let (reaper_parker, notifier_parker) = (Parker::new(), Parker::new());
+        let registry = registry(config, assembly.seats.len(), wake(&notifier_parker));
+        let server = Self {
+            registry: Arc::new(registry),
+            notifier: Arc::default(),
+        };
+        let reaper = Reaper {
+            registry: Arc::clone(&server.registry),
+            clock: assembly.shared.clock.clone(),
+            timeout: config.timeout,
+            interval: config.reap_interval,
+            log: assembly.log.clone(),
+            parker: reaper_parker,
+        };
+        let notifier = Notifier {
+            registry: Arc::clone(&server.registry),
+            sockets: assembly.seats[0].sockets.try_clone()?,
+            counters: Arc::clone(&server.notifier),
+            parker: notifier_parker,
+        };
+        let ingress = Arc::new(IngressShared {
+            registry: Arc::clone(&server.registry),
+            log: assembly.log.clone(),
+            timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
+            has_commands: config.commands == Switch::On,
+            echo_prefixes: echo_prefixes(&assembly.shared.own_addresses),
+        });
+        let wakers = assembly.seats.iter().map(Seat::wake);
+        let exchange = Arc::new(Exchange::new(wakers.collect()));
+        let max_segments = assembly.max_segments;
+        assembly.spawn_workers(|worker, seat| {
+            let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&seat.info));
+            Chat {
+                worker,
+                registry: Arc::clone(&server.registry),
+                ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(&info)),
+                egress: Egress::new(worker, seat.wake(), exchange, max_segments, info),
+            }
+        })?;
+        let (unpark_reaper, unpark_notifier) = (wake(&reaper.parker), wake(&notifier.parker));
+        let supervisor = assembly.supervisor;
+        supervisor.spawn("reaper".into(), unpark_reaper, move |stop| reaper.run(stop))?;
+        supervisor.spawn("notifier".into(), unpark_notifier, move |stop| {
+            notifier.run(stop)
+        })?;
+        Ok(server)
+    }
+}
+
+impl Service for Chat {
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now_ms: u64) {
+        self.ingress.handle(datagram, now_ms, &mut self.egress);
+    }
+
+    fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress {
+        self.egress.poll(transmit)
+    }
+
+    fn stop(&mut self, transmit: &mut impl Transmit) {
+        send_goodbyes(&self.registry, self.worker, transmit);
+    }
+}
+
+fn registry(config: &ServerConfig, workers: usize, wake_notifier: Wake) -> Registry {
+    let limits = RoomLimits {
+        max_rooms: config.max_rooms as usize,
+        max_members: config.max_room_members,
+    };
+    let hash = AddressHash::random();
+    let directory = Directory::new(workers, limits, hash, EventQueue::new(wake_notifier));
+    let names = Names::new(config.max_names as usize);
+    Registry::new(directory, names, config.max_peers as usize, hash)
+}
+
+/// Returns a function that wakes the thread that sleeps on `parker`.
+fn wake(parker: &Parker) -> Wake {
+    let unparker = parker.unparker().clone();
+    Box::new(move || unparker.unpark())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! Datagrams of protocol v2: sessions and frames.
+
+use super::Ingress;
+use crate::net::PeerAddr;
+use crate::server::egress::Egress;
+use crate::server::ops::stats::DropReason;
+use crate::wire::v2::{BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, Welcome, parse_client};
+
+impl Ingress {
+    /// Handles a datagram of frames.
+    pub(super) fn handle_frames(
+        &self,
+        from: PeerAddr,
+        datagram: &[u8],
+        now_ms: u64,
+        egress: &mut Egress,
+    ) {
+        let counters = self.counters();
+        let Ok((session, mut frames)) = parse_client(datagram) else {
+            return counters.drop_datagram(DropReason::Malformed);
+        };
+        let Some(session) = session else {
+            return match frames.next() {
+                Some(ClientFrame::Hello) => self.welcome(from, now_ms, egress),
+                _ => counters.drop_datagram(DropReason::WrongSession),
+            };
+        };
+        let touch = self.shared.registry.touch_session(&from, session, now_ms);
+        let Some(peer) = self.admit(&from, touch) else {
+            return;
+        };
+        counters.frames.add(1);
+        for frame in frames {
+            match frame {
+                ClientFrame::Hello | ClientFrame::Heartbeat => {}
+                // The frames after it are not from a registered peer.
+                ClientFrame::Bye => return self.leave(&from, Some(session)),
+                ClientFrame::Say(payload) => self.broadcast(from, &peer, payload, egress),
+                ClientFrame::Ping(token) => egress.replies.reply_frame(&ServerFrame::Pong(token)),
+                ClientFrame::Command(line) => {
+                    if !self.execute(from, &peer, line, egress) {
+                        self.broadcast(from, &peer, line, egress);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Replies to a HELLO with a session.
+    fn welcome(&self, from: PeerAddr, now_ms: u64, egress: &mut Egress) {
+        let counters = self.counters();
+        let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {
+            return counters.drop_datagram(DropReason::NoRandomness);
+        };
+        let registry = &self.shared.registry;
+        let touch = registry.open_session(&from, self.worker, new_session, now_ms);
+        let Some(peer) = self.admit(&from, touch) else {
+            return;
+        };
+        let Some(session) = peer.session() else {
+            return;
+        };
+        counters.frames.add(1);
+        let welcome = Welcome {
+            session,
+            timeout_ms: self.shared.timeout_ms,
+            bundle_bytes: BUNDLE_BYTES as u16,
+            room: peer.room().number(),
+        };
+        egress.replies.reply_frame(&ServerFrame::Welcome(welcome));
+    }
+}
