@@ -5,8 +5,6 @@
 )]
 
 mod address;
-#[cfg(feature = "bare")]
-pub mod bare;
 mod control;
 mod gro;
 mod multihomed;
@@ -27,3 +25,7 @@ pub use outbox::{Outbox, Outlet};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender};
 pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};
+
+// For the loops of the benchmarks.
+pub use receive::RECEIVE_BUFFER_BYTES;
+pub use send::{EMPTY_HEADER, EMPTY_IOVEC, SegmentControl};

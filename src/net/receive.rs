@@ -8,7 +8,7 @@ use super::send::{EMPTY_HEADER, EMPTY_IOVEC};
 
 /// Receives up to [`RECEIVE_BATCH`] datagrams at a time into buffers of its own.
 pub struct Receiver {
-    buffers: Box<[[u8; BUFFER_BYTES]]>,
+    buffers: Box<[[u8; RECEIVE_BUFFER_BYTES]]>,
     names: Box<[[u8; SOCKADDR_BYTES]]>,
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
@@ -33,7 +33,7 @@ impl Receiver {
     /// Buffers for one batch, about 140 KiB.
     pub fn new() -> Self {
         Self {
-            buffers: vec![[0; BUFFER_BYTES]; RECEIVE_BATCH].into(),
+            buffers: vec![[0; RECEIVE_BUFFER_BYTES]; RECEIVE_BATCH].into(),
             names: vec![[0; SOCKADDR_BYTES]; RECEIVE_BATCH].into(),
             iovecs: vec![EMPTY_IOVEC; RECEIVE_BATCH].into(),
             headers: vec![EMPTY_HEADER; RECEIVE_BATCH].into(),
@@ -67,7 +67,7 @@ impl Receiver {
             let len = self.headers[index].msg_len as usize;
             Datagram {
                 from: PeerAddr::from_kernel(&self.names[index], self.endpoint),
-                payload: &self.buffers[index][..len.min(BUFFER_BYTES)],
+                payload: &self.buffers[index][..len.min(RECEIVE_BUFFER_BYTES)],
                 is_truncated: self.headers[index].msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             }
         })
@@ -80,7 +80,7 @@ impl Receiver {
         let parts = self.headers.iter_mut().zip(&mut self.iovecs).zip(names);
         for (((header, iovec), name), buffer) in parts.zip(&mut self.buffers) {
             iovec.iov_base = buffer.as_mut_ptr().cast();
-            iovec.iov_len = BUFFER_BYTES;
+            iovec.iov_len = RECEIVE_BUFFER_BYTES;
             header.msg_hdr.msg_name = name.as_mut_ptr().cast();
             header.msg_hdr.msg_namelen = SOCKADDR_BYTES as libc::socklen_t;
             header.msg_hdr.msg_iov = iovec;
@@ -136,7 +136,7 @@ pub const RECEIVE_BATCH: usize = 64;
 
 /// Longer than any text that is delivered whole (1024 bytes); what a datagram
 /// has beyond it would be cut away in any case.
-pub(super) const BUFFER_BYTES: usize = 2048;
+pub const RECEIVE_BUFFER_BYTES: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -158,10 +158,10 @@ mod tests {
         }
         assert_eq!(receiver.receive(&socket, 2).unwrap(), 3);
         let from = PeerAddr::new(sender.local_addr().unwrap(), 2);
-        let expected = [&b"one"[..], b"", &long[..BUFFER_BYTES]];
+        let expected = [&b"one"[..], b"", &long[..RECEIVE_BUFFER_BYTES]];
         for (datagram, payload) in receiver.datagrams().zip(expected) {
             assert_eq!((datagram.from, datagram.payload), (from, payload));
-            assert_eq!(datagram.is_truncated, payload.len() == BUFFER_BYTES);
+            assert_eq!(datagram.is_truncated, payload.len() == RECEIVE_BUFFER_BYTES);
         }
         assert_eq!(receiver.receive(&socket, 2).unwrap(), 0, "nothing left");
     }

@@ -51,9 +51,9 @@ pub struct SendTally {
 /// lay it out.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct SegmentControl {
+pub struct SegmentControl {
     header: libc::cmsghdr,
-    pub(super) segment_bytes: u16,
+    segment_bytes: u16,
     padding: [u16; 3],
 }
 
@@ -93,7 +93,7 @@ impl Sender {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),
             headers: vec![EMPTY_HEADER; SEND_BATCH].into(),
-            controls: vec![EMPTY_CONTROL; SEND_BATCH].into(),
+            controls: vec![SegmentControl::new(0); SEND_BATCH].into(),
             deliveries: vec![0; SEND_BATCH].into(),
             refusals: if may_segment { 0 } else { MAX_REFUSALS },
         }
@@ -283,6 +283,21 @@ impl SendTally {
     }
 }
 
+impl SegmentControl {
+    pub const fn new(segment_bytes: u16) -> Self {
+        Self {
+            header: libc::cmsghdr {
+                // CMSG_LEN(sizeof(__u16))
+                cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
+                cmsg_level: libc::SOL_UDP,
+                cmsg_type: libc::UDP_SEGMENT,
+            },
+            segment_bytes,
+            padding: [0; 3],
+        }
+    }
+}
+
 /// One `sendmmsg`: how many of `headers` were taken, or the error number of the
 /// first, in which case those behind it were not tried.
 ///
@@ -344,23 +359,12 @@ const MAX_REFUSALS: u32 = 16;
 /// As long as a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
 const MAX_WAIT_MS: libc::c_int = 1;
 
-pub(super) const EMPTY_CONTROL: SegmentControl = SegmentControl {
-    header: libc::cmsghdr {
-        // CMSG_LEN(sizeof(__u16))
-        cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
-        cmsg_level: libc::SOL_UDP,
-        cmsg_type: libc::UDP_SEGMENT,
-    },
-    segment_bytes: 0,
-    padding: [0; 3],
-};
-
-pub(super) const EMPTY_IOVEC: libc::iovec = libc::iovec {
+pub const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
     iov_len: 0,
 };
 
-pub(super) const EMPTY_HEADER: libc::mmsghdr = libc::mmsghdr {
+pub const EMPTY_HEADER: libc::mmsghdr = libc::mmsghdr {
     msg_hdr: libc::msghdr {
         msg_name: std::ptr::null_mut(),
         msg_namelen: 0,
