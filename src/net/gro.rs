@@ -1,10 +1,11 @@
 //! Several datagrams in one `recvmsg` (GRO): what one peer has sent in a row
 //! comes as one buffer.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::control::Control;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, cmsg_space, recvmsg};
+
 use super::socket::set_int_of;
 
 /// Asks the kernel to hand over datagrams of one length together. From then on
@@ -28,26 +29,25 @@ pub fn set_gro(socket: impl AsFd) -> io::Result<()> {
 /// # Errors
 /// What `recvmsg(2)` says, which includes that nothing is there.
 pub fn receive_gro(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
-    let mut control = Control::EMPTY;
-    let mut iovec = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
+    let mut control = Control([0; cmsg_space::<libc::c_int>()]);
+    let mut buffers = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(
+        socket.as_fd().as_raw_fd(),
+        &mut buffers,
+        Some(&mut control.0),
+        MsgFlags::empty(),
+    )?;
+    let segment_bytes = |message| match message {
+        ControlMessageOwned::UdpGroSegments(bytes) => usize::try_from(bytes).ok(),
+        _ => None,
     };
-    // SAFETY: `msghdr` is made of integers and pointers, for which zero is a
-    // value; musl pads it, so it cannot be written out field by field.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = &raw mut iovec;
-    header.msg_iovlen = 1;
-    header.msg_control = (&raw mut control).cast();
-    header.msg_controllen = size_of::<Control>() as _;
-    // SAFETY: the header points at one iovec, through it at `buffer`, and at
-    // `control`; all are borrowed mutably here, and as long as it says.
-    let received = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, 0) };
-    let len = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    let said = control.read(header.msg_controllen as _);
-    let segment_bytes = said.segment_bytes.unwrap_or(len);
-    Ok((len, segment_bytes.clamp(1, len.max(1))))
+    let (len, segment_bytes) = (message.bytes, message.cmsgs()?.find_map(segment_bytes));
+    Ok((len, segment_bytes.unwrap_or(len).clamp(1, len.max(1))))
 }
+
+/// Space for one control message with an `int`, aligned as a `cmsghdr`.
+#[repr(C, align(8))]
+struct Control([u8; cmsg_space::<libc::c_int>()]);
 
 #[cfg(test)]
 mod tests {
