@@ -69,7 +69,7 @@ impl PeerAddr {
 
     /// From what the kernel wrote: bytes that do not belong to the address,
     /// left from an earlier one, are cleared.
-    pub(super) fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: u8) -> Self {
+    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         if name[FAMILY] == AF_INET6.to_ne_bytes() {
             sockaddr = *name;
@@ -81,7 +81,7 @@ impl PeerAddr {
     }
 
     /// The bytes for `msg_name`.
-    pub(super) fn sockaddr(&self) -> &[u8] {
+    pub fn sockaddr(&self) -> &[u8] {
         let len = if self.is_v6() {
             SOCKADDR_BYTES
         } else {
@@ -91,7 +91,7 @@ impl PeerAddr {
     }
 
     /// Whether it is an address of IPv6.
-    pub(super) fn is_v6(&self) -> bool {
+    pub fn is_v6(&self) -> bool {
         u16::from_ne_bytes(self.field(FAMILY)) == AF_INET6
     }
 
@@ -127,7 +127,7 @@ impl fmt::Debug for PeerAddr {
 }
 
 /// `sizeof(struct sockaddr_in6)`, the larger of the two.
-pub(super) const SOCKADDR_BYTES: usize = size_of::<libc::sockaddr_in6>();
+pub const SOCKADDR_BYTES: usize = size_of::<libc::sockaddr_in6>();
 /// `sizeof(struct sockaddr_in)` with its padding.
 const V4_BYTES: usize = size_of::<libc::sockaddr_in>();
 

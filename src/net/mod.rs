@@ -5,9 +5,7 @@
 )]
 
 mod address;
-mod control;
 mod gro;
-mod multihomed;
 mod offload;
 mod outbox;
 mod receive;
@@ -16,16 +14,13 @@ mod socket;
 
 pub use address::PeerAddr;
 pub use gro::{receive_gro, set_gro};
-pub use multihomed::{
-    Incoming, MultihomedReceiver, MultihomedSender, Outgoing, set_arrival_stamps,
-    set_local_addresses,
-};
 pub use offload::{MAX_SEGMENTS, max_segments};
 pub use outbox::{Outbox, Outlet};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender};
 pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};
 
-// For the loops of the benchmarks.
-pub use receive::RECEIVE_BUFFER_BYTES;
-pub use send::{EMPTY_HEADER, EMPTY_IOVEC, SegmentControl};
+// For the batches of the load generator and of the benchmarks.
+pub use address::SOCKADDR_BYTES;
+pub use receive::{RECEIVE_BUFFER_BYTES, receive_batch};
+pub use send::{EMPTY_HEADER, EMPTY_IOVEC, SegmentControl, send_batch};

@@ -107,7 +107,7 @@ impl Default for Receiver {
 /// Each header must point at a name, an iovec and, if it says so, a control buffer, and
 /// through the iovec at a buffer, all of which the caller may write to, as long as the
 /// lengths beside the pointers say, until this returns.
-pub(super) unsafe fn receive_batch(
+pub unsafe fn receive_batch(
     socket: BorrowedFd<'_>,
     headers: &mut [libc::mmsghdr],
 ) -> io::Result<usize> {

@@ -305,7 +305,7 @@ impl SegmentControl {
 /// Each header must point at a name, an iovec and through it at a payload, and at
 /// a control message or none, that live until this returns, with their true
 /// lengths.
-pub(super) unsafe fn send_batch(
+pub unsafe fn send_batch(
     socket: BorrowedFd<'_>,
     headers: &mut [libc::mmsghdr],
 ) -> Result<usize, i32> {

@@ -5,13 +5,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-use bullhorn::net::{
-    BindError, BufferSizes, bind_group, receive_drops, set_arrival_stamps, set_gro,
-    set_local_addresses,
-};
+use bullhorn::net::{BindError, BufferSizes, bind_group, receive_drops, set_gro};
 use mio::net::UdpSocket;
 
 use crate::config::Sockets;
+use crate::net::{set_arrival_stamps, set_local_addresses};
 
 /// The clients of one thread, known by their numbers from 0.
 #[derive(Debug)]
@@ -243,7 +241,8 @@ const OWN_BUFFERS: BufferSizes = BufferSizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bullhorn::net::{MultihomedReceiver, Packet, PeerAddr, Sender, max_segments};
+    use crate::net::MultihomedReceiver;
+    use bullhorn::net::{Packet, PeerAddr, Sender, max_segments};
     use std::collections::BTreeSet;
 
     const TARGET: &str = "127.0.0.1:9999";
