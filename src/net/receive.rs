@@ -12,25 +12,24 @@ pub struct Receiver {
     names: Box<[[u8; SOCKADDR_BYTES]]>,
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
-    /// How many of the buffers the last call filled.
+    /// Number of buffers that the last call filled.
     received: usize,
     /// The endpoint that the last call read from.
     endpoint: u8,
 }
 
-/// One datagram that was received.
+/// One received datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
-    /// Who sent it.
     pub from: PeerAddr,
-    /// Its bytes; of one longer than the buffer (2048 bytes) the beginning.
+    /// At most the first [`RECEIVE_BUFFER_BYTES`] bytes.
     pub payload: &'a [u8],
-    /// Whether there were more.
+    /// The datagram was longer.
     pub is_truncated: bool,
 }
 
 impl Receiver {
-    /// Buffers for one batch, about 140 KiB.
+    /// Allocates buffers for one batch, about 140 KiB.
     pub fn new() -> Self {
         Self {
             buffers: vec![[0; RECEIVE_BUFFER_BYTES]; RECEIVE_BATCH].into(),
@@ -42,26 +41,25 @@ impl Receiver {
         }
     }
 
-    /// Receives what is there, at most [`RECEIVE_BATCH`] datagrams, without
-    /// waiting, and returns how many. Fewer than asked for means that `socket`
-    /// was empty at that moment: the other thing that ends a batch early, an
-    /// error, comes on an unconnected UDP socket only with `IP_RECVERR`, which is
-    /// not set.
+    /// Receives what has come to `socket`, without waiting, and returns the number of
+    /// datagrams. Fewer than [`RECEIVE_BATCH`] means that `socket` was empty at that
+    /// moment. The other reason for a short batch would be an error, which an
+    /// unconnected UDP socket reports only with `IP_RECVERR`, which is not set.
     ///
     /// # Errors
-    /// What `recvmmsg(2)` says, except that nothing was there: that is `Ok(0)`.
+    /// The error of `recvmmsg(2)`, except that an empty socket is `Ok(0)`.
     pub fn receive(&mut self, socket: impl AsFd, endpoint: u8) -> io::Result<usize> {
         self.point_at_buffers();
         self.received = 0;
         self.endpoint = endpoint;
-        // SAFETY: every header points at one name, one iovec and through it at
-        // one buffer, all owned by `self`, borrowed mutably for this call, and
-        // as long as the lengths beside the pointers say.
+        // SAFETY: every header points at one name, one iovec and through it at one
+        // buffer, with their true lengths. `self` owns them all and is borrowed mutably
+        // for this call.
         self.received = unsafe { receive_batch(socket.as_fd(), &mut self.headers) }?;
         Ok(self.received)
     }
 
-    /// The datagrams of the last [`Receiver::receive`], in the order of arrival.
+    /// Returns the datagrams of the last [`Receiver::receive`], in the order of arrival.
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         (0..self.received).map(|index| {
             let len = self.headers[index].msg_len as usize;
@@ -73,7 +71,7 @@ impl Receiver {
         })
     }
 
-    /// Sets every header anew: the kernel overwrites the lengths, and pointers
+    /// Sets every header again. The kernel has overwritten the lengths, and pointers
     /// taken from this borrow stay valid for the call that follows.
     fn point_at_buffers(&mut self) {
         let names = self.names.iter_mut();
@@ -90,8 +88,8 @@ impl Receiver {
     }
 }
 
-// SAFETY: its pointers are set and followed within one call of `receive`, and
-// lead only into its own buffers.
+// SAFETY: its pointers are set and followed within one call of `receive`, and lead only
+// into its own buffers.
 unsafe impl Send for Receiver {}
 
 impl Default for Receiver {
@@ -100,18 +98,21 @@ impl Default for Receiver {
     }
 }
 
-/// One `recvmmsg`, without waiting: how many of `headers` were filled, 0 if nothing was
-/// there.
+/// Fills `headers` with one `recvmmsg`, without waiting, and returns the number of those
+/// filled, which is 0 if `socket` is empty.
+///
+/// # Errors
+/// The error of `recvmmsg(2)` otherwise.
 ///
 /// # Safety
-/// Each header must point at a name, an iovec and, if it says so, a control buffer, and
-/// through the iovec at a buffer, all of which the caller may write to, as long as the
-/// lengths beside the pointers say, until this returns.
+/// Each header must point at a name, an iovec and through it at a buffer, and at a
+/// control buffer or none. All of them must be writable and live until this returns, with
+/// their true lengths.
 pub unsafe fn receive_batch(
     socket: BorrowedFd<'_>,
     headers: &mut [libc::mmsghdr],
 ) -> io::Result<usize> {
-    // SAFETY: what the headers point at is as the caller says.
+    // SAFETY: the caller vouches for what the headers point at.
     let received = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
@@ -130,12 +131,12 @@ pub unsafe fn receive_batch(
     })
 }
 
-/// Datagrams in one call. Above 64 the cost of a datagram falls no further,
-/// and the buffers would leave the second-level cache.
+/// Maximum number of datagrams per system call. Above 64 the cost per datagram falls no
+/// further, and the buffers would leave the second-level cache.
 pub const RECEIVE_BATCH: usize = 64;
 
-/// Longer than any text that is delivered whole (1024 bytes); what a datagram
-/// has beyond it would be cut away in any case.
+/// More than the longest text that is delivered whole (1024 bytes). The server would cut
+/// off the rest in any case.
 pub const RECEIVE_BUFFER_BYTES: usize = 2048;
 
 #[cfg(test)]

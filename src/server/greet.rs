@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::net::{Datagram, Outlet};
+use crate::net::{Datagram, Transmit};
 use crate::server::egress::replies::Answers;
 use crate::server::ops::log::Journal;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
@@ -55,11 +55,11 @@ impl Service for Greet {
             .answer(|out| push_greeting(from.socket_addr(), out));
     }
 
-    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool {
+    fn send_some(&mut self, outlet: &mut impl Transmit) -> bool {
         let tally = self.answers.send(outlet);
         self.info.counters.add_tally(tally);
         false
     }
 
-    fn stop(&mut self, _outlet: &mut impl Outlet) {}
+    fn stop(&mut self, _outlet: &mut impl Transmit) {}
 }

@@ -24,7 +24,7 @@ use mio::{Poll, Waker};
 
 use self::greet::Greet;
 use self::host::{bind_all, own_addresses, plan_cores};
-use crate::net::{BindError, Outbox, PeerAddr, SocketGroup, max_segments};
+use crate::net::{BindError, Gso, PeerAddr, SocketGroup, WorkerSockets, max_segments};
 use crate::server::clock::Clock;
 use crate::server::config::{ConfigError, ServerConfig, ServiceKind, Switch};
 use crate::server::egress::exchange::Handover;
@@ -226,7 +226,7 @@ impl Server {
         polls: Polls,
         cores: Vec<Option<CoreId>>,
         journal: &Journal,
-    ) -> io::Result<Option<Outbox>> {
+    ) -> io::Result<Option<WorkerSockets>> {
         let mut crier_outbox = None;
         let shared = WorkerShared {
             clock: clock.clone(),
@@ -235,9 +235,12 @@ impl Server {
         };
         let stop = Arc::clone(&self.handle.stop);
         let max_segments = max_segments();
-        if max_segments == 1 {
+        let gso = if max_segments > 1 {
+            Gso::On
+        } else {
             journal.warn(NO_SEGMENTS.into());
-        }
+            Gso::Off
+        };
         let chat = ChatShared {
             peers: Arc::clone(&self.handle.peers),
             handover: Arc::new(Handover::new(polls.wakers())),
@@ -254,7 +257,7 @@ impl Server {
         for ((index, poll), core) in polls.polls.into_iter().enumerate().zip(cores) {
             // One socket of every group; each group has as many as workers.
             let sockets = groups.iter_mut().filter_map(|group| group.sockets.pop());
-            let outbox = Outbox::new(sockets.collect(), max_segments > 1);
+            let outbox = WorkerSockets::new(sockets.collect(), gso);
             let info = Arc::clone(&self.handle.workers[index]);
             match config.service {
                 ServiceKind::Chat => {

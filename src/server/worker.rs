@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::net::{
-    Datagram, MAX_ENDPOINTS, Outbox, Outlet, PeerAddr, RECEIVE_BATCH, Receiver, receive_drops,
+    Datagram, MAX_ENDPOINTS, PeerAddr, RECEIVE_BATCH, Receiver, Transmit, WorkerSockets,
+    receive_drops,
 };
 use crate::server::clock::Clock;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
@@ -21,17 +22,17 @@ pub trait Service {
     fn take(&mut self, datagram: Datagram<'_>, now_ms: u64);
 
     /// Sends a bounded part of what is due. True: there is more.
-    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool;
+    fn send_some(&mut self, outlet: &mut impl Transmit) -> bool;
 
     /// Sends the last that is to be sent, when the server stops.
-    fn stop(&mut self, outlet: &mut impl Outlet);
+    fn stop(&mut self, outlet: &mut impl Transmit);
 }
 
 /// One worker: its sockets, its buffers, and its service.
 pub struct Worker<S> {
     poll: Poll,
     events: Events,
-    outbox: Outbox,
+    outbox: WorkerSockets,
     receiver: Receiver,
     service: S,
     clock: Clock,
@@ -54,7 +55,7 @@ impl<S: Service> Worker<S> {
     /// When the sockets cannot be registered.
     pub fn new(
         poll: Poll,
-        mut outbox: Outbox,
+        mut outbox: WorkerSockets,
         service: S,
         shared: &WorkerShared,
         info: Arc<WorkerInfo>,

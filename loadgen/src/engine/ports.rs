@@ -242,8 +242,9 @@ const OWN_BUFFERS: BufferSizes = BufferSizes {
 mod tests {
     use super::*;
     use crate::net::MultihomedReceiver;
-    use bullhorn::net::{Packet, PeerAddr, Sender, max_segments};
+    use bullhorn::net::{Gso, Packet, PeerAddr, Sender, max_segments};
     use std::collections::BTreeSet;
+    use std::num::NonZeroU16;
 
     const TARGET: &str = "127.0.0.1:9999";
 
@@ -296,10 +297,10 @@ mod tests {
                 let packet = Packet {
                     to: &to,
                     payload: b"one two six",
-                    segment_bytes: 4,
+                    segment_bytes: NonZeroU16::new(4),
                     deliveries: 3,
                 };
-                assert_eq!(Sender::new(true).send(&server, [packet]).sent, 3);
+                assert_eq!(Sender::new(Gso::On).send(&server, [packet]).sent, 3);
                 let mut receiver = MultihomedReceiver::new();
                 let received = receiver.receive(&ports.sockets[0]).unwrap();
                 assert_eq!(received, packets, "{kind:?}");

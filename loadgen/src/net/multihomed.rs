@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use bullhorn::net::{
-    EMPTY_HEADER, EMPTY_IOVEC, PeerAddr, RECEIVE_BATCH, SEND_BATCH, SOCKADDR_BYTES, receive_batch,
-    send_batch,
+    EMPTY_HEADER, EMPTY_IOVEC, PeerAddr, RECEIVE_BATCH, SEND_BATCH, SOCKADDR_BYTES, datagrams,
+    receive_batch, send_batch,
 };
 
 use super::control::{Control, PacketInfo};
@@ -217,20 +217,10 @@ impl MultihomedReceiver {
         let len = (self.headers[index].msg_len as usize).min(BUFFER_BYTES);
         let start = index * BUFFER_BYTES;
         let payload = &self.buffers[start..start + len];
-        let segment_bytes = info
-            .segment_bytes
-            .map_or(len.max(1), |bytes| bytes.get().into());
-        // `Some` at first even of an empty payload, which is a datagram, too.
-        let mut rest = Some(payload);
-        std::iter::from_fn(move || {
-            let all = rest?;
-            let (payload, behind) = all.split_at(segment_bytes.min(all.len()));
-            rest = (!behind.is_empty()).then_some(behind);
-            Some(InboundDatagram {
-                from,
-                to: info.to,
-                payload,
-            })
+        datagrams(payload, info.segment_bytes).map(move |payload| InboundDatagram {
+            from,
+            to: info.to,
+            payload,
         })
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::sync::Parker;
 
-use crate::net::{Outbox, Outlet, Packet, PeerAddr};
+use crate::net::{Packet, PeerAddr, Transmit, WorkerSockets};
 use crate::server::ops::supervise::StopSignal;
 use crate::server::registry::Peers;
 use crate::server::registry::{Notice, Protocol};
@@ -20,7 +20,7 @@ pub struct Crier {
     /// The peers, in whose rooms something may have happened.
     pub peers: Arc<Peers>,
     /// Sends from the addresses that the workers have.
-    pub outbox: Outbox,
+    pub outbox: WorkerSockets,
     /// What it has done so far.
     pub counters: Arc<CrierCounters>,
     /// What it sleeps on; news and the stop wake it.
@@ -58,7 +58,7 @@ impl Crier {
 }
 
 /// Takes the news of all rooms, and sends each to those who want to hear it.
-pub fn tell_news(peers: &Peers, outlet: &mut impl Outlet, counters: &CrierCounters) {
+pub fn tell_news(peers: &Peers, outlet: &mut impl Transmit, counters: &CrierCounters) {
     for room in peers.rooms().news.take() {
         if let Some(notice) = room.take_notice() {
             tell(notice, outlet, counters);
@@ -66,7 +66,7 @@ pub fn tell_news(peers: &Peers, outlet: &mut impl Outlet, counters: &CrierCounte
     }
 }
 
-fn tell(mut notice: Notice, outlet: &mut impl Outlet, counters: &CrierCounters) {
+fn tell(mut notice: Notice, outlet: &mut impl Transmit, counters: &CrierCounters) {
     let (mut line, mut frame) = (Vec::new(), Vec::new());
     push_notice(notice.text.as_bytes(), &mut line);
     let text_bytes = line.len();

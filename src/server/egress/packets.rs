@@ -1,5 +1,7 @@
 //! What every member of a lane is to get: packets, cut into passes.
 
+use std::num::NonZeroU16;
+
 use crate::net::{Packet, PeerAddr};
 
 /// Packets in their order, built once for all who get them. It keeps its
@@ -102,7 +104,7 @@ impl Packets {
         self.packets[start..end].iter().map(move |packet| Packet {
             to,
             payload: &self.bytes[packet.start..packet.end],
-            segment_bytes: packet.segment_bytes,
+            segment_bytes: NonZeroU16::new(packet.segment_bytes),
             deliveries: packet.messages.into(),
         })
     }

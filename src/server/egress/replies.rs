@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::net::{Outlet, Packet, PeerAddr, SendTally};
+use crate::net::{Packet, PeerAddr, SendTally, Transmit};
 use crate::server::registry::Protocol;
 use crate::wire::v2::{
     BUNDLE_BYTES, NoticeCode, ServerFrame, push_server_frame, push_server_header,
@@ -102,7 +102,7 @@ impl Answers {
     }
 
     /// Sends all of them.
-    pub fn send(&mut self, outlet: &mut impl Outlet) -> SendTally {
+    pub fn send(&mut self, outlet: &mut impl Transmit) -> SendTally {
         self.finish();
         let mut tally = SendTally::default();
         // In the order of receiving those of one endpoint stand together.

@@ -105,7 +105,7 @@ impl Workers {
 fn hear(packet: crate::net::Packet<'_>, heard: &mut Vec<(u16, String, String)>) {
     let before = heard.len();
     let port = packet.to.port();
-    for datagram in packet.payload.chunks(packet.segment_bytes.into()) {
+    for datagram in packet.datagrams() {
         if datagram[0] == 0xFF {
             for frame in parse_server(datagram).unwrap() {
                 let ServerFrame::Message(Message { from, payload, .. }) = frame else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::command::Commands;
-use crate::net::{Datagram, Outlet, Packet, PeerAddr, SEND_BATCH};
+use crate::net::{Datagram, Packet, PeerAddr, SEND_BATCH, Transmit};
 use crate::server::egress::exchange::Handover;
 use crate::server::egress::replies::Answers;
 use crate::server::egress::{FanOut, Next};
@@ -227,7 +227,7 @@ impl Service for Chat {
         }
     }
 
-    fn send_some(&mut self, outlet: &mut impl Outlet) -> bool {
+    fn send_some(&mut self, outlet: &mut impl Transmit) -> bool {
         let counters = &self.info.counters;
         let answered = self.answers.send(outlet);
         counters.answers.add(answered.sent);
@@ -261,7 +261,7 @@ impl Service for Chat {
     }
 
     /// Says goodbye to the v2 peers that this worker serves.
-    fn stop(&mut self, outlet: &mut impl Outlet) {
+    fn stop(&mut self, outlet: &mut impl Transmit) {
         let mut goodbye = Vec::new();
         v2::push_server_header(&mut goodbye);
         v2::push_server_frame(&ServerFrame::Goodbye, &mut goodbye);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::{BufferSizes, bind_group};
+use crate::net::{BufferSizes, Gso, bind_group};
 use crate::server::ops::supervise::Supervisor;
 use crossbeam::utils::CachePadded;
 use std::net::{SocketAddr, UdpSocket};
@@ -11,11 +11,11 @@ struct Nothing;
 impl Service for Nothing {
     fn take(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {}
 
-    fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
+    fn send_some(&mut self, _outlet: &mut impl Transmit) -> bool {
         false
     }
 
-    fn stop(&mut self, _outlet: &mut impl Outlet) {}
+    fn stop(&mut self, _outlet: &mut impl Transmit) {}
 }
 
 fn info() -> Arc<WorkerInfo> {
@@ -35,7 +35,7 @@ fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
         own_addresses: [peer("127.0.0.1:9999", 0), peer("[::1]:9998", 0)].into(),
     };
     let (poll, _waker) = poll_and_waker().unwrap();
-    let outbox = Outbox::new(Vec::new(), true);
+    let outbox = WorkerSockets::new(Vec::new(), Gso::On);
     let worker = Worker::new(poll, outbox, Nothing, &shared, info()).unwrap();
     for endpoint in 0..3 {
         for (from, refusal) in [
@@ -75,7 +75,7 @@ impl Service for Endless {
         }
     }
 
-    fn send_some(&mut self, _outlet: &mut impl Outlet) -> bool {
+    fn send_some(&mut self, _outlet: &mut impl Transmit) -> bool {
         let mut turns = self.turns.lock().unwrap();
         if turns.last() == Some(&self.taken) {
             self.stop.stop();
@@ -84,7 +84,7 @@ impl Service for Endless {
         true
     }
 
-    fn stop(&mut self, _outlet: &mut impl Outlet) {}
+    fn stop(&mut self, _outlet: &mut impl Transmit) {}
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_worker_that_never_sleeps_sends_in_between_and_counts_the_kernels_drops() {
         stop: Arc::clone(&stop),
     };
     let (poll, _waker) = poll_and_waker().unwrap();
-    let outbox = Outbox::new(group.sockets, true);
+    let outbox = WorkerSockets::new(group.sockets, Gso::On);
     let worker = Worker::new(poll, outbox, service, &shared, info()).unwrap();
     let info = Arc::clone(worker.info());
     worker.run(&stop).unwrap();

@@ -1,7 +1,8 @@
 use super::*;
 use crate::net::{set_arrival_stamps, set_local_addresses};
-use bullhorn::net::{Packet, Sender, max_segments, set_gro};
+use bullhorn::net::{Gso, Packet, Sender, max_segments, set_gro};
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, SystemTime};
 
@@ -200,7 +201,7 @@ fn coalesced_packets_are_cut_and_single_datagrams_are_not() {
         let packet = Packet {
             to: &to,
             payload: &payload[..244],
-            segment_bytes: 10,
+            segment_bytes: NonZeroU16::new(10),
             deliveries: 25,
         };
         let packets = [
@@ -209,7 +210,7 @@ fn coalesced_packets_are_cut_and_single_datagrams_are_not() {
             Packet::single(&to, b""),
             packet,
         ];
-        let tally = Sender::new(true).send(&from, packets);
+        let tally = Sender::new(Gso::On).send(&from, packets);
         assert_eq!((tally.sent, tally.split_packets), (52, 0));
 
         let parts = || payload[..244].chunks(10);

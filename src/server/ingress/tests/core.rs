@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::{Heard, PEERS, TIMEOUT_MS, WORKERS, address, worker};
-use crate::net::{Datagram, Outlet, Packet, PeerAddr, SendTally};
+use crate::net::{Datagram, Packet, PeerAddr, SendTally, Transmit};
 use crate::server::egress::exchange::Handover;
 use crate::server::egress::notifier::{CrierCounters, tell_news};
 use crate::server::ingress::{Chat, ChatShared};
@@ -204,7 +204,7 @@ impl Core {
     }
 }
 
-impl Outlet for Recorder {
+impl Transmit for Recorder {
     fn send<'a>(
         &mut self,
         endpoint: u8,
@@ -216,7 +216,7 @@ impl Outlet for Recorder {
             tally.sent += u64::from(packet.deliveries);
             // An empty payload would be an empty datagram.
             assert!(!packet.payload.is_empty());
-            for datagram in packet.payload.chunks(packet.segment_bytes.into()) {
+            for datagram in packet.datagrams() {
                 self.datagrams.push((*packet.to, datagram.to_vec()));
             }
         }
