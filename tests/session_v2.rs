@@ -10,10 +10,11 @@
 
 mod common;
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bullhorn::client::{DownReason, Event, Protocol, ProtocolChoice, Session, SessionError};
-use bullhorn::net::{Packet, PeerAddr, Sender, max_segments};
+use bullhorn::net::{Gso, Packet, PeerAddr, Sender, max_segments};
 use bullhorn::wire::v2::{BUNDLE_BYTES, NoticeCode, ServerFrame, push_padding};
 use common::{
     ANSWER, FakeServer, GREET, TestServer, datagram, is_open, message, next, next_line, quick_v2,
@@ -189,10 +190,10 @@ fn bundles_that_come_as_one_packet_are_told_apart() {
     let packet = Packet {
         to: &PeerAddr::new(client, 0),
         payload: &payload,
-        segment_bytes: BUNDLE_BYTES as u16,
+        segment_bytes: NonZeroU16::new(BUNDLE_BYTES as u16),
         deliveries: 40,
     };
-    assert_eq!(Sender::new(true).send(&server.socket, [packet]).sent, 40);
+    assert_eq!(Sender::new(Gso::On).send(&server.socket, [packet]).sent, 40);
     for number in 0..40 {
         let parity = if number % 2 == 0 { "even" } else { "odd" };
         assert_eq!(next_line(&session), format!("127.0.0.1:7 {parity}"));

@@ -4,13 +4,13 @@
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsFd;
 
-use bullhorn::net::bare::{Drain, Echo, FanOut};
 use bullhorn::net::{Receiver, bind_group, max_segments};
 use clap::ValueEnum;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clients::TEXT_BYTES;
 use crate::harness::Error;
+use crate::harness::bare::{Drain, Echo, FanOut};
 use crate::harness::subject::buffers;
 
 /// What it does.

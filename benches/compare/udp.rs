@@ -7,7 +7,6 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use bullhorn::net::Receiver;
-use bullhorn::net::bare::set_segment_bytes;
 use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, parse_server, push_client_frame,
     push_client_header, push_hello,
@@ -15,6 +14,7 @@ use bullhorn::wire::v2::{
 
 use crate::clients::{BURST, Clients, Heard, TEXT_BYTES, stamp_in, text_of, token_of, wait_for};
 use crate::harness::Error;
+use crate::harness::bare::set_segment_bytes;
 use crate::harness::flood::welcome;
 use crate::harness::peers::open_sockets;
 

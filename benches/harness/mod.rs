@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod bare;
+pub(crate) mod bare_thread;
 pub(crate) mod cpu;
 pub(crate) mod flood;
 pub(crate) mod gate;

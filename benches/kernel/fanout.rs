@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use bullhorn::Server;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::PeerAddr;
-use bullhorn::net::bare::{Drain, FanOut};
 use bullhorn::wire::RoomName;
 
 use crate::Plan;
 use crate::harness::Error;
-use crate::harness::bare::{BARE, BareThread};
+use crate::harness::bare::{Drain, FanOut};
+use crate::harness::bare_thread::{BARE, BareThread};
 use crate::harness::cpu::{ThreadMeter, pin};
 use crate::harness::pairs::interleave;
 use crate::harness::peers::Peers;

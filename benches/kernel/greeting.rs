@@ -5,12 +5,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bullhorn::config::ServiceKind;
-use bullhorn::net::bare::Echo;
 
 use crate::Plan;
 use crate::fanout::WORKER;
 use crate::harness::Error;
-use crate::harness::bare::{BARE, BareThread};
+use crate::harness::bare::Echo;
+use crate::harness::bare_thread::{BARE, BareThread};
 use crate::harness::cpu::{ThreadMeter, pin};
 use crate::harness::pairs::interleave;
 use crate::harness::peers::open_sockets;

@@ -4,12 +4,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bullhorn::config::ServiceKind;
-use bullhorn::net::bare::{Drain, set_segment_bytes};
 
 use crate::Plan;
 use crate::fanout::WORKER;
 use crate::harness::Error;
-use crate::harness::bare::{BARE, BareThread};
+use crate::harness::bare::{Drain, set_segment_bytes};
+use crate::harness::bare_thread::{BARE, BareThread};
 use crate::harness::cpu::{ThreadMeter, pin};
 use crate::harness::gate::Gate;
 use crate::harness::pairs::interleave;

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use bullhorn::Server;
-use bullhorn::net::bare::{Drain, FanOut};
 use clap::Parser;
 
 use harness::Error;
-use harness::bare::BareThread;
+use harness::bare::{Drain, FanOut};
+use harness::bare_thread::BareThread;
 use harness::cpu::{Cores, pin};
 use harness::pairs::{Spread, interleave};
 use harness::peers::open_sockets;
@@ -59,7 +59,7 @@ fn main() -> Result<(), Error> {
     println!("{}\n{how}\n", machine());
     let rows = thread::spawn(move || measure(cores, pairs.into(), texts.into(), peers.into()));
     let rows = rows.join().map_err(|_| "the measurement panicked")??;
-    let command = "cargo bench --features bare --bench latency";
+    let command = "cargo bench --bench latency";
     print!("As Markdown:\n\n{}", markdown(&rows, command, &how));
     Ok(())
 }

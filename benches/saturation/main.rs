@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use bullhorn::Server;
 use bullhorn::config::ServiceKind;
-use bullhorn::net::bare::FanOut;
 use bullhorn::net::{bind_group, max_segments};
 use bullhorn::wire::Speaker;
 use bullhorn::wire::v2::{BUNDLE_BYTES, Message, ServerFrame, push_padding};
@@ -22,6 +21,7 @@ use bullhorn::wire::v2::{push_server_frame, push_server_header};
 use clap::Parser;
 
 use harness::Error;
+use harness::bare::FanOut;
 use harness::cpu::{Cores, ThreadMeter, pin};
 use harness::flood::{Flood, Lengths, Speech};
 use harness::pairs::{Outcome, interleave};
@@ -153,7 +153,7 @@ fn main() -> Result<(), Error> {
         println!("{}", row.text());
         rows.push(row);
     }
-    let command = "cargo bench --features bare --bench saturation";
+    let command = "cargo bench --bench saturation";
     print!("As Markdown:\n\n{}", markdown(&rows, command, &how));
     Ok(())
 }

@@ -7,6 +7,9 @@
 //! and takes their answers with `recvmmsg`, as fast as it goes, from one address, and
 //! looks at nothing.
 
+#[path = "../../benches/harness/bare/mod.rs"]
+#[allow(dead_code, reason = "it has what other benchmarks need, too")]
+mod bare;
 #[path = "../../benches/harness/pairs.rs"]
 mod pairs;
 #[path = "../../benches/harness/report.rs"]
@@ -17,13 +20,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bullhorn::net::bare::PingLoop;
 use core_affinity::CoreId;
 use loadgen::config::{Protocol, RunConfig};
 use loadgen::limits::calibrate::Calibration;
 use loadgen::limits::null::NullResponder;
 use loadgen::{Control, run};
 
+use self::bare::ping_loop::PingLoop;
 use self::pairs::interleave;
 use self::report::{Goal, Row, markdown};
 
@@ -46,7 +49,7 @@ fn main() -> Result<(), Error> {
         responder_core: Some(responder.id),
         duration: TRY,
     };
-    let command = "cargo bench -p loadgen --features bare --bench capacity";
+    let command = "cargo bench -p loadgen --bench capacity";
     let how = format!("median (min..max) of {pairs} interleaved pairs");
     let mut rows = Vec::new();
     for (name, is_flat_out) in [

@@ -3,8 +3,9 @@
 //! The modules, in the order in which they build on each other: [`units`],
 //! [`percentiles`] and [`payload`] are how amounts are written, read and drawn; [`config`]
 //! is what a run is told, and [`outcome`] what it brings to light; [`verdict`] and [`slo`]
-//! judge that; [`engine`] leads from the one to the other, and [`plan`] says what is to be
-//! expected of it; [`limits`] searches with many runs; [`output`] writes files; and
+//! judge that; `net` has the batch calls of the kernel; [`engine`] leads from the one to
+//! the other, and [`plan`] says what is to be expected of it; [`limits`] searches with many
+//! runs; [`output`] writes files; and
 //! [`cli`] is the program's front.
 
 #[cfg(test)]
@@ -24,6 +25,8 @@ pub mod outcome;
 pub mod verdict;
 
 pub mod slo;
+
+mod net;
 
 pub mod engine;
 

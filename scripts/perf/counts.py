@@ -115,7 +115,7 @@ def _run_bench(tree: Path, target_dir: Path, bench: str, *arguments: str) -> lis
     """Runs a benchmark that prints JSON, and returns what it printed, line by line."""
     command = ["cargo", "bench", "--locked", "--package", "bullhorn", "--bench", bench]
     # The same features for both, so that the library is built once.
-    command += ["--features", "bare,counts", "--", *arguments]
+    command += ["--features", _features(tree), "--", *arguments]
     environment = os.environ | {
         "CARGO_TARGET_DIR": str(target_dir.resolve()),
         # Where gungraun puts its profiles.
@@ -128,6 +128,12 @@ def _run_bench(tree: Path, target_dir: Path, bench: str, *arguments: str) -> lis
     if not rows:
         raise CheckFailed(f"{bench} counted nothing")
     return rows
+
+
+def _features(tree: Path) -> str:
+    """The features of the benchmarks in the checkout `tree`. Older ones have `bare`, too."""
+    known = tomllib.loads((tree / "Cargo.toml").read_text())["features"]
+    return ",".join(feature for feature in ("bare", "counts") if feature in known)
 
 
 def _locked_version(tree: Path, package: str) -> str:

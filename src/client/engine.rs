@@ -14,6 +14,7 @@ use super::heard::Heard;
 use super::link::{DATAGRAM_BYTES_MAX, Link, Received, SendError};
 use super::liveness::DownReason;
 use super::session::{Shared, State};
+use crate::net::{Coalesced, datagrams};
 
 pub(super) struct Engine {
     shared: Arc<Shared>,
@@ -130,10 +131,10 @@ impl Engine {
                     is_refused = true;
                     self.refused(state, kind, now);
                 }
-                Received::Datagrams {
+                Received::Datagrams(Coalesced {
                     bytes,
                     segment_bytes,
-                } => {
+                }) => {
                     // The kernel tells of a refusal before it hands out what
                     // came earlier, so that proves nothing.
                     let is_proof = !is_refused;
@@ -143,10 +144,7 @@ impl Engine {
                         self.route.untried = 0;
                     }
                     let buffer = std::mem::take(&mut self.buffer);
-                    if bytes == 0 {
-                        self.hear(state, &[], is_proof, now);
-                    }
-                    for datagram in buffer[..bytes].chunks(segment_bytes) {
+                    for datagram in datagrams(&buffer[..bytes], segment_bytes) {
                         self.hear(state, datagram, is_proof, now);
                     }
                     self.buffer = buffer;

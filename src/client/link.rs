@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use crate::net::{receive_gro, set_gro};
+use crate::net::{Coalesced, receive_gro, set_gro};
 
 /// A non-blocking socket that sends to and receives from one address only. The
 /// kernel reports on it that nothing listens there.
@@ -55,10 +55,7 @@ impl Link {
 
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> Received {
         match receive_gro(&self.socket, buffer) {
-            Ok((bytes, segment_bytes)) => Received::Datagrams {
-                bytes,
-                segment_bytes,
-            },
+            Ok(received) => Received::Datagrams(received),
             Err(error) if error.kind() == ErrorKind::Interrupted => Received::Again,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
             Err(error) => Received::Refusal(error.kind()),
@@ -95,9 +92,8 @@ pub(crate) enum SendError {
 
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// So many bytes of the buffer are datagrams, each of that length but the
-    /// last, which may be shorter. No bytes are one empty datagram.
-    Datagrams { bytes: usize, segment_bytes: usize },
+    /// The buffer begins with these.
+    Datagrams(Coalesced),
     /// The network refused something that was sent before.
     Refusal(ErrorKind),
     /// A signal came; try again.
@@ -146,7 +142,9 @@ pub const DATAGRAM_BYTES_MAX: usize = 65_536;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Packet, PeerAddr, Sender, max_segments};
+    use std::num::NonZeroU16;
+
+    use crate::net::{Gso, Packet, PeerAddr, Sender, max_segments};
 
     #[test]
     fn a_refusal_of_the_last_datagram_does_not_cost_the_next() {
@@ -175,15 +173,15 @@ mod tests {
         let packet = Packet {
             to: &PeerAddr::new(link.local_addr().unwrap(), 0),
             payload: &[7; 25],
-            segment_bytes: 10,
+            segment_bytes: NonZeroU16::new(10),
             deliveries: 3,
         };
-        assert_eq!(Sender::new(true).send(&server, [packet]).sent, 3);
+        assert_eq!(Sender::new(Gso::On).send(&server, [packet]).sent, 3);
         match link.receive(&mut [0; 100]) {
-            Received::Datagrams {
+            Received::Datagrams(Coalesced {
                 bytes: 25,
-                segment_bytes: 10,
-            } => {}
+                segment_bytes,
+            }) if segment_bytes == NonZeroU16::new(10) => {}
             other => panic!("{other:?}"),
         }
         assert!(matches!(link.receive(&mut [0; 100]), Received::Nothing));

@@ -1,27 +1,25 @@
-//! A peer's address, in the very bytes that the kernel reads and writes.
+//! A peer's address, in the bytes that the kernel reads and writes.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// Who a peer is: its socket address, and the endpoint (the `--bind` address,
-/// by its index) at which it reached the server and through which it must be
-/// answered.
+/// The identity of a peer: its socket address and its endpoint, which is the index of
+/// the `--bind` address that it sends to and must be answered from.
 ///
-/// 32 bytes, aligned: a snapshot of a room is an array of these, and a batch
-/// of sends points the kernel straight into it.
+/// A value has 32 bytes and is aligned. A snapshot of a room is an array of these, and a
+/// batch of sends points the kernel straight into it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(4))]
 pub struct PeerAddr {
-    /// `struct sockaddr_in` or `sockaddr_in6`; what lies behind a
-    /// `sockaddr_in`, and the IPv6 flow information, is zero, so that equal
-    /// peers have equal bytes.
+    /// A `struct sockaddr_in` or `sockaddr_in6`. The bytes after a `sockaddr_in` and
+    /// the IPv6 flow information are zero, so that equal peers have equal bytes.
     sockaddr: [u8; SOCKADDR_BYTES],
     endpoint: u8,
 }
 
 impl PeerAddr {
-    /// The peer at `address` that reached endpoint number `endpoint`.
+    /// Creates the identity of the peer at `address` that reached `endpoint`.
     pub fn new(address: SocketAddr, endpoint: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         sockaddr[PORT].copy_from_slice(&address.port().to_be_bytes());
@@ -39,12 +37,10 @@ impl PeerAddr {
         Self { sockaddr, endpoint }
     }
 
-    /// The endpoint at which the peer reached the server.
     pub fn endpoint(&self) -> u8 {
         self.endpoint
     }
 
-    /// The address as the standard library has it.
     pub fn socket_addr(&self) -> SocketAddr {
         let port = self.port();
         if self.is_v6() {
@@ -57,19 +53,18 @@ impl PeerAddr {
         }
     }
 
-    /// The port number.
     pub fn port(&self) -> u16 {
         u16::from_be_bytes(self.field(PORT))
     }
 
-    /// Whether both stand for one socket address, at whichever endpoint.
+    /// Returns `true` if both have the same socket address, at any endpoint.
     pub fn same_socket(&self, other: &Self) -> bool {
         self.sockaddr == other.sockaddr
     }
 
-    /// From what the kernel wrote: bytes that do not belong to the address,
-    /// left from an earlier one, are cleared.
-    pub(super) fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: u8) -> Self {
+    /// Converts a `msg_name` that the kernel wrote. Bytes that do not belong to the
+    /// address, left from an earlier one, are cleared.
+    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         if name[FAMILY] == AF_INET6.to_ne_bytes() {
             sockaddr = *name;
@@ -80,8 +75,8 @@ impl PeerAddr {
         Self { sockaddr, endpoint }
     }
 
-    /// The bytes for `msg_name`.
-    pub(super) fn sockaddr(&self) -> &[u8] {
+    /// Returns the bytes for a `msg_name`.
+    pub fn sockaddr(&self) -> &[u8] {
         let len = if self.is_v6() {
             SOCKADDR_BYTES
         } else {
@@ -90,8 +85,7 @@ impl PeerAddr {
         &self.sockaddr[..len]
     }
 
-    /// Whether it is an address of IPv6.
-    pub(super) fn is_v6(&self) -> bool {
+    pub fn is_v6(&self) -> bool {
         u16::from_ne_bytes(self.field(FAMILY)) == AF_INET6
     }
 
@@ -103,7 +97,7 @@ impl PeerAddr {
 }
 
 impl Hash for PeerAddr {
-    /// Of an IPv4 address one word, which holds all of it: half the work.
+    /// Hashes one word of an IPv4 address, which holds all of it, at half the cost.
     fn hash<H: Hasher>(&self, state: &mut H) {
         if self.is_v6() {
             state.write(&self.sockaddr);
@@ -127,14 +121,14 @@ impl fmt::Debug for PeerAddr {
 }
 
 /// `sizeof(struct sockaddr_in6)`, the larger of the two.
-pub(super) const SOCKADDR_BYTES: usize = size_of::<libc::sockaddr_in6>();
+pub const SOCKADDR_BYTES: usize = size_of::<libc::sockaddr_in6>();
 /// `sizeof(struct sockaddr_in)` with its padding.
 const V4_BYTES: usize = size_of::<libc::sockaddr_in>();
 
 const AF_INET: u16 = libc::AF_INET as u16;
 const AF_INET6: u16 = libc::AF_INET6 as u16;
 
-// Where the fields lie: include/uapi/linux/in.h and in6.h.
+// Offsets of the fields, from include/uapi/linux/in.h and in6.h.
 const FAMILY: std::ops::Range<usize> = 0..2;
 const PORT: std::ops::Range<usize> = 2..4;
 const V4_IP: std::ops::Range<usize> = 4..8;
@@ -148,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_survive_the_way_through_the_kernels_form() {
+    fn addresses_survive_the_round_trip_through_the_kernels_form() {
         for text in [
             "127.0.0.1:9999",
             "255.255.255.255:65535",
@@ -165,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_address_left_behind_makes_no_other_peer() {
+    fn bytes_of_an_earlier_address_make_no_other_peer() {
         let v4 = PeerAddr::new("127.0.0.1:9999".parse().unwrap(), 0);
         let mut name = v4.sockaddr;
         name[V4_BYTES..].fill(0xAA);

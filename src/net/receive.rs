@@ -8,32 +8,31 @@ use super::send::{EMPTY_HEADER, EMPTY_IOVEC};
 
 /// Receives up to [`RECEIVE_BATCH`] datagrams at a time into buffers of its own.
 pub struct Receiver {
-    buffers: Box<[[u8; BUFFER_BYTES]]>,
+    buffers: Box<[[u8; RECEIVE_BUFFER_BYTES]]>,
     names: Box<[[u8; SOCKADDR_BYTES]]>,
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
-    /// How many of the buffers the last call filled.
+    /// Number of buffers that the last call filled.
     received: usize,
     /// The endpoint that the last call read from.
     endpoint: u8,
 }
 
-/// One datagram that was received.
+/// One received datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
-    /// Who sent it.
     pub from: PeerAddr,
-    /// Its bytes; of one longer than the buffer (2048 bytes) the beginning.
+    /// At most the first [`RECEIVE_BUFFER_BYTES`] bytes.
     pub payload: &'a [u8],
-    /// Whether there were more.
+    /// The datagram was longer.
     pub is_truncated: bool,
 }
 
 impl Receiver {
-    /// Buffers for one batch, about 140 KiB.
+    /// Allocates buffers for one batch, about 140 KiB.
     pub fn new() -> Self {
         Self {
-            buffers: vec![[0; BUFFER_BYTES]; RECEIVE_BATCH].into(),
+            buffers: vec![[0; RECEIVE_BUFFER_BYTES]; RECEIVE_BATCH].into(),
             names: vec![[0; SOCKADDR_BYTES]; RECEIVE_BATCH].into(),
             iovecs: vec![EMPTY_IOVEC; RECEIVE_BATCH].into(),
             headers: vec![EMPTY_HEADER; RECEIVE_BATCH].into(),
@@ -42,45 +41,44 @@ impl Receiver {
         }
     }
 
-    /// Receives what is there, at most [`RECEIVE_BATCH`] datagrams, without
-    /// waiting, and returns how many. Fewer than asked for means that `socket`
-    /// was empty at that moment: the other thing that ends a batch early, an
-    /// error, comes on an unconnected UDP socket only with `IP_RECVERR`, which is
-    /// not set.
+    /// Receives what has come to `socket`, without waiting, and returns the number of
+    /// datagrams. Fewer than [`RECEIVE_BATCH`] means that `socket` was empty at that
+    /// moment. The other reason for a short batch would be an error, which an
+    /// unconnected UDP socket reports only with `IP_RECVERR`, which is not set.
     ///
     /// # Errors
-    /// What `recvmmsg(2)` says, except that nothing was there: that is `Ok(0)`.
+    /// The error of `recvmmsg(2)`, except that an empty socket is `Ok(0)`.
     pub fn receive(&mut self, socket: impl AsFd, endpoint: u8) -> io::Result<usize> {
         self.point_at_buffers();
         self.received = 0;
         self.endpoint = endpoint;
-        // SAFETY: every header points at one name, one iovec and through it at
-        // one buffer, all owned by `self`, borrowed mutably for this call, and
-        // as long as the lengths beside the pointers say.
+        // SAFETY: every header points at one name, one iovec and through it at one
+        // buffer, with their true lengths. `self` owns them all and is borrowed mutably
+        // for this call.
         self.received = unsafe { receive_batch(socket.as_fd(), &mut self.headers) }?;
         Ok(self.received)
     }
 
-    /// The datagrams of the last [`Receiver::receive`], in the order of arrival.
+    /// Returns the datagrams of the last [`Receiver::receive`], in the order of arrival.
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         (0..self.received).map(|index| {
             let len = self.headers[index].msg_len as usize;
             Datagram {
                 from: PeerAddr::from_kernel(&self.names[index], self.endpoint),
-                payload: &self.buffers[index][..len.min(BUFFER_BYTES)],
+                payload: &self.buffers[index][..len.min(RECEIVE_BUFFER_BYTES)],
                 is_truncated: self.headers[index].msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             }
         })
     }
 
-    /// Sets every header anew: the kernel overwrites the lengths, and pointers
+    /// Sets every header again. The kernel has overwritten the lengths, and pointers
     /// taken from this borrow stay valid for the call that follows.
     fn point_at_buffers(&mut self) {
         let names = self.names.iter_mut();
         let parts = self.headers.iter_mut().zip(&mut self.iovecs).zip(names);
         for (((header, iovec), name), buffer) in parts.zip(&mut self.buffers) {
             iovec.iov_base = buffer.as_mut_ptr().cast();
-            iovec.iov_len = BUFFER_BYTES;
+            iovec.iov_len = RECEIVE_BUFFER_BYTES;
             header.msg_hdr.msg_name = name.as_mut_ptr().cast();
             header.msg_hdr.msg_namelen = SOCKADDR_BYTES as libc::socklen_t;
             header.msg_hdr.msg_iov = iovec;
@@ -90,8 +88,8 @@ impl Receiver {
     }
 }
 
-// SAFETY: its pointers are set and followed within one call of `receive`, and
-// lead only into its own buffers.
+// SAFETY: its pointers are set and followed within one call of `receive`, and lead only
+// into its own buffers.
 unsafe impl Send for Receiver {}
 
 impl Default for Receiver {
@@ -100,18 +98,21 @@ impl Default for Receiver {
     }
 }
 
-/// One `recvmmsg`, without waiting: how many of `headers` were filled, 0 if nothing was
-/// there.
+/// Fills `headers` with one `recvmmsg`, without waiting, and returns the number of those
+/// filled, which is 0 if `socket` is empty.
+///
+/// # Errors
+/// The error of `recvmmsg(2)` otherwise.
 ///
 /// # Safety
-/// Each header must point at a name, an iovec and, if it says so, a control buffer, and
-/// through the iovec at a buffer, all of which the caller may write to, as long as the
-/// lengths beside the pointers say, until this returns.
-pub(super) unsafe fn receive_batch(
+/// Each header must point at a name, an iovec and through it at a buffer, and at a
+/// control buffer or none. All of them must be writable and live until this returns, with
+/// their true lengths.
+pub unsafe fn receive_batch(
     socket: BorrowedFd<'_>,
     headers: &mut [libc::mmsghdr],
 ) -> io::Result<usize> {
-    // SAFETY: what the headers point at is as the caller says.
+    // SAFETY: the caller vouches for what the headers point at.
     let received = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
@@ -130,13 +131,13 @@ pub(super) unsafe fn receive_batch(
     })
 }
 
-/// Datagrams in one call. Above 64 the cost of a datagram falls no further,
-/// and the buffers would leave the second-level cache.
+/// Maximum number of datagrams per system call. Above 64 the cost per datagram falls no
+/// further, and the buffers would leave the second-level cache.
 pub const RECEIVE_BATCH: usize = 64;
 
-/// Longer than any text that is delivered whole (1024 bytes); what a datagram
-/// has beyond it would be cut away in any case.
-pub(super) const BUFFER_BYTES: usize = 2048;
+/// More than the longest text that is delivered whole (1024 bytes). The server would cut
+/// off the rest in any case.
+pub const RECEIVE_BUFFER_BYTES: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -158,10 +159,10 @@ mod tests {
         }
         assert_eq!(receiver.receive(&socket, 2).unwrap(), 3);
         let from = PeerAddr::new(sender.local_addr().unwrap(), 2);
-        let expected = [&b"one"[..], b"", &long[..BUFFER_BYTES]];
+        let expected = [&b"one"[..], b"", &long[..RECEIVE_BUFFER_BYTES]];
         for (datagram, payload) in receiver.datagrams().zip(expected) {
             assert_eq!((datagram.from, datagram.payload), (from, payload));
-            assert_eq!(datagram.is_truncated, payload.len() == BUFFER_BYTES);
+            assert_eq!(datagram.is_truncated, payload.len() == RECEIVE_BUFFER_BYTES);
         }
         assert_eq!(receiver.receive(&socket, 2).unwrap(), 0, "nothing left");
     }

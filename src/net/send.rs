@@ -1,21 +1,24 @@
 //! Many datagrams in one `sendmmsg`, and several in one packet of it (GSO).
 
 use std::io;
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use super::address::PeerAddr;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// One or more datagrams for one peer, handed to the kernel as one.
+use super::address::PeerAddr;
+use super::offload::{Gso, datagrams};
+
+/// One or more datagrams for one peer, handed to the kernel in one piece.
 #[derive(Debug, Clone, Copy)]
 pub struct Packet<'a> {
-    /// Who gets it.
     pub to: &'a PeerAddr,
-    /// The datagrams, one behind the other.
+    /// The datagrams, one after the other.
     pub payload: &'a [u8],
-    /// How long each datagram is, but the last, which may be shorter; a payload
-    /// that is no longer is one datagram. At least 1.
-    pub segment_bytes: u16,
-    /// How many deliveries it stands for in the counts.
+    /// Length of each datagram but the last, which may be shorter. `None`: the payload
+    /// is one datagram.
+    pub segment_bytes: Option<NonZeroU16>,
+    /// Deliveries that the packet counts as in a [`SendTally`].
     pub deliveries: u32,
 }
 
@@ -26,98 +29,103 @@ pub struct Sender {
     controls: Box<[SegmentControl]>,
     /// The deliveries of each packet in `headers`.
     deliveries: Box<[u32]>,
-    /// Packets with several datagrams refused since the last one was taken.
+    /// Packets with several datagrams refused since the kernel took one.
     refusals: u32,
 }
 
-/// What became of the deliveries handed to [`Sender::send`]. Each is counted in
-/// one of the first three fields.
+/// The outcome of the deliveries handed to [`Sender::send`]. Each is counted in one of
+/// the first three fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SendTally {
-    /// The kernel took it.
+    /// Deliveries that the kernel took.
     pub sent: u64,
-    /// The socket's buffer, or the kernel's memory for it, was full, and was
-    /// still full after one short wait.
+    /// Deliveries dropped because the socket's buffer, or the kernel's memory for it,
+    /// was full, and still was after one short wait.
     pub congested: u64,
-    /// The kernel refused this destination: no route, a firewall, too long. Or it
-    /// took a packet neither as one nor all of its datagrams, for whatever reason.
+    /// Deliveries that the kernel refused (no route, a firewall, too long). Those of a
+    /// split packet count if any of its datagrams was refused.
     pub refused: u64,
-    /// Packets with several datagrams which the kernel did not take as one,
-    /// and which went, or were tried, datagram by datagram.
+    /// Packets that the kernel did not segment, so that their datagrams were sent one
+    /// by one.
     pub split_packets: u64,
 }
 
-/// The control message that carries `UDP_SEGMENT`, as the macros of cmsg(3)
-/// lay it out.
+/// The control message that carries `UDP_SEGMENT`, in the layout of cmsg(3).
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct SegmentControl {
+pub struct SegmentControl {
     header: libc::cmsghdr,
-    pub(super) segment_bytes: u16,
+    segment_bytes: u16,
     padding: [u16; 3],
 }
 
 impl<'a> Packet<'a> {
-    /// A single datagram that is one delivery.
+    /// Creates a packet of one datagram that is one delivery.
     pub fn single(to: &'a PeerAddr, payload: &'a [u8]) -> Self {
         Self {
             to,
             payload,
-            segment_bytes: u16::MAX,
+            segment_bytes: None,
             deliveries: 1,
         }
     }
 
-    /// Its datagrams as packets of their own; the last one stands for all the
-    /// deliveries.
+    /// Returns the datagrams, of which there is at least one.
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        datagrams(self.payload, self.segment_bytes)
+    }
+
+    /// Makes a packet of each datagram. The last one counts as all the deliveries.
     fn split(self) -> impl Iterator<Item = Self> {
-        let segments = self.payload.chunks(usize::from(self.segment_bytes));
-        let last = segments.len().saturating_sub(1);
-        segments.enumerate().map(move |(index, payload)| Self {
+        let datagrams = self.datagrams();
+        let last = datagrams.len() - 1;
+        datagrams.enumerate().map(move |(index, payload)| Self {
             payload,
+            segment_bytes: None,
             deliveries: if index == last { self.deliveries } else { 0 },
             ..self
         })
     }
-
-    fn is_single(&self) -> bool {
-        self.payload.len() <= usize::from(self.segment_bytes)
-    }
 }
 
 impl Sender {
-    /// Space for one batch, about 30 KiB. `may_segment`: whether the kernel can
-    /// take several datagrams as one packet, see
-    /// [`max_segments`](super::max_segments).
-    pub fn new(may_segment: bool) -> Self {
+    /// Allocates space for one batch, about 30 KiB.
+    pub fn new(gso: Gso) -> Self {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),
             headers: vec![EMPTY_HEADER; SEND_BATCH].into(),
-            controls: vec![EMPTY_CONTROL; SEND_BATCH].into(),
+            controls: vec![SegmentControl::new(0); SEND_BATCH].into(),
             deliveries: vec![0; SEND_BATCH].into(),
-            refusals: if may_segment { 0 } else { MAX_REFUSALS },
+            refusals: match gso {
+                Gso::On => 0,
+                Gso::Off => MAX_REFUSALS,
+            },
         }
     }
 
-    /// Whether packets with several datagrams are handed over as one. Once the
-    /// kernel has refused several in a row, they are not any more.
-    pub fn segments(&self) -> bool {
-        self.refusals < MAX_REFUSALS
+    /// Returns the current mode, which is off for good once the kernel has refused
+    /// several packets in a row.
+    pub fn gso(&self) -> Gso {
+        if self.refusals < MAX_REFUSALS {
+            Gso::On
+        } else {
+            Gso::Off
+        }
     }
 
-    /// Sends each packet to its peer, through `socket`. A peer that cannot be
-    /// sent to costs no other one its packet. Where the kernel has no space,
-    /// this waits once for at most 1 ms, then gives up the rest of the packets
-    /// that it had gathered for that system call.
+    /// Sends each packet to its peer, through `socket`. A peer that cannot be sent to
+    /// costs no other peer its packet. Where the kernel has no space, this waits once,
+    /// for at most 1 ms, and then drops the rest of the packets that it has gathered
+    /// for that system call.
     pub fn send<'a>(
         &mut self,
         socket: impl AsFd,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
-        if self.segments() {
-            self.send_all(socket.as_fd(), packets.into_iter())
-        } else {
-            self.send_all(socket.as_fd(), packets.into_iter().flat_map(Packet::split))
+        let (socket, packets) = (socket.as_fd(), packets.into_iter());
+        match self.gso() {
+            Gso::On => self.send_all(socket, packets),
+            Gso::Off => self.send_all(socket, packets.flat_map(Packet::split)),
         }
     }
 
@@ -133,13 +141,13 @@ impl Sender {
             if gathered == 0 {
                 return tally;
             }
-            // SAFETY: gathered just now, from packets that live as long as
-            // `packets` may.
+            // SAFETY: the headers were gathered just now, from packets whose borrows
+            // outlive `packets`.
             unsafe { self.flush(socket, gathered, &mut may_wait, &mut tally) };
         }
     }
 
-    /// Points the headers at the next packets, and returns at how many.
+    /// Points the headers at the next packets and returns the number of packets.
     fn gather<'a>(&mut self, packets: &mut impl Iterator<Item = Packet<'a>>) -> usize {
         let mut gathered = 0;
         while gathered < SEND_BATCH
@@ -154,14 +162,17 @@ impl Sender {
             header.msg_namelen = name.len() as libc::socklen_t;
             header.msg_iov = iovec;
             header.msg_iovlen = 1;
-            if packet.is_single() {
-                header.msg_control = std::ptr::null_mut();
-                header.msg_controllen = 0;
-            } else {
-                let control = &mut self.controls[gathered];
-                control.segment_bytes = packet.segment_bytes;
-                header.msg_control = (&raw mut *control).cast();
-                header.msg_controllen = size_of::<SegmentControl>();
+            match packet.segment_bytes {
+                Some(segment_bytes) if packet.payload.len() > segment_bytes.get().into() => {
+                    let control = &mut self.controls[gathered];
+                    control.segment_bytes = segment_bytes.get();
+                    header.msg_control = (&raw mut *control).cast();
+                    header.msg_controllen = size_of::<SegmentControl>();
+                }
+                _ => {
+                    header.msg_control = std::ptr::null_mut();
+                    header.msg_controllen = 0;
+                }
             }
             self.deliveries[gathered] = packet.deliveries;
             gathered += 1;
@@ -169,11 +180,12 @@ impl Sender {
         gathered
     }
 
-    /// Hands the first `gathered` headers to the kernel.
+    /// Hands the first `gathered` headers to the kernel. `may_wait` is cleared by the
+    /// one wait for space.
     ///
     /// # Safety
-    /// `gather` must have set these headers, and what its packets borrow must
-    /// still be borrowed.
+    /// `gather` must have set these headers, and the borrows of its packets must still
+    /// be live.
     unsafe fn flush(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -201,9 +213,8 @@ impl Sender {
                     return;
                 }
                 Err(error) => {
-                    let several = !self.headers[done].msg_hdr.msg_control.is_null();
-                    if several && is_segment_refusal(error) {
-                        // SAFETY: this header, too.
+                    if is_segmented(&self.headers[done]) && is_segment_refusal(error) {
+                        // SAFETY: this is one of these headers, with a control message.
                         unsafe { self.send_in_parts(socket, done, tally) };
                     } else {
                         tally.refused += u64::from(self.deliveries[done]);
@@ -214,22 +225,20 @@ impl Sender {
         }
     }
 
-    /// Counts refusals anew if one of the packets taken had several datagrams.
+    /// Resets the count of refusals if one of the packets taken had several datagrams.
     fn forgive_refusals(&mut self, taken: std::ops::Range<usize>) {
-        if self.refusals > 0 && self.segments() {
-            let is_segmented = |header: &libc::mmsghdr| !header.msg_hdr.msg_control.is_null();
-            if self.headers[taken].iter().any(is_segmented) {
-                self.refusals = 0;
-            }
+        if (1..MAX_REFUSALS).contains(&self.refusals)
+            && self.headers[taken].iter().any(is_segmented)
+        {
+            self.refusals = 0;
         }
     }
 
-    /// Sends the datagrams of one packet, which the kernel refused as a whole,
-    /// one by one. Its deliveries are sent if all of its datagrams are.
+    /// Sends the datagrams of one packet, which the kernel refused as a whole, one by
+    /// one. Its deliveries are sent if all of its datagrams are.
     ///
     /// # Safety
-    /// As of `flush`, and `index` must be of one of the headers gathered, with
-    /// several datagrams.
+    /// As for `flush`. `index` must be that of a gathered header with a control message.
     unsafe fn send_in_parts(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -250,8 +259,8 @@ impl Sender {
                 iov_len: segment_bytes.min(whole.iov_len - start),
             };
             header.msg_hdr.msg_iov = &raw mut part;
-            // SAFETY: the name is the packet's own, the iovec lives in this frame,
-            // and leads to a part of the payload.
+            // SAFETY: the name is the packet's own. The iovec lives in this frame and
+            // leads to a part of the payload.
             all_sent &= unsafe { send_batch(socket, std::slice::from_mut(&mut header)).is_ok() };
         }
         let deliveries = u64::from(self.deliveries[index]);
@@ -263,8 +272,8 @@ impl Sender {
     }
 }
 
-// SAFETY: its pointers are set by `gather`, and followed by the kernel, within
-// one call of `send`; between calls they are only numbers.
+// SAFETY: its pointers are set by `gather` and followed by the kernel within one call
+// of `send`. Between calls they are only numbers.
 unsafe impl Send for Sender {}
 
 impl std::ops::AddAssign for SendTally {
@@ -277,25 +286,41 @@ impl std::ops::AddAssign for SendTally {
 }
 
 impl SendTally {
-    /// All that was handed over.
+    /// Number of deliveries handed over.
     pub fn total(&self) -> u64 {
         self.sent + self.congested + self.refused
     }
 }
 
-/// One `sendmmsg`: how many of `headers` were taken, or the error number of the
-/// first, in which case those behind it were not tried.
+impl SegmentControl {
+    pub const fn new(segment_bytes: u16) -> Self {
+        Self {
+            header: libc::cmsghdr {
+                // CMSG_LEN(sizeof(__u16))
+                cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
+                cmsg_level: libc::SOL_UDP,
+                cmsg_type: libc::UDP_SEGMENT,
+            },
+            segment_bytes,
+            padding: [0; 3],
+        }
+    }
+}
+
+/// Sends `headers` with one `sendmmsg`, without waiting. Returns the number of those
+/// that the kernel took, or the error number of the first, after which the others were
+/// not tried.
 ///
 /// # Safety
-/// Each header must point at a name, an iovec and through it at a payload, and at
-/// a control message or none, that live until this returns, with their true
+/// Each header must point at a name, an iovec and through it at a payload, and at a
+/// control message or none, all of which live until this returns, with their true
 /// lengths.
-pub(super) unsafe fn send_batch(
+pub unsafe fn send_batch(
     socket: BorrowedFd<'_>,
     headers: &mut [libc::mmsghdr],
 ) -> Result<usize, i32> {
-    // SAFETY: the caller vouches for what the headers point at, which the kernel
-    // reads; it writes `msg_len` alone, of as many headers as there are.
+    // SAFETY: the caller vouches for what the headers point at, which the kernel only
+    // reads. It writes `msg_len` of at most `headers.len()` headers.
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
@@ -307,8 +332,13 @@ pub(super) unsafe fn send_batch(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
 }
 
-/// What the kernel answers to a packet that it cannot cut (net/ipv4/udp.c,
-/// `udp_send_skb`): no checksum offload, more or longer segments than fit.
+fn is_segmented(header: &libc::mmsghdr) -> bool {
+    !header.msg_hdr.msg_control.is_null()
+}
+
+/// Returns `true` for the errors with which the kernel refuses to segment a packet
+/// (net/ipv4/udp.c, `udp_send_skb`): no checksum offload, or segments that are too many
+/// or too long.
 fn is_segment_refusal(error: i32) -> bool {
     matches!(error, libc::EIO | libc::EINVAL | libc::EMSGSIZE)
 }
@@ -317,50 +347,35 @@ fn sum(deliveries: &[u32]) -> u64 {
     deliveries.iter().copied().map(u64::from).sum()
 }
 
-/// Waits until `socket` can be written to, or a millisecond has passed.
+/// Waits until `socket` has space, or for [`MAX_WAIT_MS`].
 fn wait_for_space(socket: BorrowedFd<'_>) {
-    let mut poll = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: libc::POLLOUT,
-        revents: 0,
-    };
-    // SAFETY: one `pollfd`, owned by this frame. Its outcome is of no interest:
-    // the next send tells whether there is space.
-    unsafe { libc::poll(&raw mut poll, 1, MAX_WAIT_MS) };
+    let mut sockets = [PollFd::new(socket, PollFlags::POLLOUT)];
+    // The next send finds out whether there is space, so the result does not matter.
+    let _ = poll(&mut sockets, PollTimeout::from(MAX_WAIT_MS));
 }
 
-/// Packets in one call: from 64 to 256 the cost of a packet is the same.
+/// Maximum number of packets per system call. From 64 to 256 the cost per packet is the
+/// same.
 pub const SEND_BATCH: usize = 256;
 
-/// The most bytes in one packet: what an IPv4 packet carries (65,507), less
-/// space for options and for the headers of tunnels.
+/// Maximum payload of one packet: that of an IPv4 packet (65,507 bytes), less space for
+/// options and for the headers of tunnels.
 pub const MAX_PACKET_BYTES: usize = 65_000;
 
-/// Refusals in a row after which a sender segments no more, at none of its
-/// sockets. A single peer behind a narrow path must not end it for all; a machine
-/// that cannot do it at all must not try for ever.
+/// Refusals in a row after which a sender stops using GSO, on all of its sockets. One
+/// peer with a narrow path must not end it for all peers. A machine that cannot segment
+/// at all must not try for ever.
 const MAX_REFUSALS: u32 = 16;
 
-/// As long as a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
-const MAX_WAIT_MS: libc::c_int = 1;
+/// The time that a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
+const MAX_WAIT_MS: u8 = 1;
 
-pub(super) const EMPTY_CONTROL: SegmentControl = SegmentControl {
-    header: libc::cmsghdr {
-        // CMSG_LEN(sizeof(__u16))
-        cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
-        cmsg_level: libc::SOL_UDP,
-        cmsg_type: libc::UDP_SEGMENT,
-    },
-    segment_bytes: 0,
-    padding: [0; 3],
-};
-
-pub(super) const EMPTY_IOVEC: libc::iovec = libc::iovec {
+pub const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
     iov_len: 0,
 };
 
-pub(super) const EMPTY_HEADER: libc::mmsghdr = libc::mmsghdr {
+pub const EMPTY_HEADER: libc::mmsghdr = libc::mmsghdr {
     msg_hdr: libc::msghdr {
         msg_name: std::ptr::null_mut(),
         msg_namelen: 0,

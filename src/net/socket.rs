@@ -1,71 +1,60 @@
-//! Opens the sockets of one endpoint: one a worker, all on one address.
+//! The sockets of one endpoint: one per worker, all on one address.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use mio::net::UdpSocket;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// The sockets of one endpoint. The kernel gives every datagram to one of
-/// them, chosen by a hash of both addresses, so that one client always speaks
-/// to one socket.
+/// The sockets of one endpoint. The kernel gives every datagram to one of them, chosen by
+/// a hash of both addresses, so one client always reaches the same socket.
 #[derive(Debug)]
 pub struct SocketGroup {
-    /// The address that all are bound to; never with port 0.
+    /// The address that all are bound to. The port is never 0.
     pub local_addr: SocketAddr,
-    /// One a worker.
+    /// One per worker.
     pub sockets: Vec<UdpSocket>,
-    /// What the kernel granted each.
+    /// The buffers that the kernel granted to each socket.
     pub granted: BufferSizes,
 }
 
-/// Bytes of a socket's buffers, as a user counts them: the kernel itself
-/// counts twice as many, for its own bookkeeping (socket(7), `SO_RCVBUF`).
+/// The sizes of a socket's buffers, as a user counts them. The kernel itself counts twice
+/// as many bytes, for its own bookkeeping (socket(7), `SO_RCVBUF`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BufferSizes {
-    /// What waits to be received.
     pub receive_bytes: usize,
-    /// What waits to be sent.
     pub send_bytes: usize,
 }
 
-/// Why an endpoint could not be opened.
+/// The reason why an endpoint cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another socket has the address.
     #[error(
         "{address} is already in use: is another server running? choose another address with --bind IP:PORT"
     )]
-    InUse {
-        /// The address asked for.
-        address: SocketAddr,
-    },
+    InUse { address: SocketAddr },
     /// The address belongs to no interface of this machine.
     #[error(
         "{address} is not an address of this machine: --bind takes one that is, or 0.0.0.0 or [::] for all"
     )]
-    NotLocal {
-        /// The address asked for.
-        address: SocketAddr,
-    },
-    /// Anything else.
+    NotLocal { address: SocketAddr },
     #[error("cannot listen on {address}: {source}")]
     Other {
-        /// The address asked for.
         address: SocketAddr,
-        /// What the kernel said.
         source: io::Error,
     },
 }
 
-/// Opens `count` sockets on `address`; port 0 takes a free one.
+/// Opens `count` sockets on `address`. Port 0 takes a free one.
 ///
-/// The first is bound without `SO_REUSEPORT`, and gets it afterwards: so the
-/// address is refused when any other socket has it, even one that would share.
+/// The first is bound without `SO_REUSEPORT` and gets it afterwards. So the address is
+/// refused if any other socket has it, even one that would share it.
 ///
 /// # Errors
-/// [`BindError`], when the address cannot be had.
+/// [`BindError`], if the system refuses the address or a socket.
 pub fn bind_group(
     address: SocketAddr,
     count: usize,
@@ -113,66 +102,33 @@ fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
         Some(Protocol::UDP),
     )?;
     if address.is_ipv6() {
-        // So that [::]:9999 and 0.0.0.0:9999 can both be bound, and no peer
-        // has an address in two forms.
+        // So [::]:9999 and 0.0.0.0:9999 can both be bound, and no peer has an address
+        // in two forms.
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    let receive = libc::c_int::try_from(wanted.receive_bytes).unwrap_or(libc::c_int::MAX);
-    // Past the limit of the sysctl, which takes `CAP_NET_ADMIN`; else up to it.
-    if set_int(&socket, libc::SO_RCVBUFFORCE, receive).is_err() {
+    // With `CAP_NET_ADMIN` past the limit of the sysctl, else up to it.
+    let receive_bytes = wanted.receive_bytes.min(MAX_BUFFER_BYTES);
+    if setsockopt(&socket, sockopt::RcvBufForce, &receive_bytes).is_err() {
         socket.set_recv_buffer_size(wanted.receive_bytes)?;
     }
-    let send = libc::c_int::try_from(wanted.send_bytes).unwrap_or(libc::c_int::MAX);
-    if set_int(&socket, libc::SO_SNDBUFFORCE, send).is_err() {
+    let send_bytes = wanted.send_bytes.min(MAX_BUFFER_BYTES);
+    if setsockopt(&socket, sockopt::SndBufForce, &send_bytes).is_err() {
         socket.set_send_buffer_size(wanted.send_bytes)?;
     }
     Ok(socket)
 }
 
-/// Sets one option of `SOL_SOCKET` that is an int.
-pub(super) fn set_int(
-    socket: &impl AsRawFd,
-    option: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    set_int_of(socket, libc::SOL_SOCKET, option, value)
-}
-
-/// Sets one option that is an int, of the protocol `level`.
-pub(super) fn set_int_of(
-    socket: &impl AsRawFd,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the option takes an int, and is given one with its size.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Datagrams that the kernel has dropped at `socket` so far, as its receive
-/// buffer was full; it wraps.
+/// Returns the number of datagrams that the kernel has dropped at `socket` because its
+/// receive buffer was full. The number wraps around.
 ///
 /// # Errors
-/// When the kernel is older than 4.12, which brought `SO_MEMINFO`.
+/// Fails on kernels before 4.12, which brought `SO_MEMINFO`.
 pub fn receive_drops(socket: impl AsFd) -> io::Result<u32> {
     let mut info = [0_u32; libc::SK_MEMINFO_DROPS as usize + 1];
     let mut len = size_of_val(&info) as libc::socklen_t;
-    // SAFETY: the option is an array of u32, of which the kernel writes at most
-    // `len` bytes.
+    // SAFETY: the option is an array of `u32`, of which the kernel writes at most `len`
+    // bytes.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
@@ -200,9 +156,12 @@ fn into_mio(socket: Socket) -> UdpSocket {
     UdpSocket::from_std(socket.into())
 }
 
-/// Endpoints of one server: a bound for the tables that are kept for each, far
-/// above the addresses that a machine has in practice.
+/// Maximum number of endpoints of a server. It bounds the tables that are kept for each,
+/// and is far above the number of addresses that a machine has in practice.
 pub const MAX_ENDPOINTS: usize = 16;
+
+/// The options are of type `int`.
+const MAX_BUFFER_BYTES: usize = libc::c_int::MAX as usize;
 
 #[cfg(test)]
 mod tests {
@@ -214,7 +173,7 @@ mod tests {
     };
 
     #[test]
-    fn a_group_shares_one_address_and_no_one_else_may_join() {
+    fn a_group_shares_one_address_and_no_other_may_join() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let group = bind_group(address.parse().unwrap(), 3, WANTED).unwrap();
             assert_eq!(group.sockets.len(), 3);
@@ -227,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_granted_is_read_back() {
+    fn granted_buffers_are_read_back() {
         let group = bind_group("127.0.0.1:0".parse().unwrap(), 1, WANTED).unwrap();
         assert_eq!(group.granted, WANTED);
     }
 
     #[test]
-    fn what_the_kernel_dropped_is_counted() {
+    fn dropped_datagrams_are_counted() {
         let group = bind_group("127.0.0.1:0".parse().unwrap(), 1, WANTED).unwrap();
         let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         assert_eq!(receive_drops(&group.sockets[0]).unwrap(), 0);
@@ -259,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_socket_takes_no_ipv4_and_none_blocks() {
-        // Before it is bound: to be bound to one address sets it, too.
+        // Not bound yet, as binding to one address sets the option, too.
         for (address, v6_only) in [("[::]:0", Some(true)), ("0.0.0.0:0", None)] {
             let socket = new_socket(address.parse().unwrap(), WANTED).unwrap();
             assert_eq!(socket.only_v6().ok(), v6_only);

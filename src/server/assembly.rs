@@ -16,7 +16,7 @@ use super::ops::log::Log;
 use super::ops::stats::{WorkerId, WorkerInfo};
 use super::ops::supervise::{Supervisor, Wake};
 use super::worker::{Service, Worker, WorkerShared, poll_and_waker, wake};
-use crate::net::{WorkerSockets, max_segments};
+use crate::net::{Gso, WorkerSockets, max_segments};
 
 /// The parts of a server that has not been started.
 pub(super) struct Assembly<'a> {
@@ -51,15 +51,18 @@ impl<'a> Assembly<'a> {
         supervisor: &'a mut Supervisor,
     ) -> io::Result<Self> {
         let max_segments = max_segments();
-        if max_segments == 1 {
-            log.warn(NO_SEGMENTS.into());
-        }
+        let gso = if max_segments > 1 {
+            Gso::On
+        } else {
+            log.warn(NO_GSO.into());
+            Gso::Off
+        };
         let shared = WorkerShared {
             clock,
             spin: Duration::from_micros(config.spin_us.into()),
             own_addresses: endpoints.own_addresses(&log).into(),
         };
-        let sockets = endpoints.into_worker_sockets(max_segments > 1);
+        let sockets = endpoints.into_worker_sockets(gso);
         let seats = sockets.into_iter().zip(plan_cores(config, &log));
         let seats = seats.enumerate().map(|(index, (sockets, core))| {
             let (poll, waker) = poll_and_waker()?;
@@ -145,5 +148,5 @@ fn pin(core: CoreId, info: &WorkerInfo, log: &Log) {
 }
 
 /// The warning on a kernel without `UDP_SEGMENT`.
-const NO_SEGMENTS: &str = "this kernel sends every datagram by itself (UDP_SEGMENT came with \
+const NO_GSO: &str = "this kernel sends every datagram by itself (UDP_SEGMENT came with \
     Linux 4.18): under load, several times fewer deliveries than it could";

@@ -8,7 +8,7 @@ use nix::sys::socket::SockaddrStorage;
 
 use super::config::ServerConfig;
 use super::ops::log::Log;
-use crate::net::{BindError, BufferSizes, PeerAddr, SocketGroup, WorkerSockets, bind_group};
+use crate::net::{BindError, BufferSizes, Gso, PeerAddr, SocketGroup, WorkerSockets, bind_group};
 
 /// The sockets of a server. Every `--bind` address is an endpoint, with one socket per
 /// worker.
@@ -54,15 +54,14 @@ impl Endpoints {
         own.into_iter().map(|addr| PeerAddr::new(addr, 0)).collect()
     }
 
-    /// Gives each worker one socket of every endpoint. `may_segment` is true if the kernel
-    /// takes several datagrams as one packet.
-    pub(super) fn into_worker_sockets(mut self, may_segment: bool) -> Vec<WorkerSockets> {
+    /// Gives each worker one socket of every endpoint.
+    pub(super) fn into_worker_sockets(mut self, gso: Gso) -> Vec<WorkerSockets> {
         let mut take = || {
             let sockets = self
                 .groups
                 .iter_mut()
                 .filter_map(|group| group.sockets.pop());
-            WorkerSockets::new(sockets.collect(), may_segment)
+            WorkerSockets::new(sockets.collect(), gso)
         };
         (0..self.workers).map(|_| take()).collect()
     }

@@ -4,9 +4,10 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use bullhorn::net::{MultihomedSender, Outgoing, PeerAddr};
+use bullhorn::net::PeerAddr;
 
 use crate::engine::ports::{Port, Ports};
+use crate::net::{MultihomedSender, OutboundDatagram};
 
 /// Up to [`MAIL_BATCH`] datagrams to one server.
 pub(crate) struct Mail {
@@ -74,7 +75,7 @@ impl Mail {
             let mut done = 0;
             let mut tries = 0;
             while done < group.len() {
-                let rest = group[done..].iter().map(|letter| Outgoing {
+                let rest = group[done..].iter().map(|letter| OutboundDatagram {
                     from: letter.port.from,
                     payload: &letter.bytes,
                 });

@@ -5,13 +5,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-use bullhorn::net::{
-    BindError, BufferSizes, bind_group, receive_drops, set_arrival_stamps, set_gro,
-    set_local_addresses,
-};
+use bullhorn::net::{BindError, BufferSizes, bind_group, receive_drops, set_gro};
 use mio::net::UdpSocket;
 
 use crate::config::Sockets;
+use crate::net::{set_arrival_stamps, set_local_addresses};
 
 /// The clients of one thread, known by their numbers from 0.
 #[derive(Debug)]
@@ -243,8 +241,10 @@ const OWN_BUFFERS: BufferSizes = BufferSizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bullhorn::net::{MultihomedReceiver, Packet, PeerAddr, Sender, max_segments};
+    use crate::net::MultihomedReceiver;
+    use bullhorn::net::{Gso, Packet, PeerAddr, Sender, max_segments};
     use std::collections::BTreeSet;
+    use std::num::NonZeroU16;
 
     const TARGET: &str = "127.0.0.1:9999";
 
@@ -297,10 +297,10 @@ mod tests {
                 let packet = Packet {
                     to: &to,
                     payload: b"one two six",
-                    segment_bytes: 4,
+                    segment_bytes: NonZeroU16::new(4),
                     deliveries: 3,
                 };
-                assert_eq!(Sender::new(true).send(&server, [packet]).sent, 3);
+                assert_eq!(Sender::new(Gso::On).send(&server, [packet]).sent, 3);
                 let mut receiver = MultihomedReceiver::new();
                 let received = receiver.receive(&ports.sockets[0]).unwrap();
                 assert_eq!(received, packets, "{kind:?}");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use bullhorn::net::{
-    BindError, BufferSizes, Packet, PeerAddr, RECEIVE_BATCH, Receiver, Sender, bind_group,
+    BindError, BufferSizes, Gso, Packet, PeerAddr, RECEIVE_BATCH, Receiver, Sender, bind_group,
 };
 use bullhorn::wire::v2::{
     ClientFrame, ServerFrame, SessionId, Welcome, parse_client, push_server_frame,
@@ -85,7 +85,7 @@ impl Drop for NullResponder {
 
 fn respond(mut poll: Poll, socket: &UdpSocket, is_stopping: &AtomicBool) {
     let mut receiver = Receiver::new();
-    let mut sender = Sender::new(false);
+    let mut sender = Sender::new(Gso::Off);
     let mut answers: Vec<(PeerAddr, Vec<u8>)> = Vec::with_capacity(RECEIVE_BATCH);
     let nobody = PeerAddr::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 0);
     answers.resize_with(RECEIVE_BATCH, || (nobody, Vec::with_capacity(ANSWER_BYTES)));

@@ -171,12 +171,20 @@ class CollectTest(unittest.TestCase):
         mock.patch.object(counts, "has_benchmarks", lambda tree: True).start()
         mock.patch.object(measuring, "progress").start()
 
-    def collect(self, printed: dict[str, str]) -> dict[str, dict[str, float]]:
+    def collect(
+        self, printed: dict[str, str], features: Sequence[str] = ("counts",)
+    ) -> dict[str, dict[str, float]]:
         def run(command: list[str], *rest: object, **options: object) -> str:
+            self.features.append(command[command.index("--features") + 1])
             return printed[command[command.index("--bench") + 1]]
 
-        with mock.patch.object(processes, "run", run):
-            return counts.collect(Path("tree"), Path("target"))
+        self.features: list[str] = []
+        with tempfile.TemporaryDirectory() as directory:
+            tree = Path(directory)
+            lines = [f"{feature} = []" for feature in features]
+            (tree / "Cargo.toml").write_text("\n".join(["[features]", *lines]))
+            with mock.patch.object(processes, "run", run):
+                return counts.collect(tree, Path("target"))
 
     def test_what_the_benchmarks_print(self) -> None:
         def profile(tool: str, metric: str, value: int) -> dict[str, object]:
@@ -186,17 +194,20 @@ class CollectTest(unittest.TestCase):
         profiles = [profile("Callgrind", "Ir", 700), profile("DHAT", "TotalBlocks", 3)]
         row = {"function_name": "parse", "id": "short", "profiles": profiles}
         scenes = {"fan-out": {"allocations": 0, "syscalls": 30, "deliveries": 1000}}
-        found = self.collect(
-            {"instructions": f"of no interest\n{json.dumps(row)}\n", "steady": json.dumps(scenes)}
-        )
-        self.assertEqual(
-            found,
-            {
-                "instructions": {"parse/short": 700},
-                "allocations": {"parse/short": 3, "fan-out": 0},
-                "syscalls_per_delivery": {"fan-out": 0.03},
-            },
-        )
+        printed = {
+            "instructions": f"of no interest\n{json.dumps(row)}\n",
+            "steady": json.dumps(scenes),
+        }
+        for features in (["counts"], ["bare", "counts"]):
+            self.assertEqual(
+                self.collect(printed, features),
+                {
+                    "instructions": {"parse/short": 700},
+                    "allocations": {"parse/short": 3, "fan-out": 0},
+                    "syscalls_per_delivery": {"fan-out": 0.03},
+                },
+            )
+            self.assertEqual(self.features, [",".join(features)] * 2)
 
     def test_a_benchmark_that_counts_nothing_is_a_failure(self) -> None:
         with self.assertRaisesRegex(CheckFailed, "instructions counted nothing"):

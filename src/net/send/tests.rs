@@ -1,6 +1,17 @@
 use super::*;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::{setsockopt_impl, sockopt_impl};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
+
+sockopt_impl!(
+    /// Sends without checksums, in which case the kernel segments nothing.
+    NoChecksums,
+    SetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NO_CHECK,
+    bool
+);
 
 fn receiver() -> (UdpSocket, PeerAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -11,14 +22,14 @@ fn receiver() -> (UdpSocket, PeerAddr) {
     (socket, peer)
 }
 
-fn heard(socket: &UdpSocket) -> Vec<u8> {
+fn received(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = [0; 2048];
     let len = socket.recv(&mut buffer).unwrap();
     buffer[..len].to_vec()
 }
 
 #[test]
-fn a_peer_that_cannot_be_sent_to_costs_no_other_one_its_packet() {
+fn a_peer_that_cannot_be_sent_to_costs_no_other_its_packet() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (first, first_peer) = receiver();
     let (last, last_peer) = receiver();
@@ -34,11 +45,11 @@ fn a_peer_that_cannot_be_sent_to_costs_no_other_one_its_packet() {
         (&nowhere, b"lost"),
     ];
     let packets = packets.map(|(to, payload)| Packet::single(to, payload));
-    let tally = Sender::new(true).send(&socket, packets);
+    let tally = Sender::new(Gso::On).send(&socket, packets);
     assert_eq!((tally.sent, tally.refused, tally.congested), (2, 4, 0));
     assert_eq!(tally.total(), 6);
     assert_eq!(
-        (heard(&first), heard(&last)),
+        (received(&first), received(&last)),
         (b"one".to_vec(), b"two".to_vec())
     );
 }
@@ -53,10 +64,10 @@ fn more_than_a_batch_goes_out_in_several_calls() {
     let to = |number: usize| &receivers[number % receivers.len()];
     let packets = payloads.iter().enumerate();
     let packets = packets.map(|(number, payload)| Packet::single(&to(number).1, payload));
-    let tally = Sender::new(true).send(&socket, packets);
+    let tally = Sender::new(Gso::On).send(&socket, packets);
     assert_eq!((tally.sent, tally.total()), (count as u64, count as u64));
     for (number, payload) in payloads.iter().enumerate() {
-        assert_eq!(heard(&to(number).0), payload);
+        assert_eq!(received(&to(number).0), payload);
     }
 }
 
@@ -64,7 +75,7 @@ fn ten_bytes_in_threes(to: &PeerAddr) -> Packet<'_> {
     Packet {
         to,
         payload: b"aaabbbcccd",
-        segment_bytes: 3,
+        segment_bytes: NonZeroU16::new(3),
         deliveries: 4,
     }
 }
@@ -73,43 +84,53 @@ fn ten_bytes_in_threes(to: &PeerAddr) -> Packet<'_> {
 fn a_packet_arrives_as_its_datagrams_with_and_without_segmentation() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (receiver, peer) = receiver();
-    for may_segment in [true, false] {
-        let mut sender = Sender::new(may_segment);
+    for gso in [Gso::On, Gso::Off] {
+        let mut sender = Sender::new(gso);
         let tally = sender.send(&socket, [ten_bytes_in_threes(&peer)]);
         assert_eq!((tally.sent, tally.total(), tally.split_packets), (4, 4, 0));
         for part in [&b"aaa"[..], b"bbb", b"ccc", b"d"] {
-            assert_eq!(heard(&receiver), part);
+            assert_eq!(received(&receiver), part);
         }
     }
 }
 
 #[test]
-fn what_the_kernel_refuses_to_segment_goes_datagram_by_datagram() {
+fn an_empty_packet_arrives_with_and_without_segmentation() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // Without checksums the kernel segments nothing.
-    super::super::socket::set_int(&socket, libc::SO_NO_CHECK, 1).unwrap();
     let (receiver, peer) = receiver();
-    let mut sender = Sender::new(true);
+    for gso in [Gso::On, Gso::Off] {
+        let tally = Sender::new(gso).send(&socket, [Packet::single(&peer, b"")]);
+        assert_eq!((tally.sent, tally.total()), (1, 1));
+        assert_eq!(received(&receiver), b"");
+    }
+}
+
+#[test]
+fn a_packet_that_the_kernel_does_not_segment_is_sent_datagram_by_datagram() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    setsockopt(&socket, NoChecksums, &true).unwrap();
+    let (receiver, peer) = receiver();
+    let mut sender = Sender::new(Gso::On);
     let before = Packet::single(&peer, b"before");
     let after = Packet::single(&peer, b"after");
     let tally = sender.send(&socket, [before, ten_bytes_in_threes(&peer), after]);
     assert_eq!((tally.sent, tally.total(), tally.split_packets), (6, 6, 1));
     for part in [&b"before"[..], b"aaa", b"bbb", b"ccc", b"d", b"after"] {
-        assert_eq!(heard(&receiver), part);
+        assert_eq!(received(&receiver), part);
     }
-    assert!(sender.segments(), "one refusal may be one peer's path");
+    assert_eq!(sender.gso(), Gso::On, "one refusal may be one peer's path");
 }
 
 #[test]
 fn after_many_refusals_in_a_row_no_more_is_segmented() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    super::super::socket::set_int(&socket, libc::SO_NO_CHECK, 1).unwrap();
+    setsockopt(&socket, NoChecksums, &true).unwrap();
     let (_receiver, peer) = receiver();
-    let mut sender = Sender::new(true);
+    let mut sender = Sender::new(Gso::On);
     let packets = [ten_bytes_in_threes(&peer); MAX_REFUSALS as usize];
     let tally = sender.send(&socket, packets);
     assert_eq!(tally.split_packets, u64::from(MAX_REFUSALS));
-    assert!(!sender.segments());
+    assert_eq!(sender.gso(), Gso::Off);
     let tally = sender.send(&socket, packets);
     assert_eq!(
         (tally.split_packets, tally.sent),
@@ -121,17 +142,17 @@ fn after_many_refusals_in_a_row_no_more_is_segmented() {
 fn refusals_with_one_taken_between_them_are_not_in_a_row() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (_receiver, peer) = receiver();
-    let mut sender = Sender::new(true);
+    let mut sender = Sender::new(Gso::On);
     let mut send = |no_checksums, count: u32| {
-        super::super::socket::set_int(&socket, libc::SO_NO_CHECK, no_checksums).unwrap();
+        setsockopt(&socket, NoChecksums, &no_checksums).unwrap();
         let packets = (0..count).map(|_| ten_bytes_in_threes(&peer));
         let tally = sender.send(&socket, packets);
-        (tally.split_packets, sender.segments())
+        (tally.split_packets, sender.gso())
     };
     for _ in 0..2 {
         let few = MAX_REFUSALS - 1;
-        assert_eq!(send(1, few), (few.into(), true));
-        assert_eq!(send(0, 1), (0, true));
+        assert_eq!(send(true, few), (few.into(), Gso::On));
+        assert_eq!(send(false, 1), (0, Gso::On));
     }
 }
 
@@ -139,7 +160,7 @@ fn refusals_with_one_taken_between_them_are_not_in_a_row() {
 fn a_packet_of_which_no_datagram_is_taken_is_refused() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let nowhere = PeerAddr::new("127.0.0.1:0".parse().unwrap(), 0);
-    let tally = Sender::new(true).send(&socket, [ten_bytes_in_threes(&nowhere)]);
+    let tally = Sender::new(Gso::On).send(&socket, [ten_bytes_in_threes(&nowhere)]);
     let expected = SendTally {
         refused: 4,
         split_packets: 1,
@@ -153,19 +174,20 @@ fn a_packet_of_which_one_datagram_is_refused_is_refused() {
     // A Unix datagram socket refuses what is longer than its buffer, which is at
     // least 4608 bytes.
     let (socket, receiver) = std::os::unix::net::UnixDatagram::pair().unwrap();
-    super::super::socket::set_int(&socket, libc::SO_SNDBUF, 1).unwrap();
+    setsockopt(&socket, sockopt::SndBuf, &1).unwrap();
     let peer = PeerAddr::new("127.0.0.1:9".parse().unwrap(), 0);
     let packet = Packet {
         to: &peer,
         payload: &[0; 9001],
-        segment_bytes: 9000,
+        segment_bytes: NonZeroU16::new(9000),
         deliveries: 2,
     };
-    let mut sender = Sender::new(true);
+    let mut sender = Sender::new(Gso::On);
     assert_eq!(sender.gather(&mut [packet].into_iter()), 1);
     sender.headers[0].msg_hdr.msg_namelen = 0;
     let mut tally = SendTally::default();
-    // SAFETY: gathered just now, from a payload that lives as long as the program.
+    // SAFETY: gathered just now, with several datagrams, from a payload that lives as
+    // long as the program.
     unsafe { sender.send_in_parts(socket.as_fd(), 0, &mut tally) };
     assert_eq!((tally.sent, tally.refused, tally.split_packets), (0, 2, 1));
     assert_eq!(receiver.recv(&mut [0; 2]).unwrap(), 1, "the other one");
@@ -173,20 +195,19 @@ fn a_packet_of_which_one_datagram_is_refused_is_refused() {
 
 #[test]
 fn a_full_send_buffer_is_given_up_after_one_wait() {
-    // A Unix datagram socket whose receiver does not read is the one
-    // socket that is reliably full.
+    // A Unix datagram socket whose receiver does not read is reliably full.
     let (sender, _receiver) = std::os::unix::net::UnixDatagram::pair().unwrap();
     sender.set_nonblocking(true).unwrap();
     while sender.send(&[0; 512]).is_ok() {}
     let peer = PeerAddr::new("127.0.0.1:9".parse().unwrap(), 0);
-    let mut headers = Sender::new(true);
+    let mut headers = Sender::new(Gso::On);
     let mut tally = SendTally::default();
     let gathered = headers.gather(&mut [Packet::single(&peer, b"x"); 3].into_iter());
     for header in &mut headers.headers[..gathered] {
         header.msg_hdr.msg_namelen = 0;
     }
     let mut may_wait = true;
-    // SAFETY: gathered just now, and `peer` and the text are still there.
+    // SAFETY: gathered just now, and `peer` and the text are still borrowed.
     unsafe { headers.flush(sender.as_fd(), gathered, &mut may_wait, &mut tally) };
     assert_eq!((tally.sent, tally.congested, tally.refused), (0, 3, 0));
     assert!(!may_wait);

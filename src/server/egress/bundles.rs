@@ -115,7 +115,7 @@ mod tests {
             let mut received = Vec::new();
             for packet in (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to)) {
                 prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
-                let bundles = packet.payload.chunks(packet.segment_bytes.into());
+                let bundles = packet.datagrams();
                 prop_assert!(bundles.len() <= MAX_SEGMENTS);
                 let before = received.len();
                 for bundle in bundles {
@@ -149,7 +149,7 @@ mod tests {
         plan_bundles(backlog.room(0).unwrap(), WorkerId(0), &mut packets);
         let to = speaker(9);
         let bundles = |packet: crate::net::Packet<'_>| {
-            let bundles = packet.payload.chunks(packet.segment_bytes.into());
+            let bundles = packet.datagrams();
             bundles.map(<[u8]>::len).collect()
         };
         let passes = 0..packets.passes();

@@ -1,5 +1,7 @@
 //! The packets that every member of a group receives, cut into passes.
 
+use std::num::NonZeroU16;
+
 use crate::net::{Packet, PeerAddr};
 
 /// Packets in the order of sending, built once for all recipients. Their memory is kept
@@ -17,7 +19,7 @@ pub struct Packets {
 struct Planned {
     start: usize,
     end: usize,
-    segment_bytes: u16,
+    segment_bytes: Option<NonZeroU16>,
     messages: u16,
 }
 
@@ -62,7 +64,7 @@ impl Packets {
         self.packets.push(Planned {
             start,
             end,
-            segment_bytes,
+            segment_bytes: NonZeroU16::new(segment_bytes),
             messages,
         });
         let datagrams = (end - start).div_ceil(usize::from(segment_bytes).max(1));

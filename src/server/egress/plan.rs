@@ -194,10 +194,7 @@ mod tests {
         let mut job = Job::new(plan.unwrap(), None);
         let mut slices = Vec::new();
         while let Some(slice) = job.next_slice() {
-            let datagrams = |packet: Packet<'_>| {
-                let segment_bytes = usize::from(packet.segment_bytes);
-                packet.payload.len().div_ceil(segment_bytes)
-            };
+            let datagrams = |packet: Packet<'_>| packet.datagrams().len();
             slices.push(slice.packets().map(datagrams).sum());
         }
         slices

@@ -102,7 +102,7 @@ impl Received {
     fn receive(&mut self, packet: Packet<'_>) {
         let before = self.0.len();
         let port = packet.to.port();
-        for datagram in datagrams(&packet) {
+        for datagram in packet.datagrams() {
             if datagram[0] == 0xFF {
                 for frame in parse_server(datagram).unwrap() {
                     let ServerFrame::Message(Message { from, payload, .. }) = frame else {
@@ -119,11 +119,6 @@ impl Received {
         }
         assert_eq!(self.0.len() - before, packet.deliveries as usize);
     }
-}
-
-/// The datagrams in a packet.
-fn datagrams<'a>(packet: &Packet<'a>) -> impl Iterator<Item = &'a [u8]> {
-    packet.payload.chunks(packet.segment_bytes.into())
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The expiry thread, which removes silent peers.
+//! The reaper, a thread that removes silent peers.
 
 use std::io;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::server::clock::Clock;
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::StopSignal;
 
-/// The state of the expiry thread.
-pub struct Expiry {
+/// The state of the reaper.
+pub struct Reaper {
     /// The peers.
     pub registry: Arc<Registry>,
     /// The clock of the peers' time stamps.
@@ -27,7 +27,7 @@ pub struct Expiry {
     pub parker: Parker,
 }
 
-impl Expiry {
+impl Reaper {
     /// Runs until the stop.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_millis(20);
 
-    /// Runs the expiry thread over one peer, last seen at 0, with a time-out of 100 ms.
+    /// Runs the reaper over one peer, last seen at 0, with a time-out of 100 ms.
     /// `times_ms` are the readings of its clock, the first of them at the start. Returns
     /// the index of the reading in whose round the peer expired.
     fn expired_in(times_ms: &'static [u64], interval: Duration) -> Option<usize> {
@@ -89,7 +89,7 @@ mod tests {
             times_ms[reading.min(times_ms.len() - 1)]
         });
         let (log, _writer) = Log::new();
-        let expiry = Expiry {
+        let reaper = Reaper {
             registry: peers,
             clock,
             timeout: Duration::from_millis(100),
@@ -97,7 +97,7 @@ mod tests {
             log,
             parker: Parker::new(),
         };
-        expiry.run(&stop).unwrap();
+        reaper.run(&stop).unwrap();
         let here = here.lock().unwrap();
         here.iter().position(|peers| *peers == 0).map(|at| at - 1)
     }

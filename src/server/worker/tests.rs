@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::{BufferSizes, bind_group};
+use crate::net::{BufferSizes, Gso, bind_group};
 use crate::server::ops::supervise::Supervisor;
 use crossbeam::utils::CachePadded;
 use std::net::{SocketAddr, UdpSocket};
@@ -104,7 +104,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         stop: Arc::clone(&stop),
     };
     let (poll, _waker) = poll_and_waker().unwrap();
-    let sockets = WorkerSockets::new(group.sockets, true);
+    let sockets = WorkerSockets::new(group.sockets, Gso::On);
     let worker = Worker::new(poll, sockets, service, &shared, info()).unwrap();
     let info = Arc::clone(worker.info());
     worker.run(&stop).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
-use bullhorn::net::{MultihomedReceiver, RECEIVE_BATCH};
+use bullhorn::net::RECEIVE_BATCH;
 
 use super::{Admission, Pause, People};
 use crate::config::Scenario;
@@ -13,6 +13,7 @@ use crate::engine::dialect::{self, Heard};
 use crate::engine::schedule::nanoseconds;
 use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 use crate::engine::window::Arrival;
+use crate::net::MultihomedReceiver;
 
 /// What a thread hears with.
 pub(super) struct Hearing {

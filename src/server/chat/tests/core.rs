@@ -225,7 +225,7 @@ impl Transmit for Recorder {
             tally.sent += u64::from(packet.deliveries);
             // An empty payload would be an empty datagram.
             assert!(!packet.payload.is_empty());
-            for datagram in packet.payload.chunks(packet.segment_bytes.into()) {
+            for datagram in packet.datagrams() {
                 self.datagrams.push((*packet.to, datagram.to_vec()));
             }
         }

@@ -1,5 +1,5 @@
-//! The bare kernel in a thread of its own, on the core and with the socket
-//! options that a worker has.
+//! The bare kernel in a thread of its own, on a worker's core and with the buffers of
+//! its socket.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -22,8 +22,8 @@ pub(crate) struct BareThread {
 }
 
 impl BareThread {
-    /// Runs `turn` again and again on `core`. It waits for datagrams on the
-    /// socket that it is given, handles a batch, and returns how many they were.
+    /// Runs `turn` again and again on `core`. `turn` waits for datagrams on the
+    /// socket, handles a batch and returns its size.
     pub(crate) fn start(
         core: CoreId,
         buffers: BufferSizes,
@@ -46,7 +46,7 @@ impl BareThread {
             }
         };
         let thread = thread::Builder::new().name(BARE.into()).spawn(body)?;
-        // From then on it has its name.
+        // A thread has its name once it runs.
         is_ready.recv()?;
         Ok(Self {
             address: group.local_addr,
@@ -56,12 +56,12 @@ impl BareThread {
         })
     }
 
-    /// Where it receives.
+    /// The address of its socket.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Datagrams that it has handled so far.
+    /// Datagrams handled so far.
     pub(crate) fn handled(&self) -> u64 {
         self.handled.load(Ordering::Relaxed)
     }
@@ -70,7 +70,7 @@ impl BareThread {
 impl Drop for BareThread {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        // A datagram ends its wait; without it the thread is left behind.
+        // A datagram ends its wait. Without one the thread would wait on.
         let woken =
             UdpSocket::bind("127.0.0.1:0").and_then(|waker| waker.send_to(b"", self.address));
         if let (Ok(_), Some(thread)) = (woken, self.thread.take()) {
@@ -79,5 +79,5 @@ impl Drop for BareThread {
     }
 }
 
-/// The name of the thread.
+/// Name of the thread.
 pub(crate) const BARE: &str = "bare";

@@ -1,56 +1,79 @@
-//! What the kernel says beside a datagram (control messages).
+//! The control messages that the kernel adds to a received packet.
 
+use std::io;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Where the kernel writes control messages, aligned as a `cmsghdr`.
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// Makes the kernel add the local address to each datagram that comes over IPv4
+/// (`IP_PKTINFO`).
+///
+/// # Errors
+/// The error of `setsockopt(2)`.
+pub(crate) fn set_local_addresses(socket: impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?)
+}
+
+/// Makes the kernel add the time of arrival to each datagram (`SO_TIMESTAMPNS`).
+///
+/// # Errors
+/// The error of `setsockopt(2)`.
+pub(crate) fn set_arrival_stamps(socket: impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?)
+}
+
+/// A buffer for the control messages of one packet, aligned as a `cmsghdr`.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(super) struct Control([u8; CONTROL_BYTES]);
 
-/// What the control messages of one packet say.
+/// The content of the control messages of one packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Said {
-    /// The length of each of several datagrams that came as one; there is none
-    /// with a datagram that came alone.
-    pub(super) segment_bytes: Option<usize>,
-    /// The local address that it was sent to.
+pub(super) struct PacketInfo {
+    /// Length of each of several datagrams that came as one packet. `None`: there is
+    /// only one.
+    pub(super) segment_bytes: Option<NonZeroU16>,
+    /// The local address that the packet was sent to.
     pub(super) to: Option<Ipv4Addr>,
-    /// When the kernel had it, by its wall clock, since 1970.
+    /// The time of arrival by the system's clock, since 1970.
     pub(super) arrived: Option<Duration>,
 }
 
 impl Control {
     pub(super) const EMPTY: Self = Self([0; CONTROL_BYTES]);
 
-    /// Reads the first `filled` bytes: `msg_controllen` as the kernel has left it.
-    /// What is no whole message ends it, what was not asked for is passed over.
-    pub(super) fn read(&self, filled: usize) -> Said {
-        let mut said = Said::default();
+    /// Parses the first `filled` bytes, which is `msg_controllen` as the kernel left it.
+    /// Unknown messages are skipped, and an incomplete one ends the parsing.
+    pub(super) fn parse(&self, filled: usize) -> PacketInfo {
+        let mut info = PacketInfo::default();
         let mut rest = &self.0[..filled.min(CONTROL_BYTES)];
         while let Some((level, kind, data)) = next_message(&mut rest) {
             match (level, kind) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let bytes = data.first_chunk().copied().map(libc::c_int::from_ne_bytes);
-                    said.segment_bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+                    let bytes = bytes.and_then(|bytes| u16::try_from(bytes).ok());
+                    info.segment_bytes = bytes.and_then(NonZeroU16::new);
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let address = data.get(ADDRESS..).and_then(<[u8]>::first_chunk::<4>);
-                    said.to = address.copied().map(Ipv4Addr::from);
+                    info.to = address.copied().map(Ipv4Addr::from);
                 }
-                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => said.arrived = timespec(data),
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => info.arrived = timespec(data),
                 _ => {}
             }
         }
-        said
+        info
     }
 }
 
-/// Takes the level, the kind and the data of a message from the front of `rest`.
+/// Splits off the first message of `rest`: its level, its kind and its data.
 fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(libc::c_int, libc::c_int, &'a [u8])> {
     let header = rest.get(..HEADER_BYTES)?;
-    // SAFETY: these are as many bytes as a `cmsghdr` has, which is made of
-    // integers, so that any bytes are one; they need not be aligned.
+    // SAFETY: `header` has as many bytes as a `cmsghdr`. That is made of integers, so any
+    // bytes are a valid one, and the read needs no alignment.
     let header: libc::cmsghdr = unsafe { header.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
     let len: usize = header.cmsg_len as _;
     let data = rest.get(HEADER_BYTES..len)?;
@@ -60,7 +83,7 @@ fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(libc::c_int, libc::c_int, &'
     Some((header.cmsg_level, header.cmsg_type, data))
 }
 
-/// Reads a `timespec`: seconds and nanoseconds.
+/// Parses a `timespec`: seconds and nanoseconds.
 fn timespec(data: &[u8]) -> Option<Duration> {
     let (seconds, rest) = data.split_first_chunk()?;
     let seconds = libc::c_long::from_ne_bytes(*seconds);
@@ -69,14 +92,14 @@ fn timespec(data: &[u8]) -> Option<Duration> {
     Some(Duration::new(u64::try_from(seconds).ok()?, nanoseconds))
 }
 
-/// One message with an `int` takes 24 bytes, one with an `in_pktinfo` and one with a
-/// `timespec` 32 each, and nothing else is asked for.
+/// Space for all messages that sockets ask for: one with an `int` takes 24 bytes, one
+/// with an `in_pktinfo` and one with a `timespec` take 32 each.
 const CONTROL_BYTES: usize = 88;
 
-/// Where the data of a message begins: a `cmsghdr` needs no padding behind it.
+/// Offset of the data of a message. A `cmsghdr` needs no padding after it.
 const HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
 
-/// Where the address of the datagram's header lies in an `in_pktinfo`.
+/// Offset of the datagram's destination in an `in_pktinfo`.
 const ADDRESS: usize = std::mem::offset_of!(libc::in_pktinfo, ipi_addr);
 
 #[cfg(test)]
@@ -101,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn each_message_is_read_wherever_it_stands() {
+    fn messages_are_parsed_in_any_order() {
         let gro = (libc::SOL_UDP, libc::UDP_GRO, &25_i32.to_ne_bytes()[..]);
         let local = [1, 0, 0, 0, 127, 0, 0, 1, 127, 7, 8, 9];
         let local = (libc::IPPROTO_IP, libc::IP_PKTINFO, &local[..]);
@@ -110,34 +133,37 @@ mod tests {
         seconds.copy_from_slice(&(7 as libc::c_long).to_ne_bytes());
         nanoseconds.copy_from_slice(&(250 as libc::c_long).to_ne_bytes());
         let stamp = (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &stamp[..]);
-        let said = Said {
-            segment_bytes: Some(25),
+        let info = PacketInfo {
+            segment_bytes: NonZeroU16::new(25),
             to: Some(Ipv4Addr::new(127, 7, 8, 9)),
             arrived: Some(Duration::new(7, 250)),
         };
         for messages in [[gro, local, stamp], [stamp, local, gro]] {
             let (control, filled) = control(&messages);
-            assert_eq!(filled, CONTROL_BYTES, "and no more is asked for");
-            assert_eq!(control.read(filled), said);
-            assert_eq!(control.read(0), Said::default());
+            assert_eq!(filled, CONTROL_BYTES, "no more is asked for");
+            assert_eq!(control.parse(filled), info);
+            assert_eq!(control.parse(0), PacketInfo::default());
         }
     }
 
     #[test]
-    fn what_is_cut_short_or_unknown_is_passed_over() {
+    fn incomplete_and_unknown_messages_are_skipped() {
         let gro = (libc::SOL_UDP, libc::UDP_GRO, &25_i32.to_ne_bytes()[..]);
         let unknown = (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &[1, 0, 0, 0][..]);
         let short = (libc::IPPROTO_IP, libc::IP_PKTINFO, &[1, 0, 0, 0, 127][..]);
         let (unknown_first, filled) = control(&[unknown, gro]);
-        assert_eq!(unknown_first.read(filled).segment_bytes, Some(25));
+        assert_eq!(
+            unknown_first.parse(filled).segment_bytes,
+            NonZeroU16::new(25)
+        );
         let last_byte = HEADER_BYTES + unknown.2.len() + 4 + HEADER_BYTES + gro.2.len() - 1;
-        assert_eq!(unknown_first.read(last_byte), Said::default());
+        assert_eq!(unknown_first.parse(last_byte), PacketInfo::default());
         let half = [0; size_of::<libc::c_long>() + 1];
         let negative = [0xff; 2 * size_of::<libc::c_long>()];
         let stamp = |data| (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, data);
         for message in [short, stamp(&half[..]), stamp(&negative[..])] {
             let (wrong, filled) = control(&[message]);
-            assert_eq!(wrong.read(filled), Said::default());
+            assert_eq!(wrong.parse(filled), PacketInfo::default());
         }
     }
 }

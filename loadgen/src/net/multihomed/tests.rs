@@ -1,6 +1,8 @@
 use super::*;
-use crate::net::{Packet, Sender, max_segments, set_gro};
+use crate::net::{set_arrival_stamps, set_local_addresses};
+use bullhorn::net::{Gso, Packet, Sender, max_segments, set_gro};
 use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, SystemTime};
 
@@ -24,11 +26,11 @@ fn single() -> (UdpSocket, PeerAddr) {
     (socket, address)
 }
 
-fn outgoing(from: Option<Ipv4Addr>, payload: &[u8]) -> Outgoing<'_> {
-    Outgoing { from, payload }
+fn outgoing(from: Option<Ipv4Addr>, payload: &[u8]) -> OutboundDatagram<'_> {
+    OutboundDatagram { from, payload }
 }
 
-fn heard(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+fn received_by(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 2048];
     let (len, from) = socket.recv_from(&mut buffer).unwrap();
     (buffer[..len].to_vec(), from)
@@ -38,7 +40,7 @@ fn heard(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 fn each_datagram_leaves_from_its_address() {
     let ((socket, port), (receiver, to)) = (multihomed(), single());
     let mut sender = MultihomedSender::new();
-    // In turn, so that nothing of an earlier batch may stay behind.
+    // In turn, so that leftovers of an earlier batch would show.
     for froms in [
         [Some(ONE), None, Some(OTHER)],
         [None, Some(OTHER), Some(ONE)],
@@ -47,7 +49,7 @@ fn each_datagram_leaves_from_its_address() {
         assert_eq!(sender.send(&socket, &to, datagrams).unwrap(), 3);
         for from in froms {
             let from = from.unwrap_or(Ipv4Addr::LOCALHOST);
-            assert_eq!(heard(&receiver), (b"hi".into(), (from, port).into()));
+            assert_eq!(received_by(&receiver), (b"hi".into(), (from, port).into()));
         }
     }
 }
@@ -78,7 +80,7 @@ fn a_refused_datagram_ends_a_batch_and_is_an_error_as_the_first_one() {
     assert_eq!(send(2).unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
     assert_eq!(send(3).unwrap(), 1);
     for text in [&b"one"[..], b"two", b"three"] {
-        assert_eq!(heard(&receiver).0, text);
+        assert_eq!(received_by(&receiver).0, text);
     }
 }
 
@@ -101,8 +103,7 @@ fn an_address_that_is_not_local_or_not_of_the_destinations_kind_is_refused() {
 
 #[test]
 fn no_space_is_no_error() {
-    // A Unix datagram socket whose receiver does not read is the one
-    // socket that is reliably full.
+    // A Unix datagram socket whose receiver does not read is reliably full.
     let (socket, receiver) = UnixDatagram::pair().unwrap();
     socket.set_nonblocking(true).unwrap();
     while socket.send(b"x").is_ok() {}
@@ -114,7 +115,7 @@ fn no_space_is_no_error() {
         for header in &mut sender.headers[..gathered] {
             header.msg_hdr.msg_namelen = 0;
         }
-        // SAFETY: gathered just now; `to` and the text are still there.
+        // SAFETY: gathered just now, and `to` and the text are still borrowed.
         unsafe { sender.flush(socket.as_fd(), gathered) }
     };
     assert_eq!(flush().unwrap(), 0);
@@ -122,14 +123,24 @@ fn no_space_is_no_error() {
     assert_eq!(flush().unwrap(), 1, "space for one");
 }
 
-/// All that the last batch has, as text.
+/// Returns the senders, the local addresses and the payloads of the last batch, of which
+/// nothing may be cut off.
 fn all(receiver: &MultihomedReceiver) -> Vec<(SocketAddr, Option<Ipv4Addr>, &[u8])> {
-    let datagrams = receiver.datagrams();
-    let datagrams = datagrams.inspect(|datagram| assert!(!datagram.is_truncated));
-    let parts = |it: Incoming<'_>| (it.from.socket_addr(), it.to);
-    datagrams
-        .map(|it| (parts(it).0, parts(it).1, it.payload))
+    assert!(!truncated(receiver).contains(&true));
+    receiver
+        .datagrams()
+        .map(|datagram| {
+            let from = datagram.from.socket_addr();
+            (from, datagram.to, datagram.payload)
+        })
         .collect()
+}
+
+/// Returns `true` for each packet of the last batch that the kernel has cut off.
+fn truncated(receiver: &MultihomedReceiver) -> Vec<bool> {
+    let headers = &receiver.headers[..receiver.received];
+    let flags = headers.iter().map(|header| header.msg_hdr.msg_flags);
+    flags.map(|flags| flags & libc::MSG_TRUNC != 0).collect()
 }
 
 #[test]
@@ -175,7 +186,7 @@ fn without_the_option_and_over_ipv6_there_is_no_local_address() {
 }
 
 #[test]
-fn what_comes_as_one_packet_is_cut_and_what_comes_alone_is_not() {
+fn coalesced_packets_are_cut_and_single_datagrams_are_not() {
     if max_segments() == 1 {
         return;
     }
@@ -190,7 +201,7 @@ fn what_comes_as_one_packet_is_cut_and_what_comes_alone_is_not() {
         let packet = Packet {
             to: &to,
             payload: &payload[..244],
-            segment_bytes: 10,
+            segment_bytes: NonZeroU16::new(10),
             deliveries: 25,
         };
         let packets = [
@@ -199,7 +210,7 @@ fn what_comes_as_one_packet_is_cut_and_what_comes_alone_is_not() {
             Packet::single(&to, b""),
             packet,
         ];
-        let tally = Sender::new(true).send(&from, packets);
+        let tally = Sender::new(Gso::On).send(&from, packets);
         assert_eq!((tally.sent, tally.split_packets), (52, 0));
 
         let parts = || payload[..244].chunks(10);
@@ -231,28 +242,26 @@ fn the_longest_datagram_is_whole_and_more_than_a_batch_takes_another_call() {
 }
 
 #[test]
-fn what_does_not_fit_is_cut_off_and_marked() {
+fn a_packet_that_does_not_fit_is_cut_off() {
     // No UDP packet is that long, but one on a Unix socket may be.
     let (socket, sender) = UnixDatagram::pair().unwrap();
     sender.send(&vec![7; BUFFER_BYTES + 1]).unwrap();
     sender.send(b"short").unwrap();
     let mut receiver = MultihomedReceiver::new();
     assert_eq!(receiver.receive(&socket).unwrap(), 2);
-    let datagrams = receiver.datagrams();
-    let lengths: Vec<_> = datagrams
-        .map(|it| (it.payload.len(), it.is_truncated))
-        .collect();
-    assert_eq!(lengths, [(BUFFER_BYTES, true), (5, false)]);
+    let lengths = receiver.datagrams().map(|datagram| datagram.payload.len());
+    assert_eq!(lengths.collect::<Vec<_>>(), [BUFFER_BYTES, 5]);
+    assert_eq!(truncated(&receiver), [true, false]);
 }
 
 #[test]
-fn an_error_is_told_and_leaves_no_datagrams() {
+fn an_error_is_returned_and_leaves_no_datagrams() {
     let (gone, to) = single();
     drop(gone);
     let (socket, _) = single();
     socket.connect(to.socket_addr()).unwrap();
     let mut receiver = MultihomedReceiver::new();
-    // On loopback the answer that nobody is there comes within the call.
+    // On loopback the refusal comes within the call.
     socket.send(b"x").unwrap();
     let error = receiver.receive(&socket).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -260,14 +269,14 @@ fn an_error_is_told_and_leaves_no_datagrams() {
 }
 
 #[test]
-fn both_go_to_other_threads() {
+fn both_can_be_sent_to_other_threads() {
     fn is_send<T: Send>() {}
     is_send::<MultihomedSender>();
     is_send::<MultihomedReceiver>();
 }
 
 #[test]
-fn what_waits_says_since_when_it_has_and_the_first_one_longest() {
+fn the_first_arrival_is_that_of_the_first_packet() {
     let ((socket, port), (sender, _)) = (multihomed(), single());
     let mut receiver = MultihomedReceiver::new();
     let now = || {
@@ -278,12 +287,12 @@ fn what_waits_says_since_when_it_has_and_the_first_one_longest() {
     let send = || sender.send_to(b"x", (Ipv4Addr::LOCALHOST, port)).unwrap();
     send();
     assert_eq!(receiver.receive(&socket).unwrap(), 1);
-    assert_eq!(receiver.first_arrival(), None, "nobody asked");
+    assert_eq!(receiver.first_arrival(), None, "not asked for");
 
     set_arrival_stamps(&socket).unwrap();
     set_local_addresses(&socket).unwrap();
-    // A kernel that stamps for nobody yet begins a moment later, and until then takes the
-    // time when a datagram is read.
+    // Where no other socket has stamps, the kernel begins a moment later. Until then it
+    // takes the time of the read.
     let deadline = now() + Duration::from_secs(10);
     loop {
         let before = now();

@@ -1,13 +1,13 @@
-//! Where one worker's datagrams leave: its sockets, one for each endpoint.
+//! The way out of a worker: its sockets, one for each endpoint.
 
 use std::io;
 use std::os::fd::AsFd;
 
 use mio::net::UdpSocket;
 
+use super::offload::Gso;
 use super::send::{Packet, SendTally, Sender};
 
-/// Where datagrams leave.
 pub trait Transmit {
     /// Sends `packets` through the socket of `endpoint`, to which all of their
     /// peers must belong.
@@ -18,37 +18,35 @@ pub trait Transmit {
     ) -> SendTally;
 }
 
-/// The sockets of one worker, in the order of the endpoints, with the batch
-/// that it sends with.
+/// The sockets of one worker, in the order of the endpoints, with the batch that it
+/// sends with.
 pub struct WorkerSockets {
     sockets: Vec<UdpSocket>,
     sender: Sender,
 }
 
 impl WorkerSockets {
-    /// An outbox over `sockets`; the index of a socket is its endpoint.
-    /// `may_segment`: whether the kernel takes several datagrams as one packet.
-    pub fn new(sockets: Vec<UdpSocket>, may_segment: bool) -> Self {
+    /// Takes `sockets`, in the order of the endpoints.
+    pub fn new(sockets: Vec<UdpSocket>, gso: Gso) -> Self {
         Self {
             sockets,
-            sender: Sender::new(may_segment),
+            sender: Sender::new(gso),
         }
     }
 
-    /// The sockets, in the order of the endpoints.
     pub fn sockets(&self) -> &[UdpSocket] {
         &self.sockets
     }
 
-    /// The sockets, to register them.
+    /// Returns the sockets to register them with a poll.
     pub fn sockets_mut(&mut self) -> &mut [UdpSocket] {
         &mut self.sockets
     }
 
-    /// Another outbox over the same sockets, for another thread to send with.
+    /// Duplicates the sockets, for another thread to send with.
     ///
     /// # Errors
-    /// When the system has no more file descriptors.
+    /// Fails when the system has no more file descriptors.
     pub fn try_clone(&self) -> io::Result<Self> {
         let clone = |socket: &UdpSocket| {
             let socket = socket.as_fd().try_clone_to_owned()?;
@@ -56,7 +54,7 @@ impl WorkerSockets {
         };
         let sockets = self.sockets.iter().map(clone);
         let sockets = sockets.collect::<io::Result<_>>()?;
-        Ok(Self::new(sockets, self.sender.segments()))
+        Ok(Self::new(sockets, self.sender.gso()))
     }
 }
 
