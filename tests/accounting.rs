@@ -9,7 +9,7 @@ use bullhorn::net::PeerAddr;
 use bullhorn::stats::{Counts, DropReason};
 use bullhorn::wire::RoomName;
 use bullhorn::wire::v2::ClientFrame;
-use common::v2_peer::{Session, datagram};
+use common::v2_peer::{V2Peer, datagram};
 use common::{Client, TestServer, V4, config, wait_until};
 
 /// So few that the smallest socket holds them.
@@ -56,9 +56,10 @@ fn every_datagram_and_every_delivery_is_counted_once() {
         println!("with {workers} workers");
         let server = TestServer::start(patient(workers));
         let clients: [Client; 5] = server.clients();
-        let sessions: [Session; 3] = std::array::from_fn(|_| Session::open(server.stranger()));
-        let stranger = server.stranger();
-        let forger = server.stranger();
+        let sessions: [V2Peer; 3] =
+            std::array::from_fn(|_| V2Peer::open(server.unregistered_client()));
+        let stranger = server.unregistered_client();
+        let forger = server.unregistered_client();
         let mut sent = 8;
         // In rounds, so that every socket has space for one.
         for round in 0..10_u64 {
@@ -142,7 +143,7 @@ fn what_a_flood_makes_the_server_shed_is_counted_and_is_the_flooders_own() {
     });
     for client in [&quiet, &listener] {
         for number in 0..said {
-            client.hears(&quiet, &number.to_string());
+            client.expect_text_from(&quiet, &number.to_string());
         }
     }
 
@@ -159,5 +160,5 @@ fn what_a_flood_makes_the_server_shed_is_counted_and_is_the_flooders_own() {
     assert_eq!(total.texts, offered);
     assert_eq!(total.datagrams_in, heartbeats + offered);
     assert_eq!(total.dropped_total(), 0);
-    assert!(quiet.heard_nothing() && listener.heard_nothing());
+    assert!(quiet.inbox_is_empty() && listener.inbox_is_empty());
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bullhorn::ServerConfig;
 use bullhorn::config::ServiceKind;
 use bullhorn::server::clock::Clock;
-use common::{Client, TestServer, V4, V6, config, threads_sleep, wait_until};
+use common::{Client, TestServer, V4, V6, all_threads_sleep, config, wait_until};
 use nix::unistd::getpid;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tracing_subscriber::filter::LevelFilter;
@@ -67,10 +67,10 @@ fn chat(address: &str) {
     let clients: [Client; CLIENTS] = server.clients();
     for (number, client) in clients.iter().enumerate() {
         client.send(b"/join den");
-        client.hear();
+        client.receive_text();
         if number % 2 == 0 {
             client.send(format!("/nick n{number}").as_bytes());
-            client.hear();
+            client.receive_text();
         }
     }
     gates.hold_the_reaper();
@@ -91,7 +91,7 @@ fn greetings(address: &str) {
         ..config(2, &[address])
     };
     let server = TestServer::start_with_clock(config, gates.clock());
-    let clients: [Client; CLIENTS] = std::array::from_fn(|_| server.stranger());
+    let clients: [Client; CLIENTS] = std::array::from_fn(|_| server.unregistered_client());
     measure(&gates, &clients, 2, |client| {
         client.socket().send(b"hello world").unwrap();
         client.socket().send(b"hello again").unwrap();
@@ -116,7 +116,7 @@ fn measure(gates: &Gates, clients: &[Client], answers: usize, speak: impl Fn(&Cl
     hear_all();
     // Each has done what it does once: also the log is written, and its thread
     // waits for more.
-    wait_until("the rest of all threads", || threads_sleep(getpid()));
+    wait_until("the rest of all threads", || all_threads_sleep(getpid()));
 
     let region = Region::new(ALLOCATOR);
     for _ in 0..ROUNDS {

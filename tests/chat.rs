@@ -11,29 +11,29 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use bullhorn::ServerConfig;
 use bullhorn::stats::DropReason;
-use common::{Client, TestServer, V4, V6, config, everywhere, wait_until};
+use common::{Client, TestServer, V4, V6, config, wait_until, with_each_server};
 
 /// More than any address and any text of these tests has to share.
 const MAX_DATAGRAM: usize = 1024;
 
 #[test]
 fn a_text_goes_to_all_peers_and_its_sender_as_address_and_text() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob, cem] = server.clients();
         ann.send(b"hi all");
         for listener in [&ann, &bob, &cem] {
-            listener.hears(&ann, "hi all");
+            listener.expect_text_from(&ann, "hi all");
         }
         bob.send(b"hi ann");
         for listener in [&ann, &bob, &cem] {
-            listener.hears(&bob, "hi ann");
+            listener.expect_text_from(&bob, "hi ann");
         }
     });
 }
 
 #[test]
 fn printable_text_arrives_byte_for_byte() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob] = server.clients();
         for text in [
             "x",
@@ -46,40 +46,40 @@ fn printable_text_arrives_byte_for_byte() {
             "/nickname is no command",
         ] {
             ann.send(text.as_bytes());
-            bob.hears(&ann, text);
-            ann.hears(&ann, text);
+            bob.expect_text_from(&ann, text);
+            ann.expect_text_from(&ann, text);
         }
     });
 }
 
 #[test]
 fn a_text_registers_its_sender() {
-    everywhere(|server| {
-        let ann = server.stranger();
+    with_each_server(|server| {
+        let ann = server.unregistered_client();
         ann.send(b"hi");
-        ann.hears(&ann, "hi");
+        ann.expect_text_from(&ann, "hi");
         assert_eq!(server.stats().peers, 1);
         let bob = server.client();
         bob.send(b"hi ann");
-        ann.hears(&bob, "hi ann");
+        ann.expect_text_from(&bob, "hi ann");
     });
 }
 
 #[test]
 fn a_heartbeat_in_any_case_registers_and_is_not_answered() {
-    everywhere(|server| {
+    with_each_server(|server| {
         for (number, heartbeat) in ["@im@", "@IM@", "@Im@", "@im@\n", "\n", "\r\n"]
             .iter()
             .enumerate()
         {
-            let client = server.stranger();
+            let client = server.unregistered_client();
             client.send(heartbeat.as_bytes());
             wait_until("the registration", || {
                 server.stats().total().registered == number as u64 + 1
             });
             assert_eq!(server.stats().peers, 1, "after {heartbeat:?}");
             client.send(b"the first thing to hear");
-            let heard = client.hear();
+            let heard = client.receive_text();
             let line_end = if heartbeat.ends_with('\n') { "\n" } else { "" };
             let text = format!("{} the first thing to hear{line_end}", client.address());
             assert_eq!(heard, text);
@@ -91,26 +91,26 @@ fn a_heartbeat_in_any_case_registers_and_is_not_answered() {
 
 #[test]
 fn who_sends_quit_in_any_case_or_nothing_leaves_and_nobody_hears_of_it() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let mut deliveries = 0;
         for farewell in ["", "quit", "QUIT", "qUiT", "quit\n", "Quit\r\n"] {
             let [ann, bob] = server.clients();
             // So that a list of whom to send to is there, and must change.
             ann.send(b"I must go");
-            ann.hears(&ann, "I must go");
-            bob.hears(&ann, "I must go");
+            ann.expect_text_from(&ann, "I must go");
+            bob.expect_text_from(&ann, "I must go");
             ann.send(farewell.as_bytes());
             wait_until("the leave", || server.stats().peers == 1);
 
             bob.send(b"is ann here?");
-            bob.hears(&bob, "is ann here?");
+            bob.expect_text_from(&bob, "is ann here?");
             deliveries += 3;
             server.wait_for_deliveries(deliveries);
 
             // The same worker serves her: it has sent what it had to before.
             ann.send(b"ann is back");
-            bob.hears(&ann, "ann is back");
-            ann.hears(&ann, "ann is back");
+            bob.expect_text_from(&ann, "ann is back");
+            ann.expect_text_from(&ann, "ann is back");
             deliveries += 2;
             server.wait_for_deliveries(deliveries);
             ann.send(b"quit");
@@ -122,9 +122,9 @@ fn who_sends_quit_in_any_case_or_nothing_leaves_and_nobody_hears_of_it() {
 
 #[test]
 fn a_stranger_who_leaves_changes_nothing() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob] = server.clients();
-        let stranger = server.stranger();
+        let stranger = server.unregistered_client();
         stranger.send(b"");
         stranger.send(b"quit");
         stranger.send(b"QUIT\n");
@@ -133,66 +133,66 @@ fn a_stranger_who_leaves_changes_nothing() {
 
         stranger.send(b"hello");
         for listener in [&ann, &bob, &stranger] {
-            listener.hears(&stranger, "hello");
+            listener.expect_text_from(&stranger, "hello");
         }
         ann.send(b"hello, stranger");
         for listener in [&ann, &bob, &stranger] {
-            listener.hears(&ann, "hello, stranger");
+            listener.expect_text_from(&ann, "hello, stranger");
         }
     });
 }
 
 #[test]
 fn bytes_that_are_not_utf8_become_replacement_characters() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob] = server.clients();
         ann.send(b"a\xffb\xc3");
-        bob.hears(&ann, "a\u{fffd}b\u{fffd}");
+        bob.expect_text_from(&ann, "a\u{fffd}b\u{fffd}");
         ann.send(b"\xc3\x28\xf0\x9f");
-        bob.hears(&ann, "\u{fffd}(\u{fffd}");
+        bob.expect_text_from(&ann, "\u{fffd}(\u{fffd}");
         ann.send(b"\x80");
-        bob.hears(&ann, "\u{fffd}");
+        bob.expect_text_from(&ann, "\u{fffd}");
         bob.send(b"well");
-        bob.hears(&bob, "well");
+        bob.expect_text_from(&bob, "well");
     });
 }
 
 #[test]
 fn a_text_longer_than_fits_is_cut_at_a_character() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob] = server.clients();
         for len in [3_000, 60_000] {
             for char in ['x', 'ü', '世', '🎉'] {
                 let text = String::from(char).repeat(len / char.len_utf8());
                 ann.send(text.as_bytes());
-                let heard = bob.hear();
+                let heard = bob.receive_text();
                 let prefix = format!("{} ", ann.address());
                 let cut = heard.strip_prefix(&prefix).expect("who said it");
                 assert!(text.starts_with(cut));
                 let space = MAX_DATAGRAM - prefix.len();
                 assert_eq!(cut.len(), space - space % char.len_utf8(), "{len} {char}");
-                ann.hears(&ann, cut);
+                ann.expect_text_from(&ann, cut);
             }
         }
         bob.send(b"that was long");
-        bob.hears(&bob, "that was long");
+        bob.expect_text_from(&bob, "that was long");
     });
 }
 
 #[test]
 fn the_longest_text_that_fits_is_not_cut() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let ann = server.client();
         let space = MAX_DATAGRAM - format!("{} ", ann.address()).len();
         let text = "x".repeat(space);
         ann.send(text.as_bytes());
-        ann.hears(&ann, &text);
+        ann.expect_text_from(&ann, &text);
     });
 }
 
 #[test]
 fn control_characters_are_escaped() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob] = server.clients();
         for (text, heard) in [
             ("\x1b[2J\0\x07\x7f", r"\x1b[2J\x00\x07\x7f"),
@@ -202,14 +202,14 @@ fn control_characters_are_escaped() {
             ("\u{2028}", r"\u{2028}"),
         ] {
             ann.send(text.as_bytes());
-            bob.hears(&ann, heard);
+            bob.expect_text_from(&ann, heard);
         }
     });
 }
 
 #[test]
 fn one_line_end_as_netcat_sends_it_is_dropped() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob] = server.clients();
         for (text, heard) in [
             ("hi\n", "hi"),
@@ -218,14 +218,14 @@ fn one_line_end_as_netcat_sends_it_is_dropped() {
             ("\n\n", r"\x0a"),
         ] {
             ann.send(text.as_bytes());
-            bob.hears(&ann, heard);
+            bob.expect_text_from(&ann, heard);
         }
     });
 }
 
 #[test]
 fn a_peer_that_closed_its_socket_costs_the_others_nothing() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob, gone, cem] = server.clients();
         drop(gone);
         // Each answer of "port unreachable" comes while more is sent.
@@ -233,11 +233,11 @@ fn a_peer_that_closed_its_socket_costs_the_others_nothing() {
             let text = format!("text {number}");
             ann.send(text.as_bytes());
             for listener in [&ann, &bob, &cem] {
-                listener.hears(&ann, &text);
+                listener.expect_text_from(&ann, &text);
             }
             bob.send(text.as_bytes());
             for listener in [&ann, &bob, &cem] {
-                listener.hears(&bob, &text);
+                listener.expect_text_from(&bob, &text);
             }
         }
         assert_eq!(
@@ -250,23 +250,23 @@ fn a_peer_that_closed_its_socket_costs_the_others_nothing() {
 
 #[test]
 fn a_peer_that_does_not_read_costs_the_others_nothing() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, deaf] = server.clients();
         let smallest = socket2::SockRef::from(deaf.socket()).set_recv_buffer_size(1);
         smallest.expect("the kernel rounds it up");
         let text = "x".repeat(900);
         for _ in 0..100 {
             ann.send(text.as_bytes());
-            ann.hears(&ann, &text);
+            ann.expect_text_from(&ann, &text);
         }
     });
 }
 
 #[test]
 fn binary_frames_are_dropped_and_counted_and_register_nobody() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let ann = server.client();
-        let frames = server.stranger();
+        let frames = server.unregistered_client();
         for frame in [&b"\xff"[..], b"\xff\x02\x01", b"\xff quit", b"\xff\n"] {
             frames.send(frame);
         }
@@ -274,7 +274,7 @@ fn binary_frames_are_dropped_and_counted_and_register_nobody() {
         wait_until("all frames", || dropped() == 4);
         assert_eq!(server.stats().peers, 1);
         frames.send(b"text");
-        ann.hears(&frames, "text");
+        ann.expect_text_from(&frames, "text");
         assert_eq!(server.stats().total().dropped_total(), 4);
     });
 }
@@ -282,7 +282,7 @@ fn binary_frames_are_dropped_and_counted_and_register_nobody() {
 #[test]
 fn everyone_hears_every_text_once_and_each_speaker_in_order() {
     const TEXTS: usize = 20;
-    everywhere(|server| {
+    with_each_server(|server| {
         let clients: [Client; 8] = server.clients();
         for number in 0..TEXTS {
             for speaker in &clients {
@@ -292,7 +292,7 @@ fn everyone_hears_every_text_once_and_each_speaker_in_order() {
         for listener in &clients {
             let mut next = [0; 8];
             for _ in 0..clients.len() * TEXTS {
-                let heard = listener.hear();
+                let heard = listener.receive_text();
                 let (who, number) = heard.split_once(' ').expect("who and what");
                 let mut speakers = clients.iter();
                 let index = speakers.position(|speaker| speaker.address().to_string() == who);
@@ -303,7 +303,7 @@ fn everyone_hears_every_text_once_and_each_speaker_in_order() {
             assert_eq!(next, [TEXTS; 8]);
         }
         server.wait_for_deliveries((clients.len() * clients.len() * TEXTS) as u64);
-        assert!(clients.iter().all(Client::heard_nothing));
+        assert!(clients.iter().all(Client::inbox_is_empty));
     });
 }
 
@@ -320,7 +320,7 @@ fn peers_at_different_addresses_of_one_server_hear_each_other() {
         for speaker in [&ann, &bob, &cem] {
             speaker.send(b"hi all");
             for listener in [&ann, &bob, &cem] {
-                listener.hears(speaker, "hi all");
+                listener.expect_text_from(speaker, "hi all");
             }
         }
     }
@@ -330,7 +330,7 @@ fn peers_at_different_addresses_of_one_server_hear_each_other() {
 fn ipv4_and_ipv6_share_a_port_number_and_hear_each_other() {
     let (server, port) = (0..100)
         .find_map(|_| {
-            let port = Client::of(([127, 0, 0, 1], 9).into()).address().port();
+            let port = Client::connect(([127, 0, 0, 1], 9).into()).address().port();
             let both = [format!("0.0.0.0:{port}"), format!("[::]:{port}")];
             let config = config(2, &both.each_ref().map(String::as_str));
             // Somebody may have taken the port meanwhile.
@@ -341,8 +341,8 @@ fn ipv4_and_ipv6_share_a_port_number_and_hear_each_other() {
     let bob = server.client_at((Ipv6Addr::LOCALHOST, port).into());
     for speaker in [&ann, &bob] {
         speaker.send(b"hi");
-        ann.hears(speaker, "hi");
-        bob.hears(speaker, "hi");
+        ann.expect_text_from(speaker, "hi");
+        bob.expect_text_from(speaker, "hi");
     }
 }
 
@@ -354,7 +354,7 @@ fn a_full_server_takes_nobody_new_until_someone_leaves() {
             ..config(workers, &[V4])
         });
         let [ann, bob] = server.clients();
-        let cem = server.stranger();
+        let cem = server.unregistered_client();
         cem.send(b"@im@");
         cem.send(b"may I come in?");
         let refused = || server.stats().total().dropped(DropReason::PeersFull);
@@ -362,14 +362,14 @@ fn a_full_server_takes_nobody_new_until_someone_leaves() {
         assert_eq!(server.stats().peers, 2);
 
         ann.send(b"no");
-        ann.hears(&ann, "no");
-        bob.hears(&ann, "no");
+        ann.expect_text_from(&ann, "no");
+        bob.expect_text_from(&ann, "no");
         server.wait_for_deliveries(2);
         bob.send(b"quit");
         wait_until("the leave", || server.stats().peers == 1);
         cem.send(b"and now?");
         for listener in [&ann, &cem] {
-            listener.hears(&cem, "and now?");
+            listener.expect_text_from(&cem, "and now?");
         }
         assert_eq!(refused(), 2);
     }
@@ -389,20 +389,20 @@ fn who_claims_to_be_the_server_is_dropped_and_counted() {
         wait_until("all four", || dropped() == 4);
         assert_eq!(server.stats().peers, 1);
         ann.send(b"hi");
-        ann.hears(&ann, "hi");
+        ann.expect_text_from(&ann, "hi");
     }
 }
 
 #[test]
 fn what_another_server_made_of_our_messages_is_not_repeated() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, other_server] = server.clients();
         let own = server.local_addr();
         other_server.send(format!("{own} 127.0.0.1:5 hi").as_bytes());
         let dropped = || server.stats().total().dropped(DropReason::OwnEcho);
         wait_until("the echo", || dropped() == 1);
         ann.send(b"first");
-        ann.hears(&ann, "first");
+        ann.expect_text_from(&ann, "first");
     });
 }
 
@@ -426,7 +426,7 @@ fn bound_to_the_address_of(server: &TestServer) -> socket2::Socket {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.bind(&address.into()).unwrap();
-    let elsewhere = Client::of(address).address();
+    let elsewhere = Client::connect(address).address();
     socket.connect(&elsewhere.into()).unwrap();
     socket
 }

@@ -12,8 +12,8 @@ mod common;
 use std::thread;
 
 use common::{
-    ClientProgram, FakeServer, OutputText, TestServer, V4, chat, client_command, pipe, unpinned,
-    v1_client_command,
+    ClientProgram, FakeServer, OutputText, TestServer, V4, client_command, run_client,
+    run_with_input, unpinned_config, v1_client_command,
 };
 use nix::sys::signal::Signal;
 
@@ -23,11 +23,11 @@ fn a_piped_text_is_echoed_before_the_client_leaves() {
     let mut client = ClientProgram::start(&server, &["--linger", "1m"]);
     client.type_in("hi\n");
     client.end_input();
-    let from = server.client();
+    let from = server.receive_heartbeat();
     assert_eq!(server.receive_text(), b"hi");
     server.send(b"ann something else", from);
     server.send(b"127.0.0.1:7 hi", from);
-    let output = client.finish();
+    let output = client.wait_with_output();
     assert_eq!(output.text(), "ann something else\n127.0.0.1:7 hi\n");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(server.receive_text(), b"quit");
@@ -39,11 +39,11 @@ fn a_piped_command_shows_all_of_its_answer() {
     let mut client = ClientProgram::start(&server, &["--linger", "1m"]);
     client.type_in("/who\n");
     client.end_input();
-    let from = server.client();
+    let from = server.receive_heartbeat();
     assert_eq!(server.receive_text(), b"/who");
     server.send(b"* ann", from);
     server.send(b"* bob", from);
-    let output = client.finish();
+    let output = client.wait_with_output();
     assert_eq!(output.text(), "* ann\n* bob\n");
     assert_eq!(output.status.code(), Some(0));
 }
@@ -54,19 +54,19 @@ fn a_piped_text_without_an_echo_ends_in_time_and_says_so() {
     let mut client = ClientProgram::start(&server, &["--linger", "50ms"]);
     client.type_in("hi\n");
     client.end_input();
-    let output = client.finish();
+    let output = client.wait_with_output();
     assert_eq!(output.status.code(), Some(0));
     assert!(output.errors().contains("did not echo"), "{output:?}");
 }
 
 #[test]
 fn a_piped_text_to_a_server_that_is_down_is_a_failure() {
-    let address = FakeServer::start_alone().stop();
+    let address = FakeServer::start_unshared().stop();
     let mut client = ClientProgram::start_at(&address.to_string(), &["--linger", "1m"]);
-    client.prints(&format!("{address} is down\n"));
+    client.expect_output(&format!("{address} is down\n"));
     client.type_in("hi\n");
     client.end_input();
-    let output = client.finish();
+    let output = client.wait_with_output();
     assert_eq!(output.status.code(), Some(1));
     assert!(output.errors().contains("not delivered"), "{output:?}");
 }
@@ -78,7 +78,7 @@ fn quit_says_bye_bye_and_blank_lines_say_nothing() {
     client.type_in("\n   \n\t\n  QuiT \r\nnever said\n");
     assert_eq!(server.receive().0, b"@im@");
     assert_eq!(server.receive().0, b"quit");
-    let output = client.finish();
+    let output = client.wait_with_output();
     assert_eq!(output.text(), "bye bye\n");
     assert_eq!(output.errors(), "");
     assert_eq!(output.status.code(), Some(0));
@@ -88,22 +88,22 @@ fn quit_says_bye_bye_and_blank_lines_say_nothing() {
 fn nothing_received_can_drive_the_terminal() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &[]);
-    let from = server.client();
+    let from = server.receive_heartbeat();
     server.send(b"eve \x1b[2J\r\x07\ttab\n\xff \xc2\x9b", from);
     server.send("eve \u{202e}".as_bytes(), from);
-    client.prints("eve \\x1b[2J\\x0d\\x07\ttab\\x0a\u{fffd} \\x9b\n");
-    client.prints("eve \\u{202e}\n");
+    client.expect_output("eve \\x1b[2J\\x0d\\x07\ttab\\x0a\u{fffd} \\x9b\n");
+    client.expect_output("eve \\u{202e}\n");
 }
 
 #[test]
 fn says_when_the_server_is_down_and_back() {
-    let server = FakeServer::start_alone();
+    let server = FakeServer::start_unshared();
     let mut client = ClientProgram::start(&server, &QUICK);
-    server.client();
+    server.receive_heartbeat();
     let address = server.stop();
-    client.prints(&format!("{address} is down\n"));
+    client.expect_output(&format!("{address} is down\n"));
     let server = FakeServer::restart(address);
-    client.prints(&format!("{address} is back\n"));
+    client.expect_output(&format!("{address} is back\n"));
     assert_eq!(server.receive().0, b"@im@");
 }
 
@@ -113,20 +113,20 @@ fn says_when_the_server_does_not_answer() {
     let mut client = ClientProgram::start(&server, &["--answer-within", "50ms"]);
     client.type_in("hi\n");
     let address = server.address();
-    client.prints(&format!("{address} is down (no answer within 50ms)\n"));
+    client.expect_output(&format!("{address} is down (no answer within 50ms)\n"));
 }
 
 #[test]
 fn says_what_was_not_sent_and_goes_on() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &[]);
-    let from = server.client();
+    let from = server.receive_heartbeat();
     client.type_in(&format!("{}\n@im@\n", "x".repeat(65_520)));
     client.type_in(&format!("{}\nstill here\n", "x".repeat(200_000)));
     assert_eq!(server.receive_text(), b"still here");
     client.type_in("quit\n");
     server.send(b"me still here", from);
-    let errors = client.finish().errors();
+    let errors = client.wait_with_output().errors();
     let lines: Vec<&str> = errors.lines().collect();
     assert_eq!(lines.len(), 3, "{errors}");
     assert!(lines[0].contains("65520 bytes does not fit"), "{errors}");
@@ -139,19 +139,19 @@ fn signals_make_it_leave_properly() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let server = FakeServer::start();
         let client = ClientProgram::start(&server, &[]);
-        server.client();
+        server.receive_heartbeat();
         client.signal(signal);
         assert_eq!(server.receive_text(), b"quit", "{signal}");
-        assert_eq!(client.finish().status.code(), Some(0), "{signal}");
+        assert_eq!(client.wait_with_output().status.code(), Some(0), "{signal}");
     }
 }
 
 #[test]
 fn piped_text_arrives_whole_in_either_protocol() {
-    let server = TestServer::start(unpinned(2, V4));
+    let server = TestServer::start(unpinned_config(2, V4));
     for protocol in ["auto", "v1", "v2"] {
         let lines: Vec<String> = (1..=2000).map(|number| number.to_string()).collect();
-        let output = chat(server.local_addr(), &["--protocol", protocol], &lines);
+        let output = run_client(server.local_addr(), &["--protocol", protocol], &lines);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let printed = output.text();
         let heard: Vec<_> = printed
@@ -170,7 +170,7 @@ fn piped_text_without_echoes_goes_on() {
     let arguments = ["--linger", "0s", "--protocol", "v1"];
     let client = thread::spawn({
         let lines = lines.clone();
-        move || chat(address, &arguments, &lines)
+        move || run_client(address, &arguments, &lines)
     });
     assert_eq!(server.receive().0, b"@im@");
     for line in &lines {
@@ -199,7 +199,7 @@ fn the_protocol_can_come_from_the_environment() {
     let mut command = client_command();
     command.arg(server.address().to_string());
     command.env("BULLHORN_CLIENT_PROTOCOL", "v1");
-    let output = pipe(&mut command, &[]);
+    let output = run_with_input(&mut command, &[]);
     assert_eq!(server.receive().0, b"@im@");
     assert_eq!(output.status.code(), Some(0));
 }
@@ -220,7 +220,7 @@ fn bad_arguments_are_named_with_what_is_right() {
         (&["--greet", "hi", "--attempts", "0"], "1..=100"),
         (&["--no-such"], "unexpected argument"),
     ] {
-        let output = ClientProgram::spawn(v1_client_command().args(arguments)).finish();
+        let output = ClientProgram::spawn(v1_client_command().args(arguments)).wait_with_output();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.errors().contains(right), "{arguments:?}: {output:?}");
     }

@@ -11,13 +11,13 @@ use nix::sys::signal::Signal;
 fn a_received_line_leaves_the_typed_one_alone() {
     let server = FakeServer::start();
     let (mut client, mut terminal) = at_a_terminal(&server);
-    let from = server.client();
-    terminal.shows_lines(&["> "]);
+    let from = server.receive_heartbeat();
+    terminal.expect_last_lines(&["> "]);
     terminal.type_in("half a li");
-    terminal.shows_lines(&["> half a li"]);
+    terminal.expect_last_lines(&["> half a li"]);
     server.send(b"127.0.0.1:7 news\x1b[2J", from);
     server.send(b"127.0.0.1:7 more", from);
-    terminal.shows_lines(&[
+    terminal.expect_last_lines(&[
         "127.0.0.1:7 news\\x1b[2J",
         "127.0.0.1:7 more",
         "> half a li",
@@ -25,13 +25,13 @@ fn a_received_line_leaves_the_typed_one_alone() {
 
     terminal.type_in("ne\r");
     assert_eq!(server.receive_text(), b"half a line");
-    terminal.shows_lines(&["> half a line", "> "]);
+    terminal.expect_last_lines(&["> half a line", "> "]);
     // The arrow key brings the last line back.
     terminal.type_in("\x1b[A");
-    terminal.shows_lines(&["> half a line", "> half a line"]);
+    terminal.expect_last_lines(&["> half a line", "> half a line"]);
     terminal.type_in("\x15 Quit\r");
     assert_eq!(server.receive_text(), b"quit");
-    terminal.shows_lines(&[">  Quit", "bye bye", ""]);
+    terminal.expect_last_lines(&[">  Quit", "bye bye", ""]);
     assert_eq!(client.exit_status().code(), Some(0));
 }
 
@@ -40,14 +40,14 @@ fn control_d_control_c_and_sigterm_leave_a_terminal_properly() {
     for key in [Some("\x04"), Some("\x03"), None] {
         let server = FakeServer::start();
         let (mut client, mut terminal) = at_a_terminal(&server);
-        server.client();
-        terminal.shows_lines(&["> "]);
+        server.receive_heartbeat();
+        terminal.expect_last_lines(&["> "]);
         match key {
             Some(key) => terminal.type_in(key),
             None => client.signal(Signal::SIGTERM),
         }
         assert_eq!(server.receive_text(), b"quit", "{key:?}");
-        terminal.shows_lines(&["bye bye", ""]);
+        terminal.expect_last_lines(&["bye bye", ""]);
         assert_eq!(client.exit_status().code(), Some(0), "{key:?}");
     }
 }
@@ -56,7 +56,7 @@ fn control_d_control_c_and_sigterm_leave_a_terminal_properly() {
 fn pasted_lines_are_texts_of_their_own() {
     let server = FakeServer::start();
     let (_client, mut terminal) = at_a_terminal(&server);
-    terminal.shows_lines(&["> "]);
+    terminal.expect_last_lines(&["> "]);
     terminal.type_in("\x1b[200~one\ntwo\n\x1b[201~\r");
     assert_eq!(server.receive_text(), b"one");
     assert_eq!(server.receive_text(), b"two");
@@ -66,19 +66,19 @@ fn pasted_lines_are_texts_of_their_own() {
 fn the_tab_key_completes_commands_and_what_was_seen() {
     let server = FakeServer::start();
     let (_client, mut terminal) = at_a_terminal(&server);
-    let from = server.client();
-    terminal.shows_lines(&["> "]);
+    let from = server.receive_heartbeat();
+    terminal.expect_last_lines(&["> "]);
     server.send(b"adalbert hi", from);
     server.send(b"* 2 rooms: lobby (1) chess (3)", from);
-    terminal.shows_lines(&["adalbert hi", "* 2 rooms: lobby (1) chess (3)", "> "]);
+    terminal.expect_last_lines(&["adalbert hi", "* 2 rooms: lobby (1) chess (3)", "> "]);
     terminal.type_in("/jo\tch\t\r");
     assert_eq!(server.receive_text(), b"/join chess ");
     terminal.type_in("/ms\tAD\tpsst\r");
     assert_eq!(server.receive_text(), b"/msg adalbert psst");
     // There are two, which are shown.
     terminal.type_in("/p\t\t");
-    terminal.shows("/ping");
-    terminal.shows("/presence");
+    terminal.expect_output("/ping");
+    terminal.expect_output("/presence");
 }
 
 #[test]
@@ -91,14 +91,14 @@ fn speakers_have_colours_unless_the_user_wants_none() {
         let mut command = v1_client_command();
         command.env("NO_COLOR", no_color);
         let (_client, mut terminal) = at_a_terminal_as(command, &server);
-        let from = server.client();
-        terminal.shows_lines(&["> "]);
+        let from = server.receive_heartbeat();
+        terminal.expect_last_lines(&["> "]);
         server.send(b"* nobody is here", from);
-        terminal.shows_lines(&["* nobody is here", "> "]);
+        terminal.expect_last_lines(&["* nobody is here", "> "]);
         server.send(b"adam hi \x1b[31m", from);
-        terminal.shows(line);
+        terminal.expect_output(line);
         server.send(b"* ada left", from);
-        terminal.shows(notice);
+        terminal.expect_output(notice);
     }
 }
 
@@ -109,6 +109,6 @@ fn at_a_terminal(server: &FakeServer) -> (Process, Terminal) {
 
 fn at_a_terminal_as(mut command: Command, server: &FakeServer) -> (Process, Terminal) {
     command.arg(server.address().to_string());
-    let terminal = Terminal::of(&mut command);
+    let terminal = Terminal::attach(&mut command);
     (Process::spawn(&mut command), terminal)
 }

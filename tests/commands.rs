@@ -8,19 +8,19 @@ use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NoticeCode, ServerFrame, parse_server,
 };
 use bullhorn::wire::{Name, RoomName, Speaker};
-use common::v2_peer::Session;
-use common::{Client, TestServer, V4, config, everywhere, wait_until};
+use common::v2_peer::V2Peer;
+use common::{Client, TestServer, V4, config, wait_until, with_each_server};
 
 /// Sends a command, and checks the one line that is answered.
 #[track_caller]
-fn asks(client: &Client, command: &str, answer: &str) {
+fn expect_reply(client: &Client, command: &str, answer: &str) {
     client.send(command.as_bytes());
-    assert_eq!(client.hear(), format!("* {answer}"), "{command}");
+    assert_eq!(client.receive_text(), format!("* {answer}"), "{command}");
 }
 
 /// What the notices are, of which the next datagram consists.
 #[track_caller]
-fn notice_codes(session: &Session) -> Vec<NoticeCode> {
+fn notice_codes(session: &V2Peer) -> Vec<NoticeCode> {
     let datagram = session.client.receive();
     let code = |frame| match frame {
         ServerFrame::Notice(code, _) => code,
@@ -34,24 +34,24 @@ fn notice_codes(session: &Session) -> Vec<NoticeCode> {
 
 #[test]
 fn a_text_is_heard_in_its_room_alone() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob, cem] = server.clients();
-        asks(&ann, "/join chess", "you are in chess (1 here)");
-        asks(&bob, "/JOIN Chess\r\n", "you are in chess (2 here)");
+        expect_reply(&ann, "/join chess", "you are in chess (1 here)");
+        expect_reply(&bob, "/JOIN Chess\r\n", "you are in chess (2 here)");
         cem.send(b"lobby only");
-        cem.hears(&cem, "lobby only");
+        cem.expect_text_from(&cem, "lobby only");
         ann.send(b"e4");
         for listener in [&ann, &bob] {
-            listener.hears(&ann, "e4");
+            listener.expect_text_from(&ann, "e4");
         }
-        asks(&bob, "/leave", "you are in lobby (2 here)");
+        expect_reply(&bob, "/leave", "you are in lobby (2 here)");
         ann.send(b"alone");
-        ann.hears(&ann, "alone");
+        ann.expect_text_from(&ann, "alone");
         bob.send(b"back");
         for listener in [&bob, &cem] {
-            listener.hears(&bob, "back");
+            listener.expect_text_from(&bob, "back");
         }
-        assert!(ann.heard_nothing() && cem.heard_nothing());
+        assert!(ann.inbox_is_empty() && cem.inbox_is_empty());
         assert_eq!(server.stats().rooms, 2);
         ann.send(b"quit");
         wait_until("the room to vanish", || server.stats().rooms == 1);
@@ -60,44 +60,47 @@ fn a_text_is_heard_in_its_room_alone() {
 
 #[test]
 fn a_name_stands_in_front_of_texts_and_belongs_to_one_peer() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob] = server.clients();
-        asks(&ann, "/nick Ada", "you are Ada");
-        asks(&bob, "/nick aDA", "aDA is taken");
-        asks(&ann, "/nick ADA", "you are ADA");
+        expect_reply(&ann, "/nick Ada", "you are Ada");
+        expect_reply(&bob, "/nick aDA", "aDA is taken");
+        expect_reply(&ann, "/nick ADA", "you are ADA");
         ann.send(b"hi");
-        assert_eq!(bob.hear(), "ADA hi");
-        assert_eq!(ann.hear(), "ADA hi");
+        assert_eq!(bob.receive_text(), "ADA hi");
+        assert_eq!(ann.receive_text(), "ADA hi");
         ann.send(b"quit");
         wait_until("the name to be free", || {
             bob.send(b"/nick ada");
-            bob.hear() == "* you are ada"
+            bob.receive_text() == "* you are ada"
         });
     });
 }
 
 #[test]
 fn who_sends_line_ends_gets_them_and_the_others_do_not() {
-    everywhere(|server| {
-        let (netcat, stock) = (server.stranger(), server.client());
+    with_each_server(|server| {
+        let (netcat, stock) = (server.unregistered_client(), server.client());
         netcat.send(b"hi\n");
-        assert_eq!(netcat.hear(), format!("{} hi\n", netcat.address()));
-        stock.hears(&netcat, "hi");
+        assert_eq!(netcat.receive_text(), format!("{} hi\n", netcat.address()));
+        stock.expect_text_from(&netcat, "hi");
         stock.send(b"and hi\n");
-        assert_eq!(netcat.hear(), format!("{} and hi\n", stock.address()));
-        stock.hears(&stock, "and hi");
-        netcat.send(b"/nick ada\n");
-        assert_eq!(netcat.hear(), "* you are ada\n");
-        asks(&stock, "/msg ada psst", "to ada: psst");
         assert_eq!(
-            netcat.hear(),
+            netcat.receive_text(),
+            format!("{} and hi\n", stock.address())
+        );
+        stock.expect_text_from(&stock, "and hi");
+        netcat.send(b"/nick ada\n");
+        assert_eq!(netcat.receive_text(), "* you are ada\n");
+        expect_reply(&stock, "/msg ada psst", "to ada: psst");
+        assert_eq!(
+            netcat.receive_text(),
             format!("* {} to you: psst\n", stock.address())
         );
         netcat.send(b"/presence on\r\n");
-        assert_eq!(netcat.hear(), "* presence is on\n");
+        assert_eq!(netcat.receive_text(), "* presence is on\n");
         stock.send(b"quit");
         assert_eq!(
-            netcat.hear(),
+            netcat.receive_text(),
             format!("* {} left (1 here)\n", stock.address())
         );
         netcat.send(&[&[b'x'; 3000][..], b"\n"].concat());
@@ -107,33 +110,36 @@ fn who_sends_line_ends_gets_them_and_the_others_do_not() {
 
 #[test]
 fn a_direct_message_reaches_one_peer_alone() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let [ann, bob, cem] = server.clients();
-        asks(&ann, "/nick ada", "you are ada");
-        asks(&bob, "/join den", "you are in den (1 here)");
-        asks(&bob, "/msg ADA psst  you", "to ADA: psst  you");
-        assert_eq!(ann.hear(), format!("* {} to you: psst  you", bob.address()));
+        expect_reply(&ann, "/nick ada", "you are ada");
+        expect_reply(&bob, "/join den", "you are in den (1 here)");
+        expect_reply(&bob, "/msg ADA psst  you", "to ADA: psst  you");
+        assert_eq!(
+            ann.receive_text(),
+            format!("* {} to you: psst  you", bob.address())
+        );
         let address = bob.address();
-        asks(
+        expect_reply(
             &ann,
             &format!("/msg {address} yes"),
             &format!("to {address}: yes"),
         );
-        assert_eq!(bob.hear(), "* ada to you: yes");
-        asks(&ann, "/msg eve hi", "nobody is called eve");
-        asks(&ann, "/msg \x1b[2J hi", "nobody is called \\x1b[2J");
+        assert_eq!(bob.receive_text(), "* ada to you: yes");
+        expect_reply(&ann, "/msg eve hi", "nobody is called eve");
+        expect_reply(&ann, "/msg \x1b[2J hi", "nobody is called \\x1b[2J");
         cem.send(b"end");
-        cem.hears(&cem, "end");
+        cem.expect_text_from(&cem, "end");
     });
 }
 
 #[test]
 fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let ann = server.client();
-        let bob = Session::open(server.stranger());
-        asks(&ann, "/nick ada", "you are ada");
-        asks(&ann, "/join den", "you are in den (1 here)");
+        let bob = V2Peer::open(server.unregistered_client());
+        expect_reply(&ann, "/nick ada", "you are ada");
+        expect_reply(&ann, "/join den", "you are in den (1 here)");
         bob.send(&[ClientFrame::Command(b"/join den")]);
         let den = RoomName::parse(b"den").unwrap();
         let datagram = bob.client.receive();
@@ -148,7 +154,7 @@ fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
             _ => panic!("{frames:?}"),
         };
         ann.send(b"hi");
-        ann.hear();
+        ann.receive_text();
         let ada = Speaker::Name(Name::parse(b"ada").unwrap());
         let datagram = bob.client.receive();
         match parse_server(&datagram).unwrap().next() {
@@ -164,7 +170,7 @@ fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
             assert_eq!(frames, [frame]);
         };
         let address = bob.client.address();
-        asks(
+        expect_reply(
             &ann,
             &format!("/msg {address} psst"),
             &format!("to {address}: psst"),
@@ -187,7 +193,7 @@ fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
         assert_eq!(common::v2_peer::welcome(&bob.client.receive()).room, number);
         // A verb that is not known is a text, as in v1.
         bob.send(&[ClientFrame::Command(b"/dance")]);
-        ann.hears(&bob.client, "/dance");
+        ann.expect_text_from(&bob.client, "/dance");
     });
 }
 
@@ -200,28 +206,28 @@ fn every_bound_is_refused_with_what_it_is() {
         ..config(1, &[V4])
     });
     let [ann, bob, cem] = server.clients();
-    asks(&ann, "/join one", "you are in one (1 here)");
-    asks(&bob, "/join one", "you are in one (2 here)");
-    asks(&cem, "/join ONE", "one is full: it has 2");
-    asks(&cem, "/join two", "you are in two (1 here)");
-    asks(
+    expect_reply(&ann, "/join one", "you are in one (1 here)");
+    expect_reply(&bob, "/join one", "you are in one (2 here)");
+    expect_reply(&cem, "/join ONE", "one is full: it has 2");
+    expect_reply(&cem, "/join two", "you are in two (1 here)");
+    expect_reply(
         &bob,
         "/join three",
         "there is no three, and no new room may be made: there are 2",
     );
-    asks(&bob, "/join two", "you are in two (2 here)");
-    asks(
+    expect_reply(&bob, "/join two", "you are in two (2 here)");
+    expect_reply(
         &ann,
         "/join three",
         "there is no three, and no new room may be made: there are 2",
     );
-    asks(&ann, "/leave", "you are in lobby (1 here)");
-    asks(&ann, "/join three", "you are in three (1 here)");
-    asks(&ann, "/nick a", "you are a");
-    asks(&bob, "/nick b", "you are b");
-    asks(&cem, "/nick c", "no more names may be taken: 2 are");
-    asks(&bob, "/nick c", "you are c");
-    asks(&cem, "/nick b", "no more names may be taken: 2 are");
+    expect_reply(&ann, "/leave", "you are in lobby (1 here)");
+    expect_reply(&ann, "/join three", "you are in three (1 here)");
+    expect_reply(&ann, "/nick a", "you are a");
+    expect_reply(&bob, "/nick b", "you are b");
+    expect_reply(&cem, "/nick c", "no more names may be taken: 2 are");
+    expect_reply(&bob, "/nick c", "you are c");
+    expect_reply(&cem, "/nick b", "no more names may be taken: 2 are");
 }
 
 #[test]
@@ -233,7 +239,7 @@ fn long_lists_come_in_pages_of_one_datagram() {
     loop {
         let from = seen.len() + 1;
         asker.send(format!("/who {from}").as_bytes());
-        let page = asker.hear();
+        let page = asker.receive_text();
         assert!(page.len() <= 1024, "{page}");
         let (head, rest) = page.split_once(": ").unwrap();
         let (list, more) = rest.split_once(" (").unwrap_or((rest, ""));
@@ -249,13 +255,13 @@ fn long_lists_come_in_pages_of_one_datagram() {
         .map(|client| client.address().to_string())
         .collect();
     assert_eq!(seen, addresses);
-    asks(asker, "/who 61", "60 in lobby, none from 61 on");
-    asks(asker, "/rooms", "1 room: lobby (60)");
-    asks(&clients[1], "/join den", "you are in den (1 here)");
-    asks(asker, "/rooms", "2 rooms: lobby (59) den (1)");
-    asks(asker, "/rooms 2", "2 rooms, 2 to 2: den (1)");
+    expect_reply(asker, "/who 61", "60 in lobby, none from 61 on");
+    expect_reply(asker, "/rooms", "1 room: lobby (60)");
+    expect_reply(&clients[1], "/join den", "you are in den (1 here)");
+    expect_reply(asker, "/rooms", "2 rooms: lobby (59) den (1)");
+    expect_reply(asker, "/rooms 2", "2 rooms, 2 to 2: den (1)");
     let enormous = format!("/who {}", usize::MAX);
-    asks(
+    expect_reply(
         asker,
         &enormous,
         &format!("59 in lobby, none from {} on", usize::MAX),
@@ -264,30 +270,36 @@ fn long_lists_come_in_pages_of_one_datagram() {
 
 #[test]
 fn who_comes_and_goes_is_told_to_those_who_want_to_hear_it() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let watcher = server.client();
-        asks(&watcher, "/presence on", "presence is on");
+        expect_reply(&watcher, "/presence on", "presence is on");
         let other = server.client();
         let address = other.address();
-        assert_eq!(watcher.hear(), format!("* {address} joined (2 here)"));
+        assert_eq!(
+            watcher.receive_text(),
+            format!("* {address} joined (2 here)")
+        );
         other.send(b"/nick ada");
-        assert_eq!(watcher.hear(), format!("* {address} is ada now (2 here)"));
+        assert_eq!(
+            watcher.receive_text(),
+            format!("* {address} is ada now (2 here)")
+        );
         other.send(b"/join den");
-        assert_eq!(watcher.hear(), "* ada left (1 here)");
+        assert_eq!(watcher.receive_text(), "* ada left (1 here)");
         watcher.send(b"/join den");
         // It hears of itself, too: all hear the same. Two threads tell it.
-        let mut told = [watcher.hear(), watcher.hear()];
+        let mut told = [watcher.receive_text(), watcher.receive_text()];
         told.sort();
         let joined = format!("* {} joined (2 here)", watcher.address());
         assert_eq!(told, [joined, "* you are in den (2 here)".to_owned()]);
         other.send(b"quit");
-        assert_eq!(watcher.hear(), "* ada left (1 here)");
-        asks(&watcher, "/presence off", "presence is off");
+        assert_eq!(watcher.receive_text(), "* ada left (1 here)");
+        expect_reply(&watcher, "/presence off", "presence is off");
         let third = server.client();
-        asks(&third, "/join den", "you are in den (2 here)");
+        expect_reply(&third, "/join den", "you are in den (2 here)");
         third.send(b"bye");
-        watcher.hears(&third, "bye");
-        assert!(other.heard_nothing() || other.hear().starts_with("* you are"));
+        watcher.expect_text_from(&third, "bye");
+        assert!(other.inbox_is_empty() || other.receive_text().starts_with("* you are"));
         wait_until("all notices are counted", || server.stats().notices == 5);
     });
 }
@@ -296,14 +308,14 @@ fn who_comes_and_goes_is_told_to_those_who_want_to_hear_it() {
 fn a_storm_of_joins_is_told_in_few_datagrams() {
     let server = TestServer::start(config(2, &[V4]));
     let watcher = server.client();
-    asks(&watcher, "/presence on", "presence is on");
-    let crowd: Vec<Client> = (0..500).map(|_| server.stranger()).collect();
+    expect_reply(&watcher, "/presence on", "presence is on");
+    let crowd: Vec<Client> = (0..500).map(|_| server.unregistered_client()).collect();
     for client in &crowd {
         client.send(b"@im@");
     }
     let (mut joined, mut notices) = (0, 0);
     while joined < crowd.len() {
-        let notice = watcher.hear();
+        let notice = watcher.receive_text();
         let told = notice.trim_start_matches("* ");
         joined += match told.split_once(" joined (") {
             Some((count, _)) if !count.contains(':') => count.parse().unwrap(),
@@ -326,12 +338,12 @@ fn without_commands_all_of_them_are_texts() {
         ..config(1, &[V4])
     });
     let ann = server.client();
-    let bob = Session::open(server.stranger());
+    let bob = V2Peer::open(server.unregistered_client());
     for text in ["/nick ada", "/help", "/join den"] {
         ann.send(text.as_bytes());
-        ann.hears(&ann, text);
+        ann.expect_text_from(&ann, text);
         bob.send(&[ClientFrame::Command(text.as_bytes())]);
-        ann.hears(&bob.client, text);
+        ann.expect_text_from(&bob.client, text);
     }
     assert_eq!(server.stats().rooms, 1);
 }
@@ -342,22 +354,22 @@ fn commands_are_counted_and_never_fanned_out() {
     let [ann, bob] = server.clients();
     for command in ["/help", "/ping x", "/nick", "/rooms", "/leave"] {
         ann.send(command.as_bytes());
-        assert!(ann.hear().starts_with("* "));
+        assert!(ann.receive_text().starts_with("* "));
     }
     wait_until("the answers", || server.stats().total().answers == 5);
     let counts = server.stats().total();
     assert_eq!((counts.commands, counts.texts, counts.messages), (5, 0, 0));
     assert_eq!(counts.datagrams_in, counts.heartbeats + counts.commands);
-    assert!(bob.heard_nothing());
+    assert!(bob.inbox_is_empty());
 }
 
 #[test]
 fn a_datagram_of_many_commands_is_answered_once_and_costs_nobody_else_an_answer() {
     let server = TestServer::start(config(1, &[V4]));
-    let flooder = Session::open(server.stranger());
+    let flooder = V2Peer::open(server.unregistered_client());
     let ann = server.client();
     flooder.send(&vec![ClientFrame::Command(b"/help"); 200]);
-    asks(&ann, "/ping here", "pong here");
+    expect_reply(&ann, "/ping here", "pong here");
     let answer = flooder.client.receive();
     assert!(answer.len() <= BUNDLE_BYTES);
     let answered = parse_server(&answer).unwrap().count();
@@ -371,7 +383,7 @@ fn a_datagram_of_many_commands_is_answered_once_and_costs_nobody_else_an_answer(
 #[test]
 fn a_datagram_sends_a_few_direct_messages_at_most() {
     let server = TestServer::start(config(1, &[V4]));
-    let flooder = Session::open(server.stranger());
+    let flooder = V2Peer::open(server.unregistered_client());
     let ann = server.client();
     let command = format!("/msg {} x", ann.address());
     flooder.send(&[ClientFrame::Command(command.as_bytes()); 10]);
@@ -381,17 +393,17 @@ fn a_datagram_sends_a_few_direct_messages_at_most() {
     assert_eq!(refused, [NoticeCode::Refused; 2]);
     for _ in 0..8 {
         assert_eq!(
-            ann.hear(),
+            ann.receive_text(),
             format!("* {} to you: x", flooder.client.address())
         );
     }
-    asks(&ann, "/ping end", "pong end");
+    expect_reply(&ann, "/ping end", "pong end");
 }
 
 #[test]
 fn a_datagram_asks_for_a_few_lists_at_most() {
     let server = TestServer::start(config(1, &[V4]));
-    let flooder = Session::open(server.stranger());
+    let flooder = V2Peer::open(server.unregistered_client());
     let list = [&b"/who 9"[..], b"/rooms"].map(ClientFrame::Command);
     flooder.send(&[list; 6].concat());
     let codes = notice_codes(&flooder);
@@ -408,8 +420,8 @@ fn a_datagram_asks_for_a_few_lists_at_most() {
 fn no_direct_message_is_longer_than_a_datagram_of_its_version() {
     let server = TestServer::start(config(1, &[V4]));
     let ann = server.client();
-    let bob = Session::open(server.stranger());
-    asks(
+    let bob = V2Peer::open(server.unregistered_client());
+    expect_reply(
         &ann,
         &format!("/nick {}", "n".repeat(24)),
         &format!("you are {}", "n".repeat(24)),

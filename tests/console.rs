@@ -10,16 +10,16 @@ mod common;
 use std::process::Command;
 use std::thread;
 
-use common::{Program, Terminal, V4, server_command, threads_sleep, wait_until};
+use common::{ServerProgram, Terminal, V4, all_threads_sleep, server_command, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Starts `command`, which must run the server, with its input and output at a
 /// terminal.
 #[track_caller]
-fn at_a_terminal(mut command: Command) -> (Program, Terminal) {
-    let terminal = Terminal::of(&mut command);
-    (Program::with_errors_piped(command), terminal)
+fn at_a_terminal(mut command: Command) -> (ServerProgram, Terminal) {
+    let terminal = Terminal::attach(&mut command);
+    (ServerProgram::with_errors_piped(command), terminal)
 }
 
 /// The server with `arguments`, started by `starter`, whose last arguments
@@ -47,39 +47,39 @@ fn a_prompt_a_listing_and_quit() {
     let arguments = ["--bind", V4, "--workers", "2"];
     for command in [server_command(&arguments), started_by(&SESSION, &arguments)] {
         let (mut server, mut terminal) = at_a_terminal(command);
-        assert_eq!(terminal.shows(">>>>: "), "");
+        assert_eq!(terminal.expect_output(">>>>: "), "");
         let ann = server.client();
-        server.serves(&ann, "hi");
+        server.expect_echo(&ann, "hi");
 
         terminal.type_in("who\n");
-        let listing = terminal.shows(">>>>: ");
+        let listing = terminal.expect_output(">>>>: ");
         for row in ["thread ", "worker-0 ", "worker-1 ", "peers: 1 now"] {
             assert!(listing.contains(row), "{listing}");
         }
         terminal.type_in("  QuIt \n");
-        server.ends_well();
+        server.expect_success();
     }
 }
 
 #[test]
 fn ctrl_d_ends_the_console_and_not_the_server() {
     let (server, mut terminal) = at_a_terminal(server_command(&["--bind", V4]));
-    terminal.shows(">>>>: ");
+    terminal.expect_output(">>>>: ");
     terminal.type_in("\x04");
     let ann = server.client();
-    server.serves(&ann, "hi");
+    server.expect_echo(&ann, "hi");
     terminal.type_in("quit\n");
     // The terminal echoes it, and nobody reads it.
-    terminal.shows("quit");
-    server.serves(&ann, "hi again");
+    terminal.expect_output("quit");
+    server.expect_echo(&ann, "hi again");
 }
 
 #[test]
 fn ctrl_c_stops_the_server_with_exit_code_0() {
     let (mut server, mut terminal) = at_a_terminal(started_by(&SESSION, &["--bind", V4]));
-    terminal.shows(">>>>: ");
+    terminal.expect_output(">>>>: ");
     terminal.type_in("\x03");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
@@ -90,20 +90,20 @@ fn a_server_in_the_background_serves_and_is_not_stopped_by_the_terminal() {
     let shell = [&SESSION[..], &["sh", "-m", "-c", job, "sh"]].concat();
     let command = started_by(&shell, &["--bind", V4]);
     let (mut shell, mut terminal) = at_a_terminal(command);
-    terminal.shows("job ");
-    let pid = terminal.shows(" started").parse().unwrap();
+    terminal.expect_output("job ");
+    let pid = terminal.expect_output(" started").parse().unwrap();
     let job = Job(Pid::from_raw(pid));
 
     // Its console has had its turn when each of its threads sleeps; a process
     // that the terminal stopped has none that sleeps.
     let ann = shell.client();
     wait_until("the sleep of all threads", || {
-        shell.serves(&ann, "hi");
-        threads_sleep(job.0)
+        shell.expect_echo(&ann, "hi");
+        all_threads_sleep(job.0)
     });
-    shell.serves(&ann, "hi again");
+    shell.expect_echo(&ann, "hi again");
     kill(job.0, Signal::SIGTERM).unwrap();
-    shell.ends_well();
+    shell.expect_success();
 }
 
 /// A process that a shell of ours started, and has not waited for.

@@ -40,7 +40,7 @@ fn overflow(datagram: &[u8], receive_buffer: ByteSize, count: u64) {
         ..config(1, &[V4])
     };
     let server = Server::start_with_clock(config, clock).unwrap();
-    let client = Client::of(server.local_addr());
+    let client = Client::connect(server.local_addr());
 
     let total = || server.stats().total();
     // The kernel's number goes on where it was.

@@ -97,7 +97,7 @@ fn ten_seconds_of_silence_are_allowed_and_a_millisecond_more_is_not() {
         time.wait_for_the_reaper();
         assert_eq!((server.stats().peers, server.stats().expired), (2, 0));
         ann.send(b"still here");
-        bob.hears(&ann, "still here");
+        bob.expect_text_from(&ann, "still here");
 
         // Ann has just spoken; bob is silent for longer than 10 s.
         time.set(10_001);
@@ -145,19 +145,19 @@ fn a_dropped_peer_hears_nothing_until_it_comes_back() {
         let [ann, bob] = server.clients();
         // So that a list of whom to send to is there, and must change.
         ann.send(b"I shall be silent");
-        ann.hears(&ann, "I shall be silent");
-        bob.hears(&ann, "I shall be silent");
+        ann.expect_text_from(&ann, "I shall be silent");
+        bob.expect_text_from(&ann, "I shall be silent");
         time.set(6_000);
         refresh(&server, &bob);
         time.set(12_000);
         wait_for_expired(&server, 1);
 
         bob.send(b"is ann here?");
-        bob.hears(&bob, "is ann here?");
+        bob.expect_text_from(&bob, "is ann here?");
         server.wait_for_deliveries(3);
         ann.send(b"ann is back");
-        ann.hears(&ann, "ann is back");
-        bob.hears(&ann, "ann is back");
+        ann.expect_text_from(&ann, "ann is back");
+        bob.expect_text_from(&ann, "ann is back");
     });
 }
 
@@ -187,12 +187,12 @@ fn a_thread_that_dies_ends_the_server_which_says_why() {
         // A worker looks at the clock when something comes: enough strangers
         // that each worker has some.
         for _ in 0..64 {
-            server.stranger().send(b"@im@");
+            server.unregistered_client().send(b"@im@");
         }
         let died = ThreadDied {
             name: name.into(),
             reason: "the clock broke".into(),
         };
-        assert_eq!(server.end(), Err(died));
+        assert_eq!(server.wait_for_end(), Err(died));
     }
 }

@@ -7,13 +7,13 @@ use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{
     ClientFrame, MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES, ServerFrame, parse_server, push_padding,
 };
-use common::v2_peer::{Session, datagram, hello, welcome};
-use common::{Client, Gate, TestServer, V4, V6, config, everywhere, wait_until};
+use common::v2_peer::{V2Peer, datagram, hello, welcome};
+use common::{Client, Gate, TestServer, V4, V6, config, wait_until, with_each_server};
 
 /// Sends `bad`, and checks that it is dropped for `reason` and that nothing else
 /// comes of it.
 #[track_caller]
-fn is_dropped(server: &TestServer, session: &Session, bad: &[u8], reason: DropReason) {
+fn is_dropped(server: &TestServer, session: &V2Peer, bad: &[u8], reason: DropReason) {
     let before = server.stats().total();
     session.client.send(bad);
     wait_until("the drop", || {
@@ -22,7 +22,7 @@ fn is_dropped(server: &TestServer, session: &Session, bad: &[u8], reason: DropRe
     // An answer is counted when it has been sent, and so may have been received:
     // now those before are, and that of the check is waited for.
     let answers = server.stats().total().answers;
-    session.is_intact("still here");
+    session.expect_intact("still here");
     wait_until("the answer to be counted", || {
         server.stats().total().answers > answers
     });
@@ -52,7 +52,7 @@ fn raw(session: u64, kind: u8, claimed: u16, body: &[u8]) -> Vec<u8> {
 fn what_is_malformed_is_dropped_and_the_session_is_intact() {
     for (address, workers) in [(V4, 1), (V6, 2)] {
         let server = TestServer::start(config(workers, &[address]));
-        let session = Session::open(server.stranger());
+        let session = V2Peer::open(server.unregistered_client());
         let own = session.number;
         let whole = datagram(own, &[ClientFrame::Say(b"never to be heard")]);
         // With the header alone it is whole, too.
@@ -101,7 +101,7 @@ fn what_is_malformed_is_dropped_and_the_session_is_intact() {
 fn a_wrong_session_or_text_from_one_who_has_a_session_is_dropped() {
     for (address, workers) in [(V4, 1), (V6, 2)] {
         let server = TestServer::start(config(workers, &[address]));
-        let session = Session::open(server.stranger());
+        let session = V2Peer::open(server.unregistered_client());
         let said = [ClientFrame::Say(b"never to be heard"), ClientFrame::Bye];
         let mut wrong: Vec<Vec<u8>> = (0..64)
             .map(|bit| datagram(session.number ^ 1 << bit, &said))
@@ -120,22 +120,24 @@ fn a_wrong_session_or_text_from_one_who_has_a_session_is_dropped() {
             let before = server.stats().total().leaves;
             session.client.send(bad);
             wait_until("the leave", || server.stats().total().leaves > before);
-            session.is_intact("still here");
+            session.expect_intact("still here");
         }
         // And who has none uses none.
         let before = server.stats().total().dropped(DropReason::WrongSession);
-        server.stranger().send(&datagram(session.number, &said));
+        server
+            .unregistered_client()
+            .send(&datagram(session.number, &said));
         let dropped = || server.stats().total().dropped(DropReason::WrongSession);
         wait_until("the drop", || dropped() == before + 1);
-        session.is_intact("still here");
+        session.expect_intact("still here");
         assert_eq!(server.stats().peers, 1);
     }
 }
 
 #[test]
 fn a_hello_opens_one_session_with_an_answer_that_is_shorter() {
-    everywhere(|server| {
-        let client = server.stranger();
+    with_each_server(|server| {
+        let client = server.unregistered_client();
         let mut numbers = Vec::new();
         for _ in 0..5 {
             client.send(&hello());
@@ -147,7 +149,7 @@ fn a_hello_opens_one_session_with_an_answer_that_is_shorter() {
             numbers.push(welcome.session);
         }
         assert!(numbers[0] != 0 && numbers.iter().all(|number| *number == numbers[0]));
-        let other = Session::open(server.stranger());
+        let other = V2Peer::open(server.unregistered_client());
         assert_ne!(other.number, numbers[0]);
         assert_eq!(server.stats().peers, 2);
         let total = server.stats().total();
@@ -157,8 +159,8 @@ fn a_hello_opens_one_session_with_an_answer_that_is_shorter() {
 
 #[test]
 fn a_ping_is_answered_with_its_token_to_its_sender_alone() {
-    everywhere(|server| {
-        let [ann, bob] = [0; 2].map(|_| Session::open(server.stranger()));
+    with_each_server(|server| {
+        let [ann, bob] = [0; 2].map(|_| V2Peer::open(server.unregistered_client()));
         for token in [&b""[..], b"12345678", &[0xFF; MAX_TOKEN_BYTES]] {
             ann.send(&[ClientFrame::Ping(token)]);
             let answer = ann.client.receive();
@@ -166,14 +168,14 @@ fn a_ping_is_answered_with_its_token_to_its_sender_alone() {
             assert_eq!(frames.next(), Some(ServerFrame::Pong(token)));
             assert_eq!(frames.next(), None);
         }
-        assert!(bob.client.heard_nothing());
+        assert!(bob.client.inbox_is_empty());
     });
 }
 
 #[test]
 fn a_datagram_full_of_pings_is_answered_with_one_datagram() {
-    everywhere(|server| {
-        let session = Session::open(server.stranger());
+    with_each_server(|server| {
+        let session = V2Peer::open(server.unregistered_client());
         let answers_to = |count: usize, token: &[u8]| {
             session.send(&vec![ClientFrame::Ping(token); count]);
             let answer = session.client.receive();
@@ -187,7 +189,7 @@ fn a_datagram_full_of_pings_is_answered_with_one_datagram() {
         assert_eq!(answers_to(34, &[b'x'; MAX_TOKEN_BYTES]), 34);
         assert_eq!(answers_to(35, &[b'x'; MAX_TOKEN_BYTES]), 34);
         assert_eq!(answers_to(679, b""), 399);
-        session.is_intact("that was all");
+        session.expect_intact("that was all");
         // With that to the HELLO and that of the check.
         wait_until("the answers", || server.stats().total().answers == 6);
         assert_eq!(server.stats().total().answers_shed, 1 + 679 - 399);
@@ -196,20 +198,20 @@ fn a_datagram_full_of_pings_is_answered_with_one_datagram() {
 
 #[test]
 fn whoever_says_bye_has_no_session_any_more() {
-    everywhere(|server| {
+    with_each_server(|server| {
         let ann = server.client();
-        let session = Session::open(server.stranger());
+        let session = V2Peer::open(server.unregistered_client());
         session.send(&[ClientFrame::Say(b"bye all"), ClientFrame::Bye]);
-        ann.hears(&session.client, "bye all");
+        ann.expect_text_from(&session.client, "bye all");
         wait_until("the end of the session", || server.stats().peers == 1);
         session.send(&[ClientFrame::Say(b"never to be heard")]);
         let dropped = || server.stats().total().dropped(DropReason::WrongSession);
         wait_until("the drop", || dropped() == 1);
 
         // The next text is the next that either hears.
-        let session = Session::open(session.client);
-        session.is_intact("back");
-        ann.hears(&session.client, "back");
+        let session = V2Peer::open(session.client);
+        session.expect_intact("back");
+        ann.expect_text_from(&session.client, "back");
     });
 }
 
@@ -219,12 +221,12 @@ fn a_stop_says_goodbye_to_sessions_and_to_nobody_else() {
         for workers in [1, 2, 8] {
             let server = TestServer::start(config(workers, &[address]));
             let ann = server.client();
-            let sessions = [0; 10].map(|_| Session::open(server.stranger()));
-            let left = Session::open(server.stranger());
+            let sessions = [0; 10].map(|_| V2Peer::open(server.unregistered_client()));
+            let left = V2Peer::open(server.unregistered_client());
             left.send(&[ClientFrame::Bye]);
             wait_until("the leave", || server.stats().peers == 11);
             server.handle().stop();
-            server.end().expect("nothing died");
+            server.wait_for_end().expect("nothing died");
             for session in &sessions {
                 assert_eq!(session.client.receive(), [0xFF, 2, 0x86, 0, 0]);
                 assert_ended(&session.client);
@@ -241,7 +243,7 @@ fn no_bundle_is_longer_than_1200_bytes() {
     let gate = Gate::default();
     let server = TestServer::start_with_clock(config(1, &[V4]), gate.clock());
     let ann = server.client();
-    let session = Session::open(server.stranger());
+    let session = V2Peer::open(server.unregistered_client());
     let mut longest = 0;
     for step in [1, 13, 200] {
         let texts: Vec<Vec<u8>> = (0..ROUND)

@@ -5,7 +5,7 @@ mod common;
 use bullhorn::ServerConfig;
 use bullhorn::config::ServiceKind;
 use bullhorn::stats::DropReason;
-use common::{Client, Program, TestServer, V4, V6, config};
+use common::{Client, ServerProgram, TestServer, V4, V6, config};
 
 fn greeter(workers: u16, address: &str) -> ServerConfig {
     ServerConfig {
@@ -29,10 +29,10 @@ fn every_datagram_is_answered_with_its_senders_address() {
         for workers in [1, 2, 8] {
             let server = TestServer::start(greeter(workers, address));
             for _ in 0..8 {
-                let client = server.stranger();
+                let client = server.unregistered_client();
                 for datagram in [&b"hello world"[..], b"", b"quit", b"\xff\x02", &[0; 3000]] {
                     client.send(datagram);
-                    assert_eq!(client.hear(), greeting(&client));
+                    assert_eq!(client.receive_text(), greeting(&client));
                 }
             }
         }
@@ -42,25 +42,25 @@ fn every_datagram_is_answered_with_its_senders_address() {
 #[test]
 fn who_asks_hears_nothing_of_the_others() {
     let server = TestServer::start(greeter(2, V4));
-    let clients: Vec<Client> = (0..20).map(|_| server.stranger()).collect();
+    let clients: Vec<Client> = (0..20).map(|_| server.unregistered_client()).collect();
     for client in &clients {
         client.send(b"hello");
     }
     for client in &clients {
-        assert_eq!(client.hear(), greeting(client));
+        assert_eq!(client.receive_text(), greeting(client));
     }
     server.wait_for_deliveries(20);
-    assert!(clients.iter().all(Client::heard_nothing));
+    assert!(clients.iter().all(Client::inbox_is_empty));
 }
 
 #[test]
 fn a_greeting_is_not_greeted() {
     for address in [V4, V6] {
         let server = TestServer::start(greeter(2, address));
-        let client = server.stranger();
+        let client = server.unregistered_client();
         client.send(greeting(&client).as_bytes());
         client.send(b"hello");
-        assert_eq!(client.hear(), greeting(&client));
+        assert_eq!(client.receive_text(), greeting(&client));
         let dropped = server.stats().total().dropped(DropReason::Greeting);
         assert_eq!(dropped, 1);
         server.wait_for_deliveries(1);
@@ -73,13 +73,13 @@ fn once_answers_exactly_one_of_many() {
         once: true,
         ..greeter(8, V4)
     });
-    let clients: Vec<Client> = (0..200).map(|_| server.stranger()).collect();
+    let clients: Vec<Client> = (0..200).map(|_| server.unregistered_client()).collect();
     for client in &clients {
         // The server may be gone already: then the kernel says so.
         let _ = client.socket().send(b"hello");
     }
     let handle = server.handle();
-    server.end().unwrap();
+    server.wait_for_end().unwrap();
 
     // Over loopback, what was sent before the end is there.
     let mut buffer = [0; 64];
@@ -98,11 +98,11 @@ fn once_answers_exactly_one_of_many() {
 
 #[test]
 fn the_program_greets_once_and_exits_with_0() {
-    let mut server = Program::start(&["--service", "greet", "--once", "--workers", "2"]);
+    let mut server = ServerProgram::start(&["--service", "greet", "--once", "--workers", "2"]);
     let client = server.client();
     client.send(b"hello world");
-    assert_eq!(client.hear(), greeting(&client));
-    server.ends_well();
+    assert_eq!(client.receive_text(), greeting(&client));
+    server.expect_success();
     assert_eq!(server.printed().next(), "UDP Server is Starting...");
     let port = client.address().port();
     server
@@ -112,11 +112,11 @@ fn the_program_greets_once_and_exits_with_0() {
 
 #[test]
 fn without_once_the_program_greets_on() {
-    let mut server = Program::start(&["--service", "greet"]);
+    let mut server = ServerProgram::start(&["--service", "greet"]);
     let [first, second] = [server.client(), server.client()];
     for client in [&first, &second, &first] {
         client.send(b"hello");
-        assert_eq!(client.hear(), greeting(client));
+        assert_eq!(client.receive_text(), greeting(client));
     }
     assert!(server.is_running());
 }

@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::thread;
 
-use common::{Client, Lines, Process, Program, V4, server_command, wait_until};
+use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
 use nix::sys::signal::Signal;
 
 /// Runs the program to its end, which must come by itself, and returns its
@@ -24,8 +24,8 @@ fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = Process::spawn(&mut command);
-    let output = Lines::of(process.child.stdout.take().unwrap());
-    let errors = Lines::of(process.child.stderr.take().unwrap());
+    let output = Lines::new(process.child.stdout.take().unwrap());
+    let errors = Lines::new(process.child.stderr.take().unwrap());
     let code = process.exit_status().code();
     (code, output.rest().join("\n"), errors.rest().join("\n"))
 }
@@ -34,10 +34,10 @@ fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
 fn sigterm_and_sigint_stop_it_with_exit_code_0() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         for workers in ["1", "8"] {
-            let mut server = Program::start(&["--workers", workers]);
-            server.serves(&server.client(), "hi");
+            let mut server = ServerProgram::start(&["--workers", workers]);
+            server.expect_echo(&server.client(), "hi");
             server.signal(signal);
-            server.ends_well();
+            server.expect_success();
         }
     }
 }
@@ -45,21 +45,21 @@ fn sigterm_and_sigint_stop_it_with_exit_code_0() {
 #[test]
 fn quit_on_the_console_stops_it_with_exit_code_0() {
     for line in ["quit", "QUIT", "  Quit \r"] {
-        let mut server = Program::start(&[]);
-        server.serves(&server.client(), "hi");
+        let mut server = ServerProgram::start(&[]);
+        server.expect_echo(&server.client(), "hi");
         server.type_line(line);
-        server.ends_well();
+        server.expect_success();
     }
 }
 
 #[test]
 fn any_other_line_lists_the_threads_and_the_peers() {
-    let mut server = Program::start(&["--workers", "2", "--no-pin"]);
+    let mut server = ServerProgram::start(&["--workers", "2", "--no-pin"]);
     let printed = server.printed();
     let [ann, bob] = [server.client(), server.client()];
-    server.serves(&ann, "hi");
-    server.serves(&bob, "hi");
-    ann.hears(&bob, "hi");
+    server.expect_echo(&ann, "hi");
+    server.expect_echo(&bob, "hi");
+    ann.expect_text_from(&bob, "hi");
     // A delivery is counted a moment after it was heard.
     wait_until("the count of deliveries", || {
         server.type_line("");
@@ -69,7 +69,7 @@ fn any_other_line_lists_the_threads_and_the_peers() {
         server.type_line(line);
         assert_eq!(listing(&printed), (2, 3), "after {line:?}");
     }
-    server.serves(&ann, "it goes on");
+    server.expect_echo(&ann, "it goes on");
 }
 
 /// Reads the listing of two workers that are not pinned, and of two peers, and
@@ -103,12 +103,12 @@ fn listing(printed: &Lines) -> (u64, u64) {
 
 #[test]
 fn a_line_that_is_not_utf8_does_not_end_the_console() {
-    let mut server = Program::start(&[]);
+    let mut server = ServerProgram::start(&[]);
     let printed = server.printed();
     std::io::Write::write_all(server.input.as_mut().unwrap(), b"\xff\xfe\n").unwrap();
     printed.find("peers: 0 now");
     server.type_line("quit");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
@@ -121,24 +121,24 @@ fn the_end_of_its_input_leaves_it_running_without_using_cpu() {
             true => Stdio::null(),
             false => Stdio::piped(),
         });
-        let mut server = Program::with_errors_piped(command);
+        let mut server = ServerProgram::with_errors_piped(command);
         let log = server.log();
         drop(server.input.take());
 
-        server.serves(&server.client(), "hi");
+        server.expect_echo(&server.client(), "hi");
         let before = cpu_ticks(&server);
         // A second and a half, in which nothing is to be done.
         log.find("is down: not heard any more");
         let used = cpu_ticks(&server) - before;
         assert!(used <= 10, "{used} ticks of 10 ms");
-        server.serves(&server.client(), "hi again");
+        server.expect_echo(&server.client(), "hi again");
         server.signal(Signal::SIGTERM);
-        server.ends_well();
+        server.expect_success();
     }
 }
 
 /// User and system time of a process so far: /proc/PID/stat, fields 14 and 15.
-fn cpu_ticks(server: &Program) -> u64 {
+fn cpu_ticks(server: &ServerProgram) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
     let after_name = stat.rsplit_once(')').unwrap().1;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
@@ -148,19 +148,19 @@ fn cpu_ticks(server: &Program) -> u64 {
 #[test]
 fn a_second_server_on_the_same_address_is_refused() {
     for workers in ["1", "8"] {
-        let first = Program::start(&["--workers", workers]);
+        let first = ServerProgram::start(&["--workers", workers]);
         let client = first.client();
-        first.serves(&client, "before");
+        first.expect_echo(&client, "before");
         let address = first.address.to_string();
         let (code, _, errors) = output(&["--bind", &address, "--workers", workers]);
         assert_eq!(code, Some(1));
         let told = format!("server: {address} is already in use");
         assert!(errors.contains(&told), "{errors}");
-        first.serves(&client, "after");
+        first.expect_echo(&client, "after");
         // New clients, too, all find the first.
         for _ in 0..16 {
             let newcomer = first.client();
-            first.serves(&newcomer, "hi");
+            first.expect_echo(&newcomer, "hi");
             newcomer.send(b"quit");
         }
     }
@@ -168,9 +168,9 @@ fn a_second_server_on_the_same_address_is_refused() {
 
 #[test]
 fn tcp_on_the_same_port_number_is_free_for_others() {
-    let server = Program::start(&[]);
+    let server = ServerProgram::start(&[]);
     let listener = TcpListener::bind(server.address).unwrap();
-    server.serves(&server.client(), "hi");
+    server.expect_echo(&server.client(), "hi");
     drop(listener);
 }
 
@@ -184,9 +184,9 @@ fn it_starts_where_others_have_tcp() {
             continue;
         }
         let command = server_command(&["--bind", &address.to_string()]);
-        let server = Program::start_command(command);
+        let server = ServerProgram::start_command(command);
         assert_eq!(server.address, address);
-        server.serves(&server.client(), "hi");
+        server.expect_echo(&server.client(), "hi");
         return;
     }
     panic!("no port was free in UDP");
@@ -250,15 +250,15 @@ fn environment_variables_stand_for_flags() {
     command.env("BULLHORN_BIND", "127.0.0.1:0,[::1]:0");
     command.env("BULLHORN_SERVICE", "greet");
     command.env("BULLHORN_ONCE", "true");
-    let mut server = Program::start_command(command);
+    let mut server = ServerProgram::start_command(command);
     let second: SocketAddr = {
         let line = server.log().find("listening on [::1]");
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
-    let client = Client::of(second);
+    let client = Client::connect(second);
     client.send(b"hello");
-    assert!(client.hear().starts_with("hello,('::1', "));
-    server.ends_well();
+    assert!(client.receive_text().starts_with("hello,('::1', "));
+    server.expect_success();
 }
 
 #[test]
@@ -268,44 +268,44 @@ fn nobody_needs_to_read_its_log_or_its_output() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         command.stdin(Stdio::piped()).stdout(writer);
-        let mut server = Program::with_errors_piped(command);
+        let mut server = ServerProgram::with_errors_piped(command);
         drop(server.errors.take());
 
         let client = server.client();
         for _ in 0..10 {
             client.send(b"hi");
-            client.hear();
+            client.receive_text();
             server.type_line("list");
         }
         server.type_line("quit");
-        server.ends_well();
+        server.expect_success();
     }
 }
 
 #[test]
 fn a_log_that_nobody_reads_holds_up_nobody() {
-    let mut server = Program::start(&["--workers", "2"]);
+    let mut server = ServerProgram::start(&["--workers", "2"]);
     let printed = server.printed();
     let [ann, bob] = [server.client(), server.client()];
-    server.serves(&ann, "I am here");
-    server.serves(&bob, "I am here");
-    ann.hears(&bob, "I am here");
+    server.expect_echo(&ann, "I am here");
+    server.expect_echo(&bob, "I am here");
+    ann.expect_text_from(&bob, "I am here");
     // The pipe takes 64 KiB, the queue before it 1024 lines.
     let text = "x".repeat(900);
     for _ in 0..1500 {
-        server.serves(&ann, &text);
-        bob.hears(&ann, &text);
+        server.expect_echo(&ann, &text);
+        bob.expect_text_from(&ann, &text);
     }
     server.type_line("");
     printed.find("log lines not written: ");
-    server.serves(&ann, "we can still talk");
+    server.expect_echo(&ann, "we can still talk");
     server.signal(Signal::SIGTERM);
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
 fn it_logs_texts_and_who_comes_and_goes() {
-    let mut server = Program::start(&["--timeout", "1s", "--reap-interval", "10ms"]);
+    let mut server = ServerProgram::start(&["--timeout", "1s", "--reap-interval", "10ms"]);
     let log = server.log();
     let ann = server.client();
     let who = ann.address();
@@ -326,10 +326,10 @@ fn it_logs_texts_and_who_comes_and_goes() {
 
 #[test]
 fn what_is_logged_can_be_chosen() {
-    let mut server = Program::start(&["--log", "info,bullhorn::text=off"]);
+    let mut server = ServerProgram::start(&["--log", "info,bullhorn::text=off"]);
     let log = server.log();
     let ann = server.client();
-    server.serves(&ann, "not for the log");
+    server.expect_echo(&ann, "not for the log");
     ann.send(b"quit");
     log.find("is here");
     assert!(log.next().ends_with("is down"));
@@ -339,10 +339,10 @@ fn what_is_logged_can_be_chosen() {
 fn more_workers_than_cores_share_them_and_it_says_so() {
     let cores = thread::available_parallelism().unwrap().get();
     let workers = cores + 1;
-    let mut server = Program::start(&["--workers", &workers.to_string()]);
+    let mut server = ServerProgram::start(&["--workers", &workers.to_string()]);
     let warning = format!("{workers} workers share {cores} cores");
     let said = |line: &String| line.contains(&warning);
-    assert!(server.first_lines.iter().any(said), "{warning}");
+    assert!(server.startup_lines.iter().any(said), "{warning}");
 
     // The last one is on the first one's core again.
     let printed = server.printed();
@@ -356,8 +356,8 @@ fn more_workers_than_cores_share_them_and_it_says_so() {
 fn as_many_workers_as_cores_are_pinned_without_a_word() {
     // Buffers that every kernel grants.
     let buffers = ["--receive-buffer", "64KiB", "--send-buffer", "64KiB"];
-    let mut server = Program::start(&buffers);
-    assert_eq!(server.first_lines.len(), 1, "{:?}", server.first_lines);
+    let mut server = ServerProgram::start(&buffers);
+    assert_eq!(server.startup_lines.len(), 1, "{:?}", server.startup_lines);
     let printed = server.printed();
     server.type_line("");
     let cores = thread::available_parallelism().unwrap().get();

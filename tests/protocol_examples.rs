@@ -101,7 +101,7 @@ fn run(block: &Block<'_>) {
         all_was_told(&speakers);
     }
     for (name, speaker) in &speakers {
-        assert!(speaker.client.heard_nothing(), "{name} hears more");
+        assert!(speaker.client.inbox_is_empty(), "{name} hears more");
     }
 }
 
@@ -121,7 +121,7 @@ fn step(server: &TestServer, speakers: &mut Speakers, line: &str) {
     let (name, rest) = line.split_at(end.unwrap_or(line.len()));
     assert!(!name.is_empty(), "nobody speaks");
     speakers.entry(name.to_owned()).or_insert_with(|| Speaker {
-        client: server.stranger(),
+        client: server.unregistered_client(),
         session: None,
         is_here: false,
     });
@@ -143,7 +143,7 @@ fn step(server: &TestServer, speakers: &mut Speakers, line: &str) {
         speaker.is_here = !text.is_empty() && !text.eq_ignore_ascii_case("quit");
     } else if let Some(text) = rest.strip_prefix("< ") {
         let expected = with_addresses(speakers, text);
-        assert_eq!(speakers[name].client.hear(), expected);
+        assert_eq!(speakers[name].client.receive_text(), expected);
     } else {
         panic!("it is no line of an example");
     }
@@ -163,7 +163,7 @@ fn all_was_told(speakers: &Speakers) {
         let client = &speaker.client;
         let Some(session) = speaker.session else {
             client.send(b"/ping end");
-            assert_eq!(client.hear().trim_end(), "* pong end", "{name}");
+            assert_eq!(client.receive_text().trim_end(), "* pong end", "{name}");
             continue;
         };
         client.send(&datagram(session, &[ClientFrame::Ping(b"end")]));

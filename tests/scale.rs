@@ -20,7 +20,7 @@ fn ten_thousand_peers_hear_a_text_exactly_once() {
         may_open >= PEERS,
         "{may_open} files may be open: raise ulimit -Hn"
     );
-    let clients: Vec<Client> = (0..PEERS).map(|_| server.stranger()).collect();
+    let clients: Vec<Client> = (0..PEERS).map(|_| server.unregistered_client()).collect();
     // In portions that the smallest receive buffer in use holds.
     for portion in clients.chunks(100) {
         let before = server.stats().total().heartbeats;
@@ -38,11 +38,11 @@ fn ten_thousand_peers_hear_a_text_exactly_once() {
     for (round, text) in ["hi all", "that was once"].into_iter().enumerate() {
         speaker.send(text.as_bytes());
         for client in &clients {
-            client.hears(speaker, text);
+            client.expect_text_from(speaker, text);
         }
         server.wait_for_deliveries(((round + 1) * clients.len()) as u64);
     }
-    assert!(clients.iter().all(Client::heard_nothing));
+    assert!(clients.iter().all(Client::inbox_is_empty));
     assert_eq!(server.stats().total().dropped_total(), 0);
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bullhorn::client::{
     DownReason, Event, NotAText, ProtocolChoice, Session, SessionConfig, SessionError,
 };
-use common::{FakeServer, LIMIT, V6, next, quick, refused, wait_until};
+use common::{FakeServer, TIMEOUT, V6, connection_refused, next_event, quick_config, wait_until};
 
 #[test]
 fn registers_at_once_and_keeps_beating() {
@@ -43,12 +43,15 @@ fn no_text_outruns_the_first_heartbeat() {
 fn hears_texts_and_survives_anything_else() {
     let server = FakeServer::start();
     let session = connect(&server);
-    let client = server.client();
+    let client = server.receive_heartbeat();
     for datagram in [&b""[..], b"\n", b"not \xff utf-8", b"", b"a text\n"] {
         server.send(datagram, client);
     }
-    assert_eq!(next(&session), Event::Text("not \u{fffd} utf-8".to_owned()));
-    assert_eq!(next(&session), Event::Text("a text".to_owned()));
+    assert_eq!(
+        next_event(&session),
+        Event::Text("not \u{fffd} utf-8".to_owned())
+    );
+    assert_eq!(next_event(&session), Event::Text("a text".to_owned()));
     assert!(session.is_up());
 }
 
@@ -91,7 +94,7 @@ fn leaving_and_dropping_tell_the_server() {
     let server = FakeServer::start();
     let session = connect(&server);
     let speaker = session.speaker();
-    server.client();
+    server.receive_heartbeat();
     session.leave();
     assert_eq!(server.receive_text(), b"quit");
     assert!(matches!(speaker.say("late"), Err(SessionError::Ended)));
@@ -102,16 +105,16 @@ fn leaving_and_dropping_tell_the_server() {
 
 #[test]
 fn a_refusal_is_down_and_a_heartbeat_that_is_not_refused_is_back() {
-    let server = FakeServer::start_alone();
+    let server = FakeServer::start_unshared();
     let session = connect(&server);
-    server.client();
+    server.receive_heartbeat();
     let address = server.stop();
-    assert_eq!(next(&session), Event::Down(refused()));
+    assert_eq!(next_event(&session), Event::Down(connection_refused()));
     assert!(!session.is_up());
 
     let server = FakeServer::restart(address);
     assert_eq!(server.receive().0, b"@im@");
-    assert_eq!(next(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Up);
     assert!(session.is_up());
     session.say("again").unwrap();
     assert_eq!(server.receive_text(), b"again");
@@ -119,29 +122,29 @@ fn a_refusal_is_down_and_a_heartbeat_that_is_not_refused_is_back() {
 
 #[test]
 fn a_text_from_the_server_is_back_without_waiting() {
-    let server = FakeServer::start_alone();
+    let server = FakeServer::start_unshared();
     let mut config = config_for(&server);
-    config.settle = 2 * LIMIT;
+    config.settle = 2 * TIMEOUT;
     let session = Session::connect(config).unwrap();
-    server.client();
+    server.receive_heartbeat();
     let address = server.stop();
-    assert!(matches!(next(&session), Event::Down(_)));
+    assert!(matches!(next_event(&session), Event::Down(_)));
 
     let server = FakeServer::restart(address);
-    let client = server.client();
+    let client = server.receive_heartbeat();
     server.send(b"welcome back", client);
-    assert_eq!(next(&session), Event::Up);
-    assert_eq!(next(&session), Event::Text("welcome back".to_owned()));
+    assert_eq!(next_event(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Text("welcome back".to_owned()));
 }
 
 #[test]
 fn starts_before_the_server_does() {
-    let address = FakeServer::start_alone().stop();
+    let address = FakeServer::start_unshared().stop();
     let session = Session::connect(v1(address)).unwrap();
-    assert!(matches!(next(&session), Event::Down(_)));
+    assert!(matches!(next_event(&session), Event::Down(_)));
     let server = FakeServer::restart(address);
     assert_eq!(server.receive().0, b"@im@");
-    assert_eq!(next(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Up);
 }
 
 #[test]
@@ -150,17 +153,17 @@ fn a_server_that_answers_no_text_is_down_until_it_sends_something() {
     let mut config = config_for(&server);
     config.answer_within = Duration::from_millis(100);
     let session = Session::connect(config).unwrap();
-    let client = server.client();
+    let client = server.receive_heartbeat();
     session.say("anyone?").unwrap();
     let silent = DownReason::NoAnswer(Duration::from_millis(100));
-    assert_eq!(next(&session), Event::Down(silent));
+    assert_eq!(next_event(&session), Event::Down(silent));
 
     assert_eq!(server.receive_text(), b"anyone?");
     // It goes on from the same port, by which the server knows it.
     assert_eq!(server.receive(), (b"@im@".to_vec(), client));
     server.send(b"here", client);
-    assert_eq!(next(&session), Event::Up);
-    assert_eq!(next(&session), Event::Text("here".to_owned()));
+    assert_eq!(next_event(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Text("here".to_owned()));
 }
 
 #[test]
@@ -169,18 +172,18 @@ fn texts_beyond_the_bound_are_counted() {
     let mut config = config_for(&server);
     config.events_max = 2;
     // What is told late must not wait for this.
-    config.heartbeat = 2 * LIMIT;
+    config.heartbeat = 2 * TIMEOUT;
     let session = Session::connect(config).unwrap();
-    let client = server.client();
+    let client = server.receive_heartbeat();
     for n in 0..10 {
         server.send(format!("text {n}").as_bytes(), client);
     }
     wait_until("the eight", || session.texts_missed() == 8);
-    assert_eq!(next(&session), Event::Text("text 0".to_owned()));
-    assert_eq!(next(&session), Event::Text("text 1".to_owned()));
-    assert_eq!(next(&session), Event::Missed(8));
+    assert_eq!(next_event(&session), Event::Text("text 0".to_owned()));
+    assert_eq!(next_event(&session), Event::Text("text 1".to_owned()));
+    assert_eq!(next_event(&session), Event::Missed(8));
     server.send(b"after", client);
-    assert_eq!(next(&session), Event::Text("after".to_owned()));
+    assert_eq!(next_event(&session), Event::Text("after".to_owned()));
 }
 
 #[test]
@@ -191,9 +194,9 @@ fn a_name_is_tried_at_each_of_its_addresses() {
     let mut config = SessionConfig::new(name.parse().unwrap());
     config.protocol = ProtocolChoice::V1;
     let session = Session::connect(config).unwrap();
-    let client = server.client();
+    let client = server.receive_heartbeat();
     server.send(b"found", client);
-    assert_eq!(next(&session), Event::Text("found".to_owned()));
+    assert_eq!(next_event(&session), Event::Text("found".to_owned()));
 }
 
 #[test]
@@ -207,12 +210,12 @@ fn a_name_without_an_address_is_an_error() {
 fn speaks_ipv6() {
     let server = FakeServer::start_at(V6);
     let session = connect(&server);
-    let client = server.client();
+    let client = server.receive_heartbeat();
     assert!(client.is_ipv6());
     session.say("six").unwrap();
     assert_eq!(server.receive_text(), b"six");
     server.send(b"[::1]:7 six", client);
-    assert_eq!(next(&session), Event::Text("[::1]:7 six".to_owned()));
+    assert_eq!(next_event(&session), Event::Text("[::1]:7 six".to_owned()));
 }
 
 fn connect(server: &FakeServer) -> Session {
@@ -224,7 +227,7 @@ fn config_for(server: &FakeServer) -> SessionConfig {
 }
 
 fn v1(server: SocketAddr) -> SessionConfig {
-    let mut config = quick(server);
+    let mut config = quick_config(server);
     config.protocol = ProtocolChoice::V1;
     config
 }

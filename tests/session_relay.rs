@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 
 use bullhorn::client::{ProtocolChoice, Session};
 use common::{
-    Did, Relay, TestServer, V4, connect_as, is_open, next_line, quick_v2, unpinned, wait_until,
+    Relay, RelayCounts, TestServer, V4, connect_with, has_v2_session, next_line, quick_v2_config,
+    unpinned_config, wait_until,
 };
 
 #[test]
@@ -24,14 +25,14 @@ fn the_counts_are_exactly_what_happened() {
 }
 
 fn check_counts(seed: u64) {
-    let server = TestServer::start(unpinned(4, V4));
+    let server = TestServer::start(unpinned_config(4, V4));
     let relay = Relay::start(server.local_addr(), 0x9E37_79B9_7F4A_7C15 ^ seed);
-    let mut config = quick_v2(relay.address());
+    let mut config = quick_v2_config(relay.address());
     config.protocol = ProtocolChoice::V2;
     let hearing = Session::connect(config).unwrap();
     let speaking: Vec<_> = (0..6).map(|_| connect(server.local_addr())).collect();
     wait_until("the sessions", || {
-        is_open(&hearing) && speaking.iter().all(is_open)
+        has_v2_session(&hearing) && speaking.iter().all(has_v2_session)
     });
 
     let mut said = 0;
@@ -42,7 +43,7 @@ fn check_counts(seed: u64) {
                 speaking.say(&format!("{what} {said}")).unwrap();
             }
         }
-        wait_until("the messages", || relay.seen() == said);
+        wait_until("the messages", || relay.received() == said);
     };
     // The first and the last one of each stream arrive: before the one and after
     // the other no loss can be told.
@@ -54,24 +55,24 @@ fn check_counts(seed: u64) {
     relay.set_faulty(false);
     say(1, "last");
 
-    let did = relay.did();
+    let did = relay.counts();
     let matches = || {
         let streams = hearing.stats().streams;
         let total: u64 = streams.iter().map(|stream| stream.counts.received).sum();
         let repeated: u64 = streams.iter().map(|stream| stream.counts.repeated).sum();
-        total == did.values().map(|did| did.passed).sum::<u64>()
-            && repeated == did.values().map(|did| did.repeated).sum::<u64>()
+        total == did.values().map(|counts| counts.forwarded).sum::<u64>()
+            && repeated == did.values().map(|counts| counts.repeated).sum::<u64>()
     };
     wait_until("the counts", matches);
     let stats = hearing.stats();
     assert_eq!(stats.streams.len(), did.len());
     for stream in &stats.streams {
         let counts = stream.counts;
-        let counted = Did {
-            passed: counts.received,
+        let counted = RelayCounts {
+            forwarded: counts.received,
             dropped: counts.lost,
             repeated: counts.repeated,
-            swapped: counts.reordered,
+            reordered: counts.reordered,
         };
         assert_eq!(counted, did[&(stream.room, stream.stream)], "{stream:?}");
         assert_eq!(counts.too_late, 0);
@@ -99,5 +100,5 @@ fn check_counts(seed: u64) {
 }
 
 fn connect(server: SocketAddr) -> Session {
-    connect_as(ProtocolChoice::Auto, server)
+    connect_with(ProtocolChoice::Auto, server)
 }

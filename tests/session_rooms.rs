@@ -16,35 +16,35 @@ use bullhorn::client::{
     Event, Message, Name, NoticeCode, ProtocolChoice, RoomName, Session, SessionConfig,
 };
 use common::{
-    LIMIT, TestServer, V4, V4_ALONE, ask, connect_as, hears, is_open, next, next_line, unpinned,
-    wait_until,
+    TIMEOUT, TestServer, V4, V4_UNSHARED, connect_with, expect_line, expect_reply, has_v2_session,
+    next_event, next_line, unpinned_config, wait_until,
 };
 
 #[test]
 fn name_and_room_are_had_from_the_beginning_and_after_a_restart_of_the_server() {
     for protocol in BOTH {
-        let server = TestServer::start(unpinned(2, V4_ALONE));
+        let server = TestServer::start(unpinned_config(2, V4_UNSHARED));
         let address = server.local_addr();
         let session = Session::connect(ada_in_chess(address, protocol)).unwrap();
         has(&session, "ada", "chess");
-        ask(&session, "/nick eve", "* you are eve");
-        ask(&session, "/join go", "* you are in go (1 here)");
+        expect_reply(&session, "/nick eve", "* you are eve");
+        expect_reply(&session, "/join go", "* you are in go (1 here)");
         // What is refused is not kept.
-        ask(
+        expect_reply(
             &session,
             "/nick not/one",
             "* /nick takes 1 to 24 of A-Z a-z 0-9 _ -",
         );
         server.stop();
         wait_until("the end", || !session.is_up());
-        let server = TestServer::restart(unpinned(2, &address.to_string()));
+        let server = TestServer::restart(unpinned_config(2, &address.to_string()));
         // From here on, what this server confirms counts alone.
         wait_until("the return", || session.is_up());
         has(&session, "eve", "go");
-        let other = connect_as(ProtocolChoice::V2, address);
-        wait_until("the session", || is_open(&other));
-        ask(&other, "/who", &format!("* 1 in lobby: {}", own(&other)));
-        ask(&other, "/join go", "* you are in go (2 here)");
+        let other = connect_with(ProtocolChoice::V2, address);
+        wait_until("the session", || has_v2_session(&other));
+        expect_reply(&other, "/who", &format!("* 1 in lobby: {}", own(&other)));
+        expect_reply(&other, "/join go", "* you are in go (2 here)");
         session.say("here I am").unwrap();
         assert_eq!(next_line(&other), "eve here I am", "{protocol:?}");
         drop(server);
@@ -53,58 +53,60 @@ fn name_and_room_are_had_from_the_beginning_and_after_a_restart_of_the_server() 
 
 #[test]
 fn who_has_gone_to_the_lobby_is_there_after_a_restart() {
-    let server = TestServer::start(unpinned(1, V4_ALONE));
+    let server = TestServer::start(unpinned_config(1, V4_UNSHARED));
     let address = server.local_addr();
     let session = Session::connect(ada_in_chess(address, ProtocolChoice::V2)).unwrap();
     has(&session, "ada", "chess");
-    ask(&session, "/leave", "* you are in lobby (1 here)");
+    expect_reply(&session, "/leave", "* you are in lobby (1 here)");
     server.stop();
-    let _server = TestServer::restart(unpinned(1, &address.to_string()));
+    let _server = TestServer::restart(unpinned_config(1, &address.to_string()));
     let is_ada = || session.nick().is_some_and(|nick| nick.as_str() == "ada");
     wait_until("another session", || {
         session.stats().sessions == 2 && is_ada()
     });
     assert_eq!(session.room(), None);
-    ask(&session, "/who", "* 1 in lobby: ada");
+    expect_reply(&session, "/who", "* 1 in lobby: ada");
 }
 
 #[test]
 fn a_name_that_is_taken_is_asked_for_again() {
-    let server = TestServer::start(unpinned(1, V4));
+    let server = TestServer::start(unpinned_config(1, V4));
     let address = server.local_addr();
-    let before = connect_as(ProtocolChoice::V2, address);
-    ask(&before, "/nick ada", "* you are ada");
+    let before = connect_with(ProtocolChoice::V2, address);
+    expect_reply(&before, "/nick ada", "* you are ada");
     let mut config = ada_in_chess(address, ProtocolChoice::V2);
     // Far more than it takes to leave, three times.
     config.heartbeat = Duration::from_secs(1);
     let session = Session::connect(config).unwrap();
-    hears(&session, "* ada is taken");
+    expect_line(&session, "* ada is taken");
     before.leave();
     has(&session, "ada", "chess");
 }
 
 #[test]
 fn what_the_server_and_one_peer_say_comes_as_events_of_its_own() {
-    let server = TestServer::start(unpinned(2, V4));
+    let server = TestServer::start(unpinned_config(2, V4));
     let address = server.local_addr();
-    let [ada, bob] = [(); 2].map(|()| connect_as(ProtocolChoice::V2, address));
-    wait_until("the sessions", || is_open(&ada) && is_open(&bob));
+    let [ada, bob] = [(); 2].map(|()| connect_with(ProtocolChoice::V2, address));
+    wait_until("the sessions", || {
+        has_v2_session(&ada) && has_v2_session(&bob)
+    });
     ada.say("/nick ada").unwrap();
     let done = |text: &str| Event::Notice {
         code: NoticeCode::Done,
         text: text.to_owned(),
     };
-    assert_eq!(next(&ada), done("you are ada"));
+    assert_eq!(next_event(&ada), done("you are ada"));
     ada.say("/join").unwrap();
     let misuse = NoticeCode::Misuse;
-    assert!(matches!(next(&ada), Event::Notice { code, .. } if code == misuse));
+    assert!(matches!(next_event(&ada), Event::Notice { code, .. } if code == misuse));
     ada.say("/msg nobody hi").unwrap();
     let refused = NoticeCode::Refused;
-    assert!(matches!(next(&ada), Event::Notice { code, .. } if code == refused));
+    assert!(matches!(next_event(&ada), Event::Notice { code, .. } if code == refused));
     let to = own(&bob);
     ada.say(&format!("/msg {to} psst\x1b")).unwrap();
     assert_eq!(next_line(&ada), format!("* to {to}: psst\\x1b"));
-    let private = next(&bob);
+    let private = next_event(&bob);
     assert_eq!(private.line().as_deref(), Some("* ada to you: psst\\x1b"));
     let message = Message {
         from: "ada".parse().unwrap(),
@@ -113,8 +115,8 @@ fn what_the_server_and_one_peer_say_comes_as_events_of_its_own() {
     assert_eq!(private, Event::Private(message));
     bob.say("/join chess").unwrap();
     let chess = RoomName::parse(b"chess").unwrap();
-    assert_eq!(next(&bob), Event::Room(chess));
-    assert_eq!(next(&bob), done("you are in chess (1 here)"));
+    assert_eq!(next_event(&bob), Event::Room(chess));
+    assert_eq!(next_event(&bob), done("you are in chess (1 here)"));
     // What the server does not know, and bytes, are for everyone.
     bob.say("/shrug").unwrap();
     assert_eq!(next_line(&bob), format!("{to} /shrug"));
@@ -125,22 +127,25 @@ fn what_the_server_and_one_peer_say_comes_as_events_of_its_own() {
 
 #[test]
 fn a_round_trip_is_measured_in_either_protocol() {
-    let server = TestServer::start(unpinned(1, V4));
+    let server = TestServer::start(unpinned_config(1, V4));
     for protocol in BOTH {
-        let session = connect_as(protocol, server.local_addr());
+        let session = connect_with(protocol, server.local_addr());
         session.ping().unwrap();
-        assert!(matches!(next(&session), Event::Pong { .. }), "{protocol:?}");
+        assert!(
+            matches!(next_event(&session), Event::Pong { .. }),
+            "{protocol:?}"
+        );
     }
 }
 
 #[test]
 fn the_counts_are_exact_over_changes_of_room() {
-    let server = TestServer::start(unpinned(3, V4));
+    let server = TestServer::start(unpinned_config(3, V4));
     let address = server.local_addr();
     let sessions: Vec<_> = (0..8)
-        .map(|_| connect_as(ProtocolChoice::V2, address))
+        .map(|_| connect_with(ProtocolChoice::V2, address))
         .collect();
-    wait_until("the sessions", || sessions.iter().all(is_open));
+    wait_until("the sessions", || sessions.iter().all(has_v2_session));
     let (walker, others) = sessions.split_first().unwrap();
     let mut heard = 0;
     let mut in_lobby = 0;
@@ -193,7 +198,7 @@ fn ada_in_chess(server: SocketAddr, protocol: ProtocolChoice) -> SessionConfig {
     config.heartbeat = Duration::from_millis(50);
     config.retry = Duration::from_millis(20);
     config.settle = Duration::from_millis(100);
-    config.greet_within = LIMIT;
+    config.greet_within = TIMEOUT;
     config
 }
 

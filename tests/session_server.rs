@@ -17,17 +17,18 @@ use bullhorn::client::{
 };
 use bullhorn::wire::Speaker;
 use common::{
-    TestServer, V4, V4_ALONE, connect_as, is_open, next, next_line, refused, unpinned, wait_until,
+    TestServer, V4, V4_UNSHARED, connect_with, connection_refused, has_v2_session, next_event,
+    next_line, unpinned_config, wait_until,
 };
 
 #[test]
 fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
-    let server = TestServer::start(unpinned(2, V4));
+    let server = TestServer::start(unpinned_config(2, V4));
     let address = server.local_addr();
     let sessions = [ProtocolChoice::V1, ProtocolChoice::V2, ProtocolChoice::Auto]
-        .map(|choice| connect_as(choice, address));
+        .map(|choice| connect_with(choice, address));
     // Netcat, as far as the server can tell.
-    let stock = server.stranger();
+    let stock = server.unregistered_client();
     stock.send(b"@im@");
     wait_until("the peers", || server.stats().peers == 4);
     let expected = [Protocol::V1, Protocol::V2, Protocol::V2].map(Some);
@@ -49,7 +50,7 @@ fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
     assert_eq!(next_line(&sessions[0]), format!("{from} \u{fffd}\\x00"));
     let payload = b"\xff\0".to_vec();
     assert_eq!(
-        next(&sessions[1]),
+        next_event(&sessions[1]),
         Event::Message(Message {
             from: Speaker::Address(from),
             payload
@@ -62,9 +63,9 @@ fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
 
 #[test]
 fn everyone_hears_everyone_on_many_workers_and_nothing_is_lost() {
-    let server = TestServer::start(unpinned(4, V4));
+    let server = TestServer::start(unpinned_config(4, V4));
     let sessions: Vec<_> = (0..12).map(|_| connect(server.local_addr())).collect();
-    wait_until("the sessions", || sessions.iter().all(is_open));
+    wait_until("the sessions", || sessions.iter().all(has_v2_session));
     let mut expected = HashSet::new();
     for session in &sessions {
         for text in ["one", "two", "three"] {
@@ -87,18 +88,18 @@ fn everyone_hears_everyone_on_many_workers_and_nothing_is_lost() {
 
 #[test]
 fn a_server_that_stops_says_goodbye_and_one_that_starts_gives_a_new_session() {
-    let server = TestServer::start(unpinned(2, V4_ALONE));
+    let server = TestServer::start(unpinned_config(2, V4_UNSHARED));
     let address = server.local_addr();
     let session = connect(address);
     session.say("one").unwrap();
     assert!(next_line(&session).ends_with(" one"));
     server.stop();
-    assert_eq!(next(&session), Event::Down(DownReason::Goodbye));
+    assert_eq!(next_event(&session), Event::Down(DownReason::Goodbye));
     assert!(!session.is_up());
     assert!(matches!(session.say("lost"), Err(SessionError::Down)));
 
-    let _server = TestServer::restart(unpinned(2, &address.to_string()));
-    assert_eq!(next(&session), Event::Up);
+    let _server = TestServer::restart(unpinned_config(2, &address.to_string()));
+    assert_eq!(next_event(&session), Event::Up);
     assert_eq!(session.stats().sessions, 2);
     // The new server counts from the beginning; that is no repetition.
     session.say("two").unwrap();
@@ -109,10 +110,10 @@ fn a_server_that_stops_says_goodbye_and_one_that_starts_gives_a_new_session() {
 
 #[test]
 fn leaving_takes_the_peer_out_at_once() {
-    let server = TestServer::start(unpinned(1, V4));
+    let server = TestServer::start(unpinned_config(1, V4));
     let session = connect(server.local_addr());
     wait_until("the peer", || server.stats().peers == 1);
-    wait_until("the session", || is_open(&session));
+    wait_until("the session", || has_v2_session(&session));
     session.leave();
     wait_until("the leave", || server.stats().peers == 0);
     assert_eq!(server.stats().expired, 0);
@@ -120,9 +121,9 @@ fn leaving_takes_the_peer_out_at_once() {
 
 #[test]
 fn what_is_said_at_once_and_left_behind_arrives() {
-    let server = TestServer::start(unpinned(1, V4));
+    let server = TestServer::start(unpinned_config(1, V4));
     let hearing = connect(server.local_addr());
-    wait_until("the session", || is_open(&hearing));
+    wait_until("the session", || has_v2_session(&hearing));
     for _ in 0..20 {
         let session = connect(server.local_addr());
         session.say("and gone").unwrap();
@@ -133,16 +134,16 @@ fn what_is_said_at_once_and_left_behind_arrives() {
 
 #[test]
 fn starts_before_the_server_does() {
-    let address = TestServer::start(unpinned(2, V4_ALONE)).local_addr();
+    let address = TestServer::start(unpinned_config(2, V4_UNSHARED)).local_addr();
     let session = connect(address);
-    assert_eq!(next(&session), Event::Down(refused()));
-    let _server = TestServer::restart(unpinned(2, &address.to_string()));
-    assert_eq!(next(&session), Event::Up);
-    wait_until("the session", || is_open(&session));
+    assert_eq!(next_event(&session), Event::Down(connection_refused()));
+    let _server = TestServer::restart(unpinned_config(2, &address.to_string()));
+    assert_eq!(next_event(&session), Event::Up);
+    wait_until("the session", || has_v2_session(&session));
 }
 
 fn connect(server: SocketAddr) -> Session {
-    connect_as(ProtocolChoice::Auto, server)
+    connect_with(ProtocolChoice::Auto, server)
 }
 
 /// The session's address as the server sees it.

@@ -11,7 +11,7 @@ mod common;
 
 use std::net::SocketAddr;
 
-use common::{Lines, Program, Script, script};
+use common::{Lines, Script, ServerProgram, stock_script};
 
 /// A chat client and the address that it speaks from.
 struct Stock {
@@ -22,7 +22,7 @@ struct Stock {
 impl Stock {
     /// Types a command, and checks the answer.
     #[track_caller]
-    fn asks(&mut self, command: &str, answer: &str) {
+    fn expect_reply(&mut self, command: &str, answer: &str) {
         self.script.type_line(command);
         let heard = self.script.output.next();
         assert_eq!(heard, format!("* {answer}"), "{command}");
@@ -30,7 +30,7 @@ impl Stock {
 }
 
 /// Starts a chat client, which registers by its first heartbeat.
-fn stock_client(server: &Program, log: &Lines) -> Stock {
+fn stock_client(server: &ServerProgram, log: &Lines) -> Stock {
     let script = chat_client(server.address);
     let line = log.find(" is here");
     let mut words = line.split_whitespace().rev().skip(2);
@@ -41,12 +41,12 @@ fn stock_client(server: &Program, log: &Lines) -> Stock {
 fn chat_client(server: SocketAddr) -> Script {
     let (host, port) = (server.ip().to_string(), server.port().to_string());
     // Each heartbeat after the first would come long after the test.
-    script("chat_client.py", &[&host, &port, "--interval", "3600"])
+    stock_script("chat_client.py", &[&host, &port, "--interval", "3600"])
 }
 
 #[test]
 fn two_stock_clients_hear_each_other() {
-    let mut server = Program::start(&["--workers", "2"]);
+    let mut server = ServerProgram::start(&["--workers", "2"]);
     let log = server.log();
     let mut ann = stock_client(&server, &log);
     let mut bob = stock_client(&server, &log);
@@ -72,25 +72,25 @@ fn two_stock_clients_hear_each_other() {
 
 #[test]
 fn stock_clients_use_rooms_by_typing_commands() {
-    let mut server = Program::start(&["--workers", "2"]);
+    let mut server = ServerProgram::start(&["--workers", "2"]);
     let log = server.log();
     let mut ann = stock_client(&server, &log);
     let mut bob = stock_client(&server, &log);
     let (anns, bobs) = (ann.address.clone(), bob.address.clone());
-    ann.asks("/nick ada", "you are ada");
-    ann.asks("/join den", "you are in den (1 here)");
-    ann.asks("/who", "1 in den: ada");
-    bob.asks("/who", &format!("1 in lobby: {bobs}"));
-    bob.asks("/rooms", "2 rooms: lobby (1) den (1)");
+    ann.expect_reply("/nick ada", "you are ada");
+    ann.expect_reply("/join den", "you are in den (1 here)");
+    ann.expect_reply("/who", "1 in den: ada");
+    bob.expect_reply("/who", &format!("1 in lobby: {bobs}"));
+    bob.expect_reply("/rooms", "2 rooms: lobby (1) den (1)");
     // Whatever comes first from now on would be the other's text, if he heard it.
     ann.script.type_line("den only");
     assert_eq!(ann.script.output.next(), "ada den only");
     bob.script.type_line("lobby only");
     assert_eq!(bob.script.output.next(), format!("{bobs} lobby only"));
-    bob.asks("/msg ada psst", "to ada: psst");
+    bob.expect_reply("/msg ada psst", "to ada: psst");
     assert_eq!(ann.script.output.next(), format!("* {bobs} to you: psst"));
-    ann.asks("/presence on", "presence is on");
-    bob.asks("/join den", "you are in den (2 here)");
+    ann.expect_reply("/presence on", "presence is on");
+    bob.expect_reply("/join den", "you are in den (2 here)");
     assert_eq!(
         ann.script.output.next(),
         format!("* {bobs} joined (2 here)")
@@ -99,25 +99,25 @@ fn stock_clients_use_rooms_by_typing_commands() {
     for listener in [&ann, &bob] {
         assert_eq!(listener.script.output.next(), "ada both of us");
     }
-    bob.asks("/nick", "/nick takes 1 to 24 of A-Z a-z 0-9 _ -");
-    bob.asks("/msg eve hi", "nobody is called eve");
+    bob.expect_reply("/nick", "/nick takes 1 to 24 of A-Z a-z 0-9 _ -");
+    bob.expect_reply("/msg eve hi", "nobody is called eve");
     ann.script.type_line("/shrug");
     for listener in [&ann, &bob] {
         assert_eq!(listener.script.output.next(), "ada /shrug");
     }
     // A heartbeat keeps room and name, and quitting gives them up.
     ann.script.type_line("@im@");
-    ann.asks("/who", &format!("2 in den: ada {bobs}"));
+    ann.expect_reply("/who", &format!("2 in den: ada {bobs}"));
     ann.script.type_line("quit");
     assert_eq!(ann.script.output.next(), "bye bye");
     log.find(&format!("{anns} is down"));
-    bob.asks("/nick Ada", "you are Ada");
-    bob.asks("/leave", "you are in lobby (1 here)");
+    bob.expect_reply("/nick Ada", "you are Ada");
+    bob.expect_reply("/leave", "you are in lobby (1 here)");
 }
 
 #[test]
 fn a_stock_client_lives_through_whatever_others_send() {
-    let mut server = Program::start(&["--workers", "2"]);
+    let mut server = ServerProgram::start(&["--workers", "2"]);
     let log = server.log();
     let mut ann = stock_client(&server, &log);
     let mut bob = stock_client(&server, &log);
@@ -170,7 +170,7 @@ fn a_conversation_is_the_same_as_on_the_tutorials_server() {
     let (_tutorials, address) = naive_server("chat_server.py");
     let theirs = conversation(address);
     for workers in ["1", "2", "8"] {
-        let ours = Program::start(&["--workers", workers]);
+        let ours = ServerProgram::start(&["--workers", workers]);
         assert_eq!(conversation(ours.address), theirs);
     }
     let lines = theirs.lines().count();
@@ -242,7 +242,7 @@ fn a_stock_client_is_greeted_as_by_the_tutorials_server() {
          hello,('127.0.0.1', PORT)"
     );
     for workers in ["1", "2", "8"] {
-        let mut ours = Program::start(&["--service", "greet", "--workers", workers]);
+        let mut ours = ServerProgram::start(&["--service", "greet", "--workers", workers]);
         for _ in 0..3 {
             assert_eq!(greeted(ours.address), theirs);
         }
@@ -253,7 +253,7 @@ fn a_stock_client_is_greeted_as_by_the_tutorials_server() {
 /// What a stock client prints, with `PORT` in place of its port.
 fn greeted(server: SocketAddr) -> String {
     let (host, port) = (server.ip().to_string(), server.port().to_string());
-    let mut client = script("greet_client.py", &[&host, &port, "hello world"]);
+    let mut client = stock_script("greet_client.py", &[&host, &port, "hello world"]);
     let lines = client.output.rest();
     assert_eq!(client.exit_status().code(), Some(0));
     let transcript = lines.join("\n");
@@ -263,7 +263,7 @@ fn greeted(server: SocketAddr) -> String {
 
 /// Starts one of the naive servers on a free port.
 fn naive_server(name: &str) -> (Script, SocketAddr) {
-    let server = script(name, &["127.0.0.1", "0"]);
+    let server = stock_script(name, &["127.0.0.1", "0"]);
     let bound = server.errors.find("bound to ");
     let address = bound.rsplit(' ').next().unwrap().parse().unwrap();
     (server, address)

@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{TestServer, V4, V6, config, python, wait_until};
+use common::{TestServer, V4, V6, config, python_script, wait_until};
 
 #[test]
 fn the_page_shows_the_examples_as_they_are() {
@@ -28,18 +28,18 @@ fn the_python_client_says_hears_pings_and_leaves() {
         let other = server.client();
         let at = server.local_addr();
         let arguments = [at.ip().to_string(), at.port().to_string()];
-        let mut client = python(
+        let mut client = python_script(
             "examples/v2_client.py",
             &[arguments[0].as_str(), arguments[1].as_str()],
         );
         client.type_line("hi all");
-        let heard = other.hear();
+        let heard = other.receive_text();
         let port = client.output.next();
         let port = port.strip_suffix(" b'hi all'").unwrap();
         assert_eq!(heard, format!("{} hi all", with_colon(port, at.is_ipv4())));
 
         other.send("hi, gr\u{fc}\u{df}e".as_bytes());
-        other.hear();
+        other.receive_text();
         let (ip, port) = (other.address().ip(), other.address().port());
         let said = r"b'hi, gr\xc3\xbc\xc3\x9fe'";
         assert_eq!(client.output.next(), format!("{ip} {port} {said}"));
@@ -50,7 +50,7 @@ fn the_python_client_says_hears_pings_and_leaves() {
         assert_eq!(client.output.next(), "* b'you are ada'");
         client.type_line("hi");
         assert_eq!(client.output.next(), "ada b'hi'");
-        assert_eq!(other.hear(), "ada hi");
+        assert_eq!(other.receive_text(), "ada hi");
         other.send(b"/msg ada psst");
         let private = format!("to you: {ip} {port} b'psst'");
         assert_eq!(client.output.next(), private);

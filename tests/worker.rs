@@ -100,7 +100,7 @@ fn a_worker_that_spins_answers_at_once() {
     let start = Instant::now();
     for _ in 0..50 {
         ann.send(b"hi");
-        ann.hears(&ann, "hi");
+        ann.expect_text_from(&ann, "hi");
     }
     // Were what comes only seen when the spinning is over: 50 s.
     assert!(start.elapsed() < Duration::from_secs(20));
