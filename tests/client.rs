@@ -1,10 +1,8 @@
-//! The program `client` over pipes: its lines, its arguments and its end.
-//! Nothing waits for a fixed time: each wait is for something that must happen, with a
-//! bound far beyond what it takes.
+//! The program `client` over pipes: its lines, its arguments and its exit code.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "in a test, also outside of its function, that is how it fails"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -18,7 +16,7 @@ use common::{
 use nix::sys::signal::Signal;
 
 #[test]
-fn a_piped_text_is_echoed_before_the_client_leaves() {
+fn the_client_waits_for_the_echo_of_piped_text() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &["--linger", "1m"]);
     client.type_in("hi\n");
@@ -34,7 +32,7 @@ fn a_piped_text_is_echoed_before_the_client_leaves() {
 }
 
 #[test]
-fn a_piped_command_shows_all_of_its_answer() {
+fn a_piped_command_prints_its_whole_reply() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &["--linger", "1m"]);
     client.type_in("/who\n");
@@ -49,7 +47,7 @@ fn a_piped_command_shows_all_of_its_answer() {
 }
 
 #[test]
-fn a_piped_text_without_an_echo_ends_in_time_and_says_so() {
+fn piped_text_without_an_echo_ends_after_the_linger_time_with_a_warning() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &["--linger", "50ms"]);
     client.type_in("hi\n");
@@ -60,7 +58,7 @@ fn a_piped_text_without_an_echo_ends_in_time_and_says_so() {
 }
 
 #[test]
-fn a_piped_text_to_a_server_that_is_down_is_a_failure() {
+fn piped_text_to_a_server_that_is_down_is_an_error() {
     let address = FakeServer::start_unshared().stop();
     let mut client = ClientProgram::start_at(&address.to_string(), &["--linger", "1m"]);
     client.expect_output(&format!("{address} is down\n"));
@@ -72,7 +70,7 @@ fn a_piped_text_to_a_server_that_is_down_is_a_failure() {
 }
 
 #[test]
-fn quit_says_bye_bye_and_blank_lines_say_nothing() {
+fn quit_prints_bye_bye_and_blank_lines_are_not_sent() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &[]);
     client.type_in("\n   \n\t\n  QuiT \r\nnever said\n");
@@ -85,7 +83,7 @@ fn quit_says_bye_bye_and_blank_lines_say_nothing() {
 }
 
 #[test]
-fn nothing_received_can_drive_the_terminal() {
+fn received_control_characters_are_escaped() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &[]);
     let from = server.receive_heartbeat();
@@ -96,7 +94,7 @@ fn nothing_received_can_drive_the_terminal() {
 }
 
 #[test]
-fn says_when_the_server_is_down_and_back() {
+fn prints_that_the_server_is_down_and_back() {
     let server = FakeServer::start_unshared();
     let mut client = ClientProgram::start(&server, &QUICK);
     server.receive_heartbeat();
@@ -108,7 +106,7 @@ fn says_when_the_server_is_down_and_back() {
 }
 
 #[test]
-fn says_when_the_server_does_not_answer() {
+fn prints_that_the_server_does_not_reply() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &["--answer-within", "50ms"]);
     client.type_in("hi\n");
@@ -117,7 +115,7 @@ fn says_when_the_server_does_not_answer() {
 }
 
 #[test]
-fn says_what_was_not_sent_and_goes_on() {
+fn prints_an_error_for_a_text_that_cannot_be_sent_and_continues() {
     let server = FakeServer::start();
     let mut client = ClientProgram::start(&server, &[]);
     let from = server.receive_heartbeat();
@@ -135,7 +133,7 @@ fn says_what_was_not_sent_and_goes_on() {
 }
 
 #[test]
-fn signals_make_it_leave_properly() {
+fn signals_make_the_client_leave() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let server = FakeServer::start();
         let client = ClientProgram::start(&server, &[]);
@@ -147,23 +145,23 @@ fn signals_make_it_leave_properly() {
 }
 
 #[test]
-fn piped_text_arrives_whole_in_either_protocol() {
+fn piped_text_arrives_complete_in_either_protocol() {
     let server = TestServer::start(unpinned_config(2, V4));
     for protocol in ["auto", "v1", "v2"] {
         let lines: Vec<String> = (1..=2000).map(|number| number.to_string()).collect();
         let output = run_client(server.local_addr(), &["--protocol", protocol], &lines);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let printed = output.text();
-        let heard: Vec<_> = printed
+        let received: Vec<_> = printed
             .lines()
             .map(|line| line.split_once(' ').unwrap().1)
             .collect();
-        assert_eq!(heard, lines, "{protocol}");
+        assert_eq!(received, lines, "{protocol}");
     }
 }
 
 #[test]
-fn piped_text_without_echoes_goes_on() {
+fn piped_text_is_sent_even_without_echoes() {
     let server = FakeServer::start();
     let address = server.address();
     let lines: Vec<String> = (1..=150).map(|number| number.to_string()).collect();
@@ -179,10 +177,8 @@ fn piped_text_without_echoes_goes_on() {
     client.join().unwrap();
 }
 
-// Arguments and the environment.
-
 #[test]
-fn takes_its_options_from_the_environment() {
+fn options_can_come_from_the_environment() {
     let server = FakeServer::start();
     let mut command = v1_client_command();
     command.env("BULLHORN_SERVER", server.address().to_string());
@@ -205,8 +201,8 @@ fn the_protocol_can_come_from_the_environment() {
 }
 
 #[test]
-fn bad_arguments_are_named_with_what_is_right() {
-    for (arguments, right) in [
+fn bad_arguments_are_refused_with_what_is_expected() {
+    for (arguments, expected) in [
         (&["localhost"][..], "write HOST:PORT"),
         (&["localhost:70000"], "1 to 65535"),
         (&["::1:9999"], "[::1]:9999"),
@@ -222,11 +218,15 @@ fn bad_arguments_are_named_with_what_is_right() {
     ] {
         let output = ClientProgram::spawn(v1_client_command().args(arguments)).wait_with_output();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(output.errors().contains(right), "{arguments:?}: {output:?}");
+        assert!(
+            output.errors().contains(expected),
+            "{arguments:?}: {output:?}"
+        );
     }
 }
 
-/// Options that make the client notice and try again soon.
+/// Options with which the client soon notices that the server is down, and soon tries
+/// again.
 const QUICK: [&str; 6] = [
     "--heartbeat",
     "50ms",

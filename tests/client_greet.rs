@@ -1,11 +1,11 @@
-//! The program `client` when it greets, against a server that the test plays.
+//! The program `client` as a greeter, with a server that the test plays.
 
 mod common;
 
 use common::{ClientProgram, FakeServer, OutputText, V6};
 
 #[test]
-fn greets_and_prints_the_addresses_and_the_answer() {
+fn prints_the_addresses_and_the_reply_to_a_greeting() {
     let server = FakeServer::start();
     let client = ClientProgram::start(&server, &["--greet", "hello world"]);
     let (greeting, from) = server.receive();
@@ -24,7 +24,7 @@ fn greets_and_prints_the_addresses_and_the_answer() {
 }
 
 #[test]
-fn greets_again_when_nothing_answers() {
+fn greets_again_without_a_reply() {
     let server = FakeServer::start();
     let options = ["--greet", "hello", "--wait", "100ms", "--attempts", "100"];
     let client = ClientProgram::start(&server, &options);
@@ -38,7 +38,7 @@ fn greets_again_when_nothing_answers() {
 }
 
 #[test]
-fn greeting_in_vain_is_a_failure() {
+fn no_reply_to_any_attempt_is_an_error() {
     let server = FakeServer::start();
     let options = ["--greet", "hello", "--wait", "10ms", "--attempts", "2"];
     let output = ClientProgram::start(&server, &options).wait_with_output();
@@ -52,7 +52,7 @@ fn greeting_in_vain_is_a_failure() {
 }
 
 #[test]
-fn greeting_where_nothing_listens_is_a_failure() {
+fn greeting_an_unused_port_is_an_error() {
     let address = FakeServer::start_unshared().stop().to_string();
     let options = ["--greet", "hello", "--wait", "10ms"];
     let output = ClientProgram::start_at(&address, &options).wait_with_output();
@@ -62,7 +62,7 @@ fn greeting_where_nothing_listens_is_a_failure() {
 }
 
 #[test]
-fn a_greeting_that_fits_no_datagram_is_a_failure() {
+fn a_greeting_longer_than_a_datagram_is_an_error() {
     let server = FakeServer::start();
     let text = "x".repeat(70_000);
     let output = ClientProgram::start(&server, &["--greet", &text]).wait_with_output();

@@ -1,11 +1,8 @@
-//! Names, rooms and private messages in the program `client`, which speaks with the
-//! real server.
-//! Nothing waits for a fixed time: each wait is for something that must happen, with a
-//! bound far beyond what it takes.
+//! Names, rooms and private messages in the program `client`, with the real server.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "in a test, also outside of its function, that is how it fails"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -21,7 +18,7 @@ use common::{
 use serde_json::{Value, json};
 
 #[test]
-fn the_program_has_the_name_and_the_room_of_its_arguments_or_environment() {
+fn name_and_room_can_come_from_arguments_or_the_environment() {
     let server = TestServer::start(unpinned_config(1, V4));
     for protocol in ["v1", "v2"] {
         let mut command = client_to(&server, &["--nick", "ada", "--protocol", protocol]);
@@ -29,13 +26,13 @@ fn the_program_has_the_name_and_the_room_of_its_arguments_or_environment() {
         let output = run_with_input(&mut command, &["hi".to_owned()]);
         let expected = "* you are ada\n* you are in chess (1 here)\nada hi\n";
         assert_eq!(output.text(), expected, "{output:?}");
-        wait_until("the end of it", || server.stats().peers == 0);
+        wait_until("the leave", || server.stats().peers == 0);
     }
 }
 
 #[test]
-fn bad_names_and_rooms_are_refused_with_what_is_right() {
-    for (arguments, right) in [
+fn bad_names_and_rooms_are_refused_with_what_is_expected() {
+    for (arguments, expected) in [
         (["--nick", "a b"], "1 to 24 of A-Z a-z 0-9 _ -"),
         (["--nick", ""], "1 to 24"),
         (["--room", "a/b"], "1 to 32 of A-Z a-z 0-9 _ -"),
@@ -44,7 +41,10 @@ fn bad_names_and_rooms_are_refused_with_what_is_right() {
     ] {
         let output = ClientProgram::spawn(client_command().args(arguments)).wait_with_output();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(output.errors().contains(right), "{arguments:?}: {output:?}");
+        assert!(
+            output.errors().contains(expected),
+            "{arguments:?}: {output:?}"
+        );
     }
     for (variable, wrong) in [("NICK", "ü"), ("ROOM", "")] {
         let mut command = client_command();
@@ -55,7 +55,7 @@ fn bad_names_and_rooms_are_refused_with_what_is_right() {
 }
 
 #[test]
-fn people_see_the_same_in_either_protocol() {
+fn both_protocols_print_the_same_lines() {
     let server = TestServer::start(unpinned_config(2, V4));
     let bob = connect_with(ProtocolChoice::V2, server.local_addr());
     expect_reply(&bob, "/nick bob", "* you are bob");
@@ -74,12 +74,12 @@ fn people_see_the_same_in_either_protocol() {
         client.expect_output("* pong 77\n");
         client.end_input();
         assert_eq!(client.wait_with_output().status.code(), Some(0));
-        wait_until("the end of it", || server.stats().peers == 1);
+        wait_until("the leave", || server.stats().peers == 1);
     }
 }
 
 #[test]
-fn a_ping_alone_measures_and_tells_what_was_lost() {
+fn ping_without_a_token_prints_the_round_trip_and_the_losses() {
     let server = TestServer::start(unpinned_config(1, V4));
     for (protocol, losses) in [("v1", ""), ("v2", ", 0 of 1 messages lost")] {
         let arguments = ["--protocol", protocol];
@@ -100,56 +100,56 @@ fn a_ping_alone_measures_and_tells_what_was_lost() {
         assert_eq!(
             output.text().matches("* pong: ").count(),
             3,
-            "it is waited for"
+            "the client waits for the last one"
         );
-        wait_until("the end of it", || server.stats().peers == 0);
+        wait_until("the leave", || server.stats().peers == 0);
     }
 }
 
 #[test]
-fn programs_get_an_object_a_line() {
+fn json_output_is_an_object_per_event() {
     let server = TestServer::start(unpinned_config(1, V4));
     let bob = connect_with(ProtocolChoice::V2, server.local_addr());
     expect_reply(&bob, "/nick bob", "* you are bob");
     let mut client = JsonClient::start(&server, &["--nick", "ada", "--protocol", "v2"]);
-    client.expect_output(&json!({"event": "notice", "code": "done", "text": "you are ada"}));
-    client.says("hi \"all\"");
-    client.expect_output(&json!({"event": "message", "from": "ada", "text": "hi \"all\""}));
+    client.expect(&json!({"event": "notice", "code": "done", "text": "you are ada"}));
+    client.type_line("hi \"all\"");
+    client.expect(&json!({"event": "message", "from": "ada", "text": "hi \"all\""}));
     bob.say_bytes(b"\x1b\xff").unwrap();
-    client.expect_output(&json!({
+    client.expect(&json!({
         "event": "message", "from": "bob", "text": "\u{1b}\u{fffd}", "payload_base64": "G/8=",
     }));
     bob.say("/msg ada psst \u{202e}").unwrap();
-    client.expect_output(&json!({"event": "private", "from": "bob", "text": "psst \u{202e}"}));
-    client.says("/join chess");
-    client.expect_output(&json!({"event": "room", "room": "chess"}));
+    client.expect(&json!({"event": "private", "from": "bob", "text": "psst \u{202e}"}));
+    client.type_line("/join chess");
+    client.expect(&json!({"event": "room", "room": "chess"}));
     let text = "you are in chess (1 here)";
-    client.expect_output(&json!({"event": "notice", "code": "done", "text": text}));
-    client.says("/join");
+    client.expect(&json!({"event": "notice", "code": "done", "text": text}));
+    client.type_line("/join");
     let text = "/join takes 1 to 32 of A-Z a-z 0-9 _ -";
-    client.expect_output(&json!({"event": "notice", "code": "misuse", "text": text}));
-    client.says("/ping");
+    client.expect(&json!({"event": "notice", "code": "misuse", "text": text}));
+    client.type_line("/ping");
     let pong = client.next();
     assert_eq!((&pong["event"], &pong["lost"]), (&json!("pong"), &json!(0)));
     assert_eq!(pong["expected"], json!(2));
     assert!(pong["round_trip_ms"].is_f64());
     server.stop();
-    client.expect_output(&json!({"event": "down", "reason": "it has stopped"}));
+    client.expect(&json!({"event": "down", "reason": "it has stopped"}));
 }
 
 #[test]
-fn lines_of_v1_are_objects_too() {
+fn json_output_of_v1_is_an_object_per_line() {
     let server = TestServer::start(unpinned_config(1, V4));
     let mut client = JsonClient::start(&server, &["--nick", "ada", "--protocol", "v1"]);
-    client.expect_output(&json!({"event": "text", "text": "* you are ada"}));
-    client.says("hi");
-    client.expect_output(&json!({"event": "text", "text": "ada hi"}));
-    client.says("quit");
+    client.expect(&json!({"event": "text", "text": "* you are ada"}));
+    client.type_line("hi");
+    client.expect(&json!({"event": "text", "text": "ada hi"}));
+    client.type_line("quit");
     assert_eq!(client.program.wait_with_output().text().lines().count(), 2);
 }
 
 #[test]
-fn what_goes_into_a_pipe_has_no_escapes() {
+fn output_to_a_pipe_contains_no_escape_sequences() {
     let server = TestServer::start(unpinned_config(1, V4));
     let lines = ["/nick ada", "hi \x1b[31m", "/who"].map(str::to_owned);
     for json in [&[][..], &["--json"]] {
@@ -158,7 +158,7 @@ fn what_goes_into_a_pipe_has_no_escapes() {
         let output = run_with_input(&mut command, &lines);
         assert!(output.text().contains("ada"), "{output:?}");
         assert!(!output.stdout.contains(&0x1b), "{output:?}");
-        wait_until("the end of it", || server.stats().peers == 0);
+        wait_until("the leave", || server.stats().peers == 0);
     }
 }
 
@@ -173,7 +173,7 @@ impl JsonClient {
         Self { program }
     }
 
-    fn says(&mut self, line: &str) {
+    fn type_line(&mut self, line: &str) {
         self.program.type_in(&format!("{line}\n"));
     }
 
@@ -184,7 +184,7 @@ impl JsonClient {
     }
 
     #[track_caller]
-    fn expect_output(&mut self, expected: &Value) {
+    fn expect(&mut self, expected: &Value) {
         assert_eq!(self.next(), *expected);
     }
 }

@@ -1,4 +1,4 @@
-//! The program `client` at a terminal, which here is a pseudo-terminal.
+//! The program `client` at a pseudo-terminal.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::{FakeServer, Process, Terminal, v1_client_command};
 use nix::sys::signal::Signal;
 
 #[test]
-fn a_received_line_leaves_the_typed_one_alone() {
+fn a_received_line_does_not_disturb_the_line_being_typed() {
     let server = FakeServer::start();
     let (mut client, mut terminal) = at_a_terminal(&server);
     let from = server.receive_heartbeat();
@@ -26,7 +26,7 @@ fn a_received_line_leaves_the_typed_one_alone() {
     terminal.type_in("ne\r");
     assert_eq!(server.receive_text(), b"half a line");
     terminal.expect_last_lines(&["> half a line", "> "]);
-    // The arrow key brings the last line back.
+    // The arrow key recalls the last line.
     terminal.type_in("\x1b[A");
     terminal.expect_last_lines(&["> half a line", "> half a line"]);
     terminal.type_in("\x15 Quit\r");
@@ -36,7 +36,7 @@ fn a_received_line_leaves_the_typed_one_alone() {
 }
 
 #[test]
-fn control_d_control_c_and_sigterm_leave_a_terminal_properly() {
+fn ctrl_d_ctrl_c_and_sigterm_end_the_client_with_exit_code_0() {
     for key in [Some("\x04"), Some("\x03"), None] {
         let server = FakeServer::start();
         let (mut client, mut terminal) = at_a_terminal(&server);
@@ -53,7 +53,7 @@ fn control_d_control_c_and_sigterm_leave_a_terminal_properly() {
 }
 
 #[test]
-fn pasted_lines_are_texts_of_their_own() {
+fn each_pasted_line_is_a_text() {
     let server = FakeServer::start();
     let (_client, mut terminal) = at_a_terminal(&server);
     terminal.expect_last_lines(&["> "]);
@@ -63,7 +63,7 @@ fn pasted_lines_are_texts_of_their_own() {
 }
 
 #[test]
-fn the_tab_key_completes_commands_and_what_was_seen() {
+fn tab_completes_commands_and_received_names() {
     let server = FakeServer::start();
     let (_client, mut terminal) = at_a_terminal(&server);
     let from = server.receive_heartbeat();
@@ -75,14 +75,14 @@ fn the_tab_key_completes_commands_and_what_was_seen() {
     assert_eq!(server.receive_text(), b"/join chess ");
     terminal.type_in("/ms\tAD\tpsst\r");
     assert_eq!(server.receive_text(), b"/msg adalbert psst");
-    // There are two, which are shown.
+    // Two commands match, and both are shown.
     terminal.type_in("/p\t\t");
     terminal.expect_output("/ping");
     terminal.expect_output("/presence");
 }
 
 #[test]
-fn speakers_have_colours_unless_the_user_wants_none() {
+fn names_are_coloured_unless_no_color_is_set() {
     for (no_color, line, notice) in [
         ("", "m\x1b[0m hi \\x1b[31m", "\x1b[2m* ada left\x1b[0m"),
         ("1", "\x1b[Kadam hi \\x1b[31m\r", "\x1b[K* ada left\r"),
@@ -102,7 +102,6 @@ fn speakers_have_colours_unless_the_user_wants_none() {
     }
 }
 
-/// Starts a client at a terminal.
 fn at_a_terminal(server: &FakeServer) -> (Process, Terminal) {
     at_a_terminal_as(v1_client_command(), server)
 }

@@ -1,10 +1,8 @@
-//! The library's session in protocol v1, against a server that the test plays.
-//! Nothing waits for a fixed time: each wait is for something that must happen, with a
-//! bound far beyond what it takes.
+//! Sessions of the client library in protocol v1, with a server that the test plays.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "in a test, also outside of its function, that is how it fails"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -18,7 +16,7 @@ use bullhorn::client::{
 use common::{FakeServer, TIMEOUT, V6, connection_refused, next_event, quick_config, wait_until};
 
 #[test]
-fn registers_at_once_and_keeps_beating() {
+fn sends_heartbeats_from_the_start() {
     let server = FakeServer::start();
     let _session = connect(&server);
     let (first, from) = server.receive();
@@ -29,7 +27,7 @@ fn registers_at_once_and_keeps_beating() {
 }
 
 #[test]
-fn no_text_outruns_the_first_heartbeat() {
+fn sends_the_first_heartbeat_before_any_text() {
     for _ in 0..50 {
         let server = FakeServer::start();
         let session = connect(&server);
@@ -40,7 +38,7 @@ fn no_text_outruns_the_first_heartbeat() {
 }
 
 #[test]
-fn hears_texts_and_survives_anything_else() {
+fn receives_texts_and_ignores_anything_else() {
     let server = FakeServer::start();
     let session = connect(&server);
     let client = server.receive_heartbeat();
@@ -56,7 +54,7 @@ fn hears_texts_and_survives_anything_else() {
 }
 
 #[test]
-fn says_texts_as_they_are() {
+fn sends_texts_unchanged() {
     let server = FakeServer::start();
     let session = connect(&server);
     let long = "x".repeat(60_000);
@@ -67,7 +65,7 @@ fn says_texts_as_they_are() {
 }
 
 #[test]
-fn refuses_what_nobody_would_hear() {
+fn refuses_texts_that_nobody_would_receive() {
     let server = FakeServer::start();
     let session = connect(&server);
     for (text, reason) in [
@@ -76,7 +74,7 @@ fn refuses_what_nobody_would_hear() {
         ("Quit", NotAText::Leave),
     ] {
         match session.say(text) {
-            Err(SessionError::NotAText(why)) => assert_eq!(why, reason),
+            Err(SessionError::NotAText(actual)) => assert_eq!(actual, reason),
             other => panic!("{text:?}: {other:?}"),
         }
     }
@@ -90,7 +88,7 @@ fn refuses_what_nobody_would_hear() {
 }
 
 #[test]
-fn leaving_and_dropping_tell_the_server() {
+fn leaving_and_dropping_send_a_quit() {
     let server = FakeServer::start();
     let session = connect(&server);
     let speaker = session.speaker();
@@ -104,7 +102,7 @@ fn leaving_and_dropping_tell_the_server() {
 }
 
 #[test]
-fn a_refusal_is_down_and_a_heartbeat_that_is_not_refused_is_back() {
+fn a_refused_connection_is_down_and_an_accepted_heartbeat_is_up() {
     let server = FakeServer::start_unshared();
     let session = connect(&server);
     server.receive_heartbeat();
@@ -121,7 +119,7 @@ fn a_refusal_is_down_and_a_heartbeat_that_is_not_refused_is_back() {
 }
 
 #[test]
-fn a_text_from_the_server_is_back_without_waiting() {
+fn a_text_from_the_server_is_up_at_once() {
     let server = FakeServer::start_unshared();
     let mut config = config_for(&server);
     config.settle = 2 * TIMEOUT;
@@ -138,9 +136,9 @@ fn a_text_from_the_server_is_back_without_waiting() {
 }
 
 #[test]
-fn starts_before_the_server_does() {
+fn can_start_before_the_server() {
     let address = FakeServer::start_unshared().stop();
-    let session = Session::connect(v1(address)).unwrap();
+    let session = Session::connect(v1_config(address)).unwrap();
     assert!(matches!(next_event(&session), Event::Down(_)));
     let server = FakeServer::restart(address);
     assert_eq!(server.receive().0, b"@im@");
@@ -148,7 +146,7 @@ fn starts_before_the_server_does() {
 }
 
 #[test]
-fn a_server_that_answers_no_text_is_down_until_it_sends_something() {
+fn a_server_that_echoes_no_text_is_down_until_it_sends_something() {
     let server = FakeServer::start();
     let mut config = config_for(&server);
     config.answer_within = Duration::from_millis(100);
@@ -159,7 +157,7 @@ fn a_server_that_answers_no_text_is_down_until_it_sends_something() {
     assert_eq!(next_event(&session), Event::Down(silent));
 
     assert_eq!(server.receive_text(), b"anyone?");
-    // It goes on from the same port, by which the server knows it.
+    // The session keeps its port, by which the server identifies it.
     assert_eq!(server.receive(), (b"@im@".to_vec(), client));
     server.send(b"here", client);
     assert_eq!(next_event(&session), Event::Up);
@@ -167,18 +165,18 @@ fn a_server_that_answers_no_text_is_down_until_it_sends_something() {
 }
 
 #[test]
-fn texts_beyond_the_bound_are_counted() {
+fn texts_beyond_the_limit_are_counted() {
     let server = FakeServer::start();
     let mut config = config_for(&server);
     config.events_max = 2;
-    // What is told late must not wait for this.
+    // `Missed` must not wait for a heartbeat.
     config.heartbeat = 2 * TIMEOUT;
     let session = Session::connect(config).unwrap();
     let client = server.receive_heartbeat();
     for n in 0..10 {
         server.send(format!("text {n}").as_bytes(), client);
     }
-    wait_until("the eight", || session.texts_missed() == 8);
+    wait_until("eight missed texts", || session.texts_missed() == 8);
     assert_eq!(next_event(&session), Event::Text("text 0".to_owned()));
     assert_eq!(next_event(&session), Event::Text("text 1".to_owned()));
     assert_eq!(next_event(&session), Event::Missed(8));
@@ -187,8 +185,8 @@ fn texts_beyond_the_bound_are_counted() {
 }
 
 #[test]
-fn a_name_is_tried_at_each_of_its_addresses() {
-    // Often the name has an IPv6 address too, and comes to that first.
+fn each_address_of_a_host_is_tried() {
+    // Often `localhost` has an IPv6 address as well, which comes first.
     let server = FakeServer::start();
     let name = format!("localhost:{}", server.address().port());
     let mut config = SessionConfig::new(name.parse().unwrap());
@@ -200,14 +198,14 @@ fn a_name_is_tried_at_each_of_its_addresses() {
 }
 
 #[test]
-fn a_name_without_an_address_is_an_error() {
+fn a_host_without_an_address_is_an_error() {
     let config = SessionConfig::new("no-such-host.invalid:9999".parse().unwrap());
     let error = Session::connect(config).unwrap_err();
     assert!(matches!(error, SessionError::Resolve { .. }), "{error}");
 }
 
 #[test]
-fn speaks_ipv6() {
+fn works_over_ipv6() {
     let server = FakeServer::start_at(V6);
     let session = connect(&server);
     let client = server.receive_heartbeat();
@@ -223,10 +221,10 @@ fn connect(server: &FakeServer) -> Session {
 }
 
 fn config_for(server: &FakeServer) -> SessionConfig {
-    v1(server.address())
+    v1_config(server.address())
 }
 
-fn v1(server: SocketAddr) -> SessionConfig {
+fn v1_config(server: SocketAddr) -> SessionConfig {
     let mut config = quick_config(server);
     config.protocol = ProtocolChoice::V1;
     config

@@ -1,11 +1,9 @@
-//! The library's session in protocol v2, against a server that the test plays, of v2
-//! or of v1.
-//! Nothing waits for a fixed time: each wait is for something that must happen, with a
-//! bound far beyond what it takes.
+//! Sessions of the client library in protocol v2, with a server of v2 or v1 that the test
+//! plays.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "in a test, also outside of its function, that is how it fails"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -22,7 +20,7 @@ use common::{
 };
 
 #[test]
-fn falls_back_to_v1_and_loses_no_text_by_it() {
+fn falls_back_to_v1_without_losing_a_text() {
     let server = FakeServer::start();
     let session = Session::connect(quick_v2_config(server.address())).unwrap();
     session.say("early").unwrap();
@@ -43,7 +41,7 @@ fn falls_back_to_v1_and_loses_no_text_by_it() {
 }
 
 #[test]
-fn a_text_said_to_a_v1_server_at_once_and_left_behind_arrives() {
+fn a_text_sent_to_a_v1_server_just_before_leaving_arrives() {
     let server = FakeServer::start();
     let session = Session::connect(quick_v2_config(server.address())).unwrap();
     session.say("and gone").unwrap();
@@ -57,7 +55,7 @@ fn a_text_said_to_a_v1_server_at_once_and_left_behind_arrives() {
 }
 
 #[test]
-fn a_v1_server_is_down_for_who_speaks_v2_only() {
+fn a_v1_server_is_down_for_a_v2_only_session() {
     let server = FakeServer::start();
     let mut config = quick_v2_config(server.address());
     config.protocol = ProtocolChoice::V2;
@@ -83,7 +81,7 @@ fn a_v1_server_that_starts_late_is_found() {
 }
 
 #[test]
-fn a_v1_server_in_whose_place_comes_one_of_v2_is_left_for_it() {
+fn switches_to_v2_when_a_v2_server_replaces_a_v1_server() {
     let server = FakeServer::start_unshared();
     let address = server.address();
     let session = Session::connect(quick_v2_config(address)).unwrap();
@@ -96,20 +94,20 @@ fn a_v1_server_in_whose_place_comes_one_of_v2_is_left_for_it() {
 }
 
 #[test]
-fn silence_is_down_without_anything_said_and_an_answer_is_back() {
+fn a_silent_server_is_down_until_it_replies() {
     let server = FakeServer::start();
     let session = Session::connect(quick_v2_config(server.address())).unwrap();
     let client = server.send_welcome(7);
-    // Heartbeats come, and no PONG goes back.
+    // Heartbeats arrive, but the server sends no PONG.
     assert_eq!(next_event(&session), Event::Down(silent(REPLY_TIMEOUT)));
     server.receive_until_hello(7);
     assert_eq!(server.send_welcome(7), client);
     assert_eq!(next_event(&session), Event::Up);
-    assert_eq!(session.stats().sessions, 1, "it knew us");
+    assert_eq!(session.stats().sessions, 1, "the session is the same");
 }
 
 #[test]
-fn a_server_that_has_forgotten_us_is_greeted_again() {
+fn a_server_that_lost_the_session_receives_a_hello() {
     let server = FakeServer::start();
     let session = Session::connect(quick_v2_config(server.address())).unwrap();
     server.send_welcome(7);
@@ -117,7 +115,7 @@ fn a_server_that_has_forgotten_us_is_greeted_again() {
         server.reply_to_ping(7);
     }
     assert!(session.is_up());
-    // As after a restart that nobody noticed: another session is given.
+    // The WELCOME has another session, as after an unnoticed restart.
     server.receive_until_hello(7);
     server.send_welcome(8);
     assert_eq!(next_event(&session), Event::Down(silent(REPLY_TIMEOUT)));
@@ -127,7 +125,7 @@ fn a_server_that_has_forgotten_us_is_greeted_again() {
 }
 
 #[test]
-fn no_datagram_disturbs_the_session() {
+fn no_datagram_breaks_the_session() {
     let server = FakeServer::start();
     let mut config = quick_v2_config(server.address());
     config.protocol = ProtocolChoice::V2;
@@ -150,7 +148,7 @@ fn no_datagram_disturbs_the_session() {
     for bad in malformed {
         server.send(bad, client);
     }
-    // These are well formed, and say nothing new.
+    // These are well formed, but change nothing.
     let pong = ServerFrame::Pong(b"what?");
     for good in [&datagram(&[]), &datagram(&[pong]), &datagram(&[welcome(9)])] {
         server.send(good, client);
@@ -171,12 +169,12 @@ fn no_datagram_disturbs_the_session() {
 }
 
 #[test]
-fn bundles_that_come_as_one_packet_are_told_apart() {
+fn bundles_that_arrive_as_one_packet_are_separated() {
     let server = FakeServer::start();
     let session = Session::connect(quick_v2_config(server.address())).unwrap();
     let client = server.send_welcome(7);
     if max_segments() == 1 {
-        println!("not run: the kernel does not cut packets");
+        println!("skipped: the kernel does not segment packets");
         return;
     }
     let mut payload = Vec::new();
