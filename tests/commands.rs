@@ -1,4 +1,4 @@
-//! Commands, as anyone types them: rooms, names, presence and direct messages.
+//! Commands: rooms, names, presence and direct messages.
 
 mod common;
 
@@ -11,29 +11,8 @@ use bullhorn::wire::{Name, RoomName, Speaker};
 use common::v2_peer::V2Peer;
 use common::{Client, TestServer, V4, config, wait_until, with_each_server};
 
-/// Sends a command, and checks the one line that is answered.
-#[track_caller]
-fn expect_reply(client: &Client, command: &str, answer: &str) {
-    client.send(command.as_bytes());
-    assert_eq!(client.receive_text(), format!("* {answer}"), "{command}");
-}
-
-/// What the notices are, of which the next datagram consists.
-#[track_caller]
-fn notice_codes(session: &V2Peer) -> Vec<NoticeCode> {
-    let datagram = session.client.receive();
-    let code = |frame| match frame {
-        ServerFrame::Notice(code, _) => code,
-        other => panic!("{other:?}"),
-    };
-    parse_server(&datagram)
-        .expect("it is v2")
-        .map(code)
-        .collect()
-}
-
 #[test]
-fn a_text_is_heard_in_its_room_alone() {
+fn a_text_goes_to_its_room_only() {
     with_each_server(|server| {
         let [ann, bob, cem] = server.clients();
         expect_reply(&ann, "/join chess", "you are in chess (1 here)");
@@ -41,25 +20,25 @@ fn a_text_is_heard_in_its_room_alone() {
         cem.send(b"lobby only");
         cem.expect_text_from(&cem, "lobby only");
         ann.send(b"e4");
-        for listener in [&ann, &bob] {
-            listener.expect_text_from(&ann, "e4");
+        for receiver in [&ann, &bob] {
+            receiver.expect_text_from(&ann, "e4");
         }
         expect_reply(&bob, "/leave", "you are in lobby (2 here)");
         ann.send(b"alone");
         ann.expect_text_from(&ann, "alone");
         bob.send(b"back");
-        for listener in [&bob, &cem] {
-            listener.expect_text_from(&bob, "back");
+        for receiver in [&bob, &cem] {
+            receiver.expect_text_from(&bob, "back");
         }
         assert!(ann.inbox_is_empty() && cem.inbox_is_empty());
         assert_eq!(server.stats().rooms, 2);
         ann.send(b"quit");
-        wait_until("the room to vanish", || server.stats().rooms == 1);
+        wait_until("the removal of the room", || server.stats().rooms == 1);
     });
 }
 
 #[test]
-fn a_name_stands_in_front_of_texts_and_belongs_to_one_peer() {
+fn a_name_replaces_the_address_and_is_unique() {
     with_each_server(|server| {
         let [ann, bob] = server.clients();
         expect_reply(&ann, "/nick Ada", "you are Ada");
@@ -77,7 +56,7 @@ fn a_name_stands_in_front_of_texts_and_belongs_to_one_peer() {
 }
 
 #[test]
-fn who_sends_line_ends_gets_them_and_the_others_do_not() {
+fn only_peers_that_send_line_ends_receive_them() {
     with_each_server(|server| {
         let (netcat, stock) = (server.unregistered_client(), server.client());
         netcat.send(b"hi\n");
@@ -109,7 +88,7 @@ fn who_sends_line_ends_gets_them_and_the_others_do_not() {
 }
 
 #[test]
-fn a_direct_message_reaches_one_peer_alone() {
+fn a_direct_message_reaches_one_peer_only() {
     with_each_server(|server| {
         let [ann, bob, cem] = server.clients();
         expect_reply(&ann, "/nick ada", "you are ada");
@@ -134,7 +113,7 @@ fn a_direct_message_reaches_one_peer_alone() {
 }
 
 #[test]
-fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
+fn v2_peers_use_the_same_commands_and_receive_frames() {
     with_each_server(|server| {
         let ann = server.client();
         let bob = V2Peer::open(server.unregistered_client());
@@ -164,7 +143,7 @@ fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
             }
             other => panic!("{other:?}"),
         }
-        let told = |frame: ServerFrame<'_>| {
+        let expect_frame = |frame: ServerFrame<'_>| {
             let datagram = bob.client.receive();
             let frames: Vec<_> = parse_server(&datagram).unwrap().collect();
             assert_eq!(frames, [frame]);
@@ -175,7 +154,7 @@ fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
             &format!("/msg {address} psst"),
             &format!("to {address}: psst"),
         );
-        told(ServerFrame::Private(ada, b"psst"));
+        expect_frame(ServerFrame::Private(ada, b"psst"));
         for (command, code, text) in [
             (
                 &b"/nick a b"[..],
@@ -186,19 +165,19 @@ fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
             (b"/ping 1", NoticeCode::Done, "pong 1"),
         ] {
             bob.send(&[ClientFrame::Command(command)]);
-            told(ServerFrame::Notice(code, text.as_bytes()));
+            expect_frame(ServerFrame::Notice(code, text.as_bytes()));
         }
-        // Who asks again for a session is told where it is.
+        // The reply to another HELLO contains the room.
         bob.client.send(&common::v2_peer::hello());
         assert_eq!(common::v2_peer::welcome(&bob.client.receive()).room, number);
-        // A verb that is not known is a text, as in v1.
+        // An unknown command is a text, as in v1.
         bob.send(&[ClientFrame::Command(b"/dance")]);
         ann.expect_text_from(&bob.client, "/dance");
     });
 }
 
 #[test]
-fn every_bound_is_refused_with_what_it_is() {
+fn every_refusal_names_its_limit() {
     let server = TestServer::start(ServerConfig {
         max_rooms: 2,
         max_room_members: 2,
@@ -269,7 +248,7 @@ fn long_lists_come_in_pages_of_one_datagram() {
 }
 
 #[test]
-fn who_comes_and_goes_is_told_to_those_who_want_to_hear_it() {
+fn presence_notices_go_to_subscribers_only() {
     with_each_server(|server| {
         let watcher = server.client();
         expect_reply(&watcher, "/presence on", "presence is on");
@@ -287,11 +266,11 @@ fn who_comes_and_goes_is_told_to_those_who_want_to_hear_it() {
         other.send(b"/join den");
         assert_eq!(watcher.receive_text(), "* ada left (1 here)");
         watcher.send(b"/join den");
-        // It hears of itself, too: all hear the same. Two threads tell it.
-        let mut told = [watcher.receive_text(), watcher.receive_text()];
-        told.sort();
+        // The notice goes to the newcomer as well. It and the reply come from two threads.
+        let mut received = [watcher.receive_text(), watcher.receive_text()];
+        received.sort();
         let joined = format!("* {} joined (2 here)", watcher.address());
-        assert_eq!(told, [joined, "* you are in den (2 here)".to_owned()]);
+        assert_eq!(received, [joined, "* you are in den (2 here)".to_owned()]);
         other.send(b"quit");
         assert_eq!(watcher.receive_text(), "* ada left (1 here)");
         expect_reply(&watcher, "/presence off", "presence is off");
@@ -300,12 +279,12 @@ fn who_comes_and_goes_is_told_to_those_who_want_to_hear_it() {
         third.send(b"bye");
         watcher.expect_text_from(&third, "bye");
         assert!(other.inbox_is_empty() || other.receive_text().starts_with("* you are"));
-        wait_until("all notices are counted", || server.stats().notices == 5);
+        wait_until("the count of notices", || server.stats().notices == 5);
     });
 }
 
 #[test]
-fn a_storm_of_joins_is_told_in_few_datagrams() {
+fn many_joins_at_once_are_announced_in_few_datagrams() {
     let server = TestServer::start(config(2, &[V4]));
     let watcher = server.client();
     expect_reply(&watcher, "/presence on", "presence is on");
@@ -316,23 +295,21 @@ fn a_storm_of_joins_is_told_in_few_datagrams() {
     let (mut joined, mut notices) = (0, 0);
     while joined < crowd.len() {
         let notice = watcher.receive_text();
-        let told = notice.trim_start_matches("* ");
-        joined += match told.split_once(" joined (") {
+        let text = notice.trim_start_matches("* ");
+        joined += match text.split_once(" joined (") {
             Some((count, _)) if !count.contains(':') => count.parse().unwrap(),
-            _ => told.matches(" joined").count(),
+            _ => text.matches(" joined").count(),
         };
         notices += 1;
     }
     assert_eq!(joined, crowd.len());
-    // A notice is counted when it has gone out, which may be after it is heard.
-    wait_until("all notices are counted", || {
-        server.stats().notices == notices
-    });
+    // A notice is counted after it has been sent, so perhaps after it is received.
+    wait_until("the count of notices", || server.stats().notices == notices);
     assert!(notices < 100, "{notices} notices of 500 joins");
 }
 
 #[test]
-fn without_commands_all_of_them_are_texts() {
+fn with_commands_off_each_command_is_a_text() {
     let server = TestServer::start(ServerConfig {
         commands: Switch::Off,
         ..config(1, &[V4])
@@ -349,14 +326,14 @@ fn without_commands_all_of_them_are_texts() {
 }
 
 #[test]
-fn commands_are_counted_and_never_fanned_out() {
+fn commands_are_counted_and_not_delivered() {
     let server = TestServer::start(config(1, &[V4]));
     let [ann, bob] = server.clients();
     for command in ["/help", "/ping x", "/nick", "/rooms", "/leave"] {
         ann.send(command.as_bytes());
         assert!(ann.receive_text().starts_with("* "));
     }
-    wait_until("the answers", || server.stats().total().answers == 5);
+    wait_until("the replies", || server.stats().total().answers == 5);
     let counts = server.stats().total();
     assert_eq!((counts.commands, counts.texts, counts.messages), (5, 0, 0));
     assert_eq!(counts.datagrams_in, counts.heartbeats + counts.commands);
@@ -364,15 +341,15 @@ fn commands_are_counted_and_never_fanned_out() {
 }
 
 #[test]
-fn a_datagram_of_many_commands_is_answered_once_and_costs_nobody_else_an_answer() {
+fn a_datagram_of_many_commands_is_answered_with_one_datagram() {
     let server = TestServer::start(config(1, &[V4]));
     let flooder = V2Peer::open(server.unregistered_client());
     let ann = server.client();
     flooder.send(&vec![ClientFrame::Command(b"/help"); 200]);
     expect_reply(&ann, "/ping here", "pong here");
-    let answer = flooder.client.receive();
-    assert!(answer.len() <= BUNDLE_BYTES);
-    let answered = parse_server(&answer).unwrap().count();
+    let reply = flooder.client.receive();
+    assert!(reply.len() <= BUNDLE_BYTES);
+    let answered = parse_server(&reply).unwrap().count();
     assert!(answered > 5, "{answered}");
     wait_until("the counts", || {
         let counts = server.stats().total();
@@ -381,7 +358,7 @@ fn a_datagram_of_many_commands_is_answered_once_and_costs_nobody_else_an_answer(
 }
 
 #[test]
-fn a_datagram_sends_a_few_direct_messages_at_most() {
+fn a_datagram_sends_at_most_8_direct_messages() {
     let server = TestServer::start(config(1, &[V4]));
     let flooder = V2Peer::open(server.unregistered_client());
     let ann = server.client();
@@ -401,7 +378,7 @@ fn a_datagram_sends_a_few_direct_messages_at_most() {
 }
 
 #[test]
-fn a_datagram_asks_for_a_few_lists_at_most() {
+fn a_datagram_requests_at_most_8_lists() {
     let server = TestServer::start(config(1, &[V4]));
     let flooder = V2Peer::open(server.unregistered_client());
     let list = [&b"/who 9"[..], b"/rooms"].map(ClientFrame::Command);
@@ -413,11 +390,11 @@ fn a_datagram_asks_for_a_few_lists_at_most() {
     wait_until("the count", || server.stats().total().answers_shed == 4);
     flooder.send(&list);
     let again = notice_codes(&flooder);
-    assert_eq!(again, [NoticeCode::Done; 2], "the next may again");
+    assert_eq!(again, [NoticeCode::Done; 2], "the limit is per datagram");
 }
 
 #[test]
-fn no_direct_message_is_longer_than_a_datagram_of_its_version() {
+fn a_direct_message_fits_into_a_datagram_of_its_version() {
     let server = TestServer::start(config(1, &[V4]));
     let ann = server.client();
     let bob = V2Peer::open(server.unregistered_client());
@@ -429,21 +406,46 @@ fn no_direct_message_is_longer_than_a_datagram_of_its_version() {
     let bobs_address = bob.client.address();
     ann.send(format!("/msg {bobs_address} {}", "x".repeat(2000)).as_bytes());
     assert_eq!(ann.receive().len(), 1024);
-    let heard = bob.client.receive();
+    let received = bob.client.receive();
     assert!(
-        (1100..=BUNDLE_BYTES).contains(&heard.len()),
+        (1100..=BUNDLE_BYTES).contains(&received.len()),
         "{}",
-        heard.len()
+        received.len()
     );
-    // Bytes that are not UTF-8 would grow if they were mended.
+    // Bytes that are not UTF-8 would grow if they were replaced.
     let mut command = format!("/msg {bobs_address} ").into_bytes();
     command.resize(MAX_PAYLOAD_BYTES, 0xFE);
     bob.send(&[ClientFrame::Command(&command)]);
-    let told = [bob.client.receive(), bob.client.receive()];
-    assert!(told.iter().all(|datagram| datagram.len() <= BUNDLE_BYTES));
+    let replies = [bob.client.receive(), bob.client.receive()];
+    assert!(
+        replies
+            .iter()
+            .all(|datagram| datagram.len() <= BUNDLE_BYTES)
+    );
     let mut command = b"/msg ".to_vec();
     command.resize(MAX_PAYLOAD_BYTES - 2, 0xFE);
     command.extend(b" x");
     bob.send(&[ClientFrame::Command(&command)]);
     assert!(bob.client.receive().len() <= BUNDLE_BYTES);
+}
+
+/// Sends a command. The next datagram must be this reply.
+#[track_caller]
+fn expect_reply(client: &Client, command: &str, reply: &str) {
+    client.send(command.as_bytes());
+    assert_eq!(client.receive_text(), format!("* {reply}"), "{command}");
+}
+
+/// Returns the codes of the notices in the next datagram.
+#[track_caller]
+fn notice_codes(session: &V2Peer) -> Vec<NoticeCode> {
+    let datagram = session.client.receive();
+    let code = |frame| match frame {
+        ServerFrame::Notice(code, _) => code,
+        other => panic!("{other:?}"),
+    };
+    parse_server(&datagram)
+        .expect("it is v2")
+        .map(code)
+        .collect()
 }
