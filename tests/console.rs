@@ -1,8 +1,8 @@
-//! The console at a terminal, which here is a pseudo-terminal.
+//! The console of the program `server` at a pseudo-terminal.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -14,36 +14,8 @@ use common::{ServerProgram, Terminal, V4, all_threads_sleep, server_command, wai
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Starts `command`, which must run the server, with its input and output at a
-/// terminal.
-#[track_caller]
-fn at_a_terminal(mut command: Command) -> (ServerProgram, Terminal) {
-    let terminal = Terminal::attach(&mut command);
-    (ServerProgram::with_errors_piped(command), terminal)
-}
-
-/// The server with `arguments`, started by `starter`, whose last arguments
-/// the server's command becomes.
-fn started_by(starter: &[&str], arguments: &[&str]) -> Command {
-    let server = server_command(arguments);
-    let mut command = Command::new(starter[0]);
-    command.args(&starter[1..]);
-    command.arg(server.get_program()).args(server.get_args());
-    for (name, value) in server.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command
-}
-
-/// Gives the server a session, and the terminal as the session's own: as when
-/// a person logs in.
-const SESSION: [&str; 2] = ["setsid", "--ctty"];
-
 #[test]
-fn a_prompt_a_listing_and_quit() {
+fn the_console_prompts_lists_and_quits() {
     let arguments = ["--bind", V4, "--workers", "2"];
     for command in [server_command(&arguments), started_by(&SESSION, &arguments)] {
         let (mut server, mut terminal) = at_a_terminal(command);
@@ -62,14 +34,14 @@ fn a_prompt_a_listing_and_quit() {
 }
 
 #[test]
-fn ctrl_d_ends_the_console_and_not_the_server() {
+fn ctrl_d_ends_the_console_but_not_the_server() {
     let (server, mut terminal) = at_a_terminal(server_command(&["--bind", V4]));
     terminal.expect_output(">>>>: ");
     terminal.type_in("\x04");
     let ann = server.client();
     server.expect_echo(&ann, "hi");
     terminal.type_in("quit\n");
-    // The terminal echoes it, and nobody reads it.
+    // The terminal echoes the line, but nothing reads it.
     terminal.expect_output("quit");
     server.expect_echo(&ann, "hi again");
 }
@@ -83,9 +55,9 @@ fn ctrl_c_stops_the_server_with_exit_code_0() {
 }
 
 #[test]
-fn a_server_in_the_background_serves_and_is_not_stopped_by_the_terminal() {
-    // With `-m`, a shell gives each job a process group of its own, and keeps
-    // the terminal for itself.
+fn the_terminal_does_not_stop_a_server_in_the_background() {
+    // With `-m`, a shell puts each job into its own process group, and keeps the
+    // terminal.
     let job = "\"$@\" & echo job $! started; wait";
     let shell = [&SESSION[..], &["sh", "-m", "-c", job, "sh"]].concat();
     let command = started_by(&shell, &["--bind", V4]);
@@ -94,8 +66,8 @@ fn a_server_in_the_background_serves_and_is_not_stopped_by_the_terminal() {
     let pid = terminal.expect_output(" started").parse().unwrap();
     let job = Job(Pid::from_raw(pid));
 
-    // Its console has had its turn when each of its threads sleeps; a process
-    // that the terminal stopped has none that sleeps.
+    // The console has run once all threads of the server sleep. The threads of a process
+    // that the terminal has stopped do not sleep.
     let ann = shell.client();
     wait_until("the sleep of all threads", || {
         shell.expect_echo(&ann, "hi");
@@ -106,7 +78,30 @@ fn a_server_in_the_background_serves_and_is_not_stopped_by_the_terminal() {
     shell.expect_success();
 }
 
-/// A process that a shell of ours started, and has not waited for.
+/// Starts `command`, which must run the server, with its input and output at a
+/// terminal.
+#[track_caller]
+fn at_a_terminal(mut command: Command) -> (ServerProgram, Terminal) {
+    let terminal = Terminal::attach(&mut command);
+    (ServerProgram::with_errors_piped(command), terminal)
+}
+
+/// Returns `starter` with the command of the server as its last arguments.
+fn started_by(starter: &[&str], arguments: &[&str]) -> Command {
+    let server = server_command(arguments);
+    let mut command = Command::new(starter[0]);
+    command.args(&starter[1..]);
+    command.arg(server.get_program()).args(server.get_args());
+    for (name, value) in server.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// A job of a shell, which is killed if the test fails.
 struct Job(Pid);
 
 impl Drop for Job {
@@ -116,3 +111,7 @@ impl Drop for Job {
         }
     }
 }
+
+/// Starts the server in a new session with the terminal as its controlling terminal, as
+/// a login does.
+const SESSION: [&str; 2] = ["setsid", "--ctty"];
