@@ -1,4 +1,4 @@
-//! What comes in and goes out adds up, to the last datagram.
+//! The counters of the server add up, to the last datagram and delivery.
 
 mod common;
 
@@ -9,23 +9,135 @@ use bullhorn::net::PeerAddr;
 use bullhorn::stats::{Counts, DropReason};
 use bullhorn::wire::RoomName;
 use bullhorn::wire::v2::ClientFrame;
-use common::v2_peer::{Session, datagram};
+use common::v2_peer::{V2Peer, datagram};
 use common::{Client, TestServer, V4, config, wait_until};
 
-/// So few that the smallest socket holds them.
-const QUIET_TEXTS: u64 = 50;
+#[test]
+fn every_datagram_and_every_delivery_is_counted_once() {
+    for workers in [1, 2] {
+        println!("with {workers} workers");
+        let server = TestServer::start(patient_config(workers));
+        let clients: [Client; 5] = server.clients();
+        let sessions: [V2Peer; 3] =
+            std::array::from_fn(|_| V2Peer::open(server.unregistered_client()));
+        let stranger = server.unregistered_client();
+        let forger = server.unregistered_client();
+        let mut sent = 8;
+        // In rounds, so that one round fits into every socket.
+        for round in 0..10_u64 {
+            for client in &clients {
+                client.send(format!("round {round}").as_bytes());
+                client.send(b"@IM@\n");
+            }
+            let frames = [
+                ClientFrame::Say(b"a"),
+                ClientFrame::Heartbeat,
+                ClientFrame::Say(b"bb"),
+                ClientFrame::Say(b"ccc"),
+            ];
+            for session in &sessions {
+                session.send(&frames);
+                session.client.send(&datagram(session.number ^ 1, &frames));
+            }
+            sessions[0].client.send(b"\xff\x02 malformed");
+            stranger.send(b"\xff");
+            stranger.send(b"");
+            stranger.send(b"quit\n");
+            forger.send(&datagram(sessions[0].number, &frames));
+            sent += 5 * 2 + 3 * 2 + 5;
+            wait_for_datagrams(&server, sent);
+            server.wait_for_deliveries((round + 1) * (5 + 9) * 8);
+        }
+        clients[0].send(b"");
+        sent += 1;
+        wait_for_datagrams(&server, sent);
+        wait_until("the leave", || server.stats().peers == 7);
 
-/// A server that drops nobody while a slow machine runs a test.
-fn patient(workers: u16) -> ServerConfig {
+        let total = server.stats().total();
+        assert_adds_up(&total);
+        assert_eq!(total.datagrams_in, sent);
+        assert_eq!(total.texts, 50);
+        assert_eq!(total.heartbeats, 5 + 50);
+        assert_eq!(total.leaves, 21);
+        assert_eq!(total.frames, 3 + 30);
+        assert_eq!(total.greetings, 0);
+        assert_eq!(total.dropped(DropReason::Malformed), 20);
+        assert_eq!(total.dropped(DropReason::WrongSession), 30);
+        assert_eq!(total.dropped(DropReason::UnknownSession), 10);
+        assert_eq!(total.dropped_total(), 60);
+        assert_eq!((total.messages, total.messages_shed), (140, 0));
+        assert_eq!(total.registered, 8);
+        assert_eq!((total.answers, total.answers_failed), (3, 0));
+        assert_eq!(total.deliveries_planned, 140 * 8);
+        assert_eq!(total.deliveries, 140 * 8);
+        assert_eq!((total.truncated, total.receive_errors), (0, 0));
+    }
+}
+
+#[test]
+fn only_the_texts_of_a_flooder_are_shed_and_all_are_counted() {
+    let server = TestServer::start(patient_config(1));
+    let [flooder, quiet, receiver] = server.clients();
+    let _crowd: Vec<Client> = (0..200).map(|_| server.client()).collect();
+    // In a room of their own, so that the flood does not fill their sockets. They share
+    // the backlog of the worker with it.
+    let apart = RoomName::parse(b"apart").unwrap();
+    for client in [&quiet, &receiver] {
+        let peer = PeerAddr::new(client.address(), 0);
+        server.handle().join(&peer, apart).unwrap().unwrap();
+    }
+    let heartbeats = server.stats().total().heartbeats;
+    let shed = || server.stats().total().messages_shed;
+    let (mut offered, mut quiet_offered) = (0_u64, 0_u64);
+    // Until more texts are shed than the backlog holds.
+    wait_until("an overload", || {
+        for number in 0..100 {
+            flooder.send(&[b'x'; 1000]);
+            if number == 99 && quiet_offered < QUIET_TEXTS && shed() > 0 {
+                quiet.send(quiet_offered.to_string().as_bytes());
+                quiet_offered += 1;
+                offered += 1;
+            }
+        }
+        offered += 100;
+        // No more datagrams are on the way than the smallest socket holds.
+        wait_for_datagrams(&server, heartbeats + offered);
+        shed() > 2000 && quiet_offered == QUIET_TEXTS
+    });
+    for client in [&quiet, &receiver] {
+        for number in 0..quiet_offered {
+            client.expect_text_from(&quiet, &number.to_string());
+        }
+    }
+
+    let settled = || {
+        let total = server.stats().total();
+        total.messages + total.messages_shed == offered
+            && total.deliveries_planned
+                == (total.messages - quiet_offered) * 201 + quiet_offered * 2
+            && total.deliveries + total.deliveries_congested + total.deliveries_refused
+                == total.deliveries_planned
+    };
+    wait_until("the last delivery", settled);
+    let total = server.stats().total();
+    assert_adds_up(&total);
+    assert_eq!(total.texts, offered);
+    assert_eq!(total.datagrams_in, heartbeats + offered);
+    assert_eq!(total.dropped_total(), 0);
+    assert!(quiet.inbox_is_empty() && receiver.inbox_is_empty());
+}
+
+/// Returns the configuration of a server on which no peer expires during a slow test.
+fn patient_config(workers: u16) -> ServerConfig {
     ServerConfig {
         timeout: Duration::from_secs(3600),
         ..config(workers, &[V4])
     }
 }
 
-/// Checks what must hold of every server that is quiet.
+/// Checks the sums that hold for every server that is idle.
 #[track_caller]
-fn adds_up(counts: &Counts) {
+fn assert_adds_up(counts: &Counts) {
     assert_eq!(
         counts.datagrams_in,
         counts.texts
@@ -50,115 +162,5 @@ fn wait_for_datagrams(server: &TestServer, count: u64) {
     });
 }
 
-#[test]
-fn every_datagram_and_every_delivery_is_counted_once() {
-    for workers in [1, 2] {
-        println!("with {workers} workers");
-        let server = TestServer::start(patient(workers));
-        let clients: [Client; 5] = server.clients();
-        let sessions: [Session; 3] = std::array::from_fn(|_| Session::open(server.stranger()));
-        let stranger = server.stranger();
-        let forger = server.stranger();
-        let mut sent = 8;
-        // In rounds, so that every socket has space for one.
-        for round in 0..10_u64 {
-            for client in &clients {
-                client.send(format!("round {round}").as_bytes());
-                client.send(b"@IM@\n");
-            }
-            let said = [
-                ClientFrame::Say(b"a"),
-                ClientFrame::Heartbeat,
-                ClientFrame::Say(b"bb"),
-                ClientFrame::Say(b"ccc"),
-            ];
-            for session in &sessions {
-                session.send(&said);
-                session.client.send(&datagram(session.number ^ 1, &said));
-            }
-            sessions[0].client.send(b"\xff\x02 malformed");
-            stranger.send(b"\xff");
-            stranger.send(b"");
-            stranger.send(b"quit\n");
-            forger.send(&datagram(sessions[0].number, &said));
-            sent += 5 * 2 + 3 * 2 + 5;
-            wait_for_datagrams(&server, sent);
-            server.wait_for_deliveries((round + 1) * (5 + 9) * 8);
-        }
-        clients[0].send(b"");
-        sent += 1;
-        wait_for_datagrams(&server, sent);
-        wait_until("the leave", || server.stats().peers == 7);
-
-        let total = server.stats().total();
-        adds_up(&total);
-        assert_eq!(total.datagrams_in, sent);
-        assert_eq!(total.texts, 50);
-        assert_eq!(total.heartbeats, 5 + 50);
-        assert_eq!(total.leaves, 21);
-        assert_eq!(total.frames, 3 + 30);
-        assert_eq!(total.greetings, 0);
-        assert_eq!(total.dropped(DropReason::Malformed), 20);
-        assert_eq!(total.dropped(DropReason::WrongSession), 30);
-        assert_eq!(total.dropped(DropReason::UnknownSession), 10);
-        assert_eq!(total.dropped_total(), 60);
-        assert_eq!((total.messages, total.messages_shed), (140, 0));
-        assert_eq!(total.registered, 8);
-        assert_eq!((total.answers, total.answers_failed), (3, 0));
-        assert_eq!(total.deliveries_planned, 140 * 8);
-        assert_eq!(total.deliveries, 140 * 8);
-        assert_eq!((total.truncated, total.receive_errors), (0, 0));
-    }
-}
-
-#[test]
-fn what_a_flood_makes_the_server_shed_is_counted_and_is_the_flooders_own() {
-    let server = TestServer::start(patient(1));
-    let [flooder, quiet, listener] = server.clients();
-    let _crowd: Vec<Client> = (0..200).map(|_| server.client()).collect();
-    // Apart from the crowd, so that the flood does not fill their sockets; the
-    // backlog of the worker they share with it.
-    let apart = RoomName::parse(b"apart").unwrap();
-    for client in [&quiet, &listener] {
-        let peer = PeerAddr::new(client.address(), 0);
-        server.handle().join(&peer, apart).unwrap().unwrap();
-    }
-    let heartbeats = server.stats().total().heartbeats;
-    let shed = || server.stats().total().messages_shed;
-    let (mut offered, mut said) = (0_u64, 0_u64);
-    // Until more was shed than could wait.
-    wait_until("an overload", || {
-        for number in 0..100 {
-            flooder.send(&[b'x'; 1000]);
-            if number == 99 && said < QUIET_TEXTS && shed() > 0 {
-                quiet.send(said.to_string().as_bytes());
-                said += 1;
-                offered += 1;
-            }
-        }
-        offered += 100;
-        // No more on the way than the smallest socket holds.
-        wait_for_datagrams(&server, heartbeats + offered);
-        shed() > 2000 && said == QUIET_TEXTS
-    });
-    for client in [&quiet, &listener] {
-        for number in 0..said {
-            client.hears(&quiet, &number.to_string());
-        }
-    }
-
-    let settled = || {
-        let total = server.stats().total();
-        total.messages + total.messages_shed == offered
-            && total.deliveries_planned == (total.messages - said) * 201 + said * 2
-            && total.deliveries + total.deliveries_congested + total.deliveries_refused
-                == total.deliveries_planned
-    };
-    wait_until("the end of it", settled);
-    let total = server.stats().total();
-    adds_up(&total);
-    assert_eq!(total.texts, offered);
-    assert_eq!(total.datagrams_in, heartbeats + offered);
-    assert_eq!(total.dropped_total(), 0);
-    assert!(quiet.heard_nothing() && listener.heard_nothing());
-}
+/// The smallest socket holds this many texts.
+const QUIET_TEXTS: u64 = 50;

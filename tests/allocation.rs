@@ -1,9 +1,9 @@
-//! In the steady state no datagram costs an allocation: neither in a worker
-//! nor anywhere else in the process.
+//! In the steady state no datagram costs an allocation, neither in a worker nor anywhere
+//! else in the process.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use bullhorn::ServerConfig;
 use bullhorn::config::ServiceKind;
 use bullhorn::server::clock::Clock;
-use common::{Client, TestServer, V4, V6, config, threads_sleep, wait_until};
+use common::{Client, TestServer, V4, V6, all_threads_sleep, config, wait_until};
 use nix::unistd::getpid;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tracing_subscriber::filter::LevelFilter;
@@ -29,10 +29,7 @@ use tracing_subscriber::{fmt, registry, reload};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const CLIENTS: usize = 40;
-const ROUNDS: usize = 50;
-
-/// One test, as all of the process is measured.
+/// One test, as the whole process is measured.
 #[test]
 fn datagrams_cost_no_allocation() {
     measure_both("no log");
@@ -55,8 +52,8 @@ fn measure_both(log: &str) {
     }
 }
 
-/// Every client sends a heartbeat and a text, and hears the texts of all, in a room
-/// in which every other one has a name.
+/// Each client sends a heartbeat and a text, and receives the texts of all, in a room in
+/// which every second client has a name.
 fn chat(address: &str) {
     let gates = Gates::default();
     let config = ServerConfig {
@@ -67,13 +64,13 @@ fn chat(address: &str) {
     let clients: [Client; CLIENTS] = server.clients();
     for (number, client) in clients.iter().enumerate() {
         client.send(b"/join den");
-        client.hear();
+        client.receive_text();
         if number % 2 == 0 {
             client.send(format!("/nick n{number}").as_bytes());
-            client.hear();
+            client.receive_text();
         }
     }
-    gates.hold_the_reaper();
+    gates.hold_reaper();
     measure(&gates, &clients, CLIENTS, |client| {
         client.socket().send(b"@im@").unwrap();
         client
@@ -83,7 +80,7 @@ fn chat(address: &str) {
     });
 }
 
-/// Every client sends two datagrams, and hears two greetings.
+/// Each client sends two datagrams, and receives two greetings.
 fn greetings(address: &str) {
     let gates = Gates::default();
     let config = ServerConfig {
@@ -91,44 +88,43 @@ fn greetings(address: &str) {
         ..config(2, &[address])
     };
     let server = TestServer::start_with_clock(config, gates.clock());
-    let clients: [Client; CLIENTS] = std::array::from_fn(|_| server.stranger());
+    let clients: [Client; CLIENTS] = std::array::from_fn(|_| server.unregistered_client());
     measure(&gates, &clients, 2, |client| {
         client.socket().send(b"hello world").unwrap();
         client.socket().send(b"hello again").unwrap();
     });
 }
 
-/// Checks that rounds in which all clients `speak`, and hear `answers` each,
-/// allocate nothing.
-fn measure(gates: &Gates, clients: &[Client], answers: usize, speak: impl Fn(&Client)) {
+/// Checks that nothing is allocated in rounds in which each client runs `send`, and
+/// receives `replies` datagrams.
+fn measure(gates: &Gates, clients: &[Client], replies: usize, send: impl Fn(&Client)) {
     let mut buffer = [0; 1024];
-    let mut hear_all = || {
+    let mut receive_all = || {
         for client in clients {
-            for _ in 0..answers {
+            for _ in 0..replies {
                 client.socket().recv(&mut buffer).unwrap();
             }
         }
     };
-    // Warm-up: all that one round sends in one batch, the largest there can be.
+    // The warm-up handles a whole round as one batch, which is the largest possible.
     gates.workers_held.store(true, SeqCst);
-    clients.iter().for_each(&speak);
+    clients.iter().for_each(&send);
     gates.workers_held.store(false, SeqCst);
-    hear_all();
-    // Each has done what it does once: also the log is written, and its thread
-    // waits for more.
-    wait_until("the rest of all threads", || threads_sleep(getpid()));
+    receive_all();
+    // Each thread has done its work once. The log is written as well, and its thread waits.
+    wait_until("all threads to sleep", || all_threads_sleep(getpid()));
 
     let region = Region::new(ALLOCATOR);
     for _ in 0..ROUNDS {
-        clients.iter().for_each(&speak);
-        hear_all();
+        clients.iter().for_each(&send);
+        receive_all();
     }
     let change = region.change();
     gates.reaper_held.store(false, SeqCst);
     assert_eq!((change.allocations, change.reallocations), (0, 0));
 }
 
-/// Holds threads of the server where they read the clock.
+/// Stops threads of the server where they read the clock.
 #[derive(Clone, Default)]
 struct Gates {
     workers_held: Arc<AtomicBool>,
@@ -155,10 +151,13 @@ impl Gates {
         })
     }
 
-    /// The reaper allocates a little for each look at the table, which is once
-    /// a second and not once a datagram: it waits until the test is over.
-    fn hold_the_reaper(&self) {
+    /// Stops the reaper until the measurement is over. It allocates a little each time it
+    /// checks the table, which is once per second and not per datagram.
+    fn hold_reaper(&self) {
         self.reaper_held.store(true, SeqCst);
-        wait_until("the reaper's rest", || self.reaper_waits.load(SeqCst));
+        wait_until("the reaper to wait", || self.reaper_waits.load(SeqCst));
     }
 }
+
+const CLIENTS: usize = 40;
+const ROUNDS: usize = 50;

@@ -1,4 +1,4 @@
-//! The program `client` at a terminal, which here is a pseudo-terminal.
+//! The program `client` at a pseudo-terminal.
 
 mod common;
 
@@ -8,16 +8,16 @@ use common::{FakeServer, Process, Terminal, v1_client_command};
 use nix::sys::signal::Signal;
 
 #[test]
-fn a_received_line_leaves_the_typed_one_alone() {
+fn a_received_line_does_not_disturb_the_line_being_typed() {
     let server = FakeServer::start();
     let (mut client, mut terminal) = at_a_terminal(&server);
-    let from = server.client();
-    terminal.shows_lines(&["> "]);
+    let from = server.receive_heartbeat();
+    terminal.expect_last_lines(&["> "]);
     terminal.type_in("half a li");
-    terminal.shows_lines(&["> half a li"]);
+    terminal.expect_last_lines(&["> half a li"]);
     server.send(b"127.0.0.1:7 news\x1b[2J", from);
     server.send(b"127.0.0.1:7 more", from);
-    terminal.shows_lines(&[
+    terminal.expect_last_lines(&[
         "127.0.0.1:7 news\\x1b[2J",
         "127.0.0.1:7 more",
         "> half a li",
@@ -25,64 +25,64 @@ fn a_received_line_leaves_the_typed_one_alone() {
 
     terminal.type_in("ne\r");
     assert_eq!(server.receive_text(), b"half a line");
-    terminal.shows_lines(&["> half a line", "> "]);
-    // The arrow key brings the last line back.
+    terminal.expect_last_lines(&["> half a line", "> "]);
+    // The arrow key recalls the last line.
     terminal.type_in("\x1b[A");
-    terminal.shows_lines(&["> half a line", "> half a line"]);
+    terminal.expect_last_lines(&["> half a line", "> half a line"]);
     terminal.type_in("\x15 Quit\r");
     assert_eq!(server.receive_text(), b"quit");
-    terminal.shows_lines(&[">  Quit", "bye bye", ""]);
+    terminal.expect_last_lines(&[">  Quit", "bye bye", ""]);
     assert_eq!(client.exit_status().code(), Some(0));
 }
 
 #[test]
-fn control_d_control_c_and_sigterm_leave_a_terminal_properly() {
+fn ctrl_d_ctrl_c_and_sigterm_end_the_client_with_exit_code_0() {
     for key in [Some("\x04"), Some("\x03"), None] {
         let server = FakeServer::start();
         let (mut client, mut terminal) = at_a_terminal(&server);
-        server.client();
-        terminal.shows_lines(&["> "]);
+        server.receive_heartbeat();
+        terminal.expect_last_lines(&["> "]);
         match key {
             Some(key) => terminal.type_in(key),
             None => client.signal(Signal::SIGTERM),
         }
         assert_eq!(server.receive_text(), b"quit", "{key:?}");
-        terminal.shows_lines(&["bye bye", ""]);
+        terminal.expect_last_lines(&["bye bye", ""]);
         assert_eq!(client.exit_status().code(), Some(0), "{key:?}");
     }
 }
 
 #[test]
-fn pasted_lines_are_texts_of_their_own() {
+fn each_pasted_line_is_a_text() {
     let server = FakeServer::start();
     let (_client, mut terminal) = at_a_terminal(&server);
-    terminal.shows_lines(&["> "]);
+    terminal.expect_last_lines(&["> "]);
     terminal.type_in("\x1b[200~one\ntwo\n\x1b[201~\r");
     assert_eq!(server.receive_text(), b"one");
     assert_eq!(server.receive_text(), b"two");
 }
 
 #[test]
-fn the_tab_key_completes_commands_and_what_was_seen() {
+fn tab_completes_commands_and_received_names() {
     let server = FakeServer::start();
     let (_client, mut terminal) = at_a_terminal(&server);
-    let from = server.client();
-    terminal.shows_lines(&["> "]);
+    let from = server.receive_heartbeat();
+    terminal.expect_last_lines(&["> "]);
     server.send(b"adalbert hi", from);
     server.send(b"* 2 rooms: lobby (1) chess (3)", from);
-    terminal.shows_lines(&["adalbert hi", "* 2 rooms: lobby (1) chess (3)", "> "]);
+    terminal.expect_last_lines(&["adalbert hi", "* 2 rooms: lobby (1) chess (3)", "> "]);
     terminal.type_in("/jo\tch\t\r");
     assert_eq!(server.receive_text(), b"/join chess ");
     terminal.type_in("/ms\tAD\tpsst\r");
     assert_eq!(server.receive_text(), b"/msg adalbert psst");
-    // There are two, which are shown.
+    // Two commands match, and both are shown.
     terminal.type_in("/p\t\t");
-    terminal.shows("/ping");
-    terminal.shows("/presence");
+    terminal.expect_output("/ping");
+    terminal.expect_output("/presence");
 }
 
 #[test]
-fn speakers_have_colours_unless_the_user_wants_none() {
+fn names_are_coloured_unless_no_color_is_set() {
     for (no_color, line, notice) in [
         ("", "m\x1b[0m hi \\x1b[31m", "\x1b[2m* ada left\x1b[0m"),
         ("1", "\x1b[Kadam hi \\x1b[31m\r", "\x1b[K* ada left\r"),
@@ -91,24 +91,23 @@ fn speakers_have_colours_unless_the_user_wants_none() {
         let mut command = v1_client_command();
         command.env("NO_COLOR", no_color);
         let (_client, mut terminal) = at_a_terminal_as(command, &server);
-        let from = server.client();
-        terminal.shows_lines(&["> "]);
+        let from = server.receive_heartbeat();
+        terminal.expect_last_lines(&["> "]);
         server.send(b"* nobody is here", from);
-        terminal.shows_lines(&["* nobody is here", "> "]);
+        terminal.expect_last_lines(&["* nobody is here", "> "]);
         server.send(b"adam hi \x1b[31m", from);
-        terminal.shows(line);
+        terminal.expect_output(line);
         server.send(b"* ada left", from);
-        terminal.shows(notice);
+        terminal.expect_output(notice);
     }
 }
 
-/// Starts a client at a terminal.
 fn at_a_terminal(server: &FakeServer) -> (Process, Terminal) {
     at_a_terminal_as(v1_client_command(), server)
 }
 
 fn at_a_terminal_as(mut command: Command, server: &FakeServer) -> (Process, Terminal) {
     command.arg(server.address().to_string());
-    let terminal = Terminal::of(&mut command);
+    let terminal = Terminal::attach(&mut command);
     (Process::spawn(&mut command), terminal)
 }

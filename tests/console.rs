@@ -1,8 +1,8 @@
-//! The console at a terminal, which here is a pseudo-terminal.
+//! The console of the program `server` at a pseudo-terminal.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -10,20 +10,83 @@ mod common;
 use std::process::Command;
 use std::thread;
 
-use common::{Program, Terminal, V4, server_command, threads_sleep, wait_until};
+use common::{ServerProgram, Terminal, V4, all_threads_sleep, server_command, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+#[test]
+fn the_console_prompts_lists_and_quits() {
+    let arguments = ["--bind", V4, "--workers", "2"];
+    for command in [server_command(&arguments), started_by(&SESSION, &arguments)] {
+        let (mut server, mut terminal) = at_a_terminal(command);
+        assert_eq!(terminal.expect_output(">>>>: "), "");
+        let ann = server.client();
+        server.expect_echo(&ann, "hi");
+
+        terminal.type_in("who\n");
+        let listing = terminal.expect_output(">>>>: ");
+        for row in ["thread ", "worker-0 ", "worker-1 ", "peers: 1 now"] {
+            assert!(listing.contains(row), "{listing}");
+        }
+        terminal.type_in("  QuIt \n");
+        server.expect_success();
+    }
+}
+
+#[test]
+fn ctrl_d_ends_the_console_but_not_the_server() {
+    let (server, mut terminal) = at_a_terminal(server_command(&["--bind", V4]));
+    terminal.expect_output(">>>>: ");
+    terminal.type_in("\x04");
+    let ann = server.client();
+    server.expect_echo(&ann, "hi");
+    terminal.type_in("quit\n");
+    // The terminal echoes the line, but nothing reads it.
+    terminal.expect_output("quit");
+    server.expect_echo(&ann, "hi again");
+}
+
+#[test]
+fn ctrl_c_stops_the_server_with_exit_code_0() {
+    let (mut server, mut terminal) = at_a_terminal(started_by(&SESSION, &["--bind", V4]));
+    terminal.expect_output(">>>>: ");
+    terminal.type_in("\x03");
+    server.expect_success();
+}
+
+#[test]
+fn the_terminal_does_not_stop_a_server_in_the_background() {
+    // With `-m`, a shell puts each job into its own process group, and keeps the
+    // terminal.
+    let job = "\"$@\" & echo job $! started; wait";
+    let shell = [&SESSION[..], &["sh", "-m", "-c", job, "sh"]].concat();
+    let command = started_by(&shell, &["--bind", V4]);
+    let (mut shell, mut terminal) = at_a_terminal(command);
+    terminal.expect_output("job ");
+    let pid = terminal.expect_output(" started").parse().unwrap();
+    let job = Job(Pid::from_raw(pid));
+
+    // The console has run once all threads of the server sleep. The threads of a process
+    // that the terminal has stopped do not sleep.
+    let ann = shell.client();
+    wait_until("the sleep of all threads", || {
+        shell.expect_echo(&ann, "hi");
+        all_threads_sleep(job.0)
+    });
+    shell.expect_echo(&ann, "hi again");
+    kill(job.0, Signal::SIGTERM).unwrap();
+    shell.expect_success();
+}
 
 /// Starts `command`, which must run the server, with its input and output at a
 /// terminal.
 #[track_caller]
-fn at_a_terminal(mut command: Command) -> (Program, Terminal) {
-    let terminal = Terminal::of(&mut command);
-    (Program::with_errors_piped(command), terminal)
+fn at_a_terminal(mut command: Command) -> (ServerProgram, Terminal) {
+    let terminal = Terminal::attach(&mut command);
+    (ServerProgram::with_errors_piped(command), terminal)
 }
 
-/// The server with `arguments`, started by `starter`, whose last arguments
-/// the server's command becomes.
+/// Returns `starter` with the command of the server as its last arguments.
 fn started_by(starter: &[&str], arguments: &[&str]) -> Command {
     let server = server_command(arguments);
     let mut command = Command::new(starter[0]);
@@ -38,75 +101,7 @@ fn started_by(starter: &[&str], arguments: &[&str]) -> Command {
     command
 }
 
-/// Gives the server a session, and the terminal as the session's own: as when
-/// a person logs in.
-const SESSION: [&str; 2] = ["setsid", "--ctty"];
-
-#[test]
-fn a_prompt_a_listing_and_quit() {
-    let arguments = ["--bind", V4, "--workers", "2"];
-    for command in [server_command(&arguments), started_by(&SESSION, &arguments)] {
-        let (mut server, mut terminal) = at_a_terminal(command);
-        assert_eq!(terminal.shows(">>>>: "), "");
-        let ann = server.client();
-        server.serves(&ann, "hi");
-
-        terminal.type_in("who\n");
-        let listing = terminal.shows(">>>>: ");
-        for row in ["thread ", "worker-0 ", "worker-1 ", "peers: 1 now"] {
-            assert!(listing.contains(row), "{listing}");
-        }
-        terminal.type_in("  QuIt \n");
-        server.ends_well();
-    }
-}
-
-#[test]
-fn ctrl_d_ends_the_console_and_not_the_server() {
-    let (server, mut terminal) = at_a_terminal(server_command(&["--bind", V4]));
-    terminal.shows(">>>>: ");
-    terminal.type_in("\x04");
-    let ann = server.client();
-    server.serves(&ann, "hi");
-    terminal.type_in("quit\n");
-    // The terminal echoes it, and nobody reads it.
-    terminal.shows("quit");
-    server.serves(&ann, "hi again");
-}
-
-#[test]
-fn ctrl_c_stops_the_server_with_exit_code_0() {
-    let (mut server, mut terminal) = at_a_terminal(started_by(&SESSION, &["--bind", V4]));
-    terminal.shows(">>>>: ");
-    terminal.type_in("\x03");
-    server.ends_well();
-}
-
-#[test]
-fn a_server_in_the_background_serves_and_is_not_stopped_by_the_terminal() {
-    // With `-m`, a shell gives each job a process group of its own, and keeps
-    // the terminal for itself.
-    let job = "\"$@\" & echo job $! started; wait";
-    let shell = [&SESSION[..], &["sh", "-m", "-c", job, "sh"]].concat();
-    let command = started_by(&shell, &["--bind", V4]);
-    let (mut shell, mut terminal) = at_a_terminal(command);
-    terminal.shows("job ");
-    let pid = terminal.shows(" started").parse().unwrap();
-    let job = Job(Pid::from_raw(pid));
-
-    // Its console has had its turn when each of its threads sleeps; a process
-    // that the terminal stopped has none that sleeps.
-    let ann = shell.client();
-    wait_until("the sleep of all threads", || {
-        shell.serves(&ann, "hi");
-        threads_sleep(job.0)
-    });
-    shell.serves(&ann, "hi again");
-    kill(job.0, Signal::SIGTERM).unwrap();
-    shell.ends_well();
-}
-
-/// A process that a shell of ours started, and has not waited for.
+/// A job of a shell, which is killed if the test fails.
 struct Job(Pid);
 
 impl Drop for Job {
@@ -116,3 +111,7 @@ impl Drop for Job {
         }
     }
 }
+
+/// Starts the server in a new session with the terminal as its controlling terminal, as
+/// a login does.
+const SESSION: [&str; 2] = ["setsid", "--ctty"];

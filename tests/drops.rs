@@ -1,8 +1,8 @@
-//! What the kernel drops before the server sees it.
+//! Datagrams that the kernel drops before the server receives them.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -15,20 +15,20 @@ use bytesize::ByteSize;
 use common::{Client, V4, config, wait_until};
 
 #[test]
-fn what_overflows_the_receive_buffer_is_counted_to_the_last_datagram() {
+fn short_datagrams_that_overflow_the_receive_buffer_are_counted() {
     overflow(b"@im@", ByteSize::kib(64), 3000);
 }
 
 #[test]
-fn what_overflows_it_in_long_datagrams_is_counted_though_few_fit() {
+fn long_datagrams_that_overflow_the_receive_buffer_are_counted() {
     overflow(&[0xFF; 8000], ByteSize::kib(208), 300);
 }
 
-/// Sends `count` of `datagram`, three times over, to a server that does not take
-/// them until all are sent.
+/// Three times, sends `count` copies of `datagram` while the server does not receive.
+/// Afterwards each copy must be counted as received or as dropped.
 #[track_caller]
 fn overflow(datagram: &[u8], receive_buffer: ByteSize, count: u64) {
-    // A worker reads the time before it receives: so the test holds it up.
+    // A worker reads the time before it receives, so the test can stop it there.
     let gate = Arc::new(Mutex::new(()));
     let pass = Arc::clone(&gate);
     let clock = Clock::from_fn(move || {
@@ -40,10 +40,10 @@ fn overflow(datagram: &[u8], receive_buffer: ByteSize, count: u64) {
         ..config(1, &[V4])
     };
     let server = Server::start_with_clock(config, clock).unwrap();
-    let client = Client::of(server.local_addr());
+    let client = Client::connect(server.local_addr());
 
     let total = || server.stats().total();
-    // The kernel's number goes on where it was.
+    // The count of the kernel continues from round to round.
     for round in 1..=3 {
         let drops_before = total().kernel_drops;
         let closed = gate.lock().unwrap();
@@ -51,13 +51,13 @@ fn overflow(datagram: &[u8], receive_buffer: ByteSize, count: u64) {
             client.send(datagram);
         }
         drop(closed);
-        wait_until("all that was sent to be counted", || {
+        wait_until("all datagrams to be counted", || {
             total().datagrams_in + total().kernel_drops >= round * count
         });
         assert!(total().kernel_drops > drops_before);
         assert_eq!(total().datagrams_in + total().kernel_drops, round * count);
     }
-    let taken = total().heartbeats + total().dropped_total();
-    assert_eq!(total().datagrams_in, taken);
+    let received = total().heartbeats + total().dropped_total();
+    assert_eq!(total().datagrams_in, received);
     server.stop().unwrap();
 }

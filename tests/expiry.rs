@@ -1,5 +1,5 @@
-//! Who is not heard is dropped: with a clock that the test moves, and once for
-//! real.
+//! The expiry of silent peers, with a clock that the test sets, and once with the real
+//! clock.
 
 mod common;
 
@@ -13,11 +13,132 @@ use bullhorn::server::clock::Clock;
 use bullhorn::server::ops::supervise::ThreadDied;
 use common::{Client, TestServer, V4, V6, config, wait_until};
 
-/// The time of a server's clock, and how often its reaper has read it.
+#[test]
+fn a_peer_expires_after_more_than_ten_seconds_of_silence() {
+    with_test_clock(|server, time| {
+        let [ann, bob] = server.clients();
+        time.set(10_000);
+        time.wait_for_reaper();
+        assert_eq!((server.stats().peers, server.stats().expired), (2, 0));
+        ann.send(b"still here");
+        bob.expect_text_from(&ann, "still here");
+
+        // Ann has just sent a text. Bob has been silent for more than 10 s.
+        time.set(10_001);
+        wait_for_expired(&server, 1);
+        assert_eq!(server.stats().peers, 1);
+        time.set(20_000);
+        time.wait_for_reaper();
+        assert_eq!(server.stats().peers, 1);
+        time.set(20_001);
+        wait_for_expired(&server, 2);
+        assert_eq!(server.stats().peers, 0);
+    });
+}
+
+#[test]
+fn a_heartbeat_keeps_a_peer() {
+    with_test_clock(|server, time| {
+        let ann = server.client();
+        for now_ms in (6_000..60_000).step_by(6_000) {
+            time.set(now_ms);
+            refresh(&server, &ann);
+            time.wait_for_reaper();
+            assert_eq!(server.stats().peers, 1, "at {now_ms}");
+        }
+        assert_eq!(server.stats().total().registered, 1);
+        assert_eq!(server.stats().expired, 0);
+    });
+}
+
+#[test]
+fn peers_expire_on_an_idle_server() {
+    with_test_clock(|server, time| {
+        let _clients: [Client; 5] = server.clients();
+        let datagrams = server.stats().total().datagrams_in;
+        time.set(10_001);
+        wait_for_expired(&server, 5);
+        assert_eq!(server.stats().peers, 0);
+        assert_eq!(server.stats().total().datagrams_in, datagrams);
+    });
+}
+
+#[test]
+fn an_expired_peer_receives_nothing_until_it_returns() {
+    with_test_clock(|server, time| {
+        let [ann, bob] = server.clients();
+        // Builds the list of receivers, which the expiry must change.
+        ann.send(b"I shall be silent");
+        ann.expect_text_from(&ann, "I shall be silent");
+        bob.expect_text_from(&ann, "I shall be silent");
+        time.set(6_000);
+        refresh(&server, &bob);
+        time.set(12_000);
+        wait_for_expired(&server, 1);
+
+        bob.send(b"is ann here?");
+        bob.expect_text_from(&bob, "is ann here?");
+        server.wait_for_deliveries(3);
+        ann.send(b"ann is back");
+        ann.expect_text_from(&ann, "ann is back");
+        bob.expect_text_from(&ann, "ann is back");
+    });
+}
+
+#[test]
+fn a_silent_peer_expires_with_the_real_clock() {
+    let server = TestServer::start(ServerConfig {
+        timeout: Duration::from_millis(200),
+        ..impatient_config(2, V4)
+    });
+    let _ann = server.client();
+    wait_for_expired(&server, 1);
+    assert_eq!(server.stats().peers, 0);
+}
+
+#[test]
+fn a_panicking_thread_stops_the_server_with_its_name_and_reason() {
+    for name in ["worker-0", "worker-1", "reaper"] {
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let panics = Arc::clone(&is_broken);
+        let clock = Clock::from_fn(move || {
+            let is_affected = thread::current().name() == Some(name);
+            assert!(!(is_affected && panics.load(SeqCst)), "the clock broke");
+            0
+        });
+        let server = TestServer::start_with_clock(impatient_config(2, V4), clock);
+        is_broken.store(true, SeqCst);
+        // A worker reads the clock when it receives. Of 64 clients, each worker has some.
+        for _ in 0..64 {
+            server.unregistered_client().send(b"@im@");
+        }
+        let died = ThreadDied {
+            name: name.into(),
+            reason: "the clock broke".into(),
+        };
+        assert_eq!(server.wait_for_end(), Err(died));
+    }
+}
+
+/// Runs a test for several numbers of workers, over IPv4 and IPv6, with a timeout of 10 s.
+fn with_test_clock(test: impl Fn(TestServer, Time)) {
+    for address in [V4, V6] {
+        for workers in [1, 2, 8] {
+            println!("with {workers} workers at {address}");
+            let time = Time::default();
+            let config = impatient_config(workers, address);
+            let server = TestServer::start_with_clock(config, time.clock());
+            test(server, time);
+        }
+    }
+}
+
+/// The time of the server's clock.
 #[derive(Clone, Default)]
 struct Time {
     now_ms: Arc<AtomicU64>,
-    looks: Arc<AtomicU64>,
+    /// Number of times that the reaper has read the clock.
+    reaper_reads: Arc<AtomicU64>,
 }
 
 impl Time {
@@ -26,7 +147,7 @@ impl Time {
         Clock::from_fn(move || {
             let now_ms = time.now_ms.load(SeqCst);
             if thread::current().name() == Some("reaper") {
-                time.looks.fetch_add(1, SeqCst);
+                time.reaper_reads.fetch_add(1, SeqCst);
             }
             now_ms
         })
@@ -36,35 +157,20 @@ impl Time {
         self.now_ms.store(now_ms, SeqCst);
     }
 
-    /// Returns when the reaper has looked at every peer at the present time.
+    /// Waits until the reaper has checked every peer at the current time.
     #[track_caller]
-    fn wait_for_the_reaper(&self) {
-        // The first look may have read the time before it was set; the second
-        // one has the new time; the third shows that the second is over.
-        let enough = self.looks.load(SeqCst) + 3;
-        wait_until("three looks of the reaper", || {
-            self.looks.load(SeqCst) >= enough
+    fn wait_for_reaper(&self) {
+        // The first read may have returned the time before the last `set`. The second
+        // returns the current time. The third shows that the check after it is over.
+        let enough = self.reaper_reads.load(SeqCst) + 3;
+        wait_until("the reaper to read the clock three times", || {
+            self.reaper_reads.load(SeqCst) >= enough
         });
     }
 }
 
-/// Runs a test for several numbers of workers, at both kinds of address, with
-/// a time-out of 10 s.
-fn with_a_clock(test: impl Fn(TestServer, Time)) {
-    for address in [V4, V6] {
-        for workers in [1, 2, 8] {
-            println!("with {workers} workers at {address}");
-            let time = Time::default();
-            test(
-                TestServer::start_with_clock(impatient(workers, address), time.clock()),
-                time,
-            );
-        }
-    }
-}
-
-/// With a reaper that looks often.
-fn impatient(workers: u16, address: &str) -> ServerConfig {
+/// Returns a configuration with a reaper that runs often.
+fn impatient_config(workers: u16, address: &str) -> ServerConfig {
     ServerConfig {
         reap_interval: Duration::from_millis(10),
         ..config(workers, &[address])
@@ -76,123 +182,15 @@ fn wait_for_expired(server: &TestServer, count: u64) {
     wait_until("the expiry", || server.stats().expired == count);
 }
 
-/// A sign of life at the present time.
+/// Refreshes a peer at the current time.
 #[track_caller]
 fn refresh(server: &TestServer, client: &Client) {
     let heartbeats = || server.stats().total().heartbeats;
-    // The worker may be in a round that began before the time was set: it reads
-    // the clock anew for what comes after it.
+    // The worker may still use the time from before the last `set` for the first
+    // heartbeat. It reads the clock again for the second.
     for _ in 0..2 {
         let before = heartbeats();
         client.send(b"@im@");
         wait_until("the heartbeat", || heartbeats() == before + 1);
-    }
-}
-
-#[test]
-fn ten_seconds_of_silence_are_allowed_and_a_millisecond_more_is_not() {
-    with_a_clock(|server, time| {
-        let [ann, bob] = server.clients();
-        time.set(10_000);
-        time.wait_for_the_reaper();
-        assert_eq!((server.stats().peers, server.stats().expired), (2, 0));
-        ann.send(b"still here");
-        bob.hears(&ann, "still here");
-
-        // Ann has just spoken; bob is silent for longer than 10 s.
-        time.set(10_001);
-        wait_for_expired(&server, 1);
-        assert_eq!(server.stats().peers, 1);
-        time.set(20_000);
-        time.wait_for_the_reaper();
-        assert_eq!(server.stats().peers, 1);
-        time.set(20_001);
-        wait_for_expired(&server, 2);
-        assert_eq!(server.stats().peers, 0);
-    });
-}
-
-#[test]
-fn a_heartbeat_keeps_a_peer() {
-    with_a_clock(|server, time| {
-        let ann = server.client();
-        for now_ms in (6_000..60_000).step_by(6_000) {
-            time.set(now_ms);
-            refresh(&server, &ann);
-            time.wait_for_the_reaper();
-            assert_eq!(server.stats().peers, 1, "at {now_ms}");
-        }
-        assert_eq!(server.stats().total().registered, 1);
-        assert_eq!(server.stats().expired, 0);
-    });
-}
-
-#[test]
-fn peers_are_dropped_also_when_nobody_speaks() {
-    with_a_clock(|server, time| {
-        let _clients: [Client; 5] = server.clients();
-        let datagrams = server.stats().total().datagrams_in;
-        time.set(10_001);
-        wait_for_expired(&server, 5);
-        assert_eq!(server.stats().peers, 0);
-        assert_eq!(server.stats().total().datagrams_in, datagrams);
-    });
-}
-
-#[test]
-fn a_dropped_peer_hears_nothing_until_it_comes_back() {
-    with_a_clock(|server, time| {
-        let [ann, bob] = server.clients();
-        // So that a list of whom to send to is there, and must change.
-        ann.send(b"I shall be silent");
-        ann.hears(&ann, "I shall be silent");
-        bob.hears(&ann, "I shall be silent");
-        time.set(6_000);
-        refresh(&server, &bob);
-        time.set(12_000);
-        wait_for_expired(&server, 1);
-
-        bob.send(b"is ann here?");
-        bob.hears(&bob, "is ann here?");
-        server.wait_for_deliveries(3);
-        ann.send(b"ann is back");
-        ann.hears(&ann, "ann is back");
-        bob.hears(&ann, "ann is back");
-    });
-}
-
-#[test]
-fn with_the_real_clock_a_silent_peer_is_dropped() {
-    let server = TestServer::start(ServerConfig {
-        timeout: Duration::from_millis(200),
-        ..impatient(2, V4)
-    });
-    let _ann = server.client();
-    wait_for_expired(&server, 1);
-    assert_eq!(server.stats().peers, 0);
-}
-
-#[test]
-fn a_thread_that_dies_ends_the_server_which_says_why() {
-    for name in ["worker-0", "worker-1", "reaper"] {
-        let broken = Arc::new(AtomicBool::new(false));
-        let breaks = Arc::clone(&broken);
-        let clock = Clock::from_fn(move || {
-            let here = thread::current().name() == Some(name);
-            assert!(!(here && breaks.load(SeqCst)), "the clock broke");
-            0
-        });
-        let server = TestServer::start_with_clock(impatient(2, V4), clock);
-        broken.store(true, SeqCst);
-        // A worker looks at the clock when something comes: enough strangers
-        // that each worker has some.
-        for _ in 0..64 {
-            server.stranger().send(b"@im@");
-        }
-        let died = ThreadDied {
-            name: name.into(),
-            reason: "the clock broke".into(),
-        };
-        assert_eq!(server.end(), Err(died));
     }
 }

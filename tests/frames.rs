@@ -1,65 +1,27 @@
-//! Protocol v2 through a server, to the byte: what it answers, and what it
-//! drops without a harm to the session.
+//! Protocol v2 with a server, to the byte: its replies, and the datagrams that it drops
+//! without an effect on the session.
 
 mod common;
 
 use bullhorn::stats::DropReason;
 use bullhorn::wire::MAX_TOKEN_BYTES;
 use bullhorn::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, parse_server, push_padding};
-use common::v2_peer::{Session, datagram, hello, welcome};
-use common::{Client, Gate, TestServer, V4, V6, config, everywhere, wait_until};
-
-/// Sends `bad`, and checks that it is dropped for `reason` and that nothing else
-/// comes of it.
-#[track_caller]
-fn is_dropped(server: &TestServer, session: &Session, bad: &[u8], reason: DropReason) {
-    let before = server.stats().total();
-    session.client.send(bad);
-    wait_until("the drop", || {
-        server.stats().total().dropped_total() > before.dropped_total()
-    });
-    // An answer is counted when it has been sent, and so may have been received:
-    // now those before are, and that of the check is waited for.
-    let answers = server.stats().total().answers;
-    session.is_intact("still here");
-    wait_until("the answer to be counted", || {
-        server.stats().total().answers > answers
-    });
-    let after = server.stats().total();
-    assert_eq!(after.dropped(reason), before.dropped(reason) + 1, "{bad:?}");
-    assert_eq!(after.dropped_total(), before.dropped_total() + 1);
-    assert_eq!(
-        after.messages,
-        before.messages + 1,
-        "only that of the check"
-    );
-    assert_eq!(after.answers, answers + 1);
-    assert_eq!(server.stats().peers, 1);
-}
-
-/// A datagram of a session that ends in a frame with a body of `claimed` bytes,
-/// of which only `body` are there.
-fn raw(session: u64, kind: u8, claimed: u16, body: &[u8]) -> Vec<u8> {
-    let mut out = datagram(session, &[ClientFrame::Say(b"never to be heard")]);
-    out.push(kind);
-    out.extend_from_slice(&claimed.to_be_bytes());
-    out.extend_from_slice(body);
-    out
-}
+use common::v2_peer::{V2Peer, datagram, hello, welcome};
+use common::{Client, Gate, TestServer, V4, V6, config, wait_until, with_each_server};
 
 #[test]
-fn what_is_malformed_is_dropped_and_the_session_is_intact() {
+fn malformed_datagrams_are_dropped_without_an_effect_on_the_session() {
     for (address, workers) in [(V4, 1), (V6, 2)] {
         let server = TestServer::start(config(workers, &[address]));
-        let session = Session::open(server.stranger());
+        let session = V2Peer::open(server.unregistered_client());
         let own = session.number;
         let whole = datagram(own, &[ClientFrame::Say(b"never to be heard")]);
-        // With the header alone it is whole, too.
+        // The header alone is a complete datagram as well.
         let cuts = (1..whole.len()).filter(|cut| *cut != HEADER_BYTES);
         let mut malformed: Vec<Vec<u8>> = cuts.map(|cut| whole[..cut].to_vec()).collect();
         for (kind, claimed, body) in [
             (HELLO, 0, &b""[..]),
-            // Good, but for the datagram that is too short.
+            // Correct, but the datagram is too short.
             (HELLO, 1, b"\0"),
             (HEARTBEAT, 1, b"\0"),
             (BYE, 1, b"\0"),
@@ -90,63 +52,65 @@ fn what_is_malformed_is_dropped_and_the_session_is_intact() {
         malformed.push(datagram(own, &[ClientFrame::Say(&[b'x'; 65_490])]));
         malformed.push([0xFF; 65_507].to_vec());
         for bad in malformed {
-            is_dropped(&server, &session, &bad, DropReason::Malformed);
+            expect_drop(&server, &session, &bad, DropReason::Malformed);
         }
         assert_eq!(server.stats().total().truncated, 2);
     }
 }
 
 #[test]
-fn a_wrong_session_or_text_from_one_who_has_a_session_is_dropped() {
+fn wrong_sessions_and_texts_from_a_v2_peer_are_dropped() {
     for (address, workers) in [(V4, 1), (V6, 2)] {
         let server = TestServer::start(config(workers, &[address]));
-        let session = Session::open(server.stranger());
-        let said = [ClientFrame::Say(b"never to be heard"), ClientFrame::Bye];
+        let session = V2Peer::open(server.unregistered_client());
+        let frames = [ClientFrame::Say(b"never to be heard"), ClientFrame::Bye];
         let mut wrong: Vec<Vec<u8>> = (0..64)
-            .map(|bit| datagram(session.number ^ 1 << bit, &said))
+            .map(|bit| datagram(session.number ^ 1 << bit, &frames))
             .collect();
-        wrong.push(datagram(0, &said));
+        wrong.push(datagram(0, &frames));
         wrong.push(datagram(0, &[]));
         wrong.push(datagram(0, &[ClientFrame::Heartbeat]));
         wrong.push(b"never to be heard".to_vec());
         wrong.push(b"@im@".to_vec());
         wrong.push([b'x'; 65_507].to_vec());
         for bad in wrong {
-            is_dropped(&server, &session, &bad, DropReason::WrongSession);
+            expect_drop(&server, &session, &bad, DropReason::WrongSession);
         }
-        // Whoever forges the address of a peer does not end its session.
+        // A text leave with the forged address of a v2 peer does not end its session.
         for bad in [&b""[..], b"quit"] {
             let before = server.stats().total().leaves;
             session.client.send(bad);
             wait_until("the leave", || server.stats().total().leaves > before);
-            session.is_intact("still here");
+            session.expect_intact("still here");
         }
-        // And who has none uses none.
+        // Another client cannot use the session.
         let before = server.stats().total().dropped(DropReason::UnknownSession);
-        server.stranger().send(&datagram(session.number, &said));
+        server
+            .unregistered_client()
+            .send(&datagram(session.number, &frames));
         let dropped = || server.stats().total().dropped(DropReason::UnknownSession);
         wait_until("the drop", || dropped() == before + 1);
-        session.is_intact("still here");
+        session.expect_intact("still here");
         assert_eq!(server.stats().peers, 1);
     }
 }
 
 #[test]
-fn a_hello_opens_one_session_with_an_answer_that_is_shorter() {
-    everywhere(|server| {
-        let client = server.stranger();
+fn a_hello_opens_one_session_and_its_reply_is_shorter() {
+    with_each_server(|server| {
+        let client = server.unregistered_client();
         let mut numbers = Vec::new();
         for _ in 0..5 {
             client.send(&hello());
-            let answer = client.receive();
-            assert!(answer.len() < hello().len(), "{}", answer.len());
-            let welcome = welcome(&answer);
+            let reply = client.receive();
+            assert!(reply.len() < hello().len(), "{}", reply.len());
+            let welcome = welcome(&reply);
             assert_eq!((welcome.timeout_ms, welcome.room), (10_000, 0));
             assert_eq!(welcome.bundle_bytes, 1200);
             numbers.push(welcome.session.get());
         }
         assert!(numbers[0] != 0 && numbers.iter().all(|number| *number == numbers[0]));
-        let other = Session::open(server.stranger());
+        let other = V2Peer::open(server.unregistered_client());
         assert_ne!(other.number, numbers[0]);
         assert_eq!(server.stats().peers, 2);
         let total = server.stats().total();
@@ -155,81 +119,81 @@ fn a_hello_opens_one_session_with_an_answer_that_is_shorter() {
 }
 
 #[test]
-fn a_ping_is_answered_with_its_token_to_its_sender_alone() {
-    everywhere(|server| {
-        let [ann, bob] = [0; 2].map(|_| Session::open(server.stranger()));
+fn a_ping_is_answered_with_its_token_to_its_sender_only() {
+    with_each_server(|server| {
+        let [ann, bob] = [0; 2].map(|_| V2Peer::open(server.unregistered_client()));
         for token in [&b""[..], b"12345678", &[0xFF; MAX_TOKEN_BYTES]] {
             ann.send(&[ClientFrame::Ping(token)]);
-            let answer = ann.client.receive();
-            let mut frames = parse_server(&answer).expect("it is v2");
+            let reply = ann.client.receive();
+            let mut frames = parse_server(&reply).expect("it is v2");
             assert_eq!(frames.next(), Some(ServerFrame::Pong(token)));
             assert_eq!(frames.next(), None);
         }
-        assert!(bob.client.heard_nothing());
+        assert!(bob.client.inbox_is_empty());
     });
 }
 
 #[test]
 fn a_datagram_full_of_pings_is_answered_with_one_datagram() {
-    everywhere(|server| {
-        let session = Session::open(server.stranger());
-        let answers_to = |count: usize, token: &[u8]| {
+    with_each_server(|server| {
+        let session = V2Peer::open(server.unregistered_client());
+        let pong_count = |count: usize, token: &[u8]| {
             session.send(&vec![ClientFrame::Ping(token); count]);
-            let answer = session.client.receive();
-            assert!(answer.len() <= 1200, "{}", answer.len());
-            let frames = parse_server(&answer).expect("it is v2");
+            let reply = session.client.receive();
+            assert!(reply.len() <= 1200, "{}", reply.len());
+            let frames = parse_server(&reply).expect("it is v2");
             frames
                 .map(|frame| assert_eq!(frame, ServerFrame::Pong(token)))
                 .count()
         };
-        assert_eq!(answers_to(3, b"x"), 3);
-        assert_eq!(answers_to(34, &[b'x'; MAX_TOKEN_BYTES]), 34);
-        assert_eq!(answers_to(35, &[b'x'; MAX_TOKEN_BYTES]), 34);
-        assert_eq!(answers_to(679, b""), 399);
-        session.is_intact("that was all");
-        // With that to the HELLO and that of the check.
-        wait_until("the answers", || server.stats().total().answers == 6);
+        assert_eq!(pong_count(3, b"x"), 3);
+        assert_eq!(pong_count(34, &[b'x'; MAX_TOKEN_BYTES]), 34);
+        assert_eq!(pong_count(35, &[b'x'; MAX_TOKEN_BYTES]), 34);
+        assert_eq!(pong_count(679, b""), 399);
+        session.expect_intact("that was all");
+        // Those include the replies to the HELLO and to `expect_intact`.
+        wait_until("the replies", || server.stats().total().answers == 6);
         assert_eq!(server.stats().total().answers_shed, 1 + 679 - 399);
     });
 }
 
 #[test]
-fn whoever_says_bye_has_no_session_any_more() {
-    everywhere(|server| {
+fn bye_ends_the_session() {
+    with_each_server(|server| {
         let ann = server.client();
-        let session = Session::open(server.stranger());
+        let session = V2Peer::open(server.unregistered_client());
         session.send(&[ClientFrame::Say(b"bye all"), ClientFrame::Bye]);
-        ann.hears(&session.client, "bye all");
+        ann.expect_text_from(&session.client, "bye all");
         wait_until("the end of the session", || server.stats().peers == 1);
         session.send(&[ClientFrame::Say(b"never to be heard")]);
         let dropped = || server.stats().total().dropped(DropReason::UnknownSession);
         wait_until("the drop", || dropped() == 1);
 
-        // The next text is the next that either hears.
-        let session = Session::open(session.client);
-        session.is_intact("back");
-        ann.hears(&session.client, "back");
+        // The next text is the next datagram that each of them receives.
+        let session = V2Peer::open(session.client);
+        session.expect_intact("back");
+        ann.expect_text_from(&session.client, "back");
     });
 }
 
 #[test]
-fn a_stop_says_goodbye_to_sessions_and_to_nobody_else() {
+fn a_stop_sends_goodbye_to_sessions_only() {
     for address in [V4, V6] {
         for workers in [1, 2, 8] {
             let server = TestServer::start(config(workers, &[address]));
             let ann = server.client();
-            let sessions = [0; 10].map(|_| Session::open(server.stranger()));
-            let left = Session::open(server.stranger());
+            let sessions = [0; 10].map(|_| V2Peer::open(server.unregistered_client()));
+            let left = V2Peer::open(server.unregistered_client());
             left.send(&[ClientFrame::Bye]);
             wait_until("the leave", || server.stats().peers == 11);
             server.handle().stop();
-            server.end().expect("nothing died");
+            server.wait_for_end().expect("nothing died");
             for session in &sessions {
                 assert_eq!(session.client.receive(), [0xFF, 2, 0x86, 0, 0]);
-                assert_ended(&session.client);
+                assert_nothing_more(&session.client);
             }
-            assert_ended(&ann);
-            assert_ended(&left.client);
+            assert_nothing_more(&ann);
+            assert_nothing_more(&left.client);
         }
     }
 }
@@ -240,33 +204,33 @@ fn no_bundle_is_longer_than_1200_bytes() {
     let gate = Gate::default();
     let server = TestServer::start_with_clock(config(1, &[V4]), gate.clock());
     let ann = server.client();
-    let session = Session::open(server.stranger());
+    let session = V2Peer::open(server.unregistered_client());
     let mut longest = 0;
     for step in [1, 13, 200] {
         let texts: Vec<Vec<u8>> = (0..ROUND)
             .map(|number| vec![b'a' + step as u8 % 26; 1 + number * step % MAX_PAYLOAD_BYTES])
             .collect();
-        // While the worker is held up they gather, and leave in full bundles.
+        // While the worker waits the texts accumulate, so bundles are full.
         let closed = gate.close(&ann);
         for text in &texts {
             session.send(&[ClientFrame::Say(text)]);
         }
         drop(closed);
-        let mut heard = Vec::new();
-        while heard.len() < ROUND {
+        let mut received = Vec::new();
+        while received.len() < ROUND {
             let bundle = session.client.receive();
             assert!(bundle.len() <= 1200, "{}", bundle.len());
             longest = longest.max(bundle.len());
             for frame in parse_server(&bundle).expect("it is v2") {
                 match frame {
-                    ServerFrame::Message(message) => heard.push(message.payload.to_vec()),
+                    ServerFrame::Message(message) => received.push(message.payload.to_vec()),
                     other => panic!("{other:?}"),
                 }
             }
         }
-        assert!(heard == texts, "in order, each once");
+        assert!(received == texts, "in order, each once");
     }
-    assert_eq!(longest, 1200, "one that another follows is full");
+    assert_eq!(longest, 1200, "all bundles but the last are full");
     let mut padded = hello();
     push_padding(0, 1500, &mut padded);
     session.client.send(&padded);
@@ -276,9 +240,46 @@ fn no_bundle_is_longer_than_1200_bytes() {
     );
 }
 
-/// Checks that nothing more waits to be heard from a server that is gone.
+/// Sends `bad`. The server must drop it for `reason`, without any other effect.
 #[track_caller]
-fn assert_ended(client: &Client) {
+fn expect_drop(server: &TestServer, session: &V2Peer, bad: &[u8], reason: DropReason) {
+    let before = server.stats().total();
+    session.client.send(bad);
+    wait_until("the drop", || {
+        server.stats().total().dropped_total() > before.dropped_total()
+    });
+    // A reply is counted after it has been sent, so perhaps after it is received. By now
+    // the earlier ones are counted, and the next loop waits for that of the check.
+    let answers = server.stats().total().answers;
+    session.expect_intact("still here");
+    wait_until("the count of the reply", || {
+        server.stats().total().answers > answers
+    });
+    let after = server.stats().total();
+    assert_eq!(after.dropped(reason), before.dropped(reason) + 1, "{bad:?}");
+    assert_eq!(after.dropped_total(), before.dropped_total() + 1);
+    assert_eq!(
+        after.messages,
+        before.messages + 1,
+        "only that of the check"
+    );
+    assert_eq!(after.answers, answers + 1);
+    assert_eq!(server.stats().peers, 1);
+}
+
+/// Returns a datagram whose last frame claims a body of `claimed` bytes, but contains only
+/// `body`.
+fn raw(session: u64, kind: u8, claimed: u16, body: &[u8]) -> Vec<u8> {
+    let mut out = datagram(session, &[ClientFrame::Say(b"never to be heard")]);
+    out.push(kind);
+    out.extend_from_slice(&claimed.to_be_bytes());
+    out.extend_from_slice(body);
+    out
+}
+
+/// Checks that no more datagrams of a stopped server wait to be received.
+#[track_caller]
+fn assert_nothing_more(client: &Client) {
     client
         .socket()
         .set_nonblocking(true)
@@ -286,11 +287,11 @@ fn assert_ended(client: &Client) {
     assert!(client.socket().recv(&mut [0; 1]).is_err());
 }
 
-/// Mark, version, session.
+/// Length of mark, version and session.
 const HEADER_BYTES: usize = 10;
 const TOO_LONG: usize = MAX_PAYLOAD_BYTES + 1;
 
-// As docs/PROTOCOL.md has them.
+// The kinds of frames in docs/PROTOCOL.md.
 const HELLO: u8 = 1;
 const HEARTBEAT: u8 = 2;
 const BYE: u8 = 3;

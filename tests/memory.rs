@@ -1,9 +1,9 @@
-//! How much memory a peer takes: all that the table and the room keep of it,
-//! the snapshots of the room included.
+//! The memory per peer and per room: all that the registry stores, including the
+//! snapshots of rooms.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 use std::alloc::System;
@@ -20,21 +20,17 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What is promised for each.
-const BYTES_A_PEER: usize = 300;
-const BYTES_A_ROOM: usize = 400;
-
 #[test]
 fn a_peer_takes_at_most_300_bytes() {
-    let _alone = alone();
-    // 115,000 is where the table has just doubled, 135,000 where the room has.
+    let _only_test = only_test();
+    // At 115,000 peers the table has just doubled, at 135,000 the room has.
     for count in [200_000, 115_000, 135_000] {
         let resident_before = resident_bytes();
         let region = Region::new(ALLOCATOR);
         let used = |what: &str| {
             let change = region.change();
             let bytes = change.bytes_allocated - change.bytes_deallocated;
-            println!("{count} peers, {what}: {} bytes a peer", bytes / count);
+            println!("{count} peers, {what}: {} bytes per peer", bytes / count);
             bytes / count
         };
         let peers = registry(count + 1);
@@ -44,26 +40,26 @@ fn a_peer_takes_at_most_300_bytes() {
         used("table and room");
         let outdated = peers.lobby().members();
         assert_eq!(outdated.len(), count);
-        assert!(used("with a snapshot") <= BYTES_A_PEER);
+        assert!(used("with a snapshot") <= BYTES_PER_PEER);
 
-        // One more comes during a fan-out, which holds the snapshot it began with.
+        // Another peer joins during a fan-out, which keeps its snapshot.
         peers.touch(&address(count), Protocol::Text, WorkerId(0), 0);
         assert_eq!(peers.lobby().members().len(), count + 1);
-        assert!(used("with a snapshot and an outdated one") <= BYTES_A_PEER);
+        assert!(used("with a snapshot and an outdated one") <= BYTES_PER_PEER);
         assert_eq!(outdated.len(), count);
 
-        // The same as the system sees it, with what the allocator adds. Later
-        // rounds take again what the first one gave back.
+        // The resident memory includes the overhead of the allocator. Later rounds reuse
+        // the memory that the first one has released.
         let resident = resident_bytes().saturating_sub(resident_before) / count;
-        println!("{count} peers, resident: {resident} bytes a peer more than before");
-        assert!(resident <= BYTES_A_PEER);
+        println!("{count} peers, resident: {resident} bytes per peer more than before");
+        assert!(resident <= BYTES_PER_PEER);
     }
 }
 
 #[test]
-fn a_room_takes_at_most_400_bytes_beside_its_members() {
+fn a_room_takes_at_most_400_bytes_in_addition_to_its_members() {
     const PEERS: usize = 100_000;
-    let _alone = alone();
+    let _only_test = only_test();
     for rooms_count in [10_000, 50_000] {
         let region = Region::new(ALLOCATOR);
         let peers = registry(PEERS);
@@ -71,36 +67,36 @@ fn a_room_takes_at_most_400_bytes_beside_its_members() {
             peers.touch(&address(number), Protocol::Text, WorkerId(0), 0);
             let room = format!("room-{}", number % rooms_count);
             let room = RoomName::parse(room.as_bytes()).unwrap();
-            // Said in each, so that each has a snapshot.
+            // Takes a snapshot, so that each room has one.
             let room = peers.join(&address(number), room).unwrap().unwrap();
             assert!(!room.members().is_empty());
         }
         assert_eq!(peers.directory().len(), 1 + rooms_count);
         let change = region.change();
         let bytes = change.bytes_allocated - change.bytes_deallocated;
-        let beside = bytes.saturating_sub(PEERS * BYTES_A_PEER) / rooms_count;
+        let per_room = bytes.saturating_sub(PEERS * BYTES_PER_PEER) / rooms_count;
         println!(
-            "{PEERS} peers in {rooms_count} rooms: {} bytes a peer in all, \
-             or {BYTES_A_PEER} a peer and {beside} a room",
+            "{PEERS} peers in {rooms_count} rooms: {} bytes per peer in total, \
+             or {BYTES_PER_PEER} per peer and {per_room} per room",
             bytes / PEERS
         );
-        assert!(beside <= BYTES_A_ROOM);
+        assert!(per_room <= BYTES_PER_ROOM);
 
-        // Nothing is kept of rooms that have vanished.
+        // Empty rooms keep no memory.
         for number in 0..PEERS {
             peers.leave(&address(number), None);
         }
         assert_eq!((peers.len(), peers.directory().len()), (0, 1));
         let change = region.change();
         let kept = change.bytes_allocated - change.bytes_deallocated;
-        assert!(kept < PEERS * 100, "{kept} bytes are kept");
+        assert!(kept < PEERS * 100, "{kept} bytes remain");
     }
 }
 
-/// The allocator counts for all threads: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Lets one test run at a time, as the allocator counts for all threads.
+fn only_test() -> MutexGuard<'static, ()> {
+    static RUNNING: Mutex<()> = Mutex::new(());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn registry(max_peers: usize) -> Registry {
@@ -113,16 +109,20 @@ fn registry(max_peers: usize) -> Registry {
     Registry::new(directory, Names::new(1), max_peers, hash)
 }
 
-/// Any number of peers with addresses of their own.
+/// Returns a different address for each number.
 fn address(number: usize) -> PeerAddr {
     let ip = Ipv4Addr::from_bits(0x7F00_0000 + number as u32 / 50_000);
     let port = 10_000 + (number % 50_000) as u16;
     PeerAddr::new(SocketAddr::from((ip, port)), 0)
 }
 
-/// Memory of this process that is not on disk: /proc/self/statm, second field.
+/// Returns the resident memory of this process: /proc/self/statm, second field.
 fn resident_bytes() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let pages = statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
     pages * 4096
 }
+
+/// The documented limits.
+const BYTES_PER_PEER: usize = 300;
+const BYTES_PER_ROOM: usize = 400;

@@ -1,9 +1,9 @@
-//! The examples of docs/PROTOCOL.md, run against the server and compared to the
-//! byte. How they are written is said there, under "The examples".
+//! The examples of docs/PROTOCOL.md, run with the server and compared to the byte. Their
+//! syntax is described there, under "The examples".
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -19,7 +19,7 @@ use common::v2_peer::datagram;
 use common::{Client, TestServer};
 
 #[test]
-fn the_examples_of_the_specification_are_true() {
+fn the_server_follows_the_examples_of_the_specification() {
     let page = include_str!("../docs/PROTOCOL.md");
     let blocks = blocks_of(page);
     let examples = blocks.iter().filter(|block| block.kind == "text");
@@ -33,7 +33,7 @@ fn the_examples_of_the_specification_are_true() {
     }
 }
 
-/// What stands between two fences.
+/// A fenced block.
 struct Block<'a> {
     kind: &'a str,
     first_line: usize,
@@ -65,16 +65,16 @@ fn blocks_of(page: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Who speaks in an example.
-struct Speaker {
+/// A client of an example.
+struct Participant {
     client: Client,
-    /// What stands for SESSION, once a WELCOME has told it.
+    /// The value of SESSION, after a WELCOME.
     session: Option<u64>,
-    /// It has spoken, and has not left.
-    is_here: bool,
+    /// It has sent a datagram, and has not left.
+    is_registered: bool,
 }
 
-type Speakers = BTreeMap<String, Speaker>;
+type Participants = BTreeMap<String, Participant>;
 
 #[derive(Parser)]
 struct Flags {
@@ -88,24 +88,24 @@ fn run(block: &Block<'_>) {
     let config = config_of(flags.map_or("", |(line, _)| &line[SERVER.len()..]));
     let (has_commands, service) = (config.commands == Switch::On, config.service);
     let server = TestServer::start(config);
-    let mut speakers = Speakers::new();
+    let mut participants = Participants::new();
     for (line, number) in lines {
         if line.starts_with('#') || line.is_empty() {
             continue;
         }
         // Shown only when the test fails.
         println!("docs/PROTOCOL.md:{number}: {line}");
-        step(&server, &mut speakers, line);
+        step(&server, &mut participants, line);
     }
     if has_commands && service == ServiceKind::Chat {
-        all_was_told(&speakers);
+        expect_end(&participants);
     }
-    for (name, speaker) in &speakers {
-        assert!(speaker.client.heard_nothing(), "{name} hears more");
+    for (name, participant) in &participants {
+        assert!(participant.client.inbox_is_empty(), "{name} receives more");
     }
 }
 
-/// A server with one worker, so that what happens has one order.
+/// Returns the configuration of a server with one worker, so events have one order.
 fn config_of(flags: &str) -> ServerConfig {
     let usual = ["server", "--workers", "1", "--bind", "127.0.0.1:0"];
     let words = usual.into_iter().chain(flags.split_whitespace());
@@ -115,105 +115,107 @@ fn config_of(flags: &str) -> ServerConfig {
     }
 }
 
-/// Does one line: someone sends a datagram, or gets one.
-fn step(server: &TestServer, speakers: &mut Speakers, line: &str) {
+/// Runs one line: a client sends or receives a datagram.
+fn step(server: &TestServer, participants: &mut Participants, line: &str) {
     let end = line.find(|char: char| !char.is_ascii_lowercase());
     let (name, rest) = line.split_at(end.unwrap_or(line.len()));
-    assert!(!name.is_empty(), "nobody speaks");
-    speakers.entry(name.to_owned()).or_insert_with(|| Speaker {
-        client: server.stranger(),
-        session: None,
-        is_here: false,
-    });
+    assert!(!name.is_empty(), "no name");
+    participants
+        .entry(name.to_owned())
+        .or_insert_with(|| Participant {
+            client: server.unregistered_client(),
+            session: None,
+            is_registered: false,
+        });
     if let Some(frames) = rest.strip_prefix(">> ") {
-        let bytes = bytes_of(speakers, &speakers[name], frames);
-        let speaker = speakers.get_mut(name).unwrap();
-        speaker.client.send(&bytes);
-        speaker.is_here = !bytes.ends_with(BYE);
+        let bytes = bytes_of(participants, &participants[name], frames);
+        let participant = participants.get_mut(name).unwrap();
+        participant.client.send(&bytes);
+        participant.is_registered = !bytes.ends_with(BYE);
     } else if let Some(frames) = rest.strip_prefix("<< ") {
-        let heard = speakers[name].client.receive();
-        let speaker = speakers.get_mut(name).unwrap();
-        speaker.session = session_in(&heard).or(speaker.session);
-        let expected = bytes_of(speakers, &speakers[name], frames);
-        assert_eq!(heard, expected, "{heard:02x?} is not {expected:02x?}");
+        let received = participants[name].client.receive();
+        let participant = participants.get_mut(name).unwrap();
+        participant.session = session_in(&received).or(participant.session);
+        let expected = bytes_of(participants, &participants[name], frames);
+        assert_eq!(received, expected, "{received:02x?} is not {expected:02x?}");
     } else if let Some(text) = rest.strip_prefix('>') {
-        let text = with_addresses(speakers, text.strip_prefix(' ').unwrap_or(text));
-        let speaker = speakers.get_mut(name).unwrap();
-        speaker.client.send(text.as_bytes());
-        speaker.is_here = !text.is_empty() && !text.eq_ignore_ascii_case("quit");
+        let text = with_addresses(participants, text.strip_prefix(' ').unwrap_or(text));
+        let participant = participants.get_mut(name).unwrap();
+        participant.client.send(text.as_bytes());
+        participant.is_registered = !text.is_empty() && !text.eq_ignore_ascii_case("quit");
     } else if let Some(text) = rest.strip_prefix("< ") {
-        let expected = with_addresses(speakers, text);
-        assert_eq!(speakers[name].client.hear(), expected);
+        let expected = with_addresses(participants, text);
+        assert_eq!(participants[name].client.receive_text(), expected);
     } else {
-        panic!("it is no line of an example");
+        panic!("not a line of an example");
     }
 }
 
-/// The session that a WELCOME tells.
-fn session_in(heard: &[u8]) -> Option<u64> {
-    match parse_server(heard).ok()?.next()? {
+/// Returns the session in a WELCOME.
+fn session_in(datagram: &[u8]) -> Option<u64> {
+    match parse_server(datagram).ok()?.next()? {
         ServerFrame::Welcome(welcome) => Some(welcome.session.get()),
         _ => None,
     }
 }
 
-/// Has whoever is here ask for an answer, behind which nothing else comes.
-fn all_was_told(speakers: &Speakers) {
-    for (name, speaker) in speakers.iter().filter(|(_, speaker)| speaker.is_here) {
-        let client = &speaker.client;
-        let Some(session) = speaker.session else {
+/// Pings the server from each registered client. The reply must be the next datagram.
+fn expect_end(participants: &Participants) {
+    let registered = participants.iter().filter(|(_, one)| one.is_registered);
+    for (name, participant) in registered {
+        let client = &participant.client;
+        let Some(session) = participant.session else {
             client.send(b"/ping end");
-            assert_eq!(client.hear().trim_end(), "* pong end", "{name}");
+            assert_eq!(client.receive_text().trim_end(), "* pong end", "{name}");
             continue;
         };
         client.send(&datagram(session, &[ClientFrame::Ping(b"end")]));
-        let heard = client.receive();
-        let frames: Vec<_> = parse_server(&heard).unwrap().collect();
+        let received = client.receive();
+        let frames: Vec<_> = parse_server(&received).unwrap().collect();
         assert_eq!(frames, [ServerFrame::Pong(b"end")], "{name}");
     }
 }
 
-/// `text` with addresses and ports in place of names in capitals.
-fn with_addresses(speakers: &Speakers, text: &str) -> String {
+/// Returns `text` with addresses and ports instead of names in capitals.
+fn with_addresses(participants: &Participants, text: &str) -> String {
     let mut text = text.to_owned();
-    for (name, speaker) in speakers {
-        let (name, address) = (name.to_uppercase(), speaker.client.address());
+    for (name, participant) in participants {
+        let (name, address) = (name.to_uppercase(), participant.client.address());
         text = text.replace(&format!("{name}.PORT"), &address.port().to_string());
         text = text.replace(&name, &address.to_string());
     }
     text
 }
 
-/// The bytes that are written as hexadecimal digits, as text in quotes, or as a
-/// name that stands for some.
-fn bytes_of(speakers: &Speakers, speaker: &Speaker, text: &str) -> Vec<u8> {
+/// Returns the bytes of hexadecimal digits, quoted texts and names such as SESSION.
+fn bytes_of(participants: &Participants, participant: &Participant, text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         if let Some(quoted) = rest.strip_prefix('"') {
-            let (quoted, behind) = quoted.split_once('"').expect("a quote has an end");
-            bytes.extend(with_addresses(speakers, quoted).bytes());
-            rest = behind.trim_start();
+            let (quoted, after) = quoted.split_once('"').expect("a closing quote");
+            bytes.extend(with_addresses(participants, quoted).bytes());
+            rest = after.trim_start();
             continue;
         }
-        let (word, behind) = rest.split_once(' ').unwrap_or((rest, ""));
-        bytes.extend(bytes_of_word(speakers, speaker, word));
-        rest = behind.trim_start();
+        let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+        bytes.extend(bytes_of_word(participants, participant, word));
+        rest = after.trim_start();
     }
     bytes
 }
 
-fn bytes_of_word(speakers: &Speakers, speaker: &Speaker, word: &str) -> Vec<u8> {
+fn bytes_of_word(participants: &Participants, participant: &Participant, word: &str) -> Vec<u8> {
     if word == "SESSION" {
-        let session = speaker.session.expect("a WELCOME tells it");
+        let session = participant.session.expect("the session of a WELCOME");
         return session.to_be_bytes().to_vec();
     }
     if let Some((name, part)) = word.split_once('.') {
-        let address = speakers[&name.to_lowercase()].client.address();
+        let address = participants[&name.to_lowercase()].client.address();
         return match part {
             "IP" => ipv4_of(address).to_vec(),
             "PORT" => address.port().to_be_bytes().to_vec(),
-            _ => panic!("{word:?} is no bytes"),
+            _ => panic!("not bytes: {word:?}"),
         };
     }
     if let Some((byte, count)) = word.split_once('x') {
@@ -225,14 +227,14 @@ fn bytes_of_word(speakers: &Speakers, speaker: &Speaker, word: &str) -> Vec<u8> 
 fn ipv4_of(address: SocketAddr) -> [u8; 4] {
     match address.ip() {
         IpAddr::V4(ip) => ip.octets(),
-        IpAddr::V6(ip) => panic!("{ip} has 16 bytes"),
+        IpAddr::V6(ip) => panic!("not IPv4: {ip}"),
     }
 }
 
 fn hex(digits: &str) -> Vec<u8> {
     assert!(
         digits.len().is_multiple_of(2) && digits.is_ascii(),
-        "{digits:?} is no bytes"
+        "not bytes: {digits:?}"
     );
     let starts = (0..digits.len()).step_by(2);
     starts
@@ -240,11 +242,11 @@ fn hex(digits: &str) -> Vec<u8> {
         .collect()
 }
 
-/// So many were there when this was written.
+/// The number of examples when this test was written.
 const MIN_EXAMPLES: usize = 17;
 
-/// How the line begins that says with which flags the server runs.
+/// The beginning of a line with the flags of the server.
 const SERVER: &str = "# server ";
 
-/// How a datagram ends with which a v2 peer leaves.
+/// The end of a datagram in which a v2 peer leaves.
 const BYE: &[u8] = &[3, 0, 0];

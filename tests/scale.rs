@@ -1,8 +1,8 @@
-//! Ten thousand peers, each with a socket of its own.
+//! Ten thousand peers, each with its own socket.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -10,18 +10,16 @@ mod common;
 use common::{Client, TestServer, V4, config, wait_until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-const PEERS: usize = 10_000;
-
 #[test]
-fn ten_thousand_peers_hear_a_text_exactly_once() {
+fn ten_thousand_peers_receive_a_text_exactly_once() {
     let server = TestServer::start(config(2, &[V4]));
-    let may_open = file_limit();
+    let limit = socket_limit();
     assert!(
-        may_open >= PEERS,
-        "{may_open} files may be open: raise ulimit -Hn"
+        limit >= PEERS,
+        "at most {limit} sockets can be open: raise ulimit -Hn"
     );
-    let clients: Vec<Client> = (0..PEERS).map(|_| server.stranger()).collect();
-    // In portions that the smallest receive buffer in use holds.
+    let clients: Vec<Client> = (0..PEERS).map(|_| server.unregistered_client()).collect();
+    // In portions that fit into the smallest receive buffer in use.
     for portion in clients.chunks(100) {
         let before = server.stats().total().heartbeats;
         for client in portion {
@@ -34,25 +32,27 @@ fn ten_thousand_peers_hear_a_text_exactly_once() {
     }
     assert_eq!(server.stats().peers, clients.len());
 
-    let speaker = &clients[clients.len() / 2];
+    let sender = &clients[clients.len() / 2];
     for (round, text) in ["hi all", "that was once"].into_iter().enumerate() {
-        speaker.send(text.as_bytes());
+        sender.send(text.as_bytes());
         for client in &clients {
-            client.hears(speaker, text);
+            client.expect_text_from(sender, text);
         }
         server.wait_for_deliveries(((round + 1) * clients.len()) as u64);
     }
-    assert!(clients.iter().all(Client::heard_nothing));
+    assert!(clients.iter().all(Client::inbox_is_empty));
     assert_eq!(server.stats().total().dropped_total(), 0);
 }
 
-/// How many sockets this process may open, beside those that it needs.
-fn file_limit() -> usize {
+/// Returns how many sockets the clients can open. 100 files are left for the server.
+fn socket_limit() -> usize {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => {}
-        Err(error) => println!("the limit of open files stays: {error}"),
+        Err(error) => println!("cannot raise the limit of open files: {error}"),
     }
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     usize::try_from(soft).unwrap_or(usize::MAX) - 100
 }
+
+const PEERS: usize = 10_000;

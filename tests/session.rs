@@ -1,10 +1,8 @@
-//! The library's session in protocol v1, against a server that the test plays.
-//! Nothing waits for a fixed time: each wait is for something that must happen, with a
-//! bound far beyond what it takes.
+//! Sessions of the client library in protocol v1, with a server that the test plays.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "in a test, also outside of its function, that is how it fails"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -15,10 +13,10 @@ use std::time::Duration;
 use bullhorn::client::{
     DownReason, Event, NotAText, ProtocolChoice, Session, SessionConfig, SessionError,
 };
-use common::{FakeServer, LIMIT, V6, next, quick, refused, wait_until};
+use common::{FakeServer, TIMEOUT, V6, connection_refused, next_event, quick_config, wait_until};
 
 #[test]
-fn registers_at_once_and_keeps_beating() {
+fn sends_heartbeats_from_the_start() {
     let server = FakeServer::start();
     let _session = connect(&server);
     let (first, from) = server.receive();
@@ -29,7 +27,7 @@ fn registers_at_once_and_keeps_beating() {
 }
 
 #[test]
-fn no_text_outruns_the_first_heartbeat() {
+fn sends_the_first_heartbeat_before_any_text() {
     for _ in 0..50 {
         let server = FakeServer::start();
         let session = connect(&server);
@@ -40,20 +38,23 @@ fn no_text_outruns_the_first_heartbeat() {
 }
 
 #[test]
-fn hears_texts_and_survives_anything_else() {
+fn receives_texts_and_ignores_anything_else() {
     let server = FakeServer::start();
     let session = connect(&server);
-    let client = server.client();
+    let client = server.receive_heartbeat();
     for datagram in [&b""[..], b"\n", b"not \xff utf-8", b"", b"a text\n"] {
         server.send(datagram, client);
     }
-    assert_eq!(next(&session), Event::Text("not \u{fffd} utf-8".to_owned()));
-    assert_eq!(next(&session), Event::Text("a text".to_owned()));
+    assert_eq!(
+        next_event(&session),
+        Event::Text("not \u{fffd} utf-8".to_owned())
+    );
+    assert_eq!(next_event(&session), Event::Text("a text".to_owned()));
     assert!(session.is_up());
 }
 
 #[test]
-fn says_texts_as_they_are() {
+fn sends_texts_unchanged() {
     let server = FakeServer::start();
     let session = connect(&server);
     let long = "x".repeat(60_000);
@@ -64,7 +65,7 @@ fn says_texts_as_they_are() {
 }
 
 #[test]
-fn refuses_what_nobody_would_hear() {
+fn refuses_texts_that_nobody_would_receive() {
     let server = FakeServer::start();
     let session = connect(&server);
     for (text, reason) in [
@@ -73,7 +74,7 @@ fn refuses_what_nobody_would_hear() {
         ("Quit", NotAText::Leave),
     ] {
         match session.say(text) {
-            Err(SessionError::NotAText(why)) => assert_eq!(why, reason),
+            Err(SessionError::NotAText(actual)) => assert_eq!(actual, reason),
             other => panic!("{text:?}: {other:?}"),
         }
     }
@@ -87,11 +88,11 @@ fn refuses_what_nobody_would_hear() {
 }
 
 #[test]
-fn leaving_and_dropping_tell_the_server() {
+fn leaving_and_dropping_send_a_quit() {
     let server = FakeServer::start();
     let session = connect(&server);
     let speaker = session.speaker();
-    server.client();
+    server.receive_heartbeat();
     session.leave();
     assert_eq!(server.receive_text(), b"quit");
     assert!(matches!(speaker.say("late"), Err(SessionError::Ended)));
@@ -101,118 +102,118 @@ fn leaving_and_dropping_tell_the_server() {
 }
 
 #[test]
-fn a_refusal_is_down_and_a_heartbeat_that_is_not_refused_is_back() {
-    let server = FakeServer::start_alone();
+fn a_refused_connection_is_down_and_an_accepted_heartbeat_is_up() {
+    let server = FakeServer::start_unshared();
     let session = connect(&server);
-    server.client();
+    server.receive_heartbeat();
     let address = server.stop();
-    assert_eq!(next(&session), Event::Down(refused()));
+    assert_eq!(next_event(&session), Event::Down(connection_refused()));
     assert!(!session.is_up());
 
     let server = FakeServer::restart(address);
     assert_eq!(server.receive().0, b"@im@");
-    assert_eq!(next(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Up);
     assert!(session.is_up());
     session.say("again").unwrap();
     assert_eq!(server.receive_text(), b"again");
 }
 
 #[test]
-fn a_text_from_the_server_is_back_without_waiting() {
-    let server = FakeServer::start_alone();
+fn a_text_from_the_server_is_up_at_once() {
+    let server = FakeServer::start_unshared();
     let mut config = config_for(&server);
-    config.settle = 2 * LIMIT;
+    config.settle = 2 * TIMEOUT;
     let session = Session::connect(config).unwrap();
-    server.client();
+    server.receive_heartbeat();
     let address = server.stop();
-    assert!(matches!(next(&session), Event::Down(_)));
+    assert!(matches!(next_event(&session), Event::Down(_)));
 
     let server = FakeServer::restart(address);
-    let client = server.client();
+    let client = server.receive_heartbeat();
     server.send(b"welcome back", client);
-    assert_eq!(next(&session), Event::Up);
-    assert_eq!(next(&session), Event::Text("welcome back".to_owned()));
+    assert_eq!(next_event(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Text("welcome back".to_owned()));
 }
 
 #[test]
-fn starts_before_the_server_does() {
-    let address = FakeServer::start_alone().stop();
-    let session = Session::connect(v1(address)).unwrap();
-    assert!(matches!(next(&session), Event::Down(_)));
+fn can_start_before_the_server() {
+    let address = FakeServer::start_unshared().stop();
+    let session = Session::connect(v1_config(address)).unwrap();
+    assert!(matches!(next_event(&session), Event::Down(_)));
     let server = FakeServer::restart(address);
     assert_eq!(server.receive().0, b"@im@");
-    assert_eq!(next(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Up);
 }
 
 #[test]
-fn a_server_that_answers_no_text_is_down_until_it_sends_something() {
+fn a_server_that_echoes_no_text_is_down_until_it_sends_something() {
     let server = FakeServer::start();
     let mut config = config_for(&server);
     config.answer_within = Duration::from_millis(100);
     let session = Session::connect(config).unwrap();
-    let client = server.client();
+    let client = server.receive_heartbeat();
     session.say("anyone?").unwrap();
     let silent = DownReason::NoAnswer(Duration::from_millis(100));
-    assert_eq!(next(&session), Event::Down(silent));
+    assert_eq!(next_event(&session), Event::Down(silent));
 
     assert_eq!(server.receive_text(), b"anyone?");
-    // It goes on from the same port, by which the server knows it.
+    // The session keeps its port, by which the server identifies it.
     assert_eq!(server.receive(), (b"@im@".to_vec(), client));
     server.send(b"here", client);
-    assert_eq!(next(&session), Event::Up);
-    assert_eq!(next(&session), Event::Text("here".to_owned()));
+    assert_eq!(next_event(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Text("here".to_owned()));
 }
 
 #[test]
-fn texts_beyond_the_bound_are_counted() {
+fn texts_beyond_the_limit_are_counted() {
     let server = FakeServer::start();
     let mut config = config_for(&server);
     config.events_max = 2;
-    // What is told late must not wait for this.
-    config.heartbeat = 2 * LIMIT;
+    // `Missed` must not wait for a heartbeat.
+    config.heartbeat = 2 * TIMEOUT;
     let session = Session::connect(config).unwrap();
-    let client = server.client();
+    let client = server.receive_heartbeat();
     for n in 0..10 {
         server.send(format!("text {n}").as_bytes(), client);
     }
-    wait_until("the eight", || session.texts_missed() == 8);
-    assert_eq!(next(&session), Event::Text("text 0".to_owned()));
-    assert_eq!(next(&session), Event::Text("text 1".to_owned()));
-    assert_eq!(next(&session), Event::Missed(8));
+    wait_until("eight missed texts", || session.texts_missed() == 8);
+    assert_eq!(next_event(&session), Event::Text("text 0".to_owned()));
+    assert_eq!(next_event(&session), Event::Text("text 1".to_owned()));
+    assert_eq!(next_event(&session), Event::Missed(8));
     server.send(b"after", client);
-    assert_eq!(next(&session), Event::Text("after".to_owned()));
+    assert_eq!(next_event(&session), Event::Text("after".to_owned()));
 }
 
 #[test]
-fn a_name_is_tried_at_each_of_its_addresses() {
-    // Often the name has an IPv6 address too, and comes to that first.
+fn each_address_of_a_host_is_tried() {
+    // Often `localhost` has an IPv6 address as well, which comes first.
     let server = FakeServer::start();
     let name = format!("localhost:{}", server.address().port());
     let mut config = SessionConfig::new(name.parse().unwrap());
     config.protocol = ProtocolChoice::V1;
     let session = Session::connect(config).unwrap();
-    let client = server.client();
+    let client = server.receive_heartbeat();
     server.send(b"found", client);
-    assert_eq!(next(&session), Event::Text("found".to_owned()));
+    assert_eq!(next_event(&session), Event::Text("found".to_owned()));
 }
 
 #[test]
-fn a_name_without_an_address_is_an_error() {
+fn a_host_without_an_address_is_an_error() {
     let config = SessionConfig::new("no-such-host.invalid:9999".parse().unwrap());
     let error = Session::connect(config).unwrap_err();
     assert!(matches!(error, SessionError::Resolve { .. }), "{error}");
 }
 
 #[test]
-fn speaks_ipv6() {
+fn works_over_ipv6() {
     let server = FakeServer::start_at(V6);
     let session = connect(&server);
-    let client = server.client();
+    let client = server.receive_heartbeat();
     assert!(client.is_ipv6());
     session.say("six").unwrap();
     assert_eq!(server.receive_text(), b"six");
     server.send(b"[::1]:7 six", client);
-    assert_eq!(next(&session), Event::Text("[::1]:7 six".to_owned()));
+    assert_eq!(next_event(&session), Event::Text("[::1]:7 six".to_owned()));
 }
 
 fn connect(server: &FakeServer) -> Session {
@@ -220,11 +221,11 @@ fn connect(server: &FakeServer) -> Session {
 }
 
 fn config_for(server: &FakeServer) -> SessionConfig {
-    v1(server.address())
+    v1_config(server.address())
 }
 
-fn v1(server: SocketAddr) -> SessionConfig {
-    let mut config = quick(server);
+fn v1_config(server: SocketAddr) -> SessionConfig {
+    let mut config = quick_config(server);
     config.protocol = ProtocolChoice::V1;
     config
 }

@@ -1,10 +1,8 @@
-//! The library's session against the real server, in both protocols.
-//! Nothing waits for a fixed time: each wait is for something that must happen, with a
-//! bound far beyond what it takes.
+//! Sessions of the client library in both protocols, with the real server.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "in a test, also outside of its function, that is how it fails"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -17,17 +15,18 @@ use bullhorn::client::{
 };
 use bullhorn::wire::Speaker;
 use common::{
-    TestServer, V4, V4_ALONE, connect_as, is_open, next, next_line, refused, unpinned, wait_until,
+    TestServer, V4, V4_UNSHARED, connect_with, connection_refused, has_v2_session, next_event,
+    next_line, unpinned_config, wait_until,
 };
 
 #[test]
-fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
-    let server = TestServer::start(unpinned(2, V4));
+fn peers_of_both_protocols_receive_the_same_lines() {
+    let server = TestServer::start(unpinned_config(2, V4));
     let address = server.local_addr();
     let sessions = [ProtocolChoice::V1, ProtocolChoice::V2, ProtocolChoice::Auto]
-        .map(|choice| connect_as(choice, address));
-    // Netcat, as far as the server can tell.
-    let stock = server.stranger();
+        .map(|choice| connect_with(choice, address));
+    // A stock client, which sends raw datagrams.
+    let stock = server.unregistered_client();
     stock.send(b"@im@");
     wait_until("the peers", || server.stats().peers == 4);
     let expected = [Protocol::V1, Protocol::V2, Protocol::V2].map(Some);
@@ -39,8 +38,8 @@ fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
         let from = local_addr(session, address);
         session.say(&format!("text {at} \x1b[2J ümlaut\n")).unwrap();
         let expected = format!("{from} text {at} \\x1b[2J ümlaut");
-        for hearing in &sessions {
-            assert_eq!(next_line(hearing), expected);
+        for receiver in &sessions {
+            assert_eq!(next_line(receiver), expected);
         }
         assert_eq!(stock.receive(), expected.as_bytes());
     }
@@ -49,7 +48,7 @@ fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
     assert_eq!(next_line(&sessions[0]), format!("{from} \u{fffd}\\x00"));
     let payload = b"\xff\0".to_vec();
     assert_eq!(
-        next(&sessions[1]),
+        next_event(&sessions[1]),
         Event::Message(Message {
             from: Speaker::Address(from),
             payload
@@ -61,10 +60,10 @@ fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
 }
 
 #[test]
-fn everyone_hears_everyone_on_many_workers_and_nothing_is_lost() {
-    let server = TestServer::start(unpinned(4, V4));
+fn all_messages_reach_all_sessions_on_many_workers() {
+    let server = TestServer::start(unpinned_config(4, V4));
     let sessions: Vec<_> = (0..12).map(|_| connect(server.local_addr())).collect();
-    wait_until("the sessions", || sessions.iter().all(is_open));
+    wait_until("the sessions", || sessions.iter().all(has_v2_session));
     let mut expected = HashSet::new();
     for session in &sessions {
         for text in ["one", "two", "three"] {
@@ -74,8 +73,8 @@ fn everyone_hears_everyone_on_many_workers_and_nothing_is_lost() {
         }
     }
     for session in &sessions {
-        let heard: HashSet<_> = expected.iter().map(|_| next_line(session)).collect();
-        assert_eq!(heard, expected);
+        let received: HashSet<_> = expected.iter().map(|_| next_line(session)).collect();
+        assert_eq!(received, expected);
         let stats = session.stats();
         assert_eq!(stats.messages.received, 36);
         assert_eq!((stats.messages.lost, stats.messages.repeated), (0, 0));
@@ -86,21 +85,21 @@ fn everyone_hears_everyone_on_many_workers_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_server_that_stops_says_goodbye_and_one_that_starts_gives_a_new_session() {
-    let server = TestServer::start(unpinned(2, V4_ALONE));
+fn a_stopping_server_sends_goodbye_and_a_new_one_opens_a_new_session() {
+    let server = TestServer::start(unpinned_config(2, V4_UNSHARED));
     let address = server.local_addr();
     let session = connect(address);
     session.say("one").unwrap();
     assert!(next_line(&session).ends_with(" one"));
     server.stop();
-    assert_eq!(next(&session), Event::Down(DownReason::Goodbye));
+    assert_eq!(next_event(&session), Event::Down(DownReason::Goodbye));
     assert!(!session.is_up());
     assert!(matches!(session.say("lost"), Err(SessionError::Down)));
 
-    let _server = TestServer::restart(unpinned(2, &address.to_string()));
-    assert_eq!(next(&session), Event::Up);
+    let _server = TestServer::restart(unpinned_config(2, &address.to_string()));
+    assert_eq!(next_event(&session), Event::Up);
     assert_eq!(session.stats().sessions, 2);
-    // The new server counts from the beginning; that is no repetition.
+    // The new server counts from the beginning, which is not a repetition.
     session.say("two").unwrap();
     assert!(next_line(&session).ends_with(" two"));
     let messages = session.stats().messages;
@@ -108,44 +107,44 @@ fn a_server_that_stops_says_goodbye_and_one_that_starts_gives_a_new_session() {
 }
 
 #[test]
-fn leaving_takes_the_peer_out_at_once() {
-    let server = TestServer::start(unpinned(1, V4));
+fn leaving_removes_the_peer_at_once() {
+    let server = TestServer::start(unpinned_config(1, V4));
     let session = connect(server.local_addr());
     wait_until("the peer", || server.stats().peers == 1);
-    wait_until("the session", || is_open(&session));
+    wait_until("the session", || has_v2_session(&session));
     session.leave();
     wait_until("the leave", || server.stats().peers == 0);
     assert_eq!(server.stats().expired, 0);
 }
 
 #[test]
-fn what_is_said_at_once_and_left_behind_arrives() {
-    let server = TestServer::start(unpinned(1, V4));
-    let hearing = connect(server.local_addr());
-    wait_until("the session", || is_open(&hearing));
+fn a_text_sent_just_before_leaving_arrives() {
+    let server = TestServer::start(unpinned_config(1, V4));
+    let receiver = connect(server.local_addr());
+    wait_until("the session", || has_v2_session(&receiver));
     for _ in 0..20 {
         let session = connect(server.local_addr());
         session.say("and gone").unwrap();
         drop(session);
-        assert!(next_line(&hearing).ends_with(" and gone"));
+        assert!(next_line(&receiver).ends_with(" and gone"));
     }
 }
 
 #[test]
-fn starts_before_the_server_does() {
-    let address = TestServer::start(unpinned(2, V4_ALONE)).local_addr();
+fn can_start_before_the_server() {
+    let address = TestServer::start(unpinned_config(2, V4_UNSHARED)).local_addr();
     let session = connect(address);
-    assert_eq!(next(&session), Event::Down(refused()));
-    let _server = TestServer::restart(unpinned(2, &address.to_string()));
-    assert_eq!(next(&session), Event::Up);
-    wait_until("the session", || is_open(&session));
+    assert_eq!(next_event(&session), Event::Down(connection_refused()));
+    let _server = TestServer::restart(unpinned_config(2, &address.to_string()));
+    assert_eq!(next_event(&session), Event::Up);
+    wait_until("the session", || has_v2_session(&session));
 }
 
 fn connect(server: SocketAddr) -> Session {
-    connect_as(ProtocolChoice::Auto, server)
+    connect_with(ProtocolChoice::Auto, server)
 }
 
-/// The session's address as the server sees it.
+/// Returns the address of a session as the server sees it.
 fn local_addr(session: &Session, server: SocketAddr) -> SocketAddr {
     SocketAddr::new(server.ip(), session.local_addr().unwrap().port())
 }

@@ -1,11 +1,9 @@
-//! The library's session in protocol v2, against a server that the test plays, of v2
-//! or of v1.
-//! Nothing waits for a fixed time: each wait is for something that must happen, with a
-//! bound far beyond what it takes.
+//! Sessions of the client library in protocol v2, with a server of v2 or v1 that the test
+//! plays.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "in a test, also outside of its function, that is how it fails"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
@@ -17,14 +15,15 @@ use bullhorn::client::{DownReason, Event, Protocol, ProtocolChoice, Session, Ses
 use bullhorn::net::{Gso, Packet, PeerAddr, Sender, max_segments};
 use bullhorn::wire::v2::{BUNDLE_BYTES, NoticeCode, ServerFrame, push_padding};
 use common::{
-    ANSWER, FakeServer, GREET, TestServer, datagram, is_open, message, next, next_line, quick_v2,
-    refused, unpinned, wait_until, welcome,
+    FakeServer, GREET_TIMEOUT, REPLY_TIMEOUT, TestServer, connection_refused, datagram,
+    has_v2_session, message, next_event, next_line, quick_v2_config, unpinned_config, wait_until,
+    welcome,
 };
 
 #[test]
-fn falls_back_to_v1_and_loses_no_text_by_it() {
+fn falls_back_to_v1_without_losing_a_text() {
     let server = FakeServer::start();
-    let session = Session::connect(quick_v2(server.address())).unwrap();
+    let session = Session::connect(quick_v2_config(server.address())).unwrap();
     session.say("early").unwrap();
     for _ in 0..3 {
         assert_eq!(server.receive_hello(), 64);
@@ -34,15 +33,18 @@ fn falls_back_to_v1_and_loses_no_text_by_it() {
     assert_eq!(server.receive_v1(), b"early");
     assert_eq!(session.protocol(), Some(Protocol::V1));
     server.send(b"1.2.3.4:5 early", client);
-    assert_eq!(next(&session), Event::Text("1.2.3.4:5 early".to_owned()));
+    assert_eq!(
+        next_event(&session),
+        Event::Text("1.2.3.4:5 early".to_owned())
+    );
     drop(session);
     assert_eq!(server.receive_v1(), b"quit");
 }
 
 #[test]
-fn a_text_said_to_a_v1_server_at_once_and_left_behind_arrives() {
+fn a_text_sent_to_a_v1_server_just_before_leaving_arrives() {
     let server = FakeServer::start();
-    let session = Session::connect(quick_v2(server.address())).unwrap();
+    let session = Session::connect(quick_v2_config(server.address())).unwrap();
     session.say("and gone").unwrap();
     drop(session);
     for _ in 0..3 {
@@ -54,13 +56,13 @@ fn a_text_said_to_a_v1_server_at_once_and_left_behind_arrives() {
 }
 
 #[test]
-fn a_v1_server_is_down_for_who_speaks_v2_only() {
+fn a_v1_server_is_down_for_a_v2_only_session() {
     let server = FakeServer::start();
-    let mut config = quick_v2(server.address());
+    let mut config = quick_v2_config(server.address());
     config.protocol = ProtocolChoice::V2;
     let session = Session::connect(config).unwrap();
     session.say("never").unwrap();
-    assert_eq!(next(&session), Event::Down(silent(GREET)));
+    assert_eq!(next_event(&session), Event::Down(silent(GREET_TIMEOUT)));
     assert!(matches!(session.say("never"), Err(SessionError::Down)));
     assert_eq!(session.stats().unsent, 1);
     for _ in 0..6 {
@@ -70,66 +72,66 @@ fn a_v1_server_is_down_for_who_speaks_v2_only() {
 
 #[test]
 fn a_v1_server_that_starts_late_is_found() {
-    let address = FakeServer::start_alone().address();
-    let session = Session::connect(quick_v2(address)).unwrap();
-    assert_eq!(next(&session), Event::Down(refused()));
+    let address = FakeServer::start_unshared().address();
+    let session = Session::connect(quick_v2_config(address)).unwrap();
+    assert_eq!(next_event(&session), Event::Down(connection_refused()));
     let server = FakeServer::restart(address);
-    assert_eq!(next(&session), Event::Up);
+    assert_eq!(next_event(&session), Event::Up);
     wait_until("protocol v1", || session.protocol() == Some(Protocol::V1));
     assert_eq!(server.receive_v1(), b"@im@");
 }
 
 #[test]
-fn a_v1_server_in_whose_place_comes_one_of_v2_is_left_for_it() {
-    let server = FakeServer::start_alone();
+fn switches_to_v2_when_a_v2_server_replaces_a_v1_server() {
+    let server = FakeServer::start_unshared();
     let address = server.address();
-    let session = Session::connect(quick_v2(address)).unwrap();
+    let session = Session::connect(quick_v2_config(address)).unwrap();
     assert_eq!(server.receive_v1(), b"@im@");
     drop(server);
-    assert_eq!(next(&session), Event::Down(refused()));
-    let _server = TestServer::restart(unpinned(2, &address.to_string()));
-    assert_eq!(next(&session), Event::Up);
-    wait_until("the session", || is_open(&session));
+    assert_eq!(next_event(&session), Event::Down(connection_refused()));
+    let _server = TestServer::restart(unpinned_config(2, &address.to_string()));
+    assert_eq!(next_event(&session), Event::Up);
+    wait_until("the session", || has_v2_session(&session));
 }
 
 #[test]
-fn silence_is_down_without_anything_said_and_an_answer_is_back() {
+fn a_silent_server_is_down_until_it_replies() {
     let server = FakeServer::start();
-    let session = Session::connect(quick_v2(server.address())).unwrap();
-    let client = server.welcome(7);
-    // Heartbeats come, and no PONG goes back.
-    assert_eq!(next(&session), Event::Down(silent(ANSWER)));
-    server.receive_all_but_hello(7);
-    assert_eq!(server.welcome(7), client);
-    assert_eq!(next(&session), Event::Up);
-    assert_eq!(session.stats().sessions, 1, "it knew us");
+    let session = Session::connect(quick_v2_config(server.address())).unwrap();
+    let client = server.send_welcome(7);
+    // Heartbeats arrive, but the server sends no PONG.
+    assert_eq!(next_event(&session), Event::Down(silent(REPLY_TIMEOUT)));
+    server.receive_until_hello(7);
+    assert_eq!(server.send_welcome(7), client);
+    assert_eq!(next_event(&session), Event::Up);
+    assert_eq!(session.stats().sessions, 1, "the session is the same");
 }
 
 #[test]
-fn a_server_that_has_forgotten_us_is_greeted_again() {
+fn a_server_that_lost_the_session_receives_a_hello() {
     let server = FakeServer::start();
-    let session = Session::connect(quick_v2(server.address())).unwrap();
-    server.welcome(7);
+    let session = Session::connect(quick_v2_config(server.address())).unwrap();
+    server.send_welcome(7);
     for _ in 0..5 {
-        server.answer_ping(7);
+        server.reply_to_ping(7);
     }
     assert!(session.is_up());
-    // As after a restart that nobody noticed: another session is given.
-    server.receive_all_but_hello(7);
-    server.welcome(8);
-    assert_eq!(next(&session), Event::Down(silent(ANSWER)));
-    assert_eq!(next(&session), Event::Up);
-    server.answer_ping(8);
+    // The WELCOME has another session, as after an unnoticed restart.
+    server.receive_until_hello(7);
+    server.send_welcome(8);
+    assert_eq!(next_event(&session), Event::Down(silent(REPLY_TIMEOUT)));
+    assert_eq!(next_event(&session), Event::Up);
+    server.reply_to_ping(8);
     assert_eq!(session.stats().sessions, 2);
 }
 
 #[test]
-fn no_datagram_disturbs_the_session() {
+fn no_datagram_breaks_the_session() {
     let server = FakeServer::start();
-    let mut config = quick_v2(server.address());
+    let mut config = quick_v2_config(server.address());
     config.protocol = ProtocolChoice::V2;
     let session = Session::connect(config).unwrap();
-    let client = server.welcome(7);
+    let client = server.send_welcome(7);
     let message = message(0, b"hi");
     let hi = datagram(&[message]);
     let unknown_kind = [&hi[..], &[0x99, 0, 0]].concat();
@@ -147,7 +149,7 @@ fn no_datagram_disturbs_the_session() {
     for bad in malformed {
         server.send(bad, client);
     }
-    // These are well formed, and say nothing new.
+    // These are well formed, but change nothing.
     let pong = ServerFrame::Pong(b"what?");
     for good in [&datagram(&[]), &datagram(&[pong]), &datagram(&[welcome(9)])] {
         server.send(good, client);
@@ -163,17 +165,17 @@ fn no_datagram_disturbs_the_session() {
     let stats = session.stats();
     assert_eq!(stats.malformed, malformed.len() as u64);
     assert_eq!((stats.messages.repeated, stats.sessions), (1, 1));
-    server.answer_ping(7);
+    server.reply_to_ping(7);
     assert!(session.is_up());
 }
 
 #[test]
-fn bundles_that_come_as_one_packet_are_told_apart() {
+fn bundles_that_arrive_as_one_packet_are_separated() {
     let server = FakeServer::start();
-    let session = Session::connect(quick_v2(server.address())).unwrap();
-    let client = server.welcome(7);
+    let session = Session::connect(quick_v2_config(server.address())).unwrap();
+    let client = server.send_welcome(7);
     if max_segments() == 1 {
-        println!("not run: the kernel does not cut packets");
+        println!("skipped: the kernel does not segment packets");
         return;
     }
     let mut payload = Vec::new();

@@ -1,64 +1,32 @@
-//! Stock clients, written in Python by who knows nothing of this server: they
-//! must find in it what they find in the tutorial's server, and nothing that
-//! they cannot take.
+//! Stock clients, which are Python programs written for the server of a tutorial. For them
+//! this server must behave as that one does, and send nothing that they cannot handle.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
 
 use std::net::SocketAddr;
 
-use common::{Lines, Program, Script, script};
-
-/// A chat client and the address that it speaks from.
-struct Stock {
-    script: Script,
-    address: String,
-}
-
-impl Stock {
-    /// Types a command, and checks the answer.
-    #[track_caller]
-    fn asks(&mut self, command: &str, answer: &str) {
-        self.script.type_line(command);
-        let heard = self.script.output.next();
-        assert_eq!(heard, format!("* {answer}"), "{command}");
-    }
-}
-
-/// Starts a chat client, which registers by its first heartbeat.
-fn stock_client(server: &Program, log: &Lines) -> Stock {
-    let script = chat_client(server.address);
-    let line = log.find(" is here");
-    let mut words = line.split_whitespace().rev().skip(2);
-    let address = words.next().unwrap().to_owned();
-    Stock { script, address }
-}
-
-fn chat_client(server: SocketAddr) -> Script {
-    let (host, port) = (server.ip().to_string(), server.port().to_string());
-    // Each heartbeat after the first would come long after the test.
-    script("chat_client.py", &[&host, &port, "--interval", "3600"])
-}
+use common::{Lines, Script, ServerProgram, stock_script};
 
 #[test]
-fn two_stock_clients_hear_each_other() {
-    let mut server = Program::start(&["--workers", "2"]);
+fn two_stock_clients_receive_texts_of_each_other() {
+    let mut server = ServerProgram::start(&["--workers", "2"]);
     let log = server.log();
-    let mut ann = stock_client(&server, &log);
-    let mut bob = stock_client(&server, &log);
+    let mut ann = registered_client(&server, &log);
+    let mut bob = registered_client(&server, &log);
     ann.script.type_line("hello, Grüße 🎉");
-    for listener in [&ann, &bob] {
-        let heard = listener.script.output.next();
-        assert_eq!(heard, format!("{} hello, Grüße 🎉", ann.address));
+    for receiver in [&ann, &bob] {
+        let line = receiver.script.output.next();
+        assert_eq!(line, format!("{} hello, Grüße 🎉", ann.address));
     }
     bob.script.type_line("hi ann");
-    for listener in [&ann, &bob] {
-        let heard = listener.script.output.next();
-        assert_eq!(heard, format!("{} hi ann", bob.address));
+    for receiver in [&ann, &bob] {
+        let line = receiver.script.output.next();
+        assert_eq!(line, format!("{} hi ann", bob.address));
     }
 
     bob.script.type_line("QUIT");
@@ -66,95 +34,95 @@ fn two_stock_clients_hear_each_other() {
     assert_eq!(bob.script.exit_status().code(), Some(0));
     log.find(&format!("{} is down", bob.address));
     ann.script.type_line("bye bob");
-    let heard = ann.script.output.next();
-    assert_eq!(heard, format!("{} bye bob", ann.address));
+    let line = ann.script.output.next();
+    assert_eq!(line, format!("{} bye bob", ann.address));
 }
 
 #[test]
 fn stock_clients_use_rooms_by_typing_commands() {
-    let mut server = Program::start(&["--workers", "2"]);
+    let mut server = ServerProgram::start(&["--workers", "2"]);
     let log = server.log();
-    let mut ann = stock_client(&server, &log);
-    let mut bob = stock_client(&server, &log);
+    let mut ann = registered_client(&server, &log);
+    let mut bob = registered_client(&server, &log);
     let (anns, bobs) = (ann.address.clone(), bob.address.clone());
-    ann.asks("/nick ada", "you are ada");
-    ann.asks("/join den", "you are in den (1 here)");
-    ann.asks("/who", "1 in den: ada");
-    bob.asks("/who", &format!("1 in lobby: {bobs}"));
-    bob.asks("/rooms", "2 rooms: lobby (1) den (1)");
-    // Whatever comes first from now on would be the other's text, if he heard it.
+    ann.expect_reply("/nick ada", "you are ada");
+    ann.expect_reply("/join den", "you are in den (1 here)");
+    ann.expect_reply("/who", "1 in den: ada");
+    bob.expect_reply("/who", &format!("1 in lobby: {bobs}"));
+    bob.expect_reply("/rooms", "2 rooms: lobby (1) den (1)");
+    // A text that reached the wrong room would be the next line of its receiver.
     ann.script.type_line("den only");
     assert_eq!(ann.script.output.next(), "ada den only");
     bob.script.type_line("lobby only");
     assert_eq!(bob.script.output.next(), format!("{bobs} lobby only"));
-    bob.asks("/msg ada psst", "to ada: psst");
+    bob.expect_reply("/msg ada psst", "to ada: psst");
     assert_eq!(ann.script.output.next(), format!("* {bobs} to you: psst"));
-    ann.asks("/presence on", "presence is on");
-    bob.asks("/join den", "you are in den (2 here)");
+    ann.expect_reply("/presence on", "presence is on");
+    bob.expect_reply("/join den", "you are in den (2 here)");
     assert_eq!(
         ann.script.output.next(),
         format!("* {bobs} joined (2 here)")
     );
     ann.script.type_line("both of us");
-    for listener in [&ann, &bob] {
-        assert_eq!(listener.script.output.next(), "ada both of us");
+    for receiver in [&ann, &bob] {
+        assert_eq!(receiver.script.output.next(), "ada both of us");
     }
-    bob.asks("/nick", "/nick takes 1 to 24 of A-Z a-z 0-9 _ -");
-    bob.asks("/msg eve hi", "nobody is called eve");
+    bob.expect_reply("/nick", "/nick takes 1 to 24 of A-Z a-z 0-9 _ -");
+    bob.expect_reply("/msg eve hi", "nobody is called eve");
     ann.script.type_line("/shrug");
-    for listener in [&ann, &bob] {
-        assert_eq!(listener.script.output.next(), "ada /shrug");
+    for receiver in [&ann, &bob] {
+        assert_eq!(receiver.script.output.next(), "ada /shrug");
     }
-    // A heartbeat keeps room and name, and quitting gives them up.
+    // A heartbeat keeps name and room. A leave releases them.
     ann.script.type_line("@im@");
-    ann.asks("/who", &format!("2 in den: ada {bobs}"));
+    ann.expect_reply("/who", &format!("2 in den: ada {bobs}"));
     ann.script.type_line("quit");
     assert_eq!(ann.script.output.next(), "bye bye");
     log.find(&format!("{anns} is down"));
-    bob.asks("/nick Ada", "you are Ada");
-    bob.asks("/leave", "you are in lobby (1 here)");
+    bob.expect_reply("/nick Ada", "you are Ada");
+    bob.expect_reply("/leave", "you are in lobby (1 here)");
 }
 
 #[test]
-fn a_stock_client_lives_through_whatever_others_send() {
-    let mut server = Program::start(&["--workers", "2"]);
+fn a_stock_client_survives_hostile_datagrams_of_others() {
+    let mut server = ServerProgram::start(&["--workers", "2"]);
     let log = server.log();
-    let mut ann = stock_client(&server, &log);
-    let mut bob = stock_client(&server, &log);
-    let stranger = server.client();
-    let who = stranger.address();
-    for (hostile, heard) in [
+    let mut ann = registered_client(&server, &log);
+    let mut bob = registered_client(&server, &log);
+    let attacker = server.client();
+    let from = attacker.address();
+    for (hostile, received) in [
         (&b"\xc3\x28\xf0\x9f\x98"[..], "\u{fffd}(\u{fffd}"),
         (b"\x1b]0;owned\x07\x1b[2J", r"\x1b]0;owned\x07\x1b[2J"),
         (b"x\n127.0.0.1:1 forged", r"x\x0a127.0.0.1:1 forged"),
         (b"\0", r"\x00"),
         ("\u{202e}\u{2028}".as_bytes(), r"\u{202e}\u{2028}"),
     ] {
-        stranger.send(hostile);
-        for listener in [&ann, &bob] {
-            let line = listener.script.output.next();
-            assert_eq!(line, format!("{who} {heard}"));
+        attacker.send(hostile);
+        for receiver in [&ann, &bob] {
+            let line = receiver.script.output.next();
+            assert_eq!(line, format!("{from} {received}"));
         }
     }
     for char in ['x', 'ü', '世'] {
-        stranger.send(String::from(char).repeat(4000 / char.len_utf8()).as_bytes());
-        for listener in [&ann, &bob] {
-            let line = listener.script.output.next();
-            let text = line.strip_prefix(&format!("{who} ")).unwrap();
-            assert!(text.chars().all(|heard| heard == char), "{text}");
+        attacker.send(String::from(char).repeat(4000 / char.len_utf8()).as_bytes());
+        for receiver in [&ann, &bob] {
+            let line = receiver.script.output.next();
+            let text = line.strip_prefix(&format!("{from} ")).unwrap();
+            assert!(text.chars().all(|received| received == char), "{text}");
             assert!((1024 - char.len_utf8() + 1..=1024).contains(&line.len()));
         }
     }
     for silent in [&b"\xff\x02\x04"[..], b"", b"quit", b"@im@", b"\n"] {
-        stranger.send(silent);
+        attacker.send(silent);
     }
-    stranger.send(b"enough");
+    attacker.send(b"enough");
     ann.script.output.find("enough");
     bob.script.output.find("enough");
 
     ann.script.type_line("still here");
-    for listener in [&ann, &bob] {
-        let line = listener.script.output.next();
+    for receiver in [&ann, &bob] {
+        let line = receiver.script.output.next();
         assert_eq!(line, format!("{} still here", ann.address));
     }
     for client in [&mut ann, &mut bob] {
@@ -166,30 +134,30 @@ fn a_stock_client_lives_through_whatever_others_send() {
 }
 
 #[test]
-fn a_conversation_is_the_same_as_on_the_tutorials_server() {
-    let (_tutorials, address) = naive_server("chat_server.py");
+fn a_conversation_equals_that_on_the_server_of_the_tutorial() {
+    let (_tutorial, address) = naive_server("chat_server.py");
     let theirs = conversation(address);
     for workers in ["1", "2", "8"] {
-        let ours = Program::start(&["--workers", workers]);
+        let ours = ServerProgram::start(&["--workers", workers]);
         assert_eq!(conversation(ours.address), theirs);
     }
     let lines = theirs.lines().count();
-    assert_eq!(lines, 25, "all of the conversation is there:\n{theirs}");
+    assert_eq!(lines, 25, "the conversation is complete:\n{theirs}");
 }
 
-/// What two stock clients print while they talk, with their names in place of
+/// Returns the output of two stock clients in a conversation, with their names instead of
 /// their addresses.
 fn conversation(server: SocketAddr) -> String {
     let mut ann = chat_client(server);
     let mut bob = None;
     let (mut anns, mut bobs) = (String::new(), String::new());
-    fn hears(client: &Script, transcript: &mut String) {
+    fn receive(client: &Script, transcript: &mut String) {
         *transcript += &client.output.next();
         transcript.push('\n');
     }
-    // Who has heard his own text is registered: from then on he hears others.
+    // A client that has received its own text is registered, so it receives all others.
     ann.type_line("I am ann");
-    hears(&ann, &mut anns);
+    receive(&ann, &mut anns);
     for line in [
         "I am bob",
         "quit it, will you?",
@@ -200,28 +168,28 @@ fn conversation(server: SocketAddr) -> String {
     ] {
         let bob = bob.get_or_insert_with(|| chat_client(server));
         bob.type_line(line);
-        hears(bob, &mut bobs);
-        hears(&ann, &mut anns);
+        receive(bob, &mut bobs);
+        receive(&ann, &mut anns);
     }
     let mut bob = bob.unwrap();
     for line in ["hi bob", "x"] {
-        // Heartbeats, which nobody hears, and a long text, which just fits.
+        // A heartbeat, which is not delivered, and a long text, which just fits.
         ann.type_line("@IM@");
         ann.type_line(line);
-        hears(&ann, &mut anns);
-        hears(&bob, &mut bobs);
+        receive(&ann, &mut anns);
+        receive(&bob, &mut bobs);
         ann.type_line(&line.repeat(900 / line.len()));
-        hears(&ann, &mut anns);
-        hears(&bob, &mut bobs);
+        receive(&ann, &mut anns);
+        receive(&bob, &mut bobs);
     }
-    // An empty line is an empty datagram: bob leaves, and comes back.
+    // An empty line is an empty datagram, so Bob leaves, and then returns.
     bob.type_line("");
     bob.type_line("back again");
-    hears(&bob, &mut bobs);
-    hears(&ann, &mut anns);
+    receive(&bob, &mut bobs);
+    receive(&ann, &mut anns);
     for (client, transcript) in [(&mut bob, &mut bobs), (&mut ann, &mut anns)] {
         client.type_line("Quit");
-        hears(client, transcript);
+        receive(client, transcript);
         assert_eq!(client.exit_status().code(), Some(0));
     }
     let address_of = |transcript: &str| transcript.split(' ').next().unwrap().to_owned();
@@ -231,10 +199,10 @@ fn conversation(server: SocketAddr) -> String {
 }
 
 #[test]
-fn a_stock_client_is_greeted_as_by_the_tutorials_server() {
-    let (tutorials, address) = naive_server("greet_server.py");
-    let banner = tutorials.output.next();
-    let theirs = greeted(address);
+fn a_greeting_equals_that_of_the_server_of_the_tutorial() {
+    let (tutorial, address) = naive_server("greet_server.py");
+    let banner = tutorial.output.next();
+    let theirs = greet(address);
     assert_eq!(
         theirs,
         "before connect: ('0.0.0.0', 0)\n\
@@ -242,18 +210,18 @@ fn a_stock_client_is_greeted_as_by_the_tutorials_server() {
          hello,('127.0.0.1', PORT)"
     );
     for workers in ["1", "2", "8"] {
-        let mut ours = Program::start(&["--service", "greet", "--workers", workers]);
+        let mut ours = ServerProgram::start(&["--service", "greet", "--workers", workers]);
         for _ in 0..3 {
-            assert_eq!(greeted(ours.address), theirs);
+            assert_eq!(greet(ours.address), theirs);
         }
         assert_eq!(ours.printed().next(), banner);
     }
 }
 
-/// What a stock client prints, with `PORT` in place of its port.
-fn greeted(server: SocketAddr) -> String {
+/// Returns the output of a stock greeting client, with `PORT` instead of its port.
+fn greet(server: SocketAddr) -> String {
     let (host, port) = (server.ip().to_string(), server.port().to_string());
-    let mut client = script("greet_client.py", &[&host, &port, "hello world"]);
+    let mut client = stock_script("greet_client.py", &[&host, &port, "hello world"]);
     let lines = client.output.rest();
     assert_eq!(client.exit_status().code(), Some(0));
     let transcript = lines.join("\n");
@@ -263,8 +231,39 @@ fn greeted(server: SocketAddr) -> String {
 
 /// Starts one of the naive servers on a free port.
 fn naive_server(name: &str) -> (Script, SocketAddr) {
-    let server = script(name, &["127.0.0.1", "0"]);
+    let server = stock_script(name, &["127.0.0.1", "0"]);
     let bound = server.errors.find("bound to ");
     let address = bound.rsplit(' ').next().unwrap().parse().unwrap();
     (server, address)
+}
+
+/// A chat client and its address.
+struct StockClient {
+    script: Script,
+    address: String,
+}
+
+impl StockClient {
+    /// Types a command. The next line must be this reply.
+    #[track_caller]
+    fn expect_reply(&mut self, command: &str, reply: &str) {
+        self.script.type_line(command);
+        let line = self.script.output.next();
+        assert_eq!(line, format!("* {reply}"), "{command}");
+    }
+}
+
+/// Starts a chat client, which registers by its first heartbeat.
+fn registered_client(server: &ServerProgram, log: &Lines) -> StockClient {
+    let script = chat_client(server.address);
+    let line = log.find(" is here");
+    let mut words = line.split_whitespace().rev().skip(2);
+    let address = words.next().unwrap().to_owned();
+    StockClient { script, address }
+}
+
+fn chat_client(server: SocketAddr) -> Script {
+    let (host, port) = (server.ip().to_string(), server.port().to_string());
+    // The second heartbeat would come long after the end of the test.
+    stock_script("chat_client.py", &[&host, &port, "--interval", "3600"])
 }

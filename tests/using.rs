@@ -1,48 +1,49 @@
-//! The programs of docs/USING.md: they are the examples, and the one in Python does
-//! what the page says. (Those in Rust are compiled with every test.)
+//! The programs of docs/USING.md are the examples, and the one in Python works as
+//! described. Those in Rust are compiled with every test.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod common;
 
-use common::{TestServer, V4, V6, config, python, wait_until};
+use common::{TestServer, V4, V6, config, python_script, wait_until};
 
 #[test]
-fn the_page_shows_the_examples_as_they_are() {
+fn the_page_contains_the_examples_unchanged() {
     let page = include_str!("../docs/USING.md");
     let python = include_str!("../examples/v2_client.py");
     let rust = include_str!("../examples/room_bot.rs");
     for (kind, program) in [("python", python), ("rust", rust)] {
         let block = format!("\n```{kind}\n{program}```\n");
-        assert!(page.contains(&block), "the {kind} program is another");
+        assert!(page.contains(&block), "the {kind} program differs");
     }
 }
 
 #[test]
-fn the_python_client_says_hears_pings_and_leaves() {
+fn the_python_client_sends_receives_pings_and_leaves() {
     for address in [V4, V6] {
         let server = TestServer::start(config(2, &[address]));
         let other = server.client();
         let at = server.local_addr();
         let arguments = [at.ip().to_string(), at.port().to_string()];
-        let mut client = python(
+        let mut client = python_script(
             "examples/v2_client.py",
             &[arguments[0].as_str(), arguments[1].as_str()],
         );
         client.type_line("hi all");
-        let heard = other.hear();
+        let received = other.receive_text();
         let port = client.output.next();
         let port = port.strip_suffix(" b'hi all'").unwrap();
-        assert_eq!(heard, format!("{} hi all", with_colon(port, at.is_ipv4())));
+        let from = with_colon(port, at.is_ipv4());
+        assert_eq!(received, format!("{from} hi all"));
 
         other.send("hi, gr\u{fc}\u{df}e".as_bytes());
-        other.hear();
+        other.receive_text();
         let (ip, port) = (other.address().ip(), other.address().port());
-        let said = r"b'hi, gr\xc3\xbc\xc3\x9fe'";
-        assert_eq!(client.output.next(), format!("{ip} {port} {said}"));
+        let payload = r"b'hi, gr\xc3\xbc\xc3\x9fe'";
+        assert_eq!(client.output.next(), format!("{ip} {port} {payload}"));
 
         client.type_line("?token");
         assert_eq!(client.output.next(), "pong b'token'");
@@ -50,7 +51,7 @@ fn the_python_client_says_hears_pings_and_leaves() {
         assert_eq!(client.output.next(), "* b'you are ada'");
         client.type_line("hi");
         assert_eq!(client.output.next(), "ada b'hi'");
-        assert_eq!(other.hear(), "ada hi");
+        assert_eq!(other.receive_text(), "ada hi");
         other.send(b"/msg ada psst");
         let private = format!("to you: {ip} {port} b'psst'");
         assert_eq!(client.output.next(), private);
@@ -60,9 +61,9 @@ fn the_python_client_says_hears_pings_and_leaves() {
     }
 }
 
-/// `ip port` as it stands in front of texts.
-fn with_colon(speaker: &str, is_ipv4: bool) -> String {
-    let (ip, port) = speaker.split_once(' ').unwrap();
+/// Returns `ip port` in the form that precedes texts.
+fn with_colon(address: &str, is_ipv4: bool) -> String {
+    let (ip, port) = address.split_once(' ').unwrap();
     if is_ipv4 {
         format!("{ip}:{port}")
     } else {

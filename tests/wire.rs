@@ -1,5 +1,5 @@
-//! Protocol v2 to the byte, as docs/PROTOCOL.md has it: what would pass a test
-//! that only reads what it wrote itself.
+//! Protocol v2 to the byte, as specified in docs/PROTOCOL.md. A round trip alone would
+//! pass with the wrong bytes.
 
 use bullhorn::wire::v2::{
     ClientFrame, MAX_PAYLOAD_BYTES, Malformed, Message, NoticeCode, ServerFrame, SessionId,
@@ -8,43 +8,8 @@ use bullhorn::wire::v2::{
 };
 use bullhorn::wire::{MAX_TOKEN_BYTES, RoomName};
 
-fn client(frames: &[ClientFrame<'_>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    push_client_header(Some(SESSION), &mut out);
-    for frame in frames {
-        push_client_frame(frame, &mut out);
-    }
-    out
-}
-
-fn server(frame: &ServerFrame<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    push_server_header(&mut out);
-    push_server_frame(frame, &mut out);
-    out
-}
-
-fn message(from: &str) -> ServerFrame<'static> {
-    ServerFrame::Message(Message {
-        room: 0x0102_0304,
-        stream: 5,
-        sequence: 0x0607_0809,
-        from: from.parse().expect("a speaker"),
-        payload: b"hi",
-    })
-}
-
-const SESSION: SessionId = SessionId::new(0x0102_0304_0506_0708).unwrap();
-
-const WELCOME: ServerFrame<'_> = ServerFrame::Welcome(Welcome {
-    session: SESSION,
-    timeout_ms: 0x090A_0B0C,
-    bundle_bytes: 0x0D0E,
-    room: 0x0F10_1112,
-});
-
 #[test]
-fn each_frame_of_a_client_has_its_bytes() {
+fn client_frames_have_the_specified_bytes() {
     for (frame, bytes) in [
         (ClientFrame::Hello, &[1, 0, 1, 0][..]),
         (ClientFrame::Heartbeat, &[2, 0, 0]),
@@ -64,7 +29,7 @@ fn each_frame_of_a_client_has_its_bytes() {
 }
 
 #[test]
-fn each_frame_of_a_server_has_its_bytes() {
+fn server_frames_have_the_specified_bytes() {
     let v4 = [
         0x83, 0, 18, 1, 2, 3, 4, 5, 6, 7, 8, 9, 4, 127, 0, 0, 1, 0x27, 0x0F, b'h', b'i',
     ];
@@ -102,7 +67,7 @@ fn each_frame_of_a_server_has_its_bytes() {
 }
 
 #[test]
-fn what_a_frame_may_carry_ends_at_its_bound() {
+fn payloads_and_tokens_have_a_maximum_length() {
     let say = [b'x'; MAX_PAYLOAD_BYTES + 1];
     let ping = [b'x'; MAX_TOKEN_BYTES + 1];
     assert_eq!((MAX_PAYLOAD_BYTES, MAX_TOKEN_BYTES), (1160, 32));
@@ -124,7 +89,7 @@ fn what_a_frame_may_carry_ends_at_its_bound() {
         let result = parse_client(&longer).map(drop);
         assert_eq!(result, Err(Malformed::Length), "{longest:?}");
     }
-    // A HELLO has flags, in a datagram of 64 bytes.
+    // A HELLO has flags, and its datagram has at least 64 bytes.
     let with_body = |len: u8, datagram_bytes| {
         let mut datagram = client(&[]);
         datagram.extend_from_slice(&[1, 0, len, 0, 0][..3 + usize::from(len)]);
@@ -138,8 +103,8 @@ fn what_a_frame_may_carry_ends_at_its_bound() {
 }
 
 #[test]
-fn a_servers_frame_that_is_too_short_is_malformed() {
-    for (frame, least) in [
+fn a_server_frame_that_is_too_short_is_malformed() {
+    for (frame, min_len) in [
         (WELCOME, 18),
         (message("127.0.0.1:9999"), 16),
         (message("[::1]:9999"), 28),
@@ -152,7 +117,7 @@ fn a_servers_frame_that_is_too_short_is_malformed() {
             let mut cut = whole[..FRAME_START + len].to_vec();
             cut[4] = len as u8;
             let result = parse_server(&cut).map(drop);
-            let expected = if len < least {
+            let expected = if len < min_len {
                 Err(Malformed::Length)
             } else {
                 Ok(())
@@ -179,5 +144,40 @@ fn a_servers_frame_that_is_too_short_is_malformed() {
     }
 }
 
-/// Mark, version, kind, length.
+fn client(frames: &[ClientFrame<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_client_header(Some(SESSION), &mut out);
+    for frame in frames {
+        push_client_frame(frame, &mut out);
+    }
+    out
+}
+
+fn server(frame: &ServerFrame<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_server_header(&mut out);
+    push_server_frame(frame, &mut out);
+    out
+}
+
+fn message(from: &str) -> ServerFrame<'static> {
+    ServerFrame::Message(Message {
+        room: 0x0102_0304,
+        stream: 5,
+        sequence: 0x0607_0809,
+        from: from.parse().expect("a speaker"),
+        payload: b"hi",
+    })
+}
+
+const SESSION: SessionId = SessionId::new(0x0102_0304_0506_0708).unwrap();
+
+const WELCOME: ServerFrame<'_> = ServerFrame::Welcome(Welcome {
+    session: SESSION,
+    timeout_ms: 0x090A_0B0C,
+    bundle_bytes: 0x0D0E,
+    room: 0x0F10_1112,
+});
+
+/// Length of mark, version, kind and length.
 const FRAME_START: usize = 5;

@@ -1,5 +1,5 @@
-//! What a worker does with more than one round of receiving takes in, when it
-//! waits for another one, and when it never sleeps.
+//! A worker with more datagrams than it receives in one round, one that waits for another
+//! worker, and one that never sleeps.
 
 mod common;
 
@@ -13,14 +13,8 @@ use bullhorn::server::clock::Clock;
 use bullhorn::server::egress::MAX_PLANS;
 use common::{Client, Gate, TestServer, V4, config, wait_until};
 
-/// More than a worker takes in before sending has its turn, twice over.
-const QUEUED: u64 = 3000;
-/// What the kernel charges a socket for a short datagram, in halves (see
-/// `BufferSizes`).
-const QUEUED_BYTES: usize = 400;
-
 #[test]
-fn what_waits_in_a_socket_is_taken_in_to_the_last_though_nothing_follows() {
+fn all_queued_datagrams_are_received_even_if_none_follows() {
     let wanted = BufferSizes {
         receive_bytes: 4 << 20,
         send_bytes: 1 << 16,
@@ -30,7 +24,7 @@ fn what_waits_in_a_socket_is_taken_in_to_the_last_though_nothing_follows() {
     let fit = (group.granted.receive_bytes / QUEUED_BYTES) as u64;
     let queued = QUEUED.min(fit);
     println!("{queued} datagrams fit into a socket");
-    // With a second socket, which is found empty while the first is not.
+    // With a second socket, which is empty while the first is not.
     for addresses in [&[V4][..], &[V4, V4]] {
         let gate = Gate::default();
         let server = TestServer::start_with_clock(config(1, addresses), gate.clock());
@@ -48,9 +42,9 @@ fn what_waits_in_a_socket_is_taken_in_to_the_last_though_nothing_follows() {
 }
 
 #[test]
-fn a_worker_that_waits_for_another_goes_on_when_that_one_has_sent() {
+fn a_worker_that_waits_for_another_continues_when_the_other_has_sent() {
     const MEMBERS: u64 = 100;
-    // Worker 1 reads the time before it sends what it was handed.
+    // Worker 1 reads the time before it sends its share.
     let gate = Arc::new(Mutex::new(()));
     let pass = Arc::clone(&gate);
     let clock = Clock::from_fn(move || {
@@ -72,18 +66,20 @@ fn a_worker_that_waits_for_another_goes_on_when_that_one_has_sent() {
         });
         datagrams() > own_before
     });
-    let speaker = own.expect("one of so many");
+    let sender = own.expect("worker 0 has members");
 
     let closed = gate.lock().expect("nobody panicked");
     let deliveries = || server.stats().total().deliveries;
     for text in 1..=MAX_PLANS as u64 {
-        speaker.send(b"hi");
-        wait_until("its own part", || deliveries() == text * own_members);
+        sender.send(b"hi");
+        wait_until("the share of worker 0", || {
+            deliveries() == text * own_members
+        });
     }
     let texts = server.stats().total().texts;
-    speaker.send(b"one more than may be under way");
+    sender.send(b"one more than may be under way");
     wait_until("the text", || server.stats().total().texts > texts);
-    // Else it would look whether a plan is free before it sleeps.
+    // Gives worker 0 time to fall asleep. Before that it checks for a free plan itself.
     thread::sleep(Duration::from_millis(100));
     assert_eq!(deliveries(), MAX_PLANS as u64 * own_members);
     drop(closed);
@@ -100,8 +96,14 @@ fn a_worker_that_spins_answers_at_once() {
     let start = Instant::now();
     for _ in 0..50 {
         ann.send(b"hi");
-        ann.hears(&ann, "hi");
+        ann.expect_text_from(&ann, "hi");
     }
-    // Were what comes only seen when the spinning is over: 50 s.
+    // It would take 50 s if a worker received only after the end of its spinning.
     assert!(start.elapsed() < Duration::from_secs(20));
 }
+
+/// More than twice the number of datagrams that a worker receives before it sends.
+const QUEUED: u64 = 3000;
+/// Half of the bytes that the kernel charges to a socket for a short datagram, as
+/// `BufferSizes` counts halves.
+const QUEUED_BYTES: usize = 400;

@@ -9,10 +9,10 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use crate::clients::{BURST, Clients, Heard, text_of, wait_for};
+use crate::codec::mqtt::{self, Packet, first_packet};
+use crate::codec::nats::{self, Word, first_word};
 use crate::harness::Error;
 use crate::harness::peers::allow_files;
-use crate::mqtt_codec::{self, Packet, first_packet};
-use crate::nats_codec::{self, Word, first_word};
 
 /// What they say and hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,14 +86,14 @@ impl TcpClients {
         let mut hello = Vec::new();
         let confirmations = match self.protocol {
             Protocol::Nats => {
-                nats_codec::push_connect(listening.then_some(SUBJECT), &mut hello);
-                hello.extend_from_slice(nats_codec::PING);
+                nats::push_connect(listening.then_some(SUBJECT), &mut hello);
+                hello.extend_from_slice(nats::PING);
                 1
             }
             Protocol::Mqtt => {
-                mqtt_codec::push_connect(&format!("c{index}"), &mut hello);
+                mqtt::push_connect(&format!("c{index}"), &mut hello);
                 if listening {
-                    mqtt_codec::push_subscribe(SUBJECT, &mut hello);
+                    mqtt::push_subscribe(SUBJECT, &mut hello);
                 }
                 1 + usize::from(listening)
             }
@@ -112,8 +112,8 @@ impl TcpClients {
 
     fn publication(&self, subject: &str, payload: &[u8], out: &mut Vec<u8>) {
         match self.protocol {
-            Protocol::Nats => nats_codec::push_publish(subject, payload, out),
-            Protocol::Mqtt => mqtt_codec::push_publish(subject, payload, out),
+            Protocol::Nats => nats::push_publish(subject, payload, out),
+            Protocol::Mqtt => mqtt::push_publish(subject, payload, out),
         }
     }
 }
@@ -133,8 +133,8 @@ impl Clients for TcpClients {
 
     fn ask(&mut self, client: usize, stamp: u64) -> Result<(), Error> {
         let question = match self.protocol {
-            Protocol::Nats => nats_codec::PING,
-            Protocol::Mqtt => &mqtt_codec::PINGREQ,
+            Protocol::Nats => nats::PING,
+            Protocol::Mqtt => &mqtt::PINGREQ,
         };
         let connection = &mut self.connections[client];
         connection.asked.push_back(stamp);
@@ -243,7 +243,7 @@ impl Connection {
             match event {
                 Event::Text(payload) => heard.text(payload),
                 Event::Answer => heard.answer(self.asked.pop_front()),
-                Event::Ping => self.send(nats_codec::PONG)?,
+                Event::Ping => self.send(nats::PONG)?,
                 Event::Confirmed => self.confirmed += 1,
                 Event::Other => {}
                 Event::Trouble(what) => return Err(format!("the server says {what}").into()),

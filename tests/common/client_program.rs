@@ -1,4 +1,4 @@
-//! The program `client` as a process of its own, with pipes in place of a terminal.
+//! The program `client` as a child process with pipes instead of a terminal.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -10,12 +10,13 @@ use nix::sys::signal::Signal;
 use super::process::{Process, without_settings};
 use super::{FakeServer, Transcript};
 
-/// The program, with no setting.
+/// Returns a command that runs the program without any setting.
 pub(crate) fn client_command() -> Command {
     without_settings(env!("CARGO_BIN_EXE_client"))
 }
 
-/// The program, which speaks v1 unless an argument says otherwise.
+/// Returns a command that runs the program with protocol v1, unless an argument names
+/// another one.
 pub(crate) fn v1_client_command() -> Command {
     let mut command = client_command();
     command.env("BULLHORN_CLIENT_PROTOCOL", "v1");
@@ -25,19 +26,19 @@ pub(crate) fn v1_client_command() -> Command {
 /// A running client.
 pub(crate) struct ClientProgram {
     process: Process,
-    /// None once it has ended.
+    /// `None` after [`end_input`](Self::end_input).
     input: Option<ChildStdin>,
     output: Transcript,
 }
 
 impl ClientProgram {
-    /// Starts a client of v1.
+    /// Starts a client that uses protocol v1.
     #[track_caller]
     pub(crate) fn start(server: &FakeServer, options: &[&str]) -> Self {
         Self::start_at(&server.address().to_string(), options)
     }
 
-    /// The same, for a server written as in its arguments.
+    /// Starts a client that uses protocol v1 and has `server` as its argument.
     #[track_caller]
     pub(crate) fn start_at(server: &str, options: &[&str]) -> Self {
         Self::spawn(v1_client_command().args(options).arg(server))
@@ -50,14 +51,14 @@ impl ClientProgram {
         let mut process = Process::spawn(command);
         Self {
             input: process.child.stdin.take(),
-            output: Transcript::of(process.child.stdout.take().unwrap()),
+            output: Transcript::new(process.child.stdout.take().unwrap()),
             process,
         }
     }
 
     #[track_caller]
     pub(crate) fn type_in(&mut self, text: &str) {
-        let input = self.input.as_mut().expect("it has not ended");
+        let input = self.input.as_mut().expect("its input has not ended");
         input
             .write_all(text.as_bytes())
             .expect("it reads its input");
@@ -72,16 +73,16 @@ impl ClientProgram {
         self.process.signal(signal);
     }
 
-    /// Waits until it has printed this, after what the last call waited for, and
-    /// returns what is between.
+    /// Waits until the client prints `text`, and returns the output between the text
+    /// that the previous call found and this one.
     #[track_caller]
-    pub(crate) fn prints(&mut self, text: &str) -> String {
-        self.output.shows(text)
+    pub(crate) fn expect_output(&mut self, text: &str) -> String {
+        self.output.expect(text)
     }
 
-    /// Waits until it ends by itself, its input as it is.
+    /// Waits until the client exits by itself. Its input stays open if it still is.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Output {
+    pub(crate) fn wait_with_output(mut self) -> Output {
         let status = self.process.exit_status();
         drop(self.input);
         let mut stderr = Vec::new();
@@ -89,32 +90,33 @@ impl ClientProgram {
         errors.read_to_end(&mut stderr).unwrap();
         Output {
             status,
-            stdout: self.output.all(),
+            stdout: self.output.read_to_end(),
             stderr,
         }
     }
 }
 
-/// What the program prints when these lines are piped into it at once.
+/// Runs the client with `lines` as its input, and returns its output.
 #[track_caller]
-pub(crate) fn chat(server: SocketAddr, arguments: &[&str], lines: &[String]) -> Output {
+pub(crate) fn run_client(server: SocketAddr, arguments: &[&str], lines: &[String]) -> Output {
     let mut command = client_command();
-    pipe(command.arg(server.to_string()).args(arguments), lines)
+    run_with_input(command.arg(server.to_string()).args(arguments), lines)
 }
 
-/// The same of any command that runs the client.
+/// Runs `command`, which must run the client, with `lines` as its input, and returns
+/// its output.
 #[track_caller]
-pub(crate) fn pipe(command: &mut Command, lines: &[String]) -> Output {
+pub(crate) fn run_with_input(command: &mut Command, lines: &[String]) -> Output {
     let mut client = ClientProgram::spawn(command);
     let mut input = client.input.take().unwrap();
     let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
     let typing = thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
-    let output = client.finish();
+    let output = client.wait_with_output();
     typing.join().unwrap();
     output
 }
 
-/// What a program has written, which must be UTF-8.
+/// The output of a program as text. It must be UTF-8.
 pub(crate) trait OutputText {
     fn text(&self) -> String;
     fn errors(&self) -> String;

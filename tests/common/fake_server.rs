@@ -1,9 +1,9 @@
-//! A server that the test plays: its socket, and what a server of v1 says.
+//! A socket with which a test plays a server, and the datagrams of protocol v1.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
-use super::{LIMIT, V4, V4_ALONE, wait_for};
+use super::{TIMEOUT, V4, V4_UNSHARED, wait_for};
 
 pub(crate) struct FakeServer {
     pub(crate) socket: UdpSocket,
@@ -15,21 +15,21 @@ impl FakeServer {
         Self::start_at(V4)
     }
 
-    /// At an address where its port is free again after a stop.
+    /// Starts at an address that no other socket uses, so its port is free after a stop.
     #[track_caller]
-    pub(crate) fn start_alone() -> Self {
-        Self::start_at(V4_ALONE)
+    pub(crate) fn start_unshared() -> Self {
+        Self::start_at(V4_UNSHARED)
     }
 
     #[track_caller]
     pub(crate) fn start_at(address: &str) -> Self {
         match Self::bind(address.parse().expect("an address")) {
             Ok(server) => server,
-            Err(error) => panic!("{address} cannot be had: {error}"),
+            Err(error) => panic!("cannot bind {address}: {error}"),
         }
     }
 
-    /// At the address of one that has stopped.
+    /// Starts at the address of a server that has stopped.
     #[track_caller]
     pub(crate) fn restart(address: SocketAddr) -> Self {
         wait_for("a free port", || Self::bind(address).ok())
@@ -37,11 +37,11 @@ impl FakeServer {
 
     fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
-        socket.set_read_timeout(Some(LIMIT))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         Ok(Self { socket })
     }
 
-    /// Returns where it was.
+    /// Stops, and returns the address.
     pub(crate) fn stop(self) -> SocketAddr {
         self.address()
     }
@@ -56,7 +56,7 @@ impl FakeServer {
         loop {
             match self.socket.recv_from(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => panic!("nothing was heard: {error}"),
+                Err(error) => panic!("nothing received: {error}"),
                 Ok((len, from)) => {
                     buffer.truncate(len);
                     return (buffer, from);
@@ -65,7 +65,7 @@ impl FakeServer {
         }
     }
 
-    /// The next datagram that is not a heartbeat.
+    /// Receives the next datagram that is not a heartbeat.
     #[track_caller]
     pub(crate) fn receive_text(&self) -> Vec<u8> {
         loop {
@@ -76,16 +76,16 @@ impl FakeServer {
         }
     }
 
-    /// Who sends the next datagram, which must be a heartbeat.
+    /// Receives a datagram, which must be a heartbeat, and returns its sender.
     #[track_caller]
-    pub(crate) fn client(&self) -> SocketAddr {
+    pub(crate) fn receive_heartbeat(&self) -> SocketAddr {
         let (datagram, from) = self.receive();
         assert_eq!(datagram, b"@im@");
         from
     }
 
-    /// True if nothing has come that was not received.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns `true` if no datagram waits to be received.
+    pub(crate) fn inbox_is_empty(&self) -> bool {
         self.socket.set_nonblocking(true).unwrap();
         self.socket.recv(&mut [0; 1]).is_err()
     }

@@ -1,4 +1,4 @@
-//! What a server of v2 says, for a server that the test plays.
+//! Protocol v2 for a server that a test plays.
 
 use std::net::SocketAddr;
 
@@ -10,8 +10,8 @@ use bullhorn::wire::v2::{
 use super::FakeServer;
 
 impl FakeServer {
-    /// The next datagram of v1 that is no heartbeat, or that is the first
-    /// heartbeat after frames of v2.
+    /// Receives the next v1 datagram, without heartbeats. The first heartbeat after v2
+    /// frames counts.
     #[track_caller]
     pub(crate) fn receive_v1(&self) -> Vec<u8> {
         let mut was_frames = false;
@@ -25,7 +25,7 @@ impl FakeServer {
         }
     }
 
-    /// The length of the next datagram, which must be a HELLO.
+    /// Receives a datagram, which must be a HELLO, and returns its length.
     #[track_caller]
     pub(crate) fn receive_hello(&self) -> usize {
         let (datagram, _) = self.receive();
@@ -33,10 +33,9 @@ impl FakeServer {
         datagram.len()
     }
 
-    /// Waits until a HELLO is the next datagram. What comes before it must be of
-    /// this session.
+    /// Receives datagrams, which must be of this session, until the next one is a HELLO.
     #[track_caller]
-    pub(crate) fn receive_all_but_hello(&self, session: u64) {
+    pub(crate) fn receive_until_hello(&self, session: u64) {
         let mut buffer = vec![0; 65_536];
         loop {
             let length = self.socket.peek(&mut buffer).unwrap();
@@ -49,18 +48,19 @@ impl FakeServer {
         }
     }
 
-    /// Answers the next datagram, which must be a HELLO, with that session.
+    /// Receives a datagram, which must be a HELLO, and replies with a WELCOME to this
+    /// session.
     #[track_caller]
-    pub(crate) fn welcome(&self, session: u64) -> SocketAddr {
+    pub(crate) fn send_welcome(&self, session: u64) -> SocketAddr {
         let (hello, client) = self.receive();
         assert!(is_hello(&hello), "{hello:02x?}");
         self.send(&datagram(&[welcome(session)]), client);
         client
     }
 
-    /// Answers the next heartbeat of that session.
+    /// Replies to the next PING of this session.
     #[track_caller]
-    pub(crate) fn answer_ping(&self, session: u64) {
+    pub(crate) fn reply_to_ping(&self, session: u64) {
         loop {
             let (bytes, client) = self.receive();
             let (of, frames) = parse_client(&bytes).unwrap();
@@ -80,6 +80,7 @@ fn is_hello(datagram: &[u8]) -> bool {
     frames.next() == Some(ClientFrame::Hello)
 }
 
+/// Returns a datagram of a server.
 pub(crate) fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {
     let mut datagram = Vec::new();
     push_server_header(&mut datagram);

@@ -1,4 +1,4 @@
-//! Holds a worker up where it reads the time, so that datagrams gather.
+//! A clock that stops a worker where it reads the time, so that datagrams accumulate.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -7,14 +7,14 @@ use bullhorn::server::clock::Clock;
 
 use super::{Client, wait_until};
 
-/// A clock that stands still, and at which workers wait while it is closed.
+/// A clock that stands still. Workers that read it while it is closed wait.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     shared: Arc<(Mutex<State>, Condvar)>,
 }
 
-/// A closed gate, which opens when this is dropped.
-pub(crate) struct Closed<'a>(&'a Gate);
+/// Keeps a gate closed until it is dropped.
+pub(crate) struct ClosedGate<'a>(&'a Gate);
 
 #[derive(Default)]
 struct State {
@@ -26,22 +26,22 @@ impl Gate {
     pub(crate) fn clock(&self) -> Clock {
         let gate = self.clone();
         Clock::from_fn(move || {
-            let here = thread::current();
-            if here.name().is_some_and(|name| name.starts_with("worker")) {
+            let thread = thread::current();
+            if thread.name().is_some_and(|name| name.starts_with("worker")) {
                 gate.pass();
             }
             0
         })
     }
 
-    /// Closes it, and returns when the one worker of a server waits there;
-    /// `caller` wakes it with a heartbeat.
+    /// Closes the gate, and waits until the only worker of a server stops at it.
+    /// `client` wakes the worker with a heartbeat.
     #[track_caller]
-    pub(crate) fn close(&self, caller: &Client) -> Closed<'_> {
+    pub(crate) fn close(&self, client: &Client) -> ClosedGate<'_> {
         self.state().is_closed = true;
-        caller.send(b"@im@");
+        client.send(b"@im@");
         wait_until("the worker at the gate", || self.state().waiting == 1);
-        Closed(self)
+        ClosedGate(self)
     }
 
     fn pass(&self) {
@@ -59,7 +59,7 @@ impl Gate {
     }
 }
 
-impl Drop for Closed<'_> {
+impl Drop for ClosedGate<'_> {
     fn drop(&mut self) {
         self.0.state().is_closed = false;
         self.0.shared.1.notify_all();

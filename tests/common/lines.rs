@@ -1,18 +1,17 @@
-//! Lines of a pipe, read by a thread, so that a test can stop waiting for one.
+//! The lines of a pipe. A thread reads them, so waiting for one has a time limit.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
-use super::LIMIT;
+use super::TIMEOUT;
 
-/// The lines that a process writes.
 pub(crate) struct Lines {
     lines: Receiver<String>,
 }
 
 impl Lines {
-    pub(crate) fn of(pipe: impl Read + Send + 'static) -> Self {
+    pub(crate) fn new(pipe: impl Read + Send + 'static) -> Self {
         let (sender, lines) = channel();
         thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
@@ -28,37 +27,37 @@ impl Lines {
         Self { lines }
     }
 
-    /// The next line.
+    /// Returns the next line.
     #[track_caller]
     pub(crate) fn next(&self) -> String {
-        match self.lines.recv_timeout(LIMIT) {
+        match self.lines.recv_timeout(TIMEOUT) {
             Ok(line) => line,
             Err(error) => panic!("no line: {error}"),
         }
     }
 
-    /// The next line that contains `text`; those before it are skipped.
+    /// Returns the next line that contains `text`, and skips those before it.
     #[track_caller]
     pub(crate) fn find(&self, text: &str) -> String {
         let mut skipped = Vec::new();
         loop {
-            match self.lines.recv_timeout(LIMIT) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => skipped.push(line),
-                Err(error) => panic!("no line with {text:?}: {error}; there were {skipped:#?}"),
+                Err(error) => panic!("no line with {text:?}: {error}; lines: {skipped:#?}"),
             }
         }
     }
 
-    /// All lines up to the end of the pipe.
+    /// Returns all lines up to the end of the pipe.
     #[track_caller]
     pub(crate) fn rest(&self) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
-            match self.lines.recv_timeout(LIMIT) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => lines.push(line),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return lines,
-                Err(error) => panic!("the pipe never ended: {error}; there were {lines:#?}"),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+                Err(error) => panic!("the pipe did not end: {error}; lines: {lines:#?}"),
             }
         }
     }

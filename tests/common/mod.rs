@@ -1,14 +1,14 @@
-//! What the tests have in common: a server on a free port, clients that speak
-//! raw bytes, and waiting for what must happen.
+//! Shared parts of the tests: a server on a free port, clients that send raw bytes, and
+//! waits with a time limit.
 
 #![allow(
     dead_code,
     unused_imports,
-    reason = "every test program uses a part of this"
+    reason = "each test program uses some of this"
 )]
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
 mod client_program;
@@ -17,9 +17,9 @@ mod fake_v2;
 mod gate;
 mod lines;
 mod process;
-mod program;
 mod python;
 mod relay;
+mod server_program;
 mod session;
 mod terminal;
 mod transcript;
@@ -39,44 +39,44 @@ use bullhorn::{Server, ServerConfig};
 use nix::unistd::{Pid, gettid};
 
 pub(crate) use client_program::{
-    ClientProgram, OutputText, chat, client_command, pipe, v1_client_command,
+    ClientProgram, OutputText, client_command, run_client, run_with_input, v1_client_command,
 };
 pub(crate) use fake_server::FakeServer;
 pub(crate) use fake_v2::{datagram, message, welcome};
 pub(crate) use gate::Gate;
 pub(crate) use lines::Lines;
 pub(crate) use process::Process;
-pub(crate) use program::{Program, server_command};
-pub(crate) use python::{Script, python, script};
-pub(crate) use relay::{Did, Relay};
+pub(crate) use python::{Script, python_script, stock_script};
+pub(crate) use relay::{Relay, RelayCounts};
+pub(crate) use server_program::{ServerProgram, server_command};
 pub(crate) use session::{
-    ANSWER, GREET, ask, connect_as, hears, is_open, next, next_line, quick, quick_v2, refused,
+    GREET_TIMEOUT, REPLY_TIMEOUT, connect_with, connection_refused, expect_line, expect_reply,
+    has_v2_session, next_event, next_line, quick_config, quick_v2_config,
 };
 pub(crate) use terminal::Terminal;
 pub(crate) use transcript::Transcript;
 
-/// So long that only a broken program takes it.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// Limit of every wait. Only a broken program reaches it.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The loopback addresses, each with a free port. Where the system has no IPv6, a
-/// test that needs it fails, and says so.
+/// The loopback addresses with a free port. Without IPv6, the tests that need it fail.
 pub(crate) const V4: &str = "127.0.0.1:0";
 pub(crate) const V6: &str = "[::1]:0";
-/// A loopback address that no other socket here uses, so that the port is free
-/// again after a stop.
-pub(crate) const V4_ALONE: &str = "127.0.0.77:0";
+/// A loopback address that no other test uses, so a port stays free after its server
+/// has stopped.
+pub(crate) const V4_UNSHARED: &str = "127.0.0.77:0";
 
-/// Waits until `condition` holds; `what` says what was waited for in vain.
+/// Waits until `condition` holds. `what` names it in the message of a failure.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
         assert!(Instant::now() < deadline, "never happened: {what}");
         thread::park_timeout(Duration::from_millis(1));
     }
 }
 
-/// Waits until `attempt` gives something; `what` says what was waited for in vain.
+/// Waits until `attempt` returns a value. `what` names it in the message of a failure.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let mut result = None;
@@ -87,14 +87,14 @@ pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) ->
     result.expect("that was the condition")
 }
 
-/// Whether every thread of a process sleeps, this one aside: none is runnable,
-/// none is stopped.
-pub(crate) fn threads_sleep(pid: Pid) -> bool {
+/// Returns `true` if every thread of a process sleeps, other than the calling one. A
+/// sleeping thread is neither runnable nor stopped.
+pub(crate) fn all_threads_sleep(pid: Pid) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
     let others = tasks
         .map(|task| task.expect("it runs").path())
         .filter(|task| !task.ends_with(gettid().to_string()));
-    // One that has ended meanwhile sleeps, too.
+    // A thread that has ended in the meantime counts as asleep.
     others.into_iter().all(|task| {
         let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
         stat.rsplit_once(") ")
@@ -102,18 +102,18 @@ pub(crate) fn threads_sleep(pid: Pid) -> bool {
     })
 }
 
-/// Runs a test with 1, 2 and 8 workers, over IPv4 and over IPv6.
-pub(crate) fn everywhere(test: impl Fn(TestServer)) {
+/// Runs a test with servers of 1, 2 and 8 workers, over IPv4 and over IPv6.
+pub(crate) fn with_each_server(test: impl Fn(TestServer)) {
     for address in [V4, V6] {
         for workers in [1, 2, 8] {
-            // Seen only when the test fails.
+            // Shown only when the test fails.
             println!("with {workers} workers at {address}");
             test(TestServer::start(config(workers, &[address])));
         }
     }
 }
 
-/// A chat with this many workers at these addresses.
+/// Returns the configuration of a chat.
 pub(crate) fn config(workers: u16, addresses: &[&str]) -> ServerConfig {
     let addresses = addresses.iter().map(|text| text.parse());
     ServerConfig {
@@ -123,16 +123,16 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> ServerConfig {
     }
 }
 
-/// A chat whose workers are not pinned: tests that run at the same time would
-/// share their processors.
-pub(crate) fn unpinned(workers: u16, address: &str) -> ServerConfig {
+/// Returns the configuration of a chat whose workers are not pinned. Pinned workers of
+/// tests that run at the same time would share cores.
+pub(crate) fn unpinned_config(workers: u16, address: &str) -> ServerConfig {
     ServerConfig {
         no_pin: true,
         ..config(workers, &[address])
     }
 }
 
-/// A running server, and how its test registers clients with it.
+/// A running server.
 pub(crate) struct TestServer(Server);
 
 impl TestServer {
@@ -140,12 +140,12 @@ impl TestServer {
         Self(Server::start(config).expect("the server starts"))
     }
 
-    /// None: its address cannot be had.
+    /// Returns `None` if the server cannot start, as when its address is in use.
     pub(crate) fn try_start(config: ServerConfig) -> Option<Self> {
         Server::start(config).ok().map(Self)
     }
 
-    /// At the address of one that has stopped.
+    /// Starts at the address of a server that has stopped.
     #[track_caller]
     pub(crate) fn restart(config: ServerConfig) -> Self {
         wait_for("a free port", || Self::try_start(config.clone()))
@@ -155,23 +155,21 @@ impl TestServer {
         Self(Server::start_with_clock(config, clock).expect("the server starts"))
     }
 
-    /// Somebody whom the server does not know yet.
-    pub(crate) fn stranger(&self) -> Client {
-        Client::of(self.0.local_addr())
+    pub(crate) fn unregistered_client(&self) -> Client {
+        Client::connect(self.0.local_addr())
     }
 
-    /// A client that has registered by a heartbeat.
+    /// Registers a client by a heartbeat.
     #[track_caller]
     pub(crate) fn client(&self) -> Client {
         self.client_at(self.0.local_addr())
     }
 
-    /// A client that has registered at one of several addresses. The server
-    /// counts it once it is in the room: from then on whoever speaks reaches it,
-    /// whichever worker he speaks to.
+    /// Registers a client at one of several addresses of the server. The server counts
+    /// the client when it is in the room, so it receives all texts from then on.
     #[track_caller]
     pub(crate) fn client_at(&self, address: SocketAddr) -> Client {
-        let client = Client::of(address);
+        let client = Client::connect(address);
         let registered = || self.0.stats().total().registered;
         let before = registered();
         client.send(b"@im@");
@@ -183,8 +181,8 @@ impl TestServer {
         std::array::from_fn(|_| self.client())
     }
 
-    /// Waits until the server has made `count` deliveries since it started,
-    /// and checks that they are not more.
+    /// Waits until the server has made `count` deliveries since its start. More are a
+    /// failure.
     #[track_caller]
     pub(crate) fn wait_for_deliveries(&self, count: u64) {
         let deliveries = || self.0.stats().total().deliveries;
@@ -197,14 +195,14 @@ impl TestServer {
         self.0.stop().expect("no thread has died");
     }
 
-    /// Waits until the server has ended by itself.
+    /// Waits until the server ends by itself.
     #[track_caller]
-    pub(crate) fn end(self) -> Result<(), ThreadDied> {
+    pub(crate) fn wait_for_end(self) -> Result<(), ThreadDied> {
         let (sender, receiver) = channel();
         thread::spawn(move || sender.send(self.0.wait()));
-        match receiver.recv_timeout(LIMIT) {
+        match receiver.recv_timeout(TIMEOUT) {
             Ok(end) => end,
-            Err(error) => panic!("the server never ended: {error}"),
+            Err(error) => panic!("the server did not end: {error}"),
         }
     }
 }
@@ -217,17 +215,17 @@ impl Deref for TestServer {
     }
 }
 
-/// A client's socket, connected to the server, so that it hears nobody else.
+/// The socket of a client. It is connected, so it receives from the server only.
 pub(crate) struct Client {
     socket: UdpSocket,
 }
 
 impl Client {
-    pub(crate) fn of(server: SocketAddr) -> Self {
+    pub(crate) fn connect(server: SocketAddr) -> Self {
         let any = if server.is_ipv4() { V4 } else { V6 };
         let socket = UdpSocket::bind(any).expect("a free port");
-        socket.connect(server).expect("loopback is there");
-        socket.set_read_timeout(Some(LIMIT)).expect("not zero");
+        socket.connect(server).expect("loopback is up");
+        socket.set_read_timeout(Some(TIMEOUT)).expect("not zero");
         Self { socket }
     }
 
@@ -244,31 +242,31 @@ impl Client {
         self.socket.send(datagram).expect("loopback takes it");
     }
 
-    /// The next datagram, whole.
+    /// Receives the next datagram.
     #[track_caller]
     pub(crate) fn receive(&self) -> Vec<u8> {
         let mut buffer = vec![0; 65_536];
         match self.socket.recv(&mut buffer) {
             Ok(len) => buffer.truncate(len),
-            Err(error) => panic!("nothing was heard: {error}"),
+            Err(error) => panic!("nothing received: {error}"),
         }
         buffer
     }
 
-    /// The next datagram, which must be UTF-8.
+    /// Receives the next datagram, which must be UTF-8.
     #[track_caller]
-    pub(crate) fn hear(&self) -> String {
+    pub(crate) fn receive_text(&self) -> String {
         String::from_utf8(self.receive()).expect("only UTF-8 goes out")
     }
 
-    /// Checks that the next thing heard is what `speaker` said, to the byte.
+    /// Receives the next datagram, which must be exactly a text from `sender`.
     #[track_caller]
-    pub(crate) fn hears(&self, speaker: &Self, text: &str) {
-        assert_eq!(self.hear(), format!("{} {text}", speaker.address()));
+    pub(crate) fn expect_text_from(&self, sender: &Self, text: &str) {
+        assert_eq!(self.receive_text(), format!("{} {text}", sender.address()));
     }
 
-    /// Whether there is nothing to hear at this moment.
-    pub(crate) fn heard_nothing(&self) -> bool {
+    /// Returns `true` if no datagram waits to be received.
+    pub(crate) fn inbox_is_empty(&self) -> bool {
         self.socket.set_nonblocking(true).expect("it is a socket");
         let result = self.socket.recv(&mut [0; 1]);
         self.socket.set_nonblocking(false).expect("it is a socket");

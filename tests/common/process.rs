@@ -1,5 +1,4 @@
-//! A child process: one that does not outlive its test, and whose end no test
-//! awaits for ever.
+//! A child process that does not outlive its test. Waiting for its end has a time limit.
 
 use std::process::{Child, Command, ExitStatus};
 
@@ -8,9 +7,8 @@ use nix::unistd::Pid;
 
 use super::wait_for;
 
-/// A child process. Dropped, it is killed, if it has not ended yet.
+/// A child process, which is killed on drop unless it has ended.
 pub(crate) struct Process {
-    /// Its pipes: who started it takes those that he uses.
     pub(crate) child: Child,
 }
 
@@ -19,7 +17,7 @@ impl Process {
     pub(crate) fn spawn(command: &mut Command) -> Self {
         match command.spawn() {
             Ok(child) => Self { child },
-            Err(error) => panic!("{:?} does not start: {error}", command.get_program()),
+            Err(error) => panic!("cannot start {:?}: {error}", command.get_program()),
         }
     }
 
@@ -32,20 +30,20 @@ impl Process {
         kill(self.pid(), signal).expect("it runs");
     }
 
-    /// How it has ended, if it has.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+    /// Returns the exit status if the process has ended.
+    pub(crate) fn try_exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("it is a child")
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     #[track_caller]
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
-        wait_for("the end of the process", || self.ended())
+        wait_for("the end of the process", || self.try_exit_status())
     }
 
-    /// Kills it, if it has not ended yet.
+    /// Kills the process unless it has ended.
     pub(crate) fn kill(&mut self) {
-        // Its id is not used again before it has been waited for.
+        // The kernel does not reuse its id before it has been waited for.
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -59,7 +57,7 @@ impl Drop for Process {
     }
 }
 
-/// A program of ours, with no setting from the environment.
+/// Returns a command that runs `program` without settings from the environment.
 pub(crate) fn without_settings(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {

@@ -1,5 +1,5 @@
-//! Programs in Python: the stock clients and the naive servers of `tests/stock`, and
-//! the examples.
+//! Python programs: the stock clients and naive servers of `tests/stock`, and the
+//! examples.
 
 use std::io::Write;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -7,7 +7,7 @@ use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use super::Lines;
 use super::process::Process;
 
-/// A running Python program. Dropped, it is killed, if it has not ended yet.
+/// A running Python program, which is killed on drop unless it has ended.
 pub(crate) struct Script {
     process: Process,
     input: Option<ChildStdin>,
@@ -16,12 +16,12 @@ pub(crate) struct Script {
 }
 
 /// Starts a program of `tests/stock`.
-pub(crate) fn script(name: &str, arguments: &[&str]) -> Script {
-    python(&format!("tests/stock/{name}"), arguments)
+pub(crate) fn stock_script(name: &str, arguments: &[&str]) -> Script {
+    python_script(&format!("tests/stock/{name}"), arguments)
 }
 
-/// Starts a program at `path` in this repository. What it prints is not held back.
-pub(crate) fn python(path: &str, arguments: &[&str]) -> Script {
+/// Starts the program at `path` in this repository, with unbuffered output.
+pub(crate) fn python_script(path: &str, arguments: &[&str]) -> Script {
     let mut command = Command::new("python3");
     command
         .arg("-u")
@@ -33,8 +33,8 @@ pub(crate) fn python(path: &str, arguments: &[&str]) -> Script {
     let child = &mut process.child;
     Script {
         input: child.stdin.take(),
-        output: Lines::of(child.stdout.take().expect("it is piped")),
-        errors: Lines::of(child.stderr.take().expect("it is piped")),
+        output: Lines::new(child.stdout.take().expect("it is piped")),
+        errors: Lines::new(child.stderr.take().expect("it is piped")),
         process,
     }
 }
@@ -47,12 +47,12 @@ impl Script {
         writeln!(input, "{line}").expect("it reads its input");
     }
 
-    /// Ends its standard input.
+    /// Closes its standard input.
     pub(crate) fn end_input(&mut self) {
         self.input = None;
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the program.
     #[track_caller]
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
         self.process.exit_status()

@@ -1,8 +1,8 @@
-//! A relay between a client and a server that drops, repeats and swaps what the
-//! server says, chosen by a fixed seed, and counts what it did to which messages.
+//! A relay between a client and a server. It drops, repeats and reorders datagrams of
+//! the server at random, from a fixed seed, and counts the messages in them.
 //!
-//! Only datagrams that hold nothing but messages are touched, so the session
-//! itself is never at stake. What the client says passes as it is.
+//! It only does so with datagrams that contain nothing but messages, so the session
+//! itself is safe. It forwards the datagrams of the client unchanged.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -24,58 +24,56 @@ pub(crate) struct Relay {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What became of the messages of one stream.
+/// Numbers of messages of one stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Did {
-    /// They were sent on, once or more often.
-    pub(crate) passed: u64,
-    /// They were never sent on.
+pub(crate) struct RelayCounts {
+    /// Messages forwarded at least once.
+    pub(crate) forwarded: u64,
+    /// Messages never forwarded.
     pub(crate) dropped: u64,
-    /// How often one was sent on again.
+    /// Copies forwarded after the first.
     pub(crate) repeated: u64,
-    /// They were sent on after a later one.
-    pub(crate) swapped: u64,
+    /// Messages forwarded after a later one.
+    pub(crate) reordered: u64,
 }
 
 struct Shared {
     is_stopping: AtomicBool,
-    /// Faults are made; otherwise all passes.
     is_faulty: AtomicBool,
-    did: Mutex<HashMap<(u32, u8), Did>>,
+    /// By room and stream.
+    counts: Mutex<HashMap<(u32, u8), RelayCounts>>,
 }
 
-/// What is kept back of one stream, to be sent after its next datagram.
+/// Datagrams of one stream to send after its next one.
 #[derive(Default)]
-struct Kept {
-    /// To come late.
-    swapped: Option<Vec<u8>>,
-    /// To come again.
+struct HeldBack {
+    reordered: Option<Vec<u8>>,
     repeated: Option<Vec<u8>>,
 }
 
 impl Relay {
-    /// A relay to the server at `to`, without faults at first.
-    pub(crate) fn start(to: SocketAddr, seed: u64) -> Self {
+    /// Starts a relay without faults to `server`.
+    pub(crate) fn start(server: SocketAddr, seed: u64) -> Self {
         let front = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let back = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        back.connect(to).unwrap();
+        back.connect(server).unwrap();
         let address = front.local_addr().unwrap();
         let shared = Arc::new(Shared {
             is_stopping: AtomicBool::new(false),
             is_faulty: AtomicBool::new(false),
-            did: Mutex::default(),
+            counts: Mutex::default(),
         });
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), Token(2)).unwrap();
-        let running = Running {
+        let relay = RelayThread {
             front,
             back,
             client: None,
-            kept: HashMap::new(),
+            held_back: HashMap::new(),
             shared: Arc::clone(&shared),
             random: seed,
         };
-        let thread = Some(thread::spawn(move || running.run(poll)));
+        let thread = Some(thread::spawn(move || relay.run(poll)));
         Self {
             address,
             shared,
@@ -84,26 +82,29 @@ impl Relay {
         }
     }
 
-    /// Where the client is to connect to.
+    /// Returns the address for the client to connect to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From here on faults are made, or all passes again; what was kept back is
-    /// sent with the next datagram of its stream.
+    /// Starts or ends the faults. Datagrams that are held back follow the next datagram
+    /// of their stream.
     pub(crate) fn set_faulty(&self, is_faulty: bool) {
         self.shared.is_faulty.store(is_faulty, Ordering::SeqCst);
     }
 
-    /// What it did so far, for each room and stream.
-    pub(crate) fn did(&self) -> HashMap<(u32, u8), Did> {
-        self.shared.did.lock().unwrap().clone()
+    /// Returns the counts so far, by room and stream.
+    pub(crate) fn counts(&self) -> HashMap<(u32, u8), RelayCounts> {
+        self.shared.counts.lock().unwrap().clone()
     }
 
-    /// How many messages it has got from the server.
-    pub(crate) fn seen(&self) -> u64 {
-        let did = self.shared.did.lock().unwrap();
-        did.values().map(|did| did.passed + did.dropped).sum()
+    /// Returns the number of messages received from the server.
+    pub(crate) fn received(&self) -> u64 {
+        let counts = self.shared.counts.lock().unwrap();
+        let received = counts
+            .values()
+            .map(|counts| counts.forwarded + counts.dropped);
+        received.sum()
     }
 }
 
@@ -118,18 +119,18 @@ impl Drop for Relay {
     }
 }
 
-struct Running {
-    /// The client speaks to this one.
+struct RelayThread {
+    /// The socket towards the client.
     front: UdpSocket,
-    /// This one speaks to the server.
+    /// The socket towards the server.
     back: UdpSocket,
     client: Option<SocketAddr>,
-    kept: HashMap<(u32, u8), Kept>,
+    held_back: HashMap<(u32, u8), HeldBack>,
     shared: Arc<Shared>,
     random: u64,
 }
 
-impl Running {
+impl RelayThread {
     fn run(mut self, mut poll: Poll) {
         let registry = poll.registry();
         for (socket, token) in [(&mut self.front, Token(0)), (&mut self.back, Token(1))] {
@@ -145,7 +146,7 @@ impl Running {
                 match self.front.recv_from(&mut buffer) {
                     Ok((len, from)) => {
                         self.client = Some(from);
-                        // A server that is down shows in what it does not say.
+                        // If the server is down, the test notices the missing replies.
                         let _ = self.back.send(&buffer[..len]);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -154,7 +155,7 @@ impl Running {
             }
             loop {
                 match self.back.recv(&mut buffer) {
-                    Ok(len) => self.take(&buffer[..len]),
+                    Ok(len) => self.handle_datagram(&buffer[..len]),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(_) => {}
                 }
@@ -162,51 +163,51 @@ impl Running {
         }
     }
 
-    fn take(&mut self, datagram: &[u8]) {
+    fn handle_datagram(&mut self, datagram: &[u8]) {
         let Some((stream, messages)) = messages_in(datagram) else {
             return self.send(datagram);
         };
         let fault = match self.shared.is_faulty.load(Ordering::SeqCst) {
-            true => self.draw(),
+            true => self.random_fault(),
             false => Fault::None,
         };
-        let mut kept = self.kept.remove(&stream).unwrap_or_default();
-        let mut did = Did::default();
+        let mut held_back = self.held_back.remove(&stream).unwrap_or_default();
+        let mut counts = RelayCounts::default();
         match fault {
             Fault::Drop => {
-                did.dropped += messages;
-                self.kept.insert(stream, kept);
-                return self.note(stream, did);
+                counts.dropped += messages;
+                self.held_back.insert(stream, held_back);
+                return self.count(stream, counts);
             }
-            Fault::Swap if kept.swapped.is_none() => {
-                kept.swapped = Some(datagram.to_vec());
-                // As it will be sent on for certain, though not yet.
-                did.passed += messages;
-                self.kept.insert(stream, kept);
-                return self.note(stream, did);
+            Fault::Reorder if held_back.reordered.is_none() => {
+                held_back.reordered = Some(datagram.to_vec());
+                // It counts now, as it is certain to be forwarded later.
+                counts.forwarded += messages;
+                self.held_back.insert(stream, held_back);
+                return self.count(stream, counts);
             }
-            Fault::Swap | Fault::None => self.send(datagram),
+            Fault::Reorder | Fault::None => self.send(datagram),
             Fault::Repeat => {
                 self.send(datagram);
                 self.send(datagram);
-                did.repeated += messages;
+                counts.repeated += messages;
             }
             Fault::RepeatLate => self.send(datagram),
         }
-        did.passed += messages;
-        if let Some(late) = kept.swapped {
+        counts.forwarded += messages;
+        if let Some(late) = held_back.reordered {
             self.send(&late);
-            did.swapped += count(&late);
+            counts.reordered += message_count(&late);
         }
-        if let Some(again) = kept.repeated {
+        if let Some(again) = held_back.repeated {
             self.send(&again);
-            did.repeated += count(&again);
+            counts.repeated += message_count(&again);
         }
         if fault == Fault::RepeatLate {
-            let kept = self.kept.entry(stream).or_default();
-            kept.repeated = Some(datagram.to_vec());
+            let held_back = self.held_back.entry(stream).or_default();
+            held_back.repeated = Some(datagram.to_vec());
         }
-        self.note(stream, did);
+        self.count(stream, counts);
     }
 
     fn send(&self, datagram: &[u8]) {
@@ -214,18 +215,18 @@ impl Running {
         self.front.send_to(datagram, client).unwrap();
     }
 
-    fn note(&self, stream: (u32, u8), more: Did) {
-        let mut all = self.shared.did.lock().unwrap();
-        let did = all.entry(stream).or_default();
-        did.passed += more.passed;
-        did.dropped += more.dropped;
-        did.repeated += more.repeated;
-        did.swapped += more.swapped;
+    fn count(&self, stream: (u32, u8), more: RelayCounts) {
+        let mut all = self.shared.counts.lock().unwrap();
+        let counts = all.entry(stream).or_default();
+        counts.forwarded += more.forwarded;
+        counts.dropped += more.dropped;
+        counts.repeated += more.repeated;
+        counts.reordered += more.reordered;
     }
 
-    /// Half of the datagrams pass as they are.
-    fn draw(&mut self) -> Fault {
-        // The generator xorshift64 of Marsaglia's.
+    /// Returns a fault for one half of the datagrams, and none for the other.
+    fn random_fault(&mut self) -> Fault {
+        // Marsaglia's xorshift64.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -233,7 +234,7 @@ impl Running {
             0 => Fault::Drop,
             1 => Fault::Repeat,
             2 => Fault::RepeatLate,
-            3 => Fault::Swap,
+            3 => Fault::Reorder,
             _ => Fault::None,
         }
     }
@@ -243,16 +244,16 @@ impl Running {
 enum Fault {
     None,
     Drop,
-    /// Sent twice in a row.
+    /// Sends it twice in a row.
     Repeat,
-    /// Sent again after the next one of its stream.
+    /// Sends it at once, and again after the next one of its stream.
     RepeatLate,
-    /// Sent after the next one of its stream.
-    Swap,
+    /// Sends it after the next one of its stream.
+    Reorder,
 }
 
-/// The stream, and how many messages; `None` if there is anything else in it. The
-/// server puts messages of one stream only into a datagram.
+/// Returns the room and stream, and the number of messages. Returns `None` if the
+/// datagram contains anything else. The server never mixes streams in one datagram.
 fn messages_in(datagram: &[u8]) -> Option<((u32, u8), u64)> {
     let mut stream = None;
     let mut messages = 0;
@@ -261,12 +262,16 @@ fn messages_in(datagram: &[u8]) -> Option<((u32, u8), u64)> {
             return None;
         };
         let this = (message.room, message.stream);
-        assert_eq!(*stream.get_or_insert(this), this, "two streams in one");
+        assert_eq!(
+            *stream.get_or_insert(this),
+            this,
+            "two streams in one datagram"
+        );
         messages += 1;
     }
     Some((stream?, messages))
 }
 
-fn count(datagram: &[u8]) -> u64 {
+fn message_count(datagram: &[u8]) -> u64 {
     messages_in(datagram).map_or(0, |(_, messages)| messages)
 }

@@ -1,4 +1,4 @@
-//! Sessions of the library, and what they tell.
+//! Sessions of the client library, and their events.
 
 use std::borrow::Cow;
 use std::io::ErrorKind;
@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bullhorn::client::{DownReason, Event, Protocol, ProtocolChoice, Session, SessionConfig};
 
-use super::LIMIT;
+use super::TIMEOUT;
 
-/// Settings with which a session notices soon, and tries again soon.
-pub(crate) fn quick(server: SocketAddr) -> SessionConfig {
+/// Returns settings with which a session soon notices that a server is down, and soon
+/// tries again.
+pub(crate) fn quick_config(server: SocketAddr) -> SessionConfig {
     let mut config = SessionConfig::new(server.into());
     config.heartbeat = Duration::from_millis(50);
     config.retry = Duration::from_millis(20);
@@ -18,33 +19,33 @@ pub(crate) fn quick(server: SocketAddr) -> SessionConfig {
     config
 }
 
-/// The same with the times that v2 has besides.
-pub(crate) fn quick_v2(server: SocketAddr) -> SessionConfig {
-    let mut config = quick(server);
-    config.greet_within = GREET;
-    config.answer_within = ANSWER;
+/// Returns [`quick_config`] with short timeouts of protocol v2 as well.
+pub(crate) fn quick_v2_config(server: SocketAddr) -> SessionConfig {
+    let mut config = quick_config(server);
+    config.greet_within = GREET_TIMEOUT;
+    config.answer_within = REPLY_TIMEOUT;
     config
 }
 
-/// A session with the usual patience, so that a busy machine makes nothing seem
-/// down.
+/// Connects with the default timeouts, so that a server on a busy machine does not seem
+/// to be down.
 #[track_caller]
-pub(crate) fn connect_as(protocol: ProtocolChoice, server: SocketAddr) -> Session {
+pub(crate) fn connect_with(protocol: ProtocolChoice, server: SocketAddr) -> Session {
     let mut config = SessionConfig::new(server.into());
     config.protocol = protocol;
     config.retry = Duration::from_millis(20);
-    // A fallback would hide what fails.
-    config.greet_within = LIMIT;
+    // A fallback would hide a failure of v2.
+    config.greet_within = TIMEOUT;
     Session::connect(config).unwrap()
 }
 
-pub(crate) fn is_open(session: &Session) -> bool {
+pub(crate) fn has_v2_session(session: &Session) -> bool {
     session.protocol() == Some(Protocol::V2)
 }
 
 #[track_caller]
-pub(crate) fn next(session: &Session) -> Event {
-    match session.events().recv_timeout(LIMIT) {
+pub(crate) fn next_event(session: &Session) -> Event {
+    match session.events().recv_timeout(TIMEOUT) {
         Ok(event) => event,
         Err(error) => panic!("no event: {error}"),
     }
@@ -52,36 +53,36 @@ pub(crate) fn next(session: &Session) -> Event {
 
 #[track_caller]
 pub(crate) fn next_line(session: &Session) -> String {
-    let event = next(session);
+    let event = next_event(session);
     let Some(line) = event.line() else {
         panic!("{event:?}");
     };
     line.into_owned()
 }
 
-/// Says a command, and waits for that answer.
+/// Sends a command, and waits for a line that is its reply.
 #[track_caller]
-pub(crate) fn ask(session: &Session, command: &str, answer: &str) {
+pub(crate) fn expect_reply(session: &Session, command: &str, reply: &str) {
     session.say(command).unwrap();
-    hears(session, answer);
+    expect_line(session, reply);
 }
 
-/// Waits for that line; others before it are no matter.
+/// Waits for a line, and skips those before it.
 #[track_caller]
-pub(crate) fn hears(session: &Session, line: &str) {
-    let mut heard = Vec::new();
-    while heard.last().is_none_or(|last| last != line) {
-        match session.events().recv_timeout(LIMIT) {
-            Ok(event) => heard.extend(event.line().map(Cow::into_owned)),
-            Err(error) => panic!("no {line:?}: {error}; there were {heard:#?}"),
+pub(crate) fn expect_line(session: &Session, line: &str) {
+    let mut received = Vec::new();
+    while received.last().is_none_or(|last| last != line) {
+        match session.events().recv_timeout(TIMEOUT) {
+            Ok(event) => received.extend(event.line().map(Cow::into_owned)),
+            Err(error) => panic!("no {line:?}: {error}; lines: {received:#?}"),
         }
     }
 }
 
-pub(crate) fn refused() -> DownReason {
+pub(crate) fn connection_refused() -> DownReason {
     DownReason::Unreachable(ErrorKind::ConnectionRefused)
 }
 
-/// Long enough for an answer on a busy machine.
-pub(crate) const GREET: Duration = Duration::from_millis(600);
-pub(crate) const ANSWER: Duration = Duration::from_millis(600);
+/// Timeouts within which a busy machine replies.
+pub(crate) const GREET_TIMEOUT: Duration = Duration::from_millis(600);
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_millis(600);

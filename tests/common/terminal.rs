@@ -1,4 +1,4 @@
-//! A pseudo-terminal, and what is on its screen.
+//! A pseudo-terminal and its screen.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,15 +8,15 @@ use nix::pty::{Winsize, openpty};
 
 use super::Transcript;
 
-/// What the person at the terminal has.
+/// The user's end of a pseudo-terminal.
 pub(crate) struct Terminal {
     keyboard: File,
     output: Transcript,
 }
 
 impl Terminal {
-    /// A terminal at which `command` has its input, its output and its errors.
-    pub(crate) fn of(command: &mut Command) -> Self {
+    /// Makes a new terminal the standard input, output and error of `command`.
+    pub(crate) fn attach(command: &mut Command) -> Self {
         let size = Winsize {
             ws_row: 24,
             ws_col: 80,
@@ -29,7 +29,7 @@ impl Terminal {
         command.stdin(other_end()).stdout(other_end());
         command.stderr(other_end());
         let keyboard = File::from(pty.master);
-        let output = Transcript::of(keyboard.try_clone().unwrap());
+        let output = Transcript::new(keyboard.try_clone().unwrap());
         Self { keyboard, output }
     }
 
@@ -37,16 +37,16 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` has come to the screen since the last call found what it
-    /// looked for, and returns what is before it.
+    /// Waits until the program writes `text`, and returns the output between the text
+    /// that the previous call found and this one.
     #[track_caller]
-    pub(crate) fn shows(&mut self, text: &str) -> String {
-        self.output.shows(text)
+    pub(crate) fn expect_output(&mut self, text: &str) -> String {
+        self.output.expect(text)
     }
 
     /// Waits until these are the last lines on the screen.
     #[track_caller]
-    pub(crate) fn shows_lines(&mut self, lines: &[&str]) {
+    pub(crate) fn expect_last_lines(&mut self, lines: &[&str]) {
         self.output.wait_until(&lines.join("\n"), |bytes| {
             let screen = screen(bytes);
             screen
@@ -58,8 +58,8 @@ impl Terminal {
     }
 }
 
-/// What a terminal shows after these bytes. It knows what a line editor needs
-/// on one row; marks that change only modes and colours show nothing.
+/// Returns the lines on the screen after these bytes. Follows the escape sequences that a
+/// line editor uses within a row, and ignores modes and colours.
 fn screen(bytes: &[u8]) -> Vec<String> {
     let mut lines: Vec<Vec<char>> = vec![Vec::new()];
     let mut column = 0;
@@ -77,7 +77,7 @@ fn screen(bytes: &[u8]) -> Vec<String> {
                     match chars.next() {
                         Some(c @ ('0'..='9' | ';' | '?')) => number.push(c),
                         Some(c) => break c,
-                        // The rest has not come yet.
+                        // The rest of the sequence has not arrived yet.
                         None => return Vec::new(),
                     }
                 };

@@ -1,4 +1,4 @@
-//! Peers that speak v2, with datagrams that the test builds itself.
+//! A peer that uses protocol v2, with datagrams that the test builds itself.
 
 use bullhorn::wire::Speaker;
 use bullhorn::wire::v2::{
@@ -9,12 +9,12 @@ use bullhorn::wire::v2::{
 use super::Client;
 
 /// A client with a session.
-pub(crate) struct Session {
+pub(crate) struct V2Peer {
     pub(crate) client: Client,
     pub(crate) number: u64,
 }
 
-impl Session {
+impl V2Peer {
     #[track_caller]
     pub(crate) fn open(client: Client) -> Self {
         client.send(&hello());
@@ -27,10 +27,9 @@ impl Session {
         self.client.send(&datagram(self.number, frames));
     }
 
-    /// Checks that the next datagrams are a PONG and a MESSAGE, and nothing else:
-    /// what was asked for and said here.
+    /// Sends a PING and a text. The next datagrams must be their PONG and MESSAGE.
     #[track_caller]
-    pub(crate) fn is_intact(&self, word: &str) {
+    pub(crate) fn expect_intact(&self, word: &str) {
         self.send(&[
             ClientFrame::Ping(word.as_bytes()),
             ClientFrame::Say(word.as_bytes()),
@@ -52,7 +51,7 @@ impl Session {
     }
 }
 
-/// A datagram with these frames; without a session if its number is 0.
+/// Returns a datagram of a client.
 pub(crate) fn datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     push_client_header(SessionId::new(session), &mut out);
@@ -62,14 +61,14 @@ pub(crate) fn datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
     out
 }
 
-/// The shortest datagram that asks for a session.
+/// Returns the shortest HELLO datagram.
 pub(crate) fn hello() -> Vec<u8> {
     let mut out = datagram(0, &[ClientFrame::Hello]);
     push_padding(0, MIN_HELLO_BYTES, &mut out);
     out
 }
 
-/// The one frame of an answer to a HELLO.
+/// Returns the only frame of a reply to a HELLO.
 #[track_caller]
 pub(crate) fn welcome(datagram: &[u8]) -> Welcome {
     let mut frames = parse_server(datagram).expect("it is v2");

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""A stock chat client: what a reader of a UDP tutorial would write.
+"""A stock chat client, as written by the reader of a UDP tutorial.
 
-It stands for every client that knows nothing of bullhorn: it reads 1024 bytes
-at a time, decodes them as strict UTF-8, and takes an empty datagram for the
-end of the server. A server that sends anything else is caught here.
+It represents every client that was not written for bullhorn. It reads 1024 bytes
+at a time, decodes them as strict UTF-8, and treats an empty datagram as the end
+of the server. It fails if the server sends anything else.
 
-Known weak points, kept on purpose: a message longer than 1024 bytes loses its
-end, an empty line on stdin goes out as an empty datagram (which the server
-takes for a leave), and a text containing line ends prints as several lines.
+Its weak points are intended. A message longer than 1024 bytes loses its end. An
+empty line on stdin is sent as an empty datagram, which the server treats as a
+leave. A text that contains line ends is printed as several lines.
 
-Exit codes: 0 after `quit` or the end of stdin; 1, with a traceback, after any
-error, whichever thread met it; 3 when the server said that it is down.
+Exit codes: 0 after `quit` or the end of stdin; 1, with a traceback, after an error
+in any thread; 3 after an empty datagram from the server.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def finish(code):
 
 
 def guarded(work, *args):
-    """Runs a thread's work, so that its error ends the process, not only the thread."""
+    """Runs the work of a thread. An error ends the process, not only the thread."""
     try:
         work(*args)
     except BaseException:

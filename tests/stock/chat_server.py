@@ -1,24 +1,23 @@
 #!/usr/bin/env python3
-"""The naive chat server: what a reader of a UDP tutorial would write.
+"""The naive chat server, as written by the reader of a UDP tutorial.
 
-It is the yardstick for bullhorn's behaviour towards stock clients, and the
-baseline that measurements start from. One thread, one dict, one system call
-for each message to each client.
+It defines the behaviour of bullhorn towards stock clients, and is the baseline of
+measurements. It has one thread, one dict, and one system call per message and
+client.
 
     a text                registers or refreshes its sender, and goes to every
                           live client, the sender too, as `ip:port text`
     `@im@`, any case      registers or refreshes; no answer
-    `quit`, any case, or  drops the sender; nobody is told
+    `quit`, any case, or  drops the sender; no notice
     an empty datagram
 
-Known weak points, kept on purpose: it sends while it should receive, so under
-load the kernel drops heartbeats and live clients expire; expiry is looked at
-only when a text comes, for all clients at once; a datagram that is not UTF-8
-ends it; a line end (netcat's) is taken as part of the word, so `quit` from
-netcat is a text; the prefix makes long texts longer than clients read; and
-nothing bounds the number of clients.
+Its weak points are intended. It sends when it should receive, so under load the
+kernel drops heartbeats and live clients expire. It checks for expiry only when a
+text arrives, for all clients at once. A datagram that is not UTF-8 ends it. The
+line end of netcat is part of the word, so `quit` from netcat is a text. The prefix
+makes long texts longer than clients read. The number of clients has no limit.
 
-Port 0 asks the kernel for a port; stderr says which one it became.
+With port 0 the kernel chooses a port, which is printed to stderr.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A stock greeting client: one datagram out, one answer in.
+"""A stock greeting client, which sends one datagram and receives one reply.
 
-It prints its socket's address before and after `connect` (a UDP socket gets
-its address and port there, and nothing is sent), then the answer. It stands
-for a client that trusts the answer to be UTF-8 of at most 1024 bytes.
+It prints the address of its socket before and after `connect`, then the reply. A UDP
+socket gets its address and port in `connect`, which sends nothing. It represents a
+client that expects UTF-8 of at most 1024 bytes.
 
-Known weak point: UDP may lose either datagram, and it does not send again. No
-answer within the time limit, or an answer it can't decode, ends it with a
-traceback and exit code 1.
+Its weak point is that UDP may lose either datagram, and it does not send again. If no
+reply arrives in time, or one that is not UTF-8, it ends with a traceback and exit
+code 1.
 """
 
 import argparse

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""The naive greeting server: the first program of many a UDP tutorial.
+"""The naive greeting server, the first program of many UDP tutorials.
 
-It answers every datagram, whatever is in it, with `hello,` and the sender's
-address as Python prints the tuple: `hello,('127.0.0.1', 51859)`. It is the
-yardstick for bullhorn's greeting service, to the byte.
+It answers every datagram with `hello,` and the address of the sender as Python
+prints it: `hello,('127.0.0.1', 51859)`. It is the model of bullhorn's greeting
+service, to the byte.
 
-Known weak points, kept on purpose: it answers one datagram at a time, and it
-answers anyone, so a forged sender address makes it write to a stranger, with
-more bytes than came in.
+Its weak points are intended. It answers one datagram at a time. It answers anyone,
+so a forged sender address makes it send to a third party, with more bytes than it
+received.
 
-Port 0 asks the kernel for a port; stderr says which one it became.
+With port 0 the kernel chooses a port, which is printed to stderr.
 """
 
 import argparse

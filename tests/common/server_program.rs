@@ -1,4 +1,4 @@
-//! The program `server` as a process of its own.
+//! The program `server` as a child process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -10,29 +10,27 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::process::{Process, without_settings};
-use super::{Client, LIMIT, Lines};
+use super::{Client, Lines, TIMEOUT};
 
-/// The program, with no setting but the given arguments.
+/// Returns a command that runs the program with no settings other than `arguments`.
 pub(crate) fn server_command(arguments: &[&str]) -> Command {
     let mut command = without_settings(env!("CARGO_BIN_EXE_server"));
     command.args(arguments);
     command
 }
 
-/// A running server with pipes to all it reads and writes. Dropped, it is
-/// killed, if it has not ended yet.
-pub(crate) struct Program {
+/// A running server, which is killed on drop unless it has ended.
+pub(crate) struct ServerProgram {
     process: Process,
-    /// What it said on its standard error before it listened.
-    pub(crate) first_lines: Vec<String>,
+    /// The lines on its standard error up to the one with its address.
+    pub(crate) startup_lines: Vec<String>,
     pub(crate) address: SocketAddr,
-    /// Its pipes: a test takes what it wants to read or to close.
     pub(crate) input: Option<ChildStdin>,
     pub(crate) output: Option<ChildStdout>,
     pub(crate) errors: Option<BufReader<ChildStderr>>,
 }
 
-impl Program {
+impl ServerProgram {
     /// Starts the server on a free port of 127.0.0.1, and waits until it listens.
     #[track_caller]
     pub(crate) fn start(arguments: &[&str]) -> Self {
@@ -41,20 +39,21 @@ impl Program {
         Self::start_command(command)
     }
 
-    /// Starts `command`, which must run the server.
+    /// Starts `command`, which must run the server, with pipes.
     #[track_caller]
     pub(crate) fn start_command(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         Self::with_errors_piped(command)
     }
 
-    /// The same, with the standard input and output that `command` has.
+    /// Starts `command`, which must run the server, with a pipe for its standard error. Its
+    /// standard input and output are those of `command`.
     #[track_caller]
     pub(crate) fn with_errors_piped(mut command: Command) -> Self {
         let mut process = Process::spawn(command.stderr(Stdio::piped()));
         let child = &mut process.child;
         let mut program = Self {
-            first_lines: Vec::new(),
+            startup_lines: Vec::new(),
             address: ([0; 4], 0).into(),
             input: child.stdin.take(),
             output: child.stdout.take(),
@@ -78,48 +77,49 @@ impl Program {
                     break;
                 }
             }
-            // The pipe goes back unread from here on: a test may close it.
+            // The rest of the pipe stays unread, as a test may close it.
             let _ = sender.send((lines, errors));
         });
-        let (lines, errors) = receiver.recv_timeout(LIMIT).expect("it says something");
+        let received = receiver.recv_timeout(TIMEOUT);
+        let (lines, errors) = received.expect("it logs its address");
         let listening = lines.last().map_or("", String::as_str);
         let address = listening.split(LISTENING).nth(1).map(str::trim);
         self.address = match address.and_then(|text| text.parse().ok()) {
             Some(address) => address,
             None => panic!("it does not listen: {lines:#?}"),
         };
-        self.first_lines = lines;
+        self.startup_lines = lines;
         self.errors = Some(errors);
     }
 
-    /// What it logs from now on.
+    /// Returns the lines that it logs from now on.
     #[track_caller]
     pub(crate) fn log(&mut self) -> Lines {
-        Lines::of(self.errors.take().expect("nobody has taken it"))
+        Lines::new(self.errors.take().expect("its log is not read yet"))
     }
 
-    /// What it prints.
+    /// Returns the lines that it prints.
     #[track_caller]
     pub(crate) fn printed(&mut self) -> Lines {
-        Lines::of(self.output.take().expect("nobody has taken it"))
+        Lines::new(self.output.take().expect("its output is not read yet"))
     }
 
     /// Writes a line to its console.
     #[track_caller]
     pub(crate) fn type_line(&mut self, line: &str) {
-        let input = self.input.as_mut().expect("nobody has taken it");
+        let input = self.input.as_mut().expect("its input is open");
         writeln!(input, "{line}").expect("it reads its input");
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::of(self.address)
+        Client::connect(self.address)
     }
 
-    /// Checks that it serves: a text comes back to the one who says it.
+    /// Sends a text from `client`, which must receive it back.
     #[track_caller]
-    pub(crate) fn serves(&self, client: &Client, text: &str) {
+    pub(crate) fn expect_echo(&self, client: &Client, text: &str) {
         client.send(text.as_bytes());
-        client.hears(client, text);
+        client.expect_text_from(client, text);
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -130,35 +130,35 @@ impl Program {
         self.process.signal(signal);
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the program.
     #[track_caller]
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
         self.process.exit_status()
     }
 
-    /// Waits until it has ended with exit code 0.
+    /// Waits for the end of the program. Its exit code must be 0.
     #[track_caller]
-    pub(crate) fn ends_well(&mut self) {
+    pub(crate) fn expect_success(&mut self) {
         let status = self.exit_status();
         assert!(status.success(), "{status}");
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        self.process.ended().is_none()
+        self.process.try_exit_status().is_none()
     }
 }
 
-impl Drop for Program {
+impl Drop for ServerProgram {
     fn drop(&mut self) {
         if let Ok(Some(status)) = self.process.child.try_wait() {
-            // Shown when the test fails: perhaps this is why.
+            // Shown when the test fails. This may be the reason.
             println!("the server had ended: {status}");
         }
         self.process.kill();
         if let (true, Some(errors)) = (thread::panicking(), &mut self.errors) {
             let mut unread = Vec::new();
             let _ = errors.read_to_end(&mut unread);
-            println!("it had said:\n{}", String::from_utf8_lossy(&unread));
+            println!("its log:\n{}", String::from_utf8_lossy(&unread));
         }
     }
 }
