@@ -1,249 +1,176 @@
 //! Rules that rustc and clippy do not check: the layers of the library, the place of
 //! `unsafe`, the length of files, and the wording of comments.
-//!
-//! A second test runs each rule on examples, so a rule that never fires is noticed.
 
 use std::fs;
 use std::path::Path;
 
-/// The files and folders, and the rules that they follow.
-const COVERED: [(&str, &[Rule]); 11] = [
-    ("benches", BASIC),
-    ("examples", BASIC),
-    ("loadgen", BASIC),
-    ("src/bin/client", BASIC),
-    ("src/bin/server.rs", BASIC),
-    ("src/client", BASIC),
-    ("src/lib.rs", ALL),
-    ("src/net", BASIC),
-    ("src/server", BASIC),
-    ("src/wire", BASIC),
-    ("tests", ALL),
+/// The folders that follow every rule. The others follow only those of [`EVERYWHERE`].
+const COVERED: [&str; 6] = [
+    "src/bin/server.rs",
+    "src/lib.rs",
+    "src/net",
+    "src/server",
+    "src/wire",
+    "tests",
 ];
-const BASIC: &[Rule] = &[keep_unsafe_in_net, number_todos, use_lower_layers];
-const ALL: &[Rule] = &[
-    avoid_path_attributes,
-    keep_files_short,
-    keep_unsafe_in_net,
-    number_todos,
-    open_docs_plainly,
-    use_lower_layers,
-];
+const EVERYWHERE: [Rule; 3] = [lower_layers, unsafe_in_net, numbered_todos];
+const COVERED_ONLY: [Rule; 3] = [short_files, no_path_attributes, plain_docs];
 
-/// The exceptions: the file, a part of the message, and the reason.
-#[rustfmt::skip]
-const EXCEPTIONS: [(&str, &str, &str); 2] = [
-    ("src/server/ingress/mod.rs", "server::worker", "the worker declares the trait `Service`"),
-    ("src/server/ops/console.rs", "server::ServerHandle", "the console stops the server"),
-];
-
-/// The layers of the library, lowest first. A module uses its own layer and lower ones;
+/// The layers of the library, lowest first. A module uses its own layer and lower ones.
 /// `client` uses `wire` and `net` only.
-const LAYERS: [&str; 13] = [
-    "wire",
-    "net",
-    "server::clock",
-    "server::ops::log server::ops::stats server::ops::supervise",
-    "server::registry",
-    "server::history",
-    "server::egress",
-    "server::ingress",
-    "server::edge",
-    "server::worker",
-    "server::ops::admin server::ops::console server::ops::signals",
-    "server",
-    "client",
+const LAYERS: [&[&str]; 12] = [
+    &["wire"],
+    &["net"],
+    &["server::clock"],
+    &["server::ops::log", "server::ops::stats", "server::ops::supervise"],
+    &["server::registry"],
+    &["server::history"],
+    &["server::egress"],
+    &["server::ingress"],
+    &["server::edge"],
+    &["server::worker"],
+    &["server::ops"],
+    &["server"],
 ];
 const UNSAFE_FOLDERS: [&str; 3] = ["benches/harness/bare/", "loadgen/src/net/", "src/net/"];
 const MAX_LINES: usize = 500;
-const BAD_OPENINGS: &str = "False: How Of True: What Where Whether Which Who Whoever Whose Why";
+const BAD_OPENINGS: [&str; 13] = [
+    "What", "Whether", "How", "Who", "Whose", "Whoever", "Which", "Where", "Why", "Of", "True:",
+    "False:", "None:",
+];
 
-/// Returns the mistake in the line with this index, and the remedy.
-type Rule = fn(&File<'_>, usize) -> Option<String>;
-
-struct File<'a> {
-    path: &'a str,
-    lines: Vec<&'a str>,
-}
+/// Returns the mistake in a line of a file, and the remedy. The arguments are the file's path,
+/// its lines, and the index of the line.
+type Rule = fn(&str, &[&str], usize) -> Option<String>;
 
 #[test]
 fn files_are_tidy() {
     let mut report = String::new();
-    for (folder, rules) in COVERED {
-        for path in rust_files(folder) {
-            let text = fs::read_to_string(root().join(&path)).expect(&path);
-            let found = rules.iter().flat_map(|rule| mistakes(&path, &text, *rule));
-            for (line, mistake) in found {
-                let is_meant = |(file, part, _)| path == file && mistake.contains(part);
-                if !EXCEPTIONS.into_iter().any(is_meant) {
-                    report += &format!("{path}:{line}: {mistake}\n");
-                }
-            }
-        }
+    for path in rust_files(".") {
+        let text = fs::read_to_string(root().join(&path)).expect(&path);
+        report += &check(&path, &text);
     }
     assert!(report.is_empty(), "\n{report}");
 }
 
-/// In the examples, `//~` marks a line with a mistake.
 #[test]
-fn each_rule_finds_its_mistakes_and_nothing_else() {
-    let long = "\n".repeat(MAX_LINES) + "//~\n\n";
-    #[rustfmt::skip]
-    let examples: [(Rule, &str, &str); 9] = [
-        (avoid_path_attributes, "src/lib.rs", "// #[path]\n    #[path = \"a.rs\"] //~"),
-        (keep_files_short, "src/lib.rs", &long),
-        (keep_unsafe_in_net, "src/lib.rs", "// unsafe\n#![deny(unsafe_code)]\nunsafe { f() } //~"),
-        (keep_unsafe_in_net, "src/net/send.rs", "unsafe { f() }"),
-        (number_todos, "src/lib.rs", "// TODO(#12)\n// TODO //~\n/// FIXME(me) //~"),
-        (open_docs_plainly, "src/lib.rs", "/// What it is. //~\n/// Why it is.\n\n/// A name.\n/// How so."),
-        (use_lower_layers, "src/server/registry/room.rs", ROOM),
-        (use_lower_layers, "src/server/registry/tests.rs", "use crate::server;"),
-        (use_lower_layers, "src/client/v1.rs", "use crate::{net, wire};\nuse crate::server::clock; //~"),
-    ];
-    for (rule, path, text) in examples {
-        let found = mistakes(path, text, rule).into_iter().map(|(line, _)| line);
-        let lines = (1..).zip(text.lines());
-        let marked = lines.filter(|(_, line)| line.contains("//~"));
-        assert!(found.eq(marked.map(|(line, _)| line)), "{path}:\n{text}");
+fn every_rule_finds_its_mistakes() {
+    for (path, text, mistakes) in [
+        ("src/net/a.rs", "unsafe { f() }\n/// A name.\n/// What it is.", 0),
+        ("src/server/a.rs", "unsafe { f() }", 1),
+        ("src/server/a.rs", "/// What it is.\n//! Of a kind.\n    /// True: it is.", 3),
+        ("src/server/a.rs", "#[path = \"b.rs\"]\n// TODO later\n// TODO(#1)", 2),
+        ("loadgen/src/a.rs", "#[path = \"b.rs\"]\n/// What it is.", 0),
+        ("src/server/a.rs", &"\n".repeat(MAX_LINES + 1), 1),
+        ("src/server/registry/a.rs", "use super::Room;\nuse crate::wire::Name;", 0),
+        ("src/server/registry/a.rs", "use crate::server::egress::Plan;\ncrate::client::f()", 2),
+        ("src/server/worker.rs", "use super::config::X;\nuse crate::server::clock::Clock;", 1),
+        ("src/server/registry/a.rs", "use crate::server::{egress, worker};", 1),
+        ("src/client/a.rs", "use crate::{net, wire};\nuse crate::server::clock;", 1),
+        ("src/wire/a.rs", "#[cfg(test)]\nmod tests {\nuse crate::server;\n}", 0),
+    ] {
+        let report = check(path, text);
+        assert_eq!(report.lines().count(), mistakes, "{path}: {text}\n{report}");
     }
 }
 
-const ROOM: &str = "use crate::server::{clock::Clock, ops::{log, stats::Stats}};
-use crate::server::egress::Plan; //~
-use crate::server::{ //~
-    ops::{log, console},
-};
-use super::Peer;
-use super::super::{worker}; //~
-use crate::ServerConfig; //~
-/// See crate::server.
-fn f() -> crate::net::Packet { crate::client::f() } //~
-mod tests {
-    use crate::server;
-}
-use crate::server; //~";
-
-/// Returns the mistakes in a file, with the numbers of their lines.
-fn mistakes(path: &str, text: &str, rule: Rule) -> Vec<(usize, String)> {
-    let lines = text.lines().collect();
-    let file = File { path, lines };
-    let mistake = |index| Some((index + 1, rule(&file, index)?));
-    (0..file.lines.len()).filter_map(mistake).collect()
-}
-
-/// Returns the Rust files at or below `path`, which must exist, without this one.
-fn rust_files(path: &str) -> Vec<String> {
-    if root().join(path).is_file() {
-        let is_checked = path.ends_with(".rs") && path != file!();
-        return Vec::from_iter(is_checked.then(|| path.to_owned()));
-    }
-    let entries = fs::read_dir(root().join(path)).expect(path);
-    let names = entries.map(|entry| entry.expect(path).file_name());
-    let paths = names.map(|name| format!("{path}/{}", name.display()));
-    paths.flat_map(|path| rust_files(&path)).collect()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Checks imports and inline paths. Tests may use anything.
-fn use_lower_layers(file: &File<'_>, index: usize) -> Option<String> {
-    let module = file.path.trim_start_matches("src/").trim_end_matches(".rs");
-    let module = module.trim_end_matches("/mod").replace('/', "::");
-    let layer = layer_of(&module)?;
-    let mut before = file.lines[..index].iter();
-    let edge = before.rfind(|line| ["mod tests {", "}"].contains(line));
-    if module.contains("tests") || edge == Some(&"mod tests {") {
-        return None;
-    }
-    let wrong = used_paths(file, index, &module).into_iter().find(|path| {
-        let used = layer_of(path).unwrap_or(LAYERS.len());
-        used > layer || LAYERS[layer] == "client" && (2..layer).contains(&used)
-    })?;
-    let mistake = format!("`{module}` uses `{wrong}`: use lower layers, see LAYERS");
-    Some(mistake)
-}
-
-fn layer_of(path: &str) -> Option<usize> {
-    let contains = |module| format!("{path}::").starts_with(&format!("{module}::"));
-    // The layer `server` comes after those that are parts of it.
-    let mut layers = LAYERS.iter();
-    layers.position(|layer| layer.split(' ').any(contains))
-}
-
-/// Returns the paths from the root that begin in a line of `module`, with groups such as
-/// `crate::wire::{Name, v2::{self, Pong}}` taken apart.
-fn used_paths(file: &File<'_>, index: usize, module: &str) -> Vec<String> {
-    let parts: Vec<&str> = module.split("::").collect();
-    let above = |levels: usize| match parts.len() {
-        // At the first level, `super` leads out of an inline module.
-        1 => module.to_owned(),
-        len => parts[..len - levels.min(len)].join("::"),
-    };
-    let line = code(file.lines[index])
-        .replace("super::super::", &format!("crate::{}::", above(2)))
-        .replace("super::", &format!("crate::{}::", above(1)))
-        .replace("crate::::", "crate::");
-    let mut paths = Vec::new();
-    for tree in line.split("crate::").skip(1) {
-        let (mut path, mut prefixes) = (String::new(), Vec::new());
-        let next_lines = file.lines[index + 1..].iter().copied().map(code);
-        for char in tree.chars().chain(next_lines.flat_map(str::chars)) {
-            match char {
-                '{' => prefixes.push(path.clone()),
-                ',' | '}' if !prefixes.is_empty() => {
-                    paths.push(path);
-                    path = prefixes[prefixes.len() - 1].clone();
-                    prefixes.truncate(prefixes.len() - usize::from(char == '}'));
-                }
-                ' ' if !prefixes.is_empty() => {}
-                ':' | '_' | '*' | '0'..='9' | 'A'..='Z' | 'a'..='z' => path.push(char),
-                _ => break,
+fn check(path: &str, text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_covered = COVERED.iter().any(|folder| path.starts_with(folder));
+    let rules = EVERYWHERE.iter().chain(COVERED_ONLY.iter().filter(|_| is_covered));
+    let mut report = String::new();
+    for rule in rules {
+        for index in 0..lines.len() {
+            if let Some(mistake) = rule(path, &lines, index) {
+                report += &format!("{path}:{}: {mistake}\n", index + 1);
             }
         }
-        paths.push(path);
     }
-    paths.retain(|path| !path.is_empty() && !path.ends_with("::"));
-    paths
+    report
 }
 
-fn keep_unsafe_in_net(file: &File<'_>, index: usize) -> Option<String> {
-    let is_allowed = UNSAFE_FOLDERS.map(|folder| file.path.starts_with(folder));
-    let mut words = code(file.lines[index]).split(|c: char| c != '_' && !c.is_alphanumeric());
-    let is_wrong = !is_allowed.contains(&true) && words.any(|word| word == "unsafe");
-    is_wrong.then(|| "`unsafe`: move it to `src/net`".to_owned())
+fn lower_layers(path: &str, lines: &[&str], index: usize) -> Option<String> {
+    let module = path.strip_prefix("src/")?.strip_suffix(".rs")?;
+    let module = module.trim_end_matches("/mod").replace('/', "::");
+    let is_test = module.contains("tests") || lines[..index].contains(&"#[cfg(test)]");
+    if is_test || module == "lib" || module.starts_with("bin") {
+        return None;
+    }
+    let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+    let line = code(lines[index]).replace("use super::", &format!("use crate::{parent}::"));
+    let used = line.split("crate::").skip(1).flat_map(|rest| {
+        let end = rest.find(|char: char| char != ':' && char != '_' && !char.is_alphanumeric());
+        let (prefix, rest) = rest.split_at(end.unwrap_or(rest.len()));
+        let group = rest.strip_prefix('{').unwrap_or_default();
+        group.split([',', '}']).map(move |item| format!("{prefix}{}", item.trim()))
+    });
+    let is_allowed = |used: &String| match (layer(&module), layer(used)) {
+        (Some(own), Some(used)) => used <= own,
+        (None, Some(used)) => used < 2,
+        (own, None) => own.is_none(),
+    };
+    let wrong = used.into_iter().find(|used| !is_allowed(used))?;
+    Some(format!("`{module}` uses `{wrong}`, which is not in a lower layer"))
 }
 
-fn keep_files_short(_: &File<'_>, index: usize) -> Option<String> {
-    let is_wrong = index == MAX_LINES;
-    is_wrong.then(|| format!("more than {MAX_LINES} lines: split the file"))
+/// Returns the layer of a module, or `None` for the client.
+fn layer(module: &str) -> Option<usize> {
+    let is_part = |folder: &&str| module == *folder || module.starts_with(&format!("{folder}::"));
+    LAYERS.iter().position(|folders| folders.iter().any(is_part))
 }
 
-fn avoid_path_attributes(file: &File<'_>, index: usize) -> Option<String> {
-    let is_wrong = file.lines[index].trim_start().starts_with("#[path");
-    is_wrong.then(|| "`#[path]`: put the module in the folder of its parent".to_owned())
+fn unsafe_in_net(path: &str, lines: &[&str], index: usize) -> Option<String> {
+    let is_allowed = UNSAFE_FOLDERS.iter().any(|folder| path.starts_with(folder));
+    let mut words = code(lines[index]).split(|char: char| char != '_' && !char.is_alphanumeric());
+    let is_wrong = !is_allowed && words.any(|word| word == "unsafe");
+    is_wrong.then(|| "`unsafe` belongs in `src/net`".to_owned())
 }
 
-fn open_docs_plainly(file: &File<'_>, index: usize) -> Option<String> {
-    let is_doc = |line: &&str| line.starts_with("///") || line.starts_with("//!");
-    let before = file.lines[index.saturating_sub(1)].trim_start();
-    let line = file.lines[index].trim_start();
-    let word = line.split([' ', ',']).nth(1)?;
-    let is_bad = BAD_OPENINGS.split(' ').any(|bad| bad == word);
-    let is_first = index == 0 || !is_doc(&before);
-    let is_wrong = is_doc(&line) && is_first && is_bad;
+fn numbered_todos(_: &str, lines: &[&str], index: usize) -> Option<String> {
+    let comment = lines[index][code(lines[index]).len()..].replace("TODO(#", "");
+    comment.contains("TODO").then(|| "no issue: write `TODO(#12)`".to_owned())
+}
+
+fn short_files(_: &str, _: &[&str], index: usize) -> Option<String> {
+    (index == MAX_LINES).then(|| format!("more than {MAX_LINES} lines: split the file"))
+}
+
+fn no_path_attributes(_: &str, lines: &[&str], index: usize) -> Option<String> {
+    let is_wrong = lines[index].trim_start().starts_with("#[path");
+    is_wrong.then(|| "`#[path]`: put the file into the folder of its parent".to_owned())
+}
+
+fn plain_docs(_: &str, lines: &[&str], index: usize) -> Option<String> {
+    let marker = |line: &str| line.trim_start().get(..3).map(str::to_owned);
+    let is_doc = ["///", "//!"].contains(&marker(lines[index])?.as_str());
+    let is_first = index == 0 || marker(lines[index - 1]) != marker(lines[index]);
+    let line = lines[index].trim_start();
+    let opening = line.split([' ', ',']).nth(1)?;
+    let is_wrong = is_doc && is_first && BAD_OPENINGS.contains(&opening);
     is_wrong.then(|| format!("`{line}`: begin with a noun or a verb"))
-}
-
-fn number_todos(file: &File<'_>, index: usize) -> Option<String> {
-    let comment = &file.lines[index][code(file.lines[index]).len()..];
-    let numbered = comment.replace("TODO(#", "").replace("FIXME(#", "");
-    let is_wrong = numbered.contains("TODO") || numbered.contains("FIXME");
-    is_wrong.then(|| "no number of an issue: write `TODO(#12)`".to_owned())
 }
 
 /// Returns a line without its comment.
 fn code(line: &str) -> &str {
     line.split_once("//").map_or(line, |(code, _)| code)
+}
+
+/// Returns the Rust files below `folder`, without this one.
+fn rust_files(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).expect(folder) {
+        let entry = entry.expect(folder);
+        let path = format!("{folder}/{}", entry.file_name().display());
+        let path = path.trim_start_matches("./").to_owned();
+        if entry.path().is_dir() && path != "target" && !path.starts_with('.') {
+            files.extend(rust_files(&path));
+        } else if path.ends_with(".rs") && path != file!() {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
