@@ -7,7 +7,7 @@ use bullhorn::config::Switch;
 use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NoticeCode, ServerFrame, parse_server,
 };
-use bullhorn::wire::{Name, RoomName, Speaker};
+use bullhorn::wire::{DisplayName, Name, RoomName};
 use common::v2_peer::Session;
 use common::{Client, TestServer, V4, config, everywhere, wait_until};
 
@@ -149,7 +149,7 @@ fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
         };
         ann.send(b"hi");
         ann.hear();
-        let ada = Speaker::Name(Name::parse(b"ada").unwrap());
+        let ada = DisplayName::Name(Name::parse(b"ada").unwrap());
         let datagram = bob.client.receive();
         match parse_server(&datagram).unwrap().next() {
             Some(ServerFrame::Message(message)) => {

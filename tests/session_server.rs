@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use bullhorn::client::{
     DownReason, Event, Message, Protocol, ProtocolChoice, Session, SessionError,
 };
-use bullhorn::wire::Speaker;
+use bullhorn::wire::DisplayName;
 use common::{
     TestServer, V4, V4_ALONE, connect_as, is_open, next, next_line, refused, unpinned, wait_until,
 };
@@ -51,7 +51,7 @@ fn peers_of_both_protocols_hear_each_other_and_see_the_same() {
     assert_eq!(
         next(&sessions[1]),
         Event::Message(Message {
-            from: Speaker::Address(from),
+            from: DisplayName::Address(from),
             payload
         })
     );

@@ -20,19 +20,19 @@ pub type Name = Label<MAX_NAME_BYTES>;
 /// What a room is called.
 pub type RoomName = Label<MAX_ROOM_NAME_BYTES>;
 
-/// Whom a message is from, as its hearers know the speaker.
+/// Display name of a peer: its name, or its address while it has no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Speaker {
-    /// A peer without a name.
+pub enum DisplayName {
+    /// The address of a peer without a name.
     Address(SocketAddr),
-    /// A peer with one.
+    /// The name of a peer.
     Name(Name),
 }
 
-/// It is neither an address nor a name.
+/// A text is neither an address with a port nor a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither an address with a port nor a name, which is 1 to 24 of A-Z a-z 0-9 _ -")]
-pub struct NotASpeaker;
+pub struct ParseDisplayNameError;
 
 impl<const MAX: usize> Label<MAX> {
     /// `text` as a label, if it is one.
@@ -67,19 +67,18 @@ impl<const MAX: usize> Label<MAX> {
     }
 }
 
-impl Speaker {
-    /// A peer with this address, which may have a name.
+impl DisplayName {
+    /// Returns the display name of the peer at `address`.
     pub fn of(address: SocketAddr, name: Option<Name>) -> Self {
         name.map_or(Self::Address(address), Self::Name)
     }
 }
 
-/// An address, or a name: whatever stands in front of a text.
-impl FromStr for Speaker {
-    type Err = NotASpeaker;
+impl FromStr for DisplayName {
+    type Err = ParseDisplayNameError;
 
-    fn from_str(text: &str) -> Result<Self, NotASpeaker> {
-        let name = || Name::parse(text.as_bytes()).ok_or(NotASpeaker);
+    fn from_str(text: &str) -> Result<Self, ParseDisplayNameError> {
+        let name = || Name::parse(text.as_bytes()).ok_or(ParseDisplayNameError);
         text.parse()
             .map(Self::Address)
             .or_else(|_| name().map(Self::Name))
@@ -98,7 +97,7 @@ impl<const MAX: usize> fmt::Debug for Label<MAX> {
     }
 }
 
-impl fmt::Display for Speaker {
+impl fmt::Display for DisplayName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(out),
@@ -127,11 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn a_speaker_is_parsed_as_it_is_written() {
+    fn a_display_name_is_parsed_as_it_is_written() {
         for text in ["127.0.0.1:5000", "[::1]:5000", "ada"] {
-            assert_eq!(text.parse::<Speaker>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<DisplayName>().unwrap().to_string(), text);
         }
-        assert!("127.0.0.1".parse::<Speaker>().is_err());
+        assert!("127.0.0.1".parse::<DisplayName>().is_err());
     }
 
     #[test]

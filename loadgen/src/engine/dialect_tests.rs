@@ -1,5 +1,5 @@
 use super::*;
-use bullhorn::wire::Speaker;
+use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
     MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
 };
@@ -135,7 +135,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
             room: 0,
             stream: 0,
             sequence: 0,
-            from: Speaker::Address("127.0.0.1:5".parse().unwrap()),
+            from: DisplayName::Address("127.0.0.1:5".parse().unwrap()),
             payload,
         })
     };

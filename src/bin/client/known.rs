@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bullhorn::client::Event;
 use bullhorn::client::program::room_in;
-use bullhorn::wire::{NOTICE, RoomName, Speaker};
+use bullhorn::wire::{DisplayName, NOTICE, RoomName};
 
 /// Whom one can write to, and where one can go.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl Known {
     }
 
     fn learn_speaker(&mut self, speaker: Option<&str>) {
-        if let Some(Ok(speaker)) = speaker.map(str::parse::<Speaker>) {
+        if let Some(Ok(speaker)) = speaker.map(str::parse::<DisplayName>) {
             self.speakers.see(&speaker.to_string());
         }
     }

@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal};
 
 use bullhorn::client::Event;
-use bullhorn::wire::{NOTICE, Speaker};
+use bullhorn::wire::{DisplayName, NOTICE};
 
 /// Whether lines are to be coloured: on a terminal that can do it, unless the user
 /// does not want it (<https://no-color.org>).
@@ -44,12 +44,12 @@ fn is_private(line: &str) -> bool {
         .strip_prefix(NOTICE)
         .and_then(|rest| rest.split_once(' '));
     words.is_some_and(|(speaker, rest)| {
-        rest.starts_with("to you: ") && speaker.parse::<Speaker>().is_ok()
+        rest.starts_with("to you: ") && speaker.parse::<DisplayName>().is_ok()
     })
 }
 
 /// The same for one speaker each time, everywhere.
-fn colour_of(speaker: &Speaker) -> &'static str {
+fn colour_of(speaker: &DisplayName) -> &'static str {
     // FNV-1a, as the standard library promises no hash that stays the same.
     let hash = speaker.to_string().bytes().fold(FNV_OFFSET, |hash, byte| {
         (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(FNV_PRIME)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::net::PeerAddr;
 use crate::server::registry::Room;
-use crate::wire::{Name, Speaker};
+use crate::wire::{DisplayName, Name};
 
 /// Texts, one behind the other in one buffer, in the order in which they came,
 /// and a list of them for each room.
@@ -37,7 +37,7 @@ pub struct BacklogFull;
 #[derive(Debug, Clone)]
 struct Text {
     /// As its hearers know it when the text came.
-    speaker: Speaker,
+    speaker: DisplayName,
     /// The sender's number in this backlog.
     sender: u16,
     bytes: Range<usize>,
@@ -110,7 +110,7 @@ impl Backlog {
         self.bytes.extend_from_slice(text);
         self.add_to_room(room);
         self.texts.push(Text {
-            speaker: Speaker::of(sender.socket_addr(), name),
+            speaker: DisplayName::of(sender.socket_addr(), name),
             sender: share.number,
             bytes: start..self.bytes.len(),
             next_in_room: None,
@@ -215,7 +215,7 @@ impl<'a> RoomTexts<'a> {
     }
 
     /// Every text, with its speaker and the sender's number.
-    pub fn iter(&self) -> impl Iterator<Item = (Speaker, u16, &'a [u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (DisplayName, u16, &'a [u8])> {
         let backlog = self.backlog;
         let first = Some(&backlog.texts[self.first]);
         let texts = std::iter::successors(first, |text| Some(&backlog.texts[text.next_in_room?]));
@@ -251,14 +251,14 @@ mod tests {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
     }
 
-    fn said_by(port: u16) -> Speaker {
-        Speaker::Address(speaker(port).socket_addr())
+    fn said_by(port: u16) -> DisplayName {
+        DisplayName::Address(speaker(port).socket_addr())
     }
 
-    fn port(speaker: Speaker) -> u16 {
+    fn port(speaker: DisplayName) -> u16 {
         match speaker {
-            Speaker::Address(address) => address.port(),
-            Speaker::Name(name) => panic!("{name}"),
+            DisplayName::Address(address) => address.port(),
+            DisplayName::Name(name) => panic!("{name}"),
         }
     }
 

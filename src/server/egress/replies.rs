@@ -7,7 +7,7 @@ use crate::server::registry::Protocol;
 use crate::wire::v2::{
     BUNDLE_BYTES, NoticeCode, ServerFrame, push_server_frame, push_server_header,
 };
-use crate::wire::{Speaker, push_notice, push_private};
+use crate::wire::{DisplayName, push_notice, push_private};
 
 /// What one round of receiving caused: for each datagram one answer at most, and a
 /// few direct messages. So it is bounded as the round is. It keeps its memory from
@@ -71,7 +71,7 @@ impl Answers {
 
     /// Tells one peer alone what `speaker` says, in the form that the peer speaks.
     /// False: the datagram has said too much, and this is shed and counted.
-    pub fn tell(&mut self, (peer, protocol): Hearer, from: Speaker, text: &[u8]) -> bool {
+    pub fn tell(&mut self, (peer, protocol): Hearer, from: DisplayName, text: &[u8]) -> bool {
         if self.privates_left == 0 {
             self.shed += 1;
             return false;

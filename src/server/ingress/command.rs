@@ -6,7 +6,7 @@ use crate::server::egress::replies::{Answers, Hearer};
 use crate::server::registry::{Peers, Room};
 use crate::wire::v2::{NoticeCode, ServerFrame};
 use crate::wire::{
-    Command, HELP, MAX_TOKEN_BYTES, Misuse, Name, Protocol, RoomName, Speaker, Thousands,
+    Command, DisplayName, HELP, MAX_TOKEN_BYTES, Misuse, Name, Protocol, RoomName, Thousands,
 };
 
 /// Carries out the commands of one peer, and writes the answers.
@@ -101,7 +101,7 @@ impl Commands<'_> {
         let Some(to) = self.peers.find(whom, &asker) else {
             return refused([b"nobody is called ", whom].concat());
         };
-        let from = Speaker::of(asker.socket_addr(), name);
+        let from = DisplayName::of(asker.socket_addr(), name);
         if !self.answers.tell(to, from, text) {
             return refused("not sent: too many messages at once");
         }

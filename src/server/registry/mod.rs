@@ -17,7 +17,7 @@ use dashmap::{DashMap, Entry};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::wire::v2::SessionId;
-use crate::wire::{Name, RoomName, Speaker};
+use crate::wire::{DisplayName, Name, RoomName};
 
 pub use directory::{RoomError, RoomLimits, Rooms};
 pub use members::{Lane, Members, Protocol, SPLIT_MEMBERS};
@@ -192,7 +192,7 @@ impl<S: BuildHasher + Clone> Peers<S> {
         }
         peer.name.store(Some(Arc::new(name)));
         let room = peer.room.load_full();
-        if before != Speaker::Name(name) && room.renamed(before, name) {
+        if before != DisplayName::Name(name) && room.renamed(before, name) {
             self.rooms.news.tell(&room);
         }
         Some(Ok(()))
@@ -216,8 +216,8 @@ impl<S: BuildHasher + Clone> Peers<S> {
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
         let found = |address| Some((address, self.protocol(&address)?));
         let address = match str::from_utf8(whom).ok()?.parse().ok()? {
-            Speaker::Name(name) => return found(self.names.find(&name)?),
-            Speaker::Address(address) => address,
+            DisplayName::Name(name) => return found(self.names.find(&name)?),
+            DisplayName::Address(address) => address,
         };
         let endpoints = std::iter::once(asking.endpoint()).chain(0..MAX_ENDPOINTS as u8);
         endpoints

@@ -9,7 +9,7 @@ use super::Touch;
 use crate::net::PeerAddr;
 use crate::server::registry::{Lane, Protocol, Room};
 use crate::wire::v2::SessionId;
-use crate::wire::{Name, Speaker};
+use crate::wire::{DisplayName, Name};
 
 /// One peer. When it was heard is written under the table's read lock, all else but its
 /// slot under the write lock.
@@ -51,8 +51,8 @@ impl Peer {
     }
 
     /// How those know it who hear it.
-    pub fn speaker(&self, address: &PeerAddr) -> Speaker {
-        Speaker::of(address.socket_addr(), self.name())
+    pub fn speaker(&self, address: &PeerAddr) -> DisplayName {
+        DisplayName::of(address.socket_addr(), self.name())
     }
 
     /// Whether it wants to hear who comes and goes in its room.

@@ -8,7 +8,7 @@ use super::members::Protocol;
 use super::room::Room;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::Wake;
-use crate::wire::{Name, Speaker, Thousands};
+use crate::wire::{DisplayName, Name, Thousands};
 
 /// Rooms in which something has happened that someone wants to hear of, on their
 /// way to the one who tells it (see `crier`).
@@ -31,10 +31,10 @@ pub struct Notice {
 /// What someone in the room wants to hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Happening {
-    Joined(Speaker),
-    Left(Speaker),
-    TimedOut(Speaker),
-    Renamed(Speaker, Name),
+    Joined(DisplayName),
+    Left(DisplayName),
+    TimedOut(DisplayName),
+    Renamed(DisplayName, Name),
 }
 
 /// Subscribers, and what has happened since they were told.
@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn a_few_happenings_are_told_one_by_one_and_many_in_numbers() {
-        let ada = Speaker::Name(name("ada"));
-        let bob = Speaker::Address("127.0.0.1:5000".parse().unwrap());
+        let ada = DisplayName::Name(name("ada"));
+        let bob = DisplayName::Address("127.0.0.1:5000".parse().unwrap());
         assert_eq!(told(&[]), None);
         let few = [
             Happening::Joined(ada),

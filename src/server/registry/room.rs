@@ -10,7 +10,7 @@ use super::members::{Lane, Members};
 use super::presence::{Happening, Notice, Presence};
 use crate::net::PeerAddr;
 use crate::server::registry::Peer;
-use crate::wire::{Name, RoomName, Speaker};
+use crate::wire::{DisplayName, Name, RoomName};
 
 /// A room and its members.
 ///
@@ -168,7 +168,7 @@ impl Room {
 
     /// A member has another name now. True: this is news.
     #[must_use]
-    pub fn renamed(&self, before: Speaker, now: Name) -> bool {
+    pub fn renamed(&self, before: DisplayName, now: Name) -> bool {
         self.lock().happened(|| Happening::Renamed(before, now))
     }
 
@@ -192,7 +192,7 @@ impl Room {
 
     /// Calls `visit` with the members from number `from` on, the first of which is
     /// 0, until it returns false. Returns how many members there are.
-    pub fn visit(&self, from: usize, mut visit: impl FnMut(Speaker) -> bool) -> usize {
+    pub fn visit(&self, from: usize, mut visit: impl FnMut(DisplayName) -> bool) -> usize {
         let state = self.lock();
         for member in state.members.iter().skip(from) {
             if !visit(member.peer.speaker(&member.address)) {

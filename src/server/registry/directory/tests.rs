@@ -2,7 +2,7 @@ use super::*;
 use crate::net::PeerAddr;
 use crate::server::registry::*;
 use crate::wire::v2::SessionId;
-use crate::wire::{Name, Speaker};
+use crate::wire::{DisplayName, Name};
 
 fn address(port: u16, endpoint: u8) -> PeerAddr {
     PeerAddr::new(([127, 0, 0, 1], port).into(), endpoint)
@@ -233,7 +233,7 @@ fn who_joins_a_room_that_vanishes_is_in_one_that_can_be_found() {
                     assert_eq!(all(room_name("x")), [room.number()], "while one is in it");
                     let mut is_here = false;
                     room.visit(0, |speaker| {
-                        is_here |= speaker == Speaker::Address(peer.socket_addr());
+                        is_here |= speaker == DisplayName::Address(peer.socket_addr());
                         true
                     });
                     assert!(is_here && Arc::ptr_eq(&peers.room_and_name(&peer).unwrap().0, &room));
