@@ -8,7 +8,6 @@ use bullhorn::Server;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::PeerAddr;
 use bullhorn::net::bare::{Drain, FanOut};
-use bullhorn::wire::RoomName;
 
 use crate::Plan;
 use crate::harness::Error;
@@ -131,7 +130,7 @@ fn measure(plan: &Plan, name: &'static str, case: &Case) -> Result<Row, Error> {
 fn enter_rooms(peers: &Peers, server: &Server, members: usize) -> Result<(), Error> {
     let handle = server.handle();
     for (room, peers) in peers.addresses().chunks(members).enumerate() {
-        let room = RoomName::parse(format!("room-{room}").as_bytes()).ok_or("not a name")?;
+        let room = format!("room-{room}").parse()?;
         for peer in peers {
             let joined = handle.join(&PeerAddr::new((*peer).into(), 0), room);
             joined.ok_or_else(|| format!("{peer} is not registered"))??;

@@ -12,7 +12,7 @@ pub mod v2;
 
 pub use command::{Command, HELP, Misuse, parse_command, verbs};
 pub use limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TEXT_DATAGRAM, MAX_TOKEN_BYTES};
-pub use name::{DisplayName, LOBBY, Label, Name, ParseDisplayNameError, RoomName};
+pub use name::{DisplayName, LOBBY, Label, Name, ParseDisplayNameError, ParseLabelError, RoomName};
 pub use printable::push_printable;
 pub use protocol::Protocol;
 pub use v1::{
