@@ -126,7 +126,7 @@ fn programs_get_an_object_a_line() {
     let text = "you are in chess (1 here)";
     client.prints(&json!({"event": "notice", "code": "done", "text": text}));
     client.says("/join");
-    let text = "/join takes 1 to 32 of A-Z a-z 0-9 _ -";
+    let text = "usage: /join ROOM (1 to 32 of A-Z a-z 0-9 _ -)";
     client.prints(&json!({"event": "notice", "code": "misuse", "text": text}));
     client.says("/ping");
     let pong = client.next();

@@ -120,8 +120,8 @@ fn a_direct_message_reaches_one_peer_alone() {
             &format!("to {address}: yes"),
         );
         assert_eq!(bob.hear(), "* ada to you: yes");
-        asks(&ann, "/msg eve hi", "nobody is called eve");
-        asks(&ann, "/msg \x1b[2J hi", "nobody is called \\x1b[2J");
+        asks(&ann, "/msg eve hi", "no such peer: eve");
+        asks(&ann, "/msg \x1b[2J hi", "no such peer: \\x1b[2J");
         cem.send(b"end");
         cem.hears(&cem, "end");
     });
@@ -174,7 +174,7 @@ fn v2_peers_use_the_same_commands_and_get_them_as_frames() {
             (
                 &b"/nick a b"[..],
                 NoticeCode::Misuse,
-                "/nick takes 1 to 24 of A-Z a-z 0-9 _ -",
+                "usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)",
             ),
             (b"/nick ADA", NoticeCode::Refused, "ADA is taken"),
             (b"/ping 1", NoticeCode::Done, "pong 1"),
@@ -202,26 +202,26 @@ fn every_bound_is_refused_with_what_it_is() {
     let [ann, bob, cem] = server.clients();
     asks(&ann, "/join one", "you are in one (1 here)");
     asks(&bob, "/join one", "you are in one (2 here)");
-    asks(&cem, "/join ONE", "one is full: it has 2");
+    asks(&cem, "/join ONE", "one is full (2)");
     asks(&cem, "/join two", "you are in two (1 here)");
     asks(
         &bob,
         "/join three",
-        "there is no three, and no new room may be made: there are 2",
+        "cannot create \"three\": room limit reached (2)",
     );
     asks(&bob, "/join two", "you are in two (2 here)");
     asks(
         &ann,
         "/join three",
-        "there is no three, and no new room may be made: there are 2",
+        "cannot create \"three\": room limit reached (2)",
     );
     asks(&ann, "/leave", "you are in lobby (1 here)");
     asks(&ann, "/join three", "you are in three (1 here)");
     asks(&ann, "/nick a", "you are a");
     asks(&bob, "/nick b", "you are b");
-    asks(&cem, "/nick c", "no more names may be taken: 2 are");
+    asks(&cem, "/nick c", "name limit reached (2)");
     asks(&bob, "/nick c", "you are c");
-    asks(&cem, "/nick b", "no more names may be taken: 2 are");
+    asks(&cem, "/nick b", "name limit reached (2)");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn who_comes_and_goes_is_told_to_those_who_want_to_hear_it() {
         let address = other.address();
         assert_eq!(watcher.hear(), format!("* {address} joined (2 here)"));
         other.send(b"/nick ada");
-        assert_eq!(watcher.hear(), format!("* {address} is ada now (2 here)"));
+        assert_eq!(watcher.hear(), format!("* {address} is now ada (2 here)"));
         other.send(b"/join den");
         assert_eq!(watcher.hear(), "* ada left (1 here)");
         watcher.send(b"/join den");

@@ -33,7 +33,7 @@ fn name_and_room_are_had_from_the_beginning_and_after_a_restart_of_the_server() 
         ask(
             &session,
             "/nick not/one",
-            "* /nick takes 1 to 24 of A-Z a-z 0-9 _ -",
+            "* usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)",
         );
         server.stop();
         wait_until("the end", || !session.is_up());

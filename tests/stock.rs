@@ -99,8 +99,8 @@ fn stock_clients_use_rooms_by_typing_commands() {
     for listener in [&ann, &bob] {
         assert_eq!(listener.script.output.next(), "ada both of us");
     }
-    bob.asks("/nick", "/nick takes 1 to 24 of A-Z a-z 0-9 _ -");
-    bob.asks("/msg eve hi", "nobody is called eve");
+    bob.asks("/nick", "usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)");
+    bob.asks("/msg eve hi", "no such peer: eve");
     ann.script.type_line("/shrug");
     for listener in [&ann, &bob] {
         assert_eq!(listener.script.output.next(), "ada /shrug");

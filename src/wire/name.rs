@@ -113,6 +113,11 @@ impl DisplayName {
     pub fn of(address: SocketAddr, name: Option<Name>) -> Self {
         name.map_or(Self::Address(address), Self::Name)
     }
+
+    /// Returns `text` as a display name, if it is one.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        str::from_utf8(text).ok()?.parse().ok()
+    }
 }
 
 impl FromStr for DisplayName {

@@ -94,7 +94,7 @@ fn version_1_hears_what_the_server_says() {
         let sentence = format!("* you are in den ({members} here)");
         assert_eq!(hear(&sentence), is(Heard::Joined(den)));
     }
-    let full = "den is full: it has 1";
+    let full = "den is full (1)";
     assert_eq!(
         hear(&format!("* {full}")),
         is(Heard::Refused(full.as_bytes()))

@@ -12,8 +12,8 @@ use crate::net::{Outbox, Outlet, Packet, PeerAddr};
 use crate::server::ops::supervise::StopSignal;
 use crate::server::registry::Peers;
 use crate::server::registry::{Notice, Protocol};
-use crate::wire::v2::{NoticeCode, ServerFrame, push_server_frame, push_server_header};
-use crate::wire::{LINE_END, push_notice};
+use crate::wire::v2::{self, push_server_header};
+use crate::wire::{LINE_END, push_reply};
 
 /// What the crier's thread owns.
 pub struct Crier {
@@ -68,12 +68,11 @@ pub fn tell_news(peers: &Peers, outlet: &mut impl Outlet, counters: &CrierCounte
 
 fn tell(mut notice: Notice, outlet: &mut impl Outlet, counters: &CrierCounters) {
     let (mut line, mut frame) = (Vec::new(), Vec::new());
-    push_notice(notice.text.as_bytes(), &mut line);
+    push_reply(&notice.reply, &mut line);
     let text_bytes = line.len();
     line.extend_from_slice(LINE_END.as_bytes());
     push_server_header(&mut frame);
-    let sentence = ServerFrame::Notice(NoticeCode::Presence, notice.text.as_bytes());
-    push_server_frame(&sentence, &mut frame);
+    v2::push_reply(&notice.reply, &mut frame);
     let endpoint = |subscriber: &(PeerAddr, Protocol)| subscriber.0.endpoint();
     notice.to.sort_unstable_by_key(endpoint);
     for subscribers in notice.to.chunk_by(|a, b| endpoint(a) == endpoint(b)) {

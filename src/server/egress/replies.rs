@@ -4,10 +4,8 @@ use std::ops::Range;
 
 use crate::net::{Outlet, Packet, PeerAddr, SendTally};
 use crate::server::registry::Protocol;
-use crate::wire::v2::{
-    BUNDLE_BYTES, NoticeCode, ServerFrame, push_server_frame, push_server_header,
-};
-use crate::wire::{DisplayName, push_notice, push_private};
+use crate::wire::v2::{self, BUNDLE_BYTES, ServerFrame, push_server_frame, push_server_header};
+use crate::wire::{self, DisplayName, Reply, push_private};
 
 /// What one round of receiving caused: for each datagram one answer at most, and a
 /// few direct messages. So it is bounded as the round is. It keeps its memory from
@@ -47,25 +45,29 @@ impl Answers {
     /// longer than a bundle. A datagram holds hundreds of PINGs: were each answered
     /// by itself, one peer would keep the worker from all others.
     pub fn answer_frame(&mut self, frame: &ServerFrame<'_>) {
+        self.answer_frame_with(|out| push_server_frame(frame, out));
+    }
+
+    fn answer_frame_with(&mut self, push_frame: impl FnOnce(&mut Vec<u8>)) {
         let len = self.answer.len();
         if len == 0 {
             push_server_header(&mut self.answer);
         }
-        push_server_frame(frame, &mut self.answer);
+        push_frame(&mut self.answer);
         if self.answer.len() > BUNDLE_BYTES {
             self.answer.truncate(len);
             self.shed += 1;
         }
     }
 
-    /// Answers with a sentence, in the form that the asker speaks.
-    pub fn notice(&mut self, protocol: Protocol, code: NoticeCode, text: &[u8]) {
+    /// Replies with a sentence, in the form that the asker receives.
+    pub fn reply(&mut self, protocol: Protocol, reply: &Reply<'_>) {
         match protocol {
             Protocol::Text | Protocol::Lines => self.answer(|out| {
-                push_notice(text, out);
+                wire::push_reply(reply, out);
                 out.extend_from_slice(protocol.line_end().as_bytes());
             }),
-            Protocol::Frames => self.answer_frame(&ServerFrame::Notice(code, text)),
+            Protocol::Frames => self.answer_frame_with(|out| v2::push_reply(reply, out)),
         }
     }
 

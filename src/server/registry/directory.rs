@@ -34,11 +34,11 @@ pub struct RoomLimits {
     pub max_members: u32,
 }
 
-/// Why a peer cannot enter a room; to be told to it.
+/// Why a peer cannot enter a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RoomError {
     /// The room has all the members that it may have.
-    #[error("{name} is full: it has {max}")]
+    #[error("the room {name} has its maximum of {max} members")]
     Full {
         /// The room.
         name: RoomName,
@@ -46,7 +46,7 @@ pub enum RoomError {
         max: u32,
     },
     /// The room would be a new one, and there may be no more.
-    #[error("there is no {name}, and no new room may be made: there are {max}")]
+    #[error("the room {name} does not exist, and the limit of {max} rooms is reached")]
     TooMany {
         /// What it would have been called.
         name: RoomName,

@@ -14,14 +14,14 @@ pub struct Names {
     max_names: usize,
 }
 
-/// Why a peer cannot have a name; to be told to it.
+/// Why a peer cannot have a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Another peer is called so.
-    #[error("{0} is taken")]
+    #[error("the name {0} belongs to another peer")]
     Taken(Name),
     /// There may be no more.
-    #[error("no more names may be taken: {0} are")]
+    #[error("the limit of {0} names is reached")]
     TooMany(usize),
 }
 

@@ -1,14 +1,14 @@
 //! Who came and went in a room, gathered for those who want to hear of it.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::members::Protocol;
 use super::room::Room;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::Wake;
-use crate::wire::{DisplayName, Name, Thousands};
+use crate::wire::Reply;
+use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceCounts, PresenceEvent};
 
 /// Rooms in which something has happened that someone wants to hear of, on their
 /// way to the one who tells it (see `crier`).
@@ -23,18 +23,9 @@ pub struct News {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// What has happened.
-    pub text: String,
+    pub reply: Reply<'static>,
     /// Who wants to hear it.
     pub to: Vec<(PeerAddr, Protocol)>,
-}
-
-/// What someone in the room wants to hear of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Happening {
-    Joined(DisplayName),
-    Left(DisplayName),
-    TimedOut(DisplayName),
-    Renamed(DisplayName, Name),
 }
 
 /// Subscribers, and what has happened since they were told.
@@ -42,11 +33,8 @@ pub(super) enum Happening {
 pub(super) struct Presence {
     pub(super) subscribers: HashMap<PeerAddr, Protocol>,
     /// The first few; with more, only their numbers are told.
-    first: Vec<Happening>,
-    joined: u64,
-    left: u64,
-    timed_out: u64,
-    renamed: u64,
+    first: Vec<PresenceEvent>,
+    counts: PresenceCounts,
 }
 
 impl News {
@@ -84,90 +72,58 @@ impl News {
 }
 
 impl Presence {
-    pub(super) fn note(&mut self, happening: Happening) {
-        match happening {
-            Happening::Joined(_) => self.joined += 1,
-            Happening::Left(_) => self.left += 1,
-            Happening::TimedOut(_) => self.timed_out += 1,
-            Happening::Renamed(..) => self.renamed += 1,
-        }
-        if self.first.len() < MAX_NAMED {
-            self.first.push(happening);
+    pub(super) fn note(&mut self, event: PresenceEvent) {
+        self.counts.add(&event);
+        if self.first.len() < MAX_NAMED_EVENTS {
+            self.first.push(event);
         }
     }
 
     /// What to tell of a room that has so many `members` now.
     pub(super) fn take_notice(&mut self, members: usize) -> Option<Notice> {
-        if self.total() == 0 {
-            return None;
-        }
-        let text = self.sentence(members);
-        self.first.clear();
-        (self.joined, self.left, self.timed_out, self.renamed) = (0, 0, 0, 0);
+        let counts = std::mem::take(&mut self.counts);
+        let first = std::mem::take(&mut self.first);
+        let changes = match counts.total() {
+            0 => return None,
+            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Named(first.into()),
+            _ => Changes::Counted(counts),
+        };
         let to = self.subscribers.iter();
         Some(Notice {
-            text,
+            reply: Reply::Presence { changes, members },
             to: to
                 .map(|(address, protocol)| (*address, *protocol))
                 .collect(),
         })
     }
-
-    fn sentence(&self, members: usize) -> String {
-        let mut text = String::new();
-        let mut add = |part: std::fmt::Arguments<'_>| {
-            let comma = if text.is_empty() { "" } else { ", " };
-            let _ = write!(text, "{comma}{part}");
-        };
-        if self.total() <= MAX_NAMED as u64 {
-            for happening in &self.first {
-                match happening {
-                    Happening::Joined(who) => add(format_args!("{who} joined")),
-                    Happening::Left(who) => add(format_args!("{who} left")),
-                    Happening::TimedOut(who) => add(format_args!("{who} timed out")),
-                    Happening::Renamed(who, now) => add(format_args!("{who} is {now} now")),
-                }
-            }
-        } else {
-            for (count, what) in [
-                (self.joined, "joined"),
-                (self.left, "left"),
-                (self.timed_out, "timed out"),
-                (self.renamed, "renamed"),
-            ] {
-                if count > 0 {
-                    add(format_args!("{} {what}", Thousands(count)));
-                }
-            }
-        }
-        let _ = write!(text, " ({} here)", Thousands(members as u64));
-        text
-    }
-
-    fn total(&self) -> u64 {
-        self.joined + self.left + self.timed_out + self.renamed
-    }
 }
-
-/// So many happenings are told one by one: a line that can be read at a glance.
-const MAX_NAMED: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{DisplayName, Name};
+
+    impl Notice {
+        /// The sentence, without what the forms of the protocol add.
+        pub(crate) fn text(&self) -> String {
+            let mut out = Vec::new();
+            self.reply.push(&mut out);
+            String::from_utf8(out).unwrap()
+        }
+    }
 
     fn name(text: &str) -> Name {
         Name::parse(text.as_bytes()).unwrap()
     }
 
-    fn told(happenings: &[Happening]) -> Option<String> {
+    fn told(happenings: &[PresenceEvent]) -> Option<String> {
         let mut presence = Presence::default();
         for happening in happenings {
             presence.note(*happening);
         }
         let notice = presence.take_notice(10_300);
         assert_eq!(presence.take_notice(10_300), None, "it is told once");
-        notice.map(|notice| notice.text)
+        notice.map(|notice| notice.text())
     }
 
     #[test]
@@ -176,20 +132,23 @@ mod tests {
         let bob = DisplayName::Address("127.0.0.1:5000".parse().unwrap());
         assert_eq!(told(&[]), None);
         let few = [
-            Happening::Joined(ada),
-            Happening::Left(bob),
-            Happening::TimedOut(ada),
-            Happening::Renamed(bob, name("eve")),
+            PresenceEvent::Joined(ada),
+            PresenceEvent::Left(bob),
+            PresenceEvent::TimedOut(ada),
+            PresenceEvent::Renamed(bob, name("eve")),
         ];
         assert_eq!(
             told(&few).unwrap(),
-            "ada joined, 127.0.0.1:5000 left, ada timed out, 127.0.0.1:5000 is eve now \
+            "ada joined, 127.0.0.1:5000 left, ada timed out, 127.0.0.1:5000 is now eve \
              (10,300 here)"
         );
-        let mut many = vec![Happening::Joined(ada); 3120];
-        many.extend([Happening::Left(bob); 12]);
+        let mut many = vec![PresenceEvent::Joined(ada); 3120];
+        many.extend([PresenceEvent::Left(bob); 12]);
         assert_eq!(told(&many).unwrap(), "3,120 joined, 12 left (10,300 here)");
-        many.extend([Happening::TimedOut(ada), Happening::Renamed(ada, name("x"))]);
+        many.extend([
+            PresenceEvent::TimedOut(ada),
+            PresenceEvent::Renamed(ada, name("x")),
+        ]);
         assert_eq!(
             told(&many).unwrap(),
             "3,120 joined, 12 left, 1 timed out, 1 renamed (10,300 here)"

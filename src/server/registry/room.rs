@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::members::{Lane, Members};
-use super::presence::{Happening, Notice, Presence};
+use super::presence::{Notice, Presence};
 use crate::net::PeerAddr;
 use crate::server::registry::Peer;
+use crate::wire::reply::PresenceEvent;
 use crate::wire::{DisplayName, Name, RoomName};
 
 /// A room and its members.
@@ -123,7 +124,7 @@ impl Room {
         if peer.wants_presence() {
             state.subscribe(address, lane);
         }
-        state.happened(|| Happening::Joined(peer.speaker(&address)))
+        state.happened(|| PresenceEvent::Joined(peer.speaker(&address)))
     }
 
     /// Puts a peer in the place of another one with the same address, which must be a
@@ -161,15 +162,15 @@ impl Room {
             state.unsubscribe(address);
         }
         state.happened(|| match manner {
-            Manner::OnItsOwn => Happening::Left(peer.speaker(address)),
-            Manner::TimedOut => Happening::TimedOut(peer.speaker(address)),
+            Manner::OnItsOwn => PresenceEvent::Left(peer.speaker(address)),
+            Manner::TimedOut => PresenceEvent::TimedOut(peer.speaker(address)),
         })
     }
 
     /// A member has another name now. True: this is news.
     #[must_use]
     pub fn renamed(&self, before: DisplayName, now: Name) -> bool {
-        self.lock().happened(|| Happening::Renamed(before, now))
+        self.lock().happened(|| PresenceEvent::Renamed(before, now))
     }
 
     /// From now on a member hears who comes and goes, or not any more.
@@ -259,7 +260,7 @@ impl State {
     }
 
     /// True: the first since the last notice.
-    fn happened(&mut self, happening: impl FnOnce() -> Happening) -> bool {
+    fn happened(&mut self, happening: impl FnOnce() -> PresenceEvent) -> bool {
         let Some(presence) = &mut self.presence else {
             return false;
         };

@@ -188,7 +188,7 @@ fn a_peer_that_gets_a_session_never_is_away() {
     peers.touch(&address(2), Protocol::Text, 0, 0);
     peers.open_session(&address(1), 0, session(77), 0);
     let notice = peers.lobby().take_notice().unwrap();
-    assert_eq!(notice.text, "127.0.0.2:5000 joined (2 here)");
+    assert_eq!(notice.text(), "127.0.0.2:5000 joined (2 here)");
     assert_eq!(notice.to, [(address(1), Protocol::Frames)]);
     // In its old place, from which it can leave.
     assert!(peers.leave(&address(1), Some(session(77))));

@@ -8,6 +8,7 @@ use super::{
     ServerFrame, SessionId, WELCOME,
 };
 use crate::wire::name::DisplayName;
+use crate::wire::reply::Reply;
 
 /// Begins a datagram of a client, which has no session until the server gives it one.
 pub fn push_client_header(session: Option<SessionId>, out: &mut Vec<u8>) {
@@ -82,6 +83,20 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a [`ClientFrame::Say`] with the payload that `fill` appends.
+pub fn push_say(fill: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    push_frame_with(SAY, fill, out);
+}
+
+/// Appends a [`ServerFrame::Notice`] with the sentence of a reply.
+pub fn push_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    let fill = |out: &mut Vec<u8>| {
+        out.push(reply.code().byte());
+        reply.push(out);
+    };
+    push_frame_with(NOTICE, fill, out);
+}
+
 /// Fills the datagram that began at `start` up to `datagram_bytes`.
 pub fn push_padding(start: usize, datagram_bytes: usize, out: &mut Vec<u8>) {
     let end = start + datagram_bytes;
@@ -89,9 +104,17 @@ pub fn push_padding(start: usize, datagram_bytes: usize, out: &mut Vec<u8>) {
     out.resize(end.max(out.len()), PAD);
 }
 
+fn push_frame_with(kind: u8, fill: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    out.extend_from_slice(&[kind, 0, 0]);
+    let start = out.len();
+    fill(out);
+    let len = u16::try_from(out.len() - start).expect(BODY_FITS);
+    out[start - 2..start].copy_from_slice(&len.to_be_bytes());
+}
+
 fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let len = u16::try_from(len).expect("a frame's body is at most 65,535 bytes");
+    let len = u16::try_from(len).expect(BODY_FITS);
     out.push(kind);
     out.extend_from_slice(&len.to_be_bytes());
     for part in parts {
@@ -138,3 +161,5 @@ impl EncodedFrom {
         &self.bytes[..self.len]
     }
 }
+
+const BODY_FITS: &str = "a frame's body is at most 65,535 bytes";

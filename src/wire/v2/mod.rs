@@ -11,10 +11,12 @@ use super::limits::MAX_NAME_BYTES;
 use super::name::{DisplayName, RoomName};
 
 pub use encode::{
-    push_client_frame, push_client_header, push_hello, push_padding, push_server_frame,
-    push_server_header,
+    push_client_frame, push_client_header, push_hello, push_padding, push_reply, push_say,
+    push_server_frame, push_server_header,
 };
 pub use parse::{parse_client, parse_server};
+
+pub use super::reply::NoticeCode;
 
 /// A session, by the random number that the server chose for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,21 +56,6 @@ pub enum ServerFrame<'a> {
     Room(u32, RoomName),
     /// Someone said something to this peer alone.
     Private(DisplayName, &'a [u8]),
-}
-
-/// What a [`ServerFrame::Notice`] is, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoticeCode {
-    /// The answer to a command: it is done.
-    Done,
-    /// The answer to a command with wrong arguments: what is right.
-    Misuse,
-    /// The answer to a command that cannot be done: why.
-    Refused,
-    /// Who came, left, or is called something else.
-    Presence,
-    /// One of a later version.
-    Other(u8),
 }
 
 /// What a new session is told.
