@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use bullhorn::client::{Name, RoomName, Session, SessionConfig};
+use bullhorn::client::{Session, SessionConfig};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -14,8 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let room = arguments.next().unwrap_or("den".to_owned());
     let mut config = SessionConfig::new(server.parse()?);
     // Asked for at the start, and again when the server was down and is back.
-    config.nick = Some(Name::parse(b"counter").ok_or("no name")?);
-    config.room = Some(RoomName::parse(room.as_bytes()).ok_or("no name of a room")?);
+    config.nick = Some("counter".parse()?);
+    config.room = Some(room.parse()?);
     let session = Session::connect(config)?;
     let mut count = 0;
     for event in session.events() {

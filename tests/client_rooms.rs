@@ -126,7 +126,7 @@ fn json_output_is_an_object_per_event() {
     let text = "you are in chess (1 here)";
     client.expect(&json!({"event": "notice", "code": "done", "text": text}));
     client.type_line("/join");
-    let text = "/join takes 1 to 32 of A-Z a-z 0-9 _ -";
+    let text = "usage: /join ROOM (1 to 32 of A-Z a-z 0-9 _ -)";
     client.expect(&json!({"event": "notice", "code": "misuse", "text": text}));
     client.type_line("/ping");
     let pong = client.next();

@@ -7,7 +7,7 @@ use bullhorn::config::Switch;
 use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NoticeCode, ServerFrame, parse_server,
 };
-use bullhorn::wire::{Name, RoomName, Speaker};
+use bullhorn::wire::{DisplayName, Name, RoomName};
 use common::v2_peer::V2Peer;
 use common::{Client, TestServer, V4, config, wait_until, with_each_server};
 
@@ -105,8 +105,8 @@ fn a_direct_message_reaches_one_peer_only() {
             &format!("to {address}: yes"),
         );
         assert_eq!(bob.receive_text(), "* ada to you: yes");
-        expect_reply(&ann, "/msg eve hi", "nobody is called eve");
-        expect_reply(&ann, "/msg \x1b[2J hi", "nobody is called \\x1b[2J");
+        expect_reply(&ann, "/msg eve hi", "no such peer: eve");
+        expect_reply(&ann, "/msg \x1b[2J hi", "no such peer: \\x1b[2J");
         cem.send(b"end");
         cem.expect_text_from(&cem, "end");
     });
@@ -134,7 +134,7 @@ fn v2_peers_use_the_same_commands_and_receive_frames() {
         };
         ann.send(b"hi");
         ann.receive_text();
-        let ada = Speaker::Name(Name::parse(b"ada").unwrap());
+        let ada = DisplayName::Name(Name::parse(b"ada").unwrap());
         let datagram = bob.client.receive();
         match parse_server(&datagram).unwrap().next() {
             Some(ServerFrame::Message(message)) => {
@@ -159,7 +159,7 @@ fn v2_peers_use_the_same_commands_and_receive_frames() {
             (
                 &b"/nick a b"[..],
                 NoticeCode::Misuse,
-                "/nick takes 1 to 24 of A-Z a-z 0-9 _ -",
+                "usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)",
             ),
             (b"/nick ADA", NoticeCode::Refused, "ADA is taken"),
             (b"/ping 1", NoticeCode::Done, "pong 1"),
@@ -187,26 +187,26 @@ fn every_refusal_names_its_limit() {
     let [ann, bob, cem] = server.clients();
     expect_reply(&ann, "/join one", "you are in one (1 here)");
     expect_reply(&bob, "/join one", "you are in one (2 here)");
-    expect_reply(&cem, "/join ONE", "one is full: it has 2");
+    expect_reply(&cem, "/join ONE", "one is full (2)");
     expect_reply(&cem, "/join two", "you are in two (1 here)");
     expect_reply(
         &bob,
         "/join three",
-        "there is no three, and no new room may be made: there are 2",
+        "cannot create \"three\": room limit reached (2)",
     );
     expect_reply(&bob, "/join two", "you are in two (2 here)");
     expect_reply(
         &ann,
         "/join three",
-        "there is no three, and no new room may be made: there are 2",
+        "cannot create \"three\": room limit reached (2)",
     );
     expect_reply(&ann, "/leave", "you are in lobby (1 here)");
     expect_reply(&ann, "/join three", "you are in three (1 here)");
     expect_reply(&ann, "/nick a", "you are a");
     expect_reply(&bob, "/nick b", "you are b");
-    expect_reply(&cem, "/nick c", "no more names may be taken: 2 are");
+    expect_reply(&cem, "/nick c", "name limit reached (2)");
     expect_reply(&bob, "/nick c", "you are c");
-    expect_reply(&cem, "/nick b", "no more names may be taken: 2 are");
+    expect_reply(&cem, "/nick b", "name limit reached (2)");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn name_and_room_survive_a_restart_of_the_server() {
         expect_reply(
             &session,
             "/nick not/one",
-            "* /nick takes 1 to 24 of A-Z a-z 0-9 _ -",
+            "* usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)",
         );
         server.stop();
         wait_until("the end", || !session.is_up());

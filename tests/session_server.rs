@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use bullhorn::client::{
     DownReason, Event, Message, Protocol, ProtocolChoice, Session, SessionError,
 };
-use bullhorn::wire::Speaker;
+use bullhorn::wire::DisplayName;
 use common::{
     TestServer, V4, V4_UNSHARED, connect_with, connection_refused, has_v2_session, next_event,
     next_line, unpinned_config, wait_until,
@@ -50,7 +50,7 @@ fn peers_of_both_protocols_receive_the_same_lines() {
     assert_eq!(
         next_event(&sessions[1]),
         Event::Message(Message {
-            from: Speaker::Address(from),
+            from: DisplayName::Address(from),
             payload
         })
     );

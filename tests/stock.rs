@@ -67,8 +67,8 @@ fn stock_clients_use_rooms_by_typing_commands() {
     for receiver in [&ann, &bob] {
         assert_eq!(receiver.script.output.next(), "ada both of us");
     }
-    bob.expect_reply("/nick", "/nick takes 1 to 24 of A-Z a-z 0-9 _ -");
-    bob.expect_reply("/msg eve hi", "nobody is called eve");
+    bob.expect_reply("/nick", "usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)");
+    bob.expect_reply("/msg eve hi", "no such peer: eve");
     ann.script.type_line("/shrug");
     for receiver in [&ann, &bob] {
         assert_eq!(receiver.script.output.next(), "ada /shrug");

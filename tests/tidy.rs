@@ -22,7 +22,11 @@ const LAYERS: [&[&str]; 12] = [
     &["wire"],
     &["net"],
     &["server::clock"],
-    &["server::ops::log", "server::ops::stats", "server::ops::supervise"],
+    &[
+        "server::ops::log",
+        "server::ops::stats",
+        "server::ops::supervise",
+    ],
     &["server::registry"],
     &["server::history"],
     &["server::egress"],
@@ -56,18 +60,54 @@ fn files_are_tidy() {
 #[test]
 fn every_rule_finds_its_mistakes() {
     for (path, text, mistakes) in [
-        ("src/net/a.rs", "unsafe { f() }\n/// A name.\n/// What it is.", 0),
+        (
+            "src/net/a.rs",
+            "unsafe { f() }\n/// A name.\n/// What it is.",
+            0,
+        ),
         ("src/server/a.rs", "unsafe { f() }", 1),
-        ("src/server/a.rs", "/// What it is.\n//! Of a kind.\n    /// True: it is.", 3),
-        ("src/server/a.rs", "#[path = \"b.rs\"]\n// TODO later\n// TODO(#1)", 2),
+        (
+            "src/server/a.rs",
+            "/// What it is.\n//! Of a kind.\n    /// True: it is.",
+            3,
+        ),
+        (
+            "src/server/a.rs",
+            "#[path = \"b.rs\"]\n// TODO later\n// TODO(#1)",
+            2,
+        ),
         ("loadgen/src/a.rs", "#[path = \"b.rs\"]\n/// What it is.", 0),
         ("src/server/a.rs", &"\n".repeat(MAX_LINES + 1), 1),
-        ("src/server/registry/a.rs", "use super::Room;\nuse crate::wire::Name;", 0),
-        ("src/server/registry/a.rs", "use crate::server::egress::Plan;\ncrate::client::f()", 2),
-        ("src/server/worker.rs", "use super::config::X;\nuse crate::server::clock::Clock;", 1),
-        ("src/server/registry/a.rs", "use crate::server::{egress, worker};", 1),
-        ("src/client/a.rs", "use crate::{net, wire};\nuse crate::server::clock;", 1),
-        ("src/wire/a.rs", "#[cfg(test)]\nmod tests {\nuse crate::server;\n}", 0),
+        (
+            "src/server/registry/a.rs",
+            "use super::Room;\nuse crate::wire::Name;",
+            0,
+        ),
+        (
+            "src/server/registry/a.rs",
+            "use crate::server::egress::Plan;\ncrate::client::f()",
+            2,
+        ),
+        (
+            "src/server/worker.rs",
+            "use super::config::X;\nuse crate::server::clock::Clock;",
+            1,
+        ),
+        (
+            "src/server/registry/a.rs",
+            "use crate::server::{egress, worker};",
+            1,
+        ),
+        (
+            "src/client/a.rs",
+            "use crate::{net, wire};\nuse crate::server::clock;",
+            1,
+        ),
+        (
+            "src/wire/a.rs",
+            "#[cfg(test)]\nmod tests {\nuse crate::server;\n}",
+            0,
+        ),
     ] {
         let report = check(path, text);
         assert_eq!(report.lines().count(), mistakes, "{path}: {text}\n{report}");
@@ -77,7 +117,9 @@ fn every_rule_finds_its_mistakes() {
 fn check(path: &str, text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let is_covered = COVERED.iter().any(|folder| path.starts_with(folder));
-    let rules = EVERYWHERE.iter().chain(COVERED_ONLY.iter().filter(|_| is_covered));
+    let rules = EVERYWHERE
+        .iter()
+        .chain(COVERED_ONLY.iter().filter(|_| is_covered));
     let mut report = String::new();
     for rule in rules {
         for index in 0..lines.len() {
@@ -102,7 +144,9 @@ fn lower_layers(path: &str, lines: &[&str], index: usize) -> Option<String> {
         let end = rest.find(|char: char| char != ':' && char != '_' && !char.is_alphanumeric());
         let (prefix, rest) = rest.split_at(end.unwrap_or(rest.len()));
         let group = rest.strip_prefix('{').unwrap_or_default();
-        group.split([',', '}']).map(move |item| format!("{prefix}{}", item.trim()))
+        group
+            .split([',', '}'])
+            .map(move |item| format!("{prefix}{}", item.trim()))
     });
     let is_allowed = |used: &String| match (layer(&module), layer(used)) {
         (Some(own), Some(used)) => used <= own,
@@ -110,13 +154,17 @@ fn lower_layers(path: &str, lines: &[&str], index: usize) -> Option<String> {
         (own, None) => own.is_none(),
     };
     let wrong = used.into_iter().find(|used| !is_allowed(used))?;
-    Some(format!("`{module}` uses `{wrong}`, which is not in a lower layer"))
+    Some(format!(
+        "`{module}` uses `{wrong}`, which is not in a lower layer"
+    ))
 }
 
 /// Returns the layer of a module, or `None` for the client.
 fn layer(module: &str) -> Option<usize> {
     let is_part = |folder: &&str| module == *folder || module.starts_with(&format!("{folder}::"));
-    LAYERS.iter().position(|folders| folders.iter().any(is_part))
+    LAYERS
+        .iter()
+        .position(|folders| folders.iter().any(is_part))
 }
 
 fn unsafe_in_net(path: &str, lines: &[&str], index: usize) -> Option<String> {
@@ -128,7 +176,9 @@ fn unsafe_in_net(path: &str, lines: &[&str], index: usize) -> Option<String> {
 
 fn numbered_todos(_: &str, lines: &[&str], index: usize) -> Option<String> {
     let comment = lines[index][code(lines[index]).len()..].replace("TODO(#", "");
-    comment.contains("TODO").then(|| "no issue: write `TODO(#12)`".to_owned())
+    comment
+        .contains("TODO")
+        .then(|| "no issue: write `TODO(#12)`".to_owned())
 }
 
 fn short_files(_: &str, _: &[&str], index: usize) -> Option<String> {

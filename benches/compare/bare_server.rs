@@ -12,6 +12,7 @@ use crate::clients::TEXT_BYTES;
 use crate::harness::Error;
 use crate::harness::bare::{Drain, Echo, FanOut};
 use crate::harness::subject::buffers;
+use crate::udp::pong;
 
 /// What it does.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -36,7 +37,7 @@ pub(crate) fn serve(bare: Bare, address: SocketAddr) -> Result<(), Error> {
         Bare::FanOutGso => fan_out(&socket, max_segments()),
         Bare::Echo => {
             // As long as the answer to a ping is.
-            let mut echo = Echo::new(b"* pong 0123456789abcdef");
+            let mut echo = Echo::new(&pong(b"0123456789abcdef"));
             loop {
                 echo.answer(&socket)?;
             }
@@ -56,6 +57,7 @@ fn fan_out(socket: &UdpSocket, segments: usize) -> Result<(), Error> {
     let mut peers: Vec<SocketAddrV4> = Vec::new();
     let mut fan_out = None;
     // Each as long as bullhorn's, which has the speaker's address in front.
+    let pong = pong(b"0");
     let (mut texts, mut text) = (Vec::new(), [b'x'; PREFIX_BYTES + TEXT_BYTES]);
     loop {
         poll(
@@ -72,7 +74,7 @@ fn fan_out(socket: &UdpSocket, segments: usize) -> Result<(), Error> {
                         }
                         fan_out = None;
                     }
-                    [b'/', ..] => drop(socket.send_to(b"* pong 0", datagram.from.socket_addr())?),
+                    [b'/', ..] => drop(socket.send_to(&pong, datagram.from.socket_addr())?),
                     payload => {
                         let len = payload.len().min(TEXT_BYTES);
                         text[PREFIX_BYTES..][..len].copy_from_slice(&payload[..len]);

@@ -11,6 +11,7 @@ use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, parse_server, push_client_frame,
     push_client_header, push_hello,
 };
+use bullhorn::wire::{HEARTBEAT, Reply, push_reply};
 
 use crate::clients::{BURST, Clients, Heard, TEXT_BYTES, stamp_in, text_of, token_of, wait_for};
 use crate::harness::Error;
@@ -41,6 +42,8 @@ pub(crate) struct UdpClients {
     is_beating: bool,
     receiver: Receiver,
     datagram: Vec<u8>,
+    /// Start of a v1 server's reply to a ping.
+    pong: Vec<u8>,
 }
 
 impl UdpClients {
@@ -60,6 +63,7 @@ impl UdpClients {
             is_beating: false,
             receiver: Receiver::new(),
             datagram: Vec::new(),
+            pong: pong(b""),
         };
         for socket in &clients.sockets {
             socket.connect(server)?;
@@ -133,7 +137,7 @@ impl Clients for UdpClients {
         if self.dialect == Dialect::Frames {
             push_client_frame(&ClientFrame::Heartbeat, &mut self.datagram);
         } else {
-            self.datagram.extend_from_slice(b"@im@");
+            self.datagram.extend_from_slice(HEARTBEAT);
         }
         if !self.is_beating {
             self.begin_to_beat(self.datagram.len())?;
@@ -162,7 +166,7 @@ impl Clients for UdpClients {
                     }
                 }
                 Dialect::Echo => heard.answer(self.asked[client].pop_front()),
-                Dialect::Text => match payload.strip_prefix(b"* pong ") {
+                Dialect::Text => match payload.strip_prefix(self.pong.as_slice()) {
                     Some(token) => heard.answer(stamp_in(token)),
                     None => heard.text(payload),
                 },
@@ -197,15 +201,22 @@ impl Clients for UdpClients {
     }
 }
 
+/// The reply of a v1 server to a ping.
+pub(crate) fn pong(token: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    push_reply(&Reply::Pong(token), &mut datagram);
+    datagram
+}
+
 /// Registers a peer of v1. The answer to the ping says that it is.
 fn register(socket: &UdpSocket) -> Result<(), Error> {
     let mut buffer = [0; 2048];
     for _ in 0..ATTEMPTS {
         crate::stop::check()?;
-        socket.send(b"@im@")?;
+        socket.send(HEARTBEAT)?;
         socket.send(b"/ping 0")?;
         if let Ok(len) = socket.recv(&mut buffer)
-            && buffer[..len] == *b"* pong 0"
+            && buffer[..len] == pong(b"0")
         {
             return Ok(());
         }

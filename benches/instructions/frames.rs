@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use bullhorn::wire::Speaker;
+use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
     BUNDLE_BYTES, ClientFrame, Message, ServerFrame, parse_client, parse_server, push_client_frame,
     push_client_header, push_padding, push_server_frame, push_server_header,
@@ -53,7 +53,7 @@ fn message(sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
         room: 0,
         stream: 0,
         sequence,
-        from: Speaker::Address(address(sequence).socket_addr()),
+        from: DisplayName::Address(address(sequence).socket_addr()),
         payload,
     })
 }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use bullhorn::wire::{
-    Incoming, MAX_TEXT_DATAGRAM, Speaker, classify, parse_command, push_printable, push_text,
+    DisplayName, Incoming, MAX_TEXT_DATAGRAM, classify, parse_command, push_printable, push_text,
 };
 use gungraun::{library_benchmark, library_benchmark_group};
 
@@ -39,7 +39,7 @@ fn sanitized((texts, mut out): Texts) -> Texts {
 #[library_benchmark]
 #[bench::short(args = (PLAIN, 100), setup = repeated)]
 fn formatted((texts, mut out): Texts) -> Texts {
-    let speaker = Speaker::Address(address(1).socket_addr());
+    let speaker = DisplayName::Address(address(1).socket_addr());
     for text in &texts {
         out.clear();
         push_text(black_box(speaker), black_box(text), &mut out);

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use bullhorn::Server;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::PeerAddr;
-use bullhorn::wire::RoomName;
 
 use crate::Plan;
 use crate::harness::Error;
@@ -131,10 +130,12 @@ fn measure(plan: &Plan, name: &'static str, case: &Case) -> Result<Row, Error> {
 fn enter_rooms(peers: &Peers, server: &Server, members: usize) -> Result<(), Error> {
     let handle = server.handle();
     for (room, peers) in peers.addresses().chunks(members).enumerate() {
-        let room = RoomName::parse(format!("room-{room}").as_bytes()).ok_or("not a name")?;
+        let room = format!("room-{room}").parse()?;
         for peer in peers {
             let joined = handle.join(&PeerAddr::new((*peer).into(), 0), room);
-            joined.ok_or_else(|| format!("{peer} is not registered"))??;
+            joined
+                .ok_or_else(|| format!("{peer} is not registered"))?
+                .map_err(|error| format!("{peer}: {error:?}"))?;
         }
     }
     Ok(())

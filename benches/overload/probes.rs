@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use bullhorn::ServerHandle;
 use bullhorn::net::PeerAddr;
-use bullhorn::wire::RoomName;
 use bullhorn::wire::v2::{ClientFrame, push_client_frame, push_client_header};
 
 use crate::harness::Error;
@@ -34,7 +33,7 @@ impl Pinger {
         let session = welcome(&socket)?;
         // Where nobody speaks: whatever arrives is an answer.
         let peer = PeerAddr::new(socket.local_addr()?, 0);
-        let room = RoomName::parse(PINGERS_ROOM).ok_or("not a name")?;
+        let room = PINGERS_ROOM.parse()?;
         if !matches!(handle.join(&peer, room), Some(Ok(_))) {
             return Err("the pinger is not registered".into());
         }
@@ -107,7 +106,7 @@ fn wait_for(socket: &UdpSocket) -> Result<Option<Duration>, Error> {
     Ok(None)
 }
 
-const PINGERS_ROOM: &[u8] = b"pingers";
+const PINGERS_ROOM: &str = "pingers";
 
 const BETWEEN_PINGS: Duration = Duration::from_millis(20);
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bullhorn::Server;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::{bind_group, max_segments};
-use bullhorn::wire::Speaker;
+use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{BUNDLE_BYTES, Message, ServerFrame, push_padding};
 use bullhorn::wire::v2::{push_server_frame, push_server_header};
 use clap::Parser;
@@ -288,7 +288,7 @@ fn bundle() -> (Vec<u8>, usize) {
         room: 0,
         stream: 0,
         sequence: 0,
-        from: Speaker::Address(SocketAddrV4::new([127, 0, 0, 1].into(), 9).into()),
+        from: DisplayName::Address(SocketAddrV4::new([127, 0, 0, 1].into(), 9).into()),
         payload: &[b'x'; 32],
     });
     let (mut bundle, mut messages) = (Vec::new(), 0);

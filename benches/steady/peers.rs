@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bullhorn::Server;
 use bullhorn::net::{PeerAddr, Receiver};
+use bullhorn::wire::Protocol;
 use bullhorn::wire::v2::{
     ClientFrame, ServerFrame, parse_server, push_client_frame, push_client_header,
 };
-use bullhorn::wire::{Protocol, RoomName};
 
 use crate::harness::Error;
 use crate::harness::flood::{Lengths, Speech, welcome};
@@ -47,7 +47,7 @@ impl Peers {
         }
         if rooms > 1 {
             for (number, room) in peers.chunks(peers_a_room).enumerate() {
-                let name = RoomName::parse(format!("room-{number}").as_bytes()).ok_or("no name")?;
+                let name = format!("room-{number}").parse()?;
                 for peer in room {
                     let address = PeerAddr::new(peer.socket.local_addr()?, 0);
                     server

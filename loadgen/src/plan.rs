@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use bullhorn::wire::{HEARTBEAT, push_greeting};
+use bullhorn::wire::{HEARTBEAT, Reply, push_greeting, push_reply};
 
 use crate::config::{Arrival, Protocol, Rate, RunConfig, Scenario, Sockets, word};
 use crate::engine::shape;
@@ -280,9 +280,11 @@ impl Sizes {
             push_greeting(client, &mut greeting);
             (payload, greeting.len() as f64)
         } else {
+            let mut pong = Vec::new();
+            push_reply(&Reply::Pong(b""), &mut pong);
             (
                 "/ping ".len() as f64 + TOKEN_BYTES,
-                "* pong ".len() as f64 + TOKEN_BYTES,
+                pong.len() as f64 + TOKEN_BYTES,
             )
         };
         Self {

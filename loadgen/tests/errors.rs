@@ -133,7 +133,7 @@ fn a_server_that_is_full_refuses() {
         let error = error_of(&config);
         assert!(matches!(error, RunError::Refused(_)), "{error:?}");
         let text = error.to_string();
-        assert!(text.contains("is full: it has 4"), "{text}");
+        assert!(text.contains("is full (4)"), "{text}");
         server.stop().unwrap();
     }
 }

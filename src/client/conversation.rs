@@ -21,7 +21,7 @@ use super::ping::{Pings, pong};
 use super::v1;
 use super::v2::V2;
 use crate::wire::v2::{ClientFrame, NoticeCode};
-use crate::wire::{self, FRAME_MARK};
+use crate::wire::{self, FRAME_MARK, Reply};
 
 /// A client's side of the protocol that is in use.
 #[derive(Debug)]
@@ -241,11 +241,12 @@ impl Conversation {
             }
             Frame::Private(from, payload) => hear(Heard::Private { from, payload }),
             Frame::Notice(code, text) => {
+                if let Some(Reply::Named(name)) = Reply::parse(code, text) {
+                    identity.is_named(name);
+                }
                 let text = String::from_utf8_lossy(text);
-                match code {
-                    NoticeCode::Done => identity.is_told(&text),
-                    NoticeCode::Refused if identity.is_refused_again(&text) => return,
-                    _ => {}
+                if code == NoticeCode::Refused && identity.is_refused_again(&text) {
+                    return;
                 }
                 hear(Heard::Notice(code, text));
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::escape::{escape, into_text};
 use super::liveness::DownReason;
 use crate::wire::v2::NoticeCode;
-use crate::wire::{NOTICE, RoomName, Speaker, push_private, push_text};
+use crate::wire::{DisplayName, NOTICE, RoomName, push_private, push_text};
 
 /// What happens in a [`Session`](super::Session).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Whose it is.
-    pub from: Speaker,
+    pub from: DisplayName,
     /// What was said; any bytes.
     pub payload: Vec<u8>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::event::{Event, Message};
 use crate::wire::v2::{self, NoticeCode};
-use crate::wire::{RoomName, Speaker};
+use crate::wire::{DisplayName, RoomName};
 
 /// What came, in either protocol.
 #[derive(Debug)]
@@ -14,12 +14,12 @@ pub(crate) enum Heard<'a> {
     Text(Cow<'a, str>),
     /// To everyone in the room.
     Message {
-        from: Speaker,
+        from: DisplayName,
         payload: &'a [u8],
     },
     /// To us alone.
     Private {
-        from: Speaker,
+        from: DisplayName,
         payload: &'a [u8],
     },
     Notice(NoticeCode, Cow<'a, str>),
@@ -54,7 +54,7 @@ impl Heard<'_> {
 pub(crate) enum Frame<'a> {
     Message(v2::Message<'a>),
     /// To us alone.
-    Private(Speaker, &'a [u8]),
+    Private(DisplayName, &'a [u8]),
     Notice(NoticeCode, &'a [u8]),
     /// The room that we are in now.
     Room(RoomName),

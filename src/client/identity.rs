@@ -8,7 +8,7 @@
 
 use std::fmt::Display;
 
-use crate::wire::{Command, LOBBY, NOTICE, Name, RoomName, parse_command};
+use crate::wire::{Command, LOBBY, Name, Reply, RoomName, ServerLine, parse_command};
 
 /// A session's name and room.
 #[derive(Debug)]
@@ -92,12 +92,8 @@ impl Identity {
         self.room.heard(JOIN, text);
     }
 
-    /// The server has said this in answer to a command.
-    pub(crate) fn is_told(&mut self, answer: &str) {
-        let name = answer.strip_prefix("you are ");
-        let Some(name) = name.and_then(|name| Name::parse(name.as_bytes())) else {
-            return;
-        };
+    /// The server has said that we have this name.
+    pub(crate) fn is_named(&mut self, name: Name) {
         if self.nick.asked == Some(name) || self.nick.standing == Some(name) {
             self.nick.confirm(name);
         }
@@ -129,21 +125,16 @@ impl Identity {
 
     /// A line of v1 came.
     pub(crate) fn line_came(&mut self, line: &str) {
-        if let Some(answer) = line.strip_prefix(NOTICE) {
-            self.is_told(answer);
-            if let Some(room) = room_in(answer) {
-                self.is_in(room);
-            }
-        } else if let Some((_, text)) = line.split_once(' ') {
-            self.heard(text.as_bytes());
+        match ServerLine::parse(line.as_bytes()) {
+            Some(ServerLine::Notice(sentence)) => match Reply::parse_uncoded(sentence) {
+                Some(Reply::Named(name)) => self.is_named(name),
+                Some(Reply::Entered { room, .. }) => self.is_in(room),
+                _ => {}
+            },
+            Some(ServerLine::Text { text, .. }) => self.heard(text),
+            Some(ServerLine::Private { .. }) | None => {}
         }
     }
-}
-
-/// The room in the answer to a command that leads there: `you are in chess (3 here)`.
-pub fn room_in(answer: &str) -> Option<RoomName> {
-    let (room, _) = answer.strip_prefix("you are in ")?.split_once(" (")?;
-    RoomName::parse(room.as_bytes())
 }
 
 impl<T: Copy + Display> Wish<T> {
@@ -241,7 +232,7 @@ mod tests {
         renewed(&mut identity);
         for again in [false, true, true] {
             assert_eq!(identity.is_refused_again("ada is taken"), again);
-            assert_eq!(identity.is_refused_again("chess is full: it has 2"), again);
+            assert_eq!(identity.is_refused_again("chess is full (2)"), again);
             identity.beat();
         }
         identity.says("/nick ada");
@@ -289,10 +280,9 @@ mod tests {
         // No answer, or a refusal.
         assert_eq!(renewed(&mut identity), ["/nick ada", "/join chess"]);
         identity.says("/NICK bob ");
-        identity.is_told("you are eve");
-        identity.is_told("you are in no room");
+        identity.is_named(name("eve"));
         assert_eq!(identity.nick(), None);
-        identity.is_told("you are bob");
+        identity.is_named(name("bob"));
         identity.is_in(room("go"));
         assert_eq!(identity.nick(), Some(name("bob")));
         assert_eq!(renewed(&mut identity), ["/nick bob", "/join go"]);
@@ -314,7 +304,7 @@ mod tests {
         renewed(&mut identity);
         identity.says("/nick bob");
         renewed(&mut identity);
-        identity.is_told("you are bob");
+        identity.is_named(name("bob"));
         assert_eq!(identity.nick(), None);
         assert_eq!(renewed(&mut identity), ["/nick ada", "/join chess"]);
     }
@@ -324,7 +314,12 @@ mod tests {
         let mut identity = Identity::new(None, None);
         assert_eq!(renewed(&mut identity), [""; 0]);
         identity.says("/nick ada");
-        for not_it in ["eve you are ada", "* you are", "* eve to you: you are ada"] {
+        for not_it in [
+            "eve you are ada",
+            "* you are",
+            "* eve to you: you are ada",
+            "* you are in no room",
+        ] {
             identity.line_came(not_it);
         }
         assert_eq!(identity.nick(), None);

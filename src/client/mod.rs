@@ -77,7 +77,6 @@ pub use crate::wire::{Name, RoomName};
 #[doc(hidden)]
 pub mod program {
     pub use super::escape::into_text;
-    pub use super::identity::room_in;
     pub use super::link::{DATAGRAM_BYTES_MAX, bind_for, is_too_long, is_unreachable};
     pub use super::ping::is_ping;
     pub use super::v1::{decode, encode};

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::wire::NOTICE;
+use crate::wire::v2::NoticeCode;
+use crate::wire::{Command, Reply, ServerLine, parse_command};
 
 /// The pings that were not answered yet.
 #[derive(Debug)]
@@ -42,11 +43,9 @@ impl Pings {
         if self.waiting.is_empty() {
             return None;
         }
-        let number = pong(line).or_else(|| {
-            let (_, text) = line.split_once(' ')?;
-            text.strip_prefix("/ping ")
-        })?;
-        self.answered(u64::from_str_radix(number, 16).ok()?, now)
+        let token = pong(line).or_else(|| echoed_token(line))?;
+        let number = u64::from_str_radix(str::from_utf8(token).ok()?, 16).ok()?;
+        self.answered(number, now)
     }
 
     /// The round trip that ends with a PONG, if one does.
@@ -75,8 +74,25 @@ impl Pings {
 }
 
 /// The token in the server's answer to a `/ping`.
-pub(crate) fn pong(line: &str) -> Option<&str> {
-    line.strip_prefix(NOTICE)?.strip_prefix("pong ")
+pub(crate) fn pong(line: &str) -> Option<&[u8]> {
+    let Some(ServerLine::Notice(sentence)) = ServerLine::parse(line.as_bytes()) else {
+        return None;
+    };
+    match Reply::parse(NoticeCode::Done, sentence) {
+        Some(Reply::Pong(token)) => Some(token),
+        _ => None,
+    }
+}
+
+/// The token of a `/ping` that came back as a text.
+fn echoed_token(line: &str) -> Option<&[u8]> {
+    let Some(ServerLine::Text { text, .. }) = ServerLine::parse(line.as_bytes()) else {
+        return None;
+    };
+    match parse_command(text) {
+        Some(Ok(Command::Ping(token))) => Some(token),
+        _ => None,
+    }
 }
 
 /// It is the line of who wants to know how far away the server is: `/ping` alone.
@@ -96,7 +112,6 @@ const WAITING_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::parse_command;
 
     const MS: Duration = Duration::from_millis(1);
 

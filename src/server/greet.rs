@@ -59,7 +59,7 @@ impl Service for Greet {
         self.log.greeted(from);
         self.replies.begin(from);
         self.replies
-            .reply(|out| push_greeting(from.socket_addr(), out));
+            .reply_with(|out| push_greeting(from.socket_addr(), out));
     }
 
     fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress {

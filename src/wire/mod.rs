@@ -7,16 +7,18 @@ mod limits;
 mod name;
 mod printable;
 mod protocol;
+pub mod reply;
 mod v1;
 pub mod v2;
 
-pub use command::{Command, HELP, Misuse, parse_command, verbs};
+pub use command::{Command, Misuse, Verb, parse_command};
 pub use limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TEXT_DATAGRAM, MAX_TOKEN_BYTES};
-pub use name::{LOBBY, Label, Name, NotASpeaker, RoomName, Speaker};
+pub use name::{DisplayName, LOBBY, Label, Name, ParseDisplayNameError, ParseLabelError, RoomName};
 pub use printable::push_printable;
 pub use protocol::Protocol;
+pub use reply::{Reply, Thousands};
 pub use v1::{
-    GREETING_START, HEARTBEAT, Incoming, LINE_END, NOTICE, QUIT, Thousands, classify,
-    echo_prefixes, push_greeting, push_notice, push_private, push_python_address, push_text,
+    GREETING_START, HEARTBEAT, Incoming, LINE_END, NOTICE, QUIT, ServerLine, classify,
+    echo_prefixes, push_greeting, push_private, push_python_address, push_reply, push_text,
 };
 pub use v2::FRAME_MARK;

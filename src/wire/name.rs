@@ -1,41 +1,45 @@
-//! What peers and rooms are called.
+//! Names of peers and rooms.
 
-use std::fmt;
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES};
 
-/// 1 to `MAX` of the characters `A-Za-z0-9_-`, kept in place.
+/// Name of a peer.
+pub type Name = Label<MAX_NAME_BYTES>;
+
+/// Name of a room.
+pub type RoomName = Label<MAX_ROOM_NAME_BYTES>;
+
+/// 1 to `MAX` of the characters `A-Z a-z 0-9 _ -`, stored inline.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label<const MAX: usize> {
     len: u8,
-    /// Zeros behind the label.
+    /// The label, and zeros up to the end.
     bytes: [u8; MAX],
 }
 
-/// What a peer is called.
-pub type Name = Label<MAX_NAME_BYTES>;
+/// Error of parsing a [`Label`]. Its message says what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParseLabelError<const MAX: usize>;
 
-/// What a room is called.
-pub type RoomName = Label<MAX_ROOM_NAME_BYTES>;
-
-/// Whom a message is from, as its hearers know the speaker.
+/// Display name of a peer: its name, or its address while it has no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Speaker {
-    /// A peer without a name.
+pub enum DisplayName {
+    /// The address of a peer without a name.
     Address(SocketAddr),
-    /// A peer with one.
+    /// The name of a peer.
     Name(Name),
 }
 
-/// It is neither an address nor a name.
+/// Error of parsing a [`DisplayName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither an address with a port nor a name, which is 1 to 24 of A-Z a-z 0-9 _ -")]
-pub struct NotASpeaker;
+#[error("neither an address with a port nor a name, which is {0}", LabelRule::<MAX_NAME_BYTES>)]
+pub struct ParseDisplayNameError;
 
 impl<const MAX: usize> Label<MAX> {
-    /// `text` as a label, if it is one.
+    /// Returns `text` as a label, if it is one.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if text.is_empty() || text.len() > MAX || !text.iter().all(is_allowed) {
@@ -49,57 +53,86 @@ impl<const MAX: usize> Label<MAX> {
         })
     }
 
-    /// The same in lower case: labels that differ in case alone are one.
+    /// Returns the label in lower case. Labels that differ only in case are the same.
     #[must_use]
     pub fn folded(mut self) -> Self {
         self.bytes.make_ascii_lowercase();
         self
     }
 
-    /// As it was written.
+    /// The label as it was written.
     pub fn as_str(&self) -> &str {
-        str::from_utf8(self.as_bytes()).expect("ASCII alone is allowed")
+        str::from_utf8(self.as_bytes()).expect("only ASCII is allowed")
     }
 
-    /// As it was written.
+    /// The label as it was written.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 }
 
-impl Speaker {
-    /// A peer with this address, which may have a name.
-    pub fn of(address: SocketAddr, name: Option<Name>) -> Self {
-        name.map_or(Self::Address(address), Self::Name)
+impl<const MAX: usize> FromStr for Label<MAX> {
+    type Err = ParseLabelError<MAX>;
+
+    fn from_str(text: &str) -> Result<Self, ParseLabelError<MAX>> {
+        Self::parse(text.as_bytes()).ok_or(ParseLabelError)
     }
 }
 
-/// An address, or a name: whatever stands in front of a text.
-impl FromStr for Speaker {
-    type Err = NotASpeaker;
+impl<const MAX: usize> Display for Label<MAX> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, NotASpeaker> {
-        let name = || Name::parse(text.as_bytes()).ok_or(NotASpeaker);
+impl<const MAX: usize> fmt::Debug for Label<MAX> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}", self.as_str())
+    }
+}
+
+impl<const MAX: usize> std::error::Error for ParseLabelError<MAX> {}
+
+impl<const MAX: usize> Display for ParseLabelError<MAX> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "must be {}", LabelRule::<MAX>)
+    }
+}
+
+/// The rule that labels of at most `MAX` bytes follow, in words.
+pub(super) struct LabelRule<const MAX: usize>;
+
+impl<const MAX: usize> Display for LabelRule<MAX> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "1 to {MAX} of A-Z a-z 0-9 _ -")
+    }
+}
+
+impl DisplayName {
+    /// Returns the display name of the peer at `address`.
+    pub fn of(address: SocketAddr, name: Option<Name>) -> Self {
+        name.map_or(Self::Address(address), Self::Name)
+    }
+
+    /// Returns `text` as a display name, if it is one.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        str::from_utf8(text).ok()?.parse().ok()
+    }
+}
+
+impl FromStr for DisplayName {
+    type Err = ParseDisplayNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDisplayNameError> {
+        let name = || Name::parse(text.as_bytes()).ok_or(ParseDisplayNameError);
         text.parse()
             .map(Self::Address)
             .or_else(|_| name().map(Self::Name))
     }
 }
 
-impl<const MAX: usize> fmt::Display for Label<MAX> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.as_str())
-    }
-}
-
-impl<const MAX: usize> fmt::Debug for Label<MAX> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?}", self.as_str())
-    }
-}
-
-impl fmt::Display for Speaker {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Display for DisplayName {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(out),
             Self::Name(name) => name.fmt(out),
@@ -107,7 +140,7 @@ impl fmt::Display for Speaker {
     }
 }
 
-/// The room in which everyone starts.
+/// The room in which every peer starts.
 pub const LOBBY: &str = "lobby";
 
 #[cfg(test)]
@@ -122,16 +155,21 @@ mod tests {
         for text in ["", "a b", "a:b", "ä", "a\n", "a.b", "*", &"x".repeat(25)] {
             assert_eq!(Name::parse(text.as_bytes()), None, "{text:?}");
         }
+        let error = "a b".parse::<Name>().unwrap_err();
+        assert_eq!(error.to_string(), "must be 1 to 24 of A-Z a-z 0-9 _ -");
+        let error = "a b".parse::<RoomName>().unwrap_err();
+        assert_eq!(error.to_string(), "must be 1 to 32 of A-Z a-z 0-9 _ -");
+        assert_eq!("ada".parse(), Ok(Name::parse(b"ada").unwrap()));
         assert!(RoomName::parse(&[b'x'; 32]).is_some());
         assert!(RoomName::parse(&[b'x'; 33]).is_none());
     }
 
     #[test]
-    fn a_speaker_is_parsed_as_it_is_written() {
+    fn a_display_name_is_parsed_as_it_is_written() {
         for text in ["127.0.0.1:5000", "[::1]:5000", "ada"] {
-            assert_eq!(text.parse::<Speaker>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<DisplayName>().unwrap().to_string(), text);
         }
-        assert!("127.0.0.1".parse::<Speaker>().is_err());
+        assert!("127.0.0.1".parse::<DisplayName>().is_err());
     }
 
     #[test]

@@ -26,6 +26,18 @@ pub fn push_printable(bytes: &[u8], max_len: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// Makes what `out` holds from `start` on printable, as [`push_printable`] does.
+///
+/// Printable ASCII stays in place. Only other bytes are copied, which allocates.
+pub(super) fn make_printable(start: usize, max_len: usize, out: &mut Vec<u8>) {
+    if is_printable_ascii(&out[start..]) {
+        out.truncate(max_len);
+        return;
+    }
+    let bytes = out.split_off(start);
+    push_printable(&bytes, max_len, out);
+}
+
 /// The common case, which the compiler checks many bytes at a time.
 fn is_printable_ascii(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))

@@ -1,12 +1,14 @@
 //! Version 1, text: the meaning of a datagram from a peer, and the datagrams that the
 //! server sends.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
 
 use super::MAX_TEXT_DATAGRAM;
-use super::printable::push_printable;
+use super::name::DisplayName;
+use super::printable::{make_printable, push_printable};
+use super::reply::{Reply, split_at_blank};
 use super::v2::FRAME_MARK;
 
 /// A datagram from a peer, by its meaning.
@@ -20,6 +22,28 @@ pub enum Incoming<'a> {
     Text(&'a [u8]),
     /// A v2 datagram, which starts with [`FRAME_MARK`].
     Frames(&'a [u8]),
+}
+
+/// A datagram from the server to a v1 peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerLine<'a> {
+    /// A text to the room: `name text` or `ip:port text`.
+    Text {
+        /// What stands before the text. Other servers than this one may write something
+        /// else than a [`DisplayName`].
+        from: &'a [u8],
+        /// The text, printable and cut to the length of a datagram.
+        text: &'a [u8],
+    },
+    /// A direct message: `* name to you: text`.
+    Private {
+        /// The sender.
+        from: DisplayName,
+        /// The text, printable and cut to the length of a datagram.
+        text: &'a [u8],
+    },
+    /// A sentence of the server: `* sentence`. [`Reply::parse_uncoded`] parses it.
+    Notice(&'a [u8]),
 }
 
 /// Returns the meaning of a datagram from a peer. Every sequence of bytes has one.
@@ -48,17 +72,19 @@ pub fn push_text(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
     push_printable(text, limit, out);
 }
 
-/// Appends a sentence of the server: `* text`. No peer's name starts with `*`.
-pub fn push_notice(text: &[u8], out: &mut Vec<u8>) {
+/// Appends a sentence of the server: `* sentence`. No peer's name starts with `*`.
+pub fn push_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
     let limit = out.len() + MAX_TEXT_DATAGRAM;
     out.extend_from_slice(NOTICE.as_bytes());
-    push_printable(text, limit, out);
+    let start = out.len();
+    reply.push(out);
+    make_printable(start, limit, out);
 }
 
 /// Appends a direct message from `speaker`: `* name to you: text`.
 pub fn push_private(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
     let limit = out.len() + MAX_TEXT_DATAGRAM;
-    push_display(format_args!("{NOTICE}{speaker} to you: "), out);
+    push_display(format_args!("{NOTICE}{speaker}{TO_YOU}"), out);
     push_printable(text, limit, out);
 }
 
@@ -96,17 +122,26 @@ pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// A number with a comma between each three digits: `10,300`.
-pub struct Thousands(pub u64);
-
-impl Display for Thousands {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(number) = *self;
-        if number < 1000 {
-            return number.fmt(out);
-        }
-        write!(out, "{},{:03}", Self(number / 1000), number % 1000)
+impl<'a> ServerLine<'a> {
+    /// Parses a datagram from the server, without its line end. Returns `None` if it has
+    /// only one word.
+    ///
+    /// The reply to a ping is ambiguous. `* pong to you: x` is parsed as a direct message.
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        let Some(sentence) = line.strip_prefix(NOTICE.as_bytes()) else {
+            let (from, text) = split_at_blank(line)?;
+            return Some(Self::Text { from, text });
+        };
+        Some(parse_private(sentence).unwrap_or(Self::Notice(sentence)))
     }
+}
+
+fn parse_private(sentence: &[u8]) -> Option<ServerLine<'_>> {
+    let end = sentence.iter().position(|byte| *byte == b' ')?;
+    let (from, rest) = sentence.split_at(end);
+    let text = rest.strip_prefix(TO_YOU.as_bytes())?;
+    let from = DisplayName::parse(from)?;
+    Some(ServerLine::Private { from, text })
 }
 
 /// Drops one line end, `\n` or `\r\n`. netcat sends it with every line.
@@ -134,6 +169,9 @@ pub const LINE_END: &str = "\n";
 
 /// Start of every datagram that the server does not relay.
 pub const NOTICE: &str = "* ";
+
+/// Stands between the sender and the text of a direct message.
+const TO_YOU: &str = " to you: ";
 
 /// Start of every greeting.
 pub const GREETING_START: &[u8] = b"hello,('";

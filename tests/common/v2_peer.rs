@@ -1,6 +1,6 @@
 //! A peer that uses protocol v2, with datagrams that the test builds itself.
 
-use bullhorn::wire::Speaker;
+use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
     ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
     push_client_header, push_padding,
@@ -43,7 +43,7 @@ impl V2Peer {
                 }
                 [ServerFrame::Message(message)] if what == "a message" => {
                     assert_eq!(message.payload, word.as_bytes());
-                    assert_eq!(message.from, Speaker::Address(self.client.address()));
+                    assert_eq!(message.from, DisplayName::Address(self.client.address()));
                 }
                 _ => panic!("not {what}: {frames:?}"),
             }

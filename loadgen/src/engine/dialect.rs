@@ -1,9 +1,11 @@
 //! What clients say and hear, in either version of the protocol. No I/O.
 
-use bullhorn::wire::RoomName;
 use bullhorn::wire::v2::{
     ClientFrame, NoticeCode, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
-    push_client_header, push_hello,
+    push_client_header, push_hello, push_say,
+};
+use bullhorn::wire::{
+    GREETING_START, HEARTBEAT, MAX_ROOM_NAME_BYTES, QUIT, Reply, RoomName, ServerLine,
 };
 
 use crate::config::Protocol;
@@ -69,7 +71,7 @@ pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl Fn
         Protocol::V1 => each(read_text(datagram)),
         Protocol::V2 => match parse_server(datagram) {
             Ok(frames) => frames.filter_map(read_frame).for_each(each),
-            Err(_) if datagram.starts_with(GREETING) => each(Heard::Greeting),
+            Err(_) if datagram.starts_with(GREETING_START) => each(Heard::Greeting),
             Err(_) => each(Heard::Stray),
         },
     }
@@ -77,7 +79,7 @@ pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl Fn
 
 fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
     match say {
-        Say::Hello | Say::Heartbeat => out.extend_from_slice(b"@im@"),
+        Say::Hello | Say::Heartbeat => out.extend_from_slice(HEARTBEAT),
         Say::Join(room) => {
             out.extend_from_slice(b"/join ");
             out.extend_from_slice(room.as_bytes());
@@ -87,7 +89,7 @@ fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&encoded(stamp));
         }
         Say::Text(stamp, bytes) => push_filled(stamp, bytes, out),
-        Say::Leave => out.extend_from_slice(b"quit"),
+        Say::Leave => out.extend_from_slice(QUIT),
     }
 }
 
@@ -105,13 +107,8 @@ fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
         }
         Say::Text(stamp, bytes) => {
             push_client_header(session, out);
-            let start = out.len();
-            // Its payload is filled in behind a frame without one, whose length is
-            // then set: what stands there is not written twice.
-            push_client_frame(&ClientFrame::Say(&[]), out);
-            push_filled(stamp, bytes, out);
-            let len = (out.len() - start - FRAME_HEAD_BYTES) as u16;
-            out[start + 1..start + FRAME_HEAD_BYTES].copy_from_slice(&len.to_be_bytes());
+            // Filled in place, so that the payload is not written twice.
+            push_say(|out| push_filled(stamp, bytes, out), out);
         }
         Say::Heartbeat => {
             push_client_header(session, out);
@@ -128,32 +125,24 @@ fn read_text(datagram: &[u8]) -> Heard<'_> {
     let stamped = |bytes: &[u8], heard: fn(Stamp) -> Heard<'static>| {
         Stamp::decode(bytes).map_or(Heard::Stray, heard)
     };
-    if let Some(token) = datagram.strip_prefix(b"* pong ") {
-        return stamped(token, Heard::Answer);
-    }
-    if let Some(sentence) = datagram.strip_prefix(b"* ") {
-        return match sentence.strip_prefix(b"you are in ") {
-            Some(place) => room_of(place).map_or(Heard::Stray, Heard::Joined),
-            None => Heard::Refused(sentence),
-        };
-    }
-    if datagram.starts_with(GREETING) {
+    if datagram.starts_with(GREETING_START) {
         return Heard::Greeting;
     }
-    // Behind the speaker.
-    match datagram.iter().position(|byte| *byte == b' ') {
-        Some(blank) if is_command(&datagram[blank + 1..]) => Heard::Echo,
-        Some(blank) => stamped(&datagram[blank + 1..], Heard::Text),
-        None => Heard::Stray,
+    match ServerLine::parse(datagram) {
+        Some(ServerLine::Notice(sentence)) => match Reply::parse_uncoded(sentence) {
+            Some(Reply::Pong(token)) => stamped(token, Heard::Answer),
+            Some(Reply::Entered { room, .. }) => Heard::Joined(room),
+            Some(reply) if is_refusal(reply.code()) => Heard::Refused(sentence),
+            _ => Heard::Stray,
+        },
+        Some(ServerLine::Text { text, .. }) if is_command(text) => Heard::Echo,
+        Some(ServerLine::Text { text, .. }) => stamped(text, Heard::Text),
+        Some(ServerLine::Private { .. }) | None => Heard::Stray,
     }
 }
 
-/// The name in `ROOM (N here)`.
-fn room_of(place: &[u8]) -> Option<RoomName> {
-    let blank = place.iter().position(|byte| *byte == b' ')?;
-    let (name, members) = place.split_at(blank);
-    let is_whole = members.starts_with(b" (") && members.ends_with(b" here)");
-    RoomName::parse(name).filter(|_| is_whole)
+fn is_refusal(code: NoticeCode) -> bool {
+    matches!(code, NoticeCode::Misuse | NoticeCode::Refused)
 }
 
 fn is_command(text: &[u8]) -> bool {
@@ -172,7 +161,7 @@ fn read_frame(frame: ServerFrame<'_>) -> Option<Heard<'_>> {
         ServerFrame::Room(_, name) => Heard::Joined(name),
         // What goes with a ROOM.
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
-        ServerFrame::Notice(NoticeCode::Misuse | NoticeCode::Refused, text) => Heard::Refused(text),
+        ServerFrame::Notice(code, text) if is_refusal(code) => Heard::Refused(text),
         ServerFrame::Notice(..) | ServerFrame::Private(..) => Heard::Stray,
         ServerFrame::Goodbye => Heard::Goodbye,
     })
@@ -202,14 +191,8 @@ fn join_command(room: &str) -> ([u8; MAX_JOIN_BYTES], usize) {
     (command, bytes)
 }
 
-/// So does an answer of the greeting service begin, which knows no versions.
-const GREETING: &[u8] = b"hello,(";
-
 /// The verb, a blank, and the longest name of a room.
-const MAX_JOIN_BYTES: usize = 6 + 32;
-
-/// Kind and length.
-const FRAME_HEAD_BYTES: usize = 3;
+const MAX_JOIN_BYTES: usize = 6 + MAX_ROOM_NAME_BYTES;
 
 /// A letter, so that texts of version 1 stay as they are.
 const FILLER: u8 = b'x';

@@ -1,5 +1,5 @@
 use super::*;
-use bullhorn::wire::Speaker;
+use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
     MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
 };
@@ -94,7 +94,7 @@ fn version_1_hears_what_the_server_says() {
         let sentence = format!("* you are in den ({members} here)");
         assert_eq!(hear(&sentence), is(Heard::Joined(den)));
     }
-    let full = "den is full: it has 1";
+    let full = "den is full (1)";
     assert_eq!(
         hear(&format!("* {full}")),
         is(Heard::Refused(full.as_bytes()))
@@ -135,7 +135,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
             room: 0,
             stream: 0,
             sequence: 0,
-            from: Speaker::Address("127.0.0.1:5".parse().unwrap()),
+            from: DisplayName::Address("127.0.0.1:5".parse().unwrap()),
             payload,
         })
     };

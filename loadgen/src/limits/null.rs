@@ -14,6 +14,7 @@ use bullhorn::wire::v2::{
     ClientFrame, ServerFrame, SessionId, Welcome, parse_client, push_server_frame,
     push_server_header,
 };
+use bullhorn::wire::{Reply, push_reply};
 use core_affinity::CoreId;
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -116,9 +117,7 @@ fn respond(mut poll: Poll, socket: &UdpSocket, is_stopping: &AtomicBool) {
 /// Writes nothing where nothing was asked.
 fn write_answer(datagram: &[u8], answer: &mut Vec<u8>) {
     if let Some(token) = datagram.strip_prefix(b"/ping ") {
-        answer.extend_from_slice(b"* pong ");
-        answer.extend_from_slice(token);
-        return;
+        return push_reply(&Reply::Pong(token), answer);
     }
     let Ok((_, frames)) = parse_client(datagram) else {
         return;

@@ -9,7 +9,7 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
 use super::known::Known;
-use bullhorn::wire::verbs;
+use bullhorn::wire::Verb;
 
 /// Completes what is being typed.
 pub(super) struct Completions {
@@ -25,7 +25,7 @@ impl Completions {
         let mut earlier = before.split_ascii_whitespace();
         let candidates = match (earlier.next(), earlier.next()) {
             (None, _) if start == 0 && word.starts_with('/') => commands(word),
-            (Some(verb), None) if verb.starts_with('/') => self.arguments(verb, word),
+            (Some(first), None) if first.starts_with('/') => self.arguments(&first[1..], word),
             // In a text, a blank is followed by anything.
             _ if word.is_empty() => Vec::new(),
             _ => self.names(word),
@@ -34,13 +34,13 @@ impl Completions {
     }
 
     fn arguments(&self, verb: &str, word: &str) -> Vec<String> {
-        match &verb.to_ascii_lowercase()[1..] {
-            "msg" => self.names(word),
-            "join" => {
+        match Verb::parse(verb.as_bytes()) {
+            Some(Verb::Msg) => self.names(word),
+            Some(Verb::Join) => {
                 let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 with_blanks(known.rooms.starting_with(word))
             }
-            "presence" => ["on", "off"]
+            Some(Verb::Presence) => ["on", "off"]
                 .into_iter()
                 .filter(|switch| switch.starts_with(word))
                 .map(str::to_owned)
@@ -80,12 +80,15 @@ impl Helper for Completions {}
 
 fn commands(word: &str) -> Vec<String> {
     let begin = word[1..].to_ascii_lowercase();
-    let mut found: Vec<_> = verbs()
-        .filter(|verb| verb.starts_with(&begin))
+    let mut found: Vec<_> = Verb::ALL
+        .into_iter()
+        .filter(|verb| verb.as_str().starts_with(&begin))
         .map(|verb| match verb {
             // These are whole without an argument.
-            "help" | "leave" | "who" | "rooms" | "ping" => format!("/{verb}"),
-            _ => format!("/{verb} "),
+            Verb::Help | Verb::Leave | Verb::Who | Verb::Rooms | Verb::Ping => {
+                format!("/{}", verb.as_str())
+            }
+            Verb::Nick | Verb::Join | Verb::Msg | Verb::Presence => format!("/{} ", verb.as_str()),
         })
         .collect();
     found.sort_unstable();
@@ -119,7 +122,7 @@ mod tests {
     #[test]
     fn commands_are_completed_at_the_beginning_alone() {
         let all = completed("/");
-        assert_eq!(all.len(), verbs().count());
+        assert_eq!(all.len(), Verb::ALL.len());
         assert_eq!(completed("/p"), ["/ping", "/presence "]);
         assert_eq!(completed("/NI"), ["/nick "]);
         assert_eq!(completed("/x"), [""; 0]);

@@ -2,7 +2,7 @@
 //! I/O.
 
 use bullhorn::client::escape;
-use bullhorn::wire::{MAX_TEXT_DATAGRAM, NOTICE};
+use bullhorn::wire::{MAX_TEXT_DATAGRAM, NOTICE, ServerLine};
 
 /// What is still expected in answer to what was said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,11 +57,11 @@ impl Awaited {
 /// The received line is the echo of the text, both escaped. The server puts
 /// `ip:port ` or `name ` before a text, and cuts what is too long.
 pub(crate) fn is_echo(received: &str, said: &str) -> bool {
-    match received.split_once(' ') {
-        Some((_, text)) if received.len() >= CUT_BYTES_MIN => said.starts_with(text),
-        Some((_, text)) => text == said,
-        None => false,
-    }
+    let Some(ServerLine::Text { text, .. }) = ServerLine::parse(received.as_bytes()) else {
+        return false;
+    };
+    let is_cut = received.len() >= CUT_BYTES_MIN;
+    text == said.as_bytes() || (is_cut && said.as_bytes().starts_with(text))
 }
 
 /// The server delivers fewer bytes than it may where a character or an escape of up

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bullhorn::client::Event;
-use bullhorn::client::program::room_in;
-use bullhorn::wire::{NOTICE, RoomName, Speaker};
+use bullhorn::wire::{DisplayName, Reply, ServerLine};
 
 /// Whom one can write to, and where one can go.
 #[derive(Debug, Default)]
@@ -18,61 +17,43 @@ impl Known {
     pub(super) fn learn(&mut self, event: &Event) {
         match event {
             Event::Message(message) | Event::Private(message) => {
-                self.speakers.see(&message.from.to_string());
+                self.see_speaker(message.from);
             }
             Event::Room(room) => self.rooms.see(room.as_str()),
-            Event::Notice { text, .. } => self.learn_notice(text),
-            Event::Text(line) => match line.strip_prefix(NOTICE) {
-                Some(notice) => self.learn_notice(notice),
-                None => self.learn_speaker(line.split(' ').next()),
+            Event::Notice { code, text } => self.learn_reply(Reply::parse(*code, text.as_bytes())),
+            Event::Text(line) => match ServerLine::parse(line.as_bytes()) {
+                Some(ServerLine::Text { from, .. }) => {
+                    if let Some(speaker) = DisplayName::parse(from) {
+                        self.see_speaker(speaker);
+                    }
+                }
+                Some(ServerLine::Private { from, .. }) => self.see_speaker(from),
+                Some(ServerLine::Notice(sentence)) => {
+                    self.learn_reply(Reply::parse_uncoded(sentence));
+                }
+                None => {}
             },
             _ => {}
         }
     }
 
-    fn learn_notice(&mut self, notice: &str) {
-        if let Some((speaker, _)) = notice.split_once(" to you: ") {
-            self.learn_speaker(Some(speaker));
-        } else if let Some(room) = room_in(notice) {
-            self.rooms.see(room.as_str());
-        } else if notice.starts_with(|char: char| char.is_ascii_digit())
-            && let Some((head, list)) = notice.split_once(": ")
-        {
-            self.learn_list(head, list);
-        }
-    }
-
-    /// `3 in chess` with `ada bob 127.0.0.1:7`, or `2 rooms` with `lobby (9) chess
-    /// (3)`; with more than fit, `, 1 to 40` and ` (more: /who 41)` follow.
-    fn learn_list(&mut self, head: &str, list: &str) {
-        let (head, _) = head.split_once(", ").unwrap_or((head, ""));
-        let (list, _) = list.split_once(" (more: ").unwrap_or((list, ""));
-        let Some((_, what)) = head.split_once(' ') else {
-            return;
-        };
-        if let Some(room) = what.strip_prefix("in ") {
-            self.learn_room(room);
-            for speaker in list.split(' ') {
-                self.learn_speaker(Some(speaker));
+    fn learn_reply(&mut self, reply: Option<Reply<'_>>) {
+        match reply {
+            Some(Reply::Entered { room, .. }) => self.rooms.see(room.as_str()),
+            Some(Reply::Members { room, page }) => {
+                self.rooms.see(room.as_str());
+                page.entries().for_each(|member| self.see_speaker(member));
             }
-        } else if matches!(what, "room" | "rooms") {
-            for room in list.split(' ') {
-                self.learn_room(room);
+            Some(Reply::Rooms(page)) => {
+                page.entries()
+                    .for_each(|room| self.rooms.see(room.name.as_str()));
             }
+            _ => {}
         }
     }
 
-    fn learn_speaker(&mut self, speaker: Option<&str>) {
-        if let Some(Ok(speaker)) = speaker.map(str::parse::<Speaker>) {
-            self.speakers.see(&speaker.to_string());
-        }
-    }
-
-    /// A number of members in parentheses is no room.
-    fn learn_room(&mut self, room: &str) {
-        if RoomName::parse(room.as_bytes()).is_some() {
-            self.rooms.see(room);
-        }
+    fn see_speaker(&mut self, speaker: DisplayName) {
+        self.speakers.see(&speaker.to_string());
     }
 }
 
@@ -120,6 +101,7 @@ const SEEN_MAX: usize = 1000;
 mod tests {
     use super::*;
     use bullhorn::client::Message;
+    use bullhorn::wire::RoomName;
     use bullhorn::wire::v2::NoticeCode;
 
     fn after(notices: &[&str]) -> [Vec<String>; 2] {
@@ -156,13 +138,8 @@ mod tests {
             assert_eq!(after(&[answer])[1], ["chess", "lobby"], "{answer}");
         }
         assert_eq!(after(&["you are in go (3 here)"])[1], ["go"]);
-        for other in [
-            "pong 3: x",
-            "to ada: 3 in chess: eve",
-            "5 apples: a b",
-            "3 in go, none from 9 on",
-            "",
-        ] {
+        assert_eq!(after(&["3 in go, none from 9 on"])[1], ["go"]);
+        for other in ["pong 3: x", "to ada: 3 in chess: eve", "5 apples: a b", ""] {
             assert_eq!(after(&[other]), [vec![], Vec::<String>::new()], "{other}");
         }
     }

@@ -76,12 +76,10 @@ struct Arguments {
     /// What to be called: 1 to 24 of A-Z a-z 0-9 _ -. Asked for again when the
     /// server comes back, as is the name that you take later with /nick
     #[arg(long, value_name = "NAME", env = "BULLHORN_CLIENT_NICK")]
-    #[arg(value_parser = name)]
     nick: Option<Name>,
 
     /// The room to go to: 1 to 32 of A-Z a-z 0-9 _ -. The same goes for it
     #[arg(long, value_name = "ROOM", env = "BULLHORN_CLIENT_ROOM")]
-    #[arg(value_parser = room_name)]
     room: Option<RoomName>,
 
     /// Print a JSON object a line for each event, for programs; input is said as ever.
@@ -168,14 +166,6 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     };
     interactive::run(config, options)?;
     Ok(())
-}
-
-fn name(written: &str) -> Result<Name, &'static str> {
-    Name::parse(written.as_bytes()).ok_or("a name is 1 to 24 of A-Z a-z 0-9 _ -")
-}
-
-fn room_name(written: &str) -> Result<RoomName, &'static str> {
-    RoomName::parse(written.as_bytes()).ok_or("a room is 1 to 32 of A-Z a-z 0-9 _ -")
 }
 
 fn from_10ms_to_1m(written: &str) -> Result<humantime::Duration, String> {

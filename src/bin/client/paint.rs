@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal};
 
 use bullhorn::client::Event;
-use bullhorn::wire::{NOTICE, Speaker};
+use bullhorn::wire::{DisplayName, NOTICE, ServerLine};
 
 /// Whether lines are to be coloured: on a terminal that can do it, unless the user
 /// does not want it (<https://no-color.org>).
@@ -22,10 +22,17 @@ pub(super) fn paint(event: &Event, line: &str) -> String {
     match event {
         Event::Message(_) => paint_after("", line),
         Event::Private(_) => paint_after(NOTICE, line),
-        Event::Text(_) if !line.starts_with(NOTICE) => paint_after("", line),
-        Event::Text(_) if is_private(line) => paint_after(NOTICE, line),
-        _ => format!("{DIM}{line}{PLAIN}"),
+        Event::Text(_) => match ServerLine::parse(line.as_bytes()) {
+            Some(ServerLine::Notice(_)) => dim(line),
+            Some(ServerLine::Private { .. }) => paint_after(NOTICE, line),
+            Some(ServerLine::Text { .. }) | None => paint_after("", line),
+        },
+        _ => dim(line),
     }
+}
+
+fn dim(line: &str) -> String {
+    format!("{DIM}{line}{PLAIN}")
 }
 
 /// Colours the speaker whose name or address stands after `start`, up to a blank.
@@ -38,18 +45,8 @@ fn paint_after(start: &str, line: &str) -> String {
     painted.unwrap_or_else(|| line.to_owned())
 }
 
-/// A line of v1 is what someone said to this peer alone.
-fn is_private(line: &str) -> bool {
-    let words = line
-        .strip_prefix(NOTICE)
-        .and_then(|rest| rest.split_once(' '));
-    words.is_some_and(|(speaker, rest)| {
-        rest.starts_with("to you: ") && speaker.parse::<Speaker>().is_ok()
-    })
-}
-
 /// The same for one speaker each time, everywhere.
-fn colour_of(speaker: &Speaker) -> &'static str {
+fn colour_of(speaker: &DisplayName) -> &'static str {
     // FNV-1a, as the standard library promises no hash that stays the same.
     let hash = speaker.to_string().bytes().fold(FNV_OFFSET, |hash, byte| {
         (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(FNV_PRIME)

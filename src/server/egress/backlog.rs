@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::net::PeerAddr;
 use crate::server::registry::Room;
-use crate::wire::{Name, Speaker};
+use crate::wire::{DisplayName, Name};
 
 /// Texts in one buffer, in the order of arrival, and a list of them for each room.
 pub(super) struct Backlog {
@@ -36,7 +36,7 @@ pub struct BacklogFull;
 #[derive(Debug, Clone)]
 struct Text {
     /// The sender's name or address when the text arrived.
-    speaker: Speaker,
+    speaker: DisplayName,
     /// The sender's number in this backlog.
     sender: u16,
     bytes: Range<usize>,
@@ -109,7 +109,7 @@ impl Backlog {
         self.bytes.extend_from_slice(text);
         self.add_to_room(room);
         self.texts.push(Text {
-            speaker: Speaker::of(sender.socket_addr(), name),
+            speaker: DisplayName::of(sender.socket_addr(), name),
             sender: share.number,
             bytes: start..self.bytes.len(),
             next_in_room: None,
@@ -203,7 +203,7 @@ impl<'a> RoomTexts<'a> {
     }
 
     /// The texts, each with its sender, and the sender's number.
-    pub fn iter(&self) -> impl Iterator<Item = (Speaker, u16, &'a [u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (DisplayName, u16, &'a [u8])> {
         let backlog = self.backlog;
         let first = Some(&backlog.texts[self.first]);
         let texts = std::iter::successors(first, |text| Some(&backlog.texts[text.next_in_room?]));
@@ -239,14 +239,14 @@ mod tests {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
     }
 
-    fn from(port: u16) -> Speaker {
-        Speaker::Address(sender(port).socket_addr())
+    fn from(port: u16) -> DisplayName {
+        DisplayName::Address(sender(port).socket_addr())
     }
 
-    fn port(speaker: Speaker) -> u16 {
+    fn port(speaker: DisplayName) -> u16 {
         match speaker {
-            Speaker::Address(address) => address.port(),
-            Speaker::Name(name) => panic!("{name}"),
+            DisplayName::Address(address) => address.port(),
+            DisplayName::Name(name) => panic!("{name}"),
         }
     }
 

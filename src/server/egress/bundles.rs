@@ -76,7 +76,7 @@ mod tests {
     use crate::net::PeerAddr;
     use crate::server::egress::backlog::Backlog;
     use crate::server::registry::Room;
-    use crate::wire::Speaker;
+    use crate::wire::DisplayName;
     use crate::wire::v2::{MAX_PAYLOAD_BYTES, parse_server};
     use proptest::prelude::*;
 
@@ -101,7 +101,7 @@ mod tests {
                 let from = speaker(number as u16 + 1);
                 if backlog.push(&room, from, None, &payload).is_ok() {
                     let sequence = first_sequence.wrapping_add(expected.len() as u32);
-                    expected.push((sequence, Speaker::Address(from.socket_addr()), payload));
+                    expected.push((sequence, DisplayName::Address(from.socket_addr()), payload));
                 }
             }
             let mut packets = bundle_packets();

@@ -10,8 +10,8 @@ use crossbeam::sync::Parker;
 use crate::net::{Packet, PeerAddr, Transmit, WorkerSockets};
 use crate::server::ops::supervise::StopSignal;
 use crate::server::registry::{Notice, Protocol, Registry};
-use crate::wire::v2::{NoticeCode, ServerFrame, push_server_frame, push_server_header};
-use crate::wire::{LINE_END, push_notice};
+use crate::wire::v2::{self, push_server_header};
+use crate::wire::{LINE_END, push_reply};
 
 /// The state of the notifier thread.
 pub struct Notifier {
@@ -69,12 +69,11 @@ pub fn send_notices(
 
 fn send(mut notice: Notice, transmit: &mut impl Transmit, counters: &NotifierCounters) {
     let (mut line, mut frame) = (Vec::new(), Vec::new());
-    push_notice(notice.text.as_bytes(), &mut line);
+    push_reply(&notice.reply, &mut line);
     let text_bytes = line.len();
     line.extend_from_slice(LINE_END.as_bytes());
     push_server_header(&mut frame);
-    let sentence = ServerFrame::Notice(NoticeCode::Presence, notice.text.as_bytes());
-    push_server_frame(&sentence, &mut frame);
+    v2::push_reply(&notice.reply, &mut frame);
     let endpoint = |subscriber: &(PeerAddr, Protocol)| subscriber.0.endpoint();
     notice.subscribers.sort_unstable_by_key(endpoint);
     for subscribers in notice

@@ -4,10 +4,8 @@ use std::ops::Range;
 
 use crate::net::{Packet, PeerAddr, SendTally, Transmit};
 use crate::server::registry::Protocol;
-use crate::wire::v2::{
-    BUNDLE_BYTES, NoticeCode, ServerFrame, push_server_frame, push_server_header,
-};
-use crate::wire::{Speaker, push_notice, push_private};
+use crate::wire::v2::{self, BUNDLE_BYTES, ServerFrame, push_server_frame, push_server_header};
+use crate::wire::{self, DisplayName, Reply, push_private};
 
 /// The replies to one round of datagrams. Each datagram causes at most one reply and a
 /// few private messages, so the round bounds them. Their memory is kept from one round
@@ -39,34 +37,39 @@ impl Replies {
     }
 
     /// Replies with the datagram that `encode` appends.
-    pub fn reply(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub fn reply_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         self.reply.clear();
         encode(&mut self.reply);
+    }
+
+    /// Replies with a sentence, in the protocol of the sender.
+    pub fn reply(&mut self, protocol: Protocol, reply: &Reply<'_>) {
+        match protocol {
+            Protocol::Text | Protocol::Lines => self.reply_with(|out| {
+                wire::push_reply(reply, out);
+                out.extend_from_slice(protocol.line_end().as_bytes());
+            }),
+            Protocol::Frames => self.add_frame(|out| v2::push_reply(reply, out)),
+        }
+    }
+
+    /// Adds a frame to the reply.
+    pub fn reply_frame(&mut self, frame: &ServerFrame<'_>) {
+        self.add_frame(|out| push_server_frame(frame, out));
     }
 
     /// Adds a frame to the reply, or sheds and counts it if the reply would be longer
     /// than a bundle. A datagram can hold hundreds of PINGs. If each had a reply of its
     /// own, one peer would keep the worker from all others.
-    pub fn reply_frame(&mut self, frame: &ServerFrame<'_>) {
+    fn add_frame(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
         let len = self.reply.len();
         if len == 0 {
             push_server_header(&mut self.reply);
         }
-        push_server_frame(frame, &mut self.reply);
+        push(&mut self.reply);
         if self.reply.len() > BUNDLE_BYTES {
             self.reply.truncate(len);
             self.shed += 1;
-        }
-    }
-
-    /// Replies with a sentence, in the protocol of the sender.
-    pub fn notice(&mut self, protocol: Protocol, code: NoticeCode, text: &[u8]) {
-        match protocol {
-            Protocol::Text | Protocol::Lines => self.reply(|out| {
-                push_notice(text, out);
-                out.extend_from_slice(protocol.line_end().as_bytes());
-            }),
-            Protocol::Frames => self.reply_frame(&ServerFrame::Notice(code, text)),
         }
     }
 
@@ -78,7 +81,7 @@ impl Replies {
     pub fn private(
         &mut self,
         (peer, protocol): (PeerAddr, Protocol),
-        from: Speaker,
+        from: DisplayName,
         text: &[u8],
     ) -> Result<(), TooMany> {
         self.take_share(|replies| &mut replies.privates_left)?;

@@ -33,24 +33,12 @@ pub struct RoomLimits {
 }
 
 /// The reason why a peer cannot join a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoomError {
     /// The room has the maximum number of members.
-    #[error("{name} is full: it has {max}")]
-    Full {
-        /// The room's name.
-        name: RoomName,
-        /// The maximum.
-        max: u32,
-    },
+    Full { name: RoomName, max: u32 },
     /// The room does not exist, and there is the maximum number of rooms.
-    #[error("there is no {name}, and no new room may be made: there are {max}")]
-    LimitReached {
-        /// The name that the peer asked for.
-        name: RoomName,
-        /// The maximum.
-        max: usize,
-    },
+    LimitReached { name: RoomName, max: usize },
 }
 
 struct Rooms {

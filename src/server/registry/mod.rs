@@ -17,14 +17,14 @@ use dashmap::{DashMap, Entry};
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::wire::v2::SessionId;
-use crate::wire::{Name, RoomName, Speaker};
+use crate::wire::{DisplayName, Name, RoomName};
 
 pub use directory::{Directory, RoomError, RoomLimits};
 pub use hash::AddressHash;
 pub use members::{MIN_SHARED_MEMBERS, Members, Protocol, SendGroup};
 pub use names::{NameError, Names};
 pub use peer::Peer;
-pub use presence::{EventQueue, Notice, Presence, PresenceEvent};
+pub use presence::{EventQueue, Notice, Presence};
 pub use room::{LeaveReason, Room};
 
 /// The registered peers.
@@ -169,12 +169,12 @@ impl Registry {
     /// [`NameError`]; the peer keeps the name that it has, if any.
     pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
         let peer = self.peers.get_mut(address)?;
-        let before = peer.speaker(address);
+        let before = peer.display_name(address);
         if let Err(error) = self.names.take(name, peer.name(), *address) {
             return Some(Err(error));
         }
         peer.name.store(Some(Arc::new(name)));
-        if before != Speaker::Name(name) {
+        if before != DisplayName::Name(name) {
             peer.room().rename(before, name);
         }
         Some(Ok(()))
@@ -200,8 +200,8 @@ impl Registry {
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
         let found = |address| Some((address, self.peers.get(&address)?.protocol()));
         let address = match str::from_utf8(whom).ok()?.parse().ok()? {
-            Speaker::Name(name) => return found(self.names.find(&name)?),
-            Speaker::Address(address) => address,
+            DisplayName::Name(name) => return found(self.names.find(&name)?),
+            DisplayName::Address(address) => address,
         };
         let endpoints = std::iter::once(asking.endpoint()).chain(0..MAX_ENDPOINTS as u8);
         endpoints
@@ -215,12 +215,12 @@ impl Registry {
         &self,
         room: &Room,
         first: usize,
-        mut visit: impl FnMut(Speaker) -> bool,
+        mut visit: impl FnMut(DisplayName) -> bool,
     ) -> usize {
         let (page, members) = room.page(first, MAX_PAGE_MEMBERS);
         for address in page {
             let name = self.peers.get(&address).and_then(|peer| peer.name());
-            if !visit(Speaker::of(address.socket_addr(), name)) {
+            if !visit(DisplayName::of(address.socket_addr(), name)) {
                 break;
             }
         }
@@ -310,7 +310,7 @@ impl Registry {
     }
 
     fn leave_room(&self, room: &Arc<Room>, address: &PeerAddr, peer: &Peer, reason: LeaveReason) {
-        room.leave(address, peer.speaker(address), reason);
+        room.leave(address, peer.display_name(address), reason);
         self.directory.release_place(room);
     }
 
@@ -353,8 +353,8 @@ fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
 }
 
 fn enter_room(room: &Room, address: &PeerAddr, peer: &Peer) {
-    let speaker = peer.speaker(address);
-    room.join(*address, peer.group, speaker, peer.wants_presence());
+    let display_name = peer.display_name(address);
+    room.join(*address, peer.group, display_name, peer.wants_presence());
 }
 
 /// Maximum number of members in one visit: more than fit into a reply of 900 bytes.

@@ -15,13 +15,11 @@ pub struct Names {
 }
 
 /// The reason why a peer cannot take a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
     /// Another peer has this name.
-    #[error("{0} is taken")]
     Taken(Name),
     /// This many names are in use, and no more are allowed.
-    #[error("no more names may be taken: {0} are")]
     LimitReached(usize),
 }
 

@@ -10,7 +10,7 @@ use super::room::Room;
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::SessionId;
-use crate::wire::{Name, Speaker};
+use crate::wire::{DisplayName, Name};
 
 /// A registered peer. `last_seen_ms` is written under a read lock of its shard, all
 /// other fields under the write lock.
@@ -72,8 +72,8 @@ impl Peer {
     }
 
     /// The peer's name, or its address.
-    pub fn speaker(&self, address: &PeerAddr) -> Speaker {
-        Speaker::of(address.socket_addr(), self.name())
+    pub fn display_name(&self, address: &PeerAddr) -> DisplayName {
+        DisplayName::of(address.socket_addr(), self.name())
     }
 
     /// Returns the same peer with a session of protocol v2.

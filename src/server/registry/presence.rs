@@ -2,13 +2,13 @@
 //! notified of.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::members::Protocol;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::Wake;
-use crate::wire::{Name, Speaker, Thousands};
+use crate::wire::Reply;
+use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceCounts, PresenceEvent};
 
 /// The rooms with events that their subscribers have not been notified of, on their
 /// way to the presence notifier.
@@ -25,24 +25,11 @@ pub struct Presence {
     state: Mutex<State>,
 }
 
-/// A change in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PresenceEvent {
-    /// A peer registered, or came from another room.
-    Joined(Speaker),
-    /// A peer left the server, or went to another room.
-    Left(Speaker),
-    /// A peer expired.
-    TimedOut(Speaker),
-    /// A peer took another name.
-    Renamed(Speaker, Name),
-}
-
 /// A sentence for the subscribers of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The events, in words.
-    pub text: String,
+    /// The events.
+    pub reply: Reply<'static>,
     /// The subscribers, and the protocol that each speaks.
     pub subscribers: Vec<(PeerAddr, Protocol)>,
 }
@@ -52,10 +39,7 @@ struct State {
     subscribers: HashMap<PeerAddr, Protocol>,
     /// The first few events. With more, the notice gives numbers only.
     first: Vec<PresenceEvent>,
-    joined: u64,
-    left: u64,
-    timed_out: u64,
-    renamed: u64,
+    counts: PresenceCounts,
     /// The number of members after the last event.
     members: usize,
     /// True while the room is in the queue.
@@ -129,7 +113,10 @@ impl Presence {
         if state.subscribers.is_empty() {
             return;
         }
-        state.record(event);
+        state.counts.add(&event);
+        if state.first.len() < MAX_NAMED_EVENTS {
+            state.first.push(event);
+        }
         state.members = members;
         if !std::mem::replace(&mut state.is_queued, true) {
             drop(state);
@@ -137,18 +124,21 @@ impl Presence {
         }
     }
 
-    /// Takes the events since the last notice, as one sentence.
+    /// Takes the events since the last notice.
     pub fn take_notice(&self) -> Option<Notice> {
         let mut state = self.lock();
         state.is_queued = false;
-        if state.events() == 0 {
-            return None;
-        }
-        let text = state.sentence();
-        state.clear();
+        let first = std::mem::take(&mut state.first);
+        let counts = std::mem::take(&mut state.counts);
+        let changes = match counts.total() {
+            0 => return None,
+            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Named(first.into()),
+            _ => Changes::Counted(counts),
+        };
+        let members = state.members;
         let subscribers = state.subscribers.iter();
         Some(Notice {
-            text,
+            reply: Reply::Presence { changes, members },
             subscribers: subscribers
                 .map(|(address, protocol)| (*address, *protocol))
                 .collect(),
@@ -161,67 +151,19 @@ impl Presence {
     }
 }
 
-impl State {
-    fn record(&mut self, event: PresenceEvent) {
-        match event {
-            PresenceEvent::Joined(_) => self.joined += 1,
-            PresenceEvent::Left(_) => self.left += 1,
-            PresenceEvent::TimedOut(_) => self.timed_out += 1,
-            PresenceEvent::Renamed(..) => self.renamed += 1,
-        }
-        if self.first.len() < MAX_NAMED_EVENTS {
-            self.first.push(event);
-        }
-    }
-
-    fn clear(&mut self) {
-        self.first.clear();
-        (self.joined, self.left, self.timed_out, self.renamed) = (0, 0, 0, 0);
-    }
-
-    fn events(&self) -> u64 {
-        self.joined + self.left + self.timed_out + self.renamed
-    }
-
-    fn sentence(&self) -> String {
-        let mut text = String::new();
-        let mut add = |part: std::fmt::Arguments<'_>| {
-            let comma = if text.is_empty() { "" } else { ", " };
-            let _ = write!(text, "{comma}{part}");
-        };
-        if self.events() <= MAX_NAMED_EVENTS as u64 {
-            for event in &self.first {
-                match event {
-                    PresenceEvent::Joined(peer) => add(format_args!("{peer} joined")),
-                    PresenceEvent::Left(peer) => add(format_args!("{peer} left")),
-                    PresenceEvent::TimedOut(peer) => add(format_args!("{peer} timed out")),
-                    PresenceEvent::Renamed(peer, now) => add(format_args!("{peer} is {now} now")),
-                }
-            }
-        } else {
-            for (count, verb) in [
-                (self.joined, "joined"),
-                (self.left, "left"),
-                (self.timed_out, "timed out"),
-                (self.renamed, "renamed"),
-            ] {
-                if count > 0 {
-                    add(format_args!("{} {verb}", Thousands(count)));
-                }
-            }
-        }
-        let _ = write!(text, " ({} here)", Thousands(self.members as u64));
-        text
-    }
-}
-
-/// Maximum number of events that a notice gives one by one, so that it can be read at
-/// a glance.
-const MAX_NAMED_EVENTS: usize = 4;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{DisplayName, Name};
+
+    impl Notice {
+        /// The events in words.
+        pub(crate) fn text(&self) -> String {
+            let mut text = Vec::new();
+            self.reply.push(&mut text);
+            String::from_utf8(text).unwrap()
+        }
+    }
 
     fn name(text: &str) -> Name {
         Name::parse(text.as_bytes()).unwrap()
@@ -237,13 +179,13 @@ mod tests {
         }
         let notice = presence.take_notice();
         assert_eq!(presence.take_notice(), None, "each event is in one notice");
-        notice.map(|notice| notice.text)
+        notice.map(|notice| notice.text())
     }
 
     #[test]
     fn few_events_are_given_one_by_one_and_many_in_numbers() {
-        let ada = Speaker::Name(name("ada"));
-        let bob = Speaker::Address("127.0.0.1:5000".parse().unwrap());
+        let ada = DisplayName::Name(name("ada"));
+        let bob = DisplayName::Address("127.0.0.1:5000".parse().unwrap());
         assert_eq!(notice_of(&[]), None);
         let few = [
             PresenceEvent::Joined(ada),
@@ -253,7 +195,7 @@ mod tests {
         ];
         assert_eq!(
             notice_of(&few).unwrap(),
-            "ada joined, 127.0.0.1:5000 left, ada timed out, 127.0.0.1:5000 is eve now \
+            "ada joined, 127.0.0.1:5000 left, ada timed out, 127.0.0.1:5000 is now eve \
              (10,300 here)"
         );
         let mut many = vec![PresenceEvent::Joined(ada); 3120];

@@ -8,10 +8,11 @@ use indexmap::IndexMap;
 
 use super::hash::AddressHash;
 use super::members::{Members, SendGroup};
-use super::presence::{EventQueue, Presence, PresenceEvent};
+use super::presence::{EventQueue, Presence};
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
-use crate::wire::{Name, RoomName, Speaker};
+use crate::wire::reply::PresenceEvent;
+use crate::wire::{DisplayName, Name, RoomName};
 
 /// A room and its members.
 ///
@@ -125,7 +126,7 @@ impl Room {
         &self,
         address: PeerAddr,
         group: SendGroup,
-        speaker: Speaker,
+        display_name: DisplayName,
         wants_presence: bool,
     ) {
         let mut state = self.lock();
@@ -138,11 +139,11 @@ impl Room {
         if wants_presence {
             self.subscribe(&mut state, address, group);
         }
-        state.record(PresenceEvent::Joined(speaker));
+        state.record(PresenceEvent::Joined(display_name));
     }
 
     /// Removes a peer, which must be a member.
-    pub(super) fn leave(&self, address: &PeerAddr, speaker: Speaker, reason: LeaveReason) {
+    pub(super) fn leave(&self, address: &PeerAddr, display_name: DisplayName, reason: LeaveReason) {
         let mut state = self.lock();
         let members = &mut state.members;
         let removed = members.swap_remove(address);
@@ -157,8 +158,8 @@ impl Room {
             presence.unsubscribe(address);
         }
         state.record(match reason {
-            LeaveReason::Left => PresenceEvent::Left(speaker),
-            LeaveReason::TimedOut => PresenceEvent::TimedOut(speaker),
+            LeaveReason::Left => PresenceEvent::Left(display_name),
+            LeaveReason::TimedOut => PresenceEvent::TimedOut(display_name),
         });
     }
 
@@ -175,7 +176,7 @@ impl Room {
     }
 
     /// Records that a member took another name.
-    pub(super) fn rename(&self, before: Speaker, now: Name) {
+    pub(super) fn rename(&self, before: DisplayName, now: Name) {
         self.lock().record(PresenceEvent::Renamed(before, now));
     }
 

@@ -170,7 +170,7 @@ fn a_peer_that_opens_a_session_stays_in_its_room() {
     registry.open_session(&address(1), WORKER, session(77), 0);
     let rooms = registry.directory().events().take();
     let notice = rooms[0].take_notice().unwrap();
-    assert_eq!(notice.text, "127.0.0.2:5000 joined (2 here)");
+    assert_eq!(notice.text(), "127.0.0.2:5000 joined (2 here)");
     assert_eq!(notice.subscribers, [(address(1), Protocol::Frames)]);
     assert_eq!(registry.leave(&address(1), Some(session(77))), Some(()));
     assert_eq!(in_lobby(&registry), [address(2)]);

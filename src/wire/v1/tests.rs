@@ -94,28 +94,56 @@ fn what_another_server_would_make_of_our_messages_is_known() {
 }
 
 #[test]
-fn numbers_have_a_comma_between_each_three_digits() {
-    for (number, text) in [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1,000"),
-        (1_002_030, "1,002,030"),
-    ] {
-        assert_eq!(Thousands(number).to_string(), text);
-    }
-}
-
-#[test]
 fn the_server_itself_speaks_behind_a_star() {
     let mut out = Vec::new();
-    push_notice(b"no\x1b", &mut out);
-    assert_eq!(out, b"* no\\x1b");
+    push_reply(&Reply::NoSuchPeer(b"\x1b\xffx"), &mut out);
+    assert_eq!(out, "* no such peer: \\x1b\u{fffd}x".as_bytes());
     out.clear();
     push_private("ada", b"psst", &mut out);
     assert_eq!(out, b"* ada to you: psst");
     out.clear();
-    push_notice(&[b'x'; 3000], &mut out);
+    push_reply(&Reply::Pong(&[b'x'; 3000]), &mut out);
     assert_eq!(out.len(), MAX_TEXT_DATAGRAM);
+    out.clear();
+    push_reply(&Reply::Pong(&[0x80; 3000]), &mut out);
+    assert_eq!(out.len(), 2 + 5 + 339 * 3, "cut at a character");
+}
+
+#[test]
+fn a_line_of_the_server_is_a_text_a_direct_message_or_a_sentence() {
+    let ada: DisplayName = "ada".parse().unwrap();
+    let address: DisplayName = "[::1]:5".parse().unwrap();
+    let text = |from, text| ServerLine::Text { from, text };
+    for (line, parsed) in [
+        (&b"ada hi all"[..], Some(text(&b"ada"[..], &b"hi all"[..]))),
+        (b"[::1]:5 ", Some(text(b"[::1]:5", b""))),
+        (b"*hi you", Some(text(b"*hi", b"you"))),
+        (
+            b"* ada to you: hi",
+            Some(ServerLine::Private {
+                from: ada,
+                text: b"hi",
+            }),
+        ),
+        (
+            b"* [::1]:5 to you: ",
+            Some(ServerLine::Private {
+                from: address,
+                text: b"",
+            }),
+        ),
+        (
+            b"* a.b to you: hi",
+            Some(ServerLine::Notice(b"a.b to you: hi")),
+        ),
+        (b"* to you: hi", Some(ServerLine::Notice(b"to you: hi"))),
+        (b"* ", Some(ServerLine::Notice(b""))),
+        (b"*", None),
+        (b"word", None),
+        (b"", None),
+    ] {
+        assert_eq!(ServerLine::parse(line), parsed, "{line:?}");
+    }
 }
 
 proptest! {

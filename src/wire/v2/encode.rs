@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use super::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
-    MAX_SPEAKER_BYTES, MESSAGE, MIN_HELLO_BYTES, Message, NOTICE, PAD, PING, PONG, PRIVATE, ROOM,
-    SAY, ServerFrame, SessionId, WELCOME,
+    MAX_FROM_BYTES, MESSAGE, MIN_HELLO_BYTES, Message, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY,
+    ServerFrame, SessionId, WELCOME,
 };
-use crate::wire::name::Speaker;
+use crate::wire::name::DisplayName;
+use crate::wire::reply::Reply;
 
 /// Begins a datagram of a client, which has no session until the server gives it one.
 pub fn push_client_header(session: Option<SessionId>, out: &mut Vec<u8>) {
@@ -66,7 +67,7 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
                 payload,
             } = message;
             let (room, sequence) = (room.to_be_bytes(), sequence.to_be_bytes());
-            let from = EncodedSpeaker::of(from);
+            let from = EncodedFrom::of(from);
             let parts = [&room[..], &[*stream], &sequence, from.bytes(), payload];
             push_frame(MESSAGE, &parts, out);
         }
@@ -77,9 +78,23 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
             push_frame(ROOM, &[&number.to_be_bytes(), name.as_bytes()], out);
         }
         ServerFrame::Private(from, payload) => {
-            push_frame(PRIVATE, &[EncodedSpeaker::of(from).bytes(), payload], out);
+            push_frame(PRIVATE, &[EncodedFrom::of(from).bytes(), payload], out);
         }
     }
+}
+
+/// Appends a [`ClientFrame::Say`] with the payload that `fill` appends.
+pub fn push_say(fill: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    push_frame_with(SAY, fill, out);
+}
+
+/// Appends a [`ServerFrame::Notice`] with the sentence of a reply.
+pub fn push_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    let fill = |out: &mut Vec<u8>| {
+        out.push(reply.code().byte());
+        reply.push(out);
+    };
+    push_frame_with(NOTICE, fill, out);
 }
 
 /// Fills the datagram that began at `start` up to `datagram_bytes`.
@@ -89,9 +104,17 @@ pub fn push_padding(start: usize, datagram_bytes: usize, out: &mut Vec<u8>) {
     out.resize(end.max(out.len()), PAD);
 }
 
+fn push_frame_with(kind: u8, fill: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    out.extend_from_slice(&[kind, 0, 0]);
+    let start = out.len();
+    fill(out);
+    let len = u16::try_from(out.len() - start).expect(BODY_FITS);
+    out[start - 2..start].copy_from_slice(&len.to_be_bytes());
+}
+
 fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let len = u16::try_from(len).expect("a frame's body is at most 65,535 bytes");
+    let len = u16::try_from(len).expect(BODY_FITS);
     out.push(kind);
     out.extend_from_slice(&len.to_be_bytes());
     for part in parts {
@@ -99,27 +122,27 @@ fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
-/// A speaker as bytes, in place.
-struct EncodedSpeaker {
-    bytes: [u8; MAX_SPEAKER_BYTES],
+/// The sender of a message as bytes, without an allocation.
+struct EncodedFrom {
+    bytes: [u8; MAX_FROM_BYTES],
     len: usize,
 }
 
-impl EncodedSpeaker {
-    fn of(speaker: &Speaker) -> Self {
+impl EncodedFrom {
+    fn of(sender: &DisplayName) -> Self {
         let mut encoded = Self {
-            bytes: [0; MAX_SPEAKER_BYTES],
+            bytes: [0; MAX_FROM_BYTES],
             len: 0,
         };
-        match speaker {
-            Speaker::Address(address) => {
+        match sender {
+            DisplayName::Address(address) => {
                 match address.ip() {
                     IpAddr::V4(ip) => encoded.push(&[FROM_V4]).push(&ip.octets()),
                     IpAddr::V6(ip) => encoded.push(&[FROM_V6]).push(&ip.octets()),
                 };
                 encoded.push(&address.port().to_be_bytes());
             }
-            Speaker::Name(name) => {
+            DisplayName::Name(name) => {
                 let name = name.as_bytes();
                 encoded.push(&[FROM_NAME, name.len() as u8]).push(name);
             }
@@ -138,3 +161,5 @@ impl EncodedSpeaker {
         &self.bytes[..self.len]
     }
 }
+
+const BODY_FITS: &str = "a frame's body is at most 65,535 bytes";

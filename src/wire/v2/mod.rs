@@ -8,13 +8,15 @@ mod parse;
 use std::num::NonZeroU64;
 
 use super::limits::MAX_NAME_BYTES;
-use super::name::{RoomName, Speaker};
+use super::name::{DisplayName, RoomName};
 
 pub use encode::{
-    push_client_frame, push_client_header, push_hello, push_padding, push_server_frame,
-    push_server_header,
+    push_client_frame, push_client_header, push_hello, push_padding, push_reply, push_say,
+    push_server_frame, push_server_header,
 };
 pub use parse::{parse_client, parse_server};
+
+pub use super::reply::NoticeCode;
 
 /// A session, by the random number that the server chose for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,22 +55,7 @@ pub enum ServerFrame<'a> {
     /// The room that the client is in from now on.
     Room(u32, RoomName),
     /// Someone said something to this peer alone.
-    Private(Speaker, &'a [u8]),
-}
-
-/// What a [`ServerFrame::Notice`] is, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoticeCode {
-    /// The answer to a command: it is done.
-    Done,
-    /// The answer to a command with wrong arguments: what is right.
-    Misuse,
-    /// The answer to a command that cannot be done: why.
-    Refused,
-    /// Who came, left, or is called something else.
-    Presence,
-    /// One of a later version.
-    Other(u8),
+    Private(DisplayName, &'a [u8]),
 }
 
 /// What a new session is told.
@@ -95,7 +82,7 @@ pub struct Message<'a> {
     /// before, and 0 behind the greatest.
     pub sequence: u32,
     /// Who said it.
-    pub from: Speaker,
+    pub from: DisplayName,
     /// What was said; any bytes.
     pub payload: &'a [u8],
 }
@@ -165,12 +152,12 @@ pub const MIN_HELLO_BYTES: usize = 64;
 /// longest name it fills a bundle.
 pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - MAGIC.len() - MESSAGE_OVERHEAD_BYTES;
 
-/// Kind, length, room, stream, sequence, speaker.
-const MESSAGE_OVERHEAD_BYTES: usize = 1 + 2 + 4 + 1 + 4 + MAX_SPEAKER_BYTES;
+/// Kind, length, room, stream, sequence, sender.
+const MESSAGE_OVERHEAD_BYTES: usize = 1 + 2 + 4 + 1 + 4 + MAX_FROM_BYTES;
 
 /// The longest name, its length, and that it is one: longer than an IPv6 address and a
 /// port.
-const MAX_SPEAKER_BYTES: usize = 1 + 1 + MAX_NAME_BYTES;
+const MAX_FROM_BYTES: usize = 1 + 1 + MAX_NAME_BYTES;
 
 /// First byte of every v2 datagram. It never occurs in UTF-8 (RFC 3629, section 1).
 pub const FRAME_MARK: u8 = 0xFF;

@@ -8,7 +8,7 @@ use super::{
     PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, WELCOME, Welcome,
 };
 use crate::wire::MAX_TOKEN_BYTES;
-use crate::wire::name::{Name, RoomName, Speaker};
+use crate::wire::name::{DisplayName, Name, RoomName};
 
 /// Returns the session and the frames of a datagram from a client. All frames are
 /// checked before this returns.
@@ -128,7 +128,7 @@ fn message(body: &[u8]) -> Option<Message<'_>> {
         room,
         stream,
         sequence,
-        from: body.take_speaker()?,
+        from: body.take_from()?,
         payload: body.rest,
     })
 }
@@ -146,7 +146,7 @@ fn room(body: &[u8]) -> Option<ServerFrame<'_>> {
 
 fn private(body: &[u8]) -> Option<ServerFrame<'_>> {
     let mut body = Body { rest: body };
-    Some(ServerFrame::Private(body.take_speaker()?, body.rest))
+    Some(ServerFrame::Private(body.take_from()?, body.rest))
 }
 
 /// What is left of a frame's body.
@@ -161,7 +161,7 @@ impl Body<'_> {
         Some(*field)
     }
 
-    fn take_speaker(&mut self) -> Option<Speaker> {
+    fn take_from(&mut self) -> Option<DisplayName> {
         let ip = match self.take()? {
             [FROM_V4] => IpAddr::from(Ipv4Addr::from(self.take::<4>()?)),
             [FROM_V6] => IpAddr::from(Ipv6Addr::from(self.take::<16>()?)),
@@ -169,11 +169,11 @@ impl Body<'_> {
                 let [len] = self.take()?;
                 let (name, rest) = self.rest.split_at_checked(len.into())?;
                 self.rest = rest;
-                return Name::parse(name).map(Speaker::Name);
+                return Name::parse(name).map(DisplayName::Name);
             }
             _ => return None,
         };
         let port = u16::from_be_bytes(self.take()?);
-        Some(Speaker::Address(SocketAddr::new(ip, port)))
+        Some(DisplayName::Address(SocketAddr::new(ip, port)))
     }
 }

@@ -36,7 +36,7 @@ fn what_a_client_says_arrives_as_it_was_said() {
 }
 
 /// With this address, or with this name.
-fn speaker(text: &str) -> Speaker {
+fn speaker(text: &str) -> DisplayName {
     text.parse().unwrap()
 }
 

@@ -227,18 +227,18 @@ const ROOMS: [&str; 10] = [
 const NO_ROOMS: [&str; 4] = ["", "a b", "a/b", "a-room-of-33-bytes-its-name-ends-"];
 
 const WRONG: [(&str, &str); 9] = [
-    ("/leave now", "/leave takes nothing, and leads to the lobby"),
+    ("/leave now", "usage: /leave"),
     ("/who 0", WHO),
     ("/who me", WHO),
     ("/who 1 2", WHO),
     ("/rooms -1", ROOMS_RIGHT),
-    ("/msg", "/msg takes a name and a text"),
-    ("/msg ada ", "/msg takes a name and a text"),
-    ("/presence", "/presence takes on or off"),
-    ("/PRESENCE maybe", "/presence takes on or off"),
+    ("/msg", "usage: /msg NAME TEXT"),
+    ("/msg ada ", "usage: /msg NAME TEXT"),
+    ("/presence", "usage: /presence on|off"),
+    ("/PRESENCE maybe", "usage: /presence on|off"),
 ];
 
-const WHO: &str = "/who takes nothing, or the number to begin with";
-const ROOMS_RIGHT: &str = "/rooms takes nothing, or the number to begin with";
+const WHO: &str = "usage: /who [FROM]";
+const ROOMS_RIGHT: &str = "usage: /rooms [FROM]";
 
 const NO_COMMANDS: [&str; 5] = ["/", "//", " /help", "/whom", "/nick-"];

@@ -12,9 +12,9 @@ impl Model {
             Action::Say(_) | Action::NoCommand(_) => self.say(peer, line),
             Action::Help => self.done(peer, "help", HELP),
             Action::Nick(name) if is_label(name, 24) => self.rename(peer, name),
-            Action::Nick(_) => self.misuse(peer, "/nick takes 1 to 24 of A-Z a-z 0-9 _ -"),
+            Action::Nick(_) => self.misuse(peer, "usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)"),
             Action::Join(name) if is_label(name, 32) => self.join(peer, name),
-            Action::Join(_) => self.misuse(peer, "/join takes 1 to 32 of A-Z a-z 0-9 _ -"),
+            Action::Join(_) => self.misuse(peer, "usage: /join ROOM (1 to 32 of A-Z a-z 0-9 _ -)"),
             Action::Leave => self.join(peer, "lobby"),
             Action::Who(first) => self.who(peer, *first),
             Action::Rooms(first) => self.list_rooms(peer, *first),
@@ -26,7 +26,7 @@ impl Model {
                 let token = line.strip_prefix("/ping ").expect("it has a token");
                 self.done(peer, "ping", &format!("pong {token}"));
             }
-            Action::Token(_) => self.misuse(peer, "/ping takes 1 to 32 bytes, which come back"),
+            Action::Token(_) => self.misuse(peer, "usage: /ping TOKEN (1 to 32 bytes)"),
             Action::Presence(is_on) => {
                 self.peer(peer).wants_presence = *is_on;
                 let room = self.peers[&peer].room;
@@ -52,7 +52,7 @@ impl Model {
             return self.refuse(peer, "name taken", &format!("{name} is taken"));
         }
         if holder.is_none() && is_full {
-            let text = format!("no more names may be taken: {max} are");
+            let text = format!("name limit reached ({max})");
             return self.refuse(peer, "too many names", &text);
         }
         let before = self.speaker(peer);
@@ -62,7 +62,7 @@ impl Model {
                 self.count("own name in another case");
             }
             let room = self.peers[&peer].room;
-            self.happened(room, "renamed", format!("{before} is {name} now"));
+            self.happened(room, "renamed", format!("{before} is now {name}"));
         }
         self.done(peer, "renamed", &format!("you are {name}"));
     }
@@ -73,15 +73,14 @@ impl Model {
         let now = if let Some(room) = self.rooms.iter().find(is_it) {
             let max = self.bounds.members;
             if room.number != 0 && room.number != before && room.members.len() >= max {
-                let text = format!("{} is full: it has {max}", room.name);
+                let text = format!("{} is full ({max})", room.name);
                 return self.refuse(peer, "room full", &text);
             }
             room.number
         } else {
             let max = self.bounds.rooms;
             if self.rooms.len() > max {
-                let text =
-                    format!("there is no {name}, and no new room may be made: there are {max}");
+                let text = format!("cannot create \"{name}\": room limit reached ({max})");
                 return self.refuse(peer, "too many rooms", &text);
             }
             self.last_room += 1;
@@ -130,7 +129,7 @@ impl Model {
     fn list(&mut self, peer: usize, head: &str, first: usize, entries: &[String]) {
         if self.lists_left == 0 {
             self.shed += 1;
-            let text = "not listed: too many lists at once";
+            let text = "too many lists in one datagram";
             return self.refuse(peer, "too many lists", text);
         }
         self.lists_left -= 1;
@@ -161,11 +160,11 @@ impl Model {
             found.map(|(number, _)| *number).next()
         };
         let Some(found) = found else {
-            return self.refuse(peer, "nobody", &format!("nobody is called {to}"));
+            return self.refuse(peer, "nobody", &format!("no such peer: {to}"));
         };
         if self.privates_left == 0 {
             self.shed += 1;
-            let text = "not sent: too many messages at once";
+            let text = "too many messages in one datagram";
             return self.refuse(peer, "too many at once", text);
         }
         self.privates_left -= 1;

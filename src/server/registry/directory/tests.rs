@@ -3,7 +3,7 @@ use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::*;
 use crate::wire::v2::SessionId;
-use crate::wire::{Name, Speaker};
+use crate::wire::{DisplayName, Name};
 
 fn address(port: u16, endpoint: u8) -> PeerAddr {
     PeerAddr::new(([127, 0, 0, 1], port).into(), endpoint)
@@ -244,7 +244,7 @@ fn a_peer_that_joins_a_vanishing_room_is_in_a_room_that_can_be_found() {
                     );
                     let mut is_here = false;
                     peers.visit_members(&room, 0, |speaker| {
-                        is_here |= speaker == Speaker::Address(peer.socket_addr());
+                        is_here |= speaker == DisplayName::Address(peer.socket_addr());
                         true
                     });
                     assert!(is_here && Arc::ptr_eq(&peers.get(&peer).unwrap().room(), &room));
