@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
 use bullhorn::server::egress::exchange::Exchange;
-use bullhorn::server::egress::{Batcher, FanOut, Item, Limits, Progress};
-use bullhorn::server::ops::stats::Counters;
+use bullhorn::server::egress::{Batcher, Egress, Item, Limits, Progress};
 use bullhorn::server::registry::{Members, Registry};
 use bullhorn::wire::Protocol;
 use gungraun::{library_benchmark, library_benchmark_group};
 
-use crate::inputs::{WORKER, address, numbers, registry, text};
+use crate::inputs::{WORKER, address, info, numbers, registry, text};
 
 // Plans [`TEXTS`] texts, and looks at every packet for every peer, as sending does.
 #[library_benchmark]
@@ -20,11 +19,10 @@ use crate::inputs::{WORKER, address, numbers, registry, text};
 #[bench::texts_to_10000(args = (10_000, Protocol::Text), setup = spoken)]
 #[bench::bundles_to_1(args = (1, Protocol::Frames), setup = spoken)]
 #[bench::bundles_to_10000(args = (10_000, Protocol::Frames), setup = spoken)]
-fn planned((mut fanout, registry): (FanOut, Registry)) -> (FanOut, Registry, usize) {
+fn planned((mut egress, registry): (Egress, Registry)) -> (Egress, Registry, usize) {
     let mut bytes = PayloadBytes(0);
-    let counters = Counters::default();
-    while fanout.poll(&mut bytes, &counters) == Progress::More {}
-    (fanout, registry, bytes.0)
+    while egress.poll(&mut bytes) == Progress::More {}
+    (egress, registry, bytes.0)
 }
 
 /// Adds up the payloads of all packets.
@@ -47,11 +45,11 @@ impl Transmit for PayloadBytes {
 // and rooms, whose keys are random, can make no difference.
 #[library_benchmark]
 #[bench::of_one_speaker(args = (1, Protocol::Text), setup = silent)]
-fn gathered((mut fanout, registry): (FanOut, Registry)) -> (FanOut, Registry, bool) {
+fn gathered((mut egress, registry): (Egress, Registry)) -> (Egress, Registry, bool) {
     let text = black_box(*b"the quick brown fox jumps over l");
-    let push = |_| fanout.push(registry.lobby(), address(0), None, &text);
+    let push = |_| egress.push(registry.lobby(), address(0), None, &text);
     let all_fit = (0..TEXTS).map(push).all(|pushed| pushed.is_ok());
-    (fanout, registry, all_fit)
+    (egress, registry, all_fit)
 }
 
 // A snapshot of the members, as the first fan-out after a change makes it.
@@ -83,26 +81,26 @@ library_benchmark_group!(
     benchmarks = [planned, gathered, snapshots, regrouped]
 );
 
-/// A fan-out, and the registry of those to whom it is to send.
-fn silent(peers: u32, protocol: Protocol) -> (FanOut, Registry) {
+/// Returns an egress, and the registry of the peers that it sends to.
+fn silent(peers: u32, protocol: Protocol) -> (Egress, Registry) {
     let registry = registry(peers, protocol, 0);
     // What a change of the members costs is `snapshots`.
     let _ = registry.lobby().members();
     let exchange = Arc::new(Exchange::new(vec![Box::new(|| {})]));
-    let fanout = FanOut::new(WORKER, Box::new(|| {}), exchange, MAX_SEGMENTS);
-    (fanout, registry)
+    let egress = Egress::new(WORKER, Box::new(|| {}), exchange, MAX_SEGMENTS, info());
+    (egress, registry)
 }
 
 /// The same, when [`TEXTS`] texts of different lengths have come.
-fn spoken(peers: u32, protocol: Protocol) -> (FanOut, Registry) {
-    let (mut fanout, registry) = silent(peers, protocol);
+fn spoken(peers: u32, protocol: Protocol) -> (Egress, Registry) {
+    let (mut egress, registry) = silent(peers, protocol);
     for (index, length) in numbers(8).take(TEXTS).enumerate() {
         let speaker = address((index % SPEAKERS) as u32);
         let text = text(index, 32 + 4 * length);
-        let pushed = fanout.push(registry.lobby(), speaker, None, &text);
+        let pushed = egress.push(registry.lobby(), speaker, None, &text);
         assert!(pushed.is_ok());
     }
-    (fanout, registry)
+    (egress, registry)
 }
 
 /// Messages of so many different lengths, of [`SPEAKERS`] speakers.

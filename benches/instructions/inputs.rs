@@ -1,9 +1,10 @@
 //! What is worked on: the same in every run.
 
 use std::net::Ipv4Addr;
+use std::sync::{Arc, OnceLock};
 
 use bullhorn::net::PeerAddr;
-use bullhorn::server::ops::stats::WorkerId;
+use bullhorn::server::ops::stats::{WorkerId, WorkerInfo};
 use bullhorn::server::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
 use bullhorn::wire::Protocol;
 use bullhorn::wire::v2::SessionId;
@@ -41,6 +42,15 @@ pub(crate) fn address(peer: u32) -> PeerAddr {
     let host = Ipv4Addr::new(192, 168, 100, 100 + host);
     let port = 10_000 + u16::from_be_bytes([port_high, port_low]) % 50_000;
     PeerAddr::new((host, port).into(), 0)
+}
+
+/// Counters of a worker.
+pub(crate) fn info() -> Arc<WorkerInfo> {
+    Arc::new(WorkerInfo {
+        name: String::new(),
+        core: OnceLock::new(),
+        counters: Default::default(),
+    })
 }
 
 /// The session of v2 peer number `peer`.

@@ -4,7 +4,6 @@ mod backlog;
 mod batching;
 mod bundles;
 pub mod exchange;
-mod fanout;
 mod goodbye;
 pub mod notifier;
 mod packets;
@@ -15,24 +14,43 @@ mod texts;
 
 use std::sync::Arc;
 
+use self::backlog::Backlog;
 use self::exchange::Exchange;
+use self::plan::Job;
+use self::pool::PlanPool;
 use self::replies::Replies;
+use self::texts::TextPlanner;
 use crate::net::{PeerAddr, Transmit};
 use crate::server::ops::stats::{WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
-use crate::server::registry::Peer;
+use crate::server::registry::Room;
+use crate::wire::Name;
 
 pub use backlog::BacklogFull;
 pub use batching::{Batcher, Item, Limits};
-pub use fanout::FanOut;
 pub use goodbye::send_goodbyes;
 pub use pool::MAX_PLANS;
 
 /// The egress of one worker.
+///
+/// Texts gather while the texts before them are sent. Then all that have gathered are
+/// sent together, so batches grow with the load, and never wait for a timer.
 pub struct Egress {
     /// The replies to the datagrams received in this round.
     pub replies: Replies,
-    fanout: FanOut,
+    worker: WorkerId,
+    exchange: Arc<Exchange>,
+    gathering: Backlog,
+    /// The texts that had gathered when all texts before them were sent. The rooms from
+    /// `next_room` on have no plan yet.
+    sending: Backlog,
+    next_room: usize,
+    planner: TextPlanner,
+    pool: PlanPool,
+    job: Option<Job>,
+    /// True when the worker's own plans go before the plans of other workers. The two
+    /// take turns.
+    is_own_turn: bool,
     info: Arc<WorkerInfo>,
 }
 
@@ -43,6 +61,15 @@ pub enum Progress {
     Idle,
     /// There is more to do.
     More,
+}
+
+/// The outcome of looking for a room to plan for.
+#[derive(PartialEq, Eq)]
+enum Own {
+    Begun,
+    NoTexts,
+    /// Other workers have to send plans first.
+    NoPlanFree,
 }
 
 impl Egress {
@@ -57,23 +84,32 @@ impl Egress {
     ) -> Self {
         Self {
             replies: Replies::default(),
-            fanout: FanOut::new(worker, wake, exchange, max_segments),
+            worker,
+            exchange,
+            gathering: Backlog::new(),
+            sending: Backlog::new(),
+            next_room: 0,
+            planner: TextPlanner::new(max_segments),
+            pool: PlanPool::new(worker, wake),
+            job: None,
+            is_own_turn: true,
             info,
         }
     }
 
-    /// Queues a text for all members of the sender's room.
+    /// Queues a text for all members of `room`. It has at most
+    /// [`MAX_PAYLOAD_BYTES`](crate::wire::v2::MAX_PAYLOAD_BYTES) bytes.
     ///
     /// # Errors
     /// [`BacklogFull`]; the text is dropped.
     pub fn push(
         &mut self,
-        address: PeerAddr,
-        sender: &Peer,
+        room: &Arc<Room>,
+        sender: PeerAddr,
+        name: Option<Name>,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
-        self.fanout
-            .push(&sender.room(), address, sender.name(), text)
+        self.gathering.push(room, sender, name, text)
     }
 
     /// Sends all replies, then one slice of what the rooms are to receive.
@@ -83,9 +119,95 @@ impl Egress {
         counters.answers.add(tally.sent);
         counters.answers_failed.add(tally.total() - tally.sent);
         counters.answers_shed.add(self.replies.take_shed());
-        self.fanout.poll(transmit, counters)
+        self.send_slice(transmit)
+    }
+
+    /// Sends the next slice. First it begins the next plan if none is under way.
+    fn send_slice(&mut self, transmit: &mut impl Transmit) -> Progress {
+        loop {
+            if let Some(job) = &mut self.job {
+                if let Some(slice) = job.next_slice() {
+                    let tally = transmit.send(slice.endpoint, slice.packets());
+                    self.info.counters.add_tally(tally);
+                    return Progress::More;
+                }
+                self.job = None;
+            }
+            if !self.begin() {
+                return Progress::Idle;
+            }
+            if let Some(job) = &self.job {
+                self.info.counters.deliveries_planned.add(job.deliveries());
+            }
+        }
+    }
+
+    /// Begins the next plan of this worker, or the next one from another worker.
+    /// Returns false if there is none.
+    fn begin(&mut self) -> bool {
+        self.pool.reclaim();
+        self.is_own_turn = !self.is_own_turn;
+        if !self.is_own_turn && self.begin_handed() {
+            return true;
+        }
+        let own = self.begin_own();
+        if own == Own::Begun || (self.is_own_turn && self.begin_handed()) {
+            return true;
+        }
+        own == Own::NoPlanFree && {
+            self.pool.park();
+            self.begin_own() == Own::Begun
+        }
+    }
+
+    fn begin_handed(&mut self) -> bool {
+        let plan = self.exchange.receive(self.worker);
+        self.job = plan.map(|plan| Job::new(plan, Some(self.worker)));
+        self.job.is_some()
+    }
+
+    /// Builds the plan for the next room with texts. All members at this moment receive
+    /// them.
+    fn begin_own(&mut self) -> Own {
+        if self.next_room == self.sending.rooms() {
+            self.sending.clear();
+            std::mem::swap(&mut self.sending, &mut self.gathering);
+            self.next_room = 0;
+        }
+        let Some(texts) = self.sending.room(self.next_room) else {
+            return Own::NoTexts;
+        };
+        let members = texts.room().members();
+        let texts = texts.up_to(MAX_PLAN_DELIVERIES / members.len().max(1));
+        let count = texts.len();
+        let is_shared = members.is_shared() && self.exchange.workers() > 1;
+        // Where a room was shared and has become small, this worker must not overtake the
+        // others.
+        if !is_shared && !self.pool.is_unused() {
+            return Own::NoPlanFree;
+        }
+        let planner = &mut self.planner;
+        let build = self.pool.build(|plan| plan.build(texts, members, planner));
+        let Some(plan) = build else {
+            return Own::NoPlanFree;
+        };
+        self.sending.take(self.next_room, count);
+        if self.sending.room(self.next_room).is_none() {
+            self.next_room += 1;
+        }
+        if is_shared {
+            self.exchange.share(&plan);
+        }
+        self.job = Some(Job::new(plan, is_shared.then_some(self.worker)));
+        Own::Begun
     }
 }
+
+/// Approximate maximum number of deliveries of one plan: one second of them at the rate
+/// measured for v1 peers. A plan is sent to all members of the moment when it began, so
+/// this limits the time for which a peer that left may still receive. In a room of 1000
+/// members it is enough for full packets.
+const MAX_PLAN_DELIVERIES: usize = 1_000_000;
 
 #[cfg(test)]
 mod tests;

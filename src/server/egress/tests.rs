@@ -3,7 +3,6 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 
-use super::fanout::MAX_PLAN_DELIVERIES;
 use super::*;
 use crate::net::{Packet, SendTally};
 use crate::server::registry::{MIN_SHARED_MEMBERS, Protocol, Registry};
@@ -29,10 +28,10 @@ fn registry(text: u16, frames: u16, workers: usize) -> Registry {
     registry
 }
 
-/// The fan-out of several workers, driven step by step.
+/// The egress of several workers, driven step by step.
 struct Workers {
-    fanouts: Vec<FanOut>,
-    info: WorkerInfo,
+    egresses: Vec<Egress>,
+    info: Arc<WorkerInfo>,
     received: Received,
 }
 
@@ -44,26 +43,30 @@ impl Workers {
     fn new(count: usize) -> Self {
         let wake = |_| -> Wake { Box::new(|| {}) };
         let exchange = Arc::new(Exchange::new((0..count).map(wake).collect()));
-        let fanout = |worker| FanOut::new(WorkerId(worker), wake(0), Arc::clone(&exchange), 64);
+        let info = Arc::new(WorkerInfo {
+            name: String::new(),
+            core: OnceLock::new(),
+            counters: Default::default(),
+        });
+        let egress = |worker| {
+            let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&info));
+            Egress::new(WorkerId(worker), wake(0), exchange, 64, info)
+        };
         Self {
-            fanouts: (0..count as u8).map(fanout).collect(),
-            info: WorkerInfo {
-                name: String::new(),
-                core: OnceLock::new(),
-                counters: Default::default(),
-            },
+            egresses: (0..count as u8).map(egress).collect(),
+            info,
             received: Received::default(),
         }
     }
 
     fn push(&mut self, worker: usize, registry: &Registry, sender: u16, text: &[u8]) {
-        let pushed = self.fanouts[worker].push(registry.lobby(), peer(sender), None, text);
+        let pushed = self.egresses[worker].push(registry.lobby(), peer(sender), None, text);
         pushed.unwrap();
     }
 
     /// Sends at most one slice.
     fn step(&mut self, worker: usize) -> Progress {
-        self.fanouts[worker].poll(&mut self.received, &self.info.counters)
+        self.egresses[worker].poll(&mut self.received)
     }
 
     /// Steps all workers in turn until all are idle.
@@ -72,7 +75,7 @@ impl Workers {
         // A worker may be idle because another one has a plan to send, so once is not
         // enough.
         while idle_rounds < 2 {
-            let steps = (0..self.fanouts.len()).map(|worker| self.step(worker));
+            let steps = (0..self.egresses.len()).map(|worker| self.step(worker));
             let busy = steps.filter(|step| *step == Progress::More).count();
             idle_rounds = if busy == 0 { idle_rounds + 1 } else { 0 };
         }
@@ -247,17 +250,18 @@ fn a_worker_that_waits_for_a_plan_is_woken_when_one_is_free() {
     let mut workers = Workers::new(2);
     let wakes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = Arc::clone(&wakes);
-    let wake = Box::new(move || {
+    let wake: Wake = Box::new(move || {
         count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     });
     let exchange = Arc::new(Exchange::new(vec![
         Box::new(|| {}) as Wake,
         Box::new(|| {}) as Wake,
     ]));
-    workers.fanouts = vec![
-        FanOut::new(WorkerId(0), wake, Arc::clone(&exchange), 64),
-        FanOut::new(WorkerId(1), Box::new(|| {}), exchange, 64),
-    ];
+    let egress = |worker, wake| {
+        let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&workers.info));
+        Egress::new(WorkerId(worker), wake, exchange, 64, info)
+    };
+    workers.egresses = vec![egress(0, wake), egress(1, Box::new(|| {}))];
     let woken = || wakes.load(std::sync::atomic::Ordering::Relaxed);
     for _ in 0..MAX_PLANS {
         workers.push(0, &registry, 1, b"x");
@@ -285,7 +289,7 @@ fn own_plans_and_plans_of_others_take_turns() {
         let mut workers = Workers::new(2);
         for round in 0..20 {
             if round == 10 || is_own_endless {
-                let pushed = workers.fanouts[0].push(&small, peer(1), None, b"own");
+                let pushed = workers.egresses[0].push(&small, peer(1), None, b"own");
                 pushed.unwrap();
             }
             if round == 10 || !is_own_endless {

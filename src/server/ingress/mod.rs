@@ -103,7 +103,7 @@ impl Ingress {
 
     /// Queues a text for all members of the sender's room.
     fn broadcast(&self, from: PeerAddr, peer: &Peer, text: &[u8], egress: &mut Egress) {
-        match egress.push(from, peer, text) {
+        match egress.push(&peer.room(), from, peer.name(), text) {
             Ok(()) => {
                 self.counters().messages.add(1);
                 self.shared.log.text(from, text);
