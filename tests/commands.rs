@@ -261,7 +261,7 @@ fn presence_notices_go_to_subscribers_only() {
         other.send(b"/nick ada");
         assert_eq!(
             watcher.receive_text(),
-            format!("* {address} is ada now (2 here)")
+            format!("* {address} is now ada (2 here)")
         );
         other.send(b"/join den");
         assert_eq!(watcher.receive_text(), "* ada left (1 here)");

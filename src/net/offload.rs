@@ -56,7 +56,7 @@ pub fn max_segments() -> usize {
     SEGMENTS.into_iter().find(is_taken).unwrap_or(1)
 }
 
-/// Lets the kernel hand over datagrams of one length together. From then on `socket`
+/// Makes the kernel hand over datagrams of one length together. After that, `socket`
 /// must be read with [`receive_gro`], as nothing else tells where a datagram ends.
 ///
 /// # Errors
@@ -91,7 +91,7 @@ pub fn receive_gro(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Coalesced
     })
 }
 
-/// Cuts a payload into its datagrams, of which there is at least one. Each is
+/// Cuts a payload into its datagrams, and returns at least one. Each is
 /// `segment_bytes` long but the last, which may be shorter. `None`: it is one datagram.
 pub fn datagrams(
     payload: &[u8],

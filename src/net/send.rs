@@ -70,7 +70,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Returns the datagrams, of which there is at least one.
+    /// Returns the datagrams, at least one.
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         datagrams(self.payload, self.segment_bytes)
     }

@@ -291,7 +291,7 @@ fn the_first_arrival_is_that_of_the_first_packet() {
 
     set_arrival_stamps(&socket).unwrap();
     set_local_addresses(&socket).unwrap();
-    // Where no other socket has stamps, the kernel begins a moment later. Until then it
+    // If no other socket has stamps, the kernel begins a moment later. Until then it
     // takes the time of the read.
     let deadline = now() + Duration::from_secs(10);
     loop {
