@@ -9,6 +9,7 @@ use nix::sys::socket::SockaddrStorage;
 use crate::net::{BindError, BufferSizes, PeerAddr, SocketGroup, bind_group};
 use crate::server::config::ServerConfig;
 use crate::server::ops::log::Journal;
+use crate::wire::{push_greeting, push_text};
 
 /// Sockets for every worker at every address, and a warning where they have less
 /// than was asked for.
@@ -69,6 +70,16 @@ pub(super) fn own_addresses(local_addrs: &[SocketAddr], journal: &Journal) -> Ve
     own.into_iter().map(|addr| PeerAddr::new(addr, 0)).collect()
 }
 
+/// Returns the starts of the texts that other servers make of messages from `own`: a chat
+/// server repeats them, a greeting server greets their sender. As texts, these would go
+/// back and forth without end.
+pub(super) fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
+    let (mut repeated, mut greeting) = (Vec::new(), Vec::new());
+    push_text(own, b"", &mut repeated);
+    push_greeting(own, &mut greeting);
+    [repeated, greeting]
+}
+
 /// The addresses of the interfaces of this machine.
 fn local_ips(journal: &Journal) -> Vec<IpAddr> {
     let interfaces = match getifaddrs() {
@@ -105,4 +116,21 @@ pub(super) fn plan_cores(config: &ServerConfig, journal: &Journal) -> Vec<Option
         journal.warn(format!("{workers} workers share {} cores", cores.len()));
     }
     cores.into_iter().cycle().take(workers).map(Some).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_server_would_make_of_our_messages_is_known() {
+        let own: SocketAddr = "127.0.0.1:9999".parse().unwrap();
+        let prefixes = echo_prefixes(own);
+        for echo in ["127.0.0.1:9999 127.0.0.1:5 hi", "hello,('127.0.0.1', 9999)"] {
+            let is_start = |prefix: &Vec<u8>| echo.as_bytes().starts_with(prefix);
+            assert!(prefixes.iter().any(is_start), "{echo}");
+        }
+        let other = b"127.0.0.1:9998 hi";
+        assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
+    }
 }

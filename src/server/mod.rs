@@ -23,7 +23,7 @@ use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
 
 use self::greet::Greet;
-use self::host::{bind_all, own_addresses, plan_cores};
+use self::host::{bind_all, echo_prefixes, own_addresses, plan_cores};
 use crate::net::{BindError, Outbox, PeerAddr, SocketGroup, max_segments};
 use crate::server::clock::Clock;
 use crate::server::config::{ConfigError, ServerConfig, ServiceKind, Switch};
@@ -38,7 +38,7 @@ use crate::server::registry::Peers;
 use crate::server::registry::expiry::Reaper;
 use crate::server::registry::{News, Room, RoomError, RoomLimits, Rooms};
 use crate::server::worker::{Service, Worker, WorkerShared, poll_and_waker};
-use crate::wire::{RoomName, echo_prefixes};
+use crate::wire::RoomName;
 
 /// A running server. Dropped, it stops.
 ///

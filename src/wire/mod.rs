@@ -19,6 +19,6 @@ pub use protocol::Protocol;
 pub use reply::{Reply, Thousands};
 pub use v1::{
     GREETING_START, HEARTBEAT, Incoming, LINE_END, NOTICE, QUIT, ServerLine, classify,
-    echo_prefixes, push_greeting, push_private, push_python_address, push_reply, push_text,
+    push_greeting, push_private, push_python_address, push_reply, push_text,
 };
 pub use v2::FRAME_MARK;

@@ -94,18 +94,8 @@ pub fn push_greeting(peer: SocketAddr, out: &mut Vec<u8>) {
     push_python_address(peer, out);
 }
 
-/// How a text begins that another server answers with, when the server at
-/// `own` is one of its peers: a chat server repeats what `own` said, a greeting
-/// server greets it. Taken for texts, these would go back and forth for ever.
-pub fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
-    let mut greeting = Vec::new();
-    push_greeting(own, &mut greeting);
-    [format!("{own} ").into_bytes(), greeting]
-}
-
-/// Appends `address` in the form in which Python prints the address tuple of a
-/// socket: `('127.0.0.1', 51859)`, and `('::1', 51859, 0, 0)` for IPv6 with
-/// its flow information and scope.
+/// Appends an address as Python prints that of a socket: `('127.0.0.1', 51859)`, or
+/// `('::1', 51859, 0, 0)` with the flow information and scope of IPv6.
 pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
     match address {
         SocketAddr::V4(v4) => push_display(format_args!("('{}', {})", v4.ip(), v4.port()), out),

@@ -44,8 +44,8 @@ pub struct ChatShared {
     pub max_segments: usize,
     /// Whether commands are carried out; if not, they are texts.
     pub commands: bool,
-    /// How a text begins that another server made of one of ours, see
-    /// [`echo_prefixes`](crate::wire::echo_prefixes).
+    /// Starts of texts that other servers make of the messages of this one. A text with
+    /// one of them is dropped.
     pub echo_prefixes: Arc<[Vec<u8>]>,
 }
 

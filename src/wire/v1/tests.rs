@@ -78,22 +78,6 @@ fn a_greeting_names_the_peer_as_python_would() {
 }
 
 #[test]
-fn what_another_server_would_make_of_our_messages_is_known() {
-    let own: SocketAddr = "127.0.0.1:9999".parse().unwrap();
-    let prefixes = echo_prefixes(own);
-    let mut greeting = Vec::new();
-    push_greeting(own, &mut greeting);
-    for echo in [text_from("127.0.0.1:9999", b"127.0.0.1:5 hi"), greeting] {
-        assert!(
-            prefixes.iter().any(|prefix| echo.starts_with(prefix)),
-            "{echo:?}"
-        );
-    }
-    let other = text_from("127.0.0.1:9998", b"hi");
-    assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
-}
-
-#[test]
 fn the_server_itself_speaks_behind_a_star() {
     let mut out = Vec::new();
     push_reply(&Reply::NoSuchPeer(b"\x1b\xffx"), &mut out);
