@@ -122,7 +122,7 @@ fn what_a_frame_may_carry_ends_at_its_bound() {
     ] {
         assert!(parse_client(&client(&[longest])).is_ok(), "{longest:?}");
         let result = parse_client(&longer).map(drop);
-        assert_eq!(result, Err(Malformed::Length), "{longest:?}");
+        assert_eq!(result, Err(Malformed::Body), "{longest:?}");
     }
     // A HELLO has flags, in a datagram of 64 bytes.
     let with_body = |len: u8, datagram_bytes| {
@@ -131,10 +131,10 @@ fn what_a_frame_may_carry_ends_at_its_bound() {
         push_padding(0, datagram_bytes, &mut datagram);
         parse_client(&datagram).map(drop)
     };
-    assert_eq!(with_body(0, 64), Err(Malformed::Length));
+    assert_eq!(with_body(0, 64), Err(Malformed::Body));
     assert_eq!(with_body(1, 64), Ok(()));
     assert_eq!(with_body(2, 64), Ok(()), "a later version's");
-    assert_eq!(with_body(1, 63), Err(Malformed::Length));
+    assert_eq!(with_body(1, 63), Err(Malformed::Body));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_servers_frame_that_is_too_short_is_malformed() {
             cut[4] = len as u8;
             let result = parse_server(&cut).map(drop);
             let expected = if len < least {
-                Err(Malformed::Length)
+                Err(Malformed::Body)
             } else {
                 Ok(())
             };
@@ -164,10 +164,10 @@ fn a_servers_frame_that_is_too_short_is_malformed() {
     for family in [0, 2, 5, 7] {
         other_family[FRAME_START + 9] = family;
         let result = parse_server(&other_family).map(drop);
-        assert_eq!(result, Err(Malformed::Length));
+        assert_eq!(result, Err(Malformed::Body));
     }
     for (datagram, wrong) in [
-        (&b"\xff\x02\x86\0\x01x"[..], Malformed::Length),
+        (&b"\xff\x02\x86\0\x01x"[..], Malformed::Body),
         (b"\xff\x02\x89\0\0", Malformed::Kind),
         (b"\xff\x02\x04\0\0", Malformed::Kind),
         (b"\xff\x01\x86\0\0", Malformed::Header),

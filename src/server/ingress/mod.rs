@@ -18,7 +18,7 @@ use crate::wire::v2::{
     self, BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, SessionId, Welcome,
     parse_client,
 };
-use crate::wire::{Incoming, LINE_END, Protocol, classify, parse_command};
+use crate::wire::{ClientDatagram, LINE_END, Protocol, classify, parse_command};
 
 /// The chat service of one worker.
 pub struct Chat {
@@ -197,19 +197,19 @@ impl Service for Chat {
             Protocol::Text
         };
         match classify(payload) {
-            Incoming::Leave => {
+            ClientDatagram::Leave => {
                 self.info.counters.leaves.add(1);
                 self.leave(from, None);
             }
-            Incoming::Heartbeat => {
+            ClientDatagram::Heartbeat => {
                 if self.touch(&from, protocol, now_ms) {
                     self.info.counters.heartbeats.add(1);
                 }
             }
-            Incoming::Text(text) if self.is_own_echo(text) => {
+            ClientDatagram::Text(text) if self.is_own_echo(text) => {
                 self.info.counters.drop_datagram(DropReason::OwnEcho);
             }
-            Incoming::Text(text) => {
+            ClientDatagram::Text(text) => {
                 if self.touch(&from, protocol, now_ms) {
                     // Commands, too: `/msg` says it to one whose datagrams are bounded.
                     let text = cut(text);
@@ -220,7 +220,7 @@ impl Service for Chat {
                     self.say(from, text);
                 }
             }
-            Incoming::Frames(datagram) => self.take_frames(from, datagram, now_ms),
+            ClientDatagram::Frames(datagram) => self.take_frames(from, datagram, now_ms),
         }
     }
 

@@ -85,8 +85,8 @@ impl Presence {
         let first = std::mem::take(&mut self.first);
         let changes = match counts.total() {
             0 => return None,
-            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Named(first.into()),
-            _ => Changes::Counted(counts),
+            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Events(first.into()),
+            _ => Changes::Counts(counts),
         };
         let to = self.subscribers.iter();
         Some(Notice {
