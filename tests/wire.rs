@@ -87,7 +87,7 @@ fn payloads_and_tokens_have_a_maximum_length() {
     ] {
         assert!(parse_client(&client(&[longest])).is_ok(), "{longest:?}");
         let result = parse_client(&longer).map(drop);
-        assert_eq!(result, Err(Malformed::Length), "{longest:?}");
+        assert_eq!(result, Err(Malformed::Body), "{longest:?}");
     }
     // A HELLO has flags, and its datagram has at least 64 bytes.
     let with_body = |len: u8, datagram_bytes| {
@@ -96,10 +96,10 @@ fn payloads_and_tokens_have_a_maximum_length() {
         push_padding(0, datagram_bytes, &mut datagram);
         parse_client(&datagram).map(drop)
     };
-    assert_eq!(with_body(0, 64), Err(Malformed::Length));
+    assert_eq!(with_body(0, 64), Err(Malformed::Body));
     assert_eq!(with_body(1, 64), Ok(()));
     assert_eq!(with_body(2, 64), Ok(()), "a later version's");
-    assert_eq!(with_body(1, 63), Err(Malformed::Length));
+    assert_eq!(with_body(1, 63), Err(Malformed::Body));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_server_frame_that_is_too_short_is_malformed() {
             cut[4] = len as u8;
             let result = parse_server(&cut).map(drop);
             let expected = if len < min_len {
-                Err(Malformed::Length)
+                Err(Malformed::Body)
             } else {
                 Ok(())
             };
@@ -129,10 +129,10 @@ fn a_server_frame_that_is_too_short_is_malformed() {
     for family in [0, 2, 5, 7] {
         other_family[FRAME_START + 9] = family;
         let result = parse_server(&other_family).map(drop);
-        assert_eq!(result, Err(Malformed::Length));
+        assert_eq!(result, Err(Malformed::Body));
     }
     for (datagram, wrong) in [
-        (&b"\xff\x02\x86\0\x01x"[..], Malformed::Length),
+        (&b"\xff\x02\x86\0\x01x"[..], Malformed::Body),
         (b"\xff\x02\x89\0\0", Malformed::Kind),
         (b"\xff\x02\x04\0\0", Malformed::Kind),
         (b"\xff\x01\x86\0\0", Malformed::Header),

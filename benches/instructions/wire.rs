@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use bullhorn::wire::{
-    DisplayName, Incoming, MAX_TEXT_DATAGRAM, classify, parse_command, push_printable, push_text,
+    ClientDatagram, DisplayName, MAX_TEXT_DATAGRAM, classify, parse_command, push_printable,
+    push_text,
 };
 use gungraun::{library_benchmark, library_benchmark_group};
 
@@ -13,7 +14,8 @@ use crate::inputs::{address, text};
 #[bench::mixed(args = (1000), setup = mixed)]
 #[bench::heartbeats(args = (1000), setup = heartbeats)]
 fn classified(datagrams: Vec<Vec<u8>>) -> (usize, Vec<Vec<u8>>) {
-    let is_text = |datagram: &&Vec<u8>| matches!(classify(black_box(datagram)), Incoming::Text(_));
+    let is_text =
+        |datagram: &&Vec<u8>| matches!(classify(black_box(datagram)), ClientDatagram::Text(_));
     (datagrams.iter().filter(is_text).count(), datagrams)
 }
 

@@ -65,7 +65,9 @@ impl ChatServer {
             log: assembly.log.clone(),
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
             has_commands: config.commands == Switch::On,
-            echo_prefixes: echo_prefixes(&assembly.shared.own_addresses),
+            echo_prefixes: (assembly.shared.own_addresses.iter())
+                .flat_map(|own| echo_prefixes(own.socket_addr()))
+                .collect(),
         });
         let wakers = assembly.seats.iter().map(Seat::wake);
         let exchange = Arc::new(Exchange::new(wakers.collect()));

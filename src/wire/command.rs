@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_known_in_any_case_and_with_any_blanks() {
+    fn commands_are_parsed_in_any_case_and_with_any_blanks() {
         let (ada, chess) = (Name::parse(b"Ada"), RoomName::parse(b"chess"));
         for (line, command) in [
             ("/help", Command::Help),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_a_text() {
+    fn everything_else_is_a_text() {
         for line in [
             "", "/", "//", "/ help", "/helpme", "help", " /help", "/ok 1", "/n",
         ] {

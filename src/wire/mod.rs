@@ -1,6 +1,9 @@
-//! Bytes to messages and back: no I/O, no allocation of its own.
+//! Bytes to messages, and back: no I/O, and no clock.
 //!
-//! `docs/PROTOCOL.md` is the specification that this module follows.
+//! `docs/PROTOCOL.md` is the specification. Encoders append to a buffer of the caller, and
+//! parsed messages borrow from the datagram. Two functions allocate otherwise:
+//! [`Reply::parse`] for a presence notice, and [`push_reply`] for a reply with bytes that it
+//! has to escape.
 
 mod command;
 mod limits;
@@ -18,7 +21,7 @@ pub use printable::push_printable;
 pub use protocol::Protocol;
 pub use reply::{Reply, Thousands};
 pub use v1::{
-    GREETING_START, HEARTBEAT, Incoming, LINE_END, NOTICE, QUIT, ServerLine, classify,
-    echo_prefixes, push_greeting, push_private, push_python_address, push_reply, push_text,
+    ClientDatagram, GREETING_START, HEARTBEAT, LINE_END, NOTICE, QUIT, ServerLine, classify,
+    push_greeting, push_private, push_python_address, push_reply, push_text,
 };
 pub use v2::FRAME_MARK;

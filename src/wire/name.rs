@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_has_some_of_the_allowed_characters_and_no_others() {
+    fn a_label_has_1_to_max_allowed_characters() {
         for text in ["a", "-", "_", "Z9", "a-B_c", &"x".repeat(24)] {
             assert_eq!(Name::parse(text.as_bytes()).unwrap().as_str(), text);
         }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn folded_labels_are_the_same_in_any_case() {
+    fn folded_labels_are_equal_in_any_case() {
         let name = |text: &str| Name::parse(text.as_bytes()).unwrap();
         assert_ne!(name("Ada"), name("ADA"));
         assert_eq!(name("Ada_-9").folded(), name("aDA_-9").folded());

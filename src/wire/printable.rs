@@ -1,13 +1,13 @@
-//! Makes bytes of strangers safe to print: valid UTF-8 that drives no
-//! terminal and forges no line.
+//! Makes received bytes safe to print: valid UTF-8 that neither controls a terminal nor
+//! forges a line.
 
-/// Appends `bytes` to `out` as printable UTF-8, and stops in front of the
-/// first character with which `out` would be longer than `max_len` bytes.
+/// Appends `bytes` to `out` as printable UTF-8. Stops before the first character with
+/// which `out` would be longer than `max_len` bytes.
 ///
-/// Printable text goes out byte for byte. A sequence that is not UTF-8 becomes
-/// U+FFFD; control characters other than tab, DEL, C1, the line and paragraph
-/// separators and the characters that change the direction of text go out
-/// escaped, as `\x1b` or `\u{202e}`. A character or escape is never cut.
+/// Printable text is appended unchanged. A sequence that is not UTF-8 becomes U+FFFD.
+/// These are escaped, as `\x1b` or `\u{202e}`: control characters (C0 except tab, DEL, C1),
+/// the line and paragraph separators, and characters that change the direction of text.
+/// No character or escape is cut.
 pub fn push_printable(bytes: &[u8], max_len: usize, out: &mut Vec<u8>) {
     let space = max_len.saturating_sub(out.len());
     if is_printable_ascii(bytes) {
@@ -16,11 +16,12 @@ pub fn push_printable(bytes: &[u8], max_len: usize, out: &mut Vec<u8>) {
     }
     for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {
-            if !push_char(char, max_len, out) {
+            if push_char(char, max_len, out).is_err() {
                 return;
             }
         }
-        if !chunk.invalid().is_empty() && !push_char(char::REPLACEMENT_CHARACTER, max_len, out) {
+        let is_valid = chunk.invalid().is_empty();
+        if !is_valid && push_char(char::REPLACEMENT_CHARACTER, max_len, out).is_err() {
             return;
         }
     }
@@ -38,30 +39,33 @@ pub(super) fn make_printable(start: usize, max_len: usize, out: &mut Vec<u8>) {
     push_printable(&bytes, max_len, out);
 }
 
-/// The common case, which the compiler checks many bytes at a time.
+/// The usual case. The compiler vectorizes it.
 fn is_printable_ascii(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// Appends one character, escaped where it must be. False: it did not fit.
-fn push_char(char: char, max_len: usize, out: &mut Vec<u8>) -> bool {
-    let mut buffer = [0; LONGEST_ESCAPE];
+/// Appends one character, escaped where it must be, unless it does not fit.
+fn push_char(char: char, max_len: usize, out: &mut Vec<u8>) -> Result<(), Full> {
+    let mut buffer = [0; MAX_ESCAPE_BYTES];
     let encoded = if must_escape(char) {
         escape(char, &mut buffer)
     } else {
         char.encode_utf8(&mut buffer).as_bytes()
     };
-    let fits = out.len() + encoded.len() <= max_len;
-    if fits {
-        out.extend_from_slice(encoded);
+    if out.len() + encoded.len() > max_len {
+        return Err(Full);
     }
-    fits
+    out.extend_from_slice(encoded);
+    Ok(())
 }
+
+/// The next character does not fit.
+struct Full;
 
 fn must_escape(char: char) -> bool {
     match char {
         '\t' => false,
-        // Line and paragraph separators: some terminals break the line there.
+        // Line and paragraph separators. Some terminals break the line at them.
         '\u{2028}' | '\u{2029}' => true,
         // Bidi_Control in Unicode's PropList.txt.
         '\u{061C}' | '\u{200E}' | '\u{200F}' => true,
@@ -71,8 +75,8 @@ fn must_escape(char: char) -> bool {
     }
 }
 
-/// `\x1b` for a character below U+0100, `\u{202e}` for one above.
-fn escape(char: char, buffer: &mut [u8; LONGEST_ESCAPE]) -> &[u8] {
+/// Returns `\x1b` for a character below U+0100, `\u{202e}` for others.
+fn escape(char: char, buffer: &mut [u8; MAX_ESCAPE_BYTES]) -> &[u8] {
     let code = u32::from(char);
     let hex = |shift: u32| HEX_DIGITS[(code >> shift & 0xF) as usize];
     if code < 0x100 {
@@ -81,7 +85,7 @@ fn escape(char: char, buffer: &mut [u8; LONGEST_ESCAPE]) -> &[u8] {
     } else {
         let digits = [hex(12), hex(8), hex(4), hex(0)];
         buffer[..3].copy_from_slice(b"\\u{");
-        // All that is escaped lies below U+10000; U+061C is written `\u{61c}`.
+        // All escaped characters are below U+10000. U+061C becomes `\u{61c}`.
         let digits = &digits[usize::from(digits[0] == b'0')..];
         let end = 3 + digits.len();
         buffer[3..end].copy_from_slice(digits);
@@ -92,8 +96,8 @@ fn escape(char: char, buffer: &mut [u8; LONGEST_ESCAPE]) -> &[u8] {
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// `\u{202e}`
-const LONGEST_ESCAPE: usize = 8;
+/// Length of `\u{202e}`.
+const MAX_ESCAPE_BYTES: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_turns_or_breaks_a_line_is_escaped() {
+    fn characters_that_turn_or_break_a_line_are_escaped() {
         // Bidi_Control of Unicode's PropList.txt, and the two separators.
         for char in [
             '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}',
@@ -142,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cut_is_at_a_character_or_in_front_of_an_escape() {
+    fn neither_a_character_nor_an_escape_is_cut() {
         for (text, max_len, expected) in [
             ("abc", 2, "ab"),
             ("aü", 2, "a"),

@@ -1,8 +1,8 @@
 //! Sentences of the server: replies to commands, and presence notices.
 //!
-//! Every sentence is written here, and parsed here by clients. [`Reply::push`] and
-//! [`Reply::parse`] are inverse, with one exception. A presence notice about peers whose
-//! names are numbers, such as `12 joined (40 here)`, reads as one that counts peers.
+//! [`Reply::push`] writes them for the server, and [`Reply::parse`] parses them for clients.
+//! The two are inverse, with one exception. A presence notice about a peer whose name is a
+//! number, such as `12 joined (40 here)`, is parsed as one that counts peers.
 
 mod number;
 mod page;
@@ -131,7 +131,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Appends the sentence to `out`. It may contain any bytes that the peer wrote.
+    /// Appends the sentence. It may contain any bytes that the peer wrote.
     pub fn push(&self, out: &mut Vec<u8>) {
         match self {
             Self::Help => push(out, HELP),

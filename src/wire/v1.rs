@@ -1,5 +1,4 @@
-//! Version 1, text: the meaning of a datagram from a peer, and the datagrams that the
-//! server sends.
+//! Version 1, text: one message per datagram.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -13,14 +12,14 @@ use super::v2::FRAME_MARK;
 
 /// A datagram from a peer, by its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Incoming<'a> {
+pub enum ClientDatagram<'a> {
     /// The peer leaves: an empty datagram, or `quit` in any case.
     Leave,
     /// The peer is alive: `@im@` in any case, or only a line end.
     Heartbeat,
-    /// A text for the peer's room, or a command, without one line end.
+    /// A text to the peer's room, or a command. One line end is removed.
     Text(&'a [u8]),
-    /// A v2 datagram, which starts with [`FRAME_MARK`].
+    /// A datagram of version 2, which starts with [`FRAME_MARK`].
     Frames(&'a [u8]),
 }
 
@@ -29,8 +28,8 @@ pub enum Incoming<'a> {
 pub enum ServerLine<'a> {
     /// A text to the room: `name text` or `ip:port text`.
     Text {
-        /// What stands before the text. Other servers than this one may write something
-        /// else than a [`DisplayName`].
+        /// The sender. A [`DisplayName`] if this server wrote it; others may write
+        /// something else.
         from: &'a [u8],
         /// The text, printable and cut to the length of a datagram.
         text: &'a [u8],
@@ -47,28 +46,28 @@ pub enum ServerLine<'a> {
 }
 
 /// Returns the meaning of a datagram from a peer. Every sequence of bytes has one.
-pub fn classify(datagram: &[u8]) -> Incoming<'_> {
+pub fn classify(datagram: &[u8]) -> ClientDatagram<'_> {
     if datagram.is_empty() {
-        return Incoming::Leave;
+        return ClientDatagram::Leave;
     }
     if datagram[0] == FRAME_MARK {
-        return Incoming::Frames(datagram);
+        return ClientDatagram::Frames(datagram);
     }
     let line = without_line_end(datagram);
     if line.is_empty() || line.eq_ignore_ascii_case(HEARTBEAT) {
-        Incoming::Heartbeat
+        ClientDatagram::Heartbeat
     } else if line.eq_ignore_ascii_case(QUIT) {
-        Incoming::Leave
+        ClientDatagram::Leave
     } else {
-        Incoming::Text(line)
+        ClientDatagram::Text(line)
     }
 }
 
-/// Appends a text from `speaker` to its room: `ip:port text` or `name text`. The
-/// datagram is printable, not empty, and at most [`MAX_TEXT_DATAGRAM`] bytes long.
-pub fn push_text(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
+/// Appends a text to the room of its sender: `ip:port text` or `name text`. The datagram
+/// is printable, not empty, and at most [`MAX_TEXT_DATAGRAM`] bytes long.
+pub fn push_text(from: impl Display, text: &[u8], out: &mut Vec<u8>) {
     let limit = out.len() + MAX_TEXT_DATAGRAM;
-    push_display(format_args!("{speaker} "), out);
+    push_display(format_args!("{from} "), out);
     push_printable(text, limit, out);
 }
 
@@ -81,10 +80,10 @@ pub fn push_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
     make_printable(start, limit, out);
 }
 
-/// Appends a direct message from `speaker`: `* name to you: text`.
-pub fn push_private(speaker: impl Display, text: &[u8], out: &mut Vec<u8>) {
+/// Appends a direct message: `* name to you: text`.
+pub fn push_private(from: impl Display, text: &[u8], out: &mut Vec<u8>) {
     let limit = out.len() + MAX_TEXT_DATAGRAM;
-    push_display(format_args!("{NOTICE}{speaker}{TO_YOU}"), out);
+    push_display(format_args!("{NOTICE}{from}{TO_YOU}"), out);
     push_printable(text, limit, out);
 }
 
@@ -94,18 +93,8 @@ pub fn push_greeting(peer: SocketAddr, out: &mut Vec<u8>) {
     push_python_address(peer, out);
 }
 
-/// How a text begins that another server answers with, when the server at
-/// `own` is one of its peers: a chat server repeats what `own` said, a greeting
-/// server greets it. Taken for texts, these would go back and forth for ever.
-pub fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
-    let mut greeting = Vec::new();
-    push_greeting(own, &mut greeting);
-    [format!("{own} ").into_bytes(), greeting]
-}
-
-/// Appends `address` in the form in which Python prints the address tuple of a
-/// socket: `('127.0.0.1', 51859)`, and `('::1', 51859, 0, 0)` for IPv6 with
-/// its flow information and scope.
+/// Appends an address as Python prints that of a socket: `('127.0.0.1', 51859)`, or
+/// `('::1', 51859, 0, 0)` with the flow information and scope of IPv6.
 pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
     match address {
         SocketAddr::V4(v4) => push_display(format_args!("('{}', {})", v4.ip(), v4.port()), out),
@@ -144,7 +133,7 @@ fn parse_private(sentence: &[u8]) -> Option<ServerLine<'_>> {
     Some(ServerLine::Private { from, text })
 }
 
-/// Drops one line end, `\n` or `\r\n`. netcat sends it with every line.
+/// Removes one line end, `\n` or `\r\n`, which netcat sends with every line.
 fn without_line_end(datagram: &[u8]) -> &[u8] {
     let line = datagram.strip_suffix(b"\n").unwrap_or(datagram);
     if line.len() < datagram.len() {
@@ -158,19 +147,19 @@ fn push_display(text: impl Display, out: &mut Vec<u8>) {
     write!(out, "{text}").expect("writing to a Vec never fails");
 }
 
-/// The tutorial's heartbeat, which registers its sender or keeps it registered.
+/// Registers its sender, or keeps it registered. In any case.
 pub const HEARTBEAT: &[u8] = b"@im@";
 
-/// The tutorial's word for leaving.
+/// Ends the registration of its sender. In any case.
 pub const QUIT: &[u8] = b"quit";
 
 /// Follows each datagram to a peer that sends line ends.
 pub const LINE_END: &str = "\n";
 
-/// Start of every datagram that the server does not relay.
+/// Start of a datagram that is not a text to the room.
 pub const NOTICE: &str = "* ";
 
-/// Stands between the sender and the text of a direct message.
+/// Between the sender and the text of a direct message.
 const TO_YOU: &str = " to you: ";
 
 /// Start of every greeting.

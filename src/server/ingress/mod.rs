@@ -13,7 +13,7 @@ use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
 use crate::server::registry::{Peer, Protocol, Registry, Touch};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
-use crate::wire::{Incoming, LINE_END, classify, parse_command};
+use crate::wire::{ClientDatagram, LINE_END, classify, parse_command};
 
 /// The ingress of one worker.
 pub struct Ingress {
@@ -32,8 +32,8 @@ pub struct IngressShared {
     pub timeout_ms: u32,
     /// True if commands are executed, and false if they are texts.
     pub has_commands: bool,
-    /// The beginnings of texts that another server made from messages of this one. See
-    /// [`echo_prefixes`](crate::wire::echo_prefixes).
+    /// The beginnings of texts that another server makes of this server's messages. A text
+    /// with one of them is dropped.
     pub echo_prefixes: Vec<Vec<u8>>,
 }
 
@@ -52,24 +52,24 @@ impl Ingress {
         let Datagram { from, payload, .. } = datagram;
         egress.replies.begin(from);
         match classify(payload) {
-            Incoming::Leave => {
+            ClientDatagram::Leave => {
                 self.counters().leaves.add(1);
                 self.leave(&from, None);
             }
-            Incoming::Heartbeat => {
+            ClientDatagram::Heartbeat => {
                 if self.touch(&from, payload, now_ms).is_some() {
                     self.counters().heartbeats.add(1);
                 }
             }
-            Incoming::Text(text) if self.is_own_echo(text) => {
+            ClientDatagram::Text(text) if self.is_own_echo(text) => {
                 self.counters().drop_datagram(DropReason::OwnEcho);
             }
-            Incoming::Text(text) => {
+            ClientDatagram::Text(text) => {
                 if let Some(peer) = self.touch(&from, payload, now_ms) {
                     self.handle_text(from, &peer, truncate(text), egress);
                 }
             }
-            Incoming::Frames(datagram) => self.handle_frames(from, datagram, now_ms, egress),
+            ClientDatagram::Frames(datagram) => self.handle_frames(from, datagram, now_ms, egress),
         }
     }
 

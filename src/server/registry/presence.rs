@@ -132,8 +132,8 @@ impl Presence {
         let counts = std::mem::take(&mut state.counts);
         let changes = match counts.total() {
             0 => return None,
-            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Named(first.into()),
-            _ => Changes::Counted(counts),
+            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Events(first.into()),
+            _ => Changes::Counts(counts),
         };
         let members = state.members;
         let subscribers = state.subscribers.iter();

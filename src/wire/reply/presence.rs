@@ -23,9 +23,9 @@ pub enum PresenceEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changes<'a> {
     /// 1 to [`MAX_NAMED_EVENTS`] changes, in order: `ada joined, bob left`
-    Named(Cow<'a, [PresenceEvent]>),
+    Events(Cow<'a, [PresenceEvent]>),
     /// More changes: `3,120 joined, 12 left`
-    Counted(PresenceCounts),
+    Counts(PresenceCounts),
 }
 
 /// Numbers of changes in a room.
@@ -70,14 +70,14 @@ impl Changes<'_> {
     pub(super) fn push(&self, out: &mut Vec<u8>) {
         let mut separator = "";
         match self {
-            Self::Named(events) => {
+            Self::Events(events) => {
                 for event in events.iter() {
                     push(out, separator);
                     push_event(event, out);
                     separator = SEPARATOR;
                 }
             }
-            Self::Counted(counts) => {
+            Self::Counts(counts) => {
                 for (count, change) in [
                     (counts.joined, JOINED),
                     (counts.left, LEFT),
@@ -99,12 +99,12 @@ impl Changes<'_> {
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let text = str::from_utf8(text).ok()?;
         if let Some(counts) = parse_counts(text) {
-            return Some(Self::Counted(counts));
+            return Some(Self::Counts(counts));
         }
         let events = text.split(SEPARATOR).map(parse_event);
         let events: Vec<_> = events.collect::<Option<_>>()?;
         let is_named = events.len() <= MAX_NAMED_EVENTS;
-        is_named.then_some(Self::Named(events.into()))
+        is_named.then_some(Self::Events(events.into()))
     }
 }
 

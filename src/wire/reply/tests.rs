@@ -41,7 +41,7 @@ fn summary(name: &str, members: usize) -> RoomSummary {
 
 fn named(events: &[PresenceEvent]) -> Reply<'_> {
     Reply::Presence {
-        changes: Changes::Named(events.into()),
+        changes: Changes::Events(events.into()),
         members: 12,
     }
 }
@@ -52,7 +52,7 @@ fn each_sentence_has_its_words() {
     let (ada, den) = (display_name("ada"), room("den"));
     let bob = display_name("[::1]:5000");
     let counts = |joined, left, timed_out, renamed| Reply::Presence {
-        changes: Changes::Counted(PresenceCounts {
+        changes: Changes::Counts(PresenceCounts {
             joined,
             left,
             timed_out,
@@ -65,181 +65,104 @@ fn each_sentence_has_its_words() {
         page: page(first, entries, total),
     };
     let rooms = |first, entries, total| Reply::Rooms(page(first, entries, total));
+    let lobby = summary("lobby", 1000);
+    let entered = |members| Reply::Entered { room: den, members };
+    let sent = Reply::Sent {
+        to: b"[::1]:5000",
+        text: b"a  b: c",
+    };
+    let full = Reply::RoomFull {
+        room: den,
+        max_members: 2,
+    };
+    let limit = Reply::RoomLimit {
+        room: den,
+        max_rooms: 0,
+    };
     let events = [
         PresenceEvent::Joined(ada),
         PresenceEvent::Left(bob),
         PresenceEvent::TimedOut(ada),
         PresenceEvent::Renamed(bob, name("eve")),
     ];
-    for (code, reply, words) in [
+    let done = [
+        (Reply::Help, HELP),
+        (Reply::Named(name("in")), "you are in"),
+        (entered(1000), "you are in den (1,000 here)"),
+        (members(1, vec![], 0), "0 in den:"),
+        (members(1, vec![ada, bob], 2), "2 in den: ada [::1]:5000"),
         (
-            NoticeCode::Done,
-            Reply::Help,
-            "/nick NAME, /join ROOM, /leave to the lobby, /who [FROM], /rooms [FROM], \
-             /msg NAME TEXT, /ping TOKEN, /presence on|off",
-        ),
-        (NoticeCode::Done, Reply::Named(name("in")), "you are in"),
-        (
-            NoticeCode::Done,
-            Reply::Entered {
-                room: den,
-                members: 1000,
-            },
-            "you are in den (1,000 here)",
-        ),
-        (NoticeCode::Done, members(1, vec![], 0), "0 in den:"),
-        (
-            NoticeCode::Done,
-            members(1, vec![ada, bob], 2),
-            "2 in den: ada [::1]:5000",
-        ),
-        (
-            NoticeCode::Done,
             members(1, vec![ada, bob], 1003),
             "1,003 in den, 1 to 2: ada [::1]:5000 (more: /who 3)",
         ),
         (
-            NoticeCode::Done,
             members(1002, vec![ada, bob], 1003),
             "1,003 in den, 1002 to 1003: ada [::1]:5000",
         ),
+        (members(4, vec![], 3), "3 in den, none from 4 on"),
+        (rooms(1, vec![lobby], 1), "1 room: lobby (1,000)"),
         (
-            NoticeCode::Done,
-            members(4, vec![], 3),
-            "3 in den, none from 4 on",
-        ),
-        (
-            NoticeCode::Done,
-            rooms(1, vec![summary("lobby", 0)], 1),
-            "1 room: lobby (0)",
-        ),
-        (
-            NoticeCode::Done,
-            rooms(1, vec![summary("lobby", 1000), summary("den", 1)], 3),
+            rooms(1, vec![lobby, summary("den", 1)], 3),
             "3 rooms, 1 to 2: lobby (1,000) den (1) (more: /rooms 3)",
         ),
+        (rooms(2, vec![], 1), "1 room, none from 2 on"),
+        (sent, "to [::1]:5000: a  b: c"),
+        (Reply::Pong(b"a b"), "pong a b"),
+        (Reply::Subscribed(true), "presence is on"),
+        (Reply::Subscribed(false), "presence is off"),
+    ];
+    let misuse = [
+        (Verb::Help, "usage: /help"),
+        (Verb::Nick, "usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)"),
+        (Verb::Join, "usage: /join ROOM (1 to 32 of A-Z a-z 0-9 _ -)"),
+        (Verb::Leave, "usage: /leave"),
+        (Verb::Who, "usage: /who [FROM]"),
+        (Verb::Rooms, "usage: /rooms [FROM]"),
+        (Verb::Msg, "usage: /msg NAME TEXT"),
+        (Verb::Ping, "usage: /ping TOKEN (1 to 32 bytes)"),
+        (Verb::Presence, "usage: /presence on|off"),
+    ]
+    .map(|(verb, words)| (Reply::Usage(verb), words));
+    let refused = [
+        (Reply::NameTaken(name("ada")), "ada is taken"),
+        (Reply::NameLimit(1000), "name limit reached (1000)"),
+        (full, "den is full (2)"),
+        (limit, "cannot create \"den\": room limit reached (0)"),
+        (Reply::NoSuchPeer(b"a.b"), "no such peer: a.b"),
+        (Reply::TooManyMessages, "too many messages in one datagram"),
+        (Reply::TooManyLists, "too many lists in one datagram"),
+    ];
+    let presence = [
         (
-            NoticeCode::Done,
-            rooms(2, vec![], 1),
-            "1 room, none from 2 on",
-        ),
-        (
-            NoticeCode::Done,
-            Reply::Sent {
-                to: b"[::1]:5000",
-                text: b"a  b: c",
-            },
-            "to [::1]:5000: a  b: c",
-        ),
-        (NoticeCode::Done, Reply::Pong(b"a b"), "pong a b"),
-        (NoticeCode::Done, Reply::Subscribed(true), "presence is on"),
-        (
-            NoticeCode::Done,
-            Reply::Subscribed(false),
-            "presence is off",
-        ),
-        (
-            NoticeCode::Misuse,
-            Reply::Usage(Verb::Nick),
-            "usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)",
-        ),
-        (
-            NoticeCode::Misuse,
-            Reply::Usage(Verb::Join),
-            "usage: /join ROOM (1 to 32 of A-Z a-z 0-9 _ -)",
-        ),
-        (NoticeCode::Misuse, Reply::Usage(Verb::Help), "usage: /help"),
-        (
-            NoticeCode::Misuse,
-            Reply::Usage(Verb::Leave),
-            "usage: /leave",
-        ),
-        (
-            NoticeCode::Misuse,
-            Reply::Usage(Verb::Who),
-            "usage: /who [FROM]",
-        ),
-        (
-            NoticeCode::Misuse,
-            Reply::Usage(Verb::Rooms),
-            "usage: /rooms [FROM]",
-        ),
-        (
-            NoticeCode::Misuse,
-            Reply::Usage(Verb::Msg),
-            "usage: /msg NAME TEXT",
-        ),
-        (
-            NoticeCode::Misuse,
-            Reply::Usage(Verb::Ping),
-            "usage: /ping TOKEN (1 to 32 bytes)",
-        ),
-        (
-            NoticeCode::Misuse,
-            Reply::Usage(Verb::Presence),
-            "usage: /presence on|off",
-        ),
-        (
-            NoticeCode::Refused,
-            Reply::NameTaken(name("ada")),
-            "ada is taken",
-        ),
-        (
-            NoticeCode::Refused,
-            Reply::NameLimit(1000),
-            "name limit reached (1000)",
-        ),
-        (
-            NoticeCode::Refused,
-            Reply::RoomFull {
-                room: den,
-                max_members: 2,
-            },
-            "den is full (2)",
-        ),
-        (
-            NoticeCode::Refused,
-            Reply::RoomLimit {
-                room: den,
-                max_rooms: 0,
-            },
-            "cannot create \"den\": room limit reached (0)",
-        ),
-        (
-            NoticeCode::Refused,
-            Reply::NoSuchPeer(b"a.b"),
-            "no such peer: a.b",
-        ),
-        (
-            NoticeCode::Refused,
-            Reply::TooManyMessages,
-            "too many messages in one datagram",
-        ),
-        (
-            NoticeCode::Refused,
-            Reply::TooManyLists,
-            "too many lists in one datagram",
-        ),
-        (
-            NoticeCode::Presence,
             named(&events),
             "ada joined, [::1]:5000 left, ada timed out, [::1]:5000 is now eve (12 here)",
         ),
         (
-            NoticeCode::Presence,
             counts(3120, 12, 1, 2),
             "3,120 joined, 12 left, 1 timed out, 2 renamed (10,300 here)",
         ),
-        (
-            NoticeCode::Presence,
-            counts(0, 0, 5, 0),
-            "5 timed out (10,300 here)",
-        ),
+        (counts(0, 0, 5, 0), "5 timed out (10,300 here)"),
+    ];
+    for (code, sentences) in [
+        (NoticeCode::Done, &done[..]),
+        (NoticeCode::Misuse, &misuse),
+        (NoticeCode::Refused, &refused),
+        (NoticeCode::Presence, &presence),
     ] {
-        assert_eq!(String::from_utf8(sentence(&reply)).unwrap(), words);
-        assert_eq!(reply.code(), code, "{words}");
-        assert_eq!(Reply::parse(code, words.as_bytes()), Some(reply), "{words}");
+        for (reply, words) in sentences {
+            assert_eq!(String::from_utf8(sentence(reply)).unwrap(), *words);
+            assert_eq!(reply.code(), code, "{words}");
+            let parsed = Reply::parse(code, words.as_bytes());
+            assert_eq!(parsed.as_ref(), Some(reply), "{words}");
+        }
     }
+}
+
+#[test]
+fn the_help_has_its_words() {
+    let words = "/nick NAME, /join ROOM, /leave to the lobby, /who [FROM], /rooms [FROM], \
+                 /msg NAME TEXT, /ping TOKEN, /presence on|off";
+    assert_eq!(HELP, words);
 }
 
 #[test]
@@ -300,7 +223,7 @@ fn entries_that_this_version_cannot_parse_are_left_out() {
 }
 
 #[test]
-fn a_page_takes_what_fits_and_nothing_after_it() {
+fn a_page_takes_what_fits() {
     let mut buffer = b"from the page before".to_vec();
     let mut page = PageBuilder::new(1, &mut buffer);
     let mut fits = |number: usize| page.push(summary(&format!("{number:08}"), 1)).is_ok();
@@ -332,7 +255,7 @@ fn more_than_a_few_peers_whose_names_are_numbers_read_as_counts() {
         };
         changes
     };
-    let is_named = |text| matches!(changes(text), Changes::Named(_));
+    let is_named = |text| matches!(changes(text), Changes::Events(_));
     assert!(!is_named("5 joined (40 here)"));
     for names in [
         "4 joined (40 here)",
@@ -427,8 +350,8 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     let limit = limit.prop_map(|(room, max_rooms)| Reply::RoomLimit { room, max_rooms });
     let events = prop::collection::vec(any_event(), 1..=MAX_NAMED_EVENTS);
     let changes = prop_oneof![
-        events.prop_map(|events| Changes::Named(Cow::Owned(events))),
-        any_counts().prop_map(Changes::Counted),
+        events.prop_map(|events| Changes::Events(Cow::Owned(events))),
+        any_counts().prop_map(Changes::Counts),
     ];
     let presence = (changes, any::<usize>());
     let presence = presence.prop_map(|(changes, members)| Reply::Presence { changes, members });
@@ -495,13 +418,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_is_written_is_parsed_to_the_same(reply in any_reply()) {
+    fn a_sentence_is_parsed_to_the_reply_that_wrote_it(reply in any_reply()) {
         let sentence = sentence(&reply);
         prop_assert_eq!(Reply::parse(reply.code(), &sentence), Some(reply));
     }
 
     #[test]
-    fn what_is_parsed_is_of_its_code_and_written_as_it_is_parsed(text in any_text()) {
+    fn a_parsed_reply_has_its_code_and_can_be_written(text in any_text()) {
         for code in [NoticeCode::Done, NoticeCode::Misuse, NoticeCode::Refused, NoticeCode::Presence] {
             if let Some(reply) = Reply::parse(code, &text) {
                 prop_assert_eq!(reply.code(), code);

@@ -5,19 +5,23 @@ use super::*;
 #[test]
 fn an_empty_datagram_and_quit_in_any_case_leave() {
     for datagram in [&b""[..], b"quit", b"QUIT", b"Quit\n", b"qUIt\r\n"] {
-        assert_eq!(classify(datagram), Incoming::Leave, "{datagram:?}");
+        assert_eq!(classify(datagram), ClientDatagram::Leave, "{datagram:?}");
     }
 }
 
 #[test]
 fn a_heartbeat_in_any_case_and_a_lone_line_end_keep_alive() {
     for datagram in [&b"@im@"[..], b"@IM@", b"@Im@\n", b"\n", b"\r\n"] {
-        assert_eq!(classify(datagram), Incoming::Heartbeat, "{datagram:?}");
+        assert_eq!(
+            classify(datagram),
+            ClientDatagram::Heartbeat,
+            "{datagram:?}"
+        );
     }
 }
 
 #[test]
-fn all_else_is_a_text_without_its_one_line_end() {
+fn everything_else_is_a_text_without_one_line_end() {
     for (datagram, text) in [
         (&b"hi"[..], &b"hi"[..]),
         (b"hi\n", b"hi"),
@@ -30,27 +34,31 @@ fn all_else_is_a_text_without_its_one_line_end() {
         (b"@im@ ", b"@im@ "),
         (b"\xfe", b"\xfe"),
     ] {
-        assert_eq!(classify(datagram), Incoming::Text(text), "{datagram:?}");
+        assert_eq!(
+            classify(datagram),
+            ClientDatagram::Text(text),
+            "{datagram:?}"
+        );
     }
 }
 
 #[test]
-fn the_first_byte_alone_makes_a_frame() {
-    assert_eq!(classify(b"\xff"), Incoming::Frames(b"\xff"));
-    assert_eq!(classify(b"\xff\n"), Incoming::Frames(b"\xff\n"));
-    assert_eq!(classify(b"a\xff"), Incoming::Text(b"a\xff"));
+fn the_first_byte_decides_for_version_2() {
+    assert_eq!(classify(b"\xff"), ClientDatagram::Frames(b"\xff"));
+    assert_eq!(classify(b"\xff\n"), ClientDatagram::Frames(b"\xff\n"));
+    assert_eq!(classify(b"a\xff"), ClientDatagram::Text(b"a\xff"));
 }
 
-fn text_from(speaker: &str, text: &[u8]) -> Vec<u8> {
-    let speaker: SocketAddr = speaker.parse().unwrap();
+fn text_from(sender: &str, text: &[u8]) -> Vec<u8> {
+    let sender: SocketAddr = sender.parse().unwrap();
     let mut out = b"what another peer said".to_vec();
     let start = out.len();
-    push_text(speaker, text, &mut out);
+    push_text(sender, text, &mut out);
     out.split_off(start)
 }
 
 #[test]
-fn a_text_follows_its_speakers_address() {
+fn a_text_follows_its_senders_address() {
     assert_eq!(
         text_from("127.0.0.1:5000", b"hi all"),
         b"127.0.0.1:5000 hi all"
@@ -59,7 +67,7 @@ fn a_text_follows_its_speakers_address() {
 }
 
 #[test]
-fn a_text_longer_than_fits_is_cut_to_exactly_what_fits() {
+fn a_long_text_is_cut_to_what_fits() {
     let datagram = text_from("127.0.0.1:5000", &[b'x'; 4000]);
     assert_eq!(datagram.len(), MAX_TEXT_DATAGRAM);
     let datagram = text_from("127.0.0.1:5000", "ü".repeat(2000).as_bytes());
@@ -78,23 +86,7 @@ fn a_greeting_names_the_peer_as_python_would() {
 }
 
 #[test]
-fn what_another_server_would_make_of_our_messages_is_known() {
-    let own: SocketAddr = "127.0.0.1:9999".parse().unwrap();
-    let prefixes = echo_prefixes(own);
-    let mut greeting = Vec::new();
-    push_greeting(own, &mut greeting);
-    for echo in [text_from("127.0.0.1:9999", b"127.0.0.1:5 hi"), greeting] {
-        assert!(
-            prefixes.iter().any(|prefix| echo.starts_with(prefix)),
-            "{echo:?}"
-        );
-    }
-    let other = text_from("127.0.0.1:9998", b"hi");
-    assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
-}
-
-#[test]
-fn the_server_itself_speaks_behind_a_star() {
+fn sentences_and_direct_messages_start_with_a_star() {
     let mut out = Vec::new();
     push_reply(&Reply::NoSuchPeer(b"\x1b\xffx"), &mut out);
     assert_eq!(out, "* no such peer: \\x1b\u{fffd}x".as_bytes());
@@ -148,7 +140,7 @@ fn a_line_of_the_server_is_a_text_a_direct_message_or_a_sentence() {
 
 proptest! {
     #[test]
-    fn whatever_is_said_goes_out_bounded_valid_and_with_its_speaker(
+    fn any_text_becomes_a_bounded_printable_datagram_with_its_sender(
         text in prop::collection::vec(any::<u8>(), 0..3000),
     ) {
         let datagram = text_from("[fe80::1%3]:65535", &text);

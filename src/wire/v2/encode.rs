@@ -10,14 +10,14 @@ use super::{
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
 
-/// Begins a datagram of a client, which has no session until the server gives it one.
+/// Begins a datagram of a client. A client without a session requests one.
 pub fn push_client_header(session: Option<SessionId>, out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
     let number = session.map_or(0, SessionId::get);
     out.extend_from_slice(&number.to_be_bytes());
 }
 
-/// Appends a datagram that asks for a session, of [`MIN_HELLO_BYTES`] bytes.
+/// Appends a datagram that requests a session. It has [`MIN_HELLO_BYTES`].
 pub fn push_hello(out: &mut Vec<u8>) {
     let start = out.len();
     push_client_header(None, out);
@@ -30,8 +30,10 @@ pub fn push_server_header(out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
 }
 
-/// Appends a frame to a datagram that [`push_client_header`] began. What it
-/// carries must be no longer than 65,535 bytes.
+/// Appends a frame to a datagram that [`push_client_header`] began.
+///
+/// # Panics
+/// If the body is longer than 65,535 bytes.
 pub fn push_client_frame(frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
     let (kind, body): (u8, &[u8]) = match frame {
         ClientFrame::Hello => (HELLO, &[0]),
@@ -44,8 +46,10 @@ pub fn push_client_frame(frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
     push_frame(kind, &[body], out);
 }
 
-/// Appends a frame to a datagram that [`push_server_header`] began. What it
-/// carries must be no longer than 65,535 bytes.
+/// Appends a frame to a datagram that [`push_server_header`] began.
+///
+/// # Panics
+/// If the body is longer than 65,535 bytes.
 pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
     match frame {
         ServerFrame::Welcome(welcome) => push_frame(
@@ -97,7 +101,7 @@ pub fn push_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
     push_frame_with(NOTICE, fill, out);
 }
 
-/// Fills the datagram that began at `start` up to `datagram_bytes`.
+/// Pads the datagram that began at `start` to `datagram_bytes`.
 pub fn push_padding(start: usize, datagram_bytes: usize, out: &mut Vec<u8>) {
     let end = start + datagram_bytes;
     debug_assert!(out.len() <= end);
@@ -122,7 +126,7 @@ fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
-/// The sender of a message as bytes, without an allocation.
+/// Encoded sender of a message, stored inline.
 struct EncodedFrom {
     bytes: [u8; MAX_FROM_BYTES],
     len: usize,

@@ -1,6 +1,4 @@
-//! Protocol v2: frames, many of them in a datagram.
-//!
-//! `docs/PROTOCOL.md` is the specification; all integers are big-endian.
+//! Version 2: frames, many of them in a datagram. All integers are big-endian.
 
 mod encode;
 mod parse;
@@ -18,92 +16,92 @@ pub use parse::{parse_client, parse_server};
 
 pub use super::reply::NoticeCode;
 
-/// A session, by the random number that the server chose for it.
+/// Identifier of a session, a random number that the server chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(NonZeroU64);
 
-/// What a client asks for.
+/// A frame from a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientFrame<'a> {
-    /// Asks for a session; its datagram has at least [`MIN_HELLO_BYTES`].
+    /// Request for a session. Its datagram has at least [`MIN_HELLO_BYTES`].
     Hello,
-    /// The client is alive.
+    /// Sign of life.
     Heartbeat,
-    /// The client leaves.
+    /// End of the session.
     Bye,
-    /// A payload for everyone in the room.
+    /// Payload for everyone in the room.
     Say(&'a [u8]),
-    /// Asks for a [`ServerFrame::Pong`] with the same token.
+    /// Request for a [`ServerFrame::Pong`] with the same token.
     Ping(&'a [u8]),
-    /// A command, as it is typed in v1.
+    /// Command, as it is typed in v1.
     Command(&'a [u8]),
 }
 
-/// What a server tells.
+/// A frame from the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerFrame<'a> {
-    /// The answer to [`ClientFrame::Hello`].
+    /// Reply to [`ClientFrame::Hello`].
     Welcome(Welcome),
-    /// Someone in the room said something.
+    /// Message to the room.
     Message(Message<'a>),
-    /// The answer to [`ClientFrame::Ping`].
+    /// Reply to [`ClientFrame::Ping`], with its token.
     Pong(&'a [u8]),
-    /// A sentence of the server, to this peer alone.
+    /// Sentence of the server. [`Reply::parse`](super::Reply::parse) parses it.
     Notice(NoticeCode, &'a [u8]),
-    /// The server stops.
+    /// End of all sessions: the server stops.
     Goodbye,
-    /// The room that the client is in from now on.
+    /// Number and name of the room that the client is in from now on.
     Room(u32, RoomName),
-    /// Someone said something to this peer alone.
+    /// Sender and payload of a direct message.
     Private(DisplayName, &'a [u8]),
 }
 
-/// What a new session is told.
+/// Properties of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome {
-    /// To be sent with every datagram from now on.
+    /// The session, which every datagram of the client must carry.
     pub session: SessionId,
-    /// The session ends when nothing is heard for longer than this.
+    /// Time after which the server drops a silent client.
     pub timeout_ms: u32,
-    /// The longest datagram that the server sends.
+    /// Maximum length of a datagram from the server.
     pub bundle_bytes: u16,
-    /// The room that the client is in.
+    /// Number of the room that the client is in.
     pub room: u32,
 }
 
-/// A message in a room.
+/// A message to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// The room it was said in.
+    /// Number of the room.
     pub room: u32,
-    /// Which worker of the server sent it: each counts for itself.
+    /// Number of the server's worker that sent the message. Each worker counts its own
+    /// messages.
     pub stream: u8,
-    /// Its number in this room and stream: one more than that of the message
-    /// before, and 0 behind the greatest.
+    /// Number of the message in its room and stream. It grows by one, and wraps to 0.
     pub sequence: u32,
-    /// Who said it.
+    /// The sender.
     pub from: DisplayName,
-    /// What was said; any bytes.
+    /// The payload, any bytes.
     pub payload: &'a [u8],
 }
 
-/// Why a datagram is not of this protocol.
+/// Error of parsing a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// It begins with another version, or ends before the first frame.
+    /// The datagram begins with another version, or ends before the first frame.
     #[error("not a datagram of version 2")]
     Header,
-    /// A frame is longer than what is left, or than its kind allows.
-    #[error("a frame has a wrong length")]
-    Length,
-    /// A frame of a kind that this version does not have.
-    #[error("a frame is of an unknown kind")]
+    /// A frame is cut short, or its body is not what its kind requires.
+    #[error("a frame has a malformed body")]
+    Body,
+    /// A frame has a kind that this version does not have.
+    #[error("a frame has an unknown kind")]
     Kind,
 }
 
 impl SessionId {
-    /// Returns the session with this number. There is none with number 0, which stands
-    /// for no session in a client's datagram.
+    /// Returns the session with this number. No session has number 0: in a datagram of a
+    /// client it stands for no session.
     pub const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {
             Some(number) => Some(Self(number)),
@@ -139,24 +137,25 @@ impl NoticeCode {
     }
 }
 
-/// The longest datagram that the server sends to a v2 peer: it passes the
-/// minimum MTU of IPv6 (1280, RFC 8200, section 5) with IPv6 and UDP headers
-/// and some space for a tunnel's.
+/// Maximum length of a datagram from the server. With the headers of IPv6 and UDP, and
+/// some space for those of a tunnel, it passes the minimum MTU of IPv6 (1280, RFC 8200,
+/// section 5).
 pub const BUNDLE_BYTES: usize = 1200;
 
-/// So that no answer to a HELLO is longer than the HELLO: whoever forges the
-/// sender of one makes the server send no more than was sent to it.
+/// Minimum length of a datagram with a HELLO. No reply to it is longer, so a HELLO with a
+/// forged sender is not amplified.
 pub const MIN_HELLO_BYTES: usize = 64;
 
-/// The longest payload: with the header of a message from a sender with the
-/// longest name it fills a bundle.
+/// Maximum length of a payload. As a message from a sender with the longest name it fills
+/// a bundle.
 pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - MAGIC.len() - MESSAGE_OVERHEAD_BYTES;
 
-/// Kind, length, room, stream, sequence, sender.
+/// Maximum length of a MESSAGE without its payload: kind, length, room, stream, sequence,
+/// sender.
 const MESSAGE_OVERHEAD_BYTES: usize = 1 + 2 + 4 + 1 + 4 + MAX_FROM_BYTES;
 
-/// The longest name, its length, and that it is one: longer than an IPv6 address and a
-/// port.
+/// Maximum length of a sender: the mark of a name, its length and the longest name. An
+/// IPv6 address with a port is shorter.
 const MAX_FROM_BYTES: usize = 1 + 1 + MAX_NAME_BYTES;
 
 /// First byte of every v2 datagram. It never occurs in UTF-8 (RFC 3629, section 1).
@@ -165,7 +164,7 @@ pub const FRAME_MARK: u8 = 0xFF;
 /// Start of every datagram: the mark and the version.
 const MAGIC: [u8; 2] = [FRAME_MARK, 0x02];
 
-/// From here on the datagram is padding.
+/// The rest of the datagram is padding.
 const PAD: u8 = 0x00;
 const HELLO: u8 = 0x01;
 const HEARTBEAT: u8 = 0x02;
@@ -181,11 +180,11 @@ const GOODBYE: u8 = 0x86;
 const ROOM: u8 = 0x87;
 const PRIVATE: u8 = 0x88;
 
-/// The sender of a message has a name: its length and it follow.
+/// The sender's name and its length follow.
 const FROM_NAME: u8 = 1;
-/// The sender of a message has an IPv4 address, of 4 bytes.
+/// The sender's IPv4 address and port follow.
 const FROM_V4: u8 = 4;
-/// The sender of a message has an IPv6 address, of 16 bytes.
+/// The sender's IPv6 address and port follow.
 const FROM_V6: u8 = 6;
 
 #[cfg(test)]

@@ -10,11 +10,10 @@ use super::{
 use crate::wire::MAX_TOKEN_BYTES;
 use crate::wire::name::{DisplayName, Name, RoomName};
 
-/// Returns the session and the frames of a datagram from a client. All frames are
-/// checked before this returns.
+/// Returns the session and the frames of a datagram from a client.
 ///
 /// # Errors
-/// [`Malformed`]; nothing of the datagram may be used then.
+/// [`Malformed`] if the header or one of the frames is malformed.
 pub fn parse_client(
     datagram: &[u8],
 ) -> Result<(Option<SessionId>, impl Iterator<Item = ClientFrame<'_>>), Malformed> {
@@ -22,7 +21,7 @@ pub fn parse_client(
     let (session, frames) = rest.split_first_chunk().ok_or(Malformed::Header)?;
     let hello_fits = datagram.len() >= MIN_HELLO_BYTES;
     let check = |frame| match client_frame(frame)? {
-        ClientFrame::Hello if !hello_fits => Err(Malformed::Length),
+        ClientFrame::Hello if !hello_fits => Err(Malformed::Body),
         _ => Ok(()),
     };
     Frames { rest: frames }.try_for_each(|frame| check(frame?))?;
@@ -31,11 +30,10 @@ pub fn parse_client(
     Ok((SessionId::new(u64::from_be_bytes(*session)), parsed))
 }
 
-/// The frames of a datagram from a server. All frames are checked before the
-/// first is returned.
+/// Returns the frames of a datagram from the server.
 ///
 /// # Errors
-/// [`Malformed`]; nothing of the datagram may be used then.
+/// [`Malformed`] if the header or one of the frames is malformed.
 pub fn parse_server(datagram: &[u8]) -> Result<impl Iterator<Item = ServerFrame<'_>>, Malformed> {
     let rest = datagram.strip_prefix(&MAGIC).ok_or(Malformed::Header)?;
     Frames { rest }.try_for_each(|frame| server_frame(frame?).map(drop))?;
@@ -43,7 +41,7 @@ pub fn parse_server(datagram: &[u8]) -> Result<impl Iterator<Item = ServerFrame<
     Ok(frames.filter_map(|frame| frame.and_then(server_frame).ok()))
 }
 
-/// Cuts a datagram into frames, by their lengths alone.
+/// Cuts a datagram into frames by their lengths.
 #[derive(Clone, Copy)]
 struct Frames<'a> {
     rest: &'a [u8],
@@ -64,11 +62,11 @@ impl<'a> Iterator for Frames<'a> {
             return None;
         }
         let Some((len, rest)) = rest.split_first_chunk() else {
-            return Some(Err(Malformed::Length));
+            return Some(Err(Malformed::Body));
         };
         let len = usize::from(u16::from_be_bytes(*len));
         let Some((body, rest)) = rest.split_at_checked(len) else {
-            return Some(Err(Malformed::Length));
+            return Some(Err(Malformed::Body));
         };
         self.rest = rest;
         Some(Ok(RawFrame { kind, body }))
@@ -86,13 +84,13 @@ fn client_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ClientFrame<'_>
         _ => return Err(Malformed::Kind),
     };
     let len_is_right = match frame {
-        // Flags, and what later versions add.
+        // One byte of flags. Later versions may add more.
         ClientFrame::Hello => !body.is_empty(),
         ClientFrame::Heartbeat | ClientFrame::Bye => body.is_empty(),
         ClientFrame::Say(_) | ClientFrame::Command(_) => body.len() <= MAX_PAYLOAD_BYTES,
         ClientFrame::Ping(_) => body.len() <= MAX_TOKEN_BYTES,
     };
-    len_is_right.then_some(frame).ok_or(Malformed::Length)
+    len_is_right.then_some(frame).ok_or(Malformed::Body)
 }
 
 fn server_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ServerFrame<'_>, Malformed> {
@@ -106,7 +104,7 @@ fn server_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ServerFrame<'_>
         PRIVATE => private(body),
         _ => return Err(Malformed::Kind),
     }
-    .ok_or(Malformed::Length)
+    .ok_or(Malformed::Body)
 }
 
 fn welcome(body: &[u8]) -> Option<Welcome> {
@@ -149,7 +147,7 @@ fn private(body: &[u8]) -> Option<ServerFrame<'_>> {
     Some(ServerFrame::Private(body.take_from()?, body.rest))
 }
 
-/// What is left of a frame's body.
+/// Rest of a frame's body.
 struct Body<'a> {
     rest: &'a [u8],
 }

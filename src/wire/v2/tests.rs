@@ -1,5 +1,7 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
+use crate::wire::Reply;
 
 /// Any session.
 const SESSION: Option<SessionId> = SessionId::new(1);
@@ -18,7 +20,7 @@ fn kinds_of(datagram: &[u8]) -> Result<Vec<ClientFrame<'_>>, Malformed> {
 }
 
 #[test]
-fn what_a_client_says_arrives_as_it_was_said() {
+fn client_frames_are_parsed_as_they_were_written() {
     let frames = [
         ClientFrame::Heartbeat,
         ClientFrame::Say(b"hi"),
@@ -32,16 +34,16 @@ fn what_a_client_says_arrives_as_it_was_said() {
     datagram.extend_from_slice(&[0, 1, 2, 3]);
     let (session, parsed) = parse_client(&datagram).unwrap();
     assert_eq!(session, SessionId::new(0x0102_0304_0506_0708));
-    assert!(parsed.eq(frames), "and what follows PAD is no matter");
+    assert!(parsed.eq(frames), "what follows PAD is skipped");
 }
 
-/// With this address, or with this name.
-fn speaker(text: &str) -> DisplayName {
+/// A sender with this name or address.
+fn sender(text: &str) -> DisplayName {
     text.parse().unwrap()
 }
 
 #[test]
-fn what_is_no_session_speaker_notice_or_room_is_malformed() {
+fn a_frame_with_another_body_than_its_kind_requires_is_malformed() {
     for (kind, body) in [
         (PRIVATE, &b""[..]),
         (PRIVATE, b"\x01"),
@@ -60,26 +62,26 @@ fn what_is_no_session_speaker_notice_or_room_is_malformed() {
         datagram.extend([kind, 0, body.len() as u8]);
         datagram.extend(body);
         let wrong = parse_server(&datagram).map(drop);
-        assert_eq!(wrong, Err(Malformed::Length), "{datagram:02x?}");
+        assert_eq!(wrong, Err(Malformed::Body), "{datagram:02x?}");
     }
 }
 
 #[test]
-fn a_hello_has_its_least_length() {
+fn a_short_hello_is_malformed() {
     let mut hello = client_datagram(None, &[ClientFrame::Hello]);
-    assert_eq!(kinds_of(&hello), Err(Malformed::Length));
+    assert_eq!(kinds_of(&hello), Err(Malformed::Body));
     push_padding(0, MIN_HELLO_BYTES, &mut hello);
     assert_eq!(hello.len(), 64);
     assert_eq!(kinds_of(&hello), Ok(vec![ClientFrame::Hello]));
 }
 
 #[test]
-fn what_a_server_tells_arrives_as_it_was_told() {
+fn server_frames_are_parsed_as_they_were_written() {
     let message = |from: &str| Message {
         room: 7,
         stream: 3,
         sequence: u32::MAX,
-        from: speaker(from),
+        from: sender(from),
         payload: b"\xff\0any",
     };
     let welcome = Welcome {
@@ -97,7 +99,7 @@ fn what_a_server_tells_arrives_as_it_was_told() {
         ServerFrame::Notice(NoticeCode::Refused, b"no such command"),
         ServerFrame::Notice(NoticeCode::Other(77), b""),
         ServerFrame::Room(7, RoomName::parse(b"chess").unwrap()),
-        ServerFrame::Private(speaker("ada"), b"psst"),
+        ServerFrame::Private(sender("ada"), b"psst"),
         ServerFrame::Goodbye,
     ];
     let mut datagram = Vec::new();
@@ -111,6 +113,17 @@ fn what_a_server_tells_arrives_as_it_was_told() {
 }
 
 #[test]
+fn frames_that_are_filled_in_place_have_the_same_bytes() {
+    let (mut filled, mut whole) = (Vec::new(), Vec::new());
+    push_say(|out| out.extend_from_slice(b"hi"), &mut filled);
+    push_client_frame(&ClientFrame::Say(b"hi"), &mut whole);
+    push_reply(&Reply::NoSuchPeer(b"\xff"), &mut filled);
+    let notice = ServerFrame::Notice(NoticeCode::Refused, b"no such peer: \xff");
+    push_server_frame(&notice, &mut whole);
+    assert_eq!(filled, whole);
+}
+
+#[test]
 fn the_longest_payload_fills_a_bundle() {
     let mut datagram = Vec::new();
     push_server_header(&mut datagram);
@@ -119,7 +132,7 @@ fn the_longest_payload_fills_a_bundle() {
             room: 0,
             stream: 0,
             sequence: 0,
-            from: speaker(&"n".repeat(24)),
+            from: sender(&"n".repeat(24)),
             payload: &[0; MAX_PAYLOAD_BYTES],
         }),
         &mut datagram,
@@ -127,23 +140,23 @@ fn the_longest_payload_fills_a_bundle() {
     assert_eq!(datagram.len(), BUNDLE_BYTES);
     let too_long = [0; MAX_PAYLOAD_BYTES + 1];
     let datagram = client_datagram(SESSION, &[ClientFrame::Say(&too_long)]);
-    assert_eq!(kinds_of(&datagram), Err(Malformed::Length));
+    assert_eq!(kinds_of(&datagram), Err(Malformed::Body));
 }
 
 #[test]
-fn each_way_to_be_malformed_is_told_apart_and_spoils_the_whole_datagram() {
+fn one_malformed_frame_makes_the_datagram_malformed() {
     let good = client_datagram(SESSION, &[ClientFrame::Say(b"hi")]);
     let with = |bytes: &[u8]| [&good[..], bytes].concat();
     for (datagram, wrong) in [
         (b"\xff".to_vec(), Malformed::Header),
         (b"\xff\x03\0\0\0\0\0\0\0\0".to_vec(), Malformed::Header),
         (good[..9].to_vec(), Malformed::Header),
-        (good[..good.len() - 1].to_vec(), Malformed::Length),
-        (with(&[HEARTBEAT]), Malformed::Length),
-        (with(&[HEARTBEAT, 0]), Malformed::Length),
-        (with(&[HEARTBEAT, 0, 1, 9]), Malformed::Length),
-        (with(&[BYE, 0, 1, 9]), Malformed::Length),
-        (with(&[SAY, 0xFF, 0xFF, 9]), Malformed::Length),
+        (good[..good.len() - 1].to_vec(), Malformed::Body),
+        (with(&[HEARTBEAT]), Malformed::Body),
+        (with(&[HEARTBEAT, 0]), Malformed::Body),
+        (with(&[HEARTBEAT, 0, 1, 9]), Malformed::Body),
+        (with(&[BYE, 0, 1, 9]), Malformed::Body),
+        (with(&[SAY, 0xFF, 0xFF, 9]), Malformed::Body),
         (with(&[0x07, 0, 0]), Malformed::Kind),
         (with(&[MESSAGE, 0, 0]), Malformed::Kind),
     ] {
@@ -154,7 +167,7 @@ fn each_way_to_be_malformed_is_told_apart_and_spoils_the_whole_datagram() {
 
 proptest! {
     #[test]
-    fn no_datagram_makes_either_side_panic(
+    fn no_datagram_makes_a_parser_panic(
         mut datagram in prop::collection::vec(any::<u8>(), 0..300),
         magic in any::<bool>(),
     ) {
