@@ -133,9 +133,7 @@ fn enter_rooms(peers: &Peers, server: &Server, members: usize) -> Result<(), Err
         let room = format!("room-{room}").parse()?;
         for peer in peers {
             let joined = handle.join(&PeerAddr::new((*peer).into(), 0), room);
-            joined
-                .ok_or_else(|| format!("{peer} is not registered"))?
-                .map_err(|error| format!("{peer}: {error:?}"))?;
+            joined.ok_or_else(|| format!("{peer} is not registered"))??;
         }
     }
     Ok(())

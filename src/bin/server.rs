@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print_error(format!("server: {error}\n"));
+            print(io::stderr(), format!("server: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -64,24 +64,26 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let server = Server::start(arguments.server)?;
     let handle = server.handle();
     signals.set_stop(move || handle.stop());
+    if is_greeting {
+        print(io::stdout(), "UDP Server is Starting...\n".to_owned());
+    }
     let handle = server.handle();
     server.spawn_companion("console", move || {
-        if is_greeting {
-            console::print("UDP Server is Starting...\n");
-        }
         console::run(|| handle.stats(), || handle.stop());
     })?;
     server.wait()?;
     Ok(())
 }
 
-/// Writes to standard error, but waits for a bounded time only. The process must end even if
-/// nobody reads there.
-fn print_error(text: String) {
+/// Writes `text`, but waits for a bounded time only. The process must go on even if nobody
+/// reads `output`.
+fn print(mut output: impl Write + Send + 'static, text: String) {
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || {
-        // `eprint!` panics when the reader has gone.
-        let _ = io::stderr().write_all(text.as_bytes());
+        // Not `print!` or `eprint!`, which panic when the reader has gone.
+        let _ = output
+            .write_all(text.as_bytes())
+            .and_then(|()| output.flush());
         let _ = done.send(());
     });
     let _ = is_done.recv_timeout(STOP_LIMIT);

@@ -50,7 +50,7 @@ pub fn run(stats: impl Fn() -> Stats, stop: impl FnOnce()) {
 }
 
 /// Prints `text` at once. Errors are ignored, because the reader may have gone.
-pub fn print(text: &str) {
+fn print(text: &str) {
     let mut output = io::stdout();
     let _ = output.write_all(text.as_bytes());
     let _ = output.flush();

@@ -33,11 +33,13 @@ pub struct RoomLimits {
 }
 
 /// The reason why a peer cannot join a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RoomError {
     /// The room has the maximum number of members.
+    #[error("the room {name} has its maximum of {max} members")]
     Full { name: RoomName, max: u32 },
     /// The room does not exist, and there is the maximum number of rooms.
+    #[error("there is no room {name}, and the maximum of {max} rooms exist")]
     LimitReached { name: RoomName, max: usize },
 }
 
