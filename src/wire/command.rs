@@ -55,7 +55,7 @@ pub fn parse_command(line: &[u8]) -> Option<Result<Command<'_>, Misuse>> {
     let line = line.strip_prefix(b"/")?.trim_ascii_end();
     let (verb, arguments) = split_word(line);
     let verb = Verb::parse(verb)?;
-    Some(parse_arguments(verb, arguments).ok_or(Misuse(verb)))
+    Some(parse_arguments(verb, arguments))
 }
 
 impl Verb {
@@ -89,30 +89,30 @@ impl Verb {
 
     /// Returns the verb that `word` is, in any case.
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let is_word = |verb: &Self| word.eq_ignore_ascii_case(verb.as_str().as_bytes());
-        Self::ALL.into_iter().find(is_word)
+        let is_word = |verb: &&Self| word.eq_ignore_ascii_case(verb.as_str().as_bytes());
+        Self::ALL.iter().find(is_word).copied()
     }
 }
 
-fn parse_arguments(verb: Verb, arguments: &[u8]) -> Option<Command<'_>> {
+fn parse_arguments(verb: Verb, arguments: &[u8]) -> Result<Command<'_>, Misuse> {
+    let misuse = Misuse(verb);
     match verb {
-        Verb::Help => Some(Command::Help),
-        Verb::Nick => Name::parse(arguments).map(Command::Nick),
-        Verb::Join => RoomName::parse(arguments).map(Command::Join),
-        Verb::Leave => arguments.is_empty().then_some(Command::Leave),
-        Verb::Who => first_number(arguments).map(Command::Who),
-        Verb::Rooms => first_number(arguments).map(Command::Rooms),
+        Verb::Help => Ok(Command::Help),
+        Verb::Nick => Name::parse(arguments).map(Command::Nick).ok_or(misuse),
+        Verb::Join => RoomName::parse(arguments).map(Command::Join).ok_or(misuse),
+        Verb::Leave if arguments.is_empty() => Ok(Command::Leave),
+        Verb::Who => first_number(arguments).map(Command::Who).ok_or(misuse),
+        Verb::Rooms => first_number(arguments).map(Command::Rooms).ok_or(misuse),
         Verb::Msg => match split_word(arguments) {
-            (b"", _) | (_, b"") => None,
-            (to, text) => Some(Command::Msg { to, text }),
+            (b"", _) | (_, b"") => Err(misuse),
+            (to, text) => Ok(Command::Msg { to, text }),
         },
-        Verb::Ping => {
-            let fits = (1..=MAX_TOKEN_BYTES).contains(&arguments.len());
-            fits.then_some(Command::Ping(arguments))
+        Verb::Ping if (1..=MAX_TOKEN_BYTES).contains(&arguments.len()) => {
+            Ok(Command::Ping(arguments))
         }
-        Verb::Presence if arguments.eq_ignore_ascii_case(b"on") => Some(Command::Presence(true)),
-        Verb::Presence if arguments.eq_ignore_ascii_case(b"off") => Some(Command::Presence(false)),
-        Verb::Presence => None,
+        Verb::Presence if arguments.eq_ignore_ascii_case(b"on") => Ok(Command::Presence(true)),
+        Verb::Presence if arguments.eq_ignore_ascii_case(b"off") => Ok(Command::Presence(false)),
+        Verb::Leave | Verb::Ping | Verb::Presence => Err(misuse),
     }
 }
 

@@ -43,15 +43,16 @@ impl Members {
         };
         // There are few groups, so a linear search is fast.
         let mut groups: Vec<(SendGroup, Range<usize>)> = Vec::new();
-        let find = |groups: &[(SendGroup, Range<usize>)], group| {
-            groups.iter().position(|known| known.0 == group)
-        };
+        let mut indexes = Vec::with_capacity(members.len());
         for (_, group) in members.clone() {
             let group = group_of(group);
-            match find(&groups, group) {
-                Some(index) => groups[index].1.end += 1,
-                None => groups.push((group, 0..1)),
-            }
+            let known = groups.iter().position(|known| known.0 == group);
+            let index = known.unwrap_or_else(|| {
+                groups.push((group, 0..0));
+                groups.len() - 1
+            });
+            groups[index].1.end += 1;
+            indexes.push(index as u16);
         }
         let mut start = 0;
         for (_, range) in &mut groups {
@@ -61,12 +62,10 @@ impl Members {
         }
         let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
         let mut addresses = vec![placeholder; members.len()];
-        for (address, group) in members {
-            if let Some(index) = find(&groups, group_of(group)) {
-                let end = &mut groups[index].1.end;
-                addresses[*end] = *address;
-                *end += 1;
-            }
+        for ((address, _), index) in members.zip(indexes) {
+            let end = &mut groups[usize::from(index)].1.end;
+            addresses[*end] = *address;
+            *end += 1;
         }
         Self {
             addresses: addresses.into(),
