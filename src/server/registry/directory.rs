@@ -10,10 +10,8 @@ use super::presence::EventQueue;
 use super::room::Room;
 use crate::wire::{LOBBY, RoomName};
 
-/// All rooms of a server, by name.
-///
-/// Joining and leaving rooms other than the lobby takes one lock, for a look-up.
-/// Sending does not, because a peer holds its room.
+/// Joining and leaving rooms other than the lobby takes one lock, for a look-up. Sending
+/// takes none, because a peer holds its room.
 pub struct Directory {
     lobby: Arc<Room>,
     rooms: Mutex<Rooms>,
@@ -23,7 +21,6 @@ pub struct Directory {
     events: Arc<EventQueue>,
 }
 
-/// Limits of the rooms.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomLimits {
     /// Maximum number of rooms, not counting the lobby.
@@ -32,18 +29,22 @@ pub struct RoomLimits {
     pub max_members: u32,
 }
 
-/// The reason why a peer cannot join a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoomError {
-    /// The room has the maximum number of members.
-    Full { name: RoomName, max: u32 },
-    /// The room does not exist, and there is the maximum number of rooms.
-    LimitReached { name: RoomName, max: usize },
+    Full {
+        name: RoomName,
+        max: u32,
+    },
+    /// The room does not exist, and no more rooms may be created.
+    LimitReached {
+        name: RoomName,
+        max: usize,
+    },
 }
 
 struct Rooms {
-    /// By the name in lower case, in the order of creation, but the last room takes the
-    /// place of one that vanishes.
+    /// By name in lower case, in the order of creation, but the last room takes the place of
+    /// one that vanishes.
     by_name: IndexMap<RoomName, Entry>,
     last_number: u32,
 }
@@ -55,7 +56,6 @@ struct Entry {
 }
 
 impl Directory {
-    /// Returns a directory with only the lobby, for a server with `workers` workers.
     pub fn new(workers: usize, limits: RoomLimits, hash: AddressHash, events: EventQueue) -> Self {
         let events = Arc::new(events);
         let lobby = Room::new(lobby(), LOBBY_NUMBER, workers, hash, Arc::clone(&events));
@@ -72,12 +72,10 @@ impl Directory {
         }
     }
 
-    /// The room in which every peer starts.
     pub fn lobby(&self) -> &Arc<Room> {
         &self.lobby
     }
 
-    /// The rooms with presence events.
     pub fn events(&self) -> &EventQueue {
         &self.events
     }
@@ -163,7 +161,7 @@ impl Directory {
             return;
         }
         by_name.swap_remove(&key);
-        // Memory goes back after a burst of rooms.
+        // Frees memory after a burst of rooms.
         if by_name.len() < by_name.capacity() / 4 {
             let keep = by_name.len() * 2;
             by_name.shrink_to(keep);
