@@ -34,12 +34,12 @@ impl Endpoints {
         Ok(Self { groups, workers })
     }
 
-    /// The address of each endpoint, with the port that it got.
+    /// The address of each endpoint, with its actual port.
     pub(super) fn local_addrs(&self) -> Vec<SocketAddr> {
         self.groups.iter().map(|group| group.local_addr).collect()
     }
 
-    /// Returns the addresses of this server. A wildcard address stands for all addresses
+    /// Returns the addresses of this server. For a wildcard address these are the addresses
     /// that the interfaces have at this moment.
     pub(super) fn own_addresses(&self, log: &Log) -> Vec<PeerAddr> {
         let mut own = Vec::new();
@@ -85,8 +85,7 @@ pub(super) fn plan_cores(config: &ServerConfig, log: &Log) -> Vec<Option<CoreId>
     cores.into_iter().cycle().take(workers).map(Some).collect()
 }
 
-/// Returns the beginnings of all texts that another server makes of this server's
-/// messages. See [`echo_prefixes`](crate::wire::echo_prefixes).
+/// See [`echo_prefixes`](crate::wire::echo_prefixes).
 pub(super) fn echo_prefixes(own_addresses: &[PeerAddr]) -> Vec<Vec<u8>> {
     own_addresses
         .iter()
