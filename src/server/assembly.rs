@@ -23,7 +23,7 @@ pub(super) struct Assembly<'a> {
     /// One seat per worker.
     pub(super) seats: Vec<Seat>,
     pub(super) shared: WorkerShared,
-    /// Maximum number of datagrams that the kernel takes as one packet.
+    /// Maximum number of datagrams per packet.
     pub(super) max_segments: usize,
     pub(super) log: Log,
     pub(super) supervisor: &'a mut Supervisor,
@@ -39,10 +39,7 @@ pub(super) struct Seat {
 }
 
 impl<'a> Assembly<'a> {
-    /// Prepares a seat for each worker, with sockets of all `endpoints`.
-    ///
-    /// # Errors
-    /// The system has no more file descriptors.
+    /// Prepares a seat for each worker, with a socket of every endpoint.
     pub(super) fn new(
         config: &ServerConfig,
         endpoints: Endpoints,
@@ -88,10 +85,6 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// Starts all workers. `service` returns the service of each.
-    ///
-    /// # Errors
-    /// The system has no more threads.
     pub(super) fn spawn_workers<S: Service + Send + 'static>(
         &mut self,
         service: impl Fn(WorkerId, &Seat) -> S,
@@ -129,13 +122,11 @@ impl<'a> Assembly<'a> {
 }
 
 impl Seat {
-    /// Returns a function that wakes the worker.
     pub(super) fn wake(&self) -> Wake {
         wake(&self.waker)
     }
 }
 
-/// Pins the current thread.
 fn pin(core: CoreId, info: &WorkerInfo, log: &Log) {
     if core_affinity::set_for_current(core) {
         let _ = info.core.set(core.id);

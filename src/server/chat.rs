@@ -26,7 +26,6 @@ pub(super) struct ChatServer {
     pub(super) notifier: Arc<NotifierCounters>,
 }
 
-/// The chat service of one worker.
 pub(super) struct Chat {
     worker: WorkerId,
     registry: Arc<Registry>,
@@ -35,10 +34,6 @@ pub(super) struct Chat {
 }
 
 impl ChatServer {
-    /// Starts the threads of a chat server.
-    ///
-    /// # Errors
-    /// The system has no more threads or file descriptors.
     pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<Self> {
         let (reaper_parker, notifier_parker) = (Parker::new(), Parker::new());
         let registry = registry(config, assembly.seats.len(), wake(&notifier_parker));

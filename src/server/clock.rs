@@ -11,7 +11,6 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Returns the system's monotonic clock, which begins at 0 now.
     pub fn monotonic() -> Self {
         let start = Instant::now();
         Self::from_fn(move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
@@ -24,7 +23,6 @@ impl Clock {
         }
     }
 
-    /// Returns the time in milliseconds.
     pub fn now_ms(&self) -> u64 {
         (self.read)()
     }

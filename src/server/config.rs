@@ -1,4 +1,4 @@
-//! What the server can be told: meaning, units, bounds and defaults.
+//! The server's configuration: meaning, units, bounds and defaults.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -12,94 +12,95 @@ use clap::{Args, ValueEnum, value_parser};
 
 use crate::net::MAX_ENDPOINTS;
 
-/// The server's configuration; each field is a flag of the program `server`
-/// and an environment variable, and says there what it means.
+/// The server's configuration. Each field is a flag of the program `server`, and an
+/// environment variable. Its documentation is the help text of the flag.
 #[derive(Debug, Clone, Args)]
 pub struct ServerConfig {
-    /// Worker threads, 1 to 256, each with a socket of its own on every address
+    /// Number of worker threads, 1 to 256. Each has a socket on every address
     ///
-    /// More workers than cores share the cores in turn. [default: one a core]
+    /// With more workers than cores, several workers share a core. [default: one per core]
     #[arg(long, env = "BULLHORN_WORKERS", value_name = "COUNT", default_value_t = default_workers(),
           value_parser = value_parser!(u16).range(bounds(WORKERS)), hide_default_value = true)]
     pub workers: u16,
 
-    /// Address to listen on, IP:PORT; may be given up to 16 times, for IPv4 and IPv6
+    /// Address to listen on, IPv4 or IPv6. May be given up to 16 times
     ///
-    /// Port 0 takes a free one. In the environment variable, separate several with commas.
+    /// Port 0 selects a free port. In the environment variable, commas separate addresses.
     #[arg(long, env = "BULLHORN_BIND", value_name = "IP:PORT", default_value = DEFAULT_BIND,
           value_delimiter = ',', value_parser = parse_bind)]
     pub bind: Vec<SocketAddr>,
 
-    /// What to do with datagrams
+    /// Service to run
     #[arg(long, env = "BULLHORN_SERVICE", value_enum, default_value_t = ServiceKind::Chat)]
     pub service: ServiceKind,
 
-    /// With `--service greet`: exit after the first answer
+    /// With `--service greet`, exit after the first reply
     #[arg(long, env = "BULLHORN_ONCE", value_parser = BoolishValueParser::new())]
     pub once: bool,
 
-    /// Drop a peer that is silent for longer than this, 100ms to 24h
+    /// Maximum silence of a peer before it is removed, 100ms to 24h
     #[arg(long, env = "BULLHORN_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = parse_timeout)]
     pub timeout: Duration,
 
-    /// How often to look for silent peers, 10ms to 60s
+    /// Time between two searches for silent peers, 10ms to 60s
     #[arg(long, env = "BULLHORN_REAP_INTERVAL", value_name = "DURATION", default_value = "1s",
           value_parser = parse_reap_interval)]
     pub reap_interval: Duration,
 
-    /// Peers at most, 1 to 10,000,000; each takes up to 300 bytes of memory
+    /// Maximum number of peers, 1 to 10,000,000. Each takes up to 300 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
           value_parser = value_parser!(u32).range(bounds(PEERS)))]
     pub max_peers: u32,
 
-    /// Whether what begins with `/` and a known verb is a command, or a text as any other
+    /// Execute commands such as `/nick ada`, or treat them as texts
     #[arg(long, env = "BULLHORN_COMMANDS", value_enum, default_value_t = Switch::On)]
     pub commands: Switch,
 
-    /// Rooms beside the lobby at most, 1 to 1,000,000; each takes up to 400 bytes of memory
+    /// Maximum number of rooms, without the lobby, 1 to 1,000,000. Each takes up to 400
+    /// bytes of memory
     #[arg(long, env = "BULLHORN_MAX_ROOMS", value_name = "COUNT", default_value_t = DEFAULT_MAX_ROOMS,
           value_parser = value_parser!(u32).range(bounds(ROOMS)))]
     pub max_rooms: u32,
 
-    /// Members of a room at most, 1 to 10,000,000; the lobby takes everyone
+    /// Maximum number of members per room, 1 to 10,000,000. The lobby has no maximum
     #[arg(long, env = "BULLHORN_MAX_ROOM_MEMBERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_ROOM_MEMBERS,
           value_parser = value_parser!(u32).range(bounds(PEERS)))]
     pub max_room_members: u32,
 
-    /// Names taken at once at most, 1 to 10,000,000; each takes up to 200 bytes of memory
+    /// Maximum number of names in use, 1 to 10,000,000. Each takes up to 200 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_NAMES", value_name = "COUNT", default_value_t = DEFAULT_MAX_NAMES,
           value_parser = value_parser!(u32).range(bounds(PEERS)))]
     pub max_names: u32,
 
-    /// Let the system place the workers, instead of one on each core
+    /// Do not pin each worker to a core
     #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new())]
     pub no_pin: bool,
 
-    /// How long a worker looks for datagrams before it sleeps, in µs, 0 to 1,000,000
+    /// Time in µs for which a worker polls its sockets before it sleeps, 0 to 1,000,000
     ///
-    /// Saves the time to wake up, and costs a whole core for each worker.
+    /// Saves the time to wake up, and takes a whole core per worker.
     #[arg(long = "spin", env = "BULLHORN_SPIN", value_name = "MICROSECONDS", default_value_t = 0,
           value_parser = value_parser!(u32).range(bounds(SPIN_US)))]
     pub spin_us: u32,
 
-    /// Buffer of each socket for datagrams that wait to be received, 4KiB to 1GiB
+    /// Size of each socket's receive buffer, 4KiB to 1GiB
     #[arg(long, env = "BULLHORN_RECEIVE_BUFFER", value_name = "BYTES", default_value = "4MiB",
           value_parser = parse_buffer)]
     pub receive_buffer: ByteSize,
 
-    /// Buffer of each socket for datagrams that wait to be sent, 4KiB to 1GiB
+    /// Size of each socket's send buffer, 4KiB to 1GiB
     #[arg(long, env = "BULLHORN_SEND_BUFFER", value_name = "BYTES", default_value = "4MiB",
           value_parser = parse_buffer)]
     pub send_buffer: ByteSize,
 }
 
-/// What the server does with datagrams.
+/// The service that a server offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ServiceKind {
-    /// Every text goes to all peers in its sender's room
+    /// Send every text to all peers in its sender's room
     Chat,
-    /// Every datagram is answered with a greeting
+    /// Reply to every datagram with a greeting
     Greet,
 }
 
@@ -112,33 +113,32 @@ pub enum Switch {
     Off,
 }
 
-/// What is wrong with a configuration, and what is right.
+/// The first mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A number, size or duration beyond its bounds.
+    /// A number, size or duration is out of bounds.
     #[error("--{flag} must lie between {min} and {max}")]
     OutOfBounds {
         /// The flag without its dashes.
         flag: &'static str,
-        /// The least that is allowed.
+        /// The minimum.
         min: String,
-        /// The most that is allowed.
+        /// The maximum.
         max: String,
     },
-    /// No address to listen on, or too many.
+    /// There is no address to listen on, or too many.
     #[error("--bind takes 1 to {MAX_ENDPOINTS} addresses, not {0}")]
     Binds(usize),
-    /// An address that is given twice.
+    /// An address is given twice.
     #[error("--bind has {0} twice")]
     SameBind(SocketAddr),
-    /// One answer of a chat server makes no sense.
+    /// `--once` is given to a chat server.
     #[error("--once goes with --service greet")]
     OnceWithoutGreet,
 }
 
 impl ServerConfig {
-    /// Checks every bound, and what goes together with what. The program's
-    /// flags have been checked one by one; fields set from code have not.
+    /// Checks that all fields are within their bounds, and that no two contradict each other.
     ///
     /// # Errors
     /// The first [`ConfigError`].
@@ -165,7 +165,7 @@ impl ServerConfig {
             return Err(ConfigError::Binds(self.bind.len()));
         }
         for (index, address) in self.bind.iter().enumerate() {
-            // Port 0 is another one each time.
+            // Port 0 selects another port each time.
             if address.port() != 0 && self.bind[..index].contains(address) {
                 return Err(ConfigError::SameBind(*address));
             }
@@ -178,7 +178,7 @@ impl ServerConfig {
 }
 
 impl Default for ServerConfig {
-    /// What the program does without flags and environment variables.
+    /// Returns the configuration of a program without flags and environment variables.
     fn default() -> Self {
         Self {
             workers: default_workers(),
@@ -203,7 +203,7 @@ impl Default for ServerConfig {
 /// Parses a duration such as `10s` or `250ms` that lies within `bounds`.
 ///
 /// # Errors
-/// A sentence that says what is right.
+/// A sentence that names the valid values.
 pub fn parse_duration(text: &str, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let format = humantime::format_duration;
     match humantime::parse_duration(text) {
@@ -262,55 +262,56 @@ fn out_of_bounds(flag: &'static str, min: impl Display, max: impl Display) -> Co
     }
 }
 
-/// The same bounds in the type that clap takes.
+/// Converts bounds to the type that clap takes.
 fn bounds<T: Into<i64> + Copy>(range: RangeInclusive<T>) -> RangeInclusive<i64> {
     (*range.start()).into()..=(*range.end()).into()
 }
 
-/// One worker for each core that this process may use.
+/// Returns one worker per core that this process may use.
 fn default_workers() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     u16::try_from(cores).map_or(*WORKERS.end(), |cores| cores.min(*WORKERS.end()))
 }
 
-/// The tutorial's address: reachable from this machine alone, until asked for.
+/// The address of the tutorial. A server is reachable from other machines only on request.
 const DEFAULT_BIND: &str = "127.0.0.1:9999";
 
-/// Up to a number that fits into a byte, beyond the cores of any machine that
-/// this was written for.
+/// The number of a worker fits into a byte. No machine that this was written for has more
+/// cores.
 const WORKERS: RangeInclusive<u16> = 1..=256;
 
-/// Up to 3 GB of memory.
+/// The maximum takes 3 GB of memory.
 const PEERS: RangeInclusive<u32> = 1..=10_000_000;
-/// 300 MB of memory: a flood of made-up senders must not take it all.
+/// Takes 300 MB of memory. A flood from forged addresses must not take all of it.
 const DEFAULT_MAX_PEERS: u32 = 1_000_000;
 
-/// Up to 400 MB of memory.
+/// The maximum takes 400 MB of memory.
 const ROOMS: RangeInclusive<u32> = 1..=1_000_000;
-/// 40 MB of memory.
+/// Takes 40 MB of memory.
 const DEFAULT_MAX_ROOMS: u32 = 100_000;
 
-/// What 0.1 s of a core delivers one text to.
+/// A core sends one text to this many members in 0.1 s.
 const DEFAULT_MAX_ROOM_MEMBERS: u32 = 100_000;
 
-/// 20 MB of memory.
+/// Takes 20 MB of memory.
 const DEFAULT_MAX_NAMES: u32 = 100_000;
 
-/// Up to a second: longer is not waiting for the next datagram any more.
+/// A worker that finds nothing for a second is idle, and should sleep.
 const SPIN_US: RangeInclusive<u32> = 0..=1_000_000;
 
-/// From what a peer on the same machine can keep up with, to a day.
+/// The minimum is enough for the heartbeats of a peer on the same machine. The maximum is a
+/// day.
 const TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
-/// From what the reaper's look at a full table takes, to a minute.
+/// The reaper searches a full registry within the minimum.
 const REAP_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
-/// From what holds a datagram, to what the kernel, which doubles it, can keep
-/// in an int.
+/// The minimum holds a datagram. The kernel doubles the size, and the result must fit into
+/// an `int`.
 const BUFFER: RangeInclusive<ByteSize> = ByteSize::kib(4)..=ByteSize::gib(1);
-/// Holds about 10,000 small datagrams, which is what a worker receives in 20 ms
-/// at its fastest: the kernel counts 768 bytes for each, and doubles the buffer.
+/// Holds about 10,000 small datagrams, as many as the fastest worker receives in 20 ms.
+/// The kernel counts 768 bytes per datagram, and doubles the buffer.
 const DEFAULT_BUFFER: ByteSize = ByteSize::mib(4);
 
 #[cfg(test)]

@@ -14,23 +14,17 @@ use super::worker::Service;
 use crate::net::{Datagram, Transmit};
 use crate::wire::{GREETING_START, push_greeting};
 
-/// The greeting server.
 pub(super) struct GreetServer;
 
-/// The greeting service of one worker.
 struct Greet {
     replies: Replies,
-    /// With `--once`, the signal that the first reply stops the server with.
+    /// With `--once`, the signal to send at the first reply.
     once: Option<Arc<StopSignal>>,
     log: Log,
     info: Arc<WorkerInfo>,
 }
 
 impl GreetServer {
-    /// Starts the threads of a greeting server.
-    ///
-    /// # Errors
-    /// The system has no more threads.
     pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<()> {
         let stop = Arc::clone(assembly.supervisor.stop_signal());
         let log = assembly.log.clone();
@@ -50,7 +44,7 @@ impl Service for Greet {
         if payload.starts_with(GREETING_START) {
             return counters.drop_datagram(DropReason::Greeting);
         }
-        // The worker stops after it has sent the replies of this round.
+        // The worker sends the replies of this round before it stops.
         if self.once.as_ref().is_some_and(|stop| !stop.stop()) {
             return counters.drop_datagram(DropReason::Stopping);
         }

@@ -35,12 +35,12 @@ impl Endpoints {
         Ok(Self { groups, workers })
     }
 
-    /// The address of each endpoint, with the port that it got.
+    /// The address of each endpoint, with its actual port.
     pub(super) fn local_addrs(&self) -> Vec<SocketAddr> {
         self.groups.iter().map(|group| group.local_addr).collect()
     }
 
-    /// Returns the addresses of this server. A wildcard address stands for all addresses
+    /// Returns the addresses of this server. For a wildcard address these are the addresses
     /// that the interfaces have at this moment.
     pub(super) fn own_addresses(&self, log: &Log) -> Vec<PeerAddr> {
         let mut own = Vec::new();

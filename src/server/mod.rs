@@ -1,4 +1,4 @@
-//! Starts a server, and stops it.
+//! The server: its start and its stop.
 
 mod assembly;
 mod chat;
@@ -132,7 +132,7 @@ impl Server {
         })
     }
 
-    /// The first address that the server listens on, with the port that it got.
+    /// The first address that the server listens on, with its actual port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addrs[0]
     }

@@ -1,4 +1,4 @@
-//! The loop of a worker: receive, send a part of what is due, sleep when there is neither.
+//! The loop of a worker: receive, send a part of what is due, and sleep when idle.
 
 use std::io;
 use std::sync::Arc;
@@ -15,9 +15,8 @@ use crate::server::egress::Progress;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
 use crate::server::ops::supervise::{StopSignal, Wake};
 
-/// The service that a worker offers.
 pub trait Service {
-    /// Handles one datagram. Whatever it causes is sent by [`Service::poll_transmit`].
+    /// Handles a datagram. [`Service::poll_transmit`] sends the replies and messages.
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now_ms: u64);
 
     /// Sends a bounded part of what is due.
@@ -27,7 +26,6 @@ pub trait Service {
     fn stop(&mut self, transmit: &mut impl Transmit);
 }
 
-/// One worker: its sockets, its buffers and its service.
 pub struct Worker<S> {
     poll: Poll,
     events: Events,
@@ -44,7 +42,6 @@ pub struct Worker<S> {
 /// The properties that all workers of a server share.
 #[derive(Debug, Clone)]
 pub struct WorkerShared {
-    /// The clock.
     pub clock: Clock,
     /// The time for which a worker polls its sockets before it sleeps.
     pub spin: Duration,
@@ -56,8 +53,8 @@ pub struct WorkerShared {
 struct KernelDrops {
     /// The counts of the kernel that have been added to the counters.
     counted: Vec<u32>,
-    /// True after a full batch, or a datagram so long that a few fill the socket's buffer.
-    /// Only then the kernel may have dropped datagrams.
+    /// True after a full batch, or after a datagram of which a few fill the socket's buffer.
+    /// Only then may the kernel have dropped datagrams.
     may_have_grown: bool,
     checked_ms: u64,
 }
@@ -92,7 +89,6 @@ impl<S: Service> Worker<S> {
         })
     }
 
-    /// The name, core and counters of the worker.
     pub fn info(&self) -> &Arc<WorkerInfo> {
         &self.info
     }
@@ -114,8 +110,8 @@ impl<S: Service> Worker<S> {
         Ok(())
     }
 
-    /// Receives a bounded number of datagrams. It is idle when it found every socket empty.
-    /// The sockets are registered edge-triggered, so a later datagram raises a new event.
+    /// Receives a bounded number of datagrams. Returns `Idle` if every socket is empty. The
+    /// sockets are registered edge-triggered, so a later datagram raises a new event.
     fn receive(&mut self) -> io::Result<Progress> {
         let now_ms = self.clock.now_ms();
         if now_ms > self.drops.checked_ms + DROPS_INTERVAL_MS {
@@ -140,8 +136,7 @@ impl<S: Service> Worker<S> {
                 Ok(received) => received,
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(_) => {
-                    // A network error that an earlier send caused (ICMP). Reading it has
-                    // cleared it.
+                    // A network error that an earlier send caused (ICMP). It is cleared now.
                     counters.receive_errors.add(1);
                     continue;
                 }
@@ -228,11 +223,11 @@ pub fn poll_and_waker() -> io::Result<(Poll, Arc<Waker>)> {
 /// Returns a function that wakes the worker.
 pub fn wake(waker: &Arc<Waker>) -> Wake {
     let waker = Arc::clone(waker);
-    // Fails only when the poll has been dropped. Then nobody sleeps in it.
+    // Fails only after the poll has been dropped, when no thread sleeps in it.
     Box::new(move || drop(waker.wake()))
 }
 
-/// Returns the reason why no datagram from this source may be handled, if there is one.
+/// Returns the reason to drop all datagrams from this source, if there is one.
 fn refuse(from: &PeerAddr, own_addresses: &[PeerAddr]) -> Option<DropReason> {
     if from.port() == 0 {
         Some(DropReason::PortZero)
@@ -243,7 +238,7 @@ fn refuse(from: &PeerAddr, own_addresses: &[PeerAddr]) -> Option<DropReason> {
     }
 }
 
-/// Returns true for errors of the program itself, which would occur again and again.
+/// Returns true for errors of the program itself, which would occur in every call.
 fn is_fatal(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -251,13 +246,13 @@ fn is_fatal(error: &io::Error) -> bool {
     )
 }
 
-/// Maximum number of batches received from one socket before the worker sends. They are
-/// 1024 datagrams, about 2 ms of work.
+/// Maximum number of batches received from one socket before the worker sends. These 1024
+/// datagrams take about 2 ms.
 const MAX_RECEIVES: usize = 16;
 
 /// Maximum time, plus one batch, for which a worker receives from one socket before it
-/// sends. A datagram full of the shortest frames is 50 times the work of another one. A
-/// slice takes as long.
+/// sends. It is as long as a slice. A datagram full of the shortest frames takes 50 times as
+/// long as another one.
 const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
 
 /// Time between two checks for kernel drops by a worker that never sleeps.

@@ -3,8 +3,8 @@
 //! without care for failures. Headers are filled once and handed to the kernel again
 //! and again.
 //!
-//! The cost of bullhorn is measured as a ratio to these loops. `tests/bare_kernel.rs`
-//! tests them.
+//! The cost of bullhorn is measured as a ratio to these loops. `bare_kernel.rs` tests
+//! them.
 #![allow(
     unsafe_code,
     reason = "a safe wrapper would add instructions to what all else is compared with"

@@ -15,7 +15,7 @@ fn parse(arguments: &str) -> Result<ServerConfig, String> {
 }
 
 #[test]
-fn the_default_is_what_the_program_does_without_flags() {
+fn the_default_is_the_configuration_without_flags() {
     let parsed = parse("").unwrap();
     assert_eq!(
         format!("{parsed:?}"),
@@ -24,7 +24,7 @@ fn the_default_is_what_the_program_does_without_flags() {
 }
 
 #[test]
-fn flags_say_what_they_mean() {
+fn flags_set_their_fields() {
     let config =
         parse("--workers 8 --bind 0.0.0.0:1 --bind [::]:2 --timeout 1500ms --send-buffer 1MiB")
             .unwrap();
@@ -39,7 +39,7 @@ fn flags_say_what_they_mean() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_what_is_right() {
+fn an_error_names_the_valid_values() {
     for (arguments, help) in [
         ("--workers 0", "1..=256"),
         ("--workers 257", "1..=256"),
@@ -65,7 +65,7 @@ fn what_is_wrong_is_told_with_what_is_right() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused() {
+fn contradictions_are_refused() {
     let config = ServerConfig {
         once: true,
         ..ServerConfig::default()
@@ -87,7 +87,7 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
-fn what_is_set_from_code_has_the_bounds_of_the_flags() {
+fn fields_set_by_a_program_have_the_bounds_of_the_flags() {
     type Change = fn(&mut ServerConfig);
     let changes: [(Change, &str); 12] = [
         (

@@ -15,8 +15,8 @@ pub(super) struct Backlog {
     texts: Vec<Text>,
     senders: HashMap<PeerAddr, Share>,
     rooms: Vec<RoomList>,
-    /// The index of a room in `rooms`, by its address in memory. No other room can have
-    /// this address while `rooms` holds the room.
+    /// The index of a room in `rooms`, by its address in memory. `rooms` holds the room, so no
+    /// other room can have this address.
     room_indexes: HashMap<usize, usize>,
 }
 
@@ -29,7 +29,7 @@ pub struct RoomTexts<'a> {
     count: usize,
 }
 
-/// The sender has used up its share of the backlog.
+/// The sender has used up its share of the backlog. The text is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogFull;
 
@@ -40,7 +40,6 @@ struct Text {
     /// The sender's number in this backlog.
     sender: u16,
     bytes: Range<usize>,
-    /// The next text for the same room.
     next_in_room: Option<usize>,
 }
 
@@ -61,7 +60,6 @@ struct Share {
 }
 
 impl Backlog {
-    /// Returns an empty backlog with memory for the maximum.
     pub(super) fn new() -> Self {
         Self {
             bytes: Vec::with_capacity(MAX_BYTES),
@@ -75,12 +73,9 @@ impl Backlog {
     /// Adds a text of `sender`, whose name is `name`, for `room`.
     ///
     /// The share of a sender is as large as the space that is left for others. One flooder
-    /// leaves half of the backlog, two leave a third, so there is space for senders of
-    /// few texts. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
-    /// packet switches", 1998, with a factor of 1.)
-    ///
-    /// # Errors
-    /// [`BacklogFull`]; the text is dropped.
+    /// leaves half of the backlog, two leave a third, so senders of few texts have space
+    /// (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
+    /// switches", 1998, with a factor of 1).
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
@@ -169,7 +164,6 @@ impl Backlog {
         list.count -= count;
     }
 
-    /// Removes all texts.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.texts.clear();
@@ -223,9 +217,9 @@ impl Default for Backlog {
     }
 }
 
-/// Maximum number of texts that wait in a worker while as many are sent. With 1000 peers
-/// and a million deliveries per second that is one second of work. More would only delay
-/// texts that are shed in the end. It is enough to fill the largest packets of bundles.
+/// Maximum number of texts that wait in a worker while as many are sent. With 1000 peers and
+/// a million deliveries per second that is one second of work. A longer backlog would only
+/// delay texts. This one is enough to fill the largest packets of bundles.
 pub(super) const MAX_TEXTS: usize = 1024;
 
 /// Space for [`MAX_TEXTS`] texts of a quarter of the maximum length.

@@ -6,14 +6,12 @@
 pub struct Item {
     /// The sender's number. The messages of one sender keep their order.
     pub sender: u16,
-    /// The length in bytes.
     pub len: u16,
 }
 
 /// Limits of one packet, each at least 1.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Maximum number of messages.
     pub messages: usize,
     /// Maximum number of bytes. A longer message is a packet of its own.
     pub bytes: usize,
@@ -44,8 +42,6 @@ struct Queue {
 }
 
 impl Batcher {
-    /// Returns a batcher with memory for `capacity` messages. It grows when that is not
-    /// enough.
     pub fn with_capacity(capacity: usize) -> Self {
         let table = || Vec::with_capacity(capacity);
         Self {
@@ -160,8 +156,8 @@ impl Batcher {
         Some(message)
     }
 
-    /// Returns the most frequent length of ready messages. Of several it is the longest,
-    /// so that the others can end a packet.
+    /// Returns the most frequent length of ready messages. If there are several, it is the
+    /// longest, so that messages of the others can end a packet.
     fn fullest_length(&self) -> Option<u16> {
         let fullest = self
             .ready

@@ -8,15 +8,14 @@ use crate::wire::v2::{
     BUNDLE_BYTES, Message, ServerFrame, push_padding, push_server_frame, push_server_header,
 };
 
-/// Returns packets with memory for the longest backlog.
 pub(super) fn bundle_packets() -> Packets {
     let bytes = MAX_BYTES + MAX_TEXTS * 32;
     Packets::with_capacity(bytes, bytes / BUNDLE_BYTES, PASS_DATAGRAMS)
 }
 
-/// Puts all texts of a room, in their order, into bundles of at most [`BUNDLE_BYTES`]. A
-/// bundle that is followed by another one in its packet is padded to exactly that
-/// length. The texts become messages of the stream of `worker`, with the next numbers.
+/// Puts the texts of a room, in their order, into bundles of at most [`BUNDLE_BYTES`]. All
+/// but the last bundle of a packet are padded to exactly that length. The texts become
+/// messages of the stream of `worker`, with the next numbers.
 pub(super) fn plan_bundles(texts: RoomTexts<'_>, worker: WorkerId, packets: &mut Packets) {
     packets.clear();
     let room = texts.room();
@@ -59,7 +58,7 @@ pub(super) fn plan_bundles(texts: RoomTexts<'_>, worker: WorkerId, packets: &mut
     }
 }
 
-/// Maximum number of bundles in a packet. 54 fill it.
+/// Maximum number of bundles per packet, which is 54.
 const PACKET_BUNDLES: usize = if MAX_PACKET_BYTES / BUNDLE_BYTES < MAX_SEGMENTS {
     MAX_PACKET_BYTES / BUNDLE_BYTES
 } else {

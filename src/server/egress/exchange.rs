@@ -6,7 +6,6 @@ use super::pool::{MAX_PLANS, SharedPlan};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::Wake;
 
-/// One mailbox per worker.
 pub struct Exchange {
     mailboxes: Vec<Mailbox>,
 }
@@ -17,7 +16,6 @@ struct Mailbox {
 }
 
 impl Exchange {
-    /// Returns an exchange for the workers that `wakers` wake.
     pub fn new(wakers: Vec<Wake>) -> Self {
         let workers = wakers.len();
         let mailbox = |wake| Mailbox {
@@ -30,7 +28,6 @@ impl Exchange {
         }
     }
 
-    /// The number of workers.
     pub fn workers(&self) -> usize {
         self.mailboxes.len()
     }
@@ -46,7 +43,6 @@ impl Exchange {
         }
     }
 
-    /// Takes the next plan handed to `worker`.
     pub fn receive(&self, worker: WorkerId) -> Option<SharedPlan> {
         self.mailboxes[worker.index()].plans.pop()
     }

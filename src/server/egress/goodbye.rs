@@ -7,8 +7,7 @@ use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Registry;
 use crate::wire::v2::{ServerFrame, push_server_frame, push_server_header};
 
-/// Sends GOODBYE to the v2 peers that `worker` serves, for at most
-/// [`MAX_GOODBYE_TIME`].
+/// Sends GOODBYE to the v2 peers that `worker` serves, for at most half a second.
 pub fn send_goodbyes(registry: &Registry, worker: WorkerId, transmit: &mut impl Transmit) {
     let mut goodbye = Vec::new();
     push_server_header(&mut goodbye);
@@ -28,6 +27,6 @@ pub fn send_goodbyes(registry: &Registry, worker: WorkerId, transmit: &mut impl 
     }
 }
 
-/// Maximum time for all GOODBYEs, enough for 100,000 of them. A server stops within a
-/// second. A peer that receives none notices that nothing replies any more.
+/// Maximum time for all GOODBYEs, enough for 100,000 of them. A server stops within a second.
+/// A peer that receives no GOODBYE notices that it receives nothing any more.
 const MAX_GOODBYE_TIME: Duration = Duration::from_millis(500);

@@ -57,9 +57,7 @@ pub struct Egress {
 /// The result of one step of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// There is nothing left to do.
     Idle,
-    /// There is more to do.
     More,
 }
 
@@ -73,8 +71,7 @@ enum Own {
 }
 
 impl Egress {
-    /// Returns the egress of `worker`, which `wake` wakes, on a kernel that takes up to
-    /// `max_segments` datagrams as one packet.
+    /// `wake` wakes the worker. The kernel takes up to `max_segments` datagrams as one packet.
     pub fn new(
         worker: WorkerId,
         wake: Wake,
@@ -97,11 +94,8 @@ impl Egress {
         }
     }
 
-    /// Queues a text for all members of `room`. It has at most
-    /// [`MAX_PAYLOAD_BYTES`](crate::wire::v2::MAX_PAYLOAD_BYTES) bytes.
-    ///
-    /// # Errors
-    /// [`BacklogFull`]; the text is dropped.
+    /// Queues a text of at most [`MAX_PAYLOAD_BYTES`](crate::wire::v2::MAX_PAYLOAD_BYTES)
+    /// bytes for all members of `room`.
     pub fn push(
         &mut self,
         room: &Arc<Room>,
@@ -112,7 +106,7 @@ impl Egress {
         self.gathering.push(room, sender, name, text)
     }
 
-    /// Sends all replies, then one slice of what the rooms are to receive.
+    /// Sends all replies, and then one slice of the fan-out.
     pub fn poll(&mut self, transmit: &mut impl Transmit) -> Progress {
         let counters = &self.info.counters;
         let tally = self.replies.send(transmit);
@@ -122,7 +116,7 @@ impl Egress {
         self.send_slice(transmit)
     }
 
-    /// Sends the next slice. First it begins the next plan if none is under way.
+    /// Sends the next slice of the plan under way, or of the next plan.
     fn send_slice(&mut self, transmit: &mut impl Transmit) -> Progress {
         loop {
             if let Some(job) = &mut self.job {
@@ -142,8 +136,7 @@ impl Egress {
         }
     }
 
-    /// Begins the next plan of this worker, or the next one from another worker.
-    /// Returns false if there is none.
+    /// Begins the next plan of this worker or of another one. Returns false if there is none.
     fn begin(&mut self) -> bool {
         self.pool.reclaim();
         self.is_own_turn = !self.is_own_turn;
@@ -166,8 +159,7 @@ impl Egress {
         self.job.is_some()
     }
 
-    /// Builds the plan for the next room with texts. All members at this moment receive
-    /// them.
+    /// Builds the plan for the next room with texts, for its members at this moment.
     fn begin_own(&mut self) -> Own {
         if self.next_room == self.sending.rooms() {
             self.sending.clear();
@@ -181,7 +173,7 @@ impl Egress {
         let texts = texts.up_to(MAX_PLAN_DELIVERIES / members.len().max(1));
         let count = texts.len();
         let is_shared = members.is_shared() && self.exchange.workers() > 1;
-        // Where a room was shared and has become small, this worker must not overtake the
+        // If the room was shared and has become small, this worker must not overtake the
         // others.
         if !is_shared && !self.pool.is_unused() {
             return Own::NoPlanFree;
@@ -203,10 +195,10 @@ impl Egress {
     }
 }
 
-/// Approximate maximum number of deliveries of one plan: one second of them at the rate
-/// measured for v1 peers. A plan is sent to all members of the moment when it began, so
-/// this limits the time for which a peer that left may still receive. In a room of 1000
-/// members it is enough for full packets.
+/// Approximate maximum number of deliveries per plan. A worker sends as many to v1 peers in
+/// a second. A plan is sent to everyone who was a member when it began, so this limits the
+/// time for which a peer that left may still receive. In a room of 1000 members it is enough
+/// for full packets.
 const MAX_PLAN_DELIVERIES: usize = 1_000_000;
 
 #[cfg(test)]

@@ -13,19 +13,15 @@ use crate::server::registry::{Notice, Protocol, Registry};
 use crate::wire::v2::{self, push_server_header};
 use crate::wire::{LINE_END, push_reply};
 
-/// The state of the notifier thread.
 pub struct Notifier {
-    /// The registry with the event queue.
     pub registry: Arc<Registry>,
     /// Sockets with the addresses of the workers.
     pub sockets: WorkerSockets,
-    /// The counters.
     pub counters: Arc<NotifierCounters>,
     /// The first event and the stop unpark it.
     pub parker: Parker,
 }
 
-/// The counters of the notifier.
 #[derive(Debug, Default)]
 pub struct NotifierCounters {
     /// Notices sent, each to one peer.
@@ -35,10 +31,7 @@ pub struct NotifierCounters {
 }
 
 impl Notifier {
-    /// Runs until the stop.
-    ///
-    /// # Errors
-    /// None; every supervised thread has this type.
+    /// Runs until the stop. It never fails, but every supervised thread returns a result.
     pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
         while !stop.is_stopping() {
             send_notices(&self.registry, &mut self.sockets, &self.counters);
@@ -92,5 +85,5 @@ fn send(mut notice: Notice, transmit: &mut impl Transmit, counters: &NotifierCou
     }
 }
 
-/// Time between two notices to a room. A person can follow ten lines per second at most.
+/// Time between two notices to a room. A person can follow at most ten lines per second.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -4,8 +4,7 @@ use std::num::NonZeroU16;
 
 use crate::net::{Packet, PeerAddr};
 
-/// Packets in the order of sending, built once for all recipients. Their memory is kept
-/// from one plan to the next.
+/// Packets in the order of sending, built once for all recipients. Their memory is reused.
 pub struct Packets {
     bytes: Vec<u8>,
     packets: Vec<Planned>,
@@ -32,8 +31,6 @@ struct Pass {
 }
 
 impl Packets {
-    /// Returns an empty list with memory for `bytes` in `packets` packets. It grows when
-    /// that is not enough.
     pub fn with_capacity(bytes: usize, packets: usize, pass_datagrams: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
@@ -43,7 +40,6 @@ impl Packets {
         }
     }
 
-    /// Removes all packets.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.packets.clear();
@@ -55,9 +51,8 @@ impl Packets {
         &mut self.bytes
     }
 
-    /// Ends a packet. It consists of the bytes appended since the last one, and holds
-    /// `messages` messages in datagrams of `segment_bytes`. The last datagram may be
-    /// shorter.
+    /// Ends the packet of the bytes appended since the last call. They are `messages` messages
+    /// in datagrams of `segment_bytes`, of which the last may be shorter.
     pub fn finish(&mut self, segment_bytes: u16, messages: u16) {
         let start = self.packets.last().map_or(0, |before| before.end);
         let end = self.bytes.len();
@@ -81,12 +76,10 @@ impl Packets {
         }
     }
 
-    /// The number of passes over the peers.
     pub fn passes(&self) -> usize {
         self.passes.len()
     }
 
-    /// The number of messages in all packets.
     pub fn messages(&self) -> usize {
         self.packets
             .iter()
@@ -100,7 +93,6 @@ impl Packets {
         (pass.end - pass.start) * PACKET_COST_US + pass.datagrams * DATAGRAM_COST_US
     }
 
-    /// The packets of one pass, for one peer.
     pub fn pass<'a>(&'a self, pass: usize, to: &'a PeerAddr) -> impl Iterator<Item = Packet<'a>> {
         let Pass { start, end, .. } = self.passes[pass];
         self.packets[start..end].iter().map(move |packet| Packet {
@@ -112,7 +104,7 @@ impl Packets {
     }
 }
 
-/// Time to send a packet, and time for each datagram in it, measured on a loopback
-/// interface. They only determine the length of slices.
+/// Times to send a packet and each datagram in it, measured on the loopback interface. They
+/// only determine the length of slices.
 const PACKET_COST_US: usize = 5;
 const DATAGRAM_COST_US: usize = 1;

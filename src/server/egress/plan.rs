@@ -1,5 +1,4 @@
-//! Plans: the packets that the members of a room are to receive, and their delivery in
-//! slices.
+//! Plans, which are the packets for the members of a room, and their delivery in slices.
 
 use std::sync::Arc;
 
@@ -23,17 +22,16 @@ pub struct Plan {
     bundles: Packets,
 }
 
-/// The delivery of a plan: group by group, pass by pass, and in slices of the members.
+/// The delivery of a plan, group by group, pass by pass, and in slices of the members.
 pub(super) struct Job {
     plan: SharedPlan,
-    /// The worker whose members receive the plan, or `None` for all members.
+    /// The worker to whose members the plan is sent, or `None` for all members.
     owner: Option<WorkerId>,
     next: Position,
 }
 
 /// A part of a plan: some peers of one group, and the packets that each receives.
 pub(super) struct Slice<'a> {
-    /// The endpoint of the peers.
     pub endpoint: u8,
     peers: &'a [PeerAddr],
     packets: &'a Packets,
@@ -48,7 +46,6 @@ struct Position {
 }
 
 impl Plan {
-    /// Returns an empty plan of worker `origin`, with space for the longest backlog.
     pub fn new(origin: WorkerId) -> Self {
         Self {
             origin,
@@ -100,7 +97,6 @@ impl Plan {
 }
 
 impl Job {
-    /// Returns the delivery of `plan` to the members that `owner` serves, or to all.
     pub(super) fn new(plan: SharedPlan, owner: Option<WorkerId>) -> Self {
         Self {
             plan,
@@ -109,7 +105,6 @@ impl Job {
         }
     }
 
-    /// The number of deliveries in the whole job.
     pub(super) fn deliveries(&self) -> u64 {
         let members = &self.plan.members;
         let groups = (0..members.groups()).map(|index| members.group(index));
@@ -118,7 +113,6 @@ impl Job {
             .sum::<usize>() as u64
     }
 
-    /// Returns the next slice, or `None` at the end.
     pub(super) fn next_slice(&mut self) -> Option<Slice<'_>> {
         let plan = &*self.plan;
         while self.next.group < plan.members.groups() {
@@ -154,7 +148,6 @@ impl Job {
 }
 
 impl<'a> Slice<'a> {
-    /// The packets of this slice, peer by peer.
     pub(super) fn packets(&self) -> impl Iterator<Item = Packet<'a>> {
         let Self { packets, pass, .. } = *self;
         let peers = self.peers.iter();

@@ -35,7 +35,6 @@ struct Home {
 }
 
 impl PlanPool {
-    /// Returns the pool of `worker`, which `wake` wakes, with [`MAX_PLANS`] plans.
     pub(super) fn new(worker: WorkerId, wake: Wake) -> Self {
         Self {
             plans: (0..MAX_PLANS)
@@ -57,7 +56,6 @@ impl PlanPool {
         }
     }
 
-    /// Returns true if all plans are free.
     pub(super) fn is_unused(&mut self) -> bool {
         self.plans
             .iter_mut()
@@ -78,9 +76,9 @@ impl PlanPool {
     /// Announces that the worker is going to sleep until a plan is free. The worker must
     /// look for a free plan once more before it sleeps.
     ///
-    /// The fence pairs with that in [`SharedPlan::drop`]. Each side writes, passes a fence,
-    /// and reads what the other one writes. So either the worker sees the plan free, or
-    /// the other thread sees the worker parked, and wakes it.
+    /// The fence pairs with that in [`SharedPlan::drop`]. Each side writes, passes its fence,
+    /// and reads what the other side writes. So either the worker sees that the plan is free,
+    /// or the other thread sees that the worker is parked, and wakes it.
     pub(super) fn park(&self) {
         self.home.is_parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -88,7 +86,6 @@ impl PlanPool {
 }
 
 impl SharedPlan {
-    /// The worker that built the plan.
     pub fn origin(&self) -> WorkerId {
         self.home.worker
     }
@@ -113,6 +110,5 @@ impl Drop for SharedPlan {
     }
 }
 
-/// Number of plans per worker: one that it sends, and as many as the other workers may
-/// be late with.
+/// Number of plans per worker. It sends one, while other workers may be late with three.
 pub const MAX_PLANS: usize = 4;

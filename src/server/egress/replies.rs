@@ -7,9 +7,8 @@ use crate::server::registry::Protocol;
 use crate::wire::v2::{self, BUNDLE_BYTES, ServerFrame, push_server_frame, push_server_header};
 use crate::wire::{self, DisplayName, Reply, push_private};
 
-/// The replies to one round of datagrams. Each datagram causes at most one reply and a
-/// few private messages, so the round bounds them. Their memory is kept from one round
-/// to the next.
+/// The replies to one round of datagrams. Each datagram causes at most one reply and
+/// `MAX_PRIVATES` private messages, so the round bounds them. Their memory is reused.
 #[derive(Default)]
 pub struct Replies {
     /// The recipient of each datagram, and its place in `bytes`.
@@ -23,7 +22,8 @@ pub struct Replies {
     shed: u64,
 }
 
-/// The datagram has used up its share of private messages or of lists.
+/// The datagram has used up its share of private messages or of lists. This one is counted
+/// as shed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
 
@@ -42,7 +42,6 @@ impl Replies {
         encode(&mut self.reply);
     }
 
-    /// Replies with a sentence, in the protocol of the sender.
     pub fn reply(&mut self, protocol: Protocol, reply: &Reply<'_>) {
         match protocol {
             Protocol::Text | Protocol::Lines => self.reply_with(|out| {
@@ -53,14 +52,13 @@ impl Replies {
         }
     }
 
-    /// Adds a frame to the reply.
     pub fn reply_frame(&mut self, frame: &ServerFrame<'_>) {
         self.add_frame(|out| push_server_frame(frame, out));
     }
 
-    /// Adds a frame to the reply, or sheds and counts it if the reply would be longer
-    /// than a bundle. A datagram can hold hundreds of PINGs. If each had a reply of its
-    /// own, one peer would keep the worker from all others.
+    /// Adds a frame to the reply. If the reply would be longer than a bundle, the frame is shed
+    /// and counted. A datagram can hold hundreds of PINGs. If each had a reply of its own, one
+    /// peer would keep the worker from all others.
     fn add_frame(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
         let len = self.reply.len();
         if len == 0 {
@@ -73,11 +71,7 @@ impl Replies {
         }
     }
 
-    /// Sends a private message from `from` to another peer, in the protocol that the
-    /// peer speaks.
-    ///
-    /// # Errors
-    /// [`TooMany`]; the message is shed and counted.
+    /// Sends a private message from `from` to another peer, in the protocol of that peer.
     pub fn private(
         &mut self,
         (peer, protocol): (PeerAddr, Protocol),
@@ -101,14 +95,10 @@ impl Replies {
     }
 
     /// Takes one of the lists that the datagram may ask for.
-    ///
-    /// # Errors
-    /// [`TooMany`]; the list is counted as shed.
     pub fn take_list(&mut self) -> Result<(), TooMany> {
         self.take_share(|replies| &mut replies.lists_left)
     }
 
-    /// Sends all datagrams.
     pub fn send(&mut self, transmit: &mut impl Transmit) -> SendTally {
         self.finish();
         let mut tally = SendTally::default();
@@ -156,8 +146,8 @@ impl Replies {
     }
 }
 
-/// Maximum number of private messages per datagram. No program has a reason to send more
-/// in one, and the messages of a full round of receiving are sent in 0.1 s.
+/// Maximum number of private messages per datagram, which is enough for any program. Those
+/// of a full round of receiving are sent in 0.1 s.
 const MAX_PRIVATES: u32 = 8;
 
 /// Maximum number of lists per datagram. A list takes 2 µs, ten times as long as any

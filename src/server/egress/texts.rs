@@ -17,8 +17,6 @@ pub struct TextPlanner {
 }
 
 impl TextPlanner {
-    /// Returns a planner with memory for the longest backlog. Packets have at most
-    /// `max_segments` texts.
     pub fn new(max_segments: usize) -> Self {
         Self {
             encoded: Vec::with_capacity(ENCODED_BYTES),
@@ -32,7 +30,6 @@ impl TextPlanner {
         }
     }
 
-    /// Returns packets with memory for the longest backlog.
     pub fn packets() -> Packets {
         Packets::with_capacity(ENCODED_BYTES, MAX_TEXTS, PASS_DATAGRAMS)
     }

@@ -15,22 +15,19 @@ use crate::server::registry::{Peer, Protocol, Registry, Touch};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
 use crate::wire::{ClientDatagram, LINE_END, classify, parse_command};
 
-/// The ingress of one worker.
 pub struct Ingress {
     worker: WorkerId,
     shared: Arc<IngressShared>,
     info: Arc<WorkerInfo>,
 }
 
-/// The properties that the ingress of all workers share.
+/// The properties that the ingresses of all workers share.
 pub struct IngressShared {
-    /// The registry of peers.
     pub registry: Arc<Registry>,
-    /// The log.
     pub log: Log,
-    /// The time after which a silent peer expires. New sessions are told.
+    /// The time after which a silent peer expires. WELCOME contains it.
     pub timeout_ms: u32,
-    /// True if commands are executed, and false if they are texts.
+    /// Without commands, all lines are texts.
     pub has_commands: bool,
     /// The beginnings of texts that another server makes of this server's messages. A text
     /// with one of them is dropped.
@@ -38,7 +35,6 @@ pub struct IngressShared {
 }
 
 impl Ingress {
-    /// Returns the ingress of `worker`.
     pub fn new(worker: WorkerId, shared: Arc<IngressShared>, info: Arc<WorkerInfo>) -> Self {
         Self {
             worker,
@@ -47,7 +43,6 @@ impl Ingress {
         }
     }
 
-    /// Handles a datagram. Replies and texts go to `egress`.
     pub fn handle(&self, datagram: Datagram<'_>, now_ms: u64, egress: &mut Egress) {
         let Datagram { from, payload, .. } = datagram;
         egress.replies.begin(from);

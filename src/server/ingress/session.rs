@@ -7,7 +7,6 @@ use crate::server::ops::stats::DropReason;
 use crate::wire::v2::{BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, Welcome, parse_client};
 
 impl Ingress {
-    /// Handles a datagram of frames.
     pub(super) fn handle_frames(
         &self,
         from: PeerAddr,

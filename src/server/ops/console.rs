@@ -140,7 +140,7 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 11] {
     ]
 }
 
-/// Writes `what: 12 = 10 texts + 2 heartbeats`, and what is missing as under way.
+/// Writes `what: 12 = 10 texts + 2 heartbeats`. The rest of the sum is under way.
 fn write_sum(
     f: &mut fmt::Formatter<'_>,
     what: &str,
@@ -158,7 +158,6 @@ fn write_sum(
     Ok(())
 }
 
-/// Returns true if reading may succeed later.
 fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -186,13 +185,13 @@ fn wait_for_input(input: &File) {
     }
 }
 
-/// Far more than a person types.
+/// Longer than any line that a person types.
 const MAX_LINE_BYTES: u64 = 1024;
 
 /// The tutorial's prompt.
 const PROMPT: &str = ">>>>: ";
 
-/// Soon enough for a person who has just typed `fg`.
+/// Short enough for a person who has just typed `fg`.
 const FOREGROUND_INTERVAL: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

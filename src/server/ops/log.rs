@@ -48,7 +48,6 @@ struct Text {
 }
 
 impl Log {
-    /// Returns a log and its writer.
     pub fn new() -> (Self, LogWriter) {
         let (sender, lines) = bounded(MAX_QUEUED_LINES);
         let shed = Arc::new(AtomicU64::new(0));
@@ -59,7 +58,6 @@ impl Log {
         (log, LogWriter { lines, shed })
     }
 
-    /// Logs a text.
     pub fn text(&self, sender: PeerAddr, text: &[u8]) {
         if enabled!(target: TEXT, Level::INFO) {
             let len = text.len().min(MAX_TEXT_DATAGRAM);
@@ -69,37 +67,30 @@ impl Log {
         }
     }
 
-    /// Logs a peer that registered.
     pub fn registered(&self, peer: PeerAddr) {
         self.push_if(enabled!(target: PEER, Level::INFO), Line::Registered(peer));
     }
 
-    /// Logs a peer that left.
     pub fn left(&self, peer: PeerAddr) {
         self.push_if(enabled!(target: PEER, Level::INFO), Line::Left(peer));
     }
 
-    /// Logs a peer that expired.
     pub fn expired(&self, peer: PeerAddr) {
         self.push_if(enabled!(target: PEER, Level::INFO), Line::Expired(peer));
     }
 
-    /// Logs a peer that was greeted.
     pub fn greeted(&self, peer: PeerAddr) {
         self.push_if(enabled!(target: GREET, Level::INFO), Line::Greeted(peer));
     }
 
-    /// Logs information for the operator.
     pub fn info(&self, text: String) {
         self.push(Line::Info(text));
     }
 
-    /// Logs a problem that the operator should solve.
     pub fn warn(&self, text: String) {
         self.push(Line::Warning(text));
     }
 
-    /// Returns the counter of dropped lines.
     pub fn shed_counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shed)
     }
@@ -136,8 +127,8 @@ impl LogWriter {
     }
 }
 
-/// Makes standard error the destination of all lines that `filter` selects. A program calls
-/// this once, at its start.
+/// Writes the lines that `filter` selects to standard error. A program calls this once, at
+/// its start.
 pub fn install(filter: Targets) {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
@@ -153,8 +144,8 @@ pub fn install(filter: Targets) {
 /// Parses levels and `target=level`, separated by commas.
 ///
 /// # Errors
-/// A sentence that says what is right. `Targets` itself takes an unknown word for a target,
-/// which would silence all others.
+/// A sentence that names the valid words. `Targets` itself would take an unknown word for a
+/// target, and silence all others.
 pub fn parse_filter(text: &str) -> Result<Targets, String> {
     let is_known = |part: &str| match part.split_once('=') {
         Some((target, _)) => target.starts_with("bullhorn"),
@@ -192,17 +183,13 @@ fn write(line: &Line, buffer: &mut Vec<u8>) {
     }
 }
 
-/// Log target of the server itself.
 const SERVER: &str = "bullhorn::server";
-/// Log target of the texts.
 const TEXT: &str = "bullhorn::text";
-/// Log target of peers that register, leave and expire.
 const PEER: &str = "bullhorn::peer";
-/// Log target of the greeting service.
 const GREET: &str = "bullhorn::greet";
 
-/// Maximum number of lines in the queue. They take about 1 MiB. At 100,000 lines per
-/// second, more than a terminal can write, they are 10 ms of log.
+/// Maximum number of lines in the queue. They take about 1 MiB. At 100,000 lines per second,
+/// which is more than a terminal can write, they are logged in 10 ms.
 const MAX_QUEUED_LINES: usize = 1024;
 
 #[cfg(test)]

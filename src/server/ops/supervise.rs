@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-/// Tells every thread to stop, and wakes those that sleep.
+/// Asks all threads to stop, and wakes those that sleep.
 pub struct StopSignal {
     is_stopping: AtomicBool,
     notices: Sender<Notice>,
@@ -26,7 +26,6 @@ pub type Wake = Box<dyn Fn() + Send + Sync>;
 pub struct Supervisor {
     stop: Arc<StopSignal>,
     notices: Receiver<Notice>,
-    /// The number of threads that have not ended.
     running: usize,
 }
 
@@ -43,13 +42,11 @@ pub struct ThreadDied {
 enum Notice {
     Stopping,
     Ended(Option<ThreadDied>),
-    /// A companion died. Nobody waits for its end.
     CompanionDied(ThreadDied),
 }
 
 impl StopSignal {
-    /// Asks all threads to stop. Returns true for the first call, and false for all
-    /// others.
+    /// Asks all threads to stop. Returns true for the first call only.
     pub fn stop(&self) -> bool {
         let is_first = !self.is_stopping.swap(true, Ordering::AcqRel);
         if is_first {
@@ -62,7 +59,6 @@ impl StopSignal {
         is_first
     }
 
-    /// Returns true after [`StopSignal::stop`].
     pub fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Acquire)
     }
@@ -73,7 +69,6 @@ impl StopSignal {
 }
 
 impl Supervisor {
-    /// Returns a supervisor without threads.
     pub fn new() -> Self {
         // Each thread sends one notice, and so does the stop.
         let (sender, notices) = unbounded();
@@ -89,16 +84,12 @@ impl Supervisor {
         }
     }
 
-    /// The signal that stops the threads.
     pub fn stop_signal(&self) -> &Arc<StopSignal> {
         &self.stop
     }
 
-    /// Starts a thread that must run until the stop. `wake` wakes it when it sleeps. It
-    /// must look at the signal before it sleeps.
-    ///
-    /// # Errors
-    /// The system cannot start a thread.
+    /// Starts a thread that must run until the stop. `wake` wakes it when it sleeps. The
+    /// thread must read the signal before it sleeps.
     pub fn spawn(
         &mut self,
         name: String,
@@ -110,11 +101,8 @@ impl Supervisor {
         self.start(name, false, move || body(&stop))
     }
 
-    /// Starts a thread that serves the others. It runs until they have ended, and the
+    /// Starts a thread that serves the others. It may run until they have ended, and the
     /// supervisor waits for it.
-    ///
-    /// # Errors
-    /// The system cannot start a thread.
     pub fn spawn_last(
         &mut self,
         name: String,
@@ -145,11 +133,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts a thread that may end at any time, for example one that reads input. At the
-    /// stop nobody waits for it. If it panics, all threads are stopped.
-    ///
-    /// # Errors
-    /// The system cannot start a thread.
+    /// Starts a thread that may end at any time, for example one that reads input. The stop
+    /// does not wait for it. If it panics, all threads are stopped.
     pub fn spawn_companion(
         &self,
         name: &str,
@@ -170,8 +155,7 @@ impl Supervisor {
     }
 
     /// Waits until all threads have ended, but after the stop for at most half a second. A
-    /// thread that still hangs then, such as in a write to a log that nobody reads, is
-    /// abandoned.
+    /// thread that still hangs then is abandoned, for example in a write to a full pipe.
     ///
     /// # Errors
     /// The first [`ThreadDied`]. The other threads have been stopped.
@@ -185,7 +169,7 @@ impl Supervisor {
             };
             let death = match notice {
                 None => {
-                    // Abandoned. The next call does not wait for them either.
+                    // The next call does not wait for abandoned threads either.
                     self.running = 0;
                     break;
                 }
@@ -214,7 +198,6 @@ impl Default for Supervisor {
     }
 }
 
-/// Stops all threads, and waits for them.
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop.stop();
@@ -223,9 +206,9 @@ impl Drop for Supervisor {
     }
 }
 
-/// Makes panics print nothing. [`Supervisor::wait`] returns their messages and places.
-/// Printing may wait for a reader, and a thread that hangs there is not known to have
-/// died. A program calls this once, at its start.
+/// Makes panics print nothing. [`Supervisor::wait`] returns their messages and places. If
+/// printing waited for a reader, the death of the thread would not be noticed. A program
+/// calls this once, at its start.
 pub fn keep_panics_quiet() {
     panic::set_hook(Box::new(|panic| {
         LAST_PANIC.set(Some(panic.to_string()));
@@ -249,8 +232,8 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-/// Maximum time to wait after the stop. A server stops within a second, and this leaves
-/// half of it for the rest.
+/// Maximum time to wait after the stop. A server stops within a second, and this leaves half
+/// of it for everything else.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -352,7 +335,7 @@ mod tests {
         supervisor.stop_signal().stop();
         let (ended, end) = unbounded();
         thread::spawn(move || ended.send((supervisor.wait(), supervisor.wait())));
-        // Were it not bounded, this test would hang.
+        // Without a bound this test would hang.
         let waits = end.recv_timeout(Duration::from_secs(5)).unwrap();
         assert_eq!(waits, (Ok(()), Ok(())), "it is waited for only once");
     }

@@ -10,10 +10,8 @@ use super::presence::EventQueue;
 use super::room::Room;
 use crate::wire::{LOBBY, RoomName};
 
-/// All rooms of a server, by name.
-///
-/// Joining and leaving rooms other than the lobby takes one lock, for a look-up.
-/// Sending does not, because a peer holds its room.
+/// Joining and leaving rooms other than the lobby takes one lock, for a look-up. Sending
+/// takes none, because a peer holds its room.
 pub struct Directory {
     lobby: Arc<Room>,
     rooms: Mutex<Rooms>,
@@ -23,7 +21,6 @@ pub struct Directory {
     events: Arc<EventQueue>,
 }
 
-/// Limits of the rooms.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomLimits {
     /// Maximum number of rooms, not counting the lobby.
@@ -44,8 +41,8 @@ pub enum RoomError {
 }
 
 struct Rooms {
-    /// By the name in lower case, in the order of creation, but the last room takes the
-    /// place of one that vanishes.
+    /// By name in lower case, in the order of creation, but the last room takes the place of
+    /// one that vanishes.
     by_name: IndexMap<RoomName, Entry>,
     last_number: u32,
 }
@@ -57,7 +54,6 @@ struct Entry {
 }
 
 impl Directory {
-    /// Returns a directory with only the lobby, for a server with `workers` workers.
     pub fn new(workers: usize, limits: RoomLimits, hash: AddressHash, events: EventQueue) -> Self {
         let events = Arc::new(events);
         let lobby = Room::new(lobby(), LOBBY_NUMBER, workers, hash, Arc::clone(&events));
@@ -74,12 +70,10 @@ impl Directory {
         }
     }
 
-    /// The room in which every peer starts.
     pub fn lobby(&self) -> &Arc<Room> {
         &self.lobby
     }
 
-    /// The rooms with presence events.
     pub fn events(&self) -> &EventQueue {
         &self.events
     }
@@ -165,7 +159,7 @@ impl Directory {
             return;
         }
         by_name.swap_remove(&key);
-        // Memory goes back after a burst of rooms.
+        // Frees memory after a burst of rooms.
         if by_name.len() < by_name.capacity() / 4 {
             let keep = by_name.len() * 2;
             by_name.shrink_to(keep);

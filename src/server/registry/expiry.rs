@@ -11,35 +11,27 @@ use crate::server::clock::Clock;
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::StopSignal;
 
-/// The state of the reaper.
 pub struct Reaper {
-    /// The peers.
     pub registry: Arc<Registry>,
-    /// The clock of the peers' time stamps.
     pub clock: Clock,
-    /// A peer that is silent for longer than this is removed.
+    /// The time after which a silent peer is removed.
     pub timeout: Duration,
-    /// The time between two rounds.
     pub interval: Duration,
-    /// The log of the peers that were removed.
     pub log: Log,
     /// The stop unparks it.
     pub parker: Parker,
 }
 
 impl Reaper {
-    /// Runs until the stop.
-    ///
-    /// # Errors
-    /// None; every supervised thread has this type.
+    /// Runs until the stop. It never fails, but every supervised thread returns a result.
     pub fn run(self, stop: &StopSignal) -> io::Result<()> {
         let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
         let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
         let (mut last_round_ms, mut has_waited) = (self.clock.now_ms(), false);
         while !stop.is_stopping() {
             let now_ms = self.clock.now_ms();
-            // After a long pause of the whole process the workers go first. Signs of
-            // life may wait in their sockets.
+            // After a pause of the whole process, signs of life may wait in the sockets. So
+            // the workers go first.
             let was_paused = now_ms.saturating_sub(last_round_ms) > 2 * interval_ms;
             has_waited = was_paused && !has_waited;
             if !has_waited {
@@ -105,14 +97,14 @@ mod tests {
     #[test]
     fn after_a_pause_the_second_round_expires_peers() {
         for (times_ms, gone) in [
-            // Two intervals are no pause.
+            // Two intervals are not a pause.
             (&[90, 90, 130, 150, 150][..], Some(2)),
             (&[90, 90, 131, 150, 150], Some(3)),
             (&[0, 0, 9_000, 9_000, 9_000], Some(3)),
             // A second pause does not save a silent peer.
             (&[0, 0, 9_000, 99_000, 99_000], Some(3)),
             (&[0, 0, 20, 40, 60], None),
-            // A pause long ago is none.
+            // A pause long ago does not count.
             (&[0, 0, 30, 60, 90, 101, 120], Some(5)),
         ] {
             assert_eq!(expired_in(times_ms, INTERVAL), gone, "{times_ms:?}");

@@ -1,4 +1,4 @@
-//! The hash of peers' addresses.
+//! The hash of peer addresses.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -12,15 +12,13 @@ pub struct AddressHash {
 }
 
 impl AddressHash {
-    /// Returns a hash with a random key.
     pub fn random() -> Self {
         // The standard library draws these from the system's random numbers.
         let random = || RandomState::new().build_hasher().finish();
         Self::with_key(random(), random())
     }
 
-    /// Returns a hash with a key that is known, so that counts of instructions can be
-    /// repeated.
+    /// Returns a hash with a known key, with which counts of instructions are reproducible.
     pub fn with_key(key0: u64, key1: u64) -> Self {
         Self { key: (key0, key1) }
     }

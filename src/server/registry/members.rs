@@ -10,12 +10,9 @@ pub use crate::wire::Protocol;
 /// The properties that peers must share to be sent to in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SendGroup {
-    /// The endpoint of the server that the peer reached.
     pub endpoint: u8,
-    /// The protocol that the peer speaks.
     pub protocol: Protocol,
-    /// The worker that receives from the peer. It also sends to the peer where the
-    /// workers share a room.
+    /// The worker that receives from the peer. In a shared room it also sends to the peer.
     pub owner: WorkerId,
 }
 
@@ -24,11 +21,12 @@ pub struct SendGroup {
 pub struct Members {
     addresses: Box<[PeerAddr]>,
     groups: Box<[(SendGroup, Range<usize>)]>,
+    /// True if the workers share the sending.
     is_shared: bool,
 }
 
 impl Members {
-    /// Groups members: counts them by group, then places them.
+    /// Counts the members of each group, and then places them.
     pub(super) fn collect<'a>(
         members: impl ExactSizeIterator<Item = (&'a PeerAddr, &'a SendGroup)> + Clone,
     ) -> Self {
@@ -74,33 +72,27 @@ impl Members {
         }
     }
 
-    /// The number of members.
     pub fn len(&self) -> usize {
         self.addresses.len()
     }
 
-    /// Returns true if there are no members.
     pub fn is_empty(&self) -> bool {
         self.addresses.is_empty()
     }
 
-    /// Returns true if the room is so large that the workers share the sending.
     pub fn is_shared(&self) -> bool {
         self.is_shared
     }
 
-    /// The number of groups.
     pub fn groups(&self) -> usize {
         self.groups.len()
     }
 
-    /// Returns a group by its index, and its members.
     pub fn group(&self, index: usize) -> (SendGroup, &[PeerAddr]) {
         let (group, range) = &self.groups[index];
         (*group, &self.addresses[range.clone()])
     }
 
-    /// Returns true if a member speaks `protocol`.
     pub fn any_speaks(&self, protocol: Protocol) -> bool {
         self.groups
             .iter()

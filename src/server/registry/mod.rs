@@ -46,7 +46,7 @@ pub struct Registry {
 
 /// The outcome of a sign of life.
 pub enum Touch {
-    /// The peer was registered, and is now known to be alive.
+    /// The peer was registered already.
     Refreshed(Arc<Peer>),
     /// The peer is now registered, and a member of the lobby.
     Registered(Arc<Peer>),
@@ -55,7 +55,6 @@ pub enum Touch {
 }
 
 impl Registry {
-    /// Returns a registry for at most `max_peers` peers.
     pub fn new(directory: Directory, names: Names, max_peers: usize, hash: AddressHash) -> Self {
         Self {
             peers: DashMap::with_hasher_and_shard_amount(hash, SHARDS),
@@ -81,8 +80,8 @@ impl Registry {
     }
 
     /// Takes a sign of life of a v1 peer. A new peer is registered with `protocol`, and
-    /// served by worker `owner`. A known peer keeps its protocol and its worker. That
-    /// takes a read lock and an atomic store.
+    /// served by worker `owner`. A known peer keeps both, and its refresh takes a read lock
+    /// and an atomic store.
     pub fn touch(
         &self,
         address: &PeerAddr,
@@ -112,8 +111,8 @@ impl Registry {
         }
     }
 
-    /// Opens a session for a peer, which is then served by worker `owner`. A peer with a
-    /// session keeps it, so nobody can end a session by asking for another one.
+    /// Opens a session for a peer, which is then served by worker `owner`. A peer that has a
+    /// session keeps it, so a forged request cannot end a session.
     pub fn open_session(
         &self,
         address: &PeerAddr,
@@ -126,7 +125,7 @@ impl Registry {
                 if entry.get().session.is_none() {
                     let peer = entry.get().with_session(owner, new_session, now_ms);
                     let room = peer.room();
-                    room.regroup(*address, peer.group, peer.wants_presence());
+                    room.set_group(*address, peer.group, peer.wants_presence());
                     entry.insert(Arc::new(peer));
                 }
                 refresh(entry.get(), entry.get().session, now_ms)
@@ -189,14 +188,12 @@ impl Registry {
         Some(())
     }
 
-    /// Returns the peer with this address.
     pub fn get(&self, address: &PeerAddr) -> Option<Arc<Peer>> {
         Some(Arc::clone(&*self.peers.get(address)?))
     }
 
-    /// Returns the peer whose name or address is `whom`, and the protocol that it
-    /// speaks. An address may belong to several endpoints. That of `asking` comes
-    /// first.
+    /// Returns the peer with the name or address `whom`, and its protocol. Peers at
+    /// different endpoints may have the same address. The endpoint of `asking` goes first.
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
         let found = |address| Some((address, self.peers.get(&address)?.protocol()));
         let address = match str::from_utf8(whom).ok()?.parse().ok()? {
@@ -264,27 +261,22 @@ impl Registry {
         }
     }
 
-    /// The number of registered peers.
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Returns true if no peer is registered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The number of peers that have expired.
     pub fn expired(&self) -> u64 {
         self.expired.load(Ordering::Relaxed)
     }
 
-    /// All rooms.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// The room in which every peer starts.
     pub fn lobby(&self) -> &Arc<Room> {
         self.directory.lobby()
     }
@@ -360,9 +352,8 @@ fn enter_room(room: &Room, address: &PeerAddr, peer: &Peer) {
 /// Maximum number of members in one visit: more than fit into a reply of 900 bytes.
 const MAX_PAGE_MEMBERS: usize = 512;
 
-/// Number of shards. With this many, the reaper, which reads one shard after the
-/// other, delays a newcomer by a thousandth of the time that the whole map takes (about
-/// 0.1 ms at 200,000 peers), and workers seldom meet at one lock.
+/// Number of shards. The reaper reads one shard after the other, and delays a newcomer by the
+/// time for one (about 0.1 ms at 200,000 peers). Workers seldom wait for the same lock.
 const SHARDS: usize = 128;
 
 #[cfg(test)]

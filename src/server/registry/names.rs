@@ -1,4 +1,4 @@
-//! The names of peers. A name belongs to one peer of the server.
+//! The names of peers. Each belongs to one peer of the server.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,17 +14,14 @@ pub struct Names {
     max_names: usize,
 }
 
-/// The reason why a peer cannot take a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
-    /// Another peer has this name.
     Taken(Name),
-    /// This many names are in use, and no more are allowed.
+    /// This many names are in use, which is the maximum.
     LimitReached(usize),
 }
 
 impl Names {
-    /// Returns an empty set that takes at most `max_names` names.
     pub fn new(max_names: usize) -> Self {
         Self {
             owners: Mutex::default(),
@@ -55,11 +52,10 @@ impl Names {
         Ok(())
     }
 
-    /// Frees `name`.
     pub fn free(&self, name: &Name) {
         let mut owners = self.lock();
         owners.remove(&name.folded());
-        // Memory goes back after a burst of names.
+        // Frees memory after a burst of names.
         if owners.len() < owners.capacity() / 4 {
             let keep = owners.len() * 2;
             owners.shrink_to(keep);

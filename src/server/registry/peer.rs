@@ -12,8 +12,8 @@ use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name};
 
-/// A registered peer. `last_seen_ms` is written under a read lock of its shard, all
-/// other fields under the write lock.
+/// `last_seen_ms` is written under a read lock of the peer's shard, all other fields under
+/// the write lock.
 pub struct Peer {
     pub(super) last_seen_ms: AtomicU64,
     /// The session that every datagram of a v2 peer must carry, or `None` for a v1 peer.
@@ -28,8 +28,7 @@ pub struct Peer {
 pub(super) struct Memberships(ArcSwap<Room>);
 
 impl Peer {
-    /// Returns a peer without a name, seen at `now_ms`. The caller makes it a member of
-    /// `room`.
+    /// Returns a new peer. The caller makes it a member of `room`.
     pub(super) fn new(
         room: Arc<Room>,
         group: SendGroup,
@@ -46,32 +45,26 @@ impl Peer {
         }
     }
 
-    /// The session of a v2 peer.
     pub fn session(&self) -> Option<SessionId> {
         self.session
     }
 
-    /// The protocol that the peer speaks.
     pub fn protocol(&self) -> Protocol {
         self.group.protocol
     }
 
-    /// The worker that receives from the peer.
     pub fn owner(&self) -> WorkerId {
         self.group.owner
     }
 
-    /// The room that the peer's texts go to.
     pub fn room(&self) -> Arc<Room> {
         self.memberships.0.load_full()
     }
 
-    /// The peer's name, if it has taken one.
     pub fn name(&self) -> Option<Name> {
         self.name.load().as_deref().copied()
     }
 
-    /// The peer's name, or its address.
     pub fn display_name(&self, address: &PeerAddr) -> DisplayName {
         DisplayName::of(address.socket_addr(), self.name())
     }
@@ -90,7 +83,6 @@ impl Peer {
         peer
     }
 
-    /// Returns true if the peer has subscribed to presence.
     pub(super) fn wants_presence(&self) -> bool {
         self.wants_presence.load(Ordering::Relaxed)
     }

@@ -1,5 +1,4 @@
-//! Presence of one room: its subscribers, and the events that they have not been
-//! notified of.
+//! Presence in one room: its subscribers, and its events since the last notice.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,44 +9,39 @@ use crate::server::ops::supervise::Wake;
 use crate::wire::Reply;
 use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceCounts, PresenceEvent};
 
-/// The rooms with events that their subscribers have not been notified of, on their
-/// way to the presence notifier.
+/// The rooms with events that the presence notifier has not sent.
 pub struct EventQueue {
-    /// Each room once. A room that has vanished stays until the notifier's next
-    /// round, so there are no more of these than the workers create in 100 ms.
+    /// Each room at most once. A vanished room stays until the notifier's next round, so there
+    /// are at most as many vanished rooms as the workers create in 100 ms.
     rooms: Mutex<Vec<Arc<Presence>>>,
     wake: Wake,
 }
 
-/// The subscribers of a room, and its events since the last notice.
 pub struct Presence {
     queue: Arc<EventQueue>,
     state: Mutex<State>,
 }
 
-/// A sentence for the subscribers of a room.
+/// The events of a room for its subscribers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The events.
     pub reply: Reply<'static>,
-    /// The subscribers, and the protocol that each speaks.
     pub subscribers: Vec<(PeerAddr, Protocol)>,
 }
 
 #[derive(Default)]
 struct State {
     subscribers: HashMap<PeerAddr, Protocol>,
-    /// The first few events. With more, the notice gives numbers only.
+    /// The first [`MAX_NAMED_EVENTS`] events. A notice of more events gives numbers only.
     first: Vec<PresenceEvent>,
     counts: PresenceCounts,
     /// The number of members after the last event.
     members: usize,
-    /// True while the room is in the queue.
     is_queued: bool,
 }
 
 impl EventQueue {
-    /// Returns an empty queue. `wake` wakes the notifier.
+    /// `wake` wakes the notifier.
     pub fn new(wake: Wake) -> Self {
         Self {
             rooms: Mutex::default(),
@@ -55,12 +49,10 @@ impl EventQueue {
         }
     }
 
-    /// Returns true if no room has events.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Takes all rooms that have events.
     pub fn take(&self) -> Vec<Arc<Presence>> {
         std::mem::take(&mut *self.lock())
     }
@@ -106,8 +98,8 @@ impl Presence {
         }
     }
 
-    /// Records an event, after which the room has this many members, and puts the
-    /// room into the queue. Does nothing while there are no subscribers.
+    /// Records an event, after which the room has `members` members, and queues the room.
+    /// Does nothing if there are no subscribers.
     pub(super) fn record(self: &Arc<Self>, event: PresenceEvent, members: usize) {
         let mut state = self.lock();
         if state.subscribers.is_empty() {

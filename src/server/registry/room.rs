@@ -14,12 +14,9 @@ use crate::server::ops::stats::WorkerId;
 use crate::wire::reply::PresenceEvent;
 use crate::wire::{DisplayName, Name, RoomName};
 
-/// A room and its members.
-///
-/// A change marks the snapshot of the members as stale, and the next fan-out makes a
-/// new one, however many changes there were. That copies 32 bytes per member, a small
-/// part of the cost of the fan-out itself. A text therefore reaches every peer that
-/// had joined before it.
+/// A change marks the snapshot of the members as stale. The next fan-out makes a new one,
+/// however many changes there were. That copies 32 bytes per member, a small part of the cost
+/// of the fan-out itself. So a text reaches every peer that joined before it.
 pub struct Room {
     name: RoomName,
     number: u32,
@@ -27,32 +24,26 @@ pub struct Room {
     snapshot: ArcSwap<Members>,
     /// Written only under the lock of `state`.
     is_stale: AtomicBool,
-    /// The number of the next message in this room, for each worker.
+    /// The number of the next message, for each worker.
     sequences: Box<[AtomicU32]>,
-    /// The queue for `presence`.
     events: Arc<EventQueue>,
 }
 
-/// The reason why a peer leaves a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaveReason {
     /// The peer left the server, or went to another room.
     Left,
-    /// The peer expired.
     TimedOut,
 }
 
 struct State {
-    /// In the order of joining, but the last member takes the place of one that
-    /// leaves.
+    /// In the order of joining, but the last member takes the place of one that leaves.
     members: IndexMap<PeerAddr, SendGroup, AddressHash>,
     /// `None` until the first peer subscribes.
     presence: Option<Arc<Presence>>,
 }
 
 impl Room {
-    /// Returns an empty room of a server with `workers` workers. `number` is its
-    /// number in protocol v2.
     pub fn new(
         name: RoomName,
         number: u32,
@@ -74,7 +65,6 @@ impl Room {
         }
     }
 
-    /// Returns a room for tests.
     #[cfg(test)]
     pub(crate) fn plain(number: u32, workers: usize) -> Arc<Self> {
         let name = RoomName::parse(b"plain").expect("a valid name");
@@ -88,7 +78,7 @@ impl Room {
         ))
     }
 
-    /// The name, as the peer wrote it that created the room.
+    /// The name as the creator of the room wrote it.
     pub fn name(&self) -> &RoomName {
         &self.name
     }
@@ -98,17 +88,14 @@ impl Room {
         self.number
     }
 
-    /// The number of members.
     pub fn len(&self) -> usize {
         self.lock().members.len()
     }
 
-    /// Returns true if the room has no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the members at this moment.
     pub fn members(&self) -> Arc<Members> {
         if self.is_stale.load(Ordering::Acquire) {
             self.rebuild();
@@ -148,7 +135,7 @@ impl Room {
         let members = &mut state.members;
         let removed = members.swap_remove(address);
         debug_assert!(removed.is_some(), "{address} is not a member");
-        // Memory goes back after a burst of members.
+        // Frees memory after a burst of members.
         if members.len() < members.capacity() / 4 {
             let keep = members.len() * 2;
             members.shrink_to(keep);
@@ -163,9 +150,8 @@ impl Room {
         });
     }
 
-    /// Changes the group of a member. The member has not been away, so this is no
-    /// presence event.
-    pub(super) fn regroup(&self, address: PeerAddr, group: SendGroup, wants_presence: bool) {
+    /// Changes the group of a member. This is no presence event, because the member stays.
+    pub(super) fn set_group(&self, address: PeerAddr, group: SendGroup, wants_presence: bool) {
         let mut state = self.lock();
         let known = state.members.insert(address, group);
         debug_assert!(known.is_some(), "{address} is not a member");
@@ -180,7 +166,6 @@ impl Room {
         self.lock().record(PresenceEvent::Renamed(before, now));
     }
 
-    /// Subscribes a member to presence, or unsubscribes it.
     pub(super) fn set_presence(&self, address: PeerAddr, group: SendGroup, is_on: bool) {
         let mut state = self.lock();
         if is_on {
@@ -190,8 +175,7 @@ impl Room {
         }
     }
 
-    /// Returns up to `count` members, from index `first` on, and the number of all
-    /// members.
+    /// Returns up to `count` members, from index `first` on, and the number of all members.
     pub(super) fn page(&self, first: usize, count: usize) -> (Vec<PeerAddr>, usize) {
         let state = self.lock();
         let page = state.members.keys().skip(first).take(count);

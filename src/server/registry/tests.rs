@@ -16,7 +16,7 @@ fn registry(max_peers: usize) -> Registry {
     Registry::plain(1, max_peers)
 }
 
-/// A sign of life of v1 peer `number`.
+/// Takes a sign of life of v1 peer `number`.
 fn touch(registry: &Registry, number: u32, now_ms: u64) -> &'static str {
     outcome(&registry.touch(&address(number), Protocol::Text, WORKER, now_ms))
 }
@@ -182,11 +182,7 @@ fn a_peer_is_in_the_room_that_it_joined_until_it_leaves() {
     let chess = RoomName::parse(b"chess").unwrap();
     let join = |number| registry.join(&address(number), chess);
     assert!(join(1).is_none(), "not registered");
-    assert_eq!(
-        registry.directory().len(),
-        1,
-        "no room is created for nobody"
-    );
+    assert_eq!(registry.directory().len(), 1, "no room is created");
     touch(&registry, 1, 0);
     touch(&registry, 2, 0);
     let other = join(1).unwrap().unwrap();

@@ -37,8 +37,8 @@ fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
     }
 }
 
-/// A service that never ends sending. It sends itself another datagram for each that it
-/// receives, until it has received [`Endless::DATAGRAMS`].
+/// A service that always has more to send. For each datagram that it receives, it sends one
+/// to itself, until it has received [`Endless::DATAGRAMS`].
 struct Endless {
     socket: UdpSocket,
     worker: SocketAddr,

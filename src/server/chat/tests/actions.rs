@@ -1,15 +1,15 @@
-//! What peers do, at random.
+//! Random actions of peers.
 
 use proptest::prelude::*;
 
 use super::{PEERS, TIMEOUT_MS, address};
 use crate::wire::v2::ClientFrame;
 
-/// One step of a case.
+/// One step of a test case.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    /// A peer does some things, v2 peers in one datagram; oddly, it does them in the
-    /// protocol that it does not speak, or with a wrong session.
+    /// A peer takes some actions, with v2 in one datagram. With `is_odd` it uses the
+    /// protocol that it does not speak, or a wrong session.
     Act {
         peer: usize,
         actions: Vec<Action>,
@@ -17,60 +17,61 @@ pub(super) enum Step {
     },
     /// A peer asks for a session.
     Hello(usize),
-    /// Time passes.
+    /// Time passes, in ms.
     Wait(u64),
-    /// All that waits is sent.
+    /// Everything that is due is sent.
     Settle,
 }
 
-/// What a peer does.
+/// An action of a peer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     Heartbeat,
-    /// PING of v2; in v1 a line end.
+    /// PING in v2, and a line end in v1.
     Ping,
     Bye,
-    /// A text of this length, or as long as its number.
-    Say(usize),
+    /// A text of at least this length.
+    Text(usize),
     Help,
     Nick(&'static str),
     Join(&'static str),
     Leave,
     Who(usize),
     Rooms(usize),
-    /// To whom, and how long.
-    Msg(Whom, usize),
+    /// A private message of at least this length.
+    Msg(Recipient, usize),
     /// `/ping` with a token of this length.
     Token(usize),
     Presence(bool),
-    /// A known verb, wrongly used, and what is right.
-    Wrong(&'static str, &'static str),
-    /// What looks like a command, and is a text.
-    NoCommand(&'static str),
+    /// A command with wrong arguments, and the reply to it.
+    Misuse(&'static str, &'static str),
+    /// A text that looks like a command.
+    NotCommand(&'static str),
 }
 
-/// To whom a private message is.
+/// The recipient of a private message.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Whom {
-    Called(&'static str),
-    At(usize),
+pub(super) enum Recipient {
+    Name(&'static str),
+    AddressOf(usize),
 }
 
-/// The steps of a case: some peers come at once, and then one thing follows the other.
+/// Returns the steps of a test case. Some peers arrive at once, and random steps follow.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let crowd = prop_oneof![2 => Just(0), 3 => 2_usize..8, 2 => 13..=PEERS];
-    let come = |crowd: usize| (0..crowd).map(come).chain([Step::Settle]);
-    (crowd, prop::collection::vec(step(), 1..40))
-        .prop_map(move |(crowd, steps)| come(crowd).chain(steps.into_iter().flatten()).collect())
+    let arrivals = |crowd: usize| (0..crowd).map(arrival).chain([Step::Settle]);
+    (crowd, prop::collection::vec(step(), 1..40)).prop_map(move |(crowd, steps)| {
+        arrivals(crowd).chain(steps.into_iter().flatten()).collect()
+    })
 }
 
 impl Action {
-    /// What is said by it, if it is thing number `number`.
+    /// Returns the text or the command of action `number`, without a line end.
     pub(super) fn line(&self, number: usize) -> String {
         match self {
             Self::Heartbeat | Self::Bye => String::new(),
             Self::Ping => number.to_string(),
-            Self::Say(len) => padded(number, *len),
+            Self::Text(len) => padded(number, *len),
             Self::Help => "/help me".to_owned(),
             Self::Nick(name) if number.is_multiple_of(3) => format!("/NICK \t {name} "),
             Self::Nick(name) => format!("/nick {name}"),
@@ -81,20 +82,22 @@ impl Action {
             Self::Who(first) => format!("/who {first}"),
             Self::Rooms(1) => "/rooms".to_owned(),
             Self::Rooms(first) => format!("/rooms {first}"),
-            Self::Msg(Whom::Called(name), len) => format!("/msg {name} {}", padded(number, *len)),
-            Self::Msg(Whom::At(peer), len) => {
+            Self::Msg(Recipient::Name(name), len) => {
+                format!("/msg {name} {}", padded(number, *len))
+            }
+            Self::Msg(Recipient::AddressOf(peer), len) => {
                 let at = address(*peer).socket_addr();
                 format!("/msg {at} {}", padded(number, *len))
             }
             Self::Token(len) => format!("/ping {}", "t".repeat(*len)),
             Self::Presence(true) => "/presence on".to_owned(),
             Self::Presence(false) => "/presence off".to_owned(),
-            Self::Wrong(line, _) => (*line).to_owned(),
-            Self::NoCommand(start) => format!("{start}{number}"),
+            Self::Misuse(line, _) => (*line).to_owned(),
+            Self::NotCommand(start) => format!("{start}{number}"),
         }
     }
 
-    /// The datagram of v1 for it, with a line end or without.
+    /// Returns the v1 datagram. `number` determines its line end.
     pub(super) fn datagram(&self, line: &str, number: usize) -> Vec<u8> {
         let end = ["", "\n", "\r\n"][number % 3];
         match self {
@@ -107,20 +110,20 @@ impl Action {
         .into_bytes()
     }
 
-    /// The frame of v2 for it.
+    /// Returns the v2 frame.
     pub(super) fn frame<'a>(&self, line: &'a [u8]) -> ClientFrame<'a> {
         match self {
             Self::Heartbeat => ClientFrame::Heartbeat,
             Self::Ping => ClientFrame::Ping(line),
             Self::Bye => ClientFrame::Bye,
-            Self::Say(_) => ClientFrame::Say(line),
+            Self::Text(_) => ClientFrame::Say(line),
             _ => ClientFrame::Command(line),
         }
     }
 }
 
-/// A heartbeat of a peer; one that speaks v2 asks for a session first.
-fn come(peer: usize) -> Step {
+/// Returns a heartbeat. A peer that prefers v2 asks for a session instead.
+fn arrival(peer: usize) -> Step {
     Step::Act {
         peer,
         actions: vec![Action::Heartbeat],
@@ -128,14 +131,14 @@ fn come(peer: usize) -> Step {
     }
 }
 
-/// A step, after most of which all is sent.
+/// Returns a step. [`Step::Settle`] follows most of them.
 fn step() -> impl Strategy<Value = Vec<Step>> {
-    // A few do most of it, so that each of them does much.
+    // A few peers take most of the actions, so that each of them takes many.
     let peer = || prop_oneof![3 => 0_usize..6, 1 => 0..PEERS];
-    let whispers = (0..PEERS).prop_map(|to| Action::Msg(Whom::At(to), 0));
+    let private = (0..PEERS).prop_map(|to| Action::Msg(Recipient::AddressOf(to), 0));
     let actions = prop_oneof![
         40 => prop::collection::vec(action(), 1..4),
-        1 => prop::collection::vec(whispers, 8..16),
+        1 => prop::collection::vec(private, 8..16),
         1 => prop::collection::vec(Just(Action::Help), 8..13),
         1 => prop::collection::vec(Just(Action::Rooms(2)), 8..13),
     ];
@@ -164,27 +167,27 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Heartbeat),
         1 => Just(Action::Ping),
         1 => Just(Action::Bye),
-        6 => len().prop_map(Action::Say),
+        6 => len().prop_map(Action::Text),
         1 => Just(Action::Help),
         6 => prop::sample::select(&NAMES[..]).prop_map(Action::Nick),
-        1 => prop::sample::select(&NO_NAMES[..]).prop_map(Action::Nick),
+        1 => prop::sample::select(&INVALID_NAMES[..]).prop_map(Action::Nick),
         8 => prop::sample::select(&ROOMS[..]).prop_map(Action::Join),
-        1 => prop::sample::select(&NO_ROOMS[..]).prop_map(Action::Join),
+        1 => prop::sample::select(&INVALID_ROOMS[..]).prop_map(Action::Join),
         2 => Just(Action::Leave),
         2 => first().prop_map(Action::Who),
         2 => first().prop_map(Action::Rooms),
-        3 => (whom(), len()).prop_map(|(whom, len)| Action::Msg(whom, len)),
+        3 => (recipient(), len()).prop_map(|(to, len)| Action::Msg(to, len)),
         1 => prop::sample::select(&[0, 1, 2, 31, 32, 33][..]).prop_map(Action::Token),
         3 => prop::bool::weighted(0.7).prop_map(Action::Presence),
-        1 => prop::sample::select(&WRONG[..]).prop_map(|(line, right)| Action::Wrong(line, right)),
-        1 => prop::sample::select(&NO_COMMANDS[..]).prop_map(Action::NoCommand),
+        1 => prop::sample::select(&MISUSES[..]).prop_map(|(line, usage)| Action::Misuse(line, usage)),
+        1 => prop::sample::select(&NOT_COMMANDS[..]).prop_map(Action::NotCommand),
     ]
 }
 
-fn whom() -> impl Strategy<Value = Whom> {
+fn recipient() -> impl Strategy<Value = Recipient> {
     prop_oneof![
-        prop::sample::select(&NAMES[..]).prop_map(Whom::Called),
-        (0..PEERS).prop_map(Whom::At),
+        prop::sample::select(&NAMES[..]).prop_map(Recipient::Name),
+        (0..PEERS).prop_map(Recipient::AddressOf),
     ]
 }
 
@@ -192,10 +195,10 @@ fn padded(number: usize, len: usize) -> String {
     format!("{number:x<len$}")
 }
 
-/// Some of them are just short enough to be heard in time, or just too long.
+/// Some are just short enough for a heartbeat to be in time, and some just too long.
 const WAITS: [u64; 5] = [1, 4_000, 5_000, TIMEOUT_MS, TIMEOUT_MS + 1];
 
-/// Some differ in case alone, and one is as long as may be.
+/// Some differ only in case, and some have the maximum length.
 const NAMES: [&str; 9] = [
     "ada",
     "ADA",
@@ -208,9 +211,9 @@ const NAMES: [&str; 9] = [
     "ABCDEFGHIJKLMNOPQRSTUVWX",
 ];
 
-const NO_NAMES: [&str; 4] = ["", "a b", "a.b", "abcdefghijklmnopqrstuvwxy"];
+const INVALID_NAMES: [&str; 4] = ["", "a b", "a.b", "abcdefghijklmnopqrstuvwxy"];
 
-/// Some differ in case alone, and one is as long as may be.
+/// Some differ only in case, and some have the maximum length.
 const ROOMS: [&str; 10] = [
     "lobby",
     "LOBBY",
@@ -224,21 +227,21 @@ const ROOMS: [&str; 10] = [
     "A-ROOM-OF-32-bytes-its-name-ends",
 ];
 
-const NO_ROOMS: [&str; 4] = ["", "a b", "a/b", "a-room-of-33-bytes-its-name-ends-"];
+const INVALID_ROOMS: [&str; 4] = ["", "a b", "a/b", "a-room-of-33-bytes-its-name-ends-"];
 
-const WRONG: [(&str, &str); 9] = [
+const MISUSES: [(&str, &str); 9] = [
     ("/leave now", "usage: /leave"),
-    ("/who 0", WHO),
-    ("/who me", WHO),
-    ("/who 1 2", WHO),
-    ("/rooms -1", ROOMS_RIGHT),
+    ("/who 0", WHO_USAGE),
+    ("/who me", WHO_USAGE),
+    ("/who 1 2", WHO_USAGE),
+    ("/rooms -1", ROOMS_USAGE),
     ("/msg", "usage: /msg NAME TEXT"),
     ("/msg ada ", "usage: /msg NAME TEXT"),
     ("/presence", "usage: /presence on|off"),
     ("/PRESENCE maybe", "usage: /presence on|off"),
 ];
 
-const WHO: &str = "usage: /who [FROM]";
-const ROOMS_RIGHT: &str = "usage: /rooms [FROM]";
+const WHO_USAGE: &str = "usage: /who [FROM]";
+const ROOMS_USAGE: &str = "usage: /rooms [FROM]";
 
-const NO_COMMANDS: [&str; 5] = ["/", "//", " /help", "/whom", "/nick-"];
+const NOT_COMMANDS: [&str; 5] = ["/", "//", " /help", "/whom", "/nick-"];

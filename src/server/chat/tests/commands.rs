@@ -1,16 +1,16 @@
-//! What the protocol promises of commands.
+//! The commands of the model.
 
 use std::net::SocketAddr;
 
 use super::model::{Model, Peer, Room};
-use super::{Action, Heard, address};
+use super::{Action, Received, address};
 
 impl Model {
-    /// A text, or a command, of a registered peer.
+    /// Handles a text or a command of a registered peer.
     pub(super) fn act(&mut self, peer: usize, action: &Action, line: &str) {
         match action {
-            Action::Say(_) | Action::NoCommand(_) => self.say(peer, line),
-            Action::Help => self.done(peer, "help", HELP),
+            Action::Text(_) | Action::NotCommand(_) => self.broadcast(peer, line),
+            Action::Help => self.confirm(peer, "help", HELP),
             Action::Nick(name) if is_label(name, 24) => self.rename(peer, name),
             Action::Nick(_) => self.misuse(peer, "usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)"),
             Action::Join(name) if is_label(name, 32) => self.join(peer, name),
@@ -24,20 +24,18 @@ impl Model {
             }
             Action::Token(1..=32) => {
                 let token = line.strip_prefix("/ping ").expect("it has a token");
-                self.done(peer, "ping", &format!("pong {token}"));
+                self.confirm(peer, "ping", &format!("pong {token}"));
             }
             Action::Token(_) => self.misuse(peer, "usage: /ping TOKEN (1 to 32 bytes)"),
             Action::Presence(is_on) => {
                 self.peer(peer).wants_presence = *is_on;
                 let room = self.peers[&peer].room;
-                if !self.is_heard(room) {
-                    self.room(room).happenings.clear();
-                }
+                self.drop_unwanted_events(room);
                 let word = if *is_on { "on" } else { "off" };
-                self.done(peer, "presence set", &format!("presence is {word}"));
+                self.confirm(peer, "presence set", &format!("presence is {word}"));
             }
-            Action::Wrong(_, right) => self.misuse(peer, right),
-            Action::Heartbeat | Action::Ping | Action::Bye => panic!("no command"),
+            Action::Misuse(_, usage) => self.misuse(peer, usage),
+            Action::Heartbeat | Action::Ping | Action::Bye => panic!("not a command"),
         }
     }
 
@@ -55,16 +53,16 @@ impl Model {
             let text = format!("name limit reached ({max})");
             return self.refuse(peer, "too many names", &text);
         }
-        let before = self.speaker(peer);
+        let before = self.display_name(peer);
         self.peer(peer).name = Some(name.to_owned());
         if before != name {
             if before.eq_ignore_ascii_case(name) {
                 self.count("own name in another case");
             }
             let room = self.peers[&peer].room;
-            self.happened(room, "renamed", format!("{before} is now {name}"));
+            self.record(room, "renamed", format!("{before} is now {name}"));
         }
-        self.done(peer, "renamed", &format!("you are {name}"));
+        self.confirm(peer, "renamed", &format!("you are {name}"));
     }
 
     fn join(&mut self, peer: usize, name: &str) {
@@ -88,18 +86,22 @@ impl Model {
             self.last_room
         };
         if before != now {
-            // The new one has a member before the old one may vanish.
+            // The new room has a member before the old one may vanish.
             self.room(now).members.push(peer);
             self.exit(peer, "left");
             self.room(now).members.pop();
             self.enter(peer, now);
         }
         let room = self.room(now);
-        let (name, here) = (room.name.clone(), room.members.len());
+        let (name, members) = (room.name.clone(), room.members.len());
         if self.peers[&peer].session.is_some() {
-            self.tell(peer, Heard::Room(now, name.clone()));
+            self.reply(peer, Received::Room(now, name.clone()));
         }
-        self.done(peer, "joined", &format!("you are in {name} ({here} here)"));
+        self.confirm(
+            peer,
+            "joined",
+            &format!("you are in {name} ({members} here)"),
+        );
     }
 
     fn who(&mut self, peer: usize, first: usize) {
@@ -108,7 +110,7 @@ impl Model {
             self.room(room).name.clone(),
             self.room(room).members.clone(),
         );
-        let entries = members.iter().map(|member| self.speaker(*member));
+        let entries = members.iter().map(|member| self.display_name(*member));
         let entries: Vec<String> = entries.collect();
         self.list(
             peer,
@@ -136,7 +138,7 @@ impl Model {
         let total = entries.len();
         if first > total {
             let text = format!("{head}, none from {first} on");
-            return self.done(peer, "nothing on the list", &text);
+            return self.confirm(peer, "empty page", &text);
         }
         let list = entries[first - 1..].join(" ");
         let text = if first == 1 {
@@ -144,7 +146,7 @@ impl Model {
         } else {
             format!("{head}, {first} to {total}: {list}")
         };
-        self.done(peer, "list", &text);
+        self.confirm(peer, "list", &text);
     }
 
     fn private(&mut self, peer: usize, to: &str, text: &str) {
@@ -160,16 +162,16 @@ impl Model {
             found.map(|(number, _)| *number).next()
         };
         let Some(found) = found else {
-            return self.refuse(peer, "nobody", &format!("no such peer: {to}"));
+            return self.refuse(peer, "no such peer", &format!("no such peer: {to}"));
         };
         if self.privates_left == 0 {
             self.shed += 1;
             let text = "too many messages in one datagram";
-            return self.refuse(peer, "too many at once", text);
+            return self.refuse(peer, "too many messages", text);
         }
         self.privates_left -= 1;
-        self.whisper(peer, found, text);
-        self.done(peer, "private", &format!("to {to}: {text}"));
+        self.send_private(peer, found, text);
+        self.confirm(peer, "private", &format!("to {to}: {text}"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Heard, PEERS, TIMEOUT_MS, WORKERS, address, worker};
+use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Packet, PeerAddr, SendTally, Transmit};
 use crate::server::chat::Chat;
 use crate::server::egress::exchange::Exchange;
@@ -90,7 +90,7 @@ impl Core {
     }
 
     /// Hands a datagram of `peer` to its worker.
-    pub(super) fn take(&mut self, peer: usize, payload: &[u8]) {
+    pub(super) fn receive(&mut self, peer: usize, payload: &[u8]) {
         let datagram = Datagram {
             from: address(peer),
             payload,
@@ -103,11 +103,11 @@ impl Core {
     pub(super) fn hello(&mut self, peer: usize) {
         let mut datagram = Vec::new();
         push_hello(&mut datagram);
-        self.take(peer, &datagram);
+        self.receive(peer, &datagram);
     }
 
     /// Hands frames of `peer`, in one datagram, to its worker.
-    pub(super) fn take_frames<'a>(
+    pub(super) fn receive_frames<'a>(
         &mut self,
         peer: usize,
         session: u64,
@@ -118,10 +118,10 @@ impl Core {
         for frame in frames {
             push_client_frame(&frame, &mut datagram);
         }
-        self.take(peer, &datagram);
+        self.receive(peer, &datagram);
     }
 
-    /// The last session that `peer` received.
+    /// Returns the last session that `peer` received.
     pub(super) fn session(&self, peer: usize) -> Option<u64> {
         self.sessions[peer].last().copied()
     }
@@ -129,14 +129,14 @@ impl Core {
     /// Moves the clock and expires peers. Returns the peers that expired.
     pub(super) fn wait(&mut self, ms: u64) -> Vec<usize> {
         self.now_ms += ms;
-        let mut gone = Vec::new();
-        let on_expired = |peer| gone.push(number(peer));
+        let mut expired = Vec::new();
+        let on_expired = |peer| expired.push(number(peer));
         self.registry.expire(self.now_ms, TIMEOUT_MS, on_expired);
-        gone
+        expired
     }
 
     /// Sends everything that is due. Returns what each peer received.
-    pub(super) fn settle(&mut self) -> Vec<Vec<Heard>> {
+    pub(super) fn settle(&mut self) -> Vec<Vec<Received>> {
         let mut is_busy = true;
         while is_busy {
             is_busy = false;
@@ -145,15 +145,15 @@ impl Core {
             }
         }
         send_notices(&self.registry, &mut self.recorder, &self.notifier);
-        let mut heard = vec![Vec::new(); PEERS];
+        let mut received = vec![Vec::new(); PEERS];
         for (to, datagram) in std::mem::take(&mut self.recorder.datagrams) {
             let peer = number(to);
-            self.decode(peer, &datagram, &mut heard[peer]);
+            self.decode(peer, &datagram, &mut received[peer]);
         }
-        heard
+        received
     }
 
-    /// The sums of the counters of all workers.
+    /// Returns the sums of the counters of all workers.
     pub(super) fn counts(&self) -> Counts {
         let mut total = Counts::default();
         for info in &self.infos {
@@ -162,40 +162,42 @@ impl Core {
         total
     }
 
-    fn decode(&mut self, peer: usize, datagram: &[u8], heard: &mut Vec<Heard>) {
+    fn decode(&mut self, peer: usize, datagram: &[u8], received: &mut Vec<Received>) {
         assert!(!datagram.is_empty());
         if datagram[0] != 0xFF {
             let text = datagram.strip_suffix(b"\n").unwrap_or(datagram);
             assert!(text.len() <= MAX_TEXT_DATAGRAM, "{}", datagram.len());
-            return heard.push(Heard::Line(string(datagram)));
+            return received.push(Received::Line(string(datagram)));
         }
         assert!(datagram.len() <= BUNDLE_BYTES, "{}", datagram.len());
         for frame in parse_server(datagram).expect("well-formed frames") {
-            heard.push(match frame {
-                ServerFrame::Welcome(welcome) => self.welcomed(peer, welcome),
+            received.push(match frame {
+                ServerFrame::Welcome(welcome) => self.decode_welcome(peer, welcome),
                 ServerFrame::Message(Message {
                     room,
                     stream,
                     sequence,
                     from,
                     payload,
-                }) => Heard::Message {
+                }) => Received::Message {
                     room,
                     stream,
                     sequence,
                     from: from.to_string(),
                     payload: string(payload),
                 },
-                ServerFrame::Pong(token) => Heard::Pong(string(token)),
-                ServerFrame::Notice(code, text) => Heard::Notice(code, string(text)),
-                ServerFrame::Room(number, name) => Heard::Room(number, name.to_string()),
-                ServerFrame::Private(from, text) => Heard::Private(from.to_string(), string(text)),
+                ServerFrame::Pong(token) => Received::Pong(string(token)),
+                ServerFrame::Notice(code, text) => Received::Notice(code, string(text)),
+                ServerFrame::Room(number, name) => Received::Room(number, name.to_string()),
+                ServerFrame::Private(from, text) => {
+                    Received::Private(from.to_string(), string(text))
+                }
                 ServerFrame::Goodbye => panic!("the server does not stop"),
             });
         }
     }
 
-    fn welcomed(&mut self, peer: usize, welcome: Welcome) -> Heard {
+    fn decode_welcome(&mut self, peer: usize, welcome: Welcome) -> Received {
         assert_eq!(u64::from(welcome.timeout_ms), TIMEOUT_MS);
         assert_eq!(usize::from(welcome.bundle_bytes), BUNDLE_BYTES);
         let sessions = &mut self.sessions[peer];
@@ -206,7 +208,7 @@ impl Core {
             sessions.push(welcome.session.get());
             sessions.len() - 1
         });
-        Heard::Welcome {
+        Received::Welcome {
             session,
             room: welcome.room,
         }
@@ -233,7 +235,7 @@ impl Transmit for Recorder {
     }
 }
 
-/// The number of the peer with this address.
+/// Returns the number of the peer with this address.
 fn number(peer: PeerAddr) -> usize {
     let is_it = |number: &usize| address(*number) == peer;
     (0..PEERS).find(is_it).expect("one of the peers")

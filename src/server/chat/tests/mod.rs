@@ -1,12 +1,12 @@
-//! The real core against a simple model of the protocol: random peers do random
-//! things, and each must hear exactly what the model says.
+//! The real core against a simple model of the protocol. Random peers take random actions,
+//! and each peer must receive exactly the datagrams that the model predicts.
 
 mod actions;
-mod answers;
 mod bounds;
 mod commands;
 mod core;
 mod model;
+mod replies;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -22,13 +22,13 @@ use crate::net::PeerAddr;
 use crate::server::ops::log::Log;
 use crate::wire::v2::NoticeCode;
 
-/// What a peer heard.
+/// A datagram or a frame that a peer received.
 #[derive(Debug, Clone, PartialEq)]
-enum Heard {
-    /// A datagram of v1.
+enum Received {
+    /// A v1 datagram.
     Line(String),
     Welcome {
-        /// Which of the sessions that the peer has had.
+        /// The number of the session among all sessions of the peer.
         session: usize,
         room: u32,
     },
@@ -45,18 +45,18 @@ enum Heard {
     Private(String, String),
 }
 
-/// The core and the model, which are told the same.
+/// The core and the model, which receive the same datagrams.
 struct Pair {
     core: Core,
     model: Model,
-    /// The session in which each peer believes to be, as the two know it.
+    /// The session that each peer uses: as the core numbers it, and as the model does.
     sessions: [Option<(u64, usize)>; PEERS],
-    /// How many things have been done: no two texts are the same.
-    done: usize,
+    /// The number of actions so far. It is part of each text, so no two are equal.
+    actions: usize,
 }
 
 #[test]
-fn the_core_does_what_the_model_of_the_protocol_says() {
+fn the_core_agrees_with_the_model_of_the_protocol() {
     let (log, _writer) = Log::new();
     let tally = RefCell::new(HashMap::<&str, u32>::new());
     let config = ProptestConfig {
@@ -72,8 +72,8 @@ fn the_core_does_what_the_model_of_the_protocol_says() {
             pair.step(step)?;
         }
         pair.settle()?;
-        for (what, count) in pair.model.tally {
-            *tally.borrow_mut().entry(what).or_default() += count;
+        for (kind, count) in pair.model.tally {
+            *tally.borrow_mut().entry(kind).or_default() += count;
         }
         Ok(())
     };
@@ -81,9 +81,9 @@ fn the_core_does_what_the_model_of_the_protocol_says() {
         panic!("{error}");
     }
     let tally = tally.into_inner();
-    for what in EVERYTHING {
-        let count = tally.get(what).copied().unwrap_or_default();
-        assert!(count >= SELDOM, "{what} happened {count} times alone");
+    for kind in KINDS {
+        let count = tally.get(kind).copied().unwrap_or_default();
+        assert!(count >= MIN_COUNT, "{kind} happened only {count} times");
     }
 }
 
@@ -93,15 +93,15 @@ impl Pair {
             core: Core::new(BOUNDS, log),
             model: Model::new(BOUNDS),
             sessions: [None; PEERS],
-            done: 0,
+            actions: 0,
         }
     }
 
     fn step(&mut self, step: Step) -> TestCaseResult {
         match step {
             Step::Wait(ms) => {
-                let gone = self.core.wait(ms);
-                self.model.wait(ms, &gone);
+                let expired = self.core.wait(ms);
+                self.model.wait(ms, &expired);
             }
             Step::Hello(peer) => self.hello(peer),
             Step::Settle => self.settle()?,
@@ -111,11 +111,11 @@ impl Pair {
                 is_odd,
             } => self.act(peer, actions, is_odd),
         }
-        let now = (
+        let counts = (
             self.core.registry.len(),
             self.core.registry.directory().len(),
         );
-        prop_assert_eq!(now, self.model.counts(), "peers and rooms");
+        prop_assert_eq!(counts, self.model.counts(), "peers and rooms");
         Ok(())
     }
 
@@ -124,60 +124,60 @@ impl Pair {
         self.model.hello(peer);
     }
 
-    /// A peer speaks v2 from when it has a session, and v1 until then; every other
-    /// one does nothing without a session. Oddly, it does it the other way.
+    /// Sends actions of a peer. It uses v2 if it has a session, and v1 otherwise. A peer
+    /// that prefers v2 asks for a session first. With `is_odd` it uses the other protocol,
+    /// or a wrong session.
     fn act(&mut self, peer: usize, actions: Vec<Action>, is_odd: bool) {
         let mut lines = Vec::new();
         for action in actions {
-            self.done += 1;
-            let line = action.line(self.done);
+            self.actions += 1;
+            let line = action.line(self.actions);
             lines.push((action, line));
         }
         match self.sessions[peer] {
             Some((session, number)) if !is_odd => {
                 self.model.frames(peer, number, &lines);
-                self.take_frames(peer, session, &lines);
+                self.receive_frames(peer, session, &lines);
             }
-            // No session but its own counts.
             Some((session, _)) if lines.len() > 1 => {
-                self.take_frames(peer, session ^ 1, &lines);
+                self.receive_frames(peer, session ^ 1, &lines);
             }
-            None if is_odd => self.take_frames(peer, 0, &lines),
-            None if speaks_frames(peer) => self.hello(peer),
+            None if is_odd => self.receive_frames(peer, 0, &lines),
+            None if prefers_v2(peer) => self.hello(peer),
             _ => {
                 for (action, line) in &lines {
-                    let datagram = action.datagram(line, self.done);
+                    let datagram = action.datagram(line, self.actions);
                     let ends = datagram.ends_with(b"\n");
                     self.model.text(peer, action, line, ends);
-                    self.core.take(peer, &datagram);
+                    self.core.receive(peer, &datagram);
                 }
             }
         }
     }
 
-    fn take_frames(&mut self, peer: usize, session: u64, lines: &[(Action, String)]) {
+    fn receive_frames(&mut self, peer: usize, session: u64, lines: &[(Action, String)]) {
         let frames = lines
             .iter()
             .map(|(action, line)| action.frame(line.as_bytes()));
-        self.core.take_frames(peer, session, frames);
-        let says_bye = lines.iter().any(|(action, _)| *action == Action::Bye);
-        if says_bye && self.sessions[peer].is_some_and(|own| own.0 == session) {
+        self.core.receive_frames(peer, session, frames);
+        let has_bye = lines.iter().any(|(action, _)| *action == Action::Bye);
+        if has_bye && self.sessions[peer].is_some_and(|own| own.0 == session) {
             self.sessions[peer] = None;
         }
     }
 
-    /// Lets both say what every peer hears, and compares.
+    /// Sends everything that is due, and compares the core with the model.
     fn settle(&mut self) -> TestCaseResult {
-        let all_heard = self.core.settle();
+        let all_received = self.core.settle();
         let all_expected = self.model.settle();
-        for (peer, (heard, expected)) in all_heard.into_iter().zip(all_expected).enumerate() {
-            for heard in &heard {
-                if let Heard::Welcome { session, .. } = heard {
-                    let known = self.core.session(peer).expect("it was just told");
+        for (peer, (received, expected)) in all_received.into_iter().zip(all_expected).enumerate() {
+            for received in &received {
+                if let Received::Welcome { session, .. } = received {
+                    let known = self.core.session(peer).expect("just received");
                     self.sessions[peer] = Some((known, *session));
                 }
             }
-            compare(peer, heard, expected)?;
+            compare(peer, received, expected)?;
         }
         let counts = self.core.counts();
         prop_assert_eq!(counts.deliveries_planned, self.model.deliveries);
@@ -187,31 +187,35 @@ impl Pair {
     }
 }
 
-/// What is heard must be what is expected, that of each cause in order.
-fn compare(peer: usize, heard: Vec<Heard>, expected: Vec<(Cause, Heard)>) -> TestCaseResult {
-    let mut queues: Vec<(Cause, VecDeque<Heard>)> = Vec::new();
+/// Checks that a peer received what was expected, in order for each cause.
+fn compare(
+    peer: usize,
+    received: Vec<Received>,
+    expected: Vec<(Cause, Received)>,
+) -> TestCaseResult {
+    let mut queues: Vec<(Cause, VecDeque<Received>)> = Vec::new();
     for (cause, expected) in expected {
         match queues.iter_mut().find(|queue| queue.0 == cause) {
             Some((_, queue)) => queue.push_back(expected),
             None => queues.push((cause, VecDeque::from([expected]))),
         }
     }
-    for heard in heard {
-        let is_next = |queue: &VecDeque<Heard>| queue.front() == Some(&heard);
+    for received in received {
+        let is_next = |queue: &VecDeque<Received>| queue.front() == Some(&received);
         let Some((_, queue)) = queues.iter_mut().find(|(_, queue)| is_next(queue)) else {
-            let fail = format!("peer {peer} heard {heard:?}, not one of {queues:?}");
+            let fail = format!("peer {peer} received {received:?}, not one of {queues:?}");
             // Long texts would hide the rest.
             return Err(TestCaseError::fail(fail.replace(&"x".repeat(50), "~")));
         };
         queue.pop_front();
     }
     let is_left = queues.iter().any(|(_, queue)| !queue.is_empty());
-    prop_assert!(!is_left, "peer {peer} did not hear {queues:?}");
+    prop_assert!(!is_left, "peer {peer} did not receive {queues:?}");
     Ok(())
 }
 
-/// Where a peer is: at one of two endpoints, two with the same address at both, and
-/// some with long addresses.
+/// Returns the address of a peer, at one of two endpoints. Two peers have the same IP and
+/// port as two at the other endpoint, and two have IPv6 addresses.
 fn address(peer: usize) -> PeerAddr {
     let port = |peer: usize| 5000 + peer as u16;
     let v4 = |peer| SocketAddr::from((Ipv4Addr::LOCALHOST, port(peer)));
@@ -223,13 +227,13 @@ fn address(peer: usize) -> PeerAddr {
     }
 }
 
-/// The worker that hears a peer.
+/// Returns the worker that receives from a peer.
 fn worker(peer: usize) -> usize {
     peer / 2 % WORKERS
 }
 
-/// Whether a peer asks for a session before it does anything else.
-fn speaks_frames(peer: usize) -> bool {
+/// Every second peer asks for a session before anything else.
+fn prefers_v2(peer: usize) -> bool {
     peer % 2 == 1
 }
 
@@ -238,10 +242,11 @@ const WORKERS: usize = 2;
 const TIMEOUT_MS: u64 = 10_000;
 const CASES: u32 = 10_000;
 
-/// Half as often as the rarest thing happens: so it is no matter of chance.
-const SELDOM: u32 = CASES / 200;
+/// Minimum count of each kind: half of the count of the rarest one, so that chance does not
+/// fail the test.
+const MIN_COUNT: u32 = CASES / 200;
 
-/// So small that each is often reached.
+/// Small enough to be reached often.
 const BOUNDS: Bounds = Bounds {
     peers: 15,
     names: 3,
@@ -249,11 +254,11 @@ const BOUNDS: Bounds = Bounds {
     members: 3,
 };
 
-/// What must happen often, for the test to be one.
-const EVERYTHING: [&str; 27] = [
-    "answer too long",
+/// The kinds of outcomes that the test must have covered.
+const KINDS: [&str; 27] = [
+    "empty page",
     "frame too long",
-    "frames of a session that is over",
+    "frames of a closed session",
     "help",
     "joined",
     "left",
@@ -261,20 +266,20 @@ const EVERYTHING: [&str; 27] = [
     "misuse",
     "name freed by expiry",
     "name taken",
-    "nobody",
-    "nothing on the list",
+    "no such peer",
     "own name in another case",
     "ping",
-    "presence",
     "presence in numbers",
     "presence set",
+    "presence",
     "private",
     "renamed",
+    "reply too long",
     "room full",
     "text of a peer with a session",
     "timed out",
-    "too many at once",
     "too many lists",
+    "too many messages",
     "too many names",
     "too many peers",
     "too many rooms",

@@ -1,52 +1,52 @@
-//! What the protocol promises, as simple as it can be said: some maps and lists, through
-//! which it looks from end to end.
+//! The protocol in its simplest form: some maps and lists, which are searched from the
+//! beginning.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::answers::cut;
 use super::core::Bounds;
-use super::{Action, Heard, PEERS, TIMEOUT_MS, address, worker};
+use super::{Action, PEERS, Received, TIMEOUT_MS, address, worker};
 use crate::wire::v2::NoticeCode;
 
-/// The server, and what each client knows of its session.
+/// The server, and the peers' sessions.
 pub(super) struct Model {
     pub(super) bounds: Bounds,
     pub(super) now_ms: u64,
     pub(super) peers: BTreeMap<usize, Peer>,
-    /// In the order in which they were made, until one vanishes and the last one takes
-    /// its place; the lobby is the first.
+    /// In the order of creation, but the last room takes the place of one that vanishes.
+    /// The lobby is the first.
     pub(super) rooms: Vec<Room>,
     pub(super) last_room: u32,
-    /// How many sessions each peer has had.
+    /// The number of sessions that each peer has had.
     sessions: [usize; PEERS],
-    /// How many messages each worker has sent to each room.
+    /// The number of messages that each worker has sent to each room.
     sequences: HashMap<(u32, usize), u32>,
-    /// What each peer is to hear at the next settling.
-    pub(super) outbox: Vec<Vec<(Cause, Heard)>>,
-    /// How long the answer to the datagram at hand is, to a peer of v2.
-    pub(super) answer_bytes: usize,
-    /// How many it may tell something privately.
+    /// The datagrams and frames that each peer is to receive.
+    pub(super) outbox: Vec<Vec<(Cause, Received)>>,
+    /// The length of the reply to the datagram that is being handled, for a v2 peer.
+    pub(super) reply_bytes: usize,
+    /// The number of private messages that this datagram may still send.
     pub(super) privates_left: u32,
-    /// How many lists it may ask for.
+    /// The number of lists that this datagram may still ask for.
     pub(super) lists_left: u32,
-    /// Texts that came to peers.
+    /// Texts delivered, each to one peer.
     pub(super) deliveries: u64,
-    /// Answers that were one too many.
+    /// Replies, private messages and lists beyond the limits of their datagram.
     pub(super) shed: u64,
-    /// How often each kind of thing has happened.
+    /// The count of each kind of outcome.
     pub(super) tally: HashMap<&'static str, u32>,
 }
 
-/// Things of one cause are heard in order; those of two may come in any order.
+/// The cause of something that is sent. Datagrams of one cause arrive in order, those of
+/// two causes in any order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// What this peer asked for.
-    Asked(usize),
-    /// What it said to one peer alone.
-    Told(usize),
-    /// What it said in the room.
-    Said(usize),
-    /// Who came and went.
+    /// A request of this peer.
+    Request(usize),
+    /// A private message of this peer.
+    Private(usize),
+    /// A text of this peer.
+    Text(usize),
+    /// Presence events.
     Presence,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Peer {
     pub(super) name: Option<String>,
     pub(super) room: u32,
     pub(super) session: Option<usize>,
-    /// Whether its first datagram had a line end, so that it gets them.
+    /// True if its first datagram had a line end. Then it receives lines with an end.
     pub(super) has_line_ends: bool,
     pub(super) seen_ms: u64,
     pub(super) wants_presence: bool,
@@ -63,15 +63,17 @@ pub(super) struct Peer {
 pub(super) struct Room {
     pub(super) number: u32,
     pub(super) name: String,
-    /// In the order in which they came, until one goes and the last one takes its place.
+    /// In the order of joining, but the last member takes the place of one that leaves.
     pub(super) members: Vec<usize>,
     pub(super) waiting: Vec<Text>,
-    pub(super) happenings: Vec<(&'static str, String)>,
+    /// The kind and the sentence of each presence event.
+    pub(super) events: Vec<(&'static str, String)>,
 }
 
 pub(super) struct Text {
     pub(super) sender: usize,
-    pub(super) speaker: String,
+    /// The sender's name or address when the text arrived.
+    pub(super) display_name: String,
     pub(super) payload: String,
 }
 
@@ -86,7 +88,7 @@ impl Model {
             sessions: [0; PEERS],
             sequences: HashMap::new(),
             outbox: vec![Vec::new(); PEERS],
-            answer_bytes: 0,
+            reply_bytes: 0,
             privates_left: 0,
             lists_left: 0,
             deliveries: 0,
@@ -95,12 +97,12 @@ impl Model {
         }
     }
 
-    /// How many peers and rooms there are.
+    /// Returns the number of peers and the number of rooms.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.peers.len(), self.rooms.len())
     }
 
-    /// `peer` asks for a session.
+    /// Handles a HELLO.
     pub(super) fn hello(&mut self, peer: usize) {
         if !self.register(peer, false) {
             return;
@@ -113,11 +115,11 @@ impl Model {
         let (session, room) = (entry.session.expect("just given"), entry.room);
         entry.seen_ms = self.now_ms;
         self.begin();
-        self.tell(peer, Heard::Welcome { session, room });
+        self.reply(peer, Received::Welcome { session, room });
     }
 
-    /// `peer` does something as a peer of v1 does, with a line end or without.
-    pub(super) fn text(&mut self, peer: usize, action: &Action, line: &str, ends: bool) {
+    /// Handles a v1 datagram. `has_line_end` is true if it ended with a line end.
+    pub(super) fn text(&mut self, peer: usize, action: &Action, line: &str, has_line_end: bool) {
         let session = self.peers.get(&peer).map(|peer| peer.session);
         if matches!(action, Action::Bye) {
             if session == Some(None) {
@@ -128,48 +130,48 @@ impl Model {
         if let Some(Some(_)) = session {
             return self.count("text of a peer with a session");
         }
-        if !self.register(peer, ends) {
+        if !self.register(peer, has_line_end) {
             return;
         }
-        self.seen(peer);
+        self.refresh(peer);
         self.begin();
         if !matches!(action, Action::Heartbeat | Action::Ping) {
-            self.act(peer, action, &cut(line, MAX_PAYLOAD));
+            self.act(peer, action, &truncate(line, MAX_PAYLOAD));
         }
     }
 
-    /// `peer` does something as a peer of v2 does, in one datagram.
+    /// Handles a v2 datagram.
     pub(super) fn frames(&mut self, peer: usize, session: usize, actions: &[(Action, String)]) {
         if actions.iter().any(|(_, body)| body.len() > MAX_PAYLOAD) {
             return self.count("frame too long");
         }
         let known = self.peers.get(&peer).and_then(|peer| peer.session);
         if known != Some(session) {
-            return self.count("frames of a session that is over");
+            return self.count("frames of a closed session");
         }
-        self.seen(peer);
+        self.refresh(peer);
         self.begin();
         for (action, body) in actions {
             match action {
                 Action::Heartbeat => {}
-                Action::Ping => self.tell(peer, Heard::Pong(body.clone())),
+                Action::Ping => self.reply(peer, Received::Pong(body.clone())),
                 Action::Bye => return self.remove(peer, "left"),
                 _ => self.act(peer, action, body),
             }
         }
     }
 
-    /// Time passes, and whoever was silent for too long is gone, in whatever order the
-    /// reaper has `found` them.
-    pub(super) fn wait(&mut self, ms: u64, found: &[usize]) {
+    /// Moves the clock, and removes silent peers. The core has `expired` the same peers, in
+    /// any order.
+    pub(super) fn wait(&mut self, ms: u64, expired: &[usize]) {
         self.now_ms += ms;
-        let is_gone = |peer: &Peer| self.now_ms - peer.seen_ms > TIMEOUT_MS;
-        let gone = self.peers.iter().filter(|(_, peer)| is_gone(peer));
-        let gone: Vec<usize> = gone.map(|(number, _)| *number).collect();
-        let mut sorted = found.to_vec();
+        let is_silent = |peer: &Peer| self.now_ms - peer.seen_ms > TIMEOUT_MS;
+        let silent = self.peers.iter().filter(|(_, peer)| is_silent(peer));
+        let silent: Vec<usize> = silent.map(|(number, _)| *number).collect();
+        let mut sorted = expired.to_vec();
         sorted.sort_unstable();
-        assert_eq!(sorted, gone, "who is silent for too long");
-        for peer in found {
+        assert_eq!(sorted, silent, "peers silent for too long");
+        for peer in expired {
             if self.peers[peer].name.is_some() {
                 self.count("name freed by expiry");
             }
@@ -177,26 +179,26 @@ impl Model {
         }
     }
 
-    /// What each peer is to hear of all that has happened.
-    pub(super) fn settle(&mut self) -> Vec<Vec<(Cause, Heard)>> {
+    /// Sends everything that is due. Returns what each peer receives.
+    pub(super) fn settle(&mut self) -> Vec<Vec<(Cause, Received)>> {
         for index in 0..self.rooms.len() {
             let room = &mut self.rooms[index];
             let (number, members) = (room.number, room.members.clone());
             let texts = std::mem::take(&mut room.waiting);
-            let happenings = std::mem::take(&mut room.happenings);
+            let events = std::mem::take(&mut room.events);
             for text in texts {
                 self.deliver(number, &members, &text);
             }
             let wants = |peer: &&usize| self.peers[*peer].wants_presence;
-            let hearers: Vec<usize> = members.iter().filter(wants).copied().collect();
-            if happenings.is_empty() {
+            let subscribers: Vec<usize> = members.iter().filter(wants).copied().collect();
+            if events.is_empty() {
                 continue;
             }
-            let text = sentence(&happenings, members.len());
-            for peer in hearers {
-                let heard = self.notice(peer, NoticeCode::Presence, &text);
-                self.outbox[peer].push((Cause::Presence, heard));
-                self.count(if happenings.len() > 4 {
+            let text = presence_text(&events, members.len());
+            for peer in subscribers {
+                let notice = self.notice(peer, NoticeCode::Presence, &text);
+                self.outbox[peer].push((Cause::Presence, notice));
+                self.count(if events.len() > 4 {
                     "presence in numbers"
                 } else {
                     "presence"
@@ -206,40 +208,41 @@ impl Model {
         std::mem::replace(&mut self.outbox, vec![Vec::new(); PEERS])
     }
 
-    pub(super) fn say(&mut self, peer: usize, text: &str) {
-        let (room, speaker) = (self.peers[&peer].room, self.speaker(peer));
+    /// Queues a text for the sender's room.
+    pub(super) fn broadcast(&mut self, peer: usize, text: &str) {
+        let (room, display_name) = (self.peers[&peer].room, self.display_name(peer));
         self.room(room).waiting.push(Text {
             sender: peer,
-            speaker,
-            payload: cut(text, MAX_PAYLOAD),
+            display_name,
+            payload: truncate(text, MAX_PAYLOAD),
         });
     }
 
     fn deliver(&mut self, room: u32, members: &[usize], text: &Text) {
         let stream = worker(text.sender);
-        let is_frames = |peer: &usize| self.peers[peer].session.is_some();
-        let counts = u32::from(members.iter().any(is_frames));
+        let is_v2 = |peer: &usize| self.peers[peer].session.is_some();
+        let count = u32::from(members.iter().any(is_v2));
         let next = self.sequences.entry((room, stream)).or_default();
         let sequence = *next;
-        *next += counts;
+        *next += count;
         for peer in members {
-            let heard = if self.peers[peer].session.is_some() {
-                Heard::Message {
+            let message = if self.peers[peer].session.is_some() {
+                Received::Message {
                     room,
                     stream: stream as u8,
                     sequence,
-                    from: text.speaker.clone(),
+                    from: text.display_name.clone(),
                     payload: text.payload.clone(),
                 }
             } else {
-                self.line(*peer, &format!("{} {}", text.speaker, text.payload))
+                self.line(*peer, &format!("{} {}", text.display_name, text.payload))
             };
-            self.outbox[*peer].push((Cause::Said(text.sender), heard));
+            self.outbox[*peer].push((Cause::Text(text.sender), message));
             self.deliveries += 1;
         }
     }
 
-    /// Whether `peer` is registered, or can be.
+    /// Registers a peer if it is new. Returns false if there is no space for it.
     fn register(&mut self, peer: usize, has_line_ends: bool) -> bool {
         if self.peers.contains_key(&peer) {
             return true;
@@ -261,54 +264,58 @@ impl Model {
         true
     }
 
-    fn remove(&mut self, peer: usize, how: &'static str) {
-        self.exit(peer, how);
+    fn remove(&mut self, peer: usize, reason: &'static str) {
+        self.exit(peer, reason);
         self.peers.remove(&peer);
-        self.count(how);
+        self.count(reason);
     }
 
-    /// `peer` comes to a room.
     pub(super) fn enter(&mut self, peer: usize, room: u32) {
         self.peer(peer).room = room;
         self.room(room).members.push(peer);
-        self.happened(room, "joined", format!("{} joined", self.speaker(peer)));
+        self.record(
+            room,
+            "joined",
+            format!("{} joined", self.display_name(peer)),
+        );
     }
 
-    /// `peer` leaves the room that it is in, which vanishes if it was the last one.
-    pub(super) fn exit(&mut self, peer: usize, how: &'static str) {
+    /// Removes a peer from its room, which vanishes with its last member.
+    pub(super) fn exit(&mut self, peer: usize, reason: &'static str) {
         let number = self.peers[&peer].room;
         let members = &mut self.room(number).members;
         members.retain_by_swapping(|member| *member != peer);
-        self.happened(number, how, format!("{} {how}", self.speaker(peer)));
-        let is_over = |room: &Room| room.number != 0 && room.members.is_empty();
-        self.rooms.retain_by_swapping(|room| !is_over(room));
+        self.record(
+            number,
+            reason,
+            format!("{} {reason}", self.display_name(peer)),
+        );
+        let is_left = |room: &Room| room.number != 0 && room.members.is_empty();
+        self.rooms.retain_by_swapping(|room| !is_left(room));
     }
 
-    /// Something happened in a room. What nobody wants to hear is forgotten, and what
-    /// had happened before, too.
-    pub(super) fn happened(&mut self, room: u32, what: &'static str, text: String) {
-        let is_heard = self.is_heard(room);
-        let room = self.room(room);
-        room.happenings.push((what, text));
-        if !is_heard {
-            room.happenings.clear();
-        }
+    /// Records a presence event. Without subscribers all events of the room are dropped.
+    pub(super) fn record(&mut self, room: u32, kind: &'static str, text: String) {
+        self.room(room).events.push((kind, text));
+        self.drop_unwanted_events(room);
     }
 
-    /// Whether anyone wants to hear what happens in a room.
-    pub(super) fn is_heard(&mut self, room: u32) -> bool {
+    /// Drops the events of a room without subscribers.
+    pub(super) fn drop_unwanted_events(&mut self, room: u32) {
         let members = self.room(room).members.clone();
-        let mut members = members.iter();
-        members.any(|peer| self.peers[peer].wants_presence)
+        let is_subscribed = |peer: &usize| self.peers[peer].wants_presence;
+        if !members.iter().any(is_subscribed) {
+            self.room(room).events.clear();
+        }
     }
 
     pub(super) fn room(&mut self, number: u32) -> &mut Room {
         let mut rooms = self.rooms.iter_mut();
         let room = rooms.find(|room| room.number == number);
-        room.expect("one that is there")
+        room.expect("it exists")
     }
 
-    pub(super) fn speaker(&self, peer: usize) -> String {
+    pub(super) fn display_name(&self, peer: usize) -> String {
         let name = self.peers[&peer].name.clone();
         name.unwrap_or_else(|| address(peer).socket_addr().to_string())
     }
@@ -317,12 +324,12 @@ impl Model {
         self.peers.get_mut(&peer).expect("registered")
     }
 
-    fn seen(&mut self, peer: usize) {
+    fn refresh(&mut self, peer: usize) {
         self.peer(peer).seen_ms = self.now_ms;
     }
 
-    pub(super) fn count(&mut self, what: &'static str) {
-        *self.tally.entry(what).or_default() += 1;
+    pub(super) fn count(&mut self, kind: &'static str) {
+        *self.tally.entry(kind).or_default() += 1;
     }
 }
 
@@ -333,12 +340,12 @@ impl Room {
             members: Vec::new(),
             name: name.to_owned(),
             waiting: Vec::new(),
-            happenings: Vec::new(),
+            events: Vec::new(),
         }
     }
 }
 
-/// Removes one at most; the last one takes its place.
+/// Removes at most one item. The last item takes its place.
 trait RetainBySwapping<T> {
     fn retain_by_swapping(&mut self, keeps: impl Fn(&T) -> bool);
 }
@@ -351,20 +358,26 @@ impl<T> RetainBySwapping<T> for Vec<T> {
     }
 }
 
-/// What is told of that which has happened in a room.
-fn sentence(happenings: &[(&'static str, String)], here: usize) -> String {
-    let parts: Vec<String> = if happenings.len() > 4 {
+/// Returns the notice of presence events in a room with this many members.
+fn presence_text(events: &[(&'static str, String)], members: usize) -> String {
+    let parts: Vec<String> = if events.len() > 4 {
         let kinds = ["joined", "left", "timed out", "renamed"];
-        let counts = kinds.map(|kind| (happenings.iter().filter(|it| it.0 == kind).count(), kind));
+        let counts =
+            kinds.map(|kind| (events.iter().filter(|event| event.0 == kind).count(), kind));
         let some = counts.into_iter().filter(|(count, _)| *count > 0);
         some.map(|(count, kind)| format!("{count} {kind}"))
             .collect()
     } else {
-        happenings.iter().map(|(_, text)| text.clone()).collect()
+        events.iter().map(|(_, text)| text.clone()).collect()
     };
-    format!("{} ({here} here)", parts.join(", "))
+    format!("{} ({members} here)", parts.join(", "))
 }
 
-/// The longest payload or command of a peer of v2: what 1200 bytes leave for it behind
-/// the magic and the longest header of a message.
+/// Truncates a text, which is ASCII.
+pub(super) fn truncate(text: &str, max: usize) -> String {
+    text[..text.len().min(max)].to_owned()
+}
+
+/// Maximum length of a text or a command of a v2 peer. With the magic and the longest header
+/// of a message it is 1200 bytes long.
 pub(super) const MAX_PAYLOAD: usize = 1200 - 2 - (1 + 2 + 4 + 1 + 4 + 26);

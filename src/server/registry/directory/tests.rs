@@ -294,7 +294,7 @@ fn room_name(text: &str) -> RoomName {
 }
 
 #[test]
-fn a_room_is_queued_once_however_often_its_only_subscriber_changes_its_mind() {
+fn a_room_is_queued_once_however_often_its_only_subscriber_unsubscribes() {
     let peers = peers();
     let peer = address(1, 0);
     peers.touch(&peer, Protocol::Text, WorkerId(0), 0);

@@ -1,11 +1,11 @@
-//! The bare kernel's loops, which the benchmarks measure bullhorn against, do the whole job.
+//! Tests of the bare kernel's loops, which the benchmarks compare bullhorn with. They are
+//! a test target, as a benchmark runs no tests.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what helps a test may panic as a test may"
+    reason = "helpers of tests may panic, as tests do"
 )]
 
-#[path = "../benches/harness/bare/mod.rs"]
 mod bare;
 
 use std::io;
