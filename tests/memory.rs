@@ -105,7 +105,7 @@ fn registry(max_peers: usize) -> Registry {
         max_members: 1_000_000,
     };
     let (hash, events) = (AddressHash::random(), EventQueue::new(Box::new(|| {})));
-    let directory = Directory::new(1, limits, hash, events);
+    let directory = Directory::new(1, limits, events);
     Registry::new(directory, Names::new(1), max_peers, hash)
 }
 

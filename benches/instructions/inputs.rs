@@ -20,7 +20,7 @@ pub(crate) fn registry(count: u32, protocol: Protocol, now_ms: u64) -> Registry 
         AddressHash::with_key(1, 2),
         EventQueue::new(Box::new(|| {})),
     );
-    let directory = Directory::new(WORKERS, limits, hash, events);
+    let directory = Directory::new(WORKERS, limits, events);
     let registry = Registry::new(directory, Names::new(1), MAX_PEERS, hash);
     for peer in 0..count {
         match protocol {

@@ -106,7 +106,7 @@ fn registry(config: &ServerConfig, workers: usize, wake_notifier: Wake) -> Regis
         max_members: config.max_room_members,
     };
     let hash = AddressHash::random();
-    let directory = Directory::new(workers, limits, hash, EventQueue::new(wake_notifier));
+    let directory = Directory::new(workers, limits, EventQueue::new(wake_notifier));
     let names = Names::new(config.max_names as usize);
     Registry::new(directory, names, config.max_peers as usize, hash)
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 
-use super::hash::AddressHash;
 use super::presence::EventQueue;
 use super::room::Room;
 use crate::wire::{LOBBY, RoomName};
@@ -17,7 +16,6 @@ pub struct Directory {
     rooms: Mutex<Rooms>,
     limits: RoomLimits,
     workers: usize,
-    hash: AddressHash,
     events: Arc<EventQueue>,
 }
 
@@ -54,9 +52,9 @@ struct Entry {
 }
 
 impl Directory {
-    pub fn new(workers: usize, limits: RoomLimits, hash: AddressHash, events: EventQueue) -> Self {
+    pub fn new(workers: usize, limits: RoomLimits, events: EventQueue) -> Self {
         let events = Arc::new(events);
-        let lobby = Room::new(lobby(), LOBBY_NUMBER, workers, hash, Arc::clone(&events));
+        let lobby = Room::new(lobby(), LOBBY_NUMBER, workers, Arc::clone(&events));
         Self {
             lobby: Arc::new(lobby),
             rooms: Mutex::new(Rooms {
@@ -65,7 +63,6 @@ impl Directory {
             }),
             limits,
             workers,
-            hash,
             events,
         }
     }
@@ -133,7 +130,7 @@ impl Directory {
         let number = rooms.last_number.wrapping_add(1).max(LOBBY_NUMBER + 1);
         rooms.last_number = number;
         let events = Arc::clone(&self.events);
-        let room = Arc::new(Room::new(name, number, self.workers, self.hash, events));
+        let room = Arc::new(Room::new(name, number, self.workers, events));
         let entry = Entry {
             room: Arc::clone(&room),
             places: 1,

@@ -1,8 +1,10 @@
-//! The hash of peer addresses.
+//! The hash of peers' addresses, computed once per datagram.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 
 use siphasher::sip::SipHasher13;
+
+use crate::net::PeerAddr;
 
 /// SipHash-1-3 with a key (Aumasson and Bernstein, 2012). Strangers choose the
 /// addresses. If they knew the key, they could fill one shard of the registry.
@@ -11,6 +13,19 @@ pub struct AddressHash {
     key: (u64, u64),
 }
 
+/// An address and its hash.
+#[derive(Clone, Copy)]
+pub(super) struct HashedAddr {
+    pub(super) address: PeerAddr,
+    pub(super) hash: u64,
+}
+
+/// Builds hashers that return the hash of a [`HashedAddr`].
+pub(super) type Prehashed = BuildHasherDefault<PrehashedHasher>;
+
+#[derive(Default)]
+pub(super) struct PrehashedHasher(u64);
+
 impl AddressHash {
     pub fn random() -> Self {
         // The standard library draws these from the system's random numbers.
@@ -18,16 +33,45 @@ impl AddressHash {
         Self::with_key(random(), random())
     }
 
-    /// Returns a hash with a known key, with which counts of instructions are reproducible.
+    /// Returns a hash with a known key, so that counts of instructions can be repeated.
     pub fn with_key(key0: u64, key1: u64) -> Self {
         Self { key: (key0, key1) }
     }
+
+    pub(super) fn hash(&self, address: &PeerAddr) -> HashedAddr {
+        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
+        address.hash(&mut hasher);
+        HashedAddr {
+            address: *address,
+            hash: hasher.finish(),
+        }
+    }
 }
 
-impl BuildHasher for AddressHash {
-    type Hasher = SipHasher13;
+impl PartialEq for HashedAddr {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address
+    }
+}
 
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.key.0, self.key.1)
+impl Eq for HashedAddr {}
+
+impl Hash for HashedAddr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hasher for PrehashedHasher {
+    fn write(&mut self, _: &[u8]) {
+        debug_assert!(false, "a HashedAddr writes one u64");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -31,26 +31,24 @@ impl Members {
         members: impl ExactSizeIterator<Item = (&'a PeerAddr, &'a SendGroup)> + Clone,
     ) -> Self {
         let is_shared = members.len() >= MIN_SHARED_MEMBERS;
-        let group_of = |group: &SendGroup| SendGroup {
-            owner: if is_shared {
-                group.owner
-            } else {
-                WorkerId::default()
+        let group_of = |group: &SendGroup| match is_shared {
+            true => *group,
+            false => SendGroup {
+                owner: WorkerId::default(),
+                ..*group
             },
-            ..*group
         };
         // There are few groups, so a linear search is fast.
         let mut groups: Vec<(SendGroup, Range<usize>)> = Vec::new();
-        let mut indexes = Vec::with_capacity(members.len());
+        let find = |groups: &[(SendGroup, Range<usize>)], group| {
+            groups.iter().position(|known| known.0 == group)
+        };
         for (_, group) in members.clone() {
             let group = group_of(group);
-            let known = groups.iter().position(|known| known.0 == group);
-            let index = known.unwrap_or_else(|| {
-                groups.push((group, 0..0));
-                groups.len() - 1
-            });
-            groups[index].1.end += 1;
-            indexes.push(index as u16);
+            match find(&groups, group) {
+                Some(index) => groups[index].1.end += 1,
+                None => groups.push((group, 0..1)),
+            }
         }
         let mut start = 0;
         for (_, range) in &mut groups {
@@ -60,10 +58,12 @@ impl Members {
         }
         let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
         let mut addresses = vec![placeholder; members.len()];
-        for ((address, _), index) in members.zip(indexes) {
-            let end = &mut groups[usize::from(index)].1.end;
-            addresses[*end] = *address;
-            *end += 1;
+        for (address, group) in members {
+            if let Some(index) = find(&groups, group_of(group)) {
+                let end = &mut groups[index].1.end;
+                addresses[*end] = *address;
+                *end += 1;
+            }
         }
         Self {
             addresses: addresses.into(),

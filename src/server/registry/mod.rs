@@ -21,6 +21,7 @@ use crate::wire::{DisplayName, Name, RoomName};
 
 pub use directory::{Directory, RoomError, RoomLimits};
 pub use hash::AddressHash;
+use hash::{HashedAddr, Prehashed};
 pub use members::{MIN_SHARED_MEMBERS, Members, Protocol, SendGroup};
 pub use names::{NameError, Names};
 pub use peer::Peer;
@@ -35,7 +36,8 @@ pub use room::{LeaveReason, Room};
 /// comes back is never in a room twice, and never missing from it. No lock is held
 /// while datagrams are sent.
 pub struct Registry {
-    peers: DashMap<PeerAddr, Arc<Peer>, AddressHash>,
+    peers: DashMap<HashedAddr, Arc<Peer>, Prehashed>,
+    hash: AddressHash,
     directory: Directory,
     names: Names,
     /// The number of peers. The map's own `len` takes the lock of every shard.
@@ -57,7 +59,8 @@ pub enum Touch {
 impl Registry {
     pub fn new(directory: Directory, names: Names, max_peers: usize, hash: AddressHash) -> Self {
         Self {
-            peers: DashMap::with_hasher_and_shard_amount(hash, SHARDS),
+            peers: DashMap::with_hasher_and_shard_amount(Prehashed::default(), SHARDS),
+            hash,
             directory,
             names,
             len: AtomicUsize::new(0),
@@ -73,10 +76,10 @@ impl Registry {
             max_rooms: max_peers,
             max_members: u32::MAX,
         };
-        let hash = AddressHash::random();
         let events = EventQueue::new(Box::new(|| {}));
-        let directory = Directory::new(workers, limits, hash, events);
-        Self::new(directory, Names::new(max_peers), max_peers, hash)
+        let directory = Directory::new(workers, limits, events);
+        let names = Names::new(max_peers);
+        Self::new(directory, names, max_peers, AddressHash::random())
     }
 
     /// Takes a sign of life of a v1 peer. A new peer is registered with `protocol`, and
@@ -89,14 +92,15 @@ impl Registry {
         owner: WorkerId,
         now_ms: u64,
     ) -> Touch {
-        if let Some(peer) = self.peers.get(address) {
+        let key = self.hash.hash(address);
+        if let Some(peer) = self.peers.get(&key) {
             return refresh(&peer, None, now_ms);
         }
-        match self.peers.entry(*address) {
+        match self.peers.entry(key) {
             Entry::Occupied(entry) => refresh(entry.get(), None, now_ms),
             Entry::Vacant(_) if !self.admit() => Touch::Refused(DropReason::PeersFull),
             Entry::Vacant(entry) => {
-                let peer = self.newcomer(address, protocol, owner, None, now_ms);
+                let peer = self.newcomer(&key, protocol, owner, None, now_ms);
                 entry.insert(Arc::clone(&peer));
                 Touch::Registered(peer)
             }
@@ -105,7 +109,7 @@ impl Registry {
 
     /// Takes a sign of life of a v2 peer, which carries a session.
     pub fn touch_session(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
-        match self.peers.get(address) {
+        match self.peers.get(&self.hash.hash(address)) {
             Some(peer) => refresh(&peer, Some(session), now_ms),
             None => Touch::Refused(DropReason::UnknownSession),
         }
@@ -120,12 +124,13 @@ impl Registry {
         new_session: SessionId,
         now_ms: u64,
     ) -> Touch {
-        match self.peers.entry(*address) {
+        let key = self.hash.hash(address);
+        match self.peers.entry(key) {
             Entry::Occupied(mut entry) => {
                 if entry.get().session.is_none() {
                     let peer = entry.get().with_session(owner, new_session, now_ms);
                     let room = peer.room();
-                    room.set_group(*address, peer.group, peer.wants_presence());
+                    room.set_group(&key, peer.group, peer.wants_presence());
                     entry.insert(Arc::new(peer));
                 }
                 refresh(entry.get(), entry.get().session, now_ms)
@@ -133,7 +138,7 @@ impl Registry {
             Entry::Vacant(_) if !self.admit() => Touch::Refused(DropReason::PeersFull),
             Entry::Vacant(entry) => {
                 let (protocol, session) = (Protocol::Frames, Some(new_session));
-                let peer = self.newcomer(address, protocol, owner, session, now_ms);
+                let peer = self.newcomer(&key, protocol, owner, session, now_ms);
                 entry.insert(Arc::clone(&peer));
                 Touch::Registered(peer)
             }
@@ -146,7 +151,8 @@ impl Registry {
     /// # Errors
     /// [`RoomError`]; the peer stays in its room.
     pub fn join(&self, address: &PeerAddr, name: RoomName) -> Option<Result<Arc<Room>, RoomError>> {
-        let peer = self.peers.get_mut(address)?;
+        let key = self.hash.hash(address);
+        let peer = self.peers.get_mut(&key)?;
         let before = peer.room();
         if before.name().folded() == name.folded() {
             return Some(Ok(before));
@@ -156,9 +162,9 @@ impl Registry {
             Ok(room) => room,
             Err(error) => return Some(Err(error)),
         };
-        self.leave_room(&before, address, &peer, LeaveReason::Left);
+        self.leave_room(&before, &key, &peer, LeaveReason::Left);
         peer.memberships.replace(Arc::clone(&room));
-        enter_room(&room, address, &peer);
+        enter_room(&room, &key, &peer);
         Some(Ok(room))
     }
 
@@ -167,7 +173,7 @@ impl Registry {
     /// # Errors
     /// [`NameError`]; the peer keeps the name that it has, if any.
     pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
-        let peer = self.peers.get_mut(address)?;
+        let peer = self.peers.get_mut(&self.hash.hash(address))?;
         let before = peer.display_name(address);
         if let Err(error) = self.names.take(name, peer.name(), *address) {
             return Some(Err(error));
@@ -182,20 +188,25 @@ impl Registry {
     /// Subscribes a peer to the presence events of its room, or unsubscribes it.
     /// Returns `None` if the peer is not registered.
     pub fn set_presence(&self, address: &PeerAddr, is_on: bool) -> Option<()> {
-        let peer = self.peers.get_mut(address)?;
+        let peer = self.peers.get_mut(&self.hash.hash(address))?;
         peer.wants_presence.store(is_on, Ordering::Relaxed);
         peer.room().set_presence(*address, peer.group, is_on);
         Some(())
     }
 
     pub fn get(&self, address: &PeerAddr) -> Option<Arc<Peer>> {
-        Some(Arc::clone(&*self.peers.get(address)?))
+        Some(Arc::clone(&*self.peers.get(&self.hash.hash(address))?))
     }
 
     /// Returns the peer with the name or address `whom`, and its protocol. Peers at
     /// different endpoints may have the same address. The endpoint of `asking` goes first.
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
-        let found = |address| Some((address, self.peers.get(&address)?.protocol()));
+        let found = |address| {
+            Some((
+                address,
+                self.peers.get(&self.hash.hash(&address))?.protocol(),
+            ))
+        };
         let address = match str::from_utf8(whom).ok()?.parse().ok()? {
             DisplayName::Name(name) => return found(self.names.find(&name)?),
             DisplayName::Address(address) => address,
@@ -216,7 +227,10 @@ impl Registry {
     ) -> usize {
         let (page, members) = room.page(first, MAX_PAGE_MEMBERS);
         for address in page {
-            let name = self.peers.get(&address).and_then(|peer| peer.name());
+            let name = self
+                .peers
+                .get(&self.hash.hash(&address))
+                .and_then(|peer| peer.name());
             if !visit(DisplayName::of(address.socket_addr(), name)) {
                 break;
             }
@@ -228,35 +242,34 @@ impl Registry {
     pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(&PeerAddr)) {
         let is_served = |peer: &Peer| peer.session.is_some() && peer.group.owner == owner;
         for entry in self.peers.iter().filter(|entry| is_served(entry.value())) {
-            visit(entry.key());
+            visit(&entry.key().address);
         }
     }
 
     /// Removes the peer with this address and session. `session` is `None` for a v1 peer.
     /// Returns `None` if no such peer was registered.
     pub fn leave(&self, address: &PeerAddr, session: Option<SessionId>) -> Option<()> {
-        self.remove_if(address, LeaveReason::Left, |peer| peer.session == session)
+        let key = self.hash.hash(address);
+        self.remove_if(&key, LeaveReason::Left, |peer| peer.session == session)
     }
 
     /// Removes every peer that has been silent for more than `timeout_ms`, and calls
     /// `on_expired` with each. The search takes read locks. Each removal checks again
     /// under the write lock, so a peer that sent something in between stays.
     pub fn expire(&self, now_ms: u64, timeout_ms: u64, mut on_expired: impl FnMut(PeerAddr)) {
-        let is_stale = |peer: &Peer| {
-            let last_seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
-            now_ms.saturating_sub(last_seen_ms) > timeout_ms
-        };
-        let stale: Vec<PeerAddr> = self
+        let oldest_ms = now_ms.saturating_sub(timeout_ms);
+        let is_stale = |peer: &Peer| peer.last_seen_ms.load(Ordering::Relaxed) < oldest_ms;
+        let stale: Vec<HashedAddr> = self
             .peers
             .iter()
             .filter(|entry| is_stale(entry.value()))
             .map(|entry| *entry.key())
             .collect();
-        for address in stale {
-            let removed = self.remove_if(&address, LeaveReason::TimedOut, is_stale);
+        for key in stale {
+            let removed = self.remove_if(&key, LeaveReason::TimedOut, is_stale);
             if removed.is_some() {
                 self.expired.fetch_add(1, Ordering::Relaxed);
-                on_expired(address);
+                on_expired(key.address);
             }
         }
     }
@@ -284,7 +297,7 @@ impl Registry {
     /// Returns a new member of the lobby. The caller puts it into the map.
     fn newcomer(
         &self,
-        address: &PeerAddr,
+        key: &HashedAddr,
         protocol: Protocol,
         owner: WorkerId,
         session: Option<SessionId>,
@@ -292,17 +305,17 @@ impl Registry {
     ) -> Arc<Peer> {
         let lobby = self.lobby();
         let group = SendGroup {
-            endpoint: address.endpoint(),
+            endpoint: key.address.endpoint(),
             protocol,
             owner,
         };
         let peer = Peer::new(Arc::clone(lobby), group, session, now_ms);
-        enter_room(lobby, address, &peer);
+        enter_room(lobby, key, &peer);
         Arc::new(peer)
     }
 
-    fn leave_room(&self, room: &Arc<Room>, address: &PeerAddr, peer: &Peer, reason: LeaveReason) {
-        room.leave(address, peer.display_name(address), reason);
+    fn leave_room(&self, room: &Arc<Room>, key: &HashedAddr, peer: &Peer, reason: LeaveReason) {
+        room.leave(key, reason, || peer.display_name(&key.address));
         self.directory.release_place(room);
     }
 
@@ -317,14 +330,14 @@ impl Registry {
 
     fn remove_if(
         &self,
-        address: &PeerAddr,
+        key: &HashedAddr,
         reason: LeaveReason,
         condition: impl Fn(&Peer) -> bool,
     ) -> Option<()> {
-        self.peers.remove_if(address, |_, peer| {
+        self.peers.remove_if(key, |_, peer| {
             let is_removed = condition(peer);
             if is_removed {
-                self.leave_room(&peer.room(), address, peer, reason);
+                self.leave_room(&peer.room(), key, peer, reason);
                 if let Some(name) = peer.name() {
                     self.names.free(&name);
                 }
@@ -344,9 +357,10 @@ fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
     Touch::Refreshed(Arc::clone(peer))
 }
 
-fn enter_room(room: &Room, address: &PeerAddr, peer: &Peer) {
-    let display_name = peer.display_name(address);
-    room.join(*address, peer.group, display_name, peer.wants_presence());
+fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer) {
+    room.join(key, peer.group, peer.wants_presence(), || {
+        peer.display_name(&key.address)
+    });
 }
 
 /// Maximum number of members in one visit: more than fit into a reply of 900 bytes.

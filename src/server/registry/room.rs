@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use indexmap::IndexMap;
+use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
-use super::hash::AddressHash;
+use super::hash::{HashedAddr, Prehashed};
 use super::members::{Members, SendGroup};
 use super::presence::{EventQueue, Presence};
 use crate::net::PeerAddr;
@@ -38,24 +39,18 @@ pub enum LeaveReason {
 
 struct State {
     /// In the order of joining, but the last member takes the place of one that leaves.
-    members: IndexMap<PeerAddr, SendGroup, AddressHash>,
+    members: IndexMap<PeerAddr, SendGroup, Prehashed>,
     /// `None` until the first peer subscribes.
     presence: Option<Arc<Presence>>,
 }
 
 impl Room {
-    pub fn new(
-        name: RoomName,
-        number: u32,
-        workers: usize,
-        hash: AddressHash,
-        events: Arc<EventQueue>,
-    ) -> Self {
+    pub fn new(name: RoomName, number: u32, workers: usize, events: Arc<EventQueue>) -> Self {
         Self {
             name,
             number,
             state: Mutex::new(State {
-                members: IndexMap::with_hasher(hash),
+                members: IndexMap::default(),
                 presence: None,
             }),
             snapshot: ArcSwap::default(),
@@ -69,13 +64,7 @@ impl Room {
     pub(crate) fn plain(number: u32, workers: usize) -> Arc<Self> {
         let name = RoomName::parse(b"plain").expect("a valid name");
         let events = Arc::new(EventQueue::new(Box::new(|| {})));
-        Arc::new(Self::new(
-            name,
-            number,
-            workers,
-            AddressHash::random(),
-            events,
-        ))
+        Arc::new(Self::new(name, number, workers, events))
     }
 
     /// The name as the creator of the room wrote it.
@@ -108,62 +97,73 @@ impl Room {
         self.sequences[worker.index()].fetch_add(count, Ordering::Relaxed)
     }
 
-    /// Adds a peer, which must not be a member.
+    /// Adds a peer, which must not be a member. `name` is called if the room has presence
+    /// subscribers.
     pub(super) fn join(
         &self,
-        address: PeerAddr,
+        key: &HashedAddr,
         group: SendGroup,
-        display_name: DisplayName,
         wants_presence: bool,
+        name: impl FnOnce() -> DisplayName,
     ) {
         let mut state = self.lock();
         let members = &mut state.members;
         if members.len() == members.capacity() {
             members.reserve_exact((members.len() / 4).max(MIN_GROWTH));
         }
-        members.insert(address, group);
+        if let RawEntryMut::Vacant(entry) = state.entry(key) {
+            entry.insert_hashed_nocheck(key.hash, key.address, group);
+        }
         self.is_stale.store(true, Ordering::Release);
         if wants_presence {
-            self.subscribe(&mut state, address, group);
+            self.subscribe(&mut state, key.address, group);
         }
-        state.record(PresenceEvent::Joined(display_name));
+        state.record(|| PresenceEvent::Joined(name()));
     }
 
-    /// Removes a peer, which must be a member.
-    pub(super) fn leave(&self, address: &PeerAddr, display_name: DisplayName, reason: LeaveReason) {
+    /// Removes a peer, which must be a member. `name` is called if the room has presence
+    /// subscribers.
+    pub(super) fn leave(
+        &self,
+        key: &HashedAddr,
+        reason: LeaveReason,
+        name: impl FnOnce() -> DisplayName,
+    ) {
         let mut state = self.lock();
-        let members = &mut state.members;
-        let removed = members.swap_remove(address);
-        debug_assert!(removed.is_some(), "{address} is not a member");
+        if let RawEntryMut::Occupied(entry) = state.entry(key) {
+            entry.swap_remove();
+        }
         // Frees memory after a burst of members.
+        let members = &mut state.members;
         if members.len() < members.capacity() / 4 {
             let keep = members.len() * 2;
             members.shrink_to(keep);
         }
         self.is_stale.store(true, Ordering::Release);
         if let Some(presence) = &state.presence {
-            presence.unsubscribe(address);
+            presence.unsubscribe(&key.address);
         }
-        state.record(match reason {
-            LeaveReason::Left => PresenceEvent::Left(display_name),
-            LeaveReason::TimedOut => PresenceEvent::TimedOut(display_name),
+        state.record(|| match reason {
+            LeaveReason::Left => PresenceEvent::Left(name()),
+            LeaveReason::TimedOut => PresenceEvent::TimedOut(name()),
         });
     }
 
     /// Changes the group of a member. This is no presence event, because the member stays.
-    pub(super) fn set_group(&self, address: PeerAddr, group: SendGroup, wants_presence: bool) {
+    pub(super) fn set_group(&self, key: &HashedAddr, group: SendGroup, wants_presence: bool) {
         let mut state = self.lock();
-        let known = state.members.insert(address, group);
-        debug_assert!(known.is_some(), "{address} is not a member");
+        if let RawEntryMut::Occupied(mut entry) = state.entry(key) {
+            entry.insert(group);
+        }
         self.is_stale.store(true, Ordering::Release);
         if wants_presence {
-            self.subscribe(&mut state, address, group);
+            self.subscribe(&mut state, key.address, group);
         }
     }
 
     /// Records that a member took another name.
     pub(super) fn rename(&self, before: DisplayName, now: Name) {
-        self.lock().record(PresenceEvent::Renamed(before, now));
+        self.lock().record(|| PresenceEvent::Renamed(before, now));
     }
 
     pub(super) fn set_presence(&self, address: PeerAddr, group: SendGroup, is_on: bool) {
@@ -212,9 +212,14 @@ impl Room {
 }
 
 impl State {
-    fn record(&self, event: PresenceEvent) {
+    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, SendGroup, Prehashed> {
+        let members = self.members.raw_entry_mut_v1();
+        members.from_key_hashed_nocheck(key.hash, &key.address)
+    }
+
+    fn record(&self, event: impl FnOnce() -> PresenceEvent) {
         if let Some(presence) = &self.presence {
-            presence.record(event, self.members.len());
+            presence.record(event(), self.members.len());
         }
     }
 }

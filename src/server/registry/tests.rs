@@ -113,7 +113,11 @@ fn registry_and_room_agree_after_threads_registered_and_removed_peers() {
             });
         }
     });
-    let mut registered: Vec<PeerAddr> = registry.peers.iter().map(|entry| *entry.key()).collect();
+    let mut registered: Vec<PeerAddr> = registry
+        .peers
+        .iter()
+        .map(|entry| entry.key().address)
+        .collect();
     registered.sort_by_key(PeerAddr::socket_addr);
     assert!(!registered.is_empty());
     assert_eq!(in_lobby(registry), registered);

@@ -54,7 +54,7 @@ impl Core {
             max_members: bounds.members as u32,
         };
         let (hash, events) = (AddressHash::random(), EventQueue::new(Box::new(|| {})));
-        let directory = Directory::new(WORKERS, limits, hash, events);
+        let directory = Directory::new(WORKERS, limits, events);
         let names = Names::new(bounds.names);
         let registry = Arc::new(Registry::new(directory, names, bounds.peers, hash));
         let ingress = Arc::new(IngressShared {

@@ -178,7 +178,7 @@ fn threads_that_share_rooms_lose_no_peer_and_leave_nothing_behind() {
         max_members: 3,
     };
     let (hash, events) = (AddressHash::random(), EventQueue::new(Box::new(|| {})));
-    let directory = Directory::new(1, limits, hash, events);
+    let directory = Directory::new(1, limits, events);
     let peers = &Registry::new(directory, Names::new(3), 100, hash);
     let names = ["a", "A", "b", "c", "d"].map(|name| Name::parse(name.as_bytes()).unwrap());
     let room_names = ["x", "X", "y", "z", "lobby"].map(room_name);
