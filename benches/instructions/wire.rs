@@ -21,7 +21,7 @@ fn classified(datagrams: Vec<Vec<u8>>) -> (usize, Vec<Vec<u8>>) {
 
 #[library_benchmark]
 #[bench::mixed(args = (1000), setup = lines)]
-fn commands(lines: Vec<Vec<u8>>) -> (usize, Vec<Vec<u8>>) {
+fn parsed_commands(lines: Vec<Vec<u8>>) -> (usize, Vec<Vec<u8>>) {
     let is_command = |line: &&Vec<u8>| parse_command(black_box(line)).is_some();
     (lines.iter().filter(is_command).count(), lines)
 }
@@ -51,7 +51,7 @@ fn formatted((texts, mut out): Texts) -> Texts {
 
 library_benchmark_group!(
     name = wire_group,
-    benchmarks = [classified, commands, sanitized, formatted]
+    benchmarks = [classified, parsed_commands, sanitized, formatted]
 );
 
 /// Texts, and a buffer for what becomes of one.

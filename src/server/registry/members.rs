@@ -59,7 +59,11 @@ impl Members {
         let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
         let mut addresses = vec![placeholder; members.len()];
         for (address, group) in members {
-            if let Some(index) = find(&groups, group_of(group)) {
+            let index = match groups.len() {
+                1 => Some(0),
+                _ => find(&groups, group_of(group)),
+            };
+            if let Some(index) = index {
                 let end = &mut groups[index].1.end;
                 addresses[*end] = *address;
                 *end += 1;
