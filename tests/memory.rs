@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bullhorn::net::PeerAddr;
 use bullhorn::server::ops::stats::WorkerId;
-use bullhorn::server::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
+use bullhorn::server::registry::{AddressHash, Registry, RegistryLimits};
 use bullhorn::wire::{Protocol, RoomName};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -100,13 +100,13 @@ fn only_test() -> MutexGuard<'static, ()> {
 }
 
 fn registry(max_peers: usize) -> Registry {
-    let limits = RoomLimits {
+    let limits = RegistryLimits {
+        max_peers,
+        max_names: 1,
         max_rooms: 1_000_000,
-        max_members: 1_000_000,
+        max_room_members: 1_000_000,
     };
-    let (hash, events) = (AddressHash::random(), EventQueue::new(Box::new(|| {})));
-    let directory = Directory::new(1, limits, events);
-    Registry::new(directory, Names::new(1), max_peers, hash)
+    Registry::new(1, limits, AddressHash::random(), Box::new(|| {}))
 }
 
 /// Returns a different address for each number.

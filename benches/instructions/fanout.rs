@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
 use bullhorn::server::egress::exchange::Exchange;
 use bullhorn::server::egress::{Batcher, Egress, Item, Limits, Progress};
+use bullhorn::server::ops::stats::WorkerInfo;
 use bullhorn::server::registry::{Members, Registry};
 use bullhorn::wire::Protocol;
 use gungraun::{library_benchmark, library_benchmark_group};
 
-use crate::inputs::{WORKER, address, info, numbers, registry, text};
+use crate::inputs::{WORKER, address, numbers, registry, text};
 
 // Plans [`TEXTS`] texts, and looks at every packet for every peer, as sending does.
 #[library_benchmark]
@@ -87,7 +88,13 @@ fn silent(peers: u32, protocol: Protocol) -> (Egress, Registry) {
     // What a change of the members costs is `snapshots`.
     let _ = registry.lobby().members();
     let exchange = Arc::new(Exchange::new(vec![Box::new(|| {})]));
-    let egress = Egress::new(WORKER, Box::new(|| {}), exchange, MAX_SEGMENTS, info());
+    let egress = Egress::new(
+        WORKER,
+        Box::new(|| {}),
+        exchange,
+        MAX_SEGMENTS,
+        WorkerInfo::new(""),
+    );
     (egress, registry)
 }
 

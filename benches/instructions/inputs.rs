@@ -1,27 +1,24 @@
 //! What is worked on: the same in every run.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, OnceLock};
 
 use bullhorn::net::PeerAddr;
-use bullhorn::server::ops::stats::{WorkerId, WorkerInfo};
-use bullhorn::server::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
+use bullhorn::server::ops::stats::WorkerId;
+use bullhorn::server::registry::{AddressHash, Registry, RegistryLimits};
 use bullhorn::wire::Protocol;
 use bullhorn::wire::v2::SessionId;
 
 /// Returns a registry with the first `count` peers, all seen at `now_ms`. The key of its
 /// hash never changes, because the places of entries depend on it.
 pub(crate) fn registry(count: u32, protocol: Protocol, now_ms: u64) -> Registry {
-    let limits = RoomLimits {
+    let limits = RegistryLimits {
+        max_peers: MAX_PEERS,
+        max_names: 1,
         max_rooms: 1,
-        max_members: u32::MAX,
+        max_room_members: u32::MAX,
     };
-    let (hash, events) = (
-        AddressHash::with_key(1, 2),
-        EventQueue::new(Box::new(|| {})),
-    );
-    let directory = Directory::new(WORKERS, limits, events);
-    let registry = Registry::new(directory, Names::new(1), MAX_PEERS, hash);
+    let hash = AddressHash::with_key(1, 2);
+    let registry = Registry::new(WORKERS, limits, hash, Box::new(|| {}));
     for peer in 0..count {
         match protocol {
             Protocol::Text | Protocol::Lines => {
@@ -42,15 +39,6 @@ pub(crate) fn address(peer: u32) -> PeerAddr {
     let host = Ipv4Addr::new(192, 168, 100, 100 + host);
     let port = 10_000 + u16::from_be_bytes([port_high, port_low]) % 50_000;
     PeerAddr::new((host, port).into(), 0)
-}
-
-/// Counters of a worker.
-pub(crate) fn info() -> Arc<WorkerInfo> {
-    Arc::new(WorkerInfo {
-        name: String::new(),
-        core: OnceLock::new(),
-        counters: Default::default(),
-    })
 }
 
 /// The session of v2 peer number `peer`.

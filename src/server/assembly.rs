@@ -1,12 +1,11 @@
 //! The parts from which a chat server or a greeting server is assembled.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use core_affinity::CoreId;
 use crossbeam::channel::bounded;
-use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
 
 use super::clock::Clock;
@@ -63,15 +62,10 @@ impl<'a> Assembly<'a> {
         let seats = sockets.into_iter().zip(plan_cores(config, &log));
         let seats = seats.enumerate().map(|(index, (sockets, core))| {
             let (poll, waker) = poll_and_waker()?;
-            let info = Arc::new(WorkerInfo {
-                name: format!("worker-{index}"),
-                core: OnceLock::new(),
-                counters: CachePadded::default(),
-            });
             Ok(Seat {
                 waker,
                 sockets,
-                info,
+                info: WorkerInfo::new(format!("worker-{index}")),
                 poll,
                 core,
             })

@@ -15,7 +15,7 @@ use super::ingress::{Ingress, IngressShared};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::Wake;
 use super::registry::expiry::Reaper;
-use super::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
+use super::registry::{AddressHash, Registry, RegistryLimits};
 use super::worker::Service;
 use crate::net::{Datagram, Transmit};
 
@@ -101,14 +101,13 @@ impl Service for Chat {
 }
 
 fn registry(config: &ServerConfig, workers: usize, wake_notifier: Wake) -> Registry {
-    let limits = RoomLimits {
+    let limits = RegistryLimits {
+        max_peers: config.max_peers as usize,
+        max_names: config.max_names as usize,
         max_rooms: config.max_rooms as usize,
-        max_members: config.max_room_members,
+        max_room_members: config.max_room_members,
     };
-    let hash = AddressHash::random();
-    let directory = Directory::new(workers, limits, EventQueue::new(wake_notifier));
-    let names = Names::new(config.max_names as usize);
-    Registry::new(directory, names, config.max_peers as usize, hash)
+    Registry::new(workers, limits, AddressHash::random(), wake_notifier)
 }
 
 /// Returns a function that wakes the thread that sleeps on `parker`.

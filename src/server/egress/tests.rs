@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
 use proptest::prelude::*;
 
@@ -43,11 +42,7 @@ impl Workers {
     fn new(count: usize) -> Self {
         let wake = |_| -> Wake { Box::new(|| {}) };
         let exchange = Arc::new(Exchange::new((0..count).map(wake).collect()));
-        let info = Arc::new(WorkerInfo {
-            name: String::new(),
-            core: OnceLock::new(),
-            counters: Default::default(),
-        });
+        let info = WorkerInfo::new("");
         let egress = |worker| {
             let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&info));
             Egress::new(WorkerId(worker), wake(0), exchange, 64, info)

@@ -1,7 +1,7 @@
 //! Statistics. Each worker writes counters of its own, and any thread may read them.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam::utils::CachePadded;
 
@@ -224,6 +224,16 @@ pub struct WorkerInfo {
     pub core: OnceLock<usize>,
     /// The counters, on cache lines that no other worker writes to.
     pub counters: CachePadded<Counters>,
+}
+
+impl WorkerInfo {
+    pub fn new(name: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            core: OnceLock::new(),
+            counters: CachePadded::default(),
+        })
+    }
 }
 
 /// The state of a worker at one moment.

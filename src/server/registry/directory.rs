@@ -14,17 +14,20 @@ use crate::wire::{LOBBY, RoomName};
 pub struct Directory {
     lobby: Arc<Room>,
     rooms: Mutex<Rooms>,
-    limits: RoomLimits,
+    limits: RegistryLimits,
     workers: usize,
     events: Arc<EventQueue>,
 }
 
+/// The limits of a registry.
 #[derive(Debug, Clone, Copy)]
-pub struct RoomLimits {
-    /// Maximum number of rooms, not counting the lobby.
+pub struct RegistryLimits {
+    pub max_peers: usize,
+    pub max_names: usize,
+    /// The lobby does not count.
     pub max_rooms: usize,
-    /// Maximum number of members of a room. The lobby has no limit.
-    pub max_members: u32,
+    /// The lobby has no limit.
+    pub max_room_members: u32,
 }
 
 /// The reason why a peer cannot join a room.
@@ -52,7 +55,7 @@ struct Entry {
 }
 
 impl Directory {
-    pub fn new(workers: usize, limits: RoomLimits, events: EventQueue) -> Self {
+    pub fn new(workers: usize, limits: RegistryLimits, events: EventQueue) -> Self {
         let events = Arc::new(events);
         let lobby = Room::new(lobby(), LOBBY_NUMBER, workers, Arc::clone(&events));
         Self {
@@ -105,9 +108,10 @@ impl Directory {
         if key == lobby() {
             return Ok(Arc::clone(&self.lobby));
         }
-        let RoomLimits {
+        let RegistryLimits {
             max_rooms,
-            max_members,
+            max_room_members: max_members,
+            ..
         } = self.limits;
         let mut rooms = self.lock();
         if let Some(Entry { room, places }) = rooms.by_name.get_mut(&key) {

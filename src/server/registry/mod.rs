@@ -16,14 +16,16 @@ use dashmap::{DashMap, Entry};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
+use crate::server::ops::supervise::Wake;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, RoomName};
 
-pub use directory::{Directory, RoomError, RoomLimits};
+pub use directory::{Directory, RegistryLimits, RoomError};
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
 pub use members::{MIN_SHARED_MEMBERS, Members, Protocol, SendGroup};
-pub use names::{NameError, Names};
+pub use names::NameError;
+use names::Names;
 pub use peer::Peer;
 pub use presence::{EventQueue, Notice, Presence};
 pub use room::{LeaveReason, Room};
@@ -57,14 +59,21 @@ pub enum Touch {
 }
 
 impl Registry {
-    pub fn new(directory: Directory, names: Names, max_peers: usize, hash: AddressHash) -> Self {
+    /// Returns a registry for a server with `workers` workers. The first presence event
+    /// calls `wake_notifier`.
+    pub fn new(
+        workers: usize,
+        limits: RegistryLimits,
+        hash: AddressHash,
+        wake_notifier: Wake,
+    ) -> Self {
         Self {
             peers: DashMap::with_hasher_and_shard_amount(Prehashed::default(), SHARDS),
             hash,
-            directory,
-            names,
+            directory: Directory::new(workers, limits, EventQueue::new(wake_notifier)),
+            names: Names::new(limits.max_names),
             len: AtomicUsize::new(0),
-            max_peers,
+            max_peers: limits.max_peers,
             expired: AtomicU64::new(0),
         }
     }
@@ -72,14 +81,13 @@ impl Registry {
     /// Returns a registry for tests, in which only the number of peers is limited.
     #[cfg(test)]
     pub(crate) fn plain(workers: usize, max_peers: usize) -> Self {
-        let limits = RoomLimits {
+        let limits = RegistryLimits {
+            max_peers,
+            max_names: max_peers,
             max_rooms: max_peers,
-            max_members: u32::MAX,
+            max_room_members: u32::MAX,
         };
-        let events = EventQueue::new(Box::new(|| {}));
-        let directory = Directory::new(workers, limits, events);
-        let names = Names::new(max_peers);
-        Self::new(directory, names, max_peers, AddressHash::random())
+        Self::new(workers, limits, AddressHash::random(), Box::new(|| {}))
     }
 
     /// Takes a sign of life of a v1 peer. A new peer is registered with `protocol`, and

@@ -8,7 +8,7 @@ use crate::net::PeerAddr;
 use crate::wire::Name;
 
 /// All names in use. Names that differ only in case are the same name.
-pub struct Names {
+pub(super) struct Names {
     /// The owner of each name, by the name in lower case.
     owners: Mutex<HashMap<Name, PeerAddr>>,
     max_names: usize,
@@ -22,7 +22,7 @@ pub enum NameError {
 }
 
 impl Names {
-    pub fn new(max_names: usize) -> Self {
+    pub(super) fn new(max_names: usize) -> Self {
         Self {
             owners: Mutex::default(),
             max_names,
@@ -33,7 +33,12 @@ impl Names {
     ///
     /// # Errors
     /// [`NameError`]; the peer keeps `before`.
-    pub fn take(&self, name: Name, before: Option<Name>, peer: PeerAddr) -> Result<(), NameError> {
+    pub(super) fn take(
+        &self,
+        name: Name,
+        before: Option<Name>,
+        peer: PeerAddr,
+    ) -> Result<(), NameError> {
         let (key, before) = (name.folded(), before.map(Name::folded));
         let mut owners = self.lock();
         if before == Some(key) {
@@ -52,7 +57,7 @@ impl Names {
         Ok(())
     }
 
-    pub fn free(&self, name: &Name) {
+    pub(super) fn free(&self, name: &Name) {
         let mut owners = self.lock();
         owners.remove(&name.folded());
         // Frees memory after a burst of names.
@@ -63,7 +68,7 @@ impl Names {
     }
 
     /// Returns the peer with this name, in any case.
-    pub fn find(&self, name: &Name) -> Option<PeerAddr> {
+    pub(super) fn find(&self, name: &Name) -> Option<PeerAddr> {
         self.lock().get(&name.folded()).copied()
     }
 

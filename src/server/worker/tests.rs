@@ -1,18 +1,9 @@
 use super::*;
 use crate::net::{BufferSizes, Gso, bind_group};
 use crate::server::ops::supervise::Supervisor;
-use crossbeam::utils::CachePadded;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
-
-fn info() -> Arc<WorkerInfo> {
-    Arc::new(WorkerInfo {
-        name: "worker".into(),
-        core: OnceLock::new(),
-        counters: CachePadded::default(),
-    })
-}
 
 #[test]
 fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
@@ -105,7 +96,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
     };
     let (poll, _waker) = poll_and_waker().unwrap();
     let sockets = WorkerSockets::new(group.sockets, Gso::On);
-    let worker = Worker::new(poll, sockets, service, &shared, info()).unwrap();
+    let worker = Worker::new(poll, sockets, service, &shared, WorkerInfo::new("")).unwrap();
     let info = Arc::clone(worker.info());
     worker.run(&stop).unwrap();
 

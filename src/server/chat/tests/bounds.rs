@@ -1,14 +1,14 @@
 //! Every command at its bounds.
 
-use super::core::{Bounds, Core};
+use super::core::Core;
 use super::*;
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES};
 use crate::wire::{Protocol, RoomName};
 
-fn core(bounds: Bounds) -> Core {
-    Core::new(bounds, &Log::new().0)
+fn core(limits: RegistryLimits) -> Core {
+    Core::new(limits, &Log::new().0)
 }
 
 /// Sends a datagram of a v1 peer. Returns what all peers receive, in the order of the peers.
@@ -73,11 +73,11 @@ fn names_and_tokens_have_at_most_their_maximum_length() {
 
 #[test]
 fn the_last_room_member_name_and_peer_are_taken_and_freed() {
-    let mut core = core(Bounds {
-        peers: 4,
-        names: 2,
-        rooms: 2,
-        members: 2,
+    let mut core = core(RegistryLimits {
+        max_peers: 4,
+        max_names: 2,
+        max_rooms: 2,
+        max_room_members: 2,
     });
     for (peer, line, reply) in [
         (0, "/join a", "* you are in a (1 here)"),
@@ -247,9 +247,9 @@ fn a_text_for_a_vanished_room_does_not_reach_the_next_room_of_that_name() {
     assert_eq!(received[2], line("* you are in tea (1 here)"));
 }
 
-const LARGE: Bounds = Bounds {
-    peers: 100,
-    names: 100,
-    rooms: 100,
-    members: 100,
+const LARGE: RegistryLimits = RegistryLimits {
+    max_peers: 100,
+    max_names: 100,
+    max_rooms: 100,
+    max_room_members: 100,
 };

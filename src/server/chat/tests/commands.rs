@@ -44,7 +44,7 @@ impl Model {
         let holder = self.peers.iter().find(|(_, other)| is_it(other));
         let holder = holder.map(|(number, _)| *number);
         let names = self.peers.values().filter(|peer| peer.name.is_some());
-        let max = self.bounds.names;
+        let max = self.limits.max_names;
         let is_full = names.count() >= max && self.peers[&peer].name.is_none();
         if holder.is_some_and(|holder| holder != peer) {
             return self.refuse(peer, "name taken", &format!("{name} is taken"));
@@ -69,14 +69,14 @@ impl Model {
         let is_it = |room: &&Room| room.name.eq_ignore_ascii_case(name);
         let before = self.peers[&peer].room;
         let now = if let Some(room) = self.rooms.iter().find(is_it) {
-            let max = self.bounds.members;
+            let max = self.limits.max_room_members as usize;
             if room.number != 0 && room.number != before && room.members.len() >= max {
                 let text = format!("{} is full ({max})", room.name);
                 return self.refuse(peer, "room full", &text);
             }
             room.number
         } else {
-            let max = self.bounds.rooms;
+            let max = self.limits.max_rooms;
             if self.rooms.len() > max {
                 let text = format!("cannot create \"{name}\": room limit reached ({max})");
                 return self.refuse(peer, "too many rooms", &text);

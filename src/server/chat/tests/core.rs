@@ -1,6 +1,6 @@
 //! The real server core, without I/O, and with a clock that the test moves.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Packet, PeerAddr, SendTally, Transmit};
@@ -12,7 +12,7 @@ use crate::server::ingress::{Ingress, IngressShared};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
-use crate::server::registry::{AddressHash, Directory, EventQueue, Names, Registry, RoomLimits};
+use crate::server::registry::{AddressHash, Registry, RegistryLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
@@ -32,15 +32,6 @@ pub(super) struct Core {
     sessions: Vec<Vec<u64>>,
 }
 
-/// The limits of the server.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) peers: usize,
-    pub(super) names: usize,
-    pub(super) rooms: usize,
-    pub(super) members: usize,
-}
-
 /// Records all datagrams that are sent.
 #[derive(Default)]
 struct Recorder {
@@ -48,15 +39,10 @@ struct Recorder {
 }
 
 impl Core {
-    pub(super) fn new(bounds: Bounds, log: &Log) -> Self {
-        let limits = RoomLimits {
-            max_rooms: bounds.rooms,
-            max_members: bounds.members as u32,
-        };
-        let (hash, events) = (AddressHash::random(), EventQueue::new(Box::new(|| {})));
-        let directory = Directory::new(WORKERS, limits, events);
-        let names = Names::new(bounds.names);
-        let registry = Arc::new(Registry::new(directory, names, bounds.peers, hash));
+    pub(super) fn new(limits: RegistryLimits, log: &Log) -> Self {
+        let hash = AddressHash::random();
+        let registry = Registry::new(WORKERS, limits, hash, Box::new(|| {}));
+        let registry = Arc::new(registry);
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),
             log: log.clone(),
@@ -66,7 +52,7 @@ impl Core {
         });
         let no_wake = || -> Wake { Box::new(|| {}) };
         let exchange = Arc::new(Exchange::new((0..WORKERS).map(|_| no_wake()).collect()));
-        let infos: Vec<_> = (0..WORKERS).map(|_| info()).collect();
+        let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
         let chat = |(index, info): (usize, &Arc<WorkerInfo>)| {
             let worker = WorkerId(index as u8);
             let (exchange, info) = (Arc::clone(&exchange), Arc::clone(info));
@@ -239,14 +225,6 @@ impl Transmit for Recorder {
 fn number(peer: PeerAddr) -> usize {
     let is_it = |number: &usize| address(*number) == peer;
     (0..PEERS).find(is_it).expect("one of the peers")
-}
-
-fn info() -> Arc<WorkerInfo> {
-    Arc::new(WorkerInfo {
-        name: String::new(),
-        core: OnceLock::new(),
-        counters: Default::default(),
-    })
 }
 
 /// Converts a datagram. All are ASCII, but a reply may repeat bytes of its peer that are

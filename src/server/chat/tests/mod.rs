@@ -16,10 +16,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestCaseResult, TestRunner};
 
 use self::actions::{Action, Step, steps};
-use self::core::{Bounds, Core};
+use self::core::Core;
 use self::model::{Cause, Model};
 use crate::net::PeerAddr;
 use crate::server::ops::log::Log;
+use crate::server::registry::RegistryLimits;
 use crate::wire::v2::NoticeCode;
 
 /// A datagram or a frame that a peer received.
@@ -90,8 +91,8 @@ fn the_core_agrees_with_the_model_of_the_protocol() {
 impl Pair {
     fn new(log: &Log) -> Self {
         Self {
-            core: Core::new(BOUNDS, log),
-            model: Model::new(BOUNDS),
+            core: Core::new(LIMITS, log),
+            model: Model::new(LIMITS),
             sessions: [None; PEERS],
             actions: 0,
         }
@@ -247,11 +248,11 @@ const CASES: u32 = 10_000;
 const MIN_COUNT: u32 = CASES / 200;
 
 /// Small enough to be reached often.
-const BOUNDS: Bounds = Bounds {
-    peers: 15,
-    names: 3,
-    rooms: 2,
-    members: 3,
+const LIMITS: RegistryLimits = RegistryLimits {
+    max_peers: 15,
+    max_names: 3,
+    max_rooms: 2,
+    max_room_members: 3,
 };
 
 /// The kinds of outcomes that the test must have covered.

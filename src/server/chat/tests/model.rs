@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::core::Bounds;
 use super::{Action, PEERS, Received, TIMEOUT_MS, address, worker};
+use crate::server::registry::RegistryLimits;
 use crate::wire::v2::NoticeCode;
 
 /// The server, and the peers' sessions.
 pub(super) struct Model {
-    pub(super) bounds: Bounds,
+    pub(super) limits: RegistryLimits,
     pub(super) now_ms: u64,
     pub(super) peers: BTreeMap<usize, Peer>,
     /// In the order of creation, but the last room takes the place of one that vanishes.
@@ -78,9 +78,9 @@ pub(super) struct Text {
 }
 
 impl Model {
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(limits: RegistryLimits) -> Self {
         Self {
-            bounds,
+            limits,
             now_ms: 0,
             peers: BTreeMap::new(),
             rooms: vec![Room::new(0, "lobby")],
@@ -247,7 +247,7 @@ impl Model {
         if self.peers.contains_key(&peer) {
             return true;
         }
-        if self.peers.len() >= self.bounds.peers {
+        if self.peers.len() >= self.limits.max_peers {
             self.count("too many peers");
             return false;
         }

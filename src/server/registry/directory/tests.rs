@@ -173,13 +173,13 @@ fn memory_goes_back_after_a_burst_of_rooms() {
 /// and come back, while peers expire.
 #[test]
 fn threads_that_share_rooms_lose_no_peer_and_leave_nothing_behind() {
-    let limits = RoomLimits {
+    let limits = RegistryLimits {
+        max_peers: 100,
+        max_names: 3,
         max_rooms: 2,
-        max_members: 3,
+        max_room_members: 3,
     };
-    let (hash, events) = (AddressHash::random(), EventQueue::new(Box::new(|| {})));
-    let directory = Directory::new(1, limits, events);
-    let peers = &Registry::new(directory, Names::new(3), 100, hash);
+    let peers = &Registry::new(1, limits, AddressHash::random(), Box::new(|| {}));
     let names = ["a", "A", "b", "c", "d"].map(|name| Name::parse(name.as_bytes()).unwrap());
     let room_names = ["x", "X", "y", "z", "lobby"].map(room_name);
     std::thread::scope(|scope| {
