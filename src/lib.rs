@@ -3,7 +3,7 @@
 //! One datagram in, everyone in the room receives it:
 //!
 //! ```text
-//!          ┌────────────────────────── server::worker ──────────────────────────┐
+//!          ┌───────────────── server::worker runs server::chat ─────────────────┐
 //! socket ─▶│ net::receive ─▶ ingress ─┬─▶ registry: who sent it, in which room  │
 //!          │                          ├─▶ egress.replies: to the sender alone   │
 //!          │                          └─▶ egress: texts wait for the room       │
@@ -25,7 +25,8 @@
 //! 6. `server::ingress`: what comes in
 //! 7. `server::worker`: the loop
 //! 8. `server::ops::{console, signals}`
-//! 9. `server`: configuration and assembly
+//! 9. `server`: configuration, and the assembly of a chat server (`server::chat`) or a
+//!    greeting server (`server::greet`)
 //!
 //! [`client`] uses `wire` and `net` only.
 //!
@@ -43,8 +44,10 @@ pub mod server;
 pub mod wire;
 
 #[doc(inline)]
+pub use net::BindError;
+#[doc(inline)]
 pub use server::config;
 #[doc(inline)]
-pub use server::ops::stats;
+pub use server::ops::{stats, supervise::ThreadDied};
 #[doc(inline)]
 pub use server::{Server, ServerHandle, StartError, config::ServerConfig};

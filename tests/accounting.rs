@@ -67,7 +67,7 @@ fn every_datagram_and_every_delivery_is_counted_once() {
         assert_eq!(total.dropped_total(), 60);
         assert_eq!((total.messages, total.messages_shed), (140, 0));
         assert_eq!(total.registered, 8);
-        assert_eq!((total.answers, total.answers_failed), (3, 0));
+        assert_eq!((total.replies, total.replies_failed), (3, 0));
         assert_eq!(total.deliveries_planned, 140 * 8);
         assert_eq!(total.deliveries, 140 * 8);
         assert_eq!((total.truncated, total.receive_errors), (0, 0));

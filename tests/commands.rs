@@ -333,7 +333,7 @@ fn commands_are_counted_and_not_delivered() {
         ann.send(command.as_bytes());
         assert!(ann.receive_text().starts_with("* "));
     }
-    wait_until("the replies", || server.stats().total().answers == 5);
+    wait_until("the replies", || server.stats().total().replies == 5);
     let counts = server.stats().total();
     assert_eq!((counts.commands, counts.texts, counts.messages), (5, 0, 0));
     assert_eq!(counts.datagrams_in, counts.heartbeats + counts.commands);
@@ -353,7 +353,7 @@ fn a_datagram_of_many_commands_is_answered_with_one_datagram() {
     assert!(answered > 5, "{answered}");
     wait_until("the counts", || {
         let counts = server.stats().total();
-        (counts.answers, counts.answers_shed) == (3, 200 - answered as u64)
+        (counts.replies, counts.replies_shed) == (3, 200 - answered as u64)
     });
 }
 
@@ -387,7 +387,7 @@ fn a_datagram_requests_at_most_8_lists() {
     let (done, refused) = codes.split_at(8);
     assert_eq!(done, [NoticeCode::Done; 8]);
     assert_eq!(refused, [NoticeCode::Refused; 4]);
-    wait_until("the count", || server.stats().total().answers_shed == 4);
+    wait_until("the count", || server.stats().total().replies_shed == 4);
     flooder.send(&list);
     let again = notice_codes(&flooder);
     assert_eq!(again, [NoticeCode::Done; 2], "the limit is per datagram");

@@ -152,8 +152,8 @@ fn a_datagram_full_of_pings_is_answered_with_one_datagram() {
         assert_eq!(pong_count(679, b""), 399);
         session.expect_intact("that was all");
         // Those include the replies to the HELLO and to `expect_intact`.
-        wait_until("the replies", || server.stats().total().answers == 6);
-        assert_eq!(server.stats().total().answers_shed, 1 + 679 - 399);
+        wait_until("the replies", || server.stats().total().replies == 6);
+        assert_eq!(server.stats().total().replies_shed, 1 + 679 - 399);
     });
 }
 
@@ -250,10 +250,10 @@ fn expect_drop(server: &TestServer, session: &V2Peer, bad: &[u8], reason: DropRe
     });
     // A reply is counted after it has been sent, so perhaps after it is received. By now
     // the earlier ones are counted, and the next loop waits for that of the check.
-    let answers = server.stats().total().answers;
+    let answers = server.stats().total().replies;
     session.expect_intact("still here");
     wait_until("the count of the reply", || {
-        server.stats().total().answers > answers
+        server.stats().total().replies > answers
     });
     let after = server.stats().total();
     assert_eq!(after.dropped(reason), before.dropped(reason) + 1, "{bad:?}");
@@ -263,7 +263,7 @@ fn expect_drop(server: &TestServer, session: &V2Peer, bad: &[u8], reason: DropRe
         before.messages + 1,
         "only that of the check"
     );
-    assert_eq!(after.answers, answers + 1);
+    assert_eq!(after.replies, answers + 1);
     assert_eq!(server.stats().peers, 1);
 }
 

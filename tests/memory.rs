@@ -9,7 +9,7 @@
 use std::alloc::System;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bullhorn::net::PeerAddr;
 use bullhorn::server::ops::stats::WorkerId;
@@ -106,7 +106,7 @@ fn registry(max_peers: usize) -> Registry {
         max_rooms: 1_000_000,
         max_room_members: 1_000_000,
     };
-    Registry::new(1, limits, AddressHash::random(), Box::new(|| {}))
+    Registry::new(1, limits, AddressHash::random(), Arc::new(|| {}))
 }
 
 /// Returns a different address for each number.

@@ -87,10 +87,10 @@ fn silent(peers: u32, protocol: Protocol) -> (Egress, Registry) {
     let registry = registry(peers, protocol, 0);
     // What a change of the members costs is `snapshots`.
     let _ = registry.lobby().members();
-    let exchange = Arc::new(Exchange::new(vec![Box::new(|| {})]));
+    let exchange = Arc::new(Exchange::new(vec![Arc::new(|| {})]));
     let egress = Egress::new(
         WORKER,
-        Box::new(|| {}),
+        Arc::new(|| {}),
         exchange,
         MAX_SEGMENTS,
         WorkerInfo::new(""),

@@ -1,6 +1,7 @@
 //! What is worked on: the same in every run.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use bullhorn::net::PeerAddr;
 use bullhorn::server::ops::stats::WorkerId;
@@ -18,7 +19,7 @@ pub(crate) fn registry(count: u32, protocol: Protocol, now_ms: u64) -> Registry 
         max_room_members: u32::MAX,
     };
     let hash = AddressHash::with_key(1, 2);
-    let registry = Registry::new(WORKERS, limits, hash, Box::new(|| {}));
+    let registry = Registry::new(WORKERS, limits, hash, Arc::new(|| {}));
     for peer in 0..count {
         match protocol {
             Protocol::Text | Protocol::Lines => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use core_affinity::CoreId;
 use crossbeam::channel::bounded;
-use mio::{Poll, Waker};
+use mio::Poll;
 
 use super::clock::Clock;
 use super::config::ServerConfig;
@@ -14,7 +14,7 @@ use super::host::{Endpoints, plan_cores};
 use super::ops::log::Log;
 use super::ops::stats::{WorkerId, WorkerInfo};
 use super::ops::supervise::{Supervisor, Wake};
-use super::worker::{Service, Worker, WorkerShared, poll_and_waker, wake};
+use super::worker::{Service, Worker, WorkerShared, poll_and_wake};
 use crate::net::{Gso, WorkerSockets, max_segments};
 
 /// The parts of a server that has not been started.
@@ -30,7 +30,7 @@ pub(super) struct Assembly<'a> {
 
 /// The parts of one worker.
 pub(super) struct Seat {
-    pub(super) waker: Arc<Waker>,
+    pub(super) wake: Wake,
     pub(super) sockets: WorkerSockets,
     pub(super) info: Arc<WorkerInfo>,
     poll: Poll,
@@ -61,9 +61,9 @@ impl<'a> Assembly<'a> {
         let sockets = endpoints.into_worker_sockets(gso);
         let seats = sockets.into_iter().zip(plan_cores(config, &log));
         let seats = seats.enumerate().map(|(index, (sockets, core))| {
-            let (poll, waker) = poll_and_waker()?;
+            let (poll, wake) = poll_and_wake()?;
             Ok(Seat {
-                waker,
+                wake,
                 sockets,
                 info: WorkerInfo::new(format!("worker-{index}")),
                 poll,
@@ -97,7 +97,7 @@ impl<'a> Assembly<'a> {
         seat: Seat,
         service: S,
     ) -> io::Result<()> {
-        let (wake, info, log) = (seat.wake(), seat.info, self.log.clone());
+        let (wake, info, log) = (seat.wake, seat.info, self.log.clone());
         let name = info.name.clone();
         let worker_info = Arc::clone(&info);
         let worker = Worker::new(seat.poll, seat.sockets, service, &self.shared, worker_info)?;
@@ -112,12 +112,6 @@ impl<'a> Assembly<'a> {
         // An error means that the thread has died, which the supervisor reports.
         let _ = is_pinned.recv();
         Ok(())
-    }
-}
-
-impl Seat {
-    pub(super) fn wake(&self) -> Wake {
-        wake(&self.waker)
     }
 }
 

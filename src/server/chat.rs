@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam::sync::Parker;
 
-use super::assembly::{Assembly, Seat};
+use super::assembly::Assembly;
 use super::config::{ServerConfig, Switch};
 use super::egress::exchange::Exchange;
 use super::egress::notifier::{Notifier, NotifierCounters};
@@ -64,7 +64,7 @@ impl ChatServer {
                 .flat_map(|own| echo_prefixes(own.socket_addr()))
                 .collect(),
         });
-        let wakers = assembly.seats.iter().map(Seat::wake);
+        let wakers = assembly.seats.iter().map(|seat| Arc::clone(&seat.wake));
         let exchange = Arc::new(Exchange::new(wakers.collect()));
         let max_segments = assembly.max_segments;
         assembly.spawn_workers(|worker, seat| {
@@ -73,7 +73,7 @@ impl ChatServer {
                 worker,
                 registry: Arc::clone(&server.registry),
                 ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(&info)),
-                egress: Egress::new(worker, seat.wake(), exchange, max_segments, info),
+                egress: Egress::new(worker, Arc::clone(&seat.wake), exchange, max_segments, info),
             }
         })?;
         let (unpark_reaper, unpark_notifier) = (wake(&reaper.parker), wake(&notifier.parker));
@@ -113,7 +113,7 @@ fn registry(config: &ServerConfig, workers: usize, wake_notifier: Wake) -> Regis
 /// Returns a function that wakes the thread that sleeps on `parker`.
 fn wake(parker: &Parker) -> Wake {
     let unparker = parker.unparker().clone();
-    Box::new(move || unparker.unpark())
+    Arc::new(move || unparker.unpark())
 }
 
 #[cfg(test)]

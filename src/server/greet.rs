@@ -14,8 +14,6 @@ use super::worker::Service;
 use crate::net::{Datagram, Transmit};
 use crate::wire::{GREETING_START, push_greeting};
 
-pub(super) struct GreetServer;
-
 struct Greet {
     replies: Replies,
     /// With `--once`, the signal to send at the first reply.
@@ -24,17 +22,15 @@ struct Greet {
     info: Arc<WorkerInfo>,
 }
 
-impl GreetServer {
-    pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<()> {
-        let stop = Arc::clone(assembly.supervisor.stop_signal());
-        let log = assembly.log.clone();
-        assembly.spawn_workers(|_, seat| Greet {
-            replies: Replies::default(),
-            once: config.once.then(|| Arc::clone(&stop)),
-            log: log.clone(),
-            info: Arc::clone(&seat.info),
-        })
-    }
+pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<()> {
+    let stop = Arc::clone(assembly.supervisor.stop_signal());
+    let log = assembly.log.clone();
+    assembly.spawn_workers(|_, seat| Greet {
+        replies: Replies::default(),
+        once: config.once.then(|| Arc::clone(&stop)),
+        log: log.clone(),
+        info: Arc::clone(&seat.info),
+    })
 }
 
 impl Service for Greet {
@@ -53,7 +49,7 @@ impl Service for Greet {
         self.log.greeted(from);
         self.replies.begin(from);
         self.replies
-            .reply_with(|out| push_greeting(from.socket_addr(), out));
+            .set_reply(|out| push_greeting(from.socket_addr(), out));
     }
 
     fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress {

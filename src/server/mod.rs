@@ -21,7 +21,6 @@ use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
 use self::config::{ConfigError, ServerConfig, ServiceKind};
-use self::greet::GreetServer;
 use self::host::Endpoints;
 use self::ops::log::Log;
 use self::ops::stats::{Stats, WorkerInfo, WorkerStats};
@@ -112,7 +111,7 @@ impl Server {
         let chat = match config.service {
             ServiceKind::Chat => Some(ChatServer::start(&config, assembly)?),
             ServiceKind::Greet => {
-                GreetServer::start(&config, assembly)?;
+                greet::start(&config, assembly)?;
                 None
             }
         };

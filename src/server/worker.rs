@@ -210,21 +210,15 @@ impl KernelDrops {
     }
 }
 
-/// Returns a poll for a worker to sleep in, and its waker.
+/// Returns a poll for a worker to sleep in, and the function that wakes it.
 ///
 /// # Errors
 /// The system has no more file descriptors.
-pub fn poll_and_waker() -> io::Result<(Poll, Arc<Waker>)> {
+pub fn poll_and_wake() -> io::Result<(Poll, Wake)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER)?;
-    Ok((poll, Arc::new(waker)))
-}
-
-/// Returns a function that wakes the worker.
-pub fn wake(waker: &Arc<Waker>) -> Wake {
-    let waker = Arc::clone(waker);
-    // Fails only after the poll has been dropped, when no thread sleeps in it.
-    Box::new(move || drop(waker.wake()))
+    // Waking fails only when the poll has been dropped. Then nobody sleeps in it.
+    Ok((poll, Arc::new(move || drop(waker.wake()))))
 }
 
 /// Returns the reason to drop all datagrams from this source, if there is one.

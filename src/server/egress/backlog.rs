@@ -211,12 +211,6 @@ impl<'a> RoomTexts<'a> {
     }
 }
 
-impl Default for Backlog {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Maximum number of texts that wait in a worker while as many are sent. With 1000 peers and
 /// a million deliveries per second that is one second of work. A longer backlog would only
 /// delay texts. This one is enough to fill the largest packets of bundles.

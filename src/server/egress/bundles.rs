@@ -8,7 +8,7 @@ use crate::wire::v2::{
     BUNDLE_BYTES, Message, ServerFrame, push_padding, push_server_frame, push_server_header,
 };
 
-pub(super) fn bundle_packets() -> Packets {
+pub(super) fn new_bundle_packets() -> Packets {
     let bytes = MAX_BYTES + MAX_TEXTS * 32;
     Packets::with_capacity(bytes, bytes / BUNDLE_BYTES, PASS_DATAGRAMS)
 }
@@ -103,7 +103,7 @@ mod tests {
                     expected.push((sequence, DisplayName::Address(from.socket_addr()), payload));
                 }
             }
-            let mut packets = bundle_packets();
+            let mut packets = new_bundle_packets();
             plan_bundles(backlog.room(0).unwrap(), WorkerId(2), &mut packets);
             prop_assert_eq!(packets.messages(), expected.len());
 
@@ -144,7 +144,7 @@ mod tests {
                 .push(&room, speaker(port), None, &vec![0; len])
                 .unwrap();
         }
-        let mut packets = bundle_packets();
+        let mut packets = new_bundle_packets();
         plan_bundles(backlog.room(0).unwrap(), WorkerId(0), &mut packets);
         let to = speaker(9);
         let bundles = |packet: crate::net::Packet<'_>| {

@@ -5,6 +5,7 @@ mod batching;
 mod bundles;
 pub mod exchange;
 mod goodbye;
+mod job;
 pub mod notifier;
 mod packets;
 mod plan;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use self::backlog::Backlog;
 use self::exchange::Exchange;
-use self::plan::Job;
+use self::job::Job;
 use self::pool::PlanPool;
 use self::replies::Replies;
 use self::texts::TextPlanner;
@@ -63,7 +64,7 @@ pub enum Progress {
 
 /// The outcome of looking for a room to plan for.
 #[derive(PartialEq, Eq)]
-enum Own {
+enum OwnPlan {
     Begun,
     NoTexts,
     /// Other workers have to send plans first.
@@ -110,9 +111,9 @@ impl Egress {
     pub fn poll(&mut self, transmit: &mut impl Transmit) -> Progress {
         let counters = &self.info.counters;
         let tally = self.replies.send(transmit);
-        counters.answers.add(tally.sent);
-        counters.answers_failed.add(tally.total() - tally.sent);
-        counters.answers_shed.add(self.replies.take_shed());
+        counters.replies.add(tally.sent);
+        counters.replies_failed.add(tally.total() - tally.sent);
+        counters.replies_shed.add(self.replies.take_shed());
         self.send_slice(transmit)
     }
 
@@ -138,36 +139,36 @@ impl Egress {
 
     /// Begins the next plan of this worker or of another one. Returns false if there is none.
     fn begin(&mut self) -> bool {
-        self.pool.reclaim();
         self.is_own_turn = !self.is_own_turn;
-        if !self.is_own_turn && self.begin_handed() {
+        if !self.is_own_turn && self.begin_received() {
             return true;
         }
         let own = self.begin_own();
-        if own == Own::Begun || (self.is_own_turn && self.begin_handed()) {
+        if own == OwnPlan::Begun || (self.is_own_turn && self.begin_received()) {
             return true;
         }
-        own == Own::NoPlanFree && {
+        own == OwnPlan::NoPlanFree && {
+            // A plan may have become free since.
             self.pool.park();
-            self.begin_own() == Own::Begun
+            self.begin_own() == OwnPlan::Begun
         }
     }
 
-    fn begin_handed(&mut self) -> bool {
+    fn begin_received(&mut self) -> bool {
         let plan = self.exchange.receive(self.worker);
         self.job = plan.map(|plan| Job::new(plan, Some(self.worker)));
         self.job.is_some()
     }
 
     /// Builds the plan for the next room with texts, for its members at this moment.
-    fn begin_own(&mut self) -> Own {
+    fn begin_own(&mut self) -> OwnPlan {
         if self.next_room == self.sending.rooms() {
             self.sending.clear();
             std::mem::swap(&mut self.sending, &mut self.gathering);
             self.next_room = 0;
         }
         let Some(texts) = self.sending.room(self.next_room) else {
-            return Own::NoTexts;
+            return OwnPlan::NoTexts;
         };
         let members = texts.room().members();
         let texts = texts.up_to(MAX_PLAN_DELIVERIES / members.len().max(1));
@@ -176,12 +177,14 @@ impl Egress {
         // If the room was shared and has become small, this worker must not overtake the
         // others.
         if !is_shared && !self.pool.is_unused() {
-            return Own::NoPlanFree;
+            return OwnPlan::NoPlanFree;
         }
         let planner = &mut self.planner;
-        let build = self.pool.build(|plan| plan.build(texts, members, planner));
+        let build = self.pool.build(members, |plan, members| {
+            plan.build(texts, members, planner);
+        });
         let Some(plan) = build else {
-            return Own::NoPlanFree;
+            return OwnPlan::NoPlanFree;
         };
         self.sending.take(self.next_room, count);
         if self.sending.room(self.next_room).is_none() {
@@ -191,7 +194,7 @@ impl Egress {
             self.exchange.share(&plan);
         }
         self.job = Some(Job::new(plan, is_shared.then_some(self.worker)));
-        Own::Begun
+        OwnPlan::Begun
     }
 }
 

@@ -9,9 +9,9 @@ use crossbeam::sync::Parker;
 
 use crate::net::{Packet, PeerAddr, Transmit, WorkerSockets};
 use crate::server::ops::supervise::StopSignal;
-use crate::server::registry::{Notice, Protocol, Registry};
+use crate::server::registry::{Notice, Registry};
 use crate::wire::v2::{self, push_server_header};
-use crate::wire::{LINE_END, push_reply};
+use crate::wire::{LINE_END, Protocol, push_reply};
 
 pub struct Notifier {
     pub registry: Arc<Registry>,

@@ -13,16 +13,15 @@ use crate::server::registry::Members;
 pub(super) struct PlanPool {
     plans: Vec<Arc<Plan>>,
     home: Arc<Home>,
-    /// The members of a free plan, so that it keeps no snapshot alive.
-    nobody: Arc<Members>,
 }
 
-/// A plan in use. Dropping the last of its clones frees the plan, and wakes the pool's
-/// worker if it sleeps until a plan is free.
+/// A plan in use, and its recipients. Dropping the last of its clones frees the plan, and
+/// wakes the pool's worker if it sleeps until a plan is free.
 #[derive(Clone)]
 pub struct SharedPlan {
     /// `None` only while it is dropped.
     plan: Option<Arc<Plan>>,
+    members: Arc<Members>,
     home: Arc<Home>,
 }
 
@@ -45,14 +44,6 @@ impl PlanPool {
                 is_parked: AtomicBool::new(false),
                 wake,
             }),
-            nobody: Arc::default(),
-        }
-    }
-
-    /// Releases the snapshots of plans that have become free.
-    pub(super) fn reclaim(&mut self) {
-        for plan in self.plans.iter_mut().filter_map(Arc::get_mut) {
-            plan.release(&self.nobody);
         }
     }
 
@@ -62,13 +53,18 @@ impl PlanPool {
             .all(|plan| Arc::get_mut(plan).is_some())
     }
 
-    /// Fills a free plan with `build`. Returns `None` if all plans are in use.
-    pub(super) fn build(&mut self, build: impl FnOnce(&mut Plan)) -> Option<SharedPlan> {
+    /// Fills a free plan for `members` with `build`. Returns `None` if all plans are in use.
+    pub(super) fn build(
+        &mut self,
+        members: Arc<Members>,
+        build: impl FnOnce(&mut Plan, &Members),
+    ) -> Option<SharedPlan> {
         let mut plans = self.plans.iter_mut();
         let slot = plans.find_map(|slot| Arc::get_mut(slot).is_some().then_some(slot))?;
-        build(Arc::get_mut(slot)?);
+        build(Arc::get_mut(slot)?, &members);
         Some(SharedPlan {
             plan: Some(Arc::clone(slot)),
+            members,
             home: Arc::clone(&self.home),
         })
     }
@@ -88,6 +84,11 @@ impl PlanPool {
 impl SharedPlan {
     pub fn origin(&self) -> WorkerId {
         self.home.worker
+    }
+
+    /// The members that receive the plan.
+    pub fn members(&self) -> &Members {
+        &self.members
     }
 }
 

@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use crate::net::{Packet, PeerAddr, SendTally, Transmit};
-use crate::server::registry::Protocol;
 use crate::wire::v2::{self, BUNDLE_BYTES, ServerFrame, push_server_frame, push_server_header};
-use crate::wire::{self, DisplayName, Reply, push_private};
+use crate::wire::{self, DisplayName, Protocol, Reply, push_private};
 
 /// The replies to one round of datagrams. Each datagram causes at most one reply and
 /// `MAX_PRIVATES` private messages, so the round bounds them. Their memory is reused.
@@ -37,29 +36,29 @@ impl Replies {
     }
 
     /// Replies with the datagram that `encode` appends.
-    pub fn reply_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub fn set_reply(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         self.reply.clear();
         encode(&mut self.reply);
     }
 
     pub fn reply(&mut self, protocol: Protocol, reply: &Reply<'_>) {
         match protocol {
-            Protocol::Text | Protocol::Lines => self.reply_with(|out| {
+            Protocol::Text | Protocol::Lines => self.set_reply(|out| {
                 wire::push_reply(reply, out);
                 out.extend_from_slice(protocol.line_end().as_bytes());
             }),
-            Protocol::Frames => self.add_frame(|out| v2::push_reply(reply, out)),
+            Protocol::Frames => self.append(|out| v2::push_reply(reply, out)),
         }
     }
 
-    pub fn reply_frame(&mut self, frame: &ServerFrame<'_>) {
-        self.add_frame(|out| push_server_frame(frame, out));
+    pub fn add_frame(&mut self, frame: &ServerFrame<'_>) {
+        self.append(|out| push_server_frame(frame, out));
     }
 
     /// Adds a frame to the reply. If the reply would be longer than a bundle, the frame is shed
     /// and counted. A datagram can hold hundreds of PINGs. If each had a reply of its own, one
     /// peer would keep the worker from all others.
-    fn add_frame(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
+    fn append(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
         let len = self.reply.len();
         if len == 0 {
             push_server_header(&mut self.reply);

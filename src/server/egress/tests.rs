@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::net::{Packet, SendTally};
-use crate::server::registry::{MIN_SHARED_MEMBERS, Protocol, Registry};
-use crate::wire::RoomName;
+use crate::server::registry::{MIN_SHARED_MEMBERS, Registry};
 use crate::wire::v2::{Message, ServerFrame, SessionId, parse_server};
+use crate::wire::{Protocol, RoomName};
 
 fn peer(port: u16) -> PeerAddr {
     PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
@@ -40,7 +40,7 @@ struct Received(Vec<(u16, String, String)>);
 
 impl Workers {
     fn new(count: usize) -> Self {
-        let wake = |_| -> Wake { Box::new(|| {}) };
+        let wake = |_| -> Wake { Arc::new(|| {}) };
         let exchange = Arc::new(Exchange::new((0..count).map(wake).collect()));
         let info = WorkerInfo::new("");
         let egress = |worker| {
@@ -245,18 +245,18 @@ fn a_worker_that_waits_for_a_plan_is_woken_when_one_is_free() {
     let mut workers = Workers::new(2);
     let wakes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = Arc::clone(&wakes);
-    let wake: Wake = Box::new(move || {
+    let wake: Wake = Arc::new(move || {
         count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     });
     let exchange = Arc::new(Exchange::new(vec![
-        Box::new(|| {}) as Wake,
-        Box::new(|| {}) as Wake,
+        Arc::new(|| {}) as Wake,
+        Arc::new(|| {}) as Wake,
     ]));
     let egress = |worker, wake| {
         let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&workers.info));
         Egress::new(WorkerId(worker), wake, exchange, 64, info)
     };
-    workers.egresses = vec![egress(0, wake), egress(1, Box::new(|| {}))];
+    workers.egresses = vec![egress(0, wake), egress(1, Arc::new(|| {}))];
     let woken = || wakes.load(std::sync::atomic::Ordering::Relaxed);
     for _ in 0..MAX_PLANS {
         workers.push(0, &registry, 1, b"x");

@@ -30,7 +30,7 @@ impl TextPlanner {
         }
     }
 
-    pub fn packets() -> Packets {
+    pub fn new_packets() -> Packets {
         Packets::with_capacity(ENCODED_BYTES, MAX_TEXTS, PASS_DATAGRAMS)
     }
 
@@ -91,7 +91,7 @@ mod tests {
         for port in 10_001..=10_100 {
             backlog.push(&room, peer(port), None, &[b'x'; 984]).unwrap();
         }
-        let mut packets = TextPlanner::packets();
+        let mut packets = TextPlanner::new_packets();
         TextPlanner::new(MAX_SEGMENTS).plan(backlog.room(0).unwrap(), "", &mut packets);
         let to = peer(9);
         let packets = (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to));

@@ -55,7 +55,7 @@ impl Commands<'_> {
         };
         if self.peer.protocol() == Protocol::Frames {
             let frame = ServerFrame::Room(room.number(), *room.name());
-            self.replies.reply_frame(&frame);
+            self.replies.add_frame(&frame);
         }
         self.reply(&Reply::Entered {
             room: *room.name(),

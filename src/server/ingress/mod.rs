@@ -11,9 +11,9 @@ use crate::net::{Datagram, PeerAddr};
 use crate::server::egress::Egress;
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
-use crate::server::registry::{Peer, Protocol, Registry, Touch};
+use crate::server::registry::{Peer, Registry, Touch};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
-use crate::wire::{ClientDatagram, LINE_END, classify, parse_command};
+use crate::wire::{ClientDatagram, LINE_END, Protocol, classify, parse_command};
 
 pub struct Ingress {
     worker: WorkerId,
@@ -117,11 +117,11 @@ impl Ingress {
             Protocol::Text
         };
         let registry = &self.shared.registry;
-        self.admit(from, registry.touch(from, protocol, self.worker, now_ms))
+        self.record_touch(from, registry.touch(from, protocol, self.worker, now_ms))
     }
 
     /// Counts and logs the outcome of a sign of life.
-    fn admit(&self, from: &PeerAddr, touch: Touch) -> Option<Arc<Peer>> {
+    fn record_touch(&self, from: &PeerAddr, touch: Touch) -> Option<Arc<Peer>> {
         match touch {
             Touch::Refreshed(peer) => Some(peer),
             Touch::Registered(peer) => {

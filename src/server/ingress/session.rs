@@ -25,7 +25,7 @@ impl Ingress {
             };
         };
         let touch = self.shared.registry.touch_session(&from, session, now_ms);
-        let Some(peer) = self.admit(&from, touch) else {
+        let Some(peer) = self.record_touch(&from, touch) else {
             return;
         };
         counters.frames.add(1);
@@ -35,7 +35,7 @@ impl Ingress {
                 // The frames after it are not from a registered peer.
                 ClientFrame::Bye => return self.leave(&from, Some(session)),
                 ClientFrame::Say(payload) => self.broadcast(from, &peer, payload, egress),
-                ClientFrame::Ping(token) => egress.replies.reply_frame(&ServerFrame::Pong(token)),
+                ClientFrame::Ping(token) => egress.replies.add_frame(&ServerFrame::Pong(token)),
                 ClientFrame::Command(line) => {
                     if !self.execute(from, &peer, line, egress) {
                         self.broadcast(from, &peer, line, egress);
@@ -53,7 +53,7 @@ impl Ingress {
         };
         let registry = &self.shared.registry;
         let touch = registry.open_session(&from, self.worker, new_session, now_ms);
-        let Some(peer) = self.admit(&from, touch) else {
+        let Some(peer) = self.record_touch(&from, touch) else {
             return;
         };
         let Some(session) = peer.session() else {
@@ -66,6 +66,6 @@ impl Ingress {
             bundle_bytes: BUNDLE_BYTES as u16,
             room: peer.room().number(),
         };
-        egress.replies.reply_frame(&ServerFrame::Welcome(welcome));
+        egress.replies.add_frame(&ServerFrame::Welcome(welcome));
     }
 }

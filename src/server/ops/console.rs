@@ -128,10 +128,10 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 11] {
         ("commands dropped, sender expired", total.commands_expired),
         ("deliveries given up, no space", total.deliveries_congested),
         ("deliveries refused by the kernel", total.deliveries_refused),
-        ("replies failed", total.answers_failed),
+        ("replies failed", total.replies_failed),
         (
             "frames without a reply, too many in a datagram",
-            total.answers_shed,
+            total.replies_shed,
         ),
         ("packets sent in parts, no GSO", total.packets_split),
         ("receive errors", total.receive_errors),

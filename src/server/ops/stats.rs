@@ -88,13 +88,13 @@ counters! {
     commands_expired,
     /// Datagrams sent to single peers. These are replies, one per datagram received, and
     /// private messages.
-    answers,
+    replies,
     /// Replies and private messages that the kernel did not take.
-    answers_failed,
+    replies_failed,
     /// Frames without a reply, because the replies to the frames before them in the same
     /// datagram filled a bundle. Also private messages and lists beyond the limit of one
     /// datagram.
-    answers_shed,
+    replies_shed,
     /// Deliveries that fan-out has begun, each of one message to one peer. Each becomes
     /// one of the next three.
     deliveries_planned,

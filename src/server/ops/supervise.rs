@@ -15,17 +15,17 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 /// Asks all threads to stop, and wakes those that sleep.
 pub struct StopSignal {
     is_stopping: AtomicBool,
-    notices: Sender<Notice>,
+    events: Sender<ThreadEvent>,
     wakers: Mutex<Vec<Wake>>,
 }
 
 /// Wakes a thread that may sleep.
-pub type Wake = Box<dyn Fn() + Send + Sync>;
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Starts threads, and waits for their end.
 pub struct Supervisor {
     stop: Arc<StopSignal>,
-    notices: Receiver<Notice>,
+    events: Receiver<ThreadEvent>,
     running: usize,
 }
 
@@ -39,7 +39,7 @@ pub struct ThreadDied {
     pub reason: String,
 }
 
-enum Notice {
+enum ThreadEvent {
     Stopping,
     Ended(Option<ThreadDied>),
     CompanionDied(ThreadDied),
@@ -54,7 +54,7 @@ impl StopSignal {
                 wake();
             }
             // Fails when the supervisor has been dropped.
-            let _ = self.notices.send(Notice::Stopping);
+            let _ = self.events.send(ThreadEvent::Stopping);
         }
         is_first
     }
@@ -64,22 +64,22 @@ impl StopSignal {
     }
 
     fn wakers(&self) -> MutexGuard<'_, Vec<Wake>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wakers)
     }
 }
 
 impl Supervisor {
     pub fn new() -> Self {
-        // Each thread sends one notice, and so does the stop.
-        let (sender, notices) = unbounded();
+        // Bounded, because each thread sends one event, and so does the stop.
+        let (sender, events) = unbounded();
         let stop = StopSignal {
             is_stopping: AtomicBool::new(false),
-            notices: sender,
+            events: sender,
             wakers: Mutex::default(),
         };
         Self {
             stop: Arc::new(stop),
-            notices,
+            events,
             running: 0,
         }
     }
@@ -127,7 +127,7 @@ impl Supervisor {
             };
             let died = reason.map(|reason| ThreadDied { name, reason });
             // Fails when the supervisor has been dropped.
-            let _ = stop.notices.send(Notice::Ended(died));
+            let _ = stop.events.send(ThreadEvent::Ended(died));
         })?;
         self.running += 1;
         Ok(())
@@ -145,7 +145,7 @@ impl Supervisor {
             .name(name.to_owned())
             .spawn(move || {
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
-                    let _ = stop.notices.send(Notice::CompanionDied(ThreadDied {
+                    let _ = stop.events.send(ThreadEvent::CompanionDied(ThreadDied {
                         name: own_name,
                         reason: panic_message(&*panic),
                     }));
@@ -163,25 +163,25 @@ impl Supervisor {
         let mut first_death = None;
         let mut deadline = None;
         while self.running > 0 {
-            let notice = match deadline {
-                None => self.notices.recv().ok(),
-                Some(deadline) => self.notices.recv_deadline(deadline).ok(),
+            let event = match deadline {
+                None => self.events.recv().ok(),
+                Some(deadline) => self.events.recv_deadline(deadline).ok(),
             };
-            let death = match notice {
+            let death = match event {
                 None => {
                     // The next call does not wait for abandoned threads either.
                     self.running = 0;
                     break;
                 }
-                Some(Notice::Stopping) => {
+                Some(ThreadEvent::Stopping) => {
                     deadline = Some(Instant::now() + STOP_LIMIT);
                     None
                 }
-                Some(Notice::Ended(death)) => {
+                Some(ThreadEvent::Ended(death)) => {
                     self.running -= 1;
                     death
                 }
-                Some(Notice::CompanionDied(death)) => Some(death),
+                Some(ThreadEvent::CompanionDied(death)) => Some(death),
             };
             if let Some(death) = death {
                 first_death.get_or_insert(death);
@@ -204,6 +204,12 @@ impl Drop for Supervisor {
         // Callers that need the result call `wait` themselves.
         let _ = self.wait();
     }
+}
+
+/// Locks `mutex`. A panic under a lock ends the process, so until then other threads may go
+/// on with what the lock protects.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes panics print nothing. [`Supervisor::wait`] returns their messages and places. If
@@ -245,7 +251,7 @@ mod tests {
     fn with_a_sleeper() -> Supervisor {
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
-        let wake = Box::new(move || unparker.unpark());
+        let wake = Arc::new(move || unparker.unpark());
         let sleep = move |stop: &StopSignal| {
             while !stop.is_stopping() {
                 parker.park();
@@ -259,7 +265,7 @@ mod tests {
 
     /// Wakes a thread that never sleeps.
     fn no_wake() -> Wake {
-        Box::new(|| {})
+        Arc::new(|| {})
     }
 
     fn death(name: &str, reason: &str) -> Result<(), ThreadDied> {

@@ -1,12 +1,13 @@
 //! The rooms of a server: the lobby, in which every peer starts, and the rooms that
 //! peers create by joining. Those vanish with their last member.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use indexmap::IndexMap;
 
 use super::presence::EventQueue;
 use super::room::Room;
+use crate::server::ops::supervise::lock;
 use crate::wire::{LOBBY, RoomName};
 
 /// Joining and leaving rooms other than the lobby takes one lock, for a look-up. Sending
@@ -177,8 +178,7 @@ impl Directory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Rooms> {
-        // A panic under this lock ends the process (see `supervise`).
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rooms)
     }
 }
 

@@ -27,14 +27,14 @@ impl Reaper {
     pub fn run(self, stop: &StopSignal) -> io::Result<()> {
         let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
         let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
-        let (mut last_round_ms, mut has_waited) = (self.clock.now_ms(), false);
+        let (mut last_round_ms, mut skips_round) = (self.clock.now_ms(), false);
         while !stop.is_stopping() {
             let now_ms = self.clock.now_ms();
             // After a pause of the whole process, signs of life may wait in the sockets. So
             // the workers go first.
             let was_paused = now_ms.saturating_sub(last_round_ms) > 2 * interval_ms;
-            has_waited = was_paused && !has_waited;
-            if !has_waited {
+            skips_round = was_paused && !skips_round;
+            if !skips_round {
                 let on_expired = |peer| self.log.expired(peer);
                 self.registry.expire(now_ms, timeout_ms, on_expired);
             }
@@ -55,7 +55,7 @@ mod tests {
     use crate::net::PeerAddr;
     use crate::server::ops::stats::WorkerId;
     use crate::server::ops::supervise::Supervisor;
-    use crate::server::registry::Protocol;
+    use crate::wire::Protocol;
 
     const INTERVAL: Duration = Duration::from_millis(20);
 

@@ -1,4 +1,4 @@
-//! The hash of peers' addresses, computed once per datagram.
+//! The hash of peers' addresses, which the registry and its rooms share.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 
-pub use crate::wire::Protocol;
+use crate::wire::Protocol;
 
 /// The properties that peers must share to be sent to in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

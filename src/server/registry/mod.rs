@@ -12,18 +12,18 @@ mod room;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dashmap::{DashMap, Entry};
+use dashmap::{DashMap, Entry, VacantEntry};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::server::ops::supervise::Wake;
 use crate::wire::v2::SessionId;
-use crate::wire::{DisplayName, Name, RoomName};
+use crate::wire::{DisplayName, Name, Protocol, RoomName};
 
 pub use directory::{Directory, RegistryLimits, RoomError};
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
-pub use members::{MIN_SHARED_MEMBERS, Members, Protocol, SendGroup};
+pub use members::{MIN_SHARED_MEMBERS, Members, SendGroup};
 pub use names::NameError;
 use names::Names;
 pub use peer::Peer;
@@ -87,7 +87,7 @@ impl Registry {
             max_rooms: max_peers,
             max_room_members: u32::MAX,
         };
-        Self::new(workers, limits, AddressHash::random(), Box::new(|| {}))
+        Self::new(workers, limits, AddressHash::random(), Arc::new(|| {}))
     }
 
     /// Takes a sign of life of a v1 peer. A new peer is registered with `protocol`, and
@@ -106,12 +106,7 @@ impl Registry {
         }
         match self.peers.entry(key) {
             Entry::Occupied(entry) => refresh(entry.get(), None, now_ms),
-            Entry::Vacant(_) if !self.admit() => Touch::Refused(DropReason::PeersFull),
-            Entry::Vacant(entry) => {
-                let peer = self.newcomer(&key, protocol, owner, None, now_ms);
-                entry.insert(Arc::clone(&peer));
-                Touch::Registered(peer)
-            }
+            Entry::Vacant(entry) => self.register(entry, protocol, owner, None, now_ms),
         }
     }
 
@@ -143,12 +138,9 @@ impl Registry {
                 }
                 refresh(entry.get(), entry.get().session, now_ms)
             }
-            Entry::Vacant(_) if !self.admit() => Touch::Refused(DropReason::PeersFull),
             Entry::Vacant(entry) => {
-                let (protocol, session) = (Protocol::Frames, Some(new_session));
-                let peer = self.newcomer(&key, protocol, owner, session, now_ms);
-                entry.insert(Arc::clone(&peer));
-                Touch::Registered(peer)
+                let session = Some(new_session);
+                self.register(entry, Protocol::Frames, owner, session, now_ms)
             }
         }
     }
@@ -302,38 +294,35 @@ impl Registry {
         self.directory.lobby()
     }
 
-    /// Returns a new member of the lobby. The caller puts it into the map.
-    fn newcomer(
+    /// Registers a peer as a member of the lobby, unless the registry is full.
+    fn register(
         &self,
-        key: &HashedAddr,
+        entry: VacantEntry<'_, HashedAddr, Arc<Peer>>,
         protocol: Protocol,
         owner: WorkerId,
         session: Option<SessionId>,
         now_ms: u64,
-    ) -> Arc<Peer> {
+    ) -> Touch {
+        if self.len.fetch_add(1, Ordering::Relaxed) >= self.max_peers {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+            return Touch::Refused(DropReason::PeersFull);
+        }
         let lobby = self.lobby();
         let group = SendGroup {
-            endpoint: key.address.endpoint(),
+            endpoint: entry.key().address.endpoint(),
             protocol,
             owner,
         };
         let peer = Peer::new(Arc::clone(lobby), group, session, now_ms);
-        enter_room(lobby, key, &peer);
-        Arc::new(peer)
+        enter_room(lobby, entry.key(), &peer);
+        let peer = Arc::new(peer);
+        entry.insert(Arc::clone(&peer));
+        Touch::Registered(peer)
     }
 
     fn leave_room(&self, room: &Arc<Room>, key: &HashedAddr, peer: &Peer, reason: LeaveReason) {
         room.leave(key, reason, || peer.display_name(&key.address));
         self.directory.release_place(room);
-    }
-
-    /// Counts one more peer, and returns true, unless the registry is full.
-    fn admit(&self) -> bool {
-        let before = self.len.fetch_add(1, Ordering::Relaxed);
-        if before >= self.max_peers {
-            self.len.fetch_sub(1, Ordering::Relaxed);
-        }
-        before < self.max_peers
     }
 
     fn remove_if(

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::net::PeerAddr;
+use crate::server::ops::supervise::lock;
 use crate::wire::Name;
 
 /// All names in use. Names that differ only in case are the same name.
@@ -73,8 +74,7 @@ impl Names {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, PeerAddr>> {
-        // A panic under this lock ends the process (see `supervise`).
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.owners)
     }
 }
 

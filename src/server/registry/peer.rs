@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::members::{Protocol, SendGroup};
+use super::members::SendGroup;
 use super::room::Room;
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::SessionId;
-use crate::wire::{DisplayName, Name};
+use crate::wire::{DisplayName, Name, Protocol};
 
 /// `last_seen_ms` is written under a read lock of the peer's shard, all other fields under
 /// the write lock.
@@ -51,10 +51,6 @@ impl Peer {
 
     pub fn protocol(&self) -> Protocol {
         self.group.protocol
-    }
-
-    pub fn owner(&self) -> WorkerId {
-        self.group.owner
     }
 
     pub fn room(&self) -> Arc<Room> {

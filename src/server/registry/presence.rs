@@ -1,13 +1,12 @@
 //! Presence in one room: its subscribers, and its events since the last notice.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::members::Protocol;
 use crate::net::PeerAddr;
-use crate::server::ops::supervise::Wake;
-use crate::wire::Reply;
+use crate::server::ops::supervise::{Wake, lock};
 use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceCounts, PresenceEvent};
+use crate::wire::{Protocol, Reply};
 
 /// The rooms with events that the presence notifier has not sent.
 pub struct EventQueue {
@@ -68,8 +67,7 @@ impl EventQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Presence>>> {
-        // A panic under this lock ends the process (see `supervise`).
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rooms)
     }
 }
 
@@ -138,8 +136,7 @@ impl Presence {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under this lock ends the process (see `supervise`).
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -162,7 +159,7 @@ mod tests {
     }
 
     fn notice_of(events: &[PresenceEvent]) -> Option<String> {
-        let queue = Arc::new(EventQueue::new(Box::new(|| {})));
+        let queue = Arc::new(EventQueue::new(Arc::new(|| {})));
         let presence = Arc::new(Presence::new(queue));
         let subscriber = PeerAddr::new(([127, 0, 0, 1], 1).into(), 0);
         presence.subscribe(subscriber, Protocol::Text);

@@ -1,7 +1,7 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use indexmap::IndexMap;
@@ -12,6 +12,7 @@ use super::members::{Members, SendGroup};
 use super::presence::{EventQueue, Presence};
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
+use crate::server::ops::supervise::lock;
 use crate::wire::reply::PresenceEvent;
 use crate::wire::{DisplayName, Name, RoomName};
 
@@ -63,7 +64,7 @@ impl Room {
     #[cfg(test)]
     pub(crate) fn plain(number: u32, workers: usize) -> Arc<Self> {
         let name = RoomName::parse(b"plain").expect("a valid name");
-        let events = Arc::new(EventQueue::new(Box::new(|| {})));
+        let events = Arc::new(EventQueue::new(Arc::new(|| {})));
         Arc::new(Self::new(name, number, workers, events))
     }
 
@@ -206,8 +207,7 @@ impl Room {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under this lock ends the process (see `supervise`).
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

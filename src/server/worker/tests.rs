@@ -94,7 +94,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         turns: Arc::clone(&turns),
         stop: Arc::clone(&stop),
     };
-    let (poll, _waker) = poll_and_waker().unwrap();
+    let (poll, _wake) = poll_and_wake().unwrap();
     let sockets = WorkerSockets::new(group.sockets, Gso::On);
     let worker = Worker::new(poll, sockets, service, &shared, WorkerInfo::new("")).unwrap();
     let info = Arc::clone(worker.info());

@@ -41,7 +41,7 @@ struct Recorder {
 impl Core {
     pub(super) fn new(limits: RegistryLimits, log: &Log) -> Self {
         let hash = AddressHash::random();
-        let registry = Registry::new(WORKERS, limits, hash, Box::new(|| {}));
+        let registry = Registry::new(WORKERS, limits, hash, Arc::new(|| {}));
         let registry = Arc::new(registry);
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),
@@ -50,7 +50,7 @@ impl Core {
             has_commands: true,
             echo_prefixes: Vec::new(),
         });
-        let no_wake = || -> Wake { Box::new(|| {}) };
+        let no_wake = || -> Wake { Arc::new(|| {}) };
         let exchange = Arc::new(Exchange::new((0..WORKERS).map(|_| no_wake()).collect()));
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
         let chat = |(index, info): (usize, &Arc<WorkerInfo>)| {

@@ -183,7 +183,7 @@ impl Pair {
         let counts = self.core.counts();
         prop_assert_eq!(counts.deliveries_planned, self.model.deliveries);
         prop_assert_eq!(counts.deliveries, self.model.deliveries);
-        prop_assert_eq!(counts.answers_shed, self.model.shed);
+        prop_assert_eq!(counts.replies_shed, self.model.shed);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@ use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::*;
 use crate::wire::v2::SessionId;
-use crate::wire::{DisplayName, Name};
+use crate::wire::{DisplayName, Name, Protocol};
 
 fn address(port: u16, endpoint: u8) -> PeerAddr {
     PeerAddr::new(([127, 0, 0, 1], port).into(), endpoint)
@@ -179,7 +179,7 @@ fn threads_that_share_rooms_lose_no_peer_and_leave_nothing_behind() {
         max_rooms: 2,
         max_room_members: 3,
     };
-    let peers = &Registry::new(1, limits, AddressHash::random(), Box::new(|| {}));
+    let peers = &Registry::new(1, limits, AddressHash::random(), Arc::new(|| {}));
     let names = ["a", "A", "b", "c", "d"].map(|name| Name::parse(name.as_bytes()).unwrap());
     let room_names = ["x", "X", "y", "z", "lobby"].map(room_name);
     std::thread::scope(|scope| {
