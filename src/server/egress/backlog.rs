@@ -36,7 +36,7 @@ pub struct BacklogFull;
 #[derive(Debug, Clone)]
 struct Text {
     /// The sender's name or address when the text arrived.
-    speaker: DisplayName,
+    display_name: DisplayName,
     /// The sender's number in this backlog.
     sender: u16,
     bytes: Range<usize>,
@@ -104,7 +104,7 @@ impl Backlog {
         self.bytes.extend_from_slice(text);
         self.add_to_room(room);
         self.texts.push(Text {
-            speaker: DisplayName::of(sender.socket_addr(), name),
+            display_name: DisplayName::of(sender.socket_addr(), name),
             sender: share.number,
             bytes: start..self.bytes.len(),
             next_in_room: None,
@@ -203,7 +203,7 @@ impl<'a> RoomTexts<'a> {
         let texts = std::iter::successors(first, |text| Some(&backlog.texts[text.next_in_room?]));
         texts.take(self.count).map(|text| {
             (
-                text.speaker,
+                text.display_name,
                 text.sender,
                 &backlog.bytes[text.bytes.clone()],
             )
@@ -231,8 +231,8 @@ mod tests {
         DisplayName::Address(sender(port).socket_addr())
     }
 
-    fn port(speaker: DisplayName) -> u16 {
-        match speaker {
+    fn port(display_name: DisplayName) -> u16 {
+        match display_name {
             DisplayName::Address(address) => address.port(),
             DisplayName::Name(name) => panic!("{name}"),
         }

@@ -79,7 +79,7 @@ mod tests {
     use crate::wire::v2::{MAX_PAYLOAD_BYTES, parse_server};
     use proptest::prelude::*;
 
-    fn speaker(port: u16) -> PeerAddr {
+    fn sender(port: u16) -> PeerAddr {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
     }
 
@@ -97,7 +97,7 @@ mod tests {
             for (number, len) in lens.into_iter().enumerate() {
                 let len = if short { len / 20 } else { len };
                 let payload = vec![number as u8; len];
-                let from = speaker(number as u16 + 1);
+                let from = sender(number as u16 + 1);
                 if backlog.push(&room, from, None, &payload).is_ok() {
                     let sequence = first_sequence.wrapping_add(expected.len() as u32);
                     expected.push((sequence, DisplayName::Address(from.socket_addr()), payload));
@@ -110,7 +110,7 @@ mod tests {
             let taken = room.take_sequence(WorkerId(2), 0).wrapping_sub(first_sequence);
             prop_assert_eq!(taken as usize, expected.len());
 
-            let to = speaker(9);
+            let to = sender(9);
             let mut received = Vec::new();
             for packet in (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to)) {
                 prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
@@ -141,12 +141,12 @@ mod tests {
         let room = Room::plain(7, 1);
         for (port, len) in (1..).zip(lens) {
             backlog
-                .push(&room, speaker(port), None, &vec![0; len])
+                .push(&room, sender(port), None, &vec![0; len])
                 .unwrap();
         }
         let mut packets = new_bundle_packets();
         plan_bundles(backlog.room(0).unwrap(), WorkerId(0), &mut packets);
-        let to = speaker(9);
+        let to = sender(9);
         let bundles = |packet: crate::net::Packet<'_>| {
             let bundles = packet.datagrams();
             bundles.map(<[u8]>::len).collect()

@@ -113,8 +113,8 @@ mod tests {
         let mut backlog = Backlog::new();
         for number in 0..texts {
             let text = vec![b'x'; len];
-            let speaker = peer(10_000 + number as u16);
-            backlog.push(peers.lobby(), speaker, None, &text).unwrap();
+            let sender = peer(10_000 + number as u16);
+            backlog.push(peers.lobby(), sender, None, &text).unwrap();
         }
         let mut pool = PlanPool::new(WorkerId(0), Arc::new(|| {}));
         let members = peers.lobby().members();

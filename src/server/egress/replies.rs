@@ -7,7 +7,7 @@ use crate::wire::v2::{self, BUNDLE_BYTES, ServerFrame, push_server_frame, push_s
 use crate::wire::{self, DisplayName, Protocol, Reply, push_private};
 
 /// The replies to one round of datagrams. Each datagram causes at most one reply and
-/// `MAX_PRIVATES` private messages, so the round bounds them. Their memory is reused.
+/// `MAX_PRIVATES` direct messages, so the round bounds them. Their memory is reused.
 #[derive(Default)]
 pub struct Replies {
     /// The recipient of each datagram, and its place in `bytes`.
@@ -21,7 +21,7 @@ pub struct Replies {
     shed: u64,
 }
 
-/// The datagram has used up its share of private messages or of lists. This one is counted
+/// The datagram has used up its share of direct messages or of lists. This one is counted
 /// as shed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
@@ -70,7 +70,7 @@ impl Replies {
         }
     }
 
-    /// Sends a private message from `from` to another peer, in the protocol of that peer.
+    /// Sends a direct message from `from` to another peer, in the protocol of that peer.
     pub fn private(
         &mut self,
         (peer, protocol): (PeerAddr, Protocol),
@@ -145,7 +145,7 @@ impl Replies {
     }
 }
 
-/// Maximum number of private messages per datagram, which is enough for any program. Those
+/// Maximum number of direct messages per datagram, which is enough for any program. Those
 /// of a full round of receiving are sent in 0.1 s.
 const MAX_PRIVATES: u32 = 8;
 

@@ -56,9 +56,9 @@ impl TextPlanner {
         self.encoded.clear();
         self.ends.clear();
         self.items.clear();
-        for (speaker, sender, text) in texts.iter() {
+        for (display_name, sender, text) in texts.iter() {
             let start = self.encoded.len();
-            push_text(speaker, text, &mut self.encoded);
+            push_text(display_name, text, &mut self.encoded);
             self.encoded.extend_from_slice(line_end.as_bytes());
             self.ends.push(self.encoded.len());
             let len = (self.encoded.len() - start) as u16;

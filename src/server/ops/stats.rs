@@ -87,12 +87,12 @@ counters! {
     /// Commands dropped because their sender left or expired while they were handled.
     commands_expired,
     /// Datagrams sent to single peers. These are replies, one per datagram received, and
-    /// private messages.
+    /// direct messages.
     replies,
-    /// Replies and private messages that the kernel did not take.
+    /// Replies and direct messages that the kernel did not take.
     replies_failed,
     /// Frames without a reply, because the replies to the frames before them in the same
-    /// datagram filled a bundle. Also private messages and lists beyond the limit of one
+    /// datagram filled a bundle. Also direct messages and lists beyond the limit of one
     /// datagram.
     replies_shed,
     /// Deliveries that fan-out has begun, each of one message to one peer. Each becomes

@@ -38,7 +38,7 @@ pub(super) enum Action {
     Leave,
     Who(usize),
     Rooms(usize),
-    /// A private message of at least this length.
+    /// A direct message of at least this length.
     Msg(Recipient, usize),
     /// `/ping` with a token of this length.
     Token(usize),
@@ -49,7 +49,7 @@ pub(super) enum Action {
     NotCommand(&'static str),
 }
 
-/// The recipient of a private message.
+/// The recipient of a direct message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Recipient {
     Name(&'static str),

@@ -24,13 +24,13 @@ pub(super) struct Model {
     pub(super) outbox: Vec<Vec<(Cause, Received)>>,
     /// The length of the reply to the datagram that is being handled, for a v2 peer.
     pub(super) reply_bytes: usize,
-    /// The number of private messages that this datagram may still send.
+    /// The number of direct messages that this datagram may still send.
     pub(super) privates_left: u32,
     /// The number of lists that this datagram may still ask for.
     pub(super) lists_left: u32,
     /// Texts delivered, each to one peer.
     pub(super) deliveries: u64,
-    /// Replies, private messages and lists beyond the limits of their datagram.
+    /// Replies, direct messages and lists beyond the limits of their datagram.
     pub(super) shed: u64,
     /// The count of each kind of outcome.
     pub(super) tally: HashMap<&'static str, u32>,
@@ -42,7 +42,7 @@ pub(super) struct Model {
 pub(super) enum Cause {
     /// A request of this peer.
     Request(usize),
-    /// A private message of this peer.
+    /// A direct message of this peer.
     Private(usize),
     /// A text of this peer.
     Text(usize),

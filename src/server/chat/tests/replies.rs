@@ -1,4 +1,4 @@
-//! The replies of the model, and its private messages.
+//! The replies of the model, and its direct messages.
 
 use super::Received;
 use super::model::{Cause, Model, truncate};
@@ -66,7 +66,7 @@ impl Model {
         self.outbox[peer].push((Cause::Request(peer), reply));
     }
 
-    /// Sends a private message.
+    /// Sends a direct message.
     pub(super) fn send_private(&mut self, from: usize, to: usize, text: &str) {
         let name = self.display_name(from);
         let message = if self.peers[&to].session.is_some() {

@@ -242,12 +242,12 @@ fn a_peer_that_joins_a_vanishing_room_is_in_a_room_that_can_be_found() {
                         [room.number()],
                         "while it has a member"
                     );
-                    let mut is_here = false;
-                    peers.visit_members(&room, 0, |speaker| {
-                        is_here |= speaker == DisplayName::Address(peer.socket_addr());
+                    let mut is_member = false;
+                    peers.visit_members(&room, 0, |member| {
+                        is_member |= member == DisplayName::Address(peer.socket_addr());
                         true
                     });
-                    assert!(is_here && Arc::ptr_eq(&peers.get(&peer).unwrap().room(), &room));
+                    assert!(is_member && Arc::ptr_eq(&peers.get(&peer).unwrap().room(), &room));
                     peers.join(&peer, lobby()).unwrap().unwrap();
                 }
             });
