@@ -7,7 +7,7 @@ use super::members::Protocol;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::Wake;
 use crate::wire::Reply;
-use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceCounts, PresenceEvent};
+use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceEvent};
 
 /// The rooms with events that the presence notifier has not sent.
 pub struct EventQueue {
@@ -34,7 +34,8 @@ struct State {
     subscribers: HashMap<PeerAddr, Protocol>,
     /// The first [`MAX_NAMED_EVENTS`] events. A notice of more events gives numbers only.
     first: Vec<PresenceEvent>,
-    counts: PresenceCounts,
+    /// The number of events of each kind, see [`Changes::Counts`].
+    counts: [u64; 4],
     /// The number of members after the last event.
     members: usize,
     is_queued: bool,
@@ -105,7 +106,7 @@ impl Presence {
         if state.subscribers.is_empty() {
             return;
         }
-        state.counts.add(&event);
+        state.counts[event.index()] += 1;
         if state.first.len() < MAX_NAMED_EVENTS {
             state.first.push(event);
         }
@@ -122,9 +123,9 @@ impl Presence {
         state.is_queued = false;
         let first = std::mem::take(&mut state.first);
         let counts = std::mem::take(&mut state.counts);
-        let changes = match counts.total() {
+        let changes = match counts.iter().sum() {
             0 => return None,
-            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Events(first.into()),
+            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Events(first),
             _ => Changes::Counts(counts),
         };
         let members = state.members;
