@@ -14,8 +14,6 @@ use super::command::Verb;
 use super::limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TOKEN_BYTES};
 use super::name::{ALLOWED, DisplayName, Name, RoomName};
 
-pub(super) use parse::split_at_blank;
-
 /// A sentence of the server to one peer.
 ///
 /// A v1 peer receives it after `* `, a v2 peer in a NOTICE.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::{Changes, KINDS, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode, PONG, Page};
 use super::{PresenceEvent, Reply};
-use crate::wire::command::Verb;
+use crate::wire::command::{Verb, split_at_blank};
 
 impl<'a> Reply<'a> {
     /// Parses the sentence of a NOTICE with this code. Returns `None` if this version
@@ -37,12 +37,6 @@ impl<'a> Reply<'a> {
         ];
         codes.into_iter().find_map(|code| Self::parse(code, text))
     }
-}
-
-/// Returns what stands before and after the first blank.
-pub(in crate::wire) fn split_at_blank(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let blank = text.iter().position(|byte| *byte == b' ')?;
-    Some((&text[..blank], &text[blank + 1..]))
 }
 
 fn read_done(text: &[u8]) -> Option<Reply<'_>> {
