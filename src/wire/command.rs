@@ -74,46 +74,37 @@ impl Verb {
 
     /// The verb in lower case.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Help => "help",
-            Self::Nick => "nick",
-            Self::Join => "join",
-            Self::Leave => "leave",
-            Self::Who => "who",
-            Self::Rooms => "rooms",
-            Self::Msg => "msg",
-            Self::Ping => "ping",
-            Self::Presence => "presence",
-        }
+        WORDS[self as usize]
     }
 
     /// Returns the verb that `word` is, in any case.
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let is_word = |verb: &&Self| word.eq_ignore_ascii_case(verb.as_str().as_bytes());
-        Self::ALL.iter().find(is_word).copied()
+        let is_word = |verb: &Self| word.eq_ignore_ascii_case(verb.as_str().as_bytes());
+        Self::ALL.into_iter().find(is_word)
     }
 }
 
 fn parse_arguments(verb: Verb, arguments: &[u8]) -> Result<Command<'_>, Misuse> {
-    let misuse = Misuse(verb);
-    match verb {
-        Verb::Help => Ok(Command::Help),
-        Verb::Nick => Name::parse(arguments).map(Command::Nick).ok_or(misuse),
-        Verb::Join => RoomName::parse(arguments).map(Command::Join).ok_or(misuse),
-        Verb::Leave if arguments.is_empty() => Ok(Command::Leave),
-        Verb::Who => first_number(arguments).map(Command::Who).ok_or(misuse),
-        Verb::Rooms => first_number(arguments).map(Command::Rooms).ok_or(misuse),
+    let parsed = match verb {
+        Verb::Help => Some(Command::Help),
+        Verb::Nick => Name::parse(arguments).map(Command::Nick),
+        Verb::Join => RoomName::parse(arguments).map(Command::Join),
+        Verb::Leave => arguments.is_empty().then_some(Command::Leave),
+        Verb::Who => first_number(arguments).map(Command::Who),
+        Verb::Rooms => first_number(arguments).map(Command::Rooms),
         Verb::Msg => match split_word(arguments) {
-            (b"", _) | (_, b"") => Err(misuse),
-            (to, text) => Ok(Command::Msg { to, text }),
+            (b"", _) | (_, b"") => None,
+            (to, text) => Some(Command::Msg { to, text }),
         },
-        Verb::Ping if (1..=MAX_TOKEN_BYTES).contains(&arguments.len()) => {
-            Ok(Command::Ping(arguments))
-        }
-        Verb::Presence if arguments.eq_ignore_ascii_case(b"on") => Ok(Command::Presence(true)),
-        Verb::Presence if arguments.eq_ignore_ascii_case(b"off") => Ok(Command::Presence(false)),
-        Verb::Leave | Verb::Ping | Verb::Presence => Err(misuse),
-    }
+        Verb::Ping => match arguments.len() {
+            1..=MAX_TOKEN_BYTES => Some(Command::Ping(arguments)),
+            _ => None,
+        },
+        Verb::Presence if arguments.eq_ignore_ascii_case(b"on") => Some(Command::Presence(true)),
+        Verb::Presence if arguments.eq_ignore_ascii_case(b"off") => Some(Command::Presence(false)),
+        Verb::Presence => None,
+    };
+    parsed.ok_or(Misuse(verb))
 }
 
 /// Returns the first word, and what follows the blanks after it.
@@ -125,6 +116,12 @@ fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
     (word, &rest[start.unwrap_or(rest.len())..])
 }
 
+/// Returns what stands before and after the first blank.
+pub(super) fn split_at_blank(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let blank = text.iter().position(|byte| *byte == b' ')?;
+    Some((&text[..blank], &text[blank + 1..]))
+}
+
 /// Returns the number of the first entry to list, which is 1 by default.
 fn first_number(argument: &[u8]) -> Option<usize> {
     if argument.is_empty() {
@@ -133,6 +130,11 @@ fn first_number(argument: &[u8]) -> Option<usize> {
     let number = str::from_utf8(argument).ok()?.parse().ok()?;
     (number >= 1).then_some(number)
 }
+
+/// The verbs in lower case, in the order of their variants.
+const WORDS: [&str; 9] = [
+    "help", "nick", "join", "leave", "who", "rooms", "msg", "ping", "presence",
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,8 @@
 //! Bytes to messages, and back: no I/O, and no clock.
 //!
 //! `docs/PROTOCOL.md` is the specification. Encoders append to a buffer of the caller, and
-//! parsed messages borrow from the datagram. Two functions allocate otherwise:
-//! [`Reply::parse`] for a presence notice, and [`push_reply`] for a reply with bytes that it
-//! has to escape.
+//! parsed messages borrow from the datagram. These allocate otherwise: [`Reply::parse`],
+//! lists, presence notices, and [`push_reply`] for a reply with bytes that it has to escape.
 
 mod command;
 mod limits;

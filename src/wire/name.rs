@@ -21,7 +21,8 @@ pub struct Label<const MAX: usize> {
 }
 
 /// Error of parsing a [`Label`]. Its message says what is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to {} of {ALLOWED}", MAX)]
 pub struct ParseLabelError<const MAX: usize>;
 
 /// Display name of a peer: its name, or its address while it has no name.
@@ -35,7 +36,7 @@ pub enum DisplayName {
 
 /// Error of parsing a [`DisplayName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither an address with a port nor a name, which is {0}", LabelRule::<MAX_NAME_BYTES>)]
+#[error("neither an address with a port nor a name, which is 1 to {MAX_NAME_BYTES} of {ALLOWED}")]
 pub struct ParseDisplayNameError;
 
 impl<const MAX: usize> Label<MAX> {
@@ -91,23 +92,6 @@ impl<const MAX: usize> fmt::Debug for Label<MAX> {
     }
 }
 
-impl<const MAX: usize> std::error::Error for ParseLabelError<MAX> {}
-
-impl<const MAX: usize> Display for ParseLabelError<MAX> {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        write!(out, "must be {}", LabelRule::<MAX>)
-    }
-}
-
-/// The rule that labels of at most `MAX` bytes follow, in words.
-pub(super) struct LabelRule<const MAX: usize>;
-
-impl<const MAX: usize> Display for LabelRule<MAX> {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        write!(out, "1 to {MAX} of A-Z a-z 0-9 _ -")
-    }
-}
-
 impl DisplayName {
     /// Returns the display name of the peer at `address`.
     pub fn of(address: SocketAddr, name: Option<Name>) -> Self {
@@ -142,6 +126,9 @@ impl Display for DisplayName {
 
 /// The room in which every peer starts.
 pub const LOBBY: &str = "lobby";
+
+/// The characters of a label, in words.
+pub(super) const ALLOWED: &str = "A-Z a-z 0-9 _ -";
 
 #[cfg(test)]
 mod tests {

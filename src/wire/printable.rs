@@ -16,12 +16,12 @@ pub fn push_printable(bytes: &[u8], max_len: usize, out: &mut Vec<u8>) {
     }
     for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {
-            if push_char(char, max_len, out).is_err() {
+            if push_char(char, max_len, out).is_none() {
                 return;
             }
         }
         let is_valid = chunk.invalid().is_empty();
-        if !is_valid && push_char(char::REPLACEMENT_CHARACTER, max_len, out).is_err() {
+        if !is_valid && push_char(char::REPLACEMENT_CHARACTER, max_len, out).is_none() {
             return;
         }
     }
@@ -44,23 +44,17 @@ fn is_printable_ascii(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// Appends one character, escaped where it must be, unless it does not fit.
-fn push_char(char: char, max_len: usize, out: &mut Vec<u8>) -> Result<(), Full> {
+/// Appends one character, escaped where it must be. Returns `None` if it does not fit.
+fn push_char(char: char, max_len: usize, out: &mut Vec<u8>) -> Option<()> {
     let mut buffer = [0; MAX_ESCAPE_BYTES];
     let encoded = if must_escape(char) {
         escape(char, &mut buffer)
     } else {
         char.encode_utf8(&mut buffer).as_bytes()
     };
-    if out.len() + encoded.len() > max_len {
-        return Err(Full);
-    }
-    out.extend_from_slice(encoded);
-    Ok(())
+    let fits = out.len() + encoded.len() <= max_len;
+    fits.then(|| out.extend_from_slice(encoded))
 }
-
-/// The next character does not fit.
-struct Full;
 
 fn must_escape(char: char) -> bool {
     match char {

@@ -4,22 +4,15 @@
 //! The two are inverse, with one exception. A presence notice about a peer whose name is a
 //! number, such as `12 joined (40 here)`, is parsed as one that counts peers.
 
-mod number;
-mod page;
-mod presence;
+mod parse;
 
-use std::fmt::Display;
-use std::io::Write;
+use std::fmt::{self, Display, Formatter};
+use std::io::{self, Write};
+use std::str::FromStr;
 
 use super::command::Verb;
 use super::limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TOKEN_BYTES};
-use super::name::{DisplayName, LabelRule, Name, RoomName};
-
-use number::parse_number;
-
-pub use number::Thousands;
-pub use page::{Entry, MAX_PAGE_BYTES, Page, PageBuilder, PageFull, RoomSummary};
-pub use presence::{Changes, MAX_NAMED_EVENTS, PresenceCounts, PresenceEvent};
+use super::name::{ALLOWED, DisplayName, Name, RoomName};
 
 /// A sentence of the server to one peer.
 ///
@@ -38,14 +31,9 @@ pub enum Reply<'a> {
         members: usize,
     },
     /// `N in ROOM: NAME NAME ...`
-    Members {
-        /// The room that the peer is in.
-        room: RoomName,
-        /// Its members.
-        page: Page<'a, DisplayName>,
-    },
+    Members(RoomName, Page),
     /// `N rooms: ROOM (N) ROOM (N) ...`
-    Rooms(Page<'a, RoomSummary>),
+    Rooms(Page),
     /// `to WHOM: TEXT`
     Sent {
         /// The receiver, as the peer wrote it. One word.
@@ -61,22 +49,12 @@ pub enum Reply<'a> {
     Usage(Verb),
     /// `NAME is taken`
     NameTaken(Name),
-    /// `name limit reached (N)`
+    /// `name limit reached (MAX)`
     NameLimit(usize),
-    /// `ROOM is full (N)`
-    RoomFull {
-        /// The room.
-        room: RoomName,
-        /// Maximum number of its members.
-        max_members: usize,
-    },
-    /// `cannot create "ROOM": room limit reached (N)`
-    RoomLimit {
-        /// The room that does not exist.
-        room: RoomName,
-        /// Maximum number of rooms.
-        max_rooms: usize,
-    },
+    /// `ROOM is full (MAX)`
+    RoomFull(RoomName, usize),
+    /// `cannot create "ROOM": room limit reached (MAX)`
+    RoomLimit(RoomName, usize),
     /// `no such peer: WHOM`
     NoSuchPeer(&'a [u8]),
     /// A direct message was not sent.
@@ -86,7 +64,7 @@ pub enum Reply<'a> {
     /// `ada joined, bob left (12 here)`
     Presence {
         /// Changes in the peer's room since the last notice.
-        changes: Changes<'a>,
+        changes: Changes,
         /// Number of members of the room.
         members: usize,
     },
@@ -107,248 +85,226 @@ pub enum NoticeCode {
     Other(u8),
 }
 
-impl<'a> Reply<'a> {
+/// Part of a list that fits into one reply.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Number of entries of the whole list.
+    pub total: usize,
+    /// Number of the first entry of the page, counted from 1.
+    pub first: usize,
+    count: usize,
+    /// The entries, each after a blank.
+    text: String,
+}
+
+/// Changes in a room since the last notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// 1 to [`MAX_NAMED_EVENTS`] changes, in order: `ada joined, bob left`
+    Events(Vec<PresenceEvent>),
+    /// Numbers of more changes, each at its [`PresenceEvent::index`]: `3,120 joined, 12 left`
+    Counts([u64; 4]),
+}
+
+/// A change in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PresenceEvent {
+    /// A peer came to the room.
+    Joined(DisplayName),
+    /// A peer left the room, or the server.
+    Left(DisplayName),
+    /// The server dropped a peer that was silent for too long.
+    TimedOut(DisplayName),
+    /// A peer took another name.
+    Renamed(DisplayName, Name),
+}
+
+/// A number with a comma between groups of three digits: `10,300`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thousands(pub u64);
+
+impl Reply<'_> {
     /// The kind of the sentence.
     pub fn code(&self) -> NoticeCode {
         match self {
-            Self::Help
-            | Self::Named(_)
-            | Self::Entered { .. }
-            | Self::Members { .. }
-            | Self::Rooms(_)
-            | Self::Sent { .. }
-            | Self::Pong(_)
-            | Self::Subscribed(_) => NoticeCode::Done,
             Self::Usage(_) => NoticeCode::Misuse,
-            Self::NameTaken(_)
-            | Self::NameLimit(_)
-            | Self::RoomFull { .. }
-            | Self::RoomLimit { .. }
-            | Self::NoSuchPeer(_)
-            | Self::TooManyMessages
-            | Self::TooManyLists => NoticeCode::Refused,
+            Self::NameTaken(_) | Self::NameLimit(_) | Self::NoSuchPeer(_) => NoticeCode::Refused,
+            Self::RoomFull(..) | Self::RoomLimit(..) => NoticeCode::Refused,
+            Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
             Self::Presence { .. } => NoticeCode::Presence,
+            _ => NoticeCode::Done,
         }
     }
 
     /// Appends the sentence. It may contain any bytes that the peer wrote.
     pub fn push(&self, out: &mut Vec<u8>) {
+        self.write(out).expect("writing to a Vec never fails");
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        let number = |number: &usize| Thousands(*number as u64);
         match self {
-            Self::Help => push(out, HELP),
-            Self::Named(name) => push(out, format_args!("you are {name}")),
+            Self::Help => write!(out, "{HELP}"),
+            Self::Named(name) => write!(out, "you are {name}"),
             Self::Entered { room, members } => {
-                let members = Thousands(*members as u64);
-                push(out, format_args!("you are in {room} ({members} here)"));
+                write!(out, "you are in {room} ({} here)", number(members))
             }
-            Self::Members { room, page } => {
-                let total = Thousands(page.total() as u64);
-                push(out, format_args!("{total} in {room}"));
-                page.push(Verb::Who, out);
+            Self::Members(room, page) => {
+                write!(out, "{} in {room}", number(&page.total))?;
+                page.write(Verb::Who, out)
             }
             Self::Rooms(page) => {
-                let total = Thousands(page.total() as u64);
-                let plural = if page.total() == 1 { "" } else { "s" };
-                push(out, format_args!("{total} room{plural}"));
-                page.push(Verb::Rooms, out);
+                let plural = if page.total == 1 { "" } else { "s" };
+                write!(out, "{} room{plural}", number(&page.total))?;
+                page.write(Verb::Rooms, out)
             }
-            Self::Sent { to, text } => {
-                for part in [b"to ", *to, b": ", text] {
-                    out.extend_from_slice(part);
-                }
+            Self::Sent { to, text } => write_parts([b"to ", to, b": ", text], out),
+            Self::Pong(token) => write_parts([PONG, token], out),
+            Self::Subscribed(true) => write!(out, "presence is on"),
+            Self::Subscribed(false) => write!(out, "presence is off"),
+            Self::Usage(verb) => write_usage(*verb, out),
+            Self::NameTaken(name) => write!(out, "{name} is taken"),
+            Self::NameLimit(max) => write!(out, "name limit reached ({max})"),
+            Self::RoomFull(room, max) => write!(out, "{room} is full ({max})"),
+            Self::RoomLimit(room, max) => {
+                write!(out, "cannot create \"{room}\": room limit reached ({max})")
             }
-            Self::Pong(token) => {
-                out.extend_from_slice(PONG);
-                out.extend_from_slice(token);
-            }
-            Self::Subscribed(true) => push(out, SUBSCRIBED),
-            Self::Subscribed(false) => push(out, UNSUBSCRIBED),
-            Self::Usage(verb) => push_usage(*verb, out),
-            Self::NameTaken(name) => push(out, format_args!("{name}{IS_TAKEN}")),
-            Self::NameLimit(max) => push(out, format_args!("{NAME_LIMIT}{max})")),
-            Self::RoomFull { room, max_members } => {
-                push(out, format_args!("{room}{IS_FULL}{max_members})"));
-            }
-            Self::RoomLimit { room, max_rooms } => {
-                push(
-                    out,
-                    format_args!("{CANNOT_CREATE}{room}{ROOM_LIMIT}{max_rooms})"),
-                );
-            }
-            Self::NoSuchPeer(whom) => {
-                push(out, NO_SUCH_PEER);
-                out.extend_from_slice(whom);
-            }
-            Self::TooManyMessages => push(out, TOO_MANY_MESSAGES),
-            Self::TooManyLists => push(out, TOO_MANY_LISTS),
+            Self::NoSuchPeer(whom) => write_parts([NO_SUCH_PEER, whom], out),
+            Self::TooManyMessages => write!(out, "too many messages in one datagram"),
+            Self::TooManyLists => write!(out, "too many lists in one datagram"),
             Self::Presence { changes, members } => {
-                changes.push(out);
-                let members = Thousands(*members as u64);
-                push(out, format_args!(" ({members} here)"));
+                write!(out, "{changes} ({} here)", number(members))
             }
         }
-    }
-
-    /// Parses the sentence of a NOTICE with this code. Returns `None` if this version
-    /// does not know it.
-    pub fn parse(code: NoticeCode, text: &'a [u8]) -> Option<Self> {
-        match code {
-            NoticeCode::Done => parse_done(text),
-            NoticeCode::Misuse => parse_usage(text),
-            NoticeCode::Refused => parse_refusal(text),
-            NoticeCode::Presence => {
-                let (changes, members) = split_members(text)?;
-                let changes = Changes::parse(changes)?;
-                Some(Self::Presence { changes, members })
-            }
-            NoticeCode::Other(_) => None,
-        }
-    }
-
-    /// Parses a sentence that came to a v1 peer, which has no code.
-    ///
-    /// The reply to a ping is ambiguous if its token continues another sentence.
-    /// `pong is taken` is parsed as [`Reply::NameTaken`].
-    pub fn parse_uncoded(text: &'a [u8]) -> Option<Self> {
-        let codes = [
-            NoticeCode::Misuse,
-            NoticeCode::Refused,
-            NoticeCode::Presence,
-            NoticeCode::Done,
-        ];
-        codes.into_iter().find_map(|code| Self::parse(code, text))
     }
 }
 
-fn push_usage(verb: Verb, out: &mut Vec<u8>) {
-    push(out, format_args!("{USAGE}{}", verb.as_str()));
+impl Page {
+    /// Begins a page with number `first` of a list, counted from 1.
+    pub fn new(first: usize) -> Self {
+        Self {
+            first,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the next entry. Returns `None` if it does not fit.
+    pub fn push(&mut self, entry: impl Display) -> Option<()> {
+        let end = self.text.len();
+        self.text += &format!(" {entry}");
+        if self.text.len() > MAX_PAGE_BYTES {
+            self.text.truncate(end);
+            return None;
+        }
+        self.count += 1;
+        Some(())
+    }
+
+    /// The names on the page. Those that this version cannot parse are left out.
+    pub fn names<N: FromStr>(&self) -> impl Iterator<Item = N> {
+        self.text.split(' ').filter_map(|word| word.parse().ok())
+    }
+
+    /// Appends what follows the head of the list:
+    /// - all entries: `: a b c`
+    /// - none: `, none from 9 on`
+    /// - some: `, 1 to 3: a b c (more: /who 4)`
+    fn write(&self, verb: Verb, out: &mut Vec<u8>) -> io::Result<()> {
+        let (first, text) = (self.first, &self.text);
+        let next = first.saturating_add(self.count);
+        if first == 1 && self.count == self.total {
+            return write!(out, ":{text}");
+        }
+        if self.count == 0 {
+            return write!(out, ", none from {first} on");
+        }
+        write!(out, ", {first} to {}:{text}", next - 1)?;
+        if next > self.total {
+            return Ok(());
+        }
+        write!(out, " (more: /{} {next})", verb.as_str())
+    }
+}
+
+impl PresenceEvent {
+    /// Index of the event's kind in [`Changes::Counts`].
+    pub fn index(&self) -> usize {
+        match self {
+            Self::Joined(_) => 0,
+            Self::Left(_) => 1,
+            Self::TimedOut(_) => 2,
+            Self::Renamed(..) => 3,
+        }
+    }
+}
+
+impl Display for PresenceEvent {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined(who) => write!(out, "{who} joined"),
+            Self::Left(who) => write!(out, "{who} left"),
+            Self::TimedOut(who) => write!(out, "{who} timed out"),
+            Self::Renamed(who, now) => write!(out, "{who} is now {now}"),
+        }
+    }
+}
+
+impl Display for Changes {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let counted = |(count, kind): (&u64, &str)| format!("{} {kind}", Thousands(*count));
+        let parts: Vec<_> = match self {
+            Self::Events(events) => events.iter().map(PresenceEvent::to_string).collect(),
+            Self::Counts(counts) => {
+                let counts = counts.iter().zip(KINDS).filter(|(count, _)| **count > 0);
+                counts.map(counted).collect()
+            }
+        };
+        out.write_str(&parts.join(", "))
+    }
+}
+
+impl Display for Thousands {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self(number) = *self;
+        if number < 1000 {
+            return number.fmt(out);
+        }
+        write!(out, "{},{:03}", Self(number / 1000), number % 1000)
+    }
+}
+
+fn write_usage(verb: Verb, out: &mut Vec<u8>) -> io::Result<()> {
+    write!(out, "usage: /{}", verb.as_str())?;
     match verb {
-        Verb::Help | Verb::Leave => {}
-        Verb::Nick => push(out, format_args!(" NAME ({})", LabelRule::<MAX_NAME_BYTES>)),
-        Verb::Join => {
-            push(
-                out,
-                format_args!(" ROOM ({})", LabelRule::<MAX_ROOM_NAME_BYTES>),
-            );
-        }
-        Verb::Who | Verb::Rooms => push(out, " [FROM]"),
-        Verb::Msg => push(out, " NAME TEXT"),
-        Verb::Ping => push(out, format_args!(" TOKEN (1 to {MAX_TOKEN_BYTES} bytes)")),
-        Verb::Presence => push(out, " on|off"),
+        Verb::Help | Verb::Leave => Ok(()),
+        Verb::Nick => write!(out, " NAME (1 to {MAX_NAME_BYTES} of {ALLOWED})"),
+        Verb::Join => write!(out, " ROOM (1 to {MAX_ROOM_NAME_BYTES} of {ALLOWED})"),
+        Verb::Who | Verb::Rooms => write!(out, " [FROM]"),
+        Verb::Msg => write!(out, " NAME TEXT"),
+        Verb::Ping => write!(out, " TOKEN (1 to {MAX_TOKEN_BYTES} bytes)"),
+        Verb::Presence => write!(out, " on|off"),
     }
 }
 
-/// Every verb has one usage, so the arguments are not looked at.
-fn parse_usage(text: &[u8]) -> Option<Reply<'_>> {
-    let usage = text.strip_prefix(USAGE.as_bytes())?;
-    let verb = usage.split(|byte| *byte == b' ').next()?;
-    Verb::parse(verb).map(Reply::Usage)
-}
-
-fn parse_done(text: &[u8]) -> Option<Reply<'_>> {
-    if let Some(token) = text.strip_prefix(PONG) {
-        return Some(Reply::Pong(token));
-    }
-    if let Some(place) = text.strip_prefix(b"you are in ") {
-        let (room, members) = split_members(place)?;
-        let room = RoomName::parse(room)?;
-        return Some(Reply::Entered { room, members });
-    }
-    if let Some(name) = text.strip_prefix(b"you are ") {
-        return Name::parse(name).map(Reply::Named);
-    }
-    if let Some(sent) = text.strip_prefix(b"to ") {
-        let (to, text) = split_at_blank(sent)?;
-        let to = to.strip_suffix(b":")?;
-        return Some(Reply::Sent { to, text });
-    }
-    match text {
-        _ if text == HELP.as_bytes() => Some(Reply::Help),
-        _ if text == SUBSCRIBED.as_bytes() => Some(Reply::Subscribed(true)),
-        _ if text == UNSUBSCRIBED.as_bytes() => Some(Reply::Subscribed(false)),
-        _ => parse_list(text),
-    }
-}
-
-fn parse_list(text: &[u8]) -> Option<Reply<'_>> {
-    let (total, rest) = split_at_blank(text)?;
-    let total = usize::try_from(Thousands::parse(total)?.0).ok()?;
-    if let Some(list) = rest.strip_prefix(b"in ") {
-        let is_end = |byte: &u8| matches!(byte, b':' | b',');
-        let (room, list) = list.split_at(list.iter().position(is_end)?);
-        let room = RoomName::parse(room)?;
-        let page = Page::parse(total, list)?;
-        return Some(Reply::Members { room, page });
-    }
-    let rooms = if total == 1 { "room" } else { "rooms" };
-    let list = rest.strip_prefix(rooms.as_bytes())?;
-    Page::parse(total, list).map(Reply::Rooms)
-}
-
-fn parse_refusal(text: &[u8]) -> Option<Reply<'_>> {
-    let strip = |start: &str| text.strip_prefix(start.as_bytes());
-    if let Some(whom) = strip(NO_SUCH_PEER) {
-        return Some(Reply::NoSuchPeer(whom));
-    }
-    if let Some(name) = text.strip_suffix(IS_TAKEN.as_bytes()) {
-        return Name::parse(name).map(Reply::NameTaken);
-    }
-    if text == TOO_MANY_MESSAGES.as_bytes() {
-        return Some(Reply::TooManyMessages);
-    }
-    if text == TOO_MANY_LISTS.as_bytes() {
-        return Some(Reply::TooManyLists);
-    }
-    // The others end with a limit in parentheses.
-    let limit = text.iter().rposition(|byte| *byte == b'(')? + 1;
-    let (start, max) = text.split_at(limit);
-    let max = parse_number(max.strip_suffix(b")")?)?;
-    if start == NAME_LIMIT.as_bytes() {
-        return Some(Reply::NameLimit(max));
-    }
-    if let Some(room) = start.strip_suffix(IS_FULL.as_bytes()) {
-        let room = RoomName::parse(room)?;
-        let max_members = max;
-        return Some(Reply::RoomFull { room, max_members });
-    }
-    let room = start.strip_prefix(CANNOT_CREATE.as_bytes())?;
-    let room = RoomName::parse(room.strip_suffix(ROOM_LIMIT.as_bytes())?)?;
-    let max_rooms = max;
-    Some(Reply::RoomLimit { room, max_rooms })
-}
-
-/// Splits ` (N here)` off the end of a sentence.
-fn split_members(text: &[u8]) -> Option<(&[u8], usize)> {
-    let text = text.strip_suffix(b" here)")?;
-    let end = text.windows(2).rposition(|pair| pair == b" (")?;
-    let members = Thousands::parse(&text[end + 2..])?;
-    Some((&text[..end], usize::try_from(members.0).ok()?))
-}
-
-/// Returns what stands before and after the first blank.
-pub(super) fn split_at_blank(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let blank = text.iter().position(|byte| *byte == b' ')?;
-    Some((&text[..blank], &text[blank + 1..]))
-}
-
-fn push(out: &mut Vec<u8>, text: impl Display) {
-    write!(out, "{text}").expect("writing to a Vec never fails");
+fn write_parts<const N: usize>(parts: [&[u8]; N], out: &mut Vec<u8>) -> io::Result<()> {
+    parts.iter().try_for_each(|part| out.write_all(part))
 }
 
 const HELP: &str = "/nick NAME, /join ROOM, /leave to the lobby, /who [FROM], \
     /rooms [FROM], /msg NAME TEXT, /ping TOKEN, /presence on|off";
 
+/// Maximum length of the entries of a page. With the rest of the sentence it is less than
+/// a datagram of v1 holds.
+const MAX_PAGE_BYTES: usize = 900;
+
+/// Maximum number of changes that a notice names, so that it can be read at a glance.
+pub const MAX_NAMED_EVENTS: usize = 4;
+
+/// Kinds of changes, by their index.
+const KINDS: [&str; 4] = ["joined", "left", "timed out", "renamed"];
+
 const PONG: &[u8] = b"pong ";
-const SUBSCRIBED: &str = "presence is on";
-const UNSUBSCRIBED: &str = "presence is off";
-const USAGE: &str = "usage: /";
-const IS_TAKEN: &str = " is taken";
-const NAME_LIMIT: &str = "name limit reached (";
-const IS_FULL: &str = " is full (";
-const CANNOT_CREATE: &str = "cannot create \"";
-const ROOM_LIMIT: &str = "\": room limit reached (";
-const NO_SUCH_PEER: &str = "no such peer: ";
-const TOO_MANY_MESSAGES: &str = "too many messages in one datagram";
-const TOO_MANY_LISTS: &str = "too many lists in one datagram";
+const NO_SUCH_PEER: &[u8] = b"no such peer: ";
 
 #[cfg(test)]
 mod tests;

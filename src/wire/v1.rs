@@ -5,9 +5,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use super::MAX_TEXT_DATAGRAM;
+use super::command::split_at_blank;
 use super::name::DisplayName;
 use super::printable::{make_printable, push_printable};
-use super::reply::{Reply, split_at_blank};
+use super::reply::Reply;
 use super::v2::FRAME_MARK;
 
 /// A datagram from a peer, by its meaning.
@@ -96,18 +97,13 @@ pub fn push_greeting(peer: SocketAddr, out: &mut Vec<u8>) {
 /// Appends an address as Python prints that of a socket: `('127.0.0.1', 51859)`, or
 /// `('::1', 51859, 0, 0)` with the flow information and scope of IPv6.
 pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
+    let (ip, port) = (address.ip(), address.port());
     match address {
-        SocketAddr::V4(v4) => push_display(format_args!("('{}', {})", v4.ip(), v4.port()), out),
-        SocketAddr::V6(v6) => push_display(
-            format_args!(
-                "('{}', {}, {}, {})",
-                v6.ip(),
-                v6.port(),
-                v6.flowinfo(),
-                v6.scope_id()
-            ),
-            out,
-        ),
+        SocketAddr::V4(_) => push_display(format_args!("('{ip}', {port})"), out),
+        SocketAddr::V6(v6) => {
+            let (flow, scope) = (v6.flowinfo(), v6.scope_id());
+            push_display(format_args!("('{ip}', {port}, {flow}, {scope})"), out);
+        }
     }
 }
 

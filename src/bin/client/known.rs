@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bullhorn::client::Event;
-use bullhorn::wire::{DisplayName, Reply, ServerLine};
+use bullhorn::wire::{DisplayName, Reply, RoomName, ServerLine};
 
 /// Whom one can write to, and where one can go.
 #[derive(Debug, Default)]
@@ -40,13 +40,13 @@ impl Known {
     fn learn_reply(&mut self, reply: Option<Reply<'_>>) {
         match reply {
             Some(Reply::Entered { room, .. }) => self.rooms.see(room.as_str()),
-            Some(Reply::Members { room, page }) => {
+            Some(Reply::Members(room, page)) => {
                 self.rooms.see(room.as_str());
-                page.entries().for_each(|member| self.see_speaker(member));
+                page.names().for_each(|member| self.see_speaker(member));
             }
             Some(Reply::Rooms(page)) => {
-                page.entries()
-                    .for_each(|room| self.rooms.see(room.name.as_str()));
+                let see = |room: RoomName| self.rooms.see(room.as_str());
+                page.names().for_each(see);
             }
             _ => {}
         }
@@ -101,7 +101,6 @@ const SEEN_MAX: usize = 1000;
 mod tests {
     use super::*;
     use bullhorn::client::Message;
-    use bullhorn::wire::RoomName;
     use bullhorn::wire::v2::NoticeCode;
 
     fn after(notices: &[&str]) -> [Vec<String>; 2] {

@@ -4,7 +4,7 @@ use crate::net::PeerAddr;
 use crate::server::egress::replies::Replies;
 use crate::server::ops::stats::Counters;
 use crate::server::registry::{NameError, Peer, Registry, Room, RoomError};
-use crate::wire::reply::{PageBuilder, RoomSummary};
+use crate::wire::reply::{Page, Thousands};
 use crate::wire::v2::ServerFrame;
 use crate::wire::{Command, DisplayName, Misuse, Name, Protocol, Reply, RoomName};
 
@@ -65,28 +65,21 @@ impl Commands<'_> {
 
     fn list_members(&mut self, first: usize) -> Result<(), Expired> {
         let room = self.peer.room();
-        let mut buffer = Vec::new();
-        let mut page = PageBuilder::new(first, &mut buffer);
-        let push = |member| page.push(member).is_ok();
-        let total = self.registry.visit_members(&room, first - 1, push);
-        self.reply(&Reply::Members {
-            room: *room.name(),
-            page: page.finish(total),
-        })
+        let mut page = Page::new(first);
+        let push = |member: DisplayName| page.push(member).is_some();
+        page.total = self.registry.visit_members(&room, first - 1, push);
+        self.reply(&Reply::Members(*room.name(), page))
     }
 
     fn list_rooms(&mut self, first: usize) -> Result<(), Expired> {
-        let mut buffer = Vec::new();
-        let mut page = PageBuilder::new(first, &mut buffer);
+        let mut page = Page::new(first);
         let push = |room: &Room| {
-            let summary = RoomSummary {
-                name: *room.name(),
-                members: room.len(),
-            };
-            page.push(summary).is_ok()
+            let members = Thousands(room.len() as u64);
+            page.push(format_args!("{} ({members})", room.name()))
+                .is_some()
         };
-        let total = self.registry.directory().visit(first - 1, push);
-        self.reply(&Reply::Rooms(page.finish(total)))
+        page.total = self.registry.directory().visit(first - 1, push);
+        self.reply(&Reply::Rooms(page))
     }
 
     fn send_private(&mut self, to: &[u8], text: &[u8]) -> Result<(), Expired> {
@@ -124,14 +117,8 @@ impl From<NameError> for Reply<'_> {
 impl From<RoomError> for Reply<'_> {
     fn from(error: RoomError) -> Self {
         match error {
-            RoomError::Full { name, max } => Self::RoomFull {
-                room: name,
-                max_members: max as usize,
-            },
-            RoomError::LimitReached { name, max } => Self::RoomLimit {
-                room: name,
-                max_rooms: max,
-            },
+            RoomError::Full { name, max } => Self::RoomFull(name, max as usize),
+            RoomError::LimitReached { name, max } => Self::RoomLimit(name, max),
         }
     }
 }

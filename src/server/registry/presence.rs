@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::{Wake, lock};
-use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceCounts, PresenceEvent};
+use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceEvent};
 use crate::wire::{Protocol, Reply};
 
 /// The rooms with events that the presence notifier has not sent.
@@ -33,7 +33,8 @@ struct State {
     subscribers: HashMap<PeerAddr, Protocol>,
     /// The first [`MAX_NAMED_EVENTS`] events. A notice of more events gives numbers only.
     first: Vec<PresenceEvent>,
-    counts: PresenceCounts,
+    /// The number of events of each kind, see [`Changes::Counts`].
+    counts: [u64; 4],
     /// The number of members after the last event.
     members: usize,
     is_queued: bool,
@@ -103,7 +104,7 @@ impl Presence {
         if state.subscribers.is_empty() {
             return;
         }
-        state.counts.add(&event);
+        state.counts[event.index()] += 1;
         if state.first.len() < MAX_NAMED_EVENTS {
             state.first.push(event);
         }
@@ -120,9 +121,9 @@ impl Presence {
         state.is_queued = false;
         let first = std::mem::take(&mut state.first);
         let counts = std::mem::take(&mut state.counts);
-        let changes = match counts.total() {
+        let changes = match counts.iter().sum() {
             0 => return None,
-            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Events(first.into()),
+            total if total <= MAX_NAMED_EVENTS as u64 => Changes::Events(first),
             _ => Changes::Counts(counts),
         };
         let members = state.members;

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
@@ -24,24 +23,22 @@ fn sentence(reply: &Reply<'_>) -> Vec<u8> {
 }
 
 /// A page that begins with number `first` of a list with `total` entries.
-fn page<E: Entry>(first: usize, entries: Vec<E>, total: usize) -> Page<'static, E> {
-    let mut page = PageBuilder::new(first, Box::leak(Box::default()));
+fn page<E: Display>(first: usize, entries: Vec<E>, total: usize) -> Page {
+    let mut page = Page::new(first);
     for entry in entries {
         page.push(entry).unwrap();
     }
-    page.finish(total)
+    page.total = total;
+    page
 }
 
-fn summary(name: &str, members: usize) -> RoomSummary {
-    RoomSummary {
-        name: room(name),
-        members,
-    }
+fn summary(name: &str, members: usize) -> String {
+    format!("{} ({})", room(name), Thousands(members as u64))
 }
 
 fn named(events: &[PresenceEvent]) -> Reply<'_> {
     Reply::Presence {
-        changes: Changes::Events(events.into()),
+        changes: Changes::Events(events.to_vec()),
         members: 12,
     }
 }
@@ -52,32 +49,16 @@ fn each_sentence_has_its_words() {
     let (ada, den) = (display_name("ada"), room("den"));
     let bob = display_name("[::1]:5000");
     let counts = |joined, left, timed_out, renamed| Reply::Presence {
-        changes: Changes::Counts(PresenceCounts {
-            joined,
-            left,
-            timed_out,
-            renamed,
-        }),
+        changes: Changes::Counts([joined, left, timed_out, renamed]),
         members: 10_300,
     };
-    let members = |first, entries, total| Reply::Members {
-        room: den,
-        page: page(first, entries, total),
-    };
+    let members = |first, entries, total| Reply::Members(den, page(first, entries, total));
     let rooms = |first, entries, total| Reply::Rooms(page(first, entries, total));
-    let lobby = summary("lobby", 1000);
+    let lobby = || summary("lobby", 1000);
     let entered = |members| Reply::Entered { room: den, members };
     let sent = Reply::Sent {
         to: b"[::1]:5000",
         text: b"a  b: c",
-    };
-    let full = Reply::RoomFull {
-        room: den,
-        max_members: 2,
-    };
-    let limit = Reply::RoomLimit {
-        room: den,
-        max_rooms: 0,
     };
     let events = [
         PresenceEvent::Joined(ada),
@@ -100,9 +81,9 @@ fn each_sentence_has_its_words() {
             "1,003 in den, 1002 to 1003: ada [::1]:5000",
         ),
         (members(4, vec![], 3), "3 in den, none from 4 on"),
-        (rooms(1, vec![lobby], 1), "1 room: lobby (1,000)"),
+        (rooms(1, vec![lobby()], 1), "1 room: lobby (1,000)"),
         (
-            rooms(1, vec![lobby, summary("den", 1)], 3),
+            rooms(1, vec![lobby(), summary("den", 1)], 3),
             "3 rooms, 1 to 2: lobby (1,000) den (1) (more: /rooms 3)",
         ),
         (rooms(2, vec![], 1), "1 room, none from 2 on"),
@@ -126,8 +107,11 @@ fn each_sentence_has_its_words() {
     let refused = [
         (Reply::NameTaken(name("ada")), "ada is taken"),
         (Reply::NameLimit(1000), "name limit reached (1000)"),
-        (full, "den is full (2)"),
-        (limit, "cannot create \"den\": room limit reached (0)"),
+        (Reply::RoomFull(den, 2), "den is full (2)"),
+        (
+            Reply::RoomLimit(den, 0),
+            "cannot create \"den\": room limit reached (0)",
+        ),
         (Reply::NoSuchPeer(b"a.b"), "no such peer: a.b"),
         (Reply::TooManyMessages, "too many messages in one datagram"),
         (Reply::TooManyLists, "too many lists in one datagram"),
@@ -212,24 +196,24 @@ fn other_sentences_are_not_known() {
 #[test]
 fn entries_that_this_version_cannot_parse_are_left_out() {
     let text = b"4 in den: ada a.b bob x:y";
-    let Some(Reply::Members { page, .. }) = Reply::parse(NoticeCode::Done, text) else {
+    let Some(Reply::Members(_, page)) = Reply::parse(NoticeCode::Done, text) else {
         panic!("a list of members");
     };
     assert!(
-        page.entries()
+        page.names::<DisplayName>()
             .eq([display_name("ada"), display_name("bob")])
     );
-    assert_eq!((page.first(), page.total()), (1, 4));
+    assert_eq!((page.first, page.total), (1, 4));
 }
 
 #[test]
 fn a_page_takes_what_fits() {
-    let mut buffer = b"from the page before".to_vec();
-    let mut page = PageBuilder::new(1, &mut buffer);
-    let mut fits = |number: usize| page.push(summary(&format!("{number:08}"), 1)).is_ok();
+    let mut page = Page::new(1);
+    let mut fits = |number: usize| page.push(summary(&format!("{number:08}"), 1)).is_some();
     // Each is 13 bytes with its blank.
     assert_eq!((0..).take_while(|number| fits(*number)).count(), 69);
-    let sentence = sentence(&Reply::Rooms(page.finish(70)));
+    page.total = 70;
+    let sentence = sentence(&Reply::Rooms(page));
     assert!(sentence.ends_with(b" 00000068 (1) (more: /rooms 70)"));
 }
 
@@ -268,6 +252,43 @@ fn more_than_a_few_peers_whose_names_are_numbers_read_as_counts() {
     }
 }
 
+#[test]
+fn numbers_have_a_comma_between_each_three_digits() {
+    let entered = |number: &str| {
+        let text = format!("you are in den ({number} here)");
+        let reply = Reply::parse(NoticeCode::Done, text.as_bytes());
+        reply.map(|reply| match reply {
+            Reply::Entered { members, .. } => members as u64,
+            _ => panic!("{text}"),
+        })
+    };
+    for (number, text) in [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1,000"),
+        (1_002_030, "1,002,030"),
+        (u64::MAX, "18,446,744,073,709,551,615"),
+    ] {
+        assert_eq!(Thousands(number).to_string(), text);
+        assert_eq!(entered(text), Some(number));
+    }
+    for text in [
+        "",
+        ",",
+        "1,",
+        ",000",
+        "0,001",
+        "01",
+        "1000",
+        "1,0000",
+        "1,00",
+        "+1",
+        "18,446,744,073,709,551,616",
+    ] {
+        assert_eq!(entered(text), None, "{text:?}");
+    }
+}
+
 fn any_name() -> impl Strategy<Value = Name> {
     "[A-Za-z0-9_-]{1,24}".prop_map(|text| name(&text))
 }
@@ -295,16 +316,17 @@ fn any_event() -> impl Strategy<Value = PresenceEvent> {
     ]
 }
 
-fn any_counts() -> impl Strategy<Value = PresenceCounts> {
+fn any_counts() -> impl Strategy<Value = [u64; 4]> {
     let count = || prop_oneof![Just(0), 1..10_u64, any::<u64>()];
     let counts = (count(), count(), count(), count());
-    let counts = counts.prop_map(|(joined, left, timed_out, renamed)| PresenceCounts {
-        joined,
-        left,
-        timed_out,
-        renamed,
-    });
-    counts.prop_filter("few", |counts| counts.total() > MAX_NAMED_EVENTS as u64)
+    let counts =
+        counts.prop_map(|(joined, left, timed_out, renamed)| [joined, left, timed_out, renamed]);
+    let total = |counts: &[u64; 4]| {
+        counts
+            .iter()
+            .fold(0, |sum: u64, count| sum.saturating_add(*count))
+    };
+    counts.prop_filter("few", move |counts| total(counts) > MAX_NAMED_EVENTS as u64)
 }
 
 fn any_bytes() -> impl Strategy<Value = &'static [u8]> {
@@ -319,9 +341,9 @@ fn any_word() -> impl Strategy<Value = &'static [u8]> {
     word.prop_map(|bytes| &*bytes.leak())
 }
 
-fn any_page<E: Entry + std::fmt::Debug + 'static>(
+fn any_page<E: Display + std::fmt::Debug + 'static>(
     entry: impl Strategy<Value = E>,
-) -> impl Strategy<Value = Page<'static, E>> {
+) -> impl Strategy<Value = Page> {
     let first = prop_oneof![Just(1), 1..1000_usize, Just(usize::MAX)];
     let entries = prop::collection::vec(entry, 0..10);
     (first, entries, 0..2000_usize).prop_map(|(first, entries, more)| {
@@ -329,8 +351,8 @@ fn any_page<E: Entry + std::fmt::Debug + 'static>(
             .saturating_add(entries.len())
             .saturating_add(more);
         match first {
-            usize::MAX => page(first, vec![], more),
-            _ if more > 1000 => page(first, vec![], more),
+            usize::MAX => page::<E>(first, vec![], more),
+            _ if more > 1000 => page::<E>(first, vec![], more),
             _ => page(first, entries, total),
         }
     })
@@ -340,17 +362,17 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     let entered = (any_room(), any::<usize>());
     let entered = entered.prop_map(|(room, members)| Reply::Entered { room, members });
     let members = (any_room(), any_page(any_display_name()));
-    let members = members.prop_map(|(room, page)| Reply::Members { room, page });
-    let summary = (any_room(), any::<usize>());
-    let rooms = any_page(summary.prop_map(|(name, members)| RoomSummary { name, members }));
+    let members = members.prop_map(|(room, page)| Reply::Members(room, page));
+    let rooms = (any_room(), any::<usize>());
+    let rooms = any_page(rooms.prop_map(|(name, members)| summary(name.as_str(), members)));
     let sent = (any_word(), any_bytes()).prop_map(|(to, text)| Reply::Sent { to, text });
     let full = (any_room(), any::<usize>());
-    let full = full.prop_map(|(room, max_members)| Reply::RoomFull { room, max_members });
+    let full = full.prop_map(|(room, max)| Reply::RoomFull(room, max));
     let limit = (any_room(), any::<usize>());
-    let limit = limit.prop_map(|(room, max_rooms)| Reply::RoomLimit { room, max_rooms });
+    let limit = limit.prop_map(|(room, max)| Reply::RoomLimit(room, max));
     let events = prop::collection::vec(any_event(), 1..=MAX_NAMED_EVENTS);
     let changes = prop_oneof![
-        events.prop_map(|events| Changes::Events(Cow::Owned(events))),
+        events.prop_map(|events| Changes::Events(events)),
         any_counts().prop_map(Changes::Counts),
     ];
     let presence = (changes, any::<usize>());

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
-    MAX_FROM_BYTES, MESSAGE, MIN_HELLO_BYTES, Message, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY,
-    ServerFrame, SessionId, WELCOME,
+    MESSAGE, MIN_HELLO_BYTES, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId,
+    WELCOME,
 };
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
@@ -62,28 +62,31 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
             ],
             out,
         ),
-        ServerFrame::Message(message) => {
-            let Message {
-                room,
-                stream,
-                sequence,
-                from,
-                payload,
-            } = message;
-            let (room, sequence) = (room.to_be_bytes(), sequence.to_be_bytes());
-            let from = EncodedFrom::of(from);
-            let parts = [&room[..], &[*stream], &sequence, from.bytes(), payload];
-            push_frame(MESSAGE, &parts, out);
-        }
+        ServerFrame::Message(message) => push_frame_with(
+            MESSAGE,
+            |out| {
+                out.extend_from_slice(&message.room.to_be_bytes());
+                out.push(message.stream);
+                out.extend_from_slice(&message.sequence.to_be_bytes());
+                push_from(&message.from, out);
+                out.extend_from_slice(message.payload);
+            },
+            out,
+        ),
         ServerFrame::Pong(token) => push_frame(PONG, &[token], out),
         ServerFrame::Notice(code, text) => push_frame(NOTICE, &[&[code.byte()], text], out),
         ServerFrame::Goodbye => push_frame(GOODBYE, &[], out),
         ServerFrame::Room(number, name) => {
             push_frame(ROOM, &[&number.to_be_bytes(), name.as_bytes()], out);
         }
-        ServerFrame::Private(from, payload) => {
-            push_frame(PRIVATE, &[EncodedFrom::of(from).bytes(), payload], out);
-        }
+        ServerFrame::Private(from, payload) => push_frame_with(
+            PRIVATE,
+            |out| {
+                push_from(from, out);
+                out.extend_from_slice(payload);
+            },
+            out,
+        ),
     }
 }
 
@@ -117,52 +120,31 @@ fn push_frame_with(kind: u8, fill: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>)
 }
 
 fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
-    let len: usize = parts.iter().map(|part| part.len()).sum();
-    let len = u16::try_from(len).expect(BODY_FITS);
-    out.push(kind);
-    out.extend_from_slice(&len.to_be_bytes());
-    for part in parts {
-        out.extend_from_slice(part);
-    }
+    let fill = |out: &mut Vec<u8>| parts.iter().for_each(|part| out.extend_from_slice(part));
+    push_frame_with(kind, fill, out);
 }
 
-/// Encoded sender of a message, stored inline.
-struct EncodedFrom {
-    bytes: [u8; MAX_FROM_BYTES],
-    len: usize,
-}
-
-impl EncodedFrom {
-    fn of(sender: &DisplayName) -> Self {
-        let mut encoded = Self {
-            bytes: [0; MAX_FROM_BYTES],
-            len: 0,
-        };
-        match sender {
-            DisplayName::Address(address) => {
-                match address.ip() {
-                    IpAddr::V4(ip) => encoded.push(&[FROM_V4]).push(&ip.octets()),
-                    IpAddr::V6(ip) => encoded.push(&[FROM_V6]).push(&ip.octets()),
-                };
-                encoded.push(&address.port().to_be_bytes());
+/// Appends the sender of a message, at most [`MAX_FROM_BYTES`](super::MAX_FROM_BYTES).
+fn push_from(from: &DisplayName, out: &mut Vec<u8>) {
+    match from {
+        DisplayName::Address(address) => {
+            match address.ip() {
+                IpAddr::V4(ip) => {
+                    out.push(FROM_V4);
+                    out.extend_from_slice(&ip.octets());
+                }
+                IpAddr::V6(ip) => {
+                    out.push(FROM_V6);
+                    out.extend_from_slice(&ip.octets());
+                }
             }
-            DisplayName::Name(name) => {
-                let name = name.as_bytes();
-                encoded.push(&[FROM_NAME, name.len() as u8]).push(name);
-            }
+            out.extend_from_slice(&address.port().to_be_bytes());
         }
-        encoded
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> &mut Self {
-        let end = self.len + bytes.len();
-        self.bytes[self.len..end].copy_from_slice(bytes);
-        self.len = end;
-        self
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        DisplayName::Name(name) => {
+            let name = name.as_bytes();
+            out.extend_from_slice(&[FROM_NAME, name.len() as u8]);
+            out.extend_from_slice(name);
+        }
     }
 }
 

@@ -41,19 +41,14 @@ pub fn parse_server(datagram: &[u8]) -> Result<impl Iterator<Item = ServerFrame<
     Ok(frames.filter_map(|frame| frame.and_then(server_frame).ok()))
 }
 
-/// Cuts a datagram into frames by their lengths.
+/// Cuts a datagram into kinds and bodies of frames.
 #[derive(Clone, Copy)]
 struct Frames<'a> {
     rest: &'a [u8],
 }
 
-struct RawFrame<'a> {
-    kind: u8,
-    body: &'a [u8],
-}
-
 impl<'a> Iterator for Frames<'a> {
-    type Item = Result<RawFrame<'a>, Malformed>;
+    type Item = Result<(u8, &'a [u8]), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (&kind, rest) = self.rest.split_first()?;
@@ -61,19 +56,21 @@ impl<'a> Iterator for Frames<'a> {
         if kind == PAD {
             return None;
         }
-        let Some((len, rest)) = rest.split_first_chunk() else {
-            return Some(Err(Malformed::Body));
-        };
-        let len = usize::from(u16::from_be_bytes(*len));
-        let Some((body, rest)) = rest.split_at_checked(len) else {
-            return Some(Err(Malformed::Body));
-        };
-        self.rest = rest;
-        Some(Ok(RawFrame { kind, body }))
+        let frame = split_body(rest).map(|(body, rest)| {
+            self.rest = rest;
+            (kind, body)
+        });
+        Some(frame.ok_or(Malformed::Body))
     }
 }
 
-fn client_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ClientFrame<'_>, Malformed> {
+/// Returns the body of a frame after its length, and what follows.
+fn split_body(frame: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = frame.split_first_chunk()?;
+    rest.split_at_checked(u16::from_be_bytes(*len).into())
+}
+
+fn client_frame((kind, body): (u8, &[u8])) -> Result<ClientFrame<'_>, Malformed> {
     let frame = match kind {
         HELLO => ClientFrame::Hello,
         HEARTBEAT => ClientFrame::Heartbeat,
@@ -93,22 +90,26 @@ fn client_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ClientFrame<'_>
     len_is_right.then_some(frame).ok_or(Malformed::Body)
 }
 
-fn server_frame(RawFrame { kind, body }: RawFrame<'_>) -> Result<ServerFrame<'_>, Malformed> {
+fn server_frame((kind, body): (u8, &[u8])) -> Result<ServerFrame<'_>, Malformed> {
+    let mut fields = Body { rest: body };
     match kind {
-        WELCOME => welcome(body).map(ServerFrame::Welcome),
-        MESSAGE => message(body).map(ServerFrame::Message),
+        WELCOME => welcome(fields).map(ServerFrame::Welcome),
+        MESSAGE => message(fields).map(ServerFrame::Message),
         PONG => Some(ServerFrame::Pong(body)),
-        NOTICE => notice(body),
+        NOTICE => body
+            .split_first()
+            .map(|(code, text)| ServerFrame::Notice(NoticeCode::of(*code), text)),
         GOODBYE => body.is_empty().then_some(ServerFrame::Goodbye),
-        ROOM => room(body),
-        PRIVATE => private(body),
+        ROOM => room(fields),
+        PRIVATE => fields
+            .take_from()
+            .map(|from| ServerFrame::Private(from, fields.rest)),
         _ => return Err(Malformed::Kind),
     }
     .ok_or(Malformed::Body)
 }
 
-fn welcome(body: &[u8]) -> Option<Welcome> {
-    let mut body = Body { rest: body };
+fn welcome(mut body: Body<'_>) -> Option<Welcome> {
     Some(Welcome {
         session: SessionId::new(u64::from_be_bytes(body.take()?))?,
         timeout_ms: u32::from_be_bytes(body.take()?),
@@ -117,8 +118,7 @@ fn welcome(body: &[u8]) -> Option<Welcome> {
     })
 }
 
-fn message(body: &[u8]) -> Option<Message<'_>> {
-    let mut body = Body { rest: body };
+fn message(mut body: Body<'_>) -> Option<Message<'_>> {
     let room = u32::from_be_bytes(body.take()?);
     let [stream] = body.take()?;
     let sequence = u32::from_be_bytes(body.take()?);
@@ -131,20 +131,9 @@ fn message(body: &[u8]) -> Option<Message<'_>> {
     })
 }
 
-fn notice(body: &[u8]) -> Option<ServerFrame<'_>> {
-    let (code, text) = body.split_first()?;
-    Some(ServerFrame::Notice(NoticeCode::of(*code), text))
-}
-
-fn room(body: &[u8]) -> Option<ServerFrame<'_>> {
-    let (number, name) = body.split_first_chunk()?;
-    let name = RoomName::parse(name)?;
-    Some(ServerFrame::Room(u32::from_be_bytes(*number), name))
-}
-
-fn private(body: &[u8]) -> Option<ServerFrame<'_>> {
-    let mut body = Body { rest: body };
-    Some(ServerFrame::Private(body.take_from()?, body.rest))
+fn room(mut body: Body<'_>) -> Option<ServerFrame<'_>> {
+    let number = u32::from_be_bytes(body.take()?);
+    RoomName::parse(body.rest).map(|name| ServerFrame::Room(number, name))
 }
 
 /// Rest of a frame's body.

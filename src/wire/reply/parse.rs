@@ -1,0 +1,154 @@
+//! Sentences to replies.
+
+use std::str::FromStr;
+
+use super::{Changes, KINDS, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode, PONG, Page};
+use super::{PresenceEvent, Reply};
+use crate::wire::command::{Verb, split_at_blank};
+
+impl<'a> Reply<'a> {
+    /// Parses the sentence of a NOTICE with this code. Returns `None` if this version
+    /// does not know it.
+    pub fn parse(code: NoticeCode, text: &'a [u8]) -> Option<Self> {
+        let reply = match code {
+            NoticeCode::Done => read_done(text),
+            NoticeCode::Misuse => read_usage(text),
+            NoticeCode::Refused => read_refusal(text),
+            NoticeCode::Presence => read_presence(text),
+            NoticeCode::Other(_) => None,
+        }?;
+        // The readers look only at words that differ between sentences. This compares the
+        // others, and the form of the numbers.
+        let mut written = Vec::with_capacity(text.len());
+        reply.push(&mut written);
+        (written == text).then_some(reply)
+    }
+
+    /// Parses a sentence that came to a v1 peer, which has no code.
+    ///
+    /// The reply to a ping is ambiguous if its token continues another sentence.
+    /// `pong is taken` is parsed as [`Reply::NameTaken`].
+    pub fn parse_uncoded(text: &'a [u8]) -> Option<Self> {
+        let codes = [
+            NoticeCode::Misuse,
+            NoticeCode::Refused,
+            NoticeCode::Presence,
+            NoticeCode::Done,
+        ];
+        codes.into_iter().find_map(|code| Self::parse(code, text))
+    }
+}
+
+fn read_done(text: &[u8]) -> Option<Reply<'_>> {
+    if let Some(token) = text.strip_prefix(PONG) {
+        return Some(Reply::Pong(token));
+    }
+    if let Some(sent) = text.strip_prefix(b"to ") {
+        let (to, text) = split_at_blank(sent)?;
+        let to = to.strip_suffix(b":")?;
+        return Some(Reply::Sent { to, text });
+    }
+    let text = str::from_utf8(text).ok()?;
+    let words: Vec<_> = text.split(' ').collect();
+    match words[..] {
+        ["presence", "is", state] => Some(Reply::Subscribed(state == "on")),
+        ["you", "are", name] => Some(Reply::Named(name.parse().ok()?)),
+        ["you", "are", "in", room, members, "here)"] => Some(Reply::Entered {
+            room: room.parse().ok()?,
+            members: read_number(members)?,
+        }),
+        ["/nick", ..] => Some(Reply::Help),
+        [_, "in", room, ..] => {
+            let room = room.trim_end_matches([':', ',']).parse().ok()?;
+            Some(Reply::Members(room, read_page(text, 1)?))
+        }
+        _ => Some(Reply::Rooms(read_page(text, 2)?)),
+    }
+}
+
+fn read_usage(text: &[u8]) -> Option<Reply<'_>> {
+    let usage = text.strip_prefix(b"usage: /")?;
+    let (verb, _) = split_at_blank(usage).unwrap_or((usage, b""));
+    Verb::parse(verb).map(Reply::Usage)
+}
+
+fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
+    if let Some(whom) = text.strip_prefix(NO_SUCH_PEER) {
+        return Some(Reply::NoSuchPeer(whom));
+    }
+    let words: Vec<_> = str::from_utf8(text).ok()?.split(' ').collect();
+    match words[..] {
+        [name, "is", "taken"] => Some(Reply::NameTaken(name.parse().ok()?)),
+        ["name", "limit", _, max] => Some(Reply::NameLimit(read_number(max)?)),
+        [room, "is", "full", max] => Some(Reply::RoomFull(room.parse().ok()?, read_number(max)?)),
+        ["cannot", "create", room, .., max] => {
+            let room = room.trim_matches(['"', ':']).parse().ok()?;
+            Some(Reply::RoomLimit(room, read_number(max)?))
+        }
+        ["too", "many", "messages", ..] => Some(Reply::TooManyMessages),
+        ["too", "many", "lists", ..] => Some(Reply::TooManyLists),
+        _ => None,
+    }
+}
+
+fn read_presence(text: &[u8]) -> Option<Reply<'_>> {
+    let text = str::from_utf8(text).ok()?;
+    let (changes, members) = text.strip_suffix(" here)")?.rsplit_once(' ')?;
+    let (changes, members) = (read_changes(changes)?, read_number(members)?);
+    Some(Reply::Presence { changes, members })
+}
+
+/// Reads a list with entries of `entry_words` words each.
+fn read_page(sentence: &str, entry_words: usize) -> Option<Page> {
+    let (head, entries) = sentence.split_once(':').unwrap_or((sentence, ""));
+    let text = entries.split(" (more: ").next()?;
+    let words: Vec<_> = head.split(' ').collect();
+    let first = match words[..] {
+        [.., "none", "from", first, "on"] | [.., first, "to", _] => read_number(first)?,
+        _ => 1,
+    };
+    Some(Page {
+        total: read_number(words[0])?,
+        first,
+        count: text.matches(' ').count() / entry_words,
+        text: text.to_owned(),
+    })
+}
+
+fn read_changes(text: &str) -> Option<Changes> {
+    let counts = read_counts(text).map(Changes::Counts);
+    // Others are events of peers whose names are numbers.
+    if let Some(counts) = counts.filter(|counts| counts.to_string() == text) {
+        return Some(counts);
+    }
+    let events: Option<Vec<_>> = text.split(", ").map(read_event).collect();
+    let events = events.filter(|events| events.len() <= MAX_NAMED_EVENTS)?;
+    Some(Changes::Events(events))
+}
+
+fn read_counts(text: &str) -> Option<[u64; 4]> {
+    let mut counts = [0; 4];
+    for part in text.split(", ") {
+        let (count, change) = part.split_once(' ')?;
+        let index = KINDS.iter().position(|kind| *kind == change)?;
+        counts[index] = read_number(count)?;
+    }
+    let total = counts.into_iter().fold(0, u64::saturating_add);
+    (total > MAX_NAMED_EVENTS as u64).then_some(counts)
+}
+
+fn read_event(text: &str) -> Option<PresenceEvent> {
+    let (who, change) = text.split_once(' ')?;
+    let who = who.parse().ok()?;
+    Some(match change {
+        "joined" => PresenceEvent::Joined(who),
+        "left" => PresenceEvent::Left(who),
+        "timed out" => PresenceEvent::TimedOut(who),
+        _ => PresenceEvent::Renamed(who, change.strip_prefix("is now ")?.parse().ok()?),
+    })
+}
+
+/// Returns the number of a word such as `(1,000)`.
+fn read_number<N: FromStr>(word: &str) -> Option<N> {
+    word.trim_matches(['(', ')']).replace(',', "").parse().ok()
+}
