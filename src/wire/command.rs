@@ -1,6 +1,6 @@
 //! Commands, as they are typed: `/verb arguments`.
 
-use super::limits::MAX_TOKEN_BYTES;
+use super::MAX_TOKEN_BYTES;
 use super::name::{Name, RoomName};
 
 /// Request of a peer to the server.
@@ -79,7 +79,8 @@ impl Verb {
 
     /// Returns the verb that `word` is, in any case.
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let is_word = |verb: &Self| word.eq_ignore_ascii_case(verb.as_str().as_bytes());
+        let lower = word.iter().map(u8::to_ascii_lowercase);
+        let is_word = |verb: &Self| lower.clone().eq(verb.as_str().bytes());
         Self::ALL.into_iter().find(is_word)
     }
 }
