@@ -265,11 +265,10 @@ impl Display for Changes {
 
 impl Display for Thousands {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let Self(number) = *self;
-        if number < 1000 {
-            return number.fmt(out);
+        match self.0 {
+            number @ ..1000 => number.fmt(out),
+            number => write!(out, "{},{:03}", Self(number / 1000), number % 1000),
         }
-        write!(out, "{},{:03}", Self(number / 1000), number % 1000)
     }
 }
 
