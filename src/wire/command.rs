@@ -1,6 +1,6 @@
 //! Commands, as they are typed: `/verb arguments`.
 
-use super::limits::MAX_TOKEN_BYTES;
+use super::MAX_TOKEN_BYTES;
 use super::name::{Name, RoomName};
 
 /// Request of a peer to the server.
@@ -79,32 +79,32 @@ impl Verb {
 
     /// Returns the verb that `word` is, in any case.
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let is_word = |verb: &Self| word.eq_ignore_ascii_case(verb.as_str().as_bytes());
+        let lower = word.iter().map(u8::to_ascii_lowercase);
+        let is_word = |verb: &Self| lower.clone().eq(verb.as_str().bytes());
         Self::ALL.into_iter().find(is_word)
     }
 }
 
 fn parse_arguments(verb: Verb, arguments: &[u8]) -> Result<Command<'_>, Misuse> {
-    let parsed = match verb {
-        Verb::Help => Some(Command::Help),
-        Verb::Nick => Name::parse(arguments).map(Command::Nick),
-        Verb::Join => RoomName::parse(arguments).map(Command::Join),
-        Verb::Leave => arguments.is_empty().then_some(Command::Leave),
-        Verb::Who => first_number(arguments).map(Command::Who),
-        Verb::Rooms => first_number(arguments).map(Command::Rooms),
+    let misuse = Misuse(verb);
+    match verb {
+        Verb::Help => Ok(Command::Help),
+        Verb::Nick => Name::parse(arguments).map(Command::Nick).ok_or(misuse),
+        Verb::Join => RoomName::parse(arguments).map(Command::Join).ok_or(misuse),
+        Verb::Leave if arguments.is_empty() => Ok(Command::Leave),
+        Verb::Who => first_number(arguments).map(Command::Who).ok_or(misuse),
+        Verb::Rooms => first_number(arguments).map(Command::Rooms).ok_or(misuse),
         Verb::Msg => match split_word(arguments) {
-            (b"", _) | (_, b"") => None,
-            (to, text) => Some(Command::Msg { to, text }),
+            (b"", _) | (_, b"") => Err(misuse),
+            (to, text) => Ok(Command::Msg { to, text }),
         },
-        Verb::Ping => match arguments.len() {
-            1..=MAX_TOKEN_BYTES => Some(Command::Ping(arguments)),
-            _ => None,
-        },
-        Verb::Presence if arguments.eq_ignore_ascii_case(b"on") => Some(Command::Presence(true)),
-        Verb::Presence if arguments.eq_ignore_ascii_case(b"off") => Some(Command::Presence(false)),
-        Verb::Presence => None,
-    };
-    parsed.ok_or(Misuse(verb))
+        Verb::Ping if (1..=MAX_TOKEN_BYTES).contains(&arguments.len()) => {
+            Ok(Command::Ping(arguments))
+        }
+        Verb::Presence if arguments.eq_ignore_ascii_case(b"on") => Ok(Command::Presence(true)),
+        Verb::Presence if arguments.eq_ignore_ascii_case(b"off") => Ok(Command::Presence(false)),
+        Verb::Leave | Verb::Ping | Verb::Presence => Err(misuse),
+    }
 }
 
 /// Returns the first word, and what follows the blanks after it.

@@ -11,8 +11,8 @@ use std::io::{self, Write};
 use std::str::FromStr;
 
 use super::command::Verb;
-use super::limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TOKEN_BYTES};
 use super::name::{ALLOWED, DisplayName, Name, RoomName};
+use super::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TOKEN_BYTES};
 
 /// A sentence of the server to one peer.
 ///
@@ -265,11 +265,10 @@ impl Display for Changes {
 
 impl Display for Thousands {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let Self(number) = *self;
-        if number < 1000 {
-            return number.fmt(out);
+        match self.0 {
+            number @ ..1000 => number.fmt(out),
+            number => write!(out, "{},{:03}", Self(number / 1000), number % 1000),
         }
-        write!(out, "{},{:03}", Self(number / 1000), number % 1000)
     }
 }
 

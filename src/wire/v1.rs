@@ -46,6 +46,18 @@ pub enum ServerLine<'a> {
     Notice(&'a [u8]),
 }
 
+/// Form in which the server sends to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// v1: one datagram per message.
+    Text,
+    /// v1, with a line end after each datagram. For peers that send line ends and print
+    /// what they receive unchanged, as netcat does.
+    Lines,
+    /// v2: many messages per datagram.
+    Frames,
+}
+
 /// Returns the meaning of a datagram from a peer. Every sequence of bytes has one.
 pub fn classify(datagram: &[u8]) -> ClientDatagram<'_> {
     if datagram.is_empty() {
@@ -103,6 +115,16 @@ pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
         SocketAddr::V6(v6) => {
             let (flow, scope) = (v6.flowinfo(), v6.scope_id());
             push_display(format_args!("('{ip}', {port}, {flow}, {scope})"), out);
+        }
+    }
+}
+
+impl Protocol {
+    /// Bytes that follow each v1 datagram.
+    pub fn line_end(self) -> &'static str {
+        match self {
+            Self::Lines => LINE_END,
+            Self::Text | Self::Frames => "",
         }
     }
 }

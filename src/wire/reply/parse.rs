@@ -12,8 +12,7 @@ impl<'a> Reply<'a> {
     pub fn parse(code: NoticeCode, text: &'a [u8]) -> Option<Self> {
         let reply = match code {
             NoticeCode::Done => read_done(text),
-            NoticeCode::Misuse => read_usage(text),
-            NoticeCode::Refused => read_refusal(text),
+            NoticeCode::Misuse | NoticeCode::Refused => read_refusal(text),
             NoticeCode::Presence => read_presence(text),
             NoticeCode::Other(_) => None,
         }?;
@@ -21,7 +20,7 @@ impl<'a> Reply<'a> {
         // others, and the form of the numbers.
         let mut written = Vec::with_capacity(text.len());
         reply.push(&mut written);
-        (written == text).then_some(reply)
+        (reply.code() == code && written == text).then_some(reply)
     }
 
     /// Parses a sentence that came to a v1 peer, which has no code.
@@ -66,18 +65,16 @@ fn read_done(text: &[u8]) -> Option<Reply<'_>> {
     }
 }
 
-fn read_usage(text: &[u8]) -> Option<Reply<'_>> {
-    let usage = text.strip_prefix(b"usage: /")?;
-    let (verb, _) = split_at_blank(usage).unwrap_or((usage, b""));
-    Verb::parse(verb).map(Reply::Usage)
-}
-
 fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
     if let Some(whom) = text.strip_prefix(NO_SUCH_PEER) {
         return Some(Reply::NoSuchPeer(whom));
     }
     let words: Vec<_> = str::from_utf8(text).ok()?.split(' ').collect();
     match words[..] {
+        ["usage:", verb, ..] => {
+            let verb = verb.strip_prefix('/')?.as_bytes();
+            Verb::parse(verb).map(Reply::Usage)
+        }
         [name, "is", "taken"] => Some(Reply::NameTaken(name.parse().ok()?)),
         ["name", "limit", _, max] => Some(Reply::NameLimit(read_number(max)?)),
         [room, "is", "full", max] => Some(Reply::RoomFull(room.parse().ok()?, read_number(max)?)),

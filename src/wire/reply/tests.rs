@@ -372,7 +372,7 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     let limit = limit.prop_map(|(room, max)| Reply::RoomLimit(room, max));
     let events = prop::collection::vec(any_event(), 1..=MAX_NAMED_EVENTS);
     let changes = prop_oneof![
-        events.prop_map(|events| Changes::Events(events)),
+        events.prop_map(Changes::Events),
         any_counts().prop_map(Changes::Counts),
     ];
     let presence = (changes, any::<usize>());

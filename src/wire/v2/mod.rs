@@ -5,7 +5,7 @@ mod parse;
 
 use std::num::NonZeroU64;
 
-use super::limits::MAX_NAME_BYTES;
+use super::MAX_NAME_BYTES;
 use super::name::{DisplayName, RoomName};
 
 pub use encode::{
