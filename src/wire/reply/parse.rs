@@ -10,6 +10,12 @@ impl<'a> Reply<'a> {
     /// Parses the sentence of a NOTICE with this code. Returns `None` if this version
     /// does not know it.
     pub fn parse(code: NoticeCode, text: &'a [u8]) -> Option<Self> {
+        if code == NoticeCode::Done
+            && let Some(token) = text.strip_prefix(PONG)
+        {
+            // The one sentence that is frequent. All others allocate.
+            return Some(Self::Pong(token));
+        }
         let reply = match code {
             NoticeCode::Done => read_done(text),
             NoticeCode::Misuse | NoticeCode::Refused => read_refusal(text),
@@ -39,17 +45,13 @@ impl<'a> Reply<'a> {
 }
 
 fn read_done(text: &[u8]) -> Option<Reply<'_>> {
-    if let Some(token) = text.strip_prefix(PONG) {
-        return Some(Reply::Pong(token));
-    }
     if let Some(sent) = text.strip_prefix(b"to ") {
         let (to, text) = split_at_blank(sent)?;
         let to = to.strip_suffix(b":")?;
         return Some(Reply::Sent { to, text });
     }
     let text = str::from_utf8(text).ok()?;
-    let words: Vec<_> = text.split(' ').collect();
-    match words[..] {
+    match *words(text, &mut [""; MAX_WORDS]) {
         ["presence", "is", state] => Some(Reply::Subscribed(state == "on")),
         ["you", "are", name] => Some(Reply::Named(name.parse().ok()?)),
         ["you", "are", "in", room, members, "here)"] => Some(Reply::Entered {
@@ -69,8 +71,7 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
     if let Some(whom) = text.strip_prefix(NO_SUCH_PEER) {
         return Some(Reply::NoSuchPeer(whom));
     }
-    let words: Vec<_> = str::from_utf8(text).ok()?.split(' ').collect();
-    match words[..] {
+    match *words(str::from_utf8(text).ok()?, &mut [""; MAX_WORDS]) {
         ["usage:", verb, ..] => {
             let verb = verb.strip_prefix('/')?.as_bytes();
             Verb::parse(verb).map(Reply::Usage)
@@ -145,7 +146,20 @@ fn read_event(text: &str) -> Option<PresenceEvent> {
     })
 }
 
+/// Returns the first words of `text`, up to [`MAX_WORDS`].
+fn words<'a, 'b>(text: &'a str, buffer: &'b mut [&'a str; MAX_WORDS]) -> &'b [&'a str] {
+    let mut count = 0;
+    for (word, slot) in text.split(' ').zip(&mut *buffer) {
+        *slot = word;
+        count += 1;
+    }
+    &buffer[..count]
+}
+
 /// Returns the number of a word such as `(1,000)`.
 fn read_number<N: FromStr>(word: &str) -> Option<N> {
     word.trim_matches(['(', ')']).replace(',', "").parse().ok()
 }
+
+/// More than the words of any sentence that has a fixed number of them.
+const MAX_WORDS: usize = 8;
