@@ -13,9 +13,9 @@ mod socket;
 mod transmit;
 
 pub use address::PeerAddr;
-pub use offload::{Coalesced, Gso, MAX_SEGMENTS, datagrams, max_segments, receive_gro, set_gro};
+pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
-pub use send::{MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender};
+pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
 pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};
 pub use transmit::{Transmit, WorkerSockets};
 

@@ -9,16 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, cmsg_space, recvmsg, setsockopt, sockopt};
 
 use super::address::PeerAddr;
-use super::send::{Packet, Sender};
-
-/// Use of GSO by a [`Sender`](super::Sender).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gso {
-    /// The kernel gets the datagrams of a [`Packet`](super::Packet) in one piece.
-    On,
-    /// The kernel gets each datagram by itself.
-    Off,
-}
+use super::send::{Gso, Packet, Sender};
 
 /// The datagrams that one [`receive_gro`] has put into its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +57,7 @@ pub fn set_gro(socket: impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&socket, sockopt::UdpGroSegment, &true)?)
 }
 
-/// Receives one datagram, or several that one peer sent in a row. [`datagrams`] cuts
+/// Receives one datagram, or several that one peer sent in a row. [`datagrams`](super::datagrams) cuts
 /// them apart. `buffer` should hold 65,536 bytes; more than fits is lost.
 ///
 /// # Errors
@@ -91,20 +82,6 @@ pub fn receive_gro(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Coalesced
     })
 }
 
-/// Cuts a payload into its datagrams, and returns at least one. Each is
-/// `segment_bytes` long but the last, which may be shorter. `None`: it is one datagram.
-pub fn datagrams(
-    payload: &[u8],
-    segment_bytes: Option<NonZeroU16>,
-) -> impl ExactSizeIterator<Item = &[u8]> {
-    let segment_bytes = segment_bytes.map_or(payload.len().max(1), |bytes| bytes.get().into());
-    let count = payload.len().div_ceil(segment_bytes).max(1);
-    (0..count).map(move |index| {
-        let rest = &payload[index * segment_bytes..];
-        &rest[..segment_bytes.min(rest.len())]
-    })
-}
-
 /// Space for one control message with an `int`, aligned as a `cmsghdr`.
 #[repr(C, align(8))]
 struct Control([u8; cmsg_space::<libc::c_int>()]);
@@ -118,6 +95,7 @@ const SEGMENTS: [usize; 2] = [MAX_SEGMENTS, 64];
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::datagrams;
     use std::time::Duration;
 
     #[test]

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::address::PeerAddr;
-use super::offload::{Gso, datagrams};
 
 /// One or more datagrams for one peer, handed to the kernel in one piece.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +19,15 @@ pub struct Packet<'a> {
     pub segment_bytes: Option<NonZeroU16>,
     /// Deliveries that the packet counts as in a [`SendTally`].
     pub deliveries: u32,
+}
+
+/// Use of GSO by a [`Sender`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gso {
+    /// The kernel gets the datagrams of a [`Packet`] in one piece.
+    On,
+    /// The kernel gets each datagram by itself.
+    Off,
 }
 
 /// Sends up to [`SEND_BATCH`] packets with each system call.
@@ -305,6 +313,20 @@ impl SegmentControl {
             padding: [0; 3],
         }
     }
+}
+
+/// Cuts a payload into its datagrams, and returns at least one. Each is
+/// `segment_bytes` long but the last, which may be shorter. `None`: it is one datagram.
+pub fn datagrams(
+    payload: &[u8],
+    segment_bytes: Option<NonZeroU16>,
+) -> impl ExactSizeIterator<Item = &[u8]> {
+    let segment_bytes = segment_bytes.map_or(payload.len().max(1), |bytes| bytes.get().into());
+    let count = payload.len().div_ceil(segment_bytes).max(1);
+    (0..count).map(move |index| {
+        let rest = &payload[index * segment_bytes..];
+        &rest[..segment_bytes.min(rest.len())]
+    })
 }
 
 /// Sends `headers` with one `sendmmsg`, without waiting. Returns the number of those

@@ -5,8 +5,7 @@ use std::os::fd::AsFd;
 
 use mio::net::UdpSocket;
 
-use super::offload::Gso;
-use super::send::{Packet, SendTally, Sender};
+use super::send::{Gso, Packet, SendTally, Sender};
 
 pub trait Transmit {
     /// Sends `packets` through the socket of `endpoint`, to which all of their

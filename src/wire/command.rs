@@ -1,6 +1,6 @@
 //! Commands, as they are typed: `/verb arguments`.
 
-use super::MAX_TOKEN_BYTES;
+use super::limits::MAX_TOKEN_BYTES;
 use super::name::{Name, RoomName};
 
 /// Request of a peer to the server.

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
 
-use super::MAX_TEXT_DATAGRAM;
 use super::command::split_at_blank;
+use super::limits::MAX_TEXT_DATAGRAM;
 use super::name::DisplayName;
 use super::printable::{make_printable, push_printable};
 use super::reply::Reply;
@@ -44,18 +44,6 @@ pub enum ServerLine<'a> {
     },
     /// A sentence of the server: `* sentence`. [`Reply::parse_uncoded`] parses it.
     Notice(&'a [u8]),
-}
-
-/// Form in which the server sends to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protocol {
-    /// v1: one datagram per message.
-    Text,
-    /// v1, with a line end after each datagram. For peers that send line ends and print
-    /// what they receive unchanged, as netcat does.
-    Lines,
-    /// v2: many messages per datagram.
-    Frames,
 }
 
 /// Returns the meaning of a datagram from a peer. Every sequence of bytes has one.
@@ -119,16 +107,6 @@ pub fn push_python_address(address: SocketAddr, out: &mut Vec<u8>) {
     }
 }
 
-impl Protocol {
-    /// Bytes that follow each v1 datagram.
-    pub fn line_end(self) -> &'static str {
-        match self {
-            Self::Lines => LINE_END,
-            Self::Text | Self::Frames => "",
-        }
-    }
-}
-
 impl<'a> ServerLine<'a> {
     /// Parses a datagram from the server, without its line end. Returns `None` if it has
     /// only one word.
@@ -170,9 +148,6 @@ pub const HEARTBEAT: &[u8] = b"@im@";
 
 /// Ends the registration of its sender. In any case.
 pub const QUIT: &[u8] = b"quit";
-
-/// Follows each datagram to a peer that sends line ends.
-pub const LINE_END: &str = "\n";
 
 /// Start of a datagram that is not a text to the room.
 pub const NOTICE: &str = "* ";

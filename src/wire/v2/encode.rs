@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{
+use super::frame::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
     MESSAGE, MIN_HELLO_BYTES, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId,
     WELCOME,

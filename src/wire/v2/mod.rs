@@ -1,191 +1,20 @@
 //! Version 2: frames, many of them in a datagram. All integers are big-endian.
 
 mod encode;
+mod frame;
 mod parse;
-
-use std::num::NonZeroU64;
-
-use super::MAX_NAME_BYTES;
-use super::name::{DisplayName, RoomName};
 
 pub use encode::{
     push_client_frame, push_client_header, push_hello, push_padding, push_reply, push_say,
     push_server_frame, push_server_header,
 };
+pub use frame::{
+    BUNDLE_BYTES, ClientFrame, FRAME_MARK, MAX_PAYLOAD_BYTES, MIN_HELLO_BYTES, Malformed, Message,
+    ServerFrame, SessionId, Welcome,
+};
 pub use parse::{parse_client, parse_server};
 
 pub use super::reply::NoticeCode;
-
-/// Identifier of a session, a random number that the server chose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(NonZeroU64);
-
-/// A frame from a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientFrame<'a> {
-    /// Request for a session. Its datagram has at least [`MIN_HELLO_BYTES`].
-    Hello,
-    /// Sign of life.
-    Heartbeat,
-    /// End of the session.
-    Bye,
-    /// Payload for everyone in the room.
-    Say(&'a [u8]),
-    /// Request for a [`ServerFrame::Pong`] with the same token.
-    Ping(&'a [u8]),
-    /// Command, as it is typed in v1.
-    Command(&'a [u8]),
-}
-
-/// A frame from the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServerFrame<'a> {
-    /// Reply to [`ClientFrame::Hello`].
-    Welcome(Welcome),
-    /// Message to the room.
-    Message(Message<'a>),
-    /// Reply to [`ClientFrame::Ping`], with its token.
-    Pong(&'a [u8]),
-    /// Sentence of the server. [`Reply::parse`](super::Reply::parse) parses it.
-    Notice(NoticeCode, &'a [u8]),
-    /// End of all sessions: the server stops.
-    Goodbye,
-    /// Number and name of the room that the client is in from now on.
-    Room(u32, RoomName),
-    /// Sender and payload of a direct message.
-    Private(DisplayName, &'a [u8]),
-}
-
-/// Properties of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Welcome {
-    /// The session, which every datagram of the client must carry.
-    pub session: SessionId,
-    /// Time after which the server drops a silent client.
-    pub timeout_ms: u32,
-    /// Maximum length of a datagram from the server.
-    pub bundle_bytes: u16,
-    /// Number of the room that the client is in.
-    pub room: u32,
-}
-
-/// A message to a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message<'a> {
-    /// Number of the room.
-    pub room: u32,
-    /// Number of the server's worker that sent the message. Each worker counts its own
-    /// messages.
-    pub stream: u8,
-    /// Number of the message in its room and stream. It grows by one, and wraps to 0.
-    pub sequence: u32,
-    /// The sender.
-    pub from: DisplayName,
-    /// The payload, any bytes.
-    pub payload: &'a [u8],
-}
-
-/// Error of parsing a datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// The datagram begins with another version, or ends before the first frame.
-    #[error("not a datagram of version 2")]
-    Header,
-    /// A frame is cut short, or its body is not what its kind requires.
-    #[error("a frame has a malformed body")]
-    Body,
-    /// A frame has a kind that this version does not have.
-    #[error("a frame has an unknown kind")]
-    Kind,
-}
-
-impl SessionId {
-    /// Returns the session with this number. No session has number 0: in a datagram of a
-    /// client it stands for no session.
-    pub const fn new(number: u64) -> Option<Self> {
-        match NonZeroU64::new(number) {
-            Some(number) => Some(Self(number)),
-            None => None,
-        }
-    }
-
-    /// The number of the session.
-    pub const fn get(self) -> u64 {
-        self.0.get()
-    }
-}
-
-impl NoticeCode {
-    fn byte(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::Misuse => 1,
-            Self::Refused => 2,
-            Self::Presence => 3,
-            Self::Other(code) => code,
-        }
-    }
-
-    fn of(code: u8) -> Self {
-        match code {
-            0 => Self::Done,
-            1 => Self::Misuse,
-            2 => Self::Refused,
-            3 => Self::Presence,
-            code => Self::Other(code),
-        }
-    }
-}
-
-/// Maximum length of a datagram from the server. With the headers of IPv6 and UDP, and
-/// some space for those of a tunnel, it passes the minimum MTU of IPv6 (1280, RFC 8200,
-/// section 5).
-pub const BUNDLE_BYTES: usize = 1200;
-
-/// Minimum length of a datagram with a HELLO. No reply to it is longer, so a HELLO with a
-/// forged sender is not amplified.
-pub const MIN_HELLO_BYTES: usize = 64;
-
-/// Maximum length of a payload. As a message from a sender with the longest name it fills
-/// a bundle.
-pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - MAGIC.len() - MESSAGE_OVERHEAD_BYTES;
-
-/// Maximum length of a MESSAGE without its payload: kind, length, room, stream, sequence,
-/// sender.
-const MESSAGE_OVERHEAD_BYTES: usize = 1 + 2 + 4 + 1 + 4 + MAX_FROM_BYTES;
-
-/// Maximum length of a sender: the mark of a name, its length and the longest name. An
-/// IPv6 address with a port is shorter.
-const MAX_FROM_BYTES: usize = 1 + 1 + MAX_NAME_BYTES;
-
-/// First byte of every v2 datagram. It never occurs in UTF-8 (RFC 3629, section 1).
-pub const FRAME_MARK: u8 = 0xFF;
-
-/// Start of every datagram: the mark and the version.
-const MAGIC: [u8; 2] = [FRAME_MARK, 0x02];
-
-/// The rest of the datagram is padding.
-const PAD: u8 = 0x00;
-const HELLO: u8 = 0x01;
-const HEARTBEAT: u8 = 0x02;
-const BYE: u8 = 0x03;
-const SAY: u8 = 0x04;
-const PING: u8 = 0x05;
-const COMMAND: u8 = 0x06;
-const WELCOME: u8 = 0x82;
-const MESSAGE: u8 = 0x83;
-const PONG: u8 = 0x84;
-const NOTICE: u8 = 0x85;
-const GOODBYE: u8 = 0x86;
-const ROOM: u8 = 0x87;
-const PRIVATE: u8 = 0x88;
-
-/// The sender's name and its length follow.
-const FROM_NAME: u8 = 1;
-/// The sender's IPv4 address and port follow.
-const FROM_V4: u8 = 4;
-/// The sender's IPv6 address and port follow.
-const FROM_V6: u8 = 6;
 
 #[cfg(test)]
 mod tests;

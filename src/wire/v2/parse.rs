@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{
+use super::frame::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
-    MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, NoticeCode, PAD, PING,
-    PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, WELCOME, Welcome,
+    MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, PAD, PING, PONG,
+    PRIVATE, ROOM, SAY, ServerFrame, SessionId, WELCOME, Welcome,
 };
-use crate::wire::MAX_TOKEN_BYTES;
+use crate::wire::limits::MAX_TOKEN_BYTES;
 use crate::wire::name::{DisplayName, Name, RoomName};
+use crate::wire::reply::NoticeCode;
 
 /// Returns the session and the frames of a datagram from a client.
 ///

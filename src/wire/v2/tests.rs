@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
+use super::frame::*;
 use super::*;
 use crate::wire::Reply;
+use crate::wire::name::{DisplayName, RoomName};
 
 /// Any session.
 const SESSION: Option<SessionId> = SessionId::new(1);
