@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
@@ -243,10 +244,10 @@ fn a_late_worker_makes_the_others_wait_and_no_plan_is_lost() {
 fn a_worker_that_waits_for_a_plan_is_woken_when_one_is_free() {
     let registry = registry(100, 0, 2);
     let mut workers = Workers::new(2);
-    let wakes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let wakes = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&wakes);
     let wake: Wake = Arc::new(move || {
-        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
     });
     let exchange = Arc::new(Exchange::new(vec![
         Arc::new(|| {}) as Wake,
@@ -257,7 +258,7 @@ fn a_worker_that_waits_for_a_plan_is_woken_when_one_is_free() {
         Egress::new(WorkerId(worker), wake, exchange, 64, info)
     };
     workers.egresses = vec![egress(0, wake), egress(1, Arc::new(|| {}))];
-    let woken = || wakes.load(std::sync::atomic::Ordering::Relaxed);
+    let woken = || wakes.load(Ordering::Relaxed);
     for _ in 0..MAX_PLANS {
         workers.push(0, &registry, 1, b"x");
         assert_eq!(workers.step(0), Progress::More);
@@ -272,6 +273,25 @@ fn a_worker_that_waits_for_a_plan_is_woken_when_one_is_free() {
     assert_eq!(woken(), 1, "the first plan is free");
     workers.finish();
     assert_eq!(woken(), 1, "it does not wait any more");
+}
+
+#[test]
+fn a_shared_plan_wakes_the_other_workers() {
+    let registry = registry(100, 0, 3);
+    let wakes: [Arc<AtomicUsize>; 3] = Default::default();
+    let wake = |count: &Arc<AtomicUsize>| -> Wake {
+        let count = Arc::clone(count);
+        Arc::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let exchange = Arc::new(Exchange::new(wakes.iter().map(wake).collect()));
+    let info = WorkerInfo::new("");
+    let mut egress = Egress::new(WorkerId(1), Arc::new(|| {}), exchange, 64, info);
+    egress.push(registry.lobby(), peer(1), None, b"hi").unwrap();
+    egress.poll(&mut Received::default());
+    let wakes = wakes.map(|count| count.load(Ordering::Relaxed));
+    assert_eq!(wakes, [1, 0, 1]);
 }
 
 #[test]

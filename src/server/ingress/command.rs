@@ -122,3 +122,35 @@ impl From<RoomError> for Reply<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::ops::stats::WorkerId;
+    use crate::server::registry::Touch;
+    use crate::wire::parse_command;
+
+    #[test]
+    fn a_command_of_an_expired_peer_is_counted_and_has_no_effect() {
+        let registry = Registry::plain(1, 10);
+        let from = PeerAddr::new(([127, 0, 0, 1], 5000).into(), 0);
+        let Touch::Registered(peer) = registry.touch(&from, Protocol::Text, WorkerId(0), 0) else {
+            panic!("the registry is empty");
+        };
+        registry.expire(1_000, 100, |_| {});
+        let (mut replies, counters) = (Replies::default(), Counters::default());
+        for line in ["/nick ada", "/join den", "/presence on"] {
+            let mut commands = Commands {
+                registry: &registry,
+                replies: &mut replies,
+                counters: &counters,
+                from,
+                peer: &peer,
+            };
+            commands.execute(parse_command(line.as_bytes()).unwrap());
+        }
+        assert_eq!(counters.read().commands_expired, 3);
+        assert_eq!((registry.len(), registry.directory().len()), (0, 1));
+        assert_eq!(peer.name(), None);
+    }
+}

@@ -277,9 +277,25 @@ mod tests {
 
     #[test]
     fn a_stop_wakes_the_threads_and_is_no_death() {
-        let mut supervisor = with_a_sleeper();
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let (sleeps, is_asleep) = unbounded();
+        let (woken, is_woken) = unbounded();
+        let mut supervisor = Supervisor::new();
+        let wake = Arc::new(move || unparker.unpark());
+        let sleep = move |stop: &StopSignal| {
+            while !stop.is_stopping() {
+                sleeps.send(()).unwrap();
+                parker.park();
+            }
+            woken.send(()).unwrap();
+            Ok(())
+        };
+        supervisor.spawn("sleeper".into(), wake, sleep).unwrap();
+        is_asleep.recv().unwrap();
         supervisor.stop_signal().stop();
         assert_eq!(supervisor.wait(), Ok(()));
+        is_woken.try_recv().expect("not abandoned");
     }
 
     #[test]

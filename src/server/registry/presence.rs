@@ -143,6 +143,8 @@ impl Presence {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::wire::{DisplayName, Name};
 
@@ -202,5 +204,33 @@ mod tests {
             notice_of(&many).unwrap(),
             "3,120 joined, 12 left, 1 timed out, 1 renamed (10,300 here)"
         );
+    }
+
+    #[test]
+    fn the_first_event_wakes_the_notifier() {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&wakes);
+        let wake: Wake = Arc::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let queue = Arc::new(EventQueue::new(wake));
+        let room = || {
+            let room = Arc::new(Presence::new(Arc::clone(&queue)));
+            let subscriber = PeerAddr::new(([127, 0, 0, 1], 1).into(), 0);
+            room.subscribe(subscriber, Protocol::Text);
+            room
+        };
+        let event = PresenceEvent::Joined(DisplayName::Name(name("ada")));
+        let woken = || wakes.load(Ordering::Relaxed);
+        let (first, second) = (room(), room());
+        first.record(event, 1);
+        assert_eq!(woken(), 1);
+        second.record(event, 1);
+        assert_eq!(woken(), 1, "it is awake");
+        for room in queue.take() {
+            room.take_notice().unwrap();
+        }
+        second.record(event, 1);
+        assert_eq!(woken(), 2);
     }
 }
