@@ -36,7 +36,7 @@ pub enum ServerFrame<'a> {
     Message(Message<'a>),
     /// Reply to [`ClientFrame::Ping`], with its token.
     Pong(&'a [u8]),
-    /// Sentence of the server. [`Reply::parse`](super::Reply::parse) parses it.
+    /// Sentence of the server. [`Reply::parse`](crate::wire::Reply::parse) parses it.
     Notice(NoticeCode, &'a [u8]),
     /// End of all sessions: the server stops.
     Goodbye,
