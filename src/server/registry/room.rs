@@ -112,8 +112,11 @@ impl Room {
         if members.len() == members.capacity() {
             members.reserve_exact((members.len() / 4).max(MIN_GROWTH));
         }
-        if let RawEntryMut::Vacant(entry) = state.entry(key) {
-            entry.insert_hashed_nocheck(key.hash, key.address, group);
+        match state.entry(key) {
+            RawEntryMut::Vacant(entry) => {
+                entry.insert_hashed_nocheck(key.hash, key.address, group);
+            }
+            RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
         self.is_stale.store(true, Ordering::Release);
         if wants_presence {
@@ -131,8 +134,9 @@ impl Room {
         name: impl FnOnce() -> DisplayName,
     ) {
         let mut state = self.lock();
-        if let RawEntryMut::Occupied(entry) = state.entry(key) {
-            entry.swap_remove();
+        match state.entry(key) {
+            RawEntryMut::Occupied(entry) => drop(entry.swap_remove()),
+            RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
         // Frees memory after a burst of members.
         let members = &mut state.members;
@@ -153,8 +157,9 @@ impl Room {
     /// Changes the group of a member. This is no presence event, because the member stays.
     pub(super) fn set_group(&self, key: &HashedAddr, group: SendGroup, wants_presence: bool) {
         let mut state = self.lock();
-        if let RawEntryMut::Occupied(mut entry) = state.entry(key) {
-            entry.insert(group);
+        match state.entry(key) {
+            RawEntryMut::Occupied(mut entry) => drop(entry.insert(group)),
+            RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
         self.is_stale.store(true, Ordering::Release);
         if wants_presence {
