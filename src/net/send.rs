@@ -296,7 +296,12 @@ impl std::ops::AddAssign for SendTally {
 impl SendTally {
     /// Number of deliveries handed over.
     pub fn total(&self) -> u64 {
-        self.sent + self.congested + self.refused
+        self.sent + self.failed()
+    }
+
+    /// Number of deliveries that the kernel did not take.
+    pub fn failed(&self) -> u64 {
+        self.congested + self.refused
     }
 }
 

@@ -112,7 +112,7 @@ impl Egress {
         let counters = &self.info.counters;
         let tally = self.replies.send(transmit);
         counters.replies.add(tally.sent);
-        counters.replies_failed.add(tally.total() - tally.sent);
+        counters.replies_failed.add(tally.failed());
         counters.replies_shed.add(self.replies.take_shed());
         self.send_slice(transmit)
     }
@@ -130,9 +130,6 @@ impl Egress {
             }
             if !self.begin() {
                 return Progress::Idle;
-            }
-            if let Some(job) = &self.job {
-                self.info.counters.deliveries_planned.add(job.deliveries());
             }
         }
     }
@@ -155,9 +152,11 @@ impl Egress {
     }
 
     fn begin_received(&mut self) -> bool {
-        let plan = self.exchange.receive(self.worker);
-        self.job = plan.map(|plan| Job::new(plan, Some(self.worker)));
-        self.job.is_some()
+        let Some(plan) = self.exchange.receive(self.worker) else {
+            return false;
+        };
+        self.start(Job::new(plan, Some(self.worker)));
+        true
     }
 
     /// Builds the plan for the next room with texts, for its members at this moment.
@@ -193,8 +192,13 @@ impl Egress {
         if is_shared {
             self.exchange.share(&plan);
         }
-        self.job = Some(Job::new(plan, is_shared.then_some(self.worker)));
+        self.start(Job::new(plan, is_shared.then_some(self.worker)));
         OwnPlan::Begun
+    }
+
+    fn start(&mut self, job: Job) {
+        self.info.counters.deliveries_planned.add(job.deliveries());
+        self.job = Some(job);
     }
 }
 

@@ -80,8 +80,7 @@ fn send(mut notice: Notice, transmit: &mut impl Transmit, counters: &NotifierCou
         });
         let tally = transmit.send(endpoint(&subscribers[0]), packets);
         counters.sent.fetch_add(tally.sent, Ordering::Relaxed);
-        let failed = tally.total() - tally.sent;
-        counters.failed.fetch_add(failed, Ordering::Relaxed);
+        counters.failed.fetch_add(tally.failed(), Ordering::Relaxed);
     }
 }
 

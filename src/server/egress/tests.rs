@@ -97,6 +97,26 @@ impl Transmit for Received {
     }
 }
 
+/// A kernel that takes nothing. The first packet of each call finds no space, and the others
+/// are refused.
+struct Refusing;
+
+impl Transmit for Refusing {
+    fn send<'a>(
+        &mut self,
+        _endpoint: u8,
+        packets: impl IntoIterator<Item = Packet<'a>>,
+    ) -> SendTally {
+        let deliveries = packets.into_iter().map(|packet| packet.deliveries);
+        let count = deliveries.map(u64::from).sum::<u64>();
+        SendTally {
+            congested: 1,
+            refused: count - 1,
+            ..SendTally::default()
+        }
+    }
+}
+
 impl Received {
     fn receive(&mut self, packet: Packet<'_>) {
         let before = self.0.len();
@@ -118,6 +138,26 @@ impl Received {
         }
         assert_eq!(self.0.len() - before, packet.deliveries as usize);
     }
+}
+
+#[test]
+fn failed_replies_and_deliveries_are_counted() {
+    let registry = registry(5, 0, 1);
+    let mut workers = Workers::new(1);
+    workers.push(0, &registry, 1, b"hi");
+    let egress = &mut workers.egresses[0];
+    for port in [1, 3, 5] {
+        egress.replies.begin(peer(port));
+        egress.replies.set_reply(|out| out.extend_from_slice(b"no"));
+    }
+    while egress.poll(&mut Refusing) == Progress::More {}
+    let counts = workers.info.counters.read();
+    assert_eq!((counts.replies, counts.replies_failed), (0, 3));
+    assert_eq!((counts.deliveries_planned, counts.deliveries), (5, 0));
+    assert_eq!(
+        (counts.deliveries_congested, counts.deliveries_refused),
+        (1, 4)
+    );
 }
 
 #[test]
