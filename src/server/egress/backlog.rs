@@ -2,6 +2,7 @@
 //! fairly.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -86,20 +87,23 @@ impl Backlog {
         let free_texts = MAX_TEXTS - self.texts.len();
         let free_bytes = MAX_BYTES - self.bytes.len();
         let number = self.senders.len() as u16;
-        let share = self.senders.get(&sender).copied().unwrap_or(Share {
-            number,
-            texts: 0,
-            bytes: 0,
-        });
+        let entry = self.senders.entry(sender);
+        let share = match &entry {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(_) => Share {
+                number,
+                texts: 0,
+                bytes: 0,
+            },
+        };
         if share.texts >= free_texts || share.bytes + text.len() > free_bytes {
             return Err(BacklogFull);
         }
-        let grown = Share {
+        entry.insert_entry(Share {
             texts: share.texts + 1,
             bytes: share.bytes + text.len(),
             ..share
-        };
-        self.senders.insert(sender, grown);
+        });
         let start = self.bytes.len();
         self.bytes.extend_from_slice(text);
         self.add_to_room(room);
