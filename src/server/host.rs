@@ -9,7 +9,6 @@ use nix::sys::socket::SockaddrStorage;
 use super::config::ServerConfig;
 use super::ops::log::Log;
 use crate::net::{BindError, BufferSizes, Gso, PeerAddr, SocketGroup, WorkerSockets, bind_group};
-use crate::wire::{push_greeting, push_text};
 
 /// The sockets of a server. Every `--bind` address is an endpoint, with one socket per
 /// worker.
@@ -86,16 +85,6 @@ pub(super) fn plan_cores(config: &ServerConfig, log: &Log) -> Vec<Option<CoreId>
     cores.into_iter().cycle().take(workers).map(Some).collect()
 }
 
-/// Returns the beginnings of the texts that other servers make of messages from `own`. A chat
-/// server repeats them, and a greeting server greets their sender. As texts, these would go
-/// back and forth without end.
-pub(super) fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
-    let (mut repeated, mut greeting) = (Vec::new(), Vec::new());
-    push_text(own, b"", &mut repeated);
-    push_greeting(own, &mut greeting);
-    [repeated, greeting]
-}
-
 fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, log: &Log) {
     for (what, sysctl, wanted, granted) in [
         (
@@ -138,21 +127,4 @@ fn local_ips(log: &Log) -> Vec<IpAddr> {
     interfaces
         .filter_map(|interface| ip(interface.address?))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn echoes_of_other_servers_begin_with_a_prefix() {
-        let own: SocketAddr = "127.0.0.1:9999".parse().unwrap();
-        let prefixes = echo_prefixes(own);
-        for echo in ["127.0.0.1:9999 127.0.0.1:5 hi", "hello,('127.0.0.1', 9999)"] {
-            let is_start = |prefix: &Vec<u8>| echo.as_bytes().starts_with(prefix);
-            assert!(prefixes.iter().any(is_start), "{echo}");
-        }
-        let other = b"127.0.0.1:9998 hi";
-        assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
-    }
 }

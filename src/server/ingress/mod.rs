@@ -4,6 +4,7 @@
 mod command;
 mod session;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::command::Commands;
@@ -13,7 +14,9 @@ use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
 use crate::server::registry::{Peer, Registry, Touch};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
-use crate::wire::{ClientDatagram, LINE_END, Protocol, classify, parse_command};
+use crate::wire::{
+    ClientDatagram, LINE_END, Protocol, classify, parse_command, push_greeting, push_text,
+};
 
 pub struct Ingress {
     worker: WorkerId,
@@ -152,6 +155,16 @@ impl Ingress {
     }
 }
 
+/// Returns the beginnings of the texts that other servers make of messages from `own`. A chat
+/// server repeats them, and a greeting server greets their sender. As texts, these would go
+/// back and forth without end.
+pub fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
+    let (mut repeated, mut greeting) = (Vec::new(), Vec::new());
+    push_text(own, b"", &mut repeated);
+    push_greeting(own, &mut greeting);
+    [repeated, greeting]
+}
+
 /// Truncates a text that is too long for a frame, at a character if it is UTF-8.
 fn truncate(text: &[u8]) -> &[u8] {
     if text.len() <= MAX_PAYLOAD_BYTES {
@@ -166,6 +179,18 @@ fn truncate(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn echoes_of_other_servers_begin_with_a_prefix() {
+        let own: SocketAddr = "127.0.0.1:9999".parse().unwrap();
+        let prefixes = echo_prefixes(own);
+        for echo in ["127.0.0.1:9999 127.0.0.1:5 hi", "hello,('127.0.0.1', 9999)"] {
+            let is_start = |prefix: &Vec<u8>| echo.as_bytes().starts_with(prefix);
+            assert!(prefixes.iter().any(is_start), "{echo}");
+        }
+        let other = b"127.0.0.1:9998 hi";
+        assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
+    }
 
     #[test]
     fn a_long_text_is_truncated_at_a_character_if_there_is_one() {
