@@ -84,7 +84,7 @@ pub fn push_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
 /// Appends a direct message: `* name to you: text`.
 pub fn push_private(from: impl Display, text: &[u8], out: &mut Vec<u8>) {
     let limit = out.len() + MAX_TEXT_DATAGRAM;
-    push_display(format_args!("{NOTICE}{from}{TO_YOU}"), out);
+    push_display(format_args!("{NOTICE}{from} {TO_YOU}"), out);
     push_printable(text, limit, out);
 }
 
@@ -122,8 +122,7 @@ impl<'a> ServerLine<'a> {
 }
 
 fn parse_private(sentence: &[u8]) -> Option<ServerLine<'_>> {
-    let end = sentence.iter().position(|byte| *byte == b' ')?;
-    let (from, rest) = sentence.split_at(end);
+    let (from, rest) = split_at_blank(sentence)?;
     let text = rest.strip_prefix(TO_YOU.as_bytes())?;
     let from = DisplayName::parse(from)?;
     Some(ServerLine::Private { from, text })
@@ -153,7 +152,7 @@ pub const QUIT: &[u8] = b"quit";
 pub const NOTICE: &str = "* ";
 
 /// Between the sender and the text of a direct message.
-const TO_YOU: &str = " to you: ";
+const TO_YOU: &str = "to you: ";
 
 /// Start of every greeting.
 pub const GREETING_START: &[u8] = b"hello,('";

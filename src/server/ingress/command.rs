@@ -86,7 +86,7 @@ impl Commands<'_> {
         let Some(receiver) = self.registry.find(to, &self.from) else {
             return self.reply(&Reply::NoSuchPeer(to));
         };
-        let from = DisplayName::of(self.from.socket_addr(), self.peer.name());
+        let from = self.peer.display_name(&self.from);
         match self.replies.private(receiver, from, text) {
             Ok(()) => self.reply(&Reply::Sent { to, text }),
             Err(_) => self.reply(&Reply::TooManyMessages),

@@ -207,7 +207,7 @@ impl Registry {
                 self.peers.get(&self.hash.hash(&address))?.protocol(),
             ))
         };
-        let address = match str::from_utf8(whom).ok()?.parse().ok()? {
+        let address = match DisplayName::parse(whom)? {
             DisplayName::Name(name) => return found(self.names.find(&name)?),
             DisplayName::Address(address) => address,
         };
