@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
-use bullhorn::server::egress::exchange::Exchange;
+use bullhorn::server::egress::Exchange;
 use bullhorn::server::egress::{Batcher, Egress, Item, Limits, Progress};
 use bullhorn::server::ops::stats::WorkerInfo;
 use bullhorn::server::registry::{Members, Registry};

@@ -7,9 +7,8 @@ use crossbeam::sync::Parker;
 
 use super::assembly::Assembly;
 use super::config::{ServerConfig, Switch};
-use super::egress::exchange::Exchange;
 use super::egress::notifier::{Notifier, NotifierCounters};
-use super::egress::{Egress, Progress, send_goodbyes};
+use super::egress::{Egress, Exchange, Progress, send_goodbyes};
 use super::ingress::{Ingress, IngressShared, echo_prefixes};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::Wake;

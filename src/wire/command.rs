@@ -1,7 +1,7 @@
 //! Commands, as they are typed: `/verb arguments`.
 
-use super::limits::MAX_TOKEN_BYTES;
 use super::name::{Name, RoomName};
+use super::protocol::MAX_TOKEN_BYTES;
 
 /// Request of a peer to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

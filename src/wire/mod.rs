@@ -5,7 +5,6 @@
 //! lists, presence notices, and [`push_reply`] for a reply with bytes that it has to escape.
 
 mod command;
-mod limits;
 mod name;
 mod printable;
 mod protocol;
@@ -14,10 +13,11 @@ mod v1;
 pub mod v2;
 
 pub use command::{Command, Misuse, Verb, parse_command};
-pub use limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TEXT_DATAGRAM, MAX_TOKEN_BYTES};
 pub use name::{DisplayName, LOBBY, Label, Name, ParseDisplayNameError, ParseLabelError, RoomName};
 pub use printable::push_printable;
-pub use protocol::{LINE_END, Protocol};
+pub use protocol::{
+    LINE_END, MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TEXT_DATAGRAM, MAX_TOKEN_BYTES, Protocol,
+};
 pub use reply::{Reply, Thousands};
 pub use v1::{
     ClientDatagram, GREETING_START, HEARTBEAT, NOTICE, QUIT, ServerLine, classify, push_greeting,

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use super::limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES};
+use super::protocol::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES};
 
 /// Name of a peer.
 pub type Name = Label<MAX_NAME_BYTES>;

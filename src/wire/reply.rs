@@ -11,8 +11,8 @@ use std::io::{self, Write};
 use std::str::FromStr;
 
 use super::command::Verb;
-use super::limits::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TOKEN_BYTES};
 use super::name::{ALLOWED, DisplayName, Name, RoomName};
+use super::protocol::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TOKEN_BYTES};
 
 /// A sentence of the server to one peer.
 ///

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use super::command::split_at_blank;
-use super::limits::MAX_TEXT_DATAGRAM;
 use super::name::DisplayName;
 use super::printable::{make_printable, push_printable};
+use super::protocol::MAX_TEXT_DATAGRAM;
 use super::reply::Reply;
 use super::v2::FRAME_MARK;
 

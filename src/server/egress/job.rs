@@ -1,7 +1,7 @@
 //! The delivery of a plan in slices.
 
 use super::packets::Packets;
-use super::pool::SharedPlan;
+use super::plan::SharedPlan;
 use crate::net::{Packet, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::server::egress::backlog::Backlog;
-    use crate::server::egress::pool::PlanPool;
+    use crate::server::egress::plan::PlanPool;
     use crate::server::egress::texts::TextPlanner;
     use crate::server::registry::Registry;
     use crate::wire::Protocol;

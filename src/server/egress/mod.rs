@@ -1,24 +1,20 @@
 //! Everything that leaves the server: replies to single peers, and messages to rooms.
 
 mod backlog;
-mod batching;
 mod bundles;
-pub mod exchange;
 mod goodbye;
 mod job;
 pub mod notifier;
 mod packets;
 mod plan;
-mod pool;
 pub mod replies;
 mod texts;
 
 use std::sync::Arc;
 
 use self::backlog::Backlog;
-use self::exchange::Exchange;
 use self::job::Job;
-use self::pool::PlanPool;
+use self::plan::PlanPool;
 use self::replies::Replies;
 use self::texts::TextPlanner;
 use crate::net::{PeerAddr, Transmit};
@@ -28,9 +24,9 @@ use crate::server::registry::Room;
 use crate::wire::Name;
 
 pub use backlog::BacklogFull;
-pub use batching::{Batcher, Item, Limits};
 pub use goodbye::send_goodbyes;
-pub use pool::MAX_PLANS;
+pub use packets::{Batcher, Item, Limits};
+pub use plan::{Exchange, MAX_PLANS};
 
 /// The egress of one worker.
 ///

@@ -1,4 +1,5 @@
-//! The packets that every member of a group receives, cut into passes.
+//! The packets that every member of a group receives, and the batching of messages into
+//! them.
 
 use std::num::NonZeroU16;
 
@@ -104,7 +105,288 @@ impl Packets {
     }
 }
 
+/// The properties of a message that determine its place in the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    /// The sender's number. The messages of one sender keep their order.
+    pub sender: u16,
+    pub len: u16,
+}
+
+/// Limits of one packet, each at least 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub messages: usize,
+    /// Maximum number of bytes. A longer message is a packet of its own.
+    pub bytes: usize,
+}
+
+/// Finds the order. It keeps its memory from one plan to the next.
+#[derive(Debug)]
+pub struct Batcher {
+    /// The next message from the same sender, for each message.
+    next_of_sender: Vec<u16>,
+    /// The last message of each sender so far, while `next_of_sender` is filled.
+    last_of_sender: Vec<u16>,
+    /// The messages whose predecessors from the same sender are all in packets. They
+    /// stand in one queue per length, sorted by length.
+    ready: Vec<Queue>,
+    /// The next message in the same queue, for each ready message.
+    next_in_queue: Vec<u16>,
+    packet: Vec<u16>,
+}
+
+/// The ready messages of one length.
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    len: u16,
+    count: u16,
+    first: u16,
+    last: u16,
+}
+
+impl Batcher {
+    pub fn with_capacity(capacity: usize) -> Self {
+        let table = || Vec::with_capacity(capacity);
+        Self {
+            next_of_sender: table(),
+            last_of_sender: table(),
+            ready: Vec::with_capacity(capacity),
+            next_in_queue: table(),
+            packet: table(),
+        }
+    }
+
+    /// Puts the messages `items`, at most 65,535, into packets, and calls `emit` with the
+    /// indexes of each packet's messages. These have one length, but the last may be
+    /// shorter. The senders' numbers must be less than `senders`.
+    ///
+    /// The algorithm is greedy. A packet takes all ready messages of the most frequent
+    /// length, and ends with the longest shorter message. If all lengths are equal,
+    /// packets are full. If all differ, a packet still has two messages.
+    pub fn batch(
+        &mut self,
+        items: &[Item],
+        senders: usize,
+        limits: Limits,
+        mut emit: impl FnMut(&[u16]),
+    ) {
+        debug_assert!(items.len() <= MAX_ITEMS);
+        self.link(items, senders);
+        while let Some(len) = self.fullest_length() {
+            self.packet.clear();
+            let run = (limits.bytes / usize::from(len.max(1))).clamp(1, limits.messages);
+            while self.packet.len() < run
+                && let Some(message) = self.take(items, len)
+            {
+                self.packet.push(message);
+            }
+            let bytes_left = limits
+                .bytes
+                .saturating_sub(self.packet.len() * usize::from(len));
+            if self.packet.len() < limits.messages
+                && let Some(shorter) = self.longest_below(len, bytes_left)
+                && let Some(message) = self.take(items, shorter)
+            {
+                self.packet.push(message);
+            }
+            emit(&self.packet);
+        }
+    }
+
+    /// Links the messages of each sender, and makes the first of each ready.
+    fn link(&mut self, items: &[Item], senders: usize) {
+        for (table, len) in [
+            (&mut self.next_of_sender, items.len()),
+            (&mut self.last_of_sender, senders),
+            (&mut self.next_in_queue, items.len()),
+        ] {
+            table.clear();
+            table.resize(len, NONE);
+        }
+        self.ready.clear();
+        for (message, item) in (0..).zip(items) {
+            let last = &mut self.last_of_sender[usize::from(item.sender)];
+            let before = std::mem::replace(last, message);
+            if before == NONE {
+                self.make_ready(item.len, message);
+            } else {
+                self.next_of_sender[usize::from(before)] = message;
+            }
+        }
+    }
+
+    /// Appends a message to the queue of its length.
+    fn make_ready(&mut self, len: u16, message: u16) {
+        self.next_in_queue[usize::from(message)] = NONE;
+        match self.ready.binary_search_by_key(&len, |queue| queue.len) {
+            Ok(at) => {
+                let queue = &mut self.ready[at];
+                self.next_in_queue[usize::from(queue.last)] = message;
+                queue.last = message;
+                queue.count += 1;
+            }
+            Err(at) => self.ready.insert(
+                at,
+                Queue {
+                    len,
+                    count: 1,
+                    first: message,
+                    last: message,
+                },
+            ),
+        }
+    }
+
+    /// Takes the first ready message of this length, if there is one, and makes the next
+    /// message of its sender ready.
+    fn take(&mut self, items: &[Item], len: u16) -> Option<u16> {
+        let at = self
+            .ready
+            .binary_search_by_key(&len, |queue| queue.len)
+            .ok()?;
+        let queue = &mut self.ready[at];
+        let message = queue.first;
+        if queue.count == 1 {
+            self.ready.remove(at);
+        } else {
+            queue.first = self.next_in_queue[usize::from(message)];
+            queue.count -= 1;
+        }
+        let next = self.next_of_sender[usize::from(message)];
+        if next != NONE {
+            self.make_ready(items[usize::from(next)].len, next);
+        }
+        Some(message)
+    }
+
+    /// Returns the most frequent length of ready messages. If there are several, it is the
+    /// longest, so that messages of the others can end a packet.
+    fn fullest_length(&self) -> Option<u16> {
+        let fullest = self
+            .ready
+            .iter()
+            .max_by_key(|queue| (queue.count, queue.len));
+        fullest.map(|queue| queue.len)
+    }
+
+    /// Returns the longest ready length that is less than `len` and at most `max_bytes`.
+    fn longest_below(&self, len: u16, max_bytes: usize) -> Option<u16> {
+        let below = self.ready.partition_point(|queue| queue.len < len);
+        let shorter = self.ready[..below].iter().rev().map(|queue| queue.len);
+        shorter
+            .into_iter()
+            .find(|len| usize::from(*len) <= max_bytes)
+    }
+}
+
 /// Times to send a packet and each datagram in it, measured on the loopback interface. They
 /// only determine the length of slices.
 const PACKET_COST_US: usize = 5;
 const DATAGRAM_COST_US: usize = 1;
+
+/// Maximum number of messages. Their indexes are `u16`.
+const MAX_ITEMS: usize = NONE as usize;
+
+const NONE: u16 = u16::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits {
+        messages: 64,
+        bytes: 65_000,
+    };
+
+    fn packets(items: &[Item], limits: Limits) -> Vec<Vec<u16>> {
+        let mut packets = Vec::new();
+        Batcher::with_capacity(1).batch(items, 50, limits, |packet| packets.push(packet.to_vec()));
+        packets
+    }
+
+    fn items(senders_and_lens: &[(u16, u16)]) -> Vec<Item> {
+        let item = |&(sender, len)| Item { sender, len };
+        senders_and_lens.iter().map(item).collect()
+    }
+
+    #[test]
+    fn equal_lengths_fill_packets_in_the_order_of_arrival() {
+        let items = items(&[(0, 9), (1, 9), (0, 9), (2, 9), (1, 9)]);
+        let limits = Limits {
+            messages: 3,
+            bytes: 65_000,
+        };
+        assert_eq!(packets(&items, limits), [vec![0, 1, 3], vec![2, 4]]);
+    }
+
+    #[test]
+    fn a_shorter_message_ends_a_packet() {
+        let items = items(&[(0, 50), (1, 20), (2, 50), (3, 30)]);
+        assert_eq!(packets(&items, LIMITS), [vec![0, 2, 3], vec![1]]);
+    }
+
+    #[test]
+    fn the_most_frequent_ready_length_goes_first() {
+        let items = items(&[(0, 50), (1, 20), (2, 20), (3, 50), (4, 20)]);
+        assert_eq!(packets(&items, LIMITS), [[1, 2, 4].to_vec(), vec![0, 3]]);
+    }
+
+    #[test]
+    fn a_single_sender_keeps_its_order_and_falling_lengths_are_paired() {
+        let items = items(&[(0, 10), (0, 30), (0, 20), (0, 20)]);
+        assert_eq!(packets(&items, LIMITS), [vec![0], vec![1, 2], vec![3]]);
+    }
+
+    #[test]
+    fn different_lengths_of_many_senders_go_in_pairs() {
+        let items: Vec<Item> = (0..50)
+            .map(|sender| Item {
+                sender,
+                len: 16 + sender,
+            })
+            .collect();
+        assert_eq!(packets(&items, LIMITS).len(), 25);
+    }
+
+    #[test]
+    fn bytes_are_a_limit_too() {
+        let items = items(&[(0, 400), (1, 400), (2, 400), (3, 200), (4, 300)]);
+        let limits = Limits {
+            messages: 64,
+            bytes: 1000,
+        };
+        assert_eq!(packets(&items, limits), [vec![0, 1, 3], vec![2, 4]]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_is_in_one_packet_in_its_senders_order_within_the_limits(
+            senders_and_lens in prop::collection::vec((0_u16..20, 1_u16..40), 1..200),
+            messages in 1_usize..70,
+            bytes in 1_usize..500,
+        ) {
+            let count = senders_and_lens.len() as u16;
+            let items = items(&senders_and_lens);
+            let limits = Limits { messages, bytes };
+            let packets = packets(&items, limits);
+            let len = |message: &u16| usize::from(items[usize::from(*message)].len);
+            for packet in &packets {
+                prop_assert!(!packet.is_empty() && packet.len() <= messages);
+                prop_assert!(packet.len() == 1 || packet.iter().map(len).sum::<usize>() <= bytes);
+                let (last, run) = packet.split_last().unwrap();
+                prop_assert!(run.iter().all(|message| len(message) == len(&packet[0])));
+                prop_assert!(len(last) <= len(&packet[0]));
+            }
+            let order = packets.concat();
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(sorted, (0..count).collect::<Vec<_>>());
+            for sender in 0..20 {
+                let of_sender = |message: &&u16| items[usize::from(**message)].sender == sender;
+                prop_assert!(order.iter().filter(of_sender).is_sorted());
+            }
+        }
+    }
+}

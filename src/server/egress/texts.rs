@@ -1,8 +1,7 @@
 //! Packets for v1 peers. Every text is a datagram of its own.
 
 use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
-use super::batching::{Batcher, Item, Limits};
-use super::packets::Packets;
+use super::packets::{Batcher, Item, Limits, Packets};
 use crate::net::MAX_PACKET_BYTES;
 use crate::wire::push_text;
 

@@ -3,7 +3,6 @@
 mod directory;
 pub mod expiry;
 mod hash;
-mod members;
 mod names;
 mod peer;
 mod presence;
@@ -23,12 +22,11 @@ use crate::wire::{DisplayName, Name, Protocol, RoomName};
 pub use directory::{Directory, RegistryLimits, RoomError};
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
-pub use members::{MIN_SHARED_MEMBERS, Members, SendGroup};
 pub use names::NameError;
 use names::Names;
 pub use peer::Peer;
 pub use presence::{EventQueue, Notice, Presence};
-pub use room::{LeaveReason, Room};
+pub use room::{LeaveReason, MIN_SHARED_MEMBERS, Members, Room, SendGroup};
 
 /// The registered peers.
 ///

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::members::SendGroup;
-use super::room::Room;
+use super::room::{Room, SendGroup};
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::SessionId;

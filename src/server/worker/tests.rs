@@ -115,6 +115,48 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
     assert_eq!(received + kernel_drops, sent);
 }
 
+/// Counts datagrams.
+struct Counting(u64);
+
+impl Service for Counting {
+    fn handle_datagram(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {
+        self.0 += 1;
+    }
+
+    fn poll_transmit(&mut self, _transmit: &mut impl Transmit) -> Progress {
+        Progress::Idle
+    }
+
+    fn stop(&mut self, _transmit: &mut impl Transmit) {}
+}
+
+#[test]
+fn after_a_network_error_the_round_goes_on() {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Only a connected socket receives the error of an earlier send on loopback.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(peer.local_addr().unwrap()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let waiting = socket.local_addr().unwrap();
+    peer.send_to(b"x", waiting).unwrap();
+    drop(peer);
+    socket.send(b"to nobody").unwrap();
+
+    let shared = WorkerShared {
+        clock: Clock::monotonic(),
+        spin: Duration::ZERO,
+        own_addresses: Arc::default(),
+    };
+    let sockets = WorkerSockets::new(vec![mio::net::UdpSocket::from_std(socket)], Gso::On);
+    let (poll, _wake) = poll_and_wake().unwrap();
+    let info = WorkerInfo::new("");
+    let service = Counting(0);
+    let mut worker = Worker::new(poll, sockets, service, &shared, Arc::clone(&info)).unwrap();
+    assert_eq!(worker.receive().unwrap(), Progress::Idle);
+    assert_eq!(info.counters.receive_errors.get(), 1);
+    assert_eq!(worker.service.0, 1);
+}
+
 #[test]
 fn only_errors_of_the_program_itself_end_a_worker() {
     let is_fatal = |code| is_fatal(&io::Error::from_raw_os_error(code));

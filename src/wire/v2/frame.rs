@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU64;
 
-use crate::wire::limits::MAX_NAME_BYTES;
 use crate::wire::name::{DisplayName, RoomName};
+use crate::wire::protocol::MAX_NAME_BYTES;
 use crate::wire::reply::NoticeCode;
 
 /// Identifier of a session, a random number that the server chose.

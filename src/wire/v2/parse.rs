@@ -7,8 +7,8 @@ use super::frame::{
     MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, PAD, PING, PONG,
     PRIVATE, ROOM, SAY, ServerFrame, SessionId, WELCOME, Welcome,
 };
-use crate::wire::limits::MAX_TOKEN_BYTES;
 use crate::wire::name::{DisplayName, Name, RoomName};
+use crate::wire::protocol::MAX_TOKEN_BYTES;
 use crate::wire::reply::NoticeCode;
 
 /// Returns the session and the frames of a datagram from a client.

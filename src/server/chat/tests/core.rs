@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Packet, PeerAddr, SendTally, Transmit};
 use crate::server::chat::Chat;
-use crate::server::egress::exchange::Exchange;
+use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
 use crate::server::ingress::{Ingress, IngressShared};
