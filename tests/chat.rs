@@ -7,11 +7,13 @@
 
 mod common;
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 
-use bullhorn::ServerConfig;
 use bullhorn::stats::DropReason;
-use common::{Client, TestServer, V4, V6, config, wait_until, with_each_server};
+use common::{
+    Client, TestServer, V4, V6, bound_to_address_of, config, reachable, wait_until,
+    with_each_server,
+};
 
 #[test]
 fn a_text_goes_to_all_peers_with_the_address_of_its_sender() {
@@ -340,35 +342,6 @@ fn ipv4_and_ipv6_can_share_a_port_and_a_room() {
 }
 
 #[test]
-fn a_full_server_registers_nobody_until_a_peer_leaves() {
-    for workers in [1, 2, 8] {
-        let server = TestServer::start(ServerConfig {
-            max_peers: 2,
-            ..config(workers, &[V4])
-        });
-        let [ann, bob] = server.clients();
-        let cem = server.unregistered_client();
-        cem.send(b"@im@");
-        cem.send(b"may I come in?");
-        let refused = || server.stats().total().dropped(DropReason::PeersFull);
-        wait_until("two refusals", || refused() == 2);
-        assert_eq!(server.stats().peers, 2);
-
-        ann.send(b"no");
-        ann.expect_text_from(&ann, "no");
-        bob.expect_text_from(&ann, "no");
-        server.wait_for_deliveries(2);
-        bob.send(b"quit");
-        wait_until("the leave", || server.stats().peers == 1);
-        cem.send(b"and now?");
-        for receiver in [&ann, &cem] {
-            receiver.expect_text_from(&cem, "and now?");
-        }
-        assert_eq!(refused(), 2);
-    }
-}
-
-#[test]
 fn datagrams_from_the_address_of_the_server_are_dropped() {
     for address in [V4, V6, "0.0.0.0:0", "[::]:0"] {
         let server = TestServer::start(config(2, &[address]));
@@ -397,31 +370,6 @@ fn an_echo_from_another_server_is_dropped() {
         ann.send(b"first");
         ann.expect_text_from(&ann, "first");
     });
-}
-
-/// Returns an address that reaches a server bound to `address`.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(_) if address.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
-        SocketAddr::V6(_) if address.ip().is_unspecified() => {
-            address.set_ip(Ipv6Addr::LOCALHOST.into());
-        }
-        _ => {}
-    }
-    address
-}
-
-/// Returns a socket that shares the address of the server, which the kernel allows to
-/// the same user. It is connected elsewhere, so it receives none of the server's datagrams.
-fn bound_to_address_of(server: &TestServer) -> socket2::Socket {
-    use socket2::{Domain, Socket, Type};
-    let address = reachable(server.local_addr());
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
-    socket.set_reuse_port(true).unwrap();
-    socket.bind(&address.into()).unwrap();
-    let elsewhere = Client::connect(address).address();
-    socket.connect(&elsewhere.into()).unwrap();
-    socket
 }
 
 /// The limit for a text with the address of its sender.

@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bullhorn::ServerConfig;
 use bullhorn::config::{ServiceKind, Switch};
+use bullhorn::wire::reply::PEER_LIMIT;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
 use clap::Parser;
 use common::v2_peer::datagram;
@@ -70,7 +71,7 @@ struct Participant {
     client: Client,
     /// The value of SESSION, after a WELCOME.
     session: Option<u64>,
-    /// It has sent a datagram, and has not left.
+    /// It has sent a datagram, was not refused as a newcomer, and has not left.
     is_registered: bool,
 }
 
@@ -136,6 +137,7 @@ fn step(server: &TestServer, participants: &mut Participants, line: &str) {
         let received = participants[name].client.receive();
         let participant = participants.get_mut(name).unwrap();
         participant.session = session_in(&received).or(participant.session);
+        participant.is_registered &= !is_newcomers_refusal(&received);
         let expected = bytes_of(participants, &participants[name], frames);
         assert_eq!(received, expected, "{received:02x?} is not {expected:02x?}");
     } else if let Some(text) = rest.strip_prefix('>') {
@@ -145,7 +147,10 @@ fn step(server: &TestServer, participants: &mut Participants, line: &str) {
         participant.is_registered = !text.is_empty() && !text.eq_ignore_ascii_case("quit");
     } else if let Some(text) = rest.strip_prefix("< ") {
         let expected = with_addresses(participants, text);
-        assert_eq!(participants[name].client.receive_text(), expected);
+        let received = participants[name].client.receive_text();
+        let participant = participants.get_mut(name).unwrap();
+        participant.is_registered &= !is_newcomers_refusal(received.as_bytes());
+        assert_eq!(received, expected);
     } else {
         panic!("not a line of an example");
     }
@@ -157,6 +162,12 @@ fn session_in(datagram: &[u8]) -> Option<u64> {
         ServerFrame::Welcome(welcome) => Some(welcome.session.get()),
         _ => None,
     }
+}
+
+/// Returns true for the reply of a full server, in either version.
+fn is_newcomers_refusal(datagram: &[u8]) -> bool {
+    let mut parts = datagram.windows(PEER_LIMIT.len());
+    parts.any(|part| part == PEER_LIMIT.as_bytes())
 }
 
 /// Pings the server from each registered client. The reply must be the next datagram.

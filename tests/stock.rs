@@ -95,7 +95,7 @@ fn a_stock_client_survives_hostile_datagrams_of_others() {
         (&b"\xc3\x28\xf0\x9f\x98"[..], "\u{fffd}(\u{fffd}"),
         (b"\x1b]0;owned\x07\x1b[2J", r"\x1b]0;owned\x07\x1b[2J"),
         (b"x\n127.0.0.1:1 forged", r"x\x0a127.0.0.1:1 forged"),
-        (b"\0", r"\x00"),
+        (b"\0x", r"\x00x"),
         ("\u{202e}\u{2028}".as_bytes(), r"\u{202e}\u{2028}"),
     ] {
         attacker.send(hostile);
@@ -113,7 +113,15 @@ fn a_stock_client_survives_hostile_datagrams_of_others() {
             assert!((1024 - char.len_utf8() + 1..=1024).contains(&line.len()));
         }
     }
-    for silent in [&b"\xff\x02\x04"[..], b"", b"quit", b"@im@", b"\n"] {
+    for silent in [
+        &b"\xff\x02\x04"[..],
+        b"",
+        b"quit",
+        b"@im@",
+        b"\n",
+        b"\0",
+        b" quit \0",
+    ] {
         attacker.send(silent);
     }
     attacker.send(b"enough");

@@ -11,7 +11,7 @@ use gungraun::{library_benchmark, library_benchmark_group};
 use crate::inputs::{address, text};
 
 #[library_benchmark]
-#[bench::mixed(args = (1000), setup = mixed)]
+#[bench::datagrams(args = (1000), setup = mixed)]
 #[bench::heartbeats(args = (1000), setup = heartbeats)]
 fn classified(datagrams: Vec<Vec<u8>>) -> (usize, Vec<Vec<u8>>) {
     let is_text =

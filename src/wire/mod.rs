@@ -20,7 +20,7 @@ pub use protocol::{
 };
 pub use reply::{Reply, Thousands};
 pub use v1::{
-    ClientDatagram, GREETING_START, HEARTBEAT, NOTICE, QUIT, ServerLine, classify, push_greeting,
-    push_private, push_python_address, push_reply, push_text,
+    ClientDatagram, GREETING_START, HEARTBEAT, NOTICE, QUIT, ServerLine, classify, line_protocol,
+    push_greeting, push_private, push_python_address, push_reply, push_text,
 };
 pub use v2::FRAME_MARK;

@@ -47,6 +47,8 @@ pub enum Reply<'a> {
     Subscribed(bool),
     /// `usage: /VERB ...`
     Usage(Verb),
+    /// `peer limit reached (MAX)`
+    PeerLimit(usize),
     /// `NAME is taken`
     NameTaken(Name),
     /// `name limit reached (MAX)`
@@ -130,6 +132,7 @@ impl Reply<'_> {
             Self::Usage(_) => NoticeCode::Misuse,
             Self::NameTaken(_) | Self::NameLimit(_) | Self::NoSuchPeer(_) => NoticeCode::Refused,
             Self::RoomFull(..) | Self::RoomLimit(..) => NoticeCode::Refused,
+            Self::PeerLimit(_) => NoticeCode::Refused,
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
@@ -163,6 +166,7 @@ impl Reply<'_> {
             Self::Subscribed(true) => write!(out, "presence is on"),
             Self::Subscribed(false) => write!(out, "presence is off"),
             Self::Usage(verb) => write_usage(*verb, out),
+            Self::PeerLimit(max) => write!(out, "{PEER_LIMIT}{max})"),
             Self::NameTaken(name) => write!(out, "{name} is taken"),
             Self::NameLimit(max) => write!(out, "name limit reached ({max})"),
             Self::RoomFull(room, max) => write!(out, "{room} is full ({max})"),
@@ -301,6 +305,9 @@ pub const MAX_NAMED_EVENTS: usize = 4;
 
 /// Kinds of changes, by their index.
 const KINDS: [&str; 4] = ["joined", "left", "timed out", "renamed"];
+
+/// Start of [`Reply::PeerLimit`].
+pub const PEER_LIMIT: &str = "peer limit reached (";
 
 const PONG: &[u8] = b"pong ";
 const NO_SUCH_PEER: &[u8] = b"no such peer: ";

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::command::split_at_blank;
 use super::name::DisplayName;
 use super::printable::{make_printable, push_printable};
-use super::protocol::MAX_TEXT_DATAGRAM;
+use super::protocol::{LINE_END, MAX_TEXT_DATAGRAM, Protocol};
 use super::reply::Reply;
 use super::v2::FRAME_MARK;
 
@@ -16,9 +16,11 @@ use super::v2::FRAME_MARK;
 pub enum ClientDatagram<'a> {
     /// The peer leaves: an empty datagram, or `quit` in any case.
     Leave,
-    /// The peer is alive: `@im@` in any case, or only a line end.
+    /// The peer is alive: `@im@` in any case, or nothing but a line end, padding or a byte
+    /// order mark.
     Heartbeat,
-    /// A text to the peer's room, or a command. One line end is removed.
+    /// A text to the peer's room, or a command. Padding, one line end and a byte order mark
+    /// are removed.
     Text(&'a [u8]),
     /// A datagram of version 2, which starts with [`FRAME_MARK`].
     Frames(&'a [u8]),
@@ -48,19 +50,42 @@ pub enum ServerLine<'a> {
 
 /// Returns the meaning of a datagram from a peer. Every sequence of bytes has one.
 pub fn classify(datagram: &[u8]) -> ClientDatagram<'_> {
-    if datagram.is_empty() {
+    let (Some(first), Some(last)) = (datagram.first(), datagram.last()) else {
         return ClientDatagram::Leave;
+    };
+    // Most datagrams have nothing to remove.
+    if (b'!'..BYTE_ORDER_MARK[0]).contains(first) && *last > b' ' {
+        return classify_line(datagram, datagram);
     }
-    if datagram[0] == FRAME_MARK {
+    if *first == FRAME_MARK {
         return ClientDatagram::Frames(datagram);
     }
-    let line = without_line_end(datagram);
-    if line.is_empty() || line.eq_ignore_ascii_case(HEARTBEAT) {
+    let line = without_line_end(without_padding(datagram));
+    if line.is_empty() || line == BYTE_ORDER_MARK {
+        return ClientDatagram::Heartbeat;
+    }
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+    classify_line(line, without_blanks(line))
+}
+
+#[inline]
+fn classify_line<'a>(line: &'a [u8], word: &[u8]) -> ClientDatagram<'a> {
+    if word.eq_ignore_ascii_case(HEARTBEAT) {
         ClientDatagram::Heartbeat
-    } else if line.eq_ignore_ascii_case(QUIT) {
+    } else if word.eq_ignore_ascii_case(QUIT) {
         ClientDatagram::Leave
     } else {
         ClientDatagram::Text(line)
+    }
+}
+
+/// Returns the form in which the server sends to a peer whose first datagram is this one, of
+/// v1. A peer that ends its lines receives lines with an end.
+pub fn line_protocol(datagram: &[u8]) -> Protocol {
+    if without_padding(datagram).ends_with(LINE_END.as_bytes()) {
+        Protocol::Lines
+    } else {
+        Protocol::Text
     }
 }
 
@@ -128,6 +153,22 @@ fn parse_private(sentence: &[u8]) -> Option<ServerLine<'_>> {
     Some(ServerLine::Private { from, text })
 }
 
+/// Removes NUL bytes from the end. C programs send the end of a string, or a whole buffer.
+fn without_padding(mut datagram: &[u8]) -> &[u8] {
+    while let [rest @ .., 0] = datagram {
+        datagram = rest;
+    }
+    datagram
+}
+
+/// Removes blanks and tabs from both ends.
+fn without_blanks(mut line: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = line {
+        line = rest;
+    }
+    line
+}
+
 /// Removes one line end, `\n` or `\r\n`, which netcat sends with every line.
 fn without_line_end(datagram: &[u8]) -> &[u8] {
     let line = datagram.strip_suffix(b"\n").unwrap_or(datagram);
@@ -141,6 +182,9 @@ fn without_line_end(datagram: &[u8]) -> &[u8] {
 fn push_display(text: impl Display, out: &mut Vec<u8>) {
     write!(out, "{text}").expect("writing to a Vec never fails");
 }
+
+/// U+FEFF in UTF-8, which PowerShell sends before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Registers its sender, or keeps it registered. In any case.
 pub const HEARTBEAT: &[u8] = b"@im@";

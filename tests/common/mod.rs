@@ -15,6 +15,7 @@ mod client_program;
 mod fake_server;
 mod fake_v2;
 mod gate;
+mod impostor;
 mod lines;
 mod process;
 mod python;
@@ -44,6 +45,7 @@ pub(crate) use client_program::{
 pub(crate) use fake_server::FakeServer;
 pub(crate) use fake_v2::{datagram, message, welcome};
 pub(crate) use gate::Gate;
+pub(crate) use impostor::{bound_to_address_of, reachable};
 pub(crate) use lines::Lines;
 pub(crate) use process::Process;
 pub(crate) use python::{Script, python_script, stock_script};

@@ -13,9 +13,11 @@ use crate::server::egress::Egress;
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
 use crate::server::registry::{Peer, Registry, Touch};
+use crate::wire::reply::PEER_LIMIT;
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
 use crate::wire::{
-    ClientDatagram, LINE_END, Protocol, classify, parse_command, push_greeting, push_text,
+    ClientDatagram, GREETING_START, NOTICE, Protocol, Reply, classify, line_protocol,
+    parse_command, push_greeting, push_text,
 };
 
 pub struct Ingress {
@@ -54,19 +56,18 @@ impl Ingress {
                 self.counters().leaves.add(1);
                 self.leave(&from, None);
             }
-            ClientDatagram::Heartbeat => {
-                if self.touch(&from, payload, now_ms).is_some() {
-                    self.counters().heartbeats.add(1);
-                }
-            }
+            ClientDatagram::Heartbeat => match self.touch(&from, payload, now_ms) {
+                Ok(_) => self.counters().heartbeats.add(1),
+                Err(reason) => self.refuse(reason, line_protocol(payload), egress),
+            },
             ClientDatagram::Text(text) if self.is_own_echo(text) => {
                 self.counters().drop_datagram(DropReason::OwnEcho);
             }
-            ClientDatagram::Text(text) => {
-                if let Some(peer) = self.touch(&from, payload, now_ms) {
-                    self.handle_text(from, &peer, truncate(text), egress);
-                }
-            }
+            ClientDatagram::Text(text) => match self.touch(&from, payload, now_ms) {
+                Ok(peer) => self.handle_text(from, &peer, truncate(text), egress),
+                Err(_) if is_from_server(text) => {}
+                Err(reason) => self.refuse(reason, line_protocol(payload), egress),
+            },
             ClientDatagram::Frames(datagram) => self.handle_frames(from, datagram, now_ms, egress),
         }
     }
@@ -110,32 +111,40 @@ impl Ingress {
         }
     }
 
-    /// Registers or refreshes the v1 peer that sent `datagram`. Returns `None` if the
+    /// Registers or refreshes the v1 peer that sent `datagram`. Returns the reason if the
     /// datagram was dropped.
-    fn touch(&self, from: &PeerAddr, datagram: &[u8], now_ms: u64) -> Option<Arc<Peer>> {
-        // A peer that ends its lines receives lines with an end.
-        let protocol = if datagram.ends_with(LINE_END.as_bytes()) {
-            Protocol::Lines
-        } else {
-            Protocol::Text
-        };
-        let registry = &self.shared.registry;
+    fn touch(
+        &self,
+        from: &PeerAddr,
+        datagram: &[u8],
+        now_ms: u64,
+    ) -> Result<Arc<Peer>, DropReason> {
+        let (registry, protocol) = (&self.shared.registry, line_protocol(datagram));
         self.record_touch(from, registry.touch(from, protocol, self.worker, now_ms))
     }
 
     /// Counts and logs the outcome of a sign of life.
-    fn record_touch(&self, from: &PeerAddr, touch: Touch) -> Option<Arc<Peer>> {
+    fn record_touch(&self, from: &PeerAddr, touch: Touch) -> Result<Arc<Peer>, DropReason> {
         match touch {
-            Touch::Refreshed(peer) => Some(peer),
+            Touch::Refreshed(peer) => Ok(peer),
             Touch::Registered(peer) => {
                 self.counters().registered.add(1);
                 self.shared.log.registered(*from);
-                Some(peer)
+                Ok(peer)
             }
             Touch::Refused(reason) => {
                 self.counters().drop_datagram(reason);
-                None
+                Err(reason)
             }
+        }
+    }
+
+    /// Replies to a newcomer if its datagram was dropped because the server is full. It has
+    /// no other way to know. All other drops are silent.
+    fn refuse(&self, reason: DropReason, protocol: Protocol, egress: &mut Egress) {
+        if reason == DropReason::PeersFull {
+            let max = self.shared.registry.max_peers();
+            egress.replies.reply(protocol, &Reply::PeerLimit(max));
         }
     }
 
@@ -165,6 +174,15 @@ pub fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
     [repeated, greeting]
 }
 
+/// Returns true if a text may come from another server: a sentence, a greeting, or an echo
+/// of the refusal of a full server. A reply to it could go back and forth without end.
+fn is_from_server(text: &[u8]) -> bool {
+    let refusal = PEER_LIMIT.as_bytes();
+    text.starts_with(NOTICE.as_bytes())
+        || text.starts_with(GREETING_START)
+        || text.windows(refusal.len()).any(|part| part == refusal)
+}
+
 /// Truncates a text that is too long for a frame, at a character if it is UTF-8.
 fn truncate(text: &[u8]) -> &[u8] {
     if text.len() <= MAX_PAYLOAD_BYTES {
@@ -179,6 +197,7 @@ fn truncate(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::push_reply;
 
     #[test]
     fn echoes_of_other_servers_begin_with_a_prefix() {
@@ -190,6 +209,27 @@ mod tests {
         }
         let other = b"127.0.0.1:9998 hi";
         assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
+    }
+
+    #[test]
+    fn sentences_greetings_and_echoes_of_a_refusal_may_come_from_a_server() {
+        let mut refusal = Vec::new();
+        push_reply(&Reply::PeerLimit(1), &mut refusal);
+        let refusal = str::from_utf8(&refusal).unwrap();
+        for (text, is_reply) in [
+            (refusal, true),
+            (&format!("eve {refusal}"), true),
+            (&format!("bob eve {refusal}\\x0a"), true),
+            ("* den is full (1)", true),
+            ("hello,('10.0.0.1', 9999)", true),
+            ("", false),
+            ("*", false),
+            ("eve * hi", false),
+            ("hello, all", false),
+            ("is the server full?", false),
+        ] {
+            assert_eq!(is_from_server(text.as_bytes()), is_reply, "{text}");
+        }
     }
 
     #[test]

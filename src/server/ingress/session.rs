@@ -4,6 +4,7 @@ use super::Ingress;
 use crate::net::PeerAddr;
 use crate::server::egress::Egress;
 use crate::server::ops::stats::DropReason;
+use crate::wire::Protocol;
 use crate::wire::v2::{BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, Welcome, parse_client};
 
 impl Ingress {
@@ -25,7 +26,7 @@ impl Ingress {
             };
         };
         let touch = self.shared.registry.touch_session(&from, session, now_ms);
-        let Some(peer) = self.record_touch(&from, touch) else {
+        let Ok(peer) = self.record_touch(&from, touch) else {
             return;
         };
         counters.frames.add(1);
@@ -45,7 +46,8 @@ impl Ingress {
         }
     }
 
-    /// Replies to a HELLO with a session.
+    /// Replies to a HELLO with a session, or with the refusal of a full server. Neither is
+    /// longer than the HELLO.
     fn welcome(&self, from: PeerAddr, now_ms: u64, egress: &mut Egress) {
         let counters = self.counters();
         let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {
@@ -53,8 +55,9 @@ impl Ingress {
         };
         let registry = &self.shared.registry;
         let touch = registry.open_session(&from, self.worker, new_session, now_ms);
-        let Some(peer) = self.record_touch(&from, touch) else {
-            return;
+        let peer = match self.record_touch(&from, touch) {
+            Ok(peer) => peer,
+            Err(reason) => return self.refuse(reason, Protocol::Frames, egress),
         };
         let Some(session) = peer.session() else {
             return;

@@ -155,7 +155,8 @@ pub enum DropReason {
     OwnEcho,
     /// Its source port is 0, to which nothing can be sent.
     PortZero,
-    /// Its sender is new, and the maximum number of peers is registered (`--max-peers`).
+    /// Its sender is new, and the maximum number of peers is registered (`--max-peers`). The
+    /// reply, if there is one, is counted as a reply.
     PeersFull,
     /// It begins like a datagram of protocol v2, but is not well-formed.
     Malformed,

@@ -280,6 +280,10 @@ impl Registry {
         self.len() == 0
     }
 
+    pub fn max_peers(&self) -> usize {
+        self.max_peers
+    }
+
     pub fn expired(&self) -> u64 {
         self.expired.load(Ordering::Relaxed)
     }

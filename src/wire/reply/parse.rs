@@ -78,6 +78,7 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
         }
         [name, "is", "taken"] => Some(Reply::NameTaken(name.parse().ok()?)),
         ["name", "limit", _, max] => Some(Reply::NameLimit(read_number(max)?)),
+        ["peer", "limit", _, max] => Some(Reply::PeerLimit(read_number(max)?)),
         [room, "is", "full", max] => Some(Reply::RoomFull(room.parse().ok()?, read_number(max)?)),
         ["cannot", "create", room, .., max] => {
             let room = room.trim_matches(['"', ':']).parse().ok()?;

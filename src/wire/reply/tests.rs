@@ -105,6 +105,7 @@ fn each_sentence_has_its_words() {
     ]
     .map(|(verb, words)| (Reply::Usage(verb), words));
     let refused = [
+        (Reply::PeerLimit(10_000), "peer limit reached (10000)"),
         (Reply::NameTaken(name("ada")), "ada is taken"),
         (Reply::NameLimit(1000), "name limit reached (1000)"),
         (Reply::RoomFull(den, 2), "den is full (2)"),
@@ -175,6 +176,9 @@ fn other_sentences_are_not_known() {
         (NoticeCode::Done, "ada is taken"),
         (NoticeCode::Misuse, "usage: /dance"),
         (NoticeCode::Misuse, "pong 1"),
+        (NoticeCode::Refused, "server is full"),
+        (NoticeCode::Refused, "peer limit reached (1,000)"),
+        (NoticeCode::Done, "peer limit reached (2)"),
         (NoticeCode::Refused, "den is full"),
         (NoticeCode::Refused, "den is full (two)"),
         (NoticeCode::Refused, "a den is full (2)"),
@@ -367,6 +371,8 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     let rooms = any_page(rooms.prop_map(|(name, members)| summary(name.as_str(), members)));
     let sent = (any_word(), any_bytes()).prop_map(|(to, text)| Reply::Sent { to, text });
     let full = (any_room(), any::<usize>());
+    // See above.
+    let full = full.prop_filter("a server", |(room, _)| room.as_str() != "server");
     let full = full.prop_map(|(room, max)| Reply::RoomFull(room, max));
     let limit = (any_room(), any::<usize>());
     let limit = limit.prop_map(|(room, max)| Reply::RoomLimit(room, max));
@@ -387,6 +393,7 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
         any_bytes().prop_map(Reply::Pong),
         any::<bool>().prop_map(Reply::Subscribed),
         prop::sample::select(&Verb::ALL[..]).prop_map(Reply::Usage),
+        any::<usize>().prop_map(Reply::PeerLimit),
         any_name().prop_map(Reply::NameTaken),
         any::<usize>().prop_map(Reply::NameLimit),
         full,
@@ -409,6 +416,7 @@ fn any_text() -> impl Strategy<Value = Vec<u8>> {
         "who",
         "ada",
         "den",
+        "server",
         "5",
         "1,000",
         "is ",

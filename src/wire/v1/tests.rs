@@ -29,9 +29,8 @@ fn everything_else_is_a_text_without_one_line_end() {
         (b"hi\n\n", b"hi\n"),
         (b"hi\r", b"hi\r"),
         (b"\r", b"\r"),
-        (b" quit", b" quit"),
         (b"quitx", b"quitx"),
-        (b"@im@ ", b"@im@ "),
+        (b"quit it", b"quit it"),
         (b"\xfe", b"\xfe"),
     ] {
         assert_eq!(
@@ -43,9 +42,72 @@ fn everything_else_is_a_text_without_one_line_end() {
 }
 
 #[test]
+fn padding_a_byte_order_mark_and_blanks_around_a_word_are_ignored() {
+    use ClientDatagram::{Heartbeat, Leave, Text};
+    let padded = |text: &[u8]| {
+        let mut datagram = text.to_vec();
+        datagram.resize(64, 0);
+        datagram
+    };
+    for (datagram, meaning) in [
+        (&b"@im@\0"[..], Heartbeat),
+        (b"\0", Heartbeat),
+        (b"\n\0", Heartbeat),
+        (&[0; 2048], Heartbeat),
+        (b"quit\0", Leave),
+        (b"quit\r\n\0\0", Leave),
+        (&padded(b"hi"), Text(b"hi")),
+        (&padded(b"hi\n"), Text(b"hi")),
+        (b"a\0b\0", Text(b"a\0b")),
+        // The line end is not at the end.
+        (b"hi\0\n", Text(b"hi\0")),
+        (b"\0quit", Text(b"\0quit")),
+        (b"\xef\xbb\xbf@im@", Heartbeat),
+        (b"\xef\xbb\xbf", Heartbeat),
+        (b"\xef\xbb\xbf\r\n", Heartbeat),
+        (b"\xef\xbb\xbfquit\r\n\0", Leave),
+        (b"\xef\xbb\xbf/who", Text(b"/who")),
+        (b"\xef\xbb\xbf\xef\xbb\xbfhi", Text(b"\xef\xbb\xbfhi")),
+        (b"\xef\xbbhi", Text(b"\xef\xbbhi")),
+        (b"hi\xef\xbb\xbf", Text(b"hi\xef\xbb\xbf")),
+        (b" \tquit ", Leave),
+        (b"@im@ \r\n", Heartbeat),
+        (b"\xef\xbb\xbf @IM@\t\n\0", Heartbeat),
+        // Blanks of all other texts stay.
+        (b" ", Text(b" ")),
+        (b"\t\n", Text(b"\t")),
+        (b" /who ", Text(b" /who ")),
+        (b" \xef\xbb\xbfquit", Text(b" \xef\xbb\xbfquit")),
+        (b"qu it", Text(b"qu it")),
+        (b"quit\n ", Text(b"quit\n ")),
+    ] {
+        assert_eq!(classify(datagram), meaning, "{datagram:?}");
+    }
+}
+
+#[test]
+fn a_line_end_is_found_before_padding() {
+    for (datagram, protocol) in [
+        (&b"hi\n"[..], Protocol::Lines),
+        (b"\n", Protocol::Lines),
+        (b"@im@\r\n\0\0", Protocol::Lines),
+        (b"\xef\xbb\xbf\n", Protocol::Lines),
+        (b"hi", Protocol::Text),
+        (b"hi\0", Protocol::Text),
+        (b"\0", Protocol::Text),
+        (b"hi\n ", Protocol::Text),
+        (b"hi\n\0 ", Protocol::Text),
+    ] {
+        assert_eq!(line_protocol(datagram), protocol, "{datagram:?}");
+    }
+}
+
+#[test]
 fn the_first_byte_decides_for_version_2() {
     assert_eq!(classify(b"\xff"), ClientDatagram::Frames(b"\xff"));
     assert_eq!(classify(b"\xff\n"), ClientDatagram::Frames(b"\xff\n"));
+    let padded = [FRAME_MARK, 2, 0, 0];
+    assert_eq!(classify(&padded), ClientDatagram::Frames(&padded));
     assert_eq!(classify(b"a\xff"), ClientDatagram::Text(b"a\xff"));
 }
 
@@ -148,5 +210,34 @@ proptest! {
         let datagram = String::from_utf8(datagram).unwrap();
         prop_assert!(datagram.starts_with("[fe80::1%3]:65535 "));
         prop_assert!(datagram.chars().all(|char| char == '\t' || !char.is_control()));
+    }
+    #[test]
+    fn padding_changes_nothing(
+        text in prop::collection::vec(any::<u8>(), 1..40),
+        end in prop::sample::select(vec!["", "\n", "\r\n", " \n"]),
+        padding in 0..70_usize,
+    ) {
+        let mut datagram = [&text, end.as_bytes()].concat();
+        prop_assume!(datagram[0] != FRAME_MARK);
+        let plain = datagram.clone();
+        datagram.resize(plain.len() + padding, 0);
+        prop_assert_eq!(classify(&datagram), classify(&plain));
+        prop_assert_eq!(line_protocol(&datagram), line_protocol(&plain));
+    }
+
+    #[test]
+    fn blanks_change_no_word_and_stay_in_texts(
+        text in prop_oneof![
+            Just("quit".to_owned()), Just("@Im@".to_owned()), "[a-z/@\u{e9}]{1,8}"
+        ],
+        before in "[ \t]{0,3}",
+        after in "[ \t]{0,3}",
+    ) {
+        let datagram = format!("{before}{text}{after}");
+        let meaning = match classify(text.as_bytes()) {
+            ClientDatagram::Text(_) => ClientDatagram::Text(datagram.as_bytes()),
+            word => word,
+        };
+        prop_assert_eq!(classify(datagram.as_bytes()), meaning);
     }
 }

@@ -126,6 +126,14 @@ fn frames_that_are_filled_in_place_have_the_same_bytes() {
 }
 
 #[test]
+fn the_refusal_of_a_full_server_is_shorter_than_a_hello() {
+    let mut datagram = Vec::new();
+    push_server_header(&mut datagram);
+    push_reply(&Reply::PeerLimit(usize::MAX), &mut datagram);
+    assert!(datagram.len() < MIN_HELLO_BYTES, "{}", datagram.len());
+}
+
+#[test]
 fn the_longest_payload_fills_a_bundle() {
     let mut datagram = Vec::new();
     push_server_header(&mut datagram);

@@ -97,15 +97,18 @@ impl Action {
         }
     }
 
-    /// Returns the v1 datagram. `number` determines its line end.
+    /// Returns the v1 datagram. `number` determines its byte order mark, line end, padding and
+    /// blanks.
     pub(super) fn datagram(&self, line: &str, number: usize) -> Vec<u8> {
-        let end = ["", "\n", "\r\n"][number % 3];
+        let end = ["", "\n", "\r\n", "\0", "\n\0\0"][number % 5];
+        let mark = ["", "", "", "\u{feff}"][number % 4];
+        let blank = ["", " ", "\t"][number % 3];
         match self {
-            Self::Heartbeat => format!("@im@{end}"),
+            Self::Heartbeat => format!("{mark}@im@{blank}{end}"),
             Self::Ping => "\n".to_owned(),
             Self::Bye if number.is_multiple_of(2) => String::new(),
-            Self::Bye => format!("Quit{end}"),
-            _ => format!("{line}{end}"),
+            Self::Bye => format!("{mark}{blank}Quit{end}"),
+            _ => format!("{mark}{line}{end}"),
         }
         .into_bytes()
     }

@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::*;
 use crate::net::PeerAddr;
-use crate::server::ops::stats::WorkerId;
+use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES};
 use crate::wire::{Protocol, RoomName};
 
@@ -108,11 +108,50 @@ fn the_last_room_member_name_and_peer_are_taken_and_freed() {
     ] {
         assert_eq!(request(&mut core, peer, line), reply, "{peer}: {line}");
     }
-    assert_eq!(send(&mut core, 4, "/help"), [], "the table is full");
+    assert_eq!(request(&mut core, 4, "/help"), "* peer limit reached (4)");
     assert_eq!(send(&mut core, 3, "quit"), []);
     let rooms = request(&mut core, 4, "/rooms");
     assert_eq!(rooms, "* 3 rooms: lobby (2) a (1) c (1)");
     assert_eq!(request(&mut core, 4, "/nick Eve"), "* you are Eve");
+}
+
+#[test]
+fn a_full_server_tells_newcomers_but_no_other_server() {
+    let mut core = core(RegistryLimits {
+        max_peers: 1,
+        ..LARGE
+    });
+    assert_eq!(send(&mut core, 0, "@im@"), []);
+    let full = "* peer limit reached (1)";
+    for line in ["@im@", "\0", "hi", "/help", "*", "*hi"] {
+        assert_eq!(request(&mut core, 1, line), full, "{line:?}");
+    }
+    for line in ["@im@\n", "\r\n", "hi\n\0\0", "/help\n"] {
+        assert_eq!(request(&mut core, 1, line), format!("{full}\n"));
+    }
+    for line in ["", "quit", " QUIT\n", "\u{feff}quit\0"] {
+        assert_eq!(send(&mut core, 1, line), [], "a leave: {line:?}");
+    }
+    for line in [
+        full,
+        "* ",
+        "* eve joined (2 here)\n\0",
+        "\u{feff}* hi",
+        "127.0.0.1:9999 * peer limit reached (1)",
+        "eve * peer limit reached (12)\n",
+        "hello,('127.0.0.1', 9999)",
+    ] {
+        assert_eq!(send(&mut core, 1, line), [], "from a server: {line:?}");
+    }
+    core.hello(1);
+    let refusal = Received::Notice(NoticeCode::Refused, full[2..].to_owned());
+    assert_eq!(core.settle()[1], [refusal]);
+    let frames = [ClientFrame::Ping(b"1")];
+    assert_eq!(send_frames(&mut core, 1, 7, &frames), [], "no session");
+    let counts = core.counts();
+    assert_eq!(counts.dropped(DropReason::PeersFull), 10 + 7 + 1);
+    assert_eq!((counts.replies, counts.leaves), (10 + 1, 4));
+    assert_eq!((core.registry.len(), counts.registered), (1, 1));
 }
 
 #[test]

@@ -148,7 +148,8 @@ impl Pair {
             _ => {
                 for (action, line) in &lines {
                     let datagram = action.datagram(line, self.actions);
-                    let ends = datagram.ends_with(b"\n");
+                    let last = datagram.iter().rfind(|byte| **byte != 0);
+                    let ends = last == Some(&b'\n');
                     self.model.text(peer, action, line, ends);
                     self.core.receive(peer, &datagram);
                 }

@@ -105,7 +105,8 @@ impl Model {
     /// Handles a HELLO.
     pub(super) fn hello(&mut self, peer: usize) {
         if !self.register(peer, false) {
-            return;
+            let notice = Received::Notice(NoticeCode::Refused, self.full());
+            return self.outbox[peer].push((Cause::Request(peer), notice));
         }
         let entry = self.peers.get_mut(&peer).expect("registered");
         if entry.session.is_none() {
@@ -131,7 +132,9 @@ impl Model {
             return self.count("text of a peer with a session");
         }
         if !self.register(peer, has_line_end) {
-            return;
+            let end = if has_line_end { "\n" } else { "" };
+            let line = Received::Line(format!("* {}{end}", self.full()));
+            return self.outbox[peer].push((Cause::Request(peer), line));
         }
         self.refresh(peer);
         self.begin();
@@ -262,6 +265,11 @@ impl Model {
         self.peers.insert(peer, newcomer);
         self.enter(peer, 0);
         true
+    }
+
+    /// Returns the refusal of a newcomer.
+    fn full(&self) -> String {
+        format!("peer limit reached ({})", self.limits.max_peers)
     }
 
     fn remove(&mut self, peer: usize, reason: &'static str) {
