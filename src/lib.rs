@@ -1,5 +1,38 @@
 //! bullhorn: a multi-core UDP chat and fan-out server, and its client.
 //!
+//! # A bot
+//!
+//! This program repeats each text in the lobby that begins with `!echo `. Module `client` has
+//! the rest.
+//!
+//! ```no_run
+//! use std::error::Error;
+//!
+//! use bullhorn::client::{Event, Session, SessionConfig};
+//!
+//! fn main() -> Result<(), Box<dyn Error>> {
+//!     let server = std::env::args().nth(1);
+//!     let server = server.as_deref().unwrap_or("127.0.0.1:9999").parse()?;
+//!     let session = Session::connect(SessionConfig::new(server))?;
+//!     for event in session.events() {
+//!         match event {
+//!             Event::Message(message) => {
+//!                 if let Some(words) = message.text().strip_prefix("!echo ")
+//!                     && let Err(error) = session.say(&format!("{} said: {words}", message.from))
+//!                 {
+//!                     eprintln!("not said: {error}");
+//!                 }
+//!             }
+//!             // The session goes on when the server is down, and so does the bot.
+//!             other => println!("{other:?}"),
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The server
+//!
 //! One datagram in, everyone in the room receives it:
 //!
 //! ```text
@@ -17,7 +50,7 @@
 //! The layers, lowest first. A module uses lower layers only, and `tests/tidy.rs`
 //! enforces it:
 //!
-//! 1. [`wire`]: bytes to messages and back
+//! 1. `wire`: bytes to messages and back
 //! 2. `net`: the kernel, and all `unsafe`
 //! 3. `server::clock`, and `server::ops::{stats, log, supervise}`
 //! 4. `server::registry`: peers, rooms, names and presence
@@ -28,26 +61,36 @@
 //! 9. `server`: configuration, and the assembly of a chat server (`server::chat`) or a
 //!    greeting server (`server::greet`)
 //!
-//! [`client`] uses `wire` and `net` only.
+//! `client` uses `wire` and `net` only.
 //!
-//! The public API is [`Server`], [`config`], [`stats`], [`client`] and [`wire`]. All other
+//! The features `client`, `server`, `cli` (the program `client`) and `tokio` (sessions as
+//! streams) choose what is compiled. All but `tokio` are on by default.
+//!
+//! The public API is `Server`, `config`, `stats`, `client` and `wire`. All other
 //! modules are public for tests and benchmarks, and may change with any version.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("bullhorn runs on Linux only: it needs recvmmsg, sendmmsg and SO_REUSEPORT");
 
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(any(feature = "client", feature = "server"))]
 #[doc(hidden)]
 pub mod net;
+#[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod server;
 pub mod wire;
 
+#[cfg(feature = "server")]
 #[doc(inline)]
 pub use net::BindError;
+#[cfg(feature = "server")]
 #[doc(inline)]
 pub use server::config;
+#[cfg(feature = "server")]
 #[doc(inline)]
 pub use server::ops::{stats, supervise::ThreadDied};
+#[cfg(feature = "server")]
 #[doc(inline)]
 pub use server::{Server, ServerHandle, StartError, config::ServerConfig};

@@ -1,4 +1,4 @@
-//! Names, rooms and private messages in the program `client`, with the real server.
+//! Names, rooms and direct messages in the program `client`, with the real server.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,12 +10,10 @@ mod common;
 use std::process::Command;
 
 use bullhorn::Server;
-use bullhorn::client::ProtocolChoice;
 use common::{
-    ClientProgram, OutputText, TestServer, V4, client_command, connect_with, expect_line,
-    expect_reply, run_with_input, unpinned_config, wait_until,
+    ClientProgram, OutputText, TestServer, V4, client_command, run_with_input, unpinned_config,
+    wait_until,
 };
-use serde_json::{Value, json};
 
 #[test]
 fn name_and_room_can_come_from_arguments_or_the_environment() {
@@ -26,6 +24,7 @@ fn name_and_room_can_come_from_arguments_or_the_environment() {
         let output = run_with_input(&mut command, &["hi".to_owned()]);
         let expected = "* you are ada\n* you are in chess (1 here)\nada hi\n";
         assert_eq!(output.text(), expected, "{output:?}");
+        assert_eq!(output.status.code(), Some(0));
         wait_until("the leave", || server.stats().peers == 0);
     }
 }
@@ -57,21 +56,23 @@ fn bad_names_and_rooms_are_refused_with_what_is_expected() {
 #[test]
 fn both_protocols_print_the_same_lines() {
     let server = TestServer::start(unpinned_config(2, V4));
-    let bob = connect_with(ProtocolChoice::V2, server.local_addr());
-    expect_reply(&bob, "/nick bob", "* you are bob");
+    let bob = server.client();
+    bob.send(b"/nick bob");
+    assert_eq!(bob.receive_text(), "* you are bob");
     for protocol in ["v1", "v2"] {
         let arguments = ["--nick", "ada", "--protocol", protocol];
         let mut client = ClientProgram::spawn(&mut client_to(&server, &arguments));
         client.expect_output("* you are ada\n");
-        bob.say("/msg ada psst").unwrap();
+        bob.send(b"/msg ada psst");
+        assert_eq!(bob.receive_text(), "* to ada: psst");
         client.expect_output("* bob to you: psst\n");
         client.type_in("/msg bob hi\n");
         client.expect_output("* to bob: hi\n");
-        expect_line(&bob, "* ada to you: hi");
+        assert_eq!(bob.receive_text(), "* ada to you: hi");
         client.type_in("/who 1\n");
         client.expect_output("* 2 in lobby: bob ada\n");
-        client.type_in("/ping 77\n");
-        client.expect_output("* pong 77\n");
+        client.type_in("/presence on\n");
+        client.expect_output("* presence is on\n");
         client.end_input();
         assert_eq!(client.wait_with_output().status.code(), Some(0));
         wait_until("the leave", || server.stats().peers == 1);
@@ -79,73 +80,24 @@ fn both_protocols_print_the_same_lines() {
 }
 
 #[test]
-fn ping_without_a_token_prints_the_round_trip_and_the_losses() {
+fn messages_are_shown_whole_and_a_cut_is_marked() {
     let server = TestServer::start(unpinned_config(1, V4));
-    for (protocol, losses) in [("v1", ""), ("v2", ", 0 of 1 messages lost")] {
-        let arguments = ["--protocol", protocol];
-        let mut client = ClientProgram::spawn(&mut client_to(&server, &arguments));
-        for (ping, losses) in [("/ping", ""), ("  /PING ", losses)] {
-            client.type_in(&format!("{ping}\n"));
-            client.expect_output("* pong: ");
-            let pong = client.expect_output("\n");
-            let time = pong.strip_suffix(losses).unwrap();
-            let time_ms = time.strip_suffix(" ms").unwrap();
-            assert!(time_ms.parse::<f64>().is_ok(), "{pong}");
-            client.type_in("hi\n");
-            client.expect_output(" hi\n");
-        }
-        client.type_in("/ping\n");
-        client.end_input();
-        let output = client.wait_with_output();
-        assert_eq!(
-            output.text().matches("* pong: ").count(),
-            3,
-            "the client waits for the last one"
-        );
-        wait_until("the leave", || server.stats().peers == 0);
+    let mut whole = ClientProgram::spawn(&mut client_to(&server, &["--protocol", "v2"]));
+    let mut cut = ClientProgram::spawn(&mut client_to(&server, &["--protocol", "v1"]));
+    wait_until("the clients", || server.stats().peers == 2);
+    let arguments = ["--protocol", "v2", "--nick", "ada"];
+    let mut ada = ClientProgram::spawn(&mut client_to(&server, &arguments));
+    ada.expect_output("* you are ada\n");
+    let text = "x".repeat(1159) + "y";
+    ada.type_in(&format!("{text}\n"));
+    for client in [&mut ada, &mut whole] {
+        client.expect_output(&format!("ada {text}\n"));
     }
-}
-
-#[test]
-fn json_output_is_an_object_per_event() {
-    let server = TestServer::start(unpinned_config(1, V4));
-    let bob = connect_with(ProtocolChoice::V2, server.local_addr());
-    expect_reply(&bob, "/nick bob", "* you are bob");
-    let mut client = JsonClient::start(&server, &["--nick", "ada", "--protocol", "v2"]);
-    client.expect(&json!({"event": "notice", "code": "done", "text": "you are ada"}));
-    client.type_line("hi \"all\"");
-    client.expect(&json!({"event": "message", "from": "ada", "text": "hi \"all\""}));
-    bob.say_bytes(b"\x1b\xff").unwrap();
-    client.expect(&json!({
-        "event": "message", "from": "bob", "text": "\u{1b}\u{fffd}", "payload_base64": "G/8=",
-    }));
-    bob.say("/msg ada psst \u{202e}").unwrap();
-    client.expect(&json!({"event": "private", "from": "bob", "text": "psst \u{202e}"}));
-    client.type_line("/join chess");
-    client.expect(&json!({"event": "room", "room": "chess"}));
-    let text = "you are in chess (1 here)";
-    client.expect(&json!({"event": "notice", "code": "done", "text": text}));
-    client.type_line("/join");
-    let text = "usage: /join ROOM (1 to 32 of A-Z a-z 0-9 _ -)";
-    client.expect(&json!({"event": "notice", "code": "misuse", "text": text}));
-    client.type_line("/ping");
-    let pong = client.next();
-    assert_eq!((&pong["event"], &pong["lost"]), (&json!("pong"), &json!(0)));
-    assert_eq!(pong["expected"], json!(2));
-    assert!(pong["round_trip_ms"].is_f64());
-    server.stop();
-    client.expect(&json!({"event": "down", "reason": "it has stopped"}));
-}
-
-#[test]
-fn json_output_of_v1_is_an_object_per_line() {
-    let server = TestServer::start(unpinned_config(1, V4));
-    let mut client = JsonClient::start(&server, &["--nick", "ada", "--protocol", "v1"]);
-    client.expect(&json!({"event": "text", "text": "* you are ada"}));
-    client.type_line("hi");
-    client.expect(&json!({"event": "text", "text": "ada hi"}));
-    client.type_line("quit");
-    assert_eq!(client.program.wait_with_output().text().lines().count(), 2);
+    let datagram = "x".repeat(1024 - "ada ".len());
+    cut.expect_output(&format!("ada {datagram}…\n"));
+    let text = "x".repeat(1000);
+    ada.type_in(&format!("{text}\n"));
+    cut.expect_output(&format!("ada {text}\n"));
 }
 
 #[test]
@@ -162,36 +114,9 @@ fn output_to_a_pipe_contains_no_escape_sequences() {
     }
 }
 
-/// A client that prints JSON.
-struct JsonClient {
-    program: ClientProgram,
-}
-
-impl JsonClient {
-    fn start(server: &TestServer, arguments: &[&str]) -> Self {
-        let program = ClientProgram::spawn(client_to(server, arguments).arg("--json"));
-        Self { program }
-    }
-
-    fn type_line(&mut self, line: &str) {
-        self.program.type_in(&format!("{line}\n"));
-    }
-
-    #[track_caller]
-    fn next(&mut self) -> Value {
-        let line = self.program.expect_output("\n");
-        serde_json::from_str(&line).unwrap()
-    }
-
-    #[track_caller]
-    fn expect(&mut self, expected: &Value) {
-        assert_eq!(self.next(), *expected);
-    }
-}
-
 fn client_to(server: &Server, arguments: &[&str]) -> Command {
     let mut command = client_command();
-    command.args(["--linger", "20s"]).args(arguments);
+    command.args(["--wait", "20s"]).args(arguments);
     command.arg(server.local_addr().to_string());
     command
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{FakeServer, Process, Terminal, v1_client_command};
+use common::{FakeServer, Process, Terminal, client_command, v1_client_command};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -53,6 +53,83 @@ fn ctrl_d_ctrl_c_and_sigterm_end_the_client_with_exit_code_0() {
 }
 
 #[test]
+fn every_line_typed_ahead_is_said() {
+    let server = FakeServer::start();
+    let (mut client, mut terminal) = at_a_terminal(&server);
+    terminal.expect_last_lines(&["> "]);
+    terminal.type_in("p1\rp2\rp3\rquit\r");
+    terminal.expect_last_lines(&["> p3", "> quit", "bye bye", ""]);
+    for text in ["p1", "p2", "p3", "quit"] {
+        assert_eq!(server.receive_text(), text.as_bytes());
+    }
+    assert_eq!(client.exit_status().code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_clears_the_line_before_it_ends_the_client() {
+    let server = FakeServer::start();
+    let (mut client, mut terminal) = at_a_terminal(&server);
+    terminal.expect_last_lines(&["> "]);
+    // The cursor is in the middle of the line, and the draft has two lines.
+    for (keys, draft) in [
+        ("half a li\x1b[D", &["> half a li"][..]),
+        ("\x1b[200~one\ntwo\x1b[201~", &["> one", "two"]),
+    ] {
+        terminal.type_in(keys);
+        terminal.expect_last_lines(draft);
+        terminal.type_in("\x03");
+        terminal.expect_last_lines(&["> "]);
+    }
+    terminal.type_in("whole\r");
+    terminal.expect_last_lines(&["> whole", "> "]);
+    terminal.type_in("\x03");
+    terminal.expect_last_lines(&["> ", "bye bye", ""]);
+    assert_eq!(server.receive_text(), b"whole");
+    assert_eq!(server.receive_text(), b"quit");
+    assert_eq!(client.exit_status().code(), Some(0));
+}
+
+#[test]
+fn sigint_ends_the_client_although_a_line_is_being_typed() {
+    let server = FakeServer::start();
+    let (mut client, mut terminal) = at_a_terminal(&server);
+    terminal.expect_last_lines(&["> "]);
+    terminal.type_in("half a li");
+    terminal.expect_last_lines(&["> half a li"]);
+    client.signal(Signal::SIGINT);
+    terminal.expect_last_lines(&["> half a li", "bye bye", ""]);
+    assert_eq!(server.receive_text(), b"quit");
+    assert_eq!(client.exit_status().code(), Some(0));
+}
+
+#[test]
+fn ctrl_z_and_fg_leave_the_line_being_typed_as_it_was() {
+    // Unlike bash, sh does not reset the terminal when a program stops.
+    for shell in [&["bash", "--norc"][..], &["sh"]] {
+        let server = FakeServer::start();
+        let (_shell, mut terminal) = in_a_shell(shell, &server);
+        let mut draft = "draft".to_owned();
+        terminal.type_in(&draft);
+        for round in 0..5 {
+            terminal.expect_last_lines(&[&format!("> {draft}")]);
+            terminal.type_in("\x1a");
+            terminal.expect_last_lines(&["$ "]);
+            terminal.type_in("fg\r");
+            terminal.expect_last_lines(&[&format!("> {draft}")]);
+            // The first key moves the cursor, unless the terminal echoes it.
+            terminal.type_in(&format!("\x01{round}"));
+            draft.insert_str(0, &round.to_string());
+        }
+        terminal.expect_last_lines(&[&format!("> {draft}")]);
+        terminal.type_in("\r");
+        terminal.expect_last_lines(&[&format!("> {draft}"), "> "]);
+        terminal.type_in("quit\r");
+        terminal.expect_last_lines(&["> quit", "bye bye", "$ "]);
+        assert_eq!(server.receive_text(), draft.as_bytes(), "{shell:?}");
+    }
+}
+
+#[test]
 fn each_pasted_line_is_a_text() {
     let server = FakeServer::start();
     let (_client, mut terminal) = at_a_terminal(&server);
@@ -72,7 +149,7 @@ fn tab_completes_commands_and_received_names() {
     server.send(b"* 2 rooms: lobby (1) chess (3)", from);
     terminal.expect_last_lines(&["adalbert hi", "* 2 rooms: lobby (1) chess (3)", "> "]);
     terminal.type_in("/jo\tch\t\r");
-    assert_eq!(server.receive_text(), b"/join chess ");
+    assert_eq!(server.receive_text(), b"/join chess");
     terminal.type_in("/ms\tAD\tpsst\r");
     assert_eq!(server.receive_text(), b"/msg adalbert psst");
     // Two commands match, and both are shown.
@@ -102,12 +179,27 @@ fn names_are_coloured_unless_no_color_is_set() {
     }
 }
 
+/// Returns a terminal on which a shell has started the client.
+fn in_a_shell(shell: &[&str], server: &FakeServer) -> (Process, Terminal) {
+    // It makes the terminal the controlling one, without which there is no job control.
+    let mut command = Command::new("setsid");
+    command.arg("--ctty").args(shell).arg("-i");
+    command.env_remove("ENV").env("HOME", "/nonexistent");
+    command.env("PS1", "$ ");
+    command.env("CLIENT", client_command().get_program());
+    command.env("SERVER", server.address().to_string());
+    let (shell, mut terminal) = Terminal::start(&mut command);
+    terminal.expect_last_lines(&["$ "]);
+    terminal.type_in("\"$CLIENT\" --protocol v1 \"$SERVER\"\r");
+    terminal.expect_last_lines(&["> "]);
+    (shell, terminal)
+}
+
 fn at_a_terminal(server: &FakeServer) -> (Process, Terminal) {
     at_a_terminal_as(v1_client_command(), server)
 }
 
 fn at_a_terminal_as(mut command: Command, server: &FakeServer) -> (Process, Terminal) {
     command.arg(server.address().to_string());
-    let terminal = Terminal::attach(&mut command);
-    (Process::spawn(&mut command), terminal)
+    Terminal::start(&mut command)
 }

@@ -9,14 +9,15 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bullhorn::client::{
-    Event, Message, Name, NoticeCode, ProtocolChoice, RoomName, Session, SessionConfig,
+    Answer, DisplayName, Event, Joined, Listing, Message, Name, NoticeCode, ProtocolChoice,
+    ProtocolVersion, Refusal, RequestError, RoomName, Session, SessionConfig,
 };
 use common::{
-    TIMEOUT, TestServer, V4, V4_UNSHARED, connect_with, expect_line, expect_reply, has_v2_session,
-    next_event, next_line, unpinned_config, wait_until,
+    TIMEOUT, TestServer, V4, V4_UNSHARED, answer, connect_with, expect_line, expect_up,
+    has_v2_session, next_event, next_line, unpinned_config, wait_until,
 };
 
 #[test]
@@ -26,14 +27,19 @@ fn name_and_room_survive_a_restart_of_the_server() {
         let address = server.local_addr();
         let session = Session::connect(ada_in_chess(address, protocol)).unwrap();
         wait_for_name_and_room(&session, "ada", "chess");
-        expect_reply(&session, "/nick eve", "* you are eve");
-        expect_reply(&session, "/join go", "* you are in go (1 here)");
+        answer(session.nick(name("eve")));
+        expect_line(&session, "* you are eve");
+        let joined = answer(session.join(room("go")));
+        assert_eq!((joined.room, joined.members), (room("go"), 1));
+        expect_line(&session, "* you are in go (1 here)");
         // A name that is refused is not kept.
-        expect_reply(
-            &session,
-            "/nick not/one",
-            "* usage: /nick NAME (1 to 24 of A-Z a-z 0-9 _ -)",
-        );
+        let bob = connect_with(ProtocolChoice::V2, address);
+        answer(bob.nick(name("bob")));
+        let taken = RequestError::Refused(Refusal::NameTaken(name("bob")));
+        let ticket = session.nick(name("bob")).unwrap();
+        assert_eq!(ticket.wait(TIMEOUT), Err(taken));
+        expect_line(&session, "* bob is taken");
+        bob.leave();
         server.stop();
         wait_until("the end", || !session.is_up());
         let server = TestServer::restart(unpinned_config(2, &address.to_string()));
@@ -41,17 +47,65 @@ fn name_and_room_survive_a_restart_of_the_server() {
         wait_until("the return", || session.is_up());
         wait_for_name_and_room(&session, "eve", "go");
         let other = connect_with(ProtocolChoice::V2, address);
-        wait_until("the session", || has_v2_session(&other));
-        expect_reply(
-            &other,
-            "/who",
-            &format!("* 1 in lobby: {}", address_of(&other)),
-        );
-        expect_reply(&other, "/join go", "* you are in go (2 here)");
-        session.say("here I am").unwrap();
-        assert_eq!(next_line(&other), "eve here I am", "{protocol:?}");
+        let members = answer(other.who());
+        let entries = vec![DisplayName::Address(address_of(&other))];
+        let (first, total) = (1, 1);
+        let expected = Listing {
+            entries,
+            first,
+            total,
+        };
+        assert_eq!(members.room, room("lobby"));
+        assert_eq!(members.members, expected);
+        expect_line(&other, &format!("* 1 in lobby: {}", address_of(&other)));
+        assert_eq!(answer(other.join(room("go"))).members, 2);
+        answer(session.say("here I am"));
+        expect_line(&other, "eve here I am");
+        let rooms = answer(session.rooms());
+        assert_eq!(rooms.entries, [room("lobby"), room("go")]);
         drop(server);
     }
+}
+
+#[test]
+fn a_v1_server_that_restarts_while_the_session_is_idle_hears_the_name_before_the_text() {
+    let server = TestServer::start(unpinned_config(2, V4_UNSHARED));
+    let address = server.local_addr();
+    let mut config = SessionConfig::new(address.into());
+    config.protocol = ProtocolChoice::V1;
+    // No heartbeat notices it.
+    config.heartbeat_interval = 2 * TIMEOUT;
+    let session = Session::connect(config).unwrap();
+    answer(session.nick(name("ada")));
+    answer(session.join(room("den")));
+    let confirmed_at = Instant::now();
+    let restart = unpinned_config(2, &address.to_string());
+    // The server sends nothing when it stops.
+    server.stop();
+    let _server = TestServer::restart(restart);
+    let other = connect_with(ProtocolChoice::V2, address);
+    assert_eq!(answer(other.join(room("den"))).members, 1);
+    // A faster restart may be taken for none.
+    let pause = Duration::from_millis(260);
+    wait_until("a pause", || confirmed_at.elapsed() > pause);
+    assert!(session.is_up());
+    answer(session.say("still here"));
+    expect_line(&other, "ada still here");
+    let lines: Vec<_> = session
+        .events()
+        .try_iter()
+        .filter_map(|event| event.line())
+        .collect();
+    let expected = [
+        "* you are ada",
+        "* you are in den (1 here)",
+        "ada still here",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(
+        (session.name(), session.room()),
+        (Some(name("ada")), Some(room("den")))
+    );
 }
 
 #[test]
@@ -60,15 +114,19 @@ fn a_session_in_the_lobby_returns_to_it_after_a_restart() {
     let address = server.local_addr();
     let session = Session::connect(ada_in_chess(address, ProtocolChoice::V2)).unwrap();
     wait_for_name_and_room(&session, "ada", "chess");
-    expect_reply(&session, "/leave", "* you are in lobby (1 here)");
+    assert_eq!(answer(session.join(room("lobby"))).members, 1);
+    expect_line(&session, "* you are in lobby (1 here)");
     server.stop();
     let _server = TestServer::restart(unpinned_config(1, &address.to_string()));
-    let is_ada = || session.nick().is_some_and(|nick| nick.as_str() == "ada");
+    let is_ada = || session.name() == Some(name("ada"));
     wait_until("another session", || {
         session.stats().sessions == 2 && is_ada()
     });
     assert_eq!(session.room(), None);
-    expect_reply(&session, "/who", "* 1 in lobby: ada");
+    let members = answer(session.who());
+    assert_eq!(members.room, room("lobby"));
+    assert_eq!(members.members.entries, [DisplayName::Name(name("ada"))]);
+    expect_line(&session, "* 1 in lobby: ada");
 }
 
 #[test]
@@ -76,10 +134,10 @@ fn a_name_that_is_taken_is_requested_again() {
     let server = TestServer::start(unpinned_config(1, V4));
     let address = server.local_addr();
     let before = connect_with(ProtocolChoice::V2, address);
-    expect_reply(&before, "/nick ada", "* you are ada");
+    answer(before.nick(name("ada")));
     let mut config = ada_in_chess(address, ProtocolChoice::V2);
     // Far longer than `before` takes to leave.
-    config.heartbeat = Duration::from_secs(1);
+    config.heartbeat_interval = Duration::from_secs(1);
     let session = Session::connect(config).unwrap();
     expect_line(&session, "* ada is taken");
     before.leave();
@@ -87,45 +145,61 @@ fn a_name_that_is_taken_is_requested_again() {
 }
 
 #[test]
-fn notices_private_messages_and_room_changes_are_events() {
+fn notices_private_messages_answers_and_room_changes_are_events() {
     let server = TestServer::start(unpinned_config(2, V4));
     let address = server.local_addr();
     let [ada, bob] = [(); 2].map(|()| connect_with(ProtocolChoice::V2, address));
-    wait_until("the sessions", || {
-        has_v2_session(&ada) && has_v2_session(&bob)
-    });
-    ada.say("/nick ada").unwrap();
+    for session in [&ada, &bob] {
+        expect_up(session, ProtocolVersion::V2);
+    }
     let done = |text: &str| Event::Notice {
         code: NoticeCode::Done,
         text: text.to_owned(),
     };
+    let result = |ticket, result| Event::Answer { ticket, result };
+    let named = ada.nick(name("ada")).unwrap();
     assert_eq!(next_event(&ada), done("you are ada"));
-    ada.say("/join").unwrap();
-    let misuse = NoticeCode::Misuse;
-    assert!(matches!(next_event(&ada), Event::Notice { code, .. } if code == misuse));
-    ada.say("/msg nobody hi").unwrap();
+    assert_eq!(next_event(&ada), result(named.id(), Ok(Answer::Done)));
+    let nobody = DisplayName::Name(name("nobody"));
+    let ticket = ada.private(&nobody, "hi").unwrap();
     let refused = NoticeCode::Refused;
     assert!(matches!(next_event(&ada), Event::Notice { code, .. } if code == refused));
+    let error = RequestError::Refused(Refusal::NoSuchPeer(nobody));
+    assert_eq!(next_event(&ada), result(ticket.id(), Err(error.clone())));
+    assert_eq!(ticket.wait(TIMEOUT), Err(error));
     let to = address_of(&bob);
-    ada.say(&format!("/msg {to} psst\x1b")).unwrap();
+    answer(ada.private(&DisplayName::Address(to), "psst\x1b"));
     assert_eq!(next_line(&ada), format!("* to {to}: psst\\x1b"));
     let private = next_event(&bob);
     assert_eq!(private.line().as_deref(), Some("* ada to you: psst\\x1b"));
     let message = Message {
         from: "ada".parse().unwrap(),
         payload: b"psst\x1b".to_vec(),
+        may_be_cut: false,
     };
     assert_eq!(private, Event::Private(message));
-    bob.say("/join chess").unwrap();
-    let chess = RoomName::parse(b"chess").unwrap();
+    let chess = room("chess");
+    let joined = bob.join(chess).unwrap();
     assert_eq!(next_event(&bob), Event::Room(chess));
     assert_eq!(next_event(&bob), done("you are in chess (1 here)"));
-    // Unknown commands and bytes are messages to the room.
-    bob.say("/shrug").unwrap();
-    assert_eq!(next_line(&bob), format!("{to} /shrug"));
-    bob.say_bytes(b"/leave").unwrap();
+    let members = 1;
+    let entered = Answer::Joined(Joined {
+        room: chess,
+        members,
+    });
+    assert_eq!(next_event(&bob), result(joined.id(), Ok(entered)));
+    // Commands and bytes are messages to the room if they are said.
+    for text in ["/shrug", "/leave"] {
+        answer(bob.say(text));
+        assert_eq!(next_line(&bob), format!("{to} {text}"));
+    }
+    answer(bob.say_bytes(b"/leave"));
     assert_eq!(next_line(&bob), format!("{to} /leave"));
     assert_eq!(bob.room(), Some(chess));
+    // Ada is not in the room, and is told nothing.
+    answer(ada.presence(true));
+    answer(bob.join(room("lobby")));
+    expect_line(&ada, &format!("* {to} joined (2 here)"));
 }
 
 #[test]
@@ -133,11 +207,16 @@ fn a_round_trip_is_measured_in_either_protocol() {
     let server = TestServer::start(unpinned_config(1, V4));
     for protocol in BOTH {
         let session = connect_with(protocol, server.local_addr());
-        session.ping().unwrap();
+        let ticket = session.ping().unwrap();
+        assert!(matches!(next_event(&session), Event::Up(_)));
+        let event = next_event(&session);
+        let id = ticket.id();
         assert!(
-            matches!(next_event(&session), Event::Pong { .. }),
-            "{protocol:?}"
+            matches!(event, Event::Answer { ticket, result: Ok(Answer::RoundTrip(_)) } if ticket == id),
+            "{protocol:?}: {event:?}"
         );
+        let time = answer(Ok(ticket));
+        assert!(time < TIMEOUT);
     }
 }
 
@@ -167,8 +246,8 @@ fn the_counts_are_exact_over_changes_of_room() {
         wait_until("the messages to the walker", || {
             received(walker) == to_walker
         });
-        walker.say("/join elsewhere").unwrap();
-        wait_until("the room", || is_in(walker, "elsewhere"));
+        answer(walker.join(room("elsewhere")));
+        assert!(is_in(walker, "elsewhere"));
         for other in others {
             other.say("not for the walker").unwrap();
         }
@@ -179,8 +258,8 @@ fn the_counts_are_exact_over_changes_of_room() {
         walker.say("alone").unwrap();
         to_walker += 1;
         wait_until("the echo", || received(walker) == to_walker);
-        walker.say("/leave").unwrap();
-        wait_until("the lobby", || is_in(walker, "lobby"));
+        answer(walker.join(room("lobby")));
+        assert!(is_in(walker, "lobby"));
         println!("round {round} is over");
     }
     for session in &sessions {
@@ -200,22 +279,30 @@ fn ada_in_chess(server: SocketAddr, protocol: ProtocolChoice) -> SessionConfig {
     config.nick = Name::parse(b"ada");
     config.room = RoomName::parse(b"chess");
     // The session soon notices the end of the server, in v1 as well.
-    config.heartbeat = Duration::from_millis(50);
-    config.retry = Duration::from_millis(20);
-    config.settle = Duration::from_millis(100);
-    config.greet_within = TIMEOUT;
+    config.heartbeat_interval = Duration::from_millis(50);
+    config.retry_delay = Duration::from_millis(20);
+    config.settle_time = Duration::from_millis(100);
+    config.greeting_timeout = TIMEOUT;
     config
 }
 
 /// Waits until the server has confirmed name and room.
 #[track_caller]
 fn wait_for_name_and_room(session: &Session, nick: &str, room: &str) {
-    let is_named = || session.nick().is_some_and(|name| name.as_str() == nick);
+    let is_named = || session.name().is_some_and(|name| name.as_str() == nick);
     wait_until("name and room", || is_named() && is_in(session, room));
 }
 
 fn is_in(session: &Session, room: &str) -> bool {
     session.room().is_some_and(|name| name.as_str() == room)
+}
+
+fn name(name: &str) -> Name {
+    name.parse().unwrap()
+}
+
+fn room(name: &str) -> RoomName {
+    name.parse().unwrap()
 }
 
 fn received(session: &Session) -> u64 {

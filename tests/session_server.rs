@@ -11,12 +11,12 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use bullhorn::client::{
-    DownReason, Event, Message, Protocol, ProtocolChoice, Session, SessionError,
+    DownReason, Event, Message, ProtocolChoice, ProtocolVersion, RequestError, SayError, Session,
 };
 use bullhorn::wire::DisplayName;
 use common::{
-    TestServer, V4, V4_UNSHARED, connect_with, connection_refused, has_v2_session, next_event,
-    next_line, unpinned_config, wait_until,
+    TIMEOUT, TestServer, V4, V4_UNSHARED, answer, connect_with, connection_refused, expect_up,
+    has_v2_session, next_event, next_line, unpinned_config, wait_until,
 };
 
 #[test]
@@ -29,21 +29,34 @@ fn peers_of_both_protocols_receive_the_same_lines() {
     let stock = server.unregistered_client();
     stock.send(b"@im@");
     wait_until("the peers", || server.stats().peers == 4);
-    let expected = [Protocol::V1, Protocol::V2, Protocol::V2].map(Some);
+    let expected = [V1, V2, V2].map(Some);
     wait_until("the protocols", || {
         sessions.each_ref().map(Session::protocol) == expected
     });
 
     for (at, session) in sessions.iter().enumerate() {
         let from = local_addr(session, address);
-        session.say(&format!("text {at} \x1b[2J ümlaut\n")).unwrap();
+        let ticket = session.say(&format!("text {at} \x1b[2J ümlaut\n"));
         let expected = format!("{from} text {at} \\x1b[2J ümlaut");
-        for receiver in &sessions {
+        for (receiver, version) in sessions.iter().zip([V1, V2, V2]) {
+            if at == 0 {
+                expect_up(receiver, version);
+            }
             assert_eq!(next_line(receiver), expected);
         }
         assert_eq!(stock.receive(), expected.as_bytes());
+        answer(ticket);
     }
-    sessions[2].say_bytes(b"\xff\0").unwrap();
+    let ticket = sessions[0].say_bytes(b"\xff\0").unwrap();
+    assert_eq!(ticket.wait(TIMEOUT), Err(RequestError::TextOnly));
+    assert!(matches!(
+        next_event(&sessions[0]),
+        Event::Undelivered {
+            were_sent: false,
+            ..
+        }
+    ));
+    answer(sessions[2].say_bytes(b"\xff\0"));
     let from = local_addr(&sessions[2], address);
     assert_eq!(next_line(&sessions[0]), format!("{from} \u{fffd}\\x00"));
     let payload = b"\xff\0".to_vec();
@@ -51,7 +64,8 @@ fn peers_of_both_protocols_receive_the_same_lines() {
         next_event(&sessions[1]),
         Event::Message(Message {
             from: DisplayName::Address(from),
-            payload
+            payload,
+            may_be_cut: false,
         })
     );
     stock.send(b"@im@ not");
@@ -73,6 +87,7 @@ fn all_messages_reach_all_sessions_on_many_workers() {
         }
     }
     for session in &sessions {
+        expect_up(session, V2);
         let received: HashSet<_> = expected.iter().map(|_| next_line(session)).collect();
         assert_eq!(received, expected);
         let stats = session.stats();
@@ -90,14 +105,16 @@ fn a_stopping_server_sends_goodbye_and_a_new_one_opens_a_new_session() {
     let address = server.local_addr();
     let session = connect(address);
     session.say("one").unwrap();
+    expect_up(&session, V2);
     assert!(next_line(&session).ends_with(" one"));
     server.stop();
     assert_eq!(next_event(&session), Event::Down(DownReason::Goodbye));
     assert!(!session.is_up());
-    assert!(matches!(session.say("lost"), Err(SessionError::Down)));
+    let error = session.say("lost").unwrap_err();
+    assert_eq!(error, SayError::Down(DownReason::Goodbye));
 
     let _server = TestServer::restart(unpinned_config(2, &address.to_string()));
-    assert_eq!(next_event(&session), Event::Up);
+    expect_up(&session, V2);
     assert_eq!(session.stats().sessions, 2);
     // The new server counts from the beginning, which is not a repetition.
     session.say("two").unwrap();
@@ -121,7 +138,7 @@ fn leaving_removes_the_peer_at_once() {
 fn a_text_sent_just_before_leaving_arrives() {
     let server = TestServer::start(unpinned_config(1, V4));
     let receiver = connect(server.local_addr());
-    wait_until("the session", || has_v2_session(&receiver));
+    expect_up(&receiver, V2);
     for _ in 0..20 {
         let session = connect(server.local_addr());
         session.say("and gone").unwrap();
@@ -136,7 +153,7 @@ fn can_start_before_the_server() {
     let session = connect(address);
     assert_eq!(next_event(&session), Event::Down(connection_refused()));
     let _server = TestServer::restart(unpinned_config(2, &address.to_string()));
-    assert_eq!(next_event(&session), Event::Up);
+    expect_up(&session, V2);
     wait_until("the session", || has_v2_session(&session));
 }
 
@@ -148,3 +165,6 @@ fn connect(server: SocketAddr) -> Session {
 fn local_addr(session: &Session, server: SocketAddr) -> SocketAddr {
     SocketAddr::new(server.ip(), session.local_addr().unwrap().port())
 }
+
+const V1: ProtocolVersion = ProtocolVersion::V1;
+const V2: ProtocolVersion = ProtocolVersion::V2;

@@ -5,8 +5,8 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-/// Where a server is, as the user wrote it: a host name or an IP address, and
-/// a port. An IPv6 address is in brackets: `[::1]:9999`.
+/// The address of a server, as the user wrote it: a host name or an IP address, and a port.
+/// An IPv6 address is in brackets: `[::1]:9999`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
     /// As written, for messages.
@@ -18,7 +18,7 @@ pub struct ServerAddress {
 
 impl ServerAddress {
     /// All addresses that the host has now, in the resolver's order of
-    /// preference, at most [`ADDRESSES_MAX`]. This may block while the name is
+    /// preference, at most [`MAX_ADDRESSES`]. This may block while the name is
     /// looked up.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl ServerAddress {
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
-            if !addresses.contains(&address) && addresses.len() < ADDRESSES_MAX {
+            if !addresses.contains(&address) && addresses.len() < MAX_ADDRESSES {
                 addresses.push(address);
             }
         }
@@ -59,7 +59,17 @@ impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(written: &str) -> Result<Self, AddressError> {
-        let (host, port) = written.rsplit_once(':').ok_or(AddressError::Port)?;
+        if written.contains("://") {
+            return Err(AddressError::Scheme);
+        }
+        let has_port = match written.rfind(']') {
+            Some(bracket) => bracket + 1 < written.len(),
+            None => written.contains(':'),
+        };
+        let (host, port) = match has_port {
+            true => written.rsplit_once(':').ok_or(AddressError::Port)?,
+            false => (written, DEFAULT_PORT),
+        };
         let host = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']').ok_or(AddressError::Brackets)?,
             None if host.contains(':') => return Err(AddressError::Brackets),
@@ -74,7 +84,10 @@ impl FromStr for ServerAddress {
         match port.parse() {
             Ok(0) | Err(_) => Err(AddressError::Port),
             Ok(port) => Ok(Self {
-                written: written.to_owned(),
+                written: match has_port {
+                    true => written.to_owned(),
+                    false => format!("{written}:{port}"),
+                },
                 host: host.to_owned(),
                 port,
             }),
@@ -88,23 +101,28 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// Why a string is not a [`ServerAddress`]. Each message says what is right.
+/// The reason why a string is not a [`ServerAddress`]. Each message says what is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// The host is missing, or has a character that no host name has.
-    #[error("the host is missing or malformed; write HOST:PORT, such as 127.0.0.1:9999")]
+    #[error("the host is missing or malformed; write HOST or HOST:PORT, such as 127.0.0.1:9999")]
     Host,
     /// The port is missing, or not in 1 to 65535.
-    #[error("the port must be 1 to 65535; write HOST:PORT, such as 127.0.0.1:9999")]
+    #[error("the port must be 1 to 65535; write HOST or HOST:PORT, such as 127.0.0.1:9999")]
     Port,
+    /// The address is a URL.
+    #[error("write HOST or HOST:PORT, without a scheme such as http:// or udp://")]
+    Scheme,
     /// An IPv6 address without brackets, or with one of them.
     #[error("an IPv6 address goes in brackets: [::1]:9999")]
     Brackets,
 }
 
-/// A host with more addresses than this is a mistake or a trick; each one costs
-/// a try before the client says that the server is down.
-pub const ADDRESSES_MAX: usize = 16;
+/// The port of the tutorial.
+const DEFAULT_PORT: &str = "9999";
+
+/// Maximum number of addresses that are tried. Each delays the report that the server is down.
+pub const MAX_ADDRESSES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -115,6 +133,19 @@ mod tests {
         for written in ["localhost:9999", "127.0.0.1:1", "[::1]:65535"] {
             let address: ServerAddress = written.parse().unwrap();
             assert_eq!(address.to_string(), written);
+        }
+    }
+
+    #[test]
+    fn the_default_port_is_9999() {
+        for (written, full) in [
+            ("localhost", "localhost:9999"),
+            ("192.0.2.1", "192.0.2.1:9999"),
+            ("[::1]", "[::1]:9999"),
+        ] {
+            let address: ServerAddress = written.parse().unwrap();
+            assert_eq!(address, full.parse().unwrap());
+            assert_eq!(address.to_string(), full);
         }
     }
 
@@ -131,7 +162,6 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         let wrong = |written: &str| written.parse::<ServerAddress>().unwrap_err();
-        assert_eq!(wrong("localhost"), AddressError::Port);
         assert_eq!(wrong("localhost:"), AddressError::Port);
         assert_eq!(wrong("localhost:0"), AddressError::Port);
         assert_eq!(wrong("localhost:+80"), AddressError::Port);

@@ -1,93 +1,110 @@
-//! How a session behaves.
+//! Configuration of a session.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::address::ServerAddress;
-use super::liveness::Limits;
 use crate::wire::{Name, RoomName};
 
-/// How a [`Session`](super::Session) behaves.
+/// The configuration of a [`Session`](super::Session).
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// Where the server is.
+    /// The address of the server.
     pub server: ServerAddress,
-    /// What to speak with it; [`ProtocolChoice::Auto`].
+    /// The version of the protocol. Default: [`ProtocolChoice::Auto`].
     pub protocol: ProtocolChoice,
-    /// What to be called, if the server lets us; it is asked in every session. Once
-    /// it has confirmed another name, that one takes this one's place.
+    /// The name to take. It is requested in every session, until the server has confirmed
+    /// another one, which takes its place. Default: none.
     pub nick: Option<Name>,
-    /// The room to be in, in the same way. What is said before the server has
-    /// answered may be heard in the lobby.
+    /// The room to join, in the same way. Default: the lobby.
     pub room: Option<RoomName>,
-    /// How long the HELLOs of v2 may go unanswered, three of them, until the
-    /// server counts as one that speaks v1 only, or as gone; 1 s. A server that
-    /// speaks v2 answers at once.
-    pub greet_within: Duration,
-    /// Between heartbeats; 5 s, at least [`HEARTBEAT_MIN`]. The server drops a
-    /// peer that it has not heard for 10 s. In v2 it says if that is less, and
-    /// heartbeats are sent twice in that time.
-    pub heartbeat: Duration,
-    /// The server counts as gone when nothing at all comes for so long after a
-    /// text was said, and in v2 also after a heartbeat; 3 s.
-    pub answer_within: Duration,
-    /// The wait before the first try while the server is down; it doubles up to
-    /// [`SessionConfig::heartbeat`]. 500 ms.
-    pub retry: Duration,
-    /// After a refusal, a server that speaks v1 counts as back when a heartbeat
-    /// was not refused for so long; 1 s.
-    pub settle: Duration,
-    /// How many events wait for the application; 1024, at least one. Texts
-    /// beyond that are dropped and counted.
-    pub events_max: usize,
+    /// Time within which the server must answer one of three HELLOs. If it does not, it
+    /// counts as a server of version 1, or as down. Default: 1 s.
+    pub greeting_timeout: Duration,
+    /// Time between heartbeats, at least 10 ms. The server drops a peer that was silent for
+    /// 10 s. A server of version 2 says if that time is shorter, and heartbeats are sent
+    /// twice in it. Default: 5 s.
+    pub heartbeat_interval: Duration,
+    /// Time after which the server counts as down if nothing at all has come: in version 2
+    /// after a text or a heartbeat, in version 1 after a text. A request without a reply
+    /// fails after this time. Default: 3 s.
+    pub answer_timeout: Duration,
+    /// Time before the first attempt to reach a server that is down, at least 10 ms. It
+    /// doubles with each attempt up to [`SessionConfig::heartbeat_interval`]. Default: 500 ms.
+    pub retry_delay: Duration,
+    /// Time after which a server of version 1 that refused a datagram counts as up if it has
+    /// not refused a heartbeat. Default: 1 s.
+    pub settle_time: Duration,
+    /// True if the server sends texts to their sender, too. Only a foreign server of version
+    /// 1 may not. Then texts count as delivered when they are sent. Default: true.
+    pub expects_echo: bool,
+    /// Maximum number of events that wait for the application, at least 1. Messages beyond it
+    /// are dropped and counted. Default: 1024.
+    pub max_events: usize,
 }
 
-/// Which protocol to speak.
+/// The version of the protocol to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProtocolChoice {
-    /// Version 2, and version 1 with a server that does not answer in it. A server
-    /// that cannot stand what is not UTF-8 must be spoken to in version 1.
+    /// Version 2, or version 1 if the server does not answer in version 2. A server that
+    /// fails at datagrams that are not UTF-8 needs [`ProtocolChoice::V1`].
     #[default]
     Auto,
-    /// Version 1, text.
+    /// Version 1: text.
     V1,
-    /// Version 2, frames. A server that does not know it counts as down.
+    /// Version 2: frames. A server that does not know it counts as down.
     V2,
 }
 
-/// A protocol that is spoken.
+/// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Version 1, text.
+pub enum ProtocolVersion {
+    /// Version 1: text.
     V1,
-    /// Version 2, frames.
+    /// Version 2: frames.
     V2,
+}
+
+/// The timeouts of a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// Time between heartbeats, and the longest time between attempts while the server is down.
+    pub(crate) heartbeat: Duration,
+    /// Time within which something that is answered must be answered.
+    pub(crate) answer: Duration,
+    /// Time before the first attempt while the server is down. It doubles with each.
+    pub(crate) retry: Duration,
+    /// Time for which a heartbeat must not be refused until the server counts as up.
+    pub(crate) settle: Duration,
+    /// Time within which one of three HELLOs must be answered.
+    pub(crate) greeting: Duration,
 }
 
 impl SessionConfig {
-    /// The usual behaviour, at this server.
+    /// Returns the default configuration for this server.
     pub fn new(server: ServerAddress) -> Self {
         Self {
             server,
             protocol: ProtocolChoice::Auto,
             nick: None,
             room: None,
-            greet_within: GREET_WITHIN,
-            heartbeat: HEARTBEAT,
-            answer_within: ANSWER_WITHIN,
-            retry: RETRY,
-            settle: SETTLE,
-            events_max: EVENTS_MAX,
+            greeting_timeout: GREETING_TIMEOUT,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            answer_timeout: ANSWER_TIMEOUT,
+            retry_delay: RETRY_DELAY,
+            settle_time: SETTLE_TIME,
+            expects_echo: true,
+            max_events: MAX_EVENTS,
         }
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            heartbeat: self.heartbeat.max(HEARTBEAT_MIN),
-            answer: self.answer_within,
-            retry: self.retry.max(HEARTBEAT_MIN),
-            settle: self.settle,
-            greet: self.greet_within.max(HEARTBEAT_MIN),
+    pub(super) fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            heartbeat: self.heartbeat_interval.clamp(MIN_HEARTBEAT, FOREVER),
+            answer: self.answer_timeout.clamp(MIN_HEARTBEAT, FOREVER),
+            retry: self.retry_delay.clamp(MIN_HEARTBEAT, FOREVER),
+            settle: self.settle_time.min(FOREVER),
+            greeting: self.greeting_timeout.clamp(MIN_HEARTBEAT, FOREVER),
         }
     }
 }
@@ -95,8 +112,8 @@ impl SessionConfig {
 impl FromStr for ProtocolChoice {
     type Err = UnknownProtocol;
 
-    fn from_str(written: &str) -> Result<Self, UnknownProtocol> {
-        match written {
+    fn from_str(text: &str) -> Result<Self, UnknownProtocol> {
+        match text {
             "auto" => Ok(Self::Auto),
             "v1" => Ok(Self::V1),
             "v2" => Ok(Self::V2),
@@ -105,30 +122,38 @@ impl FromStr for ProtocolChoice {
     }
 }
 
-/// A string names no protocol.
+/// Error of parsing a [`ProtocolChoice`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write auto, v1 or v2")]
+#[error("must be auto, v1 or v2")]
 pub struct UnknownProtocol;
 
-/// Half of what the server waits for, so that one lost heartbeat does no harm.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Default of [`SessionConfig::heartbeat_interval`].
+/// Half of the time after which the server drops a silent peer, so that one lost heartbeat
+/// does no harm.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// More often than this is a flood and keeps nothing more alive.
-pub const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
+/// Minimum of [`SessionConfig::heartbeat_interval`]. Shorter ones only flood the server.
+pub const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
 
-/// Far above any round trip and any queue in a server that still works.
-pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// Default of [`SessionConfig::answer_timeout`].
+/// Far above any round trip, and any queue in a server that works.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A restart takes about this long, so the first try often meets the new
-/// server.
-pub const RETRY: Duration = Duration::from_millis(500);
+/// Default of [`SessionConfig::retry_delay`].
+/// A server restarts in about this time, so the first attempt often reaches the new one.
+pub const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// A refusal comes within one round trip, which is below this anywhere on earth.
-pub const SETTLE: Duration = Duration::from_secs(1);
+/// Default of [`SessionConfig::settle_time`].
+/// A refusal comes within one round trip, which is shorter anywhere on earth.
+pub const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// A third of it is a round trip across the world; a user of a v1 server waits
-/// this long before the first text goes out.
-pub const GREET_WITHIN: Duration = Duration::from_secs(1);
+/// Default of [`SessionConfig::greeting_timeout`].
+/// Each HELLO has a third of it, which is a round trip across the world. A user of a server
+/// of version 1 waits for this long before the first text is sent.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// At 1 KiB each, 1 MiB at worst; a person reads none of that any more.
-const EVENTS_MAX: usize = 1024;
+/// A time that no program sees the end of, and that can be added to any time.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// At 1 KiB per event they take 1 MiB.
+const MAX_EVENTS: usize = 1024;

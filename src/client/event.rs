@@ -1,155 +1,299 @@
-//! What an application hears of its session.
+//! Events of a session, and the results of requests.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display};
+use std::io;
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::escape::{escape, into_text};
-use super::liveness::DownReason;
-use crate::wire::v2::NoticeCode;
-use crate::wire::{DisplayName, NOTICE, RoomName, push_private, push_text};
+use super::config::ProtocolVersion;
+use crate::wire::reply::{Changes, NoticeCode, Page};
+use crate::wire::{DisplayName, NOTICE, Name, RoomName, push_printable};
 
-/// What happens in a [`Session`](super::Session).
+/// An event of a [`Session`](super::Session).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// In v2: someone said something.
+    /// The server has answered, for the first time or after it was down. It is spoken to in
+    /// this version of the protocol. Comes again if a late answer changes the version.
+    Up(ProtocolVersion),
+    /// The server counts as down. The session keeps trying to reach it.
+    Down(DownReason),
+    /// Someone said something to the room. This includes the session's own texts.
     Message(Message),
-    /// In v2: someone said something to this session alone.
+    /// Someone said something to this session alone.
     Private(Message),
-    /// In v2: the server says something to this session alone, such as the
-    /// answer to a command.
+    /// A sentence of the server for people: the reply to a command, or who joined and left.
     Notice {
-        /// What it is.
+        /// The kind of the sentence.
         code: NoticeCode,
-        /// For people. What was not UTF-8 has become `U+FFFD`.
+        /// The sentence. Bytes that are not UTF-8 are replaced by `U+FFFD`.
         text: String,
     },
-    /// In v2: the room that this session is in from now on.
-    Room(RoomName),
-    /// A [`ping`](super::Session::ping) was answered.
-    Pong {
-        /// Since it was sent.
-        round_trip: Duration,
+    /// Peers joined, left or were renamed, for programs. A [`Event::Notice`] with the same for
+    /// people comes before. It comes only to a session that has called
+    /// [`Session::presence`](super::Session::presence).
+    Presence {
+        /// Up to four changes since the last notice, or the numbers of more. A peer whose name
+        /// is a number may come as a number of peers.
+        changes: Changes,
+        /// The number of members of the room.
+        members: usize,
     },
-    /// In v1: a datagram from the server, without its line end. What was not
-    /// UTF-8 has become `U+FFFD`. Pass it through [`escape`](super::escape())
-    /// before it reaches a terminal.
-    Text(String),
-    /// The server counts as gone, and the session keeps trying.
-    Down(DownReason),
-    /// The server is there again, and knows us again.
-    Up,
-    /// So many texts were dropped here, because the channel was full.
+    /// The session is in this room from now on.
+    Room(RoomName),
+    /// The result of a request.
+    Answer {
+        /// The number of the request, which its [`Ticket`](super::Ticket) also has.
+        ticket: TicketId,
+        /// The result.
+        result: Result<Answer, RequestError>,
+    },
+    /// Texts whose echoes did not come, or that were not sent.
+    Undelivered {
+        /// The payloads, the oldest first.
+        payloads: Vec<Vec<u8>>,
+        /// True if they were sent. They may have been delivered even so.
+        were_sent: bool,
+    },
+    /// The server had forgotten the session. Its name and room have been requested again. In
+    /// between, it spoke in the lobby under its address.
+    Forgotten,
+    /// This many messages and notices were dropped, because the channel was full.
     Missed(u64),
 }
 
-/// What someone said.
+/// Something that someone said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Whose it is.
+    /// The sender.
     pub from: DisplayName,
-    /// What was said; any bytes.
+    /// The payload: any bytes. From a server of version 1 it is printable text.
     pub payload: Vec<u8>,
+    /// True if the server may have cut the payload, which it does in version 1.
+    pub may_be_cut: bool,
+}
+
+/// The reason why a server counts as down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DownReason {
+    /// The network reported it. [`ConnectionRefused`](io::ErrorKind::ConnectionRefused)
+    /// means that nothing listens on the port.
+    Unreachable(io::ErrorKind),
+    /// Something was sent that is answered, and nothing came within this time.
+    NoAnswer(Duration),
+    /// The server said that it stops.
+    Goodbye,
+    /// The server has its maximum number of peers.
+    Full,
+}
+
+/// The number of a request or text in its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TicketId(pub(super) u64);
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// The request was carried out, or the text was delivered.
+    Done,
+    /// The session is in a room.
+    Joined(Joined),
+    /// The members of the room.
+    Members(Members),
+    /// The rooms of the server.
+    Rooms(Listing<RoomName>),
+    /// The time from a ping to its reply.
+    RoundTrip(Duration),
+}
+
+/// The room that a session has joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The room.
+    pub room: RoomName,
+    /// The number of its members, this session included.
+    pub members: usize,
+}
+
+/// The members of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// The room.
+    pub room: RoomName,
+    /// Its members.
+    pub members: Listing<DisplayName>,
+}
+
+/// The part of a list that fits into one datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing<T> {
+    /// The entries.
+    pub entries: Vec<T>,
+    /// The number of the first entry in the whole list, counted from 1.
+    pub first: usize,
+    /// The number of entries of the whole list.
+    pub total: usize,
+}
+
+/// The reason why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The server refused it.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// No answer, or no echo of a text, came in time. The server may have carried it out.
+    #[error("no answer")]
+    NoAnswer,
+    /// There is no result yet: the time to wait for it is over.
+    #[error("no result yet")]
+    Waiting,
+    /// The server knows no commands. It told the command to everyone in the room.
+    #[error("the server knows no commands, and told this to everyone")]
+    NotUnderstood,
+    /// The server is down. The request was not sent, or its answer will not come.
+    #[error("the server is down: {0}")]
+    Down(DownReason),
+    /// The server speaks version 1, in which everything is a text.
+    #[error("the server speaks version 1, in which only texts can be said")]
+    TextOnly,
+    /// The session has ended.
+    #[error("the session has ended")]
+    Ended,
+}
+
+/// A refusal of the server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Another peer has the name.
+    #[error("{0} is taken")]
+    NameTaken(Name),
+    /// This many names are in use, the maximum of the server.
+    #[error("the server has its maximum of {0} names")]
+    NameLimit(usize),
+    /// The room has this many members, its maximum.
+    #[error("{0} is full ({1})")]
+    RoomFull(RoomName, usize),
+    /// The room does not exist, and the server has this many rooms, its maximum.
+    #[error("cannot create {0}: the server has its maximum of {1} rooms")]
+    RoomLimit(RoomName, usize),
+    /// No peer has this name or address.
+    #[error("no such peer: {0}")]
+    NoSuchPeer(DisplayName),
+    /// The datagram held more direct messages than the server sends for one.
+    #[error("too many messages at once")]
+    TooManyMessages,
+    /// The datagram held more requests for lists than the server answers for one.
+    #[error("too many lists at once")]
+    TooManyLists,
+    /// The server does not take these arguments.
+    #[error("the server does not take these arguments")]
+    Misuse,
 }
 
 impl Event {
-    /// What was said, as a line to print: `name text` or `ip:port text`, or
-    /// `* ada to you: text` if nobody else hears it, or `* text` if the server said
-    /// it. It looks the same in both protocols, and is escaped. `None` for what
-    /// nobody said.
-    pub fn line(&self) -> Option<Cow<'_, str>> {
+    /// Returns the event as a line to print, if it is a message or a notice: `name text`,
+    /// `* name to you: text`, or `* sentence`. The line is safe for a terminal, and is the
+    /// same in both versions of the protocol.
+    pub fn line(&self) -> Option<String> {
         match self {
-            Self::Text(text) => Some(escape(text)),
-            Self::Notice { text, .. } => Some(Cow::Owned(format!("{NOTICE}{}", escape(text)))),
-            Self::Message(message) => Some(Cow::Owned(message.line())),
-            Self::Private(message) => Some(Cow::Owned(message.private_line())),
-            Self::Pong { round_trip } => {
-                let round_trip_ms = 1000.0 * round_trip.as_secs_f64();
-                Some(Cow::Owned(format!("{NOTICE}pong: {round_trip_ms:.2} ms")))
-            }
-            // The notice that comes with a room says it in words.
-            Self::Room(_) | Self::Down(_) | Self::Up | Self::Missed(_) => None,
+            Self::Message(message) => Some(message.line("", " ")),
+            Self::Private(message) => Some(message.line(NOTICE, " to you: ")),
+            Self::Notice { text, .. } => Some(format!("{NOTICE}{}", escape(text))),
+            _ => None,
         }
     }
 }
 
 impl Message {
-    /// `ip:port text` or `name text`, escaped and cut as the server does it for
-    /// those who speak v1.
-    pub fn line(&self) -> String {
-        self.line_by(|out| push_text(self.from, &self.payload, out))
+    /// The payload as text. Bytes that are not UTF-8 are replaced by `U+FFFD`. It may contain
+    /// control characters; [`Event::line`] has none.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.payload)
     }
 
-    /// `* ada to you: text`, made in the same way.
-    pub fn private_line(&self) -> String {
-        self.line_by(|out| push_private(self.from, &self.payload, out))
-    }
-
-    fn line_by(&self, push: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut line = Vec::with_capacity(PREFIX_BYTES + self.payload.len());
-        push(&mut line);
-        into_text(line)
+    fn line(&self, start: &str, separator: &str) -> String {
+        let mut line = format!("{start}{}{separator}", self.from).into_bytes();
+        push_printable(&self.payload, usize::MAX, &mut line);
+        let mut line = String::from_utf8_lossy(&line).into_owned();
+        if self.may_be_cut {
+            line.push('…');
+        }
+        line
     }
 }
 
-/// The usual length of what stands before a text; longer ones make the line grow.
-const PREFIX_BYTES: usize = 40;
+impl Display for DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(io::ErrorKind::ConnectionRefused) => {
+                f.write_str("nothing listens there")
+            }
+            Self::Unreachable(kind) => kind.fmt(f),
+            Self::NoAnswer(waited) => write!(f, "no answer within {waited:?}"),
+            Self::Goodbye => f.write_str("it has stopped"),
+            Self::Full => f.write_str("it is full"),
+        }
+    }
+}
+
+impl<T: FromStr> Listing<T> {
+    pub(super) fn of(page: &Page) -> Self {
+        Self {
+            entries: page.names().collect(),
+            first: page.first,
+            total: page.total,
+        }
+    }
+}
+
+/// The answer is one to another request.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherAnswer;
+
+macro_rules! answers {
+    ($($type:ty = $pattern:pat => $value:expr;)*) => {
+        $(impl TryFrom<Answer> for $type {
+            type Error = OtherAnswer;
+
+            fn try_from(answer: Answer) -> Result<Self, OtherAnswer> {
+                match answer {
+                    $pattern => Ok($value),
+                    _ => Err(OtherAnswer),
+                }
+            }
+        })*
+    };
+}
+
+answers! {
+    () = Answer::Done => ();
+    Joined = Answer::Joined(joined) => joined;
+    Members = Answer::Members(members) => members;
+    Listing<RoomName> = Answer::Rooms(rooms) => rooms;
+    Duration = Answer::RoundTrip(time) => time;
+}
+
+/// Makes a received text safe to print. Control characters other than tab, line separators,
+/// and the characters that reorder text become `\x1b` or `\u{202e}`.
+///
+/// ```
+/// use bullhorn::client::escape;
+///
+/// assert_eq!(escape("red \x1b[31m\talert\n"), "red \\x1b[31m\talert\\x0a");
+/// ```
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = Vec::with_capacity(text.len());
+    push_printable(text.as_bytes(), usize::MAX, &mut escaped);
+    Cow::Owned(String::from_utf8_lossy(&escaped).into_owned())
+}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(from: &str, payload: &[u8]) -> Event {
-        Event::Message(Message {
-            from: from.parse().unwrap(),
-            payload: payload.to_vec(),
-        })
-    }
-
-    #[test]
-    fn a_message_looks_like_the_text_that_a_v1_peer_gets() {
-        for payload in [
-            &b"hi all"[..],
-            b"",
-            b"\x1b[2J\xff\xe2\x80\xae",
-            &[b'x'; 1150],
-        ] {
-            let mut text = Vec::new();
-            let from: std::net::SocketAddr = "[::1]:7".parse().unwrap();
-            push_text(from, payload, &mut text);
-            let text = Event::Text(String::from_utf8(text).unwrap());
-            assert_eq!(message("[::1]:7", payload).line(), text.line());
-        }
-        let event = message("127.0.0.1:7", b"a\x07");
-        assert_eq!(event.line().as_deref(), Some("127.0.0.1:7 a\\x07"));
-    }
-
-    #[test]
-    fn a_private_message_looks_like_the_text_that_a_v1_peer_gets() {
-        let mut text = Vec::new();
-        push_private("ada", b"psst\x1b", &mut text);
-        let private = Event::Private(Message {
-            from: "ada".parse().unwrap(),
-            payload: b"psst\x1b".to_vec(),
-        });
-        let text = Event::Text(String::from_utf8(text).unwrap());
-        assert_eq!(private.line(), text.line());
-        assert_eq!(text.line().as_deref(), Some("* ada to you: psst\\x1b"));
-    }
-
-    #[test]
-    fn only_what_was_said_is_a_line() {
-        let notice = Event::Notice {
-            code: NoticeCode::Refused,
-            text: "no\x1b".to_owned(),
-        };
-        assert_eq!(notice.line().as_deref(), Some("* no\\x1b"));
-        let round_trip = Duration::from_micros(432);
-        let pong = Event::Pong { round_trip };
-        assert_eq!(pong.line().as_deref(), Some("* pong: 0.43 ms"));
-        let room = RoomName::parse(b"chess").unwrap();
-        assert_eq!(Event::Room(room).line(), None);
-        assert_eq!(Event::Up.line(), None);
-        assert_eq!(Event::Missed(3).line(), None);
-    }
-}
+mod tests;

@@ -1,83 +1,75 @@
-//! The client: a chat session as a library type.
+//! The client: sessions with a server, for programs.
 //!
-//! A [`Session`] registers at a server, sends heartbeats so that it stays
-//! registered, receives, notices when the server goes away and keeps trying
-//! until it is back. What happens comes as [`Event`]s over a bounded channel:
+//! A [`Session`] registers with a server, keeps the registration alive, receives, notices
+//! when the server goes away, and keeps trying until it is back. Events come over a bounded
+//! channel. The front page of the crate has a bot of 20 lines.
+//!
+//! A request returns a [`Ticket`] at once. Its result comes as an [`Event::Answer`], or is
+//! waited for:
 //!
 //! ```no_run
-//! use bullhorn::client::{Session, SessionConfig};
-//!
-//! let session = Session::connect(SessionConfig::new("127.0.0.1:9999".parse()?))?;
-//! session.say("hello, everyone")?;
-//! for event in session.events() {
-//!     match event.line() {
-//!         Some(line) => println!("{line}"),
-//!         None => eprintln!("{event:?}"),
-//!     }
+//! # use std::time::Duration;
+//! # use bullhorn::client::{RequestError, Refusal, Session, SessionConfig};
+//! # let session = Session::connect(SessionConfig::new("127.0.0.1:9999".parse()?))?;
+//! let joined = session.join("den".parse()?)?.wait(Duration::from_secs(3))?;
+//! println!("{} in {}", joined.members, joined.room);
+//! match session.nick("ada".parse()?)?.wait(Duration::from_secs(3)) {
+//!     Ok(()) => println!("the name is mine"),
+//!     Err(RequestError::Refused(Refusal::NameTaken(name))) => println!("{name} is taken"),
+//!     Err(error) => println!("no name: {error}"),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The parts, each ignorant of the ones below it:
+//! | to | call |
+//! | --- | --- |
+//! | say something to the room | [`Session::say`], [`Session::say_bytes`] |
+//! | say something to one peer | [`Session::private`] |
+//! | take a name, go to a room | [`Session::nick`], [`Session::join`] |
+//! | list members and rooms | [`Session::who`], [`Session::rooms`] |
+//! | be told who comes and goes | [`Session::presence`] |
+//! | measure the round trip, and losses | [`Session::ping`], [`Session::stats`] |
 //!
-//! ```text
-//! address        HOST:PORT, and what it resolves to
-//! escape         what may reach a terminal
-//! v1             texts, heartbeats and leaving as bytes, and back; no I/O
-//! liveness       is the server there, in v1, and what is due when; no I/O, no clock
-//! config         how a session behaves
-//! sequence       what was lost, repeated and reordered (stream); no I/O
-//! payload        what is to be said
-//! event, stats, error   what an application is told
-//! heard          what came, for the application; no I/O
-//! identity       our name and room, restored in a new session; no I/O, no clock
-//! ping           measures round trips; no I/O, no clock
-//! v2             sessions, probes and messages as frames; no I/O, no clock
-//! conversation   which of the two is spoken; no I/O, no clock
-//! link           one connected UDP socket, and what its errors mean
-//! session        the public type          engine   its thread
-//! ```
+//! With the feature `tokio`, `Session::into_stream` makes a session a stream of events.
+//!
+//! # Structure
+//!
+//! [`Session`] and its thread talk through bounded channels. The thread (`engine`) owns the
+//! socket. It hands datagrams, commands and timeouts to `protocol`, which does no I/O, and
+//! sends what that returns.
 
 mod address;
 mod config;
-mod conversation;
 mod engine;
-mod error;
-mod escape;
 mod event;
-mod heard;
-mod identity;
-mod link;
-mod liveness;
-mod payload;
-mod ping;
-mod sequence;
+mod loss;
+mod protocol;
 mod session;
-mod stats;
+mod socket;
+#[cfg(feature = "tokio")]
 mod stream;
-mod v1;
-mod v2;
+mod ticket;
 
-pub use address::{ADDRESSES_MAX, AddressError, ServerAddress};
-pub use config::{ANSWER_WITHIN, GREET_WITHIN, HEARTBEAT, HEARTBEAT_MIN, RETRY, SETTLE};
-pub use config::{Protocol, ProtocolChoice, SessionConfig, UnknownProtocol};
-pub use error::SessionError;
-pub use escape::escape;
-pub use event::{Event, Message};
-pub use liveness::DownReason;
-pub use sequence::{SequenceCounts, WINDOW};
-pub use session::{Session, Speaker};
-pub use stats::{SessionStats, StreamStats};
-pub use v1::NotAText;
+pub use address::{AddressError, MAX_ADDRESSES, ServerAddress};
+pub use config::{
+    ANSWER_TIMEOUT, GREETING_TIMEOUT, HEARTBEAT_INTERVAL, MIN_HEARTBEAT, ProtocolChoice,
+    ProtocolVersion, RETRY_DELAY, SETTLE_TIME, SessionConfig, UnknownProtocol,
+};
+pub use event::{
+    Answer, DownReason, Event, Joined, Listing, Members, Message, OtherAnswer, Refusal,
+    RequestError, TicketId, escape,
+};
+pub use loss::{SequenceCounts, WINDOW};
+pub use session::{ConnectError, MAX_TEXT_BYTES, SayError, Session, SessionStats, StreamStats};
+#[cfg(feature = "tokio")]
+pub use stream::EventStream;
+pub use ticket::Ticket;
 
-pub use crate::wire::v2::NoticeCode;
-pub use crate::wire::{Name, RoomName};
+pub use crate::wire::reply::{Changes, NoticeCode, PresenceEvent};
+pub use crate::wire::{DisplayName, Name, RoomName};
 
 /// Parts that the chat program uses, and that may change with any version.
 #[doc(hidden)]
 pub mod program {
-    pub use super::escape::into_text;
-    pub use super::link::{DATAGRAM_BYTES_MAX, bind_for, is_too_long, is_unreachable};
-    pub use super::ping::is_ping;
-    pub use super::v1::{decode, encode};
+    pub use super::socket::{MAX_DATAGRAM_BYTES, bind_for, is_too_long, is_unreachable};
 }

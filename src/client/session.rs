@@ -1,370 +1,418 @@
-//! The session: what an application holds.
+//! The session, which an application holds.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{self, Receiver};
+use crossbeam::channel::{self, Receiver, Sender, TrySendError, bounded};
 use mio::{Poll, Waker};
 
-use super::config::{Protocol, SessionConfig};
-use super::conversation::Conversation;
+use super::address::ServerAddress;
+use super::config::{ProtocolVersion, SessionConfig};
 use super::engine::{Engine, WAKE};
-use super::error::SessionError;
-use super::event::Event;
-use super::identity::Identity;
-use super::link::{Link, SendError};
-use super::payload::{CannotSay, Payload, Say};
-use super::stats::{SessionStats, StreamStats};
-use crate::wire::{Name, RoomName};
+use super::event::{Answer, DownReason, Event, Joined, Listing, Members};
+use super::loss::SequenceCounts;
+use super::protocol::requests::Request;
+use super::protocol::{Outgoing, Protocol, Status};
+use super::socket::Socket;
+use super::ticket::{Responder, Ticket};
+use crate::wire::v2::MAX_PAYLOAD_BYTES;
+use crate::wire::{ClientDatagram, DisplayName, Name, RoomName, classify};
 
 /// A place in a server's chat, from [`Session::connect`] until it is dropped.
 ///
-/// A thread of its own registers at the server, sends heartbeats, receives, and
-/// keeps trying while the server is down. Nothing that the server or the
-/// network does ends a session; it ends when it is dropped or
-/// [`left`](Session::leave), and tells the server so.
+/// A thread of its own registers with the server, sends heartbeats, receives, and keeps
+/// trying while the server is down. Nothing that the server or the network does ends a
+/// session. It ends when it is dropped, and tells the server so.
 ///
-/// UDP promises nothing: a text may be lost on the way, and while the server is
-/// down it is. Whoever must know compares with what comes back: the server
-/// sends every text to its sender too.
+/// Requests are commands to the server. One without commands tells them to everyone in the room,
+/// direct messages as well. Where a method fails with a [`SayError`], nothing was sent, and the
+/// session goes on.
+///
+/// Any thread may use a session, by reference or in an [`Arc`]. No method blocks, but for
+/// [`Session::stats`] and [`Session::leave`]. Each request and each text returns a
+/// [`Ticket`], with which its result can be waited for.
 #[derive(Debug)]
 pub struct Session {
-    speaker: Speaker,
+    shared: Arc<Shared>,
+    messages: Sender<ToEngine>,
     events: Receiver<Event>,
+    next_ticket: AtomicU64,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Error of [`Session::connect`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The server's name has no address.
+    #[error("cannot resolve {server}: {source}")]
+    Resolve {
+        /// The address as it was written.
+        server: ServerAddress,
+        /// The error of the resolver.
+        source: io::Error,
+    },
+    /// There is no way to any address of the server.
+    #[error("cannot reach {server}: {source}")]
+    Unreachable {
+        /// The address as it was written.
+        server: ServerAddress,
+        /// The error for the last of its addresses.
+        source: io::Error,
+    },
+    /// The system has no thread, or no file descriptor.
+    #[error("cannot start the session: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The reason why a session did not take a text or a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SayError {
+    /// Nothing, or only a line end.
+    #[error("a text must not be empty")]
+    Blank,
+    /// `@im@` in any case, which is the heartbeat of version 1.
+    #[error("@im@ is the heartbeat of the protocol, so nobody would receive it")]
+    Heartbeat,
+    /// `quit` in any case, which leaves a server of version 1.
+    #[error("quit is how the protocol leaves, so nobody would receive it")]
+    Quit,
+    /// The text is longer than [`MAX_TEXT_BYTES`].
+    #[error("the text has {bytes} bytes; at most {MAX_TEXT_BYTES} fit into a message")]
+    TooLong {
+        /// The length of the text.
+        bytes: usize,
+    },
+    /// The server is down.
+    #[error("the server is down: {0}")]
+    Down(DownReason),
+    /// More than 1024 texts and requests wait to be sent, or 4096 texts for their echoes.
+    #[error("too much waits to be sent")]
+    Full,
+    /// The session has ended, because the system took away the means to go on.
+    #[error("the session has ended")]
+    Ended,
+}
+
+/// Counts of a [`Session`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionStats {
+    /// In version 2: the messages of all streams and sessions.
+    pub messages: SequenceCounts,
+    /// The messages of each stream that goes on, ordered by room and number: those of the
+    /// room that the session is in, and of the rooms that it left within two heartbeats.
+    pub streams: Vec<StreamStats>,
+    /// In version 2: datagrams from the server that were malformed, and dropped.
+    pub malformed: u64,
+    /// In version 2: sessions that the server gave. Each after the first means that it had
+    /// forgotten this one, or was restarted.
+    pub sessions: u64,
+    /// Texts and requests that were never sent.
+    pub unsent: u64,
+    /// Events that were dropped because nobody took them from [`Session::events`] in time.
+    pub missed: u64,
+}
+
+/// Counts of the messages of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamStats {
+    /// The number of the room.
+    pub room: u32,
+    /// The number of the server's worker.
+    pub stream: u8,
+    /// Its counts.
+    pub counts: SequenceCounts,
+}
+
+/// The parts that the session and its thread share. No lock is held over a system call.
+#[derive(Debug)]
+pub(super) struct Shared {
+    waker: Waker,
+    /// True if the thread sleeps, or is about to, and must be woken for a message.
+    pub(super) is_asleep: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// The state of a session, and the address that it sends from.
+pub(super) type State = (Status, Option<SocketAddr>);
+
+/// A message to the thread of a session.
+#[derive(Debug)]
+pub(super) enum ToEngine {
+    Command(Outgoing, Responder),
+    Stats(Sender<SessionStats>),
+    Leave,
+}
+
 impl Session {
-    /// Resolves the server's name, opens a socket and starts the thread that
-    /// registers. It does not wait for the server: if that is down, an
-    /// [`Event::Down`] will say so.
+    /// Resolves the server's name, opens a socket, and starts the thread that registers. This
+    /// does not wait for the server. An [`Event::Up`] or [`Event::Down`] tells whether it is
+    /// there.
     ///
-    /// A name with several addresses is tried in the resolver's order: the next
-    /// one at once when one refuses, and in turn as long as none answers.
+    /// If a name has several addresses, they are tried in the resolver's order: the next one
+    /// at once when one refuses, and after [`SessionConfig::greeting_timeout`] when one does
+    /// not answer.
     ///
     /// # Errors
-    /// The name cannot be resolved, there is no way to any of its addresses, or
-    /// the system has no socket or thread to give.
-    pub fn connect(config: SessionConfig) -> Result<Self, SessionError> {
-        let addresses = match config.server.resolve() {
-            Ok(addresses) => addresses,
-            Err(source) => {
-                let server = config.server;
-                return Err(SessionError::Resolve { server, source });
-            }
-        };
-        Self::connect_to(addresses, config)
+    /// [`ConnectError`]
+    pub fn connect(config: SessionConfig) -> Result<Self, ConnectError> {
+        match config.server.resolve() {
+            Ok(addresses) => Self::connect_to(addresses, config),
+            Err(source) => Err(ConnectError::Resolve {
+                server: config.server,
+                source,
+            }),
+        }
     }
 
-    fn connect_to(addresses: Vec<SocketAddr>, config: SessionConfig) -> Result<Self, SessionError> {
+    fn connect_to(addresses: Vec<SocketAddr>, config: SessionConfig) -> Result<Self, ConnectError> {
         let server = config.server.clone();
-        let (link, at) = match open_first(&addresses) {
-            Ok(opened) => opened,
-            Err(source) => return Err(SessionError::Connect { server, source }),
+        let socket = match Socket::open_first(&addresses) {
+            Ok(socket) => socket,
+            Err(source) => return Err(ConnectError::Unreachable { server, source }),
         };
-        let (sender, events) = channel::bounded(config.events_max.max(1));
-        let poll = Poll::new().map_err(SessionError::Thread)?;
-        let waker = Waker::new(poll.registry(), WAKE).map_err(SessionError::Thread)?;
-        let state = State {
-            link,
-            conversation: Conversation::new(
-                config.protocol,
-                config.limits(),
-                Identity::new(config.nick, config.room),
-                Instant::now(),
-            ),
-            refused: None,
-            out: Vec::new(),
-        };
+        let (events_sender, events) = bounded(config.max_events.max(1));
+        let (messages, messages_receiver) = bounded(MAX_MESSAGES);
+        let poll = Poll::new()?;
         let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            waker,
-            is_leaving: AtomicBool::new(false),
-            texts_missed: AtomicU64::new(0),
+            waker: Waker::new(poll.registry(), WAKE)?,
+            is_asleep: AtomicBool::new(false),
+            state: Mutex::default(),
         });
-        let engine = Engine::new(Arc::clone(&shared), poll, sender, addresses, at)
-            .map_err(SessionError::Thread)?;
+        let engine = Engine::new(
+            Arc::clone(&shared),
+            poll,
+            socket,
+            addresses,
+            Protocol::new(&config, Instant::now()),
+            messages_receiver,
+            events_sender,
+        )?;
         let thread = thread::Builder::new()
             .name("session".to_owned())
-            .spawn(move || engine.run())
-            .map_err(SessionError::Thread)?;
+            .spawn(move || engine.run())?;
         Ok(Self {
-            speaker: Speaker { shared },
+            shared,
+            messages,
             events,
+            next_ticket: AtomicU64::new(1),
             thread: Some(thread),
         })
     }
 
-    /// Says a text. See [`Speaker::say`].
+    /// Says a text to everyone in the room, also one that begins with `/`. It is delivered
+    /// when its echo has come back, which the server sends to the sender as well.
     ///
-    /// # Errors
-    /// As [`Speaker::say`].
-    pub fn say(&self, text: &str) -> Result<(), SessionError> {
-        self.speaker.say(text)
+    /// Until the server has answered for the first time, the text waits. Texts that are said
+    /// in a row share a datagram in version 2. A server of version 1 puts the sender's name
+    /// or address before the text, and cuts it at 1024 bytes in all.
+    pub fn say(&self, text: &str) -> Result<Ticket<()>, SayError> {
+        self.send(Outgoing::Text(checked(text)?.to_owned()))
     }
 
-    /// Says any bytes, in v2. See [`Speaker::say_bytes`].
-    ///
-    /// # Errors
-    /// As [`Speaker::say_bytes`].
-    pub fn say_bytes(&self, payload: &[u8]) -> Result<(), SessionError> {
-        self.speaker.say_bytes(payload)
+    /// Says any bytes to everyone in the room. The ticket fails if the server speaks version
+    /// 1. Peers of version 1 receive a text in which unprintable bytes are escaped.
+    pub fn say_bytes(&self, payload: &[u8]) -> Result<Ticket<()>, SayError> {
+        check_len(payload.len())?;
+        self.send(Outgoing::Bytes(payload.to_vec()))
     }
 
-    /// Measures a round trip. See [`Speaker::ping`].
-    ///
-    /// # Errors
-    /// As [`Speaker::ping`].
-    pub fn ping(&self) -> Result<(), SessionError> {
-        self.speaker.ping()
+    /// Says a text to one peer.
+    pub fn private(&self, to: &DisplayName, text: &str) -> Result<Ticket<()>, SayError> {
+        let text = text.trim_ascii();
+        if text.is_empty() {
+            return Err(SayError::Blank);
+        }
+        let (to, text) = (*to, text.to_owned());
+        check_len(format!("/msg {to} {text}").len())?;
+        self.send(Outgoing::Request(Request::Private { to, text }))
     }
 
-    /// What happens, in order. The channel holds up to
-    /// [`SessionConfig::events_max`]; when it is full, texts are dropped and
-    /// counted, and one [`Event::Missed`] takes their place. It is closed only
-    /// when the operating system takes away the means to go on.
+    /// Takes a name. The session takes it again when the server was down.
+    pub fn nick(&self, name: Name) -> Result<Ticket<()>, SayError> {
+        self.send(Outgoing::Request(Request::Name(name)))
+    }
+
+    /// Goes to a room, which is created if it does not exist. The session goes there again
+    /// when the server was down. Every session begins in the room `lobby`.
+    pub fn join(&self, room: RoomName) -> Result<Ticket<Joined>, SayError> {
+        self.send(Outgoing::Request(Request::Room(room)))
+    }
+
+    /// Asks who is in the room.
+    pub fn who(&self) -> Result<Ticket<Members>, SayError> {
+        self.who_from(1)
+    }
+
+    /// Asks who is in the room, from number `first` of the members on, counted from 1. One
+    /// answer holds about 40 to 400 of them.
+    pub fn who_from(&self, first: usize) -> Result<Ticket<Members>, SayError> {
+        self.send(Outgoing::Request(Request::Members(first.max(1))))
+    }
+
+    /// Asks for the rooms of the server.
+    pub fn rooms(&self) -> Result<Ticket<Listing<RoomName>>, SayError> {
+        self.rooms_from(1)
+    }
+
+    /// Asks for the rooms of the server, from number `first` on, counted from 1.
+    pub fn rooms_from(&self, first: usize) -> Result<Ticket<Listing<RoomName>>, SayError> {
+        self.send(Outgoing::Request(Request::Rooms(first.max(1))))
+    }
+
+    /// Subscribes to [`Event::Presence`], or unsubscribes: who joins the room, leaves it and is
+    /// renamed. The session subscribes again when the server was down.
+    pub fn presence(&self, is_on: bool) -> Result<Ticket<()>, SayError> {
+        self.send(Outgoing::Request(Request::Presence(is_on)))
+    }
+
+    /// Measures the round trip to the server. A server of version 1 that knows no commands
+    /// tells this to everyone in the room.
+    pub fn ping(&self) -> Result<Ticket<Duration>, SayError> {
+        self.send(Outgoing::Request(Request::Ping))
+    }
+
+    /// The events, in their order. The channel holds up to [`SessionConfig::max_events`]. When
+    /// it is full, messages and notices are dropped and counted, and one [`Event::Missed`]
+    /// takes their place.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events
     }
 
-    /// A handle for other threads to say texts with.
-    pub fn speaker(&self) -> Speaker {
-        self.speaker.clone()
-    }
-
-    /// False while the server counts as gone.
+    /// Returns true if the server has answered, and does not count as down.
     pub fn is_up(&self) -> bool {
-        self.speaker.is_up()
+        self.shared.state().0.is_up
     }
 
-    /// How many texts were dropped because nobody took them from
-    /// [`Session::events`] in time.
-    pub fn texts_missed(&self) -> u64 {
-        self.speaker.shared.texts_missed.load(Ordering::Relaxed)
+    /// The reason why the server counts as down, if it does.
+    pub fn down(&self) -> Option<DownReason> {
+        self.shared.state().0.down.clone()
     }
 
-    /// What is spoken with the server, if that is clear: not before it has
-    /// answered, or [`SessionConfig::greet_within`] is over, and not while it is
-    /// greeted anew.
-    pub fn protocol(&self) -> Option<Protocol> {
-        self.speaker.shared.lock().conversation.protocol()
+    /// The version in use. `None` while the server is greeted: at the start, until it answers or
+    /// [`SessionConfig::greeting_timeout`] is over, and after it was down.
+    pub fn protocol(&self) -> Option<ProtocolVersion> {
+        self.shared.state().0.version
     }
 
-    /// What we are called, as the server has confirmed.
-    pub fn nick(&self) -> Option<Name> {
-        self.speaker.shared.lock().conversation.identity.nick()
+    /// The name of the session, as the server has confirmed it.
+    pub fn name(&self) -> Option<Name> {
+        self.shared.state().0.name
     }
 
-    /// The room that we are in, as the server has confirmed. Nobody is told of the
-    /// lobby, in which everyone starts.
+    /// The room of the session, as the server has confirmed it. `None` in the lobby, where every
+    /// session begins, until the session has returned to it from another room.
     pub fn room(&self) -> Option<RoomName> {
-        self.speaker.shared.lock().conversation.identity.room()
+        self.shared.state().0.room
     }
 
-    /// What was counted so far.
+    /// The address that the session sends from. It can change while the server is down.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.shared.state().1
+    }
+
+    /// Returns the counts. This waits for the thread of the session: some milliseconds, or as
+    /// long as texts wait in front of it, which is a few seconds if a server does not answer.
     pub fn stats(&self) -> SessionStats {
-        let shared = &self.speaker.shared;
-        let state = shared.lock();
-        let v2 = state.conversation.v2();
-        let streams = v2.sequences.streams();
-        let mut streams: Vec<_> = streams
-            .map(|(room, stream, counts)| StreamStats {
-                room,
-                stream,
-                counts,
-            })
-            .collect();
-        streams.sort_by_key(|stream| (stream.room, stream.stream));
-        SessionStats {
-            messages: v2.sequences.total(),
-            streams,
-            malformed: v2.malformed,
-            sessions: v2.sessions,
-            unsent: state.conversation.unsent,
-            texts_missed: shared.texts_missed.load(Ordering::Relaxed),
+        let (sender, stats) = channel::bounded(1);
+        if self.messages.send(ToEngine::Stats(sender)).is_err() {
+            return SessionStats::default();
         }
+        self.shared.wake();
+        stats.recv().unwrap_or_default()
     }
 
-    /// The address that this session sends from. It can change when the server
-    /// is down.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.speaker.shared.lock().link.local_addr()
-    }
-
-    /// Tells the server that this peer leaves, and stops the thread. What was said
-    /// goes out before: if it waits for the server's answer to the greeting, so
-    /// does this, for [`SessionConfig::greet_within`] at most. Dropping the
-    /// session does the same.
+    /// Ends the session, as dropping it does. The texts that were said before are sent first.
+    /// If they wait for the server's first answer, for echoes, or for space in the socket, so
+    /// does this, for some seconds at most.
     pub fn leave(self) {
         drop(self);
+    }
+
+    fn send<T: TryFrom<Answer>>(&self, command: Outgoing) -> Result<Ticket<T>, SayError> {
+        // In version 1 a text may bring the news that the server is back.
+        if let Some(reason) = self.down().filter(|_| self.protocol().is_none()) {
+            return Err(SayError::Down(reason));
+        }
+        let (responder, ticket) = Responder::new(self.next_ticket.fetch_add(1, Ordering::Relaxed));
+        match self
+            .messages
+            .try_send(ToEngine::Command(command, responder))
+        {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(SayError::Full),
+            Err(TrySendError::Disconnected(_)) => return Err(SayError::Ended),
+        }
+        self.shared.wake();
+        Ok(ticket)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let shared = &self.speaker.shared;
-        shared.is_leaving.store(true, Ordering::Release);
-        // Without the wake, the thread notices at the next heartbeat.
-        let _ = shared.waker.wake();
+        // Fails when the thread has ended.
+        let _ = self.messages.send(ToEngine::Leave);
+        self.shared.wake();
         if let Some(thread) = self.thread.take() {
-            // A panic over there has been reported there.
+            // A panic of the thread has been reported there.
             let _ = thread.join();
         }
     }
 }
 
-/// Says texts in a [`Session`], from any thread.
-#[derive(Clone, Debug)]
-pub struct Speaker {
-    shared: Arc<Shared>,
-}
-
-impl Speaker {
-    /// Says a text to everyone in the room. One that begins with `/` may be a command
-    /// to the server, which takes a command that it does not know for a text. Until
-    /// the server has answered the greeting, the text waits; while the server is down,
-    /// it is sent if it can be, as the server may be back.
-    ///
-    /// In v1 the server delivers at most 1024 bytes, with the sender's address
-    /// before them, and longer texts arrive cut; in v2 they are refused if they
-    /// are longer than a message may be.
-    ///
-    /// # Errors
-    /// The text means something else in the protocol, it does not fit into a
-    /// datagram, there is no way to the server, or the session has ended.
-    pub fn say(&self, text: &str) -> Result<(), SessionError> {
-        self.say_payload(Payload::Text(text))
-    }
-
-    /// Says any bytes to everyone in the room; they never are a command. Those who
-    /// speak v1 hear a text, in which what cannot be printed is escaped.
-    ///
-    /// # Errors
-    /// As [`Self::say`], and that v1 is spoken, which has texts only.
-    pub fn say_bytes(&self, payload: &[u8]) -> Result<(), SessionError> {
-        self.say_payload(Payload::Bytes(payload))
-    }
-
-    /// Asks the server for an answer: an [`Event::Pong`] will say how long that
-    /// took, unless it is lost. A server that speaks v1 and knows no commands tells
-    /// this to everyone in the room.
-    ///
-    /// # Errors
-    /// As [`Self::say`].
-    pub fn ping(&self) -> Result<(), SessionError> {
-        self.say_payload(Payload::Ping)
-    }
-
-    /// False while the server counts as gone.
-    pub fn is_up(&self) -> bool {
-        self.shared.lock().conversation.down().is_none()
-    }
-
-    fn say_payload(&self, payload: Payload<'_>) -> Result<(), SessionError> {
-        for _ in 0..SEND_TRIES_MAX {
-            match self.try_say(payload) {
-                Err(SessionError::Full) => thread::sleep(SEND_PAUSE),
-                result => return result,
-            }
-        }
-        Err(SessionError::Full)
-    }
-
-    fn try_say(&self, payload: Payload<'_>) -> Result<(), SessionError> {
-        let mut locked = self.shared.lock();
-        // Asked under the lock, so that nothing goes out after the farewell,
-        // which would register us again.
-        if self.shared.is_leaving.load(Ordering::Acquire) {
-            return Err(SessionError::Ended);
-        }
-        let state = &mut *locked;
-        let now = Instant::now();
-        match state.conversation.say(payload, now, &mut state.out) {
-            Ok(Say::Held) => return Ok(()),
-            Ok(Say::Send) => {}
-            Err(why) => return Err(SessionError::of(why, payload)),
-        }
-        let result = state.link.send(&state.out);
-        let is_news = match &result {
-            Ok(sent) => {
-                state.refused = state.refused.or(sent.earlier_refused);
-                state.conversation.said(now) || state.refused.is_some()
-            }
-            Err(SendError::Unreachable(kind)) => {
-                state.refused = Some(*kind);
-                true
-            }
-            Err(_) => false,
-        };
-        drop(locked);
-        if is_news {
-            // The thread has a new deadline. If it cannot be woken, it learns
-            // of that at the next heartbeat.
-            let _ = self.shared.waker.wake();
-        }
-        match result {
-            Ok(_) => Ok(()),
-            Err(SendError::Unreachable(kind)) => Err(SessionError::Unreachable(kind)),
-            Err(SendError::TooLong) => Err(SessionError::of(CannotSay::TooLong, payload)),
-            Err(SendError::Full) => Err(SessionError::Full),
-            Err(SendError::Other(source)) => Err(SessionError::Send(source)),
-        }
-    }
-}
-
-/// What the session's thread and its speakers share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    /// Held for a few system calls at most, none of which blocks.
-    state: Mutex<State>,
-    waker: Waker,
-    pub(super) is_leaving: AtomicBool,
-    pub(super) texts_missed: AtomicU64,
-}
-
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) link: Link,
-    pub(super) conversation: Conversation,
-    /// A refusal that a speaker saw, for the thread to deal with.
-    pub(super) refused: Option<io::ErrorKind>,
-    /// The datagram that is to be sent.
-    pub(super) out: Vec<u8>,
-}
-
 impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing half done in there.
+    /// Wakes the thread if it sleeps.
+    fn wake(&self) {
+        if self.is_asleep.swap(false, Ordering::SeqCst) {
+            // Without the wake, the thread takes the message at the next heartbeat.
+            let _ = self.waker.wake();
+        }
+    }
+
+    pub(super) fn update(&self, state: State) {
+        *self.state() = state;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock leaves nothing half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The first address that a socket can be connected to, and which one it is.
-fn open_first(addresses: &[SocketAddr]) -> io::Result<(Link, usize)> {
-    let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for (at, address) in addresses.iter().enumerate() {
-        match Link::open(*address) {
-            Ok(link) => return Ok((link, at)),
-            Err(error) => last_error = error,
+/// Returns the text that the server would take, without its line end. The same texts are refused
+/// in both versions, so that an application need not know which one is spoken.
+fn checked(text: &str) -> Result<&str, SayError> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    match classify(text.as_bytes()) {
+        ClientDatagram::Text(line) => {
+            check_len(line.len())?;
+            // Only whole characters are removed at its ends.
+            Ok(str::from_utf8(line).unwrap_or(text))
         }
+        ClientDatagram::Heartbeat if text.contains('@') => Err(SayError::Heartbeat),
+        ClientDatagram::Leave if !text.is_empty() => Err(SayError::Quit),
+        _ => Err(SayError::Blank),
     }
-    Err(last_error)
 }
 
-/// With [`SEND_PAUSE`], a second in which the kernel must take a datagram.
-const SEND_TRIES_MAX: u32 = 1000;
+fn check_len(bytes: usize) -> Result<(), SayError> {
+    match bytes <= MAX_TEXT_BYTES {
+        true => Ok(()),
+        false => Err(SayError::TooLong { bytes }),
+    }
+}
 
-/// About the time in which a slow interface sends a datagram of 1 KiB.
-const SEND_PAUSE: Duration = Duration::from_millis(1);
+/// Maximum length of a text, and of a direct message with its receiver.
+pub const MAX_TEXT_BYTES: usize = MAX_PAYLOAD_BYTES;
+
+/// Number of messages to the thread that wait.
+const MAX_MESSAGES: usize = 1024;
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

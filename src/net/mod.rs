@@ -9,14 +9,18 @@ mod address;
 mod offload;
 mod receive;
 mod send;
+#[cfg(feature = "server")]
 mod socket;
+#[cfg(feature = "server")]
 mod transmit;
 
 pub use address::PeerAddr;
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
+#[cfg(feature = "server")]
 pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};
+#[cfg(feature = "server")]
 pub use transmit::{Transmit, WorkerSockets};
 
 // For the batches of the load generator and of the benchmarks.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::time::Instant;
 
 use super::{TIMEOUT, V4, V4_UNSHARED, wait_for};
 
@@ -65,14 +66,22 @@ impl FakeServer {
         }
     }
 
-    /// Receives the next datagram that is not a heartbeat.
+    /// Receives the next datagram that is neither a heartbeat nor a ping.
     #[track_caller]
     pub(crate) fn receive_text(&self) -> Vec<u8> {
+        self.receive_text_from().0
+    }
+
+    /// Receives the next datagram that is neither a heartbeat nor a ping, and its sender.
+    #[track_caller]
+    pub(crate) fn receive_text_from(&self) -> (Vec<u8>, SocketAddr) {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            let (datagram, _) = self.receive();
-            if datagram != b"@im@" {
-                return datagram;
+            let (datagram, from) = self.receive();
+            if datagram != b"@im@" && !datagram.starts_with(b"/ping ") {
+                return (datagram, from);
             }
+            assert!(Instant::now() < deadline, "only heartbeats came");
         }
     }
 

@@ -52,8 +52,8 @@ pub(crate) use python::{Script, python_script, stock_script};
 pub(crate) use relay::{Relay, RelayCounts};
 pub(crate) use server_program::{ServerProgram, server_command};
 pub(crate) use session::{
-    GREET_TIMEOUT, REPLY_TIMEOUT, connect_with, connection_refused, expect_line, expect_reply,
-    has_v2_session, next_event, next_line, quick_config, quick_v2_config,
+    GREET_TIMEOUT, REPLY_TIMEOUT, answer, connect_with, connection_refused, expect_line, expect_up,
+    has_v2_session, next_event, next_line, quick_config, quick_v2_config, undelivered,
 };
 pub(crate) use terminal::Terminal;
 pub(crate) use transcript::Transcript;

@@ -1,11 +1,12 @@
 //! Sessions of the client library, and their events.
 
-use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bullhorn::client::{DownReason, Event, Protocol, ProtocolChoice, Session, SessionConfig};
+use bullhorn::client::{
+    DownReason, Event, ProtocolChoice, ProtocolVersion, SayError, Session, SessionConfig, Ticket,
+};
 
 use super::TIMEOUT;
 
@@ -13,17 +14,17 @@ use super::TIMEOUT;
 /// tries again.
 pub(crate) fn quick_config(server: SocketAddr) -> SessionConfig {
     let mut config = SessionConfig::new(server.into());
-    config.heartbeat = Duration::from_millis(50);
-    config.retry = Duration::from_millis(20);
-    config.settle = Duration::from_millis(100);
+    config.heartbeat_interval = Duration::from_millis(50);
+    config.retry_delay = Duration::from_millis(20);
+    config.settle_time = Duration::from_millis(100);
     config
 }
 
 /// Returns [`quick_config`] with short timeouts of protocol v2 as well.
 pub(crate) fn quick_v2_config(server: SocketAddr) -> SessionConfig {
     let mut config = quick_config(server);
-    config.greet_within = GREET_TIMEOUT;
-    config.answer_within = REPLY_TIMEOUT;
+    config.greeting_timeout = GREET_TIMEOUT;
+    config.answer_timeout = REPLY_TIMEOUT;
     config
 }
 
@@ -33,14 +34,14 @@ pub(crate) fn quick_v2_config(server: SocketAddr) -> SessionConfig {
 pub(crate) fn connect_with(protocol: ProtocolChoice, server: SocketAddr) -> Session {
     let mut config = SessionConfig::new(server.into());
     config.protocol = protocol;
-    config.retry = Duration::from_millis(20);
+    config.retry_delay = Duration::from_millis(20);
     // A fallback would hide a failure of v2.
-    config.greet_within = TIMEOUT;
+    config.greeting_timeout = TIMEOUT;
     Session::connect(config).unwrap()
 }
 
 pub(crate) fn has_v2_session(session: &Session) -> bool {
-    session.protocol() == Some(Protocol::V2)
+    session.protocol() == Some(ProtocolVersion::V2)
 }
 
 #[track_caller]
@@ -57,14 +58,31 @@ pub(crate) fn next_line(session: &Session) -> String {
     let Some(line) = event.line() else {
         panic!("{event:?}");
     };
-    line.into_owned()
+    line
 }
 
-/// Sends a command, and waits for a line that is its reply.
+/// Takes the next event, which must be the first contact or the return of the server.
 #[track_caller]
-pub(crate) fn expect_reply(session: &Session, command: &str, reply: &str) {
-    session.say(command).unwrap();
-    expect_line(session, reply);
+pub(crate) fn expect_up(session: &Session, version: ProtocolVersion) {
+    assert_eq!(next_event(session), Event::Up(version));
+}
+
+/// Waits for the answer to a request, or for the delivery of a text.
+#[track_caller]
+pub(crate) fn answer<T: TryFrom<bullhorn::client::Answer>>(
+    ticket: Result<Ticket<T>, SayError>,
+) -> T {
+    match ticket.unwrap().wait(TIMEOUT) {
+        Ok(answer) => answer,
+        Err(error) => panic!("no answer: {error}"),
+    }
+}
+
+pub(crate) fn undelivered(payload: &str, were_sent: bool) -> Event {
+    Event::Undelivered {
+        payloads: vec![payload.as_bytes().to_vec()],
+        were_sent,
+    }
 }
 
 /// Waits for a line, and skips those before it.
@@ -73,7 +91,7 @@ pub(crate) fn expect_line(session: &Session, line: &str) {
     let mut received = Vec::new();
     while received.last().is_none_or(|last| last != line) {
         match session.events().recv_timeout(TIMEOUT) {
-            Ok(event) => received.extend(event.line().map(Cow::into_owned)),
+            Ok(event) => received.extend(event.line()),
             Err(error) => panic!("no {line:?}: {error}; lines: {received:#?}"),
         }
     }

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::num::NonZeroU16;
 use std::process::{Command, Stdio};
 
 use nix::pty::{Winsize, openpty};
 
-use super::Transcript;
+use super::{Process, Transcript};
 
 /// The user's end of a pseudo-terminal.
 pub(crate) struct Terminal {
@@ -15,11 +16,18 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
+    /// Starts `command` at a new terminal.
+    #[track_caller]
+    pub(crate) fn start(command: &mut Command) -> (Process, Self) {
+        let terminal = Self::attach(command);
+        (Process::spawn(command), terminal)
+    }
+
     /// Makes a new terminal the standard input, output and error of `command`.
     pub(crate) fn attach(command: &mut Command) -> Self {
         let size = Winsize {
-            ws_row: 24,
-            ws_col: 80,
+            ws_row: ROWS.get(),
+            ws_col: COLUMNS.get(),
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
@@ -44,60 +52,28 @@ impl Terminal {
         self.output.expect(text)
     }
 
-    /// Waits until these are the last lines on the screen.
+    /// Waits until these are the last lines on the screen, of which the last one has the
+    /// cursor.
     #[track_caller]
     pub(crate) fn expect_last_lines(&mut self, lines: &[&str]) {
         self.output.wait_until(&lines.join("\n"), |bytes| {
-            let screen = screen(bytes);
-            screen
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .ends_with(lines)
+            let rows = screen(bytes);
+            let rows: Vec<_> = rows.iter().map(String::as_str).collect();
+            rows.ends_with(lines)
         });
     }
 }
 
-/// Returns the lines on the screen after these bytes. Follows the escape sequences that a
-/// line editor uses within a row, and ignores modes and colours.
+/// Returns the rows on the screen after these bytes, down to the one with the cursor.
+/// Modes and colours do not matter, nor in which steps a row was drawn.
 fn screen(bytes: &[u8]) -> Vec<String> {
-    let mut lines: Vec<Vec<char>> = vec![Vec::new()];
-    let mut column = 0;
-    let text = String::from_utf8_lossy(bytes);
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        let line = lines.last_mut().unwrap();
-        match c {
-            '\r' => column = 0,
-            '\n' => lines.push(Vec::new()),
-            '\x1b' => {
-                assert_eq!(chars.next(), Some('['));
-                let mut number = String::new();
-                let command = loop {
-                    match chars.next() {
-                        Some(c @ ('0'..='9' | ';' | '?')) => number.push(c),
-                        Some(c) => break c,
-                        // The rest of the sequence has not arrived yet.
-                        None => return Vec::new(),
-                    }
-                };
-                match command {
-                    'K' => line.truncate(column),
-                    'C' => column += number.parse().unwrap_or(1),
-                    'D' => column -= number.parse().unwrap_or(1),
-                    _ => {}
-                }
-            }
-            '\x07' => {}
-            c => {
-                line.resize(line.len().max(column + 1), ' ');
-                line[column] = c;
-                column += 1;
-            }
-        }
-    }
-    lines
-        .into_iter()
-        .map(|line| line.into_iter().collect())
-        .collect()
+    let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
+    parser.process(bytes);
+    let screen = parser.screen();
+    let (row, _) = screen.cursor_position();
+    let rows = screen.rows(0, COLUMNS.get());
+    rows.take(usize::from(row) + 1).collect()
 }
+
+const ROWS: NonZeroU16 = NonZeroU16::new(24).unwrap();
+const COLUMNS: NonZeroU16 = NonZeroU16::new(80).unwrap();

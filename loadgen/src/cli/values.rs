@@ -137,7 +137,7 @@ pub(super) fn parse_drain(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// A sentence that says what is right.
 pub(super) fn parse_heartbeat(text: &str) -> Result<Duration, String> {
-    parse_duration(text, &(bullhorn::client::HEARTBEAT_MIN..=DAY))
+    parse_duration(text, &(bullhorn::client::MIN_HEARTBEAT..=DAY))
 }
 
 fn parse_core(text: &str) -> Option<usize> {

@@ -5,20 +5,17 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bullhorn::client::NotAText;
-use bullhorn::client::ServerAddress;
-use bullhorn::client::escape;
-use bullhorn::client::program::{DATAGRAM_BYTES_MAX, bind_for, is_too_long, is_unreachable};
-use bullhorn::client::program::{decode, encode};
+use bullhorn::client::program::{MAX_DATAGRAM_BYTES, bind_for, is_too_long, is_unreachable};
+use bullhorn::client::{ServerAddress, escape};
 
-/// What to say, and how long to wait for the answer.
+/// A text to say, and the time to wait for its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Greeting {
     /// The text, as it is sent.
     pub text: String,
-    /// How often it is sent, if nothing answers.
+    /// Number of times that it is sent, if nothing answers.
     pub attempts: u32,
-    /// How long each attempt waits for an answer.
+    /// Time for which each attempt waits for an answer.
     pub wait: Duration,
 }
 
@@ -37,7 +34,7 @@ pub(crate) fn greet(
     greeting: &Greeting,
     out: &mut impl Write,
 ) -> Result<(), GreetError> {
-    let datagram = encode(&greeting.text)?;
+    let datagram = greeting.text.as_bytes();
     let addresses = match server.resolve() {
         Ok(addresses) => addresses,
         Err(source) => {
@@ -50,19 +47,16 @@ pub(crate) fn greet(
     greet_first(server, &addresses, datagram, greeting, out)
 }
 
-/// Why a greeting has no answer.
+/// The reason why a greeting has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum GreetError {
-    /// In the protocol this is not a text.
-    #[error("cannot greet: {0}")]
-    NotAText(#[from] NotAText),
     /// The server's name has no address.
     #[error("cannot resolve {server}: {source}")]
     Resolve {
         /// As the user wrote it.
         server: ServerAddress,
-        /// What the resolver says.
+        /// The error of the resolver.
         source: io::Error,
     },
     /// Nothing came, each time.
@@ -74,9 +68,9 @@ pub(crate) enum GreetError {
     NoAnswer {
         /// As the user wrote it.
         server: ServerAddress,
-        /// How often the greeting was sent.
+        /// Number of attempts.
         attempts: u32,
-        /// How long each was waited for.
+        /// Time for which each was waited for.
         wait: Duration,
     },
     /// The host is there, and nothing listens on that port.
@@ -85,7 +79,7 @@ pub(crate) enum GreetError {
     /// The text does not fit into one datagram.
     #[error("a greeting of {bytes} bytes does not fit into one datagram")]
     TooLong {
-        /// How long it is.
+        /// Its length.
         bytes: usize,
     },
     /// There is no way to the server.
@@ -93,7 +87,7 @@ pub(crate) enum GreetError {
     Unreachable {
         /// As the user wrote it.
         server: ServerAddress,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Writing to `out` failed.
@@ -199,7 +193,7 @@ fn exchange(socket: &UdpSocket, datagram: &[u8], until: Instant) -> io::Result<O
         }
         socket.send(datagram)?;
     }
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -208,8 +202,10 @@ fn exchange(socket: &UdpSocket, datagram: &[u8], until: Instant) -> io::Result<O
         socket.set_read_timeout(Some(left))?;
         match socket.recv(&mut buffer) {
             Ok(length) => {
-                if let Some(answer) = decode(&buffer[..length]) {
-                    return Ok(Some(answer.into_owned()));
+                let answer = String::from_utf8_lossy(&buffer[..length]);
+                let answer = answer.trim_end_matches(['\r', '\n']);
+                if !answer.is_empty() {
+                    return Ok(Some(answer.to_owned()));
                 }
             }
             Err(error)

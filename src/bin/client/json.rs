@@ -1,39 +1,37 @@
-//! Events as JSON, one object a line, for programs. No I/O.
+//! Events as JSON, one object per line, for programs. No I/O.
 
+use bullhorn::client::{Answer, Event, Message, NoticeCode, ProtocolVersion, Session, escape};
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use bullhorn::client::Session;
-use bullhorn::client::escape;
-use bullhorn::client::{Event, Message};
-use bullhorn::wire::v2::NoticeCode;
-
-/// An event as an object in one line, without its end:
+/// Returns an event as an object in one line, without its end. Some events have none.
 ///
 /// | `event` | the other fields |
 /// | --- | --- |
 /// | `message`, `private` | `from`, `text`, and `payload_base64` if it is not UTF-8 |
 /// | `notice` | `code` (`done`, `misuse`, `refused`, `presence` or a number), `text` |
-/// | `room` | `room`: the one that we are in now |
-/// | `text` | `text`: a line of a server that speaks v1 |
-/// | `pong` | `round_trip_ms`, and in v2 `expected` and `lost`: messages so far |
-/// | `up` | none |
+/// | `room` | `room`: the room that the session is in now |
+/// | `pong` | `round_trip_ms`, and in version 2 `expected` and `lost`: messages so far |
+/// | `up` | `protocol`: `v1` or `v2` |
 /// | `down` | `reason` |
+/// | `undelivered` | `texts`, `sent`: if they were sent |
+/// | `forgotten` | none |
 /// | `missed` | `count`: events that came too fast |
 ///
-/// What was not UTF-8 is U+FFFD in `text`. What cannot be printed is escaped as JSON
-/// does it, so that a parser gets the text as it was said and a terminal does not.
-pub(super) fn line(event: &Event, session: &Session) -> String {
+/// Bytes that are not UTF-8 are U+FFFD in `text`. Characters that cannot be printed are
+/// escaped as JSON does it.
+pub(super) fn line(event: &Event, session: &Session) -> Option<String> {
     let value = match event {
         Event::Message(message) => said("message", message),
         Event::Private(message) => said("private", message),
-        Event::Notice { code, text } => {
-            json!({"event": "notice", "code": code_name(*code), "text": text})
-        }
+        Event::Notice { code, text } => return Some(notice(*code, text)),
         Event::Room(room) => json!({"event": "room", "room": room.as_str()}),
-        Event::Text(text) => json!({"event": "text", "text": text}),
-        Event::Pong { round_trip } => {
+        Event::Answer {
+            result: Ok(Answer::RoundTrip(time)),
+            ..
+        } => {
             let messages = session.stats().messages;
-            let round_trip_ms = 1000.0 * round_trip.as_secs_f64();
+            let round_trip_ms = 1000.0 * time.as_secs_f64();
             let mut value = json!({"event": "pong", "round_trip_ms": round_trip_ms});
             if messages.expected > 0 {
                 value["expected"] = messages.expected.into();
@@ -41,19 +39,42 @@ pub(super) fn line(event: &Event, session: &Session) -> String {
             }
             value
         }
+        Event::Up(version) => {
+            let version = match version {
+                ProtocolVersion::V1 => "v1",
+                ProtocolVersion::V2 => "v2",
+            };
+            json!({"event": "up", "protocol": version})
+        }
         Event::Down(reason) => json!({"event": "down", "reason": reason.to_string()}),
-        Event::Up => json!({"event": "up"}),
+        Event::Undelivered {
+            payloads,
+            were_sent,
+        } => {
+            let texts = payloads
+                .iter()
+                .map(|payload| String::from_utf8_lossy(payload));
+            let texts: Vec<_> = texts.collect();
+            json!({"event": "undelivered", "texts": texts, "sent": were_sent})
+        }
+        Event::Forgotten => json!({"event": "forgotten"}),
         Event::Missed(count) => json!({"event": "missed", "count": count}),
-        other => json!({"event": "other", "text": format!("{other:?}")}),
+        _ => return None,
     };
+    Some(printable(&value.to_string()))
+}
+
+/// Returns a notice as an object in one line.
+pub(super) fn notice(code: NoticeCode, text: &str) -> String {
+    let value = json!({"event": "notice", "code": code_name(code), "text": text});
     printable(&value.to_string())
 }
 
-fn said(event: &str, Message { from, payload }: &Message) -> Value {
-    let text = String::from_utf8_lossy(payload);
-    let mut value = json!({"event": event, "from": from.to_string(), "text": text});
-    if str::from_utf8(payload).is_err() {
-        value["payload_base64"] = base64(payload).into();
+fn said(event: &str, message: &Message) -> Value {
+    let from = message.from.to_string();
+    let mut value = json!({"event": event, "from": from, "text": message.text()});
+    if str::from_utf8(&message.payload).is_err() {
+        value["payload_base64"] = BASE64.encode(&message.payload).into();
     }
     value
 }
@@ -68,8 +89,8 @@ fn code_name(code: NoticeCode) -> Value {
     }
 }
 
-/// The same JSON, with `\u` for what a terminal would not show as it is. Such
-/// characters stand in strings alone, as JSON has none of them elsewhere.
+/// Returns the same JSON, with `\u` for characters that a terminal would not print. They stand
+/// in strings only.
 fn printable(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for char in json.chars() {
@@ -81,28 +102,12 @@ fn printable(json: &str) -> String {
         if is_plain {
             out.push(char);
         } else {
-            // All that is escaped lies below U+10000, and is one unit of UTF-16.
+            // All characters that are escaped are below U+10000: one unit of UTF-16.
             out.push_str(&format!("\\u{:04x}", u32::from(char)));
         }
     }
     out
 }
-
-/// RFC 4648, section 4, with padding.
-fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize];
-            out.push(if at <= chunk.len() { digit.into() } else { '=' });
-        }
-    }
-    out
-}
-
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[cfg(test)]
 mod tests {
@@ -110,26 +115,11 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(b"\xff\xfe\xfb"), "//77");
-    }
-
-    #[test]
-    fn what_is_said_has_its_bytes_only_if_they_are_no_text() {
+    fn payloads_that_are_not_utf8_are_also_in_base64() {
         let message = |payload: &[u8]| Message {
             from: "ada".parse().unwrap(),
             payload: payload.to_vec(),
+            may_be_cut: false,
         };
         let text = said("message", &message("hi \"ü\"".as_bytes()));
         let expected = r#"{"event":"message","from":"ada","text":"hi \"ü\""}"#;

@@ -1,25 +1,23 @@
 //! The chat client, and the greeting client: arguments, call, exit code.
 
-mod complete;
-mod echo;
+mod chat;
+mod commands;
+mod completion;
 mod greet;
 mod input;
-mod interactive;
 mod json;
-mod known;
-mod look;
-mod pace;
-mod paint;
+mod render;
 mod screen;
-mod typist;
+mod sender;
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bullhorn::client::{self, Name, ProtocolChoice, RoomName, ServerAddress, SessionConfig};
-use bullhorn::config::parse_duration;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -28,105 +26,109 @@ use crate::greet::{Greeting, greet};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Not `conflicts_with`, to which a variable that says false is a conflict too.
+    // Not `conflicts_with`, for which a variable that says false is a conflict, too.
     if arguments.json && arguments.greet.is_some() {
-        let conflict = ErrorKind::ArgumentConflict;
         let mut command = Arguments::command();
-        command
-            .error(conflict, "--json cannot be used with --greet")
-            .exit();
+        let sentence = "--json cannot be used with --greet";
+        command.error(ErrorKind::ArgumentConflict, sentence).exit();
     }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without anyone to read it, the exit code still says it.
+            // Without a reader, the exit code still says it.
             let _ = writeln!(io::stderr(), "client: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Chats at a bullhorn server: each line you enter goes to everyone in your
-/// room, and what they say appears here. The line `quit` leaves.
+/// A chat client: each line that you enter goes to everyone in your room, and what they say
+/// appears here.
 ///
-/// What begins with / is a command: /help lists them, the tab key completes them,
-/// and /ping alone measures how far away the server is.
+/// A line that begins with / is a command: /help lists them, and the tab key completes them.
+/// //text says a text that begins with /.
 ///
-/// Standard input may be a pipe: `echo hello | client`. Speakers have colours on a
-/// terminal, unless NO_COLOR is set.
+/// Standard input may be a pipe: `echo hello | client`. The exit code is 0 only if the last
+/// line was delivered. Senders have colours on a terminal, unless NO_COLOR is set.
 #[derive(Parser)]
 #[command(name = "client", version, next_line_help = true)]
 struct Arguments {
-    /// Where the server is: a name or an IPv4 address and a port, or an IPv6
-    /// address in brackets, as `[::1]:9999`
+    /// The server: a name or an IPv4 address, or an IPv6 address in brackets, and a port,
+    /// which is 9999 by default: `chat.example`, `192.0.2.1:9999`, `[::1]:9999`
     #[arg(
-        value_name = "HOST:PORT",
+        value_name = "HOST[:PORT]",
         env = "BULLHORN_SERVER",
         default_value = "127.0.0.1:9999"
     )]
     server: ServerAddress,
 
-    /// What to speak with the server: v2, v1, or auto, which is v2 and falls back
-    /// to v1 if the server does not answer in it. You see the same. A simple server
-    /// that fails at what is not UTF-8 needs v1
+    /// Version of the protocol: v2, v1, or auto, which falls back to v1 if the server does not
+    /// answer in v2. A simple server that fails at bytes that are not UTF-8 needs v1
     #[arg(long, value_name = "VERSION", env = "BULLHORN_CLIENT_PROTOCOL")]
     #[arg(default_value = "auto")]
     protocol: ProtocolChoice,
 
-    /// What to be called: 1 to 24 of A-Z a-z 0-9 _ -. Asked for again when the
-    /// server comes back, as is the name that you take later with /nick
+    /// Your name: 1 to 24 of A-Z a-z 0-9 _ -. It is requested again when the server was down,
+    /// as is a name that you take later with /nick
     #[arg(long, value_name = "NAME", env = "BULLHORN_CLIENT_NICK")]
     nick: Option<Name>,
 
-    /// The room to go to: 1 to 32 of A-Z a-z 0-9 _ -. The same goes for it
+    /// Your room: 1 to 32 of A-Z a-z 0-9 _ -. It is joined again when the server was down
     #[arg(long, value_name = "ROOM", env = "BULLHORN_CLIENT_ROOM")]
     room: Option<RoomName>,
 
-    /// Print a JSON object a line for each event, for programs; input is said as ever.
-    /// Its field `event` is message or private (with from, text, and payload_base64
-    /// if that is not UTF-8), notice (code, text), room (room), text (text: a line of
-    /// protocol v1), pong (round_trip_ms, lost, expected), up, down (reason) or
-    /// missed (count)
+    /// Print a JSON object per line for each event, for programs
+    ///
+    /// Its field `event` is message or private (with from, text, and payload_base64 if it is not
+    /// UTF-8), notice (code, text), room (room), pong (round_trip_ms, lost, expected), up
+    /// (protocol), down (reason), undelivered (texts, sent), forgotten, or missed (count).
     #[arg(long, env = "BULLHORN_CLIENT_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
-    /// Time between heartbeats, 10ms to 1m. The server forgets a client that it
-    /// has not heard for 10 s
+    /// Append all that is printed to this file, as plain text
+    #[arg(long, value_name = "FILE", env = "BULLHORN_CLIENT_LOG")]
+    log: Option<PathBuf>,
+
+    /// The server does not send texts back to their sender. They count as delivered when they
+    /// are sent
+    #[arg(long, env = "BULLHORN_CLIENT_NO_ECHO", value_parser = BoolishValueParser::new())]
+    no_echo: bool,
+
+    /// Time between heartbeats, 10ms to 1m. The server drops a client that was silent for 10 s
     #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_HEARTBEAT")]
-    #[arg(default_value_t = client::HEARTBEAT.into(), value_parser = from_10ms_to_1m)]
+    #[arg(default_value_t = client::HEARTBEAT_INTERVAL.into(), value_parser = from_10ms_to_1m)]
     heartbeat: humantime::Duration,
 
-    /// The server counts as down when nothing comes for this long after you
-    /// said something, 10ms to 1m
+    /// Time after which the server counts as down if nothing has come after you said something,
+    /// 10ms to 1m
     #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_ANSWER_WITHIN")]
-    #[arg(default_value_t = client::ANSWER_WITHIN.into(), value_parser = from_10ms_to_1m)]
+    #[arg(default_value_t = client::ANSWER_TIMEOUT.into(), value_parser = from_10ms_to_1m)]
     answer_within: humantime::Duration,
 
-    /// Time before the first try while the server is down, 10ms to 1m; it
-    /// doubles with each, up to the time between heartbeats
+    /// Time before the first attempt while the server is down, 10ms to 1m. It doubles with each
+    /// attempt, up to the time between heartbeats
     #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_RETRY")]
-    #[arg(default_value_t = client::RETRY.into(), value_parser = from_10ms_to_1m)]
+    #[arg(default_value_t = client::RETRY_DELAY.into(), value_parser = from_10ms_to_1m)]
     retry: humantime::Duration,
 
-    /// After it was down, the server counts as back when it has not refused a
-    /// heartbeat for this long, 10ms to 1m
+    /// Time after which a server counts as up again if it has not refused a heartbeat, 10ms to
+    /// 1m
     #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_SETTLE")]
-    #[arg(default_value_t = client::SETTLE.into(), value_parser = from_10ms_to_1m)]
+    #[arg(default_value_t = client::SETTLE_TIME.into(), value_parser = from_10ms_to_1m)]
     settle: humantime::Duration,
 
-    /// At the end of piped input, wait at most this long for the echo of the
-    /// last text, 0s to 1m
-    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_LINGER")]
-    #[arg(default_value_t = LINGER.into(), value_parser = up_to_1m)]
-    linger: humantime::Duration,
+    /// Time to wait at the end of piped input until the last line is delivered, or with
+    /// --greet for the answer to each attempt, 0s to 1m [default: 5s, or 1s with --greet]
+    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_WAIT", value_parser = up_to_1m)]
+    wait: Option<humantime::Duration>,
 
-    /// Do not chat: send this text once, print the socket's addresses before
-    /// and after connecting, then the answer, and end
+    /// Do not chat: send this text once, print the socket's addresses before and after
+    /// connecting, then the answer, and exit
     #[arg(long, value_name = "TEXT", env = "BULLHORN_CLIENT_GREET")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     greet: Option<String>,
 
-    /// With --greet: how often to send it if nothing answers, 1 to 100 times
+    /// With --greet: number of attempts if nothing answers, 1 to 100
     #[arg(
         long,
         value_name = "COUNT",
@@ -135,19 +137,15 @@ struct Arguments {
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: u32,
-
-    /// With --greet: how long to wait for an answer each time, 10ms to 1m
-    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_WAIT")]
-    #[arg(default_value_t = WAIT.into(), value_parser = from_10ms_to_1m)]
-    wait: humantime::Duration,
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let wait = arguments.wait.map(Duration::from);
     if let Some(text) = arguments.greet {
         let greeting = Greeting {
             text,
             attempts: arguments.attempts,
-            wait: arguments.wait.into(),
+            wait: wait.unwrap_or(GREETING_WAIT),
         };
         greet(&arguments.server, &greeting, &mut io::stdout())?;
         return Ok(());
@@ -156,34 +154,51 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     config.protocol = arguments.protocol;
     config.nick = arguments.nick;
     config.room = arguments.room;
-    config.heartbeat = arguments.heartbeat.into();
-    config.answer_within = arguments.answer_within.into();
-    config.retry = arguments.retry.into();
-    config.settle = arguments.settle.into();
-    let options = interactive::Options {
-        linger: arguments.linger.into(),
-        is_json: arguments.json,
+    config.heartbeat_interval = arguments.heartbeat.into();
+    config.answer_timeout = arguments.answer_within.into();
+    config.retry_delay = arguments.retry.into();
+    config.settle_time = arguments.settle.into();
+    config.expects_echo = !arguments.no_echo;
+    let open = |path: PathBuf| {
+        let file = File::options().append(true).create(true).open(&path);
+        file.map_err(|error| format!("cannot open {}: {error}", path.display()))
     };
-    interactive::run(config, options)?;
+    let options = chat::Options {
+        wait: wait.unwrap_or(WAIT),
+        is_json: arguments.json,
+        log: arguments.log.map(open).transpose()?,
+    };
+    chat::chat(config, options)?;
     Ok(())
 }
 
-fn from_10ms_to_1m(written: &str) -> Result<humantime::Duration, String> {
-    parse_duration(written, &(TIME_MIN..=TIME_MAX)).map(Into::into)
+fn from_10ms_to_1m(text: &str) -> Result<humantime::Duration, String> {
+    parse_time(text, client::MIN_HEARTBEAT)
 }
 
-fn up_to_1m(written: &str) -> Result<humantime::Duration, String> {
-    parse_duration(written, &(Duration::ZERO..=TIME_MAX)).map(Into::into)
+fn up_to_1m(text: &str) -> Result<humantime::Duration, String> {
+    parse_time(text, Duration::ZERO)
 }
 
-/// A round trip across the world fits in three times; a person waits this long.
-const LINGER: Duration = Duration::from_secs(1);
+fn parse_time(text: &str, min: Duration) -> Result<humantime::Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if (min..=MAX_TIME).contains(&time) => Ok(time.into()),
+        Ok(_) => {
+            let (min, max) = (
+                humantime::Duration::from(min),
+                humantime::Duration::from(MAX_TIME),
+            );
+            Err(format!("must lie between {min} and {max}"))
+        }
+        Err(_) => Err("must be a number with a unit, such as 10s or 250ms".into()),
+    }
+}
 
-/// As [`LINGER`].
-const WAIT: Duration = Duration::from_secs(1);
+/// More than the first answer of a server and an echo may take.
+const WAIT: Duration = Duration::from_secs(5);
 
-/// Below this, timers of the system are not exact, and heartbeats are a flood.
-const TIME_MIN: Duration = client::HEARTBEAT_MIN;
+/// A round trip across the world fits in three times.
+const GREETING_WAIT: Duration = Duration::from_secs(1);
 
-/// Above this, a wait is more likely a mistake than a wish.
-const TIME_MAX: Duration = Duration::from_secs(60);
+/// A longer wait is more likely a mistake than a wish.
+const MAX_TIME: Duration = Duration::from_secs(60);

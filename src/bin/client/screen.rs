@@ -1,4 +1,4 @@
-//! Where the user reads.
+//! The standard output, and an editor on it.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ pub(super) struct Screen {
 struct BesideEditor {
     /// Prints above the line that is being edited.
     printer: Box<dyn ExternalPrinter + Send>,
-    /// How the terminal was before the editor changed it.
+    /// The mode of the terminal before the editor changed it.
     mode: Option<Termios>,
 }
 
@@ -40,7 +40,7 @@ impl Screen {
         out.flush()
     }
 
-    /// The editor has ended by itself, and left the terminal as it was.
+    /// Notes that the editor has ended by itself, and left the terminal as it was.
     pub(super) fn editor_ended(&mut self) {
         self.editor = None;
     }

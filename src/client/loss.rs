@@ -1,0 +1,383 @@
+//! Lost messages of a room, found by their sequence numbers. No I/O.
+//!
+//! Each worker of the server numbers the messages that it sends into a room, with 32 bits that
+//! wrap. Such a sequence is a *stream*. For each stream:
+//!
+//! - The **base** is the number of the first message received. If a message with a lower number
+//!   within the window comes later, the base moves down to it: it was overtaken.
+//! - **expected**: the numbers from the base to the greatest one received.
+//! - **received**: those of them that have come, each counted once.
+//! - **lost**: those of them that have not come. A loss shows only when a later message comes.
+//! - **reordered**: those of the received that came after one with a greater number. Until
+//!   then they counted as lost.
+//! - **repeated**: messages whose number had come before.
+//! - **too late**: messages whose number is [`WINDOW`] or more below the greatest. Nobody
+//!   remembers if it had come before.
+//!
+//! Repeated and late messages are not to be used.
+//!
+//! A peer receives the messages of its room only. A gap from the time in which it was in another
+//! room is **skipped**: neither expected nor lost. The streams of a room that was left go on for
+//! a while, as their last messages may be under way. The frame that tells the room may be lost,
+//! so a message of a room that was not just left proves that the peer is in it.
+//!
+//! The window is a bitmap as in RFC 4303, section 3.4.3. The greater of two numbers is found by
+//! the shorter way from one to the other, as in RFC 1982 and RFC 3550, appendix A.1. So a gap of
+//! 2³¹ messages or more is taken for a step back.
+
+use std::collections::{HashMap, VecDeque};
+
+/// Counts of messages, by their numbers. The base is the lowest number received; a message with
+/// a lower one counts if it is less than [`WINDOW`] below the greatest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SequenceCounts {
+    /// Numbers from the base to the greatest one received.
+    pub expected: u64,
+    /// Numbers of them that have come.
+    pub received: u64,
+    /// Numbers of them that have not come.
+    pub lost: u64,
+    /// Messages whose number had come before.
+    pub repeated: u64,
+    /// Received messages that came after a later one.
+    pub reordered: u64,
+    /// Messages below the window.
+    pub too_late: u64,
+}
+
+impl std::ops::AddAssign for SequenceCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.expected += other.expected;
+        self.received += other.received;
+        self.lost += other.lost;
+        self.repeated += other.repeated;
+        self.reordered += other.reordered;
+        self.too_late += other.too_late;
+    }
+}
+
+/// Kind of a message, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Later than all before.
+    New,
+    /// Overtaken by a later one.
+    Reordered,
+    /// A number that has come before.
+    Repeated,
+    /// Below the window.
+    TooLate,
+}
+
+/// The streams of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Sequences {
+    streams: HashMap<(u32, u8), Stream>,
+    /// The counts of streams that have ended.
+    ended: SequenceCounts,
+    /// The room that the peer is in, as far as it knows.
+    room: Option<u32>,
+    /// The rooms that it left a short time ago, the last one at the end.
+    left: VecDeque<Left>,
+}
+
+/// A room whose last messages may be under way.
+#[derive(Debug)]
+struct Left {
+    room: u32,
+    /// Number of answers of the server since then.
+    answers: u32,
+}
+
+impl Sequences {
+    /// Takes the number of a message of this room and stream.
+    pub(crate) fn arrived(&mut self, room: u32, stream: u8, sequence: u32) -> Arrival {
+        if self.room != Some(room) && !self.left.iter().any(|left| left.room == room) {
+            self.moved_to(room);
+        }
+        let is_here = self.room == Some(room);
+        if !is_here {
+            // The last messages of the room, or the peer is back in it, and that frame was lost.
+            self.interrupt();
+        }
+        if let Some(stream) = self.streams.get_mut(&(room, stream)) {
+            return stream.arrived(sequence, is_here);
+        }
+        if self.streams.len() >= MAX_STREAMS {
+            self.end_streams(|of| of == room);
+        }
+        let begun = Stream::new(sequence, is_here);
+        self.streams.insert((room, stream), begun);
+        Arrival::New
+    }
+
+    /// The peer is in this room now.
+    pub(crate) fn moved_to(&mut self, room: u32) {
+        if self.room == Some(room) {
+            return;
+        }
+        self.left.retain(|left| left.room != room);
+        if let Some(room) = self.room.replace(room) {
+            self.left.push_back(Left { room, answers: 0 });
+            if self.left.len() > MAX_LEFT_ROOMS {
+                self.left.pop_front();
+            }
+        }
+        self.interrupt();
+        self.end_stale();
+    }
+
+    /// The server has answered a question of a short time ago. All that it sent before that has
+    /// come, or will not come.
+    pub(crate) fn server_answered(&mut self) {
+        if self.left.is_empty() {
+            return;
+        }
+        for left in &mut self.left {
+            left.answers += 1;
+        }
+        self.left.retain(|left| left.answers < STALE_ANSWERS);
+        self.end_stale();
+    }
+
+    /// The server counts from the beginning, and the peer is in this room.
+    pub(crate) fn restart(&mut self, room: u32) {
+        self.end_streams(|_| false);
+        self.left.clear();
+        self.room = Some(room);
+    }
+
+    /// The counts of all streams, including those that have ended.
+    pub(crate) fn total(&self) -> SequenceCounts {
+        let mut total = self.ended;
+        for stream in self.streams.values() {
+            total += stream.counts();
+        }
+        total
+    }
+
+    /// The room, the number and the counts of each stream that goes on.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (u32, u8, SequenceCounts)> {
+        let streams = self.streams.iter();
+        streams.map(|((room, number), stream)| (*room, *number, stream.counts()))
+    }
+
+    /// The next number of a stream may be any.
+    fn interrupt(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.interrupt();
+        }
+    }
+
+    /// Ends the streams of the rooms that nothing comes from any more.
+    fn end_stale(&mut self) {
+        let here = self.room;
+        let left = std::mem::take(&mut self.left);
+        self.end_streams(|room| Some(room) == here || left.iter().any(|left| left.room == room));
+        self.left = left;
+    }
+
+    /// Ends the streams of all rooms but those that `goes_on` names.
+    fn end_streams(&mut self, goes_on: impl Fn(u32) -> bool) {
+        let ended = &mut self.ended;
+        self.streams.retain(|(room, _), stream| {
+            let goes_on = goes_on(*room);
+            if !goes_on {
+                *ended += stream.counts();
+            }
+            goes_on
+        });
+    }
+}
+
+/// One stream. Its numbers are continued over the wraps in 64 bits.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    base: u64,
+    greatest: u64,
+    /// The numbers of the window that have come.
+    come: Window,
+    /// The numbers of the window that were not sent to this peer.
+    skipped: Window,
+    /// Number of them from the base to the greatest.
+    skipped_count: u64,
+    /// True if the peer was in the room since the greatest number came.
+    is_unbroken: bool,
+    received: u64,
+    repeated: u64,
+    reordered: u64,
+    too_late: u64,
+    /// Number of late messages since the last one that was not late.
+    too_late_in_a_row: u32,
+    /// The counts from before it began again.
+    before: SequenceCounts,
+}
+
+impl Stream {
+    /// Begins with its first message. `is_here` is true if the peer is in its room.
+    pub(crate) fn new(first: u32, is_here: bool) -> Self {
+        // So that numbers below the first one have a place, whatever it is.
+        let first = FIRST_WRAP + u64::from(first);
+        let mut stream = Self {
+            base: first,
+            greatest: first,
+            come: Window::default(),
+            skipped: Window::default(),
+            skipped_count: 0,
+            is_unbroken: is_here,
+            received: 1,
+            repeated: 0,
+            reordered: 0,
+            too_late: 0,
+            too_late_in_a_row: 0,
+            before: SequenceCounts::default(),
+        };
+        stream.come.set(first, true);
+        stream
+    }
+
+    /// Takes a number. `is_here` is true if the peer is in the room.
+    pub(crate) fn arrived(&mut self, sequence: u32, is_here: bool) -> Arrival {
+        let step = sequence.wrapping_sub(self.greatest as u32).cast_signed();
+        let number = self.greatest.saturating_add_signed(step.into());
+        if self.greatest.saturating_sub(number) >= WINDOW {
+            return self.arrived_too_late(number, is_here);
+        }
+        self.too_late_in_a_row = 0;
+        if number > self.greatest {
+            let is_skip = !(is_here && self.is_unbroken);
+            self.is_unbroken = is_here;
+            self.advance_to(number, is_skip);
+            return Arrival::New;
+        }
+        if self.come.has(number) {
+            self.repeated += 1;
+            return Arrival::Repeated;
+        }
+        // It was sent to this peer after all.
+        if number > self.base && self.skipped.has(number) {
+            self.skipped.set(number, false);
+            self.skipped_count -= 1;
+        }
+        self.base = self.base.min(number);
+        self.received += 1;
+        self.reordered += 1;
+        self.come.set(number, true);
+        Arrival::Reordered
+    }
+
+    /// The peer has left the room, or come back to it, so the next number may be any.
+    pub(crate) fn interrupt(&mut self) {
+        self.is_unbroken = false;
+    }
+
+    pub(crate) fn counts(&self) -> SequenceCounts {
+        let expected = self.greatest - self.base + 1 - self.skipped_count;
+        let mut counts = self.before;
+        counts += SequenceCounts {
+            expected,
+            received: self.received,
+            lost: expected - self.received,
+            repeated: self.repeated,
+            reordered: self.reordered,
+            too_late: self.too_late,
+        };
+        counts
+    }
+
+    /// Takes a number that is greater than all before. `is_skip` is true if those between
+    /// were not sent to this peer.
+    fn advance_to(&mut self, number: u64, is_skip: bool) {
+        if is_skip {
+            self.skipped_count += number - self.greatest - 1;
+        }
+        self.come.advance(self.greatest, number, false);
+        self.skipped.advance(self.greatest, number, is_skip);
+        self.come.set(number, true);
+        self.skipped.set(number, false);
+        self.greatest = number;
+        self.received += 1;
+    }
+
+    /// Many late messages in a row mean that the stream has begun again. To refuse them
+    /// would lose up to 2³² messages.
+    fn arrived_too_late(&mut self, number: u64, is_here: bool) -> Arrival {
+        self.too_late_in_a_row += 1;
+        if self.too_late_in_a_row < MAX_LATE_IN_A_ROW {
+            self.too_late += 1;
+            return Arrival::TooLate;
+        }
+        let before = self.counts();
+        *self = Self::new(number as u32, is_here);
+        self.before = before;
+        Arrival::New
+    }
+}
+
+/// A bit for each of the last [`WINDOW`] numbers.
+#[derive(Debug, Default)]
+struct Window {
+    words: [u64; WINDOW_WORDS],
+}
+
+impl Window {
+    fn has(&self, number: u64) -> bool {
+        let (word, bit) = place(number);
+        self.words[word] & bit != 0
+    }
+
+    fn set(&mut self, number: u64, value: bool) {
+        let (word, bit) = place(number);
+        if value {
+            self.words[word] |= bit;
+        } else {
+            self.words[word] &= !bit;
+        }
+    }
+
+    /// Sets the numbers after `last`, up to `next`, to `value`. They take the places of the
+    /// oldest.
+    fn advance(&mut self, last: u64, next: u64, value: bool) {
+        if next - last >= WINDOW {
+            self.words = [if value { u64::MAX } else { 0 }; WINDOW_WORDS];
+            return;
+        }
+        for number in last + 1..=next {
+            self.set(number, value);
+        }
+    }
+}
+
+/// Returns the word of the window and the bit in it for a number.
+fn place(number: u64) -> (usize, u64) {
+    let at = number % WINDOW;
+    ((at / 64) as usize, 1 << (at % 64))
+}
+
+/// Maximum distance of a message from the greatest number: about a millisecond at the highest
+/// rate that a core can send, or 20 bundles of short messages. It takes 256 bytes per stream.
+pub const WINDOW: u64 = 1024;
+
+const WINDOW_WORDS: usize = (WINDOW / 64) as usize;
+
+/// Far above the base of any stream. There is space for the messages of 2³² wraps below it.
+const FIRST_WRAP: u64 = 1 << 63;
+
+/// Late messages in a row after which a stream has begun again: more than come in two
+/// datagrams of 1200 bytes.
+pub(super) const MAX_LATE_IN_A_ROW: u32 = 128;
+
+/// Maximum number of streams: 256 workers in four rooms. They take 350 KiB. For one more,
+/// those of other rooms end.
+const MAX_STREAMS: usize = 1024;
+
+/// More rooms than anyone visits in the time of two heartbeats.
+const MAX_LEFT_ROOMS: usize = 16;
+
+/// The first answer may be to a question from before the peer left the room. The second comes
+/// at least a heartbeat later, which is longer than any queue in a server that works.
+const STALE_ANSWERS: u32 = 2;
+
+#[cfg(test)]
+mod tests;

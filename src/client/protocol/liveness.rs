@@ -1,0 +1,308 @@
+//! Liveness of the server: it decides when a beat is due, and when the server counts as
+//! down or up. It does no I/O and reads no clock.
+//!
+//! A beat is a HELLO while the server is greeted, and a heartbeat after that. In version 2 a
+//! heartbeat carries a PING, so every beat is answered. In version 1 it is answered only if
+//! the server knows `/ping`. Otherwise these are the only signs there: a datagram from the
+//! server, a text that is not echoed, and an error of the network.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::client::config::{MIN_HEARTBEAT, Timeouts};
+use crate::client::event::DownReason;
+
+/// The state of the connection to a server.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    timeouts: Timeouts,
+    mode: Mode,
+    down: Option<Down>,
+    /// True if something came from the server since it was last down.
+    is_proven: bool,
+    /// True if a heartbeat is answered in version 1.
+    can_probe_v1: bool,
+    /// The time between heartbeats that the server needs.
+    heartbeat: Duration,
+    next_beat: Instant,
+    /// The next heartbeat, if all beats are answered.
+    next_heartbeat: Instant,
+    /// The time by which the server must answer.
+    answer_by: Option<Instant>,
+    /// The time at which a server of version 1 counts as up if no heartbeat is refused.
+    settled_at: Option<Instant>,
+}
+
+/// The meaning of a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// A HELLO. `hellos` of them have been neither answered nor refused.
+    Greeting { hellos: u32 },
+    /// A heartbeat of version 1.
+    V1,
+    /// A heartbeat of version 2.
+    V2,
+}
+
+/// The conclusion of a timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Conclusion {
+    Nothing,
+    /// Three HELLOs were sent, and none was answered or refused.
+    NotGreeted,
+    Down,
+    /// A server of version 1 counts as up again.
+    Settled,
+}
+
+#[derive(Debug)]
+struct Down {
+    reason: DownReason,
+    retry: Duration,
+}
+
+impl Liveness {
+    /// A beat is due at once.
+    pub(super) fn new(mode: Mode, timeouts: Timeouts, now: Instant) -> Self {
+        Self {
+            timeouts,
+            mode,
+            down: None,
+            is_proven: false,
+            can_probe_v1: false,
+            heartbeat: timeouts.heartbeat,
+            next_beat: now,
+            next_heartbeat: now,
+            answer_by: None,
+            settled_at: None,
+        }
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The reason why the server counts as down, if it does.
+    pub(super) fn down(&self) -> Option<&DownReason> {
+        self.down.as_ref().map(|down| &down.reason)
+    }
+
+    /// Returns true if the server counts as there, and has shown that it is.
+    pub(super) fn is_up(&self) -> bool {
+        self.down.is_none() && self.is_proven
+    }
+
+    pub(super) fn can_probe(&self) -> bool {
+        self.mode == Mode::V2 || (self.mode == Mode::V1 && self.can_probe_v1)
+    }
+
+    /// Sets if the server of version 1 answers commands.
+    pub(super) fn set_can_probe_v1(&mut self, can_probe: bool) {
+        self.can_probe_v1 = can_probe;
+    }
+
+    /// Begins to greet the server, at once.
+    pub(super) fn greet(&mut self, now: Instant) {
+        self.enter(Mode::Greeting { hellos: 0 }, now);
+    }
+
+    /// Begins to speak version 1, at once.
+    pub(super) fn speak_v1(&mut self, now: Instant) {
+        self.enter(Mode::V1, now);
+        self.heartbeat = self.timeouts.heartbeat;
+    }
+
+    /// Begins to speak version 2 with a server that has answered a HELLO. It drops a client
+    /// that is silent for `server_timeout`.
+    pub(super) fn speak_v2(&mut self, server_timeout: Duration, now: Instant) {
+        // Half, so that one lost heartbeat does no harm.
+        let longest = (server_timeout / 2).max(MIN_HEARTBEAT);
+        self.heartbeat = self.timeouts.heartbeat.min(longest);
+        self.enter(Mode::V2, now + self.heartbeat);
+        self.down = None;
+        self.is_proven = true;
+    }
+
+    fn enter(&mut self, mode: Mode, next_beat: Instant) {
+        self.mode = mode;
+        self.next_beat = next_beat;
+        self.next_heartbeat = next_beat;
+        self.answer_by = None;
+        self.settled_at = None;
+        self.can_probe_v1 = false;
+    }
+
+    /// Something came that proves that the server is there. In version 2 a server that is
+    /// down proves it by a WELCOME alone.
+    pub(super) fn answered(&mut self) {
+        if !matches!(self.mode, Mode::Greeting { .. }) {
+            self.down = None;
+            self.is_proven = true;
+            self.settled_at = None;
+            self.answer_by = None;
+            self.next_beat = self.next_heartbeat;
+        }
+    }
+
+    /// Something was sent that the server answers.
+    pub(super) fn expect_answer(&mut self, now: Instant) {
+        let is_greeting = matches!(self.mode, Mode::Greeting { .. });
+        if is_greeting || self.down.is_some() || self.answer_by.is_some() {
+            return;
+        }
+        self.answer_by = Some(now + self.timeouts.answer);
+        if self.can_probe() {
+            self.next_beat = self.next_beat.min(now + self.timeouts.answer / PROBES);
+        }
+    }
+
+    pub(super) fn is_beat_due(&self, now: Instant) -> bool {
+        now >= self.next_beat
+    }
+
+    /// A beat was sent.
+    pub(super) fn beat(&mut self, now: Instant) {
+        if let Mode::Greeting { hellos } = &mut self.mode {
+            *hellos += 1;
+            let wait = match self.down.is_none() || self.is_hopeful() {
+                true => self.timeouts.greeting / PROBES,
+                false => self.take_retry(),
+            };
+            self.next_beat = now + wait;
+            return;
+        }
+        if let Some(down) = &self.down {
+            // Silence proves nothing where silence is the reason. A full server of version 1
+            // refuses every heartbeat, and does not answer one that it takes.
+            if matches!(down.reason, DownReason::Unreachable(_) | DownReason::Full) {
+                self.settled_at.get_or_insert(now + self.timeouts.settle);
+            }
+            self.next_beat = now + self.take_retry();
+            return;
+        }
+        self.next_heartbeat = now + self.heartbeat;
+        self.next_beat = self.next_heartbeat;
+        if self.can_probe() {
+            self.answer_by.get_or_insert(now + self.timeouts.answer);
+            self.next_beat = now + (self.timeouts.answer / PROBES).min(self.heartbeat);
+        }
+    }
+
+    /// The network refused something that was sent.
+    pub(super) fn refused(&mut self, kind: io::ErrorKind, now: Instant) {
+        let reason = DownReason::Unreachable(kind);
+        let Some(down) = &mut self.down else {
+            self.go_down(reason);
+            self.next_beat = now + self.take_retry();
+            return;
+        };
+        down.reason = reason;
+        self.settled_at = None;
+        match &mut self.mode {
+            // One HELLO may be refused in more than one way.
+            Mode::Greeting { hellos: 0 } | Mode::V1 | Mode::V2 => {}
+            Mode::Greeting { hellos } => {
+                *hellos = 0;
+                self.next_beat = now + self.take_retry();
+            }
+        }
+    }
+
+    /// The server said that it stops.
+    pub(super) fn stopped(&mut self, now: Instant) {
+        if self.down.is_none() {
+            self.go_down(DownReason::Goodbye);
+            self.next_beat = now + self.take_retry();
+        }
+    }
+
+    /// The server answered that it is full.
+    pub(super) fn full(&mut self, now: Instant) {
+        if let Mode::Greeting { hellos } = &mut self.mode {
+            *hellos = 0;
+        }
+        self.settled_at = None;
+        match &mut self.down {
+            // The beat that was answered has set the time of the next one.
+            Some(down) if down.reason == DownReason::Full => return,
+            Some(down) => down.reason = DownReason::Full,
+            None => self.go_down(DownReason::Full),
+        }
+        self.next_beat = now + self.take_retry();
+    }
+
+    /// Nobody answered any HELLO, and version 1 is no choice.
+    pub(super) fn not_greeted(&mut self, now: Instant) {
+        self.go_down(DownReason::NoAnswer(self.timeouts.greeting));
+        self.next_beat = now + self.take_retry();
+    }
+
+    /// The time of the next beat or timeout.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        let others = [self.answer_by, self.settled_at];
+        let others = others.into_iter().flatten();
+        others.fold(self.next_beat, Instant::min)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Conclusion {
+        let has_passed = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        if has_passed(self.settled_at) {
+            self.answered();
+            return Conclusion::Settled;
+        }
+        if has_passed(self.answer_by) {
+            let was_v2 = self.mode == Mode::V2;
+            self.go_down(DownReason::NoAnswer(self.timeouts.answer));
+            // A server of version 2 may have restarted, and answers the next HELLO.
+            self.next_beat = if was_v2 { now } else { now + self.take_retry() };
+            return Conclusion::Down;
+        }
+        let is_greeted = matches!(self.mode, Mode::Greeting { hellos: PROBES.. });
+        let may_be_there = matches!(self.down(), None | Some(DownReason::Unreachable(_)));
+        if is_greeted && may_be_there && self.is_beat_due(now) {
+            return Conclusion::NotGreeted;
+        }
+        Conclusion::Nothing
+    }
+
+    /// Returns true if the last HELLO was not refused where one before it was. A server may
+    /// have started, so the next attempt must take the same way.
+    pub(super) fn is_hopeful(&self) -> bool {
+        let was_refused = matches!(self.down(), Some(DownReason::Unreachable(_)));
+        was_refused && matches!(self.mode, Mode::Greeting { hellos: 1..=PROBES })
+    }
+
+    /// A server that refused datagrams has not refused the last ones, so it has started.
+    pub(super) fn presume_started(&mut self) {
+        self.is_proven |= self.down.take().is_some();
+    }
+
+    fn go_down(&mut self, reason: DownReason) {
+        let retry = self.timeouts.retry.min(self.timeouts.heartbeat);
+        self.down = Some(Down { reason, retry });
+        self.is_proven = false;
+        self.answer_by = None;
+        self.settled_at = None;
+        self.can_probe_v1 = false;
+        if self.mode != Mode::V1 {
+            self.mode = Mode::Greeting { hellos: 0 };
+        }
+    }
+
+    /// Returns the time before the next attempt, which doubles with each.
+    fn take_retry(&mut self) -> Duration {
+        let longest = self.timeouts.heartbeat;
+        let Some(down) = &mut self.down else {
+            return longest;
+        };
+        let retry = down.retry;
+        down.retry = (retry * 2).min(longest);
+        retry
+    }
+}
+
+/// Three datagrams in a row are not lost by chance on a path on which anything can be said.
+const PROBES: u32 = 3;
+
+#[cfg(test)]
+mod tests;
