@@ -1,103 +1,145 @@
-//! What a run is told: from how many clients, what, how fast, for how long.
+//! The settings of a run. `summary.json` has them under the same names.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 pub use crate::payload::Payload;
+use crate::units;
 
 /// One run against one server.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
     /// The server.
     pub target: SocketAddr,
     /// Clients, each with an address and port of its own.
     pub clients: u32,
-    /// Datagrams that all of them together offer.
+    /// Datagrams per second that all clients together send.
+    #[serde(flatten)]
     pub rate: Rate,
-    /// How the datagrams follow each other.
+    /// The distribution of the times between datagrams.
     pub arrival: Arrival,
-    /// Who says what to whom.
+    /// The kind of load.
     pub scenario: Scenario,
-    /// Of the offered datagrams, how many are of which kind.
+    /// The shares of the kinds of datagrams.
     pub mix: Mix,
-    /// Members of a room, where the scenario has rooms.
+    /// Members per room, where the scenario has rooms.
     pub room_size: u32,
-    /// How long a text is.
+    /// The lengths of texts.
     pub payload: Payload,
     /// The version of the protocol that all clients speak.
     pub protocol: Protocol,
-    /// Clients that leave, and clients that come back, a second.
+    /// Clients per second that leave, and as many that come back.
     pub churn_per_s: f64,
-    /// The load is offered for this long before anything is recorded.
+    /// The time during which load is sent and not recorded yet.
+    #[serde(rename = "warmup_s", with = "units::seconds")]
     pub warmup: Duration,
-    /// And then for this long.
+    /// The length of the recording.
+    #[serde(rename = "duration_s", with = "units::seconds")]
     pub duration: Duration,
-    /// What is under way then is awaited for no longer than this.
+    /// The longest wait for datagrams under way after the recording.
+    #[serde(rename = "drain_s", with = "units::seconds")]
     pub drain: Duration,
-    /// Of every choice that is made at random.
+    /// The seed of every random choice.
     pub seed: u64,
-    /// A client that has had nothing to send for this long sends a heartbeat.
+    /// The time without anything to send after which a client sends a heartbeat.
+    #[serde(rename = "heartbeat_s", with = "units::seconds")]
     pub heartbeat: Duration,
-    /// Which sockets the clients have.
+    /// The sockets of the clients.
     pub sockets: Sockets,
-    /// Whether these take several datagrams of one sender as one packet (`UDP_GRO`), which
-    /// saves the kernel cutting it, on the server's side; stock clients do not.
+    /// Set if sockets take several datagrams of one sender as one packet (`UDP_GRO`). This
+    /// saves work in the kernel, also on the server's side. Stock clients do not ask for it.
     pub gro: bool,
     /// Threads that send and receive.
     pub threads: u16,
-    /// The processors that these are pinned to, in turn; empty: the system's choice.
+    /// The processors that the threads are pinned to, in turn. Empty leaves it to the system.
     pub cores: Vec<usize>,
-    /// Whether a thread that has nothing to do looks on, rather than sleeps.
+    /// Set if an idle thread polls instead of sleeping.
     pub spin: bool,
-    /// The server's process, on this machine, whose CPU time is measured, too.
+    /// The server's process on this machine, whose CPU time is measured, too.
+    #[serde(skip)]
     pub server_pid: Option<u32>,
 }
 
-/// Datagrams a second.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Datagrams per second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Ramp", into = "Ramp")]
 pub enum Rate {
     /// The same all the time.
     Constant(f64),
-    /// The warm-up at the first rate, and from there on up, or down, in a straight
-    /// line, to the second one at the end of the run.
+    /// The first rate during the warm-up, and then in a straight line to the second one.
     Ramp {
-        /// At the beginning of what is recorded.
+        /// At the start of the recording.
         from: f64,
         /// At its end.
         to: f64,
     },
 }
 
-/// How datagrams follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// The rates at both ends of the recording.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ramp {
+    /// At the start.
+    #[serde(rename = "rate_from_per_s")]
+    pub from: f64,
+    /// At the end.
+    #[serde(rename = "rate_to_per_s")]
+    pub to: f64,
+}
+
+impl From<Rate> for Ramp {
+    fn from(rate: Rate) -> Self {
+        match rate {
+            Rate::Constant(per_s) => Self {
+                from: per_s,
+                to: per_s,
+            },
+            Rate::Ramp { from, to } => Self { from, to },
+        }
+    }
+}
+
+impl From<Ramp> for Rate {
+    fn from(Ramp { from, to }: Ramp) -> Self {
+        match from == to {
+            true => Self::Constant(from),
+            false => Self::Ramp { from, to },
+        }
+    }
+}
+
+/// The distribution of the times between datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Arrival {
     /// At equal distances
     Uniform,
-    /// As those of many who know nothing of each other
+    /// At random, as those of many independent senders
     Poisson,
 }
 
-/// Who says what to whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// The kind of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scenario {
     /// Pings, and texts to rooms, as --mix has them
     Mixed,
     /// Texts to rooms
     Chat,
-    /// Pings, which the server answers one for one
+    /// Pings, each of which the server answers
     Ping,
-    /// Heartbeats, which nobody answers
+    /// Heartbeats, which the server does not answer
     Heartbeat,
     /// Datagrams to a server with `--service greet`
     Greet,
-    /// All are in the lobby, and one of them speaks
+    /// One text at a time from one client to all, in the lobby
     Lobby,
 }
 
 /// Shares of the offered datagrams; only their ratio counts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mix {
     /// Pings.
     pub ping: f64,
@@ -108,16 +150,18 @@ pub struct Mix {
 }
 
 /// The version of the protocol that clients speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// Text, a message a datagram
+    /// Text, one message per datagram
     V1,
-    /// Frames, many messages a datagram
+    /// Frames, many messages per datagram
     V2,
 }
 
-/// Which sockets the clients have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// The sockets of the clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Sockets {
     /// Few, each with many addresses of 127.0.0.0/8
     Shared,
@@ -126,12 +170,12 @@ pub enum Sockets {
 }
 
 impl Scenario {
-    /// What it offers: `asked` only if that is [`Self::Mixed`].
+    /// Returns the mix of the scenario: `asked` for [`Self::Mixed`].
     pub fn mix(self, asked: Mix) -> Mix {
         let (ping, text, heartbeat) = match self {
             Self::Mixed => return asked,
             Self::Chat | Self::Lobby => (0.0, 1.0, 0.0),
-            // What is said to the greeting service is answered, as a ping is.
+            // The greeting service answers every datagram, as a chat answers pings.
             Self::Ping | Self::Greet => (1.0, 0.0, 0.0),
             Self::Heartbeat => (0.0, 0.0, 1.0),
         };
@@ -143,7 +187,7 @@ impl Scenario {
     }
 }
 
-/// The word by which the command line calls a value, and a summary.
+/// Returns the word for a value on the command line and in a summary.
 pub fn word(value: &impl ValueEnum) -> String {
     // Only a value that is skipped has no word, and none is.
     value

@@ -12,6 +12,8 @@
 // What tests of this crate share with those beside it calls it by its name.
 extern crate self as loadgen;
 
+mod described;
+
 pub mod units;
 
 pub mod percentiles;

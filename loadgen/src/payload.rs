@@ -3,17 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::units;
 
 /// A distribution of lengths, in bytes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Payload {
     /// Never empty.
     choices: Vec<Choice>,
 }
 
 /// One range of lengths, all of which are equally likely.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// How often this range is chosen, beside the others.
     pub weight: f64,

@@ -1,33 +1,79 @@
-//! Percentiles of what was recorded, where something was.
+//! Percentiles of recorded latencies.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
-/// Within how long `percent` of all were over; nothing if there were none.
+use crate::described::described;
+
+described! {
+    /// The quantiles that follow a latency over time or over load, in microseconds.
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    pub struct Quantiles {
+        /// Half of them took at most this.
+        pub p50_us: f64,
+        /// 99 % of them took at most this.
+        pub p99_us: f64,
+        /// 99.9 % of them took at most this.
+        pub p99_9_us: f64,
+        /// The greatest of them.
+        pub max_us: f64,
+    }
+}
+
+impl Quantiles {
+    /// Returns those of `recorded`, or nothing if it is empty.
+    pub fn of(recorded: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| micros(recorded.value_at_quantile(quantile));
+        (!recorded.is_empty()).then(|| Self {
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p99_9_us: at(0.999),
+            max_us: micros(recorded.max()),
+        })
+    }
+
+    /// Returns the greater one of each quantile.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            p50_us: self.p50_us.max(other.p50_us),
+            p99_us: self.p99_us.max(other.p99_us),
+            p99_9_us: self.p99_9_us.max(other.p99_9_us),
+            max_us: self.max_us.max(other.max_us),
+        }
+    }
+}
+
+/// Converts nanoseconds to microseconds, of which they are exact thousandths.
+pub(crate) fn micros(ns: u64) -> f64 {
+    ns as f64 / 1e3
+}
+
+/// Returns the time within which `percent` of all were over, or nothing if there were none.
 pub fn percentile(of: &Histogram<u64>, percent: f64) -> Option<Duration> {
     (!of.is_empty()).then(|| Duration::from_nanos(of.value_at_percentile(percent)))
 }
 
-/// What reports call a percentile: `p50`, `p99.9`.
+/// Returns the name of a percentile: `p50`, `p99.9`.
 pub fn percentile_name(percent: f64) -> String {
     format!("p{percent}")
 }
 
-/// The longest; nothing if there were none.
+/// Returns the longest, or nothing if there were none.
 pub fn longest(of: &Histogram<u64>) -> Option<Duration> {
     (!of.is_empty()).then(|| Duration::from_nanos(of.max()))
 }
 
-/// The arithmetic mean; nothing if there were none.
+/// Returns the mean, or nothing if there were none.
 pub fn mean(of: &Histogram<u64>) -> Option<Duration> {
     (!of.is_empty()).then(|| Duration::from_nanos(of.mean() as u64))
 }
 
-/// Of which a live view has room to speak.
+/// The percentiles of the live view.
 pub const FEW: [f64; 3] = [50.0, 99.0, 99.9];
 
-/// Of which a report speaks.
+/// The percentiles of the summary.
 pub const MANY: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 
 #[cfg(test)]

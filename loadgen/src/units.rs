@@ -1,11 +1,11 @@
-//! Numbers with units: how they are written on the command line, and how they are
-//! printed.
+//! Numbers with units: the parser for the command line, and the formatter for all output.
+//! assets/charts/charts.js prints them in the same way.
 
 use std::time::Duration;
 
 use bullhorn::wire::Thousands;
 
-/// Parses a number of things a second, such as `20000`, `50k`, `1.5M` or `0.5`: above
+/// Parses a number of things per second, such as `20000`, `50k`, `1.5M` or `0.5`: above
 /// 0, at most [`RATE_MAX`].
 ///
 /// # Errors
@@ -24,7 +24,7 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
 pub fn parse_rate_or_zero(text: &str) -> Result<f64, String> {
     let (digits, factor) = split_factor(text);
     let Some(number) = parse_decimal(digits) else {
-        return Err("must be a number a second, such as 20000, 50k, 1.5M or 0.5".to_owned());
+        return Err("must be a number per second, such as 20000, 50k, 1.5M or 0.5".to_owned());
     };
     let per_s = number * f64::from(factor);
     if per_s > RATE_MAX {
@@ -33,8 +33,7 @@ pub fn parse_rate_or_zero(text: &str) -> Result<f64, String> {
     Ok(per_s)
 }
 
-/// What stands before `k` or `M`, in either case, and what these stand for: without one,
-/// all and 1.
+/// Splits a suffix `k` or `M`, in either case, from the number, and returns its factor.
 pub fn split_factor(text: &str) -> (&str, u32) {
     match text.as_bytes() {
         [.., b'k' | b'K'] => (&text[..text.len() - 1], 1_000),
@@ -56,19 +55,15 @@ pub fn parse_decimal(text: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// Things a second: `0.5/s`, `50,000/s`, `1.25 M/s`.
+/// Prints things per second: `0.5/s`, `50,000/s`, `1.25 M/s`.
 pub fn rate(per_s: f64) -> String {
-    for (unit, one) in [("T", 1e12), ("G", 1e9), ("M", 1e6)] {
-        // What rounds to it, too: not 1,000 M/s, but 1.00 G/s.
-        if per_s >= one * 0.999_999_5 {
-            return format!("{} {unit}/s", three_digits(per_s / one));
-        }
+    match per_s < 999_999.5 {
+        true => format!("{}/s", number(per_s)),
+        false => scaled(per_s, RATE_UNITS, 0.999_999_5),
     }
-    format!("{}/s", number(per_s))
 }
 
-/// A number for people: `1,234`, and with one decimal where it is below 100 and not
-/// whole: `0.5`.
+/// Prints a number: `1,234`, and with one decimal where it is below 100 and not whole: `0.5`.
 pub fn number(value: f64) -> String {
     if value < 100.0 && (value - value.round()).abs() >= 0.05 {
         format!("{value:.1}")
@@ -77,76 +72,114 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// How many: `1,234`.
+/// Prints a whole number: `1,234`.
 pub fn count(count: u64) -> String {
     Thousands(count).to_string()
 }
 
-/// An amount of data: `812 B`, `1.25 kB`, `3.40 MB`. A unit is 1000 of the one before.
+/// Prints a number of things: `1 client`, `2,000 clients`.
+pub fn counted(many: u64, thing: &str) -> String {
+    let s = if many == 1 { "" } else { "s" };
+    format!("{} {thing}{s}", count(many))
+}
+
+/// Prints an amount of data: `812 B`, `1.25 kB`, `3.40 MB`.
 pub fn bytes(bytes: f64) -> String {
-    let (mut scaled, mut unit) = (bytes, 0);
-    while scaled >= 999.5 && unit + 1 < BYTE_UNITS.len() {
-        scaled /= 1000.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{scaled:.0} B"),
-        _ => format!("{} {}", three_digits(scaled), BYTE_UNITS[unit]),
+    match bytes < 999.5 {
+        true => format!("{bytes:.0} B"),
+        false => scaled(bytes, BYTE_UNITS, 0.9995),
     }
 }
 
-/// How long something took, to three digits: `812 ns`, `12.3 µs`, `1.25 ms`, `3.40 s`.
+/// Prints a latency to three digits: `812 ns`, `12.3 µs`, `1.25 ms`, `3.40 s`.
 pub fn latency(taken: Duration) -> String {
     let ns = taken.as_nanos() as f64;
-    // Not 1000, but what rounds to it: 999.6 µs is 1.00 ms.
-    if ns < 999.5 {
-        format!("{ns:.0} ns")
-    } else if ns < 999.5e3 {
-        format!("{} µs", three_digits(ns / 1e3))
-    } else if ns < 999.5e6 {
-        format!("{} ms", three_digits(ns / 1e6))
-    } else {
-        format!("{} s", three_digits(ns / 1e9))
+    match ns < 999.5 {
+        true => format!("{ns:.0} ns"),
+        false => scaled(ns, TIME_UNITS, 0.9995),
     }
 }
 
-/// How long a run is: `10 s`, `1.5 s`.
+/// Prints the same of microseconds.
+pub fn latency_us(us: f64) -> String {
+    latency(Duration::from_nanos((us * 1e3).round() as u64))
+}
+
+/// Prints the length of a run: `10 s`, `1.5 s`.
 pub fn span(length: Duration) -> String {
     format!("{} s", number(length.as_secs_f64()))
 }
 
-/// How much of `whole` `part` is: `0 %`, `0.012 %`, `12.3 %`. What is not 0 is never
-/// printed as 0, and what is not all never as 100.
+/// Prints the share of `part` in `whole`: `0 %`, `0.012 %`, `12.3 %`. A share above 0 is never
+/// printed as 0, and one below 1 never as 100 %.
 pub fn share(part: u64, whole: u64) -> String {
-    if part == 0 || whole == 0 {
-        return "0 %".to_owned();
+    match whole {
+        0 => share_of_one(0.0),
+        _ => share_of_one(part as f64 / whole as f64),
     }
-    if part == whole {
-        return "100 %".to_owned();
-    }
-    let percent = part as f64 / whole as f64 * 100.0;
-    if percent < 0.001 {
-        return "<0.001 %".to_owned();
-    }
-    if percent > 99.99 && part < whole {
-        return ">99.99 %".to_owned();
-    }
-    if percent < 1.0 {
-        return format!("{percent:.3} %");
-    }
-    format!("{} %", three_digits(percent))
 }
 
-/// The same of a ratio, 0 to 1.
+/// Prints the same of a ratio, 0 to 1.
 pub fn share_of_one(ratio: f64) -> String {
-    // What is not 0 stays so, and what is not all, too.
-    let part = (ratio * WHOLE as f64).ceil() as u64;
-    let is_all = ratio >= 1.0;
-    share(if is_all { WHOLE } else { part.min(WHOLE - 1) }, WHOLE)
+    let percent = ratio * 100.0;
+    if percent <= 0.0 {
+        "0 %".to_owned()
+    } else if ratio >= 1.0 {
+        "100 %".to_owned()
+    } else if percent < 0.001 {
+        "<0.001 %".to_owned()
+    } else if percent > 99.99 {
+        ">99.99 %".to_owned()
+    } else if percent < 1.0 {
+        format!("{percent:.3} %")
+    } else {
+        format!("{} %", three_digits(percent))
+    }
 }
 
-/// Three digits that say something, or all in front of the point: `1.25`, `12.5`, `125`,
-/// `1,250`.
+/// Returns `part` of `whole`, and nothing for a share of nothing.
+pub(crate) fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// Returns how many there are per second of `time`, and 0 without time.
+pub(crate) fn per_s(count: u64, time: Duration) -> f64 {
+    match time.is_zero() {
+        true => 0.0,
+        false => thousandths(count as f64 / time.as_secs_f64()),
+    }
+}
+
+/// Rounds to 0.001.
+pub(crate) fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+/// Durations as seconds in JSON, exact to the nanosecond.
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(time.as_nanos() as f64 / 1e9)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+/// Prints `value` in the largest of `units` that it reaches. `nearly` of a unit rounds to it:
+/// 999.6 µs is 1.00 ms.
+fn scaled(value: f64, units: &[(&str, f64)], nearly: f64) -> String {
+    let reached = units.iter().rev().find(|(_, one)| value >= one * nearly);
+    let (unit, one) = reached.unwrap_or(&units[0]);
+    format!("{} {unit}", three_digits(value / one))
+}
+
+/// Prints three digits, or all before the point: `1.25`, `12.5`, `125`, `1,250`.
 fn three_digits(value: f64) -> String {
     if value < 9.995 {
         format!("{value:.2}")
@@ -157,13 +190,14 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-/// Far finer than any share is printed.
-const WHOLE: u64 = 1_000_000_000;
-
 /// Far beyond what any machine sends: 100 times what the fastest kernels do.
 pub const RATE_MAX: f64 = 100e6;
 
-const BYTE_UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+const RATE_UNITS: &[(&str, f64)] = &[("M/s", 1e6), ("G/s", 1e9), ("T/s", 1e12)];
+
+const BYTE_UNITS: &[(&str, f64)] = &[("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12)];
+
+const TIME_UNITS: &[(&str, f64)] = &[("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
 
 #[cfg(test)]
 mod tests {

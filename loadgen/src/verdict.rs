@@ -3,15 +3,16 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::RunConfig;
 use crate::outcome::Outcome;
 
-/// Whether a run says anything of the server.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The verdict on a run: do the figures describe the server, or the generator?
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Verdict {
-    /// Why the run is invalid, in a sentence each; empty: it is valid.
+    /// The reasons why the run is invalid, a sentence each. A valid run has none.
     pub invalid: Vec<String>,
 }
 
@@ -107,6 +108,16 @@ impl Verdict {
     /// Whether the figures are the server's.
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty()
+    }
+}
+
+/// Adds `is_valid`, so that programs need not look at the reasons.
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Verdict", 2)?;
+        fields.serialize_field("is_valid", &self.is_valid())?;
+        fields.serialize_field("invalid", &self.invalid)?;
+        fields.end()
     }
 }
 

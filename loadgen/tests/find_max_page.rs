@@ -1,5 +1,5 @@
-//! What the page of a search looks like in a real browser: every curve and every mark is
-//! there, in the open, and nothing is cut off, in a wide window and in a narrow one.
+//! The page of a search in a real browser. The values that uPlot has drawn are those of the
+//! tries, and nothing is cut off at any width.
 //!
 //! Where there is no browser, the test is skipped, and says so; in CI it fails.
 
@@ -19,11 +19,11 @@ mod scratch;
 
 use std::fs;
 
-use browser::{browser, layout};
-use loadgen::limits::find_max::Ceiling;
+use browser::{browser, layout, numbers};
+use loadgen::limits::find_max::{Ceiling, FoundMax};
 use loadgen::output::{SearchOutput, SearchRun};
 use sample_run::config;
-use sample_search::{find_max, found};
+use sample_search::{find_max, found, generators_limit};
 use scratch::Scratch;
 use serde_json::Value;
 
@@ -33,16 +33,8 @@ fn a_browser_shows_every_curve_and_every_try() {
         return;
     };
     let scratch = Scratch::new();
-    let output = SearchOutput::create(scratch.dir(), false).unwrap();
-    let finished = output.finish(&SearchRun {
-        command: &["loadgen".to_owned()],
-        find_max: &find_max(config()),
-        ceiling: Ceiling::Asked,
-        found: &found(),
-    });
-    finished.unwrap();
-    let page = fs::read_to_string(scratch.path("find-max.html")).unwrap();
-    for width in [1_200, 390] {
+    let page = write(&scratch, &found(), Ceiling::Asked);
+    for width in [1_200, 390, 320] {
         let layout = layout(&browser, &scratch, &page, width);
         let figures = layout["figures"].as_array().unwrap();
         assert_eq!(figures.len(), 4, "at {width}: {layout}");
@@ -54,34 +46,96 @@ fn a_browser_shows_every_curve_and_every_try() {
         assert!(page_width <= width, "{page_width} at {width}");
         let cut = layout["cut"].as_array().unwrap();
         assert!(cut.is_empty(), "cut off at {width}: {cut:?}");
+        let text = layout["text"].as_str().unwrap();
+        for words in [
+            "Search: good up to 2,830/s",
+            "The highest good rate is 2,830/s. The lowest bad one is 4,000/s",
+            "Objectives: p99<5ms,loss<0.1%.",
+            "✗ loss<0.1%: 1.20 %",
+            "✗ The generator fell behind: it slept.",
+            "1.04 ms",
+            "520 µs",
+        ] {
+            assert!(text.contains(words), "no {words} in {text}");
+        }
+        assert_eq!(text.matches("✓ good").count(), 6);
     }
+}
+
+#[test]
+fn the_limit_of_the_generator_is_named_and_a_kind_that_no_try_had_has_no_chart() {
+    let Some(browser) = browser() else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let mut found = generators_limit();
+    for one in &mut found.tries {
+        one.delivery = None;
+    }
+    let page = write(&scratch, &found, Ceiling::Asked);
+    let layout = layout(&browser, &scratch, &page, 1_200);
+    assert_eq!(layout["title"], "bullhorn: no rate is good");
+    let figures = layout["figures"].as_array().unwrap();
+    assert_eq!(figures.len(), 3, "{layout}");
+    assert_eq!(figures[0]["title"], "Answer latency over load");
+    assert!(figures[0]["rules"].as_array().unwrap().is_empty());
+    let text = layout["text"].as_str().unwrap();
+    for words in [
+        "✗ The generator fell short",
+        "the generator itself fell short even at 20/s",
+        "The generator fell behind: it slept.",
+    ] {
+        assert!(text.contains(words), "no {words} in {text}");
+    }
+    assert!(!text.contains("deliveries/s") && !text.contains("NaN"));
+}
+
+/// Writes a search, and returns its page.
+fn write(scratch: &Scratch, found: &FoundMax, ceiling: Ceiling) -> String {
+    let output = SearchOutput::create(scratch.dir(), true).unwrap();
+    let path = output.page();
+    let finished = output.finish(&SearchRun {
+        command: &["loadgen".to_owned()],
+        find_max: &find_max(config()),
+        ceiling,
+        found,
+    });
+    finished.unwrap();
+    fs::read_to_string(path).unwrap()
 }
 
 #[track_caller]
 fn check_figure(figure: &Value, width: i64) {
     let title = figure["title"].as_str().unwrap();
-    let (quantities, lines) = match title {
-        "Delivery latency over load" | "Answer latency over load" => (3, 4),
-        "Loss over load" => (1, 2),
-        // And what was due.
-        _ => (1, 3),
+    let found = found();
+    let slowness = [1.1, 1.4, 2.6, 90.0];
+    let latency = |base: f64, half: f64| slowness.map(|slow| (base * slow * half).round());
+    // The curve goes through the middle try of each rate, or the worse one of two.
+    let (label, expected, quantities) = match title {
+        "Delivery latency over load" => ("p99", latency(400.0, 1.0), 3),
+        "Answer latency over load" => ("p99", latency(400.0, 0.5), 3),
+        "Loss over load" => ("loss", [0.0, 0.0, 0.0, 0.012], 1),
+        _ => ("sent", RATES.map(|rate| rate * 0.999), 1),
     };
+    assert_eq!(numbers(&figure["x"]), RATES.map(Some));
     let curves = figure["curves"].as_array().unwrap();
-    assert_eq!(curves.len(), lines, "{title} at {width}: {curves:?}");
-    assert_eq!(figure["legend"].as_array().unwrap().len(), lines, "{title}");
+    let curve = curves.iter().find(|curve| curve["label"] == label).unwrap();
+    assert_eq!(numbers(&curve["values"]), expected.map(Some), "{title}");
     for curve in curves {
-        assert_eq!(curve["is_inside"], true, "{title} at {width}: {curve}");
-        // Four rates were tried; the line of the answer stands upright.
-        let is_line = curve["points"] == 2;
-        let share = curve["width"].as_f64().unwrap() / figure["width"].as_f64().unwrap();
-        assert_eq!(is_line, share < 0.01, "{title} at {width}: {curve}");
-        assert!(is_line || curve["points"] == 4, "{title}: {curve}");
-        assert!(is_line || share > 0.4, "{title} at {width}: {share}");
+        assert_eq!(curve["points"], 4, "{title} at {width}: {curve}");
+        assert_eq!(curve["is_seen"], true, "{title} at {width}: {curve}");
+        assert!(curve["pixels"].as_u64() > Some(80), "{title} at {width}");
     }
-    assert_eq!(figure["dots"], 6 * quantities, "{title} at {width}");
-    let crosses = figure["crosses"].as_f64().unwrap();
-    assert_eq!(crosses, f64::from(3 * quantities), "{title} at {width}");
-    assert_eq!(figure["marks_are_inside"], true, "{title} at {width}");
-    let clipped = figure["clipped_labels"].as_array().unwrap();
-    assert!(clipped.is_empty(), "{title} at {width}: {clipped:?}");
+    // Every try has its mark, and the answer its line.
+    let marks = figure["marks"].as_array().unwrap();
+    assert_eq!(marks.len(), found.tries.len() * quantities, "{title}");
+    let bad = marks.iter().filter(|mark| mark["good"] == false);
+    assert_eq!(bad.count(), 3 * quantities, "{title}");
+    assert_eq!(figure["marks_are_seen"], true, "{title} at {width}");
+    assert_eq!(figure["is_inside"], true, "{title} at {width}");
+    assert_eq!(figure["rules"][0]["at"].as_f64(), Some(2_830.0));
+    assert_eq!(figure["rules"][0]["label"], "highest good rate 2,830/s");
 }
+
+/// The rates that were tried.
+const RATES: [f64; 4] = [1_000.0, 2_000.0, 2_830.0, 4_000.0];

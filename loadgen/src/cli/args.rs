@@ -7,10 +7,10 @@ use bullhorn::client::ServerAddress;
 use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::cli::values::{
-    Cores, Ramp, parse_cores, parse_count, parse_drain, parse_heartbeat, parse_mix, parse_ramp,
+    Cores, parse_cores, parse_count, parse_drain, parse_heartbeat, parse_mix, parse_ramp,
     parse_run_duration, parse_warmup,
 };
-use crate::config::{Arrival, Mix, Payload, Protocol, Scenario, Sockets};
+use crate::config::{Arrival, Mix, Payload, Protocol, Ramp, Scenario, Sockets};
 use crate::slo::Slo;
 use crate::units::{parse_rate, parse_rate_or_zero};
 

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::outcome::{Counts, Sample};
-use crate::output::{Environment, LatencySummary, Run, Summary, latencies};
+use crate::output::{Environment, LatencySummary, Pace, Run, Summary, latencies};
+use crate::units::thousandths;
 
 /// Writes lines, each of which is complete before the next second begins.
 pub(super) struct JsonLines<W> {
@@ -72,45 +72,16 @@ struct Second {
     latencies: BTreeMap<String, LatencySummary>,
 }
 
-/// Those of [`crate::output::Rates`] that one second has. It has no shares: what is lost
-/// in one was due in another.
-#[derive(Serialize)]
-struct Pace {
-    offered_per_s: f64,
-    sent_per_s: f64,
-    deliveries_per_s: f64,
-    answers_per_s: f64,
-}
-
 impl Second {
     fn of(sample: &Sample<'_>) -> Self {
-        let counts = sample.counts;
-        let per_s = |count| per_s(count, sample.length);
         Self {
             start_s: thousandths(sample.start.as_secs_f64()),
             length_s: thousandths(sample.length.as_secs_f64()),
-            counts,
-            rates: Pace {
-                offered_per_s: per_s(counts.due),
-                sent_per_s: per_s(counts.sent),
-                deliveries_per_s: per_s(counts.delivered),
-                answers_per_s: per_s(counts.answered),
-            },
+            counts: sample.counts,
+            rates: Pace::of(&sample.counts, sample.length),
             latencies: latencies(sample.latencies),
         }
     }
-}
-
-fn per_s(count: u64, time: Duration) -> f64 {
-    match time.is_zero() {
-        true => 0.0,
-        false => thousandths(count as f64 / time.as_secs_f64()),
-    }
-}
-
-/// Without digits that mean nothing.
-fn thousandths(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
 }
 
 /// The keys of a summary that grow with a run: its seconds have had lines of their own.
@@ -118,6 +89,8 @@ const TOLD_BEFORE: [&str; 2] = ["seconds", "intervals"];
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;

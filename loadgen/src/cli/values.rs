@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bullhorn::config::parse_duration;
 
-use crate::config::Mix;
+use crate::config::{Mix, Ramp};
 use crate::units;
 
 /// Parses weights such as `ping=90,text=10`; a kind that is not there has none.
@@ -52,15 +52,6 @@ pub(super) fn parse_count(text: &str) -> Result<u32, String> {
             let most = units::count(COUNT_MAX.into());
             format!("must be a whole number from 1 to {most}, such as 500, 10k or 1M")
         })
-}
-
-/// The rates at both ends of a ramp.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ramp {
-    /// When the recording begins.
-    pub from: f64,
-    /// When it ends.
-    pub to: f64,
 }
 
 /// Parses two rates such as `1k..50k`.

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Rate, RunConfig};
 use crate::engine::run::{Control, RunError, run};
 use crate::limits::search::{Found, Search};
 use crate::outcome::Outcome;
+pub use crate::percentiles::Quantiles;
 use crate::slo::Slo;
 use crate::units;
 use crate::verdict::{SloResult, Verdict};
@@ -48,19 +48,6 @@ pub struct Try {
     pub invalid: Vec<String>,
     /// The objectives that were missed, and what was measured.
     pub missed: Vec<SloResult>,
-}
-
-/// Of latencies from when things were due, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Quantiles {
-    /// Half of them.
-    pub p50_us: f64,
-    /// 99 % of them.
-    pub p99_us: f64,
-    /// 99.9 % of them.
-    pub p99_9_us: f64,
-    /// All of them.
-    pub max_us: f64,
 }
 
 /// Why no higher rate is tried than the highest.
@@ -186,18 +173,12 @@ impl Try {
         let (Some(one), Some(other)) = (self.delivery, self.answer) else {
             return self.delivery.or(self.answer);
         };
-        Some(Quantiles {
-            p50_us: one.p50_us.max(other.p50_us),
-            p99_us: one.p99_us.max(other.p99_us),
-            p99_9_us: one.p99_9_us.max(other.p99_9_us),
-            max_us: one.max_us.max(other.max_us),
-        })
+        Some(one.max(other))
     }
 
     fn of(rate: f64, config: &RunConfig, outcome: &Outcome, slo: &Slo) -> Self {
         let counts = &outcome.counts;
-        let seconds = outcome.recorded.as_secs_f64();
-        let per_s = |count: u64| (count as f64 / seconds * 1e3).round() / 1e3;
+        let per_s = |count: u64| units::per_s(count, outcome.recorded);
         let wanted = counts.owed + counts.asked;
         let mut missed = slo.check(outcome);
         let invalid = Verdict::of(config, outcome, &missed).invalid;
@@ -214,19 +195,6 @@ impl Try {
             invalid,
             missed,
         }
-    }
-}
-
-impl Quantiles {
-    fn of(latencies: &Histogram<u64>) -> Option<Self> {
-        let us = |ns: u64| ns as f64 / 1000.0;
-        let at = |quantile| us(latencies.value_at_quantile(quantile));
-        (!latencies.is_empty()).then(|| Self {
-            p50_us: at(0.5),
-            p99_us: at(0.99),
-            p99_9_us: at(0.999),
-            max_us: us(latencies.max()),
-        })
     }
 }
 

@@ -1,17 +1,23 @@
 //! Finds the highest rate that is good: upwards until one is not, then between the two.
 //! No I/O.
 
-/// How to search.
-#[derive(Debug, Clone, Copy, PartialEq)]
+use serde::{Deserialize, Serialize};
+
+/// The range of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Search {
     /// The first rate that is tried.
+    #[serde(rename = "first_rate_per_s")]
     pub from: f64,
-    /// No rate below it is tried; none: a thousandth of the first.
+    /// No rate below it is tried. `None` stands for a thousandth of the first.
+    #[serde(rename = "lowest_rate_per_s")]
     pub lowest: Option<f64>,
-    /// No rate above it is tried; none: upwards without end.
+    /// No rate above it is tried. `None` sets no bound.
+    #[serde(rename = "highest_rate_per_s")]
     pub highest: Option<f64>,
-    /// It ends when the good rate and the bad one above it are apart by no more than
-    /// this factor.
+    /// The search ends when the lowest bad rate is no more than this factor above the highest
+    /// good one.
+    #[serde(rename = "precision_ratio")]
     pub precision: f64,
 }
 

@@ -1,18 +1,19 @@
-//! What a search leaves behind: its tries and its answer, for programs and on a page.
+//! The files of a search: its tries and its answer, for programs and on a page.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
-use super::find_max_page::page;
-use super::numbers::rounded;
-use super::settings::Settings;
-use super::{FIND_MAX, FIND_MAX_PAGE, OutputError, at, remove, shell, write};
+use super::{
+    FIND_MAX, FIND_MAX_PAGE, OutputError, at, page, remove, shell_line, write_json, write_page,
+};
+use crate::config::RunConfig;
 use crate::limits::find_max::{Ceiling, FindMax, FoundMax, Try};
+use crate::limits::search::Search;
+use crate::units::thousandths;
 
 /// The directory of one search.
 pub struct SearchOutput {
@@ -20,16 +21,16 @@ pub struct SearchOutput {
     began_at: SystemTime,
 }
 
-/// All that is known of a search when it is over.
+/// A search that is over.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchRun<'a> {
-    /// The program and its arguments, to do it again.
+    /// The program and its arguments.
     pub command: &'a [String],
-    /// What it was told.
+    /// The search.
     pub find_max: &'a FindMax,
-    /// Why it tried no higher rate than the highest.
+    /// The reason for its highest rate.
     pub ceiling: Ceiling,
-    /// What it brought to light.
+    /// Its result.
     pub found: &'a FoundMax,
 }
 
@@ -38,21 +39,21 @@ pub struct SearchRun<'a> {
 pub struct FindMaxSummary {
     /// [`FIND_MAX_SCHEMA`].
     pub schema: String,
-    /// When the search began, as people write it, in UTC.
+    /// The start of the search in UTC (RFC 3339).
     pub began_at: String,
     /// The same in seconds since 1970.
     pub began_at_unix_s: f64,
-    /// How long it took, in seconds.
+    /// The length of the search, in seconds.
     pub took_s: f64,
-    /// How to do it again, quoted for a shell.
+    /// The command that repeats the search, quoted for a shell.
     pub command: String,
-    /// What had to hold, as it was written.
+    /// The objectives, as they were written.
     pub slo: String,
-    /// What the first try was told; the others differ in their rate alone.
-    pub config: Settings,
-    /// Which rates could be tried.
+    /// The settings of the first try. The others differ in their rate alone.
+    pub config: RunConfig,
+    /// The rates that could be tried.
     pub search: SearchSettings,
-    /// What it was done on.
+    /// The machine.
     pub environment: Environment,
     /// The answer.
     pub found: Answer,
@@ -60,36 +61,32 @@ pub struct FindMaxSummary {
     pub tries: Vec<Try>,
 }
 
-/// A [`crate::limits::search::Search`].
+/// A [`Search`] and the reason for its highest rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SearchSettings {
-    /// No lower rate was to be tried, datagrams a second; none: a thousandth of the first.
-    pub lowest_rate_per_s: Option<f64>,
-    /// No higher rate was to be tried; none: there was no bound.
-    pub highest_rate_per_s: Option<f64>,
-    /// Why not.
+    /// The range.
+    #[serde(flatten)]
+    pub search: Search,
+    /// The reason for its highest rate.
     pub ceiling: Ceiling,
-    /// The good rate and the bad one above it were to be apart by no more than this
-    /// factor.
-    pub precision_ratio: f64,
 }
 
 /// A [`FoundMax`], without its tries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The highest good rate, datagrams a second; none: no rate was good.
+    /// The highest good rate in datagrams per second, if a rate was good.
     pub rate_per_s: Option<f64>,
-    /// The lowest bad rate above it; none: all were good, up to the highest allowed.
+    /// The lowest bad rate above it, if a rate was bad.
     pub bad_rate_per_s: Option<f64>,
-    /// Whether it was the generator that failed there.
+    /// Set if it was the generator that fell short at the bad rate.
     pub is_generators_limit: bool,
-    /// The same for people.
+    /// The same as a sentence.
     pub sentence: String,
 }
 
 impl SearchOutput {
-    /// Makes `dir`, and finds out that files can be made there. Those of a search that is
-    /// there already stay until [`Self::finish`] replaces them.
+    /// Creates `dir`, and checks that files can be written there. The files of an earlier
+    /// search stay until [`Self::finish`] replaces them.
     ///
     /// # Errors
     /// [`OutputError::TakenBySearch`] if there is a whole search in `dir` that may not be
@@ -99,7 +96,7 @@ impl SearchOutput {
         if !overwrite && dir.join(FIND_MAX).exists() {
             return Err(OutputError::TakenBySearch(dir.to_owned()));
         }
-        // Not first after the hours of a search.
+        // An error after a search of hours would be too late.
         let probe = dir.join(PROBE);
         File::create(&probe).map_err(at(&probe))?;
         remove(&probe)?;
@@ -109,44 +106,40 @@ impl SearchOutput {
         })
     }
 
-    /// Writes both files, the page first: a directory with a `find-max.json` is whole.
+    /// Writes both files, the page first. A directory with a `find-max.json` is complete.
     ///
     /// # Errors
-    /// [`OutputError`]; what was written until then stays.
+    /// [`OutputError`]. What was written before it stays.
     pub fn finish(self, run: &SearchRun<'_>) -> Result<FindMaxSummary, OutputError> {
         let Self { dir, began_at } = self;
         let summary = FindMaxSummary::new(run, began_at, Environment::read());
         remove(&dir.join(FIND_MAX))?;
-        let page = page(&summary)?;
-        write(&dir.join(FIND_MAX_PAGE), |file| {
-            file.write_all(page.as_bytes())
-        })?;
-        write(&dir.join(FIND_MAX), |file| {
-            serde_json::to_writer_pretty(&mut *file, &summary)?;
-            file.write_all(b"\n")
-        })?;
+        write_page(&dir.join(FIND_MAX_PAGE), page::of_search(&summary))?;
+        write_json(&dir.join(FIND_MAX), &summary)?;
         Ok(summary)
+    }
+
+    /// Returns the path of the page.
+    pub fn page(&self) -> PathBuf {
+        self.dir.join(FIND_MAX_PAGE)
     }
 }
 
 impl FindMaxSummary {
-    /// That of `run`, which has just ended.
+    /// Returns the summary of `run`, which has just ended.
     pub fn new(run: &SearchRun<'_>, began_at: SystemTime, environment: Environment) -> Self {
         let since_1970 = began_at.duration_since(SystemTime::UNIX_EPOCH);
-        let search = &run.find_max.search;
         Self {
             schema: FIND_MAX_SCHEMA.to_owned(),
             began_at: humantime::format_rfc3339_millis(began_at).to_string(),
-            began_at_unix_s: rounded(since_1970.unwrap_or_default().as_secs_f64()),
-            took_s: rounded(began_at.elapsed().unwrap_or_default().as_secs_f64()),
-            command: shell::line(run.command),
+            began_at_unix_s: thousandths(since_1970.unwrap_or_default().as_secs_f64()),
+            took_s: thousandths(began_at.elapsed().unwrap_or_default().as_secs_f64()),
+            command: shell_line(run.command),
             slo: run.find_max.slo.to_string(),
-            config: Settings::from(&run.find_max.config),
+            config: run.find_max.config.clone(),
             search: SearchSettings {
-                lowest_rate_per_s: search.lowest,
-                highest_rate_per_s: search.highest,
+                search: run.find_max.search,
                 ceiling: run.ceiling,
-                precision_ratio: search.precision,
             },
             environment,
             found: Answer::of(run.found, run.ceiling),
@@ -156,7 +149,7 @@ impl FindMaxSummary {
 }
 
 impl Answer {
-    /// That of a search with such a bound.
+    /// Returns the answer of a search whose highest rate has this reason.
     pub fn of(found: &FoundMax, ceiling: Ceiling) -> Self {
         Self {
             rate_per_s: found.rate_per_s,
@@ -167,11 +160,11 @@ impl Answer {
     }
 }
 
-/// The format of `find-max.json`. The number rises when a field changes its meaning or
-/// goes; a new field does not raise it.
+/// The format of `find-max.json`. The number rises when a field goes or changes its meaning,
+/// and not for a new field.
 pub const FIND_MAX_SCHEMA: &str = "bullhorn-loadgen-find-max/1";
 
-/// Nobody else's.
+/// A name that nothing else has.
 const PROBE: &str = "find-max.json.new";
 
 #[cfg(test)]

@@ -1,21 +1,10 @@
-//! What a run leaves behind: a directory with its summary, its histograms and a report;
-//! and what a search does.
-//! docs/LOADGEN.md says what stands in each file.
+//! The files of a run: a directory with its summary, its histograms and a report. And the
+//! files of a search. docs/LOADGEN.md describes them.
 
-mod axes;
-mod charts;
 mod environment;
-mod explain;
 mod find_max;
-mod find_max_charts;
-mod find_max_page;
 mod histograms;
-mod html;
-mod numbers;
-mod plots;
-mod report;
-mod settings;
-mod shell;
+mod page;
 mod summary;
 mod timeline;
 
@@ -23,6 +12,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use serde::Serialize;
 
 use crate::config::RunConfig;
 use crate::outcome::{Outcome, Sample};
@@ -33,10 +24,8 @@ pub use find_max::{
     Answer, FIND_MAX_SCHEMA, FindMaxSummary, SearchOutput, SearchRun, SearchSettings,
 };
 pub use histograms::{HistogramLog, write_percentiles};
-pub use plots::PlotError;
-pub use settings::{Lengths, Settings, Shares};
 pub(crate) use summary::latencies;
-pub use summary::{GeneratorUse, Judgement, LatencySummary, Rates, SCHEMA, Summary};
+pub use summary::{LatencySummary, Pace, Rates, Ratios, SCHEMA, ServerSummary, Summary};
 pub use timeline::{Interval, Timeline};
 
 /// The directory of one run.
@@ -46,32 +35,32 @@ pub struct Output {
     timeline: Timeline,
 }
 
-/// All that is known of a run when it is over.
+/// A run that is over.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a> {
-    /// The program and its arguments, to do it again.
+    /// The program and its arguments.
     pub command: &'a [String],
-    /// What it was told.
+    /// Its settings.
     pub config: &'a RunConfig,
-    /// What it brought to light.
+    /// Its outcome.
     pub outcome: &'a Outcome,
-    /// Whether it says anything of the server.
+    /// The verdict on its figures.
     pub verdict: &'a Verdict,
-    /// Whether the server was as good as was asked for.
+    /// The objectives, and what was measured.
     pub slos: &'a [SloResult],
 }
 
-/// Why a run could not be written down.
+/// The reason why files could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// There is another run, and nobody said that it may go.
+    /// The directory holds another run.
     #[error(
         "{} holds another run, as there is a {SUMMARY}: name another directory, or give \
          --overwrite to replace that run",
         .0.display()
     )]
     Taken(PathBuf),
-    /// The same of a search.
+    /// The directory holds another search.
     #[error(
         "{} holds another search, as there is a {FIND_MAX}: name another directory, or give \
          --overwrite to replace that search",
@@ -81,30 +70,27 @@ pub enum OutputError {
     /// A file or a directory could not be written.
     #[error("cannot write {}: {source}", .path.display())]
     File {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// The report could not be drawn.
-    #[error(transparent)]
-    Plot(#[from] PlotError),
 }
 
 impl Output {
-    /// Makes `dir`, and begins a log of histograms in it. The files of a run that is there
-    /// already stay until [`Self::finish`] replaces them.
+    /// Creates `dir`, and begins a log of histograms in it. The files of an earlier run stay
+    /// until [`Self::finish`] replaces them.
     ///
     /// # Errors
-    /// [`OutputError::Taken`] if there is a whole run in `dir` that may not be
-    /// overwritten, and those of the file system.
+    /// [`OutputError::Taken`] if `dir` holds a run that may not be overwritten, and errors of
+    /// the file system.
     pub fn create(dir: &Path, overwrite: bool) -> Result<Self, OutputError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         if !overwrite && dir.join(SUMMARY).exists() {
             return Err(OutputError::Taken(dir.to_owned()));
         }
         let path = dir.join(GROWING_LOG);
-        // It is put right at the end: the recording begins some time after this.
+        // The recording begins later, and the end of the run corrects this.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let log = HistogramLog::create(&path, now.unwrap_or_default()).map_err(at(&path))?;
         Ok(Self {
@@ -114,19 +100,19 @@ impl Output {
         })
     }
 
-    /// Takes what came in an interval.
+    /// Adds an interval.
     ///
     /// # Errors
-    /// Those of the log's file.
+    /// Errors of the log's file.
     pub fn sample(&mut self, sample: &Sample<'_>) -> io::Result<()> {
         self.timeline.add(sample);
         self.log.write(sample)
     }
 
-    /// Writes all files. The summary is the last one: a directory that has it is whole.
+    /// Writes all files, the summary last. A directory that has it is complete.
     ///
     /// # Errors
-    /// [`OutputError`]; what was written until then stays.
+    /// [`OutputError`]. What was written before it stays.
     pub fn finish(self, run: &Run<'_>) -> Result<Summary, OutputError> {
         let Self { dir, log, timeline } = self;
         let summary = Summary::new(run, timeline.into_intervals(), Environment::read());
@@ -139,23 +125,42 @@ impl Output {
         for (name, histogram) in latencies.named() {
             let path = dir.join(format!("{name}.hgrm"));
             if histogram.is_empty() {
-                // Of the run that was here before.
+                // An earlier run may have left one.
                 remove(&path)?;
                 continue;
             }
             write(&path, |file| write_percentiles(histogram, file))?;
         }
-        let page = report::page(&summary, latencies)?;
-        write(&dir.join(REPORT), |file| file.write_all(page.as_bytes()))?;
-        write(&dir.join(SUMMARY), |file| {
-            serde_json::to_writer_pretty(&mut *file, &summary)?;
-            file.write_all(b"\n")
-        })?;
+        write_page(&dir.join(REPORT), page::of_run(&summary, latencies))?;
+        write_json(&dir.join(SUMMARY), &summary)?;
         Ok(summary)
+    }
+
+    /// Returns the path of the report.
+    pub fn report(&self) -> PathBuf {
+        self.dir.join(REPORT)
     }
 }
 
-/// Writes the file at `path` whole, or not at all.
+/// Quotes `words` as one line for a POSIX shell.
+fn shell_line(words: &[String]) -> String {
+    let words = words.iter().map(String::as_str);
+    // No argument of a program has the NUL byte that it refuses.
+    shlex::try_join(words).unwrap_or_default()
+}
+
+fn write_page(path: &Path, page: serde_json::Result<String>) -> Result<(), OutputError> {
+    write(path, |file| file.write_all(page?.as_bytes()))
+}
+
+fn write_json(path: &Path, summary: &impl Serialize) -> Result<(), OutputError> {
+    write(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, summary)?;
+        file.write_all(b"\n")
+    })
+}
+
+/// Writes the whole file at `path`, or nothing.
 fn write(
     path: &Path,
     contents: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
@@ -167,8 +172,8 @@ fn write(
     })
 }
 
-/// Has a file made under another name first, so that whoever looks at `path` sees the
-/// file of before, or all of the new one.
+/// Creates a file under another name and renames it, so that a reader of `path` finds the
+/// old file or the whole new one.
 fn place(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), OutputError> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
@@ -196,7 +201,7 @@ const FIND_MAX_PAGE: &str = "find-max.html";
 const REPORT: &str = "report.html";
 const LOG: &str = "latency.hlog";
 
-/// The log while the run goes on, and after one that was cut off.
+/// The log while the run goes on, which a run that was cut off leaves behind.
 const GROWING_LOG: &str = "latency.hlog.growing";
 
 #[cfg(test)]

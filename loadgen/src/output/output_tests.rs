@@ -107,8 +107,8 @@ fn a_run_that_recorded_nothing_is_written_all_the_same() {
     let mut run = SampleRun::of(0);
     run.outcome.signal = Some(2);
     let summary = output(scratch.dir(), false, &run).unwrap();
-    assert!(!summary.verdict.is_valid);
-    assert_eq!(summary.rates.offered_per_s, 0.0);
+    assert!(!summary.verdict.is_valid());
+    assert_eq!(summary.rates.pace.offered_per_s, 0.0);
     assert_eq!(names(scratch.dir()), [LOG, REPORT, SUMMARY]);
 }
 
@@ -125,4 +125,32 @@ pub(super) fn summary_of(run: &SampleRun) -> Summary {
         slos: &[],
     };
     Summary::new(&run, timeline.into_intervals(), Environment::read())
+}
+
+#[test]
+fn a_shell_takes_a_line_apart_into_the_same_words() {
+    let plain = ["loadgen", "--rate", "1.5M", "127.0.0.1:9999"].map(str::to_owned);
+    let line = shell_line(&plain);
+    assert_eq!(line, "loadgen --rate 1.5M 127.0.0.1:9999");
+    let words = [
+        "",
+        "two words",
+        "it's",
+        "$HOME `id` \\",
+        "a\nb",
+        "*",
+        "~",
+        "\"",
+        "é",
+        "#",
+        "a;b&c",
+    ];
+    let words = words.map(str::to_owned);
+    let script = format!(r"printf '%s\0' {}", shell_line(&words));
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .output();
+    let out = String::from_utf8(output.unwrap().stdout).unwrap();
+    let heard: Vec<_> = out.split_terminator('\0').collect();
+    assert_eq!(heard, words);
 }

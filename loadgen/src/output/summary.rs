@@ -6,177 +6,175 @@ use std::time::{Duration, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::Run;
 use super::environment::Environment;
-use super::numbers::{micros, ratio, rounded};
-use super::settings::Settings;
-use super::shell;
 use super::timeline::Interval;
+use super::{Run, shell_line};
+use crate::config::RunConfig;
+use crate::described::described;
 use crate::outcome::{Counts, Generator, Latencies, Outcome, Second, ServerUse};
-use crate::verdict::SloResult;
+use crate::percentiles::micros;
+use crate::units::{per_s, ratio, thousandths};
+use crate::verdict::{SloResult, Verdict};
 
 /// `summary.json`. docs/LOADGEN.md has its schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// [`SCHEMA`].
     pub schema: String,
-    /// When the recording began, as people write it, in UTC.
+    /// The start of the recording in UTC (RFC 3339).
     pub began_at: String,
     /// The same in seconds since 1970.
     pub began_at_unix_s: f64,
-    /// For how long it recorded, in seconds.
+    /// The length of the recording, in seconds.
     pub recorded_s: f64,
-    /// How long all clients took to come, in milliseconds.
+    /// The time until all clients were registered, in milliseconds.
     pub registered_in_ms: f64,
-    /// The signal that ended it early.
+    /// The signal that stopped the run.
     pub signal: Option<i32>,
-    /// Whether the server said goodbye, which ended it.
+    /// Set if the server said goodbye, which ended the run.
     pub server_said_goodbye: bool,
-    /// How to do it again, quoted for a shell.
+    /// The command that repeats the run, quoted for a shell.
     pub command: String,
-    /// Whether the figures are the server's.
-    pub verdict: Judgement,
-    /// What was asked of the server.
+    /// The verdict on the figures.
+    pub verdict: Verdict,
+    /// The objectives.
     pub slos: Vec<SloResult>,
-    /// What the run was told.
-    pub config: Settings,
-    /// What it was done on.
+    /// The settings of the run.
+    pub config: RunConfig,
+    /// The machine.
     pub environment: Environment,
-    /// What was offered, and what became of it.
+    /// The load, and what became of it.
     pub counts: Counts,
     /// The same as rates and shares.
     pub rates: Rates,
-    /// By name; one of which nothing was recorded is missing.
+    /// The latencies by name, if something was recorded.
     pub latencies: BTreeMap<String, LatencySummary>,
-    /// How the generator fared.
-    pub generator: GeneratorUse,
-    /// How the server's process fared, if it was named.
+    /// The resources that the generator used.
+    pub generator: Generator,
+    /// The resources that the server used, if its process was named.
     pub server: Option<ServerSummary>,
-    /// Second by second, by when things were due.
+    /// The counts of each second, by the time at which datagrams were due.
     pub seconds: Vec<Second>,
-    /// Interval by interval, by when things came.
+    /// The latencies of each interval, by the time at which datagrams arrived.
     pub intervals: Vec<Interval>,
 }
 
-/// A [`crate::verdict::Verdict`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Judgement {
-    /// Whether there is no reason to the contrary.
-    pub is_valid: bool,
-    /// The reasons.
-    pub invalid: Vec<String>,
+described! {
+    /// Rates per second of recording.
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    pub struct Pace {
+        /// Datagrams due per second.
+        pub offered_per_s: f64,
+        /// Datagrams sent per second.
+        pub sent_per_s: f64,
+        /// Copies of texts that arrived per second.
+        pub deliveries_per_s: f64,
+        /// Answers that arrived per second.
+        pub answers_per_s: f64,
+    }
 }
 
-/// What the counts come to. A share of nothing is `null`.
+described! {
+    /// Shares of the counts. A share of nothing is `null`.
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    pub struct Ratios {
+        /// `sent` as a share of `due`.
+        pub sent_ratio: Option<f64>,
+        /// `lost` as a share of `owed`.
+        pub loss_ratio: Option<f64>,
+        /// `unanswered` as a share of `asked`.
+        pub unanswered_ratio: Option<f64>,
+    }
+}
+
+/// Rates and shares of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
-    /// Datagrams due a second.
-    pub offered_per_s: f64,
-    /// Datagrams sent a second.
-    pub sent_per_s: f64,
-    /// Copies of texts that came a second.
-    pub deliveries_per_s: f64,
-    /// Answers a second.
-    pub answers_per_s: f64,
-    /// Of what was due, the share that was sent.
-    pub sent_ratio: Option<f64>,
-    /// Of the copies that were owed, the share that did not come.
-    pub loss_ratio: Option<f64>,
-    /// Of the requests, the share that was not answered.
-    pub unanswered_ratio: Option<f64>,
+    /// Rates per second.
+    #[serde(flatten)]
+    pub pace: Pace,
+    /// Shares.
+    #[serde(flatten)]
+    pub ratios: Ratios,
 }
 
-/// One latency in the whole run, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct LatencySummary {
-    /// How many were recorded: at least one.
-    pub count: u64,
-    /// The least.
-    pub min_us: f64,
-    /// The mean.
-    pub mean_us: f64,
-    /// Half of them took at most this.
-    pub p50_us: f64,
-    /// 90 % of them.
-    pub p90_us: f64,
-    /// 95 % of them.
-    pub p95_us: f64,
-    /// 99 % of them.
-    pub p99_us: f64,
-    /// 99.9 % of them.
-    pub p99_9_us: f64,
-    /// 99.99 % of them.
-    pub p99_99_us: f64,
-    /// All of them.
-    pub max_us: f64,
+described! {
+    /// One latency in the whole run, in microseconds.
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    pub struct LatencySummary {
+        /// Latencies recorded.
+        pub count: u64,
+        /// The least of them.
+        pub min_us: f64,
+        /// The mean.
+        pub mean_us: f64,
+        /// Half of them took at most this.
+        pub p50_us: f64,
+        /// 90 % of them took at most this.
+        pub p90_us: f64,
+        /// 95 % of them took at most this.
+        pub p95_us: f64,
+        /// 99 % of them took at most this.
+        pub p99_us: f64,
+        /// 99.9 % of them took at most this.
+        pub p99_9_us: f64,
+        /// 99.99 % of them took at most this.
+        pub p99_99_us: f64,
+        /// The greatest of them.
+        pub max_us: f64,
+    }
 }
 
-/// A [`Generator`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct GeneratorUse {
-    /// CPU time, in seconds.
-    pub cpu_s: f64,
-    /// For how long threads waited for a processor, in seconds.
-    pub run_queue_delay_s: f64,
-    /// How often they were given a processor.
-    pub runs: u64,
-    /// For how long the machine's processors were another machine's, in seconds.
-    pub steal_s: f64,
-    /// The most datagrams that were due at once.
-    pub largest_burst: u32,
-    /// Threads.
-    pub threads: u16,
-    /// Sockets.
-    pub sockets: u32,
-    /// Files open when the load began.
-    pub files: u32,
-    /// Memory for what is known of a client, in bytes.
-    pub client_bytes: u32,
-    /// Memory at its most, in bytes.
-    pub peak_memory_bytes: u64,
-}
-
-/// A [`ServerUse`].
+/// The resources that the server used, per delivery, too.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ServerSummary {
-    /// CPU time of all its threads, in seconds.
-    pub cpu_s: f64,
-    /// Copies and answers that came, a second of that; `null` where it took none.
+    /// What was measured.
+    #[serde(flatten)]
+    pub used: ServerUse,
+    /// [`ServerUse::deliveries_per_cpu_s`].
     pub deliveries_per_cpu_s: Option<f64>,
-    /// Memory at its most since it started, in bytes.
-    pub peak_memory_bytes: u64,
 }
 
 impl Summary {
-    /// That of `run`.
+    /// Returns the summary of `run`.
     pub fn new(run: &Run<'_>, intervals: Vec<Interval>, environment: Environment) -> Self {
         let outcome = run.outcome;
         let began_at = UNIX_EPOCH + outcome.began_at;
         Self {
             schema: SCHEMA.to_owned(),
             began_at: humantime::format_rfc3339_millis(began_at).to_string(),
-            began_at_unix_s: seconds(outcome.began_at),
-            recorded_s: seconds(outcome.recorded),
-            registered_in_ms: rounded(outcome.registered_in.as_secs_f64() * 1e3),
+            began_at_unix_s: thousandths(outcome.began_at.as_secs_f64()),
+            recorded_s: thousandths(outcome.recorded.as_secs_f64()),
+            registered_in_ms: thousandths(outcome.registered_in.as_secs_f64() * 1e3),
             signal: outcome.signal,
             server_said_goodbye: outcome.server_said_goodbye,
-            command: shell::line(run.command),
-            verdict: Judgement {
-                is_valid: run.verdict.is_valid(),
-                invalid: run.verdict.invalid.clone(),
-            },
+            command: shell_line(run.command),
+            verdict: run.verdict.clone(),
             slos: run.slos.to_vec(),
-            config: Settings::from(run.config),
+            config: run.config.clone(),
             environment,
             counts: outcome.counts,
             rates: Rates::of(outcome),
             latencies: latencies(&outcome.latencies),
-            generator: GeneratorUse::from(&outcome.generator),
-            server: outcome
-                .server
-                .map(|server| ServerSummary::of(server, &outcome.counts)),
+            generator: outcome.generator,
+            server: outcome.server.map(|used| ServerSummary {
+                used,
+                deliveries_per_cpu_s: used.deliveries_per_cpu_s(&outcome.counts).map(thousandths),
+            }),
             seconds: outcome.seconds.clone(),
             intervals,
+        }
+    }
+}
+
+impl Pace {
+    /// Returns the rates of `counts` over `time`.
+    pub fn of(counts: &Counts, time: Duration) -> Self {
+        Self {
+            offered_per_s: per_s(counts.due, time),
+            sent_per_s: per_s(counts.sent, time),
+            deliveries_per_s: per_s(counts.delivered, time),
+            answers_per_s: per_s(counts.answered, time),
         }
     }
 }
@@ -184,20 +182,13 @@ impl Summary {
 impl Rates {
     fn of(outcome: &Outcome) -> Self {
         let counts = &outcome.counts;
-        let recorded_s = outcome.recorded.as_secs_f64();
-        // A run that was stopped before it recorded anything has no rate.
-        let per_s = |count: u64| match recorded_s > 0.0 {
-            true => rounded(count as f64 / recorded_s),
-            false => 0.0,
-        };
         Self {
-            offered_per_s: per_s(counts.due),
-            sent_per_s: per_s(counts.sent),
-            deliveries_per_s: per_s(counts.delivered),
-            answers_per_s: per_s(counts.answered),
-            sent_ratio: ratio(counts.sent, counts.due),
-            loss_ratio: ratio(counts.lost, counts.owed),
-            unanswered_ratio: ratio(counts.unanswered, counts.asked),
+            pace: Pace::of(counts, outcome.recorded),
+            ratios: Ratios {
+                sent_ratio: ratio(counts.sent, counts.due),
+                loss_ratio: ratio(counts.lost, counts.owed),
+                unanswered_ratio: ratio(counts.unanswered, counts.asked),
+            },
         }
     }
 }
@@ -208,7 +199,7 @@ impl LatencySummary {
         Self {
             count: histogram.len(),
             min_us: micros(histogram.min()),
-            mean_us: rounded(histogram.mean() / 1e3),
+            mean_us: thousandths(histogram.mean() / 1e3),
             p50_us: at(0.5),
             p90_us: at(0.9),
             p95_us: at(0.95),
@@ -220,34 +211,16 @@ impl LatencySummary {
     }
 }
 
-impl From<&Generator> for GeneratorUse {
-    fn from(generator: &Generator) -> Self {
-        Self {
-            cpu_s: seconds(generator.cpu),
-            run_queue_delay_s: seconds(generator.run_queue_delay),
-            runs: generator.runs,
-            steal_s: seconds(generator.steal),
-            largest_burst: generator.largest_burst,
-            threads: generator.threads,
-            sockets: generator.sockets,
-            files: generator.files,
-            client_bytes: generator.client_bytes,
-            peak_memory_bytes: generator.peak_memory_bytes,
-        }
-    }
-}
-
 impl ServerSummary {
-    fn of(server: ServerUse, counts: &Counts) -> Self {
-        Self {
-            cpu_s: rounded(server.cpu.as_secs_f64()),
-            deliveries_per_cpu_s: server.deliveries_per_cpu_s(counts).map(rounded),
-            peak_memory_bytes: server.peak_memory_bytes,
-        }
+    /// Returns the JSON key and the meaning of each field.
+    pub(crate) fn meanings() -> Vec<(&'static str, &'static str)> {
+        let mut meanings = ServerUse::MEANINGS.to_vec();
+        meanings.push(("deliveries_per_cpu_s", ServerUse::PER_CPU_SECOND));
+        meanings
     }
 }
 
-/// Those of which something was recorded, by name.
+/// Returns the latencies of which something was recorded, by name.
 pub(crate) fn latencies(latencies: &Latencies) -> BTreeMap<String, LatencySummary> {
     let named = latencies.named().into_iter();
     let recorded = named.filter(|(_, histogram)| !histogram.is_empty());
@@ -256,12 +229,8 @@ pub(crate) fn latencies(latencies: &Latencies) -> BTreeMap<String, LatencySummar
     summaries.collect()
 }
 
-fn seconds(duration: Duration) -> f64 {
-    rounded(duration.as_secs_f64())
-}
-
-/// The format of `summary.json`. The number rises when a field changes its meaning or
-/// goes; a new field does not raise it.
+/// The format of `summary.json`. The number rises when a field goes or changes its meaning,
+/// and not for a new field.
 pub const SCHEMA: &str = "bullhorn-loadgen-summary/1";
 
 #[cfg(test)]

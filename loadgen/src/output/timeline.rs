@@ -1,67 +1,54 @@
-//! How latencies went on while a run did.
+//! The latencies of a run over time.
 
 use std::borrow::Cow;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::numbers::{micros, rounded};
 use crate::outcome::Sample;
+use crate::percentiles::Quantiles;
+use crate::units::thousandths;
 
-/// The intervals of a run, in order. It grows by at most six of them a second, which is
-/// 2 MB an hour.
+/// The intervals of a run, in order. It grows by at most seven of them per second, which is
+/// 2 MB per hour.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     intervals: Vec<Interval>,
 }
 
-/// What one latency was in one interval.
+/// One latency in one interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Which one: a name of [`crate::outcome::Latencies::named`].
+    /// A name of [`crate::outcome::Latencies::named`].
     pub latency: Cow<'static, str>,
-    /// When the interval began, in seconds since the recording did.
+    /// The start of the interval, in seconds since that of the recording.
     pub start_s: f64,
-    /// How long it was, in seconds.
+    /// The length of the interval, in seconds.
     pub length_s: f64,
-    /// How many were recorded in it: at least one.
+    /// Latencies recorded: at least one.
     pub count: u64,
-    /// Half of them took at most this, in microseconds.
-    pub p50_us: f64,
-    /// 99 % of them.
-    pub p99_us: f64,
-    /// 99.9 % of them.
-    pub p99_9_us: f64,
-    /// All of them.
-    pub max_us: f64,
+    /// Their quantiles.
+    #[serde(flatten)]
+    pub quantiles: Quantiles,
 }
 
 impl Timeline {
-    /// Adds an interval for each latency of which something was recorded in it.
+    /// Adds an interval for each latency of which something was recorded.
     pub fn add(&mut self, sample: &Sample<'_>) {
-        let named = sample.latencies.named().into_iter();
-        let recorded = named.filter(|(_, histogram)| !histogram.is_empty());
-        let intervals = recorded.map(|(name, histogram)| interval(sample, name, histogram));
-        self.intervals.extend(intervals);
+        for (name, histogram) in sample.latencies.named() {
+            self.intervals
+                .extend(Quantiles::of(histogram).map(|quantiles| Interval {
+                    latency: Cow::Borrowed(name),
+                    start_s: thousandths(sample.start.as_secs_f64()),
+                    length_s: thousandths(sample.length.as_secs_f64()),
+                    count: histogram.len(),
+                    quantiles,
+                }));
+        }
     }
 
-    /// All of them.
+    /// Returns all intervals.
     pub fn into_intervals(self) -> Vec<Interval> {
         self.intervals
-    }
-}
-
-fn interval(sample: &Sample<'_>, name: &'static str, histogram: &Histogram<u64>) -> Interval {
-    let at = |quantile: f64| micros(histogram.value_at_quantile(quantile));
-    Interval {
-        latency: Cow::Borrowed(name),
-        start_s: rounded(sample.start.as_secs_f64()),
-        length_s: rounded(sample.length.as_secs_f64()),
-        count: histogram.len(),
-        p50_us: at(0.5),
-        p99_us: at(0.99),
-        p99_9_us: at(0.999),
-        max_us: micros(histogram.max()),
     }
 }
 
@@ -89,10 +76,12 @@ mod tests {
             start_s: 1.5,
             length_s: 1.0,
             count: 1_000,
-            p50_us: 500.223,
-            p99_us: 990.207,
-            p99_9_us: 999.423,
-            max_us: 1_000.447,
+            quantiles: Quantiles {
+                p50_us: 500.223,
+                p99_us: 990.207,
+                p99_9_us: 999.423,
+                max_us: 1_000.447,
+            },
         };
         assert_eq!(timeline.into_intervals(), [expected]);
     }

@@ -53,6 +53,12 @@ pub(crate) fn layout(browser: &Path, scratch: &Scratch, page: &str, width: i64) 
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"))
 }
 
+/// The numbers of a list, in which `null` is a gap. JavaScript does not tell 1.0 from 1.
+pub(crate) fn numbers(list: &Value) -> Vec<Option<f64>> {
+    let values = list.as_array().unwrap().iter();
+    values.map(Value::as_f64).collect()
+}
+
 /// The page at `path` as it is when it has been shown.
 fn dump(browser: &Path, scratch: &Scratch, path: &Path) -> String {
     let (out, errors) = (scratch.path("dom.html"), scratch.path("errors.txt"));
@@ -105,66 +111,65 @@ fn find() -> Option<PathBuf> {
 /// So long that only a broken browser takes it.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Shows the page and writes down, as JSON, where everything is. Curves are what is
-/// drawn in the colours of the legend.
+/// Shows the page and writes down, as JSON, what uPlot has drawn and where everything is.
 const FRAME: &str = r#"<!DOCTYPE html>
 <meta charset="utf-8">
 <iframe id="frame" style="width: WIDTHpx; height: 900px; border: 0" srcdoc="PAGE"></iframe>
 <script>
 addEventListener("load", () => {
-  const page = document.getElementById("frame").contentDocument;
-  const style = (element) => page.defaultView.getComputedStyle(element);
+  const view = document.getElementById("frame").contentWindow;
+  const page = view.document;
+  const style = (element) => view.getComputedStyle(element);
   const box = (element) => element.getBoundingClientRect();
   const isIn = (inner, outer) => inner.left >= outer.left - 1 && inner.right <= outer.right + 1
     && inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1;
-  const isSeen = (element) => style(element).visibility === "visible"
-    && style(element).stroke !== "none" && parseFloat(style(element).strokeWidth) > 0
-    && parseFloat(style(element).opacity) > 0;
   const isScrollable = (element) => element !== null
     && (style(element).overflowX === "auto" || isScrollable(element.parentElement));
-  const figures = [...page.querySelectorAll("figure")].map((figure) => {
-    const svg = figure.querySelector("svg");
-    const legend = [...figure.querySelectorAll(".legend i")]
-      .map((mark) => style(mark).backgroundColor);
-    const curves = [...svg.querySelectorAll("polyline")]
-      .filter((line) => legend.includes(style(line).stroke))
-      .map((line) => ({
-        colour: style(line).stroke,
-        points: line.points.numberOfItems,
-        width: box(line).width,
-        is_inside: isSeen(line) && isIn(box(line), box(svg)),
-      }));
-    const marks = (name, paint) => [...svg.querySelectorAll(name)]
-      .filter((mark) => legend.includes(style(mark)[paint]));
-    const dots = marks("circle", "fill"), strokes = marks("line", "stroke");
-    const labels = [...svg.querySelectorAll("text")];
+  // How many pixels of the canvas have about the colour of a variable of the style.
+  const pixels = (canvas, variable) => {
+    const probe = page.body.appendChild(page.createElement("i"));
+    probe.style.color = `var(${variable})`;
+    const [red, green, blue] = style(probe).color.match(/\d+/g).map(Number);
+    probe.remove();
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const off = Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue);
+      if (data[at + 3] > 200 && off < 24) count += 1;
+    }
+    return count;
+  };
+  const figures = view.eval("charts").all.map(({ title, figure, plot, rules, marks, colors }) => {
+    const canvas = figure.querySelector("canvas");
+    const [x, ...values] = plot.data;
+    const { scales } = plot;
+    const isSeen = (at, value) => value === null || (at >= scales.x.min && at <= scales.x.max
+      && value >= scales.y.min && value <= scales.y.max);
     return {
-      title: figure.querySelector("h3").textContent,
+      title, rules, marks, x,
       left: Math.round(box(figure).left),
-      width: box(svg).width,
-      legend, curves,
-      dots: dots.length,
-      // Two strokes each.
-      crosses: strokes.length / 2,
-      marks_are_inside: [...dots, ...strokes].every((mark) => isIn(box(mark), box(svg))),
-      labels: labels.length,
-      // The size of letters: lines lie, or stand; one letter may be higher than wide.
-      label_height: Math.min(...labels.filter((label) => label.textContent.length > 2)
-        .map((label) => Math.min(box(label).width, box(label).height))),
-      clipped_labels: labels.filter((label) => !isIn(box(label), box(svg)))
-        .map((label) => label.textContent),
+      is_inside: isIn(box(canvas), box(figure)),
+      legend: [...figure.querySelectorAll(".u-legend .u-label")].slice(1).map((label) => label.textContent),
+      curves: values.map((values, at) => ({
+        label: plot.series[at + 1].label,
+        values,
+        points: values.filter((value) => value !== null && value !== undefined).length,
+        is_seen: values.every((value, index) => isSeen(x[index], value)),
+        pixels: pixels(canvas, colors[at]),
+      })),
+      marks_are_seen: marks.every(({ x, y }) => isSeen(x, y)),
     };
   });
-  // What does not fit into its box, and cannot be scrolled to.
+  // Elements that do not fit into their box, and cannot be scrolled to.
   const cut = [...page.querySelectorAll("body *")]
-    .filter((element) => element.namespaceURI === page.documentElement.namespaceURI
-      && element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1
+    .filter((element) => element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1
       && !isScrollable(element))
     .map((element) => element.outerHTML.slice(0, 80));
   const pre = document.createElement("pre");
   pre.id = "layout";
   pre.textContent = JSON.stringify({
     figures, cut, page_width: page.documentElement.scrollWidth,
+    title: page.title, text: page.getElementById("page").textContent,
   });
   document.body.append(pre);
 });
