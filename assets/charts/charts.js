@@ -80,24 +80,26 @@ const charts = (() => {
     const heights = marks.map((mark) => mark.y).filter((height) => height > 0 || !y.log);
     const yRange = (_, low, high) => {
       const [least, most] = [Math.min(low ?? 1, ...heights), Math.max(high ?? 1, ...heights)];
-      return y.log ? uPlot.rangeLog(least, most, 10, false) : [0, most * 1.08 || 1];
+      return y.log ? uPlot.rangeLog(least, most, 10, false) : [0, most * 1.08 || (y.kind === "share" ? .01 : 1)];
     };
+    // Marks at the ends need room, and a single point has no extent.
+    const margin = (low, high) => low === high ? .5 : marks.length ? (high - low) * .05 : 0;
     const plot = new uPlot({
       ...size(),
-      padding: [10, 14, 0, 0],
+      padding: [10, 20, 0, 0],
       cursor: { sync: x.kind === "seconds" ? { key: "seconds" } : undefined, points: { size: 7 }, drag: { x: true, y: false } },
       legend: { markers: { width: 0, fill: (_, at) => at > 0 ? `var(${series[at - 1].color})` : "transparent" } },
       scales: {
-        x: { time: false, range: (_, low, high) => low === high ? [low - .5, low + .5] : [low, high] },
+        x: { time: false, range: (_, low, high) => [low - margin(low, high), high + margin(low, high)] },
         y: { distr: y.log ? 3 : 1, range: yRange },
       },
       axes: [xAxis, axis(y.kind, y.label, { size: y.kind === "micros" ? 58 : 50, labelSize: 18, space: 28 })],
       series: [
-        { label: x.short ?? x.label, value: (_, at) => at === null ? "–" : x.kind === "percentile" ? `p${tick.percentile(at)}` : units[x.kind](at) },
+        { label: x.short ?? x.label, value: (_, at) => at === null ? "" : x.kind === "percentile" ? `p${tick.percentile(at)}` : units[x.kind](at) },
         ...series.map((one) => ({
           label: one.label, stroke: () => color(one.color), width: one.width ?? 2, dash: one.dash,
           points: { show: one.dots || one.values.length < 3 ? true : undefined, size: 5 },
-          value: (_, value) => value === null || value === undefined ? "–" : units[y.kind](value),
+          value: (_, value, __, at) => at === null ? "" : value === null ? "–" : units[y.kind](value),
         })),
       ],
       hooks: { draw: [(plot) => { rules.forEach((rule) => drawRule(plot, rule)); marks.forEach((mark) => drawMark(plot, mark)); }] },

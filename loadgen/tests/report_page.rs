@@ -104,7 +104,7 @@ fn gaps_are_gaps_and_what_a_run_has_not_has_no_chart() {
     for words in [
         "✗ Invalid",
         "own sockets dropped 1 datagram",
-        "Signal 2 ended the run.",
+        "Ctrl-C ended the run.",
         "It recorded 9 s of 10 s.",
     ] {
         assert!(text.contains(words), "no {words} in {text}");

@@ -66,7 +66,7 @@
       : "The figures are the generator's own, not the server's.", invalid);
     const cut = `It recorded ${seconds(recorded)} of ${seconds(config.duration_s)}.`;
     if (summary.server_said_goodbye) verdict(false, "Stopped early", `The server said goodbye. ${cut}`);
-    if (summary.signal !== null) verdict(false, "Stopped early", `Signal ${summary.signal} ended the run. ${cut}`);
+    if (summary.signal !== null) verdict(false, "Stopped early", `${{ 2: "Ctrl-C", 15: "SIGTERM" }[summary.signal] ?? `Signal ${summary.signal}`} ended the run. ${cut}`);
     if (slos.length) {
       const missed = slos.filter((slo) => !slo.is_met).length;
       verdict(!missed, missed ? `${missed} of ${plural(slos.length, "objective")} missed` : "Objectives met", "",
@@ -74,17 +74,15 @@
     }
 
     add(el("h2", "", "Figures"));
-    const row = (name, expected, came, perSecond, missing) => [name, count(expected), count(came), rate(perSecond),
-      count(Math.max(expected - came, 0)), or(missing, share)];
+    const row = (name, expected, came, perSecond, missing) => [name, rate(perSecond), or(missing, share),
+      count(Math.max(expected - came, 0)), count(expected), count(came)];
     const flows = [["datagrams sent", counts.due, counts.sent, rates.sent_per_s, counts.due ? Math.max(counts.due - counts.sent, 0) / counts.due : null]];
     if (counts.owed) flows.push(["texts delivered", counts.owed, counts.delivered, rates.deliveries_per_s, rates.loss_ratio]);
     if (counts.asked) flows.push(["requests answered", counts.asked, counts.answered, rates.answers_per_s, rates.unanswered_ratio]);
-    add(table(["", ">expected", ">came", ">per second", ">missing", ">share missing"], flows.map((flow) => row(...flow))));
-    const rows = Object.keys(meanings.latencies).filter((name) => latencies[name])
-      .map((name) => [el("th", "", name, el("br", ""), el("small", "soft", meanings.latencies[name])), ...percentileColumns.map(([, key]) => micros(latencies[name][key]))]);
-    const wide = table(["latency", ...percentileColumns.map(([name]) => `>${name}`)], rows);
-    wide.querySelectorAll("tbody th").forEach((head) => { head.style.whiteSpace = "normal"; head.style.minWidth = "13rem"; });
-    if (rows.length) add(wide, el("p", "hint", "Percentiles are of what came. What was lost is in the share missing."));
+    add(table(["", ">per second", ">share missing", ">missing", ">expected", ">actual"], flows.map((flow) => row(...flow))));
+    const rows = meanings.latencies.filter(([name]) => latencies[name])
+      .map(([name, meaning]) => [el("th", "", name, el("small", "", meaning)), ...percentileColumns.map(([, key]) => micros(latencies[name][key]))]);
+    if (rows.length) add(table(["latency", ...percentileColumns.map(([name]) => `>${name}`)], rows), el("p", "hint", "Percentiles leave out what was lost. The share missing has it."));
 
     add(el("h2", "", "Charts"), el("p", "hint", "Drag across a chart to zoom in, double-click to zoom out. Click a name to hide its curve."));
     runCharts();
@@ -103,7 +101,7 @@
     const kinds = [["Delivery", "delivery", "from when a text was due until a member of its room received it"],
       ["Answer", "answer", "from when a request was due until its answer arrived"]];
     for (const [title, name, what] of kinds) {
-      const all = [["from due", name, "--blue"], ["from send", `${name}-from-send`, "--orange"], ["closed loop", `${name}-closed-loop`, "--violet"]]
+      const all = [["from due", name, "--blue"], ["from send", `${name}-from-send`, "--orange"], ["closed loop", `${name}-closed-loop`, "--violet", [7, 5]]]
         .filter(([, key]) => curves[key]);
       const quantiles = [...new Set(all.flatMap(([, key]) => curves[key].map(([quantile]) => quantile)))].sort((a, b) => a - b);
       charts.draw(place, {
@@ -111,9 +109,9 @@
         note: `Time ${what}. Each step to the right is ten times rarer.${all.length > 2 ? " Closed loop is what a generator that waits for each answer would report." : ""}`,
         x: { kind: "percentile", label: "percentile, %", short: "percentile", values: quantiles.map(charts.logOdds) },
         y: { kind: "micros", label: "latency", log: true },
-        series: all.map(([label, key, color]) => {
+        series: all.map(([label, key, color, dash]) => {
           const values = new Map(curves[key]);
-          return { label, color, values: quantiles.map((quantile) => values.get(quantile) ?? null) };
+          return { label, color, dash, values: quantiles.map((quantile) => values.get(quantile) ?? null) };
         }),
       });
       const own = intervals.filter((interval) => interval.latency === name);
@@ -167,18 +165,21 @@
     add(el("h1", "", found.rate_per_s === null ? "Search: no rate is good" : `Search: good up to ${rate(found.rate_per_s)}`),
       el("p", "lead", `${told(config)}, ${seconds(config.duration_s)} per try. Objectives: ${slo}. ${search.began_at}`));
     const atLimit = tries.filter((one) => one.rate_per_s === found.bad_rate_per_s);
+    // Reasons that differ only in their figures are one kind.
+    const kindsOf = (reasons) => [...new Map(reasons.map((reason) => [reason.replace(/[\d.,]+/g, ""), reason])).values()];
     verdict(found.rate_per_s !== null && !found.is_generators_limit, found.is_generators_limit ? "The generator fell short" : found.rate_per_s === null ? "None found" : "Found",
-      found.sentence, found.is_generators_limit ? [...new Set(atLimit.flatMap((one) => one.invalid))] : []);
+      found.sentence, found.is_generators_limit ? kindsOf(atLimit.flatMap((one) => one.invalid)) : []);
 
     const kinds = [["Delivery", "delivery", "deliveries", "from when a text was due until a member of its room received it"],
       ["Answer", "answer", "answers", "from when a request was due until its answer arrived"]].filter(([, key]) => tries.some((one) => one[key]));
     const columns = [["p50", "p50_us"], ["p99", "p99_us"], ["p99.9", "p99_9_us"]];
-    add(el("h2", "", "Tries"));
-    add(table([">offered/s", ">sent/s", ...kinds.flatMap(([, , many]) => [`>${many}/s`, ...columns.map(([name]) => `>${name}`)]), ">loss", "result"],
-      tries.map((one) => [number(one.rate_per_s), number(one.sent_per_s),
-        ...kinds.flatMap(([, key, many]) => [number(one[`${many}_per_s`]), ...columns.map(([, column]) => or(one[key]?.[column], micros))]),
-        share(one.missing_ratio),
-        one.is_good ? el("td", "good", "✓ good") : el("td", "bad", `✗ ${[...one.missed.map((slo) => `${slo.clause}: ${slo.sentence}`), ...one.invalid].join(" ")}`)])));
+    const best = tries.findLast((one) => one.is_good && one.rate_per_s === found.rate_per_s);
+    if (best) {
+      add(el("h2", "", "Figures at the highest good rate"), table(["", ">per second", ...columns.map(([name]) => `>${name}`), ">max"], [
+        ["datagrams sent", rate(best.sent_per_s), ...columns.map(() => ""), ""],
+        ...kinds.map(([, key, many]) => [many, rate(best[`${many}_per_s`]), ...columns.map(([, column]) => or(best[key]?.[column], micros)), or(best[key]?.max_us, micros)]),
+      ]), el("p", "", `${share(best.missing_ratio)} of what was expected did not arrive. ${plural(tries.length, "try").replace(/trys$/, "tries")} took ${seconds(search.took_s)}.`));
+    }
 
     add(el("h2", "", "Charts"), el("p", "hint", "Each point is a try: ○ good, × bad. The curve goes through the middle try of each rate. Drag to zoom in, double-click to zoom out."));
     const place = el("div", "charts");
@@ -205,6 +206,16 @@
       [["loss", "--red", (one) => one.missing_ratio]]);
     chart("Datagrams sent over load", "What the generator sent of what was due. Where they differ, the generator was the bottleneck.",
       { kind: "rate", label: "datagrams per second" }, [["due", "--gray", (one) => one.rate_per_s, true], ["sent", "--green", (one) => one.sent_per_s]]);
+    // The part of a reason before its colon says what happened. The rest is advice.
+    const reasons = (one) => [...one.missed.map((slo) => `${slo.clause}: ${slo.sentence}`), ...one.invalid.map((reason) => reason.split(":")[0])]
+      .map((reason) => el("div", "", `✗ ${reason}`));
+    add(el("h2", "", "Tries"));
+    add(table([">offered/s", ">sent/s", ...kinds.flatMap(([, , many]) => [`>${many}/s`, ...columns.map(([name]) => `>${name}`)]), ">loss", "result"],
+      tries.map((one) => [number(one.rate_per_s), number(one.sent_per_s),
+        ...kinds.flatMap(([, key, many]) => [number(one[`${many}_per_s`]), ...columns.map(([, column]) => or(one[key]?.[column], micros))]),
+        share(one.missing_ratio),
+        one.is_good ? el("td", "good", "✓ good") : el("td", "bad reasons", ...reasons(one))])));
+
     add(el("h2", "", "Details"), details("Range of the search", pairs(search.search)));
     setting(search);
     add(el("footer", "", "All figures are in find-max.json next to this page."));

@@ -24,7 +24,8 @@ pub(super) fn of_run(summary: &Summary, latencies: &Latencies) -> serde_json::Re
         "curves": curves,
         "meanings": {
             "counts": meanings(Counts::MEANINGS),
-            "latencies": meanings(Latencies::MEANINGS),
+            // In their order, unlike the keys of an object.
+            "latencies": Latencies::MEANINGS,
             "generator": meanings(Generator::MEANINGS),
             "server": meanings(&ServerSummary::meanings()),
         },
