@@ -142,12 +142,12 @@ described! {
         /// again. It leaves out the worst.
         #[key = "answer-closed-loop"]
         pub answer_closed_loop: Histogram<u64>,
-        /// The generator's own delay: from when a datagram was due until it was sent. A run is
-        /// valid up to a p99 of 1 ms.
+        /// The generator's own delay: from when a datagram was due until it was sent. Valid up
+        /// to a p99 of 1 ms.
         #[key = "send-lag"]
         pub send_lag: Histogram<u64>,
-        /// The generator's own delay: from when its kernel had a packet until it read it. A run
-        /// is valid up to a p99 of 1 ms.
+        /// The generator's own delay: from when its kernel had a packet until it read it. Valid
+        /// up to a p99 of 1 ms.
         #[key = "hear-lag"]
         pub hear_lag: Histogram<u64>,
     }

@@ -1,33 +1,32 @@
-//! What the program's exit code says.
+//! The exit codes of the program.
 
 use std::process::ExitCode;
+
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
 
 use crate::outcome::Outcome;
 use crate::verdict::SloResult;
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It is valid, and every objective is met: 0.
+    /// The run is valid and every objective is met: 0.
     Good,
-    /// It could not run, the server said goodbye, or its results could not be written: 1.
+    /// The run failed, the server said goodbye, or results could not be written: 1.
     Failed,
-    /// The arguments make no sense, or may not be: 2. Nothing was sent.
+    /// The arguments are wrong: 2. Nothing was sent.
     WrongUse,
-    /// It is valid, and an objective is missed: 3.
+    /// The run is valid and an objective is missed: 3.
     SloMissed,
-    /// The figures are not the server's, as the generator itself fell short: 4.
+    /// The generator fell short, so the figures are not the server's: 4.
     Invalid,
-    /// A signal ended it early: 128 and the signal's number, as shells have it: 130
-    /// for SIGINT, 143 for SIGTERM.
+    /// A signal ended the run: 128 and its number, which is 130 for SIGINT and 143 for SIGTERM.
     Signal(i32),
 }
 
 impl End {
-    /// The end of a run that has an outcome. A server that went hides that there was a
-    /// signal, too; a signal hides whether it was valid, and
-    /// that it was not hides whether objectives were met: each makes those below it
-    /// meaningless.
+    /// Returns the end of a run. A goodbye goes before a signal, a signal before an invalid
+    /// run, and that before a missed objective: each makes the next one meaningless.
     pub fn of(outcome: &Outcome, is_valid: bool, slo: &[SloResult]) -> Self {
         if outcome.server_said_goodbye {
             Self::Failed
@@ -42,7 +41,7 @@ impl End {
         }
     }
 
-    /// The exit code.
+    /// Returns the exit code.
     pub fn code(self) -> u8 {
         match self {
             Self::Good => 0,
@@ -61,7 +60,17 @@ impl From<End> for ExitCode {
     }
 }
 
-/// The exit code that says that a signal ended the program.
+/// Returns what people call a signal.
+pub(crate) fn signal_name(signal: i32) -> String {
+    match signal {
+        SIGINT => "Ctrl-C".to_owned(),
+        SIGTERM => "SIGTERM".to_owned(),
+        SIGPIPE => "the end of its reader".to_owned(),
+        _ => format!("signal {signal}"),
+    }
+}
+
+/// Returns the exit code of a program that a signal ended.
 pub fn signal_code(signal: i32) -> u8 {
     // Signals are numbered 1 to 64.
     u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128))
@@ -69,8 +78,6 @@ pub fn signal_code(signal: i32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-
     use super::*;
     use crate::testing::outcome;
 

@@ -1,8 +1,7 @@
-//! What surrounds a search: what is said before it, each try as soon as it is over, and
-//! the answer.
+//! A search from its range to its answer.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use signal_hook::consts::SIGPIPE;
 
@@ -28,7 +27,7 @@ pub struct Prepared {
     files: Option<SearchOutput>,
 }
 
-/// Says on standard error what will be tried, unless it is to be quiet.
+/// Prints on standard error what will be tried, unless it is to be quiet.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -53,11 +52,10 @@ pub fn prepare(request: &FindMaxRequest) -> Result<Prepared, Refusal> {
     })
 }
 
-/// Searches, and reports on standard output: for people on a terminal, and otherwise, or
-/// with `--json`, as JSON lines. If nobody reads these any more, the search ends, as with
-/// a signal; it then leaves no files.
+/// Searches, and reports on standard output. If its reader goes away, the search ends as with a
+/// signal, and leaves no files.
 pub fn run(request: &FindMaxRequest, prepared: Prepared) -> End {
-    let report = Report::of(&request.output, io::stdout().is_terminal());
+    let report = Report::of(&request.output);
     let control = Control::new();
     let to_stop = control.clone();
     if let Err(error) = signals::watch(move |signal| to_stop.stop(signal), || ()) {
@@ -73,12 +71,12 @@ pub fn run(request: &FindMaxRequest, prepared: Prepared) -> End {
     })
 }
 
-/// Which rates are tried.
+/// The rates that may be tried.
 #[derive(Debug)]
 struct Range {
     search: Search,
     ceiling: Ceiling,
-    /// What there is to say of the generator.
+    /// A note on the generator.
     note: Option<String>,
 }
 
@@ -178,7 +176,8 @@ fn search_and_report(
         }
         Err(error) => return failed(&error.to_string()),
     };
-    // Files first: whoever sees the answer finds them.
+    // Files come first, so that a reader of the answer finds them.
+    let page = files.as_ref().map(SearchOutput::page);
     if let Some(files) = files {
         let written = files.finish(&SearchRun {
             command: &command(),
@@ -190,11 +189,11 @@ fn search_and_report(
             return failed(&error.to_string());
         }
     }
-    lines.found(&found, ceiling);
+    lines.found(&found, ceiling, page);
     lines.broken_end().unwrap_or_else(|| end_of(&found))
 }
 
-/// An objective that is missed is the server's, unless the generator fell short as well.
+/// A missed objective is the server's, unless the generator fell short as well.
 fn end_of(found: &FoundMax) -> End {
     match (found.rate_per_s, found.is_generators_limit) {
         (Some(_), _) => End::Good,

@@ -1,24 +1,24 @@
 //! A search on standard output, try by try.
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use serde::Serialize;
+use signal_hook::consts::SIGPIPE;
 
 use crate::cli::exit::End;
-use crate::cli::front::{Report, failed};
+use crate::cli::front::{Report, complain, failed, page_line};
 use crate::cli::json_lines::JsonLines;
 use crate::config::RunConfig;
 use crate::limits::find_max::{Ceiling, FoundMax, Quantiles, Try};
 use crate::output::Answer;
-use crate::units::{latency, number, share_of_one};
-use signal_hook::consts::SIGPIPE;
+use crate::units::{latency_us, number, share_of_one};
 
 /// Standard output, until writing to it fails.
 ///
-/// As JSON, each try is a line with `kind` `try` and the keys of [`Try`], and the answer
-/// one with `kind` `found` and those of [`Answer`]. For people, tries are rows of a table,
-/// and the answer is a sentence.
+/// In JSON, each try is a line of `kind` `try` with the keys of [`Try`], and the answer one of
+/// `kind` `found` with the keys of [`Answer`]. For people, tries are rows of a table, and the
+/// answer is a sentence.
 pub(super) struct Lines<W> {
     report: Report,
     columns: Columns,
@@ -28,7 +28,7 @@ pub(super) struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// For a search with tries like `config`.
+    /// Begins a search with tries like `config`.
     pub(super) fn new(report: Report, config: &RunConfig, out: W) -> Self {
         Self {
             report,
@@ -42,8 +42,7 @@ impl<W: Write> Lines<W> {
         }
     }
 
-    /// Says what a try brought to light. Returns whether there is still somebody to write
-    /// for.
+    /// Writes a try. Returns false if nobody reads any more.
     pub(super) fn tried(&mut self, one: &Try) -> bool {
         let mut text = String::new();
         if !self.is_begun {
@@ -51,17 +50,24 @@ impl<W: Write> Lines<W> {
             self.is_begun = true;
         }
         text += &self.columns.row(one);
-        self.write(&text, "try", one)
+        self.write(&text, "", "try", one)
     }
 
-    /// Says what was found.
-    pub(super) fn found(&mut self, found: &FoundMax, ceiling: Ceiling) {
+    /// Writes the answer, and the path of the page if there is one.
+    pub(super) fn found(&mut self, found: &FoundMax, ceiling: Ceiling, page: Option<PathBuf>) {
         let answer = Answer::of(found, ceiling);
-        let text = format!("\n{}\n", answer.sentence);
-        self.write(&text, "found", &answer);
+        let mut sentence = answer.sentence.clone();
+        if let Some(reason) = found.generators_reason() {
+            sentence += &format!(" {reason}");
+            if found.rate_per_s.is_none() && self.report == Report::Json {
+                complain(&format!("loadgen: invalid: {sentence}\n"));
+            }
+        }
+        let text = format!("\n{sentence}\n{}", page_line(page));
+        self.write(&text, &format!("{sentence}\n"), "found", &answer);
     }
 
-    /// How a search ends whose output could not be written, if that is so.
+    /// Returns the end of a search whose output could not be written.
     pub(super) fn broken_end(&self) -> Option<End> {
         let error = self.broken.as_ref()?;
         Some(match error.kind() {
@@ -70,15 +76,17 @@ impl<W: Write> Lines<W> {
         })
     }
 
-    fn write(&mut self, text: &str, kind: &'static str, of: &impl Serialize) -> bool {
+    /// Writes the text, the quiet text or the JSON line, as the report has it.
+    fn write(&mut self, text: &str, quiet: &str, kind: &'static str, of: &impl Serialize) -> bool {
         if self.broken.is_none() {
+            let mut print = |text: &str| {
+                let written = self.out.write_all(text.as_bytes());
+                written.and_then(|()| self.out.flush())
+            };
             let written = match self.report {
-                Report::Nothing => Ok(()),
+                Report::Text => print(text),
+                Report::Verdict => print(quiet),
                 Report::Json => JsonLines::new(&mut self.out).line(kind, of),
-                Report::Text => {
-                    let written = self.out.write_all(text.as_bytes());
-                    written.and_then(|()| self.out.flush())
-                }
             };
             self.broken = written.err();
         }
@@ -86,7 +94,7 @@ impl<W: Write> Lines<W> {
     }
 }
 
-/// Those of the table, which is 80 wide at most.
+/// The columns of the table, which is at most 80 wide.
 #[derive(Debug, Clone, Copy)]
 struct Columns {
     has_deliveries: bool,
@@ -96,10 +104,10 @@ struct Columns {
 impl Columns {
     fn head(self) -> String {
         let slowest = match self.has_deliveries && self.has_answers {
-            true => "of deliveries or answers, whichever took longer",
+            true => "of deliveries or answers, the longer ones",
             false => "from when things were due",
         };
-        let about = format!("A second; and percentiles {slowest}:\n");
+        let about = format!("Per second, and percentiles {slowest}:\n");
         about
             + &self.line(
                 ["offered", "sent", "deliveries", "answers", "loss"],
@@ -118,14 +126,14 @@ impl Columns {
         ];
         let taken = |of: fn(&Quantiles) -> f64| {
             let slowest = one.slowest();
-            slowest.map_or("-".to_owned(), |slowest| micros(of(&slowest)))
+            slowest.map_or("-".to_owned(), |slowest| latency_us(of(&slowest)))
         };
         let taken = [
             taken(|of| of.p50_us),
             taken(|of| of.p99_us),
             taken(|of| of.p99_9_us),
         ];
-        let verdict = if one.is_good { "good" } else { "BAD" };
+        let verdict = if one.is_good { "good" } else { "bad" };
         let mut text = self.line(
             figures.each_ref().map(String::as_str),
             taken.each_ref().map(String::as_str),
@@ -135,7 +143,7 @@ impl Columns {
             text += &format!("{:>9} {missed}\n", "");
         }
         for reason in &one.invalid {
-            // What comes behind it is advice, for which a table has no room.
+            // The advice after the colon has no room in a table.
             let what = reason.split(':').next().unwrap_or(reason);
             text += &format!("{:>9} {what}\n", "");
         }
@@ -157,8 +165,4 @@ impl Columns {
         }
         format!("{line}  {verdict}").trim_end().to_owned() + "\n"
     }
-}
-
-fn micros(us: f64) -> String {
-    latency(Duration::from_nanos((us * 1e3).round() as u64))
 }

@@ -199,17 +199,17 @@ fn people_get_a_table_and_a_sentence() {
     let (end, text) = printed(Report::Text, sample_search::found());
     assert_eq!(end, End::Good);
     let expected = "\
-A second; and percentiles of deliveries or answers, whichever took longer:
+Per second, and percentiles of deliveries or answers, the longer ones:
   offered      sent  deliveries   answers     loss     p50     p99   p99.9
     1,000       999       5,000       500      0 %  100 µs  400 µs  900 µs  good
     1,000       999       5,000       500      0 %  110 µs  440 µs  990 µs  good
     2,000     1,998      10,000     1,000      0 %  120 µs  480 µs 1.08 ms  good
-    2,000     1,998      10,000     1,000      0 %  200 µs  800 µs 1.80 ms  BAD
+    2,000     1,998      10,000     1,000      0 %  200 µs  800 µs 1.80 ms  bad
           The generator fell behind
     2,000     1,998      10,000     1,000      0 %  140 µs  560 µs 1.26 ms  good
-    4,000     3,996      20,000     2,000   1.20 % 4.00 ms 16.0 ms 36.0 ms  BAD
+    4,000     3,996      20,000     2,000   1.20 % 4.00 ms 16.0 ms 36.0 ms  bad
           loss<0.1%: 1.20 %
-    4,000     3,996      20,000     2,000   1.20 % 9.00 ms 36.0 ms 81.0 ms  BAD
+    4,000     3,996      20,000     2,000   1.20 % 9.00 ms 36.0 ms 81.0 ms  bad
           loss<0.1%: 1.20 %
     2,830     2,827      14,150     1,415      0 %  250 µs 1.00 ms 2.25 ms  good
     2,830     2,827      14,150     1,415      0 %  260 µs 1.04 ms 2.34 ms  good
@@ -217,13 +217,22 @@ A second; and percentiles of deliveries or answers, whichever took longer:
 The highest good rate is 2,830/s. The lowest bad one is 4,000/s, where objectives were missed.
 ";
     assert_eq!(text, expected, "\n{text}");
-    assert_eq!(printed(Report::Nothing, sample_search::found()).1, "");
+    assert_eq!(
+        printed(Report::Verdict, sample_search::found()).1,
+        "The highest good rate is 2,830/s. The lowest bad one is 4,000/s, where objectives were missed.\n"
+    );
 }
 
 #[test]
 fn a_search_without_a_good_rate_says_whose_limit_it_is_in_its_code() {
     let mut found = generators_limit();
     assert_eq!(printed(Report::Text, found.clone()).0, End::Invalid);
+    let (end, line) = printed(Report::Verdict, found.clone());
+    assert_eq!((end, line.lines().count()), (End::Invalid, 1));
+    assert!(
+        line.ends_with("The generator fell behind: it slept.\n"),
+        "{line}"
+    );
     found.is_generators_limit = false;
     assert_eq!(printed(Report::Text, found).0, End::SloMissed);
 }

@@ -1,10 +1,11 @@
-//! What surrounds a run: the plan before it, what is seen of it meanwhile, and the report
-//! at its end.
+//! A run from its plan to its report.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use console::Term;
 use signal_hook::consts::SIGPIPE;
 
 use crate::cli::args::OutputOptions;
@@ -14,7 +15,7 @@ use crate::cli::json_lines::JsonLines;
 use crate::cli::live::LiveView;
 use crate::cli::request::RunRequest;
 use crate::cli::signals;
-use crate::cli::summary_text::summary;
+use crate::cli::summary_text::{summary, verdict_line};
 use crate::engine::run::{Control, RunError};
 use crate::limits::capacity::{self, Capacity, CapacityError};
 use crate::outcome::{Outcome, Sample};
@@ -24,11 +25,11 @@ use crate::verdict::Verdict;
 
 /// A run that may begin.
 pub struct Prepared {
-    /// Where its files go, if there are to be any.
+    /// The directory for its files, if there is one.
     files: Option<Output>,
 }
 
-/// Why a run, or a search, does not begin: nothing was sent.
+/// The reason why a run or a search does not begin. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The generator is not capable of what is asked for.
@@ -40,7 +41,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether other arguments would be accepted; otherwise the system refused something.
+    /// Returns true for wrong arguments, and false where the system refused something.
     pub fn is_wrong_use(&self) -> bool {
         use OutputError::{Taken, TakenBySearch};
         matches!(
@@ -50,9 +51,8 @@ impl Refusal {
     }
 }
 
-/// Says on standard error what the run will offer, unless it is to be quiet, and refuses
-/// what the calibrated generator is not capable of, unless it is forced. Makes the
-/// directory for the files.
+/// Prints the plan on standard error, unless it is to be quiet. Refuses a load above the
+/// calibrated capacity, unless it is forced. Creates the directory for the files.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -74,17 +74,12 @@ pub fn prepare(request: &RunRequest) -> Result<Prepared, Refusal> {
     Ok(Prepared { files })
 }
 
-/// Runs what has been prepared, and reports on standard output: for people on a terminal,
-/// and otherwise, or with `--json`, as JSON lines. If nobody reads these any more, the
-/// load ends, as with a signal.
+/// Runs what has been prepared, and reports on standard output. If its reader goes away, the
+/// load ends as with a signal.
 pub fn run(request: &RunRequest, prepared: Prepared) -> End {
-    let is_at_terminal = io::stdout().is_terminal();
-    let output = &request.output;
-    let report = Report::of(output, is_at_terminal);
-    // JSON lines on the same terminal would tear the live view.
-    let would_tear = is_at_terminal && report == Report::Json;
-    let is_live = !output.quiet && !would_tear;
-    let live = LiveView::begin(&request.config, is_live);
+    let report = Report::of(&request.output);
+    let at_terminals = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let live = LiveView::begin(&request.config, report == Report::Text && at_terminals);
     let control = Control::new();
     let (to_stop, settle) = (Arc::clone(&control), live.settler());
     if let Err(error) = signals::watch(move |signal| to_stop.stop(signal), settle) {
@@ -97,33 +92,31 @@ pub fn run(request: &RunRequest, prepared: Prepared) -> End {
     })
 }
 
-/// Says on standard error what went wrong.
+/// Prints an error on standard error.
 pub fn failed(error: &str) -> End {
     complain(&format!("loadgen: {error}\n"));
     End::Failed
 }
 
-/// What standard output has.
+/// The contents of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Report {
     Text,
     Json,
-    Nothing,
+    Verdict,
 }
 
 impl Report {
-    pub(super) fn of(output: &OutputOptions, is_at_terminal: bool) -> Self {
-        if output.json || (!is_at_terminal && !output.quiet) {
-            Self::Json
-        } else if output.quiet {
-            Self::Nothing
-        } else {
-            Self::Text
+    pub(super) fn of(output: &OutputOptions) -> Self {
+        match (output.json, output.quiet) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Verdict,
+            (false, false) => Self::Text,
         }
     }
 }
 
-/// Has `offer` offer the load, and tell its observer what comes.
+/// Runs `offer`, which offers the load, and reports what it observes.
 fn run_and_report(
     request: &RunRequest,
     prepared: Prepared,
@@ -134,7 +127,7 @@ fn run_and_report(
 ) -> End {
     let config = &request.config;
     let mut files = prepared.files;
-    // The load goes on, and is reported, also when its files cannot be written.
+    // A file that cannot be written does not stop the load and its report.
     let mut unwritten = None;
     let outcome = offer(&mut |sample| {
         if let Some(Err(error)) = files.as_mut().map(|files| files.sample(sample)) {
@@ -161,7 +154,8 @@ fn run_and_report(
         verdict: &verdict,
         slos: &slo,
     };
-    // Files first: whoever sees the summary finds them.
+    // Files come first, so that a reader of the summary finds them.
+    let page = files.as_ref().map(Output::report);
     let written = match (unwritten, files) {
         (Some(error), _) => Err(format!("cannot write the log of histograms: {error}")),
         (None, Some(files)) => files
@@ -170,7 +164,7 @@ fn run_and_report(
             .map_err(|error| error.to_string()),
         (None, None) => Ok(()),
     };
-    stdout.summary(&run);
+    stdout.summary(&run, page.filter(|_| written.is_ok()));
     if outcome.server_said_goodbye {
         complain(&format!("loadgen: {}\n", RunError::Goodbye));
     }
@@ -181,11 +175,17 @@ fn run_and_report(
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             failed(&format!("cannot write to standard output: {error}"))
         }
-        _ => End::of(&outcome, verdict.is_valid(), &slo),
+        _ => {
+            let end = End::of(&outcome, verdict.is_valid(), &slo);
+            if end == End::Invalid && stdout.report == Report::Json {
+                complain(&format!("loadgen: {verdict}\n"));
+            }
+            end
+        }
     }
 }
 
-/// The program and its arguments, as files keep them.
+/// Returns the program and its arguments.
 pub(super) fn command() -> Vec<String> {
     let words = env::args_os();
     words
@@ -209,7 +209,7 @@ impl<W: Write> Stdout<W> {
         }
     }
 
-    /// Whether there is still somebody to write for.
+    /// Writes a second, and returns false if nobody reads any more.
     fn second(&mut self, sample: &Sample<'_>) -> bool {
         if self.report == Report::Json && self.broken.is_none() {
             self.broken = JsonLines::new(&mut self.out).second(sample).err();
@@ -217,15 +217,15 @@ impl<W: Write> Stdout<W> {
         self.broken.is_none()
     }
 
-    fn summary(&mut self, run: &Run<'_>) {
+    fn summary(&mut self, run: &Run<'_>, page: Option<PathBuf>) {
         if self.broken.is_some() {
             return;
         }
         let written = match self.report {
-            Report::Nothing => Ok(()),
             Report::Json => JsonLines::new(&mut self.out).summary(run),
+            Report::Verdict => self.out.write_all(verdict_line(run).as_bytes()),
             Report::Text => {
-                let text = summary(run.config, run.outcome, &run.verdict.invalid, run.slos);
+                let text = summary(run, columns()) + &page_line(page);
                 let written = self.out.write_all(text.as_bytes());
                 written.and_then(|()| self.out.flush())
             }
@@ -234,7 +234,20 @@ impl<W: Write> Stdout<W> {
     }
 }
 
-/// What there is to say of the capacity that was found.
+/// Returns the line that ends a summary: the path of the page, if there is one.
+pub(super) fn page_line(page: Option<PathBuf>) -> String {
+    page.map_or_else(String::new, |page| {
+        format!("\nReport: {}\n", page.display())
+    })
+}
+
+/// Returns the width of the terminal, if standard output is one.
+pub(super) fn columns() -> Option<usize> {
+    let (_, columns) = Term::stdout().size_checked()?;
+    io::stdout().is_terminal().then_some(columns.into())
+}
+
+/// Returns a note on the capacity, if there is something to say.
 fn capacity_note(
     plan: &Plan,
     request: &RunRequest,
@@ -251,7 +264,7 @@ fn capacity_note(
     }
 }
 
-/// Writes to standard error, unless nobody reads there: the exit code still says it.
+/// Writes to standard error. If nobody reads it, the exit code remains.
 pub(super) fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

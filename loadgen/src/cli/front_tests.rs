@@ -147,13 +147,13 @@ fn json_lines_are_the_seconds_and_the_summary() {
 }
 
 #[test]
-fn people_get_the_summary_alone_and_the_quiet_nothing() {
+fn people_get_the_summary_alone_and_the_quiet_the_verdict() {
     let (end, text) = printed(&Scripted::default(), Some("p99<1us"), Report::Text);
     assert_eq!(end, End::SloMissed);
     assert!(text.starts_with("valid: 10 s of ping"), "{text}");
     assert!(text.contains("MISSED"), "{text}");
-    let (end, text) = printed(&Scripted::default(), None, Report::Nothing);
-    assert_eq!((end, text.as_str()), (End::Good, ""));
+    let (end, text) = printed(&Scripted::default(), None, Report::Verdict);
+    assert_eq!((end, text.as_str()), (End::Good, "valid\n"));
 }
 
 #[test]
@@ -165,6 +165,12 @@ fn what_ends_badly_says_so_in_its_code() {
     let (end, text) = printed(&script, Some("p99<1us"), Report::Text);
     assert_eq!(end, End::Invalid);
     assert!(text.contains("INVALID"), "{text}");
+    let (end, line) = printed(&script, None, Report::Verdict);
+    assert_eq!((end, line.lines().count()), (End::Invalid, 1));
+    assert!(
+        line.starts_with("INVALID: The generator's own sockets"),
+        "{line}"
+    );
     script.signal = Some(2);
     assert_eq!(printed(&script, None, Report::Text).0, End::Signal(2));
     script.stopped_early = Some(15);
@@ -194,6 +200,8 @@ fn the_files_have_all_samples_and_what_cannot_be_written_fails_the_run() {
         let end = end_with_files(&script, None, Some(files), Report::Text, &mut out);
         let told = String::from_utf8(out).unwrap();
         assert!(told.starts_with("valid"), "told all the same: {told}");
+        let path = format!("Report: {}\n", dir.join("report.html").display());
+        assert_eq!(told.ends_with(&path), !is_removed, "{told}");
         (end, std::fs::read(dir.join("summary.json")).ok())
     };
     let (end, summary) = written(false);
@@ -212,7 +220,7 @@ fn what_was_recorded_when_the_server_said_goodbye_is_told_and_kept() {
     };
     let (end, text) = printed(&script, Some("p99<2ms"), Report::Text);
     assert_eq!(end, End::Failed);
-    let told = "\n  The server said goodbye: 10 s were asked for.\n";
+    let told = "\n  The server said goodbye after 10 s of 10 s.\n";
     assert!(text.contains(told), "{text}");
     let files = Output::create(scratch.dir(), true).unwrap();
     let mut out = Vec::new();

@@ -1,95 +1,129 @@
-//! What a terminal shows while a run goes on.
+//! The view of a run while it goes on, on a terminal.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use console::Term;
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::RunConfig;
 use crate::outcome::Sample;
 use crate::percentiles::{FEW, percentile, percentile_name};
-use crate::units::{count, latency, number, share, span};
+use crate::units::{count, latency, number, per_s, share, span};
 
-/// A block at the bottom of the terminal that standard error is, which each [`Sample`]
-/// draws anew.
+/// A block of lines at the bottom of the terminal, which each [`Sample`] draws again.
 pub(super) struct LiveView {
-    bar: ProgressBar,
+    screen: Option<Arc<Mutex<Screen>>>,
     block: Block,
 }
 
 impl LiveView {
-    /// Begins with the warm-up. Nothing is ever drawn unless `is_shown`, or where standard
-    /// error is no terminal.
+    /// Begins with the warm-up. It draws nothing unless `is_shown`.
     pub(super) fn begin(config: &RunConfig, is_shown: bool) -> Self {
-        let target = match is_shown {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let length_ms = millis(config.duration);
-        let bar = ProgressBar::with_draw_target(Some(length_ms), target);
-        // It is right, as a test shows; without it, the bar has another look.
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-            bar.set_style(style.progress_chars("━╸─"));
-        }
-        bar.set_prefix("getting ready");
-        bar.set_message(format!(
-            "  clients come, and {} of warm-up is not recorded",
-            span(config.warmup)
-        ));
-        Self {
-            bar,
+        let view = Self {
+            screen: is_shown.then(Arc::default),
             block: Block::new(config),
-        }
+        };
+        view.draw();
+        view
     }
 
-    /// Draws what the last interval had.
+    /// Draws the last interval.
     pub(super) fn show(&mut self, sample: &Sample<'_>) {
         self.block.take(sample);
-        self.bar.set_prefix(self.block.clock());
-        self.bar.set_position(millis(self.block.over));
-        self.bar.set_message(self.block.lines().join("\n"));
+        self.draw();
     }
 
-    /// Takes the block away.
+    /// Removes the block.
     pub(super) fn end(&self) {
-        self.bar.finish_and_clear();
+        if let Some(screen) = &self.screen {
+            lock(screen).draw(|_| Vec::new());
+        }
     }
 
-    /// Leaves the block as it is, for good, and says that the run is ending; from another
-    /// thread. Whoever typed the interrupt has moved the cursor, so that nothing could be
-    /// drawn in its place any more.
+    /// Returns what a signal does, from another thread: it leaves the block as it is and says
+    /// that the run is ending. The echo of Ctrl-C has moved the cursor, so nothing can be drawn
+    /// in place any more.
     pub(super) fn settler(&self) -> impl FnOnce() + Send + use<> {
-        let bar = self.bar.clone();
+        let screen = self.screen.clone();
         move || {
-            if !bar.is_hidden() {
-                bar.set_draw_target(ProgressDrawTarget::hidden());
-                // Whether anyone reads it changes nothing.
+            if let Some(screen) = screen {
+                lock(&screen).is_settled = true;
+                // It does not matter whether anyone reads it.
                 let _ = io::stderr().write_all(ENDING.as_bytes());
             }
         }
     }
+
+    fn draw(&self) {
+        if let Some(screen) = &self.screen {
+            lock(screen).draw(|columns| self.block.lines(columns));
+        }
+    }
 }
 
-/// What the block says.
+fn lock(screen: &Mutex<Screen>) -> impl std::ops::DerefMut<Target = Screen> {
+    screen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The lines that are on the terminal now.
+#[derive(Default)]
+struct Screen {
+    /// The width of each line.
+    drawn: Vec<usize>,
+    is_settled: bool,
+}
+
+impl Screen {
+    /// Replaces the lines by those that `lines` returns for the width of the terminal.
+    fn draw(&mut self, lines: impl FnOnce(usize) -> Vec<String>) {
+        let size = Term::stderr().size_checked();
+        let (height, columns) = size.unwrap_or((24, 80));
+        if self.is_settled || columns == 0 {
+            return;
+        }
+        let mut lines = lines(columns.into());
+        lines.truncate(usize::from(height).saturating_sub(1));
+        let text = self.replace(&lines, columns.into());
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    fn replace(&mut self, lines: &[String], columns: usize) -> String {
+        // A terminal that became narrower has broken the old lines.
+        let rows = self
+            .drawn
+            .iter()
+            .map(|width| width.div_ceil(columns).max(1));
+        let back = match rows.sum::<usize>() {
+            0 => String::new(),
+            rows => format!("\x1b[{rows}A"),
+        };
+        self.drawn = lines.iter().map(|line| line.chars().count()).collect();
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        format!("{back}\r\x1b[J{lines}")
+    }
+}
+
+/// The contents of the view.
 struct Block {
     has_deliveries: bool,
     has_answers: bool,
+    warmup: Duration,
     duration: Duration,
-    /// Of the recording, so far.
+    /// The part of the recording that is over.
     over: Duration,
-    /// Of the last interval; nothing before there was one.
+    /// The rows of the last interval. There are none before the first one.
     rows: Vec<Row>,
-    /// So far.
+    /// The sums of all intervals: lost and owed, unanswered and asked, dropped and refused.
     lost: u64,
     owed: u64,
     unanswered: u64,
     asked: u64,
     own_drops: u64,
     refused: u64,
-    /// The 99th percentile of the last intervals, the oldest first; nothing where nothing
-    /// came.
+    /// The 99th percentile of the last intervals, the oldest first, where something arrived.
     p99s: VecDeque<Option<Duration>>,
 }
 
@@ -105,6 +139,7 @@ impl Block {
         Self {
             has_deliveries: config.mix.text > 0.0,
             has_answers: config.mix.ping > 0.0,
+            warmup: config.warmup,
             duration: config.duration,
             over: Duration::ZERO,
             rows: Vec::new(),
@@ -127,36 +162,25 @@ impl Block {
         self.asked += counts.asked;
         self.own_drops += counts.own_drops;
         self.refused += counts.refused;
-        let length_s = sample.length.as_secs_f64();
         let row = |name, count: u64, lost, recorded: &Histogram<u64>| Row {
             name,
-            per_s: if length_s > 0.0 {
-                count as f64 / length_s
-            } else {
-                0.0
-            },
+            per_s: per_s(count, sample.length),
             lost,
             percentiles: FEW.map(|percent| percentile(recorded, percent)),
         };
-        self.rows = vec![row(
-            "sent (lag)",
-            counts.sent,
-            String::new(),
-            &latencies.send_lag,
-        )];
+        let lag = &latencies.send_lag;
+        self.rows = vec![row("sent (lag)", counts.sent, String::new(), lag)];
         if self.has_deliveries {
             let lost = share(self.lost, self.owed);
-            self.rows.push(row(
-                "deliveries",
-                counts.delivered,
-                lost,
-                &latencies.delivery,
-            ));
+            let recorded = &latencies.delivery;
+            self.rows
+                .push(row("deliveries", counts.delivered, lost, recorded));
         }
         if self.has_answers {
             let lost = share(self.unanswered, self.asked);
+            let recorded = &latencies.answer;
             self.rows
-                .push(row("answers", counts.answered, lost, &latencies.answer));
+                .push(row("answers", counts.answered, lost, recorded));
         }
         let trend = if self.has_deliveries {
             &latencies.delivery
@@ -169,89 +193,116 @@ impl Block {
         }
     }
 
-    /// How far the recording is.
-    fn clock(&self) -> String {
-        let over = Duration::from_secs(self.over.as_secs_f64().round() as u64);
-        format!(
-            "{} of {}",
-            span(over.min(self.duration)),
-            span(self.duration)
-        )
-    }
-
-    /// Lines of at most 78 columns.
-    fn lines(&self) -> Vec<String> {
-        let [p50, p99, p99_9] = FEW.map(percentile_name);
-        let columns = |name: &str, per_s: &str, lost: &str, [a, b, c]: [&str; 3]| {
-            let line = format!("  {name:<15}{per_s:>12}{lost:>12}{a:>12}{b:>12}{c:>12}");
-            line.trim_end().to_owned()
-        };
-        let mut lines = vec![columns("", "a second", "lost", [&p50, &p99, &p99_9])];
-        for row in &self.rows {
-            let taken = row
-                .percentiles
-                .map(|taken| taken.map_or("-".to_owned(), latency));
-            let [a, b, c] = &taken;
-            lines.push(columns(row.name, &number(row.per_s), &row.lost, [a, b, c]));
+    /// Returns lines that are shorter than the terminal is wide.
+    fn lines(&self, columns: usize) -> Vec<String> {
+        let mut lines = vec![self.clock(columns)];
+        if self.rows.is_empty() {
+            let warmup = span(self.warmup);
+            lines.push(format!("  clients register, then {warmup} of warm-up"));
+        } else {
+            lines.extend(self.table(columns));
+            lines.extend(self.trend(columns));
         }
-        lines.extend(self.trend());
-        // Neither the server's nor the network's fault, and so to be seen at once.
+        // Neither the server nor the network did this.
         if self.own_drops > 0 || self.refused > 0 {
             let (dropped, refused) = (count(self.own_drops), count(self.refused));
             lines.push(format!(
-                "  its own kernel dropped {dropped}, refused to send {refused}"
+                "  own kernel: dropped {dropped}, refused {refused}"
             ));
+        }
+        let most = columns.saturating_sub(1);
+        let cut = |line: String| line.trim_end().chars().take(most).collect();
+        lines.into_iter().map(cut).collect()
+    }
+
+    /// Returns the time and a bar.
+    fn clock(&self, columns: usize) -> String {
+        let over = Duration::from_secs(self.over.as_secs_f64().round() as u64);
+        let (over, all) = (over.min(self.duration), self.duration);
+        let width = columns.saturating_sub(20).min(TREND);
+        let done = over.as_secs_f64() / all.as_secs_f64() * width as f64;
+        let done = "━".repeat(done as usize);
+        format!(
+            "  {:<15} {done:─<width$}",
+            format!("{} of {}", span(over), span(all))
+        )
+    }
+
+    fn table(&self, columns: usize) -> Vec<String> {
+        // A narrow terminal has no room for the last ones of these.
+        let mut order = vec![PER_S, LOST, P50, P99, P99_9];
+        for unneeded in [P99_9, P50, LOST] {
+            if NAME + COLUMN * order.len() >= columns {
+                order.retain(|column| *column != unneeded);
+            }
+        }
+        let line = |name: &str, cells: [String; 5]| {
+            let cells = order
+                .iter()
+                .map(|column| format!("{:>COLUMN$}", cells[*column]));
+            format!("  {name:<11}{}", cells.collect::<String>())
+        };
+        let [p50, p99, p99_9] = FEW.map(percentile_name);
+        let mut lines = vec![line(
+            "",
+            ["per second".into(), "lost".into(), p50, p99, p99_9],
+        )];
+        for row in &self.rows {
+            let taken = |taken: Option<Duration>| taken.map_or("-".to_owned(), latency);
+            let [p50, p99, p99_9] = row.percentiles.map(taken);
+            let cells = [number(row.per_s), row.lost.clone(), p50, p99, p99_9];
+            lines.push(line(row.name, cells));
         }
         lines
     }
 
-    fn trend(&self) -> Option<String> {
-        if !self.has_deliveries && !self.has_answers {
-            return None;
-        }
-        let kind = if self.has_deliveries {
-            "delivery"
-        } else {
-            "answer"
+    fn trend(&self, columns: usize) -> Option<String> {
+        let kind = match (self.has_deliveries, self.has_answers) {
+            (true, _) => "delivery p99",
+            (false, true) => "answer p99",
+            (false, false) => return None,
         };
-        let highest = self.p99s.iter().flatten().max();
+        let width = columns.saturating_sub(35).min(TREND);
+        let older = self.p99s.len().saturating_sub(width);
+        let shown: VecDeque<_> = self.p99s.iter().skip(older).copied().collect();
+        let highest = shown.iter().flatten().max();
         let highest = highest.map_or_else(String::new, |p99| format!("up to {}", latency(*p99)));
-        let name = format!("{kind} p99");
         Some(format!(
-            "  {name:<15}{:<TREND$}  {highest}",
-            sparkline(&self.p99s)
+            "  {kind:<12} {:<width$}  {highest}",
+            sparkline(&shown)
         ))
     }
 }
 
-/// A bar for each value, from nothing to the highest; a gap where there is none.
+/// Returns a bar for each value, from 0 to the highest, and a gap where there is none.
 fn sparkline(values: &VecDeque<Option<Duration>>) -> String {
-    let highest = values
-        .iter()
-        .flatten()
-        .max()
-        .map_or(0.0, Duration::as_secs_f64);
+    let highest = values.iter().flatten().max();
+    let highest = highest.map_or(0.0, Duration::as_secs_f64);
     let bar = |value: &Option<Duration>| match value {
         None => ' ',
         Some(value) => {
             let height = value.as_secs_f64() / highest * BARS.len() as f64;
-            // The lowest stands for zero, too, which is no gap.
+            // The lowest stands for 0, too, which is no gap.
             BARS[(height.ceil() as usize).clamp(1, BARS.len()) - 1]
         }
     };
     values.iter().map(bar).collect()
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 const ENDING: &str = "\nloadgen: ending; a second signal ends it at once\n\n";
 
-/// Two lines above each other would be told apart by colour alone; so the rest is plain.
-const TEMPLATE: &str = "  {prefix:<15} {bar:59.cyan/dim}\n{msg}";
+/// The columns of the table, by their place in a row.
+const PER_S: usize = 0;
+const LOST: usize = 1;
+const P50: usize = 2;
+const P99: usize = 3;
+const P99_9: usize = 4;
 
-/// Seconds in the trend: what fits into a line of 80 columns beside its name and highest.
+/// The widths of the names and of a column.
+const NAME: usize = 13;
+const COLUMN: usize = 12;
+
+/// Seconds in the trend.
 const TREND: usize = 40;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -290,15 +341,24 @@ mod tests {
         block.take(&sample(0, counts, &latencies));
         latencies.delivery = recorded(&[10_000_000]);
         block.take(&sample(1, counts, &latencies));
-        assert_eq!(block.clock(), "2 s of 10 s");
         let expected = [
-            "                     a second        lost         p50         p99       p99.9",
-            "  sent (lag)           50,000                 42.0 µs     42.0 µs     42.0 µs",
-            "  deliveries           49,000      1.00 %     10.0 ms     10.0 ms     10.0 ms",
-            "  answers                   0         0 %           -           -           -",
-            "  delivery p99   ▁█                                        up to 10.0 ms",
+            "  2 s of 10 s     ━━━━━━━━────────────────────────────────",
+            "               per second        lost         p50         p99       p99.9",
+            "  sent (lag)       50,000                 42.0 µs     42.0 µs     42.0 µs",
+            "  deliveries       49,000      1.00 %     10.0 ms     10.0 ms     10.0 ms",
+            "  answers               0         0 %           -           -           -",
+            "  delivery p99 ▁█                                        up to 10.0 ms",
         ];
-        assert_eq!(block.lines(), expected);
+        assert_eq!(block.lines(80), expected);
+        let expected = [
+            "  2 s of 10 s     ━━━━━━────────────────────────",
+            "               per second        lost         p99",
+            "  sent (lag)       50,000                 42.0 µs",
+            "  deliveries       49,000      1.00 %     10.0 ms",
+            "  answers               0         0 %           -",
+            "  delivery p99 ▁█               up to 10.0 ms",
+        ];
+        assert_eq!(block.lines(50), expected);
     }
 
     #[test]
@@ -326,8 +386,11 @@ mod tests {
             block.take(&sample(second, counts, &latencies));
         }
         assert_eq!(block.p99s.len(), TREND);
-        for line in block.lines() {
-            assert!(line.chars().count() <= 79, "{line}");
+        for columns in [1, 10, 30, 50, 60, 80, 200] {
+            for line in block.lines(columns) {
+                let width = line.chars().count();
+                assert!(width < columns && width <= 79, "{columns}: {line}");
+            }
         }
     }
 
@@ -342,7 +405,7 @@ mod tests {
         let mut block = Block::new(&config);
         let latencies = latencies();
         block.take(&sample(0, Counts::default(), &latencies));
-        assert_eq!(block.lines().len(), 2);
+        assert_eq!(block.lines(80).len(), 3);
     }
 
     #[test]
@@ -355,14 +418,26 @@ mod tests {
     }
 
     #[test]
-    fn the_template_is_right_and_a_hidden_view_takes_samples() {
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    fn lines_that_a_narrower_terminal_has_broken_are_replaced_as_well() {
+        let mut screen = Screen::default();
+        let lines = ["x".repeat(70), String::new()];
+        let begins = format!("\r\x1b[J{}\n\n", lines[0]);
+        assert_eq!(screen.replace(&lines, 80), begins);
+        assert_eq!(screen.replace(&lines[1..], 30), "\x1b[4A\r\x1b[J\n");
+        assert_eq!(screen.replace(&[], 30), "\x1b[1A\r\x1b[J");
+        assert_eq!(screen.replace(&[], 30), "\r\x1b[J");
+    }
+
+    #[test]
+    fn a_hidden_view_takes_samples() {
         let mut view = LiveView::begin(&pings(1000.0), false);
         view.show(&sample(3, Counts::default(), &latencies()));
-        assert_eq!(view.bar.position(), 4000);
-        assert_eq!(view.bar.prefix(), "4 s of 10 s");
+        let clock = view.block.clock(80);
+        assert!(
+            clock.starts_with("  4 s of 10 s     ━━━━━━━━━━━━━━━━─"),
+            "{clock}"
+        );
         view.settler()();
         view.end();
-        assert!(view.bar.is_finished());
     }
 }

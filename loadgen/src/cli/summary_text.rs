@@ -1,91 +1,160 @@
-//! A run as a person reads it at its end.
+//! The summary of a run, for people.
 
-use std::fmt::Write;
+use std::fmt::{Arguments, Write};
 
 use hdrhistogram::Histogram;
 
-use crate::config::RunConfig;
-use crate::config::word;
-use crate::outcome::{Counts, Outcome};
+use crate::cli::exit::signal_name;
+use crate::config::{RunConfig, word};
+use crate::outcome::{Counts, Latencies, Outcome};
+use crate::output::Run;
 use crate::percentiles::{MANY, longest, percentile, percentile_name};
-use crate::units::{bytes, count, latency, number, rate, share, span};
+use crate::units::{bytes, count, counted, latency, number, rate, share, span};
 use crate::verdict::SloResult;
 
-/// Some twenty lines, each with its end; `invalid` is empty if the run is valid.
-pub(super) fn summary(
-    config: &RunConfig,
-    outcome: &Outcome,
-    invalid: &[String],
-    slo: &[SloResult],
-) -> String {
-    let mut text = String::new();
-    head(&mut text, config, outcome, invalid);
-    text.push('\n');
+/// Returns some twenty lines, each with its end. Prose is broken at `columns`, if there are any.
+pub(super) fn summary(run: &Run<'_>, columns: Option<usize>) -> String {
+    let outcome = run.outcome;
+    let mut text = Text {
+        text: String::new(),
+        columns: columns.unwrap_or(usize::MAX),
+    };
+    head(&mut text, run);
+    text.blank();
     what_came(&mut text, outcome);
-    text.push('\n');
-    how_long(&mut text, outcome);
-    text.push('\n');
+    text.blank();
+    how_long(&mut text, &outcome.latencies);
+    text.blank();
     generator(&mut text, outcome);
     server(&mut text, outcome);
-    objectives(&mut text, slo);
-    text
+    objectives(&mut text, run.slos);
+    text.text
 }
 
-fn head(text: &mut String, config: &RunConfig, outcome: &Outcome, invalid: &[String]) {
-    let verdict = if invalid.is_empty() {
+/// Returns the verdict and its reasons in one line, with its end.
+pub(super) fn verdict_line(run: &Run<'_>) -> String {
+    let outcome = run.outcome;
+    let missed: Vec<_> = run.slos.iter().filter(|slo| !slo.is_met).collect();
+    let mut line = if let Some(cut) = cut_short(run.config, outcome).first() {
+        cut.clone()
+    } else if !run.verdict.is_valid() {
+        format!("INVALID: {}", run.verdict.invalid.join(" "))
+    } else if missed.is_empty() {
+        let met: Vec<_> = run.slos.iter().map(ToString::to_string).collect();
+        match met.is_empty() {
+            true => "valid".to_owned(),
+            false => format!("valid, objectives met: {}", met.join("; ")),
+        }
+    } else {
+        let missed: Vec<_> = missed.iter().map(ToString::to_string).collect();
+        format!("valid, objectives MISSED: {}", missed.join("; "))
+    };
+    line.push('\n');
+    line
+}
+
+/// Lines of a summary.
+struct Text {
+    text: String,
+    columns: usize,
+}
+
+impl Text {
+    fn line(&mut self, line: Arguments<'_>) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn blank(&mut self) {
+        self.line(format_args!(""));
+    }
+
+    /// Adds a row of a table.
+    fn row(&mut self, name: &str, width: usize, columns: &[String]) {
+        let columns: String = columns
+            .iter()
+            .map(|cell| format!("{cell:>width$}"))
+            .collect();
+        self.line(format_args!("  {name:<NAME$}{columns}"));
+    }
+
+    /// Adds prose, which is broken between words, and goes on below its beginning.
+    fn prose(&mut self, name: &str, prose: &str) {
+        let indent = if name.is_empty() { 2 } else { NAME + 2 };
+        let mut line = format!("  {name}");
+        let mut width = line.chars().count();
+        for (index, word) in prose.split(' ').enumerate() {
+            let begins = index == 0 && width < indent;
+            let (gap, letters) = (usize::from(index > 0), word.chars().count());
+            if index > 0 && width + gap + letters > self.columns {
+                let _ = write!(line, "\n{:indent$}{word}", "");
+                width = indent + letters;
+            } else {
+                let gap = if begins { indent - width } else { gap };
+                let _ = write!(line, "{:gap$}{word}", "");
+                width += gap + letters;
+            }
+        }
+        self.line(format_args!("{line}"));
+    }
+}
+
+fn head(
+    text: &mut Text,
+    Run {
+        config,
+        outcome,
+        verdict,
+        ..
+    }: &Run<'_>,
+) {
+    let word_of_verdict = if verdict.is_valid() {
         "valid"
     } else {
         "INVALID"
     };
-    let recorded = span(outcome.recorded);
     let (scenario, protocol) = (word(&config.scenario), word(&config.protocol));
-    let (clients, target) = (count(config.clients.into()), config.target);
-    let s = if config.clients == 1 { "" } else { "s" };
-    line(
-        text,
-        format_args!(
-            "{verdict}: {recorded} of {scenario}, {protocol}, {clients} client{s}, at {target}"
-        ),
-    );
-    for reason in invalid {
-        line(text, format_args!("  {reason}"));
-    }
-    let asked = span(config.duration);
-    if outcome.server_said_goodbye {
-        line(
-            text,
-            format_args!("  The server said goodbye: {asked} were asked for."),
-        );
-    }
-    if let Some(signal) = outcome.signal {
-        line(
-            text,
-            format_args!("  Signal {signal} ended it early: {asked} were asked for."),
-        );
+    let (clients, target) = (counted(config.clients.into(), "client"), config.target);
+    text.line(format_args!(
+        "{word_of_verdict}: {} of {scenario}, {protocol}, {clients}, at {target}",
+        span(outcome.recorded)
+    ));
+    let cut_short = cut_short(config, outcome);
+    for reason in verdict.invalid.iter().chain(&cut_short) {
+        text.prose("", reason);
     }
 }
 
-fn what_came(text: &mut String, outcome: &Outcome) {
+/// Returns the reasons why a run ended early.
+fn cut_short(config: &RunConfig, outcome: &Outcome) -> Vec<String> {
+    let after = format!(
+        "after {} of {}",
+        span(outcome.recorded),
+        span(config.duration)
+    );
+    let goodbye = outcome.server_said_goodbye;
+    let goodbye = goodbye.then(|| format!("The server said goodbye {after}."));
+    let signal = outcome.signal.map(signal_name);
+    let signal = signal.map(|signal| format!("Stopped by {signal} {after}."));
+    goodbye.into_iter().chain(signal).collect()
+}
+
+fn what_came(text: &mut Text, outcome: &Outcome) {
     let counts = &outcome.counts;
     let recorded_s = outcome.recorded.as_secs_f64();
     let per_s = |amount: u64| match recorded_s > 0.0 {
         true => rate(amount as f64 / recorded_s),
         false => "-".to_owned(),
     };
-    row(text, "", &["due", "done", "missing", "share", "a second"]);
+    let head = ["due", "done", "missing", "share", "per second"];
+    text.row("", COUNT, &head.map(str::to_owned));
     let mut counted = |name, expected: u64, came: u64| {
         let missed = expected.saturating_sub(came);
-        row(
-            text,
-            name,
-            &[
-                &count(expected),
-                &count(came),
-                &count(missed),
-                &share(missed, expected),
-                &per_s(came),
-            ],
-        );
+        let counts = [expected, came, missed].map(count).into_iter();
+        let cells: Vec<_> = counts
+            .chain([share(missed, expected), per_s(came)])
+            .collect();
+        text.row(name, COUNT, &cells);
     };
     counted("sent", counts.due, counts.sent);
     if counts.owed > 0 {
@@ -95,11 +164,11 @@ fn what_came(text: &mut String, outcome: &Outcome) {
         counted("answers", counts.asked, counts.answered);
     }
     if let Some(oddities) = oddities(counts) {
-        line(text, format_args!("  {:<12}{oddities}", "beside"));
+        text.prose("also", &oddities);
     }
 }
 
-/// What is zero in a good run, and nobody wants to read then.
+/// Returns the counts that are 0 in a good run, if any of them is not.
 fn oddities(counts: &Counts) -> Option<String> {
     let all = [
         (counts.repeated, "repeated"),
@@ -117,122 +186,87 @@ fn oddities(counts: &Counts) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-fn how_long(text: &mut String, outcome: &Outcome) {
-    let latencies = &outcome.latencies;
-    let names = MANY.map(percentile_name);
-    let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
-    columns.push("max");
-    row(text, "", &columns);
-    let mut latency_row = |name, recorded: &Histogram<u64>| {
-        if recorded.is_empty() {
-            return;
-        }
-        let mut taken = MANY.map(|percent| percentile(recorded, percent)).to_vec();
-        taken.push(longest(recorded));
-        let taken = taken
-            .into_iter()
-            .map(|taken| taken.map_or("-".to_owned(), latency));
-        let taken: Vec<String> = taken.collect();
-        let columns: Vec<&str> = taken.iter().map(String::as_str).collect();
-        row(text, name, &columns);
-    };
-    latency_row("delivery", &latencies.delivery);
-    latency_row("answer", &latencies.answer);
-    latency_row("closed loop", &latencies.answer_closed_loop);
-    latency_row("send lag", &latencies.send_lag);
-    latency_row("hear lag", &latencies.hear_lag);
-    line(text, format_args!("  From when each was due to be sent."));
-    if !latencies.answer_closed_loop.is_empty() {
-        line(
-            text,
-            format_args!("  Closed loop: as one has them who asks again only when answered."),
-        );
+fn how_long(text: &mut Text, latencies: &Latencies) {
+    let names = MANY.map(percentile_name).into_iter();
+    let head: Vec<_> = names.chain(["max".to_owned()]).collect();
+    text.row("", LATENCY, &head);
+    let shown: Vec<(&str, &str, &Histogram<u64>)> = latencies
+        .named()
+        .into_iter()
+        .zip(Latencies::MEANINGS)
+        .map(|((name, recorded), (_, meaning))| (name, *meaning, recorded))
+        .filter(|(name, _, recorded)| !name.ends_with("from-send") && !recorded.is_empty())
+        .collect();
+    for (name, _, recorded) in &shown {
+        let taken = MANY
+            .map(|percent| percentile(recorded, percent))
+            .into_iter();
+        let taken = taken.chain([longest(recorded)]);
+        let taken = taken.map(|taken| taken.map_or("-".to_owned(), latency));
+        text.row(name, LATENCY, &taken.collect::<Vec<_>>());
     }
-    if !latencies.hear_lag.is_empty() {
-        line(
-            text,
-            format_args!(
-                "  Hear lag: from when it was in the generator's kernel until it was read."
-            ),
-        );
+    if !shown.is_empty() {
+        text.blank();
+    }
+    for (name, meaning, _) in shown {
+        text.prose(name, meaning);
     }
 }
 
-fn generator(text: &mut String, outcome: &Outcome) {
+fn generator(text: &mut Text, outcome: &Outcome) {
     let (generator, counts) = (&outcome.generator, &outcome.counts);
     let available_s = outcome.recorded.as_secs_f64() * f64::from(generator.threads);
     let busy = match available_s > 0.0 {
         true => format!("{:.0} %", generator.cpu.as_secs_f64() / available_s * 100.0),
         false => "-".to_owned(),
     };
-    let s = if generator.threads == 1 { "" } else { "s" };
-    line(
-        text,
-        format_args!(
-            "  generator   {} thread{s} {busy} busy, kept waiting {}, stolen {}",
-            generator.threads,
-            latency(generator.run_queue_delay),
-            latency(generator.steal),
-        ),
+    let threads = counted(generator.threads.into(), "thread");
+    let (waited, stolen) = (latency(generator.run_queue_delay), latency(generator.steal));
+    text.prose(
+        "generator",
+        &format!("{threads} {busy} busy, kept waiting {waited}, stolen {stolen}"),
     );
-    line(
-        text,
-        format_args!(
-            "  its kernel  dropped {}, refused to send {}; up to {} due at once",
-            count(counts.own_drops),
-            count(counts.refused),
-            count(generator.largest_burst.into()),
-        ),
+    let (dropped, refused) = (count(counts.own_drops), count(counts.refused));
+    let burst = count(generator.largest_burst.into());
+    text.prose(
+        "its kernel",
+        &format!("dropped {dropped}, refused to send {refused}; up to {burst} due at once"),
     );
 }
 
-fn server(text: &mut String, outcome: &Outcome) {
+fn server(text: &mut Text, outcome: &Outcome) {
     let Some(server) = outcome.server else {
         return;
     };
-    line(
-        text,
-        format_args!(
-            "  server      {} of CPU time, {} of memory at its most",
-            span(server.cpu),
-            bytes(server.peak_memory_bytes as f64),
-        ),
-    );
+    let (cpu, memory) = (span(server.cpu), bytes(server.peak_memory_bytes as f64));
+    let mut used = format!("{cpu} of CPU time, at most {memory} of memory");
     if let Some(deliveries) = server.deliveries_per_cpu_s(&outcome.counts) {
         let deliveries = number(deliveries);
-        line(
-            text,
-            format_args!("              {deliveries} deliveries and answers a second of that time"),
-        );
+        used += &format!(", {deliveries} deliveries and answers per second of CPU time");
     }
+    text.prose("server", &used);
 }
 
-fn objectives(text: &mut String, slo: &[SloResult]) {
-    let width = slo.iter().map(|result| result.clause.chars().count()).max();
+fn objectives(text: &mut Text, slos: &[SloResult]) {
+    let width = slos
+        .iter()
+        .map(|result| result.clause.chars().count())
+        .max();
     let width = width.unwrap_or_default();
-    for (index, result) in slo.iter().enumerate() {
+    for (index, result) in slos.iter().enumerate() {
         let name = if index == 0 { "objectives" } else { "" };
         let verdict = if result.is_met { "met" } else { "MISSED" };
         let (clause, measured) = (&result.clause, &result.sentence);
-        line(
-            text,
-            format_args!("  {name:<12}{clause:<width$}  {verdict:<6}  {measured}"),
-        );
+        text.line(format_args!(
+            "  {name:<NAME$}{clause:<width$}  {verdict:<6}  {measured}"
+        ));
     }
 }
 
-fn row(text: &mut String, name: &str, columns: &[&str]) {
-    let mut row = format!("  {name:<12}");
-    for column in columns {
-        // Writing to a string does not fail.
-        let _ = write!(row, "{column:>11}");
-    }
-    line(text, format_args!("{row}"));
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(text, "{line}");
-}
+/// The widths of the name of a row, of a column of counts and of one of latencies.
+const NAME: usize = 20;
+const COUNT: usize = 11;
+const LATENCY: usize = 9;
 
 #[cfg(test)]
 mod tests {
@@ -241,6 +275,38 @@ mod tests {
     use super::*;
     use crate::outcome::ServerUse;
     use crate::testing::{outcome, pings, recorded};
+    use crate::verdict::Verdict;
+
+    /// The run with these reasons to be invalid.
+    fn with_run<T>(
+        outcome: &Outcome,
+        invalid: &[&str],
+        slos: &[SloResult],
+        print: impl FnOnce(&Run<'_>) -> T,
+    ) -> T {
+        let invalid = invalid.iter().map(|reason| (*reason).to_owned()).collect();
+        print(&Run {
+            command: &[],
+            config: &pings(50_000.0),
+            outcome,
+            verdict: &Verdict { invalid },
+            slos,
+        })
+    }
+
+    fn text(outcome: &Outcome, invalid: &[&str], slos: &[SloResult]) -> String {
+        with_run(outcome, invalid, slos, |run| summary(run, None))
+    }
+
+    fn results() -> [SloResult; 2] {
+        [("p99<5ms", true), ("delivery.loss<0.1%", false)].map(|(clause, is_met)| SloResult {
+            clause: clause.into(),
+            is_met,
+            measured: Vec::new(),
+            sentence: "what it was".into(),
+            is_doubtful: false,
+        })
+    }
 
     fn mixed() -> Outcome {
         let mut outcome = outcome();
@@ -264,42 +330,41 @@ mod tests {
 
     #[test]
     fn it_is_aligned() {
-        let results = [("p99<5ms", true), ("delivery.loss<0.1%", false)];
-        let results = results.map(|(clause, is_met)| SloResult {
-            clause: clause.into(),
-            is_met,
-            measured: Vec::new(),
-            sentence: "what it was".into(),
-            is_doubtful: false,
-        });
         let mut outcome = mixed();
         outcome.latencies.answer_closed_loop = recorded(&[80_100]);
         let expected = "\
 valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
 
-                      due       done    missing      share   a second
-  sent            500,000    499,998          2   <0.001 %   50,000/s
-  deliveries      499,980    499,480        500    0.100 %   49,948/s
-  answers         450,000    450,000          0        0 %   45,000/s
+                              due       done    missing      share per second
+  sent                    500,000    499,998          2   <0.001 %   50,000/s
+  deliveries              499,980    499,480        500    0.100 %   49,948/s
+  answers                 450,000    450,000          0        0 %   45,000/s
 
-                      p50        p90        p99      p99.9     p99.99        max
-  delivery         120 µs    1.25 ms    1.25 ms    1.25 ms    1.25 ms    1.25 ms
-  answer          90.0 µs    90.0 µs    90.0 µs    90.0 µs    90.0 µs    90.0 µs
-  closed loop     80.1 µs    80.1 µs    80.1 µs    80.1 µs    80.1 µs    80.1 µs
-  send lag        4.00 µs    4.00 µs    4.00 µs    4.00 µs    4.00 µs    4.00 µs
-  hear lag        3.00 µs    3.00 µs    3.00 µs    3.00 µs    3.00 µs    3.00 µs
-  From when each was due to be sent.
-  Closed loop: as one has them who asks again only when answered.
-  Hear lag: from when it was in the generator's kernel until it was read.
+                            p50      p90      p99    p99.9   p99.99      max
+  delivery               120 µs  1.25 ms  1.25 ms  1.25 ms  1.25 ms  1.25 ms
+  answer                90.0 µs  90.0 µs  90.0 µs  90.0 µs  90.0 µs  90.0 µs
+  answer-closed-loop    80.1 µs  80.1 µs  80.1 µs  80.1 µs  80.1 µs  80.1 µs
+  send-lag              4.00 µs  4.00 µs  4.00 µs  4.00 µs  4.00 µs  4.00 µs
+  hear-lag              3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs
 
-  generator   1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns
-  its kernel  dropped 0, refused to send 0; up to 12 due at once
-  server      2.5 s of CPU time, 9.44 MB of memory at its most
-              379,792 deliveries and answers a second of that time
-  objectives  p99<5ms             met     what it was
-              delivery.loss<0.1%  MISSED  what it was
+  delivery            From when a text was due until a member of its room
+                      received it.
+  answer              From when a request was due until its answer arrived.
+  answer-closed-loop  What a generator reports that waits for each answer, at
+                      most 1 s, before it asks again. It leaves out the worst.
+  send-lag            The generator's own delay: from when a datagram was due
+                      until it was sent. Valid up to a p99 of 1 ms.
+  hear-lag            The generator's own delay: from when its kernel had a
+                      packet until it read it. Valid up to a p99 of 1 ms.
+
+  generator           1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns
+  its kernel          dropped 0, refused to send 0; up to 12 due at once
+  server              2.5 s of CPU time, at most 9.44 MB of memory, 379,792
+                      deliveries and answers per second of CPU time
+  objectives          p99<5ms             met     what it was
+                      delivery.loss<0.1%  MISSED  what it was
 ";
-        let text = summary(&pings(50_000.0), &outcome, &[], &results);
+        let text = with_run(&outcome, &[], &results(), |run| summary(run, Some(78)));
         assert_eq!(text, expected, "\n{text}");
     }
 
@@ -310,24 +375,43 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
         outcome.server_said_goodbye = true;
         outcome.counts.stray = 1234;
         outcome.counts.repeated = 5;
-        let text = summary(&pings(1.0), &outcome, &["It fell behind.".into()], &[]);
+        let text = text(&outcome, &["It fell behind."], &[]);
         let begins = "INVALID: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999\n  It fell behind.\n  \
-                      The server said goodbye: 10 s were asked for.\n  \
-                      Signal 2 ended it early: 10 s were asked for.\n";
+                      The server said goodbye after 10 s of 10 s.\n  \
+                      Stopped by Ctrl-C after 10 s of 10 s.\n";
         assert!(text.starts_with(begins), "{text}");
         assert!(
-            text.contains("  beside      5 repeated, 1,234 stray\n"),
+            text.contains("  also                5 repeated, 1,234 stray\n"),
             "{text}"
         );
-        assert!(!text.contains("closed loop"), "{text}");
+        assert!(!text.contains("closed-loop"), "{text}");
     }
 
     #[test]
     fn a_run_in_which_nothing_came_has_no_table() {
         let mut outcome = outcome();
         outcome.recorded = Duration::ZERO;
-        let text = summary(&pings(1.0), &outcome, &[], &[]);
+        let text = text(&outcome, &[], &[]);
         assert!(text.contains("valid: 0 s of ping"), "{text}");
         assert!(!text.contains("answer "), "{text}");
+    }
+
+    #[test]
+    fn the_verdict_is_one_line_with_its_reasons() {
+        let line = |outcome: &Outcome, invalid: &[&str], slos: &[SloResult]| {
+            with_run(outcome, invalid, slos, verdict_line)
+        };
+        let mut outcome = mixed();
+        assert_eq!(line(&outcome, &[], &[]), "valid\n");
+        let met = "valid, objectives met: p99<5ms: what it was\n";
+        assert_eq!(line(&outcome, &[], &results()[..1]), met);
+        let missed = "valid, objectives MISSED: delivery.loss<0.1%: what it was\n";
+        assert_eq!(line(&outcome, &[], &results()), missed);
+        let invalid = "INVALID: It slept. It read late.\n";
+        let reasons = ["It slept.", "It read late."];
+        assert_eq!(line(&outcome, &reasons, &results()), invalid);
+        outcome.signal = Some(15);
+        let stopped = "Stopped by SIGTERM after 10 s of 10 s.\n";
+        assert_eq!(line(&outcome, &reasons, &[]), stopped);
     }
 }

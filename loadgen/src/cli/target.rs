@@ -1,13 +1,36 @@
-//! Which servers load may be offered to.
+//! The target of the load, and the targets that may have it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bullhorn::client::ServerAddress;
 
-/// The address that a target's name stands for: of several its first IPv4 address, as
-/// servers seldom listen on IPv6 alone. An IPv4 address that is written as an IPv6 one
-/// is taken for what it is. This may block while the name is looked up.
+/// Parses a host, with or without a port. The default port is 9999.
+///
+/// # Errors
+/// A sentence that says what is right.
+pub(super) fn parse(text: &str) -> Result<ServerAddress, String> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let host = rest.split('/').next().unwrap_or(rest);
+        return Err(format!(
+            "bullhorn speaks UDP and not {scheme}; write HOST or HOST:PORT without {scheme}://, \
+             such as {host}"
+        ));
+    }
+    let is_near = |command: &&&str| strsim::damerau_levenshtein(text, command) <= TYPOS_MAX;
+    if let Some(command) = COMMANDS.iter().find(is_near) {
+        return Err(format!(
+            "did you mean the command {command}, which comes first? If it is a server, write \
+             {text}:9999"
+        ));
+    }
+    text.parse::<ServerAddress>()
+        .map_err(|error| error.to_string())
+}
+
+/// Returns the address of a target: the first IPv4 address of a name, since few servers listen
+/// on IPv6 alone. An IPv4 address that is written as an IPv6 one is used as IPv4. This may block
+/// while the name is looked up.
 ///
 /// # Errors
 /// [`TargetError::Unknown`].
@@ -28,11 +51,11 @@ pub(super) fn resolve(target: &ServerAddress) -> Result<SocketAddr, TargetError>
     first.ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))
 }
 
-/// Whether load may be offered to `target`: one machine, on this one or a private
-/// network, unless whoever asks says that the target is theirs.
+/// Allows load to one server on this machine or in a private network, and to others only if the
+/// user owns them.
 ///
 /// # Errors
-/// Why it may not.
+/// The reason for a refusal.
 pub(super) fn guard(target: SocketAddr, is_owned: bool) -> Result<(), TargetError> {
     let ip = target.ip().to_canonical();
     let never = if ip.is_multicast() {
@@ -60,13 +83,13 @@ pub(super) fn guard(target: SocketAddr, is_owned: bool) -> Result<(), TargetErro
     }
 }
 
-/// Whether `shared` sockets can reach `target`: only loopback has the many addresses
-/// from which they send.
+/// Returns true if `shared` sockets can reach `target`. Only loopback has the many addresses that
+/// they send from.
 pub(super) fn has_many_sources(target: SocketAddr) -> bool {
     matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback())
 }
 
-/// Why no load may be offered to a target.
+/// The reason why a target gets no load.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// Its name is unknown, or the question was not answered.
@@ -104,12 +127,35 @@ fn is_near_v6(ip: Ipv6Addr) -> bool {
     ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
 }
 
+const COMMANDS: [&str; 2] = ["find-max", "calibrate"];
+
+/// `findmax`, `find_max` and `calibrat` are commands with a typo or two.
+const TYPOS_MAX: usize = 2;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn guarded(target: &str, is_owned: bool) -> Result<(), String> {
         guard(target.parse().unwrap(), is_owned).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_target_may_lack_a_port_and_has_no_scheme() {
+        assert_eq!(parse("localhost").unwrap().to_string(), "localhost:9999");
+        let wrong = parse("http://127.0.0.1:8080/path").unwrap_err();
+        assert!(wrong.contains("UDP and not http"), "{wrong}");
+        assert!(wrong.ends_with("such as 127.0.0.1:8080"), "{wrong}");
+        for (text, command) in [
+            ("findmax", "find-max"),
+            ("find_max", "find-max"),
+            ("calibrate", "calibrate"),
+            ("calibrat", "calibrate"),
+        ] {
+            let wrong = parse(text).unwrap_err();
+            assert!(wrong.starts_with(&format!("did you mean the command {command}")));
+        }
+        assert!(parse("findmax:9999").is_ok());
     }
 
     #[test]

@@ -128,7 +128,17 @@ impl FindMax {
 }
 
 impl FoundMax {
-    /// The answer, for people.
+    /// Returns what the generator failed at where it was the limit.
+    pub fn generators_reason(&self) -> Option<&str> {
+        let at_limit = |one: &&Try| Some(one.rate_per_s) == self.bad_rate_per_s;
+        let mut limits = self.tries.iter().filter(at_limit);
+        let reason = limits.find_map(|one| one.invalid.first());
+        reason
+            .filter(|_| self.is_generators_limit)
+            .map(String::as_str)
+    }
+
+    /// Returns the answer as a sentence.
     pub fn answer(&self, ceiling: Ceiling) -> String {
         let bad = self.bad_rate_per_s.map(units::rate);
         match (self.rate_per_s.map(units::rate), bad) {
