@@ -1,4 +1,4 @@
-//! What a run will offer, and what should come of it, before it begins.
+//! The plan of a run: its load and the expected result.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,46 +8,45 @@ use bullhorn::wire::{HEARTBEAT, Reply, push_greeting, push_reply};
 use crate::config::{Arrival, Protocol, Rate, RunConfig, Scenario, Sockets, word};
 use crate::engine::shape;
 use crate::engine::stamp::STAMP_BYTES;
-use crate::units::{bytes, count, number, rate, span};
+use crate::units::{bytes, count, counted, number, rate, span};
 
-/// What a run will offer, and what should come of it if nothing is lost. It is printed in
-/// at most eight lines.
+/// The load of a run, and the result if nothing is lost. It prints in at most eight lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     config: RunConfig,
-    /// Rooms that clients are dealt to, in turn; the lobby is one.
+    /// Rooms, the lobby included. Clients join them in turn.
     pub rooms: u32,
-    /// When the recording begins.
+    /// The load when the recording begins.
     pub first: Load,
-    /// When it ends: something else than the first with a ramp alone.
+    /// The load when the recording ends, which differs only for a ramp.
     pub last: Load,
-    /// Datagrams that are due in all, those of the warm-up included.
+    /// All datagrams that are due, with those of the warm-up.
     pub total: f64,
 }
 
-/// Things a second.
+/// A load per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
     /// Datagrams that are due.
     pub offered: f64,
-    /// Of these, those that ask for an answer.
+    /// Requests among them, which ask for an answer.
     pub asked: f64,
-    /// Of these, texts.
+    /// Texts among them.
     pub texts: f64,
-    /// Of these, heartbeats.
+    /// Heartbeats among them.
     pub heartbeats: f64,
-    /// Heartbeats beside the schedule, of clients whose turn comes less often.
+    /// Extra heartbeats of clients that send less often.
     pub keepalives: f64,
-    /// Copies of texts that come back: the sender has one, too.
+    /// Copies of texts that come back. The sender gets one, too.
     pub deliveries: f64,
-    /// UDP payload that goes out, about.
+    /// Bytes of UDP payload that go out, about.
     pub bytes_out: f64,
-    /// UDP payload that comes in, about.
+    /// Bytes of UDP payload that come in, about.
     pub bytes_in: f64,
 }
 
 impl Plan {
-    /// The plan of a run.
+    /// Returns the plan of a run.
     pub fn of(config: &RunConfig) -> Self {
         let (from, to) = match config.rate {
             Rate::Constant(rate) => (rate, rate),
@@ -64,9 +63,9 @@ impl Plan {
         }
     }
 
-    /// Datagrams that the generator must send and receive a second, at the most: what its
-    /// calibrated capacity is compared with. Deliveries in v2 come many to a datagram, and
-    /// nobody knows how many before: they are not counted, and the plan says so.
+    /// Returns the most datagrams per second that the generator must send and receive. They are
+    /// compared with its calibrated capacity. Deliveries in v2 share datagrams in a way that is
+    /// not known in advance, so they do not count.
     pub fn handled_per_s(&self) -> f64 {
         let handled = |load: &Load| {
             let deliveries = match self.config.protocol {
@@ -90,7 +89,10 @@ impl Plan {
             .filter(|(per_s, _)| *per_s > 0.0)
             .map(|(per_s, name)| match *per_s == load.offered {
                 true => (*name).to_owned(),
-                false => format!("{} {name}", number(*per_s)),
+                false => match number(*per_s).as_str() {
+                    "1" => format!("1 {}", name.trim_end_matches('s')),
+                    many => format!("{many} {name}"),
+                },
             })
             .collect();
         let at_the_end = if self.is_ramp() { " at the end" } else { "" };
@@ -126,7 +128,7 @@ impl Plan {
             let deliveries = self.range(|load| load.deliveries, rate);
             let bundled = match self.config.protocol {
                 Protocol::V1 => "",
-                Protocol::V2 => " (bundled; the capacity does not count them)",
+                Protocol::V2 => " (bundled, so the capacity does not count them)",
             };
             parts.push(format!("{deliveries} deliveries{bundled}"));
         }
@@ -134,20 +136,20 @@ impl Plan {
             parts.push(format!("{} answers", self.range(|load| load.asked, rate)));
         }
         match parts.is_empty() {
-            true => "nothing: nobody answers heartbeats".to_owned(),
+            true => "nothing, since the server does not answer heartbeats".to_owned(),
             false => parts.join(", "),
         }
     }
 
     fn clients(&self) -> String {
         let config = &self.config;
-        let clients = count(config.clients.into());
+        let clients = counted(config.clients.into(), "client");
         let sockets = match config.sockets {
             Sockets::Shared => "on shared sockets",
             Sockets::PerClient => "on a socket each",
         };
         let rooms = match config.scenario {
-            Scenario::Lobby => ", all in the lobby: one speaks".to_owned(),
+            Scenario::Lobby => ", all in the lobby: one sends".to_owned(),
             _ if self.last.texts == 0.0 => String::new(),
             _ => {
                 let size = config.room_size.min(config.clients);
@@ -156,23 +158,18 @@ impl Plan {
                 } else {
                     "up to "
                 };
-                let s = if self.rooms == 1 { "" } else { "s" };
-                format!(
-                    ", {} room{s} of {up_to}{}",
-                    count(self.rooms.into()),
-                    count(size.into())
-                )
+                let rooms = counted(self.rooms.into(), "room");
+                format!(", {rooms} of {up_to}{}", count(size.into()))
             }
         };
-        let s = if config.clients == 1 { "" } else { "s" };
-        format!("{clients} client{s} {sockets}{rooms}")
+        format!("{clients} {sockets}{rooms}")
     }
 
     fn beside(&self) -> Option<String> {
         let mut parts = Vec::new();
         let most = self.first.keepalives.max(self.last.keepalives);
         if most > 0.0 {
-            parts.push(format!("{} heartbeats of silent clients", rate(most)));
+            parts.push(format!("{} heartbeats of idle clients", rate(most)));
         }
         if self.config.churn_per_s > 0.0 {
             let churn = rate(self.config.churn_per_s);
@@ -185,7 +182,7 @@ impl Plan {
         matches!(self.config.rate, Rate::Ramp { .. })
     }
 
-    /// Of both ends of a ramp, and otherwise once.
+    /// Prints a figure of both ends of a ramp, or once if they are equal.
     fn range(&self, figure: impl Fn(&Load) -> f64, print: impl Fn(f64) -> String) -> String {
         let (first, last) = (print(figure(&self.first)), print(figure(&self.last)));
         match first == last {
@@ -200,8 +197,7 @@ impl fmt::Display for Plan {
         let config = &self.config;
         let (protocol, scenario) = (word(&config.protocol), word(&config.scenario));
         let (target, seed) = (config.target, config.seed);
-        let s = if config.threads == 1 { "" } else { "s" };
-        let threads = format!("{} thread{s}", config.threads);
+        let threads = counted(config.threads.into(), "thread");
         writeln!(
             f,
             "{target}  {scenario}, {protocol}, seed {seed}, {threads}"
@@ -209,7 +205,7 @@ impl fmt::Display for Plan {
         writeln!(f, "  clients  {}", self.clients())?;
         writeln!(f, "  offers   {}", self.offers())?;
         if let Some(beside) = self.beside() {
-            writeln!(f, "  beside   {beside}")?;
+            writeln!(f, "  also     {beside}")?;
         }
         writeln!(f, "  expects  {}", self.expects())?;
         let bytes_per_s = |value| format!("{}/s", bytes(value));
@@ -217,10 +213,10 @@ impl fmt::Display for Plan {
         let back = self.range(|load| load.bytes_in, bytes_per_s);
         writeln!(f, "  payload  about {out} out, {back} in")?;
         let (warmup, recorded) = (span(config.warmup), span(config.duration));
-        let total = count(self.total.round() as u64);
+        let total = counted(self.total.round() as u64, "datagram");
         writeln!(
             f,
-            "  time     {warmup} of warm-up, {recorded} recorded: {total} datagrams in all"
+            "  time     {warmup} of warm-up, {recorded} recorded: {total} in all"
         )
     }
 }
@@ -250,7 +246,7 @@ impl Load {
     }
 }
 
-/// UDP payload of each kind.
+/// The bytes of UDP payload of each kind of datagram.
 struct Sizes {
     request: f64,
     answer: f64,
@@ -297,8 +293,7 @@ impl Sizes {
     }
 }
 
-/// Who hears a text of any client, in the mean of all clients: each room has as many
-/// speakers as listeners.
+/// Returns the mean number of receivers of a text. Each room has as many senders as receivers.
 fn mean_listeners(config: &RunConfig) -> f64 {
     let clients = f64::from(config.clients);
     if config.scenario == Scenario::Lobby {
@@ -310,8 +305,8 @@ fn mean_listeners(config: &RunConfig) -> f64 {
     (full + square(config.clients % size)) / clients
 }
 
-/// A client whose turn comes each `turn` seconds sends a heartbeat at each full
-/// `heartbeat` in between.
+/// Returns the extra heartbeats per second. A client that sends every `turn` seconds sends one at
+/// each full `heartbeat` in between.
 fn keepalives_per_s(config: &RunConfig, offered: f64) -> f64 {
     let clients = f64::from(config.clients);
     let heartbeat_s = config.heartbeat.as_secs_f64();

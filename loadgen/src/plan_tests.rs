@@ -32,8 +32,8 @@ fn it_reads_calmly() {
 [::1]:7  chat, v2, seed 9, 1 thread
   clients  25 clients on a socket each, 3 rooms of up to 10
   offers   1/s to 3/s texts, at random times (Poisson)
-  beside   6/s heartbeats of silent clients, 2/s clients leave and 2/s come
-  expects  9/s to 27/s deliveries (bundled; the capacity does not count them)
+  also     6/s heartbeats of idle clients, 2/s clients leave and 2/s come
+  expects  9/s to 27/s deliveries (bundled, so the capacity does not count them)
   payload  about 139 B/s to 261 B/s out, 603 B/s to 1.81 kB/s in
   time     0 s of warm-up, 10 s recorded: 20 datagrams in all
 ";

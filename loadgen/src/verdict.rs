@@ -1,5 +1,5 @@
-//! Whether the figures of a run are the server's, or the generator's own; and whether
-//! they are as good as was asked for.
+//! The verdict on a run: the figures describe the server, or the generator itself. And the
+//! results of objectives.
 
 use std::fmt;
 
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::RunConfig;
 use crate::outcome::Outcome;
+use crate::units::{count, counted};
 
 /// The verdict on a run: do the figures describe the server, or the generator?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -16,34 +17,34 @@ pub struct Verdict {
     pub invalid: Vec<String>,
 }
 
-/// One thing that was asked of the server, and what was measured.
+/// An objective, and what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SloResult {
-    /// What was asked for, as it was written.
+    /// The clause, as it was written.
     pub clause: String,
-    /// Whether what was measured is good enough.
+    /// Set if the objective is met.
     pub is_met: bool,
-    /// The figures that were compared with the clause, all of which must meet it; empty:
-    /// there was nothing to measure.
+    /// The figures that were compared with the clause, all of which must meet it. There are none
+    /// if there was nothing to measure.
     pub measured: Vec<Measured>,
-    /// What was measured, for people.
+    /// The same as a sentence.
     pub sentence: String,
-    /// Whether it is missed by no more than the generator itself may have added, as it
-    /// sent and read late: then it is not known whether the server meets it.
+    /// Set if the objective is missed by no more than the generator itself may have added,
+    /// because it sent and read late. The server may meet it.
     pub is_doubtful: bool,
 }
 
 /// A figure that was compared with a clause.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// What it is a figure of.
+    /// The subject of the figure.
     pub of: MeasuredOf,
-    /// The figure, whose key has its unit.
+    /// The figure. Its key has the unit.
     #[serde(flatten)]
     pub figure: Figure,
 }
 
-/// What a [`Figure`] is a figure of.
+/// The subject of a [`Figure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MeasuredOf {
@@ -51,25 +52,25 @@ pub enum MeasuredOf {
     Delivery,
     /// Answers.
     Answer,
-    /// Of a loss, both together; of a rate, all that was sent.
+    /// Both together for a loss, and all datagrams for a rate.
     All,
 }
 
-/// As exact as it was compared.
+/// A figure, as exact as it was compared.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
-    /// A latency from when things were due, in microseconds; none: it never came.
+    /// A latency from when datagrams were due, in microseconds. It never arrived if there is none.
     LatencyUs(Option<f64>),
-    /// Of what should have come, the share that did not; none: nothing should have come.
+    /// The share that did not arrive, if something should.
     MissingRatio(Option<f64>),
-    /// Datagrams sent a second; none: nothing was recorded.
+    /// Datagrams sent per second, if something was recorded.
     SentPerS(Option<f64>),
 }
 
 impl Verdict {
-    /// Judges by what the generator itself did: what the server did, good or bad, makes
-    /// no run invalid. `slos` is what was asked of the server, and came of it.
+    /// Judges the generator alone: nothing that the server did makes a run invalid. `slos` are
+    /// the results of the objectives.
     pub fn of(config: &RunConfig, outcome: &Outcome, slos: &[SloResult]) -> Self {
         let counts = &outcome.counts;
         if counts.due == 0 {
@@ -86,8 +87,8 @@ impl Verdict {
             lost_sight(outcome),
             (counts.refused > 0).then(|| {
                 format!(
-                    "The generator's own kernel refused to send {}: give the sockets more \
-                     room (net.core.wmem_max), or offer less.",
+                    "The generator's own kernel refused to send {}: raise net.core.wmem_max, or offer \
+                     less.",
                     datagrams(counts.refused)
                 )
             }),
@@ -105,7 +106,7 @@ impl Verdict {
         }
     }
 
-    /// Whether the figures are the server's.
+    /// Returns true if the figures are the server's.
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty()
     }
@@ -141,9 +142,9 @@ fn sent_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
     let lag_ns = outcome.latencies.send_lag.value_at_quantile(LAG_QUANTILE);
     (lag_ns > MAX_LAG_NS).then(|| {
         format!(
-            "The generator fell behind: one datagram of a hundred was sent {:.3} ms or more \
-             after it was due, and {:.3} ms is the most that is let pass: offer less, or give \
-             it more than {} or processors of its own (--cores).",
+            "The generator fell behind: one datagram in a hundred was sent {:.3} ms or more after \
+             it was due, and up to {:.3} ms is valid. Offer less, or give it more than {} or \
+             processors of its own (--cores).",
             millis(lag_ns),
             millis(MAX_LAG_NS),
             threads(config),
@@ -155,9 +156,9 @@ fn read_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
     let lag_ns = outcome.latencies.hear_lag.value_at_quantile(LAG_QUANTILE);
     (lag_ns > MAX_LAG_NS).then(|| {
         format!(
-            "The generator read late: one packet of a hundred had waited {:.3} ms or more in \
-             its own kernel, and {:.3} ms is the most that is let pass: offer less, or give \
-             it more than {} or processors of its own (--cores).",
+            "The generator read late: one packet in a hundred had waited {:.3} ms or more in its \
+             own kernel, and up to {:.3} ms is valid. Offer less, or give it more than {} or \
+             processors of its own (--cores).",
             millis(lag_ns),
             millis(MAX_LAG_NS),
             threads(config),
@@ -171,8 +172,9 @@ fn missed_the_schedule(outcome: &Outcome) -> Option<String> {
     let is_off = u128::from(due.abs_diff(sent)) * 100 > u128::from(due) * MAX_OFF_PERCENT;
     is_off.then(|| {
         format!(
-            "The generator sent {sent} of {} that were due, {:.2} %: a run may be off by \
-             {MAX_OFF_PERCENT} % at the most.",
+            "The generator sent {} of {} that were due, {:.2} %: at most {MAX_OFF_PERCENT} % off is \
+             valid.",
+            count(sent),
             datagrams(due),
             100.0 * sent as f64 / due as f64
         )
@@ -184,9 +186,10 @@ fn lost_sight(outcome: &Outcome) -> Option<String> {
     let is_off = u128::from(unmatched) * 100 > u128::from(answered) * MAX_OFF_PERCENT;
     is_off.then(|| {
         format!(
-            "Of {answered} answers of the greeting service {unmatched} have no latency, as \
-             nothing in them says what they answer, and several were under way: use more \
-             clients, or offer less.",
+            "Of {} of the greeting service {} have no latency, as nothing in them says what they \
+             answer, and several were under way. Use more clients, or offer less.",
+            counted(answered, "answer"),
+            count(unmatched),
         )
     })
 }
@@ -203,17 +206,11 @@ fn doubts(slos: &[SloResult]) -> impl Iterator<Item = String> {
 }
 
 fn threads(config: &RunConfig) -> String {
-    match config.threads {
-        1 => "1 thread".to_owned(),
-        threads => format!("{threads} threads"),
-    }
+    counted(config.threads.into(), "thread")
 }
 
 fn datagrams(count: u64) -> String {
-    match count {
-        1 => "1 datagram".to_owned(),
-        _ => format!("{count} datagrams"),
-    }
+    counted(count, "datagram")
 }
 
 fn millis(ns: u64) -> f64 {
@@ -291,7 +288,7 @@ mod tests {
             assert!(reasons(lags(10, 3_000_000)).is_empty(), "p99 is below");
             // As exactly as the histogram tells them apart.
             assert!(reasons(lags(11, 999_000)).is_empty());
-            assert!(reason(lags(11, 1_001_000)).contains("1.000 ms is the most"));
+            assert!(reason(lags(11, 1_001_000)).contains("up to 1.000 ms is valid"));
         }
     }
 
@@ -304,7 +301,7 @@ mod tests {
             }
         };
         assert!(reasons(unmatched(10)).is_empty());
-        assert!(reason(unmatched(11)).contains("Of 1000 answers"));
+        assert!(reason(unmatched(11)).contains("Of 1,000 answers"));
     }
 
     #[test]
@@ -319,7 +316,7 @@ mod tests {
         assert!(reasons(counts(10_000, 10_100)).is_empty());
         let text = reason(counts(10_000, 9_899));
         assert!(
-            text.contains("9899 of 10000 datagrams that were due, 98.99 %"),
+            text.contains("9,899 of 10,000 datagrams that were due, 98.99 %"),
             "{text}"
         );
         assert!(reason(counts(10_000, 10_101)).contains("101.01 %"));

@@ -1,18 +1,19 @@
-//! What is refused though every argument is right by itself.
+//! Errors of arguments that are right alone and wrong together.
 
 use std::net::SocketAddr;
 
 use crate::cli::target::TargetError;
 use crate::payload::MAX_V1_BYTES;
 use crate::slo::SloError;
+use crate::units::counted;
 
-/// What is wrong with a command line whose parts are all right, and what is right.
+/// The reason why arguments do not go together, and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum UseError {
     /// The target may not be offered load.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// An objective is about what there is not.
+    /// An objective is about something that the run does not have.
     #[error("--slo: {0}")]
     Slo(#[from] SloError),
     /// An option means nothing in a scenario.
@@ -20,9 +21,9 @@ pub enum UseError {
     Scenario {
         /// The option.
         option: &'static str,
-        /// Those in which it means something.
+        /// The scenarios that use it.
         scenarios: &'static str,
-        /// The one that was asked for.
+        /// The scenario that was given.
         given: String,
     },
     /// An option is about texts, and there are none.
@@ -32,7 +33,7 @@ pub enum UseError {
     #[error("--scenario greet goes with --protocol v1: the greeting service knows no other")]
     GreetV2,
     /// A room has more members than there are clients.
-    #[error("--room-size {0} is more than the {1} clients: ask for more --clients")]
+    #[error("--room-size {0} is more than the {clients}: ask for more --clients", clients = counted((*.1).into(), "client"))]
     RoomSize(u32, u32),
     /// A text is too long for the protocol.
     #[error(
@@ -40,9 +41,11 @@ pub enum UseError {
          its datagrams are cut at 1024, the speaker in front included; v2 has room"
     )]
     PayloadV1(usize),
-    /// Clients would leave before they have come.
+    /// Too many clients would be away.
     #[error(
-        "--churn {0} is more than half of the {1} clients: who leaves is away for a second, and half must be there"
+        "--churn {0} is more than half of the {clients}: a client that leaves is away for a second, and \
+         half of them must be there",
+        clients = counted((*.1).into(), "client")
     )]
     Churn(String, u32),
     /// Many source addresses are on loopback alone.
@@ -52,34 +55,35 @@ pub enum UseError {
     )]
     SharedSockets(SocketAddr),
     /// A thread would have nothing to do.
-    #[error("--threads {threads} is more than the {most} {of}: each thread needs one")]
+    #[error("--threads {threads} is more than the {}: each thread needs one", kinds(*most, of))]
     Threads {
         /// Threads.
         threads: u16,
-        /// Of what each thread needs one.
+        /// The number of things of which each thread needs one.
         most: u32,
-        /// What that is.
+        /// These things.
         of: &'static str,
     },
     /// A processor that no thread would use.
-    #[error("--cores lists {cores} processors for {threads} threads: ask for --threads {cores}")]
+    #[error("--cores lists {} for {}: ask for --threads {cores}", counted(*cores as u64, "processor"), counted((*threads).into(), "thread"))]
     Cores {
         /// Processors.
         cores: usize,
         /// Threads.
         threads: u16,
     },
-    /// A processor that there is not, or that this process may not use.
+    /// A processor that does not exist, or that this process may not use.
     #[error("--cores has {core}; this process may use {usable}")]
     NoSuchCore {
-        /// The one.
+        /// The processor.
         core: usize,
-        /// All others.
+        /// The processors that it may use.
         usable: String,
     },
-    /// A process that there is not.
+    /// A process that does not exist.
     #[error(
-        "--server-pid {0}: there is no such process on this machine; leave it away for a server elsewhere"
+        "--server-pid {0}: there is no such process on this machine. Leave it out for a server on \
+         another one"
     )]
     NoProcess(u32),
     /// Nothing would be due.
@@ -87,20 +91,20 @@ pub enum UseError {
     Nothing {
         /// The rate.
         rate: String,
-        /// For how long.
+        /// The length of the recording.
         duration: String,
     },
-    /// What is numbered would outgrow its numbers.
+    /// There are too few numbers for all datagrams.
     #[error(
         "{many} {what} are more than numbers of 32 bits can tell apart, which is at most {most}: \
          offer less, or for a shorter time"
     )]
     Numbers {
-        /// How many there would be, about.
+        /// The approximate number of datagrams.
         many: String,
-        /// Of what.
+        /// Their kind.
         what: &'static str,
-        /// How many there may be.
+        /// The most that there may be.
         most: String,
     },
     /// The search has no rates to try.
@@ -111,4 +115,10 @@ pub enum UseError {
         /// The highest.
         to: String,
     },
+}
+
+/// Prints a number of `of`: `clients`, or `rooms` with more words after them.
+fn kinds(most: u32, of: &str) -> String {
+    let (noun, rest) = of.split_once('s').unwrap_or((of, ""));
+    format!("{}{rest}", counted(most.into(), noun))
 }

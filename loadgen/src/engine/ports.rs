@@ -1,6 +1,6 @@
-//! Where clients send from and hear: an address and a port for each, on few sockets or
-//! on one each.
+//! The addresses and ports of the clients, on few sockets or on one each.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -10,6 +10,7 @@ use mio::net::UdpSocket;
 
 use crate::config::Sockets;
 use crate::net::{set_arrival_stamps, set_local_addresses};
+use crate::units::{count, counted};
 
 /// The clients of one thread, known by their numbers from 0.
 #[derive(Debug)]
@@ -34,15 +35,72 @@ pub struct Port {
     pub from: Option<Ipv4Addr>,
 }
 
-/// Why there are no sockets.
+/// The reason why there are no sockets.
 #[derive(Debug, thiserror::Error)]
 pub enum PortsError {
-    /// One could not be opened.
+    /// The system has too few ports.
+    #[error(
+        "{} need {} ports of net.ipv4.ip_local_port_range, which has {}; {advice}",
+        counted((*clients).into(), "client"),
+        count((*needed).into()),
+        count((*available).into())
+    )]
+    NoPort {
+        /// All clients of the run.
+        clients: u32,
+        /// Ports that they need on one address.
+        needed: u32,
+        /// Ports that the system gives away by itself.
+        available: u32,
+        /// A remedy.
+        advice: &'static str,
+    },
+    /// A socket could not be opened.
+    #[error("a socket for clients cannot be opened: {0}")]
+    Open(io::Error),
+    /// The same, in words for a server.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// It was opened, and could not be set up.
+    /// A socket could not be set up.
     #[error("a socket for clients cannot be set up: {0}")]
     Socket(#[from] io::Error),
+}
+
+impl PortsError {
+    /// Explains the error to the user of a run with this target and so many clients.
+    pub fn explained(self, target: SocketAddr, clients: u32) -> Self {
+        let is_v4_loopback = matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        let (needed, advice) = match is_v4_loopback {
+            true => (clients.min(CLIENTS_A_HOST), "use --sockets shared"),
+            false => (clients, "use fewer clients, or widen that range"),
+        };
+        match self {
+            // Clients ask for any free port, and there is none.
+            Self::Bind(BindError::InUse { .. }) => Self::NoPort {
+                clients,
+                needed,
+                available: available_ports(),
+                advice,
+            },
+            Self::Bind(BindError::NotLocal { .. }) => {
+                Self::Open(io::ErrorKind::AddrNotAvailable.into())
+            }
+            Self::Bind(BindError::Other { source, .. }) => Self::Open(source),
+            explained => explained,
+        }
+    }
+}
+
+/// Returns the number of ports that the system gives away by itself.
+fn available_ports() -> u32 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = range
+        .split_whitespace()
+        .map_while(|end| end.parse::<u32>().ok());
+    match (ends.next(), ends.next()) {
+        (Some(first), Some(last)) => (last + 1).saturating_sub(first),
+        _ => 0,
+    }
 }
 
 impl Ports {
@@ -280,6 +338,31 @@ mod tests {
         assert_ne!(hosts[1], hosts[2]);
         let elsewhere = local_address("10.0.0.1:1".parse().unwrap(), 20_000);
         assert!(elsewhere.ip().is_unspecified());
+    }
+
+    #[test]
+    fn too_few_ports_are_explained_without_words_for_servers() {
+        let explained = |target: &str, clients| {
+            let address = "127.1.0.0:0".parse().unwrap();
+            let error = PortsError::from(BindError::InUse { address });
+            error
+                .explained(target.parse().unwrap(), clients)
+                .to_string()
+        };
+        let available = count(available_ports().into());
+        assert_eq!(
+            explained("[::1]:9999", 30_000),
+            format!(
+                "30,000 clients need 30,000 ports of net.ipv4.ip_local_port_range, which has \
+                 {available}; use fewer clients, or widen that range"
+            )
+        );
+        let loopback = explained(TARGET, 200);
+        assert!(
+            loopback.starts_with("200 clients need 200 ports"),
+            "{loopback}"
+        );
+        assert!(loopback.ends_with("use --sockets shared"), "{loopback}");
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub fn run(
             part.first,
             part.clients,
         )
+        .map_err(|error| error.explained(config.target, config.clients))
     };
     let ports = parts.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let sockets = ports.iter().map(Ports::len).sum::<usize>() as u32;

@@ -66,7 +66,8 @@
       : "The figures are the generator's own, not the server's.", invalid);
     const cut = `It recorded ${seconds(recorded)} of ${seconds(config.duration_s)}.`;
     if (summary.server_said_goodbye) verdict(false, "Stopped early", `The server said goodbye. ${cut}`);
-    if (summary.signal !== null) verdict(false, "Stopped early", `${{ 2: "Ctrl-C", 15: "SIGTERM" }[summary.signal] ?? `Signal ${summary.signal}`} ended the run. ${cut}`);
+    const signal = new Map([[2, "Ctrl-C"], [15, "SIGTERM"]]).get(summary.signal) ?? `Signal ${summary.signal}`;
+    if (summary.signal !== null) verdict(false, "Stopped early", `${signal} ended the run. ${cut}`);
     if (slos.length) {
       const missed = slos.filter((slo) => !slo.is_met).length;
       verdict(!missed, missed ? `${missed} of ${plural(slos.length, "objective")} missed` : "Objectives met", "",
