@@ -72,10 +72,12 @@ fn values_out_of_bounds_are_refused() {
         (&["--threads", "0"], "1..=256"),
         (&["--cores", "x"], "such as 1,3-5"),
         (&["--slo", "fast"], "has no <, <=, > or >="),
-        (&["localhost"], "write HOST:PORT"),
+        (&["localhost:"], "write HOST or HOST:PORT"),
         (&["localhost:0"], "the port must be 1 to 65535"),
+        (&["http://localhost"], "speaks UDP and not http"),
         (&["::1:9999"], "an IPv6 address goes in brackets"),
-        (&["calibrat"], "write HOST:PORT"),
+        (&["calibrat"], "did you mean the command calibrate"),
+        (&["findmax"], "did you mean the command find-max"),
         (&["--nonsense"], "unexpected argument"),
     ] {
         is_refused(arguments, words);
@@ -175,6 +177,11 @@ fn help_has_every_option_and_the_exit_codes() {
         "--i-own-the-target",
         "--json",
         "--quiet",
+        "-c, --clients",
+        "-r, --rate",
+        "-d, --duration",
+        "-t, --threads",
+        "-o, --out",
         "calibrate",
         "find-max",
         "130, 143",
@@ -266,9 +273,11 @@ fn values(output: &[u8]) -> Vec<Value> {
 #[test]
 fn a_run_says_what_it_will_offer_and_what_came() {
     let server = server();
-    let run = spawn(&server, &["--duration", "1s", "--slo", "max<1ns,rate>1"]);
+    let arguments = ["--json", "-d", "1s", "--slo", "max<1ns,rate>1"];
+    let run = spawn(&server, &arguments);
     let output = run.wait_with_output().unwrap();
     let plan = str::from_utf8(&output.stderr).unwrap();
+    let is_explained = plan.contains("loadgen: invalid: ");
     assert!(
         plan.contains("20 clients on shared sockets, 2 rooms of 10"),
         "{plan}"
@@ -287,13 +296,52 @@ fn a_run_says_what_it_will_offer_and_what_came() {
         4
     };
     assert_eq!(output.status.code(), Some(code), "{summary}");
+    assert_eq!(is_explained, code == 4, "{plan}");
+}
+
+#[test]
+fn a_run_into_a_pipe_ends_with_a_summary_and_a_quiet_one_with_its_verdict() {
+    let server = server();
+    let name = format!("loadgen-summary-{}", std::process::id());
+    let dir = std::env::temp_dir().join(name);
+    let out = dir.to_str().unwrap();
+    let run = spawn(&server, &["-d", "1s", "-o", out]);
+    let output = run.wait_with_output().unwrap();
+    let text = str::from_utf8(&output.stdout).unwrap();
+    let is_page = dir.join("report.html").is_file();
+    fs::remove_dir_all(&dir).unwrap();
+    assert!(is_page);
+    assert!(
+        text.ends_with(&format!("\nReport: {out}/report.html\n")),
+        "{text}"
+    );
+    let verdict = match output.status.code() {
+        Some(0) => "valid: 1 s of mixed",
+        // On a machine that is busy with others it may be invalid.
+        Some(4) => "INVALID: 1 s of mixed",
+        other => panic!("{other:?}: {text}"),
+    };
+    assert!(text.starts_with(verdict), "{text}");
+    assert!(text.contains("  answers  "), "{text}");
+
+    let run = spawn(&server, &["-d", "1s", "--quiet", "--slo", "max<1ns"]);
+    let output = run.wait_with_output().unwrap();
+    let line = str::from_utf8(&output.stdout).unwrap();
+    assert!(output.stderr.is_empty());
+    assert_eq!(line.lines().count(), 1, "{line}");
+    let begins = match output.status.code() {
+        Some(3) => "valid, objectives MISSED: max<1ns: delivery ",
+        Some(4) => "INVALID: ",
+        other => panic!("{other:?}: {line}"),
+    };
+    assert!(line.starts_with(begins), "{line}");
 }
 
 #[test]
 fn a_signal_ends_a_run_with_its_code_and_a_summary() {
     let server = server();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let mut run = spawn(&server, &["--duration", "1m"]);
+        let mut run = spawn(&server, &["--duration", "1m", "--json"]);
         let mut output = BufReader::new(run.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
