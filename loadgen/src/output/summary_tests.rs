@@ -3,7 +3,7 @@ use serde_json::Value;
 use super::*;
 use crate::outcome::Sample;
 use crate::output::timeline::Timeline;
-use crate::testing::documented::{assert_same, documented, printed};
+use crate::testing::documented::{assert_meanings, assert_same, documented, printed};
 use crate::testing::sample_run::{SampleRun, config};
 use crate::verdict::Verdict;
 
@@ -35,6 +35,26 @@ fn every_key_is_documented_and_there() {
     let keys = printed([&serde_json::to_value(summary()).unwrap()]);
     assert!(keys.len() > 130, "{keys:?}");
     assert_same(&keys, &documented("### summary.json"));
+}
+
+/// Each sentence stands once, in the source, and the page has the same one.
+#[test]
+fn the_document_has_the_sentences_of_the_source() {
+    for (object, meanings) in [
+        ("counts", Counts::MEANINGS),
+        ("rates", Pace::MEANINGS),
+        ("rates", Ratios::MEANINGS),
+        ("latencies", Latencies::MEANINGS),
+        ("latencies.NAME", LatencySummary::MEANINGS),
+        ("generator", Generator::MEANINGS),
+        ("server", &ServerSummary::meanings()),
+        ("seconds", Second::MEANINGS),
+    ] {
+        assert_meanings("### summary.json", object, meanings);
+    }
+    assert_meanings("### Seconds", "rates", Pace::MEANINGS);
+    let quantiles = crate::percentiles::Quantiles::MEANINGS;
+    assert_meanings("### find-max.json", "tries.delivery", quantiles);
 }
 
 #[test]

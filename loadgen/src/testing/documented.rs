@@ -23,10 +23,7 @@ pub(crate) fn printed<'a>(values: impl IntoIterator<Item = &'a Value>) -> BTreeS
 /// of the whole. A key that is there `as in [summary.json]`, or as `another` there, has
 /// the keys of that one, too.
 pub(crate) fn documented(heading: &str) -> BTreeSet<String> {
-    let document = include_str!("../../../docs/LOADGEN.md");
-    let begins = document.find(&format!("\n{heading}\n"));
-    let section = &document[begins.expect(heading) + 1..];
-    let section = &section[..section.find("\n#").unwrap_or(section.len())];
+    let section = section(heading);
     let mut keys = BTreeSet::new();
     let mut paragraphs = section.split("\n\n").peekable();
     while let Some(intro) = paragraphs.next() {
@@ -54,6 +51,14 @@ pub(crate) fn documented(heading: &str) -> BTreeSet<String> {
     keys
 }
 
+/// The text below `heading`, up to the next one.
+fn section(heading: &str) -> &'static str {
+    let document = include_str!("../../../docs/LOADGEN.md");
+    let begins = document.find(&format!("\n{heading}\n"));
+    let section = &document[begins.expect(heading) + 1..];
+    &section[..section.find("\n#").unwrap_or(section.len())]
+}
+
 /// Fails unless all that is printed is documented, and all that is documented printed.
 #[track_caller]
 pub(crate) fn assert_same(printed: &BTreeSet<String>, documented: &BTreeSet<String>) {
@@ -63,6 +68,22 @@ pub(crate) fn assert_same(printed: &BTreeSet<String>, documented: &BTreeSet<Stri
         undocumented.is_empty() && never_printed.is_empty(),
         "not in docs/LOADGEN.md: {undocumented:?}; there and never printed: {never_printed:?}"
     );
+}
+
+/// Fails unless the table of `object` below `heading` has the sentence of each key.
+#[track_caller]
+pub(crate) fn assert_meanings(heading: &str, object: &str, meanings: &[(&str, &str)]) {
+    let section = section(heading);
+    let table = section.split("\n\n").skip_while(|intro| {
+        let objects = words_at_the_beginning(intro);
+        !objects.contains(&object)
+    });
+    let table = table.skip(1).find(|text| text.starts_with("| key |"));
+    let table = table.unwrap_or_else(|| panic!("no table of {object}"));
+    for (key, meaning) in meanings {
+        let row = format!("| `{key}` | {meaning} |");
+        assert!(table.lines().any(|line| line == row), "{object}: {row}");
+    }
 }
 
 fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
