@@ -1,15 +1,15 @@
-//! loadgen: offers load to a bullhorn server, and measures what becomes of it.
+//! loadgen: a load generator for a bullhorn server.
 //!
-//! The modules, in the order in which they build on each other: [`units`],
-//! [`percentiles`] and [`payload`] are how amounts are written, read and drawn; [`config`]
-//! is what a run is told, and [`outcome`] what it brings to light; [`verdict`] and [`slo`]
-//! judge that; `net` has the batch calls of the kernel; [`engine`] leads from the one to
-//! the other, and [`plan`] says what is to be expected of it; [`limits`] searches with many
-//! runs; [`output`] writes files; and
-//! [`cli`] is the program's front.
+//! The modules, in the order in which they build on each other: [`units`], [`percentiles`] and
+//! [`payload`] have amounts. [`config`] has the settings of a run, and [`outcome`] its result.
+//! [`verdict`] and [`slo`] judge that. `net` has the batch calls of the kernel. [`engine`] runs,
+//! and [`plan`] says what to expect. [`limits`] searches with many runs. [`output`] writes files.
+//! [`cli`] is the command line.
+
+#![allow(missing_docs, reason = "a program: its library serves its own tests")]
 
 #[cfg(test)]
-// What tests of this crate share with those beside it calls it by its name.
+// Files that unit tests share with the tests in `tests/` use the name of the crate.
 extern crate self as loadgen;
 
 mod described;

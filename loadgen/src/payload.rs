@@ -128,19 +128,15 @@ impl fmt::Display for Payload {
 /// Why something is no [`Payload`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// No length, or one that no protocol has.
     #[error(
         "a length is {MIN_BYTES} to {MAX_BYTES} bytes: write one as 48, a range as 32..512, \
          or several with weights as 48:70,100..200:25"
     )]
     Length,
-    /// A range that ends before it begins.
     #[error("the range {0}..{1} ends before it begins")]
     Backwards(u16, u16),
-    /// No weight, or none above 0.
     #[error("each of several lengths needs a weight above 0: 48:70,100..200:25")]
     Weight,
-    /// More than anyone needs.
     #[error("at most {CHOICES_MAX} lengths or ranges")]
     TooMany,
 }

@@ -39,43 +39,28 @@ pub struct Slo {
 /// Why something is no [`Slo`], or none for this run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SloError {
-    /// Nothing between two commas, or at all.
     #[error("a clause is empty; write some such as p99<5ms,loss<0.1%")]
     Empty,
-    /// No operator.
     #[error("{0:?} has no <, <=, > or >=; write a clause such as p99<5ms")]
     Operator(String),
-    /// No metric.
     #[error(
         "{0:?} is nothing that is measured; write p50, p99, p99.9 or any other percentile \
          above 0 and below 100, max, mean or loss, with delivery. or answer. in front if it \
          is of these alone, or rate"
     )]
     Metric(String),
-    /// No duration.
     #[error("{0:?} is no duration; write one such as 5ms or 1.5s")]
     Duration(String),
-    /// No share.
     #[error("{0:?} is no loss; write one from 0% to 100%, such as 0.1%, or a share of 1 as 0.001")]
     Loss(String),
-    /// No rate.
     #[error("{0:?} is no rate: it {1}")]
     Rate(String, String),
-    /// It is about something that this run has not.
     #[error("the clause {clause} is about {kind}, and this run has none")]
-    Absent {
-        /// The clause.
-        clause: String,
-        /// What there is none of.
-        kind: &'static str,
-    },
+    Absent { clause: String, kind: &'static str },
 }
 
 impl Slo {
     /// Parses what stands in the documentation of [`Slo`].
-    ///
-    /// # Errors
-    /// The first clause that is wrong, and what is right.
     pub fn parse(text: &str) -> Result<Self, SloError> {
         let clauses: Result<_, _> = text.split(',').map(Clause::parse).collect();
         clauses.map(|clauses| Self { clauses })
@@ -83,9 +68,6 @@ impl Slo {
 
     /// Whether all clauses are about something that a run has which has deliveries, or
     /// answers, or both.
-    ///
-    /// # Errors
-    /// The first [`SloError::Absent`].
     pub fn applies_to(&self, has_deliveries: bool, has_answers: bool) -> Result<(), SloError> {
         for clause in &self.clauses {
             let absent = match (clause.of, clause.metric) {

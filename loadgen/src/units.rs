@@ -7,9 +7,6 @@ use bullhorn::wire::Thousands;
 
 /// Parses a number of things per second, such as `20000`, `50k`, `1.5M` or `0.5`: above
 /// 0, at most [`RATE_MAX`].
-///
-/// # Errors
-/// A sentence that says what is right.
 pub fn parse_rate(text: &str) -> Result<f64, String> {
     match parse_rate_or_zero(text) {
         Ok(0.0) => Err("must be above 0".to_owned()),
@@ -18,9 +15,6 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
 }
 
 /// As [`parse_rate`], and may be 0.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub fn parse_rate_or_zero(text: &str) -> Result<f64, String> {
     let (digits, factor) = split_factor(text);
     let Some(number) = parse_decimal(digits) else {

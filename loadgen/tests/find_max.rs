@@ -112,7 +112,7 @@ fn objectives_that_nothing_meets_end_it_at_the_lowest_rate() {
     let summary: FindMaxSummary = serde_json::from_str(&read).unwrap();
     assert_eq!(summary.tries, tries);
     assert_eq!(summary.found.sentence, found["sentence"]);
-    assert_eq!(summary.config.target, server.local_addr().to_string());
+    assert_eq!(summary.config.target, server.local_addr());
     assert!(summary.command.contains("find-max") && summary.command.contains("'max<1ns'"));
     let page = fs::read_to_string(scratch.path("out/find-max.html")).unwrap();
     assert!(page.contains(&summary.found.sentence));

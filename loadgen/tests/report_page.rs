@@ -205,7 +205,7 @@ fn check_values(figures: &[Value], summary: &Value) {
             let expected = &summary["latencies"][format!("{name}{suffix}")];
             let values = numbers(&curve(by_percentile, label)["values"]);
             for (quantile, key) in [(0.5, "p50_us"), (0.9, "p90_us"), (0.99, "p99_us")] {
-                let at = (quantile / (1.0 - quantile) as f64).log10();
+                let at = f64::log10(quantile / (1.0 - quantile));
                 let near = |x: &Value| (x.as_f64().unwrap() - at).abs() < 1e-9;
                 let index = x.iter().position(near).unwrap();
                 assert_eq!(

@@ -6,18 +6,12 @@ use crate::limits::machine::Machine;
 
 /// What this machine's generator was calibrated to, with the threads and the protocol of
 /// `config`, if it was.
-///
-/// # Errors
-/// [`CapacityError`]: it is not known whether it was.
 pub(super) fn look_up(config: &RunConfig) -> Result<Option<Capacity>, CapacityError> {
     let path = capacity::path()?;
     capacity::find(&path, &Machine::here(), config.threads, config.protocol)
 }
 
 /// The capacity that was looked up for `config`; or what to say, as none is known.
-///
-/// # Errors
-/// A note, for people.
 pub(super) fn known(
     found: Result<Option<Capacity>, CapacityError>,
     config: &RunConfig,

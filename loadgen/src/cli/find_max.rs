@@ -28,9 +28,6 @@ pub struct Prepared {
 }
 
 /// Prints on standard error what will be tried, unless it is to be quiet.
-///
-/// # Errors
-/// [`Refusal`].
 pub fn prepare(request: &FindMaxRequest) -> Result<Prepared, Refusal> {
     let range = Range::of(request, capable::look_up(&request.config))?;
     let files = match &request.output.out {

@@ -32,10 +32,8 @@ pub struct Prepared {
 /// The reason why a run or a search does not begin. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The generator is not capable of what is asked for.
     #[error(transparent)]
     Capacity(#[from] CapacityError),
-    /// The results could not be kept.
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -53,9 +51,6 @@ impl Refusal {
 
 /// Prints the plan on standard error, unless it is to be quiet. Refuses a load above the
 /// calibrated capacity, unless it is forced. Creates the directory for the files.
-///
-/// # Errors
-/// [`Refusal`].
 pub fn prepare(request: &RunRequest) -> Result<Prepared, Refusal> {
     let plan = Plan::of(&request.config);
     let note = capacity_note(&plan, request, capable::look_up(&request.config))?;

@@ -22,18 +22,12 @@ impl<W: Write> JsonLines<W> {
     }
 
     /// Writes the line of a second, with the names that a summary has.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub(super) fn second(&mut self, sample: &Sample<'_>) -> io::Result<()> {
         self.line("second", &Second::of(sample))
     }
 
     /// Writes the line of the whole run: its summary, without what the lines before have
     /// told.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub(super) fn summary(&mut self, run: &Run<'_>) -> io::Result<()> {
         let summary = Summary::new(run, Vec::new(), Environment::read());
         let mut summary = serde_json::to_value(summary)?;
@@ -44,9 +38,6 @@ impl<W: Write> JsonLines<W> {
     }
 
     /// Writes a line with this `kind` and the keys `of` something.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub(super) fn line(&mut self, kind: &'static str, of: &impl Serialize) -> io::Result<()> {
         // In one piece, so that nobody ever reads half a line.
         let mut bytes = serde_json::to_vec(&Line { kind, of })?;

@@ -75,9 +75,6 @@ pub struct CalibrateRequest {
 
 impl Arguments {
     /// What is asked for. This may block while the target's name is looked up.
-    ///
-    /// # Errors
-    /// What makes no sense, or may not be, and what is right.
     pub fn request(self) -> Result<Request, UseError> {
         match self.command {
             None => run_request(self.run).map(Request::Run),

@@ -14,9 +14,6 @@ use crate::cli::exit::signal_code;
 /// Calls `stop` with the first signal that comes, and then `settle`, which brings the
 /// terminal in order, and which is left behind after half a second if nobody reads what it
 /// writes. The second signal ends the process at once, with [`signal_code`].
-///
-/// # Errors
-/// When the system gives no signals, or no thread.
 pub(super) fn watch(
     stop: impl FnOnce(i32) + Send + 'static,
     settle: impl FnOnce() + Send + 'static,

@@ -6,9 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bullhorn::client::ServerAddress;
 
 /// Parses a host, with or without a port. The default port is 9999.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse(text: &str) -> Result<ServerAddress, String> {
     if let Some((scheme, rest)) = text.split_once("://") {
         let host = rest.split('/').next().unwrap_or(rest);
@@ -31,9 +28,6 @@ pub(super) fn parse(text: &str) -> Result<ServerAddress, String> {
 /// Returns the address of a target: the first IPv4 address of a name, since few servers listen
 /// on IPv6 alone. An IPv4 address that is written as an IPv6 one is used as IPv4. This may block
 /// while the name is looked up.
-///
-/// # Errors
-/// [`TargetError::Unknown`].
 pub(super) fn resolve(target: &ServerAddress) -> Result<SocketAddr, TargetError> {
     let unknown = |source| TargetError::Unknown {
         target: target.to_string(),
@@ -53,9 +47,6 @@ pub(super) fn resolve(target: &ServerAddress) -> Result<SocketAddr, TargetError>
 
 /// Allows load to one server on this machine or in a private network, and to others only if the
 /// user owns them.
-///
-/// # Errors
-/// The reason for a refusal.
 pub(super) fn guard(target: SocketAddr, is_owned: bool) -> Result<(), TargetError> {
     let ip = target.ip().to_canonical();
     let never = if ip.is_multicast() {
@@ -92,23 +83,13 @@ pub(super) fn has_many_sources(target: SocketAddr) -> bool {
 /// The reason why a target gets no load.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// Its name is unknown, or the question was not answered.
     #[error("cannot find {target}: {source}")]
-    Unknown {
-        /// As it was written.
-        target: String,
-        /// What the resolver says.
-        source: io::Error,
-    },
-    /// It is not one server.
+    Unknown { target: String, source: io::Error },
     #[error("{target} is {what}: give the address and the port of one server")]
     Never {
-        /// Its address.
         target: SocketAddr,
-        /// What it is instead.
         what: &'static str,
     },
-    /// It may be anyone's.
     #[error(
         "{0} is neither this machine nor on a private network: load that its owner has not \
          agreed to is an attack. If it is yours, say so with --i-own-the-target"

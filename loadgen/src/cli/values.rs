@@ -8,9 +8,6 @@ use crate::config::{Mix, Ramp};
 use crate::units;
 
 /// Parses weights such as `ping=90,text=10`; a kind that is not there has none.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse_mix(text: &str) -> Result<Mix, String> {
     let mut weights = [None; 3];
     for part in text.split(',') {
@@ -38,9 +35,6 @@ pub(super) fn parse_mix(text: &str) -> Result<Mix, String> {
 }
 
 /// Parses how many clients there are, or members of a room: `500`, `10k`, `1M`.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse_count(text: &str) -> Result<u32, String> {
     let (digits, factor) = units::split_factor(text);
     let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -55,9 +49,6 @@ pub(super) fn parse_count(text: &str) -> Result<u32, String> {
 }
 
 /// Parses two rates such as `1k..50k`.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse_ramp(text: &str) -> Result<Ramp, String> {
     let Some((from, to)) = text.split_once("..") else {
         return Err("must be two rates, such as 1k..50k".to_owned());
@@ -74,9 +65,6 @@ pub(super) fn parse_ramp(text: &str) -> Result<Ramp, String> {
 pub struct Cores(pub Vec<usize>);
 
 /// Parses numbers and ranges of processors such as `1,3-5`.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse_cores(text: &str) -> Result<Cores, String> {
     let mut cores = Vec::new();
     for part in text.split(',') {
@@ -100,33 +88,21 @@ pub(super) fn parse_cores(text: &str) -> Result<Cores, String> {
 }
 
 /// Parses how long the load is recorded, 100ms to 24h.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse_run_duration(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(Duration::from_millis(100)..=DAY))
 }
 
 /// Parses how long the load is not yet recorded, 0s to 1h.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse_warmup(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(Duration::ZERO..=DAY / 24))
 }
 
 /// Parses how long what is under way is awaited, 0s to 1h.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse_drain(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(Duration::ZERO..=DAY / 24))
 }
 
 /// Parses the time between heartbeats, 10ms to 24h, as far as a server's timeout goes.
-///
-/// # Errors
-/// A sentence that says what is right.
 pub(super) fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(bullhorn::client::MIN_HEARTBEAT..=DAY))
 }

@@ -25,48 +25,32 @@ pub struct Control {
 /// Why there is no outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The clients' sockets could not be had.
     #[error(transparent)]
     Ports(#[from] PortsError),
-    /// Nor could so many files.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// Nobody, or not everybody, was answered.
     #[error(
         "{target} did not answer {client}: is the server running there? a chat must allow commands, unless all are in the lobby with --protocol v2"
     )]
-    NoAnswer {
-        /// The server.
-        target: SocketAddr,
-        /// Which client asked in vain.
-        client: String,
-    },
-    /// The server did not let a client go to its room.
+    NoAnswer { target: SocketAddr, client: String },
     #[error("the server refuses a client: {0}")]
     Refused(String),
-    /// It answers, but as a greeting service does.
     #[error("the server greets, and does not chat: take --scenario greet")]
     Greets,
-    /// It takes for a text what a client asks of it.
     #[error(
         "the server says commands on as texts: it runs with --commands off, and then only --scenario lobby and heartbeat with --protocol v2 make sense"
     )]
     NoCommands,
-    /// It answers, but as a chat does.
     #[error(
         "the server chats, and does not greet: it needs --service greet, or leave --scenario greet away"
     )]
     Chats,
-    /// The server stopped before anything was recorded, or during a search.
     #[error("the server said goodbye")]
     Goodbye,
-    /// It was stopped while clients came; the signal.
     #[error("stopped before all clients had come")]
     Stopped(i32),
-    /// The system refused something.
     #[error("{0}")]
     System(#[from] std::io::Error),
-    /// A thread of this program failed; that is a defect.
     #[error("a thread of this program failed: {0}")]
     Thread(String),
 }

@@ -8,25 +8,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// Why there are not enough of them.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// The limit cannot be raised so far.
     #[error(
         "{needed} files must be open, and no more than {allowed} may: raise the limit with ulimit -Hn, or take fewer clients or --sockets shared"
     )]
-    Limit {
-        /// For sockets, and what is open already.
-        needed: u64,
-        /// By the hard limit.
-        allowed: u64,
-    },
-    /// It could not be found out.
+    Limit { needed: u64, allowed: u64 },
     #[error("the limit of open files cannot be read: {0}")]
     System(#[from] io::Error),
 }
 
 /// Sees to it that `more` files may be opened.
-///
-/// # Errors
-/// [`FilesError::Limit`], when the system does not allow it.
 pub fn allow(more: u64) -> Result<(), FilesError> {
     let open = fs::read_dir("/proc/self/fd")?.count() as u64;
     let needed = open + more;

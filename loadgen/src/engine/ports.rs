@@ -38,7 +38,6 @@ pub struct Port {
 /// The reason why there are no sockets.
 #[derive(Debug, thiserror::Error)]
 pub enum PortsError {
-    /// The system has too few ports.
     #[error(
         "{} need {} ports of net.ipv4.ip_local_port_range, which has {}; {advice}",
         counted((*clients).into(), "client"),
@@ -46,22 +45,15 @@ pub enum PortsError {
         count((*available).into())
     )]
     NoPort {
-        /// All clients of the run.
         clients: u32,
-        /// Ports that they need on one address.
         needed: u32,
-        /// Ports that the system gives away by itself.
         available: u32,
-        /// A remedy.
         advice: &'static str,
     },
-    /// A socket could not be opened.
     #[error("a socket for clients cannot be opened: {0}")]
     Open(io::Error),
-    /// The same, in words for a server.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A socket could not be set up.
     #[error("a socket for clients cannot be set up: {0}")]
     Socket(#[from] io::Error),
 }
@@ -106,9 +98,6 @@ fn available_ports() -> u32 {
 impl Ports {
     /// Opens ports for `clients` clients, the first of which has number `first` among
     /// those of all threads; with `gro` they take several datagrams as one packet.
-    ///
-    /// # Errors
-    /// [`PortsError`]; one client each needs many files, see [`crate::engine::files`].
     pub fn open(
         kind: Sockets,
         gro: bool,

@@ -25,9 +25,6 @@ use crate::outcome::{Generator, Outcome, Sample};
 
 /// Offers load as `config` says, and returns what became of it. `observe` is called
 /// about once a second while it is recorded.
-///
-/// # Errors
-/// [`RunError`], when the clients cannot come, or the server goes before anything is recorded.
 pub fn run(
     config: &RunConfig,
     control: &Arc<Control>,

@@ -32,13 +32,10 @@ pub struct Calibration {
 /// Why it was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
-    /// The responder does not run.
     #[error(transparent)]
     Responder(#[from] NullError),
-    /// A run failed.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// No rate was good.
     #[error(
         "this machine does not keep up with {0} datagrams a second: is it busy with something else?"
     )]
@@ -48,9 +45,6 @@ pub enum CalibrationError {
 impl Calibration {
     /// Returns the highest rate of pings, a second. `tried` is told of every try: the
     /// rate, and whether it was good.
-    ///
-    /// # Errors
-    /// [`CalibrationError`], also when it is stopped.
     pub fn find(
         &self,
         control: &Arc<Control>,

@@ -29,18 +29,12 @@ pub struct Capacity {
 
 /// Where capacities are kept: `bullhorn/loadgen.json` in the user's cache directory,
 /// which is `$XDG_CACHE_HOME`, or `~/.cache`.
-///
-/// # Errors
-/// [`CapacityError::NoHome`].
 pub fn path() -> Result<PathBuf, CapacityError> {
     path_in(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))
 }
 
 /// Keeps a capacity in the file `path`, in place of the one that was measured before in
 /// the same circumstances. A file that cannot be read as capacities is replaced.
-///
-/// # Errors
-/// [`CapacityError::Write`].
 pub fn store(path: &Path, capacity: &Capacity) -> Result<(), CapacityError> {
     let mut file = read(path).unwrap_or_default();
     file.capacities.retain(|kept| !kept.is_of(capacity));
@@ -62,9 +56,6 @@ pub fn store(path: &Path, capacity: &Capacity) -> Result<(), CapacityError> {
 }
 
 /// The capacity that was measured on `machine` in the same circumstances, if it was.
-///
-/// # Errors
-/// [`CapacityError::Read`]; a file that is not there has no capacities.
 pub fn find(
     path: &Path,
     machine: &Machine,
@@ -82,9 +73,6 @@ pub fn find(
 }
 
 /// Whether the generator is capable of a plan.
-///
-/// # Errors
-/// [`CapacityError::Exceeded`].
 pub fn check(plan: &Plan, capacity: &Capacity) -> Result<(), CapacityError> {
     let needed_per_s = plan.handled_per_s();
     if needed_per_s <= capacity.handled_per_s {
@@ -121,37 +109,20 @@ pub fn highest_rate(config: &RunConfig, capacity: &Capacity) -> f64 {
 /// Why a capacity cannot be kept, is not known, or does not suffice.
 #[derive(Debug, thiserror::Error)]
 pub enum CapacityError {
-    /// There is no directory to keep it in.
     #[error("neither XDG_CACHE_HOME nor HOME is set to a path from the root")]
     NoHome,
-    /// The file cannot be read, or is none of capacities.
     #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file cannot be written.
+    Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A plan asks for more.
+    Write { path: PathBuf, source: io::Error },
     #[error(
         "this asks the generator to handle {needed} datagrams, sent and received, and {capacity} \
          is what it was calibrated to with --threads {threads}: the figures would be its own. \
          Offer less, give it more --threads, or insist with --force"
     )]
     Exceeded {
-        /// Datagrams a second.
         needed: String,
-        /// Datagrams a second.
         capacity: String,
-        /// Of the generator.
         threads: u16,
     },
 }

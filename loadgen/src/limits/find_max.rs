@@ -77,9 +77,6 @@ pub struct FoundMax {
 
 impl FindMax {
     /// Searches. `tried` is told of every try.
-    ///
-    /// # Errors
-    /// The first [`RunError`], also when it is stopped.
     pub fn find(
         &self,
         control: &Arc<Control>,

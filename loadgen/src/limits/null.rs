@@ -30,19 +30,14 @@ pub struct NullResponder {
 /// Why it does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum NullError {
-    /// It found no place to listen.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system refused something else.
     #[error("the null responder cannot run: {0}")]
     System(#[from] io::Error),
 }
 
 impl NullResponder {
     /// Starts one on the loopback interface; on `core`, if that is given.
-    ///
-    /// # Errors
-    /// [`NullError`], when the system does not let it.
     pub fn start(core: Option<usize>) -> Result<Self, NullError> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut group = bind_group(any, 1, BUFFERS)?;

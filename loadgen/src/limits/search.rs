@@ -33,9 +33,6 @@ pub struct Found {
 impl Search {
     /// Searches with `is_good`, which tries a rate. Two tries that agree decide on a
     /// rate, so a machine that stumbles once does not.
-    ///
-    /// # Errors
-    /// The first error of `is_good`.
     pub fn run<E>(&self, mut is_good: impl FnMut(f64) -> Result<bool, E>) -> Result<Found, E> {
         let mut confirmed = |rate: f64| -> Result<bool, E> {
             let first = is_good(rate)?;

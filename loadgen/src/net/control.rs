@@ -10,17 +10,11 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 /// Makes the kernel add the local address to each datagram that comes over IPv4
 /// (`IP_PKTINFO`).
-///
-/// # Errors
-/// The error of `setsockopt(2)`.
 pub(crate) fn set_local_addresses(socket: impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?)
 }
 
 /// Makes the kernel add the time of arrival to each datagram (`SO_TIMESTAMPNS`).
-///
-/// # Errors
-/// The error of `setsockopt(2)`.
 pub(crate) fn set_arrival_stamps(socket: impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?)
 }

@@ -179,9 +179,6 @@ impl MultihomedReceiver {
     /// Receives what has come to `socket`, without waiting, and returns the number of
     /// packets, each of one or several datagrams. Fewer than [`RECEIVE_BATCH`] means that
     /// `socket` was empty at that moment.
-    ///
-    /// # Errors
-    /// The error of `recvmmsg(2)`, except that an empty socket is `Ok(0)`.
     pub(crate) fn receive(&mut self, socket: impl AsFd) -> io::Result<usize> {
         self.point_at_buffers();
         self.received = 0;

@@ -87,10 +87,6 @@ pub struct Answer {
 impl SearchOutput {
     /// Creates `dir`, and checks that files can be written there. The files of an earlier
     /// search stay until [`Self::finish`] replaces them.
-    ///
-    /// # Errors
-    /// [`OutputError::TakenBySearch`] if there is a whole search in `dir` that may not be
-    /// overwritten, and those of the file system.
     pub fn create(dir: &Path, overwrite: bool) -> Result<Self, OutputError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         if !overwrite && dir.join(FIND_MAX).exists() {
@@ -107,9 +103,6 @@ impl SearchOutput {
     }
 
     /// Writes both files, the page first. A directory with a `find-max.json` is complete.
-    ///
-    /// # Errors
-    /// [`OutputError`]. What was written before it stays.
     pub fn finish(self, run: &SearchRun<'_>) -> Result<FindMaxSummary, OutputError> {
         let Self { dir, began_at } = self;
         let summary = FindMaxSummary::new(run, began_at, Environment::read());

@@ -27,9 +27,6 @@ pub struct HistogramLog {
 impl HistogramLog {
     /// Begins a log at `path`, of a recording that begins `began_at` after 1970. A file
     /// that is there is emptied.
-    ///
-    /// # Errors
-    /// Those of the file.
     pub fn create(path: &Path, began_at: Duration) -> io::Result<Self> {
         let file = File::options()
             .read(true)
@@ -49,9 +46,6 @@ impl HistogramLog {
     }
 
     /// Adds an interval.
-    ///
-    /// # Errors
-    /// Those of the file.
     pub fn write(&mut self, sample: &Sample<'_>) -> io::Result<()> {
         // A writer borrows all that it needs; one without a head writes nothing at first.
         let mut writer =
@@ -72,9 +66,6 @@ impl HistogramLog {
 
     /// Copies the log to `path`, as that of a recording that began at `began_at`: when a
     /// log is begun, it is not yet known when the recording will.
-    ///
-    /// # Errors
-    /// Those of the files.
     pub fn finish(self, path: &Path, began_at: Duration) -> io::Result<()> {
         let mut file = self.file.into_inner()?;
         file.seek(SeekFrom::Start(self.head_bytes))?;
@@ -88,9 +79,6 @@ impl HistogramLog {
 /// Writes the percentiles of `histogram`, which has values in nanoseconds, as
 /// HdrHistogram's tools print them and as its plotter reads them. Values are in
 /// milliseconds, which is what these take them for.
-///
-/// # Errors
-/// Those of `out`.
 pub fn write_percentiles(histogram: &Histogram<u64>, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,

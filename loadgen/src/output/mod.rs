@@ -53,37 +53,25 @@ pub struct Run<'a> {
 /// The reason why files could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The directory holds another run.
     #[error(
         "{} holds another run, as there is a {SUMMARY}: name another directory, or give \
          --overwrite to replace that run",
         .0.display()
     )]
     Taken(PathBuf),
-    /// The directory holds another search.
     #[error(
         "{} holds another search, as there is a {FIND_MAX}: name another directory, or give \
          --overwrite to replace that search",
         .0.display()
     )]
     TakenBySearch(PathBuf),
-    /// A file or a directory could not be written.
     #[error("cannot write {}: {source}", .path.display())]
-    File {
-        /// The file or directory.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
 impl Output {
     /// Creates `dir`, and begins a log of histograms in it. The files of an earlier run stay
     /// until [`Self::finish`] replaces them.
-    ///
-    /// # Errors
-    /// [`OutputError::Taken`] if `dir` holds a run that may not be overwritten, and errors of
-    /// the file system.
     pub fn create(dir: &Path, overwrite: bool) -> Result<Self, OutputError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         if !overwrite && dir.join(SUMMARY).exists() {
@@ -101,18 +89,12 @@ impl Output {
     }
 
     /// Adds an interval.
-    ///
-    /// # Errors
-    /// Errors of the log's file.
     pub fn sample(&mut self, sample: &Sample<'_>) -> io::Result<()> {
         self.timeline.add(sample);
         self.log.write(sample)
     }
 
     /// Writes all files, the summary last. A directory that has it is complete.
-    ///
-    /// # Errors
-    /// [`OutputError`]. What was written before it stays.
     pub fn finish(self, run: &Run<'_>) -> Result<Summary, OutputError> {
         let Self { dir, log, timeline } = self;
         let summary = Summary::new(run, timeline.into_intervals(), Environment::read());

@@ -56,9 +56,6 @@ impl Admission {
     }
 
     /// Asks for those whose turn it is.
-    ///
-    /// # Errors
-    /// [`RunError::NoAnswer`], when one has asked too often.
     pub(super) fn turn(
         &mut self,
         people: &mut People,
