@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::cli::target;
 use crate::cli::values::{
-    Cores, parse_cores, parse_count, parse_drain, parse_heartbeat, parse_mix, parse_ramp,
-    parse_run_duration, parse_warmup,
+    Cores, parse_cores, parse_count, parse_heartbeat, parse_mix, parse_ramp, parse_run_duration,
+    parse_wait,
 };
 use crate::config::{Arrival, Mix, Payload, Protocol, Ramp, Scenario, Sockets};
 use crate::slo::Slo;
@@ -173,12 +173,12 @@ pub struct LoadOptions {
     pub churn: f64,
 
     /// Time of load before the recording, 0s to 1h
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_warmup)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_wait)]
     #[arg(help_heading = LOAD)]
     pub warmup: Duration,
 
     /// Longest wait for datagrams under way at the end, 0s to 1h
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_drain)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_wait)]
     #[arg(help_heading = LOAD)]
     pub drain: Duration,
 

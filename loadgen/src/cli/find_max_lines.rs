@@ -1,56 +1,52 @@
 //! A search on standard output, try by try.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
-use serde::Serialize;
-use signal_hook::consts::SIGPIPE;
-
 use crate::cli::exit::End;
-use crate::cli::front::{Report, complain, failed, page_line};
-use crate::cli::json_lines::JsonLines;
+use crate::cli::front::complain;
+use crate::cli::stdout::{Report, Stdout, page_line};
 use crate::config::RunConfig;
 use crate::limits::find_max::{Ceiling, FoundMax, Quantiles, Try};
 use crate::output::Answer;
 use crate::units::{latency_us, number, share_of_one};
 
-/// Standard output, until writing to it fails.
-///
-/// In JSON, each try is a line of `kind` `try` with the keys of [`Try`], and the answer one of
-/// `kind` `found` with the keys of [`Answer`]. For people, tries are rows of a table, and the
-/// answer is a sentence.
+/// The output of a search. In JSON, each try is a line of `kind` `try` with the keys of [`Try`],
+/// and the answer one of `kind` `found` with the keys of [`Answer`]. For people, tries are rows
+/// of a table, and the answer is a sentence.
 pub(super) struct Lines<W> {
-    report: Report,
+    stdout: Stdout<W>,
     columns: Columns,
-    out: W,
     is_begun: bool,
-    broken: Option<io::Error>,
 }
 
 impl<W: Write> Lines<W> {
     /// Begins a search with tries like `config`.
     pub(super) fn new(report: Report, config: &RunConfig, out: W) -> Self {
         Self {
-            report,
+            stdout: Stdout::new(report, out),
             columns: Columns {
                 has_deliveries: config.mix.text > 0.0,
                 has_answers: config.mix.ping > 0.0,
             },
-            out,
             is_begun: false,
-            broken: None,
         }
     }
 
     /// Writes a try. Returns false if nobody reads any more.
     pub(super) fn tried(&mut self, one: &Try) -> bool {
-        let mut text = String::new();
-        if !self.is_begun {
-            text += &self.columns.head();
-            self.is_begun = true;
+        match self.stdout.report {
+            Report::Json => self.stdout.json(|lines| lines.line("try", one)),
+            Report::Verdict => self.stdout.is_read(),
+            Report::Text => {
+                let head = match self.is_begun {
+                    true => String::new(),
+                    false => self.columns.head(),
+                };
+                self.is_begun = true;
+                self.stdout.text(&(head + &self.columns.row(one)))
+            }
         }
-        text += &self.columns.row(one);
-        self.write(&text, "", "try", one)
     }
 
     /// Writes the answer, and the path of the page if there is one.
@@ -59,38 +55,24 @@ impl<W: Write> Lines<W> {
         let mut sentence = answer.sentence.clone();
         if let Some(reason) = found.generators_reason() {
             sentence += &format!(" {reason}");
-            if found.rate_per_s.is_none() && self.report == Report::Json {
-                complain(&format!("loadgen: invalid: {sentence}\n"));
-            }
         }
-        let text = format!("\n{sentence}\n{}", page_line(page));
-        self.write(&text, &format!("{sentence}\n"), "found", &answer);
+        match self.stdout.report {
+            Report::Text => self
+                .stdout
+                .text(&format!("\n{sentence}\n{}", page_line(page))),
+            Report::Verdict => self.stdout.text(&format!("{sentence}\n")),
+            Report::Json => {
+                if found.rate_per_s.is_none() && found.is_generators_limit {
+                    complain(&format!("loadgen: invalid: {sentence}\n"));
+                }
+                self.stdout.json(|lines| lines.line("found", &answer))
+            }
+        };
     }
 
     /// Returns the end of a search whose output could not be written.
     pub(super) fn broken_end(&self) -> Option<End> {
-        let error = self.broken.as_ref()?;
-        Some(match error.kind() {
-            io::ErrorKind::BrokenPipe => End::Signal(SIGPIPE),
-            _ => failed(&format!("cannot write to standard output: {error}")),
-        })
-    }
-
-    /// Writes the text, the quiet text or the JSON line, as the report has it.
-    fn write(&mut self, text: &str, quiet: &str, kind: &'static str, of: &impl Serialize) -> bool {
-        if self.broken.is_none() {
-            let mut print = |text: &str| {
-                let written = self.out.write_all(text.as_bytes());
-                written.and_then(|()| self.out.flush())
-            };
-            let written = match self.report {
-                Report::Text => print(text),
-                Report::Verdict => print(quiet),
-                Report::Json => JsonLines::new(&mut self.out).line(kind, of),
-            };
-            self.broken = written.err();
-        }
-        self.broken.is_none()
+        self.stdout.broken_end()
     }
 }
 

@@ -5,16 +5,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use console::Term;
 use signal_hook::consts::SIGPIPE;
 
-use crate::cli::args::OutputOptions;
 use crate::cli::capable::{self, FORCED};
 use crate::cli::exit::End;
-use crate::cli::json_lines::JsonLines;
 use crate::cli::live::LiveView;
 use crate::cli::request::RunRequest;
 use crate::cli::signals;
+use crate::cli::stdout::{Report, Stdout, columns, page_line};
 use crate::cli::summary_text::{summary, verdict_line};
 use crate::engine::run::{Control, RunError};
 use crate::limits::capacity::{self, Capacity, CapacityError};
@@ -93,24 +91,6 @@ pub fn failed(error: &str) -> End {
     End::Failed
 }
 
-/// The contents of standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
-    Text,
-    Json,
-    Verdict,
-}
-
-impl Report {
-    pub(super) fn of(output: &OutputOptions) -> Self {
-        match (output.json, output.quiet) {
-            (true, _) => Self::Json,
-            (false, true) => Self::Verdict,
-            (false, false) => Self::Text,
-        }
-    }
-}
-
 /// Runs `offer`, which offers the load, and reports what it observes.
 fn run_and_report(
     request: &RunRequest,
@@ -129,7 +109,7 @@ fn run_and_report(
             unwritten.get_or_insert(error);
         }
         live.show(sample);
-        if !stdout.second(sample) {
+        if stdout.report == Report::Json && !stdout.json(|lines| lines.second(sample)) {
             control.stop(SIGPIPE);
         }
     });
@@ -159,24 +139,24 @@ fn run_and_report(
             .map_err(|error| error.to_string()),
         (None, None) => Ok(()),
     };
-    stdout.summary(&run, page.filter(|_| written.is_ok()));
+    summarise(&mut stdout, &run, page.filter(|_| written.is_ok()));
     if outcome.server_said_goodbye {
         complain(&format!("loadgen: {}\n", RunError::Goodbye));
     }
     if let Err(error) = written {
         return failed(&error);
     }
-    match stdout.broken {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            failed(&format!("cannot write to standard output: {error}"))
+    match (
+        stdout.broken_end(),
+        End::of(&outcome, verdict.is_valid(), &slo),
+    ) {
+        // Its reader ended the load, too.
+        (Some(end), _) if end == End::Failed => end,
+        (None, End::Invalid) if stdout.report == Report::Json => {
+            complain(&format!("loadgen: {verdict}\n"));
+            End::Invalid
         }
-        _ => {
-            let end = End::of(&outcome, verdict.is_valid(), &slo);
-            if end == End::Invalid && stdout.report == Report::Json {
-                complain(&format!("loadgen: {verdict}\n"));
-            }
-            end
-        }
+        (_, end) => end,
     }
 }
 
@@ -188,58 +168,13 @@ pub(super) fn command() -> Vec<String> {
         .collect()
 }
 
-/// Standard output, until writing to it fails.
-struct Stdout<W> {
-    report: Report,
-    out: W,
-    broken: Option<io::Error>,
-}
-
-impl<W: Write> Stdout<W> {
-    fn new(report: Report, out: W) -> Self {
-        Self {
-            report,
-            out,
-            broken: None,
-        }
+/// Writes the summary of a run.
+fn summarise(stdout: &mut Stdout<impl Write>, run: &Run<'_>, page: Option<PathBuf>) -> bool {
+    match stdout.report {
+        Report::Json => stdout.json(|lines| lines.summary(run)),
+        Report::Verdict => stdout.text(&verdict_line(run)),
+        Report::Text => stdout.text(&(summary(run, columns()) + &page_line(page))),
     }
-
-    /// Writes a second, and returns false if nobody reads any more.
-    fn second(&mut self, sample: &Sample<'_>) -> bool {
-        if self.report == Report::Json && self.broken.is_none() {
-            self.broken = JsonLines::new(&mut self.out).second(sample).err();
-        }
-        self.broken.is_none()
-    }
-
-    fn summary(&mut self, run: &Run<'_>, page: Option<PathBuf>) {
-        if self.broken.is_some() {
-            return;
-        }
-        let written = match self.report {
-            Report::Json => JsonLines::new(&mut self.out).summary(run),
-            Report::Verdict => self.out.write_all(verdict_line(run).as_bytes()),
-            Report::Text => {
-                let text = summary(run, columns()) + &page_line(page);
-                let written = self.out.write_all(text.as_bytes());
-                written.and_then(|()| self.out.flush())
-            }
-        };
-        self.broken = written.err();
-    }
-}
-
-/// Returns the line that ends a summary: the path of the page, if there is one.
-pub(super) fn page_line(page: Option<PathBuf>) -> String {
-    page.map_or_else(String::new, |page| {
-        format!("\nReport: {}\n", page.display())
-    })
-}
-
-/// Returns the width of the terminal, if standard output is one.
-pub(super) fn columns() -> Option<usize> {
-    let (_, columns) = Term::stdout().size_checked()?;
-    io::stdout().is_terminal().then_some(columns.into())
 }
 
 /// Returns a note on the capacity, if there is something to say.

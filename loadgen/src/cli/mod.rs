@@ -1,9 +1,8 @@
-//! The command line: what it asks for, and what people and programs are shown.
+//! The command line: arguments, requests, output and exit codes.
 
 pub mod args;
 pub mod request;
 mod target;
-mod use_error;
 mod values;
 
 pub mod calibrate;
@@ -13,6 +12,7 @@ mod find_max_lines;
 pub mod front;
 mod json_lines;
 mod live;
+mod stdout;
 mod summary_text;
 
 pub mod exit;

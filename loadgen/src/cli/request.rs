@@ -1,5 +1,5 @@
-//! From arguments to what is asked for: defaults that depend on each other, and what
-//! goes together with what.
+//! From arguments to a request: defaults that depend on each other, and the arguments that go
+//! together.
 
 use std::num::NonZero;
 use std::path::Path;
@@ -17,48 +17,54 @@ use crate::engine::shape;
 use crate::payload::MAX_V1_BYTES;
 use crate::plan::Plan;
 use crate::slo::Slo;
-use crate::units;
+use crate::units::{self, counted};
 
-pub use crate::cli::use_error::UseError;
+/// The reason why arguments do not go together, and a remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UseError(String);
 
-/// What the command line asks for. It makes sense, and may be.
+fn refuse<T>(why: impl ToString) -> Result<T, UseError> {
+    Err(UseError(why.to_string()))
+}
+
+fn refused(why: impl ToString) -> UseError {
+    UseError(why.to_string())
+}
+
+/// A request of the command line, whose parts go together.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// One run.
     Run(RunRequest),
-    /// To search for the highest rate at which objectives are met.
+    /// A search.
     FindMax(FindMaxRequest),
-    /// To measure what the generator is capable of.
+    /// A calibration.
     Calibrate(CalibrateRequest),
 }
 
 /// One run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRequest {
-    /// What is offered to whom.
     pub config: RunConfig,
-    /// What must hold.
     pub slo: Option<Slo>,
-    /// Where results go.
     pub output: OutputOptions,
-    /// Whether to offer more than the generator is capable of.
+    /// Set if the load may be above the capacity of the generator.
     pub is_forced: bool,
 }
 
 /// A search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FindMaxRequest {
-    /// What is offered to whom; the rate is the first that is tried.
+    /// Its rate is the first that is tried.
     pub config: RunConfig,
-    /// What must hold.
     pub slo: Slo,
     /// The lowest rate that is tried.
     pub from: Option<f64>,
     /// The highest rate that is tried.
     pub to: Option<f64>,
-    /// Where results go.
     pub output: OutputOptions,
-    /// Whether to offer more than the generator is capable of.
+    /// Set if the load may be above the capacity of the generator.
     pub is_forced: bool,
 }
 
@@ -67,14 +73,13 @@ pub struct FindMaxRequest {
 pub struct CalibrateRequest {
     /// Threads that send and receive.
     pub threads: u16,
-    /// The processors that these are pinned to, in turn; empty: the system's choice.
+    /// The processors that these are pinned to, in turn.
     pub cores: Vec<usize>,
-    /// What is sent and received.
     pub protocol: Protocol,
 }
 
 impl Arguments {
-    /// What is asked for. This may block while the target's name is looked up.
+    /// Returns the request. This may block while the target's name is looked up.
     pub fn request(self) -> Result<Request, UseError> {
         match self.command {
             None => run_request(self.run).map(Request::Run),
@@ -99,7 +104,7 @@ fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
         ..run_config(options.load, rate, options.duration)?
     };
     if let Some(slo) = &options.slo {
-        slo.applies_to(config.mix.text > 0.0, config.mix.ping > 0.0)?;
+        check_slo(slo, &config)?;
     }
     Ok(RunRequest {
         config,
@@ -109,12 +114,17 @@ fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
     })
 }
 
-/// Whether there is such a process.
+fn check_slo(slo: &Slo, config: &RunConfig) -> Result<(), UseError> {
+    let applies = slo.applies_to(config.mix.text > 0.0, config.mix.ping > 0.0);
+    applies.map_err(|error| refused(format!("--slo: {error}")))
+}
+
 fn check_process(pid: Option<u32>) -> Result<(), UseError> {
     match pid {
-        Some(pid) if !Path::new(&format!("/proc/{pid}/task")).exists() => {
-            Err(UseError::NoProcess(pid))
-        }
+        Some(pid) if !Path::new(&format!("/proc/{pid}/task")).exists() => refuse(format!(
+            "--server-pid {pid}: there is no such process on this machine. Leave it out for a \
+             server on another one"
+        )),
         _ => Ok(()),
     }
 }
@@ -125,7 +135,7 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
         && from >= to
     {
         let (from, to) = (units::rate(from), units::rate(to));
-        return Err(UseError::Backwards { from, to });
+        return refuse(format!("--from {from} must be below --to {to}"));
     }
     let first = from.unwrap_or(to.map_or(DEFAULT_RATE, |to| DEFAULT_RATE.min(to)));
     let is_forced = options.load.force;
@@ -137,7 +147,7 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
         })?;
     }
     let slo = options.slo;
-    slo.applies_to(config.mix.text > 0.0, config.mix.ping > 0.0)?;
+    check_slo(&slo, &config)?;
     Ok(FindMaxRequest {
         config,
         slo,
@@ -149,7 +159,7 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
 }
 
 fn calibrate_request(options: CalibrateOptions) -> Result<CalibrateRequest, UseError> {
-    let (threads, cores) = threads_and_cores(options.threads, THREADS_MAX.into(), "threads")?;
+    let (threads, cores) = threads_and_cores(options.threads, THREADS_MAX.into(), "thread")?;
     Ok(CalibrateRequest {
         threads,
         cores,
@@ -160,12 +170,15 @@ fn calibrate_request(options: CalibrateOptions) -> Result<CalibrateRequest, UseE
 fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunConfig, UseError> {
     check_scenario(&load)?;
     check_amounts(&load, rate, duration)?;
-    let target = target::resolve(&load.target)?;
-    target::guard(target, load.i_own_the_target)?;
+    let target = target::resolve(&load.target).map_err(refused)?;
+    target::guard(target, load.i_own_the_target).map_err(refused)?;
     let has_many_sources = target::has_many_sources(target);
     let sockets = match load.sockets {
         Some(Sockets::Shared) if !has_many_sources => {
-            return Err(UseError::SharedSockets(target));
+            return refuse(format!(
+                "--sockets shared gives each client an address of 127.0.0.0/8, and {target} \
+                 answers to such addresses only if it is there itself: use --sockets per-client"
+            ));
         }
         Some(sockets) => sockets,
         None if has_many_sources => Sockets::Shared,
@@ -197,85 +210,99 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         server_pid: None,
     };
     let (most, of) = match shape::has_rooms(&config) {
-        true => (shape::rooms(&config), "rooms, whose members stay together"),
-        false => (config.clients, "clients"),
+        true => (shape::rooms(&config), "room"),
+        false => (config.clients, "client"),
     };
     (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
     check_numbers(&config)?;
     Ok(config)
 }
 
-/// Whether each option means something in the scenario.
+/// Refuses options that the scenario does not use.
 fn check_scenario(load: &LoadOptions) -> Result<(), UseError> {
     use Scenario::{Chat, Greet, Heartbeat, Mixed, Ping};
     let scenario = load.scenario;
-    let refused = |option, scenarios| {
+    let unused = |option: &str, scenarios: &str| {
         let given = word(&scenario);
-        Err(UseError::Scenario {
-            option,
-            scenarios,
-            given,
-        })
+        refuse(format!(
+            "{option} goes with {scenarios}; --scenario {given} has no use for it"
+        ))
     };
     if load.mix.is_some() && scenario != Mixed {
-        return refused("--mix", "--scenario mixed");
+        return unused("--mix", "--scenario mixed");
     }
     if load.room_size.is_some() && !matches!(scenario, Mixed | Chat) {
-        return refused("--room-size", "--scenario mixed or chat");
+        return unused("--room-size", "--scenario mixed or chat");
     }
     if load.payload.is_some() && matches!(scenario, Ping | Heartbeat) {
-        return refused("--payload", "--scenario mixed, chat, lobby or greet");
+        return unused("--payload", "--scenario mixed, chat, lobby or greet");
     }
     // The greeting service keeps no peers, and greets whoever sends a heartbeat.
     let other_than_greet = "any --scenario but greet";
     if scenario == Greet && load.churn > 0.0 {
-        return refused("--churn", other_than_greet);
+        return unused("--churn", other_than_greet);
     }
     if scenario == Greet && load.heartbeat.is_some() {
-        return refused("--heartbeat", other_than_greet);
+        return unused("--heartbeat", other_than_greet);
     }
     if scenario == Greet && load.protocol == Protocol::V2 {
-        return Err(UseError::GreetV2);
+        return refuse(
+            "--scenario greet goes with --protocol v1: the greeting service has no other",
+        );
     }
     if load.mix.is_some_and(|mix| mix.text == 0.0) {
-        if load.room_size.is_some() {
-            return Err(UseError::NoTexts("--room-size"));
-        }
-        if load.payload.is_some() {
-            return Err(UseError::NoTexts("--payload"));
+        let options = [
+            ("--room-size", load.room_size.is_some()),
+            ("--payload", load.payload.is_some()),
+        ];
+        if let Some((option, _)) = options.iter().find(|(_, is_given)| *is_given) {
+            return refuse(format!(
+                "{option} is about texts, and --mix has none: give text a weight"
+            ));
         }
     }
     Ok(())
 }
 
-/// Whether numbers go together.
+/// Refuses numbers that do not go together.
 fn check_amounts(load: &LoadOptions, rate: Rate, duration: Duration) -> Result<(), UseError> {
     let clients = load.clients;
+    let all = counted(clients.into(), "client");
     if let Some(size) = load.room_size.filter(|size| *size > clients) {
-        return Err(UseError::RoomSize(size, clients));
+        return refuse(format!(
+            "--room-size {size} is more than the {all}: ask for more --clients"
+        ));
     }
     // Who leaves is away for a second, and at least half are there.
     if load.churn > f64::from(clients / 2) {
-        return Err(UseError::Churn(units::rate(load.churn), clients));
+        return refuse(format!(
+            "--churn {} is more than half of the {all}: a client that leaves is away for a \
+             second, and half of them must be there",
+            units::rate(load.churn)
+        ));
     }
     let longest = load.payload.as_ref().map_or(0, Payload::max_bytes);
     if load.protocol == Protocol::V1 && longest > usize::from(MAX_V1_BYTES) {
-        return Err(UseError::PayloadV1(longest));
+        return refuse(format!(
+            "--payload has up to {longest} bytes, and with --protocol v1 {MAX_V1_BYTES} are the \
+             most, as its datagrams are cut at 1024 with the sender in front: use --protocol v2"
+        ));
     }
     let mean_rate = match rate {
         Rate::Constant(rate) => rate,
         Rate::Ramp { from, to } => from.midpoint(to),
     };
     if mean_rate * duration.as_secs_f64() < 1.0 {
-        return Err(UseError::Nothing {
-            rate: units::rate(mean_rate),
-            duration: humantime::format_duration(duration).to_string(),
-        });
+        let duration = humantime::format_duration(duration);
+        return refuse(format!(
+            "{} for {duration} offers nothing: ask for more, or for longer",
+            units::rate(mean_rate)
+        ));
     }
     Ok(())
 }
 
-/// Whether the texts of each room, and the requests of each client, have numbers enough.
+/// Refuses a run with more texts in a room, or requests of a client, than there are numbers.
 fn check_numbers(config: &RunConfig) -> Result<(), UseError> {
     let mix = &config.mix;
     let total = Plan::of(config).total / (mix.ping + mix.text + mix.heartbeat);
@@ -304,15 +331,16 @@ fn check_numbers(config: &RunConfig) -> Result<(), UseError> {
     ];
     match kinds.into_iter().find(|(many, _)| *many > NUMBERS_MAX) {
         None => Ok(()),
-        Some((many, what)) => Err(UseError::Numbers {
-            many: units::number(many),
-            what,
-            most: units::number(NUMBERS_MAX),
-        }),
+        Some((many, what)) => refuse(format!(
+            "{} {what} are more than numbers of 32 bits can tell apart, which is at most {}: \
+             offer less, or for a shorter time",
+            units::number(many),
+            units::number(NUMBERS_MAX)
+        )),
     }
 }
 
-/// There are `most` of what each thread needs one `of`.
+/// Each thread needs one client or room, `of` which there are `most`.
 fn threads_and_cores(
     options: ThreadOptions,
     most: u32,
@@ -327,11 +355,18 @@ fn threads_and_cores(
     let default = u16::try_from(default).map_or(bound, |default| default.clamp(1, bound));
     let threads = options.threads.unwrap_or(default);
     if threads > bound {
-        return Err(UseError::Threads { threads, most, of });
+        let most = counted(most.into(), of);
+        return refuse(format!(
+            "--threads {threads} is more than the {most}: each thread needs one"
+        ));
     }
     if cores.len() > usize::from(threads) {
-        let cores = cores.len();
-        return Err(UseError::Cores { cores, threads });
+        let listed = counted(cores.len() as u64, "processor");
+        return refuse(format!(
+            "--cores lists {listed} for {}: ask for --threads {}",
+            counted(threads.into(), "thread"),
+            cores.len()
+        ));
     }
     // Where the system does not tell, pinning will.
     if let Some(usable) = core_affinity::get_core_ids() {
@@ -339,7 +374,7 @@ fn threads_and_cores(
         if let Some(core) = cores.iter().copied().find(|core| !is_usable(core)) {
             let usable: Vec<String> = usable.iter().map(|core| core.id.to_string()).collect();
             let usable = usable.join(", ");
-            return Err(UseError::NoSuchCore { core, usable });
+            return refuse(format!("--cores has {core}; this process may use {usable}"));
         }
     }
     Ok((threads, cores))

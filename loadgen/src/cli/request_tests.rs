@@ -244,7 +244,7 @@ fn threads_have_clients_and_cores_have_threads() {
     refused(no_rooms, "more than the 2 clients: each thread needs one");
     refused(
         "--clients 20 --threads 3",
-        "more than the 2 rooms, whose members",
+        "more than the 2 rooms: each thread",
     );
     assert_eq!(run("--clients 21 --threads 3").config.threads, 3);
     refused("--threads 1 --cores 0,1", "ask for --threads 2");

@@ -82,7 +82,7 @@ pub(super) fn has_many_sources(target: SocketAddr) -> bool {
 
 /// The reason why a target gets no load.
 #[derive(Debug, thiserror::Error)]
-pub enum TargetError {
+pub(super) enum TargetError {
     #[error("cannot find {target}: {source}")]
     Unknown { target: String, source: io::Error },
     #[error("{target} is {what}: give the address and the port of one server")]

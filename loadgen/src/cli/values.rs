@@ -1,4 +1,4 @@
-//! The words and small grammars of the command line.
+//! Parsers for the values of options.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bullhorn::config::parse_duration;
 use crate::config::{Mix, Ramp};
 use crate::units;
 
-/// Parses weights such as `ping=90,text=10`; a kind that is not there has none.
+/// Parses weights such as `ping=90,text=10`. Other kinds have the weight 0.
 pub(super) fn parse_mix(text: &str) -> Result<Mix, String> {
     let mut weights = [None; 3];
     for part in text.split(',') {
@@ -34,7 +34,7 @@ pub(super) fn parse_mix(text: &str) -> Result<Mix, String> {
     })
 }
 
-/// Parses how many clients there are, or members of a room: `500`, `10k`, `1M`.
+/// Parses a number of clients, or of members of a room: `500`, `10k`, `1M`.
 pub(super) fn parse_count(text: &str) -> Result<u32, String> {
     let (digits, factor) = units::split_factor(text);
     let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -87,22 +87,17 @@ pub(super) fn parse_cores(text: &str) -> Result<Cores, String> {
     Ok(Cores(cores))
 }
 
-/// Parses how long the load is recorded, 100ms to 24h.
+/// Parses the length of a recording, 100ms to 24h.
 pub(super) fn parse_run_duration(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(Duration::from_millis(100)..=DAY))
 }
 
-/// Parses how long the load is not yet recorded, 0s to 1h.
-pub(super) fn parse_warmup(text: &str) -> Result<Duration, String> {
+/// Parses the length of a warm-up or of the wait at the end, 0s to 1h.
+pub(super) fn parse_wait(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(Duration::ZERO..=DAY / 24))
 }
 
-/// Parses how long what is under way is awaited, 0s to 1h.
-pub(super) fn parse_drain(text: &str) -> Result<Duration, String> {
-    parse_duration(text, &(Duration::ZERO..=DAY / 24))
-}
-
-/// Parses the time between heartbeats, 10ms to 24h, as far as a server's timeout goes.
+/// Parses the time between heartbeats, 10ms to 24h, as long as the timeout of a server may be.
 pub(super) fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(bullhorn::client::MIN_HEARTBEAT..=DAY))
 }
@@ -237,15 +232,13 @@ mod tests {
 
     #[test]
     fn times_have_bounds() {
-        assert_eq!(parse_warmup("0s"), Ok(Duration::ZERO));
-        assert_eq!(parse_drain("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_wait("0s"), Ok(Duration::ZERO));
         assert_eq!(parse_run_duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_heartbeat("4s"), Ok(Duration::from_secs(4)));
         for wrong in [
             parse_run_duration("99ms"),
             parse_run_duration("25h"),
-            parse_warmup("61m"),
-            parse_drain("61m"),
+            parse_wait("61m"),
             parse_heartbeat("9ms"),
         ] {
             assert!(wrong.unwrap_err().starts_with("must lie between"));
