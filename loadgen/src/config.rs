@@ -67,7 +67,7 @@ pub struct RunConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Ramp", into = "Ramp")]
 pub enum Rate {
-    /// The same all the time.
+    /// One rate all the time.
     Constant(f64),
     /// The first rate during the warm-up, and then in a straight line to the second one.
     Ramp {

@@ -138,8 +138,8 @@ described! {
         /// From when a request was sent until its answer arrived.
         #[key = "answer-from-send"]
         pub answer_from_send: Histogram<u64>,
-        /// What a generator reports that waits for each answer, at most 1 s, before it asks
-        /// again. It leaves out the worst.
+        /// From when a request was sent until its answer arrived, for a client that waits for
+        /// each answer, at most 1 s, before it asks again. It leaves out the worst.
         #[key = "answer-closed-loop"]
         pub answer_closed_loop: Histogram<u64>,
         /// The generator's own delay: from when a datagram was due until it was sent. Valid up
@@ -213,7 +213,7 @@ described! {
     }
 }
 
-/// What arrived in one interval of about a second, while the run goes on.
+/// The records of one interval of about a second, while the run goes on.
 #[derive(Debug)]
 pub struct Sample<'a> {
     /// The start of the interval, counted from that of the recording.

@@ -1,4 +1,4 @@
-//! How long texts are.
+//! The lengths of texts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub struct Payload {
 /// One range of lengths, all of which are equally likely.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
-    /// How often this range is chosen, beside the others.
+    /// The weight of this range among the others.
     pub weight: f64,
     /// The shortest.
     pub min_bytes: u16,
@@ -27,7 +27,7 @@ pub struct Choice {
 }
 
 impl Payload {
-    /// Always this long.
+    /// Returns a distribution of one length.
     pub fn fixed(bytes: u16) -> Self {
         Self {
             choices: vec![Choice {
@@ -38,12 +38,11 @@ impl Payload {
         }
     }
 
-    /// The ranges that it chooses from.
     pub fn choices(&self) -> &[Choice] {
         &self.choices
     }
 
-    /// The length that `unit`, a random number from 0 up to 1, stands for.
+    /// Returns the length that `unit`, a random number from 0 up to 1, stands for.
     pub fn draw(&self, unit: f64) -> usize {
         let total: f64 = self.choices.iter().map(|choice| choice.weight).sum();
         let mut rest = unit * total;
@@ -58,7 +57,6 @@ impl Payload {
         self.max_bytes()
     }
 
-    /// The mean of all lengths that it gives.
     pub fn mean_bytes(&self) -> f64 {
         let total: f64 = self.choices.iter().map(|choice| choice.weight).sum();
         let share = |choice: &Choice| {
@@ -68,7 +66,6 @@ impl Payload {
         self.choices.iter().map(share).sum::<f64>() / total
     }
 
-    /// The longest that it ever gives.
     pub fn max_bytes(&self) -> usize {
         let longest = self.choices.iter().map(|choice| choice.max_bytes).max();
         longest.map_or(0, usize::from)
@@ -108,7 +105,7 @@ impl FromStr for Payload {
     }
 }
 
-/// In the form that is parsed.
+/// Prints the form that is parsed.
 impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, choice) in self.choices.iter().enumerate() {
@@ -125,7 +122,7 @@ impl fmt::Display for Payload {
     }
 }
 
-/// Why something is no [`Payload`].
+/// The reason why something is not a [`Payload`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
     #[error(
@@ -155,18 +152,18 @@ fn parse_weight(text: &str) -> Result<f64, PayloadError> {
         .ok_or(PayloadError::Weight)
 }
 
-/// Each text carries a stamp of this length, by which it is known again: as long as the
-/// longest token that the server's ping takes back, as requests carry the same stamp.
+/// The length of the stamp in each text, by which it is recognised. It is also the longest token of
+/// a ping, since requests carry the same stamp.
 pub const MIN_BYTES: u16 = 32;
 
 /// The longest payload of a frame.
 pub const MAX_BYTES: u16 = bullhorn::wire::v2::MAX_PAYLOAD_BYTES as u16;
 
-/// What a text of protocol v1 may have: its datagram is cut at 1024 bytes, the speaker
-/// in front included, and what is cut could not be told from what is damaged.
+/// The longest text of v1. A v1 datagram is cut at 1024 bytes with the sender in front, and a text
+/// that is cut looks damaged.
 pub const MAX_V1_BYTES: u16 = 900;
 
-/// More than anyone has measured of the traffic that is to be like.
+/// The most ranges, far more than real traffic needs.
 const CHOICES_MAX: usize = 64;
 
 #[cfg(test)]

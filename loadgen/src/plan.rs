@@ -328,10 +328,10 @@ fn keepalives_each(turn_s: f64, heartbeat_s: f64) -> f64 {
 /// Requests and answers carry a stamp alone.
 const TOKEN_BYTES: f64 = STAMP_BYTES as f64;
 
-/// What begins each datagram of v2.
+/// The mark of each datagram of v2.
 const MARK_BYTES: f64 = 2.0;
 
-/// The same with the session, which a client's have.
+/// The mark and the session, which the datagrams of clients have.
 const SESSION_BYTES: f64 = 10.0;
 
 /// Kind and length of a frame.

@@ -1,5 +1,4 @@
-//! What a run must achieve: service level objectives, as they are written, and whether
-//! they were met.
+//! Service level objectives: how they are written, and whether they are met.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,11 +31,10 @@ use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
 /// must hold for each kind that the run has, and a loss for both together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slo {
-    /// Never empty.
     clauses: Vec<Clause>,
 }
 
-/// Why something is no [`Slo`], or none for this run.
+/// The reason why something is not an [`Slo`], or not one for this run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SloError {
     #[error("a clause is empty; write some such as p99<5ms,loss<0.1%")]
@@ -60,14 +58,13 @@ pub enum SloError {
 }
 
 impl Slo {
-    /// Parses what stands in the documentation of [`Slo`].
+    /// Parses the form in the documentation of [`Slo`].
     pub fn parse(text: &str) -> Result<Self, SloError> {
         let clauses: Result<_, _> = text.split(',').map(Clause::parse).collect();
         clauses.map(|clauses| Self { clauses })
     }
 
-    /// Whether all clauses are about something that a run has which has deliveries, or
-    /// answers, or both.
+    /// Refuses clauses about something that the run does not have.
     pub fn applies_to(&self, has_deliveries: bool, has_answers: bool) -> Result<(), SloError> {
         for clause in &self.clauses {
             let absent = match (clause.of, clause.metric) {
@@ -84,8 +81,7 @@ impl Slo {
         Ok(())
     }
 
-    /// Compares what was measured with each clause. What should have come and of which
-    /// nothing came at all has no latency, and meets none.
+    /// Compares each clause with the outcome. A latency of which nothing arrived meets no clause.
     pub fn check(&self, outcome: &Outcome) -> Vec<SloResult> {
         let check = |clause: &Clause| clause.check(outcome);
         self.clauses.iter().map(check).collect()
@@ -112,12 +108,12 @@ impl fmt::Display for Slo {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Clause {
-    /// Without spaces.
+    /// The clause without spaces.
     written: String,
     of: Option<Kind>,
     metric: Metric,
     operator: Operator,
-    /// In nanoseconds, as a share of 1, or a second, as the metric has it.
+    /// The limit in nanoseconds, as a share of 1, or per second, as the metric needs.
     limit: f64,
 }
 
@@ -290,7 +286,7 @@ struct Checked {
 }
 
 impl Checked {
-    /// The generator's own lag has no part in it.
+    /// Creates a result in which the generator's lag has no part.
     fn sure(is_met: bool, measured: Vec<Measured>, sentence: String) -> Self {
         Self {
             is_met,
@@ -311,8 +307,9 @@ impl From<Kind> for MeasuredOf {
 }
 
 impl Metric {
-    /// A percentile of all that should have come, as one of those that came: what was lost
-    /// took for ever. None: so did this percentile. The others are of what came.
+    /// Turns a percentile of everything expected into one of what arrived, as what was lost took
+    /// for ever. Returns nothing if the percentile itself was lost. Other metrics are of what
+    /// arrived.
     fn of_those_that_came(self, came: u64, lost: u64) -> Option<Self> {
         let Self::Percentile(percent) = self else {
             return Some(self);
@@ -321,7 +318,7 @@ impl Metric {
         (percent <= 100.0).then_some(Self::Percentile(percent))
     }
 
-    /// What it says of latencies; none: there are none.
+    /// Returns the metric of latencies, if there are any.
     fn latency(self, recorded: &Histogram<u64>) -> Option<Duration> {
         match self {
             Self::Percentile(percent) => percentile(recorded, percent),
@@ -330,7 +327,7 @@ impl Metric {
         }
     }
 
-    /// What it says of how late the generator itself sent, and read.
+    /// Returns the generator's own lag at this metric.
     fn lag_ns(self, latencies: &Latencies) -> f64 {
         let lags = [&latencies.send_lag, &latencies.hear_lag].into_iter();
         let lag: Duration = lags.filter_map(|lag| self.latency(lag)).sum();
@@ -339,7 +336,7 @@ impl Metric {
 }
 
 impl Operator {
-    /// Takes it from the front of `text`, and returns what is left.
+    /// Splits an operator from the front of `text`.
     fn parse(text: &str) -> Option<(Self, &str)> {
         // The longer ones first, as the others are their beginnings.
         [

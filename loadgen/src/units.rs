@@ -14,7 +14,7 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// As [`parse_rate`], and may be 0.
+/// Parses a rate as [`parse_rate`] does, or 0.
 pub fn parse_rate_or_zero(text: &str) -> Result<f64, String> {
     let (digits, factor) = split_factor(text);
     let Some(number) = parse_decimal(digits) else {

@@ -1,17 +1,16 @@
-//! What is known of the generator's own limit, for one load.
+//! The calibrated capacity of the generator, for one load.
 
 use crate::config::{RunConfig, word};
 use crate::limits::capacity::{self, Capacity, CapacityError};
 use crate::limits::machine::Machine;
 
-/// What this machine's generator was calibrated to, with the threads and the protocol of
-/// `config`, if it was.
+/// Returns the calibrated capacity for the threads and the protocol of `config`, if there is one.
 pub(super) fn look_up(config: &RunConfig) -> Result<Option<Capacity>, CapacityError> {
     let path = capacity::path()?;
     capacity::find(&path, &Machine::here(), config.threads, config.protocol)
 }
 
-/// The capacity that was looked up for `config`; or what to say, as none is known.
+/// Returns the capacity that was looked up for `config`, or a note that none is known.
 pub(super) fn known(
     found: Result<Option<Capacity>, CapacityError>,
     config: &RunConfig,

@@ -1,5 +1,5 @@
-//! From arguments to a request: defaults that depend on each other, and the arguments that go
-//! together.
+//! The request that the arguments make: defaults that depend on each other, and checks that the
+//! arguments go together.
 
 use std::num::NonZero;
 use std::path::Path;
@@ -384,7 +384,7 @@ fn threads_and_cores(
 /// at random, and as clients that are away leave their turns to others.
 const NUMBERS_MAX: f64 = 3.8e9;
 
-/// What any server keeps up with.
+/// A rate that any server handles.
 const DEFAULT_RATE: f64 = 1000.0;
 
 /// Presence and state, which ask, beside some talk.

@@ -350,8 +350,9 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
   delivery            From when a text was due until a member of its room
                       received it.
   answer              From when a request was due until its answer arrived.
-  answer-closed-loop  What a generator reports that waits for each answer, at
-                      most 1 s, before it asks again. It leaves out the worst.
+  answer-closed-loop  From when a request was sent until its answer arrived,
+                      for a client that waits for each answer, at most 1 s,
+                      before it asks again. It leaves out the worst.
   send-lag            The generator's own delay: from when a datagram was due
                       until it was sent. Valid up to a p99 of 1 ms.
   hear-lag            The generator's own delay: from when its kernel had a

@@ -108,13 +108,13 @@ fn parse_core(text: &str) -> Option<usize> {
     (core <= CORE_MAX).then_some(core)
 }
 
-/// In the order of [`Mix`]'s fields.
+/// The fields of [`Mix`], in their order.
 const MIX_KINDS: [&str; 3] = ["ping", "text", "heartbeat"];
 
 /// Some hundred bytes each: what any machine has memory for.
 const COUNT_MAX: u32 = 1_000_000;
 
-/// What the kernel's own set of processors holds.
+/// The most that the kernel's set of processors holds.
 const CORE_MAX: usize = 1023;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -1,4 +1,4 @@
-//! What a thread knows of each of its clients.
+//! The state of each client of a thread.
 
 use bullhorn::wire::v2::SessionId;
 
@@ -7,12 +7,13 @@ use bullhorn::wire::v2::SessionId;
 pub(crate) struct Client {
     /// Its session, in version 2.
     pub(crate) session: Option<SessionId>,
-    /// When its last request to the greeting service was due.
+    /// The time at which its last request to the greeting service was due.
     pub(crate) due_ns: u64,
-    /// When its last request was sent of those that [`Client::closed_ask`] or
-    /// [`Client::under_way`] speaks of.
+    /// The time at which the last request was sent that [`Client::closed_ask`] or
+    /// [`Client::under_way`] is about.
     pub(crate) sent_ns: u64,
-    /// When it was last heard of by the server, in milliseconds of the thread's clock.
+    /// The time at which the server last received something from it, in milliseconds of the
+    /// thread's clock.
     pub(crate) last_sent_ms: u32,
     /// The number of its next request.
     pub(crate) next_ask: u32,
@@ -31,30 +32,28 @@ pub(crate) struct Client {
     pub(crate) owed_until: u32,
     /// Requests to the greeting service that were not answered so far.
     pub(crate) under_way: u16,
-    /// How many of these were due before the recording.
+    /// Requests among these that were due before the recording.
     pub(crate) under_way_unrecorded: u16,
-    /// Whether nothing else was under way when the last of them was sent.
+    /// Set if nothing else was under way when the last of them was sent.
     pub(crate) is_matched: bool,
-    /// How often it has asked to come in vain.
+    /// Attempts to register.
     pub(crate) tries: u8,
-    /// Where it stands.
     pub(crate) phase: Phase,
 }
 
-/// What is known of the answer to a request to the greeting service.
+/// The request that an answer of the greeting service belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Greeting {
-    /// When the last request was due.
     pub(crate) due_ns: u64,
-    /// When that request was sent before which nothing was under way.
+    /// The time at which that request was sent before which nothing was under way.
     pub(crate) sent_ns: u64,
-    /// Whether the request counts: it was due in the recorded time.
+    /// Set if the request was due in the recorded time.
     pub(crate) is_recorded: bool,
-    /// Whether these are one request, the only one, so that this must be its answer.
+    /// Set if these are one request, the only one, so that this must be its answer.
     pub(crate) is_matched: bool,
 }
 
-/// Where a client stands.
+/// The phase of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The server does not know it.
@@ -109,7 +108,8 @@ impl Client {
         self.under_way_unrecorded = self.under_way;
     }
 
-    /// Whether nothing is under way to the greeting service, or so long that it is lost.
+    /// Returns true if nothing is under way to the greeting service, or for so long that it is
+    /// lost.
     pub(crate) fn may_ask_for_greeting(&self, now_ns: u64) -> bool {
         self.under_way == 0 || now_ns.saturating_sub(self.sent_ns) > LOST_NS
     }
@@ -142,7 +142,7 @@ impl Client {
         })
     }
 
-    /// Whether it is owed this text of its room.
+    /// Returns true if this text of its room is owed to it.
     pub(crate) fn is_owed(&self, sequence: u32) -> bool {
         (self.owed_from..self.owed_until).contains(&sequence)
     }
@@ -164,7 +164,7 @@ const LOST_NS: u64 = 5_000_000_000;
 mod tests {
     use super::*;
 
-    /// What happens to a client of the greeting service.
+    /// An event of a client of the greeting service.
     enum Step {
         /// It asks at this second, for what was due then; whether that is recorded.
         Ask(u64, bool),

@@ -12,20 +12,19 @@ use crate::outcome::{Counts, Latencies, Sample, Second};
 pub(crate) struct Collector<F> {
     observe: F,
     duration: Duration,
-    /// Of each thread, the seconds that it has reported.
+    /// The seconds that each thread has reported.
     reported: Vec<usize>,
     /// The seconds of which there was a sample.
     sampled: usize,
-    /// What was reported since the last sample.
+    /// The counts since the last sample.
     counts: Counts,
     settled: Second,
     latencies: Latencies,
-    /// All that was reported before.
+    /// The latencies before that.
     all: Latencies,
 }
 
 impl<F: FnMut(&Sample<'_>)> Collector<F> {
-    /// Nothing yet.
     pub(crate) fn new(duration: Duration, threads: usize, observe: F) -> Self {
         Self {
             observe,
@@ -53,8 +52,7 @@ impl<F: FnMut(&Sample<'_>)> Collector<F> {
         report
     }
 
-    /// What the whole run has: how long it was recorded, its counts, its latencies, and
-    /// its seconds.
+    /// Returns the length of the recording, its counts, its latencies and its seconds.
     pub(crate) fn finish(
         mut self,
         results: Vec<ShardResult>,

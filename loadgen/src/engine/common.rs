@@ -1,4 +1,4 @@
-//! What all threads of a run share, and how it ends before its time.
+//! The state that all threads of a run share, and its end before its time.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{
@@ -16,13 +16,13 @@ use crate::engine::rooms::Rooms;
 use crate::engine::schedule::nanoseconds;
 use crate::engine::shape;
 
-/// How whoever started a run ends it early.
+/// The handle that ends a run early.
 #[derive(Debug, Default)]
 pub struct Control {
     signal: AtomicI32,
 }
 
-/// Why there is no outcome.
+/// The reason why there is no outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
@@ -55,7 +55,7 @@ pub enum RunError {
     Thread(String),
 }
 
-/// What all threads of a run share.
+/// The state that all threads of a run share.
 pub(crate) struct Run {
     pub(crate) config: RunConfig,
     pub(crate) target: PeerAddr,
@@ -63,13 +63,13 @@ pub(crate) struct Run {
     pub(crate) id: u32,
     pub(crate) rooms: Rooms,
     pub(crate) base: Instant,
-    /// When the load begins, in nanoseconds since `base`; 0: not yet.
+    /// The start of the load, in nanoseconds since `base`. It is 0 before it is known.
     pub(crate) start_ns: AtomicU64,
-    /// When it ends, in nanoseconds since it began: nothing is due from then on.
+    /// The end of the load, in nanoseconds since its start.
     pub(crate) end_ns: u64,
     /// Threads all of whose clients are there.
     pub(crate) ready: AtomicUsize,
-    /// When the last of them was.
+    /// The time at which the last of them was.
     pub(crate) ready_ns: AtomicU64,
     /// Threads that offer nothing any more.
     pub(crate) over: AtomicUsize,
@@ -77,9 +77,9 @@ pub(crate) struct Run {
     pub(crate) is_dismissed: AtomicBool,
     /// Something failed: all threads end.
     pub(crate) is_failed: AtomicBool,
-    /// Why, as the first thread that failed says.
+    /// The error of the first thread that failed.
     failure: Mutex<Option<RunError>>,
-    /// What each thread still waits for when the load is over: copies and answers.
+    /// Copies and answers that each thread still expects when the load is over.
     pub(crate) missing: Box<[AtomicI64]>,
     pub(crate) control: Arc<Control>,
 }
@@ -151,7 +151,7 @@ impl Run {
         }
     }
 
-    /// Whether the load is to end in good order, before its time.
+    /// Returns true if the load ends in good order before its time.
     pub(crate) fn is_cut_short(&self) -> bool {
         self.control.signal().is_some() || self.is_dismissed.load(Relaxed)
     }
@@ -164,7 +164,7 @@ impl Run {
         }
     }
 
-    /// Why it failed, if it did.
+    /// Returns the error, if there is one.
     pub(crate) fn take_failure(&self) -> Option<RunError> {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.take()

@@ -1,4 +1,4 @@
-//! What clients say and hear, in either version of the protocol. No I/O.
+//! The datagrams that clients send and receive, in both versions of the protocol. No I/O.
 
 use bullhorn::wire::v2::{
     ClientFrame, NoticeCode, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
@@ -11,7 +11,7 @@ use bullhorn::wire::{
 use crate::config::Protocol;
 use crate::engine::stamp::{STAMP_BYTES, Stamp};
 
-/// What a client says.
+/// A datagram that a client sends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Say<'a> {
     /// Asks to be a client: the first datagram of version 2.
@@ -20,7 +20,7 @@ pub(crate) enum Say<'a> {
     Join(&'a str),
     /// Asks for an answer that carries the same stamp.
     Ask(&'a Stamp),
-    /// Says something to its room: a stamp, filled up to this length.
+    /// A text to its room: a stamp, filled up to this length.
     Text(&'a Stamp, usize),
     /// Is alive.
     Heartbeat,
@@ -28,7 +28,7 @@ pub(crate) enum Say<'a> {
     Leave,
 }
 
-/// What a client hears.
+/// A message that a client receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard<'a> {
     /// The answer to [`Say::Hello`].
@@ -43,11 +43,11 @@ pub(crate) enum Heard<'a> {
     Greeting,
     /// A text that somebody said.
     Text(Stamp),
-    /// What a client of version 1 asked for, said to its room: there are no commands.
+    /// The request of a v1 client as a text to its room: there are no commands.
     Echo,
     /// The server stops.
     Goodbye,
-    /// Nothing that this program asked for.
+    /// A message that this program did not ask for.
     Stray,
 }
 
@@ -149,7 +149,7 @@ fn is_command(text: &[u8]) -> bool {
     text.starts_with(b"/join ") || text.starts_with(b"/ping ")
 }
 
-/// None: it says nothing that is waited for.
+/// Returns nothing for a frame that is not expected.
 fn read_frame(frame: ServerFrame<'_>) -> Option<Heard<'_>> {
     let stamped = |stamp, heard: fn(Stamp) -> Heard<'static>| {
         Stamp::decode(stamp).map_or(Heard::Stray, heard)

@@ -1,11 +1,11 @@
-//! How many files the process may open.
+//! The limit of open files.
 
 use std::fs;
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Why there are not enough of them.
+/// The reason why there are too few.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     #[error(
@@ -16,7 +16,7 @@ pub enum FilesError {
     System(#[from] io::Error),
 }
 
-/// Sees to it that `more` files may be opened.
+/// Raises the limit so that `more` files may be opened.
 pub fn allow(more: u64) -> Result<(), FilesError> {
     let open = fs::read_dir("/proc/self/fd")?.count() as u64;
     let needed = open + more;

@@ -50,17 +50,14 @@ impl Mail {
         letter.bytes.len()
     }
 
-    /// Whether there is space for no more.
     pub(crate) fn is_full(&self) -> bool {
         self.written == MAIL_BATCH
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.written
     }
 
-    /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.written == 0
     }
@@ -115,5 +112,5 @@ const LETTER_BYTES: usize = 1500;
 /// After 5 ms without space there is none: what else is due must not wait for it.
 const MAX_TRIES: u32 = 100;
 
-/// As long as a device takes to send some datagrams.
+/// The time that a device takes to send some datagrams.
 const FULL_PAUSE: Duration = Duration::from_micros(50);

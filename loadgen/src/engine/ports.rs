@@ -20,13 +20,13 @@ pub struct Ports {
     clients_a_socket: u32,
     clients: u32,
     kind: Sockets,
-    /// What each socket said last of its drops.
+    /// The last count of drops of each socket.
     last_drops: Vec<u32>,
     next_asked: usize,
     drops_found: u64,
 }
 
-/// Where a client sends from.
+/// The source of a client's datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port {
     /// The socket, by its place.
@@ -159,7 +159,7 @@ impl Ports {
         }
     }
 
-    /// Where a client sends from.
+    /// Returns the source of a client's datagrams.
     pub fn of(&self, client: u32) -> Port {
         let from = match self.kind {
             Sockets::PerClient => None,
@@ -190,17 +190,14 @@ impl Ports {
         &self.sockets[socket as usize]
     }
 
-    /// All sockets, to register them.
     pub fn sockets_mut(&mut self) -> &mut [UdpSocket] {
         &mut self.sockets
     }
 
-    /// How many sockets there are.
     pub fn len(&self) -> usize {
         self.sockets.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
@@ -236,7 +233,7 @@ fn open_shared_socket(gro: bool) -> Result<(UdpSocket, usize), PortsError> {
     Ok((socket, group.granted.receive_bytes))
 }
 
-/// What every socket of a client has.
+/// Sets the options that every socket of a client has.
 fn set_up(socket: &UdpSocket, gro: bool) -> io::Result<()> {
     set_arrival_stamps(socket)?;
     if gro {
@@ -246,8 +243,8 @@ fn set_up(socket: &UdpSocket, gro: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a client with a socket of its own binds it. A loopback address has ports for
-/// some 28,000 clients, so there they take many.
+/// Returns the address that a client's own socket is bound to. A loopback address has ports for
+/// about 28,000 clients, so clients there have several.
 fn local_address(target: SocketAddr, client: u32) -> SocketAddr {
     let host: IpAddr = match target.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => {
@@ -263,23 +260,23 @@ fn local_address(target: SocketAddr, client: u32) -> SocketAddr {
 /// traffic can tell the clients from others.
 const FIRST_HOST: u32 = u32::from_be_bytes([127, 1, 0, 0]);
 
-/// Of the 28,000 ports that Linux gives away by itself.
+/// A part of the 28,000 ports that Linux gives away by itself.
 const CLIENTS_A_HOST: u32 = 20_000;
 
-/// So that a burst of two small datagrams to every client waits without loss: the kernel
-/// counts 768 bytes for each, and holds twice the size that it says it grants.
+/// Room for two small datagrams per client. The kernel counts 768 bytes for each, and holds twice
+/// the size that it says it grants.
 const BYTES_A_CLIENT: usize = 1024;
 
 /// Few enough to be far from the usual limit of 1024 files, with some threads.
 pub(crate) const MAX_SHARED: usize = 128;
 
-/// What the server's own sockets have. More is granted only to root.
+/// The sizes of the server's own sockets. Only root gets more.
 const SHARED_BUFFERS: BufferSizes = BufferSizes {
     receive_bytes: 4 << 20,
     send_bytes: 1 << 20,
 };
 
-/// For some 300 datagrams in and out.
+/// Room for about 300 datagrams in and out.
 const OWN_BUFFERS: BufferSizes = BufferSizes {
     receive_bytes: 128 << 10,
     send_bytes: 32 << 10,

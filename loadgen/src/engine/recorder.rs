@@ -1,5 +1,5 @@
-//! What a thread counts and records, and how it hands that over, second by second,
-//! without waiting and without allocating.
+//! The counts and latencies of a thread. It hands them over every second, without waiting and
+//! without allocating.
 
 use crossbeam::channel::{Receiver, Sender};
 
@@ -8,56 +8,50 @@ use crate::outcome::{Counts, Latencies, Second};
 
 /// The records of one thread.
 pub(crate) struct Recorder {
-    /// All that was counted.
     pub(crate) counts: Counts,
     seconds: Vec<Second>,
     warmup_ns: u64,
     end_ns: u64,
     current: Box<Report>,
     handed_over: Counts,
-    /// What the sockets had dropped before the recording began.
+    /// The drops of the sockets before the recording began.
     drops_before: Option<u64>,
-    /// When they were asked last, since the load began.
+    /// The time of the last look at the drops, since the load began.
     asked_ns: u64,
     /// The seconds whose loss was handed over.
     settled: usize,
     channel: Channel,
 }
 
-/// What a thread recorded in about a second.
+/// The records of a thread in about a second.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// The thread, by its place.
     pub(crate) thread: usize,
     /// The seconds of the recording that have passed with this one.
     pub(crate) seconds: usize,
-    /// What it counted in this one.
     pub(crate) counts: Counts,
-    /// What it recorded.
     pub(crate) latencies: Latencies,
-    /// All that was due in the seconds that were over a second ago, and were not handed
-    /// over before.
+    /// The sums of the seconds that ended a second ago and were not handed over before.
     pub(crate) settled: Second,
 }
 
-/// What a thread has to tell at its end.
+/// The result of a thread.
 pub(crate) struct ShardResult {
-    /// What it had not handed over.
+    /// The last report.
     pub(crate) report: Box<Report>,
     pub(crate) counts: Counts,
     pub(crate) seconds: Vec<Second>,
-    /// When it offered nothing any more, since the load began.
+    /// The end of its load, since the load began.
     pub(crate) ended_ns: u64,
     pub(crate) largest_burst: u32,
     /// Memory for what it knows of its clients.
     pub(crate) client_bytes: usize,
 }
 
-/// How reports get to whoever reads them, and back to be filled again.
+/// The way of reports to their reader, and back.
 pub(crate) struct Channel {
-    /// Where they go.
     pub(crate) filled: Sender<Box<Report>>,
-    /// Where they come back, emptied.
     pub(crate) emptied: Receiver<Box<Report>>,
 }
 
@@ -85,20 +79,18 @@ impl Recorder {
         }
     }
 
-    /// What is known of the second in which this was due; none: it was due before the
-    /// recording, and does not count.
+    /// Returns the second in which something was due, or nothing if that was before the recording.
     pub(crate) fn second(&mut self, due_ns: u64) -> Option<&mut Second> {
         let index = due_ns.checked_sub(self.warmup_ns)? / SECOND_NS;
         let last = self.seconds.len() - 1;
         Some(&mut self.seconds[last.min(index as usize)])
     }
 
-    /// Whether the recording has begun.
     pub(crate) fn has_begun(&self, now_ns: u64) -> bool {
         now_ns >= self.warmup_ns
     }
 
-    /// Whether it has begun, and has not ended.
+    /// Returns true from the start of the recording to its end.
     pub(crate) fn is_open(&self, now_ns: u64) -> bool {
         self.has_begun(now_ns) && now_ns < self.end_ns
     }
@@ -108,7 +100,7 @@ impl Recorder {
         &mut self.current.latencies
     }
 
-    /// When the present second of the recording ends.
+    /// Returns the end of the present second of the recording.
     pub(crate) fn next_report_ns(&self) -> u64 {
         self.warmup_ns + (self.current.seconds as u64 + 1) * SECOND_NS
     }
@@ -135,8 +127,7 @@ impl Recorder {
         let _ = self.channel.filled.try_send(filled);
     }
 
-    /// Nothing is offered any more: there is no whole second after this, and what comes
-    /// now is part of the last one.
+    /// Ends the load. What comes from now on is part of the last second.
     pub(crate) fn end(&mut self, now_ns: u64) {
         self.end_ns = self.end_ns.min(now_ns);
     }
@@ -147,7 +138,7 @@ impl Recorder {
         self.note_drops(ports);
     }
 
-    /// What was not handed over, all counts, and all seconds.
+    /// Returns the last report, all counts and all seconds.
     pub(crate) fn finish(mut self) -> (Box<Report>, Counts, Vec<Second>) {
         self.fill_in(self.seconds.len());
         (self.current, self.counts, self.seconds)

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 #[derive(Debug)]
 pub(crate) struct Rooms {
     rooms: Box<[Room]>,
-    /// Of each room's last texts, the next one of the same speaker.
+    /// The next text of the same sender, for each of a room's last texts.
     followers: Box<[AtomicU32]>,
-    /// How many of each room's texts have a place there; a power of two.
+    /// Texts that are remembered per room, a power of two.
     remembered: u32,
 }
 
@@ -28,7 +28,7 @@ struct Room {
 pub(crate) struct NewText {
     /// Its number in its room.
     pub(crate) sequence: u32,
-    /// How many are owed it.
+    /// Clients to which it is owed.
     pub(crate) owed: u32,
 }
 
@@ -67,12 +67,12 @@ impl Rooms {
         NewText { sequence, owed }
     }
 
-    /// How many texts have been sent to a room.
+    /// Returns the number of texts sent to a room.
     pub(crate) fn sent(&self, room: u32) -> u32 {
         self.room(room).state.load(Relaxed) as u32
     }
 
-    /// Whether any later text of the same speaker has come, as `has_come` tells.
+    /// Returns true if a later text of the same sender has arrived, according to `has_come`.
     pub(crate) fn was_overtaken(
         &self,
         room: u32,
@@ -93,7 +93,7 @@ impl Rooms {
         }
     }
 
-    /// What it occupies.
+    /// Returns its size in memory.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.rooms) + size_of_val(&*self.followers)
     }
@@ -110,7 +110,7 @@ impl Rooms {
 
 const MEMBER: u64 = 1 << 32;
 
-/// No text has this number: a room would have to have heard 2³² of them.
+/// A number that no text has: a room would need 2³² of them.
 const NONE: u32 = u32::MAX;
 
 #[cfg(test)]

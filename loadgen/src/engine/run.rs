@@ -100,10 +100,10 @@ fn bytes_a_client(config: &RunConfig, rooms: &Rooms, results: &[ShardResult]) ->
 
 /// The threads of a run.
 struct Crew {
-    /// Each returns nothing when the run has failed.
+    /// The threads. Each returns nothing when the run has failed.
     threads: Vec<JoinHandle<Option<ShardResult>>>,
     filled: Receiver<Box<Report>>,
-    /// Where each thread takes emptied reports from.
+    /// The channels of emptied reports.
     emptied: Vec<Sender<Box<Report>>>,
 }
 
@@ -186,7 +186,7 @@ impl Crew {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// What each thread has to tell at the end, or why the first one failed that did.
+    /// Returns the result of each thread, or the first error.
     fn finish(
         self,
         run: &Run,
@@ -211,7 +211,7 @@ impl Crew {
     }
 }
 
-/// Of a thread that panics: the others end, too.
+/// A guard that ends the other threads when one panics.
 struct PanicGuard(Arc<Run>);
 
 impl Drop for PanicGuard {
@@ -222,17 +222,17 @@ impl Drop for PanicGuard {
     }
 }
 
-/// What a thread said that panicked.
+/// Returns the message of a panic.
 fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or_default().to_owned()
 }
 
-/// Of a thread: one that is filled, one under way, one that is emptied.
+/// Reports per thread: one being filled, one under way, one emptied.
 const REPORTS: usize = 3;
 
-/// How soon it is noticed that a thread has ended.
+/// The time after which the end of a thread is noticed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Time for all threads to learn when the load begins.

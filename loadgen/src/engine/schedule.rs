@@ -1,6 +1,5 @@
-//! When each datagram is due: fixed before the first one is sent, whatever the server
-//! does (an open loop, see Schroeder, Wierman and Harchol-Balter, "Open Versus Closed",
-//! NSDI 2006).
+//! The times at which datagrams are due, fixed before the first one is sent, whatever the server
+//! does (an open loop, see Schroeder, Wierman and Harchol-Balter, "Open Versus Closed", NSDI 2006).
 
 use std::time::Duration;
 
@@ -14,11 +13,11 @@ pub struct Schedule {
     arrival: Arrival,
     random: fastrand::Rng,
     shares: f64,
-    /// How many datagrams of the whole run should have been sent by the next one.
+    /// Datagrams of the whole run that should be sent by the next one.
     position: f64,
     /// Its place among this thread's.
     index: u64,
-    /// Where this thread's first one lies among the first ones of all.
+    /// The place of this thread's first datagram among the first ones of all.
     offset: f64,
     due_ns: u64,
     end_ns: u64,
@@ -29,7 +28,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, Copy)]
 struct Curve {
     from_per_s: f64,
-    /// What the rate gains a second.
+    /// The growth of the rate per second.
     slope: f64,
     warmup_s: f64,
 }
@@ -61,8 +60,8 @@ impl Schedule {
         schedule
     }
 
-    /// When the next datagram is due, in nanoseconds since the load began; none when
-    /// that is over.
+    /// Returns the time at which the next datagram is due, in nanoseconds since the load began, or
+    /// nothing after the end.
     pub fn due_ns(&self) -> Option<u64> {
         (self.due_ns < self.end_ns).then_some(self.due_ns)
     }
@@ -73,7 +72,7 @@ impl Schedule {
         self.set_due();
     }
 
-    /// Nothing is due from this time on.
+    /// Ends the schedule at this time.
     pub fn end_at(&mut self, end_ns: u64) {
         self.end_ns = self.end_ns.min(end_ns);
     }
@@ -90,7 +89,7 @@ impl Schedule {
 }
 
 impl Curve {
-    /// When so many datagrams should have been sent.
+    /// Returns the time by which so many datagrams should be sent.
     fn time_ns(&self, count: f64) -> u64 {
         let in_warmup = self.from_per_s * self.warmup_s;
         let seconds = if count <= in_warmup {

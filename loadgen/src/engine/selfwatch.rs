@@ -1,5 +1,4 @@
-//! What the generator itself takes, and what is taken from it, as the kernel counts it;
-//! and what the server takes, where it is a process on the same machine.
+//! The resources that the generator and the server use, as the kernel counts them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,24 +16,24 @@ pub(crate) struct SelfWatch {
     end: Option<Reading>,
 }
 
-/// What had been used at one moment, or between two.
+/// The use at one moment, or between two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Used {
     /// CPU time of the threads.
     pub(crate) cpu: Duration,
-    /// For how long they were ready to run, and others ran.
+    /// Time that they were ready to run, and others ran.
     pub(crate) run_queue_delay: Duration,
-    /// How often they were given a processor.
+    /// Times that they got a processor.
     pub(crate) runs: u64,
 }
 
-/// All that is read at one moment.
+/// The counters at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reading {
     ours: Used,
-    /// For how long the hypervisor gave the machine's processors to others.
+    /// Time that the hypervisor gave the machine's processors to others.
     steal: Duration,
-    /// None: it is not watched, or not there.
+    /// The server, if it is watched and there.
     server: Option<Used>,
 }
 
@@ -60,19 +59,19 @@ impl SelfWatch {
         self.end = Some(Reading::now(self.server_pid));
     }
 
-    /// What our threads used between the two.
+    /// Returns the use of our threads between the two.
     pub(crate) fn used(&self) -> Used {
         self.between(|begin, end| Some(end.ours.since(begin.ours)))
             .unwrap_or_default()
     }
 
-    /// For how long the machine's processors were not its own between the two.
+    /// Returns the stolen time between the two.
     pub(crate) fn steal(&self) -> Duration {
         self.between(|begin, end| Some(end.steal.saturating_sub(begin.steal)))
             .unwrap_or_default()
     }
 
-    /// What the server used between the two, if it was there at both moments.
+    /// Returns the use of the server between the two, if it was there at both.
     pub(crate) fn server(&self) -> Option<ServerUse> {
         let used = self.between(|begin, end| Some(end.server?.since(begin.server?)))?;
         Some(ServerUse {
@@ -114,8 +113,8 @@ impl Used {
         Some(used)
     }
 
-    /// From `schedstat` (Linux, Documentation/scheduler/sched-stats.rst): nanoseconds that
-    /// a thread ran, and waited, and how often it was given a processor.
+    /// Reads `schedstat` (Linux, Documentation/scheduler/sched-stats.rst): nanoseconds that a
+    /// thread ran and waited, and times that it got a processor.
     fn by_thread(task: &Path, name: &str) -> Option<Self> {
         if !fs::read_to_string(task.join("comm"))
             .ok()?
@@ -172,7 +171,7 @@ fn process(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// Of all processors, from the first line of `/proc/stat` (proc_stat(5)).
+/// Reads the sum of all processors from the first line of `/proc/stat` (proc_stat(5)).
 fn steal() -> Option<Duration> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     let ticks: f64 = text

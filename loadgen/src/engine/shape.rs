@@ -1,21 +1,20 @@
-//! What follows from a configuration: rooms, who is in which, threads and their
-//! clients, and how much must be remembered.
+//! The shape of a run: its rooms, its threads and their clients, and the numbers to remember.
 
 use crate::config::{Rate, RunConfig, Scenario, Sockets};
 use crate::engine::ports::MAX_SHARED;
 
-/// What one thread does.
+/// The part of one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// The number of its first client among those of all threads.
     pub first: u32,
-    /// How many it has.
     pub clients: u32,
-    /// Which share of the schedule it has, of how many; none: its clients only listen.
+    /// The thread's share of the schedule, and the number of shares. Without one its clients only
+    /// receive.
     pub share: Option<(usize, usize)>,
 }
 
-/// How many rooms there are; one where all are in the lobby or nobody says anything.
+/// Returns the number of rooms. It is one if all are in the lobby or there are no texts.
 pub fn rooms(config: &RunConfig) -> u32 {
     match has_rooms(config) {
         true => config.clients.div_ceil(config.room_size),
@@ -23,7 +22,7 @@ pub fn rooms(config: &RunConfig) -> u32 {
     }
 }
 
-/// Whether clients go to rooms of their own.
+/// Returns true if clients join rooms of their own.
 pub fn has_rooms(config: &RunConfig) -> bool {
     matches!(config.scenario, Scenario::Mixed | Scenario::Chat) && config.mix.text > 0.0
 }
@@ -62,12 +61,12 @@ pub fn parts(config: &RunConfig) -> Vec<Part> {
     (0..threads).map(part).collect()
 }
 
-/// Of each room, how many of its last texts are remembered: a power of two.
+/// Returns the texts that are remembered per room, a power of two.
 pub fn texts_remembered(config: &RunConfig) -> u32 {
     remembered(config, config.mix.text, rooms(config))
 }
 
-/// Of each client, how many of its last requests are remembered: a power of two.
+/// Returns the requests that are remembered per client, a power of two.
 pub fn asks_remembered(config: &RunConfig) -> u32 {
     remembered(config, config.mix.ping, config.clients)
 }
@@ -81,8 +80,8 @@ pub fn files(config: &RunConfig, threads: usize) -> u64 {
     sockets + threads as u64 * FILES_A_THREAD
 }
 
-/// As many as come in [`REMEMBERED_S`] where `share` of all datagrams are dealt out
-/// evenly to `count`.
+/// Returns the number of datagrams in [`REMEMBERED_S`] if `share` of all are dealt out evenly to
+/// `count`.
 fn remembered(config: &RunConfig, share: f64, count: u32) -> u32 {
     let rate = match config.rate {
         Rate::Constant(rate) => rate,

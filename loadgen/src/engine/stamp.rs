@@ -1,24 +1,24 @@
-//! What each request and each text carries: whose it is, and when it was due.
+//! The stamp of each request and each text: its sender, and when it was due.
 
 use data_encoding::BASE64URL_NOPAD;
 
 /// The contents of a stamp. Times are nanoseconds since the load began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// Of which run: what an earlier one left behind is told apart.
+    /// The run. Datagrams of an earlier one are told apart.
     pub run: u32,
     /// The client that sent it, by its number.
     pub client: u32,
-    /// Of a request, its number among the client's; of a text, among its room's.
+    /// The number of a request of its client, or of a text in its room.
     pub sequence: u32,
-    /// When it was due; at most [`MAX_TIME_NS`].
+    /// The time at which it was due, at most [`MAX_TIME_NS`].
     pub due_ns: u64,
-    /// How much later its batch was begun; at most [`MAX_TIME_NS`].
+    /// The delay until its batch was begun, at most [`MAX_TIME_NS`].
     pub lag_ns: u64,
 }
 
 impl Stamp {
-    /// As it is sent: letters, digits, `-` and `_`, which no server changes.
+    /// Encodes it in letters, digits, `-` and `_`, which no server changes.
     pub fn encode(&self, out: &mut [u8; STAMP_BYTES]) {
         let mut bytes = [0; RAW_BYTES];
         bytes[..4].copy_from_slice(&self.run.to_be_bytes());
@@ -47,7 +47,7 @@ impl Stamp {
         })
     }
 
-    /// When its batch was begun, at whose end it was sent.
+    /// Returns the time at which its batch was begun, at whose end it was sent.
     pub fn sent_ns(&self) -> u64 {
         self.due_ns + self.lag_ns
     }

@@ -1,5 +1,5 @@
-//! Which numbers of a sequence have come: a bitmap of the last ones, for each of many
-//! sequences (as in RFC 4303, section 3.4.3).
+//! The numbers of a sequence that arrived: a bitmap of the last ones, for each of many sequences
+//! (as in RFC 4303, section 3.4.3).
 
 /// The windows of many sequences, all of one length, in one piece of memory.
 #[derive(Debug)]
@@ -8,7 +8,7 @@ pub(crate) struct Windows {
     words_each: usize,
 }
 
-/// What a number is that came.
+/// The state of a number that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// Greater than all before.
@@ -66,7 +66,7 @@ impl Windows {
         Arrival::Overtaken
     }
 
-    /// Whether `number`, one of the last that the window remembers, has come.
+    /// Returns true if `number`, one of the last that the window remembers, has arrived.
     pub(crate) fn has(&self, sequence: usize, number: u32) -> bool {
         let (word, bit) = self.place(sequence, number);
         self.words[word] & bit != 0
@@ -78,7 +78,7 @@ impl Windows {
         self.words[start..start + self.words_each].fill(0);
     }
 
-    /// What it occupies.
+    /// Returns its size in memory.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.words)
     }

@@ -14,7 +14,7 @@ use crate::limits::null::{NullError, NullResponder};
 use crate::limits::search::Search;
 use crate::outcome::Outcome;
 
-/// How to find it.
+/// The settings of a calibration.
 #[derive(Debug, Clone)]
 pub struct Calibration {
     /// Threads that send and receive.
@@ -25,11 +25,11 @@ pub struct Calibration {
     pub protocol: Protocol,
     /// The processor of the responder; none: the system's choice.
     pub responder_core: Option<usize>,
-    /// How long a rate is tried.
+    /// The length of a try.
     pub duration: Duration,
 }
 
-/// Why it was not found.
+/// The reason why it was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
     #[error(transparent)]
@@ -118,10 +118,10 @@ const FIRST_RATE: f64 = 20_000.0;
 /// Finer than one run repeats another.
 const PRECISION: f64 = 1.05;
 
-/// As the default run must not lose more.
+/// The loss that the default run allows.
 const MAX_LOSS: f64 = 0.001;
 
-/// As for a valid run.
+/// The share that a valid run must send.
 const MIN_SENT: f64 = 0.99;
 
 /// The lag of a valid run, but of nine datagrams in ten: who cannot keep up is late with
@@ -129,7 +129,7 @@ const MIN_SENT: f64 = 0.99;
 const MAX_LAG_NS: u64 = 1_000_000;
 const LAG_QUANTILE: f64 = 0.9;
 
-/// As many as a full chat has, each with an address of its own.
+/// The clients of a full chat, each with an address of its own.
 const CLIENTS: u32 = 10_000;
 
 /// Until caches and queues are as they stay.

@@ -1,4 +1,4 @@
-//! What this machine's generator is capable of, as it was once measured.
+//! The capacity of the generator on this machine, as it was once measured.
 
 use std::env;
 use std::fs;
@@ -12,23 +12,21 @@ use crate::limits::machine::Machine;
 use crate::plan::Plan;
 use crate::units;
 
-/// What a generator is capable of, on one machine, with so many threads and one protocol.
+/// The capacity of a generator on one machine, with so many threads and one protocol.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// Where it was measured.
     pub machine: Machine,
-    /// With how many threads.
     pub threads: u16,
-    /// With which protocol: `v1` or `v2`.
+    /// The protocol, `v1` or `v2`.
     pub protocol: String,
-    /// Datagrams sent and received a second, as [`Plan::handled_per_s`] counts them.
+    /// Datagrams sent and received per second, as [`Plan::handled_per_s`] counts them.
     pub handled_per_s: f64,
-    /// When it was measured, in seconds since 1970.
+    /// The time of the measurement, in seconds since 1970.
     pub measured_at_s: u64,
 }
 
-/// Where capacities are kept: `bullhorn/loadgen.json` in the user's cache directory,
-/// which is `$XDG_CACHE_HOME`, or `~/.cache`.
+/// Returns the file of the capacities: `bullhorn/loadgen.json` in the user's cache directory, which
+/// is `$XDG_CACHE_HOME`, or `~/.cache`.
 pub fn path() -> Result<PathBuf, CapacityError> {
     path_in(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))
 }
@@ -72,7 +70,7 @@ pub fn find(
     Ok(file.capacities.into_iter().find(is_right))
 }
 
-/// Whether the generator is capable of a plan.
+/// Refuses a plan above the capacity.
 pub fn check(plan: &Plan, capacity: &Capacity) -> Result<(), CapacityError> {
     let needed_per_s = plan.handled_per_s();
     if needed_per_s <= capacity.handled_per_s {
@@ -106,7 +104,7 @@ pub fn highest_rate(config: &RunConfig, capacity: &Capacity) -> f64 {
     (capacity.handled_per_s - most_keepalives) / of_each
 }
 
-/// Why a capacity cannot be kept, is not known, or does not suffice.
+/// The reason why a capacity is not kept, not known, or not enough.
 #[derive(Debug, thiserror::Error)]
 pub enum CapacityError {
     #[error("neither XDG_CACHE_HOME nor HOME is set to a path from the root")]
@@ -135,7 +133,7 @@ struct Kept {
 }
 
 impl Capacity {
-    /// Whether both were measured in the same circumstances.
+    /// Returns true if both were measured in the same circumstances.
     fn is_of(&self, other: &Self) -> bool {
         (&self.machine, self.threads, &self.protocol)
             == (&other.machine, other.threads, &other.protocol)

@@ -14,14 +14,12 @@ use crate::slo::Slo;
 use crate::units;
 use crate::verdict::{SloResult, Verdict};
 
-/// What to search for.
+/// The settings of a search.
 #[derive(Debug, Clone)]
 pub struct FindMax {
-    /// Each try, but for its rate.
+    /// The settings of each try but for its rate.
     pub config: RunConfig,
-    /// What must hold.
     pub slo: Slo,
-    /// Where to begin, and where to end.
     pub search: Search,
 }
 
@@ -36,25 +34,25 @@ pub struct Try {
     pub deliveries_per_s: f64,
     /// Answers a second.
     pub answers_per_s: f64,
-    /// Of the copies owed and the answers asked for, the share that did not come.
+    /// The share of owed copies and requested answers that did not arrive.
     pub missing_ratio: f64,
-    /// How long deliveries took; none: there were none.
+    /// The latencies of deliveries, if there were any.
     pub delivery: Option<Quantiles>,
-    /// How long answers took; none: there were none.
+    /// The latencies of answers, if there were any.
     pub answer: Option<Quantiles>,
-    /// Whether the objectives were met, and the try is valid.
+    /// Set if the objectives were met and the try is valid.
     pub is_good: bool,
-    /// What the generator itself failed at; then it is no limit of the server's.
+    /// The reasons why the generator fell short. Then it is not the server's limit.
     pub invalid: Vec<String>,
     /// The objectives that were missed, and what was measured.
     pub missed: Vec<SloResult>,
 }
 
-/// Why no higher rate is tried than the highest.
+/// The reason for the highest rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ceiling {
-    /// Whoever asked said so.
+    /// The user asked for no more.
     Asked,
     /// The generator was calibrated to no more.
     Calibrated,
@@ -62,14 +60,14 @@ pub enum Ceiling {
     Any,
 }
 
-/// What a search has brought to light.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundMax {
     /// The highest good rate, datagrams a second; none: no rate was good.
     pub rate_per_s: Option<f64>,
     /// The lowest bad rate above it; none: all were good, up to the highest allowed.
     pub bad_rate_per_s: Option<f64>,
-    /// Whether it was the generator that failed there.
+    /// Set if it was the generator that fell short there.
     pub is_generators_limit: bool,
     /// All tries, in their order.
     pub tries: Vec<Try>,
@@ -174,8 +172,7 @@ impl Ceiling {
 }
 
 impl Try {
-    /// The copies and answers of all kinds that took the longest, quantile by quantile;
-    /// none: nothing came.
+    /// Returns the greater latency of both kinds, quantile by quantile, if something arrived.
     pub fn slowest(&self) -> Option<Quantiles> {
         let (Some(one), Some(other)) = (self.delivery, self.answer) else {
             return self.delivery.or(self.answer);

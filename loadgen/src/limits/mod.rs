@@ -1,4 +1,4 @@
-//! How much is possible: of the generator itself, and of a server under objectives.
+//! The limits of the generator itself, and of a server under objectives.
 
 pub mod calibrate;
 pub mod capacity;

@@ -27,7 +27,7 @@ pub struct NullResponder {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Why it does not run.
+/// The reason why it does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum NullError {
     #[error(transparent)]
@@ -63,7 +63,7 @@ impl NullResponder {
         })
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
@@ -138,7 +138,7 @@ const WELCOME: Welcome = Welcome {
     room: 0,
 };
 
-/// As the server's own are.
+/// The sizes of the server's own buffers.
 const BUFFERS: BufferSizes = BufferSizes {
     receive_bytes: 4 << 20,
     send_bytes: 4 << 20,

@@ -21,7 +21,7 @@ pub struct Search {
     pub precision: f64,
 }
 
-/// Where a search has ended.
+/// The end of a search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
     /// The highest good rate; none: not even the lowest that was tried.
@@ -74,7 +74,7 @@ impl Search {
     }
 }
 
-/// Half-way, as ratios go, and a number that is soon typed, if there is one between.
+/// Returns the geometric mean as a round number, if there is one between.
 fn between(good: f64, bad: f64) -> f64 {
     let middle = (good * bad).sqrt();
     let unit = 10_f64.powf(middle.log10().floor() - DIGITS);

@@ -1,4 +1,4 @@
-//! The machine that a run was made on.
+//! The machine of a run.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -8,35 +8,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::machine::{cpu_model, values};
 
-/// What figures depend on beside the server. What cannot be read is left out.
+/// The machine, as far as figures depend on it. What cannot be read is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// Of the load generator.
     pub loadgen_version: String,
     /// The release of the kernel.
     pub kernel: Option<String>,
-    /// The architecture that the load generator was built for.
     pub architecture: String,
-    /// The model of the first processor.
     pub cpu_model: Option<String>,
-    /// Processors online, each thread of a core being one.
     pub processors: Option<u32>,
-    /// How the first processor's frequency is governed; virtual machines seldom know.
+    /// The frequency governor of the first processor. Virtual machines seldom know it.
     pub governor: Option<String>,
-    /// Memory of the machine, in bytes.
     pub memory_bytes: Option<u64>,
-    /// The most that a socket may have for what it has not read (`net.core.rmem_max`),
-    /// in bytes.
+    /// `net.core.rmem_max`: the most that a socket may hold unread.
     pub rmem_max_bytes: Option<u64>,
 }
 
 impl Environment {
-    /// That of this machine, now.
+    /// Reads the machine.
     pub fn read() -> Self {
         Self::read_below(Path::new("/"))
     }
 
-    /// The same from a root that is not `/`.
+    /// Reads the machine below a root other than `/`.
     fn read_below(root: &Path) -> Self {
         let text = |path: &str| fs::read_to_string(root.join(path)).ok();
         let line = |path: &str| Some(text(path)?.trim().to_owned());
@@ -58,7 +52,7 @@ impl Environment {
     }
 }
 
-/// The bytes in `1234 kB`, by which the kernel means units of 1024.
+/// Parses `1234 kB`, by which the kernel means units of 1024.
 fn kibibytes(value: &str) -> Option<u64> {
     let number: u64 = value.strip_suffix("kB")?.trim().parse().ok()?;
     number.checked_mul(1024)

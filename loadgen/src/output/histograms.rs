@@ -14,9 +14,9 @@ use hdrhistogram::serialization::interval_log::{
 
 use crate::outcome::Sample;
 
-/// An interval log that grows while the run goes on: for each interval and each latency
-/// of which something was recorded, a line with the latency's name as its tag. Values
-/// are in nanoseconds; the intervals' times are in seconds since the recording began.
+/// An interval log that grows while the run goes on. For each interval and each latency with a
+/// record, it has a line with the latency's name as its tag. Values are in nanoseconds. The
+/// intervals' times are in seconds since the recording began.
 pub struct HistogramLog {
     file: BufWriter<File>,
     /// Kept for its buffers.
@@ -64,8 +64,8 @@ impl HistogramLog {
         self.file.flush()
     }
 
-    /// Copies the log to `path`, as that of a recording that began at `began_at`: when a
-    /// log is begun, it is not yet known when the recording will.
+    /// Copies the log to `path` with the start of the recording, which was not known when the log
+    /// began.
     pub fn finish(self, path: &Path, began_at: Duration) -> io::Result<()> {
         let mut file = self.file.into_inner()?;
         file.seek(SeekFrom::Start(self.head_bytes))?;
@@ -130,8 +130,7 @@ fn write_head(file: &mut BufWriter<File>, began_at: Duration) -> io::Result<()> 
     )
 }
 
-/// How many places a bucket has: twice those that the significant digits need, as a power
-/// of two.
+/// Returns the places of a bucket: twice those that the significant digits need, as a power of two.
 fn sub_buckets(histogram: &Histogram<u64>) -> u64 {
     (2 * 10_u64.pow(histogram.sigfig().into())).next_power_of_two()
 }

@@ -128,7 +128,7 @@ described! {
 /// The resources that the server used, per delivery, too.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ServerSummary {
-    /// What was measured.
+    /// The figures of the process.
     #[serde(flatten)]
     pub used: ServerUse,
     /// [`ServerUse::deliveries_per_cpu_s`].

@@ -14,22 +14,22 @@ use crate::engine::mail::Mail;
 use crate::engine::shape;
 use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 
-/// Those who come.
+/// The registration of clients.
 pub(super) struct Admission {
-    /// Who has not asked yet.
+    /// Clients that have not asked yet.
     waiting: VecDeque<u32>,
-    /// Who has asked, and when to ask again; those who came since are still there.
+    /// Clients that have asked, and the time to ask again. Clients that were answered since are
+    /// still there.
     asked: VecDeque<(u32, u64)>,
-    /// Who has asked and was not answered.
+    /// Clients that have asked and were not answered.
     open: usize,
-    /// Who is to ask for the next thing.
+    /// Clients with another thing to ask for.
     next_step: VecDeque<u32>,
     /// Somebody has come.
     has_come: bool,
 }
 
 impl Admission {
-    /// All of so many clients are to come.
     pub(super) fn new(clients: u32) -> Self {
         Self {
             waiting: (0..clients).collect(),
@@ -40,7 +40,7 @@ impl Admission {
         }
     }
 
-    /// Whether all who were to come are there.
+    /// Returns true if all clients are registered.
     pub(super) fn is_done(&self) -> bool {
         self.open == 0 && self.waiting.is_empty()
     }
@@ -50,7 +50,7 @@ impl Admission {
         self.waiting.push_back(client);
     }
 
-    /// What it occupies.
+    /// Returns its size in memory.
     pub(super) fn bytes(&self) -> usize {
         self.waiting.capacity() * size_of::<u32>() + self.asked.capacity() * size_of::<(u32, u64)>()
     }
@@ -175,13 +175,13 @@ impl Admission {
 }
 
 impl People {
-    /// Whether this is the room that a client asks for when it comes.
+    /// Returns true if this is the room that a client asks for at its registration.
     pub(super) fn asks_for_room(&self, client: u32, room: &wire::RoomName) -> bool {
         shape::has_rooms(&self.run.config) && room.as_str() == self.room_name(client).as_str()
     }
 
-    /// Whether this is the stamp with which a client asks when it comes: only where it asks
-    /// neither for a session nor for a room is it there when that is answered.
+    /// Returns true if this is the stamp of a client's registration. It is there in the answer only
+    /// if the client asks neither for a session nor for a room.
     pub(super) fn asks_with(&self, client: u32, stamp: &Stamp) -> bool {
         let config = &self.run.config;
         config.protocol == Protocol::V1
@@ -224,7 +224,7 @@ impl RoomName {
     }
 }
 
-/// In lower case, with leading zeros.
+/// Writes lower-case digits with leading zeros.
 fn write_hex(number: u32, out: &mut [u8]) {
     for (place, digit) in out.iter_mut().rev().enumerate() {
         *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];

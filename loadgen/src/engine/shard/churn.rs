@@ -9,13 +9,13 @@ use crate::engine::dialect::{self, Say};
 use crate::engine::mail::Mail;
 use crate::engine::shape::Part;
 
-/// Those who leave.
+/// Clients that leave and come back.
 pub(super) struct Churn {
     /// Between two of this thread that leave; none: nobody does.
     interval_ns: Option<f64>,
     left: u64,
     random: fastrand::Rng,
-    /// Who waits for what it is still owed, and until when.
+    /// Clients that wait for copies owed to them, and the end of that wait.
     leaving: VecDeque<(u32, u64)>,
 }
 
@@ -88,7 +88,7 @@ impl Churn {
 }
 
 impl Shard {
-    /// All clients leave: the server need not wait until it misses them.
+    /// Makes all clients leave, so that the server need not miss them.
     pub(super) fn leave(&mut self) {
         if self.people.run.config.scenario == Scenario::Greet {
             return;
@@ -115,8 +115,7 @@ fn say_goodbye(people: &mut People, mail: &mut Mail, client: u32) {
     people.client(client).phase = Phase::Out;
 }
 
-/// What was said before is on its way for no longer, unless a queue holds it that loses
-/// more than it delivers.
+/// The longest way of a text, unless a queue holds it that loses more than it delivers.
 const OWED_NS: u64 = 1_000_000_000;
 
 /// At least half of the clients are there, so one more than this in vain is rare.

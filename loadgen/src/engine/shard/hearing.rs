@@ -15,7 +15,7 @@ use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 use crate::engine::window::Arrival;
 use crate::net::MultihomedReceiver;
 
-/// What a thread hears with.
+/// The receiver of a thread.
 pub(super) struct Hearing {
     receiver: MultihomedReceiver,
     /// Sockets that may have something to read.
@@ -23,7 +23,6 @@ pub(super) struct Hearing {
 }
 
 impl Hearing {
-    /// For so many sockets.
     pub(super) fn new(sockets: usize) -> Self {
         Self {
             receiver: MultihomedReceiver::new(),
@@ -209,10 +208,9 @@ impl People {
         self.record_answer(stamp.due_ns, stamp.sent_ns(), now_ns, is_closed);
     }
 
-    /// When something came that is stamped so, since the load began; none: nothing that was
-    /// sent by then is stamped so. All threads have one clock, and read it when they begin
-    /// a batch, before they send it, and again when they have received: so what is ours is
-    /// not older than it says, not by a nanosecond.
+    /// Returns the time at which a datagram with this stamp arrived, since the load began, or
+    /// nothing if no such datagram was sent by then. All threads have one clock, and read it when
+    /// they begin a batch, before they send it, and again when they have received one.
     fn came_ns(&self, stamp: &Stamp, now_ns: u64) -> Option<u64> {
         let came_ns = self.run.since_start(now_ns)?;
         let is_sent = stamp.due_ns < self.run.end_ns && stamp.sent_ns() <= came_ns;
@@ -315,7 +313,7 @@ impl People {
         }
     }
 
-    /// Nothing trustworthy says when it was due: it counts when it comes.
+    /// Counts a datagram by its arrival, since nothing in it says when it was due.
     fn count_stray(&mut self, now_ns: u64) {
         if self.has_recording_begun(now_ns) {
             self.recorder.counts.stray += 1;

@@ -18,7 +18,7 @@ pub(super) struct Keepalive {
 }
 
 impl Keepalive {
-    /// No client is to be silent for longer than `silence`, or a quarter more.
+    /// Keeps every client from being silent for longer than `silence`, or a quarter more.
     pub(super) fn new(silence: Duration) -> Self {
         Self {
             silence_ms: silence.as_millis() as u32,

@@ -49,14 +49,14 @@ pub(crate) struct People {
     first: u32,
     clients: Vec<Client>,
     ports: Ports,
-    /// Which requests were answered.
+    /// Requests that were answered.
     asks: Windows,
-    /// Which texts came.
+    /// Texts that arrived.
     texts: Windows,
     recorder: Recorder,
-    /// When the load began, by the run's clock; none: that is not known yet.
+    /// The start of the load by the run's clock, once it is known.
     start_ns: Option<u64>,
-    /// When something was heard last, by the run's clock.
+    /// The time of the last datagram received, by the run's clock.
     last_heard_ns: u64,
     /// Clients that are there.
     active: u32,
@@ -194,13 +194,13 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether anything of the load is left to be sent.
+    /// Returns true if some of the load is still to be sent.
     fn is_due(&self) -> bool {
         let offering = self.offering.as_ref();
         offering.is_some_and(|offering| offering.next_ns(&self.people).is_some())
     }
 
-    /// When there is something to do next, whatever comes.
+    /// Returns the time of the next thing to do, whatever arrives.
     fn next_due_ns(&self, now_ns: u64) -> u64 {
         let offering = self.offering.as_ref();
         let due = offering.and_then(|offering| offering.next_ns(&self.people));
@@ -257,7 +257,7 @@ impl People {
         now_ns.checked_sub(self.start_ns?)
     }
 
-    /// Whether what happens now is recorded.
+    /// Returns true during the recording.
     fn is_recording(&self, now_ns: u64) -> bool {
         let elapsed_ns = self.since_start(now_ns);
         elapsed_ns.is_some_and(|elapsed_ns| self.recorder.is_open(elapsed_ns))
@@ -295,18 +295,18 @@ impl People {
     }
 }
 
-/// How often a thread that has nothing to do looks after its clients.
+/// The interval at which an idle thread looks after its clients.
 const UPKEEP_NS: u64 = 50_000_000;
 
 /// And while clients come.
 const ADMISSION_NS: u64 = 2_000_000;
 
-/// What was due at the very end may be sent a little later: beyond this the thread has
-/// more to do than it can.
+/// The delay at the end within which datagrams are still sent. Beyond it the thread has more to do
+/// than it can.
 const LATE_NS: u64 = 100_000_000;
 
-/// When all has come, what comes twice may still be on its way.
+/// The wait for duplicates when everything has arrived.
 const DONE_QUIET_NS: u64 = 250_000_000;
 
-/// What has not come when nothing came for so long is lost.
+/// The time without any datagram after which the missing ones are lost.
 const LOST_QUIET_NS: u64 = 1_000_000_000;

@@ -13,15 +13,15 @@ pub(super) struct Offering {
     random: fastrand::Rng,
     mix: Mix,
     scenario: Scenario,
-    /// Where to look for the next client that speaks.
+    /// The place to look for the next client that sends.
     next_client: u32,
     batch: Vec<Offer>,
     largest_burst: u32,
     /// Datagrams of the present burst: those since nothing was due.
     burst: u32,
-    /// When the last turn began, since the load did.
+    /// The start of the last turn, since the load began.
     turned_ns: u64,
-    /// What is due is not sent any more.
+    /// Set if nothing is sent any more.
     is_over: bool,
 }
 
@@ -32,9 +32,9 @@ struct Offer {
     client: u32,
     due_ns: u64,
     bytes: u32,
-    /// Of a request or a text, its number.
+    /// The number of a request or a text.
     sequence: u32,
-    /// How many are owed a text.
+    /// Clients to which a text is owed.
     owed: u32,
     /// The kernel did not take it.
     is_refused: bool,
@@ -67,7 +67,7 @@ impl Offering {
         }
     }
 
-    /// When the next datagram is due, by the run's clock; none: none is.
+    /// Returns the time at which the next datagram is due by the run's clock, if there is one.
     pub(super) fn next_ns(&self, people: &People) -> Option<u64> {
         Some(people.start_ns? + self.schedule.due_ns()?)
     }

@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-/// Where a thread sleeps.
+/// The sleep of a thread.
 pub(super) struct Pause {
     poll: Poll,
     events: Events,
@@ -85,5 +85,5 @@ const TIMER: Token = Token(usize::MAX);
 /// Sockets that are told of at once; the others, the next time.
 const EVENTS: usize = 256;
 
-/// To sleep takes longer.
+/// The shortest sleep that the system can do.
 const SHORTEST_NS: u64 = 5_000;
