@@ -74,7 +74,15 @@ fn lines(output: &Output) -> (Vec<Try>, Value) {
 #[test]
 fn it_tries_rates_up_to_the_highest_that_is_allowed() {
     let (server, scratch) = (chat(), Scratch::new());
-    let arguments = ["--slo", "loss<=100%", "--from", "500", "--to", "1k"];
+    let arguments = [
+        "--json",
+        "--slo",
+        "loss<=100%",
+        "--from",
+        "500",
+        "--to",
+        "1k",
+    ];
     let output = search(&server, &scratch, &arguments);
     let plan = str::from_utf8(&output.stderr).unwrap();
     assert!(plan.contains("others offer 500/s to 1,000/s"), "{plan}");
@@ -97,7 +105,8 @@ fn objectives_that_nothing_meets_end_it_at_the_lowest_rate() {
     let dir = scratch.path("out");
     let dir = dir.to_str().unwrap();
     let arguments = ["--slo", "max<1ns", "--from", "500", "--out", dir];
-    let output = search(&server, &scratch, &arguments);
+    let with_json = [&arguments[..], &["--json"]].concat();
+    let output = search(&server, &scratch, &with_json);
     let (tries, found) = lines(&output);
     // Two, and those that a busy machine spoils.
     assert!((2..=6).contains(&tries.len()), "{tries:?}");
@@ -128,7 +137,10 @@ fn objectives_that_nothing_meets_end_it_at_the_lowest_rate() {
     );
     let overwriting = [&arguments[..], &["--overwrite", "--quiet"]].concat();
     let output = search(&server, &scratch, &overwriting);
-    assert!(output.stdout.is_empty() && output.stderr.is_empty());
+    let answer = str::from_utf8(&output.stdout).unwrap();
+    assert_eq!(answer.lines().count(), 1, "{answer}");
+    assert!(answer.starts_with("No rate is good: "), "{answer}");
+    assert!(output.stderr.is_empty());
     assert_ne!(
         fs::read_to_string(scratch.path("out/find-max.json")).unwrap(),
         read
@@ -148,7 +160,7 @@ fn it_goes_no_higher_than_the_generator_was_calibrated_to() {
     };
     let path = scratch.path("cache/bullhorn/loadgen.json");
     capacity::store(&path, &capacity).unwrap();
-    let arguments = ["--scenario", "ping", "--slo", "loss<=100%"];
+    let arguments = ["--json", "--scenario", "ping", "--slo", "loss<=100%"];
     let (tries, found) = lines(&search(&server, &scratch, &arguments));
     assert!(tries.iter().all(|one| one.rate_per_s <= 700.0), "{tries:?}");
     if found["bad_rate_per_s"].is_null() {
@@ -169,7 +181,7 @@ fn a_signal_ends_it_without_an_answer_and_without_files() {
     let (server, scratch) = (chat(), Scratch::new());
     let dir = scratch.path("out");
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let arguments = ["--slo", "loss<=100%", "--out"];
+        let arguments = ["--json", "--slo", "loss<=100%", "--out"];
         let arguments = [&arguments[..], &[dir.to_str().unwrap()]].concat();
         let mut search = spawn(&server, &scratch, &arguments);
         let mut output = BufReader::new(search.stdout.take().unwrap());
