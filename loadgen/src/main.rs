@@ -42,8 +42,7 @@ fn refused(wrong: &Refusal) -> End {
     }
 }
 
-/// Says what is right, and ends with the exit code of wrong use, as for arguments that
-/// are wrong by themselves.
+/// Prints the error and ends with the exit code of wrong arguments, as clap does.
 fn wrong_use(wrong: &dyn std::error::Error) -> ! {
     let mut command = Arguments::command();
     command.error(ErrorKind::ArgumentConflict, wrong).exit()

@@ -36,26 +36,8 @@ pub struct Slo {
 
 /// The reason why something is not an [`Slo`], or not one for this run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SloError {
-    #[error("a clause is empty; write some such as p99<5ms,loss<0.1%")]
-    Empty,
-    #[error("{0:?} has no <, <=, > or >=; write a clause such as p99<5ms")]
-    Operator(String),
-    #[error(
-        "{0:?} is nothing that is measured; write p50, p99, p99.9 or any other percentile \
-         above 0 and below 100, max, mean or loss, with delivery. or answer. in front if it \
-         is of these alone, or rate"
-    )]
-    Metric(String),
-    #[error("{0:?} is no duration; write one such as 5ms or 1.5s")]
-    Duration(String),
-    #[error("{0:?} is no loss; write one from 0% to 100%, such as 0.1%, or a share of 1 as 0.001")]
-    Loss(String),
-    #[error("{0:?} is no rate: it {1}")]
-    Rate(String, String),
-    #[error("the clause {clause} is about {kind}, and this run has none")]
-    Absent { clause: String, kind: &'static str },
-}
+#[error("{0}")]
+pub struct SloError(String);
 
 impl Slo {
     /// Parses the form in the documentation of [`Slo`].
@@ -67,15 +49,16 @@ impl Slo {
     /// Refuses clauses about something that the run does not have.
     pub fn applies_to(&self, has_deliveries: bool, has_answers: bool) -> Result<(), SloError> {
         for clause in &self.clauses {
-            let absent = match (clause.of, clause.metric) {
-                (_, Metric::Rate) => None,
-                (Some(Kind::Delivery), _) => (!has_deliveries).then_some("deliveries"),
-                (Some(Kind::Answer), _) => (!has_answers).then_some("answers"),
-                (None, _) => (!has_deliveries && !has_answers).then_some("deliveries or answers"),
+            let (has_it, kind) = match clause.of {
+                MeasuredOf::Delivery => (has_deliveries, "deliveries"),
+                MeasuredOf::Answer => (has_answers, "answers"),
+                MeasuredOf::All => (has_deliveries || has_answers, "deliveries or answers"),
             };
-            if let Some(kind) = absent {
-                let clause = clause.written.clone();
-                return Err(SloError::Absent { clause, kind });
+            if !has_it && clause.metric != Metric::Rate {
+                return Err(SloError(format!(
+                    "the clause {} is about {kind}, and this run has none",
+                    clause.written
+                )));
             }
         }
         Ok(())
@@ -110,17 +93,11 @@ impl fmt::Display for Slo {
 struct Clause {
     /// The clause without spaces.
     written: String,
-    of: Option<Kind>,
+    of: MeasuredOf,
     metric: Metric,
     operator: Operator,
     /// The limit in nanoseconds, as a share of 1, or per second, as the metric needs.
     limit: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Delivery,
-    Answer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -144,25 +121,39 @@ impl Clause {
     fn parse(text: &str) -> Result<Self, SloError> {
         let written: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         if written.is_empty() {
-            return Err(SloError::Empty);
+            let empty = "a clause is empty; write some such as p99<5ms,loss<0.1%";
+            return Err(SloError(empty.to_owned()));
         }
-        let no_operator = || SloError::Operator(written.clone());
+        let no_operator = || {
+            SloError(format!(
+                "{written:?} has no <, <=, > or >=; write a clause such as p99<5ms"
+            ))
+        };
         let at = written.find(['<', '>']).ok_or_else(no_operator)?;
         let (subject, rest) = written.split_at(at);
         let (operator, value) = Operator::parse(rest).ok_or_else(no_operator)?;
-        let no_metric = || SloError::Metric(subject.to_owned());
+        let no_metric = || {
+            SloError(format!(
+                "{subject:?} is not a metric; write p50, p99, p99.9 or any other percentile above \
+                 0 and below 100, max, mean or loss, with delivery. or answer. in front for these \
+                 alone, or rate"
+            ))
+        };
         let (of, metric) = parse_subject(subject).ok_or_else(no_metric)?;
         let limit = match metric {
-            Metric::Loss => parse_loss(value).ok_or_else(|| SloError::Loss(value.to_owned()))?,
-            Metric::Rate => {
-                units::parse_rate(value).map_err(|wrong| SloError::Rate(value.to_owned(), wrong))?
-            }
-            Metric::Percentile(_) | Metric::Max | Metric::Mean => {
-                let parsed = humantime::parse_duration(value);
-                let taken = parsed.map_err(|_| SloError::Duration(value.to_owned()))?;
-                taken.as_nanos() as f64
-            }
+            Metric::Loss => parse_loss(value).ok_or_else(|| {
+                format!(
+                    "{value:?} is not a loss; write one from 0% to 100%, such as 0.1%, or a share \
+                     of 1 as 0.001"
+                )
+            }),
+            Metric::Rate => units::parse_rate(value)
+                .map_err(|wrong| format!("{value:?} is not a rate: it {wrong}")),
+            Metric::Percentile(_) | Metric::Max | Metric::Mean => humantime::parse_duration(value)
+                .map(|taken| taken.as_nanos() as f64)
+                .map_err(|_| format!("{value:?} is not a duration; write one such as 5ms or 1.5s")),
         };
+        let limit = limit.map_err(SloError)?;
         Ok(Self {
             of,
             metric,
@@ -173,39 +164,38 @@ impl Clause {
     }
 
     fn check(&self, outcome: &Outcome) -> SloResult {
-        let Checked {
-            is_met,
-            measured,
-            sentence,
-            is_doubtful,
-        } = match self.metric {
+        match self.metric {
             Metric::Loss => self.check_loss(outcome),
             Metric::Rate => self.check_rate(outcome),
             Metric::Percentile(_) | Metric::Max | Metric::Mean => self.check_latency(outcome),
-        };
+        }
+    }
+
+    /// Returns a result in which the generator's lag has no part.
+    fn result(&self, is_met: bool, measured: Vec<Measured>, sentence: String) -> SloResult {
         SloResult {
             clause: self.written.clone(),
             is_met,
             measured,
             sentence,
-            is_doubtful,
+            is_doubtful: false,
         }
     }
 
-    fn check_latency(&self, outcome: &Outcome) -> Checked {
+    fn check_latency(&self, outcome: &Outcome) -> SloResult {
         let (counts, latencies) = (&outcome.counts, &outcome.latencies);
         let (mut is_met, mut is_met_without_lag) = (true, true);
         let (mut measured, mut sentences) = (Vec::new(), Vec::new());
         let deliveries = (counts.owed, counts.lost, &latencies.delivery);
         let answers = (counts.asked, counts.unanswered, &latencies.answer);
         for (kind, name, (expected, lost, recorded)) in [
-            (Kind::Delivery, "delivery", deliveries),
-            (Kind::Answer, "answer", answers),
+            (MeasuredOf::Delivery, "delivery", deliveries),
+            (MeasuredOf::Answer, "answer", answers),
         ] {
             // Asked for by name, it must be there; otherwise only if the run has it.
             let is_due = match self.of {
-                Some(of) => of == kind,
-                None => expected > 0 || !recorded.is_empty(),
+                MeasuredOf::All => expected > 0 || !recorded.is_empty(),
+                of => of == kind,
             };
             if !is_due {
                 continue;
@@ -219,7 +209,7 @@ impl Clause {
             is_met &= taken_ns.is_some_and(holds);
             is_met_without_lag &= taken_ns.is_some_and(|ns| holds(ns) || holds(ns - lag_ns));
             measured.push(Measured {
-                of: kind.into(),
+                of: kind,
                 figure: Figure::LatencyUs(taken_ns.map(|ns| ns / 1e3)),
             });
             sentences.push(match taken {
@@ -232,26 +222,24 @@ impl Clause {
             });
         }
         if measured.is_empty() {
-            return Checked::sure(false, measured, NOTHING_DUE.to_owned());
+            return self.result(false, measured, NOTHING_DUE.to_owned());
         }
-        Checked {
-            is_met,
-            measured,
-            sentence: sentences.join(", "),
+        SloResult {
             is_doubtful: !is_met && is_met_without_lag,
+            ..self.result(is_met, measured, sentences.join(", "))
         }
     }
 
-    fn check_loss(&self, outcome: &Outcome) -> Checked {
+    fn check_loss(&self, outcome: &Outcome) -> SloResult {
         let counts = &outcome.counts;
         let (lost, expected) = match self.of {
-            Some(Kind::Delivery) => (counts.lost, counts.owed),
-            Some(Kind::Answer) => (counts.unanswered, counts.asked),
-            None => (counts.lost + counts.unanswered, counts.owed + counts.asked),
+            MeasuredOf::Delivery => (counts.lost, counts.owed),
+            MeasuredOf::Answer => (counts.unanswered, counts.asked),
+            MeasuredOf::All => (counts.lost + counts.unanswered, counts.owed + counts.asked),
         };
-        let missing_ratio = (expected > 0).then(|| lost as f64 / expected as f64);
+        let missing_ratio = units::ratio(lost, expected);
         let measured = Measured {
-            of: self.of.map_or(MeasuredOf::All, MeasuredOf::from),
+            of: self.of,
             figure: Figure::MissingRatio(missing_ratio),
         };
         let is_met = missing_ratio.is_some_and(|share| self.operator.holds(share, self.limit));
@@ -261,10 +249,10 @@ impl Clause {
             Some(_) => format!("{share} ({lost} of {of})"),
             None => NOTHING_DUE.to_owned(),
         };
-        Checked::sure(is_met, vec![measured], sentence)
+        self.result(is_met, vec![measured], sentence)
     }
 
-    fn check_rate(&self, outcome: &Outcome) -> Checked {
+    fn check_rate(&self, outcome: &Outcome) -> SloResult {
         let recorded_s = outcome.recorded.as_secs_f64();
         let per_s = (recorded_s > 0.0).then(|| outcome.counts.sent as f64 / recorded_s);
         let measured = Measured {
@@ -273,36 +261,7 @@ impl Clause {
         };
         let is_met = per_s.is_some_and(|per_s| self.operator.holds(per_s, self.limit));
         let sentence = per_s.map_or("nothing was recorded".to_owned(), units::rate);
-        Checked::sure(is_met, vec![measured], sentence)
-    }
-}
-
-/// A [`SloResult`] without its clause.
-struct Checked {
-    is_met: bool,
-    measured: Vec<Measured>,
-    sentence: String,
-    is_doubtful: bool,
-}
-
-impl Checked {
-    /// Creates a result in which the generator's lag has no part.
-    fn sure(is_met: bool, measured: Vec<Measured>, sentence: String) -> Self {
-        Self {
-            is_met,
-            measured,
-            sentence,
-            is_doubtful: false,
-        }
-    }
-}
-
-impl From<Kind> for MeasuredOf {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Delivery => Self::Delivery,
-            Kind::Answer => Self::Answer,
-        }
+        self.result(is_met, vec![measured], sentence)
     }
 }
 
@@ -359,20 +318,20 @@ impl Operator {
     }
 }
 
-fn parse_subject(text: &str) -> Option<(Option<Kind>, Metric)> {
+fn parse_subject(text: &str) -> Option<(MeasuredOf, Metric)> {
     let (of, name) = if let Some(name) = text.strip_prefix("delivery.") {
-        (Some(Kind::Delivery), name)
+        (MeasuredOf::Delivery, name)
     } else if let Some(name) = text.strip_prefix("answer.") {
-        (Some(Kind::Answer), name)
+        (MeasuredOf::Answer, name)
     } else {
-        (None, text)
+        (MeasuredOf::All, text)
     };
     let metric = match name {
         "max" => Metric::Max,
         "mean" => Metric::Mean,
         "loss" => Metric::Loss,
         // What is sent is of no kind.
-        "rate" if of.is_none() => Metric::Rate,
+        "rate" if of == MeasuredOf::All => Metric::Rate,
         _ => {
             let percent = units::parse_decimal(name.strip_prefix('p')?)?;
             let is_percentile = percent > 0.0 && percent < 100.0;

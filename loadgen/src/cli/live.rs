@@ -9,7 +9,7 @@ use console::Term;
 use hdrhistogram::Histogram;
 
 use crate::config::RunConfig;
-use crate::outcome::Sample;
+use crate::outcome::{Counts, Sample};
 use crate::percentiles::{FEW, percentile, percentile_name};
 use crate::units::{count, latency, number, per_s, share, span};
 
@@ -116,13 +116,8 @@ struct Block {
     over: Duration,
     /// The rows of the last interval. There are none before the first one.
     rows: Vec<Row>,
-    /// The sums of all intervals: lost and owed, unanswered and asked, dropped and refused.
-    lost: u64,
-    owed: u64,
-    unanswered: u64,
-    asked: u64,
-    own_drops: u64,
-    refused: u64,
+    /// The counts of all intervals.
+    all: Counts,
     /// The 99th percentile of the last intervals, the oldest first, where something arrived.
     p99s: VecDeque<Option<Duration>>,
 }
@@ -143,12 +138,7 @@ impl Block {
             duration: config.duration,
             over: Duration::ZERO,
             rows: Vec::new(),
-            lost: 0,
-            owed: 0,
-            unanswered: 0,
-            asked: 0,
-            own_drops: 0,
-            refused: 0,
+            all: Counts::default(),
             p99s: VecDeque::new(),
         }
     }
@@ -156,12 +146,7 @@ impl Block {
     fn take(&mut self, sample: &Sample<'_>) {
         let (counts, latencies) = (&sample.counts, sample.latencies);
         self.over = sample.start + sample.length;
-        self.lost += counts.lost;
-        self.owed += counts.owed;
-        self.unanswered += counts.unanswered;
-        self.asked += counts.asked;
-        self.own_drops += counts.own_drops;
-        self.refused += counts.refused;
+        self.all += *counts;
         let row = |name, count: u64, lost, recorded: &Histogram<u64>| Row {
             name,
             per_s: per_s(count, sample.length),
@@ -171,13 +156,13 @@ impl Block {
         let lag = &latencies.send_lag;
         self.rows = vec![row("sent (lag)", counts.sent, String::new(), lag)];
         if self.has_deliveries {
-            let lost = share(self.lost, self.owed);
+            let lost = share(self.all.lost, self.all.owed);
             let recorded = &latencies.delivery;
             self.rows
                 .push(row("deliveries", counts.delivered, lost, recorded));
         }
         if self.has_answers {
-            let lost = share(self.unanswered, self.asked);
+            let lost = share(self.all.unanswered, self.all.asked);
             let recorded = &latencies.answer;
             self.rows
                 .push(row("answers", counts.answered, lost, recorded));
@@ -204,8 +189,11 @@ impl Block {
             lines.extend(self.trend(columns));
         }
         // Neither the server nor the network did this.
-        if self.own_drops > 0 || self.refused > 0 {
-            let (dropped, refused) = (count(self.own_drops), count(self.refused));
+        let Counts {
+            own_drops, refused, ..
+        } = self.all;
+        if own_drops > 0 || refused > 0 {
+            let (dropped, refused) = (count(own_drops), count(refused));
             lines.push(format!(
                 "  own kernel: dropped {dropped}, refused {refused}"
             ));
@@ -311,7 +299,6 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 mod tests {
     use super::*;
     use crate::config::Mix;
-    use crate::outcome::Counts;
     use crate::testing::{latencies, pings, recorded, sample};
 
     fn mixed() -> Block {
