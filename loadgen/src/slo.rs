@@ -24,8 +24,8 @@ use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
 /// | `loss` | copies and answers that did not come, of all that were owed and asked for | `0.1%`, or a share of 1: `0.001` |
 /// | `rate` | datagrams sent a second | as `--rate`: `49k` |
 ///
-/// What did not come counts in a percentile as if it had taken for ever, so that a server
-/// that loses 2 % misses any `p99`; the longest and the mean are of what came.
+/// A percentile counts what was lost as if it took for ever, so a server that loses 2 % misses
+/// any `p99`. The longest and the mean are of what arrived.
 ///
 /// With `delivery.` or `answer.` in front it is that kind's alone. Without, a latency
 /// must hold for each kind that the run has, and a loss for both together.

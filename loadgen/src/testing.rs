@@ -1,4 +1,4 @@
-//! What the unit tests have in common: runs and outcomes, to change as a test needs them.
+//! Helpers of the unit tests: runs and outcomes, which a test changes as it needs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What offers the load, and finds out what becomes of it.
+//! The engine: it sends the load and finds out what becomes of it.
 //!
 //! ```text
 //! schedule ─due→ shard/offering ─→ dialect ─→ mail ─sendmmsg→ ports ─→ the server

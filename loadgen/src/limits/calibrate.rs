@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Whether a run keeps up that is good but for `change`.
+    /// Returns true if a run keeps up that is good but for `change`.
     fn keeps_up_but_for(change: impl FnOnce(&mut Outcome)) -> bool {
         let mut outcome = testing::outcome();
         let counts = &mut outcome.counts;

@@ -80,10 +80,10 @@
     const flows = [["datagrams sent", counts.due, counts.sent, rates.sent_per_s, counts.due ? Math.max(counts.due - counts.sent, 0) / counts.due : null]];
     if (counts.owed) flows.push(["texts delivered", counts.owed, counts.delivered, rates.deliveries_per_s, rates.loss_ratio]);
     if (counts.asked) flows.push(["requests answered", counts.asked, counts.answered, rates.answers_per_s, rates.unanswered_ratio]);
-    add(table(["", ">per second", ">share missing", ">missing", ">expected", ">actual"], flows.map((flow) => row(...flow))));
+    add(table(["", ">per second", ">loss", ">missing", ">expected", ">actual"], flows.map((flow) => row(...flow))));
     const rows = meanings.latencies.filter(([name]) => latencies[name])
       .map(([name, meaning]) => [el("th", "", name, el("small", "", meaning)), ...percentileColumns.map(([, key]) => micros(latencies[name][key]))]);
-    if (rows.length) add(table(["latency", ...percentileColumns.map(([name]) => `>${name}`)], rows), el("p", "hint", "Percentiles leave out what was lost. The share missing has it."));
+    if (rows.length) add(table(["latency", ...percentileColumns.map(([name]) => `>${name}`)], rows), el("p", "hint", "Percentiles leave out what was lost, which is the loss above."));
 
     add(el("h2", "", "Charts"), el("p", "hint", "Drag across a chart to zoom in, double-click to zoom out. Click a name to hide its curve."));
     runCharts();

@@ -102,7 +102,7 @@ fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
     }
 }
 
-/// What `path` has if its `meaning` is that of a key of summary.json.
+/// The keys that `path` has if its `meaning` is that of a key of summary.json.
 fn borrowed(path: &str, name: &str, meaning: &str) -> Vec<String> {
     let Some((words, _)) = meaning.split_once(" in [summary.json](#summaryjson)") else {
         return Vec::new();

@@ -104,7 +104,7 @@ pub(super) fn hear(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Resul
     shard.people.hear(0, datagram, now_ns, &mut shard.admission)
 }
 
-/// What is counted when the first client hears this.
+/// The counts when the first client receives this.
 #[track_caller]
 pub(super) fn counted(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Counts {
     let before = shard.people.recorder.counts;
