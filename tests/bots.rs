@@ -39,7 +39,7 @@ fn the_room_bot_counts_and_answers_in_private() {
     // The bot counts from when it is there.
     wait_until("the bot", || {
         let members = session.who().unwrap().wait(TIMEOUT).unwrap();
-        members.members.total == 2
+        members.list.total == 2
     });
     for text in ["one", "two", "count?"] {
         session.say(text).unwrap();

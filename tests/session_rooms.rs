@@ -56,7 +56,7 @@ fn name_and_room_survive_a_restart_of_the_server() {
             total,
         };
         assert_eq!(members.room, room("lobby"));
-        assert_eq!(members.members, expected);
+        assert_eq!(members.list, expected);
         expect_line(&other, &format!("* 1 in lobby: {}", address_of(&other)));
         assert_eq!(answer(other.join(room("go"))).members, 2);
         answer(session.say("here I am"));
@@ -125,7 +125,7 @@ fn a_session_in_the_lobby_returns_to_it_after_a_restart() {
     assert_eq!(session.room(), None);
     let members = answer(session.who());
     assert_eq!(members.room, room("lobby"));
-    assert_eq!(members.members.entries, [DisplayName::Name(name("ada"))]);
+    assert_eq!(members.list.entries, [DisplayName::Name(name("ada"))]);
     expect_line(&session, "* 1 in lobby: ada");
 }
 

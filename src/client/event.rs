@@ -124,7 +124,7 @@ pub struct Members {
     /// The room.
     pub room: RoomName,
     /// Its members.
-    pub members: Listing<DisplayName>,
+    pub list: Listing<DisplayName>,
 }
 
 /// The part of a list that fits into one datagram.

@@ -97,7 +97,7 @@ impl Request {
             (Self::Private { .. }, Reply::TooManyMessages) => refusal(Refusal::TooManyMessages),
             (Self::Members(_), Reply::Members(room, page)) => answer(Answer::Members(Members {
                 room: *room,
-                members: Listing::of(page),
+                list: Listing::of(page),
             })),
             (Self::Rooms(_), Reply::Rooms(page)) => answer(Answer::Rooms(Listing::of(page))),
             (Self::Members(_) | Self::Rooms(_), Reply::TooManyLists) => {

@@ -130,7 +130,7 @@ fn each_reply_is_the_result_of_its_request() {
             3,
             Ok(Answer::Members(Members {
                 room: den(),
-                members: Listing {
+                list: Listing {
                     entries: vec!["ada".parse().unwrap(), "1.2.3.4:5".parse().unwrap()],
                     first: 1,
                     total: 2,
@@ -244,7 +244,7 @@ fn a_ticket_has_the_answer_in_the_type_of_its_request() {
     let room = den();
     assert_result(&joined, Ok(Joined { room, members: 2 }));
     let members = members.wait(Duration::ZERO).unwrap();
-    assert_eq!((members.room, members.members.total), (room, 1));
+    assert_eq!((members.room, members.list.total), (room, 1));
     assert_eq!(rooms.wait(Duration::ZERO).unwrap().entries, [room]);
     assert_result(&named, Ok(()));
 }
