@@ -13,7 +13,7 @@ use mio::{Events, Poll, Token};
 
 use super::event::Event;
 use super::protocol::Protocol;
-use super::session::{SessionStats, Shared, State, StreamStats, ToEngine};
+use super::shared::{SessionStats, Shared, State, StreamStats, ToEngine};
 use super::socket::{MAX_DATAGRAM_BYTES, Received, Sent, Socket};
 use crate::net::{Coalesced, datagrams};
 
@@ -380,9 +380,6 @@ fn publish(shared: &Shared, published: &mut State, state: State) {
         shared.update(state);
     }
 }
-
-/// A message or a leave wakes the thread.
-pub(super) const WAKE: Token = Token(0);
 
 const SOCKET: Token = Token(1);
 

@@ -45,6 +45,7 @@ mod event;
 mod loss;
 mod protocol;
 mod session;
+mod shared;
 mod socket;
 #[cfg(feature = "tokio")]
 mod stream;
@@ -60,7 +61,8 @@ pub use event::{
     RequestError, TicketId, escape,
 };
 pub use loss::{SequenceCounts, WINDOW};
-pub use session::{ConnectError, MAX_TEXT_BYTES, SayError, Session, SessionStats, StreamStats};
+pub use session::{ConnectError, MAX_TEXT_BYTES, SayError, Session};
+pub use shared::{SessionStats, StreamStats};
 #[cfg(feature = "tokio")]
 pub use stream::EventStream;
 pub use ticket::Ticket;

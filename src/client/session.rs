@@ -2,21 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, Sender, TrySendError, bounded};
-use mio::{Poll, Waker};
+use mio::Poll;
 
 use super::address::ServerAddress;
 use super::config::{ProtocolVersion, SessionConfig};
-use super::engine::{Engine, WAKE};
+use super::engine::Engine;
 use super::event::{Answer, DownReason, Event, Joined, Listing, Members};
-use super::loss::SequenceCounts;
 use super::protocol::requests::Request;
-use super::protocol::{Outgoing, Protocol, Status};
+use super::protocol::{Outgoing, Protocol};
+use super::shared::{SessionStats, Shared, ToEngine};
 use super::socket::Socket;
 use super::ticket::{Responder, Ticket};
 use crate::wire::v2::MAX_PAYLOAD_BYTES;
@@ -99,57 +99,6 @@ pub enum SayError {
     Ended,
 }
 
-/// Counts of a [`Session`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionStats {
-    /// In version 2: the messages of all streams and sessions.
-    pub messages: SequenceCounts,
-    /// The messages of each stream that goes on, ordered by room and number: those of the
-    /// room that the session is in, and of the rooms that it left within two heartbeats.
-    pub streams: Vec<StreamStats>,
-    /// In version 2: datagrams from the server that were malformed, and dropped.
-    pub malformed: u64,
-    /// In version 2: sessions that the server gave. Each after the first means that it had
-    /// forgotten this one, or was restarted.
-    pub sessions: u64,
-    /// Texts and requests that were never sent.
-    pub unsent: u64,
-    /// Events that were dropped because nobody took them from [`Session::events`] in time.
-    pub missed: u64,
-}
-
-/// Counts of the messages of one stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamStats {
-    /// The number of the room.
-    pub room: u32,
-    /// The number of the server's worker.
-    pub stream: u8,
-    /// Its counts.
-    pub counts: SequenceCounts,
-}
-
-/// The parts that the session and its thread share. No lock is held over a system call.
-#[derive(Debug)]
-pub(super) struct Shared {
-    waker: Waker,
-    /// True if the thread sleeps, or is about to, and must be woken for a message.
-    pub(super) is_asleep: AtomicBool,
-    state: Mutex<State>,
-}
-
-/// The state of a session, and the address that it sends from.
-pub(super) type State = (Status, Option<SocketAddr>);
-
-/// A message to the thread of a session.
-#[derive(Debug)]
-pub(super) enum ToEngine {
-    Command(Outgoing, Responder),
-    Stats(Sender<SessionStats>),
-    Leave,
-}
-
 impl Session {
     /// Resolves the server's name, opens a socket, and starts the thread that registers. This
     /// does not wait for the server. An [`Event::Up`] or [`Event::Down`] tells whether it is
@@ -180,11 +129,7 @@ impl Session {
         let (events_sender, events) = bounded(config.max_events.max(1));
         let (messages, messages_receiver) = bounded(MAX_MESSAGES);
         let poll = Poll::new()?;
-        let shared = Arc::new(Shared {
-            waker: Waker::new(poll.registry(), WAKE)?,
-            is_asleep: AtomicBool::new(false),
-            state: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(&poll)?);
         let engine = Engine::new(
             Arc::clone(&shared),
             poll,
@@ -363,25 +308,6 @@ impl Drop for Session {
             // A panic of the thread has been reported there.
             let _ = thread.join();
         }
-    }
-}
-
-impl Shared {
-    /// Wakes the thread if it sleeps.
-    fn wake(&self) {
-        if self.is_asleep.swap(false, Ordering::SeqCst) {
-            // Without the wake, the thread takes the message at the next heartbeat.
-            let _ = self.waker.wake();
-        }
-    }
-
-    pub(super) fn update(&self, state: State) {
-        *self.state() = state;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock leaves nothing half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
