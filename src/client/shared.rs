@@ -32,7 +32,7 @@ pub(super) enum ToEngine {
     Leave,
 }
 
-/// Counts of a [`Session`].
+/// Counts of a [`Session`](super::Session).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionStats {
@@ -48,7 +48,8 @@ pub struct SessionStats {
     pub sessions: u64,
     /// Texts and requests that were never sent.
     pub unsent: u64,
-    /// Events that were dropped because nobody took them from [`Session::events`] in time.
+    /// Events that were dropped because nobody took them from
+    /// [`Session::events`](super::Session::events) in time.
     pub missed: u64,
 }
 
