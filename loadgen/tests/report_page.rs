@@ -1,7 +1,7 @@
 //! The report of a run in a real browser. The values that uPlot has drawn are those of
 //! `summary.json`, every curve is visible, and nothing is cut off at any width.
 //!
-//! Where there is no browser, the test is skipped, and says so. In CI it fails.
+//! Without a browser the test is skipped, and says so. In CI it fails.
 
 #![allow(
     clippy::unwrap_used,

@@ -8,11 +8,12 @@ use crate::client::event::{Event, Message};
 use crate::client::loss::Arrival;
 use crate::client::protocol::liveness::Mode;
 use crate::client::protocol::requests::Request;
+use crate::wire::DisplayName;
+use crate::wire::reply::{NoticeCode, Reply};
 use crate::wire::v2::{
     self, BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, Welcome, parse_server,
     push_client_frame, push_client_header,
 };
-use crate::wire::{DisplayName, Reply};
 
 impl Protocol {
     pub(super) fn handle_frames(&mut self, datagram: &[u8], now: Instant) {
@@ -138,11 +139,11 @@ impl Protocol {
             match command {
                 Outgoing::Text(text) => {
                     push_client_frame(&ClientFrame::Say(text.as_bytes()), out);
-                    self.note_sent(Outgoing::Text(text), responder, now);
+                    self.note_sent(text.into_bytes(), responder, now);
                 }
                 Outgoing::Bytes(bytes) => {
                     push_client_frame(&ClientFrame::Say(&bytes), out);
-                    self.note_sent(Outgoing::Bytes(bytes), responder, now);
+                    self.note_sent(bytes, responder, now);
                 }
                 Outgoing::Request(Request::Ping) => {
                     let token = self.requests.ping_token(responder, now);
@@ -211,13 +212,16 @@ fn ping_token(session: Option<SessionId>, ping: u64) -> [u8; 8] {
     session.wrapping_add(ping).to_be_bytes()
 }
 
+/// Returns true for the refusal of a server that is full.
+pub(super) fn is_peer_limit(code: NoticeCode, sentence: &[u8]) -> bool {
+    matches!(Reply::parse(code, sentence), Some(Reply::PeerLimit(_)))
+}
+
 /// Returns true for an answer to a HELLO.
 fn may_be_first(frame: &ServerFrame<'_>) -> bool {
     match frame {
         ServerFrame::Welcome(_) | ServerFrame::Goodbye => true,
-        ServerFrame::Notice(code, text) => {
-            matches!(Reply::parse(*code, text), Some(Reply::PeerLimit(_)))
-        }
+        ServerFrame::Notice(code, text) => is_peer_limit(*code, text),
         _ => false,
     }
 }

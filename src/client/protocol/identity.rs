@@ -1,5 +1,5 @@
-//! The session's name, room and subscription, which are requested again from a server that does not know
-//! the session any more. No I/O, and no clock.
+//! The session's name, room and subscription, which are requested again from a server that does
+//! not know the session any more. No I/O, and no clock.
 //!
 //! The name and the room of the configuration are requested in every new session, until the
 //! server has confirmed others. From then on, those are. A request that is not confirmed is

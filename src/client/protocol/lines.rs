@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::frames::is_peer_limit;
 use super::identity::{ATTEMPTS_V1, Origin};
 use super::{Mode, Outgoing, Protocol};
 use crate::client::config::ProtocolChoice;
@@ -44,19 +45,23 @@ impl Protocol {
                 let message = message(from, text, is_full_line);
                 self.events.push_back(Event::Private(message));
             }
-            Some(ServerLine::Text { from, text }) if DisplayName::parse(from).is_some() => {
-                if let Some(from) = DisplayName::parse(from) {
+            Some(ServerLine::Text { from, text }) => match DisplayName::parse(from) {
+                Some(from) => {
                     self.handle_text(from, text, line.len(), now);
                     let message = message(from, text, is_full_line);
                     self.events.push_back(Event::Message(message));
                 }
-            }
-            Some(ServerLine::Text { .. }) | None => {
-                let text = String::from_utf8_lossy(line).into_owned();
-                let code = NoticeCode::Done;
-                self.events.push_back(Event::Notice { code, text });
-            }
+                None => self.report_foreign_line(line),
+            },
+            None => self.report_foreign_line(line),
         }
+    }
+
+    /// Reports a line that this server would not write.
+    fn report_foreign_line(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line).into_owned();
+        let code = NoticeCode::Done;
+        self.events.push_back(Event::Notice { code, text });
     }
 
     fn handle_sentence(&mut self, sentence: &[u8], now: Instant) {
@@ -120,8 +125,7 @@ impl Protocol {
                     out.push(b' ');
                 }
                 out.extend_from_slice(text.as_bytes());
-                let payload = String::from_utf8_lossy(out).into_owned();
-                self.note_sent(Outgoing::Text(payload), responder, now);
+                self.note_sent(out.clone(), responder, now);
             }
             Outgoing::Bytes(_) => {
                 self.refuse(command, responder, RequestError::TextOnly);
@@ -150,10 +154,7 @@ fn is_server_full(line: &[u8]) -> bool {
     let Some(ServerLine::Notice(sentence)) = ServerLine::parse(without_line_end(line)) else {
         return false;
     };
-    matches!(
-        Reply::parse(NoticeCode::Refused, sentence),
-        Some(Reply::PeerLimit(_))
-    )
+    is_peer_limit(NoticeCode::Refused, sentence)
 }
 
 pub(super) fn push_heartbeat(out: &mut Vec<u8>) {

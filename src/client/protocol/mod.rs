@@ -413,13 +413,8 @@ impl Protocol {
         }
     }
 
-    /// A text or a request was sent.
-    fn note_sent(&mut self, command: Outgoing, responder: Responder, now: Instant) {
-        let payload = match command {
-            Outgoing::Text(text) => text.into_bytes(),
-            Outgoing::Bytes(bytes) => bytes,
-            Outgoing::Request(_) => return,
-        };
+    /// A text or a payload was sent.
+    fn note_sent(&mut self, payload: Vec<u8>, responder: Responder, now: Instant) {
         if self.expects_echo {
             self.echoes.said(payload, responder, now);
             self.liveness.expect_answer(now);
