@@ -9,7 +9,7 @@ use super::assembly::Assembly;
 use super::config::{ServerConfig, Switch};
 use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
-use super::ingress::{Ingress, IngressShared, echo_prefixes};
+use super::ingress::{Ingress, IngressShared, ReplyLimit, echo_prefixes};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::Wake;
 use super::registry::expiry::Reaper;
@@ -61,6 +61,7 @@ impl ChatServer {
             echo_prefixes: (assembly.shared.own_addresses.iter())
                 .flat_map(|own| echo_prefixes(own.socket_addr()))
                 .collect(),
+            unknown_sessions: ReplyLimit::new(),
         });
         let wakers = assembly.seats.iter().map(|seat| Arc::clone(&seat.wake));
         let exchange = Arc::new(Exchange::new(wakers.collect()));

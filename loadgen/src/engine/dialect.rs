@@ -163,7 +163,7 @@ fn read_frame(frame: ServerFrame<'_>) -> Option<Heard<'_>> {
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
         ServerFrame::Notice(code, text) if is_refusal(code) => Heard::Refused(text),
         ServerFrame::Notice(..) | ServerFrame::Private(..) => Heard::Stray,
-        ServerFrame::Goodbye => Heard::Goodbye,
+        ServerFrame::Goodbye | ServerFrame::UnknownSession(_) => Heard::Goodbye,
     })
 }
 

@@ -2,6 +2,7 @@
 //! refreshed, and its content is dispatched.
 
 mod command;
+mod reply_limit;
 mod session;
 
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ use crate::wire::{
     parse_command, push_greeting, push_text,
 };
 
+pub use reply_limit::ReplyLimit;
+
 pub struct Ingress {
     worker: WorkerId,
     shared: Arc<IngressShared>,
@@ -37,6 +40,8 @@ pub struct IngressShared {
     /// The beginnings of texts that another server makes of this server's messages. A text
     /// with one of them is dropped.
     pub echo_prefixes: Vec<Vec<u8>>,
+    /// Limits the replies to datagrams with an unknown session.
+    pub unknown_sessions: ReplyLimit,
 }
 
 impl Ingress {

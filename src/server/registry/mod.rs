@@ -116,8 +116,9 @@ impl Registry {
         }
     }
 
-    /// Opens a session for a peer, which is then served by worker `owner`. A peer that has a
-    /// session keeps it, so a forged request cannot end a session.
+    /// Opens a session for a new peer, which is then served by worker `owner`. A peer that has a
+    /// session keeps it, and a v1 peer stays one. So a forged request changes nothing for a
+    /// peer, and a v1 peer is never sent frames.
     pub fn open_session(
         &self,
         address: &PeerAddr,
@@ -127,15 +128,10 @@ impl Registry {
     ) -> Touch {
         let key = self.hash.hash(address);
         match self.peers.entry(key) {
-            Entry::Occupied(mut entry) => {
-                if entry.get().session.is_none() {
-                    let peer = entry.get().with_session(owner, new_session, now_ms);
-                    let room = peer.room();
-                    room.set_group(&key, peer.group, peer.wants_presence());
-                    entry.insert(Arc::new(peer));
-                }
-                refresh(entry.get(), entry.get().session, now_ms)
-            }
+            Entry::Occupied(entry) => match entry.get().session {
+                None => Touch::Refused(DropReason::WrongSession),
+                session => refresh(entry.get(), session, now_ms),
+            },
             Entry::Vacant(entry) => {
                 let session = Some(new_session);
                 self.register(entry, Protocol::Frames, owner, session, now_ms)

@@ -7,7 +7,6 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::room::{Room, SendGroup};
 use crate::net::PeerAddr;
-use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol};
 
@@ -62,20 +61,6 @@ impl Peer {
 
     pub fn display_name(&self, address: &PeerAddr) -> DisplayName {
         DisplayName::of(address.socket_addr(), self.name())
-    }
-
-    /// Returns the same peer with a session of protocol v2.
-    pub(super) fn with_session(&self, owner: WorkerId, session: SessionId, now_ms: u64) -> Self {
-        let group = SendGroup {
-            owner,
-            protocol: Protocol::Frames,
-            ..self.group
-        };
-        let peer = Self::new(self.room(), group, Some(session), now_ms);
-        peer.name.store(self.name.load_full());
-        peer.wants_presence
-            .store(self.wants_presence(), Ordering::Relaxed);
-        peer
     }
 
     pub(super) fn wants_presence(&self) -> bool {

@@ -154,19 +154,6 @@ impl Room {
         });
     }
 
-    /// Changes the group of a member. This is no presence event, because the member stays.
-    pub(super) fn set_group(&self, key: &HashedAddr, group: SendGroup, wants_presence: bool) {
-        let mut state = self.lock();
-        match state.entry(key) {
-            RawEntryMut::Occupied(mut entry) => drop(entry.insert(group)),
-            RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
-        }
-        self.is_stale.store(true, Ordering::Release);
-        if wants_presence {
-            self.subscribe(&mut state, key.address, group);
-        }
-    }
-
     /// Records that a member took another name.
     pub(super) fn rename(&self, before: DisplayName, now: Name) {
         self.lock().record(|| PresenceEvent::Renamed(before, now));

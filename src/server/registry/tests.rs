@@ -150,34 +150,20 @@ fn a_session_cannot_be_guessed_or_ended_or_replaced() {
 }
 
 #[test]
-fn a_v1_peer_that_opens_a_session_changes_its_group() {
+fn a_v1_peer_is_given_no_session_until_it_has_left() {
     let registry = registry(2);
     touch(&registry, 1, 0);
     touch(&registry, 2, 0);
-    let open = |number| outcome(&registry.open_session(&address(number), WORKER, session(77), 0));
-    assert_eq!(open(1), "refreshed");
+    let open = |number| outcome(&registry.open_session(&address(number), WORKER, session(77), 5));
+    assert_eq!(open(1), "wrong session");
     assert_eq!(open(3), "peers full");
     let members = registry.lobby().members();
-    let counts = (registry.len(), members.len(), members.groups());
-    assert_eq!(counts, (2, 2, 2));
-    let group = |index| (members.group(index).0.protocol, members.group(index).1);
-    assert_eq!(group(0), (Protocol::Frames, &[address(1)][..]));
-    assert_eq!(group(1), (Protocol::Text, &[address(2)][..]));
-}
-
-#[test]
-fn a_peer_that_opens_a_session_stays_in_its_room() {
-    let registry = registry(10);
-    touch(&registry, 1, 0);
-    registry.set_presence(&address(1), true);
-    touch(&registry, 2, 0);
-    registry.open_session(&address(1), WORKER, session(77), 0);
-    let rooms = registry.directory().events().take();
-    let notice = rooms[0].take_notice().unwrap();
-    assert_eq!(notice.text(), "127.0.0.2:5000 joined (2 here)");
-    assert_eq!(notice.subscribers, [(address(1), Protocol::Frames)]);
-    assert_eq!(registry.leave(&address(1), Some(session(77))), Some(()));
-    assert_eq!(in_lobby(&registry), [address(2)]);
+    assert_eq!((members.groups(), members.any_speaks(Protocol::Frames)), (1, false));
+    // The request is no sign of life.
+    registry.expire(10_001, 10_000, |_| {});
+    assert_eq!(registry.len(), 0);
+    assert_eq!(open(1), "registered");
+    assert!(registry.lobby().members().any_speaks(Protocol::Frames));
 }
 
 #[test]
@@ -194,9 +180,7 @@ fn a_peer_is_in_the_room_that_it_joined_until_it_leaves() {
     assert_eq!((room(1), room(2)), (Some(1), Some(0)));
     assert_eq!(in_lobby(&registry), [address(2)]);
     assert_eq!(other.members().len(), 1);
-    registry.open_session(&address(1), WORKER, session(77), 0);
-    assert_eq!(other.members().group(0).0.protocol, Protocol::Frames);
-    assert_eq!(registry.leave(&address(1), Some(session(77))), Some(()));
+    assert_eq!(registry.leave(&address(1), None), Some(()));
     assert!(other.members().is_empty() && room(1).is_none());
     assert_eq!(registry.directory().len(), 1, "the room has vanished");
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::frame::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
     MESSAGE, MIN_HELLO_BYTES, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId,
-    WELCOME,
+    UNKNOWN_SESSION, WELCOME,
 };
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
@@ -87,6 +87,9 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
             },
             out,
         ),
+        ServerFrame::UnknownSession(session) => {
+            push_frame(UNKNOWN_SESSION, &[&session.get().to_be_bytes()], out);
+        }
     }
 }
 

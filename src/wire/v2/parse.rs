@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::frame::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
     MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, PAD, PING, PONG,
-    PRIVATE, ROOM, SAY, ServerFrame, SessionId, WELCOME, Welcome,
+    PRIVATE, ROOM, SAY, ServerFrame, SessionId, UNKNOWN_SESSION, WELCOME, Welcome,
 };
 use crate::wire::name::{DisplayName, Name, RoomName};
 use crate::wire::protocol::MAX_TOKEN_BYTES;
@@ -105,6 +105,7 @@ fn server_frame((kind, body): (u8, &[u8])) -> Result<ServerFrame<'_>, Malformed>
         PRIVATE => fields
             .take_from()
             .map(|from| ServerFrame::Private(from, fields.rest)),
+        UNKNOWN_SESSION => unknown_session(body),
         _ => return Err(Malformed::Kind),
     }
     .ok_or(Malformed::Body)
@@ -117,6 +118,11 @@ fn welcome(mut body: Body<'_>) -> Option<Welcome> {
         bundle_bytes: u16::from_be_bytes(body.take()?),
         room: u32::from_be_bytes(body.take()?),
     })
+}
+
+fn unknown_session(body: &[u8]) -> Option<ServerFrame<'_>> {
+    let number = u64::from_be_bytes(body.try_into().ok()?);
+    SessionId::new(number).map(ServerFrame::UnknownSession)
 }
 
 fn message(mut body: Body<'_>) -> Option<Message<'_>> {

@@ -8,7 +8,7 @@ use crate::server::chat::Chat;
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
-use crate::server::ingress::{Ingress, IngressShared};
+use crate::server::ingress::{Ingress, IngressShared, ReplyLimit};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
@@ -49,6 +49,7 @@ impl Core {
             timeout_ms: TIMEOUT_MS as u32,
             has_commands: true,
             echo_prefixes: Vec::new(),
+            unknown_sessions: ReplyLimit::new(),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let exchange = Arc::new(Exchange::new((0..WORKERS).map(|_| no_wake()).collect()));
@@ -178,6 +179,7 @@ impl Core {
                 ServerFrame::Private(from, text) => {
                     Received::Private(from.to_string(), string(text))
                 }
+                ServerFrame::UnknownSession(_) => Received::UnknownSession,
                 ServerFrame::Goodbye => panic!("the server does not stop"),
             });
         }
