@@ -137,7 +137,7 @@ fn a_server_frame_that_is_too_short_is_malformed() {
     }
     for (datagram, wrong) in [
         (&b"\xff\x02\x86\0\x01x"[..], Malformed::Body),
-        (b"\xff\x02\x89\0\0", Malformed::Kind),
+        (b"\xff\x02\x8A\0\0", Malformed::Kind),
         (b"\xff\x02\x04\0\0", Malformed::Kind),
         (b"\xff\x01\x86\0\0", Malformed::Header),
         (b"\xff", Malformed::Header),

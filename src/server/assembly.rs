@@ -14,6 +14,7 @@ use super::host::{Endpoints, plan_cores};
 use super::ops::log::Log;
 use super::ops::stats::{WorkerId, WorkerInfo};
 use super::ops::supervise::{Supervisor, Wake};
+use super::ops::turns::WorkerHandle;
 use super::worker::{Service, Worker, WorkerShared, poll_and_wake};
 use crate::net::{Gso, WorkerSockets, max_segments};
 
@@ -77,6 +78,15 @@ impl<'a> Assembly<'a> {
             log,
             supervisor,
         })
+    }
+
+    /// Returns the workers as other threads see them.
+    pub(super) fn worker_handles(&self) -> Vec<WorkerHandle> {
+        let handle = |seat: &Seat| WorkerHandle {
+            info: Arc::clone(&seat.info),
+            wake: Arc::clone(&seat.wake),
+        };
+        self.seats.iter().map(handle).collect()
     }
 
     pub(super) fn spawn_workers<S: Service + Send + 'static>(

@@ -12,6 +12,7 @@ use super::egress::{Egress, Exchange, Progress, send_goodbyes};
 use super::ingress::{Ingress, IngressShared, ReplyLimit, echo_prefixes};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::Wake;
+use super::ops::turns::Turns;
 use super::registry::expiry::Reaper;
 use super::registry::{AddressHash, Registry, RegistryLimits};
 use super::worker::Service;
@@ -41,6 +42,7 @@ impl ChatServer {
         };
         let reaper = Reaper {
             registry: Arc::clone(&server.registry),
+            turns: Turns::new(assembly.worker_handles()),
             clock: assembly.shared.clock.clone(),
             timeout: config.timeout,
             interval: config.reap_interval,
@@ -63,8 +65,7 @@ impl ChatServer {
                 .collect(),
             unknown_sessions: ReplyLimit::new(),
         });
-        let wakers = assembly.seats.iter().map(|seat| Arc::clone(&seat.wake));
-        let exchange = Arc::new(Exchange::new(wakers.collect()));
+        let exchange = Arc::new(Exchange::new(assembly.worker_handles()));
         let max_segments = assembly.max_segments;
         assembly.spawn_workers(|worker, seat| {
             let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&seat.info));
@@ -90,8 +91,8 @@ impl Service for Chat {
         self.ingress.handle(datagram, now_ms, &mut self.egress);
     }
 
-    fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress {
-        self.egress.poll(transmit)
+    fn poll_transmit(&mut self, transmit: &mut impl Transmit, now_ms: u64) -> Progress {
+        self.egress.poll(transmit, now_ms)
     }
 
     fn stop(&mut self, transmit: &mut impl Transmit) {

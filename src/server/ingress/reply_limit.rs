@@ -100,11 +100,15 @@ mod tests {
     fn the_wrap_of_the_time_suppresses_a_reply_and_never_allows_one() {
         let limit = ReplyLimit::with_slots(1);
         let (peer, wrap_ms) = (address(1, 0), 1 << 32);
-        assert!(limit.allows(&peer, wrap_ms - 1_000));
-        assert!(!limit.allows(&peer, wrap_ms - 1), "less than a second");
-        assert!(limit.allows(&peer, wrap_ms));
-        assert!(!limit.allows(&peer, 2 * wrap_ms), "it seems to be now");
-        assert!(limit.allows(&peer, 2 * wrap_ms + 1_000));
+        assert!(limit.allows(&peer, wrap_ms - 1_500));
+        assert!(!limit.allows(&peer, wrap_ms - 501), "less than a second");
+        assert!(limit.allows(&peer, wrap_ms - 500));
+        assert!(!limit.allows(&peer, wrap_ms + 499), "less than a second");
+        assert!(
+            !limit.allows(&peer, 2 * wrap_ms),
+            "it seems to be half a second"
+        );
+        assert!(limit.allows(&peer, 2 * wrap_ms + 500));
     }
 
     #[test]

@@ -247,12 +247,16 @@ impl Registry {
         self.remove_if(&key, LeaveReason::Left, |peer| peer.session == session)
     }
 
-    /// Removes every peer that has been silent for more than `timeout_ms`, and calls
-    /// `on_expired` with each. The search takes read locks. Each removal checks again
-    /// under the write lock, so a peer that sent something in between stays.
-    pub fn expire(&self, now_ms: u64, timeout_ms: u64, mut on_expired: impl FnMut(PeerAddr)) {
-        let oldest_ms = now_ms.saturating_sub(timeout_ms);
-        let is_stale = |peer: &Peer| peer.last_seen_ms.load(Ordering::Relaxed) < oldest_ms;
+    /// Removes every peer that was last seen before `oldest_ms`, which has a time for each worker
+    /// that serves peers, and calls `on_expired` with each. The search takes read locks. Each
+    /// removal checks again under the write lock, so a peer that sent something in between stays.
+    pub fn expire(&self, oldest_ms: &[u64], mut on_expired: impl FnMut(PeerAddr)) {
+        let newest_ms = oldest_ms.iter().copied().max().unwrap_or(0);
+        let is_stale = |peer: &Peer| {
+            let seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
+            // Most peers were seen after any of the times.
+            seen_ms < newest_ms && seen_ms < oldest_ms[peer.group.owner.index()]
+        };
         let stale: Vec<HashedAddr> = self
             .peers
             .iter()
@@ -264,6 +268,24 @@ impl Registry {
             if removed.is_some() {
                 self.expired.fetch_add(1, Ordering::Relaxed);
                 on_expired(key.address);
+            }
+        }
+    }
+
+    /// Gives memory back after a flood of peers. It locks one shard after the other, each for the
+    /// time to move a quarter of the peers that it has space for. Rooms and names do the same when
+    /// peers leave them.
+    pub fn release_memory(&self) {
+        for shard in self.peers.shards() {
+            let is_excessive = {
+                let peers = shard.read();
+                capacity_after_flood(peers.len(), peers.capacity()).is_some()
+            };
+            if is_excessive {
+                let mut peers = shard.write();
+                if let Some(keep) = capacity_after_flood(peers.len(), peers.capacity()) {
+                    peers.shrink_to(keep, |(key, _)| key.hash);
+                }
             }
         }
     }
@@ -356,6 +378,12 @@ fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer) {
     room.join(key, peer.group, peer.wants_presence(), || {
         peer.display_name(&key.address)
     });
+}
+
+/// Returns the capacity that a table of `len` entries should keep if it has too much: twice what it
+/// needs if it has more than four times as much.
+fn capacity_after_flood(len: usize, capacity: usize) -> Option<usize> {
+    (len < capacity / 4).then_some(len * 2)
 }
 
 /// Maximum number of members in one visit: more than fit into a reply of 900 bytes.

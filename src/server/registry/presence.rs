@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::capacity_after_flood;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::{Wake, lock};
 use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceEvent};
@@ -94,6 +95,10 @@ impl Presence {
                 is_queued: state.is_queued,
                 ..State::default()
             };
+        }
+        let subscribers = &mut state.subscribers;
+        if let Some(keep) = capacity_after_flood(subscribers.len(), subscribers.capacity()) {
+            subscribers.shrink_to(keep);
         }
     }
 

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
+use super::capacity_after_flood;
 use super::hash::{HashedAddr, Prehashed};
 use super::presence::{EventQueue, Presence};
 use crate::net::PeerAddr;
@@ -138,13 +139,14 @@ impl Room {
             RawEntryMut::Occupied(entry) => drop(entry.swap_remove()),
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
-        // Frees memory after a burst of members.
-        let members = &mut state.members;
-        if members.len() < members.capacity() / 4 {
-            let keep = members.len() * 2;
-            members.shrink_to(keep);
-        }
         self.is_stale.store(true, Ordering::Release);
+        let members = &mut state.members;
+        if let Some(keep) = capacity_after_flood(members.len(), members.capacity()) {
+            members.shrink_to(keep);
+            if self.snapshot.load().len() / 4 > members.len() {
+                self.take_snapshot(&state);
+            }
+        }
         if let Some(presence) = &state.presence {
             presence.unsubscribe(&key.address);
         }
@@ -189,9 +191,12 @@ impl Room {
 
     fn rebuild(&self) {
         let state = self.lock();
-        if !self.is_stale.load(Ordering::Relaxed) {
-            return;
+        if self.is_stale.load(Ordering::Relaxed) {
+            self.take_snapshot(&state);
         }
+    }
+
+    fn take_snapshot(&self, state: &State) {
         let members = Members::collect(state.members.iter());
         self.snapshot.store(Arc::new(members));
         // After the snapshot: a reader that sees this flag must see the snapshot too.

@@ -51,7 +51,7 @@ impl Service for Endless {
         }
     }
 
-    fn poll_transmit(&mut self, _transmit: &mut impl Transmit) -> Progress {
+    fn poll_transmit(&mut self, _transmit: &mut impl Transmit, _now_ms: u64) -> Progress {
         let mut turns = self.turns.lock().unwrap();
         if turns.last() == Some(&self.received) {
             self.stop.stop();
@@ -123,7 +123,7 @@ impl Service for Counting {
         self.0 += 1;
     }
 
-    fn poll_transmit(&mut self, _transmit: &mut impl Transmit) -> Progress {
+    fn poll_transmit(&mut self, _transmit: &mut impl Transmit, _now_ms: u64) -> Progress {
         Progress::Idle
     }
 
@@ -152,7 +152,7 @@ fn after_a_network_error_the_round_goes_on() {
     let info = WorkerInfo::new("");
     let service = Counting(0);
     let mut worker = Worker::new(poll, sockets, service, &shared, Arc::clone(&info)).unwrap();
-    assert_eq!(worker.receive().unwrap(), Progress::Idle);
+    assert_eq!(worker.receive(0).unwrap(), Progress::Idle);
     assert_eq!(info.counters.receive_errors.get(), 1);
     assert_eq!(worker.service.0, 1);
 }

@@ -12,6 +12,7 @@ use crate::server::ingress::{Ingress, IngressShared, ReplyLimit};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
+use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::{AddressHash, Registry, RegistryLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
@@ -52,8 +53,12 @@ impl Core {
             unknown_sessions: ReplyLimit::new(),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
-        let exchange = Arc::new(Exchange::new((0..WORKERS).map(|_| no_wake()).collect()));
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
+        let handle = |info: &Arc<WorkerInfo>| WorkerHandle {
+            info: Arc::clone(info),
+            wake: no_wake(),
+        };
+        let exchange = Arc::new(Exchange::new(infos.iter().map(handle).collect()));
         let chat = |(index, info): (usize, &Arc<WorkerInfo>)| {
             let worker = WorkerId(index as u8);
             let (exchange, info) = (Arc::clone(&exchange), Arc::clone(info));
@@ -118,7 +123,8 @@ impl Core {
         self.now_ms += ms;
         let mut expired = Vec::new();
         let on_expired = |peer| expired.push(number(peer));
-        self.registry.expire(self.now_ms, TIMEOUT_MS, on_expired);
+        let oldest_ms = self.now_ms.saturating_sub(TIMEOUT_MS);
+        self.registry.expire(&[oldest_ms; WORKERS], on_expired);
         expired
     }
 
@@ -128,7 +134,7 @@ impl Core {
         while is_busy {
             is_busy = false;
             for chat in &mut self.chats {
-                is_busy |= chat.poll_transmit(&mut self.recorder) == Progress::More;
+                is_busy |= chat.poll_transmit(&mut self.recorder, self.now_ms) == Progress::More;
             }
         }
         send_notices(&self.registry, &mut self.recorder, &self.notifier);

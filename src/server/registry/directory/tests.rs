@@ -195,7 +195,7 @@ fn threads_that_share_rooms_lose_no_peer_and_leave_nothing_behind() {
                     let _ = peers.rename(&peer, names[at % 5]);
                     match at % 11 {
                         0 => _ = peers.leave(&peer, None),
-                        1 => peers.expire(round as u64, 500, |_| {}),
+                        1 => peers.expire(&[round.saturating_sub(500) as u64], |_| {}),
                         2 => _ = peers.set_presence(&peer, at % 2 == 0),
                         _ => {}
                     }
