@@ -216,6 +216,7 @@ fn help_lists_the_flags_and_their_environment_variables() {
         "once",
         "timeout",
         "reap-interval",
+        "watchdog",
         "max-peers",
         "no-pin",
         "spin",

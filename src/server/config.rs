@@ -48,6 +48,14 @@ pub struct ServerConfig {
           value_parser = parse_reap_interval)]
     pub reap_interval: Duration,
 
+    /// Maximum time for which a worker may be stuck before the server ends, 1s to 24h, or off
+    ///
+    /// The server then ends with exit code 1, so that it can be started again. A pause of the
+    /// whole process does not count.
+    #[arg(long, env = "BULLHORN_WATCHDOG", value_name = "DURATION", default_value = "30s",
+          value_parser = parse_watchdog)]
+    pub watchdog: Duration,
+
     /// Maximum number of peers, 1 to 10,000,000. Each takes up to 300 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
           value_parser = value_parser!(u32).range(bounds(PEERS)))]
@@ -155,8 +163,10 @@ impl ServerConfig {
         for (flag, duration, bounds) in [
             ("timeout", self.timeout, TIMEOUT),
             ("reap-interval", self.reap_interval, REAP_INTERVAL),
+            ("watchdog", self.watchdog, WATCHDOG),
         ] {
-            if !bounds.contains(&duration) {
+            let is_off = flag == "watchdog" && duration == WATCHDOG_OFF;
+            if !is_off && !bounds.contains(&duration) {
                 let (min, max) = (readable(*bounds.start()), readable(*bounds.end()));
                 return Err(out_of_bounds(flag, min, max));
             }
@@ -187,6 +197,7 @@ impl Default for ServerConfig {
             once: false,
             timeout: Duration::from_secs(10),
             reap_interval: Duration::from_secs(1),
+            watchdog: Duration::from_secs(30),
             max_peers: DEFAULT_MAX_PEERS,
             commands: Switch::On,
             max_rooms: DEFAULT_MAX_ROOMS,
@@ -223,6 +234,13 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 
 fn parse_reap_interval(text: &str) -> Result<Duration, String> {
     parse_duration(text, &REAP_INTERVAL)
+}
+
+fn parse_watchdog(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "off" => Ok(WATCHDOG_OFF),
+        _ => parse_duration(text, &WATCHDOG).map_err(|error| format!("{error}, or off")),
+    }
 }
 
 fn parse_bind(text: &str) -> Result<SocketAddr, String> {
@@ -306,6 +324,11 @@ const TIMEOUT: RangeInclusive<Duration> =
 
 /// The reaper searches a full registry within the minimum.
 const REAP_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+
+/// The minimum is ten times as long as the patience of the other workers. The maximum is a day.
+const WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+/// Without a watchdog.
+pub(super) const WATCHDOG_OFF: Duration = Duration::ZERO;
 
 /// The minimum holds a datagram. The kernel doubles the size, and the result must fit into
 /// an `int`.

@@ -20,11 +20,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
-use self::config::{ConfigError, ServerConfig, ServiceKind};
+use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
 use self::host::Endpoints;
 use self::ops::log::Log;
 use self::ops::stats::{Stats, WorkerInfo, WorkerStats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied};
+use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
 use crate::net::{BindError, PeerAddr};
 use crate::wire::RoomName;
@@ -106,6 +107,7 @@ impl Server {
         })?;
         let supervised = &mut supervisor;
         let assembly = Assembly::new(&config, endpoints, clock, log.clone(), supervised)?;
+        let worker_handles = assembly.worker_handles();
         let workers = assembly.seats.iter().map(|seat| Arc::clone(&seat.info));
         let workers = workers.collect();
         let chat = match config.service {
@@ -115,6 +117,10 @@ impl Server {
                 None
             }
         };
+        if config.watchdog != WATCHDOG_OFF {
+            let mut watchdog = Watchdog::new(worker_handles, config.watchdog, log.clone());
+            supervisor.watch(watchdog.interval(), move || watchdog.check());
+        }
         for address in &local_addrs {
             log.info(format!("listening on {address}"));
         }
@@ -164,7 +170,8 @@ impl Server {
         self.supervisor.spawn_companion(name, body)
     }
 
-    /// Waits until the server stops, by [`ServerHandle::stop`] or because a thread died.
+    /// Waits until the server stops, by [`ServerHandle::stop`] or because a thread died or, by
+    /// [`ServerConfig::watchdog`], hung. The watchdog is awake during this call only.
     ///
     /// # Errors
     /// [`ThreadDied`]; all other threads have been stopped.

@@ -39,6 +39,14 @@ fn flags_set_their_fields() {
 }
 
 #[test]
+fn the_watchdog_can_be_off() {
+    for arguments in ["--watchdog 0", "--watchdog off"] {
+        let config = parse(arguments).unwrap();
+        assert_eq!((config.watchdog, config.check()), (WATCHDOG_OFF, Ok(())));
+    }
+}
+
+#[test]
 fn an_error_names_the_valid_values() {
     for (arguments, help) in [
         ("--workers 0", "1..=256"),
@@ -47,6 +55,8 @@ fn an_error_names_the_valid_values() {
         ("--timeout 10", "such as 10s"),
         ("--timeout 99ms", "between 100ms and 1day"),
         ("--reap-interval 61s", "between 10ms and 1m"),
+        ("--watchdog 999ms", "between 1s and 1day, or off"),
+        ("--watchdog on", "such as 10s or 250ms, or off"),
         ("--spin=-1", "0..=1000000"),
         ("--spin 1000001", "0..=1000000"),
         ("--max-peers 0", "1..=10000000"),
@@ -89,7 +99,7 @@ fn contradictions_are_refused() {
 #[test]
 fn fields_set_by_a_program_have_the_bounds_of_the_flags() {
     type Change = fn(&mut ServerConfig);
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 13] = [
         (
             |config| config.workers = 0,
             "--workers must lie between 1 and 256",
@@ -129,6 +139,10 @@ fn fields_set_by_a_program_have_the_bounds_of_the_flags() {
         (
             |config| config.reap_interval = Duration::ZERO,
             "--reap-interval must lie between 10ms and 1m",
+        ),
+        (
+            |config| config.watchdog = Duration::from_millis(999),
+            "--watchdog must lie between 1s and 1day",
         ),
         (
             |config| config.receive_buffer = ByteSize(1),
