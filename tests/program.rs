@@ -8,8 +8,10 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 
 use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
@@ -286,6 +288,45 @@ fn a_log_that_is_not_read_does_not_block_the_server() {
     printed.find("log lines not written: ");
     server.expect_echo(&ann, "we can still talk");
     server.signal(Signal::SIGTERM);
+    server.expect_success();
+}
+
+#[test]
+fn a_console_whose_output_nobody_reads_still_quits() {
+    let mut server = ServerProgram::start(&["--workers", "64"]);
+    let unread = server.output.take();
+    // A listing has about 3 KB, and the pipe holds 64 KiB.
+    for _ in 0..400 {
+        server.type_line("");
+    }
+    server.type_line("quit");
+    server.expect_success();
+    drop(unread);
+}
+
+#[test]
+fn a_flood_of_lines_takes_a_small_part_of_a_core_and_ends_with_quit() {
+    let mut server = ServerProgram::start(&["--timeout", "1500ms", "--reap-interval", "100ms"]);
+    let log = server.log();
+    let printed = server.printed();
+    let mut input = server.input.take().unwrap();
+    let (stop, is_stopped) = channel::<()>();
+    let flood = thread::spawn(move || {
+        while is_stopped.try_recv() == Err(TryRecvError::Empty) {
+            input.write_all(&[b'\n'; 4096]).unwrap();
+        }
+        input
+    });
+    printed.find("thread ");
+    let before = cpu_ticks(&server);
+    server.expect_echo(&server.client(), "hi");
+    // A second and a half.
+    log.find("is down: not heard any more");
+    let used = cpu_ticks(&server) - before;
+    assert!(used <= 50, "{used} ticks of 10 ms");
+    drop(stop);
+    server.input = Some(flood.join().unwrap());
+    server.type_line("quit");
     server.expect_success();
 }
 

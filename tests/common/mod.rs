@@ -22,6 +22,7 @@ mod python;
 mod relay;
 mod server_program;
 mod session;
+mod stopped_thread;
 mod terminal;
 mod transcript;
 pub(crate) mod v2_peer;
@@ -55,6 +56,7 @@ pub(crate) use session::{
     GREET_TIMEOUT, REPLY_TIMEOUT, answer, connect_with, connection_refused, expect_line, expect_up,
     has_v2_session, next_event, next_line, quick_config, quick_v2_config, undelivered,
 };
+pub(crate) use stopped_thread::StoppedThread;
 pub(crate) use terminal::Terminal;
 pub(crate) use transcript::Transcript;
 

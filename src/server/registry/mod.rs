@@ -279,11 +279,11 @@ impl Registry {
         for shard in self.peers.shards() {
             let is_excessive = {
                 let peers = shard.read();
-                capacity_after_flood(peers.len(), peers.capacity()).is_some()
+                capacity_after_flood(peers.len(), peers.buckets()).is_some()
             };
             if is_excessive {
                 let mut peers = shard.write();
-                if let Some(keep) = capacity_after_flood(peers.len(), peers.capacity()) {
+                if let Some(keep) = capacity_after_flood(peers.len(), peers.buckets()) {
                     peers.shrink_to(keep, |(key, _)| key.hash);
                 }
             }

@@ -182,6 +182,12 @@ impl Room {
         self.lock().members.capacity()
     }
 
+    /// The length of the last snapshot, which may be stale.
+    #[cfg(test)]
+    pub(super) fn snapshot_len(&self) -> usize {
+        self.snapshot.load().len()
+    }
+
     fn subscribe(&self, state: &mut State, address: PeerAddr, group: SendGroup) {
         let presence = state
             .presence

@@ -215,3 +215,34 @@ fn a_peer_that_sends_between_the_search_and_its_removal_stays() {
     assert_eq!((registry.len(), in_lobby(&registry).len()), (1, 1));
     assert_ne!(in_lobby(&registry), expired);
 }
+
+#[test]
+fn memory_goes_back_after_a_flood_of_peers() {
+    const FLOOD: u32 = 50_000;
+    let registry = registry(FLOOD as usize);
+    for number in 0..FLOOD {
+        touch(&registry, number, 0);
+        registry.set_presence(&address(number), true);
+    }
+    assert_eq!(registry.lobby().members().len(), FLOOD as usize);
+    for number in 0..10 {
+        touch(&registry, number, 20_000);
+    }
+    let capacity = || {
+        let shards = registry.peers.shards().iter();
+        shards.map(|shard| shard.read().buckets()).sum::<usize>()
+    };
+    registry.expire(&[10_000], |_| {});
+    let before = capacity();
+    registry.release_memory();
+    let after = capacity();
+    // A shard without peers has one bucket.
+    assert!(before >= FLOOD as usize, "{before}");
+    assert!(after <= 2 * SHARDS, "{after}");
+    // Nobody has to say anything before the snapshot of the room is gone.
+    let lobby = registry.lobby();
+    assert!(lobby.capacity() <= 100 && lobby.snapshot_len() <= 100);
+    assert_eq!((registry.len(), lobby.members().len()), (10, 10));
+    assert_eq!(touch(&registry, 9, 20_000), "refreshed");
+    assert_eq!(touch(&registry, FLOOD, 20_000), "registered");
+}
