@@ -6,6 +6,8 @@
 )]
 
 mod address;
+#[cfg(feature = "server")]
+mod memory;
 mod offload;
 mod receive;
 mod send;
@@ -15,6 +17,8 @@ mod socket;
 mod transmit;
 
 pub use address::PeerAddr;
+#[cfg(feature = "server")]
+pub use memory::release_free_memory;
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use super::Registry;
+use crate::net::release_free_memory;
 use crate::server::clock::Clock;
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::StopSignal;
@@ -51,7 +52,9 @@ impl Reaper {
             }
             let on_expired = |peer| self.log.expired(peer);
             self.registry.expire(&oldest_ms, on_expired);
-            self.registry.release_memory();
+            if self.registry.release_memory() {
+                release_free_memory();
+            }
             self.parker.park_timeout(self.interval);
         }
         Ok(())
