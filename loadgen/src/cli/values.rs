@@ -1,8 +1,7 @@
 //! Parsers for the values of options.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
-
-use bullhorn::config::parse_duration;
 
 use crate::config::{Mix, Ramp};
 use crate::units;
@@ -100,6 +99,19 @@ pub(super) fn parse_wait(text: &str) -> Result<Duration, String> {
 /// Parses the time between heartbeats, 10ms to 24h, as long as the timeout of a server may be.
 pub(super) fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(bullhorn::client::MIN_HEARTBEAT..=DAY))
+}
+
+fn parse_duration(text: &str, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let readable = humantime::format_duration;
+    match humantime::parse_duration(text) {
+        Ok(duration) if bounds.contains(&duration) => Ok(duration),
+        Ok(_) => Err(format!(
+            "must lie between {} and {}",
+            readable(*bounds.start()),
+            readable(*bounds.end())
+        )),
+        Err(_) => Err("must be a number with a unit, such as 10s or 250ms".into()),
+    }
 }
 
 fn parse_core(text: &str) -> Option<usize> {
