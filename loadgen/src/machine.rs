@@ -1,12 +1,10 @@
-//! The machine of a run.
+//! The machine that this runs on, as far as figures and capacities depend on it.
 
 use std::env::consts::ARCH;
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-
-use crate::limits::machine::{cpu_model, values};
 
 /// The machine, as far as figures depend on it. What cannot be read is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +20,28 @@ pub struct Environment {
     pub memory_bytes: Option<u64>,
     /// `net.core.rmem_max`: the most that a socket may hold unread.
     pub rmem_max_bytes: Option<u64>,
+}
+
+/// The machine, as far as the capacity of the generator depends on it. What the system does not
+/// tell is `unknown`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's name.
+    pub cpu_model: String,
+    /// The kernel's, as `uname -r` prints it.
+    pub kernel_release: String,
+}
+
+impl Machine {
+    /// Returns this one.
+    pub fn here() -> Self {
+        let environment = Environment::read();
+        let known = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
+        Self {
+            cpu_model: known(environment.cpu_model),
+            kernel_release: known(environment.kernel),
+        }
+    }
 }
 
 impl Environment {
@@ -40,7 +60,8 @@ impl Environment {
             loadgen_version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: line("proc/sys/kernel/osrelease"),
             architecture: ARCH.to_owned(),
-            cpu_model: cpu_model(&cpus).map(str::to_owned),
+            // Others than x86 have none.
+            cpu_model: values(&cpus, "model name").next().map(str::to_owned),
             processors: match values(&cpus, "processor").count() {
                 0 => None,
                 count => u32::try_from(count).ok(),
@@ -50,6 +71,14 @@ impl Environment {
             rmem_max_bytes: line("proc/sys/net/core/rmem_max").and_then(|line| line.parse().ok()),
         }
     }
+}
+
+/// Returns the values of the lines `key: value`, of which files in `/proc` are made.
+fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .filter(move |(name, _)| name.trim() == key)
+        .map(|(_, value)| value.trim())
 }
 
 /// Parses `1234 kB`, by which the kernel means units of 1024.
@@ -111,5 +140,7 @@ mod tests {
         assert!(environment.kernel.is_some_and(|kernel| !kernel.is_empty()));
         assert!(environment.memory_bytes.is_some_and(|bytes| bytes > 0));
         assert!(environment.processors.is_some_and(|count| count > 0));
+        assert_ne!(Machine::here().kernel_release, "unknown");
+        assert_eq!(Machine::here(), Machine::here());
     }
 }
