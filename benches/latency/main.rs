@@ -30,9 +30,6 @@ struct Arguments {
     /// Texts in each measurement, the median of which counts
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..1000))]
     texts: u16,
-    /// Peers in the room
-    #[arg(long, default_value_t = GOALS_PEERS as u16, value_parser = clap::value_parser!(u16).range(2..10_001))]
-    peers: u16,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -46,28 +43,23 @@ struct Side {
 }
 
 fn main() -> Result<(), Error> {
-    let Arguments {
-        pairs,
-        texts,
-        peers,
-        ..
-    } = Arguments::parse();
+    let Arguments { pairs, texts, .. } = Arguments::parse();
     let cores = Cores::plan()?;
     let how = format!(
-        "median (min..max) of {pairs} interleaved pairs, each the median of {texts} texts to {peers} peers"
+        "median (min..max) of {pairs} interleaved pairs, each the median of {texts} texts to {PEERS} peers"
     );
     println!("{}\n{how}\n", machine());
-    let rows = thread::spawn(move || measure(cores, pairs.into(), texts.into(), peers.into()));
+    let rows = thread::spawn(move || measure(cores, pairs.into(), texts.into()));
     let rows = rows.join().map_err(|_| "the measurement panicked")??;
     let command = "cargo bench --bench latency";
     print!("As Markdown:\n\n{}", markdown(&rows, command, &how));
     Ok(())
 }
 
-fn measure(cores: Cores, pairs: usize, texts: usize, peers: usize) -> Result<Vec<Row>, Error> {
+fn measure(cores: Cores, pairs: usize, texts: usize) -> Result<Vec<Row>, Error> {
     let (one, two) = (subject::start_workers(1)?, subject::start_workers(2)?);
     pin(cores.load)?;
-    let peers = open_sockets(peers)?;
+    let peers = open_sockets(PEERS)?;
     peers.iter().try_for_each(stamp_arrivals)?;
     let addresses: Vec<SocketAddrV4> = peers.iter().map(v4_addr).collect::<Result<_, _>>()?;
     let (mut drain, mut fan_out) = (Drain::new(), FanOut::new(&addresses, &[b'x'; 48]));
@@ -104,11 +96,7 @@ fn measure(cores: Cores, pairs: usize, texts: usize, peers: usize) -> Result<Vec
         let row = Row {
             name,
             unit: "ms until the last peer has a text",
-            goal: if peers.len() == GOALS_PEERS {
-                Goal::AtMost(goal)
-            } else {
-                Goal::None
-            },
+            goal: Goal::AtMost(goal),
             pairs,
             note: "stamped by the kernel when it arrives; nobody waits at the peers' sockets"
                 .into(),
@@ -185,7 +173,7 @@ fn v4_addr(socket: &UdpSocket) -> Result<SocketAddrV4, Error> {
 }
 
 /// The goals are for a room of so many.
-const GOALS_PEERS: usize = 1000;
+const PEERS: usize = 1000;
 
 /// With the speaker's address in front 48 bytes, as the bare kernel sends.
 const TEXT: &[u8] = b"the quick brown fox jumps over l";

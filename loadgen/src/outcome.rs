@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::described::described;
+use crate::units::ratio;
 
 /// Defines a struct of counts, which can be added up and compared over time.
 macro_rules! counts {
@@ -56,6 +57,37 @@ pub struct Outcome {
     /// Set if the server said goodbye during the recording or the wait after it, which ended
     /// the run.
     pub server_said_goodbye: bool,
+    /// The last time of a second or more in which nothing arrived although something was due.
+    pub silence: Option<Silence>,
+    /// Set if the server was gone during the load, or had forgotten its clients, and answered
+    /// again.
+    pub has_restarted: bool,
+    /// The last error with which the generator's own kernel refused to send.
+    pub send_error: Option<i32>,
+    /// The CPU time that other processes of the machine had, the server included.
+    pub others: Others,
+}
+
+/// CPU time during the load, warm-up included, of other processes of the generator's machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Of all of them together.
+    pub cpu: Duration,
+    /// The names and the times of those that had most, the first one first. Those that ended
+    /// are not known.
+    pub most: Vec<(String, Duration)>,
+}
+
+/// A time in which nothing arrived although something was due, counted from the start of the
+/// recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// Its start.
+    pub from: Duration,
+    /// Its end. There is none if it lasted to the end of the run.
+    pub to: Option<Duration>,
+    /// Set if the kernel said that nothing listened there.
+    pub is_refused: bool,
 }
 
 counts! {
@@ -228,6 +260,26 @@ pub struct Sample<'a> {
     pub latencies: &'a Latencies,
 }
 
+impl Outcome {
+    /// Returns true if the server went away for good, or another one took its place.
+    pub fn is_server_gone(&self) -> bool {
+        self.has_restarted || self.silence.is_some_and(|silence| silence.to.is_none())
+    }
+
+    /// Returns the share of what should arrive that the histogram of a latency leaves out: what
+    /// was lost, unanswered, too late or without a known request. Latencies of another kind
+    /// leave out nothing.
+    pub fn left_out(&self, latency: &str) -> Option<f64> {
+        let (counts, latencies) = (&self.counts, &self.latencies);
+        let (expected, recorded) = match latency {
+            "delivery" | "delivery-from-send" => (counts.owed, &latencies.delivery),
+            "answer" | "answer-from-send" => (counts.asked, &latencies.answer),
+            _ => return None,
+        };
+        ratio(expected.saturating_sub(recorded.len()), expected)
+    }
+}
+
 impl ServerUse {
     /// The meaning of [`Self::deliveries_per_cpu_s`].
     pub const PER_CPU_SECOND: &'static str =
@@ -245,7 +297,7 @@ impl Latencies {
     /// Creates empty histograms.
     pub fn new() -> Self {
         let empty = || {
-            Histogram::new_with_bounds(1, MAX_LATENCY_NS, SIGNIFICANT_DIGITS)
+            Histogram::new_with_bounds(1, CEILING_NS, SIGNIFICANT_DIGITS)
                 .expect("the bounds are in order")
         };
         Self {
@@ -304,8 +356,8 @@ impl Default for Latencies {
     }
 }
 
-/// Longer latencies are recorded as this long. A run gives up far earlier.
-const MAX_LATENCY_NS: u64 = 60_000_000_000;
+/// The greatest latency that the histograms tell from others. A longer one counts as this long.
+pub const CEILING_NS: u64 = (1 << 36) - 1;
 
 /// Keeps the error of every value below 0.1 %.
 const SIGNIFICANT_DIGITS: u8 = 3;

@@ -48,10 +48,7 @@ pub struct Load {
 impl Plan {
     /// Returns the plan of a run.
     pub fn of(config: &RunConfig) -> Self {
-        let (from, to) = match config.rate {
-            Rate::Constant(rate) => (rate, rate),
-            Rate::Ramp { from, to } => (from, to),
-        };
+        let Rate { from, to } = config.rate;
         let warmup = from * config.warmup.as_secs_f64();
         let recorded = from.midpoint(to) * config.duration.as_secs_f64();
         Self {
@@ -179,7 +176,7 @@ impl Plan {
     }
 
     fn is_ramp(&self) -> bool {
-        matches!(self.config.rate, Rate::Ramp { .. })
+        self.config.rate.from != self.config.rate.to
     }
 
     /// Prints a figure of both ends of a ramp, or once if they are equal.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::outcome::{Latencies, Outcome};
-use crate::percentiles::{longest, mean, percentile};
+use crate::outcome::{CEILING_NS, Latencies, Outcome};
+use crate::percentiles::{is_clamped, longest, mean, percentile, taken as printed};
 use crate::units;
 use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
 
@@ -205,7 +205,16 @@ impl Clause {
             // As far out in the tail, the generator itself may have added so much.
             let lag_ns = metric.map_or(0.0, |metric| metric.lag_ns(latencies));
             let taken_ns = taken.map(|taken| taken.as_nanos() as f64);
-            let holds = |ns: f64| self.operator.holds(ns, self.limit);
+            // One that may have been longer is as good as endless.
+            let has_clamped = recorded.count_at(CEILING_NS) > 0;
+            let is_endless = match self.metric {
+                Metric::Mean => has_clamped,
+                _ => taken.is_some_and(is_clamped),
+            };
+            let holds = |ns: f64| {
+                let ns = if is_endless { f64::INFINITY } else { ns };
+                self.operator.holds(ns, self.limit)
+            };
             is_met &= taken_ns.is_some_and(holds);
             is_met_without_lag &= taken_ns.is_some_and(|ns| holds(ns) || holds(ns - lag_ns));
             measured.push(Measured {
@@ -213,7 +222,14 @@ impl Clause {
                 figure: Figure::LatencyUs(taken_ns.map(|ns| ns / 1e3)),
             });
             sentences.push(match taken {
-                Some(taken) => format!("{name} {}", units::latency(taken)),
+                Some(taken) if metric == Some(self.metric) && lost > 0 => {
+                    let share = units::share(lost, expected);
+                    format!(
+                        "{name} {} without the {share} that did not come",
+                        printed(taken)
+                    )
+                }
+                Some(taken) => format!("{name} {}", printed(taken)),
                 None if recorded.is_empty() => format!("{name}: none came"),
                 None => {
                     let share = units::share(lost, expected);

@@ -2,13 +2,14 @@
 //! results of objectives.
 
 use std::fmt;
+use std::io;
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::RunConfig;
-use crate::outcome::Outcome;
-use crate::units::{count, counted};
+use crate::outcome::{Others, Outcome};
+use crate::units::{count, counted, firewall_hint, share, span};
 
 /// The verdict on a run: do the figures describe the server, or the generator?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -69,9 +70,16 @@ pub enum Figure {
 }
 
 impl Verdict {
-    /// Judges the generator alone: nothing that the server did makes a run invalid. `slos` are
-    /// the results of the objectives.
+    /// Judges the run. `slos` are the results of the objectives. What the server lost or did
+    /// late is what is measured, and leaves a run valid.
     pub fn of(config: &RunConfig, outcome: &Outcome, slos: &[SloResult]) -> Self {
+        let mut invalid = faults(config, outcome);
+        invalid.extend(Self::of_generator(config, outcome, slos).invalid);
+        Self { invalid }
+    }
+
+    /// Judges the generator alone.
+    pub fn of_generator(config: &RunConfig, outcome: &Outcome, slos: &[SloResult]) -> Self {
         let counts = &outcome.counts;
         if counts.due == 0 {
             let invalid = vec![format!(
@@ -86,11 +94,15 @@ impl Verdict {
             missed_the_schedule(outcome),
             lost_sight(outcome),
             (counts.refused > 0).then(|| {
-                format!(
-                    "The generator's own kernel refused to send {}: raise net.core.wmem_max, or offer \
-                     less.",
-                    datagrams(counts.refused)
-                )
+                let refused = datagrams(counts.refused);
+                let why = match outcome.send_error.filter(|errno| *errno != libc::ENOBUFS) {
+                    None => "raise net.core.wmem_max, or offer less".to_owned(),
+                    Some(errno) => {
+                        let error = io::Error::from_raw_os_error(errno);
+                        format!("{error}{}", firewall_hint(Some(errno)))
+                    }
+                };
+                format!("The generator's own kernel refused to send {refused}: {why}.")
             }),
             (counts.own_drops > 0).then(|| {
                 format!(
@@ -101,9 +113,13 @@ impl Verdict {
                 )
             }),
         ];
-        Self {
-            invalid: reasons.into_iter().flatten().chain(doubts(slos)).collect(),
+        let mut invalid: Vec<_> = reasons.into_iter().flatten().chain(doubts(slos)).collect();
+        if let Some(others) = others(outcome)
+            && let Some(first) = invalid.first_mut()
+        {
+            *first += &others;
         }
+        Self { invalid }
     }
 
     /// Returns true if the figures are the server's.
@@ -136,6 +152,54 @@ impl fmt::Display for Verdict {
         }
         write!(formatter, "invalid: {}", self.invalid.join(" "))
     }
+}
+
+/// Returns what the server did that makes the figures no measure of it, a sentence each.
+pub fn faults(config: &RunConfig, outcome: &Outcome) -> Vec<String> {
+    let counts = &outcome.counts;
+    let is_strange = u128::from(counts.stray) * 1000 > u128::from(counts.received);
+    let strays = is_strange.then(|| {
+        format!(
+            "Of {} that arrived, {} were stray, {}: at most 0.1 % is valid.",
+            datagrams(counts.received),
+            count(counts.stray),
+            share(counts.stray, counts.received)
+        )
+    });
+    let restart = outcome.has_restarted.then(|| RESTARTED.to_owned());
+    let silence = silence(config, outcome);
+    silence.into_iter().chain(restart).chain(strays).collect()
+}
+
+/// Returns since when the server was silent, if it was.
+pub fn silence(config: &RunConfig, outcome: &Outcome) -> Option<String> {
+    let silence = outcome.silence?;
+    let from = span(silence.from);
+    let how_long = match silence.to {
+        Some(to) => format!("from {from} to {}", span(to)),
+        None => format!("from {from} on"),
+    };
+    let why = match silence.is_refused {
+        true => format!("nothing listened on {}", config.target),
+        false => "nothing arrived although answers were due".to_owned(),
+    };
+    Some(format!("The server was silent {how_long}: {why}."))
+}
+
+/// Returns who took the CPU from the generator, as far as it is known.
+fn others(outcome: &Outcome) -> Option<String> {
+    let Others { cpu, most } = &outcome.others;
+    let names: Vec<_> = most
+        .iter()
+        .map(|(name, cpu)| format!("{name} {}", span(*cpu)))
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            " Other processes had {} of CPU time meanwhile (those that still run: {}).",
+            span(*cpu),
+            names.join(", ")
+        )
+    })
 }
 
 fn sent_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
@@ -217,6 +281,10 @@ fn millis(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
+/// In version 1, everyone receives everything from then on, and in version 2 nobody anything.
+const RESTARTED: &str = "The server restarted during the run, or forgot its clients: it answered \
+                         again without their rooms or sessions.";
+
 /// Latencies are counted from when things were due until they were read, so the generator's
 /// delay at both ends is in all of them. A sleeping thread is late by 50 µs to 100 µs on a
 /// small machine, and by some hundred where it shares its processor; with more than this,
@@ -232,9 +300,12 @@ const MAX_OFF_PERCENT: u128 = 1;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hdrhistogram::Histogram;
 
     use super::*;
+    use crate::outcome::Silence;
     use crate::testing::sample_run;
 
     fn reasons(change: impl FnOnce(&mut Outcome)) -> Vec<String> {
@@ -263,9 +334,73 @@ mod tests {
         let reasons = reasons(|outcome| {
             outcome.counts.lost += 1_000_000;
             outcome.counts.unanswered += 1_000_000;
-            outcome.counts.stray += 1_000_000;
         });
         assert!(reasons.is_empty(), "{reasons:?}");
+    }
+
+    #[test]
+    fn more_than_a_thousandth_of_strays_is_invalid() {
+        let strays = |stray| {
+            move |outcome: &mut Outcome| {
+                outcome.counts.received = 10_000;
+                outcome.counts.stray = stray;
+            }
+        };
+        assert!(reasons(strays(10)).is_empty());
+        let text = reason(strays(11));
+        assert!(
+            text.contains("10,000 datagrams that arrived, 11 were stray, 0.110 %"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_server_that_was_silent_or_restarted_is_named() {
+        let silence = |to, is_refused| {
+            move |outcome: &mut Outcome| {
+                let from = Duration::from_millis(3_100);
+                outcome.silence = Some(Silence {
+                    from,
+                    to,
+                    is_refused,
+                });
+            }
+        };
+        let text = reason(silence(None, true));
+        let expected = "The server was silent from 3.1 s on: nothing listened on 127.0.0.1:9999.";
+        assert_eq!(text, expected);
+        let text = reason(silence(Some(Duration::from_secs(5)), false));
+        assert!(
+            text.contains("from 3.1 s to 5 s: nothing arrived"),
+            "{text}"
+        );
+        let text = reason(|outcome| outcome.has_restarted = true);
+        assert!(
+            text.starts_with("The server restarted during the run"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn who_took_the_cpu_is_named_where_the_generator_fell_short() {
+        let busy = |outcome: &mut Outcome| {
+            outcome.others = Others {
+                cpu: Duration::from_secs(9),
+                most: vec![("rustc".to_owned(), Duration::from_millis(7_900))],
+            };
+        };
+        assert!(reasons(busy).is_empty());
+        let text = reason(|outcome| {
+            busy(outcome);
+            outcome
+                .latencies
+                .send_lag
+                .record_n(5_000_000, 1_000)
+                .unwrap();
+        });
+        assert!(text.ends_with(
+            "Other processes had 9 s of CPU time meanwhile (those that still run: rustc 7.9 s)."
+        ));
     }
 
     #[test]
@@ -326,7 +461,13 @@ mod tests {
     #[test]
     fn what_its_own_kernel_refused_or_dropped_is_counted_in_the_reason() {
         let text = reason(|outcome| outcome.counts.refused = 1);
-        assert!(text.contains("refused to send 1 datagram:"), "{text}");
+        assert!(text.contains("refused to send 1 datagram: raise"), "{text}");
+        let text = reason(|outcome| {
+            outcome.counts.refused = 1;
+            outcome.send_error = Some(libc::EPERM);
+        });
+        assert!(text.contains("Operation not permitted"), "{text}");
+        assert!(text.contains("its own firewall"), "{text}");
         let text = reason(|outcome| outcome.counts.own_drops = 17);
         assert!(text.contains("dropped 17 datagrams"), "{text}");
         assert!(text.contains("net.core.rmem_max"), "{text}");

@@ -31,7 +31,7 @@ fn who_leaves_and_comes_back_is_owed_what_was_said_meanwhile_and_no_more() {
             sockets,
             clients: 50,
             threads: 2,
-            rate: Rate::Constant(if is_lobby { 100.0 } else { 1000.0 }),
+            rate: Rate::constant(if is_lobby { 100.0 } else { 1000.0 }),
             mix: mix(if is_lobby { 0.0 } else { 1.0 }, 1.0, 0.0),
             churn_per_s,
             warmup: Duration::from_millis(1500),

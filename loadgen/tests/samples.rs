@@ -178,7 +178,7 @@ fn what_the_kernel_refuses_was_due_and_was_not_sent() {
     let config = RunConfig {
         payload: Payload::fixed(65_535),
         // So that some go out together, each from a socket of its own.
-        rate: Rate::Constant(400.0),
+        rate: Rate::constant(400.0),
         arrival: Arrival::Poisson,
         sockets: Sockets::PerClient,
         ..config(server.local_addr())

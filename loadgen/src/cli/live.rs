@@ -10,8 +10,8 @@ use hdrhistogram::Histogram;
 
 use crate::config::RunConfig;
 use crate::outcome::{Counts, Sample};
-use crate::percentiles::{FEW, percentile, percentile_name};
-use crate::units::{count, latency, number, per_s, share, span};
+use crate::percentiles::{FEW, percentile, percentile_name, taken};
+use crate::units::{count, number, per_s, share, span};
 
 /// A block of lines at the bottom of the terminal, which each [`Sample`] draws again.
 pub(super) struct LiveView {
@@ -236,8 +236,8 @@ impl Block {
             ["per second".into(), "lost".into(), p50, p99, p99_9],
         )];
         for row in &self.rows {
-            let taken = |taken: Option<Duration>| taken.map_or("-".to_owned(), latency);
-            let [p50, p99, p99_9] = row.percentiles.map(taken);
+            let printed = |time: Option<Duration>| time.map_or("-".to_owned(), taken);
+            let [p50, p99, p99_9] = row.percentiles.map(printed);
             let cells = [number(row.per_s), row.lost.clone(), p50, p99, p99_9];
             lines.push(line(row.name, cells));
         }
@@ -254,7 +254,7 @@ impl Block {
         let older = self.p99s.len().saturating_sub(width);
         let shown: VecDeque<_> = self.p99s.iter().skip(older).copied().collect();
         let highest = shown.iter().flatten().max();
-        let highest = highest.map_or_else(String::new, |p99| format!("up to {}", latency(*p99)));
+        let highest = highest.map_or_else(String::new, |p99| format!("up to {}", taken(*p99)));
         Some(format!(
             "  {kind:<12} {:<width$}  {highest}",
             sparkline(&shown)

@@ -1,6 +1,5 @@
 //! Datagrams that leave together, each from its client's address.
 
-use std::io;
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +14,8 @@ pub(crate) struct Mail {
     target: PeerAddr,
     letters: Vec<Letter>,
     written: usize,
+    /// The last error of the kernel, ENOBUFS where it had no space.
+    error: Option<i32>,
 }
 
 struct Letter {
@@ -37,6 +38,7 @@ impl Mail {
             target,
             letters: (0..MAIL_BATCH).map(|_| letter()).collect(),
             written: 0,
+            error: None,
         }
     }
 
@@ -62,6 +64,11 @@ impl Mail {
         self.written == 0
     }
 
+    /// Returns the last error of the kernel since the last call.
+    pub(crate) fn take_error(&mut self) -> Option<i32> {
+        self.error.take()
+    }
+
     /// Sends all of them, in their order, and waits a little where the kernel has no space.
     /// `refused` is called with the place of each that it does not take.
     pub(crate) fn send(&mut self, ports: &Ports, mut refused: impl FnMut(usize)) {
@@ -82,15 +89,15 @@ impl Mail {
                         thread::sleep(FULL_PAUSE);
                     }
                     Ok(sent) if sent > 0 => done += sent,
-                    // What an earlier datagram met with, told to this one, which was
-                    // not sent: a connected socket is told that nobody is there.
-                    Err(error)
-                        if error.kind() == io::ErrorKind::ConnectionRefused
-                            && tries < MAX_TRIES =>
-                    {
-                        tries += 1;
-                    }
-                    Ok(_) | Err(_) => {
+                    result => {
+                        let error = result.err().and_then(|error| error.raw_os_error());
+                        self.error = error.or(Some(libc::ENOBUFS));
+                        // What an earlier datagram met with, told to this one, which was
+                        // not sent: a connected socket is told that nobody is there.
+                        if error == Some(libc::ECONNREFUSED) && tries < MAX_TRIES {
+                            tries += 1;
+                            continue;
+                        }
                         refused(start + done);
                         done += 1;
                     }

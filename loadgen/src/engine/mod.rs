@@ -22,6 +22,8 @@ pub mod stamp;
 mod client;
 mod dialect;
 pub mod files;
+pub(crate) mod probe;
+mod pulse;
 mod rooms;
 mod selfwatch;
 mod window;

@@ -9,16 +9,18 @@ use std::time::{Duration, SystemTime};
 use core_affinity::CoreId;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::config::RunConfig;
+use crate::config::{Protocol, RunConfig};
 use crate::engine::collector::Collector;
 use crate::engine::common::Run;
 pub use crate::engine::common::{Control, RunError};
 use crate::engine::files;
 use crate::engine::ports::Ports;
+use crate::engine::probe::Probe;
+use crate::engine::pulse::Prober;
 use crate::engine::recorder::{Channel, Report, ShardResult};
 use crate::engine::rooms::Rooms;
 use crate::engine::schedule::nanoseconds;
-use crate::engine::selfwatch::{self, SelfWatch, THREAD_NAME};
+use crate::engine::selfwatch::{self, Processes, SelfWatch, THREAD_NAME};
 use crate::engine::shape::{self, Part};
 use crate::engine::shard::Shard;
 use crate::outcome::{Generator, Outcome, Sample};
@@ -48,23 +50,29 @@ pub fn run(
     // Those that have started end, too.
     let failed = |_: &RunError| run.is_failed.store(true, Relaxed);
     let crew = Crew::start(&run, parts, ports).inspect_err(failed)?;
-    crew.await_clients(&run);
+    let has_sessions = run.dialect() == Protocol::V2;
+    let mut prober = Prober::new(Probe::new(config.target).ok(), has_sessions);
+    crew.await_clients(&run, &mut prober);
     let registered_in = Duration::from_nanos(run.ready_ns.load(Relaxed));
 
+    let before = Processes::now();
     let start_ns = run.now_ns() + nanoseconds(START_LEAD);
     run.start_ns.store(start_ns, Relaxed);
     let recording_ns = start_ns + nanoseconds(config.warmup);
     let mut collector = Collector::new(config.duration, crew.threads.len(), observe);
     let mut watch = SelfWatch::new(config.server_pid);
     let files = selfwatch::open_files();
-    crew.collect(&run, recording_ns, &mut collector, &mut watch);
+    crew.collect(&run, recording_ns, &mut prober, &mut collector, &mut watch);
+    let others = Processes::now().others_since(&before);
     let began_at = SystemTime::now() - run.base.elapsed() + Duration::from_nanos(recording_ns);
     let results = crew.finish(&run, &mut collector)?;
     let threads = results.len() as u16;
     let client_bytes = bytes_a_client(config, &run.rooms, &results);
     let largest_burst = results.iter().map(|result| result.largest_burst).max();
+    let send_error = results.iter().find_map(|result| result.send_error);
     let (recorded, counts, latencies, seconds) = collector.finish(results, config);
     let used = watch.used();
+    let is_dismissed = run.is_dismissed.load(Relaxed);
     Ok(Outcome {
         began_at: began_at
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -88,7 +96,12 @@ pub fn run(
         },
         server: watch.server(),
         signal: control.signal(),
-        server_said_goodbye: run.is_dismissed.load(Relaxed),
+        server_said_goodbye: is_dismissed,
+        // After a goodbye nothing else is to be expected.
+        silence: run.pulse.silence(recording_ns).filter(|_| !is_dismissed),
+        has_restarted: run.pulse.has_restarted(),
+        send_error,
+        others,
     })
 }
 
@@ -148,8 +161,11 @@ impl Crew {
 
     /// Waits until all clients are there. When they cannot come, that is found out by
     /// [`Crew::finish`].
-    fn await_clients(&self, run: &Run) {
+    fn await_clients(&self, run: &Run, prober: &mut Prober) {
         while run.ready.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
+            if prober.is_refused(run.now_ns()) {
+                run.fail(RunError::NobodyListens(run.config.target));
+            }
             thread::sleep(LOOK_INTERVAL);
         }
     }
@@ -160,6 +176,7 @@ impl Crew {
         &self,
         run: &Run,
         recording_ns: u64,
+        prober: &mut Prober,
         collector: &mut Collector<impl FnMut(&Sample<'_>)>,
         watch: &mut SelfWatch,
     ) {
@@ -168,6 +185,7 @@ impl Crew {
             if ahead_ns == 0 {
                 watch.begin_once();
             }
+            prober.turn(&run.pulse, run.now_ns());
             // The watch is to begin when the recording does, and not an interval later.
             let wait = match ahead_ns {
                 0 => LOOK_INTERVAL,

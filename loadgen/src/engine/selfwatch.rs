@@ -1,12 +1,75 @@
 //! The resources that the generator and the server use, as the kernel counts them.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::outcome::ServerUse;
+use crate::outcome::{Others, ServerUse};
+
+/// The CPU time of the machine's processes up to a moment.
+#[derive(Debug, Default)]
+pub(crate) struct Processes {
+    /// The time that all of them had, those that ended included.
+    cpu: Duration,
+    /// The name and the time of each one that is there.
+    each: HashMap<u32, (String, Duration)>,
+}
+
+impl Processes {
+    /// Reads them from `/proc`, which takes some milliseconds.
+    pub(crate) fn now() -> Self {
+        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        Self {
+            cpu: BUSY_FIELDS.filter_map(machine_time).sum(),
+            each: numbers
+                .filter_map(|pid| Some((pid, process_time(pid)?)))
+                .collect(),
+        }
+    }
+
+    /// Returns what the others than this one used since `earlier`.
+    pub(crate) fn others_since(&self, earlier: &Self) -> Others {
+        let mut used = BTreeMap::<&str, Duration>::new();
+        let mut own = Duration::ZERO;
+        for (pid, (name, cpu)) in &self.each {
+            let before = earlier
+                .each
+                .get(pid)
+                .map_or(Duration::ZERO, |(_, cpu)| *cpu);
+            match *pid == std::process::id() {
+                true => own = cpu.saturating_sub(before),
+                false => *used.entry(name).or_default() += cpu.saturating_sub(before),
+            }
+        }
+        let mut used: Vec<_> = used.into_iter().collect();
+        used.sort_by_key(|(_, cpu)| Reverse(*cpu));
+        used.retain(|(_, cpu)| *cpu >= NAMED);
+        Others {
+            cpu: (self.cpu.saturating_sub(earlier.cpu)).saturating_sub(own),
+            most: used
+                .iter()
+                .take(MOST)
+                .map(|(name, cpu)| ((*name).to_owned(), *cpu))
+                .collect(),
+        }
+    }
+}
+
+/// Returns the name and the CPU time of a process, if it is there (proc_pid_stat(5)).
+fn process_time(pid: u32) -> Option<(String, Duration)> {
+    let stat = fs::read_to_string(process(pid).join("stat")).ok()?;
+    // A name may have blanks and brackets.
+    let (head, fields) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<f64>);
+    let ticks = times.next()?.ok()? + times.next()?.ok()?;
+    Some((name.to_owned(), of_ticks(ticks)?))
+}
 
 /// Watches the threads that send and receive, and the server.
 #[derive(Debug)]
@@ -171,16 +234,18 @@ fn process(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// Reads the sum of all processors from the first line of `/proc/stat` (proc_stat(5)).
 fn steal() -> Option<Duration> {
+    machine_time(STEAL_FIELD)
+}
+
+/// Reads the sum of all processors from the first line of `/proc/stat` (proc_stat(5)).
+fn machine_time(field: usize) -> Option<Duration> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    let ticks: f64 = text
-        .lines()
-        .next()?
-        .split_whitespace()
-        .nth(STEAL_FIELD)?
-        .parse()
-        .ok()?;
+    let mut fields = text.lines().next()?.split_whitespace();
+    of_ticks(fields.nth(field)?.parse().ok()?)
+}
+
+fn of_ticks(ticks: f64) -> Option<Duration> {
     let ticks_a_second = sysconf(SysconfVar::CLK_TCK).ok()??;
     Some(Duration::from_secs_f64(ticks / ticks_a_second as f64))
 }
@@ -192,6 +257,13 @@ const OURSELVES: &str = "/proc/self";
 
 /// `cpu user nice system idle iowait irq softirq steal`
 const STEAL_FIELD: usize = 8;
+
+/// User, nice and system. Interrupts are the load's own as well.
+const BUSY_FIELDS: std::ops::RangeInclusive<usize> = 1..=3;
+
+/// The processes that are named, and the least time of one: of less, nobody is slow.
+const MOST: usize = 3;
+const NAMED: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -257,6 +329,31 @@ mod tests {
         server.wait().unwrap();
         watch.end();
         assert_eq!(watch.server(), None, "nothing is left");
+    }
+
+    #[test]
+    fn another_process_that_took_time_is_named_and_this_one_is_not() {
+        let before = Processes::now();
+        let spin = "while :; do :; done";
+        let mut other = Command::new("sh").args(["-c", spin]).spawn().unwrap();
+        let others = loop {
+            let others = Processes::now().others_since(&before);
+            if others.most.iter().any(|(name, _)| name == "sh") {
+                break others;
+            }
+            thread::yield_now();
+        };
+        other.kill().unwrap();
+        other.wait().unwrap();
+        let own = fs::read_to_string("/proc/self/comm").unwrap();
+        assert!(
+            others.most.iter().all(|(name, _)| *name != own.trim()),
+            "{others:?}"
+        );
+        assert!(
+            others.cpu >= NAMED && others.most.len() <= MOST,
+            "{others:?}"
+        );
     }
 
     #[test]

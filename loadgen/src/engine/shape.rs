@@ -1,6 +1,6 @@
 //! The shape of a run: its rooms, its threads and their clients, and the numbers to remember.
 
-use crate::config::{Rate, RunConfig, Scenario, Sockets};
+use crate::config::{RunConfig, Scenario, Sockets};
 use crate::engine::ports::MAX_SHARED;
 
 /// The part of one thread.
@@ -83,10 +83,7 @@ pub fn files(config: &RunConfig, threads: usize) -> u64 {
 /// Returns the number of datagrams in [`REMEMBERED_S`] if `share` of all are dealt out evenly to
 /// `count`.
 fn remembered(config: &RunConfig, share: f64, count: u32) -> u32 {
-    let rate = match config.rate {
-        Rate::Constant(rate) => rate,
-        Rate::Ramp { from, to } => from.max(to),
-    };
+    let rate = config.rate.from.max(config.rate.to);
     let mix = &config.mix;
     let share = share / (mix.ping + mix.text + mix.heartbeat);
     let numbers = rate * share / f64::from(count) * REMEMBERED_S;

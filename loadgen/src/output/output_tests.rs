@@ -59,7 +59,7 @@ fn another_run_is_overwritten_only_if_one_says_so() {
     let before = fs::read(dir.join(SUMMARY)).unwrap();
     let log = fs::read(dir.join(LOG)).unwrap();
     let error = Output::create(dir, false).err().unwrap();
-    assert!(matches!(&error, OutputError::Taken(path) if path == dir));
+    assert!(matches!(&error, OutputError::Taken { dir: taken, .. } if taken == dir));
     assert!(error.to_string().contains("--overwrite"), "{error}");
     assert_eq!(fs::read(dir.join(SUMMARY)).unwrap(), before);
 

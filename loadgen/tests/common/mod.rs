@@ -6,6 +6,7 @@
     reason = "what helps a test may panic as a test may"
 )]
 
+pub(crate) mod process;
 pub(crate) mod relay;
 pub(crate) mod responder;
 mod truth;
@@ -50,7 +51,7 @@ pub(crate) fn config(target: SocketAddr) -> RunConfig {
     RunConfig {
         target,
         clients: 20,
-        rate: Rate::Constant(1000.0),
+        rate: Rate::constant(1000.0),
         arrival: Arrival::Uniform,
         scenario: Scenario::Mixed,
         mix: mix(1.0, 1.0, 0.0),

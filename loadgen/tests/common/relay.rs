@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bullhorn::net::{BufferSizes, bind_group};
+use bullhorn::wire::QUIT;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_client, parse_server};
 use loadgen::config::Protocol;
 use loadgen::engine::stamp::{STAMP_BYTES, Stamp};
@@ -175,6 +176,10 @@ impl Running {
 
     fn read_front(&mut self, poll: &Poll, buffer: &mut [u8]) {
         while let Some((len, from)) = would_block(self.front.recv_from(buffer)) {
+            // The generator asks in this way whether anything listens here.
+            if buffer[..len] == *QUIT && !self.by_address.contains_key(&from) {
+                continue;
+            }
             let place = *self.by_address.entry(from).or_insert_with(|| {
                 let mut back = socket();
                 back.connect(self.to).unwrap();

@@ -46,6 +46,10 @@ impl SampleRun {
             }),
             signal: None,
             server_said_goodbye: false,
+            silence: None,
+            has_restarted: false,
+            send_error: None,
+            others: Default::default(),
         };
         Self { outcome, intervals }
     }
@@ -71,7 +75,7 @@ pub(crate) fn config() -> RunConfig {
     RunConfig {
         target: ([127, 0, 0, 1], 9999).into(),
         clients: 1_000,
-        rate: Rate::Constant(1_000.0),
+        rate: Rate::constant(1_000.0),
         arrival: Arrival::Poisson,
         scenario: Scenario::Mixed,
         mix: Mix {

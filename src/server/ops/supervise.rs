@@ -33,7 +33,7 @@ pub struct Supervisor {
 /// A function that finds threads that hang.
 struct Check {
     interval: Duration,
-    run: Box<dyn FnMut() -> Option<ThreadDied> + Send>,
+    run: Box<dyn FnMut() -> Option<ThreadDied> + Send + Sync>,
 }
 
 /// A thread ended, or hung, before the stop.
@@ -97,7 +97,7 @@ impl Supervisor {
     pub fn watch(
         &mut self,
         interval: Duration,
-        check: impl FnMut() -> Option<ThreadDied> + Send + 'static,
+        check: impl FnMut() -> Option<ThreadDied> + Send + Sync + 'static,
     ) {
         self.check = Some(Check {
             interval,

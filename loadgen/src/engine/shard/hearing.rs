@@ -1,5 +1,6 @@
 //! Receives what has come, and tells what it is: wanted, repeated, late, or stray.
 
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use crate::engine::client::Phase;
 use crate::engine::common::RunError;
 use crate::engine::dialect::{self, Heard};
 use crate::engine::schedule::nanoseconds;
+use crate::engine::shape;
 use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 use crate::engine::window::Arrival;
 use crate::net::MultihomedReceiver;
@@ -70,7 +72,12 @@ impl Hearing {
             Ok(received) => received,
             // What is told of an earlier datagram: nobody is there, or no way leads there.
             // It shows in what is not answered. There may be more to read.
-            Err(_) => return Ok(RECEIVE_BATCH),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::ConnectionRefused {
+                    people.run.pulse.refused(people.run.now_ns());
+                }
+                return Ok(RECEIVE_BATCH);
+            }
         };
         if received == 0 {
             return Ok(0);
@@ -78,13 +85,20 @@ impl Hearing {
         let now_ns = people.run.now_ns();
         people.last_heard_ns = now_ns;
         people.record_hear_lag(self.receiver.first_arrival(), received, now_ns);
+        let mut is_servers = false;
         for datagram in self.receiver.datagrams() {
             people.count_received(datagram.payload.len(), now_ns);
             let client = people.ports.client_at(socket, datagram.to);
             match client.filter(|_| datagram.from == people.run.target) {
-                Some(client) => people.hear(client, datagram.payload, now_ns, admission)?,
+                Some(client) => {
+                    is_servers = true;
+                    people.hear(client, datagram.payload, now_ns, admission)?;
+                }
                 None => people.count_stray(now_ns),
             }
+        }
+        if is_servers {
+            people.run.pulse.heard(now_ns);
         }
         Ok(received)
     }
@@ -121,10 +135,12 @@ impl People {
     fn hear_text(&mut self, client: u32, stamp: Stamp, now_ns: u64) {
         let room = self.room_of(client);
         let config = &self.run.config;
-        let is_ours = stamp.run == self.run.id
-            && stamp.client < config.clients
-            && crate::engine::shape::room_of(config, stamp.client) == room
-            && stamp.sequence < self.run.rooms.sent(room);
+        let is_of_run = stamp.run == self.run.id && stamp.client < config.clients;
+        let is_of_room = shape::room_of(config, stamp.client) == room;
+        if is_of_run && !is_of_room {
+            self.run.pulse.misrouted();
+        }
+        let is_ours = is_of_run && is_of_room && stamp.sequence < self.run.rooms.sent(room);
         let came_ns = self.came_ns(&stamp, now_ns).filter(|_| is_ours);
         let Some(came_ns) = came_ns else {
             return self.count_stray(now_ns);

@@ -60,6 +60,8 @@ pub(crate) struct People {
     last_heard_ns: u64,
     /// Clients that are there.
     active: u32,
+    /// The last error with which the kernel refused to send.
+    send_error: Option<i32>,
 }
 
 impl Shard {
@@ -93,6 +95,7 @@ impl Shard {
                 start_ns: None,
                 last_heard_ns: 0,
                 active: 0,
+                send_error: None,
                 run,
             },
         })
@@ -120,6 +123,7 @@ impl Shard {
             ended_ns,
             largest_burst: self.offering.map_or(0, |offering| offering.largest_burst()),
             client_bytes,
+            send_error: people.send_error,
         })
     }
 
@@ -171,18 +175,26 @@ impl Shard {
         }
         let people = &mut self.people;
         let mut now_ns = people.run.now_ns();
+        let begin_ns = now_ns;
         let mut is_busy = false;
         if let Some(offering) = &mut self.offering {
             is_busy |= offering.turn(people, &mut self.mail, now_ns);
         }
-        is_busy |= self
+        let is_heard = self
             .hearing
             .turn(people, &mut self.admission, &mut self.pause)?;
+        is_busy |= is_heard;
+        if !is_heard {
+            people.run.pulse.check(begin_ns);
+        }
         now_ns = people.run.now_ns();
         self.admission.turn(people, &mut self.mail, now_ns)?;
         self.keepalive.turn(people, &mut self.mail, now_ns);
         self.churn
             .turn(people, &mut self.admission, &mut self.mail, now_ns);
+        if let Some(errno) = self.mail.take_error() {
+            people.note_send_error(errno, now_ns)?;
+        }
         if let Some(elapsed_ns) = people.since_start(now_ns) {
             people.recorder.hand_over(elapsed_ns, &mut people.ports);
         }
@@ -236,7 +248,8 @@ impl Shard {
                 LOST_QUIET_NS
             };
             if quiet_ns >= enough_ns || run.now_ns() - begin_ns >= drain_ns {
-                return Ok(());
+                // Once more, as this turn may have begun before the silence was long enough.
+                return self.turn();
             }
         }
     }
@@ -269,6 +282,23 @@ impl People {
 
     fn is_active(&self, client: u32) -> bool {
         self.clients[client as usize].phase == Phase::Active
+    }
+
+    /// The kernel has refused to send. Before the first client is there, that fails the run.
+    fn note_send_error(&mut self, errno: i32, now_ns: u64) -> Result<(), RunError> {
+        if errno == libc::ECONNREFUSED {
+            self.run.pulse.refused(now_ns);
+            return Ok(());
+        }
+        self.send_error = Some(errno);
+        // It may have space later.
+        if errno == libc::ENOBUFS || self.active > 0 || self.start_ns.is_some() {
+            return Ok(());
+        }
+        Err(RunError::CannotSend {
+            target: self.run.config.target,
+            source: std::io::Error::from_raw_os_error(errno),
+        })
     }
 
     /// A client takes part from now on.

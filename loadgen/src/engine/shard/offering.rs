@@ -48,6 +48,17 @@ enum Kind {
     Heartbeat,
 }
 
+impl Offer {
+    /// Returns true if something is to come back for it.
+    fn is_answered(&self) -> bool {
+        match self.kind {
+            Kind::Ask | Kind::Greet => true,
+            Kind::Text => self.owed > 0,
+            Kind::Heartbeat => false,
+        }
+    }
+}
+
 impl Offering {
     /// Share number `share.0` of `share.1` of a run's load.
     pub(super) fn new(config: &RunConfig, share: (usize, usize)) -> Self {
@@ -79,6 +90,7 @@ impl Offering {
 
     /// Sends up to [`MAIL_BATCH`] datagrams that are due; whether there were any.
     pub(super) fn turn(&mut self, people: &mut People, mail: &mut Mail, now_ns: u64) -> bool {
+        let started_ns = now_ns;
         let Some(now_ns) = people.since_start(now_ns).filter(|_| !self.is_over) else {
             return false;
         };
@@ -102,8 +114,13 @@ impl Offering {
         }
         let batch = &mut self.batch;
         mail.send(&people.ports, |place| batch[place].is_refused = true);
+        let mut asked = 0;
         for offer in self.batch.drain(..) {
+            asked += u64::from(!offer.is_refused && offer.is_answered());
             account(people, offer, now_ns);
+        }
+        if asked > 0 {
+            people.run.pulse.asked(started_ns, asked);
         }
         true
     }
