@@ -7,7 +7,8 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use bullhorn::Server;
+use bullhorn::config::ServiceKind;
+use bullhorn::{Server, ServerConfig};
 use clap::Parser;
 
 use harness::Error;
@@ -57,7 +58,12 @@ fn main() -> Result<(), Error> {
 }
 
 fn measure(cores: Cores, pairs: usize, texts: usize) -> Result<Vec<Row>, Error> {
-    let (one, two) = (subject::start_workers(1)?, subject::start_workers(2)?);
+    let config = subject::config(ServiceKind::Chat)?;
+    let two = Server::start(ServerConfig {
+        workers: 2,
+        ..config.clone()
+    })?;
+    let one = Server::start(config)?;
     pin(cores.load)?;
     let peers = open_sockets(PEERS)?;
     peers.iter().try_for_each(stamp_arrivals)?;

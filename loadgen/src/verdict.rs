@@ -217,7 +217,10 @@ fn sent_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
 }
 
 fn read_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
-    let lag_ns = outcome.latencies.hear_lag.value_at_quantile(LAG_QUANTILE);
+    let lag_ns = outcome
+        .latencies
+        .receive_lag
+        .value_at_quantile(LAG_QUANTILE);
     (lag_ns > MAX_LAG_NS).then(|| {
         format!(
             "The generator read late: one packet in a hundred had waited {:.3} ms or more in its \
@@ -291,7 +294,7 @@ const RESTARTED: &str = "The server restarted during the run, or forgot its clie
 /// the tail that is reported would be its own.
 const MAX_LAG_NS: u64 = 1_000_000;
 
-/// The highest percentile that people commonly go by.
+/// The highest percentile that clients commonly go by.
 const LAG_QUANTILE: f64 = 0.99;
 
 /// The server was to get what was asked for. Other measured rates are seldom steadier than
@@ -407,7 +410,7 @@ mod tests {
     fn a_generator_that_sent_or_read_late_is_named_with_its_lag() {
         type Lag = fn(&mut Outcome) -> &mut Histogram<u64>;
         let sent: Lag = |outcome| &mut outcome.latencies.send_lag;
-        let read: Lag = |outcome| &mut outcome.latencies.hear_lag;
+        let read: Lag = |outcome| &mut outcome.latencies.receive_lag;
         for (lag, wrong) in [(sent, "was sent"), (read, "had waited")] {
             let lags = |late: u64, late_ns: u64| {
                 move |outcome: &mut Outcome| {

@@ -126,7 +126,7 @@ fn a_server_without_commands_has_no_rooms() {
         };
         let text = error.to_string();
         assert!(is_named && text.contains("commands"), "{error:?}");
-        // One client asks, eleven times at most, and is alone to hear it.
+        // One client asks, eleven times at most, and is alone to receive it.
         let deliveries = server.stats().total().deliveries;
         assert!(deliveries <= 11, "{deliveries} deliveries");
         server.stop().unwrap();
