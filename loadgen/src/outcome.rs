@@ -71,7 +71,7 @@ pub struct Outcome {
 /// CPU time during the load, warm-up included, of other processes of the generator's machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {
-    /// Of all of them together.
+    /// The time of all of them together.
     pub cpu: Duration,
     /// The names and the times of those that had most, the first one first. Those that ended
     /// are not known.

@@ -1,4 +1,4 @@
-//! Clients leave and come back all the time: everyone is expected what is said while it is
+//! Clients leave and come back all the time: everyone should receive what is said while it is
 //! there, and gets exactly that.
 
 #![allow(
@@ -56,7 +56,7 @@ fn who_leaves_and_comes_back_is_owed_what_was_said_meanwhile_and_no_more() {
             // Each about a second later.
             assert!((30..=45).contains(&counts.joined), "{}", counts.joined);
         }
-        // What is said while somebody waits for the last texts is not expected to it.
+        // Somebody who waits for the last texts need not receive what is said meanwhile.
         assert!(counts.not_expected > 0);
         let owed_by_all = counts.texts * if is_lobby { 50 } else { 5 };
         assert!(counts.expected > counts.texts && counts.expected < owed_by_all);
@@ -66,5 +66,5 @@ fn who_leaves_and_comes_back_is_owed_what_was_said_meanwhile_and_no_more() {
     });
 }
 
-/// More than there are clients: each waits for a second for what it is still expected.
+/// More than there are clients: each waits for a second for what it should still receive.
 const MUCH_PER_S: f64 = 200.0;

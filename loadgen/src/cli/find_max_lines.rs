@@ -12,7 +12,7 @@ use crate::percentiles::taken_us;
 use crate::units::{number, share_of_one};
 
 /// The output of a search. In JSON, each try is a line of `kind` `try` with the keys of [`Try`],
-/// and the answer one of `kind` `found` with the keys of [`FoundMax`]. For clients, tries are rows
+/// and the answer one of `kind` `found` with the keys of [`FoundMax`]. For people, tries are rows
 /// of a table, and the answer is a sentence.
 pub(super) struct Lines<W> {
     stdout: Stdout<W>,

@@ -1,4 +1,4 @@
-//! Standard output of a run or a search, as clients or programs want it.
+//! Standard output of a run or a search, as people or programs want it.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ impl Report {
         }
     }
 
-    /// Returns true if the reasons of the exit code are for a program or a file, so that clients
+    /// Returns true if the reasons of the exit code are for a program or a file, so that people
     /// need them on standard error.
     pub(super) fn hides_reasons(self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! The summary of a run, for clients.
+//! The summary of a run, for people.
 
 use std::fmt::{Arguments, Write};
 

@@ -26,9 +26,9 @@ pub(crate) struct Client {
     pub(crate) last_text: Option<u32>,
     /// One more than the greatest number of a text that it received.
     pub(crate) received_text: u32,
-    /// It is expected the texts of its room from this one on
+    /// It should receive the texts of its room from this one on
     pub(crate) owed_from: u32,
-    /// and up to this one, which it is not expected.
+    /// and up to this one, which it need not receive.
     pub(crate) owed_until: u32,
     /// Requests to the greeting service that were not answered so far.
     pub(crate) under_way: u16,
@@ -64,7 +64,7 @@ pub(crate) enum Phase {
     Joining,
     /// It is there, and takes part.
     Active,
-    /// It takes part no more, and waits for what it is still expected.
+    /// It takes part no more, and waits for what it should still receive.
     Leaving,
 }
 
@@ -142,7 +142,7 @@ impl Client {
         })
     }
 
-    /// Returns true if this text of its room is expected to it.
+    /// Returns true if it should receive this text of its room.
     pub(crate) fn is_owed(&self, sequence: u32) -> bool {
         (self.owed_from..self.owed_until).contains(&sequence)
     }

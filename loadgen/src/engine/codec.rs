@@ -194,7 +194,7 @@ fn join_command(room: &str) -> ([u8; MAX_JOIN_BYTES], usize) {
 /// The verb, a blank, and the longest name of a room.
 const MAX_JOIN_BYTES: usize = 6 + MAX_ROOM_NAME_BYTES;
 
-/// A datagram, so that texts of version 1 stay as they are.
+/// A letter, so that texts of version 1 stay as they are.
 const FILLER: u8 = b'x';
 
 #[cfg(test)]

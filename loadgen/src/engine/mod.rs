@@ -1,12 +1,12 @@
 //! The engine: it sends the load and finds out what becomes of it.
 //!
 //! ```text
-//! schedule ─due→ shard/sending ─→ codec ─→ batch ─sendmmsg→ ports ─→ the server
+//! schedule ─due→ shard/send ─→ codec ─→ send_batch ─sendmmsg→ ports ─→ the server
 //!                     │ stamp: whose, which, when due
 //!                     ▼
-//!         rooms: the number of each text, and who is expected it
+//!         rooms: the number of each text, and who should receive it
 //!                     ▲
-//! recorder ←─ shard/receiving ←─ codec ←─recvmmsg─ ports ←─ the server
+//! recorder ←─ shard/receive ←─ codec ←─recvmmsg─ ports ←─ the server
 //!     │           window: which numbers came
 //!     └─ once a second ─→ collector ─→ samples, and at last the outcome
 //! ```

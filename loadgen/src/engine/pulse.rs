@@ -181,7 +181,7 @@ impl Prober {
     }
 }
 
-/// A second in which nothing arrives is longer than any stall that clients take for latency.
+/// A second in which nothing arrives is longer than any stall that people take for latency.
 const SILENT_NS: u64 = 1_000_000_000;
 
 /// As many in a row are not lost by chance.
@@ -190,7 +190,7 @@ const SEVERAL: u64 = 3;
 /// More texts in wrong rooms than a client causes that the server forgot by itself.
 const MANY: u64 = 10;
 
-/// What the old server had sent may be read as late after its end.
+/// Datagrams of the old server may be read as late after its end.
 const UNDER_WAY_NS: u64 = 100_000_000;
 
 /// Longer than answers take within a machine or a site, and shorter than a restart.

@@ -1,4 +1,4 @@
-//! The rooms of a run, as all threads see them: who is expected the next text, and which
+//! The rooms of a run, as all threads see them: who should receive the next text, and which
 //! text of a speaker follows which.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -19,7 +19,7 @@ pub(crate) struct Rooms {
 #[derive(Debug, Default)]
 struct Room {
     /// Members in the upper half, texts sent in the lower one: read and changed as one,
-    /// so that each text has a number and those that are expected it at once.
+    /// so that each text has its number and its receivers at once.
     state: AtomicU64,
 }
 
@@ -28,7 +28,7 @@ struct Room {
 pub(crate) struct NewText {
     /// Its number in its room.
     pub(crate) sequence: u32,
-    /// Clients to which it is expected.
+    /// Clients that should receive it.
     pub(crate) expected: u32,
 }
 
@@ -46,12 +46,12 @@ impl Rooms {
         }
     }
 
-    /// A member more; returns the number of the first text that it is expected.
+    /// A member more; returns the number of the first text that it should receive.
     pub(crate) fn join(&self, room: u32) -> u32 {
         self.room(room).state.fetch_add(MEMBER, Relaxed) as u32
     }
 
-    /// A member less; returns the number of the first text that it is not expected any more.
+    /// A member less; returns the number of the first text that it need not receive.
     pub(crate) fn leave(&self, room: u32) -> u32 {
         self.room(room).state.fetch_sub(MEMBER, Relaxed) as u32
     }
@@ -126,10 +126,10 @@ mod tests {
         assert_eq!(
             rooms.join(1),
             1,
-            "the next one is the first that it is expected"
+            "the next one is the first that it should receive"
         );
         assert_eq!(rooms.speak(1, None).expected, 3);
-        assert_eq!(rooms.leave(1), 2, "the next one is expected no more");
+        assert_eq!(rooms.leave(1), 2, "it need not receive the next one");
         assert_eq!(rooms.speak(1, None).expected, 2);
         assert_eq!((rooms.sent(1), rooms.sent(0)), (3, 0));
     }

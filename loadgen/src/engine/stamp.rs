@@ -18,7 +18,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Encodes it in datagrams, digits, `-` and `_`, which no server changes.
+    /// Encodes it in letters, digits, `-` and `_`, which no server changes.
     pub fn encode(&self, out: &mut [u8; STAMP_BYTES]) {
         let mut bytes = [0; RAW_BYTES];
         bytes[..4].copy_from_slice(&self.run.to_be_bytes());

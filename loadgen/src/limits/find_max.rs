@@ -44,7 +44,7 @@ pub struct Try {
     pub answer: Option<Quantiles>,
     /// Set if the objectives were met and the try is valid.
     pub is_good: bool,
-    /// What the server did that no objective allows: it was silent, or much was stray.
+    /// The faults of the server that no objective allows: it was silent, or much was stray.
     pub faults: Vec<String>,
     /// The reasons why the generator fell short. Then it is not the server's limit.
     pub invalid: Vec<String>,

@@ -114,7 +114,7 @@ impl Truth {
         }
     }
 
-    /// What no client should receive was sent to one.
+    /// Counts datagrams that no client should receive.
     pub(crate) fn strayed(&mut self, count: u64) {
         self.counts.stray += count;
     }

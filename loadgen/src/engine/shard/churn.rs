@@ -15,7 +15,7 @@ pub(super) struct Churn {
     interval_ns: Option<f64>,
     left: u64,
     random: fastrand::Rng,
-    /// Clients that wait for copies expected to them, and the end of that wait.
+    /// Clients that wait for copies that they should receive, and the end of that wait.
     leaving: VecDeque<(u32, u64)>,
 }
 

@@ -314,7 +314,7 @@ impl Clients {
         self.active += 1;
     }
 
-    /// A client takes part no more, and is expected nothing that is said from now on.
+    /// A client takes part no more, and need not receive what is sent from now on.
     fn withdraw(&mut self, client: u32) {
         let room = self.room_of(client);
         let owed_until = self.run.rooms.leave(room);

@@ -1,4 +1,4 @@
-//! What a client receives, at times that the tests choose.
+//! Datagrams that a client receives, at times that the tests choose.
 
 use std::net::UdpSocket;
 use std::sync::atomic::Ordering::Relaxed;

@@ -34,7 +34,7 @@ struct Offer {
     bytes: u32,
     /// The number of a request or a text.
     sequence: u32,
-    /// Clients to which a text is expected.
+    /// Clients that should receive a text.
     expected: u32,
     /// The kernel did not take it.
     is_refused: bool,
