@@ -338,7 +338,8 @@ mod tests {
         let mut other = Command::new("sh").args(["-c", spin]).spawn().unwrap();
         let others = loop {
             let others = Processes::now().others_since(&before);
-            if others.most.iter().any(|(name, _)| name == "sh") {
+            // The kernel counts both in ticks, but not the same ticks.
+            if others.cpu >= NAMED && others.most.iter().any(|(name, _)| name == "sh") {
                 break others;
             }
             thread::yield_now();
@@ -350,10 +351,7 @@ mod tests {
             others.most.iter().all(|(name, _)| *name != own.trim()),
             "{others:?}"
         );
-        assert!(
-            others.cpu >= NAMED && others.most.len() <= MOST,
-            "{others:?}"
-        );
+        assert!(others.most.len() <= MOST, "{others:?}");
     }
 
     #[test]
