@@ -33,7 +33,7 @@ pub(crate) struct Load {
     received: Received,
 }
 
-/// What one load has done so far.
+/// The progress of one load.
 struct Progress {
     start: Instant,
     texts: usize,

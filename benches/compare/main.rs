@@ -58,7 +58,7 @@ struct Arguments {
 struct Findings {
     runs: Vec<Value>,
     versions: BTreeMap<&'static str, String>,
-    /// What is missing, and why.
+    /// The rows that are missing, with the reason.
     skipped: Vec<String>,
     rounds: u16,
 }

@@ -7,7 +7,8 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use bullhorn::Server;
+use bullhorn::config::ServiceKind;
+use bullhorn::{Server, ServerConfig};
 use clap::Parser;
 
 use harness::Error;
@@ -30,6 +31,9 @@ struct Arguments {
     /// Texts in each measurement, the median of which counts
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..1000))]
     texts: u16,
+    /// Peers in the room; the goals are for 1000
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..10_001))]
+    peers: u16,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -43,23 +47,33 @@ struct Side {
 }
 
 fn main() -> Result<(), Error> {
-    let Arguments { pairs, texts, .. } = Arguments::parse();
+    let Arguments {
+        pairs,
+        texts,
+        peers,
+        ..
+    } = Arguments::parse();
     let cores = Cores::plan()?;
     let how = format!(
-        "median (min..max) of {pairs} interleaved pairs, each the median of {texts} texts to {PEERS} peers"
+        "median (min..max) of {pairs} interleaved pairs, each the median of {texts} texts to {peers} peers"
     );
     println!("{}\n{how}\n", machine());
-    let rows = thread::spawn(move || measure(cores, pairs.into(), texts.into()));
+    let rows = thread::spawn(move || measure(cores, pairs.into(), texts.into(), peers.into()));
     let rows = rows.join().map_err(|_| "the measurement panicked")??;
     let command = "cargo bench --bench latency";
     print!("As Markdown:\n\n{}", markdown(&rows, command, &how));
     Ok(())
 }
 
-fn measure(cores: Cores, pairs: usize, texts: usize) -> Result<Vec<Row>, Error> {
-    let (one, two) = (subject::start_workers(1)?, subject::start_workers(2)?);
+fn measure(cores: Cores, pairs: usize, texts: usize, peers: usize) -> Result<Vec<Row>, Error> {
+    let config = subject::config(ServiceKind::Chat)?;
+    let two = Server::start(ServerConfig {
+        workers: 2,
+        ..config.clone()
+    })?;
+    let one = Server::start(config)?;
     pin(cores.load)?;
-    let peers = open_sockets(PEERS)?;
+    let peers = open_sockets(peers)?;
     peers.iter().try_for_each(stamp_arrivals)?;
     let addresses: Vec<SocketAddrV4> = peers.iter().map(v4_addr).collect::<Result<_, _>>()?;
     let (mut drain, mut fan_out) = (Drain::new(), FanOut::new(&addresses, &[b'x'; 48]));
@@ -171,9 +185,6 @@ fn v4_addr(socket: &UdpSocket) -> Result<SocketAddrV4, Error> {
         SocketAddr::V6(_) => Err("the sockets were bound to IPv4".into()),
     }
 }
-
-/// The goals are for a room of so many.
-const PEERS: usize = 1000;
 
 /// With the speaker's address in front 48 bytes, as the bare kernel sends.
 const TEXT: &[u8] = b"the quick brown fox jumps over l";

@@ -71,7 +71,7 @@ pub struct Outcome {
 /// CPU time during the load, warm-up included, of other processes of the generator's machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {
-    /// Of all of them together.
+    /// The time of all of them together.
     pub cpu: Duration,
     /// The names and the times of those that had most, the first one first. Those that ended
     /// are not known.
@@ -126,17 +126,17 @@ counts! {
         pub unmatched: u64,
 
         /// Copies of texts that should arrive: one for each member of the room.
-        pub owed: u64,
-        /// Copies that were owed and arrived, each counted once.
+        pub expected: u64,
+        /// Copies that were expected and arrived, each counted once.
         pub delivered: u64,
-        /// Copies that were owed and did not arrive: `owed` less `delivered`.
+        /// Copies that were expected and did not arrive: `expected` less `delivered`.
         pub lost: u64,
         /// Copies that arrived more than once.
         pub repeated: u64,
         /// Delivered copies that arrived after a later one of the same sender.
         pub reordered: u64,
         /// Copies to clients that were just joining or leaving: neither wrong nor missed.
-        pub unowed: u64,
+        pub not_expected: u64,
         /// Copies and answers so late that it is not known whether they had arrived before.
         /// They are neither in `delivered` nor in `answered`, and in no histogram.
         pub too_late: u64,
@@ -180,8 +180,8 @@ described! {
         pub send_lag: Histogram<u64>,
         /// The generator's own delay: from when its kernel had a packet until it read it. Valid
         /// up to a p99 of 1 ms.
-        #[key = "hear-lag"]
-        pub hear_lag: Histogram<u64>,
+        #[key = "receive-lag"]
+        pub receive_lag: Histogram<u64>,
     }
 }
 
@@ -196,9 +196,9 @@ counts! {
         pub asked: u64,
         /// Requests that were answered.
         pub answered: u64,
-        /// Copies owed.
-        pub owed: u64,
-        /// Copies that were owed and arrived.
+        /// Copies expected.
+        pub expected: u64,
+        /// Copies that were expected and arrived.
         pub delivered: u64,
     }
 }
@@ -272,7 +272,7 @@ impl Outcome {
     pub fn left_out(&self, latency: &str) -> Option<f64> {
         let (counts, latencies) = (&self.counts, &self.latencies);
         let (expected, recorded) = match latency {
-            "delivery" | "delivery-from-send" => (counts.owed, &latencies.delivery),
+            "delivery" | "delivery-from-send" => (counts.expected, &latencies.delivery),
             "answer" | "answer-from-send" => (counts.asked, &latencies.answer),
             _ => return None,
         };
@@ -307,7 +307,7 @@ impl Latencies {
             answer_from_send: empty(),
             answer_closed_loop: empty(),
             send_lag: empty(),
-            hear_lag: empty(),
+            receive_lag: empty(),
         }
     }
 
@@ -332,7 +332,7 @@ impl Latencies {
             &self.answer_from_send,
             &self.answer_closed_loop,
             &self.send_lag,
-            &self.hear_lag,
+            &self.receive_lag,
         ];
         std::array::from_fn(|at| (Self::MEANINGS[at].0, all[at]))
     }
@@ -345,7 +345,7 @@ impl Latencies {
             &mut self.answer_from_send,
             &mut self.answer_closed_loop,
             &mut self.send_lag,
-            &mut self.hear_lag,
+            &mut self.receive_lag,
         ]
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bullhorn::wire::{HEARTBEAT, Reply, push_greeting, push_reply};
 
 use crate::config::{Arrival, Protocol, Rate, RunConfig, Scenario, Sockets, word};
-use crate::engine::shape;
+use crate::engine::partition;
 use crate::engine::stamp::STAMP_BYTES;
 use crate::units::{bytes, count, counted, number, rate, span};
 
@@ -52,7 +52,7 @@ impl Plan {
         let warmup = from * config.warmup.as_secs_f64();
         let recorded = from.midpoint(to) * config.duration.as_secs_f64();
         Self {
-            rooms: shape::rooms(config),
+            rooms: partition::rooms(config),
             first: Load::at(config, from),
             last: Load::at(config, to),
             total: warmup + recorded,

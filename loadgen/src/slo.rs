@@ -21,7 +21,7 @@ use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
 /// | --- | --- | --- |
 /// | `p50`, `p99`, `p99.9`, any `pNN.NN` | the percentile of latencies, from when a datagram was due | a duration: `5ms`, `1.5s` |
 /// | `max`, `mean` | the longest, and the mean | a duration |
-/// | `loss` | copies and answers that did not come, of all that were owed and asked for | `0.1%`, or a share of 1: `0.001` |
+/// | `loss` | copies and answers that did not come, of all that were expected and asked for | `0.1%`, or a share of 1: `0.001` |
 /// | `rate` | datagrams sent a second | as `--rate`: `49k` |
 ///
 /// A percentile counts what was lost as if it took for ever, so a server that loses 2 % misses
@@ -186,7 +186,7 @@ impl Clause {
         let (counts, latencies) = (&outcome.counts, &outcome.latencies);
         let (mut is_met, mut is_met_without_lag) = (true, true);
         let (mut measured, mut sentences) = (Vec::new(), Vec::new());
-        let deliveries = (counts.owed, counts.lost, &latencies.delivery);
+        let deliveries = (counts.expected, counts.lost, &latencies.delivery);
         let answers = (counts.asked, counts.unanswered, &latencies.answer);
         for (kind, name, (expected, lost, recorded)) in [
             (MeasuredOf::Delivery, "delivery", deliveries),
@@ -249,9 +249,12 @@ impl Clause {
     fn check_loss(&self, outcome: &Outcome) -> SloResult {
         let counts = &outcome.counts;
         let (lost, expected) = match self.of {
-            MeasuredOf::Delivery => (counts.lost, counts.owed),
+            MeasuredOf::Delivery => (counts.lost, counts.expected),
             MeasuredOf::Answer => (counts.unanswered, counts.asked),
-            MeasuredOf::All => (counts.lost + counts.unanswered, counts.owed + counts.asked),
+            MeasuredOf::All => (
+                counts.lost + counts.unanswered,
+                counts.expected + counts.asked,
+            ),
         };
         let missing_ratio = units::ratio(lost, expected);
         let measured = Measured {
@@ -304,7 +307,7 @@ impl Metric {
 
     /// Returns the generator's own lag at this metric.
     fn lag_ns(self, latencies: &Latencies) -> f64 {
-        let lags = [&latencies.send_lag, &latencies.hear_lag].into_iter();
+        let lags = [&latencies.send_lag, &latencies.receive_lag].into_iter();
         let lag: Duration = lags.filter_map(|lag| self.latency(lag)).sum();
         lag.as_nanos() as f64
     }
@@ -366,7 +369,7 @@ fn parse_loss(text: &str) -> Option<f64> {
     (share <= 1.0).then_some(share)
 }
 
-const NOTHING_DUE: &str = "nothing was owed or asked for";
+const NOTHING_DUE: &str = "nothing was expected or asked for";
 
 #[cfg(test)]
 #[path = "slo_tests.rs"]

@@ -126,7 +126,7 @@ fn a_server_without_commands_has_no_rooms() {
         };
         let text = error.to_string();
         assert!(is_named && text.contains("commands"), "{error:?}");
-        // One client asks, eleven times at most, and is alone to hear it.
+        // One client asks, eleven times at most, and is alone to receive it.
         let deliveries = server.stats().total().deliveries;
         assert!(deliveries <= 11, "{deliveries} deliveries");
         server.stop().unwrap();
@@ -198,12 +198,11 @@ fn a_server_that_stops_while_it_is_recorded_leaves_what_was_recorded() {
     assert_eq!(counts.stray, 0);
 }
 
-#[test]
-fn a_search_ends_when_the_server_does() {
-    let (server, config) = offered_for_a_minute();
-    let find_max = FindMax {
+/// A search that no loss ends.
+fn search_by(config: RunConfig) -> FindMax {
+    FindMax {
         config,
-        slo: "loss<=100%".parse().unwrap(),
+        slo: "loss<=100%".parse().expect("an objective"),
         search: Search {
             from: 1000.0,
             lowest: None,
@@ -211,7 +210,13 @@ fn a_search_ends_when_the_server_does() {
             precision: 1.05,
         },
         ceiling: Ceiling::Any,
-    };
+    }
+}
+
+#[test]
+fn a_search_ends_when_the_server_does() {
+    let (server, config) = offered_for_a_minute();
+    let find_max = search_by(config);
     let mut tries = 0;
     let result = while_it_stops(server, || find_max.find(&Control::new(), |_| tries += 1));
     assert!(matches!(result, Err(RunError::Goodbye)), "{result:?}");
@@ -222,21 +227,11 @@ fn a_search_ends_when_the_server_does() {
 #[test]
 fn a_search_ends_when_a_server_falls_silent() {
     let (server, config) = offered_for_a_minute();
-    let find_max = FindMax {
-        config: RunConfig {
-            protocol: Protocol::V1,
-            duration: Duration::from_secs(3),
-            ..config
-        },
-        slo: "loss<=100%".parse().unwrap(),
-        search: Search {
-            from: 1000.0,
-            lowest: None,
-            highest: None,
-            precision: 1.05,
-        },
-        ceiling: Ceiling::Any,
-    };
+    let find_max = search_by(RunConfig {
+        protocol: Protocol::V1,
+        duration: Duration::from_secs(3),
+        ..config
+    });
     let result = while_it_stops(server, || find_max.find(&Control::new(), |_| {}));
     let text = result.unwrap_err().to_string();
     assert!(text.starts_with("The server was silent from "), "{text}");

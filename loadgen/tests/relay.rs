@@ -31,7 +31,7 @@ fn every_fault_is_found_with_a_socket_for_each_client() {
     check(3, |config| config.sockets = Sockets::PerClient);
 }
 
-/// Here those who hear are in other threads than the one who speaks.
+/// Here those who receive are in other threads than the one who speaks.
 #[test]
 fn every_fault_is_found_in_the_lobby() {
     check(4, |config| {

@@ -190,7 +190,7 @@ fn what_the_kernel_refuses_was_due_and_was_not_sent() {
     assert!(outcome.generator.largest_burst > 1);
     assert!(counts.refused >= 150 && counts.sent >= 150);
     assert_eq!(counts.sent + counts.refused, counts.due);
-    assert_eq!((counts.texts, counts.owed, counts.delivered), (0, 0, 0));
+    assert_eq!((counts.texts, counts.expected, counts.delivered), (0, 0, 0));
     assert_eq!((counts.asked, counts.answered), (counts.sent, counts.sent));
     assert_eq!(counts.stray, 0);
     server.stop().unwrap();

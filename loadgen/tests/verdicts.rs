@@ -1,4 +1,4 @@
-//! What goes wrong with the server is said, and no run ends as if nothing had happened.
+//! Faults of the server are reported, and no run ends as if nothing had happened.
 
 #![allow(
     clippy::unwrap_used,

@@ -14,7 +14,12 @@ pub struct SessionConfig {
     /// The version of the protocol. Default: [`ProtocolChoice::Auto`].
     pub protocol: ProtocolChoice,
     /// The name to take. It is requested in every session, until the server has confirmed
-    /// another one, which takes its place. Default: none.
+    /// another one, which takes its place. A refusal comes as an [`Event::Notice`], and the
+    /// session goes on without a name. Use [`Session::nick`] to wait for the result.
+    /// Default: none.
+    ///
+    /// [`Event::Notice`]: super::Event::Notice
+    /// [`Session::nick`]: super::Session::nick
     pub nick: Option<Name>,
     /// The room to join, in the same way. Default: the lobby.
     pub room: Option<RoomName>,

@@ -19,7 +19,8 @@ pub enum Event {
     Up(ProtocolVersion),
     /// The server counts as down. The session keeps trying to reach it.
     Down(DownReason),
-    /// Someone said something to the room. This includes the session's own texts.
+    /// Someone said something to the room. This includes the session's own texts,
+    /// whose sender is [`Session::name`](super::Session::name), or its address without one.
     Message(Message),
     /// Someone said something to this session alone.
     Private(Message),
@@ -34,13 +35,15 @@ pub enum Event {
     /// people comes before. It comes only to a session that has called
     /// [`Session::presence`](super::Session::presence).
     Presence {
-        /// Up to four changes since the last notice, or the numbers of more. A peer whose name
-        /// is a number may come as a number of peers.
+        /// Up to four changes since the last notice, by name. More come as counts alone, and
+        /// [`Session::who`](super::Session::who) tells the names. The session's own changes
+        /// are included.
         changes: Changes,
         /// The number of members of the room.
         members: usize,
     },
-    /// The session is in this room from now on.
+    /// The session is in this room from now on. It also comes when the session returns after
+    /// the server was down, and who is there may have changed meanwhile.
     Room(RoomName),
     /// The result of a request.
     Answer {

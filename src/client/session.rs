@@ -153,7 +153,8 @@ impl Session {
     }
 
     /// Says a text to everyone in the room, also one that begins with `/`. It is delivered
-    /// when its echo has come back, which the server sends to the sender as well.
+    /// when its echo has come back, which the server sends to the sender as well. The texts
+    /// `quit` and `@im@` cannot be said, as they have a meaning in version 1.
     ///
     /// Until the server has answered for the first time, the text waits. Texts that are said
     /// in a row share a datagram in version 2. A server of version 1 puts the sender's name
@@ -164,8 +165,8 @@ impl Session {
         self.send(Outgoing::Say { payload, is_text })
     }
 
-    /// Says any bytes to everyone in the room. The ticket fails if the server speaks version
-    /// 1. Peers of version 1 receive a text in which unprintable bytes are escaped.
+    /// Says any bytes to everyone in the room. The ticket fails with a server of version 1.
+    /// Peers of version 1 receive a text in which unprintable bytes are escaped.
     pub fn say_bytes(&self, payload: &[u8]) -> Result<Ticket<()>, SayError> {
         check_len(payload.len())?;
         let payload = payload.to_vec();
@@ -195,7 +196,8 @@ impl Session {
         self.send(Outgoing::Request(Request::Room(room)))
     }
 
-    /// Asks who is in the room.
+    /// Asks who is in the room. The answer may hold only a part: if it has fewer entries than
+    /// its total, [`Session::who_from`] asks for the rest.
     pub fn who(&self) -> Result<Ticket<Members>, SayError> {
         self.who_from(1)
     }
@@ -230,7 +232,7 @@ impl Session {
 
     /// The events, in their order. The channel holds up to [`SessionConfig::max_events`]. When
     /// it is full, messages and notices are dropped and counted, and one [`Event::Missed`]
-    /// takes their place.
+    /// takes their place. The channel ends with the session, when it is dropped or has left.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events
     }

@@ -61,7 +61,7 @@ impl From<End> for ExitCode {
     }
 }
 
-/// Returns what people call a signal.
+/// Returns the common name of a signal.
 pub(crate) fn signal_name(signal: i32) -> String {
     match signal {
         SIGINT => "Ctrl-C".to_owned(),

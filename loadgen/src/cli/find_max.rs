@@ -193,7 +193,7 @@ fn search_and_report(
     lines.broken_end().unwrap_or_else(|| end_of(&found))
 }
 
-/// Where the generator was the limit, the search has no answer on the server.
+/// Returns the end of a search. It has no answer on the server if the generator was the limit.
 fn end_of(found: &FoundMax) -> End {
     match (found.is_generators_limit, found.rate_per_s) {
         (true, _) => End::Invalid,
@@ -216,7 +216,7 @@ fn busy_note(found: &FoundMax, capable_per_s: Option<f64>) -> String {
 /// One run repeats another hardly closer than this.
 const PRECISION: f64 = 1.05;
 
-/// Of its calibration, a generator on an idle machine reaches more.
+/// The share of its calibration that a generator on an idle machine exceeds.
 const FAR_BELOW: f64 = 0.5;
 
 /// Datagrams of a try: of fewer, there is no 99th percentile.

@@ -105,7 +105,7 @@ fn a_generator_that_is_not_capable_of_the_first_rate_begins_lower_or_is_refused(
     let from = request(Some(501.0), None);
     let refused = Range::of(&from, capable_of(1000.0)).unwrap_err();
     assert!(refused.to_string().contains("--force"), "{refused}");
-    // A million listeners, who let hear from themselves.
+    // A million listeners, who let receive from themselves.
     let mut lobby = request(None, None);
     lobby.config.clients = 1_000_000;
     lobby.config.scenario = Scenario::Lobby;

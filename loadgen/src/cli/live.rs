@@ -156,7 +156,7 @@ impl Block {
         let lag = &latencies.send_lag;
         self.rows = vec![row("sent (lag)", counts.sent, String::new(), lag)];
         if self.has_deliveries {
-            let lost = share(self.all.lost, self.all.owed);
+            let lost = share(self.all.lost, self.all.expected);
             let recorded = &latencies.delivery;
             self.rows
                 .push(row("deliveries", counts.delivered, lost, recorded));
@@ -320,7 +320,7 @@ mod tests {
         let counts = Counts {
             sent: 50_000,
             asked: 45_000,
-            owed: 50_000,
+            expected: 50_000,
             delivered: 49_000,
             lost: 500,
             ..Counts::default()
@@ -360,7 +360,7 @@ mod tests {
             sent: many,
             asked: many,
             answered: many,
-            owed: many,
+            expected: many,
             delivered: many,
             lost: many / 3,
             unanswered: many / 7,

@@ -14,7 +14,7 @@ use crate::cli::args::{
 use crate::cli::target;
 use crate::config::word;
 use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
-use crate::engine::shape;
+use crate::engine::partition;
 use crate::limits::calibrate::Calibration;
 use crate::payload::MAX_V1_BYTES;
 use crate::plan::Plan;
@@ -215,8 +215,8 @@ fn run_config(
         spin: load.spin,
         server_pid: None,
     };
-    let (most, of) = match shape::has_rooms(&config) {
-        true => (shape::rooms(&config), "room"),
+    let (most, of) = match partition::has_rooms(&config) {
+        true => (partition::rooms(&config), "room"),
         false => (config.clients, "client"),
     };
     (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
@@ -310,14 +310,14 @@ fn check_numbers(config: &RunConfig) -> Result<(), UseError> {
     let mix = &config.mix;
     let total = Plan::of(config).total / (mix.ping + mix.text + mix.heartbeat);
     let (mut texts, mut requests) = (0.0_f64, 0.0_f64);
-    for part in shape::parts(config) {
+    for part in partition::parts(config) {
         // Threads have equal shares, however few clients are theirs, who take turns.
         let Some((_, shares)) = part.share else {
             continue;
         };
         let of_thread = total / shares as f64;
         let of_client = of_thread / f64::from(part.clients);
-        let of_room = match shape::has_rooms(config) {
+        let of_room = match partition::has_rooms(config) {
             true => of_client * f64::from(part.clients.min(config.room_size)),
             false => of_thread,
         };

@@ -89,14 +89,14 @@ impl Text {
         let mut width = line.chars().count();
         for (index, word) in prose.split(' ').enumerate() {
             let begins = index == 0 && width < indent;
-            let (gap, letters) = (usize::from(index > 0), word.chars().count());
-            if index > 0 && width + gap + letters > self.columns {
+            let (gap, datagrams) = (usize::from(index > 0), word.chars().count());
+            if index > 0 && width + gap + datagrams > self.columns {
                 let _ = write!(line, "\n{:indent$}{word}", "");
-                width = indent + letters;
+                width = indent + datagrams;
             } else {
                 let gap = if begins { indent - width } else { gap };
                 let _ = write!(line, "{:gap$}{word}", "");
-                width += gap + letters;
+                width += gap + datagrams;
             }
         }
         self.line(format_args!("{line}"));
@@ -160,8 +160,8 @@ fn what_came(text: &mut Text, outcome: &Outcome) {
         text.row(name, COUNT, &cells);
     };
     counted("sent", counts.due, counts.sent);
-    if counts.owed > 0 {
-        counted("deliveries", counts.owed, counts.delivered);
+    if counts.expected > 0 {
+        counted("deliveries", counts.expected, counts.delivered);
     }
     if counts.asked > 0 {
         counted("answers", counts.asked, counts.answered);
@@ -179,7 +179,7 @@ fn oddities(counts: &Counts) -> Option<String> {
         (counts.too_late, "too late"),
         (counts.answered_again, "answered again"),
         (counts.unmatched, "unmatched"),
-        (counts.unowed, "unowed"),
+        (counts.not_expected, "not_expected"),
         (counts.stray, "stray"),
     ];
     let there = all.iter().filter(|(amount, _)| *amount > 0);
@@ -327,12 +327,12 @@ mod tests {
         let mut outcome = outcome();
         let counts = &mut outcome.counts;
         (counts.due, counts.sent) = (500_000, 499_998);
-        (counts.owed, counts.delivered, counts.lost) = (499_980, 499_480, 500);
+        (counts.expected, counts.delivered, counts.lost) = (499_980, 499_480, 500);
         (counts.asked, counts.answered) = (450_000, 450_000);
         outcome.latencies.delivery = recorded(&[120_000, 1_250_000]);
         outcome.latencies.answer = recorded(&[90_000]);
         outcome.latencies.send_lag = recorded(&[4_000]);
-        outcome.latencies.hear_lag = recorded(&[3_000]);
+        outcome.latencies.receive_lag = recorded(&[3_000]);
         outcome.generator.cpu = Duration::from_secs(6);
         outcome.generator.run_queue_delay = Duration::from_millis(12);
         outcome.generator.largest_burst = 12;
@@ -360,7 +360,7 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
   answer                90.0 µs  90.0 µs  90.0 µs  90.0 µs  90.0 µs  90.0 µs
   answer-closed-loop    80.1 µs  80.1 µs  80.1 µs  80.1 µs  80.1 µs  80.1 µs
   send-lag              4.00 µs  4.00 µs  4.00 µs  4.00 µs  4.00 µs  4.00 µs
-  hear-lag              3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs
+  receive-lag           3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs
   left out            delivery >99.99 %, answer >99.99 %: lost, unanswered or
                       too late
 
@@ -372,7 +372,7 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
                       before it asks again. It leaves out the worst.
   send-lag            The generator's own delay: from when a datagram was due
                       until it was sent. Valid up to a p99 of 1 ms.
-  hear-lag            The generator's own delay: from when its kernel had a
+  receive-lag         The generator's own delay: from when its kernel had a
                       packet until it read it. Valid up to a p99 of 1 ms.
 
   generator           1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns

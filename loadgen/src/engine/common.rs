@@ -11,11 +11,11 @@ use bullhorn::net::PeerAddr;
 
 use crate::config::{Protocol, RunConfig, Scenario};
 use crate::engine::files::FilesError;
+use crate::engine::partition;
 use crate::engine::ports::PortsError;
 use crate::engine::pulse::Pulse;
 use crate::engine::rooms::Rooms;
 use crate::engine::schedule::nanoseconds;
-use crate::engine::shape;
 use crate::units::firewall_hint;
 
 /// The handle that ends a run early.
@@ -119,11 +119,11 @@ impl Control {
 
 impl Run {
     pub(crate) fn new(config: &RunConfig, control: &Arc<Control>, threads: usize) -> Self {
-        let rooms = shape::rooms(config);
+        let rooms = partition::rooms(config);
         Self {
             target: PeerAddr::new(config.target, 0),
             id: fastrand::u32(..),
-            rooms: Rooms::new(rooms as usize, shape::texts_remembered(config)),
+            rooms: Rooms::new(rooms as usize, partition::texts_remembered(config)),
             base: Instant::now(),
             start_ns: AtomicU64::new(0),
             end_ns: nanoseconds(config.warmup + config.duration),
@@ -141,7 +141,7 @@ impl Run {
     }
 
     /// The version that clients speak; the greeting service knows the first alone.
-    pub(crate) fn dialect(&self) -> Protocol {
+    pub(crate) fn codec(&self) -> Protocol {
         match self.config.scenario {
             Scenario::Greet => Protocol::V1,
             _ => self.config.protocol,
@@ -160,7 +160,7 @@ impl Run {
     }
 
     /// A time of [`Run::now_ns`] as one since the load began; none: it had not. It is known
-    /// to whoever hears what another thread sent, as what that one sent is.
+    /// to whoever receives what another thread sent, as what that one sent is.
     pub(crate) fn since_start(&self, now_ns: u64) -> Option<u64> {
         match self.start_ns.load(Relaxed) {
             0 => None,

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use bullhorn::wire::QUIT;
 
 use crate::config::Protocol;
-use crate::engine::dialect::{self, Heard, Say};
+use crate::engine::codec::{self, Received, Say};
 
 /// A socket that is connected to one address, so that the kernel reports if nothing listens
 /// there.
@@ -49,7 +49,7 @@ impl Probe {
     /// Asks for a session, which a server of version 2 gives, or for a greeting.
     pub(crate) fn ask(&self) {
         let mut hello = Vec::new();
-        dialect::write(Protocol::V2, None, Say::Hello, &mut hello);
+        codec::write(Protocol::V2, None, Say::Hello, &mut hello);
         self.send(&hello);
     }
 
@@ -73,10 +73,10 @@ impl Probe {
     }
 
     fn leave(&self, answer: &[u8]) {
-        dialect::read(Protocol::V2, answer, |heard| {
-            if let Heard::Welcome(welcome) = heard {
+        codec::read(Protocol::V2, answer, |received| {
+            if let Received::Welcome(welcome) = received {
                 let mut bye = Vec::new();
-                dialect::write(Protocol::V2, Some(welcome.session), Say::Leave, &mut bye);
+                codec::write(Protocol::V2, Some(welcome.session), Say::Leave, &mut bye);
                 self.send(&bye);
             }
         });

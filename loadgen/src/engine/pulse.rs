@@ -12,7 +12,7 @@ use crate::outcome::Silence;
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     /// The last time at which something arrived.
-    heard_ns: AtomicU64,
+    received_ns: AtomicU64,
     /// The first time after that at which something was sent to which an answer is due.
     waiting_ns: AtomicU64,
     /// The number of datagrams sent since to which an answer is due.
@@ -32,8 +32,8 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     /// Something arrived from the server.
-    pub(crate) fn heard(&self, now_ns: u64) {
-        self.heard_ns.fetch_max(now_ns, Relaxed);
+    pub(crate) fn received(&self, now_ns: u64) {
+        self.received_ns.fetch_max(now_ns, Relaxed);
         self.end_silence(now_ns);
         let refused_ns = self.refused_ns.load(Relaxed);
         if refused_ns > 0 && now_ns > refused_ns + UNDER_WAY_NS {
@@ -43,7 +43,7 @@ impl Pulse {
 
     /// Datagrams were sent to which answers are due.
     pub(crate) fn asked(&self, now_ns: u64, datagrams: u64) {
-        if self.waiting_ns.load(Relaxed) <= self.heard_ns.load(Relaxed) {
+        if self.waiting_ns.load(Relaxed) <= self.received_ns.load(Relaxed) {
             self.waiting_ns.store(now_ns, Relaxed);
             self.asked.store(0, Relaxed);
         }
@@ -80,7 +80,7 @@ impl Pulse {
     /// Returns since when something is expected and nothing has arrived.
     fn waiting_since_ns(&self) -> Option<u64> {
         let waiting_ns = self.waiting_ns.load(Relaxed);
-        (waiting_ns > self.heard_ns.load(Relaxed)).then_some(waiting_ns)
+        (waiting_ns > self.received_ns.load(Relaxed)).then_some(waiting_ns)
     }
 
     fn answered(&self, now_ns: u64) {
@@ -190,7 +190,7 @@ const SEVERAL: u64 = 3;
 /// More texts in wrong rooms than a client causes that the server forgot by itself.
 const MANY: u64 = 10;
 
-/// What the old server had sent may be read as late after its end.
+/// Datagrams of the old server may be read as late after its end.
 const UNDER_WAY_NS: u64 = 100_000_000;
 
 /// Longer than answers take within a machine or a site, and shorter than a restart.
@@ -208,11 +208,11 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// A pulse that heard something at 1 s.
+    /// A pulse that received something at 1 s.
     fn pulse() -> Pulse {
         let pulse = Pulse::default();
         pulse.asked(999 * MS, 1);
-        pulse.heard(1_000 * MS);
+        pulse.received(1_000 * MS);
         pulse
     }
 
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(times(&pulse), None);
         pulse.check(6_000 * MS);
         assert_eq!(times(&pulse), Some((4_500, None)));
-        pulse.heard(7_000 * MS);
+        pulse.received(7_000 * MS);
         assert_eq!(times(&pulse), Some((4_500, Some(6_500))));
         assert!(!pulse.has_restarted());
     }
@@ -256,9 +256,9 @@ mod tests {
         let pulse = pulse();
         pulse.asked(5_000 * MS, 10);
         pulse.refused(5_000 * MS);
-        pulse.heard(5_050 * MS);
+        pulse.received(5_050 * MS);
         assert!(!pulse.has_restarted(), "it was under way");
-        pulse.heard(5_200 * MS);
+        pulse.received(5_200 * MS);
         assert!(pulse.has_restarted());
         assert_eq!(times(&pulse), None);
     }
@@ -270,7 +270,7 @@ mod tests {
         pulse.answered(5_300 * MS);
         pulse.check(6_500 * MS);
         assert_eq!(times(&pulse), None);
-        pulse.heard(6_600 * MS);
+        pulse.received(6_600 * MS);
         pulse.asked(7_000 * MS, 10);
         pulse.check(8_000 * MS);
         pulse.answered(9_000 * MS);

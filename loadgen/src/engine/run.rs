@@ -14,14 +14,14 @@ use crate::engine::collector::Collector;
 use crate::engine::common::Run;
 pub use crate::engine::common::{Control, RunError};
 use crate::engine::files;
+use crate::engine::partition::{self, Part};
 use crate::engine::ports::Ports;
 use crate::engine::probe::Probe;
 use crate::engine::pulse::Prober;
 use crate::engine::recorder::{Channel, Report, ShardResult};
+use crate::engine::resource_usage::{self, Processes, ResourceUsage, THREAD_NAME};
 use crate::engine::rooms::Rooms;
 use crate::engine::schedule::nanoseconds;
-use crate::engine::selfwatch::{self, Processes, SelfWatch, THREAD_NAME};
-use crate::engine::shape::{self, Part};
 use crate::engine::shard::Shard;
 use crate::outcome::{Generator, Outcome, Sample};
 
@@ -32,8 +32,8 @@ pub fn run(
     control: &Arc<Control>,
     observe: impl FnMut(&Sample<'_>),
 ) -> Result<Outcome, RunError> {
-    let parts = shape::parts(config);
-    files::allow(shape::files(config, parts.len()))?;
+    let parts = partition::parts(config);
+    files::allow(partition::files(config, parts.len()))?;
     let open = |part: &Part| {
         Ports::open(
             config.sockets,
@@ -49,23 +49,23 @@ pub fn run(
     let run = Arc::new(Run::new(config, control, parts.len()));
     // Those that have started end, too.
     let failed = |_: &RunError| run.is_failed.store(true, Relaxed);
-    let crew = Crew::start(&run, parts, ports).inspect_err(failed)?;
-    let has_sessions = run.dialect() == Protocol::V2;
+    let threads = Threads::start(&run, parts, ports).inspect_err(failed)?;
+    let has_sessions = run.codec() == Protocol::V2;
     let mut prober = Prober::new(Probe::new(config.target).ok(), has_sessions);
-    crew.await_clients(&run, &mut prober);
+    threads.await_clients(&run, &mut prober);
     let registered_in = Duration::from_nanos(run.ready_ns.load(Relaxed));
 
     let before = Processes::now();
     let start_ns = run.now_ns() + nanoseconds(START_LEAD);
     run.start_ns.store(start_ns, Relaxed);
     let recording_ns = start_ns + nanoseconds(config.warmup);
-    let mut collector = Collector::new(config.duration, crew.threads.len(), observe);
-    let mut watch = SelfWatch::new(config.server_pid);
-    let files = selfwatch::open_files();
-    crew.collect(&run, recording_ns, &mut prober, &mut collector, &mut watch);
+    let mut collector = Collector::new(config.duration, threads.threads.len(), observe);
+    let mut watch = ResourceUsage::new(config.server_pid);
+    let files = resource_usage::open_files();
+    threads.collect(&run, recording_ns, &mut prober, &mut collector, &mut watch);
     let others = Processes::now().others_since(&before);
     let began_at = SystemTime::now() - run.base.elapsed() + Duration::from_nanos(recording_ns);
-    let results = crew.finish(&run, &mut collector)?;
+    let results = threads.finish(&run, &mut collector)?;
     let threads = results.len() as u16;
     let client_bytes = bytes_a_client(config, &run.rooms, &results);
     let largest_burst = results.iter().map(|result| result.largest_burst).max();
@@ -92,7 +92,7 @@ pub fn run(
             sockets,
             files,
             client_bytes,
-            peak_memory_bytes: selfwatch::own_peak_memory_bytes(),
+            peak_memory_bytes: resource_usage::own_peak_memory_bytes(),
         },
         server: watch.server(),
         signal: control.signal(),
@@ -112,7 +112,7 @@ fn bytes_a_client(config: &RunConfig, rooms: &Rooms, results: &[ShardResult]) ->
 }
 
 /// The threads of a run.
-struct Crew {
+struct Threads {
     /// The threads. Each returns nothing when the run has failed.
     threads: Vec<JoinHandle<Option<ShardResult>>>,
     filled: Receiver<Box<Report>>,
@@ -120,10 +120,10 @@ struct Crew {
     emptied: Vec<Sender<Box<Report>>>,
 }
 
-impl Crew {
+impl Threads {
     fn start(run: &Arc<Run>, parts: Vec<Part>, ports: Vec<Ports>) -> Result<Self, RunError> {
         let (filled, reports) = bounded(REPORTS * parts.len());
-        let mut crew = Self {
+        let mut threads = Self {
             threads: Vec::new(),
             filled: reports,
             emptied: Vec::new(),
@@ -133,7 +133,7 @@ impl Crew {
             for _ in 1..REPORTS {
                 let _ = emptied.try_send(Report::new(thread));
             }
-            crew.emptied.push(emptied);
+            threads.emptied.push(emptied);
             let channel = Channel {
                 filled: filled.clone(),
                 emptied: empty,
@@ -153,14 +153,15 @@ impl Crew {
                 shard.run()
             };
             let name = format!("{THREAD_NAME}{thread}");
-            crew.threads
+            threads
+                .threads
                 .push(thread::Builder::new().name(name).spawn(body)?);
         }
-        Ok(crew)
+        Ok(threads)
     }
 
     /// Waits until all clients are there. When they cannot come, that is found out by
-    /// [`Crew::finish`].
+    /// [`Threads::finish`].
     fn await_clients(&self, run: &Run, prober: &mut Prober) {
         while run.ready.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
             if prober.is_refused(run.now_ns()) {
@@ -178,7 +179,7 @@ impl Crew {
         recording_ns: u64,
         prober: &mut Prober,
         collector: &mut Collector<impl FnMut(&Sample<'_>)>,
-        watch: &mut SelfWatch,
+        watch: &mut ResourceUsage,
     ) {
         while run.over.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
             let ahead_ns = recording_ns.saturating_sub(run.now_ns());

@@ -36,7 +36,7 @@ pub struct Try {
     pub deliveries_per_s: f64,
     /// Answers a second.
     pub answers_per_s: f64,
-    /// The share of owed copies and requested answers that did not arrive.
+    /// The share of expected copies and requested answers that did not arrive.
     pub missing_ratio: f64,
     /// The latencies of deliveries, if there were any.
     pub delivery: Option<Quantiles>,
@@ -44,7 +44,7 @@ pub struct Try {
     pub answer: Option<Quantiles>,
     /// Set if the objectives were met and the try is valid.
     pub is_good: bool,
-    /// What the server did that no objective allows: it was silent, or much was stray.
+    /// The faults of the server that no objective allows: it was silent, or much was stray.
     pub faults: Vec<String>,
     /// The reasons why the generator fell short. Then it is not the server's limit.
     pub invalid: Vec<String>,
@@ -198,7 +198,7 @@ impl Try {
     fn of(rate: f64, config: &RunConfig, outcome: &Outcome, slo: &Slo) -> Self {
         let counts = &outcome.counts;
         let per_s = |count: u64| units::per_s(count, outcome.recorded);
-        let wanted = counts.owed + counts.asked;
+        let wanted = counts.expected + counts.asked;
         let mut missed = slo.check(outcome);
         let faults = verdict::faults(config, outcome);
         let invalid = Verdict::of_generator(config, outcome, &missed).invalid;

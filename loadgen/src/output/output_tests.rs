@@ -38,8 +38,8 @@ fn a_run_leaves_its_files_and_nothing_else() {
         "answer.hgrm",
         "delivery-from-send.hgrm",
         "delivery.hgrm",
-        "hear-lag.hgrm",
         "latency.hlog",
+        "receive-lag.hgrm",
         "report.html",
         "send-lag.hgrm",
         "summary.json",
@@ -151,6 +151,6 @@ fn a_shell_takes_a_line_apart_into_the_same_words() {
         .args(["-c", &script])
         .output();
     let out = String::from_utf8(output.unwrap().stdout).unwrap();
-    let heard: Vec<_> = out.split_terminator('\0').collect();
-    assert_eq!(heard, words);
+    let received: Vec<_> = out.split_terminator('\0').collect();
+    assert_eq!(received, words);
 }

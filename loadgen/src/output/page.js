@@ -80,7 +80,7 @@
     const row = (name, expected, came, perSecond, missing) => [name, rate(perSecond), or(missing, share),
       count(Math.max(expected - came, 0)), count(expected), count(came)];
     const flows = [["datagrams sent", counts.due, counts.sent, rates.sent_per_s, counts.due ? Math.max(counts.due - counts.sent, 0) / counts.due : null]];
-    if (counts.owed) flows.push(["texts delivered", counts.owed, counts.delivered, rates.deliveries_per_s, rates.loss_ratio]);
+    if (counts.expected) flows.push(["texts delivered", counts.expected, counts.delivered, rates.deliveries_per_s, rates.loss_ratio]);
     if (counts.asked) flows.push(["requests answered", counts.asked, counts.answered, rates.answers_per_s, rates.unanswered_ratio]);
     add(table(["", ">per second", ">loss", ">missing", ">expected", ">actual"], flows.map((flow) => row(...flow))));
     const rows = meanings.latencies.filter(([name]) => latencies[name])
@@ -144,7 +144,7 @@
     const x = { kind: "seconds", label: "seconds since the recording began", short: "time", values: bins.map(({ at, length }) => at + length / 2) };
     for (const [title, note, label, wanted, came] of [
       ["Datagrams offered", "What was due, and what the generator sent. Where they differ, the generator was the bottleneck.", "datagrams per second", "due", "sent"],
-      ["Deliveries", "Copies of texts that members of rooms should receive, by when the text was due, and those that arrived.", "copies per second", "owed", "delivered"],
+      ["Deliveries", "Copies of texts that members of rooms should receive, by when the text was due, and those that arrived.", "copies per second", "expected", "delivered"],
       ["Answers", "Requests sent, by when they were due, and those that were answered.", "requests per second", "asked", "answered"],
     ]) {
       if (bins.every(({ second }) => second[wanted] === 0)) continue;
@@ -158,7 +158,7 @@
     charts.draw(place, {
       title: "Losses", note: "Of what was due in each second, the share that never arrived.",
       x, y: { kind: "share", label: "share lost" },
-      series: [{ label: "deliveries lost", color: "--red", values: lost("owed", "delivered") },
+      series: [{ label: "deliveries lost", color: "--red", values: lost("expected", "delivered") },
         { label: "requests unanswered", color: "--amber", values: lost("asked", "answered") }],
     });
   }

@@ -85,7 +85,7 @@ described! {
     pub struct Ratios {
         /// `sent` as a share of `due`.
         pub sent_ratio: Option<f64>,
-        /// `lost` as a share of `owed`.
+        /// `lost` as a share of `expected`.
         pub loss_ratio: Option<f64>,
         /// `unanswered` as a share of `asked`.
         pub unanswered_ratio: Option<f64>,
@@ -200,7 +200,7 @@ impl Rates {
             pace: Pace::of(counts, outcome.recorded),
             ratios: Ratios {
                 sent_ratio: ratio(counts.sent, counts.due),
-                loss_ratio: ratio(counts.lost, counts.owed),
+                loss_ratio: ratio(counts.lost, counts.expected),
                 unanswered_ratio: ratio(counts.unanswered, counts.asked),
             },
         }

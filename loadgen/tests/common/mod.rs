@@ -110,7 +110,7 @@ pub(crate) fn adds_up(outcome: &Outcome) {
         sent: counts.sent,
         asked: counts.asked,
         answered: counts.answered,
-        owed: counts.owed,
+        expected: counts.expected,
         delivered: counts.delivered,
     };
     assert_eq!(sum, whole);
@@ -119,7 +119,7 @@ pub(crate) fn adds_up(outcome: &Outcome) {
         counts.asked + counts.texts + counts.heartbeats,
         "each is of one kind"
     );
-    assert_eq!(counts.lost, counts.owed - counts.delivered);
+    assert_eq!(counts.lost, counts.expected - counts.delivered);
     assert_eq!(counts.unanswered, counts.asked - counts.answered);
     let latencies = &outcome.latencies;
     assert_eq!(latencies.delivery.len(), counts.delivered);
@@ -129,10 +129,10 @@ pub(crate) fn adds_up(outcome: &Outcome) {
     assert_eq!(latencies.answer_from_send.len(), matched);
     assert_eq!(latencies.send_lag.len(), counts.sent);
     assert!(
-        latencies.hear_lag.len() <= counts.received,
+        latencies.receive_lag.len() <= counts.received,
         "a packet has one or more"
     );
-    assert_eq!(latencies.hear_lag.is_empty(), counts.received == 0);
+    assert_eq!(latencies.receive_lag.is_empty(), counts.received == 0);
     let seconds = outcome.recorded.as_secs_f64().ceil() as usize;
     assert_eq!(outcome.seconds.len(), seconds);
 }

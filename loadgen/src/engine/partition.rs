@@ -1,4 +1,4 @@
-//! The shape of a run: its rooms, its threads and their clients, and the numbers to remember.
+//! The partition of a run: its rooms, its threads and their clients, and the numbers to remember.
 
 use crate::config::{RunConfig, Scenario, Sockets};
 use crate::engine::ports::MAX_SHARED;

@@ -1,4 +1,4 @@
-//! What a client hears, at times that the tests choose.
+//! Datagrams that a client receives, at times that the tests choose.
 
 use std::net::UdpSocket;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +8,7 @@ use bullhorn::wire::v2::ServerFrame;
 
 use super::*;
 use crate::config::{Protocol, RunConfig};
-use crate::engine::shape;
+use crate::engine::partition;
 use crate::engine::shard::Shard;
 use crate::engine::shard::testing::*;
 use crate::outcome::Counts;
@@ -16,7 +16,7 @@ use crate::outcome::Counts;
 /// Of what the first client sent first, half a millisecond late.
 fn first_stamp(shard: &Shard) -> Stamp {
     Stamp {
-        run: shard.people.run.id,
+        run: shard.clients.run.id,
         client: 0,
         sequence: 0,
         due_ns: 1_000_000,
@@ -28,10 +28,10 @@ fn first_stamp(shard: &Shard) -> Stamp {
 #[test]
 fn what_comes_before_it_was_sent_is_stray() {
     let mut shard = begun();
-    shard.people.client(0).next_ask = 1;
-    shard.people.run.rooms.speak(0, None);
+    shard.clients.client(0).next_ask = 1;
+    shard.clients.run.rooms.speak(0, None);
     let stamp = first_stamp(&shard);
-    let (sent_ns, end_ns) = (stamp.sent_ns(), shard.people.run.end_ns);
+    let (sent_ns, end_ns) = (stamp.sent_ns(), shard.clients.run.end_ns);
     let never_due = Stamp {
         due_ns: end_ns,
         ..stamp
@@ -44,7 +44,7 @@ fn what_comes_before_it_was_sent_is_stray() {
         let counts = counted(&mut shard, &genuine, sent_ns);
         assert_eq!((counts.answered + counts.delivered, counts.stray), (1, 0));
     }
-    let seconds = shard.people.recorder.finish().2;
+    let seconds = shard.clients.recorder.finish().2;
     assert_eq!((seconds[0].answered, seconds[0].delivered), (1, 1));
 }
 
@@ -52,8 +52,8 @@ fn what_comes_before_it_was_sent_is_stray() {
 #[test]
 fn what_nobody_sent_is_stray() {
     let mut shard = begun();
-    shard.people.client(0).next_ask = 1;
-    shard.people.run.rooms.speak(0, None);
+    shard.clients.client(0).next_ask = 1;
+    shard.clients.run.rooms.speak(0, None);
     let stamp = first_stamp(&shard);
     let forged = [
         Stamp {
@@ -78,11 +78,14 @@ fn what_nobody_sent_is_stray() {
 #[test]
 fn what_comes_behind_all_that_is_remembered_is_too_late_and_nothing_else() {
     let mut shard = begun();
-    let remembered = shape::texts_remembered(&shard.people.run.config);
-    assert_eq!(remembered, shape::asks_remembered(&shard.people.run.config));
-    shard.people.client(0).next_ask = remembered + 2;
+    let remembered = partition::texts_remembered(&shard.clients.run.config);
+    assert_eq!(
+        remembered,
+        partition::asks_remembered(&shard.clients.run.config)
+    );
+    shard.clients.client(0).next_ask = remembered + 2;
     for _ in 0..remembered + 2 {
-        shard.people.run.rooms.speak(0, None);
+        shard.clients.run.rooms.speak(0, None);
     }
     let first = first_stamp(&shard);
     let came = |counts: Counts| (counts.delivered + counts.answered, counts.too_late);
@@ -97,7 +100,7 @@ fn what_comes_behind_all_that_is_remembered_is_too_late_and_nothing_else() {
         assert_eq!(numbered(1), (0, 1), "it had come, and nobody knows");
         assert_eq!(numbered(0), (0, 1), "it had not, and nobody knows");
     }
-    let latencies = shard.people.recorder.latencies();
+    let latencies = shard.clients.recorder.latencies();
     assert_eq!((latencies.delivery.len(), latencies.answer.len()), (3, 3));
 }
 
@@ -105,19 +108,19 @@ fn what_comes_behind_all_that_is_remembered_is_too_late_and_nothing_else() {
 #[test]
 fn a_text_that_comes_before_this_thread_knows_of_the_beginning_has_its_time() {
     let mut shard = begun();
-    shard.people.run.rooms.speak(0, None);
+    shard.clients.run.rooms.speak(0, None);
     let stamp = Stamp {
         client: 1,
         ..first_stamp(&shard)
     };
     let text = stamped(SAID, stamp);
-    shard.people.run.start_ns.store(0, Relaxed);
-    shard.people.start_ns = None;
-    hear(&mut shard, &text, 3_000_000).unwrap();
-    assert_eq!(shard.people.recorder.counts.delivered, 0, "nobody began");
-    shard.people.run.start_ns.store(START_NS, Relaxed);
-    hear(&mut shard, &text, 3_000_000).unwrap();
-    let recorder = &mut shard.people.recorder;
+    shard.clients.run.start_ns.store(0, Relaxed);
+    shard.clients.start_ns = None;
+    receive(&mut shard, &text, 3_000_000).unwrap();
+    assert_eq!(shard.clients.recorder.counts.delivered, 0, "nobody began");
+    shard.clients.run.start_ns.store(START_NS, Relaxed);
+    receive(&mut shard, &text, 3_000_000).unwrap();
+    let recorder = &mut shard.clients.recorder;
     assert_eq!(recorder.counts.delivered, 1);
     let latencies = recorder.latencies();
     assert!(
@@ -141,11 +144,11 @@ fn what_others_than_the_server_send_is_stray_whatever_it_says() {
         duration: Duration::from_secs(600),
         ..config(Protocol::V1)
     });
-    shard.people.enter(0);
-    shard.people.client(0).next_ask = 1;
-    let start_ns = shard.people.run.now_ns().max(1);
-    shard.people.run.start_ns.store(start_ns, Relaxed);
-    shard.people.start_ns = Some(start_ns);
+    shard.clients.enter(0);
+    shard.clients.client(0).next_ask = 1;
+    let start_ns = shard.clients.run.now_ns().max(1);
+    shard.clients.run.start_ns.store(start_ns, Relaxed);
+    shard.clients.start_ns = Some(start_ns);
     let pong = stamped(
         PONG,
         Stamp {
@@ -154,19 +157,24 @@ fn what_others_than_the_server_send_is_stray_whatever_it_says() {
             ..first_stamp(&shard)
         },
     );
-    let port = shard.people.ports.of(0);
-    let local = shard.people.ports.socket(port.socket).local_addr().unwrap();
+    let port = shard.clients.ports.of(0);
+    let local = shard
+        .clients
+        .ports
+        .socket(port.socket)
+        .local_addr()
+        .unwrap();
     let client = (port.from.expect("one of many"), local.port());
     for (from, expected) in [(&stranger, (0, 1)), (&server, (1, 1))] {
         from.send_to(&pong, client).unwrap();
-        let (people, admission) = (&mut shard.people, &mut shard.admission);
-        let packets = shard.hearing.receive(port.socket, people, admission);
+        let (clients, registration) = (&mut shard.clients, &mut shard.registration);
+        let packets = shard.receiving.receive(port.socket, clients, registration);
         assert_eq!(packets.unwrap(), 1, "on loopback it is there at once");
-        let counts = people.recorder.counts;
+        let counts = clients.recorder.counts;
         assert_eq!((counts.answered, counts.stray), expected);
     }
-    let hear_lag = &shard.people.recorder.latencies().hear_lag;
-    assert_eq!(hear_lag.len(), 2, "the kernel says when it had each");
+    let receive_lag = &shard.clients.recorder.latencies().receive_lag;
+    assert_eq!(receive_lag.len(), 2, "the kernel says when it had each");
 }
 
 /// It is an error as long as there is nothing to keep.
@@ -177,33 +185,33 @@ fn a_goodbye_ends_the_run_in_good_order_once_it_records() {
         ..config(Protocol::V2)
     });
     let goodbye = frames(&[ServerFrame::Goodbye]);
-    let result = hear(&mut shard, &goodbye, LATER_NS - 1);
+    let result = receive(&mut shard, &goodbye, LATER_NS - 1);
     assert!(matches!(result, Err(RunError::Goodbye)), "{result:?}");
-    assert!(!shard.people.run.is_cut_short());
-    hear(&mut shard, &goodbye, LATER_NS).unwrap();
-    assert!(shard.people.run.is_cut_short());
+    assert!(!shard.clients.run.is_cut_short());
+    receive(&mut shard, &goodbye, LATER_NS).unwrap();
+    assert!(shard.clients.run.is_cut_short());
 }
 
 /// Of all that came with the first packet of a batch, which had waited longest.
 #[test]
 fn how_long_it_waited_is_recorded_of_each_packet_that_comes_while_it_is_recorded() {
     let mut shard = warming_up();
-    let people = &mut shard.people;
+    let clients = &mut shard.clients;
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let (waited, ahead) = (Duration::from_secs(2), Duration::from_secs(3600));
     let begun_ns = START_NS + LATER_NS;
-    people.record_hear_lag(Some(now - waited), 5, begun_ns - 1);
-    people.record_hear_lag(None, 5, begun_ns);
-    assert_eq!(people.recorder.latencies().hear_lag.len(), 0);
-    people.record_hear_lag(Some(now - waited), 3, begun_ns);
-    let hear_lag = &people.recorder.latencies().hear_lag;
-    assert_eq!(hear_lag.len(), 3);
+    clients.record_hear_lag(Some(now - waited), 5, begun_ns - 1);
+    clients.record_hear_lag(None, 5, begun_ns);
+    assert_eq!(clients.recorder.latencies().receive_lag.len(), 0);
+    clients.record_hear_lag(Some(now - waited), 3, begun_ns);
+    let receive_lag = &clients.recorder.latencies().receive_lag;
+    assert_eq!(receive_lag.len(), 3);
     // As exactly as the histogram tells it.
-    assert!(hear_lag.min() >= 1_990_000_000, "{}", hear_lag.min());
+    assert!(receive_lag.min() >= 1_990_000_000, "{}", receive_lag.min());
     // The system's clock was set back.
-    people.record_hear_lag(Some(now + ahead), 1, begun_ns);
-    let hear_lag = &people.recorder.latencies().hear_lag;
-    assert_eq!((hear_lag.len(), hear_lag.min()), (4, 0));
+    clients.record_hear_lag(Some(now + ahead), 1, begun_ns);
+    let receive_lag = &clients.recorder.latencies().receive_lag;
+    assert_eq!((receive_lag.len(), receive_lag.min()), (4, 0));
 }
 
 #[test]

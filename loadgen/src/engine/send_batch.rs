@@ -8,35 +8,35 @@ use bullhorn::net::PeerAddr;
 use crate::engine::ports::{Port, Ports};
 use crate::net::{MultihomedSender, OutboundDatagram};
 
-/// Up to [`MAIL_BATCH`] datagrams to one server.
-pub(crate) struct Mail {
+/// Up to [`SEND_BATCH`] datagrams to one server.
+pub(crate) struct SendBatch {
     sender: MultihomedSender,
     target: PeerAddr,
-    letters: Vec<Letter>,
+    datagrams: Vec<Outgoing>,
     written: usize,
     /// The last error of the kernel, ENOBUFS where it had no space.
     error: Option<i32>,
 }
 
-struct Letter {
+struct Outgoing {
     port: Port,
     bytes: Vec<u8>,
 }
 
-impl Mail {
+impl SendBatch {
     /// An empty one.
     pub(crate) fn new(target: PeerAddr) -> Self {
-        let letter = || Letter {
+        let datagram = || Outgoing {
             port: Port {
                 socket: 0,
                 from: None,
             },
-            bytes: Vec::with_capacity(LETTER_BYTES),
+            bytes: Vec::with_capacity(DATAGRAM_BYTES),
         };
         Self {
             sender: MultihomedSender::new(),
             target,
-            letters: (0..MAIL_BATCH).map(|_| letter()).collect(),
+            datagrams: (0..SEND_BATCH).map(|_| datagram()).collect(),
             written: 0,
             error: None,
         }
@@ -45,15 +45,15 @@ impl Mail {
     /// Adds the datagram that `write` writes, and returns how long it is. There must be
     /// space for it.
     pub(crate) fn push(&mut self, port: Port, write: impl FnOnce(&mut Vec<u8>)) -> usize {
-        let letter = &mut self.letters[self.written];
-        letter.port = port;
-        write(&mut letter.bytes);
+        let datagram = &mut self.datagrams[self.written];
+        datagram.port = port;
+        write(&mut datagram.bytes);
         self.written += 1;
-        letter.bytes.len()
+        datagram.bytes.len()
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.written == MAIL_BATCH
+        self.written == SEND_BATCH
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -72,16 +72,16 @@ impl Mail {
     /// Sends all of them, in their order, and waits a little where the kernel has no space.
     /// `refused` is called with the place of each that it does not take.
     pub(crate) fn send(&mut self, ports: &Ports, mut refused: impl FnMut(usize)) {
-        let letters = &self.letters[..self.written];
+        let datagrams = &self.datagrams[..self.written];
         let mut start = 0;
-        for group in letters.chunk_by(|one, other| one.port.socket == other.port.socket) {
+        for group in datagrams.chunk_by(|one, other| one.port.socket == other.port.socket) {
             let socket = ports.socket(group[0].port.socket);
             let mut done = 0;
             let mut tries = 0;
             while done < group.len() {
-                let rest = group[done..].iter().map(|letter| OutboundDatagram {
-                    from: letter.port.from,
-                    payload: &letter.bytes,
+                let rest = group[done..].iter().map(|datagram| OutboundDatagram {
+                    from: datagram.port.from,
+                    payload: &datagram.bytes,
                 });
                 match self.sender.send(socket, &self.target, rest) {
                     Ok(0) if tries < MAX_TRIES => {
@@ -111,10 +111,10 @@ impl Mail {
 
 /// Datagrams in one turn at most: as many as a batch of the server's receiver. Above it
 /// a datagram costs no less, and what comes meanwhile waits.
-pub(crate) const MAIL_BATCH: usize = 64;
+pub(crate) const SEND_BATCH: usize = 64;
 
 /// The longest datagram of a client, and some space.
-const LETTER_BYTES: usize = 1500;
+const DATAGRAM_BYTES: usize = 1500;
 
 /// After 5 ms without space there is none: what else is due must not wait for it.
 const MAX_TRIES: u32 = 100;

@@ -73,7 +73,7 @@ fn process_time(pid: u32) -> Option<(String, Duration)> {
 
 /// Watches the threads that send and receive, and the server.
 #[derive(Debug)]
-pub(crate) struct SelfWatch {
+pub(crate) struct ResourceUsage {
     server_pid: Option<u32>,
     begin: Option<Reading>,
     end: Option<Reading>,
@@ -100,7 +100,7 @@ struct Reading {
     server: Option<Used>,
 }
 
-impl SelfWatch {
+impl ResourceUsage {
     /// One that has not begun.
     pub(crate) fn new(server_pid: Option<u32>) -> Self {
         Self {
@@ -250,7 +250,7 @@ fn of_ticks(ticks: f64) -> Option<Duration> {
     Some(Duration::from_secs_f64(ticks / ticks_a_second as f64))
 }
 
-/// The names of the threads begin with it; and [`SelfWatch`] finds them by it.
+/// The names of the threads begin with it; and [`ResourceUsage`] finds them by it.
 pub(crate) const THREAD_NAME: &str = "load-";
 
 const OURSELVES: &str = "/proc/self";
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_time_of_our_threads_is_counted_and_no_other() {
-        let mut watch = SelfWatch::new(None);
+        let mut watch = ResourceUsage::new(None);
         let body = move || {
             watch.begin_once();
             let begin = watch.begin.expect("it has begun");
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_time_of_a_server_is_all_of_its_threads_and_none_where_it_is_not() {
-        let mut watch = SelfWatch::new(Some(std::process::id()));
+        let mut watch = ResourceUsage::new(Some(std::process::id()));
         watch.begin_once();
         let mut number = 1_u64;
         // Threads of any name.
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn of_a_server_that_has_ended_nothing_is_told_whether_its_parent_has_looked_or_not() {
         let mut server = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let mut watch = SelfWatch::new(Some(server.id()));
+        let mut watch = ResourceUsage::new(Some(server.id()));
         watch.begin_once();
         watch.end();
         assert!(watch.server().is_some(), "it is there");
@@ -338,7 +338,8 @@ mod tests {
         let mut other = Command::new("sh").args(["-c", spin]).spawn().unwrap();
         let others = loop {
             let others = Processes::now().others_since(&before);
-            if others.most.iter().any(|(name, _)| name == "sh") {
+            // The kernel counts both in ticks, but not the same ticks.
+            if others.cpu >= NAMED && others.most.iter().any(|(name, _)| name == "sh") {
                 break others;
             }
             thread::yield_now();
@@ -350,10 +351,7 @@ mod tests {
             others.most.iter().all(|(name, _)| *name != own.trim()),
             "{others:?}"
         );
-        assert!(
-            others.cpu >= NAMED && others.most.len() <= MOST,
-            "{others:?}"
-        );
+        assert!(others.most.len() <= MOST, "{others:?}");
     }
 
     #[test]

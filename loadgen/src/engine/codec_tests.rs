@@ -21,9 +21,9 @@ fn said(protocol: Protocol, say: Say<'_>) -> Vec<u8> {
     out
 }
 
-fn heard(protocol: Protocol, datagram: &[u8]) -> Vec<Heard<'_>> {
+fn received(protocol: Protocol, datagram: &[u8]) -> Vec<Received<'_>> {
     let mut all = Vec::new();
-    read(protocol, datagram, |heard| all.push(heard));
+    read(protocol, datagram, |received| all.push(received));
     all
 }
 
@@ -81,33 +81,36 @@ fn the_longest_name_of_a_room_goes_in_whole() {
 
 #[test]
 fn version_1_hears_what_the_server_says() {
-    let hear = |text: &str| {
-        let all = heard(Protocol::V1, text.as_bytes());
+    let receive = |text: &str| {
+        let all = received(Protocol::V1, text.as_bytes());
         assert_eq!(all.len(), 1);
         format!("{:?}", all[0])
     };
-    let is = |heard: Heard<'_>| format!("{heard:?}");
+    let is = |received: Received<'_>| format!("{received:?}");
     let stamp = stamp();
-    assert_eq!(hear(&format!("* pong {stamp}")), is(Heard::Answer(STAMP)));
+    assert_eq!(
+        receive(&format!("* pong {stamp}")),
+        is(Received::Answer(STAMP))
+    );
     let den = RoomName::parse(b"den").unwrap();
     for members in ["3", "1,000"] {
         let sentence = format!("* you are in den ({members} here)");
-        assert_eq!(hear(&sentence), is(Heard::Joined(den)));
+        assert_eq!(receive(&sentence), is(Received::Joined(den)));
     }
     let full = "den is full (1)";
     assert_eq!(
-        hear(&format!("* {full}")),
-        is(Heard::Refused(full.as_bytes()))
+        receive(&format!("* {full}")),
+        is(Received::Refused(full.as_bytes()))
     );
-    assert_eq!(hear("hello,('127.0.0.1', 5)"), is(Heard::Greeting));
+    assert_eq!(receive("hello,('127.0.0.1', 5)"), is(Received::Greeting));
     for speaker in ["127.0.0.1:5", "[::1]:5", "ada"] {
         assert_eq!(
-            hear(&format!("{speaker} {stamp}xxx")),
-            is(Heard::Text(STAMP))
+            receive(&format!("{speaker} {stamp}xxx")),
+            is(Received::Text(STAMP))
         );
     }
-    assert_eq!(hear("127.0.0.1:5 /join den"), is(Heard::Echo));
-    assert_eq!(hear("127.0.0.1:5 /ping 1"), is(Heard::Echo));
+    assert_eq!(receive("127.0.0.1:5 /join den"), is(Received::Echo));
+    assert_eq!(receive("127.0.0.1:5 /ping 1"), is(Received::Echo));
     let nowhere = [
         "* you are in den",
         "* you are in a den (3 here)",
@@ -117,7 +120,7 @@ fn version_1_hears_what_the_server_says() {
         .into_iter()
         .chain(nowhere)
     {
-        assert_eq!(hear(stray), is(Heard::Stray), "{stray}");
+        assert_eq!(receive(stray), is(Received::Stray), "{stray}");
     }
 }
 
@@ -155,15 +158,15 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         push_server_frame(&frame, &mut datagram);
     }
     let expected = [
-        Heard::Welcome(welcome),
-        Heard::Joined(RoomName::parse(b"den").unwrap()),
-        Heard::Refused(b"den is full"),
-        Heard::Stray,
-        Heard::Answer(STAMP),
-        Heard::Text(STAMP),
-        Heard::Stray,
-        Heard::Goodbye,
+        Received::Welcome(welcome),
+        Received::Joined(RoomName::parse(b"den").unwrap()),
+        Received::Refused(b"den is full"),
+        Received::Stray,
+        Received::Answer(STAMP),
+        Received::Text(STAMP),
+        Received::Stray,
+        Received::Goodbye,
     ];
-    assert_eq!(heard(Protocol::V2, &datagram), expected);
-    assert_eq!(heard(Protocol::V2, b"ada hi"), [Heard::Stray]);
+    assert_eq!(received(Protocol::V2, &datagram), expected);
+    assert_eq!(received(Protocol::V2, b"ada hi"), [Received::Stray]);
 }

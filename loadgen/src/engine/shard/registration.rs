@@ -5,17 +5,17 @@ use std::collections::VecDeque;
 use bullhorn::wire;
 use bullhorn::wire::v2::Welcome;
 
-use super::People;
+use super::Clients;
 use crate::config::{Protocol, Scenario};
 use crate::engine::client::Phase;
+use crate::engine::codec::{self, Say};
 use crate::engine::common::RunError;
-use crate::engine::dialect::{self, Say};
-use crate::engine::mail::Mail;
-use crate::engine::shape;
+use crate::engine::partition;
+use crate::engine::send_batch::SendBatch;
 use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 
 /// The registration of clients.
-pub(super) struct Admission {
+pub(super) struct Registration {
     /// Clients that have not asked yet.
     waiting: VecDeque<u32>,
     /// Clients that have asked, and the time to ask again. Clients that were answered since are
@@ -29,7 +29,7 @@ pub(super) struct Admission {
     has_come: bool,
 }
 
-impl Admission {
+impl Registration {
     pub(super) fn new(clients: u32) -> Self {
         Self {
             waiting: (0..clients).collect(),
@@ -58,16 +58,16 @@ impl Admission {
     /// Asks for those whose turn it is.
     pub(super) fn turn(
         &mut self,
-        people: &mut People,
-        mail: &mut Mail,
+        clients: &mut Clients,
+        batch: &mut SendBatch,
         now_ns: u64,
     ) -> Result<(), RunError> {
         if self.is_done() && self.asked.is_empty() {
             return Ok(());
         }
-        self.ask_again(people, mail, now_ns)?;
+        self.ask_again(clients, batch, now_ns)?;
         while let Some(client) = self.next_step.pop_front() {
-            self.ask(people, mail, client, now_ns);
+            self.ask(clients, batch, client, now_ns);
         }
         // One first: where it cannot come, the others need not ask.
         let at_once = match self.has_come {
@@ -75,25 +75,25 @@ impl Admission {
             false => 1,
         };
         while self.open < at_once
-            && !mail.is_full()
+            && !batch.is_full()
             && let Some(client) = self.waiting.pop_front()
         {
             self.open += 1;
-            people.client(client).tries = 0;
-            people.client(client).phase = match people.run.dialect() {
+            clients.client(client).tries = 0;
+            clients.client(client).phase = match clients.run.codec() {
                 Protocol::V1 => Phase::Joining,
                 Protocol::V2 => Phase::Hello,
             };
-            self.ask(people, mail, client, now_ns);
+            self.ask(clients, batch, client, now_ns);
         }
-        mail.send(&people.ports, |_| {});
+        batch.send(&clients.ports, |_| {});
         Ok(())
     }
 
     /// A client has a session.
-    pub(super) fn welcomed(&mut self, people: &mut People, client: u32, welcome: Welcome) {
-        let has_rooms = shape::has_rooms(&people.run.config);
-        let state = people.client(client);
+    pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome) {
+        let has_rooms = partition::has_rooms(&clients.run.config);
+        let state = clients.client(client);
         if state.phase != Phase::Hello {
             // It asked twice.
             return;
@@ -103,81 +103,81 @@ impl Admission {
         state.phase = Phase::Joining;
         match has_rooms {
             true => self.next_step.push_back(client),
-            false => self.joined(people, client),
+            false => self.joined(clients, client),
         }
     }
 
     /// A client is where it wanted to go.
-    pub(super) fn joined(&mut self, people: &mut People, client: u32) {
-        if people.client(client).phase != Phase::Joining {
+    pub(super) fn joined(&mut self, clients: &mut Clients, client: u32) {
+        if clients.client(client).phase != Phase::Joining {
             return;
         }
         self.open -= 1;
         self.has_come = true;
-        people.enter(client);
-        if people.is_recording(people.last_heard_ns) {
-            people.recorder.counts.joined += 1;
+        clients.enter(client);
+        if clients.is_recording(clients.last_received_ns) {
+            clients.recorder.counts.joined += 1;
         }
     }
 
     /// Asks again for those who were not answered in time.
     fn ask_again(
         &mut self,
-        people: &mut People,
-        mail: &mut Mail,
+        clients: &mut Clients,
+        batch: &mut SendBatch,
         now_ns: u64,
     ) -> Result<(), RunError> {
         while let Some((client, again_ns)) = self.asked.front().copied()
             && (again_ns <= now_ns)
-            && !mail.is_full()
+            && !batch.is_full()
         {
             self.asked.pop_front();
-            if !matches!(people.client(client).phase, Phase::Hello | Phase::Joining) {
+            if !matches!(clients.client(client).phase, Phase::Hello | Phase::Joining) {
                 continue;
             }
-            let tries = people.client(client).tries.saturating_add(1);
-            people.client(client).tries = tries;
+            let tries = clients.client(client).tries.saturating_add(1);
+            clients.client(client).tries = tries;
             // Once the load has begun, a server that stands still shows in what is lost.
-            if tries > MAX_TRIES && people.start_ns.is_none() {
-                let number = people.global(client) + 1;
-                let config = &people.run.config;
+            if tries > MAX_TRIES && clients.start_ns.is_none() {
+                let number = clients.global(client) + 1;
+                let config = &clients.run.config;
                 return Err(RunError::NoAnswer {
                     target: config.target,
                     client: format!("client {number} of {}", config.clients),
                 });
             }
-            self.ask(people, mail, client, now_ns);
+            self.ask(clients, batch, client, now_ns);
         }
         Ok(())
     }
 
     /// Asks for the next thing that a client needs.
-    fn ask(&mut self, people: &mut People, mail: &mut Mail, client: u32, now_ns: u64) {
-        if mail.is_full() {
-            mail.send(&people.ports, |_| {});
+    fn ask(&mut self, clients: &mut Clients, batch: &mut SendBatch, client: u32, now_ns: u64) {
+        if batch.is_full() {
+            batch.send(&clients.ports, |_| {});
         }
-        let stamp = people.admission_stamp(client);
-        let config = &people.run.config;
-        let room = people.room_name(client);
-        let state = &people.clients[client as usize];
+        let stamp = clients.admission_stamp(client);
+        let config = &clients.run.config;
+        let room = clients.room_name(client);
+        let state = &clients.all[client as usize];
         let say = match state.phase {
             Phase::Hello => Say::Hello,
             _ if config.scenario == Scenario::Greet => Say::Text(&stamp, 0),
-            _ if shape::has_rooms(config) => Say::Join(room.as_str()),
+            _ if partition::has_rooms(config) => Say::Join(room.as_str()),
             _ => Say::Ask(&stamp),
         };
-        mail.push(people.ports.of(client), |out| {
-            dialect::write(people.run.dialect(), state.session, say, out);
+        batch.push(clients.ports.of(client), |out| {
+            codec::write(clients.run.codec(), state.session, say, out);
         });
-        people.client(client).last_sent_ms = (now_ns / 1_000_000) as u32;
+        clients.client(client).last_sent_ms = (now_ns / 1_000_000) as u32;
         self.asked.push_back((client, now_ns + ASK_AGAIN_NS));
     }
 }
 
-impl People {
+impl Clients {
     /// Returns true if this is the room that a client asks for at its registration.
     pub(super) fn asks_for_room(&self, client: u32, room: &wire::RoomName) -> bool {
-        shape::has_rooms(&self.run.config) && room.as_str() == self.room_name(client).as_str()
+        partition::has_rooms(&self.run.config) && room.as_str() == self.room_name(client).as_str()
     }
 
     /// Returns true if this is the stamp of a client's registration. It is there in the answer only
@@ -186,7 +186,7 @@ impl People {
         let config = &self.run.config;
         config.protocol == Protocol::V1
             && config.scenario != Scenario::Greet
-            && !shape::has_rooms(config)
+            && !partition::has_rooms(config)
             && *stamp == self.admission_stamp(client)
     }
 
@@ -243,5 +243,5 @@ const ASK_AGAIN_NS: u64 = 300_000_000;
 const MAX_TRIES: u8 = 10;
 
 #[cfg(test)]
-#[path = "admission_tests.rs"]
+#[path = "registration_tests.rs"]
 mod tests;

@@ -30,7 +30,7 @@ pub(crate) enum Say<'a> {
 
 /// A message that a client receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard<'a> {
+pub(crate) enum Received<'a> {
     /// The answer to [`Say::Hello`].
     Welcome(Welcome),
     /// The answer to [`Say::Join`]: it is in this room.
@@ -66,13 +66,13 @@ pub(crate) fn write(
 }
 
 /// Calls `each` with what is in a datagram.
-pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl FnMut(Heard<'a>)) {
+pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl FnMut(Received<'a>)) {
     match protocol {
         Protocol::V1 => each(read_text(datagram)),
         Protocol::V2 => match parse_server(datagram) {
             Ok(frames) => frames.filter_map(read_frame).for_each(each),
-            Err(_) if datagram.starts_with(GREETING_START) => each(Heard::Greeting),
-            Err(_) => each(Heard::Stray),
+            Err(_) if datagram.starts_with(GREETING_START) => each(Received::Greeting),
+            Err(_) => each(Received::Stray),
         },
     }
 }
@@ -121,23 +121,23 @@ fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn read_text(datagram: &[u8]) -> Heard<'_> {
-    let stamped = |bytes: &[u8], heard: fn(Stamp) -> Heard<'static>| {
-        Stamp::decode(bytes).map_or(Heard::Stray, heard)
+fn read_text(datagram: &[u8]) -> Received<'_> {
+    let stamped = |bytes: &[u8], received: fn(Stamp) -> Received<'static>| {
+        Stamp::decode(bytes).map_or(Received::Stray, received)
     };
     if datagram.starts_with(GREETING_START) {
-        return Heard::Greeting;
+        return Received::Greeting;
     }
     match ServerLine::parse(datagram) {
         Some(ServerLine::Notice(sentence)) => match Reply::parse_uncoded(sentence) {
-            Some(Reply::Pong(token)) => stamped(token, Heard::Answer),
-            Some(Reply::Entered { room, .. }) => Heard::Joined(room),
-            Some(reply) if is_refusal(reply.code()) => Heard::Refused(sentence),
-            _ => Heard::Stray,
+            Some(Reply::Pong(token)) => stamped(token, Received::Answer),
+            Some(Reply::Entered { room, .. }) => Received::Joined(room),
+            Some(reply) if is_refusal(reply.code()) => Received::Refused(sentence),
+            _ => Received::Stray,
         },
-        Some(ServerLine::Text { text, .. }) if is_command(text) => Heard::Echo,
-        Some(ServerLine::Text { text, .. }) => stamped(text, Heard::Text),
-        Some(ServerLine::Private { .. }) | None => Heard::Stray,
+        Some(ServerLine::Text { text, .. }) if is_command(text) => Received::Echo,
+        Some(ServerLine::Text { text, .. }) => stamped(text, Received::Text),
+        Some(ServerLine::Private { .. }) | None => Received::Stray,
     }
 }
 
@@ -150,20 +150,20 @@ fn is_command(text: &[u8]) -> bool {
 }
 
 /// Returns nothing for a frame that is not expected.
-fn read_frame(frame: ServerFrame<'_>) -> Option<Heard<'_>> {
-    let stamped = |stamp, heard: fn(Stamp) -> Heard<'static>| {
-        Stamp::decode(stamp).map_or(Heard::Stray, heard)
+fn read_frame(frame: ServerFrame<'_>) -> Option<Received<'_>> {
+    let stamped = |stamp, received: fn(Stamp) -> Received<'static>| {
+        Stamp::decode(stamp).map_or(Received::Stray, received)
     };
     Some(match frame {
-        ServerFrame::Welcome(welcome) => Heard::Welcome(welcome),
-        ServerFrame::Message(message) => stamped(message.payload, Heard::Text),
-        ServerFrame::Pong(token) => stamped(token, Heard::Answer),
-        ServerFrame::Room(_, name) => Heard::Joined(name),
+        ServerFrame::Welcome(welcome) => Received::Welcome(welcome),
+        ServerFrame::Message(message) => stamped(message.payload, Received::Text),
+        ServerFrame::Pong(token) => stamped(token, Received::Answer),
+        ServerFrame::Room(_, name) => Received::Joined(name),
         // What goes with a ROOM.
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
-        ServerFrame::Notice(code, text) if is_refusal(code) => Heard::Refused(text),
-        ServerFrame::Notice(..) | ServerFrame::Private(..) => Heard::Stray,
-        ServerFrame::Goodbye | ServerFrame::UnknownSession(_) => Heard::Goodbye,
+        ServerFrame::Notice(code, text) if is_refusal(code) => Received::Refused(text),
+        ServerFrame::Notice(..) | ServerFrame::Private(..) => Received::Stray,
+        ServerFrame::Goodbye | ServerFrame::UnknownSession(_) => Received::Goodbye,
     })
 }
 
@@ -198,5 +198,5 @@ const MAX_JOIN_BYTES: usize = 6 + MAX_ROOM_NAME_BYTES;
 const FILLER: u8 = b'x';
 
 #[cfg(test)]
-#[path = "dialect_tests.rs"]
+#[path = "codec_tests.rs"]
 mod tests;

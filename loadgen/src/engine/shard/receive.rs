@@ -6,25 +6,25 @@ use std::time::{Duration, SystemTime};
 
 use bullhorn::net::RECEIVE_BATCH;
 
-use super::{Admission, Pause, People};
+use super::{Clients, Pause, Registration};
 use crate::config::Scenario;
 use crate::engine::client::Phase;
+use crate::engine::codec::{self, Received};
 use crate::engine::common::RunError;
-use crate::engine::dialect::{self, Heard};
+use crate::engine::partition;
 use crate::engine::schedule::nanoseconds;
-use crate::engine::shape;
 use crate::engine::stamp::{ADMISSION_SEQUENCE, Stamp};
 use crate::engine::window::Arrival;
 use crate::net::MultihomedReceiver;
 
 /// The receiver of a thread.
-pub(super) struct Hearing {
+pub(super) struct Receiving {
     receiver: MultihomedReceiver,
     /// Sockets that may have something to read.
     pub(super) readable: Vec<u32>,
 }
 
-impl Hearing {
+impl Receiving {
     pub(super) fn new(sockets: usize) -> Self {
         Self {
             receiver: MultihomedReceiver::new(),
@@ -35,8 +35,8 @@ impl Hearing {
     /// Reads the sockets that can be read, up to a bound; whether anything came.
     pub(super) fn turn(
         &mut self,
-        people: &mut People,
-        admission: &mut Admission,
+        clients: &mut Clients,
+        registration: &mut Registration,
         pause: &mut Pause,
     ) -> Result<bool, RunError> {
         if self.readable.is_empty() {
@@ -47,7 +47,7 @@ impl Hearing {
             && let Some(socket) = self.readable.pop()
         {
             while packets < HEARD_AT_ONCE {
-                let received = self.receive(socket, people, admission)?;
+                let received = self.receive(socket, clients, registration)?;
                 packets += received;
                 if received < RECEIVE_BATCH {
                     break;
@@ -65,16 +65,16 @@ impl Hearing {
     fn receive(
         &mut self,
         socket: u32,
-        people: &mut People,
-        admission: &mut Admission,
+        clients: &mut Clients,
+        registration: &mut Registration,
     ) -> Result<usize, RunError> {
-        let received = match self.receiver.receive(people.ports.socket(socket)) {
+        let received = match self.receiver.receive(clients.ports.socket(socket)) {
             Ok(received) => received,
             // What is told of an earlier datagram: nobody is there, or no way leads there.
             // It shows in what is not answered. There may be more to read.
             Err(error) => {
                 if error.kind() == io::ErrorKind::ConnectionRefused {
-                    people.run.pulse.refused(people.run.now_ns());
+                    clients.run.pulse.refused(clients.run.now_ns());
                 }
                 return Ok(RECEIVE_BATCH);
             }
@@ -82,48 +82,48 @@ impl Hearing {
         if received == 0 {
             return Ok(0);
         }
-        let now_ns = people.run.now_ns();
-        people.last_heard_ns = now_ns;
-        people.record_hear_lag(self.receiver.first_arrival(), received, now_ns);
+        let now_ns = clients.run.now_ns();
+        clients.last_received_ns = now_ns;
+        clients.record_hear_lag(self.receiver.first_arrival(), received, now_ns);
         let mut is_servers = false;
         for datagram in self.receiver.datagrams() {
-            people.count_received(datagram.payload.len(), now_ns);
-            let client = people.ports.client_at(socket, datagram.to);
-            match client.filter(|_| datagram.from == people.run.target) {
+            clients.count_received(datagram.payload.len(), now_ns);
+            let client = clients.ports.client_at(socket, datagram.to);
+            match client.filter(|_| datagram.from == clients.run.target) {
                 Some(client) => {
                     is_servers = true;
-                    people.hear(client, datagram.payload, now_ns, admission)?;
+                    clients.receive(client, datagram.payload, now_ns, registration)?;
                 }
-                None => people.count_stray(now_ns),
+                None => clients.count_stray(now_ns),
             }
         }
         if is_servers {
-            people.run.pulse.heard(now_ns);
+            clients.run.pulse.received(now_ns);
         }
         Ok(received)
     }
 }
 
-impl People {
+impl Clients {
     /// A datagram of the server has come to a client.
-    pub(super) fn hear(
+    pub(super) fn receive(
         &mut self,
         client: u32,
         datagram: &[u8],
         now_ns: u64,
-        admission: &mut Admission,
+        registration: &mut Registration,
     ) -> Result<(), RunError> {
-        let protocol = self.run.dialect();
+        let protocol = self.run.codec();
         let mut result = Ok(());
         let is_greeting = self.run.config.scenario == Scenario::Greet;
-        dialect::read(protocol, datagram, |heard| match heard {
-            Heard::Text(_) if is_greeting => result = Err(RunError::Chats),
-            Heard::Text(stamp) => self.hear_text(client, stamp, now_ns),
-            Heard::Answer(stamp) if stamp.sequence != ADMISSION_SEQUENCE => {
+        codec::read(protocol, datagram, |received| match received {
+            Received::Text(_) if is_greeting => result = Err(RunError::Chats),
+            Received::Text(stamp) => self.hear_text(client, stamp, now_ns),
+            Received::Answer(stamp) if stamp.sequence != ADMISSION_SEQUENCE => {
                 self.hear_answer(client, stamp, now_ns);
             }
-            heard => {
-                if let Err(error) = self.hear_other(client, heard, now_ns, admission) {
+            received => {
+                if let Err(error) = self.hear_other(client, received, now_ns, registration) {
                     result = Err(error);
                 }
             }
@@ -136,7 +136,7 @@ impl People {
         let room = self.room_of(client);
         let config = &self.run.config;
         let is_of_run = stamp.run == self.run.id && stamp.client < config.clients;
-        let is_of_room = shape::room_of(config, stamp.client) == room;
+        let is_of_room = partition::room_of(config, stamp.client) == room;
         if is_of_run && !is_of_room {
             self.run.pulse.misrouted();
         }
@@ -146,15 +146,15 @@ impl People {
             return self.count_stray(now_ns);
         };
         let is_recorded = self.recorder.second(stamp.due_ns).is_some();
-        let state = &mut self.clients[client as usize];
+        let state = &mut self.all[client as usize];
         if !state.is_owed(stamp.sequence) {
-            self.recorder.counts.unowed += u64::from(is_recorded);
+            self.recorder.counts.not_expected += u64::from(is_recorded);
             return;
         }
         let place = client as usize;
         let arrival = self
             .texts
-            .arrive(place, &mut state.heard_text, stamp.sequence);
+            .arrive(place, &mut state.received_text, stamp.sequence);
         if !is_recorded {
             return;
         }
@@ -171,9 +171,9 @@ impl People {
             Arrival::Newest | Arrival::Overtaken => counts.delivered += 1,
         }
         if arrival == Arrival::Overtaken {
-            let heard = self.clients[place].heard_text;
+            let received = self.all[place].received_text;
             let texts = &self.texts;
-            let has_come = |text| text < heard && texts.has(place, text);
+            let has_come = |text| text < received && texts.has(place, text);
             let rooms = &self.run.rooms;
             let was_overtaken = rooms.was_overtaken(room, stamp.sequence, has_come);
             self.recorder.counts.reordered += u64::from(was_overtaken);
@@ -196,10 +196,10 @@ impl People {
         if !is_ours {
             return self.count_stray(now_ns);
         }
-        let state = &mut self.clients[client as usize];
+        let state = &mut self.all[client as usize];
         let arrival = self
             .asks
-            .arrive(client as usize, &mut state.heard_ask, stamp.sequence);
+            .arrive(client as usize, &mut state.received_ask, stamp.sequence);
         let is_closed = state.closed_ask == Some(stamp.sequence);
         if is_closed {
             state.closed_ask = None;
@@ -235,7 +235,7 @@ impl People {
 
     /// A greeting has come to a client; nothing in it says to which request.
     fn hear_greeting(&mut self, client: u32, now_ns: u64) {
-        let Some(greeting) = self.clients[client as usize].greeted() else {
+        let Some(greeting) = self.all[client as usize].greeted() else {
             return self.count_stray(now_ns);
         };
         let Some(second) = self.recorder.second(greeting.due_ns) else {
@@ -270,38 +270,38 @@ impl People {
     fn hear_other(
         &mut self,
         client: u32,
-        heard: Heard<'_>,
+        received: Received<'_>,
         now_ns: u64,
-        admission: &mut Admission,
+        registration: &mut Registration,
     ) -> Result<(), RunError> {
         let is_greeting = self.run.config.scenario == Scenario::Greet;
         let is_joining = matches!(self.client(client).phase, Phase::Hello | Phase::Joining);
-        match heard {
-            Heard::Greeting if is_greeting && is_joining => {
+        match received {
+            Received::Greeting if is_greeting && is_joining => {
                 self.client(client).greeted_first();
-                admission.joined(self, client);
+                registration.joined(self, client);
             }
-            Heard::Greeting if is_greeting => self.hear_greeting(client, now_ns),
-            Heard::Echo if is_joining => return Err(RunError::NoCommands),
-            Heard::Greeting if is_joining => return Err(RunError::Greets),
-            Heard::Goodbye if self.has_recording_begun(now_ns) => {
+            Received::Greeting if is_greeting => self.hear_greeting(client, now_ns),
+            Received::Echo if is_joining => return Err(RunError::NoCommands),
+            Received::Greeting if is_joining => return Err(RunError::Greets),
+            Received::Goodbye if self.has_recording_begun(now_ns) => {
                 self.run.is_dismissed.store(true, Relaxed);
             }
-            Heard::Goodbye => return Err(RunError::Goodbye),
+            Received::Goodbye => return Err(RunError::Goodbye),
             // Once the load has begun, one who comes back asks again.
-            Heard::Refused(_)
+            Received::Refused(_)
                 if self.client(client).phase == Phase::Joining && self.start_ns.is_some() => {}
-            Heard::Refused(text) if self.client(client).phase == Phase::Joining => {
+            Received::Refused(text) if self.client(client).phase == Phase::Joining => {
                 return Err(RunError::Refused(
                     String::from_utf8_lossy(text).into_owned(),
                 ));
             }
-            Heard::Welcome(welcome) => admission.welcomed(self, client, welcome),
-            Heard::Joined(room) if self.asks_for_room(client, &room) => {
-                admission.joined(self, client);
+            Received::Welcome(welcome) => registration.welcomed(self, client, welcome),
+            Received::Joined(room) if self.asks_for_room(client, &room) => {
+                registration.joined(self, client);
             }
-            Heard::Answer(stamp) if self.asks_with(client, &stamp) => {
-                admission.joined(self, client);
+            Received::Answer(stamp) if self.asks_with(client, &stamp) => {
+                registration.joined(self, client);
             }
             _ => self.count_stray(now_ns),
         }
@@ -317,8 +317,8 @@ impl People {
             // The stamps are of the system's clock, which may be set back meanwhile.
             let waited = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + arrived);
             let waited_ns = nanoseconds(waited.unwrap_or_default());
-            let hear_lag = &mut self.recorder.latencies().hear_lag;
-            hear_lag.saturating_record_n(waited_ns, packets as u64);
+            let receive_lag = &mut self.recorder.latencies().receive_lag;
+            receive_lag.saturating_record_n(waited_ns, packets as u64);
         }
     }
 
@@ -346,5 +346,5 @@ impl People {
 const HEARD_AT_ONCE: usize = 4 * RECEIVE_BATCH;
 
 #[cfg(test)]
-#[path = "hearing_tests.rs"]
+#[path = "receive_tests.rs"]
 mod tests;
