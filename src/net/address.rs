@@ -4,23 +4,41 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// The identity of a peer: its socket address and its endpoint, which is the index of
-/// the `--bind` address that it sends to and must be answered from.
+use super::local::LocalIndex;
+
+/// The address of a peer, and the endpoint that it sends to.
+///
+/// The socket address and the socket are the identity of the peer. The local address is not
+/// part of it, and two values that differ only there are equal. A peer that writes to another
+/// address of the machine is the same peer. Otherwise a stranger who forges one datagram to
+/// another address would be heard as a second peer in its name.
 ///
 /// A value has 32 bytes and is aligned. A snapshot of a room is an array of these, and a
 /// batch of sends points the kernel straight into it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 #[repr(C, align(4))]
 pub struct PeerAddr {
     /// A `struct sockaddr_in` or `sockaddr_in6`. The bytes after a `sockaddr_in` and
     /// the IPv6 flow information are zero, so that equal peers have equal bytes.
     sockaddr: [u8; SOCKADDR_BYTES],
-    endpoint: u8,
+    endpoint: Endpoint,
+}
+
+/// The place that a peer sends to and must be answered from. Peers of one endpoint can be
+/// sent to with one system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Endpoint {
+    /// The local address that the peer wrote to. `None`: what is sent leaves from the address
+    /// of the socket, or from the one that the routes choose if the socket has none.
+    pub local: Option<LocalIndex>,
+    /// The index of the `--bind` address, and of the socket that each worker has for it.
+    pub socket: u8,
 }
 
 impl PeerAddr {
-    /// Creates the identity of the peer at `address` that reached `endpoint`.
-    pub fn new(address: SocketAddr, endpoint: u8) -> Self {
+    /// Creates the address of the peer at `address` that reached `socket`.
+    pub fn new(address: SocketAddr, socket: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         sockaddr[PORT].copy_from_slice(&address.port().to_be_bytes());
         match address {
@@ -34,11 +52,22 @@ impl PeerAddr {
                 sockaddr[V6_SCOPE].copy_from_slice(&v6.scope_id().to_ne_bytes());
             }
         }
-        Self { sockaddr, endpoint }
+        Self {
+            sockaddr,
+            endpoint: Endpoint::of(socket),
+        }
     }
 
-    pub fn endpoint(&self) -> u8 {
+    pub fn endpoint(&self) -> Endpoint {
         self.endpoint
+    }
+
+    /// Returns the same peer at another local address. `endpoint` must have its socket.
+    #[must_use]
+    pub fn at(mut self, endpoint: Endpoint) -> Self {
+        debug_assert_eq!(self.endpoint.socket, endpoint.socket);
+        self.endpoint = endpoint;
+        self
     }
 
     pub fn socket_addr(&self) -> SocketAddr {
@@ -57,14 +86,9 @@ impl PeerAddr {
         u16::from_be_bytes(self.field(PORT))
     }
 
-    /// Returns `true` if both have the same socket address, at any endpoint.
-    pub fn same_socket(&self, other: &Self) -> bool {
-        self.sockaddr == other.sockaddr
-    }
-
     /// Converts a `msg_name` that the kernel wrote. Bytes that do not belong to the
     /// address, left from an earlier one, are cleared.
-    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: u8) -> Self {
+    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: Endpoint) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         if name[FAMILY] == AF_INET6.to_ne_bytes() {
             sockaddr = *name;
@@ -96,6 +120,14 @@ impl PeerAddr {
     }
 }
 
+impl PartialEq for PeerAddr {
+    fn eq(&self, other: &Self) -> bool {
+        self.sockaddr == other.sockaddr && self.endpoint.socket == other.endpoint.socket
+    }
+}
+
+impl Eq for PeerAddr {}
+
 impl Hash for PeerAddr {
     /// Hashes one word of an IPv4 address, which holds all of it, at half the cost.
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -104,7 +136,17 @@ impl Hash for PeerAddr {
         } else {
             state.write_u64(u64::from_ne_bytes(self.field(FAMILY_PORT_V4_IP)));
         }
-        state.write_u8(self.endpoint);
+        state.write_u8(self.endpoint.socket);
+    }
+}
+
+impl Endpoint {
+    /// Returns the endpoint of a socket that is bound to one address.
+    pub const fn of(socket: u8) -> Self {
+        Self {
+            local: None,
+            socket,
+        }
     }
 }
 
@@ -116,7 +158,7 @@ impl fmt::Display for PeerAddr {
 
 impl fmt::Debug for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.socket_addr(), self.endpoint)
+        write!(f, "{}@{}", self.socket_addr(), self.endpoint.socket)
     }
 }
 
@@ -153,7 +195,10 @@ mod tests {
             let peer = PeerAddr::new(address, 3);
             assert_eq!(peer.socket_addr(), address);
             assert_eq!(peer.to_string(), text);
-            assert_eq!((peer.port(), peer.endpoint()), (address.port(), 3));
+            assert_eq!(
+                (peer.port(), peer.endpoint()),
+                (address.port(), Endpoint::of(3))
+            );
         }
         assert_eq!(size_of::<PeerAddr>(), 32);
     }
@@ -163,19 +208,30 @@ mod tests {
         let v4 = PeerAddr::new("127.0.0.1:9999".parse().unwrap(), 0);
         let mut name = v4.sockaddr;
         name[V4_BYTES..].fill(0xAA);
-        assert_eq!(PeerAddr::from_kernel(&name, 0), v4);
+        assert_eq!(PeerAddr::from_kernel(&name, Endpoint::of(0)), v4);
 
         let v6 = PeerAddr::new("[::1]:9999".parse().unwrap(), 0);
         let mut name = v6.sockaddr;
         name[V6_FLOW].fill(0xAA);
-        assert_eq!(PeerAddr::from_kernel(&name, 0), v6);
+        assert_eq!(PeerAddr::from_kernel(&name, Endpoint::of(0)), v6);
     }
 
     #[test]
-    fn one_socket_at_two_endpoints_is_two_peers() {
+    fn one_address_at_two_sockets_is_two_peers_and_at_two_local_addresses_one() {
         let address = "127.0.0.1:9999".parse().unwrap();
         let (one, other) = (PeerAddr::new(address, 0), PeerAddr::new(address, 1));
         assert_ne!(one, other);
-        assert!(one.same_socket(&other));
+        let endpoint = Endpoint {
+            local: LocalIndex::of(7),
+            ..one.endpoint()
+        };
+        let moved = one.at(endpoint);
+        assert_eq!((moved, moved.endpoint()), (one, endpoint));
+        assert_ne!(moved.endpoint(), one.endpoint());
+        let hash = |peer: PeerAddr| std::hash::BuildHasher::hash_one(&HASHES, peer);
+        assert_eq!(hash(moved), hash(one));
     }
+
+    const HASHES: std::hash::BuildHasherDefault<std::hash::DefaultHasher> =
+        std::hash::BuildHasherDefault::new();
 }

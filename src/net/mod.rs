@@ -6,6 +6,7 @@
 )]
 
 mod address;
+mod local;
 mod offload;
 mod receive;
 mod send;
@@ -14,12 +15,15 @@ mod socket;
 #[cfg(feature = "server")]
 mod transmit;
 
-pub use address::PeerAddr;
+pub use address::{Endpoint, PeerAddr};
+pub use local::{LocalAddr, LocalCache, LocalIndex, LocalTable, OwnAddresses};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
 #[cfg(feature = "server")]
-pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};
+pub use socket::{
+    BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops, set_packet_info,
+};
 #[cfg(feature = "server")]
 pub use transmit::{Transmit, WorkerSockets};
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::address::PeerAddr;
+use super::local::{LocalAddr, PacketInfo};
 
 /// One or more datagrams for one peer, handed to the kernel in one piece.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,8 @@ pub enum Gso {
 pub struct Sender {
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
-    controls: Box<[SegmentControl]>,
+    controls: Box<[Control]>,
+    source: Source,
     /// The deliveries of each packet in `headers`.
     deliveries: Box<[u32]>,
     /// Packets with several datagrams refused since the kernel took one.
@@ -56,6 +58,26 @@ pub struct SendTally {
     /// Packets that the kernel did not segment, so that their datagrams were sent one
     /// by one.
     pub split_packets: u64,
+}
+
+/// The control messages of a packet. A packet that is not segmented begins at the second, and
+/// one without a source ends with the first.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Control {
+    segment: SegmentControl,
+    source: PacketInfo,
+}
+
+/// The local address that packets leave from.
+struct Source {
+    /// `None`: that of the socket, or the one that the routes choose.
+    address: Option<LocalAddr>,
+    message: PacketInfo,
+    /// Length of `message`, which is 0 without an address.
+    bytes: usize,
+    /// The number of controls, from the first on, that have `message`.
+    written: usize,
 }
 
 /// The control message that carries `UDP_SEGMENT`, in the layout of cmsg(3).
@@ -97,12 +119,13 @@ impl<'a> Packet<'a> {
 }
 
 impl Sender {
-    /// Allocates space for one batch, about 30 KiB.
+    /// Allocates space for one batch, about 40 KiB.
     pub fn new(gso: Gso) -> Self {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),
             headers: vec![EMPTY_HEADER; SEND_BATCH].into(),
-            controls: vec![SegmentControl::new(0); SEND_BATCH].into(),
+            controls: vec![Control::EMPTY; SEND_BATCH].into(),
+            source: Source::new(None),
             deliveries: vec![0; SEND_BATCH].into(),
             refusals: match gso {
                 Gso::On => 0,
@@ -130,6 +153,20 @@ impl Sender {
         socket: impl AsFd,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
+        self.send_from(None, socket, packets)
+    }
+
+    /// Sends as [`Sender::send`] does, from the local address `source`, to peers of its
+    /// family.
+    pub fn send_from<'a>(
+        &mut self,
+        source: Option<LocalAddr>,
+        socket: impl AsFd,
+        packets: impl IntoIterator<Item = Packet<'a>>,
+    ) -> SendTally {
+        if self.source.address != source {
+            self.source = Source::new(source);
+        }
         let (socket, packets) = (socket.as_fd(), packets.into_iter());
         match self.gso() {
             Gso::On => self.send_all(socket, packets),
@@ -170,18 +207,13 @@ impl Sender {
             header.msg_namelen = name.len() as libc::socklen_t;
             header.msg_iov = iovec;
             header.msg_iovlen = 1;
-            match packet.segment_bytes {
-                Some(segment_bytes) if packet.payload.len() > segment_bytes.get().into() => {
-                    let control = &mut self.controls[gathered];
-                    control.segment_bytes = segment_bytes.get();
-                    header.msg_control = (&raw mut *control).cast();
-                    header.msg_controllen = size_of::<SegmentControl>();
-                }
-                _ => {
-                    header.msg_control = std::ptr::null_mut();
-                    header.msg_controllen = 0;
-                }
-            }
+            let several = |segment_bytes: &NonZeroU16| {
+                packet.payload.len() > usize::from(segment_bytes.get())
+            };
+            let control = &mut self.controls[gathered];
+            self.source.write(gathered, control);
+            let segment_bytes = packet.segment_bytes.filter(several);
+            control.attach(segment_bytes, self.source.bytes, header);
             self.deliveries[gathered] = packet.deliveries;
             gathered += 1;
         }
@@ -256,10 +288,10 @@ impl Sender {
         self.refusals += 1;
         tally.split_packets += 1;
         let whole = self.iovecs[index];
-        let segment_bytes = usize::from(self.controls[index].segment_bytes);
+        let control = &mut self.controls[index];
+        let segment_bytes = usize::from(control.segment.segment_bytes);
         let mut header = self.headers[index];
-        header.msg_hdr.msg_control = std::ptr::null_mut();
-        header.msg_hdr.msg_controllen = 0;
+        control.attach(None, self.source.bytes, &mut header.msg_hdr);
         let mut all_sent = true;
         for start in (0..whole.iov_len).step_by(segment_bytes) {
             let mut part = libc::iovec {
@@ -302,6 +334,55 @@ impl SendTally {
     /// Number of deliveries that the kernel did not take.
     pub fn failed(&self) -> u64 {
         self.congested + self.refused
+    }
+}
+
+impl Control {
+    const EMPTY: Self = Self {
+        segment: SegmentControl::new(0),
+        source: PacketInfo::EMPTY,
+    };
+
+    /// Points `header` at the messages of a packet with segments of this length, or without
+    /// segments, and with a source of `source_bytes`.
+    fn attach(
+        &mut self,
+        segment_bytes: Option<NonZeroU16>,
+        source_bytes: usize,
+        header: &mut libc::msghdr,
+    ) {
+        if let Some(segment_bytes) = segment_bytes {
+            self.segment.segment_bytes = segment_bytes.get();
+            header.msg_control = (&raw mut *self).cast();
+            header.msg_controllen = size_of::<SegmentControl>() + source_bytes;
+        } else if source_bytes > 0 {
+            header.msg_control = (&raw mut self.source).cast();
+            header.msg_controllen = source_bytes;
+        } else {
+            header.msg_control = std::ptr::null_mut();
+            header.msg_controllen = 0;
+        }
+    }
+}
+
+impl Source {
+    fn new(address: Option<LocalAddr>) -> Self {
+        let message = address.map_or(PacketInfo::EMPTY, PacketInfo::of);
+        Self {
+            address,
+            message,
+            bytes: message.space(),
+            written: 0,
+        }
+    }
+
+    /// Writes the message into the control with this index, unless it is there. Controls are
+    /// written in the order of their indexes.
+    fn write(&mut self, index: usize, control: &mut Control) {
+        if self.bytes > 0 && index >= self.written {
+            control.source = self.message;
+            self.written = index + 1;
+        }
     }
 }
 
@@ -360,7 +441,10 @@ pub unsafe fn send_batch(
 }
 
 fn is_segmented(header: &libc::mmsghdr) -> bool {
-    !header.msg_hdr.msg_control.is_null()
+    // A source alone has one of the other lengths.
+    const SEGMENT: usize = size_of::<SegmentControl>();
+    let source_bytes = header.msg_hdr.msg_controllen.checked_sub(SEGMENT);
+    source_bytes.is_some_and(|bytes| bytes == 0 || bytes >= PacketInfo::MIN_SPACE)
 }
 
 /// Returns `true` for the errors with which the kernel refuses to segment a packet

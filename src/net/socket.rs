@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use mio::net::UdpSocket;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// The sockets of one endpoint. The kernel gives every datagram to one of them, chosen by
@@ -107,6 +108,11 @@ fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
+    // Where it is refused, the server works on, as all servers did before Linux 3.15.
+    let _ = ignore_path_mtu(&socket, address.is_ipv6());
+    if address.ip().is_unspecified() {
+        set_packet_info(&socket, address.is_ipv4())?;
+    }
     // With `CAP_NET_ADMIN` past the limit of the sysctl, else up to it.
     let receive_bytes = wanted.receive_bytes.min(MAX_BUFFER_BYTES);
     if setsockopt(&socket, sockopt::RcvBufForce, &receive_bytes).is_err() {
@@ -118,6 +124,54 @@ fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
     }
     Ok(socket)
 }
+
+/// Makes the kernel send datagrams without "don't fragment", and ignore what ICMP says about
+/// the MTU of a path. Nobody repeats a datagram that is too long for its path, so a router
+/// should cut it. The other modes that permit that (`IP_PMTUDISC_DONT`, `WANT`) believe ICMP,
+/// and refuse to segment packets on the paths that it speaks of.
+fn ignore_path_mtu(socket: &Socket, is_v6: bool) -> nix::Result<()> {
+    if is_v6 {
+        setsockopt(socket, Ipv6MtuDiscover, &libc::IPV6_PMTUDISC_OMIT)
+    } else {
+        setsockopt(socket, IpMtuDiscover, &libc::IP_PMTUDISC_OMIT)
+    }
+}
+
+/// Makes the kernel tell with each datagram the local address that it was sent to.
+///
+/// # Errors
+/// The socket has another family.
+pub fn set_packet_info(socket: impl AsFd, is_v4: bool) -> io::Result<()> {
+    Ok(if is_v4 {
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)
+    } else {
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)
+    }?)
+}
+
+/// Returns `true` if `socket` is bound to all addresses of the machine.
+pub(super) fn is_wildcard(socket: &UdpSocket) -> bool {
+    socket
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_unspecified())
+}
+
+sockopt_impl!(
+    /// Path MTU discovery of IPv4.
+    IpMtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IP,
+    libc::IP_MTU_DISCOVER,
+    libc::c_int
+);
+sockopt_impl!(
+    /// Path MTU discovery of IPv6.
+    Ipv6MtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MTU_DISCOVER,
+    libc::c_int
+);
 
 /// Returns the number of datagrams that the kernel has dropped at `socket` because its
 /// receive buffer was full. The number wraps around.

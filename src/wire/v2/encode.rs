@@ -1,11 +1,12 @@
 //! Frames to bytes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 use super::frame::{
-    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
-    MESSAGE, MIN_HELLO_BYTES, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId,
-    WELCOME,
+    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE, HEARTBEAT,
+    HELLO, MAGIC, MESSAGE, MIN_HELLO_BYTES, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY,
+    ServerFrame, SessionId, WELCOME,
 };
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
@@ -128,17 +129,28 @@ fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
 fn push_from(from: &DisplayName, out: &mut Vec<u8>) {
     match from {
         DisplayName::Address(address) => {
+            let zone = NonZeroU32::new(match address {
+                SocketAddr::V4(_) => 0,
+                SocketAddr::V6(v6) => v6.scope_id(),
+            });
             match address.ip() {
                 IpAddr::V4(ip) => {
                     out.push(FROM_V4);
                     out.extend_from_slice(&ip.octets());
                 }
                 IpAddr::V6(ip) => {
-                    out.push(FROM_V6);
+                    out.push(if zone.is_some() {
+                        FROM_V6_ZONE
+                    } else {
+                        FROM_V6
+                    });
                     out.extend_from_slice(&ip.octets());
                 }
             }
             out.extend_from_slice(&address.port().to_be_bytes());
+            if let Some(zone) = zone {
+                out.extend_from_slice(&zone.get().to_be_bytes());
+            }
         }
         DisplayName::Name(name) => {
             let name = name.as_bytes();
