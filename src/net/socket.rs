@@ -1,7 +1,7 @@
 //! The sockets of one endpoint: one per worker, all on one address.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
 
 use mio::net::UdpSocket;
@@ -42,6 +42,12 @@ pub enum BindError {
         "{address} is not an address of this machine: --bind takes one that is, or 0.0.0.0 or [::] for all"
     )]
     NotLocal { address: SocketAddr },
+    /// The address stands for all machines of a subnet.
+    #[error("{address} is a broadcast address: --bind takes an address of this machine alone")]
+    Broadcast { address: SocketAddr },
+    /// The zone of the address has no interface.
+    #[error("{address} has a zone that is no interface of this machine: list them with `ip link`")]
+    NoInterface { address: SocketAddr },
     #[error("cannot listen on {address}: {source}")]
     Other {
         address: SocketAddr,
@@ -61,12 +67,25 @@ pub fn bind_group(
     count: usize,
     wanted: BufferSizes,
 ) -> Result<SocketGroup, BindError> {
-    let explain = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse { address },
-        io::ErrorKind::AddrNotAvailable => BindError::NotLocal { address },
+    let explain = |source: io::Error| match source.raw_os_error() {
+        Some(libc::EADDRINUSE) => BindError::InUse { address },
+        Some(libc::EADDRNOTAVAIL) => BindError::NotLocal { address },
+        Some(libc::ENODEV) => BindError::NoInterface { address },
         _ => BindError::Other { address, source },
     };
-    try_bind_group(address, count, wanted).map_err(explain)
+    let group = try_bind_group(address, count, wanted).map_err(explain)?;
+    if is_broadcast(address.ip()) {
+        return Err(BindError::Broadcast { address });
+    }
+    Ok(group)
+}
+
+/// Returns `true` if `ip`, to which a socket can be bound, is a broadcast address. The kernel
+/// lets only sockets with `SO_BROADCAST` send to one.
+fn is_broadcast(ip: IpAddr) -> bool {
+    let connect = || UdpSocket::bind(UNSPECIFIED_V4)?.connect((ip, 9).into());
+    ip.is_ipv4()
+        && connect().is_err_and(|error: io::Error| error.raw_os_error() == Some(libc::EACCES))
 }
 
 fn try_bind_group(
@@ -214,6 +233,8 @@ fn into_mio(socket: Socket) -> UdpSocket {
 /// and is far above the number of addresses that a machine has in practice.
 pub const MAX_ENDPOINTS: usize = 16;
 
+const UNSPECIFIED_V4: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
 /// The options are of type `int`.
 const MAX_BUFFER_BYTES: usize = libc::c_int::MAX as usize;
 
@@ -268,6 +289,43 @@ mod tests {
             matches!(result, Err(BindError::NotLocal { .. })),
             "{result:?}"
         );
+    }
+
+    #[test]
+    fn an_address_of_no_single_machine_is_refused_with_its_reason() {
+        let bind = |text: &str| bind_group(text.parse().unwrap(), 1, WANTED);
+        let result = bind("127.255.255.255:0");
+        assert!(
+            matches!(result, Err(BindError::Broadcast { .. })),
+            "{result:?}"
+        );
+        let result = bind("[fe80::1%4000000]:0");
+        assert!(
+            matches!(result, Err(BindError::NoInterface { .. })),
+            "{result:?}"
+        );
+    }
+
+    #[test]
+    fn a_router_may_cut_what_a_server_sends() {
+        for (address, level, option) in [
+            ("127.0.0.1:0", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+            ("[::1]:0", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+        ] {
+            let group = bind_group(address.parse().unwrap(), 1, WANTED).unwrap();
+            let (mut value, mut len) = (-1, size_of::<libc::c_int>() as libc::socklen_t);
+            // SAFETY: the option is an `int`, of which the kernel writes at most `len` bytes.
+            let result = unsafe {
+                libc::getsockopt(
+                    group.sockets[0].as_raw_fd(),
+                    level,
+                    option,
+                    (&raw mut value).cast(),
+                    &raw mut len,
+                )
+            };
+            assert_eq!((result, value), (0, libc::IP_PMTUDISC_OMIT), "{address}");
+        }
     }
 
     #[test]
