@@ -88,7 +88,7 @@ impl PeerAddr {
 
     /// Converts a `msg_name` that the kernel wrote. Bytes that do not belong to the
     /// address, left from an earlier one, are cleared.
-    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: Endpoint) -> Self {
+    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], socket: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         if name[FAMILY] == AF_INET6.to_ne_bytes() {
             sockaddr = *name;
@@ -96,7 +96,10 @@ impl PeerAddr {
         } else {
             sockaddr[..V4_BYTES].copy_from_slice(&name[..V4_BYTES]);
         }
-        Self { sockaddr, endpoint }
+        Self {
+            sockaddr,
+            endpoint: Endpoint::of(socket),
+        }
     }
 
     /// Returns the bytes for a `msg_name`.
@@ -208,12 +211,12 @@ mod tests {
         let v4 = PeerAddr::new("127.0.0.1:9999".parse().unwrap(), 0);
         let mut name = v4.sockaddr;
         name[V4_BYTES..].fill(0xAA);
-        assert_eq!(PeerAddr::from_kernel(&name, Endpoint::of(0)), v4);
+        assert_eq!(PeerAddr::from_kernel(&name, 0), v4);
 
         let v6 = PeerAddr::new("[::1]:9999".parse().unwrap(), 0);
         let mut name = v6.sockaddr;
         name[V6_FLOW].fill(0xAA);
-        assert_eq!(PeerAddr::from_kernel(&name, Endpoint::of(0)), v6);
+        assert_eq!(PeerAddr::from_kernel(&name, 0), v6);
     }
 
     #[test]

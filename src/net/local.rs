@@ -44,16 +44,6 @@ pub struct LocalCache {
     last: Option<(LocalAddr, Option<LocalIndex>)>,
 }
 
-/// The control message `IP_PKTINFO` or `IPV6_PKTINFO`, in the layout of cmsg(3). It carries
-/// the local address that a datagram was sent to, or is to be sent from.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(super) struct PacketInfo {
-    header: libc::cmsghdr,
-    /// A `struct in_pktinfo` or `in6_pktinfo`.
-    info: [u8; INFO_BYTES],
-}
-
 /// The socket addresses of a server itself. A datagram from one of them would make the
 /// server answer itself without end.
 #[derive(Debug, Default)]
@@ -77,7 +67,7 @@ impl LocalAddr {
         Self::at(address.ip(), scope)
     }
 
-    fn at(ip: IpAddr, interface: u32) -> Self {
+    pub(super) fn at(ip: IpAddr, interface: u32) -> Self {
         let is_scoped = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
         Self {
             ip,
@@ -189,82 +179,6 @@ impl LocalCache {
     }
 }
 
-impl PacketInfo {
-    /// Length of the shortest message with its padding.
-    pub(super) const MIN_SPACE: usize = V4_LEN.next_multiple_of(align_of::<libc::cmsghdr>());
-
-    /// Space for a message that the kernel writes.
-    pub(super) const EMPTY: Self = Self {
-        header: libc::cmsghdr {
-            cmsg_len: 0,
-            cmsg_level: 0,
-            cmsg_type: 0,
-        },
-        info: [0; INFO_BYTES],
-    };
-
-    /// Returns a message that makes a datagram leave from `address`.
-    pub(super) fn of(address: LocalAddr) -> Self {
-        let (mut message, interface) = (Self::EMPTY, address.interface.to_ne_bytes());
-        let header = &mut message.header;
-        match address.ip {
-            IpAddr::V4(ip) => {
-                header.cmsg_len = V4_LEN;
-                header.cmsg_level = libc::IPPROTO_IP;
-                header.cmsg_type = libc::IP_PKTINFO;
-                message.info[V4_INTERFACE].copy_from_slice(&interface);
-                message.info[V4_SOURCE].copy_from_slice(&ip.octets());
-            }
-            IpAddr::V6(ip) => {
-                header.cmsg_len = V6_LEN;
-                header.cmsg_level = libc::IPPROTO_IPV6;
-                header.cmsg_type = libc::IPV6_PKTINFO;
-                message.info[V6_IP].copy_from_slice(&ip.octets());
-                message.info[V6_INTERFACE].copy_from_slice(&interface);
-            }
-        }
-        message
-    }
-
-    /// Returns the length of the message with its padding, as `CMSG_SPACE` does.
-    pub(super) fn space(&self) -> usize {
-        self.header
-            .cmsg_len
-            .next_multiple_of(align_of::<libc::cmsghdr>())
-    }
-
-    /// Returns the local address in a message that the kernel wrote, of which it filled
-    /// `written` bytes. `None`: there is none, or the destination was a multicast group.
-    pub(super) fn parse(&self, written: usize) -> Option<LocalAddr> {
-        if written < size_of::<libc::cmsghdr>() || written < self.header.cmsg_len {
-            return None;
-        }
-        let kind = (self.header.cmsg_level, self.header.cmsg_type);
-        let (ip, interface) = match (kind, self.header.cmsg_len) {
-            // For a broadcast or multicast destination the kernel names the address that a
-            // reply is to come from.
-            ((libc::IPPROTO_IP, libc::IP_PKTINFO), V4_LEN) => {
-                let ip: [u8; 4] = self.field(V4_SOURCE);
-                (IpAddr::from(Ipv4Addr::from(ip)), 0)
-            }
-            ((libc::IPPROTO_IPV6, libc::IPV6_PKTINFO), V6_LEN) => {
-                let ip: [u8; 16] = self.field(V6_IP);
-                let interface = u32::from_ne_bytes(self.field(V6_INTERFACE));
-                (IpAddr::from(Ipv6Addr::from(ip)), interface)
-            }
-            _ => return None,
-        };
-        let is_usable = !ip.is_multicast() && !ip.is_unspecified();
-        is_usable.then(|| LocalAddr::at(ip, interface))
-    }
-
-    fn field<const N: usize>(&self, range: std::ops::Range<usize>) -> [u8; N] {
-        let mut field = [0; N];
-        field.copy_from_slice(&self.info[range]);
-        field
-    }
-}
-
 impl OwnAddresses {
     /// Takes the addresses that the sockets are bound to, those of the interfaces, which
     /// stand for a wildcard address, and the table of those that are learned later.
@@ -327,20 +241,6 @@ impl OwnAddresses {
 /// whole network its own has more. Peers that write to the others are answered from the
 /// address that the routes choose.
 const MAX_LOCALS: usize = 4096;
-
-/// `sizeof(struct in6_pktinfo)`, the larger of the two, and padding.
-const INFO_BYTES: usize = 24;
-
-// CMSG_LEN of both.
-const V4_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<libc::in_pktinfo>();
-const V6_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<libc::in6_pktinfo>();
-
-// Offsets of the fields, from include/uapi/linux/in.h and ipv6.h. `V4_SOURCE` is
-// `ipi_spec_dst`.
-const V4_INTERFACE: std::ops::Range<usize> = 0..4;
-const V4_SOURCE: std::ops::Range<usize> = 4..8;
-const V6_IP: std::ops::Range<usize> = 0..16;
-const V6_INTERFACE: std::ops::Range<usize> = 16..20;
 
 #[cfg(test)]
 mod tests;

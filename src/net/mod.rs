@@ -6,6 +6,7 @@
 )]
 
 mod address;
+mod control;
 mod local;
 mod offload;
 mod receive;
@@ -29,5 +30,6 @@ pub use transmit::{Transmit, WorkerSockets};
 
 // For the batches of the load generator and of the benchmarks.
 pub use address::SOCKADDR_BYTES;
+pub use control::SegmentControl;
 pub use receive::{RECEIVE_BUFFER_BYTES, receive_batch};
-pub use send::{EMPTY_HEADER, EMPTY_IOVEC, SegmentControl, send_batch};
+pub use send::{EMPTY_HEADER, EMPTY_IOVEC, send_batch};

@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::address::{Endpoint, PeerAddr, SOCKADDR_BYTES};
-use super::local::{LocalCache, LocalIndex, PacketInfo};
+use super::control::PacketInfo;
+use super::local::{LocalCache, LocalIndex};
 use super::send::{EMPTY_HEADER, EMPTY_IOVEC};
 
 /// Receives up to [`RECEIVE_BATCH`] datagrams at a time into buffers of its own.
@@ -99,7 +100,7 @@ impl Receiver {
                 socket: self.socket,
             };
             Datagram {
-                from: PeerAddr::from_kernel(&self.names[index], endpoint),
+                from: PeerAddr::from_kernel(&self.names[index], self.socket).at(endpoint),
                 payload: &self.buffers[index][..len.min(RECEIVE_BUFFER_BYTES)],
                 is_truncated: self.headers[index].msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             }

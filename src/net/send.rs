@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::address::PeerAddr;
-use super::local::{LocalAddr, PacketInfo};
+use super::control::{Control, Source, is_segmented};
+use super::local::LocalAddr;
 
 /// One or more datagrams for one peer, handed to the kernel in one piece.
 #[derive(Debug, Clone, Copy)]
@@ -58,35 +59,6 @@ pub struct SendTally {
     /// Packets that the kernel did not segment, so that their datagrams were sent one
     /// by one.
     pub split_packets: u64,
-}
-
-/// The control messages of a packet. A packet that is not segmented begins at the second, and
-/// one without a source ends with the first.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Control {
-    segment: SegmentControl,
-    source: PacketInfo,
-}
-
-/// The local address that packets leave from.
-struct Source {
-    /// `None`: that of the socket, or the one that the routes choose.
-    address: Option<LocalAddr>,
-    message: PacketInfo,
-    /// Length of `message`, which is 0 without an address.
-    bytes: usize,
-    /// The number of controls, from the first on, that have `message`.
-    written: usize,
-}
-
-/// The control message that carries `UDP_SEGMENT`, in the layout of cmsg(3).
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct SegmentControl {
-    header: libc::cmsghdr,
-    segment_bytes: u16,
-    padding: [u16; 3],
 }
 
 impl<'a> Packet<'a> {
@@ -337,70 +309,6 @@ impl SendTally {
     }
 }
 
-impl Control {
-    const EMPTY: Self = Self {
-        segment: SegmentControl::new(0),
-        source: PacketInfo::EMPTY,
-    };
-
-    /// Points `header` at the messages of a packet with segments of this length, or without
-    /// segments, and with a source of `source_bytes`.
-    fn attach(
-        &mut self,
-        segment_bytes: Option<NonZeroU16>,
-        source_bytes: usize,
-        header: &mut libc::msghdr,
-    ) {
-        if let Some(segment_bytes) = segment_bytes {
-            self.segment.segment_bytes = segment_bytes.get();
-            header.msg_control = (&raw mut *self).cast();
-            header.msg_controllen = size_of::<SegmentControl>() + source_bytes;
-        } else if source_bytes > 0 {
-            header.msg_control = (&raw mut self.source).cast();
-            header.msg_controllen = source_bytes;
-        } else {
-            header.msg_control = std::ptr::null_mut();
-            header.msg_controllen = 0;
-        }
-    }
-}
-
-impl Source {
-    fn new(address: Option<LocalAddr>) -> Self {
-        let message = address.map_or(PacketInfo::EMPTY, PacketInfo::of);
-        Self {
-            address,
-            message,
-            bytes: message.space(),
-            written: 0,
-        }
-    }
-
-    /// Writes the message into the control with this index, unless it is there. Controls are
-    /// written in the order of their indexes.
-    fn write(&mut self, index: usize, control: &mut Control) {
-        if self.bytes > 0 && index >= self.written {
-            control.source = self.message;
-            self.written = index + 1;
-        }
-    }
-}
-
-impl SegmentControl {
-    pub const fn new(segment_bytes: u16) -> Self {
-        Self {
-            header: libc::cmsghdr {
-                // CMSG_LEN(sizeof(__u16))
-                cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
-                cmsg_level: libc::SOL_UDP,
-                cmsg_type: libc::UDP_SEGMENT,
-            },
-            segment_bytes,
-            padding: [0; 3],
-        }
-    }
-}
-
 /// Cuts a payload into its datagrams, and returns at least one. Each is
 /// `segment_bytes` long but the last, which may be shorter. `None`: it is one datagram.
 pub fn datagrams(
@@ -438,13 +346,6 @@ pub unsafe fn send_batch(
         )
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
-}
-
-fn is_segmented(header: &libc::mmsghdr) -> bool {
-    // A source alone has one of the other lengths.
-    const SEGMENT: usize = size_of::<SegmentControl>();
-    let source_bytes = header.msg_hdr.msg_controllen.checked_sub(SEGMENT);
-    source_bytes.is_some_and(|bytes| bytes == 0 || bytes >= PacketInfo::MIN_SPACE)
 }
 
 /// Returns `true` for the errors with which the kernel refuses to segment a packet

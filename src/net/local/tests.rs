@@ -9,43 +9,6 @@ fn peer(text: &str) -> PeerAddr {
 }
 
 #[test]
-fn a_control_message_survives_the_round_trip_and_has_the_kernels_layout() {
-    for (text, space) in [
-        ("127.0.0.2:0", 32),
-        ("[2001:db8::1]:0", 40),
-        ("[fe80::1%7]:0", 40),
-    ] {
-        let message = PacketInfo::of(local(text));
-        assert_eq!(message.space(), space, "{text}");
-        assert_eq!(message.parse(space), Some(local(text)), "{text}");
-        assert_eq!(message.parse(space - 9), None, "{text} is cut");
-        assert_eq!(message.parse(0), None, "{text} was not written");
-    }
-    assert_eq!(size_of::<PacketInfo>(), 40);
-}
-
-#[test]
-fn only_link_local_addresses_keep_their_interface() {
-    assert_eq!(local("[fe80::1%7]:0").interface, 7);
-    assert_eq!(local("[2001:db8::1%7]:0").interface, 0);
-    let arrived = LocalAddr {
-        ip: "2001:db8::1".parse().unwrap(),
-        interface: 7,
-    };
-    let parsed = PacketInfo::of(arrived).parse(40).unwrap();
-    assert_eq!(parsed, local("[2001:db8::1]:0"));
-}
-
-#[test]
-fn a_multicast_destination_leaves_the_source_to_the_routes() {
-    let group = LocalAddr {
-        ip: "ff02::1".parse().unwrap(),
-        interface: 7,
-    };
-    assert_eq!(PacketInfo::of(group).parse(40), None);
-}
-
-#[test]
 fn all_caches_agree_on_the_place_of_an_address() {
     let table = Arc::new(LocalTable::default());
     let [mut one, mut other] = [(); 2].map(|()| LocalCache::new(Arc::clone(&table)));

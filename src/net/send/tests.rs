@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::SegmentControl;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::{setsockopt_impl, sockopt_impl};
 use std::net::{SocketAddr, UdpSocket};
