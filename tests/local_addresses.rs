@@ -6,6 +6,7 @@ mod common;
 use std::net::UdpSocket;
 
 use bullhorn::ServerConfig;
+use bullhorn::server::config::ServiceKind;
 use bullhorn::server::ops::stats::DropReason;
 use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
@@ -59,6 +60,27 @@ fn peers_are_served_from_the_address_that_they_write_to() {
             if matches!(peer, Peer::V2(_)) {
                 assert_eq!(peer.receive(), ["goodbye"]);
             }
+        }
+    });
+}
+
+#[test]
+fn greetings_come_from_the_address_that_was_written_to() {
+    with_networks(|| {
+        let [machine, clients] = two_machines();
+        let config = ServerConfig {
+            service: ServiceKind::Greet,
+            ..wildcard_config()
+        };
+        let _server = machine.run(|| TestServer::start(config));
+        for (own, address) in [
+            ("10.77.0.9:0", "10.77.0.2:9999"),
+            ("[fd77::9]:0", "[fd77::1]:9999"),
+            ("[fd77::9]:0", "[fd77::2]:9999"),
+        ] {
+            let client = clients.run(|| Client::connect_from(parse(own), parse(address)));
+            client.send(b"anything");
+            assert!(client.receive_text().starts_with("hello,("));
         }
     });
 }

@@ -9,10 +9,12 @@ mod common;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 
-use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
+use common::{
+    Client, Lines, Process, ServerProgram, V4, server_command, wait_until, without_settings,
+};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -206,6 +208,19 @@ fn an_address_of_another_machine_ends_it_with_exit_code_1() {
 }
 
 #[test]
+fn too_few_files_end_it_with_the_number_that_it_needs() {
+    let server = server_command(&[]);
+    let mut command = without_settings("sh");
+    command.args([
+        "-c",
+        "ulimit -n 40; exec \"$0\" --bind 127.0.0.1:0 --workers 64",
+    ]);
+    let (code, _, errors) = output_of(command.arg(server.get_program()));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("needs about 209; "), "{errors}");
+}
+
+#[test]
 fn help_lists_the_flags_and_their_environment_variables() {
     let (code, help, errors) = output(&["--help"]);
     assert_eq!((code, &*errors), (Some(0), ""));
@@ -357,10 +372,13 @@ fn as_many_workers_as_cores_are_pinned_without_a_warning() {
 /// standard error.
 #[track_caller]
 fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = server_command(arguments);
+    output_of(&mut server_command(arguments))
+}
+
+fn output_of(command: &mut Command) -> (Option<i32>, String, String) {
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = Process::spawn(&mut command);
+    let mut process = Process::spawn(command);
     let output = Lines::new(process.child.stdout.take().unwrap());
     let errors = Lines::new(process.child.stderr.take().unwrap());
     let code = process.exit_status().code();

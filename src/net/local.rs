@@ -52,7 +52,8 @@ pub struct OwnAddresses {
     addresses: HashSet<(LocalAddr, u16)>,
     /// The same without scopes, whose numbers differ from machine to machine.
     unscoped: HashSet<(IpAddr, u16)>,
-    ports: HashSet<u16>,
+    /// Few, so that a linear search is fast.
+    ports: Vec<u16>,
     wildcards: HashSet<(IpAddr, u16)>,
     locals: Arc<LocalTable>,
 }
@@ -189,7 +190,7 @@ impl OwnAddresses {
         };
         for address in bound {
             let port = address.port();
-            own.ports.insert(port);
+            own.ports.push(port);
             own.insert(*address, port);
             if address.ip().is_unspecified() {
                 own.wildcards.insert((address.ip(), port));
