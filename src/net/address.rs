@@ -8,7 +8,7 @@ use super::local::LocalIndex;
 
 /// The address of a peer, and the endpoint that it sends to.
 ///
-/// The socket address and the socket are the identity of the peer. The local address is not
+/// The socket address and the `--bind` address are the identity of the peer. The local address is not
 /// part of it, and two values that differ only there are equal. A peer that writes to another
 /// address of the machine is the same peer. Otherwise a stranger who forges one datagram to
 /// another address would be heard as a second peer in its name.
@@ -32,13 +32,14 @@ pub struct Endpoint {
     /// The local address that the peer wrote to. `None`: what is sent leaves from the address
     /// of the socket, or from the one that the routes choose if the socket has none.
     pub local: Option<LocalIndex>,
-    /// The index of the `--bind` address, and of the socket that each worker has for it.
-    pub socket: u8,
+    /// The index of the `--bind` address, whose sockets the peer sends to.
+    pub bind: u8,
 }
 
 impl PeerAddr {
-    /// Creates the address of the peer at `address` that reached `socket`.
-    pub fn new(address: SocketAddr, socket: u8) -> Self {
+    /// Creates the address of the peer at `address` that sends to the `--bind` address with
+    /// the index `bind`.
+    pub fn new(address: SocketAddr, bind: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         sockaddr[PORT].copy_from_slice(&address.port().to_be_bytes());
         match address {
@@ -54,7 +55,7 @@ impl PeerAddr {
         }
         Self {
             sockaddr,
-            endpoint: Endpoint::of(socket),
+            endpoint: Endpoint::of(bind),
         }
     }
 
@@ -62,10 +63,10 @@ impl PeerAddr {
         self.endpoint
     }
 
-    /// Returns the same peer at another local address. `endpoint` must have its socket.
+    /// Returns the same peer at another local address. `endpoint` must have its `--bind` address.
     #[must_use]
     pub fn at(mut self, endpoint: Endpoint) -> Self {
-        debug_assert_eq!(self.endpoint.socket, endpoint.socket);
+        debug_assert_eq!(self.endpoint.bind, endpoint.bind);
         self.endpoint = endpoint;
         self
     }
@@ -88,7 +89,7 @@ impl PeerAddr {
 
     /// Converts a `msg_name` that the kernel wrote. Bytes that do not belong to the
     /// address, left from an earlier one, are cleared.
-    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], socket: u8) -> Self {
+    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], bind: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         if name[FAMILY] == AF_INET6.to_ne_bytes() {
             sockaddr = *name;
@@ -98,7 +99,7 @@ impl PeerAddr {
         }
         Self {
             sockaddr,
-            endpoint: Endpoint::of(socket),
+            endpoint: Endpoint::of(bind),
         }
     }
 
@@ -125,7 +126,7 @@ impl PeerAddr {
 
 impl PartialEq for PeerAddr {
     fn eq(&self, other: &Self) -> bool {
-        self.sockaddr == other.sockaddr && self.endpoint.socket == other.endpoint.socket
+        self.sockaddr == other.sockaddr && self.endpoint.bind == other.endpoint.bind
     }
 }
 
@@ -139,17 +140,14 @@ impl Hash for PeerAddr {
         } else {
             state.write_u64(u64::from_ne_bytes(self.field(FAMILY_PORT_V4_IP)));
         }
-        state.write_u8(self.endpoint.socket);
+        state.write_u8(self.endpoint.bind);
     }
 }
 
 impl Endpoint {
-    /// Returns the endpoint of a socket that is bound to one address.
-    pub const fn of(socket: u8) -> Self {
-        Self {
-            local: None,
-            socket,
-        }
+    /// Returns the endpoint of a `--bind` address that is not a wildcard.
+    pub const fn of(bind: u8) -> Self {
+        Self { local: None, bind }
     }
 }
 
@@ -161,7 +159,7 @@ impl fmt::Display for PeerAddr {
 
 impl fmt::Debug for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.socket_addr(), self.endpoint.socket)
+        write!(f, "{}@{}", self.socket_addr(), self.endpoint.bind)
     }
 }
 
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_at_two_sockets_is_two_peers_and_at_two_local_addresses_one() {
+    fn one_address_at_two_binds_is_two_peers_and_at_two_local_addresses_one() {
         let address = "127.0.0.1:9999".parse().unwrap();
         let (one, other) = (PeerAddr::new(address, 0), PeerAddr::new(address, 1));
         assert_ne!(one, other);

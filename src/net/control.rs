@@ -184,6 +184,18 @@ impl PacketInfo {
     }
 }
 
+/// Makes one datagram of a packet, which keeps its source.
+pub(super) fn remove_segments(header: &mut libc::msghdr) {
+    let source_bytes = header.msg_controllen - size_of::<SegmentControl>();
+    header.msg_control = match source_bytes {
+        0 => std::ptr::null_mut(),
+        _ => header
+            .msg_control
+            .wrapping_byte_add(size_of::<SegmentControl>()),
+    };
+    header.msg_controllen = source_bytes;
+}
+
 /// Returns `true` if the control messages of a packet begin with its segments.
 pub(super) fn is_segmented(header: &libc::mmsghdr) -> bool {
     // A source alone has one of the other lengths.

@@ -18,8 +18,8 @@ pub struct Receiver {
     learning: Option<Learning>,
     /// Number of buffers that the last call filled.
     received: usize,
-    /// The index of the socket that the last call read from.
-    socket: u8,
+    /// The index of the `--bind` address that the last call read from.
+    bind: u8,
 }
 
 /// The local addresses that datagrams were sent to.
@@ -64,22 +64,22 @@ impl Receiver {
             headers: vec![EMPTY_HEADER; RECEIVE_BATCH].into(),
             learning,
             received: 0,
-            socket: 0,
+            bind: 0,
         }
     }
 
     /// Receives what has come to `socket`, without waiting, and returns the number of
-    /// datagrams. `number` is the index of the socket, which becomes part of the senders'
-    /// addresses. Fewer than [`RECEIVE_BATCH`] means that `socket` was empty at that
+    /// datagrams. `bind` is the index of its `--bind` address, which becomes part of the
+    /// senders' addresses. Fewer than [`RECEIVE_BATCH`] means that `socket` was empty at that
     /// moment. The other reason for a short batch would be an error, which an
     /// unconnected UDP socket reports only with `IP_RECVERR`, which is not set.
     ///
     /// # Errors
     /// The error of `recvmmsg(2)`, except that an empty socket is `Ok(0)`.
-    pub fn receive(&mut self, socket: impl AsFd, number: u8) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: impl AsFd, bind: u8) -> io::Result<usize> {
         self.point_at_buffers();
         self.received = 0;
-        self.socket = number;
+        self.bind = bind;
         // SAFETY: every header points at one name, one control buffer or none, one iovec
         // and through it at one buffer, with their true lengths. `self` owns them all and
         // is borrowed mutably for this call.
@@ -97,10 +97,10 @@ impl Receiver {
             let learning = self.learning.as_ref();
             let endpoint = Endpoint {
                 local: learning.and_then(|learning| learning.locals[index]),
-                socket: self.socket,
+                bind: self.bind,
             };
             Datagram {
-                from: PeerAddr::from_kernel(&self.names[index], self.socket).at(endpoint),
+                from: PeerAddr::from_kernel(&self.names[index], self.bind).at(endpoint),
                 payload: &self.buffers[index][..len.min(RECEIVE_BUFFER_BYTES)],
                 is_truncated: self.headers[index].msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             }
@@ -239,7 +239,7 @@ mod tests {
         let mut cache = LocalCache::new(table);
         for (endpoint, last) in endpoints.iter().zip([1, 2, 1]) {
             let local = cache.address(endpoint.local.unwrap()).unwrap();
-            assert_eq!((local.ip, endpoint.socket), ([127, 0, 0, last].into(), 4));
+            assert_eq!((local.ip, endpoint.bind), ([127, 0, 0, last].into(), 4));
         }
         // What is left of the batch before does not count for another socket.
         sender.send_to(b"x", fixed.local_addr().unwrap()).unwrap();

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::address::PeerAddr;
-use super::control::{Control, Source, is_segmented};
+use super::control::{Control, Source, is_segmented, remove_segments};
 use super::local::LocalAddr;
 
 /// One or more datagrams for one peer, handed to the kernel in one piece.
@@ -260,10 +260,9 @@ impl Sender {
         self.refusals += 1;
         tally.split_packets += 1;
         let whole = self.iovecs[index];
-        let control = &mut self.controls[index];
-        let segment_bytes = usize::from(control.segment.segment_bytes);
+        let segment_bytes = usize::from(self.controls[index].segment.segment_bytes);
         let mut header = self.headers[index];
-        control.attach(None, self.source.bytes, &mut header.msg_hdr);
+        remove_segments(&mut header.msg_hdr);
         let mut all_sent = true;
         for start in (0..whole.iov_len).step_by(segment_bytes) {
             let mut part = libc::iovec {

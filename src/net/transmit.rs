@@ -81,7 +81,7 @@ impl Transmit for WorkerSockets {
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let source = endpoint.local.and_then(|local| self.locals.address(local));
-        let socket = &self.sockets[usize::from(endpoint.socket)];
+        let socket = &self.sockets[usize::from(endpoint.bind)];
         self.sender.send_from(source, socket, packets)
     }
 }

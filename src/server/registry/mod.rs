@@ -216,7 +216,7 @@ impl Registry {
     }
 
     /// Returns the peer with the name or address `whom`, and its protocol. Peers at
-    /// different sockets may have the same address. The socket of `asking` goes first.
+    /// different `--bind` addresses may have the same address. The one of `asking` goes first.
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
         let found = |address: PeerAddr| {
             let peer = self.peers.get(&self.hash.hash(&address))?;
@@ -226,9 +226,9 @@ impl Registry {
             DisplayName::Name(name) => return found(self.names.find(&name)?),
             DisplayName::Address(address) => address,
         };
-        let sockets = std::iter::once(asking.endpoint().socket).chain(0..MAX_ENDPOINTS as u8);
-        sockets
-            .map(|socket| PeerAddr::new(address, socket))
+        let binds = std::iter::once(asking.endpoint().bind).chain(0..MAX_ENDPOINTS as u8);
+        binds
+            .map(|bind| PeerAddr::new(address, bind))
             .find_map(found)
     }
 

@@ -5,14 +5,14 @@ use crate::server::registry::*;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol};
 
-fn address(port: u16, socket: u8) -> PeerAddr {
-    PeerAddr::new(([127, 0, 0, 1], port).into(), socket)
+fn address(port: u16, bind: u8) -> PeerAddr {
+    PeerAddr::new(([127, 0, 0, 1], port).into(), bind)
 }
 
-/// Returns the address of a peer that wrote to a local address, and to socket 0.
+/// Returns the address of a peer that wrote to a local address.
 fn address_at(port: u16, local: usize) -> PeerAddr {
     let local = LocalIndex::of(local);
-    let endpoint = Endpoint { local, socket: 0 };
+    let endpoint = Endpoint { local, bind: 0 };
     address(port, 0).at(endpoint)
 }
 
@@ -20,9 +20,9 @@ fn peers() -> Registry {
     Registry::plain(4, 1_000)
 }
 
-fn group(socket: u8, protocol: Protocol, owner: u8) -> SendGroup {
+fn group(bind: u8, protocol: Protocol, owner: u8) -> SendGroup {
     SendGroup {
-        endpoint: Endpoint::of(socket),
+        endpoint: Endpoint::of(bind),
         protocol,
         owner: WorkerId(owner),
     }
