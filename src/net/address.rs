@@ -24,17 +24,12 @@ pub struct PeerAddr {
     endpoint: Endpoint,
 }
 
-/// The place that a peer sends to and must be answered from. Peers of one endpoint can be
-/// sent to with one system call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(C)]
-pub struct Endpoint {
-    /// The local address that the peer wrote to. `None`: what is sent leaves from the address
-    /// of the socket, or from the one that the routes choose if the socket has none.
-    pub local: Option<LocalIndex>,
-    /// The index of the `--bind` address, whose sockets the peer sends to.
-    pub bind: u8,
-}
+/// The place that a peer sends to and must be answered from: a `--bind` address, and the local
+/// address that the peer wrote to. Peers of one endpoint can be sent to with one system call.
+///
+/// It is one word, because it is compared for each member of a room.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint(u32);
 
 impl PeerAddr {
     /// Creates the address of the peer at `address` that sends to the `--bind` address with
@@ -66,7 +61,7 @@ impl PeerAddr {
     /// Returns the same peer at another local address. `endpoint` must have its `--bind` address.
     #[must_use]
     pub fn at(mut self, endpoint: Endpoint) -> Self {
-        debug_assert_eq!(self.endpoint.bind, endpoint.bind);
+        debug_assert_eq!(self.endpoint.bind(), endpoint.bind());
         self.endpoint = endpoint;
         self
     }
@@ -126,7 +121,7 @@ impl PeerAddr {
 
 impl PartialEq for PeerAddr {
     fn eq(&self, other: &Self) -> bool {
-        self.sockaddr == other.sockaddr && self.endpoint.bind == other.endpoint.bind
+        self.sockaddr == other.sockaddr && self.endpoint.bind() == other.endpoint.bind()
     }
 }
 
@@ -140,14 +135,39 @@ impl Hash for PeerAddr {
         } else {
             state.write_u64(u64::from_ne_bytes(self.field(FAMILY_PORT_V4_IP)));
         }
-        state.write_u8(self.endpoint.bind);
+        state.write_u8(self.endpoint.bind());
     }
 }
 
 impl Endpoint {
-    /// Returns the endpoint of a `--bind` address that is not a wildcard.
+    /// Returns the endpoint of the `--bind` address with this index. What is sent leaves from
+    /// the address of the socket, or from the one that the routes choose if the socket has
+    /// none.
     pub const fn of(bind: u8) -> Self {
-        Self { local: None, bind }
+        Self(bind as u32)
+    }
+
+    /// Returns the same endpoint with a local address to send from.
+    #[must_use]
+    pub fn with_local(self, local: Option<LocalIndex>) -> Self {
+        let number = local.map_or(0, LocalIndex::number);
+        Self(u32::from(self.bind()) | u32::from(number) << u8::BITS)
+    }
+
+    /// The index of the `--bind` address.
+    pub fn bind(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// The local address to send from, see [`Endpoint::of`].
+    pub fn local(self) -> Option<LocalIndex> {
+        LocalIndex::of(self.0 as usize >> u8::BITS)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:?}", self.bind(), self.local())
     }
 }
 
@@ -159,7 +179,7 @@ impl fmt::Display for PeerAddr {
 
 impl fmt::Debug for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.socket_addr(), self.endpoint.bind)
+        write!(f, "{}@{}", self.socket_addr(), self.endpoint.bind())
     }
 }
 
@@ -222,10 +242,9 @@ mod tests {
         let address = "127.0.0.1:9999".parse().unwrap();
         let (one, other) = (PeerAddr::new(address, 0), PeerAddr::new(address, 1));
         assert_ne!(one, other);
-        let endpoint = Endpoint {
-            local: LocalIndex::of(7),
-            ..one.endpoint()
-        };
+        let endpoint = one.endpoint().with_local(LocalIndex::of(7));
+        assert_eq!((endpoint.bind(), endpoint.local()), (0, LocalIndex::of(7)));
+        assert_eq!(endpoint.with_local(None), one.endpoint());
         let moved = one.at(endpoint);
         assert_eq!((moved, moved.endpoint()), (one, endpoint));
         assert_ne!(moved.endpoint(), one.endpoint());

@@ -130,8 +130,13 @@ impl LocalIndex {
         number.and_then(NonZeroU16::new).map(Self)
     }
 
+    /// The number of the address, from 1.
+    pub fn number(self) -> u16 {
+        self.0.get()
+    }
+
     fn position(self) -> usize {
-        usize::from(self.0.get()) - 1
+        usize::from(self.number()) - 1
     }
 }
 

@@ -94,11 +94,8 @@ impl Receiver {
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         (0..self.received).map(|index| {
             let len = self.headers[index].msg_len as usize;
-            let learning = self.learning.as_ref();
-            let endpoint = Endpoint {
-                local: learning.and_then(|learning| learning.locals[index]),
-                bind: self.bind,
-            };
+            let local = self.learning.as_ref().and_then(|it| it.locals[index]);
+            let endpoint = Endpoint::of(self.bind).with_local(local);
             Datagram {
                 from: PeerAddr::from_kernel(&self.names[index], self.bind).at(endpoint),
                 payload: &self.buffers[index][..len.min(RECEIVE_BUFFER_BYTES)],
@@ -238,8 +235,8 @@ mod tests {
         let endpoints: Vec<_> = receiver.datagrams().map(|it| it.from.endpoint()).collect();
         let mut cache = LocalCache::new(table);
         for (endpoint, last) in endpoints.iter().zip([1, 2, 1]) {
-            let local = cache.address(endpoint.local.unwrap()).unwrap();
-            assert_eq!((local.ip, endpoint.bind), ([127, 0, 0, last].into(), 4));
+            let local = cache.address(endpoint.local().unwrap()).unwrap();
+            assert_eq!((local.ip, endpoint.bind()), ([127, 0, 0, last].into(), 4));
         }
         // What is left of the batch before does not count for another socket.
         sender.send_to(b"x", fixed.local_addr().unwrap()).unwrap();

@@ -80,8 +80,10 @@ impl Transmit for WorkerSockets {
         endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
-        let source = endpoint.local.and_then(|local| self.locals.address(local));
-        let socket = &self.sockets[usize::from(endpoint.bind)];
+        let source = endpoint
+            .local()
+            .and_then(|local| self.locals.address(local));
+        let socket = &self.sockets[usize::from(endpoint.bind())];
         self.sender.send_from(source, socket, packets)
     }
 }

@@ -111,21 +111,20 @@ impl Registry {
     /// Takes a sign of life of a v2 peer, which carries a session. From now on the peer is
     /// served from the endpoint of `address`.
     pub fn touch_session(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
-        let key = self.hash.hash(address);
-        let touch = match self.peers.get(&key) {
-            Some(peer) => refresh(&peer, Some(session), now_ms),
-            None => Touch::Refused(DropReason::UnknownSession),
-        };
-        match touch {
-            Touch::Refreshed(peer) if peer.endpoint() != address.endpoint() => {
-                self.move_peer(key, session, now_ms)
-            }
-            touch => touch,
+        match self.peers.get(&self.hash.hash(address)) {
+            Some(peer) if peer.endpoint() != address.endpoint() => {}
+            Some(peer) => return refresh(&peer, Some(session), now_ms),
+            None => return Touch::Refused(DropReason::UnknownSession),
         }
+        self.move_peer(address, session, now_ms)
     }
 
-    /// Moves a v2 peer to the endpoint of `key`.
-    fn move_peer(&self, key: HashedAddr, session: SessionId, now_ms: u64) -> Touch {
+    /// Moves a v2 peer to the endpoint of `address`. This is rare, and kept out of the way of
+    /// all other datagrams.
+    #[cold]
+    #[inline(never)]
+    fn move_peer(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
+        let key = self.hash.hash(address);
         let Entry::Occupied(mut entry) = self.peers.entry(key) else {
             return Touch::Refused(DropReason::UnknownSession);
         };
@@ -133,7 +132,7 @@ impl Registry {
         let Touch::Refreshed(peer) = touch else {
             return touch;
         };
-        let moved = peer.at(key.address.endpoint(), now_ms);
+        let moved = peer.at(address.endpoint(), now_ms);
         Touch::Refreshed(replace(&mut entry, &key, moved))
     }
 
@@ -226,7 +225,7 @@ impl Registry {
             DisplayName::Name(name) => return found(self.names.find(&name)?),
             DisplayName::Address(address) => address,
         };
-        let binds = std::iter::once(asking.endpoint().bind).chain(0..MAX_ENDPOINTS as u8);
+        let binds = std::iter::once(asking.endpoint().bind()).chain(0..MAX_ENDPOINTS as u8);
         binds
             .map(|bind| PeerAddr::new(address, bind))
             .find_map(found)
@@ -365,6 +364,7 @@ impl Registry {
     }
 }
 
+#[inline]
 fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
     if peer.session != session {
         return Touch::Refused(DropReason::WrongSession);

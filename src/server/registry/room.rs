@@ -262,24 +262,31 @@ impl Members {
             },
         };
         let mut groups: Vec<(SendGroup, Range<usize>)> = Vec::new();
-        let mut later_groups = BTreeMap::new();
-        // The first groups are mostly all, and a linear search is fast. A server with
-        // thousands of addresses has as many groups.
-        let find = |groups: &[(SendGroup, Range<usize>)], later_groups: &BTreeMap<_, _>, group| {
-            let mut first = groups.iter().take(MAX_LINEAR_GROUPS);
-            let later = || later_groups.get(&group).copied();
-            first.position(|known| known.0 == group).or_else(later)
+        // Empty while a linear search is fast.
+        let mut places = BTreeMap::new();
+        let find = |groups: &[(SendGroup, Range<usize>)], places: &BTreeMap<_, _>, group| {
+            if groups.len() <= MAX_LINEAR_GROUPS {
+                groups.iter().position(|known| known.0 == group)
+            } else {
+                places.get(&group).copied()
+            }
         };
         for (_, group) in members.clone() {
             let group = group_of(group);
-            if let Some(index) = find(&groups, &later_groups, group) {
+            if let Some(index) = find(&groups, &places, group) {
                 groups[index].1.end += 1;
                 continue;
             }
-            if groups.len() >= MAX_LINEAR_GROUPS {
-                later_groups.insert(group, groups.len());
-            }
             groups.push((group, 0..1));
+            if groups.len() == MAX_LINEAR_GROUPS + 1 {
+                places.extend(
+                    (0..)
+                        .zip(&groups)
+                        .map(|(place, (group, _))| (*group, place)),
+                );
+            } else if groups.len() > MAX_LINEAR_GROUPS {
+                places.insert(group, groups.len() - 1);
+            }
         }
         let mut start = 0;
         for (_, range) in &mut groups {
@@ -292,7 +299,7 @@ impl Members {
         for (address, group) in members {
             let index = match groups.len() {
                 1 => Some(0),
-                _ => find(&groups, &later_groups, group_of(group)),
+                _ => find(&groups, &places, group_of(group)),
             };
             if let Some(index) = index {
                 let end = &mut groups[index].1.end;
@@ -341,8 +348,8 @@ impl Members {
 /// receives a message in three quarters of the time.
 pub const MIN_SHARED_MEMBERS: usize = 64;
 
-/// More than a server with one address has: two protocols of version 1 and one of version 2,
-/// for each of some workers.
+/// More groups than a server with one address and few workers has. A server with thousands
+/// of addresses has as many groups.
 const MAX_LINEAR_GROUPS: usize = 16;
 
 /// Minimum number of members that a full room grows by. A large room grows by a quarter,

@@ -11,9 +11,8 @@ fn address(port: u16, bind: u8) -> PeerAddr {
 
 /// Returns the address of a peer that wrote to a local address.
 fn address_at(port: u16, local: usize) -> PeerAddr {
-    let local = LocalIndex::of(local);
-    let endpoint = Endpoint { local, bind: 0 };
-    address(port, 0).at(endpoint)
+    let address = address(port, 0);
+    address.at(address.endpoint().with_local(LocalIndex::of(local)))
 }
 
 fn peers() -> Registry {
