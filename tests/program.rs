@@ -10,11 +10,13 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 
-use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
+use common::{
+    Client, Lines, Process, ServerProgram, V4, server_command, wait_until, without_settings,
+};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -205,6 +207,19 @@ fn an_address_of_another_machine_ends_it_with_exit_code_1() {
     assert_eq!(code, Some(1));
     let expected = "server: 192.0.2.1:0 is not an address of this machine";
     assert!(errors.contains(expected), "{errors}");
+}
+
+#[test]
+fn too_few_files_end_it_with_the_number_that_it_needs() {
+    let server = server_command(&[]);
+    let mut command = without_settings("sh");
+    command.args([
+        "-c",
+        "ulimit -n 40; exec \"$0\" --bind 127.0.0.1:0 --workers 64",
+    ]);
+    let (code, _, errors) = output_of(command.arg(server.get_program()));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("needs about 209; "), "{errors}");
 }
 
 #[test]
@@ -399,10 +414,13 @@ fn as_many_workers_as_cores_are_pinned_without_a_warning() {
 /// standard error.
 #[track_caller]
 fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = server_command(arguments);
+    output_of(&mut server_command(arguments))
+}
+
+fn output_of(command: &mut Command) -> (Option<i32>, String, String) {
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = Process::spawn(&mut command);
+    let mut process = Process::spawn(command);
     let output = Lines::new(process.child.stdout.take().unwrap());
     let errors = Lines::new(process.child.stderr.take().unwrap());
     let code = process.exit_status().code();

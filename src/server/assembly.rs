@@ -57,7 +57,7 @@ impl<'a> Assembly<'a> {
         let shared = WorkerShared {
             clock,
             spin: Duration::from_micros(config.spin_us.into()),
-            own_addresses: endpoints.own_addresses(&log).into(),
+            own_addresses: Arc::new(endpoints.own_addresses(&log)),
         };
         let sockets = endpoints.into_worker_sockets(gso);
         let seats = sockets.into_iter().zip(plan_cores(config, &log));

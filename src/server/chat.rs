@@ -9,7 +9,7 @@ use super::assembly::Assembly;
 use super::config::{ServerConfig, Switch};
 use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
-use super::ingress::{Ingress, IngressShared, ReplyLimit, echo_prefixes};
+use super::ingress::{Ingress, IngressShared, ReplyLimit};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::Wake;
 use super::ops::turns::Turns;
@@ -60,9 +60,7 @@ impl ChatServer {
             log: assembly.log.clone(),
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
             has_commands: config.commands == Switch::On,
-            echo_prefixes: (assembly.shared.own_addresses.iter())
-                .flat_map(|own| echo_prefixes(own.socket_addr()))
-                .collect(),
+            own_addresses: Arc::clone(&assembly.shared.own_addresses),
             unknown_sessions: ReplyLimit::new(),
         });
         let exchange = Arc::new(Exchange::new(assembly.worker_handles()));

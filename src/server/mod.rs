@@ -74,7 +74,15 @@ pub enum StartError {
     /// An address is not available.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system has no more threads or file descriptors.
+    /// The process may not open as many files as the server needs.
+    #[error(
+        "too many open files: this server needs about {files}; allow more with `ulimit -n {files}`, or take fewer --workers"
+    )]
+    TooManyFiles {
+        /// The number of files.
+        files: usize,
+    },
+    /// The system has no more threads.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
@@ -94,6 +102,19 @@ impl Server {
     /// [`StartError`]; no thread is left running.
     #[doc(hidden)]
     pub fn start_with_clock(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
+        let files = files(&config);
+        Self::try_start(config, clock).map_err(|error| match error {
+            StartError::System(ref source)
+            | StartError::Bind(BindError::Other { ref source, .. })
+                if source.raw_os_error() == Some(libc::EMFILE) =>
+            {
+                StartError::TooManyFiles { files }
+            }
+            error => error,
+        })
+    }
+
+    fn try_start(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
         config.check()?;
         let (log, log_writer) = Log::new();
         let log_lines_shed = log.shed_counter();
@@ -189,6 +210,13 @@ impl Server {
     }
 }
 
+/// Returns the approximate number of files that a server opens, with those of its program.
+fn files(config: &ServerConfig) -> usize {
+    let (workers, binds) = (usize::from(config.workers), config.bind.len());
+    // A worker has a poll and a waker, and the notifier sends through sockets of its own.
+    workers * (binds + 2) + binds + PROGRAM_FILES
+}
+
 impl ServerHandle {
     /// Asks the server to stop, and returns at once.
     pub fn stop(&self) {
@@ -227,3 +255,6 @@ impl ServerHandle {
         stats
     }
 }
+
+/// The standard streams, those of the signals, and some to spare.
+const PROGRAM_FILES: usize = 16;

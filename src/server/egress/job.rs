@@ -3,7 +3,7 @@
 use super::packets::Packets;
 use super::plan::SharedPlan;
 use super::worker_set::WorkerSet;
-use crate::net::{Packet, PeerAddr, SendTally};
+use crate::net::{Endpoint, Packet, PeerAddr, SendTally};
 
 /// The delivery of a plan, group by group, pass by pass, and in slices of the members.
 pub(super) struct Job {
@@ -19,7 +19,7 @@ pub(super) struct Job {
 
 /// A part of a plan: some peers of one group, and the packets that each receives.
 pub(super) struct Slice<'a> {
-    pub endpoint: u8,
+    pub endpoint: Endpoint,
     peers: &'a [PeerAddr],
     packets: &'a Packets,
     pass: usize,

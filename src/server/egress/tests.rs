@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::net::{Packet, SendTally};
+use crate::net::{Endpoint, Packet, SendTally};
 use crate::server::ops::stats::Counts;
 use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::{MIN_SHARED_MEMBERS, Registry};
@@ -118,7 +118,7 @@ impl Workers {
 impl Transmit for Received {
     fn send<'a>(
         &mut self,
-        _endpoint: u8,
+        _endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let mut tally = SendTally::default();
@@ -137,7 +137,7 @@ struct Refusing;
 impl Transmit for Refusing {
     fn send<'a>(
         &mut self,
-        _endpoint: u8,
+        _endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let deliveries = packets.into_iter().map(|packet| packet.deliveries);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::room::{Room, SendGroup};
-use crate::net::PeerAddr;
+use crate::net::{Endpoint, PeerAddr};
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol};
 
@@ -47,6 +47,11 @@ impl Peer {
         self.session
     }
 
+    /// The endpoint to send to the peer from, which may differ from that of its last datagram.
+    pub fn endpoint(&self) -> Endpoint {
+        self.group.endpoint
+    }
+
     pub fn protocol(&self) -> Protocol {
         self.group.protocol
     }
@@ -61,6 +66,19 @@ impl Peer {
 
     pub fn display_name(&self, address: &PeerAddr) -> DisplayName {
         DisplayName::of(address.socket_addr(), self.name())
+    }
+
+    /// Returns the same peer at another endpoint.
+    pub(super) fn at(&self, endpoint: Endpoint, now_ms: u64) -> Self {
+        let group = SendGroup {
+            endpoint,
+            ..self.group
+        };
+        let peer = Self::new(self.room(), group, self.session, now_ms);
+        peer.name.store(self.name.load_full());
+        peer.wants_presence
+            .store(self.wants_presence(), Ordering::Relaxed);
+        peer
     }
 
     pub(super) fn wants_presence(&self) -> bool {
