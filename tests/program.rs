@@ -9,7 +9,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
@@ -425,4 +425,41 @@ fn output_of(command: &mut Command) -> (Option<i32>, String, String) {
     let errors = Lines::new(process.child.stderr.take().unwrap());
     let code = process.exit_status().code();
     (code, output.rest().join("\n"), errors.rest().join("\n"))
+}
+
+#[test]
+fn memory_goes_back_to_the_kernel_after_a_flood_of_peers() {
+    const FLOOD: u32 = 100_000;
+    let server = ServerProgram::start(&[
+        "--workers=1",
+        "--reap-interval=50ms",
+        "--log=info,bullhorn::peer=off",
+    ]);
+    let client = server.client();
+    let send_from_all = |datagram: &[u8]| {
+        for number in 0..FLOOD {
+            let from = Ipv4Addr::from_bits(0x7F10_0000 + number);
+            let peer = UdpSocket::bind((from, 5000)).unwrap();
+            peer.send_to(datagram, server.address).unwrap();
+            // No more than fit into the smallest receive buffer in use.
+            if number % 100 == 0 {
+                client.send(b"/ping 1");
+                assert_eq!(client.receive(), b"* pong 1");
+            }
+        }
+    };
+    let resident_pages = || -> usize {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", server.pid())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    client.send(b"/ping 1");
+    assert_eq!(client.receive(), b"* pong 1");
+    let before = resident_pages();
+    send_from_all(b"@im@");
+    let with_peers = resident_pages();
+    assert!(with_peers > 3 * before, "{with_peers} of {before}");
+    send_from_all(b"quit");
+    wait_until("the memory is given back", || {
+        resident_pages() <= 2 * before
+    });
 }

@@ -21,7 +21,7 @@ mod transmit;
 pub use address::{Endpoint, PeerAddr};
 pub use local::{LocalAddr, LocalCache, LocalIndex, LocalTable, OwnAddresses};
 #[cfg(feature = "server")]
-pub use memory::release_free_memory;
+pub use memory::{release_free_memory, share_one_arena};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};

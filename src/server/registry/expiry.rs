@@ -37,6 +37,7 @@ impl Reaper {
         let mut asked_ms = vec![start_ms; self.turns.workers().count()];
         // Peers that were last seen before that are removed, for each worker.
         let mut oldest_ms = vec![0; asked_ms.len()];
+        let mut flood = Flood::default();
         while !stop.is_stopping() {
             let now_ms = self.clock.now_ms();
             for worker in self.turns.workers() {
@@ -52,7 +53,8 @@ impl Reaper {
             }
             let on_expired = |peer| self.log.expired(peer);
             self.registry.expire(&oldest_ms, on_expired);
-            if self.registry.release_memory() {
+            if flood.has_receded(self.registry.len()) {
+                self.registry.release_memory();
                 release_free_memory();
             }
             self.parker.park_timeout(self.interval);
@@ -60,6 +62,34 @@ impl Reaper {
         Ok(())
     }
 }
+
+/// Finds the times at which many peers have gone, and their memory should go back. A page goes
+/// back only when the last peer in it has gone. So a few peers that go last count, too.
+#[derive(Default)]
+struct Flood {
+    /// The most peers since memory last went back.
+    most: usize,
+    last: usize,
+}
+
+impl Flood {
+    /// Takes the number of peers in this round. Returns true if more than half have gone, or if a
+    /// fifth have gone and no more are going.
+    fn has_receded(&mut self, peers: usize) -> bool {
+        self.most = self.most.max(peers);
+        let gone = self.most - peers;
+        let is_steady = peers >= self.last;
+        self.last = peers;
+        let has_receded = gone >= MIN_GONE && (gone > peers || (is_steady && gone >= peers / 4));
+        if has_receded {
+            self.most = peers;
+        }
+        has_receded
+    }
+}
+
+/// Minimum number of peers that must have gone. They keep at most as many pages, which is 1 MiB.
+const MIN_GONE: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -137,5 +167,19 @@ mod tests {
         // It was asked in the rounds 0, 1 and so on. It takes its turn at once or not at all.
         assert_eq!(expired_in(times_ms, 2..9), None);
         assert_eq!(expired_in(times_ms, 3..9), Some(3), "stuck after its turn");
+    }
+
+    #[test]
+    fn memory_goes_back_while_a_flood_recedes_and_after_it() {
+        let rounds = |counts: &[usize]| {
+            let mut flood = Flood::default();
+            let receded = counts.iter().filter(|peers| flood.has_receded(**peers));
+            receded.copied().collect::<Vec<_>>()
+        };
+        assert_eq!(rounds(&[1_000, 700, 450, 300, 200, 0]), [450, 0]);
+        assert_eq!(rounds(&[1_000, 700, 700, 700]), [700], "no more are going");
+        assert_eq!(rounds(&[1_000, 1_000_000, 999_000, 999_000]), []);
+        assert_eq!(rounds(&[1_255, 1_000, 1_000]), [], "too few");
+        assert_eq!(rounds(&[300, 150, 40, 40]), [40]);
     }
 }

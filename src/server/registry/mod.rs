@@ -295,9 +295,8 @@ impl Registry {
 
     /// Gives memory back after a flood of peers. It locks one shard after the other, each for the
     /// time to move a quarter of the peers that it has space for. Rooms and names do the same when
-    /// peers leave them. Returns true if there was memory to give back.
-    pub fn release_memory(&self) -> bool {
-        let mut has_released = false;
+    /// peers leave them.
+    pub fn release_memory(&self) {
         for shard in self.peers.shards() {
             let is_excessive = {
                 let peers = shard.read();
@@ -307,11 +306,9 @@ impl Registry {
                 let mut peers = shard.write();
                 if let Some(keep) = capacity_after_flood(peers.len(), peers.buckets()) {
                     peers.shrink_to(keep, |(key, _)| key.hash);
-                    has_released = true;
                 }
             }
         }
-        has_released
     }
 
     pub fn len(&self) -> usize {

@@ -234,8 +234,7 @@ fn memory_goes_back_after_a_flood_of_peers() {
     };
     registry.expire(&[10_000], |_| {});
     let before = capacity();
-    assert!(registry.release_memory());
-    assert!(!registry.release_memory(), "that was all");
+    registry.release_memory();
     let after = capacity();
     // A shard without peers has one bucket.
     assert!(before >= FLOOD as usize, "{before}");
