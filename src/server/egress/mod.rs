@@ -15,13 +15,13 @@ mod worker_set;
 use std::sync::Arc;
 
 use self::backlog::Backlog;
-use self::job::Job;
+use self::job::{Job, Slice};
 use self::patience::Patience;
 use self::plan::{PlanPool, ReceivedPlan};
 use self::replies::Replies;
 use self::texts::TextPlanner;
 use self::worker_set::WorkerSet;
-use crate::net::{PeerAddr, Transmit};
+use crate::net::{PeerAddr, SendTally, Transmit};
 use crate::server::ops::stats::{WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
 use crate::server::registry::Room;
@@ -132,7 +132,7 @@ impl Egress {
                 if job.recalls.is_some_and(is_recalled) {
                     counters.deliveries_shed.add(job.left());
                 } else if let Some(slice) = job.next_slice() {
-                    let tally = transmit.send(slice.endpoint, slice.packets());
+                    let tally = send(transmit, &slice);
                     counters.add_tally(tally);
                     job.add_tally(tally);
                     return Progress::More;
@@ -246,6 +246,13 @@ impl Egress {
 /// time for which a peer that left may still receive. In a room of 1000 members it is enough
 /// for full packets.
 const MAX_PLAN_DELIVERIES: usize = 1_000_000;
+
+/// Sends a slice. On its own, the loop over the packets has all registers for itself. In
+/// [`Egress::send_slice`] it takes a fifth more instructions.
+#[inline(never)]
+fn send(transmit: &mut impl Transmit, slice: &Slice<'_>) -> SendTally {
+    transmit.send(slice.endpoint, slice.packets())
+}
 
 #[cfg(test)]
 mod tests;
