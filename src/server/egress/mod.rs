@@ -248,7 +248,7 @@ impl Egress {
 const MAX_PLAN_DELIVERIES: usize = 1_000_000;
 
 /// Sends a slice. On its own, the loop over the packets has all registers for itself. In
-/// [`Egress::send_slice`] it takes a fifth more instructions.
+/// [`Egress::send_slice`] it takes a tenth more instructions.
 #[inline(never)]
 fn send(transmit: &mut impl Transmit, slice: &Slice<'_>) -> SendTally {
     transmit.send(slice.endpoint, slice.packets())
