@@ -161,8 +161,8 @@ fn a_v1_peer_that_opens_a_session_changes_its_group() {
     let counts = (registry.len(), members.len(), members.groups());
     assert_eq!(counts, (2, 2, 2));
     let group = |index| (members.group(index).0.protocol, members.group(index).1);
-    assert_eq!(group(0), (Protocol::Frames, &[address(1)][..]));
-    assert_eq!(group(1), (Protocol::Text, &[address(2)][..]));
+    assert_eq!(group(0), (Protocol::Text, &[address(2)][..]));
+    assert_eq!(group(1), (Protocol::Frames, &[address(1)][..]));
 }
 
 #[test]
