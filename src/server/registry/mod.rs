@@ -110,12 +110,15 @@ impl Registry {
 
     /// Takes a sign of life of a v2 peer, which carries a session. From now on the peer is
     /// served from the endpoint of `address`.
+    #[inline]
     pub fn touch_session(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
-        match self.peers.get(&self.hash.hash(address)) {
-            Some(peer) if peer.endpoint() != address.endpoint() => {}
-            Some(peer) => return refresh(&peer, Some(session), now_ms),
-            None => return Touch::Refused(DropReason::UnknownSession),
+        let Some(peer) = self.peers.get(&self.hash.hash(address)) else {
+            return Touch::Refused(DropReason::UnknownSession);
+        };
+        if peer.endpoint() == address.endpoint() {
+            return refresh(&peer, Some(session), now_ms);
         }
+        drop(peer);
         self.move_peer(address, session, now_ms)
     }
 

@@ -1,6 +1,5 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -41,8 +40,10 @@ pub enum LeaveReason {
 }
 
 struct State {
-    /// In the order of joining, but the last member takes the place of one that leaves.
-    members: IndexMap<PeerAddr, SendGroup, Prehashed>,
+    /// In the order of joining, but the last member takes the place of one that leaves. Each
+    /// has the index of its group.
+    members: MemberMap,
+    groups: Groups,
     /// `None` until the first peer subscribes.
     presence: Option<Arc<Presence>>,
 }
@@ -53,7 +54,8 @@ impl Room {
             name,
             number,
             state: Mutex::new(State {
-                members: IndexMap::default(),
+                members: MemberMap::default(),
+                groups: Groups::default(),
                 presence: None,
             }),
             snapshot: ArcSwap::default(),
@@ -110,13 +112,14 @@ impl Room {
         name: impl FnOnce() -> DisplayName,
     ) {
         let mut state = self.lock();
+        let index = state.groups.add(group);
         let members = &mut state.members;
         if members.len() == members.capacity() {
             members.reserve_exact((members.len() / 4).max(MIN_GROWTH));
         }
         match state.entry(key) {
             RawEntryMut::Vacant(entry) => {
-                entry.insert_hashed_nocheck(key.hash, key.address, group);
+                entry.insert_hashed_nocheck(key.hash, key.address, index);
             }
             RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
@@ -137,7 +140,10 @@ impl Room {
     ) {
         let mut state = self.lock();
         match state.entry(key) {
-            RawEntryMut::Occupied(entry) => drop(entry.swap_remove()),
+            RawEntryMut::Occupied(entry) => {
+                let index = entry.swap_remove();
+                state.groups.remove(index);
+            }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
         self.is_stale.store(true, Ordering::Release);
@@ -160,8 +166,12 @@ impl Room {
     /// Changes the group of a member. This is no presence event, because the member stays.
     pub(super) fn set_group(&self, key: &HashedAddr, group: SendGroup, wants_presence: bool) {
         let mut state = self.lock();
+        let index = state.groups.add(group);
         match state.entry(key) {
-            RawEntryMut::Occupied(mut entry) => drop(entry.insert(group)),
+            RawEntryMut::Occupied(mut entry) => {
+                let before = entry.insert(index);
+                state.groups.remove(before);
+            }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
         self.is_stale.store(true, Ordering::Release);
@@ -217,7 +227,7 @@ impl Room {
     }
 
     fn take_snapshot(&self, state: &State) {
-        let members = Members::collect(state.members.iter());
+        let members = Members::collect(&state.members, &state.groups);
         self.snapshot.store(Arc::new(members));
         // After the snapshot: a reader that sees this flag must see the snapshot too.
         self.is_stale.store(false, Ordering::Release);
@@ -229,7 +239,7 @@ impl Room {
 }
 
 impl State {
-    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, SendGroup, Prehashed> {
+    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, u32, Prehashed> {
         let members = self.members.raw_entry_mut_v1();
         members.from_key_hashed_nocheck(key.hash, &key.address)
     }
@@ -250,6 +260,45 @@ pub struct SendGroup {
     pub owner: WorkerId,
 }
 
+type MemberMap = IndexMap<PeerAddr, u32, Prehashed>;
+
+/// The groups of the members of a room, and the number of members in each. A group without
+/// members gives its place to the next new one.
+#[derive(Default)]
+struct Groups(Vec<(SendGroup, usize)>);
+
+impl Groups {
+    /// Adds a member of `group`, and returns the index of the group.
+    ///
+    /// There are few groups, so a linear search is fast. A server with thousands of addresses
+    /// has thousands, which are compared in some microseconds.
+    fn add(&mut self, group: SendGroup) -> u32 {
+        for ((known, count), index) in self.0.iter_mut().zip(0..) {
+            if *known == group {
+                *count += 1;
+                return index;
+            }
+        }
+        self.add_group(group)
+    }
+
+    #[cold]
+    fn add_group(&mut self, group: SendGroup) -> u32 {
+        let groups = &mut self.0;
+        let free = groups.iter().position(|(_, count)| *count == 0);
+        let index = free.unwrap_or_else(|| {
+            groups.push((group, 0));
+            groups.len() - 1
+        });
+        groups[index] = (group, 1);
+        index as u32
+    }
+
+    fn remove(&mut self, index: u32) {
+        self.0[index as usize].1 -= 1;
+    }
+}
+
 /// The members of a room at one moment.
 #[derive(Debug, Default)]
 pub struct Members {
@@ -260,47 +309,27 @@ pub struct Members {
 }
 
 impl Members {
-    /// Counts the members of each group, and then places them.
-    pub(super) fn collect<'a>(
-        members: impl ExactSizeIterator<Item = (&'a PeerAddr, &'a SendGroup)> + Clone,
-    ) -> Self {
+    /// Places the members of each group one after the other.
+    fn collect(members: &MemberMap, groups: &Groups) -> Self {
         let is_shared = members.len() >= MIN_SHARED_MEMBERS;
-        let group_of = |group: &SendGroup| match is_shared {
-            true => *group,
-            false => SendGroup {
-                owner: WorkerId::default(),
-                ..*group
-            },
-        };
-        let mut groups: Vec<(SendGroup, Range<usize>)> = Vec::new();
-        // Empty while a linear search is fast.
-        let mut places = BTreeMap::new();
-        let find = |groups: &[(SendGroup, Range<usize>)], places: &BTreeMap<_, _>, group| {
-            if groups.len() <= MAX_LINEAR_GROUPS {
-                groups.iter().position(|known| known.0 == group)
-            } else {
-                places.get(&group).copied()
+        let mut ranges: Vec<(SendGroup, Range<usize>)> = Vec::with_capacity(groups.0.len());
+        // The index of the range of each group.
+        let mut places = Vec::with_capacity(groups.0.len());
+        for &(mut group, count) in &groups.0 {
+            let mut same = None;
+            if !is_shared {
+                group.owner = WorkerId::default();
+                same = ranges.iter().position(|(known, _)| *known == group);
             }
-        };
-        for (_, group) in members.clone() {
-            let group = group_of(group);
-            if let Some(index) = find(&groups, &places, group) {
-                groups[index].1.end += 1;
-                continue;
+            let place = same.unwrap_or(ranges.len());
+            if same.is_none() {
+                ranges.push((group, 0..0));
             }
-            groups.push((group, 0..1));
-            if groups.len() == MAX_LINEAR_GROUPS + 1 {
-                places.extend(
-                    (0..)
-                        .zip(&groups)
-                        .map(|(place, (group, _))| (*group, place)),
-                );
-            } else if groups.len() > MAX_LINEAR_GROUPS {
-                places.insert(group, groups.len() - 1);
-            }
+            ranges[place].1.end += count;
+            places.push(place);
         }
         let mut start = 0;
-        for (_, range) in &mut groups {
+        for (_, range) in &mut ranges {
             let end = start + range.end;
             *range = start..start;
             start = end;
@@ -308,19 +337,14 @@ impl Members {
         let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
         let mut addresses = vec![placeholder; members.len()];
         for (address, group) in members {
-            let index = match groups.len() {
-                1 => Some(0),
-                _ => find(&groups, &places, group_of(group)),
-            };
-            if let Some(index) = index {
-                let end = &mut groups[index].1.end;
-                addresses[*end] = address.at(group.endpoint);
-                *end += 1;
-            }
+            let (group, range) = &mut ranges[places[*group as usize]];
+            addresses[range.end] = address.at(group.endpoint);
+            range.end += 1;
         }
+        ranges.retain(|(_, range)| !range.is_empty());
         Self {
             addresses: addresses.into(),
-            groups: groups.into(),
+            groups: ranges.into(),
             is_shared,
         }
     }
@@ -358,10 +382,6 @@ impl Members {
 /// than it saves up to 32 members, and as much at 48. At 64 members the last one
 /// receives a message in three quarters of the time.
 pub const MIN_SHARED_MEMBERS: usize = 64;
-
-/// More groups than a server with one address and few workers has. A server with thousands
-/// of addresses has as many groups.
-const MAX_LINEAR_GROUPS: usize = 16;
 
 /// Minimum number of members that a full room grows by. A large room grows by a quarter,
 /// not to twice its size as a `Vec` does: that would exceed the memory promised per peer.
