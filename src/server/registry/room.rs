@@ -287,6 +287,8 @@ impl Groups {
         let groups = &mut self.0;
         let free = groups.iter().position(|(_, count)| *count == 0);
         let index = free.unwrap_or_else(|| {
+            // Most rooms have one, and a room should be small.
+            groups.reserve_exact(1);
             groups.push((group, 0));
             groups.len() - 1
         });
