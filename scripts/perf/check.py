@@ -131,7 +131,7 @@ def record(result: Result) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "verdict": result.verdict,
-        "machine": machine.identity_record(),
+        "machine": machine.identity(),
         "limits": {"pairs": LIMITS, "counts": counts.MAX_RATIOS},
         **asdict(result),
     }

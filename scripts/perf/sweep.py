@@ -179,7 +179,7 @@ def summary(seen: dict[Point, Seen], costs: Costs, commit: str) -> dict[str, Any
         "schema": SCHEMA,
         "commit": commit,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine.identity_record(),
+        "machine": machine.identity(),
         "costs": {"packet_us": round(costs.packet_us, 3), "text_us": round(costs.text_us, 3)},
         "idle_deliveries_per_s": round(costs.idle_deliveries_per_s),
         "most_deliveries_per_s": round(costs.most_deliveries_per_s),
