@@ -42,9 +42,9 @@ class ResultTest(unittest.TestCase):
         rows = [count(Verdict.PASS), count(Verdict.REGRESSED, 1.5), count(Verdict.PASS, note="new")]
         said = check.text(Result("a", "b", counts=rows, judgements=[judgement(Verdict.PASS)]))
         self.assertIn("counts that are the same: 1\n", said)
-        self.assertIn("1.5000  REGRESSED", said)
+        self.assertIn("| 1.5000 | REGRESSED", said)
         self.assertIn("pass (new)", said)
-        self.assertIn("1.100   1.090..1.110   1.05  pass", said)
+        self.assertIn("| 1.100 | 1.090..1.110  | 1.05  | pass", said)
         self.assertIn("REGRESSED: something got worse", said)
 
     def test_the_record_is_json_with_every_pair(self) -> None:
