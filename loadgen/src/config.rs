@@ -213,14 +213,7 @@ pub const DEFAULT_RATE_PER_S: f64 = 1000.0;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
-        Mix {
-            ping,
-            text,
-            heartbeat,
-        }
-    }
+    use crate::testing::mix;
 
     #[test]
     fn a_scenario_says_what_is_offered() {

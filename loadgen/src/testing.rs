@@ -23,14 +23,19 @@ pub(crate) fn config() -> RunConfig {
         clients: 1,
         rate: Rate::constant(10.0),
         scenario: Scenario::Ping,
-        mix: Mix {
-            ping: 9.0,
-            text: 1.0,
-            heartbeat: 0.0,
-        },
+        mix: mix(9.0, 1.0, 0.0),
         duration: Duration::from_secs(1),
         seed: 7,
         ..RunConfig::new("127.0.0.1:9999".parse().unwrap())
+    }
+}
+
+/// Shares of pings, texts and heartbeats.
+pub(crate) fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
+    Mix {
+        ping,
+        text,
+        heartbeat,
     }
 }
 
