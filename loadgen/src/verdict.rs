@@ -119,7 +119,7 @@ impl Verdict {
                 format!(
                     "The generator's own sockets dropped {} before it read them, which looks \
                      like a loss of the server: raise net.core.rmem_max, or use fewer clients \
-                     a socket.",
+                     per socket.",
                     datagrams(counts.own_drops)
                 )
             }),

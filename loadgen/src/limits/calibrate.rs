@@ -37,13 +37,13 @@ pub enum CalibrationError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(
-        "this machine does not keep up with {0} datagrams a second: is it busy with something else?"
+        "this machine does not keep up with {0} datagrams per second: is it busy with something else?"
     )]
     TooSlow(f64),
 }
 
 impl Calibration {
-    /// Returns the highest rate of pings, a second. `tried` is told of every try: the
+    /// Returns the highest rate of pings per second. `tried` is told of every try: the
     /// rate, and whether it was good.
     pub fn find(
         &self,

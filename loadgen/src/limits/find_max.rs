@@ -28,13 +28,13 @@ pub struct FindMax {
 /// One try.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Try {
-    /// Datagrams a second that were due.
+    /// Datagrams per second that were due.
     pub rate_per_s: f64,
-    /// Datagrams a second that were sent.
+    /// Datagrams per second that were sent.
     pub sent_per_s: f64,
-    /// Deliveries a second.
+    /// Deliveries per second.
     pub deliveries_per_s: f64,
-    /// Answers a second.
+    /// Answers per second.
     pub answers_per_s: f64,
     /// The share of expected copies and requested answers that did not arrive.
     pub missing_ratio: f64,
