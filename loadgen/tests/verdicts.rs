@@ -120,13 +120,47 @@ fn a_server_that_stands_still_for_more_than_a_second_fails_the_run_as_well() {
     assert_eq!(summary["server_restarted"], false, "{reasons}");
 }
 
-/// In version 1 everyone receives everything from then on; in version 2 nobody anything.
+/// To heartbeats nothing is due.
 #[test]
-fn a_server_that_is_started_again_makes_the_run_invalid() {
+fn a_server_that_is_killed_fails_a_run_of_heartbeats_as_well() {
     at_once(["v1", "v2"], |protocol| {
         let server = ServerProcess::start();
+        let address = server.address;
+        let options = [
+            "-d",
+            "4s",
+            "--protocol",
+            protocol,
+            "--scenario",
+            "heartbeat",
+        ];
+        let mut run = Running::start(&options, address);
+        run.wait_seconds(1);
+        drop(server);
+        let (code, summary, _) = run.end();
+        let reasons = reasons(&summary);
+        assert_eq!(code, 1, "{reasons}");
+        let why = format!(" s on: nothing listened on {address}.");
+        assert!(reasons.contains(&why), "{reasons}");
+    });
+}
+
+/// In version 1 everyone receives everything from then on; in version 2 nobody anything but those
+/// who come back. In the lobby, who speaks is known again at once.
+#[test]
+fn a_server_that_is_started_again_makes_the_run_invalid() {
+    let cases: [(&str, &[&str]); 5] = [
+        ("v1", &[]),
+        ("v1", &["--scenario", "lobby"]),
+        ("v1", &["--scenario", "chat", "--room-size", "20"]),
+        ("v2", &[]),
+        ("v2", &["--churn", "10"]),
+    ];
+    at_once(cases, |(protocol, options)| {
+        let server = ServerProcess::start();
         let address = server.address.to_string();
-        let mut run = Running::start(&["-d", "5s", "--protocol", protocol], server.address);
+        let options = [&["-d", "5s", "--protocol", protocol], options].concat();
+        let mut run = Running::start(&options, server.address);
         run.wait_seconds(1);
         drop(server);
         let _server = ServerProcess::start_at(&address);

@@ -84,7 +84,8 @@ impl Responder {
             return vec![greeting.into()];
         }
         if let Some(room) = datagram.strip_prefix(b"/join ") {
-            return vec![[b"* you are in ", room, b" (1 here)"].concat()];
+            // With everybody in it, as far as it knows.
+            return vec![[b"* you are in ", room, b" (1,000,000 here)"].concat()];
         }
         let (head, stamped) = match datagram.strip_prefix(b"/ping ") {
             Some(token) => (b"* pong ".as_slice(), token),

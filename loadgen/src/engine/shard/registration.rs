@@ -95,8 +95,12 @@ impl Registration {
     pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome) {
         let has_rooms = partition::has_rooms(&clients.run.config);
         let state = clients.client(client);
+        if state.phase == Phase::Active && state.session != Some(welcome.session) {
+            clients.run.pulse.forgotten();
+            return;
+        }
         if state.phase != Phase::Hello {
-            // It asked twice.
+            // It asked twice, or was checked.
             return;
         }
         state.session = Some(welcome.session);
@@ -202,13 +206,13 @@ impl Clients {
         }
     }
 
-    fn room_name(&self, client: u32) -> RoomName {
+    pub(super) fn room_name(&self, client: u32) -> RoomName {
         RoomName::new(self.run.id, self.room_of(client))
     }
 }
 
 /// The name of a room: another one in each run. It takes no memory of its own.
-struct RoomName([u8; ROOM_NAME_BYTES]);
+pub(super) struct RoomName([u8; ROOM_NAME_BYTES]);
 
 impl RoomName {
     fn new(run: u32, room: u32) -> Self {
@@ -218,7 +222,7 @@ impl RoomName {
         name
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }

@@ -1,0 +1,82 @@
+//! Asks now and then, for one client, whether the server still knows it.
+
+use bullhorn::wire;
+
+use super::Clients;
+use crate::config::{Protocol, Scenario};
+use crate::engine::client::Phase;
+use crate::engine::codec::{self, Say};
+use crate::engine::partition;
+use crate::engine::send_batch::SendBatch;
+
+/// The last question.
+#[derive(Debug, Default)]
+pub(super) struct Check {
+    /// The time of the next one.
+    next_ns: u64,
+    /// Clients in the room of the one that asked, when it did. There are none if it has its answer.
+    members: Option<u32>,
+}
+
+impl Clients {
+    /// Asks for what a client has, in the first thread: its session in version 2, and its room in
+    /// version 1. The answer also shows that the server is there, whatever the load is.
+    pub(super) fn check_server(&mut self, batch: &mut SendBatch, now_ns: u64) {
+        let elapsed_ns = self.since_start(now_ns);
+        let is_over = elapsed_ns.is_none_or(|elapsed_ns| elapsed_ns >= self.run.end_ns);
+        if self.thread > 0
+            || now_ns < self.check.next_ns
+            || is_over
+            || self.run.is_cut_short()
+            || self.run.config.scenario == Scenario::Greet
+        {
+            return;
+        }
+        self.check.next_ns = now_ns + INTERVAL_NS;
+        let mut all = 0..self.all.len() as u32;
+        let Some(client) = all.find(|client| self.is_active(*client)) else {
+            return;
+        };
+        self.check.members = Some(self.run.rooms.members(self.room_of(client)));
+        let room = self.room_name(client);
+        let say = match self.run.config.protocol {
+            Protocol::V1 if partition::has_rooms(&self.run.config) => Say::Join(room.as_str()),
+            Protocol::V1 => Say::Join(wire::LOBBY),
+            Protocol::V2 => Say::Hello,
+        };
+        batch.push(self.ports.of(client), |out| {
+            codec::write(self.run.config.protocol, None, say, out);
+        });
+        let mut asked = 1;
+        batch.send(&self.ports, |_| asked = 0);
+        if asked > 0 {
+            self.run.pulse.asked(now_ns, asked);
+        }
+    }
+
+    /// Returns true if this is the room that a client asked for in [`Self::check_server`].
+    pub(super) fn checks_room(&self, client: u32, room: &wire::RoomName) -> bool {
+        let config = &self.run.config;
+        let is_there = matches!(
+            self.all[client as usize].phase,
+            Phase::Active | Phase::Leaving
+        );
+        let is_its = match partition::has_rooms(config) {
+            true => self.asks_for_room(client, room),
+            false => room.as_str() == wire::LOBBY,
+        };
+        is_there && is_its && config.protocol == Protocol::V1
+    }
+
+    /// So many are in the room of the client that asked. A new server knows nobody but those who
+    /// have spoken since.
+    pub(super) fn hear_members(&mut self, members: usize) {
+        let known = self.check.members.take().unwrap_or(0) as usize;
+        if known >= 2 && members * 2 <= known {
+            self.run.pulse.forgotten();
+        }
+    }
+}
+
+/// Three of them are unanswered within the second after which a server counts as silent.
+const INTERVAL_NS: u64 = 300_000_000;
