@@ -236,6 +236,17 @@ mod tests {
     }
 
     #[test]
+    fn more_than_a_few_texts_in_wrong_rooms_are_of_another_server() {
+        let pulse = pulse();
+        for _ in 0..MANY {
+            pulse.misrouted();
+        }
+        assert!(!pulse.has_restarted());
+        pulse.misrouted();
+        assert!(pulse.has_restarted());
+    }
+
+    #[test]
     fn a_server_that_knows_nobody_is_not_silent() {
         let pulse = pulse();
         pulse.forgotten();

@@ -80,3 +80,67 @@ impl Clients {
 
 /// Three of them are unanswered within the second after which a server counts as silent.
 const INTERVAL_NS: u64 = 300_000_000;
+
+#[cfg(test)]
+mod tests {
+    use bullhorn::wire::v2::{ServerFrame, SessionId, Welcome};
+
+    use super::*;
+    use crate::config::RunConfig;
+    use crate::engine::shard::Shard;
+    use crate::engine::shard::testing::*;
+    use crate::outcome::Counts;
+
+    /// A check of a client that is there with `others`.
+    fn checked(config: RunConfig, others: u32) -> Shard {
+        let mut shard = joining(config);
+        let (clients, batch) = (&mut shard.clients, &mut shard.batch);
+        for client in 0..=others {
+            clients.enter(client);
+        }
+        clients.check_server(batch, START_NS);
+        shard
+    }
+
+    /// Returns whether an answer says that the server has forgotten its clients.
+    fn is_forgotten(shard: &mut Shard, answer: &[u8]) -> bool {
+        assert_eq!(counted(shard, answer, LATER_NS), Counts::default());
+        shard.clients.run.pulse.has_restarted()
+    }
+
+    #[test]
+    fn a_room_with_half_of_its_members_or_fewer_is_another_servers() {
+        for scenario in [Scenario::Chat, Scenario::Ping] {
+            for (others, members, expected) in [(1, 2, false), (1, 1, true), (0, 1, false)] {
+                let mut shard = checked(
+                    RunConfig {
+                        scenario,
+                        ..config(Protocol::V1)
+                    },
+                    others,
+                );
+                let room = match scenario {
+                    Scenario::Chat => shard.clients.room_name(0).as_str().to_owned(),
+                    _ => "lobby".to_owned(),
+                };
+                let answer = format!("* you are in {room} ({members} here)");
+                assert_eq!(is_forgotten(&mut shard, answer.as_bytes()), expected);
+                // It is asked again only then.
+                let again = format!("* you are in {room} (0 here)");
+                assert_eq!(is_forgotten(&mut shard, again.as_bytes()), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn another_session_is_another_servers() {
+        let welcome = |session| {
+            let session = SessionId::new(session).unwrap();
+            frames(&[ServerFrame::Welcome(Welcome { session, ..WELCOME })])
+        };
+        let mut shard = checked(config(Protocol::V2), 1);
+        let own = WELCOME.session.get();
+        assert!(!is_forgotten(&mut shard, &welcome(own)));
+        assert!(is_forgotten(&mut shard, &welcome(own + 1)));
+    }
+}
