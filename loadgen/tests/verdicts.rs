@@ -10,8 +10,10 @@ mod common;
 use std::io::{BufRead, BufReader, Lines};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 use bullhorn::config::ServiceKind;
+use bullhorn::{Server, ServerConfig};
 use common::process::{ServerProcess, serve};
 use common::responder::Responder;
 use common::{at_once, server};
@@ -142,6 +144,32 @@ fn a_server_that_is_killed_fails_a_run_of_heartbeats_as_well() {
         assert_eq!(code, 1, "{reasons}");
         let why = format!(" s on: nothing listened on {address}.");
         assert!(reasons.contains(&why), "{reasons}");
+    });
+}
+
+/// It forgets all but those who spoke last.
+#[test]
+fn a_server_that_forgets_its_clients_makes_the_run_invalid() {
+    at_once(["v1", "v2"], |protocol| {
+        let server = Server::start(ServerConfig {
+            workers: 1,
+            bind: vec!["127.0.0.1:0".parse().unwrap()],
+            no_pin: true,
+            timeout: Duration::from_millis(500),
+            reap_interval: Duration::from_millis(50),
+            ..ServerConfig::default()
+        })
+        .unwrap();
+        let options = ["-d", "3s", "--protocol", protocol, "--scenario", "lobby"];
+        let run = Running::start(
+            &[&options[..], &["--heartbeat", "1h"]].concat(),
+            server.local_addr(),
+        );
+        let (code, summary, _) = run.end();
+        let reasons = reasons(&summary);
+        assert_eq!(summary["server_restarted"], true, "{reasons}");
+        assert_eq!(code, 4, "{reasons}");
+        server.stop().unwrap();
     });
 }
 

@@ -1,4 +1,4 @@
-//! Asks now and then, for one client, whether the server still knows it.
+//! Asks now and then, for one client after the other, whether the server still knows it.
 
 use bullhorn::wire;
 
@@ -14,6 +14,8 @@ use crate::engine::send_batch::SendBatch;
 pub(super) struct Check {
     /// The time of the next one.
     next_ns: u64,
+    /// The client to begin with.
+    next_client: u32,
     /// Clients in the room of the one that asked, when it did. There are none if it has its answer.
     members: Option<u32>,
 }
@@ -33,10 +35,12 @@ impl Clients {
             return;
         }
         self.check.next_ns = now_ns + INTERVAL_NS;
-        let mut all = 0..self.all.len() as u32;
+        let (count, next) = (self.all.len() as u32, self.check.next_client);
+        let mut all = (next..count).chain(0..next);
         let Some(client) = all.find(|client| self.is_active(*client)) else {
             return;
         };
+        self.check.next_client = (client + 1) % count;
         self.check.members = Some(self.run.rooms.members(self.room_of(client)));
         let room = self.room_name(client);
         let say = match self.run.config.protocol {
