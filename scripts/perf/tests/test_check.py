@@ -1,22 +1,28 @@
 """The programs that judge: what they compare, say and end with."""
 
+import io
 import json
 import tempfile
 import unittest
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import builds
 import check
 import counts
 import fakes
 import machine
+import measuring
 import pairs
+import processes
 import selftest
 from builds import Source
 from check import Result
 from counts import CountJudgement
+from processes import CheckFailed
 from verdict import Judgement, Verdict
 
 
@@ -116,6 +122,21 @@ class MainTest(unittest.TestCase):
         with self.assertRaises(SystemExit) as ended:
             self.run_main(f"--pairs={check.MIN_PAIRS - 1}")
         self.assertEqual(ended.exception.code, 2)
+
+
+class ExitCodeTest(unittest.TestCase):
+    def test_what_fails_has_a_code_and_a_line(self) -> None:
+        for error, code, said in (
+            (builds.UnknownCommit("x"), 2, "no commit: x\n"),
+            (CheckFailed("x"), 1, "the check failed: x\n"),
+            (KeyboardInterrupt(), 130, "stopped\n"),
+        ):
+            with (
+                mock.patch.object(processes, "stop_on_signals"),
+                redirect_stderr(io.StringIO()) as errors,
+            ):
+                self.assertEqual(measuring.exit_code(mock.Mock(side_effect=error)), code)
+            self.assertEqual(errors.getvalue(), said)
 
 
 class SelftestTest(unittest.TestCase):
