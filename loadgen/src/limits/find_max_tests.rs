@@ -31,7 +31,7 @@ fn a_try_is_good_when_it_is_valid_and_meets_all_objectives() {
     assert!(!invalid.is_good && invalid.missed.is_empty());
     assert_eq!(invalid.invalid.len(), 1);
     let strays = tried("loss<1%", |outcome| {
-        outcome.counts.stray = outcome.counts.received
+        outcome.counts.stray = outcome.counts.received;
     });
     assert!(!strays.is_good && strays.invalid.is_empty() && strays.missed.is_empty());
     assert_eq!(strays.faults.len(), 1);
