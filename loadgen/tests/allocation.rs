@@ -119,4 +119,4 @@ const CASES: usize = 4;
 const ALLOWED: usize = 2 * 4 * 2;
 
 /// So often a busy machine may spoil it.
-const TRIES: u32 = 3;
+const TRIES: u32 = 10;
