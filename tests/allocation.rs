@@ -18,6 +18,8 @@ use std::time::Duration;
 use bullhorn::ServerConfig;
 use bullhorn::config::ServiceKind;
 use bullhorn::server::clock::Clock;
+use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
+use common::v2_peer::{self, V2Peer};
 use common::{Client, TestServer, V4, V6, all_threads_sleep, config, wait_until};
 use nix::unistd::getpid;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -47,6 +49,8 @@ fn measure_both(log: &str) {
     for address in [V4, V6] {
         println!("{log}, chat at {address}");
         chat(address);
+        println!("{log}, chat in version 2 at {address}");
+        chat_v2(address);
         println!("{log}, greetings at {address}");
         greetings(address);
     }
@@ -71,13 +75,44 @@ fn chat(address: &str) {
         }
     }
     gates.hold_reaper();
-    measure(&gates, &clients, CLIENTS, |client| {
+    measure(&gates, &clients, receive(CLIENTS), |client| {
         client.socket().send(b"@im@").unwrap();
         client
             .socket()
             .send("Grüße\x1b an alle".as_bytes())
             .unwrap();
     });
+}
+
+/// Each client sends a text, and receives the texts of all, several in a datagram.
+fn chat_v2(address: &str) {
+    let gates = Gates::default();
+    let config = ServerConfig {
+        reap_interval: Duration::from_millis(10),
+        ..config(2, &[address])
+    };
+    let server = TestServer::start_with_clock(config, gates.clock());
+    let peers = server.clients::<CLIENTS>().map(V2Peer::open);
+    gates.hold_reaper();
+    let texts = peers
+        .each_ref()
+        .map(|peer| v2_peer::datagram(peer.number, &[ClientFrame::Say(b"to all")]));
+    let receive = |peer: &V2Peer| {
+        let mut buffer = [0; 2048];
+        let mut messages = 0;
+        while messages < CLIENTS {
+            let length = peer.client.socket().recv(&mut buffer).unwrap();
+            let frames = parse_server(&buffer[..length]).unwrap();
+            messages += frames
+                .filter(|frame| matches!(frame, ServerFrame::Message(_)))
+                .count();
+        }
+    };
+    let send = |(peer, text): &(V2Peer, Vec<u8>)| {
+        peer.client.socket().send(text).unwrap();
+    };
+    let speakers: Vec<_> = peers.into_iter().zip(texts).collect();
+    measure(&gates, &speakers, |(peer, _)| receive(peer), send);
 }
 
 /// Each client sends two datagrams, and receives two greetings.
@@ -89,23 +124,26 @@ fn greetings(address: &str) {
     };
     let server = TestServer::start_with_clock(config, gates.clock());
     let clients: [Client; CLIENTS] = std::array::from_fn(|_| server.unregistered_client());
-    measure(&gates, &clients, 2, |client| {
+    measure(&gates, &clients, receive(2), |client| {
         client.socket().send(b"hello world").unwrap();
         client.socket().send(b"hello again").unwrap();
     });
 }
 
-/// Checks that nothing is allocated in rounds in which each client runs `send`, and
-/// receives `replies` datagrams.
-fn measure(gates: &Gates, clients: &[Client], replies: usize, send: impl Fn(&Client)) {
-    let mut buffer = [0; 1024];
-    let mut receive_all = || {
-        for client in clients {
-            for _ in 0..replies {
-                client.socket().recv(&mut buffer).unwrap();
-            }
+/// Returns a function with which a client receives `count` datagrams.
+fn receive(count: usize) -> impl Fn(&Client) {
+    move |client| {
+        let mut buffer = [0; 1024];
+        for _ in 0..count {
+            client.socket().recv(&mut buffer).unwrap();
         }
-    };
+    }
+}
+
+/// Checks that nothing is allocated in rounds in which each client runs `send`, and then each
+/// one runs `receive`.
+fn measure<T>(gates: &Gates, clients: &[T], receive: impl Fn(&T), send: impl Fn(&T)) {
+    let receive_all = || clients.iter().for_each(&receive);
     // The warm-up handles a whole round as one batch, which is the largest possible.
     gates.workers_held.store(true, SeqCst);
     clients.iter().for_each(&send);

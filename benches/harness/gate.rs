@@ -1,6 +1,5 @@
 //! Holds up whoever is measured while its work piles up.
 
-use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,38 +10,23 @@ use bullhorn::server::clock::Clock;
 /// Open at first. Clones share their state.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
-    state: Arc<State>,
-}
-
-#[derive(Default)]
-struct State {
-    is_closed: AtomicBool,
-    holds: AtomicBool,
+    is_closed: Arc<AtomicBool>,
 }
 
 impl Gate {
     /// Holds whoever comes from now on.
     pub(crate) fn close(&self) {
-        self.state.is_closed.store(true, Ordering::Release);
+        self.is_closed.store(true, Ordering::Release);
     }
 
     pub(crate) fn open(&self) {
-        self.state.is_closed.store(false, Ordering::Release);
-    }
-
-    pub(crate) fn holds(&self) -> bool {
-        self.state.holds.load(Ordering::Acquire)
+        self.is_closed.store(false, Ordering::Release);
     }
 
     /// Sleeps while the gate is closed.
     pub(crate) fn pass(&self) {
-        self.pass_by(|| thread::sleep(LOOK_INTERVAL));
-    }
-
-    fn pass_by(&self, wait: impl Fn()) {
-        while self.state.is_closed.load(Ordering::Acquire) {
-            self.state.holds.store(true, Ordering::Release);
-            wait();
+        while self.is_closed.load(Ordering::Acquire) {
+            thread::sleep(LOOK_INTERVAL);
         }
     }
 
@@ -53,17 +37,6 @@ impl Gate {
         Clock::from_fn(move || {
             gate.pass();
             start.elapsed().as_millis() as u64
-        })
-    }
-
-    /// Returns the same for a worker whose system calls are counted. It makes none itself, and
-    /// stands still, so that nothing depends on the time.
-    pub(crate) fn clock_without_calls(&self) -> Clock {
-        let gate = self.clone();
-        Clock::from_fn(move || {
-            gate.pass_by(spin_loop);
-            gate.state.holds.store(false, Ordering::Release);
-            0
         })
     }
 }

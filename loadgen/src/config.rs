@@ -63,6 +63,43 @@ pub struct RunConfig {
     pub server_pid: Option<u32>,
 }
 
+impl RunConfig {
+    /// Returns the run that a command line without options asks for, in one thread.
+    pub fn new(target: SocketAddr) -> Self {
+        Self {
+            target,
+            clients: 100,
+            rate: Rate::constant(DEFAULT_RATE_PER_S),
+            arrival: Arrival::Uniform,
+            scenario: Scenario::Mixed,
+            // Presence and state, which ask, and some talk.
+            mix: Mix {
+                ping: 90.0,
+                text: 10.0,
+                heartbeat: 0.0,
+            },
+            // A match, or a small group.
+            room_size: 10,
+            // A sentence.
+            payload: Payload::fixed(48),
+            protocol: Protocol::V1,
+            churn_per_s: 0.0,
+            warmup: Duration::from_secs(1),
+            duration: Duration::from_secs(10),
+            drain: Duration::from_secs(5),
+            seed: 1,
+            // Two fit into the server's default timeout of 10 s, so that one may be lost.
+            heartbeat: Duration::from_secs(4),
+            sockets: Sockets::Shared,
+            gro: true,
+            threads: 1,
+            cores: Vec::new(),
+            spin: false,
+            server_pid: None,
+        }
+    }
+}
+
 /// Datagrams per second: the first rate during the warm-up, and then in a straight line to the
 /// second one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -170,17 +207,13 @@ pub fn word(value: &impl ValueEnum) -> String {
         .map_or_else(String::new, |word| word.get_name().to_owned())
 }
 
+/// A rate that any server handles.
+pub const DEFAULT_RATE_PER_S: f64 = 1000.0;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
-        Mix {
-            ping,
-            text,
-            heartbeat,
-        }
-    }
+    use crate::testing::mix;
 
     #[test]
     fn a_scenario_says_what_is_offered() {

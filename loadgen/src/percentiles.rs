@@ -5,23 +5,20 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::described::described;
 use crate::outcome::CEILING_NS;
 use crate::units::latency;
 
-described! {
-    /// The quantiles that follow a latency over time or over load, in microseconds.
-    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-    pub struct Quantiles {
-        /// Half of them took at most this.
-        pub p50_us: f64,
-        /// 99 % of them took at most this.
-        pub p99_us: f64,
-        /// 99.9 % of them took at most this.
-        pub p99_9_us: f64,
-        /// The greatest of them.
-        pub max_us: f64,
-    }
+/// The quantiles that follow a latency over time or over load, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Half of them took at most this.
+    pub p50_us: f64,
+    /// 99 % of them took at most this.
+    pub p99_us: f64,
+    /// 99.9 % of them took at most this.
+    pub p99_9_us: f64,
+    /// The greatest of them.
+    pub max_us: f64,
 }
 
 impl Quantiles {

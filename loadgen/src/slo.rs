@@ -22,7 +22,7 @@ use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
 /// | `p50`, `p99`, `p99.9`, any `pNN.NN` | the percentile of latencies, from when a datagram was due | a duration: `5ms`, `1.5s` |
 /// | `max`, `mean` | the longest, and the mean | a duration |
 /// | `loss` | copies and answers that did not come, of all that were expected and asked for | `0.1%`, or a share of 1: `0.001` |
-/// | `rate` | datagrams sent a second | as `--rate`: `49k` |
+/// | `rate` | datagrams sent per second | as `--rate`: `49k` |
 ///
 /// A percentile counts what was lost as if it took for ever, so a server that loses 2 % misses
 /// any `p99`. The longest and the mean are of what arrived.

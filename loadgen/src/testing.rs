@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::config::{Mix, Rate, RunConfig, Scenario};
 use crate::limits::find_max::FoundMax;
 use crate::outcome::{Counts, Generator, Latencies, Outcome, Sample};
 use crate::slo::Slo;
@@ -20,31 +20,22 @@ pub(crate) mod scratch;
 /// One client that pings ten times a second, for a second.
 pub(crate) fn config() -> RunConfig {
     RunConfig {
-        target: "127.0.0.1:9999".parse().unwrap(),
         clients: 1,
         rate: Rate::constant(10.0),
-        arrival: Arrival::Uniform,
         scenario: Scenario::Ping,
-        mix: Mix {
-            ping: 9.0,
-            text: 1.0,
-            heartbeat: 0.0,
-        },
-        room_size: 10,
-        payload: Payload::fixed(48),
-        protocol: Protocol::V1,
-        churn_per_s: 0.0,
-        warmup: Duration::from_secs(1),
-        drain: Duration::from_secs(5),
+        mix: mix(9.0, 1.0, 0.0),
         duration: Duration::from_secs(1),
         seed: 7,
-        heartbeat: Duration::from_secs(4),
-        sockets: Sockets::Shared,
-        gro: true,
-        threads: 1,
-        cores: Vec::new(),
-        spin: false,
-        server_pid: None,
+        ..RunConfig::new("127.0.0.1:9999".parse().unwrap())
+    }
+}
+
+/// Shares of pings, texts and heartbeats.
+pub(crate) fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
+    Mix {
+        ping,
+        text,
+        heartbeat,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 
+use hdrhistogram::Histogram;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -89,8 +90,18 @@ impl Verdict {
             return Self { invalid };
         }
         let reasons = [
-            sent_late(config, outcome),
-            read_late(config, outcome),
+            late(
+                config,
+                &outcome.latencies.send_lag,
+                "The generator fell behind: one datagram in a hundred was sent",
+                "after it was due",
+            ),
+            late(
+                config,
+                &outcome.latencies.receive_lag,
+                "The generator read late: one packet in a hundred had waited",
+                "in its own kernel",
+            ),
             missed_the_schedule(outcome),
             lost_sight(outcome),
             (counts.refused > 0).then(|| {
@@ -108,7 +119,7 @@ impl Verdict {
                 format!(
                     "The generator's own sockets dropped {} before it read them, which looks \
                      like a loss of the server: raise net.core.rmem_max, or use fewer clients \
-                     a socket.",
+                     per socket.",
                     datagrams(counts.own_drops)
                 )
             }),
@@ -202,33 +213,16 @@ fn others(outcome: &Outcome) -> Option<String> {
     })
 }
 
-fn sent_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
-    let lag_ns = outcome.latencies.send_lag.value_at_quantile(LAG_QUANTILE);
+/// Returns what is wrong if `lag` is too long, as a sentence with the lag after `what`.
+fn late(config: &RunConfig, lag: &Histogram<u64>, what: &str, of_what: &str) -> Option<String> {
+    let lag_ns = lag.value_at_quantile(LAG_QUANTILE);
     (lag_ns > MAX_LAG_NS).then(|| {
         format!(
-            "The generator fell behind: one datagram in a hundred was sent {:.3} ms or more after \
-             it was due, and up to {:.3} ms is valid. Offer less, or give it more than {} or \
-             processors of its own (--cores).",
+            "{what} {:.3} ms or more {of_what}, and up to {:.3} ms is valid. Offer less, or give \
+             it more than {} or processors of its own (--cores).",
             millis(lag_ns),
             millis(MAX_LAG_NS),
-            threads(config),
-        )
-    })
-}
-
-fn read_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
-    let lag_ns = outcome
-        .latencies
-        .receive_lag
-        .value_at_quantile(LAG_QUANTILE);
-    (lag_ns > MAX_LAG_NS).then(|| {
-        format!(
-            "The generator read late: one packet in a hundred had waited {:.3} ms or more in its \
-             own kernel, and up to {:.3} ms is valid. Offer less, or give it more than {} or \
-             processors of its own (--cores).",
-            millis(lag_ns),
-            millis(MAX_LAG_NS),
-            threads(config),
+            counted(config.threads.into(), "thread"),
         )
     })
 }
@@ -270,10 +264,6 @@ fn doubts(slos: &[SloResult]) -> impl Iterator<Item = String> {
             slo.clause, slo.sentence
         )
     })
-}
-
-fn threads(config: &RunConfig) -> String {
-    counted(config.threads.into(), "thread")
 }
 
 fn datagrams(count: u64) -> String {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use bullhorn::{Server, ServerConfig};
+use loadgen::config::Protocol;
 use loadgen::limits::capacity::{self, Capacity};
-use loadgen::machine::Machine;
 use serde_json::Value;
 
 /// Runs the program, with a cache directory that has nothing unless the test has put it
@@ -211,13 +211,7 @@ impl Calibrated {
         let name = format!("loadgen-calibrated-{handled_per_s}-{}", std::process::id());
         let cache = std::env::temp_dir().join(name);
         let path = cache.join("bullhorn").join("loadgen.json");
-        let capacity = Capacity {
-            machine: Machine::here(),
-            threads: 1,
-            protocol: "v1".into(),
-            handled_per_s,
-            measured_at_s: 1,
-        };
+        let capacity = Capacity::here(1, Protocol::V1, handled_per_s);
         capacity::store(&path, &capacity).unwrap();
         Self(cache)
     }

@@ -15,9 +15,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use bullhorn::Server;
 use bullhorn::config::ServiceKind;
+use loadgen::config::Protocol;
 use loadgen::limits::capacity::{self, Capacity};
 use loadgen::limits::find_max::Try;
-use loadgen::machine::Machine;
 use loadgen::output::FindMaxSummary;
 use scratch::Scratch;
 use serde_json::Value;
@@ -151,13 +151,7 @@ fn objectives_that_nothing_meets_end_it_at_the_lowest_rate() {
 #[test]
 fn it_goes_no_higher_than_the_generator_was_calibrated_to() {
     let (server, scratch) = (chat(), Scratch::new());
-    let capacity = Capacity {
-        machine: Machine::here(),
-        threads: 1,
-        protocol: "v1".into(),
-        handled_per_s: 1400.0,
-        measured_at_s: 1,
-    };
+    let capacity = Capacity::here(1, Protocol::V1, 1400.0);
     let path = scratch.path("cache/bullhorn/loadgen.json");
     capacity::store(&path, &capacity).unwrap();
     let arguments = ["--json", "--scenario", "ping", "--slo", "loss<=100%"];

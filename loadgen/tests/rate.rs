@@ -45,6 +45,23 @@ fn all_that_is_due_is_sent() {
     });
 }
 
+/// Far more than can be sent.
+#[test]
+fn all_that_is_due_is_counted_though_it_is_given_up() {
+    let server = server(1, ServiceKind::Chat, V4);
+    let outcome = run_through(&RunConfig {
+        rate: Rate::constant(50e6),
+        scenario: Scenario::Heartbeat,
+        mix: mix(0.0, 0.0, 1.0),
+        warmup: Duration::ZERO,
+        duration: Duration::from_millis(100),
+        ..config(server.local_addr())
+    });
+    assert_eq!(outcome.counts.due, 5_000_000);
+    assert!(outcome.counts.sent < outcome.counts.due);
+    server.stop().unwrap();
+}
+
 #[test]
 fn the_schedule_of_a_minute_has_the_rate_in_every_second() {
     for arrival in [Arrival::Uniform, Arrival::Poisson] {

@@ -10,8 +10,10 @@ mod common;
 use std::io::{BufRead, BufReader, Lines};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 use bullhorn::config::ServiceKind;
+use bullhorn::{Server, ServerConfig};
 use common::process::{ServerProcess, serve};
 use common::responder::Responder;
 use common::{at_once, server};
@@ -120,13 +122,73 @@ fn a_server_that_stands_still_for_more_than_a_second_fails_the_run_as_well() {
     assert_eq!(summary["server_restarted"], false, "{reasons}");
 }
 
-/// In version 1 everyone receives everything from then on; in version 2 nobody anything.
+/// To heartbeats nothing is due.
 #[test]
-fn a_server_that_is_started_again_makes_the_run_invalid() {
+fn a_server_that_is_killed_fails_a_run_of_heartbeats_as_well() {
     at_once(["v1", "v2"], |protocol| {
         let server = ServerProcess::start();
+        let address = server.address;
+        let options = [
+            "-d",
+            "4s",
+            "--protocol",
+            protocol,
+            "--scenario",
+            "heartbeat",
+        ];
+        let mut run = Running::start(&options, address);
+        run.wait_seconds(1);
+        drop(server);
+        let (code, summary, _) = run.end();
+        let reasons = reasons(&summary);
+        assert_eq!(code, 1, "{reasons}");
+        let why = format!(" s on: nothing listened on {address}.");
+        assert!(reasons.contains(&why), "{reasons}");
+    });
+}
+
+/// It forgets all but those who spoke last.
+#[test]
+fn a_server_that_forgets_its_clients_makes_the_run_invalid() {
+    at_once(["v1", "v2"], |protocol| {
+        let server = Server::start(ServerConfig {
+            workers: 1,
+            bind: vec!["127.0.0.1:0".parse().unwrap()],
+            no_pin: true,
+            timeout: Duration::from_millis(500),
+            reap_interval: Duration::from_millis(50),
+            ..ServerConfig::default()
+        })
+        .unwrap();
+        let options = ["-d", "3s", "--protocol", protocol, "--scenario", "lobby"];
+        let run = Running::start(
+            &[&options[..], &["--heartbeat", "1h"]].concat(),
+            server.local_addr(),
+        );
+        let (code, summary, _) = run.end();
+        let reasons = reasons(&summary);
+        assert_eq!(summary["server_restarted"], true, "{reasons}");
+        assert_eq!(code, 4, "{reasons}");
+        server.stop().unwrap();
+    });
+}
+
+/// In version 1 everyone receives everything from then on; in version 2 nobody anything but those
+/// who come back. In the lobby, who speaks is known again at once.
+#[test]
+fn a_server_that_is_started_again_makes_the_run_invalid() {
+    let cases: [(&str, &[&str]); 5] = [
+        ("v1", &[]),
+        ("v1", &["--scenario", "lobby"]),
+        ("v1", &["--scenario", "chat", "--room-size", "20"]),
+        ("v2", &[]),
+        ("v2", &["--churn", "10"]),
+    ];
+    at_once(cases, |(protocol, options)| {
+        let server = ServerProcess::start();
         let address = server.address.to_string();
-        let mut run = Running::start(&["-d", "5s", "--protocol", protocol], server.address);
+        let options = [&["-d", "5s", "--protocol", protocol], options].concat();
+        let mut run = Running::start(&options, server.address);
         run.wait_seconds(1);
         drop(server);
         let _server = ServerProcess::start_at(&address);

@@ -26,6 +26,7 @@ import builds
 import counts
 import machine
 import measuring
+import pages
 import pairs
 from builds import Source, Workshop
 from counts import CountJudgement
@@ -103,7 +104,7 @@ def text(result: Result) -> str:
             ]
             for one in result.judgements
         ]
-        lines += ["", *table(PAIR_HEADS, rows)]
+        lines += ["", pages.table([PAIR_HEADS, *rows])]
     if result.session:
         session = result.session
         count = len(session.pairs) // len({pair.scene for pair in session.pairs})
@@ -121,7 +122,7 @@ def text(result: Result) -> str:
             if one.base != one.candidate or one.note
         ]
         lines += ["", f"counts that are the same: {len(result.counts) - len(rows)}"]
-        lines += table(COUNT_HEADS, rows) if rows else []
+        lines += [pages.table([COUNT_HEADS, *rows])] if rows else []
     lines += ["", *result.notes] if result.notes else []
     return "\n".join([*lines, "", f"{result.verdict}: {MEANING[result.verdict]}"])
 
@@ -131,24 +132,10 @@ def record(result: Result) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "verdict": result.verdict,
-        "machine": machine.identity_record(),
+        "machine": machine.identity(),
         "limits": {"pairs": LIMITS, "counts": counts.MAX_RATIOS},
         **asdict(result),
     }
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table for a terminal: names and verdicts to the left, numbers to the right."""
-    cells = [heads, *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    last = len(heads) - 1
-    return [
-        "  ".join(
-            cell.ljust(width) if index in (0, last) else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
 
 
 def parse(words: list[str]) -> argparse.Namespace:

@@ -171,9 +171,7 @@ def target(workshop: Workshop) -> Path:
 
 def parse(words: list[str]) -> argparse.Namespace:
     """The arguments; wrong ones end the program with exit code 2."""
-    parser = argparse.ArgumentParser(
-        prog="compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.parser("compare", __doc__)
     parser.add_argument(
         "--quick",
         action="store_true",

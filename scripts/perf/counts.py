@@ -1,21 +1,16 @@
-"""perf-counts: counts what does not depend on how busy the machine is.
+"""Counts of what fixed pieces of work take, which do not depend on how busy the machine is.
 
-Builds the server, benches/instructions and benches/steady in a checkout of the project, and
-writes as JSON what fixed pieces of work take: instructions, allocations, system calls, packets,
-datagrams and bytes. What that needs besides cargo is installed when it is missing: valgrind and
-strace by apt-get as root, gungraun-runner by cargo. A count that is not the same in all of 5
-runs is null.
-
-Exit codes: 0 done, 1 it failed, 2 wrong use.
+Builds the server and benches/instructions in a checkout of the project, and counts instructions,
+allocations, system calls, packets, datagrams and bytes. What that needs besides cargo is installed
+when it is missing: valgrind and strace by apt-get as root, gungraun-runner by cargo. A count that
+is not the same in all of 5 runs is `None`.
 """
 
-import argparse
 import json
 import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,7 +27,7 @@ import processes
 import subject
 from builds import Source, Workshop
 from processes import CheckFailed
-from scenes import SCENES, Room, Scene, allow_sockets, wait_for
+from scenes import COUNTED_SCENES, Room, Scene, allow_sockets, wait_for
 from verdict import Verdict
 
 Counts = dict[str, dict[str, float | None]]
@@ -49,16 +44,6 @@ class CountJudgement:
     candidate: float | None
     verdict: Verdict
     note: str = ""
-
-
-def main() -> int:
-    """The program; returns its exit code."""
-    arguments = parse(sys.argv[1:])
-    target_dir = Path(os.environ.get("CARGO_TARGET_DIR", arguments.tree / "target"))
-    record: dict[str, Any] = {"schema": SCHEMA, "commit": builds.commit_of(arguments.tree)}
-    record |= collect(arguments.tree, target_dir)
-    arguments.out.write_text(json.dumps(record, indent=2) + "\n")
-    return 0
 
 
 def compare(workshop: Workshop, base: Source, candidate: Source) -> list[CountJudgement]:
@@ -113,15 +98,11 @@ def collect(tree: Path, target_dir: Path) -> Counts:
     """
     _need_tools(tree)
     counts: Counts = {kind: {} for kind in MAX_RATIOS}
-    if all((tree / main).is_file() for main in MAINS):
-        _count_instructions(tree, target_dir, counts)
-        for name, cost in _run_bench(tree, target_dir, "steady")[0].items():
-            counts["allocations"][name] = cost["allocations"]
-            counts["syscalls_per_delivery"][name] = cost["syscalls"] / cost["deliveries"]
+    _count_instructions(tree, target_dir, counts)
     measuring.progress("counting in stepped scenes")
     command = ["cargo", "build", "--release", "--locked", "--package=bullhorn", "--bin=server"]
     processes.run(command, LIMIT_S, cwd=tree, env=_environment(target_dir))
-    for scene in SCENES:
+    for scene in COUNTED_SCENES:
         runs = [count_scene(target_dir / "release" / "server", scene) for _ in range(RUNS)]
         for kind, value in equal(runs).items():
             counts[kind][f"stepped/{scene.name}"] = value
@@ -183,28 +164,7 @@ def equal(runs: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
 def environment() -> str:
     """What else decides over counts, besides the sources and the toolchain."""
     valgrind = processes.run(["valgrind", "--version"], TOOL_LIMIT_S).strip()
-    return f"{valgrind}, {' '.join(platform.libc_ver())}, {machine.identity().cpu_model}, {SCENES}"
-
-
-def parse(words: list[str]) -> argparse.Namespace:
-    """The arguments; wrong ones end the program with exit code 2."""
-    parser = measuring.parser("perf-counts", __doc__)
-    here = Path(__file__).resolve().parents[2]
-    parser.add_argument("--tree", type=checkout, default=here, help="a checkout; default: this one")
-    parser.add_argument(
-        "--out", type=measuring.output_file, required=True, help="the JSON file to write"
-    )
-    return parser.parse_args(words)
-
-
-def checkout(text: str) -> Path:
-    """Parses the directory of a checkout."""
-    tree = Path(text)
-    if not (tree / ".git").exists() or not all((tree / main).is_file() for main in MAINS):
-        raise argparse.ArgumentTypeError(
-            f"{text} is not the top directory of a checkout of bullhorn with {' and '.join(MAINS)}"
-        )
-    return tree
+    return f"{valgrind}, {' '.join(platform.libc_ver())}, {machine.identity()['cpu_model']}, {COUNTED_SCENES}"
 
 
 def _of(workshop: Workshop, source: Source) -> tuple[Counts, set[str]]:
@@ -233,29 +193,23 @@ def _traced(thread: int, log: Path) -> Iterator[None]:
 
 
 def _count_instructions(tree: Path, target_dir: Path, counts: Counts) -> None:
-    options = ("--output-format=json", "--parallel=auto")
-    for row in _run_bench(tree, target_dir, "instructions", *options):
+    # Older trees have the feature `bare`, too.
+    known = tomllib.loads((tree / "Cargo.toml").read_text())["features"]
+    features = ",".join(feature for feature in ("bare", "counts") if feature in known)
+    command = ["cargo", "bench", "--locked", "--package=bullhorn", "--bench=instructions"]
+    command += [f"--features={features}", "--", "--output-format=json", "--parallel=auto"]
+    measuring.progress("counting with benches/instructions")
+    printed = processes.run(command, LIMIT_S, cwd=tree, env=_environment(target_dir))
+    rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    if not rows:
+        raise CheckFailed("benches/instructions counted nothing")
+    for row in rows:
         name = f"{row['function_name']}/{row['id']}"
         totals = {
             profile["tool"]: profile["data"]["total"]["metrics"] for profile in row["profiles"]
         }
         counts["instructions"][name] = totals["Callgrind"]["Ir"]["values"]["new"]
         counts["allocations"][name] = totals["DHAT"]["TotalBlocks"]["values"]["new"]
-
-
-def _run_bench(tree: Path, target_dir: Path, bench: str, *arguments: str) -> list[dict[str, Any]]:
-    """Runs a benchmark that prints JSON, and returns what it printed, line by line."""
-    command = ["cargo", "bench", "--locked", "--package", "bullhorn", "--bench", bench]
-    # The same features for both, so that the library is built once. Older ones have `bare`, too.
-    known = tomllib.loads((tree / "Cargo.toml").read_text())["features"]
-    features = ",".join(feature for feature in ("bare", "counts") if feature in known)
-    command += ["--features", features, "--", *arguments]
-    measuring.progress(f"counting with benches/{bench}")
-    printed = processes.run(command, LIMIT_S, cwd=tree, env=_environment(target_dir))
-    rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    if not rows:
-        raise CheckFailed(f"{bench} counted nothing")
-    return rows
 
 
 def _environment(target_dir: Path) -> dict[str, str]:
@@ -309,12 +263,6 @@ MAX_RATIOS = {
 REMOVED_FILE = "scripts/perf/removed-counts.txt"
 """In the candidate's tree, so that it is read together with the change."""
 
-SCHEMA = "bullhorn-perf-counts/2"
-"""Of the file. The number rises when a key goes or changes its meaning."""
-
-MAINS = ("benches/instructions/main.rs", "benches/steady/main.rs")
-"""The benchmarks that count begin there."""
-
 RUNNER = "gungraun-runner"
 """Both a crate and its program, which gungraun runs its benchmarks by."""
 
@@ -332,6 +280,3 @@ LIMIT_S = 1800.0
 
 TOOL_LIMIT_S = 10.0
 """To say its version takes a tool some milliseconds."""
-
-if __name__ == "__main__":
-    sys.exit(measuring.exit_code(main))

@@ -2,7 +2,8 @@
 
 import os
 import platform
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from processes import CheckFailed
@@ -17,27 +18,6 @@ class CoreTimes:
     """Running anything, in user space or in the kernel, interrupts with it."""
     steal_s: float
     """Lent to another virtual machine though there was something to run."""
-
-
-@dataclass(frozen=True)
-class ProcessTimes:
-    """Of all threads of a process, in seconds: of /proc/PID/task/*/schedstat, see
-    Documentation/scheduler/sched-stats.rst in the kernel's sources."""
-
-    cpu_s: float
-    run_queue_s: float
-    """Ready to run and without a processor."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which machine this is, as far as figures of another one would differ."""
-
-    cpu_model: str
-    processors: int
-    architecture: str
-    kernel: str
-    memory_gib: int
 
 
 @dataclass(frozen=True)
@@ -74,39 +54,32 @@ def parse_core_times(text: str, core: int) -> CoreTimes:
     raise ValueError(f"/proc/stat has no cpu{core}")
 
 
-def process_times(pid: int) -> ProcessTimes:
-    """Of the process `pid` until now. A thread that ends meanwhile is left out."""
-    cpu_ns = run_queue_ns = 0
+def process_cpu_s(pid: int) -> float:
+    """CPU time of all threads of the process `pid` until now: of /proc/PID/task/*/schedstat, see
+    Documentation/scheduler/sched-stats.rst in the kernel's sources. A thread that ends meanwhile
+    is left out."""
+    cpu_ns = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            cpu, run_queue, _runs = (task / "schedstat").read_text().split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        cpu_ns += int(cpu)
-        run_queue_ns += int(run_queue)
-    return ProcessTimes(cpu_ns / 1e9, run_queue_ns / 1e9)
+        with suppress(FileNotFoundError, ProcessLookupError):
+            cpu_ns += int((task / "schedstat").read_text().split()[0])
+    return cpu_ns / 1e9
 
 
-def identity() -> Identity:
-    """Of this machine."""
+def identity() -> dict[str, str | int]:
+    """Which machine this is, as far as figures of another one would differ."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Identity(
-        cpu_model=models[0] if models else "unknown",
-        processors=os.cpu_count() or 1,
-        architecture=platform.machine(),
-        kernel=platform.release(),
-        memory_gib=round(memory / 2**30),
-    )
-
-
-def identity_record() -> dict[str, object]:
-    """The same for a JSON file."""
-    return asdict(identity())
+    return {
+        "cpu_model": models[0] if models else "unknown",
+        "processors": os.cpu_count() or 1,
+        "architecture": platform.machine(),
+        "kernel": platform.release(),
+        "memory_gib": round(memory / 2**30),
+    }
 
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")

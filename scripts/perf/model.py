@@ -10,10 +10,7 @@ Loads are deliveries offered a second: texts a second times the peers that hear 
 rooms of equal size these are makes no difference to the model.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,6 @@ class Costs:
         """Deliveries that are made of those offered, a second."""
         return min(offered_per_s, self.most_deliveries_per_s)
 
-    def busy_ratio(self, offered_per_s: float) -> float:
-        """Share of its time that the worker is busy, 1 at most."""
-        return min(1.0, offered_per_s / 1e6 * self.delivery_us(self.batch(offered_per_s)))
-
     def round_us(self, offered_per_s: float, peers: int) -> float:
         """How long it takes to send what has gathered to all peers, in microseconds."""
         batch = self.batch(offered_per_s)
@@ -62,13 +55,10 @@ class Costs:
         return 1e6 / self.delivery_us(MAX_BATCH)
 
 
-def fit(deliveries_us: Sequence[tuple[float, float]]) -> Costs:
-    """The costs from pairs of a batch and the CPU time of a delivery, in microseconds: least
-    squares of the relative errors, as what is cheap counts as much as what is dear."""
-    batch, cost_us = np.asarray(deliveries_us, dtype=float).T
-    rows = np.stack([1 / batch / cost_us, 1 / cost_us], axis=1)
-    (packet_us, text_us), *_ = np.linalg.lstsq(rows, np.ones_like(cost_us), rcond=None)
-    return Costs(float(packet_us), float(text_us))
+def fit(alone_us: float, full_us: float) -> Costs:
+    """The costs from the CPU time of a delivery in packets of one text, and in full ones."""
+    packet_us = (alone_us - full_us) / (1 - 1 / MAX_BATCH)
+    return Costs(packet_us, alone_us - packet_us)
 
 
 MAX_BATCH = 128.0

@@ -116,9 +116,9 @@ def _pair(base: Path, candidate: Path, scene: Scene, cores: Cores, is_swapped: b
 
 
 def _turn(pid: int, room: Room) -> Cost:
-    before_s = machine.process_times(pid).cpu_s
+    before_s = machine.process_cpu_s(pid)
     step = room.step()
-    cpu_s = machine.process_times(pid).cpu_s - before_s
+    cpu_s = machine.process_cpu_s(pid) - before_s
     deliveries = room.scene.deliveries
     return {"cpu": cpu_s * 1e6 / deliveries, "time": step.took_s * 1e6 / deliveries}
 

@@ -28,16 +28,18 @@ class Scene:
     version: int
     """Of the protocol."""
     peers: int
-    """In one room."""
+    """In all rooms."""
     datagrams: int
     """Queued in a step, by as many peers, at most `MAX_DATAGRAMS`."""
     is_ping: bool = False
-    """Whether they are pings, with one reply each, and not texts, with a copy per peer."""
+    """Whether they are pings, with one reply each, and not texts, with a copy per member."""
+    rooms: int = 1
+    """Of equal size, with as many datagrams to each. Only version 1 joins more than one."""
 
     @property
     def deliveries(self) -> int:
         """Copies and replies of a step."""
-        return self.datagrams if self.is_ping else self.datagrams * self.peers
+        return self.datagrams if self.is_ping else self.datagrams * self.peers // self.rooms
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Room:
         if scene.is_ping:
             due = [(peer, 1) for peer, _ in self._sent]
         else:
-            due = [(peer, scene.datagrams) for peer in self._sockets]
+            due = [(peer, scene.datagrams // scene.rooms) for peer in self._sockets]
         datagrams = payload_bytes = 0
         buffer = self._buffer
         for peer, left in due:
@@ -123,6 +125,9 @@ class Room:
             raise CheckFailed("ports of other lengths than 5 digits: net.ipv4.ip_local_port_range")
         peer.send(HELLO if self.scene.version == 2 else b"/ping 1234")
         said = peer.recv(2048)
+        if self.scene.rooms > 1:
+            peer.send(b"/join r%d" % (number % self.scene.rooms))
+            peer.recv(2048)
         if number < self.scene.datagrams:
             self._sent.append((peer, self._datagram(said)))
 
@@ -197,3 +202,10 @@ SCENES = (
     # The way in, and one reply each.
     Scene("v2_60_pings", 2, 200, MAX_DATAGRAMS, is_ping=True),
 )
+
+COUNTED_SCENES = (
+    *SCENES,
+    # A packet per peer, from as many rooms as there are texts. Pairs do without it.
+    Scene("v1_60_rooms_of_5", 1, 300, MAX_DATAGRAMS, rooms=60),
+)
+"""The scenes whose system calls, packets and bytes are counted."""

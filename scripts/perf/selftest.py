@@ -1,9 +1,9 @@
-"""perf-selftest and perf-noise: does perf-check see what it must, and nothing else?
+"""perf-selftest: does perf-check see what it must, and nothing else?
 
 Sessions of perf-check, of the working tree against builds of itself: `equal`, the same sources
 built again, which must pass, and `slower`, with a tenth of the CPU time of each call that sends
-on top (scripts/perf/slower.patch), which must be flagged. perf-noise runs `equal` alone,
-perf-selftest both. What was found is written to results/noise.json, session by session.
+on top (scripts/perf/slower.patch), which must be flagged. What was found is written to
+results/noise.json, session by session.
 
 Exit codes: 0 as it must be, 1 it failed, 2 wrong use, 3 a slower server was not flagged, or an
 equal one was, 5 more than one of ten equal ones did not pass.
@@ -74,7 +74,7 @@ def write(file: Path, found: Mapping[str, Sequence[Result]]) -> None:
         if results:
             record[name] = {
                 "date": datetime.now(UTC).date().isoformat(),
-                "machine": machine.identity_record(),
+                "machine": machine.identity(),
                 "verdicts": verdicts(results),
                 "sessions": [_session(one) for one in results],
             }
@@ -106,10 +106,11 @@ def _session(result: Result) -> dict[str, Any]:
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The arguments, the first of which the scripts give; wrong ones end the program with exit
-    code 2."""
-    program, *words = words
-    parser = measuring.parser(program, __doc__)
+    """The arguments; wrong ones end the program with exit code 2."""
+    parser = measuring.parser("perf-selftest", __doc__)
+    parser.add_argument(
+        "candidates", nargs="*", metavar="equal|slower", help="which [default: both]"
+    )
     parser.add_argument(
         "--sessions", type=measuring.whole(1, 1000), default=1, help="[default: %(default)s]"
     )
@@ -123,7 +124,9 @@ def parse(words: list[str]) -> argparse.Namespace:
         help="where the record goes [default: %(default)s]",
     )
     arguments = parser.parse_args(words)
-    arguments.candidates = ["equal"] if program == "perf-noise" else ["slower", "equal"]
+    arguments.candidates = arguments.candidates or ["slower", "equal"]
+    if unknown := set(arguments.candidates) - {"slower", "equal"}:
+        parser.error(f"no candidate: {', '.join(unknown)}")
     return arguments
 
 

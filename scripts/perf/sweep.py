@@ -30,7 +30,7 @@ import sweep_plot
 import sweep_tables
 import trial
 from machine import Cores
-from model import MAX_BATCH, Costs, fit
+from model import Costs, fit
 from processes import CheckFailed
 
 
@@ -170,7 +170,7 @@ def costs_of(seen: dict[Point, Seen]) -> Costs:
     if not alone or not full:
         reasons = loads[0].spoiled + loads[-1].spoiled
         raise CheckFailed(f"the lowest or the highest load has no value: {', '.join(reasons)}")
-    return fit([(1.0, statistics.median(alone)), (MAX_BATCH, statistics.median(full))])
+    return fit(statistics.median(alone), statistics.median(full))
 
 
 def summary(seen: dict[Point, Seen], costs: Costs, commit: str) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def summary(seen: dict[Point, Seen], costs: Costs, commit: str) -> dict[str, Any
         "schema": SCHEMA,
         "commit": commit,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine.identity_record(),
+        "machine": machine.identity(),
         "costs": {"packet_us": round(costs.packet_us, 3), "text_us": round(costs.text_us, 3)},
         "idle_deliveries_per_s": round(costs.idle_deliveries_per_s),
         "most_deliveries_per_s": round(costs.most_deliveries_per_s),
@@ -204,7 +204,6 @@ def _row(point: Point, seen: Seen, costs: Costs) -> dict[str, Any]:
         "batch": round(batch, 2),
         "cpu_us": round(costs.delivery_us(batch), 3),
         "deliveries_per_s": round(costs.deliveries_per_s(offered_per_s)),
-        "busy_ratio": round(costs.busy_ratio(offered_per_s), 3),
         "round_us": round(costs.round_us(offered_per_s, point.peers)),
     }
     return row

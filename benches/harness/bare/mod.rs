@@ -19,8 +19,6 @@ use bullhorn::net::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 
-pub(crate) mod ping_loop;
-
 /// Sends one payload to a list of addresses.
 pub(crate) struct FanOut {
     headers: Vec<libc::mmsghdr>,

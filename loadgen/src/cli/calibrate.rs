@@ -2,16 +2,13 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::exit::End;
 use super::front::failed;
 use super::signals;
-use crate::config::word;
 use crate::engine::run::{Control, RunError};
 use crate::limits::calibrate::{Calibration, CalibrationError};
 use crate::limits::capacity::{self, Capacity, CapacityError};
-use crate::machine::Machine;
 use crate::units;
 
 /// Measures, says what it finds on standard output, and keeps it.
@@ -54,16 +51,9 @@ pub fn run(calibration: &Calibration) -> End {
 
 /// Keeps the limit, and returns where.
 fn keep(calibration: &Calibration, rate: f64) -> Result<String, CapacityError> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let path = capacity::path()?;
-    let capacity = Capacity {
-        machine: Machine::here(),
-        threads: calibration.threads,
-        protocol: word(&calibration.protocol),
-        // A ping is sent, and its answer received.
-        handled_per_s: 2.0 * rate,
-        measured_at_s: now.unwrap_or_default().as_secs(),
-    };
+    // A ping is sent, and its answer received.
+    let capacity = Capacity::here(calibration.threads, calibration.protocol, 2.0 * rate);
     capacity::store(&path, &capacity)?;
     Ok(path.display().to_string())
 }

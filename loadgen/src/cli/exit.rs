@@ -14,8 +14,6 @@ pub enum End {
     Good,
     /// The run failed, the server said goodbye or fell silent, or results could not be written: 1.
     Failed,
-    /// The arguments are wrong: 2. Nothing was sent.
-    WrongUse,
     /// The run is valid and an objective is missed: 3.
     SloMissed,
     /// The figures are no measure of the server, as the generator fell short or the server
@@ -47,7 +45,6 @@ impl End {
         match self {
             Self::Good => 0,
             Self::Failed => 1,
-            Self::WrongUse => 2,
             Self::SloMissed => 3,
             Self::Invalid => 4,
             Self::Signal(signal) => signal_code(signal),
@@ -87,7 +84,6 @@ mod tests {
         for (end, code) in [
             (End::Good, 0),
             (End::Failed, 1),
-            (End::WrongUse, 2),
             (End::SloMissed, 3),
             (End::Invalid, 4),
             (End::Signal(SIGINT), 130),

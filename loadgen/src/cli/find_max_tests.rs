@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cli::args::OutputOptions;
-use crate::config::{Mix, Scenario};
-use crate::machine::Machine;
+use crate::config::{Mix, Protocol, Scenario};
 use crate::testing;
 use crate::testing::documented::{assert_same, documented, printed as keys};
 use crate::testing::sample_search::{self, generators_limit};
@@ -31,13 +30,7 @@ fn request(from: Option<f64>, to: Option<f64>) -> FindMaxRequest {
 }
 
 fn capable_of(handled_per_s: f64) -> Result<Option<Capacity>, CapacityError> {
-    Ok(Some(Capacity {
-        machine: Machine::here(),
-        threads: 1,
-        protocol: "v1".into(),
-        handled_per_s,
-        measured_at_s: 1,
-    }))
+    Ok(Some(Capacity::here(1, Protocol::V1, handled_per_s)))
 }
 
 /// The first rate, the lowest and the highest one.

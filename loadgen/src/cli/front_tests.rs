@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::cli::args::OutputOptions;
-use crate::machine::Machine;
+use crate::config::Protocol;
 use crate::outcome::Counts;
 use crate::slo::Slo;
 use crate::testing;
@@ -262,15 +262,7 @@ fn what_the_generator_is_capable_of_is_said_or_refused() {
     let mut request = request(None);
     let plan = Plan::of(&request.config);
     let note = |request: &RunRequest, found| capacity_note(&plan, request, found);
-    let capable_of = |handled_per_s| {
-        Ok(Some(Capacity {
-            machine: Machine::here(),
-            threads: 1,
-            protocol: "v1".into(),
-            handled_per_s,
-            measured_at_s: 1,
-        }))
-    };
+    let capable_of = |handled_per_s| Ok(Some(Capacity::here(1, Protocol::V1, handled_per_s)));
     let unknown = note(&request, Ok(None)).unwrap().unwrap();
     assert!(unknown.starts_with("not calibrated (--threads 1, --protocol v1)"));
     let damaged = note(&request, Err(CapacityError::NoHome)).unwrap().unwrap();

@@ -298,16 +298,11 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Mix;
-    use crate::testing::{latencies, pings, recorded, sample};
+    use crate::testing::{latencies, mix, pings, recorded, sample};
 
     fn mixed() -> Block {
         let mut config = pings(1000.0);
-        config.mix = Mix {
-            ping: 9.0,
-            text: 1.0,
-            heartbeat: 0.0,
-        };
+        config.mix = mix(9.0, 1.0, 0.0);
         Block::new(&config)
     }
 
@@ -384,11 +379,7 @@ mod tests {
     #[test]
     fn a_run_of_heartbeats_has_neither_answers_nor_a_trend() {
         let mut config = pings(1000.0);
-        config.mix = Mix {
-            ping: 0.0,
-            text: 0.0,
-            heartbeat: 1.0,
-        };
+        config.mix = mix(0.0, 0.0, 1.0);
         let mut block = Block::new(&config);
         let latencies = latencies();
         block.take(&sample(0, Counts::default(), &latencies));

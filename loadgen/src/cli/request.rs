@@ -12,8 +12,9 @@ use crate::cli::args::{
     THREADS_MAX, ThreadOptions,
 };
 use crate::cli::target;
-use crate::config::word;
-use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::config::{
+    DEFAULT_RATE_PER_S, Payload, Protocol, Rate, RunConfig, Scenario, Sockets, word,
+};
 use crate::engine::partition;
 use crate::limits::calibrate::Calibration;
 use crate::payload::MAX_V1_BYTES;
@@ -86,7 +87,7 @@ impl Arguments {
 }
 
 fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
-    let constant = Rate::constant(options.rate.unwrap_or(DEFAULT_RATE));
+    let constant = Rate::constant(options.rate.unwrap_or(DEFAULT_RATE_PER_S));
     let rate = options.ramp.unwrap_or(constant);
     let is_forced = options.load.force;
     check_process(options.server_pid)?;
@@ -127,7 +128,7 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
         let (from, to) = (units::rate(from), units::rate(to));
         return refuse(format!("--from {from} must be below --to {to}"));
     }
-    let first = from.unwrap_or(to.map_or(DEFAULT_RATE, |to| DEFAULT_RATE.min(to)));
+    let first = from.unwrap_or(to.map_or(DEFAULT_RATE_PER_S, |to| DEFAULT_RATE_PER_S.min(to)));
     let is_forced = options.load.force;
     let rate = Rate::constant(first);
     let (config, other_addresses) = run_config(options.load, rate, options.duration)?;
@@ -190,30 +191,26 @@ fn run_config(
         None if has_many_sources => Sockets::Shared,
         None => Sockets::PerClient,
     };
+    let defaults = RunConfig::new(target);
     let mut config = RunConfig {
-        target,
         clients: load.clients,
         rate,
         arrival: load.arrival,
         scenario: load.scenario,
-        mix: load.scenario.mix(load.mix.unwrap_or(DEFAULT_MIX)),
-        room_size: load.room_size.unwrap_or(DEFAULT_ROOM_SIZE),
-        payload: load
-            .payload
-            .unwrap_or_else(|| Payload::fixed(DEFAULT_BYTES)),
+        mix: load.scenario.mix(load.mix.unwrap_or(defaults.mix)),
+        room_size: load.room_size.unwrap_or(defaults.room_size),
+        payload: load.payload.unwrap_or(defaults.payload),
         protocol: load.protocol,
         churn_per_s: load.churn,
         warmup: load.warmup,
         duration,
         drain: load.drain,
         seed: load.seed,
-        heartbeat: load.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
+        heartbeat: load.heartbeat.unwrap_or(defaults.heartbeat),
         sockets,
         gro: !load.no_gro,
-        threads: 1,
-        cores: Vec::new(),
         spin: load.spin,
-        server_pid: None,
+        ..defaults
     };
     let (most, of) = match partition::has_rooms(&config) {
         true => (partition::rooms(&config), "room"),
@@ -389,25 +386,6 @@ const NUMBERS_MAX: f64 = 3.8e9;
 
 /// Each try of a calibration is long enough for a percentile of what a thread does in a second.
 const CALIBRATION: Duration = Duration::from_secs(1);
-
-/// A rate that any server handles.
-const DEFAULT_RATE: f64 = 1000.0;
-
-/// Presence and state, which ask, beside some talk.
-const DEFAULT_MIX: Mix = Mix {
-    ping: 90.0,
-    text: 10.0,
-    heartbeat: 0.0,
-};
-
-/// A match, or a small group.
-const DEFAULT_ROOM_SIZE: u32 = 10;
-
-/// A sentence.
-const DEFAULT_BYTES: u16 = 48;
-
-/// Two fit into the server's default timeout of 10 s, so that one may be lost.
-const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 #[path = "request_tests.rs"]

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::config::Arrival;
+use crate::config::{Arrival, Mix};
 
 #[track_caller]
 fn request(line: &str) -> Result<Request, UseError> {

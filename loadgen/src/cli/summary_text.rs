@@ -36,7 +36,10 @@ pub(super) fn verdict_line(run: &Run<'_>) -> String {
     let outcome = run.outcome;
     let missed: Vec<_> = run.slos.iter().filter(|slo| !slo.is_met).collect();
     let mut line = if let Some(cut) = cut_short(run.config, outcome).first() {
-        cut.clone()
+        match outcome.server_said_goodbye {
+            true => format!("{}: {cut}", word_of_verdict(run)),
+            false => cut.clone(),
+        }
     } else if !run.verdict.is_valid() {
         format!(
             "{}: {}",
@@ -104,7 +107,7 @@ impl Text {
 }
 
 fn word_of_verdict(run: &Run<'_>) -> &'static str {
-    if run.outcome.silence.is_some() {
+    if run.outcome.silence.is_some() || run.outcome.server_said_goodbye {
         "FAILED"
     } else if run.verdict.is_valid() {
         "valid"
@@ -394,7 +397,7 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
         outcome.counts.stray = 1234;
         outcome.counts.repeated = 5;
         let text = text(&outcome, &["It fell behind."], &[]);
-        let begins = "INVALID: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999\n  It fell behind.\n  \
+        let begins = "FAILED: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999\n  It fell behind.\n  \
                       The server said goodbye after 10 s of 10 s.\n  \
                       Stopped by Ctrl-C after 10 s of 10 s.\n";
         assert!(text.starts_with(begins), "{text}");
@@ -431,5 +434,8 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
         outcome.signal = Some(15);
         let stopped = "Stopped by SIGTERM after 10 s of 10 s.\n";
         assert_eq!(line(&outcome, &reasons, &[]), stopped);
+        outcome.server_said_goodbye = true;
+        let gone = "FAILED: The server said goodbye after 10 s of 10 s.\n";
+        assert_eq!(line(&outcome, &[], &results()), gone);
     }
 }

@@ -134,14 +134,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mix(ping: f64, text: f64, heartbeat: f64) -> Mix {
-        Mix {
-            ping,
-            text,
-            heartbeat,
-        }
-    }
+    use crate::testing::mix;
 
     #[test]
     fn a_mix_has_weights_by_name() {

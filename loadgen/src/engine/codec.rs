@@ -33,8 +33,8 @@ pub(crate) enum Say<'a> {
 pub(crate) enum Received<'a> {
     /// The answer to [`Say::Hello`].
     Welcome(Welcome),
-    /// The answer to [`Say::Join`]: it is in this room.
-    Joined(RoomName),
+    /// The answer to [`Say::Join`]: it is in this room, with so many members in version 1.
+    Joined(RoomName, usize),
     /// The answer to [`Say::Join`]: it is not, and why.
     Refused(&'a [u8]),
     /// The answer to [`Say::Ask`].
@@ -131,7 +131,7 @@ fn read_text(datagram: &[u8]) -> Received<'_> {
     match ServerLine::parse(datagram) {
         Some(ServerLine::Notice(sentence)) => match Reply::parse_uncoded(sentence) {
             Some(Reply::Pong(token)) => stamped(token, Received::Answer),
-            Some(Reply::Entered { room, .. }) => Received::Joined(room),
+            Some(Reply::Entered { room, members }) => Received::Joined(room, members),
             Some(reply) if is_refusal(reply.code()) => Received::Refused(sentence),
             _ => Received::Stray,
         },
@@ -158,7 +158,7 @@ fn read_frame(frame: ServerFrame<'_>) -> Option<Received<'_>> {
         ServerFrame::Welcome(welcome) => Received::Welcome(welcome),
         ServerFrame::Message(message) => stamped(message.payload, Received::Text),
         ServerFrame::Pong(token) => stamped(token, Received::Answer),
-        ServerFrame::Room(_, name) => Received::Joined(name),
+        ServerFrame::Room(_, name) => Received::Joined(name, 0),
         // What goes with a ROOM.
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
         ServerFrame::Notice(code, text) if is_refusal(code) => Received::Refused(text),

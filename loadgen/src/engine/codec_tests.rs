@@ -93,9 +93,9 @@ fn version_1_hears_what_the_server_says() {
         is(Received::Answer(STAMP))
     );
     let den = RoomName::parse(b"den").unwrap();
-    for members in ["3", "1,000"] {
+    for (members, count) in [("3", 3), ("1,000", 1000)] {
         let sentence = format!("* you are in den ({members} here)");
-        assert_eq!(receive(&sentence), is(Received::Joined(den)));
+        assert_eq!(receive(&sentence), is(Received::Joined(den, count)));
     }
     let full = "den is full (1)";
     assert_eq!(
@@ -159,7 +159,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
     }
     let expected = [
         Received::Welcome(welcome),
-        Received::Joined(RoomName::parse(b"den").unwrap()),
+        Received::Joined(RoomName::parse(b"den").unwrap(), 0),
         Received::Refused(b"den is full"),
         Received::Stray,
         Received::Answer(STAMP),

@@ -19,8 +19,6 @@ pub(crate) struct Pulse {
     asked: AtomicU64,
     /// The last time at which the kernel said that nothing listens there.
     refused_ns: AtomicU64,
-    /// The last time at which a probe was answered.
-    answered_ns: AtomicU64,
     /// The last silence: its start and its end.
     silent_from_ns: AtomicU64,
     silent_to_ns: AtomicU64,
@@ -34,7 +32,9 @@ impl Pulse {
     /// Something arrived from the server.
     pub(crate) fn received(&self, now_ns: u64) {
         self.received_ns.fetch_max(now_ns, Relaxed);
-        self.end_silence(now_ns);
+        if self.silent_from_ns.load(Relaxed) > 0 && self.silent_to_ns.load(Relaxed) == 0 {
+            self.silent_to_ns.store(now_ns, Relaxed);
+        }
         let refused_ns = self.refused_ns.load(Relaxed);
         if refused_ns > 0 && now_ns > refused_ns + UNDER_WAY_NS {
             self.restarted.store(true, Relaxed);
@@ -58,8 +58,13 @@ impl Pulse {
     /// A text arrived in another room than its own: a new server knows no rooms.
     pub(crate) fn misrouted(&self) {
         if self.misrouted.fetch_add(1, Relaxed) >= MANY {
-            self.restarted.store(true, Relaxed);
+            self.forgotten();
         }
+    }
+
+    /// The server does not know a client any more that it knew.
+    pub(crate) fn forgotten(&self) {
+        self.restarted.store(true, Relaxed);
     }
 
     /// Notes a silence, if there is one. The caller has just looked and found nothing, and
@@ -68,10 +73,13 @@ impl Pulse {
         let Some(since_ns) = self.waiting_since_ns() else {
             return;
         };
+        // One that is there, and knows nobody, owes nothing.
+        if self.has_restarted() {
+            return;
+        }
         let is_certain =
             self.asked.load(Relaxed) >= SEVERAL || self.refused_ns.load(Relaxed) >= since_ns;
-        let is_answered = self.answered_ns.load(Relaxed) >= since_ns;
-        if is_certain && !is_answered && now_ns >= since_ns + SILENT_NS {
+        if is_certain && now_ns >= since_ns + SILENT_NS {
             self.silent_from_ns.store(since_ns, Relaxed);
             self.silent_to_ns.store(0, Relaxed);
         }
@@ -83,30 +91,20 @@ impl Pulse {
         (waiting_ns > self.received_ns.load(Relaxed)).then_some(waiting_ns)
     }
 
-    fn answered(&self, now_ns: u64) {
-        self.answered_ns.store(now_ns, Relaxed);
-        self.end_silence(now_ns);
-    }
-
-    fn end_silence(&self, now_ns: u64) {
-        if self.silent_from_ns.load(Relaxed) > 0 && self.silent_to_ns.load(Relaxed) == 0 {
-            self.silent_to_ns.store(now_ns, Relaxed);
-        }
-    }
-
     /// Returns true if the server was gone, or had forgotten its clients, and answered again.
     pub(crate) fn has_restarted(&self) -> bool {
         self.restarted.load(Relaxed)
     }
 
-    /// Returns the last silence, with times since `begin_ns`.
+    /// Returns the last silence, with times since `begin_ns`, unless it was over by then.
     pub(crate) fn silence(&self, begin_ns: u64) -> Option<Silence> {
         let since = |ns: u64| Duration::from_nanos(ns.saturating_sub(begin_ns));
         let (from_ns, to_ns) = (
             self.silent_from_ns.load(Relaxed),
             self.silent_to_ns.load(Relaxed),
         );
-        (from_ns > 0).then(|| Silence {
+        let is_recorded = to_ns == 0 || to_ns > begin_ns;
+        (from_ns > 0 && is_recorded).then(|| Silence {
             from: since(from_ns),
             to: (to_ns > 0).then(|| since(to_ns)),
             is_refused: self.refused_ns.load(Relaxed) >= from_ns,
@@ -118,20 +116,14 @@ impl Pulse {
 pub(crate) struct Prober {
     /// There is none where the system has no socket for it.
     probe: Option<Probe>,
-    /// Set if the server gives sessions, which a new one does not know.
-    has_sessions: bool,
     probed_ns: u64,
-    /// The first answer since clients received nothing.
-    answered_ns: Option<u64>,
 }
 
 impl Prober {
-    pub(crate) fn new(probe: Option<Probe>, has_sessions: bool) -> Self {
+    pub(crate) fn new(probe: Option<Probe>) -> Self {
         Self {
             probe,
-            has_sessions,
             probed_ns: 0,
-            answered_ns: None,
         }
     }
 
@@ -153,30 +145,16 @@ impl Prober {
             return;
         };
         // Read in any case, so that none is taken for a later one.
-        let sign = probe.sign();
+        let is_refused = probe.sign() == Some(Sign::Refused);
         let Some(since_ns) = pulse.waiting_since_ns() else {
-            self.answered_ns = None;
             return;
         };
-        match sign {
-            Some(Sign::Refused) => pulse.refused(now_ns),
-            Some(Sign::Answered) if self.has_sessions && self.probed_ns >= since_ns => {
-                let first_ns = *self.answered_ns.get_or_insert(now_ns);
-                pulse.answered(now_ns);
-                // It is there, and its clients are nobody to it.
-                if now_ns >= first_ns + FORGOTTEN_NS && pulse.asked.load(Relaxed) >= SEVERAL {
-                    pulse.restarted.store(true, Relaxed);
-                }
-            }
-            _ => {}
+        if is_refused {
+            pulse.refused(now_ns);
         }
-        if now_ns < self.probed_ns.max(since_ns) + PROBE_INTERVAL_NS {
-            return;
-        }
-        self.probed_ns = now_ns;
-        match self.has_sessions && now_ns >= since_ns + ASK_AFTER_NS {
-            true => probe.ask(),
-            false => probe.knock(),
+        if now_ns >= self.probed_ns.max(since_ns) + PROBE_INTERVAL_NS {
+            self.probed_ns = now_ns;
+            probe.knock();
         }
     }
 }
@@ -195,12 +173,6 @@ const UNDER_WAY_NS: u64 = 100_000_000;
 
 /// Longer than answers take within a machine or a site, and shorter than a restart.
 const PROBE_INTERVAL_NS: u64 = 100_000_000;
-
-/// A new session is asked for only then: it is work for a server.
-const ASK_AFTER_NS: u64 = 300_000_000;
-
-/// Clients without an answer for as long after a probe has one are unknown to the server.
-const FORGOTTEN_NS: u64 = 500_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -264,16 +236,37 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_a_probe_ends_a_silence_and_keeps_one_from_beginning() {
+    fn more_than_a_few_texts_in_wrong_rooms_are_of_another_server() {
+        let pulse = pulse();
+        for _ in 0..MANY {
+            pulse.misrouted();
+        }
+        assert!(!pulse.has_restarted());
+        pulse.misrouted();
+        assert!(pulse.has_restarted());
+    }
+
+    #[test]
+    fn a_server_that_knows_nobody_is_not_silent() {
+        let pulse = pulse();
+        pulse.forgotten();
+        pulse.asked(5_000 * MS, 10);
+        pulse.check(9_000 * MS);
+        assert!(pulse.has_restarted());
+        assert_eq!(times(&pulse), None);
+    }
+
+    #[test]
+    fn a_silence_counts_if_some_of_it_was_recorded() {
         let pulse = pulse();
         pulse.asked(5_000 * MS, 10);
-        pulse.answered(5_300 * MS);
-        pulse.check(6_500 * MS);
-        assert_eq!(times(&pulse), None);
-        pulse.received(6_600 * MS);
-        pulse.asked(7_000 * MS, 10);
-        pulse.check(8_000 * MS);
-        pulse.answered(9_000 * MS);
-        assert_eq!(times(&pulse), Some((6_500, Some(8_500))));
+        pulse.check(6_000 * MS);
+        pulse.received(7_000 * MS);
+        assert_eq!(pulse.silence(7_000 * MS), None);
+        let silence = pulse.silence(6_999 * MS).unwrap();
+        assert_eq!(
+            (silence.from, silence.to),
+            (Duration::ZERO, Some(Duration::from_millis(1)))
+        );
     }
 }

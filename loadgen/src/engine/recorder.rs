@@ -219,6 +219,7 @@ mod tests {
         assert!(reports.try_recv().is_err(), "the last one is not whole");
         let (last, counts, seconds) = recorder.finish();
         assert_eq!((counts.asked, seconds.len()), (3, 2));
-        assert_eq!(first.settled.asked + last.settled.asked, 3);
+        // What is due in the second that has just ended may be under way.
+        assert_eq!((first.settled.asked, last.settled.asked), (0, 3));
     }
 }

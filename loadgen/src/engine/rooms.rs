@@ -67,6 +67,11 @@ impl Rooms {
         NewText { sequence, expected }
     }
 
+    /// Returns the number of clients in a room.
+    pub(crate) fn members(&self, room: u32) -> u32 {
+        (self.room(room).state.load(Relaxed) / MEMBER) as u32
+    }
+
     /// Returns the number of texts sent to a room.
     pub(crate) fn sent(&self, room: u32) -> u32 {
         self.room(room).state.load(Relaxed) as u32

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use core_affinity::CoreId;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::config::{Protocol, RunConfig};
+use crate::config::RunConfig;
 use crate::engine::collector::Collector;
 use crate::engine::common::Run;
 pub use crate::engine::common::{Control, RunError};
@@ -50,8 +50,7 @@ pub fn run(
     // Those that have started end, too.
     let failed = |_: &RunError| run.is_failed.store(true, Relaxed);
     let threads = Threads::start(&run, parts, ports).inspect_err(failed)?;
-    let has_sessions = run.codec() == Protocol::V2;
-    let mut prober = Prober::new(Probe::new(config.target).ok(), has_sessions);
+    let mut prober = Prober::new(Probe::new(config.target).ok());
     threads.await_clients(&run, &mut prober);
     let registered_in = Duration::from_nanos(run.ready_ns.load(Relaxed));
 

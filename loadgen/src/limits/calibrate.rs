@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use crate::config::{Protocol, Rate, RunConfig, Scenario};
 use crate::engine::run::{Control, RunError, run};
 use crate::limits::null::{NullError, NullResponder};
 use crate::limits::search::Search;
@@ -37,13 +37,13 @@ pub enum CalibrationError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(
-        "this machine does not keep up with {0} datagrams a second: is it busy with something else?"
+        "this machine does not keep up with {0} datagrams per second: is it busy with something else?"
     )]
     TooSlow(f64),
 }
 
 impl Calibration {
-    /// Returns the highest rate of pings, a second. `tried` is told of every try: the
+    /// Returns the highest rate of pings per second. `tried` is told of every try: the
     /// rate, and whether it was good.
     pub fn find(
         &self,
@@ -74,32 +74,18 @@ impl Calibration {
 
     /// A run of pings to `target`.
     pub fn config(&self, target: SocketAddr, rate: f64) -> RunConfig {
+        let defaults = RunConfig::new(target);
         RunConfig {
-            target,
             clients: CLIENTS,
             rate: Rate::constant(rate),
-            arrival: Arrival::Uniform,
             scenario: Scenario::Ping,
-            mix: Mix {
-                ping: 1.0,
-                text: 0.0,
-                heartbeat: 0.0,
-            },
-            room_size: 1,
-            payload: Payload::fixed(48),
+            mix: Scenario::Ping.mix(defaults.mix),
             protocol: self.protocol,
-            churn_per_s: 0.0,
             warmup: WARMUP,
             duration: self.duration,
-            drain: DRAIN,
-            seed: 1,
-            heartbeat: Duration::from_secs(4),
-            sockets: Sockets::Shared,
-            gro: true,
             threads: self.threads,
             cores: self.cores.clone(),
-            spin: false,
-            server_pid: None,
+            ..defaults
         }
     }
 }
@@ -134,9 +120,6 @@ const CLIENTS: u32 = 10_000;
 
 /// Until caches and queues are as they stay.
 const WARMUP: Duration = Duration::from_millis(200);
-
-/// Far longer than what is under way on loopback takes.
-const DRAIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +155,18 @@ struct Kept {
 }
 
 impl Capacity {
+    /// Returns the capacity of this machine, measured now.
+    pub fn here(threads: u16, protocol: Protocol, handled_per_s: f64) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            machine: Machine::here(),
+            threads,
+            protocol: word(&protocol),
+            handled_per_s,
+            measured_at_s: now.unwrap_or_default().as_secs(),
+        }
+    }
+
     /// Returns true if both were measured in the same circumstances.
     fn is_of(&self, other: &Self) -> bool {
         (&self.machine, self.threads, &self.protocol)

@@ -28,13 +28,13 @@ pub struct FindMax {
 /// One try.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Try {
-    /// Datagrams a second that were due.
+    /// Datagrams per second that were due.
     pub rate_per_s: f64,
-    /// Datagrams a second that were sent.
+    /// Datagrams per second that were sent.
     pub sent_per_s: f64,
-    /// Deliveries a second.
+    /// Deliveries per second.
     pub deliveries_per_s: f64,
-    /// Answers a second.
+    /// Answers per second.
     pub answers_per_s: f64,
     /// The share of expected copies and requested answers that did not arrive.
     pub missing_ratio: f64,
@@ -101,15 +101,10 @@ impl FindMax {
             }
             Ok(tries.last().is_some_and(|last| last.is_good))
         })?;
-        let limits = tries.iter().filter(|one| Some(one.rate_per_s) == bad);
-        let is_generators_limit = limits.clone().any(|one| !one.invalid.is_empty())
-            && limits
-                .clone()
-                .all(|one| one.is_good || !one.invalid.is_empty());
         let found = FoundMax {
             rate_per_s: good,
             bad_rate_per_s: bad,
-            is_generators_limit,
+            is_generators_limit: is_generators_limit(&tries, bad),
             sentence: String::new(),
             tries,
         };
@@ -135,6 +130,14 @@ impl FindMax {
             None => Ok(Try::of(rate, &config, &outcome, &self.slo)),
         }
     }
+}
+
+/// Returns true if at the lowest bad rate the generator spoiled every try that was not good.
+fn is_generators_limit(tries: &[Try], bad: Option<f64>) -> bool {
+    let mut limits = tries
+        .iter()
+        .filter(|one| Some(one.rate_per_s) == bad && !one.is_good);
+    limits.clone().count() > 0 && limits.all(|one| !one.invalid.is_empty())
 }
 
 impl FoundMax {

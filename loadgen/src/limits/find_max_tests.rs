@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use super::*;
-use crate::outcome::Second;
+use crate::outcome::{Second, Silence};
 use crate::testing::sample_search::{found, generators_limit, one};
 use crate::testing::{recorded, sample_run};
 
@@ -28,12 +30,68 @@ fn a_try_is_good_when_it_is_valid_and_meets_all_objectives() {
     let invalid = tried("loss<1%", |outcome| outcome.counts.own_drops = 1);
     assert!(!invalid.is_good && invalid.missed.is_empty());
     assert_eq!(invalid.invalid.len(), 1);
+    let strays = tried("loss<1%", |outcome| {
+        outcome.counts.stray = outcome.counts.received;
+    });
+    assert!(!strays.is_good && strays.invalid.is_empty() && strays.missed.is_empty());
+    assert_eq!(strays.faults.len(), 1);
     let doubtful = tried("answer.max<500us", |outcome| {
         outcome.latencies.answer = recorded(&[1_000_000]);
         outcome.latencies.send_lag = recorded(&[600_000]);
     });
     assert!(doubtful.missed[0].is_doubtful, "{doubtful:?}");
     assert_eq!(doubtful.invalid.len(), 1, "it says nothing of the server");
+}
+
+#[test]
+fn what_is_missing_is_lost_or_unanswered() {
+    for (lost, unanswered, missing_ratio) in [(1, 0, 0.01), (0, 1, 0.01), (1, 1, 0.02)] {
+        let missing = tried("rate>1", |outcome| {
+            let counts = &mut outcome.counts;
+            (counts.expected, counts.lost) = (60, lost);
+            (counts.asked, counts.unanswered) = (40, unanswered);
+        });
+        assert_eq!(missing.missing_ratio, missing_ratio);
+    }
+}
+
+#[test]
+fn the_limit_is_the_generators_where_it_spoiled_every_try_that_was_not_good() {
+    let reason = || vec!["A reason.".to_owned()];
+    let good = one(1_000.0, 1.0);
+    let missed = Try {
+        is_good: false,
+        ..good.clone()
+    };
+    let spoiled = Try {
+        invalid: reason(),
+        ..missed.clone()
+    };
+    let faulty = Try {
+        faults: reason(),
+        ..missed.clone()
+    };
+    let elsewhere = Try {
+        rate_per_s: 500.0,
+        ..missed.clone()
+    };
+    for (tries, expected) in [
+        (vec![&spoiled, &spoiled], true),
+        (vec![&good, &spoiled], true),
+        (vec![&elsewhere, &spoiled], true),
+        (vec![&spoiled, &missed], false),
+        (vec![&spoiled, &faulty], false),
+        (vec![&good, &good], false),
+        (vec![], false),
+    ] {
+        let tries: Vec<_> = tries.into_iter().cloned().collect();
+        assert_eq!(
+            is_generators_limit(&tries, Some(1_000.0)),
+            expected,
+            "{tries:?}"
+        );
+    }
+    assert!(!is_generators_limit(&[spoiled], None));
 }
 
 #[test]
@@ -83,4 +141,24 @@ fn the_answer_names_the_rates_and_whose_limit_it_is() {
     assert!(answer(&none).contains("the generator itself fell short even at 20/s"));
     none.is_generators_limit = false;
     assert!(answer(&none).contains("objectives were missed even at 20/s"));
+}
+
+/// A server that stood still and came back is measured at the next rate.
+#[test]
+fn a_server_that_restarted_or_is_silent_to_the_end_ends_a_search() {
+    let mut outcome = sample_run::outcome();
+    assert!(!outcome.is_server_gone());
+    for (to, is_gone) in [(Some(Duration::from_secs(2)), false), (None, true)] {
+        let from = Duration::from_secs(1);
+        let is_refused = false;
+        outcome.silence = Some(Silence {
+            from,
+            to,
+            is_refused,
+        });
+        assert_eq!(outcome.is_server_gone(), is_gone);
+    }
+    outcome.silence = None;
+    outcome.has_restarted = true;
+    assert!(outcome.is_server_gone());
 }

@@ -139,6 +139,15 @@ mod tests {
     }
 
     #[test]
+    fn two_rates_at_the_precision_end_it() {
+        let search = Search {
+            precision: STEP,
+            ..search(100.0, None)
+        };
+        assert_eq!(found(search, 250.0).bad, Some(400.0));
+    }
+
+    #[test]
     fn it_goes_no_higher_than_it_may() {
         let found = found(search(100.0, Some(750.0)), 1e9);
         assert_eq!((found.good, found.bad), (Some(750.0), None));

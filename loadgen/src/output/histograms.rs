@@ -1,12 +1,10 @@
-//! The histograms of a run, in the two formats that other tools read: the interval log
-//! (`.hlog`) and the percentile distribution (`.hgrm`) of HdrHistogram.
+//! The histograms of a run, as the interval log of HdrHistogram (`.hlog`), which its tools read.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{
     IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
@@ -76,45 +74,6 @@ impl HistogramLog {
     }
 }
 
-/// Writes the percentiles of `histogram`, which has values in nanoseconds, as
-/// HdrHistogram's tools print them and as its plotter reads them. Values are in
-/// milliseconds, which is what these take them for.
-pub fn write_percentiles(histogram: &Histogram<u64>, out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:>12} {:>14} {:>10} {:>14}\n",
-        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
-    )?;
-    let mut count = 0;
-    for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
-        count += step.count_since_last_iteration();
-        let value_ms = millis(histogram.highest_equivalent(step.value_iterated_to()) as f64);
-        let quantile = step.quantile_iterated_to();
-        // Rust writes the infinity of the last line as `inf`, as C does.
-        let inverse = 1.0 / (1.0 - quantile);
-        writeln!(
-            out,
-            "{value_ms:>12.6} {quantile:>14.12} {count:>10} {inverse:>14.2}"
-        )?;
-    }
-    let (mean, deviation) = (millis(histogram.mean()), millis(histogram.stdev()));
-    writeln!(
-        out,
-        "#[Mean    = {mean:>12.6}, StdDeviation   = {deviation:>12.6}]"
-    )?;
-    let (max, total) = (millis(histogram.max() as f64), histogram.len());
-    writeln!(
-        out,
-        "#[Max     = {max:>12.6}, Total count    = {total:>12}]"
-    )?;
-    let (buckets, places) = (histogram.buckets(), sub_buckets(histogram));
-    writeln!(
-        out,
-        "#[Buckets = {buckets:>12}, SubBuckets     = {places:>12}]"
-    )?;
-    writeln!(out, "#[Values in milliseconds]")
-}
-
 fn write_head(file: &mut BufWriter<File>, began_at: Duration) -> io::Result<()> {
     let began_at = UNIX_EPOCH + began_at;
     IntervalLogWriterBuilder::new()
@@ -129,19 +88,6 @@ fn write_head(file: &mut BufWriter<File>, began_at: Duration) -> io::Result<()> 
         r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#
     )
 }
-
-/// Returns the places of a bucket: twice those that the significant digits need, as a power of two.
-fn sub_buckets(histogram: &Histogram<u64>) -> u64 {
-    (2 * 10_u64.pow(histogram.sigfig().into())).next_power_of_two()
-}
-
-fn millis(ns: f64) -> f64 {
-    ns / 1e6
-}
-
-/// Lines from one percentile to the one that halves the distance to 100 %: what
-/// HdrHistogram's own tools write.
-const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 #[cfg(test)]
 #[path = "histograms_tests.rs"]

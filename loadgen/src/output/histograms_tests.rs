@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use data_encoding::BASE64;
+use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
@@ -93,94 +94,4 @@ fn a_latency_of_which_nothing_was_recorded_has_no_line() {
     assert_eq!((tag.as_str(), histogram), ("answer", &latencies.answer));
     let times = (start.as_millis(), length.as_millis());
     assert_eq!(times, (2_500, 1_001));
-}
-
-/// A line of a percentile distribution: value, percentile, count and inverse.
-type Row = (f64, f64, u64, f64);
-
-/// What the plotter reads: lines of four fields that begin with no `#`, and of these
-/// those that are numbers; and what other readers find in the lines with one.
-fn parse(text: &str) -> (Vec<Row>, BTreeMap<String, f64>) {
-    let (mut rows, mut facts) = (Vec::new(), BTreeMap::new());
-    for line in text.lines() {
-        if let Some(line) = line.strip_prefix("#[") {
-            for fact in line.trim_end_matches(']').split(", ") {
-                if let Some((name, value)) = fact.split_once('=') {
-                    facts.insert(name.trim().to_owned(), value.trim().parse().unwrap());
-                }
-            }
-            continue;
-        }
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let [value, percentile, count, inverse] = fields[..] else {
-            assert_eq!(line, "");
-            continue;
-        };
-        if value == "Value" {
-            assert_eq!(
-                fields[1..],
-                ["Percentile", "TotalCount", "1/(1-Percentile)"]
-            );
-            continue;
-        }
-        rows.push((
-            value.parse().unwrap(),
-            percentile.parse().unwrap(),
-            count.parse().unwrap(),
-            inverse.parse().unwrap(),
-        ));
-    }
-    (rows, facts)
-}
-
-#[test]
-fn a_distribution_says_what_the_histogram_says() {
-    let run = SampleRun::of(8);
-    let histogram = &run.outcome.latencies.delivery;
-    let mut text = Vec::new();
-    write_percentiles(histogram, &mut text).unwrap();
-    let (rows, facts) = parse(str::from_utf8(&text).unwrap());
-
-    assert!(rows.len() > 50, "{} rows", rows.len());
-    for pair in rows.windows(2) {
-        assert!(pair[0].0 <= pair[1].0 && pair[0].1 < pair[1].1 && pair[0].2 <= pair[1].2);
-    }
-    for &(value_ms, quantile, count, inverse) in &rows {
-        // It is written with twelve digits, which may be on either side of a value.
-        let around = [quantile - 1e-12, quantile + 1e-12];
-        let expected_ns = around.map(|quantile| {
-            let value_ns = histogram.value_at_quantile(quantile);
-            histogram.highest_equivalent(value_ns)
-        });
-        let value_ns = (value_ms * 1e6).round() as u64;
-        assert!(
-            expected_ns.contains(&value_ns),
-            "{value_ns} ns at {quantile}, which is {expected_ns:?}"
-        );
-        assert_eq!(count, histogram.count_between(0, value_ns));
-        // This one is written with two.
-        let expected = 1.0 / (1.0 - quantile);
-        assert!(inverse == expected || (inverse - expected).abs() < 0.006 + expected * 1e-6);
-    }
-    assert_eq!(rows[0].1, 0.0);
-    let (value_ms, quantile, count, inverse) = rows[rows.len() - 1];
-    assert_eq!(
-        (quantile, count, inverse),
-        (1.0, histogram.len(), f64::INFINITY)
-    );
-    assert_eq!((value_ms * 1e6).round() as u64, histogram.max());
-
-    let close = |name: &str, ns: f64| {
-        let ms = facts[name];
-        assert!(
-            (ms - ns / 1e6).abs() < 1e-6,
-            "{name} is {ms} ms, not {ns} ns"
-        );
-    };
-    close("Mean", histogram.mean());
-    close("StdDeviation", histogram.stdev());
-    close("Max", histogram.max() as f64);
-    assert_eq!(facts["Total count"], histogram.len() as f64);
-    assert_eq!(facts["Buckets"], f64::from(histogram.buckets()));
-    assert_eq!(facts["SubBuckets"], 2_048.0);
 }

@@ -20,7 +20,7 @@ use crate::verdict::{SloResult, Verdict};
 
 pub use crate::machine::Environment;
 pub use find_max::{FIND_MAX_SCHEMA, FindMaxSummary, SearchOutput, SearchSettings};
-pub use histograms::{HistogramLog, write_percentiles};
+pub use histograms::HistogramLog;
 pub(crate) use summary::latencies;
 pub use summary::{LatencySummary, Pace, Rates, Ratios, SCHEMA, ServerSummary, Summary};
 pub use timeline::{Interval, Timeline};
@@ -90,22 +90,13 @@ impl Output {
     pub fn finish(self, run: &Run<'_>) -> Result<Summary, OutputError> {
         let Self { dir, log, timeline } = self;
         let summary = Summary::new(run, timeline.into_intervals(), Environment::read());
-        let latencies = &run.outcome.latencies;
         remove(&dir.join(SUMMARY))?;
 
         let began_at = run.outcome.began_at;
         place(&dir.join(LOG), |path| log.finish(path, began_at))?;
         remove(&dir.join(GROWING_LOG))?;
-        for (name, histogram) in latencies.named() {
-            let path = dir.join(format!("{name}.hgrm"));
-            if histogram.is_empty() {
-                // An earlier run may have left one.
-                remove(&path)?;
-                continue;
-            }
-            write(&path, |file| write_percentiles(histogram, file))?;
-        }
-        write_page(&dir.join(REPORT), page::of_run(&summary, latencies))?;
+        let page = page::of_run(&summary, &run.outcome.latencies);
+        write_page(&dir.join(REPORT), page)?;
         write_json(&dir.join(SUMMARY), &summary)?;
         Ok(summary)
     }

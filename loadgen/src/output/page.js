@@ -95,7 +95,7 @@
     add(details("Counts", explained("counts", counts)), details("Generator", explained("generator", { ...summary.generator })));
     if (summary.server) add(details("Server process", explained("server", summary.server)));
     setting(summary);
-    add(el("footer", "", "All figures are in summary.json next to this page, the histograms of every second in latency.hlog, and the percentiles of the whole run in the .hgrm files."));
+    add(el("footer", "", "All figures are in summary.json next to this page, and the histograms of every second in latency.hlog."));
   }
 
   function runCharts() {

@@ -50,11 +50,8 @@ fn the_document_has_the_sentences_of_the_source() {
         ("server", &ServerSummary::meanings()),
         ("seconds", Second::MEANINGS),
     ] {
-        assert_meanings("### summary.json", object, meanings);
+        assert_meanings(object, meanings);
     }
-    assert_meanings("### Seconds", "rates", Pace::MEANINGS);
-    let quantiles = crate::percentiles::Quantiles::MEANINGS;
-    assert_meanings("### find-max.json", "tries.delivery", quantiles);
 }
 
 #[test]

@@ -70,10 +70,10 @@ pub(crate) fn assert_same(printed: &BTreeSet<String>, documented: &BTreeSet<Stri
     );
 }
 
-/// Fails unless the table of `object` below `heading` has the sentence of each key.
+/// Fails unless the table of `object` in summary.json has the sentence of each key.
 #[track_caller]
-pub(crate) fn assert_meanings(heading: &str, object: &str, meanings: &[(&str, &str)]) {
-    let section = section(heading);
+pub(crate) fn assert_meanings(object: &str, meanings: &[(&str, &str)]) {
+    let section = section("### summary.json");
     let table = section.split("\n\n").skip_while(|intro| {
         let objects = words_at_the_beginning(intro);
         !objects.contains(&object)

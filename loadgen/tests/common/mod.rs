@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bullhorn::config::ServiceKind;
 use bullhorn::{Server, ServerConfig};
-use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use loadgen::config::{Mix, RunConfig};
 use loadgen::outcome::{Outcome, Second};
 use loadgen::{Control, run};
 
@@ -49,27 +49,13 @@ pub(crate) fn server(workers: u16, service: ServiceKind, address: &str) -> Serve
 /// Twenty clients in rooms of five, a thousand datagrams a second for one second.
 pub(crate) fn config(target: SocketAddr) -> RunConfig {
     RunConfig {
-        target,
         clients: 20,
-        rate: Rate::constant(1000.0),
-        arrival: Arrival::Uniform,
-        scenario: Scenario::Mixed,
         mix: mix(1.0, 1.0, 0.0),
         room_size: 5,
-        payload: Payload::fixed(48),
-        protocol: Protocol::V1,
-        churn_per_s: 0.0,
         warmup: Duration::from_millis(200),
         duration: Duration::from_secs(1),
-        drain: Duration::from_secs(5),
         seed: 7,
-        heartbeat: Duration::from_secs(4),
-        sockets: Sockets::Shared,
-        gro: true,
-        threads: 1,
-        cores: Vec::new(),
-        spin: false,
-        server_pid: None,
+        ..RunConfig::new(target)
     }
 }
 

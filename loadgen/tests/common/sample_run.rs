@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use loadgen::config::{Arrival, Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
+use loadgen::config::{Arrival, Mix, RunConfig};
 use loadgen::outcome::{Counts, Generator, Latencies, Outcome, Sample, Second, ServerUse};
 
 /// A run of this many whole seconds.
@@ -73,31 +73,19 @@ pub(crate) fn outcome() -> Outcome {
 /// What such a run would have been told.
 pub(crate) fn config() -> RunConfig {
     RunConfig {
-        target: ([127, 0, 0, 1], 9999).into(),
         clients: 1_000,
-        rate: Rate::constant(1_000.0),
         arrival: Arrival::Poisson,
-        scenario: Scenario::Mixed,
         mix: Mix {
             ping: 0.4,
             text: 0.5,
             heartbeat: 0.1,
         },
-        room_size: 10,
-        payload: Payload::fixed(48),
-        protocol: Protocol::V1,
-        churn_per_s: 0.0,
         warmup: Duration::from_millis(1_500),
-        duration: Duration::from_secs(10),
-        drain: Duration::from_secs(5),
         seed: 7,
         heartbeat: Duration::from_secs(3),
-        sockets: Sockets::Shared,
-        gro: true,
         threads: 2,
         cores: vec![0, 1],
-        spin: false,
-        server_pid: None,
+        ..RunConfig::new(([127, 0, 0, 1], 9999).into())
     }
 }
 

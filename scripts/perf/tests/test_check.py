@@ -1,22 +1,28 @@
 """The programs that judge: what they compare, say and end with."""
 
+import io
 import json
 import tempfile
 import unittest
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import builds
 import check
 import counts
 import fakes
 import machine
+import measuring
 import pairs
+import processes
 import selftest
 from builds import Source
 from check import Result
 from counts import CountJudgement
+from processes import CheckFailed
 from verdict import Judgement, Verdict
 
 
@@ -42,9 +48,9 @@ class ResultTest(unittest.TestCase):
         rows = [count(Verdict.PASS), count(Verdict.REGRESSED, 1.5), count(Verdict.PASS, note="new")]
         said = check.text(Result("a", "b", counts=rows, judgements=[judgement(Verdict.PASS)]))
         self.assertIn("counts that are the same: 1\n", said)
-        self.assertIn("1.5000  REGRESSED", said)
+        self.assertIn("| 1.5000 | REGRESSED", said)
         self.assertIn("pass (new)", said)
-        self.assertIn("1.100   1.090..1.110   1.05  pass", said)
+        self.assertIn("| 1.100 | 1.090..1.110  | 1.05  | pass", said)
         self.assertIn("REGRESSED: something got worse", said)
 
     def test_the_record_is_json_with_every_pair(self) -> None:
@@ -118,6 +124,21 @@ class MainTest(unittest.TestCase):
         self.assertEqual(ended.exception.code, 2)
 
 
+class ExitCodeTest(unittest.TestCase):
+    def test_what_fails_has_a_code_and_a_line(self) -> None:
+        for error, code, said in (
+            (builds.UnknownCommit("x"), 2, "no commit: x\n"),
+            (CheckFailed("x"), 1, "the check failed: x\n"),
+            (KeyboardInterrupt(), 130, "stopped\n"),
+        ):
+            with (
+                mock.patch.object(processes, "stop_on_signals"),
+                redirect_stderr(io.StringIO()) as errors,
+            ):
+                self.assertEqual(measuring.exit_code(mock.Mock(side_effect=error)), code)
+            self.assertEqual(errors.getvalue(), said)
+
+
 class SelftestTest(unittest.TestCase):
     def test_exit_codes(self) -> None:
         good, bad, open_ = Verdict.PASS, Verdict.REGRESSED, Verdict.INCONCLUSIVE
@@ -145,7 +166,6 @@ class SelftestTest(unittest.TestCase):
         self.assertEqual(set(record), {"schema", "slower", "equal"})
         self.assertEqual(record["equal"]["verdicts"], "1 pass")
 
-    def test_noise_is_of_equal_builds_alone(self) -> None:
-        both = ["slower", "equal"]
-        for program, expected in (("perf-noise", ["equal"]), ("perf-selftest", both)):
-            self.assertEqual(selftest.parse([program, "--out=/tmp/x"]).candidates, expected)
+    def test_one_candidate_or_both(self) -> None:
+        for words, expected in ((["equal"], ["equal"]), ([], ["slower", "equal"])):
+            self.assertEqual(selftest.parse([*words, "--out=/tmp/x"]).candidates, expected)

@@ -16,19 +16,17 @@ class CiTest(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.path = Path(directory.name)
-        (self.path / "scripts").mkdir()
-        (self.path / "results").mkdir()
+        (self.path / "scripts" / "perf").mkdir(parents=True)
         shutil.copy2(PERF_CI, self.path / "scripts" / "perf-ci")
         self.git("init", "--quiet")
         self.git("commit", "--quiet", "--allow-empty", "--message=1")
-        self.measured(self.git("rev-parse", "HEAD"))
+        self.compare_with(self.git("rev-parse", "HEAD"))
 
     def git(self, *words: str) -> str:
         return fakes.git(self.path, *words)
 
-    def measured(self, commit: str) -> None:
-        rows = f"measured_at,commit,machine\n2026-01-01,old,x\n2026-01-02,{commit},x\n"
-        (self.path / "results" / "history.csv").write_text(rows)
+    def compare_with(self, commit: str) -> None:
+        (self.path / "scripts" / "perf" / "base-commit").write_text(f"{commit}\n")
 
     def run_ci(self, code: int, *words: str) -> subprocess.CompletedProcess[str]:
         check = self.path / "scripts" / "perf-check"
@@ -51,14 +49,14 @@ class CiTest(unittest.TestCase):
             self.assertEqual(done.returncode, expected, code)
             self.assertIn(said, done.stdout)
 
-    def test_it_compares_with_the_last_commit_that_was_measured(self) -> None:
+    def test_it_compares_with_the_commit_of_the_file(self) -> None:
         head = self.git("rev-parse", "HEAD")
         words = f"--out somewhere {head}\n"
         self.assertIn(f"asked: {words}", self.run_ci(0, "somewhere").stdout)
 
     def test_a_commit_that_is_not_before_this_one_is_no_base(self) -> None:
         for commit in ("0123456789", ""):
-            self.measured(commit)
+            self.compare_with(commit)
             said = self.run_ci(0).stdout
             self.assertIn("no commit before this one", said)
             self.assertIn("--out target/perf/report\n", said)

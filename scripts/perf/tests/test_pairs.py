@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import machine
 import pairs
 import subject
 from machine import Cores
@@ -28,6 +29,37 @@ class SummaryTest(unittest.TestCase):
         good = (cost(1.0), cost(1.1), cost(1.1), cost(1.0))
         bad = (cost(1.0), cost(90.0), cost(1.1), cost(1.0))
         self.assertAlmostEqual(pairs.summary("scene", [good, bad, good]).ratios["cpu"], 1.1)
+
+
+    def test_each_round_is_compared_with_itself(self) -> None:
+        steps = ((1.0, 2.0), (2.0, 2.0), (4.0, 4.4))
+        rounds = [(cost(a), cost(b), cost(b), cost(a)) for a, b in steps]
+        self.assertAlmostEqual(pairs.summary("scene", rounds).ratios["cpu"], 1.1)
+
+
+class RunTest(unittest.TestCase):
+    def run_pairs(self, servers_s: float) -> tuple[pairs.Session, list[bool]]:
+        """A session of 10 s, 6 s of which the server's core was busy."""
+        cores = [machine.CoreTimes(0.0, 0.0)] * 2, [machine.CoreTimes(6.0, 0.0)] * 2
+        with (
+            mock.patch.object(pairs, "allow_sockets"),
+            mock.patch.object(pairs, "_on"),
+            mock.patch.object(pairs, "_pair") as pair,
+            mock.patch.object(pairs, "_core_times", side_effect=cores),
+            mock.patch.object(pairs, "_children_s", side_effect=[1.0, 1.0 + servers_s]),
+            mock.patch.object(pairs.time, "monotonic", side_effect=[0.0, 10.0]),
+        ):
+            session = pairs.run(Path("a"), Path("b"), 2, Cores(0, 1))
+        return session, [call.args[-1] for call in pair.call_args_list]
+
+    def test_either_begins_in_half_of_the_pairs(self) -> None:
+        session, swapped = self.run_pairs(6.0)
+        self.assertEqual(len(session.pairs), 2 * len(SCENES))
+        self.assertEqual(swapped, [False] * len(SCENES) + [True] * len(SCENES))
+
+    def test_what_the_servers_took_disturbs_nothing(self) -> None:
+        self.assertIsNone(self.run_pairs(5.5)[0].disturbed)
+        self.assertIn("others had 20%", self.run_pairs(4.0)[0].disturbed or "")
 
 
 class OrderTest(unittest.TestCase):

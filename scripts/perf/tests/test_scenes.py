@@ -84,9 +84,11 @@ class StepTest(unittest.TestCase):
 
 class ScenesTest(unittest.TestCase):
     def test_a_step_fits_into_one_call_that_receives(self) -> None:
-        for scene in scenes.SCENES:
+        for scene in scenes.COUNTED_SCENES:
             self.assertLessEqual(scene.datagrams, min(scene.peers, scenes.MAX_DATAGRAMS))
+            self.assertEqual((scene.peers % scene.rooms, scene.datagrams % scene.rooms), (0, 0))
 
     def test_deliveries(self) -> None:
         self.assertEqual(Scene("texts", 1, 10, 3).deliveries, 30)
+        self.assertEqual(Scene("rooms", 1, 10, 2, rooms=2).deliveries, 10)
         self.assertEqual(Scene("pings", 1, 10, 3, is_ping=True).deliveries, 3)

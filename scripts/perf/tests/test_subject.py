@@ -44,7 +44,7 @@ class SubjectTest(unittest.TestCase):
             self.assertEqual(running.address, "127.0.0.1:4321")
             self.assertEqual(running.counts(), 10)
             self.assertEqual(running.counts(), 20)
-            self.assertGreater(machine.process_times(running.pid).cpu_s, 0)
+            self.assertGreater(machine.process_cpu_s(running.pid), 0)
         self.assertIsNotNone(running.process.returncode)
 
     def test_one_that_dies_is_a_failure_with_its_last_words(self) -> None:

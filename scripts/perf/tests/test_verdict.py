@@ -1,6 +1,7 @@
 """What pairs mean."""
 
 import random
+import statistics
 import unittest
 from unittest import mock
 
@@ -52,7 +53,7 @@ class JudgeTest(unittest.TestCase):
             self.assertEqual(self.of_cpu(made(1.1, seed=seed)).verdict, Verdict.REGRESSED)
 
     def test_waiting_has_a_limit_of_its_own(self) -> None:
-        for ratio, expected in ((1.1, Verdict.PASS), (1.4, Verdict.REGRESSED)):
+        for ratio, expected in ((1.2, Verdict.PASS), (1.3, Verdict.REGRESSED)):
             (time,) = [one for one in judge(made(ratio)) if one.name == "scene: time"]
             self.assertEqual(time.verdict, expected)
 
@@ -68,6 +69,14 @@ class JudgeTest(unittest.TestCase):
         found = {one.name: one.verdict for one in judge(made(1.0) + other)}
         self.assertEqual(found["scene: cpu"], Verdict.PASS)
         self.assertEqual(found["other: cpu"], Verdict.REGRESSED)
+
+    def test_a_few_wild_pairs_move_nothing(self) -> None:
+        pairs_ = made(1.0)
+        wild = dict.fromkeys(pairs.METRICS, 9.0)
+        pairs_[:3] = [Pair(one.scene, one.base, one.candidate, wild) for one in pairs_[:3]]
+        cpu = self.of_cpu(pairs_)
+        self.assertLess(cpu.ratio, 1.01)
+        self.assertEqual(cpu.verdict, Verdict.PASS)
 
     def test_the_figures(self) -> None:
         cpu = self.of_cpu(made(1.1, noise=0.0))
@@ -85,6 +94,14 @@ class IntervalTest(unittest.TestCase):
             self.assertGreater(high, 1.0)
             widths.append(high - low)
         self.assertLess(widths[1], widths[0] / 2)
+
+    def test_it_is_as_wide_as_of_a_normal_distribution(self) -> None:
+        widths = []
+        for seed in range(20):
+            low, high = interval([one.ratios["cpu"] for one in made(1.0, seed=seed)])
+            widths.append(high - low)
+        expected = 2 * 1.96 * 1.2533 * 0.02 / 60**0.5
+        self.assertAlmostEqual(statistics.mean(widths), expected, delta=0.2 * expected)
 
     def test_the_same_ratios_give_the_same_interval(self) -> None:
         ratios = [one.ratios["cpu"] for one in made(1.0)]

@@ -1,6 +1,7 @@
 //! One thread of the load: it sends what is due, receives what comes, and keeps its
 //! clients where they belong, each in a turn of a few hundred microseconds at most.
 
+mod check;
 mod churn;
 mod keepalive;
 mod pause;
@@ -13,6 +14,7 @@ mod testing;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use self::check::Check;
 use self::churn::Churn;
 use self::keepalive::Keepalive;
 use self::pause::Pause;
@@ -60,6 +62,7 @@ pub(crate) struct Clients {
     last_received_ns: u64,
     /// Clients that are there.
     active: u32,
+    check: Check,
     /// The last error with which the kernel refused to send.
     send_error: Option<i32>,
 }
@@ -95,6 +98,7 @@ impl Shard {
                 start_ns: None,
                 last_received_ns: 0,
                 active: 0,
+                check: Check::default(),
                 send_error: None,
                 run,
             },
@@ -190,6 +194,7 @@ impl Shard {
         now_ns = clients.run.now_ns();
         self.registration.turn(clients, &mut self.batch, now_ns)?;
         self.keepalive.turn(clients, &mut self.batch, now_ns);
+        clients.check_server(&mut self.batch, now_ns);
         self.churn
             .turn(clients, &mut self.registration, &mut self.batch, now_ns);
         if let Some(errno) = self.batch.take_error() {

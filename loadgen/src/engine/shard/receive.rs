@@ -297,7 +297,10 @@ impl Clients {
                 ));
             }
             Received::Welcome(welcome) => registration.welcomed(self, client, welcome),
-            Received::Joined(room) if self.asks_for_room(client, &room) => {
+            Received::Joined(room, members) if self.checks_room(client, &room) => {
+                self.hear_members(members);
+            }
+            Received::Joined(room, _) if self.asks_for_room(client, &room) => {
                 registration.joined(self, client);
             }
             Received::Answer(stamp) if self.asks_with(client, &stamp) => {

@@ -221,3 +221,17 @@ fn what_is_no_datagram_of_the_protocol_is_stray_from_the_recording_on() {
     assert_eq!(nothing, Counts::default());
     assert_eq!(counted(&mut shard, b"* ?", LATER_NS), stray());
 }
+
+/// Before the recording as after it.
+#[test]
+fn what_a_client_need_not_receive_is_counted_in_the_recording_alone() {
+    let mut shard = warming_up();
+    shard.clients.run.rooms.speak(0, None);
+    let first = first_stamp(&shard);
+    shard.clients.client(0).owed_from = 1;
+    for (due_ns, not_expected) in [(LATER_NS - 1, 0), (LATER_NS, 1)] {
+        let stamp = Stamp { due_ns, ..first };
+        let counts = counted(&mut shard, &stamped(SAID, stamp), 2 * LATER_NS);
+        assert_eq!((counts.not_expected, counts.stray), (not_expected, 0));
+    }
+}

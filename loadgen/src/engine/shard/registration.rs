@@ -1,6 +1,7 @@
 //! Lets clients come: each asks until it is answered, a few hundred at a time.
 
 use std::collections::VecDeque;
+use std::io::Write;
 
 use bullhorn::wire;
 use bullhorn::wire::v2::Welcome;
@@ -94,8 +95,12 @@ impl Registration {
     pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome) {
         let has_rooms = partition::has_rooms(&clients.run.config);
         let state = clients.client(client);
+        if state.phase == Phase::Active && state.session != Some(welcome.session) {
+            clients.run.pulse.forgotten();
+            return;
+        }
         if state.phase != Phase::Hello {
-            // It asked twice.
+            // It asked twice, or was checked.
             return;
         }
         state.session = Some(welcome.session);
@@ -201,33 +206,24 @@ impl Clients {
         }
     }
 
-    fn room_name(&self, client: u32) -> RoomName {
+    pub(super) fn room_name(&self, client: u32) -> RoomName {
         RoomName::new(self.run.id, self.room_of(client))
     }
 }
 
-/// The name of a room: another one in each run.
-struct RoomName {
-    bytes: [u8; ROOM_NAME_BYTES],
-}
+/// The name of a room: another one in each run. It takes no memory of its own.
+pub(super) struct RoomName([u8; ROOM_NAME_BYTES]);
 
 impl RoomName {
     fn new(run: u32, room: u32) -> Self {
-        let mut bytes = *b"load-00000000-00000000";
-        write_hex(run, &mut bytes[5..13]);
-        write_hex(room, &mut bytes[14..]);
-        Self { bytes }
+        let mut name = Self([0; ROOM_NAME_BYTES]);
+        // It is exactly as long.
+        let _ = write!(&mut name.0[..], "load-{run:08x}-{room:08x}");
+        name
     }
 
-    fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes).unwrap_or_default()
-    }
-}
-
-/// Writes lower-case digits with leading zeros.
-fn write_hex(number: u32, out: &mut [u8]) {
-    for (place, digit) in out.iter_mut().rev().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
+    pub(super) fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 

@@ -9,7 +9,7 @@ use bullhorn::wire::v2::{ServerFrame, SessionId, Welcome, push_server_frame, pus
 use crossbeam::channel::bounded;
 
 use super::Shard;
-use crate::config::{Mix, Protocol, RunConfig, Scenario};
+use crate::config::{Protocol, RunConfig, Scenario};
 use crate::engine::client::Phase;
 use crate::engine::common::{Control, Run, RunError};
 use crate::engine::partition;
@@ -47,11 +47,7 @@ pub(super) fn config(protocol: Protocol) -> RunConfig {
     RunConfig {
         clients: 2,
         scenario: Scenario::Mixed,
-        mix: Mix {
-            ping: 1.0,
-            text: 1.0,
-            heartbeat: 0.0,
-        },
+        mix: testing::mix(1.0, 1.0, 0.0),
         room_size: 2,
         warmup: Duration::ZERO,
         protocol,
