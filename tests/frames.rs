@@ -3,6 +3,10 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use bullhorn::server::clock::Clock;
 use bullhorn::stats::DropReason;
 use bullhorn::wire::MAX_TOKEN_BYTES;
 use bullhorn::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, parse_server, push_padding};
@@ -96,6 +100,69 @@ fn wrong_sessions_and_texts_from_a_v2_peer_are_dropped() {
 }
 
 #[test]
+fn an_unknown_session_is_echoed_once_per_second_in_13_bytes() {
+    for (address, workers) in [(V4, 1), (V6, 2)] {
+        let now_ms = Arc::new(AtomicU64::new(0));
+        let time = Arc::clone(&now_ms);
+        let clock = Clock::from_fn(move || time.load(SeqCst));
+        let server = TestServer::start_with_clock(config(workers, &[address]), clock);
+        let [ann, bob] = [server.unregistered_client(), server.unregistered_client()];
+        let reply = |session: u64| [&[0xFF, 2, 0x89, 0, 8][..], &session.to_be_bytes()].concat();
+        let heartbeat = |session| datagram(session, &[ClientFrame::Heartbeat]);
+        let mut drops = 0;
+        let mut send = |client: &Client, bytes: &[u8]| {
+            client.send(bytes);
+            drops += 1;
+            let dropped = || server.stats().total().dropped(DropReason::UnknownSession);
+            wait_until("the drop", || dropped() == drops);
+        };
+        for (second, session) in [1, 0x0102_0304_0506_0708, u64::MAX].into_iter().enumerate() {
+            now_ms.store(1_000 * second as u64, SeqCst);
+            for client in [&ann, &bob] {
+                // One without a frame, which the reply would exceed. After it the worker reads
+                // the time again.
+                send(client, &datagram(session, &[]));
+                send(client, &heartbeat(session));
+                assert_eq!(client.receive(), reply(session));
+                send(client, &heartbeat(session));
+            }
+        }
+        // Only a session that is unknown has the reply.
+        let dan = V2Peer::open(server.unregistered_client());
+        dan.client.send(&heartbeat(dan.number ^ 1));
+        dan.expect_intact("still here");
+        assert!(ann.inbox_is_empty() && bob.inbox_is_empty());
+    }
+}
+
+#[test]
+fn a_v1_peer_is_never_sent_frames_whatever_comes_from_its_address() {
+    let server = TestServer::start(config(1, &[V4]));
+    let ann = server.client();
+    let dan = V2Peer::open(server.unregistered_client());
+    ann.send(b"/nick ada");
+    assert_eq!(ann.receive_text(), "* you are ada");
+    // As a stranger may send them in the name of ann.
+    let wrong = || server.stats().total().dropped(DropReason::WrongSession);
+    for forged in [hello(), datagram(77, &[ClientFrame::Say(b"hi")])] {
+        let before = wrong();
+        ann.send(&forged);
+        wait_until("the drop", || wrong() > before);
+    }
+    dan.send(&[ClientFrame::Command(b"/msg ada psst")]);
+    let psst = format!("* {} to you: psst", dan.client.address());
+    assert_eq!(ann.receive_text(), psst);
+    dan.send(&[ClientFrame::Say(b"hi")]);
+    ann.expect_text_from(&dan.client, "hi");
+    ann.send(b"hi");
+    assert_eq!(ann.receive_text(), "ada hi");
+    let sent = server.stats().total();
+    assert_eq!((sent.replies_failed, sent.deliveries), (0, 4));
+    server.stop();
+    assert!(ann.inbox_is_empty(), "no goodbye");
+}
+
+#[test]
 fn a_hello_opens_one_session_and_its_reply_is_shorter() {
     with_each_server(|server| {
         let client = server.unregistered_client();
@@ -168,6 +235,7 @@ fn bye_ends_the_session() {
         session.send(&[ClientFrame::Say(b"never to be heard")]);
         let dropped = || server.stats().total().dropped(DropReason::UnknownSession);
         wait_until("the drop", || dropped() == 1);
+        assert_eq!(session.client.receive()[..5], [0xFF, 2, 0x89, 0, 8]);
 
         // The next text is the next datagram that each of them receives.
         let session = V2Peer::open(session.client);

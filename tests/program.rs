@@ -8,11 +8,15 @@
 mod common;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::process::Stdio;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 
-use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
+use common::{
+    Client, Lines, Process, ServerProgram, V4, server_command, wait_until, without_settings,
+};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -206,6 +210,19 @@ fn an_address_of_another_machine_ends_it_with_exit_code_1() {
 }
 
 #[test]
+fn too_few_files_end_it_with_the_number_that_it_needs() {
+    let server = server_command(&[]);
+    let mut command = without_settings("sh");
+    command.args([
+        "-c",
+        "ulimit -n 40; exec \"$0\" --bind 127.0.0.1:0 --workers 64",
+    ]);
+    let (code, _, errors) = output_of(command.arg(server.get_program()));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("needs about 209; "), "{errors}");
+}
+
+#[test]
 fn help_lists_the_flags_and_their_environment_variables() {
     let (code, help, errors) = output(&["--help"]);
     assert_eq!((code, &*errors), (Some(0), ""));
@@ -216,6 +233,7 @@ fn help_lists_the_flags_and_their_environment_variables() {
         "once",
         "timeout",
         "reap-interval",
+        "watchdog",
         "max-peers",
         "no-pin",
         "spin",
@@ -289,6 +307,45 @@ fn a_log_that_is_not_read_does_not_block_the_server() {
 }
 
 #[test]
+fn a_console_whose_output_nobody_reads_still_quits() {
+    let mut server = ServerProgram::start(&["--workers", "64"]);
+    let unread = server.output.take();
+    // A listing has about 3 KB, and the pipe holds 64 KiB.
+    for _ in 0..400 {
+        server.type_line("");
+    }
+    server.type_line("quit");
+    server.expect_success();
+    drop(unread);
+}
+
+#[test]
+fn a_flood_of_lines_takes_a_small_part_of_a_core_and_ends_with_quit() {
+    let mut server = ServerProgram::start(&["--timeout", "1500ms", "--reap-interval", "100ms"]);
+    let log = server.log();
+    let printed = server.printed();
+    let mut input = server.input.take().unwrap();
+    let (stop, is_stopped) = channel::<()>();
+    let flood = thread::spawn(move || {
+        while is_stopped.try_recv() == Err(TryRecvError::Empty) {
+            input.write_all(&[b'\n'; 4096]).unwrap();
+        }
+        input
+    });
+    printed.find("thread ");
+    let before = cpu_ticks(&server);
+    server.expect_echo(&server.client(), "hi");
+    // A second and a half.
+    log.find("is down: not heard any more");
+    let used = cpu_ticks(&server) - before;
+    assert!(used <= 50, "{used} ticks of 10 ms");
+    drop(stop);
+    server.input = Some(flood.join().unwrap());
+    server.type_line("quit");
+    server.expect_success();
+}
+
+#[test]
 fn it_logs_texts_registrations_and_leaves() {
     let mut server = ServerProgram::start(&["--timeout", "1s", "--reap-interval", "10ms"]);
     let log = server.log();
@@ -357,12 +414,52 @@ fn as_many_workers_as_cores_are_pinned_without_a_warning() {
 /// standard error.
 #[track_caller]
 fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = server_command(arguments);
+    output_of(&mut server_command(arguments))
+}
+
+fn output_of(command: &mut Command) -> (Option<i32>, String, String) {
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = Process::spawn(&mut command);
+    let mut process = Process::spawn(command);
     let output = Lines::new(process.child.stdout.take().unwrap());
     let errors = Lines::new(process.child.stderr.take().unwrap());
     let code = process.exit_status().code();
     (code, output.rest().join("\n"), errors.rest().join("\n"))
+}
+
+#[test]
+fn memory_goes_back_to_the_kernel_after_a_flood_of_peers() {
+    const FLOOD: u32 = 100_000;
+    let server = ServerProgram::start(&[
+        "--workers=1",
+        "--reap-interval=50ms",
+        "--log=info,bullhorn::peer=off",
+    ]);
+    let client = server.client();
+    let send_from_all = |datagram: &[u8]| {
+        for number in 0..FLOOD {
+            let from = Ipv4Addr::from_bits(0x7F10_0000 + number);
+            let peer = UdpSocket::bind((from, 5000)).unwrap();
+            peer.send_to(datagram, server.address).unwrap();
+            // No more than fit into the smallest receive buffer in use.
+            if number % 100 == 0 {
+                client.send(b"/ping 1");
+                assert_eq!(client.receive(), b"* pong 1");
+            }
+        }
+    };
+    let resident_pages = || -> usize {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", server.pid())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    client.send(b"/ping 1");
+    assert_eq!(client.receive(), b"* pong 1");
+    let before = resident_pages();
+    send_from_all(b"@im@");
+    let with_peers = resident_pages();
+    assert!(with_peers > 3 * before, "{with_peers} of {before}");
+    send_from_all(b"quit");
+    wait_until("the memory is given back", || {
+        resident_pages() <= 2 * before
+    });
 }

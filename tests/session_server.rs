@@ -9,15 +9,19 @@ mod common;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Instant;
 
 use bullhorn::client::{
     DownReason, Event, Message, ProtocolChoice, ProtocolVersion, RequestError, SayError, Session,
+    SessionConfig,
 };
 use bullhorn::wire::DisplayName;
 use common::{
-    TIMEOUT, TestServer, V4, V4_UNSHARED, answer, connect_with, connection_refused, expect_up,
-    has_v2_session, next_event, next_line, unpinned_config, wait_until,
+    ServerProgram, TIMEOUT, TestServer, V4, V4_UNSHARED, answer, connect_with, connection_refused,
+    expect_up, has_v2_session, next_event, next_line, server_command, unpinned_config, wait_until,
 };
+use nix::sys::signal::Signal;
 
 #[test]
 fn peers_of_both_protocols_receive_the_same_lines() {
@@ -129,6 +133,49 @@ fn a_stopping_server_sends_goodbye_and_a_new_one_opens_a_new_session() {
     assert!(next_line(&session).ends_with(" two"));
     let messages = session.stats().messages;
     assert_eq!((messages.received, messages.repeated), (2, 0));
+}
+
+#[test]
+fn a_server_that_was_killed_and_started_at_once_is_noticed_by_the_next_text() {
+    let bind = |address: &str| {
+        let mut command = server_command(&["--bind", address, "--timeout", "1h"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        ServerProgram::with_errors_piped(command)
+    };
+    let mut server = bind(V4_UNSHARED);
+    let address = server.address;
+    // The sessions take no other sign: within the test no heartbeat is due, and no answer late.
+    let mut config = SessionConfig::new(address.into());
+    config.protocol = ProtocolChoice::V2;
+    config.heartbeat_interval = 10 * TIMEOUT;
+    config.answer_timeout = 10 * TIMEOUT;
+    let sessions: Vec<Session> = (0..12)
+        .map(|_| Session::connect(config.clone()).unwrap())
+        .collect();
+    for session in &sessions {
+        expect_up(session, V2);
+    }
+    server.signal(Signal::SIGKILL);
+    server.exit_status();
+    let _server = bind(&address.to_string());
+    let started = Instant::now();
+    for session in &sessions {
+        session.say("hi").unwrap();
+    }
+    for session in &sessions {
+        wait_until("its new session", || session.stats().sessions == 2);
+        assert!(
+            session
+                .events()
+                .try_iter()
+                .all(|event| !matches!(event, Event::Down(_)))
+        );
+    }
+    println!(
+        "{} sessions are back after {:?}",
+        sessions.len(),
+        started.elapsed()
+    );
 }
 
 #[test]

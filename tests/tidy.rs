@@ -28,6 +28,8 @@ const LAYERS: [&[&str]; 12] = [
         "server::ops::log",
         "server::ops::stats",
         "server::ops::supervise",
+        "server::ops::turns",
+        "server::ops::watchdog",
     ],
     &["server::registry"],
     &["server::history"],

@@ -56,6 +56,10 @@ fn server_frames_have_the_specified_bytes() {
             ServerFrame::Private("ada".parse().expect("a name"), b"hi"),
             &[0x88, 0, 7, 1, 3, b'a', b'd', b'a', b'h', b'i'],
         ),
+        (
+            ServerFrame::UnknownSession(SESSION),
+            &[0x89, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+        ),
     ] {
         let mut datagram = server(&frame);
         assert_eq!(datagram, [&[0xFF, 2][..], bytes].concat(), "{frame:?}");
@@ -133,7 +137,7 @@ fn a_server_frame_that_is_too_short_is_malformed() {
     }
     for (datagram, wrong) in [
         (&b"\xff\x02\x86\0\x01x"[..], Malformed::Body),
-        (b"\xff\x02\x89\0\0", Malformed::Kind),
+        (b"\xff\x02\x8A\0\0", Malformed::Kind),
         (b"\xff\x02\x04\0\0", Malformed::Kind),
         (b"\xff\x01\x86\0\0", Malformed::Header),
         (b"\xff", Malformed::Header),

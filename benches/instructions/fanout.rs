@@ -3,10 +3,11 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
+use bullhorn::net::{Endpoint, MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
 use bullhorn::server::egress::Exchange;
 use bullhorn::server::egress::{Batcher, Egress, Item, Limits, Progress};
 use bullhorn::server::ops::stats::WorkerInfo;
+use bullhorn::server::ops::turns::WorkerHandle;
 use bullhorn::server::registry::{Members, Registry};
 use bullhorn::wire::Protocol;
 use gungraun::{library_benchmark, library_benchmark_group};
@@ -22,7 +23,7 @@ use crate::inputs::{WORKER, address, numbers, registry, text};
 #[bench::bundles_to_10000(args = (10_000, Protocol::Frames), setup = spoken)]
 fn planned((mut egress, registry): (Egress, Registry)) -> (Egress, Registry, usize) {
     let mut bytes = PayloadBytes(0);
-    while egress.poll(&mut bytes) == Progress::More {}
+    while egress.poll(&mut bytes, 0) == Progress::More {}
     (egress, registry, bytes.0)
 }
 
@@ -32,7 +33,7 @@ struct PayloadBytes(usize);
 impl Transmit for PayloadBytes {
     fn send<'a>(
         &mut self,
-        _endpoint: u8,
+        _endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         for packet in packets {
@@ -87,7 +88,11 @@ fn silent(peers: u32, protocol: Protocol) -> (Egress, Registry) {
     let registry = registry(peers, protocol, 0);
     // What a change of the members costs is `snapshots`.
     let _ = registry.lobby().members();
-    let exchange = Arc::new(Exchange::new(vec![Arc::new(|| {})]));
+    let worker = WorkerHandle {
+        info: WorkerInfo::new(""),
+        wake: Arc::new(|| {}),
+    };
+    let exchange = Arc::new(Exchange::new(vec![worker]));
     let egress = Egress::new(
         WORKER,
         Arc::new(|| {}),

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use bullhorn::config::ServiceKind;
+use bullhorn::net::share_one_arena;
 use bullhorn::server::ops::signals::{STOP_LIMIT, SignalWatch};
 use bullhorn::server::ops::{console, log, supervise};
 use bullhorn::{Server, ServerConfig};
@@ -41,6 +42,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    share_one_arena();
     let arguments = Arguments::parse();
     if let Err(error) = arguments.server.check() {
         Arguments::command()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 /// The address of a server, as the user wrote it: a host name or an IP address, and a port.
@@ -71,6 +71,12 @@ impl FromStr for ServerAddress {
         if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(AddressError::Host);
         }
+        if host
+            .parse()
+            .is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local())
+        {
+            return Err(AddressError::Zone);
+        }
         if !port.bytes().all(|b| b.is_ascii_digit()) {
             return Err(AddressError::Port);
         }
@@ -108,6 +114,9 @@ pub enum AddressError {
     /// An IPv6 address without brackets, or with one of them.
     #[error("an IPv6 address goes in brackets: [::1]:9999")]
     Brackets,
+    /// A link-local address without its interface.
+    #[error("a link-local address must name its interface: [fe80::1%eth0]:9999")]
+    Zone,
 }
 
 /// The port of the tutorial.
@@ -122,7 +131,12 @@ mod tests {
 
     #[test]
     fn accepts_names_and_both_address_families() {
-        for written in ["localhost:9999", "127.0.0.1:1", "[::1]:65535"] {
+        for written in [
+            "localhost:9999",
+            "127.0.0.1:1",
+            "[::1]:65535",
+            "[fe80::1%lo]:9999",
+        ] {
             let address: ServerAddress = written.parse().unwrap();
             assert_eq!(address.to_string(), written);
         }
@@ -163,5 +177,6 @@ mod tests {
         assert_eq!(wrong("a b:9999"), AddressError::Host);
         assert_eq!(wrong("::1:9999"), AddressError::Brackets);
         assert_eq!(wrong("[::1:9999"), AddressError::Brackets);
+        assert_eq!(wrong("[fe80::1]:9999"), AddressError::Zone);
     }
 }

@@ -35,7 +35,9 @@ pub struct SessionConfig {
     /// fails after this time. Default: 3 s.
     pub answer_timeout: Duration,
     /// Time before the first attempt to reach a server that is down, at least 10 ms. It
-    /// doubles with each attempt up to [`SessionConfig::heartbeat_interval`]. Default: 500 ms.
+    /// doubles with each attempt up to [`SessionConfig::heartbeat_interval`]. Each wait is up
+    /// to a quarter shorter or longer, at random, so that the clients of a server that stops
+    /// do not come back all at once. Default: 500 ms.
     pub retry_delay: Duration,
     /// Time after which a server of version 1 that refused a datagram counts as up if it has
     /// not refused a heartbeat. Default: 1 s.

@@ -15,7 +15,7 @@ use super::config::{ProtocolVersion, SessionConfig};
 use super::engine::Engine;
 use super::event::{Answer, DownReason, Event, Joined, Listing, Members};
 use super::event_queue::EventQueue;
-use super::protocol::requests::Request;
+use super::protocol::requests::{Request, random_number};
 use super::protocol::{Outgoing, Protocol};
 use super::shared::{SessionStats, Shared, ToEngine};
 use super::socket::Socket;
@@ -136,7 +136,7 @@ impl Session {
             poll,
             socket,
             addresses,
-            Protocol::new(&config, Instant::now()),
+            Protocol::new(&config, random_number, Instant::now()),
             messages_receiver,
             events_sender,
         )?;

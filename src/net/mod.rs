@@ -6,6 +6,10 @@
 )]
 
 mod address;
+mod control;
+mod local;
+#[cfg(feature = "server")]
+mod memory;
 mod offload;
 mod receive;
 mod send;
@@ -14,16 +18,22 @@ mod socket;
 #[cfg(feature = "server")]
 mod transmit;
 
-pub use address::PeerAddr;
+pub use address::{Endpoint, PeerAddr};
+pub use local::{LocalAddr, LocalCache, LocalIndex, LocalTable, OwnAddresses};
+#[cfg(feature = "server")]
+pub use memory::{release_free_memory, share_one_arena};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
 #[cfg(feature = "server")]
-pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};
+pub use socket::{
+    BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops, set_packet_info,
+};
 #[cfg(feature = "server")]
 pub use transmit::{Transmit, WorkerSockets};
 
 // For the batches of the load generator and of the benchmarks.
 pub use address::SOCKADDR_BYTES;
+pub use control::SegmentControl;
 pub use receive::{RECEIVE_BUFFER_BYTES, receive_batch};
-pub use send::{EMPTY_HEADER, EMPTY_IOVEC, SegmentControl, send_batch};
+pub use send::{EMPTY_HEADER, EMPTY_IOVEC, send_batch};

@@ -2,34 +2,50 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use mio::net::UdpSocket;
 
+use super::address::Endpoint;
+use super::local::LocalCache;
+use super::receive::Receiver;
 use super::send::{Gso, Packet, SendTally, Sender};
+use super::socket::is_wildcard;
 
 pub trait Transmit {
-    /// Sends `packets` through the socket of `endpoint`, to which all of their
-    /// peers must belong.
+    /// Sends `packets` from `endpoint`, to which all of their peers must belong.
     fn send<'a>(
         &mut self,
-        endpoint: u8,
+        endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally;
 }
 
-/// The sockets of one worker, in the order of the endpoints, with the batch that it
+/// The sockets of one worker, in the order of the `--bind` addresses, with the batch that it
 /// sends with.
 pub struct WorkerSockets {
     sockets: Vec<UdpSocket>,
     sender: Sender,
+    locals: LocalCache,
 }
 
 impl WorkerSockets {
-    /// Takes `sockets`, in the order of the endpoints.
-    pub fn new(sockets: Vec<UdpSocket>, gso: Gso) -> Self {
+    /// Takes `sockets`, in the order of the `--bind` addresses, and the local addresses of
+    /// those that are bound to all.
+    pub fn new(sockets: Vec<UdpSocket>, gso: Gso, locals: LocalCache) -> Self {
         Self {
             sockets,
             sender: Sender::new(gso),
+            locals,
+        }
+    }
+
+    /// Returns a receiver for these sockets.
+    pub fn receiver(&self) -> Receiver {
+        if self.sockets.iter().any(is_wildcard) {
+            Receiver::learning(LocalCache::new(Arc::clone(self.locals.table())))
+        } else {
+            Receiver::new()
         }
     }
 
@@ -53,17 +69,21 @@ impl WorkerSockets {
         };
         let sockets = self.sockets.iter().map(clone);
         let sockets = sockets.collect::<io::Result<_>>()?;
-        Ok(Self::new(sockets, self.sender.gso()))
+        let locals = LocalCache::new(Arc::clone(self.locals.table()));
+        Ok(Self::new(sockets, self.sender.gso(), locals))
     }
 }
 
 impl Transmit for WorkerSockets {
     fn send<'a>(
         &mut self,
-        endpoint: u8,
+        endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
-        self.sender
-            .send(&self.sockets[usize::from(endpoint)], packets)
+        let source = endpoint
+            .local()
+            .and_then(|local| self.locals.address(local));
+        let socket = &self.sockets[usize::from(endpoint.bind())];
+        self.sender.send_from(source, socket, packets)
     }
 }

@@ -14,6 +14,7 @@ use super::host::{Endpoints, plan_cores};
 use super::ops::log::Log;
 use super::ops::stats::{WorkerId, WorkerInfo};
 use super::ops::supervise::{Supervisor, Wake};
+use super::ops::turns::WorkerHandle;
 use super::worker::{Service, Worker, WorkerShared, poll_and_wake};
 use crate::net::{Gso, WorkerSockets, max_segments};
 
@@ -56,7 +57,7 @@ impl<'a> Assembly<'a> {
         let shared = WorkerShared {
             clock,
             spin: Duration::from_micros(config.spin_us.into()),
-            own_addresses: endpoints.own_addresses(&log).into(),
+            own_addresses: Arc::new(endpoints.own_addresses(&log)),
         };
         let sockets = endpoints.into_worker_sockets(gso);
         let seats = sockets.into_iter().zip(plan_cores(config, &log));
@@ -77,6 +78,15 @@ impl<'a> Assembly<'a> {
             log,
             supervisor,
         })
+    }
+
+    /// Returns the workers as other threads see them.
+    pub(super) fn worker_handles(&self) -> Vec<WorkerHandle> {
+        let handle = |seat: &Seat| WorkerHandle {
+            info: Arc::clone(&seat.info),
+            wake: Arc::clone(&seat.wake),
+        };
+        self.seats.iter().map(handle).collect()
     }
 
     pub(super) fn spawn_workers<S: Service + Send + 'static>(

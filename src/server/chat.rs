@@ -9,9 +9,10 @@ use super::assembly::Assembly;
 use super::config::{ServerConfig, Switch};
 use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
-use super::ingress::{Ingress, IngressShared, echo_prefixes};
+use super::ingress::{Ingress, IngressShared, ReplyLimit};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::Wake;
+use super::ops::turns::Turns;
 use super::registry::expiry::Reaper;
 use super::registry::{AddressHash, Registry, RegistryLimits};
 use super::worker::Service;
@@ -41,6 +42,7 @@ impl ChatServer {
         };
         let reaper = Reaper {
             registry: Arc::clone(&server.registry),
+            turns: Turns::new(assembly.worker_handles()),
             clock: assembly.shared.clock.clone(),
             timeout: config.timeout,
             interval: config.reap_interval,
@@ -58,12 +60,10 @@ impl ChatServer {
             log: assembly.log.clone(),
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
             has_commands: config.commands == Switch::On,
-            echo_prefixes: (assembly.shared.own_addresses.iter())
-                .flat_map(|own| echo_prefixes(own.socket_addr()))
-                .collect(),
+            own_addresses: Arc::clone(&assembly.shared.own_addresses),
+            unknown_sessions: ReplyLimit::new(),
         });
-        let wakers = assembly.seats.iter().map(|seat| Arc::clone(&seat.wake));
-        let exchange = Arc::new(Exchange::new(wakers.collect()));
+        let exchange = Arc::new(Exchange::new(assembly.worker_handles()));
         let max_segments = assembly.max_segments;
         assembly.spawn_workers(|worker, seat| {
             let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&seat.info));
@@ -89,8 +89,8 @@ impl Service for Chat {
         self.ingress.handle(datagram, now_ms, &mut self.egress);
     }
 
-    fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress {
-        self.egress.poll(transmit)
+    fn poll_transmit(&mut self, transmit: &mut impl Transmit, now_ms: u64) -> Progress {
+        self.egress.poll(transmit, now_ms)
     }
 
     fn stop(&mut self, transmit: &mut impl Transmit) {

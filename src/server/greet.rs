@@ -52,7 +52,7 @@ impl Service for Greet {
             .set_reply(|out| push_greeting(from.socket_addr(), out));
     }
 
-    fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress {
+    fn poll_transmit(&mut self, transmit: &mut impl Transmit, _now_ms: u64) -> Progress {
         let tally = self.replies.send(transmit);
         self.info.counters.add_tally(tally);
         Progress::Idle

@@ -20,11 +20,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
-use self::config::{ConfigError, ServerConfig, ServiceKind};
+use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
 use self::host::Endpoints;
 use self::ops::log::Log;
 use self::ops::stats::{Stats, WorkerInfo, WorkerStats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied};
+use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
 use crate::net::{BindError, PeerAddr};
 use crate::wire::RoomName;
@@ -73,7 +74,15 @@ pub enum StartError {
     /// An address is not available.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system has no more threads or file descriptors.
+    /// The process may not open as many files as the server needs.
+    #[error(
+        "too many open files: this server needs about {files}; allow more with `ulimit -n {files}`, or take fewer --workers"
+    )]
+    TooManyFiles {
+        /// The number of files.
+        files: usize,
+    },
+    /// The system has no more threads.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
@@ -93,6 +102,19 @@ impl Server {
     /// [`StartError`]; no thread is left running.
     #[doc(hidden)]
     pub fn start_with_clock(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
+        let files = files(&config);
+        Self::try_start(config, clock).map_err(|error| match error {
+            StartError::System(ref source)
+            | StartError::Bind(BindError::Other { ref source, .. })
+                if source.raw_os_error() == Some(libc::EMFILE) =>
+            {
+                StartError::TooManyFiles { files }
+            }
+            error => error,
+        })
+    }
+
+    fn try_start(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
         config.check()?;
         let (log, log_writer) = Log::new();
         let log_lines_shed = log.shed_counter();
@@ -106,6 +128,7 @@ impl Server {
         })?;
         let supervised = &mut supervisor;
         let assembly = Assembly::new(&config, endpoints, clock, log.clone(), supervised)?;
+        let worker_handles = assembly.worker_handles();
         let workers = assembly.seats.iter().map(|seat| Arc::clone(&seat.info));
         let workers = workers.collect();
         let chat = match config.service {
@@ -115,6 +138,10 @@ impl Server {
                 None
             }
         };
+        if config.watchdog != WATCHDOG_OFF {
+            let mut watchdog = Watchdog::new(worker_handles, config.watchdog, log.clone());
+            supervisor.watch(watchdog.interval(), move || watchdog.check());
+        }
         for address in &local_addrs {
             log.info(format!("listening on {address}"));
         }
@@ -164,7 +191,8 @@ impl Server {
         self.supervisor.spawn_companion(name, body)
     }
 
-    /// Waits until the server stops, by [`ServerHandle::stop`] or because a thread died.
+    /// Waits until the server stops, by [`ServerHandle::stop`] or because a thread died or, by
+    /// [`ServerConfig::watchdog`], hung. The watchdog is awake during this call only.
     ///
     /// # Errors
     /// [`ThreadDied`]; all other threads have been stopped.
@@ -180,6 +208,13 @@ impl Server {
         self.handle.stop();
         self.wait()
     }
+}
+
+/// Returns the approximate number of files that a server opens, with those of its program.
+fn files(config: &ServerConfig) -> usize {
+    let (workers, binds) = (usize::from(config.workers), config.bind.len());
+    // A worker has a poll and a waker, and the notifier sends through sockets of its own.
+    workers * (binds + 2) + binds + PROGRAM_FILES
 }
 
 impl ServerHandle {
@@ -220,3 +255,6 @@ impl ServerHandle {
         stats
     }
 }
+
+/// The standard streams, those of the signals, and some to spare.
+const PROGRAM_FILES: usize = 16;

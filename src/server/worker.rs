@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::net::{
-    Datagram, MAX_ENDPOINTS, PeerAddr, RECEIVE_BATCH, Receiver, Transmit, WorkerSockets,
-    receive_drops,
+    Datagram, MAX_ENDPOINTS, OwnAddresses, PeerAddr, RECEIVE_BATCH, Receiver, Transmit,
+    WorkerSockets, receive_drops,
 };
 use crate::server::clock::Clock;
-use crate::server::egress::Progress;
+use crate::server::egress::{LOOK_INTERVAL_MS, Progress};
 use crate::server::ops::stats::{DropReason, WorkerInfo};
 use crate::server::ops::supervise::{StopSignal, Wake};
 
@@ -20,7 +20,7 @@ pub trait Service {
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now_ms: u64);
 
     /// Sends a bounded part of what is due.
-    fn poll_transmit(&mut self, transmit: &mut impl Transmit) -> Progress;
+    fn poll_transmit(&mut self, transmit: &mut impl Transmit, now_ms: u64) -> Progress;
 
     /// Sends the last datagrams when the server stops.
     fn stop(&mut self, transmit: &mut impl Transmit);
@@ -36,7 +36,7 @@ pub struct Worker<S> {
     spin: Duration,
     info: Arc<WorkerInfo>,
     drops: KernelDrops,
-    own_addresses: Arc<[PeerAddr]>,
+    own_addresses: Arc<OwnAddresses>,
 }
 
 /// The properties that all workers of a server share.
@@ -46,7 +46,7 @@ pub struct WorkerShared {
     /// The time for which a worker polls its sockets before it sleeps.
     pub spin: Duration,
     /// The addresses of the server's sockets. Datagrams from them are dropped.
-    pub own_addresses: Arc<[PeerAddr]>,
+    pub own_addresses: Arc<OwnAddresses>,
 }
 
 /// The datagrams that the kernel dropped at each socket.
@@ -71,16 +71,16 @@ impl<S: Service> Worker<S> {
         shared: &WorkerShared,
         info: Arc<WorkerInfo>,
     ) -> io::Result<Self> {
-        for (endpoint, socket) in sockets.sockets_mut().iter_mut().enumerate() {
+        for (number, socket) in sockets.sockets_mut().iter_mut().enumerate() {
             poll.registry()
-                .register(socket, Token(endpoint), Interest::READABLE)?;
+                .register(socket, Token(number), Interest::READABLE)?;
         }
         Ok(Self {
             poll,
             events: Events::with_capacity(MAX_ENDPOINTS + 1),
             drops: KernelDrops::new(sockets.sockets().len()),
+            receiver: sockets.receiver(),
             sockets,
-            receiver: Receiver::new(),
             service,
             clock: shared.clock.clone(),
             spin: shared.spin,
@@ -99,11 +99,13 @@ impl<S: Service> Worker<S> {
     /// The sockets or the poll are broken.
     pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
         while !stop.is_stopping() {
-            let received = self.receive()?;
-            let sent = self.service.poll_transmit(&mut self.sockets);
-            if received == Progress::Idle && sent == Progress::Idle {
+            let now_ms = self.clock.now_ms();
+            let received = self.receive(now_ms)?;
+            self.info.counters.turns.add(1);
+            let sent = self.service.poll_transmit(&mut self.sockets, now_ms);
+            if received == Progress::Idle && sent != Progress::More {
                 self.drops.count(&self.sockets, &self.info);
-                self.sleep()?;
+                self.sleep((sent == Progress::Waiting).then_some(MAX_WAIT))?;
             }
         }
         self.service.stop(&mut self.sockets);
@@ -112,27 +114,26 @@ impl<S: Service> Worker<S> {
 
     /// Receives a bounded number of datagrams. Returns `Idle` if every socket is empty. The
     /// sockets are registered edge-triggered, so a later datagram raises a new event.
-    fn receive(&mut self) -> io::Result<Progress> {
-        let now_ms = self.clock.now_ms();
+    fn receive(&mut self, now_ms: u64) -> io::Result<Progress> {
         if now_ms > self.drops.checked_ms + DROPS_INTERVAL_MS {
             self.drops.checked_ms = now_ms;
             self.drops.count(&self.sockets, &self.info);
         }
         let mut progress = Progress::Idle;
-        for endpoint in 0..self.sockets.sockets().len() {
-            if self.receive_from(endpoint, now_ms)? == Progress::More {
+        for number in 0..self.sockets.sockets().len() {
+            if self.receive_from(number, now_ms)? == Progress::More {
                 progress = Progress::More;
             }
         }
         Ok(progress)
     }
 
-    fn receive_from(&mut self, endpoint: usize, now_ms: u64) -> io::Result<Progress> {
-        let socket = &self.sockets.sockets()[endpoint];
+    fn receive_from(&mut self, number: usize, now_ms: u64) -> io::Result<Progress> {
+        let socket = &self.sockets.sockets()[number];
         let counters = &self.info.counters;
         let deadline = Instant::now() + MAX_RECEIVE_TIME;
         for _ in 0..MAX_RECEIVES {
-            let received = match self.receiver.receive(socket, endpoint as u8) {
+            let received = match self.receiver.receive(socket, number as u8) {
                 Ok(received) => received,
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(_) => {
@@ -163,8 +164,8 @@ impl<S: Service> Worker<S> {
         Ok(Progress::More)
     }
 
-    /// Sleeps until there is something to receive, or until it is woken.
-    fn sleep(&mut self) -> io::Result<()> {
+    /// Sleeps until there is something to receive, until it is woken, or for `timeout`.
+    fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if !self.spin.is_zero() {
             let deadline = Instant::now() + self.spin;
             while Instant::now() < deadline {
@@ -175,7 +176,7 @@ impl<S: Service> Worker<S> {
                 std::hint::spin_loop();
             }
         }
-        self.poll_events(None)
+        self.poll_events(timeout)
     }
 
     fn poll_events(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -222,10 +223,10 @@ pub fn poll_and_wake() -> io::Result<(Poll, Wake)> {
 }
 
 /// Returns the reason to drop all datagrams from this source, if there is one.
-fn refuse(from: &PeerAddr, own_addresses: &[PeerAddr]) -> Option<DropReason> {
+fn refuse(from: &PeerAddr, own_addresses: &OwnAddresses) -> Option<DropReason> {
     if from.port() == 0 {
         Some(DropReason::PortZero)
-    } else if own_addresses.iter().any(|own| own.same_socket(from)) {
+    } else if own_addresses.contains(from) {
         Some(DropReason::OwnAddress)
     } else {
         None
@@ -248,6 +249,9 @@ const MAX_RECEIVES: usize = 16;
 /// sends. It is as long as a slice. A datagram full of the shortest frames takes 50 times as
 /// long as another one.
 const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
+
+/// Maximum sleep of a worker that waits for others.
+const MAX_WAIT: Duration = Duration::from_millis(LOOK_INTERVAL_MS);
 
 /// Time between two checks for kernel drops by a worker that never sleeps.
 const DROPS_INTERVAL_MS: u64 = 100;

@@ -154,6 +154,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         message(text.as_bytes()),
         message(b"hi"),
         ServerFrame::Goodbye,
+        ServerFrame::UnknownSession(welcome.session),
     ] {
         push_server_frame(&frame, &mut datagram);
     }
@@ -166,6 +167,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         Received::Text(STAMP),
         Received::Stray,
         Received::Goodbye,
+        Received::Forgotten(welcome.session),
     ];
     assert_eq!(received(Protocol::V2, &datagram), expected);
     assert_eq!(received(Protocol::V2, b"ada hi"), [Received::Stray]);

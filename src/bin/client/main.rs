@@ -107,7 +107,8 @@ struct Arguments {
     answer_within: humantime::Duration,
 
     /// Time before the first attempt while the server is down, 10ms to 1m. It doubles with each
-    /// attempt, up to the time between heartbeats
+    /// attempt, up to the time between heartbeats. Each wait is up to a quarter shorter or longer,
+    /// at random
     #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_RETRY")]
     #[arg(default_value_t = client::RETRY_DELAY.into(), value_parser = from_10ms_to_1m)]
     retry: humantime::Duration,

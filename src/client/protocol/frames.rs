@@ -34,7 +34,10 @@ impl Protocol {
             }
             if !matches!(
                 frame,
-                ServerFrame::Welcome(_) | ServerFrame::Goodbye | ServerFrame::Pong(_)
+                ServerFrame::Welcome(_)
+                    | ServerFrame::Goodbye
+                    | ServerFrame::Pong(_)
+                    | ServerFrame::UnknownSession(_)
             ) {
                 self.liveness.answered();
             }
@@ -44,6 +47,11 @@ impl Protocol {
                     self.session = None;
                     self.liveness.stopped(now);
                 }
+                // The server was restarted, or has dropped this client.
+                ServerFrame::UnknownSession(unknown) if self.session == Some(unknown) => {
+                    self.greet(now);
+                }
+                ServerFrame::UnknownSession(_) => {}
                 ServerFrame::Pong(token) => self.handle_pong(token, now),
                 ServerFrame::Room(number, name) => {
                     self.losses.moved_to(number);

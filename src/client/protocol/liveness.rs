@@ -16,6 +16,8 @@ use crate::client::event::DownReason;
 #[derive(Debug)]
 pub(super) struct Liveness {
     config: SessionConfig,
+    /// The source of the jitter.
+    random: fn() -> u64,
     mode: Mode,
     down: Option<Down>,
     /// True if something came from the server since it was last down.
@@ -52,10 +54,16 @@ struct Down {
 
 impl Liveness {
     /// A beat is due at once.
-    pub(super) fn new(mode: Mode, config: SessionConfig, now: Instant) -> Self {
+    pub(super) fn new(
+        mode: Mode,
+        config: SessionConfig,
+        random: fn() -> u64,
+        now: Instant,
+    ) -> Self {
         Self {
             heartbeat: config.heartbeat_interval,
             config,
+            random,
             mode,
             down: None,
             is_proven: false,
@@ -279,16 +287,23 @@ impl Liveness {
         }
     }
 
-    /// Returns the time before the next attempt, which doubles with each.
+    /// Returns the time before the next attempt, which doubles with each, with its jitter.
     fn take_retry(&mut self) -> Duration {
         let longest = self.config.heartbeat_interval;
-        let Some(down) = &mut self.down else {
-            return longest;
-        };
-        let retry = down.retry;
-        down.retry = (retry * 2).min(longest);
-        retry
+        let mut retry = longest;
+        if let Some(down) = &mut self.down {
+            retry = down.retry;
+            down.retry = (retry * 2).min(longest);
+        }
+        with_jitter(retry, (self.random)())
     }
+}
+
+/// Returns between three and five quarters of `time`, by a random number. All clients of a
+/// server that stops learn it at the same moment, and should not come back at the same moment.
+fn with_jitter(time: Duration, random: u64) -> Duration {
+    let fraction = random as f64 / u64::MAX as f64;
+    time.mul_f64(0.75 + fraction / 2.0)
 }
 
 /// Three datagrams in a row are not lost by chance on a path on which anything can be said.

@@ -93,7 +93,8 @@ pub(crate) enum Output {
 }
 
 impl Protocol {
-    pub(crate) fn new(config: &SessionConfig, now: Instant) -> Self {
+    /// Returns a protocol that has sent nothing. `random` is the source of the jitter.
+    pub(crate) fn new(config: &SessionConfig, random: fn() -> u64, now: Instant) -> Self {
         let config = config.clamped();
         let mode = match config.protocol {
             ProtocolChoice::V1 => Mode::V1,
@@ -104,7 +105,7 @@ impl Protocol {
             identity.renew(ATTEMPTS_V1);
         }
         Self {
-            liveness: Liveness::new(mode, config.clone(), now),
+            liveness: Liveness::new(mode, config.clone(), random, now),
             config,
             identity,
             queue: VecDeque::new(),

@@ -39,11 +39,16 @@ pub(super) struct Asked {
 /// The result of a request, and the means to hand it over.
 pub(super) type Answered = (Option<Responder>, Result<Answer, RequestError>);
 
+/// Returns a random number, or 0 if the kernel has none. Then pings of others may be taken for
+/// those of this session, and retries have no jitter.
+pub(crate) fn random_number() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
 impl Request {
     /// Returns a ping that nobody else sends.
     pub(crate) fn ping() -> Self {
-        // Without a random number, pings of others may be taken for it.
-        Self::Ping(getrandom::u64().unwrap_or_default())
+        Self::Ping(random_number())
     }
 
     /// Appends the command as a line.

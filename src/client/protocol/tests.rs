@@ -46,7 +46,7 @@ impl Talk {
 
     fn with(config: SessionConfig) -> Self {
         let now = Instant::now();
-        let mut protocol = Protocol::new(&config, now);
+        let mut protocol = Protocol::new(&config, || 1 << 63, now);
         protocol.set_local_addr(OWN.parse().ok());
         Self {
             protocol,

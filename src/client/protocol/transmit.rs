@@ -64,8 +64,10 @@ impl Protocol {
                 if self.liveness.can_probe() {
                     self.push_request(Request::ping(), None, now, &mut due);
                 } else if self.is_down() && self.config.protocol == ProtocolChoice::Auto {
-                    // It may be another server.
+                    // It may be another server. The HELLO goes first, as a server gives no session
+                    // to a peer that it has registered with version 1.
                     push_hello(&mut due);
+                    std::mem::swap(out, &mut due);
                 }
                 self.due.extend((!due.is_empty()).then_some(due));
             }

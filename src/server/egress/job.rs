@@ -2,20 +2,24 @@
 
 use super::packets::Packets;
 use super::plan::SharedPlan;
-use crate::net::{Packet, PeerAddr};
-use crate::server::ops::stats::WorkerId;
+use super::worker_set::WorkerSet;
+use crate::net::{Endpoint, Packet, PeerAddr, SendTally};
 
 /// The delivery of a plan, group by group, pass by pass, and in slices of the members.
 pub(super) struct Job {
     plan: SharedPlan,
-    /// The worker to whose members the plan is sent, or `None` for all members.
-    owner: Option<WorkerId>,
+    /// The workers to whose members the plan is sent.
+    owners: WorkerSet,
+    /// For a plan from another worker, see [`Exchange::is_recalled`](super::Exchange).
+    pub(super) recalls: Option<u64>,
+    /// The number of deliveries that are left.
+    left: u64,
     next: Position,
 }
 
 /// A part of a plan: some peers of one group, and the packets that each receives.
 pub(super) struct Slice<'a> {
-    pub endpoint: u8,
+    pub endpoint: Endpoint,
     peers: &'a [PeerAddr],
     packets: &'a Packets,
     pass: usize,
@@ -29,18 +33,32 @@ struct Position {
 }
 
 impl Job {
-    pub(super) fn new(plan: SharedPlan, owner: Option<WorkerId>) -> Self {
-        Self {
+    pub(super) fn new(plan: SharedPlan, owners: WorkerSet, recalls: Option<u64>) -> Self {
+        let mut job = Self {
             plan,
-            owner,
+            owners,
+            recalls,
+            left: 0,
             next: Position::default(),
-        }
+        };
+        job.left = job.deliveries();
+        job
     }
 
-    pub(super) fn deliveries(&self) -> u64 {
+    /// The number of deliveries that are left.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Takes the outcome of a slice.
+    pub(super) fn add_tally(&mut self, tally: SendTally) {
+        self.left = self.left.saturating_sub(tally.sent + tally.failed());
+    }
+
+    fn deliveries(&self) -> u64 {
         let members = self.plan.members();
         let groups = (0..members.groups()).map(|index| members.group(index));
-        let own = groups.filter(|(group, _)| self.is_own(group.owner));
+        let own = groups.filter(|(group, _)| self.owners.contains(group.owner));
         own.map(|(group, peers)| peers.len() * self.plan.packets(group.protocol).messages())
             .sum::<usize>() as u64
     }
@@ -51,7 +69,7 @@ impl Job {
             let (group, peers) = members.group(self.next.group);
             let packets = plan.packets(group.protocol);
             let Position { pass, member, .. } = self.next;
-            if !self.is_own(group.owner) || pass == packets.passes() {
+            if !self.owners.contains(group.owner) || pass == packets.passes() {
                 self.next = Position {
                     group: self.next.group + 1,
                     ..Position::default()
@@ -72,10 +90,6 @@ impl Job {
             }
         }
         None
-    }
-
-    fn is_own(&self, owner: WorkerId) -> bool {
-        self.owner.is_none_or(|own| own == owner)
     }
 }
 
@@ -99,6 +113,7 @@ mod tests {
     use crate::server::egress::backlog::Backlog;
     use crate::server::egress::plan::PlanPool;
     use crate::server::egress::texts::TextPlanner;
+    use crate::server::ops::stats::WorkerId;
     use crate::server::registry::Registry;
     use crate::wire::Protocol;
 
@@ -120,10 +135,10 @@ mod tests {
         let members = peers.lobby().members();
         let texts = backlog.room(0).unwrap();
         let mut planner = TextPlanner::new(64);
-        let plan = pool.build(members, |plan, members| {
+        let plan = pool.build(members, &WorkerSet::EMPTY, |plan, members| {
             plan.build(texts, members, &mut planner);
         });
-        let mut job = Job::new(plan.unwrap(), None);
+        let mut job = Job::new(plan.unwrap(), WorkerSet::ALL, None);
         let mut slices = Vec::new();
         while let Some(slice) = job.next_slice() {
             let datagrams = |packet: Packet<'_>| packet.datagrams().len();

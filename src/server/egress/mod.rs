@@ -6,18 +6,22 @@ mod goodbye;
 mod job;
 pub mod notifier;
 mod packets;
+mod patience;
 mod plan;
 pub mod replies;
 mod texts;
+mod worker_set;
 
 use std::sync::Arc;
 
 use self::backlog::Backlog;
-use self::job::Job;
-use self::plan::PlanPool;
+use self::job::{Job, Slice};
+use self::patience::Patience;
+use self::plan::{PlanPool, ReceivedPlan};
 use self::replies::Replies;
 use self::texts::TextPlanner;
-use crate::net::{PeerAddr, Transmit};
+use self::worker_set::WorkerSet;
+use crate::net::{PeerAddr, SendTally, Transmit};
 use crate::server::ops::stats::{WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
 use crate::server::registry::Room;
@@ -26,6 +30,7 @@ use crate::wire::Name;
 pub use backlog::BacklogFull;
 pub use goodbye::send_goodbyes;
 pub use packets::{Batcher, Item, Limits};
+pub use patience::LOOK_INTERVAL_MS;
 pub use plan::{Exchange, MAX_PLANS};
 
 /// The egress of one worker.
@@ -44,6 +49,7 @@ pub struct Egress {
     next_room: usize,
     planner: TextPlanner,
     pool: PlanPool,
+    patience: Patience,
     job: Option<Job>,
     /// True when the worker's own plans go before the plans of other workers. The two
     /// take turns.
@@ -55,6 +61,9 @@ pub struct Egress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     Idle,
+    /// Other workers have to send plans first. The next step is due when they have, and after
+    /// [`LOOK_INTERVAL_MS`] at the latest.
+    Waiting,
     More,
 }
 
@@ -79,12 +88,13 @@ impl Egress {
         Self {
             replies: Replies::default(),
             worker,
-            exchange,
             gathering: Backlog::new(),
             sending: Backlog::new(),
             next_room: 0,
             planner: TextPlanner::new(max_segments),
             pool: PlanPool::new(worker, wake),
+            patience: Patience::new(exchange.workers()),
+            exchange,
             job: None,
             is_own_turn: true,
             info,
@@ -104,54 +114,69 @@ impl Egress {
     }
 
     /// Sends all replies, and then one slice of the fan-out.
-    pub fn poll(&mut self, transmit: &mut impl Transmit) -> Progress {
+    pub fn poll(&mut self, transmit: &mut impl Transmit, now_ms: u64) -> Progress {
         let counters = &self.info.counters;
         let tally = self.replies.send(transmit);
         counters.replies.add(tally.sent);
         counters.replies_failed.add(tally.failed());
         counters.replies_shed.add(self.replies.take_shed());
-        self.send_slice(transmit)
+        self.send_slice(transmit, now_ms)
     }
 
     /// Sends the next slice of the plan under way, or of the next plan.
-    fn send_slice(&mut self, transmit: &mut impl Transmit) -> Progress {
+    fn send_slice(&mut self, transmit: &mut impl Transmit, now_ms: u64) -> Progress {
         loop {
             if let Some(job) = &mut self.job {
-                if let Some(slice) = job.next_slice() {
-                    let tally = transmit.send(slice.endpoint, slice.packets());
-                    self.info.counters.add_tally(tally);
+                let counters = &self.info.counters;
+                let is_recalled = |recalls| self.exchange.is_recalled(self.worker, recalls);
+                if job.recalls.is_some_and(is_recalled) {
+                    counters.deliveries_shed.add(job.left());
+                } else if let Some(slice) = job.next_slice() {
+                    let tally = send(transmit, &slice);
+                    counters.add_tally(tally);
+                    job.add_tally(tally);
                     return Progress::More;
                 }
                 self.job = None;
             }
-            if !self.begin() {
-                return Progress::Idle;
+            let progress = self.begin(now_ms);
+            if progress != Progress::More {
+                return progress;
             }
         }
     }
 
-    /// Begins the next plan of this worker or of another one. Returns false if there is none.
-    fn begin(&mut self) -> bool {
+    /// Begins the next plan of this worker or of another one, if there is one.
+    fn begin(&mut self, now_ms: u64) -> Progress {
         self.is_own_turn = !self.is_own_turn;
         if !self.is_own_turn && self.begin_received() {
-            return true;
+            return Progress::More;
         }
-        let own = self.begin_own();
-        if own == OwnPlan::Begun || (self.is_own_turn && self.begin_received()) {
-            return true;
+        let mut own = self.begin_own();
+        if own != OwnPlan::Begun && self.is_own_turn && self.begin_received() {
+            return Progress::More;
         }
-        own == OwnPlan::NoPlanFree && {
+        if own == OwnPlan::NoPlanFree {
+            self.pass_stuck_workers(now_ms);
             // A plan may have become free since.
             self.pool.park();
-            self.begin_own() == OwnPlan::Begun
+            own = self.begin_own();
+        }
+        match own {
+            OwnPlan::NoPlanFree => return Progress::Waiting,
+            OwnPlan::Begun | OwnPlan::NoTexts => self.patience.end(),
+        }
+        match own {
+            OwnPlan::Begun => Progress::More,
+            _ => Progress::Idle,
         }
     }
 
     fn begin_received(&mut self) -> bool {
-        let Some(plan) = self.exchange.receive(self.worker) else {
+        let Some(ReceivedPlan { plan, recalls }) = self.exchange.receive(self.worker) else {
             return false;
         };
-        self.start(Job::new(plan, Some(self.worker)));
+        self.start(Job::new(plan, WorkerSet::of(self.worker), Some(recalls)));
         true
     }
 
@@ -169,13 +194,14 @@ impl Egress {
         let texts = texts.up_to(MAX_PLAN_DELIVERIES / members.len().max(1));
         let count = texts.len();
         let is_shared = members.is_shared() && self.exchange.workers() > 1;
+        let stuck = self.patience.stuck(&self.exchange);
         // If the room was shared and has become small, this worker must not overtake the
         // others.
-        if !is_shared && !self.pool.is_unused() {
+        if !is_shared && !self.pool.holders().is_subset(&stuck) {
             return OwnPlan::NoPlanFree;
         }
         let planner = &mut self.planner;
-        let build = self.pool.build(members, |plan, members| {
+        let build = self.pool.build(members, &stuck, |plan, members| {
             plan.build(texts, members, planner);
         });
         let Some(plan) = build else {
@@ -185,15 +211,32 @@ impl Egress {
         if self.sending.room(self.next_room).is_none() {
             self.next_room += 1;
         }
-        if is_shared {
-            self.exchange.share(&plan);
-        }
-        self.start(Job::new(plan, is_shared.then_some(self.worker)));
+        let owners = match is_shared {
+            true => self.exchange.share(&plan, &stuck),
+            false => WorkerSet::ALL,
+        };
+        self.start(Job::new(plan, owners, None));
         OwnPlan::Begun
     }
 
+    /// Takes back the plans of a worker that is stuck, if this worker has waited for it for long
+    /// enough. The deliveries are counted as shed. Until the stuck worker turns its loop again,
+    /// this one sends its own plans to all members of that worker, too.
+    fn pass_stuck_workers(&mut self, now_ms: u64) {
+        let holders = self.pool.holders();
+        while let Some(late) = self.patience.look(holders, &self.exchange, now_ms) {
+            let counters = &self.info.counters;
+            self.exchange.recall(late, |plan| {
+                let deliveries = Job::new(plan, WorkerSet::of(late), None).left();
+                counters.deliveries_planned.add(deliveries);
+                counters.deliveries_shed.add(deliveries);
+            });
+            self.patience.give_up(late, &self.exchange);
+        }
+    }
+
     fn start(&mut self, job: Job) {
-        self.info.counters.deliveries_planned.add(job.deliveries());
+        self.info.counters.deliveries_planned.add(job.left());
         self.job = Some(job);
     }
 }
@@ -203,6 +246,13 @@ impl Egress {
 /// time for which a peer that left may still receive. In a room of 1000 members it is enough
 /// for full packets.
 const MAX_PLAN_DELIVERIES: usize = 1_000_000;
+
+/// Sends a slice. On its own, the loop over the packets has all registers for itself. In
+/// [`Egress::send_slice`] it takes a tenth more instructions.
+#[inline(never)]
+fn send(transmit: &mut impl Transmit, slice: &Slice<'_>) -> SendTally {
+    transmit.send(slice.endpoint, slice.packets())
+}
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use crossbeam::queue::ArrayQueue;
 
@@ -10,8 +10,10 @@ use super::backlog::RoomTexts;
 use super::bundles::{new_bundle_packets, plan_bundles};
 use super::packets::Packets;
 use super::texts::TextPlanner;
+use super::worker_set::{SharedWorkerSet, WorkerSet};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::Wake;
+use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::Members;
 use crate::wire::Protocol;
 
@@ -23,6 +25,8 @@ pub struct Plan {
     texts: Packets,
     lines: Packets,
     bundles: Packets,
+    /// The workers that have the plan to send.
+    holders: SharedWorkerSet,
 }
 
 impl Plan {
@@ -32,6 +36,7 @@ impl Plan {
             texts: TextPlanner::new_packets(),
             lines: TextPlanner::new_packets(),
             bundles: new_bundle_packets(),
+            holders: SharedWorkerSet::default(),
         }
     }
 
@@ -68,10 +73,10 @@ pub(super) struct PlanPool {
     home: Arc<Home>,
 }
 
-/// A plan in use, and its recipients. Dropping the last of its clones frees the plan, and
-/// wakes the pool's worker if it sleeps until a plan is free.
-#[derive(Clone)]
+/// A plan that a worker has to send, and its recipients. Dropping the last of them frees the
+/// plan, and wakes the pool's worker if it sleeps until a plan is free.
 pub struct SharedPlan {
+    holder: WorkerId,
     /// `None` only while it is dropped.
     plan: Option<Arc<Plan>>,
     members: Arc<Members>,
@@ -100,22 +105,35 @@ impl PlanPool {
         }
     }
 
-    pub(super) fn is_unused(&mut self) -> bool {
-        self.plans
-            .iter_mut()
-            .all(|plan| Arc::get_mut(plan).is_some())
+    /// The workers that have a plan of this pool to send.
+    pub(super) fn holders(&self) -> WorkerSet {
+        let holders = self.plans.iter().map(|plan| plan.holders.get());
+        holders.fold(WorkerSet::EMPTY, |all, holders| all.union(&holders))
     }
 
-    /// Fills a free plan for `members` with `build`. Returns `None` if all plans are in use.
+    /// Fills a free plan for `members` with `build`. Returns `None` if all plans are in use. A
+    /// plan that only `stuck` workers hold is given up, and another one takes its place.
     pub(super) fn build(
         &mut self,
         members: Arc<Members>,
+        stuck: &WorkerSet,
         build: impl FnOnce(&mut Plan, &Members),
     ) -> Option<SharedPlan> {
         let mut plans = self.plans.iter_mut();
-        let slot = plans.find_map(|slot| Arc::get_mut(slot).is_some().then_some(slot))?;
+        let slot = match plans.find_map(|slot| Arc::get_mut(slot).is_some().then_some(slot)) {
+            Some(slot) => slot,
+            None => {
+                let is_lost = |slot: &&mut Arc<Plan>| slot.holders.get().is_subset(stuck);
+                let lost = self.plans.iter_mut().filter(|_| !stuck.is_empty());
+                let slot = { lost }.find(is_lost)?;
+                *slot = Arc::new(Plan::new(self.home.worker));
+                slot
+            }
+        };
         build(Arc::get_mut(slot)?, &members);
+        slot.holders.insert(self.home.worker);
         Some(SharedPlan {
+            holder: self.home.worker,
             plan: Some(Arc::clone(slot)),
             members,
             home: Arc::clone(&self.home),
@@ -143,6 +161,17 @@ impl SharedPlan {
     pub fn members(&self) -> &Members {
         &self.members
     }
+
+    /// Returns the plan for another worker that has to send it, too.
+    fn lend(&self, holder: WorkerId) -> Self {
+        self.holders.insert(holder);
+        Self {
+            holder,
+            plan: self.plan.clone(),
+            members: Arc::clone(&self.members),
+            home: Arc::clone(&self.home),
+        }
+    }
 }
 
 impl Deref for SharedPlan {
@@ -155,6 +184,7 @@ impl Deref for SharedPlan {
 
 impl Drop for SharedPlan {
     fn drop(&mut self) {
+        self.holders.remove(self.holder);
         self.plan = None;
         // See `PlanPool::park`.
         fence(Ordering::SeqCst);
@@ -171,19 +201,30 @@ pub struct Exchange {
 
 struct Mailbox {
     plans: ArrayQueue<SharedPlan>,
-    wake: Wake,
+    worker: WorkerHandle,
+    /// The number of times that the worker's plans were taken back.
+    recalls: AtomicU64,
+}
+
+/// A plan from another worker.
+pub struct ReceivedPlan {
+    pub plan: SharedPlan,
+    /// See [`Exchange::is_recalled`].
+    pub recalls: u64,
 }
 
 impl Exchange {
-    pub fn new(wakers: Vec<Wake>) -> Self {
-        let workers = wakers.len();
-        let mailbox = |wake| Mailbox {
-            // Holds all plans of all workers, so a push never fails.
-            plans: ArrayQueue::new(MAX_PLANS * workers),
-            wake,
+    pub fn new(workers: Vec<WorkerHandle>) -> Self {
+        let count = workers.len();
+        let mailbox = |worker| Mailbox {
+            // Holds all plans of all workers, so a push never fails. A plan that was given up
+            // is in no mailbox.
+            plans: ArrayQueue::new(MAX_PLANS * count),
+            worker,
+            recalls: AtomicU64::new(0),
         };
         Self {
-            mailboxes: wakers.into_iter().map(mailbox).collect(),
+            mailboxes: workers.into_iter().map(mailbox).collect(),
         }
     }
 
@@ -191,19 +232,50 @@ impl Exchange {
         self.mailboxes.len()
     }
 
-    /// Hands `plan` to all workers but its own, and wakes them.
-    pub fn share(&self, plan: &SharedPlan) {
-        for (worker, mailbox) in self.mailboxes.iter().enumerate() {
-            if worker != plan.origin().index() {
-                let result = mailbox.plans.push(plan.clone());
+    /// Hands `plan` to all workers but its own and those that are `stuck`, and wakes them.
+    /// Returns the workers whose members are left to its own.
+    pub(super) fn share(&self, plan: &SharedPlan, stuck: &WorkerSet) -> WorkerSet {
+        let left = stuck.with(plan.origin());
+        for (worker, mailbox) in (0..=u8::MAX).map(WorkerId).zip(&self.mailboxes) {
+            if !left.contains(worker) {
+                let result = mailbox.plans.push(plan.lend(worker));
                 debug_assert!(result.is_ok(), "a mailbox holds all plans");
-                (mailbox.wake)();
+                (mailbox.worker.wake)();
             }
         }
+        left
     }
 
-    pub fn receive(&self, worker: WorkerId) -> Option<SharedPlan> {
-        self.mailboxes[worker.index()].plans.pop()
+    pub fn receive(&self, worker: WorkerId) -> Option<ReceivedPlan> {
+        let mailbox = &self.mailboxes[worker.index()];
+        // Before the plan is taken, so that the next recall is noticed.
+        let recalls = mailbox.recalls.load(Ordering::Acquire);
+        let plan = mailbox.plans.pop()?;
+        Some(ReceivedPlan { plan, recalls })
+    }
+
+    /// Takes back every plan that waits for `worker`, which is stuck. The worker gives up the
+    /// plan that it has begun, once it has sent the slice that it is at.
+    pub(super) fn recall(&self, worker: WorkerId, mut each: impl FnMut(SharedPlan)) {
+        let mailbox = &self.mailboxes[worker.index()];
+        while let Some(plan) = mailbox.plans.pop() {
+            each(plan);
+        }
+        // After that, so that a plan that the worker took in between is given up, too.
+        mailbox.recalls.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Returns true if the plans of `worker` were taken back since it received one.
+    pub(super) fn is_recalled(&self, worker: WorkerId, recalls: u64) -> bool {
+        self.mailboxes[worker.index()]
+            .recalls
+            .load(Ordering::Acquire)
+            != recalls
+    }
+
+    /// The number of turns of a worker's loop.
+    pub(super) fn turns(&self, worker: WorkerId) -> u64 {
+        self.mailboxes[worker.index()].worker.turns()
     }
 }
 

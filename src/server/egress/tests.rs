@@ -1,10 +1,14 @@
+mod stuck;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::net::{Packet, SendTally};
+use crate::net::{Endpoint, Packet, SendTally};
+use crate::server::ops::stats::Counts;
+use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::{MIN_SHARED_MEMBERS, Registry};
 use crate::wire::v2::{Message, ServerFrame, SessionId, parse_server};
 use crate::wire::{Protocol, RoomName};
@@ -31,7 +35,10 @@ fn registry(text: u16, frames: u16, workers: usize) -> Registry {
 /// The egress of several workers, driven step by step.
 struct Workers {
     egresses: Vec<Egress>,
-    info: Arc<WorkerInfo>,
+    infos: Vec<Arc<WorkerInfo>>,
+    /// The number of times that each worker was woken.
+    wakes: Vec<Arc<AtomicUsize>>,
+    now_ms: u64,
     received: Received,
 }
 
@@ -41,18 +48,35 @@ struct Received(Vec<(u16, String, String)>);
 
 impl Workers {
     fn new(count: usize) -> Self {
-        let wake = |_| -> Wake { Arc::new(|| {}) };
-        let exchange = Arc::new(Exchange::new((0..count).map(wake).collect()));
-        let info = WorkerInfo::new("");
-        let egress = |worker| {
-            let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&info));
-            Egress::new(WorkerId(worker), wake(0), exchange, 64, info)
+        let infos: Vec<_> = (0..count).map(|_| WorkerInfo::new("")).collect();
+        let wakes: Vec<Arc<AtomicUsize>> = (0..count).map(|_| Arc::default()).collect();
+        let handle = |(info, wakes): (&Arc<WorkerInfo>, &Arc<AtomicUsize>)| {
+            let (info, wakes) = (Arc::clone(info), Arc::clone(wakes));
+            let wake = move || {
+                wakes.fetch_add(1, Ordering::Relaxed);
+            };
+            WorkerHandle {
+                info,
+                wake: Arc::new(wake),
+            }
+        };
+        let handles: Vec<WorkerHandle> = infos.iter().zip(&wakes).map(handle).collect();
+        let exchange = Arc::new(Exchange::new(handles.clone()));
+        let egress = |(worker, handle): (u8, WorkerHandle)| {
+            let exchange = Arc::clone(&exchange);
+            Egress::new(WorkerId(worker), handle.wake, exchange, 64, handle.info)
         };
         Self {
-            egresses: (0..count as u8).map(egress).collect(),
-            info,
+            egresses: (0..).zip(handles).map(egress).collect(),
+            infos,
+            wakes,
+            now_ms: 0,
             received: Received::default(),
         }
+    }
+
+    fn wakes(&self, worker: usize) -> usize {
+        self.wakes[worker].load(Ordering::Relaxed)
     }
 
     fn push(&mut self, worker: usize, registry: &Registry, sender: u16, text: &[u8]) {
@@ -60,9 +84,10 @@ impl Workers {
         pushed.unwrap();
     }
 
-    /// Sends at most one slice.
+    /// Takes a turn of the worker's loop, which sends at most one slice.
     fn step(&mut self, worker: usize) -> Progress {
-        self.egresses[worker].poll(&mut self.received)
+        self.infos[worker].counters.turns.add(1);
+        self.egresses[worker].poll(&mut self.received, self.now_ms)
     }
 
     /// Steps all workers in turn until all are idle.
@@ -77,15 +102,23 @@ impl Workers {
         }
     }
 
+    fn counts(&self) -> Counts {
+        let mut total = Counts::default();
+        for info in &self.infos {
+            total += info.counters.read();
+        }
+        total
+    }
+
     fn planned(&self) -> u64 {
-        self.info.counters.deliveries_planned.get()
+        self.counts().deliveries_planned
     }
 }
 
 impl Transmit for Received {
     fn send<'a>(
         &mut self,
-        _endpoint: u8,
+        _endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let mut tally = SendTally::default();
@@ -104,7 +137,7 @@ struct Refusing;
 impl Transmit for Refusing {
     fn send<'a>(
         &mut self,
-        _endpoint: u8,
+        _endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let deliveries = packets.into_iter().map(|packet| packet.deliveries);
@@ -150,8 +183,8 @@ fn failed_replies_and_deliveries_are_counted() {
         egress.replies.begin(peer(port));
         egress.replies.set_reply(|out| out.extend_from_slice(b"no"));
     }
-    while egress.poll(&mut Refusing) == Progress::More {}
-    let counts = workers.info.counters.read();
+    while egress.poll(&mut Refusing, 0) == Progress::More {}
+    let counts = workers.counts();
     assert_eq!((counts.replies, counts.replies_failed), (0, 3));
     assert_eq!((counts.deliveries_planned, counts.deliveries), (5, 0));
     assert_eq!(
@@ -254,8 +287,8 @@ fn a_room_that_has_become_small_waits_for_shared_plans() {
     }
     workers.push(0, &registry, 1, b"two");
     let before = workers.received.0.len();
-    assert_eq!(workers.step(0), Progress::Idle);
-    assert_eq!(workers.received.0.len(), before, "it waits");
+    assert_eq!(workers.step(0), Progress::Waiting);
+    assert_eq!(workers.received.0.len(), before);
     workers.finish();
     let mut texts = workers.received.0.iter().map(|(_, _, text)| text);
     let first_two = texts.position(|text| text == "two");
@@ -271,7 +304,7 @@ fn a_late_worker_makes_the_others_wait_and_no_plan_is_lost() {
     loop {
         workers.push(0, &registry, 1, b"x");
         rounds += 1;
-        if workers.step(0) == Progress::Idle {
+        if workers.step(0) == Progress::Waiting {
             break;
         }
     }
@@ -284,54 +317,29 @@ fn a_late_worker_makes_the_others_wait_and_no_plan_is_lost() {
 fn a_worker_that_waits_for_a_plan_is_woken_when_one_is_free() {
     let registry = registry(100, 0, 2);
     let mut workers = Workers::new(2);
-    let wakes = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&wakes);
-    let wake: Wake = Arc::new(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-    });
-    let exchange = Arc::new(Exchange::new(vec![
-        Arc::new(|| {}) as Wake,
-        Arc::new(|| {}) as Wake,
-    ]));
-    let egress = |worker, wake| {
-        let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&workers.info));
-        Egress::new(WorkerId(worker), wake, exchange, 64, info)
-    };
-    workers.egresses = vec![egress(0, wake), egress(1, Arc::new(|| {}))];
-    let woken = || wakes.load(Ordering::Relaxed);
     for _ in 0..MAX_PLANS {
         workers.push(0, &registry, 1, b"x");
         assert_eq!(workers.step(0), Progress::More);
     }
     assert_eq!(workers.step(0), Progress::Idle, "nothing is left");
     workers.push(0, &registry, 1, b"x");
-    assert_eq!(workers.step(0), Progress::Idle, "no plan is free");
-    assert_eq!(woken(), 0);
+    assert_eq!(workers.step(0), Progress::Waiting, "no plan is free");
+    assert_eq!(workers.wakes(0), 0);
     assert_eq!(workers.step(1), Progress::More);
-    assert_eq!(woken(), 0, "the first plan is still in use");
+    assert_eq!(workers.wakes(0), 0, "the first plan is still in use");
     assert_eq!(workers.step(1), Progress::More);
-    assert_eq!(woken(), 1, "the first plan is free");
+    assert_eq!(workers.wakes(0), 1, "the first plan is free");
     workers.finish();
-    assert_eq!(woken(), 1, "it does not wait any more");
+    assert_eq!(workers.wakes(0), 1, "it does not wait any more");
 }
 
 #[test]
 fn a_shared_plan_wakes_the_other_workers() {
     let registry = registry(100, 0, 3);
-    let wakes: [Arc<AtomicUsize>; 3] = Default::default();
-    let wake = |count: &Arc<AtomicUsize>| -> Wake {
-        let count = Arc::clone(count);
-        Arc::new(move || {
-            count.fetch_add(1, Ordering::Relaxed);
-        })
-    };
-    let exchange = Arc::new(Exchange::new(wakes.iter().map(wake).collect()));
-    let info = WorkerInfo::new("");
-    let mut egress = Egress::new(WorkerId(1), Arc::new(|| {}), exchange, 64, info);
-    egress.push(registry.lobby(), peer(1), None, b"hi").unwrap();
-    egress.poll(&mut Received::default());
-    let wakes = wakes.map(|count| count.load(Ordering::Relaxed));
-    assert_eq!(wakes, [1, 0, 1]);
+    let mut workers = Workers::new(3);
+    workers.push(1, &registry, 1, b"hi");
+    workers.step(1);
+    assert_eq!([0, 1, 2].map(|worker| workers.wakes(worker)), [1, 0, 1]);
 }
 
 #[test]

@@ -137,7 +137,7 @@ mod tests {
         let Touch::Registered(peer) = registry.touch(&from, Protocol::Text, WorkerId(0), 0) else {
             panic!("the registry is empty");
         };
-        registry.expire(1_000, 100, |_| {});
+        registry.expire(&[900], |_| {});
         let (mut replies, counters) = (Replies::default(), Counters::default());
         for line in ["/nick ada", "/join den", "/presence on"] {
             let mut commands = Commands {

@@ -5,7 +5,9 @@ use crate::net::PeerAddr;
 use crate::server::egress::Egress;
 use crate::server::ops::stats::DropReason;
 use crate::wire::Protocol;
-use crate::wire::v2::{BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, Welcome, parse_client};
+use crate::wire::v2::{
+    BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome, parse_client,
+};
 
 impl Ingress {
     pub(super) fn handle_frames(
@@ -26,10 +28,15 @@ impl Ingress {
             };
         };
         let touch = self.shared.registry.touch_session(&from, session, now_ms);
-        let Ok(peer) = self.record_touch(&from, touch) else {
-            return;
+        let peer = match self.record_touch(&from, touch) {
+            Ok(peer) => peer,
+            Err(DropReason::UnknownSession) if datagram.len() >= UNKNOWN_SESSION_BYTES => {
+                return self.reject(from, session, now_ms, egress);
+            }
+            Err(_) => return,
         };
         counters.frames.add(1);
+        egress.replies.leave_from(peer.endpoint());
         for frame in frames {
             match frame {
                 ClientFrame::Hello | ClientFrame::Heartbeat => {}
@@ -46,8 +53,21 @@ impl Ingress {
         }
     }
 
+    /// Tells the sender of a datagram that its session is unknown, at most once per second. The
+    /// reply is not longer than the datagram, so a forged one is not amplified.
+    ///
+    /// Two servers cannot go on with this. A server that receives a reply takes the first bytes
+    /// for a session and the rest for a frame. The third reply in a row has no valid frame.
+    fn reject(&self, from: PeerAddr, session: SessionId, now_ms: u64, egress: &mut Egress) {
+        if self.shared.unknown_sessions.allows(&from, now_ms) {
+            let frame = ServerFrame::UnknownSession(session);
+            egress.replies.add_frame(&frame);
+        }
+    }
+
     /// Replies to a HELLO with a session, or with the refusal of a full server. Neither is
-    /// longer than the HELLO.
+    /// longer than the HELLO. The reply leaves from the address that the HELLO came to. A
+    /// registered peer is served from that address only when it uses the session there.
     fn welcome(&self, from: PeerAddr, now_ms: u64, egress: &mut Egress) {
         let counters = self.counters();
         let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {

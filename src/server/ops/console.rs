@@ -5,27 +5,37 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crossbeam::channel::{Receiver, Sender, bounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 use super::stats::{Counts, DropReason, Stats, WorkerStats};
 
 /// Reads commands until the end of the input. `quit` calls `stop` and ends the console.
-/// Anything else lists the result of `stats`.
+/// Anything else lists the result of `stats`. Nobody has to read the output: a listing that
+/// finds no space is dropped.
 pub fn run(stats: impl Fn() -> Stats, stop: impl FnOnce()) {
     // A descriptor of its own, because the standard library's input hides whether it
     // has read ahead.
     let Ok(input) = io::stdin().as_fd().try_clone_to_owned() else {
         return;
     };
+    let Ok(output) = Output::start() else {
+        return;
+    };
     let mut input = BufReader::new(File::from(input));
     let mut line = Vec::new();
     let mut is_rest_of_line = false;
-    print(PROMPT);
+    let mut allowance = Allowance::new(Instant::now());
+    output.print(PROMPT.to_owned());
     loop {
         if input.buffer().is_empty() {
+            // A program that writes lines without end must not take a core.
+            if allowance.is_used_up() {
+                thread::sleep(FLOOD_INTERVAL);
+            }
             wait_for_input(input.get_ref());
         }
         line.clear();
@@ -34,26 +44,85 @@ pub fn run(stats: impl Fn() -> Stats, stop: impl FnOnce()) {
             .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut line)
         {
-            Ok(0) => return,
+            Ok(0) => return output.finish(),
             Ok(_) if is_quit(&line) && !is_rest_of_line => {
+                output.finish();
                 return stop();
             }
             Ok(_) => {}
             Err(error) if is_transient(&error) => continue,
-            Err(_) => return,
+            Err(_) => return output.finish(),
         }
         is_rest_of_line = line.last() != Some(&b'\n');
-        if !is_rest_of_line {
-            print(&format!("{}\n{PROMPT}", Listing(&stats())));
+        if !is_rest_of_line && allowance.take(Instant::now()) {
+            output.print(format!("{}\n{PROMPT}", Listing(&stats())));
         }
     }
 }
 
-/// Prints `text` at once. Errors are ignored, because the reader may have gone.
-fn print(text: &str) {
-    let mut output = io::stdout();
-    let _ = output.write_all(text.as_bytes());
-    let _ = output.flush();
+/// The number of listings that may still be printed in this second.
+struct Allowance {
+    second: Instant,
+    left: u32,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self {
+            second: now,
+            left: MAX_LISTINGS_PER_SECOND,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        let is_allowed = !self.is_used_up();
+        self.left = self.left.saturating_sub(1);
+        is_allowed
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.left == 0
+    }
+}
+
+/// The standard output, which a thread of its own writes to. So a reader that does not read, or a
+/// terminal that is halted, does not keep the console from its input.
+struct Output {
+    texts: Sender<String>,
+    /// Disconnected when everything has been written.
+    written: Receiver<()>,
+}
+
+impl Output {
+    fn start() -> io::Result<Self> {
+        let (texts, printed) = bounded::<String>(MAX_QUEUED_TEXTS);
+        let (writing, written) = bounded(0);
+        let write = move || {
+            let (_writing, mut output) = (writing, io::stdout());
+            for text in printed {
+                // Errors are ignored, because the reader may have gone.
+                let _ = output.write_all(text.as_bytes());
+                let _ = output.flush();
+            }
+        };
+        let thread = thread::Builder::new().name("console-output".into());
+        thread.spawn(write)?;
+        Ok(Self { texts, written })
+    }
+
+    /// Prints `text`, unless the queue is full.
+    fn print(&self, text: String) {
+        let _ = self.texts.try_send(text);
+    }
+
+    /// Waits until everything has been written, for a bounded time.
+    fn finish(self) {
+        drop(self.texts);
+        let _ = self.written.recv_timeout(FINISH_LIMIT);
+    }
 }
 
 /// The statistics as the console prints them: a row per worker, then the sums.
@@ -109,16 +178,17 @@ fn handled(counts: &Counts) -> [(&'static str, u64); 7] {
 
 /// The outcomes of the deliveries begun. Their sum is `deliveries_planned` when nothing is
 /// under way.
-fn delivered(counts: &Counts) -> [(&'static str, u64); 3] {
+fn delivered(counts: &Counts) -> [(&'static str, u64); 4] {
     [
         ("sent", counts.deliveries),
         ("given up", counts.deliveries_congested),
         ("refused", counts.deliveries_refused),
+        ("shed", counts.deliveries_shed),
     ]
 }
 
 /// The counts that are listed only when they are not 0.
-fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 11] {
+fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 12] {
     [
         (
             "datagrams lost in the kernel, receive buffer full",
@@ -128,6 +198,7 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 11] {
         ("commands dropped, sender expired", total.commands_expired),
         ("deliveries given up, no space", total.deliveries_congested),
         ("deliveries refused by the kernel", total.deliveries_refused),
+        ("deliveries shed, worker stuck", total.deliveries_shed),
         ("replies failed", total.replies_failed),
         (
             "frames without a reply, too many in a datagram",
@@ -185,6 +256,19 @@ fn wait_for_input(input: &File) {
     }
 }
 
+/// More than a person can read. It takes less than 1 % of a core.
+const MAX_LISTINGS_PER_SECOND: u32 = 100;
+
+/// Time between two reads when more lines come than are answered. A `quit` after thousands of lines
+/// is still read within a second: one read takes up to 8 KiB.
+const FLOOD_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Maximum number of listings that wait to be written.
+const MAX_QUEUED_TEXTS: usize = 16;
+
+/// Maximum time for the last listings before the console ends. A terminal takes them at once.
+const FINISH_LIMIT: Duration = Duration::from_millis(100);
+
 /// Longer than any line that a person types.
 const MAX_LINE_BYTES: u64 = 1024;
 
@@ -206,6 +290,19 @@ mod tests {
         }
         for line in [&b"\n"[..], b"quit now\n", b"q\n", b"\xff\n"] {
             assert!(!is_quit(line), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_lines_is_answered_a_hundred_times_per_second() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        for ms in [0, 999, 1_000, 1_500, 5_000] {
+            let now = start + Duration::from_millis(ms);
+            let allowed = (0..500).filter(|_| allowance.take(now)).count();
+            let is_new_second = [0, 1_000, 5_000].contains(&ms);
+            assert_eq!(allowed, if is_new_second { 100 } else { 0 }, "at {ms}");
+            assert!(allowance.is_used_up());
         }
     }
 

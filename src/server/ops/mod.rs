@@ -5,3 +5,5 @@ pub mod log;
 pub mod signals;
 pub mod stats;
 pub mod supervise;
+pub mod turns;
+pub mod watchdog;

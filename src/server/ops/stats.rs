@@ -63,6 +63,8 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Turns of the worker's loop. In each of them it has received from its sockets.
+    turns,
     /// Datagrams received. Each is also counted as one of `texts`, `heartbeats`,
     /// `leaves`, `commands`, `frames`, `greetings`, or under one drop reason.
     datagrams_in,
@@ -96,7 +98,7 @@ counters! {
     /// datagram.
     replies_shed,
     /// Deliveries that fan-out has begun, each of one message to one peer. Each becomes
-    /// one of the next three.
+    /// one of the next four.
     deliveries_planned,
     /// Deliveries that the kernel took.
     deliveries,
@@ -104,6 +106,8 @@ counters! {
     deliveries_congested,
     /// Deliveries that the kernel refused. See [`SendTally::refused`].
     deliveries_refused,
+    /// Deliveries given up because the worker that had to make them was stuck.
+    deliveries_shed,
     /// Packets of several datagrams that the kernel did not take as one (no GSO on that
     /// path). Their datagrams were sent one by one.
     packets_split,
@@ -163,7 +167,8 @@ pub enum DropReason {
     /// Its sender is registered with another session, or without one. The source address
     /// may be forged.
     WrongSession,
-    /// Its sender is not registered. The peer has expired, or the server was restarted.
+    /// Its sender is not registered. The peer has expired, or the server was restarted. The
+    /// reply, if there is one, is counted as a reply.
     UnknownSession,
     /// The system had no random number for a new session.
     NoRandomness,

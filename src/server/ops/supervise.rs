@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 /// Asks all threads to stop, and wakes those that sleep.
 pub struct StopSignal {
@@ -27,9 +27,16 @@ pub struct Supervisor {
     stop: Arc<StopSignal>,
     events: Receiver<ThreadEvent>,
     running: usize,
+    check: Option<Check>,
 }
 
-/// A thread ended before the stop.
+/// A function that finds threads that hang.
+struct Check {
+    interval: Duration,
+    run: Box<dyn FnMut() -> Option<ThreadDied> + Send + Sync>,
+}
+
+/// A thread ended, or hung, before the stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("thread {name} died: {reason}")]
 pub struct ThreadDied {
@@ -81,7 +88,21 @@ impl Supervisor {
             stop: Arc::new(stop),
             events,
             running: 0,
+            check: None,
         }
+    }
+
+    /// Lets [`Supervisor::wait`] call `check` at intervals until the stop. `check` returns a thread
+    /// that hangs. Then all threads are stopped.
+    pub fn watch(
+        &mut self,
+        interval: Duration,
+        check: impl FnMut() -> Option<ThreadDied> + Send + Sync + 'static,
+    ) {
+        self.check = Some(Check {
+            interval,
+            run: Box::new(check),
+        });
     }
 
     pub fn stop_signal(&self) -> &Arc<StopSignal> {
@@ -154,7 +175,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Waits until all threads have ended, but after the stop for at most half a second. A
+    /// Waits until all threads have ended, or one hangs, but after the stop for at most half a second. A
     /// thread that still hangs then is abandoned, for example in a write to a full pipe.
     ///
     /// # Errors
@@ -163,25 +184,31 @@ impl Supervisor {
         let mut first_death = None;
         let mut deadline = None;
         while self.running > 0 {
-            let event = match deadline {
-                None => self.events.recv().ok(),
-                Some(deadline) => self.events.recv_deadline(deadline).ok(),
+            let event = match (deadline, &self.check) {
+                (Some(deadline), _) => self.events.recv_deadline(deadline),
+                (None, Some(check)) => self.events.recv_timeout(check.interval),
+                (None, None) => Ok(self.events.recv().expect("this has a sender")),
             };
             let death = match event {
-                None => {
+                Err(RecvTimeoutError::Timeout) if deadline.is_none() => {
+                    self.check.as_mut().and_then(|check| (check.run)())
+                }
+                Err(_) => {
                     // The next call does not wait for abandoned threads either.
                     self.running = 0;
                     break;
                 }
-                Some(ThreadEvent::Stopping) => {
+                Ok(ThreadEvent::Stopping) => {
                     deadline = Some(Instant::now() + STOP_LIMIT);
+                    // It may hold a sender of the log, whose thread ends when there is none.
+                    self.check = None;
                     None
                 }
-                Some(ThreadEvent::Ended(death)) => {
+                Ok(ThreadEvent::Ended(death)) => {
                     self.running -= 1;
                     death
                 }
-                Some(ThreadEvent::CompanionDied(death)) => Some(death),
+                Ok(ThreadEvent::CompanionDied(death)) => Some(death),
             };
             if let Some(death) = death {
                 first_death.get_or_insert(death);
@@ -245,6 +272,7 @@ const STOP_LIMIT: Duration = Duration::from_millis(500);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossbeam::channel::TryRecvError;
     use crossbeam::sync::Parker;
 
     /// A supervisor with one thread that sleeps until the stop.
@@ -360,6 +388,27 @@ mod tests {
         // Without a bound this test would hang.
         let waits = end.recv_timeout(Duration::from_secs(5)).unwrap();
         assert_eq!(waits, (Ok(()), Ok(())), "it is waited for only once");
+    }
+
+    #[test]
+    fn a_check_is_called_until_it_finds_a_thread_that_hangs() {
+        let mut supervisor = with_a_sleeper();
+        let mut calls = 0;
+        let (held, is_held) = unbounded::<()>();
+        supervisor.watch(Duration::from_millis(1), move || {
+            let _ = &held;
+            calls += 1;
+            (calls == 5).then(|| ThreadDied {
+                name: "a".into(),
+                reason: format!("{calls} calls"),
+            })
+        });
+        assert_eq!(supervisor.wait(), death("a", "5 calls"));
+        assert_eq!(
+            is_held.try_recv(),
+            Err(TryRecvError::Disconnected),
+            "it is dropped"
+        );
     }
 
     #[test]

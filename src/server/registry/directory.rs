@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use indexmap::IndexMap;
 
+use super::capacity_after_flood;
 use super::presence::EventQueue;
 use super::room::Room;
 use crate::server::ops::supervise::lock;
@@ -161,9 +162,7 @@ impl Directory {
             return;
         }
         by_name.swap_remove(&key);
-        // Frees memory after a burst of rooms.
-        if by_name.len() < by_name.capacity() / 4 {
-            let keep = by_name.len() * 2;
+        if let Some(keep) = capacity_after_flood(by_name.len(), by_name.capacity()) {
             by_name.shrink_to(keep);
         }
     }

@@ -7,12 +7,15 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use super::Registry;
+use crate::net::release_free_memory;
 use crate::server::clock::Clock;
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::StopSignal;
+use crate::server::ops::turns::Turns;
 
 pub struct Reaper {
     pub registry: Arc<Registry>,
+    pub turns: Turns,
     pub clock: Clock,
     /// The time after which a silent peer is removed.
     pub timeout: Duration,
@@ -24,57 +27,105 @@ pub struct Reaper {
 
 impl Reaper {
     /// Runs until the stop. It never fails, but every supervised thread returns a result.
-    pub fn run(self, stop: &StopSignal) -> io::Result<()> {
+    ///
+    /// A sign of life may wait in a socket, after a pause of the whole process or while a worker
+    /// is stuck. So each round asks the workers for a turn of their loop. A peer is removed if it
+    /// had been silent for too long when its worker was asked, and the worker has turned since.
+    pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
         let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-        let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
-        let (mut last_round_ms, mut skips_round) = (self.clock.now_ms(), false);
+        let start_ms = self.clock.now_ms();
+        let mut asked_ms = vec![start_ms; self.turns.workers().count()];
+        // Peers that were last seen before that are removed, for each worker.
+        let mut oldest_ms = vec![0; asked_ms.len()];
+        let mut flood = Flood::default();
         while !stop.is_stopping() {
             let now_ms = self.clock.now_ms();
-            // After a pause of the whole process, signs of life may wait in the sockets. So
-            // the workers go first.
-            let was_paused = now_ms.saturating_sub(last_round_ms) > 2 * interval_ms;
-            skips_round = was_paused && !skips_round;
-            if !skips_round {
-                let on_expired = |peer| self.log.expired(peer);
-                self.registry.expire(now_ms, timeout_ms, on_expired);
+            for worker in self.turns.workers() {
+                let (asked_ms, oldest_ms) = (
+                    &mut asked_ms[worker.index()],
+                    &mut oldest_ms[worker.index()],
+                );
+                if self.turns.has_turned(worker) {
+                    *oldest_ms = asked_ms.saturating_sub(timeout_ms);
+                    *asked_ms = now_ms;
+                    self.turns.ask(worker);
+                }
             }
-            last_round_ms = now_ms;
+            let on_expired = |peer| self.log.expired(peer);
+            self.registry.expire(&oldest_ms, on_expired);
+            if flood.has_receded(self.registry.len()) {
+                self.registry.release_memory();
+                release_free_memory();
+            }
             self.parker.park_timeout(self.interval);
         }
         Ok(())
     }
 }
 
+/// Finds the times at which many peers have gone, and their memory should go back. A page goes
+/// back only when the last peer in it has gone. So a few peers that go last count, too.
+#[derive(Default)]
+struct Flood {
+    /// The most peers since memory last went back.
+    most: usize,
+    last: usize,
+}
+
+impl Flood {
+    /// Takes the number of peers in this round. Returns true if more than half have gone, or if a
+    /// fifth have gone and no more are going.
+    fn has_receded(&mut self, peers: usize) -> bool {
+        self.most = self.most.max(peers);
+        let gone = self.most - peers;
+        let is_steady = peers >= self.last;
+        self.last = peers;
+        let has_receded = gone >= MIN_GONE && (gone > peers || (is_steady && gone >= peers / 4));
+        if has_receded {
+            self.most = peers;
+        }
+        has_receded
+    }
+}
+
+/// Minimum number of peers that must have gone. They keep at most as many pages, which is 1 MiB.
+const MIN_GONE: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+    use std::ops::Range;
     use std::sync::Mutex;
-    use std::time::Instant;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use crate::net::PeerAddr;
     use crate::server::ops::stats::WorkerId;
     use crate::server::ops::supervise::Supervisor;
+    use crate::server::ops::turns;
     use crate::wire::Protocol;
 
     const INTERVAL: Duration = Duration::from_millis(20);
 
-    /// Runs the reaper over one peer, last seen at 0, with a time-out of 100 ms.
-    /// `times_ms` are the readings of its clock, the first of them at the start. Returns
-    /// the index of the reading in whose round the peer expired.
-    fn expired_in(times_ms: &'static [u64], interval: Duration) -> Option<usize> {
+    /// Runs the reaper over one peer, last seen at 0, with a time-out of 100 ms. `times_ms` are
+    /// the readings of its clock, the first of them at the start. Its worker is stuck during the
+    /// readings `stuck`. Returns the index of the reading in whose round the peer expired.
+    fn expired_in(times_ms: &'static [u64], stuck: Range<usize>) -> Option<usize> {
         let peers = Arc::new(Registry::plain(1, 10));
         let peer = PeerAddr::new((Ipv4Addr::LOCALHOST, 5000).into(), 0);
         peers.touch(&peer, Protocol::Text, WorkerId(0), 0);
         let supervisor = Supervisor::new();
         let stop = Arc::clone(supervisor.stop_signal());
         let here = Arc::new(Mutex::new(Vec::new()));
+        let is_stuck = Arc::<AtomicBool>::default();
         let (counted, seen, stops) = (Arc::clone(&peers), Arc::clone(&here), Arc::clone(&stop));
+        let worker = turns::tests::worker("worker-0", &is_stuck);
         // Each reading shows the result of the round before it.
         let clock = Clock::from_fn(move || {
             let mut seen = seen.lock().unwrap();
             seen.push(counted.len());
             let reading = seen.len() - 1;
+            is_stuck.store(stuck.contains(&reading), Ordering::Relaxed);
             if reading == times_ms.len() {
                 stops.stop();
             }
@@ -83,9 +134,10 @@ mod tests {
         let (log, _writer) = Log::new();
         let reaper = Reaper {
             registry: peers,
+            turns: Turns::new(vec![worker]),
             clock,
             timeout: Duration::from_millis(100),
-            interval,
+            interval: INTERVAL,
             log,
             parker: Parker::new(),
         };
@@ -95,28 +147,39 @@ mod tests {
     }
 
     #[test]
-    fn after_a_pause_the_second_round_expires_peers() {
+    fn a_peer_expires_in_the_round_after_its_worker_was_asked() {
         for (times_ms, gone) in [
-            // Two intervals are not a pause.
-            (&[90, 90, 130, 150, 150][..], Some(2)),
-            (&[90, 90, 131, 150, 150], Some(3)),
+            (&[0, 20, 101, 120, 140][..], Some(3)),
+            // 100 ms are not more than 100 ms.
+            (&[0, 20, 100, 120, 140], Some(4)),
+            // After a pause of the process the worker goes first.
             (&[0, 0, 9_000, 9_000, 9_000], Some(3)),
-            // A second pause does not save a silent peer.
             (&[0, 0, 9_000, 99_000, 99_000], Some(3)),
             (&[0, 0, 20, 40, 60], None),
-            // A pause long ago does not count.
-            (&[0, 0, 30, 60, 90, 101, 120], Some(5)),
         ] {
-            assert_eq!(expired_in(times_ms, INTERVAL), gone, "{times_ms:?}");
+            assert_eq!(expired_in(times_ms, 0..0), gone, "{times_ms:?}");
         }
     }
 
     #[test]
-    fn rounds_are_an_interval_apart() {
-        let start = Instant::now();
-        let interval = Duration::from_millis(500);
-        assert_eq!(expired_in(&[0, 0, 0, 0], interval), None);
-        // Four rounds, with time for a busy machine.
-        assert!(start.elapsed() < 16 * interval);
+    fn the_peers_of_a_stuck_worker_are_spared() {
+        let times_ms = &[0, 20, 101, 120, 9_000, 9_020, 9_040, 9_060];
+        // It was asked in the rounds 0, 1 and so on. It takes its turn at once or not at all.
+        assert_eq!(expired_in(times_ms, 2..9), None);
+        assert_eq!(expired_in(times_ms, 3..9), Some(3), "stuck after its turn");
+    }
+
+    #[test]
+    fn memory_goes_back_while_a_flood_recedes_and_after_it() {
+        let rounds = |counts: &[usize]| {
+            let mut flood = Flood::default();
+            let receded = counts.iter().filter(|peers| flood.has_receded(**peers));
+            receded.copied().collect::<Vec<_>>()
+        };
+        assert_eq!(rounds(&[1_000, 700, 450, 300, 200, 0]), [450, 0]);
+        assert_eq!(rounds(&[1_000, 700, 700, 700]), [700], "no more are going");
+        assert_eq!(rounds(&[1_000, 1_000_000, 999_000, 999_000]), []);
+        assert_eq!(rounds(&[1_255, 1_000, 1_000]), [], "too few");
+        assert_eq!(rounds(&[300, 150, 40, 40]), [40]);
     }
 }

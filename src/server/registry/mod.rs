@@ -89,8 +89,8 @@ impl Registry {
     }
 
     /// Takes a sign of life of a v1 peer. A new peer is registered with `protocol`, and
-    /// served by worker `owner`. A known peer keeps both, and its refresh takes a read lock
-    /// and an atomic store.
+    /// served by worker `owner` from the endpoint of `address`. A known peer keeps all three,
+    /// so a forged datagram cannot turn it. Its refresh takes a read lock and an atomic store.
     pub fn touch(
         &self,
         address: &PeerAddr,
@@ -108,16 +108,43 @@ impl Registry {
         }
     }
 
-    /// Takes a sign of life of a v2 peer, which carries a session.
+    /// Takes a sign of life of a v2 peer, which carries a session. From now on the peer is
+    /// served from the endpoint of `address`.
+    #[inline]
     pub fn touch_session(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
-        match self.peers.get(&self.hash.hash(address)) {
-            Some(peer) => refresh(&peer, Some(session), now_ms),
-            None => Touch::Refused(DropReason::UnknownSession),
+        let Some(peer) = self.peers.get(&self.hash.hash(address)) else {
+            return Touch::Refused(DropReason::UnknownSession);
+        };
+        if peer.endpoint() == address.endpoint() {
+            return refresh(&peer, Some(session), now_ms);
         }
+        drop(peer);
+        self.move_peer(address, session, now_ms)
     }
 
-    /// Opens a session for a peer, which is then served by worker `owner`. A peer that has a
-    /// session keeps it, so a forged request cannot end a session.
+    /// Moves a v2 peer to the endpoint of `address`. This is rare, and kept out of the way of
+    /// all other datagrams.
+    #[cold]
+    #[inline(never)]
+    fn move_peer(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
+        let key = self.hash.hash(address);
+        let Entry::Occupied(mut entry) = self.peers.entry(key) else {
+            return Touch::Refused(DropReason::UnknownSession);
+        };
+        let touch = refresh(entry.get(), Some(session), now_ms);
+        let Touch::Refreshed(peer) = touch else {
+            return touch;
+        };
+        let moved = Arc::new(peer.at(address.endpoint(), now_ms));
+        let room = moved.room();
+        room.set_group(&key, moved.group, moved.wants_presence());
+        entry.insert(Arc::clone(&moved));
+        Touch::Refreshed(moved)
+    }
+
+    /// Opens a session for a new peer, which is then served by worker `owner`. A peer that has a
+    /// session keeps it, and a v1 peer stays one. So a forged request changes nothing for a
+    /// peer, and a v1 peer is never sent frames.
     pub fn open_session(
         &self,
         address: &PeerAddr,
@@ -127,15 +154,10 @@ impl Registry {
     ) -> Touch {
         let key = self.hash.hash(address);
         match self.peers.entry(key) {
-            Entry::Occupied(mut entry) => {
-                if entry.get().session.is_none() {
-                    let peer = entry.get().with_session(owner, new_session, now_ms);
-                    let room = peer.room();
-                    room.set_group(&key, peer.group, peer.wants_presence());
-                    entry.insert(Arc::new(peer));
-                }
-                refresh(entry.get(), entry.get().session, now_ms)
-            }
+            Entry::Occupied(entry) => match entry.get().session {
+                None => Touch::Refused(DropReason::WrongSession),
+                session => refresh(entry.get(), session, now_ms),
+            },
             Entry::Vacant(entry) => {
                 let session = Some(new_session);
                 self.register(entry, Protocol::Frames, owner, session, now_ms)
@@ -197,21 +219,19 @@ impl Registry {
     }
 
     /// Returns the peer with the name or address `whom`, and its protocol. Peers at
-    /// different endpoints may have the same address. The endpoint of `asking` goes first.
+    /// different `--bind` addresses may have the same address. The one of `asking` goes first.
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
-        let found = |address| {
-            Some((
-                address,
-                self.peers.get(&self.hash.hash(&address))?.protocol(),
-            ))
+        let found = |address: PeerAddr| {
+            let peer = self.peers.get(&self.hash.hash(&address))?;
+            Some((address.at(peer.endpoint()), peer.protocol()))
         };
         let address = match DisplayName::parse(whom)? {
             DisplayName::Name(name) => return found(self.names.find(&name)?),
             DisplayName::Address(address) => address,
         };
-        let endpoints = std::iter::once(asking.endpoint()).chain(0..MAX_ENDPOINTS as u8);
-        endpoints
-            .map(|endpoint| PeerAddr::new(address, endpoint))
+        let binds = std::iter::once(asking.endpoint().bind()).chain(0..MAX_ENDPOINTS as u8);
+        binds
+            .map(|bind| PeerAddr::new(address, bind))
             .find_map(found)
     }
 
@@ -237,10 +257,10 @@ impl Registry {
     }
 
     /// Calls `visit` with every v2 peer that worker `owner` serves.
-    pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(&PeerAddr)) {
+    pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(PeerAddr)) {
         let is_served = |peer: &Peer| peer.session.is_some() && peer.group.owner == owner;
         for entry in self.peers.iter().filter(|entry| is_served(entry.value())) {
-            visit(&entry.key().address);
+            visit(entry.key().address.at(entry.value().endpoint()));
         }
     }
 
@@ -251,12 +271,16 @@ impl Registry {
         self.remove_if(&key, LeaveReason::Left, |peer| peer.session == session)
     }
 
-    /// Removes every peer that has been silent for more than `timeout_ms`, and calls
-    /// `on_expired` with each. The search takes read locks. Each removal checks again
-    /// under the write lock, so a peer that sent something in between stays.
-    pub fn expire(&self, now_ms: u64, timeout_ms: u64, mut on_expired: impl FnMut(PeerAddr)) {
-        let oldest_ms = now_ms.saturating_sub(timeout_ms);
-        let is_stale = |peer: &Peer| peer.last_seen_ms.load(Ordering::Relaxed) < oldest_ms;
+    /// Removes every peer that was last seen before `oldest_ms`, which has a time for each worker
+    /// that serves peers, and calls `on_expired` with each. The search takes read locks. Each
+    /// removal checks again under the write lock, so a peer that sent something in between stays.
+    pub fn expire(&self, oldest_ms: &[u64], mut on_expired: impl FnMut(PeerAddr)) {
+        let newest_ms = oldest_ms.iter().copied().max().unwrap_or(0);
+        let is_stale = |peer: &Peer| {
+            let seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
+            // Most peers were seen after any of the times.
+            seen_ms < newest_ms && seen_ms < oldest_ms[peer.group.owner.index()]
+        };
         let stale: Vec<HashedAddr> = self
             .peers
             .iter()
@@ -268,6 +292,24 @@ impl Registry {
             if removed.is_some() {
                 self.expired.fetch_add(1, Ordering::Relaxed);
                 on_expired(key.address);
+            }
+        }
+    }
+
+    /// Gives memory back after a flood of peers. It locks one shard after the other, each for the
+    /// time to move a quarter of the peers that it has space for. Rooms and names do the same when
+    /// peers leave them.
+    pub fn release_memory(&self) {
+        for shard in self.peers.shards() {
+            let is_excessive = {
+                let peers = shard.read();
+                capacity_after_flood(peers.len(), peers.buckets()).is_some()
+            };
+            if is_excessive {
+                let mut peers = shard.write();
+                if let Some(keep) = capacity_after_flood(peers.len(), peers.buckets()) {
+                    peers.shrink_to(keep, |(key, _)| key.hash);
+                }
             }
         }
     }
@@ -348,6 +390,7 @@ impl Registry {
     }
 }
 
+#[inline]
 fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
     if peer.session != session {
         return Touch::Refused(DropReason::WrongSession);
@@ -360,6 +403,12 @@ fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer) {
     room.join(key, peer.group, peer.wants_presence(), || {
         peer.display_name(&key.address)
     });
+}
+
+/// Returns the capacity that a table of `len` entries should keep if it has too much: twice what it
+/// needs if it has more than four times as much.
+fn capacity_after_flood(len: usize, capacity: usize) -> Option<usize> {
+    (len < capacity / 4).then_some(len * 2)
 }
 
 /// Maximum number of members in one visit: more than fit into a reply of 900 bytes.

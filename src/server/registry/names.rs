@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard};
 
+use super::capacity_after_flood;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::lock;
 use crate::wire::Name;
@@ -61,9 +62,7 @@ impl Names {
     pub(super) fn free(&self, name: &Name) {
         let mut owners = self.lock();
         owners.remove(&name.folded());
-        // Frees memory after a burst of names.
-        if owners.len() < owners.capacity() / 4 {
-            let keep = owners.len() * 2;
+        if let Some(keep) = capacity_after_flood(owners.len(), owners.capacity()) {
             owners.shrink_to(keep);
         }
     }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::room::{Room, SendGroup};
-use crate::net::PeerAddr;
-use crate::server::ops::stats::WorkerId;
+use crate::net::{Endpoint, PeerAddr};
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol};
 
@@ -48,6 +47,11 @@ impl Peer {
         self.session
     }
 
+    /// The endpoint to send to the peer from, which may differ from that of its last datagram.
+    pub fn endpoint(&self) -> Endpoint {
+        self.group.endpoint
+    }
+
     pub fn protocol(&self) -> Protocol {
         self.group.protocol
     }
@@ -64,14 +68,13 @@ impl Peer {
         DisplayName::of(address.socket_addr(), self.name())
     }
 
-    /// Returns the same peer with a session of protocol v2.
-    pub(super) fn with_session(&self, owner: WorkerId, session: SessionId, now_ms: u64) -> Self {
+    /// Returns the same peer at another endpoint.
+    pub(super) fn at(&self, endpoint: Endpoint, now_ms: u64) -> Self {
         let group = SendGroup {
-            owner,
-            protocol: Protocol::Frames,
+            endpoint,
             ..self.group
         };
-        let peer = Self::new(self.room(), group, Some(session), now_ms);
+        let peer = Self::new(self.room(), group, self.session, now_ms);
         peer.name.store(self.name.load_full());
         peer.wants_presence
             .store(self.wants_presence(), Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::capacity_after_flood;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::{Wake, lock};
 use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceEvent};
@@ -80,9 +81,12 @@ impl Presence {
         }
     }
 
-    /// Subscribes a peer, or updates the protocol that it speaks.
+    /// Subscribes a peer, or updates its endpoint and the protocol that it speaks.
     pub(super) fn subscribe(&self, address: PeerAddr, protocol: Protocol) {
-        self.lock().subscribers.insert(address, protocol);
+        let mut state = self.lock();
+        // Inserting would keep the endpoint of an equal address.
+        state.subscribers.remove(&address);
+        state.subscribers.insert(address, protocol);
     }
 
     /// Unsubscribes a peer. With the last subscriber all events are dropped.
@@ -94,6 +98,10 @@ impl Presence {
                 is_queued: state.is_queued,
                 ..State::default()
             };
+        }
+        let subscribers = &mut state.subscribers;
+        if let Some(keep) = capacity_after_flood(subscribers.len(), subscribers.capacity()) {
+            subscribers.shrink_to(keep);
         }
     }
 

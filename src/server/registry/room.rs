@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
+use super::capacity_after_flood;
 use super::hash::{HashedAddr, Prehashed};
 use super::presence::{EventQueue, Presence};
-use crate::net::PeerAddr;
+use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
 use crate::wire::reply::PresenceEvent;
@@ -39,8 +40,10 @@ pub enum LeaveReason {
 }
 
 struct State {
-    /// In the order of joining, but the last member takes the place of one that leaves.
-    members: IndexMap<PeerAddr, SendGroup, Prehashed>,
+    /// In the order of joining, but the last member takes the place of one that leaves. Each
+    /// has the index of its group.
+    members: MemberMap,
+    groups: Groups,
     /// `None` until the first peer subscribes.
     presence: Option<Arc<Presence>>,
 }
@@ -51,7 +54,8 @@ impl Room {
             name,
             number,
             state: Mutex::new(State {
-                members: IndexMap::default(),
+                members: MemberMap::default(),
+                groups: Groups::default(),
                 presence: None,
             }),
             snapshot: ArcSwap::default(),
@@ -108,13 +112,14 @@ impl Room {
         name: impl FnOnce() -> DisplayName,
     ) {
         let mut state = self.lock();
+        let index = state.groups.add(group);
         let members = &mut state.members;
         if members.len() == members.capacity() {
             members.reserve_exact((members.len() / 4).max(MIN_GROWTH));
         }
         match state.entry(key) {
             RawEntryMut::Vacant(entry) => {
-                entry.insert_hashed_nocheck(key.hash, key.address, group);
+                entry.insert_hashed_nocheck(key.hash, key.address, index);
             }
             RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
@@ -135,16 +140,20 @@ impl Room {
     ) {
         let mut state = self.lock();
         match state.entry(key) {
-            RawEntryMut::Occupied(entry) => drop(entry.swap_remove()),
+            RawEntryMut::Occupied(entry) => {
+                let index = entry.swap_remove();
+                state.groups.remove(index);
+            }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
-        // Frees memory after a burst of members.
-        let members = &mut state.members;
-        if members.len() < members.capacity() / 4 {
-            let keep = members.len() * 2;
-            members.shrink_to(keep);
-        }
         self.is_stale.store(true, Ordering::Release);
+        let members = &mut state.members;
+        if let Some(keep) = capacity_after_flood(members.len(), members.capacity()) {
+            members.shrink_to(keep);
+            if self.snapshot.load().len() / 4 > members.len() {
+                self.take_snapshot(&state);
+            }
+        }
         if let Some(presence) = &state.presence {
             presence.unsubscribe(&key.address);
         }
@@ -157,8 +166,12 @@ impl Room {
     /// Changes the group of a member. This is no presence event, because the member stays.
     pub(super) fn set_group(&self, key: &HashedAddr, group: SendGroup, wants_presence: bool) {
         let mut state = self.lock();
+        let index = state.groups.add(group);
         match state.entry(key) {
-            RawEntryMut::Occupied(mut entry) => drop(entry.insert(group)),
+            RawEntryMut::Occupied(mut entry) => {
+                let before = entry.insert(index);
+                state.groups.remove(before);
+            }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
         self.is_stale.store(true, Ordering::Release);
@@ -193,19 +206,28 @@ impl Room {
         self.lock().members.capacity()
     }
 
+    /// The length of the last snapshot, which may be stale.
+    #[cfg(test)]
+    pub(super) fn snapshot_len(&self) -> usize {
+        self.snapshot.load().len()
+    }
+
     fn subscribe(&self, state: &mut State, address: PeerAddr, group: SendGroup) {
         let presence = state
             .presence
             .get_or_insert_with(|| Arc::new(Presence::new(Arc::clone(&self.events))));
-        presence.subscribe(address, group.protocol);
+        presence.subscribe(address.at(group.endpoint), group.protocol);
     }
 
     fn rebuild(&self) {
         let state = self.lock();
-        if !self.is_stale.load(Ordering::Relaxed) {
-            return;
+        if self.is_stale.load(Ordering::Relaxed) {
+            self.take_snapshot(&state);
         }
-        let members = Members::collect(state.members.iter());
+    }
+
+    fn take_snapshot(&self, state: &State) {
+        let members = Members::collect(&state.members, &state.groups);
         self.snapshot.store(Arc::new(members));
         // After the snapshot: a reader that sees this flag must see the snapshot too.
         self.is_stale.store(false, Ordering::Release);
@@ -217,7 +239,7 @@ impl Room {
 }
 
 impl State {
-    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, SendGroup, Prehashed> {
+    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, u32, Prehashed> {
         let members = self.members.raw_entry_mut_v1();
         members.from_key_hashed_nocheck(key.hash, &key.address)
     }
@@ -232,10 +254,51 @@ impl State {
 /// The properties that peers must share to be sent to in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SendGroup {
-    pub endpoint: u8,
+    pub endpoint: Endpoint,
     pub protocol: Protocol,
     /// The worker that receives from the peer. In a shared room it also sends to the peer.
     pub owner: WorkerId,
+}
+
+type MemberMap = IndexMap<PeerAddr, u32, Prehashed>;
+
+/// The groups of the members of a room, and the number of members in each. A group without
+/// members gives its place to the next new one.
+#[derive(Default)]
+struct Groups(Vec<(SendGroup, usize)>);
+
+impl Groups {
+    /// Adds a member of `group`, and returns the index of the group.
+    ///
+    /// There are few groups, so a linear search is fast. A server with thousands of addresses
+    /// has thousands, which are compared in some microseconds.
+    fn add(&mut self, group: SendGroup) -> u32 {
+        for ((known, count), index) in self.0.iter_mut().zip(0..) {
+            if *known == group {
+                *count += 1;
+                return index;
+            }
+        }
+        self.add_group(group)
+    }
+
+    #[cold]
+    fn add_group(&mut self, group: SendGroup) -> u32 {
+        let groups = &mut self.0;
+        let free = groups.iter().position(|(_, count)| *count == 0);
+        let index = free.unwrap_or_else(|| {
+            // Most rooms have one, and a room should be small.
+            groups.reserve_exact(1);
+            groups.push((group, 0));
+            groups.len() - 1
+        });
+        groups[index] = (group, 1);
+        index as u32
+    }
+
+    fn remove(&mut self, index: u32) {
+        self.0[index as usize].1 -= 1;
+    }
 }
 
 /// The members of a room at one moment.
@@ -248,32 +311,27 @@ pub struct Members {
 }
 
 impl Members {
-    /// Counts the members of each group, and then places them.
-    pub(super) fn collect<'a>(
-        members: impl ExactSizeIterator<Item = (&'a PeerAddr, &'a SendGroup)> + Clone,
-    ) -> Self {
+    /// Places the members of each group one after the other.
+    fn collect(members: &MemberMap, groups: &Groups) -> Self {
         let is_shared = members.len() >= MIN_SHARED_MEMBERS;
-        let group_of = |group: &SendGroup| match is_shared {
-            true => *group,
-            false => SendGroup {
-                owner: WorkerId::default(),
-                ..*group
-            },
-        };
-        // There are few groups, so a linear search is fast.
-        let mut groups: Vec<(SendGroup, Range<usize>)> = Vec::new();
-        let find = |groups: &[(SendGroup, Range<usize>)], group| {
-            groups.iter().position(|known| known.0 == group)
-        };
-        for (_, group) in members.clone() {
-            let group = group_of(group);
-            match find(&groups, group) {
-                Some(index) => groups[index].1.end += 1,
-                None => groups.push((group, 0..1)),
+        let mut ranges: Vec<(SendGroup, Range<usize>)> = Vec::with_capacity(groups.0.len());
+        // The index of the range of each group.
+        let mut places = Vec::with_capacity(groups.0.len());
+        for &(mut group, count) in &groups.0 {
+            let mut same = None;
+            if !is_shared {
+                group.owner = WorkerId::default();
+                same = ranges.iter().position(|(known, _)| *known == group);
             }
+            let place = same.unwrap_or(ranges.len());
+            if same.is_none() {
+                ranges.push((group, 0..0));
+            }
+            ranges[place].1.end += count;
+            places.push(place);
         }
         let mut start = 0;
-        for (_, range) in &mut groups {
+        for (_, range) in &mut ranges {
             let end = start + range.end;
             *range = start..start;
             start = end;
@@ -281,19 +339,14 @@ impl Members {
         let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
         let mut addresses = vec![placeholder; members.len()];
         for (address, group) in members {
-            let index = match groups.len() {
-                1 => Some(0),
-                _ => find(&groups, group_of(group)),
-            };
-            if let Some(index) = index {
-                let end = &mut groups[index].1.end;
-                addresses[*end] = *address;
-                *end += 1;
-            }
+            let (group, range) = &mut ranges[places[*group as usize]];
+            addresses[range.end] = address.at(group.endpoint);
+            range.end += 1;
         }
+        ranges.retain(|(_, range)| !range.is_empty());
         Self {
             addresses: addresses.into(),
-            groups: groups.into(),
+            groups: ranges.into(),
             is_shared,
         }
     }

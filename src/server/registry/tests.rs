@@ -64,9 +64,9 @@ fn only_more_than_the_timeout_expires() {
     touch(&registry, 1, 0);
     touch(&registry, 2, 1);
     let mut expired = Vec::new();
-    registry.expire(10_000, 10_000, |address| expired.push(address));
+    registry.expire(&[0], |address| expired.push(address));
     assert_eq!(expired, [], "10 s are not more than 10 s");
-    registry.expire(10_001, 10_000, |address| expired.push(address));
+    registry.expire(&[1], |address| expired.push(address));
     assert_eq!(expired, [address(1)]);
     assert_eq!((registry.len(), registry.expired()), (1, 1));
     assert_eq!(in_lobby(&registry), [address(2)]);
@@ -77,7 +77,7 @@ fn a_refreshed_peer_does_not_expire() {
     let registry = registry(10);
     touch(&registry, 1, 0);
     touch(&registry, 1, 5_000);
-    registry.expire(15_000, 10_000, |address| panic!("{address} expired"));
+    registry.expire(&[5_000], |address| panic!("{address} expired"));
     assert_eq!(registry.len(), 1);
 }
 
@@ -107,7 +107,7 @@ fn registry_and_room_agree_after_threads_registered_and_removed_peers() {
                         touch(registry, number, u64::from(round));
                     }
                     if round % 16 == 0 {
-                        registry.expire(u64::from(round), 50, |_| {});
+                        registry.expire(&[u64::from(round.saturating_sub(50))], |_| {});
                     }
                 }
             });
@@ -150,34 +150,23 @@ fn a_session_cannot_be_guessed_or_ended_or_replaced() {
 }
 
 #[test]
-fn a_v1_peer_that_opens_a_session_changes_its_group() {
+fn a_v1_peer_is_given_no_session_until_it_has_left() {
     let registry = registry(2);
     touch(&registry, 1, 0);
     touch(&registry, 2, 0);
-    let open = |number| outcome(&registry.open_session(&address(number), WORKER, session(77), 0));
-    assert_eq!(open(1), "refreshed");
+    let open = |number| outcome(&registry.open_session(&address(number), WORKER, session(77), 5));
+    assert_eq!(open(1), "wrong session");
     assert_eq!(open(3), "peers full");
     let members = registry.lobby().members();
-    let counts = (registry.len(), members.len(), members.groups());
-    assert_eq!(counts, (2, 2, 2));
-    let group = |index| (members.group(index).0.protocol, members.group(index).1);
-    assert_eq!(group(0), (Protocol::Frames, &[address(1)][..]));
-    assert_eq!(group(1), (Protocol::Text, &[address(2)][..]));
-}
-
-#[test]
-fn a_peer_that_opens_a_session_stays_in_its_room() {
-    let registry = registry(10);
-    touch(&registry, 1, 0);
-    registry.set_presence(&address(1), true);
-    touch(&registry, 2, 0);
-    registry.open_session(&address(1), WORKER, session(77), 0);
-    let rooms = registry.directory().events().take();
-    let notice = rooms[0].take_notice().unwrap();
-    assert_eq!(notice.text(), "127.0.0.2:5000 joined (2 here)");
-    assert_eq!(notice.subscribers, [(address(1), Protocol::Frames)]);
-    assert_eq!(registry.leave(&address(1), Some(session(77))), Some(()));
-    assert_eq!(in_lobby(&registry), [address(2)]);
+    assert_eq!(
+        (members.groups(), members.any_speaks(Protocol::Frames)),
+        (1, false)
+    );
+    // The request is no sign of life.
+    registry.expire(&[1], |_| {});
+    assert_eq!(registry.len(), 0);
+    assert_eq!(open(1), "registered");
+    assert!(registry.lobby().members().any_speaks(Protocol::Frames));
 }
 
 #[test]
@@ -194,9 +183,7 @@ fn a_peer_is_in_the_room_that_it_joined_until_it_leaves() {
     assert_eq!((room(1), room(2)), (Some(1), Some(0)));
     assert_eq!(in_lobby(&registry), [address(2)]);
     assert_eq!(other.members().len(), 1);
-    registry.open_session(&address(1), WORKER, session(77), 0);
-    assert_eq!(other.members().group(0).0.protocol, Protocol::Frames);
-    assert_eq!(registry.leave(&address(1), Some(session(77))), Some(()));
+    assert_eq!(registry.leave(&address(1), None), Some(()));
     assert!(other.members().is_empty() && room(1).is_none());
     assert_eq!(registry.directory().len(), 1, "the room has vanished");
 }
@@ -208,7 +195,7 @@ fn each_worker_visits_the_sessions_that_it_serves() {
     registry.open_session(&address(2), WorkerId(0), session(77), 0);
     registry.open_session(&address(3), WorkerId(1), session(77), 0);
     let mut visited = Vec::new();
-    registry.visit_sessions(WorkerId(1), |address| visited.push(*address));
+    registry.visit_sessions(WorkerId(1), |address| visited.push(address));
     assert_eq!(visited, [address(3)]);
 }
 
@@ -218,7 +205,7 @@ fn a_peer_that_sends_between_the_search_and_its_removal_stays() {
     touch(&registry, 1, 0);
     touch(&registry, 2, 0);
     let mut expired = Vec::new();
-    registry.expire(20_000, 10_000, |gone| {
+    registry.expire(&[10_000], |gone| {
         // Both were found silent. Now the other one sends.
         let other = if gone == address(1) { 2 } else { 1 };
         touch(&registry, other, 20_000);
@@ -227,4 +214,35 @@ fn a_peer_that_sends_between_the_search_and_its_removal_stays() {
     assert_eq!((expired.len(), registry.expired()), (1, 1));
     assert_eq!((registry.len(), in_lobby(&registry).len()), (1, 1));
     assert_ne!(in_lobby(&registry), expired);
+}
+
+#[test]
+fn memory_goes_back_after_a_flood_of_peers() {
+    const FLOOD: u32 = 50_000;
+    let registry = registry(FLOOD as usize);
+    for number in 0..FLOOD {
+        touch(&registry, number, 0);
+        registry.set_presence(&address(number), true);
+    }
+    assert_eq!(registry.lobby().members().len(), FLOOD as usize);
+    for number in 0..10 {
+        touch(&registry, number, 20_000);
+    }
+    let capacity = || {
+        let shards = registry.peers.shards().iter();
+        shards.map(|shard| shard.read().buckets()).sum::<usize>()
+    };
+    registry.expire(&[10_000], |_| {});
+    let before = capacity();
+    registry.release_memory();
+    let after = capacity();
+    // A shard without peers has one bucket.
+    assert!(before >= FLOOD as usize, "{before}");
+    assert!(after <= 2 * SHARDS, "{after}");
+    // Nobody has to say anything before the snapshot of the room is gone.
+    let lobby = registry.lobby();
+    assert!(lobby.capacity() <= 100 && lobby.snapshot_len() <= 100);
+    assert_eq!((registry.len(), lobby.members().len()), (10, 10));
+    assert_eq!(touch(&registry, 9, 20_000), "refreshed");
+    assert_eq!(touch(&registry, FLOOD, 20_000), "registered");
 }

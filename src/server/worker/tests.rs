@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::{BufferSizes, Gso, bind_group};
+use crate::net::{BufferSizes, Gso, LocalCache, bind_group};
 use crate::server::ops::supervise::Supervisor;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Mutex;
@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[test]
 fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
     let peer = |text: &str, endpoint| PeerAddr::new(text.parse().unwrap(), endpoint);
-    let own_addresses = [peer("127.0.0.1:9999", 0), peer("[::1]:9998", 0)];
+    let own_addresses = ["127.0.0.1:9999", "[::1]:9998"].map(|text| text.parse().unwrap());
+    let own_addresses = OwnAddresses::new(&own_addresses, &[], Arc::default());
     for endpoint in 0..3 {
         for (from, refusal) in [
             ("127.0.0.1:0", Some(DropReason::PortZero)),
@@ -51,7 +52,7 @@ impl Service for Endless {
         }
     }
 
-    fn poll_transmit(&mut self, _transmit: &mut impl Transmit) -> Progress {
+    fn poll_transmit(&mut self, _transmit: &mut impl Transmit, _now_ms: u64) -> Progress {
         let mut turns = self.turns.lock().unwrap();
         if turns.last() == Some(&self.received) {
             self.stop.stop();
@@ -95,7 +96,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         stop: Arc::clone(&stop),
     };
     let (poll, _wake) = poll_and_wake().unwrap();
-    let sockets = WorkerSockets::new(group.sockets, Gso::On);
+    let sockets = WorkerSockets::new(group.sockets, Gso::On, LocalCache::new(Arc::default()));
     let worker = Worker::new(poll, sockets, service, &shared, WorkerInfo::new("")).unwrap();
     let info = Arc::clone(worker.info());
     worker.run(&stop).unwrap();
@@ -123,7 +124,7 @@ impl Service for Counting {
         self.0 += 1;
     }
 
-    fn poll_transmit(&mut self, _transmit: &mut impl Transmit) -> Progress {
+    fn poll_transmit(&mut self, _transmit: &mut impl Transmit, _now_ms: u64) -> Progress {
         Progress::Idle
     }
 
@@ -147,12 +148,13 @@ fn after_a_network_error_the_round_goes_on() {
         spin: Duration::ZERO,
         own_addresses: Arc::default(),
     };
-    let sockets = WorkerSockets::new(vec![mio::net::UdpSocket::from_std(socket)], Gso::On);
+    let sockets = vec![mio::net::UdpSocket::from_std(socket)];
+    let sockets = WorkerSockets::new(sockets, Gso::On, LocalCache::new(Arc::default()));
     let (poll, _wake) = poll_and_wake().unwrap();
     let info = WorkerInfo::new("");
     let service = Counting(0);
     let mut worker = Worker::new(poll, sockets, service, &shared, Arc::clone(&info)).unwrap();
-    assert_eq!(worker.receive().unwrap(), Progress::Idle);
+    assert_eq!(worker.receive(0).unwrap(), Progress::Idle);
     assert_eq!(info.counters.receive_errors.get(), 1);
     assert_eq!(worker.service.0, 1);
 }

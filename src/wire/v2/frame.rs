@@ -44,6 +44,8 @@ pub enum ServerFrame<'a> {
     Room(u32, RoomName),
     /// Sender and payload of a direct message.
     Private(DisplayName, &'a [u8]),
+    /// The session that a datagram carried, which the server does not know.
+    UnknownSession(SessionId),
 }
 
 /// Properties of a session.
@@ -136,6 +138,10 @@ pub const BUNDLE_BYTES: usize = 1200;
 /// forged sender is not amplified.
 pub const MIN_HELLO_BYTES: usize = 64;
 
+/// Length of a datagram with one [`ServerFrame::UnknownSession`], and of the shortest datagram
+/// of a client that has a frame.
+pub const UNKNOWN_SESSION_BYTES: usize = MAGIC.len() + 1 + 2 + size_of::<u64>();
+
 /// Maximum length of a payload. As a message from a sender with the longest name it fills
 /// a bundle.
 pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - MAGIC.len() - MESSAGE_OVERHEAD_BYTES;
@@ -145,7 +151,7 @@ pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - MAGIC.len() - MESSAGE_OVERHE
 pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 1 + 2 + 4 + 1 + 4 + MAX_FROM_BYTES;
 
 /// Maximum length of a sender: the mark of a name, its length and the longest name. An
-/// IPv6 address with a port is shorter.
+/// IPv6 address with a port and a zone is shorter.
 pub(super) const MAX_FROM_BYTES: usize = 1 + 1 + MAX_NAME_BYTES;
 
 /// First byte of every v2 datagram. It never occurs in UTF-8 (RFC 3629, section 1).
@@ -169,6 +175,7 @@ pub(super) const NOTICE: u8 = 0x85;
 pub(super) const GOODBYE: u8 = 0x86;
 pub(super) const ROOM: u8 = 0x87;
 pub(super) const PRIVATE: u8 = 0x88;
+pub(super) const UNKNOWN_SESSION: u8 = 0x89;
 
 /// The sender's name and its length follow.
 pub(super) const FROM_NAME: u8 = 1;
@@ -176,3 +183,6 @@ pub(super) const FROM_NAME: u8 = 1;
 pub(super) const FROM_V4: u8 = 4;
 /// The sender's IPv6 address and port follow.
 pub(super) const FROM_V6: u8 = 6;
+/// The sender's link-local IPv6 address, port and zone follow. The zone is the number of an
+/// interface of the server.
+pub(super) const FROM_V6_ZONE: u8 = 7;

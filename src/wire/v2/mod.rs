@@ -10,7 +10,7 @@ pub use encode::{
 };
 pub use frame::{
     BUNDLE_BYTES, ClientFrame, FRAME_MARK, MAX_PAYLOAD_BYTES, MIN_HELLO_BYTES, Malformed, Message,
-    ServerFrame, SessionId, Welcome,
+    ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome,
 };
 pub use parse::{parse_client, parse_server};
 

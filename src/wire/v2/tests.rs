@@ -59,6 +59,9 @@ fn a_frame_with_another_body_than_its_kind_requires_is_malformed() {
         (ROOM, b"\0\0\0"),
         (ROOM, b"\0\0\0\x01"),
         (ROOM, b"\0\0\0\x01a b"),
+        (UNKNOWN_SESSION, &[1; 7]),
+        (UNKNOWN_SESSION, &[1; 9]),
+        (UNKNOWN_SESSION, &[0; 8]),
     ] {
         let mut datagram = MAGIC.to_vec();
         datagram.extend([kind, 0, body.len() as u8]);
@@ -96,12 +99,14 @@ fn server_frames_are_parsed_as_they_were_written() {
         ServerFrame::Welcome(welcome),
         ServerFrame::Message(message("127.0.0.1:9999")),
         ServerFrame::Message(message("[2001:db8::1]:1")),
+        ServerFrame::Message(message("[fe80::9%2]:5555")),
         ServerFrame::Message(message("ada")),
         ServerFrame::Pong(b"12345678"),
         ServerFrame::Notice(NoticeCode::Refused, b"no such command"),
         ServerFrame::Notice(NoticeCode::Other(77), b""),
         ServerFrame::Room(7, RoomName::parse(b"chess").unwrap()),
         ServerFrame::Private(sender("ada"), b"psst"),
+        ServerFrame::UnknownSession(SessionId::new(7).unwrap()),
         ServerFrame::Goodbye,
     ];
     let mut datagram = Vec::new();

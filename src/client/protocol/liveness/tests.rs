@@ -27,7 +27,7 @@ impl Live {
         config.greeting_timeout = 900 * MS;
         let now = Instant::now();
         Self {
-            liveness: Liveness::new(mode, config, now),
+            liveness: Liveness::new(mode, config, no_jitter, now),
             now,
         }
     }
@@ -77,6 +77,25 @@ impl Live {
     fn down(&self) -> Option<&DownReason> {
         self.liveness.down()
     }
+}
+
+/// Makes every wait as long as it is on average.
+fn no_jitter() -> u64 {
+    1 << 63
+}
+
+#[test]
+fn clients_that_lose_a_server_together_come_back_one_by_one() {
+    let wait = |random| {
+        let mut live = Live::welcomed();
+        live.liveness.random = random;
+        live.liveness.stopped(live.now);
+        [live.next().0, live.next().0]
+    };
+    assert_eq!(wait(|| 0), [375, 750]);
+    assert_eq!(wait(|| 1 << 62), [437, 875]);
+    assert_eq!(wait(no_jitter), [500, 1000]);
+    assert_eq!(wait(|| u64::MAX), [625, 1250]);
 }
 
 #[test]

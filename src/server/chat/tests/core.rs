@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
-use crate::net::{Datagram, Packet, PeerAddr, SendTally, Transmit};
+use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
 use crate::server::chat::Chat;
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
-use crate::server::ingress::{Ingress, IngressShared};
+use crate::server::ingress::{Ingress, IngressShared, ReplyLimit};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
+use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::{AddressHash, Registry, RegistryLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
@@ -48,11 +49,16 @@ impl Core {
             log: log.clone(),
             timeout_ms: TIMEOUT_MS as u32,
             has_commands: true,
-            echo_prefixes: Vec::new(),
+            own_addresses: Arc::default(),
+            unknown_sessions: ReplyLimit::new(),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
-        let exchange = Arc::new(Exchange::new((0..WORKERS).map(|_| no_wake()).collect()));
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
+        let handle = |info: &Arc<WorkerInfo>| WorkerHandle {
+            info: Arc::clone(info),
+            wake: no_wake(),
+        };
+        let exchange = Arc::new(Exchange::new(infos.iter().map(handle).collect()));
         let chat = |(index, info): (usize, &Arc<WorkerInfo>)| {
             let worker = WorkerId(index as u8);
             let (exchange, info) = (Arc::clone(&exchange), Arc::clone(info));
@@ -117,7 +123,8 @@ impl Core {
         self.now_ms += ms;
         let mut expired = Vec::new();
         let on_expired = |peer| expired.push(number(peer));
-        self.registry.expire(self.now_ms, TIMEOUT_MS, on_expired);
+        let oldest_ms = self.now_ms.saturating_sub(TIMEOUT_MS);
+        self.registry.expire(&[oldest_ms; WORKERS], on_expired);
         expired
     }
 
@@ -127,7 +134,7 @@ impl Core {
         while is_busy {
             is_busy = false;
             for chat in &mut self.chats {
-                is_busy |= chat.poll_transmit(&mut self.recorder) == Progress::More;
+                is_busy |= chat.poll_transmit(&mut self.recorder, self.now_ms) == Progress::More;
             }
         }
         send_notices(&self.registry, &mut self.recorder, &self.notifier);
@@ -178,6 +185,7 @@ impl Core {
                 ServerFrame::Private(from, text) => {
                     Received::Private(from.to_string(), string(text))
                 }
+                ServerFrame::UnknownSession(_) => Received::UnknownSession,
                 ServerFrame::Goodbye => panic!("the server does not stop"),
             });
         }
@@ -204,7 +212,7 @@ impl Core {
 impl Transmit for Recorder {
     fn send<'a>(
         &mut self,
-        endpoint: u8,
+        endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let mut tally = SendTally::default();

@@ -44,6 +44,7 @@ enum Received {
     Notice(NoticeCode, String),
     Room(u32, String),
     Private(String, String),
+    UnknownSession,
 }
 
 /// The core and the model, which receive the same datagrams.
@@ -141,6 +142,7 @@ impl Pair {
                 self.receive_frames(peer, session, &lines);
             }
             Some((session, _)) if lines.len() > 1 => {
+                self.model.frames(peer, usize::MAX, &lines);
                 self.receive_frames(peer, session ^ 1, &lines);
             }
             None if is_odd => self.receive_frames(peer, 0, &lines),
@@ -257,10 +259,11 @@ const LIMITS: RegistryLimits = RegistryLimits {
 };
 
 /// The kinds of outcomes that the test must have covered.
-const KINDS: [&str; 27] = [
+const KINDS: [&str; 30] = [
     "empty page",
     "frame too long",
     "frames of a closed session",
+    "hello of a v1 peer",
     "help",
     "joined",
     "left",
@@ -285,4 +288,6 @@ const KINDS: [&str; 27] = [
     "too many names",
     "too many peers",
     "too many rooms",
+    "unknown session",
+    "unknown session again",
 ];

@@ -2,6 +2,7 @@
 //! beginning.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 
 use super::{Action, PEERS, Received, TIMEOUT_MS, address, worker};
 use crate::server::registry::RegistryLimits;
@@ -18,6 +19,8 @@ pub(super) struct Model {
     pub(super) last_room: u32,
     /// The number of sessions that each peer has had.
     sessions: [usize; PEERS],
+    /// The time at which each address was last told that its session is unknown.
+    told_unknown_ms: HashMap<SocketAddr, u64>,
     /// The number of messages that each worker has sent to each room.
     sequences: HashMap<(u32, usize), u32>,
     /// The datagrams and frames that each peer is to receive.
@@ -86,6 +89,7 @@ impl Model {
             rooms: vec![Room::new(0, "lobby")],
             last_room: 0,
             sessions: [0; PEERS],
+            told_unknown_ms: HashMap::new(),
             sequences: HashMap::new(),
             outbox: vec![Vec::new(); PEERS],
             reply_bytes: 0,
@@ -104,6 +108,10 @@ impl Model {
 
     /// Handles a HELLO.
     pub(super) fn hello(&mut self, peer: usize) {
+        let known = self.peers.get(&peer);
+        if known.is_some_and(|known| known.session.is_none()) {
+            return self.count("hello of a v1 peer");
+        }
         if !self.register(peer, false) {
             let notice = Received::Notice(NoticeCode::Refused, self.full());
             return self.outbox[peer].push((Cause::Request(peer), notice));
@@ -148,8 +156,10 @@ impl Model {
         if actions.iter().any(|(_, body)| body.len() > MAX_PAYLOAD) {
             return self.count("frame too long");
         }
-        let known = self.peers.get(&peer).and_then(|peer| peer.session);
-        if known != Some(session) {
+        let Some(known) = self.peers.get(&peer) else {
+            return self.tell_unknown(peer);
+        };
+        if known.session != Some(session) {
             return self.count("frames of a closed session");
         }
         self.refresh(peer);
@@ -162,6 +172,18 @@ impl Model {
                 _ => self.act(peer, action, body),
             }
         }
+    }
+
+    /// Tells a peer that its session is unknown, unless its address was told in the last second.
+    fn tell_unknown(&mut self, peer: usize) {
+        let (address, now_ms) = (address(peer).socket_addr(), self.now_ms);
+        let told_ms = self.told_unknown_ms.get(&address);
+        if told_ms.is_some_and(|told_ms| now_ms - told_ms < 1_000) {
+            return self.count("unknown session again");
+        }
+        self.told_unknown_ms.insert(address, now_ms);
+        self.count("unknown session");
+        self.outbox[peer].push((Cause::Request(peer), Received::UnknownSession));
     }
 
     /// Moves the clock, and removes silent peers. The core has `expired` the same peers, in

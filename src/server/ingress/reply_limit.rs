@@ -1,0 +1,125 @@
+//! The limit of replies to addresses that are not registered.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::net::PeerAddr;
+
+/// Allows one reply per second and address, without storing addresses.
+///
+/// An address has a slot, which it may share with others. A slot allows one reply per second,
+/// so two addresses that collide suppress each other's replies, and never allow more. The hash
+/// has a random key. Otherwise a stranger could choose addresses that suppress the replies to
+/// another one.
+pub struct ReplyLimit {
+    /// The time of the last reply, counted from [`INTERVAL_MS`] before the start of the clock. It
+    /// wraps after 49 days. An older time can only seem to be newer, and suppress a reply.
+    slots: Box<[AtomicU32]>,
+    hash: RandomState,
+}
+
+impl ReplyLimit {
+    pub fn new() -> Self {
+        Self::with_slots(SLOTS)
+    }
+
+    fn with_slots(count: usize) -> Self {
+        Self {
+            slots: (0..count).map(|_| AtomicU32::new(0)).collect(),
+            hash: RandomState::new(),
+        }
+    }
+
+    /// Returns true if `address` may be sent a reply now, and takes that reply.
+    pub fn allows(&self, address: &PeerAddr, now_ms: u64) -> bool {
+        // Without the endpoint. A host that is written to at several of them is one host.
+        let hash = self.hash.hash_one(address.socket_addr());
+        let slot = &self.slots[(hash % self.slots.len() as u64) as usize];
+        let now = (now_ms as u32).wrapping_add(INTERVAL_MS);
+        let last = slot.load(Ordering::Relaxed);
+        // The exchange fails if another worker has just taken the reply.
+        now.wrapping_sub(last) >= INTERVAL_MS
+            && slot
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+impl Default for ReplyLimit {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Time between two replies. A client that missed the first sends something again within its
+/// heartbeat of 5 s.
+const INTERVAL_MS: u32 = 1_000;
+
+/// Number of slots, which take 1 MiB. When a server with 100,000 clients is restarted, their
+/// heartbeats arrive at 20,000 per second. Then one in 13 collides with another one, and is
+/// answered a heartbeat later.
+const SLOTS: usize = 1 << 18;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16, endpoint: u8) -> PeerAddr {
+        PeerAddr::new(([127, 0, 0, 1], port).into(), endpoint)
+    }
+
+    #[test]
+    fn an_address_is_allowed_a_reply_per_second_from_the_start_on() {
+        let limit = ReplyLimit::new();
+        let peer = address(1, 0);
+        for (now_ms, is_allowed) in [
+            (0, true),
+            (0, false),
+            (999, false),
+            (1_000, true),
+            (1_999, false),
+            (60_000, true),
+        ] {
+            assert_eq!(limit.allows(&peer, now_ms), is_allowed, "at {now_ms}");
+        }
+        assert!(!limit.allows(&address(1, 3), 60_000), "at another endpoint");
+    }
+
+    #[test]
+    fn a_collision_suppresses_a_reply_and_never_allows_one() {
+        let limit = ReplyLimit::with_slots(1);
+        assert!(limit.allows(&address(1, 0), 0));
+        for now_ms in 0..1_000 {
+            let other = address(2 + now_ms as u16, 0);
+            assert!(!limit.allows(&other, now_ms), "at {now_ms}");
+        }
+        assert!(limit.allows(&address(2, 0), 1_000));
+    }
+
+    #[test]
+    fn the_wrap_of_the_time_suppresses_a_reply_and_never_allows_one() {
+        let limit = ReplyLimit::with_slots(1);
+        let (peer, wrap_ms) = (address(1, 0), 1 << 32);
+        assert!(limit.allows(&peer, wrap_ms - 1_500));
+        assert!(!limit.allows(&peer, wrap_ms - 501), "less than a second");
+        assert!(limit.allows(&peer, wrap_ms - 500));
+        assert!(!limit.allows(&peer, wrap_ms + 499), "less than a second");
+        assert!(
+            !limit.allows(&peer, 2 * wrap_ms),
+            "it seems to be half a second"
+        );
+        assert!(limit.allows(&peer, 2 * wrap_ms + 500));
+    }
+
+    #[test]
+    fn threads_take_one_reply_together() {
+        let limit = &ReplyLimit::new();
+        let taken: usize = std::thread::scope(|scope| {
+            let take = || (0..100).filter(|_| limit.allows(&address(1, 0), 0)).count();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            let counts = threads.into_iter().map(|thread| thread.join().unwrap());
+            counts.sum()
+        });
+        assert_eq!(taken, 1);
+    }
+}

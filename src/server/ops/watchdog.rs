@@ -1,0 +1,139 @@
+//! The watchdog, which finds workers that do not turn their loop.
+
+use std::time::Duration;
+
+use super::log::Log;
+use super::supervise::ThreadDied;
+use super::turns::{Turns, WorkerHandle};
+
+/// Checks the workers at intervals. The supervisor calls it.
+///
+/// It counts its own checks and reads no clock. A pause of the whole process, such as SIGSTOP
+/// or a virtual machine that is stopped, is one interval however long it is.
+pub struct Watchdog {
+    turns: Turns,
+    /// The number of checks in a row in which each worker had taken no turn.
+    silent_checks: Vec<u32>,
+    /// The number of such checks after which the worker counts as dead.
+    max_checks: u32,
+    interval: Duration,
+    log: Log,
+}
+
+impl Watchdog {
+    /// Returns a watchdog for workers that may be stuck for `limit`, which is not zero.
+    pub fn new(workers: Vec<WorkerHandle>, limit: Duration, log: Log) -> Self {
+        let interval = (limit / MIN_CHECKS).min(MAX_INTERVAL);
+        let max_checks = limit.as_nanos() / interval.as_nanos().max(1);
+        Self {
+            silent_checks: vec![0; workers.len()],
+            turns: Turns::new(workers),
+            max_checks: u32::try_from(max_checks).unwrap_or(u32::MAX),
+            interval,
+            log,
+        }
+    }
+
+    /// The time between two checks.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Checks all workers, and logs which of them are stuck or go on. Returns the first one that
+    /// has been stuck for too long.
+    pub fn check(&mut self) -> Option<ThreadDied> {
+        let mut dead = None;
+        for worker in self.turns.workers() {
+            let name = self.turns.name(worker);
+            let silent = &mut self.silent_checks[worker.index()];
+            if self.turns.has_turned(worker) {
+                if *silent >= LOGGED_CHECKS {
+                    let time = humantime::format_duration(self.interval * *silent);
+                    self.log
+                        .warn(format!("{name} goes on: it was stuck for {time}"));
+                }
+                *silent = 0;
+                self.turns.ask(worker);
+                continue;
+            }
+            *silent += 1;
+            let time = humantime::format_duration(self.interval * *silent);
+            if *silent == LOGGED_CHECKS {
+                self.log.warn(format!("{name} has been stuck for {time}"));
+            }
+            if *silent >= self.max_checks && dead.is_none() {
+                dead = Some(ThreadDied {
+                    name: name.to_owned(),
+                    reason: format!("it has been stuck for {time}"),
+                });
+            }
+        }
+        dead
+    }
+}
+
+/// Minimum number of checks within the limit. A pause of the process takes one, and a worker
+/// that goes on after it has the time of the others.
+const MIN_CHECKS: u32 = 30;
+
+/// Maximum time between two checks. A stuck worker is logged within three of them.
+const MAX_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The number of checks after which a stuck worker is logged. The first check after a pause of
+/// the process may come before the workers' turns.
+const LOGGED_CHECKS: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::turns::tests::worker;
+    use super::*;
+
+    fn watchdog(is_stuck: &Arc<AtomicBool>, limit: Duration) -> Watchdog {
+        let workers = vec![
+            worker("worker-0", &Arc::default()),
+            worker("worker-1", is_stuck),
+        ];
+        Watchdog::new(workers, limit, Log::new().0)
+    }
+
+    #[test]
+    fn a_worker_that_is_stuck_for_the_limit_counts_as_dead() {
+        for (limit_ms, interval_ms, checks) in
+            [(30_000, 1_000, 30), (3_000, 100, 30), (90_000, 1_000, 90)]
+        {
+            let is_stuck = Arc::new(AtomicBool::new(true));
+            let mut watchdog = watchdog(&is_stuck, Duration::from_millis(limit_ms));
+            assert_eq!(watchdog.interval(), Duration::from_millis(interval_ms));
+            for _ in 1..checks {
+                assert_eq!(watchdog.check(), None);
+            }
+            let died = watchdog.check().expect("it is stuck");
+            assert_eq!(died.name, "worker-1");
+            let limit = humantime::format_duration(Duration::from_millis(limit_ms));
+            assert_eq!(died.reason, format!("it has been stuck for {limit}"));
+        }
+    }
+
+    #[test]
+    fn a_turn_in_time_saves_a_worker() {
+        let is_stuck = Arc::new(AtomicBool::new(false));
+        let mut watchdog = watchdog(&is_stuck, Duration::from_secs(30));
+        for _ in 0..100 {
+            assert_eq!(watchdog.check(), None);
+        }
+        for _ in 0..3 {
+            is_stuck.store(true, Ordering::Relaxed);
+            // The request of the last check has been fulfilled.
+            assert_eq!(watchdog.check(), None);
+            for _ in 0..29 {
+                assert_eq!(watchdog.check(), None);
+            }
+            is_stuck.store(false, Ordering::Relaxed);
+            (watchdog.turns.workers()).for_each(|worker| watchdog.turns.ask(worker));
+            assert_eq!(watchdog.check(), None);
+        }
+    }
+}
