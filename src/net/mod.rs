@@ -6,7 +6,11 @@
 )]
 
 mod address;
+#[cfg(feature = "server")]
+mod guard;
 mod offload;
+#[cfg(feature = "server")]
+mod quarantine;
 mod receive;
 mod send;
 #[cfg(feature = "server")]
@@ -15,11 +19,17 @@ mod socket;
 mod transmit;
 
 pub use address::PeerAddr;
+#[cfg(feature = "server")]
+pub use guard::{Guard, bind_closed_group};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
 #[cfg(feature = "server")]
-pub use socket::{BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops};
+pub use send::{PathNews, SOCKETS_PER_ENDPOINT};
+#[cfg(feature = "server")]
+pub use socket::{
+    BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, in_call, receive_drops,
+};
 #[cfg(feature = "server")]
 pub use transmit::{Transmit, WorkerSockets};
 

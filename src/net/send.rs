@@ -2,11 +2,20 @@
 
 use std::io;
 use std::num::NonZeroU16;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::address::PeerAddr;
+
+#[cfg(feature = "server")]
+mod paths;
+
+#[cfg(feature = "server")]
+pub(super) use paths::SendPaths;
+#[cfg(feature = "server")]
+pub use paths::{PathNews, SOCKETS_PER_ENDPOINT};
 
 /// One or more datagrams for one peer, handed to the kernel in one piece.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +46,9 @@ pub struct Sender {
     controls: Box<[SegmentControl]>,
     /// The deliveries of each packet in `headers`.
     deliveries: Box<[u32]>,
-    /// Packets with several datagrams refused since the kernel took one.
-    refusals: u32,
+    gso: Gso,
+    /// The kernel refuses `sendmmsg`, but not `sendmsg`.
+    is_one_by_one: bool,
 }
 
 /// The outcome of the deliveries handed to [`Sender::send`]. Each is counted in one of
@@ -83,13 +93,19 @@ impl<'a> Packet<'a> {
         datagrams(self.payload, self.segment_bytes)
     }
 
-    /// Makes a packet of each datagram. The last one counts as all the deliveries.
-    fn split(self) -> impl Iterator<Item = Self> {
-        let datagrams = self.datagrams();
+    /// Makes a packet of each datagram if `is_split`, or else returns the packet. The last
+    /// datagram counts as all the deliveries.
+    fn split_if(self, is_split: bool) -> impl Iterator<Item = Self> {
+        let (cut, kept) = if is_split {
+            (self.segment_bytes, None)
+        } else {
+            (None, self.segment_bytes)
+        };
+        let datagrams = datagrams(self.payload, cut);
         let last = datagrams.len() - 1;
         datagrams.enumerate().map(move |(index, payload)| Self {
             payload,
-            segment_bytes: None,
+            segment_bytes: kept,
             deliveries: if index == last { self.deliveries } else { 0 },
             ..self
         })
@@ -104,21 +120,13 @@ impl Sender {
             headers: vec![EMPTY_HEADER; SEND_BATCH].into(),
             controls: vec![SegmentControl::new(0); SEND_BATCH].into(),
             deliveries: vec![0; SEND_BATCH].into(),
-            refusals: match gso {
-                Gso::On => 0,
-                Gso::Off => MAX_REFUSALS,
-            },
+            gso,
+            is_one_by_one: false,
         }
     }
 
-    /// Returns the current mode, which is off for good once the kernel has refused
-    /// several packets in a row.
     pub fn gso(&self) -> Gso {
-        if self.refusals < MAX_REFUSALS {
-            Gso::On
-        } else {
-            Gso::Off
-        }
+        self.gso
     }
 
     /// Sends each packet to its peer, through `socket`. A peer that cannot be sent to
@@ -131,9 +139,9 @@ impl Sender {
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let (socket, packets) = (socket.as_fd(), packets.into_iter());
-        match self.gso() {
+        match self.gso {
             Gso::On => self.send_all(socket, packets),
-            Gso::Off => self.send_all(socket, packets.flat_map(Packet::split)),
+            Gso::Off => self.send_all(socket, packets.flat_map(|packet| packet.split_if(true))),
         }
     }
 
@@ -143,7 +151,10 @@ impl Sender {
         mut packets: impl Iterator<Item = Packet<'a>>,
     ) -> SendTally {
         let mut tally = SendTally::default();
-        let mut may_wait = true;
+        let mut way = OneSocket {
+            socket,
+            may_wait: true,
+        };
         loop {
             let gathered = self.gather(&mut packets);
             if gathered == 0 {
@@ -151,7 +162,7 @@ impl Sender {
             }
             // SAFETY: the headers were gathered just now, from packets whose borrows
             // outlive `packets`.
-            unsafe { self.flush(socket, gathered, &mut may_wait, &mut tally) };
+            unsafe { self.flush(&mut way, 0..gathered, &mut tally) };
         }
     }
 
@@ -166,7 +177,8 @@ impl Sender {
             iovec.iov_base = packet.payload.as_ptr().cast_mut().cast();
             iovec.iov_len = packet.payload.len();
             let header = &mut self.headers[gathered].msg_hdr;
-            header.msg_name = name.as_ptr().cast_mut().cast();
+            // The name comes first in it.
+            header.msg_name = std::ptr::from_ref(packet.to).cast_mut().cast();
             header.msg_namelen = name.len() as libc::socklen_t;
             header.msg_iov = iovec;
             header.msg_iovlen = 1;
@@ -188,42 +200,42 @@ impl Sender {
         gathered
     }
 
-    /// Hands the first `gathered` headers to the kernel. `may_wait` is cleared by the
-    /// one wait for space.
+    /// Hands the headers in `range` to the kernel. Returns the index of the first that it did
+    /// not handle, as [`Full::Reroute`] demands, or else the end of the range.
     ///
     /// # Safety
     /// `gather` must have set these headers, and the borrows of its packets must still
     /// be live.
     unsafe fn flush(
         &mut self,
-        socket: BorrowedFd<'_>,
-        gathered: usize,
-        may_wait: &mut bool,
+        way: &mut impl Way,
+        range: Range<usize>,
         tally: &mut SendTally,
-    ) {
-        let mut done = 0;
-        while done < gathered {
+    ) -> usize {
+        let mut done = range.start;
+        while done < range.end {
             // SAFETY: these headers are as the caller promises.
-            match unsafe { send_batch(socket, &mut self.headers[done..gathered]) } {
+            match unsafe { self.send_some(way.socket(), done..range.end) } {
                 Ok(sent) => {
                     tally.sent += sum(&self.deliveries[done..done + sent]);
-                    self.forgive_refusals(done..done + sent);
+                    way.segments_taken(&self.headers[done..done + sent]);
                     done += sent;
-                    continue;
                 }
                 Err(libc::EINTR) => {}
-                Err(libc::EAGAIN | libc::ENOBUFS) if *may_wait => {
-                    *may_wait = false;
-                    wait_for_space(socket);
-                }
-                Err(libc::EAGAIN | libc::ENOBUFS) => {
-                    tally.congested += sum(&self.deliveries[done..gathered]);
-                    return;
-                }
+                Err(libc::EAGAIN | libc::ENOBUFS) => match way.make_space() {
+                    Full::Retry => {}
+                    Full::Reroute => return done,
+                    Full::Drop => {
+                        tally.congested += sum(&self.deliveries[done..range.end]);
+                        return range.end;
+                    }
+                },
                 Err(error) => {
                     if is_segmented(&self.headers[done]) && is_segment_refusal(error) {
                         // SAFETY: this is one of these headers, with a control message.
-                        unsafe { self.send_in_parts(socket, done, tally) };
+                        unsafe { self.send_in_parts(way.socket(), done, tally) };
+                        // SAFETY: this is one of these headers.
+                        way.segments_refused(unsafe { self.peer(done) });
                     } else {
                         tally.refused += u64::from(self.deliveries[done]);
                     }
@@ -231,15 +243,32 @@ impl Sender {
                 }
             }
         }
+        done
     }
 
-    /// Resets the count of refusals if one of the packets taken had several datagrams.
-    fn forgive_refusals(&mut self, taken: std::ops::Range<usize>) {
-        if (1..MAX_REFUSALS).contains(&self.refusals)
-            && self.headers[taken].iter().any(is_segmented)
-        {
-            self.refusals = 0;
+    /// Sends the headers in `range`, as [`send_batch`] does. Where the kernel does not permit
+    /// `sendmmsg`, but `sendmsg`, this sends one header.
+    ///
+    /// # Safety
+    /// As for `flush`.
+    unsafe fn send_some(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        range: Range<usize>,
+    ) -> Result<usize, i32> {
+        let headers = &mut self.headers[range];
+        if !self.is_one_by_one {
+            // SAFETY: these headers are as the caller promises.
+            match unsafe { send_batch(socket, headers) } {
+                // It may also be a packet filter that refuses the first header.
+                Err(error) if is_call_refusal(error) => {}
+                result => return result,
+            }
         }
+        // SAFETY: as above.
+        unsafe { send_one(socket, &headers[0].msg_hdr) }?;
+        self.is_one_by_one = true;
+        Ok(1)
     }
 
     /// Sends the datagrams of one packet, which the kernel refused as a whole, one by
@@ -253,29 +282,120 @@ impl Sender {
         index: usize,
         tally: &mut SendTally,
     ) {
-        self.refusals += 1;
         tally.split_packets += 1;
-        let whole = self.iovecs[index];
-        let segment_bytes = usize::from(self.controls[index].segment_bytes);
-        let mut header = self.headers[index];
-        header.msg_hdr.msg_control = std::ptr::null_mut();
-        header.msg_hdr.msg_controllen = 0;
+        let bytes = self.iovecs[index].iov_len;
+        let segment_bytes = self.segment_bytes(index);
         let mut all_sent = true;
-        for start in (0..whole.iov_len).step_by(segment_bytes) {
-            let mut part = libc::iovec {
-                iov_base: whole.iov_base.wrapping_byte_add(start),
-                iov_len: segment_bytes.min(whole.iov_len - start),
-            };
-            header.msg_hdr.msg_iov = &raw mut part;
-            // SAFETY: the name is the packet's own. The iovec lives in this frame and
-            // leads to a part of the payload.
-            all_sent &= unsafe { send_batch(socket, std::slice::from_mut(&mut header)).is_ok() };
+        for start in (0..bytes).step_by(segment_bytes) {
+            let part = start..bytes.min(start + segment_bytes);
+            // SAFETY: this header is as the caller promises.
+            all_sent &= unsafe { self.send_part(socket, index, part) }.is_ok();
         }
         let deliveries = u64::from(self.deliveries[index]);
         if all_sent {
             tally.sent += deliveries;
         } else {
             tally.refused += deliveries;
+        }
+    }
+
+    /// Sends a part of one packet as one datagram.
+    ///
+    /// # Safety
+    /// As for `flush`. `part` must lie within the payload.
+    unsafe fn send_part(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        index: usize,
+        part: Range<usize>,
+    ) -> Result<(), i32> {
+        let mut iovec = libc::iovec {
+            iov_base: self.iovecs[index].iov_base.wrapping_byte_add(part.start),
+            iov_len: part.len(),
+        };
+        let mut header = self.headers[index].msg_hdr;
+        header.msg_iov = &raw mut iovec;
+        remove_segments(&mut header);
+        // SAFETY: the name is the packet's own. The iovec lives in this frame and leads to
+        // a part of the payload.
+        unsafe { send_one(socket, &header) }
+    }
+
+    /// Returns the length of the packet's datagrams, of which the last may be shorter.
+    fn segment_bytes(&self, index: usize) -> usize {
+        if is_segmented(&self.headers[index]) {
+            self.controls[index].segment_bytes.into()
+        } else {
+            self.iovecs[index].iov_len
+        }
+    }
+
+    /// Cuts the first `bytes` off the packet's payload.
+    #[cfg(feature = "server")]
+    fn cut_front(&mut self, index: usize, bytes: usize) {
+        let segment_bytes = self.segment_bytes(index);
+        let iovec = &mut self.iovecs[index];
+        iovec.iov_base = iovec.iov_base.wrapping_byte_add(bytes);
+        iovec.iov_len -= bytes;
+        if iovec.iov_len <= segment_bytes {
+            remove_segments(&mut self.headers[index].msg_hdr);
+        }
+    }
+
+    /// Returns the peer of a packet.
+    ///
+    /// # Safety
+    /// As for `flush`.
+    unsafe fn peer(&self, index: usize) -> &PeerAddr {
+        // SAFETY: `gather` made the pointer from a reference, which the caller says is live.
+        unsafe { &*self.headers[index].msg_hdr.msg_name.cast() }
+    }
+}
+
+/// The socket that a batch is sent through, and the answers to what the kernel does not take.
+trait Way {
+    fn socket(&self) -> BorrowedFd<'_>;
+
+    /// The socket is full. Waits, or changes to another one.
+    fn make_space(&mut self) -> Full;
+
+    /// The kernel took these headers.
+    fn segments_taken(&mut self, _headers: &[libc::mmsghdr]) {}
+
+    /// The kernel refused to segment a packet to `peer`.
+    fn segments_refused(&mut self, _peer: &PeerAddr) {}
+}
+
+/// The next step after a socket was full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    /// Send the same packets again.
+    Retry,
+    /// As `Retry`, but ask for the route of each first.
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "one socket has no routes")
+    )]
+    Reroute,
+    Drop,
+}
+
+struct OneSocket<'a> {
+    socket: BorrowedFd<'a>,
+    may_wait: bool,
+}
+
+impl Way for OneSocket<'_> {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket
+    }
+
+    fn make_space(&mut self) -> Full {
+        if std::mem::take(&mut self.may_wait) {
+            wait_for_space(self.socket);
+            Full::Retry
+        } else {
+            Full::Drop
         }
     }
 }
@@ -356,7 +476,30 @@ pub unsafe fn send_batch(
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
     };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    usize::try_from(sent).map_err(|_| last_error())
+}
+
+/// Sends one header, without waiting.
+///
+/// # Safety
+/// As for [`send_batch`].
+unsafe fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Result<(), i32> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the caller vouches for what the header points at, which the kernel only reads.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), header, flags) };
+    if sent < 0 {
+        return Err(last_error());
+    }
+    Ok(())
+}
+
+fn last_error() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+fn remove_segments(header: &mut libc::msghdr) {
+    header.msg_control = std::ptr::null_mut();
+    header.msg_controllen = 0;
 }
 
 fn is_segmented(header: &libc::mmsghdr) -> bool {
@@ -368,6 +511,12 @@ fn is_segmented(header: &libc::mmsghdr) -> bool {
 /// or too long.
 fn is_segment_refusal(error: i32) -> bool {
     matches!(error, libc::EIO | libc::EINVAL | libc::EMSGSIZE)
+}
+
+/// Returns `true` for the errors with which a system refuses a call as such: an old kernel, or
+/// a filter of calls (seccomp).
+pub(super) fn is_call_refusal(error: i32) -> bool {
+    matches!(error, libc::ENOSYS | libc::EPERM | libc::EACCES)
 }
 
 fn sum(deliveries: &[u32]) -> u64 {
@@ -388,11 +537,6 @@ pub const SEND_BATCH: usize = 256;
 /// Maximum payload of one packet: that of an IPv4 packet (65,507 bytes), less space for
 /// options and for the headers of tunnels.
 pub const MAX_PACKET_BYTES: usize = 65_000;
-
-/// Refusals in a row after which a sender stops using GSO, on all of its sockets. One
-/// peer with a narrow path must not end it for all peers. A machine that cannot segment
-/// at all must not try for ever.
-const MAX_REFUSALS: u32 = 16;
 
 /// The time that a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
 const MAX_WAIT_MS: u8 = 1;

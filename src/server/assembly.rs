@@ -14,6 +14,7 @@ use super::host::{Endpoints, plan_cores};
 use super::ops::log::Log;
 use super::ops::stats::{WorkerId, WorkerInfo};
 use super::ops::supervise::{Supervisor, Wake};
+use super::watch::GroupWatch;
 use super::worker::{Service, Worker, WorkerShared, poll_and_wake};
 use crate::net::{Gso, WorkerSockets, max_segments};
 
@@ -25,6 +26,7 @@ pub(super) struct Assembly<'a> {
     /// Maximum number of datagrams per packet.
     pub(super) max_segments: usize,
     pub(super) log: Log,
+    pub(super) watch: Arc<GroupWatch>,
     pub(super) supervisor: &'a mut Supervisor,
 }
 
@@ -57,7 +59,9 @@ impl<'a> Assembly<'a> {
             clock,
             spin: Duration::from_micros(config.spin_us.into()),
             own_addresses: endpoints.own_addresses(&log).into(),
+            log: log.clone(),
         };
+        let watch = endpoints.watch();
         let sockets = endpoints.into_worker_sockets(gso);
         let seats = sockets.into_iter().zip(plan_cores(config, &log));
         let seats = seats.enumerate().map(|(index, (sockets, core))| {
@@ -75,6 +79,7 @@ impl<'a> Assembly<'a> {
             shared,
             max_segments,
             log,
+            watch,
             supervisor,
         })
     }

@@ -46,6 +46,10 @@ impl ChatServer {
             interval: config.reap_interval,
             log: assembly.log.clone(),
             parker: reaper_parker,
+            on_round: Box::new({
+                let watch = Arc::clone(&assembly.watch);
+                move || watch.check()
+            }),
         };
         let notifier = Notifier {
             registry: Arc::clone(&server.registry),

@@ -1,6 +1,7 @@
 //! The resources of this machine: sockets, addresses and cores.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use core_affinity::CoreId;
 use nix::ifaddrs::getifaddrs;
@@ -8,12 +9,17 @@ use nix::sys::socket::SockaddrStorage;
 
 use super::config::ServerConfig;
 use super::ops::log::Log;
-use crate::net::{BindError, BufferSizes, Gso, PeerAddr, SocketGroup, WorkerSockets, bind_group};
+use super::watch::GroupWatch;
+use crate::net::{
+    BindError, BufferSizes, Gso, PeerAddr, SOCKETS_PER_ENDPOINT, SocketGroup, WorkerSockets,
+    bind_closed_group,
+};
 
-/// The sockets of a server. Every `--bind` address is an endpoint, with one socket per
-/// worker.
+/// The sockets of a server. Every `--bind` address is an endpoint, with
+/// [`SOCKETS_PER_ENDPOINT`] sockets per worker.
 pub(super) struct Endpoints {
     groups: Vec<SocketGroup>,
+    watch: Arc<GroupWatch>,
     workers: usize,
 }
 
@@ -25,13 +31,32 @@ impl Endpoints {
             receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
             send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
         };
+        let mut guards = Vec::new();
         let bind = |address: &SocketAddr| {
-            let group = bind_group(*address, workers, wanted)?;
+            let count = workers * SOCKETS_PER_ENDPOINT;
+            let (group, guard) = bind_closed_group(*address, count, wanted)?;
             warn_of_small_buffers(wanted, group.granted, log);
+            match guard {
+                Ok(guard) => guards.push(guard),
+                Err(error) => log.warn(format!(
+                    "processes of the same user can join the sockets of {}: {error}",
+                    group.local_addr
+                )),
+            }
             Ok(group)
         };
         let groups = config.bind.iter().map(bind).collect::<Result<_, _>>()?;
-        Ok(Self { groups, workers })
+        Ok(Self {
+            groups,
+            watch: Arc::new(GroupWatch::new(guards, log.clone())),
+            workers,
+        })
+    }
+
+    /// Returns the watch over the sockets, which keeps other processes from joining them for
+    /// as long as it lives.
+    pub(super) fn watch(&self) -> Arc<GroupWatch> {
+        Arc::clone(&self.watch)
     }
 
     /// The address of each endpoint, with its actual port.
@@ -54,13 +79,13 @@ impl Endpoints {
         own.into_iter().map(|addr| PeerAddr::new(addr, 0)).collect()
     }
 
-    /// Gives each worker one socket of every endpoint.
+    /// Gives each worker its sockets of every endpoint.
     pub(super) fn into_worker_sockets(mut self, gso: Gso) -> Vec<WorkerSockets> {
         let mut take = || {
-            let sockets = self
-                .groups
-                .iter_mut()
-                .filter_map(|group| group.sockets.pop());
+            let sockets = self.groups.iter_mut().flat_map(|group| {
+                let rest = group.sockets.len().saturating_sub(SOCKETS_PER_ENDPOINT);
+                group.sockets.split_off(rest)
+            });
             WorkerSockets::new(sockets.collect(), gso)
         };
         (0..self.workers).map(|_| take()).collect()

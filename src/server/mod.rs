@@ -10,6 +10,7 @@ mod host;
 pub mod ingress;
 pub mod ops;
 pub mod registry;
+mod watch;
 pub mod worker;
 
 use std::io;
@@ -26,6 +27,7 @@ use self::ops::log::Log;
 use self::ops::stats::{Stats, WorkerInfo, WorkerStats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied};
 use self::registry::{Room, RoomError};
+use self::watch::GroupWatch;
 use crate::net::{BindError, PeerAddr};
 use crate::wire::RoomName;
 
@@ -52,6 +54,8 @@ pub struct Server {
     local_addrs: Vec<SocketAddr>,
     handle: ServerHandle,
     supervisor: Supervisor,
+    /// Dropped with the sockets of the workers, not with the last handle.
+    _watch: Arc<GroupWatch>,
 }
 
 /// Reads and stops a server from other threads.
@@ -62,6 +66,7 @@ pub struct ServerHandle {
     /// `None` for a greeting server.
     chat: Option<ChatServer>,
     log_lines_shed: Arc<AtomicU64>,
+    open_groups: Arc<AtomicU64>,
 }
 
 /// The reason why a server did not start.
@@ -106,6 +111,7 @@ impl Server {
         })?;
         let supervised = &mut supervisor;
         let assembly = Assembly::new(&config, endpoints, clock, log.clone(), supervised)?;
+        let watch = Arc::clone(&assembly.watch);
         let workers = assembly.seats.iter().map(|seat| Arc::clone(&seat.info));
         let workers = workers.collect();
         let chat = match config.service {
@@ -123,11 +129,13 @@ impl Server {
             workers,
             chat,
             log_lines_shed,
+            open_groups: watch.alarms(),
         };
         Ok(Self {
             local_addrs,
             handle,
             supervisor,
+            _watch: watch,
         })
     }
 
@@ -208,6 +216,7 @@ impl ServerHandle {
         let mut stats = Stats {
             workers: workers.collect(),
             log_lines_shed: self.log_lines_shed.load(Ordering::Relaxed),
+            open_groups: self.open_groups.load(Ordering::Relaxed),
             ..Stats::default()
         };
         if let Some(ChatServer { registry, notifier }) = &self.chat {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::net::{
-    Datagram, MAX_ENDPOINTS, PeerAddr, RECEIVE_BATCH, Receiver, Transmit, WorkerSockets,
-    receive_drops,
+    Datagram, MAX_ENDPOINTS, PathNews, PeerAddr, RECEIVE_BATCH, Receiver, SOCKETS_PER_ENDPOINT,
+    Transmit, WorkerSockets, in_call, receive_drops,
 };
 use crate::server::clock::Clock;
 use crate::server::egress::Progress;
+use crate::server::ops::log::Log;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
 use crate::server::ops::supervise::{StopSignal, Wake};
 
@@ -37,16 +38,27 @@ pub struct Worker<S> {
     info: Arc<WorkerInfo>,
     drops: KernelDrops,
     own_addresses: Arc<[PeerAddr]>,
+    errors: ReceiveErrors,
+    log: Log,
 }
 
 /// The properties that all workers of a server share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WorkerShared {
     pub clock: Clock,
     /// The time for which a worker polls its sockets before it sleeps.
     pub spin: Duration,
     /// The addresses of the server's sockets. Datagrams from them are dropped.
     pub own_addresses: Arc<[PeerAddr]>,
+    pub log: Log,
+}
+
+/// The receive calls that failed since the last that did not.
+#[derive(Default)]
+struct ReceiveErrors {
+    in_a_row: u32,
+    /// The current row has been logged.
+    is_logged: bool,
 }
 
 /// The datagrams that the kernel dropped at each socket.
@@ -71,13 +83,14 @@ impl<S: Service> Worker<S> {
         shared: &WorkerShared,
         info: Arc<WorkerInfo>,
     ) -> io::Result<Self> {
-        for (endpoint, socket) in sockets.sockets_mut().iter_mut().enumerate() {
+        for (index, socket) in sockets.sockets_mut().iter_mut().enumerate() {
             poll.registry()
-                .register(socket, Token(endpoint), Interest::READABLE)?;
+                .register(socket, Token(index), Interest::READABLE)
+                .map_err(in_call("epoll_ctl"))?;
         }
         Ok(Self {
             poll,
-            events: Events::with_capacity(MAX_ENDPOINTS + 1),
+            events: Events::with_capacity(MAX_ENDPOINTS * SOCKETS_PER_ENDPOINT + 1),
             drops: KernelDrops::new(sockets.sockets().len()),
             sockets,
             receiver: Receiver::new(),
@@ -86,6 +99,8 @@ impl<S: Service> Worker<S> {
             spin: shared.spin,
             info,
             own_addresses: Arc::clone(&shared.own_addresses),
+            errors: ReceiveErrors::default(),
+            log: shared.log.clone(),
         })
     }
 
@@ -103,6 +118,7 @@ impl<S: Service> Worker<S> {
             let sent = self.service.poll_transmit(&mut self.sockets);
             if received == Progress::Idle && sent == Progress::Idle {
                 self.drops.count(&self.sockets, &self.info);
+                self.report_news();
                 self.sleep()?;
             }
         }
@@ -117,30 +133,82 @@ impl<S: Service> Worker<S> {
         if now_ms > self.drops.checked_ms + DROPS_INTERVAL_MS {
             self.drops.checked_ms = now_ms;
             self.drops.count(&self.sockets, &self.info);
+            self.report_news();
         }
         let mut progress = Progress::Idle;
-        for endpoint in 0..self.sockets.sockets().len() {
-            if self.receive_from(endpoint, now_ms)? == Progress::More {
-                progress = Progress::More;
+        let sockets = self.sockets.sockets().len();
+        for first in (0..sockets).step_by(SOCKETS_PER_ENDPOINT) {
+            let deadline = Instant::now() + MAX_RECEIVE_TIME;
+            for index in first..first + SOCKETS_PER_ENDPOINT {
+                if self.receive_from(index, now_ms, deadline)? == Progress::More {
+                    progress = Progress::More;
+                }
             }
         }
         Ok(progress)
     }
 
-    fn receive_from(&mut self, endpoint: usize, now_ms: u64) -> io::Result<Progress> {
-        let socket = &self.sockets.sockets()[endpoint];
-        let counters = &self.info.counters;
-        let deadline = Instant::now() + MAX_RECEIVE_TIME;
+    /// Logs and counts the peers that cannot be sent to.
+    fn report_news(&mut self) {
+        let PathNews {
+            suspects,
+            gso_stops,
+        } = self.sockets.take_news();
+        if suspects > 0 {
+            self.info.counters.peers_set_apart.add(suspects);
+            self.log.warn(format!(
+                "{}: packets to {suspects} peers do not leave this machine (a neighbor that does \
+                 not answer, or a slow interface): these peers are sent to apart from the others",
+                self.info.name
+            ));
+        }
+        if gso_stops > 0 {
+            self.log.warn(format!(
+                "{}: this machine segments no packets: for a minute, datagrams are sent one by one",
+                self.info.name
+            ));
+        }
+    }
+
+    /// Counts a failed receive call, and waits if it is one of many. The next call may
+    /// succeed.
+    fn count_error(&mut self, error: &io::Error) {
+        self.info.counters.receive_errors.add(1);
+        self.errors.in_a_row += 1;
+        if self.errors.in_a_row < MANY_ERRORS {
+            return;
+        }
+        if !std::mem::replace(&mut self.errors.is_logged, true) {
+            self.log.warn(format!(
+                "{}: recvmmsg fails again and again: {error}",
+                self.info.name
+            ));
+            self.receiver.receive_one_by_one();
+        }
+        let doublings = (self.errors.in_a_row - MANY_ERRORS).min(6);
+        std::thread::sleep(MIN_BACKOFF * (1 << doublings));
+    }
+
+    fn receive_from(
+        &mut self,
+        index: usize,
+        now_ms: u64,
+        deadline: Instant,
+    ) -> io::Result<Progress> {
+        let endpoint = WorkerSockets::endpoint(index);
         for _ in 0..MAX_RECEIVES {
-            let received = match self.receiver.receive(socket, endpoint as u8) {
+            let socket = &self.sockets.sockets()[index];
+            let received = match self.receiver.receive(socket, endpoint) {
                 Ok(received) => received,
-                Err(error) if is_fatal(&error) => return Err(error),
-                Err(_) => {
+                Err(error) if is_fatal(&error) => return Err(in_call("recvmsg")(error)),
+                Err(error) => {
                     // A network error that an earlier send caused (ICMP). It is cleared now.
-                    counters.receive_errors.add(1);
+                    self.count_error(&error);
                     continue;
                 }
             };
+            self.errors = ReceiveErrors::default();
+            let counters = &self.info.counters;
             counters.datagrams_in.add(received as u64);
             for datagram in self.receiver.datagrams() {
                 if datagram.is_truncated {
@@ -181,7 +249,7 @@ impl<S: Service> Worker<S> {
     fn poll_events(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result,
+            result => result.map_err(in_call("epoll_wait")),
         }
     }
 }
@@ -215,8 +283,8 @@ impl KernelDrops {
 /// # Errors
 /// The system has no more file descriptors.
 pub fn poll_and_wake() -> io::Result<(Poll, Wake)> {
-    let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
+    let poll = Poll::new().map_err(in_call("epoll_create1"))?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(in_call("eventfd"))?;
     // Waking fails only when the poll has been dropped. Then nobody sleeps in it.
     Ok((poll, Arc::new(move || drop(waker.wake()))))
 }
@@ -232,11 +300,20 @@ fn refuse(from: &PeerAddr, own_addresses: &[PeerAddr]) -> Option<DropReason> {
     }
 }
 
-/// Returns true for errors of the program itself, which would occur in every call.
+/// Returns true for errors of the program itself, or of a system that does not permit the
+/// call. They would occur in every call.
 fn is_fatal(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL)
+        Some(
+            libc::EBADF
+                | libc::ENOTSOCK
+                | libc::EFAULT
+                | libc::EINVAL
+                | libc::ENOSYS
+                | libc::EPERM
+                | libc::EACCES
+        )
     )
 }
 
@@ -244,13 +321,20 @@ fn is_fatal(error: &io::Error) -> bool {
 /// datagrams take about 2 ms.
 const MAX_RECEIVES: usize = 16;
 
-/// Maximum time, plus one batch, for which a worker receives from one socket before it
-/// sends. It is as long as a slice. A datagram full of the shortest frames takes 50 times as
+/// Maximum time, plus a batch per socket, for which a worker receives at one endpoint before
+/// it sends. It is as long as a slice. A datagram full of the shortest frames takes 50 times as
 /// long as another one.
 const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
 
 /// Time between two checks for kernel drops by a worker that never sleeps.
 const DROPS_INTERVAL_MS: u64 = 100;
+
+/// Errors in a row after which a worker waits before the next call. A network error is cleared
+/// by the call that reports it, so these are of another kind, such as a lack of memory.
+const MANY_ERRORS: u32 = 16;
+
+/// The first wait. The longest is 64 times as long.
+const MIN_BACKOFF: Duration = Duration::from_millis(1);
 
 const WAKER: Token = Token(usize::MAX);
 

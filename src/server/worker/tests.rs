@@ -71,7 +71,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         send_bytes: 1 << 17,
     };
     let address = "127.0.0.1:0".parse().unwrap();
-    let group = bind_group(address, 1, buffers).unwrap();
+    let group = bind_group(address, SOCKETS_PER_ENDPOINT, buffers).unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..2000 {
         socket.send_to(b"x", group.local_addr).unwrap();
@@ -83,6 +83,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         }),
         spin: Duration::ZERO,
         own_addresses: Arc::default(),
+        log: Log::new().0,
     };
     let supervisor = Supervisor::new();
     let stop = Arc::clone(supervisor.stop_signal());
@@ -146,8 +147,11 @@ fn after_a_network_error_the_round_goes_on() {
         clock: Clock::monotonic(),
         spin: Duration::ZERO,
         own_addresses: Arc::default(),
+        log: Log::new().0,
     };
-    let sockets = WorkerSockets::new(vec![mio::net::UdpSocket::from_std(socket)], Gso::On);
+    let free = || mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let sockets = vec![mio::net::UdpSocket::from_std(socket), free(), free()];
+    let sockets = WorkerSockets::new(sockets, Gso::On);
     let (poll, _wake) = poll_and_wake().unwrap();
     let info = WorkerInfo::new("");
     let service = Counting(0);
@@ -160,7 +164,15 @@ fn after_a_network_error_the_round_goes_on() {
 #[test]
 fn only_errors_of_the_program_itself_end_a_worker() {
     let is_fatal = |code| is_fatal(&io::Error::from_raw_os_error(code));
-    for code in [libc::EBADF, libc::ENOTSOCK, libc::EFAULT, libc::EINVAL] {
+    for code in [
+        libc::EBADF,
+        libc::ENOTSOCK,
+        libc::EFAULT,
+        libc::EINVAL,
+        libc::ENOSYS,
+        libc::EPERM,
+        libc::EACCES,
+    ] {
         assert!(is_fatal(code), "{code}");
     }
     for code in [

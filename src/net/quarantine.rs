@@ -1,0 +1,172 @@
+//! The rules for peers whose packets do not leave.
+//!
+//! A packet counts against the buffer of its socket until it has left the machine. Packets to
+//! a neighbor that does not answer, or in the queue of a slow interface, stay for seconds.
+//! Few such peers fill the buffer, and then the socket takes packets for nobody. The error
+//! does not say who they are. So when a buffer stays full, a *search* begins: for a while,
+//! packets are sent one by one, and a peer whose packet does not leave is a *suspect*.
+//! Suspects are sent to apart from the others, and tested again from time to time.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::address::PeerAddr;
+
+/// The suspects of one endpoint of one worker.
+pub(super) struct Quarantine {
+    suspects: HashMap<PeerAddr, Suspect>,
+    search: Option<Search>,
+    next_search: Option<Instant>,
+    /// Time from the end of a search to the next.
+    search_pause: Duration,
+    next_cleanup: Option<Instant>,
+    /// Number of peers that have become suspects, until it is taken.
+    found: u64,
+}
+
+/// The way to send a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// With the others.
+    Open,
+    /// Alone, and watched, as there is a search.
+    Test,
+    /// Alone, and watched, as the peer has been a suspect for long enough.
+    Retest,
+    /// Through the socket for suspects.
+    Apart,
+}
+
+struct Suspect {
+    until: Instant,
+    /// Time for which it was made a suspect the last time.
+    pause: Duration,
+}
+
+struct Search {
+    end: Instant,
+    passed: u32,
+    failed: Vec<PeerAddr>,
+}
+
+impl Quarantine {
+    pub(super) fn new() -> Self {
+        Self {
+            suspects: HashMap::new(),
+            search: None,
+            next_search: None,
+            search_pause: MIN_PAUSE,
+            next_cleanup: None,
+            found: 0,
+        }
+    }
+
+    /// Returns `true` if every route is [`Route::Open`].
+    pub(super) fn is_idle(&self) -> bool {
+        self.suspects.is_empty() && self.search.is_none()
+    }
+
+    /// Begins a search, if none is under way and the last was long enough ago. Call this
+    /// when the buffer of a socket stays full.
+    pub(super) fn search(&mut self, now: Instant) {
+        if self.search.is_none() && self.next_search.is_none_or(|next| now >= next) {
+            self.search = Some(Search {
+                end: now + SEARCH_TIME,
+                passed: 0,
+                failed: Vec::new(),
+            });
+        }
+    }
+
+    /// Ends a search whose time is over, and forgets the suspects that nothing is sent to.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(search) = self.search.take_if(|search| now >= search.end) {
+            self.end(search, now);
+        }
+        if self.next_cleanup.is_none_or(|next| now >= next) {
+            self.next_cleanup = Some(now + MAX_PAUSE);
+            self.suspects
+                .retain(|_, suspect| now < suspect.until + MAX_PAUSE);
+        }
+    }
+
+    fn end(&mut self, search: Search, now: Instant) {
+        // If no packet leaves, it is the machine that is slow, and no peer of it.
+        let is_peers = search.passed > 0 && !search.failed.is_empty();
+        if search.passed == 0 {
+            for peer in &search.failed {
+                self.suspects.remove(peer);
+            }
+        } else {
+            self.found += search.failed.len() as u64;
+        }
+        self.search_pause = if is_peers {
+            MIN_PAUSE
+        } else {
+            longer(self.search_pause)
+        };
+        self.next_search = Some(now + self.search_pause);
+    }
+
+    /// Returns the way for the next packet to `peer`.
+    pub(super) fn route(&self, peer: &PeerAddr, now: Instant) -> Route {
+        match self.suspects.get(peer) {
+            Some(suspect) if now < suspect.until => Route::Apart,
+            Some(_) => Route::Retest,
+            None if self.search.is_some() => Route::Test,
+            None => Route::Open,
+        }
+    }
+
+    /// Notes that a packet to `peer` has left at once.
+    pub(super) fn passed(&mut self, peer: &PeerAddr) {
+        self.suspects.remove(peer);
+        if let Some(search) = &mut self.search {
+            search.passed += 1;
+        }
+    }
+
+    /// Notes that a packet to `peer` has not left. If the table is full, the next packet to
+    /// a new suspect is one more test.
+    pub(super) fn failed(&mut self, peer: &PeerAddr, now: Instant) {
+        let count = self.suspects.len();
+        if let Some(suspect) = self.suspects.get_mut(peer) {
+            suspect.pause = longer(suspect.pause);
+            suspect.until = now + suspect.pause;
+        } else if count < MAX_SUSPECTS {
+            let suspect = Suspect {
+                until: now + MIN_PAUSE,
+                pause: MIN_PAUSE,
+            };
+            self.suspects.insert(*peer, suspect);
+            if let Some(search) = &mut self.search {
+                search.failed.push(*peer);
+            }
+        }
+    }
+
+    /// Returns the number of peers that have become suspects since the last call.
+    pub(super) fn take_found(&mut self) -> u64 {
+        std::mem::take(&mut self.found)
+    }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (2 * pause).min(MAX_PAUSE)
+}
+
+/// Long enough for a text to every room of a busy server.
+const SEARCH_TIME: Duration = Duration::from_millis(200);
+
+/// A peer that comes back waits for this long at most, if it was away for a moment. The
+/// kernel gives up a neighbor after three times as long.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// A test of each of a thousand lasting suspects takes 2 % of a worker's time.
+const MAX_PAUSE: Duration = Duration::from_secs(32);
+
+/// Maximum number of suspects. They take about 300 KB.
+const MAX_SUSPECTS: usize = 4096;
+
+#[cfg(test)]
+mod tests;
