@@ -59,7 +59,7 @@ fn bind_guard_last(
     count: usize,
     wanted: BufferSizes,
 ) -> io::Result<(SocketGroup, io::Result<Socket>)> {
-    let group = open_group(address, count, wanted)?;
+    let group = open_group(address, count, wanted, true)?;
     let bind = || {
         let guard = new_socket(group.local_addr, wanted)?;
         stop_receiving(&guard)?;
@@ -81,7 +81,7 @@ fn bind_guard_first(
     guard.bind(&address.into()).map_err(in_call("bind"))?;
     if let Err(error) = stop_receiving(&guard) {
         drop(guard);
-        return Ok((open_group(address, count, wanted)?, Err(error)));
+        return Ok((open_group(address, count, wanted, true)?, Err(error)));
     }
     guard.set_reuse_port(true)?;
     let mut group = SocketGroup::of(&guard)?;
@@ -100,7 +100,7 @@ impl Guard {
     }
 
     /// Tries to join the group as another process would. Returns `true` if that succeeds. The
-    /// socket that tries receives nothing.
+    /// socket that tries receives nothing, but for a moment if it succeeds with IPv6.
     ///
     /// # Errors
     /// The system refuses the socket for another reason than its address.
@@ -110,8 +110,12 @@ impl Guard {
             send_bytes: 0,
         };
         let socket = new_socket(self.address, small)?;
-        stop_receiving(&socket)?;
+        if self.address.is_ipv4() {
+            stop_receiving(&socket)?;
+        }
         match bind_member(&socket, self.address) {
+            // The interface of an IPv6 socket must exist while its address is bound.
+            Ok(()) if self.address.is_ipv6() => stop_receiving(&socket).map(|()| true),
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
             Err(error) => Err(error),
@@ -125,9 +129,9 @@ impl Guard {
     /// `/proc` cannot be read.
     pub fn strangers(&self) -> io::Result<usize> {
         let list = if self.address.is_ipv4() {
-            "/proc/net/udp"
+            "/proc/thread-self/net/udp"
         } else {
-            "/proc/net/udp6"
+            "/proc/thread-self/net/udp6"
         };
         let mut overlapping = 0_usize;
         for line in BufReader::new(File::open(list)?).lines() {

@@ -7,6 +7,8 @@
 
 mod address;
 #[cfg(feature = "server")]
+mod calls;
+#[cfg(feature = "server")]
 mod guard;
 mod offload;
 #[cfg(feature = "server")]
@@ -19,6 +21,8 @@ mod socket;
 mod transmit;
 
 pub use address::PeerAddr;
+#[cfg(feature = "server")]
+pub use calls::check_calls;
 #[cfg(feature = "server")]
 pub use guard::{Guard, bind_closed_group};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};

@@ -60,7 +60,7 @@ pub fn bind_group(
     count: usize,
     wanted: BufferSizes,
 ) -> Result<SocketGroup, BindError> {
-    open_group(address, count, wanted).map_err(|source| explain(address, source))
+    open_group(address, count, wanted, count > 1).map_err(|source| explain(address, source))
 }
 
 pub(super) fn explain(address: SocketAddr, source: io::Error) -> BindError {
@@ -75,11 +75,12 @@ pub(super) fn open_group(
     address: SocketAddr,
     count: usize,
     wanted: BufferSizes,
+    is_shared: bool,
 ) -> io::Result<SocketGroup> {
     let first = new_socket(address, wanted)?;
     first.bind(&address.into()).map_err(in_call("bind"))?;
     let mut group = SocketGroup::of(&first)?;
-    if count > 1 {
+    if is_shared {
         first.set_reuse_port(true).map_err(in_call(REUSE_PORT))?;
     }
     group.push(first);

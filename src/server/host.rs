@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use core_affinity::CoreId;
 use nix::ifaddrs::getifaddrs;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::SockaddrStorage;
 
+use super::StartError;
 use super::config::ServerConfig;
 use super::ops::log::Log;
 use super::watch::GroupWatch;
@@ -14,6 +16,31 @@ use crate::net::{
     BindError, BufferSizes, Gso, PeerAddr, SOCKETS_PER_ENDPOINT, SocketGroup, WorkerSockets,
     bind_closed_group,
 };
+
+/// Makes sure that the process may open the files of `config`, and raises its limit if need
+/// be.
+pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
+    let (endpoints, workers) = (config.bind.len() as u64, u64::from(config.workers));
+    let sockets = SOCKETS_PER_ENDPOINT as u64;
+    // One socket that keeps each group closed, and a copy of a worker's sockets for presence.
+    let per_endpoint = workers * sockets + 1 + sockets;
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+    let needed = open + endpoints * per_endpoint + workers * FILES_PER_WORKER + OTHER_FILES;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return Ok(());
+    };
+    if needed <= soft {
+        return Ok(());
+    }
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    if needed > hard || raised.is_err() {
+        return Err(StartError::Files {
+            needed,
+            limit: if raised.is_ok() { hard } else { soft },
+        });
+    }
+    Ok(())
+}
 
 /// The sockets of a server. Every `--bind` address is an endpoint, with
 /// [`SOCKETS_PER_ENDPOINT`] sockets per worker.
@@ -153,3 +180,9 @@ fn local_ips(log: &Log) -> Vec<IpAddr> {
         .filter_map(|interface| ip(interface.address?))
         .collect()
 }
+
+/// The poll, its waker, and the socket of the poll's own.
+const FILES_PER_WORKER: u64 = 3;
+
+/// The console, signals, and files that are open for a moment, such as lists in `/proc`.
+const OTHER_FILES: u64 = 16;

@@ -28,7 +28,7 @@ use self::ops::stats::{Stats, WorkerInfo, WorkerStats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied};
 use self::registry::{Room, RoomError};
 use self::watch::GroupWatch;
-use crate::net::{BindError, PeerAddr};
+use crate::net::{BindError, PeerAddr, check_calls};
 use crate::wire::RoomName;
 
 /// A running server. It stops when it is dropped.
@@ -78,7 +78,18 @@ pub enum StartError {
     /// An address is not available.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system has no more threads or file descriptors.
+    /// The process may not open as many files as it needs, most of them sockets.
+    #[error(
+        "{needed} open files are needed, and {limit} are allowed: raise the limit with \
+         `ulimit -n {needed}`, or take fewer --workers or --bind addresses"
+    )]
+    Files {
+        /// The number needed.
+        needed: u64,
+        /// The limit of the process.
+        limit: u64,
+    },
+    /// The system has no more threads or file descriptors, or does not permit a call.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
@@ -99,6 +110,8 @@ impl Server {
     #[doc(hidden)]
     pub fn start_with_clock(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
         config.check()?;
+        host::reserve_files(&config)?;
+        check_calls()?;
         let (log, log_writer) = Log::new();
         let log_lines_shed = log.shed_counter();
         let endpoints = Endpoints::bind(&config, &log)?;

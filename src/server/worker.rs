@@ -180,7 +180,7 @@ impl<S: Service> Worker<S> {
         }
         if !std::mem::replace(&mut self.errors.is_logged, true) {
             self.log.warn(format!(
-                "{}: recvmmsg fails again and again: {error}",
+                "{}: recvmmsg fails again and again, recvmsg is tried: {error}",
                 self.info.name
             ));
             self.receiver.receive_one_by_one();
@@ -284,7 +284,7 @@ impl KernelDrops {
 /// The system has no more file descriptors.
 pub fn poll_and_wake() -> io::Result<(Poll, Wake)> {
     let poll = Poll::new().map_err(in_call("epoll_create1"))?;
-    let waker = Waker::new(poll.registry(), WAKER).map_err(in_call("eventfd"))?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(in_call("eventfd or epoll_ctl"))?;
     // Waking fails only when the poll has been dropped. Then nobody sleeps in it.
     Ok((poll, Arc::new(move || drop(waker.wake()))))
 }
