@@ -143,6 +143,22 @@ impl Guard {
     }
 }
 
+#[cfg(test)]
+impl Guard {
+    /// Returns one that watches a group and does not close it.
+    pub(crate) fn of_open_group(group: &SocketGroup) -> Self {
+        let small = BufferSizes {
+            receive_bytes: 0,
+            send_bytes: 0,
+        };
+        Self {
+            _socket: new_socket(group.local_addr, small).expect("a socket"),
+            address: group.local_addr,
+            own_sockets: group.sockets.len(),
+        }
+    }
+}
+
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && (is_wildcard || one.ip() == other.ip())

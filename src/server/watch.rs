@@ -88,3 +88,58 @@ impl Group {
 
 /// Time between two checks. A check takes 20 µs per group.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{BufferSizes, SocketGroup, bind_closed_group, bind_group};
+
+    const WANTED: BufferSizes = BufferSizes {
+        receive_bytes: 65_536,
+        send_bytes: 65_536,
+    };
+
+    fn open_group() -> SocketGroup {
+        bind_group("127.0.0.1:0".parse().unwrap(), 2, WANTED).unwrap()
+    }
+
+    /// Returns the numbers of alarms after the start, and after checks 5 s apart.
+    fn alarms(guard: Guard, checks: usize) -> Vec<u64> {
+        let watch = GroupWatch::new(vec![guard], Log::new().0);
+        let alarms = watch.alarms();
+        let mut counts = vec![alarms.load(Ordering::Relaxed)];
+        for _ in 0..checks {
+            watch.check();
+            // Too early.
+            watch.check();
+            counts.push(alarms.load(Ordering::Relaxed));
+            *lock(&watch.next_check) -= CHECK_INTERVAL;
+        }
+        counts
+    }
+
+    #[test]
+    fn an_open_group_is_one_alarm() {
+        let group = open_group();
+        assert_eq!(alarms(Guard::of_open_group(&group), 3), [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_stranger_in_the_group_at_the_start_is_an_alarm() {
+        let mut group = open_group();
+        // One of these is not the server's.
+        let stranger = group.sockets.pop();
+        assert_eq!(alarms(Guard::of_open_group(&group), 0), [1]);
+        drop(stranger);
+        assert_eq!(alarms(Guard::of_open_group(&group), 0), [0]);
+    }
+
+    #[test]
+    fn a_closed_group_is_none() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let group = bind_closed_group(address.parse().unwrap(), 2, WANTED);
+            let (_group, guard) = group.unwrap();
+            assert_eq!(alarms(guard.expect("Linux 5.7"), 2), [0, 0, 0]);
+        }
+    }
+}

@@ -59,11 +59,7 @@ fn nobody_joins_a_closed_group_and_its_sockets_receive_everything() {
 fn an_open_group_is_noticed_and_its_strangers_are_counted() {
     for (address, overlaps) in OVERLAPS {
         let group = bind_group(address.parse().unwrap(), 2, WANTED).unwrap();
-        let guard = Guard {
-            _socket: new_socket(group.local_addr, WANTED).unwrap(),
-            address: group.local_addr,
-            own_sockets: 2,
-        };
+        let guard = Guard::of_open_group(&group);
         assert!(guard.is_open().unwrap());
         let join = |ip: &&str| {
             join(SocketAddr::new(

@@ -100,7 +100,7 @@ fn a_suspect_is_tested_again_after_a_longer_time_each_time() {
 #[test]
 fn the_next_search_waits_and_for_longer_if_the_last_found_nobody() {
     let mut machine = Machine::new(&[1]);
-    let mut next_search_after = |machine: &mut Machine| {
+    let next_search_after = |machine: &mut Machine| {
         machine.clog();
         assert_eq!(machine.send(2..4), [Route::Test; 2]);
         machine.send(1..2);

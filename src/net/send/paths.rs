@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use mio::net::UdpSocket;
 
-use super::{Full, Gso, Packet, SendTally, Sender, Way, is_segmented, wait_for_space};
+use super::flush::{Full, Way, wait_for_space};
+use super::{Gso, Packet, SendTally, Sender, is_segmented};
 use crate::net::address::PeerAddr;
 use crate::net::quarantine::{Quarantine, Route};
 
