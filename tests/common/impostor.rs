@@ -7,10 +7,12 @@ use socket2::{Domain, Socket, Type};
 use super::{Client, TestServer};
 
 /// Returns a socket that shares the address of the server, which the kernel allows to
-/// the same user. It is connected elsewhere, so it receives none of the server's datagrams.
+/// the same user on a named interface. It is connected elsewhere, so it receives none of the
+/// server's datagrams.
 pub(crate) fn bound_to_address_of(server: &TestServer) -> Socket {
     let address = reachable(server.local_addr());
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
+    socket.bind_device(Some(b"lo")).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.bind(&address.into()).unwrap();
     let elsewhere = Client::connect(address).address();
