@@ -47,8 +47,8 @@ impl ChatServer {
             log: assembly.log.clone(),
             parker: reaper_parker,
             on_round: Box::new({
-                let watch = Arc::clone(&assembly.watch);
-                move || watch.check()
+                let (watch, log) = (Arc::clone(&assembly.watch), assembly.log.clone());
+                move || watch.check(&log)
             }),
         };
         let notifier = Notifier {

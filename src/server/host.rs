@@ -75,7 +75,7 @@ impl Endpoints {
         let groups = config.bind.iter().map(bind).collect::<Result<_, _>>()?;
         Ok(Self {
             groups,
-            watch: Arc::new(GroupWatch::new(guards, log.clone())),
+            watch: Arc::new(GroupWatch::new(guards, log)),
             workers,
         })
     }

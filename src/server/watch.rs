@@ -11,7 +11,6 @@ use crate::net::Guard;
 /// Keeps other processes from joining the server's sockets for as long as it lives.
 pub(super) struct GroupWatch {
     groups: Vec<Group>,
-    log: Log,
     alarms: Arc<AtomicU64>,
     next_check: Mutex<Instant>,
 }
@@ -25,20 +24,19 @@ struct Group {
 impl GroupWatch {
     /// Returns a watch, and raises an alarm for each group that another process has joined
     /// already, before it was closed.
-    pub(super) fn new(guards: Vec<Guard>, log: Log) -> Self {
+    pub(super) fn new(guards: Vec<Guard>, log: &Log) -> Self {
         let group = |guard| Group {
             guard,
             is_open: AtomicBool::new(false),
         };
         let watch = Self {
             groups: guards.into_iter().map(group).collect(),
-            log,
             alarms: Arc::default(),
             next_check: Mutex::new(Instant::now()),
         };
         for group in &watch.groups {
             if group.strangers() > 0 {
-                watch.raise_alarm(group);
+                watch.raise_alarm(group, log);
             }
         }
         watch
@@ -51,7 +49,7 @@ impl GroupWatch {
 
     /// Tries to join each group, every [`CHECK_INTERVAL`], and raises an alarm for one that
     /// can be joined.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&self, log: &Log) {
         let now = Instant::now();
         let mut next_check = lock(&self.next_check);
         if now < *next_check {
@@ -63,14 +61,14 @@ impl GroupWatch {
             let is_open = group.guard.is_open().unwrap_or(false);
             let was_open = group.is_open.swap(is_open, Ordering::Relaxed);
             if is_open && !was_open {
-                self.raise_alarm(group);
+                self.raise_alarm(group, log);
             }
         }
     }
 
-    fn raise_alarm(&self, group: &Group) {
+    fn raise_alarm(&self, group: &Group, log: &Log) {
         self.alarms.fetch_add(1, Ordering::Relaxed);
-        self.log.warn(format!(
+        log.warn(format!(
             "other processes of this user can join the sockets of {}: {} have done so, and \
              receive some of the datagrams",
             group.guard.address(),
@@ -105,13 +103,14 @@ mod tests {
 
     /// Returns the numbers of alarms after the start, and after checks 5 s apart.
     fn alarms(guard: Guard, checks: usize) -> Vec<u64> {
-        let watch = GroupWatch::new(vec![guard], Log::new().0);
+        let (log, _writer) = Log::new();
+        let watch = GroupWatch::new(vec![guard], &log);
         let alarms = watch.alarms();
         let mut counts = vec![alarms.load(Ordering::Relaxed)];
         for _ in 0..checks {
-            watch.check();
+            watch.check(&log);
             // Too early.
-            watch.check();
+            watch.check(&log);
             counts.push(alarms.load(Ordering::Relaxed));
             *lock(&watch.next_check) -= CHECK_INTERVAL;
         }
