@@ -11,13 +11,27 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 
+use mio::net::UdpSocket;
 use nix::sys::socket::setsockopt;
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::Socket;
 
+use super::send::SPARES;
 use super::socket::{
     BindError, BufferSizes, SocketGroup, bind_member, explain, in_call, new_socket, open_group,
 };
+use super::spare::bind_spare;
+
+/// The sockets of one endpoint, which no other process can join.
+#[derive(Debug)]
+pub struct ClosedGroup {
+    pub group: SocketGroup,
+    /// [`SPARES`] sockets that only send, or none if this system has none.
+    pub spares: Vec<UdpSocket>,
+    /// An error if this kernel cannot close the group, as those before Linux 5.7 without
+    /// `CAP_NET_RAW`.
+    pub guard: io::Result<Guard>,
+}
 
 /// Keeps a group closed for as long as it lives.
 #[derive(Debug)]
@@ -29,8 +43,7 @@ pub struct Guard {
 }
 
 /// Opens `count` sockets on `address`, as [`bind_group`](super::bind_group) does, and closes
-/// the group. The second result is an error if this kernel cannot close it, as those before
-/// Linux 5.7 without `CAP_NET_RAW`.
+/// the group.
 ///
 /// # Errors
 /// [`BindError`], if the system refuses the address or a socket.
@@ -38,28 +51,37 @@ pub fn bind_closed_group(
     address: SocketAddr,
     count: usize,
     wanted: BufferSizes,
-) -> Result<(SocketGroup, io::Result<Guard>), BindError> {
+) -> Result<ClosedGroup, BindError> {
     let bind = if address.is_ipv4() {
         bind_guard_last
     } else {
         bind_guard_first
     };
-    let (group, guard) = bind(address, count, wanted).map_err(|error| explain(address, error))?;
+    let (group, spares, guard) =
+        bind(address, count, wanted).map_err(|error| explain(address, error))?;
+    let own_sockets = count + spares.len() + 1;
     let guard = guard.map(|socket| Guard {
         _socket: socket,
         address: group.local_addr,
-        own_sockets: count + 1,
+        own_sockets,
     });
-    Ok((group, guard))
+    let spares = spares.into_iter();
+    Ok(ClosedGroup {
+        group,
+        spares: spares
+            .map(|spare| UdpSocket::from_std(spare.into()))
+            .collect(),
+        guard,
+    })
 }
 
+/// A group, its spares and its guard.
+type Parts = (SocketGroup, Vec<Socket>, io::Result<Socket>);
+
 /// The kernel finds the last IPv4 socket first.
-fn bind_guard_last(
-    address: SocketAddr,
-    count: usize,
-    wanted: BufferSizes,
-) -> io::Result<(SocketGroup, io::Result<Socket>)> {
+fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let group = open_group(address, count, wanted, true)?;
+    let spares = bind_spares(group.local_addr, wanted);
     let bind = || {
         let guard = new_socket(group.local_addr, wanted)?;
         stop_receiving(&guard)?;
@@ -68,20 +90,19 @@ fn bind_guard_last(
         Ok(guard)
     };
     let guard = bind();
-    Ok((group, guard))
+    stop_sharing(&spares)?;
+    Ok((group, spares, guard))
 }
 
 /// The kernel finds an IPv6 socket first that was bound without `SO_REUSEPORT`, and so alone.
-fn bind_guard_first(
-    address: SocketAddr,
-    count: usize,
-    wanted: BufferSizes,
-) -> io::Result<(SocketGroup, io::Result<Socket>)> {
+fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let guard = new_socket(address, wanted)?;
     guard.bind(&address.into()).map_err(in_call("bind"))?;
     if let Err(error) = stop_receiving(&guard) {
         drop(guard);
-        return Ok((open_group(address, count, wanted, true)?, Err(error)));
+        let group = open_group(address, count, wanted, true)?;
+        let spares = bind_spares(group.local_addr, wanted);
+        return Ok((group, spares, Err(error)));
     }
     guard.set_reuse_port(true)?;
     let mut group = SocketGroup::of(&guard)?;
@@ -90,7 +111,22 @@ fn bind_guard_first(
         bind_member(&socket, group.local_addr)?;
         group.push(socket);
     }
-    Ok((group, guard.set_reuse_port(false).map(|()| guard)))
+    let spares = bind_spares(group.local_addr, wanted);
+    stop_sharing(&spares)?;
+    Ok((group, spares, guard.set_reuse_port(false).map(|()| guard)))
+}
+
+/// Without them, the server works, but bad paths are not isolated.
+fn bind_spares(address: SocketAddr, wanted: BufferSizes) -> Vec<Socket> {
+    let spares = (0..SPARES).map(|_| bind_spare(address, wanted));
+    spares.collect::<io::Result<_>>().unwrap_or_default()
+}
+
+/// A stranger that is compared with a spare first is refused, too.
+fn stop_sharing(spares: &[Socket]) -> io::Result<()> {
+    spares
+        .iter()
+        .try_for_each(|spare| spare.set_reuse_port(false))
 }
 
 impl Guard {

@@ -18,24 +18,26 @@ mod send;
 #[cfg(feature = "server")]
 mod socket;
 #[cfg(feature = "server")]
+mod spare;
+#[cfg(feature = "server")]
 mod transmit;
 
 pub use address::PeerAddr;
 #[cfg(feature = "server")]
 pub use calls::check_calls;
 #[cfg(feature = "server")]
-pub use guard::{Guard, bind_closed_group};
+pub use guard::{ClosedGroup, Guard, bind_closed_group};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
 #[cfg(feature = "server")]
-pub use send::{PathNews, SOCKETS_PER_ENDPOINT};
+pub use send::{PathNews, SPARES};
 #[cfg(feature = "server")]
 pub use socket::{
     BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, in_call, receive_drops,
 };
 #[cfg(feature = "server")]
-pub use transmit::{Transmit, WorkerSockets};
+pub use transmit::{Spares, Transmit, WorkerSockets};
 
 // For the batches of the load generator and of the benchmarks.
 pub use address::SOCKADDR_BYTES;

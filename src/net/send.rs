@@ -12,9 +12,9 @@ mod paths;
 
 use flush::OneSocket;
 #[cfg(feature = "server")]
-pub(super) use paths::SendPaths;
+pub use paths::{PathNews, SPARES};
 #[cfg(feature = "server")]
-pub use paths::{PathNews, SOCKETS_PER_ENDPOINT};
+pub(super) use paths::{SendPaths, SendSockets};
 
 /// One or more datagrams for one peer, handed to the kernel in one piece.
 #[derive(Debug, Clone, Copy)]

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use mio::net::UdpSocket;
 
-use super::send::{Gso, Packet, PathNews, SOCKETS_PER_ENDPOINT, SendPaths, SendTally, Sender};
+use super::send::{Gso, Packet, PathNews, SendPaths, SendSockets, SendTally, Sender};
 
 pub trait Transmit {
     /// Sends `packets` through the socket of `endpoint`, to which all of their
@@ -17,37 +18,39 @@ pub trait Transmit {
     ) -> SendTally;
 }
 
-/// The sockets of one worker, [`SOCKETS_PER_ENDPOINT`] for each endpoint, with the batch that
-/// it sends with.
+/// The sockets of one worker, one for each endpoint, with the batch that it sends with.
 pub struct WorkerSockets {
-    /// Those of the first endpoint, then those of the second, and so on.
     sockets: Vec<UdpSocket>,
+    /// One per endpoint.
+    spares: Vec<Spares>,
     /// One per endpoint.
     paths: Vec<SendPaths>,
     sender: Sender,
 }
 
+/// The sockets of one endpoint that only send. All workers share them.
+pub type Spares = Arc<[UdpSocket]>;
+
 impl WorkerSockets {
-    /// Takes `sockets`, [`SOCKETS_PER_ENDPOINT`] for each endpoint, in the order of the
-    /// endpoints.
-    pub fn new(sockets: Vec<UdpSocket>, gso: Gso) -> Self {
-        let endpoints = sockets.len() / SOCKETS_PER_ENDPOINT;
-        assert_eq!(endpoints * SOCKETS_PER_ENDPOINT, sockets.len());
+    /// Takes `sockets` and `spares`, in the order of the endpoints.
+    pub fn new(sockets: Vec<UdpSocket>, spares: Vec<Spares>, gso: Gso) -> Self {
+        assert_eq!(sockets.len(), spares.len());
         Self {
+            paths: sockets.iter().map(|_| SendPaths::new()).collect(),
             sockets,
-            paths: (0..endpoints).map(|_| SendPaths::new()).collect(),
+            spares,
             sender: Sender::new(gso),
         }
     }
 
-    /// Returns all sockets, to receive from.
-    pub fn sockets(&self) -> &[UdpSocket] {
-        &self.sockets
+    /// Takes `sockets`, in the order of the endpoints, without spares.
+    pub fn without_spares(sockets: Vec<UdpSocket>, gso: Gso) -> Self {
+        let spares = sockets.iter().map(|_| Spares::default()).collect();
+        Self::new(sockets, spares, gso)
     }
 
-    /// Returns the endpoint of the socket with this index.
-    pub fn endpoint(index: usize) -> u8 {
-        (index / SOCKETS_PER_ENDPOINT) as u8
+    pub fn sockets(&self) -> &[UdpSocket] {
+        &self.sockets
     }
 
     /// Returns the sockets to register them with a poll.
@@ -80,7 +83,7 @@ impl WorkerSockets {
         };
         let sockets = self.sockets.iter().map(clone);
         let sockets = sockets.collect::<io::Result<_>>()?;
-        Ok(Self::new(sockets, self.sender.gso()))
+        Ok(Self::new(sockets, self.spares.clone(), self.sender.gso()))
     }
 }
 
@@ -91,8 +94,10 @@ impl Transmit for WorkerSockets {
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let endpoint = usize::from(endpoint);
-        let first = endpoint * SOCKETS_PER_ENDPOINT;
-        let sockets = &self.sockets[first..first + SOCKETS_PER_ENDPOINT];
+        let sockets = SendSockets {
+            own: &self.sockets[endpoint],
+            spares: &self.spares[endpoint],
+        };
         self.sender
             .send_by(&mut self.paths[endpoint], sockets, packets)
     }

@@ -16,7 +16,7 @@ use crate::net::MAX_ENDPOINTS;
 /// environment variable. Its documentation is the help text of the flag.
 #[derive(Debug, Clone, Args)]
 pub struct ServerConfig {
-    /// Number of worker threads, 1 to 256. Each has three sockets on every address
+    /// Number of worker threads, 1 to 256. Each has a socket on every address
     ///
     /// With more workers than cores, several workers share a core. [default: one per core]
     #[arg(long, env = "BULLHORN_WORKERS", value_name = "COUNT", default_value_t = default_workers(),

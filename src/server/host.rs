@@ -13,7 +13,7 @@ use super::config::ServerConfig;
 use super::ops::log::Log;
 use super::watch::GroupWatch;
 use crate::net::{
-    BindError, BufferSizes, Gso, PeerAddr, SOCKETS_PER_ENDPOINT, SocketGroup, WorkerSockets,
+    BindError, BufferSizes, Gso, PeerAddr, SPARES, SocketGroup, Spares, WorkerSockets,
     bind_closed_group,
 };
 
@@ -21,9 +21,8 @@ use crate::net::{
 /// be.
 pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
     let (endpoints, workers) = (config.bind.len() as u64, u64::from(config.workers));
-    let sockets = SOCKETS_PER_ENDPOINT as u64;
-    // One socket that keeps each group closed, and a copy of a worker's sockets for presence.
-    let per_endpoint = workers * sockets + 1 + sockets;
+    // Besides the workers' sockets: the guard, the spares, and one for presence.
+    let per_endpoint = workers + 1 + SPARES as u64 + 1;
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
     let needed = open + endpoints * per_endpoint + workers * FILES_PER_WORKER + OTHER_FILES;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
@@ -42,10 +41,12 @@ pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The sockets of a server. Every `--bind` address is an endpoint, with
-/// [`SOCKETS_PER_ENDPOINT`] sockets per worker.
+/// The sockets of a server. Every `--bind` address is an endpoint, with one socket per
+/// worker.
 pub(super) struct Endpoints {
     groups: Vec<SocketGroup>,
+    /// One per endpoint.
+    spares: Vec<Spares>,
     watch: Arc<GroupWatch>,
     workers: usize,
 }
@@ -58,23 +59,29 @@ impl Endpoints {
             receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
             send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
         };
-        let mut guards = Vec::new();
-        let bind = |address: &SocketAddr| {
-            let count = workers * SOCKETS_PER_ENDPOINT;
-            let (group, guard) = bind_closed_group(*address, count, wanted)?;
-            warn_of_small_buffers(wanted, group.granted, log);
-            match guard {
+        let (mut groups, mut spares, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+        for address in &config.bind {
+            let closed = bind_closed_group(*address, workers, wanted)?;
+            let local_addr = closed.group.local_addr;
+            warn_of_small_buffers(wanted, closed.group.granted, log);
+            match closed.guard {
                 Ok(guard) => guards.push(guard),
                 Err(error) => log.warn(format!(
-                    "processes of the same user can join the sockets of {}: {error}",
-                    group.local_addr
+                    "processes of the same user can join the sockets of {local_addr}: {error}"
                 )),
             }
-            Ok(group)
-        };
-        let groups = config.bind.iter().map(bind).collect::<Result<_, _>>()?;
+            groups.push(closed.group);
+            // A socket for all addresses sends from the one that it is connected from.
+            let is_wildcard = local_addr.ip().is_unspecified();
+            spares.push(if is_wildcard {
+                Spares::default()
+            } else {
+                closed.spares.into()
+            });
+        }
         Ok(Self {
             groups,
+            spares,
             watch: Arc::new(GroupWatch::new(guards, log)),
             workers,
         })
@@ -109,11 +116,11 @@ impl Endpoints {
     /// Gives each worker its sockets of every endpoint.
     pub(super) fn into_worker_sockets(mut self, gso: Gso) -> Vec<WorkerSockets> {
         let mut take = || {
-            let sockets = self.groups.iter_mut().flat_map(|group| {
-                let rest = group.sockets.len().saturating_sub(SOCKETS_PER_ENDPOINT);
-                group.sockets.split_off(rest)
-            });
-            WorkerSockets::new(sockets.collect(), gso)
+            let sockets = self
+                .groups
+                .iter_mut()
+                .filter_map(|group| group.sockets.pop());
+            WorkerSockets::new(sockets.collect(), self.spares.clone(), gso)
         };
         (0..self.workers).map(|_| take()).collect()
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::net::{
-    Datagram, MAX_ENDPOINTS, PathNews, PeerAddr, RECEIVE_BATCH, Receiver, SOCKETS_PER_ENDPOINT,
-    Transmit, WorkerSockets, in_call, receive_drops,
+    Datagram, MAX_ENDPOINTS, PathNews, PeerAddr, RECEIVE_BATCH, Receiver, Transmit, WorkerSockets,
+    in_call, receive_drops,
 };
 use crate::server::clock::Clock;
 use crate::server::egress::Progress;
@@ -83,14 +83,14 @@ impl<S: Service> Worker<S> {
         shared: &WorkerShared,
         info: Arc<WorkerInfo>,
     ) -> io::Result<Self> {
-        for (index, socket) in sockets.sockets_mut().iter_mut().enumerate() {
+        for (endpoint, socket) in sockets.sockets_mut().iter_mut().enumerate() {
             poll.registry()
-                .register(socket, Token(index), Interest::READABLE)
+                .register(socket, Token(endpoint), Interest::READABLE)
                 .map_err(in_call("epoll_ctl"))?;
         }
         Ok(Self {
             poll,
-            events: Events::with_capacity(MAX_ENDPOINTS * SOCKETS_PER_ENDPOINT + 1),
+            events: Events::with_capacity(MAX_ENDPOINTS + 1),
             drops: KernelDrops::new(sockets.sockets().len()),
             sockets,
             receiver: Receiver::new(),
@@ -136,13 +136,9 @@ impl<S: Service> Worker<S> {
             self.report_news();
         }
         let mut progress = Progress::Idle;
-        let sockets = self.sockets.sockets().len();
-        for first in (0..sockets).step_by(SOCKETS_PER_ENDPOINT) {
-            let deadline = Instant::now() + MAX_RECEIVE_TIME;
-            for index in first..first + SOCKETS_PER_ENDPOINT {
-                if self.receive_from(index, now_ms, deadline)? == Progress::More {
-                    progress = Progress::More;
-                }
+        for endpoint in 0..self.sockets.sockets().len() {
+            if self.receive_from(endpoint, now_ms)? == Progress::More {
+                progress = Progress::More;
             }
         }
         Ok(progress)
@@ -189,16 +185,11 @@ impl<S: Service> Worker<S> {
         std::thread::sleep(MIN_BACKOFF * (1 << doublings));
     }
 
-    fn receive_from(
-        &mut self,
-        index: usize,
-        now_ms: u64,
-        deadline: Instant,
-    ) -> io::Result<Progress> {
-        let endpoint = WorkerSockets::endpoint(index);
+    fn receive_from(&mut self, endpoint: usize, now_ms: u64) -> io::Result<Progress> {
+        let deadline = Instant::now() + MAX_RECEIVE_TIME;
         for _ in 0..MAX_RECEIVES {
-            let socket = &self.sockets.sockets()[index];
-            let received = match self.receiver.receive(socket, endpoint) {
+            let socket = &self.sockets.sockets()[endpoint];
+            let received = match self.receiver.receive(socket, endpoint as u8) {
                 Ok(received) => received,
                 Err(error) if is_fatal(&error) => return Err(in_call("recvmsg")(error)),
                 Err(error) => {
@@ -321,8 +312,8 @@ fn is_fatal(error: &io::Error) -> bool {
 /// datagrams take about 2 ms.
 const MAX_RECEIVES: usize = 16;
 
-/// Maximum time, plus a batch per socket, for which a worker receives at one endpoint before
-/// it sends. It is as long as a slice. A datagram full of the shortest frames takes 50 times as
+/// Maximum time, plus one batch, for which a worker receives from one socket before it
+/// sends. It is as long as a slice. A datagram full of the shortest frames takes 50 times as
 /// long as another one.
 const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::net::bind_group;
 use socket2::{Domain, Protocol, Type};
+use std::time::Duration;
 
 const WANTED: BufferSizes = BufferSizes {
     receive_bytes: 65_536,
@@ -31,8 +32,9 @@ fn nobody_joins_a_closed_group_and_its_sockets_receive_everything() {
         // More than ten sockets at one port make the kernel look in another table.
         for count in [1, 3, 12] {
             let address = address.parse().unwrap();
-            let (group, guard) = bind_closed_group(address, count, WANTED).unwrap();
-            let guard = guard.expect("Linux 5.7");
+            let closed = bind_closed_group(address, count, WANTED).unwrap();
+            let (group, guard) = (closed.group, closed.guard.expect("Linux 5.7"));
+            assert_eq!(closed.spares.len(), SPARES);
             let port = group.local_addr.port();
             for ip in overlaps {
                 let stranger = join(SocketAddr::new(ip.parse().unwrap(), port));
@@ -51,6 +53,16 @@ fn nobody_joins_a_closed_group_and_its_sockets_receive_everything() {
                 std::iter::from_fn(|| socket.recv(&mut [0]).ok()).count()
             };
             assert_eq!(group.sockets.iter().map(receive).sum::<usize>(), 100);
+            assert_eq!(closed.spares.iter().map(receive).sum::<usize>(), 0);
+            if !group.local_addr.ip().is_unspecified() {
+                let peer = std::net::UdpSocket::bind((to.ip(), 0)).unwrap();
+                peer.set_read_timeout(Some(Duration::from_secs(10)))
+                    .unwrap();
+                for spare in &closed.spares {
+                    spare.send_to(b"y", peer.local_addr().unwrap()).unwrap();
+                    assert_eq!(peer.recv_from(&mut [0]).unwrap().1, group.local_addr);
+                }
+            }
         }
     }
 }

@@ -14,22 +14,14 @@ use super::{Gso, Packet, SendTally, Sender, is_segmented};
 use crate::net::address::PeerAddr;
 use crate::net::quarantine::{Quarantine, Route};
 
-/// The roles of the sockets that a worker has at one endpoint, and what it knows about the
-/// paths to its peers.
+/// The roles of the sockets that a worker sends through at one endpoint, and what it knows about
+/// the paths to its peers.
 pub(in crate::net) struct SendPaths {
-    roles: Roles,
+    /// The worker's own socket stays full, and the spare one takes its place.
+    is_clogged: bool,
     quarantine: Quarantine,
     /// Apart from the rest, as it is read while packets are gathered.
     segments: RefCell<Segments>,
-}
-
-/// Indexes of sockets. All receive, and each has one task in sending.
-struct Roles {
-    current: usize,
-    /// Takes the place of `current`, if that stays full.
-    spare: usize,
-    /// For suspects.
-    apart: usize,
 }
 
 /// The peers to which the kernel segments no packets.
@@ -54,10 +46,19 @@ pub struct PathNews {
     pub gso_stops: u64,
 }
 
+/// The sockets that one worker sends through at one endpoint.
+#[derive(Clone, Copy)]
+pub(in crate::net) struct SendSockets<'a> {
+    pub(in crate::net) own: &'a UdpSocket,
+    /// [`SPARES`] sockets that all workers share. The first takes the place of the own one, if
+    /// that stays full. The second is for suspects.
+    pub(in crate::net) spares: &'a [UdpSocket],
+}
+
 /// The sockets, for one call of `send`.
 struct Paths<'a> {
-    sockets: &'a [UdpSocket],
-    roles: &'a mut Roles,
+    sockets: SendSockets<'a>,
+    is_clogged: &'a mut bool,
     quarantine: &'a mut Quarantine,
     segments: &'a RefCell<Segments>,
     may_wait: bool,
@@ -71,11 +72,7 @@ struct Paths<'a> {
 impl SendPaths {
     pub(in crate::net) fn new() -> Self {
         Self {
-            roles: Roles {
-                current: 0,
-                spare: 1,
-                apart: 2,
-            },
+            is_clogged: false,
             quarantine: Quarantine::new(),
             segments: RefCell::new(Segments {
                 refused: HashMap::new(),
@@ -97,26 +94,30 @@ impl SendPaths {
 }
 
 impl Sender {
-    /// Sends each packet to its peer, through `sockets`, which are [`SOCKETS_PER_ENDPOINT`]
-    /// with one address. A peer that cannot be sent to costs no other peer its packet. If a
-    /// socket stays full for 1 ms, the others take its place, and those peers are set apart
-    /// whose packets do not leave.
+    /// Sends each packet to its peer, through `sockets`. A peer that cannot be sent to costs no
+    /// other peer its packet. If the own socket stays full for 1 ms, the spare takes its place,
+    /// and those peers are set apart whose packets do not leave. Without spares, the rest of
+    /// the packets gathered for that system call is dropped.
     pub(in crate::net) fn send_by<'a>(
         &mut self,
         paths: &mut SendPaths,
-        sockets: &[UdpSocket],
+        sockets: SendSockets<'_>,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let packets = packets.into_iter();
         let is_whole = self.gso == Gso::On && paths.segments.get_mut().is_whole();
+        if paths.is_clogged {
+            let queued = queued_bytes(sockets.own.as_fd());
+            paths.is_clogged = queued > MAX_RETEST_BYTES;
+        }
         let segments = &paths.segments;
         let mut paths = Paths {
             sockets,
-            roles: &mut paths.roles,
+            is_clogged: &mut paths.is_clogged,
             quarantine: &mut paths.quarantine,
             segments,
             may_wait: true,
-            may_switch: true,
+            may_switch: sockets.spares.len() == SPARES,
             test_failures: MAX_TEST_FAILURES,
             retest_failures: MAX_RETEST_FAILURES,
             apart_is_full: false,
@@ -296,7 +297,11 @@ impl Paths<'_> {
 
 impl Way for Paths<'_> {
     fn socket(&self) -> BorrowedFd<'_> {
-        self.sockets[self.roles.current].as_fd()
+        if *self.is_clogged {
+            self.sockets.spares[0].as_fd()
+        } else {
+            self.sockets.own.as_fd()
+        }
     }
 
     fn make_space(&mut self) -> Full {
@@ -308,12 +313,14 @@ impl Way for Paths<'_> {
             return Full::Drop;
         }
         self.quarantine.search(Instant::now());
-        let queued = |index: usize| queued_bytes(self.sockets[index].as_fd());
-        if queued(self.roles.spare) < queued(self.roles.current) {
-            std::mem::swap(&mut self.roles.current, &mut self.roles.spare);
-            return Full::Reroute;
+        let own = queued_bytes(self.sockets.own.as_fd());
+        let spare = queued_bytes(self.sockets.spares[0].as_fd());
+        let was_clogged = std::mem::replace(self.is_clogged, spare < own);
+        if *self.is_clogged == was_clogged {
+            Full::Drop
+        } else {
+            Full::Reroute
         }
-        Full::Drop
     }
 
     fn segments_taken(&mut self, headers: &[libc::mmsghdr]) {
@@ -333,7 +340,7 @@ struct Apart<'a, 'b>(&'a mut Paths<'b>);
 
 impl Way for Apart<'_, '_> {
     fn socket(&self) -> BorrowedFd<'_> {
-        self.0.sockets[self.0.roles.apart].as_fd()
+        self.0.sockets.spares[1].as_fd()
     }
 
     fn make_space(&mut self) -> Full {
@@ -411,10 +418,10 @@ fn queued_bytes(socket: BorrowedFd<'_>) -> usize {
     }
 }
 
-/// One in use, one to change to, and one for suspects. Packets that do not leave are freed
-/// after 3 s, when the kernel gives up their neighbor. Until then no more sockets fill up,
-/// as by then all suspects are found.
-pub const SOCKETS_PER_ENDPOINT: usize = 3;
+/// Number of sockets per endpoint that only send: one to change to, and one for suspects.
+/// Packets that do not leave are freed after 3 s, when the kernel gives up their neighbor. Until
+/// then no more sockets fill up, as all suspects are found before.
+pub const SPARES: usize = 2;
 
 /// The time within which a network interface reports that it has sent a packet. Most do
 /// within 100 µs, some group their reports over 250 µs.
@@ -426,7 +433,8 @@ const MAX_TEST_FAILURES: u32 = 20;
 /// Without a search, a call is delayed by one failed test at most.
 const MAX_RETEST_FAILURES: u32 = 1;
 
-/// A sixth of the smallest usual buffer (208 KiB, which the kernel counts twice).
+/// A sixth of the smallest usual buffer (208 KiB, which the kernel counts twice). Also the bytes
+/// in the worker's own socket below which it is used again.
 const MAX_RETEST_BYTES: usize = 64 << 10;
 
 /// Maximum number of peers that are remembered, because the kernel segments no packet to

@@ -71,7 +71,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         send_bytes: 1 << 17,
     };
     let address = "127.0.0.1:0".parse().unwrap();
-    let group = bind_group(address, SOCKETS_PER_ENDPOINT, buffers).unwrap();
+    let group = bind_group(address, 1, buffers).unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..2000 {
         socket.send_to(b"x", group.local_addr).unwrap();
@@ -96,7 +96,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         stop: Arc::clone(&stop),
     };
     let (poll, _wake) = poll_and_wake().unwrap();
-    let sockets = WorkerSockets::new(group.sockets, Gso::On);
+    let sockets = WorkerSockets::without_spares(group.sockets, Gso::On);
     let worker = Worker::new(poll, sockets, service, &shared, WorkerInfo::new("")).unwrap();
     let info = Arc::clone(worker.info());
     worker.run(&stop).unwrap();
@@ -149,9 +149,8 @@ fn after_a_network_error_the_round_goes_on() {
         own_addresses: Arc::default(),
         log: Log::new().0,
     };
-    let free = || mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let sockets = vec![mio::net::UdpSocket::from_std(socket), free(), free()];
-    let sockets = WorkerSockets::new(sockets, Gso::On);
+    let sockets = vec![mio::net::UdpSocket::from_std(socket)];
+    let sockets = WorkerSockets::without_spares(sockets, Gso::On);
     let (poll, _wake) = poll_and_wake().unwrap();
     let info = WorkerInfo::new("");
     let service = Counting(0);

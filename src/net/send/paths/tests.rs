@@ -14,9 +14,10 @@ sockopt_impl!(
     bool
 );
 
-/// Sockets of one address, which are three here, and a receiver.
+/// Sockets of different addresses, which stand in for those of one, and a receiver.
 struct Fixture {
-    sockets: Vec<UdpSocket>,
+    own: UdpSocket,
+    spares: Vec<UdpSocket>,
     paths: SendPaths,
     sender: Sender,
     receiver: std::net::UdpSocket,
@@ -28,7 +29,8 @@ impl Fixture {
         let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         receiver.set_nonblocking(true).unwrap();
         Self {
-            sockets: (0..SOCKETS_PER_ENDPOINT).map(|_| bind()).collect(),
+            own: bind(),
+            spares: (0..SPARES).map(|_| bind()).collect(),
             paths: SendPaths::new(),
             sender: Sender::new(Gso::On),
             receiver,
@@ -36,9 +38,7 @@ impl Fixture {
     }
 
     fn set_segmenting(&self, is_on: bool) {
-        for socket in &self.sockets {
-            setsockopt(socket, NoChecksums, &!is_on).unwrap();
-        }
+        setsockopt(&self.own, NoChecksums, &!is_on).unwrap();
     }
 
     /// Sends a packet of three datagrams to each peer. All must be received.
@@ -49,7 +49,11 @@ impl Fixture {
             segment_bytes: NonZeroU16::new(2),
             deliveries: 3,
         });
-        let tally = self.sender.send_by(&mut self.paths, &self.sockets, packets);
+        let sockets = SendSockets {
+            own: &self.own,
+            spares: &self.spares,
+        };
+        let tally = self.sender.send_by(&mut self.paths, sockets, packets);
         assert_eq!((tally.sent, tally.failed()), (3 * peers.len() as u64, 0));
         tally
     }
@@ -138,7 +142,7 @@ fn packets_leave_at_once_or_within_a_while_or_not() {
 /// until the other end reads it.
 #[test]
 fn a_full_socket_is_replaced_and_the_rest_is_tested() {
-    let pairs: Vec<_> = (0..SOCKETS_PER_ENDPOINT)
+    let pairs: Vec<_> = (0..=SPARES)
         .map(|_| UnixDatagram::pair().unwrap())
         .collect();
     let (sockets, ends): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
@@ -147,8 +151,10 @@ fn a_full_socket_is_replaced_and_the_rest_is_tested() {
     let as_udp = |socket: UnixDatagram| {
         UdpSocket::from_std(std::net::UdpSocket::from(OwnedFd::from(socket)))
     };
+    let mut sockets = sockets.into_iter().map(as_udp);
     let mut fixture = Fixture {
-        sockets: sockets.into_iter().map(as_udp).collect(),
+        own: sockets.next().unwrap(),
+        spares: sockets.collect(),
         ..Fixture::new()
     };
     let peers = fixture.peers(3);
@@ -158,13 +164,16 @@ fn a_full_socket_is_replaced_and_the_rest_is_tested() {
         header.msg_hdr.msg_namelen = 0;
     }
     let SendPaths {
-        roles,
+        is_clogged,
         quarantine,
         segments,
     } = &mut fixture.paths;
     let mut paths = Paths {
-        sockets: &fixture.sockets,
-        roles,
+        sockets: SendSockets {
+            own: &fixture.own,
+            spares: &fixture.spares,
+        },
+        is_clogged,
         quarantine,
         segments,
         may_wait: true,
@@ -177,7 +186,7 @@ fn a_full_socket_is_replaced_and_the_rest_is_tested() {
     // SAFETY: gathered just now, and the peers and the text are still borrowed.
     unsafe {
         let done = fixture.sender.flush(&mut paths, 0..gathered, &mut tally);
-        assert_eq!((done, paths.roles.current), (0, 1));
+        assert_eq!((done, *paths.is_clogged), (0, true));
         fixture
             .sender
             .flush_routed(&mut paths, 0..gathered, &mut tally);
