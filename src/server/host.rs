@@ -71,7 +71,7 @@ impl Endpoints {
                 )),
             }
             groups.push(closed.group);
-            // A socket for all addresses sends from the one that it is connected from.
+            // Connecting a spare binds it to one address, from which it then sends.
             let is_wildcard = local_addr.ip().is_unspecified();
             spares.push(if is_wildcard {
                 Spares::default()
