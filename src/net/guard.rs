@@ -116,8 +116,12 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
     Ok((group, spares, guard.set_reuse_port(false).map(|()| guard)))
 }
 
-/// Without them, the server works, but bad paths are not isolated.
+/// Without them, the server works, but bad paths are not isolated. A wildcard address has none,
+/// as connecting binds a spare to one address, from which it then sends.
 fn bind_spares(address: SocketAddr, wanted: BufferSizes) -> Vec<Socket> {
+    if address.ip().is_unspecified() {
+        return Vec::new();
+    }
     let spares = (0..SPARES).map(|_| bind_spare(address, wanted));
     spares.collect::<io::Result<_>>().unwrap_or_default()
 }

@@ -14,15 +14,12 @@ use super::socket::{BufferSizes, bind_member, in_call, new_socket};
 /// out of the group, in which the kernel would look at every socket for every datagram as soon
 /// as one of them is connected.
 pub(super) fn bind_spare(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
-    let (all, loopback): (IpAddr, IpAddr) = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
+    let all: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let mut discard = address;
     discard.set_port(DISCARD_PORT);
-    if address.ip().is_unspecified() {
-        discard.set_ip(loopback);
-    }
     let bind = |first: SocketAddr| {
         let socket = new_socket(address, wanted)?;
         bind_member(&socket, first)?;

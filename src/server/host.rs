@@ -71,13 +71,7 @@ impl Endpoints {
                 )),
             }
             groups.push(closed.group);
-            // Connecting a spare binds it to one address, from which it then sends.
-            let is_wildcard = local_addr.ip().is_unspecified();
-            spares.push(if is_wildcard {
-                Spares::default()
-            } else {
-                closed.spares.into()
-            });
+            spares.push(closed.spares.into());
         }
         Ok(Self {
             groups,
