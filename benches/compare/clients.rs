@@ -1,121 +1,90 @@
-//! What the load needs of a server's clients, whatever they speak.
+//! Clients of one server, and the texts that they send each other.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::Error;
 
-/// Clients of one server, all driven by the one thread that measures.
+/// Clients that one thread serves. All of them receive each text.
 pub(crate) trait Clients {
+    /// The number of clients.
     fn len(&self) -> usize;
 
-    /// Client 0 says one text for each stamp, which all clients are to hear.
-    fn say(&mut self, stamps: &[u64]) -> Result<(), Error>;
+    /// Makes all clients known to the server. It may be repeated.
+    fn register(&mut self) -> Result<(), Error>;
 
-    /// A client asks the server itself for an answer.
-    fn ask(&mut self, client: usize, stamp: u64) -> Result<(), Error>;
+    /// Sends a text from the first client for each stamp.
+    fn send(&mut self, stamps: &[u64]) -> Result<(), Error>;
 
-    /// A client sends [`BURST`] messages that nobody is to hear or answer. Whether they
-    /// were sent: not when the connection takes no more.
-    fn beat(&mut self, client: usize) -> Result<bool, Error>;
+    /// Receives a part of what has come to a client.
+    fn receive(&mut self, client: usize, received: &mut Received) -> Result<(), Error>;
 
-    /// Takes a part of what has come to a client.
-    fn hear(&mut self, client: usize, heard: &mut Heard) -> Result<(), Error>;
-
-    /// Waits until the server has taken all heartbeats or lost them, and returns how
-    /// many it has lost, since the clients were connected.
-    fn lost_beats(&mut self) -> Result<u64, Error>;
-
-    /// Whether nothing waits at the server's socket, as far as the kernel says.
-    fn is_all_taken(&mut self) -> Result<bool, Error>;
-
-    /// Whether every message arrives in the end, and the sender is to slow down when the
+    /// Returns true if nothing is lost on the way. The sender then slows down when the
     /// receivers are behind.
     fn is_reliable(&self) -> bool;
 
-    /// Sends what waits in this process to be sent. How many bytes still do.
-    fn flush(&mut self) -> Result<usize, Error>;
-
-    /// Forgets the questions that were asked and never answered.
-    fn forget_questions(&mut self);
+    /// Sends what waits in this process.
+    fn flush(&mut self) -> Result<(), Error>;
 }
 
-/// What a client has heard.
+/// Texts that clients have received.
 #[derive(Default)]
-pub(crate) struct Heard {
-    /// Texts and answers.
+pub(crate) struct Received {
     pub(crate) count: u64,
-    /// When each was due, if somebody wants to know.
+    /// Their stamps, if they are wanted.
     pub(crate) stamps: Vec<u64>,
     pub(crate) wants_stamps: bool,
 }
 
-impl Heard {
-    /// A text, or a text with something in front of it.
+impl Received {
+    /// Adds a text, which may have its sender before it.
     pub(crate) fn text(&mut self, payload: &[u8]) {
         self.count += 1;
         if self.wants_stamps
             && let Some(text) = payload.last_chunk::<TEXT_BYTES>()
+            && let Ok(digits) = std::str::from_utf8(&text[..STAMP_BYTES])
         {
-            self.stamps.extend(stamp_in(text));
-        }
-    }
-
-    /// An answer to the question with this stamp, if it is known.
-    pub(crate) fn answer(&mut self, stamp: Option<u64>) {
-        self.count += 1;
-        if self.wants_stamps {
-            self.stamps.extend(stamp);
+            self.stamps.extend(u64::from_str_radix(digits, 16));
         }
     }
 }
 
-/// A text with `stamp` at its beginning. No letter in it is a word's first one in any of
-/// the protocols.
+/// Returns a text that begins with `stamp` in hexadecimal digits. It is no command.
 pub(crate) fn text_of(stamp: u64) -> [u8; TEXT_BYTES] {
     let mut text = [b'x'; TEXT_BYTES];
-    text[..STAMP_BYTES].copy_from_slice(&token_of(stamp));
+    text[..STAMP_BYTES].copy_from_slice(format!("{stamp:016x}").as_bytes());
     text
 }
 
-/// `stamp` in hexadecimal digits.
-pub(crate) fn token_of(stamp: u64) -> [u8; STAMP_BYTES] {
-    std::array::from_fn(|index| {
-        let digit = stamp >> (60 - 4 * index) & 15;
-        b"0123456789abcdef"[digit as usize]
-    })
-}
-
-/// The stamp at the beginning of a text or a token.
-pub(crate) fn stamp_in(bytes: &[u8]) -> Option<u64> {
-    let digits = std::str::from_utf8(bytes.get(..STAMP_BYTES)?).ok()?;
-    u64::from_str_radix(digits, 16).ok()
-}
-
-/// Calls `attempt` until it gives something, for `PATIENCE` at most.
-pub(crate) fn wait_for<T>(
-    what: &str,
-    mut attempt: impl FnMut() -> Result<Option<T>, Error>,
-) -> Result<T, Error> {
+/// Registers clients until each has received a text.
+pub(crate) fn register_all(clients: &mut dyn Clients) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        crate::stop::check()?;
-        if let Some(value) = attempt()? {
-            return Ok(value);
+    let mut received = Received::default();
+    let mut is_known = vec![false; clients.len()];
+    while Instant::now() < deadline {
+        clients.register()?;
+        clients.send(&[0])?;
+        let pause = Instant::now() + ATTEMPT;
+        while Instant::now() < pause {
+            clients.flush()?;
+            for (client, is_known) in is_known.iter_mut().enumerate() {
+                let before = received.count;
+                clients.receive(client, &mut received)?;
+                *is_known |= received.count > before;
+            }
+            if is_known.iter().all(|&is_known| is_known) {
+                return Ok(());
+            }
         }
-        if Instant::now() > deadline {
-            return Err(format!("{what}: not within {} s", PATIENCE.as_secs()).into());
-        }
-        std::thread::sleep(Duration::from_micros(200));
     }
+    Err("not every client receives texts".into())
 }
 
-/// Of a text: what a short line of chat has, or a position and a few values.
+/// Length of a text: a short line of chat, or a position and a few values.
 pub(crate) const TEXT_BYTES: usize = 48;
-pub(crate) const STAMP_BYTES: usize = 16;
+const STAMP_BYTES: usize = 16;
 
-/// Heartbeats that a client sends in one go: enough that the load costs less than what it
-/// is for, and a small part of what any server's buffer holds.
-pub(crate) const BURST: u64 = 16;
+/// Several times what the slowest server takes for a text to 1000 clients.
+const ATTEMPT: Duration = Duration::from_millis(100);
 
-/// Whoever has not done by then what takes milliseconds hangs.
+/// Enough for a server to start.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -56,7 +56,6 @@ impl BareThread {
         })
     }
 
-    /// The address of its socket.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
     }
@@ -79,5 +78,4 @@ impl Drop for BareThread {
     }
 }
 
-/// Name of the thread.
 pub(crate) const BARE: &str = "bare";

@@ -16,14 +16,10 @@ pub(crate) struct Cores {
     pub(crate) load: CoreId,
 }
 
-/// Reads what one thread of this process has used.
-pub(crate) struct ThreadMeter {
-    task: PathBuf,
-}
-
-/// Reads what all threads of another process have used.
-pub(crate) struct ProcessMeter {
-    tasks: PathBuf,
+/// Reads the usage of one thread of this process, or of all threads of another process.
+pub(crate) enum Meter {
+    Thread(PathBuf),
+    Process(PathBuf),
 }
 
 /// What a thread, or a process, had used at one moment.
@@ -37,17 +33,13 @@ pub(crate) struct Usage {
 impl Cores {
     /// The first two cores that this process may use.
     pub(crate) fn plan() -> Result<Self, Error> {
-        match core_affinity::get_core_ids().as_deref() {
-            Some([subject, load, ..]) => Ok(Self {
-                subject: *subject,
-                load: *load,
-            }),
-            _ => Err(
-                "this needs 2 cores: on one, the load would take the time of what is \
-                      measured, and no figure would mean anything"
-                    .into(),
-            ),
-        }
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let [subject, load, ..] = cores[..] else {
+            return Err(
+                "this needs 2 cores: on one, the load takes the time of the subject".into(),
+            );
+        };
+        Ok(Self { subject, load })
     }
 }
 
@@ -75,35 +67,27 @@ pub(crate) fn task_named(name: &str) -> Result<PathBuf, Error> {
     Ok(found.ok_or_else(|| format!("no thread is named {name}"))?)
 }
 
-impl ThreadMeter {
-    /// The meter of the one thread that has this name.
-    pub(crate) fn of(name: &str) -> Result<Self, Error> {
-        let task = task_named(name)?;
-        Ok(Self { task })
+impl Meter {
+    /// Returns the meter of the one thread that has this name.
+    pub(crate) fn of_thread(name: &str) -> Result<Self, Error> {
+        task_named(name).map(Self::Thread)
     }
 
-    /// What the thread has used so far. Exact when it sleeps, to which it is
-    /// given a moment; the kernel accounts for a running one at its ticks.
+    /// Returns the meter of the process with this id. The time of a thread that ends is lost.
+    pub(crate) fn of_process(id: u32) -> Self {
+        Self::Process(format!("/proc/{id}/task").into())
+    }
+
+    /// Returns the usage so far. It is exact if all threads sleep, for which they get a moment;
+    /// the kernel accounts for a running one at its ticks.
     pub(crate) fn read_at_rest(&self) -> Result<Usage, Error> {
         std::thread::sleep(TO_REST);
-        Usage::of(&self.task)
-    }
-}
-
-impl ProcessMeter {
-    /// The meter of the process with this id. Its threads may become more; the
-    /// time of one that ends is lost to it.
-    pub(crate) fn of(id: u32) -> Self {
-        Self {
-            tasks: format!("/proc/{id}/task").into(),
-        }
-    }
-
-    /// The same as [`ThreadMeter::read_at_rest`], of all threads together.
-    pub(crate) fn read_at_rest(&self) -> Result<Usage, Error> {
-        std::thread::sleep(TO_REST);
+        let tasks = match self {
+            Self::Thread(task) => return Usage::of(task),
+            Self::Process(tasks) => tasks,
+        };
         let mut sum = Usage::default();
-        for task in fs::read_dir(&self.tasks)? {
+        for task in fs::read_dir(tasks)? {
             // A thread may end between the listing and this.
             if let Ok(Usage { cpu, sleeps }) = Usage::of(&task?.path()) {
                 sum.cpu += cpu;
@@ -117,10 +101,13 @@ impl ProcessMeter {
 impl Usage {
     fn of(task: &Path) -> Result<Self, Error> {
         let schedstat = fs::read_to_string(task.join("schedstat"))?;
+        let status = fs::read_to_string(task.join("status"))?;
+        let mut lines = status.lines();
+        let sleeps = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         let cpu_ns = schedstat.split_whitespace().next().unwrap_or_default();
         Ok(Self {
             cpu: Duration::from_nanos(cpu_ns.parse()?),
-            sleeps: field(&task.join("status"), "voluntary_ctxt_switches:")?,
+            sleeps: sleeps.ok_or("no voluntary_ctxt_switches")?.trim().parse()?,
         })
     }
 
@@ -131,15 +118,6 @@ impl Usage {
             sleeps: self.sleeps.saturating_sub(earlier.sleeps),
         }
     }
-}
-
-fn field(file: &Path, name: &str) -> Result<u64, Error> {
-    let text = fs::read_to_string(file)?;
-    let value = text.lines().find_map(|line| line.strip_prefix(name));
-    Ok(value
-        .ok_or_else(|| format!("no {name} in {}", file.display()))?
-        .trim()
-        .parse()?)
 }
 
 /// Long enough for a thread to go to sleep after its last datagram.

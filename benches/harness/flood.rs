@@ -4,6 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bullhorn::wire::HEARTBEAT;
 use bullhorn::wire::v2::{
     ClientFrame, ServerFrame, SessionId, parse_server, push_client_frame, push_client_header,
     push_hello,
@@ -11,52 +12,41 @@ use bullhorn::wire::v2::{
 
 use super::Error;
 
-/// In which protocol, and how long.
+/// A protocol, and the shortest and the longest message in it, in bytes.
 #[derive(Clone, Copy)]
 pub(crate) enum Speech {
-    /// v1, a text a datagram.
-    Text(Lengths),
-    /// v2, many messages a datagram.
-    Frames(Lengths),
-}
-
-/// Bytes of the messages.
-#[derive(Clone, Copy)]
-pub(crate) enum Lengths {
-    Equal(usize),
-    /// Each length from the one to the other equally often.
-    Uniform(usize, usize),
+    /// Version 1, with a text per datagram.
+    Text(usize, usize),
+    /// Version 2, with many messages per datagram.
+    Frames(usize, usize),
 }
 
 /// Some speakers, and what each says next.
 pub(crate) struct Flood {
     speech: Speech,
-    speakers: Vec<Speaker>,
+    /// The sockets, and the sessions of version 2.
+    speakers: Vec<(UdpSocket, Option<SessionId>)>,
     random: u64,
 }
 
-struct Speaker {
-    socket: UdpSocket,
-    /// Of v2.
-    session: Option<SessionId>,
-}
-
 impl Speech {
-    /// The datagram that registers a peer.
+    /// Returns the datagram that registers a peer.
     pub(crate) fn registration(self) -> Vec<u8> {
+        let mut datagram = Vec::new();
         match self {
-            Self::Text(_) => b"@im@".to_vec(),
-            Self::Frames(_) => {
-                let mut hello = Vec::new();
-                push_hello(&mut hello);
-                hello
-            }
+            Self::Text(..) => datagram.extend_from_slice(HEARTBEAT),
+            Self::Frames(..) => push_hello(&mut datagram),
         }
+        datagram
     }
 
-    fn lengths(self) -> Lengths {
+    /// Registers the peer at this socket, and returns its session in version 2.
+    pub(crate) fn register(self, socket: &UdpSocket) -> Result<Option<SessionId>, Error> {
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.send(&self.registration())?;
         match self {
-            Self::Text(lengths) | Self::Frames(lengths) => lengths,
+            Self::Text(..) => Ok(None),
+            Self::Frames(..) => Ok(Some(welcome(socket)?)),
         }
     }
 }
@@ -64,16 +54,11 @@ impl Speech {
 impl Flood {
     /// Registers `count` speakers at `server`.
     pub(crate) fn start(speech: Speech, count: usize, server: SocketAddr) -> Result<Self, Error> {
-        let speaker = |_| -> Result<Speaker, Error> {
+        let speaker = |_| -> Result<_, Error> {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
             socket.connect(server)?;
-            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-            socket.send(&speech.registration())?;
-            let session = match speech {
-                Speech::Text(_) => None,
-                Speech::Frames(_) => Some(welcome(&socket)?),
-            };
-            Ok(Speaker { socket, session })
+            let session = speech.register(&socket)?;
+            Ok((socket, session))
         };
         Ok(Self {
             speech,
@@ -94,7 +79,7 @@ impl Flood {
             for index in sent..due {
                 let speaker = index as usize % self.speakers.len();
                 self.compose(speaker, &mut datagram);
-                self.speakers[speaker].socket.send(&datagram)?;
+                self.speakers[speaker].0.send(&datagram)?;
             }
             sent = due;
         }
@@ -104,12 +89,12 @@ impl Flood {
     fn compose(&mut self, speaker: usize, datagram: &mut Vec<u8>) {
         datagram.clear();
         match self.speech {
-            Speech::Text(_) => {
+            Speech::Text(..) => {
                 let len = self.next_len();
                 datagram.resize(len, b'x');
             }
-            Speech::Frames(_) => {
-                push_client_header(self.speakers[speaker].session, datagram);
+            Speech::Frames(..) => {
+                push_client_header(self.speakers[speaker].1, datagram);
                 for _ in 0..SAYS {
                     let len = self.next_len();
                     push_client_frame(&ClientFrame::Say(&[b'x'; 256][..len]), datagram);
@@ -119,21 +104,17 @@ impl Flood {
     }
 
     fn next_len(&mut self) -> usize {
-        match self.speech.lengths() {
-            Lengths::Equal(len) => len,
-            Lengths::Uniform(from, to) => {
-                // xorshift64 (Marsaglia, 2003), from a fixed seed.
-                self.random ^= self.random << 13;
-                self.random ^= self.random >> 7;
-                self.random ^= self.random << 17;
-                from + (self.random % (to - from + 1) as u64) as usize
-            }
-        }
+        let (Speech::Text(from, to) | Speech::Frames(from, to)) = self.speech;
+        // xorshift64 (Marsaglia, 2003), from a fixed seed.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        from + (self.random % (to - from + 1) as u64) as usize
     }
 }
 
 /// The session in the answer to a HELLO.
-pub(crate) fn welcome(socket: &UdpSocket) -> Result<SessionId, Error> {
+fn welcome(socket: &UdpSocket) -> Result<SessionId, Error> {
     let mut buffer = [0; 2048];
     let len = socket.recv(&mut buffer)?;
     match parse_server(&buffer[..len])?.next() {

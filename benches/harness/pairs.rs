@@ -53,7 +53,8 @@ pub(crate) fn interleave(
         }
     }
     let ratios = subject.iter().zip(&bare).map(|(a, b)| a / b).collect();
-    let spread = |values| Spread::of(values).ok_or_else(|| no_valid_pair(&invalid));
+    let why = || format!("no pair is valid: {}", invalid.join("; "));
+    let spread = |values| Spread::of(values).ok_or_else(why);
     Ok(Pairs {
         valid: subject.len(),
         ratio: spread(ratios)?,
@@ -76,8 +77,4 @@ impl Spread {
         };
         Some(Self { median, min, max })
     }
-}
-
-fn no_valid_pair(invalid: &[String]) -> Error {
-    format!("no pair is valid: {}", invalid.join("; ")).into()
 }

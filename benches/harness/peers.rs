@@ -108,10 +108,9 @@ fn open_shared_socket(peers: usize) -> Result<UdpSocket, Error> {
     let mut group = bind_group("0.0.0.0:0".parse()?, 1, wanted)?;
     let granted = group.granted.receive_bytes;
     if granted < wanted.receive_bytes {
+        let wanted = wanted.receive_bytes;
         return Err(format!(
-            "a socket of {peers} peers must have a receive buffer of {} bytes, and got {granted}: \
-             raise the limit with sysctl -w net.core.rmem_max={}",
-            wanted.receive_bytes, wanted.receive_bytes
+            "a receive buffer has {granted} bytes: sysctl -w net.core.rmem_max={wanted}"
         )
         .into());
     }

@@ -13,13 +13,6 @@ use super::cpu::pin;
 /// A process that runs until this is dropped, and then is killed by its id.
 pub(crate) struct Process(Child);
 
-/// Bytes of memory that a process has, and the most that it has had.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Memory {
-    pub(crate) now_bytes: u64,
-    pub(crate) peak_bytes: u64,
-}
-
 impl Process {
     /// Starts `command` on `core`; nobody hears what it prints.
     pub(crate) fn start(core: CoreId, mut command: Command) -> Result<Self, Error> {
@@ -38,18 +31,15 @@ impl Process {
         self.0.id()
     }
 
-    /// Its memory, shared pages included.
-    pub(crate) fn memory(&self) -> Result<Memory, Error> {
+    /// Returns its memory in bytes, shared pages included, and the most that it has had.
+    pub(crate) fn memory(&self) -> Result<(u64, u64), Error> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let bytes = |name: &str| -> Result<u64, Error> {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
             Ok(kib.ok_or("the process has ended")?.parse::<u64>()? * 1024)
         };
-        Ok(Memory {
-            now_bytes: bytes("VmRSS:")?,
-            peak_bytes: bytes("VmHWM:")?,
-        })
+        Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
     }
 }
 

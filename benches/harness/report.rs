@@ -22,29 +22,17 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// For rates.
     AtLeast(f64),
-    /// Measured to be known.
-    None,
 }
 
 impl Row {
     /// For a person, as soon as it is measured.
     pub(crate) fn text(&self) -> String {
-        let Pairs {
-            subject,
-            bare,
-            ratio,
-            ..
-        } = &self.pairs;
+        let [what, subject, bare, ratio, goal, verdict] = self.cells();
+        let (valid, invalid) = (self.pairs.valid, self.pairs.invalid.len());
         let mut text = format!(
-            "{}, {}\n    subject {}   bare {}\n    ratio {}   goal {}: {}   ({})\n    {}\n",
-            self.name,
-            self.unit,
-            values(subject),
-            values(bare),
-            ratios(ratio),
-            self.goal.text(),
-            self.verdict(),
-            self.count(),
+            "{what}\n    subject {subject}   bare {bare}\n    ratio {ratio}   goal {goal}: \
+             {verdict}   ({valid} of {} pairs valid)\n    {}\n",
+            valid + invalid,
             self.note,
         );
         for why in &self.pairs.invalid {
@@ -53,7 +41,7 @@ impl Row {
         text
     }
 
-    fn cells(&self) -> [String; COLUMNS] {
+    fn cells(&self) -> [String; 6] {
         let Pairs {
             subject,
             bare,
@@ -77,14 +65,8 @@ impl Row {
             _ if self.pairs.valid <= self.pairs.invalid.len() => "not measured",
             Goal::AtMost(limit) if median <= limit => "met",
             Goal::AtLeast(limit) if median >= limit => "met",
-            Goal::None => "-",
             _ => "short",
         }
-    }
-
-    fn count(&self) -> String {
-        let (valid, invalid) = (self.pairs.valid, self.pairs.invalid.len());
-        format!("{valid} of {} pairs valid", valid + invalid)
     }
 }
 
@@ -93,27 +75,15 @@ impl Goal {
         match self {
             Self::AtMost(limit) => format!("≤ {limit}"),
             Self::AtLeast(limit) => format!("≥ {limit}"),
-            Self::None => "none".to_owned(),
         }
     }
 }
 
 /// All rows as Markdown, with the machine and how it was run.
 pub(crate) fn markdown(rows: &[Row], command: &str, how: &str) -> String {
-    let mut lines = vec![HEADS.map(String::from)];
-    lines.extend(rows.iter().map(Row::cells));
-    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
-        let cells = lines.iter().map(|cells| cells[column].chars().count());
-        cells.max().unwrap_or_default()
-    });
-    lines.insert(1, widths.map(|width| "-".repeat(width)));
-
-    let mut text = format!("{}; `{command}`; {how}\n\n", machine());
-    for cells in lines {
-        for (cell, width) in cells.iter().zip(widths) {
-            let _ = write!(text, "| {cell:width$} ");
-        }
-        text.push_str("|\n");
+    let mut text = format!("{}; `{command}`; {how}\n\n{HEAD}\n", machine());
+    for row in rows {
+        let _ = writeln!(text, "| {} |", row.cells().join(" | "));
     }
     text
 }
@@ -141,5 +111,5 @@ fn ratios(spread: &Spread) -> String {
     format!("{median:.3} ({min:.3}..{max:.3})")
 }
 
-const COLUMNS: usize = 6;
-const HEADS: [&str; COLUMNS] = ["what, unit", "subject", "bare", "ratio", "goal", "verdict"];
+const HEAD: &str = "| what, unit | subject | bare | ratio | goal | verdict |
+| --- | --- | --- | --- | --- | --- |";

@@ -9,19 +9,15 @@ use bullhorn::server::clock::Clock;
 use bullhorn::{Server, ServerConfig};
 
 use super::Error;
-use super::cpu::{ThreadMeter, Usage};
-use super::pairs::Outcome;
+use super::bare_thread::BARE;
+use super::cpu::{Meter, Usage};
+use super::pairs::{Outcome, Pairs, interleave};
+use super::receivers::wait_until;
 
 /// A server with one worker, on the first core. To be called before the
 /// calling thread is pinned: a server shares out the cores that it may use.
 pub(crate) fn start(service: ServiceKind) -> Result<Server, Error> {
     start_with_clock(service, Clock::monotonic())
-}
-
-/// A chat server with so many workers, the first on the first core.
-pub(crate) fn start_workers(workers: u16) -> Result<Server, Error> {
-    let config = config(ServiceKind::Chat)?;
-    Ok(Server::start(ServerConfig { workers, ..config })?)
 }
 
 /// The same, with a clock such as [`Gate::clock`](super::gate::Gate::clock).
@@ -42,6 +38,14 @@ pub(crate) fn config(service: ServiceKind) -> Result<ServerConfig, Error> {
     })
 }
 
+/// Waits until `server` has registered `count` peers.
+pub(crate) fn expect_peers(server: &Server, count: usize) -> Result<(), Error> {
+    if wait_until(|| server.stats().peers == count) {
+        return Ok(());
+    }
+    Err(format!("{} of {count} peers registered", server.stats().peers).into())
+}
+
 /// The buffers of such a server's socket.
 pub(crate) fn buffers() -> BufferSizes {
     let config = ServerConfig::default();
@@ -51,109 +55,86 @@ pub(crate) fn buffers() -> BufferSizes {
     }
 }
 
-/// What one window of load cost.
-#[derive(Debug, Clone, Copy)]
+/// The cost of one window of load, or of several.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cost {
     /// Deliveries, heartbeats or answers that should have come, and that came.
-    pub(crate) expected: u64,
-    pub(crate) done: u64,
-    pub(crate) usage: Usage,
-    pub(crate) wall: Duration,
+    expected: u64,
+    done: u64,
+    usage: Usage,
+    wall: Duration,
 }
 
-impl Cost {
-    /// Runs `load`, which returns how many should have come and how many came,
-    /// and reads what it cost the thread of `meter`.
-    pub(crate) fn of(
-        meter: &ThreadMeter,
-        load: impl FnOnce() -> Result<(u64, u64), Error>,
-    ) -> Result<Self, Error> {
+/// Measures pairs of windows. `load` gets whether it is the subject's turn, and returns how many
+/// should have come and how many came; `value` is what counts of a window. Returns the pairs, and
+/// a note that shows whether both sides did the same work in the same portions.
+pub(crate) fn compare(
+    pairs: usize,
+    what: &str,
+    mut load: impl FnMut(bool) -> Result<(u64, u64), Error>,
+    value: impl Fn(&Cost) -> Outcome,
+) -> Result<(Pairs, String), Error> {
+    let meters = [Meter::of_thread(BARE)?, Meter::of_thread(WORKER)?];
+    let mut totals = [Cost::default(); 2];
+    let pairs = interleave(pairs, |is_subject| {
+        let meter = &meters[usize::from(is_subject)];
         let before = meter.read_at_rest()?;
         let start = Instant::now();
-        let (expected, done) = load()?;
+        let (expected, done) = load(is_subject)?;
         let wall = start.elapsed();
         let usage = meter.read_at_rest()?.since(before);
-        Ok(Self {
+        let cost = Cost {
             expected,
             done,
             usage,
             wall,
-        })
-    }
+        };
+        totals[usize::from(is_subject)].add(&cost);
+        Ok(value(&cost))
+    })?;
+    let [bare, subject] = totals.map(|total| total.text(what));
+    Ok((pairs, format!("subject: {subject}; bare: {bare}")))
+}
 
-    /// CPU time of each, in µs, if (nearly) none was lost.
+impl Cost {
+    /// Returns the CPU time of each in µs, if (nearly) none was lost.
     pub(crate) fn us_each(&self) -> Outcome {
-        self.check()?;
-        Ok(self.usage.cpu.as_secs_f64() * 1e6 / self.done as f64)
-    }
-
-    /// Thousands in a second of CPU time, if (nearly) none was lost.
-    pub(crate) fn thousands_a_cpu_second(&self) -> Outcome {
-        Ok(1e3 / self.us_each()?)
-    }
-
-    fn check(&self) -> Result<(), String> {
         let lost = self.lost();
         if self.done == 0 || lost * MAX_LOST_ONE_IN > self.expected {
             return Err(format!("{lost} of {} were lost", self.expected));
         }
-        Ok(())
+        Ok(self.usage.cpu.as_secs_f64() * 1e6 / self.done as f64)
+    }
+
+    /// Returns the thousands per second of CPU time, if (nearly) none was lost.
+    pub(crate) fn thousands_a_cpu_second(&self) -> Outcome {
+        Ok(1e3 / self.us_each()?)
     }
 
     fn lost(&self) -> u64 {
         self.expected.saturating_sub(self.done)
     }
-}
 
-/// What both sides did in all windows together, to show that they were given
-/// the same work in the same portions.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    bare: Total,
-    subject: Total,
-}
-
-#[derive(Debug, Default)]
-struct Total {
-    done: u64,
-    lost: u64,
-    sleeps: u64,
-    cpu: Duration,
-    wall: Duration,
-}
-
-impl Totals {
-    /// Adds one window of the subject or of the bare kernel.
-    pub(crate) fn add(&mut self, is_subject: bool, cost: &Cost) {
-        let total = if is_subject {
-            &mut self.subject
-        } else {
-            &mut self.bare
-        };
-        total.done += cost.done;
-        total.lost += cost.lost();
-        total.sleeps += cost.usage.sleeps;
-        total.cpu += cost.usage.cpu;
-        total.wall += cost.wall;
+    fn add(&mut self, other: &Self) {
+        self.expected += other.expected;
+        self.done += other.done;
+        self.usage.sleeps += other.usage.sleeps;
+        self.usage.cpu += other.usage.cpu;
+        self.wall += other.wall;
     }
 
-    /// How busy each was, how much was lost, and how many of `what` it handled between two sleeps.
-    pub(crate) fn note(&self, what: &str) -> String {
-        let text = |side: &Total| {
-            let busy_percent = 100.0 * side.cpu.as_secs_f64() / side.wall.as_secs_f64();
-            let between_sleeps = side.done as f64 / side.sleeps.max(1) as f64;
-            let lost = side.lost;
-            format!(
-                "{busy_percent:.0} % busy, {between_sleeps:.1} {what} between two sleeps, {lost} lost"
-            )
-        };
+    fn text(&self, what: &str) -> String {
+        let busy_percent = 100.0 * self.usage.cpu.as_secs_f64() / self.wall.as_secs_f64();
+        let between_sleeps = self.done as f64 / self.usage.sleeps.max(1) as f64;
         format!(
-            "subject: {}; bare: {}",
-            text(&self.subject),
-            text(&self.bare)
+            "{busy_percent:.0} % busy, {between_sleeps:.1} {what} between two sleeps, {} lost",
+            self.lost()
         )
     }
 }
 
 /// More than this share lost, and a window does not count: lost work is cheap.
 const MAX_LOST_ONE_IN: u64 = 1000;
+
+/// Name of the thread of a server's first worker.
+pub(crate) const WORKER: &str = "worker-0";

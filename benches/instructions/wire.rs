@@ -92,5 +92,5 @@ fn lines(count: usize) -> Vec<Vec<u8>> {
     lines.map(|line| line.as_bytes().to_vec()).collect()
 }
 
-/// As long as a text of `saturation`, with nothing to escape.
+/// As long as a text of `kernel`, with nothing to escape.
 const PLAIN: &str = "the quick brown fox jumps over l";

@@ -11,13 +11,12 @@ use bullhorn::net::PeerAddr;
 use crate::Plan;
 use crate::harness::Error;
 use crate::harness::bare::{Drain, FanOut};
-use crate::harness::bare_thread::{BARE, BareThread};
-use crate::harness::cpu::{ThreadMeter, pin};
-use crate::harness::pairs::interleave;
+use crate::harness::bare_thread::BareThread;
+use crate::harness::cpu::pin;
 use crate::harness::peers::Peers;
-use crate::harness::receivers::{Receivers, wait_until};
+use crate::harness::receivers::Receivers;
 use crate::harness::report::{Goal, Row};
-use crate::harness::subject::{self, Cost, Totals};
+use crate::harness::subject::{self, Cost};
 
 /// One room of `PEERS` peers, with a socket each.
 pub(crate) fn measure_room<const PEERS: usize>(
@@ -97,31 +96,23 @@ fn measure(plan: &Plan, name: &'static str, case: &Case) -> Result<Row, Error> {
         Ok(texts)
     })?;
 
-    let meters = [ThreadMeter::of(BARE)?, ThreadMeter::of(WORKER)?];
     let targets = [bare.local_addr(), server.local_addr()];
-    let mut totals = Totals::default();
-    let measure_one = |is_subject: bool| {
-        let side = usize::from(is_subject);
-        let cost = Cost::of(&meters[side], || {
-            let before = receivers.received();
-            let texts = speak(peers, targets[side], case, plan.window)?;
-            let expected = texts * members as u64;
-            Ok((expected, receivers.wait_for(before + expected) - before))
-        })?;
-        totals.add(is_subject, &cost);
-        Ok(cost.us_each())
+    let load = |is_subject| {
+        let before = receivers.received();
+        let texts = speak(peers, targets[usize::from(is_subject)], case, plan.window)?;
+        let expected = texts * members as u64;
+        Ok((expected, receivers.wait_for(before + expected) - before))
     };
-    let pairs = interleave(plan.pairs, measure_one)?;
+    let (pairs, note) = subject::compare(plan.pairs, "deliveries", load, Cost::us_each)?;
     Ok(Row {
         name,
         unit: "µs of CPU a delivery",
         goal: Goal::AtMost(case.goal),
         pairs,
         note: format!(
-            "{} deliveries a second of {} bytes; {}",
+            "{} deliveries a second of {} bytes; {note}",
             case.deliveries_a_second,
             payload.len(),
-            totals.note("deliveries")
         ),
     })
 }
@@ -156,11 +147,8 @@ fn register(peers: &Peers, server: &Server) -> Result<(), Error> {
         peers.send(peer, b"@im@", server.local_addr())?;
         let registered = peer + 1;
         // In portions that the server's socket holds.
-        let is_portion = registered % 1000 == 0 || registered == peers.len();
-        if is_portion && !wait_until(|| server.stats().peers == registered) {
-            return Err(
-                format!("{} of {registered} peers registered", server.stats().peers).into(),
-            );
+        if registered % 1000 == 0 || registered == peers.len() {
+            subject::expect_peers(server, registered)?;
         }
     }
     Ok(())
@@ -203,6 +191,3 @@ const PEERS_A_SOCKET: usize = 500;
 
 /// With `127.0.0.1:54321 ` before it, 48 bytes: a line of chat.
 const TEXT: &[u8] = b"the quick brown fox jumps over l";
-
-/// The thread of a server's first worker.
-pub(crate) const WORKER: &str = "worker-0";

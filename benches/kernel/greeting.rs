@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 use bullhorn::config::ServiceKind;
 
 use crate::Plan;
-use crate::fanout::WORKER;
 use crate::harness::Error;
 use crate::harness::bare::Echo;
-use crate::harness::bare_thread::{BARE, BareThread};
-use crate::harness::cpu::{ThreadMeter, pin};
-use crate::harness::pairs::interleave;
+use crate::harness::bare_thread::BareThread;
+use crate::harness::cpu::pin;
 use crate::harness::peers::open_sockets;
+use crate::harness::receivers::wait_until;
 use crate::harness::report::{Goal, Row};
-use crate::harness::subject::{self, Cost, Totals};
+use crate::harness::subject::{self, Cost};
 
 /// 64 clients, each of which asks again as soon as it is answered.
 pub(crate) fn measure_many(plan: &Plan, name: &'static str) -> Result<Row, Error> {
@@ -38,21 +37,15 @@ fn measure(plan: &Plan, name: &'static str, clients: usize) -> Result<Row, Error
         Clients::open(clients, bare.local_addr())?,
         Clients::open(clients, server.local_addr())?,
     ];
-    let meters = [ThreadMeter::of(BARE)?, ThreadMeter::of(WORKER)?];
-    let mut totals = Totals::default();
-    let measure_one = |is_subject: bool| {
-        let side = usize::from(is_subject);
-        let cost = Cost::of(&meters[side], || clients[side].ask_for(plan.window))?;
-        totals.add(is_subject, &cost);
-        Ok(cost.thousands_a_cpu_second())
-    };
-    let pairs = interleave(plan.pairs, measure_one)?;
+    let load = |is_subject| clients[usize::from(is_subject)].ask_for(plan.window);
+    let (pairs, note) =
+        subject::compare(plan.pairs, "answers", load, Cost::thousands_a_cpu_second)?;
     Ok(Row {
         name,
         unit: "thousand round trips a CPU-second",
         goal: Goal::AtLeast(0.85),
         pairs,
-        note: totals.note("answers"),
+        note,
     })
 }
 
@@ -98,24 +91,23 @@ impl Clients {
                 }
             }
         }
-        let deadline = Instant::now() + LOST_AFTER;
-        while answered < asked && Instant::now() < deadline {
-            for socket in &self.sockets {
-                answered += u64::from(is_answered(socket)?);
-            }
-        }
+        wait_until(|| {
+            let late = self
+                .sockets
+                .iter()
+                .filter(|socket| is_answered(socket).unwrap_or(false));
+            answered += late.count() as u64;
+            answered >= asked
+        });
         Ok((asked, answered))
     }
 }
 
 fn is_answered(socket: &UdpSocket) -> io::Result<bool> {
     match socket.recv(&mut [0; 64]) {
-        Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
+        received => received.map(|_| true),
     }
 }
 
 const QUESTION: &[u8] = b"hello world";
-
-const LOST_AFTER: Duration = Duration::from_secs(1);

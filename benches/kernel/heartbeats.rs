@@ -6,17 +6,15 @@ use std::time::{Duration, Instant};
 use bullhorn::config::ServiceKind;
 
 use crate::Plan;
-use crate::fanout::WORKER;
 use crate::harness::Error;
 use crate::harness::bare::{Drain, set_segment_bytes};
-use crate::harness::bare_thread::{BARE, BareThread};
-use crate::harness::cpu::{ThreadMeter, pin};
+use crate::harness::bare_thread::BareThread;
+use crate::harness::cpu::pin;
 use crate::harness::gate::Gate;
-use crate::harness::pairs::interleave;
 use crate::harness::peers::open_sockets;
 use crate::harness::receivers::wait_until;
 use crate::harness::report::{Goal, Row};
-use crate::harness::subject::{self, Cost, Totals};
+use crate::harness::subject::{self, Cost};
 
 /// Bursts of which all but the first datagram or so wait in the socket's buffer
 /// until the last one is there. So both drain the same backlog, in the same
@@ -27,9 +25,10 @@ pub(crate) fn measure_backlog(plan: &Plan, name: &'static str) -> Result<Row, Er
         let start = Instant::now();
         let (before, mut sent) = (counted(), 0);
         while start.elapsed() < window {
-            sent += gate.closed_while(|| -> Result<u64, Error> {
-                (0..BACKLOG_ROUNDS).map(|_| peers.send(0..PEERS)).sum()
-            })?;
+            gate.close();
+            let burst: Result<u64, Error> = (0..BACKLOG_ROUNDS).map(|_| peers.send(0..PEERS)).sum();
+            gate.open();
+            sent += burst?;
             if !wait_until(|| counted() - before >= sent) {
                 break;
             }
@@ -88,28 +87,25 @@ fn measure(
     for socket in &peers[1].sockets {
         socket.send(HEARTBEAT)?;
     }
-    if !wait_until(|| server.stats().peers == PEERS) {
-        return Err(format!("{} of {PEERS} peers registered", server.stats().peers).into());
-    }
+    subject::expect_peers(&server, PEERS)?;
     let counted: [&dyn Fn() -> u64; 2] =
         [&|| bare.handled(), &|| server.stats().total().heartbeats];
-    let meters = [ThreadMeter::of(BARE)?, ThreadMeter::of(WORKER)?];
-    let mut totals = Totals::default();
-    let measure_one = |is_subject: bool| {
+    let offer = |is_subject| {
         let side = usize::from(is_subject);
-        let cost = Cost::of(&meters[side], || {
-            load(&peers[side], counted[side], plan.window)
-        })?;
-        totals.add(is_subject, &cost);
-        Ok(cost.thousands_a_cpu_second())
+        load(&peers[side], counted[side], plan.window)
     };
-    let pairs = interleave(plan.pairs, measure_one)?;
+    let (pairs, note) = subject::compare(
+        plan.pairs,
+        "heartbeats",
+        offer,
+        Cost::thousands_a_cpu_second,
+    )?;
     Ok(Row {
         name,
         unit: "thousand a CPU-second",
         goal: Goal::AtLeast(0.85),
         pairs,
-        note: totals.note("heartbeats"),
+        note,
     })
 }
 

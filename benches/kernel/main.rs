@@ -1,5 +1,5 @@
-//! bullhorn beside the bare kernel: what a delivery, a heartbeat and a greeting
-//! cost. See benches/README.md.
+//! bullhorn beside the bare kernel: the cost of a delivery, a heartbeat and a greeting, and
+//! deliveries under overload. See benches/README.md.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -7,6 +7,7 @@ mod harness;
 mod fanout;
 mod greeting;
 mod heartbeats;
+mod saturation;
 
 use std::thread;
 use std::time::Duration;
@@ -44,7 +45,7 @@ struct Plan {
 
 type Measure = fn(&Plan, &'static str) -> Result<Row, Error>;
 
-const ROWS: [(&str, Measure); 9] = [
+const ROWS: [(&str, Measure); 12] = [
     ("fan-out to 1000 peers", fanout::measure_room::<1000>),
     ("fan-out to 100 peers", fanout::measure_room::<100>),
     ("fan-out to 10,000 peers", fanout::measure_room::<10_000>),
@@ -57,9 +58,21 @@ const ROWS: [(&str, Measure); 9] = [
     ("heartbeats, in a stream", heartbeats::measure_stream),
     ("greeting, 64 clients", greeting::measure_many),
     ("greeting, 1 client", greeting::measure_one),
+    (
+        "saturated, stock peers, equal lengths, beside GSO",
+        saturation::measure_equal,
+    ),
+    (
+        "saturated, stock peers, lengths of 16 to 256, beside sendmmsg",
+        saturation::measure_mixed,
+    ),
+    (
+        "saturated, v2 peers, beside GSO over 40 bundles",
+        saturation::measure_bundles,
+    ),
 ];
 
-/// As many as keep all rows within two minutes.
+/// All rows then take less than three minutes.
 const DEFAULT_PAIRS: u16 = 5;
 
 fn main() -> Result<(), Error> {

@@ -7,7 +7,8 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use bullhorn::Server;
+use bullhorn::config::ServiceKind;
+use bullhorn::{Server, ServerConfig};
 use clap::Parser;
 
 use harness::Error;
@@ -30,8 +31,8 @@ struct Arguments {
     /// Texts in each measurement, the median of which counts
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..1000))]
     texts: u16,
-    /// Peers in the room
-    #[arg(long, default_value_t = GOALS_PEERS as u16, value_parser = clap::value_parser!(u16).range(2..10_001))]
+    /// Peers in the room; the goals are for 1000
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..10_001))]
     peers: u16,
     /// Given by cargo
     #[arg(long, hide = true)]
@@ -65,7 +66,12 @@ fn main() -> Result<(), Error> {
 }
 
 fn measure(cores: Cores, pairs: usize, texts: usize, peers: usize) -> Result<Vec<Row>, Error> {
-    let (one, two) = (subject::start_workers(1)?, subject::start_workers(2)?);
+    let config = subject::config(ServiceKind::Chat)?;
+    let two = Server::start(ServerConfig {
+        workers: 2,
+        ..config.clone()
+    })?;
+    let one = Server::start(config)?;
     pin(cores.load)?;
     let peers = open_sockets(peers)?;
     peers.iter().try_for_each(stamp_arrivals)?;
@@ -104,11 +110,7 @@ fn measure(cores: Cores, pairs: usize, texts: usize, peers: usize) -> Result<Vec
         let row = Row {
             name,
             unit: "ms until the last peer has a text",
-            goal: if peers.len() == GOALS_PEERS {
-                Goal::AtMost(goal)
-            } else {
-                Goal::None
-            },
+            goal: Goal::AtMost(goal),
             pairs,
             note: "stamped by the kernel when it arrives; nobody waits at the peers' sockets"
                 .into(),
@@ -183,9 +185,6 @@ fn v4_addr(socket: &UdpSocket) -> Result<SocketAddrV4, Error> {
         SocketAddr::V6(_) => Err("the sockets were bound to IPv4".into()),
     }
 }
-
-/// The goals are for a room of so many.
-const GOALS_PEERS: usize = 1000;
 
 /// With the speaker's address in front 48 bytes, as the bare kernel sends.
 const TEXT: &[u8] = b"the quick brown fox jumps over l";

@@ -6,8 +6,6 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-mod hold;
-mod line;
 mod peers;
 mod scene;
 mod tracer;
@@ -21,7 +19,6 @@ use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use harness::Error;
-use line::{COUNT, RESULT, TRACE};
 use scene::SCENES;
 use tracer::Tracer;
 
@@ -43,11 +40,10 @@ fn play() -> Result<(), Error> {
         let cost = scene
             .play()
             .map_err(|error| format!("{}: {error}", scene.name))?;
-        let cost = json!({
-            "deliveries": cost.deliveries,
-            "syscalls": cost.syscalls,
-            "allocations": cost.allocations,
-        });
+        let (deliveries, syscalls, allocations) =
+            (cost.deliveries, cost.syscalls, cost.allocations);
+        let cost =
+            json!({"deliveries": deliveries, "syscalls": syscalls, "allocations": allocations});
         scenes.insert(scene.name.into(), cost);
     }
     println!("{RESULT}{}", Value::Object(scenes));
@@ -84,6 +80,11 @@ fn watch() -> Result<(), Error> {
         Err(format!("the scenes ended with {status}").into())
     }
 }
+
+/// Lines of the child. The parent answers the first two with the number of calls so far.
+const TRACE: &str = "trace ";
+const COUNT: &str = "count";
+const RESULT: &str = "result ";
 
 /// What tells the child that it is one.
 const TRACED: &str = "--traced";

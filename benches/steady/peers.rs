@@ -1,26 +1,24 @@
 //! Peers in rooms, who say what was prepared: neither to speak nor to listen allocates.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
 
 use bullhorn::Server;
 use bullhorn::net::{PeerAddr, Receiver};
-use bullhorn::wire::Protocol;
 use bullhorn::wire::v2::{
     ClientFrame, ServerFrame, parse_server, push_client_frame, push_client_header,
 };
+use bullhorn::wire::{HEARTBEAT, Protocol};
 
 use crate::harness::Error;
-use crate::harness::flood::{Lengths, Speech, welcome};
+use crate::harness::flood::Speech;
 use crate::harness::peers::open_sockets;
-use crate::harness::receivers::wait_until;
+use crate::harness::subject::expect_peers;
 
 /// Registered peers, the members of a room next to each other.
 pub(crate) struct Peers {
     peers: Vec<Peer>,
     peers_a_room: usize,
     protocol: Protocol,
-    server: SocketAddr,
     receiver: Receiver,
 }
 
@@ -42,9 +40,7 @@ impl Peers {
         let peer = |socket| Peer::register(socket, protocol, server.local_addr());
         let peers = open_sockets(count)?.into_iter().map(peer);
         let peers: Vec<Peer> = peers.collect::<Result<_, _>>()?;
-        if !wait_until(|| server.stats().peers == count) {
-            return Err(format!("{} of {count} peers registered", server.stats().peers).into());
-        }
+        expect_peers(server, count)?;
         if rooms > 1 {
             for (number, room) in peers.chunks(peers_a_room).enumerate() {
                 let name = format!("room-{number}").parse()?;
@@ -61,7 +57,6 @@ impl Peers {
             peers,
             peers_a_room,
             protocol,
-            server: server.local_addr(),
             receiver: Receiver::new(),
         })
     }
@@ -74,7 +69,7 @@ impl Peers {
     /// A peer sends a heartbeat.
     pub(crate) fn live(&self, peer: usize) -> Result<(), Error> {
         let peer = &self.peers[peer];
-        peer.socket.send_to(&peer.heartbeat, self.server)?;
+        peer.socket.send(&peer.heartbeat)?;
         Ok(())
     }
 
@@ -92,7 +87,7 @@ impl Peers {
         let mut sent = 0;
         for room in self.peers.chunks(self.peers_a_room) {
             for peer in room.iter().cycle().take(texts) {
-                peer.socket.send_to(&peer.text, self.server)?;
+                peer.socket.send(&peer.text)?;
                 sent += 1;
             }
         }
@@ -125,28 +120,23 @@ impl Peer {
                     .into(),
             );
         }
+        socket.connect(server)?;
         let speech = match protocol {
-            Protocol::Text | Protocol::Lines => Speech::Text(TEXT_LENGTHS),
-            Protocol::Frames => Speech::Frames(TEXT_LENGTHS),
+            Protocol::Text | Protocol::Lines => Speech::Text(TEXT.len(), TEXT.len()),
+            Protocol::Frames => Speech::Frames(TEXT.len(), TEXT.len()),
         };
-        let registration = speech.registration();
-        socket.send_to(&registration, server)?;
-        let (heartbeat, text) = match speech {
-            Speech::Text(_) => (registration, TEXT.to_vec()),
-            Speech::Frames(_) => {
-                socket.set_read_timeout(Some(WELCOME_TIMEOUT))?;
-                let session = welcome(&socket)?;
-                let datagram = |frame: &ClientFrame<'_>| {
-                    let mut datagram = Vec::new();
-                    push_client_header(Some(session), &mut datagram);
-                    push_client_frame(frame, &mut datagram);
-                    datagram
-                };
-                (
-                    datagram(&ClientFrame::Heartbeat),
-                    datagram(&ClientFrame::Say(TEXT)),
-                )
-            }
+        let datagram = |session, frame: &ClientFrame<'_>| {
+            let mut datagram = Vec::new();
+            push_client_header(Some(session), &mut datagram);
+            push_client_frame(frame, &mut datagram);
+            datagram
+        };
+        let (heartbeat, text) = match speech.register(&socket)? {
+            None => (HEARTBEAT.to_vec(), TEXT.to_vec()),
+            Some(session) => (
+                datagram(session, &ClientFrame::Heartbeat),
+                datagram(session, &ClientFrame::Say(TEXT)),
+            ),
         };
         Ok(Self {
             socket,
@@ -164,14 +154,8 @@ fn messages(datagram: &[u8]) -> Result<u64, Error> {
         .count() as u64)
 }
 
-/// As long as a text of `saturation`, with nothing to escape.
+/// As long as a text of `kernel`, with nothing to escape.
 const TEXT: &[u8] = b"the quick brown fox jumps over l";
-
-/// Of what is said, as a [`Speech`] has them.
-const TEXT_LENGTHS: Lengths = Lengths::Equal(TEXT.len());
 
 /// The first port of five digits, as Linux gives them away by itself.
 const SHORTEST_LONG_PORT: u16 = 10_000;
-
-/// On loopback, what is not there after so long never comes.
-const WELCOME_TIMEOUT: Duration = Duration::from_secs(1);

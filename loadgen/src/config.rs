@@ -63,49 +63,24 @@ pub struct RunConfig {
     pub server_pid: Option<u32>,
 }
 
-/// Datagrams per second.
+/// Datagrams per second: the first rate during the warm-up, and then in a straight line to the
+/// second one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Ramp", into = "Ramp")]
-pub enum Rate {
-    /// One rate all the time.
-    Constant(f64),
-    /// The first rate during the warm-up, and then in a straight line to the second one.
-    Ramp {
-        /// At the start of the recording.
-        from: f64,
-        /// At its end.
-        to: f64,
-    },
-}
-
-/// The rates at both ends of the recording.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Ramp {
-    /// At the start.
+pub struct Rate {
+    /// At the start of the recording.
     #[serde(rename = "rate_from_per_s")]
     pub from: f64,
-    /// At the end.
+    /// At its end.
     #[serde(rename = "rate_to_per_s")]
     pub to: f64,
 }
 
-impl From<Rate> for Ramp {
-    fn from(rate: Rate) -> Self {
-        match rate {
-            Rate::Constant(per_s) => Self {
-                from: per_s,
-                to: per_s,
-            },
-            Rate::Ramp { from, to } => Self { from, to },
-        }
-    }
-}
-
-impl From<Ramp> for Rate {
-    fn from(Ramp { from, to }: Ramp) -> Self {
-        match from == to {
-            true => Self::Constant(from),
-            false => Self::Ramp { from, to },
+impl Rate {
+    /// One rate all the time.
+    pub const fn constant(per_s: f64) -> Self {
+        Self {
+            from: per_s,
+            to: per_s,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! loadgen: a load generator for a bullhorn server.
 //!
 //! The modules, in the order in which they build on each other: [`units`], [`percentiles`] and
-//! [`payload`] have amounts. [`config`] has the settings of a run, and [`outcome`] its result.
-//! [`verdict`] and [`slo`] judge that. `net` has the batch calls of the kernel. [`engine`] runs,
-//! and [`plan`] says what to expect. [`limits`] searches with many runs. [`output`] writes files.
-//! [`cli`] is the command line.
+//! [`payload`] have amounts, and [`machine`] what the system tells of itself. [`config`] has the
+//! settings of a run, and [`outcome`] its result. [`verdict`] and [`slo`] judge that. `net` has
+//! the batch calls of the kernel. [`engine`] runs, and [`plan`] says what to expect. [`limits`]
+//! searches with many runs. [`output`] writes files. [`cli`] is the command line.
 
 #![allow(missing_docs, reason = "a program: its library serves its own tests")]
 
@@ -19,6 +19,8 @@ pub mod units;
 pub mod percentiles;
 
 pub mod payload;
+
+pub mod machine;
 
 pub mod config;
 

@@ -6,40 +6,24 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use loadgen::cli::args::Arguments;
 use loadgen::cli::calibrate;
-use loadgen::cli::exit::End;
 use loadgen::cli::find_max;
-use loadgen::cli::front::{self, Refusal};
-use loadgen::cli::request::{FindMaxRequest, Request, RunRequest};
+use loadgen::cli::front;
+use loadgen::cli::request::Request;
 
 fn main() -> ExitCode {
-    let end = match Arguments::parse().request() {
-        Ok(Request::Run(request)) => run(&request),
-        Ok(Request::FindMax(request)) => find_max(&request),
-        Ok(Request::Calibrate(request)) => calibrate::run(&request),
-        Err(wrong) => wrong_use(&wrong),
+    let request = Arguments::parse().request();
+    let end = match request.unwrap_or_else(|wrong| wrong_use(&wrong)) {
+        Request::Run(request) => front::prepare(&request).map(|files| front::run(&request, files)),
+        Request::FindMax(request) => {
+            find_max::prepare(&request).map(|prepared| find_max::run(&request, prepared))
+        }
+        Request::Calibrate(calibration) => Ok(calibrate::run(&calibration)),
     };
+    let end = end.unwrap_or_else(|refusal| match refusal.is_wrong_use() {
+        true => wrong_use(&refusal),
+        false => front::failed(&refusal.to_string()),
+    });
     end.into()
-}
-
-fn run(request: &RunRequest) -> End {
-    match front::prepare(request) {
-        Ok(prepared) => front::run(request, prepared),
-        Err(wrong) => refused(&wrong),
-    }
-}
-
-fn find_max(request: &FindMaxRequest) -> End {
-    match find_max::prepare(request) {
-        Ok(prepared) => find_max::run(request, prepared),
-        Err(wrong) => refused(&wrong),
-    }
-}
-
-fn refused(wrong: &Refusal) -> End {
-    match wrong.is_wrong_use() {
-        true => wrong_use(wrong),
-        false => front::failed(&wrong.to_string()),
-    }
 }
 
 /// Prints the error and ends with the exit code of wrong arguments, as clap does.

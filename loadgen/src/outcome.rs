@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::described::described;
+use crate::units::ratio;
 
 /// Defines a struct of counts, which can be added up and compared over time.
 macro_rules! counts {
@@ -56,6 +57,37 @@ pub struct Outcome {
     /// Set if the server said goodbye during the recording or the wait after it, which ended
     /// the run.
     pub server_said_goodbye: bool,
+    /// The last time of a second or more in which nothing arrived although something was due.
+    pub silence: Option<Silence>,
+    /// Set if the server was gone during the load, or had forgotten its clients, and answered
+    /// again.
+    pub has_restarted: bool,
+    /// The last error with which the generator's own kernel refused to send.
+    pub send_error: Option<i32>,
+    /// The CPU time that other processes of the machine had, the server included.
+    pub others: Others,
+}
+
+/// CPU time during the load, warm-up included, of other processes of the generator's machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// The time of all of them together.
+    pub cpu: Duration,
+    /// The names and the times of those that had most, the first one first. Those that ended
+    /// are not known.
+    pub most: Vec<(String, Duration)>,
+}
+
+/// A time in which nothing arrived although something was due, counted from the start of the
+/// recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// Its start.
+    pub from: Duration,
+    /// Its end. There is none if it lasted to the end of the run.
+    pub to: Option<Duration>,
+    /// Set if the kernel said that nothing listened there.
+    pub is_refused: bool,
 }
 
 counts! {
@@ -94,17 +126,17 @@ counts! {
         pub unmatched: u64,
 
         /// Copies of texts that should arrive: one for each member of the room.
-        pub owed: u64,
-        /// Copies that were owed and arrived, each counted once.
+        pub expected: u64,
+        /// Copies that were expected and arrived, each counted once.
         pub delivered: u64,
-        /// Copies that were owed and did not arrive: `owed` less `delivered`.
+        /// Copies that were expected and did not arrive: `expected` less `delivered`.
         pub lost: u64,
         /// Copies that arrived more than once.
         pub repeated: u64,
         /// Delivered copies that arrived after a later one of the same sender.
         pub reordered: u64,
         /// Copies to clients that were just joining or leaving: neither wrong nor missed.
-        pub unowed: u64,
+        pub not_expected: u64,
         /// Copies and answers so late that it is not known whether they had arrived before.
         /// They are neither in `delivered` nor in `answered`, and in no histogram.
         pub too_late: u64,
@@ -148,8 +180,8 @@ described! {
         pub send_lag: Histogram<u64>,
         /// The generator's own delay: from when its kernel had a packet until it read it. Valid
         /// up to a p99 of 1 ms.
-        #[key = "hear-lag"]
-        pub hear_lag: Histogram<u64>,
+        #[key = "receive-lag"]
+        pub receive_lag: Histogram<u64>,
     }
 }
 
@@ -164,9 +196,9 @@ counts! {
         pub asked: u64,
         /// Requests that were answered.
         pub answered: u64,
-        /// Copies owed.
-        pub owed: u64,
-        /// Copies that were owed and arrived.
+        /// Copies expected.
+        pub expected: u64,
+        /// Copies that were expected and arrived.
         pub delivered: u64,
     }
 }
@@ -228,6 +260,26 @@ pub struct Sample<'a> {
     pub latencies: &'a Latencies,
 }
 
+impl Outcome {
+    /// Returns true if the server went away for good, or another one took its place.
+    pub fn is_server_gone(&self) -> bool {
+        self.has_restarted || self.silence.is_some_and(|silence| silence.to.is_none())
+    }
+
+    /// Returns the share of what should arrive that the histogram of a latency leaves out: what
+    /// was lost, unanswered, too late or without a known request. Latencies of another kind
+    /// leave out nothing.
+    pub fn left_out(&self, latency: &str) -> Option<f64> {
+        let (counts, latencies) = (&self.counts, &self.latencies);
+        let (expected, recorded) = match latency {
+            "delivery" | "delivery-from-send" => (counts.expected, &latencies.delivery),
+            "answer" | "answer-from-send" => (counts.asked, &latencies.answer),
+            _ => return None,
+        };
+        ratio(expected.saturating_sub(recorded.len()), expected)
+    }
+}
+
 impl ServerUse {
     /// The meaning of [`Self::deliveries_per_cpu_s`].
     pub const PER_CPU_SECOND: &'static str =
@@ -245,7 +297,7 @@ impl Latencies {
     /// Creates empty histograms.
     pub fn new() -> Self {
         let empty = || {
-            Histogram::new_with_bounds(1, MAX_LATENCY_NS, SIGNIFICANT_DIGITS)
+            Histogram::new_with_bounds(1, CEILING_NS, SIGNIFICANT_DIGITS)
                 .expect("the bounds are in order")
         };
         Self {
@@ -255,7 +307,7 @@ impl Latencies {
             answer_from_send: empty(),
             answer_closed_loop: empty(),
             send_lag: empty(),
-            hear_lag: empty(),
+            receive_lag: empty(),
         }
     }
 
@@ -280,7 +332,7 @@ impl Latencies {
             &self.answer_from_send,
             &self.answer_closed_loop,
             &self.send_lag,
-            &self.hear_lag,
+            &self.receive_lag,
         ];
         std::array::from_fn(|at| (Self::MEANINGS[at].0, all[at]))
     }
@@ -293,7 +345,7 @@ impl Latencies {
             &mut self.answer_from_send,
             &mut self.answer_closed_loop,
             &mut self.send_lag,
-            &mut self.hear_lag,
+            &mut self.receive_lag,
         ]
     }
 }
@@ -304,8 +356,8 @@ impl Default for Latencies {
     }
 }
 
-/// Longer latencies are recorded as this long. A run gives up far earlier.
-const MAX_LATENCY_NS: u64 = 60_000_000_000;
+/// The greatest latency that the histograms tell from others. A longer one counts as this long.
+pub const CEILING_NS: u64 = (1 << 36) - 1;
 
 /// Keeps the error of every value below 0.1 %.
 const SIGNIFICANT_DIGITS: u8 = 3;

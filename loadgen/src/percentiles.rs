@@ -6,6 +6,8 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::described::described;
+use crate::outcome::CEILING_NS;
+use crate::units::latency;
 
 described! {
     /// The quantiles that follow a latency over time or over load, in microseconds.
@@ -55,6 +57,24 @@ pub fn percentile(of: &Histogram<u64>, percent: f64) -> Option<Duration> {
     (!of.is_empty()).then(|| Duration::from_nanos(of.value_at_percentile(percent)))
 }
 
+/// Returns true for a latency that may have been longer: the histograms end there.
+pub fn is_clamped(taken: Duration) -> bool {
+    taken.as_nanos() >= CEILING_NS.into()
+}
+
+/// Prints a latency, and marks one that may have been longer: `≥ 68.7 s`.
+pub fn taken(taken: Duration) -> String {
+    match is_clamped(taken) {
+        true => format!("≥ {}", latency(Duration::from_nanos(CEILING_NS))),
+        false => latency(taken),
+    }
+}
+
+/// Prints the same of microseconds.
+pub fn taken_us(us: f64) -> String {
+    taken(Duration::from_nanos((us * 1e3).round() as u64))
+}
+
 /// Returns the name of a percentile: `p50`, `p99.9`.
 pub fn percentile_name(percent: f64) -> String {
     format!("p{percent}")
@@ -79,6 +99,21 @@ pub const MANY: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_latency_above_the_range_of_the_histograms_is_marked() {
+        let mut recorded = crate::outcome::Latencies::new().answer;
+        recorded.saturating_record(74_000_000_000);
+        recorded.saturating_record(68_600_000_000);
+        assert_eq!(longest(&recorded).map(taken), Some("≥ 68.7 s".to_owned()));
+        let p50 = percentile(&recorded, 50.0).map(taken);
+        assert_eq!(p50, Some("68.6 s".to_owned()));
+        assert_eq!(
+            taken_us(Quantiles::of(&recorded).unwrap().max_us),
+            "≥ 68.7 s"
+        );
+        assert_eq!(recorded.count_at(CEILING_NS), 1);
+    }
 
     #[test]
     fn of_nothing_there_is_no_percentile() {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bullhorn::wire::{HEARTBEAT, Reply, push_greeting, push_reply};
 
 use crate::config::{Arrival, Protocol, Rate, RunConfig, Scenario, Sockets, word};
-use crate::engine::shape;
+use crate::engine::partition;
 use crate::engine::stamp::STAMP_BYTES;
 use crate::units::{bytes, count, counted, number, rate, span};
 
@@ -48,14 +48,11 @@ pub struct Load {
 impl Plan {
     /// Returns the plan of a run.
     pub fn of(config: &RunConfig) -> Self {
-        let (from, to) = match config.rate {
-            Rate::Constant(rate) => (rate, rate),
-            Rate::Ramp { from, to } => (from, to),
-        };
+        let Rate { from, to } = config.rate;
         let warmup = from * config.warmup.as_secs_f64();
         let recorded = from.midpoint(to) * config.duration.as_secs_f64();
         Self {
-            rooms: shape::rooms(config),
+            rooms: partition::rooms(config),
             first: Load::at(config, from),
             last: Load::at(config, to),
             total: warmup + recorded,
@@ -179,7 +176,7 @@ impl Plan {
     }
 
     fn is_ramp(&self) -> bool {
-        matches!(self.config.rate, Rate::Ramp { .. })
+        self.config.rate.from != self.config.rate.to
     }
 
     /// Prints a figure of both ends of a ramp, or once if they are equal.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::outcome::{Latencies, Outcome};
-use crate::percentiles::{longest, mean, percentile};
+use crate::outcome::{CEILING_NS, Latencies, Outcome};
+use crate::percentiles::{is_clamped, longest, mean, percentile, taken as printed};
 use crate::units;
 use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
 
@@ -21,7 +21,7 @@ use crate::verdict::{Figure, Measured, MeasuredOf, SloResult};
 /// | --- | --- | --- |
 /// | `p50`, `p99`, `p99.9`, any `pNN.NN` | the percentile of latencies, from when a datagram was due | a duration: `5ms`, `1.5s` |
 /// | `max`, `mean` | the longest, and the mean | a duration |
-/// | `loss` | copies and answers that did not come, of all that were owed and asked for | `0.1%`, or a share of 1: `0.001` |
+/// | `loss` | copies and answers that did not come, of all that were expected and asked for | `0.1%`, or a share of 1: `0.001` |
 /// | `rate` | datagrams sent a second | as `--rate`: `49k` |
 ///
 /// A percentile counts what was lost as if it took for ever, so a server that loses 2 % misses
@@ -186,7 +186,7 @@ impl Clause {
         let (counts, latencies) = (&outcome.counts, &outcome.latencies);
         let (mut is_met, mut is_met_without_lag) = (true, true);
         let (mut measured, mut sentences) = (Vec::new(), Vec::new());
-        let deliveries = (counts.owed, counts.lost, &latencies.delivery);
+        let deliveries = (counts.expected, counts.lost, &latencies.delivery);
         let answers = (counts.asked, counts.unanswered, &latencies.answer);
         for (kind, name, (expected, lost, recorded)) in [
             (MeasuredOf::Delivery, "delivery", deliveries),
@@ -205,7 +205,16 @@ impl Clause {
             // As far out in the tail, the generator itself may have added so much.
             let lag_ns = metric.map_or(0.0, |metric| metric.lag_ns(latencies));
             let taken_ns = taken.map(|taken| taken.as_nanos() as f64);
-            let holds = |ns: f64| self.operator.holds(ns, self.limit);
+            // One that may have been longer is as good as endless.
+            let has_clamped = recorded.count_at(CEILING_NS) > 0;
+            let is_endless = match self.metric {
+                Metric::Mean => has_clamped,
+                _ => taken.is_some_and(is_clamped),
+            };
+            let holds = |ns: f64| {
+                let ns = if is_endless { f64::INFINITY } else { ns };
+                self.operator.holds(ns, self.limit)
+            };
             is_met &= taken_ns.is_some_and(holds);
             is_met_without_lag &= taken_ns.is_some_and(|ns| holds(ns) || holds(ns - lag_ns));
             measured.push(Measured {
@@ -213,7 +222,14 @@ impl Clause {
                 figure: Figure::LatencyUs(taken_ns.map(|ns| ns / 1e3)),
             });
             sentences.push(match taken {
-                Some(taken) => format!("{name} {}", units::latency(taken)),
+                Some(taken) if metric == Some(self.metric) && lost > 0 => {
+                    let share = units::share(lost, expected);
+                    format!(
+                        "{name} {} without the {share} that did not come",
+                        printed(taken)
+                    )
+                }
+                Some(taken) => format!("{name} {}", printed(taken)),
                 None if recorded.is_empty() => format!("{name}: none came"),
                 None => {
                     let share = units::share(lost, expected);
@@ -233,9 +249,12 @@ impl Clause {
     fn check_loss(&self, outcome: &Outcome) -> SloResult {
         let counts = &outcome.counts;
         let (lost, expected) = match self.of {
-            MeasuredOf::Delivery => (counts.lost, counts.owed),
+            MeasuredOf::Delivery => (counts.lost, counts.expected),
             MeasuredOf::Answer => (counts.unanswered, counts.asked),
-            MeasuredOf::All => (counts.lost + counts.unanswered, counts.owed + counts.asked),
+            MeasuredOf::All => (
+                counts.lost + counts.unanswered,
+                counts.expected + counts.asked,
+            ),
         };
         let missing_ratio = units::ratio(lost, expected);
         let measured = Measured {
@@ -288,7 +307,7 @@ impl Metric {
 
     /// Returns the generator's own lag at this metric.
     fn lag_ns(self, latencies: &Latencies) -> f64 {
-        let lags = [&latencies.send_lag, &latencies.hear_lag].into_iter();
+        let lags = [&latencies.send_lag, &latencies.receive_lag].into_iter();
         let lag: Duration = lags.filter_map(|lag| self.latency(lag)).sum();
         lag.as_nanos() as f64
     }
@@ -350,7 +369,7 @@ fn parse_loss(text: &str) -> Option<f64> {
     (share <= 1.0).then_some(share)
 }
 
-const NOTHING_DUE: &str = "nothing was owed or asked for";
+const NOTHING_DUE: &str = "nothing was expected or asked for";
 
 #[cfg(test)]
 #[path = "slo_tests.rs"]

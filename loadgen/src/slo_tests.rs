@@ -144,7 +144,7 @@ fn a_latency_must_hold_for_every_kind_that_the_run_has() {
     let mut outcome = outcome();
     outcome.latencies.delivery = recorded(&[1_000_000; 100]);
     outcome.latencies.answer = recorded(&[3_000_000; 100]);
-    (outcome.counts.owed, outcome.counts.asked) = (100, 100);
+    (outcome.counts.expected, outcome.counts.asked) = (100, 100);
     let both = "delivery 1.00 ms, answer 3.00 ms".to_owned();
     assert_eq!(verdict("p99<5ms", &outcome), (both.clone(), true));
     assert_eq!(verdict("p99<2ms", &outcome), (both, false));
@@ -155,7 +155,7 @@ fn a_latency_must_hold_for_every_kind_that_the_run_has() {
         verdict("answer.mean<2ms", &outcome),
         (answer.clone(), false)
     );
-    outcome.counts.owed = 0;
+    outcome.counts.expected = 0;
     outcome.latencies.delivery.clear();
     assert_eq!(verdict("p99<5ms", &outcome), (answer, true));
 }
@@ -178,14 +178,14 @@ fn what_was_lost_took_for_ever() {
 fn of_what_never_came_no_latency_is_met() {
     let mut outcome = outcome();
     outcome.latencies.answer = recorded(&[1000]);
-    (outcome.counts.owed, outcome.counts.asked) = (5, 1);
+    (outcome.counts.expected, outcome.counts.asked) = (5, 1);
     let measured = "delivery: none came, answer 1.00 µs".to_owned();
     assert_eq!(verdict("p50<1s", &outcome), (measured, false));
     let measured = "delivery: none came".to_owned();
     assert_eq!(verdict("delivery.p50>0s", &outcome), (measured, false));
-    (outcome.counts.owed, outcome.counts.asked) = (0, 0);
+    (outcome.counts.expected, outcome.counts.asked) = (0, 0);
     outcome.latencies.answer.clear();
-    let nothing = "nothing was owed or asked for".to_owned();
+    let nothing = "nothing was expected or asked for".to_owned();
     assert_eq!(verdict("p50<1s", &outcome), (nothing.clone(), false));
     assert_eq!(verdict("loss<1%", &outcome), (nothing, false));
 }
@@ -194,7 +194,7 @@ fn of_what_never_came_no_latency_is_met() {
 fn losses_are_shares_of_what_should_have_come() {
     let mut outcome = outcome();
     let counts = &mut outcome.counts;
-    (counts.owed, counts.lost) = (1000, 1);
+    (counts.expected, counts.lost) = (1000, 1);
     (counts.asked, counts.unanswered) = (1000, 9);
     let both = "0.500 % (10 of 2,000)".to_owned();
     assert_eq!(verdict("loss<=0.5%", &outcome), (both.clone(), true));
@@ -224,7 +224,7 @@ fn programs_read_each_figure_with_its_unit_and_whose_it_is() {
     outcome.latencies.delivery = recorded(&[1_001]);
     outcome.latencies.answer = recorded(&[2_000; 97]);
     let counts = &mut outcome.counts;
-    (counts.owed, counts.asked, counts.unanswered) = (3, 100, 3);
+    (counts.expected, counts.asked, counts.unanswered) = (3, 100, 3);
     (counts.lost, counts.sent) = (2, 123);
     let delivery = json!({"of": "delivery", "latency_us": 1.001});
     let answer = json!({"of": "answer", "latency_us": 2.0});
@@ -286,7 +286,7 @@ proptest! {
 fn what_is_missed_by_no_more_than_the_generators_own_lag_is_doubtful() {
     let mut outcome = outcome();
     outcome.counts.asked = 1_000;
-    outcome.counts.owed = 1_000;
+    outcome.counts.expected = 1_000;
     let latencies = &mut outcome.latencies;
     let tail = |few_ns, most_ns| {
         let mut histogram = recorded(&[]);
@@ -297,7 +297,7 @@ fn what_is_missed_by_no_more_than_the_generators_own_lag_is_doubtful() {
     latencies.answer = tail(10_000, 6_000_000);
     // Each is as much as it is: neither twice is both.
     latencies.send_lag = tail(100, 900_000);
-    latencies.hear_lag = tail(100, 200_000);
+    latencies.receive_lag = tail(100, 200_000);
     let doubtful = |slo: &str, outcome: &Outcome| {
         let result = &Slo::parse(slo).unwrap().check(outcome)[0];
         (result.is_met, result.is_doubtful)

@@ -22,7 +22,7 @@ pub(crate) fn config() -> RunConfig {
     RunConfig {
         target: "127.0.0.1:9999".parse().unwrap(),
         clients: 1,
-        rate: Rate::Constant(10.0),
+        rate: Rate::constant(10.0),
         arrival: Arrival::Uniform,
         scenario: Scenario::Ping,
         mix: Mix {
@@ -52,7 +52,7 @@ pub(crate) fn config() -> RunConfig {
 pub(crate) fn pings(rate: f64) -> RunConfig {
     RunConfig {
         clients: 10,
-        rate: Rate::Constant(rate),
+        rate: Rate::constant(rate),
         mix: Scenario::Ping.mix(config().mix),
         duration: Duration::from_secs(10),
         seed: 1,
@@ -86,6 +86,10 @@ pub(crate) fn outcome() -> Outcome {
         server: None,
         signal: None,
         server_said_goodbye: false,
+        silence: None,
+        has_restarted: false,
+        send_error: None,
+        others: Default::default(),
     }
 }
 

@@ -94,11 +94,6 @@ pub fn latency(taken: Duration) -> String {
     }
 }
 
-/// Prints the same of microseconds.
-pub fn latency_us(us: f64) -> String {
-    latency(Duration::from_nanos((us * 1e3).round() as u64))
-}
-
 /// Prints the length of a run: `10 s`, `1.5 s`.
 pub fn span(length: Duration) -> String {
     format!("{} s", number(length.as_secs_f64()))
@@ -141,6 +136,14 @@ pub(crate) fn per_s(count: u64, time: Duration) -> f64 {
     match time.is_zero() {
         true => 0.0,
         false => thousandths(count as f64 / time.as_secs_f64()),
+    }
+}
+
+/// Returns what forbids a machine to send, if it is known of the error.
+pub(crate) fn firewall_hint(errno: Option<i32>) -> &'static str {
+    match errno {
+        Some(libc::EPERM) => ". A rule of its own firewall (nft or iptables, output) forbids it",
+        _ => "",
     }
 }
 

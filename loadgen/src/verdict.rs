@@ -2,13 +2,14 @@
 //! results of objectives.
 
 use std::fmt;
+use std::io;
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::RunConfig;
-use crate::outcome::Outcome;
-use crate::units::{count, counted};
+use crate::outcome::{Others, Outcome};
+use crate::units::{count, counted, firewall_hint, share, span};
 
 /// The verdict on a run: do the figures describe the server, or the generator?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -69,9 +70,16 @@ pub enum Figure {
 }
 
 impl Verdict {
-    /// Judges the generator alone: nothing that the server did makes a run invalid. `slos` are
-    /// the results of the objectives.
+    /// Judges the run. `slos` are the results of the objectives. What the server lost or did
+    /// late is what is measured, and leaves a run valid.
     pub fn of(config: &RunConfig, outcome: &Outcome, slos: &[SloResult]) -> Self {
+        let mut invalid = faults(config, outcome);
+        invalid.extend(Self::of_generator(config, outcome, slos).invalid);
+        Self { invalid }
+    }
+
+    /// Judges the generator alone.
+    pub fn of_generator(config: &RunConfig, outcome: &Outcome, slos: &[SloResult]) -> Self {
         let counts = &outcome.counts;
         if counts.due == 0 {
             let invalid = vec![format!(
@@ -86,11 +94,15 @@ impl Verdict {
             missed_the_schedule(outcome),
             lost_sight(outcome),
             (counts.refused > 0).then(|| {
-                format!(
-                    "The generator's own kernel refused to send {}: raise net.core.wmem_max, or offer \
-                     less.",
-                    datagrams(counts.refused)
-                )
+                let refused = datagrams(counts.refused);
+                let why = match outcome.send_error.filter(|errno| *errno != libc::ENOBUFS) {
+                    None => "raise net.core.wmem_max, or offer less".to_owned(),
+                    Some(errno) => {
+                        let error = io::Error::from_raw_os_error(errno);
+                        format!("{error}{}", firewall_hint(Some(errno)))
+                    }
+                };
+                format!("The generator's own kernel refused to send {refused}: {why}.")
             }),
             (counts.own_drops > 0).then(|| {
                 format!(
@@ -101,9 +113,13 @@ impl Verdict {
                 )
             }),
         ];
-        Self {
-            invalid: reasons.into_iter().flatten().chain(doubts(slos)).collect(),
+        let mut invalid: Vec<_> = reasons.into_iter().flatten().chain(doubts(slos)).collect();
+        if let Some(others) = others(outcome)
+            && let Some(first) = invalid.first_mut()
+        {
+            *first += &others;
         }
+        Self { invalid }
     }
 
     /// Returns true if the figures are the server's.
@@ -138,6 +154,54 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// Returns what the server did that makes the figures no measure of it, a sentence each.
+pub fn faults(config: &RunConfig, outcome: &Outcome) -> Vec<String> {
+    let counts = &outcome.counts;
+    let is_strange = u128::from(counts.stray) * 1000 > u128::from(counts.received);
+    let strays = is_strange.then(|| {
+        format!(
+            "Of {} that arrived, {} were stray, {}: at most 0.1 % is valid.",
+            datagrams(counts.received),
+            count(counts.stray),
+            share(counts.stray, counts.received)
+        )
+    });
+    let restart = outcome.has_restarted.then(|| RESTARTED.to_owned());
+    let silence = silence(config, outcome);
+    silence.into_iter().chain(restart).chain(strays).collect()
+}
+
+/// Returns since when the server was silent, if it was.
+pub fn silence(config: &RunConfig, outcome: &Outcome) -> Option<String> {
+    let silence = outcome.silence?;
+    let from = span(silence.from);
+    let how_long = match silence.to {
+        Some(to) => format!("from {from} to {}", span(to)),
+        None => format!("from {from} on"),
+    };
+    let why = match silence.is_refused {
+        true => format!("nothing listened on {}", config.target),
+        false => "nothing arrived although answers were due".to_owned(),
+    };
+    Some(format!("The server was silent {how_long}: {why}."))
+}
+
+/// Returns who took the CPU from the generator, as far as it is known.
+fn others(outcome: &Outcome) -> Option<String> {
+    let Others { cpu, most } = &outcome.others;
+    let names: Vec<_> = most
+        .iter()
+        .map(|(name, cpu)| format!("{name} {}", span(*cpu)))
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            " Other processes had {} of CPU time meanwhile (those that still run: {}).",
+            span(*cpu),
+            names.join(", ")
+        )
+    })
+}
+
 fn sent_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
     let lag_ns = outcome.latencies.send_lag.value_at_quantile(LAG_QUANTILE);
     (lag_ns > MAX_LAG_NS).then(|| {
@@ -153,7 +217,10 @@ fn sent_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
 }
 
 fn read_late(config: &RunConfig, outcome: &Outcome) -> Option<String> {
-    let lag_ns = outcome.latencies.hear_lag.value_at_quantile(LAG_QUANTILE);
+    let lag_ns = outcome
+        .latencies
+        .receive_lag
+        .value_at_quantile(LAG_QUANTILE);
     (lag_ns > MAX_LAG_NS).then(|| {
         format!(
             "The generator read late: one packet in a hundred had waited {:.3} ms or more in its \
@@ -217,6 +284,10 @@ fn millis(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
+/// In version 1, everyone receives everything from then on, and in version 2 nobody anything.
+const RESTARTED: &str = "The server restarted during the run, or forgot its clients: it answered \
+                         again without their rooms or sessions.";
+
 /// Latencies are counted from when things were due until they were read, so the generator's
 /// delay at both ends is in all of them. A sleeping thread is late by 50 µs to 100 µs on a
 /// small machine, and by some hundred where it shares its processor; with more than this,
@@ -231,155 +302,4 @@ const LAG_QUANTILE: f64 = 0.99;
 const MAX_OFF_PERCENT: u128 = 1;
 
 #[cfg(test)]
-mod tests {
-    use hdrhistogram::Histogram;
-
-    use super::*;
-    use crate::testing::sample_run;
-
-    fn reasons(change: impl FnOnce(&mut Outcome)) -> Vec<String> {
-        let mut outcome = sample_run::outcome();
-        change(&mut outcome);
-        Verdict::of(&sample_run::config(), &outcome, &[]).invalid
-    }
-
-    /// The one reason of an outcome with `change`.
-    #[track_caller]
-    fn reason(change: impl FnOnce(&mut Outcome)) -> String {
-        let reasons = reasons(change);
-        assert_eq!(reasons.len(), 1, "{reasons:?}");
-        reasons[0].clone()
-    }
-
-    #[test]
-    fn a_run_that_kept_to_its_schedule_is_valid() {
-        let none: Vec<String> = Vec::new();
-        assert_eq!(reasons(|_| {}), none);
-        assert_eq!(Verdict::default().to_string(), "valid");
-    }
-
-    #[test]
-    fn losses_of_the_server_leave_a_run_valid() {
-        let reasons = reasons(|outcome| {
-            outcome.counts.lost += 1_000_000;
-            outcome.counts.unanswered += 1_000_000;
-            outcome.counts.stray += 1_000_000;
-        });
-        assert!(reasons.is_empty(), "{reasons:?}");
-    }
-
-    #[test]
-    fn a_generator_that_sent_or_read_late_is_named_with_its_lag() {
-        type Lag = fn(&mut Outcome) -> &mut Histogram<u64>;
-        let sent: Lag = |outcome| &mut outcome.latencies.send_lag;
-        let read: Lag = |outcome| &mut outcome.latencies.hear_lag;
-        for (lag, wrong) in [(sent, "was sent"), (read, "had waited")] {
-            let lags = |late: u64, late_ns: u64| {
-                move |outcome: &mut Outcome| {
-                    let lag = lag(outcome);
-                    lag.reset();
-                    lag.record_n(20_000, 1_000 - late).unwrap();
-                    lag.record_n(late_ns, late).unwrap();
-                }
-            };
-            let text = reason(lags(11, 3_000_000));
-            assert!(text.contains(&format!("{wrong} 3.0")), "{text}");
-            assert!(text.contains("2 threads"), "{text}");
-            assert!(reasons(lags(10, 3_000_000)).is_empty(), "p99 is below");
-            // As exactly as the histogram tells them apart.
-            assert!(reasons(lags(11, 999_000)).is_empty());
-            assert!(reason(lags(11, 1_001_000)).contains("up to 1.000 ms is valid"));
-        }
-    }
-
-    #[test]
-    fn answers_without_latencies_are_few_or_make_it_invalid() {
-        let unmatched = |count| {
-            move |outcome: &mut Outcome| {
-                outcome.counts.answered = 1_000;
-                outcome.counts.unmatched = count;
-            }
-        };
-        assert!(reasons(unmatched(10)).is_empty());
-        assert!(reason(unmatched(11)).contains("Of 1,000 answers"));
-    }
-
-    #[test]
-    fn more_than_a_hundredth_off_the_schedule_either_way_is_invalid() {
-        let counts = |due, sent| {
-            move |outcome: &mut Outcome| {
-                outcome.counts.due = due;
-                outcome.counts.sent = sent;
-            }
-        };
-        assert!(reasons(counts(10_000, 9_900)).is_empty());
-        assert!(reasons(counts(10_000, 10_100)).is_empty());
-        let text = reason(counts(10_000, 9_899));
-        assert!(
-            text.contains("9,899 of 10,000 datagrams that were due, 98.99 %"),
-            "{text}"
-        );
-        assert!(reason(counts(10_000, 10_101)).contains("101.01 %"));
-        assert!(reason(counts(u64::MAX, 0)).contains("0.00 %"));
-    }
-
-    #[test]
-    fn what_its_own_kernel_refused_or_dropped_is_counted_in_the_reason() {
-        let text = reason(|outcome| outcome.counts.refused = 1);
-        assert!(text.contains("refused to send 1 datagram:"), "{text}");
-        let text = reason(|outcome| outcome.counts.own_drops = 17);
-        assert!(text.contains("dropped 17 datagrams"), "{text}");
-        assert!(text.contains("net.core.rmem_max"), "{text}");
-    }
-
-    #[test]
-    fn a_run_in_which_nothing_was_due_has_that_reason_alone() {
-        let text = reason(|outcome| {
-            outcome.counts.due = 0;
-            outcome.counts.sent = 0;
-            outcome.counts.own_drops = 3;
-        });
-        assert!(text.contains("Nothing was due in 10.000 s"), "{text}");
-    }
-
-    #[test]
-    fn an_objective_that_the_generator_may_have_missed_is_named() {
-        let slo = |is_doubtful| SloResult {
-            clause: "p99.9<5ms".to_owned(),
-            is_met: false,
-            measured: Vec::new(),
-            sentence: "answer 5.2 ms".to_owned(),
-            is_doubtful,
-        };
-        let of = |slos: &[SloResult]| {
-            Verdict::of(&sample_run::config(), &sample_run::outcome(), slos).invalid
-        };
-        assert_eq!(of(&[slo(false)]), Vec::<String>::new());
-        let reasons = of(&[slo(false), slo(true)]);
-        assert_eq!(reasons.len(), 1, "{reasons:?}");
-        assert!(reasons[0].starts_with("p99.9<5ms is missed"), "{reasons:?}");
-        assert!(reasons[0].contains("answer 5.2 ms"), "{reasons:?}");
-    }
-
-    #[test]
-    fn all_reasons_are_given() {
-        let reasons = reasons(|outcome| {
-            outcome.counts.sent = 1;
-            outcome.counts.refused = 2;
-            outcome.counts.own_drops = 3;
-            outcome
-                .latencies
-                .send_lag
-                .record_n(1 << 32, 1 << 32)
-                .unwrap();
-        });
-        assert_eq!(reasons.len(), 4, "{reasons:?}");
-        let verdict = Verdict { invalid: reasons };
-        assert!(!verdict.is_valid());
-        assert!(
-            verdict
-                .to_string()
-                .starts_with("invalid: The generator fell")
-        );
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ fn asking(target: SocketAddr, rate_per_s: f64) -> RunConfig {
         clients: 1,
         scenario: Scenario::Ping,
         mix: mix(1.0, 0.0, 0.0),
-        rate: Rate::Constant(rate_per_s),
+        rate: Rate::constant(rate_per_s),
         ..config(target)
     }
 }

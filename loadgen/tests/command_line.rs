@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use bullhorn::{Server, ServerConfig};
 use loadgen::limits::capacity::{self, Capacity};
-use loadgen::limits::machine::Machine;
+use loadgen::machine::Machine;
 use serde_json::Value;
 
 /// Runs the program, with a cache directory that has nothing unless the test has put it

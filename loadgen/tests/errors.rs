@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use bullhorn::{Server, ServerConfig};
 use common::{V4, adds_up, at_once, config, mix, server, wait_until};
 use loadgen::config::{Protocol, RunConfig, Scenario, Sockets};
 use loadgen::engine::files::FilesError;
-use loadgen::limits::find_max::FindMax;
+use loadgen::limits::find_max::{Ceiling, FindMax};
 use loadgen::limits::search::Search;
 use loadgen::{Control, RunError, run};
 
@@ -26,7 +27,7 @@ fn error_of(config: &RunConfig) -> RunError {
 }
 
 #[test]
-fn nobody_answers() {
+fn nobody_listens() {
     let server = server(1, ServiceKind::Chat, V4);
     let address = server.local_addr();
     server.stop().unwrap();
@@ -42,15 +43,47 @@ fn nobody_answers() {
             threads: 3,
             ..config(address)
         };
-        let error = error_of(&config);
-        let RunError::NoAnswer { target, client } = &error else {
-            panic!("{error:?}");
-        };
-        assert_eq!(*target, address);
-        assert!(client.starts_with("client ") && client.ends_with(" of 20"));
-        let text = error.to_string();
-        assert!(text.contains("is the server running there?"), "{text}");
+        let text = error_of(&config).to_string();
+        assert!(
+            text.starts_with(&format!("nothing listens on {address}")),
+            "{text}"
+        );
     });
+}
+
+#[test]
+fn nobody_answers_where_something_listens() {
+    let mute = UdpSocket::bind(V4).unwrap();
+    let address = mute.local_addr().unwrap();
+    let config = RunConfig {
+        threads: 3,
+        ..config(address)
+    };
+    let error = error_of(&config);
+    let RunError::NoAnswer { target, client } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(*target, address);
+    assert!(client.starts_with("client ") && client.ends_with(" of 20"));
+    let text = error.to_string();
+    assert!(text.contains("is the server running there?"), "{text}");
+}
+
+/// As with a firewall, but without the rights that it takes to have one.
+#[test]
+fn what_the_own_kernel_refuses_is_not_the_servers() {
+    let error = error_of(&config("255.255.255.255:9".parse().unwrap()));
+    let text = error.to_string();
+    let expected = "this machine does not send to 255.255.255.255:9: Permission denied";
+    assert!(text.starts_with(expected), "{text}");
+    let firewall = RunError::CannotSend {
+        target: "10.0.0.1:9".parse().unwrap(),
+        source: std::io::Error::from_raw_os_error(libc::EPERM),
+    };
+    assert!(
+        firewall.to_string().contains("its own firewall"),
+        "{firewall}"
+    );
 }
 
 #[test]
@@ -93,7 +126,7 @@ fn a_server_without_commands_has_no_rooms() {
         };
         let text = error.to_string();
         assert!(is_named && text.contains("commands"), "{error:?}");
-        // One client asks, eleven times at most, and is alone to hear it.
+        // One client asks, eleven times at most, and is alone to receive it.
         let deliveries = server.stats().total().deliveries;
         assert!(deliveries <= 11, "{deliveries} deliveries");
         server.stop().unwrap();
@@ -165,23 +198,43 @@ fn a_server_that_stops_while_it_is_recorded_leaves_what_was_recorded() {
     assert_eq!(counts.stray, 0);
 }
 
-#[test]
-fn a_search_ends_when_the_server_does() {
-    let (server, config) = offered_for_a_minute();
-    let find_max = FindMax {
+/// A search that no loss ends.
+fn search_by(config: RunConfig) -> FindMax {
+    FindMax {
         config,
-        slo: "loss<=100%".parse().unwrap(),
+        slo: "loss<=100%".parse().expect("an objective"),
         search: Search {
             from: 1000.0,
             lowest: None,
             highest: None,
             precision: 1.05,
         },
-    };
+        ceiling: Ceiling::Any,
+    }
+}
+
+#[test]
+fn a_search_ends_when_the_server_does() {
+    let (server, config) = offered_for_a_minute();
+    let find_max = search_by(config);
     let mut tries = 0;
     let result = while_it_stops(server, || find_max.find(&Control::new(), |_| tries += 1));
     assert!(matches!(result, Err(RunError::Goodbye)), "{result:?}");
     assert_eq!(tries, 0);
+}
+
+/// In version 1 nothing says so, but that nothing comes any more.
+#[test]
+fn a_search_ends_when_a_server_falls_silent() {
+    let (server, config) = offered_for_a_minute();
+    let find_max = search_by(RunConfig {
+        protocol: Protocol::V1,
+        duration: Duration::from_secs(3),
+        ..config
+    });
+    let result = while_it_stops(server, || find_max.find(&Control::new(), |_| {}));
+    let text = result.unwrap_err().to_string();
+    assert!(text.starts_with("The server was silent from "), "{text}");
 }
 
 /// What is offered in version 2 is recorded at once.

@@ -20,8 +20,8 @@ mod scratch;
 use std::fs;
 
 use browser::{browser, layout, numbers};
-use loadgen::limits::find_max::{Ceiling, FoundMax};
-use loadgen::output::{SearchOutput, SearchRun};
+use loadgen::limits::find_max::FoundMax;
+use loadgen::output::SearchOutput;
 use sample_run::config;
 use sample_search::{find_max, found, generators_limit};
 use scratch::Scratch;
@@ -33,7 +33,7 @@ fn a_browser_shows_every_curve_and_every_try() {
         return;
     };
     let scratch = Scratch::new();
-    let page = write(&scratch, &found(), Ceiling::Asked);
+    let page = write(&scratch, &found());
     for width in [1_200, 390, 320] {
         let layout = layout(&browser, &scratch, &page, width);
         let figures = layout["figures"].as_array().unwrap();
@@ -72,7 +72,7 @@ fn the_limit_of_the_generator_is_named_and_a_kind_that_no_try_had_has_no_chart()
     for one in &mut found.tries {
         one.delivery = None;
     }
-    let page = write(&scratch, &found, Ceiling::Asked);
+    let page = write(&scratch, &found);
     let layout = layout(&browser, &scratch, &page, 1_200);
     assert_eq!(layout["title"], "bullhorn: no rate is good");
     let figures = layout["figures"].as_array().unwrap();
@@ -91,16 +91,11 @@ fn the_limit_of_the_generator_is_named_and_a_kind_that_no_try_had_has_no_chart()
 }
 
 /// Writes a search, and returns its page.
-fn write(scratch: &Scratch, found: &FoundMax, ceiling: Ceiling) -> String {
+fn write(scratch: &Scratch, found: &FoundMax) -> String {
     let output = SearchOutput::create(scratch.dir(), true).unwrap();
     let path = output.page();
-    let finished = output.finish(&SearchRun {
-        command: &["loadgen".to_owned()],
-        find_max: &find_max(config()),
-        ceiling,
-        found,
-    });
-    finished.unwrap();
+    let command = ["loadgen".to_owned()];
+    output.finish(&command, &find_max(config()), found).unwrap();
     fs::read_to_string(path).unwrap()
 }
 

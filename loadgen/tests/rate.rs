@@ -23,7 +23,7 @@ fn all_that_is_due_is_sent() {
         let config = RunConfig {
             arrival,
             threads,
-            rate: Rate::Constant(5000.0),
+            rate: Rate::constant(5000.0),
             scenario: Scenario::Heartbeat,
             mix: mix(0.0, 0.0, 1.0),
             duration: Duration::from_secs(3),
@@ -50,7 +50,7 @@ fn the_schedule_of_a_minute_has_the_rate_in_every_second() {
     for arrival in [Arrival::Uniform, Arrival::Poisson] {
         let config = RunConfig {
             arrival,
-            rate: Rate::Constant(50_000.0),
+            rate: Rate::constant(50_000.0),
             duration: Duration::from_secs(60),
             warmup: Duration::from_secs(1),
             ..config("127.0.0.1:9".parse().unwrap())
@@ -88,7 +88,7 @@ fn nobody_expires_who_has_little_to_say() {
             protocol,
             clients: 10,
             threads: 4,
-            rate: Rate::Constant(3.0),
+            rate: Rate::constant(3.0),
             scenario: Scenario::Ping,
             mix: mix(1.0, 0.0, 0.0),
             duration: Duration::from_secs(3),

@@ -31,13 +31,13 @@ fn every_fault_is_found_with_a_socket_for_each_client() {
     check(3, |config| config.sockets = Sockets::PerClient);
 }
 
-/// Here those who hear are in other threads than the one who speaks.
+/// Here those who receive are in other threads than the one who speaks.
 #[test]
 fn every_fault_is_found_in_the_lobby() {
     check(4, |config| {
         config.scenario = Scenario::Lobby;
         config.mix = mix(0.0, 1.0, 0.0);
-        config.rate = Rate::Constant(400.0);
+        config.rate = Rate::constant(400.0);
         config.protocol = Protocol::V2;
         config.threads = 3;
     });
@@ -46,7 +46,7 @@ fn every_fault_is_found_in_the_lobby() {
 fn check(seed: u64, change: impl FnOnce(&mut RunConfig)) {
     let server = server(2, ServiceKind::Chat, V4);
     let mut config = RunConfig {
-        rate: Rate::Constant(1600.0),
+        rate: Rate::constant(1600.0),
         duration: Duration::from_millis(1400),
         seed,
         ..config(server.local_addr())

@@ -17,11 +17,14 @@ mod scratch;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use browser::{browser, layout, numbers};
+use loadgen::outcome::Silence;
 use loadgen::output::{Output, Run};
+use loadgen::percentiles::taken_us;
 use loadgen::slo::Slo;
-use loadgen::units::{count, latency_us, rate, share_of_one};
+use loadgen::units::{count, rate, share_of_one};
 use loadgen::verdict::Verdict;
 use sample_run::{SampleRun, config};
 use scratch::Scratch;
@@ -66,7 +69,7 @@ fn gaps_are_gaps_and_what_a_run_has_not_has_no_chart() {
     let scratch = Scratch::new();
     let mut run = SampleRun::of(9);
     run.intervals[4].delivery.reset();
-    run.outcome.seconds[4].owed = 0;
+    run.outcome.seconds[4].expected = 0;
     for latencies in run.intervals.iter_mut().chain([&mut run.outcome.latencies]) {
         latencies.answer.reset();
         latencies.answer_from_send.reset();
@@ -77,6 +80,16 @@ fn gaps_are_gaps_and_what_a_run_has_not_has_no_chart() {
     }
     run.outcome.signal = Some(2);
     run.outcome.counts.own_drops = 1;
+    run.outcome.silence = Some(Silence {
+        from: Duration::from_millis(3_100),
+        to: None,
+        is_refused: true,
+    });
+    // Above the range of the histograms.
+    run.outcome
+        .latencies
+        .receive_lag
+        .saturating_record(74_000_000_000);
     let (page, _) = write(&run, &scratch.path("run"));
     let layout = layout(&browser, &scratch, &page, 1_200);
     let figures = layout["figures"].as_array().unwrap();
@@ -102,7 +115,9 @@ fn gaps_are_gaps_and_what_a_run_has_not_has_no_chart() {
     }
     let text = layout["text"].as_str().unwrap();
     for words in [
-        "✗ Invalid",
+        "✗ Failed",
+        "The server was silent from 3.1 s on: nothing listened on 127.0.0.1:9999.",
+        "≥ 68.7 s",
         "own sockets dropped 1 datagram",
         "Ctrl-C ended the run.",
         "It recorded 9 s of 10 s.",
@@ -238,7 +253,7 @@ fn check_values(figures: &[Value], summary: &Value) {
     };
     for (title, keys) in [
         ("Datagrams offered", ["due", "sent"]),
-        ("Deliveries", ["owed", "delivered"]),
+        ("Deliveries", ["expected", "delivered"]),
         ("Answers", ["asked", "answered"]),
     ] {
         for key in keys {
@@ -247,7 +262,7 @@ fn check_values(figures: &[Value], summary: &Value) {
         }
     }
     for (label, whole, part) in [
-        ("deliveries lost", "owed", "delivered"),
+        ("deliveries lost", "expected", "delivered"),
         ("requests unanswered", "asked", "answered"),
     ] {
         let drawn = &curve(figure(figures, "Losses"), label)["values"];
@@ -274,14 +289,15 @@ fn check_text(text: &str, summary: &Value) {
         share_of_one(float(&rates["loss_ratio"])),
         share_of_one(float(&rates["unanswered_ratio"])),
         "loadgen --rate 1k".to_owned(),
-        "Copies that were owed and arrived, each counted once.".to_owned(),
+        "Copies that were expected and arrived, each counted once.".to_owned(),
+        "left out".to_owned(),
     ];
     let printed = |value: &Value| count(value.as_u64().unwrap());
     expected.extend(counts.as_object().unwrap().values().map(printed));
-    for name in ["delivery", "answer", "send-lag", "hear-lag"] {
+    for name in ["delivery", "answer", "send-lag", "receive-lag"] {
         let latency = &summary["latencies"][name];
         let quantiles = ["p50_us", "p90_us", "p99_us", "p99_9_us", "max_us"];
-        expected.extend(quantiles.map(|key| latency_us(float(&latency[key]))));
+        expected.extend(quantiles.map(|key| taken_us(float(&latency[key]))));
     }
     for words in expected {
         assert!(text.contains(&words), "no {words} in {text}");

@@ -40,7 +40,7 @@ fn clients_by_the_ten_thousand_cost_little() {
                 _ => mix(1.0, 0.0, 0.0),
             },
             room_size: 10,
-            rate: Rate::Constant(500.0),
+            rate: Rate::constant(500.0),
             warmup: Duration::from_millis(50),
             duration: Duration::from_millis(1100),
             heartbeat: Duration::from_secs(60),

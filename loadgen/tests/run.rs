@@ -33,8 +33,8 @@ fn a_mixed_load_is_delivered_and_answered_to_the_last() {
             assert_eq!(counts.asked + counts.texts, 1000);
             assert!(counts.asked > 400 && counts.texts > 400);
             assert_eq!(counts.answered, counts.asked);
-            assert_eq!(counts.owed, counts.texts * 5);
-            assert_eq!(counts.delivered, counts.owed);
+            assert_eq!(counts.expected, counts.texts * 5);
+            assert_eq!(counts.delivered, counts.expected);
             assert_eq!(
                 counts.lost + counts.unanswered + counts.repeated + counts.stray,
                 0
@@ -70,7 +70,7 @@ fn every_scenario_is_what_its_name_says() {
             };
             let counts = run_through(&config).counts;
             println!("{scenario:?} {protocol:?} {counts:?}");
-            let (asked, texts, heartbeats, owed) = match scenario {
+            let (asked, texts, heartbeats, expected) = match scenario {
                 Scenario::Chat => (0, 1000, 0, 5000),
                 Scenario::Lobby => (0, 1000, 0, 20_000),
                 Scenario::Heartbeat => (0, 0, 1000, 0),
@@ -78,7 +78,7 @@ fn every_scenario_is_what_its_name_says() {
             };
             assert_eq!((counts.asked, counts.answered), (asked, asked));
             assert_eq!((counts.texts, counts.heartbeats), (texts, heartbeats));
-            assert_eq!((counts.owed, counts.delivered), (owed, owed));
+            assert_eq!((counts.expected, counts.delivered), (expected, expected));
             assert_eq!(counts.repeated + counts.stray + counts.reordered, 0);
             server.stop().unwrap();
         });

@@ -178,7 +178,7 @@ fn what_the_kernel_refuses_was_due_and_was_not_sent() {
     let config = RunConfig {
         payload: Payload::fixed(65_535),
         // So that some go out together, each from a socket of its own.
-        rate: Rate::Constant(400.0),
+        rate: Rate::constant(400.0),
         arrival: Arrival::Poisson,
         sockets: Sockets::PerClient,
         ..config(server.local_addr())
@@ -190,7 +190,7 @@ fn what_the_kernel_refuses_was_due_and_was_not_sent() {
     assert!(outcome.generator.largest_burst > 1);
     assert!(counts.refused >= 150 && counts.sent >= 150);
     assert_eq!(counts.sent + counts.refused, counts.due);
-    assert_eq!((counts.texts, counts.owed, counts.delivered), (0, 0, 0));
+    assert_eq!((counts.texts, counts.expected, counts.delivered), (0, 0, 0));
     assert_eq!((counts.asked, counts.answered), (counts.sent, counts.sent));
     assert_eq!(counts.stray, 0);
     server.stop().unwrap();

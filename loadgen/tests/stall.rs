@@ -8,20 +8,16 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use bullhorn::config::ServiceKind;
-use common::{V4, config, mix, server};
+use common::process::{ServerProcess, serve};
+use common::{config, mix};
 use hdrhistogram::Histogram;
 use loadgen::config::{Rate, RunConfig, Scenario};
 use loadgen::outcome::Outcome;
 use loadgen::{Control, run};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 #[test]
 fn a_stall_of_the_server_shows_in_full() {
@@ -68,7 +64,7 @@ fn run_with_a_stall() -> (Outcome, u32) {
         clients: 1,
         scenario: Scenario::Ping,
         mix: mix(1.0, 0.0, 0.0),
-        rate: Rate::Constant(1000.0),
+        rate: Rate::constant(1000.0),
         duration: Duration::from_secs(3),
         ..config(server.address)
     };
@@ -85,64 +81,13 @@ fn run_with_a_stall() -> (Outcome, u32) {
     (outcome.unwrap(), times)
 }
 
-/// A server in a process of its own. Dropped, it is killed.
-struct ServerProcess {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl ServerProcess {
-    fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "a_server_process", "--nocapture"])
-            .env(IS_SERVER, "")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let address = stdout.lines().find_map(|line| {
-            let line = line.unwrap();
-            let (_, address) = line.split_once(MARK)?;
-            address.parse().ok()
-        });
-        let address = address.expect("it says where it listens");
-        Self { child, address }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.child.id().try_into().unwrap();
-        kill(Pid::from_raw(pid), signal).unwrap();
-    }
-}
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        // Also one that stands still is killed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs until whoever started it closes its standard input, or ends.
 #[test]
 #[ignore = "it is the server that the test above starts"]
 fn a_server_process() {
-    if std::env::var_os(IS_SERVER).is_none() {
-        return;
-    }
-    let server = server(1, ServiceKind::Chat, V4);
-    println!("{MARK}{}", server.local_addr());
-    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-    server.stop().unwrap();
+    serve();
 }
 
 const STALL: Duration = Duration::from_millis(200);
 
 /// So often a busy machine may spoil it.
 const TRIES: u32 = 6;
-
-/// Set in the environment of the process that is to be the server.
-const IS_SERVER: &str = "LOADGEN_TEST_IS_SERVER";
-
-const MARK: &str = "listening on ";

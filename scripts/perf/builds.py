@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +39,6 @@ class Source:
     """Applied to it before it is built."""
     again: int = 0
     """Builds of the same source that are not to be the same one have different numbers."""
-
-
-@dataclass(frozen=True)
-class Build:
-    """What was built."""
-
-    source: Source
-    server: Path
-
-    def is_same_server(self, other: "Build") -> bool:
-        """Whether the two servers are the same, byte for byte."""
-        return self.server.read_bytes() == other.server.read_bytes()
 
 
 class Workshop:
@@ -98,18 +86,12 @@ class Workshop:
             return head
         return self.commit("HEAD~1")
 
-    def has(self, source: Source, files: Sequence[str]) -> bool:
-        """Whether the tree of `source` has all of `files`."""
-        command = ("ls-tree", "-r", "--name-only", "--full-tree", source.tree, "--", *files)
-        return set(self._git(*command).splitlines()) == set(files)
-
-    def build(self, source: Source) -> Build:
+    def build(self, source: Source) -> Path:
         """Builds the server of `source`, unless that has been done before."""
-        return Build(source, self._binary(source, "server", "bullhorn"))
+        return self._binary(source, "server", "bullhorn")
 
     def loadgen(self, source: Source) -> Path:
-        """The load generator of `source`, in the same way. A source that is measured alone
-        need not have one."""
+        """The load generator of `source`, in the same way."""
         return self._binary(source, "loadgen", "loadgen")
 
     @contextmanager
@@ -143,8 +125,9 @@ class Workshop:
                 raise CheckFailed("another check is running in this directory") from None
             yield
 
-    def key(self, source: Source) -> str:
-        """What tells binaries apart: their sources, the compiler, and what cargo is told."""
+    def key(self, source: Source, more: str = "") -> str:
+        """What tells things built from `source` apart: their sources, the compiler, what cargo is
+        told, and `more`."""
         compiler = processes.run(["rustc", "--version", "--verbose"], GIT_LIMIT_S)
         patch = source.patch.read_text() if source.patch else ""
         told = "\n".join(
@@ -152,7 +135,8 @@ class Workshop:
             for name, value in sorted(os.environ.items())
             if name in FLAGS or name.startswith(PROFILE)
         )
-        parts = (source.tree, patch, str(source.again), compiler, told, str(self.tree_path))
+        again = str(source.again)
+        parts = (source.tree, patch, again, compiler, told, str(self.tree_path), more)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:KEY_CHARS]
 
     def _binary(self, source: Source, name: str, package: str) -> Path:
@@ -168,9 +152,7 @@ class Workshop:
             environment = os.environ | {"CARGO_TARGET_DIR": str(self.cargo_target)}
             processes.run(command, BUILD_LIMIT_S, cwd=tree, env=environment)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".growing")
-        shutil.copy2(self.cargo_target / "release" / name, partial)
-        partial.rename(kept)
+        write_whole(kept, (self.cargo_target / "release" / name).read_bytes(), mode=0o755)
         prune(kept.parent.parent)
         return kept
 
@@ -184,6 +166,14 @@ def workshop() -> Workshop:
     repository = Path(__file__).resolve().parents[2]
     target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target")).absolute()
     return Workshop(repository, target / "perf")
+
+
+def write_whole(file: Path, content: bytes, mode: int = 0o644) -> None:
+    """Writes a file that is there as a whole or not at all."""
+    partial = file.with_name(f"{file.name}.growing")
+    partial.write_bytes(content)
+    partial.chmod(mode)
+    partial.replace(file)
 
 
 def prune(directory: Path) -> None:

@@ -1,18 +1,15 @@
 """perf-check: did the candidate get slower than the base?
 
-Builds both in the same way, counts (instructions, allocations, system calls) and runs the real
-servers in turn under the load generator, pair by pair, and says for each figure whether it got
-worse by more than a limit and than this machine's noise.
+Builds both in the same way, counts what fixed pieces of work take (scripts/perf/counts.py), and
+runs both servers in turn, step by step, on one core (scripts/perf/pairs.py). Of each scene it
+judges the CPU time per delivery and the time until the last copy is read, by the median of the
+ratios within pairs and its bootstrap 95 % interval:
 
-For each metric, over the pairs of trials of a session (median of the ratios within pairs, its
-bootstrap 95 % interval, Wilcoxon's signed-rank test with Holm's correction):
-
-  REGRESSED     the whole interval lies beyond 1 + max(noise floor, limit), the test says so with
-                p < 0.05, and a second session says the same
-  pass          the whole interval lies below that bound
-  INCONCLUSIVE  neither of these, also after as many pairs again
-  INVALID       too many trials were spoiled, by the hypervisor, other programs or the generator;
-                where nearly all of those are the candidate's, it has REGRESSED
+  pass          the interval lies below the limit
+  REGRESSED     the median lies above the limit, and the whole interval above 1;
+                or a count has risen by more than it may
+  INCONCLUSIVE  neither of these
+  INVALID       neither of these, while something else had the cores
 
 Exit codes: 0 pass, 1 the check itself failed, 2 wrong use, 3 regressed, 4 invalid,
 5 inconclusive; if several are true, it is the first of 3, 4 and 5.
@@ -21,101 +18,142 @@ Exit codes: 0 pass, 1 the check itself failed, 2 wrong use, 3 regressed, 4 inval
 import argparse
 import json
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import builds
-import counting
-import floors
+import counts
+import machine
 import measuring
-import report
+import pairs
 from builds import Source, Workshop
-from count_verdicts import CountJudgement
-from processes import CheckFailed
+from counts import CountJudgement
+from verdict import LIMITS, Judgement, Verdict, judge, overall
+
+
+@dataclass
+class Result:
+    """All of one check."""
+
+    base: str
+    candidate: str
+    counts: Sequence[CountJudgement] = ()
+    judgements: Sequence[Judgement] = ()
+    session: pairs.Session | None = None
+    """`None`: no pairs were run."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of everything together."""
+        verdicts = [one.verdict for one in self.judgements]
+        return overall(verdicts + [one.verdict for one in self.counts])
 
 
 def main() -> int:
     """The program; returns its exit code."""
     arguments = parse(sys.argv[1:])
-    options = measuring.options(arguments)
-    known_floors = floors.load(arguments.floors, options.pairs, options.duration_s)
     workshop = builds.workshop()
     base = workshop.commit(arguments.base) if arguments.base else workshop.default_base()
     is_commit = arguments.candidate is not None
     candidate = workshop.commit(arguments.candidate) if is_commit else workshop.working_tree()
-    notes: list[str] = []
-    counts: list[CountJudgement] = []
-    bench = outcome = failure = None
+    result = Result(base.label, candidate.label)
     with workshop.locked():
         measuring.progress(f"base {base.label}, candidate {candidate.label}")
-        if arguments.no_counts:
-            notes.append("instructions, allocations and system calls were not counted")
-        elif not (counts := counting.compare(workshop, base, candidate)):
-            notes.append("neither tree has benchmarks that count")
-        if arguments.counts_only:
-            if not counts:
-                raise CheckFailed("nothing was counted, and nothing else is to be judged")
-            notes.append("no trials were run (--counts-only)")
-        else:
-            try:
-                bench = make_bench(workshop, base, candidate, options, arguments)
-                if bench:
-                    outcome = bench.compare(known_floors.values, options.seed)
-                else:
-                    notes.append("the two servers are equal, byte for byte: no trials were run")
-            except CheckFailed as error:
-                # The counts are judged all the same.
-                failure = error
-    half_rate = bench.half_rate_per_s if bench else None
-    result = report.Result(
-        base=_name(base),
-        candidate=_name(candidate),
-        command=_repeat(arguments, options, (base, candidate), half_rate),
-        floors=known_floors,
-        duration_s=options.duration_s,
-        half_rate_per_s=half_rate,
-        outcome=outcome,
-        counts=counts,
-        notes=notes,
-        failure=failure,
-    )
-    print(report.text(result))
-    write(result, arguments.json, arguments.out)
-    return result.exit_code
+        if not arguments.pairs_only:
+            result.counts = counts.compare(workshop, base, candidate)
+        if not arguments.counts_only:
+            run_pairs(result, workshop, base, candidate, arguments.pairs)
+    print(text(result))
+    if arguments.out:
+        (arguments.out / "report.txt").write_text(text(result) + "\n")
+        (arguments.out / "perf-check.json").write_text(json.dumps(record(result), indent=1) + "\n")
+    return result.verdict.exit_code
 
 
-def make_bench(
-    workshop: Workshop,
-    base: Source,
-    candidate: Source,
-    options: measuring.Options,
-    arguments: argparse.Namespace,
-) -> measuring.Bench | None:
-    """Builds both servers, and gets ready to compare them; `None` if they are equal, and are
-    not to be compared all the same."""
-    cores = measuring.choose_cores()
-    built_base, built_candidate = workshop.build(base), workshop.build(candidate)
-    if built_base.is_same_server(built_candidate) and not arguments.even_if_equal:
-        return None
-    # The candidate's, as the base may not have one, or one that knows less.
-    loadgen = workshop.loadgen(candidate)
-    return measuring.make_bench(built_base, built_candidate, loadgen, options, cores)
+def run_pairs(
+    result: Result, workshop: Workshop, base: Source, candidate: Source, count: int
+) -> None:
+    """Builds and compares two servers, unless they are equal builds of two commits: two builds
+    of one source are compared in any case."""
+    cores = machine.choose_cores()
+    servers = workshop.build(base), workshop.build(candidate)
+    is_equal = servers[0].read_bytes() == servers[1].read_bytes()
+    if is_equal and base.again == candidate.again:
+        result.notes.append("the two servers are equal, byte for byte: no pairs were run")
+        return
+    result.session = pairs.run(*servers, count, cores, measuring.progress)
+    result.judgements = judge(result.session.pairs, result.session.disturbed)
 
 
-def write(result: report.Result, json_file: Path | None, directory: Path | None) -> None:
-    """Keeps the record in `json_file`, and in `directory` the report beside it."""
-    record = json.dumps(report.record(result), indent=1) + "\n"
-    if json_file:
-        json_file.write_text(record)
-    if directory:
-        (directory / "report.txt").write_text(report.text(result) + "\n")
-        (directory / "perf-check.json").write_text(record)
+def text(result: Result) -> str:
+    """The report for people."""
+    lines = [f"base {result.base}, candidate {result.candidate}"]
+    if result.judgements:
+        rows = [
+            [
+                one.name,
+                f"{one.base:.3f}",
+                f"{one.candidate:.3f}",
+                f"{one.ratio:.3f}",
+                f"{one.low:.3f}..{one.high:.3f}",
+                f"{LIMITS[one.name.split()[-1]]:.2f}",
+                one.verdict,
+            ]
+            for one in result.judgements
+        ]
+        lines += ["", *table(PAIR_HEADS, rows)]
+    if result.session:
+        session = result.session
+        count = len(session.pairs) // len({pair.scene for pair in session.pairs})
+        lines += ["", f"{count} pairs of each scene in {session.took_s:.0f} s"]
+        lines += [session.disturbed] if session.disturbed else []
+    if result.counts:
+        rows = [
+            [
+                f"{one.kind}: {one.name}",
+                *("-" if v is None else f"{v:,.6g}" for v in (one.base, one.candidate)),
+                f"{one.candidate / one.base:.4f}" if one.base and one.candidate else "-",
+                f"{one.verdict} ({one.note})" if one.note else one.verdict,
+            ]
+            for one in result.counts
+            if one.base != one.candidate or one.note
+        ]
+        lines += ["", f"counts that are the same: {len(result.counts) - len(rows)}"]
+        lines += table(COUNT_HEADS, rows) if rows else []
+    lines += ["", *result.notes] if result.notes else []
+    return "\n".join([*lines, "", f"{result.verdict}: {MEANING[result.verdict]}"])
+
+
+def record(result: Result) -> dict[str, Any]:
+    """The record for programs: everything that the report says, and every single pair."""
+    return {
+        "schema": SCHEMA,
+        "verdict": result.verdict,
+        "machine": machine.identity_record(),
+        "limits": {"pairs": LIMITS, "counts": counts.MAX_RATIOS},
+        **asdict(result),
+    }
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table for a terminal: names and verdicts to the left, numbers to the right."""
+    cells = [heads, *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    last = len(heads) - 1
+    return [
+        "  ".join(
+            cell.ljust(width) if index in (0, last) else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
 
 
 def parse(words: list[str]) -> argparse.Namespace:
     """The arguments; wrong ones end the program with exit code 2."""
-    parser = argparse.ArgumentParser(
-        prog="perf-check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.parser("perf-check", __doc__)
     parser.add_argument(
         "base",
         nargs="?",
@@ -123,19 +161,10 @@ def parse(words: list[str]) -> argparse.Namespace:
         "that itself, or there is none, HEAD if something is not committed, else HEAD~1]",
     )
     parser.add_argument("candidate", nargs="?", help="a commit [default: the working tree]")
-    measuring.add_options(parser)
+    add_pairs(parser)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--no-counts", action="store_true", help="run trials only")
-    what.add_argument("--counts-only", action="store_true", help="count only")
-    parser.add_argument(
-        "--even-if-equal",
-        action="store_true",
-        help="run trials though the two servers are the same file",
-    )
-    measuring.add_floors(parser)
-    parser.add_argument(
-        "--json", type=measuring.output_file, metavar="FILE", help="write every value there"
-    )
+    what.add_argument("--pairs-only", action="store_true", help="count nothing")
+    what.add_argument("--counts-only", action="store_true", help="run no pairs")
     parser.add_argument(
         "--out",
         type=measuring.output_directory,
@@ -145,25 +174,38 @@ def parse(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _name(source: Source) -> str:
-    return source.label if source.commit else f"{source.label} ({source.tree[:10]})"
+def add_pairs(parser: argparse.ArgumentParser) -> None:
+    """The option `--pairs`."""
+    parser.add_argument(
+        "--pairs",
+        type=measuring.whole(MIN_PAIRS, 1000),
+        default=DEFAULT_PAIRS,
+        help=f"pairs of servers for each scene, at least {MIN_PAIRS} [default: %(default)s]",
+    )
 
 
-def _repeat(
-    arguments: argparse.Namespace,
-    options: measuring.Options,
-    sources: tuple[Source, Source],
-    half_rate: float | None,
-) -> str:
-    words = [source.label for source in sources if source.commit]
-    words += measuring.repeat_options(options, half_rate)
-    for name in ("no_counts", "counts_only", "even_if_equal"):
-        if getattr(arguments, name):
-            words.append(f"--{name.replace('_', '-')}")
-    if arguments.floors:
-        words.append(f"--floors={arguments.floors}")
-    return measuring.command_line("perf-check", words)
+PAIR_HEADS = ("µs per delivery", "base", "candidate", "ratio", "95 % interval", "limit", "verdict")
+"""Of the table of pairs."""
 
+COUNT_HEADS = ("count", "base", "candidate", "ratio", "verdict")
+"""Of the table of counts."""
+
+MEANING = {
+    Verdict.PASS: "nothing got worse by more than its limit",
+    Verdict.REGRESSED: "something got worse by more than its limit",
+    Verdict.INVALID: "undecided on a busy machine: run it again on a quiet one",
+    Verdict.INCONCLUSIVE: "neither a pass nor a regression: run it again with more --pairs",
+}
+"""Each verdict in words."""
+
+MIN_PAIRS = 10
+"""Of fewer an interval is hardly narrower than their extremes."""
+
+DEFAULT_PAIRS = 60
+"""About a minute on a quiet machine, and three on a busy one."""
+
+SCHEMA = "bullhorn-perf-check/2"
+"""Of the record. The number rises when a key goes or changes its meaning."""
 
 if __name__ == "__main__":
     sys.exit(measuring.exit_code(main))

@@ -13,16 +13,16 @@ Record = dict[str, Any]
 
 
 def summary(findings: Record) -> Record:
-    """`compare.json`: of what the benchmark saw, the median, least and most of each figure over
-    the rounds."""
+    """`compare.json`: the median, least and most of each figure over the rounds."""
     kept = ("commit", "date", "machine", "rounds", "window_ms", "versions", "skipped")
+    kept += ("receiver", "capacities")
     results: dict[str, Record] = {}
-    for work in WORKS:
-        climbs = [climb for climb in findings["climbs"] if climb["work"] == work]
+    for work, clients in CLIENTS.items():
+        runs = [run for run in findings["runs"] if run["clients"] == clients]
         results[work] = {
-            subject: _of_climbs(of_subject)
+            subject: _of_runs(of_subject)
             for subject in SUBJECTS
-            if (of_subject := [climb for climb in climbs if climb["subject"] == subject])
+            if (of_subject := [run for run in runs if run["subject"] == subject])
         }
     return {"schema": SCHEMA} | {key: findings[key] for key in kept} | {"results": results}
 
@@ -30,57 +30,65 @@ def summary(findings: Record) -> Record:
 def page(record: Record) -> str:
     """`compare.md`, with ranges."""
     parts = [
-        "# bullhorn beside what one would take instead",
+        "# bullhorn beside its alternatives",
         f"Written by `scripts/compare` at {pages.origin(record)}: {record['machine']}; median "
         f"(least..most) of {record['rounds']} rounds, in which all take turns. Server on one "
         "core, load and receivers on the other, loopback interface. What is compared, how, and "
         "what the columns mean: [benches/README.md](../benches/README.md#beside-other-servers).",
-        "![Deliveries a CPU-second, and latency over load](compare.svg)",
+        "![Deliveries per CPU-second, and latency over load](compare.svg)",
     ]
-    for work, title in WORKS.items():
+    for work, clients in CLIENTS.items():
         if record["results"][work]:
-            parts += [f"## {title}", pages.table(_work_rows(record, work))]
+            parts += [
+                f"## One client sends texts of 48 bytes, {clients} receive them",
+                pages.table(_work_rows(record, work)),
+                "p50 / p99 in ms, all at the same offered deliveries per second. A dash: less "
+                "than 99 % arrived.",
+                pages.table(_latency_rows(record, work)),
+            ]
     parts += ["## Memory of the server with 1000 peers, MiB", pages.table(_memory_rows(record))]
+    parts += [
+        "## A receiver of its own",
+        "`benches/receiver/receiver.c`: all peers in one room, one of them sends as fast as the "
+        "room follows.",
+        pages.table(_receiver_rows(record)),
+        "## Capacity within limits",
+        "`loadgen find-max`, one room of 1000, p99 below 50 ms and loss below 0.1 %:",
+        "\n".join(f"- {protocol}: {answer}" for protocol, answer in record["capacities"].items()),
+    ]
     if record["skipped"]:
         parts += ["Not measured:", "\n".join(f"- {what}" for what in record["skipped"])]
     return "\n\n".join(parts) + "\n"
 
 
 def short_table(record: Record) -> str:
-    """For the README: medians alone, and what they are."""
-    rows = [
-        [
-            "one text, 1000 hear it",
-            "deliveries a CPU-second",
-            "p50 / p99 at half load, ms",
-            "round trips a CPU-second",
-            "heartbeats a CPU-second",
-            "memory, MiB",
-        ]
-    ]
-    results = record["results"]
-    for subject, fan_out in results[MAIN_WORK].items():
-        half = fan_out["half"]
-        others = (results[work].get(subject) for work in ("requests", "heartbeats"))
+    """For the README: medians alone."""
+    load = thousands(README_LOAD)
+    head = ["one text to 1000 receivers", "deliveries per CPU-second"]
+    rows = [[*head, f"p50 / p99 at {load} deliveries/s, ms", "memory, MiB"]]
+    for subject, result in record["results"][MAIN_WORK].items():
         rows.append(
             [
                 record["versions"][subject],
-                median(fan_out["saturated"]["arrived_per_cpu_s"], thousands),
-                " / ".join(median(half[key], _milliseconds) for key in ("p50_us", "p99_us")),
-                *(
-                    median(other["saturated"]["arrived_per_cpu_s"], thousands) if other else ""
-                    for other in others
-                ),
-                median(fan_out["joined_bytes"], _mebibytes),
+                median(result["saturated"]["arrived_per_cpu_s"], thousands),
+                _latency(result, README_LOAD),
+                median(result["joined_bytes"], _mebibytes),
             ]
         )
+    receivers = " and ".join(
+        f"{thousands(line['received_per_s'])} messages per second with {line['peers']} peers "
+        f"({100 * lost(line):.1f} % lost)"
+        for line in record["receiver"]
+    )
     return (
-        "What one core does with bullhorn, and with what one would take instead, over the "
-        f"loopback interface ({record['machine']}; median of {record['rounds']} rounds):\n\n"
+        "One core with bullhorn and with its alternatives, over the loopback interface "
+        f"({record['machine']}; median of {record['rounds']} rounds):\n\n"
         f"{pages.table(rows)}\n\n"
-        "TCP repeats what is lost, and UDP does not. [results/compare.md](results/compare.md) has "
-        "the ranges and what was lost, [benches/README.md](benches/README.md#beside-other-servers) "
-        "what differs, and `scripts/compare` measures it again.\n"
+        f"An independent client in C with `UDP_GRO` receives {receivers}, with one core for the "
+        "server and one for all receivers. TCP repeats what is lost, and UDP does not. "
+        "[results/compare.md](results/compare.md) has the ranges and what was lost, "
+        "[benches/README.md](benches/README.md#beside-other-servers) the differences, and "
+        "`scripts/compare` measures it again.\n"
     )
 
 
@@ -93,55 +101,84 @@ def replace_marked(file: Path, text: str) -> None:
     file.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
-def _of_climbs(climbs: list[Record]) -> Record:
-    # A climb ends where it is saturated, which is not the same load in each.
-    rounds_of_loads: dict[int, list[Record]] = {}
-    for climb in climbs:
-        for index, step in enumerate(climb["steps"]):
-            rounds_of_loads.setdefault(index, []).append(step)
+def lost(line: Record) -> float:
+    """The share of messages that a receiver in C did not receive."""
+    return float(line["lost"] / max(line["lost"] + line["received"], 1))
+
+
+def _of_runs(runs: list[Record]) -> Record:
+    # A run ends after the server is saturated, which is not the same load in each.
+    rounds_of_loads: dict[float, list[Record]] = {}
+    for run in runs:
+        for step in run["steps"]:
+            rounds_of_loads.setdefault(step["offered_per_s"], []).append(step)
+    best = [max(run["steps"], key=lambda step: step["arrived_per_s"]) for run in runs]
     return {
-        "saturated": _spreads([climb["best"] for climb in climbs], SATURATED),
-        "half": _spreads([climb["half"] for climb in climbs], HALF),
-        "loads": [_spreads(steps, LOAD) for _, steps in sorted(rounds_of_loads.items())],
-        "joined_bytes": spread([climb["joined_bytes"] for climb in climbs]),
-        "peak_bytes": spread([climb["peak_bytes"] for climb in climbs]),
+        "saturated": _spreads(best, SATURATED),
+        "loads": [
+            {"offered_per_s": load} | _spreads(steps, LOAD)
+            for load, steps in sorted(rounds_of_loads.items())
+        ],
+        "joined_bytes": spread([run["joined_bytes"] for run in runs]),
+        "peak_bytes": spread([run["peak_bytes"] for run in runs]),
     }
 
 
 def _spreads(steps: list[Record], keys: tuple[str, ...]) -> Record:
-    # Heartbeats have no latency.
     return {key: spread([step[key] for step in steps if step[key] is not None]) for key in keys}
 
 
 def _work_rows(record: Record, work: str) -> list[list[str]]:
-    unit = UNITS.get(work, "deliveries")
-    has_latency = work != "heartbeats"
-    head = [
-        "server",
-        f"{unit} a CPU-second, saturated",
-        f"{unit} a second, saturated",
-        "server busy",
-        "arrived of those offered",
-    ]
-    if has_latency:
-        head += ["at half of that: p50, ms", "p99, ms", "arrived"]
-    rows = [head]
-    for subject, result in record["results"][work].items():
-        saturated, half = result["saturated"], result["half"]
-        row = [
-            record["versions"][subject],
-            figure(saturated["arrived_per_cpu_s"], thousands),
-            figure(saturated["arrived_per_s"], thousands),
-            figure(saturated["busy_ratio"], _percent),
-            figure(saturated["arrived_ratio"], _percent),
+    rows = [
+        [
+            "server",
+            "deliveries per CPU-second, saturated",
+            "deliveries per second, saturated",
+            "server busy",
+            "arrived",
         ]
-        if has_latency:
-            row += [
-                figure(half["p50_us"], _milliseconds),
-                figure(half["p99_us"], _milliseconds),
-                figure(half["arrived_ratio"], _percent),
+    ]
+    for subject, result in record["results"][work].items():
+        saturated = result["saturated"]
+        rows.append(
+            [
+                record["versions"][subject],
+                figure(saturated["arrived_per_cpu_s"], thousands),
+                figure(saturated["arrived_per_s"], thousands),
+                figure(saturated["busy_ratio"], _percent),
+                figure(saturated["arrived_ratio"], _percent),
             ]
-        rows.append(row)
+        )
+    return rows
+
+
+def _latency_rows(record: Record, work: str) -> list[list[str]]:
+    rows = [["server", *map(thousands, SAME_LOADS)]]
+    for subject, result in record["results"][work].items():
+        latencies = [_latency(result, load) for load in SAME_LOADS]
+        rows.append([record["versions"][subject], *latencies])
+    return rows
+
+
+def _latency(result: Record, load: float) -> str:
+    for one in result["loads"]:
+        if one["offered_per_s"] == load and is_carried(one):
+            return " / ".join(median(one[key], _milliseconds) for key in ("p50_us", "p99_us"))
+    return "-"
+
+
+def is_carried(load: Record) -> bool:
+    """Whether enough arrived for the latency to say something, and within the time."""
+    carried = load["arrived_per_s"][0] >= CARRIED_RATE_RATIO * load["offered_per_s"]
+    return carried and load["arrived_ratio"][0] >= CARRIED_RATIO
+
+
+def _receiver_rows(record: Record) -> list[list[str]]:
+    rows = [["peers", "received per second", "per CPU-second of the server", "lost", "repeated"]]
+    for line in record["receiver"]:
+        per_s = (line["received_per_s"], line["received_per_server_cpu_s"])
+        share = f"{100 * lost(line):.2f} %"
+        rows.append([str(line["peers"]), *map(thousands, per_s), share, str(line["repeated"])])
     return rows
 
 
@@ -168,53 +205,42 @@ def _mebibytes(value_bytes: float) -> str:
     return f"{value_bytes / 2**20:.1f}"
 
 
-SCHEMA = "bullhorn-compare/1"
-"""Of compare.json. The number rises when a key goes or changes its meaning."""
+SCHEMA = "bullhorn-compare/2"
+"""The format of compare.json. The number rises when a key goes or changes its meaning."""
 
 SUBJECTS = (
     "bullhorn-v2",
     "bullhorn-v1",
     "nats",
+    "nats-debian",
     "tokio",
     "python",
     "mosquitto",
-    "sendmmsg-gso",
-    "sendmmsg",
 )
-"""As the benchmark calls them, in the order of the tables."""
+"""The keys of the benchmark, in the order of the tables."""
 
 MAIN_WORK = "fan-out-1000"
-"""What the server is for."""
 
-WORKS = {
-    MAIN_WORK: "One says a text of 48 bytes, 1000 hear it",
-    "fan-out-100": "One says a text of 48 bytes, 100 hear it",
-    "requests": "64 clients ask, the server answers",
-    "heartbeats": "64 clients send what nobody answers, 16 in one go",
-}
-"""As the benchmark calls them, and what they are."""
-
-UNITS = {"requests": "round trips", "heartbeats": "heartbeats"}
-"""What is counted where it is not deliveries."""
+CLIENTS = {MAIN_WORK: 1000, "fan-out-100": 100}
+"""Receivers of each text."""
 
 SATURATED = ("arrived_per_s", "arrived_per_cpu_s", "arrived_ratio", "busy_ratio")
-"""The figures that are kept of the load at which the most arrived. No latency: it is that of a
-queue, and as long as that."""
+"""Figures of the load at which the most arrived per second. No latency: it is that of a queue."""
 
-HALF = ("arrived_per_s", "arrived_per_cpu_s", "arrived_ratio", "p50_us", "p99_us")
-"""And at half of it."""
+LOAD = ("arrived_per_s", "arrived_ratio", "arrived_per_cpu_s", "busy_ratio", "p50_us", "p99_us")
+"""Figures of each load."""
 
-LOAD = (
-    "offered_per_s",
-    "sent_ratio",
-    "arrived_ratio",
-    "arrived_per_cpu_s",
-    "busy_ratio",
-    "p50_us",
-    "p99_us",
-    "late_p99_us",
-)
-"""And at each load, with how late the load itself was."""
+SAME_LOADS = (50e3, 200e3, 400e3, 800e3, 1.6e6, 3.2e6, 6.4e6)
+"""Loads whose latencies are in the tables, of those that the benchmark offers."""
+
+README_LOAD = 50e3
+"""The load that all servers carry."""
+
+CARRIED_RATIO = 0.99
+"""If less arrives, the latencies say nothing of the rest."""
+
+CARRIED_RATE_RATIO = 0.9
+"""If less arrives per second, it arrived from a queue."""
 
 BEGIN, END = "<!-- scripts/compare writes what follows -->", "<!-- up to here -->"
 """The markers in README.md."""

@@ -5,6 +5,8 @@ import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from processes import CheckFailed
+
 
 @dataclass(frozen=True)
 class CoreTimes:
@@ -36,6 +38,24 @@ class Identity:
     architecture: str
     kernel: str
     memory_gib: int
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Who runs where."""
+
+    server: int
+    load: int
+    """Everything else: the peers or the load generator, and the check itself."""
+
+
+def choose_cores() -> Cores:
+    """The first core that this process may use for the server, which pins its worker to the
+    first one that it finds, and the last for the load."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise CheckFailed("server and load need a core each, and there is only one")
+    return Cores(allowed[0], allowed[-1])
 
 
 def core_times(core: int) -> CoreTimes:

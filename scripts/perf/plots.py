@@ -20,7 +20,7 @@ def save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def tick(value: float, _position: int | None = None) -> str:
+def tick(value: float, _position: float | None = None) -> str:
     """The label of a value on an axis: 1M, 20k, 0.5."""
     for divisor, unit in ((1e6, "M"), (1e3, "k")):
         if value >= divisor:

@@ -89,6 +89,9 @@ def _in_the_child(cores: Collection[int]) -> Callable[[], None]:
     def prepare() -> None:
         # So that it ends also if this process is killed.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # strace, no parent of it, may then trace it also where Yama asks for that. It stays so
+        # when another program is executed, and is an error without Yama.
+        prctl(PR_SET_PTRACER, ctypes.c_ulong(-1))
         if cores:
             os.sched_setaffinity(0, cores)
 
@@ -99,7 +102,7 @@ def _line(command: Sequence[str | Path]) -> str:
     return " ".join(str(part) for part in command)
 
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_PTRACER = 1, 0x59616D61
 """From <linux/prctl.h>."""
 
 END_LIMIT_S = 2.0

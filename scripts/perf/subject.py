@@ -17,14 +17,6 @@ from processes import CheckFailed
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What a server has counted since its start."""
-
-    deliveries: int
-    """That the kernel took."""
-
-
-@dataclass(frozen=True)
 class Subject:
     """A running server."""
 
@@ -38,8 +30,9 @@ class Subject:
         """Its process."""
         return self.process.pid
 
-    def counts(self) -> Counts:
-        """Asks it on its console, which any line but `quit` makes print its counts."""
+    def counts(self) -> int:
+        """The deliveries that the kernel took since its start, of its console, which any line but
+        `quit` makes print its counts."""
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
             self.process.stdin.write(b"\n")
@@ -47,9 +40,9 @@ class Subject:
         except BrokenPipeError:
             raise self.failure("it has ended") from None
         text = self._read_until_prompt()
-        if (counts := parse_counts(text)) is None:
+        if (deliveries := parse_deliveries(text)) is None:
             raise self.failure(f"its console does not tell its deliveries, but: {text}")
-        return counts
+        return deliveries
 
     def failure(self, what: str) -> CheckFailed:
         """An error with what the server itself said."""
@@ -75,11 +68,11 @@ class Subject:
 
 @contextmanager
 def running(
-    binary: Path, cores: Collection[int], workers: int = 1, more: Sequence[str] = ()
+    binary: Path, cores: Collection[int], more: Sequence[str] = ()
 ) -> Iterator[Subject]:
-    """Starts the server `binary` on `cores`, among which it places its workers, with `more`
-    arguments, and ends it with the block."""
-    command: list[str | Path] = [binary, *ARGUMENTS, f"--workers={workers}", *more]
+    """Starts the server `binary` with one worker on `cores`, with `more` arguments, and ends it
+    with the block."""
+    command: list[str | Path] = [binary, *ARGUMENTS, *more]
     with tempfile.TemporaryFile() as log:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
         # Without the variables that would tell it something else.
@@ -93,11 +86,11 @@ def running(
             yield subject
 
 
-def parse_counts(text: str) -> Counts | None:
+def parse_deliveries(text: str) -> int | None:
     """From the listing of the console, if that is one. Where nothing was to be delivered yet,
     it does not say what became of it."""
     found = re.search(r"^deliveries: (?:\d+ = (\d+) sent|0$)", text, re.MULTILINE)
-    return Counts(deliveries=int(found[1] or 0)) if found else None
+    return int(found[1] or 0) if found else None
 
 
 def _address(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
@@ -114,6 +107,7 @@ def _address(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
 
 ARGUMENTS = (
     "--bind=127.0.0.1:0",
+    "--workers=1",
     # Says where it listens, and is quiet of what it is sent.
     "--log=info,bullhorn::text=off,bullhorn::peer=off,bullhorn::greet=off",
 )

@@ -4,7 +4,8 @@ Starts the server of the working tree once for each measurement, offers it load,
 results/sweep.json, sweep.md and sweep.svg: medians and extremes of several rounds, in which all
 measurements take turns. The costs of the model (scripts/perf/model.py) come from two of them, the
 lowest load and the highest of a room of 1000; all others, in rooms of other sizes, too, are
-compared with what it says.
+compared with what it says. With --scaling it measures nothing, and draws results/scaling.svg from
+what scripts/scaling printed.
 
 Exit codes: 0 done, 1 it failed, 2 wrong use.
 """
@@ -14,24 +15,23 @@ import os
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import builds
-import generator
 import machine
 import measuring
 import pages
+import scaling_plot
 import subject
 import sweep_plot
 import sweep_tables
 import trial
-from loads import Load
+from machine import Cores
 from model import MAX_BATCH, Costs, fit
 from processes import CheckFailed
-from trial import Cores
 
 
 @dataclass(frozen=True)
@@ -39,34 +39,35 @@ class Point:
     """One measurement."""
 
     series: str
-    """What it is a part of: `room` or `rooms`, by peers; `workers`; `load`; `check`, of the
-    model."""
+    """What it is a part of: `room` or `rooms`, by peers; `load`; `check`, of the model."""
     peers: int
     room_size: int
     """0: all are in one room, and one of them speaks."""
     rate_per_s: float
     """Texts a second."""
-    workers: int = 1
 
     @property
     def offered_per_s(self) -> float:
         """Deliveries a second."""
         return self.rate_per_s * (self.room_size or self.peers)
 
-    def load(self, duration_s: float) -> Load:
-        """What loadgen is told."""
-        scenario = "chat" if self.room_size else "lobby"
-        more = ("--no-gro", f"--heartbeat={HEARTBEAT}")
-        return Load(
-            scenario,
-            self.peers,
-            self.room_size,
-            PAYLOAD,
-            self.rate_per_s,
-            WARMUP_S,
-            duration_s,
-            more,
-        )
+    def arguments(self, shortest_s: float) -> list[str]:
+        """What loadgen is told; the receivers read datagrams one by one, as stock clients do."""
+        duration_s = max(shortest_s, FEWEST_TEXTS / self.rate_per_s)
+        return [
+            *(["--scenario=chat", f"--room-size={self.room_size}"] if self.room_size else []),
+            *([] if self.room_size else ["--scenario=lobby"]),
+            f"--clients={self.peers}",
+            f"--payload={PAYLOAD}",
+            f"--rate={self.rate_per_s:.6g}",
+            f"--warmup={WARMUP_S * 1000:.0f}ms",
+            f"--duration={duration_s * 1000:.0f}ms",
+            f"--seed={self.peers}",
+            "--no-gro",
+            f"--heartbeat={HEARTBEAT}",
+            # What the server sends after the end of an overload is not counted.
+            *(["--drain=0s"] if self.offered_per_s > MOST_PER_S else []),
+        ]
 
 
 @dataclass
@@ -86,46 +87,50 @@ class Seen:
     spoiled: list[str] = field(default_factory=list)
     """Why rounds have no value."""
 
-    def add(self, run: generator.Run, span: trial.Span) -> None:
-        """Takes up a round."""
-        self.cpu_us.append(span.server_cpu_s * 1e6 / span.deliveries)
-        self.busy_ratio.append(span.server_busy_ratio)
-        self.deliveries_per_s.append(span.deliveries / span.length_s)
-        self.loss_ratio.append(run.loss_ratio)
-        if run.invalid:
-            self.invalid.append(run.invalid[0])
+    def add(self, summary: dict[str, Any]) -> None:
+        """Takes up a run of loadgen. What the server sent it sent evenly, as the load is even."""
+        recorded_s, server_cpu_s = summary["recorded_s"], summary["server"]["cpu_s"]
+        sent_per_s = summary["sent"] / (WARMUP_S + recorded_s)
+        self.cpu_us.append(server_cpu_s * 1e6 / (sent_per_s * recorded_s))
+        self.busy_ratio.append(server_cpu_s / recorded_s)
+        self.deliveries_per_s.append(sent_per_s)
+        self.loss_ratio.append(summary["rates"]["loss_ratio"])
+        if summary["verdict"]["invalid"]:
+            self.invalid.append(summary["verdict"]["invalid"][0])
         else:
-            self.p50_us.append(run.p50_us)
-            self.p99_us.append(run.p99_us)
-
-
-class Spoiled(Exception):
-    """A round that says nothing of the server, and why."""
+            self.p50_us.append(summary["latencies"]["delivery"]["p50_us"])
+            self.p99_us.append(summary["latencies"]["delivery"]["p99_us"])
 
 
 def main() -> int:
     """The program; returns its exit code."""
     arguments = parse(sys.argv[1:])
-    cores = measuring.choose_cores()
+    if arguments.scaling:
+        scaling_plot.draw(scaling_plot.read(arguments.scaling), arguments.out / "scaling.svg")
+        return 0
+    cores = machine.choose_cores()
     workshop = builds.workshop()
     source = workshop.working_tree()
     seen: dict[Point, Seen] = {point: Seen() for point in points()}
     with workshop.locked():
         commit = builds.commit_of(workshop.repository)
         measuring.progress("building server and loadgen")
-        server, loadgen = workshop.build(source).server, workshop.loadgen(source)
+        server, loadgen = workshop.build(source), workshop.loadgen(source)
         os.sched_setaffinity(0, {cores.load})
         for number in range(arguments.rounds):
             for point in seen if number % 2 == 0 else reversed(seen):
                 said = add_round(server, loadgen, point, arguments.seconds, cores, seen[point])
                 measuring.progress(f"round {number + 1}: {said}")
-    record = summary(seen, costs_of(seen), commit)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "sweep.json").write_text(pages.record_text(record))
-    (arguments.out / "sweep.md").write_text(sweep_tables.page(record))
-    sweep_plot.draw(record, arguments.out / "sweep.svg")
-    print(sweep_tables.page(record))
+    write(summary(seen, costs_of(seen), commit), arguments.out)
     return 0
+
+
+def write(record: dict[str, Any], out: Path) -> None:
+    """Writes the record, its page and its picture to the directory `out`."""
+    (out / "sweep.json").write_text(pages.record_text(record))
+    (out / "sweep.md").write_text(sweep_tables.page(record))
+    sweep_plot.draw(record, out / "sweep.svg")
+    print(sweep_tables.page(record))
 
 
 def points() -> Iterator[Point]:
@@ -133,8 +138,6 @@ def points() -> Iterator[Point]:
     for peers in PEERS:
         yield Point("room", peers, 0, STEADY_PER_S / peers)
         yield Point("rooms", peers, TEN, STEADY_PER_S / TEN)
-    for workers in WORKERS:
-        yield Point("workers", ROOM, 0, STEADY_PER_S / ROOM, workers)
     for rate_per_s in RATES_PER_S:
         yield Point("load", ROOM, 0, rate_per_s)
     for peers, room_size in CHECKED:
@@ -147,59 +150,16 @@ def add_round(
 ) -> str:
     """One round of a point, made again where something spoils it. Returns what came of it, in
     a line."""
-    said = f"{point.series}: {point.peers} peers, {point.rate_per_s:g} texts/s, "
-    said += f"{point.workers} workers: "
+    said = f"{point.series}: {point.peers} peers, {point.rate_per_s:g} texts/s: "
     for _ in range(TRIES):
         try:
-            seen.add(*measure(server, loadgen, point, duration_s, cores))
-        except Spoiled as error:
+            with subject.running(server, {cores.server}, [f"--timeout={TIMEOUT}"]) as running:
+                seen.add(trial.run(loadgen, point.arguments(duration_s), running, cores))
+        except trial.Spoiled as error:
             seen.spoiled.append(str(error))
         else:
             return said + f"{seen.cpu_us[-1]:.2f} µs a delivery"
     return said + f"no value: {seen.spoiled[-1]}"
-
-
-def measure(
-    server: Path, loadgen: Path, point: Point, duration_s: float, cores: Cores
-) -> tuple[generator.Run, trial.Span]:
-    """Runs a point once. Raises `Spoiled`."""
-    own = {cores.server} if point.workers == 1 else cores.allowed
-    load = point.load(max(duration_s, FEWEST_TEXTS / point.rate_per_s))
-    samples: list[trial.Sample] = []
-    with subject.running(server, own, point.workers, [f"--timeout={TIMEOUT}"]) as running:
-        try:
-            run = generator.run(
-                loadgen,
-                load,
-                running.address,
-                running.pid,
-                cores.load,
-                point.peers,
-                lambda: samples.append(trial.sample(running, cores)),
-            )
-        except generator.NoOutcome as error:
-            # A server that has died is no spoiled round.
-            running.counts()
-            raise Spoiled(str(error)) from None
-    span = trial.span(samples, run)
-    if span is None:
-        raise Spoiled("the sweep itself had no processor to look at the server")
-    if reason := spoiled(run, span, point.workers):
-        raise Spoiled(reason)
-    return run, span
-
-
-def spoiled(run: generator.Run, span: trial.Span, workers: int) -> str | None:
-    """Why what was seen says nothing of the server, if it does not."""
-    if span.deliveries == 0:
-        return "nothing was delivered"
-    if run.sent_ratio < trial.MIN_SENT_RATIO:
-        return f"the generator sent {run.sent_ratio:.1%} of what was due"
-    if workers > 1:
-        # They have no core of their own: others on it, and waiting for it, belong to what is
-        # measured.
-        span = replace(span, foreign_s=0.0, server_run_queue_s=0.0)
-    return trial.machine_spoiled(span)
 
 
 def costs_of(seen: dict[Point, Seen]) -> Costs:
@@ -233,35 +193,40 @@ def _row(point: Point, seen: Seen, costs: Costs) -> dict[str, Any]:
         "peers": point.peers,
         "room_size": point.room_size or point.peers,
         "texts_per_s": round(point.rate_per_s, 3),
-        "workers": point.workers,
     }
     for name in FIGURES:
         row[name] = pages.spread(getattr(seen, name))
     row["invalid"] = sorted(set(seen.invalid))
     row["spoiled"] = seen.spoiled
-    if point.workers == 1:
-        # The model is of one worker.
-        offered_per_s = point.offered_per_s
-        batch = costs.batch(offered_per_s)
-        row["model"] = {
-            "batch": round(batch, 2),
-            "cpu_us": round(costs.delivery_us(batch), 3),
-            "deliveries_per_s": round(costs.deliveries_per_s(offered_per_s)),
-            "busy_ratio": round(costs.busy_ratio(offered_per_s), 3),
-            "round_us": round(costs.round_us(offered_per_s, point.peers)),
-        }
+    offered_per_s = point.offered_per_s
+    batch = costs.batch(offered_per_s)
+    row["model"] = {
+        "batch": round(batch, 2),
+        "cpu_us": round(costs.delivery_us(batch), 3),
+        "deliveries_per_s": round(costs.deliveries_per_s(offered_per_s)),
+        "busy_ratio": round(costs.busy_ratio(offered_per_s), 3),
+        "round_us": round(costs.round_us(offered_per_s, point.peers)),
+    }
     return row
 
 
 def parse(words: list[str]) -> argparse.Namespace:
     """The arguments; wrong ones end the program with exit code 2."""
-    parser = argparse.ArgumentParser(
-        prog="sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measuring.parser("sweep", __doc__)
     parser.add_argument("--rounds", type=measuring.whole(1, 100), default=3)
-    parser.add_argument("--seconds", type=measuring.seconds, default=2.0, help="of a measurement")
+    parser.add_argument(
+        "--seconds", type=measuring.whole(1, 60), default=2, help="of a measurement"
+    )
+    parser.add_argument(
+        "--scaling",
+        type=measuring.existing,
+        metavar="FILE",
+        help="draw what scripts/scaling printed into this file, and measure nothing",
+    )
     results = Path(__file__).resolve().parents[2] / "results"
-    parser.add_argument("--out", type=measuring.output_directory, default=results, help="[default: %(default)s]")
+    parser.add_argument(
+        "--out", type=measuring.output_directory, default=results, help="[default: %(default)s]"
+    )
     return parser.parse_args(words)
 
 
@@ -277,9 +242,6 @@ ROOM = 1000
 STEADY_PER_S = 100_000
 """Deliveries a second that a worker carries with time to spare: packets have one text then."""
 
-WORKERS = (1, 2, 4, 8)
-"""As many as most machines have cores, and more than this one may have."""
-
 RATES_PER_S = (25, 50, 100, 200, 300, 400, 500, 600, 800, 1000, 4000)
 """Texts a second to the room: from a fraction of what a worker carries one by one, to several
 times what it carries at all."""
@@ -293,8 +255,11 @@ CHECKED_PER_S = (400_000, 800_000, 1_200_000)
 and more than that. The last one is 120,000 texts a second to a room of 10, about as many as the
 generator can send beside hearing."""
 
+MOST_PER_S = 1_000_000
+"""Deliveries offered a second beyond which a worker may have a backlog at the end."""
+
 PAYLOAD = "48"
-"""As in perf-check."""
+"""The length of the project's other measurements."""
 
 WARMUP_S = 0.5
 """Until buffers and caches are as they stay."""
@@ -311,7 +276,7 @@ TIMEOUT, HEARTBEAT = "60s", "30s"
 FIGURES = ("cpu_us", "busy_ratio", "deliveries_per_s", "p50_us", "p99_us", "loss_ratio")
 """Of a point, as they are called in sweep.json and in `Seen`."""
 
-SCHEMA = "bullhorn-sweep/1"
+SCHEMA = "bullhorn-sweep/2"
 """Of sweep.json. The number rises when a key goes or changes its meaning."""
 
 if __name__ == "__main__":

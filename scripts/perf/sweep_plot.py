@@ -14,13 +14,10 @@ from sweep_tables import of
 def draw(record: dict[str, Any], path: Path) -> None:
     """Writes it."""
     plots.style()
-    figure, ((peers, workers), (busy, latency)) = plt.subplots(
-        2, 2, figsize=(10, 7.2), layout="constrained"
-    )
+    figure, (peers, busy, latency) = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
     # A point of which every round was spoiled has no figures.
     points = [row for row in record["points"] if row["cpu_us"]]
     _peers(peers, points)
-    _workers(workers, points, record["machine"]["processors"])
     _busy(busy, of(points, "load"), record)
     _latency(latency, of(points, "load"))
     plots.save(figure, path)
@@ -43,22 +40,6 @@ def _peers(axes: Axes, points: list[dict[str, Any]]) -> None:
     axes.legend(frameon=False)
 
 
-def _workers(axes: Axes, points: list[dict[str, Any]], cores: int) -> None:
-    rows = of(points, "workers")
-    names = [str(row["workers"]) for row in rows]
-    middles = [row["cpu_us"][0] for row in rows]
-    errors = [
-        [row["cpu_us"][0] - row["cpu_us"][1] for row in rows],
-        [row["cpu_us"][2] - row["cpu_us"][0] for row in rows],
-    ]
-    axes.bar(names, middles, yerr=errors, color=plots.SKY, width=0.6, capsize=3)
-    axes.grid(axis="x", visible=False)
-    axes.set(
-        title=f"Cost by the number of workers ({cores} cores)", xlabel="workers",
-        ylabel="µs of CPU a delivery",
-    )
-
-
 def _busy(axes: Axes, rows: list[dict[str, Any]], record: dict[str, Any]) -> None:
     offered = [row["texts_per_s"] * row["peers"] for row in rows]
     sent = [row["deliveries_per_s"][0] for row in rows]
@@ -68,8 +49,8 @@ def _busy(axes: Axes, rows: list[dict[str, Any]], record: dict[str, Any]) -> Non
     idle = record["idle_deliveries_per_s"]
     axes.axvline(idle, color=plots.RED, linewidth=1, linestyle=":")
     axes.annotate(
-        "above this, batches grow", (idle, sent[0]), xytext=(-4, 0), color=plots.RED,
-        textcoords="offset points", rotation=90, ha="right", va="bottom", fontsize=8,
+        "above this, batches grow", (idle, sent[0]), xytext=(5, 0), color=plots.RED,
+        textcoords="offset points", rotation=90, ha="left", va="bottom", fontsize=8,
     )
     axes.set_xscale("log")
     axes.set_yscale("log")

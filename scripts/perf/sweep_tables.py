@@ -24,10 +24,6 @@ def page(record: dict[str, Any]) -> str:
         "## By the number of peers",
         "One worker, 100,000 deliveries a second, whatever the number of peers.",
         _by_peers(of(points, "room"), of(points, "rooms")),
-        "## By the number of workers",
-        "One room of 1000, 100 texts a second; the workers share "
-        f"{machine['processors']} cores with each other and with the load.",
-        _by_workers(of(points, "workers")),
         "## By load",
         _costs(record),
         _by_load(of(points, "load")),
@@ -68,14 +64,6 @@ def _by_peers(room: list[Row], rooms: list[Row]) -> str:
                 *(part for row in (one, many) for part in _measured(row, "cpu_us")),
             ]
         )
-    return pages.table(rows)
-
-
-def _by_workers(workers: list[Row]) -> str:
-    rows = [["workers", "CPU, µs a delivery", "p50, µs", "p99, µs"]]
-    for row in workers:
-        figures = (figure(row[name], _number) for name in ("cpu_us", "p50_us", "p99_us"))
-        rows.append([str(row["workers"]), *figures])
     return pages.table(rows)
 
 

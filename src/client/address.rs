@@ -9,8 +9,6 @@ use std::str::FromStr;
 /// An IPv6 address is in brackets: `[::1]:9999`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
-    /// As written, for messages.
-    written: String,
     /// Without brackets, as the resolver wants it.
     host: String,
     port: u16,
@@ -40,17 +38,12 @@ impl ServerAddress {
 
 impl From<SocketAddr> for ServerAddress {
     fn from(address: SocketAddr) -> Self {
-        let written = address.to_string();
         // Taken from the text, which keeps the scope of a link-local address.
-        let host = match written.rsplit_once(':') {
-            Some((host, _)) => host.trim_matches(['[', ']']).to_owned(),
-            None => address.ip().to_string(),
-        };
-        let port = address.port();
+        let written = address.to_string();
+        let end = written.rfind(':').unwrap_or(written.len());
         Self {
-            written,
-            host,
-            port,
+            host: written[..end].trim_matches(['[', ']']).to_owned(),
+            port: address.port(),
         }
     }
 }
@@ -84,10 +77,6 @@ impl FromStr for ServerAddress {
         match port.parse() {
             Ok(0) | Err(_) => Err(AddressError::Port),
             Ok(port) => Ok(Self {
-                written: match has_port {
-                    true => written.to_owned(),
-                    false => format!("{written}:{port}"),
-                },
                 host: host.to_owned(),
                 port,
             }),
@@ -97,7 +86,10 @@ impl FromStr for ServerAddress {
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.written)
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
     }
 }
 

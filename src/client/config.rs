@@ -14,7 +14,12 @@ pub struct SessionConfig {
     /// The version of the protocol. Default: [`ProtocolChoice::Auto`].
     pub protocol: ProtocolChoice,
     /// The name to take. It is requested in every session, until the server has confirmed
-    /// another one, which takes its place. Default: none.
+    /// another one, which takes its place. A refusal comes as an [`Event::Notice`], and the
+    /// session goes on without a name. Use [`Session::nick`] to wait for the result.
+    /// Default: none.
+    ///
+    /// [`Event::Notice`]: super::Event::Notice
+    /// [`Session::nick`]: super::Session::nick
     pub nick: Option<Name>,
     /// The room to join, in the same way. Default: the lobby.
     pub room: Option<RoomName>,
@@ -36,10 +41,12 @@ pub struct SessionConfig {
     /// not refused a heartbeat. Default: 1 s.
     pub settle_time: Duration,
     /// True if the server sends texts to their sender, too. Only a foreign server of version
-    /// 1 may not. Then texts count as delivered when they are sent. Default: true.
+    /// 1 may not. Then texts count as delivered when the network has not refused them for
+    /// [`SessionConfig::settle_time`]. Default: true.
     pub expects_echo: bool,
-    /// Maximum number of events that wait for the application, at least 1. Messages beyond it
-    /// are dropped and counted. Default: 1024.
+    /// Maximum number of events that wait for the application, at least 1. One that holds more
+    /// than 1 KiB counts as one more for each. Messages beyond it are dropped and counted.
+    /// Default: 1024.
     pub max_events: usize,
 }
 
@@ -65,21 +72,6 @@ pub enum ProtocolVersion {
     V2,
 }
 
-/// The timeouts of a session.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    /// Time between heartbeats, and the longest time between attempts while the server is down.
-    pub(crate) heartbeat: Duration,
-    /// Time within which something that is answered must be answered.
-    pub(crate) answer: Duration,
-    /// Time before the first attempt while the server is down. It doubles with each.
-    pub(crate) retry: Duration,
-    /// Time for which a heartbeat must not be refused until the server counts as up.
-    pub(crate) settle: Duration,
-    /// Time within which one of three HELLOs must be answered.
-    pub(crate) greeting: Duration,
-}
-
 impl SessionConfig {
     /// Returns the default configuration for this server.
     pub fn new(server: ServerAddress) -> Self {
@@ -98,13 +90,16 @@ impl SessionConfig {
         }
     }
 
-    pub(super) fn timeouts(&self) -> Timeouts {
-        Timeouts {
-            heartbeat: self.heartbeat_interval.clamp(MIN_HEARTBEAT, FOREVER),
-            answer: self.answer_timeout.clamp(MIN_HEARTBEAT, FOREVER),
-            retry: self.retry_delay.clamp(MIN_HEARTBEAT, FOREVER),
-            settle: self.settle_time.min(FOREVER),
-            greeting: self.greeting_timeout.clamp(MIN_HEARTBEAT, FOREVER),
+    /// Returns the configuration within its bounds.
+    pub(super) fn clamped(&self) -> Self {
+        let clamped = |time: Duration| time.clamp(MIN_HEARTBEAT, FOREVER);
+        Self {
+            greeting_timeout: clamped(self.greeting_timeout),
+            heartbeat_interval: clamped(self.heartbeat_interval),
+            answer_timeout: clamped(self.answer_timeout),
+            retry_delay: clamped(self.retry_delay),
+            settle_time: self.settle_time.min(FOREVER),
+            ..self.clone()
         }
     }
 }

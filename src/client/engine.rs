@@ -1,29 +1,25 @@
 //! The thread of a session. It owns the socket, and waits for datagrams, commands and
 //! timeouts.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender};
+use crossbeam::channel::Receiver;
 use mio::{Events, Poll, Token};
 
-use super::event::Event;
-use super::protocol::Protocol;
-use super::shared::{SessionStats, Shared, State, StreamStats, ToEngine};
-use super::socket::{MAX_DATAGRAM_BYTES, Received, Sent, Socket};
+use super::event_queue::EventQueue;
+use super::protocol::{Output, Protocol};
+use super::shared::{Shared, ToEngine};
+use super::socket::Socket;
 use crate::net::{Coalesced, datagrams};
 
 pub(super) struct Engine {
     shared: Arc<Shared>,
     poll: Poll,
     socket: Socket,
-    local_addr: Option<SocketAddr>,
-    /// The state that the application can read.
-    published: State,
     route: Route,
     protocol: Protocol,
     messages: Receiver<ToEngine>,
@@ -45,16 +41,6 @@ struct Route {
     is_proven: bool,
 }
 
-/// The way of events to the application.
-struct EventQueue {
-    events: Sender<Event>,
-    /// Events that must not be dropped, while the channel is full.
-    waiting: VecDeque<Event>,
-    /// Number of events dropped since the last [`Event::Missed`].
-    missed: u64,
-    total_missed: u64,
-}
-
 impl Engine {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -63,15 +49,13 @@ impl Engine {
         addresses: Vec<SocketAddr>,
         protocol: Protocol,
         messages: Receiver<ToEngine>,
-        events: Sender<Event>,
+        events: EventQueue,
     ) -> io::Result<Self> {
         socket.register(poll.registry(), SOCKET)?;
         let mut engine = Self {
             shared,
             poll,
-            local_addr: socket.local_addr().ok(),
             socket,
-            published: State::default(),
             route: Route {
                 untried: addresses.len() - 1 - index,
                 addresses,
@@ -80,17 +64,13 @@ impl Engine {
             },
             protocol,
             messages,
-            events: EventQueue {
-                events,
-                waiting: VecDeque::new(),
-                missed: 0,
-                total_missed: 0,
-            },
+            events,
             buffer: vec![0; MAX_DATAGRAM_BYTES].into(),
             out: Vec::new(),
             leave_by: None,
         };
-        engine.protocol.set_local_addr(engine.local_addr);
+        let local_addr = engine.socket.local_addr();
+        engine.protocol.set_local_addr(local_addr.ok());
         // The server hears of the session before anything that the application says.
         engine.turn();
         Ok(engine)
@@ -122,9 +102,11 @@ impl Engine {
         let is_drained = self.receive(now);
         // Once more for each address that nobody answers at.
         for _ in 0..=self.route.addresses.len() {
-            self.reroute_if_due(now);
-            let has_other = self.route.untried > 0;
-            if !self.protocol.handle_timeout(now, has_other) {
+            if self.protocol.may_reroute(now) {
+                // If the address cannot be opened, the old socket serves until the next attempt.
+                let _ = self.switch(usize::from(!self.route.is_proven), now);
+            }
+            if !self.protocol.handle_timeout(now, self.route.untried > 0) {
                 break;
             }
             self.try_next_address(now);
@@ -153,33 +135,30 @@ impl Engine {
             if received_bytes >= MAX_RECEIVE_BYTES {
                 break;
             }
-            match self.socket.receive(&mut self.buffer) {
-                Received::Nothing => return true,
-                Received::Again => {}
-                Received::Refusal(kind) => {
+            let Coalesced {
+                bytes,
+                segment_bytes,
+            } = match self.socket.receive(&mut self.buffer) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) => {
                     is_refused = true;
-                    self.refused(kind, now);
+                    self.refused(error.kind(), now);
+                    continue;
                 }
-                Received::Datagrams(Coalesced {
-                    bytes,
-                    segment_bytes,
-                }) => {
-                    // The kernel reports a refusal before it hands over what came earlier,
-                    // so that proves nothing.
-                    let is_proof = !is_refused;
-                    received_bytes += bytes;
-                    if is_proof {
-                        self.route.is_proven = true;
-                        self.route.untried = 0;
-                    }
-                    for datagram in datagrams(&self.buffer[..bytes], segment_bytes) {
-                        self.protocol.handle_datagram(datagram, is_proof, now);
-                        let state = (self.protocol.status(), self.local_addr);
-                        publish(&self.shared, &mut self.published, state);
-                        self.events.take_events(&mut self.protocol);
-                    }
-                }
+            };
+            // The kernel reports a refusal before it hands over what came earlier, so that
+            // proves nothing.
+            let is_proof = !is_refused;
+            received_bytes += bytes;
+            if is_proof {
+                self.route.is_proven = true;
+                self.route.untried = 0;
             }
+            for datagram in datagrams(&self.buffer[..bytes], segment_bytes) {
+                self.protocol.handle_datagram(datagram, is_proof, now);
+            }
+            self.report();
         }
         false
     }
@@ -190,10 +169,6 @@ impl Engine {
             match self.messages.try_recv() {
                 Ok(ToEngine::Command(command, responder)) => {
                     self.protocol.handle_command(command, responder);
-                }
-                Ok(ToEngine::Stats(reply)) => {
-                    // Fails when nobody waits any more.
-                    let _ = reply.send(self.stats());
                 }
                 Ok(ToEngine::Leave) => self.leave_by = Some(Instant::now() + MAX_LEAVE_TIME),
                 Err(_) => {
@@ -211,14 +186,13 @@ impl Engine {
     fn transmit(&mut self, now: Instant) {
         while self.is_blocked() || self.protocol.poll_transmit(now, &mut self.out) {
             match self.socket.send(&self.out) {
-                Sent::Blocked => return,
-                Sent::Taken | Sent::Failed => {}
-                Sent::TakenAfterRefusal(kind) | Sent::Refused(kind) => {
+                Ok(()) => self.out.clear(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
                     self.out.clear();
-                    self.refused(kind, now);
+                    self.refused(error.kind(), now);
                 }
             }
-            self.out.clear();
             self.take_messages();
         }
     }
@@ -228,59 +202,42 @@ impl Engine {
     }
 
     fn refused(&mut self, kind: io::ErrorKind, now: Instant) {
-        let is_down = self.protocol.status().down.is_some();
-        if !is_down && self.route.untried > 0 {
-            return self.try_next_address(now);
+        if self.route.untried > 0 && !self.protocol.is_down() {
+            self.try_next_address(now);
+        } else {
+            self.protocol.handle_refusal(kind, now);
         }
-        self.protocol.handle_refusal(kind, now);
     }
 
     fn try_next_address(&mut self, now: Instant) {
         while self.route.untried > 0 {
             self.route.untried -= 1;
-            let index = (self.route.index + 1) % self.route.addresses.len();
-            if self.switch(index, now).is_ok() {
+            if self.switch(1, now).is_ok() {
                 return;
             }
-            self.route.index = index;
         }
     }
 
-    /// While the server is down, each attempt may take another way: to the next address, or
-    /// from another address of this host if it has moved to another network.
-    fn reroute_if_due(&mut self, now: Instant) {
-        if !(self.protocol.is_beat_due(now) && self.protocol.may_reroute()) {
-            return;
-        }
-        let step = usize::from(!self.route.is_proven);
-        let index = (self.route.index + step) % self.route.addresses.len();
-        // If this one cannot be opened, the old socket serves until the next attempt.
-        let _ = self.switch(index, now);
-        self.route.index = index;
-        self.route.is_proven = false;
-    }
-
-    /// Opens a socket to an address. The one in use stays if it is as good, because the server
-    /// knows the session by it.
-    fn switch(&mut self, index: usize, now: Instant) -> io::Result<()> {
-        let socket = Socket::open(self.route.addresses[index])?;
-        let is_same = match (socket.local_addr(), self.socket.local_addr()) {
-            (Ok(new), Ok(old)) => index == self.route.index && new.ip() == old.ip(),
-            _ => false,
-        };
-        if is_same {
+    /// Takes another way: to the address that is `step` after the one in use, or from another
+    /// address of this host if it has moved to another network. The socket in use stays if it
+    /// is as good, because the server knows the session by it.
+    fn switch(&mut self, step: usize, now: Instant) -> io::Result<()> {
+        let route = &mut self.route;
+        let index = (route.index + step) % route.addresses.len();
+        let is_same = std::mem::replace(&mut route.index, index) == index;
+        route.is_proven = false;
+        let socket = Socket::open(route.addresses[index])?;
+        let ip = |socket: &Socket| socket.local_addr().ok().map(|address| address.ip());
+        if is_same && ip(&socket) == ip(&self.socket) {
             return Ok(());
         }
         socket.register(self.poll.registry(), SOCKET)?;
         // If the old address does reach the server, it must not send there any more.
         self.send_leave();
-        self.local_addr = socket.local_addr().ok();
+        self.protocol.set_local_addr(socket.local_addr().ok());
         self.socket = socket;
         self.out.clear();
-        self.protocol.set_local_addr(self.local_addr);
         self.protocol.handle_reroute(now);
-        self.route.index = index;
-        self.route.is_proven = false;
         Ok(())
     }
 
@@ -288,96 +245,24 @@ impl Engine {
     fn send_leave(&mut self) {
         let mut leave = Vec::new();
         if self.protocol.push_leave(&mut leave) {
-            self.socket.send(&leave);
+            let _ = self.socket.send(&leave);
         }
     }
 
-    /// Hands events to the application, and updates the state that it can read. Returns false
-    /// if the channel is full.
+    /// Updates the state that the application can read, and hands it the events and results
+    /// that led to it. Returns false if the channel is full.
     fn report(&mut self) -> bool {
-        let state = (self.protocol.status(), self.local_addr);
-        publish(&self.shared, &mut self.published, state);
-        self.events.take_events(&mut self.protocol);
-        let is_told = self.events.flush();
-        for (responder, result) in self.protocol.take_results() {
-            responder.respond(result);
-        }
-        is_told
-    }
-
-    fn stats(&self) -> SessionStats {
-        let losses = &self.protocol.losses;
-        let stats = |(room, stream, counts)| StreamStats {
-            room,
-            stream,
-            counts,
-        };
-        let mut streams: Vec<_> = losses.streams().map(stats).collect();
-        streams.sort_by_key(|stream| (stream.room, stream.stream));
-        SessionStats {
-            messages: losses.total(),
-            streams,
-            malformed: self.protocol.counts.malformed,
-            sessions: self.protocol.counts.sessions,
-            unsent: self.protocol.counts.unsent,
-            missed: self.events.total_missed,
-        }
-    }
-}
-
-impl EventQueue {
-    fn take_events(&mut self, protocol: &mut Protocol) {
-        while let Some(event) = protocol.poll_event() {
-            self.push(event);
-        }
-    }
-
-    fn push(&mut self, event: Event) {
-        let may_drop = matches!(
-            event,
-            Event::Message(_) | Event::Private(_) | Event::Notice { .. } | Event::Presence { .. }
-        );
-        if self.flush() {
-            if let Err(error) = self.events.try_send(event) {
-                self.keep(error.into_inner(), may_drop);
-            }
-        } else {
-            self.keep(event, may_drop);
-        }
-    }
-
-    fn keep(&mut self, event: Event, may_drop: bool) {
-        if may_drop || self.waiting.len() >= MAX_WAITING {
-            self.missed += 1;
-            self.total_missed += 1;
-        } else {
-            self.waiting.push_back(event);
-        }
-    }
-
-    /// Returns true if nothing waits any more.
-    fn flush(&mut self) -> bool {
-        if self.missed > 0 {
-            if self.events.try_send(Event::Missed(self.missed)).is_err() {
-                return false;
-            }
-            self.missed = 0;
-        }
-        while let Some(event) = self.waiting.pop_front() {
-            if let Err(error) = self.events.try_send(event) {
-                self.waiting.push_front(error.into_inner());
-                return false;
+        let mut status = self.protocol.status();
+        status.stats.missed = self.events.total_missed();
+        *self.shared.status() = status;
+        self.events.flush();
+        while let Some(output) = self.protocol.poll_output() {
+            match output {
+                Output::Event(event) => self.events.push(event),
+                Output::Result(responder, result) => responder.respond(result),
             }
         }
-        true
-    }
-}
-
-/// Shows the application the state, if it has changed.
-fn publish(shared: &Shared, published: &mut State, state: State) {
-    if *published != state {
-        published.clone_from(&state);
-        shared.update(state);
+        self.events.has_told_all()
     }
 }
 
@@ -385,6 +270,9 @@ const SOCKET: Token = Token(1);
 
 /// One per token, and two while the socket is exchanged.
 const MAX_READY: usize = 4;
+
+/// Space for the longest UDP datagram.
+const MAX_DATAGRAM_BYTES: usize = 65_536;
 
 /// Maximum number of receives before the thread sends. At about 1 µs each they take far less
 /// than a millisecond.
@@ -400,6 +288,3 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Maximum time for which a session that is left still sends: longer than a server takes to
 /// answer for the first time, or to count as down.
 const MAX_LEAVE_TIME: Duration = Duration::from_secs(10);
-
-/// Maximum number of events that wait for space in the channel.
-const MAX_WAITING: usize = 1024;

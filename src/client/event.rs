@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::config::ProtocolVersion;
 use crate::wire::reply::{Changes, NoticeCode, Page};
-use crate::wire::{DisplayName, NOTICE, Name, RoomName, push_printable};
+use crate::wire::{DisplayName, Name, RoomName};
 
 /// An event of a [`Session`](super::Session).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub enum Event {
     Up(ProtocolVersion),
     /// The server counts as down. The session keeps trying to reach it.
     Down(DownReason),
-    /// Someone said something to the room. This includes the session's own texts.
+    /// Someone said something to the room. This includes the session's own texts,
+    /// whose sender is [`Session::name`](super::Session::name), or its address without one.
     Message(Message),
     /// Someone said something to this session alone.
     Private(Message),
@@ -34,13 +35,15 @@ pub enum Event {
     /// people comes before. It comes only to a session that has called
     /// [`Session::presence`](super::Session::presence).
     Presence {
-        /// Up to four changes since the last notice, or the numbers of more. A peer whose name
-        /// is a number may come as a number of peers.
+        /// Up to four changes since the last notice, by name. More come as counts alone, and
+        /// [`Session::who`](super::Session::who) tells the names. The session's own changes
+        /// are included.
         changes: Changes,
         /// The number of members of the room.
         members: usize,
     },
-    /// The session is in this room from now on.
+    /// The session is in this room from now on. It also comes when the session returns after
+    /// the server was down, and who is there may have changed meanwhile.
     Room(RoomName),
     /// The result of a request.
     Answer {
@@ -195,35 +198,11 @@ pub enum Refusal {
     Misuse,
 }
 
-impl Event {
-    /// Returns the event as a line to print, if it is a message or a notice: `name text`,
-    /// `* name to you: text`, or `* sentence`. The line is safe for a terminal, and is the
-    /// same in both versions of the protocol.
-    pub fn line(&self) -> Option<String> {
-        match self {
-            Self::Message(message) => Some(message.line("", " ")),
-            Self::Private(message) => Some(message.line(NOTICE, " to you: ")),
-            Self::Notice { text, .. } => Some(format!("{NOTICE}{}", escape(text))),
-            _ => None,
-        }
-    }
-}
-
 impl Message {
     /// The payload as text. Bytes that are not UTF-8 are replaced by `U+FFFD`. It may contain
-    /// control characters; [`Event::line`] has none.
+    /// control characters, which [`push_printable`](crate::wire::push_printable) escapes.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.payload)
-    }
-
-    fn line(&self, start: &str, separator: &str) -> String {
-        let mut line = format!("{start}{}{separator}", self.from).into_bytes();
-        push_printable(&self.payload, usize::MAX, &mut line);
-        let mut line = String::from_utf8_lossy(&line).into_owned();
-        if self.may_be_cut {
-            line.push('…');
-        }
-        line
     }
 }
 
@@ -251,19 +230,16 @@ impl<T: FromStr> Listing<T> {
     }
 }
 
-/// The answer is one to another request.
-#[derive(Clone, Copy, Debug)]
-pub struct OtherAnswer;
-
 macro_rules! answers {
     ($($type:ty = $pattern:pat => $value:expr;)*) => {
         $(impl TryFrom<Answer> for $type {
-            type Error = OtherAnswer;
+            /// The answer, which is one to another request.
+            type Error = Answer;
 
-            fn try_from(answer: Answer) -> Result<Self, OtherAnswer> {
+            fn try_from(answer: Answer) -> Result<Self, Answer> {
                 match answer {
                     $pattern => Ok($value),
-                    _ => Err(OtherAnswer),
+                    other => Err(other),
                 }
             }
         })*
@@ -276,23 +252,6 @@ answers! {
     Members = Answer::Members(members) => members;
     Listing<RoomName> = Answer::Rooms(rooms) => rooms;
     Duration = Answer::RoundTrip(time) => time;
-}
-
-/// Makes a received text safe to print. Control characters other than tab, line separators,
-/// and the characters that reorder text become `\x1b` or `\u{202e}`.
-///
-/// ```
-/// use bullhorn::client::escape;
-///
-/// assert_eq!(escape("red \x1b[31m\talert\n"), "red \\x1b[31m\talert\\x0a");
-/// ```
-pub fn escape(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = Vec::with_capacity(text.len());
-    push_printable(text.as_bytes(), usize::MAX, &mut escaped);
-    Cow::Owned(String::from_utf8_lossy(&escaped).into_owned())
 }
 
 #[cfg(test)]

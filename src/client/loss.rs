@@ -76,27 +76,18 @@ pub(crate) struct Sequences {
     streams: HashMap<(u32, u8), Stream>,
     /// The counts of streams that have ended.
     ended: SequenceCounts,
-    /// The room that the peer is in, as far as it knows.
-    room: Option<u32>,
-    /// The rooms that it left a short time ago, the last one at the end.
-    left: VecDeque<Left>,
-}
-
-/// A room whose last messages may be under way.
-#[derive(Debug)]
-struct Left {
-    room: u32,
-    /// Number of answers of the server since then.
-    answers: u32,
+    /// The rooms that the peer left a short time ago, and the one that it is in, as far as it
+    /// knows, at the end. Each with the number of answers of the server since it was left.
+    rooms: VecDeque<(u32, u32)>,
 }
 
 impl Sequences {
     /// Takes the number of a message of this room and stream.
     pub(crate) fn arrived(&mut self, room: u32, stream: u8, sequence: u32) -> Arrival {
-        if self.room != Some(room) && !self.left.iter().any(|left| left.room == room) {
+        if !self.rooms.iter().any(|(known, _)| *known == room) {
             self.moved_to(room);
         }
-        let is_here = self.room == Some(room);
+        let is_here = self.is_in(room);
         if !is_here {
             // The last messages of the room, or the peer is back in it, and that frame was lost.
             self.interrupt();
@@ -114,15 +105,13 @@ impl Sequences {
 
     /// The peer is in this room now.
     pub(crate) fn moved_to(&mut self, room: u32) {
-        if self.room == Some(room) {
+        if self.is_in(room) {
             return;
         }
-        self.left.retain(|left| left.room != room);
-        if let Some(room) = self.room.replace(room) {
-            self.left.push_back(Left { room, answers: 0 });
-            if self.left.len() > MAX_LEFT_ROOMS {
-                self.left.pop_front();
-            }
+        self.rooms.retain(|(left, _)| *left != room);
+        self.rooms.push_back((room, 0));
+        if self.rooms.len() > MAX_ROOMS {
+            self.rooms.pop_front();
         }
         self.interrupt();
         self.end_stale();
@@ -131,21 +120,18 @@ impl Sequences {
     /// The server has answered a question of a short time ago. All that it sent before that has
     /// come, or will not come.
     pub(crate) fn server_answered(&mut self) {
-        if self.left.is_empty() {
-            return;
+        let left = self.rooms.len().saturating_sub(1);
+        for (_, answers) in self.rooms.iter_mut().take(left) {
+            *answers += 1;
         }
-        for left in &mut self.left {
-            left.answers += 1;
-        }
-        self.left.retain(|left| left.answers < STALE_ANSWERS);
+        self.rooms.retain(|(_, answers)| *answers < STALE_ANSWERS);
         self.end_stale();
     }
 
     /// The server counts from the beginning, and the peer is in this room.
     pub(crate) fn restart(&mut self, room: u32) {
         self.end_streams(|_| false);
-        self.left.clear();
-        self.room = Some(room);
+        self.rooms = [(room, 0)].into();
     }
 
     /// The counts of all streams, including those that have ended.
@@ -157,10 +143,8 @@ impl Sequences {
         total
     }
 
-    /// The room, the number and the counts of each stream that goes on.
-    pub(crate) fn streams(&self) -> impl Iterator<Item = (u32, u8, SequenceCounts)> {
-        let streams = self.streams.iter();
-        streams.map(|((room, number), stream)| (*room, *number, stream.counts()))
+    fn is_in(&self, room: u32) -> bool {
+        self.rooms.back().is_some_and(|(here, _)| *here == room)
     }
 
     /// The next number of a stream may be any.
@@ -172,10 +156,9 @@ impl Sequences {
 
     /// Ends the streams of the rooms that nothing comes from any more.
     fn end_stale(&mut self) {
-        let here = self.room;
-        let left = std::mem::take(&mut self.left);
-        self.end_streams(|room| Some(room) == here || left.iter().any(|left| left.room == room));
-        self.left = left;
+        let rooms = std::mem::take(&mut self.rooms);
+        self.end_streams(|room| rooms.iter().any(|(known, _)| *known == room));
+        self.rooms = rooms;
     }
 
     /// Ends the streams of all rooms but those that `goes_on` names.
@@ -200,18 +183,12 @@ pub(crate) struct Stream {
     come: Window,
     /// The numbers of the window that were not sent to this peer.
     skipped: Window,
-    /// Number of them from the base to the greatest.
-    skipped_count: u64,
     /// True if the peer was in the room since the greatest number came.
     is_unbroken: bool,
-    received: u64,
-    repeated: u64,
-    reordered: u64,
-    too_late: u64,
     /// Number of late messages since the last one that was not late.
     too_late_in_a_row: u32,
-    /// The counts from before it began again.
-    before: SequenceCounts,
+    /// The counts, but for those that are lost.
+    counts: SequenceCounts,
 }
 
 impl Stream {
@@ -224,16 +201,13 @@ impl Stream {
             greatest: first,
             come: Window::default(),
             skipped: Window::default(),
-            skipped_count: 0,
             is_unbroken: is_here,
-            received: 1,
-            repeated: 0,
-            reordered: 0,
-            too_late: 0,
             too_late_in_a_row: 0,
-            before: SequenceCounts::default(),
+            counts: SequenceCounts::default(),
         };
         stream.come.set(first, true);
+        stream.counts.expected = 1;
+        stream.counts.received = 1;
         stream
     }
 
@@ -252,17 +226,19 @@ impl Stream {
             return Arrival::New;
         }
         if self.come.has(number) {
-            self.repeated += 1;
+            self.counts.repeated += 1;
             return Arrival::Repeated;
         }
-        // It was sent to this peer after all.
-        if number > self.base && self.skipped.has(number) {
+        if number < self.base {
+            self.counts.expected += self.base - number;
+            self.base = number;
+        } else if self.skipped.has(number) {
+            // It was sent to this peer after all.
+            self.counts.expected += 1;
             self.skipped.set(number, false);
-            self.skipped_count -= 1;
         }
-        self.base = self.base.min(number);
-        self.received += 1;
-        self.reordered += 1;
+        self.counts.received += 1;
+        self.counts.reordered += 1;
         self.come.set(number, true);
         Arrival::Reordered
     }
@@ -273,31 +249,22 @@ impl Stream {
     }
 
     pub(crate) fn counts(&self) -> SequenceCounts {
-        let expected = self.greatest - self.base + 1 - self.skipped_count;
-        let mut counts = self.before;
-        counts += SequenceCounts {
-            expected,
-            received: self.received,
-            lost: expected - self.received,
-            repeated: self.repeated,
-            reordered: self.reordered,
-            too_late: self.too_late,
-        };
-        counts
+        SequenceCounts {
+            lost: self.counts.expected - self.counts.received,
+            ..self.counts
+        }
     }
 
     /// Takes a number that is greater than all before. `is_skip` is true if those between
     /// were not sent to this peer.
     fn advance_to(&mut self, number: u64, is_skip: bool) {
-        if is_skip {
-            self.skipped_count += number - self.greatest - 1;
-        }
+        self.counts.expected += if is_skip { 1 } else { number - self.greatest };
         self.come.advance(self.greatest, number, false);
         self.skipped.advance(self.greatest, number, is_skip);
         self.come.set(number, true);
         self.skipped.set(number, false);
         self.greatest = number;
-        self.received += 1;
+        self.counts.received += 1;
     }
 
     /// Many late messages in a row mean that the stream has begun again. To refuse them
@@ -305,12 +272,12 @@ impl Stream {
     fn arrived_too_late(&mut self, number: u64, is_here: bool) -> Arrival {
         self.too_late_in_a_row += 1;
         if self.too_late_in_a_row < MAX_LATE_IN_A_ROW {
-            self.too_late += 1;
+            self.counts.too_late += 1;
             return Arrival::TooLate;
         }
-        let before = self.counts();
+        let before = self.counts;
         *self = Self::new(number as u32, is_here);
-        self.before = before;
+        self.counts += before;
         Arrival::New
     }
 }
@@ -372,8 +339,8 @@ pub(super) const MAX_LATE_IN_A_ROW: u32 = 128;
 /// those of other rooms end.
 const MAX_STREAMS: usize = 1024;
 
-/// More rooms than anyone visits in the time of two heartbeats.
-const MAX_LEFT_ROOMS: usize = 16;
+/// More rooms than anyone visits in the time of two heartbeats, and the one after them.
+const MAX_ROOMS: usize = 17;
 
 /// The first answer may be to a question from before the peer left the room. The second comes
 /// at least a heartbeat later, which is longer than any queue in a server that works.

@@ -42,6 +42,7 @@ mod address;
 mod config;
 mod engine;
 mod event;
+mod event_queue;
 mod loss;
 mod protocol;
 mod session;
@@ -57,21 +58,14 @@ pub use config::{
     ProtocolVersion, RETRY_DELAY, SETTLE_TIME, SessionConfig, UnknownProtocol,
 };
 pub use event::{
-    Answer, DownReason, Event, Joined, Listing, Members, Message, OtherAnswer, Refusal,
-    RequestError, TicketId, escape,
+    Answer, DownReason, Event, Joined, Listing, Members, Message, Refusal, RequestError, TicketId,
 };
 pub use loss::{SequenceCounts, WINDOW};
 pub use session::{ConnectError, MAX_TEXT_BYTES, SayError, Session};
-pub use shared::{SessionStats, StreamStats};
+pub use shared::SessionStats;
 #[cfg(feature = "tokio")]
 pub use stream::EventStream;
 pub use ticket::Ticket;
 
 pub use crate::wire::reply::{Changes, NoticeCode, PresenceEvent};
 pub use crate::wire::{DisplayName, Name, RoomName};
-
-/// Parts that the chat program uses, and that may change with any version.
-#[doc(hidden)]
-pub mod program {
-    pub use super::socket::{MAX_DATAGRAM_BYTES, bind_for, is_too_long, is_unreachable};
-}

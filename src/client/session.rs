@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{self, Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use mio::Poll;
 
 use super::address::ServerAddress;
 use super::config::{ProtocolVersion, SessionConfig};
 use super::engine::Engine;
 use super::event::{Answer, DownReason, Event, Joined, Listing, Members};
+use super::event_queue::EventQueue;
 use super::protocol::requests::Request;
 use super::protocol::{Outgoing, Protocol};
 use super::shared::{SessionStats, Shared, ToEngine};
@@ -32,8 +33,8 @@ use crate::wire::{ClientDatagram, DisplayName, Name, RoomName, classify};
 /// direct messages as well. Where a method fails with a [`SayError`], nothing was sent, and the
 /// session goes on.
 ///
-/// Any thread may use a session, by reference or in an [`Arc`]. No method blocks, but for
-/// [`Session::stats`] and [`Session::leave`]. Each request and each text returns a
+/// Any thread may use a session, by reference or in an [`Arc`]. No method but
+/// [`Session::leave`] blocks. Each request and each text returns a
 /// [`Ticket`], with which its result can be waited for.
 #[derive(Debug)]
 pub struct Session {
@@ -111,22 +112,22 @@ impl Session {
     /// # Errors
     /// [`ConnectError`]
     pub fn connect(config: SessionConfig) -> Result<Self, ConnectError> {
-        match config.server.resolve() {
-            Ok(addresses) => Self::connect_to(addresses, config),
-            Err(source) => Err(ConnectError::Resolve {
-                server: config.server,
-                source,
-            }),
-        }
+        let server = &config.server;
+        let addresses = server.resolve().map_err(|source| ConnectError::Resolve {
+            server: server.clone(),
+            source,
+        })?;
+        Self::connect_to(addresses, config)
     }
 
     fn connect_to(addresses: Vec<SocketAddr>, config: SessionConfig) -> Result<Self, ConnectError> {
-        let server = config.server.clone();
-        let socket = match Socket::open_first(&addresses) {
-            Ok(socket) => socket,
-            Err(source) => return Err(ConnectError::Unreachable { server, source }),
-        };
-        let (events_sender, events) = bounded(config.max_events.max(1));
+        let socket =
+            Socket::open_first(&addresses).map_err(|source| ConnectError::Unreachable {
+                server: config.server.clone(),
+                source,
+            })?;
+        let (events_sender, events) = unbounded();
+        let events_sender = EventQueue::new(events_sender, config.max_events);
         let (messages, messages_receiver) = bounded(MAX_MESSAGES);
         let poll = Poll::new()?;
         let shared = Arc::new(Shared::new(&poll)?);
@@ -152,20 +153,25 @@ impl Session {
     }
 
     /// Says a text to everyone in the room, also one that begins with `/`. It is delivered
-    /// when its echo has come back, which the server sends to the sender as well.
+    /// when its echo has come back, which the server sends to the sender as well. The texts
+    /// `quit` and `@im@` cannot be said, as they have a meaning in version 1.
     ///
     /// Until the server has answered for the first time, the text waits. Texts that are said
     /// in a row share a datagram in version 2. A server of version 1 puts the sender's name
     /// or address before the text, and cuts it at 1024 bytes in all.
     pub fn say(&self, text: &str) -> Result<Ticket<()>, SayError> {
-        self.send(Outgoing::Text(checked(text)?.to_owned()))
+        let payload = checked(text)?.as_bytes().to_vec();
+        let is_text = true;
+        self.send(Outgoing::Say { payload, is_text })
     }
 
-    /// Says any bytes to everyone in the room. The ticket fails if the server speaks version
-    /// 1. Peers of version 1 receive a text in which unprintable bytes are escaped.
+    /// Says any bytes to everyone in the room. The ticket fails with a server of version 1.
+    /// Peers of version 1 receive a text in which unprintable bytes are escaped.
     pub fn say_bytes(&self, payload: &[u8]) -> Result<Ticket<()>, SayError> {
         check_len(payload.len())?;
-        self.send(Outgoing::Bytes(payload.to_vec()))
+        let payload = payload.to_vec();
+        let is_text = false;
+        self.send(Outgoing::Say { payload, is_text })
     }
 
     /// Says a text to one peer.
@@ -190,7 +196,8 @@ impl Session {
         self.send(Outgoing::Request(Request::Room(room)))
     }
 
-    /// Asks who is in the room.
+    /// Asks who is in the room. The answer may hold only a part: if it has fewer entries than
+    /// its total, [`Session::who_from`] asks for the rest.
     pub fn who(&self) -> Result<Ticket<Members>, SayError> {
         self.who_from(1)
     }
@@ -220,57 +227,51 @@ impl Session {
     /// Measures the round trip to the server. A server of version 1 that knows no commands
     /// tells this to everyone in the room.
     pub fn ping(&self) -> Result<Ticket<Duration>, SayError> {
-        self.send(Outgoing::Request(Request::Ping))
+        self.send(Outgoing::Request(Request::ping()))
     }
 
     /// The events, in their order. The channel holds up to [`SessionConfig::max_events`]. When
     /// it is full, messages and notices are dropped and counted, and one [`Event::Missed`]
-    /// takes their place.
+    /// takes their place. The channel ends with the session, when it is dropped or has left.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events
     }
 
     /// Returns true if the server has answered, and does not count as down.
     pub fn is_up(&self) -> bool {
-        self.shared.state().0.is_up
+        self.shared.status().is_up
     }
 
     /// The reason why the server counts as down, if it does.
     pub fn down(&self) -> Option<DownReason> {
-        self.shared.state().0.down.clone()
+        self.shared.status().down.clone()
     }
 
     /// The version in use. `None` while the server is greeted: at the start, until it answers or
     /// [`SessionConfig::greeting_timeout`] is over, and after it was down.
     pub fn protocol(&self) -> Option<ProtocolVersion> {
-        self.shared.state().0.version
+        self.shared.status().version
     }
 
     /// The name of the session, as the server has confirmed it.
     pub fn name(&self) -> Option<Name> {
-        self.shared.state().0.name
+        self.shared.status().name
     }
 
     /// The room of the session, as the server has confirmed it. `None` in the lobby, where every
     /// session begins, until the session has returned to it from another room.
     pub fn room(&self) -> Option<RoomName> {
-        self.shared.state().0.room
+        self.shared.status().room
     }
 
     /// The address that the session sends from. It can change while the server is down.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.shared.state().1
+        self.shared.status().local_addr
     }
 
-    /// Returns the counts. This waits for the thread of the session: some milliseconds, or as
-    /// long as texts wait in front of it, which is a few seconds if a server does not answer.
+    /// The counts. Those of messages are as new as the events.
     pub fn stats(&self) -> SessionStats {
-        let (sender, stats) = channel::bounded(1);
-        if self.messages.send(ToEngine::Stats(sender)).is_err() {
-            return SessionStats::default();
-        }
-        self.shared.wake();
-        stats.recv().unwrap_or_default()
+        self.shared.status().stats
     }
 
     /// Ends the session, as dropping it does. The texts that were said before are sent first.

@@ -1,11 +1,9 @@
 //! The parts that a session and its thread share. No lock is held over a system call.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crossbeam::channel::Sender;
 use mio::{Poll, Token, Waker};
 
 use super::loss::SequenceCounts;
@@ -18,29 +16,22 @@ pub(super) struct Shared {
     waker: Waker,
     /// True if the thread sleeps, or is about to, and must be woken for a message.
     pub(super) is_asleep: AtomicBool,
-    state: Mutex<State>,
+    status: Mutex<Status>,
 }
-
-/// The state of a session, and the address that it sends from.
-pub(super) type State = (Status, Option<SocketAddr>);
 
 /// A message to the thread of a session.
 #[derive(Debug)]
 pub(super) enum ToEngine {
     Command(Outgoing, Responder),
-    Stats(Sender<SessionStats>),
     Leave,
 }
 
 /// Counts of a [`Session`](super::Session).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionStats {
     /// In version 2: the messages of all streams and sessions.
     pub messages: SequenceCounts,
-    /// The messages of each stream that goes on, ordered by room and number: those of the
-    /// room that the session is in, and of the rooms that it left within two heartbeats.
-    pub streams: Vec<StreamStats>,
     /// In version 2: datagrams from the server that were malformed, and dropped.
     pub malformed: u64,
     /// In version 2: sessions that the server gave. Each after the first means that it had
@@ -53,24 +44,13 @@ pub struct SessionStats {
     pub missed: u64,
 }
 
-/// Counts of the messages of one stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamStats {
-    /// The number of the room.
-    pub room: u32,
-    /// The number of the server's worker.
-    pub stream: u8,
-    /// Its counts.
-    pub counts: SequenceCounts,
-}
-
 impl Shared {
     /// Returns the parts for a thread that sleeps in `poll`.
     pub(super) fn new(poll: &Poll) -> io::Result<Self> {
         Ok(Self {
             waker: Waker::new(poll.registry(), WAKE)?,
             is_asleep: AtomicBool::new(false),
-            state: Mutex::default(),
+            status: Mutex::default(),
         })
     }
 
@@ -82,13 +62,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn update(&self, state: State) {
-        *self.state() = state;
-    }
-
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
         // A panic under the lock leaves nothing half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,37 +16,12 @@ pub(crate) struct Socket {
     socket: UdpSocket,
 }
 
-/// The outcome of sending a datagram.
-#[derive(Debug)]
-pub(crate) enum Sent {
-    /// The kernel took it.
-    Taken,
-    /// The kernel took it, and the network had refused an earlier one.
-    TakenAfterRefusal(ErrorKind),
-    /// There is no way to the server, or nothing listens there.
-    Refused(ErrorKind),
-    /// The send buffer of the socket has no space.
-    Blocked,
-    /// The kernel will not take this datagram.
-    Failed,
-}
-
-/// The outcome of receiving.
-#[derive(Debug)]
-pub(crate) enum Received {
-    /// The buffer begins with these datagrams.
-    Datagrams(Coalesced),
-    /// The network refused something that was sent before.
-    Refusal(ErrorKind),
-    /// A signal came first.
-    Again,
-    /// There is nothing more.
-    Nothing,
-}
-
 impl Socket {
     pub(crate) fn open(server: SocketAddr) -> io::Result<Self> {
-        let socket = bind_for(server)?;
+        let socket = match server {
+            SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
+        }?;
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
         // An old kernel hands over each datagram by itself, which only costs time.
@@ -79,49 +54,49 @@ impl Socket {
         self.socket.local_addr()
     }
 
-    pub(crate) fn send(&self, datagram: &[u8]) -> Sent {
+    /// Sends a datagram. One that the kernel does not take for a reason of its own is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`] if there is no space. Other errors are refusals of the
+    /// network. They may be of an earlier datagram, and this one may have been sent.
+    pub(crate) fn send(&self, datagram: &[u8]) -> io::Result<()> {
         match self.send_once(datagram) {
             // The kernel reported an earlier datagram instead of sending this one.
-            Sent::Refused(kind) => match self.send_once(datagram) {
-                Sent::Taken => Sent::TakenAfterRefusal(kind),
-                outcome => outcome,
-            },
-            outcome => outcome,
+            Err(refusal) if refusal.kind() != ErrorKind::WouldBlock => {
+                self.send_once(datagram).and(Err(refusal))
+            }
+            result => result,
         }
     }
 
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Received {
-        match receive_gro(&self.socket, buffer) {
-            Ok(received) => Received::Datagrams(received),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Received::Again,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
-            Err(error) => Received::Refusal(error.kind()),
+    /// Receives datagrams, with which the buffer then begins.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`] if there is nothing more. Other errors are refusals of
+    /// something that was sent before.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Coalesced> {
+        loop {
+            match receive_gro(&self.socket, buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
         }
     }
 
-    fn send_once(&self, datagram: &[u8]) -> Sent {
+    fn send_once(&self, datagram: &[u8]) -> io::Result<()> {
         match self.socket.send(datagram) {
-            Ok(_) => Sent::Taken,
-            Err(error) if is_unreachable(&error) => Sent::Refused(error.kind()),
-            Err(error) if is_full(&error) => Sent::Blocked,
-            Err(_) => Sent::Failed,
+            Err(error) if is_unreachable(&error) => Err(error),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                Err(ErrorKind::WouldBlock.into())
+            }
+            _ => Ok(()),
         }
-    }
-}
-
-/// Returns a socket on a free port, of the address family of `server`.
-///
-/// # Errors
-/// The system has no socket, or no address of this family.
-pub fn bind_for(server: SocketAddr) -> io::Result<UdpSocket> {
-    match server {
-        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
     }
 }
 
 /// Returns true if the error is about the way to the server, and so may pass by itself.
-pub fn is_unreachable(error: &io::Error) -> bool {
+fn is_unreachable(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionRefused
@@ -137,18 +112,6 @@ pub fn is_unreachable(error: &io::Error) -> bool {
     )
 }
 
-/// Returns true if the datagram is longer than the way to the server carries.
-pub fn is_too_long(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EMSGSIZE)
-}
-
-fn is_full(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
-}
-
-/// Space for the longest UDP datagram.
-pub const MAX_DATAGRAM_BYTES: usize = 65_536;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,14 +120,13 @@ mod tests {
     fn a_refused_datagram_is_sent_again_after_the_report_of_an_earlier_one() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let socket = Socket::open(server.local_addr().unwrap()).unwrap();
-        assert!(matches!(socket.send(b"one"), Sent::Taken));
+        assert!(socket.send(b"one").is_ok());
         let address = server.local_addr().unwrap();
         drop(server);
-        assert!(matches!(socket.send(b"refused"), Sent::Taken));
+        assert!(socket.send(b"refused").is_ok());
         let server = UdpSocket::bind(address).unwrap();
-        let refused = Sent::TakenAfterRefusal(ErrorKind::ConnectionRefused);
-        let sent = socket.send(b"two");
-        assert_eq!(format!("{sent:?}"), format!("{refused:?}"));
+        let refusal = socket.send(b"two").unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::ConnectionRefused);
         let mut buffer = [0; 8];
         let len = server.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..len], b"two");

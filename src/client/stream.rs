@@ -45,9 +45,8 @@ impl Session {
 }
 
 impl EventStream {
-    /// The session, to say something. None of its methods but [`Session::stats`] blocks, so
-    /// tasks may call them. [`Ticket::wait`](super::Ticket::wait) does: a task takes results
-    /// from the events.
+    /// The session, to say something. Its methods do not block, so tasks may call them.
+    /// [`Ticket::wait`](super::Ticket::wait) does: a task takes results from the events.
     pub fn session(&self) -> &Session {
         &self.session
     }

@@ -37,7 +37,8 @@ impl<T: TryFrom<Answer>> Ticket<T> {
         self.id
     }
 
-    /// Waits for the result, for at most `timeout`. A result that has come stays.
+    /// Waits for the result, for at most `timeout`. A result that has come stays. It also
+    /// comes as an event.
     ///
     /// # Errors
     /// [`RequestError`]. It is [`RequestError::Waiting`] if there is no result yet.

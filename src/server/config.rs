@@ -3,24 +3,25 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::ops::RangeInclusive;
+use std::ops::{Not, RangeInclusive};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, ValueEnum};
 
 use crate::net::MAX_ENDPOINTS;
 
 /// The server's configuration. Each field is a flag of the program `server`, and an
-/// environment variable. Its documentation is the help text of the flag.
+/// environment variable. Its documentation is the help text of the flag. The bounds are
+/// checked by [`ServerConfig::check`].
 #[derive(Debug, Clone, Args)]
 pub struct ServerConfig {
     /// Number of worker threads, 1 to 256. Each has a socket on every address
     ///
     /// With more workers than cores, several workers share a core. [default: one per core]
     #[arg(long, env = "BULLHORN_WORKERS", value_name = "COUNT", default_value_t = default_workers(),
-          value_parser = value_parser!(u16).range(bounds(WORKERS)), hide_default_value = true)]
+          value_parser = parse_count::<u16>, hide_default_value = true)]
     pub workers: u16,
 
     /// Address to listen on, IPv4 or IPv6. May be given up to 16 times
@@ -40,17 +41,17 @@ pub struct ServerConfig {
 
     /// Maximum silence of a peer before it is removed, 100ms to 24h
     #[arg(long, env = "BULLHORN_TIMEOUT", value_name = "DURATION", default_value = "10s",
-          value_parser = parse_timeout)]
+          value_parser = parse_duration)]
     pub timeout: Duration,
 
     /// Time between two searches for silent peers, 10ms to 60s
     #[arg(long, env = "BULLHORN_REAP_INTERVAL", value_name = "DURATION", default_value = "1s",
-          value_parser = parse_reap_interval)]
+          value_parser = parse_duration)]
     pub reap_interval: Duration,
 
     /// Maximum number of peers, 1 to 10,000,000. Each takes up to 300 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
-          value_parser = value_parser!(u32).range(bounds(PEERS)))]
+          value_parser = parse_count::<u32>)]
     pub max_peers: u32,
 
     /// Execute commands such as `/nick ada`, or treat them as texts
@@ -60,17 +61,17 @@ pub struct ServerConfig {
     /// Maximum number of rooms, without the lobby, 1 to 1,000,000. Each takes up to 400
     /// bytes of memory
     #[arg(long, env = "BULLHORN_MAX_ROOMS", value_name = "COUNT", default_value_t = DEFAULT_MAX_ROOMS,
-          value_parser = value_parser!(u32).range(bounds(ROOMS)))]
+          value_parser = parse_count::<u32>)]
     pub max_rooms: u32,
 
     /// Maximum number of members per room, 1 to 10,000,000. The lobby has no maximum
     #[arg(long, env = "BULLHORN_MAX_ROOM_MEMBERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_ROOM_MEMBERS,
-          value_parser = value_parser!(u32).range(bounds(PEERS)))]
+          value_parser = parse_count::<u32>)]
     pub max_room_members: u32,
 
     /// Maximum number of names in use, 1 to 10,000,000. Each takes up to 200 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_NAMES", value_name = "COUNT", default_value_t = DEFAULT_MAX_NAMES,
-          value_parser = value_parser!(u32).range(bounds(PEERS)))]
+          value_parser = parse_count::<u32>)]
     pub max_names: u32,
 
     /// Do not pin each worker to a core
@@ -80,8 +81,13 @@ pub struct ServerConfig {
     /// Time in µs for which a worker polls its sockets before it sleeps, 0 to 1,000,000
     ///
     /// Saves the time to wake up, and takes a whole core per worker.
-    #[arg(long = "spin", env = "BULLHORN_SPIN", value_name = "MICROSECONDS", default_value_t = 0,
-          value_parser = value_parser!(u32).range(bounds(SPIN_US)))]
+    #[arg(
+        long = "spin",
+        env = "BULLHORN_SPIN",
+        value_name = "MICROSECONDS",
+        default_value_t = 0,
+          value_parser = parse_count::<u32>
+    )]
     pub spin_us: u32,
 
     /// Size of each socket's receive buffer, 4KiB to 1GiB
@@ -151,16 +157,15 @@ impl ServerConfig {
         check("spin", self.spin_us, &SPIN_US)?;
         check("receive-buffer", self.receive_buffer, &BUFFER)?;
         check("send-buffer", self.send_buffer, &BUFFER)?;
-        let readable = |duration| humantime::format_duration(duration);
-        for (flag, duration, bounds) in [
-            ("timeout", self.timeout, TIMEOUT),
-            ("reap-interval", self.reap_interval, REAP_INTERVAL),
-        ] {
-            if !bounds.contains(&duration) {
-                let (min, max) = (readable(*bounds.start()), readable(*bounds.end()));
-                return Err(out_of_bounds(flag, min, max));
-            }
-        }
+        let readable = |range: RangeInclusive<Duration>| {
+            humantime::Duration::from(*range.start())..=humantime::Duration::from(*range.end())
+        };
+        check("timeout", self.timeout.into(), &readable(TIMEOUT))?;
+        check(
+            "reap-interval",
+            self.reap_interval.into(),
+            &readable(REAP_INTERVAL),
+        )?;
         if self.bind.is_empty() || self.bind.len() > MAX_ENDPOINTS {
             return Err(ConfigError::Binds(self.bind.len()));
         }
@@ -200,29 +205,19 @@ impl Default for ServerConfig {
     }
 }
 
-/// Parses a duration such as `10s` or `250ms` that lies within `bounds`.
-///
-/// # Errors
-/// A sentence that names the valid values.
-pub fn parse_duration(text: &str, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
-    let format = humantime::format_duration;
-    match humantime::parse_duration(text) {
-        Ok(duration) if bounds.contains(&duration) => Ok(duration),
-        Ok(_) => Err(format!(
-            "must lie between {} and {}",
-            format(*bounds.start()),
-            format(*bounds.end())
-        )),
-        Err(_) => Err("must be a number with a unit, such as 10s or 250ms".into()),
-    }
+/// A number that is too large for `T` becomes the maximum, which [`ServerConfig::check`] refuses
+/// with the bounds of the flag.
+fn parse_count<T>(text: &str) -> Result<T, &'static str>
+where
+    T: TryFrom<u64> + Default + Not<Output = T>,
+{
+    let count: u64 = text.parse().map_err(|_| "must be a whole number")?;
+    Ok(T::try_from(count).unwrap_or(!T::default()))
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    parse_duration(text, &TIMEOUT)
-}
-
-fn parse_reap_interval(text: &str) -> Result<Duration, String> {
-    parse_duration(text, &REAP_INTERVAL)
+fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text)
+        .map_err(|_| "must be a number with a unit, such as 10s or 250ms")
 }
 
 fn parse_bind(text: &str) -> Result<SocketAddr, String> {
@@ -231,16 +226,9 @@ fn parse_bind(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn parse_buffer(text: &str) -> Result<ByteSize, String> {
-    match text.parse::<ByteSize>() {
-        Ok(size) if BUFFER.contains(&size) => Ok(size),
-        Ok(_) => Err(format!(
-            "must lie between {} and {}",
-            BUFFER.start(),
-            BUFFER.end()
-        )),
-        Err(_) => Err("must be a number of bytes, such as 262144 or 4MiB".into()),
-    }
+fn parse_buffer(text: &str) -> Result<ByteSize, &'static str> {
+    let parsed = text.parse();
+    parsed.map_err(|_| "must be a number of bytes, such as 262144 or 4MiB")
 }
 
 fn check<T: PartialOrd + Display>(
@@ -251,20 +239,11 @@ fn check<T: PartialOrd + Display>(
     if bounds.contains(&value) {
         return Ok(());
     }
-    Err(out_of_bounds(flag, bounds.start(), bounds.end()))
-}
-
-fn out_of_bounds(flag: &'static str, min: impl Display, max: impl Display) -> ConfigError {
-    ConfigError::OutOfBounds {
+    Err(ConfigError::OutOfBounds {
         flag,
-        min: min.to_string(),
-        max: max.to_string(),
-    }
-}
-
-/// Converts bounds to the type that clap takes.
-fn bounds<T: Into<i64> + Copy>(range: RangeInclusive<T>) -> RangeInclusive<i64> {
-    (*range.start()).into()..=(*range.end()).into()
+        min: bounds.start().to_string(),
+        max: bounds.end().to_string(),
+    })
 }
 
 /// Returns one worker per core that this process may use.

@@ -19,6 +19,8 @@ pub use protocol::{
     LINE_END, MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TEXT_DATAGRAM, MAX_TOKEN_BYTES, Protocol,
 };
 pub use reply::{Reply, Thousands};
+#[cfg(feature = "client")]
+pub(crate) use v1::without_line_end;
 pub use v1::{
     ClientDatagram, GREETING_START, HEARTBEAT, NOTICE, QUIT, ServerLine, classify, line_protocol,
     push_greeting, push_private, push_python_address, push_reply, push_text,

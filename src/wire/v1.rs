@@ -170,7 +170,7 @@ fn without_blanks(mut line: &[u8]) -> &[u8] {
 }
 
 /// Removes one line end, `\n` or `\r\n`, which netcat sends with every line.
-fn without_line_end(datagram: &[u8]) -> &[u8] {
+pub(crate) fn without_line_end(datagram: &[u8]) -> &[u8] {
     let line = datagram.strip_suffix(b"\n").unwrap_or(datagram);
     if line.len() < datagram.len() {
         line.strip_suffix(b"\r").unwrap_or(line)

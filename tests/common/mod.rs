@@ -53,7 +53,7 @@ pub(crate) use relay::{Relay, RelayCounts};
 pub(crate) use server_program::{ServerProgram, server_command};
 pub(crate) use session::{
     GREET_TIMEOUT, REPLY_TIMEOUT, answer, connect_with, connection_refused, expect_line, expect_up,
-    has_v2_session, next_event, next_line, quick_config, quick_v2_config, undelivered,
+    has_v2_session, line_of, next_event, next_line, quick_config, quick_v2_config, undelivered,
 };
 pub(crate) use terminal::Terminal;
 pub(crate) use transcript::Transcript;

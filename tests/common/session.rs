@@ -7,6 +7,7 @@ use std::time::Duration;
 use bullhorn::client::{
     DownReason, Event, ProtocolChoice, ProtocolVersion, SayError, Session, SessionConfig, Ticket,
 };
+use bullhorn::wire::push_printable;
 
 use super::TIMEOUT;
 
@@ -55,10 +56,23 @@ pub(crate) fn next_event(session: &Session) -> Event {
 #[track_caller]
 pub(crate) fn next_line(session: &Session) -> String {
     let event = next_event(session);
-    let Some(line) = event.line() else {
+    let Some(line) = line_of(&event) else {
         panic!("{event:?}");
     };
     line
+}
+
+/// Returns a message or a notice as a line of version 1.
+pub(crate) fn line_of(event: &Event) -> Option<String> {
+    let line = match event {
+        Event::Message(message) => format!("{} {}", message.from, message.text()),
+        Event::Private(message) => format!("* {} to you: {}", message.from, message.text()),
+        Event::Notice { text, .. } => format!("* {text}"),
+        _ => return None,
+    };
+    let mut printable = Vec::new();
+    push_printable(line.as_bytes(), usize::MAX, &mut printable);
+    String::from_utf8(printable).ok()
 }
 
 /// Takes the next event, which must be the first contact or the return of the server.
@@ -91,7 +105,7 @@ pub(crate) fn expect_line(session: &Session, line: &str) {
     let mut received = Vec::new();
     while received.last().is_none_or(|last| last != line) {
         match session.events().recv_timeout(TIMEOUT) {
-            Ok(event) => received.extend(event.line()),
+            Ok(event) => received.extend(line_of(&event)),
             Err(error) => panic!("no {line:?}: {error}; lines: {received:#?}"),
         }
     }

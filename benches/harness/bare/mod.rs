@@ -11,7 +11,7 @@
 )]
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
 
 use bullhorn::net::{
@@ -120,7 +120,7 @@ impl Drain {
     /// the server takes.
     pub(crate) fn new() -> Self {
         let mut store = Store {
-            names: vec![NO_NAME; RECEIVE_BATCH],
+            names: vec![sockaddr(&NOWHERE); RECEIVE_BATCH],
             iovecs: vec![EMPTY_IOVEC; RECEIVE_BATCH],
             controls: Vec::new(),
             bytes: vec![0; RECEIVE_BATCH * RECEIVE_BUFFER_BYTES],
@@ -214,11 +214,8 @@ unsafe impl Send for Echo {}
 /// # Errors
 /// Fails on kernels older than 4.18.
 pub(crate) fn set_segment_bytes(socket: impl AsFd, bytes: u16) -> io::Result<()> {
-    Ok(setsockopt(
-        &socket,
-        sockopt::UdpGsoSegment,
-        &i32::from(bytes),
-    )?)
+    let bytes = i32::from(bytes);
+    Ok(setsockopt(&socket, sockopt::UdpGsoSegment, &bytes)?)
 }
 
 /// Sends all of `headers`, in as many system calls as that takes.
@@ -273,9 +270,4 @@ fn sockaddr(address: &SocketAddrV4) -> libc::sockaddr_in {
     }
 }
 
-const NO_NAME: libc::sockaddr_in = libc::sockaddr_in {
-    sin_family: 0,
-    sin_port: 0,
-    sin_addr: libc::in_addr { s_addr: 0 },
-    sin_zero: [0; 8],
-};
+const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);

@@ -11,7 +11,7 @@ use crate::cli::values::{
     Cores, parse_cores, parse_count, parse_heartbeat, parse_mix, parse_ramp, parse_run_duration,
     parse_wait,
 };
-use crate::config::{Arrival, Mix, Payload, Protocol, Ramp, Scenario, Sockets};
+use crate::config::{Arrival, Mix, Payload, Protocol, Rate, Scenario, Sockets};
 use crate::slo::Slo;
 use crate::units::{parse_rate, parse_rate_or_zero};
 
@@ -63,7 +63,7 @@ pub struct RunOptions {
     /// A rate that changes, in place of --rate: the first one during the warm-up, and then in a
     /// straight line to the second one at the end of the recording
     #[arg(long, value_name = "FROM..TO", value_parser = parse_ramp, help_heading = LOAD)]
-    pub ramp: Option<Ramp>,
+    pub ramp: Option<Rate>,
 
     /// Length of the recording, 100ms to 24h
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_run_duration)]
@@ -128,7 +128,7 @@ pub struct FindMaxOptions {
 #[derive(Debug, Args)]
 pub struct LoadOptions {
     /// Server: a name or an address, and a port, which is 9999 if there is none. An IPv6 address
-    /// goes in brackets, as `[::1]:9999`. For a name it is the first IPv4 address
+    /// goes in brackets, as `[::1]:9999`. A name is tried at all its addresses, IPv4 first
     #[arg(value_name = "TARGET", default_value = "127.0.0.1:9999", value_parser = target::parse)]
     pub target: ServerAddress,
 
@@ -286,11 +286,11 @@ Examples:
 const LONG_AFTER_HELP: &str = "\
 Exit codes:
   0  the run is valid, and every clause of --slo is met
-  1  the run failed. If the server said goodbye, there is a summary
+  1  the run failed. If the server was silent or said goodbye, there is a summary
   2  the arguments are wrong, and nothing was sent
   3  a clause of --slo is missed
-  4  the run is invalid: the generator fell short, so the figures are not the server's.
-     The output says why
+  4  the run is invalid: the generator fell short, or the server restarted or sent what
+     it should not, so the figures are no measure of it. The output says why
   130, 143 (128 and the signal's number)
      SIGINT or SIGTERM: the first one ends the load, and there is a summary. The
      second one ends the program. 141 if the reader of standard output went away
@@ -308,11 +308,11 @@ rate is good or bad when two tries of it agree. Each try is a row of a table. Wi
 is an object of `kind` `try`, and the answer is one of `kind` `found`.
 
 Exit codes:
-  0  there is a highest good rate
-  1  the search failed
+  0  there is a highest good rate, and no higher one because of the server
+  1  the search failed, or the server was silent, restarted or said goodbye
   2  the arguments are wrong, and nothing was sent
   3  objectives are missed even at the lowest rate
-  4  the generator itself fell short even at the lowest rate
+  4  the generator itself fell short at the lowest bad rate. The output says why
   130, 143, 141
      as for a run. A search that is stopped has no answer, and leaves no files
 

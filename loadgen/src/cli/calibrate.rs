@@ -2,37 +2,28 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::thread::available_parallelism;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::exit::End;
 use super::front::failed;
-use super::request::CalibrateRequest;
 use super::signals;
 use crate::config::word;
 use crate::engine::run::{Control, RunError};
 use crate::limits::calibrate::{Calibration, CalibrationError};
 use crate::limits::capacity::{self, Capacity, CapacityError};
-use crate::limits::machine::Machine;
+use crate::machine::Machine;
 use crate::units;
 
 /// Measures, says what it finds on standard output, and keeps it.
-pub fn run(request: &CalibrateRequest) -> End {
+pub fn run(calibration: &Calibration) -> End {
     let control = Control::new();
     let to_stop = Arc::clone(&control);
     if let Err(error) = signals::watch(move |signal| to_stop.stop(signal), || {}) {
         return failed(&format!("cannot watch for signals: {error}"));
     }
-    let calibration = Calibration {
-        threads: request.threads,
-        cores: request.cores.clone(),
-        protocol: request.protocol,
-        responder_core: responder_core(&request.cores),
-        duration: TRY,
-    };
     say(&format!(
         "Pings to a responder on this machine that does nothing but answer them, {} each.\n",
-        units::span(TRY)
+        units::span(calibration.duration)
     ));
     let found = calibration.find(&control, |rate, is_good| {
         let verdict = if is_good {
@@ -47,7 +38,7 @@ pub fn run(request: &CalibrateRequest) -> End {
         Err(CalibrationError::Run(RunError::Stopped(signal))) => return End::Signal(signal),
         Err(error) => return failed(&error.to_string()),
     };
-    match keep(request, rate) {
+    match keep(calibration, rate) {
         Ok(kept) => {
             say(&format!(
                 "This machine's generator handles {}: {} pings, and their answers. Kept in {}.\n",
@@ -62,13 +53,13 @@ pub fn run(request: &CalibrateRequest) -> End {
 }
 
 /// Keeps the limit, and returns where.
-fn keep(request: &CalibrateRequest, rate: f64) -> Result<String, CapacityError> {
+fn keep(calibration: &Calibration, rate: f64) -> Result<String, CapacityError> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let path = capacity::path()?;
     let capacity = Capacity {
         machine: Machine::here(),
-        threads: request.threads,
-        protocol: word(&request.protocol),
+        threads: calibration.threads,
+        protocol: word(&calibration.protocol),
         // A ping is sent, and its answer received.
         handled_per_s: 2.0 * rate,
         measured_at_s: now.unwrap_or_default().as_secs(),
@@ -77,19 +68,7 @@ fn keep(request: &CalibrateRequest, rate: f64) -> Result<String, CapacityError> 
     Ok(path.display().to_string())
 }
 
-/// The first processor that the generator is not pinned to, where it is pinned.
-fn responder_core(cores: &[usize]) -> Option<usize> {
-    if cores.is_empty() {
-        return None;
-    }
-    let all = available_parallelism().map_or(1, usize::from);
-    (0..all).find(|core| !cores.contains(core))
-}
-
 /// Whoever reads no more finds the result where it is kept.
 fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
-
-/// Long enough for a percentile of what a thread does in a second.
-const TRY: Duration = Duration::from_secs(1);

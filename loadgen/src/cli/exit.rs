@@ -12,13 +12,14 @@ use crate::verdict::SloResult;
 pub enum End {
     /// The run is valid and every objective is met: 0.
     Good,
-    /// The run failed, the server said goodbye, or results could not be written: 1.
+    /// The run failed, the server said goodbye or fell silent, or results could not be written: 1.
     Failed,
     /// The arguments are wrong: 2. Nothing was sent.
     WrongUse,
     /// The run is valid and an objective is missed: 3.
     SloMissed,
-    /// The generator fell short, so the figures are not the server's: 4.
+    /// The figures are no measure of the server, as the generator fell short or the server
+    /// restarted: 4.
     Invalid,
     /// A signal ended the run: 128 and its number, which is 130 for SIGINT and 143 for SIGTERM.
     Signal(i32),
@@ -28,7 +29,7 @@ impl End {
     /// Returns the end of a run. A goodbye goes before a signal, a signal before an invalid
     /// run, and that before a missed objective: each makes the next one meaningless.
     pub fn of(outcome: &Outcome, is_valid: bool, slo: &[SloResult]) -> Self {
-        if outcome.server_said_goodbye {
+        if outcome.server_said_goodbye || outcome.silence.is_some() {
             Self::Failed
         } else if let Some(signal) = outcome.signal {
             Self::Signal(signal)
@@ -60,7 +61,7 @@ impl From<End> for ExitCode {
     }
 }
 
-/// Returns what people call a signal.
+/// Returns the common name of a signal.
 pub(crate) fn signal_name(signal: i32) -> String {
     match signal {
         SIGINT => "Ctrl-C".to_owned(),

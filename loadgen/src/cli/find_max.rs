@@ -2,35 +2,37 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
 use signal_hook::consts::SIGPIPE;
 
-use crate::cli::capable::{self, FORCED};
 use crate::cli::exit::End;
 use crate::cli::find_max_lines::Lines;
-use crate::cli::front::{Refusal, command, complain, failed};
+use crate::cli::front::{Refusal, command, complain, explained, failed};
 use crate::cli::request::FindMaxRequest;
 use crate::cli::signals;
 use crate::cli::stdout::Report;
 use crate::config::{Rate, RunConfig};
 use crate::engine::run::{Control, RunError};
-use crate::limits::capacity::{self, Capacity, CapacityError};
+use crate::limits::capacity::{self, Capacity, CapacityError, FORCED};
 use crate::limits::find_max::{Ceiling, FindMax, FoundMax, Try};
 use crate::limits::search::Search;
-use crate::output::{SearchOutput, SearchRun};
+use crate::output::SearchOutput;
 use crate::plan::Plan;
 use crate::units::{self, RATE_MAX};
 
 /// A search that may begin.
 pub struct Prepared {
     find_max: FindMax,
-    ceiling: Ceiling,
+    /// The highest rate that the generator was calibrated to, if it was.
+    capable_per_s: Option<f64>,
+    other_addresses: Vec<SocketAddr>,
     files: Option<SearchOutput>,
 }
 
 /// Prints on standard error what will be tried, unless it is to be quiet.
 pub fn prepare(request: &FindMaxRequest) -> Result<Prepared, Refusal> {
-    let range = Range::of(request, capable::look_up(&request.config))?;
+    let range = Range::of(request, capacity::look_up(&request.config))?;
     let files = match &request.output.out {
         Some(dir) => Some(SearchOutput::create(dir, request.output.overwrite)?),
         None => None,
@@ -39,13 +41,15 @@ pub fn prepare(request: &FindMaxRequest) -> Result<Prepared, Refusal> {
         config: at(request, range.search.from),
         slo: request.slo.clone(),
         search: range.search,
+        ceiling: range.ceiling,
     };
     if !request.output.quiet {
         complain(&format!("{}{range}\n", Plan::of(&find_max.config)));
     }
     Ok(Prepared {
         find_max,
-        ceiling: range.ceiling,
+        capable_per_s: range.capable_per_s,
+        other_addresses: request.other_addresses.clone(),
         files,
     })
 }
@@ -74,6 +78,8 @@ pub fn run(request: &FindMaxRequest, prepared: Prepared) -> End {
 struct Range {
     search: Search,
     ceiling: Ceiling,
+    /// The highest rate that the generator was calibrated to, if it was.
+    capable_per_s: Option<f64>,
     /// A note on the generator.
     note: Option<String>,
 }
@@ -83,19 +89,18 @@ impl Range {
         request: &FindMaxRequest,
         found: Result<Option<Capacity>, CapacityError>,
     ) -> Result<Self, CapacityError> {
-        let mut first = match request.config.rate {
-            Rate::Constant(rate) | Rate::Ramp { from: rate, .. } => rate,
-        };
+        let mut first = request.config.rate.from;
         let duration_s = request.config.duration.as_secs_f64();
         let (mut highest, mut ceiling) = match request.to {
             Some(to) => (to, Ceiling::Asked),
             None => (RATE_MAX, Ceiling::Any),
         };
-        let mut note = None;
-        match capable::known(found, &request.config) {
+        let (mut note, mut capable_per_s) = (None, None);
+        match capacity::known(found, &request.config) {
             Ok(_) if request.is_forced => note = Some(format!("{FORCED}, if need be")),
             Ok(capacity) => {
                 let mut capable = capacity::highest_rate(&request.config, &capacity);
+                capable_per_s = Some(capable);
                 let is_too_little = capable * duration_s < 1.0 || request.from.is_some();
                 if capable < first && is_too_little {
                     capacity::check(&Plan::of(&request.config), &capacity)?;
@@ -117,6 +122,7 @@ impl Range {
         Ok(Self {
             search,
             ceiling,
+            capable_per_s,
             note,
         })
     }
@@ -147,7 +153,7 @@ impl fmt::Display for Range {
 
 fn at(request: &FindMaxRequest, rate: f64) -> RunConfig {
     RunConfig {
-        rate: Rate::Constant(rate),
+        rate: Rate::constant(rate),
         ..request.config.clone()
     }
 }
@@ -159,7 +165,8 @@ fn search_and_report(
 ) -> End {
     let Prepared {
         find_max,
-        ceiling,
+        capable_per_s,
+        other_addresses,
         files,
     } = prepared;
     let found = find(&find_max, &mut |one| lines.tried(one));
@@ -172,36 +179,45 @@ fn search_and_report(
             complain("loadgen: stopped before the answer was found\n");
             return End::Signal(signal);
         }
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return failed(&explained(&error, &other_addresses)),
     };
     // Files come first, so that a reader of the answer finds them.
     let page = files.as_ref().map(SearchOutput::page);
-    if let Some(files) = files {
-        let written = files.finish(&SearchRun {
-            command: &command(),
-            find_max: &find_max,
-            ceiling,
-            found: &found,
-        });
-        if let Err(error) = written {
-            return failed(&error.to_string());
-        }
+    if let Some(files) = files
+        && let Err(error) = files.finish(&command(), &find_max, &found)
+    {
+        return failed(&error.to_string());
     }
-    lines.found(&found, ceiling, page);
+    let note = busy_note(&found, capable_per_s);
+    lines.found(&found, &note, page);
     lines.broken_end().unwrap_or_else(|| end_of(&found))
 }
 
-/// A missed objective is the server's, unless the generator fell short as well.
+/// Returns the end of a search. It has no answer on the server if the generator was the limit.
 fn end_of(found: &FoundMax) -> End {
-    match (found.rate_per_s, found.is_generators_limit) {
-        (Some(_), _) => End::Good,
-        (None, true) => End::Invalid,
-        (None, false) => End::SloMissed,
+    match (found.is_generators_limit, found.rate_per_s) {
+        (true, _) => End::Invalid,
+        (false, Some(_)) => End::Good,
+        (false, None) => End::SloMissed,
+    }
+}
+
+/// Returns a note on a generator that fell short far below its calibration.
+fn busy_note(found: &FoundMax, capable_per_s: Option<f64>) -> String {
+    match (found.bad_rate_per_s, capable_per_s) {
+        (Some(bad), Some(capable)) if bad < capable * FAR_BELOW => format!(
+            " It was calibrated to {}: the machine was busy with something else.",
+            units::rate(capable)
+        ),
+        _ => String::new(),
     }
 }
 
 /// One run repeats another hardly closer than this.
 const PRECISION: f64 = 1.05;
+
+/// The share of its calibration that a generator on an idle machine exceeds.
+const FAR_BELOW: f64 = 0.5;
 
 /// Datagrams of a try: of fewer, there is no 99th percentile.
 const FEWEST: f64 = 100.0;

@@ -7,12 +7,12 @@ use crate::cli::exit::End;
 use crate::cli::front::complain;
 use crate::cli::stdout::{Report, Stdout, page_line};
 use crate::config::RunConfig;
-use crate::limits::find_max::{Ceiling, FoundMax, Quantiles, Try};
-use crate::output::Answer;
-use crate::units::{latency_us, number, share_of_one};
+use crate::limits::find_max::{FoundMax, Quantiles, Try};
+use crate::percentiles::taken_us;
+use crate::units::{number, share_of_one};
 
 /// The output of a search. In JSON, each try is a line of `kind` `try` with the keys of [`Try`],
-/// and the answer one of `kind` `found` with the keys of [`Answer`]. For people, tries are rows
+/// and the answer one of `kind` `found` with the keys of [`FoundMax`]. For people, tries are rows
 /// of a table, and the answer is a sentence.
 pub(super) struct Lines<W> {
     stdout: Stdout<W>,
@@ -50,23 +50,21 @@ impl<W: Write> Lines<W> {
     }
 
     /// Writes the answer, and the path of the page if there is one.
-    pub(super) fn found(&mut self, found: &FoundMax, ceiling: Ceiling, page: Option<PathBuf>) {
-        let answer = Answer::of(found, ceiling);
-        let mut sentence = answer.sentence.clone();
+    /// `note` is what more is known of the generator's limit.
+    pub(super) fn found(&mut self, found: &FoundMax, note: &str, page: Option<PathBuf>) {
+        let mut sentence = found.sentence.clone();
         if let Some(reason) = found.generators_reason() {
-            sentence += &format!(" {reason}");
+            sentence += &format!(" {reason}{note}");
+        }
+        if found.is_generators_limit && self.stdout.report.hides_reasons() {
+            complain(&format!("loadgen: invalid: {sentence}\n"));
         }
         match self.stdout.report {
             Report::Text => self
                 .stdout
                 .text(&format!("\n{sentence}\n{}", page_line(page))),
             Report::Verdict => self.stdout.text(&format!("{sentence}\n")),
-            Report::Json => {
-                if found.rate_per_s.is_none() && found.is_generators_limit {
-                    complain(&format!("loadgen: invalid: {sentence}\n"));
-                }
-                self.stdout.json(|lines| lines.line("found", &answer))
-            }
+            Report::Json => self.stdout.json(|lines| lines.line("found", found)),
         };
     }
 
@@ -108,7 +106,7 @@ impl Columns {
         ];
         let taken = |of: fn(&Quantiles) -> f64| {
             let slowest = one.slowest();
-            slowest.map_or("-".to_owned(), |slowest| latency_us(of(&slowest)))
+            slowest.map_or("-".to_owned(), |slowest| taken_us(of(&slowest)))
         };
         let taken = [
             taken(|of| of.p50_us),
@@ -124,7 +122,7 @@ impl Columns {
         for missed in &one.missed {
             text += &format!("{:>9} {missed}\n", "");
         }
-        for reason in &one.invalid {
+        for reason in one.faults.iter().chain(&one.invalid) {
             // The advice after the colon has no room in a table.
             let what = reason.split(':').next().unwrap_or(reason);
             text += &format!("{:>9} {what}\n", "");

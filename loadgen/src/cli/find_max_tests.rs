@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cli::args::OutputOptions;
 use crate::config::{Mix, Scenario};
-use crate::limits::machine::Machine;
+use crate::machine::Machine;
 use crate::testing;
 use crate::testing::documented::{assert_same, documented, printed as keys};
 use crate::testing::sample_search::{self, generators_limit};
@@ -16,6 +16,7 @@ use crate::testing::sample_search::{self, generators_limit};
 fn request(from: Option<f64>, to: Option<f64>) -> FindMaxRequest {
     FindMaxRequest {
         config: testing::pings(from.unwrap_or(1000.0)),
+        other_addresses: Vec::new(),
         slo: "p99<5ms".parse().unwrap(),
         from,
         to,
@@ -104,7 +105,7 @@ fn a_generator_that_is_not_capable_of_the_first_rate_begins_lower_or_is_refused(
     let from = request(Some(501.0), None);
     let refused = Range::of(&from, capable_of(1000.0)).unwrap_err();
     assert!(refused.to_string().contains("--force"), "{refused}");
-    // A million listeners, who let hear from themselves.
+    // A million listeners, who let receive from themselves.
     let mut lobby = request(None, None);
     lobby.config.clients = 1_000_000;
     lobby.config.scenario = Scenario::Lobby;
@@ -132,7 +133,8 @@ fn end(
     };
     let prepared = Prepared {
         find_max: sample_search::find_max(config.clone()),
-        ceiling: Ceiling::Asked,
+        capable_per_s: Some(1e6),
+        other_addresses: Vec::new(),
         files: None,
     };
     let lines = Lines::new(report, &config, out);
@@ -230,11 +232,22 @@ fn a_search_without_a_good_rate_says_whose_limit_it_is_in_its_code() {
     let (end, line) = printed(Report::Verdict, found.clone());
     assert_eq!((end, line.lines().count()), (End::Invalid, 1));
     assert!(
-        line.ends_with("The generator fell behind: it slept.\n"),
+        line.ends_with(
+            "it slept. It was calibrated to 1.00 M/s: the machine was busy with something else.\n"
+        ),
         "{line}"
     );
     found.is_generators_limit = false;
     assert_eq!(printed(Report::Text, found).0, End::SloMissed);
+    // Above a good rate, too, the search says nothing of the server.
+    let mut found = sample_search::found();
+    found.is_generators_limit = true;
+    let limit = found
+        .tries
+        .iter_mut()
+        .filter(|one| one.rate_per_s == 4_000.0);
+    limit.for_each(|one| one.invalid = vec!["The generator fell behind: it slept.".to_owned()]);
+    assert_eq!(printed(Report::Verdict, found).0, End::Invalid);
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use signal_hook::consts::SIGPIPE;
 
-use crate::cli::capable::{self, FORCED};
 use crate::cli::exit::End;
 use crate::cli::live::LiveView;
 use crate::cli::request::RunRequest;
@@ -15,17 +15,11 @@ use crate::cli::signals;
 use crate::cli::stdout::{Report, Stdout, columns, page_line};
 use crate::cli::summary_text::{summary, verdict_line};
 use crate::engine::run::{Control, RunError};
-use crate::limits::capacity::{self, Capacity, CapacityError};
+use crate::limits::capacity::{self, Capacity, CapacityError, FORCED};
 use crate::outcome::{Outcome, Sample};
 use crate::output::{Output, OutputError, Run};
 use crate::plan::Plan;
 use crate::verdict::Verdict;
-
-/// A run that may begin.
-pub struct Prepared {
-    /// The directory for its files, if there is one.
-    files: Option<Output>,
-}
 
 /// The reason why a run or a search does not begin. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -39,19 +33,18 @@ pub enum Refusal {
 impl Refusal {
     /// Returns true for wrong arguments, and false where the system refused something.
     pub fn is_wrong_use(&self) -> bool {
-        use OutputError::{Taken, TakenBySearch};
         matches!(
             self,
-            Self::Capacity(_) | Self::Output(Taken(_) | TakenBySearch(_))
+            Self::Capacity(_) | Self::Output(OutputError::Taken { .. })
         )
     }
 }
 
 /// Prints the plan on standard error, unless it is to be quiet. Refuses a load above the
-/// calibrated capacity, unless it is forced. Creates the directory for the files.
-pub fn prepare(request: &RunRequest) -> Result<Prepared, Refusal> {
+/// calibrated capacity, unless it is forced. Creates the directory for the files, if there is one.
+pub fn prepare(request: &RunRequest) -> Result<Option<Output>, Refusal> {
     let plan = Plan::of(&request.config);
-    let note = capacity_note(&plan, request, capable::look_up(&request.config))?;
+    let note = capacity_note(&plan, request, capacity::look_up(&request.config))?;
     let files = match &request.output.out {
         Some(dir) => Some(Output::create(dir, request.output.overwrite)?),
         None => None,
@@ -64,12 +57,12 @@ pub fn prepare(request: &RunRequest) -> Result<Prepared, Refusal> {
         // Apart from what follows.
         complain("\n");
     }
-    Ok(Prepared { files })
+    Ok(files)
 }
 
 /// Runs what has been prepared, and reports on standard output. If its reader goes away, the
 /// load ends as with a signal.
-pub fn run(request: &RunRequest, prepared: Prepared) -> End {
+pub fn run(request: &RunRequest, files: Option<Output>) -> End {
     let report = Report::of(&request.output);
     let at_terminals = io::stdout().is_terminal() && io::stderr().is_terminal();
     let live = LiveView::begin(&request.config, report == Report::Text && at_terminals);
@@ -80,7 +73,7 @@ pub fn run(request: &RunRequest, prepared: Prepared) -> End {
         return failed(&format!("cannot watch for signals: {error}"));
     }
     let stdout = Stdout::new(report, io::stdout());
-    run_and_report(request, prepared, live, stdout, &control, |observe| {
+    run_and_report(request, files, live, stdout, &control, |observe| {
         crate::engine::run::run(&request.config, &control, observe)
     })
 }
@@ -91,17 +84,30 @@ pub fn failed(error: &str) -> End {
     End::Failed
 }
 
+/// Returns why there is no outcome. Where nobody answered, other addresses of the same name were
+/// tried as well.
+pub(super) fn explained(error: &RunError, other_addresses: &[SocketAddr]) -> String {
+    let is_unanswered = matches!(
+        error,
+        RunError::NobodyListens(_) | RunError::NoAnswer { .. }
+    );
+    let others: Vec<_> = other_addresses.iter().map(SocketAddr::to_string).collect();
+    match is_unanswered && !others.is_empty() {
+        true => format!("{error}. Nor did a server answer at {}", others.join(", ")),
+        false => error.to_string(),
+    }
+}
+
 /// Runs `offer`, which offers the load, and reports what it observes.
 fn run_and_report(
     request: &RunRequest,
-    prepared: Prepared,
+    mut files: Option<Output>,
     mut live: LiveView,
     mut stdout: Stdout<impl Write>,
     control: &Control,
     offer: impl FnOnce(&mut dyn FnMut(&Sample<'_>)) -> Result<Outcome, RunError>,
 ) -> End {
     let config = &request.config;
-    let mut files = prepared.files;
     // A file that cannot be written does not stop the load and its report.
     let mut unwritten = None;
     let outcome = offer(&mut |sample| {
@@ -117,7 +123,7 @@ fn run_and_report(
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(RunError::Stopped(signal)) => return End::Signal(signal),
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return failed(&explained(&error, &request.other_addresses)),
     };
     let slo = request.slo.as_ref();
     let slo = slo.map_or_else(Vec::new, |slo| slo.check(&outcome));
@@ -152,11 +158,13 @@ fn run_and_report(
     ) {
         // Its reader ended the load, too.
         (Some(end), _) if end == End::Failed => end,
-        (None, End::Invalid) if stdout.report == Report::Json => {
-            complain(&format!("loadgen: {verdict}\n"));
-            End::Invalid
+        (_, end) => {
+            let is_hidden = stdout.report.hides_reasons() && end == End::Invalid;
+            if is_hidden || outcome.silence.is_some() {
+                complain(&format!("loadgen: {verdict}\n"));
+            }
+            end
         }
-        (_, end) => end,
     }
 }
 
@@ -183,7 +191,7 @@ fn capacity_note(
     request: &RunRequest,
     found: Result<Option<Capacity>, CapacityError>,
 ) -> Result<Option<String>, CapacityError> {
-    let capacity = match capable::known(found, &request.config) {
+    let capacity = match capacity::known(found, &request.config) {
         Ok(capacity) => capacity,
         Err(note) => return Ok(Some(note)),
     };

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::cli::args::OutputOptions;
-use crate::limits::machine::Machine;
+use crate::machine::Machine;
 use crate::outcome::Counts;
 use crate::slo::Slo;
 use crate::testing;
@@ -83,6 +83,7 @@ impl Write for Breaking {
 fn request(slo: Option<&str>) -> RunRequest {
     RunRequest {
         config: testing::pings(100.0),
+        other_addresses: Vec::new(),
         slo: slo.map(|slo| Slo::parse(slo).unwrap()),
         output: OutputOptions {
             out: None,
@@ -103,9 +104,9 @@ fn end_with_files(
 ) -> End {
     let request = request(slo);
     let live = LiveView::begin(&request.config, false);
-    let (prepared, stdout) = (Prepared { files }, Stdout::new(report, out));
+    let stdout = Stdout::new(report, out);
     let control = Control::new();
-    run_and_report(&request, prepared, live, stdout, &control, |observe| {
+    run_and_report(&request, files, live, stdout, &control, |observe| {
         script.run(&control, observe)
     })
 }

@@ -70,7 +70,8 @@ impl Second {
             length_s: thousandths(sample.length.as_secs_f64()),
             counts: sample.counts,
             rates: Pace::of(&sample.counts, sample.length),
-            latencies: latencies(sample.latencies),
+            // What is lost in one second was due in another.
+            latencies: latencies(sample.latencies, |_| None),
         }
     }
 }

@@ -10,8 +10,8 @@ use hdrhistogram::Histogram;
 
 use crate::config::RunConfig;
 use crate::outcome::{Counts, Sample};
-use crate::percentiles::{FEW, percentile, percentile_name};
-use crate::units::{count, latency, number, per_s, share, span};
+use crate::percentiles::{FEW, percentile, percentile_name, taken};
+use crate::units::{count, number, per_s, share, span};
 
 /// A block of lines at the bottom of the terminal, which each [`Sample`] draws again.
 pub(super) struct LiveView {
@@ -156,7 +156,7 @@ impl Block {
         let lag = &latencies.send_lag;
         self.rows = vec![row("sent (lag)", counts.sent, String::new(), lag)];
         if self.has_deliveries {
-            let lost = share(self.all.lost, self.all.owed);
+            let lost = share(self.all.lost, self.all.expected);
             let recorded = &latencies.delivery;
             self.rows
                 .push(row("deliveries", counts.delivered, lost, recorded));
@@ -236,8 +236,8 @@ impl Block {
             ["per second".into(), "lost".into(), p50, p99, p99_9],
         )];
         for row in &self.rows {
-            let taken = |taken: Option<Duration>| taken.map_or("-".to_owned(), latency);
-            let [p50, p99, p99_9] = row.percentiles.map(taken);
+            let printed = |time: Option<Duration>| time.map_or("-".to_owned(), taken);
+            let [p50, p99, p99_9] = row.percentiles.map(printed);
             let cells = [number(row.per_s), row.lost.clone(), p50, p99, p99_9];
             lines.push(line(row.name, cells));
         }
@@ -254,7 +254,7 @@ impl Block {
         let older = self.p99s.len().saturating_sub(width);
         let shown: VecDeque<_> = self.p99s.iter().skip(older).copied().collect();
         let highest = shown.iter().flatten().max();
-        let highest = highest.map_or_else(String::new, |p99| format!("up to {}", latency(*p99)));
+        let highest = highest.map_or_else(String::new, |p99| format!("up to {}", taken(*p99)));
         Some(format!(
             "  {kind:<12} {:<width$}  {highest}",
             sparkline(&shown)
@@ -320,7 +320,7 @@ mod tests {
         let counts = Counts {
             sent: 50_000,
             asked: 45_000,
-            owed: 50_000,
+            expected: 50_000,
             delivered: 49_000,
             lost: 500,
             ..Counts::default()
@@ -360,7 +360,7 @@ mod tests {
             sent: many,
             asked: many,
             answered: many,
-            owed: many,
+            expected: many,
             delivered: many,
             lost: many / 3,
             unanswered: many / 7,

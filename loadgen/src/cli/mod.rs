@@ -6,7 +6,6 @@ mod target;
 mod values;
 
 pub mod calibrate;
-mod capable;
 pub mod find_max;
 mod find_max_lines;
 pub mod front;

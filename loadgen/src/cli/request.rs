@@ -1,6 +1,7 @@
 //! The request that the arguments make: defaults that depend on each other, and checks that the
 //! arguments go together.
 
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
 use std::thread;
@@ -13,7 +14,8 @@ use crate::cli::args::{
 use crate::cli::target;
 use crate::config::word;
 use crate::config::{Mix, Payload, Protocol, Rate, RunConfig, Scenario, Sockets};
-use crate::engine::shape;
+use crate::engine::partition;
+use crate::limits::calibrate::Calibration;
 use crate::payload::MAX_V1_BYTES;
 use crate::plan::Plan;
 use crate::slo::Slo;
@@ -40,13 +42,15 @@ pub enum Request {
     /// A search.
     FindMax(FindMaxRequest),
     /// A calibration.
-    Calibrate(CalibrateRequest),
+    Calibrate(Calibration),
 }
 
 /// One run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRequest {
     pub config: RunConfig,
+    /// The addresses of the target's name at which no server answered.
+    pub other_addresses: Vec<SocketAddr>,
     pub slo: Option<Slo>,
     pub output: OutputOptions,
     /// Set if the load may be above the capacity of the generator.
@@ -58,6 +62,8 @@ pub struct RunRequest {
 pub struct FindMaxRequest {
     /// Its rate is the first that is tried.
     pub config: RunConfig,
+    /// The addresses of the target's name at which no server answered.
+    pub other_addresses: Vec<SocketAddr>,
     pub slo: Slo,
     /// The lowest rate that is tried.
     pub from: Option<f64>,
@@ -66,16 +72,6 @@ pub struct FindMaxRequest {
     pub output: OutputOptions,
     /// Set if the load may be above the capacity of the generator.
     pub is_forced: bool,
-}
-
-/// A calibration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CalibrateRequest {
-    /// Threads that send and receive.
-    pub threads: u16,
-    /// The processors that these are pinned to, in turn.
-    pub cores: Vec<usize>,
-    pub protocol: Protocol,
 }
 
 impl Arguments {
@@ -90,24 +86,18 @@ impl Arguments {
 }
 
 fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
-    let rate = match (options.ramp, options.rate) {
-        (Some(ramp), _) => Rate::Ramp {
-            from: ramp.from,
-            to: ramp.to,
-        },
-        (None, rate) => Rate::Constant(rate.unwrap_or(DEFAULT_RATE)),
-    };
+    let constant = Rate::constant(options.rate.unwrap_or(DEFAULT_RATE));
+    let rate = options.ramp.unwrap_or(constant);
     let is_forced = options.load.force;
     check_process(options.server_pid)?;
-    let config = RunConfig {
-        server_pid: options.server_pid,
-        ..run_config(options.load, rate, options.duration)?
-    };
+    let (mut config, other_addresses) = run_config(options.load, rate, options.duration)?;
+    config.server_pid = options.server_pid;
     if let Some(slo) = &options.slo {
         check_slo(slo, &config)?;
     }
     Ok(RunRequest {
         config,
+        other_addresses,
         slo: options.slo,
         output: options.output,
         is_forced,
@@ -139,10 +129,11 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
     }
     let first = from.unwrap_or(to.map_or(DEFAULT_RATE, |to| DEFAULT_RATE.min(to)));
     let is_forced = options.load.force;
-    let config = run_config(options.load, Rate::Constant(first), options.duration)?;
+    let rate = Rate::constant(first);
+    let (config, other_addresses) = run_config(options.load, rate, options.duration)?;
     if let Some(to) = to {
         check_numbers(&RunConfig {
-            rate: Rate::Constant(to),
+            rate: Rate::constant(to),
             ..config.clone()
         })?;
     }
@@ -150,6 +141,7 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
     check_slo(&slo, &config)?;
     Ok(FindMaxRequest {
         config,
+        other_addresses,
         slo,
         from,
         to,
@@ -158,20 +150,34 @@ fn find_max_request(options: FindMaxOptions) -> Result<FindMaxRequest, UseError>
     })
 }
 
-fn calibrate_request(options: CalibrateOptions) -> Result<CalibrateRequest, UseError> {
+fn calibrate_request(options: CalibrateOptions) -> Result<Calibration, UseError> {
     let (threads, cores) = threads_and_cores(options.threads, THREADS_MAX.into(), "thread")?;
-    Ok(CalibrateRequest {
+    let all = thread::available_parallelism().map_or(1, NonZero::get);
+    // The responder has the first processor that is free, where the generator is pinned.
+    let free = (0..all).find(|core| !cores.contains(core));
+    Ok(Calibration {
         threads,
-        cores,
         protocol: options.protocol,
+        responder_core: free.filter(|_| !cores.is_empty()),
+        cores,
+        duration: CALIBRATION,
     })
 }
 
-fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunConfig, UseError> {
+/// Returns the settings, and the other addresses of the target.
+fn run_config(
+    load: LoadOptions,
+    rate: Rate,
+    duration: Duration,
+) -> Result<(RunConfig, Vec<SocketAddr>), UseError> {
     check_scenario(&load)?;
     check_amounts(&load, rate, duration)?;
-    let target = target::resolve(&load.target).map_err(refused)?;
-    target::guard(target, load.i_own_the_target).map_err(refused)?;
+    let mut addresses = target::resolve(&load.target).map_err(refused)?;
+    let allowed = |address: &SocketAddr| target::guard(*address, load.i_own_the_target);
+    allowed(&addresses[0]).map_err(refused)?;
+    addresses.retain(|address| allowed(address).is_ok());
+    target::put_reachable_first(&mut addresses);
+    let target = addresses.remove(0);
     let has_many_sources = target::has_many_sources(target);
     let sockets = match load.sockets {
         Some(Sockets::Shared) if !has_many_sources => {
@@ -209,13 +215,13 @@ fn run_config(load: LoadOptions, rate: Rate, duration: Duration) -> Result<RunCo
         spin: load.spin,
         server_pid: None,
     };
-    let (most, of) = match shape::has_rooms(&config) {
-        true => (shape::rooms(&config), "room"),
+    let (most, of) = match partition::has_rooms(&config) {
+        true => (partition::rooms(&config), "room"),
         false => (config.clients, "client"),
     };
     (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
     check_numbers(&config)?;
-    Ok(config)
+    Ok((config, addresses))
 }
 
 /// Refuses options that the scenario does not use.
@@ -288,10 +294,7 @@ fn check_amounts(load: &LoadOptions, rate: Rate, duration: Duration) -> Result<(
              most, as its datagrams are cut at 1024 with the sender in front: use --protocol v2"
         ));
     }
-    let mean_rate = match rate {
-        Rate::Constant(rate) => rate,
-        Rate::Ramp { from, to } => from.midpoint(to),
-    };
+    let mean_rate = rate.from.midpoint(rate.to);
     if mean_rate * duration.as_secs_f64() < 1.0 {
         let duration = humantime::format_duration(duration);
         return refuse(format!(
@@ -307,14 +310,14 @@ fn check_numbers(config: &RunConfig) -> Result<(), UseError> {
     let mix = &config.mix;
     let total = Plan::of(config).total / (mix.ping + mix.text + mix.heartbeat);
     let (mut texts, mut requests) = (0.0_f64, 0.0_f64);
-    for part in shape::parts(config) {
+    for part in partition::parts(config) {
         // Threads have equal shares, however few clients are theirs, who take turns.
         let Some((_, shares)) = part.share else {
             continue;
         };
         let of_thread = total / shares as f64;
         let of_client = of_thread / f64::from(part.clients);
-        let of_room = match shape::has_rooms(config) {
+        let of_room = match partition::has_rooms(config) {
             true => of_client * f64::from(part.clients.min(config.room_size)),
             false => of_thread,
         };
@@ -383,6 +386,9 @@ fn threads_and_cores(
 /// Numbers are below 2³² - 1. A tenth of them is in reserve, as times and kinds are drawn
 /// at random, and as clients that are away leave their turns to others.
 const NUMBERS_MAX: f64 = 3.8e9;
+
+/// Each try of a calibration is long enough for a percentile of what a thread does in a second.
+const CALIBRATION: Duration = Duration::from_secs(1);
 
 /// A rate that any server handles.
 const DEFAULT_RATE: f64 = 1000.0;

@@ -27,6 +27,16 @@ impl Report {
             (false, false) => Self::Text,
         }
     }
+
+    /// Returns true if the reasons of the exit code are for a program or a file, so that people
+    /// need them on standard error.
+    pub(super) fn hides_reasons(self) -> bool {
+        match self {
+            Self::Text => !io::stdout().is_terminal(),
+            Self::Json => true,
+            Self::Verdict => false,
+        }
+    }
 }
 
 /// Standard output, until writing to it fails.

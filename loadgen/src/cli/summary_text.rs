@@ -8,8 +8,8 @@ use crate::cli::exit::signal_name;
 use crate::config::{RunConfig, word};
 use crate::outcome::{Counts, Latencies, Outcome};
 use crate::output::Run;
-use crate::percentiles::{MANY, longest, percentile, percentile_name};
-use crate::units::{bytes, count, counted, latency, number, rate, share, span};
+use crate::percentiles::{MANY, longest, percentile, percentile_name, taken as taken_text};
+use crate::units::{bytes, count, counted, latency, number, rate, share, share_of_one, span};
 use crate::verdict::SloResult;
 
 /// Returns some twenty lines, each with its end. Prose is broken at `columns`, if there are any.
@@ -23,7 +23,7 @@ pub(super) fn summary(run: &Run<'_>, columns: Option<usize>) -> String {
     text.blank();
     what_came(&mut text, outcome);
     text.blank();
-    how_long(&mut text, &outcome.latencies);
+    how_long(&mut text, outcome);
     text.blank();
     generator(&mut text, outcome);
     server(&mut text, outcome);
@@ -38,7 +38,11 @@ pub(super) fn verdict_line(run: &Run<'_>) -> String {
     let mut line = if let Some(cut) = cut_short(run.config, outcome).first() {
         cut.clone()
     } else if !run.verdict.is_valid() {
-        format!("INVALID: {}", run.verdict.invalid.join(" "))
+        format!(
+            "{}: {}",
+            word_of_verdict(run),
+            run.verdict.invalid.join(" ")
+        )
     } else if missed.is_empty() {
         let met: Vec<_> = run.slos.iter().map(ToString::to_string).collect();
         match met.is_empty() {
@@ -85,34 +89,33 @@ impl Text {
         let mut width = line.chars().count();
         for (index, word) in prose.split(' ').enumerate() {
             let begins = index == 0 && width < indent;
-            let (gap, letters) = (usize::from(index > 0), word.chars().count());
-            if index > 0 && width + gap + letters > self.columns {
+            let (gap, datagrams) = (usize::from(index > 0), word.chars().count());
+            if index > 0 && width + gap + datagrams > self.columns {
                 let _ = write!(line, "\n{:indent$}{word}", "");
-                width = indent + letters;
+                width = indent + datagrams;
             } else {
                 let gap = if begins { indent - width } else { gap };
                 let _ = write!(line, "{:gap$}{word}", "");
-                width += gap + letters;
+                width += gap + datagrams;
             }
         }
         self.line(format_args!("{line}"));
     }
 }
 
-fn head(
-    text: &mut Text,
-    Run {
-        config,
-        outcome,
-        verdict,
-        ..
-    }: &Run<'_>,
-) {
-    let word_of_verdict = if verdict.is_valid() {
+fn word_of_verdict(run: &Run<'_>) -> &'static str {
+    if run.outcome.silence.is_some() {
+        "FAILED"
+    } else if run.verdict.is_valid() {
         "valid"
     } else {
         "INVALID"
-    };
+    }
+}
+
+fn head(text: &mut Text, run: &Run<'_>) {
+    let (config, outcome, verdict) = (run.config, run.outcome, run.verdict);
+    let word_of_verdict = word_of_verdict(run);
     let (scenario, protocol) = (word(&config.scenario), word(&config.protocol));
     let (clients, target) = (counted(config.clients.into(), "client"), config.target);
     text.line(format_args!(
@@ -157,8 +160,8 @@ fn what_came(text: &mut Text, outcome: &Outcome) {
         text.row(name, COUNT, &cells);
     };
     counted("sent", counts.due, counts.sent);
-    if counts.owed > 0 {
-        counted("deliveries", counts.owed, counts.delivered);
+    if counts.expected > 0 {
+        counted("deliveries", counts.expected, counts.delivered);
     }
     if counts.asked > 0 {
         counted("answers", counts.asked, counts.answered);
@@ -176,7 +179,7 @@ fn oddities(counts: &Counts) -> Option<String> {
         (counts.too_late, "too late"),
         (counts.answered_again, "answered again"),
         (counts.unmatched, "unmatched"),
-        (counts.unowed, "unowed"),
+        (counts.not_expected, "not_expected"),
         (counts.stray, "stray"),
     ];
     let there = all.iter().filter(|(amount, _)| *amount > 0);
@@ -186,7 +189,8 @@ fn oddities(counts: &Counts) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-fn how_long(text: &mut Text, latencies: &Latencies) {
+fn how_long(text: &mut Text, outcome: &Outcome) {
+    let latencies = &outcome.latencies;
     let names = MANY.map(percentile_name).into_iter();
     let head: Vec<_> = names.chain(["max".to_owned()]).collect();
     text.row("", LATENCY, &head);
@@ -202,8 +206,19 @@ fn how_long(text: &mut Text, latencies: &Latencies) {
             .map(|percent| percentile(recorded, percent))
             .into_iter();
         let taken = taken.chain([longest(recorded)]);
-        let taken = taken.map(|taken| taken.map_or("-".to_owned(), latency));
+        let taken = taken.map(|taken| taken.map_or("-".to_owned(), taken_text));
         text.row(name, LATENCY, &taken.collect::<Vec<_>>());
+    }
+    let left_out: Vec<_> = ["delivery", "answer"]
+        .iter()
+        .filter_map(|name| Some(format!("{name} {}", share_of_one(outcome.left_out(name)?))))
+        .collect();
+    if !left_out.is_empty() {
+        let left_out = left_out.join(", ");
+        text.prose(
+            "left out",
+            &format!("{left_out}: lost, unanswered or too late"),
+        );
     }
     if !shown.is_empty() {
         text.blank();
@@ -312,12 +327,12 @@ mod tests {
         let mut outcome = outcome();
         let counts = &mut outcome.counts;
         (counts.due, counts.sent) = (500_000, 499_998);
-        (counts.owed, counts.delivered, counts.lost) = (499_980, 499_480, 500);
+        (counts.expected, counts.delivered, counts.lost) = (499_980, 499_480, 500);
         (counts.asked, counts.answered) = (450_000, 450_000);
         outcome.latencies.delivery = recorded(&[120_000, 1_250_000]);
         outcome.latencies.answer = recorded(&[90_000]);
         outcome.latencies.send_lag = recorded(&[4_000]);
-        outcome.latencies.hear_lag = recorded(&[3_000]);
+        outcome.latencies.receive_lag = recorded(&[3_000]);
         outcome.generator.cpu = Duration::from_secs(6);
         outcome.generator.run_queue_delay = Duration::from_millis(12);
         outcome.generator.largest_burst = 12;
@@ -345,7 +360,9 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
   answer                90.0 µs  90.0 µs  90.0 µs  90.0 µs  90.0 µs  90.0 µs
   answer-closed-loop    80.1 µs  80.1 µs  80.1 µs  80.1 µs  80.1 µs  80.1 µs
   send-lag              4.00 µs  4.00 µs  4.00 µs  4.00 µs  4.00 µs  4.00 µs
-  hear-lag              3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs
+  receive-lag           3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs  3.00 µs
+  left out            delivery >99.99 %, answer >99.99 %: lost, unanswered or
+                      too late
 
   delivery            From when a text was due until a member of its room
                       received it.
@@ -355,7 +372,7 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
                       before it asks again. It leaves out the worst.
   send-lag            The generator's own delay: from when a datagram was due
                       until it was sent. Valid up to a p99 of 1 ms.
-  hear-lag            The generator's own delay: from when its kernel had a
+  receive-lag         The generator's own delay: from when its kernel had a
                       packet until it read it. Valid up to a p99 of 1 ms.
 
   generator           1 thread 60 % busy, kept waiting 12.0 ms, stolen 0 ns

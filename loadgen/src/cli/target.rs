@@ -2,8 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bullhorn::client::ServerAddress;
+
+use crate::engine::probe::{Probe, Sign};
 
 /// Parses a host, with or without a port. The default port is 9999.
 pub(super) fn parse(text: &str) -> Result<ServerAddress, String> {
@@ -25,24 +29,54 @@ pub(super) fn parse(text: &str) -> Result<ServerAddress, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Returns the address of a target: the first IPv4 address of a name, since few servers listen
-/// on IPv6 alone. An IPv4 address that is written as an IPv6 one is used as IPv4. This may block
-/// while the name is looked up.
-pub(super) fn resolve(target: &ServerAddress) -> Result<SocketAddr, TargetError> {
-    let unknown = |source| TargetError::Unknown {
+/// Returns the addresses of a target. Those of IPv4 come first, since few servers listen on IPv6
+/// alone. An IPv4 address that is written as an IPv6 one is used as IPv4. This may block while the
+/// name is looked up.
+pub(super) fn resolve(target: &ServerAddress) -> Result<Vec<SocketAddr>, TargetError> {
+    let found = target.resolve().map_err(|source| TargetError::Unknown {
         target: target.to_string(),
         source,
-    };
-    let found = target.resolve().map_err(unknown)?;
+    })?;
     let plain = |address: &SocketAddr| match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
         // Kept whole, with its scope.
         IpAddr::V6(_) => *address,
     };
-    let addresses: Vec<SocketAddr> = found.iter().map(plain).collect();
-    let ipv4 = addresses.iter().find(|address| address.is_ipv4());
-    let first = ipv4.or(addresses.first()).copied();
-    first.ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))
+    let mut addresses: Vec<SocketAddr> = found.iter().map(plain).collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.dedup();
+    Ok(addresses)
+}
+
+/// Moves the address to the front at which a server answers, or else the first one at which it is
+/// not known that nothing listens. It sends nothing if there is one address alone.
+pub(super) fn put_reachable_first(addresses: &mut [SocketAddr]) {
+    if addresses.len() < 2 {
+        return;
+    }
+    let mut unknown = None;
+    for place in 0..addresses.len() {
+        match first_sign(addresses[place]) {
+            Some(Sign::Answered) => return addresses[..=place].rotate_right(1),
+            Some(Sign::Refused) => {}
+            None => unknown = unknown.or(Some(place)),
+        }
+    }
+    addresses[..=unknown.unwrap_or(0)].rotate_right(1);
+}
+
+/// Asks at an address, and waits for a sign.
+fn first_sign(address: SocketAddr) -> Option<Sign> {
+    let probe = Probe::new(address).ok()?;
+    probe.ask();
+    let begin = Instant::now();
+    loop {
+        let sign = probe.sign();
+        if sign.is_some() || begin.elapsed() >= SIGN_WAIT {
+            return sign;
+        }
+        thread::sleep(SIGN_INTERVAL);
+    }
 }
 
 /// Allows load to one server on this machine or in a private network, and to others only if the
@@ -107,6 +141,10 @@ fn is_near_v4(ip: Ipv4Addr) -> bool {
 fn is_near_v6(ip: Ipv6Addr) -> bool {
     ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
 }
+
+/// The time that an answer takes on any network to which load goes.
+const SIGN_WAIT: Duration = Duration::from_secs(1);
+const SIGN_INTERVAL: Duration = Duration::from_millis(5);
 
 const COMMANDS: [&str; 2] = ["find-max", "calibrate"];
 
@@ -204,10 +242,30 @@ mod tests {
 
     #[test]
     fn a_mapped_address_is_the_one_that_it_stands_for() {
-        let resolved = |target: &str| resolve(&target.parse().unwrap()).unwrap().to_string();
+        let resolved = |target: &str| resolve(&target.parse().unwrap()).unwrap()[0].to_string();
         assert_eq!(resolved("[::ffff:127.0.0.1]:9"), "127.0.0.1:9");
         assert_eq!(resolved("[::1]:9"), "[::1]:9");
         assert_eq!(resolved("127.0.0.1:9"), "127.0.0.1:9");
+    }
+
+    #[test]
+    fn the_address_at_which_a_server_answers_comes_first() {
+        let server = bullhorn::Server::start(bullhorn::ServerConfig {
+            bind: vec!["[::1]:0".parse().unwrap()],
+            no_pin: true,
+            ..bullhorn::ServerConfig::default()
+        })
+        .unwrap();
+        let listening = server.local_addr();
+        let refused = SocketAddr::from((Ipv4Addr::LOCALHOST, listening.port()));
+        let mut addresses = [refused, listening];
+        put_reachable_first(&mut addresses);
+        assert_eq!(addresses, [listening, refused]);
+        server.stop().unwrap();
+        let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut addresses = [refused, mute.local_addr().unwrap()];
+        put_reachable_first(&mut addresses);
+        assert_eq!(addresses[1], refused, "there, it is known");
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Parsers for the values of options.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use bullhorn::config::parse_duration;
-
-use crate::config::{Mix, Ramp};
+use crate::config::{Mix, Rate};
 use crate::units;
 
 /// Parses weights such as `ping=90,text=10`. Other kinds have the weight 0.
@@ -49,7 +48,7 @@ pub(super) fn parse_count(text: &str) -> Result<u32, String> {
 }
 
 /// Parses two rates such as `1k..50k`.
-pub(super) fn parse_ramp(text: &str) -> Result<Ramp, String> {
+pub(super) fn parse_ramp(text: &str) -> Result<Rate, String> {
     let Some((from, to)) = text.split_once("..") else {
         return Err("must be two rates, such as 1k..50k".to_owned());
     };
@@ -57,7 +56,7 @@ pub(super) fn parse_ramp(text: &str) -> Result<Ramp, String> {
     if from == to {
         return Err("has the same rate twice: use --rate for a constant one".to_owned());
     }
-    Ok(Ramp { from, to })
+    Ok(Rate { from, to })
 }
 
 /// A list of processors, in the order in which it was written.
@@ -100,6 +99,19 @@ pub(super) fn parse_wait(text: &str) -> Result<Duration, String> {
 /// Parses the time between heartbeats, 10ms to 24h, as long as the timeout of a server may be.
 pub(super) fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     parse_duration(text, &(bullhorn::client::MIN_HEARTBEAT..=DAY))
+}
+
+fn parse_duration(text: &str, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let readable = humantime::format_duration;
+    match humantime::parse_duration(text) {
+        Ok(duration) if bounds.contains(&duration) => Ok(duration),
+        Ok(_) => Err(format!(
+            "must lie between {} and {}",
+            readable(*bounds.start()),
+            readable(*bounds.end())
+        )),
+        Err(_) => Err("must be a number with a unit, such as 10s or 250ms".into()),
+    }
 }
 
 fn parse_core(text: &str) -> Option<usize> {
@@ -196,8 +208,8 @@ mod tests {
     #[test]
     fn a_ramp_has_two_different_rates() {
         let (from, to) = (1000.0, 50_000.0);
-        assert_eq!(parse_ramp("1k..50k"), Ok(Ramp { from, to }));
-        assert_eq!(parse_ramp("50k..1k"), Ok(Ramp { from: to, to: from }));
+        assert_eq!(parse_ramp("1k..50k"), Ok(Rate { from, to }));
+        assert_eq!(parse_ramp("50k..1k"), Ok(Rate { from: to, to: from }));
         for (text, right) in [
             ("50k", "two rates, such as 1k..50k"),
             ("1k..", "such as 20000, 50k"),

@@ -18,17 +18,17 @@ pub(crate) struct Client {
     /// The number of its next request.
     pub(crate) next_ask: u32,
     /// One more than the greatest number that was answered.
-    pub(crate) heard_ask: u32,
+    pub(crate) received_ask: u32,
     /// The request, if any, whose answer a client would wait for that asks nothing else
     /// meanwhile.
     pub(crate) closed_ask: Option<u32>,
     /// The number of its last text in its room.
     pub(crate) last_text: Option<u32>,
-    /// One more than the greatest number of a text that it heard.
-    pub(crate) heard_text: u32,
-    /// It is owed the texts of its room from this one on
+    /// One more than the greatest number of a text that it received.
+    pub(crate) received_text: u32,
+    /// It should receive the texts of its room from this one on
     pub(crate) owed_from: u32,
-    /// and up to this one, which it is not owed.
+    /// and up to this one, which it need not receive.
     pub(crate) owed_until: u32,
     /// Requests to the greeting service that were not answered so far.
     pub(crate) under_way: u16,
@@ -64,7 +64,7 @@ pub(crate) enum Phase {
     Joining,
     /// It is there, and takes part.
     Active,
-    /// It takes part no more, and waits for what it is still owed.
+    /// It takes part no more, and waits for what it should still receive.
     Leaving,
 }
 
@@ -77,10 +77,10 @@ impl Client {
             sent_ns: 0,
             last_sent_ms: 0,
             next_ask: 0,
-            heard_ask: 0,
+            received_ask: 0,
             closed_ask: None,
             last_text: None,
-            heard_text: 0,
+            received_text: 0,
             owed_from: 0,
             owed_until: 0,
             under_way: 0,
@@ -142,7 +142,7 @@ impl Client {
         })
     }
 
-    /// Returns true if this text of its room is owed to it.
+    /// Returns true if it should receive this text of its room.
     pub(crate) fn is_owed(&self, sequence: u32) -> bool {
         (self.owed_from..self.owed_until).contains(&sequence)
     }

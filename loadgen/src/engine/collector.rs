@@ -73,7 +73,7 @@ impl<F: FnMut(&Sample<'_>)> Collector<F> {
         let recorded = ended_ns.saturating_sub(nanoseconds(config.warmup));
         let recorded = Duration::from_nanos(recorded).min(self.duration);
         seconds.truncate(recorded.as_nanos().div_ceil(SECOND_NS) as usize);
-        counts.lost = counts.owed.saturating_sub(counts.delivered);
+        counts.lost = counts.expected.saturating_sub(counts.delivered);
         counts.unanswered = counts.asked.saturating_sub(counts.answered);
         if recorded > Duration::from_secs(self.sampled as u64) {
             self.sample(recorded);
@@ -92,7 +92,7 @@ impl<F: FnMut(&Sample<'_>)> Collector<F> {
     /// Shows what came since the last sample, up to `end`.
     fn sample(&mut self, end: Duration) {
         let start = Duration::from_secs(self.sampled as u64);
-        self.counts.lost = self.settled.owed.saturating_sub(self.settled.delivered);
+        self.counts.lost = self.settled.expected.saturating_sub(self.settled.delivered);
         self.counts.unanswered = self.settled.asked.saturating_sub(self.settled.answered);
         (self.observe)(&Sample {
             start,

@@ -11,10 +11,12 @@ use bullhorn::net::PeerAddr;
 
 use crate::config::{Protocol, RunConfig, Scenario};
 use crate::engine::files::FilesError;
+use crate::engine::partition;
 use crate::engine::ports::PortsError;
+use crate::engine::pulse::Pulse;
 use crate::engine::rooms::Rooms;
 use crate::engine::schedule::nanoseconds;
-use crate::engine::shape;
+use crate::units::firewall_hint;
 
 /// The handle that ends a run early.
 #[derive(Debug, Default)]
@@ -33,6 +35,18 @@ pub enum RunError {
         "{target} did not answer {client}: is the server running there? a chat must allow commands, unless all are in the lobby with --protocol v2"
     )]
     NoAnswer { target: SocketAddr, client: String },
+    #[error("nothing listens on {0}: no server runs there")]
+    NobodyListens(SocketAddr),
+    #[error(
+        "this machine does not send to {target}: {source}{}",
+        firewall_hint(source.raw_os_error())
+    )]
+    CannotSend {
+        target: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("{0}")]
+    ServerFailed(String),
     #[error("the server refuses a client: {0}")]
     Refused(String),
     #[error("the server greets, and does not chat: take --scenario greet")]
@@ -49,7 +63,7 @@ pub enum RunError {
     Goodbye,
     #[error("stopped before all clients had come")]
     Stopped(i32),
-    #[error("{0}")]
+    #[error("this machine refuses what a thread of the load needs: {0}")]
     System(#[from] std::io::Error),
     #[error("a thread of this program failed: {0}")]
     Thread(String),
@@ -75,6 +89,8 @@ pub(crate) struct Run {
     pub(crate) over: AtomicUsize,
     /// The server said goodbye, and something is recorded: the load ends in good order.
     pub(crate) is_dismissed: AtomicBool,
+    /// The signs of life of the server during the load.
+    pub(crate) pulse: Pulse,
     /// Something failed: all threads end.
     pub(crate) is_failed: AtomicBool,
     /// The error of the first thread that failed.
@@ -103,11 +119,11 @@ impl Control {
 
 impl Run {
     pub(crate) fn new(config: &RunConfig, control: &Arc<Control>, threads: usize) -> Self {
-        let rooms = shape::rooms(config);
+        let rooms = partition::rooms(config);
         Self {
             target: PeerAddr::new(config.target, 0),
             id: fastrand::u32(..),
-            rooms: Rooms::new(rooms as usize, shape::texts_remembered(config)),
+            rooms: Rooms::new(rooms as usize, partition::texts_remembered(config)),
             base: Instant::now(),
             start_ns: AtomicU64::new(0),
             end_ns: nanoseconds(config.warmup + config.duration),
@@ -115,6 +131,7 @@ impl Run {
             ready_ns: AtomicU64::new(0),
             over: AtomicUsize::new(0),
             is_dismissed: AtomicBool::new(false),
+            pulse: Pulse::default(),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             missing: (0..threads).map(|_| AtomicI64::new(0)).collect(),
@@ -124,7 +141,7 @@ impl Run {
     }
 
     /// The version that clients speak; the greeting service knows the first alone.
-    pub(crate) fn dialect(&self) -> Protocol {
+    pub(crate) fn codec(&self) -> Protocol {
         match self.config.scenario {
             Scenario::Greet => Protocol::V1,
             _ => self.config.protocol,
@@ -143,7 +160,7 @@ impl Run {
     }
 
     /// A time of [`Run::now_ns`] as one since the load began; none: it had not. It is known
-    /// to whoever hears what another thread sent, as what that one sent is.
+    /// to whoever receives what another thread sent, as what that one sent is.
     pub(crate) fn since_start(&self, now_ns: u64) -> Option<u64> {
         match self.start_ns.load(Relaxed) {
             0 => None,

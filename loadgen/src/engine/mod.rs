@@ -1,12 +1,12 @@
 //! The engine: it sends the load and finds out what becomes of it.
 //!
 //! ```text
-//! schedule ─due→ shard/offering ─→ dialect ─→ mail ─sendmmsg→ ports ─→ the server
+//! schedule ─due→ shard/send ─→ codec ─→ send_batch ─sendmmsg→ ports ─→ the server
 //!                     │ stamp: whose, which, when due
 //!                     ▼
-//!         rooms: the number of each text, and who is owed it
+//!         rooms: the number of each text, and who should receive it
 //!                     ▲
-//! recorder ←─ shard/hearing ←─ dialect ←─recvmmsg─ ports ←─ the server
+//! recorder ←─ shard/receive ←─ codec ←─recvmmsg─ ports ←─ the server
 //!     │           window: which numbers came
 //!     └─ once a second ─→ collector ─→ samples, and at last the outcome
 //! ```
@@ -20,17 +20,19 @@ pub mod schedule;
 pub mod stamp;
 
 mod client;
-mod dialect;
+mod codec;
 pub mod files;
+pub(crate) mod probe;
+mod pulse;
+mod resource_usage;
 mod rooms;
-mod selfwatch;
 mod window;
 
 pub mod ports;
 
-mod mail;
+pub mod partition;
 mod recorder;
-pub mod shape;
+mod send_batch;
 
 mod common;
 mod shard;

@@ -45,6 +45,8 @@ pub(crate) struct ShardResult {
     /// The end of its load, since the load began.
     pub(crate) ended_ns: u64,
     pub(crate) largest_burst: u32,
+    /// The last error with which the kernel refused to send.
+    pub(crate) send_error: Option<i32>,
     /// Memory for what it knows of its clients.
     pub(crate) client_bytes: usize,
 }

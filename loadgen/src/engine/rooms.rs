@@ -1,4 +1,4 @@
-//! The rooms of a run, as all threads see them: who is owed the next text, and which
+//! The rooms of a run, as all threads see them: who should receive the next text, and which
 //! text of a speaker follows which.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -19,7 +19,7 @@ pub(crate) struct Rooms {
 #[derive(Debug, Default)]
 struct Room {
     /// Members in the upper half, texts sent in the lower one: read and changed as one,
-    /// so that each text has a number and those that are owed it at once.
+    /// so that each text has its number and its receivers at once.
     state: AtomicU64,
 }
 
@@ -28,8 +28,8 @@ struct Room {
 pub(crate) struct NewText {
     /// Its number in its room.
     pub(crate) sequence: u32,
-    /// Clients to which it is owed.
-    pub(crate) owed: u32,
+    /// Clients that should receive it.
+    pub(crate) expected: u32,
 }
 
 impl Rooms {
@@ -46,12 +46,12 @@ impl Rooms {
         }
     }
 
-    /// A member more; returns the number of the first text that it is owed.
+    /// A member more; returns the number of the first text that it should receive.
     pub(crate) fn join(&self, room: u32) -> u32 {
         self.room(room).state.fetch_add(MEMBER, Relaxed) as u32
     }
 
-    /// A member less; returns the number of the first text that it is not owed any more.
+    /// A member less; returns the number of the first text that it need not receive.
     pub(crate) fn leave(&self, room: u32) -> u32 {
         self.room(room).state.fetch_sub(MEMBER, Relaxed) as u32
     }
@@ -59,12 +59,12 @@ impl Rooms {
     /// Takes the next number of a room, for a speaker whose text before was `last`.
     pub(crate) fn speak(&self, room: u32, last: Option<u32>) -> NewText {
         let state = self.room(room).state.fetch_add(1, Relaxed);
-        let (sequence, owed) = (state as u32, (state / MEMBER) as u32);
+        let (sequence, expected) = (state as u32, (state / MEMBER) as u32);
         self.follower(room, sequence).store(NONE, Relaxed);
         if let Some(last) = last.filter(|last| sequence - last < self.remembered) {
             self.follower(room, last).store(sequence, Relaxed);
         }
-        NewText { sequence, owed }
+        NewText { sequence, expected }
     }
 
     /// Returns the number of texts sent to a room.
@@ -122,15 +122,15 @@ mod tests {
         let rooms = Rooms::new(2, 64);
         assert_eq!((rooms.join(1), rooms.join(1)), (0, 0));
         let text = rooms.speak(1, None);
-        assert_eq!((text.sequence, text.owed), (0, 2));
+        assert_eq!((text.sequence, text.expected), (0, 2));
         assert_eq!(
             rooms.join(1),
             1,
-            "the next one is the first that it is owed"
+            "the next one is the first that it should receive"
         );
-        assert_eq!(rooms.speak(1, None).owed, 3);
-        assert_eq!(rooms.leave(1), 2, "the next one is owed no more");
-        assert_eq!(rooms.speak(1, None).owed, 2);
+        assert_eq!(rooms.speak(1, None).expected, 3);
+        assert_eq!(rooms.leave(1), 2, "it need not receive the next one");
+        assert_eq!(rooms.speak(1, None).expected, 2);
         assert_eq!((rooms.sent(1), rooms.sent(0)), (3, 0));
     }
 

@@ -9,17 +9,19 @@ use std::time::{Duration, SystemTime};
 use core_affinity::CoreId;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::config::RunConfig;
+use crate::config::{Protocol, RunConfig};
 use crate::engine::collector::Collector;
 use crate::engine::common::Run;
 pub use crate::engine::common::{Control, RunError};
 use crate::engine::files;
+use crate::engine::partition::{self, Part};
 use crate::engine::ports::Ports;
+use crate::engine::probe::Probe;
+use crate::engine::pulse::Prober;
 use crate::engine::recorder::{Channel, Report, ShardResult};
+use crate::engine::resource_usage::{self, Processes, ResourceUsage, THREAD_NAME};
 use crate::engine::rooms::Rooms;
 use crate::engine::schedule::nanoseconds;
-use crate::engine::selfwatch::{self, SelfWatch, THREAD_NAME};
-use crate::engine::shape::{self, Part};
 use crate::engine::shard::Shard;
 use crate::outcome::{Generator, Outcome, Sample};
 
@@ -30,8 +32,8 @@ pub fn run(
     control: &Arc<Control>,
     observe: impl FnMut(&Sample<'_>),
 ) -> Result<Outcome, RunError> {
-    let parts = shape::parts(config);
-    files::allow(shape::files(config, parts.len()))?;
+    let parts = partition::parts(config);
+    files::allow(partition::files(config, parts.len()))?;
     let open = |part: &Part| {
         Ports::open(
             config.sockets,
@@ -47,24 +49,30 @@ pub fn run(
     let run = Arc::new(Run::new(config, control, parts.len()));
     // Those that have started end, too.
     let failed = |_: &RunError| run.is_failed.store(true, Relaxed);
-    let crew = Crew::start(&run, parts, ports).inspect_err(failed)?;
-    crew.await_clients(&run);
+    let threads = Threads::start(&run, parts, ports).inspect_err(failed)?;
+    let has_sessions = run.codec() == Protocol::V2;
+    let mut prober = Prober::new(Probe::new(config.target).ok(), has_sessions);
+    threads.await_clients(&run, &mut prober);
     let registered_in = Duration::from_nanos(run.ready_ns.load(Relaxed));
 
+    let before = Processes::now();
     let start_ns = run.now_ns() + nanoseconds(START_LEAD);
     run.start_ns.store(start_ns, Relaxed);
     let recording_ns = start_ns + nanoseconds(config.warmup);
-    let mut collector = Collector::new(config.duration, crew.threads.len(), observe);
-    let mut watch = SelfWatch::new(config.server_pid);
-    let files = selfwatch::open_files();
-    crew.collect(&run, recording_ns, &mut collector, &mut watch);
+    let mut collector = Collector::new(config.duration, threads.threads.len(), observe);
+    let mut watch = ResourceUsage::new(config.server_pid);
+    let files = resource_usage::open_files();
+    threads.collect(&run, recording_ns, &mut prober, &mut collector, &mut watch);
+    let others = Processes::now().others_since(&before);
     let began_at = SystemTime::now() - run.base.elapsed() + Duration::from_nanos(recording_ns);
-    let results = crew.finish(&run, &mut collector)?;
+    let results = threads.finish(&run, &mut collector)?;
     let threads = results.len() as u16;
     let client_bytes = bytes_a_client(config, &run.rooms, &results);
     let largest_burst = results.iter().map(|result| result.largest_burst).max();
+    let send_error = results.iter().find_map(|result| result.send_error);
     let (recorded, counts, latencies, seconds) = collector.finish(results, config);
     let used = watch.used();
+    let is_dismissed = run.is_dismissed.load(Relaxed);
     Ok(Outcome {
         began_at: began_at
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -84,11 +92,16 @@ pub fn run(
             sockets,
             files,
             client_bytes,
-            peak_memory_bytes: selfwatch::own_peak_memory_bytes(),
+            peak_memory_bytes: resource_usage::own_peak_memory_bytes(),
         },
         server: watch.server(),
         signal: control.signal(),
-        server_said_goodbye: run.is_dismissed.load(Relaxed),
+        server_said_goodbye: is_dismissed,
+        // After a goodbye nothing else is to be expected.
+        silence: run.pulse.silence(recording_ns).filter(|_| !is_dismissed),
+        has_restarted: run.pulse.has_restarted(),
+        send_error,
+        others,
     })
 }
 
@@ -99,7 +112,7 @@ fn bytes_a_client(config: &RunConfig, rooms: &Rooms, results: &[ShardResult]) ->
 }
 
 /// The threads of a run.
-struct Crew {
+struct Threads {
     /// The threads. Each returns nothing when the run has failed.
     threads: Vec<JoinHandle<Option<ShardResult>>>,
     filled: Receiver<Box<Report>>,
@@ -107,10 +120,10 @@ struct Crew {
     emptied: Vec<Sender<Box<Report>>>,
 }
 
-impl Crew {
+impl Threads {
     fn start(run: &Arc<Run>, parts: Vec<Part>, ports: Vec<Ports>) -> Result<Self, RunError> {
         let (filled, reports) = bounded(REPORTS * parts.len());
-        let mut crew = Self {
+        let mut threads = Self {
             threads: Vec::new(),
             filled: reports,
             emptied: Vec::new(),
@@ -120,7 +133,7 @@ impl Crew {
             for _ in 1..REPORTS {
                 let _ = emptied.try_send(Report::new(thread));
             }
-            crew.emptied.push(emptied);
+            threads.emptied.push(emptied);
             let channel = Channel {
                 filled: filled.clone(),
                 emptied: empty,
@@ -140,16 +153,20 @@ impl Crew {
                 shard.run()
             };
             let name = format!("{THREAD_NAME}{thread}");
-            crew.threads
+            threads
+                .threads
                 .push(thread::Builder::new().name(name).spawn(body)?);
         }
-        Ok(crew)
+        Ok(threads)
     }
 
     /// Waits until all clients are there. When they cannot come, that is found out by
-    /// [`Crew::finish`].
-    fn await_clients(&self, run: &Run) {
+    /// [`Threads::finish`].
+    fn await_clients(&self, run: &Run, prober: &mut Prober) {
         while run.ready.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
+            if prober.is_refused(run.now_ns()) {
+                run.fail(RunError::NobodyListens(run.config.target));
+            }
             thread::sleep(LOOK_INTERVAL);
         }
     }
@@ -160,14 +177,16 @@ impl Crew {
         &self,
         run: &Run,
         recording_ns: u64,
+        prober: &mut Prober,
         collector: &mut Collector<impl FnMut(&Sample<'_>)>,
-        watch: &mut SelfWatch,
+        watch: &mut ResourceUsage,
     ) {
         while run.over.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
             let ahead_ns = recording_ns.saturating_sub(run.now_ns());
             if ahead_ns == 0 {
                 watch.begin_once();
             }
+            prober.turn(&run.pulse, run.now_ns());
             // The watch is to begin when the recording does, and not an interval later.
             let wait = match ahead_ns {
                 0 => LOOK_INTERVAL,

@@ -36,15 +36,12 @@ struct Curve {
 impl Schedule {
     /// Share number `share`, from 0, of `shares` of a run's schedule.
     pub fn new(config: &RunConfig, share: usize, shares: usize) -> Self {
-        let (from_per_s, to_per_s) = match config.rate {
-            Rate::Constant(rate) => (rate, rate),
-            Rate::Ramp { from, to } => (from, to),
-        };
+        let Rate { from, to } = config.rate;
         let seed = config.seed.wrapping_add(share as u64);
         let mut schedule = Self {
             curve: Curve {
-                from_per_s,
-                slope: (to_per_s - from_per_s) / config.duration.as_secs_f64(),
+                from_per_s: from,
+                slope: (to - from) / config.duration.as_secs_f64(),
                 warmup_s: config.warmup.as_secs_f64(),
             },
             arrival: config.arrival,

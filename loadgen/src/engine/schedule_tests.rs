@@ -23,7 +23,7 @@ fn times(config: &RunConfig, share: usize, shares: usize) -> Vec<u64> {
 #[test]
 fn equal_distances_are_counted_from_the_beginning_and_never_summed_up() {
     // A rate whose distance is no whole number of nanoseconds.
-    let config = config(Rate::Constant(30_000.0), Arrival::Uniform, 99);
+    let config = config(Rate::constant(30_000.0), Arrival::Uniform, 99);
     let times = times(&config, 0, 1);
     assert_eq!(times.len(), 3_000_000);
     for (index, due) in times.iter().enumerate() {
@@ -34,7 +34,7 @@ fn equal_distances_are_counted_from_the_beginning_and_never_summed_up() {
 
 #[test]
 fn the_threads_share_the_schedule_also_when_they_are_more_than_a_second_has_datagrams() {
-    let config = config(Rate::Constant(5.0), Arrival::Uniform, 9);
+    let config = config(Rate::constant(5.0), Arrival::Uniform, 9);
     let mut together: Vec<u64> = (0..8).flat_map(|share| times(&config, share, 8)).collect();
     together.sort_unstable();
     assert_eq!(together, times(&config, 0, 1));
@@ -43,7 +43,7 @@ fn the_threads_share_the_schedule_also_when_they_are_more_than_a_second_has_data
 
 #[test]
 fn a_rate_below_one_a_second_is_kept() {
-    let config = config(Rate::Constant(0.25), Arrival::Uniform, 11);
+    let config = config(Rate::constant(0.25), Arrival::Uniform, 11);
     assert_eq!(
         times(&config, 0, 1),
         [0, 4_000_000_000, 8_000_000_000],
@@ -53,7 +53,7 @@ fn a_rate_below_one_a_second_is_kept() {
 
 #[test]
 fn a_ramp_has_the_first_rate_while_it_warms_up_and_then_goes_up_to_the_second() {
-    let ramp = Rate::Ramp {
+    let ramp = Rate {
         from: 1000.0,
         to: 3000.0,
     };
@@ -72,7 +72,7 @@ fn a_ramp_has_the_first_rate_while_it_warms_up_and_then_goes_up_to_the_second() 
 
 #[test]
 fn a_ramp_down_ends_where_it_should() {
-    let ramp = Rate::Ramp {
+    let ramp = Rate {
         from: 2000.0,
         to: 1.0,
     };
@@ -83,7 +83,7 @@ fn a_ramp_down_ends_where_it_should() {
 
 #[test]
 fn poisson_arrivals_have_the_rate_and_the_scatter_of_strangers() {
-    let config = config(Rate::Constant(10_000.0), Arrival::Poisson, 99);
+    let config = config(Rate::constant(10_000.0), Arrival::Poisson, 99);
     let together: Vec<Vec<u64>> = (0..2).map(|share| times(&config, share, 2)).collect();
     let mut times: Vec<u64> = together.concat();
     times.sort_unstable();
@@ -103,7 +103,7 @@ fn poisson_arrivals_have_the_rate_and_the_scatter_of_strangers() {
 fn the_seed_decides_and_nothing_else() {
     let with_seed = |seed| RunConfig {
         seed,
-        ..config(Rate::Constant(1000.0), Arrival::Poisson, 1)
+        ..config(Rate::constant(1000.0), Arrival::Poisson, 1)
     };
     assert_eq!(times(&with_seed(1), 0, 1), times(&with_seed(1), 0, 1));
     assert_ne!(times(&with_seed(1), 0, 1), times(&with_seed(2), 0, 1));

@@ -15,7 +15,7 @@ use crate::limits::search::Search;
 use crate::outcome::Outcome;
 
 /// The settings of a calibration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calibration {
     /// Threads that send and receive.
     pub threads: u16,
@@ -77,7 +77,7 @@ impl Calibration {
         RunConfig {
             target,
             clients: CLIENTS,
-            rate: Rate::Constant(rate),
+            rate: Rate::constant(rate),
             arrival: Arrival::Uniform,
             scenario: Scenario::Ping,
             mix: Mix {

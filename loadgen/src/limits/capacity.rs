@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Protocol, Rate, RunConfig, word};
-use crate::limits::machine::Machine;
+use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::units;
 
@@ -70,6 +70,27 @@ pub fn find(
     Ok(file.capacities.into_iter().find(is_right))
 }
 
+/// Returns the calibrated capacity for the threads and the protocol of `config`, if there is one.
+pub fn look_up(config: &RunConfig) -> Result<Option<Capacity>, CapacityError> {
+    find(&path()?, &Machine::here(), config.threads, config.protocol)
+}
+
+/// Returns the capacity that was looked up for `config`, or a note that none is known.
+pub fn known(
+    found: Result<Option<Capacity>, CapacityError>,
+    config: &RunConfig,
+) -> Result<Capacity, String> {
+    match found {
+        Ok(Some(capacity)) => Ok(capacity),
+        Ok(None) => Err(format!(
+            "not calibrated (--threads {}, --protocol {}): see `loadgen calibrate`",
+            config.threads,
+            word(&config.protocol)
+        )),
+        Err(error) => Err(format!("what it is capable of is not known: {error}")),
+    }
+}
+
 /// Refuses a plan above the capacity.
 pub fn check(plan: &Plan, capacity: &Capacity) -> Result<(), CapacityError> {
     let needed_per_s = plan.handled_per_s();
@@ -88,7 +109,7 @@ pub fn check(plan: &Plan, capacity: &Capacity) -> Result<(), CapacityError> {
 pub fn highest_rate(config: &RunConfig, capacity: &Capacity) -> f64 {
     let at = |rate| {
         Plan::of(&RunConfig {
-            rate: Rate::Constant(rate),
+            rate: Rate::constant(rate),
             ..config.clone()
         })
     };
@@ -160,6 +181,9 @@ fn path_in(
     let cache = cache.ok_or(CapacityError::NoHome)?;
     Ok(cache.join("bullhorn").join("loadgen.json"))
 }
+
+/// The note on a load that is offered with `--force`.
+pub const FORCED: &str = "forced to offer more than it was calibrated to";
 
 /// Threads, protocols and kernels of a few years, so that the file does not grow for ever.
 const KEPT_MAX: usize = 100;
@@ -275,10 +299,10 @@ mod tests {
             for handled_per_s in [3_000.0, 1e4, 1e6] {
                 let capacity = capacity(1, handled_per_s);
                 let highest = highest_rate(&config, &capacity);
-                config.rate = Rate::Constant(highest);
+                config.rate = Rate::constant(highest);
                 let is_within = check(&Plan::of(&config), &capacity).is_ok();
                 assert!(is_within, "{scenario:?}, {clients}: {highest}");
-                config.rate = Rate::Constant(2.0 * highest);
+                config.rate = Rate::constant(2.0 * highest);
                 let is_beyond = check(&Plan::of(&config), &capacity).is_err();
                 assert!(is_beyond, "{scenario:?}, {clients}: {highest}");
             }

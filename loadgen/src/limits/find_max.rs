@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 pub use crate::percentiles::Quantiles;
 use crate::slo::Slo;
 use crate::units;
-use crate::verdict::{SloResult, Verdict};
+use crate::verdict::{self, SloResult, Verdict};
 
 /// The settings of a search.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct FindMax {
     pub config: RunConfig,
     pub slo: Slo,
     pub search: Search,
+    /// The reason for the highest rate of the search.
+    pub ceiling: Ceiling,
 }
 
 /// One try.
@@ -34,7 +36,7 @@ pub struct Try {
     pub deliveries_per_s: f64,
     /// Answers a second.
     pub answers_per_s: f64,
-    /// The share of owed copies and requested answers that did not arrive.
+    /// The share of expected copies and requested answers that did not arrive.
     pub missing_ratio: f64,
     /// The latencies of deliveries, if there were any.
     pub delivery: Option<Quantiles>,
@@ -42,6 +44,8 @@ pub struct Try {
     pub answer: Option<Quantiles>,
     /// Set if the objectives were met and the try is valid.
     pub is_good: bool,
+    /// The faults of the server that no objective allows: it was silent, or much was stray.
+    pub faults: Vec<String>,
     /// The reasons why the generator fell short. Then it is not the server's limit.
     pub invalid: Vec<String>,
     /// The objectives that were missed, and what was measured.
@@ -61,15 +65,18 @@ pub enum Ceiling {
 }
 
 /// The result of a search.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FoundMax {
-    /// The highest good rate, datagrams a second; none: no rate was good.
+    /// The highest good rate in datagrams per second, if a rate was good.
     pub rate_per_s: Option<f64>,
-    /// The lowest bad rate above it; none: all were good, up to the highest allowed.
+    /// The lowest bad rate above it, if a rate was bad.
     pub bad_rate_per_s: Option<f64>,
-    /// Set if it was the generator that fell short there.
+    /// Set if it was the generator that fell short at the bad rate.
     pub is_generators_limit: bool,
+    /// The same as a sentence.
+    pub sentence: String,
     /// All tries, in their order.
+    #[serde(skip)]
     pub tries: Vec<Try>,
 }
 
@@ -99,17 +106,22 @@ impl FindMax {
             && limits
                 .clone()
                 .all(|one| one.is_good || !one.invalid.is_empty());
-        Ok(FoundMax {
+        let found = FoundMax {
             rate_per_s: good,
             bad_rate_per_s: bad,
             is_generators_limit,
+            sentence: String::new(),
             tries,
+        };
+        Ok(FoundMax {
+            sentence: found.answer(self.ceiling),
+            ..found
         })
     }
 
     fn try_once(&self, rate: f64, control: &Arc<Control>) -> Result<Try, RunError> {
         let config = RunConfig {
-            rate: Rate::Constant(rate),
+            rate: Rate::constant(rate),
             ..self.config.clone()
         };
         let outcome = run(&config, control, |_| {})?;
@@ -117,6 +129,9 @@ impl FindMax {
             // What is left of it says nothing of this rate, and there will be no other try.
             _ if outcome.server_said_goodbye => Err(RunError::Goodbye),
             Some(signal) => Err(RunError::Stopped(signal)),
+            None if outcome.is_server_gone() => Err(RunError::ServerFailed(
+                verdict::faults(&config, &outcome).join(" "),
+            )),
             None => Ok(Try::of(rate, &config, &outcome, &self.slo)),
         }
     }
@@ -183,9 +198,10 @@ impl Try {
     fn of(rate: f64, config: &RunConfig, outcome: &Outcome, slo: &Slo) -> Self {
         let counts = &outcome.counts;
         let per_s = |count: u64| units::per_s(count, outcome.recorded);
-        let wanted = counts.owed + counts.asked;
+        let wanted = counts.expected + counts.asked;
         let mut missed = slo.check(outcome);
-        let invalid = Verdict::of(config, outcome, &missed).invalid;
+        let faults = verdict::faults(config, outcome);
+        let invalid = Verdict::of_generator(config, outcome, &missed).invalid;
         missed.retain(|result| !result.is_met);
         Self {
             rate_per_s: rate,
@@ -195,7 +211,8 @@ impl Try {
             missing_ratio: (counts.lost + counts.unanswered) as f64 / wanted.max(1) as f64,
             delivery: Quantiles::of(&outcome.latencies.delivery),
             answer: Quantiles::of(&outcome.latencies.answer),
-            is_good: missed.is_empty() && invalid.is_empty(),
+            is_good: missed.is_empty() && invalid.is_empty() && faults.is_empty(),
+            faults,
             invalid,
             missed,
         }

@@ -3,6 +3,5 @@
 pub mod calibrate;
 pub mod capacity;
 pub mod find_max;
-pub mod machine;
 pub mod null;
 pub mod search;

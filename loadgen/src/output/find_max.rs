@@ -1,14 +1,14 @@
 //! The files of a search: its tries and its answer, for programs and on a page.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::environment::Environment;
 use super::{
-    FIND_MAX, FIND_MAX_PAGE, OutputError, at, page, remove, shell_line, write_json, write_page,
+    Environment, FIND_MAX, FIND_MAX_PAGE, OutputError, at, open_dir, page, remove, shell_line,
+    write_json, write_page,
 };
 use crate::config::RunConfig;
 use crate::limits::find_max::{Ceiling, FindMax, FoundMax, Try};
@@ -19,19 +19,6 @@ use crate::units::thousandths;
 pub struct SearchOutput {
     dir: PathBuf,
     began_at: SystemTime,
-}
-
-/// A search that is over.
-#[derive(Debug, Clone, Copy)]
-pub struct SearchRun<'a> {
-    /// The program and its arguments.
-    pub command: &'a [String],
-    /// The search.
-    pub find_max: &'a FindMax,
-    /// The reason for its highest rate.
-    pub ceiling: Ceiling,
-    /// Its result.
-    pub found: &'a FoundMax,
 }
 
 /// `find-max.json`. docs/LOADGEN.md has its schema.
@@ -56,7 +43,7 @@ pub struct FindMaxSummary {
     /// The machine.
     pub environment: Environment,
     /// The answer.
-    pub found: Answer,
+    pub found: FoundMax,
     /// All tries, in their order.
     pub tries: Vec<Try>,
 }
@@ -71,27 +58,11 @@ pub struct SearchSettings {
     pub ceiling: Ceiling,
 }
 
-/// A [`FoundMax`], without its tries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
-    /// The highest good rate in datagrams per second, if a rate was good.
-    pub rate_per_s: Option<f64>,
-    /// The lowest bad rate above it, if a rate was bad.
-    pub bad_rate_per_s: Option<f64>,
-    /// Set if it was the generator that fell short at the bad rate.
-    pub is_generators_limit: bool,
-    /// The same as a sentence.
-    pub sentence: String,
-}
-
 impl SearchOutput {
     /// Creates `dir`, and checks that files can be written there. The files of an earlier
     /// search stay until [`Self::finish`] replaces them.
     pub fn create(dir: &Path, overwrite: bool) -> Result<Self, OutputError> {
-        fs::create_dir_all(dir).map_err(at(dir))?;
-        if !overwrite && dir.join(FIND_MAX).exists() {
-            return Err(OutputError::TakenBySearch(dir.to_owned()));
-        }
+        open_dir(dir, overwrite, FIND_MAX, "search")?;
         // An error after a search of hours would be too late.
         let probe = dir.join(PROBE);
         File::create(&probe).map_err(at(&probe))?;
@@ -103,9 +74,14 @@ impl SearchOutput {
     }
 
     /// Writes both files, the page first. A directory with a `find-max.json` is complete.
-    pub fn finish(self, run: &SearchRun<'_>) -> Result<FindMaxSummary, OutputError> {
+    pub fn finish(
+        self,
+        command: &[String],
+        find_max: &FindMax,
+        found: &FoundMax,
+    ) -> Result<FindMaxSummary, OutputError> {
         let Self { dir, began_at } = self;
-        let summary = FindMaxSummary::new(run, began_at, Environment::read());
+        let summary = FindMaxSummary::new(command, find_max, found, began_at);
         remove(&dir.join(FIND_MAX))?;
         write_page(&dir.join(FIND_MAX_PAGE), page::of_search(&summary))?;
         write_json(&dir.join(FIND_MAX), &summary)?;
@@ -119,36 +95,24 @@ impl SearchOutput {
 }
 
 impl FindMaxSummary {
-    /// Returns the summary of `run`, which has just ended.
-    pub fn new(run: &SearchRun<'_>, began_at: SystemTime, environment: Environment) -> Self {
+    /// Returns the summary of a search that began at `began_at`, and has just ended.
+    fn new(command: &[String], find_max: &FindMax, found: &FoundMax, began_at: SystemTime) -> Self {
         let since_1970 = began_at.duration_since(SystemTime::UNIX_EPOCH);
         Self {
             schema: FIND_MAX_SCHEMA.to_owned(),
             began_at: humantime::format_rfc3339_millis(began_at).to_string(),
             began_at_unix_s: thousandths(since_1970.unwrap_or_default().as_secs_f64()),
             took_s: thousandths(began_at.elapsed().unwrap_or_default().as_secs_f64()),
-            command: shell_line(run.command),
-            slo: run.find_max.slo.to_string(),
-            config: run.find_max.config.clone(),
+            command: shell_line(command),
+            slo: find_max.slo.to_string(),
+            config: find_max.config.clone(),
             search: SearchSettings {
-                search: run.find_max.search,
-                ceiling: run.ceiling,
+                search: find_max.search,
+                ceiling: find_max.ceiling,
             },
-            environment,
-            found: Answer::of(run.found, run.ceiling),
-            tries: run.found.tries.clone(),
-        }
-    }
-}
-
-impl Answer {
-    /// Returns the answer of a search whose highest rate has this reason.
-    pub fn of(found: &FoundMax, ceiling: Ceiling) -> Self {
-        Self {
-            rate_per_s: found.rate_per_s,
-            bad_rate_per_s: found.bad_rate_per_s,
-            is_generators_limit: found.is_generators_limit,
-            sentence: found.answer(ceiling),
+            environment: Environment::read(),
+            found: found.clone(),
+            tries: found.tries.clone(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The files of a run: a directory with its summary, its histograms and a report. And the
 //! files of a search. docs/LOADGEN.md describes them.
 
-mod environment;
 mod find_max;
 mod histograms;
 mod page;
@@ -19,10 +18,8 @@ use crate::config::RunConfig;
 use crate::outcome::{Outcome, Sample};
 use crate::verdict::{SloResult, Verdict};
 
-pub use environment::Environment;
-pub use find_max::{
-    Answer, FIND_MAX_SCHEMA, FindMaxSummary, SearchOutput, SearchRun, SearchSettings,
-};
+pub use crate::machine::Environment;
+pub use find_max::{FIND_MAX_SCHEMA, FindMaxSummary, SearchOutput, SearchSettings};
 pub use histograms::{HistogramLog, write_percentiles};
 pub(crate) use summary::latencies;
 pub use summary::{LatencySummary, Pace, Rates, Ratios, SCHEMA, ServerSummary, Summary};
@@ -54,17 +51,15 @@ pub struct Run<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     #[error(
-        "{} holds another run, as there is a {SUMMARY}: name another directory, or give \
-         --overwrite to replace that run",
-        .0.display()
+        "{} holds another {what}, as there is a {file}: name another directory, or give \
+         --overwrite to replace that {what}",
+        .dir.display()
     )]
-    Taken(PathBuf),
-    #[error(
-        "{} holds another search, as there is a {FIND_MAX}: name another directory, or give \
-         --overwrite to replace that search",
-        .0.display()
-    )]
-    TakenBySearch(PathBuf),
+    Taken {
+        dir: PathBuf,
+        file: &'static str,
+        what: &'static str,
+    },
     #[error("cannot write {}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
 }
@@ -73,10 +68,7 @@ impl Output {
     /// Creates `dir`, and begins a log of histograms in it. The files of an earlier run stay
     /// until [`Self::finish`] replaces them.
     pub fn create(dir: &Path, overwrite: bool) -> Result<Self, OutputError> {
-        fs::create_dir_all(dir).map_err(at(dir))?;
-        if !overwrite && dir.join(SUMMARY).exists() {
-            return Err(OutputError::Taken(dir.to_owned()));
-        }
+        open_dir(dir, overwrite, SUMMARY, "run")?;
         let path = dir.join(GROWING_LOG);
         // The recording begins later, and the end of the run corrects this.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -121,6 +113,24 @@ impl Output {
     /// Returns the path of the report.
     pub fn report(&self) -> PathBuf {
         self.dir.join(REPORT)
+    }
+}
+
+/// Creates `dir`. Refuses one that has `file`, which is written last, unless `overwrite`.
+fn open_dir(
+    dir: &Path,
+    overwrite: bool,
+    file: &'static str,
+    what: &'static str,
+) -> Result<(), OutputError> {
+    fs::create_dir_all(dir).map_err(at(dir))?;
+    match !overwrite && dir.join(file).exists() {
+        true => Err(OutputError::Taken {
+            dir: dir.to_owned(),
+            file,
+            what,
+        }),
+        false => Ok(()),
     }
 }
 

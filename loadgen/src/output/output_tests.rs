@@ -38,8 +38,8 @@ fn a_run_leaves_its_files_and_nothing_else() {
         "answer.hgrm",
         "delivery-from-send.hgrm",
         "delivery.hgrm",
-        "hear-lag.hgrm",
         "latency.hlog",
+        "receive-lag.hgrm",
         "report.html",
         "send-lag.hgrm",
         "summary.json",
@@ -59,7 +59,7 @@ fn another_run_is_overwritten_only_if_one_says_so() {
     let before = fs::read(dir.join(SUMMARY)).unwrap();
     let log = fs::read(dir.join(LOG)).unwrap();
     let error = Output::create(dir, false).err().unwrap();
-    assert!(matches!(&error, OutputError::Taken(path) if path == dir));
+    assert!(matches!(&error, OutputError::Taken { dir: taken, .. } if taken == dir));
     assert!(error.to_string().contains("--overwrite"), "{error}");
     assert_eq!(fs::read(dir.join(SUMMARY)).unwrap(), before);
 
@@ -151,6 +151,6 @@ fn a_shell_takes_a_line_apart_into_the_same_words() {
         .args(["-c", &script])
         .output();
     let out = String::from_utf8(output.unwrap().stdout).unwrap();
-    let heard: Vec<_> = out.split_terminator('\0').collect();
-    assert_eq!(heard, words);
+    let received: Vec<_> = out.split_terminator('\0').collect();
+    assert_eq!(received, words);
 }

@@ -14,6 +14,8 @@
   const add = (...children) => page.append(...children);
   const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
   const none = "–";
+  // The histograms end at 68.7 s, and what took longer counts as this long.
+  const taken = (us) => (us >= 68719476.735 ? "≥ " : "") + micros(us);
   const or = (value, print) => value === null || value === undefined ? none : print(value);
 
   // A table. Columns whose name starts with ">" hold numbers; the first column names the row.
@@ -62,8 +64,8 @@
     document.title = `bullhorn: ${offered(config)}, ${config.scenario}`;
     add(el("h1", "", `Load test: ${offered(config)} for ${seconds(recorded)}`), el("p", "lead", `${told(config)}. ${summary.began_at}`));
     const { is_valid: isValid, invalid } = summary.verdict;
-    verdict(isValid, isValid ? "Valid" : "Invalid", isValid ? "The figures are the server's: the generator kept up."
-      : "The figures are the generator's own, not the server's.", invalid);
+    verdict(isValid, isValid ? "Valid" : summary.server_silent_from_s === null ? "Invalid" : "Failed", isValid
+      ? "The figures are the server's: the generator kept up." : "The figures are no measure of the server.", invalid);
     const cut = `It recorded ${seconds(recorded)} of ${seconds(config.duration_s)}.`;
     if (summary.server_said_goodbye) verdict(false, "Stopped early", `The server said goodbye. ${cut}`);
     const signal = new Map([[2, "Ctrl-C"], [15, "SIGTERM"]]).get(summary.signal) ?? `Signal ${summary.signal}`;
@@ -78,12 +80,13 @@
     const row = (name, expected, came, perSecond, missing) => [name, rate(perSecond), or(missing, share),
       count(Math.max(expected - came, 0)), count(expected), count(came)];
     const flows = [["datagrams sent", counts.due, counts.sent, rates.sent_per_s, counts.due ? Math.max(counts.due - counts.sent, 0) / counts.due : null]];
-    if (counts.owed) flows.push(["texts delivered", counts.owed, counts.delivered, rates.deliveries_per_s, rates.loss_ratio]);
+    if (counts.expected) flows.push(["texts delivered", counts.expected, counts.delivered, rates.deliveries_per_s, rates.loss_ratio]);
     if (counts.asked) flows.push(["requests answered", counts.asked, counts.answered, rates.answers_per_s, rates.unanswered_ratio]);
     add(table(["", ">per second", ">loss", ">missing", ">expected", ">actual"], flows.map((flow) => row(...flow))));
     const rows = meanings.latencies.filter(([name]) => latencies[name])
-      .map(([name, meaning]) => [el("th", "", name, el("small", "", meaning)), ...percentileColumns.map(([, key]) => micros(latencies[name][key]))]);
-    if (rows.length) add(table(["latency", ...percentileColumns.map(([name]) => `>${name}`)], rows), el("p", "hint", "Percentiles leave out what was lost, which is the loss above."));
+      .map(([name, meaning]) => [el("th", "", name, el("small", "", meaning)), ...percentileColumns.map(([, key]) => taken(latencies[name][key])), or(latencies[name].left_out_ratio, share)]);
+    if (rows.length) add(table(["latency", ...percentileColumns.map(([name]) => `>${name}`), ">left out"], rows),
+      el("p", "hint", "Percentiles leave out what was lost, unanswered or too late: the share at the end of the row."));
 
     add(el("h2", "", "Charts"), el("p", "hint", "Drag across a chart to zoom in, double-click to zoom out. Click a name to hide its curve."));
     runCharts();
@@ -141,7 +144,7 @@
     const x = { kind: "seconds", label: "seconds since the recording began", short: "time", values: bins.map(({ at, length }) => at + length / 2) };
     for (const [title, note, label, wanted, came] of [
       ["Datagrams offered", "What was due, and what the generator sent. Where they differ, the generator was the bottleneck.", "datagrams per second", "due", "sent"],
-      ["Deliveries", "Copies of texts that members of rooms should receive, by when the text was due, and those that arrived.", "copies per second", "owed", "delivered"],
+      ["Deliveries", "Copies of texts that members of rooms should receive, by when the text was due, and those that arrived.", "copies per second", "expected", "delivered"],
       ["Answers", "Requests sent, by when they were due, and those that were answered.", "requests per second", "asked", "answered"],
     ]) {
       if (bins.every(({ second }) => second[wanted] === 0)) continue;
@@ -155,7 +158,7 @@
     charts.draw(place, {
       title: "Losses", note: "Of what was due in each second, the share that never arrived.",
       x, y: { kind: "share", label: "share lost" },
-      series: [{ label: "deliveries lost", color: "--red", values: lost("owed", "delivered") },
+      series: [{ label: "deliveries lost", color: "--red", values: lost("expected", "delivered") },
         { label: "requests unanswered", color: "--amber", values: lost("asked", "answered") }],
     });
   }
@@ -178,7 +181,7 @@
     if (best) {
       add(el("h2", "", "Figures at the highest good rate"), table(["", ">per second", ...columns.map(([name]) => `>${name}`), ">max"], [
         ["datagrams sent", rate(best.sent_per_s), ...columns.map(() => ""), ""],
-        ...kinds.map(([, key, many]) => [many, rate(best[`${many}_per_s`]), ...columns.map(([, column]) => or(best[key]?.[column], micros)), or(best[key]?.max_us, micros)]),
+        ...kinds.map(([, key, many]) => [many, rate(best[`${many}_per_s`]), ...columns.map(([, column]) => or(best[key]?.[column], taken)), or(best[key]?.max_us, taken)]),
       ]), el("p", "", `${share(best.missing_ratio)} of what was expected did not arrive. ${plural(tries.length, "try").replace(/trys$/, "tries")} took ${seconds(search.took_s)}.`));
     }
 
@@ -208,12 +211,12 @@
     chart("Datagrams sent over load", "What the generator sent of what was due. Where they differ, the generator was the bottleneck.",
       { kind: "rate", label: "datagrams per second" }, [["due", "--gray", (one) => one.rate_per_s, true], ["sent", "--green", (one) => one.sent_per_s]]);
     // The part of a reason before its colon says what happened. The rest is advice.
-    const reasons = (one) => [...one.missed.map((slo) => `${slo.clause}: ${slo.sentence}`), ...one.invalid.map((reason) => reason.split(":")[0])]
+    const reasons = (one) => [...one.missed.map((slo) => `${slo.clause}: ${slo.sentence}`), ...one.faults, ...one.invalid.map((reason) => reason.split(":")[0])]
       .map((reason) => el("div", "", `✗ ${reason}`));
     add(el("h2", "", "Tries"));
     add(table([">offered/s", ">sent/s", ...kinds.flatMap(([, , many]) => [`>${many}/s`, ...columns.map(([name]) => `>${name}`)]), ">loss", "result"],
       tries.map((one) => [number(one.rate_per_s), number(one.sent_per_s),
-        ...kinds.flatMap(([, key, many]) => [number(one[`${many}_per_s`]), ...columns.map(([, column]) => or(one[key]?.[column], micros))]),
+        ...kinds.flatMap(([, key, many]) => [number(one[`${many}_per_s`]), ...columns.map(([, column]) => or(one[key]?.[column], taken))]),
         share(one.missing_ratio),
         one.is_good ? el("td", "good", "✓ good") : el("td", "bad reasons", ...reasons(one))])));
 

@@ -6,12 +6,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::environment::Environment;
 use super::timeline::Interval;
-use super::{Run, shell_line};
+use super::{Environment, Run, shell_line};
 use crate::config::RunConfig;
 use crate::described::described;
-use crate::outcome::{Counts, Generator, Latencies, Outcome, Second, ServerUse};
+use crate::outcome::{CEILING_NS, Counts, Generator, Latencies, Outcome, Second, ServerUse};
 use crate::percentiles::micros;
 use crate::units::{per_s, ratio, thousandths};
 use crate::verdict::{SloResult, Verdict};
@@ -33,6 +32,12 @@ pub struct Summary {
     pub signal: Option<i32>,
     /// Set if the server said goodbye, which ended the run.
     pub server_said_goodbye: bool,
+    /// The start of the last silence of the server, if it was silent for a second or more.
+    pub server_silent_from_s: Option<f64>,
+    /// The end of it, if it ended.
+    pub server_silent_to_s: Option<f64>,
+    /// Set if the server restarted, or forgot its clients.
+    pub server_restarted: bool,
     /// The command that repeats the run, quoted for a shell.
     pub command: String,
     /// The verdict on the figures.
@@ -80,7 +85,7 @@ described! {
     pub struct Ratios {
         /// `sent` as a share of `due`.
         pub sent_ratio: Option<f64>,
-        /// `lost` as a share of `owed`.
+        /// `lost` as a share of `expected`.
         pub loss_ratio: Option<f64>,
         /// `unanswered` as a share of `asked`.
         pub unanswered_ratio: Option<f64>,
@@ -122,6 +127,11 @@ described! {
         pub p99_99_us: f64,
         /// The greatest of them.
         pub max_us: f64,
+        /// Latencies of 68.7 s or more, which count as 68.7 s.
+        pub clamped_count: u64,
+        /// The share of what should arrive that is not among them: lost, unanswered or too late.
+        /// `null` for the other latencies, and in a single second.
+        pub left_out_ratio: Option<f64>,
     }
 }
 
@@ -140,6 +150,7 @@ impl Summary {
     pub fn new(run: &Run<'_>, intervals: Vec<Interval>, environment: Environment) -> Self {
         let outcome = run.outcome;
         let began_at = UNIX_EPOCH + outcome.began_at;
+        let seconds = |time: Duration| thousandths(time.as_secs_f64());
         Self {
             schema: SCHEMA.to_owned(),
             began_at: humantime::format_rfc3339_millis(began_at).to_string(),
@@ -148,6 +159,9 @@ impl Summary {
             registered_in_ms: thousandths(outcome.registered_in.as_secs_f64() * 1e3),
             signal: outcome.signal,
             server_said_goodbye: outcome.server_said_goodbye,
+            server_silent_from_s: outcome.silence.map(|silence| seconds(silence.from)),
+            server_silent_to_s: outcome.silence.and_then(|silence| silence.to.map(seconds)),
+            server_restarted: outcome.has_restarted,
             command: shell_line(run.command),
             verdict: run.verdict.clone(),
             slos: run.slos.to_vec(),
@@ -155,7 +169,7 @@ impl Summary {
             environment,
             counts: outcome.counts,
             rates: Rates::of(outcome),
-            latencies: latencies(&outcome.latencies),
+            latencies: latencies(&outcome.latencies, |name| outcome.left_out(name)),
             generator: outcome.generator,
             server: outcome.server.map(|used| ServerSummary {
                 used,
@@ -186,7 +200,7 @@ impl Rates {
             pace: Pace::of(counts, outcome.recorded),
             ratios: Ratios {
                 sent_ratio: ratio(counts.sent, counts.due),
-                loss_ratio: ratio(counts.lost, counts.owed),
+                loss_ratio: ratio(counts.lost, counts.expected),
                 unanswered_ratio: ratio(counts.unanswered, counts.asked),
             },
         }
@@ -194,7 +208,7 @@ impl Rates {
 }
 
 impl LatencySummary {
-    fn of(histogram: &Histogram<u64>) -> Self {
+    fn of(histogram: &Histogram<u64>, left_out_ratio: Option<f64>) -> Self {
         let at = |quantile: f64| micros(histogram.value_at_quantile(quantile));
         Self {
             count: histogram.len(),
@@ -207,6 +221,8 @@ impl LatencySummary {
             p99_9_us: at(0.999),
             p99_99_us: at(0.9999),
             max_us: micros(histogram.max()),
+            clamped_count: histogram.count_at(CEILING_NS),
+            left_out_ratio,
         }
     }
 }
@@ -220,13 +236,18 @@ impl ServerSummary {
     }
 }
 
-/// Returns the latencies of which something was recorded, by name.
-pub(crate) fn latencies(latencies: &Latencies) -> BTreeMap<String, LatencySummary> {
+/// Returns the latencies of which something was recorded, by name, with the shares that they
+/// leave out.
+pub(crate) fn latencies(
+    latencies: &Latencies,
+    left_out: impl Fn(&str) -> Option<f64>,
+) -> BTreeMap<String, LatencySummary> {
     let named = latencies.named().into_iter();
     let recorded = named.filter(|(_, histogram)| !histogram.is_empty());
-    let summaries =
-        recorded.map(|(name, histogram)| (name.to_owned(), LatencySummary::of(histogram)));
-    summaries.collect()
+    let summary = |histogram, name| LatencySummary::of(histogram, left_out(name));
+    recorded
+        .map(|(name, histogram)| (name.to_owned(), summary(histogram, name)))
+        .collect()
 }
 
 /// The format of `summary.json`. The number rises when a field goes or changes its meaning,

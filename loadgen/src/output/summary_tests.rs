@@ -119,5 +119,5 @@ fn a_share_of_nothing_is_null_and_a_latency_of_nothing_missing() {
     let rates = serde_json::to_value(Rates::of(&run)).unwrap();
     assert_eq!(rates["loss_ratio"], Value::Null);
     assert_eq!(rates["offered_per_s"], 0.0);
-    assert!(latencies(&run.latencies).is_empty());
+    assert!(latencies(&run.latencies, |_| None).is_empty());
 }

@@ -6,6 +6,7 @@
     reason = "what helps a test may panic as a test may"
 )]
 
+pub(crate) mod process;
 pub(crate) mod relay;
 pub(crate) mod responder;
 mod truth;
@@ -50,7 +51,7 @@ pub(crate) fn config(target: SocketAddr) -> RunConfig {
     RunConfig {
         target,
         clients: 20,
-        rate: Rate::Constant(1000.0),
+        rate: Rate::constant(1000.0),
         arrival: Arrival::Uniform,
         scenario: Scenario::Mixed,
         mix: mix(1.0, 1.0, 0.0),
@@ -109,7 +110,7 @@ pub(crate) fn adds_up(outcome: &Outcome) {
         sent: counts.sent,
         asked: counts.asked,
         answered: counts.answered,
-        owed: counts.owed,
+        expected: counts.expected,
         delivered: counts.delivered,
     };
     assert_eq!(sum, whole);
@@ -118,7 +119,7 @@ pub(crate) fn adds_up(outcome: &Outcome) {
         counts.asked + counts.texts + counts.heartbeats,
         "each is of one kind"
     );
-    assert_eq!(counts.lost, counts.owed - counts.delivered);
+    assert_eq!(counts.lost, counts.expected - counts.delivered);
     assert_eq!(counts.unanswered, counts.asked - counts.answered);
     let latencies = &outcome.latencies;
     assert_eq!(latencies.delivery.len(), counts.delivered);
@@ -128,10 +129,10 @@ pub(crate) fn adds_up(outcome: &Outcome) {
     assert_eq!(latencies.answer_from_send.len(), matched);
     assert_eq!(latencies.send_lag.len(), counts.sent);
     assert!(
-        latencies.hear_lag.len() <= counts.received,
+        latencies.receive_lag.len() <= counts.received,
         "a packet has one or more"
     );
-    assert_eq!(latencies.hear_lag.is_empty(), counts.received == 0);
+    assert_eq!(latencies.receive_lag.is_empty(), counts.received == 0);
     let seconds = outcome.recorded.as_secs_f64().ceil() as usize;
     assert_eq!(outcome.seconds.len(), seconds);
 }

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bullhorn::net::{BufferSizes, bind_group};
+use bullhorn::wire::QUIT;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_client, parse_server};
 use loadgen::config::Protocol;
 use loadgen::engine::stamp::{STAMP_BYTES, Stamp};
@@ -175,6 +176,10 @@ impl Running {
 
     fn read_front(&mut self, poll: &Poll, buffer: &mut [u8]) {
         while let Some((len, from)) = would_block(self.front.recv_from(buffer)) {
+            // The generator asks in this way whether anything listens here.
+            if buffer[..len] == *QUIT && !self.by_address.contains_key(&from) {
+                continue;
+            }
             let place = *self.by_address.entry(from).or_insert_with(|| {
                 let mut back = socket();
                 back.connect(self.to).unwrap();
@@ -204,7 +209,7 @@ impl Running {
     fn read_back(&mut self, place: usize, buffer: &mut [u8]) {
         while let Some(len) = would_block(self.peers[place].back.recv(buffer)) {
             let datagram = &buffer[..len];
-            let items = heard(self.plan.protocol, datagram);
+            let items = received(self.plan.protocol, datagram);
             let faults_ns = &self.plan.faults_ns;
             let is_open = |item: &Item| faults_ns.contains(&item.stamp().due_ns);
             let texts = items.iter().filter(|item| matches!(item, Item::Text(_)));
@@ -308,7 +313,7 @@ impl Running {
     fn forge(&mut self, place: usize, datagram: &[u8], count: u64) {
         let mut forged = datagram.to_vec();
         let kind = self.random.u8(..3);
-        for item in heard(self.plan.protocol, datagram) {
+        for item in received(self.plan.protocol, datagram) {
             let genuine = *item.stamp();
             let mut stamp = genuine;
             match kind {
@@ -326,8 +331,8 @@ impl Running {
     fn emit(&mut self, place: usize, datagram: &[u8]) {
         self.send_as(&self.front, place, datagram);
         let number = self.number(place);
-        for item in heard(self.plan.protocol, datagram) {
-            self.truth.heard(number, item);
+        for item in received(self.plan.protocol, datagram) {
+            self.truth.received(number, item);
         }
     }
 
@@ -370,7 +375,7 @@ fn said(protocol: Protocol, datagram: &[u8]) -> Option<Item> {
 }
 
 /// What a datagram of the server has in it with a stamp.
-fn heard(protocol: Protocol, datagram: &[u8]) -> Vec<Item> {
+fn received(protocol: Protocol, datagram: &[u8]) -> Vec<Item> {
     match protocol {
         Protocol::V1 => {
             let item = match datagram.strip_prefix(b"* pong ") {

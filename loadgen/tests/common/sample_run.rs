@@ -46,6 +46,10 @@ impl SampleRun {
             }),
             signal: None,
             server_said_goodbye: false,
+            silence: None,
+            has_restarted: false,
+            send_error: None,
+            others: Default::default(),
         };
         Self { outcome, intervals }
     }
@@ -71,7 +75,7 @@ pub(crate) fn config() -> RunConfig {
     RunConfig {
         target: ([127, 0, 0, 1], 9999).into(),
         clients: 1_000,
-        rate: Rate::Constant(1_000.0),
+        rate: Rate::constant(1_000.0),
         arrival: Arrival::Poisson,
         scenario: Scenario::Mixed,
         mix: Mix {
@@ -109,7 +113,7 @@ fn interval(random: &mut fastrand::Rng, second: u64) -> Latencies {
         let from_send_ns = served_ns as u64 + wait_ns / 3;
         let from_due_ns = served_ns as u64 + wait_ns + lag_ns;
         latencies.send_lag.record(lag_ns).unwrap();
-        latencies.hear_lag.record(lag_ns / 2).unwrap();
+        latencies.receive_lag.record(lag_ns / 2).unwrap();
         if at % 2 == 0 {
             latencies.delivery.record_n(from_due_ns, 10).unwrap();
             let from_send = &mut latencies.delivery_from_send;
@@ -132,7 +136,7 @@ fn second(at: u64) -> Second {
         sent: 1_000 + at % 3,
         asked: 450,
         answered: 450 - lost / 10,
-        owed: 4_500,
+        expected: 4_500,
         delivered: 4_500 - lost,
     }
 }
@@ -143,7 +147,10 @@ fn stalls(second: u64) -> bool {
 
 fn counts(seconds: &[Second]) -> Counts {
     let sum = |count: fn(&Second) -> u64| seconds.iter().map(count).sum::<u64>();
-    let (owed, delivered) = (sum(|second| second.owed), sum(|second| second.delivered));
+    let (expected, delivered) = (
+        sum(|second| second.expected),
+        sum(|second| second.delivered),
+    );
     let (asked, answered) = (sum(|second| second.asked), sum(|second| second.answered));
     let sent = sum(|second| second.sent);
     Counts {
@@ -156,9 +163,9 @@ fn counts(seconds: &[Second]) -> Counts {
         sent_bytes: 48 * sent,
         answered,
         unanswered: asked - answered,
-        owed,
+        expected,
         delivered,
-        lost: owed - delivered,
+        lost: expected - delivered,
         reordered: 3,
         received: delivered + answered,
         received_bytes: 64 * (delivered + answered),

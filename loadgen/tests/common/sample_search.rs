@@ -7,7 +7,7 @@
 )]
 
 use loadgen::config::{Rate, RunConfig};
-use loadgen::limits::find_max::{FindMax, FoundMax, Quantiles, Try};
+use loadgen::limits::find_max::{Ceiling, FindMax, FoundMax, Quantiles, Try};
 use loadgen::limits::search::Search;
 use loadgen::verdict::{Figure, Measured, MeasuredOf, SloResult};
 
@@ -15,7 +15,7 @@ use loadgen::verdict::{Figure, Measured, MeasuredOf, SloResult};
 pub(crate) fn find_max(config: RunConfig) -> FindMax {
     FindMax {
         config: RunConfig {
-            rate: Rate::Constant(1_000.0),
+            rate: Rate::constant(1_000.0),
             ..config
         },
         slo: "p99<5ms,loss<0.1%".parse().unwrap(),
@@ -25,6 +25,7 @@ pub(crate) fn find_max(config: RunConfig) -> FindMax {
             highest: Some(50_000.0),
             precision: 1.5,
         },
+        ceiling: Ceiling::Asked,
     }
 }
 
@@ -33,10 +34,11 @@ pub(crate) fn found() -> FoundMax {
     let mut spoiled = one(2_000.0, 2.0);
     spoiled.is_good = false;
     spoiled.invalid = vec!["The generator fell behind: it slept.".to_owned()];
-    FoundMax {
+    answered(FoundMax {
         rate_per_s: Some(2_830.0),
         bad_rate_per_s: Some(4_000.0),
         is_generators_limit: false,
+        sentence: String::new(),
         tries: vec![
             one(1_000.0, 1.0),
             one(1_000.0, 1.1),
@@ -48,6 +50,13 @@ pub(crate) fn found() -> FoundMax {
             one(2_830.0, 2.5),
             one(2_830.0, 2.6),
         ],
+    })
+}
+
+fn answered(found: FoundMax) -> FoundMax {
+    FoundMax {
+        sentence: found.answer(Ceiling::Asked),
+        ..found
     }
 }
 
@@ -58,12 +67,13 @@ pub(crate) fn generators_limit() -> FoundMax {
         one.is_good = false;
         one.invalid = vec!["The generator fell behind: it slept.".to_owned()];
     }
-    FoundMax {
+    answered(FoundMax {
         rate_per_s: None,
         bad_rate_per_s: Some(20.0),
         is_generators_limit: true,
+        sentence: String::new(),
         tries,
-    }
+    })
 }
 
 /// A try with deliveries so slow, and answers half as slow: bad from 10 times on.
@@ -85,6 +95,7 @@ pub(crate) fn one(rate_per_s: f64, slowness: f64) -> Try {
         delivery: Some(quantiles(slowness)),
         answer: Some(quantiles(slowness / 2.0)),
         is_good,
+        faults: Vec::new(),
         invalid: Vec::new(),
         missed: match is_good {
             true => Vec::new(),

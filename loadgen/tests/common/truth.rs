@@ -83,14 +83,14 @@ impl Truth {
             }
             Item::Text(_) => {
                 counts.texts += 1;
-                counts.owed += members;
-                second.owed += members;
+                counts.expected += members;
+                second.expected += members;
             }
         }
     }
 
     /// It was sent to a client, and came, as nothing behind the relay loses anything.
-    pub(crate) fn heard(&mut self, receiver: u32, item: Item) {
+    pub(crate) fn received(&mut self, receiver: u32, item: Item) {
         let is_right = match item {
             Item::Text(stamp) => self.room_of(stamp.client) == self.room_of(receiver),
             Item::Ask(stamp) => stamp.client == receiver,
@@ -102,7 +102,7 @@ impl Truth {
             return self.strayed(1);
         }
         match item {
-            Item::Text(stamp) => self.heard_text(receiver, &stamp),
+            Item::Text(stamp) => self.received_text(receiver, &stamp),
             Item::Ask(stamp) => {
                 let is_new = self.answers.insert((receiver, stamp.sequence));
                 if let Some((counts, second)) = self.row(&stamp) {
@@ -114,7 +114,7 @@ impl Truth {
         }
     }
 
-    /// What no client should hear was sent to one.
+    /// Counts datagrams that no client should receive.
     pub(crate) fn strayed(&mut self, count: u64) {
         self.counts.stray += count;
     }
@@ -122,7 +122,7 @@ impl Truth {
     /// The counts; those that are no matter of a relay are 0.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            lost: self.counts.owed - self.counts.delivered,
+            lost: self.counts.expected - self.counts.delivered,
             unanswered: self.counts.asked - self.counts.answered,
             ..self.counts
         }
@@ -133,10 +133,10 @@ impl Truth {
         &self.seconds
     }
 
-    fn heard_text(&mut self, receiver: u32, stamp: &Stamp) {
-        let heard = self.texts.entry((receiver, stamp.client)).or_default();
-        let is_new = heard.insert(stamp.sequence);
-        let is_overtaken = heard.last() > Some(&stamp.sequence);
+    fn received_text(&mut self, receiver: u32, stamp: &Stamp) {
+        let received = self.texts.entry((receiver, stamp.client)).or_default();
+        let is_new = received.insert(stamp.sequence);
+        let is_overtaken = received.last() > Some(&stamp.sequence);
         if let Some((counts, second)) = self.row(stamp) {
             if is_new {
                 counts.delivered += 1;

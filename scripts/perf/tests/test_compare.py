@@ -1,4 +1,4 @@
-"""What a comparison makes of what the benchmark saw."""
+"""Tests of the pages of `scripts/compare`."""
 
 import tempfile
 import unittest
@@ -12,24 +12,22 @@ from compare_tables import BEGIN, END
 from processes import CheckFailed
 
 
-def climb(subject: str, work: str, per_cpu_s: float) -> dict[str, Any]:
+def run(subject: str, clients: int, per_cpu_s: float) -> dict[str, Any]:
     step = {
-        "offered_per_s": 100.0,
-        "sent_ratio": 1.0,
-        "arrived_per_s": 90.0,
+        "offered_per_s": 50e3,
+        "arrived_per_s": 50e3,
         "arrived_per_cpu_s": per_cpu_s,
-        "arrived_ratio": 0.9,
+        "arrived_ratio": 1.0,
         "busy_ratio": 0.5,
-        "p50_us": None if work == "heartbeats" else 100,
-        "p99_us": None if work == "heartbeats" else 200,
-        "late_p99_us": 1,
+        "p50_us": 100,
+        "p99_us": 200,
     }
+    # More arrives, and from a queue: a latency that says nothing.
+    late = step | {"offered_per_s": 200e3, "arrived_per_s": 90e3}
     return {
         "subject": subject,
-        "work": work,
-        "steps": [step, step],
-        "best": step,
-        "half": step,
+        "clients": clients,
+        "steps": [step, late],
         "joined_bytes": 2**20,
         "peak_bytes": 2**21,
     }
@@ -43,11 +41,18 @@ FINDINGS = {
     "window_ms": 400,
     "versions": {"nats": "NATS 2"},
     "skipped": ["mosquitto: not installed"],
-    "climbs": [
-        climb("nats", work, per_cpu_s)
-        for work in ("fan-out-1000", "heartbeats")
-        for per_cpu_s in (3e6, 1e6, 1.25e6)
+    "runs": [run("nats", 1000, per_cpu_s) for per_cpu_s in (3e6, 1e6, 1.25e6)],
+    "receiver": [
+        {
+            "peers": 1000,
+            "received": 995,
+            "lost": 5,
+            "repeated": 0,
+            "received_per_s": 6e7,
+            "received_per_server_cpu_s": 7e7,
+        }
     ],
+    "capacities": {"v1": "The highest good rate is 400/s."},
 }
 
 
@@ -57,20 +62,24 @@ class TablesTest(unittest.TestCase):
     def test_median_least_and_most_over_the_rounds(self) -> None:
         of_nats = self.record["results"]["fan-out-1000"]["nats"]
         self.assertEqual(of_nats["saturated"]["arrived_per_cpu_s"], [1.25e6, 1e6, 3e6])
+        self.assertEqual(of_nats["saturated"]["arrived_per_s"], [90e3] * 3)
         self.assertEqual([load["p99_us"] for load in of_nats["loads"]], [[200, 200, 200]] * 2)
-        # Nobody hears a heartbeat, so it has no latency.
-        heartbeats = self.record["results"]["heartbeats"]["nats"]
-        self.assertIsNone(heartbeats["half"]["p50_us"])
-        self.assertEqual(self.record["results"]["requests"], {})
+        self.assertEqual(self.record["results"]["fan-out-100"], {})
 
     def test_the_page_and_the_table_for_the_readme(self) -> None:
         page = compare_tables.page(self.record)
         self.assertIn("commit 0123456789, 2026-01-02", page)
         self.assertIn("1.25M (1.00M..3.00M)", page)
         self.assertIn("- mosquitto: not installed", page)
-        self.assertNotIn("64 clients ask", page)
-        short = compare_tables.short_table(self.record).replace(" ", "")
-        self.assertIn("|NATS2|1.25M|0.10/0.20||1.25M|1.0|", short)
+        self.assertIn("- v1: The highest good rate is 400/s.", page)
+        self.assertNotIn("100 receive them", page)
+        # Only the load that is carried has a latency.
+        rows = page.replace(" ", "")
+        self.assertIn("|NATS2|0.10/0.20|-|", rows)
+        self.assertIn("|1000|60.0M|70.0M|0.50%|0|", rows)
+        short = compare_tables.short_table(self.record)
+        self.assertIn("|NATS2|1.25M|0.10/0.20|1.0|", short.replace(" ", ""))
+        self.assertIn("60.0M messages per second with 1000 peers (0.5 % lost)", short)
 
     def test_not_all_arrived_where_something_is_missing(self) -> None:
         for ratio, text in (
@@ -86,11 +95,11 @@ class TablesTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             lock = Path(directory) / "Cargo.lock"
             lock.write_text('[[package]]\nname = "tokio"\nversion = "1.2.3"\n')
-            said = {"bullhorn-v2": "server 0.1.0", "tokio": "tokio", "nats": "nats-server: v2.9"}
+            said = {"bullhorn-v2": "server 0.1.0", "tokio": "tokio", "nats": "nats-server: v2.15"}
+            said["nats-debian"] = "nats-server: v2.9"
             names = compare.names(said, lock)
-        self.assertEqual(
-            list(names.values()), ["bullhorn 0.1.0 v2 peers", "tokio 1.2.3, send_to", "NATS 2.9"]
-        )
+        expected = ["bullhorn 0.1.0 v2 peers", "tokio 1.2.3, send_to", "NATS 2.15"]
+        self.assertEqual(list(names.values()), [*expected, "NATS 2.9 (Debian)"])
 
 
 class MarkersTest(unittest.TestCase):

@@ -1,192 +1,167 @@
-"""Counts of base and candidate compared."""
+"""What is counted, and counts of base and candidate compared."""
 
 import contextlib
 import io
 import json
 import tempfile
 import unittest
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-import count_verdicts
-import counting
 import counts
 import measuring
 import processes
 from builds import Source, Workshop
-from count_verdicts import REMOVED_FILE, judge_counts, removed_names
+from counts import REMOVED_FILE, STEPS, STOP
 from processes import CheckFailed
 from verdict import Verdict, overall
 
-SAME = {
+SAME: counts.Counts = {
     "instructions": {"classify": 1000, "fan-out": 50_000},
     "allocations": {"fan-out": 0},
-    "syscalls_per_delivery": {"fan-out": 0.02},
+    "packets_per_delivery": {"fan-out": 0.5},
 }
 
 
-def changed(kind: str, name: str, value: float) -> dict[str, dict[str, float]]:
+def changed(kind: str, name: str, value: float | None) -> counts.Counts:
     return SAME | {kind: SAME[kind] | {name: value}}
 
 
 def verdict(*arguments: object) -> Verdict:
-    return overall(one.verdict for one in judge_counts(*arguments))  # type: ignore[arg-type]
+    return overall(one.verdict for one in counts.judge(*arguments))  # type: ignore[arg-type]
 
 
-class JudgeCountsTest(unittest.TestCase):
+class JudgeTest(unittest.TestCase):
     def test_limits(self) -> None:
         for kind, name, value, expected in (
             ("instructions", "classify", 1020, Verdict.PASS),
             ("instructions", "classify", 1021, Verdict.REGRESSED),
             ("instructions", "classify", 1, Verdict.PASS),
             ("allocations", "fan-out", 1, Verdict.REGRESSED),
-            ("syscalls_per_delivery", "fan-out", 0.0204, Verdict.PASS),
-            ("syscalls_per_delivery", "fan-out", 0.0205, Verdict.REGRESSED),
+            ("packets_per_delivery", "fan-out", 0.51, Verdict.PASS),
+            ("packets_per_delivery", "fan-out", 0.52, Verdict.REGRESSED),
         ):
             candidate = changed(kind, name, value)
             self.assertEqual(verdict(SAME, candidate), expected, (kind, value))
 
-    def test_one_allocation_among_many_is_one_too_many(self) -> None:
-        base, candidate = changed("allocations", "x", 1000), changed("allocations", "x", 1001)
-        self.assertEqual(verdict(base, candidate), Verdict.REGRESSED)
-        self.assertEqual(verdict(candidate, base), Verdict.PASS)
-
-    def test_what_is_new_is_said(self) -> None:
-        rows = judge_counts(SAME, changed("instructions", "new one", 5))
-        notes = {one.name: (one.verdict, one.note, one.ratio) for one in rows}
-        self.assertEqual(notes["new one"], (Verdict.PASS, "new", None))
-        self.assertEqual(notes["classify"], (Verdict.PASS, "", 1.0))
+    def test_only_what_is_the_same_in_every_run_carries_the_gate(self) -> None:
+        unsteady = changed("packets_per_delivery", "fan-out", None)
+        self.assertEqual(verdict(unsteady, SAME), Verdict.PASS)
+        self.assertEqual(verdict(unsteady, unsteady), Verdict.PASS)
+        self.assertEqual(verdict(SAME, unsteady), Verdict.INCONCLUSIVE)
 
     def test_what_vanished_fails_unless_it_is_named(self) -> None:
         base = changed("instructions", "gone", 5)
         self.assertEqual(verdict(base, SAME), Verdict.REGRESSED)
         self.assertEqual(verdict(base, SAME, {"gone"}), Verdict.PASS)
         self.assertEqual(verdict(SAME, {}), Verdict.REGRESSED)
-        self.assertEqual(verdict({}, SAME), Verdict.PASS)
-        self.assertEqual(judge_counts({}, {}), [])
+        (new,) = [one for one in counts.judge(SAME, base) if one.note]
+        self.assertEqual((new.name, new.note, new.verdict), ("gone", "new", Verdict.PASS))
 
     def test_the_names_of_what_was_removed(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
             tree = Path(directory)
-            self.assertEqual(removed_names(tree), set())
+            self.assertEqual(counts.removed_names(tree), set())
             file = tree / REMOVED_FILE
             file.parent.mkdir(parents=True)
             file.write_text("# of old\nfan-out to 10 # there are 100 now\n\n")
-            self.assertEqual(removed_names(tree), {"fan-out to 10"})
+            self.assertEqual(counts.removed_names(tree), {"fan-out to 10"})
 
-    def test_every_kind_has_a_limit(self) -> None:
-        self.assertEqual(set(count_verdicts.MAX_RATIOS), set(count_verdicts.Kind))
+
+class StraceTest(unittest.TestCase):
+    STEP = (
+        f"--- {STOP} ---\n"
+        "epoll_wait(6, 0x55, 17, -1) = -1 EINTR (Interrupted system call)\n"
+        "epoll_wait(6, [...], 17, -1) = 1\n"
+        "recvmmsg(5, [...], 64, MSG_DONTWAIT, NULL) = 32\n"
+        "sendmmsg(5, [...], 100, MSG_DONTWAIT|MSG_NOSIGNAL) = 99\n"
+        "sendmsg(5, {...}, 0) = 65\n"
+        "sendmmsg(5, [...], 1, 0) = -1 EAGAIN (Resource temporarily unavailable)\n"
+        "epoll_wait(6, 0x55, 17, 0) = 0\n"
+    )
+
+    def test_calls_and_packets_of_all_steps_but_the_first(self) -> None:
+        log = "futex(0x1) = 0\n" + self.STEP * (1 + STEPS) + "epoll_wait(6, "
+        self.assertEqual(counts.count_calls(log), (5 * STEPS, 100 * STEPS))
+
+    def test_a_step_that_strace_did_not_see_is_a_failure(self) -> None:
+        with self.assertRaisesRegex(CheckFailed, f"{STEPS} stops"):
+            counts.count_calls(self.STEP * STEPS)
+
+    def test_five_equal_runs_have_a_value(self) -> None:
+        runs = [{"a": 1.0, "b": 2.0}] * 4
+        self.assertEqual(counts.equal([*runs, {"a": 1.0, "b": 2.1}]), {"a": 1.0, "b": None})
 
 
 class FakeWorkshop(Workshop):
-    """Unpacks nothing, of trees that can be counted, or cannot."""
+    """Unpacks nothing."""
 
-    can_count = True
-
-    def has(self, source: Source, files: Sequence[str]) -> bool:
-        return self.can_count
-
-    def key(self, source: Source) -> str:
-        return source.tree
+    def key(self, source: Source, more: str = "") -> str:
+        return f"{source.tree} {more}"
 
     @contextmanager
     def unpacked(self, source: Source) -> Iterator[Path]:
-        yield self.directory
+        yield self.directory / source.tree
 
 
-class CountTest(unittest.TestCase):
+class CompareTest(unittest.TestCase):
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
+        self.addCleanup(mock.patch.stopall)
         self.shop = FakeWorkshop(Path(directory.name), Path(directory.name))
         self.environment = "valgrind-3"
-        patched = mock.patch.object(counts, "environment", lambda: self.environment)
-        patched.start()
-        self.addCleanup(patched.stop)
+        mock.patch.object(counts, "environment", lambda: self.environment).start()
+        mock.patch.object(counts, "_need_tools").start()
+        self.found = {"base": changed("instructions", "gone", 5), "candidate": SAME}
+        self.collect = mock.patch.object(
+            counts, "collect", side_effect=lambda tree, target: self.found[tree.name]
+        ).start()
 
-    def count(self, collect: Callable[..., object]) -> counting.Counted:
-        with mock.patch.object(counts, "collect", collect):
-            return counting.count(self.shop, Source("x", "0123"))
-
-    def test_a_source_is_counted_once(self) -> None:
-        first = self.count(lambda tree, target: SAME)
-        self.assertEqual(first.counts, SAME)
-        self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)), first)
-
-    def test_it_is_counted_again_where_the_counts_may_differ(self) -> None:
-        self.count(lambda tree, target: SAME)
-        self.environment = "valgrind-4"
-        other = changed("allocations", "x", 1)
-        self.assertEqual(self.count(lambda tree, target: other).counts, other)
-
-    def test_a_tree_without_such_benchmarks_has_no_counts(self) -> None:
-        self.assertEqual(counts.collect(self.shop.directory, self.shop.directory), {})
-        self.shop.can_count = False
-        base, candidate = Source("base", "01"), Source("candidate", "02")
-        # Its environment has to be installed first.
-        with mock.patch.object(counts, "environment", side_effect=AssertionError):
-            self.assertEqual(counting.compare(self.shop, base, candidate), [])
-
-    def test_what_was_removed_is_kept_with_the_counts(self) -> None:
-        file = self.shop.directory / REMOVED_FILE
-        file.parent.mkdir(parents=True)
-        file.write_text("gone\n")
-        first = self.count(lambda tree, target: SAME)
-        self.assertEqual(first.removed, {"gone"})
-        self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)), first)
-        # They may all have gone.
-        self.shop.can_count = False
-        self.assertEqual(self.count(mock.Mock(side_effect=AssertionError)).removed, {"gone"})
+    def compare(self) -> Verdict:
+        sources = Source("x", "base"), Source("y", "candidate")
+        return overall(one.verdict for one in counts.compare(self.shop, *sources))
 
     def test_the_candidate_says_what_was_removed(self) -> None:
-        before = changed("instructions", "gone", 5)
-        base, candidate = Source("base", "base"), Source("candidate", "candidate")
-        for says, expected in ((candidate, Verdict.PASS), (base, Verdict.REGRESSED)):
-            counted = {
-                "base": counting.Counted(before, {"gone"} if says is base else set()),
-                "candidate": counting.Counted(SAME, {"gone"} if says is candidate else set()),
-            }
-            with mock.patch.object(counting, "count", lambda shop, source: counted[source.tree]):
-                rows = counting.compare(self.shop, base, candidate)
-            self.assertEqual(overall(row.verdict for row in rows), expected)
+        for says, expected in (("base", Verdict.REGRESSED), ("candidate", Verdict.PASS)):
+            file = self.shop.directory / says / REMOVED_FILE
+            file.parent.mkdir(parents=True)
+            file.write_text("gone\n")
+            self.assertEqual(self.compare(), expected)
 
-
-class EnvironmentTest(unittest.TestCase):
-    def test_another_valgrind_is_another_environment(self) -> None:
-        versions = ["valgrind-3.19\n", "valgrind-3.20\n"]
-        with (
-            mock.patch.object(counts, "_need_valgrind"),
-            mock.patch.object(processes, "run", side_effect=versions),
-        ):
-            self.assertNotEqual(counts.environment(), counts.environment())
+    def test_a_source_is_counted_once_per_environment(self) -> None:
+        for environment, calls in (("valgrind-3", 2), ("valgrind-3", 2), ("valgrind-4", 4)):
+            self.environment = environment
+            self.compare()
+            self.assertEqual(self.collect.call_count, calls)
 
 
 class CollectTest(unittest.TestCase):
     def setUp(self) -> None:
         self.addCleanup(mock.patch.stopall)
-        for name in ("_need_valgrind", "_need_runner", "_locked_version"):
-            mock.patch.object(counts, name).start()
-        mock.patch.object(counts, "has_benchmarks", lambda tree: True).start()
+        mock.patch.object(counts, "_need_tools").start()
         mock.patch.object(measuring, "progress").start()
 
-    def collect(
-        self, printed: dict[str, str], features: Sequence[str] = ("counts",)
-    ) -> dict[str, dict[str, float]]:
+    def collect(self, printed: dict[str, str], runs: list[dict[str, float]]) -> counts.Counts:
         def run(command: list[str], *rest: object, **options: object) -> str:
-            self.features.append(command[command.index("--features") + 1])
-            return printed[command[command.index("--bench") + 1]]
+            is_bench = "--bench" in command
+            return printed[command[command.index("--bench") + 1]] if is_bench else ""
 
-        self.features: list[str] = []
         with tempfile.TemporaryDirectory() as directory:
             tree = Path(directory)
-            lines = [f"{feature} = []" for feature in features]
-            (tree / "Cargo.toml").write_text("\n".join(["[features]", *lines]))
-            with mock.patch.object(processes, "run", run):
+            (tree / "Cargo.toml").write_text("[features]\ncounts = []\n")
+            for main in counts.MAINS:
+                (tree / main).parent.mkdir(parents=True)
+                (tree / main).touch()
+            with (
+                mock.patch.object(processes, "run", run),
+                mock.patch.object(counts, "count_scene", side_effect=runs * len(counts.SCENES)),
+            ):
                 return counts.collect(tree, Path("target"))
 
-    def test_what_the_benchmarks_print(self) -> None:
+    def test_what_the_benchmarks_and_the_scenes_say(self) -> None:
         def profile(tool: str, metric: str, value: int) -> dict[str, object]:
             metrics = {metric: {"values": {"new": value}}}
             return {"tool": tool, "data": {"total": {"metrics": metrics}}}
@@ -198,36 +173,25 @@ class CollectTest(unittest.TestCase):
             "instructions": f"of no interest\n{json.dumps(row)}\n",
             "steady": json.dumps(scenes),
         }
-        for features in (["counts"], ["bare", "counts"]):
-            self.assertEqual(
-                self.collect(printed, features),
-                {
-                    "instructions": {"parse/short": 700},
-                    "allocations": {"parse/short": 3, "fan-out": 0},
-                    "syscalls_per_delivery": {"fan-out": 0.03},
-                },
-            )
-            self.assertEqual(self.features, [",".join(features)] * 2)
+        run = {"packets_per_delivery": 1.0, "bytes_per_delivery": 64.0}
+        found = self.collect(printed, [run] * 4 + [run | {"bytes_per_delivery": 65.0}])
+        self.assertEqual(found["instructions"], {"parse/short": 700})
+        self.assertEqual(found["allocations"], {"parse/short": 3, "fan-out": 0})
+        self.assertEqual(found["syscalls_per_delivery"], {"fan-out": 0.03})
+        name = f"stepped/{counts.SCENES[0].name}"
+        self.assertEqual(found["packets_per_delivery"][name], 1.0)
+        self.assertIsNone(found["bytes_per_delivery"][name])
 
     def test_a_benchmark_that_counts_nothing_is_a_failure(self) -> None:
         with self.assertRaisesRegex(CheckFailed, "instructions counted nothing"):
-            self.collect({"instructions": "of no interest\n", "steady": "{}"})
+            self.collect({"instructions": "of no interest\n", "steady": "{}"}, [])
 
 
 class ProgramTest(unittest.TestCase):
-    def test_a_tree_needs_all_of_the_benchmarks(self) -> None:
-        with tempfile.TemporaryDirectory() as directory:
-            tree = Path(directory)
-            for bench, expected in zip(counts.BENCHES, (False, True), strict=True):
-                main = tree / "benches" / bench / "main.rs"
-                main.parent.mkdir(parents=True)
-                main.touch()
-                self.assertIs(counts.has_benchmarks(tree), expected)
-
     def test_a_wrong_tree_is_wrong_use_and_it_says_what_is_right(self) -> None:
         with contextlib.redirect_stderr(io.StringIO()) as said:
             with self.assertRaises(SystemExit) as ended:
                 counts.parse(["--out=x", "--tree=/"])
         self.assertEqual(ended.exception.code, 2)
         self.assertIn("a checkout of bullhorn with benches/instructions", said.getvalue())
-        self.assertTrue(counts.has_benchmarks(counts.parse(["--out=x"]).tree))
+        self.assertTrue((counts.parse(["--out=/tmp/x"]).tree / counts.MAINS[0]).exists())

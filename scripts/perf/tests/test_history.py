@@ -1,7 +1,6 @@
 """The rows of history.csv, and the figures in them."""
 
 import csv
-import os
 import tempfile
 import unittest
 from pathlib import Path
@@ -9,12 +8,11 @@ from unittest import mock
 
 import fakes
 import history
+import pairs
 from builds import Source
 from history import COLUMNS
-from loads import LoadName
-from metrics import METRICS
 from processes import CheckFailed
-from trial import Trial
+from scenes import SCENES
 
 
 class AppendTest(unittest.TestCase):
@@ -33,7 +31,7 @@ class AppendTest(unittest.TestCase):
     def test_a_row_with_other_columns_is_refused(self) -> None:
         self.file.write_text("measured_at,commit,p50_us\n2026-01-01,abc,1\n")
         before = self.file.read_text()
-        with self.assertRaisesRegex(CheckFailed, "half_texts_per_s"):
+        with self.assertRaisesRegex(CheckFailed, "max_texts_per_s"):
             history.append(self.file, dict.fromkeys(COLUMNS, 1))
         self.assertEqual(self.file.read_text(), before)
 
@@ -41,7 +39,7 @@ class AppendTest(unittest.TestCase):
         history.check_columns(history.parse([]).out)
 
 
-class MainTest(unittest.TestCase):
+class RowTest(unittest.TestCase):
     def test_a_row_belongs_to_a_commit(self) -> None:
         shop = mock.MagicMock()
         shop.commit.return_value = Source("0123", "01", commit="0123")
@@ -50,27 +48,17 @@ class MainTest(unittest.TestCase):
             tempfile.TemporaryDirectory() as directory,
             fakes.program(shop, "perf-history", f"--out={directory}/history.csv"),
             # Should it go on, it is not to measure anything.
-            mock.patch.object(os, "sched_setaffinity", side_effect=AssertionError),
+            mock.patch.object(pairs, "run", side_effect=AssertionError),
             self.assertRaisesRegex(CheckFailed, "not committed"),
         ):
             history.main()
 
-
-class MeasureTest(unittest.TestCase):
-    def test_medians_of_what_was_not_spoiled(self) -> None:
-        def run(name: LoadName, seed: int) -> Trial:
-            values = {one.key: float(seed) for one in METRICS if one.load is name}
-            is_spoiled = name is LoadName.HALF and seed < 2
-            return Trial(name, values, "stolen" if is_spoiled else None)
-
-        medians = history.measure(run, 3)
-        for metric in METRICS:
-            expected = 3.0 if metric.load is LoadName.HALF else 1.0
-            self.assertEqual(medians[metric.key], expected)
-
-    def test_the_commonest_reason_is_named_where_too_many_were_spoiled(self) -> None:
-        def run(name: LoadName, seed: int) -> Trial:
-            return Trial(name, spoiled=f"stolen: {seed}.5%" if seed else "late")
-
-        with self.assertRaisesRegex(CheckFailed, "12 trials were spoiled, 5 by this: half: stolen: some %"):
-            history.measure(run, 3)
+    def test_both_sides_are_the_same_server(self) -> None:
+        made = [
+            pairs.Pair(scene.name, {"cpu": 1.0 + number}, {"cpu": 3.0 + number}, {})
+            for number, scene in enumerate(SCENES)
+            for _ in range(3)
+        ]
+        costs = history.costs(pairs.Session(made, 1.0, None))
+        expected = {f"{one.name}_cpu_us": f"{number + 2}" for number, one in enumerate(SCENES)}
+        self.assertEqual(costs, expected)

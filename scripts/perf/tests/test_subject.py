@@ -42,8 +42,8 @@ class SubjectTest(unittest.TestCase):
     def test_it_is_asked_for_its_counts_and_ends_with_the_block(self) -> None:
         with subject.running(self.write(GOOD), CORES) as running:
             self.assertEqual(running.address, "127.0.0.1:4321")
-            self.assertEqual(running.counts().deliveries, 10)
-            self.assertEqual(running.counts().deliveries, 20)
+            self.assertEqual(running.counts(), 10)
+            self.assertEqual(running.counts(), 20)
             self.assertGreater(machine.process_times(running.pid).cpu_s, 0)
         self.assertIsNotNone(running.process.returncode)
 

@@ -1,135 +1,113 @@
-"""The decision rule."""
+"""What pairs mean."""
 
-import math
+import random
 import unittest
+from unittest import mock
 
-import stats
+import pairs
 import verdict
-from loads import LoadName
-from metrics import METRICS, Compare, Metric
-from verdict import Verdict
-
-CPU = METRICS[0]
-FLOORS = {metric.key: 0.0 for metric in METRICS}
+from pairs import Pair
+from verdict import Verdict, decide, interval, judge, overall
 
 
-def estimate(low: float, high: float, p_value: float = 0.001) -> stats.Estimate:
-    return stats.Estimate((low + high) / 2, low, high, p_value, pairs=12)
-
-
-def metric(compare: Compare, limit: float) -> Metric:
-    return Metric("made up", "made up", LoadName.HALF, compare, limit, str)
+def made(ratio: float, count: int = 60, noise: float = 0.02, seed: int = 1) -> list[Pair]:
+    """Pairs whose candidate takes `ratio` times as much, with log-normal noise."""
+    generator = random.Random(seed)
+    return [
+        Pair(
+            "scene",
+            dict.fromkeys(pairs.METRICS, 2.0),
+            dict.fromkeys(pairs.METRICS, 2.0 * ratio),
+            {name: ratio * generator.lognormvariate(0, noise) for name in pairs.METRICS},
+        )
+        for _ in range(count)
+    ]
 
 
 class DecideTest(unittest.TestCase):
-    def test_the_whole_interval_decides(self) -> None:
-        for low, high, expected in (
-            (0.04, 0.06, Verdict.REGRESSED),
-            (0.02, 0.04, Verdict.INCONCLUSIVE),
-            (-0.01, 0.02, Verdict.PASS),
-            (-0.5, 0.03, Verdict.PASS),
-            (0.03, 0.5, Verdict.INCONCLUSIVE),
+    def test_the_rules(self) -> None:
+        for ratio, low, high, expected in (
+            (1.00, 0.99, 1.049, Verdict.PASS),
+            (0.50, 0.40, 0.60, Verdict.PASS),
+            # The interval reaches the limit.
+            (1.04, 1.03, 1.05, Verdict.INCONCLUSIVE),
+            (1.05, 1.01, 1.09, Verdict.INCONCLUSIVE),
+            # Beyond it, but perhaps no difference at all.
+            (1.10, 1.00, 1.20, Verdict.INCONCLUSIVE),
+            (1.06, 1.01, 1.11, Verdict.REGRESSED),
+            (1.10, 1.08, 1.12, Verdict.REGRESSED),
         ):
-            found, reason = verdict.decide(estimate(low, high), 0.001, bound=0.03)
-            self.assertEqual(found, expected, (low, high))
-            self.assertEqual(bool(reason), expected is Verdict.INCONCLUSIVE)
-
-    def test_a_rank_test_that_sees_nothing_keeps_it_open(self) -> None:
-        found, reason = verdict.decide(estimate(0.04, 0.06), 0.05, bound=0.03)
-        self.assertEqual(found, Verdict.INCONCLUSIVE)
-        self.assertIn("p = 0.05", reason)
-
-    def test_the_larger_of_floor_and_limit_counts(self) -> None:
-        pairs = {CPU.key: [(100.0, 106.0 + 0.1 * n) for n in range(12)]}
-        for floor, expected in ((0.0, Verdict.REGRESSED), (0.2, Verdict.PASS)):
-            found = verdict.judge_session(pairs, {CPU.key: floor}, {}, [CPU])
-            self.assertEqual(found[0].verdict, expected)
-            self.assertAlmostEqual(found[0].bound, math.log1p(max(floor, CPU.limit)))
+            self.assertEqual(decide(ratio, low, high, 1.05), expected, (ratio, low, high))
 
 
 class JudgeTest(unittest.TestCase):
-    def test_the_rank_test_is_of_what_lies_beyond_the_bound(self) -> None:
-        pairs = {CPU.key: [(100.0, 100 * (1 + CPU.limit) + n) for n in range(-5, 7)]}
-        for floor, least, most in ((0.0, 0.2, 0.6), (0.2, 0.99, 1.0)):
-            found = verdict.judge_session(pairs, {CPU.key: floor}, {}, [CPU])[0]
-            assert found.corrected_p is not None
-            self.assertTrue(least <= found.corrected_p <= most, found.corrected_p)
+    def of_cpu(self, *arguments: object) -> verdict.Judgement:
+        judgements = judge(*arguments)  # type: ignore[arg-type]
+        (cpu,) = [one for one in judgements if one.name == "scene: cpu"]
+        return cpu
 
-    def test_the_medians_are_each_sides_own(self) -> None:
-        pairs = {CPU.key: [(100.0 + n, 110.0 + n) for n in range(12)]}
-        found = verdict.judge_session(pairs, FLOORS, {}, [CPU])[0]
-        self.assertEqual((found.base, found.candidate), (105.5, 115.5))
+    def test_equal_builds_pass_and_a_tenth_more_work_is_flagged(self) -> None:
+        for seed in range(10):
+            self.assertEqual(self.of_cpu(made(1.0, seed=seed)).verdict, Verdict.PASS)
+            self.assertEqual(self.of_cpu(made(1.1, seed=seed)).verdict, Verdict.REGRESSED)
 
-    def test_directions(self) -> None:
-        lower = metric(Compare.LOWER_RATIO, 0.05)
-        higher = metric(Compare.HIGHER_RATIO, 0.05)
-        points = metric(Compare.LOWER_POINTS, 0.001)
-        more = [(100.0, 110.0 + 0.1 * n) for n in range(12)]
-        less = [(110.0 + 0.1 * n, 100.0) for n in range(12)]
-        lossy = [(0.0, 0.002 + 0.0001 * n) for n in range(12)]
-        for one, pairs, expected in (
-            (lower, more, Verdict.REGRESSED),
-            (lower, less, Verdict.PASS),
-            (higher, less, Verdict.REGRESSED),
-            (higher, more, Verdict.PASS),
-            (points, lossy, Verdict.REGRESSED),
-            (points, [(0.0, 0.0003 + 0.00001 * n) for n in range(12)], Verdict.PASS),
-            (points, [(one, other) for other, one in lossy], Verdict.PASS),
-        ):
-            found = verdict.judge_session({one.key: pairs}, {one.key: 0.0}, {}, [one])
-            self.assertEqual(found[0].verdict, expected, (one.compare, pairs[0]))
+    def test_waiting_has_a_limit_of_its_own(self) -> None:
+        for ratio, expected in ((1.1, Verdict.PASS), (1.4, Verdict.REGRESSED)):
+            (time,) = [one for one in judge(made(ratio)) if one.name == "scene: time"]
+            self.assertEqual(time.verdict, expected)
 
-    def test_p_values_are_corrected_for_the_number_of_metrics(self) -> None:
-        pairs = {one.key: [(100.0, 110.0 + 0.1 * n) for n in range(12)] for one in METRICS}
-        alone = verdict.judge_session(pairs, FLOORS, {}, METRICS[:1])[0].corrected_p
-        among = verdict.judge_session(pairs, FLOORS, {}, METRICS[:3])[0].corrected_p
-        assert alone is not None and among is not None
-        self.assertAlmostEqual(among, 3 * alone)
+    def test_only_what_is_undecided_becomes_invalid_on_a_busy_machine(self) -> None:
+        noisy = made(1.0, noise=0.4)
+        self.assertEqual(self.of_cpu(noisy).verdict, Verdict.INCONCLUSIVE)
+        self.assertEqual(self.of_cpu(noisy, "a compiler").verdict, Verdict.INVALID)
+        for ratio, expected in ((1.0, Verdict.PASS), (1.1, Verdict.REGRESSED)):
+            self.assertEqual(self.of_cpu(made(ratio), "a compiler").verdict, expected)
 
-    def test_an_invalid_metric_needs_no_values(self) -> None:
-        found = verdict.judge_session({}, FLOORS, {CPU.key: verdict.Unmeasured(Verdict.INVALID, "stolen")}, [CPU])[0]
-        self.assertEqual((found.verdict, found.reason), (Verdict.INVALID, "stolen"))
+    def test_scenes_are_judged_one_by_one(self) -> None:
+        other = [Pair("other", one.base, one.candidate, one.ratios) for one in made(1.1)]
+        found = {one.name: one.verdict for one in judge(made(1.0) + other)}
+        self.assertEqual(found["scene: cpu"], Verdict.PASS)
+        self.assertEqual(found["other: cpu"], Verdict.REGRESSED)
+
+    def test_the_figures(self) -> None:
+        cpu = self.of_cpu(made(1.1, noise=0.0))
+        self.assertEqual((cpu.base, round(cpu.candidate, 6)), (2.0, 2.2))
+        self.assertAlmostEqual(cpu.ratio, 1.1)
 
 
-class AgreeTest(unittest.TestCase):
-    def test_a_regression_needs_both_sessions(self) -> None:
-        def says(what: Verdict) -> verdict.Judgement:
-            return verdict.Judgement(CPU, what, 0.0, 1.0, 1.0, estimate(0, 0), 0.01)
+class IntervalTest(unittest.TestCase):
+    def test_it_has_the_median_and_is_narrower_for_more_pairs(self) -> None:
+        widths = []
+        for count in (10, 160):
+            ratios = [one.ratios["cpu"] for one in made(1.0, count)]
+            low, high = interval(ratios)
+            self.assertLess(low, 1.0)
+            self.assertGreater(high, 1.0)
+            widths.append(high - low)
+        self.assertLess(widths[1], widths[0] / 2)
 
-        for second, expected in (
-            (Verdict.REGRESSED, Verdict.REGRESSED),
-            (Verdict.PASS, Verdict.INCONCLUSIVE),
-            (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE),
-            (Verdict.INVALID, Verdict.INVALID),
-        ):
-            found = verdict.agree(says(Verdict.REGRESSED), says(second))
-            self.assertEqual(found.verdict, expected)
-        self.assertEqual(
-            verdict.agree(says(Verdict.PASS), says(Verdict.REGRESSED)).verdict, Verdict.PASS
-        )
+    def test_the_same_ratios_give_the_same_interval(self) -> None:
+        ratios = [one.ratios["cpu"] for one in made(1.0)]
+        self.assertEqual(interval(ratios), interval(ratios))
+
+    def test_it_misses_the_truth_in_about_one_of_twenty(self) -> None:
+        misses = 0
+        with mock.patch.object(verdict, "RESAMPLES", 500):
+            for seed in range(200):
+                low, high = interval([one.ratios["cpu"] for one in made(1.0, seed=seed)])
+                misses += not low <= 1.0 <= high
+        self.assertLess(misses, 200 * 0.12)
+
+    def test_what_is_no_number_is_refused(self) -> None:
+        for ratios in ([], [1.0, float("nan")]):
+            with self.assertRaises(ValueError):
+                interval(ratios)
 
 
 class OverallTest(unittest.TestCase):
-    def test_exit_codes_and_their_order(self) -> None:
-        for verdicts, code in (
-            ([], 0),
-            ([Verdict.PASS, Verdict.PASS], 0),
-            ([Verdict.PASS, Verdict.INCONCLUSIVE], 5),
-            ([Verdict.INCONCLUSIVE, Verdict.INVALID], 4),
-            ([Verdict.INVALID, Verdict.INCONCLUSIVE, Verdict.REGRESSED, Verdict.PASS], 3),
-        ):
-            self.assertEqual(verdict.overall(verdicts).exit_code, code)
-
-
-class MetricTest(unittest.TestCase):
-    def test_a_worsening_is_read_back_as_it_was_made(self) -> None:
-        for one in METRICS:
-            worsening = one.worsening(0.4, 0.5)
-            expected = 0.1 if one.compare is Compare.LOWER_POINTS else 1.25
-            self.assertAlmostEqual(one.change(worsening), expected)
-            self.assertAlmostEqual(one.allowance(one.bound(0.07)), 0.07)
-
-    def test_nothing_has_no_ratio(self) -> None:
-        self.assertFalse(CPU.is_comparable(0.0))
-        self.assertFalse(CPU.is_comparable(math.nan))
-        self.assertTrue(metric(Compare.LOWER_POINTS, 0.1).is_comparable(0.0))
+    def test_the_worst_goes_first(self) -> None:
+        order = [Verdict.REGRESSED, Verdict.INVALID, Verdict.INCONCLUSIVE, Verdict.PASS]
+        for index, expected in enumerate(order):
+            self.assertEqual(overall(reversed(order[index:])), expected)
+        self.assertEqual([one.exit_code for one in order], [3, 4, 5, 0])
+        self.assertEqual(overall([]), Verdict.PASS)

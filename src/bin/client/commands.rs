@@ -1,34 +1,23 @@
 //! The meaning of a line that the user enters.
 
-use bullhorn::client::{DisplayName, Name, RoomName};
 use bullhorn::wire::{Command, QUIT, Verb, parse_command};
 
 /// The meaning of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum Line<'a> {
     /// A blank line.
     Nothing,
     /// A text to the room.
-    Text(String),
-    Nick(Name),
-    Join(RoomName),
-    /// Back to the lobby.
-    Leave,
-    Private(DisplayName, String),
-    /// The members of the room, from this number on.
-    Who(usize),
-    /// The rooms, from this number on.
-    Rooms(usize),
-    Presence(bool),
-    Ping,
-    Help,
+    Text(&'a str),
+    /// A command. That of a ping has no token.
+    Command(Command<'a>),
     Quit,
     /// A line that is not sent, and the reason.
     Mistake(String),
 }
 
 /// Parses a line. Blanks around it do not count.
-pub(super) fn parse_line(line: &str) -> Line {
+pub(super) fn parse_line(line: &str) -> Line<'_> {
     let line = line.trim();
     if line.is_empty() {
         return Line::Nothing;
@@ -37,21 +26,21 @@ pub(super) fn parse_line(line: &str) -> Line {
         return Line::Quit;
     }
     let Some(command) = line.strip_prefix('/') else {
-        return Line::Text(line.to_owned());
+        return Line::Text(line);
     };
     if command.starts_with('/') {
-        return Line::Text(command.to_owned());
+        return Line::Text(command);
     }
     let word = command.split_ascii_whitespace().next().unwrap_or_default();
     match word.to_ascii_lowercase().as_str() {
         "quit" | "q" | "exit" => Line::Quit,
-        "help" => Line::Help,
-        "ping" => Line::Ping,
+        "help" => Line::Command(Command::Help),
+        "ping" => Line::Command(Command::Ping(b"")),
         // Clients show it as an action of the sender.
-        "me" if word.len() < command.len() => Line::Text(line.to_owned()),
+        "me" if word.len() < command.len() => Line::Text(line),
         "me" => Line::Mistake("usage: /me TEXT".to_owned()),
         word => match parse_command(line.as_bytes()) {
-            Some(Ok(command)) => typed(&command),
+            Some(Ok(command)) => Line::Command(command),
             Some(Err(misuse)) => Line::Mistake(usage(misuse.0)),
             None => Line::Mistake(unknown(word)),
         },
@@ -62,26 +51,6 @@ pub(super) fn parse_line(line: &str) -> Line {
 pub(super) fn words() -> impl Iterator<Item = &'static str> {
     let verbs = Verb::ALL.into_iter().map(Verb::as_str);
     verbs.chain(OWN_WORDS)
-}
-
-fn typed(command: &Command<'_>) -> Line {
-    match *command {
-        Command::Help => Line::Help,
-        Command::Nick(name) => Line::Nick(name),
-        Command::Join(room) => Line::Join(room),
-        Command::Leave => Line::Leave,
-        Command::Who(first) => Line::Who(first),
-        Command::Rooms(first) => Line::Rooms(first),
-        Command::Ping(_) => Line::Ping,
-        Command::Presence(is_on) => Line::Presence(is_on),
-        Command::Msg { to, text } => {
-            let text = String::from_utf8_lossy(text).into_owned();
-            match DisplayName::parse(to) {
-                Some(to) => Line::Private(to, text),
-                None => Line::Mistake(format!("no such peer: {}", String::from_utf8_lossy(to))),
-            }
-        }
-    }
 }
 
 fn usage(verb: Verb) -> String {
@@ -126,8 +95,8 @@ pub(super) const HELP: &str = "\
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Line {
-        Line::Text(text.to_owned())
+    fn text(text: &str) -> Line<'_> {
+        Line::Text(text)
     }
 
     #[test]
@@ -142,21 +111,27 @@ mod tests {
 
     #[test]
     fn commands_are_typed_with_blanks_around_them_and_in_any_case() {
-        assert_eq!(parse_line(" /NICK ada"), Line::Nick("ada".parse().unwrap()));
-        assert_eq!(parse_line("/join den"), Line::Join("den".parse().unwrap()));
-        assert_eq!(parse_line("/leave"), Line::Leave);
-        assert_eq!(parse_line("/who"), Line::Who(1));
-        assert_eq!(parse_line("/rooms 9"), Line::Rooms(9));
-        assert_eq!(parse_line("/presence off"), Line::Presence(false));
-        for ping in ["/ping", "/ping 77", " /PING "] {
-            assert_eq!(parse_line(ping), Line::Ping, "{ping}");
+        for (line, command) in [
+            (" /NICK ada", Command::Nick("ada".parse().unwrap())),
+            ("/join den", Command::Join("den".parse().unwrap())),
+            ("/leave", Command::Leave),
+            ("/who", Command::Who(1)),
+            ("/rooms 9", Command::Rooms(9)),
+            ("/presence off", Command::Presence(false)),
+        ] {
+            assert_eq!(parse_line(line), Line::Command(command));
         }
-        let private = Line::Private("ada".parse().unwrap(), "psst you".to_owned());
+        for ping in ["/ping", "/ping 77", " /PING "] {
+            let command = Command::Ping(b"");
+            assert_eq!(parse_line(ping), Line::Command(command), "{ping}");
+        }
+        let (to, text) = (&b"ada"[..], &b"psst you"[..]);
+        let private = Line::Command(Command::Msg { to, text });
         assert_eq!(parse_line("/msg ada psst you"), private);
         for quit in ["quit", " QuiT ", "/quit", "/q", "/EXIT"] {
             assert_eq!(parse_line(quit), Line::Quit, "{quit}");
         }
-        assert_eq!(parse_line("/help"), Line::Help);
+        assert_eq!(parse_line("/help"), Line::Command(Command::Help));
     }
 
     #[test]
@@ -171,7 +146,6 @@ mod tests {
                 "usage: /join ROOM (1 to 32 of A-Z a-z 0-9 _ -)",
             ),
             ("/me", "usage: /me TEXT"),
-            ("/msg a/b hi", "no such peer: a/b"),
         ] {
             match parse_line(line) {
                 Line::Mistake(mistake) => assert!(mistake.contains(reason), "{mistake}"),

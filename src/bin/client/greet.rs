@@ -1,12 +1,14 @@
 //! The greeting: one datagram, one answer.
 
 use std::io::{self, ErrorKind, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bullhorn::client::program::{MAX_DATAGRAM_BYTES, bind_for, is_too_long, is_unreachable};
-use bullhorn::client::{ServerAddress, escape};
+use bullhorn::client::ServerAddress;
+use nix::errno::Errno;
+
+use super::line::escape;
 
 /// A text to say, and the time to wait for its answer.
 #[derive(Clone, Debug)]
@@ -34,31 +36,17 @@ pub(crate) fn greet(
     greeting: &Greeting,
     out: &mut impl Write,
 ) -> Result<(), GreetError> {
-    let datagram = greeting.text.as_bytes();
-    let addresses = match server.resolve() {
-        Ok(addresses) => addresses,
-        Err(source) => {
-            return Err(GreetError::Resolve {
-                server: server.clone(),
-                source,
-            });
-        }
-    };
-    greet_first(server, &addresses, datagram, greeting, out)
+    match server.resolve() {
+        Ok(addresses) => greet_first(server, &addresses, greeting, out),
+        Err(error) => Err(GreetError::Resolve(server.clone(), error)),
+    }
 }
 
 /// The reason why a greeting has no answer.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub(crate) enum GreetError {
-    /// The server's name has no address.
-    #[error("cannot resolve {server}: {source}")]
-    Resolve {
-        /// As the user wrote it.
-        server: ServerAddress,
-        /// The error of the resolver.
-        source: io::Error,
-    },
+    #[error("cannot resolve {0}: {1}")]
+    Resolve(ServerAddress, #[source] io::Error),
     /// Nothing came, each time.
     #[error(
         "no answer from {server} to {attempts} {}, each waited for {}",
@@ -66,131 +54,95 @@ pub(crate) enum GreetError {
         humantime::format_duration(*wait),
     )]
     NoAnswer {
-        /// As the user wrote it.
         server: ServerAddress,
-        /// Number of attempts.
         attempts: u32,
-        /// Time for which each was waited for.
         wait: Duration,
     },
     /// The host is there, and nothing listens on that port.
     #[error("{0} refused: no server listens there")]
     Refused(ServerAddress),
-    /// The text does not fit into one datagram.
-    #[error("a greeting of {bytes} bytes does not fit into one datagram")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
+    #[error("a greeting of {0} bytes does not fit into one datagram")]
+    TooLong(usize),
     /// There is no way to the server.
-    #[error("cannot reach {server}: {source}")]
-    Unreachable {
-        /// As the user wrote it.
-        server: ServerAddress,
-        /// The error of the operating system.
-        source: io::Error,
-    },
+    #[error("cannot reach {0}: {1}")]
+    Unreachable(ServerAddress, #[source] io::Error),
     /// Writing to `out` failed.
     #[error("cannot print: {0}")]
     Output(#[source] io::Error),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Attempts {
-    All,
-    /// There is another address to go to.
-    UntilRefused,
-}
-
-enum Failure {
-    Silent,
-    Unreachable(io::Error),
-    Output(io::Error),
 }
 
 /// Greets the addresses in turn, until one answers.
 fn greet_first(
     server: &ServerAddress,
     addresses: &[SocketAddr],
-    datagram: &[u8],
     greeting: &Greeting,
     out: &mut impl Write,
 ) -> Result<(), GreetError> {
-    let mut last_failure = Failure::Silent;
-    for (tried, address) in addresses.iter().enumerate() {
-        let is_last = tried + 1 == addresses.len();
-        let attempts = if is_last {
-            Attempts::All
-        } else {
-            Attempts::UntilRefused
-        };
-        match greet_address(*address, datagram, greeting, attempts, out) {
+    let mut others = addresses.len();
+    loop {
+        let address = addresses[addresses.len() - others];
+        others -= 1;
+        match greet_address(server, address, greeting, others == 0, out) {
             Ok(answer) => {
                 writeln!(out, "{}", escape(&answer)).map_err(GreetError::Output)?;
                 return out.flush().map_err(GreetError::Output);
             }
-            Err(Failure::Output(error)) => return Err(GreetError::Output(error)),
-            Err(failure) => last_failure = failure,
+            Err(GreetError::Output(error)) => return Err(GreetError::Output(error)),
+            Err(error) if others == 0 => return Err(error),
+            Err(_) => {}
         }
     }
-    let server = server.clone();
-    Err(match last_failure {
-        Failure::Silent => GreetError::NoAnswer {
-            server,
-            attempts: greeting.attempts,
-            wait: greeting.wait,
-        },
-        Failure::Unreachable(source) if source.kind() == ErrorKind::ConnectionRefused => {
-            GreetError::Refused(server)
-        }
-        Failure::Unreachable(source) if is_too_long(&source) => GreetError::TooLong {
-            bytes: datagram.len(),
-        },
-        Failure::Unreachable(source) => GreetError::Unreachable { server, source },
-        Failure::Output(error) => GreetError::Output(error),
-    })
 }
 
+/// Greets one address. An error of the network ends the attempts if it is not the last one.
 fn greet_address(
+    server: &ServerAddress,
     address: SocketAddr,
-    datagram: &[u8],
     greeting: &Greeting,
-    attempts: Attempts,
+    is_last: bool,
     out: &mut impl Write,
-) -> Result<String, Failure> {
-    let socket = bind_for(address).map_err(Failure::Unreachable)?;
-    print_addresses(&socket, "before", out).map_err(Failure::Output)?;
-    socket.connect(address).map_err(Failure::Unreachable)?;
-    print_addresses(&socket, "after", out).map_err(Failure::Output)?;
-    let mut failure = Failure::Silent;
+) -> Result<String, GreetError> {
+    let datagram = greeting.text.as_bytes();
+    let is_too_long = |error: &io::Error| error.raw_os_error() == Some(Errno::EMSGSIZE as i32);
+    let failure = |error: io::Error| match error.kind() {
+        ErrorKind::ConnectionRefused => GreetError::Refused(server.clone()),
+        _ if is_too_long(&error) => GreetError::TooLong(datagram.len()),
+        _ => GreetError::Unreachable(server.clone(), error),
+    };
+    let socket = match address {
+        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = socket.map_err(failure)?;
+    print_addresses(&socket, "before", out).map_err(GreetError::Output)?;
+    socket.connect(address).map_err(failure)?;
+    print_addresses(&socket, "after", out).map_err(GreetError::Output)?;
+    let mut refusal = None;
     for attempt in 1..=greeting.attempts {
         let until = Instant::now() + greeting.wait;
-        match exchange(&socket, datagram, until) {
+        refusal = match exchange(&socket, datagram, until) {
             Ok(Some(answer)) => return Ok(answer),
-            Ok(None) => failure = Failure::Silent,
-            Err(error) => {
-                let may_pass = is_unreachable(&error) && attempts == Attempts::All;
-                failure = Failure::Unreachable(error);
-                if !may_pass {
-                    break;
-                }
-                // It may be starting just now.
-                if attempt < greeting.attempts {
-                    thread::sleep(until.saturating_duration_since(Instant::now()));
-                }
-            }
+            Ok(None) => None,
+            Err(error) if is_too_long(&error) || !is_last => return Err(failure(error)),
+            Err(error) => Some(error),
+        };
+        // It may be starting just now.
+        if refusal.is_some() && attempt < greeting.attempts {
+            thread::sleep(until.saturating_duration_since(Instant::now()));
         }
     }
-    Err(failure)
+    let no_answer = || GreetError::NoAnswer {
+        server: server.clone(),
+        attempts: greeting.attempts,
+        wait: greeting.wait,
+    };
+    Err(refusal.map_or_else(no_answer, failure))
 }
 
 /// Sends once, and receives until something comes that is an answer.
 fn exchange(socket: &UdpSocket, datagram: &[u8], until: Instant) -> io::Result<Option<String>> {
-    if let Err(error) = socket.send(datagram) {
-        // What is reported first is what became of the attempt before.
-        if !is_unreachable(&error) {
-            return Err(error);
-        }
+    // What is reported first is what became of the attempt before.
+    if socket.send(datagram).is_err() {
         socket.send(datagram)?;
     }
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
@@ -225,6 +177,9 @@ fn print_addresses(socket: &UdpSocket, when: &str, out: &mut impl Write) -> io::
     out.flush()
 }
 
+/// Space for the longest UDP datagram.
+const MAX_DATAGRAM_BYTES: usize = 65_536;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,7 +206,7 @@ mod tests {
             wait: Duration::from_secs(20),
         };
         let mut out = Vec::new();
-        greet_first(&closed.into(), &addresses, b"hello", &greeting, &mut out).unwrap();
+        greet_first(&closed.into(), &addresses, &greeting, &mut out).unwrap();
         assert!(String::from_utf8(out).unwrap().ends_with("\nhi\n"));
         answering.join().unwrap();
     }

@@ -1,8 +1,10 @@
 //! Events as JSON, one object per line, for programs. No I/O.
 
-use bullhorn::client::{Answer, Event, Message, NoticeCode, ProtocolVersion, Session, escape};
+use bullhorn::client::{Answer, Event, Message, NoticeCode, ProtocolVersion, Session};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
+
+use super::line::escape;
 
 /// Returns an event as an object in one line, without its end. Some events have none.
 ///

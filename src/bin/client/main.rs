@@ -6,6 +6,7 @@ mod completion;
 mod greet;
 mod input;
 mod json;
+mod line;
 mod render;
 mod screen;
 mod sender;

@@ -5,13 +5,12 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IsTerminal};
 
-use bullhorn::client::{
-    Answer, DisplayName, Event, Message, NoticeCode, ProtocolVersion, Session, escape,
-};
+use bullhorn::client::{Answer, DisplayName, Event, Message, NoticeCode, ProtocolVersion, Session};
 use bullhorn::wire::{NOTICE, Reply, Thousands};
 
 use super::commands::HELP;
 use super::json;
+use super::line::{self, escape};
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +86,9 @@ impl Renderer {
     fn line(&mut self, event: &Event, session: &Session) -> Option<String> {
         Some(match event {
             Event::Message(message) => self.message(message, event)?,
-            Event::Private(message) => self.paint(Some(message.from), &event.line()?),
+            Event::Private(message) => self.paint(Some(message.from), &line::line(event)?),
             Event::Notice { code, text } => {
-                let mut line = event.line()?;
+                let mut line = line::line(event)?;
                 self.explain_ghost(*code, text, session, &mut line);
                 self.paint(None, &line)
             }
@@ -149,7 +148,7 @@ impl Renderer {
     }
 
     fn message(&self, message: &Message, event: &Event) -> Option<String> {
-        let line = event.line()?;
+        let line = line::line(event)?;
         let from = message.from.to_string();
         // XEP-0245 shows such a text in the same way. Lines of the server begin with one star.
         let Some(action) = line.strip_prefix(&format!("{from} /me ")) else {

@@ -8,14 +8,15 @@ use std::thread;
 use std::time::Duration;
 
 use bullhorn::client::{
-    Answer, Event, MAX_TEXT_BYTES, Name, NoticeCode, ProtocolVersion, RequestError, RoomName,
-    SayError, Session, SessionConfig, Ticket, escape,
+    Answer, DisplayName, Event, MAX_TEXT_BYTES, Name, NoticeCode, ProtocolVersion, RequestError,
+    RoomName, SayError, Session, SessionConfig, Ticket,
 };
-use bullhorn::wire::{LOBBY, MAX_NAME_BYTES, MAX_TEXT_DATAGRAM};
+use bullhorn::wire::{Command, LOBBY, MAX_NAME_BYTES, MAX_TEXT_DATAGRAM};
 use crossbeam::channel::Sender;
 
 use super::commands::{Line, parse_line};
 use super::input::{Editor, Input, PlainReader};
+use super::line::escape;
 
 /// The source of lines.
 pub(super) enum Source {
@@ -101,54 +102,56 @@ impl LineSender {
     }
 
     /// Does what a line says. Returns true if the user leaves.
-    fn enter(&mut self, line: Line) -> bool {
-        let is_blank = matches!(line, Line::Nothing | Line::Help | Line::Quit);
-        if !is_blank {
-            self.lines().failure = None;
-        }
+    fn enter(&mut self, line: Line<'_>) -> bool {
         match line {
             Line::Nothing => return false,
             Line::Quit => return true,
-            Line::Help => {
+            Line::Command(Command::Help) => {
                 // Fails when the other thread has left.
                 let _ = self.local.send(Local::Help);
                 return false;
             }
-            Line::Mistake(reason) => {
-                self.mistake(reason);
-                return false;
-            }
-            Line::Text(text) => {
-                self.say(&text);
-                return false;
-            }
-            _ => {}
+            _ => self.lines().failure = None,
         }
-        let Some(session) = self.session.upgrade() else {
-            return true;
-        };
-        let sent = match line {
-            Line::Private(to, text) => {
-                let max_bytes = max_text_bytes(&session, &text).saturating_sub(PRIVATE_BYTES);
-                if printable_bytes(&session, &text) > max_bytes {
-                    self.fail(too_long(&text, max_bytes));
-                    return false;
-                }
-                session.private(&to, &text).map(pending)
-            }
-            Line::Nick(name) => session.nick(name).map(pending),
-            Line::Join(room) => session.join(room).map(pending),
-            Line::Leave => session.join(lobby()).map(pending),
-            Line::Who(first) => session.who_from(first).map(pending),
-            Line::Rooms(first) => session.rooms_from(first).map(pending),
-            Line::Presence(is_on) => session.presence(is_on).map(pending),
-            Line::Ping => session.ping().map(pending),
-            Line::Nothing | Line::Text(_) | Line::Help | Line::Quit | Line::Mistake(_) => {
-                unreachable!("it is done above")
-            }
-        };
-        self.note(sent);
+        match line {
+            Line::Mistake(reason) => self.mistake(reason),
+            Line::Text(text) => self.say(text),
+            Line::Command(command) => return self.request(command).is_none(),
+            Line::Nothing | Line::Quit => {}
+        }
         false
+    }
+
+    /// Requests something from the server. Returns `None` if the session has ended.
+    fn request(&mut self, command: Command<'_>) -> Option<()> {
+        let session = self.session.upgrade()?;
+        if let Command::Msg { to, text } = command {
+            self.private(&session, to, &String::from_utf8_lossy(text));
+            return Some(());
+        }
+        self.note(|| match command {
+            Command::Nick(name) => session.nick(name).map(pending),
+            Command::Join(room) => session.join(room).map(pending),
+            Command::Leave => session.join(lobby()).map(pending),
+            Command::Who(first) => session.who_from(first).map(pending),
+            Command::Rooms(first) => session.rooms_from(first).map(pending),
+            Command::Presence(is_on) => session.presence(is_on).map(pending),
+            Command::Ping(_) => session.ping().map(pending),
+            Command::Help | Command::Msg { .. } => unreachable!("it is done before"),
+        });
+        Some(())
+    }
+
+    fn private(&mut self, session: &Session, to: &[u8], text: &str) {
+        let Some(peer) = DisplayName::parse(to) else {
+            let sentence = format!("no such peer: {}", String::from_utf8_lossy(to));
+            return self.mistake(sentence);
+        };
+        let max_bytes = max_text_bytes(session, text).saturating_sub(PRIVATE_BYTES);
+        if printable_bytes(session, text) > max_bytes {
+            return self.fail(too_long(text, max_bytes));
+        }
+        self.note(|| session.private(&peer, text).map(pending));
     }
 
     fn say(&mut self, text: &str) {
@@ -159,8 +162,7 @@ impl LineSender {
         let max_bytes = max_text_bytes(&session, text);
         let is_too_long = |text: &str| printable_bytes(&session, text) > max_bytes;
         if !is_too_long(text) {
-            let sent = session.say(text).map(pending);
-            return self.note(sent);
+            return self.note(|| session.say(text).map(pending));
         }
         let parts = split(text, max_bytes);
         let sentence = too_long(text, max_bytes);
@@ -178,8 +180,7 @@ impl LineSender {
             && let Some(session) = self.session.upgrade()
         {
             for part in parts {
-                let sent = session.say(part).map(pending);
-                self.note(sent);
+                self.note(|| session.say(part).map(pending));
             }
         }
     }
@@ -199,13 +200,19 @@ impl LineSender {
         }
     }
 
-    fn note(&mut self, sent: Result<Pending, SayError>) {
+    /// Sends a line, and notes that it has no result yet.
+    fn note(&mut self, send: impl FnOnce() -> Result<Pending, SayError>) {
         let is_piped = matches!(self.source, Source::Plain);
-        match sent {
-            Ok(pending) if is_piped => self.lines().pending.push_back(pending),
+        // A signal may end the program as soon as the line is sent.
+        let mut lines = self.lines();
+        match send() {
+            Ok(pending) if is_piped => lines.pending.push_back(pending),
             // At a terminal nobody waits for the last line.
             Ok(_) => {}
-            Err(error) => self.fail(error),
+            Err(error) => {
+                drop(lines);
+                self.fail(error);
+            }
         }
     }
 

@@ -2,6 +2,14 @@ use super::*;
 use Arrival::{New, Reordered, Repeated, TooLate};
 use proptest::prelude::*;
 
+impl Sequences {
+    /// The room, the number and the counts of each stream that goes on.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (u32, u8, SequenceCounts)> {
+        let streams = self.streams.iter();
+        streams.map(|((room, number), stream)| (*room, *number, stream.counts()))
+    }
+}
+
 fn after(numbers: &[u32]) -> (Vec<Arrival>, SequenceCounts) {
     let mut sequences = Sequences::default();
     let arrive = |number: &u32| sequences.arrived(1, 0, *number);
@@ -271,7 +279,7 @@ fn whatever_room_messages_are_of_what_is_watched_is_bounded() {
     let mut sequences = Sequences::default();
     for room in 0..2 * MAX_STREAMS as u32 {
         assert_eq!(sequences.arrived(room, 0, 0), New);
-        assert!(sequences.streams.len() <= MAX_LEFT_ROOMS + 1);
+        assert!(sequences.streams.len() <= MAX_ROOMS);
     }
     for stream in 0..=255 {
         for room in 5000..5010 {

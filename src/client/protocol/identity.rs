@@ -6,18 +6,17 @@
 //! repeated with the next heartbeats: it may be lost, and the name may still belong to the
 //! previous session of this client, which expires soon.
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 
-use crate::wire::{DisplayName, LOBBY, Name, RoomName};
+use super::requests::Request;
+use crate::wire::{DisplayName, LOBBY, Name, Reply, RoomName};
 
 /// A session's name and room.
 #[derive(Debug)]
 pub(crate) struct Identity {
     name: Wish<Name>,
     room: Wish<RoomName>,
-    /// `on`, or nothing.
-    presence: Wish<&'static str>,
+    presence: Wish<bool>,
     /// The sentences of refusals that the application has received.
     refusals: Vec<String>,
     /// The address that the session sends from, as far as this host knows.
@@ -81,7 +80,11 @@ impl Identity {
         self.room.confirmed
     }
 
-    /// The session sends from this address, as far as this host knows.
+    /// The address that the session sends from, as far as this host knows.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
     pub(super) fn set_address(&mut self, address: Option<SocketAddr>) {
         self.address = address;
         self.is_address_shown = false;
@@ -93,14 +96,8 @@ impl Identity {
         let from = match from {
             DisplayName::Address(from) => from,
             DisplayName::Name(from) if self.name.confirmed == Some(from) => return Origin::Own,
-            DisplayName::Name(from) => {
-                let may_be_own = [self.name.requested, self.name.standing].contains(&Some(from));
-                return if may_be_own {
-                    Origin::Unclear
-                } else {
-                    Origin::Other
-                };
-            }
+            DisplayName::Name(from) if self.is_wanted(from) => return Origin::Unclear,
+            DisplayName::Name(_) => return Origin::Other,
         };
         // The scope of an address is only known on its own host.
         let parts = |address: SocketAddr| (address.ip().to_canonical(), address.port());
@@ -124,49 +121,56 @@ impl Identity {
 
     /// Makes what was confirmed due once more, because the server may have forgotten it.
     pub(super) fn check(&mut self) {
-        self.name.is_due |= self.name.check();
-        self.room.is_due |= self.room.check();
+        self.name.check();
+        self.room.check();
     }
 
     /// A heartbeat was sent. What is not confirmed is due again.
     pub(super) fn beat(&mut self) {
-        self.name.is_due = self.name.attempts > 0;
-        self.room.is_due = self.room.attempts > 0;
-        self.presence.is_due = self.presence.attempts > 0;
+        self.name.beat();
+        self.room.beat();
+        self.presence.beat();
     }
 
-    /// Returns the next command that is due, and counts it as sent.
-    pub(super) fn take_due(&mut self) -> Option<String> {
-        let name = self.name.take_due(NICK);
-        let room = || self.room.take_due(JOIN);
-        name.or_else(room)
-            .or_else(|| self.presence.take_due(PRESENCE))
+    /// Returns the next request that is due, and counts it as sent.
+    pub(super) fn take_due(&mut self) -> Option<Request> {
+        let name = self.name.take_due().map(Request::Name);
+        let room = || self.room.take_due().map(Request::Room);
+        let presence = || self.presence.take_due().map(Request::Presence);
+        name.or_else(room).or_else(presence)
     }
 
-    /// The application requests a name, which counts more than that of the configuration.
-    pub(super) fn request_name(&mut self, name: Name) {
+    /// The application requests a name or a room, which counts more than those of the
+    /// configuration.
+    pub(super) fn requested(&mut self, request: &Request) {
+        match request {
+            Request::Name(name) => self.name.request(*name),
+            Request::Room(room) => self.room.request(*room),
+            _ => return,
+        }
         self.refusals.clear();
-        self.name.request(Some(name));
-    }
-
-    pub(super) fn request_room(&mut self, room: RoomName) {
-        self.refusals.clear();
-        self.room.request(Some(room));
     }
 
     /// Someone said this text. If it is a command of this session, the server knows no
     /// commands, and must not be asked again.
     pub(super) fn text_received(&mut self, text: &[u8]) {
-        self.name.text_received(NICK, text);
-        self.room.text_received(JOIN, text);
-        self.presence.text_received(PRESENCE, text);
+        self.name.text_received(Request::Name, text);
+        self.room.text_received(Request::Room, text);
+        self.presence.text_received(Request::Presence, text);
     }
 
-    pub(super) fn named(&mut self, name: Name) -> Confirmation {
-        if self.name.requested != Some(name) && self.name.standing != Some(name) {
-            return Confirmation::Unrequested;
+    /// Takes a reply of the server.
+    pub(super) fn replied(&mut self, reply: &Reply<'_>) -> Confirmation {
+        match *reply {
+            Reply::Named(name) if self.is_wanted(name) => self.name.confirm(name),
+            Reply::Entered { room, .. } => self.entered(room),
+            Reply::Subscribed(is_on) => {
+                let confirmation = self.presence.confirm(is_on);
+                self.presence.standing = is_on.then_some(true);
+                confirmation
+            }
+            _ => Confirmation::Unrequested,
         }
-        self.name.confirm(name)
     }
 
     pub(super) fn entered(&mut self, room: RoomName) -> Confirmation {
@@ -174,14 +178,6 @@ impl Identity {
         // Every session begins there.
         if room.as_str().eq_ignore_ascii_case(LOBBY) {
             self.room.standing = None;
-        }
-        confirmation
-    }
-
-    pub(super) fn subscribed(&mut self, is_on: bool) -> Confirmation {
-        let confirmation = self.presence.confirm(if is_on { "on" } else { "off" });
-        if !is_on {
-            self.presence.standing = None;
         }
         confirmation
     }
@@ -200,9 +196,13 @@ impl Identity {
         }
         false
     }
+
+    fn is_wanted(&self, name: Name) -> bool {
+        [self.name.requested, self.name.standing].contains(&Some(name))
+    }
 }
 
-impl<T: Copy + Display + PartialEq> Wish<T> {
+impl<T: Copy + PartialEq> Wish<T> {
     fn new(standing: Option<T>) -> Self {
         Self {
             standing,
@@ -217,23 +217,27 @@ impl<T: Copy + Display + PartialEq> Wish<T> {
         self.requested = None;
         self.confirmed = None;
         self.attempts = if self.standing.is_some() { attempts } else { 0 };
+        self.beat();
+    }
+
+    fn beat(&mut self) {
         self.is_due = self.attempts > 0;
     }
 
-    fn check(&self) -> bool {
-        self.confirmed.is_some() && self.confirmed == self.standing
+    fn check(&mut self) {
+        self.is_due |= self.confirmed.is_some() && self.confirmed == self.standing;
     }
 
-    fn take_due(&mut self, verb: &str) -> Option<String> {
+    fn take_due(&mut self) -> Option<T> {
         if !std::mem::take(&mut self.is_due) {
             return None;
         }
         self.attempts = self.attempts.saturating_sub(1);
-        self.standing.map(|standing| format!("{verb}{standing}"))
+        self.standing
     }
 
-    fn request(&mut self, requested: Option<T>) {
-        self.requested = requested;
+    fn request(&mut self, requested: T) {
+        self.requested = Some(requested);
         self.stop();
     }
 
@@ -248,11 +252,11 @@ impl<T: Copy + Display + PartialEq> Wish<T> {
         }
     }
 
-    fn text_received(&mut self, verb: &str, text: &[u8]) {
+    fn text_received(&mut self, request: fn(T) -> Request, text: &[u8]) {
         // This is called for each message, and seldom needed.
         if self.attempts > 0
             && let Some(standing) = self.standing
-            && text == format!("{verb}{standing}").as_bytes()
+            && request(standing).is_command(text)
         {
             self.stop();
         }
@@ -273,10 +277,6 @@ pub(super) const ATTEMPTS_V1: u32 = 1;
 
 /// One for the name, and one for the room.
 const MAX_REFUSALS: usize = 2;
-
-const NICK: &str = "/nick ";
-const JOIN: &str = "/join ";
-const PRESENCE: &str = "/presence ";
 
 #[cfg(test)]
 mod tests;

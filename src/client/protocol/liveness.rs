@@ -9,13 +9,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::client::config::{MIN_HEARTBEAT, Timeouts};
+use crate::client::config::{MIN_HEARTBEAT, SessionConfig};
 use crate::client::event::DownReason;
 
 /// The state of the connection to a server.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    timeouts: Timeouts,
+    config: SessionConfig,
     mode: Mode,
     down: Option<Down>,
     /// True if something came from the server since it was last down.
@@ -44,17 +44,6 @@ pub(super) enum Mode {
     V2,
 }
 
-/// The conclusion of a timeout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Conclusion {
-    Nothing,
-    /// Three HELLOs were sent, and none was answered or refused.
-    NotGreeted,
-    Down,
-    /// A server of version 1 counts as up again.
-    Settled,
-}
-
 #[derive(Debug)]
 struct Down {
     reason: DownReason,
@@ -63,14 +52,14 @@ struct Down {
 
 impl Liveness {
     /// A beat is due at once.
-    pub(super) fn new(mode: Mode, timeouts: Timeouts, now: Instant) -> Self {
+    pub(super) fn new(mode: Mode, config: SessionConfig, now: Instant) -> Self {
         Self {
-            timeouts,
+            heartbeat: config.heartbeat_interval,
+            config,
             mode,
             down: None,
             is_proven: false,
             can_probe_v1: false,
-            heartbeat: timeouts.heartbeat,
             next_beat: now,
             next_heartbeat: now,
             answer_by: None,
@@ -109,7 +98,7 @@ impl Liveness {
     /// Begins to speak version 1, at once.
     pub(super) fn speak_v1(&mut self, now: Instant) {
         self.enter(Mode::V1, now);
-        self.heartbeat = self.timeouts.heartbeat;
+        self.heartbeat = self.config.heartbeat_interval;
     }
 
     /// Begins to speak version 2 with a server that has answered a HELLO. It drops a client
@@ -117,7 +106,7 @@ impl Liveness {
     pub(super) fn speak_v2(&mut self, server_timeout: Duration, now: Instant) {
         // Half, so that one lost heartbeat does no harm.
         let longest = (server_timeout / 2).max(MIN_HEARTBEAT);
-        self.heartbeat = self.timeouts.heartbeat.min(longest);
+        self.heartbeat = self.config.heartbeat_interval.min(longest);
         self.enter(Mode::V2, now + self.heartbeat);
         self.down = None;
         self.is_proven = true;
@@ -150,9 +139,11 @@ impl Liveness {
         if is_greeting || self.down.is_some() || self.answer_by.is_some() {
             return;
         }
-        self.answer_by = Some(now + self.timeouts.answer);
+        self.answer_by = Some(now + self.config.answer_timeout);
         if self.can_probe() {
-            self.next_beat = self.next_beat.min(now + self.timeouts.answer / PROBES);
+            self.next_beat = self
+                .next_beat
+                .min(now + self.config.answer_timeout / PROBES);
         }
     }
 
@@ -165,7 +156,7 @@ impl Liveness {
         if let Mode::Greeting { hellos } = &mut self.mode {
             *hellos += 1;
             let wait = match self.down.is_none() || self.is_hopeful() {
-                true => self.timeouts.greeting / PROBES,
+                true => self.config.greeting_timeout / PROBES,
                 false => self.take_retry(),
             };
             self.next_beat = now + wait;
@@ -175,7 +166,7 @@ impl Liveness {
             // Silence proves nothing where silence is the reason. A full server of version 1
             // refuses every heartbeat, and does not answer one that it takes.
             if matches!(down.reason, DownReason::Unreachable(_) | DownReason::Full) {
-                self.settled_at.get_or_insert(now + self.timeouts.settle);
+                self.settled_at.get_or_insert(now + self.config.settle_time);
             }
             self.next_beat = now + self.take_retry();
             return;
@@ -183,8 +174,9 @@ impl Liveness {
         self.next_heartbeat = now + self.heartbeat;
         self.next_beat = self.next_heartbeat;
         if self.can_probe() {
-            self.answer_by.get_or_insert(now + self.timeouts.answer);
-            self.next_beat = now + (self.timeouts.answer / PROBES).min(self.heartbeat);
+            self.answer_by
+                .get_or_insert(now + self.config.answer_timeout);
+            self.next_beat = now + (self.config.answer_timeout / PROBES).min(self.heartbeat);
         }
     }
 
@@ -233,7 +225,7 @@ impl Liveness {
 
     /// Nobody answered any HELLO, and version 1 is no choice.
     pub(super) fn not_greeted(&mut self, now: Instant) {
-        self.go_down(DownReason::NoAnswer(self.timeouts.greeting));
+        self.go_down(DownReason::NoAnswer(self.config.greeting_timeout));
         self.next_beat = now + self.take_retry();
     }
 
@@ -244,25 +236,23 @@ impl Liveness {
         others.fold(self.next_beat, Instant::min)
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Conclusion {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         let has_passed = |at: Option<Instant>| at.is_some_and(|at| now >= at);
         if has_passed(self.settled_at) {
             self.answered();
-            return Conclusion::Settled;
-        }
-        if has_passed(self.answer_by) {
+        } else if has_passed(self.answer_by) {
             let was_v2 = self.mode == Mode::V2;
-            self.go_down(DownReason::NoAnswer(self.timeouts.answer));
+            self.go_down(DownReason::NoAnswer(self.config.answer_timeout));
             // A server of version 2 may have restarted, and answers the next HELLO.
             self.next_beat = if was_v2 { now } else { now + self.take_retry() };
-            return Conclusion::Down;
         }
+    }
+
+    /// Returns true if three HELLOs were sent, and none was answered or refused.
+    pub(super) fn is_greeted_in_vain(&self, now: Instant) -> bool {
         let is_greeted = matches!(self.mode, Mode::Greeting { hellos: PROBES.. });
         let may_be_there = matches!(self.down(), None | Some(DownReason::Unreachable(_)));
-        if is_greeted && may_be_there && self.is_beat_due(now) {
-            return Conclusion::NotGreeted;
-        }
-        Conclusion::Nothing
+        is_greeted && may_be_there && self.is_beat_due(now)
     }
 
     /// Returns true if the last HELLO was not refused where one before it was. A server may
@@ -278,7 +268,7 @@ impl Liveness {
     }
 
     fn go_down(&mut self, reason: DownReason) {
-        let retry = self.timeouts.retry.min(self.timeouts.heartbeat);
+        let retry = self.config.retry_delay.min(self.config.heartbeat_interval);
         self.down = Some(Down { reason, retry });
         self.is_proven = false;
         self.answer_by = None;
@@ -291,7 +281,7 @@ impl Liveness {
 
     /// Returns the time before the next attempt, which doubles with each.
     fn take_retry(&mut self) -> Duration {
-        let longest = self.timeouts.heartbeat;
+        let longest = self.config.heartbeat_interval;
         let Some(down) = &mut self.down else {
             return longest;
         };

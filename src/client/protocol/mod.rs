@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  handle_command ──▶ queue ──▶ poll_transmit      liveness  is the server there
-//!  handle_datagram ─▶ ... ────▶ poll_event         identity  name and room
+//!  handle_datagram ─▶ ... ────▶ poll_output        identity  name and room
 //!  handle_timeout ◀── poll_timeout                 requests, echoes  what is unanswered
 //! ```
 //!
@@ -11,100 +11,90 @@
 //! version 1 does not answer, and is then spoken to in version 1. When it was down it may be
 //! another server, and is greeted again. Texts wait until the version is known.
 
-pub(crate) mod echoes;
+mod echoes;
 mod frames;
 mod identity;
 mod lines;
-pub(crate) mod liveness;
+mod liveness;
+mod receive;
 pub(crate) mod requests;
+mod transmit;
+mod unanswered;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use self::echoes::Echoes;
-use self::identity::{ATTEMPTS_V1, Confirmation, Identity};
-use self::liveness::{Conclusion, Liveness, Mode};
-use self::requests::{Request, Requests};
-use super::config::{ProtocolChoice, ProtocolVersion, SessionConfig, Timeouts};
+use self::echoes::Said;
+use self::identity::{ATTEMPTS_V1, Identity};
+use self::liveness::{Liveness, Mode};
+use self::requests::{Asked, Request};
+use self::unanswered::Unanswered;
+use super::config::{ProtocolChoice, ProtocolVersion, SessionConfig};
 use super::event::{Answer, DownReason, Event, RequestError};
 use super::loss::Sequences;
+use super::shared::SessionStats;
 use super::ticket::Responder;
-use crate::wire::reply::{NoticeCode, Reply};
 use crate::wire::v2::SessionId;
 use crate::wire::{Name, RoomName};
 
 #[derive(Debug)]
 pub(crate) struct Protocol {
-    choice: ProtocolChoice,
-    timeouts: Timeouts,
-    expects_echo: bool,
+    config: SessionConfig,
     liveness: Liveness,
     identity: Identity,
-    requests: Requests,
-    echoes: Echoes,
-    /// The results that tickets wait for. They follow the events before them.
-    results: Vec<(Responder, Result<Answer, RequestError>)>,
-    /// The last session that the server gave, which it may still know.
-    session: Option<SessionId>,
-    /// The number of PINGs sent in this session.
-    pings: u64,
     /// The texts and requests that have not been sent.
     queue: VecDeque<(Outgoing, Responder)>,
     /// The datagrams that go out before anything from the queue.
-    due: Due,
+    due: VecDeque<Vec<u8>>,
+    requests: Unanswered<Asked>,
+    texts: Unanswered<Said>,
+    outputs: VecDeque<Output>,
+    /// The last [`Event::Up`] or [`Event::Down`].
+    told: Option<Event>,
+    /// The last session that the server gave, which it may still know.
+    session: Option<SessionId>,
     /// The time at which a v1 server last confirmed the name and the room.
     identity_checked_at: Instant,
-    events: VecDeque<Event>,
-    /// The version of the last [`Event::Up`], if the server was not down since.
-    told_up: Option<ProtocolVersion>,
-    told_down: bool,
-    pub(crate) losses: Sequences,
-    pub(crate) counts: Counts,
+    losses: Sequences,
+    stats: SessionStats,
 }
 
 /// The state of a session, which its application can read at any time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) is_up: bool,
     pub(crate) down: Option<DownReason>,
     pub(crate) version: Option<ProtocolVersion>,
     pub(crate) name: Option<Name>,
     pub(crate) room: Option<RoomName>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    /// Datagrams from the server that are not of version 2.
-    pub(crate) malformed: u64,
-    /// Sessions that the server gave.
-    pub(crate) sessions: u64,
-    /// Texts and requests that were never sent.
-    pub(crate) unsent: u64,
+    pub(crate) local_addr: Option<SocketAddr>,
+    pub(crate) stats: SessionStats,
 }
 
 /// Something that the application wants to send.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// A text to the room.
-    Text(String),
-    /// A payload to the room, in version 2.
-    Bytes(Vec<u8>),
+    /// A payload to the room. Version 1 can say it if it `is_text`.
+    Say {
+        payload: Vec<u8>,
+        is_text: bool,
+    },
     Request(Request),
 }
 
-/// Datagrams of one kind that must be sent.
-#[derive(Debug, Default)]
-struct Due {
-    /// In version 1: a `/ping`, to be answered.
-    probe: bool,
-    /// In version 1, while the server is down: a HELLO, as it may be another server.
-    hello: bool,
+/// Something for the application.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Event(Event),
+    /// The result that a ticket waits for.
+    Result(Responder, Result<Answer, RequestError>),
 }
 
 impl Protocol {
     pub(crate) fn new(config: &SessionConfig, now: Instant) -> Self {
+        let config = config.clamped();
         let mode = match config.protocol {
             ProtocolChoice::V1 => Mode::V1,
             ProtocolChoice::Auto | ProtocolChoice::V2 => Mode::Greeting { hellos: 0 },
@@ -114,41 +104,41 @@ impl Protocol {
             identity.renew(ATTEMPTS_V1);
         }
         Self {
-            choice: config.protocol,
-            timeouts: config.timeouts(),
-            expects_echo: config.expects_echo,
-            liveness: Liveness::new(mode, config.timeouts(), now),
+            liveness: Liveness::new(mode, config.clone(), now),
+            config,
             identity,
-            // Without a random number, pings of others may be taken for this session's.
-            requests: Requests::new(getrandom::u64().unwrap_or_default()),
-            echoes: Echoes::default(),
-            results: Vec::new(),
-            session: None,
-            pings: 0,
             queue: VecDeque::new(),
-            due: Due::default(),
+            due: VecDeque::new(),
+            requests: Unanswered::default(),
+            texts: Unanswered::default(),
+            outputs: VecDeque::new(),
+            told: None,
+            session: None,
             identity_checked_at: now,
-            events: VecDeque::new(),
-            told_up: None,
-            told_down: false,
             losses: Sequences::default(),
-            counts: Counts::default(),
+            stats: SessionStats::default(),
         }
     }
 
     pub(crate) fn status(&self) -> Status {
+        let mut stats = self.stats;
+        stats.messages = self.losses.total();
         Status {
             is_up: self.liveness.is_up(),
             down: self.liveness.down().cloned(),
             version: self.version(),
             name: self.identity.name(),
             room: self.identity.room(),
+            local_addr: self.identity.address(),
+            stats,
         }
     }
 
     /// Returns true if another command may be handed over.
     pub(crate) fn has_space(&self) -> bool {
-        self.queue.len() < MAX_QUEUED && self.echoes.has_space() && self.requests.has_space()
+        self.queue.len() < MAX_QUEUED
+            && self.texts.len() < MAX_UNECHOED
+            && self.requests.len() < MAX_UNANSWERED
     }
 
     /// Returns true if something waits to be sent.
@@ -158,18 +148,18 @@ impl Protocol {
 
     /// Takes a text or a request, to be sent when the version is known.
     pub(crate) fn handle_command(&mut self, command: Outgoing, responder: Responder) {
-        if self.version().is_none()
-            && let Some(reason) = self.liveness.down()
-        {
-            let error = RequestError::Down(reason.clone());
-            return self.refuse(command, responder, error);
+        match self.liveness.down() {
+            Some(reason) if self.version().is_none() => {
+                let error = RequestError::Down(reason.clone());
+                self.refuse(command, responder, error);
+            }
+            _ => self.queue.push_back((command, responder)),
         }
-        self.queue.push_back((command, responder));
     }
 
     /// Takes a datagram. It proves that the server is there if `is_proof`.
     pub(crate) fn handle_datagram(&mut self, datagram: &[u8], is_proof: bool, now: Instant) {
-        if self.choice == ProtocolChoice::V1 || self.is_line(datagram) {
+        if self.is_line(datagram) {
             self.handle_line(datagram, is_proof, now);
         } else {
             self.handle_frames(datagram, now);
@@ -201,109 +191,60 @@ impl Protocol {
     /// Draws the conclusions from the time that has passed. Returns true if nobody answered
     /// at this address, and the session should go on to `has_other_address`.
     pub(crate) fn handle_timeout(&mut self, now: Instant, has_other_address: bool) -> bool {
-        match self.liveness.handle_timeout(now) {
-            Conclusion::NotGreeted if has_other_address => return true,
-            Conclusion::NotGreeted if self.choice == ProtocolChoice::Auto => {
+        self.liveness.handle_timeout(now);
+        if self.liveness.is_greeted_in_vain(now) {
+            if has_other_address {
+                return true;
+            }
+            if self.config.protocol == ProtocolChoice::Auto {
                 self.liveness.presume_started();
                 self.fall_back(now);
-            }
-            Conclusion::NotGreeted if self.liveness.down().is_none() => {
+            } else if !self.is_down() {
                 self.liveness.not_greeted(now);
             }
-            Conclusion::NotGreeted | Conclusion::Nothing => {}
-            Conclusion::Down | Conclusion::Settled => {}
         }
         // The application hears that the server is down before it hears of the texts.
         self.update();
-        if let Some(oldest) = now.checked_sub(self.timeouts.answer) {
-            self.requests.expire(oldest);
-            let missing = self.echoes.expire(oldest);
-            self.report_undelivered(missing, true);
+        for asked in self.requests.expire(now) {
+            self.answer(asked.responder, Err(RequestError::NoAnswer));
         }
-        self.report_answers();
+        let texts = self.texts.expire(now);
+        if self.config.expects_echo {
+            self.fail_texts(texts, true, &RequestError::NoAnswer);
+        } else {
+            let delivered = |said: Said| Output::Result(said.responder, Ok(Answer::Done));
+            self.outputs.extend(texts.into_iter().map(delivered));
+        }
         false
     }
 
     /// The time at which [`Self::handle_timeout`] or [`Self::poll_transmit`] has something to
     /// do.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        let oldest = [self.requests.oldest(), self.echoes.oldest()];
-        let oldest = oldest.into_iter().flatten().min();
-        let expiry = oldest.map(|oldest| oldest + self.timeouts.answer);
+        let expiries = [self.requests.poll_timeout(), self.texts.poll_timeout()];
         let timeout = self.liveness.poll_timeout();
-        expiry.map_or(timeout, |expiry| timeout.min(expiry))
+        expiries.into_iter().flatten().fold(timeout, Instant::min)
     }
 
-    /// Writes the next datagram to `out`. Returns false if there is none.
-    pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
-        out.clear();
-        if self.liveness.is_beat_due(now) {
-            self.push_beat(now, out);
-            return true;
-        }
-        if std::mem::take(&mut self.due.hello) {
-            crate::wire::v2::push_hello(out);
-            return true;
-        }
-        if std::mem::take(&mut self.due.probe) {
-            self.requests.push_probe(out);
-            return true;
-        }
-        if self.version().is_none() {
-            return false;
-        }
-        if self.liveness.down().is_none()
-            && let Some(command) = self.identity.take_due()
-        {
-            self.identity_checked_at = now;
-            self.push_command(&command, out);
-            return true;
-        }
-        match self.liveness.mode() {
-            Mode::V1 => self.push_line(now, out),
-            Mode::V2 | Mode::Greeting { .. } => self.push_frames(now, out),
-        }
+    /// Returns what the application is to receive next.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
     }
 
-    /// Writes the datagram that leaves the server to `out`. Returns false if the server does
-    /// not know the session anyway.
-    pub(crate) fn push_leave(&self, out: &mut Vec<u8>) -> bool {
-        out.clear();
-        match self.liveness.mode() {
-            Mode::V1 => lines::push_leave(out),
-            Mode::V2 | Mode::Greeting { .. } => frames::push_bye(self.session, out),
-        }
-        !out.is_empty()
+    pub(crate) fn is_down(&self) -> bool {
+        self.liveness.down().is_some()
     }
 
-    pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
-    }
-
-    /// Returns the results that tickets wait for. The events before them come first.
-    pub(crate) fn take_results(
-        &mut self,
-    ) -> impl Iterator<Item = (Responder, Result<Answer, RequestError>)> {
-        self.results.append(&mut self.echoes.results);
-        self.results.drain(..)
-    }
-
-    /// Returns true if the next attempt may take another way. It may not as long as the last
-    /// one seems to have reached a server.
-    pub(crate) fn may_reroute(&self) -> bool {
-        self.liveness.down().is_some() && !self.liveness.is_hopeful()
-    }
-
-    pub(crate) fn is_beat_due(&self, now: Instant) -> bool {
-        self.liveness.is_beat_due(now)
+    /// Returns true if the next attempt is due, and may take another way. It may not as long as
+    /// the last one seems to have reached a server.
+    pub(crate) fn may_reroute(&self, now: Instant) -> bool {
+        self.is_down() && !self.liveness.is_hopeful() && self.liveness.is_beat_due(now)
     }
 
     /// Fails everything that waits, at the end of the session.
     pub(crate) fn end(&mut self) {
         self.fail_queue(&RequestError::Ended);
-        self.requests.fail_all(&RequestError::Ended);
-        self.echoes.fail_all(&RequestError::Ended);
-        self.report_answers();
+        self.fail_sent(&RequestError::Ended);
     }
 
     fn version(&self) -> Option<ProtocolVersion> {
@@ -325,152 +266,102 @@ impl Protocol {
         self.session = None;
     }
 
-    fn push_beat(&mut self, now: Instant, out: &mut Vec<u8>) {
-        match self.liveness.mode() {
-            Mode::V1 => {
-                lines::push_heartbeat(out);
-                self.due.probe = self.liveness.can_probe();
-                let is_down = self.liveness.down().is_some();
-                self.due.hello = is_down && self.choice == ProtocolChoice::Auto;
-            }
-            Mode::Greeting { .. } => crate::wire::v2::push_hello(out),
-            Mode::V2 => {
-                self.pings += 1;
-                frames::push_heartbeat(self.session, self.pings, out);
-            }
-        }
-        self.liveness.beat(now);
-        self.identity.beat();
-    }
-
     /// Tells the application what has changed, and drops what cannot be delivered any more.
     fn update(&mut self) {
+        let was_down = matches!(self.told, Some(Event::Down(_)));
         if let Some(reason) = self.liveness.down().cloned() {
             let error = RequestError::Down(reason.clone());
-            if !std::mem::replace(&mut self.told_down, true) {
-                self.told_up = None;
-                self.events.push_back(Event::Down(reason));
-                let unechoed = self.echoes.fail_all(&error);
-                self.report_undelivered(unechoed, true);
-                self.requests.fail_all(&error);
+            if !was_down {
+                self.tell(Event::Down(reason));
+                self.fail_sent(&error);
             }
             // Nobody knows when the server will be back, and if they still make sense then. In
             // version 1 a text may bring the news that it is.
             if self.liveness.mode() != Mode::V1 {
                 self.fail_queue(&error);
             }
-            return self.report_answers();
-        }
-        self.report_answers();
-        if let Some(version) = self.version()
+        } else if let Some(version) = self.version()
             && self.liveness.is_up()
-            && self.told_up != Some(version)
+            && self.told != Some(Event::Up(version))
         {
-            self.told_up = Some(version);
-            if std::mem::take(&mut self.told_down) && version == ProtocolVersion::V1 {
+            if was_down && version == ProtocolVersion::V1 {
                 self.identity.renew(ATTEMPTS_V1);
             }
-            self.events.push_back(Event::Up(version));
+            self.tell(Event::Up(version));
         }
     }
 
-    fn report_answers(&mut self) {
-        for (responder, result) in self.requests.take_results() {
-            self.events.push_back(Event::Answer {
+    fn tell(&mut self, event: Event) {
+        self.told = Some(event.clone());
+        self.push_event(event);
+    }
+
+    fn push_event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Gives a request its result. Nobody waits for that of a ping of the session itself.
+    fn answer(&mut self, responder: Option<Responder>, result: Result<Answer, RequestError>) {
+        if let Some(responder) = responder {
+            self.push_event(Event::Answer {
                 ticket: responder.id,
                 result: result.clone(),
             });
-            self.results.push((responder, result));
+            self.outputs.push_back(Output::Result(responder, result));
         }
     }
 
-    fn report_undelivered(&mut self, payloads: Vec<Vec<u8>>, were_sent: bool) {
-        if !payloads.is_empty() {
-            self.events.push_back(Event::Undelivered {
-                payloads,
-                were_sent,
-            });
+    fn fail_texts(&mut self, texts: Vec<Said>, were_sent: bool, error: &RequestError) {
+        if texts.is_empty() {
+            return;
+        }
+        let texts = texts.into_iter().map(|said| (said.payload, said.responder));
+        let (payloads, responders): (_, Vec<_>) = texts.unzip();
+        self.push_event(Event::Undelivered {
+            payloads,
+            were_sent,
+        });
+        let failed = |responder| Output::Result(responder, Err(error.clone()));
+        self.outputs.extend(responders.into_iter().map(failed));
+    }
+
+    /// Fails what was sent and is not answered.
+    fn fail_sent(&mut self, error: &RequestError) {
+        let texts = self.texts.take_all();
+        self.fail_texts(texts, true, error);
+        for asked in self.requests.take_all() {
+            self.answer(asked.responder, Err(error.clone()));
         }
     }
 
-    fn refuse(&mut self, command: Outgoing, responder: Responder, error: RequestError) {
-        self.counts.unsent += 1;
-        let payload = match command {
-            Outgoing::Text(text) => text.into_bytes(),
-            Outgoing::Bytes(bytes) => bytes,
-            Outgoing::Request(_) => {
-                self.requests.finish(responder, Err(error));
-                return self.report_answers();
-            }
-        };
-        self.results.push((responder, Err(error)));
-        self.report_undelivered(vec![payload], false);
-    }
-
+    /// Fails what was not sent.
     fn fail_queue(&mut self, error: &RequestError) {
         while let Some((command, responder)) = self.queue.pop_front() {
             self.refuse(command, responder, error.clone());
         }
     }
 
-    /// A text or a payload was sent.
-    fn note_sent(&mut self, payload: Vec<u8>, responder: Responder, now: Instant) {
-        if self.expects_echo {
-            self.echoes.said(payload, responder, now);
-            self.liveness.expect_answer(now);
-        } else {
-            self.results.push((responder, Ok(Answer::Done)));
-        }
-    }
-
-    /// Takes a sentence of the server in either version.
-    fn handle_notice(&mut self, code: Option<NoticeCode>, sentence: &[u8], now: Instant) {
-        let is_line = code.is_none();
-        let reply = match code {
-            Some(code) => Reply::parse(code, sentence),
-            None => Reply::parse_uncoded(sentence),
-        };
-        let is_answer = reply
-            .as_ref()
-            .is_some_and(|reply| self.requests.replied(reply));
-        if matches!(reply, Some(Reply::PeerLimit(_))) {
-            return self.liveness.full(now);
-        }
-        let confirmation = match &reply {
-            Some(Reply::Named(name)) => self.identity.named(*name),
-            Some(Reply::Entered { room, .. }) => {
-                let confirmation = self.identity.entered(*room);
-                if is_line && confirmation == Confirmation::Changed {
-                    self.events.push_back(Event::Room(*room));
-                }
-                confirmation
+    fn refuse(&mut self, command: Outgoing, responder: Responder, error: RequestError) {
+        self.stats.unsent += 1;
+        match command {
+            Outgoing::Say { payload, .. } => {
+                self.fail_texts(vec![Said::new(payload, responder)], false, &error);
             }
-            Some(Reply::Subscribed(is_on)) => self.identity.subscribed(*is_on),
-            _ => Confirmation::Unrequested,
-        };
-        if is_line && (is_answer || confirmation != Confirmation::Unrequested) {
-            self.liveness.set_can_probe_v1(true);
-        }
-        let code = code.unwrap_or(reply.as_ref().map_or(NoticeCode::Done, Reply::code));
-        if is_line && confirmation == Confirmation::Known && !is_answer {
-            // The reply to a check of the session itself.
-            return;
-        }
-        let text = String::from_utf8_lossy(sentence);
-        let is_repeated = code == NoticeCode::Refused && !is_answer;
-        if is_repeated && self.identity.is_repeated_refusal(&text) {
-            return;
-        }
-        let text = text.into_owned();
-        self.events.push_back(Event::Notice { code, text });
-        if let Some(Reply::Presence { changes, members }) = reply {
-            self.events.push_back(Event::Presence { changes, members });
+            Outgoing::Request(_) => self.answer(Some(responder), Err(error)),
         }
     }
 }
 
 /// Number of commands that wait in the protocol. More wait in the channel of the session.
 const MAX_QUEUED: usize = 64;
+
+/// Maximum number of requests without a reply. More wait until replies come, or do not come
+/// in time.
+const MAX_UNANSWERED: usize = 1024;
+
+/// Maximum number of texts without an echo. More wait until echoes come, which is a bound of
+/// the rate: one round trip across the world for this many texts.
+const MAX_UNECHOED: usize = 4096;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::client::ticket::Ticket;
 use crate::wire::FRAME_MARK;
+use crate::wire::reply::NoticeCode;
 use crate::wire::v2::{
     ClientFrame, Message, ServerFrame, Welcome, parse_client, push_server_frame, push_server_header,
 };
@@ -123,9 +124,12 @@ impl Talk {
     }
 
     fn events(&mut self) -> Vec<Event> {
-        let events = std::iter::from_fn(|| self.protocol.poll_event()).collect();
-        for (responder, result) in self.protocol.take_results() {
-            responder.respond(result);
+        let mut events = Vec::new();
+        while let Some(output) = self.protocol.poll_output() {
+            match output {
+                Output::Event(event) => events.push(event),
+                Output::Result(responder, result) => responder.respond(result),
+            }
         }
         events
     }
@@ -172,11 +176,17 @@ impl Talk {
     }
 
     fn say(&mut self, text: &str) -> Ticket<()> {
-        self.command(Outgoing::Text(text.to_owned()))
+        self.command(Outgoing::Say {
+            payload: text.as_bytes().to_vec(),
+            is_text: true,
+        })
     }
 
     fn say_bytes(&mut self, bytes: &[u8]) -> Ticket<()> {
-        self.command(Outgoing::Bytes(bytes.to_vec()))
+        self.command(Outgoing::Say {
+            payload: bytes.to_vec(),
+            is_text: false,
+        })
     }
 
     fn request<T>(&mut self, request: Request) -> Ticket<T> {
@@ -212,7 +222,6 @@ fn describe(datagram: &[u8]) -> String {
             ClientFrame::Heartbeat => "heartbeat".to_owned(),
             ClientFrame::Bye => "bye".to_owned(),
             ClientFrame::Say(payload) => format!("say {}", text(payload)),
-            ClientFrame::Ping(token) if token.len() == 8 => "probe".to_owned(),
             ClientFrame::Ping(_) => "ping".to_owned(),
             ClientFrame::Command(line) => text(line),
         })
@@ -270,9 +279,15 @@ fn ping_token(datagram: &[u8]) -> Vec<u8> {
     token.last().expect("a PING")
 }
 
-/// Returns the lines of messages and notices.
+/// Returns messages and notices as lines of version 1.
 fn lines(events: &[Event]) -> Vec<String> {
-    events.iter().filter_map(Event::line).collect()
+    let line = |event: &Event| match event {
+        Event::Message(message) => Some(format!("{} {}", message.from, message.text())),
+        Event::Private(message) => Some(format!("* {} to you: {}", message.from, message.text())),
+        Event::Notice { text, .. } => Some(format!("* {text}")),
+        _ => None,
+    };
+    events.iter().filter_map(line).collect()
 }
 
 /// Returns the payloads of messages.
@@ -306,9 +321,8 @@ fn assert_result<T: TryFrom<Answer> + Debug + PartialEq>(
 
 #[track_caller]
 fn assert_waits<T: TryFrom<Answer> + Debug + PartialEq>(talk: &Talk, ticket: &Ticket<T>) {
-    let is_pending = talk.protocol.is_holding()
-        || talk.protocol.requests.oldest().is_some()
-        || talk.protocol.echoes.oldest().is_some();
+    let is_pending =
+        talk.protocol.is_holding() || talk.protocol.requests.len() + talk.protocol.texts.len() > 0;
     assert!(is_pending);
     assert_eq!(ticket.wait(Duration::ZERO), Err(RequestError::Waiting));
 }

@@ -9,8 +9,10 @@ struct Program {
 
 fn parse(arguments: &str) -> Result<ServerConfig, String> {
     let words = ["server"].into_iter().chain(arguments.split_whitespace());
-    Program::try_parse_from(words)
-        .map(|program| program.server)
+    let config = Program::try_parse_from(words).map_err(|error| error.to_string())?;
+    let checked = config.server.check();
+    checked
+        .map(|()| config.server)
         .map_err(|error| error.to_string())
 }
 
@@ -41,19 +43,20 @@ fn flags_set_their_fields() {
 #[test]
 fn an_error_names_the_valid_values() {
     for (arguments, help) in [
-        ("--workers 0", "1..=256"),
-        ("--workers 257", "1..=256"),
+        ("--workers 0", "between 1 and 256"),
+        ("--workers 257", "between 1 and 256"),
+        ("--workers 100000", "between 1 and 256"),
         ("--bind localhost", "such as 127.0.0.1:9999"),
         ("--timeout 10", "such as 10s"),
         ("--timeout 99ms", "between 100ms and 1day"),
         ("--reap-interval 61s", "between 10ms and 1m"),
-        ("--spin=-1", "0..=1000000"),
-        ("--spin 1000001", "0..=1000000"),
-        ("--max-peers 0", "1..=10000000"),
-        ("--max-rooms 0", "1..=1000000"),
-        ("--max-rooms 1000001", "1..=1000000"),
-        ("--max-room-members 0", "1..=10000000"),
-        ("--max-names 10000001", "1..=10000000"),
+        ("--spin=-1", "must be a whole number"),
+        ("--spin 1000001", "between 0 and 1000000"),
+        ("--max-peers 0", "between 1 and 10000000"),
+        ("--max-rooms 0", "between 1 and 1000000"),
+        ("--max-rooms 1000001", "between 1 and 1000000"),
+        ("--max-room-members 0", "between 1 and 10000000"),
+        ("--max-names 10000001", "between 1 and 10000000"),
         ("--commands maybe", "on, off"),
         ("--receive-buffer 1KiB", "between 4.0 KiB and 1.0 GiB"),
         ("--send-buffer lots", "such as 262144 or 4MiB"),

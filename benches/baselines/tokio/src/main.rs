@@ -1,8 +1,8 @@
 //! The baseline that `scripts/compare` measures for async Rust: a chat server as one
 //! writes it with tokio. One task on a runtime of one thread, one `HashMap`, one
-//! `send_to` for each delivery. It speaks what `naive_server.py` beside it speaks.
+//! `send_to` for each delivery. It speaks what `tests/stock/chat_server.py` speaks.
 //!
-//! `naive-tokio HOST PORT [TIMEOUT_S]`; port 0 asks the kernel for a port, and stderr says
+//! `naive-tokio HOST PORT TIMEOUT_S`; port 0 asks the kernel for a port, and stderr says
 //! which one it became.
 
 use std::collections::HashMap;
@@ -15,10 +15,8 @@ use tokio::runtime::Builder;
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (host, port, timeout_s) = match arguments.as_slice() {
-        [host, port] => (host, port, "10"),
-        [host, port, timeout_s] => (host, port, timeout_s.as_str()),
-        _ => return Err(io::Error::other("usage: naive-tokio HOST PORT [TIMEOUT_S]")),
+    let [host, port, timeout_s] = arguments.as_slice() else {
+        return Err(io::Error::other("usage: naive-tokio HOST PORT TIMEOUT_S"));
     };
     let timeout_s = timeout_s.parse().map_err(io::Error::other)?;
     let runtime = Builder::new_current_thread().enable_io().build()?;
@@ -42,12 +40,6 @@ async fn serve(socket: &UdpSocket, timeout: Duration) -> io::Result<()> {
         let now = Instant::now();
         last_seen.insert(sender, now);
         if data.eq_ignore_ascii_case(b"@im@") {
-            continue;
-        }
-        if let Some((b"/ping ", token)) = data.split_at_checked(6) {
-            socket
-                .send_to(&[b"* pong ", token].concat(), sender)
-                .await?;
             continue;
         }
         let message = [format!("{sender} ").as_bytes(), data].concat();

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::{Admission, People, Shard};
+use super::{Clients, Registration, Shard};
 use crate::config::{RunConfig, Scenario};
 use crate::engine::client::Phase;
-use crate::engine::dialect::{self, Say};
-use crate::engine::mail::Mail;
-use crate::engine::shape::Part;
+use crate::engine::codec::{self, Say};
+use crate::engine::partition::Part;
+use crate::engine::send_batch::SendBatch;
 
 /// Clients that leave and come back.
 pub(super) struct Churn {
@@ -15,7 +15,7 @@ pub(super) struct Churn {
     interval_ns: Option<f64>,
     left: u64,
     random: fastrand::Rng,
-    /// Clients that wait for copies owed to them, and the end of that wait.
+    /// Clients that wait for copies that they should receive, and the end of that wait.
     leaving: VecDeque<(u32, u64)>,
 }
 
@@ -40,79 +40,79 @@ impl Churn {
     /// Lets those leave whose time it is.
     pub(super) fn turn(
         &mut self,
-        people: &mut People,
-        admission: &mut Admission,
-        mail: &mut Mail,
+        clients: &mut Clients,
+        registration: &mut Registration,
+        batch: &mut SendBatch,
         now_ns: u64,
     ) {
-        let Some(elapsed_ns) = people.since_start(now_ns) else {
+        let Some(elapsed_ns) = clients.since_start(now_ns) else {
             return;
         };
         while let Some(interval_ns) = self.interval_ns
             && (self.left + 1) as f64 * interval_ns <= elapsed_ns as f64
         {
             self.left += 1;
-            let Some(client) = self.choose(people) else {
+            let Some(client) = self.choose(clients) else {
                 continue;
             };
-            people.withdraw(client);
+            clients.withdraw(client);
             self.leaving.push_back((client, now_ns + OWED_NS));
-            people.recorder.counts.left += u64::from(people.is_recording(now_ns));
+            clients.recorder.counts.left += u64::from(clients.is_recording(now_ns));
         }
         while let Some((client, at_ns)) = self.leaving.front().copied()
             && at_ns <= now_ns
-            && !mail.is_full()
+            && !batch.is_full()
         {
             self.leaving.pop_front();
-            say_goodbye(people, mail, client);
+            say_goodbye(clients, batch, client);
             // When the load is over nobody comes back.
             if self.interval_ns.is_some() {
-                admission.add(client);
+                registration.add(client);
             }
         }
-        mail.send(&people.ports, |_| {});
+        batch.send(&clients.ports, |_| {});
     }
 
     /// Someone who is there, and not the only one who speaks; none while half are away,
     /// as the load must be offered in time whoever leaves.
-    fn choose(&mut self, people: &People) -> Option<u32> {
-        let clients = people.clients.len() as u32;
-        if people.active <= clients.div_ceil(2) {
+    fn choose(&mut self, clients: &Clients) -> Option<u32> {
+        let count = clients.all.len() as u32;
+        if clients.active <= count.div_ceil(2) {
             return None;
         }
-        let is_lobby = people.run.config.scenario == Scenario::Lobby;
-        let speaker = (is_lobby && people.first == 0).then_some(0);
-        let mut tries = (0..TRIES).map(|_| self.random.u32(0..clients));
-        tries.find(|client| people.is_active(*client) && Some(*client) != speaker)
+        let is_lobby = clients.run.config.scenario == Scenario::Lobby;
+        let speaker = (is_lobby && clients.first == 0).then_some(0);
+        let mut tries = (0..TRIES).map(|_| self.random.u32(0..count));
+        tries.find(|client| clients.is_active(*client) && Some(*client) != speaker)
     }
 }
 
 impl Shard {
     /// Makes all clients leave, so that the server need not miss them.
     pub(super) fn leave(&mut self) {
-        if self.people.run.config.scenario == Scenario::Greet {
+        if self.clients.run.config.scenario == Scenario::Greet {
             return;
         }
-        for client in 0..self.people.clients.len() as u32 {
-            if self.people.client(client).phase != Phase::Out {
-                say_goodbye(&mut self.people, &mut self.mail, client);
+        for client in 0..self.clients.all.len() as u32 {
+            if self.clients.client(client).phase != Phase::Out {
+                say_goodbye(&mut self.clients, &mut self.batch, client);
             }
-            if self.mail.is_full() {
-                self.mail.send(&self.people.ports, |_| {});
+            if self.batch.is_full() {
+                self.batch.send(&self.clients.ports, |_| {});
                 std::thread::sleep(LEAVE_PAUSE);
             }
         }
-        self.mail.send(&self.people.ports, |_| {});
+        self.batch.send(&self.clients.ports, |_| {});
     }
 }
 
-fn say_goodbye(people: &mut People, mail: &mut Mail, client: u32) {
-    let protocol = people.run.config.protocol;
-    let session = people.client(client).session;
-    mail.push(people.ports.of(client), |out| {
-        dialect::write(protocol, session, Say::Leave, out);
+fn say_goodbye(clients: &mut Clients, batch: &mut SendBatch, client: u32) {
+    let protocol = clients.run.config.protocol;
+    let session = clients.client(client).session;
+    batch.push(clients.ports.of(client), |out| {
+        codec::write(protocol, session, Say::Leave, out);
     });
-    people.client(client).phase = Phase::Out;
+    clients.client(client).phase = Phase::Out;
 }
 
 /// The longest way of a text, unless a queue holds it that loses more than it delivers.

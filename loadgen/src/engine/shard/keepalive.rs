@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::People;
+use super::Clients;
 use crate::config::Scenario;
 use crate::engine::client::Phase;
-use crate::engine::dialect::{self, Say};
-use crate::engine::mail::Mail;
+use crate::engine::codec::{self, Say};
 use crate::engine::schedule::nanoseconds;
+use crate::engine::send_batch::SendBatch;
 
 /// Goes round all clients, about once in a quarter of the time that one may be silent.
 pub(super) struct Keepalive {
@@ -29,14 +29,13 @@ impl Keepalive {
     }
 
     /// Looks at as many clients as the time since the last turn asks for.
-    pub(super) fn turn(&mut self, people: &mut People, mail: &mut Mail, now_ns: u64) {
-        if people.run.config.scenario == Scenario::Greet {
+    pub(super) fn turn(&mut self, clients: &mut Clients, batch: &mut SendBatch, now_ns: u64) {
+        if clients.run.config.scenario == Scenario::Greet {
             return;
         }
-        let clients = people.clients.len() as u64;
+        let count = clients.all.len() as u64;
         let elapsed_ns = (now_ns - self.last_turn_ns).min(self.round_ns);
-        let looks =
-            (u128::from(clients) * u128::from(elapsed_ns) / u128::from(self.round_ns)) as u64;
+        let looks = (u128::from(count) * u128::from(elapsed_ns) / u128::from(self.round_ns)) as u64;
         if looks == 0 {
             // The time goes on to count.
             return;
@@ -44,29 +43,29 @@ impl Keepalive {
         self.last_turn_ns = now_ns;
         for _ in 0..looks {
             let client = self.next_client;
-            self.next_client = (client + 1) % clients as u32;
-            self.look_at(people, mail, client, now_ns);
+            self.next_client = (client + 1) % count as u32;
+            self.look_at(clients, batch, client, now_ns);
         }
-        mail.send(&people.ports, |_| {});
+        batch.send(&clients.ports, |_| {});
     }
 
-    fn look_at(&mut self, people: &mut People, mail: &mut Mail, client: u32, now_ns: u64) {
+    fn look_at(&mut self, clients: &mut Clients, batch: &mut SendBatch, client: u32, now_ns: u64) {
         let now_ms = (now_ns / 1_000_000) as u32;
-        let state = &mut people.clients[client as usize];
+        let state = &mut clients.all[client as usize];
         let is_there = matches!(state.phase, Phase::Active | Phase::Leaving);
         if !is_there || now_ms.saturating_sub(state.last_sent_ms) < self.silence_ms {
             return;
         }
         state.last_sent_ms = now_ms;
-        if mail.is_full() {
-            mail.send(&people.ports, |_| {});
+        if batch.is_full() {
+            batch.send(&clients.ports, |_| {});
         }
-        let protocol = people.run.config.protocol;
-        mail.push(people.ports.of(client), |out| {
-            dialect::write(protocol, state.session, Say::Heartbeat, out);
+        let protocol = clients.run.config.protocol;
+        batch.push(clients.ports.of(client), |out| {
+            codec::write(protocol, state.session, Say::Heartbeat, out);
         });
-        if people.is_recording(now_ns) {
-            people.recorder.counts.keepalives += 1;
+        if clients.is_recording(now_ns) {
+            clients.recorder.counts.keepalives += 1;
         }
     }
 }

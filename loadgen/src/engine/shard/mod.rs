@@ -1,40 +1,40 @@
-//! One thread of the load: it sends what is due, hears what comes, and keeps its
+//! One thread of the load: it sends what is due, receives what comes, and keeps its
 //! clients where they belong, each in a turn of a few hundred microseconds at most.
 
-mod admission;
 mod churn;
-mod hearing;
 mod keepalive;
-mod offering;
 mod pause;
+mod receive;
+mod registration;
+mod send;
 #[cfg(test)]
 mod testing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use self::admission::Admission;
 use self::churn::Churn;
-use self::hearing::Hearing;
 use self::keepalive::Keepalive;
-use self::offering::Offering;
 use self::pause::Pause;
+use self::receive::Receiving;
+use self::registration::Registration;
+use self::send::Sending;
 use crate::engine::client::{Client, Phase};
 use crate::engine::common::{Run, RunError};
-use crate::engine::mail::Mail;
+use crate::engine::partition::{self, Part};
 use crate::engine::ports::Ports;
 use crate::engine::recorder::{Channel, Recorder, ShardResult};
 use crate::engine::schedule::nanoseconds;
-use crate::engine::shape::{self, Part};
+use crate::engine::send_batch::SendBatch;
 use crate::engine::window::Windows;
 
 /// One thread, before it runs.
 pub(crate) struct Shard {
-    people: People,
-    mail: Mail,
-    offering: Option<Offering>,
-    hearing: Hearing,
-    admission: Admission,
+    clients: Clients,
+    batch: SendBatch,
+    sending: Option<Sending>,
+    receiving: Receiving,
+    registration: Registration,
     keepalive: Keepalive,
     churn: Churn,
     pause: Pause,
@@ -42,12 +42,12 @@ pub(crate) struct Shard {
 
 /// The clients of a thread, and all that is known of them: what every part of the
 /// thread works on.
-pub(crate) struct People {
+pub(crate) struct Clients {
     run: Arc<Run>,
     thread: usize,
     /// The number of the first one among those of all threads.
     first: u32,
-    clients: Vec<Client>,
+    all: Vec<Client>,
     ports: Ports,
     /// Requests that were answered.
     asks: Windows,
@@ -57,9 +57,11 @@ pub(crate) struct People {
     /// The start of the load by the run's clock, once it is known.
     start_ns: Option<u64>,
     /// The time of the last datagram received, by the run's clock.
-    last_heard_ns: u64,
+    last_received_ns: u64,
     /// Clients that are there.
     active: u32,
+    /// The last error with which the kernel refused to send.
+    send_error: Option<i32>,
 }
 
 impl Shard {
@@ -76,23 +78,24 @@ impl Shard {
         let seconds = config.duration.as_secs_f64().ceil() as usize;
         Ok(Self {
             pause: Pause::new(ports.sockets_mut(), config.spin)?,
-            mail: Mail::new(run.target),
-            hearing: Hearing::new(ports.len()),
-            admission: Admission::new(part.clients),
+            batch: SendBatch::new(run.target),
+            receiving: Receiving::new(ports.len()),
+            registration: Registration::new(part.clients),
             keepalive: Keepalive::new(config.heartbeat),
             churn: Churn::new(config, thread, part),
-            offering: part.share.map(|share| Offering::new(config, share)),
-            people: People {
+            sending: part.share.map(|share| Sending::new(config, share)),
+            clients: Clients {
                 thread,
                 first: part.first,
-                clients: vec![Client::new(); clients],
+                all: vec![Client::new(); clients],
                 ports,
-                asks: Windows::new(clients, shape::asks_remembered(config) as usize),
-                texts: Windows::new(clients, shape::texts_remembered(config) as usize),
+                asks: Windows::new(clients, partition::asks_remembered(config) as usize),
+                texts: Windows::new(clients, partition::texts_remembered(config) as usize),
                 recorder: Recorder::new(thread, warmup_ns, run.end_ns, seconds, channel),
                 start_ns: None,
-                last_heard_ns: 0,
+                last_received_ns: 0,
                 active: 0,
+                send_error: None,
                 run,
             },
         })
@@ -102,48 +105,49 @@ impl Shard {
     /// lets them go. None: the run has failed, and knows why.
     pub(crate) fn run(mut self) -> Option<ShardResult> {
         let result = self.offer_all();
-        let ended_ns = result.map_err(|error| self.people.run.fail(error)).ok();
+        let ended_ns = result.map_err(|error| self.clients.run.fail(error)).ok();
         // What comes while they leave is of no interest, and not read.
-        self.people.recorder.close(&mut self.people.ports);
+        self.clients.recorder.close(&mut self.clients.ports);
         self.leave();
         let ended_ns = ended_ns?;
-        let people = self.people;
-        let client_bytes = size_of_val(&*people.clients)
-            + people.asks.bytes()
-            + people.texts.bytes()
-            + self.admission.bytes();
-        let (report, counts, seconds) = people.recorder.finish();
+        let clients = self.clients;
+        let client_bytes = size_of_val(&*clients.all)
+            + clients.asks.bytes()
+            + clients.texts.bytes()
+            + self.registration.bytes();
+        let (report, counts, seconds) = clients.recorder.finish();
         Some(ShardResult {
             report,
             counts,
             seconds,
             ended_ns,
-            largest_burst: self.offering.map_or(0, |offering| offering.largest_burst()),
+            largest_burst: self.sending.map_or(0, |sending| sending.largest_burst()),
             client_bytes,
+            send_error: clients.send_error,
         })
     }
 
     /// Returns when the load ended, since it began.
     fn offer_all(&mut self) -> Result<u64, RunError> {
-        while !self.admission.is_done() {
+        while !self.registration.is_done() {
             self.turn()?;
-            if let Some(signal) = self.people.run.control.signal() {
+            if let Some(signal) = self.clients.run.control.signal() {
                 return Err(RunError::Stopped(signal));
             }
         }
-        let run = Arc::clone(&self.people.run);
+        let run = Arc::clone(&self.clients.run);
         run.note_ready();
         while run.start_ns.load(Relaxed) == 0 {
             self.turn()?;
         }
         let start_ns = run.start_ns.load(Relaxed);
-        self.people.start_ns = Some(start_ns);
+        self.clients.start_ns = Some(start_ns);
         let end_ns = run.end_ns;
         let ended_ns = loop {
             self.turn()?;
             let elapsed_ns = run.now_ns().saturating_sub(start_ns);
             if run.is_cut_short() {
-                self.offering.iter_mut().for_each(Offering::stop);
+                self.sending.iter_mut().for_each(Sending::stop);
                 break elapsed_ns.min(end_ns);
             }
             // What came due in the last turn is sent, but by a thread that keeps up.
@@ -152,12 +156,12 @@ impl Shard {
                 break end_ns;
             }
         };
-        while let Some(offering) = &mut self.offering
-            && offering.give_up(&mut self.people)
+        while let Some(sending) = &mut self.sending
+            && sending.give_up(&mut self.clients)
         {
             self.turn()?;
         }
-        self.people.recorder.end(ended_ns);
+        self.clients.recorder.end(ended_ns);
         run.over.fetch_add(1, Relaxed);
         self.drain(&run)?;
         Ok(ended_ns)
@@ -165,46 +169,54 @@ impl Shard {
 
     /// One turn; it sleeps when there is nothing to do.
     fn turn(&mut self) -> Result<(), RunError> {
-        if self.people.run.is_failed.load(Relaxed) {
+        if self.clients.run.is_failed.load(Relaxed) {
             // The thread that failed says why.
             return Err(RunError::Thread("another one ended".into()));
         }
-        let people = &mut self.people;
-        let mut now_ns = people.run.now_ns();
+        let clients = &mut self.clients;
+        let mut now_ns = clients.run.now_ns();
+        let begin_ns = now_ns;
         let mut is_busy = false;
-        if let Some(offering) = &mut self.offering {
-            is_busy |= offering.turn(people, &mut self.mail, now_ns);
+        if let Some(sending) = &mut self.sending {
+            is_busy |= sending.turn(clients, &mut self.batch, now_ns);
         }
-        is_busy |= self
-            .hearing
-            .turn(people, &mut self.admission, &mut self.pause)?;
-        now_ns = people.run.now_ns();
-        self.admission.turn(people, &mut self.mail, now_ns)?;
-        self.keepalive.turn(people, &mut self.mail, now_ns);
+        let has_received = self
+            .receiving
+            .turn(clients, &mut self.registration, &mut self.pause)?;
+        is_busy |= has_received;
+        if !has_received {
+            clients.run.pulse.check(begin_ns);
+        }
+        now_ns = clients.run.now_ns();
+        self.registration.turn(clients, &mut self.batch, now_ns)?;
+        self.keepalive.turn(clients, &mut self.batch, now_ns);
         self.churn
-            .turn(people, &mut self.admission, &mut self.mail, now_ns);
-        if let Some(elapsed_ns) = people.since_start(now_ns) {
-            people.recorder.hand_over(elapsed_ns, &mut people.ports);
+            .turn(clients, &mut self.registration, &mut self.batch, now_ns);
+        if let Some(errno) = self.batch.take_error() {
+            clients.note_send_error(errno, now_ns)?;
+        }
+        if let Some(elapsed_ns) = clients.since_start(now_ns) {
+            clients.recorder.hand_over(elapsed_ns, &mut clients.ports);
         }
         if !is_busy {
             let next_ns = self.next_due_ns(now_ns);
             self.pause
-                .wait(now_ns, next_ns, &mut self.hearing.readable)?;
+                .wait(now_ns, next_ns, &mut self.receiving.readable)?;
         }
         Ok(())
     }
 
     /// Returns true if some of the load is still to be sent.
     fn is_due(&self) -> bool {
-        let offering = self.offering.as_ref();
-        offering.is_some_and(|offering| offering.next_ns(&self.people).is_some())
+        let sending = self.sending.as_ref();
+        sending.is_some_and(|sending| sending.next_ns(&self.clients).is_some())
     }
 
     /// Returns the time of the next thing to do, whatever arrives.
     fn next_due_ns(&self, now_ns: u64) -> u64 {
-        let offering = self.offering.as_ref();
-        let due = offering.and_then(|offering| offering.next_ns(&self.people));
-        let upkeep = match self.admission.is_done() {
+        let sending = self.sending.as_ref();
+        let due = sending.and_then(|sending| sending.next_ns(&self.clients));
+        let upkeep = match self.registration.is_done() {
             true => UPKEEP_NS,
             false => ADMISSION_NS,
         };
@@ -217,39 +229,40 @@ impl Shard {
         self.churn.end();
         let drain_ns = nanoseconds(run.config.drain);
         let begin_ns = run.now_ns();
-        self.people.last_heard_ns = self.people.last_heard_ns.max(begin_ns);
+        self.clients.last_received_ns = self.clients.last_received_ns.max(begin_ns);
         loop {
             self.turn()?;
-            let counts = &self.people.recorder.counts;
-            let missing =
-                (counts.owed + counts.asked) as i64 - (counts.delivered + counts.answered) as i64;
-            run.missing[self.people.thread].store(missing, Relaxed);
+            let counts = &self.clients.recorder.counts;
+            let missing = (counts.expected + counts.asked) as i64
+                - (counts.delivered + counts.answered) as i64;
+            run.missing[self.clients.thread].store(missing, Relaxed);
             let missing: i64 = run
                 .missing
                 .iter()
                 .map(|missing| missing.load(Relaxed))
                 .sum();
-            let quiet_ns = run.now_ns().saturating_sub(self.people.last_heard_ns);
+            let quiet_ns = run.now_ns().saturating_sub(self.clients.last_received_ns);
             let enough_ns = if missing == 0 {
                 DONE_QUIET_NS
             } else {
                 LOST_QUIET_NS
             };
             if quiet_ns >= enough_ns || run.now_ns() - begin_ns >= drain_ns {
-                return Ok(());
+                // Once more, as this turn may have begun before the silence was long enough.
+                return self.turn();
             }
         }
     }
 }
 
-impl People {
+impl Clients {
     /// The number of a client among those of all threads.
     fn global(&self, client: u32) -> u32 {
         self.first + client
     }
 
     fn room_of(&self, client: u32) -> u32 {
-        shape::room_of(&self.run.config, self.global(client))
+        partition::room_of(&self.run.config, self.global(client))
     }
 
     /// A time of the run's clock as one since the load began; none: it has not.
@@ -264,11 +277,28 @@ impl People {
     }
 
     fn client(&mut self, client: u32) -> &mut Client {
-        &mut self.clients[client as usize]
+        &mut self.all[client as usize]
     }
 
     fn is_active(&self, client: u32) -> bool {
-        self.clients[client as usize].phase == Phase::Active
+        self.all[client as usize].phase == Phase::Active
+    }
+
+    /// The kernel has refused to send. Before the first client is there, that fails the run.
+    fn note_send_error(&mut self, errno: i32, now_ns: u64) -> Result<(), RunError> {
+        if errno == libc::ECONNREFUSED {
+            self.run.pulse.refused(now_ns);
+            return Ok(());
+        }
+        self.send_error = Some(errno);
+        // It may have space later.
+        if errno == libc::ENOBUFS || self.active > 0 || self.start_ns.is_some() {
+            return Ok(());
+        }
+        Err(RunError::CannotSend {
+            target: self.run.config.target,
+            source: std::io::Error::from_raw_os_error(errno),
+        })
     }
 
     /// A client takes part from now on.
@@ -279,12 +309,12 @@ impl People {
         let client = self.client(client);
         client.owed_from = owed_from;
         client.owed_until = u32::MAX;
-        client.heard_text = owed_from;
+        client.received_text = owed_from;
         client.phase = Phase::Active;
         self.active += 1;
     }
 
-    /// A client takes part no more, and is owed nothing that is said from now on.
+    /// A client takes part no more, and need not receive what is sent from now on.
     fn withdraw(&mut self, client: u32) {
         let room = self.room_of(client);
         let owed_until = self.run.rooms.leave(room);

@@ -1,4 +1,4 @@
-//! Threads of the load at moments that tests choose, and what their clients hear.
+//! Threads of the load at moments that tests choose, and what their clients receive.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use super::Shard;
 use crate::config::{Mix, Protocol, RunConfig, Scenario};
 use crate::engine::client::Phase;
 use crate::engine::common::{Control, Run, RunError};
+use crate::engine::partition;
 use crate::engine::ports::Ports;
 use crate::engine::recorder::{Channel, Report};
-use crate::engine::shape;
 use crate::engine::stamp::{STAMP_BYTES, Stamp};
 use crate::outcome::Counts;
 use crate::testing;
@@ -24,10 +24,10 @@ use crate::testing;
 pub(super) fn begun() -> Shard {
     let mut shard = shard(config(Protocol::V1));
     for client in 0..2 {
-        shard.people.enter(client);
+        shard.clients.enter(client);
     }
-    shard.people.run.start_ns.store(START_NS, Relaxed);
-    shard.people.start_ns = Some(START_NS);
+    shard.clients.run.start_ns.store(START_NS, Relaxed);
+    shard.clients.start_ns = Some(START_NS);
     shard
 }
 
@@ -37,9 +37,9 @@ pub(super) fn warming_up() -> Shard {
         warmup: Duration::from_nanos(LATER_NS),
         ..config(Protocol::V1)
     });
-    shard.people.enter(0);
-    shard.people.run.start_ns.store(START_NS, Relaxed);
-    shard.people.start_ns = Some(START_NS);
+    shard.clients.enter(0);
+    shard.clients.run.start_ns.store(START_NS, Relaxed);
+    shard.clients.start_ns = Some(START_NS);
     shard
 }
 
@@ -66,21 +66,21 @@ pub(super) fn joining(config: RunConfig) -> Shard {
         target: server.local_addr().unwrap(),
         ..config
     });
-    shard.people.run.start_ns.store(START_NS, Relaxed);
-    shard.people.start_ns = Some(START_NS);
-    let (people, mail) = (&mut shard.people, &mut shard.mail);
-    shard.admission.turn(people, mail, START_NS).unwrap();
-    if shard.people.client(0).phase == Phase::Hello {
+    shard.clients.run.start_ns.store(START_NS, Relaxed);
+    shard.clients.start_ns = Some(START_NS);
+    let (clients, batch) = (&mut shard.clients, &mut shard.batch);
+    shard.registration.turn(clients, batch, START_NS).unwrap();
+    if shard.clients.client(0).phase == Phase::Hello {
         let welcome = frames(&[ServerFrame::Welcome(WELCOME)]);
-        hear(&mut shard, &welcome, 0).unwrap();
+        receive(&mut shard, &welcome, 0).unwrap();
     }
-    assert_eq!(shard.people.client(0).phase, Phase::Joining);
+    assert_eq!(shard.clients.client(0).phase, Phase::Joining);
     shard
 }
 
 /// A thread whose clients have not come.
 pub(super) fn shard(config: RunConfig) -> Shard {
-    let part = shape::parts(&config)[0];
+    let part = partition::parts(&config)[0];
     let ports = Ports::open(
         config.sockets,
         config.gro,
@@ -97,19 +97,21 @@ pub(super) fn shard(config: RunConfig) -> Shard {
     Shard::new(run, 0, part, ports, channel).unwrap()
 }
 
-/// The first client hears something, so long after the load began.
-pub(super) fn hear(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Result<(), RunError> {
+/// The first client receives something, so long after the load began.
+pub(super) fn receive(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Result<(), RunError> {
     let now_ns = START_NS + elapsed_ns;
-    shard.people.last_heard_ns = now_ns;
-    shard.people.hear(0, datagram, now_ns, &mut shard.admission)
+    shard.clients.last_received_ns = now_ns;
+    shard
+        .clients
+        .receive(0, datagram, now_ns, &mut shard.registration)
 }
 
 /// The counts when the first client receives this.
 #[track_caller]
 pub(super) fn counted(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Counts {
-    let before = shard.people.recorder.counts;
-    hear(shard, datagram, elapsed_ns).unwrap();
-    shard.people.recorder.counts.since(&before)
+    let before = shard.clients.recorder.counts;
+    receive(shard, datagram, elapsed_ns).unwrap();
+    shard.clients.recorder.counts.since(&before)
 }
 
 pub(super) fn stray() -> Counts {

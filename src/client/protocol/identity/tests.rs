@@ -8,12 +8,23 @@ fn room(text: &str) -> RoomName {
     RoomName::parse(text.as_bytes()).unwrap()
 }
 
+fn named(identity: &mut Identity, name: Name) -> Confirmation {
+    identity.replied(&Reply::Named(name))
+}
+
 fn ada_in_chess() -> Identity {
     Identity::new(Some(name("ada")), Some(room("chess")))
 }
 
 fn due(identity: &mut Identity) -> Vec<String> {
-    std::iter::from_fn(|| identity.take_due()).collect()
+    let line = |request: Request| {
+        let mut line = Vec::new();
+        request.push_line(&mut line);
+        String::from_utf8(line).unwrap()
+    };
+    std::iter::from_fn(|| identity.take_due())
+        .map(line)
+        .collect()
 }
 
 /// Begins a new session, and returns what it requests.
@@ -32,9 +43,9 @@ fn a_refusal_is_told_once_until_the_application_asks() {
         }
         identity.beat();
     }
-    identity.request_name(name("ada"));
+    identity.requested(&Request::Name(name("ada")));
     assert!(!identity.is_repeated_refusal("ada is taken"));
-    identity.request_room(room("chess"));
+    identity.requested(&Request::Room(room("chess")));
     assert!(!identity.is_repeated_refusal("ada is taken"));
     renewed(&mut identity);
     assert!(!identity.is_repeated_refusal("ada is taken"));
@@ -44,7 +55,7 @@ fn a_refusal_is_told_once_until_the_application_asks() {
     }
     assert_eq!(identity.refusals.len(), MAX_REFUSALS);
     // A session that has both requests nothing by itself.
-    identity.named(name("ada"));
+    named(&mut identity, name("ada"));
     identity.entered(room("chess"));
     assert!(!identity.is_repeated_refusal("no 0"));
 }
@@ -72,17 +83,17 @@ fn name_and_room_are_requested_in_each_session_until_they_are_confirmed() {
 fn the_last_confirmed_name_and_room_are_restored_and_nothing_else() {
     let mut identity = ada_in_chess();
     renewed(&mut identity);
-    identity.request_name(name("bob"));
-    identity.request_room(room("go"));
+    identity.requested(&Request::Name(name("bob")));
+    identity.requested(&Request::Room(room("go")));
     identity.beat();
     assert_eq!(due(&mut identity), [""; 0], "the application counts more");
     // No answer, or a refusal.
     assert_eq!(renewed(&mut identity), ["/nick ada", "/join chess"]);
-    identity.request_name(name("bob"));
-    assert_eq!(identity.named(name("eve")), Confirmation::Unrequested);
+    identity.requested(&Request::Name(name("bob")));
+    assert_eq!(named(&mut identity, name("eve")), Confirmation::Unrequested);
     assert_eq!(identity.name(), None);
-    assert_eq!(identity.named(name("bob")), Confirmation::Changed);
-    assert_eq!(identity.named(name("bob")), Confirmation::Known);
+    assert_eq!(named(&mut identity, name("bob")), Confirmation::Changed);
+    assert_eq!(named(&mut identity, name("bob")), Confirmation::Known);
     assert_eq!(identity.entered(room("go")), Confirmation::Changed);
     assert_eq!(identity.entered(room("go")), Confirmation::Known);
     assert_eq!(identity.name(), Some(name("bob")));
@@ -93,7 +104,7 @@ fn the_last_confirmed_name_and_room_are_restored_and_nothing_else() {
 fn a_session_that_went_to_the_lobby_stays_there() {
     let mut identity = ada_in_chess();
     renewed(&mut identity);
-    identity.request_room(room("LOBBY"));
+    identity.requested(&Request::Room(room("LOBBY")));
     identity.entered(room("Lobby"));
     assert_eq!(identity.room(), Some(room("Lobby")));
     assert_eq!(renewed(&mut identity), ["/nick ada"]);
@@ -103,9 +114,9 @@ fn a_session_that_went_to_the_lobby_stays_there() {
 fn a_request_of_a_session_that_is_over_is_not_confirmed_in_the_next() {
     let mut identity = ada_in_chess();
     renewed(&mut identity);
-    identity.request_name(name("bob"));
+    identity.requested(&Request::Name(name("bob")));
     renewed(&mut identity);
-    assert_eq!(identity.named(name("bob")), Confirmation::Unrequested);
+    assert_eq!(named(&mut identity, name("bob")), Confirmation::Unrequested);
     assert_eq!(identity.name(), None);
     assert_eq!(renewed(&mut identity), ["/nick ada", "/join chess"]);
 }
@@ -114,8 +125,8 @@ fn a_request_of_a_session_that_is_over_is_not_confirmed_in_the_next() {
 fn a_session_without_a_name_keeps_one_that_it_requested() {
     let mut identity = Identity::new(None, None);
     assert_eq!(renewed(&mut identity), [""; 0]);
-    identity.request_name(name("ada"));
-    identity.named(name("ada"));
+    identity.requested(&Request::Name(name("ada")));
+    named(&mut identity, name("ada"));
     identity.entered(room("chess"));
     assert_eq!(renewed(&mut identity), ["/nick ada", "/join chess"]);
 }
@@ -140,10 +151,10 @@ fn only_confirmed_names_and_rooms_are_checked() {
     due(&mut identity);
     identity.check();
     assert_eq!(due(&mut identity), [""; 0]);
-    identity.named(name("ada"));
+    named(&mut identity, name("ada"));
     identity.check();
     assert_eq!(due(&mut identity), ["/nick ada"]);
-    assert_eq!(identity.named(name("ada")), Confirmation::Known);
+    assert_eq!(named(&mut identity, name("ada")), Confirmation::Known);
     identity.entered(room("chess"));
     identity.check();
     assert_eq!(due(&mut identity), ["/nick ada", "/join chess"]);
@@ -164,9 +175,9 @@ fn the_origin_of_a_message_is_its_name_or_address() {
         identity.origin(DisplayName::Name(name("eve"))),
         Origin::Other
     );
-    identity.named(name("ada"));
+    named(&mut identity, name("ada"));
     assert_eq!(identity.origin(ada), Origin::Own);
-    identity.request_name(name("eve"));
+    identity.requested(&Request::Name(name("eve")));
     assert_eq!(
         identity.origin(DisplayName::Name(name("eve"))),
         Origin::Unclear

@@ -4,6 +4,17 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
+/// The conclusion of a timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Conclusion {
+    Nothing,
+    /// Three HELLOs were sent, and none was answered or refused.
+    NotGreeted,
+    Down,
+    /// A server of version 1 counts as up again.
+    Settled,
+}
+
 /// The state with a clock that the test sets.
 struct Live {
     liveness: Liveness,
@@ -12,16 +23,11 @@ struct Live {
 
 impl Live {
     fn new(mode: Mode) -> Self {
-        let timeouts = Timeouts {
-            heartbeat: 5000 * MS,
-            answer: 3000 * MS,
-            retry: 500 * MS,
-            settle: 1000 * MS,
-            greeting: 900 * MS,
-        };
+        let mut config = SessionConfig::new("127.0.0.1:9999".parse().unwrap());
+        config.greeting_timeout = 900 * MS;
         let now = Instant::now();
         Self {
-            liveness: Liveness::new(mode, timeouts, now),
+            liveness: Liveness::new(mode, config, now),
             now,
         }
     }
@@ -45,12 +51,23 @@ impl Live {
         let timeout = self.liveness.poll_timeout();
         let wait = timeout.saturating_duration_since(self.now);
         self.now += wait;
-        let conclusion = self.liveness.handle_timeout(self.now);
+        let conclusion = self.handle_timeout();
         let is_due = self.liveness.is_beat_due(self.now);
         if is_due {
             self.beat();
         }
         (wait.as_millis(), conclusion, is_due)
+    }
+
+    fn handle_timeout(&mut self) -> Conclusion {
+        let was_down = self.down().is_some();
+        self.liveness.handle_timeout(self.now);
+        match (was_down, self.down().is_some()) {
+            (false, true) => Conclusion::Down,
+            (true, false) => Conclusion::Settled,
+            _ if self.liveness.is_greeted_in_vain(self.now) => Conclusion::NotGreeted,
+            _ => Conclusion::Nothing,
+        }
     }
 
     fn refused(&mut self) {
@@ -82,9 +99,9 @@ fn a_server_is_greeted_three_times_before_the_conclusion() {
     assert_eq!(live.next(), (300, Conclusion::Nothing, true));
     assert_eq!(live.next(), (300, Conclusion::Nothing, true));
     live.now += 299 * MS;
-    assert_eq!(live.liveness.handle_timeout(live.now), Conclusion::Nothing);
+    assert_eq!(live.handle_timeout(), Conclusion::Nothing);
     live.now += MS;
-    let conclusion = live.liveness.handle_timeout(live.now);
+    let conclusion = live.handle_timeout();
     assert_eq!(conclusion, Conclusion::NotGreeted);
     live.liveness.not_greeted(live.now);
     assert_eq!(live.down(), Some(&DownReason::NoAnswer(900 * MS)));
@@ -108,9 +125,9 @@ fn without_an_answer_a_v1_server_is_down_until_something_comes() {
         "the limit of the first text stays"
     );
     live.now += 2999 * MS;
-    assert_eq!(live.liveness.handle_timeout(live.now), Conclusion::Nothing);
+    assert_eq!(live.handle_timeout(), Conclusion::Nothing);
     live.now += MS;
-    assert_eq!(live.liveness.handle_timeout(live.now), Conclusion::Down);
+    assert_eq!(live.handle_timeout(), Conclusion::Down);
     assert_eq!(live.down(), Some(&DownReason::NoAnswer(3000 * MS)));
     assert_eq!(live.liveness.mode(), Mode::V1);
 
@@ -181,7 +198,7 @@ fn after_an_answer_the_next_attempts_begin_with_the_short_time() {
 #[test]
 fn no_attempt_waits_longer_than_a_heartbeat() {
     let mut live = Live::new(Mode::V1);
-    live.liveness.timeouts.heartbeat = 50 * MS;
+    live.liveness.config.heartbeat_interval = 50 * MS;
     live.beat();
     live.refused();
     assert_eq!(live.next().0, 50);

@@ -83,7 +83,7 @@ fn a_session_that_goes_another_way_has_no_session_to_leave() {
     );
     talk.sent();
     talk.welcome(7);
-    assert_eq!(talk.protocol.counts.sessions, 2);
+    assert_eq!(talk.protocol.stats.sessions, 2);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn in_v1_an_echo_under_the_name_is_a_check_of_the_session() {
 fn in_v1_a_request_must_be_answered() {
     let mut talk = Talk::new(ProtocolChoice::V1);
     talk.sent();
-    let _: Ticket<Duration> = talk.request(Request::Ping);
+    let _: Ticket<Duration> = talk.request(Request::ping());
     talk.pass(3000);
     assert_eq!(talk.down(), Some(DownReason::NoAnswer(3000 * MS)));
 }

@@ -26,7 +26,7 @@ fn a_hello_is_long_enough_for_its_answer() {
 #[test]
 fn every_heartbeat_asks_for_an_answer() {
     let mut talk = Talk::welcomed();
-    let probe = "7: heartbeat + probe";
+    let probe = "7: heartbeat + ping";
     assert_eq!(talk.next(), (5000, vec![probe.to_owned()]));
     assert_eq!(talk.next(), (1000, vec![probe.to_owned()]));
     let mut talk = Talk::welcomed();
@@ -47,8 +47,8 @@ fn a_server_that_has_restarted_gives_another_session() {
     assert_eq!(talk.next().0, 500);
     assert_eq!(talk.next().0, 1000);
     assert_eq!(talk.welcome(8), [Event::Up(ProtocolVersion::V2)]);
-    assert_eq!(talk.protocol.counts.sessions, 2);
-    assert_eq!(talk.next().1, ["8: heartbeat + probe"]);
+    assert_eq!(talk.protocol.stats.sessions, 2);
+    assert_eq!(talk.next().1, ["8: heartbeat + ping"]);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn only_the_answer_to_a_recent_probe_proves_anything() {
 #[test]
 fn the_answer_to_a_ping_of_the_application_proves_that_the_server_is_there() {
     let mut talk = Talk::welcomed();
-    let ping: Ticket<Duration> = talk.request(Request::Ping);
+    let ping: Ticket<Duration> = talk.request(Request::ping());
     let token = ping_token(&talk.datagrams()[0]);
     talk.now += MS;
     talk.hear_frames(&[ServerFrame::Pong(&token)]);
@@ -97,7 +97,7 @@ fn a_refusal_is_the_end_and_the_attempts_back_off() {
     assert_eq!(talk.events(), [], "it was told");
     assert_eq!(talk.next().0, 5000);
     assert_eq!(talk.welcome(7), [Event::Up(ProtocolVersion::V2)]);
-    assert_eq!(talk.protocol.counts.sessions, 1, "it knew the session");
+    assert_eq!(talk.protocol.stats.sessions, 1, "it knew the session");
     talk.refused();
     assert_eq!(talk.next().0, 500, "the time is short again");
 }
@@ -112,7 +112,7 @@ fn goodbye_is_the_end_at_once_after_the_frames_before_it() {
     assert_eq!(talk.hear_frames(&[ServerFrame::Goodbye]), []);
     assert_eq!(talk.next(), (500, vec!["hello".to_owned()]));
     assert_eq!(talk.welcome(8), [Event::Up(ProtocolVersion::V2)]);
-    assert_eq!(talk.protocol.counts.sessions, 2);
+    assert_eq!(talk.protocol.stats.sessions, 2);
 }
 
 #[test]
@@ -155,8 +155,8 @@ fn welcomes_that_nobody_asked_for_change_nothing() {
     let mut talk = Talk::welcomed();
     assert_eq!(talk.welcome(7), []);
     assert_eq!(talk.welcome(6), []);
-    assert_eq!(talk.protocol.counts.sessions, 1);
-    assert_eq!(talk.next().1, ["7: heartbeat + probe"]);
+    assert_eq!(talk.protocol.stats.sessions, 1);
+    assert_eq!(talk.next().1, ["7: heartbeat + ping"]);
     // No session is number 0.
     let mut talk = Talk::new(ProtocolChoice::V2);
     talk.hear(&[&[0xFF, 2, 0x82, 0, 18][..], &[0; 18]].concat());
@@ -174,7 +174,7 @@ fn a_malformed_datagram_is_dropped_as_a_whole_and_proves_nothing() {
     for datagram in [&b""[..], b"text", b"\xff\x02\x83", &bad] {
         assert_eq!(talk.hear(datagram), []);
     }
-    assert_eq!(talk.protocol.counts.malformed, 4);
+    assert_eq!(talk.protocol.stats.malformed, 4);
     assert_eq!(talk.version(), Some(ProtocolVersion::V2));
     assert_eq!(talk.next().0, 1000, "it still waits for an answer");
 }
@@ -230,8 +230,8 @@ fn a_request_ends_its_datagram() {
     talk.say("two");
     let _: Ticket<()> = talk.request(Request::Members(1));
     talk.say("three");
-    let _: Ticket<()> = talk.request(Request::Ping);
-    let _: Ticket<()> = talk.request(Request::Ping);
+    let _: Ticket<()> = talk.request(Request::ping());
+    let _: Ticket<()> = talk.request(Request::ping());
     talk.say("four");
     assert_eq!(
         talk.sent(),

@@ -47,7 +47,7 @@ fn the_configuration_can_require_one_version() {
     assert_eq!(talk.down(), Some(silent.clone()));
     assert_eq!(talk.events(), [Event::Down(silent)]);
     assert!(talk.hear(b"1.2.3.4:5 hi").is_empty());
-    assert_eq!(talk.protocol.counts.malformed, 1);
+    assert_eq!(talk.protocol.stats.malformed, 1);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn texts_wait_until_the_version_is_known() {
         sent[3..],
         ["@im@", "one", "two"].map(|sent| (900, sent.to_owned()))
     );
-    assert_eq!(talk.protocol.counts.unsent, 1);
+    assert_eq!(talk.protocol.stats.unsent, 1);
     let unsent = Event::Undelivered {
         payloads: vec![b"\xff".to_vec()],
         were_sent: false,
@@ -93,7 +93,7 @@ fn texts_that_wait_are_bounded_and_do_not_outlast_the_server() {
     assert_eq!(events[0], Event::Down(refused()));
     assert_eq!(events[1], undelivered(&["hi"], false));
     assert!(!talk.protocol.is_holding());
-    assert_eq!(talk.protocol.counts.unsent, MAX_QUEUED as u64);
+    assert_eq!(talk.protocol.stats.unsent, MAX_QUEUED as u64);
     let late = talk.say("late");
     assert_eq!(talk.events(), [undelivered(&["late"], false)]);
     assert_result(&late, Err(RequestError::Down(refused())));
@@ -104,7 +104,7 @@ fn a_server_that_starts_is_greeted_before_it_counts_as_one_of_v1() {
     let mut talk = Talk::new(ProtocolChoice::Auto);
     talk.pass(0);
     assert_eq!(talk.refused(), [Event::Down(refused())]);
-    assert!(talk.protocol.may_reroute());
+    assert!(talk.protocol.may_reroute(talk.protocol.poll_timeout()));
     // The next one is not refused.
     let sent = talk.pass(1400);
     let expected = [
@@ -131,9 +131,10 @@ fn an_attempt_that_seems_to_have_reached_a_server_is_not_cut_short() {
     let mut talk = Talk::new(ProtocolChoice::Auto);
     talk.refused();
     talk.pass(500);
-    assert!(!talk.protocol.may_reroute());
+    assert!(!talk.protocol.may_reroute(talk.protocol.poll_timeout()));
     talk.refused();
-    assert!(talk.protocol.may_reroute());
+    assert!(!talk.protocol.may_reroute(talk.now), "it is not due");
+    assert!(talk.protocol.may_reroute(talk.protocol.poll_timeout()));
 }
 
 #[test]

@@ -93,11 +93,47 @@ fn a_server_that_sends_no_echoes_delivers_what_is_sent() {
     let mut talk = Talk::with(config);
     let ticket = talk.say("hi");
     assert_eq!(talk.sent(), ["@im@", "hi"]);
+    talk.pass(999);
+    assert_waits(&talk, &ticket);
+    talk.pass(1);
     assert_eq!(talk.events(), []);
     assert_result(&ticket, Ok(()));
     talk.pass(10_000);
     assert_eq!(talk.down(), None);
     assert_eq!(talk.events(), []);
+    // The refusal comes after the text was sent.
+    let refused_text = talk.say("hi");
+    talk.sent();
+    let expected = [Event::Down(refused()), undelivered(&["hi"], true)];
+    assert_eq!(talk.refused(), expected);
+    assert_result(&refused_text, Err(RequestError::Down(refused())));
+}
+
+#[test]
+fn a_text_that_looks_like_one_of_another_server_has_a_blank_before_it() {
+    let mut talk = Talk::new(ProtocolChoice::V1);
+    talk.sent();
+    for text in [
+        "127.0.0.1:9999 is down",
+        "[::1]:9999 hi",
+        "hello,('127.0.0.1', 9999)",
+    ] {
+        let ticket = talk.say(text);
+        assert_eq!(talk.sent(), [format!(" {text}")]);
+        talk.hear(format!("127.0.0.1:5  {text}").as_bytes());
+        assert_result(&ticket, Ok(()));
+    }
+    talk.say("127.0.0.1:9999");
+    talk.say("127.0.0.1 is down");
+    assert_eq!(talk.sent(), ["127.0.0.1:9999", "127.0.0.1 is down"]);
+    // It is reported as it was said.
+    talk.say("1.2.3.4:5 hi");
+    talk.sent();
+    let lost = undelivered(
+        &["127.0.0.1:9999", "127.0.0.1 is down", "1.2.3.4:5 hi"],
+        true,
+    );
+    assert_eq!(talk.refused(), [Event::Down(refused()), lost]);
 }
 
 #[test]

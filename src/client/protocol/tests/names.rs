@@ -18,7 +18,7 @@ fn name_and_room_are_requested_first_in_every_new_session() {
     let taken = talk.hear_notice(NoticeCode::Refused, "ada is taken");
     assert_eq!(lines(&taken), ["* ada is taken"]);
     let (_, sent) = talk.next();
-    assert_eq!(sent, ["7: heartbeat + probe", "7: /nick ada"]);
+    assert_eq!(sent, ["7: heartbeat + ping", "7: /nick ada"]);
     let taken = talk.hear_notice(NoticeCode::Refused, "ada is taken");
     assert_eq!(taken, [], "it was told");
     // Only the reply to a command confirms.
@@ -28,7 +28,7 @@ fn name_and_room_are_requested_first_in_every_new_session() {
     assert_eq!(talk.protocol.status().name, None);
     talk.hear_notice(NoticeCode::Done, "you are ada");
     assert_eq!(talk.protocol.status().name, "ada".parse().ok());
-    assert_eq!(talk.next().1, ["7: heartbeat + probe"]);
+    assert_eq!(talk.next().1, ["7: heartbeat + ping"]);
 
     // The same session, which the server still knows.
     talk.refused();

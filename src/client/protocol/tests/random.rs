@@ -105,8 +105,8 @@ fn take(talk: &mut Talk, seen: &mut Seen, number: usize, step: Step) {
     for datagram in talk.datagrams() {
         let is_frames = datagram.starts_with(&[FRAME_MARK]);
         assert!(!is_frames || datagram.len() <= BUNDLE_BYTES);
-        assert!(!is_frames || talk.protocol.choice != ProtocolChoice::V1);
-        assert!(is_frames || talk.protocol.choice != ProtocolChoice::V2);
+        assert!(!is_frames || talk.protocol.config.protocol != ProtocolChoice::V1);
+        assert!(is_frames || talk.protocol.config.protocol != ProtocolChoice::V2);
     }
     seen.take_events(talk);
 }
@@ -153,7 +153,7 @@ fn request(index: usize) -> Request {
         0 => Request::Name("bob".parse().unwrap()),
         1 => Request::Room("den".parse().unwrap()),
         2 => Request::Members(1),
-        3 => Request::Ping,
+        3 => Request::ping(),
         _ => Request::Presence(true),
     }
 }

@@ -1,0 +1,202 @@
+//! The datagrams that clients send and receive, in both versions of the protocol. No I/O.
+
+use bullhorn::wire::v2::{
+    ClientFrame, NoticeCode, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
+    push_client_header, push_hello, push_say,
+};
+use bullhorn::wire::{
+    GREETING_START, HEARTBEAT, MAX_ROOM_NAME_BYTES, QUIT, Reply, RoomName, ServerLine,
+};
+
+use crate::config::Protocol;
+use crate::engine::stamp::{STAMP_BYTES, Stamp};
+
+/// A datagram that a client sends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Say<'a> {
+    /// Asks to be a client: the first datagram of version 2.
+    Hello,
+    /// Goes to a room.
+    Join(&'a str),
+    /// Asks for an answer that carries the same stamp.
+    Ask(&'a Stamp),
+    /// A text to its room: a stamp, filled up to this length.
+    Text(&'a Stamp, usize),
+    /// Is alive.
+    Heartbeat,
+    /// Leaves.
+    Leave,
+}
+
+/// A message that a client receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received<'a> {
+    /// The answer to [`Say::Hello`].
+    Welcome(Welcome),
+    /// The answer to [`Say::Join`]: it is in this room.
+    Joined(RoomName),
+    /// The answer to [`Say::Join`]: it is not, and why.
+    Refused(&'a [u8]),
+    /// The answer to [`Say::Ask`].
+    Answer(Stamp),
+    /// The answer of the greeting service, to whatever it was.
+    Greeting,
+    /// A text that somebody said.
+    Text(Stamp),
+    /// The request of a v1 client as a text to its room: there are no commands.
+    Echo,
+    /// The server stops.
+    Goodbye,
+    /// A message that this program did not ask for.
+    Stray,
+}
+
+/// Writes a datagram into `out`, in place of what was there.
+pub(crate) fn write(
+    protocol: Protocol,
+    session: Option<SessionId>,
+    say: Say<'_>,
+    out: &mut Vec<u8>,
+) {
+    out.clear();
+    match protocol {
+        Protocol::V1 => write_text(say, out),
+        Protocol::V2 => write_frame(session, say, out),
+    }
+}
+
+/// Calls `each` with what is in a datagram.
+pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl FnMut(Received<'a>)) {
+    match protocol {
+        Protocol::V1 => each(read_text(datagram)),
+        Protocol::V2 => match parse_server(datagram) {
+            Ok(frames) => frames.filter_map(read_frame).for_each(each),
+            Err(_) if datagram.starts_with(GREETING_START) => each(Received::Greeting),
+            Err(_) => each(Received::Stray),
+        },
+    }
+}
+
+fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
+    match say {
+        Say::Hello | Say::Heartbeat => out.extend_from_slice(HEARTBEAT),
+        Say::Join(room) => {
+            out.extend_from_slice(b"/join ");
+            out.extend_from_slice(room.as_bytes());
+        }
+        Say::Ask(stamp) => {
+            out.extend_from_slice(b"/ping ");
+            out.extend_from_slice(&encoded(stamp));
+        }
+        Say::Text(stamp, bytes) => push_filled(stamp, bytes, out),
+        Say::Leave => out.extend_from_slice(QUIT),
+    }
+}
+
+fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
+    match say {
+        Say::Hello => push_hello(out),
+        Say::Join(room) => {
+            let (command, bytes) = join_command(room);
+            push_client_header(session, out);
+            push_client_frame(&ClientFrame::Command(&command[..bytes]), out);
+        }
+        Say::Ask(stamp) => {
+            push_client_header(session, out);
+            push_client_frame(&ClientFrame::Ping(&encoded(stamp)), out);
+        }
+        Say::Text(stamp, bytes) => {
+            push_client_header(session, out);
+            // Filled in place, so that the payload is not written twice.
+            push_say(|out| push_filled(stamp, bytes, out), out);
+        }
+        Say::Heartbeat => {
+            push_client_header(session, out);
+            push_client_frame(&ClientFrame::Heartbeat, out);
+        }
+        Say::Leave => {
+            push_client_header(session, out);
+            push_client_frame(&ClientFrame::Bye, out);
+        }
+    }
+}
+
+fn read_text(datagram: &[u8]) -> Received<'_> {
+    let stamped = |bytes: &[u8], received: fn(Stamp) -> Received<'static>| {
+        Stamp::decode(bytes).map_or(Received::Stray, received)
+    };
+    if datagram.starts_with(GREETING_START) {
+        return Received::Greeting;
+    }
+    match ServerLine::parse(datagram) {
+        Some(ServerLine::Notice(sentence)) => match Reply::parse_uncoded(sentence) {
+            Some(Reply::Pong(token)) => stamped(token, Received::Answer),
+            Some(Reply::Entered { room, .. }) => Received::Joined(room),
+            Some(reply) if is_refusal(reply.code()) => Received::Refused(sentence),
+            _ => Received::Stray,
+        },
+        Some(ServerLine::Text { text, .. }) if is_command(text) => Received::Echo,
+        Some(ServerLine::Text { text, .. }) => stamped(text, Received::Text),
+        Some(ServerLine::Private { .. }) | None => Received::Stray,
+    }
+}
+
+fn is_refusal(code: NoticeCode) -> bool {
+    matches!(code, NoticeCode::Misuse | NoticeCode::Refused)
+}
+
+fn is_command(text: &[u8]) -> bool {
+    text.starts_with(b"/join ") || text.starts_with(b"/ping ")
+}
+
+/// Returns nothing for a frame that is not expected.
+fn read_frame(frame: ServerFrame<'_>) -> Option<Received<'_>> {
+    let stamped = |stamp, received: fn(Stamp) -> Received<'static>| {
+        Stamp::decode(stamp).map_or(Received::Stray, received)
+    };
+    Some(match frame {
+        ServerFrame::Welcome(welcome) => Received::Welcome(welcome),
+        ServerFrame::Message(message) => stamped(message.payload, Received::Text),
+        ServerFrame::Pong(token) => stamped(token, Received::Answer),
+        ServerFrame::Room(_, name) => Received::Joined(name),
+        // What goes with a ROOM.
+        ServerFrame::Notice(NoticeCode::Done, _) => return None,
+        ServerFrame::Notice(code, text) if is_refusal(code) => Received::Refused(text),
+        ServerFrame::Notice(..) | ServerFrame::Private(..) => Received::Stray,
+        ServerFrame::Goodbye => Received::Goodbye,
+    })
+}
+
+fn encoded(stamp: &Stamp) -> [u8; STAMP_BYTES] {
+    let mut bytes = [0; STAMP_BYTES];
+    stamp.encode(&mut bytes);
+    bytes
+}
+
+fn push_filled(stamp: &Stamp, bytes: usize, out: &mut Vec<u8>) {
+    let end = out.len() + bytes.max(STAMP_BYTES);
+    out.extend_from_slice(&encoded(stamp));
+    out.resize(end, FILLER);
+}
+
+/// The command, and how long it is.
+fn join_command(room: &str) -> ([u8; MAX_JOIN_BYTES], usize) {
+    let mut command = [0; MAX_JOIN_BYTES];
+    let parts = b"/join ".iter().chain(room.as_bytes());
+    let mut bytes = 0;
+    for (place, byte) in command.iter_mut().zip(parts) {
+        *place = *byte;
+        bytes += 1;
+    }
+    (command, bytes)
+}
+
+/// The verb, a blank, and the longest name of a room.
+const MAX_JOIN_BYTES: usize = 6 + MAX_ROOM_NAME_BYTES;
+
+/// A letter, so that texts of version 1 stay as they are.
+const FILLER: u8 = b'x';
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

@@ -1,0 +1,172 @@
+use super::*;
+use bullhorn::wire::DisplayName;
+use bullhorn::wire::v2::{
+    MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
+};
+
+/// Any session.
+const SESSION: SessionId = SessionId::new(9).unwrap();
+
+const STAMP: Stamp = Stamp {
+    run: 1,
+    client: 2,
+    sequence: 3,
+    due_ns: 4,
+    lag_ns: 5,
+};
+
+fn said(protocol: Protocol, say: Say<'_>) -> Vec<u8> {
+    let mut out = b"what was there before".to_vec();
+    write(protocol, Some(SESSION), say, &mut out);
+    out
+}
+
+fn received(protocol: Protocol, datagram: &[u8]) -> Vec<Received<'_>> {
+    let mut all = Vec::new();
+    read(protocol, datagram, |received| all.push(received));
+    all
+}
+
+fn stamp() -> String {
+    String::from_utf8(encoded(&STAMP).to_vec()).unwrap()
+}
+
+#[test]
+fn version_1_says_what_the_server_reads() {
+    let say = |say| String::from_utf8(said(Protocol::V1, say)).unwrap();
+    assert_eq!(say(Say::Hello), "@im@");
+    assert_eq!(say(Say::Heartbeat), "@im@");
+    assert_eq!(say(Say::Join("den")), "/join den");
+    assert_eq!(say(Say::Ask(&STAMP)), format!("/ping {}", stamp()));
+    assert_eq!(say(Say::Text(&STAMP, 35)), format!("{}xxx", stamp()));
+    assert_eq!(say(Say::Text(&STAMP, 1)), stamp(), "never cut");
+    assert_eq!(say(Say::Leave), "quit");
+}
+
+#[test]
+fn version_2_says_what_the_server_reads() {
+    let text = format!("{}xxx", stamp());
+    let all = [
+        (Say::Join("den"), ClientFrame::Command(b"/join den")),
+        (Say::Ask(&STAMP), ClientFrame::Ping(&text.as_bytes()[..32])),
+        (Say::Text(&STAMP, 35), ClientFrame::Say(text.as_bytes())),
+        (Say::Heartbeat, ClientFrame::Heartbeat),
+        (Say::Leave, ClientFrame::Bye),
+    ];
+    for (say, frame) in all {
+        let datagram = said(Protocol::V2, say);
+        let (session, frames) = parse_client(&datagram).unwrap();
+        assert_eq!((session, frames.collect()), (Some(SESSION), vec![frame]));
+    }
+    let hello = said(Protocol::V2, Say::Hello);
+    assert_eq!(hello.len(), MIN_HELLO_BYTES);
+    let (session, frames) = parse_client(&hello).unwrap();
+    assert_eq!(
+        (session, frames.collect()),
+        (None, vec![ClientFrame::Hello])
+    );
+}
+
+#[test]
+fn the_longest_name_of_a_room_goes_in_whole() {
+    let name = "r".repeat(32);
+    let datagram = said(Protocol::V2, Say::Join(&name));
+    let (_, mut frames) = parse_client(&datagram).unwrap();
+    let command = format!("/join {name}");
+    assert_eq!(
+        frames.next(),
+        Some(ClientFrame::Command(command.as_bytes()))
+    );
+}
+
+#[test]
+fn version_1_hears_what_the_server_says() {
+    let receive = |text: &str| {
+        let all = received(Protocol::V1, text.as_bytes());
+        assert_eq!(all.len(), 1);
+        format!("{:?}", all[0])
+    };
+    let is = |received: Received<'_>| format!("{received:?}");
+    let stamp = stamp();
+    assert_eq!(
+        receive(&format!("* pong {stamp}")),
+        is(Received::Answer(STAMP))
+    );
+    let den = RoomName::parse(b"den").unwrap();
+    for members in ["3", "1,000"] {
+        let sentence = format!("* you are in den ({members} here)");
+        assert_eq!(receive(&sentence), is(Received::Joined(den)));
+    }
+    let full = "den is full (1)";
+    assert_eq!(
+        receive(&format!("* {full}")),
+        is(Received::Refused(full.as_bytes()))
+    );
+    assert_eq!(receive("hello,('127.0.0.1', 5)"), is(Received::Greeting));
+    for speaker in ["127.0.0.1:5", "[::1]:5", "ada"] {
+        assert_eq!(
+            receive(&format!("{speaker} {stamp}xxx")),
+            is(Received::Text(STAMP))
+        );
+    }
+    assert_eq!(receive("127.0.0.1:5 /join den"), is(Received::Echo));
+    assert_eq!(receive("127.0.0.1:5 /ping 1"), is(Received::Echo));
+    let nowhere = [
+        "* you are in den",
+        "* you are in a den (3 here)",
+        "* you are in  (3 here)",
+    ];
+    for stray in ["", "word", "ada hi", "* pong 1", &stamp]
+        .into_iter()
+        .chain(nowhere)
+    {
+        assert_eq!(receive(stray), is(Received::Stray), "{stray}");
+    }
+}
+
+#[test]
+fn version_2_hears_all_that_is_in_a_bundle() {
+    let text = format!("{}xxx", stamp());
+    let welcome = Welcome {
+        session: SESSION,
+        timeout_ms: 1,
+        bundle_bytes: 2,
+        room: 3,
+    };
+    let message = |payload| {
+        ServerFrame::Message(Message {
+            room: 0,
+            stream: 0,
+            sequence: 0,
+            from: DisplayName::Address("127.0.0.1:5".parse().unwrap()),
+            payload,
+        })
+    };
+    let mut datagram = Vec::new();
+    push_server_header(&mut datagram);
+    for frame in [
+        ServerFrame::Welcome(welcome),
+        ServerFrame::Room(3, RoomName::parse(b"den").unwrap()),
+        ServerFrame::Notice(NoticeCode::Done, b"you are in den (1 here)"),
+        ServerFrame::Notice(NoticeCode::Refused, b"den is full"),
+        ServerFrame::Notice(NoticeCode::Presence, b"ann left"),
+        ServerFrame::Pong(&text.as_bytes()[..32]),
+        message(text.as_bytes()),
+        message(b"hi"),
+        ServerFrame::Goodbye,
+    ] {
+        push_server_frame(&frame, &mut datagram);
+    }
+    let expected = [
+        Received::Welcome(welcome),
+        Received::Joined(RoomName::parse(b"den").unwrap()),
+        Received::Refused(b"den is full"),
+        Received::Stray,
+        Received::Answer(STAMP),
+        Received::Text(STAMP),
+        Received::Stray,
+        Received::Goodbye,
+    ];
+    assert_eq!(received(Protocol::V2, &datagram), expected);
+    assert_eq!(received(Protocol::V2, b"ada hi"), [Received::Stray]);
+}

@@ -1,0 +1,153 @@
+//! The partition of a run: its rooms, its threads and their clients, and the numbers to remember.
+
+use crate::config::{RunConfig, Scenario, Sockets};
+use crate::engine::ports::MAX_SHARED;
+
+/// The part of one thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The number of its first client among those of all threads.
+    pub first: u32,
+    pub clients: u32,
+    /// The thread's share of the schedule, and the number of shares. Without one its clients only
+    /// receive.
+    pub share: Option<(usize, usize)>,
+}
+
+/// Returns the number of rooms. It is one if all are in the lobby or there are no texts.
+pub fn rooms(config: &RunConfig) -> u32 {
+    match has_rooms(config) {
+        true => config.clients.div_ceil(config.room_size),
+        false => 1,
+    }
+}
+
+/// Returns true if clients join rooms of their own.
+pub fn has_rooms(config: &RunConfig) -> bool {
+    matches!(config.scenario, Scenario::Mixed | Scenario::Chat) && config.mix.text > 0.0
+}
+
+/// The room of a client.
+pub fn room_of(config: &RunConfig, client: u32) -> u32 {
+    match has_rooms(config) {
+        true => client / config.room_size,
+        false => 0,
+    }
+}
+
+/// The threads. All members of a room are in one of them, unless it is the lobby; so
+/// they are no more than there are rooms.
+pub fn parts(config: &RunConfig) -> Vec<Part> {
+    let unit = if has_rooms(config) {
+        config.room_size
+    } else {
+        1
+    };
+    let units = config.clients.div_ceil(unit);
+    let threads = u32::from(config.threads).min(units);
+    let speakers = match config.scenario {
+        Scenario::Lobby => 1,
+        _ => threads as usize,
+    };
+    let bound = |thread: u32| {
+        let units = u64::from(units) * u64::from(thread) / u64::from(threads);
+        (units as u32).saturating_mul(unit).min(config.clients)
+    };
+    let part = |thread: u32| Part {
+        first: bound(thread),
+        clients: bound(thread + 1) - bound(thread),
+        share: ((thread as usize) < speakers).then_some((thread as usize, speakers)),
+    };
+    (0..threads).map(part).collect()
+}
+
+/// Returns the texts that are remembered per room, a power of two.
+pub fn texts_remembered(config: &RunConfig) -> u32 {
+    remembered(config, config.mix.text, rooms(config))
+}
+
+/// Returns the requests that are remembered per client, a power of two.
+pub fn asks_remembered(config: &RunConfig) -> u32 {
+    remembered(config, config.mix.ping, config.clients)
+}
+
+/// Files that must be open for sockets, and for the threads that wait for them.
+pub fn files(config: &RunConfig, threads: usize) -> u64 {
+    let sockets = match config.sockets {
+        Sockets::Shared => 0,
+        Sockets::PerClient => u64::from(config.clients),
+    };
+    sockets + threads as u64 * FILES_A_THREAD
+}
+
+/// Returns the number of datagrams in [`REMEMBERED_S`] if `share` of all are dealt out evenly to
+/// `count`.
+fn remembered(config: &RunConfig, share: f64, count: u32) -> u32 {
+    let rate = config.rate.from.max(config.rate.to);
+    let mix = &config.mix;
+    let share = share / (mix.ping + mix.text + mix.heartbeat);
+    let numbers = rate * share / f64::from(count) * REMEMBERED_S;
+    (numbers as u32)
+        .next_power_of_two()
+        .clamp(MIN_REMEMBERED, MAX_REMEMBERED)
+}
+
+/// Above this no datagram is waited for; it is what no queue on the way holds.
+const REMEMBERED_S: f64 = 4.0;
+
+/// One word of a bitmap.
+const MIN_REMEMBERED: u32 = 64;
+
+/// 8 KiB for each client.
+const MAX_REMEMBERED: u32 = 1 << 16;
+
+/// Shared sockets at the most, a poll, a timer, and some of the process's own.
+const FILES_A_THREAD: u64 = MAX_SHARED as u64 + 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::config;
+
+    #[test]
+    fn every_client_is_in_one_part_and_no_room_in_two() {
+        for (clients, room_size, threads) in [(1, 1, 1), (10, 3, 4), (10_000, 10, 7), (5, 10, 8)] {
+            let config = RunConfig {
+                clients,
+                room_size,
+                threads,
+                scenario: Scenario::Mixed,
+                ..config()
+            };
+            let parts = parts(&config);
+            let mut next = 0;
+            for part in &parts {
+                assert_eq!(part.first, next);
+                assert!(part.clients > 0 && part.first % room_size == 0);
+                next += part.clients;
+            }
+            assert_eq!(next, clients);
+            assert_eq!(room_of(&config, clients - 1) + 1, rooms(&config));
+            let shares = parts.len();
+            let shared = parts.iter().enumerate();
+            assert!(
+                shared
+                    .clone()
+                    .all(|(index, part)| part.share == Some((index, shares)))
+            );
+        }
+    }
+
+    #[test]
+    fn in_the_lobby_one_thread_speaks_for_all() {
+        let config = RunConfig {
+            clients: 100,
+            threads: 3,
+            scenario: Scenario::Lobby,
+            ..config()
+        };
+        let shares: Vec<_> = parts(&config).iter().map(|part| part.share).collect();
+        assert_eq!(shares, [Some((0, 1)), None, None]);
+        assert_eq!((rooms(&config), room_of(&config, 99)), (1, 0));
+    }
+}

@@ -1,0 +1,131 @@
+//! Texts and sentences of the server, in both versions.
+
+use std::time::Instant;
+
+use super::Protocol;
+use super::identity::{ATTEMPTS_V1, Confirmation, Origin};
+use super::liveness::Mode;
+use super::requests::Answered;
+use crate::client::event::{Answer, Event, Message};
+use crate::client::protocol::Output;
+use crate::wire::DisplayName;
+use crate::wire::reply::{NoticeCode, Reply};
+
+impl Protocol {
+    /// Takes a text to the room.
+    pub(super) fn handle_text(&mut self, message: Message, now: Instant) {
+        let Message {
+            from,
+            payload,
+            may_be_cut,
+        } = &message;
+        let is_v1 = self.liveness.mode() == Mode::V1;
+        let origin = self.identity.origin(*from);
+        let is_own = origin == Origin::Own;
+        // A text that this one has overtaken may still come.
+        let hurry_by = now + self.config.answer_timeout / OVERTAKEN_PART;
+        let echo = match origin {
+            Origin::Other => None,
+            _ => self
+                .texts
+                .text_received(payload, *may_be_cut, is_own, hurry_by),
+        };
+        let may_be_command = echo.is_none() && (is_own || (is_v1 && origin == Origin::Unclear));
+        let answered = match may_be_command {
+            true => self.command_received(payload, now),
+            false => None,
+        };
+        if is_v1 && echo.is_some() {
+            self.check_identity(*from, now);
+        }
+        self.push_event(Event::Message(message));
+        // The results follow the event that led to them.
+        if let Some(said) = echo {
+            let delivered = Output::Result(said.responder, Ok(Answer::Done));
+            self.outputs.push_back(delivered);
+        } else if let Some((responder, result)) = answered {
+            self.answer(responder, result);
+        }
+    }
+
+    /// Takes a text of this session that it did not say. It may be a command that a server
+    /// without commands told to everyone.
+    fn command_received(&mut self, text: &[u8], now: Instant) -> Option<Answered> {
+        self.identity.text_received(text);
+        let answered = self.requests.text_received(text, now);
+        if let Some((None, _)) = answered {
+            // It has taken the place of one that knew them.
+            self.liveness.set_can_probe_v1(false);
+        }
+        answered
+    }
+
+    /// A text of this session came back from this sender.
+    fn check_identity(&mut self, from: DisplayName, now: Instant) {
+        match self.identity.name() {
+            Some(name) if from != DisplayName::Name(name) => {
+                self.identity.renew(ATTEMPTS_V1);
+                self.push_event(Event::Forgotten);
+            }
+            Some(_) => self.identity_checked_at = now,
+            // It does not tell in which room it is.
+            None => {}
+        }
+    }
+
+    /// Takes a sentence. It has a code in version 2 only.
+    pub(super) fn handle_notice(
+        &mut self,
+        code: Option<NoticeCode>,
+        sentence: &[u8],
+        now: Instant,
+    ) {
+        let is_line = code.is_none();
+        let reply = match code {
+            Some(code) => Reply::parse(code, sentence),
+            None => Reply::parse_uncoded(sentence),
+        };
+        if matches!(reply, Some(Reply::PeerLimit(_))) {
+            return self.liveness.full(now);
+        }
+        let answered = reply
+            .as_ref()
+            .and_then(|reply| self.requests.replied(reply, now));
+        let confirmation = match &reply {
+            Some(reply) => self.identity.replied(reply),
+            None => Confirmation::Unrequested,
+        };
+        let is_answer = answered.is_some();
+        if is_line && (is_answer || confirmation != Confirmation::Unrequested) {
+            self.liveness.set_can_probe_v1(true);
+        }
+        if let Some(Reply::Entered { room, .. }) = reply
+            && is_line
+            && confirmation == Confirmation::Changed
+        {
+            self.push_event(Event::Room(room));
+        }
+        let code = code.unwrap_or(reply.as_ref().map_or(NoticeCode::Done, Reply::code));
+        let text = String::from_utf8_lossy(sentence).into_owned();
+        let is_hidden = match reply {
+            Some(Reply::Pong(_)) => is_answer,
+            _ if is_answer => false,
+            // The reply to a check of the session itself.
+            _ if is_line && confirmation == Confirmation::Known => true,
+            _ => code == NoticeCode::Refused && self.identity.is_repeated_refusal(&text),
+        };
+        if !is_hidden {
+            self.push_event(Event::Notice { code, text });
+        }
+        if let Some(Reply::Presence { changes, members }) = reply {
+            self.push_event(Event::Presence { changes, members });
+        }
+        if let Some((responder, result)) = answered {
+            self.answer(responder, result);
+        }
+    }
+}
+
+/// The part of the time for an answer within which a text may come that a later one has
+/// overtaken: far more than packets on two ways of one network differ by.
+const OVERTAKEN_PART: u32 = 3;

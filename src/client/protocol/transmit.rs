@@ -1,0 +1,226 @@
+//! The datagrams to the server, in both versions.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::echoes::Said;
+use super::liveness::Mode;
+use super::requests::{Asked, Request, token};
+use super::{Outgoing, Protocol};
+use crate::client::config::ProtocolChoice;
+use crate::client::event::RequestError;
+use crate::client::ticket::Responder;
+use crate::wire::v2::{
+    BUNDLE_BYTES, ClientFrame, push_client_frame, push_client_header, push_hello,
+};
+use crate::wire::{GREETING_START, HEARTBEAT, QUIT, ServerLine, parse_command};
+
+impl Protocol {
+    /// Writes the next datagram to `out`. Returns false if there is none.
+    pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        if self.liveness.is_beat_due(now) {
+            self.push_beat(now, out);
+            return true;
+        }
+        if let Some(datagram) = self.due.pop_front() {
+            *out = datagram;
+            return true;
+        }
+        if self.version().is_none() {
+            return false;
+        }
+        if !self.is_down()
+            && let Some(request) = self.identity.take_due()
+        {
+            self.identity_checked_at = now;
+            self.push_command(&request, out);
+            return true;
+        }
+        match self.liveness.mode() {
+            Mode::V1 => self.push_line(now, out),
+            Mode::V2 | Mode::Greeting { .. } => self.push_bundle(now, out),
+        }
+    }
+
+    /// Writes the datagram that leaves the server to `out`. Returns false if the server does
+    /// not know the session anyway.
+    pub(crate) fn push_leave(&self, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        if self.liveness.mode() == Mode::V1 {
+            out.extend_from_slice(QUIT);
+        } else if self.session.is_some() {
+            self.push_frame(&ClientFrame::Bye, out);
+        }
+        !out.is_empty()
+    }
+
+    fn push_beat(&mut self, now: Instant, out: &mut Vec<u8>) {
+        match self.liveness.mode() {
+            Mode::Greeting { .. } => push_hello(out),
+            Mode::V1 => {
+                out.extend_from_slice(HEARTBEAT);
+                let mut due = Vec::new();
+                if self.liveness.can_probe() {
+                    self.push_request(Request::ping(), None, now, &mut due);
+                } else if self.is_down() && self.config.protocol == ProtocolChoice::Auto {
+                    // It may be another server.
+                    push_hello(&mut due);
+                }
+                self.due.extend((!due.is_empty()).then_some(due));
+            }
+            Mode::V2 => {
+                self.push_frame(&ClientFrame::Heartbeat, out);
+                self.push_request(Request::ping(), None, now, out);
+            }
+        }
+        self.liveness.beat(now);
+        self.identity.beat();
+    }
+
+    /// Writes the next text or request in version 1.
+    fn push_line(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        // The server may have forgotten the session, and this text must not go to the lobby.
+        let is_text = matches!(
+            self.queue.front(),
+            Some((Outgoing::Say { is_text: true, .. }, _))
+        );
+        if is_text && now > self.identity_checked_at + MAX_CONFIRMATION_AGE {
+            self.identity_checked_at = now;
+            self.identity.check();
+            if let Some(request) = self.identity.take_due() {
+                self.push_command(&request, out);
+                return true;
+            }
+        }
+        match self.queue.pop_front() {
+            None => return false,
+            Some((command @ Outgoing::Say { is_text: false, .. }, responder)) => {
+                self.refuse(command, responder, RequestError::TextOnly);
+                return self.push_line(now, out);
+            }
+            Some((Outgoing::Say { payload, .. }, responder)) => {
+                // A blank before it makes it a text.
+                if means_something_else(&payload) {
+                    out.push(b' ');
+                }
+                out.extend_from_slice(&payload);
+                let mut said = Said::new(payload, responder);
+                said.set_line(out);
+                self.note_said(said, now);
+            }
+            Some((Outgoing::Request(request), responder)) => {
+                self.push_request(request, Some(responder), now, out);
+            }
+        }
+        true
+    }
+
+    /// Writes a datagram of version 2 with as many texts as fit, and at most one request.
+    fn push_bundle(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        while let Some((command, responder)) = self.queue.pop_front() {
+            let bytes = out.len() + FRAME_OVERHEAD_BYTES + command.max_bytes();
+            if !out.is_empty() && bytes > BUNDLE_BYTES {
+                self.queue.push_front((command, responder));
+                break;
+            }
+            match command {
+                Outgoing::Say { payload, .. } => {
+                    self.push_frame(&ClientFrame::Say(&payload), out);
+                    self.note_said(Said::new(payload, responder), now);
+                }
+                Outgoing::Request(request) => {
+                    self.push_request(request, Some(responder), now, out);
+                    break;
+                }
+            }
+        }
+        !out.is_empty()
+    }
+
+    /// Appends a request, which then waits for its reply. A ping of the session itself has no
+    /// responder.
+    fn push_request(
+        &mut self,
+        request: Request,
+        responder: Option<Responder>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) {
+        self.push_command(&request, out);
+        if responder.is_some() {
+            self.identity.requested(&request);
+            self.liveness.expect_answer(now);
+        }
+        let asked = Asked {
+            request,
+            sent_at: now,
+            responder,
+        };
+        self.requests.push(now + self.config.answer_timeout, asked);
+    }
+
+    /// Appends a command in the version that is spoken.
+    fn push_command(&self, request: &Request, out: &mut Vec<u8>) {
+        if self.liveness.mode() == Mode::V1 {
+            return request.push_line(out);
+        }
+        if let Request::Ping(number) = request {
+            return self.push_frame(&ClientFrame::Ping(token(*number).as_bytes()), out);
+        }
+        let mut line = Vec::new();
+        request.push_line(&mut line);
+        self.push_frame(&ClientFrame::Command(&line), out);
+    }
+
+    /// Appends a frame, which may be the first of its datagram.
+    fn push_frame(&self, frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
+        if out.is_empty() {
+            push_client_header(self.session, out);
+        }
+        push_client_frame(frame, out);
+    }
+
+    /// A text or a payload was sent. If no echo is expected, it is delivered when the network
+    /// has not refused it.
+    fn note_said(&mut self, said: Said, now: Instant) {
+        let expires_at = if self.config.expects_echo {
+            self.liveness.expect_answer(now);
+            now + self.config.answer_timeout
+        } else {
+            now + self.config.settle_time
+        };
+        self.texts.push(expires_at, said);
+    }
+}
+
+impl Outgoing {
+    /// The maximum length of the body of its frame.
+    fn max_bytes(&self) -> usize {
+        match self {
+            Self::Say { payload, .. } => payload.len(),
+            Self::Request(Request::Private { text, .. }) => MAX_COMMAND_BYTES + text.len(),
+            Self::Request(_) => MAX_COMMAND_BYTES,
+        }
+    }
+}
+
+/// Returns true for a text that a server of version 1 would take for a command, or for the text
+/// of another server. It drops one that begins with its own address.
+fn means_something_else(text: &[u8]) -> bool {
+    let is_address =
+        |word| str::from_utf8(word).is_ok_and(|word| word.parse::<SocketAddr>().is_ok());
+    let begins_with_address =
+        matches!(ServerLine::parse(text), Some(ServerLine::Text { from, .. }) if is_address(from));
+    begins_with_address || text.starts_with(GREETING_START) || parse_command(text).is_some()
+}
+
+/// Time after which a v1 server may have been restarted without notice: no server restarts,
+/// and no network changes, faster.
+const MAX_CONFIRMATION_AGE: Duration = Duration::from_millis(250);
+
+/// Kind and length of a frame.
+const FRAME_OVERHEAD_BYTES: usize = 3;
+
+/// Longer than any command without a text.
+const MAX_COMMAND_BYTES: usize = 80;
