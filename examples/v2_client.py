@@ -20,7 +20,8 @@ def speaker(body):  # and what was said
         return body[2 : 2 + body[1]].decode(), body[2 + body[1] :]
     family, end = (socket.AF_INET, 5) if body[0] == 4 else (socket.AF_INET6, 17)
     port = int.from_bytes(body[end : end + 2], "big")
-    return f"{socket.inet_ntop(family, body[1:end])} {port}", body[end + 2 :]
+    rest = end + (6 if body[0] == 7 else 2)  # a link-local address has a zone, too
+    return f"{socket.inet_ntop(family, body[1:end])} {port}", body[rest:]
 
 def listen():
     while True:

@@ -9,10 +9,12 @@ mod common;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 
-use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
+use common::{
+    Client, Lines, Process, ServerProgram, V4, server_command, wait_until, without_settings,
+};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -357,10 +359,13 @@ fn as_many_workers_as_cores_are_pinned_without_a_warning() {
 /// standard error.
 #[track_caller]
 fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = server_command(arguments);
+    output_of(&mut server_command(arguments))
+}
+
+fn output_of(command: &mut Command) -> (Option<i32>, String, String) {
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = Process::spawn(&mut command);
+    let mut process = Process::spawn(command);
     let output = Lines::new(process.child.stdout.take().unwrap());
     let errors = Lines::new(process.child.stderr.take().unwrap());
     let code = process.exit_status().code();

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bullhorn::net::{MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
+use bullhorn::net::{Endpoint, MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
 use bullhorn::server::egress::Exchange;
 use bullhorn::server::egress::{Batcher, Egress, Item, Limits, Progress};
 use bullhorn::server::ops::stats::WorkerInfo;
@@ -32,7 +32,7 @@ struct PayloadBytes(usize);
 impl Transmit for PayloadBytes {
     fn send<'a>(
         &mut self,
-        _endpoint: u8,
+        _endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         for packet in packets {

@@ -4,23 +4,37 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// The identity of a peer: its socket address and its endpoint, which is the index of
-/// the `--bind` address that it sends to and must be answered from.
+use super::local::LocalIndex;
+
+/// The address of a peer, and the endpoint that it sends to.
+///
+/// The socket address and the `--bind` address are the identity of the peer. The local address is not
+/// part of it, and two values that differ only there are equal. A peer that writes to another
+/// address of the machine is the same peer. Otherwise a stranger who forges one datagram to
+/// another address would be heard as a second peer in its name.
 ///
 /// A value has 32 bytes and is aligned. A snapshot of a room is an array of these, and a
 /// batch of sends points the kernel straight into it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 #[repr(C, align(4))]
 pub struct PeerAddr {
     /// A `struct sockaddr_in` or `sockaddr_in6`. The bytes after a `sockaddr_in` and
     /// the IPv6 flow information are zero, so that equal peers have equal bytes.
     sockaddr: [u8; SOCKADDR_BYTES],
-    endpoint: u8,
+    endpoint: Endpoint,
 }
 
+/// The place that a peer sends to and must be answered from: a `--bind` address, and the local
+/// address that the peer wrote to. Peers of one endpoint can be sent to with one system call.
+///
+/// It is one word, because it is compared for each member of a room.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint(u32);
+
 impl PeerAddr {
-    /// Creates the identity of the peer at `address` that reached `endpoint`.
-    pub fn new(address: SocketAddr, endpoint: u8) -> Self {
+    /// Creates the address of the peer at `address` that sends to the `--bind` address with
+    /// the index `bind`.
+    pub fn new(address: SocketAddr, bind: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         sockaddr[PORT].copy_from_slice(&address.port().to_be_bytes());
         match address {
@@ -34,11 +48,22 @@ impl PeerAddr {
                 sockaddr[V6_SCOPE].copy_from_slice(&v6.scope_id().to_ne_bytes());
             }
         }
-        Self { sockaddr, endpoint }
+        Self {
+            sockaddr,
+            endpoint: Endpoint::of(bind),
+        }
     }
 
-    pub fn endpoint(&self) -> u8 {
+    pub fn endpoint(&self) -> Endpoint {
         self.endpoint
+    }
+
+    /// Returns the same peer at another local address. `endpoint` must have its `--bind` address.
+    #[must_use]
+    pub fn at(mut self, endpoint: Endpoint) -> Self {
+        debug_assert_eq!(self.endpoint.bind(), endpoint.bind());
+        self.endpoint = endpoint;
+        self
     }
 
     pub fn socket_addr(&self) -> SocketAddr {
@@ -57,14 +82,9 @@ impl PeerAddr {
         u16::from_be_bytes(self.field(PORT))
     }
 
-    /// Returns `true` if both have the same socket address, at any endpoint.
-    pub fn same_socket(&self, other: &Self) -> bool {
-        self.sockaddr == other.sockaddr
-    }
-
     /// Converts a `msg_name` that the kernel wrote. Bytes that do not belong to the
     /// address, left from an earlier one, are cleared.
-    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], endpoint: u8) -> Self {
+    pub fn from_kernel(name: &[u8; SOCKADDR_BYTES], bind: u8) -> Self {
         let mut sockaddr = [0; SOCKADDR_BYTES];
         if name[FAMILY] == AF_INET6.to_ne_bytes() {
             sockaddr = *name;
@@ -72,7 +92,10 @@ impl PeerAddr {
         } else {
             sockaddr[..V4_BYTES].copy_from_slice(&name[..V4_BYTES]);
         }
-        Self { sockaddr, endpoint }
+        Self {
+            sockaddr,
+            endpoint: Endpoint::of(bind),
+        }
     }
 
     /// Returns the bytes for a `msg_name`.
@@ -96,6 +119,14 @@ impl PeerAddr {
     }
 }
 
+impl PartialEq for PeerAddr {
+    fn eq(&self, other: &Self) -> bool {
+        self.sockaddr == other.sockaddr && self.endpoint.bind() == other.endpoint.bind()
+    }
+}
+
+impl Eq for PeerAddr {}
+
 impl Hash for PeerAddr {
     /// Hashes one word of an IPv4 address, which holds all of it, at half the cost.
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -104,7 +135,39 @@ impl Hash for PeerAddr {
         } else {
             state.write_u64(u64::from_ne_bytes(self.field(FAMILY_PORT_V4_IP)));
         }
-        state.write_u8(self.endpoint);
+        state.write_u8(self.endpoint.bind());
+    }
+}
+
+impl Endpoint {
+    /// Returns the endpoint of the `--bind` address with this index. What is sent leaves from
+    /// the address of the socket, or from the one that the routes choose if the socket has
+    /// none.
+    pub const fn of(bind: u8) -> Self {
+        Self(bind as u32)
+    }
+
+    /// Returns the same endpoint with a local address to send from.
+    #[must_use]
+    pub fn with_local(self, local: Option<LocalIndex>) -> Self {
+        let number = local.map_or(0, LocalIndex::number);
+        Self(u32::from(self.bind()) | u32::from(number) << u8::BITS)
+    }
+
+    /// The index of the `--bind` address.
+    pub fn bind(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// The local address to send from, see [`Endpoint::of`].
+    pub fn local(self) -> Option<LocalIndex> {
+        LocalIndex::of(self.0 as usize >> u8::BITS)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:?}", self.bind(), self.local())
     }
 }
 
@@ -116,7 +179,7 @@ impl fmt::Display for PeerAddr {
 
 impl fmt::Debug for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.socket_addr(), self.endpoint)
+        write!(f, "{}@{}", self.socket_addr(), self.endpoint.bind())
     }
 }
 
@@ -153,7 +216,10 @@ mod tests {
             let peer = PeerAddr::new(address, 3);
             assert_eq!(peer.socket_addr(), address);
             assert_eq!(peer.to_string(), text);
-            assert_eq!((peer.port(), peer.endpoint()), (address.port(), 3));
+            assert_eq!(
+                (peer.port(), peer.endpoint()),
+                (address.port(), Endpoint::of(3))
+            );
         }
         assert_eq!(size_of::<PeerAddr>(), 32);
     }
@@ -172,10 +238,20 @@ mod tests {
     }
 
     #[test]
-    fn one_socket_at_two_endpoints_is_two_peers() {
+    fn one_address_at_two_binds_is_two_peers_and_at_two_local_addresses_one() {
         let address = "127.0.0.1:9999".parse().unwrap();
         let (one, other) = (PeerAddr::new(address, 0), PeerAddr::new(address, 1));
         assert_ne!(one, other);
-        assert!(one.same_socket(&other));
+        let endpoint = one.endpoint().with_local(LocalIndex::of(7));
+        assert_eq!((endpoint.bind(), endpoint.local()), (0, LocalIndex::of(7)));
+        assert_eq!(endpoint.with_local(None), one.endpoint());
+        let moved = one.at(endpoint);
+        assert_eq!((moved, moved.endpoint()), (one, endpoint));
+        assert_ne!(moved.endpoint(), one.endpoint());
+        let hash = |peer: PeerAddr| std::hash::BuildHasher::hash_one(&HASHES, peer);
+        assert_eq!(hash(moved), hash(one));
     }
+
+    const HASHES: std::hash::BuildHasherDefault<std::hash::DefaultHasher> =
+        std::hash::BuildHasherDefault::new();
 }

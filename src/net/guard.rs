@@ -18,7 +18,8 @@ use socket2::Socket;
 
 use super::send::SPARES;
 use super::socket::{
-    BindError, BufferSizes, SocketGroup, bind_member, explain, in_call, new_socket, open_group,
+    BindError, BufferSizes, SocketGroup, bind_member, check_broadcast, explain, in_call,
+    new_socket, open_group,
 };
 use super::spare::bind_spare;
 
@@ -59,6 +60,7 @@ pub fn bind_closed_group(
     };
     let (group, spares, guard) =
         bind(address, count, wanted).map_err(|error| explain(address, error))?;
+    let group = check_broadcast(group)?;
     let own_sockets = count + spares.len() + 1;
     let guard = guard.map(|socket| Guard {
         _socket: socket,
@@ -98,6 +100,8 @@ fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io
 fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let guard = new_socket(address, wanted)?;
     guard.bind(&address.into()).map_err(in_call("bind"))?;
+    // Before its interface replaces the scope of a link-local address.
+    let mut group = SocketGroup::of(&guard)?;
     if let Err(error) = stop_receiving(&guard) {
         drop(guard);
         let group = open_group(address, count, wanted, true)?;
@@ -105,7 +109,6 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
         return Ok((group, spares, Err(error)));
     }
     guard.set_reuse_port(true)?;
-    let mut group = SocketGroup::of(&guard)?;
     for _ in 0..count {
         let socket = new_socket(group.local_addr, wanted)?;
         bind_member(&socket, group.local_addr)?;

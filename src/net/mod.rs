@@ -8,8 +8,10 @@
 mod address;
 #[cfg(feature = "server")]
 mod calls;
+mod control;
 #[cfg(feature = "server")]
 mod guard;
+mod local;
 mod offload;
 #[cfg(feature = "server")]
 mod quarantine;
@@ -22,11 +24,12 @@ mod spare;
 #[cfg(feature = "server")]
 mod transmit;
 
-pub use address::PeerAddr;
+pub use address::{Endpoint, PeerAddr};
 #[cfg(feature = "server")]
 pub use calls::check_calls;
 #[cfg(feature = "server")]
 pub use guard::{ClosedGroup, Guard, bind_closed_group};
+pub use local::{LocalAddr, LocalCache, LocalIndex, LocalTable, OwnAddresses};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
@@ -35,11 +38,13 @@ pub use send::{PathNews, SPARES};
 #[cfg(feature = "server")]
 pub use socket::{
     BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, in_call, receive_drops,
+    set_packet_info,
 };
 #[cfg(feature = "server")]
 pub use transmit::{Spares, Transmit, WorkerSockets};
 
 // For the batches of the load generator and of the benchmarks.
 pub use address::SOCKADDR_BYTES;
+pub use control::SegmentControl;
 pub use receive::{RECEIVE_BUFFER_BYTES, receive_batch};
-pub use send::{EMPTY_HEADER, EMPTY_IOVEC, SegmentControl, send_batch};
+pub use send::{EMPTY_HEADER, EMPTY_IOVEC, send_batch};

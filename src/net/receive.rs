@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use super::address::{PeerAddr, SOCKADDR_BYTES};
+use super::address::{Endpoint, PeerAddr, SOCKADDR_BYTES};
+use super::control::PacketInfo;
+use super::local::{LocalCache, LocalIndex};
 use super::send::{EMPTY_HEADER, EMPTY_IOVEC, is_call_refusal};
 
 /// Receives up to [`RECEIVE_BATCH`] datagrams at a time into buffers of its own.
@@ -12,12 +14,22 @@ pub struct Receiver {
     names: Box<[[u8; SOCKADDR_BYTES]]>,
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
+    /// `None`: all sockets are bound to one address.
+    learning: Option<Learning>,
     /// Number of buffers that the last call filled.
     received: usize,
-    /// The endpoint that the last call read from.
-    endpoint: u8,
+    /// The index of the `--bind` address that the last call read from.
+    bind: u8,
     /// Receives with `recvmsg`.
     is_one_by_one: bool,
+}
+
+/// The local addresses that datagrams were sent to.
+struct Learning {
+    cache: LocalCache,
+    controls: Box<[PacketInfo]>,
+    /// Those of the last batch.
+    locals: Box<[Option<LocalIndex>]>,
 }
 
 /// One received datagram.
@@ -33,32 +45,48 @@ pub struct Datagram<'a> {
 impl Receiver {
     /// Allocates buffers for one batch, about 140 KiB.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Returns a receiver that learns the local addresses from those sockets that have
+    /// `IP_PKTINFO` or `IPV6_RECVPKTINFO`.
+    pub fn learning(cache: LocalCache) -> Self {
+        Self::with(Some(Learning {
+            cache,
+            controls: vec![PacketInfo::EMPTY; RECEIVE_BATCH].into(),
+            locals: vec![None; RECEIVE_BATCH].into(),
+        }))
+    }
+
+    fn with(learning: Option<Learning>) -> Self {
         Self {
             buffers: vec![[0; RECEIVE_BUFFER_BYTES]; RECEIVE_BATCH].into(),
             names: vec![[0; SOCKADDR_BYTES]; RECEIVE_BATCH].into(),
             iovecs: vec![EMPTY_IOVEC; RECEIVE_BATCH].into(),
             headers: vec![EMPTY_HEADER; RECEIVE_BATCH].into(),
+            learning,
             received: 0,
-            endpoint: 0,
+            bind: 0,
             is_one_by_one: false,
         }
     }
 
     /// Receives what has come to `socket`, without waiting, and returns the number of
-    /// datagrams. Fewer than [`RECEIVE_BATCH`] means that `socket` was empty at that
+    /// datagrams. `bind` is the index of its `--bind` address, which becomes part of the
+    /// senders' addresses. Fewer than [`RECEIVE_BATCH`] means that `socket` was empty at that
     /// moment. The other reason for a short batch would be an error, which an
     /// unconnected UDP socket reports only with `IP_RECVERR`, which is not set.
     ///
     /// # Errors
     /// The error of `recvmmsg(2)`, except that an empty socket is `Ok(0)`. If the kernel does
     /// not permit this call, that of `recvmsg(2)`.
-    pub fn receive(&mut self, socket: impl AsFd, endpoint: u8) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: impl AsFd, bind: u8) -> io::Result<usize> {
         self.point_at_buffers();
         self.received = 0;
-        self.endpoint = endpoint;
-        // SAFETY: every header points at one name, one iovec and through it at one
-        // buffer, with their true lengths. `self` owns them all and is borrowed mutably
-        // for these calls.
+        self.bind = bind;
+        // SAFETY: every header points at one name, one control buffer or none, one iovec
+        // and through it at one buffer, with their true lengths. `self` owns them all and
+        // is borrowed mutably for these calls.
         self.received = unsafe {
             if self.is_one_by_one {
                 receive_one_by_one(socket.as_fd(), &mut self.headers)?
@@ -72,6 +100,9 @@ impl Receiver {
                 }
             }
         };
+        if let Some(learning) = &mut self.learning {
+            learning.learn(&self.headers[..self.received]);
+        }
         Ok(self.received)
     }
 
@@ -84,8 +115,10 @@ impl Receiver {
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         (0..self.received).map(|index| {
             let len = self.headers[index].msg_len as usize;
+            let local = self.learning.as_ref().and_then(|it| it.locals[index]);
+            let endpoint = Endpoint::of(self.bind).with_local(local);
             Datagram {
-                from: PeerAddr::from_kernel(&self.names[index], self.endpoint),
+                from: PeerAddr::from_kernel(&self.names[index], self.bind).at(endpoint),
                 payload: &self.buffers[index][..len.min(RECEIVE_BUFFER_BYTES)],
                 is_truncated: self.headers[index].msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             }
@@ -105,6 +138,22 @@ impl Receiver {
             header.msg_hdr.msg_iov = iovec;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_flags = 0;
+        }
+        if let Some(learning) = &mut self.learning {
+            for (header, control) in self.headers.iter_mut().zip(&mut learning.controls) {
+                header.msg_hdr.msg_control = (&raw mut *control).cast();
+                header.msg_hdr.msg_controllen = size_of::<PacketInfo>();
+            }
+        }
+    }
+}
+
+impl Learning {
+    fn learn(&mut self, headers: &[libc::mmsghdr]) {
+        let messages = headers.iter().zip(&self.controls);
+        for ((header, control), local) in messages.zip(&mut self.locals) {
+            let address = control.parse(header.msg_hdr.msg_controllen);
+            *local = address.and_then(|address| self.cache.index(address));
         }
     }
 }
@@ -189,7 +238,9 @@ pub const RECEIVE_BUFFER_BYTES: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::UdpSocket;
+    use crate::net::{LocalTable, set_packet_info};
+    use std::net::{SocketAddr, UdpSocket};
+    use std::sync::Arc;
 
     #[test]
     fn a_batch_has_every_datagram_with_its_sender_in_order() {
@@ -212,6 +263,33 @@ mod tests {
             assert_eq!(datagram.is_truncated, payload.len() == RECEIVE_BUFFER_BYTES);
         }
         assert_eq!(receiver.receive(&socket, 2).unwrap(), 0, "nothing left");
+    }
+
+    #[test]
+    fn a_wildcard_socket_tells_the_address_that_was_written_to() {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        set_packet_info(&socket, true).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let fixed = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let table = Arc::new(LocalTable::default());
+        let mut receiver = Receiver::learning(LocalCache::new(Arc::clone(&table)));
+        for last in [1, 2, 1] {
+            let to = SocketAddr::from(([127, 0, 0, last], port));
+            sender.send_to(b"x", to).unwrap();
+        }
+        assert_eq!(receiver.receive(&socket, 4).unwrap(), 3);
+        let endpoints: Vec<_> = receiver.datagrams().map(|it| it.from.endpoint()).collect();
+        let mut cache = LocalCache::new(table);
+        for (endpoint, last) in endpoints.iter().zip([1, 2, 1]) {
+            let local = cache.address(endpoint.local().unwrap()).unwrap();
+            assert_eq!((local.ip, endpoint.bind()), ([127, 0, 0, last].into(), 4));
+        }
+        // What is left of the batch before does not count for another socket.
+        sender.send_to(b"x", fixed.local_addr().unwrap()).unwrap();
+        assert_eq!(receiver.receive(&fixed, 5).unwrap(), 1);
+        let endpoint = receiver.datagrams().next().unwrap().from.endpoint();
+        assert_eq!(endpoint, Endpoint::of(5));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::address::PeerAddr;
+use super::control::{Control, Source};
+use super::local::LocalAddr;
 
 mod flush;
 #[cfg(feature = "server")]
@@ -42,7 +44,8 @@ pub enum Gso {
 pub struct Sender {
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
-    controls: Box<[SegmentControl]>,
+    controls: Box<[Control]>,
+    source: Source,
     /// The deliveries of each packet in `headers`.
     deliveries: Box<[u32]>,
     gso: Gso,
@@ -65,15 +68,6 @@ pub struct SendTally {
     /// Packets that the kernel did not segment, so that their datagrams were sent one
     /// by one.
     pub split_packets: u64,
-}
-
-/// The control message that carries `UDP_SEGMENT`, in the layout of cmsg(3).
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct SegmentControl {
-    header: libc::cmsghdr,
-    segment_bytes: u16,
-    padding: [u16; 3],
 }
 
 impl<'a> Packet<'a> {
@@ -112,12 +106,13 @@ impl<'a> Packet<'a> {
 }
 
 impl Sender {
-    /// Allocates space for one batch, about 30 KiB.
+    /// Allocates space for one batch, about 40 KiB.
     pub fn new(gso: Gso) -> Self {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),
             headers: vec![EMPTY_HEADER; SEND_BATCH].into(),
-            controls: vec![SegmentControl::new(0); SEND_BATCH].into(),
+            controls: vec![Control::EMPTY; SEND_BATCH].into(),
+            source: Source::new(None),
             deliveries: vec![0; SEND_BATCH].into(),
             gso,
             is_one_by_one: false,
@@ -137,10 +132,28 @@ impl Sender {
         socket: impl AsFd,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
+        self.send_from(None, socket, packets)
+    }
+
+    /// Sends as [`Sender::send`] does, from the local address `source`, to peers of its
+    /// family.
+    pub fn send_from<'a>(
+        &mut self,
+        source: Option<LocalAddr>,
+        socket: impl AsFd,
+        packets: impl IntoIterator<Item = Packet<'a>>,
+    ) -> SendTally {
+        self.set_source(source);
         let (socket, packets) = (socket.as_fd(), packets.into_iter());
         match self.gso {
             Gso::On => self.send_all(socket, packets),
             Gso::Off => self.send_all(socket, packets.flat_map(|packet| packet.split_if(true))),
+        }
+    }
+
+    fn set_source(&mut self, source: Option<LocalAddr>) {
+        if self.source.address != source {
+            self.source = Source::new(source);
         }
     }
 
@@ -181,18 +194,13 @@ impl Sender {
             header.msg_namelen = name.len() as libc::socklen_t;
             header.msg_iov = iovec;
             header.msg_iovlen = 1;
-            match packet.segment_bytes {
-                Some(segment_bytes) if packet.payload.len() > segment_bytes.get().into() => {
-                    let control = &mut self.controls[gathered];
-                    control.segment_bytes = segment_bytes.get();
-                    header.msg_control = (&raw mut *control).cast();
-                    header.msg_controllen = size_of::<SegmentControl>();
-                }
-                _ => {
-                    header.msg_control = std::ptr::null_mut();
-                    header.msg_controllen = 0;
-                }
-            }
+            let several = |segment_bytes: &NonZeroU16| {
+                packet.payload.len() > usize::from(segment_bytes.get())
+            };
+            let control = &mut self.controls[gathered];
+            self.source.write(gathered, control);
+            let segment_bytes = packet.segment_bytes.filter(several);
+            control.attach(segment_bytes, self.source.bytes, header);
             self.deliveries[gathered] = packet.deliveries;
             gathered += 1;
         }
@@ -222,21 +230,6 @@ impl SendTally {
     /// Number of deliveries that the kernel did not take.
     pub fn failed(&self) -> u64 {
         self.congested + self.refused
-    }
-}
-
-impl SegmentControl {
-    pub const fn new(segment_bytes: u16) -> Self {
-        Self {
-            header: libc::cmsghdr {
-                // CMSG_LEN(sizeof(__u16))
-                cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
-                cmsg_level: libc::SOL_UDP,
-                cmsg_type: libc::UDP_SEGMENT,
-            },
-            segment_bytes,
-            padding: [0; 3],
-        }
     }
 }
 
@@ -281,10 +274,6 @@ pub unsafe fn send_batch(
 
 fn last_error() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
-fn is_segmented(header: &libc::mmsghdr) -> bool {
-    !header.msg_hdr.msg_control.is_null()
 }
 
 /// Returns `true` for the errors with which a system refuses a call as such: an old kernel, or

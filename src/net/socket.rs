@@ -1,11 +1,12 @@
 //! The sockets of one endpoint: one per worker, all on one address.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
 
 use mio::net::UdpSocket;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// The sockets of one endpoint. The kernel gives every datagram to one of them, chosen by
@@ -41,6 +42,12 @@ pub enum BindError {
         "{address} is not an address of this machine: --bind takes one that is, or 0.0.0.0 or [::] for all"
     )]
     NotLocal { address: SocketAddr },
+    /// The address stands for all machines of a subnet.
+    #[error("{address} is a broadcast address: --bind takes an address of this machine alone")]
+    Broadcast { address: SocketAddr },
+    /// The zone of the address has no interface.
+    #[error("{address} has a zone that is no interface of this machine: list them with `ip link`")]
+    NoInterface { address: SocketAddr },
     #[error("cannot listen on {address}: {source}")]
     Other {
         address: SocketAddr,
@@ -60,15 +67,31 @@ pub fn bind_group(
     count: usize,
     wanted: BufferSizes,
 ) -> Result<SocketGroup, BindError> {
-    open_group(address, count, wanted, count > 1).map_err(|source| explain(address, source))
+    let group = open_group(address, count, wanted, count > 1);
+    let group = group.map_err(|source| explain(address, source))?;
+    check_broadcast(group)
 }
 
 pub(super) fn explain(address: SocketAddr, source: io::Error) -> BindError {
-    match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse { address },
-        io::ErrorKind::AddrNotAvailable => BindError::NotLocal { address },
+    match os_error(&source) {
+        Some(libc::EADDRINUSE) => BindError::InUse { address },
+        Some(libc::EADDRNOTAVAIL) => BindError::NotLocal { address },
+        Some(libc::ENODEV) => BindError::NoInterface { address },
         _ => BindError::Other { address, source },
     }
+}
+
+/// Refuses a group that is bound to a broadcast address. The kernel lets only sockets with
+/// `SO_BROADCAST` send to one.
+pub(super) fn check_broadcast(group: SocketGroup) -> Result<SocketGroup, BindError> {
+    let address = group.local_addr;
+    let connect = || UdpSocket::bind(UNSPECIFIED_V4)?.connect((address.ip(), 9).into());
+    let is_broadcast = address.is_ipv4()
+        && connect().is_err_and(|error: io::Error| error.raw_os_error() == Some(libc::EACCES));
+    if is_broadcast {
+        return Err(BindError::Broadcast { address });
+    }
+    Ok(group)
 }
 
 pub(super) fn open_group(
@@ -129,6 +152,12 @@ pub(super) fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result
     }
     let result = socket.set_nonblocking(true);
     result.map_err(in_call("fcntl O_NONBLOCK"))?;
+    // Where it is refused, the server works on, as all servers did before Linux 3.15.
+    let _ = ignore_path_mtu(&socket, address.is_ipv6());
+    if address.ip().is_unspecified() {
+        let result = set_packet_info(&socket, address.is_ipv4());
+        result.map_err(in_call("setsockopt IP_PKTINFO"))?;
+    }
     // With `CAP_NET_ADMIN` past the limit of the sysctl, else up to it. The sizes that were
     // granted tell if neither is permitted.
     let receive_bytes = wanted.receive_bytes.min(MAX_BUFFER_BYTES);
@@ -142,10 +171,74 @@ pub(super) fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result
     Ok(socket)
 }
 
+/// A system call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{call}: {source}")]
+struct CallError {
+    call: &'static str,
+    source: io::Error,
+}
+
 /// Returns a function that names the system call of an error.
 pub fn in_call(call: &'static str) -> impl Fn(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{call}: {error}"))
+    move |source| io::Error::new(source.kind(), CallError { call, source })
 }
+
+/// Returns the error number, of an error with the name of its call, too.
+fn os_error(error: &io::Error) -> Option<i32> {
+    let call = error
+        .get_ref()
+        .and_then(|it| it.downcast_ref::<CallError>());
+    call.map_or(error, |it| &it.source).raw_os_error()
+}
+
+/// Makes the kernel send datagrams without "don't fragment", and ignore what ICMP says about
+/// the MTU of a path. Nobody repeats a datagram that is too long for its path, so a router
+/// should cut it. The other modes that permit that (`IP_PMTUDISC_DONT`, `WANT`) believe ICMP,
+/// and refuse to segment packets on the paths that it speaks of.
+fn ignore_path_mtu(socket: &Socket, is_v6: bool) -> nix::Result<()> {
+    if is_v6 {
+        setsockopt(socket, Ipv6MtuDiscover, &libc::IPV6_PMTUDISC_OMIT)
+    } else {
+        setsockopt(socket, IpMtuDiscover, &libc::IP_PMTUDISC_OMIT)
+    }
+}
+
+/// Makes the kernel tell with each datagram the local address that it was sent to.
+///
+/// # Errors
+/// The socket has another family.
+pub fn set_packet_info(socket: impl AsFd, is_v4: bool) -> io::Result<()> {
+    Ok(if is_v4 {
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)
+    } else {
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)
+    }?)
+}
+
+/// Returns `true` if `socket` is bound to all addresses of the machine.
+pub(super) fn is_wildcard(socket: &UdpSocket) -> bool {
+    socket
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_unspecified())
+}
+
+sockopt_impl!(
+    /// Path MTU discovery of IPv4.
+    IpMtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IP,
+    libc::IP_MTU_DISCOVER,
+    libc::c_int
+);
+sockopt_impl!(
+    /// Path MTU discovery of IPv6.
+    Ipv6MtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MTU_DISCOVER,
+    libc::c_int
+);
 
 /// Returns the number of datagrams that the kernel has dropped at `socket` because its
 /// receive buffer was full. The number wraps around.
@@ -185,6 +278,8 @@ fn granted(socket: &Socket) -> io::Result<BufferSizes> {
 pub const MAX_ENDPOINTS: usize = 16;
 
 const REUSE_PORT: &str = "setsockopt SO_REUSEPORT";
+
+const UNSPECIFIED_V4: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// The options are of type `int`.
 const MAX_BUFFER_BYTES: usize = libc::c_int::MAX as usize;
@@ -240,6 +335,43 @@ mod tests {
             matches!(result, Err(BindError::NotLocal { .. })),
             "{result:?}"
         );
+    }
+
+    #[test]
+    fn an_address_of_no_single_machine_is_refused_with_its_reason() {
+        let bind = |text: &str| bind_group(text.parse().unwrap(), 1, WANTED);
+        let result = bind("127.255.255.255:0");
+        assert!(
+            matches!(result, Err(BindError::Broadcast { .. })),
+            "{result:?}"
+        );
+        let result = bind("[fe80::1%4000000]:0");
+        assert!(
+            matches!(result, Err(BindError::NoInterface { .. })),
+            "{result:?}"
+        );
+    }
+
+    #[test]
+    fn a_router_may_cut_what_a_server_sends() {
+        for (address, level, option) in [
+            ("127.0.0.1:0", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+            ("[::1]:0", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+        ] {
+            let group = bind_group(address.parse().unwrap(), 1, WANTED).unwrap();
+            let (mut value, mut len) = (-1, size_of::<libc::c_int>() as libc::socklen_t);
+            // SAFETY: the option is an `int`, of which the kernel writes at most `len` bytes.
+            let result = unsafe {
+                libc::getsockopt(
+                    group.sockets[0].as_raw_fd(),
+                    level,
+                    option,
+                    (&raw mut value).cast(),
+                    &raw mut len,
+                )
+            };
+            assert_eq!((result, value), (0, libc::IP_PMTUDISC_OMIT), "{address}");
+        }
     }
 
     #[test]

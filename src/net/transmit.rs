@@ -6,19 +6,23 @@ use std::sync::Arc;
 
 use mio::net::UdpSocket;
 
+use super::address::Endpoint;
+use super::local::LocalCache;
+use super::receive::Receiver;
 use super::send::{Gso, Packet, PathNews, SendPaths, SendSockets, SendTally, Sender};
+use super::socket::is_wildcard;
 
 pub trait Transmit {
-    /// Sends `packets` through the socket of `endpoint`, to which all of their
-    /// peers must belong.
+    /// Sends `packets` from `endpoint`, to which all of their peers must belong.
     fn send<'a>(
         &mut self,
-        endpoint: u8,
+        endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally;
 }
 
-/// The sockets of one worker, one for each endpoint, with the batch that it sends with.
+/// The sockets of one worker, in the order of the `--bind` addresses, with the batch that it
+/// sends with.
 pub struct WorkerSockets {
     sockets: Vec<UdpSocket>,
     /// One per endpoint.
@@ -26,27 +30,39 @@ pub struct WorkerSockets {
     /// One per endpoint.
     paths: Vec<SendPaths>,
     sender: Sender,
+    locals: LocalCache,
 }
 
 /// The sockets of one endpoint that only send. All workers share them.
 pub type Spares = Arc<[UdpSocket]>;
 
 impl WorkerSockets {
-    /// Takes `sockets` and `spares`, in the order of the endpoints.
-    pub fn new(sockets: Vec<UdpSocket>, spares: Vec<Spares>, gso: Gso) -> Self {
+    /// Takes `sockets` and `spares`, in the order of the `--bind` addresses, and the local
+    /// addresses of those that are bound to all.
+    pub fn new(sockets: Vec<UdpSocket>, spares: Vec<Spares>, gso: Gso, locals: LocalCache) -> Self {
         assert_eq!(sockets.len(), spares.len());
         Self {
             paths: sockets.iter().map(|_| SendPaths::new()).collect(),
             sockets,
             spares,
             sender: Sender::new(gso),
+            locals,
+        }
+    }
+
+    /// Returns a receiver for these sockets.
+    pub fn receiver(&self) -> Receiver {
+        if self.sockets.iter().any(is_wildcard) {
+            Receiver::learning(LocalCache::new(Arc::clone(self.locals.table())))
+        } else {
+            Receiver::new()
         }
     }
 
     /// Takes `sockets`, in the order of the endpoints, without spares.
     pub fn without_spares(sockets: Vec<UdpSocket>, gso: Gso) -> Self {
         let spares = sockets.iter().map(|_| Spares::default()).collect();
-        Self::new(sockets, spares, gso)
+        Self::new(sockets, spares, gso, LocalCache::new(Arc::default()))
     }
 
     pub fn sockets(&self) -> &[UdpSocket] {
@@ -83,22 +99,30 @@ impl WorkerSockets {
         };
         let sockets = self.sockets.iter().map(clone);
         let sockets = sockets.collect::<io::Result<_>>()?;
-        Ok(Self::new(sockets, self.spares.clone(), self.sender.gso()))
+        let locals = LocalCache::new(Arc::clone(self.locals.table()));
+        Ok(Self::new(
+            sockets,
+            self.spares.clone(),
+            self.sender.gso(),
+            locals,
+        ))
     }
 }
 
 impl Transmit for WorkerSockets {
     fn send<'a>(
         &mut self,
-        endpoint: u8,
+        endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
-        let endpoint = usize::from(endpoint);
+        let local = endpoint.local();
+        let source = local.and_then(|local| self.locals.address(local));
+        let bind = usize::from(endpoint.bind());
         let sockets = SendSockets {
-            own: &self.sockets[endpoint],
-            spares: &self.spares[endpoint],
+            own: &self.sockets[bind],
+            spares: &self.spares[bind],
         };
         self.sender
-            .send_by(&mut self.paths[endpoint], sockets, packets)
+            .send_by(&mut self.paths[bind], sockets, source, packets)
     }
 }

@@ -58,7 +58,7 @@ impl<'a> Assembly<'a> {
         let shared = WorkerShared {
             clock,
             spin: Duration::from_micros(config.spin_us.into()),
-            own_addresses: endpoints.own_addresses(&log).into(),
+            own_addresses: Arc::new(endpoints.own_addresses(&log)),
             log: log.clone(),
         };
         let watch = endpoints.watch();

@@ -9,7 +9,7 @@ use super::assembly::Assembly;
 use super::config::{ServerConfig, Switch};
 use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
-use super::ingress::{Ingress, IngressShared, echo_prefixes};
+use super::ingress::{Ingress, IngressShared};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::Wake;
 use super::registry::expiry::Reaper;
@@ -62,9 +62,7 @@ impl ChatServer {
             log: assembly.log.clone(),
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
             has_commands: config.commands == Switch::On,
-            echo_prefixes: (assembly.shared.own_addresses.iter())
-                .flat_map(|own| echo_prefixes(own.socket_addr()))
-                .collect(),
+            own_addresses: Arc::clone(&assembly.shared.own_addresses),
         });
         let wakers = assembly.seats.iter().map(|seat| Arc::clone(&seat.wake));
         let exchange = Arc::new(Exchange::new(wakers.collect()));

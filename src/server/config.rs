@@ -1,5 +1,6 @@
 //! The server's configuration: meaning, units, bounds and defaults.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use nix::net::if_::if_nametoindex;
 
 use crate::net::MAX_ENDPOINTS;
 
@@ -26,7 +28,9 @@ pub struct ServerConfig {
 
     /// Address to listen on, IPv4 or IPv6. May be given up to 16 times
     ///
-    /// Port 0 selects a free port. In the environment variable, commas separate addresses.
+    /// 0.0.0.0 and [::] take all addresses of the machine. A link-local address needs its
+    /// interface, such as [fe80::1%eth0]:9999. Port 0 selects a free port. In the environment
+    /// variable, commas separate addresses.
     #[arg(long, env = "BULLHORN_BIND", value_name = "IP:PORT", default_value = DEFAULT_BIND,
           value_delimiter = ',', value_parser = parse_bind)]
     pub bind: Vec<SocketAddr>,
@@ -138,6 +142,22 @@ pub enum ConfigError {
     /// An address is given twice.
     #[error("--bind has {0} twice")]
     SameBind(SocketAddr),
+    /// No server can listen on an address.
+    #[error("--bind {address} {remedy}")]
+    UnsuitableBind {
+        /// The address.
+        address: SocketAddr,
+        /// The rest of the sentence, such as "must not be a multicast address".
+        remedy: String,
+    },
+    /// A wildcard address includes another address.
+    #[error("--bind {wildcard} includes {address}: give one of them, or another port")]
+    CoveredBind {
+        /// The wildcard address.
+        wildcard: SocketAddr,
+        /// The other address.
+        address: SocketAddr,
+    },
     /// `--once` is given to a chat server.
     #[error("--once goes with --service greet")]
     OnceWithoutGreet,
@@ -169,10 +189,13 @@ impl ServerConfig {
         if self.bind.is_empty() || self.bind.len() > MAX_ENDPOINTS {
             return Err(ConfigError::Binds(self.bind.len()));
         }
-        for (index, address) in self.bind.iter().enumerate() {
+        for (index, &address) in self.bind.iter().enumerate() {
+            if let Some(remedy) = remedy(address) {
+                return Err(ConfigError::UnsuitableBind { address, remedy });
+            }
             // Port 0 selects another port each time.
-            if address.port() != 0 && self.bind[..index].contains(address) {
-                return Err(ConfigError::SameBind(*address));
+            if address.port() != 0 {
+                check_binds(address, &self.bind[..index])?;
             }
         }
         if self.once && self.service != ServiceKind::Greet {
@@ -221,9 +244,65 @@ fn parse_duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 fn parse_bind(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        "must be an IP address and a port, such as 127.0.0.1:9999 or [::1]:9999".into()
-    })
+    let address = with_zone_number(text)?.parse().map_err(|_| {
+        "must be an IP address and a port, such as 127.0.0.1:9999 or [::1]:9999".to_owned()
+    })?;
+    remedy(address).map_or(Ok(address), Err)
+}
+
+/// Replaces the name of an interface by its number: `[fe80::1%eth0]:9999`.
+fn with_zone_number(text: &str) -> Result<Cow<'_, str>, String> {
+    let zone = text.split_once('%').and_then(|(ip, rest)| {
+        let (zone, port) = rest.rsplit_once(']')?;
+        (!zone.bytes().all(|byte| byte.is_ascii_digit())).then_some((ip, zone, port))
+    });
+    let Some((ip, zone, port)) = zone else {
+        return Ok(text.into());
+    };
+    match if_nametoindex(zone) {
+        Ok(number) => Ok(format!("{ip}%{number}]{port}").into()),
+        Err(_) => Err(format!("this machine has no interface {zone}")),
+    }
+}
+
+/// Returns what must be changed in an address that no server can listen on.
+fn remedy(address: SocketAddr) -> Option<String> {
+    let port = address.port();
+    let (ip, zone) = match address {
+        SocketAddr::V4(v4) if v4.ip().is_broadcast() => {
+            return Some("must not be a broadcast address".into());
+        }
+        _ if address.ip().is_multicast() => {
+            return Some("must not be a multicast address".into());
+        }
+        SocketAddr::V4(_) => return None,
+        SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
+    };
+    if let Some(v4) = ip.to_ipv4_mapped() {
+        return Some(format!("must be written as an IPv4 address, {v4}:{port}"));
+    }
+    let lacks_zone = ip.is_unicast_link_local() && zone == 0;
+    lacks_zone.then(|| format!("must name its interface, such as [{ip}%eth0]:{port}"))
+}
+
+/// Checks that none of the addresses `before` is the same as `address`, or includes it.
+fn check_binds(address: SocketAddr, before: &[SocketAddr]) -> Result<(), ConfigError> {
+    if before.contains(&address) {
+        return Err(ConfigError::SameBind(address));
+    }
+    let includes = |wildcard: SocketAddr, address: SocketAddr| {
+        wildcard.ip().is_unspecified()
+            && wildcard.is_ipv4() == address.is_ipv4()
+            && wildcard.port() == address.port()
+    };
+    for &other in before {
+        for (wildcard, address) in [(address, other), (other, address)] {
+            if includes(wildcard, address) {
+                return Err(ConfigError::CoveredBind { wildcard, address });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn parse_buffer(text: &str) -> Result<ByteSize, &'static str> {

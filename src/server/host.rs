@@ -1,20 +1,20 @@
 //! The resources of this machine: sockets, addresses and cores.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 use core_affinity::CoreId;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::SockaddrStorage;
+use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrStorage};
 
 use super::StartError;
 use super::config::ServerConfig;
 use super::ops::log::Log;
 use super::watch::GroupWatch;
 use crate::net::{
-    BindError, BufferSizes, Gso, PeerAddr, SPARES, SocketGroup, Spares, WorkerSockets,
-    bind_closed_group,
+    BindError, BufferSizes, Gso, LocalCache, LocalTable, OwnAddresses, SPARES, SocketGroup, Spares,
+    WorkerSockets, bind_closed_group,
 };
 
 /// Makes sure that the process may open the files of `config`, and raises its limit if need
@@ -48,6 +48,8 @@ pub(super) struct Endpoints {
     /// One per endpoint.
     spares: Vec<Spares>,
     watch: Arc<GroupWatch>,
+    /// The local addresses that peers write to at those groups that are bound to all.
+    locals: Arc<LocalTable>,
     workers: usize,
 }
 
@@ -77,6 +79,7 @@ impl Endpoints {
             groups,
             spares,
             watch: Arc::new(GroupWatch::new(guards, log)),
+            locals: Arc::default(),
             workers,
         })
     }
@@ -93,18 +96,16 @@ impl Endpoints {
     }
 
     /// Returns the addresses of this server. For a wildcard address these are the addresses
-    /// that the interfaces have at this moment.
-    pub(super) fn own_addresses(&self, log: &Log) -> Vec<PeerAddr> {
-        let mut own = Vec::new();
-        for local in self.local_addrs() {
-            own.push(local);
-            if local.ip().is_unspecified() {
-                let interfaces = local_ips(log).into_iter();
-                let same_family = interfaces.filter(|ip| ip.is_ipv4() == local.is_ipv4());
-                own.extend(same_family.map(|ip| SocketAddr::new(ip, local.port())));
-            }
-        }
-        own.into_iter().map(|addr| PeerAddr::new(addr, 0)).collect()
+    /// that the interfaces have at this moment, and those that peers write to later.
+    pub(super) fn own_addresses(&self, log: &Log) -> OwnAddresses {
+        let bound = self.local_addrs();
+        let has_wildcard = bound.iter().any(|address| address.ip().is_unspecified());
+        let interfaces = if has_wildcard {
+            interface_addresses(log)
+        } else {
+            Vec::new()
+        };
+        OwnAddresses::new(&bound, &interfaces, Arc::clone(&self.locals))
     }
 
     /// Gives each worker its sockets of every endpoint.
@@ -114,7 +115,8 @@ impl Endpoints {
                 .groups
                 .iter_mut()
                 .filter_map(|group| group.sockets.pop());
-            WorkerSockets::new(sockets.collect(), self.spares.clone(), gso)
+            let locals = LocalCache::new(Arc::clone(&self.locals));
+            WorkerSockets::new(sockets.collect(), self.spares.clone(), gso, locals)
         };
         (0..self.workers).map(|_| take()).collect()
     }
@@ -163,7 +165,8 @@ fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, log: &Log) {
     }
 }
 
-fn local_ips(log: &Log) -> Vec<IpAddr> {
+/// Returns the addresses of the interfaces, with their scopes.
+fn interface_addresses(log: &Log) -> Vec<SocketAddr> {
     let interfaces = match getifaddrs() {
         Ok(interfaces) => interfaces,
         Err(error) => {
@@ -173,13 +176,16 @@ fn local_ips(log: &Log) -> Vec<IpAddr> {
             return Vec::new();
         }
     };
-    let ip = |address: SockaddrStorage| match address.as_sockaddr_in() {
-        Some(v4) => Some(IpAddr::from(v4.ip())),
-        None => address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())),
-    };
     interfaces
-        .filter_map(|interface| ip(interface.address?))
+        .filter_map(|interface| socket_addr(interface.address?))
         .collect()
+}
+
+fn socket_addr(address: SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = |address: &SockaddrIn| SocketAddrV4::from(*address).into();
+    let v6 = |address: &SockaddrIn6| SocketAddrV6::from(*address).into();
+    let as_v6 = || address.as_sockaddr_in6().map(v6);
+    address.as_sockaddr_in().map(v4).or_else(as_v6)
 }
 
 /// The poll, its waker, and the socket of the poll's own.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::net::{
-    Datagram, MAX_ENDPOINTS, PathNews, PeerAddr, RECEIVE_BATCH, Receiver, Transmit, WorkerSockets,
-    in_call, receive_drops,
+    Datagram, MAX_ENDPOINTS, OwnAddresses, PathNews, PeerAddr, RECEIVE_BATCH, Receiver, Transmit,
+    WorkerSockets, in_call, receive_drops,
 };
 use crate::server::clock::Clock;
 use crate::server::egress::Progress;
@@ -37,7 +37,7 @@ pub struct Worker<S> {
     spin: Duration,
     info: Arc<WorkerInfo>,
     drops: KernelDrops,
-    own_addresses: Arc<[PeerAddr]>,
+    own_addresses: Arc<OwnAddresses>,
     errors: ReceiveErrors,
     log: Log,
 }
@@ -49,7 +49,7 @@ pub struct WorkerShared {
     /// The time for which a worker polls its sockets before it sleeps.
     pub spin: Duration,
     /// The addresses of the server's sockets. Datagrams from them are dropped.
-    pub own_addresses: Arc<[PeerAddr]>,
+    pub own_addresses: Arc<OwnAddresses>,
     pub log: Log,
 }
 
@@ -83,17 +83,17 @@ impl<S: Service> Worker<S> {
         shared: &WorkerShared,
         info: Arc<WorkerInfo>,
     ) -> io::Result<Self> {
-        for (endpoint, socket) in sockets.sockets_mut().iter_mut().enumerate() {
+        for (number, socket) in sockets.sockets_mut().iter_mut().enumerate() {
             poll.registry()
-                .register(socket, Token(endpoint), Interest::READABLE)
+                .register(socket, Token(number), Interest::READABLE)
                 .map_err(in_call("epoll_ctl"))?;
         }
         Ok(Self {
             poll,
             events: Events::with_capacity(MAX_ENDPOINTS + 1),
             drops: KernelDrops::new(sockets.sockets().len()),
+            receiver: sockets.receiver(),
             sockets,
-            receiver: Receiver::new(),
             service,
             clock: shared.clock.clone(),
             spin: shared.spin,
@@ -136,8 +136,8 @@ impl<S: Service> Worker<S> {
             self.report_news();
         }
         let mut progress = Progress::Idle;
-        for endpoint in 0..self.sockets.sockets().len() {
-            if self.receive_from(endpoint, now_ms)? == Progress::More {
+        for number in 0..self.sockets.sockets().len() {
+            if self.receive_from(number, now_ms)? == Progress::More {
                 progress = Progress::More;
             }
         }
@@ -185,11 +185,11 @@ impl<S: Service> Worker<S> {
         std::thread::sleep(MIN_BACKOFF * (1 << doublings));
     }
 
-    fn receive_from(&mut self, endpoint: usize, now_ms: u64) -> io::Result<Progress> {
+    fn receive_from(&mut self, number: usize, now_ms: u64) -> io::Result<Progress> {
         let deadline = Instant::now() + MAX_RECEIVE_TIME;
         for _ in 0..MAX_RECEIVES {
-            let socket = &self.sockets.sockets()[endpoint];
-            let received = match self.receiver.receive(socket, endpoint as u8) {
+            let socket = &self.sockets.sockets()[number];
+            let received = match self.receiver.receive(socket, number as u8) {
                 Ok(received) => received,
                 Err(error) if is_fatal(&error) => return Err(in_call("recvmsg")(error)),
                 Err(error) => {
@@ -281,10 +281,10 @@ pub fn poll_and_wake() -> io::Result<(Poll, Wake)> {
 }
 
 /// Returns the reason to drop all datagrams from this source, if there is one.
-fn refuse(from: &PeerAddr, own_addresses: &[PeerAddr]) -> Option<DropReason> {
+fn refuse(from: &PeerAddr, own_addresses: &OwnAddresses) -> Option<DropReason> {
     if from.port() == 0 {
         Some(DropReason::PortZero)
-    } else if own_addresses.iter().any(|own| own.same_socket(from)) {
+    } else if own_addresses.contains(from) {
         Some(DropReason::OwnAddress)
     } else {
         None

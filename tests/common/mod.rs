@@ -17,6 +17,8 @@ mod fake_v2;
 mod gate;
 mod impostor;
 mod lines;
+mod network;
+mod network_peers;
 mod process;
 mod python;
 mod relay;
@@ -47,7 +49,9 @@ pub(crate) use fake_v2::{datagram, message, welcome};
 pub(crate) use gate::Gate;
 pub(crate) use impostor::{bound_to_address_of, reachable};
 pub(crate) use lines::Lines;
-pub(crate) use process::Process;
+pub(crate) use network::{Network, with_networks};
+pub(crate) use network_peers::{Peer, parse, peers_at, two_machines, wildcard_config};
+pub(crate) use process::{Process, without_settings};
 pub(crate) use python::{Script, python_script, stock_script};
 pub(crate) use relay::{Relay, RelayCounts};
 pub(crate) use server_program::{ServerProgram, server_command};
@@ -225,8 +229,13 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn connect(server: SocketAddr) -> Self {
         let any = if server.is_ipv4() { V4 } else { V6 };
-        let socket = UdpSocket::bind(any).expect("a free port");
-        socket.connect(server).expect("loopback is up");
+        Self::connect_from(any.parse().expect("an address"), server)
+    }
+
+    /// Connects from an address, of which port 0 selects a free port.
+    pub(crate) fn connect_from(own: SocketAddr, server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(own).expect("a free port");
+        socket.connect(server).expect("the network is up");
         socket.set_read_timeout(Some(TIMEOUT)).expect("not zero");
         Self { socket }
     }

@@ -5,8 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{SendTally, Sender, is_call_refusal, is_segmented, last_error, send_batch};
+use super::{SendTally, Sender, is_call_refusal, last_error, send_batch};
 use crate::net::address::PeerAddr;
+use crate::net::control::{is_segmented, remove_segments};
 
 /// The socket that a batch is sent through, and the answers to what the kernel does not take.
 pub(super) trait Way {
@@ -170,18 +171,20 @@ impl Sender {
             iov_base: self.iovecs[index].iov_base.wrapping_byte_add(part.start),
             iov_len: part.len(),
         };
-        let mut header = self.headers[index].msg_hdr;
-        header.msg_iov = &raw mut iovec;
-        remove_segments(&mut header);
+        let mut header = self.headers[index];
+        header.msg_hdr.msg_iov = &raw mut iovec;
+        if is_segmented(&header) {
+            remove_segments(&mut header.msg_hdr);
+        }
         // SAFETY: the name is the packet's own. The iovec lives in this frame and leads to
         // a part of the payload.
-        unsafe { send_one(socket, &header) }
+        unsafe { send_one(socket, &header.msg_hdr) }
     }
 
     /// Returns the length of the packet's datagrams, of which the last may be shorter.
     pub(super) fn segment_bytes(&self, index: usize) -> usize {
         if is_segmented(&self.headers[index]) {
-            self.controls[index].segment_bytes.into()
+            self.controls[index].segment.segment_bytes.into()
         } else {
             self.iovecs[index].iov_len
         }
@@ -194,7 +197,7 @@ impl Sender {
         let iovec = &mut self.iovecs[index];
         iovec.iov_base = iovec.iov_base.wrapping_byte_add(bytes);
         iovec.iov_len -= bytes;
-        if iovec.iov_len <= segment_bytes {
+        if is_segmented(&self.headers[index]) && iovec.iov_len <= segment_bytes {
             remove_segments(&mut self.headers[index].msg_hdr);
         }
     }
@@ -221,11 +224,6 @@ unsafe fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Result<(), 
         return Err(last_error());
     }
     Ok(())
-}
-
-fn remove_segments(header: &mut libc::msghdr) {
-    header.msg_control = std::ptr::null_mut();
-    header.msg_controllen = 0;
 }
 
 /// Returns `true` for the errors with which the kernel refuses to segment a packet

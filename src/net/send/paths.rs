@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use mio::net::UdpSocket;
 
 use super::flush::{Full, Way, wait_for_space};
-use super::{Gso, Packet, SendTally, Sender, is_segmented};
+use super::{Gso, Packet, SendTally, Sender};
 use crate::net::address::PeerAddr;
+use crate::net::control::is_segmented;
+use crate::net::local::LocalAddr;
 use crate::net::quarantine::{Quarantine, Route};
 
 /// The roles of the sockets that a worker sends through at one endpoint, and what it knows about
@@ -102,8 +104,10 @@ impl Sender {
         &mut self,
         paths: &mut SendPaths,
         sockets: SendSockets<'_>,
+        source: Option<LocalAddr>,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
+        self.set_source(source);
         let packets = packets.into_iter();
         let is_whole = self.gso == Gso::On && paths.segments.get_mut().is_whole();
         if paths.is_clogged {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::net::SegmentControl;
+use crate::net::control::is_segmented;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::{setsockopt_impl, sockopt_impl};
 use std::net::{SocketAddr, UdpSocket};
@@ -178,4 +180,83 @@ fn a_full_send_buffer_is_given_up_after_one_wait() {
     unsafe { headers.flush(&mut way, 0..gathered, &mut tally) };
     assert_eq!((tally.sent, tally.congested, tally.refused), (0, 3, 0));
     assert!(!way.may_wait);
+}
+
+#[test]
+fn packets_leave_from_the_source_that_is_asked_for() {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let (receiver, peer) = receiver();
+    for (gso, no_checksums) in [(Gso::On, false), (Gso::On, true), (Gso::Off, false)] {
+        // Without checksums, the kernel leaves it to the sender to cut the packet.
+        setsockopt(&socket, NoChecksums, &no_checksums).unwrap();
+        let mut sender = Sender::new(gso);
+        for source in [
+            Some("127.0.0.2"),
+            Some("127.0.0.3"),
+            None,
+            Some("127.0.0.2"),
+        ] {
+            let packets = [
+                Packet::single(&peer, b"before"),
+                ten_bytes_in_threes(&peer),
+                Packet::single(&peer, b"after"),
+            ];
+            let local = source.map(|ip| LocalAddr::of(format!("{ip}:0").parse().unwrap()));
+            let tally = sender.send_from(local, &socket, packets);
+            assert_eq!((tally.sent, tally.total()), (6, 6), "{source:?}");
+            assert_eq!(tally.split_packets, u64::from(no_checksums));
+            for part in [&b"before"[..], b"aaa", b"bbb", b"ccc", b"d", b"after"] {
+                let mut buffer = [0; 16];
+                let (len, from) = receiver.recv_from(&mut buffer).unwrap();
+                assert_eq!(&buffer[..len], part);
+                assert_eq!(from.ip().to_string(), source.unwrap_or("127.0.0.1"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_is_a_control_message_of_its_own_or_follows_the_segments() {
+    let (_receiver, peer) = receiver();
+    let source = |text: &str| Some(LocalAddr::of(text.parse().unwrap()));
+    for (source, bytes) in [
+        (None, 0),
+        (source("127.0.0.2:0"), 32),
+        (source("[::1]:0"), 40),
+    ] {
+        let mut sender = Sender::new(Gso::On);
+        sender.source = Source::new(source);
+        let packets = [Packet::single(&peer, b"x"), ten_bytes_in_threes(&peer)];
+        sender.gather(&mut packets.into_iter());
+        let segment_bytes = size_of::<SegmentControl>();
+        for (header, (expected, has_segments)) in sender
+            .headers
+            .iter()
+            .zip([(bytes, false), (segment_bytes + bytes, true)])
+        {
+            assert_eq!(header.msg_hdr.msg_controllen, expected);
+            assert_eq!(header.msg_hdr.msg_control.is_null(), expected == 0);
+            assert_eq!(is_segmented(header), has_segments, "{source:?}");
+        }
+    }
+}
+
+#[test]
+fn an_ipv6_packet_leaves_from_its_source() {
+    let socket = UdpSocket::bind("[::]:0").unwrap();
+    let receiver = UdpSocket::bind("[::1]:0").unwrap();
+    let peer = PeerAddr::new(receiver.local_addr().unwrap(), 0);
+    let local = |text: &str| Some(LocalAddr::of(text.parse().unwrap()));
+    let mut sender = Sender::new(Gso::On);
+    let packets = || [ten_bytes_in_threes(&peer), Packet::single(&peer, b"x")];
+    assert_eq!(
+        sender.send_from(local("[::1]:0"), &socket, packets()).sent,
+        5
+    );
+    for part in [&b"aaa"[..], b"bbb", b"ccc", b"d", b"x"] {
+        assert_eq!(received(&receiver), part);
+    }
+    // The kernel looks at the source: this one belongs to no interface.
+    let foreign = local("[2001:db8::1]:0");
+    assert_eq!(sender.send_from(foreign, &socket, packets()).refused, 5);
 }

@@ -47,6 +47,18 @@ fn an_error_names_the_valid_values() {
         ("--workers 257", "between 1 and 256"),
         ("--workers 100000", "between 1 and 256"),
         ("--bind localhost", "such as 127.0.0.1:9999"),
+        ("--bind [fe80::1%nowhere0]:1", "no interface nowhere0"),
+        ("--bind [fe80::1]:1", "such as [fe80::1%eth0]:1"),
+        ("--bind 224.0.0.1:1", "must not be a multicast address"),
+        ("--bind [ff02::1%1]:1", "must not be a multicast address"),
+        (
+            "--bind 255.255.255.255:1",
+            "must not be a broadcast address",
+        ),
+        (
+            "--bind [::ffff:127.0.0.1]:1",
+            "as an IPv4 address, 127.0.0.1:1",
+        ),
         ("--timeout 10", "such as 10s"),
         ("--timeout 99ms", "between 100ms and 1day"),
         ("--reap-interval 61s", "between 10ms and 1m"),
@@ -64,6 +76,40 @@ fn an_error_names_the_valid_values() {
     ] {
         let error = parse(arguments).unwrap_err();
         assert!(error.contains(help), "{arguments}: {error}");
+    }
+}
+
+#[test]
+fn a_zone_is_a_number_or_a_name() {
+    for zone in ["1", "lo"] {
+        let config = parse(&format!("--bind [fe80::1%{zone}]:9999")).unwrap();
+        assert_eq!(config.bind, ["[fe80::1%1]:9999".parse().unwrap()]);
+    }
+}
+
+#[test]
+fn an_address_that_another_one_includes_is_refused() {
+    let check = |binds: &str| {
+        let config = ServerConfig {
+            bind: binds.split(' ').map(|text| text.parse().unwrap()).collect(),
+            ..ServerConfig::default()
+        };
+        config.check().map_err(|error| error.to_string())
+    };
+    for (binds, wildcard, address) in [
+        ("0.0.0.0:9 127.0.0.1:9", "0.0.0.0:9", "127.0.0.1:9"),
+        ("[::1]:9 0.0.0.0:9 [::]:9", "[::]:9", "[::1]:9"),
+    ] {
+        let error =
+            format!("--bind {wildcard} includes {address}: give one of them, or another port");
+        assert_eq!(check(binds), Err(error));
+    }
+    for binds in [
+        "0.0.0.0:9 [::]:9",
+        "0.0.0.0:9 127.0.0.1:8",
+        "0.0.0.0:0 127.0.0.1:0",
+    ] {
+        assert_eq!(check(binds), Ok(()), "{binds}");
     }
 }
 
@@ -92,7 +138,11 @@ fn contradictions_are_refused() {
 #[test]
 fn fields_set_by_a_program_have_the_bounds_of_the_flags() {
     type Change = fn(&mut ServerConfig);
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 13] = [
+        (
+            |config| config.bind = vec!["224.0.0.1:9".parse().unwrap()],
+            "--bind 224.0.0.1:9 must not be a multicast address",
+        ),
         (
             |config| config.workers = 0,
             "--workers must lie between 1 and 256",

@@ -14,7 +14,9 @@ pub fn send_goodbyes(registry: &Registry, worker: WorkerId, transmit: &mut impl 
     push_server_frame(&ServerFrame::Goodbye, &mut goodbye);
     // Collected first, because no lock is held while datagrams are sent.
     let mut peers = Vec::new();
-    registry.visit_sessions(worker, |peer: &PeerAddr| peers.push(*peer));
+    registry.visit_sessions(worker, |peer| peers.push(peer));
+    // A stable sort, so that the order is that of the registry.
+    peers.sort_by_key(PeerAddr::endpoint);
     let deadline = Instant::now() + MAX_GOODBYE_TIME;
     for peers in peers.chunk_by(|a, b| a.endpoint() == b.endpoint()) {
         for peers in peers.chunks(SEND_BATCH) {

@@ -2,7 +2,7 @@
 
 use super::packets::Packets;
 use super::plan::SharedPlan;
-use crate::net::{Packet, PeerAddr};
+use crate::net::{Endpoint, Packet, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 
 /// The delivery of a plan, group by group, pass by pass, and in slices of the members.
@@ -15,7 +15,7 @@ pub(super) struct Job {
 
 /// A part of a plan: some peers of one group, and the packets that each receives.
 pub(super) struct Slice<'a> {
-    pub endpoint: u8,
+    pub endpoint: Endpoint,
     peers: &'a [PeerAddr],
     packets: &'a Packets,
     pass: usize,

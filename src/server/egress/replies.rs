@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::net::{Packet, PeerAddr, SendTally, Transmit};
+use crate::net::{Endpoint, Packet, PeerAddr, SendTally, Transmit};
 use crate::wire::v2::{self, BUNDLE_BYTES, ServerFrame, push_server_frame, push_server_header};
 use crate::wire::{self, DisplayName, Protocol, Reply, push_private};
 
@@ -33,6 +33,13 @@ impl Replies {
         self.sender = Some(sender);
         self.privates_left = MAX_PRIVATES;
         self.lists_left = MAX_LISTS;
+    }
+
+    /// Sends the reply from another endpoint than the one that the datagram came to.
+    pub fn leave_from(&mut self, endpoint: Endpoint) {
+        if let Some(sender) = &mut self.sender {
+            *sender = sender.at(endpoint);
+        }
     }
 
     /// Replies with the datagram that `encode` appends.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::net::{Packet, SendTally};
+use crate::net::{Endpoint, Packet, SendTally};
 use crate::server::registry::{MIN_SHARED_MEMBERS, Registry};
 use crate::wire::v2::{Message, ServerFrame, SessionId, parse_server};
 use crate::wire::{Protocol, RoomName};
@@ -85,7 +85,7 @@ impl Workers {
 impl Transmit for Received {
     fn send<'a>(
         &mut self,
-        _endpoint: u8,
+        _endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let mut tally = SendTally::default();
@@ -104,7 +104,7 @@ struct Refusing;
 impl Transmit for Refusing {
     fn send<'a>(
         &mut self,
-        _endpoint: u8,
+        _endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let deliveries = packets.into_iter().map(|packet| packet.deliveries);

@@ -4,11 +4,11 @@
 mod command;
 mod session;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use self::command::Commands;
-use crate::net::{Datagram, PeerAddr};
+use crate::net::{Datagram, OwnAddresses, PeerAddr};
 use crate::server::egress::Egress;
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
@@ -16,8 +16,7 @@ use crate::server::registry::{Peer, Registry, Touch};
 use crate::wire::reply::PEER_LIMIT;
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
 use crate::wire::{
-    ClientDatagram, GREETING_START, NOTICE, Protocol, Reply, classify, line_protocol,
-    parse_command, push_greeting, push_text,
+    ClientDatagram, GREETING_START, NOTICE, Protocol, Reply, classify, line_protocol, parse_command,
 };
 
 pub struct Ingress {
@@ -34,9 +33,9 @@ pub struct IngressShared {
     pub timeout_ms: u32,
     /// Without commands, all lines are texts.
     pub has_commands: bool,
-    /// The beginnings of texts that another server makes of this server's messages. A text
-    /// with one of them is dropped.
-    pub echo_prefixes: Vec<Vec<u8>>,
+    /// Texts that name one of them as their sender are messages of this server, repeated by
+    /// another one.
+    pub own_addresses: Arc<OwnAddresses>,
 }
 
 impl Ingress {
@@ -73,6 +72,7 @@ impl Ingress {
     }
 
     fn handle_text(&self, from: PeerAddr, peer: &Peer, text: &[u8], egress: &mut Egress) {
+        egress.replies.leave_from(peer.endpoint());
         if self.execute(from, peer, text, egress) {
             self.counters().commands.add(1);
         } else {
@@ -155,8 +155,8 @@ impl Ingress {
     }
 
     fn is_own_echo(&self, text: &[u8]) -> bool {
-        let mut prefixes = self.shared.echo_prefixes.iter();
-        prefixes.any(|prefix| text.starts_with(prefix))
+        let own = &self.shared.own_addresses;
+        repeated_sender(text).is_some_and(|sender| own.contains_as_seen_elsewhere(sender))
     }
 
     fn counters(&self) -> &Counters {
@@ -164,14 +164,23 @@ impl Ingress {
     }
 }
 
-/// Returns the beginnings of the texts that other servers make of messages from `own`. A chat
-/// server repeats them, and a greeting server greets their sender. As texts, these would go
-/// back and forth without end.
-pub fn echo_prefixes(own: SocketAddr) -> [Vec<u8>; 2] {
-    let (mut repeated, mut greeting) = (Vec::new(), Vec::new());
-    push_text(own, b"", &mut repeated);
-    push_greeting(own, &mut greeting);
-    [repeated, greeting]
+/// Returns the sender that `text` names, if another server may have made it of a message. A
+/// chat server repeats messages (`IP:PORT text`), and a greeting server greets their sender
+/// (`hello,('IP', PORT)`). As texts, the echoes of the server's own messages would go back
+/// and forth without end.
+fn repeated_sender(text: &[u8]) -> Option<SocketAddr> {
+    if let Some(greeting) = text.strip_prefix(GREETING_START) {
+        let (ip, rest) = str::from_utf8(greeting).ok()?.split_once("', ")?;
+        let port = rest.split([',', ')']).next()?.parse().ok()?;
+        // Python appends the zone of an IPv6 address.
+        let ip: IpAddr = ip.split('%').next()?.parse().ok()?;
+        return Some((ip, port).into());
+    }
+    if !matches!(text.first(), Some(b'0'..=b'9' | b'[')) {
+        return None;
+    }
+    let end = text.iter().position(|byte| *byte == b' ')?;
+    str::from_utf8(&text[..end]).ok()?.parse().ok()
 }
 
 /// Returns true if a text may come from another server: a sentence, a greeting, or an echo
@@ -197,18 +206,37 @@ fn truncate(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::push_reply;
+    use crate::wire::{push_greeting, push_reply, push_text};
 
     #[test]
-    fn echoes_of_other_servers_begin_with_a_prefix() {
-        let own: SocketAddr = "127.0.0.1:9999".parse().unwrap();
-        let prefixes = echo_prefixes(own);
-        for echo in ["127.0.0.1:9999 127.0.0.1:5 hi", "hello,('127.0.0.1', 9999)"] {
-            let is_start = |prefix: &Vec<u8>| echo.as_bytes().starts_with(prefix);
-            assert!(prefixes.iter().any(is_start), "{echo}");
+    fn echoes_of_other_servers_name_the_sender_that_they_repeat() {
+        for address in ["127.0.0.1:9999", "[::1]:9999", "[fe80::1%2]:9999"] {
+            let own: SocketAddr = address.parse().unwrap();
+            let (mut repeated, mut greeting) = (Vec::new(), Vec::new());
+            push_text(own, b"127.0.0.1:5 hi", &mut repeated);
+            push_greeting(own, &mut greeting);
+            for echo in [repeated, greeting] {
+                let sender = repeated_sender(&echo).unwrap();
+                assert_eq!(
+                    (sender.ip(), sender.port()),
+                    (own.ip(), own.port()),
+                    "{address}"
+                );
+            }
         }
-        let other = b"127.0.0.1:9998 hi";
-        assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
+        let python = b"hello,('fe80::1%eth0', 9999, 0, 2)";
+        assert_eq!(repeated_sender(python), "[fe80::1]:9999".parse().ok());
+        for text in [
+            "",
+            "hi",
+            "127.0.0.1:9999",
+            "1 2",
+            "[",
+            "hello,('",
+            "hello,('x', 1)",
+        ] {
+            assert_eq!(repeated_sender(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

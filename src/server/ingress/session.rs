@@ -30,6 +30,7 @@ impl Ingress {
             return;
         };
         counters.frames.add(1);
+        egress.replies.leave_from(peer.endpoint());
         for frame in frames {
             match frame {
                 ClientFrame::Hello | ClientFrame::Heartbeat => {}
@@ -47,7 +48,8 @@ impl Ingress {
     }
 
     /// Replies to a HELLO with a session, or with the refusal of a full server. Neither is
-    /// longer than the HELLO.
+    /// longer than the HELLO. The reply leaves from the address that the HELLO came to. A
+    /// registered peer is served from that address only when it uses the session there.
     fn welcome(&self, from: PeerAddr, now_ms: u64, egress: &mut Egress) {
         let counters = self.counters();
         let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {

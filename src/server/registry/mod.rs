@@ -11,7 +11,7 @@ mod room;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dashmap::{DashMap, Entry, VacantEntry};
+use dashmap::{DashMap, Entry, OccupiedEntry, VacantEntry};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
@@ -89,8 +89,8 @@ impl Registry {
     }
 
     /// Takes a sign of life of a v1 peer. A new peer is registered with `protocol`, and
-    /// served by worker `owner`. A known peer keeps both, and its refresh takes a read lock
-    /// and an atomic store.
+    /// served by worker `owner` from the endpoint of `address`. A known peer keeps all three,
+    /// so a forged datagram cannot turn it. Its refresh takes a read lock and an atomic store.
     pub fn touch(
         &self,
         address: &PeerAddr,
@@ -108,12 +108,32 @@ impl Registry {
         }
     }
 
-    /// Takes a sign of life of a v2 peer, which carries a session.
+    /// Takes a sign of life of a v2 peer, which carries a session. From now on the peer is
+    /// served from the endpoint of `address`.
     pub fn touch_session(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
         match self.peers.get(&self.hash.hash(address)) {
-            Some(peer) => refresh(&peer, Some(session), now_ms),
-            None => Touch::Refused(DropReason::UnknownSession),
+            Some(peer) if peer.endpoint() != address.endpoint() => {}
+            Some(peer) => return refresh(&peer, Some(session), now_ms),
+            None => return Touch::Refused(DropReason::UnknownSession),
         }
+        self.move_peer(address, session, now_ms)
+    }
+
+    /// Moves a v2 peer to the endpoint of `address`. This is rare, and kept out of the way of
+    /// all other datagrams.
+    #[cold]
+    #[inline(never)]
+    fn move_peer(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
+        let key = self.hash.hash(address);
+        let Entry::Occupied(mut entry) = self.peers.entry(key) else {
+            return Touch::Refused(DropReason::UnknownSession);
+        };
+        let touch = refresh(entry.get(), Some(session), now_ms);
+        let Touch::Refreshed(peer) = touch else {
+            return touch;
+        };
+        let moved = peer.at(address.endpoint(), now_ms);
+        Touch::Refreshed(replace(&mut entry, &key, moved))
     }
 
     /// Opens a session for a peer, which is then served by worker `owner`. A peer that has a
@@ -130,9 +150,7 @@ impl Registry {
             Entry::Occupied(mut entry) => {
                 if entry.get().session.is_none() {
                     let peer = entry.get().with_session(owner, new_session, now_ms);
-                    let room = peer.room();
-                    room.set_group(&key, peer.group, peer.wants_presence());
-                    entry.insert(Arc::new(peer));
+                    replace(&mut entry, &key, peer);
                 }
                 refresh(entry.get(), entry.get().session, now_ms)
             }
@@ -197,21 +215,19 @@ impl Registry {
     }
 
     /// Returns the peer with the name or address `whom`, and its protocol. Peers at
-    /// different endpoints may have the same address. The endpoint of `asking` goes first.
+    /// different `--bind` addresses may have the same address. The one of `asking` goes first.
     pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
-        let found = |address| {
-            Some((
-                address,
-                self.peers.get(&self.hash.hash(&address))?.protocol(),
-            ))
+        let found = |address: PeerAddr| {
+            let peer = self.peers.get(&self.hash.hash(&address))?;
+            Some((address.at(peer.endpoint()), peer.protocol()))
         };
         let address = match DisplayName::parse(whom)? {
             DisplayName::Name(name) => return found(self.names.find(&name)?),
             DisplayName::Address(address) => address,
         };
-        let endpoints = std::iter::once(asking.endpoint()).chain(0..MAX_ENDPOINTS as u8);
-        endpoints
-            .map(|endpoint| PeerAddr::new(address, endpoint))
+        let binds = std::iter::once(asking.endpoint().bind()).chain(0..MAX_ENDPOINTS as u8);
+        binds
+            .map(|bind| PeerAddr::new(address, bind))
             .find_map(found)
     }
 
@@ -237,10 +253,10 @@ impl Registry {
     }
 
     /// Calls `visit` with every v2 peer that worker `owner` serves.
-    pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(&PeerAddr)) {
+    pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(PeerAddr)) {
         let is_served = |peer: &Peer| peer.session.is_some() && peer.group.owner == owner;
         for entry in self.peers.iter().filter(|entry| is_served(entry.value())) {
-            visit(&entry.key().address);
+            visit(entry.key().address.at(entry.value().endpoint()));
         }
     }
 
@@ -348,12 +364,26 @@ impl Registry {
     }
 }
 
+#[inline]
 fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
     if peer.session != session {
         return Touch::Refused(DropReason::WrongSession);
     }
     peer.last_seen_ms.store(now_ms, Ordering::Relaxed);
     Touch::Refreshed(Arc::clone(peer))
+}
+
+/// Replaces a peer by itself in another group.
+fn replace(
+    entry: &mut OccupiedEntry<'_, HashedAddr, Arc<Peer>>,
+    key: &HashedAddr,
+    peer: Peer,
+) -> Arc<Peer> {
+    peer.room()
+        .set_group(key, peer.group, peer.wants_presence());
+    let peer = Arc::new(peer);
+    entry.insert(Arc::clone(&peer));
+    peer
 }
 
 fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer) {

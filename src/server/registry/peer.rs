@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::room::{Room, SendGroup};
-use crate::net::PeerAddr;
+use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol};
@@ -48,6 +48,11 @@ impl Peer {
         self.session
     }
 
+    /// The endpoint to send to the peer from, which may differ from that of its last datagram.
+    pub fn endpoint(&self) -> Endpoint {
+        self.group.endpoint
+    }
+
     pub fn protocol(&self) -> Protocol {
         self.group.protocol
     }
@@ -71,7 +76,20 @@ impl Peer {
             protocol: Protocol::Frames,
             ..self.group
         };
-        let peer = Self::new(self.room(), group, Some(session), now_ms);
+        self.with_group(group, Some(session), now_ms)
+    }
+
+    /// Returns the same peer at another endpoint.
+    pub(super) fn at(&self, endpoint: Endpoint, now_ms: u64) -> Self {
+        let group = SendGroup {
+            endpoint,
+            ..self.group
+        };
+        self.with_group(group, self.session, now_ms)
+    }
+
+    fn with_group(&self, group: SendGroup, session: Option<SessionId>, now_ms: u64) -> Self {
+        let peer = Self::new(self.room(), group, session, now_ms);
         peer.name.store(self.name.load_full());
         peer.wants_presence
             .store(self.wants_presence(), Ordering::Relaxed);

@@ -80,9 +80,12 @@ impl Presence {
         }
     }
 
-    /// Subscribes a peer, or updates the protocol that it speaks.
+    /// Subscribes a peer, or updates its endpoint and the protocol that it speaks.
     pub(super) fn subscribe(&self, address: PeerAddr, protocol: Protocol) {
-        self.lock().subscribers.insert(address, protocol);
+        let mut state = self.lock();
+        // Inserting would keep the endpoint of an equal address.
+        state.subscribers.remove(&address);
+        state.subscribers.insert(address, protocol);
     }
 
     /// Unsubscribes a peer. With the last subscriber all events are dropped.

@@ -1,5 +1,6 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,7 +11,7 @@ use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
 use super::hash::{HashedAddr, Prehashed};
 use super::presence::{EventQueue, Presence};
-use crate::net::PeerAddr;
+use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
 use crate::wire::reply::PresenceEvent;
@@ -197,7 +198,7 @@ impl Room {
         let presence = state
             .presence
             .get_or_insert_with(|| Arc::new(Presence::new(Arc::clone(&self.events))));
-        presence.subscribe(address, group.protocol);
+        presence.subscribe(address.at(group.endpoint), group.protocol);
     }
 
     fn rebuild(&self) {
@@ -232,7 +233,7 @@ impl State {
 /// The properties that peers must share to be sent to in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SendGroup {
-    pub endpoint: u8,
+    pub endpoint: Endpoint,
     pub protocol: Protocol,
     /// The worker that receives from the peer. In a shared room it also sends to the peer.
     pub owner: WorkerId,
@@ -260,16 +261,31 @@ impl Members {
                 ..*group
             },
         };
-        // There are few groups, so a linear search is fast.
         let mut groups: Vec<(SendGroup, Range<usize>)> = Vec::new();
-        let find = |groups: &[(SendGroup, Range<usize>)], group| {
-            groups.iter().position(|known| known.0 == group)
+        // Empty while a linear search is fast.
+        let mut places = BTreeMap::new();
+        let find = |groups: &[(SendGroup, Range<usize>)], places: &BTreeMap<_, _>, group| {
+            if groups.len() <= MAX_LINEAR_GROUPS {
+                groups.iter().position(|known| known.0 == group)
+            } else {
+                places.get(&group).copied()
+            }
         };
         for (_, group) in members.clone() {
             let group = group_of(group);
-            match find(&groups, group) {
-                Some(index) => groups[index].1.end += 1,
-                None => groups.push((group, 0..1)),
+            if let Some(index) = find(&groups, &places, group) {
+                groups[index].1.end += 1;
+                continue;
+            }
+            groups.push((group, 0..1));
+            if groups.len() == MAX_LINEAR_GROUPS + 1 {
+                places.extend(
+                    (0..)
+                        .zip(&groups)
+                        .map(|(place, (group, _))| (*group, place)),
+                );
+            } else if groups.len() > MAX_LINEAR_GROUPS {
+                places.insert(group, groups.len() - 1);
             }
         }
         let mut start = 0;
@@ -283,11 +299,11 @@ impl Members {
         for (address, group) in members {
             let index = match groups.len() {
                 1 => Some(0),
-                _ => find(&groups, group_of(group)),
+                _ => find(&groups, &places, group_of(group)),
             };
             if let Some(index) = index {
                 let end = &mut groups[index].1.end;
-                addresses[*end] = *address;
+                addresses[*end] = address.at(group.endpoint);
                 *end += 1;
             }
         }
@@ -331,6 +347,10 @@ impl Members {
 /// than it saves up to 32 members, and as much at 48. At 64 members the last one
 /// receives a message in three quarters of the time.
 pub const MIN_SHARED_MEMBERS: usize = 64;
+
+/// More groups than a server with one address and few workers has. A server with thousands
+/// of addresses has as many groups.
+const MAX_LINEAR_GROUPS: usize = 16;
 
 /// Minimum number of members that a full room grows by. A large room grows by a quarter,
 /// not to twice its size as a `Vec` does: that would exceed the memory promised per peer.

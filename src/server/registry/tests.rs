@@ -208,7 +208,7 @@ fn each_worker_visits_the_sessions_that_it_serves() {
     registry.open_session(&address(2), WorkerId(0), session(77), 0);
     registry.open_session(&address(3), WorkerId(1), session(77), 0);
     let mut visited = Vec::new();
-    registry.visit_sessions(WorkerId(1), |address| visited.push(*address));
+    registry.visit_sessions(WorkerId(1), |address| visited.push(address));
     assert_eq!(visited, [address(3)]);
 }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[test]
 fn a_sender_with_port_0_or_an_own_address_is_refused_at_every_endpoint() {
     let peer = |text: &str, endpoint| PeerAddr::new(text.parse().unwrap(), endpoint);
-    let own_addresses = [peer("127.0.0.1:9999", 0), peer("[::1]:9998", 0)];
+    let own_addresses = ["127.0.0.1:9999", "[::1]:9998"].map(|text| text.parse().unwrap());
+    let own_addresses = OwnAddresses::new(&own_addresses, &[], Arc::default());
     for endpoint in 0..3 {
         for (from, refusal) in [
             ("127.0.0.1:0", Some(DropReason::PortZero)),

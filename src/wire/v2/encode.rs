@@ -1,11 +1,11 @@
 //! Frames to bytes.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::frame::{
-    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
-    MESSAGE, MIN_HELLO_BYTES, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId,
-    WELCOME,
+    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE, HEARTBEAT,
+    HELLO, MAGIC, MESSAGE, MIN_HELLO_BYTES, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY,
+    ServerFrame, SessionId, WELCOME,
 };
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
@@ -127,18 +127,19 @@ fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
 /// Appends the sender of a message, at most [`MAX_FROM_BYTES`](super::frame::MAX_FROM_BYTES).
 fn push_from(from: &DisplayName, out: &mut Vec<u8>) {
     match from {
-        DisplayName::Address(address) => {
-            match address.ip() {
-                IpAddr::V4(ip) => {
-                    out.push(FROM_V4);
-                    out.extend_from_slice(&ip.octets());
-                }
-                IpAddr::V6(ip) => {
-                    out.push(FROM_V6);
-                    out.extend_from_slice(&ip.octets());
-                }
-            }
+        DisplayName::Address(SocketAddr::V4(address)) => {
+            out.push(FROM_V4);
+            out.extend_from_slice(&address.ip().octets());
             out.extend_from_slice(&address.port().to_be_bytes());
+        }
+        DisplayName::Address(SocketAddr::V6(address)) => {
+            let zone = address.scope_id();
+            out.push(if zone == 0 { FROM_V6 } else { FROM_V6_ZONE });
+            out.extend_from_slice(&address.ip().octets());
+            out.extend_from_slice(&address.port().to_be_bytes());
+            if zone != 0 {
+                out.extend_from_slice(&zone.to_be_bytes());
+            }
         }
         DisplayName::Name(name) => {
             let name = name.as_bytes();

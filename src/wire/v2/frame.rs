@@ -145,7 +145,7 @@ pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - MAGIC.len() - MESSAGE_OVERHE
 pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 1 + 2 + 4 + 1 + 4 + MAX_FROM_BYTES;
 
 /// Maximum length of a sender: the mark of a name, its length and the longest name. An
-/// IPv6 address with a port is shorter.
+/// IPv6 address with a port and a zone is shorter.
 pub(super) const MAX_FROM_BYTES: usize = 1 + 1 + MAX_NAME_BYTES;
 
 /// First byte of every v2 datagram. It never occurs in UTF-8 (RFC 3629, section 1).
@@ -176,3 +176,6 @@ pub(super) const FROM_NAME: u8 = 1;
 pub(super) const FROM_V4: u8 = 4;
 /// The sender's IPv6 address and port follow.
 pub(super) const FROM_V6: u8 = 6;
+/// The sender's link-local IPv6 address, port and zone follow. The zone is the number of an
+/// interface of the server.
+pub(super) const FROM_V6_ZONE: u8 = 7;

@@ -1,11 +1,11 @@
 //! Bytes to frames.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::frame::{
-    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, GOODBYE, HEARTBEAT, HELLO, MAGIC,
-    MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, PAD, PING, PONG,
-    PRIVATE, ROOM, SAY, ServerFrame, SessionId, WELCOME, Welcome,
+    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE, HEARTBEAT,
+    HELLO, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, PAD,
+    PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, WELCOME, Welcome,
 };
 use crate::wire::name::{DisplayName, Name, RoomName};
 use crate::wire::protocol::MAX_TOKEN_BYTES;
@@ -150,9 +150,20 @@ impl Body<'_> {
     }
 
     fn take_from(&mut self) -> Option<DisplayName> {
-        let ip = match self.take()? {
-            [FROM_V4] => IpAddr::from(Ipv4Addr::from(self.take::<4>()?)),
-            [FROM_V6] => IpAddr::from(Ipv6Addr::from(self.take::<16>()?)),
+        let address = match self.take()? {
+            [FROM_V4] => {
+                let ip = Ipv4Addr::from(self.take::<4>()?);
+                SocketAddr::from((ip, self.take_port()?))
+            }
+            [kind @ (FROM_V6 | FROM_V6_ZONE)] => {
+                let ip = Ipv6Addr::from(self.take::<16>()?);
+                let port = self.take_port()?;
+                let zone = match kind {
+                    FROM_V6 => 0,
+                    _ => u32::from_be_bytes(self.take()?),
+                };
+                SocketAddrV6::new(ip, port, 0, zone).into()
+            }
             [FROM_NAME] => {
                 let [len] = self.take()?;
                 let (name, rest) = self.rest.split_at_checked(len.into())?;
@@ -161,7 +172,10 @@ impl Body<'_> {
             }
             _ => return None,
         };
-        let port = u16::from_be_bytes(self.take()?);
-        Some(DisplayName::Address(SocketAddr::new(ip, port)))
+        Some(DisplayName::Address(address))
+    }
+
+    fn take_port(&mut self) -> Option<u16> {
+        self.take().map(u16::from_be_bytes)
     }
 }

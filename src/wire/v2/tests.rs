@@ -96,6 +96,7 @@ fn server_frames_are_parsed_as_they_were_written() {
         ServerFrame::Welcome(welcome),
         ServerFrame::Message(message("127.0.0.1:9999")),
         ServerFrame::Message(message("[2001:db8::1]:1")),
+        ServerFrame::Message(message("[fe80::9%2]:5555")),
         ServerFrame::Message(message("ada")),
         ServerFrame::Pong(b"12345678"),
         ServerFrame::Notice(NoticeCode::Refused, b"no such command"),

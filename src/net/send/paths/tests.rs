@@ -53,7 +53,7 @@ impl Fixture {
             own: &self.own,
             spares: &self.spares,
         };
-        let tally = self.sender.send_by(&mut self.paths, sockets, packets);
+        let tally = self.sender.send_by(&mut self.paths, sockets, None, packets);
         assert_eq!((tally.sent, tally.failed()), (3 * peers.len() as u64, 0));
         tally
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
-use crate::net::{Datagram, Packet, PeerAddr, SendTally, Transmit};
+use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
 use crate::server::chat::Chat;
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
@@ -48,7 +48,7 @@ impl Core {
             log: log.clone(),
             timeout_ms: TIMEOUT_MS as u32,
             has_commands: true,
-            echo_prefixes: Vec::new(),
+            own_addresses: Arc::default(),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let exchange = Arc::new(Exchange::new((0..WORKERS).map(|_| no_wake()).collect()));
@@ -204,7 +204,7 @@ impl Core {
 impl Transmit for Recorder {
     fn send<'a>(
         &mut self,
-        endpoint: u8,
+        endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let mut tally = SendTally::default();

@@ -1,21 +1,27 @@
 use super::*;
-use crate::net::PeerAddr;
+use crate::net::{Endpoint, LocalIndex, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::*;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol};
 
-fn address(port: u16, endpoint: u8) -> PeerAddr {
-    PeerAddr::new(([127, 0, 0, 1], port).into(), endpoint)
+fn address(port: u16, bind: u8) -> PeerAddr {
+    PeerAddr::new(([127, 0, 0, 1], port).into(), bind)
+}
+
+/// Returns the address of a peer that wrote to a local address.
+fn address_at(port: u16, local: usize) -> PeerAddr {
+    let address = address(port, 0);
+    address.at(address.endpoint().with_local(LocalIndex::of(local)))
 }
 
 fn peers() -> Registry {
     Registry::plain(4, 1_000)
 }
 
-fn group(endpoint: u8, protocol: Protocol, owner: u8) -> SendGroup {
+fn group(bind: u8, protocol: Protocol, owner: u8) -> SendGroup {
     SendGroup {
-        endpoint,
+        endpoint: Endpoint::of(bind),
         protocol,
         owner: WorkerId(owner),
     }
@@ -78,6 +84,88 @@ fn a_large_room_is_grouped_by_worker() {
         );
     }
     assert_eq!(members.groups(), 3);
+}
+
+#[test]
+fn peers_of_a_thousand_local_addresses_are_grouped() {
+    let peers = Registry::plain(4, 10_000);
+    for port in 1..=3000 {
+        let from = address_at(port, usize::from(port % 1000) + 1);
+        peers.touch(&from, Protocol::Text, WorkerId(0), 0);
+    }
+    let members = peers.lobby().members();
+    assert_eq!((members.len(), members.groups()), (3000, 1000));
+    for index in 0..members.groups() {
+        let (group, addresses) = members.group(index);
+        let has_local = |peer: &PeerAddr| peer.endpoint() == group.endpoint;
+        assert!(addresses.len() == 3 && addresses.iter().all(has_local));
+    }
+}
+
+/// Returns the endpoints of all members of the lobby, in groups.
+fn endpoints(peers: &Registry) -> Vec<Endpoint> {
+    let members = peers.lobby().members();
+    let groups = (0..members.groups()).map(|index| members.group(index));
+    let endpoints = groups.flat_map(|(group, peers)| peers.iter().map(move |_| group.endpoint));
+    endpoints.collect()
+}
+
+#[test]
+fn a_v1_peer_keeps_the_address_that_it_first_wrote_to() {
+    let peers = peers();
+    for local in [1, 2] {
+        peers.touch(&address_at(5, local), Protocol::Text, WorkerId(0), 0);
+        peers.set_presence(&address_at(5, local), true).unwrap();
+    }
+    let first = address_at(5, 1).endpoint();
+    assert_eq!(peers.len(), 1);
+    assert_eq!(peers.get(&address(5, 0)).unwrap().endpoint(), first);
+    assert_eq!(endpoints(&peers), [first]);
+    let (found, _) = peers.find(b"127.0.0.1:5", &address_at(5, 2)).unwrap();
+    assert_eq!(found.endpoint(), first);
+    peers.touch(&address(6, 0), Protocol::Text, WorkerId(0), 0);
+    let room = peers.directory().events().take().remove(0);
+    let notice = room.take_notice().unwrap();
+    assert_eq!(notice.subscribers[0].0.endpoint(), first);
+}
+
+#[test]
+fn only_a_datagram_with_its_session_moves_a_v2_peer() {
+    let (peers, session) = (peers(), SessionId::new(77).unwrap());
+    let [first, second] = [1, 2].map(|local| address_at(5, local));
+    peers.open_session(&first, WorkerId(0), session, 0);
+    peers
+        .rename(&first, Name::parse(b"ada").unwrap())
+        .unwrap()
+        .unwrap();
+    peers.set_presence(&first, true).unwrap();
+    let wrong = SessionId::new(78).unwrap();
+    peers.open_session(&second, WorkerId(0), wrong, 0);
+    assert!(matches!(
+        peers.touch_session(&second, wrong, 0),
+        Touch::Refused(DropReason::WrongSession)
+    ));
+    assert!(matches!(
+        peers.touch(&second, Protocol::Text, WorkerId(0), 0),
+        Touch::Refused(DropReason::WrongSession)
+    ));
+    assert_eq!(endpoints(&peers), [first.endpoint()]);
+
+    let Touch::Refreshed(moved) = peers.touch_session(&second, session, 0) else {
+        panic!("the session is right");
+    };
+    assert_eq!(moved.endpoint(), second.endpoint());
+    assert_eq!(endpoints(&peers), [second.endpoint()]);
+    assert_eq!((peers.len(), peers.lobby().len()), (1, 1));
+    let (found, _) = peers.find(b"ada", &first).unwrap();
+    assert_eq!(found.endpoint(), second.endpoint());
+    let mut sessions = Vec::new();
+    peers.visit_sessions(WorkerId(0), |peer| sessions.push(peer.endpoint()));
+    assert_eq!(sessions, [second.endpoint()]);
+    peers.touch(&address(6, 0), Protocol::Text, WorkerId(0), 0);
+    let room = peers.directory().events().take().remove(0);
+    let notice = room.take_notice().unwrap();
+    assert_eq!(notice.subscribers[0].0.endpoint(), second.endpoint());
 }
 
 #[test]
