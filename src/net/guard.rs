@@ -11,24 +11,22 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 
-use mio::net::UdpSocket;
 use nix::sys::socket::setsockopt;
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::Socket;
 
-use super::send::SPARES;
 use super::socket::{
     BindError, BufferSizes, SocketGroup, bind_member, check_broadcast, explain, in_call,
     new_socket, open_group,
 };
-use super::spare::bind_spare;
+use super::spare::{Spares, bind_spares, share_spares};
 
 /// The sockets of one endpoint, which no other process can join.
 #[derive(Debug)]
 pub struct ClosedGroup {
     pub group: SocketGroup,
-    /// [`SPARES`] sockets that only send, or none if this system has none.
-    pub spares: Vec<UdpSocket>,
+    /// One for each thread that sends, or none if this system has none.
+    pub spares: Vec<Spares>,
     /// An error if this kernel cannot close the group, as those before Linux 5.7 without
     /// `CAP_NET_RAW`.
     pub guard: io::Result<Guard>,
@@ -43,8 +41,8 @@ pub struct Guard {
     own_sockets: usize,
 }
 
-/// Opens `count` sockets on `address`, as [`bind_group`](super::bind_group) does, and closes
-/// the group.
+/// Opens `count` sockets on `address`, as [`bind_group`](super::bind_group) does, with spares
+/// for the threads of these sockets and for one more, and closes the group.
 ///
 /// # Errors
 /// [`BindError`], if the system refuses the address or a socket.
@@ -67,12 +65,9 @@ pub fn bind_closed_group(
         address: group.local_addr,
         own_sockets,
     });
-    let spares = spares.into_iter();
     Ok(ClosedGroup {
+        spares: share_spares(group.local_addr, spares),
         group,
-        spares: spares
-            .map(|spare| UdpSocket::from_std(spare.into()))
-            .collect(),
         guard,
     })
 }
@@ -83,7 +78,7 @@ type Parts = (SocketGroup, Vec<Socket>, io::Result<Socket>);
 /// The kernel finds the last IPv4 socket first.
 fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let group = open_group(address, count, wanted, true)?;
-    let spares = bind_spares(group.local_addr, wanted);
+    let spares = bind_spares(group.local_addr, count + 1, wanted);
     let bind = || {
         let guard = new_socket(group.local_addr, wanted)?;
         stop_receiving(&guard)?;
@@ -105,7 +100,7 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
     if let Err(error) = stop_receiving(&guard) {
         drop(guard);
         let group = open_group(address, count, wanted, true)?;
-        let spares = bind_spares(group.local_addr, wanted);
+        let spares = bind_spares(group.local_addr, count + 1, wanted);
         return Ok((group, spares, Err(error)));
     }
     guard.set_reuse_port(true)?;
@@ -114,19 +109,9 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
         bind_member(&socket, group.local_addr)?;
         group.push(socket);
     }
-    let spares = bind_spares(group.local_addr, wanted);
+    let spares = bind_spares(group.local_addr, count + 1, wanted);
     stop_sharing(&spares)?;
     Ok((group, spares, guard.set_reuse_port(false).map(|()| guard)))
-}
-
-/// Without them, the server works, but bad paths are not isolated. A wildcard address has none,
-/// as connecting binds a spare to one address, from which it then sends.
-fn bind_spares(address: SocketAddr, wanted: BufferSizes) -> Vec<Socket> {
-    if address.ip().is_unspecified() {
-        return Vec::new();
-    }
-    let spares = (0..SPARES).map(|_| bind_spare(address, wanted));
-    spares.collect::<io::Result<_>>().unwrap_or_default()
 }
 
 /// A stranger that is compared with a spare first is refused, too.

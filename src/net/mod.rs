@@ -32,16 +32,18 @@ pub use guard::{ClosedGroup, Guard, bind_closed_group};
 pub use local::{LocalAddr, LocalCache, LocalIndex, LocalTable, OwnAddresses};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
-pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
 #[cfg(feature = "server")]
-pub use send::{PathNews, SPARES};
+pub use send::PathNews;
+pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
 #[cfg(feature = "server")]
 pub use socket::{
     BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, in_call, receive_drops,
     set_packet_info,
 };
 #[cfg(feature = "server")]
-pub use transmit::{Spares, Transmit, WorkerSockets};
+pub use spare::{Spares, spare_sockets};
+#[cfg(feature = "server")]
+pub use transmit::{Transmit, WorkerSockets};
 
 // For the batches of the load generator and of the benchmarks.
 pub use address::SOCKADDR_BYTES;

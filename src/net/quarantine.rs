@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use super::address::PeerAddr;
 
 /// The suspects of one endpoint of one worker.
+#[derive(Default)]
 pub(super) struct Quarantine {
     suspects: HashMap<PeerAddr, Suspect>,
     search: Option<Search>,
     next_search: Option<Instant>,
-    /// Time from the end of a search to the next.
+    /// Minimum time from the end of the last search to the next.
     search_pause: Duration,
     next_cleanup: Option<Instant>,
     /// Number of peers that have become suspects, until it is taken.
@@ -31,7 +32,7 @@ pub(super) enum Route {
     Open,
     /// Alone, and watched, as there is a search.
     Test,
-    /// Alone, and watched, as the peer has been a suspect for long enough.
+    /// Alone, and watched meanwhile, as the peer has been a suspect for long enough.
     Retest,
     /// Through the socket for suspects.
     Apart,
@@ -50,17 +51,6 @@ struct Search {
 }
 
 impl Quarantine {
-    pub(super) fn new() -> Self {
-        Self {
-            suspects: HashMap::new(),
-            search: None,
-            next_search: None,
-            search_pause: MIN_PAUSE,
-            next_cleanup: None,
-            found: 0,
-        }
-    }
-
     /// Returns `true` if every route is [`Route::Open`].
     pub(super) fn is_idle(&self) -> bool {
         self.suspects.is_empty() && self.search.is_none()
@@ -118,17 +108,24 @@ impl Quarantine {
         }
     }
 
-    /// Notes that a packet to `peer` has left at once.
-    pub(super) fn passed(&mut self, peer: &PeerAddr) {
+    /// Notes whether a packet to `peer` has left at once. If the table is full, the next packet
+    /// to a new suspect is one more test.
+    pub(super) fn judge(&mut self, peer: &PeerAddr, has_left: bool, now: Instant) {
+        if has_left {
+            self.pass(peer);
+        } else {
+            self.fail(peer, now);
+        }
+    }
+
+    fn pass(&mut self, peer: &PeerAddr) {
         self.suspects.remove(peer);
         if let Some(search) = &mut self.search {
             search.passed += 1;
         }
     }
 
-    /// Notes that a packet to `peer` has not left. If the table is full, the next packet to
-    /// a new suspect is one more test.
-    pub(super) fn failed(&mut self, peer: &PeerAddr, now: Instant) {
+    fn fail(&mut self, peer: &PeerAddr, now: Instant) {
         let count = self.suspects.len();
         if let Some(suspect) = self.suspects.get_mut(peer) {
             suspect.pause = longer(suspect.pause);
@@ -151,8 +148,18 @@ impl Quarantine {
     }
 }
 
+#[cfg(test)]
+impl Quarantine {
+    /// Makes all suspects due for a test.
+    pub(super) fn end_pauses(&mut self, now: Instant) {
+        for suspect in self.suspects.values_mut() {
+            suspect.until = now;
+        }
+    }
+}
+
 fn longer(pause: Duration) -> Duration {
-    (2 * pause).min(MAX_PAUSE)
+    (2 * pause).clamp(MIN_PAUSE, MAX_PAUSE)
 }
 
 /// Long enough for a text to every room of a busy server.

@@ -11,10 +11,12 @@ use super::local::LocalAddr;
 mod flush;
 #[cfg(feature = "server")]
 mod paths;
+#[cfg(feature = "server")]
+mod segments;
 
 use flush::OneSocket;
 #[cfg(feature = "server")]
-pub use paths::{PathNews, SPARES};
+pub use paths::PathNews;
 #[cfg(feature = "server")]
 pub(super) use paths::{SendPaths, SendSockets};
 

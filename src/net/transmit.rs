@@ -11,6 +11,7 @@ use super::local::LocalCache;
 use super::receive::Receiver;
 use super::send::{Gso, Packet, PathNews, SendPaths, SendSockets, SendTally, Sender};
 use super::socket::is_wildcard;
+use super::spare::Spares;
 
 pub trait Transmit {
     /// Sends `packets` from `endpoint`, to which all of their peers must belong.
@@ -25,24 +26,26 @@ pub trait Transmit {
 /// sends with.
 pub struct WorkerSockets {
     sockets: Vec<UdpSocket>,
-    /// One per endpoint.
-    spares: Vec<Spares>,
-    /// One per endpoint.
+    /// One per socket, or `None` where this system has none.
+    spares: Vec<Option<Spares>>,
+    /// One per socket.
     paths: Vec<SendPaths>,
     sender: Sender,
     locals: LocalCache,
 }
 
-/// The sockets of one endpoint that only send. All workers share them.
-pub type Spares = Arc<[UdpSocket]>;
-
 impl WorkerSockets {
     /// Takes `sockets` and `spares`, in the order of the `--bind` addresses, and the local
     /// addresses of those that are bound to all.
-    pub fn new(sockets: Vec<UdpSocket>, spares: Vec<Spares>, gso: Gso, locals: LocalCache) -> Self {
+    pub fn new(
+        sockets: Vec<UdpSocket>,
+        spares: Vec<Option<Spares>>,
+        gso: Gso,
+        locals: LocalCache,
+    ) -> Self {
         assert_eq!(sockets.len(), spares.len());
         Self {
-            paths: sockets.iter().map(|_| SendPaths::new()).collect(),
+            paths: sockets.iter().map(|_| SendPaths::default()).collect(),
             sockets,
             spares,
             sender: Sender::new(gso),
@@ -61,7 +64,7 @@ impl WorkerSockets {
 
     /// Takes `sockets`, in the order of the endpoints, without spares.
     pub fn without_spares(sockets: Vec<UdpSocket>, gso: Gso) -> Self {
-        let spares = sockets.iter().map(|_| Spares::default()).collect();
+        let spares = sockets.iter().map(|_| None).collect();
         Self::new(sockets, spares, gso, LocalCache::new(Arc::default()))
     }
 
@@ -88,11 +91,11 @@ impl WorkerSockets {
         news
     }
 
-    /// Duplicates the sockets, for another thread to send with.
+    /// Duplicates the sockets, for another thread to send with, which has spares of its own.
     ///
     /// # Errors
     /// Fails when the system has no more file descriptors.
-    pub fn try_clone(&self) -> io::Result<Self> {
+    pub fn try_clone(&self, spares: Vec<Option<Spares>>) -> io::Result<Self> {
         let clone = |socket: &UdpSocket| {
             let socket = socket.as_fd().try_clone_to_owned()?;
             Ok(UdpSocket::from_std(socket.into()))
@@ -100,12 +103,7 @@ impl WorkerSockets {
         let sockets = self.sockets.iter().map(clone);
         let sockets = sockets.collect::<io::Result<_>>()?;
         let locals = LocalCache::new(Arc::clone(self.locals.table()));
-        Ok(Self::new(
-            sockets,
-            self.spares.clone(),
-            self.sender.gso(),
-            locals,
-        ))
+        Ok(Self::new(sockets, spares, self.sender.gso(), locals))
     }
 }
 
@@ -118,9 +116,10 @@ impl Transmit for WorkerSockets {
         let local = endpoint.local();
         let source = local.and_then(|local| self.locals.address(local));
         let bind = usize::from(endpoint.bind());
+        let spares = self.spares[bind].as_ref();
         let sockets = SendSockets {
             own: &self.sockets[bind],
-            spares: &self.spares[bind],
+            spares: spares.filter(|spares| source.is_some() || !spares.needs_source),
         };
         self.sender
             .send_by(&mut self.paths[bind], sockets, source, packets)

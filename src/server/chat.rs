@@ -51,9 +51,10 @@ impl ChatServer {
                 move || watch.check(&log)
             }),
         };
+        let spares = std::mem::take(&mut assembly.spares);
         let notifier = Notifier {
             registry: Arc::clone(&server.registry),
-            sockets: assembly.seats[0].sockets.try_clone()?,
+            sockets: assembly.seats[0].sockets.try_clone(spares)?,
             counters: Arc::clone(&server.notifier),
             parker: notifier_parker,
         };

@@ -13,18 +13,19 @@ use super::config::ServerConfig;
 use super::ops::log::Log;
 use super::watch::GroupWatch;
 use crate::net::{
-    BindError, BufferSizes, Gso, LocalCache, LocalTable, OwnAddresses, SPARES, SocketGroup, Spares,
-    WorkerSockets, bind_closed_group,
+    BindError, BufferSizes, Gso, LocalCache, LocalTable, OwnAddresses, SocketGroup, Spares,
+    WorkerSockets, bind_closed_group, spare_sockets,
 };
 
 /// Makes sure that the process may open the files of `config`, and raises its limit if need
 /// be.
 pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
-    let (endpoints, workers) = (config.bind.len() as u64, u64::from(config.workers));
-    // Besides the workers' sockets: the guard, the spares, and one for presence.
-    let per_endpoint = workers + 1 + SPARES as u64 + 1;
-    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+    let (endpoints, workers) = (config.bind.len(), usize::from(config.workers));
+    // The sockets of the workers and of the notifier, their spares, and the guard.
+    let per_endpoint = workers + 1 + spare_sockets(workers + 1) + 1;
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count());
     let needed = open + endpoints * per_endpoint + workers * FILES_PER_WORKER + OTHER_FILES;
+    let needed = needed as u64;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return Ok(());
     };
@@ -45,8 +46,8 @@ pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
 /// worker.
 pub(super) struct Endpoints {
     groups: Vec<SocketGroup>,
-    /// One per endpoint.
-    spares: Vec<Spares>,
+    /// For each endpoint, one per worker and one for the notifier, or none.
+    spares: Vec<Vec<Spares>>,
     watch: Arc<GroupWatch>,
     /// The local addresses that peers write to at those groups that are bound to all.
     locals: Arc<LocalTable>,
@@ -73,7 +74,7 @@ impl Endpoints {
                 )),
             }
             groups.push(closed.group);
-            spares.push(closed.spares.into());
+            spares.push(closed.spares);
         }
         Ok(Self {
             groups,
@@ -108,17 +109,21 @@ impl Endpoints {
         OwnAddresses::new(&bound, &interfaces, Arc::clone(&self.locals))
     }
 
+    /// Returns the spares of one thread, for every endpoint.
+    pub(super) fn take_spares(&mut self) -> Vec<Option<Spares>> {
+        self.spares.iter_mut().map(Vec::pop).collect()
+    }
+
     /// Gives each worker its sockets of every endpoint.
     pub(super) fn into_worker_sockets(mut self, gso: Gso) -> Vec<WorkerSockets> {
-        let mut take = || {
-            let sockets = self
-                .groups
-                .iter_mut()
-                .filter_map(|group| group.sockets.pop());
+        let workers = self.workers;
+        let take = |_| {
+            let groups = self.groups.iter_mut();
+            let sockets = groups.filter_map(|group| group.sockets.pop()).collect();
             let locals = LocalCache::new(Arc::clone(&self.locals));
-            WorkerSockets::new(sockets.collect(), self.spares.clone(), gso, locals)
+            WorkerSockets::new(sockets, self.take_spares(), gso, locals)
         };
-        (0..self.workers).map(|_| take()).collect()
+        (0..workers).map(take).collect()
     }
 }
 
@@ -189,7 +194,7 @@ fn socket_addr(address: SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// The poll, its waker, and the socket of the poll's own.
-const FILES_PER_WORKER: u64 = 3;
+const FILES_PER_WORKER: usize = 3;
 
 /// The console, signals, and files that are open for a moment, such as lists in `/proc`.
-const OTHER_FILES: u64 = 16;
+const OTHER_FILES: usize = 16;

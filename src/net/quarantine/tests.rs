@@ -15,7 +15,7 @@ impl Machine {
     fn new(stuck: &[u16]) -> Self {
         Self {
             now: Instant::now(),
-            quarantine: Quarantine::new(),
+            quarantine: Quarantine::default(),
             stuck: stuck.iter().copied().map(peer).collect(),
         }
     }
@@ -35,11 +35,8 @@ impl Machine {
             let to = peer(port);
             let route = self.quarantine.route(&to, self.now);
             if matches!(route, Route::Test | Route::Retest) {
-                if self.stuck.contains(&to) {
-                    self.quarantine.failed(&to, self.now);
-                } else {
-                    self.quarantine.passed(&to);
-                }
+                let has_left = !self.stuck.contains(&to);
+                self.quarantine.judge(&to, has_left, self.now);
             }
             route
         };
@@ -139,11 +136,11 @@ fn a_suspect_that_nothing_is_sent_to_is_forgotten() {
 
 #[test]
 fn suspects_are_bounded() {
-    let mut quarantine = Quarantine::new();
+    let mut quarantine = Quarantine::default();
     let now = Instant::now();
     quarantine.search(now);
     for port in 0..=MAX_SUSPECTS as u16 {
-        quarantine.failed(&peer(port), now);
+        quarantine.judge(&peer(port), false, now);
     }
     assert_eq!(quarantine.suspects.len(), MAX_SUSPECTS);
     let one_more = peer(MAX_SUSPECTS as u16);

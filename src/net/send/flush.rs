@@ -190,16 +190,33 @@ impl Sender {
         }
     }
 
-    /// Cuts the first `bytes` off the packet's payload.
+    /// Sends the first datagram of a packet, and cuts it off. Of a packet with one datagram,
+    /// nothing is left, see `is_finished`.
+    ///
+    /// # Safety
+    /// As for `flush`.
     #[cfg(feature = "server")]
-    pub(super) fn cut_front(&mut self, index: usize, bytes: usize) {
+    pub(super) unsafe fn send_first(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        index: usize,
+    ) -> Result<(), i32> {
         let segment_bytes = self.segment_bytes(index);
+        // SAFETY: as the caller promises.
+        unsafe { self.send_part(socket, index, 0..segment_bytes) }?;
         let iovec = &mut self.iovecs[index];
-        iovec.iov_base = iovec.iov_base.wrapping_byte_add(bytes);
-        iovec.iov_len -= bytes;
+        iovec.iov_base = iovec.iov_base.wrapping_byte_add(segment_bytes);
+        iovec.iov_len -= segment_bytes;
         if is_segmented(&self.headers[index]) && iovec.iov_len <= segment_bytes {
             remove_segments(&mut self.headers[index].msg_hdr);
         }
+        Ok(())
+    }
+
+    /// Returns `true` if nothing is left of a packet after `send_first`.
+    #[cfg(feature = "server")]
+    pub(super) fn is_finished(&self, index: usize) -> bool {
+        self.iovecs[index].iov_len == 0
     }
 
     /// Returns the peer of a packet.

@@ -4,6 +4,7 @@ use nix::{setsockopt_impl, sockopt_impl};
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 
 sockopt_impl!(
     /// Sends without checksums, in which case the kernel segments nothing.
@@ -17,10 +18,18 @@ sockopt_impl!(
 /// Sockets of different addresses, which stand in for those of one, and a receiver.
 struct Fixture {
     own: UdpSocket,
-    spares: Vec<UdpSocket>,
+    spares: Spares,
     paths: SendPaths,
     sender: Sender,
     receiver: std::net::UdpSocket,
+}
+
+fn spares(spare: UdpSocket, apart: UdpSocket) -> Spares {
+    Spares {
+        spare,
+        apart: Arc::new(apart),
+        needs_source: false,
+    }
 }
 
 impl Fixture {
@@ -30,8 +39,8 @@ impl Fixture {
         receiver.set_nonblocking(true).unwrap();
         Self {
             own: bind(),
-            spares: (0..SPARES).map(|_| bind()).collect(),
-            paths: SendPaths::new(),
+            spares: spares(bind(), bind()),
+            paths: SendPaths::default(),
             sender: Sender::new(Gso::On),
             receiver,
         }
@@ -51,7 +60,7 @@ impl Fixture {
         });
         let sockets = SendSockets {
             own: &self.own,
-            spares: &self.spares,
+            spares: Some(&self.spares),
         };
         let tally = self.sender.send_by(&mut self.paths, sockets, None, packets);
         assert_eq!((tally.sent, tally.failed()), (3 * peers.len() as u64, 0));
@@ -89,48 +98,6 @@ fn the_refusal_to_segment_concerns_one_peer() {
 }
 
 #[test]
-fn a_refusal_is_forgotten_after_a_while() {
-    let mut fixture = Fixture::new();
-    let peers = fixture.peers(1);
-    fixture.set_segmenting(false);
-    fixture.send(&peers);
-    let segments = fixture.paths.segments.get_mut();
-    assert!(!segments.is_whole());
-    for until in segments.refused.values_mut() {
-        *until -= REFUSED_TIME;
-    }
-    assert_eq!(fixture.send(&peers).split_packets, 1);
-}
-
-#[test]
-fn segmenting_stops_when_many_peers_refuse_and_none_takes_a_packet() {
-    let now = Instant::now();
-    let peer = |number: usize| {
-        let [_, _, high, low] = (number as u32).to_be_bytes();
-        PeerAddr::new(([10, 0, high, low], 9).into(), 0)
-    };
-    let mut paths = SendPaths::new();
-    let segments = paths.segments.get_mut();
-    for number in 0..MAX_REFUSED {
-        segments.refuse(&peer(number), now);
-    }
-    assert!(segments.off_until.is_none());
-    segments.in_a_row = 0;
-    // A new one has no space, but another peer's packet was taken in between.
-    segments.refuse(&peer(MAX_REFUSED), now);
-    assert!(segments.off_until.is_none());
-    assert_eq!(segments.refused.len(), MAX_REFUSED);
-
-    segments.in_a_row = MAX_REFUSED - 1;
-    segments.refuse(&peer(MAX_REFUSED), now);
-    assert!(!segments.is_whole() && segments.is_refused(&peer(7777), now));
-    segments.off_until = Some(Instant::now());
-    assert!(segments.is_whole());
-    assert_eq!(paths.take_news().gso_stops, 1);
-    assert_eq!(paths.take_news(), PathNews::default());
-}
-
-#[test]
 fn packets_leave_at_once_or_within_a_while_or_not() {
     let mut readings = [7, 7, 5].into_iter();
     assert!(leaves(|| readings.next().unwrap(), 5));
@@ -140,66 +107,118 @@ fn packets_leave_at_once_or_within_a_while_or_not() {
 
 /// Unix sockets stand in for those of an interface that sends nothing: what is sent stays
 /// until the other end reads it.
+struct Stuck {
+    fixture: Fixture,
+    /// Of the own socket, of the spare, and of that for suspects.
+    ends: Vec<UnixDatagram>,
+}
+
+impl Stuck {
+    fn new() -> Self {
+        let pairs: Vec<_> = (0..3).map(|_| UnixDatagram::pair().unwrap()).collect();
+        let (sockets, ends): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let as_udp = |socket: UnixDatagram| {
+            socket.set_nonblocking(true).unwrap();
+            UdpSocket::from_std(std::net::UdpSocket::from(OwnedFd::from(socket)))
+        };
+        let mut sockets = sockets.into_iter().map(as_udp);
+        for end in &ends {
+            end.set_nonblocking(true).unwrap();
+        }
+        Self {
+            fixture: Fixture {
+                own: sockets.next().unwrap(),
+                spares: spares(sockets.next().unwrap(), sockets.next().unwrap()),
+                ..Fixture::new()
+            },
+            ends,
+        }
+    }
+
+    /// Sends a byte to each peer, with time for `test_failures`.
+    fn send(&mut self, peers: &[PeerAddr], test_failures: u32) {
+        let Fixture {
+            own,
+            spares,
+            paths,
+            sender,
+            ..
+        } = &mut self.fixture;
+        let mut packets = peers.iter().map(|to| Packet::single(to, b"x"));
+        let gathered = sender.gather(&mut packets);
+        for header in &mut sender.headers[..gathered] {
+            header.msg_hdr.msg_namelen = 0;
+        }
+        let sockets = SendSockets {
+            own,
+            spares: Some(spares),
+        };
+        paths.state.refresh(sockets);
+        let mut paths = Paths {
+            sockets,
+            state: &mut paths.state,
+            segments: &paths.segments,
+            may_wait: true,
+            may_switch: true,
+            test_failures,
+            apart_is_full: false,
+        };
+        let mut tally = SendTally::default();
+        // SAFETY: gathered just now, and the peers and the text are still borrowed.
+        unsafe { sender.flush_by(&mut paths, 0..gathered, &mut tally) };
+        assert_eq!((tally.sent, tally.failed()), (peers.len() as u64, 0));
+    }
+
+    /// Reads what waits in each socket, and returns the numbers of packets.
+    fn received(&self) -> [usize; 3] {
+        let receive =
+            |end: &UnixDatagram| std::iter::from_fn(|| end.recv(&mut [0; 1]).ok()).count();
+        [0, 1, 2].map(|socket| receive(&self.ends[socket]))
+    }
+}
+
 #[test]
 fn a_full_socket_is_replaced_and_the_rest_is_tested() {
-    let pairs: Vec<_> = (0..=SPARES)
-        .map(|_| UnixDatagram::pair().unwrap())
-        .collect();
-    let (sockets, ends): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    sockets[0].set_nonblocking(true).unwrap();
-    while sockets[0].send(&[0; 512]).is_ok() {}
-    let as_udp = |socket: UnixDatagram| {
-        UdpSocket::from_std(std::net::UdpSocket::from(OwnedFd::from(socket)))
-    };
-    let mut sockets = sockets.into_iter().map(as_udp);
-    let mut fixture = Fixture {
-        own: sockets.next().unwrap(),
-        spares: sockets.collect(),
-        ..Fixture::new()
-    };
-    let peers = fixture.peers(3);
-    let packets = peers.iter().map(|to| Packet::single(to, b"x"));
-    let gathered = fixture.sender.gather(&mut packets.clone());
-    for header in &mut fixture.sender.headers[..gathered] {
-        header.msg_hdr.msg_namelen = 0;
-    }
-    let SendPaths {
-        is_clogged,
-        quarantine,
-        segments,
-    } = &mut fixture.paths;
-    let mut paths = Paths {
-        sockets: SendSockets {
-            own: &fixture.own,
-            spares: &fixture.spares,
-        },
-        is_clogged,
-        quarantine,
-        segments,
-        may_wait: true,
-        may_switch: true,
-        test_failures: 2,
-        retest_failures: 0,
-        apart_is_full: false,
-    };
-    let mut tally = SendTally::default();
-    // SAFETY: gathered just now, and the peers and the text are still borrowed.
-    unsafe {
-        let done = fixture.sender.flush(&mut paths, 0..gathered, &mut tally);
-        assert_eq!((done, *paths.is_clogged), (0, true));
-        fixture
-            .sender
-            .flush_routed(&mut paths, 0..gathered, &mut tally);
-    }
-    assert_eq!((tally.sent, tally.failed()), (3, 0));
-    let now = Instant::now();
-    let routes = [0, 1, 2].map(|index| paths.quarantine.route(&peers[index], now));
+    let mut stuck = Stuck::new();
+    let peers = stuck.fixture.peers(3);
+    while stuck.fixture.own.send(&[0; 512]).is_ok() {}
+    stuck.send(&peers, 2);
+    let state = &stuck.fixture.paths.state;
+    assert!(state.is_clogged);
+    let route = |peer| state.quarantine.route(peer, Instant::now());
+    let routes = peers.iter().map(route).collect::<Vec<_>>();
     assert_eq!(routes, [Route::Apart, Route::Apart, Route::Test]);
-    // Two by the spare, and the last, for whose test no time was left, by the socket for
-    // suspects.
-    let received = ends.iter().map(|end| {
-        end.set_nonblocking(true).unwrap();
-        std::iter::from_fn(|| end.recv(&mut [0; 1]).ok()).count()
-    });
-    assert_eq!(received.skip(1).collect::<Vec<_>>(), [2, 1]);
+    // The last, for whose test no time was left, is not taken for a suspect.
+    assert_eq!(stuck.received()[1..], [3, 0]);
+}
+
+#[test]
+fn a_suspect_is_tested_through_the_spare_while_that_is_idle() {
+    let mut stuck = Stuck::new();
+    let peers = stuck.fixture.peers(2);
+    while stuck.fixture.own.send(&[0; 512]).is_ok() {}
+    stuck.send(&peers, 2);
+    assert_eq!(stuck.received()[1..], [2, 0]);
+    let end_pauses = |stuck: &mut Stuck| {
+        let quarantine = &mut stuck.fixture.paths.state.quarantine;
+        quarantine.end_pauses(Instant::now());
+    };
+    // The own socket is empty. Of both, one is tested, which does not leave.
+    end_pauses(&mut stuck);
+    stuck.send(&peers, 2);
+    let tested = |stuck: &Stuck| stuck.fixture.paths.state.retest.as_ref().unwrap().peer;
+    let end_test = |stuck: &mut Stuck| {
+        let retest = stuck.fixture.paths.state.retest.as_mut().unwrap();
+        retest.sent -= 2 * MAX_LEAVE_TIME;
+    };
+    assert_eq!(tested(&stuck), peers[0]);
+    end_test(&mut stuck);
+    // Now the other is.
+    stuck.send(&peers, 2);
+    assert_eq!(tested(&stuck), peers[1]);
+    assert_eq!(stuck.received(), [0, 2, 2]);
+    // This time, it has left.
+    end_test(&mut stuck);
+    stuck.send(&peers, 2);
+    assert_eq!(stuck.received(), [1, 0, 1]);
 }
