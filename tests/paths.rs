@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use bullhorn::wire::v2::ClientFrame;
-use common::{Network, Peer, TestServer, peers_at, two_machines, wildcard_config, with_networks};
+use common::{
+    Network, Peer, TestServer, peers_at, two_machines, wait_until, wildcard_config, with_networks,
+};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sendto,
 };
@@ -83,7 +85,9 @@ fn texts_are_whole_and_in_order_with_all_offload_settings() {
                     peer.expect_texts(&texts);
                 }
             }
-            assert_eq!(server.stats().total().deliveries, 800 * 4, "{settings}");
+            let total = || server.stats().total();
+            wait_until(settings, || total().deliveries >= 800 * 4);
+            assert_eq!(total().deliveries, 800 * 4, "{settings}");
         }
     });
 }

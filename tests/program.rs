@@ -12,9 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use common::{
-    Client, Lines, Process, ServerProgram, V4, server_command, wait_until, without_settings,
-};
+use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
 use nix::sys::signal::Signal;
 
 #[test]

@@ -150,12 +150,21 @@ impl Guard {
         }
     }
 
-    /// Returns the number of sockets that overlap with the group, other than its own. Reads
-    /// the list of all UDP sockets, which takes 1 ms for a thousand.
+    /// Returns the number of its sockets that overlap with `address`.
+    pub fn own_sockets_at(&self, address: SocketAddr) -> usize {
+        if overlap(self.address, address) {
+            self.own_sockets
+        } else {
+            0
+        }
+    }
+
+    /// Returns the number of all sockets that overlap with the group. Reads the list of all UDP
+    /// sockets, which takes 1 ms for a thousand.
     ///
     /// # Errors
     /// `/proc` cannot be read.
-    pub fn strangers(&self) -> io::Result<usize> {
+    pub fn overlapping_sockets(&self) -> io::Result<usize> {
         let list = if self.address.is_ipv4() {
             "/proc/thread-self/net/udp"
         } else {
@@ -167,7 +176,7 @@ impl Guard {
             let local = line.split_whitespace().nth(1).and_then(parse_local);
             overlapping += usize::from(local.is_some_and(|local| overlap(local, self.address)));
         }
-        Ok(overlapping.saturating_sub(self.own_sockets))
+        Ok(overlapping)
     }
 }
 

@@ -14,7 +14,6 @@ use super::host::{Endpoints, plan_cores};
 use super::ops::log::Log;
 use super::ops::stats::{WorkerId, WorkerInfo};
 use super::ops::supervise::{Supervisor, Wake};
-use super::watch::GroupWatch;
 use super::worker::{Service, Worker, WorkerShared, poll_and_wake};
 use crate::net::{Gso, Spares, WorkerSockets, max_segments};
 
@@ -28,7 +27,6 @@ pub(super) struct Assembly<'a> {
     /// Maximum number of datagrams per packet.
     pub(super) max_segments: usize,
     pub(super) log: Log,
-    pub(super) watch: Arc<GroupWatch>,
     pub(super) supervisor: &'a mut Supervisor,
 }
 
@@ -63,7 +61,6 @@ impl<'a> Assembly<'a> {
             own_addresses: Arc::new(endpoints.own_addresses(&log)),
             log: log.clone(),
         };
-        let watch = endpoints.watch();
         let spares = endpoints.take_spares();
         let sockets = endpoints.into_worker_sockets(gso);
         let seats = sockets.into_iter().zip(plan_cores(config, &log));
@@ -83,7 +80,6 @@ impl<'a> Assembly<'a> {
             shared,
             max_segments,
             log,
-            watch,
             supervisor,
         })
     }

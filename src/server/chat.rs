@@ -11,7 +11,7 @@ use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
 use super::ingress::{Ingress, IngressShared};
 use super::ops::stats::WorkerId;
-use super::ops::supervise::Wake;
+use super::ops::supervise::{Wake, wake};
 use super::registry::expiry::Reaper;
 use super::registry::{AddressHash, Registry, RegistryLimits};
 use super::worker::Service;
@@ -46,10 +46,6 @@ impl ChatServer {
             interval: config.reap_interval,
             log: assembly.log.clone(),
             parker: reaper_parker,
-            on_round: Box::new({
-                let (watch, log) = (Arc::clone(&assembly.watch), assembly.log.clone());
-                move || watch.check(&log)
-            }),
         };
         let spares = std::mem::take(&mut assembly.spares);
         let notifier = Notifier {
@@ -109,12 +105,6 @@ fn registry(config: &ServerConfig, workers: usize, wake_notifier: Wake) -> Regis
         max_room_members: config.max_room_members,
     };
     Registry::new(workers, limits, AddressHash::random(), wake_notifier)
-}
-
-/// Returns a function that wakes the thread that sleeps on `parker`.
-fn wake(parker: &Parker) -> Wake {
-    let unparker = parker.unparker().clone();
-    Arc::new(move || unparker.unpark())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::config::ServerConfig;
 use super::ops::log::Log;
 use super::watch::GroupWatch;
 use crate::net::{
-    BindError, BufferSizes, Gso, LocalCache, LocalTable, OwnAddresses, SocketGroup, Spares,
+    BindError, BufferSizes, Gso, Guard, LocalCache, LocalTable, OwnAddresses, SocketGroup, Spares,
     WorkerSockets, bind_closed_group, spare_sockets,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
     let (endpoints, workers) = (config.bind.len(), usize::from(config.workers));
     // The sockets of the workers and of the notifier, their spares, and the guard.
     let per_endpoint = workers + 1 + spare_sockets(workers + 1) + 1;
-    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count());
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let needed = open + endpoints * per_endpoint + workers * FILES_PER_WORKER + OTHER_FILES;
     let needed = needed as u64;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
@@ -48,7 +48,7 @@ pub(super) struct Endpoints {
     groups: Vec<SocketGroup>,
     /// For each endpoint, one per worker and one for the notifier, or none.
     spares: Vec<Vec<Spares>>,
-    watch: Arc<GroupWatch>,
+    guards: Vec<Guard>,
     /// The local addresses that peers write to at those groups that are bound to all.
     locals: Arc<LocalTable>,
     workers: usize,
@@ -79,7 +79,7 @@ impl Endpoints {
         Ok(Self {
             groups,
             spares,
-            watch: Arc::new(GroupWatch::new(guards, log)),
+            guards,
             locals: Arc::default(),
             workers,
         })
@@ -87,8 +87,8 @@ impl Endpoints {
 
     /// Returns the watch over the sockets, which keeps other processes from joining them for
     /// as long as it lives.
-    pub(super) fn watch(&self) -> Arc<GroupWatch> {
-        Arc::clone(&self.watch)
+    pub(super) fn take_watch(&mut self, log: Log) -> GroupWatch {
+        GroupWatch::new(std::mem::take(&mut self.guards), log)
     }
 
     /// The address of each endpoint, with its actual port.

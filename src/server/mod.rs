@@ -18,6 +18,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam::sync::Parker;
+
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
@@ -25,9 +27,8 @@ use self::config::{ConfigError, ServerConfig, ServiceKind};
 use self::host::Endpoints;
 use self::ops::log::Log;
 use self::ops::stats::{Stats, WorkerInfo, WorkerStats};
-use self::ops::supervise::{StopSignal, Supervisor, ThreadDied};
+use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::registry::{Room, RoomError};
-use self::watch::GroupWatch;
 use crate::net::{BindError, PeerAddr, check_calls};
 use crate::wire::RoomName;
 
@@ -54,8 +55,6 @@ pub struct Server {
     local_addrs: Vec<SocketAddr>,
     handle: ServerHandle,
     supervisor: Supervisor,
-    /// Dropped with the sockets of the workers, not with the last handle.
-    _watch: Arc<GroupWatch>,
 }
 
 /// Reads and stops a server from other threads.
@@ -114,7 +113,7 @@ impl Server {
         check_calls()?;
         let (log, log_writer) = Log::new();
         let log_lines_shed = log.shed_counter();
-        let endpoints = Endpoints::bind(&config, &log)?;
+        let mut endpoints = Endpoints::bind(&config, &log)?;
         let local_addrs = endpoints.local_addrs();
         // On an error its drop stops the threads that run.
         let mut supervisor = Supervisor::new();
@@ -122,9 +121,13 @@ impl Server {
             log_writer.run();
             Ok(())
         })?;
+        let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
+        let open_groups = watch.alarms();
+        supervisor.spawn("watch".into(), wake(&parker), move |stop| {
+            watch.run(stop, &parker)
+        })?;
         let supervised = &mut supervisor;
         let assembly = Assembly::new(&config, endpoints, clock, log.clone(), supervised)?;
-        let watch = Arc::clone(&assembly.watch);
         let workers = assembly.seats.iter().map(|seat| Arc::clone(&seat.info));
         let workers = workers.collect();
         let chat = match config.service {
@@ -142,13 +145,12 @@ impl Server {
             workers,
             chat,
             log_lines_shed,
-            open_groups: watch.alarms(),
+            open_groups,
         };
         Ok(Self {
             local_addrs,
             handle,
             supervisor,
-            _watch: watch,
         })
     }
 

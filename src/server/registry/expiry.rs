@@ -20,13 +20,11 @@ pub struct Reaper {
     pub log: Log,
     /// The stop unparks it.
     pub parker: Parker,
-    /// Called in each round, for other work that is due from time to time.
-    pub on_round: Box<dyn FnMut() + Send>,
 }
 
 impl Reaper {
     /// Runs until the stop. It never fails, but every supervised thread returns a result.
-    pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
+    pub fn run(self, stop: &StopSignal) -> io::Result<()> {
         let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
         let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
         let (mut last_round_ms, mut skips_round) = (self.clock.now_ms(), false);
@@ -41,7 +39,6 @@ impl Reaper {
                 self.registry.expire(now_ms, timeout_ms, on_expired);
             }
             last_round_ms = now_ms;
-            (self.on_round)();
             self.parker.park_timeout(self.interval);
         }
         Ok(())
@@ -91,7 +88,6 @@ mod tests {
             interval,
             log,
             parker: Parker::new(),
-            on_round: Box::new(|| {}),
         };
         reaper.run(&stop).unwrap();
         let here = here.lock().unwrap();
