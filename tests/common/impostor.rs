@@ -21,16 +21,18 @@ pub(crate) fn bound_to_address_of(server: &TestServer) -> Impostor {
     let mut address = reachable(server.local_addr());
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
     let mut source = None;
-    if let (false, SocketAddr::V4(v4)) = (server.local_addr().ip().is_unspecified(), address) {
-        // Another address with the same port, from which a datagram may have any source.
-        source = Some(*v4.ip());
-        address.set_ip(SIBLING.into());
-        socket.bind(&address.into()).unwrap();
-    } else {
+    if server.local_addr().ip().is_unspecified() {
         // The kernel allows it to the same user on a named interface.
         socket.bind_device(Some(b"lo")).unwrap();
         socket.set_reuse_port(true).unwrap();
-        socket.bind(&address.into()).unwrap();
+    }
+    if let SocketAddr::V4(v4) = address {
+        // Another address with the same port, from which a datagram may have any source.
+        source = Some(*v4.ip());
+        address.set_ip(SIBLING.into());
+    }
+    socket.bind(&address.into()).unwrap();
+    if source.is_none() {
         // So it receives none of the server's datagrams.
         let elsewhere = Client::connect(address).address();
         socket.connect(&elsewhere.into()).unwrap();

@@ -17,7 +17,7 @@ use crate::net::local::LocalAddr;
 use crate::net::quarantine::{Quarantine, Route};
 use crate::net::spare::Spares;
 
-/// What a thread knows about its sockets at one endpoint and about the paths to its peers.
+/// The state of one thread at one endpoint: which socket it uses, and the paths to its peers.
 #[derive(Default)]
 pub(in crate::net) struct SendPaths {
     state: State,

@@ -109,7 +109,7 @@ fn packets_leave_at_once_or_within_a_while_or_not() {
 /// until the other end reads it.
 struct Stuck {
     fixture: Fixture,
-    /// Of the own socket, of the spare, and of that for suspects.
+    /// The other ends of the own socket, of the spare, and of that for suspects.
     ends: Vec<UnixDatagram>,
 }
 
