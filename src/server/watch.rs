@@ -72,12 +72,18 @@ impl GroupWatch {
             let was_open = std::mem::replace(&mut group.is_open, can_join || joined > 0);
             if group.is_open && !was_open {
                 self.alarms.fetch_add(1, Ordering::Relaxed);
-                self.log.warn(format!(
-                    "{joined} sockets of other processes have joined those of {}, and {}: they \
-                     receive some of the datagrams",
-                    group.guard.address(),
-                    if can_join { "more can" } else { "no more can" },
-                ));
+                let address = group.guard.address();
+                self.log.warn(if joined > 0 {
+                    format!(
+                        "{joined} sockets of other processes have joined those of {address}, and \
+                         receive some of its datagrams"
+                    )
+                } else {
+                    format!(
+                        "processes of the same user can join the sockets of {address}, and would \
+                         receive some of its datagrams"
+                    )
+                });
             }
         }
     }
