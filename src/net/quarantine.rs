@@ -46,6 +46,8 @@ struct Suspect {
 
 struct Search {
     end: Instant,
+    /// Maximum number of packets that wait at the same time.
+    group_size: usize,
     passed: u32,
     failed: Vec<PeerAddr>,
 }
@@ -62,6 +64,7 @@ impl Quarantine {
         if self.search.is_none() && self.next_search.is_none_or(|next| now >= next) {
             self.search = Some(Search {
                 end: now + SEARCH_TIME,
+                group_size: MAX_GROUP,
                 passed: 0,
                 failed: Vec::new(),
             });
@@ -105,6 +108,20 @@ impl Quarantine {
             Some(_) => Route::Retest,
             None if self.search.is_some() => Route::Test,
             None => Route::Open,
+        }
+    }
+
+    /// Returns the maximum number of packets that are watched at the same time.
+    pub(super) fn group_size(&self) -> usize {
+        self.search.as_ref().map_or(1, |search| search.group_size)
+    }
+
+    /// Makes groups smaller if it was not clear which packets of the last had left, or larger.
+    pub(super) fn set_group_size(&mut self, is_clear: bool) {
+        if let Some(search) = &mut self.search {
+            let size = search.group_size;
+            let size = if is_clear { 2 * size } else { size / 4 };
+            search.group_size = size.clamp(1, MAX_GROUP);
         }
     }
 
@@ -164,6 +181,9 @@ fn longer(pause: Duration) -> Duration {
 
 /// Long enough for a text to every room of a busy server.
 const SEARCH_TIME: Duration = Duration::from_millis(200);
+
+/// Maximum number of packets whose bytes are looked at together.
+const MAX_GROUP: usize = 64;
 
 /// A peer that comes back waits for this long at most, if it was away for a moment. The
 /// kernel gives up a neighbor after three times as long.

@@ -146,3 +146,15 @@ fn suspects_are_bounded() {
     let one_more = peer(MAX_SUSPECTS as u16);
     assert_eq!(quarantine.route(&one_more, now), Route::Test);
 }
+
+#[test]
+fn groups_become_smaller_while_they_are_not_clear() {
+    let mut machine = Machine::new(&[]);
+    machine.clog();
+    let mut sizes = Vec::new();
+    for is_clear in [false, false, false, false, true, true] {
+        sizes.push(machine.quarantine.group_size());
+        machine.quarantine.set_group_size(is_clear);
+    }
+    assert_eq!(sizes, [MAX_GROUP, 16, 4, 1, 1, 2]);
+}

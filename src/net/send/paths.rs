@@ -64,8 +64,8 @@ struct Paths<'a> {
     segments: &'a RefCell<Segments>,
     may_wait: bool,
     may_switch: bool,
-    /// Number of packets that may still fail a test.
-    test_failures: u32,
+    /// Number of times that a test may still wait.
+    test_waits: u32,
     apart_is_full: bool,
 }
 
@@ -102,7 +102,7 @@ impl Sender {
             segments,
             may_wait: true,
             may_switch: true,
-            test_failures: MAX_TEST_FAILURES,
+            test_waits: MAX_TEST_WAITS,
             apart_is_full: false,
         };
         if is_whole {
@@ -162,71 +162,141 @@ impl Sender {
                 next = unsafe { self.flush(paths, next..next + open, tally) };
                 continue;
             }
-            if let Some((route, spares)) = route(next) {
-                // SAFETY: as above.
-                unsafe {
-                    match route {
-                        Route::Test => self.send_test(paths, spares, next, tally),
-                        Route::Retest => self.send_retest(paths, spares, next, tally),
-                        _ => self.send_apart(paths, spares, next, tally),
+            // SAFETY: as above.
+            unsafe {
+                match route(next) {
+                    Some((Route::Test, spares)) => {
+                        next = self.send_tests(paths, spares, next..range.end, tally);
+                        continue;
                     }
+                    Some((Route::Retest, spares)) => self.send_retest(paths, spares, next, tally),
+                    Some((_, spares)) => self.send_apart(paths, spares, next, tally),
+                    None => continue,
                 }
-                next += 1;
             }
+            next += 1;
         }
     }
 
-    /// Sends the first datagram of a packet alone, watches whether it leaves, and sends the
-    /// rest accordingly.
+    /// Sends the first datagram of each packet alone, watches which of them leave, and sends
+    /// the rest accordingly. Returns the index of the first packet that is not of this group.
+    ///
+    /// Most leave within the call. For those that do not, this waits once. Either all of them
+    /// have left then, or none has, or else the group was too large.
+    ///
+    /// # Safety
+    /// As for `flush`.
+    unsafe fn send_tests(
+        &mut self,
+        paths: &mut Paths<'_>,
+        spares: &Spares,
+        range: Range<usize>,
+        tally: &mut SendTally,
+    ) -> usize {
+        let now = Instant::now();
+        let was_clogged = paths.state.is_clogged;
+        let queued_before = queued_bytes(paths.socket());
+        let (mut waiting, mut waiting_bytes) = (Vec::new(), 0);
+        let mut next = range.start;
+        while next < range.end && waiting.len() < paths.state.quarantine.group_size() {
+            // SAFETY: these headers are as the caller promises, for all calls below, too.
+            let peer = unsafe { *self.peer(next) };
+            // SAFETY: as above.
+            let is_same = |index: &usize| unsafe { *self.peer(*index) == peer };
+            // What comes next to one peer must not pass the rest of what came before.
+            if paths.route(&peer, now).map(|(route, _)| route) != Some(Route::Test)
+                || waiting.iter().any(is_same)
+            {
+                break;
+            }
+            // SAFETY: as above.
+            match unsafe { self.send_test(paths, next, tally) } {
+                None => {}
+                Some(0) => {
+                    paths.state.quarantine.judge(&peer, true, now);
+                    // SAFETY: as above.
+                    unsafe { self.send_rest(paths, next, tally) };
+                }
+                Some(bytes) => {
+                    waiting.push(next);
+                    waiting_bytes += bytes;
+                }
+            }
+            next += 1;
+        }
+        if waiting.is_empty() {
+            return next;
+        }
+        let has_left = leaves(|| queued_bytes(paths.socket()), queued_before);
+        let stuck_bytes = queued_bytes(paths.socket()).saturating_sub(queued_before);
+        let is_clear = has_left || waiting.len() == 1 || stuck_bytes >= waiting_bytes;
+        let is_clear = is_clear && paths.state.is_clogged == was_clogged;
+        paths.state.quarantine.set_group_size(is_clear);
+        paths.test_waits -= 1;
+        let now = Instant::now();
+        for index in waiting {
+            // SAFETY: as above.
+            unsafe {
+                if is_clear {
+                    let peer = *self.peer(index);
+                    paths.state.quarantine.judge(&peer, has_left, now);
+                }
+                if is_clear && !has_left && !self.is_finished(index) {
+                    self.send_apart(paths, spares, index, tally);
+                } else {
+                    self.send_rest(paths, index, tally);
+                }
+            }
+        }
+        next
+    }
+
+    /// Sends the first datagram of a packet, and returns the bytes that wait in the socket
+    /// because of it, or `None` if the kernel did not take it.
     ///
     /// # Safety
     /// As for `flush`.
     unsafe fn send_test(
         &mut self,
         paths: &mut Paths<'_>,
-        spares: &Spares,
         index: usize,
         tally: &mut SendTally,
-    ) {
-        // SAFETY: this header is as the caller promises, for this and for all calls below.
-        let peer = unsafe { *self.peer(index) };
-        let queued_before = loop {
-            let queued = queued_bytes(paths.socket());
-            // SAFETY: as above.
+    ) -> Option<usize> {
+        loop {
+            let queued_before = queued_bytes(paths.socket());
+            // SAFETY: as the caller promises.
             match unsafe { self.send_first(paths.socket(), index) } {
-                Ok(()) => break queued,
+                Ok(()) => {
+                    let queued = queued_bytes(paths.socket());
+                    return Some(queued.saturating_sub(queued_before));
+                }
                 Err(libc::EINTR) => {}
                 Err(libc::EAGAIN | libc::ENOBUFS) => {
                     if paths.make_space() == Full::Drop {
                         tally.congested += u64::from(self.deliveries[index]);
-                        return;
+                        return None;
                     }
                 }
                 Err(_) => {
                     tally.refused += u64::from(self.deliveries[index]);
-                    return;
+                    return None;
                 }
             }
-        };
-        let has_left = leaves(|| queued_bytes(paths.socket()), queued_before);
-        paths
-            .state
-            .quarantine
-            .judge(&peer, has_left, Instant::now());
-        paths.test_failures -= u32::from(!has_left);
+        }
+    }
+
+    /// Sends what `send_first` has left of a packet.
+    ///
+    /// # Safety
+    /// As for `flush`.
+    unsafe fn send_rest(&mut self, paths: &mut Paths<'_>, index: usize, tally: &mut SendTally) {
         if self.is_finished(index) {
             tally.sent += u64::from(self.deliveries[index]);
             return;
         }
-        // SAFETY: as above.
-        unsafe {
-            if has_left {
-                // A change of the socket returns before the packet is sent, and occurs once.
-                while self.flush(paths, index..index + 1, tally) == index {}
-            } else {
-                self.send_apart(paths, spares, index, tally);
-            }
-        }
+        // A change of the socket returns before the packet is sent, and occurs once.
+        // SAFETY: as the caller promises.
+        while unsafe { self.flush(paths, index..index + 1, tally) } == index {}
     }
 
     /// Sends the first datagram of a packet to a suspect through the spare, where a later call
@@ -306,7 +376,7 @@ impl<'a> Paths<'a> {
         let spares = self.sockets.spares?;
         let route = match self.state.quarantine.route(peer, now) {
             // There is no time left for the test. If the peer is a bad one, it costs little.
-            Route::Test if self.test_failures == 0 => Route::Open,
+            Route::Test if self.test_waits == 0 => Route::Open,
             Route::Retest if !self.may_retest(spares) => Route::Apart,
             route => route,
         };
@@ -416,9 +486,9 @@ fn queued_bytes(socket: BorrowedFd<'_>) -> usize {
 /// within 100 µs, some group their reports over 250 µs.
 const MAX_LEAVE_TIME: Duration = Duration::from_micros(500);
 
-/// Maximum number of failed tests in one call. They take 10 ms, two slices. The other packets
-/// of the call go untested, and the spare holds hundreds of them.
-const MAX_TEST_FAILURES: u32 = 20;
+/// Maximum number of waits for tests in one call. They take 10 ms, two slices. The other
+/// packets of the call go untested.
+const MAX_TEST_WAITS: u32 = 20;
 
 /// The bytes in the own socket below which it is used again, and in the spare below which
 /// suspects are tested again. A sixth of the smallest usual buffer (208 KiB, which the kernel

@@ -135,8 +135,8 @@ impl Stuck {
         }
     }
 
-    /// Sends a byte to each peer, with time for `test_failures`.
-    fn send(&mut self, peers: &[PeerAddr], test_failures: u32) {
+    /// Sends a byte to each peer, with time for `test_waits`.
+    fn send(&mut self, peers: &[PeerAddr], test_waits: u32) {
         let Fixture {
             own,
             spares,
@@ -160,7 +160,7 @@ impl Stuck {
             segments: &paths.segments,
             may_wait: true,
             may_switch: true,
-            test_failures,
+            test_waits,
             apart_is_full: false,
         };
         let mut tally = SendTally::default();
@@ -179,17 +179,30 @@ impl Stuck {
 
 #[test]
 fn a_full_socket_is_replaced_and_the_rest_is_tested() {
+    // Without time for a wait, nobody is tested, and nobody is taken for a suspect.
+    for (test_waits, expected) in [(2, Route::Apart), (0, Route::Test)] {
+        let mut stuck = Stuck::new();
+        let peers = stuck.fixture.peers(3);
+        while stuck.fixture.own.send(&[0; 512]).is_ok() {}
+        stuck.send(&peers, test_waits);
+        let state = &stuck.fixture.paths.state;
+        assert!(state.is_clogged);
+        for peer in &peers {
+            let route = state.quarantine.route(peer, Instant::now());
+            assert_eq!(route, expected);
+        }
+        assert_eq!(stuck.received()[1..], [3, 0]);
+    }
+}
+
+#[test]
+fn a_peer_is_tested_with_one_packet_at_a_time() {
     let mut stuck = Stuck::new();
-    let peers = stuck.fixture.peers(3);
+    let peer = stuck.fixture.peers(1)[0];
     while stuck.fixture.own.send(&[0; 512]).is_ok() {}
-    stuck.send(&peers, 2);
-    let state = &stuck.fixture.paths.state;
-    assert!(state.is_clogged);
-    let route = |peer| state.quarantine.route(peer, Instant::now());
-    let routes = peers.iter().map(route).collect::<Vec<_>>();
-    assert_eq!(routes, [Route::Apart, Route::Apart, Route::Test]);
-    // The last, for whose test no time was left, is not taken for a suspect.
-    assert_eq!(stuck.received()[1..], [3, 0]);
+    stuck.send(&[peer; 3], 2);
+    // The first fails the test, so that the others go apart.
+    assert_eq!(stuck.received()[1..], [1, 2]);
 }
 
 #[test]
