@@ -7,6 +7,7 @@
 //! bound to a network interface that does not exist, so it receives nothing, and it is in
 //! nobody's way when the kernel looks for the receiver of a datagram.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
@@ -159,7 +160,8 @@ impl Guard {
         }
     }
 
-    /// Returns the number of all sockets that overlap with the group. Reads the list of all UDP
+    /// Returns the number of all sockets that overlap with the group. It may miss some while
+    /// other sockets are closed. Reads the list of all UDP
     /// sockets, which takes 1 ms for a thousand.
     ///
     /// # Errors
@@ -170,13 +172,17 @@ impl Guard {
         } else {
             "/proc/thread-self/net/udp6"
         };
-        let mut overlapping = 0_usize;
+        // The list may have changed between two reads of it, and then it shows some twice.
+        let mut inodes = HashSet::new();
         for line in BufReader::new(File::open(list)?).lines() {
             let line = line?;
-            let local = line.split_whitespace().nth(1).and_then(parse_local);
-            overlapping += usize::from(local.is_some_and(|local| overlap(local, self.address)));
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().and_then(parse_local);
+            if local.is_some_and(|local| overlap(local, self.address)) {
+                inodes.insert(fields.nth(7).map(str::to_owned));
+            }
         }
-        Ok(overlapping)
+        Ok(inodes.len())
     }
 }
 

@@ -94,9 +94,9 @@ impl Quarantine {
             self.found += search.failed.len() as u64;
         }
         self.search_pause = if is_peers {
-            MIN_PAUSE
+            MIN_SEARCH_PAUSE
         } else {
-            longer(self.search_pause)
+            longer(self.search_pause).max(MIN_SEARCH_PAUSE)
         };
         self.next_search = Some(now + self.search_pause);
     }
@@ -176,7 +176,7 @@ impl Quarantine {
 }
 
 fn longer(pause: Duration) -> Duration {
-    (2 * pause).clamp(MIN_PAUSE, MAX_PAUSE)
+    (2 * pause).min(MAX_PAUSE)
 }
 
 /// Long enough for a text to every room of a busy server.
@@ -185,11 +185,14 @@ const SEARCH_TIME: Duration = Duration::from_millis(200);
 /// Maximum number of packets whose bytes are looked at together.
 const MAX_GROUP: usize = 64;
 
-/// A peer that comes back waits for this long at most, if it was away for a moment. The
-/// kernel gives up a neighbor after three times as long.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
+/// The first time for which a peer is a suspect. It may be one by mistake, as when the machine
+/// is too busy to send. A later test costs the others nothing.
+const MIN_PAUSE: Duration = Duration::from_millis(250);
 
-/// A test of each of a thousand lasting suspects takes 2 % of a worker's time.
+/// Minimum time from the end of a search to the next.
+const MIN_SEARCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest. A peer that comes back waits for it.
 const MAX_PAUSE: Duration = Duration::from_secs(32);
 
 /// Maximum number of suspects. They take about 300 KB.

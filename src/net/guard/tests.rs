@@ -47,7 +47,7 @@ fn nobody_joins_a_closed_group_and_its_sockets_receive_everything() {
                 assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{ip} at {address}");
             }
             assert!(!guard.is_open().unwrap());
-            assert_eq!(guard.overlapping_sockets().unwrap(), guard.own_sockets);
+            assert!(counts(&guard, guard.own_sockets));
 
             let to = SocketAddr::new(overlaps[0].parse().unwrap(), port);
             for _ in 0..100 {
@@ -86,9 +86,14 @@ fn an_open_group_is_noticed_and_its_strangers_are_counted() {
         };
         let strangers: Vec<_> = overlaps.iter().map(join).collect();
         assert!(strangers.iter().all(Result::is_ok), "{strangers:?}");
-        let sockets = guard.own_sockets + strangers.len();
-        assert_eq!(guard.overlapping_sockets().unwrap(), sockets);
+        assert!(counts(&guard, guard.own_sockets + strangers.len()));
     }
+}
+
+/// Returns `true` once the guard counts this many sockets. While other tests close theirs, it may
+/// miss some.
+fn counts(guard: &Guard, sockets: usize) -> bool {
+    (0..100).any(|_| guard.overlapping_sockets().unwrap() == sockets)
 }
 
 #[test]

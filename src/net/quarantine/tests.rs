@@ -109,17 +109,17 @@ fn the_next_search_waits_and_for_longer_if_the_last_found_nobody() {
                 machine.quarantine.search = None;
                 return waited;
             }
-            machine.wait(MIN_PAUSE);
-            waited += MIN_PAUSE;
+            machine.wait(MIN_SEARCH_PAUSE);
+            waited += MIN_SEARCH_PAUSE;
         }
     };
-    assert_eq!(next_search_after(&mut machine), MIN_PAUSE);
+    assert_eq!(next_search_after(&mut machine), MIN_SEARCH_PAUSE);
     machine.stuck.clear();
     machine.wait(MAX_PAUSE);
     machine.send(1..2);
-    assert_eq!(next_search_after(&mut machine), 2 * MIN_PAUSE);
+    assert_eq!(next_search_after(&mut machine), 2 * MIN_SEARCH_PAUSE);
     machine.wait(MAX_PAUSE);
-    assert_eq!(next_search_after(&mut machine), 4 * MIN_PAUSE);
+    assert_eq!(next_search_after(&mut machine), 4 * MIN_SEARCH_PAUSE);
 }
 
 #[test]

@@ -299,8 +299,9 @@ impl Sender {
         while unsafe { self.flush(paths, index..index + 1, tally) } == index {}
     }
 
-    /// Sends the first datagram of a packet to a suspect through the spare, where a later call
-    /// finds out whether it has left, and the rest apart.
+    /// Sends the first datagram of a packet to a suspect through the spare, and the rest
+    /// accordingly. If it does not leave at once, a later call looks again, or nobody does while
+    /// the spare is in use.
     ///
     /// # Safety
     /// As for `flush`.
@@ -311,22 +312,34 @@ impl Sender {
         index: usize,
         tally: &mut SendTally,
     ) {
-        let queued_before = queued_bytes(spares.spare.as_fd());
-        // SAFETY: this header is as the caller promises, for this and for all calls below.
-        if unsafe { self.send_first(spares.spare.as_fd(), index) }.is_ok() {
+        let queued = || queued_bytes(spares.spare.as_fd());
+        let queued_before = queued();
+        // SAFETY: this header is as the caller promises, for all calls below, too.
+        if unsafe { self.send_first(spares.spare.as_fd(), index) }.is_err() {
+            // SAFETY: as above.
+            return unsafe { self.send_apart(paths, spares, index, tally) };
+        }
+        let now = Instant::now();
+        // SAFETY: as above.
+        let peer = unsafe { *self.peer(index) };
+        let has_left = queued() <= queued_before;
+        if has_left || paths.state.is_clogged {
+            paths.state.quarantine.judge(&peer, has_left, now);
+        } else {
             paths.state.retest = Some(Retest {
-                // SAFETY: as above.
-                peer: unsafe { *self.peer(index) },
-                sent: Instant::now(),
+                peer,
+                sent: now,
                 queued_before,
             });
-            if self.is_finished(index) {
-                tally.sent += u64::from(self.deliveries[index]);
-                return;
-            }
         }
         // SAFETY: as above.
-        unsafe { self.send_apart(paths, spares, index, tally) };
+        unsafe {
+            if has_left || self.is_finished(index) {
+                self.send_rest(paths, index, tally);
+            } else {
+                self.send_apart(paths, spares, index, tally);
+            }
+        }
     }
 
     /// Sends a packet through the socket for suspects, and never waits.
@@ -383,11 +396,9 @@ impl<'a> Paths<'a> {
         (route != Route::Open).then_some((route, spares))
     }
 
-    /// Returns `true` if the spare is not in use.
+    /// Returns `true` if the spare may hold one more packet that does not leave.
     fn may_retest(&self, spares: &Spares) -> bool {
-        self.state.retest.is_none()
-            && !self.state.is_clogged
-            && queued_bytes(spares.spare.as_fd()) < MAX_QUEUED_BYTES
+        self.state.retest.is_none() && queued_bytes(spares.spare.as_fd()) < MAX_QUEUED_BYTES
     }
 }
 
@@ -464,7 +475,8 @@ fn leaves(mut queued_bytes: impl FnMut() -> usize, before: usize) -> bool {
         if now > *deadline.get_or_insert(now + MAX_LEAVE_TIME) {
             return false;
         }
-        std::hint::spin_loop();
+        // The kernel's thread that receives on this core needs it now.
+        std::thread::sleep(LEAVE_PAUSE);
     }
 }
 
@@ -485,6 +497,9 @@ fn queued_bytes(socket: BorrowedFd<'_>) -> usize {
 /// The time within which a network interface reports that it has sent a packet. Most do
 /// within 100 µs, some group their reports over 250 µs.
 const MAX_LEAVE_TIME: Duration = Duration::from_micros(500);
+
+/// Time between two looks. The kernel makes about twice as much of it.
+const LEAVE_PAUSE: Duration = Duration::from_micros(50);
 
 /// Maximum number of waits for tests in one call. They take 10 ms, two slices. The other
 /// packets of the call go untested.
