@@ -16,9 +16,12 @@ use super::address::PeerAddr;
 #[derive(Default)]
 pub(super) struct Quarantine {
     suspects: HashMap<PeerAddr, Suspect>,
+    /// Those that have passed a test since. They may have done so by chance, when a slow link
+    /// had just sent something else.
+    passed: HashMap<PeerAddr, Suspect>,
     search: Option<Search>,
     next_search: Option<Instant>,
-    /// Minimum time from the end of the last search to the next.
+    /// Minimum time from the end of the last search to the next, if that found nobody.
     search_pause: Duration,
     next_cleanup: Option<Instant>,
     /// Number of peers that have become suspects, until it is taken.
@@ -80,6 +83,8 @@ impl Quarantine {
             self.next_cleanup = Some(now + MAX_PAUSE);
             self.suspects
                 .retain(|_, suspect| now < suspect.until + MAX_PAUSE);
+            self.passed
+                .retain(|_, suspect| now < suspect.until + MAX_PAUSE);
         }
     }
 
@@ -94,7 +99,7 @@ impl Quarantine {
             self.found += search.failed.len() as u64;
         }
         self.search_pause = if is_peers {
-            MIN_SEARCH_PAUSE
+            Duration::ZERO
         } else {
             longer(self.search_pause).max(MIN_SEARCH_PAUSE)
         };
@@ -136,7 +141,11 @@ impl Quarantine {
     }
 
     fn pass(&mut self, peer: &PeerAddr) {
-        self.suspects.remove(peer);
+        if let Some(suspect) = self.suspects.remove(peer)
+            && self.passed.len() < MAX_SUSPECTS
+        {
+            self.passed.insert(*peer, suspect);
+        }
         if let Some(search) = &mut self.search {
             search.passed += 1;
         }
@@ -148,11 +157,10 @@ impl Quarantine {
             suspect.pause = longer(suspect.pause);
             suspect.until = now + suspect.pause;
         } else if count < MAX_SUSPECTS {
-            let suspect = Suspect {
-                until: now + MIN_PAUSE,
-                pause: MIN_PAUSE,
-            };
-            self.suspects.insert(*peer, suspect);
+            let earlier = self.passed.remove(peer);
+            let pause = earlier.map_or(MIN_PAUSE, |suspect| longer(suspect.pause));
+            let until = now + pause;
+            self.suspects.insert(*peer, Suspect { until, pause });
             if let Some(search) = &mut self.search {
                 search.failed.push(*peer);
             }
@@ -189,13 +197,13 @@ const MAX_GROUP: usize = 64;
 /// is too busy to send. A later test costs the others nothing.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
 
-/// Minimum time from the end of a search to the next.
+/// Minimum time from the end of a search that found nobody to the next.
 const MIN_SEARCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest. A peer that comes back waits for it.
 const MAX_PAUSE: Duration = Duration::from_secs(32);
 
-/// Maximum number of suspects. They take about 300 KB.
+/// Maximum number of suspects, and of those that have passed. They take about 300 KB each.
 const MAX_SUSPECTS: usize = 4096;
 
 #[cfg(test)]

@@ -372,6 +372,13 @@ impl State {
         if self.is_clogged {
             self.is_clogged = queued_bytes(sockets.own.as_fd()) > MAX_QUEUED_BYTES;
         }
+        // There are more bad peers than the last search found.
+        if self.is_clogged
+            && let Some(spares) = sockets.spares
+            && queued_bytes(spares.spare.as_fd()) > MAX_QUEUED_BYTES
+        {
+            self.quarantine.search(Instant::now());
+        }
         let is_due = |retest: &mut Retest| retest.sent.elapsed() > MAX_LEAVE_TIME;
         if let Some(spares) = sockets.spares
             && let Some(retest) = self.retest.take_if(is_due)
