@@ -91,9 +91,10 @@ impl Sender {
                 Err(error) => {
                     if is_segmented(&self.headers[done]) && is_segment_refusal(error) {
                         // SAFETY: this is one of these headers, with a control message.
-                        unsafe { self.send_in_parts(way.socket(), done, tally) };
-                        // SAFETY: this is one of these headers.
-                        way.segments_refused(unsafe { self.peer(done) });
+                        if unsafe { self.send_in_parts(way.socket(), done, tally) } {
+                            // SAFETY: this is one of these headers.
+                            way.segments_refused(unsafe { self.peer(done) });
+                        }
                     } else {
                         tally.refused += u64::from(self.deliveries[done]);
                     }
@@ -130,7 +131,8 @@ impl Sender {
     }
 
     /// Sends the datagrams of one packet, which the kernel refused as a whole, one by
-    /// one. Its deliveries are sent if all of its datagrams are.
+    /// one. Its deliveries are sent if all of its datagrams are. Returns `true` if any is: then
+    /// the kernel refused the segments. Otherwise it refuses the peer, or the source.
     ///
     /// # Safety
     /// As for `flush`. `index` must be that of a gathered header with a control message.
@@ -139,15 +141,17 @@ impl Sender {
         socket: BorrowedFd<'_>,
         index: usize,
         tally: &mut SendTally,
-    ) {
+    ) -> bool {
         tally.split_packets += 1;
         let bytes = self.iovecs[index].iov_len;
         let segment_bytes = self.segment_bytes(index);
-        let mut all_sent = true;
+        let (mut any_sent, mut all_sent) = (false, true);
         for start in (0..bytes).step_by(segment_bytes) {
             let part = start..bytes.min(start + segment_bytes);
             // SAFETY: this header is as the caller promises.
-            all_sent &= unsafe { self.send_part(socket, index, part) }.is_ok();
+            let is_sent = unsafe { self.send_part(socket, index, part) }.is_ok();
+            any_sent |= is_sent;
+            all_sent &= is_sent;
         }
         let deliveries = u64::from(self.deliveries[index]);
         if all_sent {
@@ -155,6 +159,7 @@ impl Sender {
         } else {
             tally.refused += deliveries;
         }
+        any_sent
     }
 
     /// Sends a part of one packet as one datagram.

@@ -98,6 +98,27 @@ fn the_refusal_to_segment_concerns_one_peer() {
 }
 
 #[test]
+fn a_source_that_has_gone_is_no_refusal_to_segment() {
+    let mut fixture = Fixture::new();
+    let peers = fixture.peers(1);
+    let gone = LocalAddr::of("192.0.2.1:0".parse().unwrap());
+    let packet = Packet {
+        to: &peers[0],
+        payload: b"aabbc",
+        segment_bytes: NonZeroU16::new(2),
+        deliveries: 3,
+    };
+    let sockets = SendSockets {
+        own: &fixture.own,
+        spares: None,
+    };
+    let (sender, paths) = (&mut fixture.sender, &mut fixture.paths);
+    let tally = sender.send_by(paths, sockets, Some(gone), [packet]);
+    assert_eq!((tally.refused, tally.total()), (3, 3));
+    assert!(paths.segments.get_mut().is_whole());
+}
+
+#[test]
 fn packets_leave_at_once_or_within_a_while_or_not() {
     let mut readings = [7, 7, 5].into_iter();
     assert!(leaves(|| readings.next().unwrap(), 5));
