@@ -1,3 +1,4 @@
+use super::watched::leaves;
 use super::*;
 use nix::sys::socket::setsockopt;
 use nix::{setsockopt_impl, sockopt_impl};
