@@ -2,8 +2,8 @@
 
 use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
-    push_client_header, push_padding,
+    BundleSize, ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, Welcome, parse_server,
+    push_client_frame, push_client_header, push_padding,
 };
 
 use super::Client;
@@ -63,7 +63,7 @@ pub(crate) fn datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
 
 /// Returns the shortest HELLO datagram.
 pub(crate) fn hello() -> Vec<u8> {
-    let mut out = datagram(0, &[ClientFrame::Hello]);
+    let mut out = datagram(0, &[ClientFrame::Hello(BundleSize::Full)]);
     push_padding(0, MIN_HELLO_BYTES, &mut out);
     out
 }

@@ -10,7 +10,7 @@ use crate::net::{Endpoint, Packet, SendTally};
 use crate::server::ops::stats::Counts;
 use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::{MIN_SHARED_MEMBERS, Registry};
-use crate::wire::v2::{Message, ServerFrame, SessionId, parse_server};
+use crate::wire::v2::{BundleSize, Message, ServerFrame, SessionId, parse_server};
 use crate::wire::{Protocol, RoomName};
 
 fn peer(port: u16) -> PeerAddr {
@@ -27,7 +27,7 @@ fn registry(text: u16, frames: u16, workers: usize) -> Registry {
     }
     for port in (2..).step_by(2).take(frames.into()) {
         let session = SessionId::new(77).unwrap();
-        registry.open_session(&peer(port), owner(port), session, 0);
+        registry.open_session(&peer(port), owner(port), BundleSize::Full, session, 0);
     }
     registry
 }
