@@ -117,10 +117,17 @@ impl Talk {
     /// Waits until a datagram is sent, and returns the time in milliseconds as well.
     fn next(&mut self) -> (u128, Vec<String>) {
         let start = self.now;
+        let datagrams = self.next_datagrams();
+        let sent = datagrams.iter().map(|datagram| describe(datagram));
+        ((self.now - start).as_millis(), sent.collect())
+    }
+
+    fn next_datagrams(&mut self) -> Vec<Vec<u8>> {
         for _ in 0..10_000 {
-            let sent = self.sent();
-            if !sent.is_empty() {
-                return ((self.now - start).as_millis(), sent);
+            assert!(!self.protocol.handle_timeout(self.now, false));
+            let datagrams = self.datagrams();
+            if !datagrams.is_empty() {
+                return datagrams;
             }
             self.now = self.now.max(self.protocol.poll_timeout());
         }
@@ -159,9 +166,7 @@ impl Talk {
     /// Answers the PING of the next heartbeat, and returns the time that it took.
     fn pong(&mut self) -> u128 {
         let start = self.now;
-        self.now = self.protocol.poll_timeout();
-        assert!(!self.protocol.handle_timeout(self.now, false));
-        let token = ping_token(&self.datagrams()[0]);
+        let token = ping_token(&self.next_datagrams()[0]);
         assert!(self.hear_frames(&[ServerFrame::Pong(&token)]).is_empty());
         (self.now - start).as_millis()
     }
