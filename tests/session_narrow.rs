@@ -67,18 +67,6 @@ fn a_session_on_a_narrow_path_asks_for_small_bundles_and_loses_nothing_more() {
     }
 }
 
-#[test]
-fn a_path_that_becomes_narrow_is_noticed() {
-    let server = TestServer::start(unpinned_config(1, V4));
-    let relay = Relay::start(server.local_addr(), 2);
-    let session = connect_with(ProtocolChoice::V2, relay.address());
-    wait_until("the session", || has_v2_session(&session));
-    answer(session.say("on a wide path"));
-    relay.set_max_bytes(NARROW);
-    expect_size(&session, NARROW);
-    assert_eq!(session.stats().sessions, 1);
-}
-
 /// Skips the events before the size of the bundles changes.
 #[track_caller]
 fn expect_size(session: &Session, bytes: usize) {
