@@ -1,7 +1,7 @@
 use super::*;
 use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
-    MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
+    BundleSize, MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
 };
 
 /// Any session.
@@ -63,7 +63,7 @@ fn version_2_says_what_the_server_reads() {
     let (session, frames) = parse_client(&hello).unwrap();
     assert_eq!(
         (session, frames.collect()),
-        (None, vec![ClientFrame::Hello])
+        (None, vec![ClientFrame::Hello(BundleSize::Full)])
     );
 }
 

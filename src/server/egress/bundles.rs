@@ -2,24 +2,34 @@
 
 use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
 use super::packets::Packets;
-use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
+use crate::net::MAX_PACKET_BYTES;
 use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::{
-    BUNDLE_BYTES, Message, ServerFrame, push_padding, push_server_frame, push_server_header,
+    BundleSize, Message, ServerFrame, push_padding, push_server_frame, push_server_header,
 };
 
-pub(super) fn new_bundle_packets() -> Packets {
-    let bytes = MAX_BYTES + MAX_TEXTS * 32;
-    Packets::with_capacity(bytes, bytes / BUNDLE_BYTES, PASS_DATAGRAMS)
+/// Small bundles are rare, so they have no memory until the first ones.
+pub(super) fn new_bundle_packets(size: BundleSize) -> Packets {
+    let bytes = match size {
+        BundleSize::Full => MAX_BYTES + MAX_TEXTS * 32,
+        BundleSize::Small => 0,
+    };
+    Packets::with_capacity(bytes, bytes / size.bytes(), packet_bundles(size))
 }
 
-/// Puts the texts of a room, in their order, into bundles of at most [`BUNDLE_BYTES`]. All
-/// but the last bundle of a packet are padded to exactly that length. The texts become
-/// messages of the stream of `worker`, with the next numbers.
-pub(super) fn plan_bundles(texts: RoomTexts<'_>, worker: WorkerId, packets: &mut Packets) {
+/// Puts the texts of a room, in their order, into bundles of this size. All but the last bundle
+/// of a packet are padded to exactly that length. A text that is longer alone is a packet of its
+/// own. The texts become messages of the stream of `worker`, numbered from `first_sequence`.
+pub(super) fn plan_bundles(
+    texts: RoomTexts<'_>,
+    worker: WorkerId,
+    first_sequence: u32,
+    size: BundleSize,
+    packets: &mut Packets,
+) {
     packets.clear();
+    let (max_bytes, max_bundles) = (size.bytes(), packet_bundles(size));
     let room = texts.room();
-    let first_sequence = room.take_sequence(worker, texts.len() as u32);
     let mut bundle_start = packets.bytes().len();
     let (mut bundles, mut messages) = (0, 0);
     for ((from, _, payload), index) in texts.iter().zip(0_u32..) {
@@ -34,16 +44,19 @@ pub(super) fn plan_bundles(texts: RoomTexts<'_>, worker: WorkerId, packets: &mut
             let bytes = packets.bytes();
             let before = bytes.len();
             push_server_frame(&message, bytes);
-            if bytes.len() - bundle_start <= BUNDLE_BYTES {
+            let end = bytes.len();
+            if end - bundle_start <= max_bytes {
                 messages += 1;
                 continue;
             }
             bytes.truncate(before);
-            if bundles == PACKET_BUNDLES {
-                packets.finish(BUNDLE_BYTES as u16, messages);
+            let last_bytes = before - bundle_start;
+            let next_bytes = end - before + HEADER_BYTES;
+            if bundles == max_bundles || last_bytes.max(next_bytes) > max_bytes {
+                packets.finish(max_bytes.max(last_bytes) as u16, messages);
                 (bundles, messages) = (0, 0);
             } else {
-                push_padding(bundle_start, BUNDLE_BYTES, bytes);
+                push_padding(bundle_start, max_bytes, bytes);
             }
         }
         let bytes = packets.bytes();
@@ -54,20 +67,28 @@ pub(super) fn plan_bundles(texts: RoomTexts<'_>, worker: WorkerId, packets: &mut
         messages += 1;
     }
     if bundles > 0 {
-        packets.finish(BUNDLE_BYTES as u16, messages);
+        let last_bytes = packets.bytes().len() - bundle_start;
+        packets.finish(max_bytes.max(last_bytes) as u16, messages);
     }
 }
 
-/// Maximum number of bundles per packet, which is 54.
-const PACKET_BUNDLES: usize = if MAX_PACKET_BYTES / BUNDLE_BYTES < MAX_SEGMENTS {
-    MAX_PACKET_BYTES / BUNDLE_BYTES
-} else {
-    MAX_SEGMENTS
-};
+/// Returns the maximum number of bundles per packet, which is 54 or 64, and of datagrams per pass,
+/// which is one packet. The kernel counts about 2.3 kB per full bundle in a peer's receive buffer,
+/// which holds 92 of them by default.
+const fn packet_bundles(size: BundleSize) -> usize {
+    let bundles = MAX_PACKET_BYTES / size.bytes();
+    if bundles < MAX_BUNDLES {
+        bundles
+    } else {
+        MAX_BUNDLES
+    }
+}
 
-/// Maximum number of datagrams per pass: one packet. The kernel counts about 2.3 kB per
-/// bundle in a peer's receive buffer, which holds 92 of them by default.
-const PASS_DATAGRAMS: usize = PACKET_BUNDLES;
+/// Every kernel with GSO takes so many segments.
+const MAX_BUNDLES: usize = 64;
+
+/// Length of what [`push_server_header`] appends.
+const HEADER_BYTES: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -88,11 +109,11 @@ mod tests {
         fn bundles_hold_every_message_in_order_within_their_limit(
             lens in prop::collection::vec(0_usize..=MAX_PAYLOAD_BYTES, 1..200),
             short in any::<bool>(),
+            size in prop::sample::select(&BundleSize::ALL),
         ) {
             let mut backlog = Backlog::new();
             let room = Room::plain(7, 3);
             let first_sequence = u32::MAX - 3;
-            room.take_sequence(WorkerId(2), first_sequence);
             let mut expected = Vec::new();
             for (number, len) in lens.into_iter().enumerate() {
                 let len = if short { len / 20 } else { len };
@@ -103,23 +124,24 @@ mod tests {
                     expected.push((sequence, DisplayName::Address(from.socket_addr()), payload));
                 }
             }
-            let mut packets = new_bundle_packets();
-            plan_bundles(backlog.room(0).unwrap(), WorkerId(2), &mut packets);
+            let mut packets = new_bundle_packets(size);
+            let texts = backlog.room(0).unwrap();
+            plan_bundles(texts, WorkerId(2), first_sequence, size, &mut packets);
             prop_assert_eq!(packets.messages(), expected.len());
-
-            let taken = room.take_sequence(WorkerId(2), 0).wrapping_sub(first_sequence);
-            prop_assert_eq!(taken as usize, expected.len());
 
             let to = sender(9);
             let mut received = Vec::new();
             for packet in (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to)) {
                 prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
                 let bundles = packet.datagrams();
-                prop_assert!(bundles.len() <= MAX_SEGMENTS);
+                prop_assert!(bundles.len() <= MAX_BUNDLES);
                 let before = received.len();
+                let is_alone = bundles.len() == 1;
                 for bundle in bundles {
-                    prop_assert!(bundle.len() <= BUNDLE_BYTES);
-                    let frames = parse_server(bundle).unwrap();
+                    let frames: Vec<_> = parse_server(bundle).unwrap().collect();
+                    let is_one_message = is_alone && frames.len() == 1;
+                    prop_assert!(bundle.len() <= size.bytes() || is_one_message);
+                    prop_assert!(bundle.len() <= BundleSize::Full.bytes());
                     for frame in frames {
                         let ServerFrame::Message(message) = frame else {
                             panic!("{frame:?}");
@@ -136,7 +158,7 @@ mod tests {
 
     /// Plans payloads of these lengths, and returns the lengths of the bundles of each
     /// packet, pass by pass.
-    fn passes(lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
+    fn passes(size: BundleSize, lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
         let mut backlog = Backlog::new();
         let room = Room::plain(7, 1);
         for (port, len) in (1..).zip(lens) {
@@ -144,8 +166,9 @@ mod tests {
                 .push(&room, sender(port), None, &vec![0; len])
                 .unwrap();
         }
-        let mut packets = new_bundle_packets();
-        plan_bundles(backlog.room(0).unwrap(), WorkerId(0), &mut packets);
+        let mut packets = new_bundle_packets(size);
+        let texts = backlog.room(0).unwrap();
+        plan_bundles(texts, WorkerId(0), 0, size, &mut packets);
         let to = sender(9);
         let bundles = |packet: crate::net::Packet<'_>| {
             let bundles = packet.datagrams();
@@ -160,13 +183,25 @@ mod tests {
     #[test]
     fn a_bundle_is_filled_to_the_byte() {
         // The header takes 2 bytes, and each message from an IPv4 peer 19.
-        assert_eq!(passes([580, 580]), [[[1200]]]);
-        assert_eq!(passes([580, 581]), [[[1200, 602]]]);
+        let full = |lens| passes(BundleSize::Full, lens);
+        assert_eq!(full([580, 580]), [[[1200]]]);
+        assert_eq!(full([580, 581]), [[[1200, 602]]]);
+        let small = |lens| passes(BundleSize::Small, lens);
+        assert_eq!(small([254, 254]), [[[548]]]);
+        assert_eq!(small([254, 255]), [[[548, 276]]]);
+    }
+
+    #[test]
+    fn a_text_that_is_longer_than_a_bundle_is_a_packet_of_its_own() {
+        let packets = passes(BundleSize::Small, [9, 527, 528, 10, 600, 700, 8, 8]).concat();
+        let expected: [&[usize]; 5] = [&[548, 548], &[549], &[31], &[621], &[721]];
+        assert_eq!(packets[..5], expected);
+        assert_eq!(packets[5..], [[56]]);
     }
 
     #[test]
     fn packets_are_full_and_a_pass_fits_into_a_receive_buffer() {
-        let passes = passes([MAX_PAYLOAD_BYTES; 150]);
+        let passes = passes(BundleSize::Full, [MAX_PAYLOAD_BYTES; 150]);
         let (last, full) = passes.split_last().unwrap();
         assert_eq!((full.len(), last.concat().len()), (2, 150 - 2 * 54));
         for pass in full {

@@ -16,6 +16,7 @@ use crate::server::ops::supervise::Wake;
 use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::Members;
 use crate::wire::Protocol;
+use crate::wire::v2::BundleSize;
 
 /// The packets for the members of a room, built once for all of them. The worker that
 /// built a plan sends it. In a large room it also hands the plan to the other workers,
@@ -24,7 +25,8 @@ pub struct Plan {
     origin: WorkerId,
     texts: Packets,
     lines: Packets,
-    bundles: Packets,
+    /// By their [`BundleSize`].
+    bundles: [Packets; BundleSize::ALL.len()],
     /// The workers that have the plan to send.
     holders: SharedWorkerSet,
 }
@@ -35,7 +37,7 @@ impl Plan {
             origin,
             texts: TextPlanner::new_packets(),
             lines: TextPlanner::new_packets(),
-            bundles: new_bundle_packets(),
+            bundles: BundleSize::ALL.map(new_bundle_packets),
             holders: SharedWorkerSet::default(),
         }
     }
@@ -44,7 +46,7 @@ impl Plan {
     pub fn build(&mut self, texts: RoomTexts<'_>, members: &Members, planner: &mut TextPlanner) {
         self.texts.clear();
         self.lines.clear();
-        self.bundles.clear();
+        self.bundles.iter_mut().for_each(Packets::clear);
         for (protocol, packets) in [
             (Protocol::Text, &mut self.texts),
             (Protocol::Lines, &mut self.lines),
@@ -53,8 +55,17 @@ impl Plan {
                 planner.plan(texts, protocol.line_end(), packets);
             }
         }
-        if members.any_speaks(Protocol::Frames) {
-            plan_bundles(texts, self.origin, &mut self.bundles);
+        let mut first_sequence = None;
+        for size in BundleSize::ALL {
+            if members.any_speaks(Protocol::Frames(size)) {
+                // The messages have the same numbers in bundles of all sizes.
+                let first = *first_sequence.get_or_insert_with(|| {
+                    let count = texts.len() as u32;
+                    texts.room().take_sequence(self.origin, count)
+                });
+                let packets = &mut self.bundles[size as usize];
+                plan_bundles(texts, self.origin, first, size, packets);
+            }
         }
     }
 
@@ -62,7 +73,7 @@ impl Plan {
         match protocol {
             Protocol::Text => &self.texts,
             Protocol::Lines => &self.lines,
-            Protocol::Frames => &self.bundles,
+            Protocol::Frames(size) => &self.bundles[size as usize],
         }
     }
 }
