@@ -38,7 +38,9 @@ pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 #[cfg(feature = "server")]
 pub use send::PathNews;
-pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
+pub use send::{
+    Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams, is_call_refusal,
+};
 #[cfg(feature = "server")]
 pub use socket::{
     BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, in_call, receive_drops,

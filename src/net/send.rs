@@ -280,7 +280,7 @@ fn last_error() -> i32 {
 
 /// Returns `true` for the errors with which a system refuses a call as such: an old kernel, or
 /// a filter of calls (seccomp).
-pub(super) fn is_call_refusal(error: i32) -> bool {
+pub fn is_call_refusal(error: i32) -> bool {
     matches!(error, libc::ENOSYS | libc::EPERM | libc::EACCES)
 }
 

@@ -8,7 +8,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::net::{
     Datagram, MAX_ENDPOINTS, OwnAddresses, PathNews, PeerAddr, RECEIVE_BATCH, Receiver, Transmit,
-    WorkerSockets, in_call, receive_drops,
+    WorkerSockets, in_call, is_call_refusal, receive_drops,
 };
 use crate::server::clock::Clock;
 use crate::server::egress::{LOOK_INTERVAL_MS, Progress};
@@ -295,18 +295,14 @@ fn refuse(from: &PeerAddr, own_addresses: &OwnAddresses) -> Option<DropReason> {
 /// Returns true for errors of the program itself, or of a system that does not permit the
 /// call. They would occur in every call.
 fn is_fatal(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EBADF
-                | libc::ENOTSOCK
-                | libc::EFAULT
-                | libc::EINVAL
-                | libc::ENOSYS
-                | libc::EPERM
-                | libc::EACCES
+    let is_own = |error| {
+        matches!(
+            error,
+            libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL
         )
-    )
+    };
+    let error = error.raw_os_error();
+    error.is_some_and(|error| is_own(error) || is_call_refusal(error))
 }
 
 /// Maximum number of batches received from one socket before the worker sends. These 1024

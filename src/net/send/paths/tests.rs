@@ -1,20 +1,11 @@
+use super::super::tests::NoChecksums;
 use super::watched::leaves;
 use super::*;
 use nix::sys::socket::setsockopt;
-use nix::{setsockopt_impl, sockopt_impl};
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-
-sockopt_impl!(
-    /// Sends without checksums, in which case the kernel segments nothing.
-    NoChecksums,
-    SetOnly,
-    libc::SOL_SOCKET,
-    libc::SO_NO_CHECK,
-    bool
-);
 
 /// Sockets of different addresses, which stand in for those of one, and a receiver.
 struct Fixture {
