@@ -31,7 +31,7 @@ fn every_datagram_and_every_delivery_is_counted_once() {
             }
             let frames = [
                 ClientFrame::Say(b"a"),
-                ClientFrame::Heartbeat,
+                ClientFrame::Heartbeat(None),
                 ClientFrame::Say(b"bb"),
                 ClientFrame::Say(b"ccc"),
             ];

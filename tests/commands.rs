@@ -5,7 +5,7 @@ mod common;
 use bullhorn::ServerConfig;
 use bullhorn::config::Switch;
 use bullhorn::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NoticeCode, ServerFrame, parse_server,
+    BUNDLE_BYTES, ClientFrame, MAX_PAYLOAD_BYTES, NoticeCode, Room, ServerFrame, parse_server,
 };
 use bullhorn::wire::{DisplayName, Name, RoomName};
 use common::v2_peer::V2Peer;
@@ -124,8 +124,8 @@ fn v2_peers_use_the_same_commands_and_receive_frames() {
         let datagram = bob.client.receive();
         let frames: Vec<_> = parse_server(&datagram).unwrap().collect();
         let number = match frames[..] {
-            [ServerFrame::Room(number, room), answer] => {
-                assert_eq!(room, den);
+            [ServerFrame::Room(Room { number, name, .. }), answer] => {
+                assert_eq!(name, den);
                 let text = b"you are in den (2 here)";
                 assert_eq!(answer, ServerFrame::Notice(NoticeCode::Done, text));
                 number
@@ -167,9 +167,22 @@ fn v2_peers_use_the_same_commands_and_receive_frames() {
             bob.send(&[ClientFrame::Command(command)]);
             expect_frame(ServerFrame::Notice(code, text.as_bytes()));
         }
-        // The reply to another HELLO contains the room.
-        bob.client.send(&common::v2_peer::hello());
-        assert_eq!(common::v2_peer::welcome(&bob.client.receive()).room, number);
+        // A heartbeat without the number of the room asks for it.
+        bob.send(&[
+            ClientFrame::Heartbeat(Some(number)),
+            ClientFrame::Ping(b"1"),
+        ]);
+        expect_frame(ServerFrame::Pong(b"1"));
+        for wrong in [None, Some(number + 1)] {
+            bob.send(&[ClientFrame::Heartbeat(wrong)]);
+            let datagram = bob.client.receive();
+            match parse_server(&datagram).unwrap().next() {
+                Some(ServerFrame::Room(room)) => {
+                    assert_eq!((room.number, room.name), (number, den))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
         // An unknown command is a text, as in v1.
         bob.send(&[ClientFrame::Command(b"/dance")]);
         ann.expect_text_from(&bob.client, "/dance");

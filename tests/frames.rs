@@ -75,7 +75,7 @@ fn wrong_sessions_and_texts_from_a_v2_peer_are_dropped() {
             .collect();
         wrong.push(datagram(0, &frames));
         wrong.push(datagram(0, &[]));
-        wrong.push(datagram(0, &[ClientFrame::Heartbeat]));
+        wrong.push(datagram(0, &[ClientFrame::Heartbeat(None)]));
         wrong.push(b"never to be heard".to_vec());
         wrong.push(b"@im@".to_vec());
         wrong.push([b'x'; 65_507].to_vec());
@@ -109,8 +109,8 @@ fn an_unknown_session_is_echoed_once_per_second_in_13_bytes() {
         let clock = Clock::from_fn(move || time.load(SeqCst));
         let server = TestServer::start_with_clock(config(workers, &[address]), clock);
         let [ann, bob] = [server.unregistered_client(), server.unregistered_client()];
-        let reply = |session: u64| [&[0xFF, 2, 0x89, 0, 8][..], &session.to_be_bytes()].concat();
-        let heartbeat = |session| datagram(session, &[ClientFrame::Heartbeat]);
+        let reply = |session: u64| [&[0xFF, 2][..], &session.to_be_bytes(), &[0x89, 0, 0]].concat();
+        let heartbeat = |session| datagram(session, &[ClientFrame::Heartbeat(None)]);
         let mut drops = 0;
         let mut send = |client: &Client, bytes: &[u8]| {
             client.send(bytes);
@@ -176,7 +176,8 @@ fn a_hello_opens_one_session_and_its_reply_is_shorter() {
             let reply = client.receive();
             assert!(reply.len() < hello().len(), "{}", reply.len());
             let welcome = welcome(&reply);
-            assert_eq!((welcome.timeout_ms, welcome.room), (10_000, 0));
+            assert_eq!(welcome.timeout_ms, 10_000);
+            assert_eq!(welcome.address, client.address());
             assert_eq!(welcome.bundle_bytes, 1200);
             numbers.push(welcome.session.get());
         }
@@ -407,7 +408,7 @@ fn a_reply_to_a_padded_datagram_is_as_long_and_never_longer_than_a_bundle() {
         assert_eq!(frames, [ServerFrame::Pong(b"12345")]);
     }
     // There is nothing to pad.
-    let mut heartbeat = datagram(peer.number, &[ClientFrame::Heartbeat]);
+    let mut heartbeat = datagram(peer.number, &[ClientFrame::Heartbeat(None)]);
     push_padding(0, 1200, &mut heartbeat);
     peer.client.send(&heartbeat);
     peer.expect_intact("still here");

@@ -75,7 +75,7 @@ fn the_peers_of_a_stuck_worker_are_not_expired() {
     let bobs_end = format!("{} is down: not heard any more", bob.client.address());
     // A peer of the other worker expires, comes back and expires again.
     for _ in 0..2 {
-        eve.send(&[ClientFrame::Heartbeat]);
+        eve.send(&[ClientFrame::Heartbeat(None)]);
         bob.client.send(b"@im@");
         loop {
             let line = log.next();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bullhorn::net::Receiver;
 use bullhorn::wire::HEARTBEAT;
 use bullhorn::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, parse_server, push_client_frame,
+    BUNDLE_BYTES, ClientFrame, Hello, ServerFrame, SessionId, parse_server, push_client_frame,
     push_client_header, push_hello,
 };
 
@@ -50,7 +50,7 @@ impl Clients for UdpClients {
     fn register(&mut self) -> Result<(), Error> {
         self.datagram.clear();
         if self.is_v2 {
-            push_hello(&mut self.datagram);
+            push_hello(&Hello::default(), &mut self.datagram);
         } else {
             self.datagram.extend_from_slice(HEARTBEAT);
         }
@@ -98,8 +98,15 @@ impl Clients for UdpClients {
             for frame in parse_server(datagram.payload)? {
                 match frame {
                     ServerFrame::Message(message) => received.text(message.payload),
-                    ServerFrame::Welcome(welcome) if client == 0 => {
-                        self.session = Some(welcome.session);
+                    ServerFrame::Welcome(welcome) => {
+                        if client == 0 {
+                            self.session = Some(welcome.session);
+                        }
+                        // The first datagram of a session registers it.
+                        self.datagram.clear();
+                        push_client_header(Some(welcome.session), &mut self.datagram);
+                        push_client_frame(&ClientFrame::Heartbeat(None), &mut self.datagram);
+                        send(&self.sockets[client], &self.datagram)?;
                     }
                     _ => {}
                 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bullhorn::wire::HEARTBEAT;
 use bullhorn::wire::v2::{
-    ClientFrame, ServerFrame, SessionId, parse_server, push_client_frame, push_client_header,
-    push_hello,
+    ClientFrame, Hello, ServerFrame, SessionId, parse_server, push_client_frame,
+    push_client_header, push_hello,
 };
 
 use super::Error;
@@ -30,23 +30,31 @@ pub(crate) struct Flood {
 }
 
 impl Speech {
-    /// Returns the datagram that registers a peer.
-    pub(crate) fn registration(self) -> Vec<u8> {
+    /// Registers the peer at this socket, and returns its session in version 2.
+    pub(crate) fn register(
+        self,
+        socket: &UdpSocket,
+        server: SocketAddr,
+    ) -> Result<Option<SessionId>, Error> {
         let mut datagram = Vec::new();
         match self {
-            Self::Text(..) => datagram.extend_from_slice(HEARTBEAT),
-            Self::Frames(..) => push_hello(&mut datagram),
-        }
-        datagram
-    }
-
-    /// Registers the peer at this socket, and returns its session in version 2.
-    pub(crate) fn register(self, socket: &UdpSocket) -> Result<Option<SessionId>, Error> {
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        socket.send(&self.registration())?;
-        match self {
-            Self::Text(..) => Ok(None),
-            Self::Frames(..) => Ok(Some(welcome(socket)?)),
+            Self::Text(..) => {
+                socket.send_to(HEARTBEAT, server)?;
+                Ok(None)
+            }
+            Self::Frames(..) => {
+                socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+                push_hello(&Hello::default(), &mut datagram);
+                socket.send_to(&datagram, server)?;
+                let session = welcome(socket)?;
+                datagram.clear();
+                push_client_header(Some(session), &mut datagram);
+                push_client_frame(&ClientFrame::Heartbeat(None), &mut datagram);
+                socket.send_to(&datagram, server)?;
+                await_room(socket)?;
+                socket.set_read_timeout(None)?;
+                Ok(Some(session))
+            }
         }
     }
 }
@@ -57,7 +65,7 @@ impl Flood {
         let speaker = |_| -> Result<_, Error> {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
             socket.connect(server)?;
-            let session = speech.register(&socket)?;
+            let session = speech.register(&socket, server)?;
             Ok((socket, session))
         };
         Ok(Self {
@@ -110,6 +118,16 @@ impl Flood {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         from + (self.random % (to - from + 1) as u64) as usize
+    }
+}
+
+/// Waits for the answer to the first datagram of a session, which registers it.
+fn await_room(socket: &UdpSocket) -> Result<(), Error> {
+    let mut buffer = [0; 2048];
+    let len = socket.recv(&mut buffer)?;
+    match parse_server(&buffer[..len])?.next() {
+        Some(ServerFrame::Room(_)) => Ok(()),
+        other => Err(format!("no room, but {other:?}").into()),
     }
 }
 

@@ -94,7 +94,7 @@ fn says(count: usize) -> Vec<Vec<u8>> {
 fn heartbeats(count: usize) -> Vec<Vec<u8>> {
     let mut heartbeat = Vec::new();
     push_client_header(Some(session(0)), &mut heartbeat);
-    push_client_frame(&ClientFrame::Heartbeat, &mut heartbeat);
+    push_client_frame(&ClientFrame::Heartbeat(Some(0)), &mut heartbeat);
     vec![heartbeat; count]
 }
 
@@ -102,7 +102,7 @@ fn heartbeats(count: usize) -> Vec<Vec<u8>> {
 fn bundles(count: usize) -> Vec<Vec<u8>> {
     let bundle = |index: usize| {
         let mut bundle = Vec::new();
-        push_server_header(&mut bundle);
+        push_server_header(1, &mut bundle);
         for sequence in 0..MESSAGES {
             let payload = text(index, PAYLOAD_BYTES);
             push_server_frame(&message(sequence, &payload), &mut bundle);

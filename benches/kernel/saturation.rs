@@ -62,12 +62,13 @@ fn measure(
 ) -> Result<Row, Error> {
     let server = subject::start(ServiceKind::Chat)?;
     pin(plan.cores.load)?;
-    let receivers = Receivers::start(Peers::open(PEERS)?, plan.cores.load)?;
-    let peers = receivers.peers();
-    for peer in 0..PEERS {
-        peers.send(peer, &speech.registration(), server.local_addr())?;
+    let peers = Peers::open(PEERS)?;
+    for socket in peers.sockets() {
+        speech.register(socket, server.local_addr())?;
     }
     subject::expect_peers(&server, PEERS)?;
+    let receivers = Receivers::start(peers, plan.cores.load)?;
+    let peers = receivers.peers();
     let mut flood = Flood::start(speech, speakers, server.local_addr())?;
     let meter = Meter::of_thread(WORKER)?;
     let pairs = interleave(plan.pairs, |is_subject| {
@@ -152,7 +153,7 @@ fn bundle() -> (Vec<u8>, usize) {
         payload: &[b'x'; 32],
     });
     let (mut bundle, mut messages) = (Vec::new(), 0);
-    push_server_header(&mut bundle);
+    push_server_header(0, &mut bundle);
     loop {
         let len = bundle.len();
         push_server_frame(&message, &mut bundle);

@@ -128,10 +128,10 @@ impl Sequences {
         self.end_stale();
     }
 
-    /// The server counts from the beginning, and the peer is in this room.
-    pub(crate) fn restart(&mut self, room: u32) {
+    /// The server counts from the beginning, and the room of the peer is not known.
+    pub(crate) fn restart(&mut self) {
         self.end_streams(|_| false);
-        self.rooms = [(room, 0)].into();
+        self.rooms.clear();
     }
 
     /// The counts of all streams, including those that have ended.

@@ -7,6 +7,7 @@
 mod command;
 mod name;
 mod printable;
+mod proof;
 mod protocol;
 pub mod reply;
 mod v1;
@@ -15,6 +16,7 @@ pub mod v2;
 pub use command::{Command, Misuse, Verb, parse_command};
 pub use name::{DisplayName, LOBBY, Label, Name, ParseDisplayNameError, ParseLabelError, RoomName};
 pub use printable::push_printable;
+pub use proof::{PROOF_VERB, ProofToken, parse_proof};
 pub use protocol::{
     LINE_END, MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TEXT_DATAGRAM, MAX_TOKEN_BYTES, Protocol,
 };

@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use super::command::Verb;
 use super::name::{ALLOWED, DisplayName, Name, RoomName};
+use super::proof::ProofToken;
 use super::protocol::{MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TOKEN_BYTES};
 
 /// A sentence of the server to one peer.
@@ -63,6 +64,16 @@ pub enum Reply<'a> {
     TooManyMessages,
     /// A list was not made.
     TooManyLists,
+    /// `not in room NUMBER`
+    NotInRoom(u32),
+    /// `at most MAX rooms`
+    SessionRoomLimit(usize),
+    /// `unknown frame 0x77`
+    UnknownFrame(u8),
+    /// `unknown option 77`
+    UnknownOption(u8),
+    /// `say /in TOKEN`
+    Prove(ProofToken),
     /// `ada joined, bob left (12 here)`
     Presence {
         /// Changes in the peer's room since the last notice.
@@ -134,6 +145,9 @@ impl Reply<'_> {
             Self::RoomFull(..) | Self::RoomLimit(..) => NoticeCode::Refused,
             Self::PeerLimit(_) => NoticeCode::Refused,
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
+            Self::NotInRoom(_) | Self::SessionRoomLimit(_) => NoticeCode::Refused,
+            Self::UnknownFrame(_) | Self::UnknownOption(_) => NoticeCode::Refused,
+            Self::Prove(_) => NoticeCode::Refused,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
         }
@@ -176,6 +190,11 @@ impl Reply<'_> {
             Self::NoSuchPeer(whom) => write_parts([NO_SUCH_PEER, whom], out),
             Self::TooManyMessages => write!(out, "too many messages in one datagram"),
             Self::TooManyLists => write!(out, "too many lists in one datagram"),
+            Self::NotInRoom(room) => write!(out, "not in room {room}"),
+            Self::SessionRoomLimit(max) => write!(out, "at most {max} rooms"),
+            Self::UnknownFrame(kind) => write!(out, "unknown frame {kind:#04x}"),
+            Self::UnknownOption(kind) => write!(out, "unknown option {kind}"),
+            Self::Prove(token) => write!(out, "say /in {token}"),
             Self::Presence { changes, members } => {
                 write!(out, "{changes} ({} here)", number(members))
             }

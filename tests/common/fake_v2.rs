@@ -65,7 +65,7 @@ impl FakeServer {
             let (bytes, client) = self.receive();
             let (of, frames) = parse_client(&bytes).unwrap();
             let frames: Vec<_> = frames.collect();
-            if let [ClientFrame::Heartbeat, ClientFrame::Ping(token)] = frames[..] {
+            if let [ClientFrame::Heartbeat(_), ClientFrame::Ping(token)] = frames[..] {
                 assert_eq!(of, SessionId::new(session));
                 return self.send(&datagram(&[ServerFrame::Pong(token)]), client);
             }
@@ -83,7 +83,7 @@ fn is_hello(datagram: &[u8]) -> bool {
 /// Returns a datagram of a server.
 pub(crate) fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {
     let mut datagram = Vec::new();
-    push_server_header(&mut datagram);
+    push_server_header(0, &mut datagram);
     for frame in frames {
         push_server_frame(frame, &mut datagram);
     }
@@ -105,6 +105,6 @@ pub(crate) fn welcome(session: u64) -> ServerFrame<'static> {
         session: SessionId::new(session).expect("it is not 0"),
         timeout_ms: 10_000,
         bundle_bytes: BUNDLE_BYTES as u16,
-        room: 0,
+        address: "127.0.0.1:7".parse().unwrap(),
     })
 }

@@ -94,7 +94,7 @@ pub(crate) fn peers_at(server: &TestServer, own: &str, address: &str) -> [Peer; 
     v1.send(b"@im@");
     let v2 = V2Peer::open(connect());
     // With its session, the peer is served from the address that it writes to.
-    v2.send(&[ClientFrame::Heartbeat]);
+    v2.send(&[ClientFrame::Heartbeat(None)]);
     wait_until("two registrations", || {
         server.stats().total().registered == before + 2
     });

@@ -2,8 +2,8 @@
 
 use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
-    BundleSize, ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, Welcome, parse_server,
-    push_client_frame, push_client_header, push_padding,
+    BundleSize, ClientFrame, Hello, MIN_HELLO_BYTES, ServerFrame, SessionId, SessionOptions,
+    Welcome, parse_server, push_client_frame, push_client_header, push_hello, push_padding,
 };
 
 use super::Client;
@@ -22,9 +22,34 @@ impl V2Peer {
 
     #[track_caller]
     pub(crate) fn open_with(size: BundleSize, client: Client) -> Self {
-        client.send(&hello_in(0, size));
-        let number = welcome(&client.receive()).session.get();
-        Self { client, number }
+        let options = SessionOptions {
+            bundle_size: size,
+            ..SessionOptions::default()
+        };
+        Self::open_as(options, client)
+    }
+
+    /// Opens a session with these options. Its first datagram, which registers it, is answered by
+    /// WELCOME and ROOM.
+    #[track_caller]
+    pub(crate) fn open_as(options: SessionOptions, client: Client) -> Self {
+        let hello = Hello {
+            nonce: NONCE,
+            options,
+        };
+        client.send(&hello_datagram(&hello));
+        let answer = client.receive();
+        assert_eq!(parse_server(&answer).expect("it is v2").receiver(), NONCE);
+        let number = welcome(&answer).session.get();
+        let peer = Self { client, number };
+        peer.send(&[ClientFrame::Hello(hello), ClientFrame::Heartbeat(None)]);
+        let answer = peer.client.receive();
+        let frames = parse_server(&answer).expect("it is v2");
+        assert_eq!(frames.receiver(), number);
+        let frames: Vec<_> = frames.collect();
+        let is_registered = matches!(frames[..], [ServerFrame::Welcome(_), ServerFrame::Room(_)]);
+        assert!(is_registered, "{frames:?}");
+        peer
     }
 
     #[track_caller]
@@ -66,14 +91,31 @@ pub(crate) fn datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
     out
 }
 
-/// Returns the shortest HELLO datagram.
+/// Returns the shortest HELLO datagram without a session.
 pub(crate) fn hello() -> Vec<u8> {
-    hello_in(0, BundleSize::Full)
+    hello_datagram(&Hello {
+        nonce: NONCE,
+        ..Hello::default()
+    })
 }
 
-/// Returns the shortest HELLO datagram of this session.
+fn hello_datagram(hello: &Hello) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_hello(hello, &mut out);
+    out
+}
+
+/// Returns a HELLO datagram of this session, or without one for 0, padded as if it had none.
 pub(crate) fn hello_in(session: u64, size: BundleSize) -> Vec<u8> {
-    let mut out = datagram(session, &[ClientFrame::Hello(size)]);
+    let options = SessionOptions {
+        bundle_size: size,
+        ..SessionOptions::default()
+    };
+    let hello = Hello {
+        nonce: NONCE,
+        options,
+    };
+    let mut out = datagram(session, &[ClientFrame::Hello(hello)]);
     push_padding(0, MIN_HELLO_BYTES, &mut out);
     out
 }
@@ -87,3 +129,6 @@ pub(crate) fn welcome(datagram: &[u8]) -> Welcome {
         other => panic!("no welcome: {other:?}"),
     }
 }
+
+/// The nonce of every HELLO.
+const NONCE: u64 = 0x0123_4567_89AB_CDEF;

@@ -1,8 +1,8 @@
 //! The datagrams that clients send and receive, in both versions of the protocol. No I/O.
 
 use bullhorn::wire::v2::{
-    ClientFrame, NoticeCode, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
-    push_client_header, push_hello, push_say,
+    ClientFrame, Hello, NoticeCode, ServerFrame, SessionId, Welcome, parse_server,
+    push_client_frame, push_client_header, push_hello, push_say,
 };
 use bullhorn::wire::{
     GREETING_START, HEARTBEAT, MAX_ROOM_NAME_BYTES, QUIT, Reply, RoomName, ServerLine,
@@ -72,7 +72,11 @@ pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl Fn
     match protocol {
         Protocol::V1 => each(read_text(datagram)),
         Protocol::V2 => match parse_server(datagram) {
-            Ok(frames) => frames.filter_map(read_frame).for_each(each),
+            Ok(frames) => {
+                let receiver = frames.receiver();
+                let read = |frame| read_frame(receiver, frame);
+                frames.filter_map(read).for_each(each);
+            }
             Err(_) if datagram.starts_with(GREETING_START) => each(Received::Greeting),
             Err(_) => each(Received::Stray),
         },
@@ -97,7 +101,7 @@ fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
 
 fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
     match say {
-        Say::Hello => push_hello(out),
+        Say::Hello => push_hello(&Hello::default(), out),
         Say::Join(room) => {
             let (command, bytes) = join_command(room);
             push_client_header(session, out);
@@ -114,7 +118,7 @@ fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
         }
         Say::Heartbeat => {
             push_client_header(session, out);
-            push_client_frame(&ClientFrame::Heartbeat, out);
+            push_client_frame(&ClientFrame::Heartbeat(None), out);
         }
         Say::Leave => {
             push_client_header(session, out);
@@ -152,7 +156,7 @@ fn is_command(text: &[u8]) -> bool {
 }
 
 /// Returns nothing for a frame that is not expected.
-fn read_frame(frame: ServerFrame<'_>) -> Option<Received<'_>> {
+fn read_frame(receiver: u64, frame: ServerFrame<'_>) -> Option<Received<'_>> {
     let stamped = |stamp, received: fn(Stamp) -> Received<'static>| {
         Stamp::decode(stamp).map_or(Received::Stray, received)
     };
@@ -160,13 +164,16 @@ fn read_frame(frame: ServerFrame<'_>) -> Option<Received<'_>> {
         ServerFrame::Welcome(welcome) => Received::Welcome(welcome),
         ServerFrame::Message(message) => stamped(message.payload, Received::Text),
         ServerFrame::Pong(token) => stamped(token, Received::Answer),
-        ServerFrame::Room(_, name) => Received::Joined(name, 0),
+        ServerFrame::Room(room) => Received::Joined(room.name, 0),
         // What goes with a ROOM.
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
         ServerFrame::Notice(code, text) if is_refusal(code) => Received::Refused(text),
         ServerFrame::Notice(..) | ServerFrame::Private(..) => Received::Stray,
         ServerFrame::Goodbye => Received::Goodbye,
-        ServerFrame::UnknownSession(session) => Received::Forgotten(session),
+        ServerFrame::UnknownSession => Received::Forgotten(SessionId::new(receiver)?),
+        ServerFrame::Subscribed(_) | ServerFrame::Unsubscribed(_) | ServerFrame::Own(_) => {
+            Received::Stray
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
-    BundleSize, MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
+    Hello, MIN_HELLO_BYTES, Message, Room, parse_client, push_server_frame, push_server_header,
 };
 
 /// Any session.
@@ -50,7 +50,7 @@ fn version_2_says_what_the_server_reads() {
         (Say::Join("den"), ClientFrame::Command(b"/join den")),
         (Say::Ask(&STAMP), ClientFrame::Ping(&text.as_bytes()[..32])),
         (Say::Text(&STAMP, 35), ClientFrame::Say(text.as_bytes())),
-        (Say::Heartbeat, ClientFrame::Heartbeat),
+        (Say::Heartbeat, ClientFrame::Heartbeat(None)),
         (Say::Leave, ClientFrame::Bye),
     ];
     for (say, frame) in all {
@@ -63,7 +63,7 @@ fn version_2_says_what_the_server_reads() {
     let (session, frames) = parse_client(&hello).unwrap();
     assert_eq!(
         (session, frames.collect()),
-        (None, vec![ClientFrame::Hello(BundleSize::Full)])
+        (None, vec![ClientFrame::Hello(Hello::default())])
     );
 }
 
@@ -131,7 +131,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         session: SESSION,
         timeout_ms: 1,
         bundle_bytes: 2,
-        room: 3,
+        address: "127.0.0.1:5".parse().unwrap(),
     };
     let message = |payload| {
         ServerFrame::Message(Message {
@@ -143,10 +143,14 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         })
     };
     let mut datagram = Vec::new();
-    push_server_header(&mut datagram);
+    push_server_header(9, &mut datagram);
     for frame in [
         ServerFrame::Welcome(welcome),
-        ServerFrame::Room(3, RoomName::parse(b"den").unwrap()),
+        ServerFrame::Room(Room {
+            number: 3,
+            incarnation: 1,
+            name: RoomName::parse(b"den").unwrap(),
+        }),
         ServerFrame::Notice(NoticeCode::Done, b"you are in den (1 here)"),
         ServerFrame::Notice(NoticeCode::Refused, b"den is full"),
         ServerFrame::Notice(NoticeCode::Presence, b"ann left"),
@@ -154,7 +158,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         message(text.as_bytes()),
         message(b"hi"),
         ServerFrame::Goodbye,
-        ServerFrame::UnknownSession(welcome.session),
+        ServerFrame::UnknownSession,
     ] {
         push_server_frame(&frame, &mut datagram);
     }

@@ -2,7 +2,7 @@
 //! so that what a run against it reaches is the generator's own limit.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -114,17 +114,21 @@ fn write_answer(datagram: &[u8], answer: &mut Vec<u8>) {
     if let Some(token) = datagram.strip_prefix(b"/ping ") {
         return push_reply(&Reply::Pong(token), answer);
     }
-    let Ok((_, frames)) = parse_client(datagram) else {
+    let Ok((session, frames)) = parse_client(datagram) else {
         return;
     };
+    let mut receiver = session.map_or(0, SessionId::get);
     for frame in frames {
         let frame = match frame {
-            ClientFrame::Hello(_) => ServerFrame::Welcome(WELCOME),
+            ClientFrame::Hello(hello) => {
+                receiver = session.map_or(hello.nonce, SessionId::get);
+                ServerFrame::Welcome(WELCOME)
+            }
             ClientFrame::Ping(token) => ServerFrame::Pong(token),
             _ => continue,
         };
         if answer.is_empty() {
-            push_server_header(answer);
+            push_server_header(receiver, answer);
         }
         push_server_frame(&frame, answer);
     }
@@ -135,7 +139,7 @@ const WELCOME: Welcome = Welcome {
     session: SessionId::new(1).unwrap(),
     timeout_ms: 10_000,
     bundle_bytes: 1200,
-    room: 0,
+    address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)),
 };
 
 /// The sizes of the server's own buffers.
@@ -168,7 +172,11 @@ mod tests {
         for datagram in all {
             client.send(datagram).unwrap();
         }
-        let expected: [&[u8]; 3] = [b"* pong 1", b"* pong two words", b"\xFF\x02\x84\0\x01!"];
+        let expected: [&[u8]; 3] = [
+            b"* pong 1",
+            b"* pong two words",
+            b"\xFF\x02\0\0\0\0\0\0\0\x01\x84\0\x01!",
+        ];
         for expected in expected {
             let mut buffer = [0; 100];
             let len = client.recv(&mut buffer).unwrap();

@@ -128,7 +128,8 @@ fn streams_and_rooms_count_for_themselves() {
         (2, 0, counts([1, 1, 0, 0, 0, 0])),
     ];
     assert_eq!(streams, expected);
-    sequences.restart(1);
+    sequences.restart();
+    sequences.moved_to(1);
     assert_eq!(sequences.arrived(1, 0, 0), New);
     assert_eq!(sequences.total(), counts([7, 6, 1, 0, 0, 0]));
 }
@@ -136,7 +137,8 @@ fn streams_and_rooms_count_for_themselves() {
 /// One who is in room 1, and has heard the messages from 10 to 12 of it.
 fn in_room_1() -> Sequences {
     let mut sequences = Sequences::default();
-    sequences.restart(1);
+    sequences.restart();
+    sequences.moved_to(1);
     for number in 10..=12 {
         sequences.arrived(1, 0, number);
     }
@@ -268,7 +270,8 @@ fn a_stream_that_begins_with_a_last_message_of_a_room_loses_nothing_by_it() {
 fn who_was_in_a_room_before_a_new_session_has_not_just_left_it() {
     let mut sequences = in_room_1();
     sequences.moved_to(2);
-    sequences.restart(0);
+    sequences.restart();
+    sequences.moved_to(0);
     // It proves that we are there.
     arrive(&mut sequences, 1, [500, 510]);
     assert_eq!(sequences.total().lost, 9);
@@ -344,7 +347,8 @@ proptest! {
         tells_all in any::<bool>(),
     ) {
         let mut sequences = Sequences::default();
-        sequences.restart(0);
+        sequences.restart();
+        sequences.moved_to(0);
         let mut next = [0_u32; 3];
         let mut late: Vec<(u32, u32)> = Vec::new();
         let mut sent = 0;

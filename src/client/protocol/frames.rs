@@ -17,6 +17,7 @@ impl Protocol {
             self.stats.malformed += 1;
             return;
         };
+        let receiver = frames.receiver();
         let mut frames = frames.peekable();
         if self.liveness.mode() == Mode::V1 {
             match frames.peek() {
@@ -37,7 +38,7 @@ impl Protocol {
                 ServerFrame::Welcome(_)
                     | ServerFrame::Goodbye
                     | ServerFrame::Pong(_)
-                    | ServerFrame::UnknownSession(_)
+                    | ServerFrame::UnknownSession
             ) {
                 self.liveness.answered();
             }
@@ -48,15 +49,19 @@ impl Protocol {
                     self.liveness.stopped(now);
                 }
                 // The server was restarted, or has dropped this client.
-                ServerFrame::UnknownSession(unknown) if self.session == Some(unknown) => {
-                    self.greet(now);
+                ServerFrame::UnknownSession => {
+                    if self.session.is_some_and(|own| own.get() == receiver) {
+                        self.greet(now);
+                    }
                 }
-                ServerFrame::UnknownSession(_) => {}
                 ServerFrame::Pong(token) => self.handle_pong(token, now),
-                ServerFrame::Room(number, name) => {
+                ServerFrame::Room(v2::Room { number, name, .. }) => {
+                    self.room = Some(number);
                     self.losses.moved_to(number);
                     self.identity.entered(name);
                     self.push_event(Event::Room(name));
+                }
+                ServerFrame::Subscribed(_) | ServerFrame::Unsubscribed(_) | ServerFrame::Own(_) => {
                 }
                 ServerFrame::Private(from, payload) => {
                     self.push_event(Event::Private(message(from, payload)));
@@ -80,11 +85,10 @@ impl Protocol {
         if self.session != Some(welcome.session) {
             self.session = Some(welcome.session);
             self.stats.sessions += 1;
-            self.losses.restart(welcome.room);
+            self.losses.restart();
+            self.push_first();
             self.identity.renew(ATTEMPTS_V2);
         }
-        // The ROOM frame before it may have been lost.
-        self.losses.moved_to(welcome.room);
         let server_timeout = Duration::from_millis(welcome.timeout_ms.into());
         self.liveness.speak_v2(server_timeout, now);
         self.update();

@@ -59,6 +59,10 @@ pub(crate) struct Protocol {
     told: Option<Event>,
     /// The last session that the server gave, which it may still know.
     session: Option<SessionId>,
+    /// The number of the room that the client believes to be in.
+    room: Option<u32>,
+    /// The source of the nonces.
+    random: fn() -> u64,
     /// The time at which a v1 server last confirmed the name and the room.
     identity_checked_at: Instant,
     losses: Sequences,
@@ -120,6 +124,8 @@ impl Protocol {
             outputs: VecDeque::new(),
             told: None,
             session: None,
+            room: None,
+            random,
             identity_checked_at: now,
             losses: Sequences::default(),
             stats: SessionStats::default(),
@@ -273,6 +279,7 @@ impl Protocol {
     fn greet(&mut self, now: Instant) {
         self.liveness.greet(now);
         self.session = None;
+        self.room = None;
     }
 
     /// Tells the application what has changed, and drops what cannot be delivered any more.

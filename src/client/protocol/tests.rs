@@ -8,7 +8,7 @@ use crate::client::ticket::Ticket;
 use crate::wire::FRAME_MARK;
 use crate::wire::reply::NoticeCode;
 use crate::wire::v2::{
-    BundleSize, ClientFrame, Message, ServerFrame, Welcome, parse_client, push_server_frame,
+    BundleSize, ClientFrame, Message, Room, ServerFrame, Welcome, parse_client, push_server_frame,
     push_server_header,
 };
 
@@ -160,7 +160,7 @@ impl Talk {
     }
 
     fn welcome(&mut self, session: u64) -> Vec<Event> {
-        self.hear_frames(&[welcome(session, 10_000, 0)])
+        self.hear_frames(&[welcome(session, 10_000)])
     }
 
     /// Answers the PING of the next heartbeat, and returns the time that it took.
@@ -227,13 +227,16 @@ fn describe(datagram: &[u8]) -> String {
     let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     let frames: Vec<_> = frames
         .map(|frame| match frame {
-            ClientFrame::Hello(BundleSize::Full) => "hello".to_owned(),
-            ClientFrame::Hello(BundleSize::Small) => "small hello".to_owned(),
-            ClientFrame::Heartbeat => "heartbeat".to_owned(),
+            ClientFrame::Hello(hello) => match hello.options.bundle_size {
+                BundleSize::Full => "hello".to_owned(),
+                BundleSize::Small => "small hello".to_owned(),
+            },
+            ClientFrame::Heartbeat(_) => "heartbeat".to_owned(),
             ClientFrame::Bye => "bye".to_owned(),
             ClientFrame::Say(payload) => format!("say {}", text(payload)),
             ClientFrame::Ping(_) => "ping".to_owned(),
             ClientFrame::Command(line) => text(line),
+            frame => format!("{frame:?}"),
         })
         .collect();
     let frames = frames.join(" + ");
@@ -250,19 +253,27 @@ fn is_path_probe(datagram: &[u8]) -> bool {
 
 fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {
     let mut datagram = Vec::new();
-    push_server_header(&mut datagram);
+    push_server_header(7, &mut datagram);
     for frame in frames {
         push_server_frame(frame, &mut datagram);
     }
     datagram
 }
 
-fn welcome(session: u64, timeout_ms: u32, room: u32) -> ServerFrame<'static> {
+fn welcome(session: u64, timeout_ms: u32) -> ServerFrame<'static> {
     ServerFrame::Welcome(Welcome {
         session: SessionId::new(session).unwrap(),
         timeout_ms,
         bundle_bytes: 1200,
-        room,
+        address: OWN.parse().unwrap(),
+    })
+}
+
+fn room_frame(number: u32, name: RoomName) -> ServerFrame<'static> {
+    ServerFrame::Room(Room {
+        number,
+        incarnation: 1,
+        name,
     })
 }
 

@@ -12,8 +12,8 @@ use crate::client::config::ProtocolChoice;
 use crate::client::event::RequestError;
 use crate::client::ticket::Responder;
 use crate::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, push_client_frame, push_client_header, push_hello, push_hello_in,
-    push_padding,
+    BUNDLE_BYTES, BundleSize, ClientFrame, Hello, SessionOptions, push_client_frame,
+    push_client_header, push_hello, push_padding,
 };
 use crate::wire::{GREETING_START, HEARTBEAT, QUIT, ServerLine, parse_command};
 
@@ -64,7 +64,7 @@ impl Protocol {
 
     fn push_beat(&mut self, now: Instant, out: &mut Vec<u8>) {
         match self.liveness.mode() {
-            Mode::Greeting { .. } => push_hello_in(None, self.path.size(), out),
+            Mode::Greeting { .. } => push_hello(&self.hello(self.path.size()), out),
             Mode::V1 => {
                 out.extend_from_slice(HEARTBEAT);
                 let mut due = Vec::new();
@@ -73,13 +73,13 @@ impl Protocol {
                 } else if self.is_down() && self.config.protocol == ProtocolChoice::Auto {
                     // It may be another server. The HELLO goes first, as a server gives no session
                     // to a peer that it has registered with version 1.
-                    push_hello(&mut due);
+                    push_hello(&self.hello(BundleSize::Full), &mut due);
                     std::mem::swap(out, &mut due);
                 }
                 self.due.extend((!due.is_empty()).then_some(due));
             }
             Mode::V2 => {
-                self.push_frame(&ClientFrame::Heartbeat, out);
+                self.push_frame(&ClientFrame::Heartbeat(self.room), out);
                 self.push_request(Request::ping(), None, now, out);
             }
         }
@@ -87,11 +87,32 @@ impl Protocol {
         self.identity.beat();
     }
 
+    /// Makes the datagram due that registers the client in its new session.
+    pub(super) fn push_first(&mut self) {
+        let mut first = Vec::new();
+        let size = self.path.size();
+        if size != BundleSize::Full {
+            self.push_frame(&ClientFrame::Hello(self.hello(size)), &mut first);
+        }
+        self.push_frame(&ClientFrame::Heartbeat(None), &mut first);
+        self.due.push_back(first);
+    }
+
+    fn hello(&self, bundle_size: BundleSize) -> Hello {
+        Hello {
+            nonce: (self.random)(),
+            options: SessionOptions {
+                bundle_size,
+                ..SessionOptions::default()
+            },
+        }
+    }
+
     fn push_path_step(&mut self, step: &Step) {
         match step {
             Step::Ask(size) => {
                 let mut hello = Vec::new();
-                push_hello_in(self.session, *size, &mut hello);
+                self.push_frame(&ClientFrame::Hello(self.hello(*size)), &mut hello);
                 self.due.push_back(hello);
             }
             Step::Pair { long, short } => {

@@ -283,7 +283,7 @@ fn the_counts_do_not_wait_for_what_is_said() {
     let (_, from) = silent.recv_from(&mut [0; 64]).unwrap();
     let full = ServerFrame::Notice(NoticeCode::Refused, b"peer limit reached (2)");
     let mut answer = Vec::new();
-    push_server_header(&mut answer);
+    push_server_header(0, &mut answer);
     push_server_frame(&full, &mut answer);
     silent.send_to(&answer, from).unwrap();
     assert_eq!(next(&session), Event::Down(DownReason::Full));

@@ -5,7 +5,8 @@ use super::packets::Packets;
 use crate::net::MAX_PACKET_BYTES;
 use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::{
-    BundleSize, Message, ServerFrame, push_padding, push_server_frame, push_server_header,
+    BundleSize, HEADER_BYTES, Message, ServerFrame, push_padding, push_server_frame,
+    push_server_header,
 };
 
 /// Small bundles are rare, so they have no memory until the first ones.
@@ -61,7 +62,7 @@ pub(super) fn plan_bundles(
         }
         let bytes = packets.bytes();
         bundle_start = bytes.len();
-        push_server_header(bytes);
+        push_server_header(EVERYONE, bytes);
         push_server_frame(&message, bytes);
         bundles += 1;
         messages += 1;
@@ -87,8 +88,8 @@ const fn packet_bundles(size: BundleSize) -> usize {
 /// Every kernel with GSO takes so many segments.
 const MAX_BUNDLES: usize = 64;
 
-/// Length of what [`push_server_header`] appends.
-const HEADER_BYTES: usize = 2;
+/// The receiver in the header of a bundle. All members of a room receive the same bytes.
+const EVERYONE: u64 = 0;
 
 #[cfg(test)]
 mod tests {
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_bundle_is_filled_to_the_byte() {
-        // The header takes 2 bytes, and each message from an IPv4 peer 19.
+        // The header takes 10 bytes, and each message from an IPv4 peer 19.
         let full = |lens| passes(BundleSize::Full, lens);
         assert_eq!(full([580, 580]), [[[1200]]]);
         assert_eq!(full([580, 581]), [[[1200, 602]]]);

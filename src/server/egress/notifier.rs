@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam::sync::Parker;
 
-use crate::net::{Packet, PeerAddr, Transmit, WorkerSockets};
+use crate::net::{Packet, Transmit, WorkerSockets};
 use crate::server::ops::supervise::StopSignal;
-use crate::server::registry::{Notice, Registry};
-use crate::wire::v2::{self, push_server_header};
+use crate::server::registry::{Notice, Recipient, Registry};
+use crate::wire::v2::{self, HEADER_BYTES, push_server_header};
 use crate::wire::{LINE_END, Protocol, push_reply};
 
 pub struct Notifier {
@@ -61,22 +61,34 @@ pub fn send_notices(
 }
 
 fn send(mut notice: Notice, transmit: &mut impl Transmit, counters: &NotifierCounters) {
-    let (mut line, mut frame) = (Vec::new(), Vec::new());
+    let (mut line, mut frames) = (Vec::new(), Vec::new());
     push_reply(&notice.reply, &mut line);
     let text_bytes = line.len();
     line.extend_from_slice(LINE_END.as_bytes());
-    push_server_header(&mut frame);
+    let mut frame = Vec::new();
     v2::push_reply(&notice.reply, &mut frame);
-    let endpoint = |subscriber: &(PeerAddr, Protocol)| subscriber.0.endpoint();
+    let endpoint = |subscriber: &Recipient| subscriber.address.endpoint();
     notice.subscribers.sort_unstable_by_key(endpoint);
     for subscribers in notice
         .subscribers
         .chunk_by(|a, b| endpoint(a) == endpoint(b))
     {
-        let packets = subscribers.iter().map(|(peer, protocol)| match protocol {
-            Protocol::Text => Packet::single(peer, &line[..text_bytes]),
-            Protocol::Lines => Packet::single(peer, &line),
-            Protocol::Frames(_) => Packet::single(peer, &frame),
+        frames.clear();
+        let sessions = subscribers
+            .iter()
+            .filter_map(|subscriber| subscriber.session);
+        for session in sessions {
+            push_server_header(session.get(), &mut frames);
+            frames.extend_from_slice(&frame);
+        }
+        let mut frames = frames.chunks(HEADER_BYTES + frame.len());
+        let packets = subscribers.iter().map(|subscriber| {
+            let bytes = match subscriber.protocol {
+                Protocol::Text => &line[..text_bytes],
+                Protocol::Lines => &line,
+                Protocol::Frames(_) => frames.next().unwrap_or_default(),
+            };
+            Packet::single(&subscriber.address, bytes)
         });
         let tally = transmit.send(endpoint(&subscribers[0]), packets);
         counters.sent.fetch_add(tally.sent, Ordering::Relaxed);

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::net::{Packet, PeerAddr, SendTally, Transmit};
-use crate::server::registry::Peer;
+use crate::server::registry::{Peer, Recipient};
 use crate::wire::v2::{
-    self, BUNDLE_BYTES, ServerFrame, push_padding, push_server_frame, push_server_header,
+    self, BUNDLE_BYTES, ServerFrame, SessionId, push_padding, push_server_frame, push_server_header,
 };
 use crate::wire::{self, DisplayName, Protocol, Reply, push_private};
 
@@ -18,6 +18,8 @@ pub struct Replies {
     bytes: Vec<u8>,
     /// The reply to the datagram that is being handled.
     reply: Vec<u8>,
+    /// The number in the header of a reply with frames.
+    receiver: u64,
     /// Maximum length of `reply` if it has more than one frame.
     max_bytes: usize,
     sender: Option<PeerAddr>,
@@ -36,6 +38,7 @@ impl Replies {
     pub fn begin(&mut self, sender: PeerAddr) {
         self.finish();
         self.sender = Some(sender);
+        self.receiver = 0;
         self.max_bytes = BUNDLE_BYTES;
         self.privates_left = MAX_PRIVATES;
         self.lists_left = MAX_LISTS;
@@ -47,7 +50,13 @@ impl Replies {
         if let Some(sender) = &mut self.sender {
             *sender = sender.at(peer.endpoint());
         }
+        self.receiver = peer.session().map_or(0, SessionId::get);
         self.max_bytes = peer.protocol().bundle_bytes();
+    }
+
+    /// Sets the number in the header of the reply to a sender that is no peer.
+    pub fn set_receiver(&mut self, receiver: u64) {
+        self.receiver = receiver;
     }
 
     /// Replies with the datagram that `encode` appends.
@@ -76,7 +85,7 @@ impl Replies {
     fn append(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
         let len = self.reply.len();
         if len == 0 {
-            push_server_header(&mut self.reply);
+            push_server_header(self.receiver, &mut self.reply);
         }
         push(&mut self.reply);
         // A frame that is long alone cannot be made shorter.
@@ -102,23 +111,25 @@ impl Replies {
     /// Sends a direct message from `from` to another peer, in the protocol of that peer.
     pub fn private(
         &mut self,
-        (peer, protocol): (PeerAddr, Protocol),
+        to: &Recipient,
         from: DisplayName,
         text: &[u8],
     ) -> Result<(), TooMany> {
         self.take_share(|replies| &mut replies.privates_left)?;
         let start = self.bytes.len();
-        match protocol {
+        match to.protocol {
             Protocol::Text | Protocol::Lines => {
                 push_private(from, text, &mut self.bytes);
-                self.bytes.extend_from_slice(protocol.line_end().as_bytes());
+                let line_end = to.protocol.line_end();
+                self.bytes.extend_from_slice(line_end.as_bytes());
             }
             Protocol::Frames(_) => {
-                push_server_header(&mut self.bytes);
+                let receiver = to.session.map_or(0, SessionId::get);
+                push_server_header(receiver, &mut self.bytes);
                 push_server_frame(&ServerFrame::Private(from, text), &mut self.bytes);
             }
         }
-        self.datagrams.push((peer, start..self.bytes.len()));
+        self.datagrams.push((to.address, start..self.bytes.len()));
         Ok(())
     }
 

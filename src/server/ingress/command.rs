@@ -54,8 +54,7 @@ impl Commands<'_> {
             Err(error) => return self.reply(&error.into()),
         };
         if let Protocol::Frames(_) = self.peer.protocol() {
-            let frame = ServerFrame::Room(room.number(), *room.name());
-            self.replies.add_frame(&frame);
+            self.replies.add_frame(&ServerFrame::Room(room.frame()));
         }
         self.reply(&Reply::Entered {
             room: *room.name(),
@@ -89,7 +88,7 @@ impl Commands<'_> {
             return self.reply(&Reply::NoSuchPeer(to));
         };
         let from = self.peer.display_name(&self.from);
-        match self.replies.private(receiver, from, text) {
+        match self.replies.private(&receiver, from, text) {
             Ok(()) => self.reply(&Reply::Sent { to, text }),
             Err(_) => self.reply(&Reply::TooManyMessages),
         }

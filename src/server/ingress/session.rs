@@ -9,7 +9,8 @@ use crate::server::ops::stats::DropReason;
 use crate::server::registry::{Peer, Touch};
 use crate::wire::Protocol;
 use crate::wire::v2::{
-    BundleSize, ClientFrame, ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome, parse_client,
+    BundleSize, ClientFrame, Hello, ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome,
+    parse_client,
 };
 
 impl Ingress {
@@ -26,7 +27,7 @@ impl Ingress {
         };
         let Some(session) = session else {
             return match frames.next() {
-                Some(ClientFrame::Hello(size)) => self.open_session(from, size, now_ms, egress),
+                Some(ClientFrame::Hello(hello)) => self.open_session(from, &hello, now_ms, egress),
                 _ => counters.drop_datagram(DropReason::WrongSession),
             };
         };
@@ -42,16 +43,22 @@ impl Ingress {
         egress.replies.set_peer(&peer);
         for frame in &mut frames {
             match frame {
-                ClientFrame::Hello(size) => {
+                ClientFrame::Hello(hello) => {
+                    let size = hello.options.bundle_size;
                     match self.set_bundle_size(&from, session, size, now_ms) {
                         Some(changed) => peer = changed,
                         // It has left since.
                         None => return,
                     }
                     egress.replies.set_peer(&peer);
-                    self.welcome(&peer, session, egress);
+                    self.welcome(from, &peer, session, egress);
                 }
-                ClientFrame::Heartbeat => {}
+                ClientFrame::Heartbeat(room) => {
+                    let own = peer.room();
+                    if room != Some(own.number()) {
+                        egress.replies.add_frame(&ServerFrame::Room(own.frame()));
+                    }
+                }
                 // The frames after it are not from a registered peer.
                 ClientFrame::Bye => return self.leave(&from, Some(session)),
                 ClientFrame::Say(payload) => self.broadcast(from, &peer, payload, egress),
@@ -61,6 +68,11 @@ impl Ingress {
                         self.broadcast(from, &peer, line, egress);
                     }
                 }
+                ClientFrame::Subscribe(_)
+                | ClientFrame::Unsubscribe(_)
+                | ClientFrame::SayTo(..)
+                | ClientFrame::Move(_)
+                | ClientFrame::Unknown(_) => {}
             }
         }
         // So a client finds out if long datagrams pass in both directions.
@@ -93,8 +105,8 @@ impl Ingress {
     /// for a session and the rest for a frame. The third reply in a row has no valid frame.
     fn reject(&self, from: PeerAddr, session: SessionId, now_ms: u64, egress: &mut Egress) {
         if self.shared.unknown_sessions.allows(&from, now_ms) {
-            let frame = ServerFrame::UnknownSession(session);
-            egress.replies.add_frame(&frame);
+            egress.replies.set_receiver(session.get());
+            egress.replies.add_frame(&ServerFrame::UnknownSession);
         }
     }
 
@@ -104,7 +116,9 @@ impl Ingress {
     ///
     /// A peer that is registered keeps the size of its bundles, as anyone may send a HELLO in its
     /// name.
-    fn open_session(&self, from: PeerAddr, size: BundleSize, now_ms: u64, egress: &mut Egress) {
+    fn open_session(&self, from: PeerAddr, hello: &Hello, now_ms: u64, egress: &mut Egress) {
+        egress.replies.set_receiver(hello.nonce);
+        let size = hello.options.bundle_size;
         let counters = self.counters();
         let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {
             return counters.drop_datagram(DropReason::NoRandomness);
@@ -119,15 +133,15 @@ impl Ingress {
             return;
         };
         counters.frames.add(1);
-        self.welcome(&peer, session, egress);
+        self.welcome(from, &peer, session, egress);
     }
 
-    fn welcome(&self, peer: &Peer, session: SessionId, egress: &mut Egress) {
+    fn welcome(&self, from: PeerAddr, peer: &Peer, session: SessionId, egress: &mut Egress) {
         let welcome = Welcome {
             session,
             timeout_ms: self.shared.timeout_ms,
             bundle_bytes: peer.protocol().bundle_bytes() as u16,
-            room: peer.room().number(),
+            address: from.socket_addr(),
         };
         egress.replies.add_frame(&ServerFrame::Welcome(welcome));
     }

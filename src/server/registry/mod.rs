@@ -24,7 +24,7 @@ pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
 pub use names::NameError;
 use names::Names;
-pub use peer::Peer;
+pub use peer::{Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 pub use room::{LeaveReason, MIN_SHARED_MEMBERS, Members, Room, SendGroup};
 
@@ -161,7 +161,7 @@ impl Registry {
         }
         let changed = Arc::new(peer.in_group(group, now_ms));
         let room = changed.room();
-        room.set_group(&key, group, changed.wants_presence());
+        room.set_group(&key, group, changed.subscriber(&key.address));
         entry.insert(Arc::clone(&changed));
         Touch::Refreshed(changed)
     }
@@ -236,7 +236,10 @@ impl Registry {
     pub fn set_presence(&self, address: &PeerAddr, is_on: bool) -> Option<()> {
         let peer = self.peers.get_mut(&self.hash.hash(address))?;
         peer.wants_presence.store(is_on, Ordering::Relaxed);
-        peer.room().set_presence(*address, peer.group, is_on);
+        match peer.subscriber(address) {
+            Some(subscriber) => peer.room().subscribe_presence(subscriber),
+            None => peer.room().unsubscribe_presence(address),
+        }
         Some(())
     }
 
@@ -244,12 +247,12 @@ impl Registry {
         Some(Arc::clone(&*self.peers.get(&self.hash.hash(address))?))
     }
 
-    /// Returns the peer with the name or address `whom`, and its protocol. Peers at
+    /// Returns the peer with the name or address `whom`. Peers at
     /// different `--bind` addresses may have the same address. The one of `asking` goes first.
-    pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<(PeerAddr, Protocol)> {
+    pub fn find(&self, whom: &[u8], asking: &PeerAddr) -> Option<Recipient> {
         let found = |address: PeerAddr| {
             let peer = self.peers.get(&self.hash.hash(&address))?;
-            Some((address.at(peer.endpoint()), peer.protocol()))
+            Some(peer.recipient(&address))
         };
         let address = match DisplayName::parse(whom)? {
             DisplayName::Name(name) => return found(self.names.find(&name)?),
@@ -283,10 +286,14 @@ impl Registry {
     }
 
     /// Calls `visit` with every v2 peer that worker `owner` serves.
-    pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(PeerAddr)) {
-        let is_served = |peer: &Peer| peer.session.is_some() && peer.group.owner == owner;
-        for entry in self.peers.iter().filter(|entry| is_served(entry.value())) {
-            visit(entry.key().address.at(entry.value().endpoint()));
+    pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(PeerAddr, SessionId)) {
+        for entry in &self.peers {
+            let peer = entry.value();
+            if let Some(session) = peer.session
+                && peer.group.owner == owner
+            {
+                visit(entry.key().address.at(peer.endpoint()), session);
+            }
         }
     }
 
@@ -426,7 +433,8 @@ fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
 }
 
 fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer) {
-    room.join(key, peer.group, peer.wants_presence(), || {
+    let subscriber = peer.subscriber(&key.address);
+    room.join(key, peer.group, subscriber, || {
         peer.display_name(&key.address)
     });
 }

@@ -22,6 +22,16 @@ pub struct Peer {
     pub(super) wants_presence: AtomicBool,
 }
 
+/// The address that a peer is sent to, and the way in which it is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recipient {
+    /// With the endpoint to send from.
+    pub address: PeerAddr,
+    pub protocol: Protocol,
+    /// `None` for a v1 peer.
+    pub session: Option<SessionId>,
+}
+
 /// The rooms that a peer is a member of: exactly one.
 pub(super) struct Memberships(ArcSwap<Room>);
 
@@ -68,6 +78,19 @@ impl Peer {
         DisplayName::of(address.socket_addr(), self.name())
     }
 
+    pub(super) fn recipient(&self, address: &PeerAddr) -> Recipient {
+        Recipient {
+            address: address.at(self.endpoint()),
+            protocol: self.protocol(),
+            session: self.session,
+        }
+    }
+
+    /// Returns the recipient of presence notices, if the peer wants them.
+    pub(super) fn subscriber(&self, address: &PeerAddr) -> Option<Recipient> {
+        self.wants_presence().then(|| self.recipient(address))
+    }
+
     /// Returns the same peer in another group.
     pub(super) fn in_group(&self, group: SendGroup, now_ms: u64) -> Self {
         let peer = Self::new(self.room(), group, self.session, now_ms);
@@ -77,7 +100,7 @@ impl Peer {
         peer
     }
 
-    pub(super) fn wants_presence(&self) -> bool {
+    fn wants_presence(&self) -> bool {
         self.wants_presence.load(Ordering::Relaxed)
     }
 }

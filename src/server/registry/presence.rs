@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::capacity_after_flood;
+use super::peer::Recipient;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::{Wake, lock};
+use crate::wire::Reply;
 use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceEvent};
-use crate::wire::{Protocol, Reply};
 
 /// The rooms with events that the presence notifier has not sent.
 pub struct EventQueue {
@@ -26,12 +27,12 @@ pub struct Presence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     pub reply: Reply<'static>,
-    pub subscribers: Vec<(PeerAddr, Protocol)>,
+    pub subscribers: Vec<Recipient>,
 }
 
 #[derive(Default)]
 struct State {
-    subscribers: HashMap<PeerAddr, Protocol>,
+    subscribers: HashMap<PeerAddr, Recipient>,
     /// The first [`MAX_NAMED_EVENTS`] events. A notice of more events gives numbers only.
     first: Vec<PresenceEvent>,
     /// The number of events of each kind, see [`Changes::Counts`].
@@ -81,12 +82,10 @@ impl Presence {
         }
     }
 
-    /// Subscribes a peer, or updates its endpoint and the protocol that it speaks.
-    pub(super) fn subscribe(&self, address: PeerAddr, protocol: Protocol) {
-        let mut state = self.lock();
-        // Inserting would keep the endpoint of an equal address.
-        state.subscribers.remove(&address);
-        state.subscribers.insert(address, protocol);
+    /// Subscribes a peer, or updates the way in which it is sent to.
+    pub(super) fn subscribe(&self, subscriber: Recipient) {
+        let subscribers = &mut self.lock().subscribers;
+        subscribers.insert(subscriber.address, subscriber);
     }
 
     /// Unsubscribes a peer. With the last subscriber all events are dropped.
@@ -135,12 +134,9 @@ impl Presence {
             _ => Changes::Counts(counts),
         };
         let members = state.members;
-        let subscribers = state.subscribers.iter();
         Some(Notice {
             reply: Reply::Presence { changes, members },
-            subscribers: subscribers
-                .map(|(address, protocol)| (*address, *protocol))
-                .collect(),
+            subscribers: state.subscribers.values().copied().collect(),
         })
     }
 
@@ -154,7 +150,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::wire::{DisplayName, Name};
+    use crate::wire::{DisplayName, Name, Protocol};
 
     impl Notice {
         /// The events in words.
@@ -169,11 +165,18 @@ mod tests {
         Name::parse(text.as_bytes()).unwrap()
     }
 
+    fn subscriber() -> Recipient {
+        Recipient {
+            address: PeerAddr::new(([127, 0, 0, 1], 1).into(), 0),
+            protocol: Protocol::Text,
+            session: None,
+        }
+    }
+
     fn notice_of(events: &[PresenceEvent]) -> Option<String> {
         let queue = Arc::new(EventQueue::new(Arc::new(|| {})));
         let presence = Arc::new(Presence::new(queue));
-        let subscriber = PeerAddr::new(([127, 0, 0, 1], 1).into(), 0);
-        presence.subscribe(subscriber, Protocol::Text);
+        presence.subscribe(subscriber());
         for event in events {
             presence.record(*event, 10_300);
         }
@@ -224,8 +227,7 @@ mod tests {
         let queue = Arc::new(EventQueue::new(wake));
         let room = || {
             let room = Arc::new(Presence::new(Arc::clone(&queue)));
-            let subscriber = PeerAddr::new(([127, 0, 0, 1], 1).into(), 0);
-            room.subscribe(subscriber, Protocol::Text);
+            room.subscribe(subscriber());
             room
         };
         let event = PresenceEvent::Joined(DisplayName::Name(name("ada")));

@@ -1,5 +1,6 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,12 +11,13 @@ use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
 use super::capacity_after_flood;
 use super::hash::{HashedAddr, Prehashed};
+use super::peer::Recipient;
 use super::presence::{EventQueue, Presence};
 use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
 use crate::wire::reply::PresenceEvent;
-use crate::wire::{DisplayName, Name, Protocol, RoomName};
+use crate::wire::{DisplayName, Name, Protocol, RoomName, v2};
 
 /// A change marks the snapshot of the members as stale. The next fan-out makes a new one,
 /// however many changes there were. That copies 32 bytes per member, a small part of the cost
@@ -23,6 +25,7 @@ use crate::wire::{DisplayName, Name, Protocol, RoomName};
 pub struct Room {
     name: RoomName,
     number: u32,
+    incarnation: u64,
     state: Mutex<State>,
     snapshot: ArcSwap<Members>,
     /// Written only under the lock of `state`.
@@ -53,6 +56,8 @@ impl Room {
         Self {
             name,
             number,
+            // The standard library draws its keys from the system's random numbers.
+            incarnation: RandomState::new().hash_one(number),
             state: Mutex::new(State {
                 members: MemberMap::default(),
                 groups: Groups::default(),
@@ -82,6 +87,15 @@ impl Room {
         self.number
     }
 
+    /// The room as v2 peers are told of it.
+    pub fn frame(&self) -> v2::Room {
+        v2::Room {
+            number: self.number,
+            incarnation: self.incarnation,
+            name: self.name,
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.lock().members.len()
     }
@@ -108,7 +122,7 @@ impl Room {
         &self,
         key: &HashedAddr,
         group: SendGroup,
-        wants_presence: bool,
+        subscriber: Option<Recipient>,
         name: impl FnOnce() -> DisplayName,
     ) {
         let mut state = self.lock();
@@ -124,8 +138,8 @@ impl Room {
             RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
         self.is_stale.store(true, Ordering::Release);
-        if wants_presence {
-            self.subscribe(&mut state, key.address, group);
+        if let Some(subscriber) = subscriber {
+            self.subscribe(&mut state, subscriber);
         }
         state.record(|| PresenceEvent::Joined(name()));
     }
@@ -164,7 +178,12 @@ impl Room {
     }
 
     /// Changes the group of a member. This is no presence event, because the member stays.
-    pub(super) fn set_group(&self, key: &HashedAddr, group: SendGroup, wants_presence: bool) {
+    pub(super) fn set_group(
+        &self,
+        key: &HashedAddr,
+        group: SendGroup,
+        subscriber: Option<Recipient>,
+    ) {
         let mut state = self.lock();
         let index = state.groups.add(group);
         match state.entry(key) {
@@ -175,8 +194,8 @@ impl Room {
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
         self.is_stale.store(true, Ordering::Release);
-        if wants_presence {
-            self.subscribe(&mut state, key.address, group);
+        if let Some(subscriber) = subscriber {
+            self.subscribe(&mut state, subscriber);
         }
     }
 
@@ -185,12 +204,13 @@ impl Room {
         self.lock().record(|| PresenceEvent::Renamed(before, now));
     }
 
-    pub(super) fn set_presence(&self, address: PeerAddr, group: SendGroup, is_on: bool) {
-        let mut state = self.lock();
-        if is_on {
-            self.subscribe(&mut state, address, group);
-        } else if let Some(presence) = &state.presence {
-            presence.unsubscribe(&address);
+    pub(super) fn subscribe_presence(&self, subscriber: Recipient) {
+        self.subscribe(&mut self.lock(), subscriber);
+    }
+
+    pub(super) fn unsubscribe_presence(&self, address: &PeerAddr) {
+        if let Some(presence) = &self.lock().presence {
+            presence.unsubscribe(address);
         }
     }
 
@@ -212,11 +232,11 @@ impl Room {
         self.snapshot.load().len()
     }
 
-    fn subscribe(&self, state: &mut State, address: PeerAddr, group: SendGroup) {
+    fn subscribe(&self, state: &mut State, subscriber: Recipient) {
         let presence = state
             .presence
             .get_or_insert_with(|| Arc::new(Presence::new(Arc::clone(&self.events))));
-        presence.subscribe(address.at(group.endpoint), group.protocol);
+        presence.subscribe(subscriber);
     }
 
     fn rebuild(&self) {

@@ -219,7 +219,7 @@ fn only_a_datagram_with_the_session_changes_the_size_of_bundles() {
     assert_eq!(sizes(), [false, true]);
     let peer = registry.get(&address(2)).unwrap();
     assert_eq!(peer.protocol(), Protocol::Frames(SMALL));
-    assert!(peer.wants_presence() && peer.session() == Some(session(77)));
+    assert!(peer.subscriber(&address(2)).is_some() && peer.session() == Some(session(77)));
     assert_eq!(set(2, session(77), FULL), "refreshed");
     assert_eq!((sizes(), in_lobby(&registry).len()), ([true, false], 2));
 }
@@ -231,7 +231,7 @@ fn each_worker_visits_the_sessions_that_it_serves() {
     registry.open_session(&address(2), WorkerId(0), FULL, session(77), 0);
     registry.open_session(&address(3), WorkerId(1), FULL, session(77), 0);
     let mut visited = Vec::new();
-    registry.visit_sessions(WorkerId(1), |address| visited.push(address));
+    registry.visit_sessions(WorkerId(1), |address, _| visited.push(address));
     assert_eq!(visited, [address(3)]);
 }
 

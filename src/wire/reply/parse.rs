@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::{Changes, KINDS, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode, PONG, Page};
 use super::{PresenceEvent, Reply};
 use crate::wire::command::{Verb, split_at_blank};
+use crate::wire::proof::ProofToken;
 
 impl<'a> Reply<'a> {
     /// Parses the sentence of a NOTICE with this code. Returns `None` if this version
@@ -86,6 +87,14 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
         }
         ["too", "many", "messages", ..] => Some(Reply::TooManyMessages),
         ["too", "many", "lists", ..] => Some(Reply::TooManyLists),
+        ["not", "in", "room", room] => Some(Reply::NotInRoom(room.parse().ok()?)),
+        ["at", "most", max, "rooms"] => Some(Reply::SessionRoomLimit(read_number(max)?)),
+        ["unknown", "frame", kind] => {
+            let digits = kind.strip_prefix("0x")?;
+            Some(Reply::UnknownFrame(u8::from_str_radix(digits, 16).ok()?))
+        }
+        ["unknown", "option", kind] => Some(Reply::UnknownOption(kind.parse().ok()?)),
+        ["say", "/in", token] => Some(Reply::Prove(ProofToken::parse(token.as_bytes())?)),
         _ => None,
     }
 }

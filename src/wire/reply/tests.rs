@@ -117,6 +117,12 @@ fn each_sentence_has_its_words() {
         (Reply::NoSuchPeer(b"a.b"), "no such peer: a.b"),
         (Reply::TooManyMessages, "too many messages in one datagram"),
         (Reply::TooManyLists, "too many lists in one datagram"),
+        (Reply::NotInRoom(10_300), "not in room 10300"),
+        (Reply::SessionRoomLimit(64), "at most 64 rooms"),
+        (Reply::UnknownFrame(0x0B), "unknown frame 0x0b"),
+        (Reply::UnknownFrame(0xFF), "unknown frame 0xff"),
+        (Reply::UnknownOption(77), "unknown option 77"),
+        (Reply::Prove(ProofToken::of(1)), "say /in 00000001"),
     ];
     let presence = [
         (

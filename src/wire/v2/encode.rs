@@ -3,57 +3,73 @@
 use std::net::SocketAddr;
 
 use super::frame::{
-    BYE, BundleSize, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE,
-    HEARTBEAT, HELLO, MAGIC, MESSAGE, MIN_HELLO_BYTES, NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY,
-    ServerFrame, SessionId, UNKNOWN_SESSION, WELCOME,
+    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE, HEARTBEAT,
+    HELLO, Hello, MAGIC, MESSAGE, MIN_HELLO_BYTES, MOVE, NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO,
+    OPTION_RECEIVE, OWN, PAD, PING, PONG, PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE, SUBSCRIBED,
+    ServerFrame, SessionId, SessionOptions, UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown,
+    WELCOME,
 };
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
 
 /// Begins a datagram of a client. A client without a session requests one.
 pub fn push_client_header(session: Option<SessionId>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&MAGIC);
-    let number = session.map_or(0, SessionId::get);
-    out.extend_from_slice(&number.to_be_bytes());
+    push_header(session.map_or(0, SessionId::get), out);
 }
 
-/// Appends a datagram that requests a session with full bundles. It has [`MIN_HELLO_BYTES`].
-pub fn push_hello(out: &mut Vec<u8>) {
-    push_hello_in(None, BundleSize::Full, out);
-}
-
-/// Appends a datagram that requests bundles of this size, in a new session or in this one. It
-/// has [`MIN_HELLO_BYTES`].
-pub fn push_hello_in(session: Option<SessionId>, size: BundleSize, out: &mut Vec<u8>) {
+/// Appends a datagram that requests a session. It has [`MIN_HELLO_BYTES`].
+pub fn push_hello(hello: &Hello, out: &mut Vec<u8>) {
     let start = out.len();
-    push_client_header(session, out);
-    push_client_frame(&ClientFrame::Hello(size), out);
+    push_client_header(None, out);
+    push_client_frame(&ClientFrame::Hello(*hello), out);
     push_padding(start, MIN_HELLO_BYTES, out);
 }
 
-/// Begins a datagram of the server.
-pub fn push_server_header(out: &mut Vec<u8>) {
-    out.extend_from_slice(&MAGIC);
+/// Begins a datagram of the server. `receiver` is the session of the client, or the nonce of its
+/// HELLO in the reply to a HELLO without a session.
+pub fn push_server_header(receiver: u64, out: &mut Vec<u8>) {
+    push_header(receiver, out);
 }
 
-/// Appends a frame to a datagram that [`push_client_header`] began.
+/// Appends a frame to a datagram that [`push_client_header`] began. An option that has its default
+/// takes no space.
 ///
 /// # Panics
 /// If the body is longer than 65,535 bytes.
 pub fn push_client_frame(frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
-    let flags;
-    let (kind, body): (u8, &[u8]) = match frame {
-        ClientFrame::Hello(size) => {
-            flags = [size.flags()];
-            (HELLO, &flags)
+    match frame {
+        ClientFrame::Hello(hello) => push_frame_with(
+            HELLO,
+            |out| {
+                out.extend_from_slice(&hello.nonce.to_be_bytes());
+                push_options(&hello.options, out);
+            },
+            out,
+        ),
+        ClientFrame::Heartbeat(None) => push_frame(HEARTBEAT, &[], out),
+        ClientFrame::Heartbeat(Some(room)) => push_frame(HEARTBEAT, &[&room.to_be_bytes()], out),
+        ClientFrame::Bye => push_frame(BYE, &[], out),
+        ClientFrame::Say(payload) => push_frame(SAY, &[payload], out),
+        ClientFrame::Ping(token) => push_frame(PING, &[token], out),
+        ClientFrame::Command(text) => push_frame(COMMAND, &[text], out),
+        ClientFrame::Subscribe(name) => push_frame(SUBSCRIBE, &[name.as_bytes()], out),
+        ClientFrame::Unsubscribe(room) => push_frame(UNSUBSCRIBE, &[&room.to_be_bytes()], out),
+        ClientFrame::SayTo(room, payload) => {
+            push_frame(SAY_TO, &[&room.to_be_bytes(), payload], out);
         }
-        ClientFrame::Heartbeat => (HEARTBEAT, &[]),
-        ClientFrame::Bye => (BYE, &[]),
-        ClientFrame::Say(payload) => (SAY, payload),
-        ClientFrame::Ping(token) => (PING, token),
-        ClientFrame::Command(text) => (COMMAND, text),
-    };
-    push_frame(kind, &[body], out);
+        ClientFrame::Move(from) => push_frame_with(
+            MOVE,
+            |out| {
+                out.extend_from_slice(&from.session.get().to_be_bytes());
+                push_from(&DisplayName::Address(from.address), out);
+            },
+            out,
+        ),
+        ClientFrame::Unknown(Unknown::Frame(kind)) => push_frame(*kind, &[], out),
+        ClientFrame::Unknown(Unknown::Option(kind, nonce)) => {
+            push_frame(HELLO, &[&nonce.to_be_bytes(), &[*kind, 0]], out);
+        }
+    }
 }
 
 /// Appends a frame to a datagram that [`push_server_header`] began.
@@ -62,14 +78,14 @@ pub fn push_client_frame(frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
 /// If the body is longer than 65,535 bytes.
 pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
     match frame {
-        ServerFrame::Welcome(welcome) => push_frame(
+        ServerFrame::Welcome(welcome) => push_frame_with(
             WELCOME,
-            &[
-                &welcome.session.get().to_be_bytes(),
-                &welcome.timeout_ms.to_be_bytes(),
-                &welcome.bundle_bytes.to_be_bytes(),
-                &welcome.room.to_be_bytes(),
-            ],
+            |out| {
+                out.extend_from_slice(&welcome.session.get().to_be_bytes());
+                out.extend_from_slice(&welcome.timeout_ms.to_be_bytes());
+                out.extend_from_slice(&welcome.bundle_bytes.to_be_bytes());
+                push_from(&DisplayName::Address(welcome.address), out);
+            },
             out,
         ),
         ServerFrame::Message(message) => push_frame_with(
@@ -86,9 +102,7 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
         ServerFrame::Pong(token) => push_frame(PONG, &[token], out),
         ServerFrame::Notice(code, text) => push_frame(NOTICE, &[&[code.byte()], text], out),
         ServerFrame::Goodbye => push_frame(GOODBYE, &[], out),
-        ServerFrame::Room(number, name) => {
-            push_frame(ROOM, &[&number.to_be_bytes(), name.as_bytes()], out);
-        }
+        ServerFrame::Room(room) => push_room(ROOM, room, out),
         ServerFrame::Private(from, payload) => push_frame_with(
             PRIVATE,
             |out| {
@@ -97,9 +111,19 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
             },
             out,
         ),
-        ServerFrame::UnknownSession(session) => {
-            push_frame(UNKNOWN_SESSION, &[&session.get().to_be_bytes()], out);
-        }
+        ServerFrame::UnknownSession => push_frame(UNKNOWN_SESSION, &[], out),
+        ServerFrame::Subscribed(room) => push_room(SUBSCRIBED, room, out),
+        ServerFrame::Unsubscribed(room) => push_frame(UNSUBSCRIBED, &[&room.to_be_bytes()], out),
+        ServerFrame::Own(own) => push_frame(
+            OWN,
+            &[
+                &own.room.to_be_bytes(),
+                &[own.stream],
+                &own.sequence.to_be_bytes(),
+                &own.count.to_be_bytes(),
+            ],
+            out,
+        ),
     }
 }
 
@@ -122,6 +146,35 @@ pub fn push_padding(start: usize, datagram_bytes: usize, out: &mut Vec<u8>) {
     let end = start + datagram_bytes;
     debug_assert!(out.len() <= end);
     out.resize(end.max(out.len()), PAD);
+}
+
+fn push_header(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+fn push_options(options: &SessionOptions, out: &mut Vec<u8>) {
+    let SessionOptions {
+        bundle_size,
+        echo,
+        receive,
+    } = *options;
+    let default = SessionOptions::default();
+    if bundle_size != default.bundle_size {
+        out.extend_from_slice(&[OPTION_BUNDLE_BYTES, 2]);
+        out.extend_from_slice(&(bundle_size.bytes() as u16).to_be_bytes());
+    }
+    if echo != default.echo {
+        out.extend_from_slice(&[OPTION_ECHO, 1, echo.into()]);
+    }
+    if receive != default.receive {
+        out.extend_from_slice(&[OPTION_RECEIVE, 1, receive.into()]);
+    }
+}
+
+fn push_room(kind: u8, room: &Room, out: &mut Vec<u8>) {
+    let (number, incarnation) = (room.number.to_be_bytes(), room.incarnation.to_be_bytes());
+    push_frame(kind, &[&number, &incarnation, room.name.as_bytes()], out);
 }
 
 fn push_frame_with(kind: u8, fill: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {

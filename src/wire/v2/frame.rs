@@ -1,31 +1,81 @@
 //! The frames, and their numbers on the wire.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 
 use crate::wire::name::{DisplayName, RoomName};
 use crate::wire::protocol::MAX_NAME_BYTES;
 use crate::wire::reply::NoticeCode;
 
-/// Identifier of a session, a random number that the server chose.
+/// Identifier of a session. The server computes it from the address of the client, so nobody who
+/// does not receive what is sent to that address knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(NonZeroU64);
 
 /// A frame from a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientFrame<'a> {
-    /// Request for a session with bundles of this size, or for this size within a session. Its
-    /// datagram has at least [`MIN_HELLO_BYTES`].
-    Hello(BundleSize),
-    /// Sign of life.
-    Heartbeat,
+    /// Request for a session, or new options for the session of the datagram. Without a session,
+    /// its datagram has at least [`MIN_HELLO_BYTES`].
+    Hello(Hello),
+    /// Sign of life, with the number of the room that the client believes to be in.
+    Heartbeat(Option<u32>),
     /// End of the session.
     Bye,
-    /// Payload for everyone in the room.
+    /// Payload for everyone in the client's own room.
     Say(&'a [u8]),
     /// Request for a [`ServerFrame::Pong`] with the same token.
     Ping(&'a [u8]),
     /// Command, as it is typed in v1.
     Command(&'a [u8]),
+    /// Request to receive the messages of a room, besides the client's own.
+    Subscribe(RoomName),
+    /// End of a subscription, by the number of the room.
+    Unsubscribe(u32),
+    /// Payload for everyone in the room with this number, in which the client is.
+    SayTo(u32, &'a [u8]),
+    /// Request to take over what a session at another address has.
+    Move(Move),
+    /// A frame or an option that this version does not have. The frames after it are not parsed.
+    Unknown(Unknown),
+}
+
+/// The content of a [`ClientFrame::Hello`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hello {
+    /// A random number. A reply to a HELLO without a session has it in its header.
+    pub nonce: u64,
+    /// The options of the session.
+    pub options: SessionOptions,
+}
+
+/// Options of a session, which the client chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Maximum length of the datagrams to the client.
+    pub bundle_size: BundleSize,
+    /// True if the client receives its own messages.
+    pub echo: bool,
+    /// True if the client receives messages. False if it only sends.
+    pub receive: bool,
+}
+
+/// The content of a [`ClientFrame::Move`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// The session at the other address.
+    pub session: SessionId,
+    /// The other address, as the WELCOME of that session gave it.
+    pub address: SocketAddr,
+}
+
+/// A frame or an option of a client that this version does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// The kind of the frame.
+    Frame(u8),
+    /// The type of an option of a HELLO, and the nonce of that HELLO.
+    Option(u8, u64),
 }
 
 /// A frame from the server.
@@ -33,7 +83,7 @@ pub enum ClientFrame<'a> {
 pub enum ServerFrame<'a> {
     /// Reply to [`ClientFrame::Hello`].
     Welcome(Welcome),
-    /// Message to the room.
+    /// Message to a room.
     Message(Message<'a>),
     /// Reply to [`ClientFrame::Ping`], with its token.
     Pong(&'a [u8]),
@@ -41,12 +91,43 @@ pub enum ServerFrame<'a> {
     Notice(NoticeCode, &'a [u8]),
     /// End of all sessions: the server stops.
     Goodbye,
-    /// Number and name of the room that the client is in from now on.
-    Room(u32, RoomName),
+    /// The room that the client is in from now on, its own.
+    Room(Room),
     /// Sender and payload of a direct message.
     Private(DisplayName, &'a [u8]),
-    /// The session that a datagram carried, which the server does not know.
-    UnknownSession(SessionId),
+    /// The server does not know the session that a datagram carried, which is the session in the
+    /// header.
+    UnknownSession,
+    /// Another room whose messages the client receives from now on.
+    Subscribed(Room),
+    /// The number of a room whose messages the client does not receive any more.
+    Unsubscribed(u32),
+    /// Messages of the client itself, which are not sent to it.
+    Own(Own),
+}
+
+/// A room, in one run of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The number of the room.
+    pub number: u32,
+    /// A random number, another one for each room and each run of the server.
+    pub incarnation: u64,
+    /// The name of the room, as its creator wrote it.
+    pub name: RoomName,
+}
+
+/// Numbers of messages of a client that are not sent to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own {
+    /// Number of the room.
+    pub room: u32,
+    /// Number of the stream, see [`Message::stream`].
+    pub stream: u8,
+    /// Number of the first message, see [`Message::sequence`].
+    pub sequence: u32,
+    /// Number of messages.
+    pub count: u16,
 }
 
 /// Limit of the datagrams that the server sends to a client.
@@ -69,8 +150,8 @@ pub struct Welcome {
     pub timeout_ms: u32,
     /// Maximum length of a datagram from the server.
     pub bundle_bytes: u16,
-    /// Number of the room that the client is in.
-    pub room: u32,
+    /// Address of the client, as the server sees it.
+    pub address: SocketAddr,
 }
 
 /// A message to a room.
@@ -98,9 +179,6 @@ pub enum Malformed {
     /// A frame is cut short, or its body is not what its kind requires.
     #[error("a frame has a malformed body")]
     Body,
-    /// A frame has a kind that this version does not have.
-    #[error("a frame has an unknown kind")]
-    Kind,
 }
 
 impl SessionId {
@@ -138,19 +216,15 @@ impl BundleSize {
             Self::Small => SMALL_BUNDLE_BYTES,
         }
     }
+}
 
-    pub(super) fn flags(self) -> u8 {
-        match self {
-            Self::Full => 0,
-            Self::Small => SMALL_BUNDLES,
-        }
-    }
-
-    /// Later versions may use the other flags.
-    pub(super) fn of_flags(flags: u8) -> Self {
-        match flags & SMALL_BUNDLES {
-            0 => Self::Full,
-            _ => Self::Small,
+impl Default for SessionOptions {
+    /// Returns the options of a HELLO that has none.
+    fn default() -> Self {
+        Self {
+            bundle_size: BundleSize::Full,
+            echo: true,
+            receive: true,
         }
     }
 }
@@ -186,17 +260,20 @@ pub const BUNDLE_BYTES: usize = 1200;
 /// must accept 576 bytes (RFC 791, section 3.1), of which 28 are the headers of IPv4 and UDP.
 pub const SMALL_BUNDLE_BYTES: usize = 576 - 28;
 
-/// Minimum length of a datagram with a HELLO. No reply to it is longer, so a HELLO with a
-/// forged sender is not amplified.
-pub const MIN_HELLO_BYTES: usize = 64;
+/// Minimum length of a datagram with a HELLO and no session. No reply to it is longer, so a HELLO
+/// with a forged sender is not amplified, and later versions have space in the reply.
+pub const MIN_HELLO_BYTES: usize = 256;
+
+/// Length of the header of every datagram: mark, version and session.
+pub const HEADER_BYTES: usize = MAGIC.len() + size_of::<u64>();
 
 /// Length of a datagram with one [`ServerFrame::UnknownSession`], and of the shortest datagram
 /// of a client that has a frame.
-pub const UNKNOWN_SESSION_BYTES: usize = MAGIC.len() + 1 + 2 + size_of::<u64>();
+pub const UNKNOWN_SESSION_BYTES: usize = HEADER_BYTES + 1 + 2;
 
 /// Maximum length of a payload. As a message from a sender with the longest name it fills
 /// a bundle.
-pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - MAGIC.len() - MESSAGE_OVERHEAD_BYTES;
+pub const MAX_PAYLOAD_BYTES: usize = BUNDLE_BYTES - HEADER_BYTES - MESSAGE_OVERHEAD_BYTES;
 
 /// Maximum length of a MESSAGE without its payload: kind, length, room, stream, sequence,
 /// sender.
@@ -215,13 +292,15 @@ pub(super) const MAGIC: [u8; 2] = [FRAME_MARK, 0x02];
 /// The rest of the datagram is padding.
 pub(super) const PAD: u8 = 0x00;
 pub(super) const HELLO: u8 = 0x01;
-/// Flag of a HELLO that asks for [`SMALL_BUNDLE_BYTES`].
-const SMALL_BUNDLES: u8 = 1;
 pub(super) const HEARTBEAT: u8 = 0x02;
 pub(super) const BYE: u8 = 0x03;
 pub(super) const SAY: u8 = 0x04;
 pub(super) const PING: u8 = 0x05;
 pub(super) const COMMAND: u8 = 0x06;
+pub(super) const SUBSCRIBE: u8 = 0x07;
+pub(super) const UNSUBSCRIBE: u8 = 0x08;
+pub(super) const SAY_TO: u8 = 0x09;
+pub(super) const MOVE: u8 = 0x0A;
 pub(super) const WELCOME: u8 = 0x82;
 pub(super) const MESSAGE: u8 = 0x83;
 pub(super) const PONG: u8 = 0x84;
@@ -230,6 +309,14 @@ pub(super) const GOODBYE: u8 = 0x86;
 pub(super) const ROOM: u8 = 0x87;
 pub(super) const PRIVATE: u8 = 0x88;
 pub(super) const UNKNOWN_SESSION: u8 = 0x89;
+pub(super) const SUBSCRIBED: u8 = 0x8A;
+pub(super) const UNSUBSCRIBED: u8 = 0x8B;
+pub(super) const OWN: u8 = 0x8C;
+
+/// Types of the options of a HELLO.
+pub(super) const OPTION_BUNDLE_BYTES: u8 = 0x01;
+pub(super) const OPTION_ECHO: u8 = 0x02;
+pub(super) const OPTION_RECEIVE: u8 = 0x03;
 
 /// The sender's name and its length follow.
 pub(super) const FROM_NAME: u8 = 1;

@@ -5,14 +5,15 @@ mod frame;
 mod parse;
 
 pub use encode::{
-    push_client_frame, push_client_header, push_hello, push_hello_in, push_padding, push_reply,
-    push_say, push_server_frame, push_server_header,
+    push_client_frame, push_client_header, push_hello, push_padding, push_reply, push_say,
+    push_server_frame, push_server_header,
 };
 pub use frame::{
-    BUNDLE_BYTES, BundleSize, ClientFrame, FRAME_MARK, MAX_PAYLOAD_BYTES, MIN_HELLO_BYTES,
-    Malformed, Message, SMALL_BUNDLE_BYTES, ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome,
+    BUNDLE_BYTES, BundleSize, ClientFrame, FRAME_MARK, HEADER_BYTES, Hello, MAX_PAYLOAD_BYTES,
+    MIN_HELLO_BYTES, Malformed, Message, Move, Own, Room, SMALL_BUNDLE_BYTES, ServerFrame,
+    SessionId, SessionOptions, UNKNOWN_SESSION_BYTES, Unknown, Welcome,
 };
-pub use parse::{ClientFrames, parse_client, parse_server};
+pub use parse::{ClientFrames, ServerFrames, parse_client, parse_server};
 
 pub use super::reply::NoticeCode;
 

@@ -4,29 +4,33 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::frame::{
     BYE, BundleSize, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE,
-    HEARTBEAT, HELLO, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message,
-    NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, UNKNOWN_SESSION, WELCOME,
-    Welcome,
+    HEARTBEAT, HELLO, Hello, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, MOVE, Malformed,
+    Message, Move, NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO, OPTION_RECEIVE, OWN, Own, PAD, PING,
+    PONG, PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE, SUBSCRIBED, ServerFrame, SessionId,
+    UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown, WELCOME, Welcome,
 };
 use crate::wire::name::{DisplayName, Name, RoomName};
 use crate::wire::protocol::MAX_TOKEN_BYTES;
 use crate::wire::reply::NoticeCode;
 
-/// Returns the session and the frames of a datagram from a client.
+/// Returns the session and the frames of a datagram from a client. They end with the first that
+/// this version does not have.
 ///
 /// # Errors
 /// [`Malformed`] if the header or one of the frames is malformed.
 pub fn parse_client(datagram: &[u8]) -> Result<(Option<SessionId>, ClientFrames<'_>), Malformed> {
-    let rest = datagram.strip_prefix(&MAGIC).ok_or(Malformed::Header)?;
-    let (session, frames) = rest.split_first_chunk().ok_or(Malformed::Header)?;
-    let hello_fits = datagram.len() >= MIN_HELLO_BYTES;
-    let check = |frame| match client_frame(frame)? {
-        ClientFrame::Hello(_) if !hello_fits => Err(Malformed::Body),
-        _ => Ok(()),
-    };
-    Frames { rest: frames }.try_for_each(|frame| check(frame?))?;
-    let frames = ClientFrames(Frames { rest: frames });
-    Ok((SessionId::new(u64::from_be_bytes(*session)), frames))
+    let (session, rest) = split_header(datagram)?;
+    let session = SessionId::new(session);
+    let hello_fits = session.is_some() || datagram.len() >= MIN_HELLO_BYTES;
+    let frames = ClientFrames(Frames { rest });
+    for frame in (Frames { rest }) {
+        match client_frame(frame?)? {
+            ClientFrame::Hello(_) if !hello_fits => return Err(Malformed::Body),
+            ClientFrame::Unknown(_) => break,
+            _ => {}
+        }
+    }
+    Ok((session, frames))
 }
 
 /// The frames of a datagram from a client.
@@ -45,19 +49,49 @@ impl<'a> Iterator for ClientFrames<'a> {
 
     fn next(&mut self) -> Option<ClientFrame<'a>> {
         // All were checked.
-        client_frame(self.0.next()?.ok()?).ok()
+        let frame = client_frame(self.0.next()?.ok()?).ok()?;
+        if let ClientFrame::Unknown(_) = frame {
+            self.0.rest = &[];
+        }
+        Some(frame)
     }
 }
 
-/// Returns the frames of a datagram from the server.
+/// Returns the frames of a datagram from the server. Those that this version does not have are
+/// skipped.
 ///
 /// # Errors
 /// [`Malformed`] if the header or one of the frames is malformed.
-pub fn parse_server(datagram: &[u8]) -> Result<impl Iterator<Item = ServerFrame<'_>>, Malformed> {
-    let rest = datagram.strip_prefix(&MAGIC).ok_or(Malformed::Header)?;
-    Frames { rest }.try_for_each(|frame| server_frame(frame?).map(drop))?;
+pub fn parse_server(datagram: &[u8]) -> Result<ServerFrames<'_>, Malformed> {
+    let (receiver, rest) = split_header(datagram)?;
     let frames = Frames { rest };
-    Ok(frames.filter_map(|frame| frame.and_then(server_frame).ok()))
+    { frames }.try_for_each(|frame| server_frame(frame?).map(drop))?;
+    Ok(ServerFrames { receiver, frames })
+}
+
+/// The frames of a datagram from the server.
+#[derive(Clone)]
+pub struct ServerFrames<'a> {
+    receiver: u64,
+    frames: Frames<'a>,
+}
+
+impl ServerFrames<'_> {
+    /// The number in the header: the session of the client, or the nonce of its HELLO in the reply
+    /// to a HELLO without a session.
+    pub fn receiver(&self) -> u64 {
+        self.receiver
+    }
+}
+
+impl<'a> Iterator for ServerFrames<'a> {
+    type Item = ServerFrame<'a>;
+
+    fn next(&mut self) -> Option<ServerFrame<'a>> {
+        // All were checked.
+        self.frames
+            .find_map(|frame| server_frame(frame.ok()?).ok()?)
+    }
 }
 
 /// Cuts a datagram into kinds and bodies of frames.
@@ -84,6 +118,13 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
+/// Returns the number in the header, and what follows.
+fn split_header(datagram: &[u8]) -> Result<(u64, &[u8]), Malformed> {
+    let rest = datagram.strip_prefix(&MAGIC).ok_or(Malformed::Header)?;
+    let (number, rest) = rest.split_first_chunk().ok_or(Malformed::Header)?;
+    Ok((u64::from_be_bytes(*number), rest))
+}
+
 /// Returns the body of a frame after its length, and what follows.
 fn split_body(frame: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = frame.split_first_chunk()?;
@@ -91,28 +132,69 @@ fn split_body(frame: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn client_frame((kind, body): (u8, &[u8])) -> Result<ClientFrame<'_>, Malformed> {
-    let frame = match kind {
-        // One byte of flags. Later versions may add more.
-        HELLO => ClientFrame::Hello(BundleSize::of_flags(*body.first().ok_or(Malformed::Body)?)),
-        HEARTBEAT => ClientFrame::Heartbeat,
-        BYE => ClientFrame::Bye,
-        SAY => ClientFrame::Say(body),
-        PING => ClientFrame::Ping(body),
-        COMMAND => ClientFrame::Command(body),
-        _ => return Err(Malformed::Kind),
-    };
-    let len_is_right = match frame {
-        ClientFrame::Hello(_) => true,
-        ClientFrame::Heartbeat | ClientFrame::Bye => body.is_empty(),
-        ClientFrame::Say(_) | ClientFrame::Command(_) => body.len() <= MAX_PAYLOAD_BYTES,
-        ClientFrame::Ping(_) => body.len() <= MAX_TOKEN_BYTES,
-    };
-    len_is_right.then_some(frame).ok_or(Malformed::Body)
+    let is_payload = body.len() <= MAX_PAYLOAD_BYTES;
+    match kind {
+        HEARTBEAT if body.is_empty() => Some(ClientFrame::Heartbeat(None)),
+        HEARTBEAT => number(body).map(|room| ClientFrame::Heartbeat(Some(room))),
+        BYE => body.is_empty().then_some(ClientFrame::Bye),
+        SAY => is_payload.then_some(ClientFrame::Say(body)),
+        PING => (body.len() <= MAX_TOKEN_BYTES).then_some(ClientFrame::Ping(body)),
+        COMMAND => is_payload.then_some(ClientFrame::Command(body)),
+        _ => rare_client_frame(kind, body),
+    }
+    .ok_or(Malformed::Body)
 }
 
-fn server_frame((kind, body): (u8, &[u8])) -> Result<ServerFrame<'_>, Malformed> {
+/// Kept out of the way of the frames that most datagrams have.
+#[cold]
+fn rare_client_frame(kind: u8, body: &[u8]) -> Option<ClientFrame<'_>> {
     let mut fields = Body { rest: body };
     match kind {
+        HELLO => hello(fields),
+        SUBSCRIBE => RoomName::parse(body).map(ClientFrame::Subscribe),
+        UNSUBSCRIBE => number(body).map(ClientFrame::Unsubscribe),
+        SAY_TO => {
+            let room = u32::from_be_bytes(fields.take()?);
+            let payload = fields.rest;
+            (payload.len() <= MAX_PAYLOAD_BYTES).then_some(ClientFrame::SayTo(room, payload))
+        }
+        MOVE => {
+            let session = SessionId::new(u64::from_be_bytes(fields.take()?))?;
+            let address = fields.take_address()?;
+            let from = Move { session, address };
+            fields.rest.is_empty().then_some(ClientFrame::Move(from))
+        }
+        _ => Some(ClientFrame::Unknown(Unknown::Frame(kind))),
+    }
+}
+
+fn hello(mut body: Body<'_>) -> Option<ClientFrame<'static>> {
+    let nonce = u64::from_be_bytes(body.take()?);
+    let mut hello = Hello {
+        nonce,
+        ..Hello::default()
+    };
+    let options = &mut hello.options;
+    let mut unknown = None;
+    while !body.rest.is_empty() {
+        let (kind, value) = body.take_option()?;
+        match kind {
+            OPTION_BUNDLE_BYTES => {
+                let bytes = u16::from_be_bytes(value.try_into().ok()?);
+                options.bundle_size = BundleSize::of(bytes.into());
+            }
+            OPTION_ECHO => options.echo = flag(value)?,
+            OPTION_RECEIVE => options.receive = flag(value)?,
+            _ => unknown = unknown.or(Some(Unknown::Option(kind, nonce))),
+        }
+    }
+    Some(unknown.map_or(ClientFrame::Hello(hello), ClientFrame::Unknown))
+}
+
+/// Returns `None` for a kind that this version does not have.
+fn server_frame((kind, body): (u8, &[u8])) -> Result<Option<ServerFrame<'_>>, Malformed> {
+    let mut fields = Body { rest: body };
+    let frame = match kind {
         WELCOME => welcome(fields).map(ServerFrame::Welcome),
         MESSAGE => message(fields).map(ServerFrame::Message),
         PONG => Some(ServerFrame::Pong(body)),
@@ -120,28 +202,31 @@ fn server_frame((kind, body): (u8, &[u8])) -> Result<ServerFrame<'_>, Malformed>
             .split_first()
             .map(|(code, text)| ServerFrame::Notice(NoticeCode::of(*code), text)),
         GOODBYE => body.is_empty().then_some(ServerFrame::Goodbye),
-        ROOM => room(fields),
+        ROOM => room(fields).map(ServerFrame::Room),
         PRIVATE => fields
             .take_from()
             .map(|from| ServerFrame::Private(from, fields.rest)),
-        UNKNOWN_SESSION => unknown_session(body),
-        _ => return Err(Malformed::Kind),
-    }
-    .ok_or(Malformed::Body)
+        UNKNOWN_SESSION => body.is_empty().then_some(ServerFrame::UnknownSession),
+        SUBSCRIBED => room(fields).map(ServerFrame::Subscribed),
+        UNSUBSCRIBED => number(body).map(ServerFrame::Unsubscribed),
+        OWN => own(fields).map(ServerFrame::Own),
+        _ => return Ok(None),
+    };
+    frame.map(Some).ok_or(Malformed::Body)
 }
 
 fn welcome(mut body: Body<'_>) -> Option<Welcome> {
-    Some(Welcome {
+    let welcome = Welcome {
         session: SessionId::new(u64::from_be_bytes(body.take()?))?,
         timeout_ms: u32::from_be_bytes(body.take()?),
         bundle_bytes: u16::from_be_bytes(body.take()?),
-        room: u32::from_be_bytes(body.take()?),
-    })
-}
-
-fn unknown_session(body: &[u8]) -> Option<ServerFrame<'_>> {
-    let number = u64::from_be_bytes(body.try_into().ok()?);
-    SessionId::new(number).map(ServerFrame::UnknownSession)
+        address: body.take_address()?,
+    };
+    // This version has no options of a WELCOME.
+    while !body.rest.is_empty() {
+        body.take_option()?;
+    }
+    Some(welcome)
 }
 
 fn message(mut body: Body<'_>) -> Option<Message<'_>> {
@@ -157,9 +242,38 @@ fn message(mut body: Body<'_>) -> Option<Message<'_>> {
     })
 }
 
-fn room(mut body: Body<'_>) -> Option<ServerFrame<'_>> {
-    let number = u32::from_be_bytes(body.take()?);
-    RoomName::parse(body.rest).map(|name| ServerFrame::Room(number, name))
+fn room(mut body: Body<'_>) -> Option<Room> {
+    Some(Room {
+        number: u32::from_be_bytes(body.take()?),
+        incarnation: u64::from_be_bytes(body.take()?),
+        name: RoomName::parse(body.rest)?,
+    })
+}
+
+fn own(mut body: Body<'_>) -> Option<Own> {
+    let room = u32::from_be_bytes(body.take()?);
+    let [stream] = body.take()?;
+    let own = Own {
+        room,
+        stream,
+        sequence: u32::from_be_bytes(body.take()?),
+        count: u16::from_be_bytes(body.take()?),
+    };
+    body.rest.is_empty().then_some(own)
+}
+
+/// Returns the number that is the whole body of a frame.
+fn number(body: &[u8]) -> Option<u32> {
+    body.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// Returns the value of an option that is 0 or 1.
+fn flag(value: &[u8]) -> Option<bool> {
+    match value {
+        [0] => Some(false),
+        [1] => Some(true),
+        _ => None,
+    }
 }
 
 /// Rest of a frame's body.
@@ -167,11 +281,26 @@ struct Body<'a> {
     rest: &'a [u8],
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
+    /// Takes the type and the value of an option.
+    fn take_option(&mut self) -> Option<(u8, &'a [u8])> {
+        let [kind, len] = self.take()?;
+        let (value, rest) = self.rest.split_at_checked(len.into())?;
+        self.rest = rest;
+        Some((kind, value))
+    }
+
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
         Some(*field)
+    }
+
+    fn take_address(&mut self) -> Option<SocketAddr> {
+        match self.take_from()? {
+            DisplayName::Address(address) => Some(address),
+            DisplayName::Name(_) => None,
+        }
     }
 
     fn take_from(&mut self) -> Option<DisplayName> {

@@ -23,12 +23,36 @@ fn kinds_of(datagram: &[u8]) -> Result<Vec<ClientFrame<'_>>, Malformed> {
 
 #[test]
 fn client_frames_are_parsed_as_they_were_written() {
+    let options = SessionOptions {
+        bundle_size: BundleSize::Small,
+        echo: false,
+        receive: false,
+    };
+    let moved = |address: &str| {
+        ClientFrame::Move(Move {
+            session: SESSION.unwrap(),
+            address: address.parse().unwrap(),
+        })
+    };
     let frames = [
-        ClientFrame::Heartbeat,
+        ClientFrame::Hello(Hello::default()),
+        ClientFrame::Hello(Hello {
+            nonce: u64::MAX,
+            options,
+        }),
+        ClientFrame::Heartbeat(None),
+        ClientFrame::Heartbeat(Some(7)),
         ClientFrame::Say(b"hi"),
         ClientFrame::Say(b""),
+        ClientFrame::SayTo(u32::MAX, b"hi"),
+        ClientFrame::SayTo(0, b""),
         ClientFrame::Ping(b"12345678"),
         ClientFrame::Command(b"/who"),
+        ClientFrame::Subscribe(RoomName::parse(b"chess").unwrap()),
+        ClientFrame::Unsubscribe(9),
+        moved("127.0.0.1:9999"),
+        moved("[2001:db8::1]:1"),
+        moved("[fe80::9%2]:5555"),
         ClientFrame::Bye,
     ];
     let mut datagram = client_datagram(SessionId::new(0x0102_0304_0506_0708), &frames);
@@ -41,6 +65,74 @@ fn client_frames_are_parsed_as_they_were_written() {
     datagram.truncate(datagram.len() - 4);
     let (_, mut parsed) = parse_client(&datagram).unwrap();
     assert!(parsed.by_ref().eq(frames) && !parsed.is_padded());
+}
+
+#[test]
+fn options_have_bounds_and_the_last_of_a_type_counts() {
+    let hello = |options: &[u8]| {
+        let mut datagram = client_datagram(SESSION, &[]);
+        datagram.extend([HELLO, 0, 8 + options.len() as u8]);
+        datagram.extend([0; 8]);
+        datagram.extend(options);
+        let (_, mut frames) = parse_client(&datagram)?;
+        match frames.next() {
+            Some(ClientFrame::Hello(hello)) => Ok(hello.options),
+            frame => panic!("{frame:?}"),
+        }
+    };
+    let small = SessionOptions {
+        bundle_size: BundleSize::Small,
+        ..SessionOptions::default()
+    };
+    for (options, expected) in [
+        (&[][..], SessionOptions::default()),
+        (
+            &[1, 2, 0x04, 0xB0, 2, 1, 1, 3, 1, 1],
+            SessionOptions::default(),
+        ),
+        (&[1, 2, 0x02, 0x25], SessionOptions::default()),
+        (&[1, 2, 0xFF, 0xFF, 1, 2, 0x02, 0x24], small),
+        (&[1, 2, 0, 0], small),
+    ] {
+        assert_eq!(hello(options), Ok(expected), "{options:?}");
+    }
+    for options in [
+        &[1][..],
+        &[1, 2, 0],
+        &[1, 1, 0],
+        &[2, 0],
+        &[2, 1, 2],
+        &[3, 2, 0, 0],
+        &[77, 9, 0],
+        &[77, 0, 2, 1],
+    ] {
+        assert_eq!(hello(options), Err(Malformed::Body), "{options:?}");
+    }
+}
+
+#[test]
+fn what_a_client_says_that_this_version_does_not_have_is_named_and_ends_the_datagram() {
+    let nonce = [0, 0, 0, 0, 0, 0, 1, 2];
+    for (frame, unknown) in [
+        (vec![0x77, 0, 2, 1, 2], Unknown::Frame(0x77)),
+        (vec![MESSAGE, 0, 0], Unknown::Frame(MESSAGE)),
+        (
+            [&[HELLO, 0, 13][..], &nonce, &[9, 1, 0, 77, 0]].concat(),
+            Unknown::Option(9, 0x0102),
+        ),
+    ] {
+        let mut datagram = client_datagram(SESSION, &[ClientFrame::Say(b"hi")]);
+        datagram.extend(frame);
+        // These are not even looked at.
+        datagram.extend([BYE, 0, 1, 9, SAY]);
+        let frames = [ClientFrame::Say(b"hi"), ClientFrame::Unknown(unknown)];
+        let (_, mut parsed) = parse_client(&datagram).unwrap();
+        assert!(parsed.by_ref().eq(frames), "{unknown:?}");
+        assert!(!parsed.is_padded());
+    }
+    let cut = client_datagram(SESSION, &[ClientFrame::Bye]);
+    let cut = [&cut[..], &[0x77, 0, 2, 1]].concat();
+    assert_eq!(kinds_of(&cut), Err(Malformed::Body));
 }
 
 /// A sender with this name or address.
@@ -58,16 +150,24 @@ fn a_frame_with_another_body_than_its_kind_requires_is_malformed() {
         (PRIVATE, b"\x01\x03a d"),
         (PRIVATE, b"\x04\x7f\0\0\x01\x27"),
         (PRIVATE, b"\x05\x7f\0\0\x01\x27\x0f"),
-        (WELCOME, &[0; 18]),
+        (WELCOME, &[0; 21]),
+        (WELCOME, b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x01a"),
+        (
+            WELCOME,
+            b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x04\x7f\0\0\x01\0\x01\x07",
+        ),
         (NOTICE, b""),
-        (ROOM, b"\0\0\0"),
-        (ROOM, b"\0\0\0\x01"),
-        (ROOM, b"\0\0\0\x01a b"),
-        (UNKNOWN_SESSION, &[1; 7]),
-        (UNKNOWN_SESSION, &[1; 9]),
-        (UNKNOWN_SESSION, &[0; 8]),
+        (ROOM, b"\0\0\0\x01\0\0\0\0\0\0\0"),
+        (ROOM, b"\0\0\0\x01\0\0\0\0\0\0\0\x02"),
+        (SUBSCRIBED, b"\0\0\0\x01\0\0\0\0\0\0\0\x02a b"),
+        (UNSUBSCRIBED, &[1; 3]),
+        (UNSUBSCRIBED, &[1; 5]),
+        (OWN, &[1; 10]),
+        (OWN, &[1; 12]),
+        (UNKNOWN_SESSION, &[1; 8]),
     ] {
-        let mut datagram = MAGIC.to_vec();
+        let mut datagram = Vec::new();
+        push_server_header(7, &mut datagram);
         datagram.extend([kind, 0, body.len() as u8]);
         datagram.extend(body);
         let wrong = parse_server(&datagram).map(drop);
@@ -76,15 +176,16 @@ fn a_frame_with_another_body_than_its_kind_requires_is_malformed() {
 }
 
 #[test]
-fn a_short_hello_is_malformed() {
-    let mut hello = client_datagram(None, &[ClientFrame::Hello(BundleSize::Full)]);
+fn a_short_hello_without_a_session_is_malformed() {
+    let frame = ClientFrame::Hello(Hello::default());
+    let mut hello = client_datagram(None, &[frame]);
+    assert_eq!(kinds_of(&hello), Err(Malformed::Body));
+    push_padding(0, MIN_HELLO_BYTES - 1, &mut hello);
     assert_eq!(kinds_of(&hello), Err(Malformed::Body));
     push_padding(0, MIN_HELLO_BYTES, &mut hello);
-    assert_eq!(hello.len(), 64);
-    assert_eq!(
-        kinds_of(&hello),
-        Ok(vec![ClientFrame::Hello(BundleSize::Full)])
-    );
+    assert_eq!((hello.len(), kinds_of(&hello)), (256, Ok(vec![frame])));
+    let in_session = client_datagram(SESSION, &[frame]);
+    assert_eq!(kinds_of(&in_session), Ok(vec![frame]));
 }
 
 #[test]
@@ -100,7 +201,18 @@ fn server_frames_are_parsed_as_they_were_written() {
         session: SessionId::new(u64::MAX - 1).unwrap(),
         timeout_ms: 10_000,
         bundle_bytes: 1200,
-        room: 9,
+        address: "[fe80::9%2]:5555".parse().unwrap(),
+    };
+    let room = Room {
+        number: 7,
+        incarnation: u64::MAX,
+        name: RoomName::parse(b"chess").unwrap(),
+    };
+    let own = Own {
+        room: 7,
+        stream: 3,
+        sequence: u32::MAX,
+        count: 2,
     };
     let frames = [
         ServerFrame::Welcome(welcome),
@@ -111,19 +223,27 @@ fn server_frames_are_parsed_as_they_were_written() {
         ServerFrame::Pong(b"12345678"),
         ServerFrame::Notice(NoticeCode::Refused, b"no such command"),
         ServerFrame::Notice(NoticeCode::Other(77), b""),
-        ServerFrame::Room(7, RoomName::parse(b"chess").unwrap()),
+        ServerFrame::Room(room),
+        ServerFrame::Subscribed(room),
+        ServerFrame::Unsubscribed(7),
+        ServerFrame::Own(own),
         ServerFrame::Private(sender("ada"), b"psst"),
-        ServerFrame::UnknownSession(SessionId::new(7).unwrap()),
+        ServerFrame::UnknownSession,
         ServerFrame::Goodbye,
     ];
     let mut datagram = Vec::new();
-    push_server_header(&mut datagram);
+    push_server_header(0x0102_0304_0506_0708, &mut datagram);
+    assert_eq!(datagram, [0xFF, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
     for frame in &frames {
         push_server_frame(frame, &mut datagram);
+        // Those of a later version are skipped.
+        datagram.extend([0xF7, 0, 2, 1, 2]);
     }
-    push_padding(0, 300, &mut datagram);
-    assert_eq!(datagram.len(), 300);
-    assert!(parse_server(&datagram).unwrap().eq(frames));
+    push_padding(0, 500, &mut datagram);
+    assert_eq!(datagram.len(), 500);
+    let parsed = parse_server(&datagram).unwrap();
+    assert_eq!(parsed.receiver(), 0x0102_0304_0506_0708);
+    assert!(parsed.eq(frames));
 }
 
 #[test]
@@ -140,7 +260,7 @@ fn frames_that_are_filled_in_place_have_the_same_bytes() {
 #[test]
 fn the_refusal_of_a_full_server_is_shorter_than_a_hello() {
     let mut datagram = Vec::new();
-    push_server_header(&mut datagram);
+    push_server_header(0, &mut datagram);
     push_reply(&Reply::PeerLimit(usize::MAX), &mut datagram);
     assert!(datagram.len() < MIN_HELLO_BYTES, "{}", datagram.len());
 }
@@ -148,7 +268,7 @@ fn the_refusal_of_a_full_server_is_shorter_than_a_hello() {
 #[test]
 fn the_longest_payload_fills_a_bundle() {
     let mut datagram = Vec::new();
-    push_server_header(&mut datagram);
+    push_server_header(0, &mut datagram);
     push_server_frame(
         &ServerFrame::Message(Message {
             room: 0,
@@ -179,8 +299,13 @@ fn one_malformed_frame_makes_the_datagram_malformed() {
         (with(&[HEARTBEAT, 0, 1, 9]), Malformed::Body),
         (with(&[BYE, 0, 1, 9]), Malformed::Body),
         (with(&[SAY, 0xFF, 0xFF, 9]), Malformed::Body),
-        (with(&[0x07, 0, 0]), Malformed::Kind),
-        (with(&[MESSAGE, 0, 0]), Malformed::Kind),
+        (with(&[HEARTBEAT, 0, 3, 0, 0, 0]), Malformed::Body),
+        (with(&[SUBSCRIBE, 0, 0]), Malformed::Body),
+        (with(&[SUBSCRIBE, 0, 1, b' ']), Malformed::Body),
+        (with(&[UNSUBSCRIBE, 0, 0]), Malformed::Body),
+        (with(&[SAY_TO, 0, 3, 0, 0, 0]), Malformed::Body),
+        (with(&[MOVE, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1]), Malformed::Body),
+        (with(&[HELLO, 0, 7, 0, 0, 0, 0, 0, 0, 0]), Malformed::Body),
     ] {
         assert_eq!(kinds_of(&datagram), Err(wrong), "{datagram:02x?}");
     }

@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_session_that_is_unknown_was_another_servers() {
         let mut shard = checked(config(Protocol::V2), 1);
-        let unknown = frames(&[ServerFrame::UnknownSession(WELCOME.session)]);
+        let unknown = frames(&[ServerFrame::UnknownSession]);
         assert!(is_forgotten(&mut shard, &unknown));
     }
 }

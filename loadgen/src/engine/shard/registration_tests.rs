@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bullhorn::wire::RoomName as ServerRoomName;
-use bullhorn::wire::v2::{ServerFrame, SessionId, Welcome};
+use bullhorn::wire::v2::{Room, ServerFrame, SessionId, Welcome};
 
 use super::*;
 use crate::config::RunConfig;
@@ -37,10 +37,11 @@ fn a_client_has_come_when_it_is_told_of_the_room_that_it_asked_for() {
         let run = shard.clients.run.id;
         let told = |room: &str| match protocol {
             Protocol::V1 => format!("* you are in {room} (1 here)").into_bytes(),
-            Protocol::V2 => frames(&[ServerFrame::Room(
-                3,
-                ServerRoomName::parse(room.as_bytes()).unwrap(),
-            )]),
+            Protocol::V2 => frames(&[ServerFrame::Room(Room {
+                number: 3,
+                incarnation: 1,
+                name: ServerRoomName::parse(room.as_bytes()).unwrap(),
+            })]),
         };
         for wrong in [name(run, 1), name(run ^ 1, 0), "lobby".into()] {
             assert_eq!(counted(&mut shard, &told(&wrong), LATER_NS), stray());

@@ -1,6 +1,6 @@
 //! Threads of the load at moments that tests choose, and what their clients receive.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -120,7 +120,7 @@ pub(super) fn stray() -> Counts {
 /// A datagram of version 2.
 pub(super) fn frames(frames: &[ServerFrame<'_>]) -> Vec<u8> {
     let mut datagram = Vec::new();
-    push_server_header(&mut datagram);
+    push_server_header(WELCOME.session.get(), &mut datagram);
     for frame in frames {
         push_server_frame(frame, &mut datagram);
     }
@@ -144,7 +144,7 @@ pub(super) const WELCOME: Welcome = Welcome {
     session: SessionId::new(1).unwrap(),
     timeout_ms: 10_000,
     bundle_bytes: 1200,
-    room: 0,
+    address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)),
 };
 
 pub(super) const PONG: &str = "* pong ";

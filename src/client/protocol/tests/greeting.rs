@@ -207,7 +207,7 @@ fn nothing_is_heard_before_the_first_welcome() {
     assert_eq!(payloads(&talk.hear_frames(&[message(1, b"ho")])), ["ho"]);
     // In one datagram, the order is that of the frames.
     let mut talk = Talk::new(ProtocolChoice::V2);
-    let events = talk.hear_frames(&[welcome(7, 10_000, 0), message(0, b"hi")]);
+    let events = talk.hear_frames(&[welcome(7, 10_000), message(0, b"hi")]);
     assert_eq!(events[0], Event::Up(ProtocolVersion::V2));
     assert_eq!(payloads(&events), ["hi"]);
 }

@@ -11,7 +11,7 @@ fn name_and_room_are_requested_first_in_every_new_session() {
     talk.welcome(7);
     assert_eq!(talk.sent(), ["7: /nick ada", "7: /join chess", "7: say hi"]);
     let chess = "chess".parse().unwrap();
-    let events = talk.hear_frames(&[ServerFrame::Room(3, chess)]);
+    let events = talk.hear_frames(&[room_frame(3, chess)]);
     assert_eq!(events, [Event::Room(chess)]);
     assert_eq!(talk.protocol.status().room, Some(chess));
     talk.hear_frames(&[message_in(3, 0, b"hi")]);

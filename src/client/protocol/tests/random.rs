@@ -161,11 +161,11 @@ fn request(index: usize) -> Request {
 fn frame(index: usize, number: usize) -> ServerFrame<'static> {
     let den = "den".parse().unwrap();
     match index {
-        0 => welcome(7, 10_000, 0),
-        1 => welcome(8, 10_000, 3),
+        0 => welcome(7, 10_000),
+        1 => welcome(8, 10_000),
         2 => ServerFrame::Goodbye,
         3 => message(number as u32, b"hi"),
-        4 => ServerFrame::Room(3, den),
+        4 => room_frame(3, den),
         5 => ServerFrame::Notice(NoticeCode::Done, b"you are ada"),
         6 => ServerFrame::Notice(NoticeCode::Done, b"you are bob"),
         7 => ServerFrame::Notice(NoticeCode::Done, b"you are in den (2 here)"),

@@ -64,7 +64,7 @@ fn a_change_of_room_without_a_word_is_noticed() {
     assert_eq!(talk.protocol.losses.total().lost, 1);
     // Nobody answers any more, and the session goes on in yet another room.
     talk.refused();
-    talk.hear_frames(&[welcome(7, 10_000, 5)]);
+    talk.hear_frames(&[welcome(7, 10_000)]);
     talk.hear_frames(&[
         message_in(3, 9, b"late"),
         message_in(5, 1, b"a"),
@@ -85,5 +85,5 @@ fn the_streams_of_a_room_that_was_left_end_with_the_heartbeats() {
 }
 
 fn room(number: u32) -> ServerFrame<'static> {
-    ServerFrame::Room(number, "chess".parse().unwrap())
+    room_frame(number, "chess".parse().unwrap())
 }

@@ -116,7 +116,7 @@ impl Action {
     /// Returns the v2 frame.
     pub(super) fn frame<'a>(&self, line: &'a [u8]) -> ClientFrame<'a> {
         match self {
-            Self::Heartbeat => ClientFrame::Heartbeat,
+            Self::Heartbeat => ClientFrame::Heartbeat(None),
             Self::Ping => ClientFrame::Ping(line),
             Self::Bye => ClientFrame::Bye,
             Self::Text(_) => ClientFrame::Say(line),

@@ -17,7 +17,7 @@ use crate::server::registry::{AddressHash, Registry, RegistryLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, Message, ServerFrame, SessionId, Welcome, parse_server,
+    BUNDLE_BYTES, ClientFrame, Hello, Message, ServerFrame, SessionId, Welcome, parse_server,
     push_client_frame, push_client_header, push_hello,
 };
 
@@ -94,7 +94,7 @@ impl Core {
     /// Hands a HELLO of `peer` to its worker.
     pub(super) fn hello(&mut self, peer: usize) {
         let mut datagram = Vec::new();
-        push_hello(&mut datagram);
+        push_hello(&Hello::default(), &mut datagram);
         self.receive(peer, &datagram);
     }
 
@@ -181,12 +181,13 @@ impl Core {
                 },
                 ServerFrame::Pong(token) => Received::Pong(string(token)),
                 ServerFrame::Notice(code, text) => Received::Notice(code, string(text)),
-                ServerFrame::Room(number, name) => Received::Room(number, name.to_string()),
+                ServerFrame::Room(room) => Received::Room(room.number, room.name.to_string()),
                 ServerFrame::Private(from, text) => {
                     Received::Private(from.to_string(), string(text))
                 }
-                ServerFrame::UnknownSession(_) => Received::UnknownSession,
+                ServerFrame::UnknownSession => Received::UnknownSession,
                 ServerFrame::Goodbye => panic!("the server does not stop"),
+                frame => panic!("{frame:?}"),
             });
         }
     }
@@ -202,10 +203,7 @@ impl Core {
             sessions.push(welcome.session.get());
             sessions.len() - 1
         });
-        Received::Welcome {
-            session,
-            room: welcome.room,
-        }
+        Received::Welcome { session }
     }
 }
 

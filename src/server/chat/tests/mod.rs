@@ -31,7 +31,6 @@ enum Received {
     Welcome {
         /// The number of the session among all sessions of the peer.
         session: usize,
-        room: u32,
     },
     Message {
         room: u32,

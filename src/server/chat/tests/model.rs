@@ -121,10 +121,10 @@ impl Model {
             entry.session = Some(self.sessions[peer]);
             self.sessions[peer] += 1;
         }
-        let (session, room) = (entry.session.expect("just given"), entry.room);
+        let session = entry.session.expect("just given");
         entry.seen_ms = self.now_ms;
         self.begin();
-        self.reply(peer, Received::Welcome { session, room });
+        self.reply(peer, Received::Welcome { session });
     }
 
     /// Handles a v1 datagram. `has_line_end` is true if it ended with a line end.
@@ -410,4 +410,4 @@ pub(super) fn truncate(text: &str, max: usize) -> String {
 
 /// Maximum length of a text or a command of a v2 peer. With the magic and the longest header
 /// of a message it is 1200 bytes long.
-pub(super) const MAX_PAYLOAD: usize = 1200 - 2 - (1 + 2 + 4 + 1 + 4 + 26);
+pub(super) const MAX_PAYLOAD: usize = 1200 - 10 - (1 + 2 + 4 + 1 + 4 + 26);

@@ -127,12 +127,12 @@ fn a_v1_peer_keeps_the_address_that_it_first_wrote_to() {
     assert_eq!(peers.len(), 1);
     assert_eq!(peers.get(&address(5, 0)).unwrap().endpoint(), first);
     assert_eq!(endpoints(&peers), [first]);
-    let (found, _) = peers.find(b"127.0.0.1:5", &address_at(5, 2)).unwrap();
-    assert_eq!(found.endpoint(), first);
+    let found = peers.find(b"127.0.0.1:5", &address_at(5, 2)).unwrap();
+    assert_eq!(found.address.endpoint(), first);
     peers.touch(&address(6, 0), Protocol::Text, WorkerId(0), 0);
     let room = peers.directory().events().take().remove(0);
     let notice = room.take_notice().unwrap();
-    assert_eq!(notice.subscribers[0].0.endpoint(), first);
+    assert_eq!(notice.subscribers[0].address.endpoint(), first);
 }
 
 #[test]
@@ -163,15 +163,15 @@ fn only_a_datagram_with_its_session_moves_a_v2_peer() {
     assert_eq!(moved.endpoint(), second.endpoint());
     assert_eq!(endpoints(&peers), [second.endpoint()]);
     assert_eq!((peers.len(), peers.lobby().len()), (1, 1));
-    let (found, _) = peers.find(b"ada", &first).unwrap();
-    assert_eq!(found.endpoint(), second.endpoint());
+    let found = peers.find(b"ada", &first).unwrap();
+    assert_eq!(found.address.endpoint(), second.endpoint());
     let mut sessions = Vec::new();
-    peers.visit_sessions(WorkerId(0), |peer| sessions.push(peer.endpoint()));
+    peers.visit_sessions(WorkerId(0), |peer, _| sessions.push(peer.endpoint()));
     assert_eq!(sessions, [second.endpoint()]);
     peers.touch(&address(6, 0), Protocol::Text, WorkerId(0), 0);
     let room = peers.directory().events().take().remove(0);
     let notice = room.take_notice().unwrap();
-    assert_eq!(notice.subscribers[0].0.endpoint(), second.endpoint());
+    assert_eq!(notice.subscribers[0].address.endpoint(), second.endpoint());
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn check(peers: &Registry, ports: std::ops::RangeInclusive<u16>) {
             assert!(Arc::ptr_eq(&peer.room(), room), "{address}");
             if let Some(name) = peer.name() {
                 let found = peers.find(name.as_bytes(), address);
-                assert_eq!(found, Some((*address, Protocol::Text)));
+                assert_eq!(found, Some(peer.recipient(address)));
             }
         }
     }
