@@ -9,14 +9,18 @@ use super::assembly::Assembly;
 use super::config::{ServerConfig, Switch};
 use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
-use super::ingress::{Ingress, IngressShared, ReplyLimit};
+use super::ingress::admission::{Admission, ByteRate};
+use super::ingress::token::Tokens;
+use super::ingress::{
+    CHALLENGE_INTERVAL_MS, Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit,
+};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::{Wake, wake};
 use super::ops::turns::Turns;
 use super::registry::expiry::Reaper;
 use super::registry::{AddressHash, Registry, RegistryLimits};
 use super::worker::Service;
-use crate::net::{Datagram, Transmit};
+use crate::net::{Datagram, Transmit, in_call};
 
 /// The state of a chat server that other threads may use.
 #[derive(Clone)]
@@ -62,7 +66,11 @@ impl ChatServer {
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
             has_commands: config.commands == Switch::On,
             own_addresses: Arc::clone(&assembly.shared.own_addresses),
-            unknown_sessions: ReplyLimit::new(),
+            admission: Admission::new(config, Arc::clone(&assembly.shared.own_addresses)),
+            tokens: Tokens::new().map_err(in_call("getrandom"))?,
+            rejections: ReplyLimit::new(REJECTION_INTERVAL_MS),
+            challenges: ReplyLimit::new(CHALLENGE_INTERVAL_MS),
+            challenge_rate: ByteRate::new(config.challenge_rate.as_u64()),
         });
         let exchange = Arc::new(Exchange::new(assembly.worker_handles()));
         let max_segments = assembly.max_segments;

@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::frame::{
-    BYE, BundleSize, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE,
-    HEARTBEAT, HELLO, Hello, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, MOVE, Malformed,
-    Message, Move, NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO, OPTION_RECEIVE, OWN, Own, PAD, PING,
-    PONG, PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE, SUBSCRIBED, ServerFrame, SessionId,
-    UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown, WELCOME, Welcome,
+    BYE, BundleSize, COMMAND, ClientFrame, FIRST_SERVER_KIND, FROM_NAME, FROM_V4, FROM_V6,
+    FROM_V6_ZONE, GOODBYE, HEARTBEAT, HELLO, Hello, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE,
+    MIN_HELLO_BYTES, MOVE, Malformed, Message, Move, NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO,
+    OPTION_RECEIVE, OWN, Own, PAD, PING, PONG, PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE,
+    SUBSCRIBED, ServerFrame, SessionId, UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown,
+    WELCOME, Welcome,
 };
 use crate::wire::name::{DisplayName, Name, RoomName};
 use crate::wire::protocol::MAX_TOKEN_BYTES;
@@ -164,6 +165,8 @@ fn rare_client_frame(kind: u8, body: &[u8]) -> Option<ClientFrame<'_>> {
             let from = Move { session, address };
             fields.rest.is_empty().then_some(ClientFrame::Move(from))
         }
+        // What a server sent, and another one has received, has no reply.
+        FIRST_SERVER_KIND.. => None,
         _ => Some(ClientFrame::Unknown(Unknown::Frame(kind))),
     }
 }

@@ -8,7 +8,7 @@ use crate::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES};
 use crate::wire::{Protocol, RoomName};
 
 fn core(limits: RegistryLimits) -> Core {
-    Core::new(limits, &Log::new().0)
+    Core::new(limits, Proof::Never, &Log::new().0)
 }
 
 /// Sends a datagram of a v1 peer. Returns what all peers receive, in the order of the peers.

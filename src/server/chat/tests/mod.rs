@@ -19,6 +19,7 @@ use self::actions::{Action, Step, steps};
 use self::core::Core;
 use self::model::{Cause, Model};
 use crate::net::PeerAddr;
+use crate::server::config::Proof;
 use crate::server::ops::log::Log;
 use crate::server::registry::RegistryLimits;
 use crate::wire::v2::NoticeCode;
@@ -91,7 +92,7 @@ fn the_core_agrees_with_the_model_of_the_protocol() {
 impl Pair {
     fn new(log: &Log) -> Self {
         Self {
-            core: Core::new(LIMITS, log),
+            core: Core::new(LIMITS, Proof::Never, log),
             model: Model::new(LIMITS),
             sessions: [None; PEERS],
             actions: 0,
