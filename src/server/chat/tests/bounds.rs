@@ -38,7 +38,10 @@ fn request(core: &mut Core, peer: usize, line: &str) -> String {
 fn open_session(core: &mut Core, peer: usize) -> u64 {
     core.hello(peer);
     core.settle();
-    core.session(peer).expect("a session")
+    let session = core.session(peer).expect("a session");
+    let received = send_frames(core, peer, session, &[ClientFrame::Heartbeat(None)]);
+    assert_eq!(received, [Received::Room(0, "lobby".to_owned())]);
+    session
 }
 
 /// Sends frames of `peer` in one datagram. Returns what `peer` receives.

@@ -259,7 +259,7 @@ const LIMITS: RegistryLimits = RegistryLimits {
 };
 
 /// The kinds of outcomes that the test must have covered.
-const KINDS: [&str; 30] = [
+const KINDS: [&str; 31] = [
     "empty page",
     "frame too long",
     "frames of a closed session",
@@ -281,6 +281,7 @@ const KINDS: [&str; 30] = [
     "renamed",
     "reply too long",
     "room full",
+    "session registered",
     "text of a peer with a session",
     "timed out",
     "too many lists",
