@@ -62,23 +62,14 @@ pub(super) struct Memberships {
 impl Peer {
     /// Returns a new peer. The caller makes it a member of `room`.
     pub(super) fn new(newcomer: &Newcomer, room: Arc<Room>, now_ms: u64) -> Self {
-        let memberships = Memberships {
-            own: ArcSwap::new(room),
-            others: ArcSwapOption::empty(),
-        };
-        Self::with(newcomer, memberships, now_ms)
-    }
-
-    fn with(newcomer: &Newcomer, memberships: Memberships, now_ms: u64) -> Self {
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
             session: newcomer.session,
-            group: SendGroup {
-                endpoint: newcomer.address.endpoint(),
-                protocol: newcomer.protocol,
-                owner: newcomer.owner,
+            group: newcomer.group(),
+            memberships: Memberships {
+                own: ArcSwap::new(room),
+                others: ArcSwapOption::empty(),
             },
-            memberships,
             name: ArcSwapOption::empty(),
             wants_presence: AtomicBool::new(false),
             options: newcomer.options.unwrap_or_default(),
@@ -147,36 +138,58 @@ impl Peer {
 
     /// Returns the same peer in another group, and with other options.
     pub(super) fn changed(&self, group: SendGroup, options: SessionOptions, now_ms: u64) -> Self {
-        let newcomer = Newcomer {
-            address: PeerAddr::new(([0, 0, 0, 0], 0).into(), 0).at(group.endpoint),
-            protocol: group.protocol,
-            session: self.session,
-            options: Some(options),
-            owner: group.owner,
-            is_trusted: self.is_trusted,
-        };
-        self.moved(&newcomer, now_ms)
+        Self {
+            options,
+            ..self.copy(group, now_ms)
+        }
     }
 
     /// Returns a peer at another address that has all that this one has.
     pub(super) fn moved(&self, newcomer: &Newcomer, now_ms: u64) -> Self {
-        let memberships = Memberships {
-            own: ArcSwap::new(self.room()),
-            others: ArcSwapOption::new(self.memberships.others.load_full()),
+        let protocol = match newcomer.options {
+            Some(_) => newcomer.protocol,
+            None => self.group.protocol,
         };
-        let mut peer = Self::with(newcomer, memberships, now_ms);
-        if newcomer.options.is_none() {
-            peer.options = self.options;
-            peer.group.protocol = self.group.protocol;
+        let group = SendGroup {
+            protocol,
+            ..newcomer.group()
+        };
+        Self {
+            session: newcomer.session,
+            options: newcomer.options.unwrap_or(self.options),
+            is_trusted: newcomer.is_trusted,
+            ..self.copy(group, now_ms)
         }
-        peer.name.store(self.name.load_full());
-        peer.wants_presence
-            .store(self.wants_presence(), Ordering::Relaxed);
-        peer
+    }
+
+    fn copy(&self, group: SendGroup, now_ms: u64) -> Self {
+        Self {
+            last_seen_ms: AtomicU64::new(now_ms),
+            session: self.session,
+            group,
+            memberships: Memberships {
+                own: ArcSwap::new(self.room()),
+                others: ArcSwapOption::new(self.memberships.others.load_full()),
+            },
+            name: ArcSwapOption::new(self.name.load_full()),
+            wants_presence: AtomicBool::new(self.wants_presence()),
+            options: self.options,
+            is_trusted: self.is_trusted,
+        }
     }
 
     fn wants_presence(&self) -> bool {
         self.wants_presence.load(Ordering::Relaxed)
+    }
+}
+
+impl Newcomer {
+    fn group(&self) -> SendGroup {
+        SendGroup {
+            endpoint: self.address.endpoint(),
+            protocol: self.protocol,
+            owner: self.owner,
+        }
     }
 }
 
