@@ -152,3 +152,151 @@ fn random_key() -> io::Result<Key> {
 const EPOCH_MS: u64 = 64_000;
 
 const INSTEAD_OF_ZERO: SessionId = SessionId::new(1).expect("not 0");
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Barrier;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::net::LocalIndex;
+
+    fn address(ip: u32, port: u16) -> PeerAddr {
+        PeerAddr::new((Ipv4Addr::from_bits(ip), port).into(), 0)
+    }
+
+    fn tokens() -> Tokens {
+        Tokens::new().unwrap()
+    }
+
+    #[test]
+    fn a_token_is_valid_in_its_epoch_and_the_next_one() {
+        let (tokens, peer) = (tokens(), address(1, 5000));
+        let (session, text) = (tokens.session(&peer, 0), tokens.text(&peer, 0));
+        for (now_ms, is_valid) in [
+            (0, true),
+            (EPOCH_MS - 1, true),
+            (EPOCH_MS, true),
+            (2 * EPOCH_MS - 1, true),
+            (2 * EPOCH_MS, false),
+            (3 * EPOCH_MS, false),
+        ] {
+            assert_eq!(
+                tokens.is_session(session, &peer, now_ms),
+                is_valid,
+                "{now_ms}"
+            );
+            assert_eq!(tokens.is_text(text, &peer, now_ms), is_valid, "{now_ms}");
+        }
+    }
+
+    #[test]
+    fn after_a_time_without_newcomers_no_old_token_is_valid() {
+        let (tokens, peer) = (tokens(), address(1, 5000));
+        let session = tokens.session(&peer, 0);
+        assert!(!tokens.is_session(session, &peer, 10 * EPOCH_MS));
+        let session = tokens.session(&peer, 10 * EPOCH_MS);
+        assert!(tokens.is_session(session, &peer, 11 * EPOCH_MS));
+    }
+
+    #[test]
+    fn the_token_of_an_epoch_is_the_same_and_another_one_follows() {
+        let (tokens, peer) = (tokens(), address(1, 5000));
+        let sessions = [0, 1, EPOCH_MS - 1, EPOCH_MS, 2 * EPOCH_MS - 1];
+        let sessions = sessions.map(|now_ms| tokens.session(&peer, now_ms));
+        assert_eq!(sessions[0], sessions[1]);
+        assert_eq!(sessions[0], sessions[2]);
+        assert_ne!(sessions[0], sessions[3]);
+        assert_eq!(sessions[3], sessions[4]);
+    }
+
+    #[test]
+    fn a_token_is_of_no_use_elsewhere() {
+        let tokens = tokens();
+        let peer = address(0x0A00_0001, 5000);
+        let other_local = peer.endpoint().with_local(LocalIndex::of(1));
+        let v6 = |text: &str| PeerAddr::new(text.parse::<SocketAddr>().unwrap(), 0);
+        let others = [
+            address(0x0A00_0002, 5000),
+            address(0x0A00_0001, 5001),
+            PeerAddr::new(peer.socket_addr(), 1),
+            peer.at(other_local),
+            v6("[::ffff:10.0.0.1]:5000"),
+            v6("[::a00:1]:5000"),
+        ];
+        let (session, text) = (tokens.session(&peer, 0), tokens.text(&peer, 0));
+        for other in others {
+            assert!(!tokens.is_session(session, &other, 0), "{other:?}");
+            assert!(!tokens.is_text(text, &other, 0), "{other:?}");
+        }
+        let server = self::tokens();
+        assert!(!server.is_session(session, &peer, 0), "another server");
+        // That of a session is no text, and the other way round.
+        assert!(!tokens.is_text(ProofToken::of(session.get()), &peer, 0));
+    }
+
+    #[test]
+    fn no_forged_session_is_accepted() {
+        assert_eq!(accepted(100_000), 0);
+    }
+
+    /// `cargo test --release -- --ignored ten_million`
+    #[test]
+    #[ignore = "takes a minute in a debug build"]
+    fn none_of_ten_million_forged_sessions_is_accepted() {
+        assert_eq!(accepted(10_000_000), 0);
+    }
+
+    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers,
+    /// and sessions that a stranger was given, at his addresses, with one bit changed or as they
+    /// are.
+    fn accepted(guesses: u32) -> usize {
+        let (tokens, victim) = (tokens(), address(0x0A00_0001, 5000));
+        let mut random = 1_u64;
+        let guess = |number: u32| {
+            // xorshift64 (Marsaglia, 2003).
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let own = address(0x0B00_0000 + number / 2, 1024 + (number % 50_000) as u16);
+            let own = tokens.session(&own, 0).get();
+            let session = [random, own, own ^ 1 << (number % 64)][number as usize % 3];
+            SessionId::new(session).unwrap_or(INSTEAD_OF_ZERO)
+        };
+        let is_accepted = |session: &SessionId| tokens.is_session(*session, &victim, 0);
+        (0..guesses).map(guess).filter(is_accepted).count()
+    }
+
+    #[test]
+    fn threads_that_share_the_tokens_agree_over_every_renewal() {
+        let (tokens, step) = (&tokens(), &Barrier::new(4));
+        std::thread::scope(|scope| {
+            for thread in 0..4_u16 {
+                scope.spawn(move || {
+                    let peer = address(7, 1024 + thread);
+                    let mut last = None;
+                    for now_ms in (0..100 * EPOCH_MS).step_by(EPOCH_MS as usize - 1) {
+                        step.wait();
+                        let is_valid = |session| tokens.is_session(session, &peer, now_ms);
+                        assert!(last.is_none_or(is_valid), "{now_ms}");
+                        last = Some(tokens.session(&peer, now_ms));
+                    }
+                });
+            }
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn every_address_is_given_what_it_may_use(ip: u32, port: u16, now_ms in 0_u64..1 << 40) {
+            let (tokens, peer) = (tokens(), address(ip, port));
+            let later_ms = now_ms + EPOCH_MS;
+            let (session, text) = (tokens.session(&peer, now_ms), tokens.text(&peer, now_ms));
+            prop_assert!(tokens.is_session(session, &peer, now_ms));
+            prop_assert!(tokens.is_session(session, &peer, later_ms));
+            prop_assert!(tokens.is_text(text, &peer, later_ms));
+        }
+    }
+}
