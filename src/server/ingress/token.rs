@@ -145,7 +145,8 @@ fn hash(key: Key, purpose: Purpose, address: &PeerAddr) -> u64 {
 }
 
 fn random_key() -> io::Result<Key> {
-    Ok((getrandom::u64()?, getrandom::u64()?))
+    let random = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
+    Ok((random()?, random()?))
 }
 
 /// Time between two keys. A newcomer has at least as much time to use its token.
