@@ -3,6 +3,11 @@
 //! A victim is a socket that receives all that is sent to its address. What a forger sends in its
 //! name comes from the same socket, and the victim answers nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic, as tests do"
+)]
+
 mod common;
 
 use std::net::{SocketAddr, UdpSocket};

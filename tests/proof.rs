@@ -1,5 +1,10 @@
 //! Newcomers of both versions that have to prove their address.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic, as tests do"
+)]
+
 mod common;
 
 use std::sync::Arc;
@@ -413,7 +418,7 @@ fn nonce() -> u64 {
 #[derive(Clone, Default)]
 struct Time {
     now_ms: Arc<AtomicU64>,
-    /// How often the reaper has read it.
+    /// Number of times that the reaper has read it.
     reads: Arc<AtomicU64>,
 }
 

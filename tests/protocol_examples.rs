@@ -211,8 +211,14 @@ fn expect_end(participants: &Participants) {
         };
         client.send(&datagram(session, &[ClientFrame::Ping(b"end")]));
         let received = client.receive();
-        let frames: Vec<_> = parse_server(&received).unwrap().collect();
-        assert_eq!(frames, [ServerFrame::Pong(b"end")], "{name}");
+        // A session that has moved is registered again, and told its room before that.
+        let mut frames = parse_server(&received).unwrap();
+        let is_pong = |frame: &ServerFrame<'_>| !matches!(frame, ServerFrame::Room(_));
+        assert_eq!(
+            frames.find(is_pong),
+            Some(ServerFrame::Pong(b"end")),
+            "{name}"
+        );
     }
 }
 

@@ -1,5 +1,10 @@
 //! Sessions in several rooms, and sessions that move to another address.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic, as tests do"
+)]
+
 mod common;
 
 use bullhorn::wire::v2::{

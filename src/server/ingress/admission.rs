@@ -7,17 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ipnet::IpNet;
 
 use crate::net::{OwnAddresses, PeerAddr};
-use crate::server::config::{Proof, ServerConfig, Trust};
 use crate::server::ops::stats::DropReason;
 
 /// The rules for newcomers. Peers that are registered are not asked again.
 pub struct Admission {
-    proof: Proof,
+    /// Newcomers that the operator trusts have to prove their address.
+    pub asks_trusted: bool,
+    /// All others have to.
+    pub asks_others: bool,
     /// `None`: loopback addresses that write to a loopback address.
-    trusted: Option<Vec<IpNet>>,
-    allowed: Vec<IpNet>,
-    denied: Vec<IpNet>,
-    own_addresses: Arc<OwnAddresses>,
+    pub trusted: Option<Vec<IpNet>>,
+    /// Empty: all.
+    pub allowed: Vec<IpNet>,
+    pub denied: Vec<IpNet>,
+    pub own_addresses: Arc<OwnAddresses>,
 }
 
 /// The decision about a newcomer.
@@ -38,20 +41,6 @@ pub enum Verdict {
 }
 
 impl Admission {
-    pub fn new(config: &ServerConfig, own_addresses: Arc<OwnAddresses>) -> Self {
-        let nets = config.trust.iter().filter_map(|trust| match trust {
-            Trust::Nobody => None,
-            Trust::Net(net) => Some(*net),
-        });
-        Self {
-            proof: config.proof,
-            trusted: (!config.trust.is_empty()).then(|| nets.collect()),
-            allowed: config.allow.clone(),
-            denied: config.deny.clone(),
-            own_addresses,
-        }
-    }
-
     /// Decides about the sender of a datagram, which is not registered.
     pub fn judge(&self, from: &PeerAddr) -> Verdict {
         let ip = from.socket_addr().ip().to_canonical();
@@ -72,10 +61,13 @@ impl Admission {
                 return Verdict::Refuse(DropReason::LowPort);
             }
         }
-        match self.proof {
-            Proof::Never => Verdict::Admit { is_trusted },
-            Proof::Auto if is_trusted => Verdict::Admit { is_trusted },
-            Proof::Auto | Proof::Always => Verdict::Prove { is_trusted },
+        let is_asked = match is_trusted {
+            true => self.asks_trusted,
+            false => self.asks_others,
+        };
+        match is_asked {
+            true => Verdict::Prove { is_trusted },
+            false => Verdict::Admit { is_trusted },
         }
     }
 }
@@ -126,24 +118,36 @@ mod tests {
     use crate::net::LocalTable;
 
     /// Returns the verdict about a sender that writes to the server at `bind`.
-    fn judge(config: &ServerConfig, from: &str, bind: &str) -> Verdict {
+    fn judge(rules: &Rules, from: &str, bind: &str) -> Verdict {
         let bound = [bind.parse().unwrap()];
         let own = OwnAddresses::new(&bound, &[], Arc::new(LocalTable::default()));
-        let from = PeerAddr::new(from.parse().unwrap(), 0);
-        Admission::new(config, Arc::new(own)).judge(&from)
+        let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
+        let admission = Admission {
+            asks_trusted: rules.asks.0,
+            asks_others: rules.asks.1,
+            trusted: rules.trusted.map(nets),
+            allowed: nets(rules.allowed),
+            denied: nets(rules.denied),
+            own_addresses: Arc::new(own),
+        };
+        admission.judge(&PeerAddr::new(from.parse().unwrap(), 0))
     }
 
-    fn config(proof: Proof, trust: &[&str]) -> ServerConfig {
-        let trust = trust.iter().map(|net| match *net {
-            "none" => Trust::Nobody,
-            net => Trust::Net(net.parse().unwrap()),
-        });
-        ServerConfig {
-            proof,
-            trust: trust.collect(),
-            ..ServerConfig::default()
-        }
+    #[derive(Clone, Copy)]
+    struct Rules {
+        /// Those who are trusted, and the others.
+        asks: (bool, bool),
+        trusted: Option<&'static [&'static str]>,
+        allowed: &'static [&'static str],
+        denied: &'static [&'static str],
     }
+
+    const AUTO: Rules = Rules {
+        asks: (false, true),
+        trusted: None,
+        allowed: &[],
+        denied: &[],
+    };
 
     const HERE: &str = "127.0.0.1:9999";
     const PUBLIC: &str = "192.0.2.1:9999";
@@ -158,7 +162,6 @@ mod tests {
 
     #[test]
     fn by_default_loopback_peers_are_trusted_if_they_write_to_a_loopback_address() {
-        let config = config(Proof::Auto, &[]);
         for (from, bind, verdict) in [
             ("127.0.0.1:5000", HERE, admit(true)),
             ("127.9.9.9:5000", HERE, admit(true)),
@@ -169,13 +172,16 @@ mod tests {
             ("10.0.0.1:5000", HERE, prove(false)),
             ("[fe80::1%2]:5000", "[::1]:9999", prove(false)),
         ] {
-            assert_eq!(judge(&config, from, bind), verdict, "{from} to {bind}");
+            assert_eq!(judge(&AUTO, from, bind), verdict, "{from} to {bind}");
         }
     }
 
     #[test]
-    fn a_given_list_counts_as_it_is_and_none_empties_it() {
-        let given = config(Proof::Auto, &["10.0.0.0/8", "2001:db8::/32"]);
+    fn a_given_list_counts_as_it_is_and_may_be_empty() {
+        let given = Rules {
+            trusted: Some(&["10.0.0.0/8", "2001:db8::/32"]),
+            ..AUTO
+        };
         for (from, verdict) in [
             ("10.255.0.1:5000", admit(true)),
             ("[2001:db8::9]:5000", admit(true)),
@@ -183,20 +189,23 @@ mod tests {
         ] {
             assert_eq!(judge(&given, from, PUBLIC), verdict, "{from}");
         }
-        let nobody = config(Proof::Auto, &["none"]);
+        let nobody = Rules {
+            trusted: Some(&[]),
+            ..AUTO
+        };
         assert_eq!(judge(&nobody, "127.0.0.1:5000", HERE), prove(false));
     }
 
     #[test]
     fn the_mode_decides_who_has_to_prove_an_address() {
-        for (proof, here, there) in [
-            (Proof::Auto, admit(true), prove(false)),
-            (Proof::Always, prove(true), prove(false)),
-            (Proof::Never, admit(true), admit(false)),
+        for (asks, here, there) in [
+            ((false, true), admit(true), prove(false)),
+            ((true, true), prove(true), prove(false)),
+            ((false, false), admit(true), admit(false)),
         ] {
-            let config = config(proof, &[]);
-            assert_eq!(judge(&config, "127.0.0.1:5000", HERE), here, "{proof:?}");
-            assert_eq!(judge(&config, "10.0.0.1:5000", HERE), there, "{proof:?}");
+            let rules = Rules { asks, ..AUTO };
+            assert_eq!(judge(&rules, "127.0.0.1:5000", HERE), here, "{asks:?}");
+            assert_eq!(judge(&rules, "10.0.0.1:5000", HERE), there, "{asks:?}");
         }
     }
 
@@ -207,33 +216,40 @@ mod tests {
             ("10.0.0.1:7", DropReason::LowPort),
             ("224.0.0.1:5000", DropReason::NotUnicast),
             ("255.255.255.255:5000", DropReason::NotUnicast),
+            ("0.0.0.0:5000", DropReason::NotUnicast),
             ("[ff02::1]:5000", DropReason::NotUnicast),
         ] {
-            for proof in [Proof::Auto, Proof::Always, Proof::Never] {
-                let verdict = judge(&config(proof, &[]), from, PUBLIC);
+            for asks in [(false, true), (true, true), (false, false)] {
+                let verdict = judge(&Rules { asks, ..AUTO }, from, PUBLIC);
                 assert_eq!(verdict, Verdict::Refuse(reason), "{from}");
             }
         }
-        let trusting = config(Proof::Auto, &["0.0.0.0/0"]);
+        let trusting = Rules {
+            trusted: Some(&["0.0.0.0/0"]),
+            ..AUTO
+        };
         assert_eq!(judge(&trusting, "10.0.0.1:53", PUBLIC), admit(true));
-        assert_eq!(
-            judge(&config(Proof::Auto, &[]), "127.0.0.1:53", HERE),
-            admit(true)
-        );
+        assert_eq!(judge(&AUTO, "127.0.0.1:53", HERE), admit(true));
     }
 
     #[test]
     fn denied_networks_go_before_all_others() {
-        let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
-        let mut config = config(Proof::Never, &["10.0.0.0/8"]);
-        config.deny = nets(&["10.6.6.0/24"]);
+        let rules = Rules {
+            asks: (false, false),
+            trusted: Some(&["10.0.0.0/8"]),
+            denied: &["10.6.6.0/24"],
+            ..AUTO
+        };
         let denied = Verdict::Refuse(DropReason::Denied);
-        assert_eq!(judge(&config, "10.6.6.1:5000", PUBLIC), denied);
-        assert_eq!(judge(&config, "10.6.7.1:5000", PUBLIC), admit(true));
-        config.allow = nets(&["10.0.0.0/8", "192.168.0.0/16"]);
-        assert_eq!(judge(&config, "192.168.1.1:5000", PUBLIC), admit(false));
-        assert_eq!(judge(&config, "10.6.6.1:5000", PUBLIC), denied);
-        assert_eq!(judge(&config, "11.0.0.1:5000", PUBLIC), denied);
+        assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), denied);
+        assert_eq!(judge(&rules, "10.6.7.1:5000", PUBLIC), admit(true));
+        let rules = Rules {
+            allowed: &["10.0.0.0/8", "192.168.0.0/16"],
+            ..rules
+        };
+        assert_eq!(judge(&rules, "192.168.1.1:5000", PUBLIC), admit(false));
+        assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), denied);
+        assert_eq!(judge(&rules, "11.0.0.1:5000", PUBLIC), denied);
     }
 
     #[test]

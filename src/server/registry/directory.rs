@@ -43,16 +43,6 @@ pub enum RoomError {
     LimitReached { name: RoomName, max: usize },
 }
 
-/// The reason why a peer cannot subscribe to a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SubscribeError {
-    #[error(transparent)]
-    Room(#[from] RoomError),
-    /// The peer is in the maximum number of rooms.
-    #[error("the peer is in the maximum number of rooms")]
-    TooMany,
-}
-
 struct Rooms {
     /// By name in lower case, in the order of creation, but the last room takes the place of
     /// one that vanishes.

@@ -8,6 +8,7 @@ mod peer;
 mod presence;
 mod proven;
 mod room;
+mod subscriptions;
 mod take_over;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::server::ops::supervise::Wake;
 use crate::wire::v2::{BundleSize, SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol, RoomName};
 
-pub use directory::{Directory, RegistryLimits, RoomError, SubscribeError};
+pub use directory::{Directory, RegistryLimits, RoomError};
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
 pub use names::NameError;
@@ -30,6 +31,7 @@ pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 use proven::Proven;
 pub use room::{LeaveReason, MIN_SHARED_MEMBERS, Members, Room, SendGroup};
+pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
 ///
@@ -122,7 +124,7 @@ impl Registry {
         drop(peer);
         let endpoint = address.endpoint();
         self.change(address, session, now_ms, |group, _| {
-            group.endpoint = endpoint
+            group.endpoint = endpoint;
         })
     }
 
@@ -269,51 +271,6 @@ impl Registry {
         peer.memberships.replace_own(Arc::clone(&room));
         enter_room(&room, &key, &peer, peer.subscriber(&key.address));
         Some(Ok(room))
-    }
-
-    /// Makes a peer a member of another room, besides its own. The room is created if it does not
-    /// exist. A peer that is a member already stays one. Returns `None` if the peer is not
-    /// registered.
-    ///
-    /// # Errors
-    /// [`SubscribeError`]; nothing changes.
-    pub fn subscribe(
-        &self,
-        address: &PeerAddr,
-        name: RoomName,
-    ) -> Option<Result<Arc<Room>, SubscribeError>> {
-        let key = self.hash.hash(address);
-        let peer = self.peers.get_mut(&key)?;
-        let mut rooms = peer.memberships.iter();
-        if let Some(room) = rooms.find(|room| room.name().folded() == name.folded()) {
-            return Some(Ok(room));
-        }
-        let mut others = peer.memberships.others();
-        if 1 + others.len() >= MAX_SESSION_ROOMS {
-            return Some(Err(SubscribeError::TooMany));
-        }
-        let room = match self.directory.reserve_place(name) {
-            Ok(room) => room,
-            Err(error) => return Some(Err(error.into())),
-        };
-        others.push(Arc::clone(&room));
-        peer.memberships.replace_others(others);
-        enter_room(&room, &key, &peer, None);
-        Some(Ok(room))
-    }
-
-    /// Ends the membership of a peer in a room that is not its own. Returns `None` if the peer is
-    /// not registered, and `Some(false)` if the room is its own.
-    pub fn unsubscribe(&self, address: &PeerAddr, number: u32) -> Option<bool> {
-        let key = self.hash.hash(address);
-        let peer = self.peers.get_mut(&key)?;
-        let mut others = peer.memberships.others();
-        if let Some(at) = others.iter().position(|room| room.number() == number) {
-            let room = others.remove(at);
-            peer.memberships.replace_others(others);
-            self.leave_room(&room, &key, &peer, LeaveReason::Left);
-        }
-        Some(!peer.is_in(number))
     }
 
     /// Gives a peer another name. Returns `None` if the peer is not registered.
@@ -556,9 +513,6 @@ fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer, subscriber: Option<Rec
 fn capacity_after_flood(len: usize, capacity: usize) -> Option<usize> {
     (len < capacity / 4).then_some(len * 2)
 }
-
-/// Maximum number of rooms of a peer, its own included. A peer that leaves has to leave all.
-pub const MAX_SESSION_ROOMS: usize = 64;
 
 /// Maximum number of members in one visit: more than fit into a reply of 900 bytes.
 const MAX_PAGE_MEMBERS: usize = 512;

@@ -10,8 +10,8 @@ use crate::net::PeerAddr;
 /// has it, so a flood of peers that expire makes others prove themselves again. The hash has a
 /// random key, so nobody can choose addresses that have the same slot, or look like another one.
 pub(super) struct Proven {
-    /// Of each address, [`TAG_BITS`] of its hash and the time in seconds, which wraps after half a
-    /// year. 0 is empty. A server that asks nobody for a proof has no table.
+    /// Each has [`TAG_BITS`] of the hash of an address, and the time in seconds, which wraps after
+    /// half a year. 0 is empty. A server that asks nobody for a proof has no table.
     slots: OnceLock<Box<[AtomicU64]>>,
     hash: RandomState,
 }

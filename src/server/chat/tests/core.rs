@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
-use crate::server::chat::Chat;
+use crate::server::chat::{Chat, admission};
 use crate::server::config::{Proof, ServerConfig};
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
-use crate::server::ingress::admission::{Admission, ByteRate};
+use crate::server::ingress::admission::ByteRate;
 use crate::server::ingress::token::Tokens;
 use crate::server::ingress::{Ingress, IngressShared, ReplyLimit};
 use crate::server::ops::log::Log;
@@ -51,7 +51,7 @@ impl Core {
             proof,
             ..ServerConfig::default()
         };
-        let admission = Admission::new(&config, Arc::default());
+        let admission = admission(&config, Arc::default());
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),
             log: log.clone(),
