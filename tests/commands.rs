@@ -178,7 +178,7 @@ fn v2_peers_use_the_same_commands_and_receive_frames() {
             let datagram = bob.client.receive();
             match parse_server(&datagram).unwrap().next() {
                 Some(ServerFrame::Room(room)) => {
-                    assert_eq!((room.number, room.name), (number, den))
+                    assert_eq!((room.number, room.name), (number, den));
                 }
                 other => panic!("{other:?}"),
             }

@@ -10,6 +10,7 @@ mod proven;
 mod room;
 mod subscriptions;
 mod take_over;
+mod unasked;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,7 +20,7 @@ use dashmap::{DashMap, Entry, VacantEntry};
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::server::ops::supervise::Wake;
-use crate::wire::v2::{BundleSize, SessionId, SessionOptions};
+use crate::wire::v2::{SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol, RoomName};
 
 pub use directory::{Directory, RegistryLimits, RoomError};
@@ -85,7 +86,7 @@ impl Registry {
             len: AtomicUsize::new(0),
             max_peers: limits.max_peers,
             expired: AtomicU64::new(0),
-            proven: Proven::new(),
+            proven: Proven::default(),
             expired_ms: AtomicU64::new(0),
         }
     }
@@ -135,57 +136,6 @@ impl Registry {
             Entry::Occupied(entry) => refresh(entry.get(), newcomer.session, now_ms),
             Entry::Vacant(entry) => self.insert(entry, newcomer, now_ms),
         }
-    }
-
-    /// [`Registry::touch_text`], and [`Registry::register`] for a newcomer. For tests and
-    /// benchmarks, whose peers need no admission.
-    #[doc(hidden)]
-    pub fn touch(
-        &self,
-        address: &PeerAddr,
-        protocol: Protocol,
-        owner: WorkerId,
-        now_ms: u64,
-    ) -> Touch {
-        match self.touch_text(address, now_ms) {
-            Touch::Unknown => {
-                let newcomer = Newcomer {
-                    address: *address,
-                    protocol,
-                    session: None,
-                    options: None,
-                    owner,
-                    is_trusted: false,
-                };
-                self.register(&newcomer, now_ms)
-            }
-            touch => touch,
-        }
-    }
-
-    /// Registers a v2 peer. For tests and benchmarks, whose peers need no admission.
-    #[doc(hidden)]
-    pub fn open_session(
-        &self,
-        address: &PeerAddr,
-        owner: WorkerId,
-        size: BundleSize,
-        session: SessionId,
-        now_ms: u64,
-    ) -> Touch {
-        let options = SessionOptions {
-            bundle_size: size,
-            ..SessionOptions::default()
-        };
-        let newcomer = Newcomer {
-            address: *address,
-            protocol: Protocol::Frames(size),
-            session: Some(session),
-            options: Some(options),
-            owner,
-            is_trusted: false,
-        };
-        self.register(&newcomer, now_ms)
     }
 
     /// Sets the options of a v2 peer, and takes a sign of life of it.
@@ -386,7 +336,7 @@ impl Registry {
             if let Some(peer) = removed {
                 self.expired.fetch_add(1, Ordering::Relaxed);
                 if peer.session.is_none() && !peer.is_trusted() {
-                    self.proven.insert(&key.address, newest_ms);
+                    self.proven.insert(&key, newest_ms);
                 }
                 on_expired(key.address);
             }
@@ -427,7 +377,7 @@ impl Registry {
     /// Returns true if a v1 peer with this address has expired in the last ten minutes.
     pub fn was_proven(&self, address: &PeerAddr) -> bool {
         let now_ms = self.expired_ms.load(Ordering::Relaxed);
-        self.proven.contains(address, now_ms)
+        self.proven.contains(&self.hash.hash(address), now_ms)
     }
 
     pub fn max_peers(&self) -> usize {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::v2::BundleSize;
 use std::net::Ipv4Addr;
 
 const WORKER: WorkerId = WorkerId(0);
