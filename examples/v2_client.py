@@ -1,15 +1,17 @@
 """Says each line that it reads, and prints what it hears: v2_client.py IP PORT"""
-import socket, struct, sys, threading
+import os, socket, struct, sys, threading
 
 HELLO, HEARTBEAT, BYE, SAY, PING, COMMAND = range(1, 7)
 WELCOME, MESSAGE, PONG, NOTICE, GOODBYE, ROOM, PRIVATE = range(0x82, 0x89)
 
 def send(kind, body=b""):
     data = struct.pack(">HQBH", 0xFF02, session, kind, len(body)) + body
-    sock.send(data.ljust(64, b"\0") if kind == HELLO else data)
+    sock.send(data.ljust(256, b"\0") if kind == HELLO else data)
 
 def hear():
-    data, at = sock.recv(2048), 2
+    data, at = sock.recv(2048), 10
+    if data[2:10] not in (nonce, session.to_bytes(8, "big"), bytes(8)):
+        return  # not from the server; messages to a room have 0
     while at < len(data) and data[at] != 0:  # behind a 0 is padding
         kind, length = struct.unpack_from(">BH", data, at)
         at += 3 + length
@@ -41,9 +43,11 @@ def beat():
 
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 sock, session, stop = socket.socket(family, socket.SOCK_DGRAM), 0, threading.Event()
+nonce = os.urandom(8)
 sock.connect((sys.argv[1], int(sys.argv[2])))
-send(HELLO, b"\0")
+send(HELLO, nonce)
 session = next(int.from_bytes(body[:8], "big") for kind, body in hear() if kind == WELCOME)
+send(HEARTBEAT)  # the first datagram with the session registers it
 for work in (listen, beat):
     threading.Thread(target=work, daemon=True).start()
 for line in map(str.strip, sys.stdin):
