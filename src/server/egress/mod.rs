@@ -10,6 +10,8 @@ mod patience;
 mod plan;
 pub mod replies;
 mod texts;
+#[cfg_attr(not(test), expect(dead_code, reason = "the backlog is to use it"))]
+mod turns;
 mod worker_set;
 
 use std::sync::Arc;
