@@ -92,7 +92,8 @@ fn chat_v2(address: &str) {
         ..config(2, &[address])
     };
     let server = TestServer::start_with_clock(config, gates.clock());
-    let peers = server.clients::<CLIENTS>().map(V2Peer::open);
+    let peers: [V2Peer; CLIENTS] =
+        std::array::from_fn(|_| V2Peer::open(server.unregistered_client()));
     gates.hold_reaper();
     let texts = peers
         .each_ref()

@@ -1,82 +1,149 @@
-//! The texts that wait for fan-out. They are bounded, and their senders share the space
-//! fairly.
+//! The texts that wait for fan-out. The time to send them and their bytes are bounded, and the
+//! rooms and senders share both fairly.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use slab::Slab;
+
+use super::arena::{Arena, Place};
+use super::load::Load;
+use super::packets::PACKET_COST_NS;
+use super::pass::PassLimits;
+use super::plan::Plan;
+use super::turns::{Flow, Turn, Turns};
 use crate::net::PeerAddr;
 use crate::server::registry::Room;
 use crate::wire::{DisplayName, Name};
 
-/// Texts in one buffer, in the order of arrival, and a list of them for each room.
+/// Texts by room and by sender.
 pub(super) struct Backlog {
-    bytes: Vec<u8>,
-    texts: Vec<Text>,
-    senders: HashMap<PeerAddr, Share>,
-    rooms: Vec<RoomList>,
-    /// The index of a room in `rooms`, by its address in memory. `rooms` holds the room, so no
-    /// other room can have this address.
+    /// The bound of `kept`.
+    bound: Load,
+    /// The texts within the shares of their rooms and senders.
+    kept: Load,
+    /// The other texts, each of a sender who had none waiting.
+    reserved: Load,
+    texts: Slab<Text>,
+    bytes: Arena,
+    rooms: Slab<RoomQueue>,
+    senders: Slab<SenderQueue>,
+    shares: Slab<Share>,
+    /// By the address in memory of a room. `rooms` holds the room, so no other one can have it.
     room_indexes: HashMap<usize, usize>,
+    sender_indexes: HashMap<(usize, ShareKey), usize>,
+    share_indexes: HashMap<ShareKey, usize>,
+    /// The turns of the rooms.
+    turns: Turns,
+    /// The number of texts that have arrived.
+    arrivals: u64,
+    /// The texts for the next plan.
+    picked: Vec<Picked>,
+    picks: u64,
 }
 
-/// The texts in a [`Backlog`] for one room.
+/// The texts that were picked for one plan.
 #[derive(Clone, Copy)]
-pub struct RoomTexts<'a> {
+pub(super) struct RoomTexts<'a> {
     backlog: &'a Backlog,
     room: &'a Arc<Room>,
-    first: usize,
-    count: usize,
 }
 
-/// The sender has used up its share of the backlog. The text is dropped.
+/// The sender or its room has used up its share of the backlog. The text is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogFull;
 
-#[derive(Debug, Clone)]
+/// Senders with the same key have one share, and one place in the turns of a room. Today each
+/// sender has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ShareKey(PeerAddr);
+
 struct Text {
     /// The sender's name or address when the text arrived.
-    display_name: DisplayName,
-    /// The sender's number in this backlog.
-    sender: u16,
-    bytes: Range<usize>,
-    next_in_room: Option<usize>,
+    from: DisplayName,
+    arrival: u64,
+    size: Load,
+    place: Place,
+    is_reserved: bool,
+    /// The next text of the same sender in the same room.
+    next: Option<usize>,
 }
 
-/// The texts for one room, a list linked by `next_in_room`.
-struct RoomList {
+/// The texts for one room.
+struct RoomQueue {
     room: Arc<Room>,
-    first: usize,
-    last: usize,
-    count: usize,
+    /// The plan that is under way.
+    plan: Option<Arc<Plan>>,
+    turn: Turn,
+    /// The turns of the senders.
+    senders: Turns,
+    texts: u64,
+    cost_ns: u64,
+    kept: Load,
 }
 
-/// The texts of one sender in the backlog.
-#[derive(Debug, Clone, Copy)]
-struct Share {
+/// The texts of one sender for one room, a list linked by [`Text::next`].
+struct SenderQueue {
+    key: ShareKey,
+    room: usize,
+    share: usize,
+    turn: Turn,
+    first: Option<usize>,
+    last: usize,
+    /// The sender's number in the last pick that it was in, and the number of that pick.
     number: u16,
-    texts: usize,
-    bytes: usize,
+    pick: u64,
+}
+
+/// The waiting texts of one sender in all rooms.
+#[derive(Default)]
+struct Share {
+    texts: u64,
+    kept: Load,
+    /// The number of [`SenderQueue`]s.
+    queues: usize,
+}
+
+struct Picked {
+    arrival: u64,
+    text: usize,
+    sender: u16,
 }
 
 impl Backlog {
-    pub(super) fn new() -> Self {
+    /// Returns an empty backlog, which keeps what can be sent within `time`.
+    pub(super) fn new(time: Duration) -> Self {
         Self {
-            bytes: Vec::with_capacity(MAX_BYTES),
-            texts: Vec::with_capacity(MAX_TEXTS),
-            senders: HashMap::with_capacity(MAX_TEXTS),
-            rooms: Vec::with_capacity(MAX_TEXTS),
-            room_indexes: HashMap::with_capacity(MAX_TEXTS),
+            bound: Load {
+                cost_ns: time.as_nanos() as u64,
+                bytes: MAX_BYTES,
+            },
+            kept: Load::default(),
+            reserved: Load::default(),
+            texts: Slab::new(),
+            bytes: Arena::new(),
+            rooms: Slab::new(),
+            senders: Slab::new(),
+            shares: Slab::new(),
+            room_indexes: HashMap::new(),
+            sender_indexes: HashMap::new(),
+            share_indexes: HashMap::new(),
+            turns: Turns::default(),
+            arrivals: 0,
+            picked: Vec::new(),
+            picks: 0,
         }
     }
 
     /// Adds a text of `sender`, whose name is `name`, for `room`.
     ///
-    /// The share of a sender is as large as the space that is left for others. One flooder
-    /// leaves half of the backlog, two leave a third, so senders of few texts have space
-    /// (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
-    /// switches", 1998, with a factor of 1).
+    /// A room and a sender may each have as much waiting as is left for others. One flooder
+    /// leaves half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue length
+    /// thresholds for shared-memory packet switches", 1998, with a factor of 1). A sender who has
+    /// no text waiting may have one beyond that, up to as much again for all of them. So nobody
+    /// is refused because others are many, or because one text costs more than a share. An eighth
+    /// more is for rooms that have none waiting.
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
@@ -84,275 +151,338 @@ impl Backlog {
         name: Option<Name>,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
-        let free_texts = MAX_TEXTS - self.texts.len();
-        let free_bytes = MAX_BYTES - self.bytes.len();
-        let number = self.senders.len() as u16;
-        let entry = self.senders.entry(sender);
-        let share = match &entry {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(_) => Share {
-                number,
-                texts: 0,
-                bytes: 0,
-            },
+        let from = DisplayName::of(sender.socket_addr(), name);
+        let size = Load::of(room, &from, text.len());
+        let (key, room_key) = (ShareKey::of(sender), room_key(room));
+        let known = self.sender_indexes.get(&(room_key, key)).copied();
+        let (queue, share) = match known.map(|index| &self.senders[index]) {
+            Some(sender) => (Some(sender.room), Some(sender.share)),
+            None => (
+                self.room_indexes.get(&room_key).copied(),
+                self.share_indexes.get(&key).copied(),
+            ),
         };
-        if share.texts >= free_texts || share.bytes + text.len() > free_bytes {
-            return Err(BacklogFull);
+        let queue = queue.map(|index| &self.rooms[index]);
+        let share = share.map(|index| &self.shares[index]);
+        let kept = [queue.map(|queue| queue.kept), share.map(|share| share.kept)];
+        let is_reserved = !kept.into_iter().all(|kept| {
+            let (kept, all, bound) = (kept.unwrap_or_default(), self.kept, self.bound);
+            kept.cost_ns + size.cost_ns <= bound.cost_ns.saturating_sub(all.cost_ns)
+                && kept.bytes + size.bytes <= bound.bytes.saturating_sub(all.bytes)
+        });
+        if is_reserved {
+            let is_idle = queue.is_none_or(|queue| queue.texts == 0);
+            let eighths = if is_idle { 9 } else { 8 };
+            let has_space = self.reserved.cost_ns < self.bound.cost_ns / 8 * eighths
+                && self.reserved.bytes < MAX_RESERVED_BYTES / 8 * eighths;
+            if !has_space || share.is_some_and(|share| share.texts > 0) {
+                return Err(BacklogFull);
+            }
         }
-        entry.insert_entry(Share {
-            texts: share.texts + 1,
-            bytes: share.bytes + text.len(),
-            ..share
+        let index = known.unwrap_or_else(|| self.add_sender(room, key));
+        let places = self.texts.iter_mut().map(|(_, text)| &mut text.place);
+        let place = self.bytes.push(text, places);
+        let text = self.texts.insert(Text {
+            from,
+            arrival: self.arrivals,
+            size,
+            place,
+            is_reserved,
+            next: None,
         });
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(text);
-        self.add_to_room(room);
-        self.texts.push(Text {
-            display_name: DisplayName::of(sender.socket_addr(), name),
-            sender: share.number,
-            bytes: start..self.bytes.len(),
-            next_in_room: None,
-        });
+        self.arrivals += 1;
+        self.enqueue(index, text);
         Ok(())
     }
 
-    /// Appends the next text to the list of its room.
-    fn add_to_room(&mut self, room: &Arc<Room>) {
-        let text = self.texts.len();
-        let new_index = self.rooms.len();
-        let index = *self
-            .room_indexes
-            .entry(Arc::as_ptr(room).addr())
-            .or_insert(new_index);
-        match self.rooms.get_mut(index) {
-            Some(list) => {
-                self.texts[list.last].next_in_room = Some(text);
-                list.last = text;
-                list.count += 1;
-            }
-            None => self.rooms.push(RoomList {
-                room: Arc::clone(room),
-                first: text,
-                last: text,
-                count: 1,
-            }),
+    /// Appends a text to the queue of a sender.
+    fn enqueue(&mut self, index: usize, text: usize) {
+        let sender = &mut self.senders[index];
+        match sender.first {
+            Some(_) => self.texts[sender.last].next = Some(text),
+            None => sender.first = Some(text),
+        }
+        sender.last = text;
+        let Text {
+            size, is_reserved, ..
+        } = self.texts[text];
+        let (queue, share) = (&mut self.rooms[sender.room], &mut self.shares[sender.share]);
+        queue.texts += 1;
+        queue.cost_ns += size.cost_ns;
+        share.texts += 1;
+        if is_reserved {
+            self.reserved += size;
+        } else {
+            self.kept += size;
+            queue.kept += size;
+            share.kept += size;
+        }
+        let (room, quantum) = (sender.room, queue.quantum());
+        queue.senders.activate(&mut self.senders, index, quantum);
+        self.turns.activate(&mut self.rooms, room, TURN_COST_NS);
+    }
+
+    /// Takes the first text from the queue of a sender.
+    fn dequeue(&mut self, index: usize) -> Option<usize> {
+        let sender = &mut self.senders[index];
+        let text = sender.first?;
+        let Text {
+            size,
+            is_reserved,
+            next,
+            ..
+        } = self.texts[text];
+        sender.first = next;
+        let (queue, share) = (&mut self.rooms[sender.room], &mut self.shares[sender.share]);
+        queue.texts -= 1;
+        queue.cost_ns -= size.cost_ns;
+        share.texts -= 1;
+        if is_reserved {
+            self.reserved -= size;
+        } else {
+            self.kept -= size;
+            queue.kept -= size;
+            share.kept -= size;
+        }
+        Some(text)
+    }
+
+    /// Adds a queue for the texts of a sender for a room.
+    #[cold]
+    fn add_sender(&mut self, room: &Arc<Room>, key: ShareKey) -> usize {
+        let (rooms, shares) = (&mut self.rooms, &mut self.shares);
+        let queue = self.room_indexes.entry(room_key(room));
+        let queue = *queue.or_insert_with(|| rooms.insert(RoomQueue::new(Arc::clone(room))));
+        let share = self.share_indexes.entry(key);
+        let share = *share.or_insert_with(|| shares.insert(Share::default()));
+        shares[share].queues += 1;
+        let index = self.senders.insert(SenderQueue {
+            key,
+            room: queue,
+            share,
+            turn: Turn::default(),
+            first: None,
+            last: 0,
+            number: 0,
+            pick: 0,
+        });
+        self.sender_indexes.insert((room_key(room), key), index);
+        index
+    }
+
+    fn remove_sender(&mut self, index: usize) {
+        let SenderQueue {
+            key, room, share, ..
+        } = self.senders.remove(index);
+        self.sender_indexes
+            .remove(&(room_key(&self.rooms[room].room), key));
+        self.shares[share].queues -= 1;
+        if self.shares[share].queues == 0 {
+            self.shares.remove(share);
+            self.share_indexes.remove(&key);
         }
     }
 
-    /// The number of rooms that have, or had, texts.
-    pub(super) fn rooms(&self) -> usize {
-        self.rooms.len()
+    /// Returns the index of the room whose turn it is, which has texts or a plan. Forgets rooms
+    /// that have had their turns and have neither.
+    pub(super) fn current(&mut self) -> Option<usize> {
+        loop {
+            let index = self.turns.current(&mut self.rooms, TURN_COST_NS)?;
+            if self.rooms[index].texts > 0 || self.rooms[index].plan.is_some() {
+                return Some(index);
+            }
+            if self.turns.end(&mut self.rooms) {
+                // Its senders are those that had a turn, and have no texts.
+                while self.end_sender(index) {}
+                let queue = self.rooms.remove(index);
+                self.room_indexes.remove(&room_key(&queue.room));
+            }
+        }
     }
 
-    /// Returns the texts for a room by its index, in the order in which the rooms' first
-    /// texts arrived. Returns `None` after the last room, and when all texts of the room
-    /// have been taken.
-    pub(super) fn room(&self, index: usize) -> Option<RoomTexts<'_>> {
-        let list = self.rooms.get(index).filter(|list| list.count > 0)?;
-        Some(RoomTexts {
+    /// Takes the cost of sending for the room whose turn it is.
+    pub(super) fn charge(&mut self, cost_ns: u64) {
+        self.turns
+            .charge(&mut self.rooms, cost_ns as i64, TURN_COST_NS);
+    }
+
+    /// Takes the current room out of the turns until [`Self::resume`].
+    pub(super) fn suspend(&mut self) {
+        self.turns.suspend(&mut self.rooms);
+    }
+
+    pub(super) fn resume(&mut self, index: usize) {
+        self.turns.resume(&mut self.rooms, index);
+    }
+
+    pub(super) fn room(&self, index: usize) -> &Arc<Room> {
+        &self.rooms[index].room
+    }
+
+    /// Returns true if a plan for the waiting texts of a room takes more than a slice.
+    pub(super) fn is_long(&self, index: usize) -> bool {
+        let queue = &self.rooms[index];
+        let (v1, v2) = queue.room.members_by_version();
+        let packets_ns = (u64::from(v1) + u64::from(v2)) * PACKET_COST_NS;
+        queue.cost_ns + packets_ns > SLICE_COST_NS
+    }
+
+    /// The plan of a room that is under way.
+    pub(super) fn plan(&self, index: usize) -> Option<&Arc<Plan>> {
+        self.rooms[index].plan.as_ref()
+    }
+
+    /// Replaces the plan of a room.
+    pub(super) fn set_plan(&mut self, index: usize, plan: Option<Arc<Plan>>) -> Option<Arc<Plan>> {
+        std::mem::replace(&mut self.rooms[index].plan, plan)
+    }
+
+    /// Takes texts for one plan from the senders of a room in turn, as many as `limits` allow.
+    /// Then they stand in the order of their arrival. They are in memory until [`Self::release`].
+    pub(super) fn pick(&mut self, index: usize, mut limits: PassLimits) -> RoomTexts<'_> {
+        self.picks += 1;
+        let quantum = self.rooms[index].quantum();
+        let mut count = 0;
+        while let Some(sender) = self.rooms[index]
+            .senders
+            .current(&mut self.senders, quantum)
+        {
+            let Some(first) = self.senders[sender].first else {
+                self.end_sender(index);
+                continue;
+            };
+            let text = &self.texts[first];
+            let (arrival, cost_ns) = (text.arrival, text.size.cost_ns);
+            if !limits.take(&text.from, text.place.len(), cost_ns) {
+                break;
+            }
+            self.dequeue(sender);
+            let turns = &mut self.rooms[index].senders;
+            turns.charge(&mut self.senders, cost_ns as i64, quantum);
+            let sender = &mut self.senders[sender];
+            if sender.pick != self.picks {
+                (sender.number, sender.pick) = (count, self.picks);
+                count += 1;
+            }
+            let sender = sender.number;
+            self.picked.push(Picked {
+                arrival,
+                text: first,
+                sender,
+            });
+        }
+        self.picked.sort_unstable_by_key(|picked| picked.arrival);
+        RoomTexts {
             backlog: self,
-            room: &list.room,
-            first: list.first,
-            count: list.count,
-        })
-    }
-
-    /// Removes the first `count` texts of a room.
-    pub(super) fn take(&mut self, index: usize, count: usize) {
-        let list = &mut self.rooms[index];
-        for _ in 0..count {
-            if let Some(next) = self.texts[list.first].next_in_room {
-                list.first = next;
-            }
+            room: &self.rooms[index].room,
         }
-        list.count -= count;
     }
 
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.texts.clear();
-        self.senders.clear();
-        self.rooms.clear();
-        self.room_indexes.clear();
+    /// Forgets the picked texts.
+    pub(super) fn release(&mut self) {
+        for picked in self.picked.drain(..) {
+            let text = self.texts.remove(picked.text);
+            self.bytes.free(&text.place);
+        }
+    }
+
+    /// Ends the turns of a room's current sender, who has no text. Returns false if there is no
+    /// sender.
+    fn end_sender(&mut self, room: usize) -> bool {
+        let queue = &mut self.rooms[room];
+        let quantum = queue.quantum();
+        let Some(index) = queue.senders.current(&mut self.senders, quantum) else {
+            return false;
+        };
+        if queue.senders.end(&mut self.senders) {
+            self.remove_sender(index);
+        }
+        true
     }
 }
 
 impl<'a> RoomTexts<'a> {
-    pub fn room(&self) -> &'a Arc<Room> {
+    pub(super) fn room(&self) -> &'a Arc<Room> {
         self.room
     }
 
-    /// Returns the first `count` texts, but at least one.
-    pub fn up_to(self, count: usize) -> Self {
-        Self {
-            count: self.count.min(count.max(1)),
-            ..self
-        }
-    }
-
-    /// The number of texts, at least one.
-    pub fn len(&self) -> usize {
-        self.count
+    pub(super) fn len(&self) -> usize {
+        self.backlog.picked.len()
     }
 
     /// The upper bound of the senders' numbers.
-    pub fn senders(&self) -> usize {
-        self.backlog.senders.len()
+    pub(super) fn senders(&self) -> usize {
+        let numbers = self.backlog.picked.iter().map(|picked| picked.sender);
+        numbers.max().map_or(0, |last| usize::from(last) + 1)
     }
 
     /// The texts, each with its sender, and the sender's number.
-    pub fn iter(&self) -> impl Iterator<Item = (DisplayName, u16, &'a [u8])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DisplayName, u16, &'a [u8])> {
         let backlog = self.backlog;
-        let first = Some(&backlog.texts[self.first]);
-        let texts = std::iter::successors(first, |text| Some(&backlog.texts[text.next_in_room?]));
-        texts.take(self.count).map(|text| {
-            (
-                text.display_name,
-                text.sender,
-                &backlog.bytes[text.bytes.clone()],
-            )
+        backlog.picked.iter().map(|picked| {
+            let text = &backlog.texts[picked.text];
+            let bytes = backlog.bytes.get(&text.place);
+            (text.from, picked.sender, bytes)
         })
     }
 }
 
-/// Maximum number of texts that wait in a worker while as many are sent. With 1000 peers and
-/// a million deliveries per second that is one second of work. A longer backlog would only
-/// delay texts. This one is enough to fill the largest packets of bundles.
-pub(super) const MAX_TEXTS: usize = 1024;
-
-/// Space for [`MAX_TEXTS`] texts of a quarter of the maximum length.
-pub(super) const MAX_BYTES: usize = MAX_TEXTS * crate::wire::MAX_TEXT_DATAGRAM / 4;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sender(port: u16) -> PeerAddr {
-        PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
-    }
-
-    fn from(port: u16) -> DisplayName {
-        DisplayName::Address(sender(port).socket_addr())
-    }
-
-    fn port(display_name: DisplayName) -> u16 {
-        match display_name {
-            DisplayName::Address(address) => address.port(),
-            DisplayName::Name(name) => panic!("{name}"),
+impl RoomQueue {
+    fn new(room: Arc<Room>) -> Self {
+        Self {
+            room,
+            plan: None,
+            turn: Turn::default(),
+            senders: Turns::default(),
+            texts: 0,
+            cost_ns: 0,
+            kept: Load::default(),
         }
     }
 
-    fn room(number: u32) -> Arc<Room> {
-        Room::plain(number, 1)
-    }
-
-    /// Pushes `count` texts of one sender, and returns how many are taken.
-    fn push_many(backlog: &mut Backlog, port: u16, count: usize, text: &[u8]) -> usize {
-        let room = room(0);
-        let push = |_: &usize| backlog.push(&room, sender(port), None, text).is_ok();
-        (0..count).filter(push).count()
-    }
-
-    #[test]
-    fn texts_are_listed_by_room_with_the_numbers_of_their_senders() {
-        let mut backlog = Backlog::new();
-        let rooms = [room(5), room(3)];
-        for (at, port, text) in [
-            (0, 7, "a"),
-            (1, 9, "bb"),
-            (0, 7, ""),
-            (0, 8, "c"),
-            (1, 7, "d"),
-        ] {
-            backlog
-                .push(&rooms[at], sender(port), None, text.as_bytes())
-                .unwrap();
-        }
-        let texts = |backlog: &Backlog, index| {
-            let texts = backlog.room(index).unwrap();
-            assert_eq!((texts.len(), texts.senders()), (texts.iter().count(), 3));
-            let iter = texts
-                .iter()
-                .map(|(author, sender, text)| (port(author), sender, text.to_vec()));
-            (texts.room().number(), iter.collect::<Vec<_>>())
-        };
-        let first = vec![
-            (7, 0, b"a".to_vec()),
-            (7, 0, b"".to_vec()),
-            (8, 2, b"c".to_vec()),
-        ];
-        assert_eq!(texts(&backlog, 0), (5, first));
-        assert_eq!(
-            texts(&backlog, 1),
-            (3, vec![(9, 1, b"bb".to_vec()), (7, 0, b"d".to_vec())])
-        );
-        assert!(backlog.room(2).is_none());
-
-        backlog.take(0, 2);
-        let left = backlog.room(0).unwrap();
-        assert_eq!(left.iter().collect::<Vec<_>>(), [(from(8), 2, &b"c"[..])]);
-        backlog.take(0, 1);
-        assert!(backlog.room(0).is_none());
-        let first = backlog.room(1).unwrap().up_to(1);
-        assert_eq!((first.len(), first.iter().count()), (1, 1));
-
-        backlog.clear();
-        assert!(backlog.texts.is_empty() && backlog.room(0).is_none());
-        backlog.push(&rooms[1], sender(8), None, b"e").unwrap();
-        let texts = backlog.room(0).unwrap();
-        assert_eq!(texts.iter().collect::<Vec<_>>(), [(from(8), 0, &b"e"[..])]);
-    }
-
-    #[test]
-    fn one_flooder_leaves_half_for_the_others() {
-        let mut backlog = Backlog::new();
-        assert_eq!(push_many(&mut backlog, 1, 5000, b"x"), MAX_TEXTS / 2);
-        assert_eq!(push_many(&mut backlog, 2, 5000, b"x"), MAX_TEXTS / 4);
-        let quiet: usize = (10..110)
-            .map(|port| push_many(&mut backlog, port, 2, b"hi"))
-            .sum();
-        assert_eq!(quiet, 200, "senders of few texts");
-    }
-
-    #[test]
-    fn flooders_at_the_same_time_get_equal_shares() {
-        let mut backlog = Backlog::new();
-        let mut taken = [0; 3];
-        for _ in 0..5000 {
-            for (taken, port) in taken.iter_mut().zip(1..) {
-                *taken += push_many(&mut backlog, port, 1, b"x");
-            }
-        }
-        assert_eq!(taken, [MAX_TEXTS / 4; 3]);
-    }
-
-    #[test]
-    fn bytes_are_shared_like_texts() {
-        let mut backlog = Backlog::new();
-        let long = [b'x'; 1024];
-        assert_eq!(
-            push_many(&mut backlog, 1, 5000, &long),
-            MAX_BYTES / 1024 / 2
-        );
-        assert!(backlog.push(&room(0), sender(2), None, &long).is_ok());
-    }
-
-    #[test]
-    fn a_sender_may_use_the_last_free_byte() {
-        let mut backlog = Backlog::new();
-        let text = vec![b'x'; MAX_BYTES + 1];
-        assert_eq!(push_many(&mut backlog, 1, 1, &text), 0);
-        assert_eq!(push_many(&mut backlog, 1, 1, &text[1..]), 1);
-        assert_eq!(push_many(&mut backlog, 2, 1, b"x"), 0);
-        assert_eq!(push_many(&mut backlog, 2, 1, b""), 1);
-    }
-
-    #[test]
-    fn the_limit_is_never_exceeded() {
-        let mut backlog = Backlog::new();
-        for port in 1..=5000 {
-            push_many(&mut backlog, port, 1, b"x");
-        }
-        assert_eq!(backlog.texts.len(), MAX_TEXTS);
+    /// The quantum of a sender: a text of mean cost.
+    fn quantum(&self) -> i64 {
+        self.cost_ns.div_ceil(self.texts.max(1)).max(1) as i64
     }
 }
+
+impl Flow for RoomQueue {
+    fn turn(&mut self) -> &mut Turn {
+        &mut self.turn
+    }
+}
+
+impl Flow for SenderQueue {
+    fn turn(&mut self) -> &mut Turn {
+        &mut self.turn
+    }
+}
+
+impl ShareKey {
+    fn of(sender: PeerAddr) -> Self {
+        Self(sender)
+    }
+}
+
+fn room_key(room: &Arc<Room>) -> usize {
+    Arc::as_ptr(room).addr()
+}
+
+/// Approximate time to send one slice, after which another room has its turn, and the worker
+/// receives. In that time 10,000 peers send no more heartbeats than one receive batch holds.
+pub(super) const SLICE_COST_NS: u64 = 2_000_000;
+
+/// The quantum of a room. After a whole slice, which is never longer than [`SLICE_COST_NS`] and
+/// seldom much shorter, it is used up.
+const TURN_COST_NS: i64 = SLICE_COST_NS as i64 / 2;
+
+/// Maximum number of bytes of the texts within the shares of their rooms and senders. A worker
+/// receives a million short texts per second, so this holds those of 45 ms. With the reserve, a
+/// worker takes up to 32 MiB of memory for texts, and only as much as have been waiting.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Maximum number of bytes of all other texts: enough for 12,000 senders.
+const MAX_RESERVED_BYTES: u64 = 2 << 20;
+
+#[cfg(test)]
+mod tests;

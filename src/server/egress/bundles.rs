@@ -1,6 +1,6 @@
 //! Packets for v2 peers. A datagram, called a bundle, holds many messages.
 
-use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
+use super::backlog::RoomTexts;
 use super::packets::Packets;
 use crate::net::{MAX_PACKET_BYTES, MAX_SEGMENTS};
 use crate::server::ops::stats::WorkerId;
@@ -9,8 +9,7 @@ use crate::wire::v2::{
 };
 
 pub(super) fn new_bundle_packets() -> Packets {
-    let bytes = MAX_BYTES + MAX_TEXTS * 32;
-    Packets::with_capacity(bytes, bytes / BUNDLE_BYTES, PASS_DATAGRAMS)
+    Packets::with_capacity(PASS_BUNDLES * BUNDLE_BYTES, 1)
 }
 
 /// Puts the texts of a room, in their order, into bundles of at most [`BUNDLE_BYTES`]. All
@@ -65,22 +64,45 @@ const PACKET_BUNDLES: usize = if MAX_PACKET_BYTES / BUNDLE_BYTES < MAX_SEGMENTS 
     MAX_SEGMENTS
 };
 
-/// Maximum number of datagrams per pass: one packet. The kernel counts about 2.3 kB per
+/// Maximum number of bundles per plan: one packet. The kernel counts about 2.3 kB per
 /// bundle in a peer's receive buffer, which holds 92 of them by default.
-const PASS_DATAGRAMS: usize = PACKET_BUNDLES;
+pub(super) const PASS_BUNDLES: usize = PACKET_BUNDLES;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::net::PeerAddr;
     use crate::server::egress::backlog::Backlog;
-    use crate::server::registry::Room;
+    use crate::server::egress::pass::PassLimits;
+    use crate::server::registry::Registry;
     use crate::wire::DisplayName;
-    use crate::wire::v2::{MAX_PAYLOAD_BYTES, parse_server};
+    use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId, parse_server};
     use proptest::prelude::*;
 
     fn sender(port: u16) -> PeerAddr {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
+    }
+
+    /// Returns a registry with one v2 peer in the lobby.
+    fn registry() -> Registry {
+        let registry = Registry::plain(3, 1);
+        registry.open_session(&sender(9), WorkerId(0), SessionId::new(7).unwrap(), 0);
+        registry
+    }
+
+    /// Returns the packets of each plan for the texts in a backlog.
+    fn plans(backlog: &mut Backlog, worker: WorkerId) -> Vec<Packets> {
+        let mut plans = Vec::new();
+        while let Some(room) = backlog.current() {
+            let mut packets = new_bundle_packets();
+            let limits = PassLimits::new(&backlog.room(room).members());
+            plan_bundles(backlog.pick(room, limits), worker, &mut packets);
+            backlog.release();
+            plans.push(packets);
+        }
+        plans
     }
 
     proptest! {
@@ -89,33 +111,34 @@ mod tests {
             lens in prop::collection::vec(0_usize..=MAX_PAYLOAD_BYTES, 1..200),
             short in any::<bool>(),
         ) {
-            let mut backlog = Backlog::new();
-            let room = Room::plain(7, 3);
+            let registry = registry();
+            let room = registry.lobby();
+            let mut backlog = Backlog::new(Duration::from_secs(10));
             let first_sequence = u32::MAX - 3;
             room.take_sequence(WorkerId(2), first_sequence);
             let mut expected = Vec::new();
             for (number, len) in lens.into_iter().enumerate() {
                 let len = if short { len / 20 } else { len };
                 let payload = vec![number as u8; len];
-                let from = sender(number as u16 + 1);
-                if backlog.push(&room, from, None, &payload).is_ok() {
-                    let sequence = first_sequence.wrapping_add(expected.len() as u32);
-                    expected.push((sequence, DisplayName::Address(from.socket_addr()), payload));
-                }
+                backlog.push(room, sender(9), None, &payload).unwrap();
+                let sequence = first_sequence.wrapping_add(expected.len() as u32);
+                expected.push((sequence, DisplayName::Address(sender(9).socket_addr()), payload));
             }
-            let mut packets = new_bundle_packets();
-            plan_bundles(backlog.room(0).unwrap(), WorkerId(2), &mut packets);
-            prop_assert_eq!(packets.messages(), expected.len());
+            let plans = plans(&mut backlog, WorkerId(2));
+            let messages: usize = plans.iter().map(Packets::messages).sum();
+            prop_assert_eq!(messages, expected.len());
 
             let taken = room.take_sequence(WorkerId(2), 0).wrapping_sub(first_sequence);
             prop_assert_eq!(taken as usize, expected.len());
 
             let to = sender(9);
             let mut received = Vec::new();
-            for packet in (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to)) {
+            for packets in &plans {
+                prop_assert_eq!(packets.len(), 1);
+                let packet = packets.to(&to).next().unwrap();
                 prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
                 let bundles = packet.datagrams();
-                prop_assert!(bundles.len() <= MAX_SEGMENTS);
+                prop_assert!(bundles.len() <= PASS_BUNDLES);
                 let before = received.len();
                 for bundle in bundles {
                     prop_assert!(bundle.len() <= BUNDLE_BYTES);
@@ -124,7 +147,7 @@ mod tests {
                         let ServerFrame::Message(message) = frame else {
                             panic!("{frame:?}");
                         };
-                        prop_assert_eq!((message.room, message.stream), (7, 2));
+                        prop_assert_eq!((message.room, message.stream), (room.number(), 2));
                         received.push((message.sequence, message.from, message.payload.to_vec()));
                     }
                 }
@@ -134,44 +157,40 @@ mod tests {
         }
     }
 
-    /// Plans payloads of these lengths, and returns the lengths of the bundles of each
-    /// packet, pass by pass.
-    fn passes(lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
-        let mut backlog = Backlog::new();
-        let room = Room::plain(7, 1);
-        for (port, len) in (1..).zip(lens) {
+    /// Plans payloads of these lengths, and returns the lengths of the bundles of each plan.
+    fn bundles(lens: impl IntoIterator<Item = usize>) -> Vec<Vec<usize>> {
+        let registry = registry();
+        let mut backlog = Backlog::new(Duration::from_secs(10));
+        for len in lens {
+            let payload = vec![0; len];
             backlog
-                .push(&room, sender(port), None, &vec![0; len])
+                .push(registry.lobby(), sender(9), None, &payload)
                 .unwrap();
         }
-        let mut packets = new_bundle_packets();
-        plan_bundles(backlog.room(0).unwrap(), WorkerId(0), &mut packets);
-        let to = sender(9);
-        let bundles = |packet: crate::net::Packet<'_>| {
-            let bundles = packet.datagrams();
-            bundles.map(<[u8]>::len).collect()
+        let plans = plans(&mut backlog, WorkerId(0));
+        let lens = |packets: &Packets| {
+            let to = sender(9);
+            let packets = packets.to(&to).collect::<Vec<_>>();
+            packets[0].datagrams().map(<[u8]>::len).collect()
         };
-        let passes = 0..packets.passes();
-        passes
-            .map(|pass| packets.pass(pass, &to).map(bundles).collect())
-            .collect()
+        plans.iter().map(lens).collect()
     }
 
     #[test]
     fn a_bundle_is_filled_to_the_byte() {
         // The header takes 2 bytes, and each message from an IPv4 peer 19.
-        assert_eq!(passes([580, 580]), [[[1200]]]);
-        assert_eq!(passes([580, 581]), [[[1200, 602]]]);
+        assert_eq!(bundles([580, 580]), [[1200]]);
+        assert_eq!(bundles([580, 581]), [[1200, 602]]);
     }
 
     #[test]
-    fn packets_are_full_and_a_pass_fits_into_a_receive_buffer() {
-        let passes = passes([MAX_PAYLOAD_BYTES; 150]);
-        let (last, full) = passes.split_last().unwrap();
-        assert_eq!((full.len(), last.concat().len()), (2, 150 - 2 * 54));
-        for pass in full {
-            assert_eq!((pass.len(), pass[0].len()), (1, 54));
-            assert_eq!(pass[0][..53], [1200; 53]);
+    fn a_plan_fits_into_a_receive_buffer() {
+        let plans = bundles([MAX_PAYLOAD_BYTES; 150]);
+        let (last, full) = plans.split_last().unwrap();
+        assert_eq!((full.len(), last.len()), (2, 150 - 2 * 54));
+        for plan in full {
+            assert_eq!(plan.len(), 54);
+            assert_eq!(plan[..53], [1200; 53]);
         }
     }
 }

@@ -334,12 +334,12 @@ mod tests {
                 for _ in 0..steps {
                     let Some((current, cost)) = queues.step() else { break };
                     pushed[current] -= 1;
-                    for flow in 0..6 {
-                        waited[flow] += cost;
+                    for (flow, waited) in waited.iter_mut().enumerate() {
+                        *waited += cost;
                         if flow == current || queues.queues[flow].costs.is_empty() {
-                            waited[flow] = 0;
+                            *waited = 0;
                         }
-                        prop_assert!(waited[flow] <= rounds * (QUANTUM + MAX_COST));
+                        prop_assert!(*waited <= rounds * (QUANTUM + MAX_COST));
                     }
                 }
             }

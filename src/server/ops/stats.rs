@@ -84,7 +84,7 @@ counters! {
     registered,
     /// Messages queued for fan-out, from texts and from frames.
     messages,
-    /// Messages shed because their sender's share of the backlog was used up.
+    /// Messages shed because the share of their sender or room of the backlog was used up.
     messages_shed,
     /// Commands dropped because their sender left or expired while they were handled.
     commands_expired,
