@@ -150,7 +150,7 @@ fn contradictions_are_refused() {
 #[test]
 fn fields_set_by_a_program_have_the_bounds_of_the_flags() {
     type Change = fn(&mut ServerConfig);
-    let changes: [(Change, &str); 14] = [
+    let changes: [(Change, &str); 15] = [
         (
             |config| config.bind = vec!["224.0.0.1:9".parse().unwrap()],
             "--bind 224.0.0.1:9 must not be a multicast address",

@@ -1,7 +1,6 @@
 //! The limits of the texts that go into one plan.
 
 use super::bundles::PASS_BUNDLES;
-use super::packets::DATAGRAM_COST_NS;
 use super::texts::PASS_DATAGRAMS;
 use crate::server::registry::Members;
 use crate::wire::v2::{BUNDLE_BYTES, SERVER_HEADER_BYTES};
@@ -10,8 +9,8 @@ use crate::wire::{DisplayName, Protocol, v2};
 /// The space that is left in a plan.
 ///
 /// A plan holds no more than the receive buffer of each member, so all of it is sent to one
-/// member before the next. It is no longer than [`PLAN_COST_NS`], because a text that arrives
-/// while a plan for its room is sent waits for the end of it.
+/// member before the next. For 1,000 members it takes no longer than [`MIN_PLAN_COST_NS`], because
+/// a text that arrives while a plan for its room is sent waits for the end of it.
 pub(super) struct PassLimits {
     /// `None` if no member receives texts.
     datagrams: Option<usize>,
@@ -32,7 +31,8 @@ impl PassLimits {
             datagrams: speaks_v1.then_some(PASS_DATAGRAMS),
             bundles: speaks(Protocol::Frames).then_some(PASS_BUNDLES),
             bundle_bytes: 0,
-            cost_ns: PLAN_COST_NS.max(members.len() as u64 * MIN_MEMBER_COST_NS),
+            cost_ns: (members.len() as u64 * MEMBER_COST_NS)
+                .clamp(MIN_PLAN_COST_NS, MAX_PLAN_COST_NS),
             is_empty: true,
         }
     }
@@ -66,12 +66,14 @@ impl PassLimits {
     }
 }
 
-/// Approximate time to send a plan. A text waits for the rest of the plan before it, and for its
-/// own one: up to 0.1 s, which is still a conversation. For 1,000 members that speak v1 it is
-/// enough for 45 texts, and their packets cost 7 % more than the largest possible.
-const PLAN_COST_NS: u64 = 50_000_000;
+/// Time to send a plan to one member, which is enough for 54 bundles or 55 texts. Packets of so
+/// many texts cost 5 % more than the largest possible.
+const MEMBER_COST_NS: u64 = 64_000;
 
-/// A plan takes at least as much for each member. For more than 2,500 members it is longer than
-/// [`PLAN_COST_NS`], so that packets still hold many datagrams, and as long as 20 packets of
-/// one datagram for each of five members.
-const MIN_MEMBER_COST_NS: u64 = 20 * DATAGRAM_COST_NS;
+/// Minimum time for a plan of many texts to few members.
+const MIN_PLAN_COST_NS: u64 = 64_000_000;
+
+/// Maximum time for a plan of several texts to very many members. A plan is sent to everyone who
+/// was a member when it began, so this limits the time for which a peer that left may still
+/// receive.
+const MAX_PLAN_COST_NS: u64 = 1_000_000_000;

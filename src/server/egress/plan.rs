@@ -9,7 +9,7 @@ use super::bundles::{new_bundle_packets, plan_bundles};
 use super::packets::Packets;
 use super::texts::TextPlanner;
 use super::worker_set::WorkerSet;
-use crate::net::{Endpoint, PeerAddr, SendTally, Transmit};
+use crate::net::{Endpoint, PeerAddr, SEND_BATCH, SendTally, Transmit};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Members;
 use crate::wire::Protocol;
@@ -230,15 +230,15 @@ impl Claim {
         self.plan.slices[self.index].cost_ns
     }
 
-    /// Sends the slice, batch by batch, and ends where the claim is revoked. Returns the outcome,
-    /// and true if this was the last slice of its plan.
+    /// Sends the slice, with one system call after the other, and ends where the claim is revoked.
+    /// Returns the outcome, and true if this was the last slice of its plan.
     pub(super) fn send(&self, transmit: &mut impl Transmit) -> (SendTally, bool) {
         let slice = &self.plan.slices[self.index];
         let mut tally = SendTally::default();
         let mut next = slice.members.start;
         for (group, peers) in self.plan.members.parts(slice.members.clone()) {
             let packets = self.plan.packets(group.protocol);
-            for peers in peers.chunks((BATCH_PACKETS / packets.len().max(1)).max(1)) {
+            for peers in peers.chunks((SEND_BATCH / packets.len().max(1)).max(1)) {
                 let now = next + peers.len();
                 if !slice.change(held(self.worker, next), held(self.worker, now)) {
                     return (tally, false);
@@ -361,10 +361,6 @@ const TYPICAL_PLANS: usize = 4;
 /// Minimum cost of a slice of a plan that several workers send: twenty times the time to claim
 /// it, and to look for datagrams in between.
 const MIN_SLICE_COST_NS: u64 = 100_000;
-
-/// Maximum number of packets between two looks at the claim, which a worker that is stuck sends
-/// late. A packet costs no more than in the largest batch.
-const BATCH_PACKETS: usize = 64;
 
 /// Maximum number of plans of one worker that are under way, each for another room. A plan
 /// takes up to 350 KiB of memory.

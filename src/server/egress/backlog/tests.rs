@@ -102,8 +102,8 @@ fn a_plan_takes_what_the_members_can_hold() {
         (0, 2, 1000, 54),
         (1, 1, 1000, 54),
         (1, 1, 50, 128),
-        // 50 ms for 1,000 members.
-        (1_000, 0, 1, 43),
+        // 64 ms for 1,000 members.
+        (1_000, 0, 1, 55),
     ] {
         let registry = lobby(v1);
         for port in v1 + 1..=v1 + v2 {
@@ -194,7 +194,7 @@ fn who_has_nothing_waiting_is_not_refused_because_of_others() {
     );
     // It is a new one, and those that wait have had no turn yet.
     let first = pick(&mut backlog);
-    assert_eq!(first.len(), 43);
+    assert_eq!(first.len(), 55);
     assert_eq!(push_many(&mut backlog, registry.lobby(), 501, 1, b"new"), 1);
     for flooder in 1..=60 {
         push_many(&mut backlog, registry.lobby(), flooder, 1, b"flood");
@@ -216,9 +216,9 @@ fn a_room_without_texts_has_space_when_a_thousand_flood_another() {
         let texts = (1..=1_000).map(|port| push_many(backlog, registry.lobby(), port, 5, b"x"));
         texts.sum::<usize>()
     };
-    // 2.3 ms each: as many as are sent in half of the time, and in the whole of it.
+    // 2.3 ms each: as many as are sent in half of the time, and in twice the time.
     let texts = flood(&mut backlog);
-    assert!((60..=68).contains(&texts), "{texts}");
+    assert!((100..=112).contains(&texts), "{texts}");
     assert_eq!(push_many(&mut backlog, &den, 2_000, 100, b"x"), 100);
 }
 

@@ -28,10 +28,10 @@ fn assert_accounted(workers: &Workers) {
     assert_eq!(counts.deliveries, workers.received.0.len() as u64);
 }
 
-/// Builds a plan for 1,000 v1 peers with worker 0, and lets worker 1 stop in the middle of its
+/// Builds a plan for 2,000 v1 peers with worker 0, and lets worker 1 stop in the middle of its
 /// first slice until `pause` returns.
 fn with_stuck_worker(pause: impl FnOnce(&mut Workers, &Registry) + 'static) -> Workers {
-    let registry = registry(1_000, 0, 2);
+    let registry = registry(2_000, 0, 2);
     let mut workers = Workers::new(2);
     workers.push(0, &registry, OWN, b"0");
     assert_eq!(workers.step(0), Progress::More);
@@ -64,14 +64,14 @@ fn the_room_goes_on_without_a_stuck_worker_and_the_late_copy_is_never_sent() {
     assert_accounted(&workers);
     let numbers = |from: usize| (from..20).map(|number| number.to_string());
     let mut lacking = 0;
-    for port in (1..2_000).step_by(2) {
+    for port in (1..4_000).step_by(2) {
         let texts = texts(&workers, port);
         lacking += usize::from(texts.len() == 19);
         assert!(texts.iter().copied().eq(numbers(20 - texts.len())));
     }
     assert_eq!(lacking as u64, workers.counts().deliveries_shed);
     // Worker 1 shares again.
-    let registry = registry(1_000, 0, 2);
+    let registry = registry(2_000, 0, 2);
     let before = workers.deliveries(1);
     workers.push(0, &registry, OWN, b"again");
     workers.finish();
@@ -101,7 +101,7 @@ fn a_worker_that_turns_its_loop_is_waited_for_however_late_it_is() {
         }
     });
     workers.finish();
-    assert_eq!(workers.received.0.len(), 2_000);
+    assert_eq!(workers.received.0.len(), 4_000);
     assert_accounted(&workers);
 }
 
@@ -115,13 +115,13 @@ fn a_pause_of_the_whole_process_uses_up_no_patience() {
         }
     });
     workers.finish();
-    assert_eq!(workers.received.0.len(), 2_000);
+    assert_eq!(workers.received.0.len(), 4_000);
     assert_accounted(&workers);
 }
 
 #[test]
 fn a_wait_that_has_ended_uses_up_no_patience_of_the_next() {
-    let registry = registry(1_000, 0, 2);
+    let registry = registry(2_000, 0, 2);
     let mut workers = Workers::new(2);
     for _ in 0..5 {
         workers.push(0, &registry, OWN, b"x");
@@ -136,7 +136,7 @@ fn a_wait_that_has_ended_uses_up_no_patience_of_the_next() {
         workers.finish();
         workers.now_ms += 60_000;
     }
-    assert_eq!(workers.received.0.len(), 5_000);
+    assert_eq!(workers.received.0.len(), 10_000);
     assert_accounted(&workers);
 }
 
