@@ -121,17 +121,17 @@ impl Backlog {
             },
             kept: Load::default(),
             reserved: Load::default(),
-            texts: Slab::new(),
+            texts: Slab::with_capacity(TYPICAL_TEXTS),
             bytes: Arena::new(),
-            rooms: Slab::new(),
-            senders: Slab::new(),
-            shares: Slab::new(),
-            room_indexes: HashMap::new(),
-            sender_indexes: HashMap::new(),
-            share_indexes: HashMap::new(),
+            rooms: Slab::with_capacity(TYPICAL_SENDERS),
+            senders: Slab::with_capacity(TYPICAL_SENDERS),
+            shares: Slab::with_capacity(TYPICAL_SENDERS),
+            room_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
+            sender_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
+            share_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
             turns: Turns::default(),
             arrivals: 0,
-            picked: Vec::new(),
+            picked: Vec::with_capacity(TYPICAL_TEXTS),
             picks: 0,
         }
     }
@@ -488,6 +488,10 @@ const RESERVE: u64 = 2;
 
 /// Maximum number of bytes of all other texts: enough for 12,000 senders.
 const MAX_RESERVED_BYTES: u64 = 2 << 20;
+
+/// The numbers for which there is memory from the beginning.
+const TYPICAL_TEXTS: usize = 1024;
+const TYPICAL_SENDERS: usize = 128;
 
 #[cfg(test)]
 mod tests;

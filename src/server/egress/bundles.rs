@@ -134,8 +134,9 @@ mod tests {
             let to = sender(9);
             let mut received = Vec::new();
             for packets in &plans {
-                prop_assert_eq!(packets.len(), 1);
-                let packet = packets.to(&to).next().unwrap();
+                let sent: Vec<_> = packets.to(&to).collect();
+                prop_assert_eq!(sent.len(), 1);
+                let packet = sent[0];
                 prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
                 let bundles = packet.datagrams();
                 prop_assert!(bundles.len() <= PASS_BUNDLES);

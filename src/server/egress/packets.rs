@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU16;
 
-use crate::net::{Packet, PeerAddr};
+use crate::net::{Packet, PeerAddr, SEND_BATCH};
 
 /// Packets in the order of sending, built once for all recipients. Their memory is reused.
 pub(super) struct Packets {
@@ -59,9 +59,9 @@ impl Packets {
         self.messages += usize::from(messages);
     }
 
-    /// The number of packets.
-    pub(super) fn len(&self) -> usize {
-        self.packets.len()
+    /// The number of peers to whom one system call sends all packets, or one if they are more.
+    pub(super) fn peers_per_batch(&self) -> usize {
+        (SEND_BATCH / self.packets.len().max(1)).max(1)
     }
 
     pub(super) fn messages(&self) -> usize {

@@ -9,7 +9,7 @@ use super::bundles::{new_bundle_packets, plan_bundles};
 use super::packets::Packets;
 use super::texts::TextPlanner;
 use super::worker_set::WorkerSet;
-use crate::net::{Endpoint, PeerAddr, SEND_BATCH, SendTally, Transmit};
+use crate::net::{Endpoint, PeerAddr, SendTally, Transmit};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Members;
 use crate::wire::Protocol;
@@ -113,11 +113,14 @@ impl Plan {
         };
         let mut slice = Slice::new(0);
         for (group, peers) in self.members.parts(0..self.members.len()) {
-            let each_ns = self.packets(group.protocol).cost_ns().max(1);
+            let packets = self.packets(group.protocol);
+            let (each_ns, batch) = (packets.cost_ns().max(1), packets.peers_per_batch());
             let mut count = peers.len();
             while count > 0 {
                 let space_ns = limit_ns(left_ns).saturating_sub(slice.cost_ns);
                 let fit = usize::try_from(space_ns / each_ns).unwrap_or(count);
+                // No system call for a part of a batch.
+                let fit = if fit > batch { fit - fit % batch } else { fit };
                 let is_first = slice.members.is_empty();
                 let taken = fit.max(usize::from(is_first)).min(count);
                 slice.members.end += taken;
@@ -238,7 +241,7 @@ impl Claim {
         let mut next = slice.members.start;
         for (group, peers) in self.plan.members.parts(slice.members.clone()) {
             let packets = self.plan.packets(group.protocol);
-            for peers in peers.chunks((SEND_BATCH / packets.len().max(1)).max(1)) {
+            for peers in peers.chunks(packets.peers_per_batch()) {
                 let now = next + peers.len();
                 if !slice.change(held(self.worker, next), held(self.worker, now)) {
                     return (tally, false);
