@@ -343,7 +343,7 @@ fn ipv4_and_ipv6_can_share_a_port_and_a_room() {
 
 #[test]
 fn datagrams_from_the_address_of_the_server_are_dropped() {
-    for address in [V4, V6, "0.0.0.0:0", "[::]:0"] {
+    for address in [V4, "0.0.0.0:0", "[::]:0"] {
         let server = TestServer::start(config(2, &[address]));
         let ann = server.client();
         let impostor = bound_to_address_of(&server);

@@ -14,9 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 
-use common::{
-    Client, Lines, Process, ServerProgram, V4, server_command, wait_until, without_settings,
-};
+use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -207,19 +205,6 @@ fn an_address_of_another_machine_ends_it_with_exit_code_1() {
     assert_eq!(code, Some(1));
     let expected = "server: 192.0.2.1:0 is not an address of this machine";
     assert!(errors.contains(expected), "{errors}");
-}
-
-#[test]
-fn too_few_files_end_it_with_the_number_that_it_needs() {
-    let server = server_command(&[]);
-    let mut command = without_settings("sh");
-    command.args([
-        "-c",
-        "ulimit -n 40; exec \"$0\" --bind 127.0.0.1:0 --workers 64",
-    ]);
-    let (code, _, errors) = output_of(command.arg(server.get_program()));
-    assert_eq!(code, Some(1));
-    assert!(errors.contains("needs about 209; "), "{errors}");
 }
 
 #[test]

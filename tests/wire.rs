@@ -2,16 +2,17 @@
 //! pass with the wrong bytes.
 
 use bullhorn::wire::v2::{
-    ClientFrame, MAX_PAYLOAD_BYTES, Malformed, Message, NoticeCode, ServerFrame, SessionId,
-    Welcome, parse_client, parse_server, push_client_frame, push_client_header, push_padding,
-    push_server_frame, push_server_header,
+    BundleSize, ClientFrame, MAX_PAYLOAD_BYTES, Malformed, Message, NoticeCode, ServerFrame,
+    SessionId, Welcome, parse_client, parse_server, push_client_frame, push_client_header,
+    push_padding, push_server_frame, push_server_header,
 };
 use bullhorn::wire::{MAX_TOKEN_BYTES, RoomName};
 
 #[test]
 fn client_frames_have_the_specified_bytes() {
     for (frame, bytes) in [
-        (ClientFrame::Hello, &[1, 0, 1, 0][..]),
+        (ClientFrame::Hello(BundleSize::Full), &[1, 0, 1, 0][..]),
+        (ClientFrame::Hello(BundleSize::Small), &[1, 0, 1, 1]),
         (ClientFrame::Heartbeat, &[2, 0, 0]),
         (ClientFrame::Bye, &[3, 0, 0]),
         (ClientFrame::Say(b"hi"), &[4, 0, 2, b'h', b'i']),
@@ -22,9 +23,10 @@ fn client_frames_have_the_specified_bytes() {
         let header = [0xFF, 2, 1, 2, 3, 4, 5, 6, 7, 8];
         assert_eq!(datagram, [&header[..], bytes].concat(), "{frame:?}");
         push_padding(0, 64, &mut datagram);
-        let (session, frames) = parse_client(&datagram).expect("it is well formed");
+        let (session, mut frames) = parse_client(&datagram).expect("it is well formed");
         assert_eq!(session, Some(SESSION));
-        assert_eq!(frames.collect::<Vec<_>>(), [frame]);
+        assert_eq!(frames.by_ref().collect::<Vec<_>>(), [frame]);
+        assert!(frames.is_padded());
     }
 }
 

@@ -11,6 +11,7 @@ use bullhorn::server::ops::stats::WorkerInfo;
 use bullhorn::server::ops::turns::WorkerHandle;
 use bullhorn::server::registry::{Members, Registry};
 use bullhorn::wire::Protocol;
+use bullhorn::wire::v2::BundleSize;
 use gungraun::{library_benchmark, library_benchmark_group};
 
 use crate::inputs::{WORKER, address, numbers, registry, text};
@@ -20,8 +21,8 @@ use crate::inputs::{WORKER, address, numbers, registry, text};
 #[bench::texts_to_1(args = (1, Protocol::Text), setup = spoken)]
 #[bench::texts_to_100(args = (100, Protocol::Text), setup = spoken)]
 #[bench::texts_to_10000(args = (10_000, Protocol::Text), setup = spoken)]
-#[bench::bundles_to_1(args = (1, Protocol::Frames), setup = spoken)]
-#[bench::bundles_to_10000(args = (10_000, Protocol::Frames), setup = spoken)]
+#[bench::bundles_to_1(args = (1, Protocol::Frames(BundleSize::Full)), setup = spoken)]
+#[bench::bundles_to_10000(args = (10_000, Protocol::Frames(BundleSize::Full)), setup = spoken)]
 fn planned((mut egress, registry): (Egress, Registry)) -> (Egress, Registry, usize) {
     let mut bytes = PayloadBytes(0);
     while egress.poll(&mut bytes, 0) == Progress::More {}

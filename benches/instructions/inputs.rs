@@ -25,8 +25,8 @@ pub(crate) fn registry(count: u32, protocol: Protocol, now_ms: u64) -> Registry 
             Protocol::Text | Protocol::Lines => {
                 registry.touch(&address(peer), protocol, WORKER, now_ms);
             }
-            Protocol::Frames => {
-                registry.open_session(&address(peer), WORKER, session(peer), now_ms);
+            Protocol::Frames(size) => {
+                registry.open_session(&address(peer), WORKER, size, session(peer), now_ms);
             }
         }
     }

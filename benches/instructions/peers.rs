@@ -2,6 +2,7 @@
 
 use bullhorn::server::registry::{Registry, Touch};
 use bullhorn::wire::Protocol;
+use bullhorn::wire::v2::BundleSize;
 use gungraun::{library_benchmark, library_benchmark_group};
 
 use crate::inputs::{WORKER, address, registry, session};
@@ -49,7 +50,7 @@ fn text_peers(from: u32) -> (Registry, u32) {
 }
 
 fn frame_peers() -> Registry {
-    registry(PEERS, Protocol::Frames, 0)
+    registry(PEERS, Protocol::Frames(BundleSize::Full), 0)
 }
 
 /// [`PEERS`] peers, of which so many have been silent for too long.

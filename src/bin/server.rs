@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use bullhorn::config::ServiceKind;
-use bullhorn::net::share_one_arena;
+use bullhorn::net::{in_call, share_one_arena};
 use bullhorn::server::ops::signals::{STOP_LIMIT, SignalWatch};
 use bullhorn::server::ops::{console, log, supervise};
 use bullhorn::{Server, ServerConfig};
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     supervise::keep_panics_quiet();
     log::install(arguments.log);
-    let signals = SignalWatch::start()?;
+    let signals = SignalWatch::start().map_err(in_call("cannot watch for signals"))?;
     let is_greeting = arguments.server.service == ServiceKind::Greet;
     let server = Server::start(arguments.server)?;
     let handle = server.handle();

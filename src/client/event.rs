@@ -62,6 +62,10 @@ pub enum Event {
     /// The server had forgotten the session. Its name and room have been requested again. In
     /// between, it spoke in the lobby under its address.
     Forgotten,
+    /// The server sends datagrams of at most this many bytes from now on: 548 because the path
+    /// loses longer ones, or 1200 because it does so no more. It comes in version 2 only. A single
+    /// payload may be longer, and is then lost on such a path.
+    BundleSize(usize),
     /// This many messages and notices were dropped, because the channel was full.
     Missed(u64),
 }

@@ -8,8 +8,8 @@ use super::local::LocalIndex;
 
 /// The address of a peer, and the endpoint that it sends to.
 ///
-/// The socket address and the `--bind` address are the identity of the peer. The local address is not
-/// part of it, and two values that differ only there are equal. A peer that writes to another
+/// The socket address and the `--bind` address are the identity of the peer. The local address is
+/// not part of it, and two values that differ only there are equal. A peer that writes to another
 /// address of the machine is the same peer. Otherwise a stranger who forges one datagram to
 /// another address would be heard as a second peer in its name.
 ///

@@ -6,29 +6,48 @@
 )]
 
 mod address;
+#[cfg(feature = "server")]
+mod calls;
 mod control;
+#[cfg(feature = "server")]
+mod guard;
 mod local;
 #[cfg(feature = "server")]
 mod memory;
 mod offload;
+#[cfg(feature = "server")]
+mod quarantine;
 mod receive;
 mod send;
 #[cfg(feature = "server")]
 mod socket;
 #[cfg(feature = "server")]
+mod spare;
+#[cfg(feature = "server")]
 mod transmit;
 
 pub use address::{Endpoint, PeerAddr};
+#[cfg(feature = "server")]
+pub use calls::check_calls;
+#[cfg(feature = "server")]
+pub use guard::{ClosedGroup, Guard, bind_closed_group};
 pub use local::{LocalAddr, LocalCache, LocalIndex, LocalTable, OwnAddresses};
 #[cfg(feature = "server")]
 pub use memory::{release_free_memory, share_one_arena};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
-pub use send::{Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams};
+#[cfg(feature = "server")]
+pub use send::PathNews;
+pub use send::{
+    Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams, is_call_refusal,
+};
 #[cfg(feature = "server")]
 pub use socket::{
-    BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, receive_drops, set_packet_info,
+    BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, bind_group, in_call, receive_drops,
+    set_packet_info,
 };
+#[cfg(feature = "server")]
+pub use spare::{Spares, spare_sockets};
 #[cfg(feature = "server")]
 pub use transmit::{Transmit, WorkerSockets};
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use super::address::{Endpoint, PeerAddr, SOCKADDR_BYTES};
 use super::control::PacketInfo;
 use super::local::{LocalCache, LocalIndex};
-use super::send::{EMPTY_HEADER, EMPTY_IOVEC};
+use super::send::{EMPTY_HEADER, EMPTY_IOVEC, is_call_refusal};
 
 /// Receives up to [`RECEIVE_BATCH`] datagrams at a time into buffers of its own.
 pub struct Receiver {
@@ -20,6 +20,8 @@ pub struct Receiver {
     received: usize,
     /// The index of the `--bind` address that the last call read from.
     bind: u8,
+    /// Receives with `recvmsg`.
+    is_one_by_one: bool,
 }
 
 /// The local addresses that datagrams were sent to.
@@ -65,6 +67,7 @@ impl Receiver {
             learning,
             received: 0,
             bind: 0,
+            is_one_by_one: false,
         }
     }
 
@@ -75,19 +78,37 @@ impl Receiver {
     /// unconnected UDP socket reports only with `IP_RECVERR`, which is not set.
     ///
     /// # Errors
-    /// The error of `recvmmsg(2)`, except that an empty socket is `Ok(0)`.
+    /// The error of `recvmmsg(2)`, except that an empty socket is `Ok(0)`. If the kernel does
+    /// not permit this call, that of `recvmsg(2)`.
     pub fn receive(&mut self, socket: impl AsFd, bind: u8) -> io::Result<usize> {
         self.point_at_buffers();
         self.received = 0;
         self.bind = bind;
         // SAFETY: every header points at one name, one control buffer or none, one iovec
         // and through it at one buffer, with their true lengths. `self` owns them all and
-        // is borrowed mutably for this call.
-        self.received = unsafe { receive_batch(socket.as_fd(), &mut self.headers) }?;
+        // is borrowed mutably for these calls.
+        self.received = unsafe {
+            if self.is_one_by_one {
+                receive_one_by_one(socket.as_fd(), &mut self.headers)?
+            } else {
+                match receive_batch(socket.as_fd(), &mut self.headers) {
+                    Err(error) if error.raw_os_error().is_some_and(is_call_refusal) => {
+                        self.is_one_by_one = true;
+                        receive_one_by_one(socket.as_fd(), &mut self.headers)?
+                    }
+                    result => result?,
+                }
+            }
+        };
         if let Some(learning) = &mut self.learning {
             learning.learn(&self.headers[..self.received]);
         }
         Ok(self.received)
+    }
+
+    /// Uses `recvmsg` from now on, after `recvmmsg` has failed again and again.
+    pub fn receive_one_by_one(&mut self) {
+        self.is_one_by_one = true;
     }
 
     /// Returns the datagrams of the last [`Receiver::receive`], in the order of arrival.
@@ -178,6 +199,32 @@ pub unsafe fn receive_batch(
             _ => Err(error),
         }
     })
+}
+
+/// Fills `headers` as [`receive_batch`] does, with one `recvmsg` for each.
+///
+/// # Safety
+/// As for [`receive_batch`].
+unsafe fn receive_one_by_one(
+    socket: BorrowedFd<'_>,
+    headers: &mut [libc::mmsghdr],
+) -> io::Result<usize> {
+    for (index, header) in headers.iter_mut().enumerate() {
+        let message = &raw mut header.msg_hdr;
+        // SAFETY: the caller vouches for what the header points at.
+        let bytes = unsafe { libc::recvmsg(socket.as_raw_fd(), message, libc::MSG_DONTWAIT) };
+        if let Ok(bytes) = libc::c_uint::try_from(bytes) {
+            header.msg_len = bytes;
+            continue;
+        }
+        let error = io::Error::last_os_error();
+        // The next call reports an error that follows datagrams.
+        if index > 0 || error.kind() == io::ErrorKind::WouldBlock {
+            return Ok(index);
+        }
+        return Err(error);
+    }
+    Ok(headers.len())
 }
 
 /// Maximum number of datagrams per system call. Above 64 the cost per datagram falls no

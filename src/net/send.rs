@@ -4,11 +4,21 @@ use std::io;
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use super::address::PeerAddr;
-use super::control::{Control, Source, is_segmented, remove_segments};
+use super::control::{Control, Source};
 use super::local::LocalAddr;
+
+mod flush;
+#[cfg(feature = "server")]
+mod paths;
+#[cfg(feature = "server")]
+mod segments;
+
+use flush::OneSocket;
+#[cfg(feature = "server")]
+pub use paths::PathNews;
+#[cfg(feature = "server")]
+pub(super) use paths::{SendPaths, SendSockets};
 
 /// One or more datagrams for one peer, handed to the kernel in one piece.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +50,9 @@ pub struct Sender {
     source: Source,
     /// The deliveries of each packet in `headers`.
     deliveries: Box<[u32]>,
-    /// Packets with several datagrams refused since the kernel took one.
-    refusals: u32,
+    gso: Gso,
+    /// The kernel refuses `sendmmsg`, but not `sendmsg`.
+    is_one_by_one: bool,
 }
 
 /// The outcome of the deliveries handed to [`Sender::send`]. Each is counted in one of
@@ -77,13 +88,19 @@ impl<'a> Packet<'a> {
         datagrams(self.payload, self.segment_bytes)
     }
 
-    /// Makes a packet of each datagram. The last one counts as all the deliveries.
-    fn split(self) -> impl Iterator<Item = Self> {
-        let datagrams = self.datagrams();
+    /// Makes a packet of each datagram if `is_split`, or else returns the packet. The last
+    /// datagram counts as all the deliveries.
+    fn split_if(self, is_split: bool) -> impl Iterator<Item = Self> {
+        let (cut, kept) = if is_split {
+            (self.segment_bytes, None)
+        } else {
+            (None, self.segment_bytes)
+        };
+        let datagrams = datagrams(self.payload, cut);
         let last = datagrams.len() - 1;
         datagrams.enumerate().map(move |(index, payload)| Self {
             payload,
-            segment_bytes: None,
+            segment_bytes: kept,
             deliveries: if index == last { self.deliveries } else { 0 },
             ..self
         })
@@ -99,21 +116,13 @@ impl Sender {
             controls: vec![Control::EMPTY; SEND_BATCH].into(),
             source: Source::new(None),
             deliveries: vec![0; SEND_BATCH].into(),
-            refusals: match gso {
-                Gso::On => 0,
-                Gso::Off => MAX_REFUSALS,
-            },
+            gso,
+            is_one_by_one: false,
         }
     }
 
-    /// Returns the current mode, which is off for good once the kernel has refused
-    /// several packets in a row.
     pub fn gso(&self) -> Gso {
-        if self.refusals < MAX_REFUSALS {
-            Gso::On
-        } else {
-            Gso::Off
-        }
+        self.gso
     }
 
     /// Sends each packet to its peer, through `socket`. A peer that cannot be sent to
@@ -136,13 +145,17 @@ impl Sender {
         socket: impl AsFd,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
+        self.set_source(source);
+        let (socket, packets) = (socket.as_fd(), packets.into_iter());
+        match self.gso {
+            Gso::On => self.send_all(socket, packets),
+            Gso::Off => self.send_all(socket, packets.flat_map(|packet| packet.split_if(true))),
+        }
+    }
+
+    fn set_source(&mut self, source: Option<LocalAddr>) {
         if self.source.address != source {
             self.source = Source::new(source);
-        }
-        let (socket, packets) = (socket.as_fd(), packets.into_iter());
-        match self.gso() {
-            Gso::On => self.send_all(socket, packets),
-            Gso::Off => self.send_all(socket, packets.flat_map(Packet::split)),
         }
     }
 
@@ -152,7 +165,10 @@ impl Sender {
         mut packets: impl Iterator<Item = Packet<'a>>,
     ) -> SendTally {
         let mut tally = SendTally::default();
-        let mut may_wait = true;
+        let mut way = OneSocket {
+            socket,
+            may_wait: true,
+        };
         loop {
             let gathered = self.gather(&mut packets);
             if gathered == 0 {
@@ -160,7 +176,7 @@ impl Sender {
             }
             // SAFETY: the headers were gathered just now, from packets whose borrows
             // outlive `packets`.
-            unsafe { self.flush(socket, gathered, &mut may_wait, &mut tally) };
+            unsafe { self.flush(&mut way, 0..gathered, &mut tally) };
         }
     }
 
@@ -175,7 +191,8 @@ impl Sender {
             iovec.iov_base = packet.payload.as_ptr().cast_mut().cast();
             iovec.iov_len = packet.payload.len();
             let header = &mut self.headers[gathered].msg_hdr;
-            header.msg_name = name.as_ptr().cast_mut().cast();
+            // The name comes first in it.
+            header.msg_name = std::ptr::from_ref(packet.to).cast_mut().cast();
             header.msg_namelen = name.len() as libc::socklen_t;
             header.msg_iov = iovec;
             header.msg_iovlen = 1;
@@ -190,96 +207,6 @@ impl Sender {
             gathered += 1;
         }
         gathered
-    }
-
-    /// Hands the first `gathered` headers to the kernel. `may_wait` is cleared by the
-    /// one wait for space.
-    ///
-    /// # Safety
-    /// `gather` must have set these headers, and the borrows of its packets must still
-    /// be live.
-    unsafe fn flush(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        gathered: usize,
-        may_wait: &mut bool,
-        tally: &mut SendTally,
-    ) {
-        let mut done = 0;
-        while done < gathered {
-            // SAFETY: these headers are as the caller promises.
-            match unsafe { send_batch(socket, &mut self.headers[done..gathered]) } {
-                Ok(sent) => {
-                    tally.sent += sum(&self.deliveries[done..done + sent]);
-                    self.forgive_refusals(done..done + sent);
-                    done += sent;
-                    continue;
-                }
-                Err(libc::EINTR) => {}
-                Err(libc::EAGAIN | libc::ENOBUFS) if *may_wait => {
-                    *may_wait = false;
-                    wait_for_space(socket);
-                }
-                Err(libc::EAGAIN | libc::ENOBUFS) => {
-                    tally.congested += sum(&self.deliveries[done..gathered]);
-                    return;
-                }
-                Err(error) => {
-                    if is_segmented(&self.headers[done]) && is_segment_refusal(error) {
-                        // SAFETY: this is one of these headers, with a control message.
-                        unsafe { self.send_in_parts(socket, done, tally) };
-                    } else {
-                        tally.refused += u64::from(self.deliveries[done]);
-                    }
-                    done += 1;
-                }
-            }
-        }
-    }
-
-    /// Resets the count of refusals if one of the packets taken had several datagrams.
-    fn forgive_refusals(&mut self, taken: std::ops::Range<usize>) {
-        if (1..MAX_REFUSALS).contains(&self.refusals)
-            && self.headers[taken].iter().any(is_segmented)
-        {
-            self.refusals = 0;
-        }
-    }
-
-    /// Sends the datagrams of one packet, which the kernel refused as a whole, one by
-    /// one. Its deliveries are sent if all of its datagrams are.
-    ///
-    /// # Safety
-    /// As for `flush`. `index` must be that of a gathered header with a control message.
-    unsafe fn send_in_parts(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        index: usize,
-        tally: &mut SendTally,
-    ) {
-        self.refusals += 1;
-        tally.split_packets += 1;
-        let whole = self.iovecs[index];
-        let segment_bytes = usize::from(self.controls[index].segment.segment_bytes);
-        let mut header = self.headers[index];
-        remove_segments(&mut header.msg_hdr);
-        let mut all_sent = true;
-        for start in (0..whole.iov_len).step_by(segment_bytes) {
-            let mut part = libc::iovec {
-                iov_base: whole.iov_base.wrapping_byte_add(start),
-                iov_len: segment_bytes.min(whole.iov_len - start),
-            };
-            header.msg_hdr.msg_iov = &raw mut part;
-            // SAFETY: the name is the packet's own. The iovec lives in this frame and
-            // leads to a part of the payload.
-            all_sent &= unsafe { send_batch(socket, std::slice::from_mut(&mut header)).is_ok() };
-        }
-        let deliveries = u64::from(self.deliveries[index]);
-        if all_sent {
-            tally.sent += deliveries;
-        } else {
-            tally.refused += deliveries;
-        }
     }
 }
 
@@ -344,25 +271,17 @@ pub unsafe fn send_batch(
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
     };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    usize::try_from(sent).map_err(|_| last_error())
 }
 
-/// Returns `true` for the errors with which the kernel refuses to segment a packet
-/// (net/ipv4/udp.c, `udp_send_skb`): no checksum offload, or segments that are too many
-/// or too long.
-fn is_segment_refusal(error: i32) -> bool {
-    matches!(error, libc::EIO | libc::EINVAL | libc::EMSGSIZE)
+fn last_error() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-fn sum(deliveries: &[u32]) -> u64 {
-    deliveries.iter().copied().map(u64::from).sum()
-}
-
-/// Waits until `socket` has space, or for [`MAX_WAIT_MS`].
-fn wait_for_space(socket: BorrowedFd<'_>) {
-    let mut sockets = [PollFd::new(socket, PollFlags::POLLOUT)];
-    // The next send finds out whether there is space, so the result does not matter.
-    let _ = poll(&mut sockets, PollTimeout::from(MAX_WAIT_MS));
+/// Returns `true` for the errors with which a system refuses a call as such: an old kernel, or
+/// a filter of calls (seccomp).
+pub fn is_call_refusal(error: i32) -> bool {
+    matches!(error, libc::ENOSYS | libc::EPERM | libc::EACCES)
 }
 
 /// Maximum number of packets per system call. From 64 to 256 the cost per packet is the
@@ -372,14 +291,6 @@ pub const SEND_BATCH: usize = 256;
 /// Maximum payload of one packet: that of an IPv4 packet (65,507 bytes), less space for
 /// options and for the headers of tunnels.
 pub const MAX_PACKET_BYTES: usize = 65_000;
-
-/// Refusals in a row after which a sender stops using GSO, on all of its sockets. One
-/// peer with a narrow path must not end it for all peers. A machine that cannot segment
-/// at all must not try for ever.
-const MAX_REFUSALS: u32 = 16;
-
-/// The time that a full queue of a 1 Gbit/s interface (about 100 kB) takes to drain.
-const MAX_WAIT_MS: u8 = 1;
 
 pub const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),

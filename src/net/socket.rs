@@ -1,7 +1,7 @@
 //! The sockets of one endpoint: one per worker, all on one address.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
 
 use mio::net::UdpSocket;
@@ -57,8 +57,8 @@ pub enum BindError {
 
 /// Opens `count` sockets on `address`. Port 0 takes a free one.
 ///
-/// The first is bound without `SO_REUSEPORT` and gets it afterwards. So the address is
-/// refused if any other socket has it, even one that would share it.
+/// The first is bound without `SO_REUSEPORT` and gets it afterwards, if there are more. So the
+/// address is refused if any other socket has it, even one that would share it.
 ///
 /// # Errors
 /// [`BindError`], if the system refuses the address or a socket.
@@ -67,81 +67,129 @@ pub fn bind_group(
     count: usize,
     wanted: BufferSizes,
 ) -> Result<SocketGroup, BindError> {
-    let explain = |source: io::Error| match source.raw_os_error() {
+    let group = open_group(address, count, wanted, count > 1);
+    let group = group.map_err(|source| explain(address, source))?;
+    check_broadcast(group)
+}
+
+pub(super) fn explain(address: SocketAddr, source: io::Error) -> BindError {
+    match os_error(&source) {
         Some(libc::EADDRINUSE) => BindError::InUse { address },
         Some(libc::EADDRNOTAVAIL) => BindError::NotLocal { address },
         Some(libc::ENODEV) => BindError::NoInterface { address },
         _ => BindError::Other { address, source },
-    };
-    let group = try_bind_group(address, count, wanted).map_err(explain)?;
-    if is_broadcast(address.ip()) {
+    }
+}
+
+/// Refuses a group that is bound to a broadcast address. The kernel lets only sockets with
+/// `SO_BROADCAST` send to one.
+pub(super) fn check_broadcast(group: SocketGroup) -> Result<SocketGroup, BindError> {
+    let address = group.local_addr;
+    let connect = || UdpSocket::bind(UNSPECIFIED_V4)?.connect((address.ip(), 9).into());
+    let is_broadcast = address.is_ipv4()
+        && connect().is_err_and(|error: io::Error| error.raw_os_error() == Some(libc::EACCES));
+    if is_broadcast {
         return Err(BindError::Broadcast { address });
     }
     Ok(group)
 }
 
-/// Returns `true` if `ip`, to which a socket can be bound, is a broadcast address. The kernel
-/// lets only sockets with `SO_BROADCAST` send to one.
-fn is_broadcast(ip: IpAddr) -> bool {
-    let connect = || UdpSocket::bind(UNSPECIFIED_V4)?.connect((ip, 9).into());
-    ip.is_ipv4()
-        && connect().is_err_and(|error: io::Error| error.raw_os_error() == Some(libc::EACCES))
-}
-
-fn try_bind_group(
+pub(super) fn open_group(
     address: SocketAddr,
     count: usize,
     wanted: BufferSizes,
+    is_shared: bool,
 ) -> io::Result<SocketGroup> {
     let first = new_socket(address, wanted)?;
-    first.bind(&address.into())?;
-    first.set_reuse_port(true)?;
-    let local_addr = first
-        .local_addr()?
-        .as_socket()
-        .ok_or_else(|| io::Error::other("the socket has no IP address"))?;
-    let granted = granted(&first)?;
-    let mut sockets = vec![into_mio(first)];
-    while sockets.len() < count {
-        let next = new_socket(local_addr, wanted)?;
-        next.set_reuse_port(true)?;
-        next.bind(&local_addr.into())?;
-        sockets.push(into_mio(next));
+    first.bind(&address.into()).map_err(in_call("bind"))?;
+    let mut group = SocketGroup::of(&first)?;
+    if is_shared {
+        first.set_reuse_port(true).map_err(in_call(REUSE_PORT))?;
     }
-    Ok(SocketGroup {
-        local_addr,
-        sockets,
-        granted,
-    })
+    group.push(first);
+    while group.sockets.len() < count {
+        let next = new_socket(group.local_addr, wanted)?;
+        bind_member(&next, group.local_addr)?;
+        group.push(next);
+    }
+    Ok(group)
 }
 
-fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+/// Binds a socket to an address that others share.
+pub(super) fn bind_member(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    socket.set_reuse_port(true).map_err(in_call(REUSE_PORT))?;
+    socket.bind(&address.into()).map_err(in_call("bind"))
+}
+
+impl SocketGroup {
+    /// Returns a group without sockets, with the address and the buffers of `first`.
+    pub(super) fn of(first: &Socket) -> io::Result<Self> {
+        let local_addr = first.local_addr().map_err(in_call("getsockname"))?;
+        let local_addr = local_addr
+            .as_socket()
+            .ok_or_else(|| io::Error::other("the socket has no IP address"))?;
+        Ok(Self {
+            local_addr,
+            sockets: Vec::new(),
+            granted: granted(first).map_err(in_call("getsockopt SO_RCVBUF"))?,
+        })
+    }
+
+    pub(super) fn push(&mut self, socket: Socket) {
+        self.sockets.push(UdpSocket::from_std(socket.into()));
+    }
+}
+
+pub(super) fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket =
+        Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(in_call("socket"))?;
     if address.is_ipv6() {
         // So [::]:9999 and 0.0.0.0:9999 can both be bound, and no peer has an address
         // in two forms.
-        socket.set_only_v6(true)?;
+        let result = socket.set_only_v6(true);
+        result.map_err(in_call("setsockopt IPV6_V6ONLY"))?;
     }
-    socket.set_nonblocking(true)?;
+    let result = socket.set_nonblocking(true);
+    result.map_err(in_call("fcntl O_NONBLOCK"))?;
     // Where it is refused, the server works on, as all servers did before Linux 3.15.
     let _ = ignore_path_mtu(&socket, address.is_ipv6());
     if address.ip().is_unspecified() {
-        set_packet_info(&socket, address.is_ipv4())?;
+        let result = set_packet_info(&socket, address.is_ipv4());
+        result.map_err(in_call("setsockopt IP_PKTINFO"))?;
     }
-    // With `CAP_NET_ADMIN` past the limit of the sysctl, else up to it.
+    // With `CAP_NET_ADMIN` past the limit of the sysctl, else up to it. The sizes that were
+    // granted tell if neither is permitted.
     let receive_bytes = wanted.receive_bytes.min(MAX_BUFFER_BYTES);
     if setsockopt(&socket, sockopt::RcvBufForce, &receive_bytes).is_err() {
-        socket.set_recv_buffer_size(wanted.receive_bytes)?;
+        let _ = socket.set_recv_buffer_size(wanted.receive_bytes);
     }
     let send_bytes = wanted.send_bytes.min(MAX_BUFFER_BYTES);
     if setsockopt(&socket, sockopt::SndBufForce, &send_bytes).is_err() {
-        socket.set_send_buffer_size(wanted.send_bytes)?;
+        let _ = socket.set_send_buffer_size(wanted.send_bytes);
     }
     Ok(socket)
+}
+
+/// A system call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{call}: {source}")]
+struct CallError {
+    call: &'static str,
+    source: io::Error,
+}
+
+/// Returns a function that names the system call of an error.
+pub fn in_call(call: &'static str) -> impl Fn(io::Error) -> io::Error {
+    move |source| io::Error::new(source.kind(), CallError { call, source })
+}
+
+/// Returns the error number, of an error with the name of its call, too.
+fn os_error(error: &io::Error) -> Option<i32> {
+    let call = error
+        .get_ref()
+        .and_then(|it| it.downcast_ref::<CallError>());
+    call.map_or(error, |it| &it.source).raw_os_error()
 }
 
 /// Makes the kernel send datagrams without "don't fragment", and ignore what ICMP says about
@@ -225,13 +273,11 @@ fn granted(socket: &Socket) -> io::Result<BufferSizes> {
     })
 }
 
-fn into_mio(socket: Socket) -> UdpSocket {
-    UdpSocket::from_std(socket.into())
-}
-
 /// Maximum number of endpoints of a server. It bounds the tables that are kept for each,
 /// and is far above the number of addresses that a machine has in practice.
 pub const MAX_ENDPOINTS: usize = 16;
+
+const REUSE_PORT: &str = "setsockopt SO_REUSEPORT";
 
 const UNSPECIFIED_V4: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 

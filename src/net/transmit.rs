@@ -9,8 +9,9 @@ use mio::net::UdpSocket;
 use super::address::Endpoint;
 use super::local::LocalCache;
 use super::receive::Receiver;
-use super::send::{Gso, Packet, SendTally, Sender};
+use super::send::{Gso, Packet, PathNews, SendPaths, SendSockets, SendTally, Sender};
 use super::socket::is_wildcard;
+use super::spare::Spares;
 
 pub trait Transmit {
     /// Sends `packets` from `endpoint`, to which all of their peers must belong.
@@ -25,16 +26,28 @@ pub trait Transmit {
 /// sends with.
 pub struct WorkerSockets {
     sockets: Vec<UdpSocket>,
+    /// One per socket, or `None` where this system has none.
+    spares: Vec<Option<Spares>>,
+    /// One per socket.
+    paths: Vec<SendPaths>,
     sender: Sender,
     locals: LocalCache,
 }
 
 impl WorkerSockets {
-    /// Takes `sockets`, in the order of the `--bind` addresses, and the local addresses of
-    /// those that are bound to all.
-    pub fn new(sockets: Vec<UdpSocket>, gso: Gso, locals: LocalCache) -> Self {
+    /// Takes `sockets` and `spares`, in the order of the `--bind` addresses, and the local
+    /// addresses of those that are bound to all.
+    pub fn new(
+        sockets: Vec<UdpSocket>,
+        spares: Vec<Option<Spares>>,
+        gso: Gso,
+        locals: LocalCache,
+    ) -> Self {
+        assert_eq!(sockets.len(), spares.len());
         Self {
+            paths: sockets.iter().map(|_| SendPaths::default()).collect(),
             sockets,
+            spares,
             sender: Sender::new(gso),
             locals,
         }
@@ -49,6 +62,12 @@ impl WorkerSockets {
         }
     }
 
+    /// Takes `sockets`, in the order of the endpoints, without spares.
+    pub fn without_spares(sockets: Vec<UdpSocket>, gso: Gso) -> Self {
+        let spares = sockets.iter().map(|_| None).collect();
+        Self::new(sockets, spares, gso, LocalCache::new(Arc::default()))
+    }
+
     pub fn sockets(&self) -> &[UdpSocket] {
         &self.sockets
     }
@@ -58,11 +77,25 @@ impl WorkerSockets {
         &mut self.sockets
     }
 
-    /// Duplicates the sockets, for another thread to send with.
+    /// Returns what has changed since the last call, about peers that cannot be sent to.
+    pub fn take_news(&mut self) -> PathNews {
+        let mut news = PathNews::default();
+        for paths in &mut self.paths {
+            let PathNews {
+                suspects,
+                gso_stops,
+            } = paths.take_news();
+            news.suspects += suspects;
+            news.gso_stops += gso_stops;
+        }
+        news
+    }
+
+    /// Duplicates the sockets, for another thread to send with, which has spares of its own.
     ///
     /// # Errors
     /// Fails when the system has no more file descriptors.
-    pub fn try_clone(&self) -> io::Result<Self> {
+    pub fn try_clone(&self, spares: Vec<Option<Spares>>) -> io::Result<Self> {
         let clone = |socket: &UdpSocket| {
             let socket = socket.as_fd().try_clone_to_owned()?;
             Ok(UdpSocket::from_std(socket.into()))
@@ -70,7 +103,7 @@ impl WorkerSockets {
         let sockets = self.sockets.iter().map(clone);
         let sockets = sockets.collect::<io::Result<_>>()?;
         let locals = LocalCache::new(Arc::clone(self.locals.table()));
-        Ok(Self::new(sockets, self.sender.gso(), locals))
+        Ok(Self::new(sockets, spares, self.sender.gso(), locals))
     }
 }
 
@@ -80,10 +113,15 @@ impl Transmit for WorkerSockets {
         endpoint: Endpoint,
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
-        let source = endpoint
-            .local()
-            .and_then(|local| self.locals.address(local));
-        let socket = &self.sockets[usize::from(endpoint.bind())];
-        self.sender.send_from(source, socket, packets)
+        let local = endpoint.local();
+        let source = local.and_then(|local| self.locals.address(local));
+        let bind = usize::from(endpoint.bind());
+        let spares = self.spares[bind].as_ref();
+        let sockets = SendSockets {
+            own: &self.sockets[bind],
+            spares: spares.filter(|spares| source.is_some() || !spares.needs_source),
+        };
+        self.sender
+            .send_by(&mut self.paths[bind], sockets, source, packets)
     }
 }

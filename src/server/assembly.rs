@@ -16,12 +16,14 @@ use super::ops::stats::{WorkerId, WorkerInfo};
 use super::ops::supervise::{Supervisor, Wake};
 use super::ops::turns::WorkerHandle;
 use super::worker::{Service, Worker, WorkerShared, poll_and_wake};
-use crate::net::{Gso, WorkerSockets, max_segments};
+use crate::net::{Gso, Spares, WorkerSockets, max_segments};
 
 /// The parts of a server that has not been started.
 pub(super) struct Assembly<'a> {
     /// One seat per worker.
     pub(super) seats: Vec<Seat>,
+    /// Those of the notifier.
+    pub(super) spares: Vec<Option<Spares>>,
     pub(super) shared: WorkerShared,
     /// Maximum number of datagrams per packet.
     pub(super) max_segments: usize,
@@ -42,7 +44,7 @@ impl<'a> Assembly<'a> {
     /// Prepares a seat for each worker, with a socket of every endpoint.
     pub(super) fn new(
         config: &ServerConfig,
-        endpoints: Endpoints,
+        mut endpoints: Endpoints,
         clock: Clock,
         log: Log,
         supervisor: &'a mut Supervisor,
@@ -58,7 +60,9 @@ impl<'a> Assembly<'a> {
             clock,
             spin: Duration::from_micros(config.spin_us.into()),
             own_addresses: Arc::new(endpoints.own_addresses(&log)),
+            log: log.clone(),
         };
+        let spares = endpoints.take_spares();
         let sockets = endpoints.into_worker_sockets(gso);
         let seats = sockets.into_iter().zip(plan_cores(config, &log));
         let seats = seats.enumerate().map(|(index, (sockets, core))| {
@@ -73,6 +77,7 @@ impl<'a> Assembly<'a> {
         });
         Ok(Self {
             seats: seats.collect::<io::Result<_>>()?,
+            spares,
             shared,
             max_segments,
             log,

@@ -11,7 +11,7 @@ use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
 use super::ingress::{Ingress, IngressShared, ReplyLimit};
 use super::ops::stats::WorkerId;
-use super::ops::supervise::Wake;
+use super::ops::supervise::{Wake, wake};
 use super::ops::turns::Turns;
 use super::registry::expiry::Reaper;
 use super::registry::{AddressHash, Registry, RegistryLimits};
@@ -49,9 +49,10 @@ impl ChatServer {
             log: assembly.log.clone(),
             parker: reaper_parker,
         };
+        let spares = std::mem::take(&mut assembly.spares);
         let notifier = Notifier {
             registry: Arc::clone(&server.registry),
-            sockets: assembly.seats[0].sockets.try_clone()?,
+            sockets: assembly.seats[0].sockets.try_clone(spares)?,
             counters: Arc::clone(&server.notifier),
             parker: notifier_parker,
         };
@@ -106,12 +107,6 @@ fn registry(config: &ServerConfig, workers: usize, wake_notifier: Wake) -> Regis
         max_room_members: config.max_room_members,
     };
     Registry::new(workers, limits, AddressHash::random(), wake_notifier)
-}
-
-/// Returns a function that wakes the thread that sleeps on `parker`.
-fn wake(parker: &Parker) -> Wake {
-    let unparker = parker.unparker().clone();
-    Arc::new(move || unparker.unpark())
 }
 
 #[cfg(test)]

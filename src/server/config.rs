@@ -28,7 +28,7 @@ pub struct ServerConfig {
 
     /// Address to listen on, IPv4 or IPv6. May be given up to 16 times
     ///
-    /// 0.0.0.0 and [::] take all addresses of the machine. A link-local address needs its
+    /// 0.0.0.0 and :: take all addresses of the machine. A link-local address needs its
     /// interface, such as [fe80::1%eth0]:9999. Port 0 selects a free port. In the environment
     /// variable, commas separate addresses.
     #[arg(long, env = "BULLHORN_BIND", value_name = "IP:PORT", default_value = DEFAULT_BIND,

@@ -5,19 +5,50 @@ use std::sync::Arc;
 
 use core_affinity::CoreId;
 use nix::ifaddrs::getifaddrs;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrStorage};
 
+use super::StartError;
 use super::config::ServerConfig;
 use super::ops::log::Log;
+use super::watch::GroupWatch;
 use crate::net::{
-    BindError, BufferSizes, Gso, LocalCache, LocalTable, OwnAddresses, SocketGroup, WorkerSockets,
-    bind_group,
+    BindError, BufferSizes, Gso, Guard, LocalCache, LocalTable, OwnAddresses, SocketGroup, Spares,
+    WorkerSockets, bind_closed_group, spare_sockets,
 };
+
+/// Makes sure that the process may open the files of `config`, and raises its limit if need
+/// be.
+pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
+    let (endpoints, workers) = (config.bind.len(), usize::from(config.workers));
+    // The sockets of the workers and of the notifier, their spares, and the guard.
+    let per_endpoint = workers + 1 + spare_sockets(workers + 1) + 1;
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let needed = open + endpoints * per_endpoint + workers * FILES_PER_WORKER + OTHER_FILES;
+    let needed = needed as u64;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return Ok(());
+    };
+    if needed <= soft {
+        return Ok(());
+    }
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    if needed > hard || raised.is_err() {
+        return Err(StartError::Files {
+            needed,
+            limit: if raised.is_ok() { hard } else { soft },
+        });
+    }
+    Ok(())
+}
 
 /// The sockets of a server. Every `--bind` address is an endpoint, with one socket per
 /// worker.
 pub(super) struct Endpoints {
     groups: Vec<SocketGroup>,
+    /// For each endpoint, one per worker and one for the notifier, or none.
+    spares: Vec<Vec<Spares>>,
+    guards: Vec<Guard>,
     /// The local addresses that peers write to at those groups that are bound to all.
     locals: Arc<LocalTable>,
     workers: usize,
@@ -31,17 +62,33 @@ impl Endpoints {
             receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
             send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
         };
-        let bind = |address: &SocketAddr| {
-            let group = bind_group(*address, workers, wanted)?;
-            warn_of_small_buffers(wanted, group.granted, log);
-            Ok(group)
-        };
-        let groups = config.bind.iter().map(bind).collect::<Result<_, _>>()?;
+        let (mut groups, mut spares, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+        for address in &config.bind {
+            let closed = bind_closed_group(*address, workers, wanted)?;
+            let local_addr = closed.group.local_addr;
+            warn_of_small_buffers(wanted, closed.group.granted, log);
+            match closed.guard {
+                Ok(guard) => guards.push(guard),
+                Err(error) => log.warn(format!(
+                    "processes of the same user can join the sockets of {local_addr}: {error}"
+                )),
+            }
+            groups.push(closed.group);
+            spares.push(closed.spares);
+        }
         Ok(Self {
             groups,
+            spares,
+            guards,
             locals: Arc::default(),
             workers,
         })
+    }
+
+    /// Returns the watch over the sockets, which keeps other processes from joining them for
+    /// as long as it lives.
+    pub(super) fn take_watch(&mut self, log: Log) -> GroupWatch {
+        GroupWatch::new(std::mem::take(&mut self.guards), log)
     }
 
     /// The address of each endpoint, with its actual port.
@@ -62,17 +109,21 @@ impl Endpoints {
         OwnAddresses::new(&bound, &interfaces, Arc::clone(&self.locals))
     }
 
-    /// Gives each worker one socket of every endpoint.
+    /// Returns the spares of one thread, for every endpoint.
+    pub(super) fn take_spares(&mut self) -> Vec<Option<Spares>> {
+        self.spares.iter_mut().map(Vec::pop).collect()
+    }
+
+    /// Gives each worker its sockets of every endpoint.
     pub(super) fn into_worker_sockets(mut self, gso: Gso) -> Vec<WorkerSockets> {
-        let mut take = || {
-            let sockets = self
-                .groups
-                .iter_mut()
-                .filter_map(|group| group.sockets.pop());
+        let workers = self.workers;
+        let take = |_| {
+            let groups = self.groups.iter_mut();
+            let sockets = groups.filter_map(|group| group.sockets.pop()).collect();
             let locals = LocalCache::new(Arc::clone(&self.locals));
-            WorkerSockets::new(sockets.collect(), gso, locals)
+            WorkerSockets::new(sockets, self.take_spares(), gso, locals)
         };
-        (0..self.workers).map(|_| take()).collect()
+        (0..workers).map(take).collect()
     }
 }
 
@@ -141,3 +192,9 @@ fn socket_addr(address: SockaddrStorage) -> Option<SocketAddr> {
     let as_v6 = || address.as_sockaddr_in6().map(v6);
     address.as_sockaddr_in().map(v4).or_else(as_v6)
 }
+
+/// The poll, its waker, and the socket of the poll's own.
+const FILES_PER_WORKER: usize = 3;
+
+/// The console, signals, and files that are open for a moment, such as lists in `/proc`.
+const OTHER_FILES: usize = 16;

@@ -10,12 +10,15 @@ mod host;
 pub mod ingress;
 pub mod ops;
 pub mod registry;
+mod watch;
 pub mod worker;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::sync::Parker;
 
 use self::assembly::Assembly;
 use self::chat::ChatServer;
@@ -24,10 +27,10 @@ use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
 use self::host::Endpoints;
 use self::ops::log::Log;
 use self::ops::stats::{Stats, WorkerInfo, WorkerStats};
-use self::ops::supervise::{StopSignal, Supervisor, ThreadDied};
+use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
-use crate::net::{BindError, PeerAddr};
+use crate::net::{BindError, PeerAddr, check_calls};
 use crate::wire::RoomName;
 
 /// A running server. It stops when it is dropped.
@@ -63,6 +66,7 @@ pub struct ServerHandle {
     /// `None` for a greeting server.
     chat: Option<ChatServer>,
     log_lines_shed: Arc<AtomicU64>,
+    open_groups: Arc<AtomicU64>,
 }
 
 /// The reason why a server did not start.
@@ -74,15 +78,18 @@ pub enum StartError {
     /// An address is not available.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The process may not open as many files as the server needs.
+    /// The process may not open as many files as it needs, most of them sockets.
     #[error(
-        "too many open files: this server needs about {files}; allow more with `ulimit -n {files}`, or take fewer --workers"
+        "{needed} open files are needed, and {limit} are allowed: raise the limit with \
+         `ulimit -n {needed}`, or take fewer --workers or --bind addresses"
     )]
-    TooManyFiles {
-        /// The number of files.
-        files: usize,
+    Files {
+        /// The number needed.
+        needed: u64,
+        /// The limit of the process.
+        limit: u64,
     },
-    /// The system has no more threads.
+    /// The system has no more threads or file descriptors, or does not permit a call.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
@@ -102,29 +109,23 @@ impl Server {
     /// [`StartError`]; no thread is left running.
     #[doc(hidden)]
     pub fn start_with_clock(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
-        let files = files(&config);
-        Self::try_start(config, clock).map_err(|error| match error {
-            StartError::System(ref source)
-            | StartError::Bind(BindError::Other { ref source, .. })
-                if source.raw_os_error() == Some(libc::EMFILE) =>
-            {
-                StartError::TooManyFiles { files }
-            }
-            error => error,
-        })
-    }
-
-    fn try_start(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
         config.check()?;
+        host::reserve_files(&config)?;
+        check_calls()?;
         let (log, log_writer) = Log::new();
         let log_lines_shed = log.shed_counter();
-        let endpoints = Endpoints::bind(&config, &log)?;
+        let mut endpoints = Endpoints::bind(&config, &log)?;
         let local_addrs = endpoints.local_addrs();
         // On an error its drop stops the threads that run.
         let mut supervisor = Supervisor::new();
         supervisor.spawn_last("log".into(), || {
             log_writer.run();
             Ok(())
+        })?;
+        let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
+        let open_groups = watch.alarms();
+        supervisor.spawn("watch".into(), wake(&parker), move |stop| {
+            watch.run(stop, &parker)
         })?;
         let supervised = &mut supervisor;
         let assembly = Assembly::new(&config, endpoints, clock, log.clone(), supervised)?;
@@ -150,6 +151,7 @@ impl Server {
             workers,
             chat,
             log_lines_shed,
+            open_groups,
         };
         Ok(Self {
             local_addrs,
@@ -210,13 +212,6 @@ impl Server {
     }
 }
 
-/// Returns the approximate number of files that a server opens, with those of its program.
-fn files(config: &ServerConfig) -> usize {
-    let (workers, binds) = (usize::from(config.workers), config.bind.len());
-    // A worker has a poll and a waker, and the notifier sends through sockets of its own.
-    workers * (binds + 2) + binds + PROGRAM_FILES
-}
-
 impl ServerHandle {
     /// Asks the server to stop, and returns at once.
     pub fn stop(&self) {
@@ -243,6 +238,7 @@ impl ServerHandle {
         let mut stats = Stats {
             workers: workers.collect(),
             log_lines_shed: self.log_lines_shed.load(Ordering::Relaxed),
+            open_groups: self.open_groups.load(Ordering::Relaxed),
             ..Stats::default()
         };
         if let Some(ChatServer { registry, notifier }) = &self.chat {
@@ -255,6 +251,3 @@ impl ServerHandle {
         stats
     }
 }
-
-/// The standard streams, those of the signals, and some to spare.
-const PROGRAM_FILES: usize = 16;

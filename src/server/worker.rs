@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::net::{
-    Datagram, MAX_ENDPOINTS, OwnAddresses, PeerAddr, RECEIVE_BATCH, Receiver, Transmit,
-    WorkerSockets, receive_drops,
+    Datagram, MAX_ENDPOINTS, OwnAddresses, PathNews, PeerAddr, RECEIVE_BATCH, Receiver, Transmit,
+    WorkerSockets, in_call, is_call_refusal, receive_drops,
 };
 use crate::server::clock::Clock;
 use crate::server::egress::{LOOK_INTERVAL_MS, Progress};
+use crate::server::ops::log::Log;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
 use crate::server::ops::supervise::{StopSignal, Wake};
 
@@ -37,16 +38,27 @@ pub struct Worker<S> {
     info: Arc<WorkerInfo>,
     drops: KernelDrops,
     own_addresses: Arc<OwnAddresses>,
+    errors: ReceiveErrors,
+    log: Log,
 }
 
 /// The properties that all workers of a server share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WorkerShared {
     pub clock: Clock,
     /// The time for which a worker polls its sockets before it sleeps.
     pub spin: Duration,
     /// The addresses of the server's sockets. Datagrams from them are dropped.
     pub own_addresses: Arc<OwnAddresses>,
+    pub log: Log,
+}
+
+/// The receive calls that failed since the last that did not.
+#[derive(Default)]
+struct ReceiveErrors {
+    in_a_row: u32,
+    /// The current row has been logged.
+    is_logged: bool,
 }
 
 /// The datagrams that the kernel dropped at each socket.
@@ -73,7 +85,8 @@ impl<S: Service> Worker<S> {
     ) -> io::Result<Self> {
         for (number, socket) in sockets.sockets_mut().iter_mut().enumerate() {
             poll.registry()
-                .register(socket, Token(number), Interest::READABLE)?;
+                .register(socket, Token(number), Interest::READABLE)
+                .map_err(in_call("epoll_ctl"))?;
         }
         Ok(Self {
             poll,
@@ -86,6 +99,8 @@ impl<S: Service> Worker<S> {
             spin: shared.spin,
             info,
             own_addresses: Arc::clone(&shared.own_addresses),
+            errors: ReceiveErrors::default(),
+            log: shared.log.clone(),
         })
     }
 
@@ -105,6 +120,7 @@ impl<S: Service> Worker<S> {
             let sent = self.service.poll_transmit(&mut self.sockets, now_ms);
             if received == Progress::Idle && sent != Progress::More {
                 self.drops.count(&self.sockets, &self.info);
+                self.report_news();
                 self.sleep((sent == Progress::Waiting).then_some(MAX_WAIT))?;
             }
         }
@@ -118,6 +134,7 @@ impl<S: Service> Worker<S> {
         if now_ms > self.drops.checked_ms + DROPS_INTERVAL_MS {
             self.drops.checked_ms = now_ms;
             self.drops.count(&self.sockets, &self.info);
+            self.report_news();
         }
         let mut progress = Progress::Idle;
         for number in 0..self.sockets.sockets().len() {
@@ -128,20 +145,62 @@ impl<S: Service> Worker<S> {
         Ok(progress)
     }
 
+    /// Logs and counts the peers that cannot be sent to.
+    fn report_news(&mut self) {
+        let PathNews {
+            suspects,
+            gso_stops,
+        } = self.sockets.take_news();
+        if suspects > 0 {
+            self.info.counters.peers_set_apart.add(suspects);
+            self.log.warn(format!(
+                "{}: packets to {suspects} peers do not leave this machine (a neighbor that does \
+                 not answer, or a slow interface): these peers are sent to apart from the others",
+                self.info.name
+            ));
+        }
+        if gso_stops > 0 {
+            self.log.warn(format!(
+                "{}: this machine segments no packets: for a minute, datagrams are sent one by one",
+                self.info.name
+            ));
+        }
+    }
+
+    /// Counts a failed receive call, and waits if it is one of many. The next call may
+    /// succeed.
+    fn count_error(&mut self, error: &io::Error) {
+        self.info.counters.receive_errors.add(1);
+        self.errors.in_a_row += 1;
+        if self.errors.in_a_row < MANY_ERRORS {
+            return;
+        }
+        if !std::mem::replace(&mut self.errors.is_logged, true) {
+            self.log.warn(format!(
+                "{}: recvmmsg fails again and again, recvmsg is tried: {error}",
+                self.info.name
+            ));
+            self.receiver.receive_one_by_one();
+        }
+        let doublings = (self.errors.in_a_row - MANY_ERRORS).min(6);
+        std::thread::sleep(MIN_BACKOFF * (1 << doublings));
+    }
+
     fn receive_from(&mut self, number: usize, now_ms: u64) -> io::Result<Progress> {
-        let socket = &self.sockets.sockets()[number];
-        let counters = &self.info.counters;
         let deadline = Instant::now() + MAX_RECEIVE_TIME;
         for _ in 0..MAX_RECEIVES {
+            let socket = &self.sockets.sockets()[number];
             let received = match self.receiver.receive(socket, number as u8) {
                 Ok(received) => received,
-                Err(error) if is_fatal(&error) => return Err(error),
-                Err(_) => {
+                Err(error) if is_fatal(&error) => return Err(in_call("recvmsg")(error)),
+                Err(error) => {
                     // A network error that an earlier send caused (ICMP). It is cleared now.
-                    counters.receive_errors.add(1);
+                    self.count_error(&error);
                     continue;
                 }
             };
+            self.errors = ReceiveErrors::default();
+            let counters = &self.info.counters;
             counters.datagrams_in.add(received as u64);
             for datagram in self.receiver.datagrams() {
                 if datagram.is_truncated {
@@ -182,7 +241,7 @@ impl<S: Service> Worker<S> {
     fn poll_events(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result,
+            result => result.map_err(in_call("epoll_wait")),
         }
     }
 }
@@ -216,8 +275,8 @@ impl KernelDrops {
 /// # Errors
 /// The system has no more file descriptors.
 pub fn poll_and_wake() -> io::Result<(Poll, Wake)> {
-    let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
+    let poll = Poll::new().map_err(in_call("epoll_create1"))?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(in_call("eventfd or epoll_ctl"))?;
     // Waking fails only when the poll has been dropped. Then nobody sleeps in it.
     Ok((poll, Arc::new(move || drop(waker.wake()))))
 }
@@ -233,12 +292,17 @@ fn refuse(from: &PeerAddr, own_addresses: &OwnAddresses) -> Option<DropReason> {
     }
 }
 
-/// Returns true for errors of the program itself, which would occur in every call.
+/// Returns true for errors of the program itself, or of a system that does not permit the
+/// call. They would occur in every call.
 fn is_fatal(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL)
-    )
+    let is_own = |error| {
+        matches!(
+            error,
+            libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL
+        )
+    };
+    let error = error.raw_os_error();
+    error.is_some_and(|error| is_own(error) || is_call_refusal(error))
 }
 
 /// Maximum number of batches received from one socket before the worker sends. These 1024
@@ -255,6 +319,13 @@ const MAX_WAIT: Duration = Duration::from_millis(LOOK_INTERVAL_MS);
 
 /// Time between two checks for kernel drops by a worker that never sleeps.
 const DROPS_INTERVAL_MS: u64 = 100;
+
+/// Errors in a row after which a worker waits before the next call. A network error is cleared
+/// by the call that reports it, so these are of another kind, such as a lack of memory.
+const MANY_ERRORS: u32 = 16;
+
+/// The first wait. The longest is 64 times as long.
+const MIN_BACKOFF: Duration = Duration::from_millis(1);
 
 const WAKER: Token = Token(usize::MAX);
 

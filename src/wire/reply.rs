@@ -192,11 +192,11 @@ impl Page {
         }
     }
 
-    /// Adds the next entry. Returns `None` if it does not fit.
-    pub fn push(&mut self, entry: impl Display) -> Option<()> {
+    /// Adds the next entry. Returns `None` if the entries would be longer than `max_bytes`.
+    pub fn push(&mut self, entry: impl Display, max_bytes: usize) -> Option<()> {
         let end = self.text.len();
         self.text += &format!(" {entry}");
-        if self.text.len() > MAX_PAGE_BYTES {
+        if self.text.len() > max_bytes {
             self.text.truncate(end);
             return None;
         }
@@ -295,10 +295,6 @@ fn write_parts<const N: usize>(parts: [&[u8]; N], out: &mut Vec<u8>) -> io::Resu
 
 const HELP: &str = "/nick NAME, /join ROOM, /leave to the lobby, /who [FROM], \
     /rooms [FROM], /msg NAME TEXT, /ping TOKEN, /presence on|off";
-
-/// Maximum length of the entries of a page. With the rest of the sentence it is less than
-/// a datagram of v1 holds.
-const MAX_PAGE_BYTES: usize = 900;
 
 /// Maximum number of changes that a notice names, so that it can be read at a glance.
 pub const MAX_NAMED_EVENTS: usize = 4;

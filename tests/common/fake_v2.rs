@@ -44,7 +44,7 @@ impl FakeServer {
                 return;
             };
             assert_eq!(of.get(), session);
-            self.receive();
+            self.receive_any();
         }
     }
 
@@ -77,7 +77,7 @@ fn is_hello(datagram: &[u8]) -> bool {
     let Ok((None, mut frames)) = parse_client(datagram) else {
         return false;
     };
-    frames.next() == Some(ClientFrame::Hello)
+    matches!(frames.next(), Some(ClientFrame::Hello(_)))
 }
 
 /// Returns a datagram of a server.

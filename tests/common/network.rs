@@ -124,7 +124,9 @@ impl Network {
             (other, other_name, other_addresses),
         ] {
             for address in addresses {
-                network.ip(&format!("address add {address} dev {name}"));
+                // An IPv6 address is in use at once only if no duplicate of it is looked for.
+                let nodad = if address.contains(':') { "nodad" } else { "" };
+                network.ip(&format!("address add {address} dev {name} {nodad}"));
             }
             network.ip(&format!("link set {name} up"));
         }

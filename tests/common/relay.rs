@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub(crate) struct RelayCounts {
 struct Shared {
     is_stopping: AtomicBool,
     is_faulty: AtomicBool,
+    /// Datagrams that are longer are lost in both directions, and not counted.
+    max_bytes: AtomicUsize,
     /// By room and stream.
     counts: Mutex<HashMap<(u32, u8), RelayCounts>>,
 }
@@ -61,6 +63,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             is_stopping: AtomicBool::new(false),
             is_faulty: AtomicBool::new(false),
+            max_bytes: AtomicUsize::new(usize::MAX),
             counts: Mutex::default(),
         });
         let poll = Poll::new().unwrap();
@@ -91,6 +94,11 @@ impl Relay {
     /// of their stream.
     pub(crate) fn set_faulty(&self, is_faulty: bool) {
         self.shared.is_faulty.store(is_faulty, Ordering::SeqCst);
+    }
+
+    /// Loses all datagrams that are longer, as a path without ICMP does.
+    pub(crate) fn set_max_bytes(&self, max_bytes: usize) {
+        self.shared.max_bytes.store(max_bytes, Ordering::SeqCst);
     }
 
     /// Returns the counts so far, by room and stream.
@@ -146,8 +154,10 @@ impl RelayThread {
                 match self.front.recv_from(&mut buffer) {
                     Ok((len, from)) => {
                         self.client = Some(from);
-                        // If the server is down, the test notices the missing replies.
-                        let _ = self.back.send(&buffer[..len]);
+                        if self.passes(len) {
+                            // If the server is down, the test notices the missing replies.
+                            let _ = self.back.send(&buffer[..len]);
+                        }
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(_) => {}
@@ -155,12 +165,17 @@ impl RelayThread {
             }
             loop {
                 match self.back.recv(&mut buffer) {
+                    Ok(len) if !self.passes(len) => {}
                     Ok(len) => self.handle_datagram(&buffer[..len]),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(_) => {}
                 }
             }
         }
+    }
+
+    fn passes(&self, len: usize) -> bool {
+        len <= self.shared.max_bytes.load(Ordering::SeqCst)
     }
 
     fn handle_datagram(&mut self, datagram: &[u8]) {

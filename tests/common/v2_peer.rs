@@ -2,8 +2,8 @@
 
 use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
-    ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, Welcome, parse_server, push_client_frame,
-    push_client_header, push_padding,
+    BundleSize, ClientFrame, MIN_HELLO_BYTES, ServerFrame, SessionId, Welcome, parse_server,
+    push_client_frame, push_client_header, push_padding,
 };
 
 use super::Client;
@@ -17,7 +17,12 @@ pub(crate) struct V2Peer {
 impl V2Peer {
     #[track_caller]
     pub(crate) fn open(client: Client) -> Self {
-        client.send(&hello());
+        Self::open_with(BundleSize::Full, client)
+    }
+
+    #[track_caller]
+    pub(crate) fn open_with(size: BundleSize, client: Client) -> Self {
+        client.send(&hello_in(0, size));
         let number = welcome(&client.receive()).session.get();
         Self { client, number }
     }
@@ -63,7 +68,12 @@ pub(crate) fn datagram(session: u64, frames: &[ClientFrame<'_>]) -> Vec<u8> {
 
 /// Returns the shortest HELLO datagram.
 pub(crate) fn hello() -> Vec<u8> {
-    let mut out = datagram(0, &[ClientFrame::Hello]);
+    hello_in(0, BundleSize::Full)
+}
+
+/// Returns the shortest HELLO datagram of this session.
+pub(crate) fn hello_in(session: u64, size: BundleSize) -> Vec<u8> {
+    let mut out = datagram(session, &[ClientFrame::Hello(size)]);
     push_padding(0, MIN_HELLO_BYTES, &mut out);
     out
 }

@@ -47,6 +47,8 @@ pub(crate) enum Received<'a> {
     Echo,
     /// The server stops.
     Goodbye,
+    /// The server does not know this session.
+    Forgotten(SessionId),
     /// A message that this program did not ask for.
     Stray,
 }
@@ -163,7 +165,8 @@ fn read_frame(frame: ServerFrame<'_>) -> Option<Received<'_>> {
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
         ServerFrame::Notice(code, text) if is_refusal(code) => Received::Refused(text),
         ServerFrame::Notice(..) | ServerFrame::Private(..) => Received::Stray,
-        ServerFrame::Goodbye | ServerFrame::UnknownSession(_) => Received::Goodbye,
+        ServerFrame::Goodbye => Received::Goodbye,
+        ServerFrame::UnknownSession(session) => Received::Forgotten(session),
     })
 }
 

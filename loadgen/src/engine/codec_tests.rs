@@ -1,7 +1,7 @@
 use super::*;
 use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
-    MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
+    BundleSize, MIN_HELLO_BYTES, Message, parse_client, push_server_frame, push_server_header,
 };
 
 /// Any session.
@@ -63,7 +63,7 @@ fn version_2_says_what_the_server_reads() {
     let (session, frames) = parse_client(&hello).unwrap();
     assert_eq!(
         (session, frames.collect()),
-        (None, vec![ClientFrame::Hello])
+        (None, vec![ClientFrame::Hello(BundleSize::Full)])
     );
 }
 
@@ -154,6 +154,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         message(text.as_bytes()),
         message(b"hi"),
         ServerFrame::Goodbye,
+        ServerFrame::UnknownSession(welcome.session),
     ] {
         push_server_frame(&frame, &mut datagram);
     }
@@ -166,6 +167,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         Received::Text(STAMP),
         Received::Stray,
         Received::Goodbye,
+        Received::Forgotten(welcome.session),
     ];
     assert_eq!(received(Protocol::V2, &datagram), expected);
     assert_eq!(received(Protocol::V2, b"ada hi"), [Received::Stray]);

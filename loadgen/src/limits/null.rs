@@ -119,7 +119,7 @@ fn write_answer(datagram: &[u8], answer: &mut Vec<u8>) {
     };
     for frame in frames {
         let frame = match frame {
-            ClientFrame::Hello => ServerFrame::Welcome(WELCOME),
+            ClientFrame::Hello(_) => ServerFrame::Welcome(WELCOME),
             ClientFrame::Ping(token) => ServerFrame::Pong(token),
             _ => continue,
         };

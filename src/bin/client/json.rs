@@ -18,6 +18,7 @@ use super::line::escape;
 /// | `down` | `reason` |
 /// | `undelivered` | `texts`, `sent`: if they were sent |
 /// | `forgotten` | none |
+/// | `bundle_size` | `bytes`: the maximum length of a datagram that passes the path |
 /// | `missed` | `count`: events that came too fast |
 ///
 /// Bytes that are not UTF-8 are U+FFFD in `text`. Characters that cannot be printed are
@@ -60,6 +61,7 @@ pub(super) fn line(event: &Event, session: &Session) -> Option<String> {
             json!({"event": "undelivered", "texts": texts, "sent": were_sent})
         }
         Event::Forgotten => json!({"event": "forgotten"}),
+        Event::BundleSize(bytes) => json!({"event": "bundle_size", "bytes": bytes}),
         Event::Missed(count) => json!({"event": "missed", "count": count}),
         _ => return None,
     };

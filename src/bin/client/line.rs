@@ -112,6 +112,7 @@ mod tests {
             Event::Down(DownReason::Goodbye),
             Event::Room("chess".parse().unwrap()),
             Event::Forgotten,
+            Event::BundleSize(548),
             Event::Missed(3),
             undelivered,
         ] {

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IsTerminal};
 
 use bullhorn::client::{Answer, DisplayName, Event, Message, NoticeCode, ProtocolVersion, Session};
+use bullhorn::wire::v2::BundleSize;
 use bullhorn::wire::{NOTICE, Reply, Thousands};
 
 use super::commands::HELP;
@@ -142,6 +143,11 @@ impl Renderer {
                 "{server} had forgotten you, so this went to the lobby. \
                  It is asked for your name and room again."
             ),
+            Event::BundleSize(bytes) => match BundleSize::of(*bytes) {
+                BundleSize::Small => "long datagrams are lost on this path: smaller ones are used",
+                BundleSize::Full => "long datagrams pass this path again",
+            }
+            .to_owned(),
             Event::Missed(count) => format!("{count} lines came too fast to show"),
             _ => return None,
         })

@@ -9,7 +9,7 @@ use crate::client::event::{Event, Message};
 use crate::client::loss::Arrival;
 use crate::wire::DisplayName;
 use crate::wire::reply::{NoticeCode, Reply};
-use crate::wire::v2::{self, ServerFrame, Welcome, parse_server};
+use crate::wire::v2::{self, BundleSize, ServerFrame, Welcome, parse_server};
 
 impl Protocol {
     pub(super) fn handle_frames(&mut self, datagram: &[u8], now: Instant) {
@@ -68,10 +68,15 @@ impl Protocol {
     }
 
     fn handle_welcome(&mut self, welcome: &Welcome, now: Instant) {
-        // A WELCOME that nobody asked for is a repeated one, maybe of long ago.
+        let size = BundleSize::of(welcome.bundle_bytes.into());
         if self.liveness.mode() == Mode::V2 {
+            // A WELCOME that nobody asked for is a repeated one, maybe of long ago.
+            if self.session == Some(welcome.session) && self.path.granted(size, now) {
+                self.push_event(Event::BundleSize(size.bytes()));
+            }
             return;
         }
+        self.path.begin(size, now);
         if self.session != Some(welcome.session) {
             self.session = Some(welcome.session);
             self.stats.sessions += 1;
@@ -87,6 +92,9 @@ impl Protocol {
 
     /// A PONG proves something only if it answers a PING that is not answered yet.
     fn handle_pong(&mut self, token: &[u8], now: Instant) {
+        if self.path.handle_pong(token, now) {
+            return;
+        }
         let reply = Reply::Pong(token);
         if let Some((responder, result)) = self.requests.replied(&reply, now) {
             self.liveness.answered();
@@ -98,6 +106,7 @@ impl Protocol {
     }
 
     fn handle_message(&mut self, message: &v2::Message<'_>, now: Instant) {
+        self.path.used();
         let arrival = self
             .losses
             .arrived(message.room, message.stream, message.sequence);

@@ -5,6 +5,7 @@
 //!  handle_command ──▶ queue ──▶ poll_transmit      liveness  is the server there
 //!  handle_datagram ─▶ ... ────▶ poll_output        identity  name and room
 //!  handle_timeout ◀── poll_timeout                 requests, echoes  what is unanswered
+//!                                                  path  what length of datagrams passes
 //! ```
 //!
 //! With [`ProtocolChoice::Auto`] the server is greeted in version 2. A server that knows only
@@ -16,6 +17,7 @@ mod frames;
 mod identity;
 mod lines;
 mod liveness;
+mod path;
 mod receive;
 pub(crate) mod requests;
 mod transmit;
@@ -29,6 +31,7 @@ use std::time::Instant;
 use self::echoes::Said;
 use self::identity::{ATTEMPTS_V1, Identity};
 use self::liveness::{Liveness, Mode};
+use self::path::Path;
 use self::requests::{Asked, Request};
 use self::unanswered::Unanswered;
 use super::config::{ProtocolChoice, ProtocolVersion, SessionConfig};
@@ -43,6 +46,7 @@ use crate::wire::{Name, RoomName};
 pub(crate) struct Protocol {
     config: SessionConfig,
     liveness: Liveness,
+    path: Path,
     identity: Identity,
     /// The texts and requests that have not been sent.
     queue: VecDeque<(Outgoing, Responder)>,
@@ -106,6 +110,7 @@ impl Protocol {
         }
         Self {
             liveness: Liveness::new(mode, config.clone(), random, now),
+            path: Path::new(random, now),
             config,
             identity,
             queue: VecDeque::new(),
@@ -182,6 +187,7 @@ impl Protocol {
     /// The session now sends from another address, or to another one, so the server does not
     /// know it.
     pub(crate) fn handle_reroute(&mut self, now: Instant) {
+        self.path.replace(now);
         match self.liveness.mode() {
             // With each attempt, the server is greeted as well.
             Mode::V1 => self.fall_back(now),
@@ -223,8 +229,10 @@ impl Protocol {
     /// do.
     pub(crate) fn poll_timeout(&self) -> Instant {
         let expiries = [self.requests.poll_timeout(), self.texts.poll_timeout()];
+        let path = (self.liveness.mode() == Mode::V2).then(|| self.path.poll_timeout());
         let timeout = self.liveness.poll_timeout();
-        expiries.into_iter().flatten().fold(timeout, Instant::min)
+        let others = expiries.into_iter().chain([path]).flatten();
+        others.fold(timeout, Instant::min)
     }
 
     /// Returns what the application is to receive next.

@@ -8,7 +8,8 @@ use crate::client::ticket::Ticket;
 use crate::wire::FRAME_MARK;
 use crate::wire::reply::NoticeCode;
 use crate::wire::v2::{
-    ClientFrame, Message, ServerFrame, Welcome, parse_client, push_server_frame, push_server_header,
+    BundleSize, ClientFrame, Message, ServerFrame, Welcome, parse_client, push_server_frame,
+    push_server_header,
 };
 
 mod details;
@@ -100,12 +101,15 @@ impl Talk {
             .collect()
     }
 
+    /// Returns what is sent now, but for the search of the path, which has tests of its own.
     fn datagrams(&mut self) -> Vec<Vec<u8>> {
         let mut datagrams = Vec::new();
         let mut out = Vec::new();
         while self.protocol.poll_transmit(self.now, &mut out) {
             assert!(!out.is_empty());
-            datagrams.push(out.clone());
+            if !is_path_probe(&out) {
+                datagrams.push(out.clone());
+            }
         }
         datagrams
     }
@@ -113,10 +117,17 @@ impl Talk {
     /// Waits until a datagram is sent, and returns the time in milliseconds as well.
     fn next(&mut self) -> (u128, Vec<String>) {
         let start = self.now;
+        let datagrams = self.next_datagrams();
+        let sent = datagrams.iter().map(|datagram| describe(datagram));
+        ((self.now - start).as_millis(), sent.collect())
+    }
+
+    fn next_datagrams(&mut self) -> Vec<Vec<u8>> {
         for _ in 0..10_000 {
-            let sent = self.sent();
-            if !sent.is_empty() {
-                return ((self.now - start).as_millis(), sent);
+            assert!(!self.protocol.handle_timeout(self.now, false));
+            let datagrams = self.datagrams();
+            if !datagrams.is_empty() {
+                return datagrams;
             }
             self.now = self.now.max(self.protocol.poll_timeout());
         }
@@ -155,9 +166,7 @@ impl Talk {
     /// Answers the PING of the next heartbeat, and returns the time that it took.
     fn pong(&mut self) -> u128 {
         let start = self.now;
-        self.now = self.protocol.poll_timeout();
-        assert!(!self.protocol.handle_timeout(self.now, false));
-        let token = ping_token(&self.datagrams()[0]);
+        let token = ping_token(&self.next_datagrams()[0]);
         assert!(self.hear_frames(&[ServerFrame::Pong(&token)]).is_empty());
         (self.now - start).as_millis()
     }
@@ -218,7 +227,8 @@ fn describe(datagram: &[u8]) -> String {
     let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     let frames: Vec<_> = frames
         .map(|frame| match frame {
-            ClientFrame::Hello => "hello".to_owned(),
+            ClientFrame::Hello(BundleSize::Full) => "hello".to_owned(),
+            ClientFrame::Hello(BundleSize::Small) => "small hello".to_owned(),
             ClientFrame::Heartbeat => "heartbeat".to_owned(),
             ClientFrame::Bye => "bye".to_owned(),
             ClientFrame::Say(payload) => format!("say {}", text(payload)),
@@ -231,6 +241,11 @@ fn describe(datagram: &[u8]) -> String {
         Some(session) => format!("{}: {frames}", session.get()),
         None => frames,
     }
+}
+
+/// Returns true for a PING that searches the path. The pings of the liveness are longer.
+fn is_path_probe(datagram: &[u8]) -> bool {
+    datagram.starts_with(&[FRAME_MARK]) && datagram.get(10..13) == Some(&[5, 0, 8])
 }
 
 fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::echoes::Said;
 use super::liveness::Mode;
+use super::path::Step;
 use super::requests::{Asked, Request, token};
 use super::{Outgoing, Protocol};
 use crate::client::config::ProtocolChoice;
 use crate::client::event::RequestError;
 use crate::client::ticket::Responder;
 use crate::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, push_client_frame, push_client_header, push_hello,
+    BUNDLE_BYTES, ClientFrame, push_client_frame, push_client_header, push_hello, push_hello_in,
+    push_padding,
 };
 use crate::wire::{GREETING_START, HEARTBEAT, QUIT, ServerLine, parse_command};
 
@@ -22,6 +24,11 @@ impl Protocol {
         if self.liveness.is_beat_due(now) {
             self.push_beat(now, out);
             return true;
+        }
+        if self.liveness.mode() == Mode::V2
+            && let Some(step) = self.path.poll(now)
+        {
+            self.push_path_step(&step);
         }
         if let Some(datagram) = self.due.pop_front() {
             *out = datagram;
@@ -57,7 +64,7 @@ impl Protocol {
 
     fn push_beat(&mut self, now: Instant, out: &mut Vec<u8>) {
         match self.liveness.mode() {
-            Mode::Greeting { .. } => push_hello(out),
+            Mode::Greeting { .. } => push_hello_in(None, self.path.size(), out),
             Mode::V1 => {
                 out.extend_from_slice(HEARTBEAT);
                 let mut due = Vec::new();
@@ -78,6 +85,24 @@ impl Protocol {
         }
         self.liveness.beat(now);
         self.identity.beat();
+    }
+
+    fn push_path_step(&mut self, step: &Step) {
+        match step {
+            Step::Ask(size) => {
+                let mut hello = Vec::new();
+                push_hello_in(self.session, *size, &mut hello);
+                self.due.push_back(hello);
+            }
+            Step::Pair { long, short } => {
+                for (token, bytes) in [(long, BUNDLE_BYTES), (short, 0)] {
+                    let mut ping = Vec::new();
+                    self.push_frame(&ClientFrame::Ping(token), &mut ping);
+                    push_padding(0, bytes.max(ping.len()), &mut ping);
+                    self.due.push_back(ping);
+                }
+            }
+        }
     }
 
     /// Writes the next text or request in version 1.
@@ -120,9 +145,10 @@ impl Protocol {
 
     /// Writes a datagram of version 2 with as many texts as fit, and at most one request.
     fn push_bundle(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        let max_bytes = self.path.size().bytes();
         while let Some((command, responder)) = self.queue.pop_front() {
             let bytes = out.len() + FRAME_OVERHEAD_BYTES + command.max_bytes();
-            if !out.is_empty() && bytes > BUNDLE_BYTES {
+            if !out.is_empty() && bytes > max_bytes {
                 self.queue.push_front((command, responder));
                 break;
             }
@@ -186,6 +212,7 @@ impl Protocol {
     /// A text or a payload was sent. If no echo is expected, it is delivered when the network
     /// has not refused it.
     fn note_said(&mut self, said: Said, now: Instant) {
+        self.path.used();
         let expires_at = if self.config.expects_echo {
             self.liveness.expect_answer(now);
             now + self.config.answer_timeout

@@ -106,6 +106,8 @@ struct Share {
 }
 
 struct Picked {
+    /// Its place in the order of the turns.
+    pick: usize,
     arrival: u64,
     text: usize,
     sender: u16,
@@ -339,7 +341,8 @@ impl Backlog {
 
     /// Takes texts for one plan from the senders of a room in turn, as many as `limits` allow.
     /// Then they stand in the order of their arrival. They are in memory until [`Self::release`].
-    pub(super) fn pick(&mut self, index: usize, mut limits: PassLimits) -> RoomTexts<'_> {
+    pub(super) fn pick(&mut self, index: usize, limits: PassLimits) -> RoomTexts<'_> {
+        let (mut space, mut limits) = (limits.clone(), limits);
         self.picks += 1;
         let quantum = self.rooms[index].quantum();
         let mut count = 0;
@@ -366,12 +369,21 @@ impl Backlog {
             }
             let sender = sender.number;
             self.picked.push(Picked {
+                pick: self.picked.len(),
                 arrival,
                 text: first,
                 sender,
             });
         }
         self.picked.sort_unstable_by_key(|picked| picked.arrival);
+        // In another order, texts of different lengths may need more bundles.
+        let fits = |picked: &Picked| {
+            let text = &self.texts[picked.text];
+            space.take(&text.from, text.place.len(), text.size.cost_ns)
+        };
+        if !self.picked.iter().all(fits) {
+            self.picked.sort_unstable_by_key(|picked| picked.pick);
+        }
         RoomTexts {
             backlog: self,
             room: &self.rooms[index].room,

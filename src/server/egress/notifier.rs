@@ -76,7 +76,7 @@ fn send(mut notice: Notice, transmit: &mut impl Transmit, counters: &NotifierCou
         let packets = subscribers.iter().map(|(peer, protocol)| match protocol {
             Protocol::Text => Packet::single(peer, &line[..text_bytes]),
             Protocol::Lines => Packet::single(peer, &line),
-            Protocol::Frames => Packet::single(peer, &frame),
+            Protocol::Frames(_) => Packet::single(peer, &frame),
         });
         let tally = transmit.send(endpoint(&subscribers[0]), packets);
         counters.sent.fetch_add(tally.sent, Ordering::Relaxed);

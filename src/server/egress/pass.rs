@@ -1,9 +1,9 @@
 //! The limits of the texts that go into one plan.
 
-use super::bundles::PASS_BUNDLES;
+use super::bundles::max_bundles;
 use super::texts::PASS_DATAGRAMS;
 use crate::server::registry::Members;
-use crate::wire::v2::{BUNDLE_BYTES, SERVER_HEADER_BYTES};
+use crate::wire::v2::{BundleSize, SERVER_HEADER_BYTES};
 use crate::wire::{DisplayName, Protocol, v2};
 
 /// The space that is left in a plan.
@@ -11,15 +11,22 @@ use crate::wire::{DisplayName, Protocol, v2};
 /// A plan holds no more than the receive buffer of each member, so all of it is sent to one
 /// member before the next. For 1,000 members it takes no longer than [`MIN_PLAN_COST_NS`], because
 /// a text that arrives while a plan for its room is sent waits for the end of it.
+#[derive(Clone)]
 pub(super) struct PassLimits {
     /// `None` if no member receives texts.
     datagrams: Option<usize>,
-    /// `None` if no member receives bundles.
-    bundles: Option<usize>,
-    /// The bytes that are left in the last bundle.
-    bundle_bytes: usize,
+    /// `None` if no member receives bundles of the size.
+    bundles: [Option<BundleSpace>; BundleSize::ALL.len()],
     cost_ns: u64,
     is_empty: bool,
+}
+
+/// The space that is left in the bundles of one size.
+#[derive(Clone, Copy)]
+struct BundleSpace {
+    bundles: usize,
+    /// The bytes that are left in the last bundle.
+    bytes: usize,
 }
 
 impl PassLimits {
@@ -27,10 +34,15 @@ impl PassLimits {
     pub(super) fn new(members: &Members) -> Self {
         let speaks = |protocol| members.any_speaks(protocol);
         let speaks_v1 = speaks(Protocol::Text) || speaks(Protocol::Lines);
+        let bundles = |size| {
+            speaks(Protocol::Frames(size)).then_some(BundleSpace {
+                bundles: max_bundles(size),
+                bytes: 0,
+            })
+        };
         Self {
             datagrams: speaks_v1.then_some(PASS_DATAGRAMS),
-            bundles: speaks(Protocol::Frames).then_some(PASS_BUNDLES),
-            bundle_bytes: 0,
+            bundles: BundleSize::ALL.map(bundles),
             cost_ns: (members.len() as u64 * MEMBER_COST_NS)
                 .clamp(MIN_PLAN_COST_NS, MAX_PLAN_COST_NS),
             is_empty: true,
@@ -40,28 +52,39 @@ impl PassLimits {
     /// Takes the space for a text, whose cost is `cost_ns`. Returns false if there is not
     /// enough. There is always enough for one text.
     pub(super) fn take(&mut self, from: &DisplayName, len: usize, cost_ns: u64) -> bool {
-        let (mut bundles, mut bundle_bytes) = (self.bundles, self.bundle_bytes);
-        if let Some(bundles) = &mut bundles {
-            let frame_bytes = v2::message_bytes(from, len);
-            if frame_bytes > bundle_bytes {
-                let Some(left) = bundles.checked_sub(1) else {
-                    return false;
-                };
-                *bundles = left;
-                bundle_bytes = BUNDLE_BYTES - SERVER_HEADER_BYTES;
-            }
-            bundle_bytes -= frame_bytes;
-        }
         if self.datagrams == Some(0) || (self.cost_ns < cost_ns && !self.is_empty) {
             return false;
         }
+        let mut left = self.bundles;
+        let frame_bytes = v2::message_bytes(from, len);
+        for (space, size) in left.iter_mut().zip(BundleSize::ALL) {
+            if let Some(space) = space
+                && !space.take(frame_bytes, size)
+            {
+                return false;
+            }
+        }
         *self = Self {
             datagrams: self.datagrams.map(|left| left - 1),
-            bundles,
-            bundle_bytes,
+            bundles: left,
             cost_ns: self.cost_ns.saturating_sub(cost_ns),
             is_empty: false,
         };
+        true
+    }
+}
+
+impl BundleSpace {
+    fn take(&mut self, frame_bytes: usize, size: BundleSize) -> bool {
+        if frame_bytes > self.bytes {
+            let Some(left) = self.bundles.checked_sub(1) else {
+                return false;
+            };
+            self.bundles = left;
+            self.bytes = size.bytes() - SERVER_HEADER_BYTES;
+        }
+        // A message that is longer alone is a bundle of its own.
+        self.bytes = self.bytes.saturating_sub(frame_bytes);
         true
     }
 }

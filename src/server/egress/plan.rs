@@ -13,6 +13,7 @@ use crate::net::{Endpoint, PeerAddr, SendTally, Transmit};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Members;
 use crate::wire::Protocol;
+use crate::wire::v2::BundleSize;
 
 /// The packets for the members of a room, built once for all of them. Any worker may claim a
 /// slice of the members, and sends to them.
@@ -20,7 +21,8 @@ pub(super) struct Plan {
     origin: WorkerId,
     texts: Packets,
     lines: Packets,
-    bundles: Packets,
+    /// By their [`BundleSize`].
+    bundles: [Packets; BundleSize::ALL.len()],
     members: Arc<Members>,
     slices: Vec<Slice>,
     /// The slices before this one are claimed.
@@ -62,7 +64,7 @@ impl Plan {
             origin,
             texts: TextPlanner::new_packets(),
             lines: TextPlanner::new_packets(),
-            bundles: new_bundle_packets(),
+            bundles: BundleSize::ALL.map(new_bundle_packets),
             members: Arc::default(),
             slices: Vec::with_capacity(TYPICAL_SLICES),
             next_slice: AtomicUsize::new(0),
@@ -79,7 +81,7 @@ impl Plan {
     ) -> u64 {
         self.texts.clear();
         self.lines.clear();
-        self.bundles.clear();
+        self.bundles.iter_mut().for_each(Packets::clear);
         for (protocol, packets) in [
             (Protocol::Text, &mut self.texts),
             (Protocol::Lines, &mut self.lines),
@@ -88,8 +90,17 @@ impl Plan {
                 planner.plan(texts, protocol.line_end(), packets);
             }
         }
-        if members.any_speaks(Protocol::Frames) {
-            plan_bundles(texts, self.origin, &mut self.bundles);
+        let mut first_sequence = None;
+        for size in BundleSize::ALL {
+            if members.any_speaks(Protocol::Frames(size)) {
+                // The messages have the same numbers in bundles of all sizes.
+                let first = *first_sequence.get_or_insert_with(|| {
+                    let count = texts.len() as u32;
+                    texts.room().take_sequence(self.origin, count)
+                });
+                let packets = &mut self.bundles[size as usize];
+                plan_bundles(texts, self.origin, first, size, packets);
+            }
         }
         self.members = members;
         let parts = self.members.parts(0..self.members.len());
@@ -219,7 +230,7 @@ impl Plan {
         match protocol {
             Protocol::Text => &self.texts,
             Protocol::Lines => &self.lines,
-            Protocol::Frames => &self.bundles,
+            Protocol::Frames(size) => &self.bundles[size as usize],
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-use crate::net::{Endpoint, Packet, PeerAddr, SendTally, Transmit};
-use crate::wire::v2::{self, BUNDLE_BYTES, ServerFrame, push_server_frame, push_server_header};
+use crate::net::{Packet, PeerAddr, SendTally, Transmit};
+use crate::server::registry::Peer;
+use crate::wire::v2::{
+    self, BUNDLE_BYTES, ServerFrame, push_padding, push_server_frame, push_server_header,
+};
 use crate::wire::{self, DisplayName, Protocol, Reply, push_private};
 
 /// The replies to one round of datagrams. Each datagram causes at most one reply and
@@ -15,6 +18,8 @@ pub struct Replies {
     bytes: Vec<u8>,
     /// The reply to the datagram that is being handled.
     reply: Vec<u8>,
+    /// Maximum length of `reply` if it has more than one frame.
+    max_bytes: usize,
     sender: Option<PeerAddr>,
     privates_left: u32,
     lists_left: u32,
@@ -31,15 +36,18 @@ impl Replies {
     pub fn begin(&mut self, sender: PeerAddr) {
         self.finish();
         self.sender = Some(sender);
+        self.max_bytes = BUNDLE_BYTES;
         self.privates_left = MAX_PRIVATES;
         self.lists_left = MAX_LISTS;
     }
 
-    /// Sends the reply from another endpoint than the one that the datagram came to.
-    pub fn leave_from(&mut self, endpoint: Endpoint) {
+    /// The sender is this peer, which is served from its own endpoint, and with bundles of its
+    /// own size.
+    pub fn set_peer(&mut self, peer: &Peer) {
         if let Some(sender) = &mut self.sender {
-            *sender = sender.at(endpoint);
+            *sender = sender.at(peer.endpoint());
         }
+        self.max_bytes = peer.protocol().bundle_bytes();
     }
 
     /// Replies with the datagram that `encode` appends.
@@ -54,7 +62,7 @@ impl Replies {
                 wire::push_reply(reply, out);
                 out.extend_from_slice(protocol.line_end().as_bytes());
             }),
-            Protocol::Frames => self.append(|out| v2::push_reply(reply, out)),
+            Protocol::Frames(_) => self.append(|out| v2::push_reply(reply, out)),
         }
     }
 
@@ -71,9 +79,23 @@ impl Replies {
             push_server_header(&mut self.reply);
         }
         push(&mut self.reply);
-        if self.reply.len() > BUNDLE_BYTES {
+        // A frame that is long alone cannot be made shorter.
+        let max_bytes = if len == 0 {
+            BUNDLE_BYTES
+        } else {
+            self.max_bytes
+        };
+        if self.reply.len() > max_bytes {
             self.reply.truncate(len);
             self.shed += 1;
+        }
+    }
+
+    /// Pads the reply, if there is one, to this length, at most that of a full bundle.
+    pub fn pad(&mut self, bytes: usize) {
+        let bytes = bytes.min(BUNDLE_BYTES);
+        if (1..bytes).contains(&self.reply.len()) {
+            push_padding(0, bytes, &mut self.reply);
         }
     }
 
@@ -91,7 +113,7 @@ impl Replies {
                 push_private(from, text, &mut self.bytes);
                 self.bytes.extend_from_slice(protocol.line_end().as_bytes());
             }
-            Protocol::Frames => {
+            Protocol::Frames(_) => {
                 push_server_header(&mut self.bytes);
                 push_server_frame(&ServerFrame::Private(from, text), &mut self.bytes);
             }

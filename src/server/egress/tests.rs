@@ -10,7 +10,7 @@ use crate::net::{Endpoint, Packet, SendTally};
 use crate::server::ops::stats::Counts;
 use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::Registry;
-use crate::wire::v2::{Message, ServerFrame, SessionId, parse_server};
+use crate::wire::v2::{BundleSize, Message, ServerFrame, SessionId, parse_server};
 use crate::wire::{Protocol, RoomName};
 
 fn peer(port: u16) -> PeerAddr {
@@ -18,7 +18,7 @@ fn peer(port: u16) -> PeerAddr {
 }
 
 /// Registers peers from port 1 on. The workers serve them in turn. Those with an even
-/// port speak v2.
+/// port speak v2, every second of them in small bundles.
 fn registry(text: u16, frames: u16, workers: usize) -> Registry {
     let registry = Registry::plain(workers, 100_000);
     let owner = |port: u16| WorkerId((usize::from(port / 2) % workers) as u8);
@@ -27,9 +27,16 @@ fn registry(text: u16, frames: u16, workers: usize) -> Registry {
     }
     for port in (2..).step_by(2).take(frames.into()) {
         let session = SessionId::new(77).unwrap();
-        registry.open_session(&peer(port), owner(port), session, 0);
+        registry.open_session(&peer(port), owner(port), size_of(port), session, 0);
     }
     registry
+}
+
+fn size_of(port: u16) -> BundleSize {
+    match port % 4 {
+        0 => BundleSize::Small,
+        _ => BundleSize::Full,
+    }
 }
 
 /// The egress of several workers, driven step by step.
@@ -193,6 +200,7 @@ impl Received {
         let port = packet.to.port();
         for datagram in packet.datagrams() {
             if datagram[0] == 0xFF {
+                assert!(datagram.len() <= size_of(port).bytes());
                 for frame in parse_server(datagram).unwrap() {
                     let ServerFrame::Message(Message { from, payload, .. }) = frame else {
                         panic!("{frame:?}");

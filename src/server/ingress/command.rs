@@ -53,7 +53,7 @@ impl Commands<'_> {
             Ok(room) => room,
             Err(error) => return self.reply(&error.into()),
         };
-        if self.peer.protocol() == Protocol::Frames {
+        if let Protocol::Frames(_) = self.peer.protocol() {
             let frame = ServerFrame::Room(room.number(), *room.name());
             self.replies.add_frame(&frame);
         }
@@ -66,17 +66,19 @@ impl Commands<'_> {
     fn list_members(&mut self, first: usize) -> Result<(), Expired> {
         let room = self.peer.room();
         let mut page = Page::new(first);
-        let push = |member: DisplayName| page.push(member).is_some();
+        let max_bytes = self.peer.protocol().page_bytes();
+        let push = |member: DisplayName| page.push(member, max_bytes).is_some();
         page.total = self.registry.visit_members(&room, first - 1, push);
         self.reply(&Reply::Members(*room.name(), page))
     }
 
     fn list_rooms(&mut self, first: usize) -> Result<(), Expired> {
         let mut page = Page::new(first);
+        let max_bytes = self.peer.protocol().page_bytes();
         let push = |room: &Room| {
             let members = Thousands(room.len() as u64);
-            page.push(format_args!("{} ({members})", room.name()))
-                .is_some()
+            let entry = format_args!("{} ({members})", room.name());
+            page.push(entry, max_bytes).is_some()
         };
         page.total = self.registry.directory().visit(first - 1, push);
         self.reply(&Reply::Rooms(page))

@@ -77,7 +77,7 @@ impl Ingress {
     }
 
     fn handle_text(&self, from: PeerAddr, peer: &Peer, text: &[u8], egress: &mut Egress) {
-        egress.replies.leave_from(peer.endpoint());
+        egress.replies.set_peer(peer);
         if self.execute(from, peer, text, egress) {
             self.counters().commands.add(1);
         } else {

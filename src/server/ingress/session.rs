@@ -1,12 +1,15 @@
 //! Datagrams of protocol v2: sessions and frames.
 
+use std::sync::Arc;
+
 use super::Ingress;
 use crate::net::PeerAddr;
 use crate::server::egress::Egress;
 use crate::server::ops::stats::DropReason;
+use crate::server::registry::{Peer, Touch};
 use crate::wire::Protocol;
 use crate::wire::v2::{
-    BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome, parse_client,
+    BundleSize, ClientFrame, ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome, parse_client,
 };
 
 impl Ingress {
@@ -23,12 +26,12 @@ impl Ingress {
         };
         let Some(session) = session else {
             return match frames.next() {
-                Some(ClientFrame::Hello) => self.welcome(from, now_ms, egress),
+                Some(ClientFrame::Hello(size)) => self.open_session(from, size, now_ms, egress),
                 _ => counters.drop_datagram(DropReason::WrongSession),
             };
         };
         let touch = self.shared.registry.touch_session(&from, session, now_ms);
-        let peer = match self.record_touch(&from, touch) {
+        let mut peer = match self.record_touch(&from, touch) {
             Ok(peer) => peer,
             Err(DropReason::UnknownSession) if datagram.len() >= UNKNOWN_SESSION_BYTES => {
                 return self.reject(from, session, now_ms, egress);
@@ -36,10 +39,19 @@ impl Ingress {
             Err(_) => return,
         };
         counters.frames.add(1);
-        egress.replies.leave_from(peer.endpoint());
-        for frame in frames {
+        egress.replies.set_peer(&peer);
+        for frame in &mut frames {
             match frame {
-                ClientFrame::Hello | ClientFrame::Heartbeat => {}
+                ClientFrame::Hello(size) => {
+                    match self.set_bundle_size(&from, session, size, now_ms) {
+                        Some(changed) => peer = changed,
+                        // It has left since.
+                        None => return,
+                    }
+                    egress.replies.set_peer(&peer);
+                    self.welcome(&peer, session, egress);
+                }
+                ClientFrame::Heartbeat => {}
                 // The frames after it are not from a registered peer.
                 ClientFrame::Bye => return self.leave(&from, Some(session)),
                 ClientFrame::Say(payload) => self.broadcast(from, &peer, payload, egress),
@@ -50,6 +62,27 @@ impl Ingress {
                     }
                 }
             }
+        }
+        // So a client finds out if long datagrams pass in both directions.
+        if frames.is_padded() {
+            egress.replies.pad(datagram.len());
+        }
+    }
+
+    /// Changes the size of the bundles that a peer is sent. This is rare, and kept out of the way
+    /// of all other datagrams.
+    #[cold]
+    fn set_bundle_size(
+        &self,
+        from: &PeerAddr,
+        session: SessionId,
+        size: BundleSize,
+        now_ms: u64,
+    ) -> Option<Arc<Peer>> {
+        let registry = &self.shared.registry;
+        match registry.set_bundle_size(from, session, size, now_ms) {
+            Touch::Refreshed(peer) => Some(peer),
+            Touch::Registered(_) | Touch::Refused(_) => None,
         }
     }
 
@@ -68,25 +101,32 @@ impl Ingress {
     /// Replies to a HELLO with a session, or with the refusal of a full server. Neither is
     /// longer than the HELLO. The reply leaves from the address that the HELLO came to. A
     /// registered peer is served from that address only when it uses the session there.
-    fn welcome(&self, from: PeerAddr, now_ms: u64, egress: &mut Egress) {
+    ///
+    /// A peer that is registered keeps the size of its bundles, as anyone may send a HELLO in its
+    /// name.
+    fn open_session(&self, from: PeerAddr, size: BundleSize, now_ms: u64, egress: &mut Egress) {
         let counters = self.counters();
         let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {
             return counters.drop_datagram(DropReason::NoRandomness);
         };
         let registry = &self.shared.registry;
-        let touch = registry.open_session(&from, self.worker, new_session, now_ms);
+        let touch = registry.open_session(&from, self.worker, size, new_session, now_ms);
         let peer = match self.record_touch(&from, touch) {
             Ok(peer) => peer,
-            Err(reason) => return self.refuse(reason, Protocol::Frames, egress),
+            Err(reason) => return self.refuse(reason, Protocol::Frames(size), egress),
         };
         let Some(session) = peer.session() else {
             return;
         };
         counters.frames.add(1);
+        self.welcome(&peer, session, egress);
+    }
+
+    fn welcome(&self, peer: &Peer, session: SessionId, egress: &mut Egress) {
         let welcome = Welcome {
             session,
             timeout_ms: self.shared.timeout_ms,
-            bundle_bytes: BUNDLE_BYTES as u16,
+            bundle_bytes: peer.protocol().bundle_bytes() as u16,
             room: peer.room().number(),
         };
         egress.replies.add_frame(&ServerFrame::Welcome(welcome));

@@ -188,7 +188,7 @@ fn delivered(counts: &Counts) -> [(&'static str, u64); 4] {
 }
 
 /// The counts that are listed only when they are not 0.
-fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 12] {
+fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 14] {
     [
         (
             "datagrams lost in the kernel, receive buffer full",
@@ -205,7 +205,12 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 12] {
             total.replies_shed,
         ),
         ("packets sent in parts, no GSO", total.packets_split),
+        (
+            "peers set apart, packets do not leave",
+            total.peers_set_apart,
+        ),
         ("receive errors", total.receive_errors),
+        ("alarms, sockets can be joined", stats.open_groups),
         ("notices failed", stats.notices_failed),
         ("log lines not written", stats.log_lines_shed),
     ]

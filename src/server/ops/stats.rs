@@ -111,6 +111,9 @@ counters! {
     /// Packets of several datagrams that the kernel did not take as one (no GSO on that
     /// path). Their datagrams were sent one by one.
     packets_split,
+    /// Peers that were set apart because packets to them do not leave this machine. A peer that
+    /// is set apart twice counts twice.
+    peers_set_apart,
     /// Datagrams that the kernel dropped because the socket's receive buffer was full.
     /// They are in no other count.
     kernel_drops,
@@ -270,6 +273,8 @@ pub struct Stats {
     pub notices_failed: u64,
     /// Log lines dropped because the log could not keep up.
     pub log_lines_shed: u64,
+    /// Alarms because another process can join the sockets of this server, or has joined them.
+    pub open_groups: u64,
 }
 
 impl Stats {

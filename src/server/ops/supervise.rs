@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::sync::Parker;
 
 /// Asks all threads to stop, and wakes those that sleep.
 pub struct StopSignal {
@@ -21,6 +22,12 @@ pub struct StopSignal {
 
 /// Wakes a thread that may sleep.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Returns a function that wakes the thread that sleeps on `parker`.
+pub fn wake(parker: &Parker) -> Wake {
+    let unparker = parker.unparker().clone();
+    Arc::new(move || unparker.unpark())
+}
 
 /// Starts threads, and waits for their end.
 pub struct Supervisor {

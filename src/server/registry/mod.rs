@@ -16,7 +16,7 @@ use dashmap::{DashMap, Entry, VacantEntry};
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::server::ops::supervise::Wake;
-use crate::wire::v2::SessionId;
+use crate::wire::v2::{BundleSize, SessionId};
 use crate::wire::{DisplayName, Name, Protocol, RoomName};
 
 pub use directory::{Directory, RegistryLimits, RoomError};
@@ -119,14 +119,33 @@ impl Registry {
             return refresh(&peer, Some(session), now_ms);
         }
         drop(peer);
-        self.move_peer(address, session, now_ms)
+        let endpoint = address.endpoint();
+        self.change_group(address, session, now_ms, |group| group.endpoint = endpoint)
     }
 
-    /// Moves a v2 peer to the endpoint of `address`. This is rare, and kept out of the way of
+    /// Sets the size of the bundles for a v2 peer, and takes a sign of life of it.
+    pub fn set_bundle_size(
+        &self,
+        address: &PeerAddr,
+        session: SessionId,
+        size: BundleSize,
+        now_ms: u64,
+    ) -> Touch {
+        let protocol = Protocol::Frames(size);
+        self.change_group(address, session, now_ms, |group| group.protocol = protocol)
+    }
+
+    /// Changes the way in which a v2 peer is sent to. This is rare, and kept out of the way of
     /// all other datagrams.
     #[cold]
     #[inline(never)]
-    fn move_peer(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
+    fn change_group(
+        &self,
+        address: &PeerAddr,
+        session: SessionId,
+        now_ms: u64,
+        change: impl FnOnce(&mut SendGroup),
+    ) -> Touch {
         let key = self.hash.hash(address);
         let Entry::Occupied(mut entry) = self.peers.entry(key) else {
             return Touch::Refused(DropReason::UnknownSession);
@@ -135,20 +154,27 @@ impl Registry {
         let Touch::Refreshed(peer) = touch else {
             return touch;
         };
-        let moved = Arc::new(peer.at(address.endpoint(), now_ms));
-        let room = moved.room();
-        room.set_group(&key, moved.group, moved.wants_presence());
-        entry.insert(Arc::clone(&moved));
-        Touch::Refreshed(moved)
+        let mut group = peer.group;
+        change(&mut group);
+        if group == peer.group {
+            return Touch::Refreshed(peer);
+        }
+        let changed = Arc::new(peer.in_group(group, now_ms));
+        let room = changed.room();
+        room.set_group(&key, group, changed.wants_presence());
+        entry.insert(Arc::clone(&changed));
+        Touch::Refreshed(changed)
     }
 
-    /// Opens a session for a new peer, which is then served by worker `owner`. A peer that has a
+    /// Opens a session for a new peer, which is then served by worker `owner`, in bundles of this
+    /// size. A peer that has a
     /// session keeps it, and a v1 peer stays one. So a forged request changes nothing for a
     /// peer, and a v1 peer is never sent frames.
     pub fn open_session(
         &self,
         address: &PeerAddr,
         owner: WorkerId,
+        size: BundleSize,
         new_session: SessionId,
         now_ms: u64,
     ) -> Touch {
@@ -160,7 +186,7 @@ impl Registry {
             },
             Entry::Vacant(entry) => {
                 let session = Some(new_session);
-                self.register(entry, Protocol::Frames, owner, session, now_ms)
+                self.register(entry, Protocol::Frames(size), owner, session, now_ms)
             }
         }
     }

@@ -73,12 +73,8 @@ impl Peer {
         DisplayName::of(address.socket_addr(), self.name())
     }
 
-    /// Returns the same peer at another endpoint.
-    pub(super) fn at(&self, endpoint: Endpoint, now_ms: u64) -> Self {
-        let group = SendGroup {
-            endpoint,
-            ..self.group
-        };
+    /// Returns the same peer in another group.
+    pub(super) fn in_group(&self, group: SendGroup, now_ms: u64) -> Self {
         let peer = Self::new(self.room(), group, self.owner, self.session, now_ms);
         peer.name.store(self.name.load_full());
         peer.wants_presence

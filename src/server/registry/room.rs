@@ -238,7 +238,7 @@ impl Room {
     fn version(&self, group: SendGroup) -> &AtomicU32 {
         match group.protocol {
             Protocol::Text | Protocol::Lines => &self.v1_members,
-            Protocol::Frames => &self.v2_members,
+            Protocol::Frames(_) => &self.v2_members,
         }
     }
 

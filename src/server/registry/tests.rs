@@ -2,6 +2,7 @@ use super::*;
 use std::net::Ipv4Addr;
 
 const WORKER: WorkerId = WorkerId(0);
+const FULL: BundleSize = BundleSize::Full;
 
 fn session(number: u64) -> SessionId {
     SessionId::new(number).unwrap()
@@ -128,7 +129,7 @@ fn registry_and_room_agree_after_threads_registered_and_removed_peers() {
 fn a_session_cannot_be_guessed_or_ended_or_replaced() {
     let registry = registry(10);
     let open = |new| {
-        let touch = registry.open_session(&address(1), WORKER, session(new), 0);
+        let touch = registry.open_session(&address(1), WORKER, FULL, session(new), 0);
         let (Touch::Registered(peer) | Touch::Refreshed(peer)) = &touch else {
             panic!("{}", outcome(&touch));
         };
@@ -154,14 +155,15 @@ fn a_v1_peer_is_given_no_session_until_it_has_left() {
     let registry = registry(2);
     touch(&registry, 1, 0);
     touch(&registry, 2, 0);
-    let open = |number| outcome(&registry.open_session(&address(number), WORKER, session(77), 5));
+    let open =
+        |number| outcome(&registry.open_session(&address(number), WORKER, FULL, session(77), 5));
     assert_eq!(open(1), "wrong session");
     assert_eq!(open(3), "peers full");
     let members = registry.lobby().members();
     assert_eq!(
         (
             members.parts(0..members.len()).count(),
-            members.any_speaks(Protocol::Frames)
+            members.any_speaks(Protocol::Frames(FULL))
         ),
         (1, false)
     );
@@ -169,7 +171,12 @@ fn a_v1_peer_is_given_no_session_until_it_has_left() {
     registry.expire(&[1], |_| {});
     assert_eq!(registry.len(), 0);
     assert_eq!(open(1), "registered");
-    assert!(registry.lobby().members().any_speaks(Protocol::Frames));
+    assert!(
+        registry
+            .lobby()
+            .members()
+            .any_speaks(Protocol::Frames(FULL))
+    );
 }
 
 #[test]
@@ -192,11 +199,40 @@ fn a_peer_is_in_the_room_that_it_joined_until_it_leaves() {
 }
 
 #[test]
+fn only_a_datagram_with_the_session_changes_the_size_of_bundles() {
+    const SMALL: BundleSize = BundleSize::Small;
+    let registry = registry(10);
+    touch(&registry, 1, 0);
+    registry.open_session(&address(2), WORKER, FULL, session(77), 0);
+    registry.set_presence(&address(2), true);
+    let set = |number, session, size| {
+        outcome(&registry.set_bundle_size(&address(number), session, size, 5))
+    };
+    let sizes = || {
+        let members = registry.lobby().members();
+        [FULL, SMALL].map(|size| members.any_speaks(Protocol::Frames(size)))
+    };
+    assert_eq!(set(1, session(77), SMALL), "wrong session");
+    assert_eq!(set(2, session(78), SMALL), "wrong session");
+    assert_eq!(set(3, session(77), SMALL), "unknown session");
+    // A HELLO without the session may be forged.
+    registry.open_session(&address(2), WORKER, SMALL, session(79), 0);
+    assert_eq!(sizes(), [true, false]);
+    assert_eq!(set(2, session(77), SMALL), "refreshed");
+    assert_eq!(sizes(), [false, true]);
+    let peer = registry.get(&address(2)).unwrap();
+    assert_eq!(peer.protocol(), Protocol::Frames(SMALL));
+    assert!(peer.wants_presence() && peer.session() == Some(session(77)));
+    assert_eq!(set(2, session(77), FULL), "refreshed");
+    assert_eq!((sizes(), in_lobby(&registry).len()), ([true, false], 2));
+}
+
+#[test]
 fn each_worker_visits_the_sessions_that_it_serves() {
     let registry = registry(10);
     touch(&registry, 1, 0);
-    registry.open_session(&address(2), WorkerId(0), session(77), 0);
-    registry.open_session(&address(3), WorkerId(1), session(77), 0);
+    registry.open_session(&address(2), WorkerId(0), FULL, session(77), 0);
+    registry.open_session(&address(3), WorkerId(1), FULL, session(77), 0);
     let mut visited = Vec::new();
     registry.visit_sessions(WorkerId(1), |address| visited.push(address));
     assert_eq!(visited, [address(3)]);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::{BufferSizes, Gso, LocalCache, bind_group};
+use crate::net::{BufferSizes, Gso, bind_group};
 use crate::server::ops::supervise::Supervisor;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Mutex;
@@ -84,6 +84,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         }),
         spin: Duration::ZERO,
         own_addresses: Arc::default(),
+        log: Log::new().0,
     };
     let supervisor = Supervisor::new();
     let stop = Arc::clone(supervisor.stop_signal());
@@ -96,7 +97,7 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
         stop: Arc::clone(&stop),
     };
     let (poll, _wake) = poll_and_wake().unwrap();
-    let sockets = WorkerSockets::new(group.sockets, Gso::On, LocalCache::new(Arc::default()));
+    let sockets = WorkerSockets::without_spares(group.sockets, Gso::On);
     let worker = Worker::new(poll, sockets, service, &shared, WorkerInfo::new("")).unwrap();
     let info = Arc::clone(worker.info());
     worker.run(&stop).unwrap();
@@ -147,9 +148,10 @@ fn after_a_network_error_the_round_goes_on() {
         clock: Clock::monotonic(),
         spin: Duration::ZERO,
         own_addresses: Arc::default(),
+        log: Log::new().0,
     };
     let sockets = vec![mio::net::UdpSocket::from_std(socket)];
-    let sockets = WorkerSockets::new(sockets, Gso::On, LocalCache::new(Arc::default()));
+    let sockets = WorkerSockets::without_spares(sockets, Gso::On);
     let (poll, _wake) = poll_and_wake().unwrap();
     let info = WorkerInfo::new("");
     let service = Counting(0);
@@ -162,7 +164,15 @@ fn after_a_network_error_the_round_goes_on() {
 #[test]
 fn only_errors_of_the_program_itself_end_a_worker() {
     let is_fatal = |code| is_fatal(&io::Error::from_raw_os_error(code));
-    for code in [libc::EBADF, libc::ENOTSOCK, libc::EFAULT, libc::EINVAL] {
+    for code in [
+        libc::EBADF,
+        libc::ENOTSOCK,
+        libc::EFAULT,
+        libc::EINVAL,
+        libc::ENOSYS,
+        libc::EPERM,
+        libc::EACCES,
+    ] {
         assert!(is_fatal(code), "{code}");
     }
     for code in [

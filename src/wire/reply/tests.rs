@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::Protocol;
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -26,7 +27,7 @@ fn sentence(reply: &Reply<'_>) -> Vec<u8> {
 fn page<E: Display>(first: usize, entries: Vec<E>, total: usize) -> Page {
     let mut page = Page::new(first);
     for entry in entries {
-        page.push(entry).unwrap();
+        page.push(entry, usize::MAX).unwrap();
     }
     page.total = total;
     page
@@ -213,7 +214,10 @@ fn entries_that_this_version_cannot_parse_are_left_out() {
 #[test]
 fn a_page_takes_what_fits() {
     let mut page = Page::new(1);
-    let mut fits = |number: usize| page.push(summary(&format!("{number:08}"), 1)).is_some();
+    let mut fits = |number: usize| {
+        let entry = summary(&format!("{number:08}"), 1);
+        page.push(entry, Protocol::Text.page_bytes()).is_some()
+    };
     // Each is 13 bytes with its blank.
     assert_eq!((0..).take_while(|number| fits(*number)).count(), 69);
     page.total = 70;

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::frame::{
-    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE, HEARTBEAT,
-    HELLO, MAGIC, MAX_FROM_BYTES, MESSAGE, MESSAGE_OVERHEAD_BYTES, MIN_HELLO_BYTES, NOTICE, PAD,
-    PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, UNKNOWN_SESSION, WELCOME,
+    BYE, BundleSize, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE,
+    HEARTBEAT, HELLO, MAGIC, MAX_FROM_BYTES, MESSAGE, MESSAGE_OVERHEAD_BYTES, MIN_HELLO_BYTES,
+    NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, UNKNOWN_SESSION, WELCOME,
 };
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
@@ -17,11 +17,17 @@ pub fn push_client_header(session: Option<SessionId>, out: &mut Vec<u8>) {
     out.extend_from_slice(&number.to_be_bytes());
 }
 
-/// Appends a datagram that requests a session. It has [`MIN_HELLO_BYTES`].
+/// Appends a datagram that requests a session with full bundles. It has [`MIN_HELLO_BYTES`].
 pub fn push_hello(out: &mut Vec<u8>) {
+    push_hello_in(None, BundleSize::Full, out);
+}
+
+/// Appends a datagram that requests bundles of this size, in a new session or in this one. It
+/// has [`MIN_HELLO_BYTES`].
+pub fn push_hello_in(session: Option<SessionId>, size: BundleSize, out: &mut Vec<u8>) {
     let start = out.len();
-    push_client_header(None, out);
-    push_client_frame(&ClientFrame::Hello, out);
+    push_client_header(session, out);
+    push_client_frame(&ClientFrame::Hello(size), out);
     push_padding(start, MIN_HELLO_BYTES, out);
 }
 
@@ -35,8 +41,12 @@ pub fn push_server_header(out: &mut Vec<u8>) {
 /// # Panics
 /// If the body is longer than 65,535 bytes.
 pub fn push_client_frame(frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
+    let flags;
     let (kind, body): (u8, &[u8]) = match frame {
-        ClientFrame::Hello => (HELLO, &[0]),
+        ClientFrame::Hello(size) => {
+            flags = [size.flags()];
+            (HELLO, &flags)
+        }
         ClientFrame::Heartbeat => (HEARTBEAT, &[]),
         ClientFrame::Bye => (BYE, &[]),
         ClientFrame::Say(payload) => (SAY, payload),

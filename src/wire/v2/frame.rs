@@ -13,8 +13,9 @@ pub struct SessionId(NonZeroU64);
 /// A frame from a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientFrame<'a> {
-    /// Request for a session. Its datagram has at least [`MIN_HELLO_BYTES`].
-    Hello,
+    /// Request for a session with bundles of this size, or for this size within a session. Its
+    /// datagram has at least [`MIN_HELLO_BYTES`].
+    Hello(BundleSize),
     /// Sign of life.
     Heartbeat,
     /// End of the session.
@@ -46,6 +47,17 @@ pub enum ServerFrame<'a> {
     Private(DisplayName, &'a [u8]),
     /// The session that a datagram carried, which the server does not know.
     UnknownSession(SessionId),
+}
+
+/// Limit of the datagrams that the server sends to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum BundleSize {
+    /// [`BUNDLE_BYTES`].
+    #[default]
+    Full,
+    /// [`SMALL_BUNDLE_BYTES`], for a path that drops longer datagrams. Only a message that is
+    /// longer alone exceeds it.
+    Small,
 }
 
 /// Properties of a session.
@@ -107,6 +119,42 @@ impl SessionId {
     }
 }
 
+impl BundleSize {
+    /// All sizes.
+    pub const ALL: [Self; 2] = [Self::Full, Self::Small];
+
+    /// Returns the size that is meant by a limit in bytes.
+    pub const fn of(bytes: usize) -> Self {
+        match bytes {
+            0..=SMALL_BUNDLE_BYTES => Self::Small,
+            _ => Self::Full,
+        }
+    }
+
+    /// The limit in bytes.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Full => BUNDLE_BYTES,
+            Self::Small => SMALL_BUNDLE_BYTES,
+        }
+    }
+
+    pub(super) fn flags(self) -> u8 {
+        match self {
+            Self::Full => 0,
+            Self::Small => SMALL_BUNDLES,
+        }
+    }
+
+    /// Later versions may use the other flags.
+    pub(super) fn of_flags(flags: u8) -> Self {
+        match flags & SMALL_BUNDLES {
+            0 => Self::Full,
+            _ => Self::Small,
+        }
+    }
+}
+
 impl NoticeCode {
     pub(super) fn byte(self) -> u8 {
         match self {
@@ -133,6 +181,10 @@ impl NoticeCode {
 /// some space for those of a tunnel, it passes the minimum MTU of IPv6 (1280, RFC 8200,
 /// section 5).
 pub const BUNDLE_BYTES: usize = 1200;
+
+/// Maximum length of a datagram to a client that has asked for small bundles. Every IPv4 host
+/// must accept 576 bytes (RFC 791, section 3.1), of which 28 are the headers of IPv4 and UDP.
+pub const SMALL_BUNDLE_BYTES: usize = 576 - 28;
 
 /// Minimum length of a datagram with a HELLO. No reply to it is longer, so a HELLO with a
 /// forged sender is not amplified.
@@ -166,6 +218,8 @@ pub const SERVER_HEADER_BYTES: usize = MAGIC.len();
 /// The rest of the datagram is padding.
 pub(super) const PAD: u8 = 0x00;
 pub(super) const HELLO: u8 = 0x01;
+/// Flag of a HELLO that asks for [`SMALL_BUNDLE_BYTES`].
+const SMALL_BUNDLES: u8 = 1;
 pub(super) const HEARTBEAT: u8 = 0x02;
 pub(super) const BYE: u8 = 0x03;
 pub(super) const SAY: u8 = 0x04;

@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::frame::{
-    BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE, HEARTBEAT,
-    HELLO, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message, NOTICE, PAD,
-    PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, UNKNOWN_SESSION, WELCOME, Welcome,
+    BYE, BundleSize, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE,
+    HEARTBEAT, HELLO, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, Malformed, Message,
+    NOTICE, PAD, PING, PONG, PRIVATE, ROOM, SAY, ServerFrame, SessionId, UNKNOWN_SESSION, WELCOME,
+    Welcome,
 };
 use crate::wire::name::{DisplayName, Name, RoomName};
 use crate::wire::protocol::MAX_TOKEN_BYTES;
@@ -15,20 +16,37 @@ use crate::wire::reply::NoticeCode;
 ///
 /// # Errors
 /// [`Malformed`] if the header or one of the frames is malformed.
-pub fn parse_client(
-    datagram: &[u8],
-) -> Result<(Option<SessionId>, impl Iterator<Item = ClientFrame<'_>>), Malformed> {
+pub fn parse_client(datagram: &[u8]) -> Result<(Option<SessionId>, ClientFrames<'_>), Malformed> {
     let rest = datagram.strip_prefix(&MAGIC).ok_or(Malformed::Header)?;
     let (session, frames) = rest.split_first_chunk().ok_or(Malformed::Header)?;
     let hello_fits = datagram.len() >= MIN_HELLO_BYTES;
     let check = |frame| match client_frame(frame)? {
-        ClientFrame::Hello if !hello_fits => Err(Malformed::Body),
+        ClientFrame::Hello(_) if !hello_fits => Err(Malformed::Body),
         _ => Ok(()),
     };
     Frames { rest: frames }.try_for_each(|frame| check(frame?))?;
-    let frames = Frames { rest: frames };
-    let parsed = frames.filter_map(|frame| frame.and_then(client_frame).ok());
-    Ok((SessionId::new(u64::from_be_bytes(*session)), parsed))
+    let frames = ClientFrames(Frames { rest: frames });
+    Ok((SessionId::new(u64::from_be_bytes(*session)), frames))
+}
+
+/// The frames of a datagram from a client.
+#[derive(Clone)]
+pub struct ClientFrames<'a>(Frames<'a>);
+
+impl ClientFrames<'_> {
+    /// Returns true if padding follows the last frame. Call this after that frame.
+    pub fn is_padded(&self) -> bool {
+        !self.0.rest.is_empty()
+    }
+}
+
+impl<'a> Iterator for ClientFrames<'a> {
+    type Item = ClientFrame<'a>;
+
+    fn next(&mut self) -> Option<ClientFrame<'a>> {
+        // All were checked.
+        client_frame(self.0.next()?.ok()?).ok()
+    }
 }
 
 /// Returns the frames of a datagram from the server.
@@ -53,10 +71,11 @@ impl<'a> Iterator for Frames<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (&kind, rest) = self.rest.split_first()?;
-        self.rest = &[];
         if kind == PAD {
+            // The padding is left.
             return None;
         }
+        self.rest = &[];
         let frame = split_body(rest).map(|(body, rest)| {
             self.rest = rest;
             (kind, body)
@@ -73,7 +92,8 @@ fn split_body(frame: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn client_frame((kind, body): (u8, &[u8])) -> Result<ClientFrame<'_>, Malformed> {
     let frame = match kind {
-        HELLO => ClientFrame::Hello,
+        // One byte of flags. Later versions may add more.
+        HELLO => ClientFrame::Hello(BundleSize::of_flags(*body.first().ok_or(Malformed::Body)?)),
         HEARTBEAT => ClientFrame::Heartbeat,
         BYE => ClientFrame::Bye,
         SAY => ClientFrame::Say(body),
@@ -82,8 +102,7 @@ fn client_frame((kind, body): (u8, &[u8])) -> Result<ClientFrame<'_>, Malformed>
         _ => return Err(Malformed::Kind),
     };
     let len_is_right = match frame {
-        // One byte of flags. Later versions may add more.
-        ClientFrame::Hello => !body.is_empty(),
+        ClientFrame::Hello(_) => true,
         ClientFrame::Heartbeat | ClientFrame::Bye => body.is_empty(),
         ClientFrame::Say(_) | ClientFrame::Command(_) => body.len() <= MAX_PAYLOAD_BYTES,
         ClientFrame::Ping(_) => body.len() <= MAX_TOKEN_BYTES,

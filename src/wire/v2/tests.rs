@@ -34,9 +34,13 @@ fn client_frames_are_parsed_as_they_were_written() {
     let mut datagram = client_datagram(SessionId::new(0x0102_0304_0506_0708), &frames);
     assert_eq!(datagram[..10], [0xFF, 2, 1, 2, 3, 4, 5, 6, 7, 8]);
     datagram.extend_from_slice(&[0, 1, 2, 3]);
-    let (session, parsed) = parse_client(&datagram).unwrap();
+    let (session, mut parsed) = parse_client(&datagram).unwrap();
     assert_eq!(session, SessionId::new(0x0102_0304_0506_0708));
-    assert!(parsed.eq(frames), "what follows PAD is skipped");
+    assert!(parsed.by_ref().eq(frames), "what follows PAD is skipped");
+    assert!(parsed.is_padded());
+    datagram.truncate(datagram.len() - 4);
+    let (_, mut parsed) = parse_client(&datagram).unwrap();
+    assert!(parsed.by_ref().eq(frames) && !parsed.is_padded());
 }
 
 /// A sender with this name or address.
@@ -73,11 +77,14 @@ fn a_frame_with_another_body_than_its_kind_requires_is_malformed() {
 
 #[test]
 fn a_short_hello_is_malformed() {
-    let mut hello = client_datagram(None, &[ClientFrame::Hello]);
+    let mut hello = client_datagram(None, &[ClientFrame::Hello(BundleSize::Full)]);
     assert_eq!(kinds_of(&hello), Err(Malformed::Body));
     push_padding(0, MIN_HELLO_BYTES, &mut hello);
     assert_eq!(hello.len(), 64);
-    assert_eq!(kinds_of(&hello), Ok(vec![ClientFrame::Hello]));
+    assert_eq!(
+        kinds_of(&hello),
+        Ok(vec![ClientFrame::Hello(BundleSize::Full)])
+    );
 }
 
 #[test]

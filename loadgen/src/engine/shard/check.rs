@@ -147,4 +147,11 @@ mod tests {
         assert!(!is_forgotten(&mut shard, &welcome(own)));
         assert!(is_forgotten(&mut shard, &welcome(own + 1)));
     }
+
+    #[test]
+    fn a_session_that_is_unknown_was_another_servers() {
+        let mut shard = checked(config(Protocol::V2), 1);
+        let unknown = frames(&[ServerFrame::UnknownSession(WELCOME.session)]);
+        assert!(is_forgotten(&mut shard, &unknown));
+    }
 }

@@ -296,6 +296,11 @@ impl Clients {
                     String::from_utf8_lossy(text).into_owned(),
                 ));
             }
+            Received::Forgotten(session)
+                if self.is_active(client) && self.client(client).session == Some(session) =>
+            {
+                self.run.pulse.forgotten();
+            }
             Received::Welcome(welcome) => registration.welcomed(self, client, welcome),
             Received::Joined(room, members) if self.checks_room(client, &room) => {
                 self.hear_members(members);

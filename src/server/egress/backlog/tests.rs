@@ -6,7 +6,7 @@ use super::*;
 use crate::server::egress::load::TEXT_BYTES;
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Registry;
-use crate::wire::v2::SessionId;
+use crate::wire::v2::{BundleSize, SessionId};
 use crate::wire::{Protocol, RoomName};
 
 fn sender(port: u16) -> PeerAddr {
@@ -108,7 +108,7 @@ fn a_plan_takes_what_the_members_can_hold() {
         let registry = lobby(v1);
         for port in v1 + 1..=v1 + v2 {
             let session = SessionId::new(77).unwrap();
-            registry.open_session(&sender(port), WorkerId(0), session, 0);
+            registry.open_session(&sender(port), WorkerId(0), BundleSize::Full, session, 0);
         }
         let mut backlog = Backlog::new(Duration::from_secs(10));
         let count = 1_000.min(2 * expected);

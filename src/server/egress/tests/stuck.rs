@@ -192,7 +192,7 @@ fn act(workers: &mut Workers, world: &std::rc::Rc<std::cell::RefCell<World>>) {
             if registry.leave(&peer(port), session).is_none() {
                 match session {
                     Some(session) => {
-                        registry.open_session(&peer(port), WorkerId(0), session, 0);
+                        registry.open_session(&peer(port), WorkerId(0), size_of(port), session, 0);
                     }
                     None => {
                         registry.touch(&peer(port), Protocol::Text, WorkerId(0), 0);

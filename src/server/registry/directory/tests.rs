@@ -2,7 +2,7 @@ use super::*;
 use crate::net::{Endpoint, LocalIndex, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::*;
-use crate::wire::v2::SessionId;
+use crate::wire::v2::{BundleSize, SessionId};
 use crate::wire::{DisplayName, Name, Protocol};
 
 fn address(port: u16, bind: u8) -> PeerAddr {
@@ -32,13 +32,22 @@ fn members_are_grouped() {
     for (port, endpoint) in [(1, 2), (2, 0), (3, 2), (4, 0)] {
         peers.touch(&address(port, endpoint), Protocol::Text, WorkerId(3), 0);
     }
-    peers.open_session(&address(5, 2), WorkerId(3), SessionId::new(77).unwrap(), 0);
+    peers.open_session(
+        &address(5, 2),
+        WorkerId(3),
+        BundleSize::Full,
+        SessionId::new(77).unwrap(),
+        0,
+    );
     let members = peers.lobby().members();
     let text = |endpoint| group(endpoint, Protocol::Text);
     let expected = [
         (text(2), &[address(1, 2), address(3, 2)][..]),
         (text(0), &[address(2, 0), address(4, 0)][..]),
-        (group(2, Protocol::Frames), &[address(5, 2)][..]),
+        (
+            group(2, Protocol::Frames(BundleSize::Full)),
+            &[address(5, 2)][..],
+        ),
     ];
     assert!(members.parts(0..5).eq(expected));
     let part = [
@@ -109,14 +118,14 @@ fn a_v1_peer_keeps_the_address_that_it_first_wrote_to() {
 fn only_a_datagram_with_its_session_moves_a_v2_peer() {
     let (peers, session) = (peers(), SessionId::new(77).unwrap());
     let [first, second] = [1, 2].map(|local| address_at(5, local));
-    peers.open_session(&first, WorkerId(0), session, 0);
+    peers.open_session(&first, WorkerId(0), BundleSize::Full, session, 0);
     peers
         .rename(&first, Name::parse(b"ada").unwrap())
         .unwrap()
         .unwrap();
     peers.set_presence(&first, true).unwrap();
     let wrong = SessionId::new(78).unwrap();
-    peers.open_session(&second, WorkerId(0), wrong, 0);
+    peers.open_session(&second, WorkerId(0), BundleSize::Full, wrong, 0);
     assert!(matches!(
         peers.touch_session(&second, wrong, 0),
         Touch::Refused(DropReason::WrongSession)

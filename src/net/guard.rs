@@ -1,0 +1,250 @@
+//! A group of sockets that no other process can join.
+//!
+//! Any process of the same user may bind a socket to the address of a group
+//! (`SO_REUSEPORT`), and then receives a share of its datagrams. When the kernel binds a
+//! socket, it looks for one with the same address and compares with the first that it finds.
+//! The *guard* is that first one. It does not share its address, so the kernel refuses. It is
+//! bound to a network interface that does not exist, so it receives nothing, and it is in
+//! nobody's way when the kernel looks for the receiver of a datagram.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::net::{IpAddr, SocketAddr};
+
+use nix::sys::socket::setsockopt;
+use nix::{setsockopt_impl, sockopt_impl};
+use socket2::Socket;
+
+use super::socket::{
+    BindError, BufferSizes, SocketGroup, bind_member, check_broadcast, explain, in_call,
+    new_socket, open_group,
+};
+use super::spare::{Spares, bind_spares, share_spares};
+
+/// The sockets of one endpoint, which no other process can join.
+#[derive(Debug)]
+pub struct ClosedGroup {
+    pub group: SocketGroup,
+    /// One for each thread that sends, or none if this system has none.
+    pub spares: Vec<Spares>,
+    /// An error if this kernel cannot close the group, as those before Linux 5.7 without
+    /// `CAP_NET_RAW`.
+    pub guard: io::Result<Guard>,
+}
+
+/// Keeps a group closed for as long as it lives.
+#[derive(Debug)]
+pub struct Guard {
+    _socket: Socket,
+    address: SocketAddr,
+    /// Number of sockets at the address, with this one.
+    own_sockets: usize,
+}
+
+/// Opens `count` sockets on `address`, as [`bind_group`](super::bind_group) does, with spares
+/// for the threads of these sockets and for one more, and closes the group.
+///
+/// # Errors
+/// [`BindError`], if the system refuses the address or a socket.
+pub fn bind_closed_group(
+    address: SocketAddr,
+    count: usize,
+    wanted: BufferSizes,
+) -> Result<ClosedGroup, BindError> {
+    let bind = if address.is_ipv4() {
+        bind_guard_last
+    } else {
+        bind_guard_first
+    };
+    let (group, spares, guard) =
+        bind(address, count, wanted).map_err(|error| explain(address, error))?;
+    let group = check_broadcast(group)?;
+    let own_sockets = count + spares.len() + 1;
+    let guard = guard.map(|socket| Guard {
+        _socket: socket,
+        address: group.local_addr,
+        own_sockets,
+    });
+    Ok(ClosedGroup {
+        spares: share_spares(group.local_addr, spares),
+        group,
+        guard,
+    })
+}
+
+/// A group, its spares and its guard.
+type Parts = (SocketGroup, Vec<Socket>, io::Result<Socket>);
+
+/// The kernel finds the last IPv4 socket first.
+fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
+    let group = open_group(address, count, wanted, true)?;
+    let spares = bind_spares(group.local_addr, count + 1, wanted);
+    let bind = || {
+        let guard = new_socket(group.local_addr, wanted)?;
+        stop_receiving(&guard)?;
+        bind_member(&guard, group.local_addr)?;
+        guard.set_reuse_port(false)?;
+        Ok(guard)
+    };
+    let guard = bind();
+    stop_sharing(&spares)?;
+    Ok((group, spares, guard))
+}
+
+/// The kernel finds an IPv6 socket first that was bound without `SO_REUSEPORT`, and so alone.
+fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
+    let guard = new_socket(address, wanted)?;
+    guard.bind(&address.into()).map_err(in_call("bind"))?;
+    // Before its interface replaces the scope of a link-local address.
+    let mut group = SocketGroup::of(&guard)?;
+    if let Err(error) = stop_receiving(&guard) {
+        drop(guard);
+        let group = open_group(address, count, wanted, true)?;
+        let spares = bind_spares(group.local_addr, count + 1, wanted);
+        return Ok((group, spares, Err(error)));
+    }
+    guard.set_reuse_port(true)?;
+    for _ in 0..count {
+        let socket = new_socket(group.local_addr, wanted)?;
+        bind_member(&socket, group.local_addr)?;
+        group.push(socket);
+    }
+    let spares = bind_spares(group.local_addr, count + 1, wanted);
+    stop_sharing(&spares)?;
+    Ok((group, spares, guard.set_reuse_port(false).map(|()| guard)))
+}
+
+/// A stranger that is compared with a spare first is refused, too.
+fn stop_sharing(spares: &[Socket]) -> io::Result<()> {
+    spares
+        .iter()
+        .try_for_each(|spare| spare.set_reuse_port(false))
+}
+
+impl Guard {
+    /// Returns the address of the group.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tries to join the group as another process would. Returns `true` if that succeeds. The
+    /// socket that tries receives nothing, but for a moment if it succeeds with IPv6.
+    ///
+    /// # Errors
+    /// The system refuses the socket for another reason than its address.
+    pub fn is_open(&self) -> io::Result<bool> {
+        let small = BufferSizes {
+            receive_bytes: 0,
+            send_bytes: 0,
+        };
+        let socket = new_socket(self.address, small)?;
+        if self.address.is_ipv4() {
+            stop_receiving(&socket)?;
+        }
+        match bind_member(&socket, self.address) {
+            // The interface of an IPv6 socket must exist while its address is bound.
+            Ok(()) if self.address.is_ipv6() => stop_receiving(&socket).map(|()| true),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the number of its sockets that overlap with `address`.
+    pub fn own_sockets_at(&self, address: SocketAddr) -> usize {
+        if overlap(self.address, address) {
+            self.own_sockets
+        } else {
+            0
+        }
+    }
+
+    /// Returns the number of all sockets that overlap with the group. It may miss some while
+    /// other sockets are closed. Reads the list of all UDP
+    /// sockets, which takes 1 ms for a thousand.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn overlapping_sockets(&self) -> io::Result<usize> {
+        let list = if self.address.is_ipv4() {
+            "/proc/thread-self/net/udp"
+        } else {
+            "/proc/thread-self/net/udp6"
+        };
+        // The list may have changed between two reads of it, and then it shows some twice.
+        let mut inodes = HashSet::new();
+        for line in BufReader::new(File::open(list)?).lines() {
+            let line = line?;
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().and_then(parse_local);
+            if local.is_some_and(|local| overlap(local, self.address)) {
+                inodes.insert(fields.nth(7).map(str::to_owned));
+            }
+        }
+        Ok(inodes.len())
+    }
+}
+
+#[cfg(test)]
+impl Guard {
+    /// Returns one that watches a group and does not close it.
+    pub(crate) fn of_open_group(group: &SocketGroup) -> Self {
+        let small = BufferSizes {
+            receive_bytes: 0,
+            send_bytes: 0,
+        };
+        Self {
+            _socket: new_socket(group.local_addr, small).expect("a socket"),
+            address: group.local_addr,
+            own_sockets: group.sockets.len(),
+        }
+    }
+}
+
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (is_wildcard || one.ip() == other.ip())
+}
+
+/// Parses an address as `/proc/net/udp` shows it: words of 32 bits in the order of this
+/// machine, and the port as a number.
+fn parse_local(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| {
+        Some(
+            u32::from_str_radix(ip.get(at..at + 8)?, 16)
+                .ok()?
+                .to_ne_bytes(),
+        )
+    };
+    let ip = if ip.len() == 8 {
+        IpAddr::from(word(0)?)
+    } else {
+        let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+        IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?)
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// Binds a socket to an interface that does not exist. The kernel does not look for it.
+fn stop_receiving(socket: &Socket) -> io::Result<()> {
+    setsockopt(socket, BindToInterface, &NO_INTERFACE)
+        .map_err(|error| in_call("setsockopt SO_BINDTOIFINDEX")(error.into()))
+}
+
+sockopt_impl!(
+    /// Binds a socket to the interface with this index.
+    BindToInterface,
+    SetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_BINDTOIFINDEX,
+    libc::c_int
+);
+
+/// The kernel counts interfaces from 1.
+const NO_INTERFACE: libc::c_int = libc::c_int::MAX;
+
+#[cfg(test)]
+mod tests;
