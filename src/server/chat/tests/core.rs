@@ -51,7 +51,7 @@ impl Core {
             timeout_ms: TIMEOUT_MS as u32,
             has_commands: true,
             own_addresses: Arc::default(),
-            unknown_sessions: ReplyLimit::new(),
+            unknown_sessions: ReplyLimit::apart(&std::array::from_fn::<_, PEERS, _>(address)),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
