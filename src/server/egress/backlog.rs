@@ -32,7 +32,6 @@ pub(super) struct Backlog {
     shares: Slab<Share>,
     /// By the address in memory of a room. `rooms` holds the room, so no other one can have it.
     room_indexes: HashMap<usize, usize>,
-    sender_indexes: HashMap<(usize, ShareKey), usize>,
     share_indexes: HashMap<ShareKey, usize>,
     /// The turns of the rooms.
     turns: Turns,
@@ -48,6 +47,7 @@ pub(super) struct Backlog {
 pub(super) struct RoomTexts<'a> {
     backlog: &'a Backlog,
     room: &'a Arc<Room>,
+    senders: usize,
 }
 
 /// The sender or its room has used up its share of the backlog. The text is dropped.
@@ -68,6 +68,10 @@ struct Text {
     is_reserved: bool,
     /// The next text of the same sender in the same room.
     next: Option<usize>,
+    share: usize,
+    /// The sender's number, and the text's place in the order of the turns, when it was picked.
+    sender: u16,
+    pick: u16,
 }
 
 /// The texts for one room.
@@ -88,6 +92,8 @@ struct SenderQueue {
     key: ShareKey,
     room: usize,
     share: usize,
+    /// The next one of the same share.
+    next: Option<usize>,
     turn: Turn,
     first: Option<usize>,
     last: usize,
@@ -97,20 +103,19 @@ struct SenderQueue {
 }
 
 /// The waiting texts of one sender in all rooms.
-#[derive(Default)]
 struct Share {
     texts: u64,
     kept: Load,
-    /// The number of [`SenderQueue`]s.
-    queues: usize,
+    /// The time to send a packet to a v1 peer, as a part of the cost of one text. If its texts do
+    /// not go together with others, a sender pays for more packets.
+    packet_ns: u64,
+    /// The first [`SenderQueue`], for one room each. A sender seldom has more than one.
+    queues: Option<usize>,
 }
 
 struct Picked {
-    /// Its place in the order of the turns.
-    pick: usize,
     arrival: u64,
     text: usize,
-    sender: u16,
 }
 
 impl Backlog {
@@ -129,7 +134,6 @@ impl Backlog {
             senders: Slab::with_capacity(TYPICAL_SENDERS),
             shares: Slab::with_capacity(TYPICAL_SENDERS),
             room_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
-            sender_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
             share_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
             turns: Turns::default(),
             arrivals: 0,
@@ -154,18 +158,17 @@ impl Backlog {
         text: &[u8],
     ) -> Result<(), BacklogFull> {
         let from = DisplayName::of(sender.socket_addr(), name);
-        let size = Load::of(room, &from, text.len());
-        let (key, room_key) = (ShareKey::of(sender), room_key(room));
-        let known = self.sender_indexes.get(&(room_key, key)).copied();
-        let (queue, share) = match known.map(|index| &self.senders[index]) {
-            Some(sender) => (Some(sender.room), Some(sender.share)),
-            None => (
-                self.room_indexes.get(&room_key).copied(),
-                self.share_indexes.get(&key).copied(),
-            ),
+        let key = ShareKey::of(sender);
+        let share = self.share_indexes.get(&key).copied();
+        let known = share.and_then(|share| self.sender(share, room));
+        let queue = match known {
+            Some(index) => Some(self.senders[index].room),
+            None => self.room_indexes.get(&room_key(room)).copied(),
         };
         let queue = queue.map(|index| &self.rooms[index]);
         let share = share.map(|index| &self.shares[index]);
+        let packet_ns = share.map_or(PACKET_COST_NS / TYPICAL_RUN, |share| share.packet_ns);
+        let size = Load::of(room, &from, text.len(), packet_ns);
         let kept = [queue.map(|queue| queue.kept), share.map(|share| share.kept)];
         let is_reserved = !kept.into_iter().all(|kept| {
             let (kept, all, bound) = (kept.unwrap_or_default(), self.kept, self.bound);
@@ -191,6 +194,9 @@ impl Backlog {
             place,
             is_reserved,
             next: None,
+            share: self.senders[index].share,
+            sender: 0,
+            pick: 0,
         });
         self.arrivals += 1;
         self.enqueue(index, text);
@@ -219,9 +225,14 @@ impl Backlog {
             queue.kept += size;
             share.kept += size;
         }
-        let (room, quantum) = (sender.room, queue.quantum());
-        queue.senders.activate(&mut self.senders, index, quantum);
-        self.turns.activate(&mut self.rooms, room, TURN_COST_NS);
+        let room = sender.room;
+        if sender.turn.is_idle() {
+            let quantum = queue.quantum();
+            queue.senders.activate(&mut self.senders, index, quantum);
+        }
+        if queue.turn.is_idle() {
+            self.turns.activate(&mut self.rooms, room, TURN_COST_NS);
+        }
     }
 
     /// Takes the first text from the queue of a sender.
@@ -249,6 +260,13 @@ impl Backlog {
         Some(text)
     }
 
+    /// Returns the queue of a share for the texts for a room.
+    fn sender(&self, share: usize, room: &Arc<Room>) -> Option<usize> {
+        let next = |index: &usize| self.senders[*index].next;
+        let mut queues = std::iter::successors(self.shares[share].queues, next);
+        queues.find(|index| Arc::ptr_eq(&self.rooms[self.senders[*index].room].room, room))
+    }
+
     /// Adds a queue for the texts of a sender for a room.
     #[cold]
     fn add_sender(&mut self, room: &Arc<Room>, key: ShareKey) -> usize {
@@ -256,32 +274,34 @@ impl Backlog {
         let queue = self.room_indexes.entry(room_key(room));
         let queue = *queue.or_insert_with(|| rooms.insert(RoomQueue::new(Arc::clone(room))));
         let share = self.share_indexes.entry(key);
-        let share = *share.or_insert_with(|| shares.insert(Share::default()));
-        shares[share].queues += 1;
+        let share = *share.or_insert_with(|| shares.insert(Share::new()));
         let index = self.senders.insert(SenderQueue {
             key,
             room: queue,
             share,
+            next: shares[share].queues,
             turn: Turn::default(),
             first: None,
             last: 0,
             number: 0,
             pick: 0,
         });
-        self.sender_indexes.insert((room_key(room), key), index);
+        self.shares[share].queues = Some(index);
         index
     }
 
     fn remove_sender(&mut self, index: usize) {
-        let SenderQueue {
-            key, room, share, ..
-        } = self.senders.remove(index);
-        self.sender_indexes
-            .remove(&(room_key(&self.rooms[room].room), key));
-        self.shares[share].queues -= 1;
-        if self.shares[share].queues == 0 {
-            self.shares.remove(share);
-            self.share_indexes.remove(&key);
+        let sender = self.senders.remove(index);
+        let mut link = &mut self.shares[sender.share].queues;
+        while let Some(other) = *link
+            && other != index
+        {
+            link = &mut self.senders[other].next;
+        }
+        *link = sender.next;
+        if self.shares[sender.share].queues.is_none() {
+            self.shares.remove(sender.share);
+            self.share_indexes.remove(&sender.key);
         }
     }
 
@@ -367,13 +387,10 @@ impl Backlog {
                 (sender.number, sender.pick) = (count, self.picks);
                 count += 1;
             }
-            let sender = sender.number;
-            self.picked.push(Picked {
-                pick: self.picked.len(),
-                arrival,
-                text: first,
-                sender,
-            });
+            let text = &mut self.texts[first];
+            (text.sender, text.pick) = (sender.number, self.picked.len() as u16);
+            let text = first;
+            self.picked.push(Picked { arrival, text });
         }
         self.picked.sort_unstable_by_key(|picked| picked.arrival);
         // In another order, texts of different lengths may need more bundles.
@@ -381,20 +398,29 @@ impl Backlog {
             let text = &self.texts[picked.text];
             space.take(&text.from, text.place.len(), text.size.cost_ns)
         };
-        if !self.picked.iter().all(fits) {
-            self.picked.sort_unstable_by_key(|picked| picked.pick);
+        if limits.depend_on_order() && !self.picked.iter().all(fits) {
+            let texts = &self.texts;
+            let picked = &mut self.picked;
+            picked.sort_unstable_by_key(|picked| texts[picked.text].pick);
         }
         RoomTexts {
             backlog: self,
             room: &self.rooms[index].room,
+            senders: count.into(),
         }
     }
 
-    /// Forgets the picked texts.
-    pub(super) fn release(&mut self) {
-        for picked in self.picked.drain(..) {
+    /// Forgets the picked texts. `runs` are the numbers of datagrams in the packets with each of
+    /// them, or empty.
+    pub(super) fn release(&mut self, runs: &[u16]) {
+        for (index, picked) in self.picked.drain(..).enumerate() {
             let text = self.texts.remove(picked.text);
             self.bytes.free(&text.place);
+            if let Some(run) = runs.get(index)
+                && let Some(share) = self.shares.get_mut(text.share)
+            {
+                share.packet_ns = (7 * share.packet_ns + PACKET_COST_NS / u64::from(*run)) / 8;
+            }
         }
     }
 
@@ -424,8 +450,7 @@ impl<'a> RoomTexts<'a> {
 
     /// The upper bound of the senders' numbers.
     pub(super) fn senders(&self) -> usize {
-        let numbers = self.backlog.picked.iter().map(|picked| picked.sender);
-        numbers.max().map_or(0, |last| usize::from(last) + 1)
+        self.senders
     }
 
     /// The texts, each with its sender, and the sender's number.
@@ -434,7 +459,7 @@ impl<'a> RoomTexts<'a> {
         backlog.picked.iter().map(|picked| {
             let text = &backlog.texts[picked.text];
             let bytes = backlog.bytes.get(&text.place);
-            (text.from, picked.sender, bytes)
+            (text.from, text.sender, bytes)
         })
     }
 }
@@ -455,6 +480,17 @@ impl RoomQueue {
     /// The quantum of a sender: a text of mean cost.
     fn quantum(&self) -> i64 {
         self.cost_ns.div_ceil(self.texts.max(1)).max(1) as i64
+    }
+}
+
+impl Share {
+    fn new() -> Self {
+        Self {
+            texts: 0,
+            kept: Load::default(),
+            packet_ns: PACKET_COST_NS / TYPICAL_RUN,
+            queues: None,
+        }
     }
 }
 
@@ -482,7 +518,7 @@ fn room_key(room: &Arc<Room>) -> usize {
 
 /// Approximate time to send one slice, after which another room has its turn, and the worker
 /// receives. In that time 10,000 peers send no more heartbeats than one receive batch holds.
-pub(super) const SLICE_COST_NS: u64 = 2_000_000;
+pub(super) const SLICE_COST_NS: u64 = 5_000_000;
 
 /// The quantum of a room. After a whole slice, which is never longer than [`SLICE_COST_NS`] and
 /// seldom much shorter, it is used up.
@@ -500,6 +536,9 @@ const RESERVE: u64 = 2;
 
 /// Maximum number of bytes of all other texts: enough for 12,000 senders.
 const MAX_RESERVED_BYTES: u64 = 2 << 20;
+
+/// The number of datagrams in a packet under load.
+const TYPICAL_RUN: u64 = 32;
 
 /// The numbers for which there is memory from the beginning.
 const TYPICAL_TEXTS: usize = 1024;

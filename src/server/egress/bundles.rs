@@ -121,7 +121,7 @@ mod tests {
             let before = plans.iter().map(Packets::messages).sum::<usize>() as u32;
             let first = first_sequence.wrapping_add(before);
             plan_bundles(texts, WorkerId(2), first, size, &mut packets);
-            backlog.release();
+            backlog.release(&[]);
             plans.push(packets);
         }
         plans
@@ -145,7 +145,7 @@ mod tests {
                 backlog.push(room, sender(port), None, &payload).unwrap();
                 expected.push((DisplayName::Address(sender(port).socket_addr()), payload));
             }
-            let to = sender(9);
+            let to = [sender(9)];
             let mut received = Vec::new();
             let mut next_sequence = u32::MAX - 3;
             for packets in &plans(&mut backlog, next_sequence, size) {
@@ -193,7 +193,7 @@ mod tests {
                 .push(registry.lobby(), sender(9), None, &payload)
                 .unwrap();
         }
-        let to = sender(9);
+        let to = [sender(9)];
         let plans = plans(&mut backlog, 0, size);
         let lens = |packets: &Packets| {
             let packets = packets.to(&to);
@@ -247,7 +247,7 @@ mod tests {
                 backlog.push(room, sender(port), None, &payload).unwrap();
             }
         }
-        let to = sender(9);
+        let to = [sender(9)];
         for packets in plans(&mut backlog, 0, BundleSize::Full) {
             let bundles = packets.to(&to).map(|packet| packet.datagrams().len());
             assert!(bundles.sum::<usize>() <= 54);

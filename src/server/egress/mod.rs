@@ -175,12 +175,13 @@ impl Egress {
         let texts = self.backlog.pick(room, PassLimits::new(&members));
         let (planner, others) = (&mut self.planner, self.exchange.workers() - 1);
         let mut helpers = 0;
+        planner.clear();
         let plan = self.pool.take(|plan| {
             let cost_ns = plan.build(texts, members, planner);
             helpers = others.min((cost_ns / SHARE_COST_NS) as usize);
             plan.cut(cost_ns, helpers + 1);
         });
-        self.backlog.release();
+        self.backlog.release(self.planner.runs());
         let counters = &self.info.counters;
         counters.deliveries_planned.add(plan.deliveries());
         if helpers > 0 {

@@ -73,14 +73,44 @@ impl Packets {
         self.packets.len() as u64 * PACKET_COST_NS + self.datagrams as u64 * DATAGRAM_COST_NS
     }
 
-    /// The packets for one peer.
-    pub(super) fn to<'a>(&'a self, to: &'a PeerAddr) -> impl Iterator<Item = Packet<'a>> {
-        self.packets.iter().map(move |packet| Packet {
-            to,
-            payload: &self.bytes[packet.start..packet.end],
-            segment_bytes: packet.segment_bytes,
-            deliveries: packet.messages.into(),
-        })
+    /// All packets for the first of `peers`, at least one, then for the next one, and so on.
+    pub(super) fn to<'a>(&'a self, peers: &'a [PeerAddr]) -> impl Iterator<Item = Packet<'a>> {
+        PacketsTo {
+            bytes: &self.bytes,
+            packets: &self.packets,
+            to: &peers[0],
+            left: [].iter(),
+            peers: peers.iter(),
+        }
+    }
+}
+
+/// See [`Packets::to`]. Adapters of iterators would take a fifth more instructions.
+struct PacketsTo<'a> {
+    bytes: &'a [u8],
+    packets: &'a [Planned],
+    to: &'a PeerAddr,
+    /// The packets that are left for this peer, and the peers after it.
+    left: std::slice::Iter<'a, Planned>,
+    peers: std::slice::Iter<'a, PeerAddr>,
+}
+
+impl<'a> Iterator for PacketsTo<'a> {
+    type Item = Packet<'a>;
+
+    fn next(&mut self) -> Option<Packet<'a>> {
+        loop {
+            if let Some(packet) = self.left.next() {
+                return Some(Packet {
+                    to: self.to,
+                    payload: &self.bytes[packet.start..packet.end],
+                    segment_bytes: packet.segment_bytes,
+                    deliveries: packet.messages.into(),
+                });
+            }
+            self.to = self.peers.next()?;
+            self.left = self.packets.iter();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The limits of the texts that go into one plan.
 
 use super::bundles::max_bundles;
+use super::packets::{DATAGRAM_COST_NS, PACKET_COST_NS};
 use super::texts::PASS_DATAGRAMS;
 use crate::server::registry::Members;
 use crate::wire::v2::{BundleSize, SERVER_HEADER_BYTES};
@@ -74,6 +75,15 @@ impl PassLimits {
     }
 }
 
+impl PassLimits {
+    /// Returns true if the texts that were taken might not fit in another order. No order takes
+    /// more than twice as many bundles as another one.
+    pub(super) fn depend_on_order(&self) -> bool {
+        let spaces = self.bundles.iter().zip(BundleSize::ALL);
+        { spaces }.any(|(space, size)| space.is_some_and(|s| s.bundles < max_bundles(size) / 2))
+    }
+}
+
 impl BundleSpace {
     fn take(&mut self, frame_bytes: usize, size: BundleSize) -> bool {
         if frame_bytes > self.bytes {
@@ -89,12 +99,12 @@ impl BundleSpace {
     }
 }
 
-/// Time to send a plan to one member, which is enough for 54 bundles or 55 texts. Packets of so
-/// many texts cost 5 % more than the largest possible.
-const MEMBER_COST_NS: u64 = 64_000;
+/// Time to send a packet of 64 datagrams to one member. The largest possible, with 128, cost 4 %
+/// less for each.
+const MEMBER_COST_NS: u64 = PACKET_COST_NS + 64 * DATAGRAM_COST_NS;
 
 /// Minimum time for a plan of many texts to few members.
-const MIN_PLAN_COST_NS: u64 = 64_000_000;
+const MIN_PLAN_COST_NS: u64 = 1_000 * MEMBER_COST_NS;
 
 /// Maximum time for a plan of several texts to very many members. A plan is sent to everyone who
 /// was a member when it began, so this limits the time for which a peer that left may still

@@ -111,15 +111,16 @@ impl Plan {
 
     /// Cuts the plan, whose cost is `cost_ns`, into slices for `workers` that may all send it.
     ///
-    /// Each slice is the share of one worker in half of what is left (guided self-scheduling,
-    /// Polychronopoulos and Kuck, 1987). So there are few slices, and the last ones are short:
-    /// the workers end at almost the same time, whenever each of them began.
+    /// For one worker they are equally long. For several, each is the share of one worker in half
+    /// of what is left (guided self-scheduling, Polychronopoulos and Kuck, 1987). So there are few
+    /// slices, and the last ones are short: the workers end at almost the same time, whenever each
+    /// of them began.
     pub(super) fn cut(&mut self, cost_ns: u64, workers: usize) {
         let mut slices = std::mem::take(&mut self.slices);
         slices.clear();
         let mut left_ns = cost_ns;
         let limit_ns = |left_ns: u64| match workers {
-            1 => SLICE_COST_NS,
+            1 => cost_ns / cost_ns.div_ceil(SLICE_COST_NS).max(1),
             _ => (left_ns / (2 * workers as u64)).clamp(MIN_SLICE_COST_NS, SLICE_COST_NS),
         };
         let mut slice = Slice::new(0);
@@ -131,7 +132,10 @@ impl Plan {
                 let space_ns = limit_ns(left_ns).saturating_sub(slice.cost_ns);
                 let fit = usize::try_from(space_ns / each_ns).unwrap_or(count);
                 // No system call for a part of a batch.
-                let fit = if fit > batch { fit - fit % batch } else { fit };
+                let fit = match (fit + batch / 2) / batch {
+                    0 => fit,
+                    batches => batches * batch,
+                };
                 let is_first = slice.members.is_empty();
                 let taken = fit.max(usize::from(is_first)).min(count);
                 slice.members.end += taken;
@@ -275,7 +279,7 @@ fn send(
     peers: &[PeerAddr],
     packets: &Packets,
 ) -> SendTally {
-    transmit.send(endpoint, peers.iter().flat_map(|peer| packets.to(peer)))
+    transmit.send(endpoint, packets.to(peers))
 }
 
 impl Slice {

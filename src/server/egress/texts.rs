@@ -13,6 +13,8 @@ pub(super) struct TextPlanner {
     items: Vec<Item>,
     batcher: Batcher,
     limits: Limits,
+    /// See [`Self::runs`].
+    runs: Vec<u16>,
 }
 
 impl TextPlanner {
@@ -26,6 +28,7 @@ impl TextPlanner {
                 messages: max_segments,
                 bytes: MAX_PACKET_BYTES,
             },
+            runs: Vec::with_capacity(PASS_DATAGRAMS),
         }
     }
 
@@ -39,16 +42,29 @@ impl TextPlanner {
         packets.clear();
         let (encoded, ends, items) = (&self.encoded, &self.ends, &self.items);
         let senders = texts.senders();
-        let limits = self.limits;
+        let (limits, runs) = (self.limits, &mut self.runs);
+        runs.clear();
+        runs.resize(items.len(), 0);
         self.batcher.batch(items, senders, limits, |messages| {
             for &message in messages {
                 let end = ends[usize::from(message)];
                 let len = usize::from(items[usize::from(message)].len);
+                runs[usize::from(message)] = messages.len() as u16;
                 packets.bytes().extend_from_slice(&encoded[end - len..end]);
             }
             let segment_bytes = items[usize::from(messages[0])].len;
             packets.finish(segment_bytes, messages.len() as u16);
         });
+    }
+
+    /// The number of texts in the packet of each text that was planned last.
+    pub(super) fn runs(&self) -> &[u16] {
+        &self.runs
+    }
+
+    /// Forgets them.
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
     }
 
     fn encode(&mut self, texts: RoomTexts<'_>, line_end: &str) {
@@ -100,7 +116,7 @@ mod tests {
         let index = backlog.current().unwrap();
         let texts = backlog.pick(index, PassLimits::new(&room.members()));
         TextPlanner::new(MAX_SEGMENTS).plan(texts, "", &mut packets);
-        let to = peer(9);
+        let to = [peer(9)];
         let lens: Vec<usize> = packets.to(&to).map(|packet| packet.payload.len()).collect();
         // Each text has 1000 bytes with its `127.0.0.1:10001 `.
         assert_eq!(lens, [65_000, 35_000]);

@@ -49,6 +49,13 @@ struct Ends {
     last: usize,
 }
 
+impl Turn {
+    /// Returns true if the flow has no place in the order.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+}
+
 impl Turns {
     /// Adds a flow that has something to do, if it is idle.
     pub(super) fn activate<F: Flow>(
@@ -97,6 +104,9 @@ impl Turns {
         turn.left -= cost;
         if turn.left <= 0 {
             turn.left += quantum;
+            if self.new.0.is_none() && self.old.has_one() {
+                return;
+            }
             turn.state = State::Old;
             self.pop(flows);
             self.old.push(flows, index);
@@ -152,6 +162,10 @@ impl Turns {
 }
 
 impl List {
+    fn has_one(&self) -> bool {
+        self.0.is_some_and(|ends| ends.first == ends.last)
+    }
+
     fn first(&self) -> Option<usize> {
         Some(self.0?.first)
     }

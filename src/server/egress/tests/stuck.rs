@@ -31,7 +31,7 @@ fn assert_accounted(workers: &Workers) {
 /// Builds a plan for 2,000 peers with worker 0, and lets worker 1 stop in the middle of its first
 /// slice until `pause` returns: after the last v1 peers, and before the first v2 peers.
 fn with_stuck_worker(pause: impl FnOnce(&mut Workers, &Registry) + 'static) -> Workers {
-    let registry = registry(400, 1_600, 2);
+    let registry = registry(700, 1_300, 2);
     let mut workers = Workers::new(2);
     workers.push(0, &registry, OWN, b"0");
     assert_eq!(workers.step(0), Progress::More);
@@ -64,7 +64,7 @@ fn the_room_goes_on_without_a_stuck_worker_and_the_late_copy_is_never_sent() {
     assert_accounted(&workers);
     let numbers = |from: usize| (from..20).map(|number| number.to_string());
     let mut lacking = 0;
-    for port in (1..800).step_by(2).chain((2..=3_200).step_by(2)) {
+    for port in (1..1_400).step_by(2).chain((2..=2_600).step_by(2)) {
         let texts = texts(&workers, port);
         lacking += usize::from(texts.len() == 19);
         assert!(texts.iter().copied().eq(numbers(20 - texts.len())));
