@@ -1,18 +1,20 @@
 //! The texts that wait for fan-out. The time to send them and their bytes are bounded, and the
 //! rooms and senders share both fairly.
 
-use std::collections::HashMap;
+mod queues;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
 
+use self::queues::{Queues, ShareKey, TYPICAL_RUN};
 use super::arena::{Arena, Place};
 use super::load::Load;
 use super::packets::PACKET_COST_NS;
 use super::pass::PassLimits;
 use super::plan::Plan;
-use super::turns::{Flow, Turn, Turns};
+use super::turns::Turns;
 use crate::net::PeerAddr;
 use crate::server::registry::Room;
 use crate::wire::{DisplayName, Name};
@@ -27,12 +29,7 @@ pub(super) struct Backlog {
     reserved: Load,
     texts: Slab<Text>,
     bytes: Arena,
-    rooms: Slab<RoomQueue>,
-    senders: Slab<SenderQueue>,
-    shares: Slab<Share>,
-    /// By the address in memory of a room. `rooms` holds the room, so no other one can have it.
-    room_indexes: HashMap<usize, usize>,
-    share_indexes: HashMap<ShareKey, usize>,
+    queues: Queues,
     /// The turns of the rooms.
     turns: Turns,
     /// The number of texts that have arrived.
@@ -54,11 +51,6 @@ pub(super) struct RoomTexts<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogFull;
 
-/// Senders with the same key have one share, and one place in the turns of a room. Today each
-/// sender has its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct ShareKey(PeerAddr);
-
 struct Text {
     /// The sender's name or address when the text arrived.
     from: DisplayName,
@@ -72,45 +64,6 @@ struct Text {
     /// The sender's number, and the text's place in the order of the turns, when it was picked.
     sender: u16,
     pick: u16,
-}
-
-/// The texts for one room.
-struct RoomQueue {
-    room: Arc<Room>,
-    /// The plan that is under way.
-    plan: Option<Arc<Plan>>,
-    turn: Turn,
-    /// The turns of the senders.
-    senders: Turns,
-    texts: u64,
-    cost_ns: u64,
-    kept: Load,
-}
-
-/// The texts of one sender for one room, a list linked by [`Text::next`].
-struct SenderQueue {
-    key: ShareKey,
-    room: usize,
-    share: usize,
-    /// The next one of the same share.
-    next: Option<usize>,
-    turn: Turn,
-    first: Option<usize>,
-    last: usize,
-    /// The sender's number in the last pick that it was in, and the number of that pick.
-    number: u16,
-    pick: u64,
-}
-
-/// The waiting texts of one sender in all rooms.
-struct Share {
-    texts: u64,
-    kept: Load,
-    /// The time to send a packet to a v1 peer, as a part of the cost of one text. If its texts do
-    /// not go together with others, a sender pays for more packets.
-    packet_ns: u64,
-    /// The first [`SenderQueue`], for one room each. A sender seldom has more than one.
-    queues: Option<usize>,
 }
 
 struct Picked {
@@ -130,11 +83,7 @@ impl Backlog {
             reserved: Load::default(),
             texts: Slab::with_capacity(TYPICAL_TEXTS),
             bytes: Arena::new(),
-            rooms: Slab::with_capacity(TYPICAL_SENDERS),
-            senders: Slab::with_capacity(TYPICAL_SENDERS),
-            shares: Slab::with_capacity(TYPICAL_SENDERS),
-            room_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
-            share_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
+            queues: Queues::new(),
             turns: Turns::default(),
             arrivals: 0,
             picked: Vec::with_capacity(TYPICAL_TEXTS),
@@ -159,14 +108,7 @@ impl Backlog {
     ) -> Result<(), BacklogFull> {
         let from = DisplayName::of(sender.socket_addr(), name);
         let key = ShareKey::of(sender);
-        let share = self.share_indexes.get(&key).copied();
-        let known = share.and_then(|share| self.sender(share, room));
-        let queue = match known {
-            Some(index) => Some(self.senders[index].room),
-            None => self.room_indexes.get(&room_key(room)).copied(),
-        };
-        let queue = queue.map(|index| &self.rooms[index]);
-        let share = share.map(|index| &self.shares[index]);
+        let (known, queue, share) = self.queues.find(room, key);
         let packet_ns = share.map_or(PACKET_COST_NS / TYPICAL_RUN, |share| share.packet_ns);
         let size = Load::of(room, &from, text.len(), packet_ns);
         let kept = [queue.map(|queue| queue.kept), share.map(|share| share.kept)];
@@ -184,7 +126,7 @@ impl Backlog {
                 return Err(BacklogFull);
             }
         }
-        let index = known.unwrap_or_else(|| self.add_sender(room, key));
+        let index = known.unwrap_or_else(|| self.queues.add_sender(room, key));
         let places = self.texts.iter_mut().map(|(_, text)| &mut text.place);
         let place = self.bytes.push(text, places);
         let text = self.texts.insert(Text {
@@ -194,7 +136,7 @@ impl Backlog {
             place,
             is_reserved,
             next: None,
-            share: self.senders[index].share,
+            share: self.queues.senders[index].share,
             sender: 0,
             pick: 0,
         });
@@ -205,7 +147,7 @@ impl Backlog {
 
     /// Appends a text to the queue of a sender.
     fn enqueue(&mut self, index: usize, text: usize) {
-        let sender = &mut self.senders[index];
+        let sender = &mut self.queues.senders[index];
         match sender.first {
             Some(_) => self.texts[sender.last].next = Some(text),
             None => sender.first = Some(text),
@@ -214,7 +156,10 @@ impl Backlog {
         let Text {
             size, is_reserved, ..
         } = self.texts[text];
-        let (queue, share) = (&mut self.rooms[sender.room], &mut self.shares[sender.share]);
+        let (queue, share) = (
+            &mut self.queues.rooms[sender.room],
+            &mut self.queues.shares[sender.share],
+        );
         queue.texts += 1;
         queue.cost_ns += size.cost_ns;
         share.texts += 1;
@@ -228,16 +173,19 @@ impl Backlog {
         let room = sender.room;
         if sender.turn.is_idle() {
             let quantum = queue.quantum();
-            queue.senders.activate(&mut self.senders, index, quantum);
+            queue
+                .senders
+                .activate(&mut self.queues.senders, index, quantum);
         }
         if queue.turn.is_idle() {
-            self.turns.activate(&mut self.rooms, room, TURN_COST_NS);
+            self.turns
+                .activate(&mut self.queues.rooms, room, TURN_COST_NS);
         }
     }
 
     /// Takes the first text from the queue of a sender.
     fn dequeue(&mut self, index: usize) -> Option<usize> {
-        let sender = &mut self.senders[index];
+        let sender = &mut self.queues.senders[index];
         let text = sender.first?;
         let Text {
             size,
@@ -246,7 +194,10 @@ impl Backlog {
             ..
         } = self.texts[text];
         sender.first = next;
-        let (queue, share) = (&mut self.rooms[sender.room], &mut self.shares[sender.share]);
+        let (queue, share) = (
+            &mut self.queues.rooms[sender.room],
+            &mut self.queues.shares[sender.share],
+        );
         queue.texts -= 1;
         queue.cost_ns -= size.cost_ns;
         share.texts -= 1;
@@ -260,64 +211,18 @@ impl Backlog {
         Some(text)
     }
 
-    /// Returns the queue of a share for the texts for a room.
-    fn sender(&self, share: usize, room: &Arc<Room>) -> Option<usize> {
-        let next = |index: &usize| self.senders[*index].next;
-        let mut queues = std::iter::successors(self.shares[share].queues, next);
-        queues.find(|index| Arc::ptr_eq(&self.rooms[self.senders[*index].room].room, room))
-    }
-
-    /// Adds a queue for the texts of a sender for a room.
-    #[cold]
-    fn add_sender(&mut self, room: &Arc<Room>, key: ShareKey) -> usize {
-        let (rooms, shares) = (&mut self.rooms, &mut self.shares);
-        let queue = self.room_indexes.entry(room_key(room));
-        let queue = *queue.or_insert_with(|| rooms.insert(RoomQueue::new(Arc::clone(room))));
-        let share = self.share_indexes.entry(key);
-        let share = *share.or_insert_with(|| shares.insert(Share::new()));
-        let index = self.senders.insert(SenderQueue {
-            key,
-            room: queue,
-            share,
-            next: shares[share].queues,
-            turn: Turn::default(),
-            first: None,
-            last: 0,
-            number: 0,
-            pick: 0,
-        });
-        self.shares[share].queues = Some(index);
-        index
-    }
-
-    fn remove_sender(&mut self, index: usize) {
-        let sender = self.senders.remove(index);
-        let mut link = &mut self.shares[sender.share].queues;
-        while let Some(other) = *link
-            && other != index
-        {
-            link = &mut self.senders[other].next;
-        }
-        *link = sender.next;
-        if self.shares[sender.share].queues.is_none() {
-            self.shares.remove(sender.share);
-            self.share_indexes.remove(&sender.key);
-        }
-    }
-
     /// Returns the index of the room whose turn it is, which has texts or a plan. Forgets rooms
     /// that have had their turns and have neither.
     pub(super) fn current(&mut self) -> Option<usize> {
         loop {
-            let index = self.turns.current(&mut self.rooms, TURN_COST_NS)?;
-            if self.rooms[index].texts > 0 || self.rooms[index].plan.is_some() {
+            let index = self.turns.current(&mut self.queues.rooms, TURN_COST_NS)?;
+            if self.queues.rooms[index].texts > 0 || self.queues.rooms[index].plan.is_some() {
                 return Some(index);
             }
-            if self.turns.end(&mut self.rooms) {
+            if self.turns.end(&mut self.queues.rooms) {
                 // Its senders are those that had a turn, and have no texts.
                 while self.end_sender(index) {}
-                let queue = self.rooms.remove(index);
-                self.room_indexes.remove(&room_key(&queue.room));
+                self.queues.remove_room(index);
             }
         }
     }
@@ -325,25 +230,25 @@ impl Backlog {
     /// Takes the cost of sending for the room whose turn it is.
     pub(super) fn charge(&mut self, cost_ns: u64) {
         self.turns
-            .charge(&mut self.rooms, cost_ns as i64, TURN_COST_NS);
+            .charge(&mut self.queues.rooms, cost_ns as i64, TURN_COST_NS);
     }
 
     /// Takes the current room out of the turns until [`Self::resume`].
     pub(super) fn suspend(&mut self) {
-        self.turns.suspend(&mut self.rooms);
+        self.turns.suspend(&mut self.queues.rooms);
     }
 
     pub(super) fn resume(&mut self, index: usize) {
-        self.turns.resume(&mut self.rooms, index);
+        self.turns.resume(&mut self.queues.rooms, index);
     }
 
     pub(super) fn room(&self, index: usize) -> &Arc<Room> {
-        &self.rooms[index].room
+        &self.queues.rooms[index].room
     }
 
     /// Returns true if a plan for the waiting texts of a room takes more than a slice.
     pub(super) fn is_long(&self, index: usize) -> bool {
-        let queue = &self.rooms[index];
+        let queue = &self.queues.rooms[index];
         let (v1, v2) = queue.room.members_by_version();
         let packets_ns = (u64::from(v1) + u64::from(v2)) * PACKET_COST_NS;
         queue.cost_ns + packets_ns > SLICE_COST_NS
@@ -351,12 +256,12 @@ impl Backlog {
 
     /// The plan of a room that is under way.
     pub(super) fn plan(&self, index: usize) -> Option<&Arc<Plan>> {
-        self.rooms[index].plan.as_ref()
+        self.queues.rooms[index].plan.as_ref()
     }
 
     /// Replaces the plan of a room.
     pub(super) fn set_plan(&mut self, index: usize, plan: Option<Arc<Plan>>) -> Option<Arc<Plan>> {
-        std::mem::replace(&mut self.rooms[index].plan, plan)
+        std::mem::replace(&mut self.queues.rooms[index].plan, plan)
     }
 
     /// Takes texts for one plan from the senders of a room in turn, as many as `limits` allow.
@@ -364,13 +269,13 @@ impl Backlog {
     pub(super) fn pick(&mut self, index: usize, limits: PassLimits) -> RoomTexts<'_> {
         let (mut space, mut limits) = (limits.clone(), limits);
         self.picks += 1;
-        let quantum = self.rooms[index].quantum();
+        let quantum = self.queues.rooms[index].quantum();
         let mut count = 0;
-        while let Some(sender) = self.rooms[index]
+        while let Some(sender) = self.queues.rooms[index]
             .senders
-            .current(&mut self.senders, quantum)
+            .current(&mut self.queues.senders, quantum)
         {
-            let Some(first) = self.senders[sender].first else {
+            let Some(first) = self.queues.senders[sender].first else {
                 self.end_sender(index);
                 continue;
             };
@@ -380,9 +285,9 @@ impl Backlog {
                 break;
             }
             self.dequeue(sender);
-            let turns = &mut self.rooms[index].senders;
-            turns.charge(&mut self.senders, cost_ns as i64, quantum);
-            let sender = &mut self.senders[sender];
+            let turns = &mut self.queues.rooms[index].senders;
+            turns.charge(&mut self.queues.senders, cost_ns as i64, quantum);
+            let sender = &mut self.queues.senders[sender];
             if sender.pick != self.picks {
                 (sender.number, sender.pick) = (count, self.picks);
                 count += 1;
@@ -405,7 +310,7 @@ impl Backlog {
         }
         RoomTexts {
             backlog: self,
-            room: &self.rooms[index].room,
+            room: &self.queues.rooms[index].room,
             senders: count.into(),
         }
     }
@@ -417,7 +322,7 @@ impl Backlog {
             let text = self.texts.remove(picked.text);
             self.bytes.free(&text.place);
             if let Some(run) = runs.get(index)
-                && let Some(share) = self.shares.get_mut(text.share)
+                && let Some(share) = self.queues.shares.get_mut(text.share)
             {
                 share.packet_ns = (7 * share.packet_ns + PACKET_COST_NS / u64::from(*run)) / 8;
             }
@@ -427,13 +332,13 @@ impl Backlog {
     /// Ends the turns of a room's current sender, who has no text. Returns false if there is no
     /// sender.
     fn end_sender(&mut self, room: usize) -> bool {
-        let queue = &mut self.rooms[room];
+        let queue = &mut self.queues.rooms[room];
         let quantum = queue.quantum();
-        let Some(index) = queue.senders.current(&mut self.senders, quantum) else {
+        let Some(index) = queue.senders.current(&mut self.queues.senders, quantum) else {
             return false;
         };
-        if queue.senders.end(&mut self.senders) {
-            self.remove_sender(index);
+        if queue.senders.end(&mut self.queues.senders) {
+            self.queues.remove_sender(index);
         }
         true
     }
@@ -464,58 +369,6 @@ impl<'a> RoomTexts<'a> {
     }
 }
 
-impl RoomQueue {
-    fn new(room: Arc<Room>) -> Self {
-        Self {
-            room,
-            plan: None,
-            turn: Turn::default(),
-            senders: Turns::default(),
-            texts: 0,
-            cost_ns: 0,
-            kept: Load::default(),
-        }
-    }
-
-    /// The quantum of a sender: a text of mean cost.
-    fn quantum(&self) -> i64 {
-        self.cost_ns.div_ceil(self.texts.max(1)).max(1) as i64
-    }
-}
-
-impl Share {
-    fn new() -> Self {
-        Self {
-            texts: 0,
-            kept: Load::default(),
-            packet_ns: PACKET_COST_NS / TYPICAL_RUN,
-            queues: None,
-        }
-    }
-}
-
-impl Flow for RoomQueue {
-    fn turn(&mut self) -> &mut Turn {
-        &mut self.turn
-    }
-}
-
-impl Flow for SenderQueue {
-    fn turn(&mut self) -> &mut Turn {
-        &mut self.turn
-    }
-}
-
-impl ShareKey {
-    fn of(sender: PeerAddr) -> Self {
-        Self(sender)
-    }
-}
-
-fn room_key(room: &Arc<Room>) -> usize {
-    Arc::as_ptr(room).addr()
-}
-
 /// Approximate time to send one slice, after which another room has its turn, and the worker
 /// receives. In that time 10,000 peers send no more heartbeats than one receive batch holds.
 pub(super) const SLICE_COST_NS: u64 = 5_000_000;
@@ -537,12 +390,8 @@ const RESERVE: u64 = 2;
 /// Maximum number of bytes of all other texts: enough for 12,000 senders.
 const MAX_RESERVED_BYTES: u64 = 2 << 20;
 
-/// The number of datagrams in a packet under load.
-const TYPICAL_RUN: u64 = 32;
-
-/// The numbers for which there is memory from the beginning.
+/// The number for which there is memory from the beginning.
 const TYPICAL_TEXTS: usize = 1024;
-const TYPICAL_SENDERS: usize = 128;
 
 #[cfg(test)]
 mod tests;

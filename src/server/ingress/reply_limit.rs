@@ -44,7 +44,7 @@ impl ReplyLimit {
 
     /// Returns a limit for which these addresses do not share slots, unless they are one host.
     #[cfg(test)]
-    pub(in crate::server) fn apart(addresses: &[PeerAddr]) -> Self {
+    pub fn apart(addresses: &[PeerAddr]) -> Self {
         loop {
             let limit = Self::new();
             let places = addresses

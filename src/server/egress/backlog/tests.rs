@@ -70,9 +70,7 @@ fn is_empty(backlog: &mut Backlog) -> bool {
     backlog.current().is_none()
         && (backlog.kept, backlog.reserved, backlog.bytes.used()) == (none, none, 0)
         && backlog.texts.is_empty()
-        && (backlog.rooms.is_empty() && backlog.room_indexes.is_empty())
-        && backlog.senders.is_empty()
-        && (backlog.shares.is_empty() && backlog.share_indexes.is_empty())
+        && backlog.queues.is_empty()
 }
 
 #[test]
