@@ -1,4 +1,4 @@
-//! Who has its turn: rooms, and the senders in them.
+//! Turns of rooms, and of the senders in them.
 
 use super::*;
 
