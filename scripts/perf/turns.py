@@ -265,7 +265,10 @@ def _last_ms(peers: Sequence[socket.socket], sender: socket.socket) -> float:
 
 
 def _resized(peer: socket.socket, buffer: int) -> socket.socket:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    try:
+        peer.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
+    except PermissionError:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     return peer
 
 
@@ -346,10 +349,10 @@ ALL_CORES = os.sched_getaffinity(0)
 SHARING = ("room of 40", "wake, two workers", "stuck")
 """Rows in which the server and the load have all cores."""
 
-SO_TIMESTAMPNS = 35
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 WALL = 0x40000000
-"""Of <linux/ptrace.h> and <linux/wait.h>."""
+"""Of <asm-generic/socket.h>, <linux/ptrace.h> and <linux/wait.h>."""
 
 if __name__ == "__main__":
     sys.exit(measuring.exit_code(main))

@@ -370,7 +370,8 @@ impl<'a> RoomTexts<'a> {
 }
 
 /// Approximate time to send one slice, after which another room has its turn, and the worker
-/// receives. In that time 10,000 peers send no more heartbeats than one receive batch holds.
+/// receives. In that time 10,000 peers send no more heartbeats than one receive batch holds. With
+/// 2 ms, a text to 500 peers took a quarter more system calls.
 pub(super) const SLICE_COST_NS: u64 = 5_000_000;
 
 /// The quantum of a room. After a whole slice, which is never longer than [`SLICE_COST_NS`] and

@@ -68,7 +68,7 @@ impl Patience {
     }
 }
 
-/// The number of looks without a turn after which a worker is stuck: 100 ms, fifty times as long
+/// The number of looks without a turn after which a worker is stuck: 100 ms, twenty times as long
 /// as a turn takes, and short enough for a conversation.
 const PATIENCE_LOOKS: u32 = 4;
 

@@ -100,7 +100,7 @@ fn a_plan_takes_what_the_members_can_hold() {
         (0, 2, 1000, 54),
         (1, 1, 1000, 54),
         (1, 1, 50, 128),
-        // 64 ms for 1,000 members.
+        // 69 ms for 1,000 members.
         (1_000, 0, 1, 59),
     ] {
         let registry = lobby(v1);
