@@ -204,7 +204,8 @@ impl Guard {
 
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && (is_wildcard || one.ip() == other.ip())
+    let is_same_ip = one.is_ipv4() == other.is_ipv4() && (is_wildcard || one.ip() == other.ip());
+    one.port() == other.port() && is_same_ip
 }
 
 /// Parses an address as `/proc/net/udp` shows it: words of 32 bits in the order of this
@@ -223,7 +224,8 @@ fn parse_local(text: &str) -> Option<SocketAddr> {
         IpAddr::from(word(0)?)
     } else {
         let words = [word(0)?, word(8)?, word(16)?, word(24)?];
-        IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?)
+        // A socket with a mapped address receives IPv4 only.
+        IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?).to_canonical()
     };
     Some(SocketAddr::new(ip, port))
 }

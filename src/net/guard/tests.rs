@@ -102,6 +102,7 @@ fn addresses_of_the_list_of_sockets_are_parsed() {
         for (text, address) in [
             ("0100007F:270F", "127.0.0.1:9999"),
             ("00000000000000000000000001000000:0050", "[::1]:80"),
+            ("0000000000000000FFFF00000100007F:0050", "127.0.0.1:80"),
         ] {
             assert_eq!(parse_local(text), Some(address.parse().unwrap()));
         }

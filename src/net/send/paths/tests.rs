@@ -131,7 +131,9 @@ fn an_icmp_message_to_a_spare_costs_no_peer_its_packet() {
         if is_searching {
             state.quarantine.search(later);
         } else {
-            state.quarantine.handle_timeout(later + Duration::from_secs(1));
+            state
+                .quarantine
+                .handle_timeout(later + Duration::from_secs(1));
         }
         state.quarantine.judge(&retested, false, later);
         state.quarantine.end_pauses(Instant::now());
@@ -139,7 +141,14 @@ fn an_icmp_message_to_a_spare_costs_no_peer_its_packet() {
         for (to, route) in [
             (suspect, Route::Apart),
             (retested, Route::Retest),
-            (peer, if is_searching { Route::Test } else { Route::Open }),
+            (
+                peer,
+                if is_searching {
+                    Route::Test
+                } else {
+                    Route::Open
+                },
+            ),
         ] {
             let quarantine = &fixture.paths.state.quarantine;
             assert_eq!(quarantine.route(&to, Instant::now()), route);
