@@ -114,14 +114,20 @@ impl Transmit for WorkerSockets {
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let local = endpoint.local();
-        let source = local.and_then(|local| self.locals.address(local));
+        let source = local.and_then(|local| self.locals.source(local));
         let bind = usize::from(endpoint.bind());
         let spares = self.spares[bind].as_ref();
         let sockets = SendSockets {
             own: &self.sockets[bind],
             spares: spares.filter(|spares| source.is_some() || !spares.needs_source),
         };
-        self.sender
-            .send_by(&mut self.paths[bind], sockets, source, packets)
+        let paths = &mut self.paths[bind];
+        let tally = self.sender.send_by(paths, sockets, source, packets);
+        if let Some(local) = local
+            && tally.refused > 0
+        {
+            self.locals.refused(local);
+        }
+        tally
     }
 }

@@ -34,6 +34,36 @@ fn an_address_that_cannot_be_sent_from_has_no_place() {
 }
 
 #[test]
+fn what_cannot_leave_from_its_address_any_more_leaves_from_another_one() {
+    let mut cache = LocalCache::new(Arc::default());
+    let index = cache.index(local("127.0.0.2:0")).unwrap();
+    cache.refused(index);
+    assert_eq!(cache.source(index), Some(local("127.0.0.2:0")));
+    let mut table = cache.table().lock();
+    table.addresses[0] = local("192.0.2.1:0");
+    drop(table);
+    cache.addresses.clear();
+    // It is not looked for again at once, but when packets are refused later.
+    cache.refused(index);
+    assert_eq!(cache.source(index), Some(local("192.0.2.1:0")));
+    let end_interval = |cache: &mut LocalCache| {
+        cache.checks.get_mut(&index).unwrap().next = Instant::now();
+    };
+    end_interval(&mut cache);
+    assert_eq!(cache.source(index), Some(local("192.0.2.1:0")));
+    cache.refused(index);
+    assert_eq!(cache.source(index), None);
+    cache.addresses[0] = local("127.0.0.2:0");
+    assert_eq!(cache.source(index), None);
+    end_interval(&mut cache);
+    assert_eq!(
+        cache.source(index),
+        Some(local("127.0.0.2:0")),
+        "it is back"
+    );
+}
+
+#[test]
 fn a_full_table_takes_no_more_and_keeps_what_it_has() {
     let mut cache = LocalCache::new(Arc::default());
     let loopback = |number: u32| LocalAddr::at(Ipv4Addr::from(0x7F01_0000 + number).into(), 0);
