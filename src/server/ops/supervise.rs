@@ -222,6 +222,8 @@ impl Supervisor {
                 self.stop.stop();
             }
         }
+        // The threads may have ended before the word that they stop.
+        self.check = None;
         first_death.map_or(Ok(()), Err)
     }
 }
