@@ -31,6 +31,8 @@ fn an_address_that_cannot_be_sent_from_has_no_place() {
     let foreign = local("192.0.2.1:0");
     assert_eq!((cache.index(foreign), cache.index(foreign)), (None, None));
     assert!(cache.table().contains(&foreign));
+    // Another error than that says nothing about the address. This zone has no interface.
+    assert!(cache.index(local("[fe80::1%4000000]:0")).is_some());
 }
 
 #[test]
@@ -75,6 +77,7 @@ fn a_full_table_takes_no_more_and_keeps_what_it_has() {
         assert_eq!(cache.index(loopback(MAX_LOCALS as u32)), None);
     }
     assert_eq!(cache.index(loopback(0)), LocalIndex::of(1));
+    assert_eq!(cache.indexes.len(), MAX_LOCALS);
 }
 
 #[test]
@@ -108,6 +111,7 @@ fn own_addresses_compare_what_the_kernel_compares() {
     LocalCache::new(table).index(local("[::1]:0"));
     assert!(own.contains(&peer("[::1]:9999")) && !own.contains(&peer("[::1]:9998")));
     assert!(own.contains_as_seen_elsewhere(parse("[::1]:9999")));
+    assert!(!own.contains_as_seen_elsewhere(parse("[::1]:9997")));
 }
 
 #[test]
