@@ -450,7 +450,10 @@ fn while_the_spare_is_in_use_a_retest_is_judged_at_once_or_waits() {
     assert_eq!(route(&mut stuck), Route::Apart);
     assert_eq!(stuck.ends[1].recv(&mut [0; 8]).unwrap(), 1);
     // A spare with much in it holds no more tests.
-    while stuck.fixture.spares.spare.send(&[0; 9_000]).is_ok() {}
+    let spare = &stuck.fixture.spares.spare;
+    while queued_bytes(spare.as_fd()) < MAX_QUEUED_BYTES {
+        spare.send(&[0; 9_000]).unwrap();
+    }
     assert_eq!(route(&mut stuck), Route::Retest);
     assert_eq!(stuck.received()[2], 1);
 }
