@@ -26,8 +26,8 @@ use super::spare::{Spares, bind_spares, share_spares};
 #[derive(Debug)]
 pub struct ClosedGroup {
     pub group: SocketGroup,
-    /// One for each thread that sends, or none if this system has none.
-    pub spares: Vec<Spares>,
+    /// One for each thread that sends. An error if this system has none.
+    pub spares: io::Result<Vec<Spares>>,
     /// An error if this kernel cannot close the group, as those before Linux 5.7 without
     /// `CAP_NET_RAW`.
     pub guard: io::Result<Guard>,
@@ -60,21 +60,21 @@ pub fn bind_closed_group(
     let (group, spares, guard) =
         bind(address, count, wanted).map_err(|error| explain(address, error))?;
     let group = check_broadcast(group)?;
-    let own_sockets = count + spares.len() + 1;
+    let own_sockets = count + spares.as_ref().map_or(0, Vec::len) + 1;
     let guard = guard.map(|socket| Guard {
         _socket: socket,
         address: group.local_addr,
         own_sockets,
     });
     Ok(ClosedGroup {
-        spares: share_spares(group.local_addr, spares),
+        spares: spares.map(|spares| share_spares(group.local_addr, spares)),
         group,
         guard,
     })
 }
 
 /// A group, its spares and its guard.
-type Parts = (SocketGroup, Vec<Socket>, io::Result<Socket>);
+type Parts = (SocketGroup, io::Result<Vec<Socket>>, io::Result<Socket>);
 
 /// The kernel finds the last IPv4 socket first.
 fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
@@ -116,9 +116,10 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
 }
 
 /// A stranger that is compared with a spare first is refused, too.
-fn stop_sharing(spares: &[Socket]) -> io::Result<()> {
+fn stop_sharing(spares: &io::Result<Vec<Socket>>) -> io::Result<()> {
     spares
         .iter()
+        .flatten()
         .try_for_each(|spare| spare.set_reuse_port(false))
 }
 
