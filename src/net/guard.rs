@@ -17,8 +17,8 @@ use nix::{setsockopt_impl, sockopt_impl};
 use socket2::Socket;
 
 use super::socket::{
-    BindError, BufferSizes, SocketGroup, bind_member, check_broadcast, explain, in_call,
-    new_socket, open_group,
+    BindError, BufferSizes, REUSE_PORT, SocketGroup, bind_member, check_broadcast, explain,
+    in_call, new_socket, open_group,
 };
 use super::spare::{Spares, bind_spares, share_spares};
 
@@ -84,7 +84,7 @@ fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io
         let guard = new_socket(group.local_addr, wanted)?;
         stop_receiving(&guard)?;
         bind_member(&guard, group.local_addr)?;
-        guard.set_reuse_port(false)?;
+        share(&guard, false)?;
         Ok(guard)
     };
     let guard = bind();
@@ -104,7 +104,7 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
         let spares = bind_spares(group.local_addr, count + 1, wanted);
         return Ok((group, spares, Err(error)));
     }
-    guard.set_reuse_port(true)?;
+    share(&guard, true)?;
     for _ in 0..count {
         let socket = new_socket(group.local_addr, wanted)?;
         bind_member(&socket, group.local_addr)?;
@@ -112,7 +112,7 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
     }
     let spares = bind_spares(group.local_addr, count + 1, wanted);
     stop_sharing(&spares)?;
-    Ok((group, spares, guard.set_reuse_port(false).map(|()| guard)))
+    Ok((group, spares, share(&guard, false).map(|()| guard)))
 }
 
 /// A stranger that is compared with a spare first is refused, too.
@@ -120,7 +120,12 @@ fn stop_sharing(spares: &io::Result<Vec<Socket>>) -> io::Result<()> {
     spares
         .iter()
         .flatten()
-        .try_for_each(|spare| spare.set_reuse_port(false))
+        .try_for_each(|spare| share(spare, false))
+}
+
+fn share(socket: &Socket, is_shared: bool) -> io::Result<()> {
+    let result = socket.set_reuse_port(is_shared);
+    result.map_err(in_call(REUSE_PORT))
 }
 
 impl Guard {

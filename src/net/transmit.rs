@@ -10,7 +10,7 @@ use super::address::Endpoint;
 use super::local::LocalCache;
 use super::receive::Receiver;
 use super::send::{Gso, Packet, PathNews, SendPaths, SendSockets, SendTally, Sender};
-use super::socket::is_wildcard;
+use super::socket::{in_call, is_wildcard};
 use super::spare::Spares;
 
 pub trait Transmit {
@@ -97,7 +97,8 @@ impl WorkerSockets {
     /// Fails when the system has no more file descriptors.
     pub fn try_clone(&self, spares: Vec<Option<Spares>>) -> io::Result<Self> {
         let clone = |socket: &UdpSocket| {
-            let socket = socket.as_fd().try_clone_to_owned()?;
+            let socket = socket.as_fd().try_clone_to_owned();
+            let socket = socket.map_err(in_call("fcntl F_DUPFD_CLOEXEC"))?;
             Ok(UdpSocket::from_std(socket.into()))
         };
         let sockets = self.sockets.iter().map(clone);
