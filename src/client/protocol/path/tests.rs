@@ -241,6 +241,15 @@ fn pairs_are_not_sent_faster_than_a_path_may_take_them() {
 }
 
 #[test]
+fn late_answers_do_not_hurry_a_search() {
+    let mut link = Link::new(NARROW);
+    link.round_trip = 5 * SECOND / 2;
+    assert_eq!(link.pass(20 * SECOND), [BundleSize::Small]);
+    // One per second until the twelfth is answered.
+    assert_eq!(link.sent[0], 14);
+}
+
+#[test]
 fn a_session_with_small_bundles_begins_without_a_search() {
     let mut link = Link::new(NARROW);
     link.path.begin(BundleSize::Small, link.now);
