@@ -172,7 +172,9 @@ mod tests {
         for (guard, address) in [(&v4, addresses[1]), (&v6, addresses[0])] {
             let [own, other] = [guard.address(), address]
                 .map(|address| SocketAddr::new(address.ip(), guard.address().port()));
-            assert_eq!([own, other].map(|it| guard.own_sockets_at(it)), [2, 0]);
+            let next_port = SocketAddr::new(own.ip(), own.port() ^ 1);
+            let counts = [own, other, next_port].map(|it| guard.own_sockets_at(it));
+            assert_eq!(counts, [2, 0, 0]);
         }
     }
 }
