@@ -184,4 +184,6 @@ fn groups_become_smaller_while_they_are_not_clear() {
         machine.quarantine.set_group_size(is_clear);
     }
     assert_eq!(sizes, [MAX_GROUP, 16, 4, 1, 1, 2]);
+    (0..10).for_each(|_| machine.quarantine.set_group_size(true));
+    assert_eq!(machine.quarantine.group_size(), MAX_GROUP);
 }

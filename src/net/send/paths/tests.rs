@@ -391,6 +391,31 @@ fn a_full_socket_is_used_again_when_little_waits_in_it() {
 }
 
 #[test]
+fn a_retest_has_time_before_it_is_judged() {
+    let mut stuck = Stuck::new();
+    let peer = stuck.fixture.peers(1)[0];
+    let Fixture {
+        own, spares, paths, ..
+    } = &mut stuck.fixture;
+    let sockets = SendSockets {
+        own,
+        spares: Some(spares),
+    };
+    for (sent, is_due) in [
+        (Instant::now() + Duration::from_secs(3600), false),
+        (Instant::now() - 2 * MAX_LEAVE_TIME, true),
+    ] {
+        paths.state.retest = Some(Retest {
+            peer,
+            sent,
+            queued_before: 0,
+        });
+        paths.state.refresh(sockets);
+        assert_eq!(paths.state.retest.is_none(), is_due);
+    }
+}
+
+#[test]
 fn of_two_full_sockets_the_emptier_one_is_used_next() {
     let mut stuck = Stuck::new();
     let peer = stuck.fixture.peers(1)[0];
