@@ -16,7 +16,7 @@ pub struct Spares {
     pub(super) spare: UdpSocket,
     /// For peers whose packets do not leave. All threads share it.
     pub(super) apart: Arc<UdpSocket>,
-    /// They send from a wrong address, unless each packet names its source.
+    /// True if they send from a wrong address, unless each packet names its source.
     pub(super) needs_source: bool,
 }
 

@@ -8,7 +8,7 @@ use crate::net::address::PeerAddr;
 /// The peers to which the kernel segments no packets.
 #[derive(Default)]
 pub(super) struct Segments {
-    /// The time until which the datagrams of each are sent one by one.
+    /// The peers, and the time until which the datagrams of each are sent one by one.
     refused: HashMap<PeerAddr, Instant>,
     /// Number of different peers that refused in a row, with no packet segmented in between.
     in_a_row: usize,
@@ -73,7 +73,8 @@ impl Segments {
 /// segment. Each refusal costs a system call.
 const MAX_REFUSED: usize = 1024;
 
-/// The time after which it is tried again. A route or a device may have changed.
+/// Time after which packets to such a peer are segmented again. A route or a device may have
+/// changed.
 const REFUSED_TIME: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
