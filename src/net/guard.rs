@@ -26,8 +26,9 @@ use super::spare::{Spares, bind_spares, share_spares};
 #[derive(Debug)]
 pub struct ClosedGroup {
     pub group: SocketGroup,
-    /// One for each thread that sends, or none if this system has none.
-    pub spares: Vec<Spares>,
+    /// One for each thread that sends. An error if this system permits none. Then the sockets
+    /// work, but bad paths are not isolated.
+    pub spares: io::Result<Vec<Spares>>,
     /// An error if this kernel cannot close the group, as those before Linux 5.7 without
     /// `CAP_NET_RAW`.
     pub guard: io::Result<Guard>,
@@ -60,21 +61,21 @@ pub fn bind_closed_group(
     let (group, spares, guard) =
         bind(address, count, wanted).map_err(|error| explain(address, error))?;
     let group = check_broadcast(group)?;
-    let own_sockets = count + spares.len() + 1;
+    let own_sockets = count + spares.as_ref().map_or(0, Vec::len) + 1;
     let guard = guard.map(|socket| Guard {
         _socket: socket,
         address: group.local_addr,
         own_sockets,
     });
     Ok(ClosedGroup {
-        spares: share_spares(group.local_addr, spares),
+        spares: spares.map(|spares| share_spares(group.local_addr, spares)),
         group,
         guard,
     })
 }
 
 /// A group, its spares and its guard.
-type Parts = (SocketGroup, Vec<Socket>, io::Result<Socket>);
+type Parts = (SocketGroup, io::Result<Vec<Socket>>, io::Result<Socket>);
 
 /// Binds the guard after the group, as the kernel finds the last IPv4 socket first.
 fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
@@ -117,10 +118,9 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
 }
 
 /// Makes the kernel refuse a stranger that it compares with one of the spares first.
-fn stop_sharing(spares: &[Socket]) -> io::Result<()> {
-    spares
-        .iter()
-        .try_for_each(|spare| spare.set_reuse_port(false))
+fn stop_sharing(spares: &io::Result<Vec<Socket>>) -> io::Result<()> {
+    let mut spares = spares.iter().flatten();
+    spares.try_for_each(|spare| spare.set_reuse_port(false))
 }
 
 impl Guard {
