@@ -121,10 +121,10 @@ fn a_stranger_on_a_named_interface_is_refused_or_an_alarm() {
         ] {
             let [machine, _clients] = two_machines();
             let server = start(&machine, workers, address);
-            assert_eq!(server.stats().open_groups, 0);
+            assert_eq!(server.stats().group_alarms, 0);
             match machine.run(|| stranger(parse(address))) {
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
-                Ok(_stranger) => wait_until("an alarm", || server.stats().open_groups == 1),
+                Ok(_stranger) => wait_until("an alarm", || server.stats().group_alarms == 1),
             }
         }
     });

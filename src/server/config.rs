@@ -53,7 +53,7 @@ pub struct ServerConfig {
           value_parser = parse_duration)]
     pub reap_interval: Duration,
 
-    /// Maximum time for which a worker may be stuck before the server ends, 1s to 24h, or off
+    /// Maximum time for which a worker may be stuck before the server ends, 1s to 24h, or off (0)
     ///
     /// The server then ends with exit code 1, so that it can be started again. A pause of the
     /// whole process does not count.

@@ -1,4 +1,4 @@
-//! The watch over the server's sockets: can another process join them, or has one done so?
+//! The watch over the server's sockets. It notices that another process can join them, or has.
 
 use std::io;
 use std::sync::Arc;
