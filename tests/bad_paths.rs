@@ -1,5 +1,5 @@
-//! Peers with bad paths, in networks that the tests make. Whatever becomes of them, the others
-//! receive each text.
+//! Peers with bad paths, in networks that the tests make. The others receive each text. Without
+//! the right to make networks, the tests are skipped.
 
 mod common;
 
@@ -142,7 +142,7 @@ fn assert_only_bad_peers_lose(stats: &Stats, setting: &str) {
     );
 }
 
-/// Says texts, each of which all receive before the next.
+/// Says texts one by one. All receive each of them before the next.
 fn talk(live: &[Client]) {
     for number in 0..TEXTS {
         say(live, number);

@@ -95,7 +95,7 @@ fn a_forged_datagram_to_another_address_turns_no_peer() {
             ("[fd77::9]:0", "[fd77::1]:9999", "[fd77::2]:9999"),
         ] {
             let (first, second) = (parse(first), parse(second));
-            // These hear from all addresses. Whoever forges their address sends the same.
+            // These receive from all addresses. A forger of their address sends the same bytes.
             let [v1, v2] = [(); 2].map(|()| {
                 let socket = clients
                     .run(|| UdpSocket::bind(parse(own)))
@@ -121,7 +121,7 @@ fn a_forged_datagram_to_another_address_turns_no_peer() {
             send(&v2, first, &ping(session));
             assert_eq!(received_from(&v2).1, first);
 
-            // The forged datagrams. The reply to a HELLO tells the address that it came to.
+            // The forged datagrams. The reply to a HELLO leaves from the address that it came to.
             for forged in [&b"@im@"[..], b"/ping 3"] {
                 send(&v1, second, forged);
             }

@@ -29,8 +29,8 @@ pub struct ClosedGroup {
     /// One for each thread that sends. An error if this system permits none. Then the sockets
     /// work, but bad paths are not isolated.
     pub spares: io::Result<Vec<Spares>>,
-    /// An error if this kernel cannot close the group, as those before Linux 5.7 without
-    /// `CAP_NET_RAW`.
+    /// The guard, or an error if this kernel cannot close the group, as those before Linux 5.7
+    /// without `CAP_NET_RAW`.
     pub guard: io::Result<Guard>,
 }
 

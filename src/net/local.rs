@@ -50,7 +50,7 @@ pub struct LocalCache {
 pub struct OwnAddresses {
     /// Each with its scope, where the kernel compares scopes.
     addresses: HashSet<(LocalAddr, u16)>,
-    /// The same without scopes, whose numbers differ from machine to machine.
+    /// The same addresses without scopes, whose numbers differ from machine to machine.
     unscoped: HashSet<(IpAddr, u16)>,
     /// The ports of the sockets. There are few, so a linear search is fast.
     ports: Vec<u16>,

@@ -20,7 +20,7 @@ pub struct Spares {
     pub(super) needs_source: bool,
 }
 
-/// Returns the number of sockets behind the [`Spares`] of this many threads.
+/// Returns the number of sockets in the [`Spares`] of this many threads.
 pub fn spare_sockets(threads: usize) -> usize {
     threads + 1
 }

@@ -386,7 +386,7 @@ const REAP_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Dura
 
 /// The minimum is ten times as long as the patience of the other workers. The maximum is a day.
 const WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-/// Without a watchdog.
+/// Value of [`ServerConfig::watchdog`] for a server without a watchdog.
 pub(super) const WATCHDOG_OFF: Duration = Duration::ZERO;
 
 /// The minimum holds a datagram. The kernel doubles the size, and the result must fit into

@@ -22,7 +22,7 @@ struct Group {
     guard: Guard,
     /// Number of sockets of this server that overlap with the group.
     own_sockets: usize,
-    /// The last check raised an alarm.
+    /// True if the last check found that it can be joined, or has been.
     is_open: bool,
 }
 

@@ -50,7 +50,8 @@ pub(crate) struct Protocol {
     identity: Identity,
     /// The texts and requests that have not been sent.
     queue: VecDeque<(Outgoing, Responder)>,
-    /// The datagrams that go out before anything from the queue.
+    /// The datagrams that go out before anything from the queue: those of one beat, and of one
+    /// step of `path`.
     due: VecDeque<Vec<u8>>,
     requests: Unanswered<Asked>,
     texts: Unanswered<Said>,

@@ -187,7 +187,7 @@ impl Sender {
         unsafe { send_one(socket, &header.msg_hdr) }
     }
 
-    /// Returns the length of the packet's datagrams, of which the last may be shorter.
+    /// Returns the length of the packet's datagrams. The last may be shorter.
     pub(super) fn segment_bytes(&self, index: usize) -> usize {
         if is_segmented(&self.headers[index]) {
             self.controls[index].segment.segment_bytes.into()

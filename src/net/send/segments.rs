@@ -39,7 +39,7 @@ impl Segments {
         self.off_until.is_some() || self.refused.get(peer).is_some_and(|until| now < *until)
     }
 
-    /// Notes that the kernel took packets, some of which `has_segmented`.
+    /// Notes that the kernel took packets. `has_segmented` returns true if it segmented any.
     pub(super) fn taken(&mut self, has_segmented: impl FnOnce() -> bool) {
         if self.in_a_row > 0 && has_segmented() {
             self.in_a_row = 0;
@@ -69,7 +69,7 @@ impl Segments {
 }
 
 /// Maximum number of peers that are remembered, because the kernel segments no packet to
-/// them. If so many different ones refuse, with none taken in between, the machine cannot
+/// them. If this many different ones refuse, with none taken in between, the machine cannot
 /// segment. Each refusal costs a system call.
 const MAX_REFUSED: usize = 1024;
 
