@@ -300,8 +300,15 @@ fn remedy(address: SocketAddr) -> Option<String> {
     if let Some(v4) = ip.to_ipv4_mapped() {
         return Some(format!("must be written as an IPv4 address, {v4}:{port}"));
     }
-    let lacks_zone = ip.is_unicast_link_local() && zone == 0;
-    lacks_zone.then(|| format!("must name its interface, such as [{ip}%eth0]:{port}"))
+    match (ip.is_unicast_link_local(), zone) {
+        (true, 0) => Some(format!(
+            "must name its interface, such as [{ip}%eth0]:{port}"
+        )),
+        (false, 1..) => Some(format!(
+            "must be [{ip}]:{port}: only a link-local address names its interface"
+        )),
+        _ => None,
+    }
 }
 
 /// Checks that none of the addresses `before` is the same as `address`, or includes it.
