@@ -1,5 +1,5 @@
-//! Peers with bad paths, in networks that the tests make. Whatever becomes of them, the others
-//! receive each text.
+//! Peers with bad paths, in networks that the tests make. The others receive each text. Without
+//! the right to make networks, the tests are skipped.
 
 mod common;
 
@@ -122,10 +122,10 @@ fn a_stranger_on_a_named_interface_is_refused_or_an_alarm() {
         ] {
             let [machine, _clients] = two_machines();
             let server = start(&machine, workers, address);
-            assert_eq!(server.stats().open_groups, 0);
+            assert_eq!(server.stats().group_alarms, 0);
             match machine.run(|| stranger(parse(address))) {
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
-                Ok(_stranger) => wait_until("an alarm", || server.stats().open_groups == 1),
+                Ok(_stranger) => wait_until("an alarm", || server.stats().group_alarms == 1),
             }
         }
     });
@@ -156,7 +156,7 @@ fn assert_only_bad_peers_lose(stats: &Stats, setting: &str) {
     );
 }
 
-/// Says texts, each of which all receive before the next.
+/// Says texts one by one. All receive each of them before the next.
 fn talk(live: &[Client]) {
     for number in 0..TEXTS {
         say(live, number);

@@ -1,5 +1,5 @@
-//! Paths that mistreat datagrams, in networks that the tests make. Without the right to make
-//! them, the tests are skipped.
+//! Narrow paths and interfaces without offloads, in networks that the tests make. Without the
+//! right to make them, the tests are skipped.
 
 mod common;
 

@@ -50,7 +50,7 @@ fn calls_that_only_help_are_missed_with_a_warning() {
     for (refused, warning) in [
         ((libc::SYS_sched_setaffinity, None), "is not pinned"),
         ((libc::SYS_sched_getaffinity, None), "no worker is pinned"),
-        ((libc::SYS_connect, None), "can harm all others: connect: "),
+        ((libc::SYS_connect, None), "are not set apart"),
         (
             (
                 libc::SYS_setsockopt,

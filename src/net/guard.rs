@@ -4,8 +4,8 @@
 //! (`SO_REUSEPORT`), and then receives a share of its datagrams. When the kernel binds a
 //! socket, it looks for one with the same address and compares with the first that it finds.
 //! The *guard* is that first one. It does not share its address, so the kernel refuses. It is
-//! bound to a network interface that does not exist, so it receives nothing, and it is in
-//! nobody's way when the kernel looks for the receiver of a datagram.
+//! bound to a network interface that does not exist, so it receives nothing, and the kernel
+//! passes over it when it looks for the receiver of a datagram.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -26,10 +26,11 @@ use super::spare::{Spares, bind_spares, share_spares};
 #[derive(Debug)]
 pub struct ClosedGroup {
     pub group: SocketGroup,
-    /// One for each thread that sends. An error if this system has none.
+    /// One for each thread that sends. An error if this system permits none. Then the sockets
+    /// work, but bad paths are not isolated.
     pub spares: io::Result<Vec<Spares>>,
-    /// An error if this kernel cannot close the group, as those before Linux 5.7 without
-    /// `CAP_NET_RAW`.
+    /// The guard, or an error if this kernel cannot close the group, as those before Linux 5.7
+    /// without `CAP_NET_RAW`.
     pub guard: io::Result<Guard>,
 }
 
@@ -76,7 +77,7 @@ pub fn bind_closed_group(
 /// A group, its spares and its guard.
 type Parts = (SocketGroup, io::Result<Vec<Socket>>, io::Result<Socket>);
 
-/// The kernel finds the last IPv4 socket first.
+/// Binds the guard after the group, as the kernel finds the last IPv4 socket first.
 fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let group = open_group(address, count, wanted, true)?;
     let spares = bind_spares(group.local_addr, count + 1, wanted);
@@ -92,7 +93,8 @@ fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io
     Ok((group, spares, guard))
 }
 
-/// The kernel finds an IPv6 socket first that was bound without `SO_REUSEPORT`, and so alone.
+/// Binds the guard before the group, as the kernel finds that IPv6 socket first which was bound
+/// without `SO_REUSEPORT`.
 fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let guard = new_socket(address, wanted)?;
     guard.bind(&address.into()).map_err(in_call("bind"))?;
@@ -115,12 +117,10 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
     Ok((group, spares, share(&guard, false).map(|()| guard)))
 }
 
-/// A stranger that is compared with a spare first is refused, too.
+/// Makes the kernel refuse a stranger that it compares with one of the spares first.
 fn stop_sharing(spares: &io::Result<Vec<Socket>>) -> io::Result<()> {
-    spares
-        .iter()
-        .flatten()
-        .try_for_each(|spare| share(spare, false))
+    let mut spares = spares.iter().flatten();
+    spares.try_for_each(|spare| share(spare, false))
 }
 
 fn share(socket: &Socket, is_shared: bool) -> io::Result<()> {
@@ -135,16 +135,12 @@ impl Guard {
     }
 
     /// Tries to join the group as another process would. Returns `true` if that succeeds. The
-    /// socket that tries receives nothing, but for a moment if it succeeds with IPv6.
+    /// socket that tries receives nothing, except for a moment if it succeeds with IPv6.
     ///
     /// # Errors
     /// The system refuses the socket for another reason than its address.
     pub fn is_open(&self) -> io::Result<bool> {
-        let small = BufferSizes {
-            receive_bytes: 0,
-            send_bytes: 0,
-        };
-        let socket = new_socket(self.address, small)?;
+        let socket = new_socket(self.address, NO_BUFFERS)?;
         if self.address.is_ipv4() {
             stop_receiving(&socket)?;
         }
@@ -167,8 +163,8 @@ impl Guard {
     }
 
     /// Returns the number of all sockets that overlap with the group. It may miss some while
-    /// other sockets are closed. Reads the list of all UDP
-    /// sockets, which takes 1 ms for a thousand.
+    /// other sockets are closed. It reads the list of all UDP sockets, which takes 1 ms for a
+    /// thousand.
     ///
     /// # Errors
     /// `/proc` cannot be read.
@@ -196,12 +192,8 @@ impl Guard {
 impl Guard {
     /// Returns one that watches a group and does not close it.
     pub(crate) fn of_open_group(group: &SocketGroup) -> Self {
-        let small = BufferSizes {
-            receive_bytes: 0,
-            send_bytes: 0,
-        };
         Self {
-            _socket: new_socket(group.local_addr, small).expect("a socket"),
+            _socket: new_socket(group.local_addr, NO_BUFFERS).expect("a socket"),
             address: group.local_addr,
             own_sockets: group.sockets.len(),
         }
@@ -251,8 +243,14 @@ sockopt_impl!(
     libc::c_int
 );
 
-/// The kernel counts interfaces from 1.
+/// The kernel numbers interfaces from 1, and never comes so far.
 const NO_INTERFACE: libc::c_int = libc::c_int::MAX;
+
+/// The smallest buffers that the kernel grants, for a socket that neither sends nor receives.
+const NO_BUFFERS: BufferSizes = BufferSizes {
+    receive_bytes: 0,
+    send_bytes: 0,
+};
 
 #[cfg(test)]
 mod tests;

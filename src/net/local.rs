@@ -32,7 +32,7 @@ pub struct LocalTable {
 #[derive(Debug, Default)]
 struct State {
     addresses: Vec<LocalAddr>,
-    /// Those that cannot be sent from are `None`.
+    /// The places of all known addresses. Those that cannot be sent from have none.
     indexes: HashMap<LocalAddr, Option<LocalIndex>>,
 }
 
@@ -60,16 +60,16 @@ struct Check {
 pub struct OwnAddresses {
     /// Each with its scope, where the kernel compares scopes.
     addresses: HashSet<(LocalAddr, u16)>,
-    /// The same without scopes, whose numbers differ from machine to machine.
+    /// The same addresses without scopes, whose numbers differ from machine to machine.
     unscoped: HashSet<(IpAddr, u16)>,
-    /// Few, so that a linear search is fast.
+    /// The ports of the sockets. There are few, so a linear search is fast.
     ports: Vec<u16>,
     wildcards: HashSet<(IpAddr, u16)>,
     locals: Arc<LocalTable>,
 }
 
 impl LocalAddr {
-    /// Keeps the scope only where the kernel compares scopes.
+    /// Returns the IP address, with its scope where the kernel compares scopes.
     pub fn of(address: SocketAddr) -> Self {
         let scope = match address {
             SocketAddr::V6(v6) => v6.scope_id(),

@@ -16,19 +16,16 @@ pub struct Spares {
     pub(super) spare: UdpSocket,
     /// For peers whose packets do not leave. All threads share it.
     pub(super) apart: Arc<UdpSocket>,
-    /// They send from a wrong address, unless each packet names its source.
+    /// True if they send from a wrong address, unless each packet names its source.
     pub(super) needs_source: bool,
 }
 
-/// Returns the number of sockets behind the [`Spares`] of this many threads.
+/// Returns the number of sockets in the [`Spares`] of this many threads.
 pub fn spare_sockets(threads: usize) -> usize {
     threads + 1
 }
 
 /// Opens spares of `address` for each of `threads` threads.
-///
-/// # Errors
-/// This system has none. Then the server works, but bad paths are not isolated.
 pub(super) fn bind_spares(
     address: SocketAddr,
     threads: usize,

@@ -1,4 +1,4 @@
-//! The way out of a worker: its sockets, one for each endpoint.
+//! The sockets of a worker, one for each endpoint, and the trait to send through them.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,6 +13,7 @@ use super::send::{Gso, Packet, PathNews, SendPaths, SendSockets, SendTally, Send
 use super::socket::{in_call, is_wildcard};
 use super::spare::Spares;
 
+/// Sends packets. The worker's sockets do, and so does what stands in for them in tests.
 pub trait Transmit {
     /// Sends `packets` from `endpoint`, to which all of their peers must belong.
     fn send<'a>(
@@ -56,7 +57,7 @@ impl WorkerSockets {
     /// Returns a receiver for these sockets.
     pub fn receiver(&self) -> Receiver {
         if self.sockets.iter().any(is_wildcard) {
-            Receiver::learning(LocalCache::new(Arc::clone(self.locals.table())))
+            Receiver::with_destinations(LocalCache::new(Arc::clone(self.locals.table())))
         } else {
             Receiver::new()
         }
@@ -77,16 +78,11 @@ impl WorkerSockets {
         &mut self.sockets
     }
 
-    /// Returns what has changed since the last call, about peers that cannot be sent to.
+    /// Returns the changes since the last call, at all sockets.
     pub fn take_news(&mut self) -> PathNews {
         let mut news = PathNews::default();
         for paths in &mut self.paths {
-            let PathNews {
-                suspects,
-                gso_stops,
-            } = paths.take_news();
-            news.suspects += suspects;
-            news.gso_stops += gso_stops;
+            paths.take_news(&mut news);
         }
         news
     }

@@ -76,8 +76,8 @@ impl Endpoints {
             groups.push(closed.group);
             spares.push(closed.spares.unwrap_or_else(|error| {
                 log.warn(format!(
-                    "peers of {local_addr} whose packets do not leave this machine can harm all \
-                     others: {error}"
+                    "peers of {local_addr} whose packets do not leave this machine are not set \
+                     apart: {error}"
                 ));
                 Vec::new()
             }));

@@ -1,4 +1,4 @@
-//! The watch over the server's sockets: can another process join them, or has one done so?
+//! The watch over the server's sockets. It notices that another process can join them, or has.
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct Group {
     guard: Guard,
     /// Number of sockets of this server that overlap with the group.
     own_sockets: usize,
-    /// The last check raised an alarm.
+    /// True if the last check found that it can be joined, or has been.
     is_open: bool,
 }
 

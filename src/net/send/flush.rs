@@ -9,17 +9,17 @@ use super::{SendTally, Sender, is_call_refusal, last_error, send_batch};
 use crate::net::address::PeerAddr;
 use crate::net::control::{is_segmented, remove_segments};
 
-/// The socket that a batch is sent through, and the answers to what the kernel does not take.
+/// The socket that a batch is sent through, and the next step where the kernel takes no more.
 pub(super) trait Way {
     fn socket(&self) -> BorrowedFd<'_>;
 
-    /// The socket is full. Waits, or changes to another one.
+    /// Waits for space in the socket, which is full, or changes to another one.
     fn make_space(&mut self) -> Full;
 
-    /// The kernel took these headers.
+    /// Notes that the kernel took these headers.
     fn segments_taken(&mut self, _headers: &[libc::mmsghdr]) {}
 
-    /// The kernel refused to segment a packet to `peer`.
+    /// Notes that the kernel refused to segment a packet to `peer`.
     fn segments_refused(&mut self, _peer: &PeerAddr) {}
 }
 
@@ -37,6 +37,7 @@ pub(super) enum Full {
     Drop,
 }
 
+/// One socket for everything. It waits for space once.
 pub(super) struct OneSocket<'a> {
     pub(super) socket: BorrowedFd<'a>,
     pub(super) may_wait: bool,
@@ -185,7 +186,7 @@ impl Sender {
         again_if_stale(|| unsafe { send_one(socket, &header.msg_hdr) })
     }
 
-    /// Returns the length of the packet's datagrams, of which the last may be shorter.
+    /// Returns the length of the packet's datagrams. The last may be shorter.
     pub(super) fn segment_bytes(&self, index: usize) -> usize {
         if is_segmented(&self.headers[index]) {
             self.controls[index].segment.segment_bytes.into()

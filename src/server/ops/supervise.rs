@@ -51,7 +51,7 @@ struct Check {
 pub struct ThreadDied {
     /// The name of the thread.
     pub name: String,
-    /// The message of its panic, or its error.
+    /// The message of its panic, its error, or the time for which it hung.
     pub reason: String,
 }
 
@@ -101,8 +101,8 @@ impl Supervisor {
         }
     }
 
-    /// Lets [`Supervisor::wait`] call `check` at intervals until the stop. `check` returns a thread
-    /// that hangs. Then all threads are stopped.
+    /// Makes [`Supervisor::wait`] call `check` at intervals until the stop. If `check` returns a
+    /// thread that hangs, all threads are stopped.
     pub fn watch(
         &mut self,
         interval: Duration,
@@ -186,8 +186,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Waits until all threads have ended, or one hangs, but after the stop for at most half a second. A
-    /// thread that still hangs then is abandoned, for example in a write to a full pipe.
+    /// Waits until all threads have ended, but for at most half a second after the stop, or after
+    /// one was found to hang. A thread that has not ended then is abandoned, for example in a
+    /// write to a full pipe.
     ///
     /// # Errors
     /// The first [`ThreadDied`]. The other threads have been stopped.

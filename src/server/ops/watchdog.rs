@@ -73,7 +73,7 @@ impl Watchdog {
 }
 
 /// Minimum number of checks within the limit. A pause of the process takes one, and a worker
-/// that goes on after it has the time of the others.
+/// that goes on after it has the time of all others.
 const MIN_CHECKS: u32 = 30;
 
 /// Maximum time between two checks. A stuck worker is logged within three of them.

@@ -1,4 +1,4 @@
-//! Packets that are watched: has one left the machine?
+//! Packets that are watched until they have left the machine, or have not in time.
 
 use std::ops::Range;
 use std::os::fd::AsFd;
