@@ -10,7 +10,8 @@ use bullhorn::ServerConfig;
 use bullhorn::server::ops::stats::Stats;
 use bytesize::ByteSize;
 use common::{
-    Client, Network, TestServer, parse, two_machines, unpinned_config, wait_until, with_networks,
+    Client, Network, TestServer, parse, two_machines, unpinned_config, wait_until, wildcard_config,
+    with_networks,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -126,6 +127,19 @@ fn a_stranger_on_a_named_interface_is_refused_or_an_alarm() {
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
                 Ok(_stranger) => wait_until("an alarm", || server.stats().group_alarms == 1),
             }
+        }
+    });
+}
+
+#[test]
+fn the_sockets_of_the_other_family_hide_no_stranger() {
+    with_networks(|| {
+        let [machine, _clients] = two_machines();
+        let server = machine.run(|| TestServer::start(wildcard_config()));
+        // The kernel lets it in, as it is bound to an interface.
+        let stranger = machine.run(|| stranger(parse("[::]:9999")));
+        if let Ok(_stranger) = stranger {
+            wait_until("an alarm", || server.stats().group_alarms == 1);
         }
     });
 }

@@ -152,6 +152,47 @@ fn a_forged_datagram_to_another_address_turns_no_peer() {
 }
 
 #[test]
+fn a_peer_outlives_the_address_that_it_was_served_from() {
+    with_networks(|| {
+        let [machine, clients] = two_machines();
+        let _server = machine.run(|| TestServer::start(wildcard_config()));
+        let nodad = "nodad";
+        for (own, first, second, address, flags) in [
+            (
+                "10.77.0.9:0",
+                "10.77.0.1:9999",
+                "10.77.0.2:9999",
+                "10.77.0.2/24",
+                "",
+            ),
+            (
+                "[fd77::9]:0",
+                "[fd77::1]:9999",
+                "[fd77::2]:9999",
+                "fd77::2/64",
+                nodad,
+            ),
+        ] {
+            let [first, second] = [first, second].map(parse);
+            let peer = clients
+                .run(|| UdpSocket::bind(parse(own)))
+                .expect("it is free");
+            peer.set_nonblocking(true).expect("it is a socket");
+            let is_served = |from, to| {
+                peer.send_to(b"hi", to).expect("the network is up");
+                let received = peer.recv_from(&mut [0; 100]);
+                received.is_ok_and(|(_, sender)| sender == from)
+            };
+            wait_until("an echo", || is_served(second, second));
+            machine.ip(&format!("address del {address} dev eth0"));
+            wait_until("an echo from the other address", || is_served(first, first));
+            machine.ip(&format!("address add {address} dev eth0 {flags}"));
+            wait_until("an echo from the first again", || is_served(second, first));
+        }
+    });
+}
+
+#[test]
 fn a_frame_from_its_own_link_local_address_is_dropped() {
     with_networks(|| {
         let [machine, neighbor] = [(); 2].map(|()| Network::new());

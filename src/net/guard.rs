@@ -17,8 +17,8 @@ use nix::{setsockopt_impl, sockopt_impl};
 use socket2::Socket;
 
 use super::socket::{
-    BindError, BufferSizes, SocketGroup, bind_member, check_broadcast, explain, in_call,
-    new_socket, open_group,
+    BindError, BufferSizes, REUSE_PORT, SocketGroup, bind_member, check_broadcast, explain,
+    in_call, new_socket, open_group,
 };
 use super::spare::{Spares, bind_spares, share_spares};
 
@@ -85,7 +85,7 @@ fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io
         let guard = new_socket(group.local_addr, wanted)?;
         stop_receiving(&guard)?;
         bind_member(&guard, group.local_addr)?;
-        guard.set_reuse_port(false)?;
+        share(&guard, false)?;
         Ok(guard)
     };
     let guard = bind();
@@ -106,7 +106,7 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
         let spares = bind_spares(group.local_addr, count + 1, wanted);
         return Ok((group, spares, Err(error)));
     }
-    guard.set_reuse_port(true)?;
+    share(&guard, true)?;
     for _ in 0..count {
         let socket = new_socket(group.local_addr, wanted)?;
         bind_member(&socket, group.local_addr)?;
@@ -114,13 +114,18 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
     }
     let spares = bind_spares(group.local_addr, count + 1, wanted);
     stop_sharing(&spares)?;
-    Ok((group, spares, guard.set_reuse_port(false).map(|()| guard)))
+    Ok((group, spares, share(&guard, false).map(|()| guard)))
 }
 
 /// Makes the kernel refuse a stranger that it compares with one of the spares first.
 fn stop_sharing(spares: &io::Result<Vec<Socket>>) -> io::Result<()> {
     let mut spares = spares.iter().flatten();
-    spares.try_for_each(|spare| spare.set_reuse_port(false))
+    spares.try_for_each(|spare| share(spare, false))
+}
+
+fn share(socket: &Socket, is_shared: bool) -> io::Result<()> {
+    let result = socket.set_reuse_port(is_shared);
+    result.map_err(in_call(REUSE_PORT))
 }
 
 impl Guard {
@@ -197,7 +202,8 @@ impl Guard {
 
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && (is_wildcard || one.ip() == other.ip())
+    let is_same_ip = one.is_ipv4() == other.is_ipv4() && (is_wildcard || one.ip() == other.ip());
+    one.port() == other.port() && is_same_ip
 }
 
 /// Parses an address as `/proc/net/udp` shows it: words of 32 bits in the order of this
@@ -216,7 +222,8 @@ fn parse_local(text: &str) -> Option<SocketAddr> {
         IpAddr::from(word(0)?)
     } else {
         let words = [word(0)?, word(8)?, word(16)?, word(24)?];
-        IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?)
+        // A socket with a mapped address receives IPv4 only.
+        IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?).to_canonical()
     };
     Some(SocketAddr::new(ip, port))
 }

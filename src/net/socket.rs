@@ -277,7 +277,7 @@ fn granted(socket: &Socket) -> io::Result<BufferSizes> {
 /// and is far above the number of addresses that a machine has in practice.
 pub const MAX_ENDPOINTS: usize = 16;
 
-const REUSE_PORT: &str = "setsockopt SO_REUSEPORT";
+pub(super) const REUSE_PORT: &str = "setsockopt SO_REUSEPORT";
 
 const UNSPECIFIED_V4: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 

@@ -81,7 +81,7 @@ impl Sender {
                     done += sent;
                 }
                 Err(libc::EINTR) => {}
-                Err(libc::EAGAIN | libc::ENOBUFS) => match way.make_space() {
+                Err(error) if is_full(error) => match way.make_space() {
                     Full::Retry => {}
                     Full::Reroute => return done,
                     Full::Drop => {
@@ -119,14 +119,13 @@ impl Sender {
         let headers = &mut self.headers[range];
         if !self.is_one_by_one {
             // SAFETY: these headers are as the caller promises.
-            match unsafe { send_batch(socket, headers) } {
-                // It may also be a packet filter that refuses the first header.
-                Err(error) if is_call_refusal(error) => {}
+            match again_if_stale(|| unsafe { send_batch(socket, headers) }) {
+                Err(error) if is_call_refusal(error) && refuses_batches(socket) => {}
                 result => return result,
             }
         }
         // SAFETY: as above.
-        unsafe { send_one(socket, &headers[0].msg_hdr) }?;
+        again_if_stale(|| unsafe { send_one(socket, &headers[0].msg_hdr) })?;
         self.is_one_by_one = true;
         Ok(1)
     }
@@ -184,7 +183,7 @@ impl Sender {
         }
         // SAFETY: the name is the packet's own. The iovec lives in this frame and leads to
         // a part of the payload.
-        unsafe { send_one(socket, &header.msg_hdr) }
+        again_if_stale(|| unsafe { send_one(socket, &header.msg_hdr) })
     }
 
     /// Returns the length of the packet's datagrams. The last may be shorter.
@@ -235,6 +234,24 @@ impl Sender {
     }
 }
 
+/// Calls `send` once more after an error that may be a stale one.
+///
+/// After an ICMP message, a connected socket fails in the next call, whoever that sends to.
+/// Spares are connected, and anyone can forge such a message. It must not cost a peer its packet.
+fn again_if_stale<T>(mut send: impl FnMut() -> Result<T, i32>) -> Result<T, i32> {
+    match send() {
+        Err(error) if error != libc::EINTR && !is_full(error) => send(),
+        result => result,
+    }
+}
+
+/// Returns `true` if the system refuses `sendmmsg` as such. A packet filter refuses headers, and
+/// here are none.
+fn refuses_batches(socket: BorrowedFd<'_>) -> bool {
+    // SAFETY: there are no headers that could point at anything.
+    unsafe { send_batch(socket, &mut []) }.is_err()
+}
+
 /// Sends one header, without waiting.
 ///
 /// # Safety
@@ -247,6 +264,11 @@ unsafe fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Result<(), 
         return Err(last_error());
     }
     Ok(())
+}
+
+/// Returns `true` for the errors of a socket that has no space.
+pub(super) fn is_full(error: i32) -> bool {
+    matches!(error, libc::EAGAIN | libc::ENOBUFS)
 }
 
 /// Returns `true` for the errors with which the kernel refuses to segment a packet

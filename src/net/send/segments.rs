@@ -78,4 +78,12 @@ const MAX_REFUSED: usize = 1024;
 const REFUSED_TIME: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
+impl Segments {
+    /// Number of refusals in a row.
+    pub(super) fn in_a_row(&self) -> usize {
+        self.in_a_row
+    }
+}
+
+#[cfg(test)]
 mod tests;
