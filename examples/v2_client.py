@@ -10,7 +10,7 @@ def send(kind, body=b""):
 
 def hear():
     data, at = sock.recv(2048), 2
-    while at < len(data) and data[at] != 0:  # behind a 0 is padding
+    while at < len(data) and data[at] != 0:  # after a 0 is padding
         kind, length = struct.unpack_from(">BH", data, at)
         at += 3 + length
         yield kind, data[at - length : at]

@@ -1,4 +1,4 @@
-//! A server of two workers, one of which is stopped while the rest of the process goes on.
+//! A server of two workers. One of them is stopped while the rest of the process goes on.
 
 #![allow(
     clippy::unwrap_used,

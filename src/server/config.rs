@@ -53,7 +53,7 @@ pub struct ServerConfig {
           value_parser = parse_duration)]
     pub reap_interval: Duration,
 
-    /// Maximum time for which a worker may be stuck before the server ends, 1s to 24h, or off
+    /// Maximum time for which a worker may be stuck before the server ends, 1s to 24h, or off (0)
     ///
     /// The server then ends with exit code 1, so that it can be started again. A pause of the
     /// whole process does not count.
@@ -310,8 +310,15 @@ fn remedy(address: SocketAddr) -> Option<String> {
     if let Some(v4) = ip.to_ipv4_mapped() {
         return Some(format!("must be written as an IPv4 address, {v4}:{port}"));
     }
-    let lacks_zone = ip.is_unicast_link_local() && zone == 0;
-    lacks_zone.then(|| format!("must name its interface, such as [{ip}%eth0]:{port}"))
+    match (ip.is_unicast_link_local(), zone) {
+        (true, 0) => Some(format!(
+            "must name its interface, such as [{ip}%eth0]:{port}"
+        )),
+        (false, 1..) => Some(format!(
+            "must be [{ip}]:{port}: only a link-local address names its interface"
+        )),
+        _ => None,
+    }
 }
 
 /// Checks that none of the addresses `before` is the same as `address`, or includes it.
@@ -396,7 +403,7 @@ const REAP_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Dura
 
 /// The minimum is ten times as long as the patience of the other workers. The maximum is a day.
 const WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-/// Without a watchdog.
+/// Value of [`ServerConfig::watchdog`] for a server without a watchdog.
 pub(super) const WATCHDOG_OFF: Duration = Duration::ZERO;
 
 /// The minimum is half a slice. Nobody waits for an answer for longer than the maximum.

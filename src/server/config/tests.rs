@@ -57,6 +57,7 @@ fn an_error_names_the_valid_values() {
         ("--bind localhost", "such as 127.0.0.1:9999"),
         ("--bind [fe80::1%nowhere0]:1", "no interface nowhere0"),
         ("--bind [fe80::1]:1", "such as [fe80::1%eth0]:1"),
+        ("--bind [::%lo]:1", "must be [::]:1: only a link-local"),
         ("--bind 224.0.0.1:1", "must not be a multicast address"),
         ("--bind [ff02::1%1]:1", "must not be a multicast address"),
         (

@@ -1,9 +1,10 @@
 //! The limit of replies to addresses that are not registered.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::net::PeerAddr;
+use crate::server::registry::AddressHash;
 
 /// Allows one reply per second and address, without storing addresses.
 ///
@@ -12,10 +13,11 @@ use crate::net::PeerAddr;
 /// has a random key. Otherwise a stranger could choose addresses that suppress the replies to
 /// another one.
 pub struct ReplyLimit {
-    /// The time of the last reply, counted from [`INTERVAL_MS`] before the start of the clock. It
-    /// wraps after 49 days. An older time can only seem to be newer, and suppress a reply.
+    /// The time of each slot's last reply, counted from [`INTERVAL_MS`] before the start of the
+    /// clock. It wraps after 49 days. An older time can only seem to be newer, and suppress a
+    /// reply.
     slots: Box<[AtomicU32]>,
-    hash: RandomState,
+    hash: AddressHash,
 }
 
 impl ReplyLimit {
@@ -26,7 +28,7 @@ impl ReplyLimit {
     fn with_slots(count: usize) -> Self {
         Self {
             slots: (0..count).map(|_| AtomicU32::new(0)).collect(),
-            hash: RandomState::new(),
+            hash: AddressHash::random(),
         }
     }
 

@@ -63,7 +63,7 @@ impl Ingress {
                 }
             }
         }
-        // So a client finds out if long datagrams pass in both directions.
+        // By this a client finds out if long datagrams pass in both directions.
         if frames.is_padded() {
             egress.replies.pad(datagram.len());
         }
@@ -86,11 +86,12 @@ impl Ingress {
         }
     }
 
-    /// Tells the sender of a datagram that its session is unknown, at most once per second. The
+    /// Replies that the session of a datagram is unknown, at most once per second and address. The
     /// reply is not longer than the datagram, so a forged one is not amplified.
     ///
-    /// Two servers cannot go on with this. A server that receives a reply takes the first bytes
-    /// for a session and the rest for a frame. The third reply in a row has no valid frame.
+    /// Two servers that were made to do this to each other stop. A server that receives such a
+    /// reply takes the first bytes after the mark for a session, and the rest for a frame. The
+    /// third reply in a row has no valid frame.
     fn reject(&self, from: PeerAddr, session: SessionId, now_ms: u64, egress: &mut Egress) {
         if self.shared.unknown_sessions.allows(&from, now_ms) {
             let frame = ServerFrame::UnknownSession(session);

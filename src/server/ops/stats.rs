@@ -274,7 +274,7 @@ pub struct Stats {
     /// Log lines dropped because the log could not keep up.
     pub log_lines_shed: u64,
     /// Alarms because another process can join the sockets of this server, or has joined them.
-    pub open_groups: u64,
+    pub group_alarms: u64,
 }
 
 impl Stats {

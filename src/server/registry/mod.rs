@@ -167,9 +167,8 @@ impl Registry {
     }
 
     /// Opens a session for a new peer, which is then served by worker `owner`, in bundles of this
-    /// size. A peer that has a
-    /// session keeps it, and a v1 peer stays one. So a forged request changes nothing for a
-    /// peer, and a v1 peer is never sent frames.
+    /// size. A peer that has a session keeps it, and a v1 peer stays one. So a forged request
+    /// changes nothing for a peer, and a v1 peer is never sent frames.
     pub fn open_session(
         &self,
         address: &PeerAddr,
