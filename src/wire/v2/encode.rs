@@ -149,7 +149,7 @@ fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
     push_frame_with(kind, fill, out);
 }
 
-/// Appends the sender of a message, at most [`MAX_FROM_BYTES`](super::frame::MAX_FROM_BYTES).
+/// Appends the sender of a message, at most [`MAX_FROM_BYTES`].
 fn push_from(from: &DisplayName, out: &mut Vec<u8>) {
     match from {
         DisplayName::Address(SocketAddr::V4(address)) => {

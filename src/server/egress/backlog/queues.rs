@@ -35,7 +35,7 @@ pub(super) struct RoomQueue {
     pub(super) kept: Load,
 }
 
-/// The texts of one sender for one room, a list linked by [`Text::next`].
+/// The texts of one sender for one room, a list linked by `Text::next`.
 pub(super) struct SenderQueue {
     pub(super) key: ShareKey,
     pub(super) room: usize,
