@@ -91,7 +91,8 @@ impl Quarantine {
 
     fn end(&mut self, search: Search, now: Instant) {
         // If no packet leaves, it is the machine that is slow, and no peer of it.
-        let is_peers = search.passed > 0 && !search.failed.is_empty();
+        // While suspects are known, a full buffer is theirs, or of others like them.
+        let is_peers = search.passed > 0 && !self.suspects.is_empty();
         if search.passed == 0 {
             for peer in &search.failed {
                 self.suspects.remove(peer);

@@ -61,6 +61,14 @@ pub struct ServerConfig {
           value_parser = parse_watchdog)]
     pub watchdog: Duration,
 
+    /// Time to send the texts that wait in a worker, 1ms to 10s. Further texts are dropped
+    ///
+    /// Rooms and senders share it fairly. A sender that has no text waiting may have one more.
+    /// The texts also take up to 32 MiB of memory per worker.
+    #[arg(long, env = "BULLHORN_BACKLOG", value_name = "DURATION", default_value = "100ms",
+          value_parser = parse_duration)]
+    pub backlog: Duration,
+
     /// Maximum number of peers, 1 to 10,000,000. Each takes up to 300 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
           value_parser = parse_count::<u32>)]
@@ -194,6 +202,7 @@ impl ServerConfig {
             self.reap_interval.into(),
             &readable(REAP_INTERVAL),
         )?;
+        check("backlog", self.backlog.into(), &readable(BACKLOG))?;
         if self.watchdog != WATCHDOG_OFF {
             check("watchdog", self.watchdog.into(), &readable(WATCHDOG))?;
         }
@@ -227,6 +236,7 @@ impl Default for ServerConfig {
             timeout: Duration::from_secs(10),
             reap_interval: Duration::from_secs(1),
             watchdog: Duration::from_secs(30),
+            backlog: Duration::from_millis(100),
             max_peers: DEFAULT_MAX_PEERS,
             commands: Switch::On,
             max_rooms: DEFAULT_MAX_ROOMS,
@@ -395,6 +405,9 @@ const REAP_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Dura
 const WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// Value of [`ServerConfig::watchdog`] for a server without a watchdog.
 pub(super) const WATCHDOG_OFF: Duration = Duration::ZERO;
+
+/// The minimum is half a slice. Nobody waits for an answer for longer than the maximum.
+const BACKLOG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// The minimum holds a datagram. The kernel doubles the size, and the result must fit into
 /// an `int`.

@@ -129,6 +129,19 @@ fn the_next_search_waits_and_for_longer_if_the_last_found_nobody() {
 }
 
 #[test]
+fn a_search_that_finds_only_known_suspects_is_no_reason_to_wait() {
+    let mut machine = Machine::new(&[1]);
+    machine.clog();
+    machine.send(1..3);
+    machine.wait(SEARCH_TIME);
+    machine.clog();
+    assert_eq!(machine.send(1..3), [Route::Apart, Route::Test]);
+    machine.wait(SEARCH_TIME);
+    machine.clog();
+    assert_eq!(machine.send(2..3), [Route::Test]);
+}
+
+#[test]
 fn a_suspect_that_nothing_is_sent_to_is_forgotten() {
     let mut machine = Machine::new(&[1]);
     machine.clog();

@@ -34,9 +34,7 @@ impl ReplyLimit {
 
     /// Returns true if `address` may be sent a reply now, and takes that reply.
     pub fn allows(&self, address: &PeerAddr, now_ms: u64) -> bool {
-        // Without the endpoint. A host that is written to at several of them is one host.
-        let hash = self.hash.hash_one(address.socket_addr());
-        let slot = &self.slots[(hash % self.slots.len() as u64) as usize];
+        let slot = &self.slots[self.index(address)];
         let now = (now_ms as u32).wrapping_add(INTERVAL_MS);
         let last = slot.load(Ordering::Relaxed);
         // The exchange fails if another worker has just taken the reply.
@@ -44,6 +42,30 @@ impl ReplyLimit {
             && slot
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
+    }
+
+    /// Returns a limit for which these addresses do not share slots, unless they are one host.
+    #[cfg(test)]
+    pub fn apart(addresses: &[PeerAddr]) -> Self {
+        loop {
+            let limit = Self::new();
+            let places = addresses
+                .iter()
+                .map(|address| (limit.index(address), address.socket_addr()));
+            let mut places: Vec<_> = places.collect();
+            places.sort_unstable();
+            places.dedup();
+            if places.windows(2).all(|two| two[0].0 != two[1].0) {
+                return limit;
+            }
+        }
+    }
+
+    /// The index of the slot of `address`.
+    fn index(&self, address: &PeerAddr) -> usize {
+        // Without the endpoint. A host that is written to at several of them is one host.
+        let hash = self.hash.hash_one(address.socket_addr());
+        (hash % self.slots.len() as u64) as usize
     }
 }
 

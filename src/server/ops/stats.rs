@@ -84,7 +84,7 @@ counters! {
     registered,
     /// Messages queued for fan-out, from texts and from frames.
     messages,
-    /// Messages shed because their sender's share of the backlog was used up.
+    /// Messages shed because the share of their sender or room of the backlog was used up.
     messages_shed,
     /// Commands dropped because their sender left or expired while they were handled.
     commands_expired,
@@ -112,7 +112,7 @@ counters! {
     /// path). Their datagrams were sent one by one.
     packets_split,
     /// Peers that were set apart because packets to them do not leave this machine. A peer that
-    /// is set apart twice counts twice.
+    /// is set apart twice, or by two workers, counts twice.
     peers_set_apart,
     /// Datagrams that the kernel dropped because the socket's receive buffer was full.
     /// They are in no other count.

@@ -26,7 +26,7 @@ pub use names::NameError;
 use names::Names;
 pub use peer::Peer;
 pub use presence::{EventQueue, Notice, Presence};
-pub use room::{LeaveReason, MIN_SHARED_MEMBERS, Members, Room, SendGroup};
+pub use room::{LeaveReason, Members, Room, SendGroup};
 
 /// The registered peers.
 ///
@@ -283,7 +283,7 @@ impl Registry {
 
     /// Calls `visit` with every v2 peer that worker `owner` serves.
     pub fn visit_sessions(&self, owner: WorkerId, mut visit: impl FnMut(PeerAddr)) {
-        let is_served = |peer: &Peer| peer.session.is_some() && peer.group.owner == owner;
+        let is_served = |peer: &Peer| peer.session.is_some() && peer.owner == owner;
         for entry in self.peers.iter().filter(|entry| is_served(entry.value())) {
             visit(entry.key().address.at(entry.value().endpoint()));
         }
@@ -304,7 +304,7 @@ impl Registry {
         let is_stale = |peer: &Peer| {
             let seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
             // Most peers were seen after any of the times.
-            seen_ms < newest_ms && seen_ms < oldest_ms[peer.group.owner.index()]
+            seen_ms < newest_ms && seen_ms < oldest_ms[peer.owner.index()]
         };
         let stale: Vec<HashedAddr> = self
             .peers
@@ -380,9 +380,8 @@ impl Registry {
         let group = SendGroup {
             endpoint: entry.key().address.endpoint(),
             protocol,
-            owner,
         };
-        let peer = Peer::new(Arc::clone(lobby), group, session, now_ms);
+        let peer = Peer::new(Arc::clone(lobby), group, owner, session, now_ms);
         enter_room(lobby, entry.key(), &peer);
         let peer = Arc::new(peer);
         entry.insert(Arc::clone(&peer));

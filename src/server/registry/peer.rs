@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::room::{Room, SendGroup};
 use crate::net::{Endpoint, PeerAddr};
+use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol};
 
@@ -17,6 +18,8 @@ pub struct Peer {
     /// The session that every datagram of a v2 peer must carry, or `None` for a v1 peer.
     pub(super) session: Option<SessionId>,
     pub(super) group: SendGroup,
+    /// The worker that receives from the peer.
+    pub(super) owner: WorkerId,
     pub(super) memberships: Memberships,
     pub(super) name: ArcSwapOption<Name>,
     pub(super) wants_presence: AtomicBool,
@@ -30,6 +33,7 @@ impl Peer {
     pub(super) fn new(
         room: Arc<Room>,
         group: SendGroup,
+        owner: WorkerId,
         session: Option<SessionId>,
         now_ms: u64,
     ) -> Self {
@@ -37,6 +41,7 @@ impl Peer {
             last_seen_ms: AtomicU64::new(now_ms),
             session,
             group,
+            owner,
             memberships: Memberships(ArcSwap::new(room)),
             name: ArcSwapOption::empty(),
             wants_presence: AtomicBool::new(false),
@@ -70,7 +75,7 @@ impl Peer {
 
     /// Returns the same peer in another group.
     pub(super) fn in_group(&self, group: SendGroup, now_ms: u64) -> Self {
-        let peer = Self::new(self.room(), group, self.session, now_ms);
+        let peer = Self::new(self.room(), group, self.owner, self.session, now_ms);
         peer.name.store(self.name.load_full());
         peer.wants_presence
             .store(self.wants_presence(), Ordering::Relaxed);

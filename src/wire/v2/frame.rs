@@ -212,6 +212,9 @@ pub const FRAME_MARK: u8 = 0xFF;
 /// Start of every datagram: the mark and the version.
 pub(super) const MAGIC: [u8; 2] = [FRAME_MARK, 0x02];
 
+/// Length of what every datagram from the server begins with.
+pub const SERVER_HEADER_BYTES: usize = MAGIC.len();
+
 /// The rest of the datagram is padding.
 pub(super) const PAD: u8 = 0x00;
 pub(super) const HELLO: u8 = 0x01;

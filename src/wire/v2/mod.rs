@@ -5,12 +5,13 @@ mod frame;
 mod parse;
 
 pub use encode::{
-    push_client_frame, push_client_header, push_hello, push_hello_in, push_padding, push_reply,
-    push_say, push_server_frame, push_server_header,
+    message_bytes, push_client_frame, push_client_header, push_hello, push_hello_in, push_padding,
+    push_reply, push_say, push_server_frame, push_server_header,
 };
 pub use frame::{
     BUNDLE_BYTES, BundleSize, ClientFrame, FRAME_MARK, MAX_PAYLOAD_BYTES, MIN_HELLO_BYTES,
-    Malformed, Message, SMALL_BUNDLE_BYTES, ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome,
+    Malformed, Message, SERVER_HEADER_BYTES, SMALL_BUNDLE_BYTES, ServerFrame, SessionId,
+    UNKNOWN_SESSION_BYTES, Welcome,
 };
 pub use parse::{ClientFrames, parse_client, parse_server};
 

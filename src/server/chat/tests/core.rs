@@ -1,6 +1,7 @@
 //! The real server core, without I/O, and with a clock that the test moves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
@@ -50,7 +51,7 @@ impl Core {
             timeout_ms: TIMEOUT_MS as u32,
             has_commands: true,
             own_addresses: Arc::default(),
-            unknown_sessions: ReplyLimit::new(),
+            unknown_sessions: ReplyLimit::apart(&std::array::from_fn::<_, PEERS, _>(address)),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
@@ -61,12 +62,12 @@ impl Core {
         let exchange = Arc::new(Exchange::new(infos.iter().map(handle).collect()));
         let chat = |(index, info): (usize, &Arc<WorkerInfo>)| {
             let worker = WorkerId(index as u8);
-            let (exchange, info) = (Arc::clone(&exchange), Arc::clone(info));
+            let exchange = Arc::clone(&exchange);
             Chat {
                 worker,
                 registry: Arc::clone(&registry),
-                ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(&info)),
-                egress: Egress::new(worker, no_wake(), exchange, 64, info),
+                ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(info)),
+                egress: Egress::new(worker, exchange, BACKLOG, 64),
             }
         };
         let chats = infos.iter().enumerate().map(chat).collect();
@@ -240,3 +241,6 @@ fn number(peer: PeerAddr) -> usize {
 fn string(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// Enough for all texts of a test.
+const BACKLOG: Duration = Duration::from_secs(10);
