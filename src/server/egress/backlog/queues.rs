@@ -20,6 +20,8 @@ pub(super) struct Queues {
     /// By the address in memory of a room. `rooms` holds the room, so no other one can have it.
     room_indexes: HashMap<usize, usize>,
     share_indexes: HashMap<ShareKey, usize>,
+    /// The sender that was looked up last. A datagram may have many texts of one sender.
+    last: usize,
 }
 
 /// The texts for one room.
@@ -74,19 +76,30 @@ impl Queues {
             shares: Slab::with_capacity(TYPICAL_SENDERS),
             room_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
             share_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
+            last: 0,
         }
     }
 
     /// Returns what is known of a sender in a room: the index of its queue, the room and the share.
     pub(super) fn find(
-        &self,
+        &mut self,
         room: &Arc<Room>,
         key: ShareKey,
     ) -> (Option<usize>, Option<&RoomQueue>, Option<&Share>) {
+        if let Some(sender) = self.senders.get(self.last)
+            && sender.key == key
+            && Arc::ptr_eq(&self.rooms[sender.room].room, room)
+        {
+            let (queue, share) = (&self.rooms[sender.room], &self.shares[sender.share]);
+            return (Some(self.last), Some(queue), Some(share));
+        }
         let share = self.share_indexes.get(&key).copied();
         let sender = share.and_then(|share| self.sender(share, room));
         let queue = match sender {
-            Some(index) => Some(self.senders[index].room),
+            Some(index) => {
+                self.last = index;
+                Some(self.senders[index].room)
+            }
             None => self.room_indexes.get(&room_key(room)).copied(),
         };
         let queue = queue.map(|index| &self.rooms[index]);
