@@ -12,7 +12,7 @@ def hear():
     data, at = sock.recv(2048), 10
     if data[2:10] not in (nonce, session.to_bytes(8, "big"), bytes(8)):
         return  # not from the server; messages to a room have 0
-    while at < len(data) and data[at] != 0:  # behind a 0 is padding
+    while at < len(data) and data[at] != 0:  # after a 0 is padding
         kind, length = struct.unpack_from(">BH", data, at)
         at += 3 + length
         yield kind, data[at - length : at]

@@ -95,7 +95,7 @@ fn a_forged_datagram_to_another_address_turns_no_peer() {
             ("[fd77::9]:0", "[fd77::1]:9999", "[fd77::2]:9999"),
         ] {
             let (first, second) = (parse(first), parse(second));
-            // These hear from all addresses. Whoever forges their address sends the same.
+            // These receive from all addresses. A forger of their address sends the same bytes.
             let [v1, v2] = [(); 2].map(|()| {
                 let socket = clients
                     .run(|| UdpSocket::bind(parse(own)))
@@ -127,7 +127,7 @@ fn a_forged_datagram_to_another_address_turns_no_peer() {
             send(&v2, first, &ping(session));
             assert_eq!(received_from(&v2).1, first);
 
-            // The forged datagrams. The reply to a HELLO tells the address that it came to.
+            // The forged datagrams. The reply to a HELLO leaves from the address that it came to.
             for forged in [&b"@im@"[..], b"/ping 3"] {
                 send(&v1, second, forged);
             }
@@ -158,21 +158,62 @@ fn a_forged_datagram_to_another_address_turns_no_peer() {
 }
 
 #[test]
+fn a_peer_outlives_the_address_that_it_was_served_from() {
+    with_networks(|| {
+        let [machine, clients] = two_machines();
+        let _server = machine.run(|| TestServer::start(wildcard_config()));
+        let nodad = "nodad";
+        for (own, first, second, address, flags) in [
+            (
+                "10.77.0.9:0",
+                "10.77.0.1:9999",
+                "10.77.0.2:9999",
+                "10.77.0.2/24",
+                "",
+            ),
+            (
+                "[fd77::9]:0",
+                "[fd77::1]:9999",
+                "[fd77::2]:9999",
+                "fd77::2/64",
+                nodad,
+            ),
+        ] {
+            let [first, second] = [first, second].map(parse);
+            let peer = clients
+                .run(|| UdpSocket::bind(parse(own)))
+                .expect("it is free");
+            peer.set_nonblocking(true).expect("it is a socket");
+            let is_served = |from, to| {
+                peer.send_to(b"hi", to).expect("the network is up");
+                let received = peer.recv_from(&mut [0; 100]);
+                received.is_ok_and(|(_, sender)| sender == from)
+            };
+            wait_until("an echo", || is_served(second, second));
+            machine.ip(&format!("address del {address} dev eth0"));
+            wait_until("an echo from the other address", || is_served(first, first));
+            machine.ip(&format!("address add {address} dev eth0 {flags}"));
+            wait_until("an echo from the first again", || is_served(second, first));
+        }
+    });
+}
+
+#[test]
 fn a_frame_from_its_own_link_local_address_is_dropped() {
     with_networks(|| {
-        let [machine, neighbour] = [(); 2].map(|()| Network::new());
+        let [machine, neighbor] = [(); 2].map(|()| Network::new());
         let end = ("eth0", &["fe80::1/64"][..]);
-        machine.cable(end, &neighbour, ("eth0", &["fe80::9/64"]));
-        neighbour.sysctl("ipv6/ip_nonlocal_bind", "1");
+        machine.cable(end, &neighbor, ("eth0", &["fe80::9/64"]));
+        neighbor.sysctl("ipv6/ip_nonlocal_bind", "1");
         let server = machine.run(|| {
             TestServer::start(ServerConfig {
                 bind: vec![parse("[::]:9999")],
                 ..wildcard_config()
             })
         });
-        let zone = neighbour.zone("eth0");
+        let zone = neighbor.zone("eth0");
         let address = parse(&format!("[fe80::1%{zone}]:9999"));
-        let forger = neighbour
+        let forger = neighbor
             .run(|| UdpSocket::bind(address))
             .expect("non-local bind");
         forger.send_to(b"loop", address).expect("the network is up");
@@ -180,7 +221,7 @@ fn a_frame_from_its_own_link_local_address_is_dropped() {
         wait_until("the drop", || total().dropped(DropReason::OwnAddress) > 0);
         // A peer may have the port of the server.
         let own = parse(&format!("[fe80::9%{zone}]:9999"));
-        let peer = neighbour.run(|| Client::connect_from(own, address));
+        let peer = neighbor.run(|| Client::connect_from(own, address));
         peer.send(b"hi");
         assert!(peer.receive_text().ends_with("]:9999 hi"));
         server.wait_for_deliveries(1);
@@ -199,20 +240,20 @@ fn a_frame_from_its_own_link_local_address_is_dropped() {
 fn one_address_in_two_zones_is_two_peers() {
     with_networks(|| {
         let [machine, one, other] = [(); 3].map(|()| Network::new());
-        let neighbours = [("eth0", &one), ("eth1", &other)];
-        for (name, neighbour) in neighbours {
+        let neighbors = [("eth0", &one), ("eth1", &other)];
+        for (name, neighbor) in neighbors {
             let end = ("eth0", &["fe80::9/64"][..]);
-            machine.cable((name, &["fe80::1/64"]), neighbour, end);
+            machine.cable((name, &["fe80::1/64"]), neighbor, end);
         }
         let server = machine.run(|| TestServer::start(wildcard_config()));
         let [observer, v2_observer] = machine.run(|| peers_at(&server, "[::1]:0", "[::1]:9999"));
         let mut peers = Vec::new();
-        for (name, neighbour) in neighbours {
-            let zone = neighbour.zone("eth0");
+        for (name, neighbor) in neighbors {
+            let zone = neighbor.zone("eth0");
             let address = format!("[fe80::1%{zone}]:9999");
             let connect = |port| {
                 let own = parse(&format!("[fe80::9%{zone}]:{port}"));
-                neighbour.run(|| Client::connect_from(own, parse(&address)))
+                neighbor.run(|| Client::connect_from(own, parse(&address)))
             };
             let v1 = connect(5554);
             v1.send(b"@im@");
@@ -250,9 +291,9 @@ fn one_address_in_two_zones_is_two_peers() {
 #[test]
 fn a_zone_is_given_by_name() {
     with_networks(|| {
-        let [machine, neighbour] = [(); 2].map(|()| Network::new());
+        let [machine, neighbor] = [(); 2].map(|()| Network::new());
         let end = ("eth0", &["fe80::9/64"][..]);
-        machine.cable(("upstairs", &["fe80::1/64"]), &neighbour, end);
+        machine.cable(("upstairs", &["fe80::1/64"]), &neighbor, end);
         let command = server_command(&["--bind", "[fe80::1%upstairs]:9999"]);
         let server = machine.run(|| ServerProgram::start_command(command));
         let zone = machine.zone("upstairs");

@@ -1,5 +1,5 @@
-//! Paths that mistreat datagrams, in networks that the tests make. Without the right to make
-//! them, the tests are skipped.
+//! Narrow paths and interfaces without offloads, in networks that the tests make. Without the
+//! right to make them, the tests are skipped.
 
 mod common;
 
@@ -62,6 +62,31 @@ fn all_that_is_sent_passes_narrow_paths() {
                 "MTU {mtu}"
             );
         }
+    });
+}
+
+#[test]
+fn datagrams_that_are_longer_than_the_interface_takes_are_cut() {
+    with_networks(|| {
+        let [machine, clients] = two_machines();
+        // IPv6 ends at 1280, and no datagram of the server is longer.
+        for network in [&machine, &clients] {
+            network.ip("link set eth0 mtu 576");
+        }
+        let server = machine.run(|| TestServer::start(wildcard_config()));
+        let [_, speaker] = machine.run(|| peers_at(&server, "127.0.0.1:0", "127.0.0.1:9999"));
+        let peers = clients.run(|| peers_at(&server, "10.77.0.9:0", "10.77.0.1:9999"));
+        for round in 0..40 {
+            let texts = texts(round, 10);
+            say_all(&speaker, &texts);
+            for peer in peers.iter().chain([&speaker]) {
+                peer.expect_texts(&texts);
+            }
+        }
+        let total = server.stats().total();
+        assert_eq!(total.deliveries_refused, 0);
+        // Each of them is tried once by each worker, and then served without segments.
+        assert!((1..=4).contains(&total.packets_split), "{total:?}");
     });
 }
 

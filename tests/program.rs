@@ -219,6 +219,7 @@ fn help_lists_the_flags_and_their_environment_variables() {
         "timeout",
         "reap-interval",
         "watchdog",
+        "backlog",
         "max-peers",
         "no-pin",
         "spin",

@@ -50,6 +50,7 @@ fn calls_that_only_help_are_missed_with_a_warning() {
     for (refused, warning) in [
         ((libc::SYS_sched_setaffinity, None), "is not pinned"),
         ((libc::SYS_sched_getaffinity, None), "no worker is pinned"),
+        ((libc::SYS_connect, None), "are not set apart"),
         (
             (
                 libc::SYS_setsockopt,
@@ -113,6 +114,11 @@ fn without_a_call_that_it_needs_the_server_ends_and_names_it() {
             &[(libc::SYS_epoll_pwait, libc::EPERM, None), WAIT],
             "epoll_wait",
         ),
+        (&[(libc::SYS_clone3, libc::EAGAIN, None)], "clone"),
+        (
+            &[(libc::SYS_fcntl, libc::EPERM, Some((1, DUPLICATE)))],
+            "F_DUPFD_CLOEXEC",
+        ),
         (&[(libc::SYS_socket, libc::EPERM, None)], "socket"),
         (&[(libc::SYS_bind, libc::EPERM, None)], "bind"),
         (
@@ -164,6 +170,8 @@ fn too_few_open_files_are_counted() {
     let server = ServerProgram::start_command(command);
     server.expect_echo(&server.client(), "hi");
 }
+
+const DUPLICATE: u32 = libc::F_DUPFD_CLOEXEC as u32;
 
 #[cfg(target_arch = "x86_64")]
 const WAIT: (libc::c_long, i32, Option<(u32, u32)>) = (libc::SYS_epoll_wait, libc::EPERM, None);

@@ -1,4 +1,4 @@
-//! A session of the client library on a path that loses long datagrams, and says nothing.
+//! A session of the client library on a path that drops long datagrams, without any message.
 
 #![allow(
     clippy::unwrap_used,

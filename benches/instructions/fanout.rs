@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bullhorn::net::{Endpoint, MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
 use bullhorn::server::egress::Exchange;
@@ -94,13 +95,7 @@ fn silent(peers: u32, protocol: Protocol) -> (Egress, Registry) {
         wake: Arc::new(|| {}),
     };
     let exchange = Arc::new(Exchange::new(vec![worker]));
-    let egress = Egress::new(
-        WORKER,
-        Arc::new(|| {}),
-        exchange,
-        MAX_SEGMENTS,
-        WorkerInfo::new(""),
-    );
+    let egress = Egress::new(WORKER, exchange, BACKLOG, MAX_SEGMENTS);
     (egress, registry)
 }
 
@@ -125,6 +120,9 @@ fn mixed(count: usize, lengths: usize) -> (Batcher, Vec<Item>) {
     let items = numbers(lengths).take(count).enumerate().map(item);
     (Batcher::with_capacity(count), items.collect())
 }
+
+/// Enough for all texts.
+const BACKLOG: Duration = Duration::from_secs(3600);
 
 /// Less than a full pass, so that a peer gets them in one go.
 const TEXTS: usize = 100;

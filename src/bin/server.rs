@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print(io::stderr(), format!("server: {error}\n"));
+            print(io::stderr, format!("server: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -67,7 +67,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let handle = server.handle();
     signals.set_stop(move || handle.stop());
     if is_greeting {
-        print(io::stdout(), "UDP Server is Starting...\n".to_owned());
+        print(io::stdout, "UDP Server is Starting...\n".to_owned());
     }
     let handle = server.handle();
     server.spawn_companion("console", move || {
@@ -79,16 +79,25 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
 /// Writes `text`, but waits for a bounded time only. The process must go on even if nobody
 /// reads `output`.
-fn print(mut output: impl Write + Send + 'static, text: String) {
-    let (done, is_done) = mpsc::channel();
-    thread::spawn(move || {
+fn print<W: Write + 'static>(output: fn() -> W, text: String) {
+    let write = move || {
+        let mut output = output();
         // Not `print!` or `eprint!`, which panic when the reader has gone.
         let _ = output
             .write_all(text.as_bytes())
             .and_then(|()| output.flush());
+    };
+    let (done, is_done) = mpsc::channel();
+    let write_there = write.clone();
+    let thread = thread::Builder::new().spawn(move || {
+        write_there();
         let _ = done.send(());
     });
-    let _ = is_done.recv_timeout(STOP_LIMIT);
+    match thread {
+        Ok(_) => drop(is_done.recv_timeout(STOP_LIMIT)),
+        // That may be what the text says.
+        Err(_) => write(),
+    }
 }
 
 const EXAMPLES: &str = "\

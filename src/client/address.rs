@@ -23,7 +23,8 @@ impl ServerAddress {
     /// The name is unknown, or it has no address.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let mut addresses: Vec<SocketAddr> = Vec::new();
-        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        for address in found.map_err(|error| self.explain(error))? {
             if !addresses.contains(&address) && addresses.len() < MAX_ADDRESSES {
                 addresses.push(address);
             }
@@ -33,6 +34,17 @@ impl ServerAddress {
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         }
         Ok(addresses)
+    }
+
+    /// The resolver does not say that the interface of a link-local address is missing.
+    fn explain(&self, error: io::Error) -> io::Error {
+        match self.host.split_once('%') {
+            Some((ip, zone)) if is_link_local(ip) => io::Error::new(
+                error.kind(),
+                format!("this machine has no interface {zone}"),
+            ),
+            _ => error,
+        }
     }
 }
 
@@ -71,10 +83,7 @@ impl FromStr for ServerAddress {
         if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(AddressError::Host);
         }
-        if host
-            .parse()
-            .is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local())
-        {
+        if is_link_local(host) {
             return Err(AddressError::Zone);
         }
         if !port.bytes().all(|b| b.is_ascii_digit()) {
@@ -97,6 +106,11 @@ impl fmt::Display for ServerAddress {
             false => write!(f, "{}:{}", self.host, self.port),
         }
     }
+}
+
+fn is_link_local(host: &str) -> bool {
+    host.parse()
+        .is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local())
 }
 
 /// The reason why a string is not a [`ServerAddress`]. Each message says what is right.
@@ -163,6 +177,13 @@ mod tests {
             assert_eq!(address.resolve().unwrap(), [socket_address]);
             assert_eq!(written.parse::<ServerAddress>().unwrap(), address);
         }
+    }
+
+    #[test]
+    fn a_missing_interface_is_named() {
+        let address: ServerAddress = "[fe80::1%nowhere0]:9999".parse().unwrap();
+        let error = address.resolve().unwrap_err();
+        assert_eq!(error.to_string(), "this machine has no interface nowhere0");
     }
 
     #[test]

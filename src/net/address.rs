@@ -11,7 +11,7 @@ use super::local::LocalIndex;
 /// The socket address and the `--bind` address are the identity of the peer. The local address is
 /// not part of it, and two values that differ only there are equal. A peer that writes to another
 /// address of the machine is the same peer. Otherwise a stranger who forges one datagram to
-/// another address would be heard as a second peer in its name.
+/// another address would be a second peer with the same address.
 ///
 /// A value has 32 bytes and is aligned. A snapshot of a room is an array of these, and a
 /// batch of sends points the kernel straight into it.

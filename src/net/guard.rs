@@ -4,8 +4,8 @@
 //! (`SO_REUSEPORT`), and then receives a share of its datagrams. When the kernel binds a
 //! socket, it looks for one with the same address and compares with the first that it finds.
 //! The *guard* is that first one. It does not share its address, so the kernel refuses. It is
-//! bound to a network interface that does not exist, so it receives nothing, and it is in
-//! nobody's way when the kernel looks for the receiver of a datagram.
+//! bound to a network interface that does not exist, so it receives nothing, and the kernel
+//! passes over it when it looks for the receiver of a datagram.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,8 +17,8 @@ use nix::{setsockopt_impl, sockopt_impl};
 use socket2::Socket;
 
 use super::socket::{
-    BindError, BufferSizes, SocketGroup, bind_member, check_broadcast, explain, in_call,
-    new_socket, open_group,
+    BindError, BufferSizes, REUSE_PORT, SocketGroup, bind_member, check_broadcast, explain,
+    in_call, new_socket, open_group,
 };
 use super::spare::{Spares, bind_spares, share_spares};
 
@@ -26,10 +26,11 @@ use super::spare::{Spares, bind_spares, share_spares};
 #[derive(Debug)]
 pub struct ClosedGroup {
     pub group: SocketGroup,
-    /// One for each thread that sends, or none if this system has none.
-    pub spares: Vec<Spares>,
-    /// An error if this kernel cannot close the group, as those before Linux 5.7 without
-    /// `CAP_NET_RAW`.
+    /// One for each thread that sends. An error if this system permits none. Then the sockets
+    /// work, but bad paths are not isolated.
+    pub spares: io::Result<Vec<Spares>>,
+    /// The guard, or an error if this kernel cannot close the group, as those before Linux 5.7
+    /// without `CAP_NET_RAW`.
     pub guard: io::Result<Guard>,
 }
 
@@ -60,23 +61,23 @@ pub fn bind_closed_group(
     let (group, spares, guard) =
         bind(address, count, wanted).map_err(|error| explain(address, error))?;
     let group = check_broadcast(group)?;
-    let own_sockets = count + spares.len() + 1;
+    let own_sockets = count + spares.as_ref().map_or(0, Vec::len) + 1;
     let guard = guard.map(|socket| Guard {
         _socket: socket,
         address: group.local_addr,
         own_sockets,
     });
     Ok(ClosedGroup {
-        spares: share_spares(group.local_addr, spares),
+        spares: spares.map(|spares| share_spares(group.local_addr, spares)),
         group,
         guard,
     })
 }
 
 /// A group, its spares and its guard.
-type Parts = (SocketGroup, Vec<Socket>, io::Result<Socket>);
+type Parts = (SocketGroup, io::Result<Vec<Socket>>, io::Result<Socket>);
 
-/// The kernel finds the last IPv4 socket first.
+/// Binds the guard after the group, as the kernel finds the last IPv4 socket first.
 fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let group = open_group(address, count, wanted, true)?;
     let spares = bind_spares(group.local_addr, count + 1, wanted);
@@ -84,7 +85,7 @@ fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io
         let guard = new_socket(group.local_addr, wanted)?;
         stop_receiving(&guard)?;
         bind_member(&guard, group.local_addr)?;
-        guard.set_reuse_port(false)?;
+        share(&guard, false)?;
         Ok(guard)
     };
     let guard = bind();
@@ -92,7 +93,8 @@ fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io
     Ok((group, spares, guard))
 }
 
-/// The kernel finds an IPv6 socket first that was bound without `SO_REUSEPORT`, and so alone.
+/// Binds the guard before the group, as the kernel finds that IPv6 socket first which was bound
+/// without `SO_REUSEPORT`.
 fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let guard = new_socket(address, wanted)?;
     guard.bind(&address.into()).map_err(in_call("bind"))?;
@@ -104,7 +106,7 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
         let spares = bind_spares(group.local_addr, count + 1, wanted);
         return Ok((group, spares, Err(error)));
     }
-    guard.set_reuse_port(true)?;
+    share(&guard, true)?;
     for _ in 0..count {
         let socket = new_socket(group.local_addr, wanted)?;
         bind_member(&socket, group.local_addr)?;
@@ -112,14 +114,18 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
     }
     let spares = bind_spares(group.local_addr, count + 1, wanted);
     stop_sharing(&spares)?;
-    Ok((group, spares, guard.set_reuse_port(false).map(|()| guard)))
+    Ok((group, spares, share(&guard, false).map(|()| guard)))
 }
 
-/// A stranger that is compared with a spare first is refused, too.
-fn stop_sharing(spares: &[Socket]) -> io::Result<()> {
-    spares
-        .iter()
-        .try_for_each(|spare| spare.set_reuse_port(false))
+/// Makes the kernel refuse a stranger that it compares with one of the spares first.
+fn stop_sharing(spares: &io::Result<Vec<Socket>>) -> io::Result<()> {
+    let mut spares = spares.iter().flatten();
+    spares.try_for_each(|spare| share(spare, false))
+}
+
+fn share(socket: &Socket, is_shared: bool) -> io::Result<()> {
+    let result = socket.set_reuse_port(is_shared);
+    result.map_err(in_call(REUSE_PORT))
 }
 
 impl Guard {
@@ -129,16 +135,12 @@ impl Guard {
     }
 
     /// Tries to join the group as another process would. Returns `true` if that succeeds. The
-    /// socket that tries receives nothing, but for a moment if it succeeds with IPv6.
+    /// socket that tries receives nothing, except for a moment if it succeeds with IPv6.
     ///
     /// # Errors
     /// The system refuses the socket for another reason than its address.
     pub fn is_open(&self) -> io::Result<bool> {
-        let small = BufferSizes {
-            receive_bytes: 0,
-            send_bytes: 0,
-        };
-        let socket = new_socket(self.address, small)?;
+        let socket = new_socket(self.address, NO_BUFFERS)?;
         if self.address.is_ipv4() {
             stop_receiving(&socket)?;
         }
@@ -161,8 +163,8 @@ impl Guard {
     }
 
     /// Returns the number of all sockets that overlap with the group. It may miss some while
-    /// other sockets are closed. Reads the list of all UDP
-    /// sockets, which takes 1 ms for a thousand.
+    /// other sockets are closed. It reads the list of all UDP sockets, which takes 1 ms for a
+    /// thousand.
     ///
     /// # Errors
     /// `/proc` cannot be read.
@@ -190,12 +192,8 @@ impl Guard {
 impl Guard {
     /// Returns one that watches a group and does not close it.
     pub(crate) fn of_open_group(group: &SocketGroup) -> Self {
-        let small = BufferSizes {
-            receive_bytes: 0,
-            send_bytes: 0,
-        };
         Self {
-            _socket: new_socket(group.local_addr, small).expect("a socket"),
+            _socket: new_socket(group.local_addr, NO_BUFFERS).expect("a socket"),
             address: group.local_addr,
             own_sockets: group.sockets.len(),
         }
@@ -204,7 +202,8 @@ impl Guard {
 
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && (is_wildcard || one.ip() == other.ip())
+    let is_same_ip = one.is_ipv4() == other.is_ipv4() && (is_wildcard || one.ip() == other.ip());
+    one.port() == other.port() && is_same_ip
 }
 
 /// Parses an address as `/proc/net/udp` shows it: words of 32 bits in the order of this
@@ -223,7 +222,8 @@ fn parse_local(text: &str) -> Option<SocketAddr> {
         IpAddr::from(word(0)?)
     } else {
         let words = [word(0)?, word(8)?, word(16)?, word(24)?];
-        IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?)
+        // A socket with a mapped address receives IPv4 only.
+        IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?).to_canonical()
     };
     Some(SocketAddr::new(ip, port))
 }
@@ -243,8 +243,14 @@ sockopt_impl!(
     libc::c_int
 );
 
-/// The kernel counts interfaces from 1.
+/// The kernel numbers interfaces from 1, and never comes so far.
 const NO_INTERFACE: libc::c_int = libc::c_int::MAX;
+
+/// The smallest buffers that the kernel grants, for a socket that neither sends nor receives.
+const NO_BUFFERS: BufferSizes = BufferSizes {
+    receive_bytes: 0,
+    send_bytes: 0,
+};
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::address::{Endpoint, PeerAddr};
 
@@ -31,7 +32,7 @@ pub struct LocalTable {
 #[derive(Debug, Default)]
 struct State {
     addresses: Vec<LocalAddr>,
-    /// Those that cannot be sent from are `None`.
+    /// The places of all known addresses. Those that cannot be sent from have none.
     indexes: HashMap<LocalAddr, Option<LocalIndex>>,
 }
 
@@ -42,6 +43,15 @@ pub struct LocalCache {
     addresses: Vec<LocalAddr>,
     indexes: HashMap<LocalAddr, Option<LocalIndex>>,
     last: Option<(LocalAddr, Option<LocalIndex>)>,
+    /// The addresses from which packets were refused.
+    checks: HashMap<LocalIndex, Check>,
+}
+
+/// The last look whether an interface still has an address.
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    has_gone: bool,
+    next: Instant,
 }
 
 /// The socket addresses of a server itself. A datagram from one of them would make the
@@ -52,16 +62,16 @@ pub struct OwnAddresses {
     bound: Vec<IpAddr>,
     /// Each with its scope, where the kernel compares scopes.
     addresses: HashSet<(LocalAddr, u16)>,
-    /// The same without scopes, whose numbers differ from machine to machine.
+    /// The same addresses without scopes, whose numbers differ from machine to machine.
     unscoped: HashSet<(IpAddr, u16)>,
-    /// Few, so that a linear search is fast.
+    /// The ports of the sockets. There are few, so a linear search is fast.
     ports: Vec<u16>,
     wildcards: HashSet<(IpAddr, u16)>,
     locals: Arc<LocalTable>,
 }
 
 impl LocalAddr {
-    /// Keeps the scope only where the kernel compares scopes.
+    /// Returns the IP address, with its scope where the kernel compares scopes.
     pub fn of(address: SocketAddr) -> Self {
         let scope = match address {
             SocketAddr::V6(v6) => v6.scope_id(),
@@ -155,6 +165,7 @@ impl LocalCache {
             addresses: Vec::new(),
             indexes: HashMap::new(),
             last: None,
+            checks: HashMap::new(),
         }
     }
 
@@ -190,6 +201,33 @@ impl LocalCache {
             self.addresses.extend_from_slice(new);
         }
         self.addresses.get(index.position()).copied()
+    }
+
+    /// Returns the address at `index` to send from. `None`: no interface has it any more, and what
+    /// is sent leaves from the address that the routes choose.
+    pub fn source(&mut self, index: LocalIndex) -> Option<LocalAddr> {
+        let address = self.address(index)?;
+        let had_gone = |check: &Check| check.has_gone;
+        let has_gone = self.checks.get(&index).is_some_and(had_gone)
+            && self.has_gone(index, address, Instant::now());
+        (!has_gone).then_some(address)
+    }
+
+    /// Notes that packets from the address at `index` were refused. It may have gone.
+    pub fn refused(&mut self, index: LocalIndex) {
+        if let Some(address) = self.address(index) {
+            self.has_gone(index, address, Instant::now());
+        }
+    }
+
+    fn has_gone(&mut self, index: LocalIndex, address: LocalAddr, now: Instant) -> bool {
+        let last = self.checks.get(&index).filter(|check| now < check.next);
+        let check = last.copied().unwrap_or_else(|| Check {
+            has_gone: !address.is_sendable(),
+            next: now + CHECK_INTERVAL,
+        });
+        self.checks.insert(index, check);
+        check.has_gone
     }
 }
 
@@ -265,6 +303,10 @@ impl OwnAddresses {
 /// whole network its own has more. Peers that write to the others are answered from the
 /// address that the routes choose.
 const MAX_LOCALS: usize = 4096;
+
+/// Minimum time between two looks at an address, which take 5 µs. Peers that are refused for
+/// another reason cause one, too.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

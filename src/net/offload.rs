@@ -48,7 +48,7 @@ pub fn max_segments() -> usize {
 }
 
 /// Makes the kernel hand over datagrams of one length together. After that, `socket`
-/// must be read with [`receive_gro`], as nothing else tells where a datagram ends.
+/// must be read with [`receive_gro`], as nothing else shows where a datagram ends.
 ///
 /// # Errors
 /// Fails on kernels before 5.0. The socket works on without GRO, with [`receive_gro`]
@@ -57,8 +57,9 @@ pub fn set_gro(socket: impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&socket, sockopt::UdpGroSegment, &true)?)
 }
 
-/// Receives one datagram, or several that one peer sent in a row. [`datagrams`](super::datagrams) cuts
-/// them apart. `buffer` should hold 65,536 bytes; more than fits is lost.
+/// Receives one datagram, or several that one peer sent in a row.
+/// [`datagrams`](super::datagrams) cuts them apart. `buffer` should hold 65,536 bytes. More than
+/// fits is lost.
 ///
 /// # Errors
 /// The error of `recvmsg(2)`, which may be that nothing has come.

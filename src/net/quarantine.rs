@@ -16,8 +16,8 @@ use super::address::PeerAddr;
 #[derive(Default)]
 pub(super) struct Quarantine {
     suspects: HashMap<PeerAddr, Suspect>,
-    /// Those that have passed a test since. They may have done so by chance, when a slow link
-    /// had just sent something else.
+    /// Earlier suspects that have passed a test. They may have done so by chance, when a slow
+    /// link had just sent something else.
     passed: HashMap<PeerAddr, Suspect>,
     search: Option<Search>,
     next_search: Option<Instant>,
@@ -35,7 +35,8 @@ pub(super) enum Route {
     Open,
     /// Alone, and watched, as there is a search.
     Test,
-    /// Alone, and watched meanwhile, as the peer has been a suspect for long enough.
+    /// Alone, and watched while others are sent to, as the peer has been a suspect for long
+    /// enough.
     Retest,
     /// Through the socket for suspects.
     Apart,
@@ -49,7 +50,7 @@ struct Suspect {
 
 struct Search {
     end: Instant,
-    /// Maximum number of packets that wait at the same time.
+    /// Maximum number of packets that are watched at the same time.
     group_size: usize,
     passed: u32,
     failed: Vec<PeerAddr>,
@@ -90,7 +91,8 @@ impl Quarantine {
 
     fn end(&mut self, search: Search, now: Instant) {
         // If no packet leaves, it is the machine that is slow, and no peer of it.
-        let is_peers = search.passed > 0 && !search.failed.is_empty();
+        // While suspects are known, a full buffer is theirs, or of others like them.
+        let is_peers = search.passed > 0 && !self.suspects.is_empty();
         if search.passed == 0 {
             for peer in &search.failed {
                 self.suspects.remove(peer);
@@ -187,10 +189,10 @@ fn longer(pause: Duration) -> Duration {
     (2 * pause).min(MAX_PAUSE)
 }
 
-/// Long enough for a text to every room of a busy server.
+/// Time that a search takes: long enough for a text to every room of a busy server.
 const SEARCH_TIME: Duration = Duration::from_millis(200);
 
-/// Maximum number of packets whose bytes are looked at together.
+/// Maximum number of packets that are watched together.
 const MAX_GROUP: usize = 64;
 
 /// The first time for which a peer is a suspect. It may be one by mistake, as when the machine
@@ -200,10 +202,11 @@ const MIN_PAUSE: Duration = Duration::from_millis(250);
 /// Minimum time from the end of a search that found nobody to the next.
 const MIN_SEARCH_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest. A peer that comes back waits for it.
+/// The longest time for which a peer is a suspect. One that comes back waits for it.
 const MAX_PAUSE: Duration = Duration::from_secs(32);
 
-/// Maximum number of suspects, and of those that have passed. They take about 300 KB each.
+/// Maximum number of suspects, and of those that have passed. Each of the two tables takes
+/// about 300 KB.
 const MAX_SUSPECTS: usize = 4096;
 
 #[cfg(test)]

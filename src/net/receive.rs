@@ -15,7 +15,7 @@ pub struct Receiver {
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
     /// `None`: all sockets are bound to one address.
-    learning: Option<Learning>,
+    destinations: Option<Destinations>,
     /// Number of buffers that the last call filled.
     received: usize,
     /// The index of the `--bind` address that the last call read from.
@@ -25,10 +25,10 @@ pub struct Receiver {
 }
 
 /// The local addresses that datagrams were sent to.
-struct Learning {
+struct Destinations {
     cache: LocalCache,
     controls: Box<[PacketInfo]>,
-    /// Those of the last batch.
+    /// One per datagram of the last batch.
     locals: Box<[Option<LocalIndex>]>,
 }
 
@@ -48,23 +48,23 @@ impl Receiver {
         Self::with(None)
     }
 
-    /// Returns a receiver that learns the local addresses from those sockets that have
-    /// `IP_PKTINFO` or `IPV6_RECVPKTINFO`.
-    pub fn learning(cache: LocalCache) -> Self {
-        Self::with(Some(Learning {
+    /// Returns a receiver that also reads the local address that each datagram was sent to, at
+    /// those sockets that have `IP_PKTINFO` or `IPV6_RECVPKTINFO`.
+    pub fn with_destinations(cache: LocalCache) -> Self {
+        Self::with(Some(Destinations {
             cache,
             controls: vec![PacketInfo::EMPTY; RECEIVE_BATCH].into(),
             locals: vec![None; RECEIVE_BATCH].into(),
         }))
     }
 
-    fn with(learning: Option<Learning>) -> Self {
+    fn with(destinations: Option<Destinations>) -> Self {
         Self {
             buffers: vec![[0; RECEIVE_BUFFER_BYTES]; RECEIVE_BATCH].into(),
             names: vec![[0; SOCKADDR_BYTES]; RECEIVE_BATCH].into(),
             iovecs: vec![EMPTY_IOVEC; RECEIVE_BATCH].into(),
             headers: vec![EMPTY_HEADER; RECEIVE_BATCH].into(),
-            learning,
+            destinations,
             received: 0,
             bind: 0,
             is_one_by_one: false,
@@ -74,8 +74,8 @@ impl Receiver {
     /// Receives what has come to `socket`, without waiting, and returns the number of
     /// datagrams. `bind` is the index of its `--bind` address, which becomes part of the
     /// senders' addresses. Fewer than [`RECEIVE_BATCH`] means that `socket` was empty at that
-    /// moment. The other reason for a short batch would be an error, which an
-    /// unconnected UDP socket reports only with `IP_RECVERR`, which is not set.
+    /// moment. Another reason would be an error, but an unconnected UDP socket reports none
+    /// without `IP_RECVERR`, which is not set.
     ///
     /// # Errors
     /// The error of `recvmmsg(2)`, except that an empty socket is `Ok(0)`. If the kernel does
@@ -100,8 +100,8 @@ impl Receiver {
                 }
             }
         };
-        if let Some(learning) = &mut self.learning {
-            learning.learn(&self.headers[..self.received]);
+        if let Some(destinations) = &mut self.destinations {
+            destinations.read(&self.headers[..self.received]);
         }
         Ok(self.received)
     }
@@ -115,7 +115,7 @@ impl Receiver {
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         (0..self.received).map(|index| {
             let len = self.headers[index].msg_len as usize;
-            let local = self.learning.as_ref().and_then(|it| it.locals[index]);
+            let local = self.destinations.as_ref().and_then(|it| it.locals[index]);
             let endpoint = Endpoint::of(self.bind).with_local(local);
             Datagram {
                 from: PeerAddr::from_kernel(&self.names[index], self.bind).at(endpoint),
@@ -139,8 +139,8 @@ impl Receiver {
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_flags = 0;
         }
-        if let Some(learning) = &mut self.learning {
-            for (header, control) in self.headers.iter_mut().zip(&mut learning.controls) {
+        if let Some(destinations) = &mut self.destinations {
+            for (header, control) in self.headers.iter_mut().zip(&mut destinations.controls) {
                 header.msg_hdr.msg_control = (&raw mut *control).cast();
                 header.msg_hdr.msg_controllen = size_of::<PacketInfo>();
             }
@@ -148,8 +148,8 @@ impl Receiver {
     }
 }
 
-impl Learning {
-    fn learn(&mut self, headers: &[libc::mmsghdr]) {
+impl Destinations {
+    fn read(&mut self, headers: &[libc::mmsghdr]) {
         let messages = headers.iter().zip(&self.controls);
         for ((header, control), local) in messages.zip(&mut self.locals) {
             let address = control.parse(header.msg_hdr.msg_controllen);
@@ -273,7 +273,7 @@ mod tests {
         let fixed = UdpSocket::bind("127.0.0.1:0").unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let table = Arc::new(LocalTable::default());
-        let mut receiver = Receiver::learning(LocalCache::new(Arc::clone(&table)));
+        let mut receiver = Receiver::with_destinations(LocalCache::new(Arc::clone(&table)));
         for last in [1, 2, 1] {
             let to = SocketAddr::from(([127, 0, 0, last], port));
             sender.send_to(b"x", to).unwrap();

@@ -158,8 +158,8 @@ pub(super) fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result
         let result = set_packet_info(&socket, address.is_ipv4());
         result.map_err(in_call("setsockopt IP_PKTINFO"))?;
     }
-    // With `CAP_NET_ADMIN` past the limit of the sysctl, else up to it. The sizes that were
-    // granted tell if neither is permitted.
+    // With `CAP_NET_ADMIN` past the limit of the sysctl, else up to it. If neither is permitted,
+    // the granted sizes show it.
     let receive_bytes = wanted.receive_bytes.min(MAX_BUFFER_BYTES);
     if setsockopt(&socket, sockopt::RcvBufForce, &receive_bytes).is_err() {
         let _ = socket.set_recv_buffer_size(wanted.receive_bytes);
@@ -194,8 +194,8 @@ fn os_error(error: &io::Error) -> Option<i32> {
 
 /// Makes the kernel send datagrams without "don't fragment", and ignore what ICMP says about
 /// the MTU of a path. Nobody repeats a datagram that is too long for its path, so a router
-/// should cut it. The other modes that permit that (`IP_PMTUDISC_DONT`, `WANT`) believe ICMP,
-/// and refuse to segment packets on the paths that it speaks of.
+/// should cut it. The other modes that permit that (`IP_PMTUDISC_DONT`, `WANT`) believe ICMP.
+/// With them, the kernel refuses to segment packets on a path whose MTU it was told.
 fn ignore_path_mtu(socket: &Socket, is_v6: bool) -> nix::Result<()> {
     if is_v6 {
         setsockopt(socket, Ipv6MtuDiscover, &libc::IPV6_PMTUDISC_OMIT)
@@ -204,7 +204,7 @@ fn ignore_path_mtu(socket: &Socket, is_v6: bool) -> nix::Result<()> {
     }
 }
 
-/// Makes the kernel tell with each datagram the local address that it was sent to.
+/// Makes the kernel hand over the local address of each datagram with it.
 ///
 /// # Errors
 /// The socket has another family.
@@ -277,7 +277,7 @@ fn granted(socket: &Socket) -> io::Result<BufferSizes> {
 /// and is far above the number of addresses that a machine has in practice.
 pub const MAX_ENDPOINTS: usize = 16;
 
-const REUSE_PORT: &str = "setsockopt SO_REUSEPORT";
+pub(super) const REUSE_PORT: &str = "setsockopt SO_REUSEPORT";
 
 const UNSPECIFIED_V4: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 

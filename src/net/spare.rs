@@ -16,20 +16,23 @@ pub struct Spares {
     pub(super) spare: UdpSocket,
     /// For peers whose packets do not leave. All threads share it.
     pub(super) apart: Arc<UdpSocket>,
-    /// They send from a wrong address, unless each packet names its source.
+    /// True if they send from a wrong address, unless each packet names its source.
     pub(super) needs_source: bool,
 }
 
-/// Returns the number of sockets behind the [`Spares`] of this many threads.
+/// Returns the number of sockets in the [`Spares`] of this many threads.
 pub fn spare_sockets(threads: usize) -> usize {
     threads + 1
 }
 
-/// Opens spares of `address` for each of `threads` threads. If this system has none, returns
-/// nothing. Then the server works, but bad paths are not isolated.
-pub(super) fn bind_spares(address: SocketAddr, threads: usize, wanted: BufferSizes) -> Vec<Socket> {
+/// Opens spares of `address` for each of `threads` threads.
+pub(super) fn bind_spares(
+    address: SocketAddr,
+    threads: usize,
+    wanted: BufferSizes,
+) -> io::Result<Vec<Socket>> {
     let sockets = (0..spare_sockets(threads)).map(|_| bind_spare(address, wanted));
-    sockets.collect::<io::Result<_>>().unwrap_or_default()
+    sockets.collect()
 }
 
 /// Gives each thread its spares.

@@ -1,4 +1,4 @@
-//! The way out of a worker: its sockets, one for each endpoint.
+//! The sockets of a worker, one for each endpoint, and the trait to send through them.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,9 +10,10 @@ use super::address::Endpoint;
 use super::local::LocalCache;
 use super::receive::Receiver;
 use super::send::{Gso, Packet, PathNews, SendPaths, SendSockets, SendTally, Sender};
-use super::socket::is_wildcard;
+use super::socket::{in_call, is_wildcard};
 use super::spare::Spares;
 
+/// Sends packets. The worker's sockets do, and so does what stands in for them in tests.
 pub trait Transmit {
     /// Sends `packets` from `endpoint`, to which all of their peers must belong.
     fn send<'a>(
@@ -56,7 +57,7 @@ impl WorkerSockets {
     /// Returns a receiver for these sockets.
     pub fn receiver(&self) -> Receiver {
         if self.sockets.iter().any(is_wildcard) {
-            Receiver::learning(LocalCache::new(Arc::clone(self.locals.table())))
+            Receiver::with_destinations(LocalCache::new(Arc::clone(self.locals.table())))
         } else {
             Receiver::new()
         }
@@ -77,16 +78,11 @@ impl WorkerSockets {
         &mut self.sockets
     }
 
-    /// Returns what has changed since the last call, about peers that cannot be sent to.
+    /// Returns the changes since the last call, at all sockets.
     pub fn take_news(&mut self) -> PathNews {
         let mut news = PathNews::default();
         for paths in &mut self.paths {
-            let PathNews {
-                suspects,
-                gso_stops,
-            } = paths.take_news();
-            news.suspects += suspects;
-            news.gso_stops += gso_stops;
+            paths.take_news(&mut news);
         }
         news
     }
@@ -97,7 +93,8 @@ impl WorkerSockets {
     /// Fails when the system has no more file descriptors.
     pub fn try_clone(&self, spares: Vec<Option<Spares>>) -> io::Result<Self> {
         let clone = |socket: &UdpSocket| {
-            let socket = socket.as_fd().try_clone_to_owned()?;
+            let socket = socket.as_fd().try_clone_to_owned();
+            let socket = socket.map_err(in_call("fcntl F_DUPFD_CLOEXEC"))?;
             Ok(UdpSocket::from_std(socket.into()))
         };
         let sockets = self.sockets.iter().map(clone);
@@ -114,14 +111,20 @@ impl Transmit for WorkerSockets {
         packets: impl IntoIterator<Item = Packet<'a>>,
     ) -> SendTally {
         let local = endpoint.local();
-        let source = local.and_then(|local| self.locals.address(local));
+        let source = local.and_then(|local| self.locals.source(local));
         let bind = usize::from(endpoint.bind());
         let spares = self.spares[bind].as_ref();
         let sockets = SendSockets {
             own: &self.sockets[bind],
             spares: spares.filter(|spares| source.is_some() || !spares.needs_source),
         };
-        self.sender
-            .send_by(&mut self.paths[bind], sockets, source, packets)
+        let paths = &mut self.paths[bind];
+        let tally = self.sender.send_by(paths, sockets, source, packets);
+        if let Some(local) = local
+            && tally.refused > 0
+        {
+            self.locals.refused(local);
+        }
+        tally
     }
 }

@@ -22,7 +22,7 @@ use crate::net::{Gso, Spares, WorkerSockets, max_segments};
 pub(super) struct Assembly<'a> {
     /// One seat per worker.
     pub(super) seats: Vec<Seat>,
-    /// Those of the notifier.
+    /// The spares of the notifier, for every endpoint.
     pub(super) spares: Vec<Option<Spares>>,
     pub(super) shared: WorkerShared,
     /// Maximum number of datagrams per packet.
@@ -94,6 +94,7 @@ impl<'a> Assembly<'a> {
         self.seats.iter().map(handle).collect()
     }
 
+    /// Starts all workers, each with the service that `service` returns for it.
     pub(super) fn spawn_workers<S: Service + Send + 'static>(
         &mut self,
         service: impl Fn(WorkerId, &Seat) -> S,

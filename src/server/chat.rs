@@ -75,12 +75,12 @@ impl ChatServer {
         let exchange = Arc::new(Exchange::new(assembly.worker_handles()));
         let max_segments = assembly.max_segments;
         assembly.spawn_workers(|worker, seat| {
-            let (exchange, info) = (Arc::clone(&exchange), Arc::clone(&seat.info));
+            let exchange = Arc::clone(&exchange);
             Chat {
                 worker,
                 registry: Arc::clone(&server.registry),
-                ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(&info)),
-                egress: Egress::new(worker, Arc::clone(&seat.wake), exchange, max_segments, info),
+                ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(&seat.info)),
+                egress: Egress::new(worker, exchange, config.backlog, max_segments),
             }
         })?;
         let (unpark_reaper, unpark_notifier) = (wake(&reaper.parker), wake(&notifier.parker));

@@ -54,13 +54,21 @@ pub struct ServerConfig {
           value_parser = parse_duration)]
     pub reap_interval: Duration,
 
-    /// Maximum time for which a worker may be stuck before the server ends, 1s to 24h, or off
+    /// Maximum time for which a worker may be stuck before the server ends, 1s to 24h, or off (0)
     ///
     /// The server then ends with exit code 1, so that it can be started again. A pause of the
     /// whole process does not count.
     #[arg(long, env = "BULLHORN_WATCHDOG", value_name = "DURATION", default_value = "30s",
           value_parser = parse_watchdog)]
     pub watchdog: Duration,
+
+    /// Time to send the texts that wait in a worker, 1ms to 10s. Further texts are dropped
+    ///
+    /// Rooms and senders share it fairly. A sender that has no text waiting may have one more.
+    /// The texts also take up to 32 MiB of memory per worker.
+    #[arg(long, env = "BULLHORN_BACKLOG", value_name = "DURATION", default_value = "100ms",
+          value_parser = parse_duration)]
+    pub backlog: Duration,
 
     /// Maximum number of peers, 1 to 10,000,000. Each takes up to 300 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
@@ -257,6 +265,7 @@ impl ServerConfig {
             self.reap_interval.into(),
             &readable(REAP_INTERVAL),
         )?;
+        check("backlog", self.backlog.into(), &readable(BACKLOG))?;
         if self.watchdog != WATCHDOG_OFF {
             check("watchdog", self.watchdog.into(), &readable(WATCHDOG))?;
         }
@@ -301,6 +310,7 @@ impl Default for ServerConfig {
             timeout: Duration::from_secs(10),
             reap_interval: Duration::from_secs(1),
             watchdog: Duration::from_secs(30),
+            backlog: Duration::from_millis(100),
             max_peers: DEFAULT_MAX_PEERS,
             commands: Switch::On,
             max_rooms: DEFAULT_MAX_ROOMS,
@@ -395,8 +405,15 @@ fn remedy(address: SocketAddr) -> Option<String> {
     if let Some(v4) = ip.to_ipv4_mapped() {
         return Some(format!("must be written as an IPv4 address, {v4}:{port}"));
     }
-    let lacks_zone = ip.is_unicast_link_local() && zone == 0;
-    lacks_zone.then(|| format!("must name its interface, such as [{ip}%eth0]:{port}"))
+    match (ip.is_unicast_link_local(), zone) {
+        (true, 0) => Some(format!(
+            "must name its interface, such as [{ip}%eth0]:{port}"
+        )),
+        (false, 1..) => Some(format!(
+            "must be [{ip}]:{port}: only a link-local address names its interface"
+        )),
+        _ => None,
+    }
 }
 
 /// Checks that none of the addresses `before` is the same as `address`, or includes it.
@@ -481,8 +498,11 @@ const REAP_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Dura
 
 /// The minimum is ten times as long as the patience of the other workers. The maximum is a day.
 const WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-/// Without a watchdog.
+/// Value of [`ServerConfig::watchdog`] for a server without a watchdog.
 pub(super) const WATCHDOG_OFF: Duration = Duration::ZERO;
+
+/// The minimum is half a slice. Nobody waits for an answer for longer than the maximum.
+const BACKLOG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// The minimum holds a datagram. The kernel doubles the size, and the result must fit into
 /// an `int`.

@@ -74,7 +74,13 @@ impl Endpoints {
                 )),
             }
             groups.push(closed.group);
-            spares.push(closed.spares);
+            spares.push(closed.spares.unwrap_or_else(|error| {
+                log.warn(format!(
+                    "peers of {local_addr} whose packets do not leave this machine are not set \
+                     apart: {error}"
+                ));
+                Vec::new()
+            }));
         }
         Ok(Self {
             groups,

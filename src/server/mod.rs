@@ -66,7 +66,7 @@ pub struct ServerHandle {
     /// `None` for a greeting server.
     chat: Option<ChatServer>,
     log_lines_shed: Arc<AtomicU64>,
-    open_groups: Arc<AtomicU64>,
+    group_alarms: Arc<AtomicU64>,
 }
 
 /// The reason why a server did not start.
@@ -123,7 +123,7 @@ impl Server {
             Ok(())
         })?;
         let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
-        let open_groups = watch.alarms();
+        let group_alarms = watch.alarms();
         supervisor.spawn("watch".into(), wake(&parker), move |stop| {
             watch.run(stop, &parker)
         })?;
@@ -151,7 +151,7 @@ impl Server {
             workers,
             chat,
             log_lines_shed,
-            open_groups,
+            group_alarms,
         };
         Ok(Self {
             local_addrs,
@@ -238,7 +238,7 @@ impl ServerHandle {
         let mut stats = Stats {
             workers: workers.collect(),
             log_lines_shed: self.log_lines_shed.load(Ordering::Relaxed),
-            open_groups: self.open_groups.load(Ordering::Relaxed),
+            group_alarms: self.group_alarms.load(Ordering::Relaxed),
             ..Stats::default()
         };
         if let Some(ChatServer { registry, notifier }) = &self.chat {

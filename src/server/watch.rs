@@ -1,4 +1,4 @@
-//! The watch over the server's sockets: can another process join them, or has one done so?
+//! The watch over the server's sockets. It notices that another process can join them, or has.
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct Group {
     guard: Guard,
     /// Number of sockets of this server that overlap with the group.
     own_sockets: usize,
-    /// The last check raised an alarm.
+    /// True if the last check found that it can be joined, or has been.
     is_open: bool,
 }
 
@@ -104,6 +104,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
+
     use crate::net::{BufferSizes, SocketGroup, bind_closed_group, bind_group};
 
     const WANTED: BufferSizes = BufferSizes {
@@ -157,6 +159,22 @@ mod tests {
         let guards = [(); 2].map(|()| Guard::of_open_group(&group));
         for group in watch(guards.into()).groups {
             assert_eq!(group.own_sockets, 4);
+        }
+    }
+
+    #[test]
+    fn the_sockets_of_one_family_hide_no_strangers_in_the_other() {
+        let [v4, v6] = ["0.0.0.0:0", "[::]:0"].map(|address| {
+            let group = bind_group(address.parse().unwrap(), 2, WANTED).unwrap();
+            Guard::of_open_group(&group)
+        });
+        let addresses = [v4.address(), v6.address()];
+        for (guard, address) in [(&v4, addresses[1]), (&v6, addresses[0])] {
+            let [own, other] = [guard.address(), address]
+                .map(|address| SocketAddr::new(address.ip(), guard.address().port()));
+            let next_port = SocketAddr::new(own.ip(), own.port() ^ 1);
+            let counts = [own, other, next_port].map(|it| guard.own_sockets_at(it));
+            assert_eq!(counts, [2, 0, 0]);
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::server::ops::log::Log;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
 use crate::server::ops::supervise::{StopSignal, Wake};
 
+/// A service that a worker drives: it handles what the worker receives, and sends.
 pub trait Service {
     /// Handles a datagram. [`Service::poll_transmit`] sends the replies and messages.
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now_ms: u64);
@@ -27,6 +28,7 @@ pub trait Service {
     fn stop(&mut self, transmit: &mut impl Transmit);
 }
 
+/// One worker: its sockets, and the service that it drives.
 pub struct Worker<S> {
     poll: Poll,
     events: Events,
@@ -38,7 +40,8 @@ pub struct Worker<S> {
     info: Arc<WorkerInfo>,
     drops: KernelDrops,
     own_addresses: Arc<OwnAddresses>,
-    errors: ReceiveErrors,
+    /// One per socket.
+    errors: Vec<ReceiveErrors>,
     log: Log,
 }
 
@@ -53,8 +56,8 @@ pub struct WorkerShared {
     pub log: Log,
 }
 
-/// The receive calls that failed since the last that did not.
-#[derive(Default)]
+/// The receive calls at one socket that failed since the last one that did not.
+#[derive(Clone, Default)]
 struct ReceiveErrors {
     in_a_row: u32,
     /// The current row has been logged.
@@ -65,8 +68,8 @@ struct ReceiveErrors {
 struct KernelDrops {
     /// The counts of the kernel that have been added to the counters.
     counted: Vec<u32>,
-    /// True after a full batch, or after a datagram of which a few fill the socket's buffer.
-    /// Only then may the kernel have dropped datagrams.
+    /// True after a full batch, or after a datagram so long that a few fill the socket's
+    /// buffer. Only then may the kernel have dropped datagrams.
     may_have_grown: bool,
     checked_ms: u64,
 }
@@ -92,6 +95,7 @@ impl<S: Service> Worker<S> {
             poll,
             events: Events::with_capacity(MAX_ENDPOINTS + 1),
             drops: KernelDrops::new(sockets.sockets().len()),
+            errors: vec![ReceiveErrors::default(); sockets.sockets().len()],
             receiver: sockets.receiver(),
             sockets,
             service,
@@ -99,7 +103,6 @@ impl<S: Service> Worker<S> {
             spin: shared.spin,
             info,
             own_addresses: Arc::clone(&shared.own_addresses),
-            errors: ReceiveErrors::default(),
             log: shared.log.clone(),
         })
     }
@@ -145,7 +148,7 @@ impl<S: Service> Worker<S> {
         Ok(progress)
     }
 
-    /// Logs and counts the peers that cannot be sent to.
+    /// Logs and counts the peers whose packets do not leave, and logs that nothing is segmented.
     fn report_news(&mut self) {
         let PathNews {
             suspects,
@@ -167,22 +170,23 @@ impl<S: Service> Worker<S> {
         }
     }
 
-    /// Counts a failed receive call, and waits if it is one of many. The next call may
-    /// succeed.
-    fn count_error(&mut self, error: &io::Error) {
+    /// Counts a failed receive call at one socket, and waits if it is one of many. The next call
+    /// may succeed.
+    fn count_error(&mut self, number: usize, error: &io::Error) {
         self.info.counters.receive_errors.add(1);
-        self.errors.in_a_row += 1;
-        if self.errors.in_a_row < MANY_ERRORS {
+        let errors = &mut self.errors[number];
+        errors.in_a_row += 1;
+        if errors.in_a_row < MANY_ERRORS {
             return;
         }
-        if !std::mem::replace(&mut self.errors.is_logged, true) {
+        let doublings = (errors.in_a_row - MANY_ERRORS).min(6);
+        if !std::mem::replace(&mut errors.is_logged, true) {
             self.log.warn(format!(
                 "{}: recvmmsg fails again and again, recvmsg is tried: {error}",
                 self.info.name
             ));
             self.receiver.receive_one_by_one();
         }
-        let doublings = (self.errors.in_a_row - MANY_ERRORS).min(6);
         std::thread::sleep(MIN_BACKOFF * (1 << doublings));
     }
 
@@ -195,11 +199,14 @@ impl<S: Service> Worker<S> {
                 Err(error) if is_fatal(&error) => return Err(in_call("recvmsg")(error)),
                 Err(error) => {
                     // A network error that an earlier send caused (ICMP). It is cleared now.
-                    self.count_error(&error);
+                    self.count_error(number, &error);
+                    if Instant::now() > deadline {
+                        break;
+                    }
                     continue;
                 }
             };
-            self.errors = ReceiveErrors::default();
+            self.errors[number] = ReceiveErrors::default();
             let counters = &self.info.counters;
             counters.datagrams_in.add(received as u64);
             for datagram in self.receiver.datagrams() {
@@ -292,7 +299,7 @@ fn refuse(from: &PeerAddr, own_addresses: &OwnAddresses) -> Option<DropReason> {
     }
 }
 
-/// Returns true for errors of the program itself, or of a system that does not permit the
+/// Returns true for errors of the program itself, and of a system that does not permit the
 /// call. They would occur in every call.
 fn is_fatal(error: &io::Error) -> bool {
     let is_own = |error| {
@@ -311,7 +318,7 @@ const MAX_RECEIVES: usize = 16;
 
 /// Maximum time, plus one batch, for which a worker receives from one socket before it
 /// sends. It is as long as a slice. A datagram full of the shortest frames takes 50 times as
-/// long as another one.
+/// long as another one, and a call that fails again and again may wait.
 const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
 
 /// Maximum sleep of a worker that waits for others.

@@ -53,7 +53,7 @@ struct Down {
 }
 
 impl Liveness {
-    /// A beat is due at once.
+    /// Returns the state before the first beat, which is due at once.
     pub(super) fn new(
         mode: Mode,
         config: SessionConfig,
@@ -129,8 +129,8 @@ impl Liveness {
         self.can_probe_v1 = false;
     }
 
-    /// Something came that proves that the server is there. In version 2 a server that is
-    /// down proves it by a WELCOME alone.
+    /// Notes that something came which proves that the server is there. In version 2 a server
+    /// that is down proves it by a WELCOME alone.
     pub(super) fn answered(&mut self) {
         if !matches!(self.mode, Mode::Greeting { .. }) {
             self.down = None;
@@ -141,7 +141,7 @@ impl Liveness {
         }
     }
 
-    /// Something was sent that the server answers.
+    /// Notes that something was sent which the server answers.
     pub(super) fn expect_answer(&mut self, now: Instant) {
         let is_greeting = matches!(self.mode, Mode::Greeting { .. });
         if is_greeting || self.down.is_some() || self.answer_by.is_some() {
@@ -159,7 +159,7 @@ impl Liveness {
         now >= self.next_beat
     }
 
-    /// A beat was sent.
+    /// Notes that a beat was sent.
     pub(super) fn beat(&mut self, now: Instant) {
         if let Mode::Greeting { hellos } = &mut self.mode {
             *hellos += 1;
@@ -188,7 +188,7 @@ impl Liveness {
         }
     }
 
-    /// The network refused something that was sent.
+    /// Notes that the network refused something that was sent.
     pub(super) fn refused(&mut self, kind: io::ErrorKind, now: Instant) {
         let reason = DownReason::Unreachable(kind);
         let Some(down) = &mut self.down else {
@@ -208,7 +208,7 @@ impl Liveness {
         }
     }
 
-    /// The server said that it stops.
+    /// Notes that the server stops, as it said.
     pub(super) fn stopped(&mut self, now: Instant) {
         if self.down.is_none() {
             self.go_down(DownReason::Goodbye);
@@ -216,7 +216,7 @@ impl Liveness {
         }
     }
 
-    /// The server answered that it is full.
+    /// Notes that the server is full, as it said.
     pub(super) fn full(&mut self, now: Instant) {
         if let Mode::Greeting { hellos } = &mut self.mode {
             *hellos = 0;
@@ -231,7 +231,7 @@ impl Liveness {
         self.next_beat = now + self.take_retry();
     }
 
-    /// Nobody answered any HELLO, and version 1 is no choice.
+    /// Notes that no HELLO was answered, where version 1 is no choice.
     pub(super) fn not_greeted(&mut self, now: Instant) {
         self.go_down(DownReason::NoAnswer(self.config.greeting_timeout));
         self.next_beat = now + self.take_retry();
@@ -270,7 +270,7 @@ impl Liveness {
         was_refused && matches!(self.mode, Mode::Greeting { hellos: 1..=PROBES })
     }
 
-    /// A server that refused datagrams has not refused the last ones, so it has started.
+    /// Takes it that a server has started, as it refused datagrams before, and not the last ones.
     pub(super) fn presume_started(&mut self) {
         self.is_proven |= self.down.take().is_some();
     }

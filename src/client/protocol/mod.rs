@@ -5,7 +5,7 @@
 //!  handle_command ──▶ queue ──▶ poll_transmit      liveness  is the server there
 //!  handle_datagram ─▶ ... ────▶ poll_output        identity  name and room
 //!  handle_timeout ◀── poll_timeout                 requests, echoes  what is unanswered
-//!                                                  path  what length of datagrams passes
+//!                                                  path  how long datagrams may be
 //! ```
 //!
 //! With [`ProtocolChoice::Auto`] the server is greeted in version 2. A server that knows only
@@ -50,7 +50,8 @@ pub(crate) struct Protocol {
     identity: Identity,
     /// The texts and requests that have not been sent.
     queue: VecDeque<(Outgoing, Responder)>,
-    /// The datagrams that go out before anything from the queue.
+    /// The datagrams that go out before anything from the queue: those of one beat, and of one
+    /// step of `path`.
     due: VecDeque<Vec<u8>>,
     requests: Unanswered<Asked>,
     texts: Unanswered<Said>,
@@ -179,7 +180,7 @@ impl Protocol {
         self.update();
     }
 
-    /// The network refused something that was sent.
+    /// Notes that the network refused something that was sent.
     pub(crate) fn handle_refusal(&mut self, kind: io::ErrorKind, now: Instant) {
         self.liveness.refused(kind, now);
         self.update();
@@ -190,8 +191,8 @@ impl Protocol {
         self.identity.set_address(address);
     }
 
-    /// The session now sends from another address, or to another one, so the server does not
-    /// know it.
+    /// Begins anew, as the session now sends from another address, or to another one, and the
+    /// server does not know it.
     pub(crate) fn handle_reroute(&mut self, now: Instant) {
         self.path.replace(now);
         match self.liveness.mode() {

@@ -5,7 +5,7 @@
 //! by pairs of PINGs, as RFC 8899 probes a path: a long one, which fills a full bundle and is
 //! answered by a datagram of the same length, and then a short one. A long one that is answered
 //! ends the search. If only short ones are answered, often enough that chance cannot be the
-//! reason, the session asks for small bundles. It tries later if long datagrams pass again.
+//! reason, the session asks for small bundles. Later it checks if long datagrams pass again.
 //!
 //! These PINGs prove nothing about the liveness of the server, which has its own.
 
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::wire::v2::BundleSize;
 
+/// The path to the server, and the search for what passes it.
 #[derive(Debug)]
 pub(super) struct Path {
     /// The source of the tokens.
@@ -35,6 +36,7 @@ pub(super) enum Step {
     Ask(BundleSize),
 }
 
+/// The token of a PING of a pair.
 pub(super) type Token = [u8; 8];
 
 #[derive(Debug)]
@@ -70,12 +72,13 @@ impl Path {
         self.size
     }
 
-    /// The session takes another path.
+    /// Forgets the path, as the session takes another one.
     pub(super) fn replace(&mut self, now: Instant) {
         *self = Self::new(self.random, now);
     }
 
-    /// A session has begun, in which the server sends bundles of this size. A search is due.
+    /// Begins a session in which the server sends bundles of this size. If they are full, a
+    /// search is due.
     pub(super) fn begin(&mut self, size: BundleSize, now: Instant) {
         self.size = size;
         self.settle(now);
@@ -84,7 +87,8 @@ impl Path {
         }
     }
 
-    /// The server sends bundles of this size in this session. Returns true if that was asked for.
+    /// Notes that the server sends bundles of this size from now on. Returns true if that was
+    /// asked for.
     pub(super) fn granted(&mut self, granted: BundleSize, now: Instant) -> bool {
         let is_asked = matches!(self.state, State::Asking { size, .. } if size == granted);
         if is_asked {
@@ -94,8 +98,8 @@ impl Path {
         is_asked
     }
 
-    /// A message came, or something was said. While nothing happens, nothing is lost, and the path
-    /// is seldom checked.
+    /// Notes that a message came, or that something was said. While nothing happens, nothing is
+    /// lost, and the path is seldom checked.
     pub(super) fn used(&mut self) {
         if matches!(self.state, State::Settled) {
             self.next = self.next.min(self.next_in_use);
@@ -117,10 +121,10 @@ impl Path {
             return false;
         };
         let number = token.wrapping_sub(*first);
-        let pair = (number / 2) as u32;
         if number >= u64::from(2 * *pairs) {
             return false;
         }
+        let pair = (number / 2) as u32;
         let is_long = number % 2 == 0;
         *answered |= 1 << pair;
         let lost = answered.count_ones();
@@ -142,7 +146,7 @@ impl Path {
         self.next
     }
 
-    /// Returns what is to be sent now.
+    /// Returns the step that is due, if there is one.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Step> {
         if now < self.next {
             return None;
@@ -176,7 +180,7 @@ impl Path {
                     short: number.wrapping_add(1).to_be_bytes(),
                 })
             }
-            // A server of an older version ignores it.
+            // The server does not know small bundles.
             State::Asking { attempts: 0, .. } => {
                 self.wait(RAISE_INTERVAL, RAISE_INTERVAL, now);
                 None
@@ -189,6 +193,7 @@ impl Path {
         }
     }
 
+    /// Keeps the size, until the time for another search.
     fn settle(&mut self, now: Instant) {
         match self.size {
             BundleSize::Full => self.wait(CHECK_INTERVAL, IDLE_INTERVAL, now),
@@ -213,7 +218,7 @@ impl Path {
     }
 }
 
-/// Number of pairs of which only the short PING was answered that proves that long datagrams are
+/// Number of pairs with an answer to the short PING alone that proves that long datagrams are
 /// lost. On a path that loses one datagram in five whatever its length, a search comes so far with
 /// a probability of 0.26¹², one in ten million.
 const MIN_LOST: u32 = 12;

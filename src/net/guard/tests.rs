@@ -38,8 +38,12 @@ fn nobody_joins_a_closed_group_and_its_sockets_receive_everything() {
             let address = address.parse().unwrap();
             let closed = bind_closed_group(address, count, WANTED).unwrap();
             let (group, guard) = (closed.group, closed.guard.expect("Linux 5.7"));
-            assert_eq!(closed.spares.len(), count + 1);
-            let spares = || closed.spares.iter().flat_map(both);
+            let all_spares = closed.spares.unwrap();
+            assert_eq!(all_spares.len(), count + 1);
+            let spares = || all_spares.iter().flat_map(both);
+            // Those of a wildcard address are bound to the loopback address.
+            let needs_source = group.local_addr.ip().is_unspecified();
+            assert!(all_spares.iter().all(|it| it.needs_source == needs_source));
             let port = group.local_addr.port();
             for ip in overlaps {
                 let stranger = join(SocketAddr::new(ip.parse().unwrap(), port));
@@ -102,6 +106,7 @@ fn addresses_of_the_list_of_sockets_are_parsed() {
         for (text, address) in [
             ("0100007F:270F", "127.0.0.1:9999"),
             ("00000000000000000000000001000000:0050", "[::1]:80"),
+            ("0000000000000000FFFF00000100007F:0050", "127.0.0.1:80"),
         ] {
             assert_eq!(parse_local(text), Some(address.parse().unwrap()));
         }

@@ -31,6 +31,38 @@ fn an_address_that_cannot_be_sent_from_has_no_place() {
     let foreign = local("192.0.2.1:0");
     assert_eq!((cache.index(foreign), cache.index(foreign)), (None, None));
     assert!(cache.table().contains(&foreign));
+    // Another error than that says nothing about the address. This zone has no interface.
+    assert!(cache.index(local("[fe80::1%4000000]:0")).is_some());
+}
+
+#[test]
+fn what_cannot_leave_from_its_address_any_more_leaves_from_another_one() {
+    let mut cache = LocalCache::new(Arc::default());
+    let index = cache.index(local("127.0.0.2:0")).unwrap();
+    cache.refused(index);
+    assert_eq!(cache.source(index), Some(local("127.0.0.2:0")));
+    let mut table = cache.table().lock();
+    table.addresses[0] = local("192.0.2.1:0");
+    drop(table);
+    cache.addresses.clear();
+    // It is not looked for again at once, but when packets are refused later.
+    cache.refused(index);
+    assert_eq!(cache.source(index), Some(local("192.0.2.1:0")));
+    let end_interval = |cache: &mut LocalCache| {
+        cache.checks.get_mut(&index).unwrap().next = Instant::now();
+    };
+    end_interval(&mut cache);
+    assert_eq!(cache.source(index), Some(local("192.0.2.1:0")));
+    cache.refused(index);
+    assert_eq!(cache.source(index), None);
+    cache.addresses[0] = local("127.0.0.2:0");
+    assert_eq!(cache.source(index), None);
+    end_interval(&mut cache);
+    assert_eq!(
+        cache.source(index),
+        Some(local("127.0.0.2:0")),
+        "it is back"
+    );
 }
 
 #[test]
@@ -45,6 +77,7 @@ fn a_full_table_takes_no_more_and_keeps_what_it_has() {
         assert_eq!(cache.index(loopback(MAX_LOCALS as u32)), None);
     }
     assert_eq!(cache.index(loopback(0)), LocalIndex::of(1));
+    assert_eq!(cache.indexes.len(), MAX_LOCALS);
 }
 
 #[test]
@@ -78,6 +111,7 @@ fn own_addresses_compare_what_the_kernel_compares() {
     LocalCache::new(table).index(local("[::1]:0"));
     assert!(own.contains(&peer("[::1]:9999")) && !own.contains(&peer("[::1]:9998")));
     assert!(own.contains_as_seen_elsewhere(parse("[::1]:9999")));
+    assert!(!own.contains_as_seen_elsewhere(parse("[::1]:9997")));
 }
 
 #[test]

@@ -129,6 +129,19 @@ fn the_next_search_waits_and_for_longer_if_the_last_found_nobody() {
 }
 
 #[test]
+fn a_search_that_finds_only_known_suspects_is_no_reason_to_wait() {
+    let mut machine = Machine::new(&[1]);
+    machine.clog();
+    machine.send(1..3);
+    machine.wait(SEARCH_TIME);
+    machine.clog();
+    assert_eq!(machine.send(1..3), [Route::Apart, Route::Test]);
+    machine.wait(SEARCH_TIME);
+    machine.clog();
+    assert_eq!(machine.send(2..3), [Route::Test]);
+}
+
+#[test]
 fn a_suspect_that_nothing_is_sent_to_is_forgotten() {
     let mut machine = Machine::new(&[1]);
     machine.clog();
@@ -138,6 +151,20 @@ fn a_suspect_that_nothing_is_sent_to_is_forgotten() {
     assert!(!machine.quarantine.is_idle());
     machine.wait(MAX_PAUSE);
     assert!(machine.quarantine.is_idle());
+}
+
+#[test]
+fn one_that_has_passed_is_forgotten_too() {
+    let mut machine = Machine::new(&[1]);
+    machine.clog();
+    machine.send(1..3);
+    machine.stuck.clear();
+    machine.wait(MIN_PAUSE);
+    assert_eq!(machine.send(1..2), [Route::Retest]);
+    machine.wait(MAX_PAUSE - SEARCH_TIME);
+    assert_eq!(machine.quarantine.passed.len(), 1);
+    machine.wait(2 * MAX_PAUSE);
+    assert!(machine.quarantine.passed.is_empty());
 }
 
 #[test]
@@ -151,6 +178,13 @@ fn suspects_are_bounded() {
     assert_eq!(quarantine.suspects.len(), MAX_SUSPECTS);
     let one_more = peer(MAX_SUSPECTS as u16);
     assert_eq!(quarantine.route(&one_more, now), Route::Test);
+    // Those that have passed are, too.
+    for port in 0..=MAX_SUSPECTS as u16 {
+        quarantine.judge(&peer(port), true, now);
+        quarantine.judge(&peer(port + 1), false, now);
+    }
+    quarantine.judge(&one_more, true, now);
+    assert_eq!(quarantine.passed.len(), MAX_SUSPECTS);
 }
 
 #[test]
@@ -163,4 +197,6 @@ fn groups_become_smaller_while_they_are_not_clear() {
         machine.quarantine.set_group_size(is_clear);
     }
     assert_eq!(sizes, [MAX_GROUP, 16, 4, 1, 1, 2]);
+    (0..10).for_each(|_| machine.quarantine.set_group_size(true));
+    assert_eq!(machine.quarantine.group_size(), MAX_GROUP);
 }

@@ -9,17 +9,17 @@ use super::{SendTally, Sender, is_call_refusal, last_error, send_batch};
 use crate::net::address::PeerAddr;
 use crate::net::control::{is_segmented, remove_segments};
 
-/// The socket that a batch is sent through, and the answers to what the kernel does not take.
+/// The socket that a batch is sent through, and the next step where the kernel takes no more.
 pub(super) trait Way {
     fn socket(&self) -> BorrowedFd<'_>;
 
-    /// The socket is full. Waits, or changes to another one.
+    /// Waits for space in the socket, which is full, or changes to another one.
     fn make_space(&mut self) -> Full;
 
-    /// The kernel took these headers.
+    /// Notes that the kernel took these headers.
     fn segments_taken(&mut self, _headers: &[libc::mmsghdr]) {}
 
-    /// The kernel refused to segment a packet to `peer`.
+    /// Notes that the kernel refused to segment a packet to `peer`.
     fn segments_refused(&mut self, _peer: &PeerAddr) {}
 }
 
@@ -37,6 +37,7 @@ pub(super) enum Full {
     Drop,
 }
 
+/// One socket for everything. It waits for space once.
 pub(super) struct OneSocket<'a> {
     pub(super) socket: BorrowedFd<'a>,
     pub(super) may_wait: bool,
@@ -80,7 +81,7 @@ impl Sender {
                     done += sent;
                 }
                 Err(libc::EINTR) => {}
-                Err(libc::EAGAIN | libc::ENOBUFS) => match way.make_space() {
+                Err(error) if is_full(error) => match way.make_space() {
                     Full::Retry => {}
                     Full::Reroute => return done,
                     Full::Drop => {
@@ -118,14 +119,13 @@ impl Sender {
         let headers = &mut self.headers[range];
         if !self.is_one_by_one {
             // SAFETY: these headers are as the caller promises.
-            match unsafe { send_batch(socket, headers) } {
-                // It may also be a packet filter that refuses the first header.
-                Err(error) if is_call_refusal(error) => {}
+            match again_if_stale(|| unsafe { send_batch(socket, headers) }) {
+                Err(error) if is_call_refusal(error) && refuses_batches(socket) => {}
                 result => return result,
             }
         }
         // SAFETY: as above.
-        unsafe { send_one(socket, &headers[0].msg_hdr) }?;
+        again_if_stale(|| unsafe { send_one(socket, &headers[0].msg_hdr) })?;
         self.is_one_by_one = true;
         Ok(1)
     }
@@ -183,10 +183,10 @@ impl Sender {
         }
         // SAFETY: the name is the packet's own. The iovec lives in this frame and leads to
         // a part of the payload.
-        unsafe { send_one(socket, &header.msg_hdr) }
+        again_if_stale(|| unsafe { send_one(socket, &header.msg_hdr) })
     }
 
-    /// Returns the length of the packet's datagrams, of which the last may be shorter.
+    /// Returns the length of the packet's datagrams. The last may be shorter.
     pub(super) fn segment_bytes(&self, index: usize) -> usize {
         if is_segmented(&self.headers[index]) {
             self.controls[index].segment.segment_bytes.into()
@@ -234,6 +234,24 @@ impl Sender {
     }
 }
 
+/// Calls `send` once more after an error that may be a stale one.
+///
+/// After an ICMP message, a connected socket fails in the next call, whoever that sends to.
+/// Spares are connected, and anyone can forge such a message. It must not cost a peer its packet.
+fn again_if_stale<T>(mut send: impl FnMut() -> Result<T, i32>) -> Result<T, i32> {
+    match send() {
+        Err(error) if error != libc::EINTR && !is_full(error) => send(),
+        result => result,
+    }
+}
+
+/// Returns `true` if the system refuses `sendmmsg` as such. A packet filter refuses headers, and
+/// here are none.
+fn refuses_batches(socket: BorrowedFd<'_>) -> bool {
+    // SAFETY: there are no headers that could point at anything.
+    unsafe { send_batch(socket, &mut []) }.is_err()
+}
+
 /// Sends one header, without waiting.
 ///
 /// # Safety
@@ -246,6 +264,11 @@ unsafe fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Result<(), 
         return Err(last_error());
     }
     Ok(())
+}
+
+/// Returns `true` for the errors of a socket that has no space.
+pub(super) fn is_full(error: i32) -> bool {
+    matches!(error, libc::EAGAIN | libc::ENOBUFS)
 }
 
 /// Returns `true` for the errors with which the kernel refuses to segment a packet

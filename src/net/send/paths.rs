@@ -19,17 +19,17 @@ use crate::net::spare::Spares;
 
 mod watched;
 
-/// The state of one thread at one endpoint: which socket it uses, and the paths to its peers.
+/// The state of one thread at one endpoint: the socket in use, and the paths to its peers.
 #[derive(Default)]
 pub(in crate::net) struct SendPaths {
     state: State,
-    /// Apart from the rest, as it is read while packets are gathered.
+    /// In a cell, because it is read while packets are gathered.
     segments: RefCell<Segments>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The own socket stays full, and the spare takes its place.
+    /// True while the own socket stays full, and the spare takes its place.
     is_clogged: bool,
     quarantine: Quarantine,
     retest: Option<Retest>,
@@ -68,16 +68,15 @@ struct Paths<'a> {
     may_switch: bool,
     /// Number of times that a test may still wait.
     test_waits: u32,
+    /// True once the socket for suspects had no space in this call.
     apart_is_full: bool,
 }
 
 impl SendPaths {
-    /// Returns what has changed since the last call.
-    pub(in crate::net) fn take_news(&mut self) -> PathNews {
-        PathNews {
-            suspects: self.state.quarantine.take_found(),
-            gso_stops: self.segments.get_mut().take_stops(),
-        }
+    /// Adds the changes since the last call to `news`.
+    pub(in crate::net) fn take_news(&mut self, news: &mut PathNews) {
+        news.suspects += self.state.quarantine.take_found();
+        news.gso_stops += self.segments.get_mut().take_stops();
     }
 }
 
@@ -205,7 +204,7 @@ impl Sender {
 }
 
 impl State {
-    /// Looks whether the own socket has emptied, and whether the packet of a retest has left.
+    /// Checks if the own socket has emptied, and if the packet of a retest has left.
     fn refresh(&mut self, sockets: SendSockets<'_>) {
         if self.is_clogged {
             self.is_clogged = queued_bytes(sockets.own.as_fd()) > MAX_QUEUED_BYTES;

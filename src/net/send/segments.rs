@@ -8,7 +8,7 @@ use crate::net::address::PeerAddr;
 /// The peers to which the kernel segments no packets.
 #[derive(Default)]
 pub(super) struct Segments {
-    /// The time until which the datagrams of each are sent one by one.
+    /// The peers, and the time until which the datagrams of each are sent one by one.
     refused: HashMap<PeerAddr, Instant>,
     /// Number of different peers that refused in a row, with no packet segmented in between.
     in_a_row: usize,
@@ -39,7 +39,7 @@ impl Segments {
         self.off_until.is_some() || self.refused.get(peer).is_some_and(|until| now < *until)
     }
 
-    /// Notes that the kernel took packets, some of which `has_segmented`.
+    /// Notes that the kernel took packets. `has_segmented` returns true if it segmented any.
     pub(super) fn taken(&mut self, has_segmented: impl FnOnce() -> bool) {
         if self.in_a_row > 0 && has_segmented() {
             self.in_a_row = 0;
@@ -69,12 +69,21 @@ impl Segments {
 }
 
 /// Maximum number of peers that are remembered, because the kernel segments no packet to
-/// them. If so many different ones refuse, with none taken in between, the machine cannot
+/// them. If this many different ones refuse, with none taken in between, the machine cannot
 /// segment. Each refusal costs a system call.
 const MAX_REFUSED: usize = 1024;
 
-/// The time after which it is tried again. A route or a device may have changed.
+/// Time after which packets to such a peer are segmented again. A route or a device may have
+/// changed.
 const REFUSED_TIME: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+impl Segments {
+    /// Number of refusals in a row.
+    pub(super) fn in_a_row(&self) -> usize {
+        self.in_a_row
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -261,3 +261,70 @@ fn an_ipv6_packet_leaves_from_its_source() {
     let foreign = local("[2001:db8::1]:0");
     assert_eq!(sender.send_from(foreign, &socket, packets()).refused, 5);
 }
+
+#[test]
+fn a_packet_filter_does_not_end_the_use_of_batches() {
+    let (receiver, peer) = receiver();
+    for (refused_len, sent) in [(Some(2), 1), (None, 2)] {
+        let send = || {
+            refuse_batches(refused_len)?;
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let mut sender = Sender::new(Gso::On);
+            let tally = sender.send(&socket, [Packet::single(&peer, b"x"); 2]);
+            assert_eq!((tally.sent, tally.total()), (sent, 2));
+            // Only a call that is refused as such is replaced.
+            assert_eq!(sender.is_one_by_one, refused_len.is_none());
+            Ok::<_, io::Error>(())
+        };
+        // The filter stays with its thread.
+        let result = std::thread::scope(|scope| scope.spawn(send).join());
+        if let Err(error) = result.unwrap() {
+            println!("skipped: no filter of system calls: {error}");
+            return;
+        }
+        (0..sent).for_each(|_| drop(received(&receiver)));
+    }
+}
+
+/// Refuses `sendmmsg` with this number of headers, as a firewall does for a packet, or with any.
+fn refuse_batches(len: Option<u32>) -> io::Result<()> {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let line = |code, if_equal, otherwise, k| libc::sock_filter {
+        code,
+        jt: if_equal,
+        jf: otherwise,
+        k,
+    };
+    // The number of the call, and the lower half of its third argument.
+    let third = 16 + 2 * 8 + if cfg!(target_endian = "big") { 4 } else { 0 };
+    let mut lines = [
+        line(LOAD, 0, 0, 0),
+        line(EQUAL, 0, 3, libc::SYS_sendmmsg as u32),
+        line(LOAD, 0, 0, third),
+        line(EQUAL, 0, u8::from(len.is_some()), len.unwrap_or(0)),
+        line(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        line(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: lines.len() as u16,
+        filter: lines.as_mut_ptr(),
+    };
+    // SAFETY: the kernel reads the program, which lives in this frame, within the call.
+    let results = unsafe {
+        [
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            ),
+        ]
+    };
+    if results == [0, 0] {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -82,6 +82,7 @@ fn an_error_names_the_valid_values() {
         ("--bind localhost", "such as 127.0.0.1:9999"),
         ("--bind [fe80::1%nowhere0]:1", "no interface nowhere0"),
         ("--bind [fe80::1]:1", "such as [fe80::1%eth0]:1"),
+        ("--bind [::%lo]:1", "must be [::]:1: only a link-local"),
         ("--bind 224.0.0.1:1", "must not be a multicast address"),
         ("--bind [ff02::1%1]:1", "must not be a multicast address"),
         (
@@ -97,6 +98,8 @@ fn an_error_names_the_valid_values() {
         ("--reap-interval 61s", "between 10ms and 1m"),
         ("--watchdog 999ms", "between 1s and 1day"),
         ("--watchdog on", "such as 10s, or off"),
+        ("--backlog 999us", "between 1ms and 10s"),
+        ("--backlog 11s", "between 1ms and 10s"),
         ("--spin=-1", "must be a whole number"),
         ("--spin 1000001", "between 0 and 1000000"),
         ("--max-peers 0", "between 1 and 10000000"),
@@ -185,7 +188,7 @@ fn contradictions_are_refused() {
 #[test]
 fn fields_set_by_a_program_have_the_bounds_of_the_flags() {
     type Change = fn(&mut ServerConfig);
-    let changes: [(Change, &str); 14] = [
+    let changes: [(Change, &str); 15] = [
         (
             |config| config.bind = vec!["224.0.0.1:9".parse().unwrap()],
             "--bind 224.0.0.1:9 must not be a multicast address",
@@ -233,6 +236,10 @@ fn fields_set_by_a_program_have_the_bounds_of_the_flags() {
         (
             |config| config.watchdog = Duration::from_millis(999),
             "--watchdog must lie between 1s and 1day",
+        ),
+        (
+            |config| config.backlog = Duration::ZERO,
+            "--backlog must lie between 1ms and 10s",
         ),
         (
             |config| config.receive_buffer = ByteSize(1),

@@ -1,6 +1,6 @@
 //! Packets for v2 peers. A datagram, called a bundle, holds many messages.
 
-use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
+use super::backlog::RoomTexts;
 use super::packets::Packets;
 use crate::net::MAX_PACKET_BYTES;
 use crate::server::ops::stats::WorkerId;
@@ -11,11 +11,10 @@ use crate::wire::v2::{
 
 /// Small bundles are rare, so they have no memory until the first ones.
 pub(super) fn new_bundle_packets(size: BundleSize) -> Packets {
-    let bytes = match size {
-        BundleSize::Full => MAX_BYTES + MAX_TEXTS * 32,
-        BundleSize::Small => 0,
-    };
-    Packets::with_capacity(bytes, bytes / size.bytes(), packet_bundles(size))
+    match size {
+        BundleSize::Full => Packets::with_capacity(max_bundles(size) * size.bytes(), 1),
+        BundleSize::Small => Packets::with_capacity(0, 0),
+    }
 }
 
 /// Puts the texts of a room, in their order, into bundles of this size. All but the last bundle
@@ -29,7 +28,7 @@ pub(super) fn plan_bundles(
     packets: &mut Packets,
 ) {
     packets.clear();
-    let (max_bytes, max_bundles) = (size.bytes(), packet_bundles(size));
+    let (max_bytes, max_bundles) = (size.bytes(), max_bundles(size));
     let room = texts.room();
     let mut bundle_start = packets.bytes().len();
     let (mut bundles, mut messages) = (0, 0);
@@ -73,10 +72,10 @@ pub(super) fn plan_bundles(
     }
 }
 
-/// Returns the maximum number of bundles per packet, which is 54 or 64, and of datagrams per pass,
-/// which is one packet. The kernel counts about 2.3 kB per full bundle in a peer's receive buffer,
-/// which holds 92 of them by default.
-const fn packet_bundles(size: BundleSize) -> usize {
+/// Returns the maximum number of bundles per plan and per packet, which is 54 or 64. The kernel
+/// counts about 2.3 kB per full bundle in a peer's receive buffer, which holds 92 of them by
+/// default.
+pub(super) const fn max_bundles(size: BundleSize) -> usize {
     let bundles = MAX_PACKET_BYTES / size.bytes();
     if bundles < MAX_BUNDLES {
         bundles
@@ -93,121 +92,168 @@ const EVERYONE: u64 = 0;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::net::PeerAddr;
     use crate::server::egress::backlog::Backlog;
-    use crate::server::registry::Room;
+    use crate::server::egress::pass::PassLimits;
+    use crate::server::registry::Registry;
     use crate::wire::DisplayName;
-    use crate::wire::v2::{MAX_PAYLOAD_BYTES, parse_server};
+    use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId, parse_server};
     use proptest::prelude::*;
 
     fn sender(port: u16) -> PeerAddr {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
     }
 
+    /// Returns a registry with one v2 peer in the lobby, which is sent bundles of this size.
+    fn registry(size: BundleSize) -> Registry {
+        let registry = Registry::plain(3, 1);
+        registry.open_session(&sender(9), WorkerId(0), size, SessionId::new(7).unwrap(), 0);
+        registry
+    }
+
+    /// Returns the packets of each plan for the texts in a backlog.
+    fn plans(backlog: &mut Backlog, first_sequence: u32, size: BundleSize) -> Vec<Packets> {
+        let mut plans: Vec<Packets> = Vec::new();
+        while let Some(room) = backlog.current() {
+            let mut packets = new_bundle_packets(size);
+            let limits = PassLimits::new(&backlog.room(room).members());
+            let texts = backlog.pick(room, limits);
+            let before = plans.iter().map(Packets::messages).sum::<usize>() as u32;
+            let first = first_sequence.wrapping_add(before);
+            plan_bundles(texts, WorkerId(2), first, size, &mut packets);
+            backlog.release(&[]);
+            plans.push(packets);
+        }
+        plans
+    }
+
     proptest! {
         #[test]
-        fn bundles_hold_every_message_in_order_within_their_limit(
-            lens in prop::collection::vec(0_usize..=MAX_PAYLOAD_BYTES, 1..200),
+        fn bundles_hold_every_message_in_its_senders_order_within_their_limit(
+            texts in prop::collection::vec((1_u16..5, 0_usize..=MAX_PAYLOAD_BYTES), 1..400),
             short in any::<bool>(),
             size in prop::sample::select(&BundleSize::ALL),
         ) {
-            let mut backlog = Backlog::new();
-            let room = Room::plain(7, 3);
-            let first_sequence = u32::MAX - 3;
+            let registry = registry(size);
+            let room = registry.lobby();
+            let mut backlog = Backlog::new(Duration::from_secs(10));
             let mut expected = Vec::new();
-            for (number, len) in lens.into_iter().enumerate() {
+            for (number, (port, len)) in (0_u32..).zip(texts) {
                 let len = if short { len / 20 } else { len };
-                let payload = vec![number as u8; len];
-                let from = sender(number as u16 + 1);
-                if backlog.push(&room, from, None, &payload).is_ok() {
-                    let sequence = first_sequence.wrapping_add(expected.len() as u32);
-                    expected.push((sequence, DisplayName::Address(from.socket_addr()), payload));
+                let mut payload = vec![0; len.max(4)];
+                payload[..4].copy_from_slice(&number.to_be_bytes());
+                backlog.push(room, sender(port), None, &payload).unwrap();
+                expected.push((DisplayName::Address(sender(port).socket_addr()), payload));
+            }
+            let to = [sender(9)];
+            let mut received = Vec::new();
+            let mut next_sequence = u32::MAX - 3;
+            for packets in &plans(&mut backlog, next_sequence, size) {
+                let counts = packets.to(&to).map(|packet| packet.datagrams().len());
+                prop_assert!(counts.sum::<usize>() <= max_bundles(size));
+                for packet in packets.to(&to) {
+                    prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
+                    let bundles = packet.datagrams();
+                    let before = received.len();
+                    let is_alone = bundles.len() == 1;
+                    for bundle in bundles {
+                        let frames: Vec<_> = parse_server(bundle).unwrap().collect();
+                        let is_one_message = is_alone && frames.len() == 1;
+                        prop_assert!(bundle.len() <= size.bytes() || is_one_message);
+                        prop_assert!(bundle.len() <= BundleSize::Full.bytes());
+                        for frame in frames {
+                            let ServerFrame::Message(message) = frame else {
+                                panic!("{frame:?}");
+                            };
+                            let ids = (message.room, message.stream, message.sequence);
+                            prop_assert_eq!(ids, (room.number(), 2, next_sequence));
+                            next_sequence = next_sequence.wrapping_add(1);
+                            received.push((message.from, message.payload.to_vec()));
+                        }
+                    }
+                    prop_assert_eq!(received.len() - before, packet.deliveries as usize);
                 }
             }
-            let mut packets = new_bundle_packets(size);
-            let texts = backlog.room(0).unwrap();
-            plan_bundles(texts, WorkerId(2), first_sequence, size, &mut packets);
-            prop_assert_eq!(packets.messages(), expected.len());
-
-            let to = sender(9);
-            let mut received = Vec::new();
-            for packet in (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to)) {
-                prop_assert!(packet.payload.len() <= MAX_PACKET_BYTES);
-                let bundles = packet.datagrams();
-                prop_assert!(bundles.len() <= MAX_BUNDLES);
-                let before = received.len();
-                let is_alone = bundles.len() == 1;
-                for bundle in bundles {
-                    let frames: Vec<_> = parse_server(bundle).unwrap().collect();
-                    let is_one_message = is_alone && frames.len() == 1;
-                    prop_assert!(bundle.len() <= size.bytes() || is_one_message);
-                    prop_assert!(bundle.len() <= BundleSize::Full.bytes());
-                    for frame in frames {
-                        let ServerFrame::Message(message) = frame else {
-                            panic!("{frame:?}");
-                        };
-                        prop_assert_eq!((message.room, message.stream), (7, 2));
-                        received.push((message.sequence, message.from, message.payload.to_vec()));
-                    }
-                }
-                prop_assert_eq!(received.len() - before, packet.deliveries as usize);
+            for list in [&mut received, &mut expected] {
+                // Stable, so the texts of one sender stay in their order.
+                list.sort_by_key(|(from, _)| from.to_string());
             }
             prop_assert_eq!(received, expected);
         }
     }
 
-    /// Plans payloads of these lengths, and returns the lengths of the bundles of each
-    /// packet, pass by pass.
-    fn passes(size: BundleSize, lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
-        let mut backlog = Backlog::new();
-        let room = Room::plain(7, 1);
-        for (port, len) in (1..).zip(lens) {
+    /// Plans payloads of these lengths, and returns the lengths of the bundles of each packet,
+    /// plan by plan.
+    fn bundles(size: BundleSize, lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
+        let registry = registry(size);
+        let mut backlog = Backlog::new(Duration::from_secs(10));
+        for len in lens {
+            let payload = vec![0; len];
             backlog
-                .push(&room, sender(port), None, &vec![0; len])
+                .push(registry.lobby(), sender(9), None, &payload)
                 .unwrap();
         }
-        let mut packets = new_bundle_packets(size);
-        let texts = backlog.room(0).unwrap();
-        plan_bundles(texts, WorkerId(0), 0, size, &mut packets);
-        let to = sender(9);
-        let bundles = |packet: crate::net::Packet<'_>| {
-            let bundles = packet.datagrams();
-            bundles.map(<[u8]>::len).collect()
+        let to = [sender(9)];
+        let plans = plans(&mut backlog, 0, size);
+        let lens = |packets: &Packets| {
+            let packets = packets.to(&to);
+            packets
+                .map(|packet| packet.datagrams().map(<[u8]>::len).collect())
+                .collect()
         };
-        let passes = 0..packets.passes();
-        passes
-            .map(|pass| packets.pass(pass, &to).map(bundles).collect())
-            .collect()
+        plans.iter().map(lens).collect()
     }
 
     #[test]
     fn a_bundle_is_filled_to_the_byte() {
         // The header takes 10 bytes, and each message from an IPv4 peer 19.
-        let full = |lens| passes(BundleSize::Full, lens);
+        let full = |lens| bundles(BundleSize::Full, lens);
         assert_eq!(full([576, 576]), [[[1200]]]);
         assert_eq!(full([576, 577]), [[[1200, 606]]]);
-        let small = |lens| passes(BundleSize::Small, lens);
+        let small = |lens| bundles(BundleSize::Small, lens);
         assert_eq!(small([250, 250]), [[[548]]]);
         assert_eq!(small([250, 251]), [[[548, 280]]]);
     }
 
     #[test]
     fn a_text_that_is_longer_than_a_bundle_is_a_packet_of_its_own() {
-        let packets = passes(BundleSize::Small, [9, 519, 520, 10, 600, 700, 8, 8]).concat();
+        let packets = bundles(BundleSize::Small, [9, 519, 520, 10, 600, 700, 8, 8]).concat();
         let expected: [&[usize]; 5] = [&[548, 548], &[549], &[39], &[629], &[729]];
         assert_eq!(packets[..5], expected);
         assert_eq!(packets[5..], [[64]]);
     }
 
     #[test]
-    fn packets_are_full_and_a_pass_fits_into_a_receive_buffer() {
-        let passes = passes(BundleSize::Full, [MAX_PAYLOAD_BYTES; 150]);
-        let (last, full) = passes.split_last().unwrap();
+    fn a_plan_fits_into_a_receive_buffer() {
+        let plans = bundles(BundleSize::Full, [MAX_PAYLOAD_BYTES; 150]);
+        let (last, full) = plans.split_last().unwrap();
         assert_eq!((full.len(), last.concat().len()), (2, 150 - 2 * 54));
-        for pass in full {
-            assert_eq!((pass.len(), pass[0].len()), (1, 54));
-            assert_eq!(pass[0][..53], [1200; 53]);
+        for plan in full {
+            assert_eq!((plan.len(), plan[0].len()), (1, 54));
+            assert_eq!(plan[0][..53], [1200; 53]);
+        }
+    }
+
+    /// In the order of arrival, each long text and a short one take a bundle, and would be twice
+    /// as many.
+    #[test]
+    fn a_plan_fits_into_a_receive_buffer_in_whatever_order_texts_of_all_lengths_arrive() {
+        let registry = registry(BundleSize::Full);
+        let mut backlog = Backlog::new(Duration::from_secs(10));
+        for _ in 0..300 {
+            for (port, len) in [(1, 580), (2, 1)] {
+                let payload = vec![0; len];
+                let room = registry.lobby();
+                backlog.push(room, sender(port), None, &payload).unwrap();
+            }
+        }
+        let to = [sender(9)];
+        for packets in plans(&mut backlog, 0, BundleSize::Full) {
+            let bundles = packets.to(&to).map(|packet| packet.datagrams().len());
+            assert!(bundles.sum::<usize>() <= 54);
         }
     }
 }

@@ -1,49 +1,84 @@
-//! The packets that the members of a room are to receive, which the workers share.
+//! The packets that the members of a room are to receive, and the slices in which they are sent.
 
-use std::ops::Deref;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crossbeam::queue::ArrayQueue;
-
-use super::backlog::RoomTexts;
+use super::backlog::{RoomTexts, SLICE_COST_NS};
 use super::bundles::{new_bundle_packets, plan_bundles};
 use super::packets::Packets;
 use super::texts::TextPlanner;
-use super::worker_set::{SharedWorkerSet, WorkerSet};
+use super::worker_set::WorkerSet;
+use crate::net::{Endpoint, PeerAddr, SendTally, Transmit};
 use crate::server::ops::stats::WorkerId;
-use crate::server::ops::supervise::Wake;
-use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::Members;
 use crate::wire::Protocol;
 use crate::wire::v2::BundleSize;
 
-/// The packets for the members of a room, built once for all of them. The worker that
-/// built a plan sends it. In a large room it also hands the plan to the other workers,
-/// and each sends it to the members that it serves.
-pub struct Plan {
+/// The packets for the members of a room, built once for all of them. Any worker may claim a
+/// slice of the members, and sends to them.
+pub(super) struct Plan {
     origin: WorkerId,
     texts: Packets,
     lines: Packets,
     /// By their [`BundleSize`].
     bundles: [Packets; BundleSize::ALL.len()],
-    /// The workers that have the plan to send.
-    holders: SharedWorkerSet,
+    members: Arc<Members>,
+    slices: Vec<Slice>,
+    /// The slices before this one are claimed.
+    next_slice: AtomicUsize,
+    /// The number of slices that are not done.
+    unfinished: AtomicUsize,
+}
+
+/// Some members of a plan.
+struct Slice {
+    members: Range<usize>,
+    cost_ns: u64,
+    /// [`FREE`], [`DONE`], or the worker that has claimed the slice and the next member that it
+    /// has to send to, see [`held`]. The claim and each step of it are one change of this word.
+    /// So a claim can be revoked at any time, and nobody sends after that.
+    state: AtomicU64,
+}
+
+/// A slice that a worker has to send.
+pub(super) struct Claim {
+    plan: Arc<Plan>,
+    index: usize,
+    worker: WorkerId,
+}
+
+/// The plans of one worker.
+pub(super) struct PlanPool {
+    worker: WorkerId,
+    free: Vec<Arc<Plan>>,
+    /// Plans that are finished, but that another worker still points to. It may be stuck.
+    retired: Vec<Arc<Plan>>,
+    under_way: usize,
+    nobody: Arc<Members>,
 }
 
 impl Plan {
-    pub fn new(origin: WorkerId) -> Self {
+    fn new(origin: WorkerId) -> Self {
         Self {
             origin,
             texts: TextPlanner::new_packets(),
             lines: TextPlanner::new_packets(),
             bundles: BundleSize::ALL.map(new_bundle_packets),
-            holders: SharedWorkerSet::default(),
+            members: Arc::default(),
+            slices: Vec::with_capacity(TYPICAL_SLICES),
+            next_slice: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(0),
         }
     }
 
-    /// Plans texts for `members`, in the protocols that they speak.
-    pub fn build(&mut self, texts: RoomTexts<'_>, members: &Members, planner: &mut TextPlanner) {
+    /// Plans texts for `members`, in the protocols that they speak, and returns the cost.
+    pub(super) fn build(
+        &mut self,
+        texts: RoomTexts<'_>,
+        members: Arc<Members>,
+        planner: &mut TextPlanner,
+    ) -> u64 {
         self.texts.clear();
         self.lines.clear();
         self.bundles.iter_mut().for_each(Packets::clear);
@@ -67,9 +102,135 @@ impl Plan {
                 plan_bundles(texts, self.origin, first, size, packets);
             }
         }
+        self.members = members;
+        let parts = self.members.parts(0..self.members.len());
+        parts
+            .map(|(group, peers)| peers.len() as u64 * self.packets(group.protocol).cost_ns())
+            .sum()
     }
 
-    pub(super) fn packets(&self, protocol: Protocol) -> &Packets {
+    /// Cuts the plan, whose cost is `cost_ns`, into slices for `workers` that may all send it.
+    ///
+    /// For one worker they are equally long. For several, each is the share of one worker in half
+    /// of what is left (guided self-scheduling, Polychronopoulos and Kuck, 1987). So there are few
+    /// slices, and the last ones are short: the workers end at almost the same time, whenever each
+    /// of them began.
+    pub(super) fn cut(&mut self, cost_ns: u64, workers: usize) {
+        let mut slices = std::mem::take(&mut self.slices);
+        slices.clear();
+        let mut left_ns = cost_ns;
+        let limit_ns = |left_ns: u64| match workers {
+            1 => cost_ns / cost_ns.div_ceil(SLICE_COST_NS).max(1),
+            _ => (left_ns / (2 * workers as u64)).clamp(MIN_SLICE_COST_NS, SLICE_COST_NS),
+        };
+        let mut slice = Slice::new(0);
+        for (group, peers) in self.members.parts(0..self.members.len()) {
+            let packets = self.packets(group.protocol);
+            let (each_ns, batch) = (packets.cost_ns().max(1), packets.peers_per_batch());
+            let mut count = peers.len();
+            while count > 0 {
+                let space_ns = limit_ns(left_ns).saturating_sub(slice.cost_ns);
+                let fit = usize::try_from(space_ns / each_ns).unwrap_or(count);
+                // No system call for a part of a batch.
+                let fit = match (fit + batch / 2) / batch {
+                    0 => fit,
+                    batches => batches * batch,
+                };
+                let is_first = slice.members.is_empty();
+                let taken = fit.max(usize::from(is_first)).min(count);
+                slice.members.end += taken;
+                slice.cost_ns += taken as u64 * each_ns;
+                count -= taken;
+                if count > 0 {
+                    left_ns = left_ns.saturating_sub(slice.cost_ns);
+                    let next = Slice::new(slice.members.end);
+                    slices.push(std::mem::replace(&mut slice, next));
+                }
+            }
+        }
+        if !slice.members.is_empty() {
+            slices.push(slice);
+        }
+        *self.next_slice.get_mut() = 0;
+        *self.unfinished.get_mut() = slices.len();
+        self.slices = slices;
+    }
+
+    pub(super) fn origin(&self) -> WorkerId {
+        self.origin
+    }
+
+    /// The number of deliveries to all members.
+    pub(super) fn deliveries(&self) -> u64 {
+        self.deliveries_to(0..self.members.len())
+    }
+
+    /// Claims the next slice for `worker`, if there is one that nobody has claimed.
+    pub(super) fn claim(self: &Arc<Self>, worker: WorkerId) -> Option<Claim> {
+        loop {
+            let index = self.next_slice.load(Ordering::Relaxed);
+            let slice = self.slices.get(index)?;
+            let held = held(worker, slice.members.start);
+            let is_claimed = slice.change(FREE, held);
+            // Whoever comes first, so that nobody waits for a worker that is stopped here.
+            let _ = self.next_slice.compare_exchange(
+                index,
+                index + 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if is_claimed {
+                return Some(Claim {
+                    plan: Arc::clone(self),
+                    index,
+                    worker,
+                });
+            }
+        }
+    }
+
+    /// Returns true if every slice is sent or was revoked.
+    pub(super) fn is_finished(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire) == 0
+    }
+
+    /// The workers that have claimed slices and not sent them.
+    pub(super) fn holders(&self) -> WorkerSet {
+        let states = self.slices.iter().map(Slice::state);
+        let holders = states.filter_map(|state| Some(holder(state)?.0));
+        holders.fold(WorkerSet::EMPTY, WorkerSet::with)
+    }
+
+    /// Revokes the claims of a worker that is stuck. Returns the number of deliveries that it has
+    /// not begun, and never makes.
+    pub(super) fn revoke(&self, worker: WorkerId) -> u64 {
+        let mut shed = 0;
+        for slice in &self.slices {
+            let state = slice.state();
+            if let Some((holder, next)) = holder(state)
+                && holder == worker
+                && slice.change(state, DONE)
+            {
+                shed += self.deliveries_to(next..slice.members.end);
+                self.finish_slice();
+            }
+        }
+        shed
+    }
+
+    /// Returns true for the last slice.
+    fn finish_slice(&self) -> bool {
+        self.unfinished.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    fn deliveries_to(&self, members: Range<usize>) -> u64 {
+        let parts = self.members.parts(members);
+        parts
+            .map(|(group, peers)| peers.len() * self.packets(group.protocol).messages())
+            .sum::<usize>() as u64
+    }
+
+    fn packets(&self, protocol: Protocol) -> &Packets {
         match protocol {
             Protocol::Text => &self.texts,
             Protocol::Lines => &self.lines,
@@ -78,217 +239,147 @@ impl Plan {
     }
 }
 
-/// The plans of one worker. A plan is free when no [`SharedPlan`] points to it.
-pub(super) struct PlanPool {
-    plans: Vec<Arc<Plan>>,
-    home: Arc<Home>,
+impl Claim {
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) fn cost_ns(&self) -> u64 {
+        self.plan.slices[self.index].cost_ns
+    }
+
+    /// Sends the slice, with one system call after the other, and ends where the claim is revoked.
+    /// Returns the outcome, and true if this was the last slice of its plan.
+    pub(super) fn send(&self, transmit: &mut impl Transmit) -> (SendTally, bool) {
+        let slice = &self.plan.slices[self.index];
+        let mut tally = SendTally::default();
+        let mut next = slice.members.start;
+        for (group, peers) in self.plan.members.parts(slice.members.clone()) {
+            let packets = self.plan.packets(group.protocol);
+            for peers in peers.chunks(packets.peers_per_batch()) {
+                let now = next + peers.len();
+                if !slice.change(held(self.worker, next), held(self.worker, now)) {
+                    return (tally, false);
+                }
+                next = now;
+                tally += send(transmit, group.endpoint, peers, packets);
+            }
+        }
+        let is_done = slice.change(held(self.worker, next), DONE);
+        (tally, is_done && self.plan.finish_slice())
+    }
 }
 
-/// A plan that a worker has to send, and its recipients. Dropping the last of them frees the
-/// plan, and wakes the pool's worker if it sleeps until a plan is free.
-pub struct SharedPlan {
-    holder: WorkerId,
-    /// `None` only while it is dropped.
-    plan: Option<Arc<Plan>>,
-    members: Arc<Members>,
-    home: Arc<Home>,
+/// Sends all packets to each of `peers`. On its own, the loop has all registers for itself. In
+/// [`Claim::send`] it takes a tenth more instructions.
+#[inline(never)]
+fn send(
+    transmit: &mut impl Transmit,
+    endpoint: Endpoint,
+    peers: &[PeerAddr],
+    packets: &Packets,
+) -> SendTally {
+    transmit.send(endpoint, packets.to(peers))
 }
 
-/// The worker that a plan goes back to.
-struct Home {
-    worker: WorkerId,
-    /// True while the worker sleeps until a plan is free.
-    is_parked: AtomicBool,
-    wake: Wake,
+impl Slice {
+    fn new(start: usize) -> Self {
+        Self {
+            members: start..start,
+            cost_ns: 0,
+            state: AtomicU64::new(FREE),
+        }
+    }
+
+    fn state(&self) -> u64 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Changes the state, if it is `from`.
+    fn change(&self, from: u64, to: u64) -> bool {
+        self.state
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
 }
 
 impl PlanPool {
-    pub(super) fn new(worker: WorkerId, wake: Wake) -> Self {
+    pub(super) fn new(worker: WorkerId) -> Self {
         Self {
-            plans: (0..MAX_PLANS)
+            worker,
+            free: (0..TYPICAL_PLANS)
                 .map(|_| Arc::new(Plan::new(worker)))
                 .collect(),
-            home: Arc::new(Home {
-                worker,
-                is_parked: AtomicBool::new(false),
-                wake,
-            }),
+            retired: Vec::with_capacity(TYPICAL_PLANS),
+            under_way: 0,
+            nobody: Arc::default(),
         }
     }
 
-    /// The workers that have a plan of this pool to send.
-    pub(super) fn holders(&self) -> WorkerSet {
-        let holders = self.plans.iter().map(|plan| plan.holders.get());
-        holders.fold(WorkerSet::EMPTY, |all, holders| all.union(&holders))
+    /// Returns true if one more plan may be under way. The last ones are for short plans, so
+    /// that small rooms do not wait for large ones.
+    pub(super) fn has_free(&self, is_long: bool) -> bool {
+        let reserved = if is_long { MAX_PLANS / 4 } else { 0 };
+        self.under_way < MAX_PLANS - reserved
     }
 
-    /// Fills a free plan for `members` with `build`. Returns `None` if all plans are in use. A
-    /// plan that only `stuck` workers hold is given up, and another one takes its place.
-    pub(super) fn build(
-        &mut self,
-        members: Arc<Members>,
-        stuck: &WorkerSet,
-        build: impl FnOnce(&mut Plan, &Members),
-    ) -> Option<SharedPlan> {
-        let mut plans = self.plans.iter_mut();
-        let slot = match plans.find_map(|slot| Arc::get_mut(slot).is_some().then_some(slot)) {
-            Some(slot) => slot,
-            None => {
-                let is_lost = |slot: &&mut Arc<Plan>| slot.holders.get().is_subset(stuck);
-                let lost = self.plans.iter_mut().filter(|_| !stuck.is_empty());
-                let slot = { lost }.find(is_lost)?;
-                *slot = Arc::new(Plan::new(self.home.worker));
-                slot
-            }
-        };
-        build(Arc::get_mut(slot)?, &members);
-        slot.holders.insert(self.home.worker);
-        Some(SharedPlan {
-            holder: self.home.worker,
-            plan: Some(Arc::clone(slot)),
-            members,
-            home: Arc::clone(&self.home),
-        })
-    }
-
-    /// Announces that the worker is going to sleep until a plan is free. The worker must
-    /// look for a free plan once more before it sleeps.
-    ///
-    /// The fence pairs with that in [`SharedPlan::drop`]. Each side writes, passes its fence,
-    /// and reads what the other side writes. So either the worker sees that the plan is free,
-    /// or the other thread sees that the worker is parked, and wakes it.
-    pub(super) fn park(&self) {
-        self.home.is_parked.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-}
-
-impl SharedPlan {
-    pub fn origin(&self) -> WorkerId {
-        self.home.worker
-    }
-
-    /// The members that receive the plan.
-    pub fn members(&self) -> &Members {
-        &self.members
-    }
-
-    /// Returns the plan for another worker that has to send it, too.
-    fn lend(&self, holder: WorkerId) -> Self {
-        self.holders.insert(holder);
-        Self {
-            holder,
-            plan: self.plan.clone(),
-            members: Arc::clone(&self.members),
-            home: Arc::clone(&self.home),
-        }
-    }
-}
-
-impl Deref for SharedPlan {
-    type Target = Plan;
-
-    fn deref(&self) -> &Plan {
-        self.plan.as_ref().expect("present until the drop")
-    }
-}
-
-impl Drop for SharedPlan {
-    fn drop(&mut self) {
-        self.holders.remove(self.holder);
-        self.plan = None;
-        // See `PlanPool::park`.
-        fence(Ordering::SeqCst);
-        if self.home.is_parked.swap(false, Ordering::Relaxed) {
-            (self.home.wake)();
-        }
-    }
-}
-
-/// The exchange of plans between workers.
-pub struct Exchange {
-    mailboxes: Vec<Mailbox>,
-}
-
-struct Mailbox {
-    plans: ArrayQueue<SharedPlan>,
-    worker: WorkerHandle,
-    /// The number of times that the worker's plans were taken back.
-    recalls: AtomicU64,
-}
-
-/// A plan from another worker.
-pub struct ReceivedPlan {
-    pub plan: SharedPlan,
-    /// See [`Exchange::is_recalled`].
-    pub recalls: u64,
-}
-
-impl Exchange {
-    pub fn new(workers: Vec<WorkerHandle>) -> Self {
-        let count = workers.len();
-        let mailbox = |worker| Mailbox {
-            // Holds all plans of all workers, so a push never fails. A plan that was given up
-            // is in no mailbox.
-            plans: ArrayQueue::new(MAX_PLANS * count),
-            worker,
-            recalls: AtomicU64::new(0),
-        };
-        Self {
-            mailboxes: workers.into_iter().map(mailbox).collect(),
-        }
-    }
-
-    pub fn workers(&self) -> usize {
-        self.mailboxes.len()
-    }
-
-    /// Hands `plan` to all workers but its own and those that are `stuck`, and wakes them.
-    /// Returns the workers whose members are left to its own.
-    pub(super) fn share(&self, plan: &SharedPlan, stuck: &WorkerSet) -> WorkerSet {
-        let left = stuck.with(plan.origin());
-        for (worker, mailbox) in (0..=u8::MAX).map(WorkerId).zip(&self.mailboxes) {
-            if !left.contains(worker) {
-                let result = mailbox.plans.push(plan.lend(worker));
-                debug_assert!(result.is_ok(), "a mailbox holds all plans");
-                (mailbox.worker.wake)();
+    /// Returns a plan that nobody else points to, after `fill`.
+    pub(super) fn take(&mut self, fill: impl FnOnce(&mut Plan)) -> Arc<Plan> {
+        self.under_way += 1;
+        for index in (0..self.retired.len()).rev() {
+            if Arc::get_mut(&mut self.retired[index]).is_some() {
+                let plan = self.retired.swap_remove(index);
+                self.put(plan);
             }
         }
-        left
+        let new = || Arc::new(Plan::new(self.worker));
+        let mut plan = self.free.pop().unwrap_or_else(new);
+        fill(Arc::get_mut(&mut plan).expect("a free plan has no other owner"));
+        plan
     }
 
-    pub fn receive(&self, worker: WorkerId) -> Option<ReceivedPlan> {
-        let mailbox = &self.mailboxes[worker.index()];
-        // Before the plan is taken, so that the next recall is noticed.
-        let recalls = mailbox.recalls.load(Ordering::Acquire);
-        let plan = mailbox.plans.pop()?;
-        Some(ReceivedPlan { plan, recalls })
+    /// Takes a plan back that is finished.
+    pub(super) fn release(&mut self, plan: Arc<Plan>) {
+        debug_assert!(plan.is_finished());
+        self.under_way -= 1;
+        self.put(plan);
     }
 
-    /// Takes back every plan that waits for `worker`, which is stuck. The worker gives up the
-    /// plan that it has begun, once it has sent the slice that it is at.
-    pub(super) fn recall(&self, worker: WorkerId, mut each: impl FnMut(SharedPlan)) {
-        let mailbox = &self.mailboxes[worker.index()];
-        while let Some(plan) = mailbox.plans.pop() {
-            each(plan);
+    fn put(&mut self, mut plan: Arc<Plan>) {
+        match Arc::get_mut(&mut plan) {
+            Some(free) => {
+                free.members = Arc::clone(&self.nobody);
+                self.free.push(plan);
+            }
+            None => self.retired.push(plan),
         }
-        // After that, so that a plan that the worker took in between is given up, too.
-        mailbox.recalls.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Returns true if the plans of `worker` were taken back since it received one.
-    pub(super) fn is_recalled(&self, worker: WorkerId, recalls: u64) -> bool {
-        self.mailboxes[worker.index()]
-            .recalls
-            .load(Ordering::Acquire)
-            != recalls
-    }
-
-    /// The number of turns of a worker's loop.
-    pub(super) fn turns(&self, worker: WorkerId) -> u64 {
-        self.mailboxes[worker.index()].worker.turns()
     }
 }
 
-/// Number of plans per worker. It sends one, while other workers may be late with three.
-pub const MAX_PLANS: usize = 4;
+/// The state of a slice that `worker` has claimed, and of which it has to send to the members
+/// from `next` on.
+fn held(worker: WorkerId, next: usize) -> u64 {
+    (u64::from(worker.0) + 1) << 32 | next as u64
+}
+
+/// The inverse of [`held`].
+fn holder(state: u64) -> Option<(WorkerId, usize)> {
+    let worker = u8::try_from((state >> 32).checked_sub(1)?).ok()?;
+    Some((WorkerId(worker), state as u32 as usize))
+}
+
+/// The states of a slice that nobody has claimed, and of one that is sent or was revoked.
+const FREE: u64 = 0;
+const DONE: u64 = u64::MAX;
+
+/// The numbers for which there is memory from the beginning.
+const TYPICAL_SLICES: usize = 64;
+const TYPICAL_PLANS: usize = 4;
+
+/// Minimum cost of a slice of a plan that several workers send: twenty times the time to claim
+/// it, and to look for datagrams in between.
+const MIN_SLICE_COST_NS: u64 = 100_000;
+
+/// Maximum number of plans of one worker that are under way, each for another room. A plan
+/// takes up to 350 KiB of memory.
+pub(super) const MAX_PLANS: usize = 32;

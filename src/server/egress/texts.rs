@@ -1,54 +1,70 @@
 //! Packets for v1 peers. Every text is a datagram of its own.
 
-use super::backlog::{MAX_BYTES, MAX_TEXTS, RoomTexts};
+use super::backlog::RoomTexts;
 use super::packets::{Batcher, Item, Limits, Packets};
 use crate::net::MAX_PACKET_BYTES;
-use crate::wire::push_text;
+use crate::wire::{MAX_TEXT_DATAGRAM, push_text};
 
 /// Encodes texts, and batches them so that many are segments of one packet.
-pub struct TextPlanner {
+pub(super) struct TextPlanner {
     /// The encoded texts, in the order of the backlog.
     encoded: Vec<u8>,
     ends: Vec<usize>,
     items: Vec<Item>,
     batcher: Batcher,
     limits: Limits,
+    /// See [`Self::runs`].
+    runs: Vec<u16>,
 }
 
 impl TextPlanner {
-    pub fn new(max_segments: usize) -> Self {
+    pub(super) fn new(max_segments: usize) -> Self {
         Self {
             encoded: Vec::with_capacity(ENCODED_BYTES),
-            ends: Vec::with_capacity(MAX_TEXTS),
-            items: Vec::with_capacity(MAX_TEXTS),
-            batcher: Batcher::with_capacity(MAX_TEXTS),
+            ends: Vec::with_capacity(PASS_DATAGRAMS),
+            items: Vec::with_capacity(PASS_DATAGRAMS),
+            batcher: Batcher::with_capacity(PASS_DATAGRAMS),
             limits: Limits {
                 messages: max_segments,
                 bytes: MAX_PACKET_BYTES,
             },
+            runs: Vec::with_capacity(PASS_DATAGRAMS),
         }
     }
 
-    pub fn new_packets() -> Packets {
-        Packets::with_capacity(ENCODED_BYTES, MAX_TEXTS, PASS_DATAGRAMS)
+    pub(super) fn new_packets() -> Packets {
+        Packets::with_capacity(ENCODED_BYTES, PASS_DATAGRAMS)
     }
 
     /// Plans all texts of a room, each followed by `line_end`.
-    pub fn plan(&mut self, texts: RoomTexts<'_>, line_end: &str, packets: &mut Packets) {
+    pub(super) fn plan(&mut self, texts: RoomTexts<'_>, line_end: &str, packets: &mut Packets) {
         self.encode(texts, line_end);
         packets.clear();
         let (encoded, ends, items) = (&self.encoded, &self.ends, &self.items);
         let senders = texts.senders();
-        let limits = self.limits;
+        let (limits, runs) = (self.limits, &mut self.runs);
+        runs.clear();
+        runs.resize(items.len(), 0);
         self.batcher.batch(items, senders, limits, |messages| {
             for &message in messages {
                 let end = ends[usize::from(message)];
                 let len = usize::from(items[usize::from(message)].len);
+                runs[usize::from(message)] = messages.len() as u16;
                 packets.bytes().extend_from_slice(&encoded[end - len..end]);
             }
             let segment_bytes = items[usize::from(messages[0])].len;
             packets.finish(segment_bytes, messages.len() as u16);
         });
+    }
+
+    /// The number of texts in the packet of each text that was planned last.
+    pub(super) fn runs(&self) -> &[u16] {
+        &self.runs
+    }
+
+    /// Forgets them.
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
     }
 
     fn encode(&mut self, texts: RoomTexts<'_>, line_end: &str) {
@@ -66,35 +82,42 @@ impl TextPlanner {
     }
 }
 
-/// Space for the texts and their senders' addresses, if little has to be escaped. The
-/// buffers grow otherwise.
-const ENCODED_BYTES: usize = MAX_BYTES + MAX_TEXTS * 32;
+/// Space for as many texts as a plan takes.
+const ENCODED_BYTES: usize = PASS_DATAGRAMS * MAX_TEXT_DATAGRAM;
 
-/// Maximum number of datagrams per pass. Linux's default receive buffer (212,992 bytes)
+/// Maximum number of datagrams per plan. Linux's default receive buffer (212,992 bytes)
 /// holds 277 small datagrams, at 768 bytes each. Half of that leaves space for datagrams
 /// that the client has not read yet.
-const PASS_DATAGRAMS: usize = 128;
+pub(super) const PASS_DATAGRAMS: usize = 128;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::net::{MAX_SEGMENTS, PeerAddr};
     use crate::server::egress::backlog::Backlog;
-    use crate::server::registry::Room;
+    use crate::server::egress::pass::PassLimits;
+    use crate::server::ops::stats::WorkerId;
+    use crate::server::registry::Registry;
+    use crate::wire::Protocol;
 
     #[test]
     fn long_texts_fill_packets_that_the_kernel_takes() {
         let peer = |port| PeerAddr::new(([127, 0, 0, 1], port).into(), 0);
-        let mut backlog = Backlog::new();
-        let room = Room::plain(0, 1);
+        let registry = Registry::plain(1, 1);
+        registry.touch(&peer(9), Protocol::Text, WorkerId(0), 0);
+        let room = registry.lobby();
+        let mut backlog = Backlog::new(Duration::from_secs(10));
         for port in 10_001..=10_100 {
-            backlog.push(&room, peer(port), None, &[b'x'; 984]).unwrap();
+            backlog.push(room, peer(port), None, &[b'x'; 984]).unwrap();
         }
         let mut packets = TextPlanner::new_packets();
-        TextPlanner::new(MAX_SEGMENTS).plan(backlog.room(0).unwrap(), "", &mut packets);
-        let to = peer(9);
-        let packets = (0..packets.passes()).flat_map(|pass| packets.pass(pass, &to));
-        let lens: Vec<usize> = packets.map(|packet| packet.payload.len()).collect();
+        let index = backlog.current().unwrap();
+        let texts = backlog.pick(index, PassLimits::new(&room.members()));
+        TextPlanner::new(MAX_SEGMENTS).plan(texts, "", &mut packets);
+        let to = [peer(9)];
+        let lens: Vec<usize> = packets.to(&to).map(|packet| packet.payload.len()).collect();
         // Each text has 1000 bytes with its `127.0.0.1:10001 `.
         assert_eq!(lens, [65_000, 35_000]);
     }

@@ -13,22 +13,10 @@ pub(super) struct SharedWorkerSet([AtomicU64; WORDS]);
 
 impl WorkerSet {
     pub(super) const EMPTY: Self = Self([0; WORDS]);
-    pub(super) const ALL: Self = Self([u64::MAX; WORDS]);
-
-    /// Returns the set of one worker.
-    pub(super) fn of(worker: WorkerId) -> Self {
-        Self::EMPTY.with(worker)
-    }
 
     pub(super) fn with(mut self, worker: WorkerId) -> Self {
         let (word, bit) = place(worker);
         self.0[word] |= bit;
-        self
-    }
-
-    pub(super) fn without(mut self, worker: WorkerId) -> Self {
-        let (word, bit) = place(worker);
-        self.0[word] &= !bit;
         self
     }
 
@@ -37,18 +25,8 @@ impl WorkerSet {
         self.0[word] & bit != 0
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        *self == Self::EMPTY
-    }
-
     pub(super) fn union(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
-    }
-
-    /// Returns true if all workers of this set are in `other`.
-    pub(super) fn is_subset(&self, other: &Self) -> bool {
-        let mut words = self.0.iter().zip(other.0);
-        words.all(|(own, other)| own & !other == 0)
     }
 
     /// The workers of this set.
@@ -65,16 +43,12 @@ impl SharedWorkerSet {
         self.0[word].fetch_or(bit, Ordering::Relaxed);
     }
 
-    /// Removes a worker. A thread that sees this sees everything that the worker did before it.
-    pub(super) fn remove(&self, worker: WorkerId) {
+    /// Removes a worker. Returns false if it was not in the set.
+    pub(super) fn remove(&self, worker: WorkerId) -> bool {
         let (word, bit) = place(worker);
-        self.0[word].fetch_and(!bit, Ordering::Release);
-    }
-
-    pub(super) fn get(&self) -> WorkerSet {
-        WorkerSet(std::array::from_fn(|word| {
-            self.0[word].load(Ordering::Acquire)
-        }))
+        // A look takes no locked instruction, and mostly nobody sleeps.
+        let is_in = self.0[word].load(Ordering::Relaxed) & bit != 0;
+        is_in && self.0[word].fetch_and(!bit, Ordering::Relaxed) & bit != 0
     }
 }
 
@@ -96,19 +70,18 @@ mod tests {
         let (shared, mut set) = (SharedWorkerSet::default(), WorkerSet::EMPTY);
         let workers = [0, 63, 64, 200, 255].map(WorkerId);
         for worker in workers {
+            assert!(!set.contains(worker) && !shared.remove(worker));
             set = set.with(worker);
             shared.insert(worker);
         }
-        assert_eq!(shared.get(), set);
         assert!(set.iter().eq(workers));
-        assert!(WorkerSet::of(WorkerId(64)).is_subset(&set) && set.is_subset(&WorkerSet::ALL));
-        assert!(!set.is_subset(&set.without(WorkerId(64))));
+        let (first, last) = (
+            WorkerSet::EMPTY.with(workers[0]),
+            WorkerSet::EMPTY.with(workers[4]),
+        );
+        assert!(first.union(&last).iter().eq([workers[0], workers[4]]));
         for worker in workers {
-            assert!(!set.is_empty() && set.contains(worker));
-            set = set.without(worker);
-            shared.remove(worker);
-            assert!(!set.contains(worker));
+            assert!(shared.remove(worker) && !shared.remove(worker));
         }
-        assert!(set.is_empty() && shared.get().is_empty());
     }
 }

@@ -1,10 +1,11 @@
 //! The limit of replies to addresses that are not registered.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::net::PeerAddr;
+use crate::server::registry::AddressHash;
 
 /// Allows one reply per interval and address, without storing addresses.
 ///
@@ -19,7 +20,7 @@ pub struct ReplyLimit {
     slots: OnceLock<Box<[AtomicU32]>>,
     count: usize,
     interval_ms: u32,
-    hash: RandomState,
+    hash: AddressHash,
 }
 
 impl ReplyLimit {
@@ -32,17 +33,14 @@ impl ReplyLimit {
             slots: OnceLock::new(),
             count,
             interval_ms,
-            hash: RandomState::new(),
+            hash: AddressHash::random(),
         }
     }
 
     /// Returns true if `address` may be sent a reply now, and takes that reply.
     pub fn allows(&self, address: &PeerAddr, now_ms: u64) -> bool {
-        // Without the endpoint. A host that is written to at several of them is one host.
-        let hash = self.hash.hash_one(address.socket_addr());
         let new = || (0..self.count).map(|_| AtomicU32::new(0)).collect();
-        let slots = self.slots.get_or_init(new);
-        let slot = &slots[(hash % slots.len() as u64) as usize];
+        let slot = &self.slots.get_or_init(new)[self.index(address)];
         let now = (now_ms as u32).wrapping_add(self.interval_ms);
         let last = slot.load(Ordering::Relaxed);
         // The exchange fails if another worker has just taken the reply.
@@ -50,6 +48,30 @@ impl ReplyLimit {
             && slot
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
+    }
+
+    /// Returns a limit for which these addresses do not share slots, unless they are one host.
+    #[cfg(test)]
+    pub fn apart(interval_ms: u32, addresses: &[PeerAddr]) -> Self {
+        loop {
+            let limit = Self::new(interval_ms);
+            let places = addresses
+                .iter()
+                .map(|address| (limit.index(address), address.socket_addr()));
+            let mut places: Vec<_> = places.collect();
+            places.sort_unstable();
+            places.dedup();
+            if places.windows(2).all(|two| two[0].0 != two[1].0) {
+                return limit;
+            }
+        }
+    }
+
+    /// The index of the slot of `address`.
+    fn index(&self, address: &PeerAddr) -> usize {
+        // Without the endpoint. A host that is written to at several of them is one host.
+        let hash = self.hash.hash_one(address.socket_addr());
+        (hash % self.count as u64) as usize
     }
 }
 

@@ -92,7 +92,7 @@ impl Ingress {
                 }
             }
         }
-        // So a client finds out if long datagrams pass in both directions.
+        // By this a client finds out if long datagrams pass in both directions.
         if frames.is_padded() {
             egress.replies.pad(datagram.len());
         }

@@ -211,7 +211,7 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 15] {
             total.peers_set_apart,
         ),
         ("receive errors", total.receive_errors),
-        ("alarms, sockets can be joined", stats.open_groups),
+        ("alarms, sockets can be joined", stats.group_alarms),
         ("notices failed", stats.notices_failed),
         ("log lines not written", stats.log_lines_shed),
     ]

@@ -193,6 +193,18 @@ const GREET: &str = "bullhorn::greet";
 const MAX_QUEUED_LINES: usize = 1024;
 
 #[cfg(test)]
+impl LogWriter {
+    /// Returns the warnings in the queue, and drops all other lines.
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
+        let warning = |line| match line {
+            Line::Warning(text) => Some(text),
+            _ => None,
+        };
+        self.lines.try_iter().filter_map(warning).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

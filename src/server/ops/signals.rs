@@ -7,6 +7,9 @@ use std::{io, process, thread};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::supervise::CLONE;
+use crate::net::in_call;
+
 /// A thread that waits for SIGINT or SIGTERM, and then ends the process with exit code 0
 /// within a second.
 pub struct SignalWatch {
@@ -37,7 +40,8 @@ impl SignalWatch {
                 process::exit(0);
             }
         };
-        thread::Builder::new().name("signals".into()).spawn(wait)?;
+        let thread = thread::Builder::new().name("signals".into());
+        thread.spawn(wait).map_err(in_call(CLONE))?;
         Ok(watch)
     }
 

@@ -91,7 +91,7 @@ counters! {
     challenges,
     /// Messages queued for fan-out, from texts and from frames.
     messages,
-    /// Messages shed because their sender's share of the backlog was used up.
+    /// Messages shed because the share of their sender or room of the backlog was used up.
     messages_shed,
     /// Commands dropped because their sender left or expired while they were handled.
     commands_expired,
@@ -119,7 +119,7 @@ counters! {
     /// path). Their datagrams were sent one by one.
     packets_split,
     /// Peers that were set apart because packets to them do not leave this machine. A peer that
-    /// is set apart twice counts twice.
+    /// is set apart twice, or by two workers, counts twice.
     peers_set_apart,
     /// Datagrams that the kernel dropped because the socket's receive buffer was full.
     /// They are in no other count.
@@ -299,7 +299,7 @@ pub struct Stats {
     /// Log lines dropped because the log could not keep up.
     pub log_lines_shed: u64,
     /// Alarms because another process can join the sockets of this server, or has joined them.
-    pub open_groups: u64,
+    pub group_alarms: u64,
 }
 
 impl Stats {

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crossbeam::sync::Parker;
 
+use crate::net::in_call;
+
 /// Asks all threads to stop, and wakes those that sleep.
 pub struct StopSignal {
     is_stopping: AtomicBool,
@@ -49,7 +51,7 @@ struct Check {
 pub struct ThreadDied {
     /// The name of the thread.
     pub name: String,
-    /// The message of its panic, or its error.
+    /// The message of its panic, its error, or the time for which it hung.
     pub reason: String,
 }
 
@@ -99,8 +101,8 @@ impl Supervisor {
         }
     }
 
-    /// Lets [`Supervisor::wait`] call `check` at intervals until the stop. `check` returns a thread
-    /// that hangs. Then all threads are stopped.
+    /// Makes [`Supervisor::wait`] call `check` at intervals until the stop. If `check` returns a
+    /// thread that hangs, all threads are stopped.
     pub fn watch(
         &mut self,
         interval: Duration,
@@ -146,7 +148,8 @@ impl Supervisor {
         body: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         let stop = Arc::clone(&self.stop);
-        thread::Builder::new().name(name.clone()).spawn(move || {
+        let thread = thread::Builder::new().name(name.clone());
+        let started = thread.spawn(move || {
             let reason = match catch_unwind(AssertUnwindSafe(body)) {
                 Ok(Ok(())) if may_end || stop.is_stopping() => None,
                 Ok(Ok(())) => Some("it ended by itself".to_owned()),
@@ -156,7 +159,8 @@ impl Supervisor {
             let died = reason.map(|reason| ThreadDied { name, reason });
             // Fails when the supervisor has been dropped.
             let _ = stop.events.send(ThreadEvent::Ended(died));
-        })?;
+        });
+        started.map_err(in_call(CLONE))?;
         self.running += 1;
         Ok(())
     }
@@ -169,21 +173,22 @@ impl Supervisor {
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         let (stop, own_name) = (Arc::clone(&self.stop), name.to_owned());
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
-                    let _ = stop.events.send(ThreadEvent::CompanionDied(ThreadDied {
-                        name: own_name,
-                        reason: panic_message(&*panic),
-                    }));
-                }
-            })?;
+        let thread = thread::Builder::new().name(name.to_owned());
+        let started = thread.spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+                let _ = stop.events.send(ThreadEvent::CompanionDied(ThreadDied {
+                    name: own_name,
+                    reason: panic_message(&*panic),
+                }));
+            }
+        });
+        started.map_err(in_call(CLONE))?;
         Ok(())
     }
 
-    /// Waits until all threads have ended, or one hangs, but after the stop for at most half a second. A
-    /// thread that still hangs then is abandoned, for example in a write to a full pipe.
+    /// Waits until all threads have ended, but for at most half a second after the stop, or after
+    /// one was found to hang. A thread that has not ended then is abandoned, for example in a
+    /// write to a full pipe.
     ///
     /// # Errors
     /// The first [`ThreadDied`]. The other threads have been stopped.
@@ -222,6 +227,8 @@ impl Supervisor {
                 self.stop.stop();
             }
         }
+        // The threads may have ended before the word that they stop.
+        self.check = None;
         first_death.map_or(Ok(()), Err)
     }
 }
@@ -275,6 +282,9 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 /// Maximum time to wait after the stop. A server stops within a second, and this leaves half
 /// of it for everything else.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
+
+/// The system call that starts a thread.
+pub const CLONE: &str = "clone";
 
 #[cfg(test)]
 mod tests {

@@ -33,7 +33,7 @@ impl WorkerHandle {
 }
 
 impl Turns {
-    /// Asks every worker.
+    /// Returns the turns of these workers, and asks every one of them.
     pub fn new(workers: Vec<WorkerHandle>) -> Self {
         let workers = workers.into_iter().map(|worker| Asked { worker, turns: 0 });
         let mut turns = Self {
@@ -48,6 +48,7 @@ impl Turns {
         (0..=u8::MAX).take(self.workers.len()).map(WorkerId)
     }
 
+    /// The name of the worker's thread.
     pub fn name(&self, worker: WorkerId) -> &str {
         &self.workers[worker.index()].worker.info.name
     }
@@ -58,6 +59,7 @@ impl Turns {
         asked.worker.turns() != asked.turns
     }
 
+    /// Asks a worker for a turn, and wakes it.
     pub fn ask(&mut self, worker: WorkerId) {
         let asked = &mut self.workers[worker.index()];
         asked.turns = asked.worker.turns();

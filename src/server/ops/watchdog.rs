@@ -73,7 +73,7 @@ impl Watchdog {
 }
 
 /// Minimum number of checks within the limit. A pause of the process takes one, and a worker
-/// that goes on after it has the time of the others.
+/// that goes on after it has the time of all others.
 const MIN_CHECKS: u32 = 30;
 
 /// Maximum time between two checks. A stuck worker is logged within three of them.
@@ -88,15 +88,17 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use super::super::log::LogWriter;
     use super::super::turns::tests::worker;
     use super::*;
 
-    fn watchdog(is_stuck: &Arc<AtomicBool>, limit: Duration) -> Watchdog {
+    fn watchdog(is_stuck: &Arc<AtomicBool>, limit: Duration) -> (Watchdog, LogWriter) {
+        let (log, writer) = Log::new();
         let workers = vec![
             worker("worker-0", &Arc::default()),
             worker("worker-1", is_stuck),
         ];
-        Watchdog::new(workers, limit, Log::new().0)
+        (Watchdog::new(workers, limit, log), writer)
     }
 
     #[test]
@@ -105,7 +107,7 @@ mod tests {
             [(30_000, 1_000, 30), (3_000, 100, 30), (90_000, 1_000, 90)]
         {
             let is_stuck = Arc::new(AtomicBool::new(true));
-            let mut watchdog = watchdog(&is_stuck, Duration::from_millis(limit_ms));
+            let (mut watchdog, _log) = watchdog(&is_stuck, Duration::from_millis(limit_ms));
             assert_eq!(watchdog.interval(), Duration::from_millis(interval_ms));
             for _ in 1..checks {
                 assert_eq!(watchdog.check(), None);
@@ -120,10 +122,11 @@ mod tests {
     #[test]
     fn a_turn_in_time_saves_a_worker() {
         let is_stuck = Arc::new(AtomicBool::new(false));
-        let mut watchdog = watchdog(&is_stuck, Duration::from_secs(30));
+        let (mut watchdog, log) = watchdog(&is_stuck, Duration::from_secs(30));
         for _ in 0..100 {
             assert_eq!(watchdog.check(), None);
         }
+        assert_eq!(log.take_warnings(), [""; 0]);
         for _ in 0..3 {
             is_stuck.store(true, Ordering::Relaxed);
             // The request of the last check has been fulfilled.
@@ -131,9 +134,19 @@ mod tests {
             for _ in 0..29 {
                 assert_eq!(watchdog.check(), None);
             }
+            assert_eq!(log.take_warnings(), ["worker-1 has been stuck for 2s"]);
             is_stuck.store(false, Ordering::Relaxed);
             (watchdog.turns.workers()).for_each(|worker| watchdog.turns.ask(worker));
             assert_eq!(watchdog.check(), None);
+            let expected = ["worker-1 goes on: it was stuck for 29s"];
+            assert_eq!(log.take_warnings(), expected);
         }
+        // One silent check may be a pause of the process, which is not logged.
+        is_stuck.store(true, Ordering::Relaxed);
+        assert_eq!([watchdog.check(), watchdog.check()], [None, None]);
+        is_stuck.store(false, Ordering::Relaxed);
+        (watchdog.turns.workers()).for_each(|worker| watchdog.turns.ask(worker));
+        assert_eq!(watchdog.check(), None);
+        assert_eq!(log.take_warnings(), [""; 0]);
     }
 }

@@ -111,14 +111,28 @@ mod tests {
     /// the readings of its clock, the first of them at the start. Its worker is stuck during the
     /// readings `stuck`. Returns the index of the reading in whose round the peer expired.
     fn expired_in(times_ms: &'static [u64], stuck: Range<usize>) -> Option<usize> {
-        let peers = Arc::new(Registry::plain(1, 10));
-        let peer = PeerAddr::new((Ipv4Addr::LOCALHOST, 5000).into(), 0);
-        peers.touch(&peer, Protocol::Text, WorkerId(0), 0);
+        let peers = registry(1);
+        let here = reap(&peers, times_ms, stuck);
+        here.iter().position(|peers| *peers == 0).map(|at| at - 1)
+    }
+
+    /// Returns a registry of peers that were last seen at 0.
+    fn registry(count: u16) -> Arc<Registry> {
+        let peers = Arc::new(Registry::plain(1, count.into()));
+        for port in 1..=count {
+            let peer = PeerAddr::new((Ipv4Addr::LOCALHOST, port).into(), 0);
+            peers.touch(&peer, Protocol::Text, WorkerId(0), 0);
+        }
+        peers
+    }
+
+    /// Runs the reaper as `expired_in` does. Returns the number of peers at each reading.
+    fn reap(peers: &Arc<Registry>, times_ms: &'static [u64], stuck: Range<usize>) -> Vec<usize> {
         let supervisor = Supervisor::new();
         let stop = Arc::clone(supervisor.stop_signal());
         let here = Arc::new(Mutex::new(Vec::new()));
         let is_stuck = Arc::<AtomicBool>::default();
-        let (counted, seen, stops) = (Arc::clone(&peers), Arc::clone(&here), Arc::clone(&stop));
+        let (counted, seen, stops) = (Arc::clone(peers), Arc::clone(&here), Arc::clone(&stop));
         let worker = turns::tests::worker("worker-0", &is_stuck);
         // Each reading shows the result of the round before it.
         let clock = Clock::from_fn(move || {
@@ -133,7 +147,7 @@ mod tests {
         });
         let (log, _writer) = Log::new();
         let reaper = Reaper {
-            registry: peers,
+            registry: Arc::clone(peers),
             turns: Turns::new(vec![worker]),
             clock,
             timeout: Duration::from_millis(100),
@@ -142,8 +156,7 @@ mod tests {
             parker: Parker::new(),
         };
         reaper.run(&stop).unwrap();
-        let here = here.lock().unwrap();
-        here.iter().position(|peers| *peers == 0).map(|at| at - 1)
+        std::mem::take(&mut here.lock().unwrap())
     }
 
     #[test]
@@ -167,6 +180,18 @@ mod tests {
         // It was asked in the rounds 0, 1 and so on. It takes its turn at once or not at all.
         assert_eq!(expired_in(times_ms, 2..9), None);
         assert_eq!(expired_in(times_ms, 3..9), Some(3), "stuck after its turn");
+    }
+
+    #[test]
+    fn the_table_of_peers_shrinks_after_a_flood() {
+        let peers = registry(10_000);
+        let capacity = || {
+            let shards = peers.peers.shards().iter();
+            shards.map(|shard| shard.read().buckets()).sum::<usize>()
+        };
+        assert!(capacity() >= 10_000);
+        assert_eq!(reap(&peers, &[0, 20, 101, 120, 140], 0..0).last(), Some(&0));
+        assert!(capacity() < 1_000, "{}", capacity());
     }
 
     #[test]

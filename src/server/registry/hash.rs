@@ -1,4 +1,4 @@
-//! The hash of peers' addresses, which the registry and its rooms share.
+//! The hash of peers' addresses. The registry and its rooms share one with each other.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 
@@ -7,7 +7,8 @@ use siphasher::sip::SipHasher13;
 use crate::net::PeerAddr;
 
 /// SipHash-1-3 with a key (Aumasson and Bernstein, 2012). Strangers choose the
-/// addresses. If they knew the key, they could fill one shard of the registry.
+/// addresses. If they knew the key, they could fill one shard of the registry, or choose
+/// addresses that collide with the one of another peer.
 #[derive(Debug, Clone, Copy)]
 pub struct AddressHash {
     key: (u64, u64),
@@ -39,12 +40,18 @@ impl AddressHash {
     }
 
     pub(super) fn hash(&self, address: &PeerAddr) -> HashedAddr {
-        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        address.hash(&mut hasher);
         HashedAddr {
             address: *address,
-            hash: hasher.finish(),
+            hash: self.hash_one(address),
         }
+    }
+}
+
+impl BuildHasher for AddressHash {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.key.0, self.key.1)
     }
 }
 

@@ -31,7 +31,7 @@ use names::Names;
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 use proven::Proven;
-pub use room::{LeaveReason, MIN_SHARED_MEMBERS, Members, Room, SendGroup};
+pub use room::{LeaveReason, Members, Room, SendGroup};
 pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
@@ -299,7 +299,7 @@ impl Registry {
         for entry in &self.peers {
             let peer = entry.value();
             if let Some(session) = peer.session
-                && peer.group.owner == owner
+                && peer.owner == owner
             {
                 visit(entry.key().address.at(peer.endpoint()), session);
             }
@@ -323,7 +323,7 @@ impl Registry {
         let is_stale = |peer: &Peer| {
             let seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
             // Most peers were seen after any of the times.
-            seen_ms < newest_ms && seen_ms < oldest_ms[peer.group.owner.index()]
+            seen_ms < newest_ms && seen_ms < oldest_ms[peer.owner.index()]
         };
         let stale: Vec<HashedAddr> = self
             .peers

@@ -20,6 +20,8 @@ pub struct Peer {
     /// The session that every datagram of a v2 peer must carry, or `None` for a v1 peer.
     pub(super) session: Option<SessionId>,
     pub(super) group: SendGroup,
+    /// The worker that receives from the peer.
+    pub(super) owner: WorkerId,
     pub(super) memberships: Memberships,
     pub(super) name: ArcSwapOption<Name>,
     pub(super) wants_presence: AtomicBool,
@@ -69,6 +71,7 @@ impl Peer {
             last_seen_ms: AtomicU64::new(now_ms),
             session: newcomer.session,
             group: newcomer.group(),
+            owner: newcomer.owner,
             memberships: Memberships {
                 own: ArcSwap::new(room),
                 others: OnceBox::new(),
@@ -161,6 +164,7 @@ impl Peer {
             ..newcomer.group()
         };
         Self {
+            owner: newcomer.owner,
             session: newcomer.session,
             options: newcomer.options.unwrap_or(self.options),
             is_trusted: newcomer.is_trusted,
@@ -173,6 +177,7 @@ impl Peer {
             last_seen_ms: AtomicU64::new(now_ms),
             session: self.session,
             group,
+            owner: self.owner,
             memberships: self.memberships.copy(),
             name: ArcSwapOption::new(self.name.load_full()),
             wants_presence: AtomicBool::new(self.wants_presence()),
@@ -191,7 +196,6 @@ impl Newcomer {
         SendGroup {
             endpoint: self.address.endpoint(),
             protocol: self.protocol,
-            owner: self.owner,
         }
     }
 }

@@ -30,6 +30,9 @@ pub struct Room {
     snapshot: ArcSwap<Members>,
     /// Written only under the lock of `state`.
     is_stale: AtomicBool,
+    /// The number of members that speak each version. Written only under the lock of `state`.
+    v1_members: AtomicU32,
+    v2_members: AtomicU32,
     /// The number of the next message, for each worker.
     sequences: Box<[AtomicU32]>,
     events: Arc<EventQueue>,
@@ -65,6 +68,8 @@ impl Room {
             }),
             snapshot: ArcSwap::default(),
             is_stale: AtomicBool::new(false),
+            v1_members: AtomicU32::new(0),
+            v2_members: AtomicU32::new(0),
             sequences: (0..workers).map(|_| AtomicU32::new(0)).collect(),
             events,
         }
@@ -102,6 +107,12 @@ impl Room {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The numbers of members that speak version 1 and version 2, without a lock.
+    pub fn members_by_version(&self) -> (u32, u32) {
+        let [v1, v2] = [&self.v1_members, &self.v2_members];
+        (v1.load(Ordering::Relaxed), v2.load(Ordering::Relaxed))
     }
 
     pub fn members(&self) -> Arc<Members> {
@@ -177,6 +188,7 @@ impl Room {
             }
             RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
+        self.version(group).fetch_add(1, Ordering::Relaxed);
         self.is_stale.store(true, Ordering::Release);
         if let Some(subscriber) = subscriber {
             self.subscribe(&mut state, subscriber);
@@ -189,7 +201,8 @@ impl Room {
         match state.entry(key) {
             RawEntryMut::Occupied(entry) => {
                 let index = entry.swap_remove();
-                state.groups.remove(index);
+                let group = state.groups.remove(index);
+                self.version(group).fetch_sub(1, Ordering::Relaxed);
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
@@ -219,7 +232,9 @@ impl Room {
         match state.entry(key) {
             RawEntryMut::Occupied(mut entry) => {
                 let before = entry.insert(index);
-                state.groups.remove(before);
+                let before = state.groups.remove(before);
+                self.version(before).fetch_sub(1, Ordering::Relaxed);
+                self.version(group).fetch_add(1, Ordering::Relaxed);
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
@@ -269,6 +284,14 @@ impl Room {
         presence.subscribe(subscriber);
     }
 
+    /// The number of members that speak the version of `group`.
+    fn version(&self, group: SendGroup) -> &AtomicU32 {
+        match group.protocol {
+            Protocol::Text | Protocol::Lines => &self.v1_members,
+            Protocol::Frames(_) => &self.v2_members,
+        }
+    }
+
     fn rebuild(&self) {
         let state = self.lock();
         if self.is_stale.load(Ordering::Relaxed) {
@@ -306,8 +329,6 @@ impl State {
 pub struct SendGroup {
     pub endpoint: Endpoint,
     pub protocol: Protocol,
-    /// The worker that receives from the peer. In a shared room it also sends to the peer.
-    pub owner: WorkerId,
 }
 
 type MemberMap = IndexMap<PeerAddr, u32, Prehashed>;
@@ -346,8 +367,11 @@ impl Groups {
         index as u32
     }
 
-    fn remove(&mut self, index: u32) {
-        self.0[index as usize].1 -= 1;
+    /// Removes a member of the group with this index, and returns the group.
+    fn remove(&mut self, index: u32) -> SendGroup {
+        let (group, count) = &mut self.0[index as usize];
+        *count -= 1;
+        *group
     }
 }
 
@@ -356,40 +380,21 @@ impl Groups {
 pub struct Members {
     addresses: Box<[PeerAddr]>,
     groups: Box<[(SendGroup, Range<usize>)]>,
-    /// True if the workers share the sending.
-    is_shared: bool,
 }
 
 impl Members {
     /// Places the members of each group one after the other.
     fn collect(members: &MemberMap, groups: &Groups) -> Self {
-        let is_shared = members.len() >= MIN_SHARED_MEMBERS;
-        let mut ranges: Vec<(SendGroup, Range<usize>)> = Vec::with_capacity(groups.0.len());
-        // The index of the range of each group.
-        let mut places = Vec::with_capacity(groups.0.len());
-        for &(mut group, count) in &groups.0 {
-            let mut same = None;
-            if !is_shared {
-                group.owner = WorkerId::default();
-                same = ranges.iter().position(|(known, _)| *known == group);
-            }
-            let place = same.unwrap_or(ranges.len());
-            if same.is_none() {
-                ranges.push((group, 0..0));
-            }
-            ranges[place].1.end += count;
-            places.push(place);
-        }
         let mut start = 0;
-        for (_, range) in &mut ranges {
-            let end = start + range.end;
-            *range = start..start;
-            start = end;
+        let mut ranges: Vec<(SendGroup, Range<usize>)> = Vec::with_capacity(groups.0.len());
+        for &(group, count) in &groups.0 {
+            ranges.push((group, start..start));
+            start += count;
         }
         let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
         let mut addresses = vec![placeholder; members.len()];
         for (address, group) in members {
-            let (group, range) = &mut ranges[places[*group as usize]];
+            let (group, range) = &mut ranges[*group as usize];
             addresses[range.end] = address.at(group.endpoint);
             range.end += 1;
         }
@@ -397,7 +402,6 @@ impl Members {
         Self {
             addresses: addresses.into(),
             groups: ranges.into(),
-            is_shared,
         }
     }
 
@@ -409,17 +413,15 @@ impl Members {
         self.addresses.is_empty()
     }
 
-    pub fn is_shared(&self) -> bool {
-        self.is_shared
-    }
-
-    pub fn groups(&self) -> usize {
-        self.groups.len()
-    }
-
-    pub fn group(&self, index: usize) -> (SendGroup, &[PeerAddr]) {
-        let (group, range) = &self.groups[index];
-        (*group, &self.addresses[range.clone()])
+    /// The members with these indexes, group by group.
+    pub fn parts(&self, members: Range<usize>) -> impl Iterator<Item = (SendGroup, &[PeerAddr])> {
+        let first = self
+            .groups
+            .partition_point(|(_, group)| group.end <= members.start);
+        self.groups[first..].iter().map_while(move |(group, own)| {
+            let part = own.start.max(members.start)..own.end.min(members.end);
+            (!part.is_empty()).then(|| (*group, &self.addresses[part]))
+        })
     }
 
     pub fn any_speaks(&self, protocol: Protocol) -> bool {
@@ -428,12 +430,6 @@ impl Members {
             .any(|(group, _)| group.protocol == protocol)
     }
 }
-
-/// Minimum number of members for which the workers share the sending. Measured with
-/// two workers on two cores (results/README.md): waking the other worker costs more
-/// than it saves up to 32 members, and as much at 48. At 64 members the last one
-/// receives a message in three quarters of the time.
-pub const MIN_SHARED_MEMBERS: usize = 64;
 
 /// Minimum number of members that a full room grows by. A large room grows by a quarter,
 /// not to twice its size as a `Vec` does: that would exceed the memory promised per peer.

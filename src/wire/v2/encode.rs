@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use super::frame::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE, HEARTBEAT,
-    HELLO, Hello, MAGIC, MESSAGE, MIN_HELLO_BYTES, MOVE, NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO,
-    OPTION_RECEIVE, OWN, PAD, PING, PONG, PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE, SUBSCRIBED,
-    ServerFrame, SessionId, SessionOptions, UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown,
-    WELCOME,
+    HELLO, Hello, MAGIC, MAX_FROM_BYTES, MESSAGE, MESSAGE_OVERHEAD_BYTES, MIN_HELLO_BYTES, MOVE,
+    NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO, OPTION_RECEIVE, OWN, PAD, PING, PONG, PRIVATE, ROOM,
+    Room, SAY, SAY_TO, SUBSCRIBE, SUBSCRIBED, ServerFrame, SessionId, SessionOptions,
+    UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown, WELCOME,
 };
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
@@ -127,6 +127,18 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Returns the number of bytes of a [`ServerFrame::Message`] in a datagram, after its
+/// [`HEADER_BYTES`](super::HEADER_BYTES).
+pub fn message_bytes(from: &DisplayName, payload_bytes: usize) -> usize {
+    let from_bytes = match from {
+        DisplayName::Address(SocketAddr::V4(_)) => 1 + 4 + 2,
+        DisplayName::Address(SocketAddr::V6(address)) if address.scope_id() == 0 => 1 + 16 + 2,
+        DisplayName::Address(SocketAddr::V6(_)) => 1 + 16 + 2 + 4,
+        DisplayName::Name(name) => 2 + name.as_bytes().len(),
+    };
+    MESSAGE_OVERHEAD_BYTES - MAX_FROM_BYTES + from_bytes + payload_bytes
+}
+
 /// Appends a [`ClientFrame::Say`] with the payload that `fill` appends.
 pub fn push_say(fill: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     push_frame_with(SAY, fill, out);
@@ -190,7 +202,7 @@ fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
     push_frame_with(kind, fill, out);
 }
 
-/// Appends the sender of a message, at most [`MAX_FROM_BYTES`](super::frame::MAX_FROM_BYTES).
+/// Appends the sender of a message, at most [`MAX_FROM_BYTES`].
 fn push_from(from: &DisplayName, out: &mut Vec<u8>) {
     match from {
         DisplayName::Address(SocketAddr::V4(address)) => {

@@ -5,8 +5,8 @@ mod frame;
 mod parse;
 
 pub use encode::{
-    push_client_frame, push_client_header, push_hello, push_padding, push_reply, push_say,
-    push_server_frame, push_server_header,
+    message_bytes, push_client_frame, push_client_header, push_hello, push_padding, push_reply,
+    push_say, push_server_frame, push_server_header,
 };
 pub use frame::{
     BUNDLE_BYTES, BundleSize, ClientFrame, FRAME_MARK, HEADER_BYTES, Hello, MAX_PAYLOAD_BYTES,

@@ -214,10 +214,45 @@ fn a_pong_that_is_repeated_or_forged_proves_nothing() {
     for _ in 0..20 {
         assert!(link.path.handle_pong(&short, link.now));
     }
-    for token in [&b""[..], b"12345678", b"0123456789abcdef"] {
+    let not_sent = (u64::from_be_bytes(short).wrapping_add(1)).to_be_bytes();
+    for token in [&b""[..], b"12345678", b"0123456789abcdef", &not_sent] {
         assert!(!link.path.handle_pong(token, link.now));
     }
     assert!(matches!(link.path.state, State::Searching { .. }));
     assert!(!link.path.granted(BundleSize::Small, link.now));
     assert_eq!(link.path.size(), BundleSize::Full);
+}
+
+#[test]
+fn another_size_than_that_asked_for_is_not_granted() {
+    let mut link = Link::new(NARROW);
+    link.path.ask(BundleSize::Small, link.now);
+    assert!(!link.path.granted(BundleSize::Full, link.now));
+    assert!(link.path.granted(BundleSize::Small, link.now));
+    assert!(!link.path.granted(BundleSize::Small, link.now), "twice");
+}
+
+#[test]
+fn pairs_are_not_sent_faster_than_a_path_may_take_them() {
+    let mut link = Link::new(NARROW);
+    link.round_trip = Duration::ZERO;
+    link.pass(5 * PAIR_INTERVAL);
+    assert_eq!(link.sent[0], 5);
+}
+
+#[test]
+fn late_answers_do_not_hurry_a_search() {
+    let mut link = Link::new(NARROW);
+    link.round_trip = 5 * SECOND / 2;
+    assert_eq!(link.pass(20 * SECOND), [BundleSize::Small]);
+    // One per second until the twelfth is answered.
+    assert_eq!(link.sent[0], 14);
+}
+
+#[test]
+fn a_session_with_small_bundles_begins_without_a_search() {
+    let mut link = Link::new(NARROW);
+    link.path.begin(BundleSize::Small, link.now);
+    assert_eq!(link.pass(RAISE_INTERVAL), []);
+    assert_eq!(link.sent, [0; 3]);
 }

@@ -39,7 +39,9 @@ impl Fixture {
     }
 
     fn set_segmenting(&self, is_on: bool) {
-        setsockopt(&self.own, NoChecksums, &!is_on).unwrap();
+        for socket in [&self.own, &*self.spares.apart] {
+            setsockopt(socket, NoChecksums, &!is_on).unwrap();
+        }
     }
 
     /// Sends a packet of three datagrams to each peer. All must be received.
@@ -59,6 +61,12 @@ impl Fixture {
         tally
     }
 
+    fn take_news(&mut self) -> PathNews {
+        let mut news = PathNews::default();
+        self.paths.take_news(&mut news);
+        news
+    }
+
     /// Returns different addresses of the receiver.
     fn peers(&self, count: u8) -> Vec<PeerAddr> {
         let peer = |host| PeerAddr::new(([127, 1, 1, host], 9).into(), 0);
@@ -76,6 +84,9 @@ fn the_refusal_to_segment_concerns_one_peer() {
     assert_eq!(fixture.send(&peers[..1]).split_packets, 1);
     fixture.set_segmenting(true);
     assert_eq!(fixture.send(&peers[1..]).split_packets, 0);
+    // The machine can segment, so one that refuses next is the first.
+    let segments = fixture.paths.segments.get_mut();
+    assert!(!segments.is_whole() && segments.in_a_row() == 0);
     fixture.set_segmenting(false);
     // The first is not tried again.
     assert_eq!(fixture.send(&peers).split_packets, 2);
@@ -86,7 +97,47 @@ fn the_refusal_to_segment_concerns_one_peer() {
         assert_eq!(&buffer[..len], part);
     }
     assert!(fixture.receiver.recv(&mut buffer).is_err());
-    assert_eq!(fixture.paths.take_news().gso_stops, 0);
+    let mut news = PathNews::default();
+    fixture.paths.take_news(&mut news);
+    assert_eq!(news.gso_stops, 0);
+}
+
+#[test]
+fn the_refusal_to_segment_for_a_suspect_is_remembered() {
+    let mut fixture = Fixture::new();
+    let suspect = fixture.peers(1)[0];
+    let quarantine = &mut fixture.paths.state.quarantine;
+    quarantine.judge(&suspect, false, Instant::now() + Duration::from_secs(3600));
+    fixture.set_segmenting(false);
+    assert_eq!(fixture.send(&[suspect]).split_packets, 1);
+    assert_eq!(fixture.send(&[suspect]).split_packets, 0);
+}
+
+#[test]
+fn a_search_ends_while_packets_are_sent() {
+    let mut fixture = Fixture::new();
+    let [suspect, peer] = fixture.peers(2).try_into().unwrap();
+    let earlier = Instant::now() - Duration::from_secs(1);
+    let quarantine = &mut fixture.paths.state.quarantine;
+    quarantine.search(earlier);
+    quarantine.judge(&suspect, false, earlier);
+    quarantine.judge(&peer, true, earlier);
+    fixture.send(&[peer]);
+    assert_eq!(fixture.take_news().suspects, 1);
+}
+
+#[test]
+fn a_packet_that_leaves_at_once_is_a_test_that_was_passed() {
+    let mut fixture = Fixture::new();
+    let [suspect, peer] = fixture.peers(2).try_into().unwrap();
+    let later = Instant::now() + Duration::from_secs(3600);
+    fixture.paths.state.quarantine.search(later);
+    fixture.send(&[peer]);
+    let quarantine = &mut fixture.paths.state.quarantine;
+    quarantine.judge(&suspect, false, later);
+    quarantine.handle_timeout(later + Duration::from_secs(1));
+    // Without one that passed, it would be the machine that is slow.
+    assert_eq!(fixture.take_news().suspects, 1);
 }
 
 #[test]
@@ -111,11 +162,72 @@ fn a_source_that_has_gone_is_no_refusal_to_segment() {
 }
 
 #[test]
+fn an_icmp_message_to_a_spare_costs_no_peer_its_packet() {
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    let (full, _end) = UnixDatagram::pair().unwrap();
+    let full = as_udp(full);
+    while full.send(&[0; 9_000]).is_ok() {}
+    let mut fixture = Fixture {
+        own: full,
+        ..Fixture::new()
+    };
+    let [suspect, retested, peer] = fixture.peers(3).try_into().unwrap();
+    // So that nothing ends during the test.
+    let later = Instant::now() + Duration::from_secs(3600);
+    for is_searching in [true, false] {
+        let state = &mut fixture.paths.state;
+        state.is_clogged = true;
+        if is_searching {
+            state.quarantine.search(later);
+        } else {
+            state
+                .quarantine
+                .handle_timeout(later + Duration::from_secs(1));
+        }
+        state.quarantine.judge(&retested, false, later);
+        state.quarantine.end_pauses(Instant::now());
+        state.quarantine.judge(&suspect, false, later);
+        for (to, route) in [
+            (suspect, Route::Apart),
+            (retested, Route::Retest),
+            (
+                peer,
+                if is_searching {
+                    Route::Test
+                } else {
+                    Route::Open
+                },
+            ),
+        ] {
+            let quarantine = &fixture.paths.state.quarantine;
+            assert_eq!(quarantine.route(&to, Instant::now()), route);
+            for spare in [&fixture.spares.spare, &*fixture.spares.apart] {
+                spare.connect(nobody).unwrap();
+                // It is answered with an ICMP message before this returns. This may fail with the
+                // one of the round before.
+                while spare.send(b"x").is_err() {}
+            }
+            fixture.send(&[to]);
+            assert!(fixture.paths.state.is_clogged);
+        }
+    }
+    assert!(fixture.paths.segments.get_mut().is_whole());
+}
+
+#[test]
 fn packets_leave_at_once_or_within_a_while_or_not() {
-    let mut readings = [7, 7, 5].into_iter();
+    // However late the second look is.
+    let mut readings = [7, 5].into_iter();
     assert!(leaves(|| readings.next().unwrap(), 5));
     assert_eq!(readings.next(), None);
     assert!(!leaves(|| 7, 5));
+}
+
+fn as_udp(socket: UnixDatagram) -> UdpSocket {
+    socket.set_nonblocking(true).unwrap();
+    UdpSocket::from_std(std::net::UdpSocket::from(OwnedFd::from(socket)))
 }
 
 /// Unix sockets stand in for those of an interface that sends nothing: what is sent stays
@@ -130,10 +242,6 @@ impl Stuck {
     fn new() -> Self {
         let pairs: Vec<_> = (0..3).map(|_| UnixDatagram::pair().unwrap()).collect();
         let (sockets, ends): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        let as_udp = |socket: UnixDatagram| {
-            socket.set_nonblocking(true).unwrap();
-            UdpSocket::from_std(std::net::UdpSocket::from(OwnedFd::from(socket)))
-        };
         let mut sockets = sockets.into_iter().map(as_udp);
         for end in &ends {
             end.set_nonblocking(true).unwrap();
@@ -247,4 +355,138 @@ fn a_suspect_is_tested_through_the_spare_while_that_is_idle() {
     end_test(&mut stuck);
     stuck.send(&peers, 2);
     assert_eq!(stuck.received(), [1, 0, 1]);
+}
+
+#[test]
+fn each_wait_of_a_test_is_counted() {
+    let mut stuck = Stuck::new();
+    let peers = stuck.fixture.peers(2);
+    let quarantine = &mut stuck.fixture.paths.state.quarantine;
+    let later = Instant::now() + Duration::from_secs(3600);
+    quarantine.search(later);
+    while quarantine.group_size() > 1 {
+        quarantine.set_group_size(false);
+    }
+    stuck.send(&peers, 1);
+    let quarantine = &stuck.fixture.paths.state.quarantine;
+    let is_untested = |peer| quarantine.route(peer, later) == Route::Test;
+    assert_eq!([&peers[0], &peers[1]].map(is_untested), [false, true]);
+}
+
+#[test]
+fn a_full_socket_is_used_again_when_little_waits_in_it() {
+    let mut stuck = Stuck::new();
+    let Fixture {
+        own, spares, paths, ..
+    } = &mut stuck.fixture;
+    let sockets = SendSockets {
+        own,
+        spares: Some(spares),
+    };
+    let state = &mut paths.state;
+    own.send(&[0; 9_000]).unwrap();
+    state.is_clogged = true;
+    state.refresh(sockets);
+    assert!(!state.is_clogged);
+    while own.send(&[0; 9_000]).is_ok() {}
+    state.is_clogged = true;
+    state.refresh(sockets);
+    assert!(state.is_clogged && state.quarantine.is_idle());
+    // Now the spare fills, too: there are more bad peers.
+    while spares.spare.send(&[0; 9_000]).is_ok() {}
+    state.refresh(sockets);
+    assert!(state.is_clogged && !state.quarantine.is_idle());
+}
+
+#[test]
+fn a_retest_has_time_before_it_is_judged() {
+    let mut stuck = Stuck::new();
+    let peer = stuck.fixture.peers(1)[0];
+    let Fixture {
+        own, spares, paths, ..
+    } = &mut stuck.fixture;
+    let sockets = SendSockets {
+        own,
+        spares: Some(spares),
+    };
+    for (sent, is_due) in [
+        (Instant::now() + Duration::from_secs(3600), false),
+        (Instant::now() - 2 * MAX_LEAVE_TIME, true),
+    ] {
+        paths.state.retest = Some(Retest {
+            peer,
+            sent,
+            queued_before: 0,
+        });
+        paths.state.refresh(sockets);
+        assert_eq!(paths.state.retest.is_none(), is_due);
+    }
+}
+
+#[test]
+fn of_two_full_sockets_the_emptier_one_is_used_next() {
+    let mut stuck = Stuck::new();
+    let peer = stuck.fixture.peers(1)[0];
+    let Fixture {
+        own, spares, paths, ..
+    } = &mut stuck.fixture;
+    let sockets = SendSockets {
+        own,
+        spares: Some(spares),
+    };
+    let retest = || Retest {
+        peer,
+        sent: Instant::now(),
+        queued_before: 0,
+    };
+    let mut make_space = |is_clogged| {
+        paths.state.is_clogged = is_clogged;
+        paths.state.retest = Some(retest());
+        let mut paths = Paths {
+            sockets,
+            state: &mut paths.state,
+            segments: &paths.segments,
+            may_wait: false,
+            may_switch: true,
+            test_waits: 0,
+            apart_is_full: false,
+        };
+        let full = paths.make_space();
+        // A retest means nothing among other packets.
+        (full, paths.state.is_clogged, paths.state.retest.is_none())
+    };
+    while spares.spare.send(&[0; 9_000]).is_ok() {}
+    own.send(&[0; 9_000]).unwrap();
+    assert_eq!(make_space(true), (Full::Reroute, false, true));
+    assert_eq!(make_space(false), (Full::Drop, false, false));
+    while own.send(&[0; 9_000]).is_ok() {}
+    while stuck.ends[1].recv(&mut [0; 9_000]).is_ok() {}
+    assert_eq!(make_space(false), (Full::Reroute, true, true));
+    assert_eq!(make_space(true), (Full::Drop, true, false));
+}
+
+#[test]
+fn while_the_spare_is_in_use_a_retest_is_judged_at_once_or_waits() {
+    let mut stuck = Stuck::new();
+    let peer = stuck.fixture.peers(1)[0];
+    while stuck.fixture.own.send(&[0; 9_000]).is_ok() {}
+    let route = |stuck: &mut Stuck| {
+        let state = &mut stuck.fixture.paths.state;
+        state.is_clogged = true;
+        state.quarantine.judge(&peer, false, Instant::now());
+        state.quarantine.end_pauses(Instant::now());
+        stuck.send(&[peer], 0);
+        let state = &stuck.fixture.paths.state;
+        assert!(state.is_clogged && state.retest.is_none());
+        state.quarantine.route(&peer, Instant::now())
+    };
+    assert_eq!(route(&mut stuck), Route::Apart);
+    assert_eq!(stuck.ends[1].recv(&mut [0; 8]).unwrap(), 1);
+    // A spare with much in it holds no more tests.
+    let spare = &stuck.fixture.spares.spare;
+    while queued_bytes(spare.as_fd()) < MAX_QUEUED_BYTES {
+        spare.send(&[0; 9_000]).unwrap();
+    }
+    assert_eq!(route(&mut stuck), Route::Retest);
+    assert_eq!(stuck.received()[2], 1);
 }

@@ -1,10 +1,10 @@
-//! Packets that are watched: has one left the machine?
+//! Packets that are watched until they have left the machine, or have not in time.
 
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::super::flush::{Full, Way};
+use super::super::flush::{Full, Way, is_full};
 use super::super::{SendTally, Sender};
 use super::{MAX_LEAVE_TIME, Paths, Retest, queued_bytes};
 use crate::net::quarantine::Route;
@@ -104,7 +104,7 @@ impl Sender {
                     return Some(queued.saturating_sub(queued_before));
                 }
                 Err(libc::EINTR) => {}
-                Err(libc::EAGAIN | libc::ENOBUFS) => {
+                Err(error) if is_full(error) => {
                     if paths.make_space() == Full::Drop {
                         tally.congested += u64::from(self.deliveries[index]);
                         return None;

@@ -22,6 +22,17 @@ fn a_refusal_is_forgotten_after_a_while() {
 }
 
 #[test]
+fn refusals_that_are_over_take_no_space() {
+    let now = Instant::now();
+    let mut segments = Segments::default();
+    for number in 0..MAX_REFUSED {
+        segments.refuse(&peer(number), now);
+    }
+    segments.refuse(&peer(7777), now + REFUSED_TIME);
+    assert_eq!((segments.refused.len(), segments.take_stops()), (1, 0));
+}
+
+#[test]
 fn segmenting_stops_when_many_peers_refuse_and_none_takes_a_packet() {
     let now = Instant::now();
     let mut segments = Segments::default();
@@ -36,6 +47,8 @@ fn segmenting_stops_when_many_peers_refuse_and_none_takes_a_packet() {
     assert_eq!(segments.refused.len(), MAX_REFUSED);
 
     segments.in_a_row = MAX_REFUSED - 1;
+    // Packets that were not segmented prove nothing.
+    segments.taken(|| false);
     segments.refuse(&peer(MAX_REFUSED), now);
     assert!(!segments.is_whole() && segments.is_refused(&peer(7777), now));
     segments.off_until = Some(Instant::now());

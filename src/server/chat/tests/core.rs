@@ -1,6 +1,7 @@
 //! The real server core, without I/O, and with a clock that the test moves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
@@ -60,7 +61,7 @@ impl Core {
             own_addresses: Arc::default(),
             admission,
             tokens: Tokens::new().unwrap(),
-            rejections: ReplyLimit::new(1_000),
+            rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
             challenges: ReplyLimit::new(15_000),
             challenge_rate: ByteRate::new(u64::MAX),
         });
@@ -73,12 +74,12 @@ impl Core {
         let exchange = Arc::new(Exchange::new(infos.iter().map(handle).collect()));
         let chat = |(index, info): (usize, &Arc<WorkerInfo>)| {
             let worker = WorkerId(index as u8);
-            let (exchange, info) = (Arc::clone(&exchange), Arc::clone(info));
+            let exchange = Arc::clone(&exchange);
             Chat {
                 worker,
                 registry: Arc::clone(&registry),
-                ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(&info)),
-                egress: Egress::new(worker, no_wake(), exchange, 64, info),
+                ingress: Ingress::new(worker, Arc::clone(&ingress), Arc::clone(info)),
+                egress: Egress::new(worker, exchange, BACKLOG, 64),
             }
         };
         let chats = infos.iter().enumerate().map(chat).collect();
@@ -255,3 +256,6 @@ fn number(peer: PeerAddr) -> usize {
 fn string(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// Enough for all texts of a test.
+const BACKLOG: Duration = Duration::from_secs(10);

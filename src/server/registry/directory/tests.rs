@@ -19,11 +19,10 @@ fn peers() -> Registry {
     Registry::plain(4, 1_000)
 }
 
-fn group(bind: u8, protocol: Protocol, owner: u8) -> SendGroup {
+fn group(bind: u8, protocol: Protocol) -> SendGroup {
     SendGroup {
         endpoint: Endpoint::of(bind),
         protocol,
-        owner: WorkerId(owner),
     }
 }
 
@@ -41,55 +40,33 @@ fn members_are_grouped() {
         0,
     );
     let members = peers.lobby().members();
-    assert_eq!(
-        (members.len(), members.groups(), members.is_shared()),
-        (5, 3, false)
+    let text = |endpoint| group(endpoint, Protocol::Text);
+    let expected = [
+        (text(2), &[address(1, 2), address(3, 2)][..]),
+        (text(0), &[address(2, 0), address(4, 0)][..]),
+        (
+            group(2, Protocol::Frames(BundleSize::Full)),
+            &[address(5, 2)][..],
+        ),
+    ];
+    assert!(members.parts(0..5).eq(expected));
+    let part = [
+        (text(2), &expected[0].1[1..]),
+        (text(0), &expected[1].1[..1]),
+    ];
+    assert!(
+        members.parts(1..3).eq(part),
+        "the last of one group, the first of the next"
     );
-    let text = |endpoint| group(endpoint, Protocol::Text, 0);
-    assert_eq!(
-        members.group(0),
-        (text(2), &[address(1, 2), address(3, 2)][..])
-    );
-    assert_eq!(
-        members.group(1),
-        (text(0), &[address(2, 0), address(4, 0)][..])
-    );
-    let frames = group(2, Protocol::Frames(BundleSize::Full), 0);
-    assert_eq!(members.group(2), (frames, &[address(5, 2)][..]));
-}
-
-#[test]
-fn a_large_room_is_grouped_by_worker() {
-    let peers = peers();
-    for port in 1..MIN_SHARED_MEMBERS as u16 {
-        peers.touch(
-            &address(port, 0),
-            Protocol::Text,
-            WorkerId((port % 3) as u8),
-            0,
-        );
+    assert_eq!(members.parts(2..2).count(), 0);
+    assert_eq!(peers.lobby().members_by_version(), (4, 1));
+    for port in [1, 2] {
+        peers
+            .leave(&address(port, 2 * (port as u8 % 2)), None)
+            .unwrap();
     }
-    assert!(!peers.lobby().members().is_shared());
-    peers.touch(&address(999, 0), Protocol::Text, WorkerId(1), 0);
-    let members = peers.lobby().members();
-    assert!(members.is_shared());
-    for index in 0..members.groups() {
-        let (group, addresses) = members.group(index);
-        let owner = |address: &PeerAddr| {
-            WorkerId(if address.port() == 999 {
-                1
-            } else {
-                (address.port() % 3) as u8
-            })
-        };
-        assert!(!addresses.is_empty());
-        assert!(
-            addresses
-                .iter()
-                .all(|address| owner(address) == group.owner)
-        );
-    }
-    assert_eq!(members.groups(), 3);
+    peers.leave(&address(5, 2), SessionId::new(77)).unwrap();
+    assert_eq!(peers.lobby().members_by_version(), (2, 0));
 }
 
 #[test]
@@ -100,9 +77,11 @@ fn peers_of_a_thousand_local_addresses_are_grouped() {
         peers.touch(&from, Protocol::Text, WorkerId(0), 0);
     }
     let members = peers.lobby().members();
-    assert_eq!((members.len(), members.groups()), (3000, 1000));
-    for index in 0..members.groups() {
-        let (group, addresses) = members.group(index);
+    assert_eq!(
+        (members.len(), members.parts(0..3000).count()),
+        (3000, 1000)
+    );
+    for (group, addresses) in members.parts(0..3000) {
         let has_local = |peer: &PeerAddr| peer.endpoint() == group.endpoint;
         assert!(addresses.len() == 3 && addresses.iter().all(has_local));
     }
@@ -111,7 +90,7 @@ fn peers_of_a_thousand_local_addresses_are_grouped() {
 /// Returns the endpoints of all members of the lobby, in groups.
 fn endpoints(peers: &Registry) -> Vec<Endpoint> {
     let members = peers.lobby().members();
-    let groups = (0..members.groups()).map(|index| members.group(index));
+    let groups = members.parts(0..members.len());
     let endpoints = groups.flat_map(|(group, peers)| peers.iter().map(move |_| group.endpoint));
     endpoints.collect()
 }
@@ -217,7 +196,8 @@ fn leaving_in_any_order_keeps_the_others() {
         let port = left.remove((step * 31) % left.len());
         assert!(peers.leave(&address(port, 0), None).is_some());
         let members = peers.lobby().members();
-        let groups = (0..members.groups()).flat_map(|group| members.group(group).1);
+        let groups = members.parts(0..members.len());
+        let groups = groups.flat_map(|(_, peers)| peers);
         let mut ports: Vec<u16> = groups.map(PeerAddr::port).collect();
         ports.sort_unstable();
         assert_eq!(ports, left);
@@ -371,7 +351,10 @@ fn check(peers: &Registry, ports: std::ops::RangeInclusive<u16>) {
         let snapshot = room.members();
         assert_eq!(snapshot.len(), room.len());
         members += snapshot.len();
-        for address in (0..snapshot.groups()).flat_map(|group| snapshot.group(group).1) {
+        for address in snapshot
+            .parts(0..snapshot.len())
+            .flat_map(|(_, peers)| peers)
+        {
             let peer = peers.get(address).expect("it is registered");
             assert!(Arc::ptr_eq(&peer.room(), room), "{address}");
             if let Some(name) = peer.name() {

@@ -99,7 +99,7 @@ fn all_that_a_session_has_goes_to_the_new_address() {
     );
     assert_eq!(peer.options(), SMALL);
     assert_eq!(peer.protocol(), Protocol::Frames(BundleSize::Small));
-    assert_eq!(peer.group.owner, WorkerId(1));
+    assert_eq!(peer.owner, WorkerId(1));
     let rooms: Vec<_> = peer.memberships.iter().map(|room| *room.name()).collect();
     assert_eq!(rooms, [room("den"), room("yard")]);
     assert!(registry.directory().events().is_empty(), "nobody is told");

@@ -1,0 +1,279 @@
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::server::egress::load::TEXT_BYTES;
+use crate::server::ops::stats::WorkerId;
+use crate::server::registry::Registry;
+use crate::wire::v2::{BundleSize, SessionId};
+use crate::wire::{Protocol, RoomName};
+
+fn sender(port: u16) -> PeerAddr {
+    PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
+}
+
+fn port(from: DisplayName) -> u16 {
+    match from {
+        DisplayName::Address(address) => address.port(),
+        DisplayName::Name(name) => panic!("{name}"),
+    }
+}
+
+fn backlog() -> Backlog {
+    Backlog::new(TIME)
+}
+
+/// Returns a lobby of `members` v1 peers.
+fn lobby(members: u16) -> Registry {
+    let registry = Registry::plain(1, 100_000);
+    for port in 1..=members {
+        registry.touch(&sender(port), Protocol::Text, WorkerId(0), 0);
+    }
+    registry
+}
+
+/// Pushes `count` texts of one sender, and returns how many are taken.
+fn push_many(
+    backlog: &mut Backlog,
+    room: &Arc<Room>,
+    port: u16,
+    count: usize,
+    text: &[u8],
+) -> usize {
+    let push = |_: &usize| backlog.push(room, sender(port), None, text).is_ok();
+    (0..count).filter(push).count()
+}
+
+/// Picks texts for one plan, and returns their senders and bytes.
+fn pick(backlog: &mut Backlog) -> Vec<(u16, Vec<u8>)> {
+    let index = backlog.current().unwrap();
+    let limits = PassLimits::new(&backlog.room(index).members());
+    let texts = backlog.pick(index, limits);
+    let picked: Vec<_> = texts
+        .iter()
+        .map(|(from, _, text)| (port(from), text.to_vec()))
+        .collect();
+    assert_eq!(texts.len(), picked.len());
+    let numbers = texts.iter().map(|(from, number, _)| (number, port(from)));
+    let mut numbers: Vec<_> = numbers.collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), texts.senders(), "each sender has one number");
+    backlog.release(&[]);
+    picked
+}
+
+/// Returns true if nothing is left.
+fn is_empty(backlog: &mut Backlog) -> bool {
+    let none = Load::default();
+    backlog.current().is_none()
+        && (backlog.kept, backlog.reserved, backlog.bytes.used()) == (none, none, 0)
+        && backlog.texts.is_empty()
+        && backlog.queues.is_empty()
+}
+
+#[test]
+fn texts_of_one_plan_stand_in_the_order_of_arrival() {
+    let registry = lobby(3);
+    let mut backlog = backlog();
+    for (port, text) in [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, ""), (2, "e")] {
+        let pushed = backlog.push(registry.lobby(), sender(port), None, text.as_bytes());
+        pushed.unwrap();
+    }
+    let picked = pick(&mut backlog);
+    let expected = [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, ""), (2, "e")];
+    assert_eq!(
+        picked,
+        expected.map(|(port, text)| (port, text.as_bytes().to_vec()))
+    );
+    assert!(is_empty(&mut backlog));
+}
+
+#[test]
+fn a_plan_takes_what_the_members_can_hold() {
+    for (v1, v2, len, expected) in [
+        // Two v1 members: datagrams.
+        (2, 0, 1, 128),
+        // Bundles: 54 of 17 messages of 50 + 19 bytes, and of one long message.
+        (0, 2, 50, 54 * 17),
+        (0, 2, 1000, 54),
+        (1, 1, 1000, 54),
+        (1, 1, 50, 128),
+        // 69 ms for 1,000 members.
+        (1_000, 0, 1, 59),
+    ] {
+        let registry = lobby(v1);
+        for port in v1 + 1..=v1 + v2 {
+            let session = SessionId::new(77).unwrap();
+            registry.open_session(&sender(port), WorkerId(0), BundleSize::Full, session, 0);
+        }
+        let mut backlog = Backlog::new(Duration::from_secs(10));
+        let count = 1_000.min(2 * expected);
+        assert_eq!(
+            push_many(&mut backlog, registry.lobby(), 1, count, &vec![b'x'; len]),
+            count
+        );
+        assert_eq!(
+            pick(&mut backlog).len(),
+            expected.min(count),
+            "{v1} {v2} {len}"
+        );
+    }
+}
+
+#[test]
+fn a_text_that_costs_more_than_the_backlog_is_taken_alone() {
+    let registry = lobby(60_000);
+    let mut backlog = Backlog::new(Duration::from_millis(1));
+    for _ in 0..3 {
+        assert_eq!(push_many(&mut backlog, registry.lobby(), 1, 5, b"x"), 1);
+        assert_eq!(pick(&mut backlog).len(), 1);
+        assert!(is_empty(&mut backlog));
+    }
+}
+
+#[test]
+fn one_flooder_leaves_half_for_the_others() {
+    let registry = lobby(20);
+    let room = |name: &str, port| {
+        let name = RoomName::parse(name.as_bytes()).unwrap();
+        registry.join(&sender(port), name).unwrap().unwrap()
+    };
+    let (den, yard) = (room("den", 1), room("yard", 2));
+    let mut backlog = backlog();
+    // One member: 1.456 µs per text. The bytes are the limit.
+    let most = (MAX_BYTES / (1 + TEXT_BYTES)) as usize;
+    let taken = push_many(&mut backlog, &den, 1, 100_000, b"x");
+    assert_eq!(taken, most.div_ceil(2));
+    let taken = push_many(&mut backlog, &yard, 2, 100_000, b"x");
+    assert!(taken.abs_diff(most / 4) <= 1);
+    let quiet: usize = (100..200)
+        .map(|port| push_many(&mut backlog, registry.lobby(), port, 2, b"hi"))
+        .sum();
+    assert_eq!(quiet, 200, "senders of few texts");
+    while backlog.current().is_some() {
+        pick(&mut backlog);
+    }
+    assert!(is_empty(&mut backlog));
+}
+
+#[test]
+fn the_time_is_shared_by_rooms_whatever_their_size() {
+    let registry = lobby(1_100);
+    let name = RoomName::parse(b"den").unwrap();
+    let den = (1_001..=1_100).map(|port| registry.join(&sender(port), name).unwrap().unwrap());
+    let den = den.last().unwrap();
+    let mut backlog = backlog();
+    let mut taken = [0; 2];
+    for _ in 0..500 {
+        for sender in 0..5 {
+            taken[0] += push_many(&mut backlog, registry.lobby(), 1 + sender, 1, b"x");
+            taken[1] += push_many(&mut backlog, &den, 1_001 + sender, 10, b"x");
+        }
+    }
+    // Each room has a third of 100 ms, and each sender one text more at most.
+    assert!((28..=34).contains(&taken[0]), "{taken:?}");
+    assert!((280..=295).contains(&taken[1]), "{taken:?}");
+}
+
+#[test]
+fn who_has_nothing_waiting_is_not_refused_because_of_others() {
+    let registry = lobby(1_000);
+    let mut backlog = backlog();
+    for _ in 0..100 {
+        for flooder in 1..=60 {
+            push_many(&mut backlog, registry.lobby(), flooder, 1, b"flood");
+        }
+    }
+    assert_eq!(
+        push_many(&mut backlog, registry.lobby(), 500, 5, b"quiet"),
+        1
+    );
+    // It is a new one, and those that wait have had no turn yet.
+    let first = pick(&mut backlog);
+    assert_eq!(first.len(), 59);
+    assert_eq!(push_many(&mut backlog, registry.lobby(), 501, 1, b"new"), 1);
+    for flooder in 1..=60 {
+        push_many(&mut backlog, registry.lobby(), flooder, 1, b"flood");
+    }
+    let second: Vec<u16> = pick(&mut backlog)
+        .into_iter()
+        .map(|(port, _)| port)
+        .collect();
+    assert!(second.contains(&501) && second.contains(&500), "{second:?}");
+}
+
+#[test]
+fn a_room_without_texts_has_space_when_a_thousand_flood_another() {
+    let registry = lobby(2_000);
+    let name = RoomName::parse(b"den").unwrap();
+    let den = registry.join(&sender(2_000), name).unwrap().unwrap();
+    let mut backlog = backlog();
+    let flood = |backlog: &mut Backlog| {
+        let texts = (1..=1_000).map(|port| push_many(backlog, registry.lobby(), port, 5, b"x"));
+        texts.sum::<usize>()
+    };
+    // 2.3 ms each: as many as are sent in half of the time, and in twice the time.
+    let texts = flood(&mut backlog);
+    assert!((100..=112).contains(&texts), "{texts}");
+    assert_eq!(push_many(&mut backlog, &den, 2_000, 100, b"x"), 100);
+}
+
+#[test]
+fn a_sender_has_one_share_in_all_rooms() {
+    let registry = lobby(1);
+    let mut backlog = backlog();
+    let mut taken = 0;
+    for number in 0..20 {
+        let name = RoomName::parse(format!("room-{number}").as_bytes()).unwrap();
+        let room = registry.join(&sender(1), name).unwrap().unwrap();
+        taken += push_many(&mut backlog, &room, 1, 10_000, b"x");
+    }
+    assert_eq!(taken, (MAX_BYTES / (1 + TEXT_BYTES)) as usize / 2 + 1);
+}
+
+proptest! {
+    /// The texts that are taken are all picked, each sender's in order and unchanged, and nothing
+    /// is left of them. The bytes are bounded.
+    #[test]
+    fn texts_keep_their_bytes_and_their_order(
+        texts in prop::collection::vec((1_u16..6, 0_usize..3, 0_usize..1100, 0_u8..40), 1..500),
+    ) {
+        let registry = lobby(5);
+        let rooms = [0, 1, 2].map(|number| {
+            let name = RoomName::parse(format!("room-{number}").as_bytes()).unwrap();
+            registry.touch(&sender(100 + number), Protocol::Text, WorkerId(0), 0);
+            registry.join(&sender(100 + number), name).unwrap().unwrap()
+        });
+        let mut backlog = backlog();
+        let mut expected: [[VecDeque<Vec<u8>>; 6]; 3] = Default::default();
+        let mut picks = 0;
+        let mut check = |backlog: &mut Backlog, expected: &mut [[VecDeque<Vec<u8>>; 6]; 3]| {
+            let index = backlog.current().unwrap();
+            let room = Arc::clone(backlog.room(index));
+            let number = rooms.iter().position(|other| Arc::ptr_eq(other, &room)).unwrap();
+            for (port, text) in pick(backlog) {
+                assert_eq!(Some(text), expected[number][usize::from(port)].pop_front());
+            }
+            backlog.charge(SLICE_COST_NS * u64::from(picks % 2 == 0));
+            picks += 1;
+        };
+        for (number, (port, room, len, action)) in texts.into_iter().enumerate() {
+            let text: Vec<u8> = (0..len).map(|byte| (byte * 7 + number) as u8).collect();
+            if backlog.push(&rooms[room], sender(port), None, &text).is_ok() {
+                expected[room][usize::from(port)].push_back(text);
+            }
+            if action == 0 {
+                check(&mut backlog, &mut expected);
+            }
+        }
+        while backlog.current().is_some() {
+            check(&mut backlog, &mut expected);
+        }
+        prop_assert!(expected.iter().flatten().all(VecDeque::is_empty));
+        prop_assert!(is_empty(&mut backlog));
+    }
+}
+
+const TIME: Duration = Duration::from_millis(100);

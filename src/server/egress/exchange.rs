@@ -1,0 +1,129 @@
+//! The exchange of work between workers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use arc_swap::ArcSwapOption;
+
+use super::plan::{Claim, Plan};
+use super::worker_set::SharedWorkerSet;
+use crate::server::ops::stats::WorkerId;
+use crate::server::ops::turns::WorkerHandle;
+
+/// The plans from which workers that have nothing of their own to send may claim slices.
+///
+/// A worker that goes to sleep announces it, passes a fence, and looks for work once more.
+/// One that offers work, or finishes it, does so, passes a fence, and wakes who has announced
+/// it. So either the worker sees the work, or it is woken.
+pub struct Exchange {
+    seats: Vec<Seat>,
+    sleepers: SharedWorkerSet,
+    /// The number of offers, so that a look at none costs little.
+    offered: AtomicUsize,
+}
+
+struct Seat {
+    worker: WorkerHandle,
+    offers: [ArcSwapOption<Plan>; MAX_OFFERS],
+}
+
+impl Exchange {
+    pub fn new(workers: Vec<WorkerHandle>) -> Self {
+        let seat = |worker| Seat {
+            worker,
+            offers: Default::default(),
+        };
+        Self {
+            seats: workers.into_iter().map(seat).collect(),
+            sleepers: SharedWorkerSet::default(),
+            offered: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// The worker as other threads see it.
+    pub(super) fn worker(&self, worker: WorkerId) -> &WorkerHandle {
+        &self.seats[worker.index()].worker
+    }
+
+    /// Offers slices of a plan to all other workers, and wakes up to `helpers` that sleep. A
+    /// worker that has [`MAX_OFFERS`] already sends the plan alone.
+    pub(super) fn offer(&self, plan: &Arc<Plan>, helpers: usize) {
+        let offers = &self.seats[plan.origin().index()].offers;
+        let Some(place) = offers.iter().find(|offer| offer.load().is_none()) else {
+            return;
+        };
+        place.store(Some(Arc::clone(plan)));
+        self.offered.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let others = self.ids().filter(|worker| *worker != plan.origin());
+        others
+            .filter(|worker| self.wake_if_asleep(*worker))
+            .take(helpers)
+            .for_each(drop);
+    }
+
+    /// Ends the offer of a plan, if there is one.
+    pub(super) fn withdraw(&self, plan: &Arc<Plan>) {
+        for offer in &self.seats[plan.origin().index()].offers {
+            if offer
+                .load()
+                .as_ref()
+                .is_some_and(|offered| Arc::ptr_eq(offered, plan))
+            {
+                offer.store(None);
+                self.offered.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Claims a slice of another worker's plan for `worker`.
+    pub(super) fn claim(&self, worker: WorkerId) -> Option<Claim> {
+        if self.offered.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        // Not all begin with the same one.
+        let (before, after) = self.seats.split_at(worker.index());
+        let seats = after.iter().chain(before).skip(1);
+        seats.flat_map(|seat| &seat.offers).find_map(|offer| {
+            let offer = offer.load();
+            offer.as_ref()?.claim(worker)
+        })
+    }
+
+    /// Wakes the worker of a plan, if it sleeps until the plan is finished.
+    pub(super) fn finished(&self, plan: &Plan) {
+        fence(Ordering::SeqCst);
+        self.wake_if_asleep(plan.origin());
+    }
+
+    /// Announces that a worker is going to sleep. It must look for work once more.
+    pub(super) fn announce_sleep(&self, worker: WorkerId) {
+        self.sleepers.insert(worker);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the announcement back.
+    pub(super) fn wake_up(&self, worker: WorkerId) {
+        self.sleepers.remove(worker);
+    }
+
+    fn wake_if_asleep(&self, worker: WorkerId) -> bool {
+        let is_asleep = self.sleepers.remove(worker);
+        if is_asleep {
+            (self.worker(worker).wake)();
+        }
+        is_asleep
+    }
+
+    /// The numbers of all workers.
+    pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..=u8::MAX).map(WorkerId).take(self.seats.len())
+    }
+}
+
+/// Maximum number of plans that one worker offers at a time. Others find enough to do in them.
+const MAX_OFFERS: usize = 4;

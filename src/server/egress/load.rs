@@ -1,0 +1,53 @@
+//! The load that texts put on a worker.
+
+use std::ops::{AddAssign, SubAssign};
+
+use super::packets::{DATAGRAM_COST_NS, PACKET_COST_NS};
+use crate::server::registry::Room;
+use crate::wire::DisplayName;
+use crate::wire::v2::{BUNDLE_BYTES, message_bytes};
+
+/// The approximate time to send texts, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) cost_ns: u64,
+    pub(super) bytes: u64,
+}
+
+impl Load {
+    /// Returns the load of a text of `len` bytes to the members that a room has now, as one of
+    /// many texts. It takes a part of a packet to a v1 peer, and that part costs `packet_ns`.
+    pub(super) fn of(room: &Room, from: &DisplayName, len: usize, packet_ns: u64) -> Self {
+        let (v1, v2) = room.members_by_version();
+        let bundle_bytes = message_bytes(from, len) as u64;
+        let v1_cost_ns = DATAGRAM_COST_NS + packet_ns;
+        let v2_cost_ns = BUNDLE_COST_NS * bundle_bytes / BUNDLE_BYTES as u64;
+        Self {
+            cost_ns: TEXT_COST_NS + u64::from(v1) * v1_cost_ns + u64::from(v2) * v2_cost_ns,
+            bytes: len as u64 + TEXT_BYTES,
+        }
+    }
+}
+
+impl AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.cost_ns += other.cost_ns;
+        self.bytes += other.bytes;
+    }
+}
+
+impl SubAssign for Load {
+    fn sub_assign(&mut self, other: Self) {
+        self.cost_ns -= other.cost_ns;
+        self.bytes -= other.bytes;
+    }
+}
+
+/// Time to take a text up, and to encode it. Texts for nobody cost that, too.
+const TEXT_COST_NS: u64 = 300;
+
+/// Time to send a full bundle, as one of many in a packet.
+const BUNDLE_COST_NS: u64 = DATAGRAM_COST_NS + PACKET_COST_NS / 32;
+
+/// The memory that a text takes in addition to its bytes, with its part of the queues.
+pub(super) const TEXT_BYTES: u64 = 128;

@@ -1,0 +1,366 @@
+//! Turns between flows, by cost: deficit round robin (Shreedhar and Varghese, 1995), with new
+//! flows first (RFC 8290, section 4).
+
+use std::ops::IndexMut;
+
+/// The order of the flows that have something to do. Each takes turns until it has used up its
+/// quantum, and then the next one goes on. So in the long run all that always have something to
+/// do get the same, however much one turn of each costs.
+///
+/// A flow that had nothing to do is new, and has its first quantum before all others. When that
+/// is used up, or there is nothing left to do, it is an old one. So nobody is new again by
+/// doing one thing at a time while others wait.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    new: List,
+    old: List,
+}
+
+/// The place of one flow in [`Turns`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Turn {
+    state: State,
+    /// The cost that is left of the quantum. It may be less than zero, because the cost of a
+    /// turn may be known only afterwards.
+    left: i64,
+    next: Option<usize>,
+}
+
+/// An entry of a table of flows, to which [`Turns`] refers by index.
+pub(super) trait Flow {
+    fn turn(&mut self) -> &mut Turn;
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Idle,
+    New,
+    Old,
+    Suspended,
+}
+
+#[derive(Debug, Default)]
+struct List(Option<Ends>);
+
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    first: usize,
+    last: usize,
+}
+
+impl Turn {
+    /// Returns true if the flow has no place in the order.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+}
+
+impl Turns {
+    /// Adds a flow that has something to do, if it is idle.
+    pub(super) fn activate<F: Flow>(
+        &mut self,
+        flows: &mut impl IndexMut<usize, Output = F>,
+        index: usize,
+        quantum: i64,
+    ) {
+        let turn = flows[index].turn();
+        if turn.state == State::Idle {
+            turn.state = State::New;
+            turn.left = quantum;
+            self.new.push(flows, index);
+        }
+    }
+
+    /// Returns the flow whose turn it is. It stays the one until its quantum is used up, or
+    /// until [`Self::end`] or [`Self::suspend`].
+    pub(super) fn current<F: Flow>(
+        &mut self,
+        flows: &mut impl IndexMut<usize, Output = F>,
+        quantum: i64,
+    ) -> Option<usize> {
+        debug_assert!(quantum > 0);
+        loop {
+            let index = self.new.first().or(self.old.first())?;
+            if flows[index].turn().left > 0 {
+                return Some(index);
+            }
+            self.charge(flows, 0, quantum);
+        }
+    }
+
+    /// Takes the cost of what the current flow did. If its quantum is used up, it is the last of
+    /// the old ones, with another quantum.
+    pub(super) fn charge<F: Flow>(
+        &mut self,
+        flows: &mut impl IndexMut<usize, Output = F>,
+        cost: i64,
+        quantum: i64,
+    ) {
+        let Some(index) = self.new.first().or(self.old.first()) else {
+            return;
+        };
+        let turn = flows[index].turn();
+        turn.left -= cost;
+        if turn.left <= 0 {
+            turn.left += quantum;
+            if self.new.0.is_none() && self.old.has_one() {
+                return;
+            }
+            turn.state = State::Old;
+            self.pop(flows);
+            self.old.push(flows, index);
+        }
+    }
+
+    /// Ends the turns of the current flow, which has nothing left to do. Returns true if it is
+    /// idle now. A new one is kept as an old one until it would have its turn again.
+    pub(super) fn end<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) -> bool {
+        let Some((index, state)) = self.pop(flows) else {
+            return false;
+        };
+        let turn = flows[index].turn();
+        if state == State::Old {
+            turn.state = State::Idle;
+            return true;
+        }
+        turn.state = State::Old;
+        self.old.push(flows, index);
+        false
+    }
+
+    /// Takes the current flow out of the order until [`Self::resume`]. It keeps what is left of
+    /// its quantum.
+    pub(super) fn suspend<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) {
+        if let Some((index, _)) = self.pop(flows) {
+            flows[index].turn().state = State::Suspended;
+        }
+    }
+
+    /// Adds a suspended flow as the last of the old ones.
+    pub(super) fn resume<F: Flow>(
+        &mut self,
+        flows: &mut impl IndexMut<usize, Output = F>,
+        index: usize,
+    ) {
+        let turn = flows[index].turn();
+        debug_assert_eq!(turn.state, State::Suspended);
+        turn.state = State::Old;
+        self.old.push(flows, index);
+    }
+
+    /// Removes the first flow of the order. Returns it, and the list that it was in.
+    fn pop<F: Flow>(
+        &mut self,
+        flows: &mut impl IndexMut<usize, Output = F>,
+    ) -> Option<(usize, State)> {
+        if let Some(index) = self.new.pop(flows) {
+            return Some((index, State::New));
+        }
+        Some((self.old.pop(flows)?, State::Old))
+    }
+}
+
+impl List {
+    fn has_one(&self) -> bool {
+        self.0.is_some_and(|ends| ends.first == ends.last)
+    }
+
+    fn first(&self) -> Option<usize> {
+        Some(self.0?.first)
+    }
+
+    fn push<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>, index: usize) {
+        flows[index].turn().next = None;
+        let first = match self.0 {
+            Some(Ends { first, last }) => {
+                flows[last].turn().next = Some(index);
+                first
+            }
+            None => index,
+        };
+        self.0 = Some(Ends { first, last: index });
+    }
+
+    fn pop<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) -> Option<usize> {
+        let Ends { first, last } = self.0?;
+        let next = flows[first].turn().next;
+        self.0 = next.map(|first| Ends { first, last });
+        Some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The costs of what a flow has to do.
+    #[derive(Default)]
+    struct Queue {
+        turn: Turn,
+        costs: VecDeque<i64>,
+    }
+
+    impl Flow for Queue {
+        fn turn(&mut self) -> &mut Turn {
+            &mut self.turn
+        }
+    }
+
+    struct Queues {
+        turns: Turns,
+        queues: Vec<Queue>,
+    }
+
+    impl Queues {
+        fn new(count: usize) -> Self {
+            Self {
+                turns: Turns::default(),
+                queues: (0..count).map(|_| Queue::default()).collect(),
+            }
+        }
+
+        fn push(&mut self, index: usize, cost: i64) {
+            self.queues[index].costs.push_back(cost);
+            self.turns.activate(&mut self.queues, index, QUANTUM);
+        }
+
+        /// Does the next thing. Returns its flow and its cost.
+        fn step(&mut self) -> Option<(usize, i64)> {
+            loop {
+                let index = self.turns.current(&mut self.queues, QUANTUM)?;
+                if let Some(cost) = self.queues[index].costs.pop_front() {
+                    self.turns.charge(&mut self.queues, cost, QUANTUM);
+                    return Some((index, cost));
+                }
+                self.turns.end(&mut self.queues);
+            }
+        }
+
+        fn order(&mut self, steps: usize) -> Vec<usize> {
+            (0..steps).map_while(|_| Some(self.step()?.0)).collect()
+        }
+    }
+
+    const QUANTUM: i64 = 10;
+    const MAX_COST: i64 = 35;
+
+    #[test]
+    fn a_new_flow_goes_first_for_one_quantum() {
+        let mut queues = Queues::new(2);
+        for _ in 0..10 {
+            queues.push(0, 5);
+        }
+        assert_eq!(queues.order(4), [0; 4]);
+        for _ in 0..10 {
+            queues.push(1, 5);
+        }
+        assert_eq!(queues.order(8), [1, 1, 0, 0, 1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_flow_that_does_one_thing_at_a_time_is_new_once() {
+        let mut queues = Queues::new(3);
+        for flow in [0, 1].repeat(10) {
+            queues.push(flow, 10);
+        }
+        queues.push(2, 1);
+        assert_eq!(queues.order(3), [0, 1, 2]);
+        // The next look finds out that it has nothing left.
+        assert_eq!(queues.order(1), [0]);
+        queues.push(2, 1);
+        assert_eq!(queues.order(3), [1, 2, 0]);
+        // Without others it becomes idle, and then it is new again.
+        queues.order(100);
+        for flow in [0, 0, 2] {
+            queues.push(flow, 10);
+        }
+        assert_eq!(queues.order(3), [0, 2, 0]);
+    }
+
+    #[test]
+    fn a_suspended_flow_is_passed_and_keeps_its_debt() {
+        let mut queues = Queues::new(2);
+        for _ in 0..5 {
+            queues.push(0, 30);
+            queues.push(1, 10);
+        }
+        assert_eq!(queues.order(1), [0]);
+        // Its first quantum is used up, so the other one is the current flow.
+        assert_eq!(queues.order(1), [1]);
+        let current = queues.turns.current(&mut queues.queues, QUANTUM);
+        assert_eq!(current, Some(1));
+        queues.turns.suspend(&mut queues.queues);
+        queues.push(1, 10);
+        assert_eq!(queues.order(2), [0, 0], "it is not activated");
+        queues.turns.resume(&mut queues.queues, 1);
+        assert_eq!(queues.order(4), [1, 1, 0, 1], "three times as cheap");
+        assert_eq!(queues.order(100).len(), 10 + 1 - 8);
+        assert_eq!(queues.step(), None);
+    }
+
+    proptest! {
+        /// Flows that always have something to do get the same, up to a quantum and the cost of
+        /// one turn, whatever the others do.
+        #[test]
+        fn the_cost_is_shared_evenly(
+            costs in prop::collection::vec(1..=MAX_COST, 2..6),
+            others in prop::collection::vec((0_usize..4, 1..=MAX_COST, 0_usize..3), 0..300),
+        ) {
+            let busy = costs.len();
+            let mut queues = Queues::new(busy + 4);
+            let mut sums = vec![0; busy + 4];
+            for (other, cost, steps) in others {
+                queues.push(busy + other, cost);
+                for _ in 0..=steps {
+                    for (index, cost) in costs.iter().enumerate() {
+                        if queues.queues[index].costs.is_empty() {
+                            queues.push(index, *cost);
+                        }
+                    }
+                    let (index, cost) = queues.step().unwrap();
+                    sums[index] += cost;
+                    let (least, most) = (sums[..busy].iter().min(), sums[..busy].iter().max());
+                    let difference = most.unwrap() - least.unwrap();
+                    prop_assert!(difference <= QUANTUM + 2 * MAX_COST, "{sums:?}");
+                }
+            }
+        }
+
+        /// Nothing waits for longer than a round: a quantum and a turn of each other flow, and
+        /// the debt of its own flow.
+        #[test]
+        fn no_flow_starves(
+            texts in prop::collection::vec((0_usize..6, 1..=MAX_COST, 0_usize..3), 1..400),
+        ) {
+            let mut queues = Queues::new(6);
+            let mut pushed = vec![0; 6];
+            // The cost that the other flows had since this one had its turn, or was empty.
+            let mut waited = [0; 6];
+            let rounds = (MAX_COST / QUANTUM + 2) * 5;
+            for (index, cost, steps) in texts {
+                queues.push(index, cost);
+                pushed[index] += 1;
+                for _ in 0..steps {
+                    let Some((current, cost)) = queues.step() else { break };
+                    pushed[current] -= 1;
+                    for (flow, waited) in waited.iter_mut().enumerate() {
+                        *waited += cost;
+                        if flow == current || queues.queues[flow].costs.is_empty() {
+                            *waited = 0;
+                        }
+                        prop_assert!(*waited <= rounds * (QUANTUM + MAX_COST));
+                    }
+                }
+            }
+            while let Some((index, _)) = queues.step() {
+                pushed[index] -= 1;
+            }
+            prop_assert_eq!(pushed, [0; 6], "everything is done");
+        }
+    }
+}
