@@ -168,7 +168,7 @@ fn a_malformed_datagram_is_dropped_as_a_whole_and_proves_nothing() {
     talk.sent();
     talk.welcome(7);
     talk.next();
-    let mut bad = datagram(&[message(0, b"never"), ServerFrame::Goodbye]);
+    let mut bad = datagram_to(7, &[message(0, b"never"), ServerFrame::Goodbye]);
     bad.extend_from_slice(&[0x99, 0, 0]);
     for datagram in [&b""[..], b"text", b"\xff\x02\x83", &bad] {
         assert_eq!(talk.hear(datagram), []);
