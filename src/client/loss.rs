@@ -217,6 +217,8 @@ impl Sequences {
 #[derive(Debug)]
 pub(crate) struct Stream {
     base: u64,
+    /// True if numbers below the base that do not come were not sent to this peer.
+    is_skip_below: bool,
     greatest: u64,
     /// The numbers of the window that have come.
     come: Window,
@@ -250,6 +252,7 @@ impl Stream {
         let first = FIRST_WRAP + u64::from(first);
         let mut stream = Self {
             base: first,
+            is_skip_below: false,
             greatest: first,
             come: Window::default(),
             skipped: Window::default(),
@@ -299,7 +302,12 @@ impl Stream {
             return Arrival::Repeated;
         }
         if number < self.base {
-            self.counts.expected += self.base - number;
+            if self.is_skip_below {
+                self.counts.expected += 1;
+                (number + 1..self.base).for_each(|between| self.skipped.set(between, true));
+            } else {
+                self.counts.expected += self.base - number;
+            }
             self.base = number;
         } else if self.skipped.has(number) {
             // It was sent to this peer after all.
@@ -358,6 +366,7 @@ impl Stream {
         self.drop_jump();
         let stream = Self {
             base: number,
+            is_skip_below: !(is_here && self.is_unbroken),
             greatest: number,
             ..Self::new(number as u32, is_here)
         };

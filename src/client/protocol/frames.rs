@@ -111,6 +111,9 @@ impl Protocol {
     /// Takes the room of the session, which is registered if it was not.
     fn handle_room(&mut self, room: v2::Room, now: Instant) {
         let is_joining = matches!(self.liveness.mode(), Mode::Joining { .. });
+        if !is_joining && self.liveness.mode() != Mode::V2 {
+            return;
+        }
         if is_joining {
             self.liveness.joined(now);
             // The server did not know the former session.

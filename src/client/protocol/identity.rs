@@ -180,10 +180,6 @@ impl Identity {
     pub(super) fn replied(&mut self, reply: &Reply<'_>) -> Confirmation {
         match *reply {
             Reply::Named(name) if self.is_wanted(name) => self.name.confirm(name),
-            Reply::NameTaken(name) if self.name.confirmed == Some(name) => {
-                self.name.confirmed = None;
-                Confirmation::Unrequested
-            }
             Reply::Entered { room, .. } => self.entered(room),
             Reply::Subscribed(is_on) => {
                 let confirmation = self.presence.confirm(is_on);
@@ -192,6 +188,11 @@ impl Identity {
             }
             _ => Confirmation::Unrequested,
         }
+    }
+
+    /// The server refuses a name. If the session had it, it was not taken over.
+    pub(super) fn name_taken(&mut self, name: Name) {
+        self.name.confirmed = self.name.confirmed.filter(|own| *own != name);
     }
 
     /// The server says that the session is in this room. Every session begins in the lobby, so

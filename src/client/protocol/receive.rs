@@ -97,6 +97,7 @@ impl Protocol {
             .as_ref()
             .and_then(|reply| self.requests.replied(reply, now));
         match &reply {
+            Some(Reply::NameTaken(name)) if !is_line => self.identity.name_taken(*name),
             Some(Reply::NotInRoom(number)) => self.not_in_room(*number, now),
             Some(Reply::RoomFull(room, _) | Reply::RoomLimit(room, _)) => {
                 self.subscriptions.refused(room);
