@@ -10,7 +10,8 @@ use bullhorn::ServerConfig;
 use bullhorn::server::ops::stats::Stats;
 use bytesize::ByteSize;
 use common::{
-    Client, Network, TestServer, parse, two_machines, unpinned_config, wait_until, with_networks,
+    Client, Network, TestServer, parse, trust_all, two_machines, unpinned_config, wait_until,
+    with_networks,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -225,6 +226,7 @@ fn stranger(address: SocketAddr) -> io::Result<Socket> {
 fn start(machine: &Network, workers: u16, address: &str) -> TestServer {
     let config = ServerConfig {
         send_buffer: ByteSize::kib(208),
+        trust: trust_all(),
         ..unpinned_config(workers, address)
     };
     machine.run(|| TestServer::start(config))

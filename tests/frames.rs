@@ -26,9 +26,9 @@ fn malformed_datagrams_are_dropped_without_an_effect_on_the_session() {
         let cuts = (1..whole.len()).filter(|cut| *cut != HEADER_BYTES);
         let mut malformed: Vec<Vec<u8>> = cuts.map(|cut| whole[..cut].to_vec()).collect();
         for (kind, claimed, body) in [
-            (HELLO, 0, &b""[..]),
-            // Correct, but the datagram is too short.
-            (HELLO, 1, b"\0"),
+            (HELLO, 7, &b"\0\0\0\0\0\0\0"[..]),
+            // Half an option.
+            (HELLO, 9, b"\0\0\0\0\0\0\0\0\x01"),
             (HEARTBEAT, 1, b"\0"),
             (BYE, 1, b"\0"),
             (SAY, 3, b"hi"),
@@ -40,7 +40,11 @@ fn malformed_datagrams_are_dropped_without_an_effect_on_the_session() {
                 &[b'x'; MAX_TOKEN_BYTES + 1],
             ),
             (COMMAND, 1, b""),
-            (0x07, 0, b""),
+            (SUBSCRIBE, 3, b"a b"),
+            (UNSUBSCRIBE, 0, b""),
+            (SAY_TO, 3, b"\0\0\0"),
+            (MOVE, 8, b"\0\0\0\0\0\0\0\x01"),
+            // Those of servers.
             (0x81, 0, b""),
             (0x83, 2, b"hi"),
             (0xFF, 0, b""),
@@ -171,7 +175,13 @@ fn a_hello_opens_one_session_and_its_reply_is_shorter() {
     with_each_server(|server| {
         let client = server.unregistered_client();
         let mut numbers = Vec::new();
-        for _ in 0..5 {
+        for round in 0..5 {
+            if round == 3 {
+                // Until now the server knows nothing of it.
+                assert_eq!(server.stats().peers, 0);
+                client.send(&datagram(numbers[0], &[ClientFrame::Heartbeat(None)]));
+                client.receive();
+            }
             client.send(&hello());
             let reply = client.receive();
             assert!(reply.len() < hello().len(), "{}", reply.len());
@@ -186,7 +196,7 @@ fn a_hello_opens_one_session_and_its_reply_is_shorter() {
         assert_ne!(other.number, numbers[0]);
         assert_eq!(server.stats().peers, 2);
         let total = server.stats().total();
-        assert_eq!((total.registered, total.frames), (2, 6));
+        assert_eq!((total.registered, total.frames), (2, 8));
     });
 }
 
@@ -221,11 +231,11 @@ fn a_datagram_full_of_pings_is_answered_with_one_datagram() {
         assert_eq!(pong_count(3, b"x"), 3);
         assert_eq!(pong_count(34, &[b'x'; MAX_TOKEN_BYTES]), 34);
         assert_eq!(pong_count(35, &[b'x'; MAX_TOKEN_BYTES]), 34);
-        assert_eq!(pong_count(679, b""), 399);
+        assert_eq!(pong_count(679, b""), 396);
         session.expect_intact("that was all");
-        // Those include the replies to the HELLO and to `expect_intact`.
-        wait_until("the replies", || server.stats().total().replies == 6);
-        assert_eq!(server.stats().total().replies_shed, 1 + 679 - 399);
+        // Those include the replies to the HELLO, to the heartbeat, and to `expect_intact`.
+        wait_until("the replies", || server.stats().total().replies == 7);
+        assert_eq!(server.stats().total().replies_shed, 1 + 679 - 396);
     });
 }
 
@@ -237,10 +247,17 @@ fn bye_ends_the_session() {
         session.send(&[ClientFrame::Say(b"bye all"), ClientFrame::Bye]);
         ann.expect_text_from(&session.client, "bye all");
         wait_until("the end of the session", || server.stats().peers == 1);
-        session.send(&[ClientFrame::Say(b"never to be heard")]);
-        let dropped = || server.stats().total().dropped(DropReason::UnknownSession);
-        wait_until("the drop", || dropped() == 1);
-        assert_eq!(session.client.receive()[..5], [0xFF, 2, 0x89, 0, 8]);
+        session.client.send(b"");
+        // Its session is still valid, and is registered again.
+        session.send(&[ClientFrame::Ping(b"1")]);
+        let answer = session.client.receive();
+        let frames: Vec<_> = parse_server(&answer).unwrap().collect();
+        assert!(matches!(
+            frames[..],
+            [ServerFrame::Room(_), ServerFrame::Pong(_)]
+        ));
+        session.send(&[ClientFrame::Bye]);
+        wait_until("the end of the session", || server.stats().peers == 1);
 
         // The next text is the next datagram that each of them receives.
         let session = V2Peer::open(session.client);
@@ -262,7 +279,9 @@ fn a_stop_sends_goodbye_to_sessions_only() {
             server.handle().stop();
             server.wait_for_end().expect("nothing died");
             for session in &sessions {
-                assert_eq!(session.client.receive(), [0xFF, 2, 0x86, 0, 0]);
+                let number = session.number.to_be_bytes();
+                let goodbye = [&[0xFF, 2][..], &number, &[0x86, 0, 0]].concat();
+                assert_eq!(session.client.receive(), goodbye);
                 assert_nothing_more(&session.client);
             }
             assert_nothing_more(&ann);
@@ -360,7 +379,7 @@ fn a_peer_changes_the_size_of_its_bundles_within_its_session() {
         // Too many pongs for one datagram.
         peer.send(&[ClientFrame::Ping(&[b'x'; 32]); 40]);
         let reply = peer.client.receive();
-        assert_eq!((reply.len() - 2) / 35, (size.bytes() - 2) / 35);
+        assert_eq!((reply.len() - 10) / 35, (size.bytes() - 10) / 35);
         let long = b"/msg x ".repeat(100);
         peer.send(&[ClientFrame::Command(&long)]);
         assert!(parse_server(&peer.client.receive()).is_ok());
@@ -398,7 +417,7 @@ fn the_pages_of_a_list_fit_into_small_bundles() {
 fn a_reply_to_a_padded_datagram_is_as_long_and_never_longer_than_a_bundle() {
     let server = TestServer::start(config(1, &[V4]));
     let peer = V2Peer::open_with(BundleSize::Small, server.unregistered_client());
-    for (sent, received) in [(18, 10), (19, 19), (600, 600), (1200, 1200), (2000, 1200)] {
+    for (sent, received) in [(18, 18), (19, 19), (600, 600), (1200, 1200), (2000, 1200)] {
         let mut ping = datagram(peer.number, &[ClientFrame::Ping(b"12345")]);
         push_padding(0, sent, &mut ping);
         peer.client.send(&ping);
@@ -408,7 +427,7 @@ fn a_reply_to_a_padded_datagram_is_as_long_and_never_longer_than_a_bundle() {
         assert_eq!(frames, [ServerFrame::Pong(b"12345")]);
     }
     // There is nothing to pad.
-    let mut heartbeat = datagram(peer.number, &[ClientFrame::Heartbeat(None)]);
+    let mut heartbeat = datagram(peer.number, &[ClientFrame::Heartbeat(Some(0))]);
     push_padding(0, 1200, &mut heartbeat);
     peer.client.send(&heartbeat);
     peer.expect_intact("still here");
@@ -471,4 +490,8 @@ const HEARTBEAT: u8 = 2;
 const BYE: u8 = 3;
 const SAY: u8 = 4;
 const PING: u8 = 5;
+const SUBSCRIBE: u8 = 7;
+const UNSUBSCRIBE: u8 = 8;
+const SAY_TO: u8 = 9;
+const MOVE: u8 = 10;
 const COMMAND: u8 = 6;

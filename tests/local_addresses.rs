@@ -117,6 +117,12 @@ fn a_forged_datagram_to_another_address_turns_no_peer() {
             let (reply, from) = received_from(&v2);
             assert_eq!(from, first);
             let session = welcome(&reply).session.get();
+            send(
+                &v2,
+                first,
+                &datagram(session, &[ClientFrame::Heartbeat(None)]),
+            );
+            assert_eq!(received_from(&v2).1, first);
             let ping = |session| datagram(session, &[ClientFrame::Ping(b"2")]);
             send(&v2, first, &ping(session));
             assert_eq!(received_from(&v2).1, first);

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bullhorn::ServerConfig;
 use bullhorn::config::{ServiceKind, Switch};
-use bullhorn::wire::reply::PEER_LIMIT;
+use bullhorn::wire::reply::{PEER_LIMIT, PROVE};
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
 use clap::Parser;
 use common::v2_peer::datagram;
@@ -71,6 +71,10 @@ struct Participant {
     client: Client,
     /// The value of SESSION, after a WELCOME.
     session: Option<u64>,
+    /// The values of INCARNATION in the last datagram, in their order.
+    incarnations: Vec<u64>,
+    /// The value of TOKEN, after a request for a proof.
+    token: Option<String>,
     /// It has sent a datagram, was not refused as a newcomer, and has not left.
     is_registered: bool,
 }
@@ -126,6 +130,8 @@ fn step(server: &TestServer, participants: &mut Participants, line: &str) {
         .or_insert_with(|| Participant {
             client: server.unregistered_client(),
             session: None,
+            incarnations: Vec::new(),
+            token: None,
             is_registered: false,
         });
     if let Some(frames) = rest.strip_prefix(">> ") {
@@ -136,38 +142,61 @@ fn step(server: &TestServer, participants: &mut Participants, line: &str) {
     } else if let Some(frames) = rest.strip_prefix("<< ") {
         let received = participants[name].client.receive();
         let participant = participants.get_mut(name).unwrap();
-        participant.session = session_in(&received).or(participant.session);
-        participant.is_registered &= !is_newcomers_refusal(&received);
+        participant.learn(&received);
         let expected = bytes_of(participants, &participants[name], frames);
         assert_eq!(received, expected, "{received:02x?} is not {expected:02x?}");
     } else if let Some(text) = rest.strip_prefix('>') {
         let text = with_addresses(participants, text.strip_prefix(' ').unwrap_or(text));
         let participant = participants.get_mut(name).unwrap();
+        let text = participant.with_token(&text);
         participant.client.send(text.as_bytes());
         participant.is_registered = !text.is_empty() && !text.eq_ignore_ascii_case("quit");
     } else if let Some(text) = rest.strip_prefix("< ") {
         let expected = with_addresses(participants, text);
         let received = participants[name].client.receive_text();
         let participant = participants.get_mut(name).unwrap();
-        participant.is_registered &= !is_newcomers_refusal(received.as_bytes());
-        assert_eq!(received, expected);
+        participant.learn(received.as_bytes());
+        assert_eq!(received, participant.with_token(&expected));
     } else {
         panic!("not a line of an example");
     }
 }
 
-/// Returns the session in a WELCOME.
-fn session_in(datagram: &[u8]) -> Option<u64> {
-    match parse_server(datagram).ok()?.next()? {
-        ServerFrame::Welcome(welcome) => Some(welcome.session.get()),
-        _ => None,
+impl Participant {
+    /// Takes the values that the next lines refer to from a datagram.
+    fn learn(&mut self, datagram: &[u8]) {
+        self.is_registered &= !is_newcomers_refusal(datagram);
+        if let Some(token) = datagram.strip_prefix(b"* say /in ") {
+            self.token = Some(String::from_utf8(token[..8].to_vec()).unwrap());
+        }
+        let mut incarnations = Vec::new();
+        for frame in parse_server(datagram).into_iter().flatten() {
+            match frame {
+                ServerFrame::Welcome(welcome) => self.session = Some(welcome.session.get()),
+                ServerFrame::Room(room) | ServerFrame::Subscribed(room) => {
+                    incarnations.push(room.incarnation);
+                }
+                _ => {}
+            }
+        }
+        self.incarnations = incarnations;
+    }
+
+    fn with_token(&self, text: &str) -> String {
+        match &self.token {
+            Some(token) => text.replace("TOKEN", token),
+            None => text.to_owned(),
+        }
     }
 }
 
-/// Returns true for the reply of a full server, in either version.
+/// Returns true for the reply of a full server, in either version, and for a request for a proof.
 fn is_newcomers_refusal(datagram: &[u8]) -> bool {
-    let mut parts = datagram.windows(PEER_LIMIT.len());
-    parts.any(|part| part == PEER_LIMIT.as_bytes())
+    let contains = |sentence: &str| {
+        let mut parts = datagram.windows(sentence.len());
+        parts.any(|part| part == sentence.as_bytes())
+    };
+    contains(PEER_LIMIT) || contains(PROVE)
 }
 
 /// Pings the server from each registered client. The reply must be the next datagram.
@@ -182,8 +211,14 @@ fn expect_end(participants: &Participants) {
         };
         client.send(&datagram(session, &[ClientFrame::Ping(b"end")]));
         let received = client.receive();
-        let frames: Vec<_> = parse_server(&received).unwrap().collect();
-        assert_eq!(frames, [ServerFrame::Pong(b"end")], "{name}");
+        // A session that has moved is registered again, and told its room before that.
+        let mut frames = parse_server(&received).unwrap();
+        let is_pong = |frame: &ServerFrame<'_>| !matches!(frame, ServerFrame::Room(_));
+        assert_eq!(
+            frames.find(is_pong),
+            Some(ServerFrame::Pong(b"end")),
+            "{name}"
+        );
     }
 }
 
@@ -201,6 +236,7 @@ fn with_addresses(participants: &Participants, text: &str) -> String {
 /// Returns the bytes of hexadecimal digits, quoted texts and names such as SESSION.
 fn bytes_of(participants: &Participants, participant: &Participant, text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
+    let mut incarnations = participant.incarnations.iter();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         if let Some(quoted) = rest.strip_prefix('"') {
@@ -210,7 +246,10 @@ fn bytes_of(participants: &Participants, participant: &Participant, text: &str) 
             continue;
         }
         let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
-        bytes.extend(bytes_of_word(participants, participant, word));
+        bytes.extend(match word {
+            "INCARNATION" => incarnations.next().expect("a ROOM").to_be_bytes().to_vec(),
+            _ => bytes_of_word(participants, participant, word),
+        });
         rest = after.trim_start();
     }
     bytes
@@ -221,9 +260,14 @@ fn bytes_of_word(participants: &Participants, participant: &Participant, word: &
         let session = participant.session.expect("the session of a WELCOME");
         return session.to_be_bytes().to_vec();
     }
+    if word == "TOKEN" {
+        return participant.token.clone().expect("a request").into_bytes();
+    }
     if let Some((name, part)) = word.split_once('.') {
-        let address = participants[&name.to_lowercase()].client.address();
+        let other = &participants[&name.to_lowercase()];
+        let address = other.client.address();
         return match part {
+            "SESSION" => other.session.expect("its session").to_be_bytes().to_vec(),
             "IP" => ipv4_of(address).to_vec(),
             "PORT" => address.port().to_be_bytes().to_vec(),
             _ => panic!("not bytes: {word:?}"),
@@ -254,7 +298,7 @@ fn hex(digits: &str) -> Vec<u8> {
 }
 
 /// The number of examples when this test was written.
-const MIN_EXAMPLES: usize = 17;
+const MIN_EXAMPLES: usize = 25;
 
 /// The beginning of a line with the flags of the server.
 const SERVER: &str = "# server ";

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bullhorn::server::registry::MIN_SHARED_MEMBERS;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
-use common::v2_peer::V2Peer;
+use common::v2_peer::{V2Peer, datagram};
 use common::{Client, ServerProgram, StoppedThread};
 use nix::sys::signal::Signal;
 
@@ -75,7 +75,8 @@ fn the_peers_of_a_stuck_worker_are_not_expired() {
     let bobs_end = format!("{} is down: not heard any more", bob.client.address());
     // A peer of the other worker expires, comes back and expires again.
     for _ in 0..2 {
-        eve.send(&[ClientFrame::Heartbeat(None)]);
+        // A sign of life without a reply.
+        eve.client.send(&datagram(eve.number, &[]));
         bob.client.send(b"@im@");
         loop {
             let line = log.next();

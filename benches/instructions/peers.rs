@@ -9,14 +9,24 @@ use crate::inputs::{WORKER, address, registry, session};
 
 #[library_benchmark]
 #[bench::known(args = (0), setup = text_peers)]
-#[bench::new(args = (PEERS), setup = text_peers)]
 fn touched((registry, from): (Registry, u32)) -> (Registry, u32) {
     let touches = (from..from + TOUCHES).map(address);
-    let touches = touches.map(|peer| registry.touch(&peer, Protocol::Text, WORKER, NOW_MS));
+    let touches = touches.map(|peer| registry.touch_text(&peer, NOW_MS));
     let refreshed = touches
         .filter(|touch| matches!(touch, Touch::Refreshed(_)))
         .count();
     (registry, refreshed as u32)
+}
+
+#[library_benchmark]
+#[bench::new(args = (PEERS), setup = text_peers)]
+fn registered((registry, from): (Registry, u32)) -> (Registry, u32) {
+    let touches = (from..from + TOUCHES).map(address);
+    let touches = touches.map(|peer| registry.touch(&peer, Protocol::Text, WORKER, NOW_MS));
+    let registered = touches
+        .filter(|touch| matches!(touch, Touch::Registered(_)))
+        .count();
+    (registry, registered as u32)
 }
 
 #[library_benchmark]
@@ -41,7 +51,7 @@ fn expired(registry: Registry) -> (Registry, u32) {
 
 library_benchmark_group!(
     name = peers_group,
-    benchmarks = [touched, touched_sessions, expired]
+    benchmarks = [touched, registered, touched_sessions, expired]
 );
 
 /// [`PEERS`] peers, and the number of the first to touch.

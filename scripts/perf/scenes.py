@@ -67,6 +67,8 @@ class Room:
         self._sockets: list[socket.socket] = []
         self._sent: list[tuple[socket.socket, bytes]] = []
         self._buffer = bytearray(2048)
+        self._header_bytes = 2
+        """At the start of a datagram of version 2. A commit before 0.2.0 has no session in it."""
         try:
             for number in range(scene.peers):
                 self._register((host, int(port)), number)
@@ -109,7 +111,7 @@ class Room:
                 size = peer.recv_into(buffer)
                 datagrams += 1
                 payload_bytes += size
-                left -= (size - HEADER_BYTES) // MESSAGE_BYTES if is_bundle else 1
+                left -= (size - self._header_bytes) // MESSAGE_BYTES if is_bundle else 1
             if left < 0:
                 raise CheckFailed(f"{scene.name}: more came than was due")
         return datagrams, payload_bytes
@@ -125,6 +127,12 @@ class Room:
             raise CheckFailed("ports of other lengths than 5 digits: net.ipv4.ip_local_port_range")
         peer.send(HELLO if self.scene.version == 2 else b"/ping 1234")
         said = peer.recv(2048)
+        if self.scene.version == 2 and said[2] != WELCOME:
+            # The first datagram of a session registers it.
+            self._header_bytes = HEADER_BYTES
+            said = said[HEADER_BYTES - 2 :]
+            peer.send(b"\xff\x02" + said[5:13] + b"\x02\x00\x00")
+            peer.recv(2048)
         if self.scene.rooms > 1:
             peer.send(b"/join r%d" % (number % self.scene.rooms))
             peer.recv(2048)
@@ -173,11 +181,14 @@ def _task(pid: int, name: str) -> int:
 TEXT = b"the quick brown fox jumps over the lazy dog, yes"
 """48 bytes, the length of the project's other measurements."""
 
-HELLO = b"\xff\x02" + bytes(8) + b"\x01\x00\x01\x00" + bytes(50)
-"""Asks for a session of version 2 (docs/PROTOCOL.md)."""
+HELLO = b"\xff\x02" + bytes(8) + b"\x01\x00\x08" + bytes(8) + bytes(235)
+"""Asks for a session of version 2 (docs/PROTOCOL.md). A commit before 0.2.0 understands it, too."""
 
-HEADER_BYTES = 2
-"""At the start of a datagram of version 2."""
+WELCOME = 0x82
+"""The kind of the reply."""
+
+HEADER_BYTES = 10
+"""At the start of a datagram of version 2: mark, version and session."""
 
 MESSAGE_BYTES = 3 + 4 + 1 + 4 + 7 + len(TEXT)
 """Kind and length, room, stream, sequence number, IPv4 address, payload."""

@@ -108,6 +108,11 @@ impl PeerAddr {
         &self.sockaddr[..len]
     }
 
+    /// Length of the headers of IP and UDP of a datagram to or from this address.
+    pub fn header_bytes(&self) -> usize {
+        if self.is_v6() { 48 } else { 28 }
+    }
+
     pub fn is_v6(&self) -> bool {
         u16::from_ne_bytes(self.field(FAMILY)) == AF_INET6
     }
@@ -152,6 +157,11 @@ impl Endpoint {
     pub fn with_local(self, local: Option<LocalIndex>) -> Self {
         let number = local.map_or(0, LocalIndex::number);
         Self(u32::from(self.bind()) | u32::from(number) << u8::BITS)
+    }
+
+    /// A number that no other endpoint has.
+    pub fn number(self) -> u32 {
+        self.0
     }
 
     /// The index of the `--bind` address.

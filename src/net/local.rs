@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::address::PeerAddr;
+use super::address::{Endpoint, PeerAddr};
 
 /// An address of this machine, as the kernel takes it with a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +48,8 @@ pub struct LocalCache {
 /// server answer itself without end.
 #[derive(Debug, Default)]
 pub struct OwnAddresses {
+    /// Those that the sockets are bound to.
+    bound: Vec<IpAddr>,
     /// Each with its scope, where the kernel compares scopes.
     addresses: HashSet<(LocalAddr, u16)>,
     /// The same without scopes, whose numbers differ from machine to machine.
@@ -112,6 +114,12 @@ impl LocalTable {
 
     fn contains(&self, address: &LocalAddr) -> bool {
         self.lock().indexes.contains_key(address)
+    }
+
+    fn is_loopback(&self, index: LocalIndex) -> bool {
+        let addresses = &self.lock().addresses;
+        let address = addresses.get(index.position());
+        address.is_some_and(|address| address.ip.is_loopback())
     }
 
     fn contains_ip(&self, ip: IpAddr) -> bool {
@@ -195,6 +203,7 @@ impl OwnAddresses {
         };
         for address in bound {
             let port = address.port();
+            own.bound.push(address.ip());
             own.ports.push(port);
             own.insert(*address, port);
             if address.ip().is_unspecified() {
@@ -224,6 +233,15 @@ impl OwnAddresses {
         let local = LocalAddr::of(peer.socket_addr());
         self.addresses.contains(&(local, port))
             || (self.is_wildcard(local.ip, port) && self.locals.contains(&local))
+    }
+
+    /// Returns `true` if what is sent to this endpoint arrives at a loopback address.
+    pub fn is_loopback(&self, endpoint: Endpoint) -> bool {
+        let bound = self.bound.get(usize::from(endpoint.bind()));
+        bound.is_some_and(|bound| match endpoint.local() {
+            Some(local) if bound.is_unspecified() => self.locals.is_loopback(local),
+            _ => bound.is_loopback(),
+        })
     }
 
     /// Returns `true` if `address` is the address of this server as another machine writes

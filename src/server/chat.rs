@@ -6,17 +6,21 @@ use std::sync::Arc;
 use crossbeam::sync::Parker;
 
 use super::assembly::Assembly;
-use super::config::{ServerConfig, Switch};
+use super::config::{Proof, ServerConfig, Switch, Trust};
 use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
-use super::ingress::{Ingress, IngressShared, ReplyLimit};
+use super::ingress::admission::{Admission, ByteRate};
+use super::ingress::token::Tokens;
+use super::ingress::{
+    CHALLENGE_INTERVAL_MS, Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit,
+};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::{Wake, wake};
 use super::ops::turns::Turns;
 use super::registry::expiry::Reaper;
 use super::registry::{AddressHash, Registry, RegistryLimits};
 use super::worker::Service;
-use crate::net::{Datagram, Transmit};
+use crate::net::{Datagram, OwnAddresses, Transmit, in_call};
 
 /// The state of a chat server that other threads may use.
 #[derive(Clone)]
@@ -62,7 +66,11 @@ impl ChatServer {
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
             has_commands: config.commands == Switch::On,
             own_addresses: Arc::clone(&assembly.shared.own_addresses),
-            unknown_sessions: ReplyLimit::new(),
+            admission: admission(config, Arc::clone(&assembly.shared.own_addresses)),
+            tokens: Tokens::new().map_err(in_call("getrandom"))?,
+            rejections: ReplyLimit::new(REJECTION_INTERVAL_MS),
+            challenges: ReplyLimit::new(CHALLENGE_INTERVAL_MS),
+            challenge_rate: ByteRate::new(config.challenge_rate.as_u64()),
         });
         let exchange = Arc::new(Exchange::new(assembly.worker_handles()));
         let max_segments = assembly.max_segments;
@@ -96,6 +104,21 @@ impl Service for Chat {
 
     fn stop(&mut self, transmit: &mut impl Transmit) {
         send_goodbyes(&self.registry, self.worker, transmit);
+    }
+}
+
+fn admission(config: &ServerConfig, own_addresses: Arc<OwnAddresses>) -> Admission {
+    let nets = config.trust.iter().filter_map(|trust| match trust {
+        Trust::Nobody => None,
+        Trust::Net(net) => Some(*net),
+    });
+    Admission {
+        asks_trusted: config.proof == Proof::Always,
+        asks_others: config.proof != Proof::Never,
+        trusted: (!config.trust.is_empty()).then(|| nets.collect()),
+        allowed: config.allow.clone(),
+        denied: config.deny.clone(),
+        own_addresses,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::ops::{Not, RangeInclusive};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use nix::net::if_::if_nametoindex;
 
 use crate::net::MAX_ENDPOINTS;
@@ -86,6 +87,39 @@ pub struct ServerConfig {
           value_parser = parse_count::<u32>)]
     pub max_names: u32,
 
+    /// Peers that have to prove that they receive what is sent to their address
+    #[arg(long, env = "BULLHORN_PROOF", value_enum, value_name = "WHO", default_value_t = Proof::Auto)]
+    pub proof: Proof,
+
+    /// Network whose peers are trusted, such as 10.0.0.0/8, or none. May be given several times
+    ///
+    /// The default is 127.0.0.0/8 and ::1, for datagrams that were also sent to a loopback
+    /// address. In the environment variable, commas separate networks.
+    #[arg(long, env = "BULLHORN_TRUST", value_name = "CIDR", value_delimiter = ',',
+          value_parser = parse_trust)]
+    pub trust: Vec<Trust>,
+
+    /// Network whose peers may register. May be given several times [default: all]
+    #[arg(long, env = "BULLHORN_ALLOW", value_name = "CIDR", value_delimiter = ',',
+          value_parser = parse_net)]
+    pub allow: Vec<IpNet>,
+
+    /// Network whose peers may not register, also if it is allowed. May be given several times
+    #[arg(long, env = "BULLHORN_DENY", value_name = "CIDR", value_delimiter = ',',
+          value_parser = parse_net)]
+    pub deny: Vec<IpNet>,
+
+    /// Maximum rate of requests to v1 peers to prove their address, 0B to 1GB per second
+    #[arg(long, env = "BULLHORN_CHALLENGE_RATE", value_name = "BYTES", default_value = "125kB",
+          value_parser = parse_buffer)]
+    pub challenge_rate: ByteSize,
+
+    /// Accept that others can make the server flood a third party
+    ///
+    /// Required by `--proof never` on an address that is not a loopback address.
+    #[arg(long, env = "BULLHORN_ACCEPT_REFLECTION_RISK", value_parser = BoolishValueParser::new())]
+    pub accept_reflection_risk: bool,
+
     /// Do not pin each worker to a core
     #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new())]
     pub no_pin: bool,
@@ -120,6 +154,26 @@ pub enum ServiceKind {
     Chat,
     /// Reply to every datagram with a greeting
     Greet,
+}
+
+/// Peers that have to prove their address before they are registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Proof {
+    /// All but those that are trusted
+    Auto,
+    /// All
+    Always,
+    /// None
+    Never,
+}
+
+/// A value of [`ServerConfig::trust`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// No peer is trusted. It stands alone.
+    Nobody,
+    /// The peers of this network are trusted.
+    Net(IpNet),
 }
 
 /// On or off.
@@ -166,6 +220,15 @@ pub enum ConfigError {
         /// The other address.
         address: SocketAddr,
     },
+    /// `none` and a network are given together.
+    #[error("--trust none stands alone")]
+    TrustNobodyAndOthers,
+    /// Nobody has to prove an address, and anybody can reach the server.
+    #[error(
+        "--proof never on {0} lets anyone make this server flood others: \
+         give --accept-reflection-risk as well if you accept that"
+    )]
+    ReflectionRisk(SocketAddr),
     /// `--once` is given to a chat server.
     #[error("--once goes with --service greet")]
     OnceWithoutGreet,
@@ -209,6 +272,17 @@ impl ServerConfig {
                 check_binds(address, &self.bind[..index])?;
             }
         }
+        check("challenge-rate", self.challenge_rate, &CHALLENGE_RATE)?;
+        if self.trust.contains(&Trust::Nobody) && self.trust.len() > 1 {
+            return Err(ConfigError::TrustNobodyAndOthers);
+        }
+        let mut public = self.bind.iter().filter(|bind| !bind.ip().is_loopback());
+        if self.proof == Proof::Never
+            && !self.accept_reflection_risk
+            && let Some(public) = public.next()
+        {
+            return Err(ConfigError::ReflectionRisk(*public));
+        }
         if self.once && self.service != ServiceKind::Greet {
             return Err(ConfigError::OnceWithoutGreet);
         }
@@ -232,6 +306,12 @@ impl Default for ServerConfig {
             max_rooms: DEFAULT_MAX_ROOMS,
             max_room_members: DEFAULT_MAX_ROOM_MEMBERS,
             max_names: DEFAULT_MAX_NAMES,
+            proof: Proof::Auto,
+            trust: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            challenge_rate: DEFAULT_CHALLENGE_RATE,
+            accept_reflection_risk: false,
             no_pin: false,
             spin_us: 0,
             receive_buffer: DEFAULT_BUFFER,
@@ -267,6 +347,21 @@ fn parse_bind(text: &str) -> Result<SocketAddr, String> {
         "must be an IP address and a port, such as 127.0.0.1:9999 or [::1]:9999".to_owned()
     })?;
     remedy(address).map_or(Ok(address), Err)
+}
+
+fn parse_trust(text: &str) -> Result<Trust, &'static str> {
+    match text {
+        "none" => Ok(Trust::Nobody),
+        _ => parse_net(text)
+            .map(Trust::Net)
+            .map_err(|_| "must be a network such as 10.0.0.0/8 or 2001:db8::/32, or none"),
+    }
+}
+
+fn parse_net(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let net = text.parse().or_else(|_| address());
+    net.map_err(|_| "must be a network such as 10.0.0.0/8 or 2001:db8::/32")
 }
 
 /// Replaces the name of an interface by its number: `[fe80::1%eth0]:9999`.
@@ -395,6 +490,10 @@ const BUFFER: RangeInclusive<ByteSize> = ByteSize::kib(4)..=ByteSize::gib(1);
 /// Holds about 10,000 small datagrams, as many as the fastest worker receives in 20 ms.
 /// The kernel counts 768 bytes per datagram, and doubles the buffer.
 const DEFAULT_BUFFER: ByteSize = ByteSize::mib(4);
+
+const CHALLENGE_RATE: RangeInclusive<ByteSize> = ByteSize::b(0)..=ByteSize::gb(1);
+/// One megabit, enough for 2,600 newcomers per second.
+const DEFAULT_CHALLENGE_RATE: ByteSize = ByteSize::kb(125);
 
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ impl Service for Greet {
         counters.greetings.add(1);
         counters.deliveries_planned.add(1);
         self.log.greeted(from);
-        self.replies.begin(from);
+        self.replies.begin(from, payload.len());
         self.replies
             .set_reply(|out| push_greeting(from.socket_addr(), out));
     }

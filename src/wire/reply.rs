@@ -194,7 +194,7 @@ impl Reply<'_> {
             Self::SessionRoomLimit(max) => write!(out, "at most {max} rooms"),
             Self::UnknownFrame(kind) => write!(out, "unknown frame {kind:#04x}"),
             Self::UnknownOption(kind) => write!(out, "unknown option {kind}"),
-            Self::Prove(token) => write!(out, "say /in {token}"),
+            Self::Prove(token) => write!(out, "{PROVE}{token}"),
             Self::Presence { changes, members } => {
                 write!(out, "{changes} ({} here)", number(members))
             }
@@ -323,6 +323,9 @@ const KINDS: [&str; 4] = ["joined", "left", "timed out", "renamed"];
 
 /// Start of [`Reply::PeerLimit`].
 pub const PEER_LIMIT: &str = "peer limit reached (";
+
+/// Start of [`Reply::Prove`].
+pub const PROVE: &str = "say /in ";
 
 const PONG: &[u8] = b"pong ";
 const NO_SUCH_PEER: &[u8] = b"no such peer: ";

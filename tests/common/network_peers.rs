@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bullhorn::ServerConfig;
+use bullhorn::config::Trust;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
 
 use super::v2_peer::V2Peer;
@@ -93,8 +94,6 @@ pub(crate) fn peers_at(server: &TestServer, own: &str, address: &str) -> [Peer; 
     let v1 = connect();
     v1.send(b"@im@");
     let v2 = V2Peer::open(connect());
-    // With its session, the peer is served from the address that it writes to.
-    v2.send(&[ClientFrame::Heartbeat(None)]);
     wait_until("two registrations", || {
         server.stats().total().registered == before + 2
     });
@@ -109,8 +108,16 @@ pub(crate) fn parse(address: &str) -> SocketAddr {
 pub(crate) fn wildcard_config() -> ServerConfig {
     ServerConfig {
         bind: vec![parse("0.0.0.0:9999"), parse("[::]:9999")],
+        trust: trust_all(),
         ..unpinned_config(2, "0.0.0.0:9999")
     }
+}
+
+/// Trusts all peers, so that none is asked for a proof.
+pub(crate) fn trust_all() -> Vec<Trust> {
+    ["0.0.0.0/0", "::/0"]
+        .map(|net| Trust::Net(net.parse().expect(net)))
+        .into()
 }
 
 /// The machine of the server, with two addresses of each family, and one with clients.

@@ -41,6 +41,31 @@ fn flags_set_their_fields() {
 }
 
 #[test]
+fn networks_are_lists_of_nets_and_addresses() {
+    let config = parse(
+        "--proof always --trust 10.0.0.0/8,2001:db8::/32 --trust 192.168.0.1 \
+         --allow 10.0.0.0/8 --deny ::1 --challenge-rate 1MB",
+    );
+    let config = config.unwrap();
+    let nets = ["10.0.0.0/8", "2001:db8::/32", "192.168.0.1/32"];
+    let nets = nets.map(|net| Trust::Net(net.parse().unwrap()));
+    assert_eq!((config.proof, config.trust), (Proof::Always, nets.to_vec()));
+    assert_eq!(config.allow, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(config.deny, ["::1/128".parse().unwrap()]);
+    assert_eq!(config.challenge_rate.as_u64(), 1_000_000);
+    assert_eq!(parse("--trust none").unwrap().trust, [Trust::Nobody]);
+}
+
+#[test]
+fn the_risk_of_reflection_must_be_accepted_on_a_public_address() {
+    let public = "--proof never --bind 127.0.0.1:1 --bind 10.0.0.1:2";
+    let error = parse(public).unwrap_err();
+    assert!(error.contains("10.0.0.1:2"), "{error}");
+    assert!(parse(&format!("{public} --accept-reflection-risk")).is_ok());
+    assert!(parse("--proof never --bind 127.0.0.1:1 --bind [::1]:2").is_ok());
+}
+
+#[test]
 fn the_watchdog_can_be_off() {
     for arguments in ["--watchdog 0", "--watchdog off"] {
         let config = parse(arguments).unwrap();
@@ -75,6 +100,18 @@ fn an_error_names_the_valid_values() {
         ("--spin=-1", "must be a whole number"),
         ("--spin 1000001", "between 0 and 1000000"),
         ("--max-peers 0", "between 1 and 10000000"),
+        ("--trust 10.0.0.0/33", "such as 10.0.0.0/8"),
+        (
+            "--trust none --trust 10.0.0.0/8",
+            "--trust none stands alone",
+        ),
+        ("--allow everyone", "such as 10.0.0.0/8"),
+        ("--deny 10.0.0.1:5000", "such as 10.0.0.0/8"),
+        ("--challenge-rate 2GB", "between 0 B and"),
+        (
+            "--proof never --bind 0.0.0.0:9999",
+            "give --accept-reflection-risk",
+        ),
         ("--max-rooms 0", "between 1 and 1000000"),
         ("--max-rooms 1000001", "between 1 and 1000000"),
         ("--max-room-members 0", "between 1 and 10000000"),

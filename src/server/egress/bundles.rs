@@ -185,19 +185,19 @@ mod tests {
     fn a_bundle_is_filled_to_the_byte() {
         // The header takes 10 bytes, and each message from an IPv4 peer 19.
         let full = |lens| passes(BundleSize::Full, lens);
-        assert_eq!(full([580, 580]), [[[1200]]]);
-        assert_eq!(full([580, 581]), [[[1200, 602]]]);
+        assert_eq!(full([576, 576]), [[[1200]]]);
+        assert_eq!(full([576, 577]), [[[1200, 606]]]);
         let small = |lens| passes(BundleSize::Small, lens);
-        assert_eq!(small([254, 254]), [[[548]]]);
-        assert_eq!(small([254, 255]), [[[548, 276]]]);
+        assert_eq!(small([250, 250]), [[[548]]]);
+        assert_eq!(small([250, 251]), [[[548, 280]]]);
     }
 
     #[test]
     fn a_text_that_is_longer_than_a_bundle_is_a_packet_of_its_own() {
-        let packets = passes(BundleSize::Small, [9, 527, 528, 10, 600, 700, 8, 8]).concat();
-        let expected: [&[usize]; 5] = [&[548, 548], &[549], &[31], &[621], &[721]];
+        let packets = passes(BundleSize::Small, [9, 519, 520, 10, 600, 700, 8, 8]).concat();
+        let expected: [&[usize]; 5] = [&[548, 548], &[549], &[39], &[629], &[729]];
         assert_eq!(packets[..5], expected);
-        assert_eq!(packets[5..], [[56]]);
+        assert_eq!(packets[5..], [[64]]);
     }
 
     #[test]

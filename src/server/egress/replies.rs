@@ -20,6 +20,8 @@ pub struct Replies {
     reply: Vec<u8>,
     /// The number in the header of a reply with frames.
     receiver: u64,
+    /// Maximum length of `reply` to a sender that is no peer.
+    unproven_bytes: usize,
     /// Maximum length of `reply` if it has more than one frame.
     max_bytes: usize,
     sender: Option<PeerAddr>,
@@ -34,10 +36,11 @@ pub struct Replies {
 pub struct TooMany;
 
 impl Replies {
-    /// Begins the reply to the next datagram, which `sender` sent.
-    pub fn begin(&mut self, sender: PeerAddr) {
+    /// Begins the reply to the next datagram, of this length, which `sender` sent.
+    pub fn begin(&mut self, sender: PeerAddr, datagram_bytes: usize) {
         self.finish();
         self.sender = Some(sender);
+        self.unproven_bytes = max_unproven_bytes(&sender, datagram_bytes);
         self.receiver = 0;
         self.max_bytes = BUNDLE_BYTES;
         self.privates_left = MAX_PRIVATES;
@@ -47,6 +50,7 @@ impl Replies {
     /// The sender is this peer, which is served from its own endpoint, and with bundles of its
     /// own size.
     pub fn set_peer(&mut self, peer: &Peer) {
+        self.unproven_bytes = usize::MAX;
         if let Some(sender) = &mut self.sender {
             *sender = sender.at(peer.endpoint());
         }
@@ -178,12 +182,27 @@ impl Replies {
         if let Some(sender) = self.sender.take()
             && !self.reply.is_empty()
         {
+            let fits = self.reply.len() <= self.unproven_bytes;
+            debug_assert!(fits, "{} bytes to {sender}", self.reply.len());
+            if !fits {
+                self.shed += 1;
+                return self.reply.clear();
+            }
             let start = self.bytes.len();
             self.bytes.append(&mut self.reply);
             self.datagrams.push((sender, start..self.bytes.len()));
         }
     }
 }
+
+/// Returns the maximum length of a reply to a sender whose address may be forged: with the headers
+/// of IP and UDP it is at most three times as long as the datagram with those (RFC 9000, section
+/// 8.1).
+fn max_unproven_bytes(sender: &PeerAddr, datagram_bytes: usize) -> usize {
+    MAX_UNPROVEN_FACTOR * datagram_bytes + (MAX_UNPROVEN_FACTOR - 1) * sender.header_bytes()
+}
+
+const MAX_UNPROVEN_FACTOR: usize = 3;
 
 /// Maximum number of direct messages per datagram, which is enough for any program. Those
 /// of a full round of receiving are sent in 0.1 s.

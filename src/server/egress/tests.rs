@@ -188,7 +188,7 @@ fn failed_replies_and_deliveries_are_counted() {
     workers.push(0, &registry, 1, b"hi");
     let egress = &mut workers.egresses[0];
     for port in [1, 3, 5] {
-        egress.replies.begin(peer(port));
+        egress.replies.begin(peer(port), 1_000);
         egress.replies.set_reply(|out| out.extend_from_slice(b"no"));
     }
     while egress.poll(&mut Refusing, 0) == Progress::More {}

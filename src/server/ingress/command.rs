@@ -42,6 +42,16 @@ impl Commands<'_> {
         }
     }
 
+    /// Replies to a proof of the address, which is right, or not needed any more.
+    pub(super) fn confirm_proof(&mut self) {
+        let room = self.peer.room();
+        let entered = Reply::Entered {
+            room: *room.name(),
+            members: room.len(),
+        };
+        self.replies.reply(self.peer.protocol(), &entered);
+    }
+
     fn rename(&mut self, name: Name) -> Result<(), Expired> {
         let renamed = self.registry.rename(&self.from, name).ok_or(Expired)?;
         let reply = renamed.map_or_else(Reply::from, |()| Reply::Named(name));

@@ -1,23 +1,28 @@
-//! Everything that peers send: each datagram is decoded, its sender is registered or
+//! Everything that peers send: each datagram is decoded, its sender is admitted, registered or
 //! refreshed, and its content is dispatched.
 
+pub mod admission;
 mod command;
+mod newcomer;
 mod reply_limit;
 mod session;
+pub mod token;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use self::admission::{Admission, ByteRate};
 use self::command::Commands;
+use self::token::Tokens;
 use crate::net::{Datagram, OwnAddresses, PeerAddr};
 use crate::server::egress::Egress;
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
-use crate::server::registry::{Peer, Registry, Touch};
-use crate::wire::reply::PEER_LIMIT;
+use crate::server::registry::{Peer, Registry, Room, Touch};
+use crate::wire::reply::{PEER_LIMIT, PROVE};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
 use crate::wire::{
-    ClientDatagram, GREETING_START, NOTICE, Protocol, Reply, classify, line_protocol, parse_command,
+    ClientDatagram, GREETING_START, NOTICE, Protocol, Reply, classify, parse_command, parse_proof,
 };
 
 pub use reply_limit::ReplyLimit;
@@ -39,8 +44,14 @@ pub struct IngressShared {
     /// Texts that name one of them as their sender are messages of this server, repeated by
     /// another one.
     pub own_addresses: Arc<OwnAddresses>,
-    /// Limits the replies to datagrams with an unknown session.
-    pub unknown_sessions: ReplyLimit,
+    pub admission: Admission,
+    pub tokens: Tokens,
+    /// Limits the replies to datagrams with an unknown session or an unknown frame.
+    pub rejections: ReplyLimit,
+    /// Limits the requests to v1 newcomers to prove their address, to one per address.
+    pub challenges: ReplyLimit,
+    /// Limits them all together.
+    pub challenge_rate: ByteRate,
 }
 
 impl Ingress {
@@ -54,24 +65,25 @@ impl Ingress {
 
     pub fn handle(&self, datagram: Datagram<'_>, now_ms: u64, egress: &mut Egress) {
         let Datagram { from, payload, .. } = datagram;
-        egress.replies.begin(from);
+        egress.replies.begin(from, payload.len());
         match classify(payload) {
             ClientDatagram::Leave => {
                 self.counters().leaves.add(1);
                 self.leave(&from, None);
             }
-            ClientDatagram::Heartbeat => match self.touch(&from, payload, now_ms) {
-                Ok(_) => self.counters().heartbeats.add(1),
-                Err(reason) => self.refuse(reason, line_protocol(payload), egress),
-            },
+            ClientDatagram::Heartbeat => {
+                if self.touch(&from, payload, None, now_ms, egress).is_some() {
+                    self.counters().heartbeats.add(1);
+                }
+            }
             ClientDatagram::Text(text) if self.is_own_echo(text) => {
                 self.counters().drop_datagram(DropReason::OwnEcho);
             }
-            ClientDatagram::Text(text) => match self.touch(&from, payload, now_ms) {
-                Ok(peer) => self.handle_text(from, &peer, truncate(text), egress),
-                Err(_) if is_from_server(text) => {}
-                Err(reason) => self.refuse(reason, line_protocol(payload), egress),
-            },
+            ClientDatagram::Text(text) => {
+                if let Some(peer) = self.touch(&from, payload, Some(text), now_ms, egress) {
+                    self.handle_text(from, &peer, truncate(text), egress);
+                }
+            }
             ClientDatagram::Frames(datagram) => self.handle_frames(from, datagram, now_ms, egress),
         }
     }
@@ -82,17 +94,36 @@ impl Ingress {
             self.counters().commands.add(1);
         } else {
             self.counters().texts.add(1);
-            self.broadcast(from, peer, text, egress);
+            self.broadcast(from, peer, &peer.room(), text, egress);
+        }
+    }
+
+    /// Refreshes the v1 peer that sent `datagram`, or admits it. Returns `None` if the datagram was
+    /// dropped. `text` is its text, if it has one.
+    fn touch(
+        &self,
+        from: &PeerAddr,
+        datagram: &[u8],
+        text: Option<&[u8]>,
+        now_ms: u64,
+        egress: &mut Egress,
+    ) -> Option<Arc<Peer>> {
+        match self.shared.registry.touch_text(from, now_ms) {
+            Touch::Unknown => self.admit_text(from, datagram, text, now_ms, egress),
+            touch => self.record_touch(from, touch).ok(),
         }
     }
 
     /// Executes the command in `line`. Returns false if it is not a command.
     fn execute(&self, from: PeerAddr, peer: &Peer, line: &[u8], egress: &mut Egress) -> bool {
-        if !self.shared.has_commands {
-            return false;
-        }
-        let Some(command) = parse_command(line) else {
-            return false;
+        let command = match line.first() {
+            // A proof is never broadcast, whatever the configuration is.
+            Some(b'/') if parse_proof(line).is_some() => None,
+            Some(b'/') if self.shared.has_commands => match parse_command(line) {
+                Some(command) => Some(command),
+                None => return false,
+            },
+            _ => return false,
         };
         let mut commands = Commands {
             registry: &self.shared.registry,
@@ -101,13 +132,23 @@ impl Ingress {
             from,
             peer,
         };
-        commands.execute(command);
+        match command {
+            Some(command) => commands.execute(command),
+            None => commands.confirm_proof(),
+        }
         true
     }
 
-    /// Queues a text for all members of the sender's room.
-    fn broadcast(&self, from: PeerAddr, peer: &Peer, text: &[u8], egress: &mut Egress) {
-        match egress.push(&peer.room(), from, peer.name(), text) {
+    /// Queues a text for all members of a room.
+    fn broadcast(
+        &self,
+        from: PeerAddr,
+        peer: &Peer,
+        room: &Arc<Room>,
+        text: &[u8],
+        egress: &mut Egress,
+    ) {
+        match egress.push(room, from, peer.name(), text) {
             Ok(()) => {
                 self.counters().messages.add(1);
                 self.shared.log.text(from, text);
@@ -116,32 +157,24 @@ impl Ingress {
         }
     }
 
-    /// Registers or refreshes the v1 peer that sent `datagram`. Returns the reason if the
-    /// datagram was dropped.
-    fn touch(
-        &self,
-        from: &PeerAddr,
-        datagram: &[u8],
-        now_ms: u64,
-    ) -> Result<Arc<Peer>, DropReason> {
-        let (registry, protocol) = (&self.shared.registry, line_protocol(datagram));
-        self.record_touch(from, registry.touch(from, protocol, self.worker, now_ms))
-    }
-
     /// Counts and logs the outcome of a sign of life.
     fn record_touch(&self, from: &PeerAddr, touch: Touch) -> Result<Arc<Peer>, DropReason> {
-        match touch {
-            Touch::Refreshed(peer) => Ok(peer),
+        let reason = match touch {
+            Touch::Refreshed(peer) => return Ok(peer),
             Touch::Registered(peer) => {
                 self.counters().registered.add(1);
                 self.shared.log.registered(*from);
-                Ok(peer)
+                return Ok(peer);
             }
-            Touch::Refused(reason) => {
-                self.counters().drop_datagram(reason);
-                Err(reason)
+            Touch::Moved(peer) => {
+                self.counters().moved.add(1);
+                return Ok(peer);
             }
-        }
+            Touch::Refused(reason) => reason,
+            Touch::Unknown => DropReason::UnknownSession,
+        };
+        self.counters().drop_datagram(reason);
+        Err(reason)
     }
 
     /// Replies to a newcomer if its datagram was dropped because the server is full. It has
@@ -189,12 +222,13 @@ fn repeated_sender(text: &[u8]) -> Option<SocketAddr> {
 }
 
 /// Returns true if a text may come from another server: a sentence, a greeting, or an echo
-/// of the refusal of a full server. A reply to it could go back and forth without end.
+/// of what this server says to newcomers. A reply to it could go back and forth without end.
 fn is_from_server(text: &[u8]) -> bool {
-    let refusal = PEER_LIMIT.as_bytes();
+    let contains = |sentence: &[u8]| text.windows(sentence.len()).any(|part| part == sentence);
     text.starts_with(NOTICE.as_bytes())
         || text.starts_with(GREETING_START)
-        || text.windows(refusal.len()).any(|part| part == refusal)
+        || contains(PEER_LIMIT.as_bytes())
+        || contains(PROVE.as_bytes())
 }
 
 /// Truncates a text that is too long for a frame, at a character if it is UTF-8.
@@ -207,6 +241,13 @@ fn truncate(text: &[u8]) -> &[u8] {
     let end = (lowest..=MAX_PAYLOAD_BYTES).rev().find(is_start);
     &text[..end.unwrap_or(MAX_PAYLOAD_BYTES)]
 }
+
+/// Time between two rejections of an address. A client that missed the first sends something again
+/// within its heartbeat of 5 s.
+pub const REJECTION_INTERVAL_MS: u32 = 1_000;
+
+/// Time between two requests to an address to prove itself. It is for people, who read the first.
+pub const CHALLENGE_INTERVAL_MS: u32 = 15_000;
 
 #[cfg(test)]
 mod tests {
@@ -253,6 +294,8 @@ mod tests {
             (refusal, true),
             (&format!("eve {refusal}"), true),
             (&format!("bob eve {refusal}\\x0a"), true),
+            ("* say /in 00000001", true),
+            ("10.0.0.1:5000 * say /in 00000001", true),
             ("* den is full (1)", true),
             ("hello,('10.0.0.1', 9999)", true),
             ("", false),

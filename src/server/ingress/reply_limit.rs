@@ -1,31 +1,37 @@
 //! The limit of replies to addresses that are not registered.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::net::PeerAddr;
 
-/// Allows one reply per second and address, without storing addresses.
+/// Allows one reply per interval and address, without storing addresses.
 ///
-/// An address has a slot, which it may share with others. A slot allows one reply per second,
+/// An address has a slot, which it may share with others. A slot allows one reply per interval,
 /// so two addresses that collide suppress each other's replies, and never allow more. The hash
 /// has a random key. Otherwise a stranger could choose addresses that suppress the replies to
 /// another one.
 pub struct ReplyLimit {
-    /// The time of the last reply, counted from [`INTERVAL_MS`] before the start of the clock. It
-    /// wraps after 49 days. An older time can only seem to be newer, and suppress a reply.
-    slots: Box<[AtomicU32]>,
+    /// The time of the last reply, counted from an interval before the start of the clock. It
+    /// wraps after 49 days. An older time can only seem to be newer, and suppress a reply. A server
+    /// that never has to reply has no slots.
+    slots: OnceLock<Box<[AtomicU32]>>,
+    count: usize,
+    interval_ms: u32,
     hash: RandomState,
 }
 
 impl ReplyLimit {
-    pub fn new() -> Self {
-        Self::with_slots(SLOTS)
+    pub fn new(interval_ms: u32) -> Self {
+        Self::with_slots(SLOTS, interval_ms)
     }
 
-    fn with_slots(count: usize) -> Self {
+    fn with_slots(count: usize, interval_ms: u32) -> Self {
         Self {
-            slots: (0..count).map(|_| AtomicU32::new(0)).collect(),
+            slots: OnceLock::new(),
+            count,
+            interval_ms,
             hash: RandomState::new(),
         }
     }
@@ -34,26 +40,18 @@ impl ReplyLimit {
     pub fn allows(&self, address: &PeerAddr, now_ms: u64) -> bool {
         // Without the endpoint. A host that is written to at several of them is one host.
         let hash = self.hash.hash_one(address.socket_addr());
-        let slot = &self.slots[(hash % self.slots.len() as u64) as usize];
-        let now = (now_ms as u32).wrapping_add(INTERVAL_MS);
+        let new = || (0..self.count).map(|_| AtomicU32::new(0)).collect();
+        let slots = self.slots.get_or_init(new);
+        let slot = &slots[(hash % slots.len() as u64) as usize];
+        let now = (now_ms as u32).wrapping_add(self.interval_ms);
         let last = slot.load(Ordering::Relaxed);
         // The exchange fails if another worker has just taken the reply.
-        now.wrapping_sub(last) >= INTERVAL_MS
+        now.wrapping_sub(last) >= self.interval_ms
             && slot
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 }
-
-impl Default for ReplyLimit {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Time between two replies. A client that missed the first sends something again within its
-/// heartbeat of 5 s.
-const INTERVAL_MS: u32 = 1_000;
 
 /// Number of slots, which take 1 MiB. When a server with 100,000 clients is restarted, their
 /// heartbeats arrive at 20,000 per second. Then one in 13 collides with another one, and is
@@ -70,7 +68,7 @@ mod tests {
 
     #[test]
     fn an_address_is_allowed_a_reply_per_second_from_the_start_on() {
-        let limit = ReplyLimit::new();
+        let limit = ReplyLimit::new(1_000);
         let peer = address(1, 0);
         for (now_ms, is_allowed) in [
             (0, true),
@@ -86,8 +84,16 @@ mod tests {
     }
 
     #[test]
+    fn the_interval_may_be_longer() {
+        let limit = ReplyLimit::new(15_000);
+        assert!(limit.allows(&address(1, 0), 0));
+        assert!(!limit.allows(&address(1, 0), 14_999));
+        assert!(limit.allows(&address(1, 0), 15_000));
+    }
+
+    #[test]
     fn a_collision_suppresses_a_reply_and_never_allows_one() {
-        let limit = ReplyLimit::with_slots(1);
+        let limit = ReplyLimit::with_slots(1, 1_000);
         assert!(limit.allows(&address(1, 0), 0));
         for now_ms in 0..1_000 {
             let other = address(2 + now_ms as u16, 0);
@@ -98,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_wrap_of_the_time_suppresses_a_reply_and_never_allows_one() {
-        let limit = ReplyLimit::with_slots(1);
+        let limit = ReplyLimit::with_slots(1, 1_000);
         let (peer, wrap_ms) = (address(1, 0), 1 << 32);
         assert!(limit.allows(&peer, wrap_ms - 1_500));
         assert!(!limit.allows(&peer, wrap_ms - 501), "less than a second");
@@ -113,7 +119,7 @@ mod tests {
 
     #[test]
     fn threads_take_one_reply_together() {
-        let limit = &ReplyLimit::new();
+        let limit = &ReplyLimit::new(1_000);
         let taken: usize = std::thread::scope(|scope| {
             let take = || (0..100).filter(|_| limit.allows(&address(1, 0), 0)).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();

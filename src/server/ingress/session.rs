@@ -6,12 +6,9 @@ use super::Ingress;
 use crate::net::PeerAddr;
 use crate::server::egress::Egress;
 use crate::server::ops::stats::DropReason;
-use crate::server::registry::{Peer, Touch};
-use crate::wire::Protocol;
-use crate::wire::v2::{
-    BundleSize, ClientFrame, Hello, ServerFrame, SessionId, UNKNOWN_SESSION_BYTES, Welcome,
-    parse_client,
-};
+use crate::server::registry::{MAX_SESSION_ROOMS, Peer, SubscribeError, Touch};
+use crate::wire::v2::{ClientFrame, Hello, ServerFrame, SessionId, parse_client};
+use crate::wire::{Reply, RoomName};
 
 impl Ingress {
     pub(super) fn handle_frames(
@@ -25,54 +22,74 @@ impl Ingress {
         let Ok((session, mut frames)) = parse_client(datagram) else {
             return counters.drop_datagram(DropReason::Malformed);
         };
+        let len = datagram.len();
         let Some(session) = session else {
-            return match frames.next() {
-                Some(ClientFrame::Hello(hello)) => self.open_session(from, &hello, now_ms, egress),
-                _ => counters.drop_datagram(DropReason::WrongSession),
-            };
+            return self.handle_hello(from, &mut frames, len, now_ms, egress);
         };
         let touch = self.shared.registry.touch_session(&from, session, now_ms);
-        let mut peer = match self.record_touch(&from, touch) {
-            Ok(peer) => peer,
-            Err(DropReason::UnknownSession) if datagram.len() >= UNKNOWN_SESSION_BYTES => {
-                return self.reject(from, session, now_ms, egress);
+        let mut is_new = false;
+        let admitted = match touch {
+            Touch::Unknown => {
+                is_new = true;
+                self.admit_session(&from, session, &frames, len, now_ms, egress)
             }
-            Err(_) => return,
+            touch => self.record_touch(&from, touch).ok(),
+        };
+        let Some(mut peer) = admitted else {
+            return;
         };
         counters.frames.add(1);
         egress.replies.set_peer(&peer);
+        if is_new {
+            add_room(&peer, egress);
+        }
         for frame in &mut frames {
             match frame {
-                ClientFrame::Hello(hello) => {
-                    let size = hello.options.bundle_size;
-                    match self.set_bundle_size(&from, session, size, now_ms) {
-                        Some(changed) => peer = changed,
-                        // It has left since.
-                        None => return,
-                    }
-                    egress.replies.set_peer(&peer);
-                    self.welcome(from, &peer, session, egress);
-                }
                 ClientFrame::Heartbeat(room) => {
-                    let own = peer.room();
-                    if room != Some(own.number()) {
-                        egress.replies.add_frame(&ServerFrame::Room(own.frame()));
+                    // The room of a newcomer stands in the reply already.
+                    if !is_new && !room.is_some_and(|room| peer.is_in(room)) {
+                        add_room(&peer, egress);
                     }
                 }
                 // The frames after it are not from a registered peer.
                 ClientFrame::Bye => return self.leave(&from, Some(session)),
-                ClientFrame::Say(payload) => self.broadcast(from, &peer, payload, egress),
+                ClientFrame::Say(payload) => {
+                    self.broadcast(from, &peer, &peer.room(), payload, egress);
+                }
                 ClientFrame::Ping(token) => egress.replies.add_frame(&ServerFrame::Pong(token)),
                 ClientFrame::Command(line) => {
                     if !self.execute(from, &peer, line, egress) {
-                        self.broadcast(from, &peer, line, egress);
+                        self.broadcast(from, &peer, &peer.room(), line, egress);
                     }
                 }
-                ClientFrame::Subscribe(_)
-                | ClientFrame::Unsubscribe(_)
-                | ClientFrame::SayTo(..)
-                | ClientFrame::Move(_)
-                | ClientFrame::Unknown(_) => {}
+                ClientFrame::SayTo(number, payload) => match peer.room_of(number) {
+                    Some(room) => self.broadcast(from, &peer, &room, payload, egress),
+                    None => egress
+                        .replies
+                        .reply(peer.protocol(), &Reply::NotInRoom(number)),
+                },
+                ClientFrame::Subscribe(name) => self.subscribe(&from, &peer, name, egress),
+                ClientFrame::Unsubscribe(number) => {
+                    self.unsubscribe(&from, &peer, number, egress);
+                }
+                ClientFrame::Hello(hello) => {
+                    match self.set_options(from, session, &hello, now_ms, egress) {
+                        Some(changed) => peer = changed,
+                        // It has left since.
+                        None => return,
+                    }
+                }
+                // A newcomer has moved already.
+                ClientFrame::Move(_) if is_new => {}
+                ClientFrame::Move(other) => {
+                    peer = self.take_over(from, session, peer, &other, now_ms);
+                    egress.replies.set_peer(&peer);
+                    add_room(&peer, egress);
+                }
+                ClientFrame::Unknown(unknown) => {
+                    counters.frames_unknown.add(1);
+                    egress.replies.reply(peer.protocol(), &unknown.into());
+                }
             }
         }
         // So a client finds out if long datagrams pass in both directions.
@@ -81,68 +98,56 @@ impl Ingress {
         }
     }
 
-    /// Changes the size of the bundles that a peer is sent. This is rare, and kept out of the way
-    /// of all other datagrams.
+    /// Changes the options of a session. This is rare, and kept out of the way of all other
+    /// datagrams.
     #[cold]
-    fn set_bundle_size(
+    fn set_options(
         &self,
-        from: &PeerAddr,
+        from: PeerAddr,
         session: SessionId,
-        size: BundleSize,
+        hello: &Hello,
         now_ms: u64,
+        egress: &mut Egress,
     ) -> Option<Arc<Peer>> {
         let registry = &self.shared.registry;
-        match registry.set_bundle_size(from, session, size, now_ms) {
-            Touch::Refreshed(peer) => Some(peer),
-            Touch::Registered(_) | Touch::Refused(_) => None,
+        let touch = registry.set_options(&from, session, hello.options, now_ms);
+        let Touch::Refreshed(peer) = touch else {
+            return None;
+        };
+        egress.replies.set_peer(&peer);
+        self.welcome(from, session, peer.protocol(), egress);
+        Some(peer)
+    }
+
+    #[cold]
+    fn subscribe(&self, from: &PeerAddr, peer: &Peer, name: RoomName, egress: &mut Egress) {
+        let reply = match self.shared.registry.subscribe(from, name) {
+            Some(Ok(room)) => {
+                let frame = ServerFrame::Subscribed(room.frame());
+                return egress.replies.add_frame(&frame);
+            }
+            Some(Err(SubscribeError::Room(error))) => error.into(),
+            Some(Err(SubscribeError::TooMany)) => Reply::SessionRoomLimit(MAX_SESSION_ROOMS),
+            None => return self.counters().commands_expired.add(1),
+        };
+        egress.replies.reply(peer.protocol(), &reply);
+    }
+
+    /// Ends a subscription. A peer cannot leave its own room in this way, and is told that it is
+    /// in it.
+    #[cold]
+    fn unsubscribe(&self, from: &PeerAddr, peer: &Peer, number: u32, egress: &mut Egress) {
+        match self.shared.registry.unsubscribe(from, number) {
+            Some(true) => egress.replies.add_frame(&ServerFrame::Unsubscribed(number)),
+            Some(false) => add_room(peer, egress),
+            None => self.counters().commands_expired.add(1),
         }
     }
+}
 
-    /// Tells the sender of a datagram that its session is unknown, at most once per second. The
-    /// reply is not longer than the datagram, so a forged one is not amplified.
-    ///
-    /// Two servers cannot go on with this. A server that receives a reply takes the first bytes
-    /// for a session and the rest for a frame. The third reply in a row has no valid frame.
-    fn reject(&self, from: PeerAddr, session: SessionId, now_ms: u64, egress: &mut Egress) {
-        if self.shared.unknown_sessions.allows(&from, now_ms) {
-            egress.replies.set_receiver(session.get());
-            egress.replies.add_frame(&ServerFrame::UnknownSession);
-        }
-    }
-
-    /// Replies to a HELLO with a session, or with the refusal of a full server. Neither is
-    /// longer than the HELLO. The reply leaves from the address that the HELLO came to. A
-    /// registered peer is served from that address only when it uses the session there.
-    ///
-    /// A peer that is registered keeps the size of its bundles, as anyone may send a HELLO in its
-    /// name.
-    fn open_session(&self, from: PeerAddr, hello: &Hello, now_ms: u64, egress: &mut Egress) {
-        egress.replies.set_receiver(hello.nonce);
-        let size = hello.options.bundle_size;
-        let counters = self.counters();
-        let Some(new_session) = getrandom::u64().ok().and_then(SessionId::new) else {
-            return counters.drop_datagram(DropReason::NoRandomness);
-        };
-        let registry = &self.shared.registry;
-        let touch = registry.open_session(&from, self.worker, size, new_session, now_ms);
-        let peer = match self.record_touch(&from, touch) {
-            Ok(peer) => peer,
-            Err(reason) => return self.refuse(reason, Protocol::Frames(size), egress),
-        };
-        let Some(session) = peer.session() else {
-            return;
-        };
-        counters.frames.add(1);
-        self.welcome(from, &peer, session, egress);
-    }
-
-    fn welcome(&self, from: PeerAddr, peer: &Peer, session: SessionId, egress: &mut Egress) {
-        let welcome = Welcome {
-            session,
-            timeout_ms: self.shared.timeout_ms,
-            bundle_bytes: peer.protocol().bundle_bytes() as u16,
-            address: from.socket_addr(),
-        };
-        egress.replies.add_frame(&ServerFrame::Welcome(welcome));
-    }
+/// Tells a peer which room is its own.
+#[cold]
+fn add_room(peer: &Peer, egress: &mut Egress) {
+    let frame = ServerFrame::Room(peer.room().frame());
+    egress.replies.add_frame(&frame);
 }

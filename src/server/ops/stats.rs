@@ -78,10 +78,17 @@ counters! {
     commands,
     /// Datagrams of v2 peers.
     frames,
+    /// Datagrams of which the rest was dropped, because of a frame or an option that this version
+    /// does not have. Each is also counted as one of `frames`.
+    frames_unknown,
     /// Datagrams that the greeting service replied to.
     greetings,
     /// Peers that registered.
     registered,
+    /// Sessions that moved to another address.
+    moved,
+    /// Requests to v1 peers to prove their address. Each is also counted as one of `replies`.
+    challenges,
     /// Messages queued for fan-out, from texts and from frames.
     messages,
     /// Messages shed because their sender's share of the backlog was used up.
@@ -173,8 +180,18 @@ pub enum DropReason {
     /// Its sender is not registered. The peer has expired, or the server was restarted. The
     /// reply, if there is one, is counted as a reply.
     UnknownSession,
-    /// The system had no random number for a new session.
-    NoRandomness,
+    /// Its sender is new, and has not proved its address. The reply, if there is one, is counted as
+    /// a reply.
+    Unproven,
+    /// Its sender is new, and `--allow` or `--deny` excludes it.
+    Denied,
+    /// Its sender is new, and has a port below 1024, which belongs to a service and not to a peer.
+    LowPort,
+    /// Its source is a multicast or broadcast address.
+    NotUnicast,
+    /// It has no session, and a frame or an option that this version does not have. The reply, if
+    /// there is one, is counted as a reply.
+    UnknownFrame,
     /// It is a greeting. Two greeting servers would reply to each other without end.
     Greeting,
     /// It arrived after the datagram that `--once` waits for.
@@ -183,7 +200,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::OwnAddress,
         Self::OwnEcho,
         Self::PortZero,
@@ -191,7 +208,11 @@ impl DropReason {
         Self::Malformed,
         Self::WrongSession,
         Self::UnknownSession,
-        Self::NoRandomness,
+        Self::Unproven,
+        Self::Denied,
+        Self::LowPort,
+        Self::NotUnicast,
+        Self::UnknownFrame,
         Self::Greeting,
         Self::Stopping,
     ];
@@ -206,7 +227,11 @@ impl DropReason {
             Self::Malformed => "malformed",
             Self::WrongSession => "wrong session",
             Self::UnknownSession => "unknown session",
-            Self::NoRandomness => "no randomness",
+            Self::Unproven => "unproven",
+            Self::Denied => "denied",
+            Self::LowPort => "port below 1024",
+            Self::NotUnicast => "not unicast",
+            Self::UnknownFrame => "unknown frame",
             Self::Greeting => "greeting",
             Self::Stopping => "stopping",
         }
@@ -305,7 +330,7 @@ mod tests {
         for (index, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(counts.dropped(reason), index as u64 + 1);
         }
-        assert_eq!(counts.dropped_total(), 55);
+        assert_eq!(counts.dropped_total(), 105);
     }
 
     #[test]

@@ -6,7 +6,11 @@ mod hash;
 mod names;
 mod peer;
 mod presence;
+mod proven;
 mod room;
+mod subscriptions;
+mod take_over;
+mod unasked;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +20,7 @@ use dashmap::{DashMap, Entry, VacantEntry};
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::server::ops::supervise::Wake;
-use crate::wire::v2::{BundleSize, SessionId};
+use crate::wire::v2::{SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol, RoomName};
 
 pub use directory::{Directory, RegistryLimits, RoomError};
@@ -24,9 +28,11 @@ pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
 pub use names::NameError;
 use names::Names;
-pub use peer::{Peer, Recipient};
+pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
+use proven::Proven;
 pub use room::{LeaveReason, MIN_SHARED_MEMBERS, Members, Room, SendGroup};
+pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
 ///
@@ -44,6 +50,9 @@ pub struct Registry {
     len: AtomicUsize,
     max_peers: usize,
     expired: AtomicU64,
+    proven: Proven,
+    /// The time up to which peers are known to be silent for too long.
+    expired_ms: AtomicU64,
 }
 
 /// The outcome of a sign of life.
@@ -52,6 +61,10 @@ pub enum Touch {
     Refreshed(Arc<Peer>),
     /// The peer is now registered, and a member of the lobby.
     Registered(Arc<Peer>),
+    /// The peer is now registered, with all that another session had.
+    Moved(Arc<Peer>),
+    /// The sender is not registered.
+    Unknown,
     /// The datagram must be dropped for this reason. Nothing has changed.
     Refused(DropReason),
 }
@@ -73,6 +86,8 @@ impl Registry {
             len: AtomicUsize::new(0),
             max_peers: limits.max_peers,
             expired: AtomicU64::new(0),
+            proven: Proven::default(),
+            expired_ms: AtomicU64::new(0),
         }
     }
 
@@ -88,23 +103,12 @@ impl Registry {
         Self::new(workers, limits, AddressHash::random(), Arc::new(|| {}))
     }
 
-    /// Takes a sign of life of a v1 peer. A new peer is registered with `protocol`, and
-    /// served by worker `owner` from the endpoint of `address`. A known peer keeps all three,
-    /// so a forged datagram cannot turn it. Its refresh takes a read lock and an atomic store.
-    pub fn touch(
-        &self,
-        address: &PeerAddr,
-        protocol: Protocol,
-        owner: WorkerId,
-        now_ms: u64,
-    ) -> Touch {
-        let key = self.hash.hash(address);
-        if let Some(peer) = self.peers.get(&key) {
-            return refresh(&peer, None, now_ms);
-        }
-        match self.peers.entry(key) {
-            Entry::Occupied(entry) => refresh(entry.get(), None, now_ms),
-            Entry::Vacant(entry) => self.register(entry, protocol, owner, None, now_ms),
+    /// Takes a sign of life of a v1 peer. This takes a read lock and an atomic store. A known peer
+    /// keeps its protocol, its worker and its endpoint, so a forged datagram cannot turn it.
+    pub fn touch_text(&self, address: &PeerAddr, now_ms: u64) -> Touch {
+        match self.peers.get(&self.hash.hash(address)) {
+            Some(peer) => refresh(&peer, None, now_ms),
+            None => Touch::Unknown,
         }
     }
 
@@ -113,82 +117,74 @@ impl Registry {
     #[inline]
     pub fn touch_session(&self, address: &PeerAddr, session: SessionId, now_ms: u64) -> Touch {
         let Some(peer) = self.peers.get(&self.hash.hash(address)) else {
-            return Touch::Refused(DropReason::UnknownSession);
+            return Touch::Unknown;
         };
         if peer.endpoint() == address.endpoint() {
             return refresh(&peer, Some(session), now_ms);
         }
         drop(peer);
         let endpoint = address.endpoint();
-        self.change_group(address, session, now_ms, |group| group.endpoint = endpoint)
+        self.change(address, session, now_ms, |group, _| {
+            group.endpoint = endpoint;
+        })
     }
 
-    /// Sets the size of the bundles for a v2 peer, and takes a sign of life of it.
-    pub fn set_bundle_size(
+    /// Registers a peer as a member of the lobby, unless the registry is full. If another worker
+    /// has registered it meanwhile, this is a sign of life.
+    pub fn register(&self, newcomer: &Newcomer, now_ms: u64) -> Touch {
+        match self.peers.entry(self.hash.hash(&newcomer.address)) {
+            Entry::Occupied(entry) => refresh(entry.get(), newcomer.session, now_ms),
+            Entry::Vacant(entry) => self.insert(entry, newcomer, now_ms),
+        }
+    }
+
+    /// Sets the options of a v2 peer, and takes a sign of life of it.
+    pub fn set_options(
         &self,
         address: &PeerAddr,
         session: SessionId,
-        size: BundleSize,
+        options: SessionOptions,
         now_ms: u64,
     ) -> Touch {
-        let protocol = Protocol::Frames(size);
-        self.change_group(address, session, now_ms, |group| group.protocol = protocol)
+        self.change(address, session, now_ms, |group, before| {
+            group.protocol = Protocol::Frames(options.bundle_size);
+            *before = options;
+        })
     }
 
     /// Changes the way in which a v2 peer is sent to. This is rare, and kept out of the way of
     /// all other datagrams.
     #[cold]
     #[inline(never)]
-    fn change_group(
+    fn change(
         &self,
         address: &PeerAddr,
         session: SessionId,
         now_ms: u64,
-        change: impl FnOnce(&mut SendGroup),
+        change: impl FnOnce(&mut SendGroup, &mut SessionOptions),
     ) -> Touch {
         let key = self.hash.hash(address);
         let Entry::Occupied(mut entry) = self.peers.entry(key) else {
-            return Touch::Refused(DropReason::UnknownSession);
+            return Touch::Unknown;
         };
         let touch = refresh(entry.get(), Some(session), now_ms);
         let Touch::Refreshed(peer) = touch else {
             return touch;
         };
-        let mut group = peer.group;
-        change(&mut group);
-        if group == peer.group {
+        let (mut group, mut options) = (peer.group, peer.options());
+        change(&mut group, &mut options);
+        if (group, options) == (peer.group, peer.options()) {
             return Touch::Refreshed(peer);
         }
-        let changed = Arc::new(peer.in_group(group, now_ms));
-        let room = changed.room();
-        room.set_group(&key, group, changed.subscriber(&key.address));
-        entry.insert(Arc::clone(&changed));
-        Touch::Refreshed(changed)
-    }
-
-    /// Opens a session for a new peer, which is then served by worker `owner`, in bundles of this
-    /// size. A peer that has a
-    /// session keeps it, and a v1 peer stays one. So a forged request changes nothing for a
-    /// peer, and a v1 peer is never sent frames.
-    pub fn open_session(
-        &self,
-        address: &PeerAddr,
-        owner: WorkerId,
-        size: BundleSize,
-        new_session: SessionId,
-        now_ms: u64,
-    ) -> Touch {
-        let key = self.hash.hash(address);
-        match self.peers.entry(key) {
-            Entry::Occupied(entry) => match entry.get().session {
-                None => Touch::Refused(DropReason::WrongSession),
-                session => refresh(entry.get(), session, now_ms),
-            },
-            Entry::Vacant(entry) => {
-                let session = Some(new_session);
-                self.register(entry, Protocol::Frames(size), owner, session, now_ms)
+        let changed = Arc::new(peer.changed(group, options, now_ms));
+        if group != peer.group {
+            let mut subscriber = changed.subscriber(&key.address);
+            for room in changed.memberships.iter() {
+                room.set_group(&key, group, subscriber.take());
             }
         }
+        entry.insert(Arc::clone(&changed));
+        Touch::Refreshed(changed)
     }
 
     /// Moves a peer to the room called `name`, which is created if it does not exist.
@@ -203,14 +199,27 @@ impl Registry {
         if before.name().folded() == name.folded() {
             return Some(Ok(before));
         }
+        let mut others = peer.memberships.others();
+        let is_it = |room: &Arc<Room>| room.name().folded() == name.folded();
+        if let Some(at) = others.iter().position(is_it) {
+            // It is a member already.
+            let room = others.remove(at);
+            self.leave_room(&before, &key, &peer, LeaveReason::Left);
+            peer.memberships.replace_others(others);
+            peer.memberships.replace_own(Arc::clone(&room));
+            if let Some(subscriber) = peer.subscriber(&key.address) {
+                room.subscribe_presence(subscriber);
+            }
+            return Some(Ok(room));
+        }
         // Reserved before the old place is released, so the peer always has a room.
         let room = match self.directory.reserve_place(name) {
             Ok(room) => room,
             Err(error) => return Some(Err(error)),
         };
         self.leave_room(&before, &key, &peer, LeaveReason::Left);
-        peer.memberships.replace(Arc::clone(&room));
-        enter_room(&room, &key, &peer);
+        peer.memberships.replace_own(Arc::clone(&room));
+        enter_room(&room, &key, &peer, peer.subscriber(&key.address));
         Some(Ok(room))
     }
 
@@ -302,6 +311,7 @@ impl Registry {
     pub fn leave(&self, address: &PeerAddr, session: Option<SessionId>) -> Option<()> {
         let key = self.hash.hash(address);
         self.remove_if(&key, LeaveReason::Left, |peer| peer.session == session)
+            .map(drop)
     }
 
     /// Removes every peer that was last seen before `oldest_ms`, which has a time for each worker
@@ -309,6 +319,7 @@ impl Registry {
     /// removal checks again under the write lock, so a peer that sent something in between stays.
     pub fn expire(&self, oldest_ms: &[u64], mut on_expired: impl FnMut(PeerAddr)) {
         let newest_ms = oldest_ms.iter().copied().max().unwrap_or(0);
+        self.expired_ms.store(newest_ms, Ordering::Relaxed);
         let is_stale = |peer: &Peer| {
             let seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
             // Most peers were seen after any of the times.
@@ -322,8 +333,11 @@ impl Registry {
             .collect();
         for key in stale {
             let removed = self.remove_if(&key, LeaveReason::TimedOut, is_stale);
-            if removed.is_some() {
+            if let Some(peer) = removed {
                 self.expired.fetch_add(1, Ordering::Relaxed);
+                if peer.session.is_none() && !peer.is_trusted() {
+                    self.proven.insert(&key, newest_ms);
+                }
                 on_expired(key.address);
             }
         }
@@ -355,6 +369,17 @@ impl Registry {
         self.len() == 0
     }
 
+    /// Returns true if no newcomer can be registered now.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.max_peers
+    }
+
+    /// Returns true if a v1 peer with this address has expired in the last ten minutes.
+    pub fn was_proven(&self, address: &PeerAddr) -> bool {
+        let now_ms = self.expired_ms.load(Ordering::Relaxed);
+        self.proven.contains(&self.hash.hash(address), now_ms)
+    }
+
     pub fn max_peers(&self) -> usize {
         self.max_peers
     }
@@ -371,13 +396,10 @@ impl Registry {
         self.directory.lobby()
     }
 
-    /// Registers a peer as a member of the lobby, unless the registry is full.
-    fn register(
+    fn insert(
         &self,
         entry: VacantEntry<'_, HashedAddr, Arc<Peer>>,
-        protocol: Protocol,
-        owner: WorkerId,
-        session: Option<SessionId>,
+        newcomer: &Newcomer,
         now_ms: u64,
     ) -> Touch {
         if self.len.fetch_add(1, Ordering::Relaxed) >= self.max_peers {
@@ -385,13 +407,8 @@ impl Registry {
             return Touch::Refused(DropReason::PeersFull);
         }
         let lobby = self.lobby();
-        let group = SendGroup {
-            endpoint: entry.key().address.endpoint(),
-            protocol,
-            owner,
-        };
-        let peer = Peer::new(Arc::clone(lobby), group, session, now_ms);
-        enter_room(lobby, entry.key(), &peer);
+        let peer = Peer::new(newcomer, Arc::clone(lobby), now_ms);
+        enter_room(lobby, entry.key(), &peer, None);
         let peer = Arc::new(peer);
         entry.insert(Arc::clone(&peer));
         Touch::Registered(peer)
@@ -407,19 +424,22 @@ impl Registry {
         key: &HashedAddr,
         reason: LeaveReason,
         condition: impl Fn(&Peer) -> bool,
-    ) -> Option<()> {
-        self.peers.remove_if(key, |_, peer| {
+    ) -> Option<Arc<Peer>> {
+        let removed = self.peers.remove_if(key, |_, peer| {
             let is_removed = condition(peer);
             if is_removed {
-                self.leave_room(&peer.room(), key, peer, reason);
+                for room in peer.memberships.iter() {
+                    self.leave_room(&room, key, peer, reason);
+                }
                 if let Some(name) = peer.name() {
                     self.names.free(&name);
                 }
             }
             is_removed
-        })?;
+        });
+        let (_, peer) = removed?;
         self.len.fetch_sub(1, Ordering::Relaxed);
-        Some(())
+        Some(peer)
     }
 }
 
@@ -432,8 +452,7 @@ fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
     Touch::Refreshed(Arc::clone(peer))
 }
 
-fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer) {
-    let subscriber = peer.subscriber(&key.address);
+fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer, subscriber: Option<Recipient>) {
     room.join(key, peer.group, subscriber, || {
         peer.display_name(&key.address)
     });

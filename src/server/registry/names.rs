@@ -59,6 +59,13 @@ impl Names {
         Ok(())
     }
 
+    /// Hands a name that is in use over to another peer.
+    pub(super) fn hand_over(&self, name: &Name, to: PeerAddr) {
+        if let Some(owner) = self.lock().get_mut(&name.folded()) {
+            *owner = to;
+        }
+    }
+
     pub(super) fn free(&self, name: &Name) {
         let mut owners = self.lock();
         owners.remove(&name.folded());

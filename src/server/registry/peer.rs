@@ -7,7 +7,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::room::{Room, SendGroup};
 use crate::net::{Endpoint, PeerAddr};
-use crate::wire::v2::SessionId;
+use crate::server::ops::stats::WorkerId;
+use crate::wire::v2::{SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol};
 
 /// `last_seen_ms` is written under a read lock of the peer's shard, all other fields under
@@ -20,6 +21,25 @@ pub struct Peer {
     pub(super) memberships: Memberships,
     pub(super) name: ArcSwapOption<Name>,
     pub(super) wants_presence: AtomicBool,
+    /// The size of bundles is that of the group.
+    options: SessionOptions,
+    is_trusted: bool,
+}
+
+/// A peer that is about to be registered.
+#[derive(Debug, Clone, Copy)]
+pub struct Newcomer {
+    /// With the endpoint to send from.
+    pub address: PeerAddr,
+    pub protocol: Protocol,
+    /// `None` for a v1 peer.
+    pub session: Option<SessionId>,
+    /// `None`: the default, or those of the session that it takes over.
+    pub options: Option<SessionOptions>,
+    /// The worker that serves it.
+    pub owner: WorkerId,
+    /// True if its address is one of those that the operator trusts.
+    pub is_trusted: bool,
 }
 
 /// The address that a peer is sent to, and the way in which it is sent to.
@@ -32,24 +52,28 @@ pub struct Recipient {
     pub session: Option<SessionId>,
 }
 
-/// The rooms that a peer is a member of: exactly one.
-pub(super) struct Memberships(ArcSwap<Room>);
+/// The rooms that a peer is a member of: its own, and those that it has subscribed to.
+pub(super) struct Memberships {
+    own: ArcSwap<Room>,
+    /// `None` for most peers.
+    others: ArcSwapOption<Vec<Arc<Room>>>,
+}
 
 impl Peer {
     /// Returns a new peer. The caller makes it a member of `room`.
-    pub(super) fn new(
-        room: Arc<Room>,
-        group: SendGroup,
-        session: Option<SessionId>,
-        now_ms: u64,
-    ) -> Self {
+    pub(super) fn new(newcomer: &Newcomer, room: Arc<Room>, now_ms: u64) -> Self {
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
-            session,
-            group,
-            memberships: Memberships(ArcSwap::new(room)),
+            session: newcomer.session,
+            group: newcomer.group(),
+            memberships: Memberships {
+                own: ArcSwap::new(room),
+                others: ArcSwapOption::empty(),
+            },
             name: ArcSwapOption::empty(),
             wants_presence: AtomicBool::new(false),
+            options: newcomer.options.unwrap_or_default(),
+            is_trusted: newcomer.is_trusted,
         }
     }
 
@@ -66,8 +90,29 @@ impl Peer {
         self.group.protocol
     }
 
+    /// Its own room, in which it speaks.
     pub fn room(&self) -> Arc<Room> {
-        self.memberships.0.load_full()
+        self.memberships.own.load_full()
+    }
+
+    /// Returns true if its own room has this number.
+    pub fn is_in(&self, number: u32) -> bool {
+        self.memberships.own.load().number() == number
+    }
+
+    /// Returns the room with this number if the peer is a member of it.
+    pub fn room_of(&self, number: u32) -> Option<Arc<Room>> {
+        self.memberships.iter().find(|room| room.number() == number)
+    }
+
+    /// The options of its session. The size of bundles is in [`Peer::protocol`].
+    pub fn options(&self) -> SessionOptions {
+        self.options
+    }
+
+    /// True if its address is one of those that the operator trusts.
+    pub fn is_trusted(&self) -> bool {
+        self.is_trusted
     }
 
     pub fn name(&self) -> Option<Name> {
@@ -91,13 +136,46 @@ impl Peer {
         self.wants_presence().then(|| self.recipient(address))
     }
 
-    /// Returns the same peer in another group.
-    pub(super) fn in_group(&self, group: SendGroup, now_ms: u64) -> Self {
-        let peer = Self::new(self.room(), group, self.session, now_ms);
-        peer.name.store(self.name.load_full());
-        peer.wants_presence
-            .store(self.wants_presence(), Ordering::Relaxed);
-        peer
+    /// Returns the same peer in another group, and with other options.
+    pub(super) fn changed(&self, group: SendGroup, options: SessionOptions, now_ms: u64) -> Self {
+        Self {
+            options,
+            ..self.copy(group, now_ms)
+        }
+    }
+
+    /// Returns a peer at another address that has all that this one has.
+    pub(super) fn moved(&self, newcomer: &Newcomer, now_ms: u64) -> Self {
+        let protocol = match newcomer.options {
+            Some(_) => newcomer.protocol,
+            None => self.group.protocol,
+        };
+        let group = SendGroup {
+            protocol,
+            ..newcomer.group()
+        };
+        Self {
+            session: newcomer.session,
+            options: newcomer.options.unwrap_or(self.options),
+            is_trusted: newcomer.is_trusted,
+            ..self.copy(group, now_ms)
+        }
+    }
+
+    fn copy(&self, group: SendGroup, now_ms: u64) -> Self {
+        Self {
+            last_seen_ms: AtomicU64::new(now_ms),
+            session: self.session,
+            group,
+            memberships: Memberships {
+                own: ArcSwap::new(self.room()),
+                others: ArcSwapOption::new(self.memberships.others.load_full()),
+            },
+            name: ArcSwapOption::new(self.name.load_full()),
+            wants_presence: AtomicBool::new(self.wants_presence()),
+            options: self.options,
+            is_trusted: self.is_trusted,
+        }
     }
 
     fn wants_presence(&self) -> bool {
@@ -105,8 +183,35 @@ impl Peer {
     }
 }
 
+impl Newcomer {
+    fn group(&self) -> SendGroup {
+        SendGroup {
+            endpoint: self.address.endpoint(),
+            protocol: self.protocol,
+            owner: self.owner,
+        }
+    }
+}
+
 impl Memberships {
-    pub(super) fn replace(&self, room: Arc<Room>) {
-        self.0.store(room);
+    /// Its own room, and then the others.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Arc<Room>> {
+        let others = self.others.load_full();
+        let count = others.as_ref().map_or(0, |others| others.len());
+        let other = move |at: usize| others.as_ref().map(|others| Arc::clone(&others[at]));
+        std::iter::once(self.own.load_full()).chain((0..count).filter_map(other))
+    }
+
+    pub(super) fn others(&self) -> Vec<Arc<Room>> {
+        self.others.load().as_deref().cloned().unwrap_or_default()
+    }
+
+    pub(super) fn replace_own(&self, room: Arc<Room>) {
+        self.own.store(room);
+    }
+
+    pub(super) fn replace_others(&self, others: Vec<Arc<Room>>) {
+        self.others
+            .store((!others.is_empty()).then(|| Arc::new(others)));
     }
 }

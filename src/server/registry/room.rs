@@ -125,6 +125,46 @@ impl Room {
         subscriber: Option<Recipient>,
         name: impl FnOnce() -> DisplayName,
     ) {
+        let state = self.add(key, group, subscriber);
+        state.record(|| PresenceEvent::Joined(name()));
+    }
+
+    /// Removes a peer, which must be a member. `name` is called if the room has presence
+    /// subscribers.
+    pub(super) fn leave(
+        &self,
+        key: &HashedAddr,
+        reason: LeaveReason,
+        name: impl FnOnce() -> DisplayName,
+    ) {
+        let state = self.remove(key);
+        state.record(|| match reason {
+            LeaveReason::Left => PresenceEvent::Left(name()),
+            LeaveReason::TimedOut => PresenceEvent::TimedOut(name()),
+        });
+    }
+
+    /// Adds a member of the room that comes back under another address. This is no event.
+    pub(super) fn come_back(
+        &self,
+        key: &HashedAddr,
+        group: SendGroup,
+        subscriber: Option<Recipient>,
+    ) {
+        drop(self.add(key, group, subscriber));
+    }
+
+    /// Removes a member that comes back under another address at once. This is no event.
+    pub(super) fn step_out(&self, key: &HashedAddr) {
+        drop(self.remove(key));
+    }
+
+    fn add(
+        &self,
+        key: &HashedAddr,
+        group: SendGroup,
+        subscriber: Option<Recipient>,
+    ) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         let index = state.groups.add(group);
         let members = &mut state.members;
@@ -141,17 +181,10 @@ impl Room {
         if let Some(subscriber) = subscriber {
             self.subscribe(&mut state, subscriber);
         }
-        state.record(|| PresenceEvent::Joined(name()));
+        state
     }
 
-    /// Removes a peer, which must be a member. `name` is called if the room has presence
-    /// subscribers.
-    pub(super) fn leave(
-        &self,
-        key: &HashedAddr,
-        reason: LeaveReason,
-        name: impl FnOnce() -> DisplayName,
-    ) {
+    fn remove(&self, key: &HashedAddr) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         match state.entry(key) {
             RawEntryMut::Occupied(entry) => {
@@ -171,10 +204,7 @@ impl Room {
         if let Some(presence) = &state.presence {
             presence.unsubscribe(&key.address);
         }
-        state.record(|| match reason {
-            LeaveReason::Left => PresenceEvent::Left(name()),
-            LeaveReason::TimedOut => PresenceEvent::TimedOut(name()),
-        });
+        state
     }
 
     /// Changes the group of a member. This is no presence event, because the member stays.

@@ -301,6 +301,8 @@ pub(super) const SUBSCRIBE: u8 = 0x07;
 pub(super) const UNSUBSCRIBE: u8 = 0x08;
 pub(super) const SAY_TO: u8 = 0x09;
 pub(super) const MOVE: u8 = 0x0A;
+/// All kinds of frames from the server have this bit.
+pub(super) const FIRST_SERVER_KIND: u8 = 0x80;
 pub(super) const WELCOME: u8 = 0x82;
 pub(super) const MESSAGE: u8 = 0x83;
 pub(super) const PONG: u8 = 0x84;

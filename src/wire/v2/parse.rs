@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::frame::{
-    BYE, BundleSize, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE,
-    HEARTBEAT, HELLO, Hello, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE, MIN_HELLO_BYTES, MOVE, Malformed,
-    Message, Move, NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO, OPTION_RECEIVE, OWN, Own, PAD, PING,
-    PONG, PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE, SUBSCRIBED, ServerFrame, SessionId,
-    UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown, WELCOME, Welcome,
+    BYE, BundleSize, COMMAND, ClientFrame, FIRST_SERVER_KIND, FROM_NAME, FROM_V4, FROM_V6,
+    FROM_V6_ZONE, GOODBYE, HEARTBEAT, HELLO, Hello, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE,
+    MIN_HELLO_BYTES, MOVE, Malformed, Message, Move, NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO,
+    OPTION_RECEIVE, OWN, Own, PAD, PING, PONG, PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE,
+    SUBSCRIBED, ServerFrame, SessionId, UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown,
+    WELCOME, Welcome,
 };
 use crate::wire::name::{DisplayName, Name, RoomName};
 use crate::wire::protocol::MAX_TOKEN_BYTES;
@@ -24,10 +25,20 @@ pub fn parse_client(datagram: &[u8]) -> Result<(Option<SessionId>, ClientFrames<
     let hello_fits = session.is_some() || datagram.len() >= MIN_HELLO_BYTES;
     let frames = ClientFrames(Frames { rest });
     for frame in (Frames { rest }) {
-        match client_frame(frame?)? {
-            ClientFrame::Hello(_) if !hello_fits => return Err(Malformed::Body),
-            ClientFrame::Unknown(_) => break,
-            _ => {}
+        let (kind, body) = frame?;
+        let is_right = match kind {
+            SAY | COMMAND => body.len() <= MAX_PAYLOAD_BYTES,
+            PING => body.len() <= MAX_TOKEN_BYTES,
+            HEARTBEAT => matches!(body.len(), 0 | 4),
+            BYE => body.is_empty(),
+            _ => match rare_client_frame(kind, body) {
+                Some(ClientFrame::Unknown(_)) => break,
+                Some(ClientFrame::Hello(_)) => hello_fits,
+                frame => frame.is_some(),
+            },
+        };
+        if !is_right {
+            return Err(Malformed::Body);
         }
     }
     Ok((session, frames))
@@ -49,11 +60,26 @@ impl<'a> Iterator for ClientFrames<'a> {
 
     fn next(&mut self) -> Option<ClientFrame<'a>> {
         // All were checked.
-        let frame = client_frame(self.0.next()?.ok()?).ok()?;
-        if let ClientFrame::Unknown(_) = frame {
+        let (kind, body) = self.0.next()?.ok()?;
+        match kind {
+            SAY => Some(ClientFrame::Say(body)),
+            PING => Some(ClientFrame::Ping(body)),
+            HEARTBEAT => Some(ClientFrame::Heartbeat(number(body))),
+            COMMAND => Some(ClientFrame::Command(body)),
+            BYE => Some(ClientFrame::Bye),
+            _ => self.next_rare(kind, body),
+        }
+    }
+}
+
+impl<'a> ClientFrames<'a> {
+    #[cold]
+    fn next_rare(&mut self, kind: u8, body: &'a [u8]) -> Option<ClientFrame<'a>> {
+        let frame = rare_client_frame(kind, body);
+        if let Some(ClientFrame::Unknown(_)) = frame {
             self.0.rest = &[];
         }
-        Some(frame)
+        frame
     }
 }
 
@@ -131,21 +157,7 @@ fn split_body(frame: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u16::from_be_bytes(*len).into())
 }
 
-fn client_frame((kind, body): (u8, &[u8])) -> Result<ClientFrame<'_>, Malformed> {
-    let is_payload = body.len() <= MAX_PAYLOAD_BYTES;
-    match kind {
-        HEARTBEAT if body.is_empty() => Some(ClientFrame::Heartbeat(None)),
-        HEARTBEAT => number(body).map(|room| ClientFrame::Heartbeat(Some(room))),
-        BYE => body.is_empty().then_some(ClientFrame::Bye),
-        SAY => is_payload.then_some(ClientFrame::Say(body)),
-        PING => (body.len() <= MAX_TOKEN_BYTES).then_some(ClientFrame::Ping(body)),
-        COMMAND => is_payload.then_some(ClientFrame::Command(body)),
-        _ => rare_client_frame(kind, body),
-    }
-    .ok_or(Malformed::Body)
-}
-
-/// Kept out of the way of the frames that most datagrams have.
+/// Returns a frame that few datagrams have, or `None` if its body is malformed.
 #[cold]
 fn rare_client_frame(kind: u8, body: &[u8]) -> Option<ClientFrame<'_>> {
     let mut fields = Body { rest: body };
@@ -164,6 +176,8 @@ fn rare_client_frame(kind: u8, body: &[u8]) -> Option<ClientFrame<'_>> {
             let from = Move { session, address };
             fields.rest.is_empty().then_some(ClientFrame::Move(from))
         }
+        // What a server sent, and another one has received, has no reply.
+        FIRST_SERVER_KIND.. => None,
         _ => Some(ClientFrame::Unknown(Unknown::Frame(kind))),
     }
 }

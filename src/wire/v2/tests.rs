@@ -115,7 +115,7 @@ fn what_a_client_says_that_this_version_does_not_have_is_named_and_ends_the_data
     let nonce = [0, 0, 0, 0, 0, 0, 1, 2];
     for (frame, unknown) in [
         (vec![0x77, 0, 2, 1, 2], Unknown::Frame(0x77)),
-        (vec![MESSAGE, 0, 0], Unknown::Frame(MESSAGE)),
+        (vec![0x7F, 0, 0], Unknown::Frame(0x7F)),
         (
             [&[HELLO, 0, 13][..], &nonce, &[9, 1, 0, 77, 0]].concat(),
             Unknown::Option(9, 0x0102),
@@ -300,6 +300,8 @@ fn one_malformed_frame_makes_the_datagram_malformed() {
         (with(&[BYE, 0, 1, 9]), Malformed::Body),
         (with(&[SAY, 0xFF, 0xFF, 9]), Malformed::Body),
         (with(&[HEARTBEAT, 0, 3, 0, 0, 0]), Malformed::Body),
+        (with(&[MESSAGE, 0, 0]), Malformed::Body),
+        (with(&[0x80, 0, 0]), Malformed::Body),
         (with(&[SUBSCRIBE, 0, 0]), Malformed::Body),
         (with(&[SUBSCRIBE, 0, 1, b' ']), Malformed::Body),
         (with(&[UNSUBSCRIBE, 0, 0]), Malformed::Body),

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::model::EPOCH_MS;
 use super::{PEERS, TIMEOUT_MS, address};
 use crate::wire::v2::ClientFrame;
 
@@ -198,8 +199,9 @@ fn padded(number: usize, len: usize) -> String {
     format!("{number:x<len$}")
 }
 
-/// Some are just short enough for a heartbeat to be in time, and some just too long.
-const WAITS: [u64; 5] = [1, 4_000, 5_000, TIMEOUT_MS, TIMEOUT_MS + 1];
+/// Some are just short enough for a heartbeat to be in time, and some just too long. After the last
+/// one, no session that was given before is one that a newcomer may use.
+const WAITS: [u64; 6] = [1, 4_000, 5_000, TIMEOUT_MS, TIMEOUT_MS + 1, 2 * EPOCH_MS];
 
 /// Some differ only in case, and some have the maximum length.
 const NAMES: [&str; 9] = [

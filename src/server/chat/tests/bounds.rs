@@ -8,7 +8,7 @@ use crate::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES};
 use crate::wire::{Protocol, RoomName};
 
 fn core(limits: RegistryLimits) -> Core {
-    Core::new(limits, &Log::new().0)
+    Core::new(limits, Proof::Never, &Log::new().0)
 }
 
 /// Sends a datagram of a v1 peer. Returns what all peers receive, in the order of the peers.
@@ -38,7 +38,10 @@ fn request(core: &mut Core, peer: usize, line: &str) -> String {
 fn open_session(core: &mut Core, peer: usize) -> u64 {
     core.hello(peer);
     core.settle();
-    core.session(peer).expect("a session")
+    let session = core.session(peer).expect("a session");
+    let received = send_frames(core, peer, session, &[ClientFrame::Heartbeat(None)]);
+    assert_eq!(received, [Received::Room(0, "lobby".to_owned())]);
+    session
 }
 
 /// Sends frames of `peer` in one datagram. Returns what `peer` receives.

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
-use crate::server::chat::Chat;
+use crate::server::chat::{Chat, admission};
+use crate::server::config::{Proof, ServerConfig};
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
+use crate::server::ingress::admission::ByteRate;
+use crate::server::ingress::token::Tokens;
 use crate::server::ingress::{Ingress, IngressShared, ReplyLimit};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
@@ -40,17 +43,26 @@ struct Recorder {
 }
 
 impl Core {
-    pub(super) fn new(limits: RegistryLimits, log: &Log) -> Self {
+    pub(super) fn new(limits: RegistryLimits, proof: Proof, log: &Log) -> Self {
         let hash = AddressHash::random();
         let registry = Registry::new(WORKERS, limits, hash, Arc::new(|| {}));
         let registry = Arc::new(registry);
+        let config = ServerConfig {
+            proof,
+            ..ServerConfig::default()
+        };
+        let admission = admission(&config, Arc::default());
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),
             log: log.clone(),
             timeout_ms: TIMEOUT_MS as u32,
             has_commands: true,
             own_addresses: Arc::default(),
-            unknown_sessions: ReplyLimit::new(),
+            admission,
+            tokens: Tokens::new().unwrap(),
+            rejections: ReplyLimit::new(1_000),
+            challenges: ReplyLimit::new(15_000),
+            challenge_rate: ByteRate::new(u64::MAX),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();

@@ -19,6 +19,7 @@ use self::actions::{Action, Step, steps};
 use self::core::Core;
 use self::model::{Cause, Model};
 use crate::net::PeerAddr;
+use crate::server::config::Proof;
 use crate::server::ops::log::Log;
 use crate::server::registry::RegistryLimits;
 use crate::wire::v2::NoticeCode;
@@ -91,7 +92,7 @@ fn the_core_agrees_with_the_model_of_the_protocol() {
 impl Pair {
     fn new(log: &Log) -> Self {
         Self {
-            core: Core::new(LIMITS, log),
+            core: Core::new(LIMITS, Proof::Never, log),
             model: Model::new(LIMITS),
             sessions: [None; PEERS],
             actions: 0,
@@ -258,7 +259,7 @@ const LIMITS: RegistryLimits = RegistryLimits {
 };
 
 /// The kinds of outcomes that the test must have covered.
-const KINDS: [&str; 30] = [
+const KINDS: [&str; 31] = [
     "empty page",
     "frame too long",
     "frames of a closed session",
@@ -280,6 +281,7 @@ const KINDS: [&str; 30] = [
     "renamed",
     "reply too long",
     "room full",
+    "session registered",
     "text of a peer with a session",
     "timed out",
     "too many lists",

@@ -17,8 +17,8 @@ pub(super) struct Model {
     /// The lobby is the first.
     pub(super) rooms: Vec<Room>,
     pub(super) last_room: u32,
-    /// The number of sessions that each peer has had.
-    sessions: [usize; PEERS],
+    /// The epochs in which each peer was given a session. Within an epoch it is the same one.
+    epochs: [Vec<u64>; PEERS],
     /// The time at which each address was last told that its session is unknown.
     told_unknown_ms: HashMap<SocketAddr, u64>,
     /// The number of messages that each worker has sent to each room.
@@ -88,7 +88,7 @@ impl Model {
             peers: BTreeMap::new(),
             rooms: vec![Room::new(0, "lobby")],
             last_room: 0,
-            sessions: [0; PEERS],
+            epochs: Default::default(),
             told_unknown_ms: HashMap::new(),
             sequences: HashMap::new(),
             outbox: vec![Vec::new(); PEERS],
@@ -112,19 +112,30 @@ impl Model {
         if known.is_some_and(|known| known.session.is_none()) {
             return self.count("hello of a v1 peer");
         }
-        if !self.register(peer, false) {
-            let notice = Received::Notice(NoticeCode::Refused, self.full());
-            return self.outbox[peer].push((Cause::Request(peer), notice));
-        }
-        let entry = self.peers.get_mut(&peer).expect("registered");
-        if entry.session.is_none() {
-            entry.session = Some(self.sessions[peer]);
-            self.sessions[peer] += 1;
-        }
-        let session = entry.session.expect("just given");
-        entry.seen_ms = self.now_ms;
+        let session = match known {
+            Some(known) => known.session.expect("it speaks v2"),
+            None if self.is_full() => return self.refuse_newcomer(peer),
+            None => self.give_session(peer),
+        };
         self.begin();
         self.reply(peer, Received::Welcome { session });
+    }
+
+    /// Returns the number of the session that a peer is given in this epoch.
+    fn give_session(&mut self, peer: usize) -> usize {
+        let (epoch, epochs) = (self.now_ms / EPOCH_MS, &mut self.epochs[peer]);
+        let known = epochs.iter().position(|known| *known == epoch);
+        known.unwrap_or_else(|| {
+            epochs.push(epoch);
+            epochs.len() - 1
+        })
+    }
+
+    /// Refuses a v2 peer that is new.
+    fn refuse_newcomer(&mut self, peer: usize) {
+        self.count("too many peers");
+        let notice = Received::Notice(NoticeCode::Refused, self.full());
+        self.outbox[peer].push((Cause::Request(peer), notice));
     }
 
     /// Handles a v1 datagram. `has_line_end` is true if it ended with a line end.
@@ -139,10 +150,14 @@ impl Model {
         if let Some(Some(_)) = session {
             return self.count("text of a peer with a session");
         }
-        if !self.register(peer, has_line_end) {
+        if session.is_none() && self.is_full() {
+            self.count("too many peers");
             let end = if has_line_end { "\n" } else { "" };
             let line = Received::Line(format!("* {}{end}", self.full()));
             return self.outbox[peer].push((Cause::Request(peer), line));
+        }
+        if session.is_none() {
+            self.register(peer, None, has_line_end);
         }
         self.refresh(peer);
         self.begin();
@@ -156,22 +171,43 @@ impl Model {
         if actions.iter().any(|(_, body)| body.len() > MAX_PAYLOAD) {
             return self.count("frame too long");
         }
-        let Some(known) = self.peers.get(&peer) else {
-            return self.tell_unknown(peer);
-        };
-        if known.session != Some(session) {
+        let is_new = !self.peers.contains_key(&peer);
+        if is_new {
+            let epoch = self.epochs[peer].get(session);
+            let is_valid = epoch.is_some_and(|epoch| epoch + 1 >= self.now_ms / EPOCH_MS);
+            if !is_valid {
+                return self.tell_unknown(peer);
+            }
+            if self.is_full() {
+                return self.refuse_newcomer(peer);
+            }
+            self.register(peer, Some(session), false);
+            self.count("session registered");
+        }
+        if self.peers[&peer].session != Some(session) {
             return self.count("frames of a closed session");
         }
         self.refresh(peer);
         self.begin();
+        if is_new {
+            self.tell_room(peer);
+        }
         for (action, body) in actions {
             match action {
-                Action::Heartbeat => {}
+                // It does not name a room, so it asks for it.
+                Action::Heartbeat if is_new => {}
+                Action::Heartbeat => self.tell_room(peer),
                 Action::Ping => self.reply(peer, Received::Pong(body.clone())),
                 Action::Bye => return self.remove(peer, "left"),
                 _ => self.act(peer, action, body),
             }
         }
+    }
+
+    fn tell_room(&mut self, peer: usize) {
+        let number = self.peers[&peer].room;
+        let name = self.room(number).name.clone();
+        self.reply(peer, Received::Room(number, name));
     }
 
     /// Tells a peer that its session is unknown, unless its address was told in the last second.
@@ -267,26 +303,22 @@ impl Model {
         }
     }
 
-    /// Registers a peer if it is new. Returns false if there is no space for it.
-    fn register(&mut self, peer: usize, has_line_ends: bool) -> bool {
-        if self.peers.contains_key(&peer) {
-            return true;
-        }
-        if self.peers.len() >= self.limits.max_peers {
-            self.count("too many peers");
-            return false;
-        }
+    /// Registers a peer that is new.
+    fn register(&mut self, peer: usize, session: Option<usize>, has_line_ends: bool) {
         let newcomer = Peer {
             name: None,
             room: 0,
-            session: None,
+            session,
             has_line_ends,
             seen_ms: self.now_ms,
             wants_presence: false,
         };
         self.peers.insert(peer, newcomer);
         self.enter(peer, 0);
-        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.peers.len() >= self.limits.max_peers
     }
 
     /// Returns the refusal of a newcomer.
@@ -407,6 +439,9 @@ fn presence_text(events: &[(&'static str, String)], members: usize) -> String {
 pub(super) fn truncate(text: &str, max: usize) -> String {
     text[..text.len().min(max)].to_owned()
 }
+
+/// Time in which an address is given the same session.
+pub(super) const EPOCH_MS: u64 = 64_000;
 
 /// Maximum length of a text or a command of a v2 peer. With the magic and the longest header
 /// of a message it is 1200 bytes long.

@@ -43,7 +43,7 @@ impl Model {
 
     /// Begins the reply to the next datagram. All its parts are in one datagram.
     pub(super) fn begin(&mut self) {
-        self.reply_bytes = 2;
+        self.reply_bytes = 10;
         self.privates_left = 8;
         self.lists_left = 8;
     }
@@ -51,10 +51,10 @@ impl Model {
     /// Replies to `peer`, unless the datagram would be longer than a bundle.
     pub(super) fn reply(&mut self, peer: usize, reply: Received) {
         let body = match &reply {
-            Received::Welcome { .. } => 18,
+            Received::Welcome { .. } => 21,
             Received::Pong(token) => token.len(),
             Received::Notice(_, text) => 1 + text.len(),
-            Received::Room(_, name) => 4 + name.len(),
+            Received::Room(_, name) => 12 + name.len(),
             _ => 0,
         };
         let len = self.reply_bytes + 3 + body;

@@ -1,0 +1,273 @@
+//! Admission of newcomers: which addresses may register, and which have to prove themselves.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ipnet::IpNet;
+
+use crate::net::{OwnAddresses, PeerAddr};
+use crate::server::ops::stats::DropReason;
+
+/// The rules for newcomers. Peers that are registered are not asked again.
+pub struct Admission {
+    /// Newcomers that the operator trusts have to prove their address.
+    pub asks_trusted: bool,
+    /// All others have to.
+    pub asks_others: bool,
+    /// `None`: loopback addresses that write to a loopback address.
+    pub trusted: Option<Vec<IpNet>>,
+    /// Empty: all.
+    pub allowed: Vec<IpNet>,
+    pub denied: Vec<IpNet>,
+    pub own_addresses: Arc<OwnAddresses>,
+}
+
+/// The decision about a newcomer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may register without a proof.
+    Admit {
+        /// The operator trusts its address.
+        is_trusted: bool,
+    },
+    /// It has to prove its address.
+    Prove {
+        /// The operator trusts its address.
+        is_trusted: bool,
+    },
+    /// Its datagrams are dropped for this reason.
+    Refuse(DropReason),
+}
+
+impl Admission {
+    /// Decides about the sender of a datagram, which is not registered.
+    pub fn judge(&self, from: &PeerAddr) -> Verdict {
+        let ip = from.socket_addr().ip().to_canonical();
+        let includes = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&ip));
+        if includes(&self.denied) || !(self.allowed.is_empty() || includes(&self.allowed)) {
+            return Verdict::Refuse(DropReason::Denied);
+        }
+        let is_trusted = match &self.trusted {
+            Some(trusted) => includes(trusted),
+            None => ip.is_loopback() && self.own_addresses.is_loopback(from.endpoint()),
+        };
+        if !is_trusted {
+            let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+            if is_broadcast || ip.is_multicast() || ip.is_unspecified() {
+                return Verdict::Refuse(DropReason::NotUnicast);
+            }
+            if from.port() < MIN_PORT {
+                return Verdict::Refuse(DropReason::LowPort);
+            }
+        }
+        let is_asked = match is_trusted {
+            true => self.asks_trusted,
+            false => self.asks_others,
+        };
+        match is_asked {
+            true => Verdict::Prove { is_trusted },
+            false => Verdict::Admit { is_trusted },
+        }
+    }
+}
+
+/// Bytes that may be sent per second.
+pub struct ByteRate {
+    bytes_per_second: u32,
+    /// The second, and the bytes sent in it in the lower half.
+    sent: AtomicU64,
+}
+
+impl ByteRate {
+    pub fn new(bytes_per_second: u64) -> Self {
+        Self {
+            bytes_per_second: bytes_per_second.try_into().unwrap_or(u32::MAX),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes `bytes` if as many may be sent now.
+    pub fn take(&self, bytes: u32, now_ms: u64) -> bool {
+        let add = |sent| self.add(sent, bytes, now_ms);
+        self.sent
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .is_ok()
+    }
+
+    /// Returns true if `bytes` may be sent now, and takes none.
+    pub fn has(&self, bytes: u32, now_ms: u64) -> bool {
+        let sent = self.sent.load(Ordering::Relaxed);
+        self.add(sent, bytes, now_ms).is_some()
+    }
+
+    fn add(&self, sent: u64, bytes: u32, now_ms: u64) -> Option<u64> {
+        // A worker whose clock is behind adds to the second of the others.
+        let sent = sent.max((now_ms / 1000) << u32::BITS);
+        let total = (sent as u32).checked_add(bytes)?;
+        (total <= self.bytes_per_second).then_some(sent + u64::from(bytes))
+    }
+}
+
+/// Ports below belong to services such as DNS, NTP and echo, which answer what they receive.
+const MIN_PORT: u16 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::LocalTable;
+
+    /// Returns the verdict about a sender that writes to the server at `bind`.
+    fn judge(rules: &Rules, from: &str, bind: &str) -> Verdict {
+        let bound = [bind.parse().unwrap()];
+        let own = OwnAddresses::new(&bound, &[], Arc::new(LocalTable::default()));
+        let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
+        let admission = Admission {
+            asks_trusted: rules.asks.0,
+            asks_others: rules.asks.1,
+            trusted: rules.trusted.map(nets),
+            allowed: nets(rules.allowed),
+            denied: nets(rules.denied),
+            own_addresses: Arc::new(own),
+        };
+        admission.judge(&PeerAddr::new(from.parse().unwrap(), 0))
+    }
+
+    #[derive(Clone, Copy)]
+    struct Rules {
+        /// Those who are trusted, and the others.
+        asks: (bool, bool),
+        trusted: Option<&'static [&'static str]>,
+        allowed: &'static [&'static str],
+        denied: &'static [&'static str],
+    }
+
+    const AUTO: Rules = Rules {
+        asks: (false, true),
+        trusted: None,
+        allowed: &[],
+        denied: &[],
+    };
+
+    const HERE: &str = "127.0.0.1:9999";
+    const PUBLIC: &str = "192.0.2.1:9999";
+
+    fn admit(is_trusted: bool) -> Verdict {
+        Verdict::Admit { is_trusted }
+    }
+
+    fn prove(is_trusted: bool) -> Verdict {
+        Verdict::Prove { is_trusted }
+    }
+
+    #[test]
+    fn by_default_loopback_peers_are_trusted_if_they_write_to_a_loopback_address() {
+        for (from, bind, verdict) in [
+            ("127.0.0.1:5000", HERE, admit(true)),
+            ("127.9.9.9:5000", HERE, admit(true)),
+            ("[::1]:5000", "[::1]:9999", admit(true)),
+            // A proxy on this machine.
+            ("127.0.0.1:5000", PUBLIC, prove(false)),
+            ("127.0.0.1:5000", "0.0.0.0:9999", prove(false)),
+            ("10.0.0.1:5000", HERE, prove(false)),
+            ("[fe80::1%2]:5000", "[::1]:9999", prove(false)),
+        ] {
+            assert_eq!(judge(&AUTO, from, bind), verdict, "{from} to {bind}");
+        }
+    }
+
+    #[test]
+    fn a_given_list_counts_as_it_is_and_may_be_empty() {
+        let given = Rules {
+            trusted: Some(&["10.0.0.0/8", "2001:db8::/32"]),
+            ..AUTO
+        };
+        for (from, verdict) in [
+            ("10.255.0.1:5000", admit(true)),
+            ("[2001:db8::9]:5000", admit(true)),
+            ("127.0.0.1:5000", prove(false)),
+        ] {
+            assert_eq!(judge(&given, from, PUBLIC), verdict, "{from}");
+        }
+        let nobody = Rules {
+            trusted: Some(&[]),
+            ..AUTO
+        };
+        assert_eq!(judge(&nobody, "127.0.0.1:5000", HERE), prove(false));
+    }
+
+    #[test]
+    fn the_mode_decides_who_has_to_prove_an_address() {
+        for (asks, here, there) in [
+            ((false, true), admit(true), prove(false)),
+            ((true, true), prove(true), prove(false)),
+            ((false, false), admit(true), admit(false)),
+        ] {
+            let rules = Rules { asks, ..AUTO };
+            assert_eq!(judge(&rules, "127.0.0.1:5000", HERE), here, "{asks:?}");
+            assert_eq!(judge(&rules, "10.0.0.1:5000", HERE), there, "{asks:?}");
+        }
+    }
+
+    #[test]
+    fn low_ports_multicast_and_broadcast_are_refused_unless_trusted() {
+        for (from, reason) in [
+            ("10.0.0.1:1023", DropReason::LowPort),
+            ("10.0.0.1:7", DropReason::LowPort),
+            ("224.0.0.1:5000", DropReason::NotUnicast),
+            ("255.255.255.255:5000", DropReason::NotUnicast),
+            ("0.0.0.0:5000", DropReason::NotUnicast),
+            ("[ff02::1]:5000", DropReason::NotUnicast),
+        ] {
+            for asks in [(false, true), (true, true), (false, false)] {
+                let verdict = judge(&Rules { asks, ..AUTO }, from, PUBLIC);
+                assert_eq!(verdict, Verdict::Refuse(reason), "{from}");
+            }
+        }
+        let trusting = Rules {
+            trusted: Some(&["0.0.0.0/0"]),
+            ..AUTO
+        };
+        assert_eq!(judge(&trusting, "10.0.0.1:53", PUBLIC), admit(true));
+        assert_eq!(judge(&AUTO, "127.0.0.1:53", HERE), admit(true));
+    }
+
+    #[test]
+    fn denied_networks_go_before_all_others() {
+        let rules = Rules {
+            asks: (false, false),
+            trusted: Some(&["10.0.0.0/8"]),
+            denied: &["10.6.6.0/24"],
+            ..AUTO
+        };
+        let denied = Verdict::Refuse(DropReason::Denied);
+        assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), denied);
+        assert_eq!(judge(&rules, "10.6.7.1:5000", PUBLIC), admit(true));
+        let rules = Rules {
+            allowed: &["10.0.0.0/8", "192.168.0.0/16"],
+            ..rules
+        };
+        assert_eq!(judge(&rules, "192.168.1.1:5000", PUBLIC), admit(false));
+        assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), denied);
+        assert_eq!(judge(&rules, "11.0.0.1:5000", PUBLIC), denied);
+    }
+
+    #[test]
+    fn bytes_are_limited_by_the_second() {
+        let rate = ByteRate::new(100);
+        for (bytes, now_ms, is_taken) in [
+            (60, 0, true),
+            (41, 999, false),
+            (40, 999, true),
+            (1, 999, false),
+            (100, 1_000, true),
+            (1, 900, false),
+            (101, 2_000, false),
+            (100, 99_999_999_999, true),
+        ] {
+            assert_eq!(rate.has(bytes, now_ms), is_taken);
+            assert_eq!(rate.take(bytes, now_ms), is_taken, "{bytes} at {now_ms}");
+        }
+        assert!(!ByteRate::new(0).take(1, 0));
+    }
+}

@@ -1,0 +1,279 @@
+//! Newcomers: what they have to show before they are registered.
+
+use std::sync::Arc;
+
+use super::admission::Verdict;
+use super::{Ingress, is_from_server};
+use crate::net::PeerAddr;
+use crate::server::egress::Egress;
+use crate::server::ops::stats::DropReason;
+use crate::server::registry::{Newcomer, Peer, Touch};
+use crate::wire::v2::{
+    BundleSize, ClientFrame, ClientFrames, Hello, Move, ServerFrame, SessionId,
+    UNKNOWN_SESSION_BYTES, Unknown, Welcome,
+};
+use crate::wire::{Protocol, Reply, line_protocol, parse_proof};
+
+impl Ingress {
+    /// Registers the v1 newcomer that sent `datagram`, or asks it for a proof of its address.
+    /// Returns `None` if the datagram was dropped.
+    #[cold]
+    pub(super) fn admit_text(
+        &self,
+        from: &PeerAddr,
+        datagram: &[u8],
+        text: Option<&[u8]>,
+        now_ms: u64,
+        egress: &mut Egress,
+    ) -> Option<Arc<Peer>> {
+        let protocol = line_protocol(datagram);
+        let is_trusted = match self.shared.admission.judge(from) {
+            Verdict::Refuse(reason) => {
+                self.counters().drop_datagram(reason);
+                return None;
+            }
+            Verdict::Admit { is_trusted } => is_trusted,
+            Verdict::Prove { is_trusted } if self.is_proven(from, text, now_ms) => is_trusted,
+            Verdict::Prove { .. } => {
+                self.counters().drop_datagram(DropReason::Unproven);
+                self.challenge(from, protocol, text, now_ms, egress);
+                return None;
+            }
+        };
+        let newcomer = Newcomer {
+            address: *from,
+            protocol,
+            session: None,
+            options: None,
+            owner: self.worker,
+            is_trusted,
+        };
+        let touch = self.shared.registry.register(&newcomer, now_ms);
+        let result = self.record_touch(from, touch);
+        if let Err(reason) = result
+            && !text.is_some_and(is_from_server)
+        {
+            self.refuse(reason, protocol, egress);
+        }
+        result.ok()
+    }
+
+    /// Returns true if a v1 newcomer receives what is sent to its address.
+    fn is_proven(&self, from: &PeerAddr, text: Option<&[u8]>, now_ms: u64) -> bool {
+        let token = text.and_then(parse_proof).flatten();
+        token.is_some_and(|token| self.shared.tokens.is_text(token, from, now_ms))
+            || self.shared.registry.was_proven(from)
+    }
+
+    /// Asks a v1 newcomer for a proof, unless its address was asked a moment ago. The request is
+    /// not longer than three times an empty datagram, with the headers.
+    fn challenge(
+        &self,
+        from: &PeerAddr,
+        protocol: Protocol,
+        text: Option<&[u8]>,
+        now_ms: u64,
+        egress: &mut Egress,
+    ) {
+        let bytes = (CHALLENGE_BYTES + from.header_bytes()) as u32;
+        if text.is_some_and(is_from_server)
+            // First, so that an address that is not asked now may be asked soon.
+            || !self.shared.challenge_rate.has(bytes, now_ms)
+            || !self.shared.challenges.allows(from, now_ms)
+            || !self.shared.challenge_rate.take(bytes, now_ms)
+        {
+            return;
+        }
+        self.counters().challenges.add(1);
+        let token = self.shared.tokens.text(from, now_ms);
+        egress.replies.reply(protocol, &Reply::Prove(token));
+    }
+
+    /// Handles a datagram of version 2 without a session. Nothing is stored. A HELLO is answered
+    /// with the session of its address, or with the refusal of a full server. Neither is longer
+    /// than the HELLO.
+    pub(super) fn handle_hello(
+        &self,
+        from: PeerAddr,
+        frames: &mut ClientFrames<'_>,
+        datagram_bytes: usize,
+        now_ms: u64,
+        egress: &mut Egress,
+    ) {
+        let counters = self.counters();
+        let hello = match frames.next() {
+            Some(ClientFrame::Hello(hello)) => hello,
+            Some(ClientFrame::Unknown(unknown)) => {
+                counters.drop_datagram(DropReason::UnknownFrame);
+                return self.name_unknown(from, unknown, datagram_bytes, now_ms, egress);
+            }
+            _ => return counters.drop_datagram(DropReason::WrongSession),
+        };
+        egress.replies.set_receiver(hello.nonce);
+        let registry = &self.shared.registry;
+        if let Some(peer) = registry.get(&from) {
+            // Anybody may send a HELLO in its name, so this changes nothing.
+            let Some(session) = peer.session() else {
+                return counters.drop_datagram(DropReason::WrongSession);
+            };
+            counters.frames.add(1);
+            return self.welcome(from, session, peer.protocol(), egress);
+        }
+        if let Verdict::Refuse(reason) = self.shared.admission.judge(&from) {
+            return counters.drop_datagram(reason);
+        }
+        let protocol = Protocol::Frames(hello.options.bundle_size);
+        if registry.is_full() {
+            counters.drop_datagram(DropReason::PeersFull);
+            return self.refuse(DropReason::PeersFull, protocol, egress);
+        }
+        counters.frames.add(1);
+        let session = self.shared.tokens.session(&from, now_ms);
+        self.welcome(from, session, protocol, egress);
+    }
+
+    /// Registers the v2 newcomer that sent these frames, if its session is that of its address.
+    /// Returns `None` if the datagram was dropped.
+    #[cold]
+    pub(super) fn admit_session(
+        &self,
+        from: &PeerAddr,
+        session: SessionId,
+        frames: &ClientFrames<'_>,
+        datagram_bytes: usize,
+        now_ms: u64,
+        egress: &mut Egress,
+    ) -> Option<Arc<Peer>> {
+        let shared = &self.shared;
+        let is_trusted = match shared.admission.judge(from) {
+            Verdict::Refuse(reason) => {
+                self.counters().drop_datagram(reason);
+                return None;
+            }
+            Verdict::Admit { is_trusted } | Verdict::Prove { is_trusted } => is_trusted,
+        };
+        if !shared.tokens.is_session(session, from, now_ms) {
+            self.counters().drop_datagram(DropReason::UnknownSession);
+            if datagram_bytes >= UNKNOWN_SESSION_BYTES && shared.rejections.allows(from, now_ms) {
+                egress.replies.set_receiver(session.get());
+                egress.replies.add_frame(&ServerFrame::UnknownSession);
+            }
+            return None;
+        }
+        let hello = frames.clone().find_map(|frame| match frame {
+            ClientFrame::Hello(hello) => Some(hello),
+            _ => None,
+        });
+        let newcomer = self.newcomer(*from, session, hello, is_trusted);
+        let touch = match frames.clone().next() {
+            Some(ClientFrame::Move(from)) => self.move_or_register(&newcomer, &from, now_ms),
+            _ => shared.registry.register(&newcomer, now_ms),
+        };
+        let result = self.record_touch(from, touch);
+        if let Err(reason) = result {
+            egress.replies.set_receiver(session.get());
+            self.refuse(reason, newcomer.protocol, egress);
+        }
+        result.ok()
+    }
+
+    /// Gives a registered session what another one has. Returns the peer after that.
+    pub(super) fn take_over(
+        &self,
+        address: PeerAddr,
+        session: SessionId,
+        peer: Arc<Peer>,
+        from: &Move,
+        now_ms: u64,
+    ) -> Arc<Peer> {
+        let newcomer = self.newcomer(address, session, None, peer.is_trusted());
+        let touch = self.shared.registry.take_over(&newcomer, from, now_ms);
+        match touch {
+            // It has been here before.
+            Touch::Unknown => peer,
+            touch => self.record_touch(&address, touch).unwrap_or(peer),
+        }
+    }
+
+    fn move_or_register(&self, newcomer: &Newcomer, from: &Move, now_ms: u64) -> Touch {
+        let registry = &self.shared.registry;
+        match registry.take_over(newcomer, from, now_ms) {
+            Touch::Unknown => registry.register(newcomer, now_ms),
+            touch => touch,
+        }
+    }
+
+    fn newcomer(
+        &self,
+        address: PeerAddr,
+        session: SessionId,
+        hello: Option<Hello>,
+        is_trusted: bool,
+    ) -> Newcomer {
+        let options = hello.map(|hello| hello.options);
+        Newcomer {
+            address,
+            protocol: Protocol::Frames(options.unwrap_or_default().bundle_size),
+            session: Some(session),
+            options,
+            owner: self.worker,
+            is_trusted,
+        }
+    }
+
+    /// Names a frame or an option that this version does not have to a sender without a session,
+    /// if the reply is not longer than the datagram.
+    fn name_unknown(
+        &self,
+        from: PeerAddr,
+        unknown: Unknown,
+        datagram_bytes: usize,
+        now_ms: u64,
+        egress: &mut Egress,
+    ) {
+        if datagram_bytes < MIN_NAMED_BYTES
+            || matches!(self.shared.admission.judge(&from), Verdict::Refuse(_))
+            || !self.shared.rejections.allows(&from, now_ms)
+        {
+            return;
+        }
+        if let Unknown::Option(_, nonce) = unknown {
+            egress.replies.set_receiver(nonce);
+        }
+        let protocol = Protocol::Frames(BundleSize::Full);
+        egress.replies.reply(protocol, &unknown.into());
+    }
+
+    /// Replies to a HELLO. The reply leaves from the address that the HELLO came to. A registered
+    /// peer is served from that address only when it uses the session there.
+    pub(super) fn welcome(
+        &self,
+        from: PeerAddr,
+        session: SessionId,
+        protocol: Protocol,
+        egress: &mut Egress,
+    ) {
+        let welcome = Welcome {
+            session,
+            timeout_ms: self.shared.timeout_ms,
+            bundle_bytes: protocol.bundle_bytes() as u16,
+            address: from.socket_addr(),
+        };
+        egress.replies.add_frame(&ServerFrame::Welcome(welcome));
+    }
+}
+
+impl From<Unknown> for Reply<'_> {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Frame(kind) => Self::UnknownFrame(kind),
+            Unknown::Option(kind, _) => Self::UnknownOption(kind),
+        }
+    }
+}
+
+/// Length of `* say /in TOKEN` with a line end.
+const CHALLENGE_BYTES: usize = 19;
+
+/// Length of the longest NOTICE that names something unknown, `unknown option 255`.
+const MIN_NAMED_BYTES: usize = 10 + 3 + 1 + 18;

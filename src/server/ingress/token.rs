@@ -1,0 +1,303 @@
+//! Tokens that prove an address: whoever has the one of an address receives what is sent to it.
+
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::sync::{Mutex, TryLockError};
+
+use arc_swap::ArcSwap;
+use siphasher::sip::SipHasher24;
+
+use crate::net::PeerAddr;
+use crate::wire::ProofToken;
+use crate::wire::v2::SessionId;
+
+/// Computes and checks tokens, without storing them. A token is a hash of an address and of the
+/// local address that it writes to, with a key that is renewed every [`EPOCH_MS`]. The last two
+/// keys are valid. All workers share them, and no lock is taken for a datagram.
+pub struct Tokens {
+    keys: ArcSwap<Keys>,
+    /// Held by the one that renews the keys.
+    renewal: Mutex<()>,
+}
+
+#[derive(Clone, Copy)]
+struct Keys {
+    epoch: u64,
+    current: Key,
+    previous: Key,
+}
+
+type Key = (u64, u64);
+
+/// The use of a token. Those of one use are of no use for another one.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Session = 0,
+    Text = 1,
+}
+
+impl Tokens {
+    /// Draws the first keys.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self::with_keys(Keys {
+            epoch: 0,
+            current: random_key()?,
+            previous: random_key()?,
+        }))
+    }
+
+    fn with_keys(keys: Keys) -> Self {
+        Self {
+            keys: ArcSwap::from_pointee(keys),
+            renewal: Mutex::new(()),
+        }
+    }
+
+    /// Returns the session of a newcomer.
+    pub fn session(&self, address: &PeerAddr, now_ms: u64) -> SessionId {
+        session_of(self.keys(now_ms).current, address)
+    }
+
+    /// Returns true if `session` is one that this address was given in this epoch or the last one.
+    pub fn is_session(&self, session: SessionId, address: &PeerAddr, now_ms: u64) -> bool {
+        let keys = self.keys(now_ms);
+        [keys.current, keys.previous]
+            .into_iter()
+            .any(|key| session_of(key, address) == session)
+    }
+
+    /// Returns the token that a v1 newcomer must say.
+    pub fn text(&self, address: &PeerAddr, now_ms: u64) -> ProofToken {
+        text_of(self.keys(now_ms).current, address)
+    }
+
+    /// Returns true if `token` is one that this address was given in this epoch or the last one.
+    pub fn is_text(&self, token: ProofToken, address: &PeerAddr, now_ms: u64) -> bool {
+        let keys = self.keys(now_ms);
+        [keys.current, keys.previous]
+            .into_iter()
+            .any(|key| text_of(key, address) == token)
+    }
+
+    fn keys(&self, now_ms: u64) -> Keys {
+        let keys = **self.keys.load();
+        let epoch = now_ms / EPOCH_MS;
+        if epoch <= keys.epoch {
+            return keys;
+        }
+        self.renew(epoch);
+        **self.keys.load()
+    }
+
+    /// The first one that notices a new epoch draws a key. The others go on with the old ones, and
+    /// so does everyone if there is no random number.
+    #[cold]
+    fn renew(&self, epoch: u64) {
+        let _renewal = match self.renewal.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let keys = **self.keys.load();
+        let Ok(current) = random_key() else {
+            return;
+        };
+        let previous = match epoch.checked_sub(keys.epoch) {
+            None | Some(0) => return,
+            Some(1) => keys.current,
+            // Nobody came for a whole epoch.
+            Some(_) => match random_key() {
+                Ok(key) => key,
+                Err(_) => return,
+            },
+        };
+        self.keys.store(
+            Keys {
+                epoch,
+                current,
+                previous,
+            }
+            .into(),
+        );
+    }
+}
+
+fn session_of(key: Key, address: &PeerAddr) -> SessionId {
+    // 0 stands for no session.
+    SessionId::new(hash(key, Purpose::Session, address)).unwrap_or(INSTEAD_OF_ZERO)
+}
+
+fn text_of(key: Key, address: &PeerAddr) -> ProofToken {
+    ProofToken::of(hash(key, Purpose::Text, address))
+}
+
+/// SipHash-2-4 (Aumasson and Bernstein, 2012), with which nobody can compute the tokens of other
+/// addresses from those of his own.
+fn hash(key: Key, purpose: Purpose, address: &PeerAddr) -> u64 {
+    let mut hasher = SipHasher24::new_with_keys(key.0, key.1);
+    address.hash(&mut hasher);
+    hasher.write_u32(address.endpoint().number());
+    hasher.write_u8(purpose as u8);
+    hasher.finish()
+}
+
+fn random_key() -> io::Result<Key> {
+    let random = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
+    Ok((random()?, random()?))
+}
+
+/// Time between two keys. A newcomer has at least as much time to use its token.
+const EPOCH_MS: u64 = 64_000;
+
+const INSTEAD_OF_ZERO: SessionId = SessionId::new(1).expect("not 0");
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Barrier;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::net::LocalIndex;
+
+    fn address(ip: u32, port: u16) -> PeerAddr {
+        PeerAddr::new((Ipv4Addr::from_bits(ip), port).into(), 0)
+    }
+
+    fn tokens() -> Tokens {
+        Tokens::new().unwrap()
+    }
+
+    #[test]
+    fn a_token_is_valid_in_its_epoch_and_the_next_one() {
+        let (tokens, peer) = (tokens(), address(1, 5000));
+        let (session, text) = (tokens.session(&peer, 0), tokens.text(&peer, 0));
+        for (now_ms, is_valid) in [
+            (0, true),
+            (EPOCH_MS - 1, true),
+            (EPOCH_MS, true),
+            (2 * EPOCH_MS - 1, true),
+            (2 * EPOCH_MS, false),
+            (3 * EPOCH_MS, false),
+        ] {
+            assert_eq!(
+                tokens.is_session(session, &peer, now_ms),
+                is_valid,
+                "{now_ms}"
+            );
+            assert_eq!(tokens.is_text(text, &peer, now_ms), is_valid, "{now_ms}");
+        }
+    }
+
+    #[test]
+    fn after_a_time_without_newcomers_no_old_token_is_valid() {
+        let (tokens, peer) = (tokens(), address(1, 5000));
+        let session = tokens.session(&peer, 0);
+        assert!(!tokens.is_session(session, &peer, 10 * EPOCH_MS));
+        let session = tokens.session(&peer, 10 * EPOCH_MS);
+        assert!(tokens.is_session(session, &peer, 11 * EPOCH_MS));
+    }
+
+    #[test]
+    fn the_token_of_an_epoch_is_the_same_and_another_one_follows() {
+        let (tokens, peer) = (tokens(), address(1, 5000));
+        let sessions = [0, 1, EPOCH_MS - 1, EPOCH_MS, 2 * EPOCH_MS - 1];
+        let sessions = sessions.map(|now_ms| tokens.session(&peer, now_ms));
+        assert_eq!(sessions[0], sessions[1]);
+        assert_eq!(sessions[0], sessions[2]);
+        assert_ne!(sessions[0], sessions[3]);
+        assert_eq!(sessions[3], sessions[4]);
+    }
+
+    #[test]
+    fn a_token_is_of_no_use_elsewhere() {
+        let tokens = tokens();
+        let peer = address(0x0A00_0001, 5000);
+        let other_local = peer.endpoint().with_local(LocalIndex::of(1));
+        let v6 = |text: &str| PeerAddr::new(text.parse::<SocketAddr>().unwrap(), 0);
+        let others = [
+            address(0x0A00_0002, 5000),
+            address(0x0A00_0001, 5001),
+            PeerAddr::new(peer.socket_addr(), 1),
+            peer.at(other_local),
+            v6("[::ffff:10.0.0.1]:5000"),
+            v6("[::a00:1]:5000"),
+        ];
+        let (session, text) = (tokens.session(&peer, 0), tokens.text(&peer, 0));
+        for other in others {
+            assert!(!tokens.is_session(session, &other, 0), "{other:?}");
+            assert!(!tokens.is_text(text, &other, 0), "{other:?}");
+        }
+        let server = self::tokens();
+        assert!(!server.is_session(session, &peer, 0), "another server");
+        // That of a session is no text, and the other way round.
+        assert!(!tokens.is_text(ProofToken::of(session.get()), &peer, 0));
+    }
+
+    #[test]
+    fn no_forged_session_is_accepted() {
+        assert_eq!(accepted(100_000), 0);
+    }
+
+    /// `cargo test --release -- --ignored ten_million`
+    #[test]
+    #[ignore = "takes a minute in a debug build"]
+    fn none_of_ten_million_forged_sessions_is_accepted() {
+        assert_eq!(accepted(10_000_000), 0);
+    }
+
+    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers,
+    /// and sessions that a stranger was given, at his addresses, with one bit changed or as they
+    /// are.
+    fn accepted(guesses: u32) -> usize {
+        let (tokens, victim) = (tokens(), address(0x0A00_0001, 5000));
+        let mut random = 1_u64;
+        let guess = |number: u32| {
+            // xorshift64 (Marsaglia, 2003).
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let own = address(0x0B00_0000 + number / 2, 1024 + (number % 50_000) as u16);
+            let own = tokens.session(&own, 0).get();
+            let session = [random, own, own ^ 1 << (number % 64)][number as usize % 3];
+            SessionId::new(session).unwrap_or(INSTEAD_OF_ZERO)
+        };
+        let is_accepted = |session: &SessionId| tokens.is_session(*session, &victim, 0);
+        (0..guesses).map(guess).filter(is_accepted).count()
+    }
+
+    #[test]
+    fn threads_that_share_the_tokens_agree_over_every_renewal() {
+        let (tokens, step) = (&tokens(), &Barrier::new(4));
+        std::thread::scope(|scope| {
+            for thread in 0..4_u16 {
+                scope.spawn(move || {
+                    let peer = address(7, 1024 + thread);
+                    let mut last = None;
+                    for now_ms in (0..100 * EPOCH_MS).step_by(EPOCH_MS as usize - 1) {
+                        step.wait();
+                        let is_valid = |session| tokens.is_session(session, &peer, now_ms);
+                        assert!(last.is_none_or(is_valid), "{now_ms}");
+                        last = Some(tokens.session(&peer, now_ms));
+                    }
+                });
+            }
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn every_address_is_given_what_it_may_use(ip: u32, port: u16, now_ms in 0_u64..1 << 40) {
+            let (tokens, peer) = (tokens(), address(ip, port));
+            let later_ms = now_ms + EPOCH_MS;
+            let (session, text) = (tokens.session(&peer, now_ms), tokens.text(&peer, now_ms));
+            prop_assert!(tokens.is_session(session, &peer, now_ms));
+            prop_assert!(tokens.is_session(session, &peer, later_ms));
+            prop_assert!(tokens.is_text(text, &peer, later_ms));
+        }
+    }
+}

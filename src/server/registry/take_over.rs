@@ -1,0 +1,92 @@
+//! The move of a v2 peer to another address.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use dashmap::Entry;
+
+use super::hash::HashedAddr;
+use super::peer::{Newcomer, Peer};
+use super::room::LeaveReason;
+use super::{Registry, Touch};
+use crate::net::PeerAddr;
+use crate::wire::v2::Move;
+
+impl Registry {
+    /// Gives a peer at a new address what a session at another address has: its name, its rooms,
+    /// its presence notices and its options. That session ends. Nobody is told of it, as the peer
+    /// stays where it is. Returns [`Touch::Unknown`] if there is no such session, and nothing
+    /// changes.
+    ///
+    /// First the other session is taken out of the registry and its rooms, whose places and name
+    /// are kept. Then the peer gets them. So no two shards are locked at a time, and no room has
+    /// the peer twice.
+    pub fn take_over(&self, newcomer: &Newcomer, from: &Move, now_ms: u64) -> Touch {
+        let bind = newcomer.address.endpoint().bind();
+        let old_key = self.hash.hash(&PeerAddr::new(from.address, bind));
+        let key = self.hash.hash(&newcomer.address);
+        if old_key == key {
+            return Touch::Unknown;
+        }
+        let removed = self.peers.remove_if(&old_key, |key, old| {
+            let is_it = old.session == Some(from.session);
+            if is_it {
+                old.memberships.iter().for_each(|room| room.step_out(key));
+                if let Some(name) = old.name() {
+                    self.names.hand_over(&name, newcomer.address);
+                }
+            }
+            is_it
+        });
+        let Some((_, old)) = removed else {
+            return Touch::Unknown;
+        };
+        match self.peers.entry(key) {
+            Entry::Vacant(entry) => {
+                // It has the place of the other session among the peers.
+                let peer = self.come_back(&old, &key, newcomer, now_ms);
+                entry.insert(Arc::clone(&peer));
+                Touch::Moved(peer)
+            }
+            Entry::Occupied(mut entry) if entry.get().session == newcomer.session => {
+                let lobbied = Arc::clone(entry.get());
+                for room in lobbied.memberships.iter() {
+                    self.leave_room(&room, &key, &lobbied, LeaveReason::Left);
+                }
+                if let Some(name) = lobbied.name() {
+                    self.names.free(&name);
+                }
+                let peer = self.come_back(&old, &key, newcomer, now_ms);
+                entry.insert(Arc::clone(&peer));
+                self.len.fetch_sub(1, Ordering::Relaxed);
+                Touch::Moved(peer)
+            }
+            // Somebody else has the address meanwhile.
+            Entry::Occupied(_) => {
+                for room in old.memberships.iter() {
+                    self.directory.release_place(&room);
+                }
+                if let Some(name) = old.name() {
+                    self.names.free(&name);
+                }
+                self.len.fetch_sub(1, Ordering::Relaxed);
+                Touch::Unknown
+            }
+        }
+    }
+
+    fn come_back(
+        &self,
+        old: &Peer,
+        key: &HashedAddr,
+        newcomer: &Newcomer,
+        now_ms: u64,
+    ) -> Arc<Peer> {
+        let peer = old.moved(newcomer, now_ms);
+        let mut subscriber = peer.subscriber(&key.address);
+        for room in peer.memberships.iter() {
+            room.come_back(key, peer.group, subscriber.take());
+        }
+        Arc::new(peer)
+    }
+}
