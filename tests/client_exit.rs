@@ -51,8 +51,8 @@ fn a_text_longer_than_a_message_is_not_sent() {
     let server = TestServer::start(unpinned_config(1, V4));
     let peer = server.client();
     for (arguments, max_bytes) in [
-        (&["--protocol", "v2"][..], 1160),
-        (&["--protocol", "auto"], 1160),
+        (&["--protocol", "v2"][..], 1152),
+        (&["--protocol", "auto"], 1152),
         // A datagram of 1024 bytes, without an address of 47 and a blank.
         (&["--protocol", "v1"], 976),
     ] {

@@ -91,7 +91,7 @@ fn a_long_line_is_sent_in_parts_if_the_user_wants_it() {
     let words: Vec<String> = (1000..1240).map(|number| number.to_string()).collect();
     let line = words.join(" ");
     assert_eq!(line.len(), 1199);
-    let question = "1199 bytes are too long for one text of 1160. Send 2 texts? [y/N] ";
+    let question = "1199 bytes are too long for one text of 1152. Send 2 texts? [y/N] ";
     for answer in ["", "n", "nyes"] {
         terminal.type_in(&format!("{PASTE}{line}{PASTE_END}\r"));
         terminal.expect_output(question);

@@ -172,6 +172,7 @@ fn notices_private_messages_answers_and_room_changes_are_events() {
     assert_eq!(next_line(&ada), format!("* to {to}: psst\\x1b"));
     let private = next_event(&bob);
     let message = Message {
+        room: None,
         from: "ada".parse().unwrap(),
         payload: b"psst\x1b".to_vec(),
         may_be_cut: false,

@@ -136,7 +136,8 @@ impl Protocol {
             Some(Reply::Pong(_)) => is_answer,
             _ if is_answer => false,
             // The reply to a check of the session itself.
-            _ if confirmation == Confirmation::Known => true,
+            // In version 2 a ROOM comes before it.
+            _ if confirmation == Confirmation::Known => is_line || !is_entry,
             _ => code == NoticeCode::Refused && self.identity.is_repeated_refusal(&text),
         };
         if !is_hidden {
