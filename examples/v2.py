@@ -4,18 +4,15 @@ Says each line that it reads, and prints what it receives. The first character o
 / for a command, ? for a ping, + or - to subscribe to a room or end that, @ to say something to a
 room (@den hello), and ! to move to another port."""
 import os, select, socket, struct, sys, time
-
 HELLO, HEARTBEAT, BYE, SAY, PING, COMMAND, SUBSCRIBE, UNSUBSCRIBE, SAY_TO, MOVE = range(1, 11)
 WELCOME, MESSAGE, PONG, NOTICE, GOODBYE, ROOM, PRIVATE, UNKNOWN = range(0x82, 0x8A)
 SUBSCRIBED, UNSUBSCRIBED, OWN = range(0x8A, 0x8D)
 NAMES = {number: name for name, number in list(globals().items()) if isinstance(number, int)}
 
-
 def datagram(number, *frames):
     """Every datagram begins with FF 02 and the session. A frame has a kind, a length, a body."""
     parts = [struct.pack(">BH", kind, len(body)) + body for kind, body in frames]
     return b"".join([struct.pack(">HQ", 0xFF02, number), *parts])
-
 
 def parse(data):
     """Returns the number in the header, and the frames. A kind of 0 begins the padding."""
@@ -29,7 +26,6 @@ def parse(data):
         frames.append((kind, data[at - length : at]))
     return number, frames
 
-
 def split_from(body):
     """Cuts a sender off: a name, or an address. Returns its text, and what follows."""
     if body[0] == 1:
@@ -38,7 +34,6 @@ def split_from(body):
     (port,) = struct.unpack_from(">H", body, end)
     rest = end + (6 if body[0] == 7 else 2)  # a link-local address has a zone, too
     return f"{socket.inet_ntop(family, body[1:end])} {port}", body[rest:]
-
 
 def describe(kind, body):
     """Returns the meaning of a frame as words, as the test vectors have it."""
@@ -58,20 +53,16 @@ def describe(kind, body):
         words += [sender, payload.hex()]
     elif kind == MOVE:
         words += [body[:8].hex(), split_from(body[8:])[0]]
-    elif kind in (ROOM, SUBSCRIBED):
-        words += [number(), body[4:12].hex(), body[12:].decode()]
-    elif kind == SAY_TO:
-        words += [number(), body[4:].hex()]
+    elif kind in (ROOM, SUBSCRIBED, SAY_TO):
+        rest = [body[4:].hex()] if kind == SAY_TO else [body[4:12].hex(), body[12:].decode()]
+        words += [number(), *rest]
     elif kind == OWN:
         words += [number(), str(body[4]), number(5), str(int.from_bytes(body[9:], "big"))]
     elif kind in (HEARTBEAT, UNSUBSCRIBE, UNSUBSCRIBED) and body:
         words.append(number())
-    elif kind == SUBSCRIBE:
-        words.append(body.decode())
-    elif body:
-        words.append(body.hex())
+    else:
+        words.append(body.decode() if kind == SUBSCRIBE else body.hex())
     return " ".join(filter(None, words))
-
 
 def check_vectors(path):
     for line in open(path):
@@ -84,7 +75,6 @@ def check_vectors(path):
             rest = data[len(datagram(number, *frames)) :]
             assert data == datagram(number, *frames) + rest and not any(rest), name
             print(name)
-
 
 class Client:
     def __init__(self, ip, port):
@@ -99,7 +89,6 @@ class Client:
         self.begin()
 
     def begin(self):
-        """Asks for a session. Until WELCOME comes, only the nonce shows who sends it."""
         self.session, self.room, self.nonces, self.silent, self.next = 0, None, [], 0, 0
 
     def send(self, *frames):
@@ -112,11 +101,10 @@ class Client:
             self.socket.send(datagram(0, (HELLO, self.nonces[-1])).ljust(256, b"\0"))
         elif self.room is None:
             self.send(*[(MOVE, self.moved_from)] * bool(self.moved_from), (HEARTBEAT, b""))
+        elif self.silent > 2:  # the server is gone, or does not know this address
+            return self.move()
         else:
             self.silent += 1
-            if self.silent > 3:  # the server is gone, or does not know this address
-                self.move()
-                return self.beat()
             self.send((HEARTBEAT, struct.pack(">I", self.room)), (PING, b"?"))
         self.next = time.monotonic() + (0.3 if self.room is None else 5 if self.silent < 2 else 1)
 
@@ -129,9 +117,9 @@ class Client:
         is_bundle = number == 0 and all(kind == MESSAGE for kind, _ in frames)
         if number != self.session and not is_hello and not is_bundle or not frames:
             self.forged += 1
-            return
-        for kind, body in frames:
-            self.handle(kind, body)
+        else:
+            for kind, body in frames:
+                self.handle(kind, body)
 
     def handle(self, kind, body):
         if kind == WELCOME and not self.session:
@@ -149,20 +137,16 @@ class Client:
             number = int.from_bytes(body, "big")
             self.rooms = {name: room for name, room in self.rooms.items() if room != number}
             print("unsubscribed")
-        elif kind == MESSAGE and self.session:
+        elif kind == MESSAGE and self.room is not None:
             self.message(body)
-        elif kind == PRIVATE:
-            print("to you:", *split_from(body))
-        elif kind == NOTICE:
-            print("*", body[1:])
+        elif kind in (PRIVATE, NOTICE):
+            print(*(["*", body[1:]] if kind == NOTICE else ["to you:", *split_from(body)]))
         elif kind == PONG:
             self.silent = 0
             if body != b"?":
                 print("pong", body)
-        elif kind == UNKNOWN:
+        elif kind in (UNKNOWN, GOODBYE):
             self.move()
-        elif kind == GOODBYE:
-            self.begin()
 
     def message(self, body):
         room, stream, sequence = struct.unpack_from(">IBI", body)
@@ -183,15 +167,13 @@ class Client:
         if kind == "!":
             self.move()
             self.connect()
-        elif kind == "+":
-            self.send((SUBSCRIBE, rest.encode()))
         elif kind in "-@" and rest.split(" ")[0].lower() in self.rooms:
             name, _, text = rest.partition(" ")
             number = struct.pack(">I", self.rooms[name.lower()])
             self.send((UNSUBSCRIBE, number) if kind == "-" else (SAY_TO, number + text.encode()))
         else:
-            code = {"/": COMMAND, "?": PING}.get(kind, SAY)
-            self.send((code, (rest if kind == "?" else line).encode()))
+            code = {"/": COMMAND, "?": PING, "+": SUBSCRIBE}.get(kind, SAY)
+            self.send((code, (rest if kind in "?+" else line).encode()))
 
     def run(self):
         typed = b""
@@ -211,7 +193,6 @@ class Client:
                     break
         self.send((BYE, b""))
         print(f"{self.lost} of {self.expected} lost, {self.forged} forged datagrams")
-
 
 if sys.argv[1] == "--vectors":
     check_vectors(sys.argv[2])

@@ -122,7 +122,7 @@ fn a_session_in_the_lobby_returns_to_it_after_a_restart() {
     wait_until("another session", || {
         session.stats().sessions == 2 && is_ada()
     });
-    assert_eq!(session.room(), None);
+    assert_eq!(session.room(), Some(room("lobby")));
     let members = answer(session.who());
     assert_eq!(members.room, room("lobby"));
     assert_eq!(members.list.entries, [DisplayName::Name(name("ada"))]);

@@ -15,7 +15,7 @@ use bullhorn::client::{
     DownReason, Event, ProtocolChoice, ProtocolVersion, RequestError, SayError, Session,
 };
 use bullhorn::net::{Gso, Packet, PeerAddr, Sender, max_segments};
-use bullhorn::wire::v2::{BUNDLE_BYTES, NoticeCode, ServerFrame, push_padding};
+use bullhorn::wire::v2::{BUNDLE_BYTES, MIN_HELLO_BYTES, NoticeCode, ServerFrame, push_padding};
 use common::{
     FakeServer, GREET_TIMEOUT, REPLY_TIMEOUT, TIMEOUT, TestServer, answer, connection_refused,
     datagram, datagram_to, expect_up, has_v2_session, message, next_event, next_line,

@@ -301,7 +301,52 @@ fn whatever_room_messages_are_of_what_is_watched_is_bounded() {
     assert_eq!(sequences.total().lost, 0);
 }
 
+#[test]
+fn a_jump_is_believed_when_a_second_datagram_continues_it_and_loses_nothing() {
+    let mut sequences = Sequences::default();
+    assert_eq!(sequences.comes(1, 0, 5), New);
+    // One datagram, of which each message counts.
+    sequences.begin_datagram();
+    for number in 90_000..90_010 {
+        assert_eq!(sequences.arrived(1, 0, number), New);
+    }
+    assert_eq!(sequences.comes(1, 0, 90_003), Repeated);
+    assert_eq!(sequences.comes(1, 0, 6), New, "the window is where it was");
+    assert_eq!(sequences.comes(1, 0, 90_010), New);
+    assert_eq!(sequences.comes(1, 0, 7), New);
+    // Nothing speaks against it between these two.
+    assert_eq!(sequences.comes(1, 0, 90_011), New);
+    assert_eq!(sequences.comes(1, 0, 90_013), New);
+    assert_eq!(sequences.comes(1, 0, 8), TooLate);
+    assert_eq!(sequences.comes(1, 0, 90_012), Reordered);
+    assert_eq!(sequences.total(), counts([90_009, 17, 89_992, 1, 1, 1]));
+}
+
 proptest! {
+    /// Whatever single datagrams with far numbers are forged between those that really come, these
+    /// are all received, once.
+    #[test]
+    fn forged_far_numbers_cost_no_message(
+        start in any::<u32>(),
+        steps in prop::collection::vec((1_u32..20, prop::option::of(0_u32..200)), 1..300),
+    ) {
+        let mut sequences = Sequences::default();
+        let mut number = start;
+        sequences.comes(1, 0, number);
+        for (step, forged) in steps {
+            if let Some(forged) = forged {
+                // Each is far from the window, and from the others.
+                let far = start.wrapping_add(1 << 20).wrapping_add(forged * 10_000_000);
+                for next in 0..3 {
+                    sequences.arrived(1, 0, far.wrapping_add(next));
+                }
+            }
+            number = number.wrapping_add(step);
+            prop_assert_eq!(sequences.comes(1, 0, number), New);
+            prop_assert_eq!(sequences.comes(1, 0, number), Repeated);
+        }
+    }
+
     /// Against a model that remembers everything.
     #[test]
     fn counts_are_those_of_who_remembers_all(

@@ -16,6 +16,7 @@ mod details;
 mod frames;
 mod greeting;
 mod lines;
+mod membership;
 mod names;
 mod random;
 mod rooms;
