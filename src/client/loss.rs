@@ -24,7 +24,8 @@
 //!
 //! A number far above the greatest is a **jump**. Its message is received, but the window stays
 //! where it is until the message of a second datagram continues the jump. Otherwise one forged
-//! datagram would make the window pass all messages that really come.
+//! datagram would make the window pass all messages that really come. In the same way, a stream
+//! begins again below its first datagram if no other one has continued that.
 //!
 //! The window is a bitmap as in RFC 4303, section 3.4.3. The greater of two numbers is found by
 //! the shorter way from one to the other, as in RFC 1982 and RFC 3550, appendix A.1. So a gap of
@@ -113,7 +114,7 @@ impl Sequences {
         if self.streams.len() >= MAX_STREAMS {
             self.end_streams(|of| of == room);
         }
-        let begun = Stream::new(sequence, is_here);
+        let begun = Stream::new(sequence, is_here, self.datagram);
         self.streams.insert((room, stream), begun);
         Arrival::New
     }
@@ -226,6 +227,8 @@ pub(crate) struct Stream {
     skipped: Window,
     /// True if the peer was in the room since the greatest number came.
     is_unbroken: bool,
+    /// The datagram that began the stream, until another one continues it.
+    begun_by: Option<u64>,
     /// Number of late messages since the last one that was not late.
     too_late_in_a_row: u32,
     /// Messages beyond the window, which is to follow them if more continue them.
@@ -246,8 +249,9 @@ struct Jump {
 }
 
 impl Stream {
-    /// Begins with its first message. `is_here` is true if the peer is in its room.
-    pub(crate) fn new(first: u32, is_here: bool) -> Self {
+    /// Begins with its first message, of the datagram with this number. `is_here` is true if the
+    /// peer is in its room.
+    pub(crate) fn new(first: u32, is_here: bool, datagram: u64) -> Self {
         // So that numbers below the first one have a place, whatever it is.
         let first = FIRST_WRAP + u64::from(first);
         let mut stream = Self {
@@ -257,6 +261,7 @@ impl Stream {
             come: Window::default(),
             skipped: Window::default(),
             is_unbroken: is_here,
+            begun_by: Some(datagram),
             too_late_in_a_row: 0,
             jump: None,
             counts: SequenceCounts::default(),
@@ -278,11 +283,12 @@ impl Stream {
                 return arrival;
             }
             return match is_late {
-                true => self.arrived_too_late(number, is_here),
+                true => self.arrived_too_late(number, is_here, datagram),
                 false => self.begin_jump(number, is_here, datagram),
             };
         }
         self.too_late_in_a_row = 0;
+        self.begun_by = self.begun_by.filter(|begun_by| *begun_by == datagram);
         if let Some(jump) = &mut self.jump {
             jump.datagram = None;
             if number + WINDOW >= jump.stream.base {
@@ -368,7 +374,7 @@ impl Stream {
             base: number,
             is_skip_below: !(is_here && self.is_unbroken),
             greatest: number,
-            ..Self::new(number as u32, is_here)
+            ..Self::new(number as u32, is_here, datagram)
         };
         self.jump = Some(Box::new(Jump {
             stream,
@@ -396,6 +402,7 @@ impl Stream {
         self.come = next.come;
         self.greatest = next.greatest;
         self.is_unbroken = next.is_unbroken;
+        self.begun_by = None;
     }
 
     /// Nothing continues the jump. What it brought stays counted.
@@ -419,15 +426,16 @@ impl Stream {
 
     /// Many late messages in a row mean that the stream has begun again. To refuse them
     /// would lose up to 2³² messages.
-    fn arrived_too_late(&mut self, number: u64, is_here: bool) -> Arrival {
+    fn arrived_too_late(&mut self, number: u64, is_here: bool, datagram: u64) -> Arrival {
         self.too_late_in_a_row += 1;
-        if self.too_late_in_a_row < MAX_LATE_IN_A_ROW {
+        let is_doubtful = self.begun_by.is_some_and(|begun_by| begun_by != datagram);
+        if !is_doubtful && self.too_late_in_a_row < MAX_LATE_IN_A_ROW {
             self.counts.too_late += 1;
             return Arrival::TooLate;
         }
         self.drop_jump();
         let before = self.counts;
-        *self = Self::new(number as u32, is_here);
+        *self = Self::new(number as u32, is_here, datagram);
         self.counts += before;
         Arrival::New
     }
