@@ -31,7 +31,11 @@
 //! the shorter way from one to the other, as in RFC 1982 and RFC 3550, appendix A.1. So a gap of
 //! 2³¹ messages or more is taken for a step back.
 
+mod window;
+
 use std::collections::{HashMap, VecDeque};
+
+use self::window::Window;
 
 /// Counts of messages, by their numbers. The base is the lowest number received; a message with
 /// a lower one counts if it is less than [`WINDOW`] below the greatest.
@@ -441,51 +445,9 @@ impl Stream {
     }
 }
 
-/// A bit for each of the last [`WINDOW`] numbers.
-#[derive(Debug, Default)]
-struct Window {
-    words: [u64; WINDOW_WORDS],
-}
-
-impl Window {
-    fn has(&self, number: u64) -> bool {
-        let (word, bit) = place(number);
-        self.words[word] & bit != 0
-    }
-
-    fn set(&mut self, number: u64, value: bool) {
-        let (word, bit) = place(number);
-        if value {
-            self.words[word] |= bit;
-        } else {
-            self.words[word] &= !bit;
-        }
-    }
-
-    /// Sets the numbers after `last`, up to `next`, to `value`. They take the places of the
-    /// oldest.
-    fn advance(&mut self, last: u64, next: u64, value: bool) {
-        if next - last >= WINDOW {
-            self.words = [if value { u64::MAX } else { 0 }; WINDOW_WORDS];
-            return;
-        }
-        for number in last + 1..=next {
-            self.set(number, value);
-        }
-    }
-}
-
-/// Returns the word of the window and the bit in it for a number.
-fn place(number: u64) -> (usize, u64) {
-    let at = number % WINDOW;
-    ((at / 64) as usize, 1 << (at % 64))
-}
-
 /// Maximum distance of a message from the greatest number: about a millisecond at the highest
 /// rate that a core can send, or 20 bundles of short messages. It takes 256 bytes per stream.
 pub const WINDOW: u64 = 1024;
-
-const WINDOW_WORDS: usize = (WINDOW / 64) as usize;
 
 /// Far above the base of any stream. There is space for the messages of 2³² wraps below it.
 const FIRST_WRAP: u64 = 1 << 63;

@@ -112,6 +112,7 @@ fn a_stream_that_begins_anew_is_heard_again_and_no_count_goes_back() {
 #[test]
 fn stragglers_among_others_do_not_begin_a_stream_anew() {
     let mut sequences = Sequences::default();
+    sequences.comes(1, 0, 9_999);
     sequences.comes(1, 0, 10_000);
     for number in 0..2 * MAX_LATE_IN_A_ROW {
         assert_eq!(sequences.comes(1, 0, number), TooLate);

@@ -24,7 +24,7 @@ pub(super) struct Membership {
     next_ask: Instant,
 }
 
-/// What a datagram carries that only the server can know.
+/// Number in the header of a datagram that only the server and the client know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     /// The session of the client.

@@ -1,4 +1,4 @@
-//! What a datagram must carry, sessions that join and move, and more than one room.
+//! Forged datagrams, sessions that join and move, and more than one room.
 
 use super::*;
 use crate::client::event::Refusal;
