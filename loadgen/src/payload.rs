@@ -189,14 +189,14 @@ mod tests {
         assert_eq!((mixture.draw(0.7), mixture.draw(0.96)), (100, 900));
         assert_eq!(mixture.max_bytes(), 900);
         assert!((mixture.mean_bytes() - 116.1).abs() < 1e-9);
-        assert_eq!(parsed("1160").max_bytes(), 1160);
+        assert_eq!(parsed("1152").max_bytes(), 1152);
     }
 
     #[test]
     fn what_is_wrong_is_told_what_is_right() {
         let wrong = |text: &str| text.parse::<Payload>().unwrap_err();
         for text in [
-            "", "31", "1161", "65536", "-48", "+48", "48.5", "48..", "..48", "4k", "48..1161",
+            "", "31", "1153", "65536", "-48", "+48", "48.5", "48..", "..48", "4k", "48..1153",
         ] {
             assert_eq!(wrong(text), PayloadError::Length, "{text}");
         }
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(wrong(&vec!["48:1"; 65].join(",")), PayloadError::TooMany);
         let message = wrong("7").to_string();
         assert!(
-            message.starts_with("a length is 32 to 1160 bytes"),
+            message.starts_with("a length is 32 to 1152 bytes"),
             "{message}"
         );
     }

@@ -59,7 +59,7 @@ fn values_out_of_bounds_are_refused() {
             &["--room-size", "1001k"],
             "1 to 1,000,000, such as 500, 10k",
         ),
-        (&["--payload", "31"], "32 to 1160 bytes"),
+        (&["--payload", "31"], "32 to 1152 bytes"),
         (&["--protocol", "v3"], "v1, v2"),
         (&["--churn", "x"], "such as 20000"),
         (&["--duration", "99ms"], "between 100ms and 1day"),

@@ -154,7 +154,7 @@ pub struct LoadOptions {
 
     /// Bytes of a text, or of a request to the greeting service: one length (48), a range
     /// (32..512), or several with weights (48:70,100..200:25,900:5). From 32 to 900 with v1, and
-    /// to 1160 with v2 [default: 48]
+    /// to 1152 with v2 [default: 48]
     #[arg(long, value_name = "LENGTHS", help_heading = LOAD)]
     pub payload: Option<Payload>,
 

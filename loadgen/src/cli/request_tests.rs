@@ -158,7 +158,7 @@ fn numbers_must_go_together() {
     );
     refused("--payload 901", "--protocol v1 900 are the most");
     refused("--payload 48:1,32..1000:1", "up to 1000 bytes");
-    assert!(request("--payload 1160 --protocol v2").is_ok());
+    assert!(request("--payload 1152 --protocol v2").is_ok());
     refused("--rate 0.5 --duration 1s", "0.5/s for 1s offers nothing");
     assert!(request("--rate 0.5 --duration 2s").is_ok());
 }

@@ -12,7 +12,7 @@ use crate::wire::ProofToken;
 use crate::wire::v2::SessionId;
 
 /// Computes and checks tokens, without storing them. A token is a hash of an address and of the
-/// local address that it writes to, with a key that is renewed every [`EPOCH_MS`]. The last two
+/// local address that it writes to, with a key that is renewed every 64 s. The last two
 /// keys are valid. All workers share them, and no lock is taken for a datagram.
 pub struct Tokens {
     keys: ArcSwap<Keys>,
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(accepted(100_000), 0);
     }
 
-    /// `cargo test --release -- --ignored ten_million`
+    /// `cargo test --release --lib -- --ignored ten_million` takes a second.
     #[test]
     #[ignore = "takes a minute in a debug build"]
     fn none_of_ten_million_forged_sessions_is_accepted() {

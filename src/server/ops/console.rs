@@ -188,7 +188,7 @@ fn delivered(counts: &Counts) -> [(&'static str, u64); 4] {
 }
 
 /// The counts that are listed only when they are not 0.
-fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 14] {
+fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 15] {
     [
         (
             "datagrams lost in the kernel, receive buffer full",
@@ -204,6 +204,7 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 14] {
             "frames without a reply, too many in a datagram",
             total.replies_shed,
         ),
+        ("datagrams cut at an unknown frame", total.frames_unknown),
         ("packets sent in parts, no GSO", total.packets_split),
         (
             "peers set apart, packets do not leave",

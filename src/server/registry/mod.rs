@@ -428,7 +428,8 @@ impl Registry {
         let removed = self.peers.remove_if(key, |_, peer| {
             let is_removed = condition(peer);
             if is_removed {
-                for room in peer.memberships.iter() {
+                self.leave_room(&peer.room(), key, peer, reason);
+                for room in peer.memberships.others() {
                     self.leave_room(&room, key, peer, reason);
                 }
                 if let Some(name) = peer.name() {

@@ -90,3 +90,6 @@ impl Registry {
         Arc::new(peer)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,16 @@ impl Core {
 
     /// Sends everything that is due. Returns what each peer received.
     pub(super) fn settle(&mut self) -> Vec<Vec<Received>> {
+        let mut received = vec![Vec::new(); PEERS];
+        for (to, datagram) in self.sent() {
+            let peer = number(to);
+            self.decode(peer, &datagram, &mut received[peer]);
+        }
+        received
+    }
+
+    /// Sends everything that is due. Returns the datagrams.
+    pub(super) fn sent(&mut self) -> Vec<(PeerAddr, Vec<u8>)> {
         let mut is_busy = true;
         while is_busy {
             is_busy = false;
@@ -150,12 +160,7 @@ impl Core {
             }
         }
         send_notices(&self.registry, &mut self.recorder, &self.notifier);
-        let mut received = vec![Vec::new(); PEERS];
-        for (to, datagram) in std::mem::take(&mut self.recorder.datagrams) {
-            let peer = number(to);
-            self.decode(peer, &datagram, &mut received[peer]);
-        }
-        received
+        std::mem::take(&mut self.recorder.datagrams)
     }
 
     /// Returns the sums of the counters of all workers.

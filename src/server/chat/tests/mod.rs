@@ -7,6 +7,7 @@ mod commands;
 mod core;
 mod model;
 mod replies;
+mod unproven;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
