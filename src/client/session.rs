@@ -273,7 +273,8 @@ impl Session {
         &self.events
     }
 
-    /// Returns true if the server has answered, and does not count as down.
+    /// Returns true if the server has answered, in version 2 with the room of the session, and does
+    /// not count as down.
     pub fn is_up(&self) -> bool {
         self.shared.status().is_up
     }
@@ -284,7 +285,8 @@ impl Session {
     }
 
     /// The version in use. `None` while the server is greeted: at the start, until it answers or
-    /// [`SessionConfig::greeting_timeout`] is over, and after it was down.
+    /// [`SessionConfig::greeting_timeout`] is over, after it was down, and while the session moves to
+    /// another address.
     pub fn protocol(&self) -> Option<ProtocolVersion> {
         self.shared.status().version
     }
