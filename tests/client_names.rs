@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use bullhorn::client::NoticeCode;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_client};
-use common::{ClientProgram, FakeServer, client_command, datagram, welcome};
+use common::{ClientProgram, FakeServer, client_command, datagram_to, lobby, nonce_of, welcome};
 
 #[test]
 fn a_name_that_is_taken_is_explained_once_and_only_to_who_has_none() {
@@ -20,7 +20,8 @@ fn a_name_that_is_taken_is_explained_once_and_only_to_who_has_none() {
     let mut client = ClientProgram::spawn(client_command().args(["--protocol", "v2", &address]));
     let to = server.send_welcome(7);
     let notice = |code, text: &str| {
-        server.send(&datagram(&[ServerFrame::Notice(code, text.as_bytes())]), to);
+        let frame = ServerFrame::Notice(code, text.as_bytes());
+        server.send(&datagram_to(7, &[frame]), to);
     };
     client.type_in("/nick bob\n");
     await_command(&server, b"/nick bob");
@@ -38,14 +39,15 @@ fn a_name_that_is_taken_is_explained_once_and_only_to_who_has_none() {
         "ada",
         &address,
     ]));
-    let to = loop {
+    let (nonce, to) = loop {
         let (datagram, from) = server.receive();
-        if from != to && parse_client(&datagram).unwrap().0.is_none() {
-            break from;
+        if let Some(nonce) = nonce_of(&datagram).filter(|_| from != to) {
+            break (nonce, from);
         }
     };
-    let send = |frame| server.send(&datagram(&[frame]), to);
-    send(welcome(8));
+    server.send(&datagram_to(nonce, &[welcome(8)]), to);
+    let send = |frame| server.send(&datagram_to(8, &[frame]), to);
+    send(lobby());
     await_command(&server, b"/nick ada");
     send(ServerFrame::Notice(NoticeCode::Done, b"you are ada"));
     client.expect_output("* you are ada\n");

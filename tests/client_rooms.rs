@@ -88,7 +88,7 @@ fn messages_are_shown_whole_and_a_cut_is_marked() {
     let arguments = ["--protocol", "v2", "--nick", "ada"];
     let mut ada = ClientProgram::spawn(&mut client_to(&server, &arguments));
     ada.expect_output("* you are ada\n");
-    let text = "x".repeat(1159) + "y";
+    let text = "x".repeat(1151) + "y";
     ada.type_in(&format!("{text}\n"));
     for client in [&mut ada, &mut whole] {
         client.expect_output(&format!("ada {text}\n"));

@@ -103,7 +103,7 @@ fn a_long_line_is_sent_in_parts_if_the_user_wants_it() {
     terminal.type_in(&format!("{PASTE}{line}{PASTE_END}\r"));
     terminal.expect_output(question);
     terminal.type_in("y\r");
-    let parts = [&words[..232], &words[232..]];
+    let parts = [&words[..230], &words[230..]];
     for part in parts.map(|part| part.join(" ")) {
         let before = listener.expect_output(&format!("ada {part}\n"));
         assert_eq!(before, "");

@@ -53,6 +53,7 @@ fn receives_texts_and_ignores_anything_else() {
     expect_up(&session, V1);
     assert_eq!(next_line(&session), "not \u{fffd} utf-8");
     let message = Message {
+        room: None,
         from: "a".parse().unwrap(),
         payload: b"text".to_vec(),
         may_be_cut: false,

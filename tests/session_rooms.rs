@@ -122,7 +122,7 @@ fn a_session_in_the_lobby_returns_to_it_after_a_restart() {
     wait_until("another session", || {
         session.stats().sessions == 2 && is_ada()
     });
-    assert_eq!(session.room(), None);
+    assert_eq!(session.room(), Some(room("lobby")));
     let members = answer(session.who());
     assert_eq!(members.room, room("lobby"));
     assert_eq!(members.list.entries, [DisplayName::Name(name("ada"))]);
@@ -172,6 +172,7 @@ fn notices_private_messages_answers_and_room_changes_are_events() {
     assert_eq!(next_line(&ada), format!("* to {to}: psst\\x1b"));
     let private = next_event(&bob);
     let message = Message {
+        room: None,
         from: "ada".parse().unwrap(),
         payload: b"psst\x1b".to_vec(),
         may_be_cut: false,

@@ -67,6 +67,7 @@ fn peers_of_both_protocols_receive_the_same_lines() {
     assert_eq!(
         next_event(&sessions[1]),
         Event::Message(Message {
+            room: "lobby".parse().ok(),
             from: DisplayName::Address(from),
             payload,
             may_be_cut: false,

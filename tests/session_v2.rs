@@ -15,11 +15,11 @@ use bullhorn::client::{
     DownReason, Event, ProtocolChoice, ProtocolVersion, RequestError, SayError, Session,
 };
 use bullhorn::net::{Gso, Packet, PeerAddr, Sender, max_segments};
-use bullhorn::wire::v2::{BUNDLE_BYTES, NoticeCode, ServerFrame, push_padding};
+use bullhorn::wire::v2::{BUNDLE_BYTES, MIN_HELLO_BYTES, NoticeCode, ServerFrame, push_padding};
 use common::{
     FakeServer, GREET_TIMEOUT, REPLY_TIMEOUT, TIMEOUT, TestServer, answer, connection_refused,
-    datagram, expect_up, has_v2_session, message, next_event, next_line, quick_v2_config,
-    undelivered, unpinned_config, wait_until, welcome,
+    datagram, datagram_to, expect_up, has_v2_session, message, next_event, next_line,
+    quick_v2_config, undelivered, unpinned_config, wait_until, welcome,
 };
 
 #[test]
@@ -28,7 +28,7 @@ fn falls_back_to_v1_without_losing_a_text() {
     let session = Session::connect(quick_v2_config(server.address())).unwrap();
     let early = session.say("early");
     for _ in 0..3 {
-        assert_eq!(server.receive_hello(), 64);
+        assert_eq!(server.receive_hello(), MIN_HELLO_BYTES);
     }
     let (heartbeat, client) = server.receive();
     assert_eq!(heartbeat, b"@im@");
@@ -148,8 +148,7 @@ fn no_datagram_breaks_the_session() {
     let long = vec![0xEE; 60_000];
     let malformed = [
         b"1.2.3.4:5 text",
-        &hi[..hi.len() - 1],
-        &unknown_kind,
+        &hi[..hi.len() - 2],
         &wrong_length,
         &long,
         b"\xff\x03",
@@ -160,20 +159,24 @@ fn no_datagram_breaks_the_session() {
     }
     // These are well formed, but change nothing.
     let pong = ServerFrame::Pong(b"what?");
-    for good in [&datagram(&[]), &datagram(&[pong]), &datagram(&[welcome(9)])] {
-        server.send(good, client);
+    for frames in [&[][..], &[pong], &[welcome(9)]] {
+        server.send(&datagram_to(7, frames), client);
     }
+    // Somebody else may have sent these.
+    for receiver in [0, 1, 6, u64::MAX] {
+        server.send(&datagram_to(receiver, &[ServerFrame::Goodbye]), client);
+    }
+    // A frame of a later version is skipped.
+    server.send(&unknown_kind, client);
     server.send(&hi, client);
-    server.send(&hi, client);
-    server.send(
-        &datagram(&[ServerFrame::Notice(NoticeCode::Done, b"the end")]),
-        client,
-    );
+    let end = ServerFrame::Notice(NoticeCode::Done, b"the end");
+    server.send(&datagram_to(7, &[end]), client);
     expect_up(&session, V2);
     assert_eq!(next_line(&session), "127.0.0.1:7 hi");
     assert_eq!(next_line(&session), "* the end");
     let stats = session.stats();
     assert_eq!(stats.malformed, malformed.len() as u64);
+    assert_eq!(stats.forged, 4);
     assert_eq!((stats.messages.repeated, stats.sessions), (1, 1));
     server.reply_to_ping(7);
     assert!(session.is_up());

@@ -3,7 +3,8 @@
 
 mod common;
 
-use bullhorn::config::ServiceKind;
+use bullhorn::config::{Proof, ServiceKind, Trust};
+use bullhorn::{Server, ServerConfig};
 use common::{V4, at_once, config, mix, run_through, server};
 use loadgen::config::{Protocol, RunConfig, Scenario, Sockets};
 
@@ -43,6 +44,35 @@ fn a_mixed_load_is_delivered_and_answered_to_the_last() {
             assert_eq!(outcome.latencies.answer.len(), counts.answered);
             server.stop().unwrap();
         });
+    }
+}
+
+#[test]
+fn clients_of_both_versions_prove_their_addresses() {
+    for (protocol, challenges) in [(Protocol::V1, 20), (Protocol::V2, 0)] {
+        let server = ServerConfig {
+            proof: Proof::Always,
+            trust: vec![Trust::Nobody],
+            no_pin: true,
+            workers: 2,
+            bind: vec![V4.parse().unwrap()],
+            ..ServerConfig::default()
+        };
+        let server = Server::start(server).unwrap();
+        for scenario in [Scenario::Chat, Scenario::Lobby] {
+            let config = RunConfig {
+                protocol,
+                scenario,
+                mix: mix(0.0, 1.0, 0.0),
+                ..config(server.local_addr())
+            };
+            let counts = run_through(&config).counts;
+            assert_eq!((counts.texts, counts.lost, counts.stray), (1000, 0, 0));
+        }
+        // Each client has two addresses, one per run.
+        let total = server.stats().total();
+        assert_eq!(total.challenges, 2 * challenges);
+        server.stop().unwrap();
     }
 }
 

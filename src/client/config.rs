@@ -46,6 +46,13 @@ pub struct SessionConfig {
     /// 1 may not. Then texts count as delivered when the network has not refused them for
     /// [`SessionConfig::settle_time`]. Default: true.
     pub expects_echo: bool,
+    /// True if the session receives its own messages. Without them, a text counts as delivered
+    /// when the network has not refused it for [`SessionConfig::settle_time`]. Default: true.
+    pub echo: bool,
+    /// True if the session receives the messages of its rooms. Set it to false in a session that
+    /// only sends. It still receives replies and direct messages, and not its own messages.
+    /// A server of version 1 sends them all the same, and the session drops them. Default: true.
+    pub receive: bool,
     /// Maximum number of events that wait for the application, at least 1. One that holds more
     /// than 1 KiB counts as one more for each. Messages beyond it are dropped and counted.
     /// Default: 1024.
@@ -88,6 +95,8 @@ impl SessionConfig {
             retry_delay: RETRY_DELAY,
             settle_time: SETTLE_TIME,
             expects_echo: true,
+            echo: true,
+            receive: true,
             max_events: MAX_EVENTS,
         }
     }

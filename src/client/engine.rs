@@ -151,12 +151,11 @@ impl Engine {
             // proves nothing.
             let is_proof = !is_refused;
             received_bytes += bytes;
-            if is_proof {
-                self.route.is_proven = true;
-                self.route.untried = 0;
-            }
             for datagram in datagrams(&self.buffer[..bytes], segment_bytes) {
-                self.protocol.handle_datagram(datagram, is_proof, now);
+                if self.protocol.handle_datagram(datagram, is_proof, now) && is_proof {
+                    self.route.is_proven = true;
+                    self.route.untried = 0;
+                }
             }
             self.report();
         }
@@ -232,8 +231,11 @@ impl Engine {
             return Ok(());
         }
         socket.register(self.poll.registry(), SOCKET)?;
-        // If the old address does reach the server, it must not send there any more.
-        self.send_leave();
+        // If the old address does reach the server, it must not send there any more. A session of
+        // version 2 that goes on at the same server moves.
+        if !(is_same && self.protocol.can_move()) {
+            self.send_leave();
+        }
         self.protocol.set_local_addr(socket.local_addr().ok());
         self.socket = socket;
         self.out.clear();

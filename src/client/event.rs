@@ -14,13 +14,17 @@ use crate::wire::{DisplayName, Name, RoomName};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The server has answered, for the first time or after it was down. It is spoken to in
-    /// this version of the protocol. Comes again if a late answer changes the version.
+    /// The server is there, for the first time or after it was down. It is spoken to in this
+    /// version of the protocol. In version 2 it has put the session into a room, so it sends the
+    /// messages of the room from now on. In version 1 something has come from it. Comes again if
+    /// a late answer changes the version.
     Up(ProtocolVersion),
     /// The server counts as down. The session keeps trying to reach it.
     Down(DownReason),
-    /// Someone said something to the room. This includes the session's own texts,
-    /// whose sender is [`Session::name`](super::Session::name), or its address without one.
+    /// Someone said something to the room, or to one that the session has subscribed to. This
+    /// includes the session's own texts, whose sender is
+    /// [`Session::name`](super::Session::name), or its address without one. See
+    /// [`SessionConfig::echo`](super::SessionConfig::echo).
     Message(Message),
     /// Someone said something to this session alone.
     Private(Message),
@@ -73,6 +77,9 @@ pub enum Event {
 /// Something that someone said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
+    /// The room that it was said to. `None` for a direct message, and while the server has not
+    /// told the room. One of version 1 tells it only when it is joined.
+    pub room: Option<RoomName>,
     /// The sender.
     pub from: DisplayName,
     /// The payload: any bytes. From a server of version 1 it is printable text.
@@ -167,6 +174,9 @@ pub enum RequestError {
     /// The server speaks version 1, in which everything is a text.
     #[error("the server speaks version 1, in which only texts can be said")]
     TextOnly,
+    /// The server speaks version 1, in which a session has one room.
+    #[error("the server speaks version 1, in which a session has one room")]
+    OneRoom,
     /// The session has ended.
     #[error("the session has ended")]
     Ended,
@@ -188,6 +198,12 @@ pub enum Refusal {
     /// The room does not exist, and the server has this many rooms, its maximum.
     #[error("cannot create {0}: the server has its maximum of {1} rooms")]
     RoomLimit(RoomName, usize),
+    /// The session is in this many rooms, its maximum.
+    #[error("a session has at most {0} rooms")]
+    SessionRoomLimit(usize),
+    /// The session is not in this room, and does not subscribe to it.
+    #[error("not in {0}")]
+    NotInRoom(RoomName),
     /// No peer has this name or address.
     #[error("no such peer: {0}")]
     NoSuchPeer(DisplayName),

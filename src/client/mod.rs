@@ -26,6 +26,8 @@
 //! | say something to the room | [`Session::say`], [`Session::say_bytes`] |
 //! | say something to one peer | [`Session::private`] |
 //! | take a name, go to a room | [`Session::nick`], [`Session::join`] |
+//! | receive more rooms, and speak there | [`Session::subscribe`], [`Session::say_to`] |
+//! | receive no messages of its own, or none | [`SessionConfig::echo`], [`SessionConfig::receive`] |
 //! | list members and rooms | [`Session::who`], [`Session::rooms`] |
 //! | be told who comes and goes | [`Session::presence`] |
 //! | measure the round trip, and losses | [`Session::ping`], [`Session::stats`] |

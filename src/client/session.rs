@@ -161,17 +161,38 @@ impl Session {
     /// or address before the text, and cuts it at 1024 bytes in all.
     pub fn say(&self, text: &str) -> Result<Ticket<()>, SayError> {
         let payload = checked(text)?.as_bytes().to_vec();
-        let is_text = true;
-        self.send(Outgoing::Say { payload, is_text })
+        self.send(Outgoing::Say {
+            room: None,
+            payload,
+            is_text: true,
+        })
     }
 
     /// Says any bytes to everyone in the room. The ticket fails with a server of version 1.
     /// Peers of version 1 receive a text in which unprintable bytes are escaped.
     pub fn say_bytes(&self, payload: &[u8]) -> Result<Ticket<()>, SayError> {
         check_len(payload.len())?;
-        let payload = payload.to_vec();
-        let is_text = false;
-        self.send(Outgoing::Say { payload, is_text })
+        self.send(Outgoing::Say {
+            room: None,
+            payload: payload.to_vec(),
+            is_text: false,
+        })
+    }
+
+    /// Says any bytes to everyone in a room that the session has subscribed to, or in its own. If
+    /// the server has not answered the subscription, the message waits for it, and so does what is
+    /// said after it. The ticket fails with [`Refusal::NotInRoom`] if the session does not receive
+    /// the room, and with [`RequestError::OneRoom`] for another room of a server of version 1.
+    ///
+    /// [`Refusal::NotInRoom`]: super::Refusal::NotInRoom
+    /// [`RequestError::OneRoom`]: super::RequestError::OneRoom
+    pub fn say_to(&self, room: RoomName, payload: &[u8]) -> Result<Ticket<()>, SayError> {
+        check_len(payload.len())?;
+        self.send(Outgoing::Say {
+            room: Some(room),
+            payload: payload.to_vec(),
+            is_text: classify(payload) == ClientDatagram::Text(payload),
+        })
     }
 
     /// Says a text to one peer.
@@ -194,6 +215,21 @@ impl Session {
     /// when the server was down. Every session begins in the room `lobby`.
     pub fn join(&self, room: RoomName) -> Result<Ticket<Joined>, SayError> {
         self.send(Outgoing::Request(Request::Room(room)))
+    }
+
+    /// Receives the messages of a room as well, which is created if it does not exist. The session
+    /// stays in its own room, and subscribes again when the server was down. A server lets a
+    /// session be in up to 64 rooms. The ticket fails with [`RequestError::OneRoom`] if the server
+    /// speaks version 1.
+    ///
+    /// [`RequestError::OneRoom`]: super::RequestError::OneRoom
+    pub fn subscribe(&self, room: RoomName) -> Result<Ticket<()>, SayError> {
+        self.send(Outgoing::Request(Request::Subscribe(room)))
+    }
+
+    /// Ends a subscription. Without one, the ticket succeeds at once.
+    pub fn unsubscribe(&self, room: RoomName) -> Result<Ticket<()>, SayError> {
+        self.send(Outgoing::Request(Request::Unsubscribe(room)))
     }
 
     /// Asks who is in the room. The answer may hold only a part: if it has fewer entries than
@@ -237,7 +273,8 @@ impl Session {
         &self.events
     }
 
-    /// Returns true if the server has answered, and does not count as down.
+    /// Returns true if the server has answered, in version 2 with the room of the session, and does
+    /// not count as down.
     pub fn is_up(&self) -> bool {
         self.shared.status().is_up
     }
@@ -248,7 +285,8 @@ impl Session {
     }
 
     /// The version in use. `None` while the server is greeted: at the start, until it answers or
-    /// [`SessionConfig::greeting_timeout`] is over, and after it was down.
+    /// [`SessionConfig::greeting_timeout`] is over, after it was down, and while the session moves to
+    /// another address.
     pub fn protocol(&self) -> Option<ProtocolVersion> {
         self.shared.status().version
     }
@@ -258,8 +296,9 @@ impl Session {
         self.shared.status().name
     }
 
-    /// The room of the session, as the server has confirmed it. `None` in the lobby, where every
-    /// session begins, until the session has returned to it from another room.
+    /// The room of the session, as the server has confirmed it. `None` until then. In version 1 it
+    /// is also `None` in the lobby, where every session begins, until the session has returned to
+    /// it from another room.
     pub fn room(&self) -> Option<RoomName> {
         self.shared.status().room
     }

@@ -34,8 +34,11 @@ pub struct SessionStats {
     pub messages: SequenceCounts,
     /// In version 2: datagrams from the server that were malformed, and dropped.
     pub malformed: u64,
+    /// In version 2: datagrams that carry neither the session nor the number of a request for
+    /// one, and were dropped. Someone forged them, or they are late ones of an earlier session.
+    pub forged: u64,
     /// In version 2: sessions that the server gave. Each after the first means that it had
-    /// forgotten this one, or was restarted.
+    /// forgotten this one, was restarted, or sees the client at another address.
     pub sessions: u64,
     /// Texts and requests that were never sent.
     pub unsent: u64,

@@ -48,13 +48,24 @@ impl FakeServer {
         }
     }
 
-    /// Receives a datagram, which must be a HELLO, and replies with a WELCOME to this
-    /// session.
+    /// Receives a datagram, which must be a HELLO, and replies with a WELCOME to this session.
+    /// Answers the first datagram of the session with the lobby.
     #[track_caller]
     pub(crate) fn send_welcome(&self, session: u64) -> SocketAddr {
+        let client = self.begin_welcome(session);
+        let (first, _) = self.receive();
+        let (of, _) = parse_client(&first).unwrap();
+        assert_eq!(of, SessionId::new(session));
+        self.send(&datagram_to(session, &[lobby()]), client);
+        client
+    }
+
+    /// Receives a datagram, which must be a HELLO, and replies with a WELCOME to this session.
+    #[track_caller]
+    pub(crate) fn begin_welcome(&self, session: u64) -> SocketAddr {
         let (hello, client) = self.receive();
-        assert!(is_hello(&hello), "{hello:02x?}");
-        self.send(&datagram(&[welcome(session)]), client);
+        let nonce = nonce_of(&hello).expect("a HELLO");
+        self.send(&datagram_to(nonce, &[welcome(session)]), client);
         client
     }
 
@@ -67,23 +78,37 @@ impl FakeServer {
             let frames: Vec<_> = frames.collect();
             if let [ClientFrame::Heartbeat(_), ClientFrame::Ping(token)] = frames[..] {
                 assert_eq!(of, SessionId::new(session));
-                return self.send(&datagram(&[ServerFrame::Pong(token)]), client);
+                let pong = datagram_to(session, &[ServerFrame::Pong(token)]);
+                return self.send(&pong, client);
             }
         }
     }
 }
 
 fn is_hello(datagram: &[u8]) -> bool {
-    let Ok((None, mut frames)) = parse_client(datagram) else {
-        return false;
-    };
-    matches!(frames.next(), Some(ClientFrame::Hello(_)))
+    nonce_of(datagram).is_some()
 }
 
-/// Returns a datagram of a server.
+/// Returns the nonce of a HELLO without a session.
+pub(crate) fn nonce_of(datagram: &[u8]) -> Option<u64> {
+    let Ok((None, mut frames)) = parse_client(datagram) else {
+        return None;
+    };
+    match frames.next() {
+        Some(ClientFrame::Hello(hello)) => Some(hello.nonce),
+        _ => None,
+    }
+}
+
+/// Returns a datagram of a server to everyone in a room.
 pub(crate) fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {
+    datagram_to(0, frames)
+}
+
+/// Returns a datagram of a server, with the session of a client, or the nonce of its HELLO.
+pub(crate) fn datagram_to(receiver: u64, frames: &[ServerFrame<'_>]) -> Vec<u8> {
     let mut datagram = Vec::new();
-    push_server_header(0, &mut datagram);
+    push_server_header(receiver, &mut datagram);
     for frame in frames {
         push_server_frame(frame, &mut datagram);
     }
@@ -97,6 +122,15 @@ pub(crate) fn message(sequence: u32, payload: &[u8]) -> ServerFrame<'_> {
         sequence,
         from: "127.0.0.1:7".parse().unwrap(),
         payload,
+    })
+}
+
+/// Returns the answer to the first datagram of a session.
+pub(crate) fn lobby() -> ServerFrame<'static> {
+    ServerFrame::Room(v2::Room {
+        number: 0,
+        incarnation: 1,
+        name: "lobby".parse().unwrap(),
     })
 }
 

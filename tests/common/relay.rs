@@ -40,6 +40,10 @@ pub(crate) struct RelayCounts {
 struct Shared {
     is_stopping: AtomicBool,
     is_faulty: AtomicBool,
+    /// Every other datagram with a ROOM is lost.
+    loses_rooms: AtomicBool,
+    /// The relay is to send to the server from another port.
+    must_move: AtomicBool,
     /// Datagrams that are longer are lost in both directions, and not counted.
     max_bytes: AtomicUsize,
     /// By room and stream.
@@ -57,12 +61,13 @@ impl Relay {
     /// Starts a relay without faults to `server`.
     pub(crate) fn start(server: SocketAddr, seed: u64) -> Self {
         let front = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let back = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        back.connect(server).unwrap();
+        let back = connected(server);
         let address = front.local_addr().unwrap();
         let shared = Arc::new(Shared {
             is_stopping: AtomicBool::new(false),
             is_faulty: AtomicBool::new(false),
+            loses_rooms: AtomicBool::new(false),
+            must_move: AtomicBool::new(false),
             max_bytes: AtomicUsize::new(usize::MAX),
             counts: Mutex::default(),
         });
@@ -71,6 +76,8 @@ impl Relay {
         let relay = RelayThread {
             front,
             back,
+            server,
+            lost_rooms: 0,
             client: None,
             held_back: HashMap::new(),
             shared: Arc::clone(&shared),
@@ -94,6 +101,20 @@ impl Relay {
     /// of their stream.
     pub(crate) fn set_faulty(&self, is_faulty: bool) {
         self.shared.is_faulty.store(is_faulty, Ordering::SeqCst);
+    }
+
+    /// Loses every other datagram with a ROOM, the first one as well.
+    pub(crate) fn lose_rooms(&self) {
+        self.shared.loses_rooms.store(true, Ordering::SeqCst);
+    }
+
+    /// Sends to the server from another port from now on, as after NAT rebinding.
+    pub(crate) fn move_to_another_port(&self) {
+        self.shared.must_move.store(true, Ordering::SeqCst);
+        let _ = self.waker.wake();
+        while self.shared.must_move.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
     }
 
     /// Loses all datagrams that are longer, as a path without ICMP does.
@@ -132,6 +153,9 @@ struct RelayThread {
     front: UdpSocket,
     /// The socket towards the server.
     back: UdpSocket,
+    server: SocketAddr,
+    /// Number of datagrams with a ROOM so far.
+    lost_rooms: u64,
     client: Option<SocketAddr>,
     held_back: HashMap<(u32, u8), HeldBack>,
     shared: Arc<Shared>,
@@ -150,6 +174,14 @@ impl RelayThread {
         let mut buffer = vec![0; 65_536];
         while !self.shared.is_stopping.load(Ordering::SeqCst) {
             let _ = poll.poll(&mut ready, Some(Duration::from_secs(1)));
+            if self.shared.must_move.load(Ordering::SeqCst) {
+                self.back = connected(self.server);
+                let registry = poll.registry();
+                registry
+                    .register(&mut self.back, Token(1), Interest::READABLE)
+                    .unwrap();
+                self.shared.must_move.store(false, Ordering::SeqCst);
+            }
             loop {
                 match self.front.recv_from(&mut buffer) {
                     Ok((len, from)) => {
@@ -180,6 +212,12 @@ impl RelayThread {
 
     fn handle_datagram(&mut self, datagram: &[u8]) {
         let Some((stream, messages)) = messages_in(datagram) else {
+            if has_room(datagram) && self.shared.loses_rooms.load(Ordering::SeqCst) {
+                self.lost_rooms += 1;
+                if self.lost_rooms % 2 == 1 {
+                    return;
+                }
+            }
             return self.send(datagram);
         };
         let fault = match self.shared.is_faulty.load(Ordering::SeqCst) {
@@ -265,6 +303,18 @@ enum Fault {
     RepeatLate,
     /// Sends it after the next one of its stream.
     Reorder,
+}
+
+/// Returns a socket to the server, from a port of its own.
+fn connected(server: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket.connect(server).unwrap();
+    socket
+}
+
+fn has_room(datagram: &[u8]) -> bool {
+    let is_room = |frame| matches!(frame, ServerFrame::Room(_) | ServerFrame::Subscribed(_));
+    parse_server(datagram).is_ok_and(|mut frames| frames.any(is_room))
 }
 
 /// Returns the room and stream, and the number of messages. Returns `None` if the

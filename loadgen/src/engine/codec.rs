@@ -5,7 +5,8 @@ use bullhorn::wire::v2::{
     push_client_frame, push_client_header, push_hello, push_say,
 };
 use bullhorn::wire::{
-    GREETING_START, HEARTBEAT, MAX_ROOM_NAME_BYTES, QUIT, Reply, RoomName, ServerLine,
+    GREETING_START, HEARTBEAT, MAX_ROOM_NAME_BYTES, PROOF_VERB, ProofToken, QUIT, Reply, RoomName,
+    ServerLine,
 };
 
 use crate::config::Protocol;
@@ -16,6 +17,8 @@ use crate::engine::stamp::{STAMP_BYTES, Stamp};
 pub(crate) enum Say<'a> {
     /// Asks to be a client: the first datagram of version 2.
     Hello,
+    /// Proves its address, in version 1.
+    Prove(ProofToken),
     /// Goes to a room.
     Join(&'a str),
     /// Asks for an answer that carries the same stamp.
@@ -33,6 +36,8 @@ pub(crate) enum Say<'a> {
 pub(crate) enum Received<'a> {
     /// The answer to [`Say::Hello`].
     Welcome(Welcome),
+    /// The server asks for [`Say::Prove`] with this token.
+    Challenge(ProofToken),
     /// The answer to [`Say::Join`]: it is in this room, with so many members in version 1.
     Joined(RoomName, usize),
     /// The answer to [`Say::Join`]: it is not, and why.
@@ -86,6 +91,10 @@ pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl Fn
 fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
     match say {
         Say::Hello | Say::Heartbeat => out.extend_from_slice(HEARTBEAT),
+        Say::Prove(token) => {
+            out.extend_from_slice(PROOF_VERB);
+            out.extend_from_slice(format!(" {token}").as_bytes());
+        }
         Say::Join(room) => {
             out.extend_from_slice(b"/join ");
             out.extend_from_slice(room.as_bytes());
@@ -116,7 +125,7 @@ fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
             // Filled in place, so that the payload is not written twice.
             push_say(|out| push_filled(stamp, bytes, out), out);
         }
-        Say::Heartbeat => {
+        Say::Prove(_) | Say::Heartbeat => {
             push_client_header(session, out);
             push_client_frame(&ClientFrame::Heartbeat(None), out);
         }
@@ -136,6 +145,7 @@ fn read_text(datagram: &[u8]) -> Received<'_> {
     }
     match ServerLine::parse(datagram) {
         Some(ServerLine::Notice(sentence)) => match Reply::parse_uncoded(sentence) {
+            Some(Reply::Prove(token)) => Received::Challenge(token),
             Some(Reply::Pong(token)) => stamped(token, Received::Answer),
             Some(Reply::Entered { room, members }) => Received::Joined(room, members),
             Some(reply) if is_refusal(reply.code()) => Received::Refused(sentence),

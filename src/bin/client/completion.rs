@@ -226,6 +226,7 @@ mod tests {
             "you are in go (3 here)",
         ]);
         let message = |from: &str| Message {
+            room: None,
             from: from.parse().unwrap(),
             payload: b"eve".to_vec(),
             may_be_cut: false,

@@ -33,12 +33,16 @@ pub(super) fn line(event: &Event, session: &Session) -> Option<String> {
             result: Ok(Answer::RoundTrip(time)),
             ..
         } => {
-            let messages = session.stats().messages;
+            let stats = session.stats();
+            let messages = stats.messages;
             let round_trip_ms = 1000.0 * time.as_secs_f64();
             let mut value = json!({"event": "pong", "round_trip_ms": round_trip_ms});
             if messages.expected > 0 {
                 value["expected"] = messages.expected.into();
                 value["lost"] = messages.lost.into();
+            }
+            if stats.forged > 0 {
+                value["forged"] = stats.forged.into();
             }
             value
         }
@@ -121,6 +125,7 @@ mod tests {
     #[test]
     fn payloads_that_are_not_utf8_are_also_in_base64() {
         let message = |payload: &[u8]| Message {
+            room: None,
             from: "ada".parse().unwrap(),
             payload: payload.to_vec(),
             may_be_cut: false,

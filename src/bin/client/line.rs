@@ -48,6 +48,7 @@ mod tests {
 
     fn message(from: &str, payload: &[u8]) -> Message {
         Message {
+            room: None,
             from: from.parse().unwrap(),
             payload: payload.to_vec(),
             may_be_cut: false,

@@ -209,14 +209,20 @@ fn undelivered(payloads: &[Vec<u8>], were_sent: bool) -> String {
     line
 }
 
-/// Returns `, 3 of 1,200 messages lost`, in version 2 and after the first message.
+/// Returns `, 3 of 1,200 messages lost`, in version 2 and after the first message, and
+/// `, 7 forged datagrams dropped` after the first of these.
 fn losses(session: &Session) -> String {
-    let messages = session.stats().messages;
-    if messages.expected == 0 {
-        return String::new();
+    let stats = session.stats();
+    let messages = stats.messages;
+    let mut text = String::new();
+    if messages.expected > 0 {
+        let (lost, expected) = (Thousands(messages.lost), Thousands(messages.expected));
+        text += &format!(", {lost} of {expected} messages lost");
     }
-    let (lost, expected) = (Thousands(messages.lost), Thousands(messages.expected));
-    format!(", {lost} of {expected} messages lost")
+    if stats.forged > 0 {
+        text += &format!(", {} forged datagrams dropped", Thousands(stats.forged));
+    }
+    text
 }
 
 /// Returns the colour of a sender, which is always the same.

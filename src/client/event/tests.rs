@@ -2,6 +2,7 @@ use super::*;
 
 fn message(from: &str, payload: &[u8]) -> Message {
     Message {
+        room: None,
         from: from.parse().unwrap(),
         payload: payload.to_vec(),
         may_be_cut: false,

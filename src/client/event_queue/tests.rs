@@ -10,6 +10,7 @@ fn queue(max_events: usize) -> (EventQueue, Receiver<Event>) {
 
 fn message(bytes: usize) -> Event {
     Event::Message(Message {
+        room: None,
         from: "ada".parse().unwrap(),
         payload: vec![b'x'; bytes],
         may_be_cut: false,

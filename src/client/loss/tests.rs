@@ -3,6 +3,12 @@ use Arrival::{New, Reordered, Repeated, TooLate};
 use proptest::prelude::*;
 
 impl Sequences {
+    /// Takes the number of a message that comes in a datagram of its own.
+    fn comes(&mut self, room: u32, stream: u8, sequence: u32) -> Arrival {
+        self.begin_datagram();
+        self.arrived(room, stream, sequence)
+    }
+
     /// The room, the number and the counts of each stream that goes on.
     pub(crate) fn streams(&self) -> impl Iterator<Item = (u32, u8, SequenceCounts)> {
         let streams = self.streams.iter();
@@ -12,7 +18,7 @@ impl Sequences {
 
 fn after(numbers: &[u32]) -> (Vec<Arrival>, SequenceCounts) {
     let mut sequences = Sequences::default();
-    let arrive = |number: &u32| sequences.arrived(1, 0, *number);
+    let arrive = |number: &u32| sequences.comes(1, 0, *number);
     let arrivals = numbers.iter().map(arrive).collect();
     (arrivals, sequences.total())
 }
@@ -91,25 +97,26 @@ fn places_in_the_window_are_taken_over_clean() {
 #[test]
 fn a_stream_that_begins_anew_is_heard_again_and_no_count_goes_back() {
     let mut sequences = Sequences::default();
-    sequences.arrived(1, 0, 10_000);
-    sequences.arrived(1, 0, 10_002);
+    sequences.comes(1, 0, 10_000);
+    sequences.comes(1, 0, 10_002);
     for number in 0..MAX_LATE_IN_A_ROW - 1 {
-        assert_eq!(sequences.arrived(1, 0, number), TooLate);
+        assert_eq!(sequences.comes(1, 0, number), TooLate);
     }
     let refused = u64::from(MAX_LATE_IN_A_ROW - 1);
     assert_eq!(sequences.total(), counts([3, 2, 1, 0, 0, refused]));
-    assert_eq!(sequences.arrived(1, 0, MAX_LATE_IN_A_ROW), New);
-    assert_eq!(sequences.arrived(1, 0, MAX_LATE_IN_A_ROW + 2), New);
+    assert_eq!(sequences.comes(1, 0, MAX_LATE_IN_A_ROW), New);
+    assert_eq!(sequences.comes(1, 0, MAX_LATE_IN_A_ROW + 2), New);
     assert_eq!(sequences.total(), counts([6, 4, 2, 0, 0, refused]));
 }
 
 #[test]
 fn stragglers_among_others_do_not_begin_a_stream_anew() {
     let mut sequences = Sequences::default();
-    sequences.arrived(1, 0, 10_000);
+    sequences.comes(1, 0, 9_999);
+    sequences.comes(1, 0, 10_000);
     for number in 0..2 * MAX_LATE_IN_A_ROW {
-        assert_eq!(sequences.arrived(1, 0, number), TooLate);
-        assert_eq!(sequences.arrived(1, 0, 10_001 + number), New);
+        assert_eq!(sequences.comes(1, 0, number), TooLate);
+        assert_eq!(sequences.comes(1, 0, 10_001 + number), New);
     }
     assert_eq!(sequences.total().lost, 0);
 }
@@ -118,7 +125,7 @@ fn stragglers_among_others_do_not_begin_a_stream_anew() {
 fn streams_and_rooms_count_for_themselves() {
     let mut sequences = Sequences::default();
     for (room, stream, number) in [(1, 0, 5), (1, 1, 900), (1, 0, 7), (1, 1, 901), (2, 0, 7)] {
-        assert_eq!(sequences.arrived(room, stream, number), New);
+        assert_eq!(sequences.comes(room, stream, number), New);
     }
     let mut streams: Vec<_> = sequences.streams().collect();
     streams.sort_by_key(|(room, stream, _)| (*room, *stream));
@@ -130,7 +137,7 @@ fn streams_and_rooms_count_for_themselves() {
     assert_eq!(streams, expected);
     sequences.restart();
     sequences.moved_to(1);
-    assert_eq!(sequences.arrived(1, 0, 0), New);
+    assert_eq!(sequences.comes(1, 0, 0), New);
     assert_eq!(sequences.total(), counts([7, 6, 1, 0, 0, 0]));
 }
 
@@ -140,7 +147,7 @@ fn in_room_1() -> Sequences {
     sequences.restart();
     sequences.moved_to(1);
     for number in 10..=12 {
-        sequences.arrived(1, 0, number);
+        sequences.comes(1, 0, number);
     }
     sequences
 }
@@ -148,7 +155,7 @@ fn in_room_1() -> Sequences {
 /// Messages of a stream arrive, of which none has come before.
 fn arrive(sequences: &mut Sequences, room: u32, numbers: impl IntoIterator<Item = u32>) {
     for number in numbers {
-        let arrival = sequences.arrived(room, 0, number);
+        let arrival = sequences.comes(room, 0, number);
         assert!(matches!(arrival, New | Reordered), "{number}: {arrival:?}");
     }
 }
@@ -177,13 +184,13 @@ fn what_comes_of_a_room_that_was_left_is_told_apart_and_no_gap_of_it_is_a_loss()
     arrive(&mut sequences, 1, [15]);
     sequences.moved_to(2);
     arrive(&mut sequences, 1, [13, 16]);
-    assert_eq!(sequences.arrived(1, 0, 13), Repeated);
-    assert_eq!(sequences.arrived(1, 0, 11), Repeated);
+    assert_eq!(sequences.comes(1, 0, 13), Repeated);
+    assert_eq!(sequences.comes(1, 0, 11), Repeated);
     arrive(&mut sequences, 1, [20]);
     assert_eq!(sequences.total(), counts([8, 7, 1, 2, 1, 0]));
     // One of another worker, from which nothing had come.
-    assert_eq!(sequences.arrived(1, 1, 500), New);
-    assert_eq!(sequences.arrived(1, 1, 510), New);
+    assert_eq!(sequences.comes(1, 1, 500), New);
+    assert_eq!(sequences.comes(1, 1, 510), New);
     assert_eq!(sequences.total(), counts([10, 9, 1, 2, 1, 0]));
 }
 
@@ -193,7 +200,7 @@ fn one_that_was_skipped_and_comes_after_all_was_sent_to_us() {
     sequences.moved_to(2);
     sequences.moved_to(1);
     arrive(&mut sequences, 1, [20, 18, 13]);
-    assert_eq!(sequences.arrived(1, 0, 18), Repeated);
+    assert_eq!(sequences.comes(1, 0, 18), Repeated);
     assert_eq!(sequences.total(), counts([6, 6, 0, 1, 2, 0]));
 }
 
@@ -247,7 +254,7 @@ fn a_gap_of_a_whole_window_that_was_not_sent_to_us_is_skipped_number_by_number()
     let skipped = sequences.total();
     assert_eq!(skipped.lost, before.lost);
     // One of them was sent to us after all.
-    assert_eq!(sequences.arrived(1, 0, 4990), Arrival::Reordered);
+    assert_eq!(sequences.comes(1, 0, 4990), Arrival::Reordered);
     let total = sequences.total();
     assert_eq!(
         (total.expected, total.lost),
@@ -260,7 +267,7 @@ fn a_stream_that_begins_with_a_last_message_of_a_room_loses_nothing_by_it() {
     let mut sequences = Sequences::default();
     sequences.moved_to(1);
     sequences.moved_to(2);
-    assert_eq!(sequences.arrived(1, 0, 10), Arrival::New);
+    assert_eq!(sequences.comes(1, 0, 10), Arrival::New);
     sequences.moved_to(1);
     arrive(&mut sequences, 1, [20]);
     assert_eq!(sequences.total().lost, 0);
@@ -281,12 +288,12 @@ fn who_was_in_a_room_before_a_new_session_has_not_just_left_it() {
 fn whatever_room_messages_are_of_what_is_watched_is_bounded() {
     let mut sequences = Sequences::default();
     for room in 0..2 * MAX_STREAMS as u32 {
-        assert_eq!(sequences.arrived(room, 0, 0), New);
+        assert_eq!(sequences.comes(room, 0, 0), New);
         assert!(sequences.streams.len() <= MAX_ROOMS);
     }
     for stream in 0..=255 {
         for room in 5000..5010 {
-            sequences.arrived(room, stream, 0);
+            sequences.comes(room, stream, 0);
             assert!(sequences.streams.len() <= MAX_STREAMS);
         }
     }
@@ -295,18 +302,67 @@ fn whatever_room_messages_are_of_what_is_watched_is_bounded() {
     assert_eq!(sequences.total().lost, 0);
 }
 
+#[test]
+fn a_jump_is_believed_when_a_second_datagram_continues_it_and_loses_nothing() {
+    let mut sequences = Sequences::default();
+    assert_eq!(sequences.comes(1, 0, 5), New);
+    // One datagram, of which each message counts.
+    sequences.begin_datagram();
+    for number in 90_000..90_010 {
+        assert_eq!(sequences.arrived(1, 0, number), New);
+    }
+    assert_eq!(sequences.comes(1, 0, 90_003), Repeated);
+    assert_eq!(sequences.comes(1, 0, 6), New, "the window is where it was");
+    assert_eq!(sequences.comes(1, 0, 90_010), New);
+    assert_eq!(sequences.comes(1, 0, 7), New);
+    // Nothing speaks against it between these two.
+    assert_eq!(sequences.comes(1, 0, 90_011), New);
+    assert_eq!(sequences.comes(1, 0, 90_013), New);
+    assert_eq!(sequences.comes(1, 0, 8), TooLate);
+    assert_eq!(sequences.comes(1, 0, 90_012), Reordered);
+    assert_eq!(sequences.total(), counts([90_009, 17, 89_992, 1, 1, 1]));
+}
+
 proptest! {
+    /// Whatever single datagrams with far numbers are forged between those that really come, these
+    /// are all received, once.
+    #[test]
+    fn forged_far_numbers_cost_no_message(
+        start in any::<u32>(),
+        is_first_forged in any::<bool>(),
+        steps in prop::collection::vec((1_u32..20, prop::option::of(0_u32..200)), 1..300),
+    ) {
+        let mut sequences = Sequences::default();
+        let mut number = start;
+        if is_first_forged {
+            sequences.comes(1, 0, start.wrapping_add(1 << 29));
+        }
+        prop_assert_eq!(sequences.comes(1, 0, number), New);
+        for (step, forged) in steps {
+            if let Some(forged) = forged {
+                // Each is far from the window, and from the others.
+                let far = start.wrapping_add(1 << 20).wrapping_add(forged * 10_000_000);
+                for next in 0..3 {
+                    sequences.arrived(1, 0, far.wrapping_add(next));
+                }
+            }
+            number = number.wrapping_add(step);
+            prop_assert_eq!(sequences.comes(1, 0, number), New);
+            prop_assert_eq!(sequences.comes(1, 0, number), Repeated);
+        }
+    }
+
     /// Against a model that remembers everything.
     #[test]
     fn counts_are_those_of_who_remembers_all(
         start in any::<u32>(),
         offsets in prop::collection::vec(0_u32..900, 1..600),
     ) {
-        let mut stream = Stream::new(start.wrapping_add(offsets[0]), true);
+        let mut stream = Stream::new(start.wrapping_add(offsets[0]), true, u64::MAX);
         let mut heard = vec![offsets[0]];
         let (mut repeated, mut reordered) = (0, 0);
-        for offset in &offsets[1..] {
-            let arrival = stream.arrived(start.wrapping_add(*offset), true);
+        for (datagram, offset) in (0..).zip(&offsets[1..]) {
+            let arrival = stream.arrived(start.wrapping_add(*offset), true, datagram);
             let expected = if heard.contains(offset) {
                 repeated += 1;
                 Repeated
@@ -364,11 +420,11 @@ proptest! {
             let late_count = if tells_all { late_count } else { 0 };
             let under_way = said.split_off(said.len().saturating_sub(late_count));
             for (room, number) in said.into_iter().chain(std::mem::replace(&mut late, under_way)) {
-                sequences.arrived(room, 0, number);
+                sequences.comes(room, 0, number);
             }
         }
         for (room, number) in late {
-            sequences.arrived(room, 0, number);
+            sequences.comes(room, 0, number);
         }
         let total = sequences.total();
         prop_assert_eq!((total.received, total.lost, total.repeated), (sent, 0, 0));

@@ -10,16 +10,22 @@ use crate::wire::{MAX_TEXT_DATAGRAM, push_printable};
 /// A text or a payload whose echo has not come.
 #[derive(Debug)]
 pub(super) struct Said {
+    /// The number of its room, if that is not the session's own.
+    pub(super) room: Option<u32>,
     pub(super) payload: Vec<u8>,
+    /// True if the server sends an echo. Otherwise it is delivered when it expires.
+    pub(super) is_echoed: bool,
     /// The text that the server makes of it in version 1, if it is another one.
     line: Option<Vec<u8>>,
     pub(super) responder: Responder,
 }
 
 impl Said {
-    pub(super) fn new(payload: Vec<u8>, responder: Responder) -> Self {
+    pub(super) fn new(room: Option<u32>, payload: Vec<u8>, responder: Responder) -> Self {
         Self {
+            room,
             payload,
+            is_echoed: true,
             line: None,
             responder,
         }
@@ -34,12 +40,14 @@ impl Said {
 }
 
 impl Unanswered<Said> {
-    /// Takes a text that may be an echo, and maybe cut. Returns the text that was said.
+    /// Takes a text that may be an echo, and maybe cut. `room` is its room, if that is not the
+    /// session's own. Returns the text that was said.
     ///
     /// The server keeps the order of the texts of one sender. So if the text `is_own`, those
     /// that were said before it are lost, or overtaken on the way. They expire at `hurry_by`.
     pub(super) fn text_received(
         &mut self,
+        room: Option<u32>,
         text: &[u8],
         may_be_cut: bool,
         is_own: bool,
@@ -47,7 +55,8 @@ impl Unanswered<Said> {
     ) -> Option<Said> {
         let (at, ()) = self.find(|said| {
             let line = said.line.as_ref().unwrap_or(&said.payload);
-            (line == text || (may_be_cut && line.starts_with(text))).then_some(())
+            let is_same = line == text || (may_be_cut && line.starts_with(text));
+            (said.room == room && is_same).then_some(())
         })?;
         if is_own {
             self.hurry(at, hurry_by);

@@ -3,34 +3,36 @@
 use std::time::{Duration, Instant};
 
 use super::Protocol;
-use super::identity::ATTEMPTS_V2;
+use super::identity::{ATTEMPTS_V2, Confirmation};
 use super::liveness::Mode;
+use super::membership::Credential;
+use super::requests::Request;
 use crate::client::event::{Event, Message};
 use crate::client::loss::Arrival;
-use crate::wire::DisplayName;
 use crate::wire::reply::{NoticeCode, Reply};
-use crate::wire::v2::{self, BundleSize, ServerFrame, Welcome, parse_server};
+use crate::wire::v2::{self, BundleSize, ServerFrame, ServerFrames, Welcome, parse_server};
+use crate::wire::{DisplayName, LOBBY, RoomName};
 
 impl Protocol {
-    pub(super) fn handle_frames(&mut self, datagram: &[u8], now: Instant) {
+    /// Returns true if the server has sent the datagram.
+    pub(super) fn handle_frames(&mut self, datagram: &[u8], now: Instant) -> bool {
         let Ok(frames) = parse_server(datagram) else {
             self.stats.malformed += 1;
-            return;
+            return false;
         };
-        let receiver = frames.receiver();
-        let mut frames = frames.peekable();
-        if self.liveness.mode() == Mode::V1 {
-            match frames.peek() {
-                // Whoever sends a HELLO back has not understood it.
-                None => return,
-                Some(ServerFrame::Welcome(_)) => self.greet(now),
-                // The server has given a session, and does not listen to version 1.
-                Some(_) => return self.greet(now),
-            }
+        let credential = self.membership.credential(frames.receiver());
+        if credential.is_none() && !self.is_bundle(&frames) {
+            self.stats.forged += 1;
+            return false;
         }
+        if self.liveness.mode() == Mode::V1 {
+            // The server has given a session, and does not listen to version 1.
+            self.greet(now);
+        }
+        self.losses.begin_datagram();
         for frame in frames {
             // The application receives what comes after it was told that the server is up.
-            if self.stats.sessions == 0 && !may_be_first(&frame) {
+            if !self.membership.was_registered() && !may_be_first(&frame) {
                 continue;
             }
             if !matches!(
@@ -43,55 +45,124 @@ impl Protocol {
                 self.liveness.answered();
             }
             match frame {
-                ServerFrame::Welcome(welcome) => self.handle_welcome(&welcome, now),
+                ServerFrame::Welcome(welcome) => self.handle_welcome(&welcome, credential, now),
                 ServerFrame::Goodbye => {
-                    self.session = None;
+                    self.membership.stopped();
                     self.liveness.stopped(now);
                 }
-                // The server was restarted, or has dropped this client.
+                // The server was restarted, has dropped this client, or sees another address.
                 ServerFrame::UnknownSession => {
-                    if self.session.is_some_and(|own| own.get() == receiver) {
+                    if credential == Some(Credential::Session) {
                         self.greet(now);
                     }
                 }
                 ServerFrame::Pong(token) => self.handle_pong(token, now),
-                ServerFrame::Room(v2::Room { number, name, .. }) => {
-                    self.room = Some(number);
-                    self.losses.moved_to(number);
-                    self.identity.entered(name);
-                    self.push_event(Event::Room(name));
-                }
-                ServerFrame::Subscribed(_) | ServerFrame::Unsubscribed(_) | ServerFrame::Own(_) => {
+                ServerFrame::Room(room) => self.handle_room(room, now),
+                ServerFrame::Subscribed(room) => self.handle_subscribed(room),
+                ServerFrame::Unsubscribed(room) => self.handle_unsubscribed(room),
+                ServerFrame::Own(own) => {
+                    for number in 0..own.count.into() {
+                        let sequence = own.sequence.wrapping_add(number);
+                        self.losses.arrived(own.room, own.stream, sequence);
+                    }
                 }
                 ServerFrame::Private(from, payload) => {
-                    self.push_event(Event::Private(message(from, payload)));
+                    self.push_event(Event::Private(message(None, from, payload)));
                 }
                 ServerFrame::Notice(code, text) => self.handle_notice(Some(code), text, now),
                 ServerFrame::Message(message) => self.handle_message(&message, now),
             }
         }
+        true
     }
 
-    fn handle_welcome(&mut self, welcome: &Welcome, now: Instant) {
+    /// Returns true for a datagram with messages, which all members of a room receive with the
+    /// same bytes. It proves nothing.
+    fn is_bundle(&self, frames: &ServerFrames<'_>) -> bool {
+        let has_session = self.stats.sessions > 0 && self.liveness.mode() != Mode::V1;
+        let is_message = |frame| matches!(frame, ServerFrame::Message(_));
+        // To be removed when the server sends bundles with the session of each receiver.
+        has_session && frames.receiver() == 0 && frames.clone().all(is_message)
+    }
+
+    fn handle_welcome(&mut self, welcome: &Welcome, credential: Option<Credential>, now: Instant) {
         let size = BundleSize::of(welcome.bundle_bytes.into());
-        if self.liveness.mode() == Mode::V2 {
+        if !matches!(self.liveness.mode(), Mode::Greeting { .. }) {
             // A WELCOME that nobody asked for is a repeated one, maybe of long ago.
-            if self.session == Some(welcome.session) && self.path.granted(size, now) {
+            if credential == Some(Credential::Session) && self.path.granted(size, now) {
                 self.push_event(Event::BundleSize(size.bytes()));
             }
             return;
         }
         self.path.begin(size, now);
-        if self.session != Some(welcome.session) {
-            self.session = Some(welcome.session);
+        if self.membership.welcomed(welcome) {
             self.stats.sessions += 1;
             self.losses.restart();
-            self.push_first();
-            self.identity.renew(ATTEMPTS_V2);
+            self.subscriptions.renew(now);
+            match self.membership.former() {
+                Some(_) => self.identity.recheck(ATTEMPTS_V2),
+                None => self.identity.renew(ATTEMPTS_V2),
+            }
         }
         let server_timeout = Duration::from_millis(welcome.timeout_ms.into());
-        self.liveness.speak_v2(server_timeout, now);
+        self.liveness.join(server_timeout, now);
+    }
+
+    /// Takes the room of the session, which is registered if it was not.
+    fn handle_room(&mut self, room: v2::Room, now: Instant) {
+        let is_joining = matches!(self.liveness.mode(), Mode::Joining { .. });
+        if !is_joining && self.liveness.mode() != Mode::V2 {
+            return;
+        }
+        if is_joining {
+            self.liveness.joined(now);
+            // The server did not know the former session.
+            if self.membership.former().is_some() && !self.identity.is_in(&room.name) {
+                self.identity.renew(ATTEMPTS_V2);
+            }
+        }
+        if self.membership.entered(room) {
+            self.losses.room_began_again(room.number);
+        }
+        self.losses.moved_to(room.number);
+        let confirmation = self.identity.entered(room.name);
         self.update();
+        let has_returned = is_joining && !room.name.as_str().eq_ignore_ascii_case(LOBBY);
+        if confirmation == Confirmation::Changed || has_returned {
+            self.push_event(Event::Room(room.name));
+        }
+    }
+
+    fn handle_subscribed(&mut self, room: v2::Room) {
+        let Some(has_begun_again) = self.subscriptions.subscribed(room) else {
+            return;
+        };
+        if has_begun_again {
+            self.losses.room_began_again(room.number);
+        }
+        self.losses.subscribed(room.number);
+        let is_it = |request: &Request| match request {
+            Request::Subscribe(name) => name.folded() == room.name.folded(),
+            _ => false,
+        };
+        self.request_done(is_it);
+    }
+
+    fn handle_unsubscribed(&mut self, number: u32) {
+        self.losses.unsubscribed(number);
+        let Some(name) = self.subscriptions.unsubscribed(number) else {
+            return;
+        };
+        self.request_done(|request| match request {
+            Request::Unsubscribe(other) => other.folded() == name.folded(),
+            _ => false,
+        });
+    }
+
+    fn request_done(&mut self, is_it: impl Fn(&Request) -> bool) {
+        if let Some((responder, result)) = self.requests.done(is_it) {
+            self.answer(responder, result);
+        }
     }
 
     /// A PONG proves something only if it answers a PING that is not answered yet.
@@ -100,22 +171,31 @@ impl Protocol {
             return;
         }
         let reply = Reply::Pong(token);
-        if let Some((responder, result)) = self.requests.replied(&reply, now) {
+        if let Some((asked, result)) = self.requests.replied(&reply, now) {
             self.liveness.answered();
-            if responder.is_none() {
+            if asked.responder.is_none() {
                 self.losses.server_answered();
             }
-            self.answer(responder, result);
+            self.answer(asked.responder, result);
         }
     }
 
     fn handle_message(&mut self, message: &v2::Message<'_>, now: Instant) {
         self.path.used();
+        let own = self.membership.room();
+        let own = own.filter(|own| own.number == message.room).copied();
+        let name = own.map(|own| own.name);
+        let name = name.or_else(|| self.subscriptions.name(message.room));
+        if name.is_none() && self.liveness.mode() == Mode::V2 {
+            self.membership.foreign_message(now);
+        }
         let arrival = self
             .losses
             .arrived(message.room, message.stream, message.sequence);
         if matches!(arrival, Arrival::New | Arrival::Reordered) {
-            self.handle_text(self::message(message.from, message.payload), now);
+            let number = (own.is_none() && name.is_some()).then_some(message.room);
+            let message = self::message(name, message.from, message.payload);
+            self.handle_text(number, message, now);
         }
     }
 }
@@ -125,17 +205,21 @@ pub(super) fn is_peer_limit(code: NoticeCode, sentence: &[u8]) -> bool {
     matches!(Reply::parse(code, sentence), Some(Reply::PeerLimit(_)))
 }
 
-/// Returns true for an answer to a HELLO.
+/// Returns true for a frame that comes to a client that is not registered yet.
 fn may_be_first(frame: &ServerFrame<'_>) -> bool {
     match frame {
-        ServerFrame::Welcome(_) | ServerFrame::Goodbye => true,
+        ServerFrame::Welcome(_)
+        | ServerFrame::Room(_)
+        | ServerFrame::UnknownSession
+        | ServerFrame::Goodbye => true,
         ServerFrame::Notice(code, text) => is_peer_limit(*code, text),
         _ => false,
     }
 }
 
-fn message(from: DisplayName, payload: &[u8]) -> Message {
+fn message(room: Option<RoomName>, from: DisplayName, payload: &[u8]) -> Message {
     Message {
+        room,
         from,
         payload: payload.to_vec(),
         may_be_cut: false,

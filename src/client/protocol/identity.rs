@@ -80,6 +80,14 @@ impl Identity {
         self.room.confirmed
     }
 
+    /// Returns true if the server confirmed last that the session is in this room.
+    pub(super) fn is_in(&self, room: &RoomName) -> bool {
+        match self.room.confirmed {
+            Some(confirmed) => confirmed.folded() == room.folded(),
+            None => room.as_str().eq_ignore_ascii_case(LOBBY),
+        }
+    }
+
     /// The address that the session sends from, as far as this host knows.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
@@ -116,6 +124,15 @@ impl Identity {
         self.name.renew(attempts);
         self.room.renew(attempts);
         self.presence.renew(attempts);
+        self.refusals.clear();
+    }
+
+    /// The session has another number or address. The server may have taken over its name, which is
+    /// requested up to `attempts` times to make sure. The room is told by the server.
+    pub(super) fn recheck(&mut self, attempts: u32) {
+        self.name.recheck(attempts);
+        self.presence.recheck(attempts);
+        self.room.recheck(0);
         self.refusals.clear();
     }
 
@@ -173,13 +190,32 @@ impl Identity {
         }
     }
 
+    /// The server refuses a name. If the session had it, it was not taken over.
+    pub(super) fn name_taken(&mut self, name: Name) {
+        self.name.confirmed = self.name.confirmed.filter(|own| *own != name);
+    }
+
+    /// The server says that the session is in this room. Every session begins in the lobby, so
+    /// another room is requested again, and the lobby is no change at the beginning.
     pub(super) fn entered(&mut self, room: RoomName) -> Confirmation {
-        let confirmation = self.room.confirm(room);
-        // Every session begins there.
-        if room.as_str().eq_ignore_ascii_case(LOBBY) {
-            self.room.standing = None;
+        let is_lobby = |room: &RoomName| room.as_str().eq_ignore_ascii_case(LOBBY);
+        if !is_lobby(&room) {
+            return self.room.confirm(room);
         }
-        confirmation
+        let is_requested = self.room.requested.as_ref().is_some_and(is_lobby);
+        if self.room.standing.is_some() && !is_requested {
+            if self.room.attempts == 0 {
+                self.room.renew(ATTEMPTS_V2);
+            }
+            return Confirmation::Unrequested;
+        }
+        let is_first = self.room.confirmed.is_none() && !is_requested;
+        let confirmation = self.room.confirm(room);
+        self.room.standing = None;
+        match is_first {
+            true => Confirmation::Known,
+            false => confirmation,
+        }
     }
 
     /// Returns true if the server refused the same before, and the session only repeats its
@@ -220,6 +256,12 @@ impl<T: Copy + PartialEq> Wish<T> {
         self.beat();
     }
 
+    fn recheck(&mut self, attempts: u32) {
+        let confirmed = self.confirmed;
+        self.renew(attempts);
+        self.confirmed = confirmed;
+    }
+
     fn beat(&mut self) {
         self.is_due = self.attempts > 0;
     }
@@ -243,7 +285,9 @@ impl<T: Copy + PartialEq> Wish<T> {
 
     fn confirm(&mut self, confirmed: T) -> Confirmation {
         let before = self.confirmed.replace(confirmed);
-        self.requested = None;
+        if self.requested == Some(confirmed) {
+            self.requested = None;
+        }
         self.standing = Some(confirmed);
         self.stop();
         match before == Some(confirmed) {

@@ -21,26 +21,40 @@ impl Protocol {
         }
     }
 
-    pub(super) fn handle_line(&mut self, datagram: &[u8], is_proof: bool, now: Instant) {
+    /// Returns true if the server has sent the line, as far as is known.
+    pub(super) fn handle_line(&mut self, datagram: &[u8], is_proof: bool, now: Instant) -> bool {
+        if matches!(self.liveness.mode(), Mode::Joining { .. } | Mode::V2) {
+            // A session of version 2 receives frames only.
+            self.stats.forged += 1;
+            return false;
+        }
         if is_server_full(datagram) && !self.liveness.is_up() {
             // It repeats this with each heartbeat. Before the first, it is no sign of life.
-            return self.liveness.full(now);
+            self.liveness.full(now);
+            return true;
+        }
+        if self.handle_challenge(datagram, now) {
+            return true;
         }
         if is_proof {
-            // To a client that has only sent HELLOs, a server of version 2 sends no line.
+            // To a client that has only sent HELLOs, a server of version 2 sends no line. But
+            // anybody may, so one that spoke version 2 before is greeted some more times.
             if self.version().is_none() {
                 self.fall_back(now);
+                self.hellos_left = match self.stats.sessions {
+                    0 => 0,
+                    _ => MAX_MORE_HELLOS,
+                };
             }
-            // A session of version 2 receives frames only, so this is another server.
-            if self.liveness.mode() == Mode::V1 {
-                self.liveness.answered();
-            }
+            self.liveness.answered();
         }
         // The application receives what comes after it was told that the server is up.
         self.update();
         let datagram = &datagram[..datagram.len().min(MAX_TEXT_DATAGRAM)];
         let line = without_line_end(datagram);
-        let message = |from, text: &[u8]| Message {
+        let room = self.identity.room();
+        let message = |room, from, text: &[u8]| Message {
+            room,
             from,
             payload: text.to_vec(),
             may_be_cut: line.len() >= MIN_CUT_BYTES,
@@ -49,14 +63,15 @@ impl Protocol {
             _ if line.is_empty() => {}
             Some(ServerLine::Notice(sentence)) => self.handle_notice(None, sentence, now),
             Some(ServerLine::Private { from, text }) => {
-                self.push_event(Event::Private(message(from, text)));
+                self.push_event(Event::Private(message(None, from, text)));
             }
             Some(ServerLine::Text { from, text }) => match DisplayName::parse(from) {
-                Some(from) => self.handle_text(message(from, text), now),
+                Some(from) => self.handle_text(None, message(room, from, text), now),
                 None => self.report_foreign_line(line),
             },
             None => self.report_foreign_line(line),
         }
+        true
     }
 
     /// Reports a line that this server would not write.
@@ -66,6 +81,9 @@ impl Protocol {
         self.push_event(Event::Notice { code, text });
     }
 }
+
+/// They go with as many heartbeats.
+const MAX_MORE_HELLOS: u32 = 3;
 
 fn is_server_full(line: &[u8]) -> bool {
     let Some(ServerLine::Notice(sentence)) = ServerLine::parse(without_line_end(line)) else {

@@ -1,8 +1,9 @@
 //! Liveness of the server: it decides when a beat is due, and when the server counts as
 //! down or up. It does no I/O and reads no clock.
 //!
-//! A beat is a HELLO while the server is greeted, and a heartbeat after that. In version 2 a
-//! heartbeat carries a PING, so every beat is answered. In version 1 it is answered only if
+//! A beat is a HELLO while the server is greeted. In version 2 it is then the first datagram of the
+//! session, until ROOM comes, and a heartbeat after that. A heartbeat of version 2 carries a PING,
+//! so every beat is answered. In version 1 it is answered only if
 //! the server knows `/ping`. Otherwise these are the only signs there: a datagram from the
 //! server, a text that is not echoed, and an error of the network.
 
@@ -40,6 +41,9 @@ pub(super) struct Liveness {
 pub(super) enum Mode {
     /// A HELLO. `hellos` of them have been neither answered nor refused.
     Greeting { hellos: u32 },
+    /// The first datagram of a session of version 2, which registers it. `attempts` of them were
+    /// sent.
+    Joining { attempts: u32 },
     /// A heartbeat of version 1.
     V1,
     /// A heartbeat of version 2.
@@ -109,12 +113,18 @@ impl Liveness {
         self.heartbeat = self.config.heartbeat_interval;
     }
 
-    /// Begins to speak version 2 with a server that has answered a HELLO. It drops a client
+    /// Begins to join a server of version 2, which has answered a HELLO, at once. It drops a client
     /// that is silent for `server_timeout`.
-    pub(super) fn speak_v2(&mut self, server_timeout: Duration, now: Instant) {
+    pub(super) fn join(&mut self, server_timeout: Duration, now: Instant) {
         // Half, so that one lost heartbeat does no harm.
         let longest = (server_timeout / 2).max(MIN_HEARTBEAT);
         self.heartbeat = self.config.heartbeat_interval.min(longest);
+        self.enter(Mode::Joining { attempts: 0 }, now);
+        self.answer_by = Some(now + self.config.answer_timeout);
+    }
+
+    /// The server has registered the client. Begins to speak version 2.
+    pub(super) fn joined(&mut self, now: Instant) {
         self.enter(Mode::V2, now + self.heartbeat);
         self.down = None;
         self.is_proven = true;
@@ -130,9 +140,9 @@ impl Liveness {
     }
 
     /// Notes that something came which proves that the server is there. In version 2 a server
-    /// that is down proves it by a WELCOME alone.
+    /// that is down proves it by a ROOM alone.
     pub(super) fn answered(&mut self) {
-        if !matches!(self.mode, Mode::Greeting { .. }) {
+        if matches!(self.mode, Mode::V1 | Mode::V2) {
             self.down = None;
             self.is_proven = true;
             self.settled_at = None;
@@ -143,8 +153,8 @@ impl Liveness {
 
     /// Notes that something was sent which the server answers.
     pub(super) fn expect_answer(&mut self, now: Instant) {
-        let is_greeting = matches!(self.mode, Mode::Greeting { .. });
-        if is_greeting || self.down.is_some() || self.answer_by.is_some() {
+        let is_beginning = !matches!(self.mode, Mode::V1 | Mode::V2);
+        if is_beginning || self.down.is_some() || self.answer_by.is_some() {
             return;
         }
         self.answer_by = Some(now + self.config.answer_timeout);
@@ -167,6 +177,12 @@ impl Liveness {
                 true => self.config.greeting_timeout / PROBES,
                 false => self.take_retry(),
             };
+            self.next_beat = now + wait;
+            return;
+        }
+        if let Mode::Joining { attempts } = &mut self.mode {
+            let wait = FIRST_JOIN_INTERVAL * (1 << (*attempts).min(MAX_JOIN_DOUBLINGS));
+            *attempts += 1;
             self.next_beat = now + wait;
             return;
         }
@@ -198,11 +214,12 @@ impl Liveness {
         };
         down.reason = reason;
         self.settled_at = None;
-        match &mut self.mode {
+        match self.mode {
             // One HELLO may be refused in more than one way.
             Mode::Greeting { hellos: 0 } | Mode::V1 | Mode::V2 => {}
-            Mode::Greeting { hellos } => {
-                *hellos = 0;
+            Mode::Greeting { .. } | Mode::Joining { .. } => {
+                self.mode = Mode::Greeting { hellos: 0 };
+                self.answer_by = None;
                 self.next_beat = now + self.take_retry();
             }
         }
@@ -210,7 +227,7 @@ impl Liveness {
 
     /// Notes that the server stops, as it said.
     pub(super) fn stopped(&mut self, now: Instant) {
-        if self.down.is_none() {
+        if self.down.is_none() || matches!(self.mode, Mode::Joining { .. }) {
             self.go_down(DownReason::Goodbye);
             self.next_beat = now + self.take_retry();
         }
@@ -218,13 +235,15 @@ impl Liveness {
 
     /// Notes that the server is full, as it said.
     pub(super) fn full(&mut self, now: Instant) {
-        if let Mode::Greeting { hellos } = &mut self.mode {
-            *hellos = 0;
+        let was_joining = matches!(self.mode, Mode::Joining { .. });
+        if self.mode != Mode::V1 {
+            self.mode = Mode::Greeting { hellos: 0 };
         }
-        self.settled_at = None;
+        (self.settled_at, self.answer_by) = (None, None);
         match &mut self.down {
-            // The beat that was answered has set the time of the next one.
-            Some(down) if down.reason == DownReason::Full => return,
+            // The HELLO or heartbeat that was answered has set the time of the next one.
+            Some(down) if down.reason == DownReason::Full && !was_joining => return,
+            Some(down) if down.reason == DownReason::Full => {}
             Some(down) => down.reason = DownReason::Full,
             None => self.go_down(DownReason::Full),
         }
@@ -308,6 +327,13 @@ fn with_jitter(time: Duration, random: u64) -> Duration {
 
 /// Three datagrams in a row are not lost by chance on a path on which anything can be said.
 const PROBES: u32 = 3;
+
+/// Time after which the first datagram of a session is sent again. It doubles with each. The
+/// round trips on most paths are shorter, and on a longer one the server receives it twice.
+const FIRST_JOIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// So the datagrams are at most 0.8 s apart.
+const MAX_JOIN_DOUBLINGS: u32 = 3;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,9 @@
 //!  handle_datagram ─▶ ... ────▶ poll_output        identity  name and room
 //!  handle_timeout ◀── poll_timeout                 requests, echoes  what is unanswered
 //!                                                  path  how long datagrams may be
+//!                                                  membership  session and room of version 2
+//!                                                  subscriptions  more rooms
+//!                                                  proof  of the address, in version 1
 //! ```
 //!
 //! With [`ProtocolChoice::Auto`] the server is greeted in version 2. A server that knows only
@@ -17,9 +20,12 @@ mod frames;
 mod identity;
 mod lines;
 mod liveness;
+mod membership;
 mod path;
+mod proof;
 mod receive;
 pub(crate) mod requests;
+mod subscriptions;
 mod transmit;
 mod unanswered;
 
@@ -31,15 +37,17 @@ use std::time::Instant;
 use self::echoes::Said;
 use self::identity::{ATTEMPTS_V1, Identity};
 use self::liveness::{Liveness, Mode};
+use self::membership::Membership;
 use self::path::Path;
+use self::proof::Proof;
 use self::requests::{Asked, Request};
+use self::subscriptions::Subscriptions;
 use self::unanswered::Unanswered;
 use super::config::{ProtocolChoice, ProtocolVersion, SessionConfig};
 use super::event::{Answer, DownReason, Event, RequestError};
 use super::loss::Sequences;
 use super::shared::SessionStats;
 use super::ticket::Responder;
-use crate::wire::v2::SessionId;
 use crate::wire::{Name, RoomName};
 
 #[derive(Debug)]
@@ -58,12 +66,13 @@ pub(crate) struct Protocol {
     outputs: VecDeque<Output>,
     /// The last [`Event::Up`] or [`Event::Down`].
     told: Option<Event>,
-    /// The last session that the server gave, which it may still know.
-    session: Option<SessionId>,
-    /// The number of the room that the client believes to be in.
-    room: Option<u32>,
-    /// The source of the nonces.
-    random: fn() -> u64,
+    membership: Membership,
+    subscriptions: Subscriptions,
+    /// The last proof of the address to a server of version 1.
+    proof: Option<Proof>,
+    /// The number of HELLOs that still go with heartbeats of version 1, as only a line has told
+    /// that the server speaks it.
+    hellos_left: u32,
     /// The time at which a v1 server last confirmed the name and the room.
     identity_checked_at: Instant,
     losses: Sequences,
@@ -85,8 +94,9 @@ pub(crate) struct Status {
 /// Something that the application wants to send.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// A payload to the room. Version 1 can say it if it `is_text`.
+    /// A payload to a room, or to the session's own. Version 1 can say it if it `is_text`.
     Say {
+        room: Option<RoomName>,
         payload: Vec<u8>,
         is_text: bool,
     },
@@ -124,9 +134,10 @@ impl Protocol {
             texts: Unanswered::default(),
             outputs: VecDeque::new(),
             told: None,
-            session: None,
-            room: None,
-            random,
+            membership: Membership::new(random, now),
+            subscriptions: Subscriptions::default(),
+            proof: None,
+            hellos_left: 0,
             identity_checked_at: now,
             losses: Sequences::default(),
             stats: SessionStats::default(),
@@ -170,14 +181,20 @@ impl Protocol {
         }
     }
 
-    /// Takes a datagram. It proves that the server is there if `is_proof`.
-    pub(crate) fn handle_datagram(&mut self, datagram: &[u8], is_proof: bool, now: Instant) {
-        if self.is_line(datagram) {
-            self.handle_line(datagram, is_proof, now);
-        } else {
-            self.handle_frames(datagram, now);
-        }
+    /// Takes a datagram. It proves that the server is there if `is_proof`. Returns false if it was
+    /// dropped, as somebody else may have sent it.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        datagram: &[u8],
+        is_proof: bool,
+        now: Instant,
+    ) -> bool {
+        let is_taken = match self.is_line(datagram) {
+            true => self.handle_line(datagram, is_proof, now),
+            false => self.handle_frames(datagram, now),
+        };
         self.update();
+        is_taken
     }
 
     /// Notes that the network refused something that was sent.
@@ -198,8 +215,13 @@ impl Protocol {
         match self.liveness.mode() {
             // With each attempt, the server is greeted as well.
             Mode::V1 => self.fall_back(now),
-            Mode::V2 | Mode::Greeting { .. } => self.greet(now),
+            Mode::V2 | Mode::Joining { .. } | Mode::Greeting { .. } => self.greet(now),
         }
+    }
+
+    /// Returns true if the server lets the session take its name and rooms to another address.
+    pub(crate) fn can_move(&self) -> bool {
+        self.membership.was_registered() && self.liveness.mode() != Mode::V1
     }
 
     /// Draws the conclusions from the time that has passed. Returns true if nobody answered
@@ -210,7 +232,9 @@ impl Protocol {
             if has_other_address {
                 return true;
             }
-            if self.config.protocol == ProtocolChoice::Auto {
+            // A server that has given a session speaks version 2, until it was down.
+            let may_be_v1 = self.is_down() || self.stats.sessions == 0;
+            if self.config.protocol == ProtocolChoice::Auto && may_be_v1 {
                 self.liveness.presume_started();
                 self.fall_back(now);
             } else if !self.is_down() {
@@ -223,12 +247,13 @@ impl Protocol {
             self.answer(asked.responder, Err(RequestError::NoAnswer));
         }
         let texts = self.texts.expire(now);
-        if self.config.expects_echo {
-            self.fail_texts(texts, true, &RequestError::NoAnswer);
-        } else {
-            let delivered = |said: Said| Output::Result(said.responder, Ok(Answer::Done));
-            self.outputs.extend(texts.into_iter().map(delivered));
-        }
+        let (lost, delivered): (_, Vec<_>) = texts.into_iter().partition(|said| said.is_echoed);
+        self.fail_texts(lost, true, &RequestError::NoAnswer);
+        let delivered = delivered
+            .into_iter()
+            .map(|said| (said.responder, Ok(Answer::Done)));
+        self.outputs
+            .extend(delivered.map(|(responder, result)| Output::Result(responder, result)));
         false
     }
 
@@ -236,9 +261,16 @@ impl Protocol {
     /// do.
     pub(crate) fn poll_timeout(&self) -> Instant {
         let expiries = [self.requests.poll_timeout(), self.texts.poll_timeout()];
-        let path = (self.liveness.mode() == Mode::V2).then(|| self.path.poll_timeout());
+        let of_v2 = match self.liveness.mode() {
+            Mode::V2 => [
+                Some(self.path.poll_timeout()),
+                self.membership.poll_timeout(),
+                self.subscriptions.poll_timeout(),
+            ],
+            _ => [None; 3],
+        };
         let timeout = self.liveness.poll_timeout();
-        let others = expiries.into_iter().chain([path]).flatten();
+        let others = expiries.into_iter().chain(of_v2).flatten();
         others.fold(timeout, Instant::min)
     }
 
@@ -254,7 +286,9 @@ impl Protocol {
     /// Returns true if the next attempt is due, and may take another way. It may not as long as
     /// the last one seems to have reached a server.
     pub(crate) fn may_reroute(&self, now: Instant) -> bool {
-        self.is_down() && !self.liveness.is_hopeful() && self.liveness.is_beat_due(now)
+        let is_joining = matches!(self.liveness.mode(), Mode::Joining { .. });
+        let is_hopeful = is_joining || self.liveness.is_hopeful();
+        self.is_down() && !is_hopeful && self.liveness.is_beat_due(now)
     }
 
     /// Fails everything that waits, at the end of the session.
@@ -267,7 +301,7 @@ impl Protocol {
         match self.liveness.mode() {
             Mode::V1 => Some(ProtocolVersion::V1),
             Mode::V2 => Some(ProtocolVersion::V2),
-            Mode::Greeting { .. } => None,
+            Mode::Greeting { .. } | Mode::Joining { .. } => None,
         }
     }
 
@@ -279,8 +313,7 @@ impl Protocol {
 
     fn greet(&mut self, now: Instant) {
         self.liveness.greet(now);
-        self.session = None;
-        self.room = None;
+        self.membership.forget();
     }
 
     /// Tells the application what has changed, and drops what cannot be delivered any more.
@@ -362,7 +395,7 @@ impl Protocol {
         self.stats.unsent += 1;
         match command {
             Outgoing::Say { payload, .. } => {
-                self.fail_texts(vec![Said::new(payload, responder)], false, &error);
+                self.fail_texts(vec![Said::new(None, payload, responder)], false, &error);
             }
             Outgoing::Request(_) => self.answer(Some(responder), Err(error)),
         }

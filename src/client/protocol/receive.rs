@@ -3,18 +3,20 @@
 use std::time::Instant;
 
 use super::Protocol;
+use super::echoes::Said;
 use super::identity::{ATTEMPTS_V1, Confirmation, Origin};
 use super::liveness::Mode;
-use super::requests::Answered;
-use crate::client::event::{Answer, Event, Message};
+use super::requests::{Answered, Asked, Request};
+use crate::client::event::{Answer, Event, Message, Refusal, RequestError};
 use crate::client::protocol::Output;
 use crate::wire::DisplayName;
 use crate::wire::reply::{NoticeCode, Reply};
 
 impl Protocol {
-    /// Takes a text to the room.
-    pub(super) fn handle_text(&mut self, message: Message, now: Instant) {
+    /// Takes a text to a room. `room` is its number, if it is not the session's own.
+    pub(super) fn handle_text(&mut self, room: Option<u32>, message: Message, now: Instant) {
         let Message {
+            room: _,
             from,
             payload,
             may_be_cut,
@@ -28,7 +30,7 @@ impl Protocol {
             Origin::Other => None,
             _ => self
                 .texts
-                .text_received(payload, *may_be_cut, is_own, hurry_by),
+                .text_received(room, payload, *may_be_cut, is_own, hurry_by),
         };
         let may_be_command = echo.is_none() && (is_own || (is_v1 && origin == Origin::Unclear));
         let answered = match may_be_command {
@@ -38,7 +40,10 @@ impl Protocol {
         if is_v1 && echo.is_some() {
             self.check_identity(*from, now);
         }
-        self.push_event(Event::Message(message));
+        // A server of version 1 sends them all the same.
+        if self.config.receive && (self.config.echo || !is_own) {
+            self.push_event(Event::Message(message));
+        }
         // The results follow the event that led to them.
         if let Some(said) = echo {
             let delivered = Output::Result(said.responder, Ok(Answer::Done));
@@ -91,13 +96,33 @@ impl Protocol {
         let answered = reply
             .as_ref()
             .and_then(|reply| self.requests.replied(reply, now));
+        match &reply {
+            Some(Reply::NameTaken(name)) if !is_line => self.identity.name_taken(*name),
+            Some(Reply::NotInRoom(number)) => self.not_in_room(*number, now),
+            Some(Reply::RoomFull(room, _) | Reply::RoomLimit(room, _)) => {
+                self.subscriptions.refused(room);
+            }
+            _ => {}
+        }
+        if let Some((
+            Asked {
+                request: Request::Subscribe(name),
+                ..
+            },
+            Err(_),
+        )) = &answered
+        {
+            self.subscriptions.refused(name);
+        }
         let confirmation = match &reply {
             Some(reply) => self.identity.replied(reply),
             None => Confirmation::Unrequested,
         };
         let is_answer = answered.is_some();
-        if is_line && (is_answer || confirmation != Confirmation::Unrequested) {
+        let is_entry = matches!(reply, Some(Reply::Entered { .. }));
+        if is_line && (is_answer || is_entry || confirmation != Confirmation::Unrequested) {
             self.liveness.set_can_probe_v1(true);
+            self.proof_taken();
         }
         if let Some(Reply::Entered { room, .. }) = reply
             && is_line
@@ -111,7 +136,8 @@ impl Protocol {
             Some(Reply::Pong(_)) => is_answer,
             _ if is_answer => false,
             // The reply to a check of the session itself.
-            _ if is_line && confirmation == Confirmation::Known => true,
+            // In version 2 a ROOM comes before it.
+            _ if confirmation == Confirmation::Known => is_line || !is_entry,
             _ => code == NoticeCode::Refused && self.identity.is_repeated_refusal(&text),
         };
         if !is_hidden {
@@ -120,8 +146,23 @@ impl Protocol {
         if let Some(Reply::Presence { changes, members }) = reply {
             self.push_event(Event::Presence { changes, members });
         }
-        if let Some((responder, result)) = answered {
-            self.answer(responder, result);
+        if let Some((asked, result)) = answered {
+            self.answer(asked.responder, result);
+        }
+    }
+
+    /// The server has refused a text to a room that the session is not in.
+    fn not_in_room(&mut self, number: u32, now: Instant) {
+        let Some(name) = self.subscriptions.name(number) else {
+            return;
+        };
+        self.subscriptions.lost(number, now);
+        let is_it = |said: &Said| (said.room == Some(number)).then_some(());
+        if let Some((at, ())) = self.texts.find(is_it)
+            && let Some(said) = self.texts.remove(at)
+        {
+            let error = RequestError::Refused(Refusal::NotInRoom(name));
+            self.fail_texts(vec![said], true, &error);
         }
     }
 }

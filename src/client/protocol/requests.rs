@@ -23,6 +23,9 @@ pub(crate) enum Request {
     /// The rooms of the server, from this number on.
     Rooms(usize),
     Presence(bool),
+    /// To receive a room, besides the own one.
+    Subscribe(RoomName),
+    Unsubscribe(RoomName),
     /// A measurement of the round trip, with a number of its own.
     Ping(u64),
 }
@@ -40,7 +43,7 @@ pub(super) struct Asked {
 pub(super) type Answered = (Option<Responder>, Result<Answer, RequestError>);
 
 /// Returns a random number, or 0 if the kernel has none. Then pings of others may be taken for
-/// those of this session, and retries have no jitter.
+/// those of this session, anybody may answer a HELLO, and retries have no jitter.
 pub(crate) fn random_number() -> u64 {
     getrandom::u64().unwrap_or_default()
 }
@@ -51,7 +54,7 @@ impl Request {
         Self::Ping(random_number())
     }
 
-    /// Appends the command as a line.
+    /// Appends the command as a line. A subscription is none.
     pub(super) fn push_line(&self, out: &mut Vec<u8>) {
         let result = match self {
             Self::Name(name) => write!(out, "/nick {name}"),
@@ -62,6 +65,7 @@ impl Request {
             Self::Presence(true) => write!(out, "/presence on"),
             Self::Presence(false) => write!(out, "/presence off"),
             Self::Ping(number) => write!(out, "/ping {}", token(*number)),
+            Self::Subscribe(_) | Self::Unsubscribe(_) => Ok(()),
         };
         result.expect("writing to a Vec never fails");
     }
@@ -113,13 +117,22 @@ impl Request {
             (Self::Ping(own), Reply::Pong(other)) if token(*own).as_bytes() == *other => {
                 answer(Answer::RoundTrip(time))
             }
-            (own, Reply::Usage(verb)) if own.verb() == *verb => refusal(Refusal::Misuse),
+            (Self::Subscribe(own), Reply::RoomFull(room, max)) if is_same(own, room) => {
+                refusal(Refusal::RoomFull(*room, *max))
+            }
+            (Self::Subscribe(own), Reply::RoomLimit(room, max)) if is_same(own, room) => {
+                refusal(Refusal::RoomLimit(*room, *max))
+            }
+            (Self::Subscribe(_), Reply::SessionRoomLimit(max)) => {
+                refusal(Refusal::SessionRoomLimit(*max))
+            }
+            (own, Reply::Usage(verb)) if own.verb() == Some(*verb) => refusal(Refusal::Misuse),
             _ => None,
         }
     }
 
-    fn verb(&self) -> Verb {
-        match self {
+    fn verb(&self) -> Option<Verb> {
+        Some(match self {
             Self::Name(_) => Verb::Nick,
             Self::Room(_) => Verb::Join,
             Self::Private { .. } => Verb::Msg,
@@ -127,17 +140,28 @@ impl Request {
             Self::Rooms(_) => Verb::Rooms,
             Self::Presence(_) => Verb::Presence,
             Self::Ping(_) => Verb::Ping,
-        }
+            Self::Subscribe(_) | Self::Unsubscribe(_) => return None,
+        })
     }
 }
 
 impl Unanswered<Asked> {
-    /// Removes the oldest request that `reply` is the reply to.
-    pub(super) fn replied(&mut self, reply: &Reply<'_>, now: Instant) -> Option<Answered> {
+    /// Removes the oldest request that `reply` is the reply to, and returns it with its result.
+    pub(super) fn replied(
+        &mut self,
+        reply: &Reply<'_>,
+        now: Instant,
+    ) -> Option<(Asked, Result<Answer, RequestError>)> {
         let result = |asked: &Asked| asked.request.result(reply, asked.age(now));
         let (at, result) = self.find(result)?;
         let asked = self.remove(at)?;
-        Some((asked.responder, result.map_err(RequestError::Refused)))
+        Some((asked, result.map_err(RequestError::Refused)))
+    }
+
+    /// Removes a request that has been carried out.
+    pub(super) fn done(&mut self, is_it: impl Fn(&Request) -> bool) -> Option<Answered> {
+        let (at, ()) = self.find(|asked| is_it(&asked.request).then_some(()))?;
+        Some((self.remove(at)?.responder, Ok(Answer::Done)))
     }
 
     /// Someone said this text. If it is the command of a request, the server knows no

@@ -5,23 +5,27 @@ use std::time::Duration;
 
 use super::*;
 use crate::client::ticket::Ticket;
-use crate::wire::FRAME_MARK;
 use crate::wire::reply::NoticeCode;
 use crate::wire::v2::{
-    BundleSize, ClientFrame, Message, Room, ServerFrame, Welcome, parse_client, push_server_frame,
-    push_server_header,
+    BundleSize, ClientFrame, Message, Room, ServerFrame, SessionId, Welcome, parse_client,
+    push_server_frame, push_server_header,
 };
+use crate::wire::{FRAME_MARK, LOBBY};
 
 mod details;
 mod frames;
 mod greeting;
 mod lines;
+mod membership;
 mod names;
 mod random;
 mod rooms;
 mod tickets;
 
 const MS: Duration = Duration::from_millis(1);
+
+/// The nonce of every HELLO.
+const NONCE: u64 = 1 << 63;
 
 /// The address that the client sends from.
 const OWN: &str = "127.0.0.1:5";
@@ -47,7 +51,7 @@ impl Talk {
 
     fn with(config: SessionConfig) -> Self {
         let now = Instant::now();
-        let mut protocol = Protocol::new(&config, || 1 << 63, now);
+        let mut protocol = Protocol::new(&config, || NONCE, now);
         protocol.set_local_addr(OWN.parse().ok());
         Self {
             protocol,
@@ -151,16 +155,31 @@ impl Talk {
         self.events()
     }
 
+    /// Hands over frames with the number in the header that they must have.
     fn hear_frames(&mut self, frames: &[ServerFrame<'_>]) -> Vec<Event> {
-        self.hear(&datagram(frames))
+        let datagram = self.datagram_of(frames);
+        self.hear(&datagram)
+    }
+
+    fn datagram_of(&self, frames: &[ServerFrame<'_>]) -> Vec<u8> {
+        let receiver = match self.protocol.membership.session() {
+            Some(session) if !matches!(frames, [ServerFrame::Welcome(_), ..]) => session.get(),
+            _ => NONCE,
+        };
+        datagram_to(receiver, frames)
     }
 
     fn hear_notice(&mut self, code: NoticeCode, sentence: &str) -> Vec<Event> {
         self.hear_frames(&[ServerFrame::Notice(code, sentence.as_bytes())])
     }
 
+    /// Gives a session and answers its first datagram with the lobby, and returns the events.
     fn welcome(&mut self, session: u64) -> Vec<Event> {
-        self.hear_frames(&[welcome(session, 10_000)])
+        assert_eq!(self.hear_frames(&[welcome(session, 10_000)]), []);
+        let sent = self.sent();
+        assert!(sent[0].starts_with(&format!("{session}: ")) && sent[0].ends_with("heartbeat"));
+        assert_eq!(sent.len(), 1);
+        self.hear_frames(&[room_frame(0, LOBBY.parse().unwrap())])
     }
 
     /// Answers the PING of the next heartbeat, and returns the time that it took.
@@ -186,6 +205,7 @@ impl Talk {
 
     fn say(&mut self, text: &str) -> Ticket<()> {
         self.command(Outgoing::Say {
+            room: None,
             payload: text.as_bytes().to_vec(),
             is_text: true,
         })
@@ -193,6 +213,7 @@ impl Talk {
 
     fn say_bytes(&mut self, bytes: &[u8]) -> Ticket<()> {
         self.command(Outgoing::Say {
+            room: None,
             payload: bytes.to_vec(),
             is_text: false,
         })
@@ -231,7 +252,12 @@ fn describe(datagram: &[u8]) -> String {
                 BundleSize::Full => "hello".to_owned(),
                 BundleSize::Small => "small hello".to_owned(),
             },
-            ClientFrame::Heartbeat(_) => "heartbeat".to_owned(),
+            ClientFrame::Heartbeat(None | Some(0)) => "heartbeat".to_owned(),
+            ClientFrame::Heartbeat(Some(room)) => format!("heartbeat in {room}"),
+            ClientFrame::Move(from) => format!("move {}", from.session.get()),
+            ClientFrame::Subscribe(name) => format!("subscribe {name}"),
+            ClientFrame::Unsubscribe(room) => format!("unsubscribe {room}"),
+            ClientFrame::SayTo(room, payload) => format!("say to {room} {}", text(payload)),
             ClientFrame::Bye => "bye".to_owned(),
             ClientFrame::Say(payload) => format!("say {}", text(payload)),
             ClientFrame::Ping(_) => "ping".to_owned(),
@@ -251,9 +277,9 @@ fn is_path_probe(datagram: &[u8]) -> bool {
     datagram.starts_with(&[FRAME_MARK]) && datagram.get(10..13) == Some(&[5, 0, 8])
 }
 
-fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {
+fn datagram_to(receiver: u64, frames: &[ServerFrame<'_>]) -> Vec<u8> {
     let mut datagram = Vec::new();
-    push_server_header(7, &mut datagram);
+    push_server_header(receiver, &mut datagram);
     for frame in frames {
         push_server_frame(frame, &mut datagram);
     }

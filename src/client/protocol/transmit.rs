@@ -7,15 +7,16 @@ use super::echoes::Said;
 use super::liveness::Mode;
 use super::path::Step;
 use super::requests::{Asked, Request, token};
+use super::subscriptions::Number;
 use super::{Outgoing, Protocol};
 use crate::client::config::ProtocolChoice;
-use crate::client::event::RequestError;
+use crate::client::event::{Answer, Refusal, RequestError};
 use crate::client::ticket::Responder;
 use crate::wire::v2::{
     BUNDLE_BYTES, BundleSize, ClientFrame, Hello, SessionOptions, push_client_frame,
     push_client_header, push_hello, push_padding,
 };
-use crate::wire::{GREETING_START, HEARTBEAT, QUIT, ServerLine, parse_command};
+use crate::wire::{GREETING_START, HEARTBEAT, QUIT, RoomName, ServerLine, parse_command};
 
 impl Protocol {
     /// Writes the next datagram to `out`. Returns false if there is none.
@@ -37,6 +38,10 @@ impl Protocol {
         if self.version().is_none() {
             return false;
         }
+        if self.liveness.mode() == Mode::V2 && self.membership.take_ask(now) {
+            self.push_heartbeat(out);
+            return true;
+        }
         if !self.is_down()
             && let Some(request) = self.identity.take_due()
         {
@@ -46,7 +51,7 @@ impl Protocol {
         }
         match self.liveness.mode() {
             Mode::V1 => self.push_line(now, out),
-            Mode::V2 | Mode::Greeting { .. } => self.push_bundle(now, out),
+            _ => self.push_subscriptions(now, out) || self.push_bundle(now, out),
         }
     }
 
@@ -56,7 +61,7 @@ impl Protocol {
         out.clear();
         if self.liveness.mode() == Mode::V1 {
             out.extend_from_slice(QUIT);
-        } else if self.session.is_some() {
+        } else if self.membership.session().is_some() {
             self.push_frame(&ClientFrame::Bye, out);
         }
         !out.is_empty()
@@ -64,22 +69,25 @@ impl Protocol {
 
     fn push_beat(&mut self, now: Instant, out: &mut Vec<u8>) {
         match self.liveness.mode() {
-            Mode::Greeting { .. } => push_hello(&self.hello(self.path.size()), out),
+            Mode::Greeting { .. } => push_hello(&self.hello(self.path.size(), false), out),
+            Mode::Joining { .. } => self.push_first(out),
             Mode::V1 => {
                 out.extend_from_slice(HEARTBEAT);
                 let mut due = Vec::new();
-                if self.liveness.can_probe() {
-                    self.push_request(Request::ping(), None, now, &mut due);
-                } else if self.is_down() && self.config.protocol == ProtocolChoice::Auto {
+                let may_be_v2 = self.is_down() || self.hellos_left > 0;
+                if may_be_v2 && self.config.protocol == ProtocolChoice::Auto {
+                    self.hellos_left = self.hellos_left.saturating_sub(1);
                     // It may be another server. The HELLO goes first, as a server gives no session
                     // to a peer that it has registered with version 1.
-                    push_hello(&self.hello(BundleSize::Full), &mut due);
+                    push_hello(&self.hello(BundleSize::Full, false), &mut due);
                     std::mem::swap(out, &mut due);
+                } else if self.liveness.can_probe() {
+                    self.push_request(Request::ping(), None, now, &mut due);
                 }
                 self.due.extend((!due.is_empty()).then_some(due));
             }
             Mode::V2 => {
-                self.push_frame(&ClientFrame::Heartbeat(self.room), out);
+                self.push_heartbeat(out);
                 self.push_request(Request::ping(), None, now, out);
             }
         }
@@ -87,23 +95,31 @@ impl Protocol {
         self.identity.beat();
     }
 
-    /// Makes the datagram due that registers the client in its new session.
-    pub(super) fn push_first(&mut self) {
-        let mut first = Vec::new();
-        let size = self.path.size();
-        if size != BundleSize::Full {
-            self.push_frame(&ClientFrame::Hello(self.hello(size)), &mut first);
+    /// Appends the datagram that registers the client in its new session. The server answers the
+    /// heartbeat with the room.
+    fn push_first(&mut self, out: &mut Vec<u8>) {
+        if let Some(former) = self.membership.former() {
+            self.push_frame(&ClientFrame::Move(former), out);
         }
-        self.push_frame(&ClientFrame::Heartbeat(None), &mut first);
-        self.due.push_back(first);
+        let hello = self.hello(self.path.size(), true);
+        if hello.options != SessionOptions::default() {
+            self.push_frame(&ClientFrame::Hello(hello), out);
+        }
+        self.push_frame(&ClientFrame::Heartbeat(None), out);
     }
 
-    fn hello(&self, bundle_size: BundleSize) -> Hello {
+    fn push_heartbeat(&mut self, out: &mut Vec<u8>) {
+        let room = self.membership.room().map(|room| room.number);
+        self.push_frame(&ClientFrame::Heartbeat(room), out);
+    }
+
+    fn hello(&mut self, bundle_size: BundleSize, has_session: bool) -> Hello {
         Hello {
-            nonce: (self.random)(),
+            nonce: self.membership.take_nonce(has_session),
             options: SessionOptions {
                 bundle_size,
-                ..SessionOptions::default()
+                echo: self.config.echo,
+                receive: self.config.receive,
             },
         }
     }
@@ -111,9 +127,10 @@ impl Protocol {
     fn push_path_step(&mut self, step: &Step) {
         match step {
             Step::Ask(size) => {
-                let mut hello = Vec::new();
-                self.push_frame(&ClientFrame::Hello(self.hello(*size)), &mut hello);
-                self.due.push_back(hello);
+                let mut datagram = Vec::new();
+                let hello = self.hello(*size, true);
+                self.push_frame(&ClientFrame::Hello(hello), &mut datagram);
+                self.due.push_back(datagram);
             }
             Step::Pair { long, short } => {
                 for (token, bytes) in [(long, BUNDLE_BYTES), (short, 0)] {
@@ -147,13 +164,17 @@ impl Protocol {
                 self.refuse(command, responder, RequestError::TextOnly);
                 return self.push_line(now, out);
             }
+            Some((command, responder)) if !self.is_possible_in_v1(&command) => {
+                self.refuse(command, responder, RequestError::OneRoom);
+                return self.push_line(now, out);
+            }
             Some((Outgoing::Say { payload, .. }, responder)) => {
                 // A blank before it makes it a text.
                 if means_something_else(&payload) {
                     out.push(b' ');
                 }
                 out.extend_from_slice(&payload);
-                let mut said = Said::new(payload, responder);
+                let mut said = Said::new(None, payload, responder);
                 said.set_line(out);
                 self.note_said(said, now);
             }
@@ -169,14 +190,33 @@ impl Protocol {
         let max_bytes = self.path.size().bytes();
         while let Some((command, responder)) = self.queue.pop_front() {
             let bytes = out.len() + FRAME_OVERHEAD_BYTES + command.max_bytes();
-            if !out.is_empty() && bytes > max_bytes {
+            let number = command.room().map(|room| self.number(room));
+            let is_early = number == Some(Number::Awaited);
+            if is_early || (!out.is_empty() && bytes > max_bytes) {
                 self.queue.push_front((command, responder));
                 break;
             }
             match command {
+                Outgoing::Say {
+                    room: Some(room), ..
+                } if number == Some(Number::Unknown) => {
+                    let error = RequestError::Refused(Refusal::NotInRoom(room));
+                    self.refuse(command, responder, error);
+                }
                 Outgoing::Say { payload, .. } => {
-                    self.push_frame(&ClientFrame::Say(&payload), out);
-                    self.note_said(Said::new(payload, responder), now);
+                    let room = match number {
+                        Some(Number::Known(number)) => self.other_room(number),
+                        _ => None,
+                    };
+                    match room {
+                        Some(room) => self.push_frame(&ClientFrame::SayTo(room, &payload), out),
+                        None => self.push_frame(&ClientFrame::Say(&payload), out),
+                    }
+                    self.note_said(Said::new(room, payload, responder), now);
+                }
+                Outgoing::Request(request @ (Request::Subscribe(_) | Request::Unsubscribe(_))) => {
+                    self.subscribe(request, responder, now);
+                    return self.push_subscriptions(now, out) || !out.is_empty();
                 }
                 Outgoing::Request(request) => {
                     self.push_request(request, Some(responder), now, out);
@@ -185,6 +225,61 @@ impl Protocol {
             }
         }
         !out.is_empty()
+    }
+
+    /// Takes a request for a room besides the own one, which is then due.
+    fn subscribe(&mut self, request: Request, responder: Responder, now: Instant) {
+        match &request {
+            Request::Subscribe(name) => self.subscriptions.add(*name, now),
+            Request::Unsubscribe(name) if self.subscriptions.end(name, now) => {}
+            _ => return self.answer(Some(responder), Ok(Answer::Done)),
+        }
+        self.liveness.expect_answer(now);
+        let asked = Asked {
+            request,
+            sent_at: now,
+            responder: Some(responder),
+        };
+        self.requests.push(now + self.config.answer_timeout, asked);
+    }
+
+    /// Appends the requests for rooms that are due, in a datagram of their own. Returns false if
+    /// there are none.
+    fn push_subscriptions(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        if self.liveness.mode() != Mode::V2 || !out.is_empty() {
+            return false;
+        }
+        while out.len() + FRAME_OVERHEAD_BYTES + MAX_COMMAND_BYTES < self.path.size().bytes()
+            && let Some(frame) = self.subscriptions.take_due(now)
+        {
+            self.push_frame(&frame, out);
+        }
+        !out.is_empty()
+    }
+
+    /// Returns the number of a room by its name.
+    fn number(&self, name: &RoomName) -> Number {
+        match self.membership.room() {
+            Some(own) if own.name.folded() == name.folded() => Number::Known(own.number),
+            _ => self.subscriptions.number(name),
+        }
+    }
+
+    /// Returns the number of a room, unless the session speaks there anyway.
+    fn other_room(&self, number: u32) -> Option<u32> {
+        let own = self.membership.room().map(|own| own.number);
+        (own != Some(number)).then_some(number)
+    }
+
+    fn is_possible_in_v1(&self, command: &Outgoing) -> bool {
+        match command {
+            Outgoing::Say { room: None, .. } => true,
+            Outgoing::Say {
+                room: Some(name), ..
+            } => self.identity.is_in(name),
+            Outgoing::Request(Request::Subscribe(_) | Request::Unsubscribe(_)) => false,
+            Outgoing::Request(_) => true,
+        }
     }
 
     /// Appends a request, which then waits for its reply. A ping of the session itself has no
@@ -225,16 +320,19 @@ impl Protocol {
     /// Appends a frame, which may be the first of its datagram.
     fn push_frame(&self, frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
         if out.is_empty() {
-            push_client_header(self.session, out);
+            push_client_header(self.membership.session(), out);
         }
         push_client_frame(frame, out);
     }
 
     /// A text or a payload was sent. If no echo is expected, it is delivered when the network
     /// has not refused it.
-    fn note_said(&mut self, said: Said, now: Instant) {
+    fn note_said(&mut self, mut said: Said, now: Instant) {
         self.path.used();
-        let expires_at = if self.config.expects_echo {
+        let is_sent_back = self.config.echo && self.config.receive;
+        said.is_echoed =
+            self.config.expects_echo && (is_sent_back || self.liveness.mode() == Mode::V1);
+        let expires_at = if said.is_echoed {
             self.liveness.expect_answer(now);
             now + self.config.answer_timeout
         } else {
@@ -245,10 +343,22 @@ impl Protocol {
 }
 
 impl Outgoing {
+    fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::Say { room, .. } => room.as_ref(),
+            Self::Request(_) => None,
+        }
+    }
+
     /// The maximum length of the body of its frame.
     fn max_bytes(&self) -> usize {
         match self {
-            Self::Say { payload, .. } => payload.len(),
+            Self::Say {
+                room: None,
+                payload,
+                ..
+            } => payload.len(),
+            Self::Say { payload, .. } => size_of::<u32>() + payload.len(),
             Self::Request(Request::Private { text, .. }) => MAX_COMMAND_BYTES + text.len(),
             Self::Request(_) => MAX_COMMAND_BYTES,
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::client::config::{MIN_HEARTBEAT, ProtocolChoice};
 use crate::client::event::RequestError;
 use crate::wire::reply::NoticeCode;
-use crate::wire::v2::{ServerFrame, push_server_frame, push_server_header};
+use crate::wire::v2::{MIN_HELLO_BYTES, ServerFrame, push_server_frame, push_server_header};
 use crate::wire::{HEARTBEAT, QUIT};
 
 fn bind() -> UdpSocket {
@@ -280,10 +280,12 @@ fn the_counts_do_not_wait_for_what_is_said() {
     while session.say("hi").is_ok() {}
     assert_eq!(session.stats(), SessionStats::default());
     // Otherwise the session would wait for an answer before it leaves.
-    let (_, from) = silent.recv_from(&mut [0; 64]).unwrap();
+    let mut hello = [0; MIN_HELLO_BYTES];
+    let (_, from) = silent.recv_from(&mut hello).unwrap();
+    let nonce = u64::from_be_bytes(hello[13..21].try_into().unwrap());
     let full = ServerFrame::Notice(NoticeCode::Refused, b"peer limit reached (2)");
     let mut answer = Vec::new();
-    push_server_header(0, &mut answer);
+    push_server_header(nonce, &mut answer);
     push_server_frame(&full, &mut answer);
     silent.send_to(&answer, from).unwrap();
     assert_eq!(next(&session), Event::Down(DownReason::Full));

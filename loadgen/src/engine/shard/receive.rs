@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use bullhorn::net::RECEIVE_BATCH;
+use bullhorn::wire;
 
 use super::{Clients, Pause, Registration};
 use crate::config::Scenario;
@@ -301,6 +302,7 @@ impl Clients {
             {
                 self.run.pulse.forgotten();
             }
+            Received::Challenge(token) => registration.prove(client, token),
             Received::Welcome(welcome) => registration.welcomed(self, client, welcome),
             Received::Joined(room, members) if self.checks_room(client, &room) => {
                 self.hear_members(members);
@@ -308,6 +310,8 @@ impl Clients {
             Received::Joined(room, _) if self.asks_for_room(client, &room) => {
                 registration.joined(self, client);
             }
+            // Everybody begins in the lobby.
+            Received::Joined(room, _) if is_joining && room.as_str() == wire::LOBBY => {}
             Received::Answer(stamp) if self.asks_with(client, &stamp) => {
                 registration.joined(self, client);
             }

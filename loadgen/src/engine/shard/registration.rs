@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io::Write;
 
-use bullhorn::wire;
 use bullhorn::wire::v2::Welcome;
+use bullhorn::wire::{self, ProofToken};
 
 use super::Clients;
 use crate::config::{Protocol, Scenario};
@@ -26,6 +26,8 @@ pub(super) struct Registration {
     open: usize,
     /// Clients with another thing to ask for.
     next_step: VecDeque<u32>,
+    /// Clients that the server asks for a proof of their address.
+    challenged: VecDeque<(u32, ProofToken)>,
     /// Somebody has come.
     has_come: bool,
 }
@@ -37,6 +39,7 @@ impl Registration {
             asked: VecDeque::with_capacity(ASKED_AT_ONCE * 2),
             open: 0,
             next_step: VecDeque::with_capacity(ASKED_AT_ONCE),
+            challenged: VecDeque::new(),
             has_come: false,
         }
     }
@@ -44,6 +47,11 @@ impl Registration {
     /// Returns true if all clients are registered.
     pub(super) fn is_done(&self) -> bool {
         self.open == 0 && self.waiting.is_empty()
+    }
+
+    /// The server asks a client of version 1 for a proof of its address.
+    pub(super) fn prove(&mut self, client: u32, token: ProofToken) {
+        self.challenged.push_back((client, token));
     }
 
     /// A client is to come, again.
@@ -63,6 +71,7 @@ impl Registration {
         batch: &mut SendBatch,
         now_ns: u64,
     ) -> Result<(), RunError> {
+        self.send_proofs(clients, batch);
         if self.is_done() && self.asked.is_empty() {
             return Ok(());
         }
@@ -93,7 +102,6 @@ impl Registration {
 
     /// A client has a session.
     pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome) {
-        let has_rooms = partition::has_rooms(&clients.run.config);
         let state = clients.client(client);
         if state.phase == Phase::Active && state.session != Some(welcome.session) {
             clients.run.pulse.forgotten();
@@ -106,10 +114,8 @@ impl Registration {
         state.session = Some(welcome.session);
         state.tries = 0;
         state.phase = Phase::Joining;
-        match has_rooms {
-            true => self.next_step.push_back(client),
-            false => self.joined(clients, client),
-        }
+        // Its first datagram registers it.
+        self.next_step.push_back(client);
     }
 
     /// A client is where it wanted to go.
@@ -123,6 +129,23 @@ impl Registration {
         if clients.is_recording(clients.last_received_ns) {
             clients.recorder.counts.joined += 1;
         }
+    }
+
+    /// Proves the addresses of clients, once per challenge, and asks again for those that are to
+    /// come, as the server has dropped what they asked.
+    fn send_proofs(&mut self, clients: &mut Clients, batch: &mut SendBatch) {
+        while let Some((client, token)) = self.challenged.pop_front() {
+            if batch.is_full() {
+                batch.send(&clients.ports, |_| {});
+            }
+            batch.push(clients.ports.of(client), |out| {
+                codec::write(Protocol::V1, None, Say::Prove(token), out);
+            });
+            if clients.client(client).phase == Phase::Joining {
+                self.next_step.push_back(client);
+            }
+        }
+        batch.send(&clients.ports, |_| {});
     }
 
     /// Asks again for those who were not answered in time.
@@ -169,6 +192,7 @@ impl Registration {
             Phase::Hello => Say::Hello,
             _ if config.scenario == Scenario::Greet => Say::Text(&stamp, 0),
             _ if partition::has_rooms(config) => Say::Join(room.as_str()),
+            _ if clients.run.codec() == Protocol::V2 => Say::Heartbeat,
             _ => Say::Ask(&stamp),
         };
         batch.push(clients.ports.of(client), |out| {
@@ -180,9 +204,13 @@ impl Registration {
 }
 
 impl Clients {
-    /// Returns true if this is the room that a client asks for at its registration.
+    /// Returns true if this is the room that a client asks for at its registration. In version 2
+    /// it is told the lobby where there are no other rooms.
     pub(super) fn asks_for_room(&self, client: u32, room: &wire::RoomName) -> bool {
-        partition::has_rooms(&self.run.config) && room.as_str() == self.room_name(client).as_str()
+        match partition::has_rooms(&self.run.config) {
+            true => room.as_str() == self.room_name(client).as_str(),
+            false => self.run.codec() == Protocol::V2 && room.as_str() == wire::LOBBY,
+        }
     }
 
     /// Returns true if this is the stamp of a client's registration. It is there in the answer only

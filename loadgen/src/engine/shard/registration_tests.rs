@@ -43,9 +43,14 @@ fn a_client_has_come_when_it_is_told_of_the_room_that_it_asked_for() {
                 name: ServerRoomName::parse(room.as_bytes()).unwrap(),
             })]),
         };
-        for wrong in [name(run, 1), name(run ^ 1, 0), "lobby".into()] {
+        for wrong in [name(run, 1), name(run ^ 1, 0)] {
             assert_eq!(counted(&mut shard, &told(&wrong), LATER_NS), stray());
         }
+        // Everybody begins there, and has not come by that.
+        assert_eq!(
+            counted(&mut shard, &told("lobby"), LATER_NS),
+            Counts::default()
+        );
         // Nobody asked so who asked for a room.
         let stamp = shard.clients.admission_stamp(0);
         let pong = match protocol {
@@ -69,6 +74,24 @@ fn a_client_has_come_when_it_is_told_of_the_room_that_it_asked_for() {
         // It may have asked twice.
         assert_eq!(counted(&mut shard, &right, LATER_NS).stray, 0);
     }
+}
+
+/// A client of version 1 answers once, and asks again for what was dropped.
+#[test]
+fn a_client_proves_its_address_once_per_challenge_of_the_server() {
+    let mut shard = joining(config(Protocol::V1));
+    // Others cannot make it say anything.
+    let text = b"127.0.0.1:5 * say /in 00000005";
+    assert_eq!(counted(&mut shard, text, LATER_NS), stray());
+    assert!(shard.registration.challenged.is_empty());
+    let nothing = counted(&mut shard, b"* say /in 00000005", LATER_NS);
+    assert_eq!(nothing, Counts::default());
+    assert_eq!(shard.registration.challenged.len(), 1);
+    let (clients, batch) = (&mut shard.clients, &mut shard.batch);
+    let now_ns = START_NS + LATER_NS;
+    shard.registration.turn(clients, batch, now_ns).unwrap();
+    assert!(shard.registration.challenged.is_empty());
+    assert_eq!(shard.clients.client(0).phase, Phase::Joining);
 }
 
 /// Where there are no rooms.

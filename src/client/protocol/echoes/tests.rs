@@ -25,7 +25,7 @@ impl Texts {
     fn say(&mut self, text: impl AsRef<[u8]>) {
         let (responder, _) = Responder::new::<()>(self.said);
         self.said += 1;
-        let mut said = Said::new(text.as_ref().to_vec(), responder);
+        let mut said = Said::new(None, text.as_ref().to_vec(), responder);
         said.set_line(text.as_ref());
         self.texts.push(self.now + 300 * MS, said);
     }
@@ -36,7 +36,7 @@ impl Texts {
         let text = text.as_ref();
         let said = self
             .texts
-            .text_received(text, may_be_cut, is_own, hurry_by)?;
+            .text_received(None, text, may_be_cut, is_own, hurry_by)?;
         Some(said.responder.id.0)
     }
 

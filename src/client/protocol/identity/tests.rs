@@ -160,6 +160,7 @@ fn only_confirmed_names_and_rooms_are_checked() {
     assert_eq!(due(&mut identity), ["/nick ada", "/join chess"]);
     assert_eq!(identity.name(), Some(name("ada")), "until it is refused");
     // Every session begins in the lobby.
+    identity.requested(&Request::Room(room("lobby")));
     identity.entered(room("lobby"));
     identity.check();
     assert_eq!(due(&mut identity), ["/nick ada"]);

@@ -36,7 +36,8 @@ impl Live {
     fn welcomed() -> Self {
         let mut live = Self::new(GREETING);
         live.beat();
-        live.liveness.speak_v2(10_000 * MS, live.now);
+        live.liveness.join(10_000 * MS, live.now);
+        live.liveness.joined(live.now);
         live
     }
 
@@ -127,7 +128,8 @@ fn a_server_is_greeted_three_times_before_the_conclusion() {
     for expected in [500, 1000, 2000, 4000, 5000, 5000] {
         assert_eq!(live.next(), (expected, Conclusion::Nothing, true));
     }
-    live.liveness.speak_v2(10_000 * MS, live.now);
+    live.liveness.join(10_000 * MS, live.now);
+    live.liveness.joined(live.now);
     assert_eq!(live.down(), None);
     assert!(live.liveness.is_up());
 }
@@ -308,7 +310,8 @@ fn hellos_that_are_not_refused_may_have_reached_a_server() {
     assert_eq!(live.next(), (300, Conclusion::NotGreeted, true));
     assert!(!live.liveness.is_hopeful());
     assert_eq!(live.next().0, 5000);
-    live.liveness.speak_v2(10_000 * MS, live.now);
+    live.liveness.join(10_000 * MS, live.now);
+    live.liveness.joined(live.now);
     assert_eq!(live.down(), None);
     live.refused();
     assert_eq!(live.next().0, 500, "the time is short again");
@@ -346,7 +349,8 @@ fn heartbeats_keep_up_with_a_server_that_waits_less_long() {
     for (server_timeout, expected) in [(1000, 500), (0, 10), (60_000, 5000)] {
         let mut live = Live::new(GREETING);
         live.beat();
-        live.liveness.speak_v2(server_timeout * MS, live.now);
+        live.liveness.join(server_timeout * MS, live.now);
+        live.liveness.joined(live.now);
         assert_eq!(live.next().0, expected);
     }
 }
@@ -391,7 +395,8 @@ fn nothing_is_expected_from_a_server_that_is_down() {
 fn version_1_has_its_own_time_between_heartbeats() {
     let mut live = Live::new(GREETING);
     live.beat();
-    live.liveness.speak_v2(100 * MS, live.now);
+    live.liveness.join(100 * MS, live.now);
+    live.liveness.joined(live.now);
     live.liveness.speak_v1(live.now);
     live.beat();
     assert_eq!(live.next().0, 5000);
@@ -401,7 +406,8 @@ fn version_1_has_its_own_time_between_heartbeats() {
 fn heartbeats_that_are_not_answered_are_no_rarer() {
     let mut live = Live::new(GREETING);
     live.beat();
-    live.liveness.speak_v2(200 * MS, live.now);
+    live.liveness.join(200 * MS, live.now);
+    live.liveness.joined(live.now);
     assert_eq!(live.next(), (100, Conclusion::Nothing, true));
     assert_eq!(live.next(), (100, Conclusion::Nothing, true));
 }

@@ -38,6 +38,10 @@ fn asked(sent: &[Request], now: Instant) -> Unanswered<Asked> {
     requests
 }
 
+fn answered((asked, result): (Asked, Result<Answer, RequestError>)) -> Numbered {
+    numbered((asked.responder, result))
+}
+
 fn numbered((responder, result): Answered) -> Numbered {
     (responder.unwrap().id.0, result)
 }
@@ -45,7 +49,7 @@ fn numbered((responder, result): Answered) -> Numbered {
 /// Hands over a sentence of a server of version 1, and returns the result.
 fn reply(requests: &mut Unanswered<Asked>, sentence: &str) -> Option<Numbered> {
     let reply = Reply::parse_uncoded(sentence.as_bytes()).unwrap();
-    requests.replied(&reply, Instant::now()).map(numbered)
+    requests.replied(&reply, Instant::now()).map(answered)
 }
 
 fn line(request: &Request) -> String {
@@ -229,7 +233,7 @@ fn a_pong_ends_its_own_round_trip_once() {
     let mut requests = asked(&[Request::Ping(0xabce), Request::Ping(u64::MAX)], now);
     let mut pong = |token: &str, ms: u32| {
         let reply = Reply::Pong(token.as_bytes());
-        requests.replied(&reply, now + ms * MS).map(numbered)
+        requests.replied(&reply, now + ms * MS).map(answered)
     };
     for not_it in ["", "77", "x", "abce", "000000000000abcf"] {
         assert_eq!(pong(not_it, 1), None);

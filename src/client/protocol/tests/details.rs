@@ -105,6 +105,7 @@ fn a_new_session_has_no_pings_yet() {
 fn a_message_below_the_window_is_dropped() {
     let mut talk = Talk::welcomed();
     assert_eq!(talk.hear_frames(&[message(5000, b"new")]).len(), 1);
+    assert_eq!(talk.hear_frames(&[message(5001, b"newer")]).len(), 1);
     assert_eq!(talk.hear_frames(&[message(1, b"old")]), []);
     assert_eq!(talk.protocol.losses.total().too_late, 1);
 }

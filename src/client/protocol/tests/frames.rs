@@ -120,6 +120,8 @@ fn heartbeats_keep_up_with_a_server_that_waits_less_long() {
         let mut talk = Talk::new(ProtocolChoice::V2);
         talk.sent();
         talk.hear_frames(&[welcome(7, timeout_ms)]);
+        talk.sent();
+        talk.hear_frames(&[room_frame(0, LOBBY.parse().unwrap())]);
         assert_eq!(talk.next().0, expected);
     }
 }
@@ -152,8 +154,8 @@ fn each_message_is_received_once_and_counted() {
 #[test]
 fn welcomes_that_nobody_asked_for_change_nothing() {
     let mut talk = Talk::welcomed();
-    assert_eq!(talk.welcome(7), []);
-    assert_eq!(talk.welcome(6), []);
+    assert_eq!(talk.hear_frames(&[welcome(7, 10_000)]), []);
+    assert_eq!(talk.hear_frames(&[welcome(6, 10_000)]), []);
     assert_eq!(talk.protocol.stats.sessions, 1);
     assert_eq!(talk.next().1, ["7: heartbeat + ping"]);
     // No session is number 0.
@@ -168,8 +170,8 @@ fn a_malformed_datagram_is_dropped_as_a_whole_and_proves_nothing() {
     talk.sent();
     talk.welcome(7);
     talk.next();
-    let mut bad = datagram(&[message(0, b"never"), ServerFrame::Goodbye]);
-    bad.extend_from_slice(&[0x99, 0, 0]);
+    let mut bad = datagram_to(7, &[message(0, b"never"), ServerFrame::Goodbye]);
+    bad.extend_from_slice(&[0x84, 0]);
     for datagram in [&b""[..], b"text", b"\xff\x02\x83", &bad] {
         assert_eq!(talk.hear(datagram), []);
     }

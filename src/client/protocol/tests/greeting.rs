@@ -207,7 +207,10 @@ fn nothing_is_heard_before_the_first_welcome() {
     assert_eq!(payloads(&talk.hear_frames(&[message(1, b"ho")])), ["ho"]);
     // In one datagram, the order is that of the frames.
     let mut talk = Talk::new(ProtocolChoice::V2);
-    let events = talk.hear_frames(&[welcome(7, 10_000), message(0, b"hi")]);
+    talk.sent();
+    talk.hear_frames(&[welcome(7, 10_000)]);
+    let lobby = room_frame(0, LOBBY.parse().unwrap());
+    let events = talk.hear_frames(&[message(0, b"early"), lobby, message(1, b"hi")]);
     assert_eq!(events[0], Event::Up(ProtocolVersion::V2));
     assert_eq!(payloads(&events), ["hi"]);
 }
@@ -232,6 +235,7 @@ fn a_session_leaves_in_the_version_that_it_speaks() {
     let mut talk = Talk::new(ProtocolChoice::Auto);
     assert!(!talk.protocol.push_leave(&mut out));
     assert_eq!(out, b"");
+    talk.sent();
     talk.welcome(7);
     assert!(talk.protocol.push_leave(&mut out));
     assert_eq!(describe(&out), "7: bye");

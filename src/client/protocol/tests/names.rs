@@ -18,7 +18,7 @@ fn name_and_room_are_requested_first_in_every_new_session() {
     let taken = talk.hear_notice(NoticeCode::Refused, "ada is taken");
     assert_eq!(lines(&taken), ["* ada is taken"]);
     let (_, sent) = talk.next();
-    assert_eq!(sent, ["7: heartbeat + ping", "7: /nick ada"]);
+    assert_eq!(sent, ["7: heartbeat in 3 + ping", "7: /nick ada"]);
     let taken = talk.hear_notice(NoticeCode::Refused, "ada is taken");
     assert_eq!(taken, [], "it was told");
     // Only the reply to a command confirms.
@@ -28,12 +28,15 @@ fn name_and_room_are_requested_first_in_every_new_session() {
     assert_eq!(talk.protocol.status().name, None);
     talk.hear_notice(NoticeCode::Done, "you are ada");
     assert_eq!(talk.protocol.status().name, "ada".parse().ok());
-    assert_eq!(talk.next().1, ["7: heartbeat + ping"]);
+    assert_eq!(talk.next().1, ["7: heartbeat in 3 + ping"]);
 
     // The same session, which the server still knows.
     talk.refused();
     talk.pass(500);
-    talk.welcome(7);
+    talk.hear_frames(&[welcome(7, 10_000)]);
+    assert_eq!(talk.sent(), ["7: heartbeat"]);
+    let events = talk.hear_frames(&[room_frame(3, chess)]);
+    assert_eq!(events, [Event::Up(ProtocolVersion::V2), Event::Room(chess)]);
     assert_eq!(talk.sent(), [""; 0]);
     assert_eq!(talk.protocol.status().name, "ada".parse().ok());
     talk.hear_frames(&[ServerFrame::Goodbye]);

@@ -80,7 +80,7 @@ fn take(talk: &mut Talk, seen: &mut Seen, number: usize, step: Step) {
         }
         Step::Frames(indices) => {
             let frames: Vec<_> = indices.iter().map(|index| frame(*index, number)).collect();
-            let datagram = datagram(&frames);
+            let datagram = talk.datagram_of(&frames);
             talk.protocol.handle_datagram(&datagram, true, talk.now);
         }
         Step::Echo => {
@@ -88,7 +88,7 @@ fn take(talk: &mut Talk, seen: &mut Seen, number: usize, step: Step) {
             let line = [b"127.0.0.1:5 ", text.as_bytes()].concat();
             let datagram = match talk.version() {
                 Some(ProtocolVersion::V1) => line,
-                _ => datagram(&[message(number as u32, text.as_bytes())]),
+                _ => talk.datagram_of(&[message(number as u32, text.as_bytes())]),
             };
             talk.protocol.handle_datagram(&datagram, true, talk.now);
         }

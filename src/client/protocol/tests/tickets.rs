@@ -157,7 +157,7 @@ fn a_result_follows_the_event_that_led_to_it() {
         talk.sent();
         let echo = match talk.version() {
             Some(ProtocolVersion::V1) => b"127.0.0.1:5 hi".to_vec(),
-            _ => datagram(&[message(0, b"hi")]),
+            _ => talk.datagram_of(&[message(0, b"hi")]),
         };
         talk.protocol.handle_datagram(&echo, true, talk.now);
         let first = talk.protocol.poll_output();
