@@ -18,8 +18,8 @@ use bullhorn::net::{Gso, Packet, PeerAddr, Sender, max_segments};
 use bullhorn::wire::v2::{BUNDLE_BYTES, MIN_HELLO_BYTES, NoticeCode, ServerFrame, push_padding};
 use common::{
     FakeServer, GREET_TIMEOUT, REPLY_TIMEOUT, TIMEOUT, TestServer, answer, connection_refused,
-    datagram, datagram_to, expect_up, has_v2_session, message, next_event, next_line,
-    quick_v2_config, undelivered, unpinned_config, wait_until, welcome,
+    datagram_to, expect_up, has_v2_session, message, next_event, next_line, quick_v2_config,
+    undelivered, unpinned_config, wait_until, welcome,
 };
 
 #[test]
@@ -142,7 +142,7 @@ fn no_datagram_breaks_the_session() {
     let session = Session::connect(config).unwrap();
     let client = server.send_welcome(7);
     let message = message(0, b"hi");
-    let hi = datagram(&[message]);
+    let hi = datagram_to(7, &[message]);
     let unknown_kind = [&hi[..], &[0x99, 0, 0]].concat();
     let wrong_length = [&hi[..], &[0x84, 0xFF, 0xFF]].concat();
     let long = vec![0xEE; 60_000];
@@ -194,10 +194,11 @@ fn bundles_that_arrive_as_one_packet_are_separated() {
     let mut payload = Vec::new();
     for bundle in 0..20 {
         let start = payload.len();
-        payload.extend(datagram(&[
+        let messages = [
             message(2 * bundle, b"even"),
             message(2 * bundle + 1, b"odd"),
-        ]));
+        ];
+        payload.extend(datagram_to(7, &messages));
         if bundle < 19 {
             push_padding(start, BUNDLE_BYTES, &mut payload);
         }
@@ -207,6 +208,7 @@ fn bundles_that_arrive_as_one_packet_are_separated() {
         payload: &payload,
         segment_bytes: NonZeroU16::new(BUNDLE_BYTES as u16),
         deliveries: 40,
+        tag: None,
     };
     assert_eq!(Sender::new(Gso::On).send(&server.socket, [packet]).sent, 40);
     expect_up(&session, V2);

@@ -39,7 +39,8 @@ pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
 #[cfg(feature = "server")]
 pub use send::PathNews;
 pub use send::{
-    Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, datagrams, is_call_refusal,
+    Gso, MAX_PACKET_BYTES, Packet, SEND_BATCH, SendTally, Sender, TAG, Tag, Template, TemplateId,
+    datagrams, is_call_refusal,
 };
 #[cfg(feature = "server")]
 pub use socket::{

@@ -41,6 +41,7 @@ pub fn max_segments() -> usize {
             payload: &[0; MAX_SEGMENTS][..*count],
             segment_bytes: Some(NonZeroU16::MIN),
             deliveries: 1,
+            tag: None,
         };
         Sender::new(Gso::On).send(&socket, [packet]).split_packets == 0
     };
@@ -109,6 +110,7 @@ mod tests {
                 payload: &vec![0; count],
                 segment_bytes: NonZeroU16::new(1),
                 deliveries: 1,
+                tag: None,
             };
             Sender::new(Gso::On).send(&socket, [packet]).split_packets
         };
@@ -146,6 +148,7 @@ mod tests {
             payload: &payload[..244],
             segment_bytes: NonZeroU16::new(10),
             deliveries: 25,
+            tag: None,
         };
         let tally = Sender::new(Gso::On).send(&from, [packet]);
         assert_eq!((tally.sent, tally.split_packets), (25, 0));

@@ -13,12 +13,15 @@ mod flush;
 mod paths;
 #[cfg(feature = "server")]
 mod segments;
+mod tags;
 
 use flush::OneSocket;
 #[cfg(feature = "server")]
 pub use paths::PathNews;
 #[cfg(feature = "server")]
 pub(super) use paths::{SendPaths, SendSockets};
+use tags::Copies;
+pub use tags::{TAG, Tag, Template, TemplateId};
 
 /// One or more datagrams for one peer, handed to the kernel in one piece.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +34,9 @@ pub struct Packet<'a> {
     pub segment_bytes: Option<NonZeroU16>,
     /// Deliveries that the packet counts as in a [`SendTally`].
     pub deliveries: u32,
+    /// What the peer receives in place of some bytes of each datagram, or `None` if it receives
+    /// the payload as it is.
+    pub tag: Option<Tag<'a>>,
 }
 
 /// Use of GSO by a [`Sender`].
@@ -50,6 +56,8 @@ pub struct Sender {
     source: Source,
     /// The deliveries of each packet in `headers`.
     deliveries: Box<[u32]>,
+    /// The payloads of packets with tags.
+    copies: Copies,
     gso: Gso,
     /// The kernel refuses `sendmmsg`, but not `sendmsg`.
     is_one_by_one: bool,
@@ -80,6 +88,7 @@ impl<'a> Packet<'a> {
             payload,
             segment_bytes: None,
             deliveries: 1,
+            tag: None,
         }
     }
 
@@ -108,7 +117,8 @@ impl<'a> Packet<'a> {
 }
 
 impl Sender {
-    /// Allocates space for one batch, about 40 KiB.
+    /// Allocates space for one batch, about 40 KiB. The first packet with a [`Tag`] allocates
+    /// another 1 MiB.
     pub fn new(gso: Gso) -> Self {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),
@@ -116,6 +126,7 @@ impl Sender {
             controls: vec![Control::EMPTY; SEND_BATCH].into(),
             source: Source::new(None),
             deliveries: vec![0; SEND_BATCH].into(),
+            copies: Copies::default(),
             gso,
             is_one_by_one: false,
         }
@@ -129,6 +140,10 @@ impl Sender {
     /// costs no other peer its packet. Where the kernel has no space, this waits once,
     /// for at most 1 ms, and then drops the rest of the packets that it has gathered
     /// for that system call.
+    ///
+    /// # Panics
+    /// If packets have tags of different templates, or if a payload is not a part of the template
+    /// of its tag.
     pub fn send<'a>(
         &mut self,
         socket: impl AsFd,
@@ -175,20 +190,33 @@ impl Sender {
                 return tally;
             }
             // SAFETY: the headers were gathered just now, from packets whose borrows
-            // outlive `packets`.
+            // outlive `packets`, or from copies, which only `gather` changes.
             unsafe { self.flush(&mut way, 0..gathered, &mut tally) };
         }
     }
 
     /// Points the headers at the next packets and returns the number of packets.
     fn gather<'a>(&mut self, packets: &mut impl Iterator<Item = Packet<'a>>) -> usize {
-        let mut gathered = 0;
-        while gathered < SEND_BATCH
+        let (mut gathered, mut max) = (0, SEND_BATCH);
+        self.copies.begin_batch();
+        while gathered < max
             && let Some(packet) = packets.next()
         {
+            let payload = match &packet.tag {
+                None => packet.payload,
+                Some(tag) => {
+                    let payload = self
+                        .copies
+                        .tagged(packet.payload, packet.segment_bytes, tag);
+                    if payload.is_last {
+                        max = gathered + 1;
+                    }
+                    payload.bytes
+                }
+            };
             let name = packet.to.sockaddr();
             let iovec = &mut self.iovecs[gathered];
-            iovec.iov_base = packet.payload.as_ptr().cast_mut().cast();
+            iovec.iov_base = payload.as_ptr().cast_mut().cast();
             iovec.iov_len = packet.payload.len();
             let header = &mut self.headers[gathered].msg_hdr;
             // The name comes first in it.

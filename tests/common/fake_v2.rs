@@ -100,11 +100,6 @@ pub(crate) fn nonce_of(datagram: &[u8]) -> Option<u64> {
     }
 }
 
-/// Returns a datagram of a server to everyone in a room.
-pub(crate) fn datagram(frames: &[ServerFrame<'_>]) -> Vec<u8> {
-    datagram_to(0, frames)
-}
-
 /// Returns a datagram of a server, with the session of a client, or the nonce of its HELLO.
 pub(crate) fn datagram_to(receiver: u64, frames: &[ServerFrame<'_>]) -> Vec<u8> {
     let mut datagram = Vec::new();

@@ -46,7 +46,7 @@ pub(crate) use client_program::{
     ClientProgram, OutputText, client_command, run_client, run_with_input, v1_client_command,
 };
 pub(crate) use fake_server::FakeServer;
-pub(crate) use fake_v2::{datagram, datagram_to, lobby, message, nonce_of, welcome};
+pub(crate) use fake_v2::{datagram_to, lobby, message, nonce_of, welcome};
 pub(crate) use gate::Gate;
 pub(crate) use impostor::{bound_to_address_of, reachable};
 pub(crate) use lines::Lines;

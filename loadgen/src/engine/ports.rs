@@ -368,6 +368,7 @@ mod tests {
                     payload: b"one two six",
                     segment_bytes: NonZeroU16::new(4),
                     deliveries: 3,
+                    tag: None,
                 };
                 assert_eq!(Sender::new(Gso::On).send(&server, [packet]).sent, 3);
                 let mut receiver = MultihomedReceiver::new();

@@ -10,7 +10,7 @@ use super::requests::Request;
 use crate::client::event::{Event, Message};
 use crate::client::loss::Arrival;
 use crate::wire::reply::{NoticeCode, Reply};
-use crate::wire::v2::{self, BundleSize, ServerFrame, ServerFrames, Welcome, parse_server};
+use crate::wire::v2::{self, BundleSize, ServerFrame, Welcome, parse_server};
 use crate::wire::{DisplayName, LOBBY, RoomName};
 
 impl Protocol {
@@ -21,7 +21,7 @@ impl Protocol {
             return false;
         };
         let credential = self.membership.credential(frames.receiver());
-        if credential.is_none() && !self.is_bundle(&frames) {
+        if credential.is_none() {
             self.stats.forged += 1;
             return false;
         }
@@ -74,15 +74,6 @@ impl Protocol {
             }
         }
         true
-    }
-
-    /// Returns true for a datagram with messages, which all members of a room receive with the
-    /// same bytes. It proves nothing.
-    fn is_bundle(&self, frames: &ServerFrames<'_>) -> bool {
-        let has_session = self.stats.sessions > 0 && self.liveness.mode() != Mode::V1;
-        let is_message = |frame| matches!(frame, ServerFrame::Message(_));
-        // To be removed when the server sends bundles with the session of each receiver.
-        has_session && frames.receiver() == 0 && frames.clone().all(is_message)
     }
 
     fn handle_welcome(&mut self, welcome: &Welcome, credential: Option<Credential>, now: Instant) {

@@ -64,7 +64,7 @@ impl Sender {
     ///
     /// # Safety
     /// `gather` must have set these headers, and the borrows of its packets must still
-    /// be live.
+    /// be live. It must not have been called again.
     pub(super) unsafe fn flush(
         &mut self,
         way: &mut impl Way,

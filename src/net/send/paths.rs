@@ -128,7 +128,7 @@ impl Sender {
                 return tally;
             }
             // SAFETY: the headers were gathered just now, from packets whose borrows
-            // outlive `packets`.
+            // outlive `packets`, or from copies, which only `gather` changes.
             unsafe { self.flush_by(paths, 0..gathered, &mut tally) };
         }
     }

@@ -15,7 +15,7 @@ sockopt_impl!(
     bool
 );
 
-fn receiver() -> (UdpSocket, PeerAddr) {
+pub(super) fn receiver() -> (UdpSocket, PeerAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(10)))
@@ -24,7 +24,7 @@ fn receiver() -> (UdpSocket, PeerAddr) {
     (socket, peer)
 }
 
-fn received(socket: &UdpSocket) -> Vec<u8> {
+pub(super) fn received(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = [0; 2048];
     let len = socket.recv(&mut buffer).unwrap();
     buffer[..len].to_vec()
@@ -79,6 +79,7 @@ fn ten_bytes_in_threes(to: &PeerAddr) -> Packet<'_> {
         payload: b"aaabbbcccd",
         segment_bytes: NonZeroU16::new(3),
         deliveries: 4,
+        tag: None,
     }
 }
 
@@ -147,6 +148,7 @@ fn a_packet_of_which_one_datagram_is_refused_is_refused() {
         payload: &[0; 9001],
         segment_bytes: NonZeroU16::new(9000),
         deliveries: 2,
+        tag: None,
     };
     let mut sender = Sender::new(Gso::On);
     assert_eq!(sender.gather(&mut [packet].into_iter()), 1);

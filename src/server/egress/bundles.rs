@@ -2,7 +2,7 @@
 
 use super::backlog::RoomTexts;
 use super::packets::Packets;
-use crate::net::MAX_PACKET_BYTES;
+use crate::net::{MAX_PACKET_BYTES, TAG};
 use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::{
     BundleSize, HEADER_BYTES, Message, ServerFrame, push_padding, push_server_frame,
@@ -19,7 +19,8 @@ pub(super) fn new_bundle_packets(size: BundleSize) -> Packets {
 
 /// Puts the texts of a room, in their order, into bundles of this size. All but the last bundle
 /// of a packet are padded to exactly that length. A text that is longer alone is a packet of its
-/// own. The texts become messages of the stream of `worker`, numbered from `first_sequence`.
+/// own. The texts become messages of the stream of `worker`, numbered from `first_sequence`. The
+/// session of the receiver is written into each bundle when it is sent.
 pub(super) fn plan_bundles(
     texts: RoomTexts<'_>,
     worker: WorkerId,
@@ -27,7 +28,7 @@ pub(super) fn plan_bundles(
     size: BundleSize,
     packets: &mut Packets,
 ) {
-    packets.clear();
+    packets.clear_template();
     let (max_bytes, max_bundles) = (size.bytes(), max_bundles(size));
     let room = texts.room();
     let mut bundle_start = packets.bytes().len();
@@ -61,7 +62,7 @@ pub(super) fn plan_bundles(
         }
         let bytes = packets.bytes();
         bundle_start = bytes.len();
-        push_server_header(EVERYONE, bytes);
+        push_server_header(TO_BE_TAGGED, bytes);
         push_server_frame(&message, bytes);
         bundles += 1;
         messages += 1;
@@ -87,8 +88,11 @@ pub(super) const fn max_bundles(size: BundleSize) -> usize {
 /// Every kernel with GSO takes so many segments.
 const MAX_BUNDLES: usize = 64;
 
-/// The receiver in the header of a bundle. All members of a room receive the same bytes.
-const EVERYONE: u64 = 0;
+/// The receiver in the header of a bundle, until a sender writes the session of each in its place.
+const TO_BE_TAGGED: u64 = 0;
+
+/// Everything in a header but its first two bytes is the session.
+const _: () = assert!(TAG.start == 2 && TAG.end == HEADER_BYTES);
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,14 @@
 
 use std::num::NonZeroU16;
 
-use crate::net::{Packet, PeerAddr, SEND_BATCH};
+use crate::net::{Packet, PeerAddr, SEND_BATCH, Tag, Template, TemplateId};
+use crate::wire::v2::SessionId;
 
 /// Packets in the order of sending, built once for all recipients. Their memory is reused.
 pub(super) struct Packets {
     bytes: Vec<u8>,
+    /// The identity of the bytes, in packets that are sent with the sessions of their receivers.
+    template: TemplateId,
     packets: Vec<Planned>,
     datagrams: usize,
     messages: usize,
@@ -26,6 +29,7 @@ impl Packets {
     pub(super) fn with_capacity(bytes: usize, packets: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
+            template: TemplateId::new(),
             packets: Vec::with_capacity(packets),
             datagrams: 0,
             messages: 0,
@@ -42,6 +46,13 @@ impl Packets {
     /// The buffer to append the next packet to.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    /// Begins packets whose datagrams are to have the sessions of their receivers. A sender keeps
+    /// its copies of them from one slice to the next, and until it sends others.
+    pub(super) fn clear_template(&mut self) {
+        self.clear();
+        self.template = TemplateId::new();
     }
 
     /// Ends the packet of the bytes appended since the last call. They are `messages` messages
@@ -75,27 +86,75 @@ impl Packets {
 
     /// All packets for the first of `peers`, at least one, then for the next one, and so on.
     pub(super) fn to<'a>(&'a self, peers: &'a [PeerAddr]) -> impl Iterator<Item = Packet<'a>> {
+        self.tagged(peers, NoTags)
+    }
+
+    /// All packets for the first of `peers`, at least one, then for the next one, and so on, with
+    /// the sessions of the peers. `template` is that of these packets.
+    pub(super) fn to_sessions<'a>(
+        &'a self,
+        peers: &'a [PeerAddr],
+        sessions: &'a [Option<SessionId>],
+        template: &'a Template<'a>,
+    ) -> impl Iterator<Item = Packet<'a>> {
+        let sessions = Sessions {
+            template,
+            session: None,
+            left: sessions.iter(),
+        };
+        self.tagged(peers, sessions)
+    }
+
+    /// What a sender copies, in a plan for so many peers.
+    pub(super) fn template(&self, peers: usize) -> Template<'_> {
+        Template {
+            id: self.template,
+            bytes: &self.bytes,
+            peers,
+        }
+    }
+
+    fn tagged<'a, T: Tags<'a>>(&'a self, peers: &'a [PeerAddr], tags: T) -> PacketsTo<'a, T> {
         PacketsTo {
             bytes: &self.bytes,
             packets: &self.packets,
             to: &peers[0],
             left: [].iter(),
             peers: peers.iter(),
+            tags,
         }
     }
 }
 
 /// See [`Packets::to`]. Adapters of iterators would take a fifth more instructions.
-struct PacketsTo<'a> {
+struct PacketsTo<'a, T> {
     bytes: &'a [u8],
     packets: &'a [Planned],
     to: &'a PeerAddr,
     /// The packets that are left for this peer, and the peers after it.
     left: std::slice::Iter<'a, Planned>,
     peers: std::slice::Iter<'a, PeerAddr>,
+    tags: T,
 }
 
-impl<'a> Iterator for PacketsTo<'a> {
+/// The tags of peers, one after the other.
+trait Tags<'a> {
+    /// Goes on to the next peer.
+    fn advance(&mut self);
+
+    fn tag(&self) -> Option<Tag<'a>>;
+}
+
+/// For v1 peers. A type of its own, so that their packets cost no more.
+struct NoTags;
+
+struct Sessions<'a> {
+    template: &'a Template<'a>,
+    session: Option<SessionId>,
+    left: std::slice::Iter<'a, Option<SessionId>>,
+}
+
+impl<'a, T: Tags<'a>> Iterator for PacketsTo<'a, T> {
     type Item = Packet<'a>;
 
     fn next(&mut self) -> Option<Packet<'a>> {
@@ -106,11 +165,34 @@ impl<'a> Iterator for PacketsTo<'a> {
                     payload: &self.bytes[packet.start..packet.end],
                     segment_bytes: packet.segment_bytes,
                     deliveries: packet.messages.into(),
+                    tag: self.tags.tag(),
                 });
             }
             self.to = self.peers.next()?;
             self.left = self.packets.iter();
+            self.tags.advance();
         }
+    }
+}
+
+impl<'a> Tags<'a> for NoTags {
+    fn advance(&mut self) {}
+
+    fn tag(&self) -> Option<Tag<'a>> {
+        None
+    }
+}
+
+impl<'a> Tags<'a> for Sessions<'a> {
+    fn advance(&mut self) {
+        self.session = self.left.next().copied().flatten();
+    }
+
+    fn tag(&self) -> Option<Tag<'a>> {
+        Some(Tag {
+            template: self.template,
+            bytes: self.session?.get().to_be_bytes(),
+        })
     }
 }
 

@@ -9,9 +9,9 @@ use super::bundles::{new_bundle_packets, plan_bundles};
 use super::packets::Packets;
 use super::texts::TextPlanner;
 use super::worker_set::WorkerSet;
-use crate::net::{Endpoint, PeerAddr, SendTally, Transmit};
+use crate::net::{Endpoint, PeerAddr, SendTally, Template, Transmit};
 use crate::server::ops::stats::WorkerId;
-use crate::server::registry::Members;
+use crate::server::registry::{Members, Part, SendGroup};
 use crate::wire::Protocol;
 use crate::wire::v2::BundleSize;
 
@@ -105,7 +105,7 @@ impl Plan {
         self.members = members;
         let parts = self.members.parts(0..self.members.len());
         parts
-            .map(|(group, peers)| peers.len() as u64 * self.packets(group.protocol).cost_ns())
+            .map(|part| part.peers.len() as u64 * self.packets(part.group).cost_ns())
             .sum()
     }
 
@@ -124,10 +124,10 @@ impl Plan {
             _ => (left_ns / (2 * workers as u64)).clamp(MIN_SLICE_COST_NS, SLICE_COST_NS),
         };
         let mut slice = Slice::new(0);
-        for (group, peers) in self.members.parts(0..self.members.len()) {
-            let packets = self.packets(group.protocol);
+        for part in self.members.parts(0..self.members.len()) {
+            let packets = self.packets(part.group);
             let (each_ns, batch) = (packets.cost_ns().max(1), packets.peers_per_batch());
-            let mut count = peers.len();
+            let mut count = part.peers.len();
             while count > 0 {
                 let space_ns = limit_ns(left_ns).saturating_sub(slice.cost_ns);
                 let fit = usize::try_from(space_ns / each_ns).unwrap_or(count);
@@ -226,12 +226,12 @@ impl Plan {
     fn deliveries_to(&self, members: Range<usize>) -> u64 {
         let parts = self.members.parts(members);
         parts
-            .map(|(group, peers)| peers.len() * self.packets(group.protocol).messages())
+            .map(|part| part.peers.len() * self.packets(part.group).messages())
             .sum::<usize>() as u64
     }
 
-    fn packets(&self, protocol: Protocol) -> &Packets {
-        match protocol {
+    fn packets(&self, group: SendGroup) -> &Packets {
+        match group.protocol {
             Protocol::Text => &self.texts,
             Protocol::Lines => &self.lines,
             Protocol::Frames(size) => &self.bundles[size as usize],
@@ -254,15 +254,19 @@ impl Claim {
         let slice = &self.plan.slices[self.index];
         let mut tally = SendTally::default();
         let mut next = slice.members.start;
-        for (group, peers) in self.plan.members.parts(slice.members.clone()) {
-            let packets = self.plan.packets(group.protocol);
-            for peers in peers.chunks(packets.peers_per_batch()) {
-                let now = next + peers.len();
+        for part in self.plan.members.parts(slice.members.clone()) {
+            let packets = self.plan.packets(part.group);
+            let template = packets.template(self.plan.members.len());
+            for part in part.chunks(packets.peers_per_batch()) {
+                let now = next + part.peers.len();
                 if !slice.change(held(self.worker, next), held(self.worker, now)) {
                     return (tally, false);
                 }
                 next = now;
-                tally += send(transmit, group.endpoint, peers, packets);
+                tally += match part.sessions {
+                    [] => send(transmit, part.group.endpoint, part.peers, packets),
+                    _ => send_to_sessions(transmit, part, packets, &template),
+                };
             }
         }
         let is_done = slice.change(held(self.worker, next), DONE);
@@ -280,6 +284,18 @@ fn send(
     packets: &Packets,
 ) -> SendTally {
     transmit.send(endpoint, packets.to(peers))
+}
+
+/// As [`send`], to peers with these sessions.
+#[inline(never)]
+fn send_to_sessions(
+    transmit: &mut impl Transmit,
+    part: Part<'_>,
+    packets: &Packets,
+    template: &Template<'_>,
+) -> SendTally {
+    let packets = packets.to_sessions(part.peers, part.sessions, template);
+    transmit.send(part.group.endpoint, packets)
 }
 
 impl Slice {

@@ -27,7 +27,7 @@ fn registry(text: u16, frames: u16, workers: usize) -> Registry {
         registry.touch(&peer(port), Protocol::Text, owner(port), 0);
     }
     for port in (2..).step_by(2).take(frames.into()) {
-        let session = SessionId::new(77).unwrap();
+        let session = SessionId::new(port.into()).unwrap();
         registry.open_session(&peer(port), owner(port), size_of(port), session, 0);
     }
     registry
@@ -199,8 +199,10 @@ impl Received {
     fn receive(&mut self, packet: Packet<'_>) {
         let before = self.0.len();
         let port = packet.to.port();
+        let session = packet.tag.map(|tag| u64::from_be_bytes(tag.bytes));
         for datagram in packet.datagrams() {
-            if datagram[0] == 0xFF {
+            assert_eq!(session, (datagram[0] == 0xFF).then_some(port.into()));
+            if session.is_some() {
                 assert!(datagram.len() <= size_of(port).bytes());
                 for frame in parse_server(datagram).unwrap() {
                     let ServerFrame::Message(Message { from, payload, .. }) = frame else {

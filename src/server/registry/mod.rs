@@ -31,7 +31,7 @@ use names::Names;
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 use proven::Proven;
-pub use room::{LeaveReason, Members, Room, SendGroup};
+pub use room::{LeaveReason, Members, Part, Room, SendGroup};
 pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
@@ -454,7 +454,7 @@ fn refresh(peer: &Arc<Peer>, session: Option<SessionId>, now_ms: u64) -> Touch {
 }
 
 fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer, subscriber: Option<Recipient>) {
-    room.join(key, peer.group, subscriber, || {
+    room.join(key, peer.send_to(), subscriber, || {
         peer.display_name(&key.address)
     });
 }

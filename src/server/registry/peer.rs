@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use once_cell::race::OnceBox;
 
-use super::room::{Room, SendGroup};
+use super::room::{Room, SendGroup, SendTo};
 use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
@@ -136,6 +136,14 @@ impl Peer {
         Recipient {
             address: address.at(self.endpoint()),
             protocol: self.protocol(),
+            session: self.session,
+        }
+    }
+
+    /// The way in which rooms send to the peer.
+    pub(super) fn send_to(&self) -> SendTo {
+        SendTo {
+            group: self.group,
             session: self.session,
         }
     }

@@ -17,10 +17,11 @@ use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
 use crate::wire::reply::PresenceEvent;
+use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol, RoomName, v2};
 
 /// A change marks the snapshot of the members as stale. The next fan-out makes a new one,
-/// however many changes there were. That copies 32 bytes per member, a small part of the cost
+/// however many changes there were. That copies 32 bytes per member, and 8 more of a v2 peer, a small part of the cost
 /// of the fan-out itself. So a text reaches every peer that joined before it.
 pub struct Room {
     name: RoomName,
@@ -132,11 +133,11 @@ impl Room {
     pub(super) fn join(
         &self,
         key: &HashedAddr,
-        group: SendGroup,
+        to: SendTo,
         subscriber: Option<Recipient>,
         name: impl FnOnce() -> DisplayName,
     ) {
-        let state = self.add(key, group, subscriber);
+        let state = self.add(key, to, subscriber);
         state.record(|| PresenceEvent::Joined(name()));
     }
 
@@ -156,13 +157,8 @@ impl Room {
     }
 
     /// Adds a member of the room that comes back under another address. This is no event.
-    pub(super) fn come_back(
-        &self,
-        key: &HashedAddr,
-        group: SendGroup,
-        subscriber: Option<Recipient>,
-    ) {
-        drop(self.add(key, group, subscriber));
+    pub(super) fn come_back(&self, key: &HashedAddr, to: SendTo, subscriber: Option<Recipient>) {
+        drop(self.add(key, to, subscriber));
     }
 
     /// Removes a member that comes back under another address at once. This is no event.
@@ -173,22 +169,25 @@ impl Room {
     fn add(
         &self,
         key: &HashedAddr,
-        group: SendGroup,
+        to: SendTo,
         subscriber: Option<Recipient>,
     ) -> MutexGuard<'_, State> {
         let mut state = self.lock();
-        let index = state.groups.add(group);
+        let member = Member {
+            group: state.groups.add(to.group),
+            session: to.session,
+        };
         let members = &mut state.members;
         if members.len() == members.capacity() {
             members.reserve_exact((members.len() / 4).max(MIN_GROWTH));
         }
         match state.entry(key) {
             RawEntryMut::Vacant(entry) => {
-                entry.insert_hashed_nocheck(key.hash, key.address, index);
+                entry.insert_hashed_nocheck(key.hash, key.address, member);
             }
             RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
-        self.version(group).fetch_add(1, Ordering::Relaxed);
+        self.version(to.group).fetch_add(1, Ordering::Relaxed);
         self.is_stale.store(true, Ordering::Release);
         if let Some(subscriber) = subscriber {
             self.subscribe(&mut state, subscriber);
@@ -200,8 +199,8 @@ impl Room {
         let mut state = self.lock();
         match state.entry(key) {
             RawEntryMut::Occupied(entry) => {
-                let index = entry.swap_remove();
-                let group = state.groups.remove(index);
+                let member = entry.swap_remove();
+                let group = state.groups.remove(member.group);
                 self.version(group).fetch_sub(1, Ordering::Relaxed);
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
@@ -231,7 +230,7 @@ impl Room {
         let index = state.groups.add(group);
         match state.entry(key) {
             RawEntryMut::Occupied(mut entry) => {
-                let before = entry.insert(index);
+                let before = std::mem::replace(&mut entry.get_mut().group, index);
                 let before = state.groups.remove(before);
                 self.version(before).fetch_sub(1, Ordering::Relaxed);
                 self.version(group).fetch_add(1, Ordering::Relaxed);
@@ -312,7 +311,7 @@ impl Room {
 }
 
 impl State {
-    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, u32, Prehashed> {
+    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, Member, Prehashed> {
         let members = self.members.raw_entry_mut_v1();
         members.from_key_hashed_nocheck(key.hash, &key.address)
     }
@@ -331,7 +330,21 @@ pub struct SendGroup {
     pub protocol: Protocol,
 }
 
-type MemberMap = IndexMap<PeerAddr, u32, Prehashed>;
+/// The way in which a peer is sent to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SendTo {
+    pub(super) group: SendGroup,
+    /// `None` for a v1 peer.
+    pub(super) session: Option<SessionId>,
+}
+
+type MemberMap = IndexMap<PeerAddr, Member, Prehashed>;
+
+struct Member {
+    /// The index of the group.
+    group: u32,
+    session: Option<SessionId>,
+}
 
 /// The groups of the members of a room, and the number of members in each. A group without
 /// members gives its place to the next new one.
@@ -379,29 +392,76 @@ impl Groups {
 #[derive(Debug, Default)]
 pub struct Members {
     addresses: Box<[PeerAddr]>,
-    groups: Box<[(SendGroup, Range<usize>)]>,
+    /// The sessions of the members of the groups that speak v2.
+    sessions: Box<[Option<SessionId>]>,
+    groups: Box<[Group]>,
+}
+
+#[derive(Debug)]
+struct Group {
+    group: SendGroup,
+    members: Range<usize>,
+    /// The place of the session of its first member.
+    first_session: usize,
+}
+
+/// Members of one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<'a> {
+    pub group: SendGroup,
+    pub peers: &'a [PeerAddr],
+    /// The session of each, or empty if they speak v1.
+    pub sessions: &'a [Option<SessionId>],
+}
+
+impl<'a> Part<'a> {
+    /// Returns up to `count` of these members at a time.
+    pub fn chunks(self, count: usize) -> impl Iterator<Item = Part<'a>> {
+        let starts = (0..self.peers.len()).step_by(count);
+        starts.map(move |start| {
+            let end = self.peers.len().min(start + count);
+            Part {
+                group: self.group,
+                peers: &self.peers[start..end],
+                sessions: self.sessions.get(start..end).unwrap_or_default(),
+            }
+        })
+    }
 }
 
 impl Members {
     /// Places the members of each group one after the other.
     fn collect(members: &MemberMap, groups: &Groups) -> Self {
-        let mut start = 0;
-        let mut ranges: Vec<(SendGroup, Range<usize>)> = Vec::with_capacity(groups.0.len());
+        let (mut start, mut first_session) = (0, 0);
+        let mut places: Vec<Group> = Vec::with_capacity(groups.0.len());
         for &(group, count) in &groups.0 {
-            ranges.push((group, start..start));
+            places.push(Group {
+                group,
+                members: start..start,
+                first_session,
+            });
             start += count;
+            if is_v2(group) {
+                first_session += count;
+            }
         }
         let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
         let mut addresses = vec![placeholder; members.len()];
-        for (address, group) in members {
-            let (group, range) = &mut ranges[*group as usize];
-            addresses[range.end] = address.at(group.endpoint);
-            range.end += 1;
+        let mut sessions = vec![None; first_session];
+        for (address, member) in members {
+            let place = &mut places[member.group as usize];
+            let own = &mut place.members;
+            addresses[own.end] = address.at(place.group.endpoint);
+            if is_v2(place.group) {
+                sessions[place.first_session + own.len()] = member.session;
+            }
+            own.end += 1;
         }
-        ranges.retain(|(_, range)| !range.is_empty());
+        places.retain(|place| !place.members.is_empty());
         Self {
             addresses: addresses.into(),
-            groups: ranges.into(),
+            sessions: sessions.into(),
+            groups: places.into(),
         }
     }
 
@@ -414,21 +474,34 @@ impl Members {
     }
 
     /// The members with these indexes, group by group.
-    pub fn parts(&self, members: Range<usize>) -> impl Iterator<Item = (SendGroup, &[PeerAddr])> {
+    pub fn parts(&self, members: Range<usize>) -> impl Iterator<Item = Part<'_>> {
         let first = self
             .groups
-            .partition_point(|(_, group)| group.end <= members.start);
-        self.groups[first..].iter().map_while(move |(group, own)| {
+            .partition_point(|group| group.members.end <= members.start);
+        self.groups[first..].iter().map_while(move |group| {
+            let own = &group.members;
             let part = own.start.max(members.start)..own.end.min(members.end);
-            (!part.is_empty()).then(|| (*group, &self.addresses[part]))
+            let sessions = is_v2(group.group).then(|| {
+                let first = group.first_session + part.start - own.start;
+                &self.sessions[first..first + part.len()]
+            });
+            (!part.is_empty()).then(|| Part {
+                group: group.group,
+                sessions: sessions.unwrap_or_default(),
+                peers: &self.addresses[part],
+            })
         })
     }
 
     pub fn any_speaks(&self, protocol: Protocol) -> bool {
         self.groups
             .iter()
-            .any(|(group, _)| group.protocol == protocol)
+            .any(|group| group.group.protocol == protocol)
     }
+}
+
+fn is_v2(group: SendGroup) -> bool {
+    matches!(group.protocol, Protocol::Frames(_))
 }
 
 /// Minimum number of members that a full room grows by. A large room grows by a quarter,

@@ -85,7 +85,7 @@ impl Registry {
         let peer = old.moved(newcomer, now_ms);
         let mut subscriber = peer.subscriber(&key.address);
         for room in peer.memberships.iter() {
-            room.come_back(key, peer.group, subscriber.take());
+            room.come_back(key, peer.send_to(), subscriber.take());
         }
         Arc::new(peer)
     }

@@ -42,7 +42,7 @@ fn options(bundle_size: BundleSize) -> SessionOptions {
 
 fn in_lobby(registry: &Registry) -> Vec<PeerAddr> {
     let members = registry.lobby().members();
-    let groups = members.parts(0..members.len()).flat_map(|(_, peers)| peers);
+    let groups = members.parts(0..members.len()).flat_map(|part| part.peers);
     let mut members: Vec<PeerAddr> = groups.copied().collect();
     members.sort_by_key(PeerAddr::socket_addr);
     members

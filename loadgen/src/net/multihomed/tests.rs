@@ -203,6 +203,7 @@ fn coalesced_packets_are_cut_and_single_datagrams_are_not() {
             payload: &payload[..244],
             segment_bytes: NonZeroU16::new(10),
             deliveries: 25,
+            tag: None,
         };
         let packets = [
             packet,

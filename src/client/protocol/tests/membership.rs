@@ -16,6 +16,7 @@ fn what_carries_neither_the_session_nor_the_nonce_does_nothing_and_is_counted() 
         room(3, "den"),
         welcome(9, 10),
         ServerFrame::Subscribed(den()),
+        message(0, b"hi"),
     ];
     for receiver in [0, 6, 8, u64::MAX] {
         for frame in &frames {
@@ -30,7 +31,7 @@ fn what_carries_neither_the_session_nor_the_nonce_does_nothing_and_is_counted() 
         assert_eq!(talk.hear(&datagram_to(receiver, &mixed)), []);
     }
     assert_eq!(talk.hear(b"eve a line of version 1"), []);
-    assert_eq!(talk.protocol.stats.forged, 4 * 9 + 1);
+    assert_eq!(talk.protocol.stats.forged, 4 * 10 + 1);
     assert_eq!(talk.next(), (5000, vec!["7: heartbeat + ping".to_owned()]));
     assert_eq!(talk.down(), None);
     assert_eq!(talk.protocol.status().room, "lobby".parse().ok());
@@ -216,11 +217,11 @@ fn frames_of_later_versions_are_skipped() {
 }
 
 #[test]
-fn a_forged_far_number_costs_no_message() {
+fn a_far_number_costs_no_message() {
     let mut talk = Talk::welcomed();
     talk.hear_frames(&[message(0, b"0")]);
     for number in 1..300 {
-        talk.hear(&datagram_to(0, &[message(number * 5_000_000, b"forged")]));
+        talk.hear_frames(&[message(number * 5_000_000, b"far")]);
         let text = number.to_string();
         let events = talk.hear_frames(&[message(number, text.as_bytes())]);
         assert_eq!(payloads(&events), [text]);

@@ -51,6 +51,7 @@ impl Fixture {
             payload: b"aabbc",
             segment_bytes: NonZeroU16::new(2),
             deliveries: 3,
+            tag: None,
         });
         let sockets = SendSockets {
             own: &self.own,
@@ -150,6 +151,7 @@ fn a_source_that_has_gone_is_no_refusal_to_segment() {
         payload: b"aabbc",
         segment_bytes: NonZeroU16::new(2),
         deliveries: 3,
+        tag: None,
     };
     let sockets = SendSockets {
         own: &fixture.own,

@@ -188,7 +188,7 @@ fn act(workers: &mut Workers, world: &std::rc::Rc<std::cell::RefCell<World>>) {
             }
         }
         Action::Toggle(port) => {
-            let session = (port % 2 == 0).then(|| SessionId::new(77).unwrap());
+            let session = (port % 2 == 0).then(|| SessionId::new(port.into()).unwrap());
             if registry.leave(&peer(port), session).is_none() {
                 match session {
                     Some(session) => {

@@ -40,20 +40,23 @@ fn members_are_grouped() {
         0,
     );
     let members = peers.lobby().members();
-    let text = |endpoint| group(endpoint, Protocol::Text);
-    let expected = [
-        (text(2), &[address(1, 2), address(3, 2)][..]),
-        (text(0), &[address(2, 0), address(4, 0)][..]),
-        (
-            group(2, Protocol::Frames(BundleSize::Full)),
-            &[address(5, 2)][..],
-        ),
-    ];
+    let text = |endpoint, peers| Part {
+        group: group(endpoint, Protocol::Text),
+        peers,
+        sessions: &[],
+    };
+    let (second, first) = (
+        [address(1, 2), address(3, 2)],
+        [address(2, 0), address(4, 0)],
+    );
+    let frames = Part {
+        group: group(2, Protocol::Frames(BundleSize::Full)),
+        peers: &[address(5, 2)],
+        sessions: &[SessionId::new(77)],
+    };
+    let expected = [text(2, &second), text(0, &first), frames];
     assert!(members.parts(0..5).eq(expected));
-    let part = [
-        (text(2), &expected[0].1[1..]),
-        (text(0), &expected[1].1[..1]),
-    ];
+    let part = [text(2, &second[1..]), text(0, &first[..1])];
     assert!(
         members.parts(1..3).eq(part),
         "the last of one group, the first of the next"
@@ -81,9 +84,9 @@ fn peers_of_a_thousand_local_addresses_are_grouped() {
         (members.len(), members.parts(0..3000).count()),
         (3000, 1000)
     );
-    for (group, addresses) in members.parts(0..3000) {
-        let has_local = |peer: &PeerAddr| peer.endpoint() == group.endpoint;
-        assert!(addresses.len() == 3 && addresses.iter().all(has_local));
+    for part in members.parts(0..3000) {
+        let has_local = |peer: &PeerAddr| peer.endpoint() == part.group.endpoint;
+        assert!(part.peers.len() == 3 && part.peers.iter().all(has_local));
     }
 }
 
@@ -91,7 +94,7 @@ fn peers_of_a_thousand_local_addresses_are_grouped() {
 fn endpoints(peers: &Registry) -> Vec<Endpoint> {
     let members = peers.lobby().members();
     let groups = members.parts(0..members.len());
-    let endpoints = groups.flat_map(|(group, peers)| peers.iter().map(move |_| group.endpoint));
+    let endpoints = groups.flat_map(|part| part.peers.iter().map(move |_| part.group.endpoint));
     endpoints.collect()
 }
 
@@ -197,7 +200,7 @@ fn leaving_in_any_order_keeps_the_others() {
         assert!(peers.leave(&address(port, 0), None).is_some());
         let members = peers.lobby().members();
         let groups = members.parts(0..members.len());
-        let groups = groups.flat_map(|(_, peers)| peers);
+        let groups = groups.flat_map(|part| part.peers);
         let mut ports: Vec<u16> = groups.map(PeerAddr::port).collect();
         ports.sort_unstable();
         assert_eq!(ports, left);
@@ -353,7 +356,7 @@ fn check(peers: &Registry, ports: std::ops::RangeInclusive<u16>) {
         members += snapshot.len();
         for address in snapshot
             .parts(0..snapshot.len())
-            .flat_map(|(_, peers)| peers)
+            .flat_map(|part| part.peers)
         {
             let peer = peers.get(address).expect("it is registered");
             assert!(Arc::ptr_eq(&peer.room(), room), "{address}");
