@@ -128,7 +128,7 @@ fn copies_are_made_once_per_template_and_fit_into_their_memory() {
         (65_000, 100, 5, 1 << 20),
         (65_000, 1, 1, 1 << 20),
         (1200, 1000, 116, 1 << 20),
-        (10, 100_000, 12_799, 1 << 20),
+        (10, 100_000, 12_800, 1 << 20),
         (10, usize::MAX, (1 << 20) / 64, 1 << 20),
     ] {
         let template = template(&bytes[..len], peers);
