@@ -101,6 +101,35 @@ fn a_subscription_ends_by_itself_and_with_the_session() {
 }
 
 #[test]
+fn a_session_that_only_sends_is_heard_and_hears_nothing() {
+    with_each_server(|server| {
+        let ann = server.client();
+        let options = SessionOptions {
+            receive: false,
+            ..SessionOptions::default()
+        };
+        let sensor = V2Peer::open_as(options, server.unregistered_client());
+        sensor.send(&[ClientFrame::Say(b"21 C"), ClientFrame::Say(b"22 C")]);
+        for text in ["21 C", "22 C"] {
+            ann.expect_text_from(&sensor.client, text);
+        }
+        ann.send(b"hi");
+        ann.expect_text_from(&ann, "hi");
+        ann.send(b"/who");
+        let who = ann.receive_text();
+        assert!(who.starts_with("* 2 in lobby:"), "{who}");
+        // It receives what is for itself.
+        let direct = format!("/msg {} psst", sensor.client.address());
+        ann.send(direct.as_bytes());
+        ann.receive();
+        let datagram = sensor.client.receive();
+        let frames: Vec<_> = parse_server(&datagram).unwrap().collect();
+        assert!(matches!(frames[..], [ServerFrame::Private(_, b"psst")]));
+        assert!(sensor.client.inbox_is_empty());
+    });
+}
+
+#[test]
 fn a_session_is_in_at_most_64_rooms_and_limits_hold() {
     let server = TestServer::start(bullhorn::ServerConfig {
         max_rooms: 64,

@@ -177,10 +177,10 @@ impl Registry {
             return Touch::Refreshed(peer);
         }
         let changed = Arc::new(peer.changed(group, options, now_ms));
-        if group != peer.group {
+        if group != peer.group || changed.send_to() != peer.send_to() {
             let mut subscriber = changed.subscriber(&key.address);
             for room in changed.memberships.iter() {
-                room.set_group(&key, group, subscriber.take());
+                room.set_group(&key, changed.send_to().group, subscriber.take());
             }
         }
         entry.insert(Arc::clone(&changed));

@@ -143,7 +143,7 @@ impl Peer {
     /// The way in which rooms send to the peer.
     pub(super) fn send_to(&self) -> SendTo {
         SendTo {
-            group: self.group,
+            group: self.options.receive.then_some(self.group),
             session: self.session,
         }
     }

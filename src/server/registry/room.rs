@@ -21,8 +21,9 @@ use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol, RoomName, v2};
 
 /// A change marks the snapshot of the members as stale. The next fan-out makes a new one,
-/// however many changes there were. That copies 32 bytes per member, and 8 more of a v2 peer, a small part of the cost
-/// of the fan-out itself. So a text reaches every peer that joined before it.
+/// however many changes there were. That copies 32 bytes per member, and 8 more of a v2 peer, a
+/// small part of the cost of the fan-out itself. So a text reaches every peer that joined before
+/// it.
 pub struct Room {
     name: RoomName,
     number: u32,
@@ -31,7 +32,7 @@ pub struct Room {
     snapshot: ArcSwap<Members>,
     /// Written only under the lock of `state`.
     is_stale: AtomicBool,
-    /// The number of members that speak each version. Written only under the lock of `state`.
+    /// The number of members that receive in each version. Written only under the lock of `state`.
     v1_members: AtomicU32,
     v2_members: AtomicU32,
     /// The number of the next message, for each worker.
@@ -50,6 +51,8 @@ struct State {
     /// In the order of joining, but the last member takes the place of one that leaves. Each
     /// has the index of its group.
     members: MemberMap,
+    /// Parallel to the members. There are none until the first v2 member joins.
+    sessions: Sessions,
     groups: Groups,
     /// `None` until the first peer subscribes.
     presence: Option<Arc<Presence>>,
@@ -64,6 +67,7 @@ impl Room {
             incarnation: RandomState::new().hash_one(number),
             state: Mutex::new(State {
                 members: MemberMap::default(),
+                sessions: None,
                 groups: Groups::default(),
                 presence: None,
             }),
@@ -110,7 +114,7 @@ impl Room {
         self.len() == 0
     }
 
-    /// The numbers of members that speak version 1 and version 2, without a lock.
+    /// The numbers of members that receive in version 1 and in version 2, without a lock.
     pub fn members_by_version(&self) -> (u32, u32) {
         let [v1, v2] = [&self.v1_members, &self.v2_members];
         (v1.load(Ordering::Relaxed), v2.load(Ordering::Relaxed))
@@ -173,21 +177,18 @@ impl Room {
         subscriber: Option<Recipient>,
     ) -> MutexGuard<'_, State> {
         let mut state = self.lock();
-        let member = Member {
-            group: state.groups.add(to.group),
-            session: to.session,
-        };
+        let index = self.enter_group(&mut state, to.group);
         let members = &mut state.members;
         if members.len() == members.capacity() {
             members.reserve_exact((members.len() / 4).max(MIN_GROWTH));
         }
         match state.entry(key) {
             RawEntryMut::Vacant(entry) => {
-                entry.insert_hashed_nocheck(key.hash, key.address, member);
+                entry.insert_hashed_nocheck(key.hash, key.address, index);
+                state.push_session(to.session);
             }
             RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
-        self.version(to.group).fetch_add(1, Ordering::Relaxed);
         self.is_stale.store(true, Ordering::Release);
         if let Some(subscriber) = subscriber {
             self.subscribe(&mut state, subscriber);
@@ -199,17 +200,22 @@ impl Room {
         let mut state = self.lock();
         match state.entry(key) {
             RawEntryMut::Occupied(entry) => {
-                let member = entry.swap_remove();
-                let group = state.groups.remove(member.group);
-                self.version(group).fetch_sub(1, Ordering::Relaxed);
+                let (place, index) = (entry.index(), entry.swap_remove());
+                if let Some(sessions) = &mut state.sessions {
+                    sessions.0.swap_remove(place);
+                }
+                self.leave_group(&mut state, index);
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
         self.is_stale.store(true, Ordering::Release);
-        let members = &mut state.members;
+        let members = &state.members;
         if let Some(keep) = capacity_after_flood(members.len(), members.capacity()) {
-            members.shrink_to(keep);
-            if self.snapshot.load().len() / 4 > members.len() {
+            state.members.shrink_to(keep);
+            if let Some(sessions) = &mut state.sessions {
+                sessions.0.shrink_to(keep);
+            }
+            if self.snapshot.load().len() / 4 > state.members.len() {
                 self.take_snapshot(&state);
             }
         }
@@ -219,21 +225,20 @@ impl Room {
         state
     }
 
-    /// Changes the group of a member. This is no presence event, because the member stays.
+    /// Changes the group of a member, or makes it one that does not receive. This is no presence
+    /// event, because the member stays.
     pub(super) fn set_group(
         &self,
         key: &HashedAddr,
-        group: SendGroup,
+        group: Option<SendGroup>,
         subscriber: Option<Recipient>,
     ) {
         let mut state = self.lock();
-        let index = state.groups.add(group);
+        let index = self.enter_group(&mut state, group);
         match state.entry(key) {
             RawEntryMut::Occupied(mut entry) => {
-                let before = std::mem::replace(&mut entry.get_mut().group, index);
-                let before = state.groups.remove(before);
-                self.version(before).fetch_sub(1, Ordering::Relaxed);
-                self.version(group).fetch_add(1, Ordering::Relaxed);
+                let before = entry.insert(index);
+                self.leave_group(&mut state, before);
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
@@ -283,7 +288,23 @@ impl Room {
         presence.subscribe(subscriber);
     }
 
-    /// The number of members that speak the version of `group`.
+    /// Counts a member of a group, and returns the index of the group.
+    fn enter_group(&self, state: &mut State, group: Option<SendGroup>) -> u32 {
+        let Some(group) = group else {
+            return NO_GROUP;
+        };
+        self.version(group).fetch_add(1, Ordering::Relaxed);
+        state.groups.add(group)
+    }
+
+    fn leave_group(&self, state: &mut State, index: u32) {
+        if index != NO_GROUP {
+            let group = state.groups.remove(index);
+            self.version(group).fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The number of members that receive in the version of `group`.
     fn version(&self, group: SendGroup) -> &AtomicU32 {
         match group.protocol {
             Protocol::Text | Protocol::Lines => &self.v1_members,
@@ -299,7 +320,7 @@ impl Room {
     }
 
     fn take_snapshot(&self, state: &State) {
-        let members = Members::collect(&state.members, &state.groups);
+        let members = Members::collect(state);
         self.snapshot.store(Arc::new(members));
         // After the snapshot: a reader that sees this flag must see the snapshot too.
         self.is_stale.store(false, Ordering::Release);
@@ -311,9 +332,23 @@ impl Room {
 }
 
 impl State {
-    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, Member, Prehashed> {
+    fn entry(&mut self, key: &HashedAddr) -> RawEntryMut<'_, PeerAddr, u32, Prehashed> {
         let members = self.members.raw_entry_mut_v1();
         members.from_key_hashed_nocheck(key.hash, &key.address)
+    }
+
+    /// Adds the session of the last member.
+    fn push_session(&mut self, session: Option<SessionId>) {
+        let before = self.members.len() - 1;
+        match &mut self.sessions {
+            Some(sessions) => sessions.0.push(session),
+            None if session.is_none() => {}
+            None => {
+                let mut sessions = vec![None; before];
+                sessions.push(session);
+                self.sessions = Some(Box::new(SessionList(sessions)));
+            }
+        }
     }
 
     fn record(&self, event: impl FnOnce() -> PresenceEvent) {
@@ -330,26 +365,28 @@ pub struct SendGroup {
     pub protocol: Protocol,
 }
 
-/// The way in which a peer is sent to.
-#[derive(Debug, Clone, Copy)]
+/// The way in which a room sends to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SendTo {
-    pub(super) group: SendGroup,
+    /// `None` if the peer receives no messages.
+    pub(super) group: Option<SendGroup>,
     /// `None` for a v1 peer.
     pub(super) session: Option<SessionId>,
 }
 
-type MemberMap = IndexMap<PeerAddr, Member, Prehashed>;
+/// The value is the index of the group, or [`NO_GROUP`] if the member does not receive.
+type MemberMap = IndexMap<PeerAddr, u32, Prehashed>;
 
-struct Member {
-    /// The index of the group.
-    group: u32,
-    session: Option<SessionId>,
-}
+/// The sessions of members, parallel to a list of them. A room without v2 members has none.
+type Sessions = Option<Box<SessionList>>;
+
+#[derive(Debug)]
+struct SessionList(Vec<Option<SessionId>>);
 
 /// The groups of the members of a room, and the number of members in each. A group without
 /// members gives its place to the next new one.
 #[derive(Default)]
-struct Groups(Vec<(SendGroup, usize)>);
+struct Groups(Vec<(SendGroup, u32)>);
 
 impl Groups {
     /// Adds a member of `group`, and returns the index of the group.
@@ -388,21 +425,20 @@ impl Groups {
     }
 }
 
-/// The members of a room at one moment.
+/// The members of a room that receive, at one moment.
 #[derive(Debug, Default)]
 pub struct Members {
     addresses: Box<[PeerAddr]>,
-    /// The sessions of the members of the groups that speak v2.
-    sessions: Box<[Option<SessionId>]>,
+    /// Parallel to the addresses.
+    sessions: Sessions,
     groups: Box<[Group]>,
 }
 
 #[derive(Debug)]
 struct Group {
     group: SendGroup,
-    members: Range<usize>,
-    /// The place of the session of its first member.
-    first_session: usize,
+    start: u32,
+    end: u32,
 }
 
 /// Members of one group.
@@ -431,37 +467,38 @@ impl<'a> Part<'a> {
 
 impl Members {
     /// Places the members of each group one after the other.
-    fn collect(members: &MemberMap, groups: &Groups) -> Self {
-        let (mut start, mut first_session) = (0, 0);
-        let mut places: Vec<Group> = Vec::with_capacity(groups.0.len());
-        for &(group, count) in &groups.0 {
-            places.push(Group {
+    fn collect(state: &State) -> Self {
+        let mut len = 0;
+        let mut groups: Vec<Group> = Vec::with_capacity(state.groups.0.len());
+        for &(group, count) in &state.groups.0 {
+            groups.push(Group {
                 group,
-                members: start..start,
-                first_session,
+                start: len,
+                end: len,
             });
-            start += count;
-            if is_v2(group) {
-                first_session += count;
-            }
+            len += count;
         }
         let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
-        let mut addresses = vec![placeholder; members.len()];
-        let mut sessions = vec![None; first_session];
-        for (address, member) in members {
-            let place = &mut places[member.group as usize];
-            let own = &mut place.members;
-            addresses[own.end] = address.at(place.group.endpoint);
-            if is_v2(place.group) {
-                sessions[place.first_session + own.len()] = member.session;
+        let mut addresses = vec![placeholder; len as usize];
+        let known = state.sessions.as_ref();
+        let mut sessions = known.map(|_| vec![None; addresses.len()]);
+        for (index, (address, group)) in state.members.iter().enumerate() {
+            if *group == NO_GROUP {
+                continue;
             }
-            own.end += 1;
+            let group = &mut groups[*group as usize];
+            let place = group.end as usize;
+            addresses[place] = address.at(group.group.endpoint);
+            if let (Some(sessions), Some(known)) = (&mut sessions, known) {
+                sessions[place] = known.0[index];
+            }
+            group.end += 1;
         }
-        places.retain(|place| !place.members.is_empty());
+        groups.retain(|group| group.start < group.end);
         Self {
             addresses: addresses.into(),
-            sessions: sessions.into(),
-            groups: places.into(),
+            sessions: sessions.map(|sessions| Box::new(SessionList(sessions))),
+            groups: groups.into(),
         }
     }
 
@@ -477,14 +514,12 @@ impl Members {
     pub fn parts(&self, members: Range<usize>) -> impl Iterator<Item = Part<'_>> {
         let first = self
             .groups
-            .partition_point(|group| group.members.end <= members.start);
+            .partition_point(|group| group.end as usize <= members.start);
         self.groups[first..].iter().map_while(move |group| {
-            let own = &group.members;
-            let part = own.start.max(members.start)..own.end.min(members.end);
-            let sessions = is_v2(group.group).then(|| {
-                let first = group.first_session + part.start - own.start;
-                &self.sessions[first..first + part.len()]
-            });
+            let (start, end) = (group.start as usize, group.end as usize);
+            let part = start.max(members.start)..end.min(members.end);
+            let sessions = self.sessions.as_ref().filter(|_| is_v2(group.group));
+            let sessions = sessions.and_then(|sessions| sessions.0.get(part.clone()));
             (!part.is_empty()).then(|| Part {
                 group: group.group,
                 sessions: sessions.unwrap_or_default(),
@@ -507,3 +542,6 @@ fn is_v2(group: SendGroup) -> bool {
 /// Minimum number of members that a full room grows by. A large room grows by a quarter,
 /// not to twice its size as a `Vec` does: that would exceed the memory promised per peer.
 const MIN_GROWTH: usize = 4;
+
+/// The index of a member that does not receive, in place of that of its group.
+const NO_GROUP: u32 = u32::MAX;

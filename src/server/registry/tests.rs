@@ -238,6 +238,36 @@ fn only_a_datagram_with_the_session_changes_the_size_of_bundles() {
 }
 
 #[test]
+fn a_session_that_only_sends_is_a_member_that_no_message_is_sent_to() {
+    let registry = registry(10);
+    touch(&registry, 1, 0);
+    registry.open_session(&address(2), WORKER, FULL, session(77), 0);
+    let den = RoomName::parse(b"den").unwrap();
+    let den = registry.subscribe(&address(2), den).unwrap().unwrap();
+    let lobby = registry.lobby();
+    let received = |room: &Room| (room.members().len(), room.members_by_version());
+    for (receive, in_lobby, in_den) in [
+        (false, (1, (1, 0)), (0, (0, 0))),
+        (true, (2, (1, 1)), (1, (0, 1))),
+        (false, (1, (1, 0)), (0, (0, 0))),
+    ] {
+        let options = SessionOptions {
+            receive,
+            ..SessionOptions::default()
+        };
+        let set = registry.set_options(&address(2), session(77), options, 5);
+        assert_eq!(outcome(&set), "refreshed");
+        assert_eq!((received(lobby), received(&den)), (in_lobby, in_den));
+        assert_eq!((lobby.len(), den.len()), (2, 1));
+    }
+    registry.join(&address(2), *den.name()).unwrap().unwrap();
+    assert_eq!((received(&den), den.len()), ((0, (0, 0)), 1));
+    registry.leave(&address(2), Some(session(77))).unwrap();
+    assert!(den.is_empty());
+    assert_eq!(received(lobby), (1, (1, 0)));
+}
+
+#[test]
 fn each_worker_visits_the_sessions_that_it_serves() {
     let registry = registry(10);
     touch(&registry, 1, 0);
