@@ -34,7 +34,7 @@ pub struct Packet<'a> {
     pub segment_bytes: Option<NonZeroU16>,
     /// Deliveries that the packet counts as in a [`SendTally`].
     pub deliveries: u32,
-    /// What the peer receives in place of some bytes of each datagram, or `None` if it receives
+    /// Bytes that the peer receives in place of others in each datagram, or `None` if it receives
     /// the payload as it is.
     pub tag: Option<Tag<'a>>,
 }

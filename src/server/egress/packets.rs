@@ -105,7 +105,7 @@ impl Packets {
         self.tagged(peers, sessions)
     }
 
-    /// What a sender copies, in a plan for so many peers.
+    /// Returns what a sender copies, in a plan for so many peers.
     pub(super) fn template(&self, peers: usize) -> Template<'_> {
         Template {
             id: self.template,

@@ -3,6 +3,7 @@
 mod directory;
 pub mod expiry;
 mod hash;
+mod members;
 mod names;
 mod peer;
 mod presence;
@@ -26,12 +27,13 @@ use crate::wire::{DisplayName, Name, Protocol, RoomName};
 pub use directory::{Directory, RegistryLimits, RoomError};
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
+pub use members::{Members, Part, SendGroup};
 pub use names::NameError;
 use names::Names;
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 use proven::Proven;
-pub use room::{LeaveReason, Members, Part, Room, SendGroup};
+pub use room::{LeaveReason, Room};
 pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use once_cell::race::OnceBox;
 
-use super::room::{Room, SendGroup, SendTo};
+use super::members::SendGroup;
+use super::room::{Room, SendTo};
 use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;

@@ -1,7 +1,6 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,9 +10,10 @@ use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
 use super::capacity_after_flood;
 use super::hash::{HashedAddr, Prehashed};
+use super::members::{Members, NO_GROUP, SendGroup, SessionList, Sessions};
 use super::peer::Recipient;
 use super::presence::{EventQueue, Presence};
-use crate::net::{Endpoint, PeerAddr};
+use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
 use crate::wire::reply::PresenceEvent;
@@ -320,7 +320,8 @@ impl Room {
     }
 
     fn take_snapshot(&self, state: &State) {
-        let members = Members::collect(state);
+        let members = state.members.iter();
+        let members = Members::collect(&state.groups.0, members, &state.sessions);
         self.snapshot.store(Arc::new(members));
         // After the snapshot: a reader that sees this flag must see the snapshot too.
         self.is_stale.store(false, Ordering::Release);
@@ -358,13 +359,6 @@ impl State {
     }
 }
 
-/// The properties that peers must share to be sent to in one batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SendGroup {
-    pub endpoint: Endpoint,
-    pub protocol: Protocol,
-}
-
 /// The way in which a room sends to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SendTo {
@@ -376,12 +370,6 @@ pub(super) struct SendTo {
 
 /// The value is the index of the group, or [`NO_GROUP`] if the member does not receive.
 type MemberMap = IndexMap<PeerAddr, u32, Prehashed>;
-
-/// The sessions of members, parallel to a list of them. A room without v2 members has none.
-type Sessions = Option<Box<SessionList>>;
-
-#[derive(Debug)]
-struct SessionList(Vec<Option<SessionId>>);
 
 /// The groups of the members of a room, and the number of members in each. A group without
 /// members gives its place to the next new one.
@@ -425,123 +413,6 @@ impl Groups {
     }
 }
 
-/// The members of a room that receive, at one moment.
-#[derive(Debug, Default)]
-pub struct Members {
-    addresses: Box<[PeerAddr]>,
-    /// Parallel to the addresses.
-    sessions: Sessions,
-    groups: Box<[Group]>,
-}
-
-#[derive(Debug)]
-struct Group {
-    group: SendGroup,
-    start: u32,
-    end: u32,
-}
-
-/// Members of one group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part<'a> {
-    pub group: SendGroup,
-    pub peers: &'a [PeerAddr],
-    /// The session of each, or empty if they speak v1.
-    pub sessions: &'a [Option<SessionId>],
-}
-
-impl<'a> Part<'a> {
-    /// Returns up to `count` of these members at a time.
-    pub fn chunks(self, count: usize) -> impl Iterator<Item = Part<'a>> {
-        let starts = (0..self.peers.len()).step_by(count);
-        starts.map(move |start| {
-            let end = self.peers.len().min(start + count);
-            Part {
-                group: self.group,
-                peers: &self.peers[start..end],
-                sessions: self.sessions.get(start..end).unwrap_or_default(),
-            }
-        })
-    }
-}
-
-impl Members {
-    /// Places the members of each group one after the other.
-    fn collect(state: &State) -> Self {
-        let mut len = 0;
-        let mut groups: Vec<Group> = Vec::with_capacity(state.groups.0.len());
-        for &(group, count) in &state.groups.0 {
-            groups.push(Group {
-                group,
-                start: len,
-                end: len,
-            });
-            len += count;
-        }
-        let placeholder = PeerAddr::new(([0, 0, 0, 0], 0).into(), 0);
-        let mut addresses = vec![placeholder; len as usize];
-        let known = state.sessions.as_ref();
-        let mut sessions = known.map(|_| vec![None; addresses.len()]);
-        for (index, (address, group)) in state.members.iter().enumerate() {
-            if *group == NO_GROUP {
-                continue;
-            }
-            let group = &mut groups[*group as usize];
-            let place = group.end as usize;
-            addresses[place] = address.at(group.group.endpoint);
-            if let (Some(sessions), Some(known)) = (&mut sessions, known) {
-                sessions[place] = known.0[index];
-            }
-            group.end += 1;
-        }
-        groups.retain(|group| group.start < group.end);
-        Self {
-            addresses: addresses.into(),
-            sessions: sessions.map(|sessions| Box::new(SessionList(sessions))),
-            groups: groups.into(),
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.addresses.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.addresses.is_empty()
-    }
-
-    /// The members with these indexes, group by group.
-    pub fn parts(&self, members: Range<usize>) -> impl Iterator<Item = Part<'_>> {
-        let first = self
-            .groups
-            .partition_point(|group| group.end as usize <= members.start);
-        self.groups[first..].iter().map_while(move |group| {
-            let (start, end) = (group.start as usize, group.end as usize);
-            let part = start.max(members.start)..end.min(members.end);
-            let sessions = self.sessions.as_ref().filter(|_| is_v2(group.group));
-            let sessions = sessions.and_then(|sessions| sessions.0.get(part.clone()));
-            (!part.is_empty()).then(|| Part {
-                group: group.group,
-                sessions: sessions.unwrap_or_default(),
-                peers: &self.addresses[part],
-            })
-        })
-    }
-
-    pub fn any_speaks(&self, protocol: Protocol) -> bool {
-        self.groups
-            .iter()
-            .any(|group| group.group.protocol == protocol)
-    }
-}
-
-fn is_v2(group: SendGroup) -> bool {
-    matches!(group.protocol, Protocol::Frames(_))
-}
-
 /// Minimum number of members that a full room grows by. A large room grows by a quarter,
 /// not to twice its size as a `Vec` does: that would exceed the memory promised per peer.
 const MIN_GROWTH: usize = 4;
-
-/// The index of a member that does not receive, in place of that of its group.
-const NO_GROUP: u32 = u32::MAX;
