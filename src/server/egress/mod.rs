@@ -11,9 +11,9 @@ mod packets;
 mod pass;
 mod plan;
 pub mod replies;
+mod round_robin;
 mod stuck;
 mod texts;
-mod turns;
 mod worker_set;
 
 use std::sync::Arc;

@@ -1,38 +1,37 @@
-//! Turns between flows, by cost: deficit round robin (Shreedhar and Varghese, 1995), with new
-//! flows first (RFC 8290, section 4).
+//! Deficit round robin (Shreedhar and Varghese, 1995), with new flows first (RFC 8290, section 4).
 
 use std::ops::IndexMut;
 
-/// The order of the flows that have something to do. Each takes turns until it has used up its
-/// quantum, and then the next one goes on. So in the long run all that always have something to
-/// do get the same, however much one turn of each costs.
+/// The order of the flows that have something to do. The current flow stays the current one until
+/// it has used up its quantum, and then the next one goes on. So in the long run, all flows that
+/// always have something to do get the same, however much each of their steps costs.
 ///
-/// A flow that had nothing to do is new, and has its first quantum before all others. When that
-/// is used up, or there is nothing left to do, it is an old one. So nobody is new again by
-/// doing one thing at a time while others wait.
+/// A flow that had nothing to do is new, and has its first quantum before all old ones. When that
+/// is used up, or nothing is left to do, it becomes an old one. So no flow is new again by doing
+/// one thing at a time while others wait.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct RoundRobin {
     new: List,
     old: List,
 }
 
-/// The place of one flow in [`Turns`].
+/// The state of one flow in a [`RoundRobin`].
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Turn {
-    state: State,
-    /// The cost that is left of the quantum. It may be less than zero, because the cost of a
-    /// turn may be known only afterwards.
-    left: i64,
+pub(super) struct FlowState {
+    phase: Phase,
+    /// The cost that is left of the quantum. It may be less than zero, because a step may cost more
+    /// than is left.
+    deficit: i64,
     next: Option<usize>,
 }
 
-/// An entry of a table of flows, to which [`Turns`] refers by index.
+/// An entry of a table of flows. A [`RoundRobin`] refers to it by its index.
 pub(super) trait Flow {
-    fn turn(&mut self) -> &mut Turn;
+    fn state(&mut self) -> &mut FlowState;
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum State {
+enum Phase {
     #[default]
     Idle,
     New,
@@ -49,14 +48,14 @@ struct Ends {
     last: usize,
 }
 
-impl Turn {
+impl FlowState {
     /// Returns true if the flow has no place in the order.
     pub(super) fn is_idle(&self) -> bool {
-        self.state == State::Idle
+        self.state == Phase::Idle
     }
 }
 
-impl Turns {
+impl RoundRobin {
     /// Adds a flow that has something to do, if it is idle.
     pub(super) fn activate<F: Flow>(
         &mut self,
@@ -64,15 +63,15 @@ impl Turns {
         index: usize,
         quantum: i64,
     ) {
-        let turn = flows[index].turn();
-        if turn.state == State::Idle {
-            turn.state = State::New;
-            turn.left = quantum;
+        let flow = flows[index].state();
+        if flow.phase == Phase::Idle {
+            flow.phase = Phase::New;
+            flow.deficit = quantum;
             self.new.push(flows, index);
         }
     }
 
-    /// Returns the flow whose turn it is. It stays the one until its quantum is used up, or
+    /// Returns the flow whose turn it is. It stays the same one until its quantum is used up, or
     /// until [`Self::end`] or [`Self::suspend`].
     pub(super) fn current<F: Flow>(
         &mut self,
@@ -82,14 +81,14 @@ impl Turns {
         debug_assert!(quantum > 0);
         loop {
             let index = self.new.first().or(self.old.first())?;
-            if flows[index].turn().left > 0 {
+            if flows[index].state().deficit > 0 {
                 return Some(index);
             }
             self.charge(flows, 0, quantum);
         }
     }
 
-    /// Takes the cost of what the current flow did. If its quantum is used up, it is the last of
+    /// Charges the current flow for what it did. If its quantum is used up, it becomes the last of
     /// the old ones, with another quantum.
     pub(super) fn charge<F: Flow>(
         &mut self,
@@ -100,14 +99,14 @@ impl Turns {
         let Some(index) = self.new.first().or(self.old.first()) else {
             return;
         };
-        let turn = flows[index].turn();
-        turn.left -= cost;
-        if turn.left <= 0 {
-            turn.left += quantum;
+        let flow = flows[index].state();
+        flow.deficit -= cost;
+        if flow.deficit <= 0 {
+            flow.deficit += quantum;
             if self.new.0.is_none() && self.old.has_one() {
                 return;
             }
-            turn.state = State::Old;
+            flow.phase = Phase::Old;
             self.pop(flows);
             self.old.push(flows, index);
         }
@@ -116,15 +115,15 @@ impl Turns {
     /// Ends the turns of the current flow, which has nothing left to do. Returns true if it is
     /// idle now. A new one is kept as an old one until it would have its turn again.
     pub(super) fn end<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) -> bool {
-        let Some((index, state)) = self.pop(flows) else {
+        let Some((index, phase)) = self.pop(flows) else {
             return false;
         };
-        let turn = flows[index].turn();
-        if state == State::Old {
-            turn.state = State::Idle;
+        let flow = flows[index].state();
+        if phase == Phase::Old {
+            flow.phase = Phase::Idle;
             return true;
         }
-        turn.state = State::Old;
+        flow.phase = Phase::Old;
         self.old.push(flows, index);
         false
     }
@@ -133,7 +132,7 @@ impl Turns {
     /// its quantum.
     pub(super) fn suspend<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) {
         if let Some((index, _)) = self.pop(flows) {
-            flows[index].turn().state = State::Suspended;
+            flows[index].state().phase = Phase::Suspended;
         }
     }
 
@@ -143,9 +142,9 @@ impl Turns {
         flows: &mut impl IndexMut<usize, Output = F>,
         index: usize,
     ) {
-        let turn = flows[index].turn();
-        debug_assert_eq!(turn.state, State::Suspended);
-        turn.state = State::Old;
+        let flow = flows[index].state();
+        debug_assert_eq!(flow.phase, Phase::Suspended);
+        flow.phase = Phase::Old;
         self.old.push(flows, index);
     }
 
@@ -153,11 +152,11 @@ impl Turns {
     fn pop<F: Flow>(
         &mut self,
         flows: &mut impl IndexMut<usize, Output = F>,
-    ) -> Option<(usize, State)> {
+    ) -> Option<(usize, Phase)> {
         if let Some(index) = self.new.pop(flows) {
-            return Some((index, State::New));
+            return Some((index, Phase::New));
         }
-        Some((self.old.pop(flows)?, State::Old))
+        Some((self.old.pop(flows)?, Phase::Old))
     }
 }
 
@@ -171,10 +170,10 @@ impl List {
     }
 
     fn push<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>, index: usize) {
-        flows[index].turn().next = None;
+        flows[index].state().next = None;
         let first = match self.0 {
             Some(Ends { first, last }) => {
-                flows[last].turn().next = Some(index);
+                flows[last].state().next = Some(index);
                 first
             }
             None => index,
@@ -184,7 +183,7 @@ impl List {
 
     fn pop<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) -> Option<usize> {
         let Ends { first, last } = self.0?;
-        let next = flows[first].turn().next;
+        let next = flows[first].state().next;
         self.0 = next.map(|first| Ends { first, last });
         Some(first)
     }
@@ -201,25 +200,25 @@ mod tests {
     /// The costs of what a flow has to do.
     #[derive(Default)]
     struct Queue {
-        turn: Turn,
+        state: FlowState,
         costs: VecDeque<i64>,
     }
 
     impl Flow for Queue {
-        fn turn(&mut self) -> &mut Turn {
-            &mut self.turn
+        fn state(&mut self) -> &mut FlowState {
+            &mut self.state
         }
     }
 
     struct Queues {
-        turns: Turns,
+        turns: RoundRobin,
         queues: Vec<Queue>,
     }
 
     impl Queues {
         fn new(count: usize) -> Self {
             Self {
-                turns: Turns::default(),
+                turns: RoundRobin::default(),
                 queues: (0..count).map(|_| Queue::default()).collect(),
             }
         }
