@@ -1,9 +1,11 @@
 //! Memory for the bytes of many texts.
 
-/// The bytes of all texts. When they find no space, those that are still needed move to new
-/// memory of twice their size. So each byte is moved once on average, and memory goes back.
+/// The bytes of all texts, in one block of memory. When the block is full, the bytes that are still
+/// needed move to another one of twice their size. So each byte is moved once on average, and after
+/// a flood the next block is smaller.
 pub(super) struct Arena {
     bytes: Vec<u8>,
+    /// The number of bytes that are still needed.
     used: usize,
 }
 
@@ -22,7 +24,7 @@ impl Arena {
         }
     }
 
-    /// Adds a text. `places` are those of all texts, which may have to move.
+    /// Adds a text. `places` are those of all texts in the arena, which may have to move.
     pub(super) fn push<'a>(
         &mut self,
         text: &[u8],
@@ -72,7 +74,7 @@ impl Place {
     }
 }
 
-/// Minimum size of the memory, so that texts seldom move while few wait.
+/// Minimum size of the block, so that texts seldom move while few wait.
 const MIN_BYTES: usize = 64 << 10;
 
 #[cfg(test)]

@@ -98,10 +98,12 @@ impl Backlog {
     ///
     /// A room and a sender may each have as much waiting as is left for others. One flooder
     /// leaves half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue length
-    /// thresholds for shared-memory packet switches", 1998, with a factor of 1). A sender who has
-    /// no text waiting may have one beyond that, from a reserve of [`RESERVE`] times the backlog for
-    /// all of them. So nobody is refused because others are many, or because one text costs more
-    /// than a share. For rooms that have no text waiting, the reserve is an eighth larger.
+    /// thresholds for shared-memory packet switches", 1998, with a factor of 1).
+    ///
+    /// A sender who has no text waiting may have one beyond that, from a reserve of [`RESERVE`]
+    /// times the backlog for all senders. So nobody is refused because others are many, or because
+    /// one text costs more than a share. For rooms that have no text waiting, the reserve is an
+    /// eighth larger.
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
@@ -331,6 +333,7 @@ impl Backlog {
             if let Some(run) = runs.get(index)
                 && let Some(share) = self.queues.shares.get_mut(text.share)
             {
+                // A moving mean, with a weight of an eighth for each text.
                 share.packet_ns = (7 * share.packet_ns + PACKET_COST_NS / u64::from(*run)) / 8;
             }
         }

@@ -51,7 +51,7 @@ struct Ends {
 impl FlowState {
     /// Returns true if the flow has no place in the order.
     pub(super) fn is_idle(&self) -> bool {
-        self.state == Phase::Idle
+        self.phase == Phase::Idle
     }
 }
 

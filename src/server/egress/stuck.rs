@@ -56,7 +56,10 @@ impl StuckDetector {
         for (worker, wait) in exchange.ids().zip(&mut self.waits) {
             let turns = exchange.worker(worker).turns();
             if is_first || turns != wait.turns || !holders.contains(worker) {
-                *wait = Wait { turns, silent_checks: 0 };
+                *wait = Wait {
+                    turns,
+                    silent_checks: 0,
+                };
                 continue;
             }
             wait.silent_checks += 1;
