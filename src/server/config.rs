@@ -64,7 +64,7 @@ pub struct ServerConfig {
     /// Time to send the texts that wait in a worker, 1ms to 10s. Further texts are dropped
     ///
     /// Rooms and senders share it fairly. A sender that has no text waiting may have one more.
-    /// A worker keeps 8 MiB of texts at most, in up to 32 MiB of memory.
+    /// A worker keeps about 8 MiB of texts at most, in up to 32 MiB of memory.
     #[arg(long, env = "BULLHORN_BACKLOG", value_name = "DURATION", default_value = "100ms",
           value_parser = parse_duration)]
     pub backlog: Duration,
