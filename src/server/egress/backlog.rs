@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use self::queues::{Queues, ShareKey, TYPICAL_RUN};
+use self::queues::{MAX_SENDER_ROOMS, Queues, ShareKey, TYPICAL_RUN};
 use super::arena::{Arena, Place};
 use super::load::Load;
 use super::packets::PACKET_COST_NS;
@@ -98,7 +98,8 @@ impl Backlog {
     /// thresholds for shared-memory packet switches", 1998, with a factor of 1). A sender who has
     /// no text waiting may have one beyond that, up to [`RESERVE`] times as much for all of them.
     /// So nobody is refused because others are many, or because one text costs more than a share.
-    /// An eighth more is for rooms that have none waiting.
+    /// An eighth more is for rooms that have none waiting. Nobody has texts waiting in more than
+    /// [`MAX_SENDER_ROOMS`].
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
@@ -109,6 +110,9 @@ impl Backlog {
         let from = DisplayName::of(sender.socket_addr(), name);
         let key = ShareKey::of(sender);
         let (known, queue, share) = self.queues.find(room, key);
+        if known.is_none() && share.is_some_and(|share| share.rooms == MAX_SENDER_ROOMS) {
+            return Err(BacklogFull);
+        }
         let packet_ns = share.map_or(PACKET_COST_NS / TYPICAL_RUN, |share| share.packet_ns);
         let size = Load::of(room, &from, text.len(), packet_ns);
         let kept = [queue.map(|queue| queue.kept), share.map(|share| share.kept)];
