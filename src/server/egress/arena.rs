@@ -24,16 +24,21 @@ impl Arena {
         }
     }
 
-    /// Adds a text. `places` are those of all texts in the arena, which may have to move.
+    /// Adds a text. `places` are those of all texts in the arena, which may have to move. An empty
+    /// text has no place of its own, because the bytes do not grow by it, and may be cleared without
+    /// it.
     pub(super) fn push<'a>(
         &mut self,
         text: &[u8],
         places: impl Iterator<Item = &'a mut Place>,
     ) -> Place {
+        if text.is_empty() {
+            return Place::default();
+        }
         if self.bytes.len() + text.len() > self.bytes.capacity() {
             let capacity = MIN_BYTES.max(2 * (self.used + text.len()));
             let before = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
-            for place in places {
+            for place in places.filter(|place| place.len > 0) {
                 let start = self.bytes.len();
                 let bytes = &before[place.start..][..place.len()];
                 self.bytes.extend_from_slice(bytes);
@@ -80,6 +85,21 @@ const MIN_BYTES: usize = 64 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_text_is_there_when_the_others_have_moved_or_are_gone() {
+        let mut arena = Arena::new();
+        let long = arena.push(&[1; MIN_BYTES - 1], [].iter_mut());
+        let mut places = [long, arena.push(b"", [].iter_mut())];
+        let moved = arena.push(b"abc", places.iter_mut());
+        places.iter().for_each(|place| arena.free(place));
+        assert_eq!(
+            (arena.get(&moved), arena.get(&places[1])),
+            (&b"abc"[..], &b""[..])
+        );
+        arena.free(&moved);
+        assert_eq!((arena.used(), arena.get(&places[1])), (0, &b""[..]));
+    }
 
     #[test]
     fn texts_move_seldom_and_memory_goes_back() {

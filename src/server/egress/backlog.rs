@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use self::queues::{Queues, ShareKey};
+use self::queues::{MAX_SENDER_ROOMS, Queues, ShareKey};
 use super::arena::{Arena, Place};
 use super::load::{Load, TYPICAL_PACKET_NS};
 use super::packets::PACKET_COST_NS;
@@ -103,7 +103,7 @@ impl Backlog {
     /// A sender who has no text waiting may have one beyond that, from a reserve of [`RESERVE`]
     /// times the backlog for all senders. So nobody is refused because others are many, or because
     /// one text costs more than a share. For rooms that have no text waiting, the reserve is an
-    /// eighth larger.
+    /// eighth larger. Nobody has texts waiting in more than [`MAX_SENDER_ROOMS`].
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
@@ -114,6 +114,9 @@ impl Backlog {
         let from = DisplayName::of(sender.socket_addr(), name);
         let key = ShareKey::of(sender);
         let (known, queue, share) = self.queues.find(room, key);
+        if known.is_none() && share.is_some_and(|share| share.rooms == MAX_SENDER_ROOMS) {
+            return Err(BacklogFull);
+        }
         let packet_ns = share.map_or(TYPICAL_PACKET_NS, |share| share.packet_ns);
         let load = Load::of(room, &from, text.len(), packet_ns);
         let kept = [queue.map(|queue| queue.kept), share.map(|share| share.kept)];
