@@ -355,7 +355,7 @@ mod tests {
             );
             assert!((old - other).abs() <= 2 * QUANTUM, "{cost}: {sums:?}");
             // Those that have ended are idle, and not kept as old ones for ever.
-            let is_idle = |queue: &&Queue| queue.turn.is_idle();
+            let is_idle = |queue: &&Queue| queue.state.is_idle();
             let idle = queues.queues.iter().filter(is_idle).count();
             let pending = queues.queues.iter().filter(|queue| !queue.costs.is_empty());
             assert!(
