@@ -11,14 +11,14 @@ use std::ops::IndexMut;
 /// is used up, or there is nothing left to do, it is an old one. So nobody is new again by
 /// doing one thing at a time while others wait.
 ///
-/// While ever more flows are new, they have used [`MAX_AHEAD`] quanta at some time, and share
+/// When new flows have used [`MAX_AHEAD`] quanta while old ones waited, they share the time
 /// evenly with the old ones from then on.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     new: List,
     old: List,
-    /// The cost of the new flows while old ones waited, less that of old ones. At least 0, and at most
-    /// twice [`MAX_AHEAD`] quanta.
+    /// The cost of the new flows while old ones waited, less that of old ones. At least 0, and at
+    /// most twice [`MAX_AHEAD`] quanta.
     ahead: i64,
     /// The old flows go first, because the new ones were ahead by the maximum.
     is_old_due: bool,
