@@ -237,7 +237,7 @@ fn a_sender_has_one_share_in_all_rooms() {
 fn a_sender_waits_in_few_rooms() {
     let registry = lobby(2);
     let mut backlog = backlog();
-    let mut push = |backlog: &mut Backlog, port: u16, number: usize| {
+    let push = |backlog: &mut Backlog, port: u16, number: usize| {
         let name = RoomName::parse(format!("room-{number}").as_bytes()).unwrap();
         let room = registry.join(&sender(port), name).unwrap().unwrap();
         push_many(backlog, &room, port, 2, b"x")
