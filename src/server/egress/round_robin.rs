@@ -10,14 +10,14 @@ use std::ops::IndexMut;
 /// is used up, or nothing is left to do, it becomes an old one. So no flow is new again by doing
 /// one thing at a time while others wait.
 ///
-/// While ever more flows are new, they have used [`MAX_AHEAD`] quanta at some time, and share
+/// When new flows have used [`MAX_AHEAD`] quanta while old ones waited, they share the time
 /// evenly with the old ones from then on.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
     new: List,
     old: List,
-    /// The cost of the new flows while old ones waited, less that of old ones. At least 0, and at most
-    /// twice [`MAX_AHEAD`] quanta.
+    /// The cost of the new flows while old ones waited, less that of old ones. At least 0, and at
+    /// most twice [`MAX_AHEAD`] quanta.
     ahead: i64,
     /// The old flows go first, because the new ones were ahead by the maximum.
     is_old_due: bool,
@@ -107,7 +107,7 @@ impl RoundRobin {
         let Some(index) = self.first() else {
             return;
         };
-        let is_old = self.is_old_first();
+        let (is_old, old_wait) = (self.is_old_first(), self.old.0.is_some());
         let flow = flows[index].state();
         flow.deficit -= cost;
         if flow.deficit <= 0 {
@@ -120,9 +120,10 @@ impl RoundRobin {
         }
         let max_ahead = MAX_AHEAD * quantum;
         let change = if is_old { -cost } else { cost };
-        self.ahead = match self.old.0 {
-            Some(_) => (self.ahead + change).clamp(0, 2 * max_ahead),
-            None => 0,
+        self.ahead = if old_wait {
+            (self.ahead + change).clamp(0, 2 * max_ahead)
+        } else {
+            0
         };
         self.is_old_due = self.ahead >= max_ahead;
     }
@@ -332,6 +333,25 @@ mod tests {
         assert_eq!(queues.order(4), [1, 1, 0, 1], "three times as cheap");
         assert_eq!(queues.order(100).len(), 10 + 1 - 8);
         assert_eq!(queues.step(), None);
+    }
+
+    #[test]
+    fn no_list_saves_turns_up_while_it_is_alone() {
+        let mut queues = Queues::new(11);
+        for flow in 1..=10 {
+            queues.push(flow, 10);
+            assert_eq!(queues.order(100), [flow]);
+        }
+        for _ in 0..20 {
+            queues.push(0, 10);
+        }
+        assert_eq!(queues.order(1), [0]);
+        queues.push(1, 10);
+        assert_eq!(queues.order(11), [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for flow in 2..=9 {
+            queues.push(flow, 10);
+        }
+        assert_eq!(queues.order(8), [2, 3, 4, 5, 0, 6, 0, 7]);
     }
 
     #[test]

@@ -77,16 +77,16 @@ fn small_rooms_do_not_wait_for_plans_of_large_ones() {
         }
     }
     let small = join(60_000, ROOMS);
-    // As many plans for large rooms as may be are under way.
-    let has_free = |workers: &Workers| workers.egresses[0].as_ref().unwrap().pool.has_free(true);
-    while has_free(&workers) {
+    // Each large room has had a slice, and as many plans as may be are under way.
+    for _ in 0..2 * ROOMS {
         assert_eq!(workers.step(0), Progress::More);
     }
     workers.push_to(0, &small, 60_000, b"to one");
-    // After so many new rooms, it is the turn of the old ones, for two slices at most.
+    // After so many new rooms, old ones may have a turn before it.
     let is_last = |workers: &Workers| workers.received.0.last().unwrap().2 == "to one";
-    let steps = (0..3).take_while(|_| workers.step(0) == Progress::More && !is_last(&workers));
-    assert!(steps.count() < 3);
+    let steps = (0..20).take_while(|_| workers.step(0) == Progress::More && !is_last(&workers));
+    let steps = steps.count();
+    assert!(steps <= 4, "{steps}");
     workers.finish();
     assert_eq!(
         workers.received.0.len(),
