@@ -69,6 +69,25 @@ fn malformed_datagrams_are_dropped_without_an_effect_on_the_session() {
 }
 
 #[test]
+fn an_empty_text_in_another_room_than_the_text_before_it_is_sent() {
+    let server = TestServer::start(config(1, &[V4]));
+    let session = V2Peer::open(server.unregistered_client());
+    let frames = [
+        ClientFrame::Say(b"to nobody"),
+        ClientFrame::Command(b"/join den"),
+        ClientFrame::Say(b""),
+    ];
+    session.send(&frames);
+    session.client.receive();
+    let datagram = session.client.receive();
+    let frame = parse_server(&datagram).unwrap().next();
+    let is_empty =
+        |frame| matches!(frame, ServerFrame::Message(message) if message.payload.is_empty());
+    assert!(frame.is_some_and(is_empty), "{frame:?}");
+    session.expect_intact("the worker goes on");
+}
+
+#[test]
 fn wrong_sessions_and_texts_from_a_v2_peer_are_dropped() {
     for (address, workers) in [(V4, 1), (V6, 2)] {
         let server = TestServer::start(config(workers, &[address]));

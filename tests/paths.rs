@@ -47,13 +47,7 @@ fn all_that_is_sent_passes_narrow_paths() {
                         clients.run(|| send_too_big(socket));
                     }
                 }
-                for round in 0..40 {
-                    let texts = texts(round, 10);
-                    say_all(&speaker, &texts);
-                    for peer in peers.iter().chain([&speaker]) {
-                        peer.expect_texts(&texts);
-                    }
-                }
+                talk(&speaker, &peers);
             }
             let total = server.stats().total();
             assert_eq!(
@@ -76,13 +70,7 @@ fn datagrams_that_are_longer_than_the_interface_takes_are_cut() {
         let server = machine.run(|| TestServer::start(wildcard_config()));
         let [_, speaker] = machine.run(|| peers_at(&server, "127.0.0.1:0", "127.0.0.1:9999"));
         let peers = clients.run(|| peers_at(&server, "10.77.0.9:0", "10.77.0.1:9999"));
-        for round in 0..40 {
-            let texts = texts(round, 10);
-            say_all(&speaker, &texts);
-            for peer in peers.iter().chain([&speaker]) {
-                peer.expect_texts(&texts);
-            }
-        }
+        talk(&speaker, &peers);
         let total = server.stats().total();
         assert_eq!(total.deliveries_refused, 0);
         // Each of them is tried once by each worker, and then served without segments.
@@ -126,6 +114,17 @@ fn texts(round: usize, count: usize) -> Vec<String> {
         head + &fill.map(char::from).collect::<String>()
     };
     (0..count).map(text).collect()
+}
+
+/// Says texts in 40 rounds, which all receive whole and in order.
+fn talk(speaker: &Peer, peers: &[Peer]) {
+    for round in 0..40 {
+        let texts = texts(round, 10);
+        say_all(speaker, &texts);
+        for peer in peers.iter().chain([speaker]) {
+            peer.expect_texts(&texts);
+        }
+    }
 }
 
 /// Sends texts, several in a datagram, so that the server has several to send at once.

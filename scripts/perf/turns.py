@@ -1,8 +1,8 @@
 """turns: what rooms and senders get while others send too much.
 
-Starts each of the servers named, one after the other, for each row, and prints the figures of all
-side by side. With one worker, the server has the first core and the load the last one. With two
-workers, all three share two cores.
+For each row, starts each of the servers in turn, and prints a line of figures for each. With one
+worker, the server has the first core and the load the last one. With two workers, server and load
+have all cores.
 
 Exit codes: 0 done, 1 it failed, 2 wrong use.
 """
@@ -60,7 +60,7 @@ class Server:
         return int(found[1]) if found else 0
 
     def read_until_prompt(self) -> str:
-        """What its console says."""
+        """The output of its console, up to the next prompt."""
         assert self.process.stdout is not None
         text = b""
         while not text.endswith(b">>>>: "):
@@ -85,7 +85,7 @@ class Server:
 
 @contextmanager
 def running(binary: Path, workers: int) -> Iterator[Server]:
-    """A server with so many workers."""
+    """A server with this number of workers."""
     cores = [min(ALL_CORES)] if workers == 1 else ALL_CORES
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
@@ -100,8 +100,8 @@ def running(binary: Path, workers: int) -> Iterator[Server]:
 
 
 class Latencies(threading.Thread):
-    """Sends texts to rooms in turn, at a steady rate, and notes how late each peer in the room
-    receives them."""
+    """Sends texts to rooms in turn, at a steady rate, and records the delay at each peer in the
+    room."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class Latencies(threading.Thread):
                 late_s += (now - float(due) for due in re.findall(rb"Q (\d+\.\d{6})", datagram))
 
     def figures(self, name: str) -> Figures:
-        """How much arrived, and how late."""
+        """The share that arrived, and the 99th percentile of its delay."""
         late_s = list(itertools.chain(*self.late_s))
         got = 100 * len(late_s) / self.expected
         return {f"{name} %": f"{got:.2f}", f"{name} p99 ms": p99_ms(late_s)}
@@ -154,7 +154,7 @@ def p99_ms(late_s: Sequence[float]) -> str:
 
 
 def offer(send: Callable[[], object], each: int, rate: float, seconds: float) -> int:
-    """Calls `send` so often that its `each` texts make `rate` a second. Returns their number."""
+    """Sends `rate` texts per second with `send`, which sends `each`. Returns their number."""
     start, sent = time.time(), 0
     while (now := time.time()) < start + seconds:
         due = (now - start) * rate
@@ -168,7 +168,7 @@ def offer(send: Callable[[], object], each: int, rate: float, seconds: float) ->
 
 
 def flooded(binary: Path, flooders: int, seconds: float) -> Figures:
-    """A lobby of 1000 that is sent 20,000 texts a second, a quiet speaker in it, and 20 rooms."""
+    """20,000 texts per second to a lobby of 1000, a quiet speaker in it, and 20 other rooms."""
     with running(binary, 1) as server:
         lobby = [server.text_peer(buffer=2048) for _ in range(1000)]
         rooms = [[server.text_peer(f"q{number}") for _ in range(2)] for number in range(20)]
@@ -178,19 +178,19 @@ def flooded(binary: Path, flooders: int, seconds: float) -> Figures:
         speaker.start()
         sent = iter(range(1 << 60))
         offer(lambda: lobby[next(sent) % flooders].send(TEXT), 1, 20_000, seconds)
-        before = server.count("deliveries")
+        deliveries = server.count("deliveries")
         others.join()
         speaker.join()
         figures = others.figures("others") | speaker.figures("speaker")
-        return figures | {"M deliveries/s": f"{before / seconds / 1e6:.2f}"}
+        return figures | {"M deliveries/s": f"{deliveries / seconds / 1e6:.2f}"}
 
 
 def published(
     binary: Path, receivers: int, rate: float, seconds: float, disturbance: str = ""
 ) -> tuple[Figures, float]:
-    """A v2 publisher. `stops`: the server is stopped for 20 ms ten times a second. `quiet`: two more
-    peers are there, one of whom sends 10 texts a second. Returns also the texts delivered per
-    second."""
+    """A v2 publisher. `stops`: the server is stopped for 20 ms ten times per second. `quiet`: there
+    are two more peers, one of whom sends 10 texts per second. Also returns the number of texts
+    delivered per second."""
     with running(binary, 1) as server:
         peers = [server.frame_peer(2048) for _ in range(receivers)]
         pair = [server.frame_peer(64 << 20) for _ in range(2)] if disturbance == "quiet" else []
@@ -244,8 +244,8 @@ def spread(binary: Path, workers: int, hashings: int) -> Figures:
 
 
 def stuck(binary: Path, seconds: float) -> Figures:
-    """12 small rooms while one of two workers is stopped, of which those that stand still are
-    left out."""
+    """12 small rooms while one of two workers is stopped. Rooms with a delay of more than 1 s stand
+    still, because that worker receives from their sender. They are only counted."""
     with running(binary, 2) as server:
         rooms = [[server.text_peer(f"r{number}") for _ in range(2)] for number in range(12)]
         quiet = Latencies(rooms, 240, seconds)
@@ -266,8 +266,8 @@ def say(text: bytes) -> bytes:
 
 
 def saturated(binary: Path, receivers: int) -> float:
-    """The highest number of texts per second that a publisher has delivered, at whatever rate. It
-    is lower again where the rate is far above."""
+    """The highest number of texts per second that the server delivers for a publisher. The rate
+    grows by half until that brings no more, as far higher rates bring less."""
     best, rate = 0.0, 2e6 / receivers
     while (delivered := published(binary, receivers, rate, 2)[1]) > 1.02 * best:
         best, rate = delivered, rate * 1.5
@@ -321,7 +321,7 @@ def main() -> int:
     parser = measuring.parser("turns", __doc__)
     parser.add_argument("servers", nargs="+", type=measuring.existing, metavar="SERVER")
     parser.add_argument("--seconds", type=float, default=10, help="of load per row")
-    parser.add_argument("--only", default="", help="rows whose names begin so")
+    parser.add_argument("--only", default="", help="rows whose names begin with this")
     arguments = parser.parse_args()
     allow_sockets()
     machine.choose_cores()

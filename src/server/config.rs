@@ -65,7 +65,7 @@ pub struct ServerConfig {
     /// Time to send the texts that wait in a worker, 1ms to 10s. Further texts are dropped
     ///
     /// Rooms and senders share it fairly. A sender that has no text waiting may have one more.
-    /// The texts also take up to 32 MiB of memory per worker.
+    /// A worker keeps about 8 MiB of texts at most, in up to 32 MiB of memory.
     #[arg(long, env = "BULLHORN_BACKLOG", value_name = "DURATION", default_value = "100ms",
           value_parser = parse_duration)]
     pub backlog: Duration,
@@ -496,12 +496,13 @@ const TIMEOUT: RangeInclusive<Duration> =
 /// The reaper searches a full registry within the minimum.
 const REAP_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
-/// The minimum is ten times as long as the patience of the other workers. The maximum is a day.
+/// The minimum is ten times the time after which other workers go on without a stuck one. The
+/// maximum is a day.
 const WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// Value of [`ServerConfig::watchdog`] for a server without a watchdog.
 pub(super) const WATCHDOG_OFF: Duration = Duration::ZERO;
 
-/// The minimum is half a slice. Nobody waits for an answer for longer than the maximum.
+/// The minimum is a fifth of a slice. Nobody waits for an answer for longer than the maximum.
 const BACKLOG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// The minimum holds a datagram. The kernel doubles the size, and the result must fit into

@@ -11,7 +11,7 @@ use crate::net::{
     WorkerSockets, in_call, is_call_refusal, receive_drops,
 };
 use crate::server::clock::Clock;
-use crate::server::egress::{LOOK_INTERVAL_MS, Progress};
+use crate::server::egress::{CHECK_INTERVAL_MS, Progress};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{DropReason, WorkerInfo};
 use crate::server::ops::supervise::{StopSignal, Wake};
@@ -322,7 +322,7 @@ const MAX_RECEIVES: usize = 16;
 const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
 
 /// Maximum sleep of a worker that waits for others.
-const MAX_WAIT: Duration = Duration::from_millis(LOOK_INTERVAL_MS);
+const MAX_WAIT: Duration = Duration::from_millis(CHECK_INTERVAL_MS);
 
 /// Time between two checks for kernel drops by a worker that never sleeps.
 const DROPS_INTERVAL_MS: u64 = 100;

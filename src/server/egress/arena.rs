@@ -1,9 +1,11 @@
 //! Memory for the bytes of many texts.
 
-/// The bytes of all texts. When they find no space, those that are still needed move to new
-/// memory of twice their size. So each byte is moved once on average, and memory goes back.
+/// The bytes of all texts, in one block of memory. When the block is full, the bytes that are still
+/// needed move to another one of twice their size. So each byte is moved once on average, and after
+/// a flood the next block is smaller.
 pub(super) struct Arena {
     bytes: Vec<u8>,
+    /// The number of bytes that are still needed.
     used: usize,
 }
 
@@ -22,16 +24,21 @@ impl Arena {
         }
     }
 
-    /// Adds a text. `places` are those of all texts, which may have to move.
+    /// Adds a text. `places` are those of all texts in the arena, which may have to move. An empty
+    /// text has no place of its own, because the bytes do not grow by it, and may be cleared without
+    /// it.
     pub(super) fn push<'a>(
         &mut self,
         text: &[u8],
         places: impl Iterator<Item = &'a mut Place>,
     ) -> Place {
+        if text.is_empty() {
+            return Place::default();
+        }
         if self.bytes.len() + text.len() > self.bytes.capacity() {
             let capacity = MIN_BYTES.max(2 * (self.used + text.len()));
             let before = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
-            for place in places {
+            for place in places.filter(|place| place.len > 0) {
                 let start = self.bytes.len();
                 let bytes = &before[place.start..][..place.len()];
                 self.bytes.extend_from_slice(bytes);
@@ -72,12 +79,27 @@ impl Place {
     }
 }
 
-/// Minimum size of the memory, so that texts seldom move while few wait.
+/// Minimum size of the block, so that texts seldom move while few wait.
 const MIN_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_text_is_there_when_the_others_have_moved_or_are_gone() {
+        let mut arena = Arena::new();
+        let long = arena.push(&[1; MIN_BYTES - 1], [].iter_mut());
+        let mut places = [long, arena.push(b"", [].iter_mut())];
+        let moved = arena.push(b"abc", places.iter_mut());
+        places.iter().for_each(|place| arena.free(place));
+        assert_eq!(
+            (arena.get(&moved), arena.get(&places[1])),
+            (&b"abc"[..], &b""[..])
+        );
+        arena.free(&moved);
+        assert_eq!((arena.used(), arena.get(&places[1])), (0, &b""[..]));
+    }
 
     #[test]
     fn texts_move_seldom_and_memory_goes_back() {

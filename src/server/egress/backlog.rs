@@ -1,4 +1,4 @@
-//! The texts that wait for fan-out. The time to send them and their bytes are bounded, and the
+//! The texts that wait for fan-out. The time to send them and their memory are bounded, and
 //! rooms and senders share both fairly.
 
 mod queues;
@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use self::queues::{Queues, ShareKey, TYPICAL_RUN};
+use self::queues::{MAX_SENDER_ROOMS, Queues, ShareKey};
 use super::arena::{Arena, Place};
-use super::load::Load;
+use super::load::{Load, TYPICAL_PACKET_NS};
 use super::packets::PACKET_COST_NS;
 use super::pass::PassLimits;
 use super::plan::Plan;
-use super::turns::Turns;
+use super::round_robin::RoundRobin;
 use crate::net::PeerAddr;
 use crate::server::registry::Room;
 use crate::wire::{DisplayName, Name};
@@ -23,23 +23,24 @@ use crate::wire::{DisplayName, Name};
 pub(super) struct Backlog {
     /// The bound of `kept`.
     bound: Load,
-    /// The texts within the shares of their rooms and senders.
+    /// The load of the texts within the shares of their rooms and senders.
     kept: Load,
-    /// The other texts, each of a sender who had none waiting.
+    /// The load of the other texts, each of a sender who had none waiting.
     reserved: Load,
     texts: Slab<Text>,
     bytes: Arena,
     queues: Queues,
     /// The turns of the rooms.
-    turns: Turns,
-    /// The number of texts that have arrived.
+    turns: RoundRobin,
+    /// The number of texts so far.
     arrivals: u64,
     /// The texts for the next plan.
     picked: Vec<Picked>,
-    picks: u64,
+    /// The number of plans so far.
+    plans: u64,
 }
 
-/// The texts that were picked for one plan.
+/// The texts that were picked for one plan of a room.
 #[derive(Clone, Copy)]
 pub(super) struct RoomTexts<'a> {
     backlog: &'a Backlog,
@@ -54,16 +55,18 @@ pub struct BacklogFull;
 struct Text {
     /// The sender's name or address when the text arrived.
     from: DisplayName,
+    /// The number of texts before this one.
     arrival: u64,
-    size: Load,
+    load: Load,
     place: Place,
+    /// It counts as [`Backlog::reserved`], not as kept.
     is_reserved: bool,
     /// The next text of the same sender in the same room.
     next: Option<usize>,
     share: usize,
-    /// The sender's number, and the text's place in the order of the turns, when it was picked.
+    /// The sender's number, and the number of texts picked before this one for the same plan.
     sender: u16,
-    pick: u16,
+    turn: u16,
 }
 
 struct Picked {
@@ -84,10 +87,10 @@ impl Backlog {
             texts: Slab::with_capacity(TYPICAL_TEXTS),
             bytes: Arena::new(),
             queues: Queues::new(),
-            turns: Turns::default(),
+            turns: RoundRobin::default(),
             arrivals: 0,
             picked: Vec::with_capacity(TYPICAL_TEXTS),
-            picks: 0,
+            plans: 0,
         }
     }
 
@@ -95,10 +98,12 @@ impl Backlog {
     ///
     /// A room and a sender may each have as much waiting as is left for others. One flooder
     /// leaves half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue length
-    /// thresholds for shared-memory packet switches", 1998, with a factor of 1). A sender who has
-    /// no text waiting may have one beyond that, up to [`RESERVE`] times as much for all of them.
-    /// So nobody is refused because others are many, or because one text costs more than a share.
-    /// An eighth more is for rooms that have none waiting.
+    /// thresholds for shared-memory packet switches", 1998, with a factor of 1).
+    ///
+    /// A sender who has no text waiting may have one beyond that, from a reserve of [`RESERVE`]
+    /// times the backlog for all senders. So nobody is refused because others are many, or because
+    /// one text costs more than a share. For rooms that have no text waiting, the reserve is an
+    /// eighth larger. Nobody has texts waiting in more than [`MAX_SENDER_ROOMS`].
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
@@ -109,13 +114,16 @@ impl Backlog {
         let from = DisplayName::of(sender.socket_addr(), name);
         let key = ShareKey::of(sender);
         let (known, queue, share) = self.queues.find(room, key);
-        let packet_ns = share.map_or(PACKET_COST_NS / TYPICAL_RUN, |share| share.packet_ns);
-        let size = Load::of(room, &from, text.len(), packet_ns);
+        if known.is_none() && share.is_some_and(|share| share.rooms == MAX_SENDER_ROOMS) {
+            return Err(BacklogFull);
+        }
+        let packet_ns = share.map_or(TYPICAL_PACKET_NS, |share| share.packet_ns);
+        let load = Load::of(room, &from, text.len(), packet_ns);
         let kept = [queue.map(|queue| queue.kept), share.map(|share| share.kept)];
         let is_reserved = !kept.into_iter().all(|kept| {
             let (kept, all, bound) = (kept.unwrap_or_default(), self.kept, self.bound);
-            kept.cost_ns + size.cost_ns <= bound.cost_ns.saturating_sub(all.cost_ns)
-                && kept.bytes + size.bytes <= bound.bytes.saturating_sub(all.bytes)
+            kept.cost_ns + load.cost_ns <= bound.cost_ns.saturating_sub(all.cost_ns)
+                && kept.bytes + load.bytes <= bound.bytes.saturating_sub(all.bytes)
         });
         if is_reserved {
             let is_idle = queue.is_none_or(|queue| queue.texts == 0);
@@ -132,13 +140,13 @@ impl Backlog {
         let text = self.texts.insert(Text {
             from,
             arrival: self.arrivals,
-            size,
+            load,
             place,
             is_reserved,
             next: None,
             share: self.queues.senders[index].share,
             sender: 0,
-            pick: 0,
+            turn: 0,
         });
         self.arrivals += 1;
         self.enqueue(index, text);
@@ -154,30 +162,30 @@ impl Backlog {
         }
         sender.last = text;
         let Text {
-            size, is_reserved, ..
+            load, is_reserved, ..
         } = self.texts[text];
         let (queue, share) = (
             &mut self.queues.rooms[sender.room],
             &mut self.queues.shares[sender.share],
         );
         queue.texts += 1;
-        queue.cost_ns += size.cost_ns;
+        queue.cost_ns += load.cost_ns;
         share.texts += 1;
         if is_reserved {
-            self.reserved += size;
+            self.reserved += load;
         } else {
-            self.kept += size;
-            queue.kept += size;
-            share.kept += size;
+            self.kept += load;
+            queue.kept += load;
+            share.kept += load;
         }
         let room = sender.room;
-        if sender.turn.is_idle() {
+        if sender.flow.is_idle() {
             let quantum = queue.quantum();
             queue
                 .senders
                 .activate(&mut self.queues.senders, index, quantum);
         }
-        if queue.turn.is_idle() {
+        if queue.flow.is_idle() {
             self.turns
                 .activate(&mut self.queues.rooms, room, TURN_COST_NS);
         }
@@ -188,7 +196,7 @@ impl Backlog {
         let sender = &mut self.queues.senders[index];
         let text = sender.first?;
         let Text {
-            size,
+            load,
             is_reserved,
             next,
             ..
@@ -199,14 +207,14 @@ impl Backlog {
             &mut self.queues.shares[sender.share],
         );
         queue.texts -= 1;
-        queue.cost_ns -= size.cost_ns;
+        queue.cost_ns -= load.cost_ns;
         share.texts -= 1;
         if is_reserved {
-            self.reserved -= size;
+            self.reserved -= load;
         } else {
-            self.kept -= size;
-            queue.kept -= size;
-            share.kept -= size;
+            self.kept -= load;
+            queue.kept -= load;
+            share.kept -= load;
         }
         Some(text)
     }
@@ -220,14 +228,14 @@ impl Backlog {
                 return Some(index);
             }
             if self.turns.end(&mut self.queues.rooms) {
-                // Its senders are those that had a turn, and have no texts.
+                // None of the senders that are left has texts.
                 while self.end_sender(index) {}
                 self.queues.remove_room(index);
             }
         }
     }
 
-    /// Takes the cost of sending for the room whose turn it is.
+    /// Charges the room whose turn it is for what it sends.
     pub(super) fn charge(&mut self, cost_ns: u64) {
         self.turns
             .charge(&mut self.queues.rooms, cost_ns as i64, TURN_COST_NS);
@@ -238,6 +246,7 @@ impl Backlog {
         self.turns.suspend(&mut self.queues.rooms);
     }
 
+    /// Gives turns to a suspended room.
     pub(super) fn resume(&mut self, index: usize) {
         self.turns.resume(&mut self.queues.rooms, index);
     }
@@ -246,7 +255,7 @@ impl Backlog {
         &self.queues.rooms[index].room
     }
 
-    /// Returns true if a plan for the waiting texts of a room takes more than a slice.
+    /// Returns true if a plan for all waiting texts of a room would take more than a slice.
     pub(super) fn is_long(&self, index: usize) -> bool {
         let queue = &self.queues.rooms[index];
         let (v1, v2) = queue.room.members_by_version();
@@ -259,16 +268,17 @@ impl Backlog {
         self.queues.rooms[index].plan.as_ref()
     }
 
-    /// Replaces the plan of a room.
+    /// Replaces the plan of a room, and returns the one before.
     pub(super) fn set_plan(&mut self, index: usize, plan: Option<Arc<Plan>>) -> Option<Arc<Plan>> {
         std::mem::replace(&mut self.queues.rooms[index].plan, plan)
     }
 
     /// Takes texts for one plan from the senders of a room in turn, as many as `limits` allow.
-    /// Then they stand in the order of their arrival. They are in memory until [`Self::release`].
+    /// The texts then stand in the order of their arrival. They stay in memory until
+    /// [`Self::release`].
     pub(super) fn pick(&mut self, index: usize, limits: PassLimits) -> RoomTexts<'_> {
         let (mut space, mut limits) = (limits.clone(), limits);
-        self.picks += 1;
+        self.plans += 1;
         let quantum = self.queues.rooms[index].quantum();
         let mut count = 0;
         while let Some(sender) = self.queues.rooms[index]
@@ -280,7 +290,7 @@ impl Backlog {
                 continue;
             };
             let text = &self.texts[first];
-            let (arrival, cost_ns) = (text.arrival, text.size.cost_ns);
+            let (arrival, cost_ns) = (text.arrival, text.load.cost_ns);
             if !limits.take(&text.from, text.place.len(), cost_ns) {
                 break;
             }
@@ -288,25 +298,27 @@ impl Backlog {
             let turns = &mut self.queues.rooms[index].senders;
             turns.charge(&mut self.queues.senders, cost_ns as i64, quantum);
             let sender = &mut self.queues.senders[sender];
-            if sender.pick != self.picks {
-                (sender.number, sender.pick) = (count, self.picks);
+            if sender.plan != self.plans {
+                (sender.number, sender.plan) = (count, self.plans);
                 count += 1;
             }
             let text = &mut self.texts[first];
-            (text.sender, text.pick) = (sender.number, self.picked.len() as u16);
-            let text = first;
-            self.picked.push(Picked { arrival, text });
+            (text.sender, text.turn) = (sender.number, self.picked.len() as u16);
+            self.picked.push(Picked {
+                arrival,
+                text: first,
+            });
         }
         self.picked.sort_unstable_by_key(|picked| picked.arrival);
         // In another order, texts of different lengths may need more bundles.
         let fits = |picked: &Picked| {
             let text = &self.texts[picked.text];
-            space.take(&text.from, text.place.len(), text.size.cost_ns)
+            space.take(&text.from, text.place.len(), text.load.cost_ns)
         };
         if limits.depend_on_order() && !self.picked.iter().all(fits) {
             let texts = &self.texts;
             let picked = &mut self.picked;
-            picked.sort_unstable_by_key(|picked| texts[picked.text].pick);
+            picked.sort_unstable_by_key(|picked| texts[picked.text].turn);
         }
         RoomTexts {
             backlog: self,
@@ -315,8 +327,8 @@ impl Backlog {
         }
     }
 
-    /// Forgets the picked texts. `runs` are the numbers of datagrams in the packets with each of
-    /// them, or empty.
+    /// Frees the picked texts. `runs` has the number of datagrams in the packet of each of them, or
+    /// is empty if no member speaks v1. The senders pay for later texts accordingly.
     pub(super) fn release(&mut self, runs: &[u16]) {
         for (index, picked) in self.picked.drain(..).enumerate() {
             let text = self.texts.remove(picked.text);
@@ -324,12 +336,13 @@ impl Backlog {
             if let Some(run) = runs.get(index)
                 && let Some(share) = self.queues.shares.get_mut(text.share)
             {
+                // A moving mean, with a weight of an eighth for each text.
                 share.packet_ns = (7 * share.packet_ns + PACKET_COST_NS / u64::from(*run)) / 8;
             }
         }
     }
 
-    /// Ends the turns of a room's current sender, who has no text. Returns false if there is no
+    /// Ends the turn of a room's current sender, who has no text. Returns false if the room has no
     /// sender.
     fn end_sender(&mut self, room: usize) -> bool {
         let queue = &mut self.queues.rooms[room];
@@ -358,7 +371,7 @@ impl<'a> RoomTexts<'a> {
         self.senders
     }
 
-    /// The texts, each with its sender, and the sender's number.
+    /// The texts, each with its sender's name and number.
     pub(super) fn iter(&self) -> impl Iterator<Item = (DisplayName, u16, &'a [u8])> {
         let backlog = self.backlog;
         backlog.picked.iter().map(|picked| {
@@ -369,13 +382,14 @@ impl<'a> RoomTexts<'a> {
     }
 }
 
-/// Approximate time to send one slice, after which another room has its turn, and the worker
-/// receives. In that time 10,000 peers send no more heartbeats than one receive batch holds. With
-/// 2 ms, a text to 500 peers took a quarter more system calls.
+/// Maximum time to send one slice, before it is rounded to whole system calls, which makes it up to
+/// twice as long. Then the worker receives, and another room has its turn. In 5 ms, 10,000 peers
+/// send no more heartbeats than one receive batch holds. With 2 ms, a text to 500 peers took a
+/// quarter more system calls.
 pub(super) const SLICE_COST_NS: u64 = 5_000_000;
 
-/// The quantum of a room. After a whole slice, which is never longer than [`SLICE_COST_NS`] and
-/// seldom much shorter, it is used up.
+/// The quantum of a room. A whole slice, which is seldom much shorter than [`SLICE_COST_NS`], uses
+/// it up.
 const TURN_COST_NS: i64 = SLICE_COST_NS as i64 / 2;
 
 /// Maximum number of bytes of the texts within the shares of their rooms and senders. A worker
@@ -383,15 +397,15 @@ const TURN_COST_NS: i64 = SLICE_COST_NS as i64 / 2;
 /// worker takes up to 32 MiB of memory for texts, and only as much as have been waiting.
 const MAX_BYTES: u64 = 8 << 20;
 
-/// The time to send all other texts, as a multiple of that of the backlog. It is enough for a
-/// text of each of 170 flooders in a room of 1,000, and delays only those who have sent much:
-/// others are new, and have their turn before.
+/// The time to send all other texts, as a multiple of the backlog. With 100 ms, it is enough for a
+/// text of each of 170 flooders in a room of 1,000. It delays only those who have sent much, as
+/// others are new and have their turn first.
 const RESERVE: u64 = 2;
 
-/// Maximum number of bytes of all other texts: enough for 12,000 senders.
+/// Maximum number of bytes of all other texts. It is enough for short ones of 12,000 senders.
 const MAX_RESERVED_BYTES: u64 = 2 << 20;
 
-/// The number for which there is memory from the beginning.
+/// Number of texts for which memory is allocated at the start.
 const TYPICAL_TEXTS: usize = 1024;
 
 #[cfg(test)]

@@ -73,9 +73,8 @@ pub(super) fn plan_bundles(
     }
 }
 
-/// Returns the maximum number of bundles per plan and per packet, which is 54 or 64. The kernel
-/// counts about 2.3 kB per full bundle in a peer's receive buffer, which holds 92 of them by
-/// default.
+/// Returns the maximum number of bundles per plan and per packet: 54 full ones or 64 small ones. In
+/// a peer's receive buffer, the kernel counts about 2.3 kB per full bundle. By default it holds 92.
 pub(super) const fn max_bundles(size: BundleSize) -> usize {
     let bundles = MAX_PACKET_BYTES / size.bytes();
     if bundles < MAX_BUNDLES {
@@ -85,7 +84,7 @@ pub(super) const fn max_bundles(size: BundleSize) -> usize {
     }
 }
 
-/// Every kernel with GSO takes so many segments.
+/// Maximum number of segments per packet in every kernel with GSO.
 const MAX_BUNDLES: usize = 64;
 
 /// The receiver in the header of a bundle, until a sender writes the session of each in its place.

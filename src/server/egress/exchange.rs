@@ -12,13 +12,13 @@ use crate::server::ops::turns::WorkerHandle;
 
 /// The plans from which workers that have nothing of their own to send may claim slices.
 ///
-/// A worker that goes to sleep announces it, passes a fence, and looks for work once more.
-/// One that offers work, or finishes it, does so, passes a fence, and wakes who has announced
-/// it. So either the worker sees the work, or it is woken.
+/// A worker that is going to sleep announces that, passes a fence, and looks for work once more. A
+/// worker that offers or finishes a plan passes a fence after that, and wakes workers that have
+/// announced their sleep. So a worker either sees the work or is woken.
 pub struct Exchange {
     seats: Vec<Seat>,
     sleepers: SharedWorkerSet,
-    /// The number of offers, so that a look at none costs little.
+    /// The number of offers. While it is 0, a search costs one load.
     offered: AtomicUsize,
 }
 
@@ -49,8 +49,8 @@ impl Exchange {
         &self.seats[worker.index()].worker
     }
 
-    /// Offers slices of a plan to all other workers, and wakes up to `helpers` that sleep. A
-    /// worker that has [`MAX_OFFERS`] already sends the plan alone.
+    /// Offers slices of a plan to all other workers, and wakes up to `helpers` of those that sleep.
+    /// Does nothing if the plan's worker has [`MAX_OFFERS`] already. It then sends the plan alone.
     pub(super) fn offer(&self, plan: &Arc<Plan>, helpers: usize) {
         let offers = &self.seats[plan.origin().index()].offers;
         let Some(place) = offers.iter().find(|offer| offer.load().is_none()) else {
@@ -85,7 +85,7 @@ impl Exchange {
         if self.offered.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        // Not all begin with the same one.
+        // Workers begin at different seats.
         let (before, after) = self.seats.split_at(worker.index());
         let seats = after.iter().chain(before).skip(1);
         seats.flat_map(|seat| &seat.offers).find_map(|offer| {
@@ -94,7 +94,7 @@ impl Exchange {
         })
     }
 
-    /// Wakes the worker of a plan, if it sleeps until the plan is finished.
+    /// Wakes the worker of a finished plan, which may sleep until then.
     pub(super) fn finished(&self, plan: &Plan) {
         fence(Ordering::SeqCst);
         self.wake_if_asleep(plan.origin());
@@ -125,5 +125,6 @@ impl Exchange {
     }
 }
 
-/// Maximum number of plans that one worker offers at a time. Others find enough to do in them.
+/// Maximum number of plans that one worker offers at a time. That is enough work for all others,
+/// and every search reads these places of each worker.
 const MAX_OFFERS: usize = 4;

@@ -1,4 +1,4 @@
-//! The load that texts put on a worker.
+//! The cost and the memory of texts.
 
 use std::ops::{AddAssign, SubAssign};
 
@@ -7,7 +7,7 @@ use crate::server::registry::Room;
 use crate::wire::DisplayName;
 use crate::wire::v2::{BUNDLE_BYTES, message_bytes};
 
-/// The approximate time to send texts, and their bytes.
+/// The load that texts put on a worker: the approximate time to send them, and their memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) cost_ns: u64,
@@ -15,8 +15,8 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Returns the load of a text of `len` bytes to the members that a room has now, as one of
-    /// many texts. It takes a part of a packet to a v1 peer, and that part costs `packet_ns`.
+    /// Returns the load of a text of `len` bytes to the members that a room has now, as one of many
+    /// texts. `packet_ns` is its part of the cost of a packet to a v1 peer.
     pub(super) fn of(room: &Room, from: &DisplayName, len: usize, packet_ns: u64) -> Self {
         let (v1, v2) = room.members_by_version();
         let bundle_bytes = message_bytes(from, len) as u64;
@@ -43,11 +43,14 @@ impl SubAssign for Load {
     }
 }
 
-/// Time to take a text up, and to encode it. Texts for nobody cost that, too.
+/// Time to queue a text and to encode it, also if the room has no members.
 const TEXT_COST_NS: u64 = 300;
 
 /// Time to send a full bundle, as one of many in a packet.
-const BUNDLE_COST_NS: u64 = DATAGRAM_COST_NS + PACKET_COST_NS / 32;
+const BUNDLE_COST_NS: u64 = DATAGRAM_COST_NS + TYPICAL_PACKET_NS;
 
-/// The memory that a text takes in addition to its bytes, with its part of the queues.
+/// The part of a packet's cost that a datagram has under load, when a packet holds about 32.
+pub(super) const TYPICAL_PACKET_NS: u64 = PACKET_COST_NS / 32;
+
+/// Memory of a text in addition to its bytes, with its part of the queues.
 pub(super) const TEXT_BYTES: u64 = 128;

@@ -9,11 +9,11 @@ mod load;
 pub mod notifier;
 mod packets;
 mod pass;
-mod patience;
 mod plan;
 pub mod replies;
+mod round_robin;
+mod stuck;
 mod texts;
-mod turns;
 mod worker_set;
 
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use self::backlog::Backlog;
 use self::pass::PassLimits;
-use self::patience::Patience;
 use self::plan::{Claim, MAX_PLANS, PlanPool};
 use self::replies::Replies;
+use self::stuck::StuckDetector;
 use self::texts::TextPlanner;
 use self::worker_set::WorkerSet;
 use crate::net::{PeerAddr, Transmit};
@@ -35,7 +35,7 @@ pub use backlog::BacklogFull;
 pub use exchange::Exchange;
 pub use goodbye::send_goodbyes;
 pub use packets::{Batcher, Item, Limits};
-pub use patience::LOOK_INTERVAL_MS;
+pub use stuck::CHECK_INTERVAL_MS;
 
 /// The egress of one worker.
 ///
@@ -43,8 +43,9 @@ pub use patience::LOOK_INTERVAL_MS;
 /// are sent together, so batches grow with the load, and never wait for a timer. Rooms take
 /// turns, slice by slice.
 ///
-/// A room has one plan under way. The next one is built when all slices of it are sent, by
-/// whichever worker. So the texts of one sender are in order for every member.
+/// A room has at most one plan of this worker under way. The next one is built when all slices of
+/// it are sent, whichever workers send them. One worker receives all texts of a sender, so every
+/// member receives them in order.
 pub struct Egress {
     /// The replies to the datagrams received in this round.
     pub replies: Replies,
@@ -53,10 +54,10 @@ pub struct Egress {
     backlog: Backlog,
     planner: TextPlanner,
     pool: PlanPool,
-    /// The suspended rooms. Other workers have to finish their plans first, or there is no free
-    /// plan.
-    waiting: Vec<usize>,
-    patience: Patience,
+    /// The rooms that have texts or a plan, and no turns. Other workers have to finish their plans
+    /// first, or there is no free plan.
+    suspended: Vec<usize>,
+    stuck: StuckDetector,
     info: Arc<WorkerInfo>,
 }
 
@@ -65,7 +66,7 @@ pub struct Egress {
 pub enum Progress {
     Idle,
     /// Other workers have to send slices first. The next step is due when they have, and after
-    /// [`LOOK_INTERVAL_MS`] at the latest.
+    /// [`CHECK_INTERVAL_MS`] at the latest.
     Waiting,
     More,
 }
@@ -85,8 +86,8 @@ impl Egress {
             backlog: Backlog::new(backlog),
             planner: TextPlanner::new(max_segments),
             pool: PlanPool::new(worker),
-            waiting: Vec::with_capacity(MAX_PLANS),
-            patience: Patience::new(exchange.workers()),
+            suspended: Vec::with_capacity(MAX_PLANS),
+            stuck: StuckDetector::new(exchange.workers()),
             info: Arc::clone(&exchange.worker(worker).info),
             exchange,
         }
@@ -114,14 +115,14 @@ impl Egress {
         self.exchange.wake_up(self.worker);
         match self.claim(now_ms) {
             Some(claim) => self.send(&claim, transmit),
-            None if self.waiting.is_empty() => return Progress::Idle,
+            None if self.suspended.is_empty() => return Progress::Idle,
             None => return Progress::Waiting,
         }
         Progress::More
     }
 
-    /// Claims the next slice of this worker's plans, or of another one's. If there is none, the
-    /// worker has announced that it is going to sleep.
+    /// Claims the next slice of a plan of this worker, or of another one. If it returns `None`, it
+    /// has announced that the worker is going to sleep.
     fn claim(&mut self, now_ms: u64) -> Option<Claim> {
         if let Some(claim) = self.look_for_work(now_ms) {
             return Some(claim);
@@ -133,10 +134,10 @@ impl Egress {
     }
 
     fn look_for_work(&mut self, now_ms: u64) -> Option<Claim> {
-        if self.waiting.is_empty() {
-            self.patience.end();
+        if self.suspended.is_empty() {
+            self.stuck.end();
         } else {
-            self.pass_stuck_workers(now_ms);
+            self.revoke_stuck_claims(now_ms);
             self.resume_rooms();
         }
         self.claim_own()
@@ -191,7 +192,7 @@ impl Egress {
         true
     }
 
-    /// Takes back the plan of a room, which is finished.
+    /// Takes back the finished plan of a room, if it has one.
     fn release(&mut self, room: usize) {
         if let Some(plan) = self.backlog.set_plan(room, None) {
             self.pool.release(plan);
@@ -200,40 +201,39 @@ impl Egress {
 
     fn suspend(&mut self, room: usize) {
         self.backlog.suspend();
-        self.waiting.push(room);
+        self.suspended.push(room);
     }
 
     /// Gives turns to the rooms whose wait has ended.
     fn resume_rooms(&mut self) {
-        let mut index = 0;
-        while let Some(&room) = self.waiting.get(index) {
+        let mut suspended = std::mem::take(&mut self.suspended);
+        suspended.retain(|&room| {
             let is_over = match self.backlog.plan(room) {
                 Some(plan) => plan.is_finished(),
                 None => self.pool.has_free(self.backlog.is_long(room)),
             };
             if is_over {
-                self.waiting.remove(index);
                 self.release(room);
                 self.backlog.resume(room);
-            } else {
-                index += 1;
             }
-        }
+            !is_over
+        });
+        self.suspended = suspended;
     }
 
     /// Revokes the claims of workers that are stuck, if this worker has waited for them for long
     /// enough. The deliveries are counted as shed.
-    fn pass_stuck_workers(&mut self, now_ms: u64) {
-        if !self.patience.is_due(now_ms) {
+    fn revoke_stuck_claims(&mut self, now_ms: u64) {
+        if !self.stuck.is_due(now_ms) {
             return;
         }
         let plans = || {
-            self.waiting
+            self.suspended
                 .iter()
                 .filter_map(|room| self.backlog.plan(*room))
         };
         let holders = plans().fold(WorkerSet::EMPTY, |all, plan| all.union(&plan.holders()));
-        for worker in self.patience.look(holders, &self.exchange, now_ms).iter() {
+        for worker in self.stuck.check(holders, &self.exchange, now_ms).iter() {
             let shed = plans().map(|plan| plan.revoke(worker)).sum();
             self.info.counters.deliveries_shed.add(shed);
         }
@@ -248,11 +248,10 @@ impl Egress {
     }
 }
 
-/// Minimum cost of a plan for which another worker is worth waking, and for each further one.
-/// Measured with two workers on two cores, as the time until the last of so many stock peers has a
-/// text, all by one worker and shared:
+/// The cost of a plan per worker that it wakes. Below that, waking takes longer than it saves. This
+/// was measured with two workers on two cores, as the time until the last stock peer has a text:
 ///
-/// | peers | cost of the plan in ms | alone in ms | shared in ms | ratio |
+/// | peers | cost of the plan, ms | one worker, ms | two workers, ms | ratio |
 /// | --- | --- | --- | --- | --- |
 /// | 16 | 0.10 | 0.16 | 0.19 | 1.21 |
 /// | 32 | 0.19 | 0.23 | 0.25 | 1.07 |

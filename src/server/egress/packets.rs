@@ -371,8 +371,8 @@ impl Batcher {
     }
 }
 
-/// Times to send a packet and each datagram in it, measured on the loopback interface. They
-/// determine the length of slices, and what rooms and senders have their shares of.
+/// Times to send a packet, and each datagram in it, measured on the loopback interface. Slices,
+/// plans, and the shares of rooms and senders are measured in them.
 pub(super) const PACKET_COST_NS: u64 = 5_000;
 pub(super) const DATAGRAM_COST_NS: u64 = 1_000;
 

@@ -1,4 +1,4 @@
-//! The limits of the texts that go into one plan.
+//! The limits of the texts of one plan.
 
 use super::bundles::max_bundles;
 use super::packets::{DATAGRAM_COST_NS, PACKET_COST_NS};
@@ -10,14 +10,15 @@ use crate::wire::{DisplayName, Protocol, v2};
 /// The space that is left in a plan.
 ///
 /// A plan holds no more than the receive buffer of each member, so all of it is sent to one
-/// member before the next. For 1,000 members it takes no longer than [`MIN_PLAN_COST_NS`], because
-/// a text that arrives while a plan for its room is sent waits for the end of it.
+/// member before the next. The time to send it is limited, too, because a text that arrives while a
+/// plan for its room is sent waits for the end of it.
 #[derive(Clone)]
 pub(super) struct PassLimits {
     /// `None` if no member receives texts.
     datagrams: Option<usize>,
     /// `None` if no member receives bundles of the size.
     bundles: [Option<BundleSpace>; BundleSize::ALL.len()],
+    /// The time that is left.
     cost_ns: u64,
     is_empty: bool,
 }
@@ -50,8 +51,8 @@ impl PassLimits {
         }
     }
 
-    /// Takes the space for a text, whose cost is `cost_ns`. Returns false if there is not
-    /// enough. There is always enough for one text.
+    /// Takes the space for a text whose cost is `cost_ns`. Returns false if there is not enough. An
+    /// empty plan always has enough for one text.
     pub(super) fn take(&mut self, from: &DisplayName, len: usize, cost_ns: u64) -> bool {
         if self.datagrams == Some(0) || (self.cost_ns < cost_ns && !self.is_empty) {
             return false;
@@ -73,18 +74,18 @@ impl PassLimits {
         };
         true
     }
-}
 
-impl PassLimits {
     /// Returns true if the texts that were taken might not fit in another order. No order takes
     /// more than twice as many bundles as another one.
     pub(super) fn depend_on_order(&self) -> bool {
-        let spaces = self.bundles.iter().zip(BundleSize::ALL);
-        { spaces }.any(|(space, size)| space.is_some_and(|s| s.bundles < max_bundles(size) / 2))
+        let mut spaces = self.bundles.iter().zip(BundleSize::ALL);
+        spaces.any(|(space, size)| space.is_some_and(|s| s.bundles < max_bundles(size) / 2))
     }
 }
 
 impl BundleSpace {
+    /// Takes the space for a message, in another bundle if the last one has not enough. Returns
+    /// false if there is none.
     fn take(&mut self, frame_bytes: usize, size: BundleSize) -> bool {
         if frame_bytes > self.bytes {
             let Some(left) = self.bundles.checked_sub(1) else {
@@ -93,20 +94,20 @@ impl BundleSpace {
             self.bundles = left;
             self.bytes = size.bytes() - HEADER_BYTES;
         }
-        // A message that is longer alone is a bundle of its own.
+        // A message that is longer than a bundle is sent alone.
         self.bytes = self.bytes.saturating_sub(frame_bytes);
         true
     }
 }
 
-/// Time to send a packet of 64 datagrams to one member. The largest possible, with 128, cost 4 %
-/// less for each.
+/// Time per member in the limit of a plan: that of a packet of 64 datagrams. In the largest
+/// packets, of 128, a datagram costs 4 % less.
 const MEMBER_COST_NS: u64 = PACKET_COST_NS + 64 * DATAGRAM_COST_NS;
 
-/// Minimum time for a plan of many texts to few members.
+/// The limit for up to 1,000 members, 69 ms.
 const MIN_PLAN_COST_NS: u64 = 1_000 * MEMBER_COST_NS;
 
-/// Maximum time for a plan of several texts to very many members. A plan is sent to everyone who
-/// was a member when it began, so this limits the time for which a peer that left may still
-/// receive.
+/// The limit for very many members. A plan is sent to all who were members when it was built, so
+/// this is how long a peer may still receive after it has left. A single text to more than 166,000
+/// members takes longer.
 const MAX_PLAN_COST_NS: u64 = 1_000_000_000;

@@ -165,14 +165,15 @@ impl Plan {
         self.deliveries_to(0..self.members.len())
     }
 
-    /// Claims the next slice for `worker`, if there is one that nobody has claimed.
+    /// Claims the next slice for `worker`, if any is left.
     pub(super) fn claim(self: &Arc<Self>, worker: WorkerId) -> Option<Claim> {
         loop {
             let index = self.next_slice.load(Ordering::Relaxed);
             let slice = self.slices.get(index)?;
             let held = held(worker, slice.members.start);
             let is_claimed = slice.change(FREE, held);
-            // Whoever comes first, so that nobody waits for a worker that is stopped here.
+            // Those who find the slice claimed move the index on, too, so they do not wait for a
+            // worker that claimed it and was stopped here.
             let _ = self.next_slice.compare_exchange(
                 index,
                 index + 1,
@@ -218,7 +219,7 @@ impl Plan {
         shed
     }
 
-    /// Returns true for the last slice.
+    /// Counts a slice as sent or revoked. Returns true if it was the last one.
     fn finish_slice(&self) -> bool {
         self.unfinished.fetch_sub(1, Ordering::AcqRel) == 1
     }
@@ -248,8 +249,8 @@ impl Claim {
         self.plan.slices[self.index].cost_ns
     }
 
-    /// Sends the slice, with one system call after the other, and ends where the claim is revoked.
-    /// Returns the outcome, and true if this was the last slice of its plan.
+    /// Sends the slice, until the claim is revoked. Returns the outcome, and true if this was the
+    /// last slice of its plan.
     pub(super) fn send(&self, transmit: &mut impl Transmit) -> (SendTally, bool) {
         let slice = &self.plan.slices[self.index];
         let mut tally = SendTally::default();
@@ -384,18 +385,19 @@ fn holder(state: u64) -> Option<(WorkerId, usize)> {
     Some((WorkerId(worker), state as u32 as usize))
 }
 
-/// The states of a slice that nobody has claimed, and of one that is sent or was revoked.
+/// State of a slice that nobody has claimed.
 const FREE: u64 = 0;
+/// State of a slice that is sent, or was revoked.
 const DONE: u64 = u64::MAX;
 
-/// The numbers for which there is memory from the beginning.
+/// Numbers of slices and plans for which memory is allocated at the start.
 const TYPICAL_SLICES: usize = 64;
 const TYPICAL_PLANS: usize = 4;
 
-/// Minimum cost of a slice of a plan that several workers send: twenty times the time to claim
-/// it, and to look for datagrams in between.
+/// Minimum cost of a slice of a plan that several workers send. It is twenty times the time to
+/// claim the slice, and to receive before the next one.
 const MIN_SLICE_COST_NS: u64 = 100_000;
 
 /// Maximum number of plans of one worker that are under way, each for another room. A plan
-/// takes up to 350 KiB of memory.
+/// takes up to 400 KiB of memory.
 pub(super) const MAX_PLANS: usize = 32;

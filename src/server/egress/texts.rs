@@ -7,7 +7,7 @@ use crate::wire::{MAX_TEXT_DATAGRAM, push_text};
 
 /// Encodes texts, and batches them so that many are segments of one packet.
 pub(super) struct TextPlanner {
-    /// The encoded texts, in the order of the backlog.
+    /// The encoded texts, in the order of [`RoomTexts`].
     encoded: Vec<u8>,
     ends: Vec<usize>,
     items: Vec<Item>,
@@ -36,7 +36,7 @@ impl TextPlanner {
         Packets::with_capacity(ENCODED_BYTES, PASS_DATAGRAMS)
     }
 
-    /// Plans all texts of a room, each followed by `line_end`.
+    /// Fills `packets` with the texts of a plan, each followed by `line_end`.
     pub(super) fn plan(&mut self, texts: RoomTexts<'_>, line_end: &str, packets: &mut Packets) {
         self.encode(texts, line_end);
         packets.clear();
@@ -57,12 +57,12 @@ impl TextPlanner {
         });
     }
 
-    /// The number of texts in the packet of each text that was planned last.
+    /// For each text that was planned last, the number of texts in its packet.
     pub(super) fn runs(&self) -> &[u16] {
         &self.runs
     }
 
-    /// Forgets them.
+    /// Forgets the texts that were planned last.
     pub(super) fn clear(&mut self) {
         self.runs.clear();
     }
@@ -82,12 +82,12 @@ impl TextPlanner {
     }
 }
 
-/// Space for as many texts as a plan takes.
+/// Bytes of the texts of one plan.
 const ENCODED_BYTES: usize = PASS_DATAGRAMS * MAX_TEXT_DATAGRAM;
 
-/// Maximum number of datagrams per plan. Linux's default receive buffer (212,992 bytes)
-/// holds 277 small datagrams, at 768 bytes each. Half of that leaves space for datagrams
-/// that the client has not read yet.
+/// Maximum number of v1 datagrams per plan. Linux's default receive buffer (212,992 bytes) holds
+/// 277 small datagrams, at 768 bytes each. Half of that leaves space for datagrams that the client
+/// has not read yet.
 pub(super) const PASS_DATAGRAMS: usize = 128;
 
 #[cfg(test)]

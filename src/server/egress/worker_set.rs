@@ -1,9 +1,10 @@
-//! Sets of workers.
+//! Sets of workers, by their numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::server::ops::stats::WorkerId;
 
+/// A set of workers, as a bit map.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct WorkerSet([u64; WORDS]);
 
@@ -29,7 +30,7 @@ impl WorkerSet {
         Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
     }
 
-    /// The workers of this set.
+    /// The workers of this set, in the order of their numbers.
     pub(super) fn iter(self) -> impl Iterator<Item = WorkerId> {
         (0..=u8::MAX)
             .map(WorkerId)
@@ -46,7 +47,7 @@ impl SharedWorkerSet {
     /// Removes a worker. Returns false if it was not in the set.
     pub(super) fn remove(&self, worker: WorkerId) -> bool {
         let (word, bit) = place(worker);
-        // A look takes no locked instruction, and mostly nobody sleeps.
+        // Under load nobody sleeps, and the load before the change takes no locked instruction.
         let is_in = self.0[word].load(Ordering::Relaxed) & bit != 0;
         is_in && self.0[word].fetch_and(!bit, Ordering::Relaxed) & bit != 0
     }

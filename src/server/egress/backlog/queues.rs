@@ -1,4 +1,4 @@
-//! The queues of the waiting texts, one for each room and sender.
+//! The queues of the waiting texts, one per room and sender.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,13 +6,12 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::net::PeerAddr;
-use crate::server::egress::load::Load;
-use crate::server::egress::packets::PACKET_COST_NS;
+use crate::server::egress::load::{Load, TYPICAL_PACKET_NS};
 use crate::server::egress::plan::Plan;
-use crate::server::egress::turns::{Flow, Turn, Turns};
+use crate::server::egress::round_robin::{Flow, FlowState, RoundRobin};
 use crate::server::registry::Room;
 
-/// The queues that have texts, or had some a few turns ago.
+/// The queues that have texts, or have had some a few turns ago.
 pub(super) struct Queues {
     pub(super) rooms: Slab<RoomQueue>,
     pub(super) senders: Slab<SenderQueue>,
@@ -20,7 +19,8 @@ pub(super) struct Queues {
     /// By the address in memory of a room. `rooms` holds the room, so no other one can have it.
     room_indexes: HashMap<usize, usize>,
     share_indexes: HashMap<ShareKey, usize>,
-    /// The sender that was looked up last. A datagram may have many texts of one sender.
+    /// The index in `senders` of the one that was looked up last. A datagram may have many texts
+    /// of one sender.
     last: usize,
 }
 
@@ -29,9 +29,9 @@ pub(super) struct RoomQueue {
     pub(super) room: Arc<Room>,
     /// The plan that is under way.
     pub(super) plan: Option<Arc<Plan>>,
-    pub(super) turn: Turn,
+    pub(super) flow: FlowState,
     /// The turns of the senders.
-    pub(super) senders: Turns,
+    pub(super) senders: RoundRobin,
     pub(super) texts: u64,
     pub(super) cost_ns: u64,
     pub(super) kept: Load,
@@ -42,29 +42,32 @@ pub(super) struct SenderQueue {
     pub(super) key: ShareKey,
     pub(super) room: usize,
     pub(super) share: usize,
-    /// The next one of the same share.
+    /// The next queue of the same share.
     pub(super) next: Option<usize>,
-    pub(super) turn: Turn,
+    pub(super) flow: FlowState,
     pub(super) first: Option<usize>,
     pub(super) last: usize,
-    /// The sender's number in the last pick that it was in, and the number of that pick.
+    /// The sender's number among those of a plan, and the number of that plan.
     pub(super) number: u16,
-    pub(super) pick: u64,
+    pub(super) plan: u64,
 }
 
 /// The waiting texts of one sender in all rooms.
 pub(super) struct Share {
     pub(super) texts: u64,
     pub(super) kept: Load,
-    /// The time to send a packet to a v1 peer, as a part of the cost of one text. If its texts do
-    /// not go together with others, a sender pays for more packets.
+    /// The mean part of a text in the cost of a packet to a v1 peer. A sender whose texts do not
+    /// fit into packets with others pays for more packets.
     pub(super) packet_ns: u64,
-    /// The first [`SenderQueue`], for one room each. A sender seldom has more than one.
+    /// The first [`SenderQueue`] of this share. Each is for another room, and more than one is
+    /// rare.
     pub(super) queues: Option<usize>,
+    /// The number of rooms, at most [`MAX_SENDER_ROOMS`].
+    pub(super) rooms: usize,
 }
 
-/// Senders with the same key have one share, and one place in the turns of a room. Today each
-/// sender has its own.
+/// The key of a share. Senders with the same key also take turns as one in a room. Today each
+/// sender has a key of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ShareKey(PeerAddr);
 
@@ -80,7 +83,8 @@ impl Queues {
         }
     }
 
-    /// Returns what is known of a sender in a room: the index of its queue, the room and the share.
+    /// Returns what is known of a sender in a room: the index of its queue there, the queue of the
+    /// room, and its share.
     pub(super) fn find(
         &mut self,
         room: &Arc<Room>,
@@ -106,7 +110,7 @@ impl Queues {
         (sender, queue, share.map(|index| &self.shares[index]))
     }
 
-    /// Returns the queue of a share for the texts for a room.
+    /// Returns the index of the queue of a share for a room.
     fn sender(&self, share: usize, room: &Arc<Room>) -> Option<usize> {
         let next = |index: &usize| self.senders[*index].next;
         let mut queues = std::iter::successors(self.shares[share].queues, next);
@@ -126,13 +130,14 @@ impl Queues {
             room: queue,
             share,
             next: shares[share].queues,
-            turn: Turn::default(),
+            flow: FlowState::default(),
             first: None,
             last: 0,
             number: 0,
-            pick: 0,
+            plan: 0,
         });
         self.shares[share].queues = Some(index);
+        self.shares[share].rooms += 1;
         index
     }
 
@@ -145,6 +150,7 @@ impl Queues {
             link = &mut self.senders[other].next;
         }
         *link = sender.next;
+        self.shares[sender.share].rooms -= 1;
         if self.shares[sender.share].queues.is_none() {
             self.shares.remove(sender.share);
             self.share_indexes.remove(&sender.key);
@@ -170,8 +176,8 @@ impl RoomQueue {
         Self {
             room,
             plan: None,
-            turn: Turn::default(),
-            senders: Turns::default(),
+            flow: FlowState::default(),
+            senders: RoundRobin::default(),
             texts: 0,
             cost_ns: 0,
             kept: Load::default(),
@@ -189,21 +195,22 @@ impl Share {
         Self {
             texts: 0,
             kept: Load::default(),
-            packet_ns: PACKET_COST_NS / TYPICAL_RUN,
+            packet_ns: TYPICAL_PACKET_NS,
             queues: None,
+            rooms: 0,
         }
     }
 }
 
 impl Flow for RoomQueue {
-    fn turn(&mut self) -> &mut Turn {
-        &mut self.turn
+    fn state(&mut self) -> &mut FlowState {
+        &mut self.flow
     }
 }
 
 impl Flow for SenderQueue {
-    fn turn(&mut self) -> &mut Turn {
-        &mut self.turn
+    fn state(&mut self) -> &mut FlowState {
+        &mut self.flow
     }
 }
 
@@ -217,8 +224,10 @@ fn room_key(room: &Arc<Room>) -> usize {
     Arc::as_ptr(room).addr()
 }
 
-/// The number of datagrams in a packet under load.
-pub(super) const TYPICAL_RUN: u64 = 32;
+/// Maximum number of rooms in which a sender has texts waiting. The queue for a room is searched
+/// among so many, in less than 1 µs. Who says something, goes to another room and says something
+/// there waits for the texts of few rooms.
+pub(super) const MAX_SENDER_ROOMS: usize = 64;
 
-/// The number for which there is memory from the beginning.
+/// Number of rooms and senders for which memory is allocated at the start.
 const TYPICAL_SENDERS: usize = 128;

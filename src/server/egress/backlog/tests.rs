@@ -233,6 +233,26 @@ fn a_sender_has_one_share_in_all_rooms() {
     assert_eq!(taken, (MAX_BYTES / (1 + TEXT_BYTES)) as usize / 2 + 1);
 }
 
+#[test]
+fn a_sender_waits_in_few_rooms() {
+    let registry = lobby(2);
+    let mut backlog = backlog();
+    let push = |backlog: &mut Backlog, port: u16, number: usize| {
+        let name = RoomName::parse(format!("room-{number}").as_bytes()).unwrap();
+        let room = registry.join(&sender(port), name).unwrap().unwrap();
+        push_many(backlog, &room, port, 2, b"x")
+    };
+    for _ in 0..3 {
+        let taken: usize = (0..100).map(|number| push(&mut backlog, 1, number)).sum();
+        assert_eq!(taken, 2 * MAX_SENDER_ROOMS);
+        assert_eq!(push(&mut backlog, 2, 99), 2, "another one");
+        while backlog.current().is_some() {
+            pick(&mut backlog);
+        }
+        assert!(is_empty(&mut backlog));
+    }
+}
+
 proptest! {
     /// The texts that are taken are all picked, each sender's in order and unchanged, and nothing
     /// is left of them. The bytes are bounded.

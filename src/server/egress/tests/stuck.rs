@@ -6,7 +6,7 @@ use super::*;
 fn wait(workers: &mut Workers) -> u64 {
     let start_ms = workers.now_ms;
     while workers.step(0) == Progress::Waiting {
-        workers.now_ms += LOOK_INTERVAL_MS;
+        workers.now_ms += CHECK_INTERVAL_MS;
         assert!(workers.now_ms < start_ms + 1_000, "it waits for ever");
     }
     workers.now_ms - start_ms
@@ -95,7 +95,7 @@ fn a_worker_that_turns_its_loop_is_waited_for_however_late_it_is() {
         workers.push(0, registry, OWN, b"1");
         for _ in 0..1_000 {
             assert_eq!(workers.step(0), Progress::Waiting);
-            workers.now_ms += LOOK_INTERVAL_MS;
+            workers.now_ms += CHECK_INTERVAL_MS;
             // It only receives.
             workers.infos[1].counters.turns.add(1);
         }
@@ -106,7 +106,7 @@ fn a_worker_that_turns_its_loop_is_waited_for_however_late_it_is() {
 }
 
 #[test]
-fn a_pause_of_the_whole_process_uses_up_no_patience() {
+fn a_pause_of_the_whole_process_is_one_check() {
     let mut workers = with_stuck_worker(|workers, registry| {
         workers.push(0, registry, OWN, b"1");
         for _ in 0..3 {
@@ -120,7 +120,7 @@ fn a_pause_of_the_whole_process_uses_up_no_patience() {
 }
 
 #[test]
-fn a_wait_that_has_ended_uses_up_no_patience_of_the_next() {
+fn checks_of_a_wait_that_has_ended_do_not_count_in_the_next() {
     let registry = registry(2_000, 0, 2);
     let mut workers = Workers::new(2);
     for _ in 0..5 {
@@ -129,7 +129,7 @@ fn a_wait_that_has_ended_uses_up_no_patience_of_the_next() {
         workers.step_with(1, |workers| {
             workers.drain(0);
             for _ in 0..3 {
-                workers.now_ms += LOOK_INTERVAL_MS;
+                workers.now_ms += CHECK_INTERVAL_MS;
                 assert_eq!(workers.step(0), Progress::Waiting);
             }
         });
@@ -149,7 +149,7 @@ enum Action {
     Toggle(u16),
     /// A worker takes a step.
     Step(usize),
-    /// A worker takes a step, and after its first batch it is stuck for so many actions.
+    /// A worker takes a step, and after its first batch it is stuck for this number of actions.
     Stick(usize, usize),
     /// Time goes by.
     Wait(u64),

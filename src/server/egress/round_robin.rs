@@ -1,38 +1,45 @@
-//! Turns between flows, by cost: deficit round robin (Shreedhar and Varghese, 1995), with new
-//! flows first (RFC 8290, section 4).
+//! Deficit round robin (Shreedhar and Varghese, 1995), with new flows first (RFC 8290, section 4).
 
 use std::ops::IndexMut;
 
-/// The order of the flows that have something to do. Each takes turns until it has used up its
-/// quantum, and then the next one goes on. So in the long run all that always have something to
-/// do get the same, however much one turn of each costs.
+/// The order of the flows that have something to do. The current flow stays the current one until
+/// it has used up its quantum, and then the next one goes on. So in the long run, all flows that
+/// always have something to do get the same, however much each of their steps costs.
 ///
-/// A flow that had nothing to do is new, and has its first quantum before all others. When that
-/// is used up, or there is nothing left to do, it is an old one. So nobody is new again by
-/// doing one thing at a time while others wait.
+/// A flow that had nothing to do is new, and has its first quantum before all old ones. When that
+/// is used up, or nothing is left to do, it becomes an old one. So no flow is new again by doing
+/// one thing at a time while others wait.
+///
+/// When new flows have used [`MAX_AHEAD`] quanta while old ones waited, they share the time
+/// evenly with the old ones from then on.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct RoundRobin {
     new: List,
     old: List,
+    /// The cost of the new flows while old ones waited, less that of old ones. At least 0, and at
+    /// most twice [`MAX_AHEAD`] quanta.
+    ahead: i64,
+    /// The old flows go first, because the new ones were ahead by the maximum.
+    is_old_due: bool,
 }
 
-/// The place of one flow in [`Turns`].
+/// The state of one flow in a [`RoundRobin`].
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Turn {
-    state: State,
-    /// The cost that is left of the quantum. It may be less than zero, because the cost of a
-    /// turn may be known only afterwards.
-    left: i64,
+pub(super) struct FlowState {
+    phase: Phase,
+    /// The cost that is left of the quantum. It may be less than zero, because a step may cost more
+    /// than is left.
+    deficit: i64,
     next: Option<usize>,
 }
 
-/// An entry of a table of flows, to which [`Turns`] refers by index.
+/// An entry of a table of flows. A [`RoundRobin`] refers to it by its index.
 pub(super) trait Flow {
-    fn turn(&mut self) -> &mut Turn;
+    fn state(&mut self) -> &mut FlowState;
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum State {
+enum Phase {
     #[default]
     Idle,
     New,
@@ -49,14 +56,14 @@ struct Ends {
     last: usize,
 }
 
-impl Turn {
+impl FlowState {
     /// Returns true if the flow has no place in the order.
     pub(super) fn is_idle(&self) -> bool {
-        self.state == State::Idle
+        self.phase == Phase::Idle
     }
 }
 
-impl Turns {
+impl RoundRobin {
     /// Adds a flow that has something to do, if it is idle.
     pub(super) fn activate<F: Flow>(
         &mut self,
@@ -64,16 +71,16 @@ impl Turns {
         index: usize,
         quantum: i64,
     ) {
-        let turn = flows[index].turn();
-        if turn.state == State::Idle {
-            turn.state = State::New;
-            turn.left = quantum;
+        let flow = flows[index].state();
+        if flow.phase == Phase::Idle {
+            flow.phase = Phase::New;
+            flow.deficit = quantum;
             self.new.push(flows, index);
         }
     }
 
-    /// Returns the flow whose turn it is. It stays the one until its quantum is used up, or
-    /// until [`Self::end`] or [`Self::suspend`].
+    /// Returns the flow whose turn it is. It stays the same one until its quantum is used up,
+    /// until [`Self::end`] or [`Self::suspend`], or while old ones go first.
     pub(super) fn current<F: Flow>(
         &mut self,
         flows: &mut impl IndexMut<usize, Output = F>,
@@ -81,15 +88,15 @@ impl Turns {
     ) -> Option<usize> {
         debug_assert!(quantum > 0);
         loop {
-            let index = self.new.first().or(self.old.first())?;
-            if flows[index].turn().left > 0 {
+            let index = self.first()?;
+            if flows[index].state().deficit > 0 {
                 return Some(index);
             }
             self.charge(flows, 0, quantum);
         }
     }
 
-    /// Takes the cost of what the current flow did. If its quantum is used up, it is the last of
+    /// Charges the current flow for what it did. If its quantum is used up, it becomes the last of
     /// the old ones, with another quantum.
     pub(super) fn charge<F: Flow>(
         &mut self,
@@ -97,34 +104,42 @@ impl Turns {
         cost: i64,
         quantum: i64,
     ) {
-        let Some(index) = self.new.first().or(self.old.first()) else {
+        let Some(index) = self.first() else {
             return;
         };
-        let turn = flows[index].turn();
-        turn.left -= cost;
-        if turn.left <= 0 {
-            turn.left += quantum;
-            if self.new.0.is_none() && self.old.has_one() {
-                return;
+        let (is_old, old_wait) = (self.is_old_first(), self.old.0.is_some());
+        let flow = flows[index].state();
+        flow.deficit -= cost;
+        if flow.deficit <= 0 {
+            flow.deficit += quantum;
+            if !(is_old && self.old.has_one()) {
+                flow.phase = Phase::Old;
+                self.pop(flows);
+                self.old.push(flows, index);
             }
-            turn.state = State::Old;
-            self.pop(flows);
-            self.old.push(flows, index);
         }
+        let max_ahead = MAX_AHEAD * quantum;
+        let change = if is_old { -cost } else { cost };
+        self.ahead = if old_wait {
+            (self.ahead + change).clamp(0, 2 * max_ahead)
+        } else {
+            0
+        };
+        self.is_old_due = self.ahead >= max_ahead;
     }
 
     /// Ends the turns of the current flow, which has nothing left to do. Returns true if it is
     /// idle now. A new one is kept as an old one until it would have its turn again.
     pub(super) fn end<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) -> bool {
-        let Some((index, state)) = self.pop(flows) else {
+        let Some((index, phase)) = self.pop(flows) else {
             return false;
         };
-        let turn = flows[index].turn();
-        if state == State::Old {
-            turn.state = State::Idle;
+        let flow = flows[index].state();
+        if phase == Phase::Old {
+            flow.phase = Phase::Idle;
             return true;
         }
-        turn.state = State::Old;
+        flow.phase = Phase::Old;
         self.old.push(flows, index);
         false
     }
@@ -133,7 +148,7 @@ impl Turns {
     /// its quantum.
     pub(super) fn suspend<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) {
         if let Some((index, _)) = self.pop(flows) {
-            flows[index].turn().state = State::Suspended;
+            flows[index].state().phase = Phase::Suspended;
         }
     }
 
@@ -143,9 +158,9 @@ impl Turns {
         flows: &mut impl IndexMut<usize, Output = F>,
         index: usize,
     ) {
-        let turn = flows[index].turn();
-        debug_assert_eq!(turn.state, State::Suspended);
-        turn.state = State::Old;
+        let flow = flows[index].state();
+        debug_assert_eq!(flow.phase, Phase::Suspended);
+        flow.phase = Phase::Old;
         self.old.push(flows, index);
     }
 
@@ -153,11 +168,25 @@ impl Turns {
     fn pop<F: Flow>(
         &mut self,
         flows: &mut impl IndexMut<usize, Output = F>,
-    ) -> Option<(usize, State)> {
-        if let Some(index) = self.new.pop(flows) {
-            return Some((index, State::New));
+    ) -> Option<(usize, Phase)> {
+        if self.is_old_first() {
+            Some((self.old.pop(flows)?, Phase::Old))
+        } else {
+            Some((self.new.pop(flows)?, Phase::New))
         }
-        Some((self.old.pop(flows)?, State::Old))
+    }
+
+    fn first(&self) -> Option<usize> {
+        let list = if self.is_old_first() {
+            &self.old
+        } else {
+            &self.new
+        };
+        list.first()
+    }
+
+    fn is_old_first(&self) -> bool {
+        self.new.0.is_none() || (self.is_old_due && self.old.0.is_some())
     }
 }
 
@@ -171,10 +200,10 @@ impl List {
     }
 
     fn push<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>, index: usize) {
-        flows[index].turn().next = None;
+        flows[index].state().next = None;
         let first = match self.0 {
             Some(Ends { first, last }) => {
-                flows[last].turn().next = Some(index);
+                flows[last].state().next = Some(index);
                 first
             }
             None => index,
@@ -184,11 +213,14 @@ impl List {
 
     fn pop<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) -> Option<usize> {
         let Ends { first, last } = self.0?;
-        let next = flows[first].turn().next;
+        let next = flows[first].state().next;
         self.0 = next.map(|first| Ends { first, last });
         Some(first)
     }
 }
+
+/// Maximum cost by which new flows go before old ones, in quanta. For rooms this is 10 ms.
+const MAX_AHEAD: i64 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -201,25 +233,25 @@ mod tests {
     /// The costs of what a flow has to do.
     #[derive(Default)]
     struct Queue {
-        turn: Turn,
+        state: FlowState,
         costs: VecDeque<i64>,
     }
 
     impl Flow for Queue {
-        fn turn(&mut self) -> &mut Turn {
-            &mut self.turn
+        fn state(&mut self) -> &mut FlowState {
+            &mut self.state
         }
     }
 
     struct Queues {
-        turns: Turns,
+        turns: RoundRobin,
         queues: Vec<Queue>,
     }
 
     impl Queues {
         fn new(count: usize) -> Self {
             Self {
-                turns: Turns::default(),
+                turns: RoundRobin::default(),
                 queues: (0..count).map(|_| Queue::default()).collect(),
             }
         }
@@ -303,6 +335,56 @@ mod tests {
         assert_eq!(queues.step(), None);
     }
 
+    #[test]
+    fn no_list_saves_turns_up_while_it_is_alone() {
+        let mut queues = Queues::new(11);
+        for flow in 1..=10 {
+            queues.push(flow, 10);
+            assert_eq!(queues.order(100), [flow]);
+        }
+        for _ in 0..20 {
+            queues.push(0, 10);
+        }
+        assert_eq!(queues.order(1), [0]);
+        queues.push(1, 10);
+        assert_eq!(queues.order(11), [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for flow in 2..=9 {
+            queues.push(flow, 10);
+        }
+        assert_eq!(queues.order(8), [2, 3, 4, 5, 0, 6, 0, 7]);
+    }
+
+    #[test]
+    fn ever_new_flows_leave_half_to_old_ones() {
+        const NEW: usize = 1_000;
+        for cost in [1, 5, 10, 30] {
+            let mut queues = Queues::new(NEW + 2);
+            let mut sums = [0; 3];
+            for flow in 0..NEW {
+                for old in [NEW, NEW + 1] {
+                    queues.push(old, 7);
+                }
+                queues.push(flow, cost);
+                let (flow, cost) = queues.step().unwrap();
+                sums[flow.saturating_sub(NEW - 1)] += cost;
+            }
+            let [new, old, other] = sums;
+            assert!(
+                (new - old - other).abs() <= 10 * QUANTUM,
+                "{cost}: {sums:?}"
+            );
+            assert!((old - other).abs() <= 2 * QUANTUM, "{cost}: {sums:?}");
+            // Those that have ended are idle, and not kept as old ones for ever.
+            let is_idle = |queue: &&Queue| queue.state.is_idle();
+            let idle = queues.queues.iter().filter(is_idle).count();
+            let pending = queues.queues.iter().filter(|queue| !queue.costs.is_empty());
+            assert!(
+                NEW + 2 - idle - pending.count() <= 50,
+                "{cost}: {idle} idle"
+            );
+        }
+    }
+
     proptest! {
         /// Flows that always have something to do get the same, up to a quantum and the cost of
         /// one turn, whatever the others do.
@@ -326,7 +408,9 @@ mod tests {
                     sums[index] += cost;
                     let (least, most) = (sums[..busy].iter().min(), sums[..busy].iter().max());
                     let difference = most.unwrap() - least.unwrap();
-                    prop_assert!(difference <= QUANTUM + 2 * MAX_COST, "{sums:?}");
+                    // At the beginning, the first ones are old and the last ones are new.
+                    let bound = (1 + MAX_AHEAD) * QUANTUM + 2 * MAX_COST;
+                    prop_assert!(difference <= bound, "{sums:?}");
                 }
             }
         }
