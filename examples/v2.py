@@ -1,4 +1,4 @@
-"""A client of protocol v2: v2.py IP PORT, or v2.py --vectors FILE
+"""A client of protocol v2: v2.py IP PORT [OPTIONS IN HEXADECIMAL], or v2.py --vectors FILE
 
 Says each line that it reads, and prints what it receives. The first character of a line can be
 / for a command, ? for a ping, + or - to subscribe to a room or end that, @ to say something to a
@@ -72,13 +72,13 @@ def check_vectors(path):
             number, frames = parse(data)
             words = "; ".join([f"{number:016x}", *(describe(*frame) for frame in frames)])
             assert words == meaning, f"{name}: {words}"
-            rest = data[len(datagram(number, *frames)) :]
-            assert data == datagram(number, *frames) + rest and not any(rest), name
+            assert data == datagram(number, *frames).ljust(len(data), b"\0"), name
             print(name)
 
 class Client:
-    def __init__(self, ip, port):
-        self.server, self.moved_from, self.rooms, self.greatest = (ip, int(port)), None, {}, {}
+    def __init__(self, ip, port, options=""):
+        self.server, self.options = (ip, int(port)), bytes.fromhex(options)
+        self.moved_from, self.rooms, self.expected_next = None, {}, {}
         self.expected = self.lost = self.forged = 0
         self.connect()
 
@@ -98,14 +98,15 @@ class Client:
         """Sends what is due: a HELLO, the first datagram of a session, or a sign of life."""
         if not self.session:
             self.nonces = self.nonces[-7:] + [os.urandom(8)]
-            self.socket.send(datagram(0, (HELLO, self.nonces[-1])).ljust(256, b"\0"))
+            self.socket.send(datagram(0, (HELLO, self.nonces[-1] + self.options)).ljust(256, b"\0"))
         elif self.room is None:
-            self.send(*[(MOVE, self.moved_from)] * bool(self.moved_from), (HEARTBEAT, b""))
+            hello = (HELLO, self.nonces[-1] + self.options)
+            self.send(*[(MOVE, self.moved_from)] * bool(self.moved_from), hello)
         elif self.silent > 2:  # the server is gone, or does not know this address
             return self.move()
         else:
             self.silent += 1
-            self.send((HEARTBEAT, struct.pack(">I", self.room)), (PING, b"?"))
+            self.send((HEARTBEAT, struct.pack(">I", self.room)), (PING, b""))
         self.next = time.monotonic() + (0.3 if self.room is None else 5 if self.silent < 2 else 1)
 
     def receive(self):
@@ -113,10 +114,10 @@ class Client:
             number, frames = parse(self.socket.recv(2048))
         except (OSError, AssertionError, struct.error):
             return  # nobody is there yet, or not for this version
-        is_hello = number.to_bytes(8, "big") in self.nonces
-        if number != self.session and not is_hello or not frames:
+        if number != self.session and number.to_bytes(8, "big") not in self.nonces or not frames:
             self.forged += 1
         else:
+            self.silent = 0
             for kind, body in frames:
                 self.handle(kind, body)
 
@@ -136,26 +137,26 @@ class Client:
             number = int.from_bytes(body, "big")
             self.rooms = {name: room for name, room in self.rooms.items() if room != number}
             print("unsubscribed")
-        elif kind == MESSAGE and self.room is not None:
-            self.message(body)
+        elif kind in (MESSAGE, OWN) and self.room is not None:
+            self.message(kind, body)
         elif kind in (PRIVATE, NOTICE):
             print(*(["*", body[1:]] if kind == NOTICE else ["to you:", *split_from(body)]))
-        elif kind == PONG:
-            self.silent = 0
-            if body != b"?":
-                print("pong", body)
+        elif kind == PONG and body:
+            print("pong", body)
         elif kind in (UNKNOWN, GOODBYE):
             self.move()
 
-    def message(self, body):
+    def message(self, kind, body):
         room, stream, sequence = struct.unpack_from(">IBI", body)
-        step = (sequence - self.greatest.get((room, stream), sequence - 1)) % 2**32
+        count = int.from_bytes(body[9:], "big") if kind == OWN else 1
+        step = (sequence + count - self.expected_next.get((room, stream), sequence)) % 2**32
         if 0 < step < 2**31:  # otherwise it was overtaken, or has come before
-            self.greatest[room, stream] = sequence
-            self.expected, self.lost = self.expected + step, self.lost + step - 1
+            self.expected_next[room, stream] = sequence + count
+            self.expected, self.lost = self.expected + step, self.lost + step - count
         if room != self.room and room not in self.rooms.values():
             self.next = min(self.next, time.monotonic() + 0.2)  # a ROOM was lost
-        print(*split_from(body[9:]))  # as b'...', which no terminal obeys
+        if kind == MESSAGE:
+            print(*split_from(body[9:]))  # as b'...', which no terminal obeys
 
     def move(self):
         self.moved_from = struct.pack(">Q", self.here[0]) + self.here[1]

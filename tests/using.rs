@@ -79,6 +79,25 @@ fn the_python_client_speaks_all_of_version_2() {
     }
 }
 
+#[test]
+fn the_python_client_is_not_sent_its_own_messages_if_it_wants_none() {
+    let server = TestServer::start(config(1, &[V4]));
+    let other = server.client();
+    let port = server.local_addr().port().to_string();
+    let mut client = python_script("examples/v2.py", &["127.0.0.1", &port, "020100"]);
+    assert_eq!(client.output.next(), "in lobby");
+    for _ in 0..2 {
+        client.type_line("hi");
+        other.receive_text();
+        other.send(b"hello");
+        other.receive_text();
+        let hello = format!("127.0.0.1 {} b'hello'", other.address().port());
+        assert_eq!(client.output.next(), hello);
+    }
+    client.end_input();
+    assert_eq!(client.output.next(), "0 of 4 lost, 0 forged datagrams");
+}
+
 /// Returns `ip port` in the form that precedes texts.
 fn with_colon(address: &str, is_ipv4: bool) -> String {
     let (ip, port) = address.split_once(' ').unwrap();

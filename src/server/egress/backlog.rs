@@ -17,6 +17,7 @@ use super::plan::Plan;
 use super::round_robin::RoundRobin;
 use crate::net::PeerAddr;
 use crate::server::registry::Room;
+use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name};
 
 /// Texts by room and by sender.
@@ -57,6 +58,8 @@ struct Text {
     from: DisplayName,
     /// The number of texts before this one.
     arrival: u64,
+    /// The session that the text is not sent to.
+    not_to: Option<SessionId>,
     load: Load,
     place: Place,
     /// It counts as [`Backlog::reserved`], not as kept.
@@ -94,7 +97,7 @@ impl Backlog {
         }
     }
 
-    /// Adds a text of `sender`, whose name is `name`, for `room`.
+    /// Adds a text of `sender`, whose name is `name`, for `room` without the session `not_to`.
     ///
     /// A room and a sender may each have as much waiting as is left for others. One flooder
     /// leaves half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue length
@@ -109,6 +112,7 @@ impl Backlog {
         room: &Arc<Room>,
         sender: PeerAddr,
         name: Option<Name>,
+        not_to: Option<SessionId>,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
         let from = DisplayName::of(sender.socket_addr(), name);
@@ -140,6 +144,7 @@ impl Backlog {
         let text = self.texts.insert(Text {
             from,
             arrival: self.arrivals,
+            not_to,
             load,
             place,
             is_reserved,
@@ -369,6 +374,13 @@ impl<'a> RoomTexts<'a> {
     /// The upper bound of the senders' numbers.
     pub(super) fn senders(&self) -> usize {
         self.senders
+    }
+
+    /// The texts that are not sent to a session, with their indexes.
+    pub(super) fn not_to(&self) -> impl Iterator<Item = (u16, SessionId)> {
+        let backlog = self.backlog;
+        let texts = backlog.picked.iter().zip(0..);
+        texts.filter_map(|(picked, index)| Some((index, backlog.texts[picked.text].not_to?)))
     }
 
     /// The texts, each with its sender's name and number.

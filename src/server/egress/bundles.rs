@@ -17,10 +17,9 @@ pub(super) fn new_bundle_packets(size: BundleSize) -> Packets {
     }
 }
 
-/// Puts the texts of a room, in their order, into bundles of this size. All but the last bundle
-/// of a packet are padded to exactly that length. A text that is longer alone is a packet of its
-/// own. The texts become messages of the stream of `worker`, numbered from `first_sequence`. The
-/// session of the receiver is written into each bundle when it is sent.
+/// Puts the texts of a room, in their order, into bundles of this size. The texts become messages of
+/// the stream of `worker`, numbered from `first_sequence`. The session of the receiver is written
+/// into each bundle when it is sent.
 pub(super) fn plan_bundles(
     texts: RoomTexts<'_>,
     worker: WorkerId,
@@ -29,47 +28,86 @@ pub(super) fn plan_bundles(
     packets: &mut Packets,
 ) {
     packets.clear_template();
-    let (max_bytes, max_bundles) = (size.bytes(), max_bundles(size));
     let room = texts.room();
-    let mut bundle_start = packets.bytes().len();
-    let (mut bundles, mut messages) = (0, 0);
+    let mut bundler = Bundler::new(size, TO_BE_TAGGED, packets);
     for ((from, _, payload), index) in texts.iter().zip(0_u32..) {
-        let message = ServerFrame::Message(Message {
+        bundler.push(&ServerFrame::Message(Message {
             room: room.number(),
             stream: worker.0,
             sequence: first_sequence.wrapping_add(index),
             from,
             payload,
-        });
-        if bundles > 0 {
-            let bytes = packets.bytes();
+        }));
+    }
+    bundler.finish();
+}
+
+/// Puts frames into bundles, in their order. All but the last bundle of a packet are padded to
+/// exactly the length of a bundle. A frame that is longer alone is a packet of its own.
+pub(super) struct Bundler<'a> {
+    packets: &'a mut Packets,
+    size: BundleSize,
+    /// The session in the headers.
+    receiver: u64,
+    /// The start of the last bundle.
+    bundle_start: usize,
+    /// The numbers of bundles and of messages in the packet so far.
+    bundles: usize,
+    messages: u16,
+}
+
+impl<'a> Bundler<'a> {
+    pub(super) fn new(size: BundleSize, receiver: u64, packets: &'a mut Packets) -> Self {
+        Self {
+            bundle_start: packets.bytes().len(),
+            packets,
+            size,
+            receiver,
+            bundles: 0,
+            messages: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, frame: &ServerFrame<'_>) {
+        let messages = u16::from(matches!(frame, ServerFrame::Message(_)));
+        let max_bytes = self.size.bytes();
+        if self.bundles > 0 {
+            let bytes = self.packets.bytes();
             let before = bytes.len();
-            push_server_frame(&message, bytes);
+            push_server_frame(frame, bytes);
             let end = bytes.len();
-            if end - bundle_start <= max_bytes {
-                messages += 1;
-                continue;
+            if end - self.bundle_start <= max_bytes {
+                self.messages += messages;
+                return;
             }
             bytes.truncate(before);
-            let last_bytes = before - bundle_start;
+            let last_bytes = before - self.bundle_start;
             let next_bytes = end - before + HEADER_BYTES;
-            if bundles == max_bundles || last_bytes.max(next_bytes) > max_bytes {
-                packets.finish(max_bytes.max(last_bytes) as u16, messages);
-                (bundles, messages) = (0, 0);
+            if self.bundles == max_bundles(self.size) || last_bytes.max(next_bytes) > max_bytes {
+                self.finish_packet();
             } else {
-                push_padding(bundle_start, max_bytes, bytes);
+                push_padding(self.bundle_start, max_bytes, bytes);
             }
         }
-        let bytes = packets.bytes();
-        bundle_start = bytes.len();
-        push_server_header(TO_BE_TAGGED, bytes);
-        push_server_frame(&message, bytes);
-        bundles += 1;
-        messages += 1;
+        let bytes = self.packets.bytes();
+        self.bundle_start = bytes.len();
+        push_server_header(self.receiver, bytes);
+        push_server_frame(frame, bytes);
+        self.bundles += 1;
+        self.messages += messages;
     }
-    if bundles > 0 {
-        let last_bytes = packets.bytes().len() - bundle_start;
-        packets.finish(max_bytes.max(last_bytes) as u16, messages);
+
+    pub(super) fn finish(mut self) {
+        if self.bundles > 0 {
+            self.finish_packet();
+        }
+    }
+
+    fn finish_packet(&mut self) {
+        let last_bytes = self.packets.bytes().len() - self.bundle_start;
+        let segment_bytes = self.size.bytes().max(last_bytes);
+        self.packets.finish(segment_bytes as u16, self.messages);
+        (self.bundles, self.messages) = (0, 0);
     }
 }
 
@@ -148,7 +186,7 @@ mod tests {
                 let len = if short { len / 20 } else { len };
                 let mut payload = vec![0; len.max(4)];
                 payload[..4].copy_from_slice(&number.to_be_bytes());
-                backlog.push(room, sender(port), None, &payload).unwrap();
+                backlog.push(room, sender(port), None, None, &payload).unwrap();
                 expected.push((DisplayName::Address(sender(port).socket_addr()), payload));
             }
             let to = [sender(9)];
@@ -196,7 +234,7 @@ mod tests {
         for len in lens {
             let payload = vec![0; len];
             backlog
-                .push(registry.lobby(), sender(9), None, &payload)
+                .push(registry.lobby(), sender(9), None, None, &payload)
                 .unwrap();
         }
         let to = [sender(9)];
@@ -250,7 +288,9 @@ mod tests {
             for (port, len) in [(1, 580), (2, 1)] {
                 let payload = vec![0; len];
                 let room = registry.lobby();
-                backlog.push(room, sender(port), None, &payload).unwrap();
+                backlog
+                    .push(room, sender(port), None, None, &payload)
+                    .unwrap();
             }
         }
         let to = [sender(9)];

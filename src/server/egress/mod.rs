@@ -7,6 +7,7 @@ mod exchange;
 mod goodbye;
 mod load;
 pub mod notifier;
+mod own;
 mod packets;
 mod pass;
 mod plan;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::backlog::Backlog;
+use self::packets::Packets;
 use self::pass::PassLimits;
 use self::plan::{Claim, MAX_PLANS, PlanPool};
 use self::replies::Replies;
@@ -30,6 +32,7 @@ use crate::net::{PeerAddr, Transmit};
 use crate::server::ops::stats::{WorkerId, WorkerInfo};
 use crate::server::registry::Room;
 use crate::wire::Name;
+use crate::wire::v2::SessionId;
 
 pub use backlog::BacklogFull;
 pub use exchange::Exchange;
@@ -53,6 +56,8 @@ pub struct Egress {
     exchange: Arc<Exchange>,
     backlog: Backlog,
     planner: TextPlanner,
+    /// The bundles for one member without its own messages.
+    without_own: Packets,
     pool: PlanPool,
     /// The rooms that have texts or a plan, and no turns. Other workers have to finish their plans
     /// first, or there is no free plan.
@@ -85,6 +90,7 @@ impl Egress {
             worker,
             backlog: Backlog::new(backlog),
             planner: TextPlanner::new(max_segments),
+            without_own: Packets::with_capacity(0, 0),
             pool: PlanPool::new(worker),
             suspended: Vec::with_capacity(MAX_PLANS),
             stuck: StuckDetector::new(exchange.workers()),
@@ -94,15 +100,16 @@ impl Egress {
     }
 
     /// Queues a text of at most [`MAX_PAYLOAD_BYTES`](crate::wire::v2::MAX_PAYLOAD_BYTES)
-    /// bytes for all members of `room`.
+    /// bytes for all members of `room`, but not for the session `not_to`.
     pub fn push(
         &mut self,
         room: &Arc<Room>,
         sender: PeerAddr,
         name: Option<Name>,
+        not_to: Option<SessionId>,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
-        self.backlog.push(room, sender, name, text)
+        self.backlog.push(room, sender, name, not_to, text)
     }
 
     /// Sends all replies, and then one slice of the fan-out.
@@ -240,7 +247,7 @@ impl Egress {
     }
 
     fn send(&mut self, claim: &Claim, transmit: &mut impl Transmit) {
-        let (tally, is_last) = claim.send(transmit);
+        let (tally, is_last) = claim.send(transmit, &mut self.without_own);
         self.info.counters.add_tally(tally);
         if is_last && claim.plan().origin() != self.worker {
             self.exchange.finished(claim.plan());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::backlog::{RoomTexts, SLICE_COST_NS};
 use super::bundles::{new_bundle_packets, plan_bundles};
+use super::own::{OwnMessages, plan_without_own};
 use super::packets::Packets;
 use super::texts::TextPlanner;
 use super::worker_set::WorkerSet;
@@ -23,6 +24,7 @@ pub(super) struct Plan {
     lines: Packets,
     /// By their [`BundleSize`].
     bundles: [Packets; BundleSize::ALL.len()],
+    own: OwnMessages,
     members: Arc<Members>,
     slices: Vec<Slice>,
     /// The slices before this one are claimed.
@@ -65,6 +67,7 @@ impl Plan {
             texts: TextPlanner::new_packets(),
             lines: TextPlanner::new_packets(),
             bundles: BundleSize::ALL.map(new_bundle_packets),
+            own: OwnMessages::default(),
             members: Arc::default(),
             slices: Vec::with_capacity(TYPICAL_SLICES),
             next_slice: AtomicUsize::new(0),
@@ -102,6 +105,8 @@ impl Plan {
                 plan_bundles(texts, self.origin, first, size, packets);
             }
         }
+        let not_to = members.any_without_echo().then(|| texts.not_to());
+        self.own.set(not_to.into_iter().flatten());
         self.members = members;
         let parts = self.members.parts(0..self.members.len());
         parts
@@ -226,9 +231,20 @@ impl Plan {
 
     fn deliveries_to(&self, members: Range<usize>) -> u64 {
         let parts = self.members.parts(members);
-        parts
-            .map(|part| part.peers.len() * self.packets(part.group).messages())
-            .sum::<usize>() as u64
+        let deliveries = parts.map(|part| {
+            let all = part.peers.len() * self.packets(part.group).messages();
+            let own = match self.has_own(part.group) {
+                true => part.sessions.iter().map(|to| self.own.of(*to).len()).sum(),
+                false => 0,
+            };
+            all - own
+        });
+        deliveries.sum::<usize>() as u64
+    }
+
+    /// Returns true if some members of a group may not be sent some of the messages.
+    fn has_own(&self, group: SendGroup) -> bool {
+        !group.echo && !self.own.is_empty()
     }
 
     fn packets(&self, group: SendGroup) -> &Packets {
@@ -251,7 +267,12 @@ impl Claim {
 
     /// Sends the slice, until the claim is revoked. Returns the outcome, and true if this was the
     /// last slice of its plan.
-    pub(super) fn send(&self, transmit: &mut impl Transmit) -> (SendTally, bool) {
+    /// `without_own` is memory for the bundles of one member.
+    pub(super) fn send(
+        &self,
+        transmit: &mut impl Transmit,
+        without_own: &mut Packets,
+    ) -> (SendTally, bool) {
         let slice = &self.plan.slices[self.index];
         let mut tally = SendTally::default();
         let mut next = slice.members.start;
@@ -266,12 +287,51 @@ impl Claim {
                 next = now;
                 tally += match part.sessions {
                     [] => send(transmit, part.group.endpoint, part.peers, packets),
+                    _ if self.plan.has_own(part.group) => {
+                        self.send_without_own(transmit, part, packets, &template, without_own)
+                    }
                     _ => send_to_sessions(transmit, part, packets, &template),
                 };
             }
         }
         let is_done = slice.change(held(self.worker, next), DONE);
         (tally, is_done && self.plan.finish_slice())
+    }
+
+    /// As [`send_to_sessions`], but no member is sent its own messages.
+    #[cold]
+    fn send_without_own(
+        &self,
+        transmit: &mut impl Transmit,
+        part: Part<'_>,
+        packets: &Packets,
+        template: &Template<'_>,
+        without_own: &mut Packets,
+    ) -> SendTally {
+        let mut tally = SendTally::default();
+        let Protocol::Frames(size) = part.group.protocol else {
+            return tally;
+        };
+        let mut start = 0;
+        for (index, session) in part.sessions.iter().enumerate() {
+            let own = self.plan.own.of(*session);
+            if own.is_empty() {
+                continue;
+            }
+            if start < index {
+                let others = part.slice(start..index);
+                tally += send_to_sessions(transmit, others, packets, template);
+            }
+            let peer = &part.peers[index..=index];
+            plan_without_own(packets, own, size, &peer[0], without_own);
+            tally += send(transmit, part.group.endpoint, peer, without_own);
+            start = index + 1;
+        }
+        if start < part.peers.len() {
+            let others = part.slice(start..part.peers.len());
+            tally += send_to_sessions(transmit, others, packets, template);
+        }
+        tally
     }
 }
 

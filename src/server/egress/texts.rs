@@ -110,7 +110,9 @@ mod tests {
         let room = registry.lobby();
         let mut backlog = Backlog::new(Duration::from_secs(10));
         for port in 10_001..=10_100 {
-            backlog.push(room, peer(port), None, &[b'x'; 984]).unwrap();
+            backlog
+                .push(room, peer(port), None, None, &[b'x'; 984])
+                .unwrap();
         }
         let mut packets = TextPlanner::new_packets();
         let index = backlog.current().unwrap();

@@ -148,7 +148,7 @@ impl Ingress {
         text: &[u8],
         egress: &mut Egress,
     ) {
-        match egress.push(room, from, peer.name(), text) {
+        match egress.push(room, from, peer.name(), peer.session_without_echo(), text) {
             Ok(()) => {
                 self.counters().messages.add(1);
                 self.shared.log.text(from, text);

@@ -33,6 +33,8 @@ struct Group {
 pub struct SendGroup {
     pub endpoint: Endpoint,
     pub protocol: Protocol,
+    /// False if their own messages are not sent to them.
+    pub echo: bool,
 }
 
 /// Members of one group.
@@ -50,12 +52,17 @@ impl<'a> Part<'a> {
         let starts = (0..self.peers.len()).step_by(count);
         starts.map(move |start| {
             let end = self.peers.len().min(start + count);
-            Part {
-                group: self.group,
-                peers: &self.peers[start..end],
-                sessions: self.sessions.get(start..end).unwrap_or_default(),
-            }
+            self.slice(start..end)
         })
+    }
+
+    /// Returns the members with these indexes within the part.
+    pub fn slice(self, members: Range<usize>) -> Part<'a> {
+        Part {
+            group: self.group,
+            sessions: self.sessions.get(members.clone()).unwrap_or_default(),
+            peers: &self.peers[members],
+        }
     }
 }
 
@@ -124,6 +131,11 @@ impl Members {
                 peers: &self.addresses[part],
             })
         })
+    }
+
+    /// Returns true if any member is not sent its own messages.
+    pub fn any_without_echo(&self) -> bool {
+        self.groups.iter().any(|group| !group.group.echo)
     }
 
     pub fn any_speaks(&self, protocol: Protocol) -> bool {

@@ -150,6 +150,7 @@ impl Registry {
     ) -> Touch {
         self.change(address, session, now_ms, |group, before| {
             group.protocol = Protocol::Frames(options.bundle_size);
+            group.echo = options.echo;
             *before = options;
         })
     }

@@ -115,6 +115,11 @@ impl Peer {
         }
     }
 
+    /// The session that is not sent the peer's messages: its own, if it wants no echo.
+    pub fn session_without_echo(&self) -> Option<SessionId> {
+        self.session.filter(|_| !self.group.echo)
+    }
+
     /// The options of its session. The size of bundles is in [`Peer::protocol`].
     pub fn options(&self) -> SessionOptions {
         self.options
@@ -168,14 +173,16 @@ impl Peer {
             Some(_) => newcomer.protocol,
             None => self.group.protocol,
         };
+        let options = newcomer.options.unwrap_or(self.options);
         let group = SendGroup {
             protocol,
+            echo: options.echo,
             ..newcomer.group()
         };
         Self {
             owner: newcomer.owner,
             session: newcomer.session,
-            options: newcomer.options.unwrap_or(self.options),
+            options,
             is_trusted: newcomer.is_trusted,
             ..self.copy(group, now_ms)
         }
@@ -205,6 +212,7 @@ impl Newcomer {
         SendGroup {
             endpoint: self.address.endpoint(),
             protocol: self.protocol,
+            echo: self.options.unwrap_or_default().echo,
         }
     }
 }

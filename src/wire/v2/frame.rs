@@ -9,7 +9,7 @@ use crate::wire::reply::NoticeCode;
 
 /// Identifier of a session. The server computes it from the address of the client, so nobody who
 /// does not receive what is sent to that address knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(NonZeroU64);
 
 /// A frame from a client.

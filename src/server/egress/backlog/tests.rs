@@ -41,7 +41,7 @@ fn push_many(
     count: usize,
     text: &[u8],
 ) -> usize {
-    let push = |_: &usize| backlog.push(room, sender(port), None, text).is_ok();
+    let push = |_: &usize| backlog.push(room, sender(port), None, None, text).is_ok();
     (0..count).filter(push).count()
 }
 
@@ -78,7 +78,7 @@ fn texts_of_one_plan_stand_in_the_order_of_arrival() {
     let registry = lobby(3);
     let mut backlog = backlog();
     for (port, text) in [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, ""), (2, "e")] {
-        let pushed = backlog.push(registry.lobby(), sender(port), None, text.as_bytes());
+        let pushed = backlog.push(registry.lobby(), sender(port), None, None, text.as_bytes());
         pushed.unwrap();
     }
     let picked = pick(&mut backlog);
@@ -281,7 +281,7 @@ proptest! {
         };
         for (number, (port, room, len, action)) in texts.into_iter().enumerate() {
             let text: Vec<u8> = (0..len).map(|byte| (byte * 7 + number) as u8).collect();
-            if backlog.push(&rooms[room], sender(port), None, &text).is_ok() {
+            if backlog.push(&rooms[room], sender(port), None, None, &text).is_ok() {
                 expected[room][usize::from(port)].push_back(text);
             }
             if action == 0 {

@@ -23,6 +23,7 @@ fn group(bind: u8, protocol: Protocol) -> SendGroup {
     SendGroup {
         endpoint: Endpoint::of(bind),
         protocol,
+        echo: true,
     }
 }
 
