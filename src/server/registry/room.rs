@@ -180,7 +180,7 @@ impl Room {
         let index = self.enter_group(&mut state, to.group);
         let members = &mut state.members;
         if members.len() == members.capacity() {
-            members.reserve_exact((members.len() / 4).max(MIN_GROWTH));
+            members.reserve_exact((members.len() / 6).max(MIN_GROWTH));
         }
         match state.entry(key) {
             RawEntryMut::Vacant(entry) => {
@@ -413,6 +413,6 @@ impl Groups {
     }
 }
 
-/// Minimum number of members that a full room grows by. A large room grows by a quarter,
+/// Minimum number of members that a full room grows by. A large room grows by a sixth,
 /// not to twice its size as a `Vec` does: that would exceed the memory promised per peer.
 const MIN_GROWTH: usize = 4;
