@@ -46,7 +46,7 @@ impl Clients {
         let say = match self.run.config.protocol {
             Protocol::V1 if partition::has_rooms(&self.run.config) => Say::Join(room.as_str()),
             Protocol::V1 => Say::Join(wire::LOBBY),
-            Protocol::V2 => Say::Hello,
+            Protocol::V2 => Say::Hello(self.run.nonce(self.global(client))),
         };
         batch.push(self.ports.of(client), |out| {
             codec::write(self.run.config.protocol, None, say, out);
@@ -138,14 +138,12 @@ mod tests {
 
     #[test]
     fn another_session_is_another_servers() {
-        let welcome = |session| {
-            let session = SessionId::new(session).unwrap();
-            frames(&[ServerFrame::Welcome(Welcome { session, ..WELCOME })])
-        };
         let mut shard = checked(config(Protocol::V2), 1);
-        let own = WELCOME.session.get();
-        assert!(!is_forgotten(&mut shard, &welcome(own)));
-        assert!(is_forgotten(&mut shard, &welcome(own + 1)));
+        welcome(&mut shard, WELCOME);
+        assert!(!shard.clients.run.pulse.has_restarted());
+        let session = SessionId::new(WELCOME.session.get() + 1).unwrap();
+        welcome(&mut shard, Welcome { session, ..WELCOME });
+        assert!(shard.clients.run.pulse.has_restarted());
     }
 
     #[test]

@@ -189,10 +189,11 @@ impl Registration {
         let room = clients.room_name(client);
         let state = &clients.all[client as usize];
         let say = match state.phase {
-            Phase::Hello => Say::Hello,
+            Phase::Hello => Say::Hello(clients.run.nonce(clients.global(client))),
             _ if config.scenario == Scenario::Greet => Say::Text(&stamp, 0),
             _ if partition::has_rooms(config) => Say::Join(room.as_str()),
-            _ if clients.run.codec() == Protocol::V2 => Say::Heartbeat,
+            // It believes nothing, so it is told its room.
+            _ if clients.run.codec() == Protocol::V2 => Say::Heartbeat(None),
             _ => Say::Ask(&stamp),
         };
         batch.push(clients.ports.of(client), |out| {
