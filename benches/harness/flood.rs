@@ -28,11 +28,11 @@ pub(crate) struct Flood {
     speakers: Vec<(UdpSocket, Option<SessionId>)>,
     /// Messages per datagram, in version 2.
     pub(crate) says: usize,
-    /// The numbers of the rooms that they speak to in turn, in version 2. Without any, they speak
-    /// to their own.
+    /// The numbers of the rooms that get a datagram each in turn, in version 2. Without any, the
+    /// speakers speak to their own.
     pub(crate) rooms: Vec<u32>,
-    /// Messages so far.
-    said: usize,
+    /// The room whose turn it is.
+    turn: usize,
     random: u64,
 }
 
@@ -67,7 +67,7 @@ impl Flood {
             speakers: (0..count).map(speaker).collect::<Result<_, _>>()?,
             says: SAYS,
             rooms: Vec::new(),
-            said: 0,
+            turn: 0,
             random: 1,
         })
     }
@@ -105,14 +105,14 @@ impl Flood {
             }
             Speech::Frames(..) => {
                 push_client_header(self.speakers[speaker].1, datagram);
+                self.turn += 1;
                 for _ in 0..self.says {
                     let payload = &[b'x'; 256][..self.next_len()];
                     let frame = match self.rooms.as_slice() {
                         [] => ClientFrame::Say(payload),
-                        rooms => ClientFrame::SayTo(rooms[self.said % rooms.len()], payload),
+                        rooms => ClientFrame::SayTo(rooms[self.turn % rooms.len()], payload),
                     };
                     push_client_frame(&frame, datagram);
-                    self.said += 1;
                 }
             }
         }

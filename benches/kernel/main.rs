@@ -73,11 +73,11 @@ const ROWS: [(&str, Measure); 14] = [
     ),
     (
         "v2 peers in 64 rooms, one message at a time, beside one room",
-        subscriptions::measure_idle,
+        subscriptions::measure_single,
     ),
     (
-        "v2 peers in 64 rooms, saturated, beside one room",
-        subscriptions::measure_saturated,
+        "v2 peers in 64 rooms, 50 messages at a time, beside one room",
+        subscriptions::measure_batches,
     ),
 ];
 

@@ -16,7 +16,7 @@ use bullhorn::net::{BufferSizes, bind_group};
 use bullhorn::wire::QUIT;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_client, parse_server};
 use loadgen::config::Protocol;
-use loadgen::engine::stamp::{STAMP_BYTES, Stamp};
+use loadgen::engine::stamp::{ADMISSION_SEQUENCE, STAMP_BYTES, Stamp};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -416,7 +416,10 @@ fn received(protocol: Protocol, datagram: &[u8]) -> Vec<Item> {
             .unwrap()
             .filter_map(|frame| match frame {
                 ServerFrame::Message(message) => Stamp::decode(message.payload).map(Item::Text),
-                ServerFrame::Pong(token) => Stamp::decode(token).map(Item::Ask),
+                ServerFrame::Pong(token) => Stamp::decode(token)
+                    // The generator asks so if the server still knows a client.
+                    .filter(|stamp| stamp.sequence != ADMISSION_SEQUENCE)
+                    .map(Item::Ask),
                 _ => None,
             })
             .collect(),

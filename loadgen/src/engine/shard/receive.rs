@@ -119,13 +119,20 @@ impl Clients {
         let mut result = Ok(());
         let is_greeting = self.run.config.scenario == Scenario::Greet;
         let receiver = self.receiver(client);
+        let mut tells_room = false;
         codec::read(protocol, receiver, datagram, |received| match received {
             Received::Text(_) if is_greeting => result = Err(RunError::Chats),
             Received::Text(stamp) => self.hear_text(client, stamp, now_ns),
             Received::Answer(stamp) if stamp.sequence != ADMISSION_SEQUENCE => {
                 self.hear_answer(client, stamp, now_ns);
             }
+            Received::Answer(stamp) if self.checks_with(client, &stamp) => {
+                if tells_room {
+                    self.run.pulse.forgotten();
+                }
+            }
             received => {
+                tells_room |= matches!(received, Received::Room(_));
                 if let Err(error) = self.hear_other(client, received, now_ns, registration) {
                     result = Err(error);
                 }

@@ -103,12 +103,8 @@ impl Registration {
     /// A client has a session.
     pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome) {
         let state = clients.client(client);
-        if state.phase == Phase::Active && state.session != Some(welcome.session) {
-            clients.run.pulse.forgotten();
-            return;
-        }
         if state.phase != Phase::Hello {
-            // It asked twice, or was checked.
+            // It asked twice.
             return;
         }
         state.session = Some(welcome.session);
