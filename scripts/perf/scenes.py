@@ -35,11 +35,14 @@ class Scene:
     """Whether they are pings, with one reply each, and not texts, with a copy per member."""
     rooms: int = 1
     """Of equal size, with as many datagrams to each. Only version 1 joins more than one."""
+    says: int = 1
+    """Texts per datagram. More than one only in version 2."""
 
     @property
     def deliveries(self) -> int:
         """Copies and replies of a step."""
-        return self.datagrams if self.is_ping else self.datagrams * self.peers // self.rooms
+        texts = self.datagrams * self.says
+        return texts if self.is_ping else texts * self.peers // self.rooms
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ class Room:
         if scene.is_ping:
             due = [(peer, 1) for peer, _ in self._sent]
         else:
-            due = [(peer, scene.datagrams // scene.rooms) for peer in self._sockets]
+            texts = scene.datagrams * scene.says // scene.rooms
+            due = [(peer, texts) for peer in self._sockets]
         datagrams = payload_bytes = 0
         buffer = self._buffer
         for peer, left in due:
@@ -142,7 +146,7 @@ class Room:
         if self.scene.version == 1:
             return b"/ping 1234" if self.scene.is_ping else TEXT
         kind, body = (5, b"1234") if self.scene.is_ping else (4, TEXT)
-        return head + struct.pack(">BH", kind, len(body)) + body
+        return head + self.scene.says * (struct.pack(">BH", kind, len(body)) + body)
 
     def _has_stopped(self) -> bool:
         # The kernel says so once all threads have, also one that strace holds for a moment.
@@ -228,6 +232,8 @@ SCENES = (
     Scene("v1_32_to_100", 1, 100, 32),
     # The same, in bundles.
     Scene("v2_60_to_200", 2, 200, MAX_DATAGRAMS),
+    # A packet of 32 bundles per peer: a server that is always busy.
+    Scene("v2_544_to_200", 2, 200, 32, says=17),
     # The way in, and one reply each.
     Scene("v2_60_pings", 2, 200, MAX_DATAGRAMS, is_ping=True),
 )
