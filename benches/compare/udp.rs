@@ -19,8 +19,10 @@ use crate::harness::peers::open_sockets;
 pub(crate) struct UdpClients {
     is_v2: bool,
     sockets: Vec<UdpSocket>,
-    /// The session of the first client, which sends, in version 2.
-    session: Option<SessionId>,
+    /// The sessions of all clients, in version 2.
+    sessions: Vec<Option<SessionId>>,
+    /// Of all HELLOs.
+    nonce: u64,
     receiver: Receiver,
     datagram: Vec<u8>,
 }
@@ -35,7 +37,8 @@ impl UdpClients {
         Ok(Self {
             is_v2,
             sockets,
-            session: None,
+            sessions: vec![None; count],
+            nonce: getrandom::u64()?,
             receiver: Receiver::new(),
             datagram: Vec::new(),
         })
@@ -50,7 +53,11 @@ impl Clients for UdpClients {
     fn register(&mut self) -> Result<(), Error> {
         self.datagram.clear();
         if self.is_v2 {
-            push_hello(&Hello::default(), &mut self.datagram);
+            let hello = Hello {
+                nonce: self.nonce,
+                ..Hello::default()
+            };
+            push_hello(&hello, &mut self.datagram);
         } else {
             self.datagram.extend_from_slice(HEARTBEAT);
         }
@@ -70,7 +77,7 @@ impl Clients for UdpClients {
             }
             return Ok(());
         }
-        let Some(session) = self.session else {
+        let Some(session) = self.sessions[0] else {
             return Ok(());
         };
         for some in stamps.chunks(TEXTS) {
@@ -95,13 +102,18 @@ impl Clients for UdpClients {
                 received.text(datagram.payload);
                 continue;
             }
-            for frame in parse_server(datagram.payload)? {
+            let frames = parse_server(datagram.payload)?;
+            let session = &mut self.sessions[client];
+            let own = [Some(self.nonce), session.map(SessionId::get)];
+            if !own.contains(&Some(frames.receiver())) {
+                // It is for another client, and not delivered.
+                continue;
+            }
+            for frame in frames {
                 match frame {
                     ServerFrame::Message(message) => received.text(message.payload),
                     ServerFrame::Welcome(welcome) => {
-                        if client == 0 {
-                            self.session = Some(welcome.session);
-                        }
+                        *session = Some(welcome.session);
                         // The first datagram of a session registers it.
                         self.datagram.clear();
                         push_client_header(Some(welcome.session), &mut self.datagram);

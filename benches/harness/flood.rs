@@ -26,6 +26,13 @@ pub(crate) struct Flood {
     speech: Speech,
     /// The sockets, and the sessions of version 2.
     speakers: Vec<(UdpSocket, Option<SessionId>)>,
+    /// Messages per datagram, in version 2.
+    pub(crate) says: usize,
+    /// The numbers of the rooms that get a datagram each in turn, in version 2. Without any, the
+    /// speakers speak to their own.
+    pub(crate) rooms: Vec<u32>,
+    /// The room whose turn it is.
+    turn: usize,
     random: u64,
 }
 
@@ -36,25 +43,12 @@ impl Speech {
         socket: &UdpSocket,
         server: SocketAddr,
     ) -> Result<Option<SessionId>, Error> {
-        let mut datagram = Vec::new();
         match self {
             Self::Text(..) => {
                 socket.send_to(HEARTBEAT, server)?;
                 Ok(None)
             }
-            Self::Frames(..) => {
-                socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-                push_hello(&Hello::default(), &mut datagram);
-                socket.send_to(&datagram, server)?;
-                let session = welcome(socket)?;
-                datagram.clear();
-                push_client_header(Some(session), &mut datagram);
-                push_client_frame(&ClientFrame::Heartbeat(None), &mut datagram);
-                socket.send_to(&datagram, server)?;
-                await_room(socket)?;
-                socket.set_read_timeout(None)?;
-                Ok(Some(session))
-            }
+            Self::Frames(..) => open_session(socket, server).map(Some),
         }
     }
 }
@@ -71,8 +65,16 @@ impl Flood {
         Ok(Self {
             speech,
             speakers: (0..count).map(speaker).collect::<Result<_, _>>()?,
+            says: SAYS,
+            rooms: Vec::new(),
+            turn: 0,
             random: 1,
         })
+    }
+
+    /// The sockets and the sessions of the speakers.
+    pub(crate) fn speakers(&self) -> &[(UdpSocket, Option<SessionId>)] {
+        &self.speakers
     }
 
     /// Speaks for as long as `window`, in turn, in portions of a millisecond, and
@@ -103,9 +105,14 @@ impl Flood {
             }
             Speech::Frames(..) => {
                 push_client_header(self.speakers[speaker].1, datagram);
-                for _ in 0..SAYS {
-                    let len = self.next_len();
-                    push_client_frame(&ClientFrame::Say(&[b'x'; 256][..len]), datagram);
+                self.turn += 1;
+                for _ in 0..self.says {
+                    let payload = &[b'x'; 256][..self.next_len()];
+                    let frame = match self.rooms.as_slice() {
+                        [] => ClientFrame::Say(payload),
+                        rooms => ClientFrame::SayTo(rooms[self.turn % rooms.len()], payload),
+                    };
+                    push_client_frame(&frame, datagram);
                 }
             }
         }
@@ -121,24 +128,81 @@ impl Flood {
     }
 }
 
-/// Waits for the answer to the first datagram of a session, which registers it.
-fn await_room(socket: &UdpSocket) -> Result<(), Error> {
-    let mut buffer = [0; 2048];
-    let len = socket.recv(&mut buffer)?;
-    match parse_server(&buffer[..len])?.next() {
-        Some(ServerFrame::Room(_)) => Ok(()),
-        other => Err(format!("no room, but {other:?}").into()),
-    }
+/// Opens a session, and sends its first datagram, which registers it.
+pub(crate) fn open_session(socket: &UdpSocket, server: SocketAddr) -> Result<SessionId, Error> {
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let hello = Hello {
+        nonce: getrandom::u64()?,
+        ..Hello::default()
+    };
+    let mut datagram = Vec::new();
+    push_hello(&hello, &mut datagram);
+    let session = ask(
+        socket,
+        server,
+        &datagram,
+        hello.nonce,
+        |frame| match frame {
+            ServerFrame::Welcome(welcome) => Some(welcome.session),
+            _ => None,
+        },
+    )?;
+    datagram.clear();
+    push_client_header(Some(session), &mut datagram);
+    push_client_frame(&ClientFrame::Heartbeat(None), &mut datagram);
+    ask(socket, server, &datagram, session.get(), |frame| {
+        matches!(frame, ServerFrame::Room(_)).then_some(())
+    })?;
+    socket.set_read_timeout(None)?;
+    Ok(session)
 }
 
-/// The session in the answer to a HELLO.
-fn welcome(socket: &UdpSocket) -> Result<SessionId, Error> {
+/// Subscribes to `count` rooms, one after the other, and returns their numbers.
+pub(crate) fn subscribe(
+    socket: &UdpSocket,
+    server: SocketAddr,
+    session: SessionId,
+    count: usize,
+) -> Result<Vec<u32>, Error> {
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let number = |room| {
+        let mut datagram = Vec::new();
+        push_client_header(Some(session), &mut datagram);
+        let frame = ClientFrame::Subscribe(format!("room-{room}").parse()?);
+        push_client_frame(&frame, &mut datagram);
+        ask(
+            socket,
+            server,
+            &datagram,
+            session.get(),
+            |frame| match frame {
+                ServerFrame::Subscribed(room) => Some(room.number),
+                _ => None,
+            },
+        )
+    };
+    let numbers = (0..count).map(number).collect();
+    socket.set_read_timeout(None)?;
+    numbers
+}
+
+/// Sends a datagram, and returns what `read` takes from the first frame of the reply. `number` is
+/// what the header of the reply must contain.
+fn ask<T>(
+    socket: &UdpSocket,
+    server: SocketAddr,
+    datagram: &[u8],
+    number: u64,
+    read: impl FnOnce(ServerFrame<'_>) -> Option<T>,
+) -> Result<T, Error> {
+    socket.send_to(datagram, server)?;
     let mut buffer = [0; 2048];
     let len = socket.recv(&mut buffer)?;
-    match parse_server(&buffer[..len])?.next() {
-        Some(ServerFrame::Welcome(welcome)) => Ok(welcome.session),
-        other => Err(format!("no welcome, but {other:?}").into()),
-    }
+    let mut frames = parse_server(&buffer[..len])?;
+    let is_own = frames.receiver() == number;
+    let first = frames.next().filter(|_| is_own);
+    let read = first.and_then(read);
+    read.ok_or_else(|| format!("no reply, but {:?}", &buffer[..len]).into())
 }
 
 /// How long to sleep between two portions: short beside what a worker does with

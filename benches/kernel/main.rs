@@ -8,6 +8,7 @@ mod fanout;
 mod greeting;
 mod heartbeats;
 mod saturation;
+mod subscriptions;
 
 use std::thread;
 use std::time::Duration;
@@ -45,7 +46,7 @@ struct Plan {
 
 type Measure = fn(&Plan, &'static str) -> Result<Row, Error>;
 
-const ROWS: [(&str, Measure); 12] = [
+const ROWS: [(&str, Measure); 14] = [
     ("fan-out to 1000 peers", fanout::measure_room::<1000>),
     ("fan-out to 100 peers", fanout::measure_room::<100>),
     ("fan-out to 10,000 peers", fanout::measure_room::<10_000>),
@@ -69,6 +70,14 @@ const ROWS: [(&str, Measure); 12] = [
     (
         "saturated, v2 peers, beside GSO over 40 bundles",
         saturation::measure_bundles,
+    ),
+    (
+        "v2 peers in 64 rooms, one message at a time, beside one room",
+        subscriptions::measure_single,
+    ),
+    (
+        "v2 peers in 64 rooms, 50 messages at a time, beside one room",
+        subscriptions::measure_batches,
     ),
 ];
 

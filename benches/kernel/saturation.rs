@@ -3,7 +3,7 @@
 
 use std::net::SocketAddrV4;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bullhorn::Server;
 use bullhorn::config::ServiceKind;
@@ -73,7 +73,7 @@ fn measure(
     let meter = Meter::of_thread(WORKER)?;
     let pairs = interleave(plan.pairs, |is_subject| {
         let deliveries_per_s = if is_subject {
-            overload(&server, &mut flood, &meter, plan)?
+            overload(&server, &mut flood, &meter, DATAGRAMS_PER_S, plan.window)?
         } else {
             send_bare(bare, peers.addresses(), plan)?
         };
@@ -91,9 +91,15 @@ fn measure(
 }
 
 /// Returns the deliveries of the server per second of its CPU time while it is flooded.
-fn overload(server: &Server, flood: &mut Flood, meter: &Meter, plan: &Plan) -> Result<f64, Error> {
+pub(crate) fn overload(
+    server: &Server,
+    flood: &mut Flood,
+    meter: &Meter,
+    datagrams_per_s: f64,
+    window: Duration,
+) -> Result<f64, Error> {
     let before = (server.stats().total().deliveries, meter.read_at_rest()?);
-    flood.run(DATAGRAMS_PER_S, plan.window)?;
+    flood.run(datagrams_per_s, window)?;
     // Until all that was taken up is sent, so that the last part counts in full.
     let is_done = || {
         let counts = server.stats().total();

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -25,10 +26,12 @@
 #endif
 
 enum { PAD = 0x00, HELLO = 0x01, HEARTBEAT = 0x02, BYE = 0x03, SAY = 0x04 };
-enum { WELCOME = 0x82, MESSAGE = 0x83, NOTICE = 0x85, GOODBYE = 0x86 };
+enum { WELCOME = 0x82, MESSAGE = 0x83, NOTICE = 0x85, GOODBYE = 0x86, ROOM = 0x87 };
 
 enum {
-    HEADER = 10,               /* FF 02 session:u64 */
+    HEADER = 10,               /* FF 02, and the session or a nonce: u64 */
+    HELLO_BYTES = 256,         /* at least */
+    ROOM_BYTES = 4,            /* room:u32 */
     BUNDLE_BYTES = 1200,       /* of what this client sends; the server reads up to 2048 */
     PAYLOAD_BYTES = 32,        /* a line of chat */
     SAYS = (BUNDLE_BYTES - HEADER) / (3 + PAYLOAD_BYTES),
@@ -43,7 +46,10 @@ static const double STALLED_S = 0.5; /* without an echo, what is under way was s
 
 struct peer {
     int socket;
+    uint64_t nonce;              /* of its HELLO */
     uint64_t session;            /* never 0 once it is open */
+    uint32_t room;
+    uint8_t is_registered;       /* it knows its room */
     uint32_t next[STREAMS];      /* the sequence number that is expected */
     uint8_t has_begun[STREAMS];  /* whether a message of the stream was received */
     uint64_t passed;             /* messages that were received, or lost before a later one */
@@ -51,6 +57,7 @@ struct peer {
 
 struct counts {
     uint64_t received, lost, repeated, packets;
+    uint64_t misdirected; /* datagrams with another number than those of their peer */
 };
 
 static struct peer *peers;
@@ -70,8 +77,8 @@ static double now_s(clockid_t clock) {
     return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-static uint32_t get(const uint8_t *bytes, int count) {
-    uint32_t value = 0;
+static uint64_t get(const uint8_t *bytes, int count) {
+    uint64_t value = 0;
     for (int i = 0; i < count; i++) value = value << 8 | bytes[i];
     return value;
 }
@@ -92,17 +99,25 @@ static void send_all(const struct peer *peer, const uint8_t *start, const uint8_
 }
 
 static void send_hello(const struct peer *peer) {
-    uint8_t datagram[64] = {0};
+    uint8_t datagram[HELLO_BYTES] = {0};
     uint8_t *at = put_header(datagram, 0);
-    put(put(at, HELLO, 1), 1, 2); /* a body of one byte, which is 0; then PAD */
+    put(put(put(at, HELLO, 1), 8, 2), peer->nonce, 8); /* then PAD */
     send_all(peer, datagram, datagram + sizeof datagram);
 }
 
-/* Sends a frame that has no body. */
-static void send_empty(const struct peer *peer, int kind) {
+/* Sends a HEARTBEAT with the room, once it is known. The server tells a peer its room that does
+ * not know it. The first one registers the session. */
+static void send_heartbeat(const struct peer *peer) {
+    int length = peer->is_registered ? ROOM_BYTES : 0;
+    uint8_t datagram[HEADER + 3 + ROOM_BYTES];
+    uint8_t *at = put(put(put_header(datagram, peer->session), HEARTBEAT, 1), length, 2);
+    send_all(peer, datagram, put(at, peer->room, length));
+}
+
+static void send_bye(const struct peer *peer) {
     uint8_t datagram[HEADER + 3];
     uint8_t *at = put_header(datagram, peer->session);
-    send_all(peer, datagram, put(put(at, kind, 1), 0, 2));
+    send_all(peer, datagram, put(put(at, BYE, 1), 0, 2));
 }
 
 /* Sends `says` messages in one datagram. */
@@ -136,18 +151,27 @@ static void count_message(struct peer *peer, int stream, uint32_t sequence) {
 }
 
 static void read_datagram(struct peer *peer, const uint8_t *at, const uint8_t *end) {
-    if (end - at < 2 || at[0] != 0xFF || at[1] != 0x02) fail("a datagram that is not version 2");
-    at += 2;
+    if (end - at < HEADER || get(at, 2) != 0xFF02) fail("a datagram that is not version 2");
+    uint64_t number = get(at + 2, 8);
+    if (number != (peer->session ? peer->session : peer->nonce)) {
+        /* The reply to a HELLO that was sent twice has the nonce. */
+        counts.misdirected += number != peer->nonce;
+        return;
+    }
+    at += HEADER;
     while (at < end && *at != PAD) {
         if (end - at < 3) fail("a frame is cut short");
         int kind = at[0], length = get(at + 1, 2);
         at += 3;
         if (end - at < length) fail("a frame is cut short");
         if (kind == MESSAGE && length >= 10) {
-            count_message(peer, at[4], get(at + 5, 4));
-        } else if (kind == WELCOME && length >= 18) {
-            peer->session = (uint64_t)get(at, 4) << 32 | get(at + 4, 4);
+            if (get(at, ROOM_BYTES) == peer->room) count_message(peer, at[4], get(at + 5, 4));
+        } else if (kind == WELCOME && length >= 21) {
+            peer->session = get(at, 8);
             timeout_ms = get(at + 8, 4);
+        } else if (kind == ROOM && length >= 13) {
+            peer->room = get(at, ROOM_BYTES);
+            peer->is_registered = 1;
         } else if (kind == NOTICE) {
             fprintf(stderr, "receiver: the server says: %.*s\n", length - 1, at + 1);
             exit(1);
@@ -184,6 +208,7 @@ static int receive(struct peer *peer) {
 }
 
 static void open_peer(struct peer *peer, const struct sockaddr_in *server) {
+    if (getrandom(&peer->nonce, sizeof peer->nonce, 0) != sizeof peer->nonce) fail("getrandom");
     int on = 1, bytes = RECEIVE_BUFFER;
     peer->socket = socket(AF_INET, SOCK_DGRAM, 0);
     if (peer->socket < 0) fail("socket");
@@ -193,7 +218,8 @@ static void open_peer(struct peer *peer, const struct sockaddr_in *server) {
         fail("connect");
 }
 
-/* Opens all sessions, some at a time; a HELLO without a WELCOME is sent again after 100 ms. */
+/* Opens all sessions, some at a time: HELLO until a WELCOME comes, and then HEARTBEAT until ROOM
+ * does. What has no reply is sent again after 100 ms. */
 static void register_all(void) {
     double deadline = now_s(CLOCK_MONOTONIC) + 10;
     for (int from = 0; from < peer_count; from += REGISTERED_AT_ONCE) {
@@ -201,18 +227,20 @@ static void register_all(void) {
         double sent = 0;
         for (int open = from; open < to;) {
             double now = now_s(CLOCK_MONOTONIC);
+            int is_due = now - sent > 0.1;
             errno = 0;
-            if (now > deadline) fail("not every HELLO has a WELCOME after 10 s");
-            if (now - sent > 0.1) {
-                for (int i = from; i < to; i++)
-                    if (!peers[i].session) send_hello(&peers[i]);
-                sent = now;
+            if (now > deadline) fail("not every peer knows its room after 10 s");
+            if (is_due) sent = now;
+            for (int i = from; i < to; i++) {
+                struct peer *peer = &peers[i];
+                uint64_t session = peer->session;
+                receive(peer);
+                if (!peer->session && is_due) send_hello(peer);
+                if (peer->session && !peer->is_registered && (is_due || !session))
+                    send_heartbeat(peer);
             }
-            for (int i = from; i < to; i++) receive(&peers[i]);
-            while (open < to && peers[open].session) open++;
+            while (open < to && peers[open].is_registered) open++;
         }
-        /* A datagram with its session makes a peer known for good. */
-        for (int i = from; i < to; i++) send_empty(&peers[i], HEARTBEAT);
     }
 }
 
@@ -221,7 +249,7 @@ static void keep_alive(double now) {
     static double sent;
     if (sent == 0) sent = now;
     if (now - sent < timeout_ms / 1e3 / 4) return;
-    for (int i = 0; i < peer_count; i++) send_empty(&peers[i], HEARTBEAT);
+    for (int i = 0; i < peer_count; i++) send_heartbeat(&peers[i]);
     sent = now;
 }
 
@@ -275,12 +303,12 @@ int main(int argc, char **argv) {
         for (int i = 0; i < peer_count; i++) receive(&peers[i]);
         if (peers[0].passed != passed) moved_at = now;
     }
-    for (int i = 0; i < peer_count; i++) send_empty(&peers[i], BYE);
+    for (int i = 0; i < peer_count; i++) send_bye(&peers[i]);
     printf("{\"peers\": %d, \"seconds\": %.3f, \"said\": %" PRIu64 ", \"received\": %" PRIu64
-           ", \"lost\": %" PRIu64 ", \"repeated\": %" PRIu64 ", \"received_per_packet\": %.0f"
-           ", \"received_per_s\": %.0f",
+           ", \"lost\": %" PRIu64 ", \"repeated\": %" PRIu64 ", \"misdirected\": %" PRIu64
+           ", \"received_per_packet\": %.0f, \"received_per_s\": %.0f",
            peer_count, wall, said, counts.received, counts.lost, counts.repeated,
-           counts.received / (counts.packets + 1e-9), received / wall);
+           counts.misdirected, counts.received / (counts.packets + 1e-9), received / wall);
     if (argc == 6)
         printf(", \"server_cpu_s\": %.3f, \"received_per_server_cpu_s\": %.0f", cpu,
                received / (cpu + 1e-9));

@@ -36,7 +36,8 @@ fn an_independent_client_receives_every_message_once() {
     let counts: serde_json::Value = serde_json::from_str(&line).expect(&line);
     let count = |key: &str| counts[key].as_u64().expect(key);
     assert!(count("said") > 0, "{line}");
-    assert_eq!((count("lost"), count("repeated")), (0, 0), "{line}");
+    let faults = ["lost", "repeated", "misdirected"].map(count);
+    assert_eq!(faults, [0; 3], "{line}");
     assert_eq!(count("received"), 5 * count("said"), "{line}");
     let total = server.stats().total();
     assert_eq!(

@@ -140,8 +140,8 @@ counts! {
         /// Copies and answers so late that it is not known whether they had arrived before.
         /// They are neither in `delivered` nor in `answered`, and in no histogram.
         pub too_late: u64,
-        /// Datagrams that should not arrive: of another room or run, never sent or not yet,
-        /// answers that no client asked for, or not of the protocol.
+        /// Datagrams that should not arrive: of another room, run or session, never sent or not
+        /// yet, answers that no client asked for, or not of the protocol.
         pub stray: u64,
 
         /// Datagrams that arrived, of all kinds.

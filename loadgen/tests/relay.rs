@@ -99,7 +99,8 @@ fn check(seed: u64, change: impl FnOnce(&mut RunConfig)) {
     assert_eq!(counts.unanswered, did.answers_dropped);
     assert_eq!(counts.repeated, did.repeated_at_once + did.repeated_later);
     assert_eq!(counts.answered_again, did.answers_repeated);
-    let strays = did.misdirected + did.forged + did.impersonated + did.garbage;
+    let strays =
+        did.misdirected + did.sessions_forged + did.forged + did.impersonated + did.garbage;
     let of_answers = did.answers_misdirected + did.answers_forged;
     assert_eq!(counts.stray, strays + of_answers);
 
@@ -124,6 +125,9 @@ fn check(seed: u64, change: impl FnOnce(&mut RunConfig)) {
     }
     if config.arrival == Arrival::Poisson {
         made.push(did.bundles);
+    }
+    if config.protocol == Protocol::V2 {
+        made.push(did.sessions_forged);
     }
     if plan.has_strangers {
         made.push(did.impersonated);

@@ -35,11 +35,14 @@ class Scene:
     """Whether they are pings, with one reply each, and not texts, with a copy per member."""
     rooms: int = 1
     """Of equal size, with as many datagrams to each. Only version 1 joins more than one."""
+    says: int = 1
+    """Texts per datagram. More than one only in version 2."""
 
     @property
     def deliveries(self) -> int:
         """Copies and replies of a step."""
-        return self.datagrams if self.is_ping else self.datagrams * self.peers // self.rooms
+        texts = self.datagrams * self.says
+        return texts if self.is_ping else texts * self.peers // self.rooms
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Room:
         self._sockets: list[socket.socket] = []
         self._sent: list[tuple[socket.socket, bytes]] = []
         self._buffer = bytearray(2048)
-        self._header_bytes = 2
-        """At the start of a datagram of version 2. A commit before 0.2.0 has no session in it."""
+        self._header_bytes = 0
+        """At the start of a datagram of version 2."""
         try:
             for number in range(scene.peers):
                 self._register((host, int(port)), number)
@@ -103,7 +106,8 @@ class Room:
         if scene.is_ping:
             due = [(peer, 1) for peer, _ in self._sent]
         else:
-            due = [(peer, scene.datagrams // scene.rooms) for peer in self._sockets]
+            texts = scene.datagrams * scene.says // scene.rooms
+            due = [(peer, texts) for peer in self._sockets]
         datagrams = payload_bytes = 0
         buffer = self._buffer
         for peer, left in due:
@@ -125,27 +129,24 @@ class Room:
         if len(str(peer.getsockname()[1])) != 5:
             # Version 1 writes the port into each text.
             raise CheckFailed("ports of other lengths than 5 digits: net.ipv4.ip_local_port_range")
-        peer.send(HELLO if self.scene.version == 2 else b"/ping 1234")
-        said = peer.recv(2048)
-        if self.scene.version == 2 and said[2] != WELCOME:
-            # The first datagram of a session registers it.
-            self._header_bytes = HEADER_BYTES
-            said = said[HEADER_BYTES - 2 :]
-            peer.send(b"\xff\x02" + said[5:13] + b"\x02\x00\x00")
+        head = b""
+        if self.scene.version == 2:
+            head, self._header_bytes = open_session(peer)
+        else:
+            peer.send(b"/ping 1234")
             peer.recv(2048)
         if self.scene.rooms > 1:
             peer.send(b"/join r%d" % (number % self.scene.rooms))
             peer.recv(2048)
         if number < self.scene.datagrams:
-            self._sent.append((peer, self._datagram(said)))
+            self._sent.append((peer, self._datagram(head)))
 
-    def _datagram(self, said: bytes) -> bytes:
-        """What a peer sends in each step; `said` is the reply to its registration."""
+    def _datagram(self, head: bytes) -> bytes:
+        """What a peer sends in each step; in version 2 it begins with `head`."""
         if self.scene.version == 1:
             return b"/ping 1234" if self.scene.is_ping else TEXT
-        session = said[5:13]
         kind, body = (5, b"1234") if self.scene.is_ping else (4, TEXT)
-        return b"\xff\x02" + session + struct.pack(">BH", kind, len(body)) + body
+        return head + self.scene.says * (struct.pack(">BH", kind, len(body)) + body)
 
     def _has_stopped(self) -> bool:
         # The kernel says so once all threads have, also one that strace holds for a moment.
@@ -165,6 +166,23 @@ def wait_for(what: str, is_done: Callable[[], bool]) -> None:
             raise CheckFailed(f"waited {LIMIT_S} s in vain for {what}")
 
 
+def open_session(peer: socket.socket) -> tuple[bytes, int]:
+    """Registers a peer of version 2. Returns the start of each of its datagrams, and the length of
+    the start of those that it receives. A commit before 0.2.0 sends no session in these."""
+    peer.send(HELLO)
+    welcome = peer.recv(2048)
+    if welcome[2] == WELCOME:
+        return MARK + welcome[5:13], len(MARK)
+    if welcome[:HEADER_BYTES] != MARK + NONCE:
+        raise CheckFailed("a WELCOME without the nonce of the HELLO")
+    head = MARK + welcome[13:21]
+    # The first datagram of a session registers it. The reply is the room.
+    peer.send(head + b"\x02\x00\x00")
+    if peer.recv(2048)[:HEADER_BYTES] != head:
+        raise CheckFailed("a datagram without the session of its receiver")
+    return head, HEADER_BYTES
+
+
 def allow_sockets() -> None:
     """Lets this process have as many files as it may: each peer is a socket."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -181,7 +199,11 @@ def _task(pid: int, name: str) -> int:
 TEXT = b"the quick brown fox jumps over the lazy dog, yes"
 """48 bytes, the length of the project's other measurements."""
 
-HELLO = b"\xff\x02" + bytes(8) + b"\x01\x00\x08" + bytes(8) + bytes(235)
+MARK = b"\xff\x02"
+NONCE = b"\x00measure"
+"""Its first byte is flags to a commit before 0.2.0."""
+
+HELLO = (MARK + bytes(8) + b"\x01\x00\x08" + NONCE).ljust(256, b"\x00")
 """Asks for a session of version 2 (docs/PROTOCOL.md). A commit before 0.2.0 understands it, too."""
 
 WELCOME = 0x82
@@ -210,6 +232,8 @@ SCENES = (
     Scene("v1_32_to_100", 1, 100, 32),
     # The same, in bundles.
     Scene("v2_60_to_200", 2, 200, MAX_DATAGRAMS),
+    # A packet of 32 bundles per peer: a server that is always busy.
+    Scene("v2_544_to_200", 2, 200, 32, says=17),
     # The way in, and one reply each.
     Scene("v2_60_pings", 2, 200, MAX_DATAGRAMS, is_ping=True),
 )

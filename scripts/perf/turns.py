@@ -25,7 +25,7 @@ from pathlib import Path
 import machine
 import measuring
 import processes
-from scenes import allow_sockets
+from scenes import allow_sockets, open_session
 
 Figures = dict[str, str]
 
@@ -46,9 +46,7 @@ class Server:
     def frame_peer(self, buffer: int) -> tuple[socket.socket, bytes]:
         """A v2 peer in the lobby, and the beginning of each of its datagrams."""
         peer = self._socket(1 << 16)
-        peer.send((b"\xff\x02" + bytes(8) + b"\x01\0\x01\0").ljust(64, b"\0"))
-        head = b"\xff\x02" + peer.recv(2000)[5:13]
-        peer.send(head + b"\x02\0\0")
+        head, _ = open_session(peer)
         return _resized(peer, buffer), head
 
     def count(self, what: str) -> int:

@@ -7,6 +7,8 @@ use bullhorn::wire::v2::SessionId;
 pub(crate) struct Client {
     /// Its session, in version 2.
     pub(crate) session: Option<SessionId>,
+    /// The number of its room, in version 2, once it is there.
+    pub(crate) room: Option<u32>,
     /// The time at which its last request to the greeting service was due.
     pub(crate) due_ns: u64,
     /// The time at which the last request was sent that [`Client::closed_ask`] or
@@ -73,6 +75,7 @@ impl Client {
     pub(crate) fn new() -> Self {
         Self {
             session: None,
+            room: None,
             due_ns: 0,
             sent_ns: 0,
             last_sent_ms: 0,

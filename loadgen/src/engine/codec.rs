@@ -1,7 +1,7 @@
 //! The datagrams that clients send and receive, in both versions of the protocol. No I/O.
 
 use bullhorn::wire::v2::{
-    ClientFrame, Hello, NoticeCode, ServerFrame, SessionId, Welcome, parse_server,
+    ClientFrame, Hello, NoticeCode, Room, ServerFrame, SessionId, Welcome, parse_server,
     push_client_frame, push_client_header, push_hello, push_say,
 };
 use bullhorn::wire::{
@@ -15,8 +15,8 @@ use crate::engine::stamp::{STAMP_BYTES, Stamp};
 /// A datagram that a client sends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Say<'a> {
-    /// Asks to be a client: the first datagram of version 2.
-    Hello,
+    /// Asks to be a client: the first datagram of version 2, with a nonce.
+    Hello(u64),
     /// Proves its address, in version 1.
     Prove(ProofToken),
     /// Goes to a room.
@@ -25,8 +25,8 @@ pub(crate) enum Say<'a> {
     Ask(&'a Stamp),
     /// A text to its room: a stamp, filled up to this length.
     Text(&'a Stamp, usize),
-    /// Is alive.
-    Heartbeat,
+    /// Is alive, and in the room with this number, if it is known in version 2.
+    Heartbeat(Option<u32>),
     /// Leaves.
     Leave,
 }
@@ -38,8 +38,10 @@ pub(crate) enum Received<'a> {
     Welcome(Welcome),
     /// The server asks for [`Say::Prove`] with this token.
     Challenge(ProofToken),
-    /// The answer to [`Say::Join`]: it is in this room, with so many members in version 1.
+    /// The answer to [`Say::Join`] in version 1: it is in this room, with so many members.
     Joined(RoomName, usize),
+    /// The room that it is in, in version 2.
+    Room(Room),
     /// The answer to [`Say::Join`]: it is not, and why.
     Refused(&'a [u8]),
     /// The answer to [`Say::Ask`].
@@ -58,6 +60,20 @@ pub(crate) enum Received<'a> {
     Stray,
 }
 
+/// What the header of a datagram to a client contains in version 2.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Receiver {
+    pub(crate) session: Option<SessionId>,
+    /// The nonce of its HELLO.
+    pub(crate) nonce: u64,
+}
+
+impl Receiver {
+    fn is(self, number: u64) -> bool {
+        number == self.nonce || self.session.is_some_and(|session| session.get() == number)
+    }
+}
+
 /// Writes a datagram into `out`, in place of what was there.
 pub(crate) fn write(
     protocol: Protocol,
@@ -72,25 +88,30 @@ pub(crate) fn write(
     }
 }
 
-/// Calls `each` with what is in a datagram.
-pub(crate) fn read<'a>(protocol: Protocol, datagram: &'a [u8], mut each: impl FnMut(Received<'a>)) {
+/// Calls `each` with what is in a datagram to `receiver`. A datagram to another one is stray.
+pub(crate) fn read<'a>(
+    protocol: Protocol,
+    receiver: Receiver,
+    datagram: &'a [u8],
+    mut each: impl FnMut(Received<'a>),
+) {
     match protocol {
         Protocol::V1 => each(read_text(datagram)),
         Protocol::V2 => match parse_server(datagram) {
-            Ok(frames) => {
-                let receiver = frames.receiver();
-                let read = |frame| read_frame(receiver, frame);
+            Ok(frames) if receiver.is(frames.receiver()) => {
+                let number = frames.receiver();
+                let read = |frame| read_frame(number, frame);
                 frames.filter_map(read).for_each(each);
             }
             Err(_) if datagram.starts_with(GREETING_START) => each(Received::Greeting),
-            Err(_) => each(Received::Stray),
+            _ => each(Received::Stray),
         },
     }
 }
 
 fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
     match say {
-        Say::Hello | Say::Heartbeat => out.extend_from_slice(HEARTBEAT),
+        Say::Hello(_) | Say::Heartbeat(_) => out.extend_from_slice(HEARTBEAT),
         Say::Prove(token) => {
             out.extend_from_slice(PROOF_VERB);
             out.extend_from_slice(format!(" {token}").as_bytes());
@@ -110,7 +131,13 @@ fn write_text(say: Say<'_>, out: &mut Vec<u8>) {
 
 fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
     match say {
-        Say::Hello => push_hello(&Hello::default(), out),
+        Say::Hello(nonce) => {
+            let hello = Hello {
+                nonce,
+                ..Hello::default()
+            };
+            push_hello(&hello, out);
+        }
         Say::Join(room) => {
             let (command, bytes) = join_command(room);
             push_client_header(session, out);
@@ -125,10 +152,12 @@ fn write_frame(session: Option<SessionId>, say: Say<'_>, out: &mut Vec<u8>) {
             // Filled in place, so that the payload is not written twice.
             push_say(|out| push_filled(stamp, bytes, out), out);
         }
-        Say::Prove(_) | Say::Heartbeat => {
+        Say::Heartbeat(room) => {
             push_client_header(session, out);
-            push_client_frame(&ClientFrame::Heartbeat(None), out);
+            push_client_frame(&ClientFrame::Heartbeat(room), out);
         }
+        // A session is the proof.
+        Say::Prove(_) => {}
         Say::Leave => {
             push_client_header(session, out);
             push_client_frame(&ClientFrame::Bye, out);
@@ -166,7 +195,7 @@ fn is_command(text: &[u8]) -> bool {
 }
 
 /// Returns nothing for a frame that is not expected.
-fn read_frame(receiver: u64, frame: ServerFrame<'_>) -> Option<Received<'_>> {
+fn read_frame(number: u64, frame: ServerFrame<'_>) -> Option<Received<'_>> {
     let stamped = |stamp, received: fn(Stamp) -> Received<'static>| {
         Stamp::decode(stamp).map_or(Received::Stray, received)
     };
@@ -174,13 +203,13 @@ fn read_frame(receiver: u64, frame: ServerFrame<'_>) -> Option<Received<'_>> {
         ServerFrame::Welcome(welcome) => Received::Welcome(welcome),
         ServerFrame::Message(message) => stamped(message.payload, Received::Text),
         ServerFrame::Pong(token) => stamped(token, Received::Answer),
-        ServerFrame::Room(room) => Received::Joined(room.name, 0),
+        ServerFrame::Room(room) => Received::Room(room),
         // What goes with a ROOM.
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
         ServerFrame::Notice(code, text) if is_refusal(code) => Received::Refused(text),
         ServerFrame::Notice(..) | ServerFrame::Private(..) => Received::Stray,
         ServerFrame::Goodbye => Received::Goodbye,
-        ServerFrame::UnknownSession => Received::Forgotten(SessionId::new(receiver)?),
+        ServerFrame::UnknownSession => Received::Forgotten(SessionId::new(number)?),
         ServerFrame::Subscribed(_) | ServerFrame::Unsubscribed(_) | ServerFrame::Own(_) => {
             Received::Stray
         }

@@ -6,6 +6,7 @@ use bullhorn::wire::v2::{
 
 /// Any session.
 const SESSION: SessionId = SessionId::new(9).unwrap();
+const NONCE: u64 = 10;
 
 const STAMP: Stamp = Stamp {
     run: 1,
@@ -22,8 +23,12 @@ fn said(protocol: Protocol, say: Say<'_>) -> Vec<u8> {
 }
 
 fn received(protocol: Protocol, datagram: &[u8]) -> Vec<Received<'_>> {
+    let receiver = Receiver {
+        session: Some(SESSION),
+        nonce: NONCE,
+    };
     let mut all = Vec::new();
-    read(protocol, datagram, |received| all.push(received));
+    read(protocol, receiver, datagram, |received| all.push(received));
     all
 }
 
@@ -34,8 +39,8 @@ fn stamp() -> String {
 #[test]
 fn version_1_says_what_the_server_reads() {
     let say = |say| String::from_utf8(said(Protocol::V1, say)).unwrap();
-    assert_eq!(say(Say::Hello), "@im@");
-    assert_eq!(say(Say::Heartbeat), "@im@");
+    assert_eq!(say(Say::Hello(NONCE)), "@im@");
+    assert_eq!(say(Say::Heartbeat(None)), "@im@");
     assert_eq!(say(Say::Join("den")), "/join den");
     assert_eq!(say(Say::Ask(&STAMP)), format!("/ping {}", stamp()));
     assert_eq!(say(Say::Text(&STAMP, 35)), format!("{}xxx", stamp()));
@@ -50,7 +55,8 @@ fn version_2_says_what_the_server_reads() {
         (Say::Join("den"), ClientFrame::Command(b"/join den")),
         (Say::Ask(&STAMP), ClientFrame::Ping(&text.as_bytes()[..32])),
         (Say::Text(&STAMP, 35), ClientFrame::Say(text.as_bytes())),
-        (Say::Heartbeat, ClientFrame::Heartbeat(None)),
+        (Say::Heartbeat(None), ClientFrame::Heartbeat(None)),
+        (Say::Heartbeat(Some(7)), ClientFrame::Heartbeat(Some(7))),
         (Say::Leave, ClientFrame::Bye),
     ];
     for (say, frame) in all {
@@ -58,13 +64,14 @@ fn version_2_says_what_the_server_reads() {
         let (session, frames) = parse_client(&datagram).unwrap();
         assert_eq!((session, frames.collect()), (Some(SESSION), vec![frame]));
     }
-    let hello = said(Protocol::V2, Say::Hello);
+    let hello = said(Protocol::V2, Say::Hello(NONCE));
     assert_eq!(hello.len(), MIN_HELLO_BYTES);
     let (session, frames) = parse_client(&hello).unwrap();
-    assert_eq!(
-        (session, frames.collect()),
-        (None, vec![ClientFrame::Hello(Hello::default())])
-    );
+    let expected = ClientFrame::Hello(Hello {
+        nonce: NONCE,
+        ..Hello::default()
+    });
+    assert_eq!((session, frames.collect()), (None, vec![expected]));
 }
 
 #[test]
@@ -142,15 +149,16 @@ fn version_2_hears_all_that_is_in_a_bundle() {
             payload,
         })
     };
+    let den = Room {
+        number: 3,
+        incarnation: 1,
+        name: RoomName::parse(b"den").unwrap(),
+    };
     let mut datagram = Vec::new();
-    push_server_header(9, &mut datagram);
+    push_server_header(SESSION.get(), &mut datagram);
     for frame in [
         ServerFrame::Welcome(welcome),
-        ServerFrame::Room(Room {
-            number: 3,
-            incarnation: 1,
-            name: RoomName::parse(b"den").unwrap(),
-        }),
+        ServerFrame::Room(den),
         ServerFrame::Notice(NoticeCode::Done, b"you are in den (1 here)"),
         ServerFrame::Notice(NoticeCode::Refused, b"den is full"),
         ServerFrame::Notice(NoticeCode::Presence, b"ann left"),
@@ -164,7 +172,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
     }
     let expected = [
         Received::Welcome(welcome),
-        Received::Joined(RoomName::parse(b"den").unwrap(), 0),
+        Received::Room(den),
         Received::Refused(b"den is full"),
         Received::Stray,
         Received::Answer(STAMP),
@@ -175,4 +183,21 @@ fn version_2_hears_all_that_is_in_a_bundle() {
     ];
     assert_eq!(received(Protocol::V2, &datagram), expected);
     assert_eq!(received(Protocol::V2, b"ada hi"), [Received::Stray]);
+}
+
+#[test]
+fn a_datagram_with_another_session_is_stray_as_a_whole() {
+    let text = stamp();
+    for (number, is_own) in [(SESSION.get(), true), (NONCE, true), (0, false), (8, false)] {
+        let mut datagram = Vec::new();
+        push_server_header(number, &mut datagram);
+        for _ in 0..2 {
+            push_server_frame(&ServerFrame::Pong(text.as_bytes()), &mut datagram);
+        }
+        let expected = match is_own {
+            true => vec![Received::Answer(STAMP); 2],
+            false => vec![Received::Stray],
+        };
+        assert_eq!(received(Protocol::V2, &datagram), expected);
+    }
 }

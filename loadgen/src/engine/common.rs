@@ -140,6 +140,11 @@ impl Run {
         }
     }
 
+    /// The nonce of the HELLOs of a client. Nobody who sees none of its datagrams guesses it.
+    pub(crate) fn nonce(&self, client: u32) -> u64 {
+        u64::from(self.id) << u32::BITS | u64::from(client)
+    }
+
     /// The version that clients speak; the greeting service knows the first alone.
     pub(crate) fn codec(&self) -> Protocol {
         match self.config.scenario {

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use bullhorn::wire::QUIT;
 
 use crate::config::Protocol;
-use crate::engine::codec::{self, Received, Say};
+use crate::engine::codec::{self, Say};
 
 /// A socket that is connected to one address, so that the kernel reports if nothing listens
 /// there.
@@ -46,40 +46,31 @@ impl Probe {
         self.send(QUIT);
     }
 
-    /// Asks for a session, which a server of version 2 gives, or for a greeting.
+    /// Asks for a session, which a server of version 2 gives without storing it, or for a greeting.
     pub(crate) fn ask(&self) {
         let mut hello = Vec::new();
-        codec::write(Protocol::V2, None, Say::Hello, &mut hello);
+        codec::write(
+            Protocol::V2,
+            None,
+            Say::Hello(fastrand::u64(..)),
+            &mut hello,
+        );
         self.send(&hello);
     }
 
-    /// Returns the newest sign since the last call. A session that was given is given back.
+    /// Returns the newest sign since the last call.
     pub(crate) fn sign(&self) -> Option<Sign> {
         let mut sign = self.is_refused.take().then_some(Sign::Refused);
-        let mut buffer = [0; 2048];
         // Each call takes one of the datagrams or errors that the kernel holds.
         loop {
-            match self.socket.recv(&mut buffer) {
-                Ok(length) => {
-                    sign = Some(Sign::Answered);
-                    self.leave(&buffer[..length]);
-                }
+            match self.socket.recv(&mut [0; 1]) {
+                Ok(_) => sign = Some(Sign::Answered),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     sign = Some(Sign::Refused);
                 }
                 Err(_) => return sign,
             }
         }
-    }
-
-    fn leave(&self, answer: &[u8]) {
-        codec::read(Protocol::V2, answer, |received| {
-            if let Received::Welcome(welcome) = received {
-                let mut bye = Vec::new();
-                codec::write(Protocol::V2, Some(welcome.session), Say::Leave, &mut bye);
-                self.send(&bye);
-            }
-        });
     }
 
     /// Other errors mean that nothing is known of the target.

@@ -22,7 +22,7 @@ pub(crate) struct Pulse {
     /// The last silence: its start and its end.
     silent_from_ns: AtomicU64,
     silent_to_ns: AtomicU64,
-    /// Texts that arrived in another room than their own.
+    /// Texts that arrived in another room than their own, and clients that are in one.
     misrouted: AtomicU64,
     /// Set if the server was gone, or had forgotten its clients, and answered again.
     restarted: AtomicBool,
@@ -55,7 +55,8 @@ impl Pulse {
         self.refused_ns.fetch_max(now_ns, Relaxed);
     }
 
-    /// A text arrived in another room than its own: a new server knows no rooms.
+    /// A text arrived in another room than its own, or a client is in one: a new server knows no
+    /// rooms.
     pub(crate) fn misrouted(&self) {
         if self.misrouted.fetch_add(1, Relaxed) >= MANY {
             self.forgotten();

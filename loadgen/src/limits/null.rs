@@ -11,10 +11,10 @@ use bullhorn::net::{
     BindError, BufferSizes, Gso, Packet, PeerAddr, RECEIVE_BATCH, Receiver, Sender, bind_group,
 };
 use bullhorn::wire::v2::{
-    ClientFrame, ServerFrame, SessionId, Welcome, parse_client, push_server_frame,
+    ClientFrame, Room, ServerFrame, SessionId, Welcome, parse_client, push_server_frame,
     push_server_header,
 };
-use bullhorn::wire::{Reply, push_reply};
+use bullhorn::wire::{LOBBY, Reply, RoomName, push_reply};
 use core_affinity::CoreId;
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -125,6 +125,14 @@ fn write_answer(datagram: &[u8], answer: &mut Vec<u8>) {
                 ServerFrame::Welcome(WELCOME)
             }
             ClientFrame::Ping(token) => ServerFrame::Pong(token),
+            ClientFrame::Heartbeat(None) => match RoomName::parse(LOBBY.as_bytes()) {
+                Some(name) => ServerFrame::Room(Room {
+                    number: 0,
+                    incarnation: 0,
+                    name,
+                }),
+                None => continue,
+            },
             _ => continue,
         };
         if answer.is_empty() {

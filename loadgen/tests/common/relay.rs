@@ -16,7 +16,7 @@ use bullhorn::net::{BufferSizes, bind_group};
 use bullhorn::wire::QUIT;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_client, parse_server};
 use loadgen::config::Protocol;
-use loadgen::engine::stamp::{STAMP_BYTES, Stamp};
+use loadgen::engine::stamp::{ADMISSION_SEQUENCE, STAMP_BYTES, Stamp};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -54,8 +54,11 @@ pub(crate) struct Did {
     pub(crate) repeated_at_once: u64,
     pub(crate) repeated_later: u64,
     pub(crate) swapped: u64,
-    /// Also sent to a client of another room.
+    /// Also sent to a client of another room. In version 2, the datagrams count, as they carry the
+    /// session of their own client.
     pub(crate) misdirected: u64,
+    /// Datagrams that were also sent with another session, in version 2.
+    pub(crate) sessions_forged: u64,
     /// Also sent with a stamp that is not genuine.
     pub(crate) forged: u64,
     /// Also sent by somebody who is not the server.
@@ -241,7 +244,7 @@ impl Running {
             2 => {
                 self.emit(place, datagram);
                 let other = (place + 1) % self.peers.len();
-                self.emit(other, datagram);
+                self.misdirect(other, datagram);
                 self.did.answers_misdirected += 1;
             }
             3 => {
@@ -274,8 +277,11 @@ impl Running {
             6 => {
                 self.text_as_it_is(place, datagram);
                 if let Some(other) = self.one_of_another_room(place) {
-                    self.emit(other, datagram);
-                    self.did.misdirected += texts;
+                    self.misdirect(other, datagram);
+                    self.did.misdirected += match self.plan.protocol {
+                        Protocol::V1 => texts,
+                        Protocol::V2 => 1,
+                    };
                 }
             }
             7 => {
@@ -295,7 +301,25 @@ impl Running {
                 self.did.garbage += 1;
                 self.text_as_it_is(place, datagram);
             }
+            10 if self.plan.protocol == Protocol::V2 => {
+                let mut forged = datagram.to_vec();
+                forged[SESSION_BYTE] ^= 1;
+                self.misdirect(place, &forged);
+                self.did.sessions_forged += 1;
+                self.text_as_it_is(place, datagram);
+            }
             _ => self.text_as_it_is(place, datagram),
+        }
+    }
+
+    /// Sends a datagram to a client that it is not for.
+    fn misdirect(&mut self, place: usize, datagram: &[u8]) {
+        match self.plan.protocol {
+            Protocol::V1 => self.emit(place, datagram),
+            Protocol::V2 => {
+                self.send_as(&self.front, place, datagram);
+                self.truth.strayed(1);
+            }
         }
     }
 
@@ -392,7 +416,10 @@ fn received(protocol: Protocol, datagram: &[u8]) -> Vec<Item> {
             .unwrap()
             .filter_map(|frame| match frame {
                 ServerFrame::Message(message) => Stamp::decode(message.payload).map(Item::Text),
-                ServerFrame::Pong(token) => Stamp::decode(token).map(Item::Ask),
+                ServerFrame::Pong(token) => Stamp::decode(token)
+                    // The generator asks so if the server still knows a client.
+                    .filter(|stamp| stamp.sequence != ADMISSION_SEQUENCE)
+                    .map(Item::Ask),
                 _ => None,
             })
             .collect(),
@@ -431,6 +458,9 @@ fn socket() -> UdpSocket {
 
 /// No datagram of either version.
 const GARBAGE: &[u8] = b"what is this, and for whom?";
+
+/// The last byte of the session in the header of a datagram of version 2.
+const SESSION_BYTE: usize = 9;
 
 /// Longer than anything takes to get from here to a client.
 const EARLY_NS: u64 = 150_000_000;

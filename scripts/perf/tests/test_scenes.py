@@ -22,10 +22,12 @@ SERVER = """
     peers = []
     while True:
         text, peer = udp.recvfrom(2048)
-        if text[:5] == b"/ping" or text[2:10] == bytes(8):
-            if peer not in peers:
-                peers.append(peer)
-            udp.sendto(b"\\xff\\x02\\x82\\0\\x12" + b"12345678" + bytes(10), peer)
+        if text[2:10] == bytes(8):
+            udp.sendto(text[:2] + text[13:21] + b"\\x82\\0\\x15" + b"12345678" + bytes(13), peer)
+            continue
+        if text[:5] == b"/ping" or text[10:11] == b"\\x02":
+            peers.append(peer)
+            udp.sendto(text[:10] + b"\\x87\\0\\x0d" + bytes(13), peer)
             continue
         # Everything that waits is one batch.
         batch = [text]
@@ -39,7 +41,8 @@ SERVER = """
         for peer in peers:
             if is_v2:
                 assert text[2:10] == b"12345678"
-                udp.sendto(b"\\xff\\x02" + bytes(67) * len(batch), peer)
+                texts = sum((len(one) - 10) // 51 for one in batch)
+                udp.sendto(text[:10] + bytes(67) * texts, peer)
             else:
                 for one in batch:
                     udp.sendto(one, peer)
@@ -69,10 +72,22 @@ class StepTest(unittest.TestCase):
 
     def test_what_is_queued_while_the_server_is_stopped_is_one_batch(self) -> None:
         # One bundle of 3 messages for each of 4 peers.
-        self.assertEqual(self.steps(Scene("v2", 2, 4, 3)), [(4, 4 * (2 + 3 * 67))] * 5)
+        self.assertEqual(self.steps(Scene("v2", 2, 4, 3)), [(4, 4 * (10 + 3 * 67))] * 5)
+        self.assertEqual(self.steps(Scene("v2", 2, 4, 3, says=2)), [(4, 4 * (10 + 6 * 67))] * 5)
+
+    def test_a_commit_without_sessions_in_its_header(self) -> None:
+        hello = "udp.sendto(text[:2] + text[13:21]"
+        code = SERVER.replace(hello, "peers.append(peer); udp.sendto(text[:2]")
+        code = code.replace("text[:10] +", "text[:2] +")
+        self.assertEqual(self.steps(Scene("v2", 2, 4, 3), code), [(4, 4 * (2 + 3 * 67))] * 5)
+
+    def test_a_reply_for_another_client_is_no_reply(self) -> None:
+        for old, new in (("text[13:21]", "bytes(8)"), ("text[:10] + b", "bytes(10) + b")):
+            with self.assertRaisesRegex(CheckFailed, "without the"):
+                self.steps(Scene("v2", 2, 4, 3), SERVER.replace(old, new))
 
     def test_more_than_is_due_is_no_step(self) -> None:
-        code = SERVER.replace("* len(batch)", "* (len(batch) + 1)")
+        code = SERVER.replace("* texts", "* (texts + 1)")
         with self.assertRaisesRegex(CheckFailed, "more came than was due"):
             self.steps(Scene("v2", 2, 4, 3), code)
 
@@ -90,5 +105,6 @@ class ScenesTest(unittest.TestCase):
 
     def test_deliveries(self) -> None:
         self.assertEqual(Scene("texts", 1, 10, 3).deliveries, 30)
+        self.assertEqual(Scene("bundles", 2, 10, 3, says=2).deliveries, 60)
         self.assertEqual(Scene("rooms", 1, 10, 2, rooms=2).deliveries, 10)
         self.assertEqual(Scene("pings", 1, 10, 3, is_ping=True).deliveries, 3)

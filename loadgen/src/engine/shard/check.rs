@@ -8,6 +8,7 @@ use crate::engine::client::Phase;
 use crate::engine::codec::{self, Say};
 use crate::engine::partition;
 use crate::engine::send_batch::SendBatch;
+use crate::engine::stamp::Stamp;
 
 /// The last question.
 #[derive(Debug, Default)]
@@ -21,8 +22,9 @@ pub(super) struct Check {
 }
 
 impl Clients {
-    /// Asks for what a client has, in the first thread: its session in version 2, and its room in
-    /// version 1. The answer also shows that the server is there, whatever the load is.
+    /// Asks for what a client has, in the first thread: its room in version 1, and nothing in
+    /// version 2, where a client that the server does not know is told so, or told its room. The
+    /// answer also shows that the server is there, whatever the load is.
     pub(super) fn check_server(&mut self, batch: &mut SendBatch, now_ns: u64) {
         let elapsed_ns = self.since_start(now_ns);
         let is_over = elapsed_ns.is_none_or(|elapsed_ns| elapsed_ns >= self.run.end_ns);
@@ -42,14 +44,15 @@ impl Clients {
         };
         self.check.next_client = (client + 1) % count;
         self.check.members = Some(self.run.rooms.members(self.room_of(client)));
-        let room = self.room_name(client);
+        let (room, stamp) = (self.room_name(client), self.admission_stamp(client));
         let say = match self.run.config.protocol {
             Protocol::V1 if partition::has_rooms(&self.run.config) => Say::Join(room.as_str()),
             Protocol::V1 => Say::Join(wire::LOBBY),
-            Protocol::V2 => Say::Hello,
+            Protocol::V2 => Say::Ask(&stamp),
         };
         batch.push(self.ports.of(client), |out| {
-            codec::write(self.run.config.protocol, None, say, out);
+            let session = self.all[client as usize].session;
+            codec::write(self.run.config.protocol, session, say, out);
         });
         let mut asked = 1;
         batch.send(&self.ports, |_| asked = 0);
@@ -61,15 +64,23 @@ impl Clients {
     /// Returns true if this is the room that a client asked for in [`Self::check_server`].
     pub(super) fn checks_room(&self, client: u32, room: &wire::RoomName) -> bool {
         let config = &self.run.config;
-        let is_there = matches!(
-            self.all[client as usize].phase,
-            Phase::Active | Phase::Leaving
-        );
         let is_its = match partition::has_rooms(config) {
             true => self.asks_for_room(client, room),
             false => room.as_str() == wire::LOBBY,
         };
-        is_there && is_its && config.protocol == Protocol::V1
+        self.is_there(client) && is_its && config.protocol == Protocol::V1
+    }
+
+    /// Returns true if this is the answer to [`Self::check_server`] in version 2.
+    pub(super) fn checks_with(&self, client: u32, stamp: &Stamp) -> bool {
+        self.is_there(client)
+            && self.run.config.protocol == Protocol::V2
+            && *stamp == self.admission_stamp(client)
+    }
+
+    fn is_there(&self, client: u32) -> bool {
+        let phase = self.all[client as usize].phase;
+        matches!(phase, Phase::Active | Phase::Leaving)
     }
 
     /// So many are in the room of the client that asked. A new server knows nobody but those who
@@ -87,7 +98,8 @@ const INTERVAL_NS: u64 = 300_000_000;
 
 #[cfg(test)]
 mod tests {
-    use bullhorn::wire::v2::{ServerFrame, SessionId, Welcome};
+    use bullhorn::wire::RoomName;
+    use bullhorn::wire::v2::{Room, ServerFrame};
 
     use super::*;
     use crate::config::RunConfig;
@@ -136,16 +148,22 @@ mod tests {
         }
     }
 
+    /// The first datagram of a session is answered by the room, and so is the first one after the
+    /// server has dropped the client.
     #[test]
-    fn another_session_is_another_servers() {
-        let welcome = |session| {
-            let session = SessionId::new(session).unwrap();
-            frames(&[ServerFrame::Welcome(Welcome { session, ..WELCOME })])
-        };
+    fn a_client_that_is_told_its_room_with_the_answer_was_forgotten() {
         let mut shard = checked(config(Protocol::V2), 1);
-        let own = WELCOME.session.get();
-        assert!(!is_forgotten(&mut shard, &welcome(own)));
-        assert!(is_forgotten(&mut shard, &welcome(own + 1)));
+        let room = ServerFrame::Room(Room {
+            number: 3,
+            incarnation: 1,
+            name: RoomName::parse(shard.clients.room_name(0).as_str().as_bytes()).unwrap(),
+        });
+        let stamp = stamped("", shard.clients.admission_stamp(0));
+        let pong = ServerFrame::Pong(&stamp);
+        assert!(!is_forgotten(&mut shard, &frames(&[pong])));
+        // The server may have answered the first datagram twice.
+        assert!(!is_forgotten(&mut shard, &frames(&[room])));
+        assert!(is_forgotten(&mut shard, &frames(&[room, pong])));
     }
 
     #[test]

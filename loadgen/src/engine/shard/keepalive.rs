@@ -62,7 +62,7 @@ impl Keepalive {
         }
         let protocol = clients.run.config.protocol;
         batch.push(clients.ports.of(client), |out| {
-            codec::write(protocol, state.session, Say::Heartbeat, out);
+            codec::write(protocol, state.session, Say::Heartbeat(state.room), out);
         });
         if clients.is_recording(now_ns) {
             clients.recorder.counts.keepalives += 1;

@@ -22,6 +22,7 @@ use self::receive::Receiving;
 use self::registration::Registration;
 use self::send::Sending;
 use crate::engine::client::{Client, Phase};
+use crate::engine::codec::Receiver;
 use crate::engine::common::{Run, RunError};
 use crate::engine::partition::{self, Part};
 use crate::engine::ports::Ports;
@@ -264,6 +265,14 @@ impl Clients {
     /// The number of a client among those of all threads.
     fn global(&self, client: u32) -> u32 {
         self.first + client
+    }
+
+    /// What the header of a datagram to a client contains.
+    fn receiver(&self, client: u32) -> Receiver {
+        Receiver {
+            session: self.all[client as usize].session,
+            nonce: self.run.nonce(self.global(client)),
+        }
     }
 
     fn room_of(&self, client: u32) -> u32 {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bullhorn::net::RECEIVE_BATCH;
 use bullhorn::wire;
+use bullhorn::wire::v2::Room;
 
 use super::{Clients, Pause, Registration};
 use crate::config::Scenario;
@@ -117,13 +118,21 @@ impl Clients {
         let protocol = self.run.codec();
         let mut result = Ok(());
         let is_greeting = self.run.config.scenario == Scenario::Greet;
-        codec::read(protocol, datagram, |received| match received {
+        let receiver = self.receiver(client);
+        let mut tells_room = false;
+        codec::read(protocol, receiver, datagram, |received| match received {
             Received::Text(_) if is_greeting => result = Err(RunError::Chats),
             Received::Text(stamp) => self.hear_text(client, stamp, now_ns),
             Received::Answer(stamp) if stamp.sequence != ADMISSION_SEQUENCE => {
                 self.hear_answer(client, stamp, now_ns);
             }
+            Received::Answer(stamp) if self.checks_with(client, &stamp) => {
+                if tells_room {
+                    self.run.pulse.forgotten();
+                }
+            }
             received => {
+                tells_room |= matches!(received, Received::Room(_));
                 if let Err(error) = self.hear_other(client, received, now_ns, registration) {
                     result = Err(error);
                 }
@@ -310,6 +319,7 @@ impl Clients {
             Received::Joined(room, _) if self.asks_for_room(client, &room) => {
                 registration.joined(self, client);
             }
+            Received::Room(room) => self.hear_room(client, &room, registration, now_ns),
             // Everybody begins in the lobby.
             Received::Joined(room, _) if is_joining && room.as_str() == wire::LOBBY => {}
             Received::Answer(stamp) if self.asks_with(client, &stamp) => {
@@ -318,6 +328,27 @@ impl Clients {
             _ => self.count_stray(now_ns),
         }
         Ok(())
+    }
+
+    /// The server has told a client the room that it is in.
+    fn hear_room(
+        &mut self,
+        client: u32,
+        room: &Room,
+        registration: &mut Registration,
+        now_ns: u64,
+    ) {
+        if self.asks_for_room(client, &room.name) {
+            self.client(client).room = Some(room.number);
+            return registration.joined(self, client);
+        }
+        match self.client(client).phase {
+            // Everybody begins in the lobby.
+            Phase::Hello | Phase::Joining if room.name.as_str() == wire::LOBBY => {}
+            // The server had dropped it, and registered it again.
+            Phase::Active => self.run.pulse.misrouted(),
+            _ => self.count_stray(now_ns),
+        }
     }
 
     /// Records how long the first packet of a batch had waited, as that of every one: the

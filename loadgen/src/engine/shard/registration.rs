@@ -103,12 +103,8 @@ impl Registration {
     /// A client has a session.
     pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome) {
         let state = clients.client(client);
-        if state.phase == Phase::Active && state.session != Some(welcome.session) {
-            clients.run.pulse.forgotten();
-            return;
-        }
         if state.phase != Phase::Hello {
-            // It asked twice, or was checked.
+            // It asked twice.
             return;
         }
         state.session = Some(welcome.session);
@@ -189,10 +185,11 @@ impl Registration {
         let room = clients.room_name(client);
         let state = &clients.all[client as usize];
         let say = match state.phase {
-            Phase::Hello => Say::Hello,
+            Phase::Hello => Say::Hello(clients.run.nonce(clients.global(client))),
             _ if config.scenario == Scenario::Greet => Say::Text(&stamp, 0),
             _ if partition::has_rooms(config) => Say::Join(room.as_str()),
-            _ if clients.run.codec() == Protocol::V2 => Say::Heartbeat,
+            // It believes nothing, so it is told its room.
+            _ if clients.run.codec() == Protocol::V2 => Say::Heartbeat(None),
             _ => Say::Ask(&stamp),
         };
         batch.push(clients.ports.of(client), |out| {

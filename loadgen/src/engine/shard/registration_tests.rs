@@ -76,6 +76,46 @@ fn a_client_has_come_when_it_is_told_of_the_room_that_it_asked_for() {
     }
 }
 
+/// A server that had dropped its clients registers them anew, with what they send next.
+#[test]
+fn clients_whose_room_is_another_one_were_forgotten() {
+    let mut shard = joining(config(Protocol::V2));
+    let in_room = |number: u32, name: &str| {
+        frames(&[ServerFrame::Room(Room {
+            number,
+            incarnation: 1,
+            name: ServerRoomName::parse(name.as_bytes()).unwrap(),
+        })])
+    };
+    let own = format!("load-{:08x}-00000000", shard.clients.run.id);
+    assert_eq!(counted(&mut shard, &in_room(3, &own), LATER_NS), came());
+    assert_eq!(shard.clients.client(0).room, Some(3));
+    for _ in 0..100 {
+        let told = counted(&mut shard, &in_room(0, wire::LOBBY), LATER_NS);
+        assert_eq!(told, Counts::default());
+    }
+    assert_eq!(shard.clients.client(0).room, Some(3));
+    assert!(shard.clients.run.pulse.has_restarted());
+}
+
+/// Where there are no rooms, in version 2.
+#[test]
+fn a_client_has_come_when_it_is_told_of_the_lobby() {
+    let mut shard = joining(RunConfig {
+        scenario: Scenario::Ping,
+        ..config(Protocol::V2)
+    });
+    let lobby = ServerFrame::Room(Room {
+        number: 0,
+        incarnation: 1,
+        name: ServerRoomName::parse(wire::LOBBY.as_bytes()).unwrap(),
+    });
+    let to_another = frames_to(WELCOME.session.get() + 1, &[lobby]);
+    assert_eq!(counted(&mut shard, &to_another, LATER_NS), stray());
+    assert_eq!(counted(&mut shard, &frames(&[lobby]), LATER_NS), came());
+    assert_eq!(shard.clients.client(0).room, Some(0));
+}
+
 /// A client of version 1 answers once, and asks again for what was dropped.
 #[test]
 fn a_client_proves_its_address_once_per_challenge_of_the_server() {

@@ -223,7 +223,7 @@ impl Sending {
             Kind::Ask => Say::Ask(&stamp),
             // The greeting service takes anything.
             Kind::Text | Kind::Greet => Say::Text(&stamp, config.payload.draw(self.random.f64())),
-            Kind::Heartbeat => Say::Heartbeat,
+            Kind::Heartbeat => Say::Heartbeat(clients.all[client as usize].room),
         };
         let protocol = clients.run.codec();
         let session = clients.all[client as usize].session;

@@ -67,8 +67,7 @@ pub(super) fn joining(config: RunConfig) -> Shard {
     let (clients, batch) = (&mut shard.clients, &mut shard.batch);
     shard.registration.turn(clients, batch, START_NS).unwrap();
     if shard.clients.client(0).phase == Phase::Hello {
-        let welcome = frames(&[ServerFrame::Welcome(WELCOME)]);
-        receive(&mut shard, &welcome, 0).unwrap();
+        welcome(&mut shard, WELCOME);
     }
     assert_eq!(shard.clients.client(0).phase, Phase::Joining);
     shard
@@ -102,6 +101,13 @@ pub(super) fn receive(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Re
         .receive(0, datagram, now_ns, &mut shard.registration)
 }
 
+/// The server replies to the HELLO of the first client.
+pub(super) fn welcome(shard: &mut Shard, welcome: Welcome) {
+    let nonce = shard.clients.run.nonce(0);
+    let welcome = frames_to(nonce, &[ServerFrame::Welcome(welcome)]);
+    assert_eq!(counted(shard, &welcome, 0), Counts::default());
+}
+
 /// The counts when the first client receives this.
 #[track_caller]
 pub(super) fn counted(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Counts {
@@ -117,10 +123,15 @@ pub(super) fn stray() -> Counts {
     }
 }
 
-/// A datagram of version 2.
+/// A datagram of version 2 to the first client.
 pub(super) fn frames(frames: &[ServerFrame<'_>]) -> Vec<u8> {
+    frames_to(WELCOME.session.get(), frames)
+}
+
+/// A datagram of version 2 with any number in its header.
+pub(super) fn frames_to(number: u64, frames: &[ServerFrame<'_>]) -> Vec<u8> {
     let mut datagram = Vec::new();
-    push_server_header(WELCOME.session.get(), &mut datagram);
+    push_server_header(number, &mut datagram);
     for frame in frames {
         push_server_frame(frame, &mut datagram);
     }
