@@ -65,7 +65,7 @@ impl Ingress {
             || self.shared.registry.was_proven(from)
     }
 
-    /// Asks a v1 newcomer for a proof, unless its address was asked a moment ago. The request is
+    /// Asks a v1 newcomer for a proof, as far as the limits allow it. The request is
     /// not longer than three times an empty datagram, with the headers.
     fn challenge(
         &self,
@@ -76,12 +76,7 @@ impl Ingress {
         egress: &mut Egress,
     ) {
         let bytes = (CHALLENGE_BYTES + from.header_bytes()) as u32;
-        if text.is_some_and(is_from_server)
-            // First, so that an address that is not asked now may be asked soon.
-            || !self.shared.challenge_rate.has(bytes, now_ms)
-            || !self.shared.challenges.allows(from, now_ms)
-            || !self.shared.challenge_rate.take(bytes, now_ms)
-        {
+        if text.is_some_and(is_from_server) || !self.shared.challenges.allows(from, bytes, now_ms) {
             return;
         }
         self.counters().challenges.add(1);
