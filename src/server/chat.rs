@@ -105,7 +105,8 @@ impl Service for Chat {
     }
 }
 
-fn admission(config: &ServerConfig, own_addresses: Arc<OwnAddresses>) -> Admission {
+/// Returns the rules for newcomers.
+pub(super) fn admission(config: &ServerConfig, own_addresses: Arc<OwnAddresses>) -> Admission {
     let nets = config.trust.iter().filter_map(|trust| match trust {
         Trust::Nobody => None,
         Trust::Net(net) => Some(*net),

@@ -96,6 +96,12 @@ impl Ingress {
         egress: &mut Egress,
     ) {
         let counters = self.counters();
+        let registry = &self.shared.registry;
+        let peer = registry.get(&from);
+        if peer.as_ref().is_some_and(|peer| peer.session().is_none()) {
+            // A v1 peer is sent no frames, whoever sent this.
+            return counters.drop_datagram(DropReason::WrongSession);
+        }
         let hello = match frames.next() {
             Some(ClientFrame::Hello(hello)) => hello,
             Some(ClientFrame::Unknown(unknown)) => {
@@ -105,12 +111,10 @@ impl Ingress {
             _ => return counters.drop_datagram(DropReason::WrongSession),
         };
         egress.replies.set_receiver(hello.nonce);
-        let registry = &self.shared.registry;
-        if let Some(peer) = registry.get(&from) {
+        if let Some(peer) = peer
+            && let Some(session) = peer.session()
+        {
             // Anybody may send a HELLO in its name, so this changes nothing.
-            let Some(session) = peer.session() else {
-                return counters.drop_datagram(DropReason::WrongSession);
-            };
             counters.frames.add(1);
             return self.welcome(from, session, peer.protocol(), egress);
         }
