@@ -14,10 +14,10 @@ use bullhorn::ServerConfig;
 use bullhorn::config::{Proof, Trust};
 use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{ClientFrame, Unknown};
-use common::v2_peer::{V2Peer, datagram, hello};
+use common::v2_peer::{V2Peer, datagram, hello, welcome};
 use common::{
-    Client, TestServer, V4, config, parse, proved, two_machines, unpinned_config, wait_until,
-    with_networks,
+    Client, Strangers, TestServer, V4, config, parse, proved, two_machines, unpinned_config,
+    wait_until, with_networks,
 };
 
 #[test]
@@ -136,57 +136,57 @@ fn expect_no_amplification(server: &TestServer, speaker: &Client, connect: impl 
 
 #[test]
 fn forged_members_are_no_members() {
-    let server = TestServer::start(strict(2));
-    let speaker = proved(Client::connect(server.local_addr()));
-    let dan = V2Peer::open(server.unregistered_client());
-    let forged: Vec<Client> = (0..500).map(|_| server.unregistered_client()).collect();
-    let mut datagrams = server.stats().total().datagrams_in;
-    for victim in &forged {
-        victim.send(b"@im@");
-        victim.send(&hello());
-        datagrams += 2;
-        wait_until("them", || server.stats().total().datagrams_in >= datagrams);
-    }
-    let before = server.stats().total().deliveries;
-    speaker.send(b"hi");
-    speaker.expect_text_from(&speaker, "hi");
-    dan.client.receive();
-    server.wait_for_deliveries(before + 2);
-    assert_eq!(server.stats().peers, 2);
+    Strangers::in_both_modes(|strangers| {
+        let server = strangers.start();
+        let speaker = strangers.proved(&server);
+        let dan = V2Peer::open(strangers.connect(&server));
+        let forged: Vec<_> = (0..500).map(|_| strangers.connect(&server)).collect();
+        let mut datagrams = server.stats().total().datagrams_in;
+        for victim in &forged {
+            victim.send(b"@im@");
+            victim.send(&hello());
+            datagrams += 2;
+            wait_until("them", || server.stats().total().datagrams_in >= datagrams);
+        }
+        let before = server.stats().total().deliveries;
+        speaker.send(b"hi");
+        speaker.expect_text_from(&speaker, "hi");
+        dan.client.receive();
+        server.wait_for_deliveries(before + 2);
+        assert_eq!(server.stats().peers, 2);
+    });
 }
 
 #[test]
 fn a_forged_hello_mutes_no_peer_of_either_version() {
-    let server = TestServer::start(strict(1));
-    let ann = proved(Client::connect(server.local_addr()));
-    let dan = V2Peer::open(server.unregistered_client());
-    for round in 0..20 {
-        // Those come from a forger. The server sends dan his own session again.
-        ann.send(&hello());
-        dan.client.send(&hello());
-        assert_eq!(
-            common::v2_peer::welcome(&dan.client.receive())
-                .session
-                .get(),
-            dan.number
-        );
-        // Nor what a newcomer of version 2 would be told.
+    Strangers::in_both_modes(|strangers| {
+        let server = strangers.start();
+        let ann = strangers.proved(&server);
+        let dan = V2Peer::open(strangers.connect(&server));
+        // Longer than the refusal of an unknown frame.
         let mut unknown = datagram(0, &[ClientFrame::Unknown(Unknown::Frame(0x77))]);
         unknown.resize(300, 0);
-        ann.send(&unknown);
-        ann.send(&datagram(7, &[ClientFrame::Bye]));
-        dan.client
-            .send(&datagram(dan.number ^ 1, &[ClientFrame::Bye]));
-        dan.client.send(b"@im@");
-        let text = format!("text {round}");
-        ann.send(text.as_bytes());
-        ann.expect_text_from(&ann, &text);
-        dan.client.receive();
-        dan.expect_intact(&text);
-        ann.expect_text_from(&dan.client, &text);
-    }
-    assert!(ann.inbox_is_empty());
-    assert_eq!(server.stats().total().registered, 2);
+        for round in 0..20 {
+            // These come from a forger. The server sends dan his own session again.
+            ann.send(&hello());
+            dan.client.send(&hello());
+            assert_eq!(welcome(&dan.client.receive()).session.get(), dan.number);
+            ann.send(&unknown);
+            ann.send(&datagram(7, &[ClientFrame::Bye]));
+            dan.client
+                .send(&datagram(dan.number ^ 1, &[ClientFrame::Bye]));
+            dan.client.send(b"@im@");
+            let text = format!("text {round}");
+            ann.send(text.as_bytes());
+            ann.expect_text_from(&ann, &text);
+            dan.client.receive();
+            dan.expect_intact(&text);
+            ann.expect_text_from(&dan.client, &text);
+        }
+        // As a stock client ends by a datagram that is not UTF-8.
+        assert!(ann.inbox_is_empty());
+        assert_eq!(server.stats().total().registered, 2);
+    });
 }
 
 /// Asks everybody for a proof.

@@ -18,7 +18,7 @@ use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{ClientFrame, NoticeCode, ServerFrame, parse_server};
 use bytesize::ByteSize;
 use common::v2_peer::{V2Peer, datagram, hello, welcome};
-use common::{Client, TestServer, V4, V6, config, wait_until};
+use common::{Client, Strangers, TestServer, V4, V6, config, wait_until};
 
 #[test]
 fn a_v1_newcomer_says_the_token_and_is_in() {
@@ -302,30 +302,32 @@ fn a_session_of_an_old_epoch_is_unknown_unless_it_is_registered() {
 
 #[test]
 fn a_hello_in_the_name_of_a_silent_peer_keeps_neither_it_nor_its_name() {
-    let time = Time::default();
-    let server = TestServer::start_with_clock(
-        ServerConfig {
-            reap_interval: Duration::from_millis(10),
-            ..strict(1, V4)
-        },
-        time.clock(),
-    );
-    let dan = V2Peer::open(server.unregistered_client());
-    dan.send(&[ClientFrame::Command(b"/nick dan")]);
-    dan.client.receive();
-    for now_ms in (0..=10_000).step_by(1_000) {
-        time.set(now_ms);
-        dan.client.send(&hello());
-        let again = welcome(&dan.client.receive());
-        assert_eq!(again.session.get(), dan.number);
-    }
-    time.set(10_001);
-    wait_until("the expiry", || server.stats().peers == 0);
-    let eve = V2Peer::open(server.unregistered_client());
-    eve.send(&[ClientFrame::Command(b"/nick dan")]);
-    let answer = eve.client.receive();
-    let named = ServerFrame::Notice(NoticeCode::Done, b"you are dan");
-    assert!(parse_server(&answer).unwrap().eq([named]));
+    Strangers::in_both_modes(|strangers| {
+        let time = Time::default();
+        let server = TestServer::start_with_clock(
+            ServerConfig {
+                reap_interval: Duration::from_millis(10),
+                ..strangers.config.clone()
+            },
+            time.clock(),
+        );
+        let dan = V2Peer::open(strangers.connect(&server));
+        dan.send(&[ClientFrame::Command(b"/nick dan")]);
+        dan.client.receive();
+        for now_ms in (0..=10_000).step_by(1_000) {
+            time.set(now_ms);
+            dan.client.send(&hello());
+            let again = welcome(&dan.client.receive());
+            assert_eq!(again.session.get(), dan.number);
+        }
+        time.set(10_001);
+        wait_until("the expiry", || server.stats().peers == 0);
+        let eve = V2Peer::open(strangers.connect(&server));
+        eve.send(&[ClientFrame::Command(b"/nick dan")]);
+        let answer = eve.client.receive();
+        let named = ServerFrame::Notice(NoticeCode::Done, b"you are dan");
+        assert!(parse_server(&answer).unwrap().eq([named]));
+    });
 }
 
 #[test]
