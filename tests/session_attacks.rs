@@ -12,101 +12,114 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use bullhorn::client::{Event, ProtocolChoice, ProtocolVersion, RoomName, Session};
-use bullhorn::wire::v2::{NoticeCode, ServerFrame};
+use bullhorn::wire::v2::{ClientFrame, NoticeCode, ServerFrame};
+use common::v2_peer::V2Peer;
 use common::{
-    Relay, TestServer, V4, answer, bound_to_address_of, connect_with, datagram_to, expect_up,
-    lobby, message, unpinned_config, wait_until, welcome,
+    Relay, Strangers, TestServer, V4, answer, bound_to_address_of, connect_with, datagram_to,
+    expect_up, lobby, message, two_machines, unpinned_config, wait_until, welcome, with_networks,
 };
 use socket2::SockAddr;
 
 #[test]
 fn forged_datagrams_from_the_address_of_the_server_do_nothing() {
-    let server = TestServer::start(unpinned_config(2, V4));
-    let sessions: Vec<_> = (0..5).map(|_| connect(server.local_addr())).collect();
-    sessions
-        .iter()
-        .for_each(|session| expect_up(session, ProtocolVersion::V2));
-    let forger = bound_to_address_of(&server);
-    let ada = "ada".parse().unwrap();
-    let frames = [
-        ServerFrame::Goodbye,
-        ServerFrame::UnknownSession,
-        ServerFrame::Notice(NoticeCode::Refused, b"peer limit reached (2)"),
-        ServerFrame::Private(ada, b"psst"),
-        ServerFrame::Pong(b"?"),
-        lobby(),
-        welcome(9),
-        message(1_000_000, b"forged"),
-    ];
-    let mut sent = 0;
-    for guess in [0, 1, 0x0123_4567_89AB_CDEF, u64::MAX] {
-        for frame in &frames {
-            sent += 1;
-            let datagram = datagram_to(guess, &[*frame]);
-            for session in &sessions {
-                let to = SockAddr::from(session.local_addr().unwrap());
-                forger.send_to(&datagram, &to).unwrap();
+    Strangers::in_both_modes(|strangers| {
+        let server = strangers.start();
+        let sessions: Vec<_> = (0..5).map(|_| connect(server.local_addr())).collect();
+        sessions
+            .iter()
+            .for_each(|session| expect_up(session, ProtocolVersion::V2));
+        // A forger who is a member knows all but the sessions of the others, and so does a former one.
+        let [member, former] = [(); 2].map(|()| V2Peer::open(strangers.connect(&server)));
+        former.send(&[ClientFrame::Bye]);
+        wait_until("the leave", || server.stats().peers == sessions.len() + 1);
+        let forger = bound_to_address_of(&server);
+        let ada = "ada".parse().unwrap();
+        let frames = [
+            ServerFrame::Goodbye,
+            ServerFrame::UnknownSession,
+            ServerFrame::Notice(NoticeCode::Refused, b"peer limit reached (2)"),
+            ServerFrame::Private(ada, b"psst"),
+            ServerFrame::Pong(b"?"),
+            lobby(),
+            welcome(9),
+            message(0, b"forged"),
+            message(1_000_000, b"forged"),
+        ];
+        let mut sent = 0;
+        let numbers = [member.number, former.number];
+        for guess in [0, 1, u64::MAX].into_iter().chain(numbers) {
+            for frame in &frames {
+                sent += 1;
+                let datagram = datagram_to(guess, &[*frame]);
+                for session in &sessions {
+                    let to = SockAddr::from(session.local_addr().unwrap());
+                    forger.send_to(&datagram, &to).unwrap();
+                }
             }
         }
-    }
-    for session in &sessions {
-        let to = SockAddr::from(session.local_addr().unwrap());
-        forger.send_to(b"* you are eve", &to).unwrap();
-    }
-    for session in &sessions {
-        wait_until("the forged datagrams", || {
-            let stats = session.stats();
-            (stats.forged, stats.malformed) == (sent, 1)
-        });
-    }
-    expect_intact(&sessions);
+        for session in &sessions {
+            let to = SockAddr::from(session.local_addr().unwrap());
+            forger.send_to(b"* you are eve", &to).unwrap();
+        }
+        for session in &sessions {
+            wait_until("the forged datagrams", || {
+                let stats = session.stats();
+                (stats.forged, stats.malformed) == (sent, 1)
+            });
+        }
+        expect_intact(&sessions);
+    });
 }
 
 #[test]
-fn a_forged_goodbye_to_a_range_of_ports_ends_no_session() {
-    let server = TestServer::start(unpinned_config(1, V4));
-    let sessions: Vec<_> = (0..5).map(|_| connect(server.local_addr())).collect();
-    sessions
-        .iter()
-        .for_each(|session| expect_up(session, ProtocolVersion::V2));
-    let ports = sessions
-        .iter()
-        .map(|session| session.local_addr().unwrap().port());
-    let (first, last) = (ports.clone().min().unwrap(), ports.max().unwrap());
-    let forger = bound_to_address_of(&server);
-    let goodbye = datagram_to(0, &[ServerFrame::Goodbye]);
-    for port in (first..=last).filter(|port| *port != server.local_addr().port()) {
-        let to = SockAddr::from(SocketAddr::from(([127, 0, 0, 1], port)));
-        // Nobody listens at most of them.
-        let _ = forger.send_to(&goodbye, &to);
-    }
-    for session in &sessions {
-        wait_until("the forged datagram", || session.stats().forged > 0);
-    }
-    expect_intact(&sessions);
+fn a_forged_goodbye_to_every_port_ends_no_session() {
+    with_networks(|| {
+        let [machine, clients] = two_machines();
+        let server = machine.run(|| TestServer::start(unpinned_config(1, "10.77.0.1:9999")));
+        let address = server.local_addr();
+        let sessions: Vec<_> = (0..5).map(|_| clients.run(|| connect(address))).collect();
+        for session in &sessions {
+            expect_up(session, ProtocolVersion::V2);
+        }
+        let goodbye = datagram_to(0, &[ServerFrame::Goodbye]);
+        machine.run(|| {
+            let forger = bound_to_address_of(&server);
+            for port in EPHEMERAL {
+                let to = SockAddr::from(SocketAddr::from(([10, 77, 0, 9], port)));
+                // Nobody listens at most of them.
+                let _ = forger.send_to(&goodbye, &to);
+            }
+        });
+        for session in &sessions {
+            wait_until("the forged datagram", || session.stats().forged == 1);
+        }
+        expect_intact(&sessions);
+    });
 }
 
 #[test]
 fn a_forged_far_number_costs_no_message() {
-    let server = TestServer::start(unpinned_config(1, V4));
-    let session = connect(server.local_addr());
-    expect_up(&session, ProtocolVersion::V2);
-    let forger = bound_to_address_of(&server);
-    let to = SockAddr::from(session.local_addr().unwrap());
-    for number in 0..200_u32 {
-        let forged = datagram_to(0, &[message(1_000_000 + number * 10_000_000, b"forged")]);
-        forger.send_to(&forged, &to).unwrap();
-        answer(session.say(&number.to_string()));
-    }
-    for number in 0..200 {
-        let event = common::next_event(&session);
-        let Event::Message(message) = event else {
-            panic!("{event:?}");
-        };
-        assert_eq!(message.text(), number.to_string());
-    }
-    wait_until("the forged datagrams", || session.stats().forged == 200);
-    assert_eq!(session.stats().messages.lost, 0);
+    Strangers::in_both_modes(|strangers| {
+        let server = strangers.start();
+        let session = connect(server.local_addr());
+        expect_up(&session, ProtocolVersion::V2);
+        let forger = bound_to_address_of(&server);
+        let to = SockAddr::from(session.local_addr().unwrap());
+        for number in 0..200_u32 {
+            let forged = datagram_to(0, &[message(1_000_000 + number * 10_000_000, b"forged")]);
+            forger.send_to(&forged, &to).unwrap();
+            answer(session.say(&number.to_string()));
+        }
+        for number in 0..200 {
+            let event = common::next_event(&session);
+            let Event::Message(message) = event else {
+                panic!("{event:?}");
+            };
+            assert_eq!(message.text(), number.to_string());
+        }
+        wait_until("the forged datagrams", || session.stats().forged == 200);
+        assert_eq!(session.stats().messages.lost, 0);
+    });
 }
 
 #[test]
@@ -213,3 +226,6 @@ fn connect(server: SocketAddr) -> Session {
 fn room(name: &str) -> RoomName {
     name.parse().unwrap()
 }
+
+/// The ports of clients, by `net.ipv4.ip_local_port_range`.
+const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;

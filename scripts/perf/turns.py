@@ -33,29 +33,33 @@ Figures = dict[str, str]
 class Server:
     """A running server, and the clients that this program keeps at it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self.process, self.address = process, ("127.0.0.1", port)
+    def __init__(self, process: subprocess.Popen[bytes], address: tuple[str, int]) -> None:
+        self.process, self.address = process, address
 
     def text_peer(self, room: str = "", buffer: int = 4 << 20) -> socket.socket:
         """A v1 peer in this room, or in the lobby."""
         peer = self._socket(1 << 16)
         peer.send(b"/join " + room.encode() if room else b"/ping 1")
         peer.recv(2000)
-        return _resized(peer, buffer)
+        return resized(peer, buffer)
 
     def frame_peer(self, buffer: int) -> tuple[socket.socket, bytes]:
         """A v2 peer in the lobby, and the beginning of each of its datagrams."""
         peer = self._socket(1 << 16)
         head, _ = open_session(peer)
-        return _resized(peer, buffer), head
+        return resized(peer, buffer), head
 
     def count(self, what: str) -> int:
         """A count of the console, 0 where it is not listed."""
+        found = re.search(rf"{what}: (?:\d+ = )?(\d+)", self.listing())
+        return int(found[1]) if found else 0
+
+    def listing(self) -> str:
+        """What the console lists."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
-        found = re.search(rf"{what}: (?:\d+ = )?(\d+)", self.read_until_prompt())
-        return int(found[1]) if found else 0
+        return self.read_until_prompt()
 
     def read_until_prompt(self) -> str:
         """The output of its console, up to the next prompt."""
@@ -78,21 +82,23 @@ class Server:
         peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         peer.connect(self.address)
         peer.settimeout(3)
-        return _resized(peer, buffer)
+        return resized(peer, buffer)
 
 
 @contextmanager
-def running(binary: Path, workers: int) -> Iterator[Server]:
-    """A server with this number of workers."""
+def running(
+    binary: Path, workers: int, *flags: str, ip: str = "127.0.0.1"
+) -> Iterator[Server]:
+    """A server with this number of workers, and these flags."""
     cores = [min(ALL_CORES)] if workers == 1 else ALL_CORES
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((ip, 0))
         port = free.getsockname()[1]
-    command = [binary, f"--bind=127.0.0.1:{port}", f"--workers={workers}", "--log=off"]
-    command += ["--no-pin", "--timeout=120s"]
+    command = [binary, f"--bind={ip}:{port}", f"--workers={workers}", "--log=off"]
+    command += ["--no-pin", "--timeout=120s", *flags]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
     with processes.child(command, cores, **pipes) as process:  # type: ignore[arg-type]
-        server = Server(process, port)
+        server = Server(process, (ip, port))
         server.read_until_prompt()
         yield server
 
@@ -284,7 +290,8 @@ def _last_ms(peers: Sequence[socket.socket], sender: socket.socket) -> float:
     return (last - start) / 1e6
 
 
-def _resized(peer: socket.socket, buffer: int) -> socket.socket:
+def resized(peer: socket.socket, buffer: int) -> socket.socket:
+    """Sets the size of a receive buffer, beyond the limit of the system if that is allowed."""
     try:
         peer.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
     except PermissionError:

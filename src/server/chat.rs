@@ -9,11 +9,10 @@ use super::assembly::Assembly;
 use super::config::{Proof, ServerConfig, Switch, Trust};
 use super::egress::notifier::{Notifier, NotifierCounters};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
-use super::ingress::admission::{Admission, ByteRate};
+use super::ingress::admission::Admission;
+use super::ingress::challenges::Challenges;
 use super::ingress::token::Tokens;
-use super::ingress::{
-    CHALLENGE_INTERVAL_MS, Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit,
-};
+use super::ingress::{Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::{Wake, wake};
 use super::ops::turns::Turns;
@@ -69,8 +68,7 @@ impl ChatServer {
             admission: admission(config, Arc::clone(&assembly.shared.own_addresses)),
             tokens: Tokens::new().map_err(in_call("getrandom"))?,
             rejections: ReplyLimit::new(REJECTION_INTERVAL_MS),
-            challenges: ReplyLimit::new(CHALLENGE_INTERVAL_MS),
-            challenge_rate: ByteRate::new(config.challenge_rate.as_u64()),
+            challenges: Challenges::new(config.challenge_rate.as_u64()),
         });
         let exchange = Arc::new(Exchange::new(assembly.worker_handles()));
         let max_segments = assembly.max_segments;
@@ -107,7 +105,8 @@ impl Service for Chat {
     }
 }
 
-fn admission(config: &ServerConfig, own_addresses: Arc<OwnAddresses>) -> Admission {
+/// Returns the rules for newcomers.
+pub(super) fn admission(config: &ServerConfig, own_addresses: Arc<OwnAddresses>) -> Admission {
     let nets = config.trust.iter().filter_map(|trust| match trust {
         Trust::Nobody => None,
         Trust::Net(net) => Some(*net),

@@ -4,9 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::assembly::Assembly;
+use super::chat::admission;
 use super::config::ServerConfig;
 use super::egress::Progress;
 use super::egress::replies::Replies;
+use super::ingress::admission::{Admission, Verdict};
 use super::ops::log::Log;
 use super::ops::stats::{DropReason, WorkerInfo};
 use super::ops::supervise::StopSignal;
@@ -16,6 +18,7 @@ use crate::wire::{GREETING_START, push_greeting};
 
 struct Greet {
     replies: Replies,
+    admission: Arc<Admission>,
     /// With `--once`, the signal to send at the first reply.
     once: Option<Arc<StopSignal>>,
     log: Log,
@@ -25,8 +28,13 @@ struct Greet {
 pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<()> {
     let stop = Arc::clone(assembly.supervisor.stop_signal());
     let log = assembly.log.clone();
+    let admission = Arc::new(admission(
+        config,
+        Arc::clone(&assembly.shared.own_addresses),
+    ));
     assembly.spawn_workers(|_, seat| Greet {
         replies: Replies::default(),
+        admission: Arc::clone(&admission),
         once: config.once.then(|| Arc::clone(&stop)),
         log: log.clone(),
         info: Arc::clone(&seat.info),
@@ -39,6 +47,9 @@ impl Service for Greet {
         let counters = &self.info.counters;
         if payload.starts_with(GREETING_START) {
             return counters.drop_datagram(DropReason::Greeting);
+        }
+        if let Verdict::Refuse(reason) = self.admission.judge(&from) {
+            return counters.drop_datagram(reason);
         }
         // The worker sends the replies of this round before it stops.
         if self.once.as_ref().is_some_and(|stop| !stop.stop()) {

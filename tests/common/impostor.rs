@@ -29,7 +29,11 @@ pub(crate) fn bound_to_address_of(server: &TestServer) -> Impostor {
     if let SocketAddr::V4(v4) = address {
         // Another address with the same port, from which a datagram may have any source.
         source = Some(*v4.ip());
-        address.set_ip(SIBLING.into());
+        let sibling = match v4.ip().is_loopback() {
+            true => SIBLING,
+            false => NETWORK_SIBLING,
+        };
+        address.set_ip(sibling.into());
     }
     socket.bind(&address.into()).unwrap();
     if source.is_none() {
@@ -77,3 +81,6 @@ pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 /// An address of the loopback interface at which no server of these tests listens.
 const SIBLING: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 99);
+
+/// The same in the networks of tests, where the servers have 10.77.0.1.
+const NETWORK_SIBLING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);

@@ -25,6 +25,7 @@ mod relay;
 mod server_program;
 mod session;
 mod stopped_thread;
+mod strangers;
 mod terminal;
 mod transcript;
 pub(crate) mod v2_peer;
@@ -61,6 +62,7 @@ pub(crate) use session::{
     has_v2_session, line_of, next_event, next_line, quick_config, quick_v2_config, undelivered,
 };
 pub(crate) use stopped_thread::StoppedThread;
+pub(crate) use strangers::{Strangers, proved};
 pub(crate) use terminal::Terminal;
 pub(crate) use transcript::Transcript;
 

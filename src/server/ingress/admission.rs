@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipnet::IpNet;
 
@@ -69,43 +68,6 @@ impl Admission {
             true => Verdict::Prove { is_trusted },
             false => Verdict::Admit { is_trusted },
         }
-    }
-}
-
-/// Bytes that may be sent per second.
-pub struct ByteRate {
-    bytes_per_second: u32,
-    /// The second, and the bytes sent in it in the lower half.
-    sent: AtomicU64,
-}
-
-impl ByteRate {
-    pub fn new(bytes_per_second: u64) -> Self {
-        Self {
-            bytes_per_second: bytes_per_second.try_into().unwrap_or(u32::MAX),
-            sent: AtomicU64::new(0),
-        }
-    }
-
-    /// Takes `bytes` if as many may be sent now.
-    pub fn take(&self, bytes: u32, now_ms: u64) -> bool {
-        let add = |sent| self.add(sent, bytes, now_ms);
-        self.sent
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
-            .is_ok()
-    }
-
-    /// Returns true if `bytes` may be sent now, and takes none.
-    pub fn has(&self, bytes: u32, now_ms: u64) -> bool {
-        let sent = self.sent.load(Ordering::Relaxed);
-        self.add(sent, bytes, now_ms).is_some()
-    }
-
-    fn add(&self, sent: u64, bytes: u32, now_ms: u64) -> Option<u64> {
-        // A worker whose clock is behind adds to the second of the others.
-        let sent = sent.max((now_ms / 1000) << u32::BITS);
-        let total = (sent as u32).checked_add(bytes)?;
-        (total <= self.bytes_per_second).then_some(sent + u64::from(bytes))
     }
 }
 
@@ -250,24 +212,5 @@ mod tests {
         assert_eq!(judge(&rules, "192.168.1.1:5000", PUBLIC), admit(false));
         assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), denied);
         assert_eq!(judge(&rules, "11.0.0.1:5000", PUBLIC), denied);
-    }
-
-    #[test]
-    fn bytes_are_limited_by_the_second() {
-        let rate = ByteRate::new(100);
-        for (bytes, now_ms, is_taken) in [
-            (60, 0, true),
-            (41, 999, false),
-            (40, 999, true),
-            (1, 999, false),
-            (100, 1_000, true),
-            (1, 900, false),
-            (101, 2_000, false),
-            (100, 99_999_999_999, true),
-        ] {
-            assert_eq!(rate.has(bytes, now_ms), is_taken);
-            assert_eq!(rate.take(bytes, now_ms), is_taken, "{bytes} at {now_ms}");
-        }
-        assert!(!ByteRate::new(0).take(1, 0));
     }
 }

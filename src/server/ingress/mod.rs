@@ -2,6 +2,7 @@
 //! refreshed, and its content is dispatched.
 
 pub mod admission;
+pub mod challenges;
 mod command;
 mod newcomer;
 mod reply_limit;
@@ -11,7 +12,8 @@ pub mod token;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use self::admission::{Admission, ByteRate};
+use self::admission::Admission;
+use self::challenges::Challenges;
 use self::command::Commands;
 use self::token::Tokens;
 use crate::net::{Datagram, OwnAddresses, PeerAddr};
@@ -48,10 +50,8 @@ pub struct IngressShared {
     pub tokens: Tokens,
     /// Limits the replies to datagrams with an unknown session or an unknown frame.
     pub rejections: ReplyLimit,
-    /// Limits the requests to v1 newcomers to prove their address, to one per address.
-    pub challenges: ReplyLimit,
-    /// Limits them all together.
-    pub challenge_rate: ByteRate,
+    /// Limits the requests to v1 newcomers to prove their address.
+    pub challenges: Challenges,
 }
 
 impl Ingress {
@@ -245,9 +245,6 @@ fn truncate(text: &[u8]) -> &[u8] {
 /// Time between two rejections of an address. A client that missed the first sends something again
 /// within its heartbeat of 5 s.
 pub const REJECTION_INTERVAL_MS: u32 = 1_000;
-
-/// Time between two requests to an address to prove itself. It is for people, who read the first.
-pub const CHALLENGE_INTERVAL_MS: u32 = 15_000;
 
 #[cfg(test)]
 mod tests {

@@ -65,7 +65,7 @@ impl Ingress {
             || self.shared.registry.was_proven(from)
     }
 
-    /// Asks a v1 newcomer for a proof, unless its address was asked a moment ago. The request is
+    /// Asks a v1 newcomer for a proof, as far as the limits allow it. The request is
     /// not longer than three times an empty datagram, with the headers.
     fn challenge(
         &self,
@@ -76,12 +76,7 @@ impl Ingress {
         egress: &mut Egress,
     ) {
         let bytes = (CHALLENGE_BYTES + from.header_bytes()) as u32;
-        if text.is_some_and(is_from_server)
-            // First, so that an address that is not asked now may be asked soon.
-            || !self.shared.challenge_rate.has(bytes, now_ms)
-            || !self.shared.challenges.allows(from, now_ms)
-            || !self.shared.challenge_rate.take(bytes, now_ms)
-        {
+        if text.is_some_and(is_from_server) || !self.shared.challenges.allows(from, bytes, now_ms) {
             return;
         }
         self.counters().challenges.add(1);
@@ -101,6 +96,12 @@ impl Ingress {
         egress: &mut Egress,
     ) {
         let counters = self.counters();
+        let registry = &self.shared.registry;
+        let peer = registry.get(&from);
+        if peer.as_ref().is_some_and(|peer| peer.session().is_none()) {
+            // A v1 peer is sent no frames, whoever sent this.
+            return counters.drop_datagram(DropReason::WrongSession);
+        }
         let hello = match frames.next() {
             Some(ClientFrame::Hello(hello)) => hello,
             Some(ClientFrame::Unknown(unknown)) => {
@@ -110,12 +111,10 @@ impl Ingress {
             _ => return counters.drop_datagram(DropReason::WrongSession),
         };
         egress.replies.set_receiver(hello.nonce);
-        let registry = &self.shared.registry;
-        if let Some(peer) = registry.get(&from) {
+        if let Some(peer) = peer
+            && let Some(session) = peer.session()
+        {
             // Anybody may send a HELLO in its name, so this changes nothing.
-            let Some(session) = peer.session() else {
-                return counters.drop_datagram(DropReason::WrongSession);
-            };
             counters.frames.add(1);
             return self.welcome(from, session, peer.protocol(), egress);
         }

@@ -28,7 +28,8 @@ impl ReplyLimit {
         Self::with_slots(SLOTS, interval_ms)
     }
 
-    fn with_slots(count: usize, interval_ms: u32) -> Self {
+    /// Returns a limit with so many slots of 4 bytes.
+    pub fn with_slots(count: usize, interval_ms: u32) -> Self {
         Self {
             slots: OnceLock::new(),
             count,

@@ -250,23 +250,28 @@ mod tests {
         assert_eq!(accepted(10_000_000), 0);
     }
 
-    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers,
-    /// and sessions that a stranger was given, at his addresses, with one bit changed or as they
-    /// are.
+    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers, what
+    /// a stranger was given at other addresses or at other ports of the victim's, as it is or with one
+    /// bit changed, and what the victim was given before the last two epochs.
     fn accepted(guesses: u32) -> usize {
         let (tokens, victim) = (tokens(), address(0x0A00_0001, 5000));
+        let old = tokens.session(&victim, 0).get();
+        let now_ms = 2 * EPOCH_MS;
         let mut random = 1_u64;
         let guess = |number: u32| {
             // xorshift64 (Marsaglia, 2003).
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            let own = address(0x0B00_0000 + number / 2, 1024 + (number % 50_000) as u16);
-            let own = tokens.session(&own, 0).get();
-            let session = [random, own, own ^ 1 << (number % 64)][number as usize % 3];
+            let stranger = match random % 2 {
+                0 => address(0x0B00_0000 + number, 5000),
+                _ => address(0x0A00_0001, 6000 + (number % 50_000) as u16),
+            };
+            let own = tokens.session(&stranger, now_ms).get();
+            let session = [random, own, own ^ 1 << (number % 64), old][number as usize % 4];
             SessionId::new(session).unwrap_or(INSTEAD_OF_ZERO)
         };
-        let is_accepted = |session: &SessionId| tokens.is_session(*session, &victim, 0);
+        let is_accepted = |session: &SessionId| tokens.is_session(*session, &victim, now_ms);
         (0..guesses).map(guess).filter(is_accepted).count()
     }
 

@@ -7,7 +7,7 @@ mod members;
 mod names;
 mod peer;
 mod presence;
-mod proven;
+mod recent;
 mod room;
 mod subscriptions;
 mod take_over;
@@ -32,7 +32,7 @@ pub use names::NameError;
 use names::Names;
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
-use proven::Proven;
+pub use recent::RecentAddresses;
 pub use room::{LeaveReason, Room};
 pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
@@ -52,7 +52,8 @@ pub struct Registry {
     len: AtomicUsize,
     max_peers: usize,
     expired: AtomicU64,
-    proven: Proven,
+    /// The v1 peers that have proved their address and then fell silent.
+    proven: RecentAddresses,
     /// The time up to which peers are known to be silent for too long.
     expired_ms: AtomicU64,
 }
@@ -88,7 +89,7 @@ impl Registry {
             len: AtomicUsize::new(0),
             max_peers: limits.max_peers,
             expired: AtomicU64::new(0),
-            proven: Proven::default(),
+            proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
             expired_ms: AtomicU64::new(0),
         }
     }
@@ -339,7 +340,7 @@ impl Registry {
             if let Some(peer) = removed {
                 self.expired.fetch_add(1, Ordering::Relaxed);
                 if peer.session.is_none() && !peer.is_trusted() {
-                    self.proven.insert(&key, newest_ms);
+                    self.proven.insert(key.hash, newest_ms);
                 }
                 on_expired(key.address);
             }
@@ -380,7 +381,7 @@ impl Registry {
     /// Returns true if a v1 peer with this address has expired in the last ten minutes.
     pub fn was_proven(&self, address: &PeerAddr) -> bool {
         let now_ms = self.expired_ms.load(Ordering::Relaxed);
-        self.proven.contains(&self.hash.hash(address), now_ms)
+        self.proven.contains(self.hash.hash(address).hash, now_ms)
     }
 
     pub fn max_peers(&self) -> usize {
@@ -474,6 +475,13 @@ const MAX_PAGE_MEMBERS: usize = 512;
 /// Number of shards. The reaper reads one shard after the other, and delays a newcomer by the
 /// time for one (about 0.1 ms at 200,000 peers). Workers seldom wait for the same lock.
 const SHARDS: usize = 128;
+
+/// Number of proven addresses that are known. They take half a megabyte.
+const PROVEN_SLOTS: usize = 1 << 16;
+
+/// Time for which an address stays proven after its peer has expired. Whoever took it over
+/// meanwhile would be sent messages.
+const PROVEN_S: u64 = 600;
 
 #[cfg(test)]
 mod tests;

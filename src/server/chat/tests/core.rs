@@ -10,7 +10,7 @@ use crate::server::config::{Proof, ServerConfig};
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
-use crate::server::ingress::admission::ByteRate;
+use crate::server::ingress::challenges::Challenges;
 use crate::server::ingress::token::Tokens;
 use crate::server::ingress::{Ingress, IngressShared, ReplyLimit};
 use crate::server::ops::log::Log;
@@ -62,8 +62,7 @@ impl Core {
             admission,
             tokens: Tokens::new().unwrap(),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
-            challenges: ReplyLimit::new(15_000),
-            challenge_rate: ByteRate::new(u64::MAX),
+            challenges: Challenges::new(u64::MAX),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();

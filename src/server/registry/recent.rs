@@ -1,0 +1,104 @@
+//! A table of addresses with the time at which each was noted.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A table of fixed size, for addresses of strangers. An address has one slot, which it may share
+/// with others, and the last one has it. So a flood of addresses makes it forget, and nothing else.
+/// Addresses are given by a hash whose key is random, so nobody can choose addresses that have the
+/// same slot, or look like another one.
+pub struct RecentAddresses {
+    /// Each has [`TAG_BITS`] of the hash of an address, and the time in seconds, which wraps after
+    /// half a year. 0 is empty. A server that never notes an address has no table.
+    slots: OnceLock<Box<[AtomicU64]>>,
+    count: usize,
+    max_age_s: u64,
+}
+
+impl RecentAddresses {
+    /// Returns a table that knows addresses for this time. A slot takes 8 bytes.
+    pub fn new(slots: usize, max_age_s: u64) -> Self {
+        Self {
+            slots: OnceLock::new(),
+            count: slots,
+            max_age_s,
+        }
+    }
+
+    /// Notes the address with this hash.
+    pub fn insert(&self, hash: u64, now_ms: u64) {
+        let new = || (0..self.count).map(|_| AtomicU64::new(0)).collect();
+        let slots = self.slots.get_or_init(new);
+        slots[self.index(hash)].store(tag(hash) | time(now_ms), Ordering::Relaxed);
+    }
+
+    /// Returns true if the address with this hash was noted at most `max_age_s` before `now_ms`.
+    pub fn contains(&self, hash: u64, now_ms: u64) -> bool {
+        let Some(slots) = self.slots.get() else {
+            return false;
+        };
+        let found = slots[self.index(hash)].load(Ordering::Relaxed);
+        let age = time(now_ms).wrapping_sub(found) & TIME_MASK;
+        found != 0 && tag(found) == tag(hash) && age <= self.max_age_s
+    }
+
+    fn index(&self, hash: u64) -> usize {
+        (hash % self.count as u64) as usize
+    }
+}
+
+/// Returns the bits of the hash of an address that stand in its slot.
+fn tag(hash: u64) -> u64 {
+    hash & !TIME_MASK
+}
+
+fn time(now_ms: u64) -> u64 {
+    // Not 0, which is an empty slot.
+    (now_ms / 1000 + 1) & TIME_MASK
+}
+
+/// Bits of the hash in a slot. Another address has the same ones with a probability of 2⁻⁴⁰.
+const TAG_BITS: u32 = 40;
+
+const TIME_MASK: u64 = (1 << (u64::BITS - TAG_BITS)) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a hash as that of an address is: spread over all bits.
+    fn hash(number: u64) -> u64 {
+        // Knuth's multiplicative hash, with the high bits in the low ones, too.
+        let hash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        hash ^ hash >> 32
+    }
+
+    #[test]
+    fn an_address_is_known_for_ten_minutes() {
+        let recent = RecentAddresses::new(1 << 16, 600);
+        assert!(!recent.contains(hash(1), 0));
+        recent.insert(hash(1), 5_000);
+        for (now_ms, is_known) in [
+            (5_000, true),
+            (605_999, true),
+            (606_000, false),
+            (1 << 40, false),
+        ] {
+            assert_eq!(recent.contains(hash(1), now_ms), is_known, "{now_ms}");
+        }
+        for other in 2..1_000 {
+            assert!(!recent.contains(hash(other), 5_000), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_last_address_has_a_slot() {
+        let recent = RecentAddresses::new(100, 600);
+        for number in 1..=10_000 {
+            recent.insert(hash(number), 0);
+            assert!(recent.contains(hash(number), 0));
+        }
+        let known = (1..=10_000).filter(|number| recent.contains(hash(*number), 0));
+        assert_eq!(known.count(), 100);
+    }
+}
