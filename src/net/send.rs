@@ -118,7 +118,7 @@ impl<'a> Packet<'a> {
 
 impl Sender {
     /// Allocates space for one batch, about 40 KiB. The first packet with a [`Tag`] allocates
-    /// another 1 MiB.
+    /// another 384 KiB.
     pub fn new(gso: Gso) -> Self {
         Self {
             iovecs: vec![EMPTY_IOVEC; SEND_BATCH].into(),

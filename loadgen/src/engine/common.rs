@@ -140,7 +140,8 @@ impl Run {
         }
     }
 
-    /// The nonce of the HELLOs of a client. Nobody who sees none of its datagrams guesses it.
+    /// The nonce of the HELLOs of a client. 32 bits of it are random, which tells the replies from
+    /// those of other runs.
     pub(crate) fn nonce(&self, client: u32) -> u64 {
         u64::from(self.id) << u32::BITS | u64::from(client)
     }

@@ -142,7 +142,7 @@ fn write_answer(datagram: &[u8], answer: &mut Vec<u8>) {
     }
 }
 
-/// All clients have the same session, as nobody looks at it.
+/// All clients have the same session, as nobody tells them apart by it.
 const WELCOME: Welcome = Welcome {
     session: SessionId::new(1).unwrap(),
     timeout_ms: 10_000,

@@ -392,10 +392,16 @@ fn said(protocol: Protocol, datagram: &[u8]) -> Option<Item> {
             .1
             .find_map(|frame| match frame {
                 ClientFrame::Say(payload) => Stamp::decode(payload).map(Item::Text),
-                ClientFrame::Ping(token) => Stamp::decode(token).map(Item::Ask),
+                ClientFrame::Ping(token) => ask(token),
                 _ => None,
             }),
     }
+}
+
+/// A request of the load, and not one by which the generator asks if the server still knows a client.
+fn ask(token: &[u8]) -> Option<Item> {
+    let stamp = Stamp::decode(token)?;
+    (stamp.sequence != ADMISSION_SEQUENCE).then_some(Item::Ask(stamp))
 }
 
 /// What a datagram of the server has in it with a stamp.
@@ -416,10 +422,7 @@ fn received(protocol: Protocol, datagram: &[u8]) -> Vec<Item> {
             .unwrap()
             .filter_map(|frame| match frame {
                 ServerFrame::Message(message) => Stamp::decode(message.payload).map(Item::Text),
-                ServerFrame::Pong(token) => Stamp::decode(token)
-                    // The generator asks so if the server still knows a client.
-                    .filter(|stamp| stamp.sequence != ADMISSION_SEQUENCE)
-                    .map(Item::Ask),
+                ServerFrame::Pong(token) => ask(token),
                 _ => None,
             })
             .collect(),

@@ -123,13 +123,13 @@ fn a_peer_that_refuses_segments_receives_its_tag_from_then_on() {
 fn copies_are_made_once_per_template_and_fit_into_their_memory() {
     let mut copies = Copies::default();
     let bytes = vec![1; 65_000];
-    for (len, peers, max, memory) in [
-        (65_000, 1000, 15, 1 << 20),
-        (65_000, 100, 5, 1 << 20),
-        (65_000, 1, 1, 1 << 20),
-        (1200, 1000, 116, 1 << 20),
-        (10, 100_000, 12_800, 1 << 20),
-        (10, usize::MAX, (1 << 20) / 64, 1 << 20),
+    for (len, peers, max) in [
+        (65_000, 1000, 6),
+        (65_000, 100, 5),
+        (65_000, 1, 1),
+        (1200, 1000, 116),
+        (10, 10_000, 4047),
+        (10, usize::MAX, COPIES_BYTES / 64),
     ] {
         let template = template(&bytes[..len], peers);
         let mut made = 0;
@@ -149,7 +149,7 @@ fn copies_are_made_once_per_template_and_fit_into_their_memory() {
             made = made.max(copies.made);
         }
         assert_eq!((copies.max, made), (max, max), "{len} bytes to {peers}");
-        assert_eq!(copies.memory.len(), memory + CACHE_LINE_BYTES);
+        assert_eq!(copies.memory.len(), COPIES_BYTES + CACHE_LINE_BYTES);
         copies.begin_batch();
     }
 }
