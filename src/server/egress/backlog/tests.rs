@@ -220,6 +220,65 @@ fn a_room_without_texts_has_space_when_a_thousand_flood_another() {
     assert_eq!(push_many(&mut backlog, &den, 2_000, 100, b"x"), 100);
 }
 
+/// Returns a room of these members.
+fn room(registry: &Registry, name: &str, members: std::ops::Range<u16>) -> Arc<Room> {
+    let name = RoomName::parse(name.as_bytes()).unwrap();
+    let joined = members.map(|port| registry.join(&sender(port), name).unwrap().unwrap());
+    joined.last().unwrap()
+}
+
+#[test]
+fn an_eighth_of_the_reserve_is_for_rooms_that_have_nothing_waiting() {
+    let registry = lobby(3_000);
+    // A text costs 1.1 ms, more than the backlog, and the reserve is one of 2 ms.
+    let rooms = [0, 1, 2].map(|number: u16| {
+        let first = 1 + 951 * number;
+        room(&registry, &format!("room-{number}"), first..first + 951)
+    });
+    let mut backlog = Backlog::new(Duration::from_millis(1));
+    let mut push = |room: usize, port| push_many(&mut backlog, &rooms[room], port, 1, b"x");
+    assert_eq!([1, 2, 3].map(|port| push(0, port)), [1, 1, 0]);
+    assert_eq!([4, 5].map(|port| push(1, port)), [1, 0]);
+    assert_eq!(push(2, 6), 0, "the eighth is used up");
+}
+
+#[test]
+fn the_bytes_of_the_reserve_are_bounded() {
+    const TEXT: [u8; 1_000] = [b'x'; 1_000];
+    let registry = lobby(300);
+    let mut backlog = Backlog::new(Duration::from_secs(1_000));
+    // Each leaves half, until less than a text is left.
+    for port in 1..=20 {
+        let own = room(&registry, &format!("room-{port}"), port..port + 1);
+        push_many(&mut backlog, &own, port, 10_000, &TEXT);
+    }
+    let text_bytes = 1_000 + TEXT_BYTES;
+    let least = |bytes: u64| bytes.div_ceil(text_bytes) as usize;
+    for port in 10_001..15_000 {
+        push_many(&mut backlog, registry.lobby(), port, 1, &TEXT);
+    }
+    let reserved = backlog.reserved.bytes / text_bytes;
+    assert_eq!(reserved as usize, least(MAX_RESERVED_BYTES));
+    let taken = (21..=300).map(|port| {
+        let own = room(&registry, &format!("room-{port}"), port..port + 1);
+        push_many(&mut backlog, &own, port, 1, &TEXT)
+    });
+    let taken = taken.sum::<usize>() + reserved as usize;
+    assert_eq!(taken, least(MAX_RESERVED_BYTES / 8 * 9));
+}
+
+#[test]
+fn a_room_with_so_many_members_that_their_packets_take_a_slice_has_a_long_plan() {
+    for (members, is_long) in [(100, false), (800, false), (820, true), (1_000, true)] {
+        let registry = lobby(members);
+        let mut backlog = backlog();
+        // 1.2 ms for a datagram to each of 1,000, and 5 ms for their packets.
+        push_many(&mut backlog, registry.lobby(), 1, 1, b"x");
+        let index = backlog.current().unwrap();
+        assert_eq!(backlog.is_long(index), is_long, "{members}");
+    }
+}
+
 #[test]
 fn a_sender_has_one_share_in_all_rooms() {
     let registry = lobby(1);
