@@ -1,11 +1,9 @@
 //! Packets for v2 peers. A datagram, called a bundle, holds many messages.
 
-use super::backlog::RoomTexts;
 use super::packets::Packets;
 use crate::net::MAX_PACKET_BYTES;
-use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::{
-    BundleSize, Message, SERVER_HEADER_BYTES, ServerFrame, push_padding, push_server_frame,
+    BundleSize, SERVER_HEADER_BYTES, ServerFrame, push_padding, push_server_frame,
     push_server_header,
 };
 
@@ -17,58 +15,75 @@ pub(super) fn new_bundle_packets(size: BundleSize) -> Packets {
     }
 }
 
-/// Puts the texts of a room, in their order, into bundles of this size. All but the last bundle
-/// of a packet are padded to exactly that length. A text that is longer alone is a packet of its
-/// own. The texts become messages of the stream of `worker`, numbered from `first_sequence`.
-pub(super) fn plan_bundles(
-    texts: RoomTexts<'_>,
-    worker: WorkerId,
-    first_sequence: u32,
+/// Puts frames into bundles, in their order. All but the last bundle of a packet are padded to
+/// exactly the length of a bundle. A frame that is longer alone is a packet of its own.
+pub(super) struct Bundler<'a> {
+    packets: &'a mut Packets,
     size: BundleSize,
-    packets: &mut Packets,
-) {
-    packets.clear();
-    let (max_bytes, max_bundles) = (size.bytes(), max_bundles(size));
-    let room = texts.room();
-    let mut bundle_start = packets.bytes().len();
-    let (mut bundles, mut messages) = (0, 0);
-    for ((from, _, payload), index) in texts.iter().zip(0_u32..) {
-        let message = ServerFrame::Message(Message {
-            room: room.number(),
-            stream: worker.0,
-            sequence: first_sequence.wrapping_add(index),
-            from,
-            payload,
-        });
-        if bundles > 0 {
-            let bytes = packets.bytes();
+    /// The start of the last bundle.
+    bundle_start: usize,
+    /// The numbers of bundles and of messages in the packet so far.
+    bundles: usize,
+    messages: u16,
+}
+
+impl<'a> Bundler<'a> {
+    pub(super) fn new(size: BundleSize, packets: &'a mut Packets) -> Self {
+        Self {
+            bundle_start: packets.bytes().len(),
+            packets,
+            size,
+            bundles: 0,
+            messages: 0,
+        }
+    }
+
+    /// Returns true if a plan has space for a frame of this length.
+    pub(super) fn fits(&mut self, frame_bytes: usize) -> bool {
+        let end = self.packets.bytes().len() + frame_bytes;
+        (self.bundles > 0 && end - self.bundle_start <= self.size.bytes())
+            || self.packets.datagrams() + self.bundles < max_bundles(self.size)
+    }
+
+    pub(super) fn push(&mut self, frame: &ServerFrame<'_>) {
+        let max_bytes = self.size.bytes();
+        if self.bundles > 0 {
+            let bytes = self.packets.bytes();
             let before = bytes.len();
-            push_server_frame(&message, bytes);
+            push_server_frame(frame, bytes);
             let end = bytes.len();
-            if end - bundle_start <= max_bytes {
-                messages += 1;
-                continue;
+            if end - self.bundle_start <= max_bytes {
+                self.messages += 1;
+                return;
             }
             bytes.truncate(before);
-            let last_bytes = before - bundle_start;
+            let last_bytes = before - self.bundle_start;
             let next_bytes = end - before + SERVER_HEADER_BYTES;
-            if bundles == max_bundles || last_bytes.max(next_bytes) > max_bytes {
-                packets.finish(max_bytes.max(last_bytes) as u16, messages);
-                (bundles, messages) = (0, 0);
+            if self.bundles == max_bundles(self.size) || last_bytes.max(next_bytes) > max_bytes {
+                self.finish_packet();
             } else {
-                push_padding(bundle_start, max_bytes, bytes);
+                push_padding(self.bundle_start, max_bytes, bytes);
             }
         }
-        let bytes = packets.bytes();
-        bundle_start = bytes.len();
+        let bytes = self.packets.bytes();
+        self.bundle_start = bytes.len();
         push_server_header(bytes);
-        push_server_frame(&message, bytes);
-        bundles += 1;
-        messages += 1;
+        push_server_frame(frame, bytes);
+        self.bundles += 1;
+        self.messages += 1;
     }
-    if bundles > 0 {
-        let last_bytes = packets.bytes().len() - bundle_start;
-        packets.finish(max_bytes.max(last_bytes) as u16, messages);
+
+    pub(super) fn finish(mut self) {
+        if self.bundles > 0 {
+            self.finish_packet();
+        }
+    }
+
+    fn finish_packet(&mut self) {
+        let last_bytes = self.packets.bytes().len() - self.bundle_start;
+        let segment_bytes = self.size.bytes().max(last_bytes);
+        self.packets.finish(segment_bytes as u16, self.messages);
+        (self.bundles, self.messages) = (0, 0);
     }
 }
 
@@ -93,10 +108,12 @@ mod tests {
     use super::*;
     use crate::net::PeerAddr;
     use crate::server::egress::backlog::Backlog;
-    use crate::server::egress::pass::PassLimits;
+    use crate::server::egress::builder::PlanPackets;
+    use crate::server::egress::texts::TextPlanner;
+    use crate::server::ops::stats::WorkerId;
     use crate::server::registry::Registry;
-    use crate::wire::DisplayName;
     use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId, parse_server};
+    use crate::wire::{DisplayName, Protocol};
     use proptest::prelude::*;
 
     fn sender(port: u16) -> PeerAddr {
@@ -110,17 +127,30 @@ mod tests {
         registry
     }
 
-    /// Returns the packets of each plan for the texts in a backlog.
-    fn plans(backlog: &mut Backlog, first_sequence: u32, size: BundleSize) -> Vec<Packets> {
-        let mut plans: Vec<Packets> = Vec::new();
-        while let Some(room) = backlog.current() {
-            let mut packets = new_bundle_packets(size);
-            let limits = PassLimits::new(&backlog.room(room).members());
-            let texts = backlog.pick(room, limits);
-            let before = plans.iter().map(Packets::messages).sum::<usize>() as u32;
-            let first = first_sequence.wrapping_add(before);
-            plan_bundles(texts, WorkerId(2), first, size, &mut packets);
-            backlog.release(&[]);
+    /// Returns the packets of each plan for texts of these senders in the lobby.
+    fn plans<'a>(
+        registry: &Registry,
+        texts: impl IntoIterator<Item = &'a (u16, Vec<u8>)>,
+        first_sequence: u32,
+    ) -> Vec<PlanPackets> {
+        let room = registry.lobby();
+        room.take_sequence(WorkerId(2), first_sequence);
+        let mut backlog = Backlog::new(Duration::from_secs(10));
+        let mut count = 0;
+        for (port, text) in texts {
+            backlog.push(room, sender(*port), None, text).unwrap();
+            count += 1;
+        }
+        let mut plans = Vec::new();
+        while count > 0 {
+            let (mut packets, mut planner) = (PlanPackets::new(), TextPlanner::new(64));
+            let mut builder = packets.build(room, &room.members(), WorkerId(2), &mut planner);
+            backlog.pick(0, |picked| {
+                builder.try_push(picked)?;
+                count -= 1;
+                Ok(())
+            });
+            builder.finish();
             plans.push(packets);
         }
         plans
@@ -134,20 +164,18 @@ mod tests {
             size in prop::sample::select(&BundleSize::ALL),
         ) {
             let registry = registry(size);
-            let room = registry.lobby();
-            let mut backlog = Backlog::new(Duration::from_secs(10));
-            let mut expected = Vec::new();
-            for (number, (port, len)) in (0_u32..).zip(texts) {
+            let texts = (0_u32..).zip(texts).map(|(number, (port, len))| {
                 let len = if short { len / 20 } else { len };
                 let mut payload = vec![0; len.max(4)];
                 payload[..4].copy_from_slice(&number.to_be_bytes());
-                backlog.push(room, sender(port), None, &payload).unwrap();
-                expected.push((DisplayName::Address(sender(port).socket_addr()), payload));
-            }
+                (port, payload)
+            });
+            let texts: Vec<_> = texts.collect();
             let to = [sender(9)];
             let mut received = Vec::new();
             let mut next_sequence = u32::MAX - 3;
-            for packets in &plans(&mut backlog, next_sequence, size) {
+            for plan in plans(&registry, &texts, next_sequence) {
+                let packets = plan.of(Protocol::Frames(size));
                 let counts = packets.to(&to).map(|packet| packet.datagrams().len());
                 prop_assert!(counts.sum::<usize>() <= max_bundles(size));
                 for packet in packets.to(&to) {
@@ -165,7 +193,7 @@ mod tests {
                                 panic!("{frame:?}");
                             };
                             let ids = (message.room, message.stream, message.sequence);
-                            prop_assert_eq!(ids, (room.number(), 2, next_sequence));
+                            prop_assert_eq!(ids, (registry.lobby().number(), 2, next_sequence));
                             next_sequence = next_sequence.wrapping_add(1);
                             received.push((message.from, message.payload.to_vec()));
                         }
@@ -173,6 +201,10 @@ mod tests {
                     prop_assert_eq!(received.len() - before, packet.deliveries as usize);
                 }
             }
+            let expected = texts.into_iter();
+            let mut expected: Vec<_> = expected
+                .map(|(port, text)| (DisplayName::Address(sender(port).socket_addr()), text))
+                .collect();
             for list in [&mut received, &mut expected] {
                 // Stable, so the texts of one sender stay in their order.
                 list.sort_by_key(|(from, _)| from.to_string());
@@ -184,18 +216,11 @@ mod tests {
     /// Plans payloads of these lengths, and returns the lengths of the bundles of each packet,
     /// plan by plan.
     fn bundles(size: BundleSize, lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
-        let registry = registry(size);
-        let mut backlog = Backlog::new(Duration::from_secs(10));
-        for len in lens {
-            let payload = vec![0; len];
-            backlog
-                .push(registry.lobby(), sender(9), None, &payload)
-                .unwrap();
-        }
+        let texts: Vec<_> = lens.into_iter().map(|len| (9, vec![0; len])).collect();
         let to = [sender(9)];
-        let plans = plans(&mut backlog, 0, size);
-        let lens = |packets: &Packets| {
-            let packets = packets.to(&to);
+        let plans = plans(&registry(size), &texts, 0);
+        let lens = |plan: &PlanPackets| {
+            let packets = plan.of(Protocol::Frames(size)).to(&to);
             packets
                 .map(|packet| packet.datagrams().map(<[u8]>::len).collect())
                 .collect()
@@ -230,26 +255,6 @@ mod tests {
         for plan in full {
             assert_eq!((plan.len(), plan[0].len()), (1, 54));
             assert_eq!(plan[0][..53], [1200; 53]);
-        }
-    }
-
-    /// In the order of arrival, each long text and a short one take a bundle, and would be twice
-    /// as many.
-    #[test]
-    fn a_plan_fits_into_a_receive_buffer_in_whatever_order_texts_of_all_lengths_arrive() {
-        let registry = registry(BundleSize::Full);
-        let mut backlog = Backlog::new(Duration::from_secs(10));
-        for _ in 0..300 {
-            for (port, len) in [(1, 580), (2, 1)] {
-                let payload = vec![0; len];
-                let room = registry.lobby();
-                backlog.push(room, sender(port), None, &payload).unwrap();
-            }
-        }
-        let to = [sender(9)];
-        for packets in plans(&mut backlog, 0, BundleSize::Full) {
-            let bundles = packets.to(&to).map(|packet| packet.datagrams().len());
-            assert!(bundles.sum::<usize>() <= 54);
         }
     }
 }
