@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bullhorn::net::{Endpoint, MAX_PACKET_BYTES, MAX_SEGMENTS, Packet, SendTally, Transmit};
 use bullhorn::server::egress::Exchange;
-use bullhorn::server::egress::{Batcher, Egress, Item, Limits, Progress};
+use bullhorn::server::egress::{Batcher, Egress, Limits, Progress};
 use bullhorn::server::ops::stats::WorkerInfo;
 use bullhorn::server::ops::turns::WorkerHandle;
 use bullhorn::server::registry::{Members, Registry};
@@ -67,17 +67,17 @@ fn snapshots(registry: Registry) -> (Registry, Arc<Members>) {
 #[library_benchmark]
 #[bench::mixed(args = (256, 32), setup = mixed)]
 #[bench::equal(args = (256, 1), setup = mixed)]
-fn regrouped((mut batcher, items): (Batcher, Vec<Item>)) -> (Batcher, Vec<Item>, usize) {
+fn regrouped(mut batcher: Batcher) -> (Batcher, usize) {
     let mut packets = 0;
     let limits = Limits {
         messages: MAX_SEGMENTS,
         bytes: MAX_PACKET_BYTES,
     };
-    batcher.batch(&items, SPEAKERS, limits, |packet| {
+    batcher.batch(0, limits, |packet, _| {
         black_box(packet);
         packets += 1;
     });
-    (batcher, items, packets)
+    (batcher, packets)
 }
 
 library_benchmark_group!(
@@ -112,13 +112,12 @@ fn spoken(peers: u32, protocol: Protocol) -> (Egress, Registry) {
 }
 
 /// Messages of so many different lengths, of [`SPEAKERS`] speakers.
-fn mixed(count: usize, lengths: usize) -> (Batcher, Vec<Item>) {
-    let item = |(index, length)| Item {
-        sender: (index % SPEAKERS) as u16,
-        len: 40 + length as u16,
-    };
-    let items = numbers(lengths).take(count).enumerate().map(item);
-    (Batcher::with_capacity(count), items.collect())
+fn mixed(count: usize, lengths: usize) -> Batcher {
+    let mut batcher = Batcher::with_capacity(count);
+    for (index, length) in numbers(lengths).take(count).enumerate() {
+        batcher.push(index % SPEAKERS, 40 + length as u16);
+    }
+    batcher
 }
 
 /// Enough for all texts.

@@ -45,7 +45,7 @@ impl ChatServer {
         };
         let reaper = Reaper {
             registry: Arc::clone(&server.registry),
-            turns: Turns::new(assembly.worker_handles()),
+            turns: Turns::asked(assembly.worker_handles()),
             clock: assembly.shared.clock.clone(),
             timeout: config.timeout,
             interval: config.reap_interval,

@@ -118,9 +118,11 @@ impl<S: Service> Worker<S> {
     pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
         while !stop.is_stopping() {
             let now_ms = self.clock.now_ms();
+            let start = Instant::now();
             let received = self.receive(now_ms)?;
             self.info.counters.turns.add(1);
-            let sent = self.service.poll_transmit(&mut self.sockets, now_ms);
+            let end = Instant::now();
+            let sent = self.send(end + (end - start).min(MAX_SEND_TIME), now_ms);
             if received == Progress::Idle && sent != Progress::More {
                 self.drops.count(&self.sockets, &self.info);
                 self.report_news();
@@ -146,6 +148,18 @@ impl<S: Service> Worker<S> {
             }
         }
         Ok(progress)
+    }
+
+    /// Sends one part of what is due, and more until the deadline, which leaves as much time as
+    /// receiving took. A part may be much shorter than that. With one part per round, peers that
+    /// always send would keep the worker from sending.
+    fn send(&mut self, deadline: Instant, now_ms: u64) -> Progress {
+        loop {
+            let progress = self.service.poll_transmit(&mut self.sockets, now_ms);
+            if progress != Progress::More || Instant::now() >= deadline {
+                return progress;
+            }
+        }
     }
 
     /// Logs and counts the peers whose packets do not leave, and logs that nothing is segmented.
@@ -320,6 +334,9 @@ const MAX_RECEIVES: usize = 16;
 /// sends. It is as long as a slice. A datagram full of the shortest frames takes 50 times as
 /// long as another one, and a call that fails again and again may wait.
 const MAX_RECEIVE_TIME: Duration = Duration::from_millis(5);
+
+/// Maximum time, plus one part of what is due, for which a worker sends before it receives.
+const MAX_SEND_TIME: Duration = MAX_RECEIVE_TIME;
 
 /// Maximum sleep of a worker that waits for others.
 const MAX_WAIT: Duration = Duration::from_millis(CHECK_INTERVAL_MS);

@@ -91,9 +91,10 @@ pub fn line_protocol(datagram: &[u8]) -> Protocol {
 
 /// Appends a text to the room of its sender: `ip:port text` or `name text`. The datagram
 /// is printable, not empty, and at most [`MAX_TEXT_DATAGRAM`] bytes long.
-pub fn push_text(from: impl Display, text: &[u8], out: &mut Vec<u8>) {
+pub fn push_text(from: impl Into<DisplayName>, text: &[u8], out: &mut Vec<u8>) {
     let limit = out.len() + MAX_TEXT_DATAGRAM;
-    push_display(format_args!("{from} "), out);
+    from.into().push(out);
+    out.push(b' ');
     push_printable(text, limit, out);
 }
 

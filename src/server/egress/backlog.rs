@@ -1,20 +1,18 @@
 //! The texts that wait for fan-out. The time to send them and their memory are bounded, and
 //! rooms and senders share both fairly.
 
-mod queues;
-
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
 
-use self::queues::{MAX_SENDER_ROOMS, Queues, ShareKey};
 use super::arena::{Arena, Place};
-use super::load::{Load, TYPICAL_PACKET_NS};
+use super::builder::Full;
+use super::load::{Account, Load, TYPICAL_PACKET_NS};
 use super::packets::PACKET_COST_NS;
-use super::pass::PassLimits;
 use super::plan::Plan;
-use super::round_robin::RoundRobin;
+use super::round_robin::{Flow, FlowState, RoundRobin};
 use crate::net::PeerAddr;
 use crate::server::registry::Room;
 use crate::wire::v2::SessionId;
@@ -22,82 +20,112 @@ use crate::wire::{DisplayName, Name};
 
 /// Texts by room and by sender.
 pub(super) struct Backlog {
-    /// The bound of `kept`.
-    bound: Load,
-    /// The load of the texts within the shares of their rooms and senders.
-    kept: Load,
-    /// The load of the other texts, each of a sender who had none waiting.
-    reserved: Load,
+    /// The rooms that have texts or a plan, or have had one a few turns ago.
+    pub(super) rooms: Slab<RoomQueue>,
+    senders: Slab<SenderQueue>,
+    shares: Slab<Share>,
     texts: Slab<Text>,
     bytes: Arena,
-    queues: Queues,
-    /// The turns of the rooms.
-    turns: RoundRobin,
-    /// The number of texts so far.
-    arrivals: u64,
-    /// The texts for the next plan.
-    picked: Vec<Picked>,
-    /// The number of plans so far.
-    plans: u64,
+    total: Account,
+    /// The bound of the texts in `total` that are within the shares.
+    bound: Load,
+    room_indexes: HashMap<RoomKey, usize>,
+    share_indexes: HashMap<ShareKey, usize>,
+    sender_indexes: HashMap<(RoomKey, ShareKey), usize>,
+    /// The index in `senders` of the one that was looked up last. A datagram may have many texts
+    /// of one sender.
+    last: usize,
 }
 
-/// The texts that were picked for one plan of a room.
-#[derive(Clone, Copy)]
-pub(super) struct RoomTexts<'a> {
-    backlog: &'a Backlog,
-    room: &'a Arc<Room>,
-    senders: usize,
+/// The texts for one room.
+pub(super) struct RoomQueue {
+    pub(super) room: Arc<Room>,
+    /// The plan that is under way.
+    pub(super) plan: Option<Arc<Plan>>,
+    pub(super) account: Account,
+    flow: FlowState,
+    /// The turns of the senders.
+    senders: RoundRobin,
+}
+
+/// A text that is picked for a plan.
+pub(super) struct Picked<'a> {
+    /// The index of its sender's share.
+    pub(super) share: usize,
+    /// The sender's name or address when the text arrived.
+    pub(super) from: DisplayName,
+    /// The session that the text is not sent to.
+    pub(super) not_to: Option<SessionId>,
+    pub(super) cost_ns: u64,
+    pub(super) text: &'a [u8],
 }
 
 /// The sender or its room has used up its share of the backlog. The text is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogFull;
 
+/// The texts of one sender for one room, a list linked by [`Text::next`].
+struct SenderQueue {
+    room: usize,
+    share: usize,
+    key: (RoomKey, ShareKey),
+    flow: FlowState,
+    first: Option<usize>,
+    last: usize,
+}
+
+/// The waiting texts of one sender in all rooms.
+struct Share {
+    account: Account,
+    /// The mean part of a text in the cost of a packet to a v1 peer. A sender whose texts do not
+    /// fit into packets with others pays for more packets.
+    packet_ns: u64,
+    /// The number of its [`SenderQueue`]s.
+    queues: usize,
+}
+
 struct Text {
-    /// The sender's name or address when the text arrived.
     from: DisplayName,
-    /// The number of texts before this one.
-    arrival: u64,
-    /// The session that the text is not sent to.
     not_to: Option<SessionId>,
     load: Load,
     place: Place,
-    /// It counts as [`Backlog::reserved`], not as kept.
+    /// It is within the reserve, not within the shares.
     is_reserved: bool,
     /// The next text of the same sender in the same room.
     next: Option<usize>,
-    share: usize,
-    /// The sender's number, and the number of texts picked before this one for the same plan.
-    sender: u16,
-    turn: u16,
 }
 
-struct Picked {
-    arrival: u64,
-    text: usize,
-}
+/// The address in memory of a room. The room of a queue is kept, so no other one can have it.
+type RoomKey = usize;
+
+/// The key of a share. Senders with the same key also take turns as one in a room. Today each
+/// sender has a key of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ShareKey(PeerAddr);
 
 impl Backlog {
     /// Returns an empty backlog, which keeps what can be sent within `time`.
     pub(super) fn new(time: Duration) -> Self {
         Self {
+            rooms: Slab::with_capacity(TYPICAL_SENDERS),
+            senders: Slab::with_capacity(TYPICAL_SENDERS),
+            shares: Slab::with_capacity(TYPICAL_SENDERS),
+            texts: Slab::with_capacity(TYPICAL_TEXTS),
+            bytes: Arena::new(),
+            total: Account::default(),
             bound: Load {
                 cost_ns: time.as_nanos() as u64,
                 bytes: MAX_BYTES,
             },
-            kept: Load::default(),
-            reserved: Load::default(),
-            texts: Slab::with_capacity(TYPICAL_TEXTS),
-            bytes: Arena::new(),
-            queues: Queues::new(),
-            turns: RoundRobin::default(),
-            arrivals: 0,
-            picked: Vec::with_capacity(TYPICAL_TEXTS),
-            plans: 0,
+            room_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
+            share_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
+            sender_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
+            last: 0,
         }
     }
 
-    /// Adds a text of `sender`, whose name is `name`, for `room` without the session `not_to`.
+    /// Adds a text of `sender`, whose name is `name`, for `room` without the session `not_to`. Returns
+    /// the index of the room.
     ///
     /// A room and a sender may each have as much waiting as is left for others. One flooder
     /// leaves half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue length
@@ -106,7 +134,7 @@ impl Backlog {
     /// A sender who has no text waiting may have one beyond that, from a reserve of [`RESERVE`]
     /// times the backlog for all senders. So nobody is refused because others are many, or because
     /// one text costs more than a share. For rooms that have no text waiting, the reserve is an
-    /// eighth larger. Nobody has texts waiting in more than [`MAX_SENDER_ROOMS`].
+    /// eighth larger.
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
@@ -114,295 +142,226 @@ impl Backlog {
         name: Option<Name>,
         not_to: Option<SessionId>,
         text: &[u8],
-    ) -> Result<(), BacklogFull> {
+    ) -> Result<usize, BacklogFull> {
         let from = DisplayName::of(sender.socket_addr(), name);
-        let key = ShareKey::of(sender);
-        let (known, queue, share) = self.queues.find(room, key);
-        if known.is_none() && share.is_some_and(|share| share.rooms == MAX_SENDER_ROOMS) {
+        let key = (room_key(room), ShareKey(sender));
+        let known = self.find(&key);
+        let (queue, share) = match known {
+            Some(index) => {
+                let SenderQueue { room, share, .. } = self.senders[index];
+                (Some(room), Some(share))
+            }
+            None => (
+                self.room_indexes.get(&key.0).copied(),
+                self.share_indexes.get(&key.1).copied(),
+            ),
+        };
+        let nothing = Account::default();
+        let queued = queue.map_or(&nothing, |index| &self.rooms[index].account);
+        let (shared, packet_ns) = match share {
+            Some(index) => (&self.shares[index].account, self.shares[index].packet_ns),
+            None => (&nothing, TYPICAL_PACKET_NS),
+        };
+        let load = Load::of(room, &from, text.len(), packet_ns);
+        let left = self.bound.saturating_sub(self.total.kept);
+        let is_reserved = !(queued.may_keep(load, left) && shared.may_keep(load, left));
+        if is_reserved && (shared.texts > 0 || !self.has_reserve(queued.texts == 0)) {
             return Err(BacklogFull);
         }
-        let packet_ns = share.map_or(TYPICAL_PACKET_NS, |share| share.packet_ns);
-        let load = Load::of(room, &from, text.len(), packet_ns);
-        let kept = [queue.map(|queue| queue.kept), share.map(|share| share.kept)];
-        let is_reserved = !kept.into_iter().all(|kept| {
-            let (kept, all, bound) = (kept.unwrap_or_default(), self.kept, self.bound);
-            kept.cost_ns + load.cost_ns <= bound.cost_ns.saturating_sub(all.cost_ns)
-                && kept.bytes + load.bytes <= bound.bytes.saturating_sub(all.bytes)
-        });
-        if is_reserved {
-            let is_idle = queue.is_none_or(|queue| queue.texts == 0);
-            let eighths = if is_idle { 9 } else { 8 };
-            let has_space = self.reserved.cost_ns < self.bound.cost_ns * RESERVE / 8 * eighths
-                && self.reserved.bytes < MAX_RESERVED_BYTES / 8 * eighths;
-            if !has_space || share.is_some_and(|share| share.texts > 0) {
-                return Err(BacklogFull);
-            }
-        }
-        let index = known.unwrap_or_else(|| self.queues.add_sender(room, key));
+        let index = known.unwrap_or_else(|| self.add_sender(room, key, queue, share));
         let places = self.texts.iter_mut().map(|(_, text)| &mut text.place);
         let place = self.bytes.push(text, places);
         let text = self.texts.insert(Text {
             from,
-            arrival: self.arrivals,
             not_to,
             load,
             place,
             is_reserved,
             next: None,
-            share: self.queues.senders[index].share,
-            sender: 0,
-            turn: 0,
         });
-        self.arrivals += 1;
-        self.enqueue(index, text);
-        Ok(())
-    }
-
-    /// Appends a text to the queue of a sender.
-    fn enqueue(&mut self, index: usize, text: usize) {
-        let sender = &mut self.queues.senders[index];
-        match sender.first {
-            Some(_) => self.texts[sender.last].next = Some(text),
-            None => sender.first = Some(text),
-        }
-        sender.last = text;
-        let Text {
-            load, is_reserved, ..
-        } = self.texts[text];
-        let (queue, share) = (
-            &mut self.queues.rooms[sender.room],
-            &mut self.queues.shares[sender.share],
-        );
-        queue.texts += 1;
-        queue.cost_ns += load.cost_ns;
-        share.texts += 1;
-        if is_reserved {
-            self.reserved += load;
+        let sender = &mut self.senders[index];
+        let (room, share) = (sender.room, sender.share);
+        let last = std::mem::replace(&mut sender.last, text);
+        let is_first = sender.first.is_none();
+        if is_first {
+            sender.first = Some(text);
         } else {
-            self.kept += load;
-            queue.kept += load;
-            share.kept += load;
+            self.texts[last].next = Some(text);
         }
-        let room = sender.room;
-        if sender.flow.is_idle() {
+        let (queue, share) = (&mut self.rooms[room], &mut self.shares[share]);
+        for account in [&mut queue.account, &mut share.account, &mut self.total] {
+            account.add(load, is_reserved);
+        }
+        if is_first {
             let quantum = queue.quantum();
-            queue
-                .senders
-                .activate(&mut self.queues.senders, index, quantum);
+            let turns = &mut queue.senders;
+            turns.activate(&mut self.senders, index, quantum);
         }
-        if queue.flow.is_idle() {
-            self.turns
-                .activate(&mut self.queues.rooms, room, TURN_COST_NS);
-        }
+        Ok(room)
     }
 
-    /// Takes the first text from the queue of a sender.
-    fn dequeue(&mut self, index: usize) -> Option<usize> {
-        let sender = &mut self.queues.senders[index];
-        let text = sender.first?;
-        let Text {
-            load,
-            is_reserved,
-            next,
-            ..
-        } = self.texts[text];
-        sender.first = next;
-        let (queue, share) = (
-            &mut self.queues.rooms[sender.room],
-            &mut self.queues.shares[sender.share],
-        );
-        queue.texts -= 1;
-        queue.cost_ns -= load.cost_ns;
-        share.texts -= 1;
-        if is_reserved {
-            self.reserved -= load;
-        } else {
-            self.kept -= load;
-            queue.kept -= load;
-            share.kept -= load;
-        }
-        Some(text)
-    }
-
-    /// Returns the index of the room whose turn it is, which has texts or a plan. Forgets rooms
-    /// that have had their turns and have neither.
-    pub(super) fn current(&mut self) -> Option<usize> {
-        loop {
-            let index = self.turns.current(&mut self.queues.rooms, TURN_COST_NS)?;
-            if self.queues.rooms[index].texts > 0 || self.queues.rooms[index].plan.is_some() {
-                return Some(index);
-            }
-            if self.turns.end(&mut self.queues.rooms) {
-                // None of the senders that are left has texts.
-                while self.end_sender(index) {}
-                self.queues.remove_room(index);
-            }
-        }
-    }
-
-    /// Charges the room whose turn it is for what it sends.
-    pub(super) fn charge(&mut self, cost_ns: u64) {
-        self.turns
-            .charge(&mut self.queues.rooms, cost_ns as i64, TURN_COST_NS);
-    }
-
-    /// Takes the current room out of the turns until [`Self::resume`].
-    pub(super) fn suspend(&mut self) {
-        self.turns.suspend(&mut self.queues.rooms);
-    }
-
-    /// Gives turns to a suspended room.
-    pub(super) fn resume(&mut self, index: usize) {
-        self.turns.resume(&mut self.queues.rooms, index);
-    }
-
-    pub(super) fn room(&self, index: usize) -> &Arc<Room> {
-        &self.queues.rooms[index].room
-    }
-
-    /// Returns true if a plan for all waiting texts of a room would take more than a slice.
-    pub(super) fn is_long(&self, index: usize) -> bool {
-        let queue = &self.queues.rooms[index];
-        let (v1, v2) = queue.room.members_by_version();
-        let packets_ns = (u64::from(v1) + u64::from(v2)) * PACKET_COST_NS;
-        queue.cost_ns + packets_ns > SLICE_COST_NS
-    }
-
-    /// The plan of a room that is under way.
-    pub(super) fn plan(&self, index: usize) -> Option<&Arc<Plan>> {
-        self.queues.rooms[index].plan.as_ref()
-    }
-
-    /// Replaces the plan of a room, and returns the one before.
-    pub(super) fn set_plan(&mut self, index: usize, plan: Option<Arc<Plan>>) -> Option<Arc<Plan>> {
-        std::mem::replace(&mut self.queues.rooms[index].plan, plan)
-    }
-
-    /// Takes texts for one plan from the senders of a room in turn, as many as `limits` allow.
-    /// The texts then stand in the order of their arrival. They stay in memory until
-    /// [`Self::release`].
-    pub(super) fn pick(&mut self, index: usize, limits: PassLimits) -> RoomTexts<'_> {
-        let (mut space, mut limits) = (limits.clone(), limits);
-        self.plans += 1;
-        let quantum = self.queues.rooms[index].quantum();
-        let mut count = 0;
-        while let Some(sender) = self.queues.rooms[index]
-            .senders
-            .current(&mut self.queues.senders, quantum)
-        {
-            let Some(first) = self.queues.senders[sender].first else {
-                self.end_sender(index);
+    /// Takes texts of a room for one plan from its senders in turn, until `push` has no space. The
+    /// texts of a sender keep their order.
+    pub(super) fn pick(
+        &mut self,
+        room: usize,
+        mut push: impl FnMut(&Picked<'_>) -> Result<(), Full>,
+    ) {
+        let queue = &mut self.rooms[room];
+        let (quantum, mut turns) = (queue.quantum(), std::mem::take(&mut queue.senders));
+        while let Some(index) = turns.current(&mut self.senders, quantum) {
+            let sender = &mut self.senders[index];
+            let Some(first) = sender.first else {
+                if turns.end(&mut self.senders) {
+                    self.remove_sender(index);
+                }
                 continue;
             };
             let text = &self.texts[first];
-            let (arrival, cost_ns) = (text.arrival, text.load.cost_ns);
-            if !limits.take(&text.from, text.place.len(), cost_ns) {
+            let picked = Picked {
+                share: sender.share,
+                from: text.from,
+                not_to: text.not_to,
+                cost_ns: text.load.cost_ns,
+                text: self.bytes.get(&text.place),
+            };
+            if push(&picked).is_err() {
                 break;
             }
-            self.dequeue(sender);
-            let turns = &mut self.queues.rooms[index].senders;
-            turns.charge(&mut self.queues.senders, cost_ns as i64, quantum);
-            let sender = &mut self.queues.senders[sender];
-            if sender.plan != self.plans {
-                (sender.number, sender.plan) = (count, self.plans);
-                count += 1;
-            }
-            let text = &mut self.texts[first];
-            (text.sender, text.turn) = (sender.number, self.picked.len() as u16);
-            self.picked.push(Picked {
-                arrival,
-                text: first,
-            });
-        }
-        self.picked.sort_unstable_by_key(|picked| picked.arrival);
-        // In another order, texts of different lengths may need more bundles.
-        let fits = |picked: &Picked| {
-            let text = &self.texts[picked.text];
-            space.take(&text.from, text.place.len(), text.load.cost_ns)
-        };
-        if limits.depend_on_order() && !self.picked.iter().all(fits) {
-            let texts = &self.texts;
-            let picked = &mut self.picked;
-            picked.sort_unstable_by_key(|picked| texts[picked.text].turn);
-        }
-        RoomTexts {
-            backlog: self,
-            room: &self.queues.rooms[index].room,
-            senders: count.into(),
-        }
-    }
-
-    /// Frees the picked texts. `runs` has the number of datagrams in the packet of each of them, or
-    /// is empty if no member speaks v1. The senders pay for later texts accordingly.
-    pub(super) fn release(&mut self, runs: &[u16]) {
-        for (index, picked) in self.picked.drain(..).enumerate() {
-            let text = self.texts.remove(picked.text);
+            let text = self.texts.remove(first);
             self.bytes.free(&text.place);
-            if let Some(run) = runs.get(index)
-                && let Some(share) = self.queues.shares.get_mut(text.share)
-            {
+            sender.first = text.next;
+            let queue = &mut self.rooms[room].account;
+            let share = &mut self.shares[sender.share].account;
+            for account in [queue, share, &mut self.total] {
+                account.remove(text.load, text.is_reserved);
+            }
+            turns.charge(&mut self.senders, text.load.cost_ns as i64, quantum);
+        }
+        self.rooms[room].senders = turns;
+    }
+
+    /// Lets senders pay for later texts according to the shares, and the numbers of datagrams in
+    /// the packets, of texts that were picked.
+    pub(super) fn set_runs(&mut self, runs: impl Iterator<Item = (usize, u16)>) {
+        for (share, run) in runs {
+            if let Some(share) = self.shares.get_mut(share) {
                 // A moving mean, with a weight of an eighth for each text.
-                share.packet_ns = (7 * share.packet_ns + PACKET_COST_NS / u64::from(*run)) / 8;
+                share.packet_ns = (7 * share.packet_ns + PACKET_COST_NS / u64::from(run)) / 8;
             }
         }
     }
 
-    /// Ends the turn of a room's current sender, who has no text. Returns false if the room has no
-    /// sender.
-    fn end_sender(&mut self, room: usize) -> bool {
-        let queue = &mut self.queues.rooms[room];
-        let quantum = queue.quantum();
-        let Some(index) = queue.senders.current(&mut self.queues.senders, quantum) else {
-            return false;
-        };
-        if queue.senders.end(&mut self.queues.senders) {
-            self.queues.remove_sender(index);
+    /// Forgets a room that has neither texts nor a plan. It has no senders either, as the last texts
+    /// were picked after them.
+    pub(super) fn remove_room(&mut self, room: usize) {
+        let queue = self.rooms.remove(room);
+        debug_assert!(queue.plan.is_none() && queue.senders.is_empty());
+        self.room_indexes.remove(&room_key(&queue.room));
+    }
+
+    /// Returns the index of a sender's queue for a room, if there is one.
+    fn find(&mut self, key: &(RoomKey, ShareKey)) -> Option<usize> {
+        let last = self.senders.get(self.last);
+        if last.is_none_or(|sender| sender.key != *key) {
+            self.last = *self.sender_indexes.get(key)?;
         }
-        true
+        Some(self.last)
+    }
+
+    fn has_reserve(&self, is_room_idle: bool) -> bool {
+        let eighths = if is_room_idle { 9 } else { 8 };
+        self.total.reserved.cost_ns < self.bound.cost_ns * RESERVE / 8 * eighths
+            && self.total.reserved.bytes < MAX_RESERVED_BYTES / 8 * eighths
+    }
+
+    /// Adds a queue for the texts of a sender for a room, whose indexes are given if they have any.
+    #[cold]
+    fn add_sender(
+        &mut self,
+        room: &Arc<Room>,
+        key: (RoomKey, ShareKey),
+        room_index: Option<usize>,
+        share_index: Option<usize>,
+    ) -> usize {
+        let room = room_index.unwrap_or_else(|| {
+            let index = self.rooms.insert(RoomQueue::new(Arc::clone(room)));
+            self.room_indexes.insert(key.0, index);
+            index
+        });
+        let share = share_index.unwrap_or_else(|| {
+            let index = self.shares.insert(Share::new());
+            self.share_indexes.insert(key.1, index);
+            index
+        });
+        self.shares[share].queues += 1;
+        let index = self.senders.insert(SenderQueue {
+            room,
+            share,
+            key,
+            flow: FlowState::default(),
+            first: None,
+            last: 0,
+        });
+        self.sender_indexes.insert(key, index);
+        index
+    }
+
+    /// Forgets a sender that has no texts for a room.
+    fn remove_sender(&mut self, index: usize) {
+        let sender = self.senders.remove(index);
+        self.sender_indexes.remove(&sender.key);
+        self.shares[sender.share].queues -= 1;
+        if self.shares[sender.share].queues == 0 {
+            self.shares.remove(sender.share);
+            self.share_indexes.remove(&sender.key.1);
+        }
     }
 }
 
-impl<'a> RoomTexts<'a> {
-    pub(super) fn room(&self) -> &'a Arc<Room> {
-        self.room
+impl RoomQueue {
+    fn new(room: Arc<Room>) -> Self {
+        Self {
+            room,
+            plan: None,
+            account: Account::default(),
+            flow: FlowState::default(),
+            senders: RoundRobin::default(),
+        }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.backlog.picked.len()
-    }
-
-    /// The upper bound of the senders' numbers.
-    pub(super) fn senders(&self) -> usize {
-        self.senders
-    }
-
-    /// The texts that are not sent to a session, with their indexes.
-    pub(super) fn not_to(&self) -> impl Iterator<Item = (u16, SessionId)> {
-        let backlog = self.backlog;
-        let texts = backlog.picked.iter().zip(0..);
-        texts.filter_map(|(picked, index)| Some((index, backlog.texts[picked.text].not_to?)))
-    }
-
-    /// The texts, each with its sender's name and number.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (DisplayName, u16, &'a [u8])> {
-        let backlog = self.backlog;
-        backlog.picked.iter().map(|picked| {
-            let text = &backlog.texts[picked.text];
-            let bytes = backlog.bytes.get(&text.place);
-            (text.from, text.sender, bytes)
-        })
+    /// The quantum of a sender: a text of mean cost.
+    fn quantum(&self) -> i64 {
+        let texts = self.account.texts.max(1);
+        self.account.cost_ns().div_ceil(texts).max(1) as i64
     }
 }
 
-/// Maximum time to send one slice, before it is rounded to whole system calls, which makes it up to
-/// twice as long. Then the worker receives, and another room has its turn. In 5 ms, 10,000 peers
-/// send no more heartbeats than one receive batch holds. With 2 ms, a text to 500 peers took a
-/// quarter more system calls.
-pub(super) const SLICE_COST_NS: u64 = 5_000_000;
+impl Share {
+    fn new() -> Self {
+        Self {
+            account: Account::default(),
+            packet_ns: TYPICAL_PACKET_NS,
+            queues: 0,
+        }
+    }
+}
 
-/// The quantum of a room. A whole slice, which is seldom much shorter than [`SLICE_COST_NS`], uses
-/// it up.
-const TURN_COST_NS: i64 = SLICE_COST_NS as i64 / 2;
+impl Flow for RoomQueue {
+    fn state(&mut self) -> &mut FlowState {
+        &mut self.flow
+    }
+}
+
+impl Flow for SenderQueue {
+    fn state(&mut self) -> &mut FlowState {
+        &mut self.flow
+    }
+}
+
+fn room_key(room: &Arc<Room>) -> RoomKey {
+    Arc::as_ptr(room).addr()
+}
 
 /// Maximum number of bytes of the texts within the shares of their rooms and senders. A worker
 /// receives a million short texts per second, so this holds those of 45 ms. With the reserve, a
@@ -419,6 +378,9 @@ const MAX_RESERVED_BYTES: u64 = 2 << 20;
 
 /// Number of texts for which memory is allocated at the start.
 const TYPICAL_TEXTS: usize = 1024;
+
+/// Number of rooms and senders for which memory is allocated at the start.
+const TYPICAL_SENDERS: usize = 128;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,9 @@
 //! Packets for v2 peers. A datagram, called a bundle, holds many messages.
 
-use super::backlog::RoomTexts;
 use super::packets::Packets;
 use crate::net::{MAX_PACKET_BYTES, TAG};
-use crate::server::ops::stats::WorkerId;
 use crate::wire::v2::{
-    BundleSize, HEADER_BYTES, Message, ServerFrame, push_padding, push_server_frame,
-    push_server_header,
+    BundleSize, HEADER_BYTES, ServerFrame, push_padding, push_server_frame, push_server_header,
 };
 
 /// Small bundles are rare, so they have no memory until the first ones.
@@ -15,31 +12,6 @@ pub(super) fn new_bundle_packets(size: BundleSize) -> Packets {
         BundleSize::Full => Packets::with_capacity(max_bundles(size) * size.bytes(), 1),
         BundleSize::Small => Packets::with_capacity(0, 0),
     }
-}
-
-/// Puts the texts of a room, in their order, into bundles of this size. The texts become messages of
-/// the stream of `worker`, numbered from `first_sequence`. The session of the receiver is written
-/// into each bundle when it is sent.
-pub(super) fn plan_bundles(
-    texts: RoomTexts<'_>,
-    worker: WorkerId,
-    first_sequence: u32,
-    size: BundleSize,
-    packets: &mut Packets,
-) {
-    packets.clear_template();
-    let room = texts.room();
-    let mut bundler = Bundler::new(size, TO_BE_TAGGED, packets);
-    for ((from, _, payload), index) in texts.iter().zip(0_u32..) {
-        bundler.push(&ServerFrame::Message(Message {
-            room: room.number(),
-            stream: worker.0,
-            sequence: first_sequence.wrapping_add(index),
-            from,
-            payload,
-        }));
-    }
-    bundler.finish();
 }
 
 /// Puts frames into bundles, in their order. All but the last bundle of a packet are padded to
@@ -66,6 +38,13 @@ impl<'a> Bundler<'a> {
             bundles: 0,
             messages: 0,
         }
+    }
+
+    /// Returns true if a plan has space for a frame of this length.
+    pub(super) fn fits(&mut self, frame_bytes: usize) -> bool {
+        let end = self.packets.bytes().len() + frame_bytes;
+        (self.bundles > 0 && end - self.bundle_start <= self.size.bytes())
+            || self.packets.datagrams() + self.bundles < max_bundles(self.size)
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame<'_>) {
@@ -126,7 +105,7 @@ pub(super) const fn max_bundles(size: BundleSize) -> usize {
 const MAX_BUNDLES: usize = 64;
 
 /// The receiver in the header of a bundle, until a sender writes the session of each in its place.
-const TO_BE_TAGGED: u64 = 0;
+pub(super) const TO_BE_TAGGED: u64 = 0;
 
 /// Everything in a header but its first two bytes is the session.
 const _: () = assert!(TAG.start == 2 && TAG.end == HEADER_BYTES);
@@ -138,10 +117,12 @@ mod tests {
     use super::*;
     use crate::net::PeerAddr;
     use crate::server::egress::backlog::Backlog;
-    use crate::server::egress::pass::PassLimits;
+    use crate::server::egress::builder::PlanPackets;
+    use crate::server::egress::texts::TextPlanner;
+    use crate::server::ops::stats::WorkerId;
     use crate::server::registry::Registry;
-    use crate::wire::DisplayName;
     use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId, parse_server};
+    use crate::wire::{DisplayName, Protocol};
     use proptest::prelude::*;
 
     fn sender(port: u16) -> PeerAddr {
@@ -155,17 +136,30 @@ mod tests {
         registry
     }
 
-    /// Returns the packets of each plan for the texts in a backlog.
-    fn plans(backlog: &mut Backlog, first_sequence: u32, size: BundleSize) -> Vec<Packets> {
-        let mut plans: Vec<Packets> = Vec::new();
-        while let Some(room) = backlog.current() {
-            let mut packets = new_bundle_packets(size);
-            let limits = PassLimits::new(&backlog.room(room).members());
-            let texts = backlog.pick(room, limits);
-            let before = plans.iter().map(Packets::messages).sum::<usize>() as u32;
-            let first = first_sequence.wrapping_add(before);
-            plan_bundles(texts, WorkerId(2), first, size, &mut packets);
-            backlog.release(&[]);
+    /// Returns the packets of each plan for texts of these senders in the lobby.
+    fn plans<'a>(
+        registry: &Registry,
+        texts: impl IntoIterator<Item = &'a (u16, Vec<u8>)>,
+        first_sequence: u32,
+    ) -> Vec<PlanPackets> {
+        let room = registry.lobby();
+        room.take_sequence(WorkerId(2), first_sequence);
+        let mut backlog = Backlog::new(Duration::from_secs(10));
+        let mut count = 0;
+        for (port, text) in texts {
+            backlog.push(room, sender(*port), None, None, text).unwrap();
+            count += 1;
+        }
+        let mut plans = Vec::new();
+        while count > 0 {
+            let (mut packets, mut planner) = (PlanPackets::new(), TextPlanner::new(64));
+            let mut builder = packets.build(room, &room.members(), WorkerId(2), &mut planner);
+            backlog.pick(0, |picked| {
+                builder.try_push(picked)?;
+                count -= 1;
+                Ok(())
+            });
+            builder.finish();
             plans.push(packets);
         }
         plans
@@ -179,20 +173,18 @@ mod tests {
             size in prop::sample::select(&BundleSize::ALL),
         ) {
             let registry = registry(size);
-            let room = registry.lobby();
-            let mut backlog = Backlog::new(Duration::from_secs(10));
-            let mut expected = Vec::new();
-            for (number, (port, len)) in (0_u32..).zip(texts) {
+            let texts = (0_u32..).zip(texts).map(|(number, (port, len))| {
                 let len = if short { len / 20 } else { len };
                 let mut payload = vec![0; len.max(4)];
                 payload[..4].copy_from_slice(&number.to_be_bytes());
-                backlog.push(room, sender(port), None, None, &payload).unwrap();
-                expected.push((DisplayName::Address(sender(port).socket_addr()), payload));
-            }
+                (port, payload)
+            });
+            let texts: Vec<_> = texts.collect();
             let to = [sender(9)];
             let mut received = Vec::new();
             let mut next_sequence = u32::MAX - 3;
-            for packets in &plans(&mut backlog, next_sequence, size) {
+            for plan in plans(&registry, &texts, next_sequence) {
+                let packets = plan.of(Protocol::Frames(size));
                 let counts = packets.to(&to).map(|packet| packet.datagrams().len());
                 prop_assert!(counts.sum::<usize>() <= max_bundles(size));
                 for packet in packets.to(&to) {
@@ -210,7 +202,7 @@ mod tests {
                                 panic!("{frame:?}");
                             };
                             let ids = (message.room, message.stream, message.sequence);
-                            prop_assert_eq!(ids, (room.number(), 2, next_sequence));
+                            prop_assert_eq!(ids, (registry.lobby().number(), 2, next_sequence));
                             next_sequence = next_sequence.wrapping_add(1);
                             received.push((message.from, message.payload.to_vec()));
                         }
@@ -218,6 +210,10 @@ mod tests {
                     prop_assert_eq!(received.len() - before, packet.deliveries as usize);
                 }
             }
+            let expected = texts.into_iter();
+            let mut expected: Vec<_> = expected
+                .map(|(port, text)| (DisplayName::Address(sender(port).socket_addr()), text))
+                .collect();
             for list in [&mut received, &mut expected] {
                 // Stable, so the texts of one sender stay in their order.
                 list.sort_by_key(|(from, _)| from.to_string());
@@ -229,18 +225,11 @@ mod tests {
     /// Plans payloads of these lengths, and returns the lengths of the bundles of each packet,
     /// plan by plan.
     fn bundles(size: BundleSize, lens: impl IntoIterator<Item = usize>) -> Vec<Vec<Vec<usize>>> {
-        let registry = registry(size);
-        let mut backlog = Backlog::new(Duration::from_secs(10));
-        for len in lens {
-            let payload = vec![0; len];
-            backlog
-                .push(registry.lobby(), sender(9), None, None, &payload)
-                .unwrap();
-        }
+        let texts: Vec<_> = lens.into_iter().map(|len| (9, vec![0; len])).collect();
         let to = [sender(9)];
-        let plans = plans(&mut backlog, 0, size);
-        let lens = |packets: &Packets| {
-            let packets = packets.to(&to);
+        let plans = plans(&registry(size), &texts, 0);
+        let lens = |plan: &PlanPackets| {
+            let packets = plan.of(Protocol::Frames(size)).to(&to);
             packets
                 .map(|packet| packet.datagrams().map(<[u8]>::len).collect())
                 .collect()
@@ -275,28 +264,6 @@ mod tests {
         for plan in full {
             assert_eq!((plan.len(), plan[0].len()), (1, 54));
             assert_eq!(plan[0][..53], [1200; 53]);
-        }
-    }
-
-    /// In the order of arrival, each long text and a short one take a bundle, and would be twice
-    /// as many.
-    #[test]
-    fn a_plan_fits_into_a_receive_buffer_in_whatever_order_texts_of_all_lengths_arrive() {
-        let registry = registry(BundleSize::Full);
-        let mut backlog = Backlog::new(Duration::from_secs(10));
-        for _ in 0..300 {
-            for (port, len) in [(1, 580), (2, 1)] {
-                let payload = vec![0; len];
-                let room = registry.lobby();
-                backlog
-                    .push(room, sender(port), None, None, &payload)
-                    .unwrap();
-            }
-        }
-        let to = [sender(9)];
-        for packets in plans(&mut backlog, 0, BundleSize::Full) {
-            let bundles = packets.to(&to).map(|packet| packet.datagrams().len());
-            assert!(bundles.sum::<usize>() <= 54);
         }
     }
 }

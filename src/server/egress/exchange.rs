@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use arc_swap::ArcSwapOption;
 
 use super::plan::{Claim, Plan};
-use super::worker_set::SharedWorkerSet;
+use super::worker_set::WorkerSet;
 use crate::server::ops::stats::WorkerId;
-use crate::server::ops::turns::WorkerHandle;
+use crate::server::ops::turns::{Turns, WorkerHandle};
 
 /// The plans from which workers that have nothing of their own to send may claim slices.
 ///
@@ -17,7 +17,7 @@ use crate::server::ops::turns::WorkerHandle;
 /// announced their sleep. So a worker either sees the work or is woken.
 pub struct Exchange {
     seats: Vec<Seat>,
-    sleepers: SharedWorkerSet,
+    sleepers: WorkerSet,
     /// The number of offers. While it is 0, a search costs one load.
     offered: AtomicUsize,
 }
@@ -35,7 +35,7 @@ impl Exchange {
         };
         Self {
             seats: workers.into_iter().map(seat).collect(),
-            sleepers: SharedWorkerSet::default(),
+            sleepers: WorkerSet::default(),
             offered: AtomicUsize::new(0),
         }
     }
@@ -49,6 +49,11 @@ impl Exchange {
         &self.seats[worker.index()].worker
     }
 
+    /// The turns of all workers.
+    pub(super) fn turns(&self) -> Turns {
+        Turns::new(self.seats.iter().map(|seat| seat.worker.clone()).collect())
+    }
+
     /// Offers slices of a plan to all other workers, and wakes up to `helpers` of those that sleep.
     /// Does nothing if the plan's worker has [`MAX_OFFERS`] already. It then sends the plan alone.
     pub(super) fn offer(&self, plan: &Arc<Plan>, helpers: usize) {
@@ -59,8 +64,9 @@ impl Exchange {
         place.store(Some(Arc::clone(plan)));
         self.offered.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let others = self.ids().filter(|worker| *worker != plan.origin());
+        let others = (0..=u8::MAX).map(WorkerId).take(self.seats.len());
         others
+            .filter(|worker| *worker != plan.origin())
             .filter(|worker| self.wake_if_asleep(*worker))
             .take(helpers)
             .for_each(drop);
@@ -117,11 +123,6 @@ impl Exchange {
             (self.worker(worker).wake)();
         }
         is_asleep
-    }
-
-    /// The numbers of all workers.
-    pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
-        (0..=u8::MAX).map(WorkerId).take(self.seats.len())
     }
 }
 

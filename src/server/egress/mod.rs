@@ -2,6 +2,7 @@
 
 mod arena;
 mod backlog;
+mod builder;
 mod bundles;
 mod exchange;
 mod goodbye;
@@ -9,10 +10,10 @@ mod load;
 pub mod notifier;
 mod own;
 mod packets;
-mod pass;
 mod plan;
 pub mod replies;
 mod round_robin;
+mod schedule;
 mod stuck;
 mod texts;
 mod worker_set;
@@ -20,14 +21,11 @@ mod worker_set;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::backlog::Backlog;
 use self::packets::Packets;
-use self::pass::PassLimits;
-use self::plan::{Claim, MAX_PLANS, PlanPool};
+use self::plan::Claim;
 use self::replies::Replies;
+use self::schedule::Schedule;
 use self::stuck::StuckDetector;
-use self::texts::TextPlanner;
-use self::worker_set::WorkerSet;
 use crate::net::{PeerAddr, Transmit};
 use crate::server::ops::stats::{WorkerId, WorkerInfo};
 use crate::server::registry::Room;
@@ -37,7 +35,7 @@ use crate::wire::v2::SessionId;
 pub use backlog::BacklogFull;
 pub use exchange::Exchange;
 pub use goodbye::send_goodbyes;
-pub use packets::{Batcher, Item, Limits};
+pub use packets::{Batcher, Limits};
 pub use stuck::CHECK_INTERVAL_MS;
 
 /// The egress of one worker.
@@ -45,23 +43,14 @@ pub use stuck::CHECK_INTERVAL_MS;
 /// Texts gather while the texts before them are sent. Then those that have gathered for a room
 /// are sent together, so batches grow with the load, and never wait for a timer. Rooms take
 /// turns, slice by slice.
-///
-/// A room has at most one plan of this worker under way. The next one is built when all slices of
-/// it are sent, whichever workers send them. One worker receives all texts of a sender, so every
-/// member receives them in order.
 pub struct Egress {
     /// The replies to the datagrams received in this round.
     pub replies: Replies,
     worker: WorkerId,
     exchange: Arc<Exchange>,
-    backlog: Backlog,
-    planner: TextPlanner,
+    schedule: Schedule,
     /// The bundles for one member without its own messages.
     without_own: Packets,
-    pool: PlanPool,
-    /// The rooms that have texts or a plan, and no turns. Other workers have to finish their plans
-    /// first, or there is no free plan.
-    suspended: Vec<usize>,
     stuck: StuckDetector,
     info: Arc<WorkerInfo>,
 }
@@ -88,12 +77,9 @@ impl Egress {
         Self {
             replies: Replies::default(),
             worker,
-            backlog: Backlog::new(backlog),
-            planner: TextPlanner::new(max_segments),
+            schedule: Schedule::new(worker, Arc::clone(&exchange), backlog, max_segments),
             without_own: Packets::with_capacity(0, 0),
-            pool: PlanPool::new(worker),
-            suspended: Vec::with_capacity(MAX_PLANS),
-            stuck: StuckDetector::new(exchange.workers()),
+            stuck: StuckDetector::new(exchange.turns()),
             info: Arc::clone(&exchange.worker(worker).info),
             exchange,
         }
@@ -109,7 +95,7 @@ impl Egress {
         not_to: Option<SessionId>,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
-        self.backlog.push(room, sender, name, not_to, text)
+        self.schedule.push(room, sender, name, not_to, text)
     }
 
     /// Sends all replies, and then one slice of the fan-out.
@@ -122,8 +108,8 @@ impl Egress {
         self.exchange.wake_up(self.worker);
         match self.claim(now_ms) {
             Some(claim) => self.send(&claim, transmit),
-            None if self.suspended.is_empty() => return Progress::Idle,
-            None => return Progress::Waiting,
+            None if self.schedule.is_waiting() => return Progress::Waiting,
+            None => return Progress::Idle,
         }
         Progress::More
     }
@@ -141,109 +127,17 @@ impl Egress {
     }
 
     fn look_for_work(&mut self, now_ms: u64) -> Option<Claim> {
-        if self.suspended.is_empty() {
-            self.stuck.end();
+        if self.schedule.is_waiting() {
+            if self.stuck.check(now_ms) {
+                let shed = self.schedule.revoke(|worker| self.stuck.is_stuck(worker));
+                self.info.counters.deliveries_shed.add(shed);
+            }
+            self.schedule.resume_rooms();
         } else {
-            self.revoke_stuck_claims(now_ms);
-            self.resume_rooms();
+            self.stuck.end();
         }
-        self.claim_own()
-            .or_else(|| self.exchange.claim(self.worker))
-    }
-
-    /// Claims a slice for the room whose turn it is.
-    fn claim_own(&mut self) -> Option<Claim> {
-        while let Some(room) = self.backlog.current() {
-            if self.backlog.plan(room).is_none() && !self.build(room) {
-                self.suspend(room);
-                continue;
-            }
-            let plan = self.backlog.plan(room)?;
-            if let Some(claim) = plan.claim(self.worker) {
-                self.backlog.charge(claim.cost_ns());
-                return Some(claim);
-            }
-            self.exchange.withdraw(plan);
-            if plan.is_finished() {
-                self.release(room);
-            } else {
-                self.suspend(room);
-            }
-        }
-        None
-    }
-
-    /// Builds the next plan of a room, for its members at this moment. Returns false if no plan
-    /// is free.
-    fn build(&mut self, room: usize) -> bool {
-        if !self.pool.has_free(self.backlog.is_long(room)) {
-            return false;
-        }
-        let members = self.backlog.room(room).members();
-        let texts = self.backlog.pick(room, PassLimits::new(&members));
-        let (planner, others) = (&mut self.planner, self.exchange.workers() - 1);
-        let mut helpers = 0;
-        planner.clear();
-        let plan = self.pool.take(|plan| {
-            let cost_ns = plan.build(texts, members, planner);
-            helpers = others.min((cost_ns / SHARE_COST_NS) as usize);
-            plan.cut(cost_ns, helpers + 1);
-        });
-        self.backlog.release(self.planner.runs());
-        let counters = &self.info.counters;
-        counters.deliveries_planned.add(plan.deliveries());
-        if helpers > 0 {
-            self.exchange.offer(&plan, helpers);
-        }
-        self.backlog.set_plan(room, Some(plan));
-        true
-    }
-
-    /// Takes back the finished plan of a room, if it has one.
-    fn release(&mut self, room: usize) {
-        if let Some(plan) = self.backlog.set_plan(room, None) {
-            self.pool.release(plan);
-        }
-    }
-
-    fn suspend(&mut self, room: usize) {
-        self.backlog.suspend();
-        self.suspended.push(room);
-    }
-
-    /// Gives turns to the rooms whose wait has ended.
-    fn resume_rooms(&mut self) {
-        let mut suspended = std::mem::take(&mut self.suspended);
-        suspended.retain(|&room| {
-            let is_over = match self.backlog.plan(room) {
-                Some(plan) => plan.is_finished(),
-                None => self.pool.has_free(self.backlog.is_long(room)),
-            };
-            if is_over {
-                self.release(room);
-                self.backlog.resume(room);
-            }
-            !is_over
-        });
-        self.suspended = suspended;
-    }
-
-    /// Revokes the claims of workers that are stuck, if this worker has waited for them for long
-    /// enough. The deliveries are counted as shed.
-    fn revoke_stuck_claims(&mut self, now_ms: u64) {
-        if !self.stuck.is_due(now_ms) {
-            return;
-        }
-        let plans = || {
-            self.suspended
-                .iter()
-                .filter_map(|room| self.backlog.plan(*room))
-        };
-        let holders = plans().fold(WorkerSet::EMPTY, |all, plan| all.union(&plan.holders()));
-        for worker in self.stuck.check(holders, &self.exchange, now_ms).iter() {
-            let shed = plans().map(|plan| plan.revoke(worker)).sum();
-            self.info.counters.deliveries_shed.add(shed);
-        }
+        let own = self.schedule.claim();
+        own.or_else(|| self.exchange.claim(self.worker))
     }
 
     fn send(&mut self, claim: &Claim, transmit: &mut impl Transmit) {
@@ -254,18 +148,6 @@ impl Egress {
         }
     }
 }
-
-/// The cost of a plan per worker that it wakes. Below that, waking takes longer than it saves. This
-/// was measured with two workers on two cores, as the time until the last stock peer has a text:
-///
-/// | peers | cost of the plan, ms | one worker, ms | two workers, ms | ratio |
-/// | --- | --- | --- | --- | --- |
-/// | 16 | 0.10 | 0.16 | 0.19 | 1.21 |
-/// | 32 | 0.19 | 0.23 | 0.25 | 1.07 |
-/// | 48 | 0.29 | 0.29 | 0.30 | 1.04 |
-/// | 64 | 0.38 | 0.35 | 0.33 | 0.94 |
-/// | 96 | 0.58 | 0.47 | 0.42 | 0.88 |
-const SHARE_COST_NS: u64 = 350_000;
 
 #[cfg(test)]
 mod tests;

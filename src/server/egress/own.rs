@@ -8,16 +8,22 @@ use crate::wire::v2::{BundleSize, Own, ServerFrame, SessionId, parse_server};
 /// The messages of a plan that are not sent to a session: that of their sender.
 #[derive(Default)]
 pub(super) struct OwnMessages {
-    /// With the index of the message in the plan. Sorted after [`Self::set`].
+    /// With the index of the message in the plan. Sorted after [`Self::sort`].
     messages: Vec<(SessionId, u16)>,
 }
 
 impl OwnMessages {
-    /// Replaces all messages.
-    pub(super) fn set(&mut self, messages: impl Iterator<Item = (u16, SessionId)>) {
+    pub(super) fn clear(&mut self) {
         self.messages.clear();
-        self.messages
-            .extend(messages.map(|(index, session)| (session, index)));
+    }
+
+    /// Adds the message of a session with this index in the plan.
+    pub(super) fn push(&mut self, session: SessionId, index: u16) {
+        self.messages.push((session, index));
+    }
+
+    /// Sorts the messages. This ends the building.
+    pub(super) fn sort(&mut self) {
         self.messages.sort_unstable();
     }
 

@@ -79,6 +79,11 @@ impl Packets {
         self.messages
     }
 
+    /// The number of datagrams in packets that are finished.
+    pub(super) fn datagrams(&self) -> usize {
+        self.datagrams
+    }
+
     /// The approximate time to send all packets to one peer.
     pub(super) fn cost_ns(&self) -> u64 {
         self.packets.len() as u64 * PACKET_COST_NS + self.datagrams as u64 * DATAGRAM_COST_NS
@@ -196,14 +201,6 @@ impl<'a> Tags<'a> for Sessions<'a> {
     }
 }
 
-/// The properties of a message that determine its place in the order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Item {
-    /// The sender's number. The messages of one sender keep their order.
-    pub sender: u16,
-    pub len: u16,
-}
-
 /// Limits of one packet, each at least 1.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -212,19 +209,29 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// Finds the order. It keeps its memory from one plan to the next.
+/// Finds the order of messages. It keeps its memory from one plan to the next.
 #[derive(Debug)]
 pub struct Batcher {
-    /// The next message from the same sender, for each message.
-    next_of_sender: Vec<u16>,
-    /// The last message of each sender so far, while `next_of_sender` is filled.
+    messages: Vec<Message>,
+    /// The first message of each sender.
+    firsts: Vec<u16>,
+    /// The last message of each sender, by its number.
     last_of_sender: Vec<u16>,
     /// The messages whose predecessors from the same sender are all in packets. They
     /// stand in one queue per length, sorted by length.
     ready: Vec<Queue>,
-    /// The next message in the same queue, for each ready message.
-    next_in_queue: Vec<u16>,
     packet: Vec<u16>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    sender: usize,
+    len: u16,
+    next_of_sender: u16,
+    /// The next message in the same queue, if it is ready.
+    next_in_queue: u16,
+    /// The number of messages in its packet.
+    run: u16,
 }
 
 /// The ready messages of one length.
@@ -238,82 +245,99 @@ struct Queue {
 
 impl Batcher {
     pub fn with_capacity(capacity: usize) -> Self {
-        let table = || Vec::with_capacity(capacity);
         Self {
-            next_of_sender: table(),
-            last_of_sender: table(),
+            messages: Vec::with_capacity(capacity),
+            firsts: Vec::with_capacity(capacity),
+            last_of_sender: Vec::with_capacity(capacity),
             ready: Vec::with_capacity(capacity),
-            next_in_queue: table(),
-            packet: table(),
+            packet: Vec::with_capacity(capacity),
         }
     }
 
-    /// Puts the messages `items`, at most 65,535, into packets, and calls `emit` with the
-    /// indexes of each packet's messages. These have one length, but the last may be
-    /// shorter. The senders' numbers must be less than `senders`.
+    /// Removes all messages.
+    pub fn clear(&mut self) {
+        for first in self.firsts.drain(..) {
+            self.last_of_sender[self.messages[usize::from(first)].sender] = NONE;
+        }
+        self.messages.clear();
+    }
+
+    /// Adds a message of `len` bytes. The messages of one sender keep their order. The memory grows
+    /// with the highest number of a sender. There are at most 65,535 messages.
+    pub fn push(&mut self, sender: usize, len: u16) {
+        debug_assert!(self.messages.len() < usize::from(NONE));
+        let message = self.messages.len() as u16;
+        if sender >= self.last_of_sender.len() {
+            self.last_of_sender.resize(sender + 1, NONE);
+        }
+        let before = std::mem::replace(&mut self.last_of_sender[sender], message);
+        if before == NONE {
+            self.firsts.push(message);
+        } else {
+            self.messages[usize::from(before)].next_of_sender = message;
+        }
+        self.messages.push(Message {
+            sender,
+            len,
+            next_of_sender: NONE,
+            next_in_queue: NONE,
+            run: 0,
+        });
+    }
+
+    /// Puts all messages into packets, where each is `extra_bytes` longer. Calls `emit` with the
+    /// indexes of each packet's messages and their length. Only the last may be shorter.
     ///
     /// The algorithm is greedy. A packet takes all ready messages of the most frequent
     /// length, and ends with the longest shorter message. If all lengths are equal,
     /// packets are full. If all differ, a packet still has two messages.
     pub fn batch(
         &mut self,
-        items: &[Item],
-        senders: usize,
+        extra_bytes: usize,
         limits: Limits,
-        mut emit: impl FnMut(&[u16]),
+        mut emit: impl FnMut(&[u16], usize),
     ) {
-        debug_assert!(items.len() <= MAX_ITEMS);
-        self.link(items, senders);
+        for index in 0..self.firsts.len() {
+            self.make_ready(self.firsts[index]);
+        }
         while let Some(len) = self.fullest_length() {
             self.packet.clear();
-            let run = (limits.bytes / usize::from(len.max(1))).clamp(1, limits.messages);
+            let bytes = usize::from(len) + extra_bytes;
+            let run = (limits.bytes / bytes.max(1)).clamp(1, limits.messages);
             while self.packet.len() < run
-                && let Some(message) = self.take(items, len)
+                && let Some(message) = self.take(len)
             {
                 self.packet.push(message);
             }
-            let bytes_left = limits
-                .bytes
-                .saturating_sub(self.packet.len() * usize::from(len));
+            let bytes_left = limits.bytes.saturating_sub(self.packet.len() * bytes);
             if self.packet.len() < limits.messages
-                && let Some(shorter) = self.longest_below(len, bytes_left)
-                && let Some(message) = self.take(items, shorter)
+                && let Some(max_bytes) = bytes_left.checked_sub(extra_bytes)
+                && let Some(shorter) = self.longest_below(len, max_bytes)
+                && let Some(message) = self.take(shorter)
             {
                 self.packet.push(message);
             }
-            emit(&self.packet);
+            for &message in &self.packet {
+                self.messages[usize::from(message)].run = self.packet.len() as u16;
+            }
+            emit(&self.packet, bytes);
         }
     }
 
-    /// Links the messages of each sender, and makes the first of each ready.
-    fn link(&mut self, items: &[Item], senders: usize) {
-        for (table, len) in [
-            (&mut self.next_of_sender, items.len()),
-            (&mut self.last_of_sender, senders),
-            (&mut self.next_in_queue, items.len()),
-        ] {
-            table.clear();
-            table.resize(len, NONE);
-        }
-        self.ready.clear();
-        for (message, item) in (0..).zip(items) {
-            let last = &mut self.last_of_sender[usize::from(item.sender)];
-            let before = std::mem::replace(last, message);
-            if before == NONE {
-                self.make_ready(item.len, message);
-            } else {
-                self.next_of_sender[usize::from(before)] = message;
-            }
-        }
+    /// The sender of each message, and the number of messages in its packet.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, u16)> {
+        self.messages
+            .iter()
+            .map(|message| (message.sender, message.run))
     }
 
     /// Appends a message to the queue of its length.
-    fn make_ready(&mut self, len: u16, message: u16) {
-        self.next_in_queue[usize::from(message)] = NONE;
+    fn make_ready(&mut self, message: u16) {
+        let Message { len, .. } = self.messages[usize::from(message)];
         match self.ready.binary_search_by_key(&len, |queue| queue.len) {
             Ok(at) => {
                 let queue = &mut self.ready[at];
-                self.next_in_queue[usize::from(queue.last)] = message;
+                self.messages[usize::from(queue.last)].next_in_queue = message;
                 queue.last = message;
                 queue.count += 1;
             }
@@ -331,24 +355,25 @@ impl Batcher {
 
     /// Takes the first ready message of this length, if there is one, and makes the next
     /// message of its sender ready.
-    fn take(&mut self, items: &[Item], len: u16) -> Option<u16> {
+    fn take(&mut self, len: u16) -> Option<u16> {
         let at = self
             .ready
             .binary_search_by_key(&len, |queue| queue.len)
             .ok()?;
         let queue = &mut self.ready[at];
-        let message = queue.first;
+        let first = queue.first;
+        let message = &self.messages[usize::from(first)];
+        let next = message.next_of_sender;
         if queue.count == 1 {
             self.ready.remove(at);
         } else {
-            queue.first = self.next_in_queue[usize::from(message)];
+            queue.first = message.next_in_queue;
             queue.count -= 1;
         }
-        let next = self.next_of_sender[usize::from(message)];
         if next != NONE {
-            self.make_ready(items[usize::from(next)].len, next);
+            self.make_ready(next);
         }
-        Some(message)
+        Some(first)
     }
 
     /// Returns the most frequent length of ready messages. If there are several, it is the
@@ -364,10 +389,8 @@ impl Batcher {
     /// Returns the longest ready length that is less than `len` and at most `max_bytes`.
     fn longest_below(&self, len: u16, max_bytes: usize) -> Option<u16> {
         let below = self.ready.partition_point(|queue| queue.len < len);
-        let shorter = self.ready[..below].iter().rev().map(|queue| queue.len);
-        shorter
-            .into_iter()
-            .find(|len| usize::from(*len) <= max_bytes)
+        let mut shorter = self.ready[..below].iter().rev().map(|queue| queue.len);
+        shorter.find(|len| usize::from(*len) <= max_bytes)
     }
 }
 
@@ -376,9 +399,7 @@ impl Batcher {
 pub(super) const PACKET_COST_NS: u64 = 5_000;
 pub(super) const DATAGRAM_COST_NS: u64 = 1_000;
 
-/// Maximum number of messages. Their indexes are `u16`.
-const MAX_ITEMS: usize = NONE as usize;
-
+/// No message. Their indexes are less.
 const NONE: u16 = u16::MAX;
 
 #[cfg(test)]
@@ -391,78 +412,90 @@ mod tests {
         bytes: 65_000,
     };
 
-    fn packets(items: &[Item], limits: Limits) -> Vec<Vec<u16>> {
-        let mut packets = Vec::new();
-        Batcher::with_capacity(1).batch(items, 50, limits, |packet| packets.push(packet.to_vec()));
-        packets
+    /// Returns the packets of messages, given as their senders and lengths.
+    fn packets(messages: &[(usize, u16)], limits: Limits) -> Vec<Vec<u16>> {
+        longer_packets(messages, 0, limits)
     }
 
-    fn items(senders_and_lens: &[(u16, u16)]) -> Vec<Item> {
-        let item = |&(sender, len)| Item { sender, len };
-        senders_and_lens.iter().map(item).collect()
+    fn longer_packets(
+        messages: &[(usize, u16)],
+        extra_bytes: usize,
+        limits: Limits,
+    ) -> Vec<Vec<u16>> {
+        let mut batcher = Batcher::with_capacity(1);
+        // Other messages before, which leave nothing.
+        batcher.push(7, 7);
+        batcher.batch(0, limits, |_, _| ());
+        batcher.clear();
+        for (sender, len) in messages {
+            batcher.push(*sender, *len);
+        }
+        // All protocols have the same messages.
+        batcher.batch(1, limits, |_, _| ());
+        let mut packets = Vec::new();
+        batcher.batch(extra_bytes, limits, |packet, _| {
+            packets.push(packet.to_vec());
+        });
+        packets
     }
 
     #[test]
     fn equal_lengths_fill_packets_in_the_order_of_arrival() {
-        let items = items(&[(0, 9), (1, 9), (0, 9), (2, 9), (1, 9)]);
+        let messages = [(0, 9), (1, 9), (0, 9), (2, 9), (1, 9)];
         let limits = Limits {
             messages: 3,
             bytes: 65_000,
         };
-        assert_eq!(packets(&items, limits), [vec![0, 1, 3], vec![2, 4]]);
+        assert_eq!(packets(&messages, limits), [vec![0, 1, 3], vec![2, 4]]);
     }
 
     #[test]
     fn a_shorter_message_ends_a_packet() {
-        let items = items(&[(0, 50), (1, 20), (2, 50), (3, 30)]);
-        assert_eq!(packets(&items, LIMITS), [vec![0, 2, 3], vec![1]]);
+        let messages = [(0, 50), (1, 20), (2, 50), (3, 30)];
+        assert_eq!(packets(&messages, LIMITS), [vec![0, 2, 3], vec![1]]);
     }
 
     #[test]
     fn the_most_frequent_ready_length_goes_first() {
-        let items = items(&[(0, 50), (1, 20), (2, 20), (3, 50), (4, 20)]);
-        assert_eq!(packets(&items, LIMITS), [[1, 2, 4].to_vec(), vec![0, 3]]);
+        let messages = [(0, 50), (1, 20), (2, 20), (3, 50), (4, 20)];
+        assert_eq!(packets(&messages, LIMITS), [[1, 2, 4].to_vec(), vec![0, 3]]);
     }
 
     #[test]
     fn a_single_sender_keeps_its_order_and_falling_lengths_are_paired() {
-        let items = items(&[(0, 10), (0, 30), (0, 20), (0, 20)]);
-        assert_eq!(packets(&items, LIMITS), [vec![0], vec![1, 2], vec![3]]);
+        let messages = [(0, 10), (0, 30), (0, 20), (0, 20)];
+        assert_eq!(packets(&messages, LIMITS), [vec![0], vec![1, 2], vec![3]]);
     }
 
     #[test]
     fn different_lengths_of_many_senders_go_in_pairs() {
-        let items: Vec<Item> = (0..50)
-            .map(|sender| Item {
-                sender,
-                len: 16 + sender,
-            })
-            .collect();
-        assert_eq!(packets(&items, LIMITS).len(), 25);
+        let messages: Vec<_> = (0..50).map(|sender| (sender.into(), 16 + sender)).collect();
+        assert_eq!(packets(&messages, LIMITS).len(), 25);
     }
 
     #[test]
     fn bytes_are_a_limit_too() {
-        let items = items(&[(0, 400), (1, 400), (2, 400), (3, 200), (4, 300)]);
+        let messages = [(0, 400), (1, 400), (2, 400), (3, 200), (4, 300)];
         let limits = Limits {
             messages: 64,
             bytes: 1000,
         };
-        assert_eq!(packets(&items, limits), [vec![0, 1, 3], vec![2, 4]]);
+        assert_eq!(packets(&messages, limits), [vec![0, 1, 3], vec![2, 4]]);
     }
 
     proptest! {
         #[test]
         fn every_message_is_in_one_packet_in_its_senders_order_within_the_limits(
-            senders_and_lens in prop::collection::vec((0_u16..20, 1_u16..40), 1..200),
+            senders_and_lens in prop::collection::vec((0_usize..20, 1_u16..40), 1..200),
+            extra_bytes in 0_usize..3,
             messages in 1_usize..70,
             bytes in 1_usize..500,
         ) {
             let count = senders_and_lens.len() as u16;
-            let items = items(&senders_and_lens);
             let limits = Limits { messages, bytes };
-            let packets = packets(&items, limits);
-            let len = |message: &u16| usize::from(items[usize::from(*message)].len);
+            let packets = longer_packets(&senders_and_lens, extra_bytes, limits);
+            let message = |index: &u16| senders_and_lens[usize::from(*index)];
+            let len = |index: &u16| usize::from(message(index).1) + extra_bytes;
             for packet in &packets {
                 prop_assert!(!packet.is_empty() && packet.len() <= messages);
                 prop_assert!(packet.len() == 1 || packet.iter().map(len).sum::<usize>() <= bytes);
@@ -475,7 +508,7 @@ mod tests {
             sorted.sort_unstable();
             prop_assert_eq!(sorted, (0..count).collect::<Vec<_>>());
             for sender in 0..20 {
-                let of_sender = |message: &&u16| items[usize::from(**message)].sender == sender;
+                let of_sender = |index: &&u16| message(index).0 == sender;
                 prop_assert!(order.iter().filter(of_sender).is_sorted());
             }
         }

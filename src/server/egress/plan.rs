@@ -4,27 +4,20 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::backlog::{RoomTexts, SLICE_COST_NS};
-use super::bundles::{new_bundle_packets, plan_bundles};
+use super::builder::{PlanBuilder, PlanPackets};
 use super::own::{OwnMessages, plan_without_own};
 use super::packets::Packets;
 use super::texts::TextPlanner;
-use super::worker_set::WorkerSet;
 use crate::net::{Endpoint, PeerAddr, SendTally, Template, Transmit};
 use crate::server::ops::stats::WorkerId;
-use crate::server::registry::{Members, Part, SendGroup};
+use crate::server::registry::{Members, Part, Room};
 use crate::wire::Protocol;
-use crate::wire::v2::BundleSize;
 
 /// The packets for the members of a room, built once for all of them. Any worker may claim a
 /// slice of the members, and sends to them.
 pub(super) struct Plan {
     origin: WorkerId,
-    texts: Packets,
-    lines: Packets,
-    /// By their [`BundleSize`].
-    bundles: [Packets; BundleSize::ALL.len()],
-    own: OwnMessages,
+    packets: PlanPackets,
     members: Arc<Members>,
     slices: Vec<Slice>,
     /// The slices before this one are claimed.
@@ -50,24 +43,11 @@ pub(super) struct Claim {
     worker: WorkerId,
 }
 
-/// The plans of one worker.
-pub(super) struct PlanPool {
-    worker: WorkerId,
-    free: Vec<Arc<Plan>>,
-    /// Plans that are finished, but that another worker still points to. It may be stuck.
-    retired: Vec<Arc<Plan>>,
-    under_way: usize,
-    nobody: Arc<Members>,
-}
-
 impl Plan {
-    fn new(origin: WorkerId) -> Self {
+    pub(super) fn new(origin: WorkerId) -> Self {
         Self {
             origin,
-            texts: TextPlanner::new_packets(),
-            lines: TextPlanner::new_packets(),
-            bundles: BundleSize::ALL.map(new_bundle_packets),
-            own: OwnMessages::default(),
+            packets: PlanPackets::new(),
             members: Arc::default(),
             slices: Vec::with_capacity(TYPICAL_SLICES),
             next_slice: AtomicUsize::new(0),
@@ -75,42 +55,30 @@ impl Plan {
         }
     }
 
-    /// Plans texts for `members`, in the protocols that they speak, and returns the cost.
-    pub(super) fn build(
-        &mut self,
-        texts: RoomTexts<'_>,
-        members: Arc<Members>,
-        planner: &mut TextPlanner,
-    ) -> u64 {
-        self.texts.clear();
-        self.lines.clear();
-        self.bundles.iter_mut().for_each(Packets::clear);
-        for (protocol, packets) in [
-            (Protocol::Text, &mut self.texts),
-            (Protocol::Lines, &mut self.lines),
-        ] {
-            if members.any_speaks(protocol) {
-                planner.plan(texts, protocol.line_end(), packets);
-            }
-        }
-        let mut first_sequence = None;
-        for size in BundleSize::ALL {
-            if members.any_speaks(Protocol::Frames(size)) {
-                // The messages have the same numbers in bundles of all sizes.
-                let first = *first_sequence.get_or_insert_with(|| {
-                    let count = texts.len() as u32;
-                    texts.room().take_sequence(self.origin, count)
-                });
-                let packets = &mut self.bundles[size as usize];
-                plan_bundles(texts, self.origin, first, size, packets);
-            }
-        }
-        let not_to = members.any_without_echo().then(|| texts.not_to());
-        self.own.set(not_to.into_iter().flatten());
+    /// Begins a plan for the members that a room has now.
+    pub(super) fn build<'a>(
+        &'a mut self,
+        room: &'a Room,
+        planner: &'a mut TextPlanner,
+    ) -> PlanBuilder<'a> {
+        self.members = room.members();
+        let (members, worker) = (&self.members, self.origin);
+        self.packets.build(room, members, worker, planner)
+    }
+
+    pub(super) fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    pub(super) fn set_members(&mut self, members: Arc<Members>) {
         self.members = members;
+    }
+
+    /// The time to send the plan.
+    pub(super) fn cost_ns(&self) -> u64 {
         let parts = self.members.parts(0..self.members.len());
         parts
-            .map(|part| part.peers.len() as u64 * self.packets(part.group).cost_ns())
+            .map(|part| part.peers.len() as u64 * self.packets.of(part.group.protocol).cost_ns())
             .sum()
     }
 
@@ -130,7 +98,7 @@ impl Plan {
         };
         let mut slice = Slice::new(0);
         for part in self.members.parts(0..self.members.len()) {
-            let packets = self.packets(part.group);
+            let packets = self.packets.of(part.group.protocol);
             let (each_ns, batch) = (packets.cost_ns().max(1), packets.peers_per_batch());
             let mut count = part.peers.len();
             while count > 0 {
@@ -200,21 +168,14 @@ impl Plan {
         self.unfinished.load(Ordering::Acquire) == 0
     }
 
-    /// The workers that have claimed slices and not sent them.
-    pub(super) fn holders(&self) -> WorkerSet {
-        let states = self.slices.iter().map(Slice::state);
-        let holders = states.filter_map(|state| Some(holder(state)?.0));
-        holders.fold(WorkerSet::EMPTY, WorkerSet::with)
-    }
-
-    /// Revokes the claims of a worker that is stuck. Returns the number of deliveries that it has
-    /// not begun, and never makes.
-    pub(super) fn revoke(&self, worker: WorkerId) -> u64 {
+    /// Revokes the claims of workers that are stuck. Returns the number of deliveries that they have
+    /// not begun, and never make.
+    pub(super) fn revoke(&self, is_stuck: impl Fn(WorkerId) -> bool) -> u64 {
         let mut shed = 0;
         for slice in &self.slices {
             let state = slice.state();
             if let Some((holder, next)) = holder(state)
-                && holder == worker
+                && is_stuck(holder)
                 && slice.change(state, DONE)
             {
                 shed += self.deliveries_to(next..slice.members.end);
@@ -232,27 +193,14 @@ impl Plan {
     fn deliveries_to(&self, members: Range<usize>) -> u64 {
         let parts = self.members.parts(members);
         let deliveries = parts.map(|part| {
-            let all = part.peers.len() * self.packets(part.group).messages();
-            let own = match self.has_own(part.group) {
-                true => part.sessions.iter().map(|to| self.own.of(*to).len()).sum(),
-                false => 0,
-            };
+            let all = part.peers.len() * self.packets.of(part.group.protocol).messages();
+            let own = self.packets.own(part.group).map_or(0, |own| {
+                let sessions = part.sessions.iter();
+                sessions.map(|session| own.of(*session).len()).sum()
+            });
             all - own
         });
         deliveries.sum::<usize>() as u64
-    }
-
-    /// Returns true if some members of a group may not be sent some of the messages.
-    fn has_own(&self, group: SendGroup) -> bool {
-        !group.echo && !self.own.is_empty()
-    }
-
-    fn packets(&self, group: SendGroup) -> &Packets {
-        match group.protocol {
-            Protocol::Text => &self.texts,
-            Protocol::Lines => &self.lines,
-            Protocol::Frames(size) => &self.bundles[size as usize],
-        }
     }
 }
 
@@ -266,8 +214,7 @@ impl Claim {
     }
 
     /// Sends the slice, until the claim is revoked. Returns the outcome, and true if this was the
-    /// last slice of its plan.
-    /// `without_own` is memory for the bundles of one member.
+    /// last slice of its plan. `without_own` is memory for the bundles of one member.
     pub(super) fn send(
         &self,
         transmit: &mut impl Transmit,
@@ -277,7 +224,8 @@ impl Claim {
         let mut tally = SendTally::default();
         let mut next = slice.members.start;
         for part in self.plan.members.parts(slice.members.clone()) {
-            let packets = self.plan.packets(part.group);
+            let packets = self.plan.packets.of(part.group.protocol);
+            let own = self.plan.packets.own(part.group);
             let template = packets.template(self.plan.members.len());
             for part in part.chunks(packets.peers_per_batch()) {
                 let now = next + part.peers.len();
@@ -285,53 +233,17 @@ impl Claim {
                     return (tally, false);
                 }
                 next = now;
-                tally += match part.sessions {
-                    [] => send(transmit, part.group.endpoint, part.peers, packets),
-                    _ if self.plan.has_own(part.group) => {
-                        self.send_without_own(transmit, part, packets, &template, without_own)
+                tally += match (part.sessions, own) {
+                    ([], _) => send(transmit, part.group.endpoint, part.peers, packets),
+                    (_, None) => send_to_sessions(transmit, part, packets, &template),
+                    (_, Some(own)) => {
+                        send_without_own(transmit, part, packets, &template, own, without_own)
                     }
-                    _ => send_to_sessions(transmit, part, packets, &template),
                 };
             }
         }
         let is_done = slice.change(held(self.worker, next), DONE);
         (tally, is_done && self.plan.finish_slice())
-    }
-
-    /// As [`send_to_sessions`], but no member is sent its own messages.
-    #[cold]
-    fn send_without_own(
-        &self,
-        transmit: &mut impl Transmit,
-        part: Part<'_>,
-        packets: &Packets,
-        template: &Template<'_>,
-        without_own: &mut Packets,
-    ) -> SendTally {
-        let mut tally = SendTally::default();
-        let Protocol::Frames(size) = part.group.protocol else {
-            return tally;
-        };
-        let mut start = 0;
-        for (index, session) in part.sessions.iter().enumerate() {
-            let own = self.plan.own.of(*session);
-            if own.is_empty() {
-                continue;
-            }
-            if start < index {
-                let others = part.slice(start..index);
-                tally += send_to_sessions(transmit, others, packets, template);
-            }
-            let peer = &part.peers[index..=index];
-            plan_without_own(packets, own, size, &peer[0], without_own);
-            tally += send(transmit, part.group.endpoint, peer, without_own);
-            start = index + 1;
-        }
-        if start < part.peers.len() {
-            let others = part.slice(start..part.peers.len());
-            tally += send_to_sessions(transmit, others, packets, template);
-        }
-        tally
     }
 }
 
@@ -359,6 +271,41 @@ fn send_to_sessions(
     transmit.send(part.group.endpoint, packets)
 }
 
+/// As [`send_to_sessions`], but no member is sent its own messages.
+#[cold]
+fn send_without_own(
+    transmit: &mut impl Transmit,
+    part: Part<'_>,
+    packets: &Packets,
+    template: &Template<'_>,
+    own: &OwnMessages,
+    without_own: &mut Packets,
+) -> SendTally {
+    let mut tally = SendTally::default();
+    let Protocol::Frames(size) = part.group.protocol else {
+        return tally;
+    };
+    let mut start = 0;
+    for (index, session) in part.sessions.iter().enumerate() {
+        let own = own.of(*session);
+        if own.is_empty() {
+            continue;
+        }
+        if start < index {
+            tally += send_to_sessions(transmit, part.slice(start..index), packets, template);
+        }
+        let peer = &part.peers[index..=index];
+        plan_without_own(packets, own, size, &peer[0], without_own);
+        tally += send(transmit, part.group.endpoint, peer, without_own);
+        start = index + 1;
+    }
+    if start < part.peers.len() {
+        let others = part.slice(start..part.peers.len());
+        tally += send_to_sessions(transmit, others, packets, template);
+    }
+    tally
+}
+
 impl Slice {
     fn new(start: usize) -> Self {
         Self {
@@ -380,59 +327,6 @@ impl Slice {
     }
 }
 
-impl PlanPool {
-    pub(super) fn new(worker: WorkerId) -> Self {
-        Self {
-            worker,
-            free: (0..TYPICAL_PLANS)
-                .map(|_| Arc::new(Plan::new(worker)))
-                .collect(),
-            retired: Vec::with_capacity(TYPICAL_PLANS),
-            under_way: 0,
-            nobody: Arc::default(),
-        }
-    }
-
-    /// Returns true if one more plan may be under way. The last ones are for short plans, so
-    /// that small rooms do not wait for large ones.
-    pub(super) fn has_free(&self, is_long: bool) -> bool {
-        let reserved = if is_long { MAX_PLANS / 4 } else { 0 };
-        self.under_way < MAX_PLANS - reserved
-    }
-
-    /// Returns a plan that nobody else points to, after `fill`.
-    pub(super) fn take(&mut self, fill: impl FnOnce(&mut Plan)) -> Arc<Plan> {
-        self.under_way += 1;
-        for index in (0..self.retired.len()).rev() {
-            if Arc::get_mut(&mut self.retired[index]).is_some() {
-                let plan = self.retired.swap_remove(index);
-                self.put(plan);
-            }
-        }
-        let new = || Arc::new(Plan::new(self.worker));
-        let mut plan = self.free.pop().unwrap_or_else(new);
-        fill(Arc::get_mut(&mut plan).expect("a free plan has no other owner"));
-        plan
-    }
-
-    /// Takes a plan back that is finished.
-    pub(super) fn release(&mut self, plan: Arc<Plan>) {
-        debug_assert!(plan.is_finished());
-        self.under_way -= 1;
-        self.put(plan);
-    }
-
-    fn put(&mut self, mut plan: Arc<Plan>) {
-        match Arc::get_mut(&mut plan) {
-            Some(free) => {
-                free.members = Arc::clone(&self.nobody);
-                self.free.push(plan);
-            }
-            None => self.retired.push(plan),
-        }
-    }
-}
-
 /// The state of a slice that `worker` has claimed, and of which it has to send to the members
 /// from `next` on.
 fn held(worker: WorkerId, next: usize) -> u64 {
@@ -450,14 +344,15 @@ const FREE: u64 = 0;
 /// State of a slice that is sent, or was revoked.
 const DONE: u64 = u64::MAX;
 
-/// Numbers of slices and plans for which memory is allocated at the start.
+/// Number of slices for which memory is allocated at the start.
 const TYPICAL_SLICES: usize = 64;
-const TYPICAL_PLANS: usize = 4;
+
+/// Maximum time to send one slice, before it is rounded to whole system calls, which makes it up to
+/// twice as long. Then another room has its turn, or the worker receives. In 5 ms, 10,000 peers
+/// send no more heartbeats than one receive batch holds. With 2 ms, a text to 500 peers took a
+/// quarter more system calls.
+pub(super) const SLICE_COST_NS: u64 = 5_000_000;
 
 /// Minimum cost of a slice of a plan that several workers send. It is twenty times the time to
 /// claim the slice, and to receive before the next one.
 const MIN_SLICE_COST_NS: u64 = 100_000;
-
-/// Maximum number of plans of one worker that are under way, each for another room. A plan
-/// takes up to 400 KiB of memory.
-pub(super) const MAX_PLANS: usize = 32;

@@ -26,7 +26,8 @@ pub(super) struct RoundRobin {
 /// The state of one flow in a [`RoundRobin`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct FlowState {
-    phase: Phase,
+    /// It has a place in the order, or is suspended.
+    is_active: bool,
     /// The cost that is left of the quantum. It may be less than zero, because a step may cost more
     /// than is left.
     deficit: i64,
@@ -38,15 +39,7 @@ pub(super) trait Flow {
     fn state(&mut self) -> &mut FlowState;
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Idle,
-    New,
-    Old,
-    Suspended,
-}
-
+/// A list of flows, linked by [`FlowState::next`].
 #[derive(Debug, Default)]
 struct List(Option<Ends>);
 
@@ -54,13 +47,6 @@ struct List(Option<Ends>);
 struct Ends {
     first: usize,
     last: usize,
-}
-
-impl FlowState {
-    /// Returns true if the flow has no place in the order.
-    pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Idle
-    }
 }
 
 impl RoundRobin {
@@ -72,8 +58,8 @@ impl RoundRobin {
         quantum: i64,
     ) {
         let flow = flows[index].state();
-        if flow.phase == Phase::Idle {
-            flow.phase = Phase::New;
+        if !flow.is_active {
+            flow.is_active = true;
             flow.deficit = quantum;
             self.new.push(flows, index);
         }
@@ -88,7 +74,7 @@ impl RoundRobin {
     ) -> Option<usize> {
         debug_assert!(quantum > 0);
         loop {
-            let index = self.first()?;
+            let index = self.turn().0.first()?;
             if flows[index].state().deficit > 0 {
                 return Some(index);
             }
@@ -104,17 +90,17 @@ impl RoundRobin {
         cost: i64,
         quantum: i64,
     ) {
-        let Some(index) = self.first() else {
+        let old_wait = self.old.first().is_some();
+        let (list, is_old) = self.turn();
+        let Some(index) = list.first() else {
             return;
         };
-        let (is_old, old_wait) = (self.is_old_first(), self.old.0.is_some());
         let flow = flows[index].state();
         flow.deficit -= cost;
         if flow.deficit <= 0 {
             flow.deficit += quantum;
-            if !(is_old && self.old.has_one()) {
-                flow.phase = Phase::Old;
-                self.pop(flows);
+            if !(is_old && list.has_one()) {
+                list.pop(flows);
                 self.old.push(flows, index);
             }
         }
@@ -131,25 +117,22 @@ impl RoundRobin {
     /// Ends the turns of the current flow, which has nothing left to do. Returns true if it is
     /// idle now. A new one is kept as an old one until it would have its turn again.
     pub(super) fn end<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) -> bool {
-        let Some((index, phase)) = self.pop(flows) else {
+        let (list, is_old) = self.turn();
+        let Some(index) = list.pop(flows) else {
             return false;
         };
-        let flow = flows[index].state();
-        if phase == Phase::Old {
-            flow.phase = Phase::Idle;
-            return true;
+        if is_old {
+            flows[index].state().is_active = false;
+        } else {
+            self.old.push(flows, index);
         }
-        flow.phase = Phase::Old;
-        self.old.push(flows, index);
-        false
+        is_old
     }
 
     /// Takes the current flow out of the order until [`Self::resume`]. It keeps what is left of
     /// its quantum.
     pub(super) fn suspend<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) {
-        if let Some((index, _)) = self.pop(flows) {
-            flows[index].state().phase = Phase::Suspended;
-        }
+        self.turn().0.pop(flows);
     }
 
     /// Adds a suspended flow as the last of the old ones.
@@ -158,35 +141,20 @@ impl RoundRobin {
         flows: &mut impl IndexMut<usize, Output = F>,
         index: usize,
     ) {
-        let flow = flows[index].state();
-        debug_assert_eq!(flow.phase, Phase::Suspended);
-        flow.phase = Phase::Old;
+        debug_assert!(flows[index].state().is_active);
         self.old.push(flows, index);
     }
 
-    /// Removes the first flow of the order. Returns it, and the list that it was in.
-    fn pop<F: Flow>(
-        &mut self,
-        flows: &mut impl IndexMut<usize, Output = F>,
-    ) -> Option<(usize, Phase)> {
-        if self.is_old_first() {
-            Some((self.old.pop(flows)?, Phase::Old))
-        } else {
-            Some((self.new.pop(flows)?, Phase::New))
-        }
+    /// Returns true if no flow has a place in the order.
+    pub(super) fn is_empty(&self) -> bool {
+        self.new.first().or(self.old.first()).is_none()
     }
 
-    fn first(&self) -> Option<usize> {
-        let list = if self.is_old_first() {
-            &self.old
-        } else {
-            &self.new
-        };
-        list.first()
-    }
-
-    fn is_old_first(&self) -> bool {
-        self.new.0.is_none() || (self.is_old_due && self.old.0.is_some())
+    /// Returns the list whose first flow has its turn, and true if it is that of the old ones.
+    fn turn(&mut self) -> (&mut List, bool) {
+        let is_old = self.new.0.is_none() || (self.is_old_due && self.old.0.is_some());
+        let list = if is_old { &mut self.old } else { &mut self.new };
+        (list, is_old)
     }
 }
 
@@ -375,7 +343,7 @@ mod tests {
             );
             assert!((old - other).abs() <= 2 * QUANTUM, "{cost}: {sums:?}");
             // Those that have ended are idle, and not kept as old ones for ever.
-            let is_idle = |queue: &&Queue| queue.state.is_idle();
+            let is_idle = |queue: &&Queue| !queue.state.is_active;
             let idle = queues.queues.iter().filter(is_idle).count();
             let pending = queues.queues.iter().filter(|queue| !queue.costs.is_empty());
             assert!(

@@ -1,30 +1,20 @@
 //! Workers that are stuck while others wait for slices that they have claimed.
 
-use super::exchange::Exchange;
-use super::worker_set::WorkerSet;
+use crate::server::ops::stats::WorkerId;
+use crate::server::ops::turns::Turns;
 
 /// Finds workers that do not turn their loop while this worker waits for them. A worker that is
 /// merely busy turns its loop every few milliseconds.
 pub(super) struct StuckDetector {
-    /// One per worker.
-    waits: Vec<Wait>,
+    turns: Turns,
     /// The time of the last check in this wait, or `None` while this worker does not wait.
     checked_ms: Option<u64>,
 }
 
-/// The wait for one worker.
-#[derive(Debug, Clone, Copy, Default)]
-struct Wait {
-    /// The number of turns that the worker had taken.
-    turns: u64,
-    /// The number of checks since then.
-    silent_checks: u32,
-}
-
 impl StuckDetector {
-    pub(super) fn new(workers: usize) -> Self {
+    pub(super) fn new(turns: Turns) -> Self {
         Self {
-            waits: vec![Wait::default(); workers],
+            turns,
             checked_ms: None,
         }
     }
@@ -34,40 +24,31 @@ impl StuckDetector {
         self.checked_ms = None;
     }
 
-    /// Returns true if the next check is due.
-    pub(super) fn is_due(&self, now_ms: u64) -> bool {
-        self.checked_ms
-            .is_none_or(|checked_ms| now_ms >= checked_ms + CHECK_INTERVAL_MS)
-    }
-
-    /// Checks the workers `holders`, for which this worker waits. Returns those that have taken
-    /// no turn for [`MAX_SILENT_CHECKS`].
+    /// Checks all workers, if that is due. Returns true if it was.
     ///
     /// Checks are counted, not time. So a pause of the whole process, after which the other
     /// workers have had no turn yet, is one check.
-    pub(super) fn check(
-        &mut self,
-        holders: WorkerSet,
-        exchange: &Exchange,
-        now_ms: u64,
-    ) -> WorkerSet {
-        let is_first = self.checked_ms.replace(now_ms).is_none();
-        let mut stuck = WorkerSet::EMPTY;
-        for (worker, wait) in exchange.ids().zip(&mut self.waits) {
-            let turns = exchange.worker(worker).turns();
-            if is_first || turns != wait.turns || !holders.contains(worker) {
-                *wait = Wait {
-                    turns,
-                    silent_checks: 0,
-                };
-                continue;
-            }
-            wait.silent_checks += 1;
-            if wait.silent_checks >= MAX_SILENT_CHECKS {
-                stuck = stuck.with(worker);
+    pub(super) fn check(&mut self, now_ms: u64) -> bool {
+        let next_ms = self
+            .checked_ms
+            .map(|checked_ms| checked_ms + CHECK_INTERVAL_MS);
+        if next_ms.is_some_and(|next_ms| now_ms < next_ms) {
+            return false;
+        }
+        for worker in self.turns.workers() {
+            match self.checked_ms {
+                Some(_) => _ = self.turns.check(worker),
+                None => self.turns.restart(worker),
             }
         }
-        stuck
+        self.checked_ms = Some(now_ms);
+        true
+    }
+
+    /// Returns true if a worker has taken no turn for [`MAX_SILENT_CHECKS`]. It takes one before it
+    /// claims a slice after a sleep.
+    pub(super) fn is_stuck(&self, worker: WorkerId) -> bool {
+        self.turns.silent_checks(worker) >= MAX_SILENT_CHECKS && !self.turns.has_turned(worker)
     }
 }
 

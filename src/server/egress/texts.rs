@@ -1,20 +1,17 @@
 //! Packets for v1 peers. Every text is a datagram of its own.
 
-use super::backlog::RoomTexts;
-use super::packets::{Batcher, Item, Limits, Packets};
+use super::backlog::Picked;
+use super::packets::{Batcher, Limits, Packets};
 use crate::net::MAX_PACKET_BYTES;
 use crate::wire::{MAX_TEXT_DATAGRAM, push_text};
 
 /// Encodes texts, and batches them so that many are segments of one packet.
 pub(super) struct TextPlanner {
-    /// The encoded texts, in the order of [`RoomTexts`].
+    /// The encoded texts, without line ends, and the end of each.
     encoded: Vec<u8>,
     ends: Vec<usize>,
-    items: Vec<Item>,
     batcher: Batcher,
     limits: Limits,
-    /// See [`Self::runs`].
-    runs: Vec<u16>,
 }
 
 impl TextPlanner {
@@ -22,13 +19,11 @@ impl TextPlanner {
         Self {
             encoded: Vec::with_capacity(ENCODED_BYTES),
             ends: Vec::with_capacity(PASS_DATAGRAMS),
-            items: Vec::with_capacity(PASS_DATAGRAMS),
             batcher: Batcher::with_capacity(PASS_DATAGRAMS),
             limits: Limits {
                 messages: max_segments,
                 bytes: MAX_PACKET_BYTES,
             },
-            runs: Vec::with_capacity(PASS_DATAGRAMS),
         }
     }
 
@@ -36,49 +31,47 @@ impl TextPlanner {
         Packets::with_capacity(ENCODED_BYTES, PASS_DATAGRAMS)
     }
 
-    /// Fills `packets` with the texts of a plan, each followed by `line_end`.
-    pub(super) fn plan(&mut self, texts: RoomTexts<'_>, line_end: &str, packets: &mut Packets) {
-        self.encode(texts, line_end);
-        packets.clear();
-        let (encoded, ends, items) = (&self.encoded, &self.ends, &self.items);
-        let senders = texts.senders();
-        let (limits, runs) = (self.limits, &mut self.runs);
-        runs.clear();
-        runs.resize(items.len(), 0);
-        self.batcher.batch(items, senders, limits, |messages| {
-            for &message in messages {
-                let end = ends[usize::from(message)];
-                let len = usize::from(items[usize::from(message)].len);
-                runs[usize::from(message)] = messages.len() as u16;
-                packets.bytes().extend_from_slice(&encoded[end - len..end]);
-            }
-            let segment_bytes = items[usize::from(messages[0])].len;
-            packets.finish(segment_bytes, messages.len() as u16);
-        });
-    }
-
-    /// For each text that was planned last, the number of texts in its packet.
-    pub(super) fn runs(&self) -> &[u16] {
-        &self.runs
-    }
-
-    /// Forgets the texts that were planned last.
+    /// Forgets all texts.
     pub(super) fn clear(&mut self) {
-        self.runs.clear();
-    }
-
-    fn encode(&mut self, texts: RoomTexts<'_>, line_end: &str) {
         self.encoded.clear();
         self.ends.clear();
-        self.items.clear();
-        for (display_name, sender, text) in texts.iter() {
-            let start = self.encoded.len();
-            push_text(display_name, text, &mut self.encoded);
-            self.encoded.extend_from_slice(line_end.as_bytes());
-            self.ends.push(self.encoded.len());
-            let len = (self.encoded.len() - start) as u16;
-            self.items.push(Item { sender, len });
-        }
+        self.batcher.clear();
+    }
+
+    /// The number of texts.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn push(&mut self, picked: &Picked<'_>) {
+        let start = self.encoded.len();
+        push_text(picked.from, picked.text, &mut self.encoded);
+        let end = self.encoded.len();
+        self.ends.push(end);
+        self.batcher.push(picked.share, (end - start) as u16);
+    }
+
+    /// Fills `packets` with the texts, each followed by `line_end`.
+    pub(super) fn plan(&mut self, line_end: &str, packets: &mut Packets) {
+        let (encoded, ends, line_end) = (&self.encoded, &self.ends, line_end.as_bytes());
+        self.batcher
+            .batch(line_end.len(), self.limits, |messages, len| {
+                for &message in messages {
+                    let message = usize::from(message);
+                    let start = message.checked_sub(1).map_or(0, |before| ends[before]);
+                    packets
+                        .bytes()
+                        .extend_from_slice(&encoded[start..ends[message]]);
+                    packets.bytes().extend_from_slice(line_end);
+                }
+                packets.finish(len as u16, messages.len() as u16);
+            });
+    }
+
+    /// For each text that was planned, the index of its sender's share and the number of texts in
+    /// its packet.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, u16)> {
+        self.batcher.runs()
     }
 }
 
@@ -92,35 +85,31 @@ pub(super) const PASS_DATAGRAMS: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::net::{MAX_SEGMENTS, PeerAddr};
-    use crate::server::egress::backlog::Backlog;
-    use crate::server::egress::pass::PassLimits;
-    use crate::server::ops::stats::WorkerId;
-    use crate::server::registry::Registry;
-    use crate::wire::Protocol;
+    use crate::wire::DisplayName;
 
     #[test]
     fn long_texts_fill_packets_that_the_kernel_takes() {
-        let peer = |port| PeerAddr::new(([127, 0, 0, 1], port).into(), 0);
-        let registry = Registry::plain(1, 1);
-        registry.touch(&peer(9), Protocol::Text, WorkerId(0), 0);
-        let room = registry.lobby();
-        let mut backlog = Backlog::new(Duration::from_secs(10));
+        let mut planner = TextPlanner::new(MAX_SEGMENTS);
         for port in 10_001..=10_100 {
-            backlog
-                .push(room, peer(port), None, None, &[b'x'; 984])
-                .unwrap();
+            planner.push(&Picked {
+                share: usize::from(port),
+                from: DisplayName::Address(([127, 0, 0, 1], port).into()),
+                not_to: None,
+                cost_ns: 0,
+                text: &[b'x'; 984],
+            });
         }
-        let mut packets = TextPlanner::new_packets();
-        let index = backlog.current().unwrap();
-        let texts = backlog.pick(index, PassLimits::new(&room.members()));
-        TextPlanner::new(MAX_SEGMENTS).plan(texts, "", &mut packets);
-        let to = [peer(9)];
-        let lens: Vec<usize> = packets.to(&to).map(|packet| packet.payload.len()).collect();
-        // Each text has 1000 bytes with its `127.0.0.1:10001 `.
-        assert_eq!(lens, [65_000, 35_000]);
+        // Each text has 1000 bytes with its `127.0.0.1:10001 `, and 1001 with a line end.
+        for (line_end, len, most) in [("", 1000, 65), ("\n", 1001, 64)] {
+            let mut packets = TextPlanner::new_packets();
+            planner.plan(line_end, &mut packets);
+            let to = [PeerAddr::new(([127, 0, 0, 1], 9).into(), 0)];
+            let packets = packets.to(&to).map(|packet| packet.payload.len());
+            assert!(packets.eq([most * len, (100 - most) * len]));
+            let runs = planner.runs().map(|(_, run)| usize::from(run));
+            assert!(runs.eq([vec![most; most], vec![100 - most; 100 - most]].concat()));
+        }
     }
 }

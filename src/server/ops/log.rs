@@ -166,7 +166,7 @@ fn write(line: &Line, buffer: &mut Vec<u8>) {
     match line {
         Line::Text(text) => {
             buffer.clear();
-            push_text(text.sender, &text.bytes[..text.len], buffer);
+            push_text(text.sender.socket_addr(), &text.bytes[..text.len], buffer);
             info!(target: TEXT, "{}", String::from_utf8_lossy(buffer));
         }
         Line::Registered(peer) => info!(target: PEER, "{peer} is here"),

@@ -13,16 +13,17 @@ pub struct WorkerHandle {
     pub wake: Wake,
 }
 
-/// Asks workers for a turn of their loop. A worker that is not stuck takes one within
-/// milliseconds, also when it sleeps.
+/// Checks that workers turn their loops. A worker that is not stuck takes a turn within
+/// milliseconds when it is asked, also when it sleeps.
 pub struct Turns {
-    workers: Vec<Asked>,
+    workers: Vec<Checked>,
 }
 
-struct Asked {
+struct Checked {
     worker: WorkerHandle,
-    /// The number of its turns when it was asked.
+    /// The number of its turns when it was asked, or in the last check after a turn.
     turns: u64,
+    silent_checks: u32,
 }
 
 impl WorkerHandle {
@@ -33,12 +34,21 @@ impl WorkerHandle {
 }
 
 impl Turns {
-    /// Returns the turns of these workers, and asks every one of them.
+    /// Returns the turns of these workers. None of them is asked.
     pub fn new(workers: Vec<WorkerHandle>) -> Self {
-        let workers = workers.into_iter().map(|worker| Asked { worker, turns: 0 });
-        let mut turns = Self {
+        let workers = workers.into_iter().map(|worker| Checked {
+            turns: worker.turns(),
+            worker,
+            silent_checks: 0,
+        });
+        Self {
             workers: workers.collect(),
-        };
+        }
+    }
+
+    /// Returns the turns of these workers, and asks every one of them.
+    pub fn asked(workers: Vec<WorkerHandle>) -> Self {
+        let mut turns = Self::new(workers);
         turns.workers().for_each(|worker| turns.ask(worker));
         turns
     }
@@ -53,17 +63,41 @@ impl Turns {
         &self.workers[worker.index()].worker.info.name
     }
 
-    /// Returns true if the worker has received from its sockets since it was asked.
+    /// Checks a worker. Returns the number of checks in a row, with this one, in which it had taken
+    /// no turn.
+    pub fn check(&mut self, worker: WorkerId) -> u32 {
+        if self.has_turned(worker) {
+            self.restart(worker);
+        } else {
+            self.workers[worker.index()].silent_checks += 1;
+        }
+        self.silent_checks(worker)
+    }
+
+    /// The number that [`Self::check`] last returned.
+    pub fn silent_checks(&self, worker: WorkerId) -> u32 {
+        self.workers[worker.index()].silent_checks
+    }
+
+    /// Returns true if the worker has received from its sockets since it was asked, or since the
+    /// last check in which it had turned.
     pub fn has_turned(&self, worker: WorkerId) -> bool {
-        let asked = &self.workers[worker.index()];
-        asked.worker.turns() != asked.turns
+        let checked = &self.workers[worker.index()];
+        checked.worker.turns() != checked.turns
+    }
+
+    /// Forgets the turns of a worker up to now.
+    pub fn restart(&mut self, worker: WorkerId) {
+        let checked = &mut self.workers[worker.index()];
+        checked.turns = checked.worker.turns();
+        checked.silent_checks = 0;
     }
 
     /// Asks a worker for a turn, and wakes it.
     pub fn ask(&mut self, worker: WorkerId) {
-        let asked = &mut self.workers[worker.index()];
-        asked.turns = asked.worker.turns();
-        (asked.worker.wake)();
+        let checked = &mut self.workers[worker.index()];
+        checked.turns = checked.worker.turns();
+        (checked.worker.wake)();
     }
 }
 
@@ -92,7 +126,7 @@ pub(crate) mod tests {
     fn a_worker_that_is_stuck_takes_no_turn_until_it_goes_on() {
         let is_stuck = Arc::<AtomicBool>::default();
         let stuck = worker("worker-0", &is_stuck);
-        let mut turns = Turns::new(vec![stuck.clone(), worker("worker-1", &Arc::default())]);
+        let mut turns = Turns::asked(vec![stuck.clone(), worker("worker-1", &Arc::default())]);
         let turned = |turns: &Turns| [0, 1].map(|worker| turns.has_turned(WorkerId(worker)));
         assert_eq!(turned(&turns), [true, true]);
         is_stuck.store(true, Ordering::Relaxed);

@@ -12,9 +12,7 @@ use super::turns::{Turns, WorkerHandle};
 /// or a virtual machine that is stopped, is one interval however long it is.
 pub struct Watchdog {
     turns: Turns,
-    /// The number of checks in a row in which each worker had taken no turn.
-    silent_checks: Vec<u32>,
-    /// The number of such checks after which the worker counts as dead.
+    /// The number of checks without a turn after which the worker counts as dead.
     max_checks: u32,
     interval: Duration,
     log: Log,
@@ -26,8 +24,7 @@ impl Watchdog {
         let interval = (limit / MIN_CHECKS).min(MAX_INTERVAL);
         let max_checks = limit.as_nanos() / interval.as_nanos().max(1);
         Self {
-            silent_checks: vec![0; workers.len()],
-            turns: Turns::new(workers),
+            turns: Turns::asked(workers),
             max_checks: u32::try_from(max_checks).unwrap_or(u32::MAX),
             interval,
             log,
@@ -44,24 +41,24 @@ impl Watchdog {
     pub fn check(&mut self) -> Option<ThreadDied> {
         let mut dead = None;
         for worker in self.turns.workers() {
+            let time = |checks| humantime::format_duration(self.interval * checks);
+            let before = self.turns.silent_checks(worker);
+            let silent = self.turns.check(worker);
             let name = self.turns.name(worker);
-            let silent = &mut self.silent_checks[worker.index()];
-            if self.turns.has_turned(worker) {
-                if *silent >= LOGGED_CHECKS {
-                    let time = humantime::format_duration(self.interval * *silent);
+            if silent == 0 {
+                if before >= LOGGED_CHECKS {
+                    let time = time(before);
                     self.log
                         .warn(format!("{name} goes on: it was stuck for {time}"));
                 }
-                *silent = 0;
                 self.turns.ask(worker);
                 continue;
             }
-            *silent += 1;
-            let time = humantime::format_duration(self.interval * *silent);
-            if *silent == LOGGED_CHECKS {
+            let time = time(silent);
+            if silent == LOGGED_CHECKS {
                 self.log.warn(format!("{name} has been stuck for {time}"));
             }
-            if *silent >= self.max_checks && dead.is_none() {
+            if silent >= self.max_checks && dead.is_none() {
                 dead = Some(ThreadDied {
                     name: name.to_owned(),
                     reason: format!("it has been stuck for {time}"),

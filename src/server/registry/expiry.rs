@@ -148,7 +148,7 @@ mod tests {
         let (log, _writer) = Log::new();
         let reaper = Reaper {
             registry: Arc::clone(peers),
-            turns: Turns::new(vec![worker]),
+            turns: Turns::asked(vec![worker]),
             clock,
             timeout: Duration::from_millis(100),
             interval: INTERVAL,

@@ -35,9 +35,18 @@ struct Endless {
     socket: UdpSocket,
     worker: SocketAddr,
     received: u64,
-    /// The number of datagrams received before each turn of sending.
-    turns: Arc<Mutex<Vec<u64>>>,
+    rounds: Arc<Mutex<Vec<Round>>>,
+    info: Arc<WorkerInfo>,
     stop: Arc<StopSignal>,
+}
+
+/// The datagrams that a worker receives before it sends.
+struct Round {
+    /// The number of the worker's turns when they were received.
+    turn: u64,
+    datagrams: u64,
+    first: Instant,
+    last: Instant,
 }
 
 impl Endless {
@@ -50,14 +59,28 @@ impl Service for Endless {
         if self.received < Self::DATAGRAMS {
             self.socket.send_to(b"x", self.worker).unwrap();
         }
+        let (turn, now) = (self.info.counters.turns.get(), Instant::now());
+        let mut rounds = self.rounds.lock().unwrap();
+        match rounds.last_mut() {
+            Some(round) if round.turn == turn => {
+                round.datagrams += 1;
+                round.last = now;
+            }
+            _ => rounds.push(Round {
+                turn,
+                datagrams: 1,
+                first: now,
+                last: now,
+            }),
+        }
     }
 
     fn poll_transmit(&mut self, _transmit: &mut impl Transmit, _now_ms: u64) -> Progress {
-        let mut turns = self.turns.lock().unwrap();
-        if turns.last() == Some(&self.received) {
+        let rounds = self.rounds.lock().unwrap();
+        let turns = self.info.counters.turns.get();
+        if rounds.last().is_some_and(|round| round.turn + 1 < turns) {
             self.stop.stop();
         }
-        turns.push(self.received);
         Progress::More
     }
 
@@ -88,33 +111,77 @@ fn a_worker_that_never_sleeps_sends_between_rounds_and_counts_kernel_drops() {
     };
     let supervisor = Supervisor::new();
     let stop = Arc::clone(supervisor.stop_signal());
-    let turns = Arc::<Mutex<Vec<u64>>>::default();
+    let rounds = Arc::<Mutex<Vec<Round>>>::default();
+    let info = WorkerInfo::new("");
     let service = Endless {
         socket,
         worker: group.local_addr,
         received: 0,
-        turns: Arc::clone(&turns),
+        rounds: Arc::clone(&rounds),
+        info: Arc::clone(&info),
         stop: Arc::clone(&stop),
     };
     let (poll, _wake) = poll_and_wake().unwrap();
     let sockets = WorkerSockets::without_spares(group.sockets, Gso::On);
-    let worker = Worker::new(poll, sockets, service, &shared, WorkerInfo::new("")).unwrap();
-    let info = Arc::clone(worker.info());
+    let worker = Worker::new(poll, sockets, service, &shared, Arc::clone(&info)).unwrap();
     worker.run(&stop).unwrap();
 
-    let turns = turns.lock().unwrap();
+    let rounds = rounds.lock().unwrap();
+    let counts: Vec<u64> = rounds.iter().map(|round| round.datagrams).collect();
     // At most 16 batches, or fewer on a busy machine.
-    assert!(turns[0] <= 1024, "{turns:?}");
-    assert!(turns.is_sorted_by(|before, after| after - before <= 1024));
-    assert!(
-        turns.len() < 40,
-        "more than a batch in most turns: {turns:?}"
-    );
+    assert!(counts.iter().all(|count| *count <= 1024), "{counts:?}");
+    assert!(counts.len() < 40, "more than a batch in most: {counts:?}");
+    // It sends for as long as it has received.
+    for (round, next) in rounds.iter().zip(&rounds[1..]) {
+        let received = round.last - round.first;
+        assert!(next.first - round.last >= received.min(MAX_SEND_TIME));
+    }
     let kernel_drops = info.counters.kernel_drops.get();
     assert!(kernel_drops > 0);
     let received = info.counters.datagrams_in.get();
     let sent = 2000 + received.min(Endless::DATAGRAMS - 1);
     assert_eq!(received + kernel_drops, sent);
+}
+
+/// A service that sends this number of parts, if it is asked as often.
+struct Parts(u32);
+
+impl Service for Parts {
+    fn handle_datagram(&mut self, _datagram: Datagram<'_>, _now_ms: u64) {}
+
+    fn poll_transmit(&mut self, _transmit: &mut impl Transmit, _now_ms: u64) -> Progress {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Progress::More
+            }
+            None => Progress::Waiting,
+        }
+    }
+
+    fn stop(&mut self, _transmit: &mut impl Transmit) {}
+}
+
+#[test]
+fn a_worker_sends_one_part_at_least_and_ends_when_there_is_no_more() {
+    let shared = WorkerShared {
+        clock: Clock::monotonic(),
+        spin: Duration::ZERO,
+        own_addresses: Arc::default(),
+        log: Log::new().0,
+    };
+    let sockets = WorkerSockets::without_spares(Vec::new(), Gso::On);
+    let (poll, _wake) = poll_and_wake().unwrap();
+    let service = Parts(1_000);
+    let mut worker = Worker::new(poll, sockets, service, &shared, WorkerInfo::new("")).unwrap();
+    let now = Instant::now();
+    assert_eq!(worker.send(now, 0), Progress::More);
+    assert_eq!(worker.service.0, 999);
+    assert_eq!(
+        worker.send(now + Duration::from_secs(3600), 0),
+        Progress::Waiting
+    );
+    assert_eq!(worker.service.0, 0);
 }
 
 /// Counts datagrams.

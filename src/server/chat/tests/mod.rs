@@ -10,7 +10,7 @@ mod replies;
 mod unproven;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::prelude::*;
@@ -46,6 +46,28 @@ enum Received {
     Room(u32, String),
     Private(String, String),
     UnknownSession,
+}
+
+impl Received {
+    /// The stream, the number, and the sender and text of a message.
+    fn numbered(&self) -> Option<((u32, u8), u32, String)> {
+        match self {
+            Self::Message {
+                room,
+                stream,
+                sequence,
+                from,
+                payload,
+            } => Some(((*room, *stream), *sequence, format!("{from} {payload}"))),
+            _ => None,
+        }
+    }
+
+    fn set_sequence(&mut self, number: u32) {
+        if let Self::Message { sequence, .. } = self {
+            *sequence = number;
+        }
+    }
 }
 
 /// The core and the model, which receive the same datagrams.
@@ -173,8 +195,9 @@ impl Pair {
 
     /// Sends everything that is due, and compares the core with the model.
     fn settle(&mut self) -> TestCaseResult {
-        let all_received = self.core.settle();
+        let mut all_received = self.core.settle();
         let all_expected = self.model.settle();
+        renumber(&mut all_received, &all_expected)?;
         for (peer, (received, expected)) in all_received.into_iter().zip(all_expected).enumerate() {
             for received in &received {
                 if let Received::Welcome { session, .. } = received {
@@ -190,6 +213,43 @@ impl Pair {
         prop_assert_eq!(counts.replies_shed, self.model.shed);
         Ok(())
     }
+}
+
+/// Gives each message the number that it has in the model. The server may number those of different
+/// senders in another order, with the same numbers.
+fn renumber(
+    all_received: &mut [Vec<Received>],
+    all_expected: &[Vec<(Cause, Received)>],
+) -> TestCaseResult {
+    let mut expected = HashMap::new();
+    for (_, message) in all_expected.iter().flatten() {
+        if let Some((stream, sequence, text)) = message.numbered() {
+            expected.insert((stream, text), sequence);
+        }
+    }
+    let mut numbers = HashMap::new();
+    for received in all_received {
+        let mut last = HashMap::new();
+        for message in received {
+            let Some((stream, sequence, text)) = message.numbered() else {
+                continue;
+            };
+            let before = last.insert(stream, sequence);
+            prop_assert!(before < Some(sequence), "{message:?} after {before:?}");
+            let number = expected.get(&(stream, text));
+            prop_assert!(number.is_some(), "{message:?} was not sent");
+            let number = *numbers
+                .entry((stream, sequence))
+                .or_insert(*number.unwrap());
+            message.set_sequence(number);
+        }
+    }
+    let received: BTreeSet<_> = numbers.into_keys().collect();
+    let expected = expected
+        .into_iter()
+        .map(|((stream, _), sequence)| (stream, sequence));
+    prop_assert_eq!(received, expected.collect::<BTreeSet<_>>());
+    Ok(())
 }
 
 /// Checks that a peer received what was expected, in order for each cause.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::server::egress::load::TEXT_BYTES;
+use crate::server::egress::texts::TextPlanner;
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Registry;
 use crate::wire::v2::{BundleSize, SessionId};
@@ -45,46 +46,59 @@ fn push_many(
     (0..count).filter(push).count()
 }
 
-/// Picks texts for one plan, and returns their senders and bytes.
-fn pick(backlog: &mut Backlog) -> Vec<(u16, Vec<u8>)> {
-    let index = backlog.current().unwrap();
-    let limits = PassLimits::new(&backlog.room(index).members());
-    let texts = backlog.pick(index, limits);
-    let picked: Vec<_> = texts
+/// Picks texts for one plan of a room, and returns their senders and bytes.
+fn pick(backlog: &mut Backlog, room: &Arc<Room>) -> Vec<(u16, Vec<u8>)> {
+    let Some(&index) = backlog.room_indexes.get(&room_key(room)) else {
+        return Vec::new();
+    };
+    let (mut plan, mut planner) = (Plan::new(WorkerId(0)), TextPlanner::new(64));
+    let mut builder = plan.build(room, &mut planner);
+    let mut texts = Vec::new();
+    backlog.pick(index, |picked| {
+        builder.try_push(picked)?;
+        texts.push((port(picked.from), picked.text.to_vec()));
+        Ok(())
+    });
+    builder.finish();
+    texts
+}
+
+/// Picks all texts.
+fn pick_all(backlog: &mut Backlog) {
+    while let Some((_, queue)) = backlog
+        .rooms
         .iter()
-        .map(|(from, _, text)| (port(from), text.to_vec()))
-        .collect();
-    assert_eq!(texts.len(), picked.len());
-    let numbers = texts.iter().map(|(from, number, _)| (number, port(from)));
-    let mut numbers: Vec<_> = numbers.collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    assert_eq!(numbers.len(), texts.senders(), "each sender has one number");
-    backlog.release(&[]);
-    picked
+        .find(|(_, queue)| queue.account.texts > 0)
+    {
+        let room = Arc::clone(&queue.room);
+        pick(backlog, &room);
+    }
 }
 
 /// Returns true if nothing is left.
 fn is_empty(backlog: &mut Backlog) -> bool {
-    let none = Load::default();
-    backlog.current().is_none()
-        && (backlog.kept, backlog.reserved, backlog.bytes.used()) == (none, none, 0)
+    for room in backlog.room_indexes.values().copied().collect::<Vec<_>>() {
+        backlog.remove_room(room);
+    }
+    (backlog.total, backlog.bytes.used()) == (Account::default(), 0)
+        && (backlog.rooms.is_empty() && backlog.room_indexes.is_empty())
+        && (backlog.senders.is_empty() && backlog.sender_indexes.is_empty())
+        && (backlog.shares.is_empty() && backlog.share_indexes.is_empty())
         && backlog.texts.is_empty()
-        && backlog.queues.is_empty()
 }
 
 #[test]
-fn texts_of_one_plan_stand_in_the_order_of_arrival() {
+fn senders_take_turns_in_a_plan() {
     let registry = lobby(3);
+    let room = registry.lobby();
     let mut backlog = backlog();
     for (port, text) in [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, ""), (2, "e")] {
-        let pushed = backlog.push(registry.lobby(), sender(port), None, None, text.as_bytes());
+        let pushed = backlog.push(room, sender(port), None, None, text.as_bytes());
         pushed.unwrap();
     }
-    let picked = pick(&mut backlog);
-    let expected = [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, ""), (2, "e")];
+    let expected = [(1, "a"), (2, "d"), (3, ""), (1, "b"), (2, "e"), (1, "c")];
     assert_eq!(
-        picked,
+        pick(&mut backlog, room),
         expected.map(|(port, text)| (port, text.as_bytes().to_vec()))
     );
     assert!(is_empty(&mut backlog));
@@ -115,7 +129,7 @@ fn a_plan_takes_what_the_members_can_hold() {
             count
         );
         assert_eq!(
-            pick(&mut backlog).len(),
+            pick(&mut backlog, registry.lobby()).len(),
             expected.min(count),
             "{v1} {v2} {len}"
         );
@@ -128,7 +142,7 @@ fn a_text_that_costs_more_than_the_backlog_is_taken_alone() {
     let mut backlog = Backlog::new(Duration::from_millis(1));
     for _ in 0..3 {
         assert_eq!(push_many(&mut backlog, registry.lobby(), 1, 5, b"x"), 1);
-        assert_eq!(pick(&mut backlog).len(), 1);
+        assert_eq!(pick(&mut backlog, registry.lobby()).len(), 1);
         assert!(is_empty(&mut backlog));
     }
 }
@@ -152,9 +166,7 @@ fn one_flooder_leaves_half_for_the_others() {
         .map(|port| push_many(&mut backlog, registry.lobby(), port, 2, b"hi"))
         .sum();
     assert_eq!(quiet, 200, "senders of few texts");
-    while backlog.current().is_some() {
-        pick(&mut backlog);
-    }
+    pick_all(&mut backlog);
     assert!(is_empty(&mut backlog));
 }
 
@@ -191,13 +203,13 @@ fn who_has_nothing_waiting_is_not_refused_because_of_others() {
         1
     );
     // It is a new one, and those that wait have had no turn yet.
-    let first = pick(&mut backlog);
+    let first = pick(&mut backlog, registry.lobby());
     assert_eq!(first.len(), 59);
     assert_eq!(push_many(&mut backlog, registry.lobby(), 501, 1, b"new"), 1);
     for flooder in 1..=60 {
         push_many(&mut backlog, registry.lobby(), flooder, 1, b"flood");
     }
-    let second: Vec<u16> = pick(&mut backlog)
+    let second: Vec<u16> = pick(&mut backlog, registry.lobby())
         .into_iter()
         .map(|(port, _)| port)
         .collect();
@@ -220,6 +232,53 @@ fn a_room_without_texts_has_space_when_a_thousand_flood_another() {
     assert_eq!(push_many(&mut backlog, &den, 2_000, 100, b"x"), 100);
 }
 
+/// Returns a room of these members.
+fn room(registry: &Registry, name: &str, members: std::ops::Range<u16>) -> Arc<Room> {
+    let name = RoomName::parse(name.as_bytes()).unwrap();
+    let joined = members.map(|port| registry.join(&sender(port), name).unwrap().unwrap());
+    joined.last().unwrap()
+}
+
+#[test]
+fn an_eighth_of_the_reserve_is_for_rooms_that_have_nothing_waiting() {
+    let registry = lobby(3_000);
+    // A text costs 1.1 ms, more than the backlog, and the reserve is one of 2 ms.
+    let rooms = [0, 1, 2].map(|number: u16| {
+        let first = 1 + 951 * number;
+        room(&registry, &format!("room-{number}"), first..first + 951)
+    });
+    let mut backlog = Backlog::new(Duration::from_millis(1));
+    let mut push = |room: usize, port| push_many(&mut backlog, &rooms[room], port, 1, b"x");
+    assert_eq!([1, 2, 3].map(|port| push(0, port)), [1, 1, 0]);
+    assert_eq!([4, 5].map(|port| push(1, port)), [1, 0]);
+    assert_eq!(push(2, 6), 0, "the eighth is used up");
+}
+
+#[test]
+fn the_bytes_of_the_reserve_are_bounded() {
+    const TEXT: [u8; 1_000] = [b'x'; 1_000];
+    let registry = lobby(300);
+    let mut backlog = Backlog::new(Duration::from_secs(1_000));
+    // Each leaves half, until less than a text is left.
+    for port in 1..=20 {
+        let own = room(&registry, &format!("room-{port}"), port..port + 1);
+        push_many(&mut backlog, &own, port, 10_000, &TEXT);
+    }
+    let text_bytes = 1_000 + TEXT_BYTES;
+    let least = |bytes: u64| bytes.div_ceil(text_bytes) as usize;
+    for port in 10_001..15_000 {
+        push_many(&mut backlog, registry.lobby(), port, 1, &TEXT);
+    }
+    let reserved = backlog.total.reserved.bytes / text_bytes;
+    assert_eq!(reserved as usize, least(MAX_RESERVED_BYTES));
+    let taken = (21..=300).map(|port| {
+        let own = room(&registry, &format!("room-{port}"), port..port + 1);
+        push_many(&mut backlog, &own, port, 1, &TEXT)
+    });
+    let taken = taken.sum::<usize>() + reserved as usize;
+    assert_eq!(taken, least(MAX_RESERVED_BYTES / 8 * 9));
+}
+
 #[test]
 fn a_sender_has_one_share_in_all_rooms() {
     let registry = lobby(1);
@@ -231,26 +290,6 @@ fn a_sender_has_one_share_in_all_rooms() {
         taken += push_many(&mut backlog, &room, 1, 10_000, b"x");
     }
     assert_eq!(taken, (MAX_BYTES / (1 + TEXT_BYTES)) as usize / 2 + 1);
-}
-
-#[test]
-fn a_sender_waits_in_few_rooms() {
-    let registry = lobby(2);
-    let mut backlog = backlog();
-    let push = |backlog: &mut Backlog, port: u16, number: usize| {
-        let name = RoomName::parse(format!("room-{number}").as_bytes()).unwrap();
-        let room = registry.join(&sender(port), name).unwrap().unwrap();
-        push_many(backlog, &room, port, 2, b"x")
-    };
-    for _ in 0..3 {
-        let taken: usize = (0..100).map(|number| push(&mut backlog, 1, number)).sum();
-        assert_eq!(taken, 2 * MAX_SENDER_ROOMS);
-        assert_eq!(push(&mut backlog, 2, 99), 2, "another one");
-        while backlog.current().is_some() {
-            pick(&mut backlog);
-        }
-        assert!(is_empty(&mut backlog));
-    }
 }
 
 proptest! {
@@ -268,16 +307,11 @@ proptest! {
         });
         let mut backlog = backlog();
         let mut expected: [[VecDeque<Vec<u8>>; 6]; 3] = Default::default();
-        let mut picks = 0;
-        let mut check = |backlog: &mut Backlog, expected: &mut [[VecDeque<Vec<u8>>; 6]; 3]| {
-            let index = backlog.current().unwrap();
-            let room = Arc::clone(backlog.room(index));
-            let number = rooms.iter().position(|other| Arc::ptr_eq(other, &room)).unwrap();
-            for (port, text) in pick(backlog) {
-                assert_eq!(Some(text), expected[number][usize::from(port)].pop_front());
+        let check = |backlog: &mut _, expected: &mut [[VecDeque<Vec<u8>>; 6]; 3], room: usize| {
+            for (port, text) in pick(backlog, &rooms[room]) {
+                let queue: &mut VecDeque<_> = &mut expected[room][usize::from(port)];
+                assert_eq!(Some(text), queue.pop_front());
             }
-            backlog.charge(SLICE_COST_NS * u64::from(picks % 2 == 0));
-            picks += 1;
         };
         for (number, (port, room, len, action)) in texts.into_iter().enumerate() {
             let text: Vec<u8> = (0..len).map(|byte| (byte * 7 + number) as u8).collect();
@@ -285,11 +319,11 @@ proptest! {
                 expected[room][usize::from(port)].push_back(text);
             }
             if action == 0 {
-                check(&mut backlog, &mut expected);
+                check(&mut backlog, &mut expected, room);
             }
         }
-        while backlog.current().is_some() {
-            check(&mut backlog, &mut expected);
+        for room in [0, 1, 2].repeat(500) {
+            check(&mut backlog, &mut expected, room);
         }
         prop_assert!(expected.iter().flatten().all(VecDeque::is_empty));
         prop_assert!(is_empty(&mut backlog));

@@ -106,6 +106,35 @@ fn a_worker_that_turns_its_loop_is_waited_for_however_late_it_is() {
 }
 
 #[test]
+fn a_slice_that_is_sent_and_then_revoked_is_finished_once() {
+    // Each slice for so few peers is one batch. So workers stop here after the last one.
+    let registry = registry(100, 0, 3);
+    let mut workers = Workers::new(3);
+    workers.push(0, &registry, OWN, b"0");
+    assert_eq!(workers.step(0), Progress::More);
+    workers.step_with(2, move |workers| {
+        workers.step_with(1, move |workers| {
+            workers.drain(0);
+            workers.push(0, &registry, OWN, b"1");
+            for _ in 0..10 {
+                assert_eq!(workers.step(0), Progress::Waiting);
+                // Only worker 1 is stuck.
+                workers.infos[2].counters.turns.add(1);
+                workers.now_ms += CHECK_INTERVAL_MS;
+            }
+        });
+        assert_eq!(workers.step(0), Progress::Waiting, "for worker 2");
+    });
+    assert_eq!(workers.step(0), Progress::More);
+    workers.finish();
+    for port in (1..200).step_by(2) {
+        assert_eq!(texts(&workers, port), ["0", "1"]);
+    }
+    assert_eq!(workers.counts().deliveries_shed, 0);
+    assert_accounted(&workers);
+}
+
+#[test]
 fn a_pause_of_the_whole_process_is_one_check() {
     let mut workers = with_stuck_worker(|workers, registry| {
         workers.push(0, registry, OWN, b"1");
