@@ -168,3 +168,26 @@ const MIN_PLAN_COST_NS: u64 = 1_000 * MEMBER_COST_NS;
 /// this is how long a peer may still receive after it has left. A single text to more than 166,000
 /// members takes longer.
 const MAX_PLAN_COST_NS: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::registry::Registry;
+    use crate::wire::DisplayName;
+
+    #[test]
+    fn a_text_that_costs_more_than_a_plan_may_is_taken_alone() {
+        let registry = Registry::plain(1, 1);
+        let (mut packets, mut planner) = (PlanPackets::new(), TextPlanner::new(64));
+        let (room, members) = (registry.lobby(), registry.lobby().members());
+        let mut builder = packets.build(room, &members, WorkerId(0), &mut planner);
+        let text = |cost_ns| Picked {
+            share: 0,
+            from: DisplayName::Address(([127, 0, 0, 1], 9).into()),
+            cost_ns,
+            text: b"x",
+        };
+        assert!(builder.try_push(&text(u64::MAX)).is_ok());
+        assert!(builder.try_push(&text(1)).is_err());
+    }
+}

@@ -43,7 +43,7 @@ impl<'a> Bundler<'a> {
     /// Returns true if a plan has space for a frame of this length.
     pub(super) fn fits(&mut self, frame_bytes: usize) -> bool {
         let end = self.packets.bytes().len() + frame_bytes;
-        (self.bundles > 0 && end - self.bundle_start <= self.size.bytes())
+        end - self.bundle_start <= self.size.bytes()
             || self.packets.datagrams() + self.bundles < max_bundles(self.size)
     }
 

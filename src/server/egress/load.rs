@@ -104,3 +104,37 @@ pub(super) const TYPICAL_PACKET_NS: u64 = PACKET_COST_NS / 32;
 
 /// Memory of a text in addition to its bytes, with its part of the queues.
 pub(super) const TEXT_BYTES: u64 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::PeerAddr;
+    use crate::server::ops::stats::WorkerId;
+    use crate::server::registry::Registry;
+    use crate::wire::Protocol;
+    use crate::wire::v2::{BundleSize, SessionId};
+
+    #[test]
+    fn a_text_costs_a_datagram_per_v1_member_and_its_part_of_a_bundle_per_v2_member() {
+        let peer = |port| PeerAddr::new(([127, 0, 0, 1], port).into(), 0);
+        let from = DisplayName::Address(peer(9).socket_addr());
+        let session = SessionId::new(7).unwrap();
+        // 19 bytes of a frame are not the text.
+        for (v1, v2, len, expected_ns) in [
+            (0, 0, 581, 300),
+            (2, 0, 581, 300 + 2 * 1_005),
+            (0, 2, 581, 300 + 2 * 1_156 / 2),
+            (2, 2, 281, 300 + 2 * 1_005 + 2 * 1_156 / 4),
+        ] {
+            let registry = Registry::plain(1, 10);
+            for port in 0..v1 {
+                registry.touch(&peer(10 + port), Protocol::Text, WorkerId(0), 0);
+            }
+            for port in 0..v2 {
+                registry.open_session(&peer(20 + port), WorkerId(0), BundleSize::Full, session, 0);
+            }
+            let load = Load::of(registry.lobby(), &from, len, 5);
+            assert_eq!((load.cost_ns, load.bytes), (expected_ns, len as u64 + 128));
+        }
+    }
+}

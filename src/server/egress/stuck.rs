@@ -60,3 +60,29 @@ const MAX_SILENT_CHECKS: u32 = 4;
 
 /// Time between two checks by a worker that waits.
 pub const CHECK_INTERVAL_MS: u64 = 25;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::server::ops::stats::WorkerInfo;
+    use crate::server::ops::turns::WorkerHandle;
+
+    #[test]
+    fn a_worker_that_turns_after_the_last_check_is_not_stuck() {
+        let info = WorkerInfo::new("");
+        let handle = WorkerHandle {
+            info: Arc::clone(&info),
+            wake: Arc::new(|| panic!("it is not woken")),
+        };
+        let mut stuck = StuckDetector::new(Turns::new(vec![handle]));
+        for check in 0..=4 {
+            assert!(!stuck.is_stuck(WorkerId(0)));
+            assert!(stuck.check(check * CHECK_INTERVAL_MS));
+        }
+        assert!(stuck.is_stuck(WorkerId(0)));
+        info.counters.turns.add(1);
+        assert!(!stuck.is_stuck(WorkerId(0)));
+    }
+}

@@ -109,6 +109,11 @@ impl Workers {
     /// Takes a turn of the worker's loop, which sends at most one slice.
     fn step(&mut self, worker: usize) -> Progress {
         self.infos[worker].counters.turns.add(1);
+        self.poll(worker)
+    }
+
+    /// Sends at most one slice, in the same turn as before.
+    fn poll(&mut self, worker: usize) -> Progress {
         let mut egress = self.egresses[worker].take().unwrap();
         let now_ms = self.now_ms;
         let progress = egress.poll(&mut Kernel(self), now_ms);
