@@ -87,8 +87,8 @@ const CHALLENGE_INTERVAL_MS: u32 = 15_000;
 /// Bytes of this time may be sent at once. Half of them are kept for addresses that wait.
 const BURST_NS: u64 = 100 * NS_PER_MS;
 
-/// Number of slots for these times, in 2 MiB. When the most are asked that may be, one address in 13
-/// has to wait for another one's time to end.
+/// Number of slots for these times, in 4 MiB. When the most are asked that may be, one address in 170
+/// finds both of its slots taken.
 const CHALLENGE_SLOTS: usize = 1 << 19;
 
 /// Number of addresses that are remembered, in 4 MiB. When 17,000 others come per second, one is
