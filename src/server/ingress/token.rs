@@ -89,8 +89,8 @@ impl Tokens {
         self.renew(epoch)
     }
 
-    /// Whoever notices a new epoch draws keys. The first ones are those of all, so that nobody is
-    /// given what is valid for less than an epoch. Without random numbers the old ones stay.
+    /// Draws keys for a new epoch. If several threads do, the first keys are those of all, so that
+    /// nobody is given what is valid for less than an epoch. Without random numbers the old ones stay.
     #[cold]
     fn renew(&self, epoch: u64) -> Keys {
         let found = self.keys.load();
