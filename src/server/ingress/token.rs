@@ -89,8 +89,9 @@ impl Tokens {
         self.renew(epoch)
     }
 
-    /// Draws keys for a new epoch. If several threads do, the first keys are those of all, so that
-    /// nobody is given what is valid for less than an epoch. Without random numbers the old ones stay.
+    /// Draws keys for a new epoch. If several threads do, the first keys are those of all, so
+    /// that nobody is given what is valid for less than an epoch. Without random numbers the old
+    /// ones stay.
     #[cold]
     fn renew(&self, epoch: u64) -> Keys {
         let found = self.keys.load();
@@ -243,9 +244,9 @@ mod tests {
         assert_eq!(accepted(10_000_000), 0);
     }
 
-    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers, what
-    /// a stranger was given at other addresses or at other ports of the victim's, as it is or with one
-    /// bit changed, and what the victim was given before the last two epochs.
+    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers,
+    /// what a stranger was given at other addresses or at other ports of the victim's, as it is
+    /// or with one bit changed, and what the victim was given before the last two epochs.
     fn accepted(guesses: u32) -> usize {
         let (tokens, victim) = (tokens(), address(0x0A00_0001, 5000));
         let old = tokens.session(&victim, 0).get();
