@@ -9,11 +9,11 @@ use crate::server::registry::AddressHash;
 
 /// Allows one reply per interval and address, without storing addresses.
 ///
-/// An address has two slots, which it may share with others, and takes the first one that no other
-/// has taken within the interval (two-choice hashing, Azar et al., 1994). If others have taken
-/// both, it is suppressed. So addresses that collide suppress each other's replies, and never allow more.
-/// The hash has a random key. Otherwise a stranger could choose addresses that suppress the replies
-/// to another one.
+/// An address has two slots, which it may share with others, and takes the first one that no
+/// other has taken within the interval (two-choice hashing, Azar et al., 1994). If others have
+/// taken both, it is suppressed. So addresses that collide suppress each other's replies, and never
+/// allow more. The hash has a random key. Otherwise a stranger could choose addresses that suppress
+/// the replies to another one.
 pub struct ReplyLimit {
     /// The upper half of each is that of the hash of an address. The lower one is the time of its
     /// last reply, counted from an interval before the start of the clock. It wraps after 49 days.
