@@ -11,7 +11,7 @@
 mod common;
 
 use bullhorn::ServerConfig;
-use bullhorn::config::{Proof, Trust};
+use bullhorn::config::{Proof, ServiceKind, Trust};
 use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{ClientFrame, Unknown};
 use common::v2_peer::{V2Peer, datagram, hello, welcome};
@@ -49,6 +49,31 @@ fn neither_is_one_on_another_machine_by_default() {
             server.stats().total().dropped(DropReason::LowPort) == 3
         });
         assert!(echo.inbox_is_empty());
+    });
+}
+
+#[test]
+fn the_greeting_service_does_not_answer_low_ports() {
+    with_networks(|| {
+        let [machine, clients] = two_machines();
+        let greet = ServerConfig {
+            service: ServiceKind::Greet,
+            ..unpinned_config(1, "10.77.0.1:9999")
+        };
+        let server = machine.run(|| TestServer::start(greet));
+        let connect = |own: &str| {
+            let own = parse(own);
+            clients.run(|| Client::connect_from(own, server.local_addr()))
+        };
+        // As a name server would answer each greeting with an error.
+        let [low, other] = [connect("10.77.0.9:53"), connect("10.77.0.9:0")];
+        low.send(b"hi");
+        wait_until("the drop", || {
+            server.stats().total().dropped(DropReason::LowPort) == 1
+        });
+        other.send(b"hi");
+        assert!(other.receive_text().starts_with("hello,('10.77.0.9', "));
+        assert!(low.inbox_is_empty());
     });
 }
 

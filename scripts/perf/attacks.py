@@ -1,10 +1,10 @@
 """attacks: what forged datagrams do to a server, to its peers, and to strangers.
 
-Prints a row per attack and mode: medians of the rounds, with their ranges. `always` is a server with
---proof always --trust none, and `auto` one without such flags. All of it runs in a network namespace
-that this program makes, so it needs root, and `ip` of iproute2. In there every address of 10.0.0.0/8
-is local, so that datagrams have as many sources as they need. The server has the first core, and
-all else the last one.
+Prints a row per attack and mode: medians of the rounds, with their ranges. `always` is a server
+with --proof always --trust none, and `auto` one without such flags. All of it runs in a network
+namespace that this program makes, so it needs root, and `ip` of iproute2. In there every address of
+10.0.0.0/8 is local, so that datagrams have as many sources as they need. The server has the first
+core, and all else the last one.
 
 Exit codes: 0 done, 1 it failed, 2 wrong use.
 """

@@ -30,7 +30,7 @@ impl Challenges {
         }
     }
 
-    /// Returns true if this newcomer may be sent a request of `bytes` now, and takes that request.
+    /// Returns true if this newcomer may be sent a request of `bytes` now, and takes it.
     pub fn allows(&self, address: &PeerAddr, bytes: u32, now_ms: u64) -> bool {
         let hash = self.hash.hash_one(address.socket_addr());
         let burst_ns = match self.waiting.contains(hash, now_ms) {
@@ -46,8 +46,8 @@ impl Challenges {
 }
 
 /// Bytes that may be sent per second, evenly. It is the generic cell rate algorithm of ATM (ITU-T
-/// I.371): each datagram moves a time forward by what it costs, and that time may be ahead of now by
-/// a burst.
+/// I.371): each datagram moves a time forward by what it costs, and that time may be ahead of now
+/// by a burst.
 struct ByteRate {
     bytes_per_second: u64,
     paid_until_ns: AtomicU64,
@@ -87,8 +87,8 @@ const CHALLENGE_INTERVAL_MS: u32 = 15_000;
 /// Bytes of this time may be sent at once. Half of them are kept for addresses that wait.
 const BURST_NS: u64 = 100 * NS_PER_MS;
 
-/// Number of slots for these times, in 2 MiB. When the most are asked that may be, one address in 13
-/// has to wait for another one's time to end.
+/// Number of slots for these times, in 4 MiB. When the most are asked that may be, one address in
+/// 170 finds both of its slots taken.
 const CHALLENGE_SLOTS: usize = 1 << 19;
 
 /// Number of addresses that are remembered, in 4 MiB. When 17,000 others come per second, one is

@@ -2,22 +2,24 @@
 
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::net::PeerAddr;
 use crate::server::registry::AddressHash;
 
 /// Allows one reply per interval and address, without storing addresses.
 ///
-/// An address has a slot, which it may share with others. A slot allows one reply per interval,
-/// so two addresses that collide suppress each other's replies, and never allow more. The hash
-/// has a random key. Otherwise a stranger could choose addresses that suppress the replies to
-/// another one.
+/// An address has two slots, which it may share with others, and takes the first one that no
+/// other has taken within the interval (two-choice hashing, Azar et al., 1994). If others have
+/// taken both, it is suppressed. So addresses that collide suppress each other's replies, and never
+/// allow more. The hash has a random key. Otherwise a stranger could choose addresses that suppress
+/// the replies to another one.
 pub struct ReplyLimit {
-    /// The time of the last reply, counted from an interval before the start of the clock. It
-    /// wraps after 49 days. An older time can only seem to be newer, and suppress a reply. A server
-    /// that never has to reply has no slots.
-    slots: OnceLock<Box<[AtomicU32]>>,
+    /// The upper half of each is that of the hash of an address. The lower one is the time of its
+    /// last reply, counted from an interval before the start of the clock. It wraps after 49 days.
+    /// An older time can only seem to be newer, and suppress a reply. A server that never has to
+    /// reply has no slots.
+    slots: OnceLock<Box<[AtomicU64]>>,
     count: usize,
     interval_ms: u32,
     hash: AddressHash,
@@ -28,7 +30,7 @@ impl ReplyLimit {
         Self::with_slots(SLOTS, interval_ms)
     }
 
-    /// Returns a limit with so many slots of 4 bytes.
+    /// Returns a limit with so many slots of 8 bytes.
     pub fn with_slots(count: usize, interval_ms: u32) -> Self {
         Self {
             slots: OnceLock::new(),
@@ -40,25 +42,44 @@ impl ReplyLimit {
 
     /// Returns true if `address` may be sent a reply now, and takes that reply.
     pub fn allows(&self, address: &PeerAddr, now_ms: u64) -> bool {
-        let new = || (0..self.count).map(|_| AtomicU32::new(0)).collect();
-        let slot = &self.slots.get_or_init(new)[self.index(address)];
+        let new = || (0..self.count).map(|_| AtomicU64::new(0)).collect();
+        let slots = self.slots.get_or_init(new);
+        let hash = self.hash(address);
         let now = (now_ms as u32).wrapping_add(self.interval_ms);
-        let last = slot.load(Ordering::Relaxed);
-        // The exchange fails if another worker has just taken the reply.
-        now.wrapping_sub(last) >= self.interval_ms
-            && slot
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+        let is_taken = |found: u64| now.wrapping_sub(found as u32) < self.interval_ms;
+        let found = self.places(hash).map(|place| {
+            let slot = &slots[place];
+            (slot, slot.load(Ordering::Relaxed))
+        });
+        let tag = hash & TAG;
+        if found
+            .iter()
+            .any(|(_, found)| is_taken(*found) && found & TAG == tag)
+        {
+            return false;
+        }
+        let free = found.into_iter().find(|(_, found)| !is_taken(*found));
+        free.is_some_and(|(slot, found)| {
+            // The exchange fails if another worker has just taken the slot.
+            slot.compare_exchange(
+                found,
+                tag | u64::from(now),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+        })
     }
 
-    /// Returns a limit for which these addresses do not share slots, unless they are one host.
+    /// Returns a limit for which these addresses do not share their first slot, unless they are one
+    /// host. So none takes a second one.
     #[cfg(test)]
     pub fn apart(interval_ms: u32, addresses: &[PeerAddr]) -> Self {
         loop {
             let limit = Self::new(interval_ms);
             let places = addresses
                 .iter()
-                .map(|address| (limit.index(address), address.socket_addr()));
+                .map(|address| (limit.places(limit.hash(address))[0], address.socket_addr()));
             let mut places: Vec<_> = places.collect();
             places.sort_unstable();
             places.dedup();
@@ -68,16 +89,22 @@ impl ReplyLimit {
         }
     }
 
-    /// The index of the slot of `address`.
-    fn index(&self, address: &PeerAddr) -> usize {
+    fn hash(&self, address: &PeerAddr) -> u64 {
         // Without the endpoint. A host that is written to at several of them is one host.
-        let hash = self.hash.hash_one(address.socket_addr());
-        (hash % self.count as u64) as usize
+        self.hash.hash_one(address.socket_addr())
+    }
+
+    /// The indices of the slots of an address with this hash.
+    fn places(&self, hash: u64) -> [usize; 2] {
+        [hash, hash >> 20].map(|hash| (hash % self.count as u64) as usize)
     }
 }
 
-/// Number of slots, which take 1 MiB. When a server with 100,000 clients is restarted, their
-/// heartbeats arrive at 20,000 per second. Then one in 13 collides with another one, and is
+/// The part of a slot that belongs to the address.
+const TAG: u64 = !(u32::MAX as u64);
+
+/// Number of slots, which take 2 MiB. When a server with 100,000 clients is restarted, their
+/// heartbeats arrive at 20,000 per second. Then one in 170 finds both of its slots taken, and is
 /// answered a heartbeat later.
 const SLOTS: usize = 1 << 18;
 
@@ -123,6 +150,20 @@ mod tests {
             assert!(!limit.allows(&other, now_ms), "at {now_ms}");
         }
         assert!(limit.allows(&address(2, 0), 1_000));
+    }
+
+    #[test]
+    fn few_of_many_addresses_are_suppressed_and_none_is_allowed_twice() {
+        let limit = ReplyLimit::with_slots(1 << 14, 1_000);
+        let allowed = || {
+            (0..1_000)
+                .filter(|port| limit.allows(&address(*port, 0), 5))
+                .count()
+        };
+        let first = allowed();
+        assert!((980..=1_000).contains(&first), "{first}");
+        // Those that were suppressed have no more luck within the interval.
+        assert_eq!(allowed(), 0);
     }
 
     #[test]

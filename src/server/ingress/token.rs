@@ -2,7 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::sync::{Mutex, TryLockError};
+use std::ptr;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher24;
@@ -16,8 +17,6 @@ use crate::wire::v2::SessionId;
 /// keys are valid. All workers share them, and no lock is taken for a datagram.
 pub struct Tokens {
     keys: ArcSwap<Keys>,
-    /// Held by the one that renews the keys.
-    renewal: Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +51,6 @@ impl Tokens {
     fn with_keys(keys: Keys) -> Self {
         Self {
             keys: ArcSwap::from_pointee(keys),
-            renewal: Mutex::new(()),
         }
     }
 
@@ -88,40 +86,36 @@ impl Tokens {
         if epoch <= keys.epoch {
             return keys;
         }
-        self.renew(epoch);
-        **self.keys.load()
+        self.renew(epoch)
     }
 
-    /// The first one that notices a new epoch draws a key. The others go on with the old ones, and
-    /// so does everyone if there is no random number.
+    /// Draws keys for a new epoch. If several threads do, the first keys are those of all, so
+    /// that nobody is given what is valid for less than an epoch. Without random numbers the old
+    /// ones stay.
     #[cold]
-    fn renew(&self, epoch: u64) {
-        let _renewal = match self.renewal.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let keys = **self.keys.load();
-        let Ok(current) = random_key() else {
-            return;
-        };
-        let previous = match epoch.checked_sub(keys.epoch) {
-            None | Some(0) => return,
-            Some(1) => keys.current,
+    fn renew(&self, epoch: u64) -> Keys {
+        let found = self.keys.load();
+        let keys = **found;
+        let previous = match epoch.saturating_sub(keys.epoch) {
+            0 => return keys,
+            1 => Ok(keys.current),
             // Nobody came for a whole epoch.
-            Some(_) => match random_key() {
-                Ok(key) => key,
-                Err(_) => return,
-            },
+            _ => random_key(),
         };
-        self.keys.store(
-            Keys {
-                epoch,
-                current,
-                previous,
-            }
-            .into(),
-        );
+        let (Ok(previous), Ok(current)) = (previous, random_key()) else {
+            return keys;
+        };
+        let new = Arc::new(Keys {
+            epoch,
+            current,
+            previous,
+        });
+        let before = self.keys.compare_and_swap(&*found, Arc::clone(&new));
+        match ptr::eq(&**before, &**found) {
+            true => *new,
+            // Another one was faster.
+            false => **before,
+        }
     }
 }
 
@@ -250,9 +244,9 @@ mod tests {
         assert_eq!(accepted(10_000_000), 0);
     }
 
-    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers, what
-    /// a stranger was given at other addresses or at other ports of the victim's, as it is or with one
-    /// bit changed, and what the victim was given before the last two epochs.
+    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers,
+    /// what a stranger was given at other addresses or at other ports of the victim's, as it is
+    /// or with one bit changed, and what the victim was given before the last two epochs.
     fn accepted(guesses: u32) -> usize {
         let (tokens, victim) = (tokens(), address(0x0A00_0001, 5000));
         let old = tokens.session(&victim, 0).get();
