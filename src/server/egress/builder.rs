@@ -183,6 +183,7 @@ mod tests {
         let mut builder = packets.build(room, &members, WorkerId(0), &mut planner);
         let text = |cost_ns| Picked {
             share: 0,
+            not_to: None,
             from: DisplayName::Address(([127, 0, 0, 1], 9).into()),
             cost_ns,
             text: b"x",

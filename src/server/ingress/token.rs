@@ -2,31 +2,23 @@
 
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::ptr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher24;
 
 use crate::net::PeerAddr;
 use crate::wire::ProofToken;
 use crate::wire::v2::SessionId;
 
-/// Computes and checks tokens, without storing them. A token is a hash of an address and of the
-/// local address that it writes to, with a key that is renewed every 64 s. The last two
-/// keys are valid. All workers share them, and no lock is taken for a datagram.
+/// Computes and checks tokens, without storing them. A token is a keyed hash of an address, of the
+/// local address that it writes to, and of the epoch. Those of this epoch and the last one are valid.
+/// All workers share the key, and no lock is taken for a datagram.
 pub struct Tokens {
-    keys: ArcSwap<Keys>,
+    key: (u64, u64),
+    /// The latest epoch so far. A worker may have read the clock earlier than another one, and then
+    /// counts the same epochs as valid.
+    epoch: AtomicU64,
 }
-
-#[derive(Clone, Copy)]
-struct Keys {
-    epoch: u64,
-    current: Key,
-    previous: Key,
-}
-
-type Key = (u64, u64);
 
 /// The use of a token. Those of one use are of no use for another one.
 #[derive(Clone, Copy)]
@@ -36,114 +28,72 @@ enum Purpose {
 }
 
 impl Tokens {
-    /// Draws the first keys.
+    /// Draws the key.
     ///
     /// # Errors
     /// The system has no random numbers.
     pub fn new() -> io::Result<Self> {
-        Ok(Self::with_keys(Keys {
-            epoch: 0,
-            current: random_key()?,
-            previous: random_key()?,
-        }))
-    }
-
-    fn with_keys(keys: Keys) -> Self {
-        Self {
-            keys: ArcSwap::from_pointee(keys),
-        }
+        let random = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
+        Ok(Self {
+            key: (random()?, random()?),
+            epoch: AtomicU64::new(0),
+        })
     }
 
     /// Returns the session of a newcomer.
     pub fn session(&self, address: &PeerAddr, now_ms: u64) -> SessionId {
-        session_of(self.keys(now_ms).current, address)
+        self.session_in(self.epoch(now_ms), address)
     }
 
     /// Returns true if `session` is one that this address was given in this epoch or the last one.
     pub fn is_session(&self, session: SessionId, address: &PeerAddr, now_ms: u64) -> bool {
-        let keys = self.keys(now_ms);
-        [keys.current, keys.previous]
-            .into_iter()
-            .any(|key| session_of(key, address) == session)
+        let mut valid = self.valid_epochs(now_ms);
+        valid.any(|epoch| self.session_in(epoch, address) == session)
     }
 
     /// Returns the token that a v1 newcomer must say.
     pub fn text(&self, address: &PeerAddr, now_ms: u64) -> ProofToken {
-        text_of(self.keys(now_ms).current, address)
+        self.text_in(self.epoch(now_ms), address)
     }
 
     /// Returns true if `token` is one that this address was given in this epoch or the last one.
     pub fn is_text(&self, token: ProofToken, address: &PeerAddr, now_ms: u64) -> bool {
-        let keys = self.keys(now_ms);
-        [keys.current, keys.previous]
-            .into_iter()
-            .any(|key| text_of(key, address) == token)
+        let mut valid = self.valid_epochs(now_ms);
+        valid.any(|epoch| self.text_in(epoch, address) == token)
     }
 
-    fn keys(&self, now_ms: u64) -> Keys {
-        let keys = **self.keys.load();
+    fn session_in(&self, epoch: u64, address: &PeerAddr) -> SessionId {
+        // 0 stands for no session.
+        SessionId::new(self.hash(epoch, Purpose::Session, address)).unwrap_or(INSTEAD_OF_ZERO)
+    }
+
+    fn text_in(&self, epoch: u64, address: &PeerAddr) -> ProofToken {
+        ProofToken::of(self.hash(epoch, Purpose::Text, address))
+    }
+
+    /// SipHash-2-4 (Aumasson and Bernstein, 2012), with which nobody can compute the tokens of other
+    /// addresses and epochs from those of his own.
+    fn hash(&self, epoch: u64, purpose: Purpose, address: &PeerAddr) -> u64 {
+        let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
+        address.hash(&mut hasher);
+        hasher.write_u32(address.endpoint().number());
+        hasher.write_u64(epoch);
+        hasher.write_u8(purpose as u8);
+        hasher.finish()
+    }
+
+    fn valid_epochs(&self, now_ms: u64) -> impl Iterator<Item = u64> {
+        let epoch = self.epoch(now_ms);
+        std::iter::once(epoch).chain(epoch.checked_sub(1))
+    }
+
+    fn epoch(&self, now_ms: u64) -> u64 {
         let epoch = now_ms / EPOCH_MS;
-        if epoch <= keys.epoch {
-            return keys;
-        }
-        self.renew(epoch)
-    }
-
-    /// Draws keys for a new epoch. If several threads do, the first keys are those of all, so
-    /// that nobody is given what is valid for less than an epoch. Without random numbers the old
-    /// ones stay.
-    #[cold]
-    fn renew(&self, epoch: u64) -> Keys {
-        let found = self.keys.load();
-        let keys = **found;
-        let previous = match epoch.saturating_sub(keys.epoch) {
-            0 => return keys,
-            1 => Ok(keys.current),
-            // Nobody came for a whole epoch.
-            _ => random_key(),
-        };
-        let (Ok(previous), Ok(current)) = (previous, random_key()) else {
-            return keys;
-        };
-        let new = Arc::new(Keys {
-            epoch,
-            current,
-            previous,
-        });
-        let before = self.keys.compare_and_swap(&*found, Arc::clone(&new));
-        match ptr::eq(&**before, &**found) {
-            true => *new,
-            // Another one was faster.
-            false => **before,
-        }
+        self.epoch.fetch_max(epoch, Ordering::Relaxed).max(epoch)
     }
 }
 
-fn session_of(key: Key, address: &PeerAddr) -> SessionId {
-    // 0 stands for no session.
-    SessionId::new(hash(key, Purpose::Session, address)).unwrap_or(INSTEAD_OF_ZERO)
-}
-
-fn text_of(key: Key, address: &PeerAddr) -> ProofToken {
-    ProofToken::of(hash(key, Purpose::Text, address))
-}
-
-/// SipHash-2-4 (Aumasson and Bernstein, 2012), with which nobody can compute the tokens of other
-/// addresses from those of his own.
-fn hash(key: Key, purpose: Purpose, address: &PeerAddr) -> u64 {
-    let mut hasher = SipHasher24::new_with_keys(key.0, key.1);
-    address.hash(&mut hasher);
-    hasher.write_u32(address.endpoint().number());
-    hasher.write_u8(purpose as u8);
-    hasher.finish()
-}
-
-fn random_key() -> io::Result<Key> {
-    let random = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
-    Ok((random()?, random()?))
-}
-
-/// Time between two keys. A newcomer has at least as much time to use its token.
+/// Length of an epoch. A newcomer has at least as much time to use its token.
 const EPOCH_MS: u64 = 64_000;
 
 const INSTEAD_OF_ZERO: SessionId = SessionId::new(1).expect("not 0");
