@@ -32,6 +32,8 @@ pub(super) struct Backlog {
     room_indexes: HashMap<RoomKey, usize>,
     share_indexes: HashMap<ShareKey, usize>,
     sender_indexes: HashMap<(RoomKey, ShareKey), usize>,
+    /// The number of plans so far.
+    plans: u64,
     /// The index in `senders` of the one that was looked up last. A datagram may have many texts
     /// of one sender.
     last: usize,
@@ -72,6 +74,8 @@ struct SenderQueue {
     flow: FlowState,
     first: Option<usize>,
     last: usize,
+    /// The number of the last plan with a text of it.
+    plan: u64,
 }
 
 /// The waiting texts of one sender in all rooms.
@@ -120,6 +124,7 @@ impl Backlog {
             room_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
             share_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
             sender_indexes: HashMap::with_capacity(TYPICAL_SENDERS),
+            plans: 0,
             last: 0,
         }
     }
@@ -202,6 +207,10 @@ impl Backlog {
 
     /// Takes texts of a room for one plan from its senders in turn, until `push` has no space. The
     /// texts of a sender keep their order.
+    ///
+    /// A sender whose texts are all in this plan is not idle before the next one. Otherwise those
+    /// who always have few texts waiting would be new again in each plan, and go before one who
+    /// speaks seldom.
     pub(super) fn pick(
         &mut self,
         room: usize,
@@ -209,10 +218,13 @@ impl Backlog {
     ) {
         let queue = &mut self.rooms[room];
         let (quantum, mut turns) = (queue.quantum(), std::mem::take(&mut queue.senders));
+        self.plans += 1;
         while let Some(index) = turns.current(&mut self.senders, quantum) {
             let sender = &mut self.senders[index];
             let Some(first) = sender.first else {
-                if turns.end(&mut self.senders) {
+                if sender.plan == self.plans {
+                    turns.rest(&mut self.senders);
+                } else if turns.end(&mut self.senders) {
                     self.remove_sender(index);
                 }
                 continue;
@@ -231,6 +243,7 @@ impl Backlog {
             let text = self.texts.remove(first);
             self.bytes.free(&text.place);
             sender.first = text.next;
+            sender.plan = self.plans;
             let queue = &mut self.rooms[room].account;
             let share = &mut self.shares[sender.share].account;
             for account in [queue, share, &mut self.total] {
@@ -238,6 +251,7 @@ impl Backlog {
             }
             turns.charge(&mut self.senders, text.load.cost_ns as i64, quantum);
         }
+        turns.end_rests(&mut self.senders);
         self.rooms[room].senders = turns;
     }
 
@@ -252,11 +266,13 @@ impl Backlog {
         }
     }
 
-    /// Forgets a room that has neither texts nor a plan. It has no senders either, as the last texts
-    /// were picked after them.
+    /// Forgets a room that has neither texts nor a plan, and its senders.
     pub(super) fn remove_room(&mut self, room: usize) {
-        let queue = self.rooms.remove(room);
-        debug_assert!(queue.plan.is_none() && queue.senders.is_empty());
+        let mut queue = self.rooms.remove(room);
+        debug_assert!(queue.plan.is_none() && queue.account.texts == 0);
+        while let Some(index) = queue.senders.remove_any(&mut self.senders) {
+            self.remove_sender(index);
+        }
         self.room_indexes.remove(&room_key(&queue.room));
     }
 
@@ -302,6 +318,7 @@ impl Backlog {
             flow: FlowState::default(),
             first: None,
             last: 0,
+            plan: 0,
         });
         self.sender_indexes.insert(key, index);
         index

@@ -16,6 +16,8 @@ use std::ops::IndexMut;
 pub(super) struct RoundRobin {
     new: List,
     old: List,
+    /// See [`Self::rest`].
+    resting: List,
     /// The cost of the new flows while old ones waited, less that of old ones. At least 0, and at
     /// most twice [`MAX_AHEAD`] quanta.
     ahead: i64,
@@ -129,6 +131,29 @@ impl RoundRobin {
         is_old
     }
 
+    /// Takes the current flow, which has nothing to do at the moment, out of the order until
+    /// [`Self::end_rests`].
+    pub(super) fn rest<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) {
+        if let Some(index) = self.turn().0.pop(flows) {
+            self.resting.push(flows, index);
+        }
+    }
+
+    /// Adds the flows that rest as the last of the old ones.
+    pub(super) fn end_rests<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) {
+        self.old.append(flows, std::mem::take(&mut self.resting));
+    }
+
+    /// Removes a flow, in no order. It is idle then.
+    pub(super) fn remove_any<F: Flow>(
+        &mut self,
+        flows: &mut impl IndexMut<usize, Output = F>,
+    ) -> Option<usize> {
+        let index = self.turn().0.pop(flows)?;
+        flows[index].state().is_active = false;
+        Some(index)
+    }
+
     /// Takes the current flow out of the order until [`Self::resume`]. It keeps what is left of
     /// its quantum.
     pub(super) fn suspend<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) {
@@ -143,11 +168,6 @@ impl RoundRobin {
     ) {
         debug_assert!(flows[index].state().is_active);
         self.old.push(flows, index);
-    }
-
-    /// Returns true if no flow has a place in the order.
-    pub(super) fn is_empty(&self) -> bool {
-        self.new.first().or(self.old.first()).is_none()
     }
 
     /// Returns the list whose first flow has its turn, and true if it is that of the old ones.
@@ -177,6 +197,19 @@ impl List {
             None => index,
         };
         self.0 = Some(Ends { first, last: index });
+    }
+
+    fn append<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>, other: Self) {
+        let Some(Ends { first, last }) = other.0 else {
+            return;
+        };
+        match &mut self.0 {
+            Some(ends) => {
+                flows[ends.last].state().next = Some(first);
+                ends.last = last;
+            }
+            None => self.0 = other.0,
+        }
     }
 
     fn pop<F: Flow>(&mut self, flows: &mut impl IndexMut<usize, Output = F>) -> Option<usize> {

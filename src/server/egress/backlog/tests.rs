@@ -104,6 +104,34 @@ fn senders_take_turns_in_a_plan() {
     assert!(is_empty(&mut backlog));
 }
 
+/// 200 others have one text waiting each, as soon as their last one is in a plan of 128.
+#[test]
+fn one_who_speaks_seldom_is_in_the_next_plan_however_many_others_speak() {
+    let registry = lobby(3);
+    let room = registry.lobby();
+    let mut backlog = backlog();
+    let seldom = 1;
+    let mut ready: Vec<u16> = (1_000..1_200).collect();
+    for round in 0..100 {
+        for port in ready.drain(..) {
+            backlog.push(room, sender(port), None, None, b"x").unwrap();
+        }
+        // At first, all are new.
+        let is_due = round >= 8 && round % 4 == 0;
+        if is_due {
+            backlog
+                .push(room, sender(seldom), None, None, b"x")
+                .unwrap();
+        }
+        let picked = pick(&mut backlog, room);
+        let mut ports: Vec<u16> = picked.into_iter().map(|(port, _)| port).collect();
+        assert_eq!(ports.len(), 128);
+        assert_eq!(ports.contains(&seldom), is_due, "in round {round}");
+        ports.retain(|port| *port != seldom);
+        ready = ports;
+    }
+}
+
 #[test]
 fn a_plan_takes_what_the_members_can_hold() {
     for (v1, v2, len, expected) in [
