@@ -1,7 +1,8 @@
 //! Packets for v1 peers. Every text is a datagram of its own.
 
 use super::backlog::Picked;
-use super::packets::{Batcher, Limits, Packets};
+use super::batcher::{Batcher, Limits};
+use super::packets::Packets;
 use crate::net::MAX_PACKET_BYTES;
 use crate::wire::{MAX_TEXT_DATAGRAM, push_text};
 
