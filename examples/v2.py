@@ -1,9 +1,8 @@
 """A client of protocol v2: v2.py IP PORT [OPTIONS IN HEXADECIMAL], or v2.py --vectors FILE
 
-Says each line that it reads, and prints what it receives. The first character of a line can be
-/ for a command, ? for a ping, + or - to subscribe to a room or end that, @ to say something to a
-room (@den hello), and ! to move to another port."""
-import os, select, socket, struct, sys, time
+Says each line that it reads, and prints what it receives. A line may begin with / for a command,
+? for a ping, + or - to subscribe to a room or end that, @ for a room (@den hi), ! for a new port."""
+import os, select, signal, socket, struct, sys, time
 HELLO, HEARTBEAT, BYE, SAY, PING, COMMAND, SUBSCRIBE, UNSUBSCRIBE, SAY_TO, MOVE = range(1, 11)
 WELCOME, MESSAGE, PONG, NOTICE, GOODBYE, ROOM, PRIVATE, UNKNOWN = range(0x82, 0x8A)
 SUBSCRIBED, UNSUBSCRIBED, OWN = range(0x8A, 0x8D)
@@ -124,8 +123,7 @@ class Client:
     def handle(self, kind, body):
         if kind == WELCOME and not self.session:
             self.session, self.next = int.from_bytes(body[:8], "big"), 0
-            rest = split_from(body[14:])[1]
-            self.address = body[14 : len(body) - len(rest)]
+            self.address = body[14 : len(body) - len(split_from(body[14:])[1])]
         elif kind == ROOM:
             self.room, self.moved_from = int.from_bytes(body[:4], "big"), None
             self.here = (self.session, self.address)  # to move from
@@ -175,8 +173,7 @@ class Client:
             code = {"/": COMMAND, "?": PING, "+": SUBSCRIBE}.get(kind, SAY)
             self.send((code, (rest if kind in "?+" else line).encode()))
 
-    def run(self):
-        typed = b""
+    def run(self, typed=b""):
         while True:
             if time.monotonic() >= self.next:
                 self.beat()
@@ -194,7 +191,10 @@ class Client:
         self.send((BYE, b""))
         print(f"{self.lost} of {self.expected} lost, {self.forged} forged datagrams")
 
-if sys.argv[1] == "--vectors":
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+elif sys.argv[1] == "--vectors":
     check_vectors(sys.argv[2])
 else:
     Client(*sys.argv[1:]).run()

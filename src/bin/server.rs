@@ -30,7 +30,7 @@ struct Arguments {
     /// `info,bullhorn::text=off`
     ///
     /// Targets: bullhorn::text for texts, bullhorn::peer for peers that register, leave and
-    /// expire, bullhorn::greet for greetings.
+    /// expire, bullhorn::greet for greetings, bullhorn::server for all else.
     #[arg(
         long,
         env = "BULLHORN_LOG",

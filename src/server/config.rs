@@ -103,23 +103,26 @@ pub struct ServerConfig {
 
     /// Network whose peers are trusted, such as 10.0.0.0/8, or none. May be given several times
     ///
-    /// The default is 127.0.0.0/8 and ::1, for datagrams that were also sent to a loopback
-    /// address. In the environment variable, commas separate networks.
+    /// Replaces the default, which is 127.0.0.0/8 and ::1, for datagrams that were also sent to a
+    /// loopback address. In the environment variable, commas separate networks.
     #[arg(long, env = "BULLHORN_TRUST", value_name = "CIDR", value_delimiter = ',',
           value_parser = parse_trust)]
     pub trust: Vec<Trust>,
 
-    /// Network whose peers may register. May be given several times [default: all]
+    /// Network or address whose peers may register. May be given several times [default: all]
     #[arg(long, env = "BULLHORN_ALLOW", value_name = "CIDR", value_delimiter = ',',
           value_parser = parse_net)]
     pub allow: Vec<IpNet>,
 
-    /// Network whose peers may not register, also if it is allowed. May be given several times
+    /// Network or address whose peers may not register, also if it is allowed. May be given several
+    /// times
     #[arg(long, env = "BULLHORN_DENY", value_name = "CIDR", value_delimiter = ',',
           value_parser = parse_net)]
     pub deny: Vec<IpNet>,
 
-    /// Maximum rate of requests to v1 peers to prove their address, 0B to 1GB per second
+    /// Maximum rate of requests to v1 peers to prove their address, 0B to 1GiB per second
+    ///
+    /// With 0B, nobody asks them, and those that are not trusted cannot register.
     #[arg(long, env = "BULLHORN_CHALLENGE_RATE", value_name = "BYTES", default_value = "125kB",
           value_parser = parse_buffer)]
     pub challenge_rate: ByteSize,
@@ -434,7 +437,7 @@ const BUFFER: RangeInclusive<ByteSize> = ByteSize::kib(4)..=ByteSize::gib(1);
 /// The kernel counts 768 bytes per datagram, and doubles the buffer.
 const DEFAULT_BUFFER: ByteSize = ByteSize::mib(4);
 
-const CHALLENGE_RATE: RangeInclusive<ByteSize> = ByteSize::b(0)..=ByteSize::gb(1);
+const CHALLENGE_RATE: RangeInclusive<ByteSize> = ByteSize::b(0)..=ByteSize::gib(1);
 /// One megabit, enough for 2,600 newcomers per second.
 const DEFAULT_CHALLENGE_RATE: ByteSize = ByteSize::kb(125);
 

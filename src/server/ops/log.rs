@@ -148,14 +148,14 @@ pub fn install(filter: Targets) {
 /// target, and silence all others.
 pub fn parse_filter(text: &str) -> Result<Targets, String> {
     let is_known = |part: &str| match part.split_once('=') {
-        Some((target, _)) => target.starts_with("bullhorn"),
+        Some((target, _)) => TARGETS.contains(&target),
         None => !part.is_empty() && part.parse::<LevelFilter>().is_ok(),
     };
     match text.parse() {
         Ok(targets) if text.split(',').all(is_known) => Ok(targets),
         _ => Err(
             "must be off, error, warn, info, debug or trace, or parts such as \
-             info,bullhorn::text=off"
+             info,bullhorn::text=off, of bullhorn::server, text, peer and greet"
                 .into(),
         ),
     }
@@ -187,6 +187,8 @@ const SERVER: &str = "bullhorn::server";
 const TEXT: &str = "bullhorn::text";
 const PEER: &str = "bullhorn::peer";
 const GREET: &str = "bullhorn::greet";
+/// A filter with any other target has a typing mistake, and may log what it should not.
+const TARGETS: [&str; 5] = ["bullhorn", SERVER, TEXT, PEER, GREET];
 
 /// Maximum number of lines in the queue. They take about 1 MiB. At 100,000 lines per second,
 /// which is more than a terminal can write, they are logged in 10 ms.
@@ -230,6 +232,7 @@ mod tests {
             "WARN",
             "info,bullhorn::text=off",
             "bullhorn::peer=info",
+            "bullhorn=warn",
         ] {
             assert!(parse_filter(text).is_ok(), "{text}");
         }
@@ -239,6 +242,7 @@ mod tests {
             "",
             "info,bullhorn::text=loud",
             "info,other=off",
+            "info,bullhorn::texts=off",
         ] {
             assert!(parse_filter(text).is_err(), "{text}");
         }
