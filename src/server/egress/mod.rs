@@ -2,6 +2,7 @@
 
 mod arena;
 mod backlog;
+mod batching;
 mod builder;
 mod bundles;
 mod exchange;
@@ -33,9 +34,9 @@ use crate::wire::Name;
 use crate::wire::v2::SessionId;
 
 pub use backlog::BacklogFull;
+pub use batching::{Batcher, Limits};
 pub use exchange::Exchange;
 pub use goodbye::send_goodbyes;
-pub use packets::{Batcher, Limits};
 pub use stuck::CHECK_INTERVAL_MS;
 
 /// The egress of one worker.
