@@ -204,7 +204,7 @@ def handled(server: Server) -> int:
 
 
 def member(server: Server, room: str = "") -> socket.socket:
-    """A v1 peer that has proved its address, in this room, or in the lobby."""
+    """A v1 peer that has proven its address, in this room, or in the lobby."""
     peer = peer_socket(server)
     peer.settimeout(3)
     peer.send(b"@im@")

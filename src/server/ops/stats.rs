@@ -181,7 +181,7 @@ pub enum DropReason {
     /// expired, the server was restarted, or the session is forged. The reply, if there is one, is
     /// counted as a reply.
     UnknownSession,
-    /// Its sender is new, and has not proved its address. The reply, if there is one, is counted as
+    /// Its sender is new, and has not proven its address. The reply, if there is one, is counted as
     /// a reply.
     Unproven,
     /// Its sender is new, and `--allow` or `--deny` excludes it.

@@ -52,7 +52,7 @@ pub struct Registry {
     len: AtomicUsize,
     max_peers: usize,
     expired: AtomicU64,
-    /// The addresses of v1 peers that have proved them and have expired since.
+    /// The addresses of v1 peers that have proven them and have expired since.
     proven: RecentAddresses,
     /// The time up to which peers are known to be silent for too long.
     expired_ms: AtomicU64,
