@@ -21,15 +21,15 @@ impl Registry {
     /// First the other session is taken out of the registry and its rooms, whose places and name
     /// are kept. Then the peer gets them. So no two shards are locked at a time, and no room has
     /// the peer twice.
-    pub fn take_over(&self, newcomer: &Newcomer, from: &Move, now_ms: u64) -> Touch {
+    pub fn take_over(&self, newcomer: &Newcomer, former: &Move, now_ms: u64) -> Touch {
         let bind = newcomer.address.endpoint().bind();
-        let old_key = self.hash.hash(&PeerAddr::new(from.address, bind));
+        let old_key = self.hash.hash(&PeerAddr::new(former.address, bind));
         let key = self.hash.hash(&newcomer.address);
         if old_key == key {
             return Touch::Unknown;
         }
         let removed = self.peers.remove_if(&old_key, |key, old| {
-            let is_it = old.session == Some(from.session);
+            let is_it = old.session == Some(former.session);
             if is_it {
                 old.memberships.iter().for_each(|room| room.step_out(key));
                 if let Some(name) = old.name() {
