@@ -77,7 +77,7 @@ def check_vectors(path):
 class Client:
     def __init__(self, ip, port, options=""):
         self.server, self.options = (ip, int(port)), bytes.fromhex(options)
-        self.moved_from, self.rooms, self.expected_next = None, {}, {}
+        self.here, self.moved_from, self.rooms, self.expected_next = None, None, {}, {}
         self.expected = self.lost = self.forged = 0
         self.connect()
 
@@ -113,7 +113,7 @@ class Client:
             number, frames = parse(self.socket.recv(2048))
         except (OSError, AssertionError, struct.error):
             return  # nobody is there yet, or not for this version
-        if number != self.session and number.to_bytes(8, "big") not in self.nonces or not frames:
+        if not number or number != self.session and number.to_bytes(8, "big") not in self.nonces:
             self.forged += 1
         else:
             self.silent = 0
@@ -126,7 +126,7 @@ class Client:
             self.address = body[14 : len(body) - len(split_from(body[14:])[1])]
         elif kind == ROOM:
             self.room, self.moved_from = int.from_bytes(body[:4], "big"), None
-            self.here = (self.session, self.address)  # to move from
+            self.here = struct.pack(">Q", self.session) + self.address  # to move from
             print("in", body[12:].decode())
         elif kind == SUBSCRIBED:
             self.rooms[body[12:].decode().lower()] = int.from_bytes(body[:4], "big")
@@ -157,7 +157,7 @@ class Client:
             print(*split_from(body[9:]))  # as b'...', which no terminal obeys
 
     def move(self):
-        self.moved_from = struct.pack(">Q", self.here[0]) + self.here[1]
+        self.moved_from = self.here
         self.begin()
 
     def type(self, line):

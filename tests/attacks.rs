@@ -11,18 +11,18 @@
 mod common;
 
 use bullhorn::ServerConfig;
-use bullhorn::config::{Proof, ServiceKind, Trust};
+use bullhorn::config::ServiceKind;
 use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{ClientFrame, Unknown};
 use common::v2_peer::{V2Peer, datagram, hello, welcome};
 use common::{
-    Client, Strangers, TestServer, V4, config, parse, proved, two_machines, unpinned_config,
+    Client, Strangers, TestServer, V4, parse, proved, strict_config, two_machines, unpinned_config,
     wait_until, with_networks,
 };
 
 #[test]
 fn a_victim_is_sent_at_most_three_times_what_was_forged() {
-    let server = TestServer::start(strict(2));
+    let server = TestServer::start(strict_config(2, V4));
     let speaker = proved(Client::connect(server.local_addr()));
     let victim = || Client::connect(server.local_addr());
     expect_no_amplification(&server, &speaker, victim);
@@ -212,15 +212,6 @@ fn a_forged_hello_mutes_no_peer_of_either_version() {
         assert!(ann.inbox_is_empty());
         assert_eq!(server.stats().total().registered, 2);
     });
-}
-
-/// Asks everybody for a proof.
-fn strict(workers: u16) -> ServerConfig {
-    ServerConfig {
-        proof: Proof::Always,
-        trust: vec![Trust::Nobody],
-        ..config(workers, &[V4])
-    }
 }
 
 /// Returns the length of the next datagram, if one waits to be received.

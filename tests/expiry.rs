@@ -4,14 +4,14 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use bullhorn::ServerConfig;
 use bullhorn::server::clock::Clock;
 use bullhorn::server::ops::supervise::ThreadDied;
-use common::{Client, TestServer, V4, V6, config, wait_until};
+use common::{Client, TestServer, Time, V4, V6, config, wait_until};
 
 #[test]
 fn a_peer_expires_after_more_than_ten_seconds_of_silence() {
@@ -130,42 +130,6 @@ fn with_test_clock(test: impl Fn(TestServer, Time)) {
             let server = TestServer::start_with_clock(config, time.clock());
             test(server, time);
         }
-    }
-}
-
-/// The time of the server's clock.
-#[derive(Clone, Default)]
-struct Time {
-    now_ms: Arc<AtomicU64>,
-    /// Number of times that the reaper has read the clock.
-    reaper_reads: Arc<AtomicU64>,
-}
-
-impl Time {
-    fn clock(&self) -> Clock {
-        let time = self.clone();
-        Clock::from_fn(move || {
-            let now_ms = time.now_ms.load(SeqCst);
-            if thread::current().name() == Some("reaper") {
-                time.reaper_reads.fetch_add(1, SeqCst);
-            }
-            now_ms
-        })
-    }
-
-    fn set(&self, now_ms: u64) {
-        self.now_ms.store(now_ms, SeqCst);
-    }
-
-    /// Waits until the reaper has checked every peer at the current time.
-    #[track_caller]
-    fn wait_for_reaper(&self) {
-        // The first read may have returned the time before the last `set`. The second
-        // returns the current time. The third shows that the check after it is over.
-        let enough = self.reaper_reads.load(SeqCst) + 3;
-        wait_until("the reaper to read the clock three times", || {
-            self.reaper_reads.load(SeqCst) >= enough
-        });
     }
 }
 

@@ -3,15 +3,11 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-
-use bullhorn::server::clock::Clock;
 use bullhorn::stats::DropReason;
 use bullhorn::wire::MAX_TOKEN_BYTES;
 use bullhorn::wire::v2::{ClientFrame, MAX_PAYLOAD_BYTES, ServerFrame, parse_server};
 use common::v2_peer::{V2Peer, datagram, hello, welcome};
-use common::{Client, TestServer, V4, V6, config, wait_until, with_each_server};
+use common::{Client, TestServer, Time, V4, V6, config, wait_until, with_each_server};
 
 #[test]
 fn malformed_datagrams_are_dropped_without_an_effect_on_the_session() {
@@ -125,10 +121,8 @@ fn wrong_sessions_and_texts_from_a_v2_peer_are_dropped() {
 #[test]
 fn an_unknown_session_is_echoed_once_per_second_in_13_bytes() {
     for (address, workers) in [(V4, 1), (V6, 2)] {
-        let now_ms = Arc::new(AtomicU64::new(0));
-        let time = Arc::clone(&now_ms);
-        let clock = Clock::from_fn(move || time.load(SeqCst));
-        let server = TestServer::start_with_clock(config(workers, &[address]), clock);
+        let time = Time::default();
+        let server = TestServer::start_with_clock(config(workers, &[address]), time.clock());
         let [ann, bob] = [server.unregistered_client(), server.unregistered_client()];
         let reply = |session: u64| [&[0xFF, 2][..], &session.to_be_bytes(), &[0x89, 0, 0]].concat();
         let heartbeat = |session| datagram(session, &[ClientFrame::Heartbeat(None)]);
@@ -140,7 +134,7 @@ fn an_unknown_session_is_echoed_once_per_second_in_13_bytes() {
             wait_until("the drop", || dropped() == drops);
         };
         for (second, session) in [1, 0x0102_0304_0506_0708, u64::MAX].into_iter().enumerate() {
-            now_ms.store(1_000 * second as u64, SeqCst);
+            time.set(1_000 * second as u64);
             for client in [&ann, &bob] {
                 // One without a frame, which the reply would exceed. After it the worker reads
                 // the time again.

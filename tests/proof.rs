@@ -7,23 +7,22 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use bullhorn::ServerConfig;
-use bullhorn::config::{Proof, Switch, Trust};
-use bullhorn::server::clock::Clock;
+use bullhorn::config::{Proof, Switch};
 use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{ClientFrame, NoticeCode, ServerFrame, parse_server};
 use bytesize::ByteSize;
 use common::v2_peer::{V2Peer, datagram, hello, welcome};
-use common::{Client, Strangers, TestServer, V4, V6, config, wait_until};
+use common::{
+    Client, Strangers, TestServer, Time, V4, V6, config, proved, strict_config, wait_until,
+};
 
 #[test]
 fn a_v1_newcomer_says_the_token_and_is_in() {
     for (address, workers) in [(V4, 1), (V6, 2)] {
-        let server = TestServer::start(strict(workers, address));
+        let server = TestServer::start(strict_config(workers, address));
         let ann = server.unregistered_client();
         ann.send(b"hi");
         let line = challenge(&ann);
@@ -51,7 +50,7 @@ fn a_v1_newcomer_says_the_token_and_is_in() {
 #[test]
 fn a_v1_newcomer_is_asked_once_in_15_seconds() {
     let time = Time::default();
-    let server = TestServer::start_with_clock(strict(1, V4), time.clock());
+    let server = TestServer::start_with_clock(strict_config(1, V4), time.clock());
     let ann = server.unregistered_client();
     let mut dropped = 0;
     let mut send = |text: &str| {
@@ -81,7 +80,7 @@ fn a_v1_newcomer_is_asked_once_in_15_seconds() {
 
 #[test]
 fn texts_that_may_be_those_of_a_server_are_not_answered() {
-    let server = TestServer::start(strict(1, V4));
+    let server = TestServer::start(strict_config(1, V4));
     let ann = server.unregistered_client();
     for text in [
         "* hi",
@@ -104,7 +103,7 @@ fn texts_that_may_be_those_of_a_server_are_not_answered() {
 #[test]
 fn a_token_is_valid_for_its_address_and_for_two_minutes() {
     let time = Time::default();
-    let server = TestServer::start_with_clock(strict(1, V4), time.clock());
+    let server = TestServer::start_with_clock(strict_config(1, V4), time.clock());
     let [ann, bob] = [server.unregistered_client(), server.unregistered_client()];
     ann.send(b"hi");
     let line = challenge(&ann);
@@ -131,7 +130,7 @@ fn a_proof_is_never_broadcast_and_always_confirmed_to_a_peer() {
                 commands,
                 ..config(1, &[V4])
             });
-            let [ann, bob] = [(); 2].map(|()| proved(&server));
+            let [ann, bob] = [(); 2].map(|()| proved(server.unregistered_client()));
             let dan = V2Peer::open(server.unregistered_client());
             for line in ["/in", "/in 00000000", "/IN\twhatever you say"] {
                 ann.send(line.as_bytes());
@@ -156,11 +155,11 @@ fn a_proved_v1_peer_that_expired_is_known_for_ten_minutes() {
     let server = TestServer::start_with_clock(
         ServerConfig {
             reap_interval: Duration::from_millis(10),
-            ..strict(1, V4)
+            ..strict_config(1, V4)
         },
         time.clock(),
     );
-    let [ann, bob, eve] = [(); 3].map(|()| proved(&server));
+    let [ann, bob, eve] = [(); 3].map(|()| proved(server.unregistered_client()));
     eve.send(b"quit");
     wait_until("the leave", || server.stats().peers == 2);
     time.set(16_000);
@@ -182,7 +181,7 @@ fn all_requests_together_are_limited() {
         ServerConfig {
             // Each has 18 bytes, and 28 of headers, and is counted with a line end.
             challenge_rate: ByteSize::b(47),
-            ..strict(1, V4)
+            ..strict_config(1, V4)
         },
         time.clock(),
     );
@@ -249,7 +248,7 @@ fn nothing_is_stored_for_a_hello() {
 #[test]
 fn of_two_sessions_the_one_that_is_used_first_is_registered() {
     let time = Time::default();
-    let server = TestServer::start_with_clock(strict(1, V4), time.clock());
+    let server = TestServer::start_with_clock(strict_config(1, V4), time.clock());
     let dan = server.unregistered_client();
     let ask = || {
         dan.send(&hello());
@@ -279,7 +278,7 @@ fn a_session_of_an_old_epoch_is_unknown_unless_it_is_registered() {
     let server = TestServer::start_with_clock(
         ServerConfig {
             timeout: Duration::from_secs(1_000),
-            ..strict(1, V4)
+            ..strict_config(1, V4)
         },
         time.clock(),
     );
@@ -332,7 +331,7 @@ fn a_hello_in_the_name_of_a_silent_peer_keeps_neither_it_nor_its_name() {
 
 #[test]
 fn what_this_version_does_not_know_is_refused_by_name() {
-    let server = TestServer::start(strict(1, V4));
+    let server = TestServer::start(strict_config(1, V4));
     let notice = |datagram: &[u8]| {
         let frames = parse_server(datagram).unwrap();
         let receiver = frames.receiver();
@@ -379,15 +378,6 @@ fn what_this_version_does_not_know_is_refused_by_name() {
     peer.expect_intact("still here");
 }
 
-/// Asks everybody for a proof.
-fn strict(workers: u16, address: &str) -> ServerConfig {
-    ServerConfig {
-        proof: Proof::Always,
-        trust: vec![Trust::Nobody],
-        ..config(workers, &[address])
-    }
-}
-
 /// Receives a request for a proof, and returns the line that it asks for.
 #[track_caller]
 fn challenge(client: &Client) -> String {
@@ -397,52 +387,7 @@ fn challenge(client: &Client) -> String {
     line.to_owned()
 }
 
-/// Registers a v1 client, with a proof if it is asked for one.
-#[track_caller]
-fn proved(server: &TestServer) -> Client {
-    let client = server.unregistered_client();
-    client.send(b"/in");
-    let mut line = client.receive_text();
-    if let Some(proof) = line.strip_prefix("* say ") {
-        client.send(proof.as_bytes());
-        line = client.receive_text();
-    }
-    assert!(line.starts_with("* you are in lobby"), "{line}");
-    client
-}
-
 /// The nonce of [`hello`].
 fn nonce() -> u64 {
     u64::from_be_bytes(hello()[13..21].try_into().unwrap())
-}
-
-/// A time that the test sets.
-#[derive(Clone, Default)]
-struct Time {
-    now_ms: Arc<AtomicU64>,
-    /// Number of times that the reaper has read it.
-    reads: Arc<AtomicU64>,
-}
-
-impl Time {
-    fn clock(&self) -> Clock {
-        let time = self.clone();
-        Clock::from_fn(move || {
-            let thread = std::thread::current();
-            if thread.name() == Some("reaper") {
-                time.reads.fetch_add(1, SeqCst);
-            }
-            time.now_ms.load(SeqCst)
-        })
-    }
-
-    fn set(&self, now_ms: u64) {
-        self.now_ms.store(now_ms, SeqCst);
-    }
-
-    /// Waits until the reaper has searched twice with this time.
-    fn wait_for_reaper(&self) {
-        let before = self.reads.load(SeqCst);
-        wait_until("the reaper", || self.reads.load(SeqCst) > before + 3);
-    }
 }

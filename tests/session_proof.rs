@@ -8,15 +8,13 @@
 
 mod common;
 
-use bullhorn::ServerConfig;
 use bullhorn::client::{Event, ProtocolChoice, Session, SessionConfig};
-use bullhorn::config::{Proof, Trust};
-use common::{TIMEOUT, TestServer, V4, answer, connect_with, unpinned_config, wait_until};
+use common::{TIMEOUT, TestServer, V4, answer, connect_with, strict_config, wait_until};
 
 #[test]
 fn the_first_texts_of_both_versions_arrive_in_their_room_under_their_name() {
     for choice in [ProtocolChoice::V1, ProtocolChoice::V2] {
-        let server = TestServer::start(strict());
+        let server = TestServer::start(strict_config(2, V4));
         let other = connect_with(ProtocolChoice::V2, server.local_addr());
         answer(other.join("den".parse().unwrap()));
         let mut config = SessionConfig::new(server.local_addr().into());
@@ -42,14 +40,5 @@ fn the_first_texts_of_both_versions_arrive_in_their_room_under_their_name() {
         wait_until("the room", || session.room() == "den".parse().ok());
         let challenges = u64::from(choice == ProtocolChoice::V1);
         assert_eq!(server.stats().total().challenges, challenges);
-    }
-}
-
-/// Returns the configuration of a server that trusts nobody.
-fn strict() -> ServerConfig {
-    ServerConfig {
-        proof: Proof::Always,
-        trust: vec![Trust::Nobody],
-        ..unpinned_config(2, V4)
     }
 }

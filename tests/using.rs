@@ -8,7 +8,11 @@
 
 mod common;
 
-use common::{TestServer, V4, V6, config, python_script, wait_until};
+use bullhorn::wire::v2::{ServerFrame, SessionId, parse_client};
+use common::{
+    FakeServer, TestServer, V4, V6, config, datagram_to, lobby, nonce_of, python_script,
+    wait_until, welcome,
+};
 
 #[test]
 fn the_page_contains_the_example_unchanged() {
@@ -96,6 +100,38 @@ fn the_python_client_is_not_sent_its_own_messages_if_it_wants_none() {
     }
     client.end_input();
     assert_eq!(client.output.next(), "0 of 4 lost, 0 forged datagrams");
+}
+
+#[test]
+fn the_python_client_believes_only_its_nonce_and_its_session() {
+    let server = FakeServer::start();
+    let port = server.address().port().to_string();
+    let mut client = python_script("examples/v2.py", &["127.0.0.1", &port]);
+    let (hello, address) = server.receive();
+    let nonce = nonce_of(&hello).unwrap();
+    // Anybody can send these.
+    for number in [0, nonce ^ 1] {
+        server.send(&datagram_to(number, &[welcome(7)]), address);
+    }
+    server.send(&datagram_to(nonce, &[welcome(8)]), address);
+    receive_in(&server, 8);
+    // The server is started again before the client is in a room.
+    server.send(&datagram_to(8, &[ServerFrame::UnknownSession]), address);
+    server.receive_until_hello(8);
+    server.begin_welcome(9);
+    receive_in(&server, 9);
+    server.send(&datagram_to(9, &[lobby()]), address);
+    assert_eq!(client.output.next(), "in lobby");
+    client.end_input();
+    assert_eq!(client.output.next(), "0 of 0 lost, 2 forged datagrams");
+}
+
+/// Receives datagrams until one has this session.
+#[track_caller]
+fn receive_in(server: &FakeServer, session: u64) {
+    wait_until("a datagram of the session", || {
+        parse_client(&server.receive().0).unwrap().0 == SessionId::new(session)
+    });
 }
 
 /// Returns `ip port` in the form that precedes texts.

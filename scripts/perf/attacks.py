@@ -13,7 +13,6 @@ import ctypes
 import itertools
 import os
 import re
-import signal
 import socket
 import statistics
 import struct
@@ -21,11 +20,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import machine
 import measuring
+import processes
 import turns
 from processes import CheckFailed
 from scenes import HELLO, allow_sockets
@@ -76,24 +76,18 @@ def flood(
 ) -> Iterator[None]:
     """Forges `count` datagrams, at a steady rate, in a process of its own."""
     forger = Forger(server)
-    child = os.fork()
-    if child == 0:
-        numbers = iter(range(count))
+    numbers = iter(range(count))
 
-        def send() -> None:
-            number = next(numbers, None)
-            if number is None:
-                os._exit(0)
-            forger.send(number % sources, datagrams(number))
+    def send() -> None:
+        number = next(numbers)
+        forger.send(number % sources, datagrams(number))
 
-        turns.offer(send, 1, count / seconds, 2 * seconds)
-        os._exit(1)
-    try:
+    def send_all() -> None:
+        with suppress(StopIteration):
+            turns.offer(send, 1, count / seconds, 2 * seconds)
+
+    with forger.socket, processes.forked(send_all):
         yield
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        forger.socket.close()
 
 
 class Newcomer:
@@ -190,7 +184,7 @@ def newcomers(
     }
     figures["in at the end, %"] = 100 * sum(one < float("inf") for one in after) / len(after)
     figures["live texts, %"] = 100 * sum(map(len, live.late_s)) / live.expected
-    figures["their p99, ms"] = float(turns.p99_ms(list(itertools.chain(*live.late_s))))
+    figures["their p99, ms"] = turns.p99_ms(itertools.chain(*live.late_s))
     figures["memory, MiB more"] = (peak_kib(server) - before) / 1024
     figures["M datagrams handled"] = handled(server) / 1e6
     return figures
@@ -204,7 +198,7 @@ def handled(server: Server) -> int:
 
 
 def member(server: Server, room: str = "") -> socket.socket:
-    """A v1 peer that has proved its address, in this room, or in the lobby."""
+    """A v1 peer that has proven its address, in this room, or in the lobby."""
     peer = peer_socket(server)
     peer.settimeout(3)
     peer.send(b"@im@")
@@ -354,13 +348,9 @@ def main() -> int:
             for _ in range(arguments.rounds):
                 with turns.running(arguments.server, 1, *flags, ip=SERVER) as server:
                     rounds.append(row(server))
-            figures = (f"{key} {_span([one[key] for one in rounds])}" for key in rounds[0])
+            figures = (f"{key} {measuring.span([one[key] for one in rounds])}" for key in rounds[0])
             print(f"{name}, {mode} | {' | '.join(figures)}", flush=True)
     return 0
-
-
-def _span(values: list[float]) -> str:
-    return f"{statistics.median(values):.4g} ({min(values):.4g}..{max(values):.4g})"
 
 
 MODES = {"always": ["--proof=always", "--trust=none"], "auto": []}

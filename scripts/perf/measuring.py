@@ -2,8 +2,9 @@
 
 import argparse
 import os
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import processes
@@ -56,6 +57,12 @@ def whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def span(values: Sequence[float], form: str = ".4g") -> str:
+    """The median of the values, and their range."""
+    middle, least, most = statistics.median(values), min(values), max(values)
+    return f"{middle:{form}} ({least:{form}}..{most:{form}})"
 
 
 def progress(line: str) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,24 @@ def child(
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+
+
+@contextmanager
+def forked(work: Callable[[], object]) -> Iterator[None]:
+    """Calls `work` in a copy of this process, which is killed when the block is left."""
+    copy = os.fork()
+    if copy == 0:
+        try:
+            work()
+        except Exception:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(copy, signal.SIGKILL)
+        os.waitpid(copy, 0)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

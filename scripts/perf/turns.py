@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -148,13 +148,13 @@ class Latencies(threading.Thread):
         """The share that arrived, and the 99th percentile of its delay."""
         late_s = list(itertools.chain(*self.late_s))
         got = 100 * len(late_s) / self.expected
-        return {f"{name} %": f"{got:.2f}", f"{name} p99 ms": p99_ms(late_s)}
+        return {f"{name} %": f"{got:.2f}", f"{name} p99 ms": f"{p99_ms(late_s):.1f}"}
 
 
-def p99_ms(late_s: Sequence[float]) -> str:
-    """The 99th percentile."""
+def p99_ms(late_s: Iterable[float]) -> float:
+    """The 99th percentile of delays in seconds."""
     late_s = sorted(late_s) or [float("nan")]
-    return f"{1000 * late_s[len(late_s) * 99 // 100]:.1f}"
+    return 1000 * late_s[len(late_s) * 99 // 100]
 
 
 def offer(send: Callable[[], object], each: int, rate: float, seconds: float) -> int:
@@ -242,9 +242,7 @@ def spread(binary: Path, workers: int, hashings: int) -> Figures:
             for peer in peers:
                 peer.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             medians.append(statistics.median(_last_ms(peers, peers[i]) for i in range(9)))
-    least, most = min(medians), max(medians)
-    median = statistics.median(medians)
-    return {"last ms": f"{median:.2f} ({least:.2f}..{most:.2f})"}
+    return {"last ms": measuring.span(medians, ".2f")}
 
 
 def stuck(binary: Path, seconds: float) -> Figures:
@@ -254,13 +252,13 @@ def stuck(binary: Path, seconds: float) -> Figures:
         rooms = [[server.text_peer(f"r{number}") for _ in range(2)] for number in range(12)]
         quiet = Latencies(rooms, 240, seconds)
         quiet.start()
-        with _stopped(max(server.workers())):
+        with stopped(max(server.workers())):
             time.sleep(min(3.0, seconds))
         quiet.join()
         moving = [late_s for late_s in quiet.late_s if max(late_s, default=9) < 1]
         return {
             "rooms that go on": f"{len(moving)} of 12",
-            "their p99 ms": p99_ms(list(itertools.chain(*moving))),
+            "their p99 ms": f"{p99_ms(itertools.chain(*moving)):.1f}",
         }
 
 
@@ -307,7 +305,7 @@ def _stop_often(pid: int, ended: threading.Event) -> None:
 
 
 @contextmanager
-def _stopped(thread: int) -> Iterator[None]:
+def stopped(thread: int) -> Iterator[None]:
     """Stops one thread of another process."""
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
     ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]

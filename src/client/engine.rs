@@ -71,7 +71,7 @@ impl Engine {
         };
         let local_addr = engine.socket.local_addr();
         engine.protocol.set_local_addr(local_addr.ok());
-        // The server hears of the session before anything that the application says.
+        // The first HELLO or heartbeat goes before anything that the application says.
         engine.turn();
         Ok(engine)
     }

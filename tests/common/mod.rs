@@ -27,6 +27,7 @@ mod session;
 mod stopped_thread;
 mod strangers;
 mod terminal;
+mod time;
 mod transcript;
 pub(crate) mod v2_peer;
 
@@ -62,8 +63,9 @@ pub(crate) use session::{
     has_v2_session, line_of, next_event, next_line, quick_config, quick_v2_config, undelivered,
 };
 pub(crate) use stopped_thread::StoppedThread;
-pub(crate) use strangers::{Strangers, proved};
+pub(crate) use strangers::{Strangers, proved, strict_config};
 pub(crate) use terminal::Terminal;
+pub(crate) use time::Time;
 pub(crate) use transcript::Transcript;
 
 /// Limit of every wait. Only a broken program reaches it.

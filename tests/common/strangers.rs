@@ -19,11 +19,7 @@ impl Strangers {
     /// in a network of its own with servers as they are by default.
     pub(crate) fn in_both_modes(test: impl Fn(&Self) + Sync) {
         test(&Self {
-            config: ServerConfig {
-                proof: Proof::Always,
-                trust: vec![Trust::Nobody],
-                ..unpinned_config(1, V4)
-            },
+            config: strict_config(1, V4),
             own: parse(V4),
         });
         with_networks(|| {
@@ -55,13 +51,24 @@ impl Strangers {
     }
 }
 
-/// Registers a v1 client by a proof.
+/// Registers a v1 client, with a proof if it is asked for one.
 #[track_caller]
 pub(crate) fn proved(client: Client) -> Client {
-    client.send(b"@im@");
-    let line = client.receive_text();
-    client.send(line.strip_prefix("* say ").expect(&line).as_bytes());
-    let line = client.receive_text();
+    client.send(b"/in");
+    let mut line = client.receive_text();
+    if let Some(proof) = line.strip_prefix("* say ") {
+        client.send(proof.as_bytes());
+        line = client.receive_text();
+    }
     assert!(line.starts_with("* you are in lobby"), "{line}");
     client
+}
+
+/// Returns the configuration of a chat that asks everybody for a proof.
+pub(crate) fn strict_config(workers: u16, address: &str) -> ServerConfig {
+    ServerConfig {
+        proof: Proof::Always,
+        trust: vec![Trust::Nobody],
+        ..unpinned_config(workers, address)
+    }
 }

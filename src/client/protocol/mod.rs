@@ -241,7 +241,7 @@ impl Protocol {
                 self.liveness.not_greeted(now);
             }
         }
-        // The application hears that the server is down before it hears of the texts.
+        // The application is told that the server is down before it is told of the texts.
         self.update();
         for asked in self.requests.expire(now) {
             self.answer(asked.responder, Err(RequestError::NoAnswer));

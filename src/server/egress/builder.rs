@@ -4,7 +4,7 @@ use super::backlog::Picked;
 use super::bundles::{Bundler, TO_BE_TAGGED, new_bundle_packets};
 use super::own::OwnMessages;
 use super::packets::{DATAGRAM_COST_NS, PACKET_COST_NS, Packets};
-use super::texts::{PASS_DATAGRAMS, TextPlanner};
+use super::texts::{MAX_DATAGRAMS, TextPlanner};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::{Members, Room, SendGroup};
 use crate::wire::Protocol;
@@ -113,7 +113,7 @@ impl PlanBuilder<'_> {
         let speaks_v1 = self.texts.is_some() || self.lines.is_some();
         let mut bundlers = self.bundlers.iter_mut().flatten();
         let fits = self.cost_ns >= picked.cost_ns
-            && (!speaks_v1 || self.planner.len() < PASS_DATAGRAMS)
+            && (!speaks_v1 || self.planner.len() < MAX_DATAGRAMS)
             && bundlers.all(|bundler| bundler.fits(frame_bytes));
         if !fits && self.len > 0 {
             return Err(Full);

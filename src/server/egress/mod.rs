@@ -2,7 +2,7 @@
 
 mod arena;
 mod backlog;
-mod batcher;
+mod batching;
 mod builder;
 mod bundles;
 mod exchange;
@@ -34,7 +34,7 @@ use crate::wire::Name;
 use crate::wire::v2::SessionId;
 
 pub use backlog::BacklogFull;
-pub use batcher::{Batcher, Limits};
+pub use batching::{Batcher, Limits};
 pub use exchange::Exchange;
 pub use goodbye::send_goodbyes;
 pub use stuck::CHECK_INTERVAL_MS;

@@ -109,7 +109,7 @@ impl Packets {
         self.tagged(peers, sessions)
     }
 
-    /// Returns what a sender copies, in a plan for so many peers.
+    /// Returns the template of these packets, in a plan for this number of peers.
     pub(super) fn template(&self, peers: usize) -> Template<'_> {
         Template {
             id: self.template,

@@ -1,7 +1,7 @@
 //! Packets for v1 peers. Every text is a datagram of its own.
 
 use super::backlog::Picked;
-use super::batcher::{Batcher, Limits};
+use super::batching::{Batcher, Limits};
 use super::packets::Packets;
 use crate::net::MAX_PACKET_BYTES;
 use crate::wire::{MAX_TEXT_DATAGRAM, push_text};
@@ -19,8 +19,8 @@ impl TextPlanner {
     pub(super) fn new(max_segments: usize) -> Self {
         Self {
             encoded: Vec::with_capacity(ENCODED_BYTES),
-            ends: Vec::with_capacity(PASS_DATAGRAMS),
-            batcher: Batcher::with_capacity(PASS_DATAGRAMS),
+            ends: Vec::with_capacity(MAX_DATAGRAMS),
+            batcher: Batcher::with_capacity(MAX_DATAGRAMS),
             limits: Limits {
                 messages: max_segments,
                 bytes: MAX_PACKET_BYTES,
@@ -29,7 +29,7 @@ impl TextPlanner {
     }
 
     pub(super) fn new_packets() -> Packets {
-        Packets::with_capacity(ENCODED_BYTES, PASS_DATAGRAMS)
+        Packets::with_capacity(ENCODED_BYTES, MAX_DATAGRAMS)
     }
 
     /// Forgets all texts.
@@ -77,12 +77,12 @@ impl TextPlanner {
 }
 
 /// Bytes of the texts of one plan.
-const ENCODED_BYTES: usize = PASS_DATAGRAMS * MAX_TEXT_DATAGRAM;
+const ENCODED_BYTES: usize = MAX_DATAGRAMS * MAX_TEXT_DATAGRAM;
 
 /// Maximum number of v1 datagrams per plan. Linux's default receive buffer (212,992 bytes) holds
 /// 277 small datagrams, at 768 bytes each. Half of that leaves space for datagrams that the client
 /// has not read yet.
-pub(super) const PASS_DATAGRAMS: usize = 128;
+pub(super) const MAX_DATAGRAMS: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -61,7 +61,7 @@ impl ByteRate {
         }
     }
 
-    /// Returns true if something may be sent now, with bursts of so many ns.
+    /// Returns true if something may be sent now, with bursts of `burst_ns`.
     fn has(&self, burst_ns: u64, now_ms: u64) -> bool {
         let latest_ns = now_ms * NS_PER_MS + burst_ns;
         self.bytes_per_second > 0 && self.paid_until_ns.load(Ordering::Relaxed) <= latest_ns

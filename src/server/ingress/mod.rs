@@ -29,6 +29,7 @@ use crate::wire::{
 
 pub use reply_limit::ReplyLimit;
 
+/// The ingress of one worker.
 pub struct Ingress {
     worker: WorkerId,
     shared: Arc<IngressShared>,
@@ -46,7 +47,9 @@ pub struct IngressShared {
     /// Texts that name one of them as their sender are messages of this server, repeated by
     /// another one.
     pub own_addresses: Arc<OwnAddresses>,
+    /// The rules for newcomers.
     pub admission: Admission,
+    /// The sessions and the v1 tokens of newcomers.
     pub tokens: Tokens,
     /// Limits the replies to datagrams with an unknown session or an unknown frame.
     pub rejections: ReplyLimit,
@@ -63,6 +66,7 @@ impl Ingress {
         }
     }
 
+    /// Handles one datagram. The replies to it, and the texts in it, wait in `egress`.
     pub fn handle(&self, datagram: Datagram<'_>, now_ms: u64, egress: &mut Egress) {
         let Datagram { from, payload, .. } = datagram;
         egress.replies.begin(from, payload.len());

@@ -165,7 +165,7 @@ impl Ingress {
         });
         let newcomer = self.newcomer(*from, session, hello, is_trusted);
         let touch = match frames.clone().next() {
-            Some(ClientFrame::Move(from)) => self.move_or_register(&newcomer, &from, now_ms),
+            Some(ClientFrame::Move(former)) => self.move_or_register(&newcomer, &former, now_ms),
             _ => shared.registry.register(&newcomer, now_ms),
         };
         let result = self.record_touch(from, touch);
@@ -182,11 +182,11 @@ impl Ingress {
         address: PeerAddr,
         session: SessionId,
         peer: Arc<Peer>,
-        from: &Move,
+        former: &Move,
         now_ms: u64,
     ) -> Arc<Peer> {
         let newcomer = self.newcomer(address, session, None, peer.is_trusted());
-        let touch = self.shared.registry.take_over(&newcomer, from, now_ms);
+        let touch = self.shared.registry.take_over(&newcomer, former, now_ms);
         match touch {
             // It has been here before.
             Touch::Unknown => peer,
@@ -194,9 +194,9 @@ impl Ingress {
         }
     }
 
-    fn move_or_register(&self, newcomer: &Newcomer, from: &Move, now_ms: u64) -> Touch {
+    fn move_or_register(&self, newcomer: &Newcomer, former: &Move, now_ms: u64) -> Touch {
         let registry = &self.shared.registry;
-        match registry.take_over(newcomer, from, now_ms) {
+        match registry.take_over(newcomer, former, now_ms) {
             Touch::Unknown => registry.register(newcomer, now_ms),
             touch => touch,
         }

@@ -30,7 +30,7 @@ impl ReplyLimit {
         Self::with_slots(SLOTS, interval_ms)
     }
 
-    /// Returns a limit with so many slots of 8 bytes.
+    /// Returns a limit with `count` slots of 8 bytes.
     pub fn with_slots(count: usize, interval_ms: u32) -> Self {
         Self {
             slots: OnceLock::new(),

@@ -81,8 +81,8 @@ impl Ingress {
                 }
                 // A newcomer has moved already.
                 ClientFrame::Move(_) if is_new => {}
-                ClientFrame::Move(other) => {
-                    peer = self.take_over(from, session, peer, &other, now_ms);
+                ClientFrame::Move(former) => {
+                    peer = self.take_over(from, session, peer, &former, now_ms);
                     egress.replies.set_peer(&peer);
                     add_room(&peer, egress);
                 }

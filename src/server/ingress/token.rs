@@ -1,4 +1,4 @@
-//! Tokens that prove an address: whoever has the one of an address receives what is sent to it.
+//! Tokens that prove an address. Only a host that receives what is sent to it knows its token.
 
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -20,7 +20,7 @@ pub struct Tokens {
     epoch: AtomicU64,
 }
 
-/// The use of a token. Those of one use are of no use for another one.
+/// The purpose of a token. A token is valid for its purpose only.
 #[derive(Clone, Copy)]
 enum Purpose {
     Session = 0,
@@ -71,8 +71,8 @@ impl Tokens {
         ProofToken::of(self.hash(epoch, Purpose::Text, address))
     }
 
-    /// SipHash-2-4 (Aumasson and Bernstein, 2012), with which nobody can compute the tokens of other
-    /// addresses and epochs from those of his own.
+    /// SipHash-2-4 (Aumasson and Bernstein, 2012), with which no host can compute the tokens of other
+    /// addresses and epochs from its own.
     fn hash(&self, epoch: u64, purpose: Purpose, address: &PeerAddr) -> u64 {
         let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
         address.hash(&mut hasher);
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(accepted(10_000_000), 0);
     }
 
-    /// Returns how many of so many guesses are accepted. They are of all kinds: random numbers,
+    /// Returns the number of guesses that are accepted. They are of all kinds: random numbers,
     /// what a stranger was given at other addresses or at other ports of the victim's, as it is
     /// or with one bit changed, and what the victim was given before the last two epochs.
     fn accepted(guesses: u32) -> usize {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_share_the_tokens_agree_over_every_renewal() {
+    fn threads_that_share_the_tokens_agree_in_every_epoch() {
         let (tokens, step) = (&tokens(), &Barrier::new(4));
         std::thread::scope(|scope| {
             for thread in 0..4_u16 {

@@ -177,10 +177,11 @@ pub enum DropReason {
     /// Its sender is registered with another session, or without one. The source address
     /// may be forged.
     WrongSession,
-    /// Its sender is not registered. The peer has expired, or the server was restarted. The
-    /// reply, if there is one, is counted as a reply.
+    /// Its sender is not registered, and its session is not valid for a newcomer. The peer has
+    /// expired, the server was restarted, or the session is forged. The reply, if there is one, is
+    /// counted as a reply.
     UnknownSession,
-    /// Its sender is new, and has not proved its address. The reply, if there is one, is counted as
+    /// Its sender is new, and has not proven its address. The reply, if there is one, is counted as
     /// a reply.
     Unproven,
     /// Its sender is new, and `--allow` or `--deny` excludes it.

@@ -11,7 +11,7 @@ mod recent;
 mod room;
 mod subscriptions;
 mod take_over;
-mod unasked;
+mod without_admission;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -52,7 +52,7 @@ pub struct Registry {
     len: AtomicUsize,
     max_peers: usize,
     expired: AtomicU64,
-    /// The v1 peers that have proved their address and then fell silent.
+    /// The addresses of v1 peers that have proven them and have expired since.
     proven: RecentAddresses,
     /// The time up to which peers are known to be silent for too long.
     expired_ms: AtomicU64,
@@ -149,10 +149,10 @@ impl Registry {
         options: SessionOptions,
         now_ms: u64,
     ) -> Touch {
-        self.change(address, session, now_ms, |group, before| {
+        self.change(address, session, now_ms, |group, current| {
             group.protocol = Protocol::Frames(options.bundle_size);
             group.echo = options.echo;
-            *before = options;
+            *current = options;
         })
     }
 
@@ -479,8 +479,8 @@ const SHARDS: usize = 128;
 /// Number of proven addresses that are known. They take half a megabyte.
 const PROVEN_SLOTS: usize = 1 << 16;
 
-/// Time for which an address stays proven after its peer has expired. Whoever took it over
-/// meanwhile would be sent messages.
+/// Time for which an address stays proven after its peer has expired. Another host that gets the
+/// address within that time can be made to receive messages.
 const PROVEN_S: u64 = 600;
 
 #[cfg(test)]

@@ -14,22 +14,22 @@ use crate::wire::v2::Move;
 
 impl Registry {
     /// Gives a peer at a new address what a session at another address has: its name, its rooms,
-    /// its presence notices and its options. That session ends. Nobody is told of it, as the peer
-    /// stays where it is. Returns [`Touch::Unknown`] if there is no such session, and nothing
+    /// its presence notices and its options. That session ends. There is no presence event, as the
+    /// peer stays where it is. Returns [`Touch::Unknown`] if there is no such session, and nothing
     /// changes.
     ///
     /// First the other session is taken out of the registry and its rooms, whose places and name
     /// are kept. Then the peer gets them. So no two shards are locked at a time, and no room has
     /// the peer twice.
-    pub fn take_over(&self, newcomer: &Newcomer, from: &Move, now_ms: u64) -> Touch {
+    pub fn take_over(&self, newcomer: &Newcomer, former: &Move, now_ms: u64) -> Touch {
         let bind = newcomer.address.endpoint().bind();
-        let old_key = self.hash.hash(&PeerAddr::new(from.address, bind));
+        let old_key = self.hash.hash(&PeerAddr::new(former.address, bind));
         let key = self.hash.hash(&newcomer.address);
         if old_key == key {
             return Touch::Unknown;
         }
         let removed = self.peers.remove_if(&old_key, |key, old| {
-            let is_it = old.session == Some(from.session);
+            let is_it = old.session == Some(former.session);
             if is_it {
                 old.memberships.iter().for_each(|room| room.step_out(key));
                 if let Some(name) = old.name() {
@@ -43,17 +43,17 @@ impl Registry {
         };
         match self.peers.entry(key) {
             Entry::Vacant(entry) => {
-                // It has the place of the other session among the peers.
+                // The number of peers stays, as the other session was one of them.
                 let peer = self.come_back(&old, &key, newcomer, now_ms);
                 entry.insert(Arc::clone(&peer));
                 Touch::Moved(peer)
             }
             Entry::Occupied(mut entry) if entry.get().session == newcomer.session => {
-                let lobbied = Arc::clone(entry.get());
-                for room in lobbied.memberships.iter() {
-                    self.leave_room(&room, &key, &lobbied, LeaveReason::Left);
+                let registered = Arc::clone(entry.get());
+                for room in registered.memberships.iter() {
+                    self.leave_room(&room, &key, &registered, LeaveReason::Left);
                 }
-                if let Some(name) = lobbied.name() {
+                if let Some(name) = registered.name() {
                     self.names.free(&name);
                 }
                 let peer = self.come_back(&old, &key, newcomer, now_ms);
@@ -61,7 +61,7 @@ impl Registry {
                 self.len.fetch_sub(1, Ordering::Relaxed);
                 Touch::Moved(peer)
             }
-            // Somebody else has the address meanwhile.
+            // Another session, or a v1 peer, was registered at the address meanwhile.
             Entry::Occupied(_) => {
                 for room in old.memberships.iter() {
                     self.directory.release_place(&room);

@@ -83,9 +83,9 @@ impl Clients {
         matches!(phase, Phase::Active | Phase::Leaving)
     }
 
-    /// So many are in the room of the client that asked. A new server knows nobody but those who
-    /// have spoken since.
-    pub(super) fn hear_members(&mut self, members: usize) {
+    /// Notes the number of members in the room of the client that asked. A new server knows only
+    /// those that have sent something since its start.
+    pub(super) fn note_members(&mut self, members: usize) {
         let known = self.check.members.take().unwrap_or(0) as usize;
         if known >= 2 && members * 2 <= known {
             self.run.pulse.forgotten();

@@ -314,7 +314,7 @@ impl Clients {
             Received::Challenge(token) => registration.prove(client, token),
             Received::Welcome(welcome) => registration.welcomed(self, client, welcome),
             Received::Joined(room, members) if self.checks_room(client, &room) => {
-                self.hear_members(members);
+                self.note_members(members);
             }
             Received::Joined(room, _) if self.asks_for_room(client, &room) => {
                 registration.joined(self, client);

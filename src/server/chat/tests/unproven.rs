@@ -1,4 +1,4 @@
-//! Replies to senders that have proved nothing.
+//! Replies to senders that have proven nothing.
 
 use super::core::Core;
 use super::*;

@@ -1,4 +1,4 @@
-//! The batching of messages into packets.
+//! The batching of messages into packets, so that many are segments of one.
 
 /// Limits of one packet, each at least 1.
 #[derive(Debug, Clone, Copy)]
