@@ -54,6 +54,8 @@ pub struct Registry {
     expired: AtomicU64,
     /// The v1 peers that have proved their address and then fell silent.
     proven: RecentAddresses,
+    /// The v2 peers whose session has ended, and who have not sent a HELLO since.
+    ended: RecentAddresses,
     /// The time up to which peers are known to be silent for too long.
     expired_ms: AtomicU64,
 }
@@ -90,6 +92,7 @@ impl Registry {
             max_peers: limits.max_peers,
             expired: AtomicU64::new(0),
             proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
+            ended: RecentAddresses::new(ENDED_SLOTS, ENDED_S),
             expired_ms: AtomicU64::new(0),
         }
     }
@@ -384,6 +387,18 @@ impl Registry {
         self.proven.contains(self.hash.hash(address).hash, now_ms)
     }
 
+    /// Returns true if the session of this address has ended, and no HELLO came from there since. It
+    /// would still be valid for a newcomer, but what comes late must not be told to the lobby.
+    pub fn has_ended(&self, address: &PeerAddr) -> bool {
+        let now_ms = self.expired_ms.load(Ordering::Relaxed);
+        self.ended.contains(self.hash.hash(address).hash, now_ms)
+    }
+
+    /// Takes a HELLO of a newcomer, who may use the session that it is given.
+    pub fn greeted(&self, address: &PeerAddr) {
+        self.ended.remove(self.hash.hash(address).hash);
+    }
+
     pub fn max_peers(&self) -> usize {
         self.max_peers
     }
@@ -439,12 +454,20 @@ impl Registry {
                 if let Some(name) = peer.name() {
                     self.names.free(&name);
                 }
+                if peer.session.is_some() {
+                    self.note_end(key);
+                }
             }
             is_removed
         });
         let (_, peer) = removed?;
         self.len.fetch_sub(1, Ordering::Relaxed);
         Some(peer)
+    }
+
+    fn note_end(&self, key: &HashedAddr) {
+        let now_ms = self.expired_ms.load(Ordering::Relaxed);
+        self.ended.insert(key.hash, now_ms);
     }
 }
 
@@ -482,6 +505,12 @@ const PROVEN_SLOTS: usize = 1 << 16;
 /// Time for which an address stays proven after its peer has expired. Whoever took it over
 /// meanwhile would be sent messages.
 const PROVEN_S: u64 = 600;
+
+/// Number of ended sessions that are known. They take half a megabyte.
+const ENDED_SLOTS: usize = 1 << 16;
+
+/// Time for which an ended session is known. It would be valid for less than 128 s.
+const ENDED_S: u64 = 192;
 
 #[cfg(test)]
 mod tests;

@@ -211,3 +211,16 @@ fn threads_that_move_leave_and_subscribe_leave_nothing_behind() {
     assert_eq!((registry.len(), registry.directory().len()), (0, 1));
     check(registry);
 }
+
+#[test]
+fn a_session_that_has_moved_has_ended_until_a_hello() {
+    let registry = Registry::plain(2, 10);
+    registry.register(&newcomer(1, 11), 0);
+    assert!(!registry.has_ended(&address(1)));
+    registry.take_over(&newcomer(2, 22), &moved_from(1, 11), 0);
+    assert!(registry.has_ended(&address(1)) && !registry.has_ended(&address(2)));
+    registry.greeted(&address(1));
+    assert!(!registry.has_ended(&address(1)));
+    registry.leave(&address(2), Some(session(22)));
+    assert!(registry.has_ended(&address(2)));
+}
