@@ -261,7 +261,8 @@ fn bye_ends_the_session() {
     with_each_server(|server| {
         let ann = server.client();
         let session = V2Peer::open(server.unregistered_client());
-        session.send(&[ClientFrame::Say(b"bye all"), ClientFrame::Bye]);
+        let after = ClientFrame::Say(b"not from a peer");
+        session.send(&[ClientFrame::Say(b"bye all"), ClientFrame::Bye, after]);
         ann.expect_text_from(&session.client, "bye all");
         wait_until("the end of the session", || server.stats().peers == 1);
         session.client.send(b"");

@@ -107,7 +107,7 @@ mod tests {
     fn an_address_is_forgotten_alone() {
         let recent = RecentAddresses::new(1 << 16, 600);
         recent.remove(hash(1));
-        [1, 2].map(|number| recent.insert(hash(number), 0));
+        (1..=2).for_each(|number| recent.insert(hash(number), 0));
         recent.remove(hash(1));
         // It has the same slot.
         recent.remove(hash(2) ^ 1 << 63);
