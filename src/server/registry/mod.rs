@@ -1,6 +1,7 @@
 //! The peers, the rooms that they are in, and their names. All workers share them.
 
 mod directory;
+mod ended;
 pub mod expiry;
 mod hash;
 mod members;
@@ -92,7 +93,7 @@ impl Registry {
             max_peers: limits.max_peers,
             expired: AtomicU64::new(0),
             proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
-            ended: RecentAddresses::new(ENDED_SLOTS, ENDED_S),
+            ended: ended::table(),
             expired_ms: AtomicU64::new(0),
         }
     }
@@ -387,18 +388,6 @@ impl Registry {
         self.proven.contains(self.hash.hash(address).hash, now_ms)
     }
 
-    /// Returns true if the session of this address has ended, and no HELLO came from there since. It
-    /// would still be valid for a newcomer, but what comes late must not be told to the lobby.
-    pub fn has_ended(&self, address: &PeerAddr) -> bool {
-        let now_ms = self.expired_ms.load(Ordering::Relaxed);
-        self.ended.contains(self.hash.hash(address).hash, now_ms)
-    }
-
-    /// Takes a HELLO of a newcomer, who may use the session that it is given.
-    pub fn greeted(&self, address: &PeerAddr) {
-        self.ended.remove(self.hash.hash(address).hash);
-    }
-
     pub fn max_peers(&self) -> usize {
         self.max_peers
     }
@@ -464,11 +453,6 @@ impl Registry {
         self.len.fetch_sub(1, Ordering::Relaxed);
         Some(peer)
     }
-
-    fn note_end(&self, key: &HashedAddr) {
-        let now_ms = self.expired_ms.load(Ordering::Relaxed);
-        self.ended.insert(key.hash, now_ms);
-    }
 }
 
 #[inline]
@@ -505,12 +489,6 @@ const PROVEN_SLOTS: usize = 1 << 16;
 /// Time for which an address stays proven after its peer has expired. Whoever took it over
 /// meanwhile would be sent messages.
 const PROVEN_S: u64 = 600;
-
-/// Number of ended sessions that are known. They take half a megabyte.
-const ENDED_SLOTS: usize = 1 << 16;
-
-/// Time for which an ended session is known. It would be valid for less than 128 s.
-const ENDED_S: u64 = 192;
 
 #[cfg(test)]
 mod tests;
