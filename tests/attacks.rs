@@ -45,8 +45,14 @@ fn neither_is_one_on_another_machine_by_default() {
         echo.send(b"hi");
         echo.send(&hello());
         echo.send(&datagram(7, &[ClientFrame::Heartbeat(None)]));
+        let mut unknown = datagram(0, &[ClientFrame::Unknown(Unknown::Frame(0x70))]);
+        unknown.resize(256, 0);
+        let before = server.stats().total().dropped(DropReason::UnknownFrame);
+        echo.send(&unknown);
         wait_until("the drops", || {
-            server.stats().total().dropped(DropReason::LowPort) == 3
+            let total = server.stats().total();
+            let unknown_frames = total.dropped(DropReason::UnknownFrame);
+            (total.dropped(DropReason::LowPort), unknown_frames) == (3, before + 1)
         });
         assert!(echo.inbox_is_empty());
     });

@@ -1,6 +1,11 @@
 //! The expiry of silent peers, with a clock that the test sets, and once with the real
 //! clock.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic, as tests do"
+)]
+
 mod common;
 
 use std::sync::Arc;
@@ -11,6 +16,8 @@ use std::time::Duration;
 use bullhorn::ServerConfig;
 use bullhorn::server::clock::Clock;
 use bullhorn::server::ops::supervise::ThreadDied;
+use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
+use common::v2_peer::V2Peer;
 use common::{Client, TestServer, Time, V4, V6, config, wait_until};
 
 #[test]
@@ -48,6 +55,24 @@ fn a_heartbeat_keeps_a_peer() {
         }
         assert_eq!(server.stats().total().registered, 1);
         assert_eq!(server.stats().expired, 0);
+    });
+}
+
+#[test]
+fn a_text_of_a_session_that_has_expired_is_not_told_to_the_lobby() {
+    with_test_clock(|server, time| {
+        let session = V2Peer::open(server.unregistered_client());
+        time.set(10_001);
+        wait_for_expired(&server, 1);
+        let ann = server.client();
+        session.send(&[ClientFrame::Say(b"to the room that it was in")]);
+        let answer = session.client.receive();
+        let frames: Vec<_> = parse_server(&answer).unwrap().collect();
+        assert_eq!(frames, [ServerFrame::UnknownSession]);
+        // The same session is given again, and is valid.
+        let session = V2Peer::open(session.client);
+        session.expect_intact("back");
+        ann.expect_text_from(&session.client, "back");
     });
 }
 

@@ -95,6 +95,7 @@ fn texts_that_may_be_those_of_a_server_are_not_answered() {
     wait_until("the drops", || {
         server.stats().total().dropped(DropReason::Unproven) == 6
     });
+    assert!(ann.inbox_is_empty());
     ann.send(b"hi");
     challenge(&ann);
     assert!(ann.inbox_is_empty());

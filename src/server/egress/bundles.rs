@@ -257,6 +257,26 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_holds_no_more_bundles_than_the_kernel_takes() {
+        // Without its own messages, the others of a plan may take more bundles than with them.
+        let mut packets = new_bundle_packets(BundleSize::Full);
+        let mut bundler = Bundler::new(BundleSize::Full, 7, &mut packets);
+        for sequence in 0..60 {
+            bundler.push(&ServerFrame::Message(crate::wire::v2::Message {
+                room: 0,
+                stream: 0,
+                sequence,
+                from: DisplayName::Address(sender(9).socket_addr()),
+                payload: &[0; MAX_PAYLOAD_BYTES],
+            }));
+        }
+        bundler.finish();
+        let to = [sender(9)];
+        let bundles = packets.to(&to).map(|packet| packet.datagrams().len());
+        assert_eq!(bundles.collect::<Vec<_>>(), [54, 6]);
+    }
+
+    #[test]
     fn a_plan_fits_into_a_receive_buffer() {
         let plans = bundles(BundleSize::Full, [MAX_PAYLOAD_BYTES; 150]);
         let (last, full) = plans.split_last().unwrap();

@@ -204,6 +204,7 @@ mod tests {
         };
         let denied = Verdict::Refuse(DropReason::Denied);
         assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), denied);
+        assert_eq!(judge(&rules, "[::ffff:10.6.6.1]:5000", PUBLIC), denied);
         assert_eq!(judge(&rules, "10.6.7.1:5000", PUBLIC), admit(true));
         let rules = Rules {
             allowed: &["10.0.0.0/8", "192.168.0.0/16"],

@@ -127,6 +127,7 @@ impl Ingress {
             return self.refuse(DropReason::PeersFull, protocol, egress);
         }
         counters.frames.add(1);
+        registry.greeted(&from);
         let session = self.shared.tokens.session(&from, now_ms);
         self.welcome(from, session, protocol, egress);
     }
@@ -151,7 +152,7 @@ impl Ingress {
             }
             Verdict::Admit { is_trusted } | Verdict::Prove { is_trusted } => is_trusted,
         };
-        if !shared.tokens.is_session(session, from, now_ms) {
+        if !shared.tokens.is_session(session, from, now_ms) || shared.registry.has_ended(from) {
             self.counters().drop_datagram(DropReason::UnknownSession);
             if datagram_bytes >= UNKNOWN_SESSION_BYTES && shared.rejections.allows(from, now_ms) {
                 egress.replies.set_receiver(session.get());

@@ -138,6 +138,17 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_has_read_the_clock_before_another_one_knows_its_tokens() {
+        let (tokens, peer) = (tokens(), address(1, 5000));
+        let (session, text) = (
+            tokens.session(&peer, EPOCH_MS),
+            tokens.text(&peer, EPOCH_MS),
+        );
+        assert!(tokens.is_session(session, &peer, EPOCH_MS - 1));
+        assert!(tokens.is_text(text, &peer, EPOCH_MS - 1));
+    }
+
+    #[test]
     fn after_a_time_without_newcomers_no_old_token_is_valid() {
         let (tokens, peer) = (tokens(), address(1, 5000));
         let session = tokens.session(&peer, 0);

@@ -1,6 +1,7 @@
 //! The peers, the rooms that they are in, and their names. All workers share them.
 
 mod directory;
+mod ended;
 pub mod expiry;
 mod hash;
 mod members;
@@ -54,6 +55,8 @@ pub struct Registry {
     expired: AtomicU64,
     /// The addresses of v1 peers that have proven them and have expired since.
     proven: RecentAddresses,
+    /// The v2 peers whose session has ended, and who have not sent a HELLO since.
+    ended: RecentAddresses,
     /// The time up to which peers are known to be silent for too long.
     expired_ms: AtomicU64,
 }
@@ -90,6 +93,7 @@ impl Registry {
             max_peers: limits.max_peers,
             expired: AtomicU64::new(0),
             proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
+            ended: ended::table(),
             expired_ms: AtomicU64::new(0),
         }
     }
@@ -438,6 +442,9 @@ impl Registry {
                 }
                 if let Some(name) = peer.name() {
                     self.names.free(&name);
+                }
+                if peer.session.is_some() {
+                    self.note_end(key);
                 }
             }
             is_removed

@@ -32,6 +32,18 @@ impl RecentAddresses {
         slots[self.index(hash)].store(tag(hash) | time(now_ms), Ordering::Relaxed);
     }
 
+    /// Forgets the address with this hash.
+    pub fn remove(&self, hash: u64) {
+        if let Some(slots) = self.slots.get() {
+            let slot = &slots[self.index(hash)];
+            let found = slot.load(Ordering::Relaxed);
+            if found != 0 && tag(found) == tag(hash) {
+                // Fails if another address has just taken the slot.
+                let _ = slot.compare_exchange(found, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Returns true if the address with this hash was noted at most `max_age_s` before `now_ms`.
     pub fn contains(&self, hash: u64, now_ms: u64) -> bool {
         let Some(slots) = self.slots.get() else {
@@ -89,6 +101,18 @@ mod tests {
         for other in 2..1_000 {
             assert!(!recent.contains(hash(other), 5_000), "{other}");
         }
+    }
+
+    #[test]
+    fn an_address_is_forgotten_alone() {
+        let recent = RecentAddresses::new(1 << 16, 600);
+        recent.remove(hash(1));
+        (1..=2).for_each(|number| recent.insert(hash(number), 0));
+        recent.remove(hash(1));
+        // It has the same slot.
+        recent.remove(hash(2) ^ 1 << 63);
+        let known = [1, 2].map(|number| recent.contains(hash(number), 0));
+        assert_eq!(known, [false, true]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl Registry {
                 if let Some(name) = old.name() {
                     self.names.hand_over(&name, newcomer.address);
                 }
+                self.note_end(key);
             }
             is_it
         });

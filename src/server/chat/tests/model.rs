@@ -1,7 +1,7 @@
 //! The protocol in its simplest form: some maps and lists, which are searched from the
 //! beginning.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use super::{Action, PEERS, Received, TIMEOUT_MS, address, worker};
@@ -19,6 +19,8 @@ pub(super) struct Model {
     pub(super) last_room: u32,
     /// The epochs in which each peer was given a session. Within an epoch it is the same one.
     epochs: [Vec<u64>; PEERS],
+    /// The peers whose session has ended, and who have not sent a HELLO since.
+    ended: BTreeSet<usize>,
     /// The time at which each address was last told that its session is unknown.
     told_unknown_ms: HashMap<SocketAddr, u64>,
     /// The number of messages that each worker has sent to each room.
@@ -89,6 +91,7 @@ impl Model {
             rooms: vec![Room::new(0, "lobby")],
             last_room: 0,
             epochs: Default::default(),
+            ended: BTreeSet::new(),
             told_unknown_ms: HashMap::new(),
             sequences: HashMap::new(),
             outbox: vec![Vec::new(); PEERS],
@@ -123,6 +126,7 @@ impl Model {
 
     /// Returns the number of the session that a peer is given in this epoch.
     fn give_session(&mut self, peer: usize) -> usize {
+        self.ended.remove(&peer);
         let (epoch, epochs) = (self.now_ms / EPOCH_MS, &mut self.epochs[peer]);
         let known = epochs.iter().position(|known| *known == epoch);
         known.unwrap_or_else(|| {
@@ -175,7 +179,7 @@ impl Model {
         if is_new {
             let epoch = self.epochs[peer].get(session);
             let is_valid = epoch.is_some_and(|epoch| epoch + 1 >= self.now_ms / EPOCH_MS);
-            if !is_valid {
+            if !is_valid || self.ended.contains(&peer) {
                 return self.tell_unknown(peer);
             }
             if self.is_full() {
@@ -328,7 +332,10 @@ impl Model {
 
     fn remove(&mut self, peer: usize, reason: &'static str) {
         self.exit(peer, reason);
-        self.peers.remove(&peer);
+        let removed = self.peers.remove(&peer);
+        if removed.is_some_and(|removed| removed.session.is_some()) {
+            self.ended.insert(peer);
+        }
         self.count(reason);
     }
 

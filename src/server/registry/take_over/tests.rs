@@ -211,3 +211,36 @@ fn threads_that_move_leave_and_subscribe_leave_nothing_behind() {
     assert_eq!((registry.len(), registry.directory().len()), (0, 1));
     check(registry);
 }
+
+#[test]
+fn a_session_that_has_moved_has_ended_until_a_hello() {
+    let registry = Registry::plain(2, 10);
+    registry.register(&newcomer(1, 11), 0);
+    assert!(!registry.has_ended(&address(1)));
+    registry.take_over(&newcomer(2, 22), &moved_from(1, 11), 0);
+    assert!(registry.has_ended(&address(1)) && !registry.has_ended(&address(2)));
+    registry.greeted(&address(1));
+    assert!(!registry.has_ended(&address(1)));
+    registry.leave(&address(2), Some(session(22)));
+    assert!(registry.has_ended(&address(2)));
+}
+
+#[test]
+fn a_subscribed_room_that_becomes_its_own_sends_presence_notices() {
+    let registry = Registry::plain(2, 10);
+    registry.register(&newcomer(1, 11), 0);
+    registry.set_presence(&address(1), true).unwrap();
+    registry
+        .subscribe(&address(1), room("den"))
+        .unwrap()
+        .unwrap();
+    registry.join(&address(1), room("den")).unwrap().unwrap();
+    check(&registry);
+    registry.directory().events().take();
+    registry.touch(&address(3), Protocol::Text, WorkerId(0), 0);
+    assert!(registry.directory().events().is_empty(), "not of the lobby");
+    registry.join(&address(3), room("den")).unwrap().unwrap();
+    let notice = registry.directory().events().take().remove(0).take_notice();
+    let peer = registry.get(&address(1)).unwrap();
+    assert_eq!(notice.unwrap().subscribers, [peer.recipient(&address(1))]);
+}
