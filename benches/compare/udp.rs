@@ -21,7 +21,7 @@ pub(crate) struct UdpClients {
     sockets: Vec<UdpSocket>,
     /// The sessions of all clients, in version 2.
     sessions: Vec<Option<SessionId>>,
-    /// Of all HELLOs.
+    /// The nonce of all HELLOs.
     nonce: u64,
     receiver: Receiver,
     datagram: Vec<u8>,

@@ -60,7 +60,7 @@ pub(crate) enum Received<'a> {
     Stray,
 }
 
-/// What the header of a datagram to a client contains in version 2.
+/// The possible contents of the header of a datagram to a client, in version 2.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Receiver {
     pub(crate) session: Option<SessionId>,

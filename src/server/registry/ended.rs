@@ -7,8 +7,8 @@ use super::{RecentAddresses, Registry};
 use crate::net::PeerAddr;
 
 impl Registry {
-    /// Returns true if the session of this address has ended, and no HELLO came from there since.
-    /// What comes late must not be told to the lobby.
+    /// Returns true if the session of this address has ended, and no HELLO came from there since. A
+    /// late text of it would otherwise be sent to the lobby.
     pub fn has_ended(&self, address: &PeerAddr) -> bool {
         let now_ms = self.expired_ms.load(Ordering::Relaxed);
         self.ended.contains(self.hash.hash(address).hash, now_ms)

@@ -267,7 +267,7 @@ impl Clients {
         self.first + client
     }
 
-    /// What the header of a datagram to a client contains.
+    /// Returns the possible contents of the header of a datagram to a client.
     fn receiver(&self, client: u32) -> Receiver {
         Receiver {
             session: self.all[client as usize].session,

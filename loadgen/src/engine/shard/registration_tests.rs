@@ -98,7 +98,7 @@ fn clients_whose_room_is_another_one_were_forgotten() {
     assert!(shard.clients.run.pulse.has_restarted());
 }
 
-/// Where there are no rooms, in version 2.
+/// A test of version 2 without rooms.
 #[test]
 fn a_client_has_come_when_it_is_told_of_the_lobby() {
     let mut shard = joining(RunConfig {
@@ -134,7 +134,7 @@ fn a_client_proves_its_address_once_per_challenge_of_the_server() {
     assert_eq!(shard.clients.client(0).phase, Phase::Joining);
 }
 
-/// Where there are no rooms.
+/// A test without rooms.
 #[test]
 fn a_client_has_come_when_its_own_ping_is_answered() {
     let mut shard = joining(RunConfig {
