@@ -16,7 +16,8 @@ use bullhorn::wire::v2::{ClientFrame, NoticeCode, ServerFrame};
 use common::v2_peer::V2Peer;
 use common::{
     Relay, Strangers, TestServer, V4, answer, bound_to_address_of, connect_with, datagram_to,
-    expect_up, lobby, message, two_machines, unpinned_config, wait_until, welcome, with_networks,
+    expect_up, lobby, message, names, two_machines, unpinned_config, wait_until, welcome,
+    with_networks,
 };
 use socket2::SockAddr;
 
@@ -176,13 +177,7 @@ fn a_session_whose_port_changes_keeps_its_name_and_rooms() {
         answer(session.say("still here"));
         answer(session.say_to(room("yard"), b"and here"));
         assert_eq!(server.stats().peers, 2, "no ghost");
-        let members = answer(other.who());
-        let names: Vec<_> = members
-            .list
-            .entries
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let names = names(&answer(other.who()));
         assert!(names.contains(&"ada".to_owned()), "{names:?}");
     }
     let events = other.events().try_iter();

@@ -11,7 +11,8 @@ use std::process::Command;
 
 use bullhorn::client::{Event, ProtocolChoice, Session};
 use common::{
-    Network, TestServer, answer, connect_with, parse, unpinned_config, wait_until, with_networks,
+    Network, TestServer, answer, connect_with, names, parse, unpinned_config, wait_until,
+    with_networks,
 };
 
 #[test]
@@ -55,13 +56,7 @@ fn a_session_keeps_its_name_and_rooms_when_its_translation_changes() {
             answer(session.say_to("yard".parse().unwrap(), b"here"));
             let members = answer(session.who());
             assert_eq!(members.room, "den".parse().unwrap());
-            let names: Vec<_> = members
-                .list
-                .entries
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            assert_eq!(names, ["ada"]);
+            assert_eq!(names(&members), ["ada"]);
             assert_eq!(server.stats().peers, 1, "no ghost");
         }
         let is_down = |event| matches!(event, Event::Down(_));

@@ -28,7 +28,7 @@ import measuring
 import processes
 import turns
 from processes import CheckFailed
-from scenes import HELLO, allow_sockets
+from scenes import HELLO, allow_sockets, open_session
 from turns import Latencies, Server, say
 
 Figures = dict[str, float]
@@ -215,10 +215,7 @@ def frame_member(server: Server) -> tuple[socket.socket, bytes]:
     """A v2 peer in the lobby, and the beginning of each of its datagrams."""
     peer = peer_socket(server)
     peer.settimeout(3)
-    peer.send(HELLO)
-    head = b"\xff\x02" + peer.recv(2048)[13:21]
-    peer.send(head + b"\x02\0\0")
-    peer.recv(2048)
+    head, _ = open_session(peer)
     return peer, head
 
 

@@ -60,7 +60,8 @@ pub(crate) use relay::{Relay, RelayCounts};
 pub(crate) use server_program::{ServerProgram, server_command};
 pub(crate) use session::{
     GREET_TIMEOUT, REPLY_TIMEOUT, answer, connect_with, connection_refused, expect_line, expect_up,
-    has_v2_session, line_of, next_event, next_line, quick_config, quick_v2_config, undelivered,
+    has_v2_session, line_of, names, next_event, next_line, quick_config, quick_v2_config,
+    undelivered,
 };
 pub(crate) use stopped_thread::StoppedThread;
 pub(crate) use strangers::{Strangers, proved, strict_config};

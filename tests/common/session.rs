@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bullhorn::client::{
-    DownReason, Event, ProtocolChoice, ProtocolVersion, SayError, Session, SessionConfig, Ticket,
+    DownReason, Event, Members, ProtocolChoice, ProtocolVersion, SayError, Session, SessionConfig,
+    Ticket,
 };
 use bullhorn::wire::push_printable;
 
@@ -43,6 +44,12 @@ pub(crate) fn connect_with(protocol: ProtocolChoice, server: SocketAddr) -> Sess
 
 pub(crate) fn has_v2_session(session: &Session) -> bool {
     session.protocol() == Some(ProtocolVersion::V2)
+}
+
+/// Returns the members of a room, by their names or addresses.
+pub(crate) fn names(members: &Members) -> Vec<String> {
+    let entries = members.list.entries.iter();
+    entries.map(ToString::to_string).collect()
 }
 
 #[track_caller]

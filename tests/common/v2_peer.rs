@@ -60,6 +60,15 @@ impl V2Peer {
         self.client.send(&datagram(self.number, frames));
     }
 
+    /// Sends a text in a session that has ended. The next datagram must be UNKNOWN.
+    #[track_caller]
+    pub(crate) fn expect_ended(&self) {
+        self.send(&[ClientFrame::Say(b"late")]);
+        let answer = self.client.receive();
+        let frames: Vec<_> = parse_server(&answer).expect("it is v2").collect();
+        assert_eq!(frames, [ServerFrame::UnknownSession]);
+    }
+
     /// Sends a PING and a text. The next datagrams must be their PONG and MESSAGE.
     #[track_caller]
     pub(crate) fn expect_intact(&self, word: &str) {
