@@ -23,7 +23,7 @@ const COVERED_ONLY: [Rule; 3] = [short_files, no_path_attributes, plain_docs];
 const LAYERS: [&[&str]; 12] = [
     &["wire"],
     &["net"],
-    &["server::clock"],
+    &["server::clock", "server::rate"],
     &[
         "server::ops::log",
         "server::ops::stats",

@@ -14,8 +14,10 @@ use ipnet::IpNet;
 use crate::net::MAX_ENDPOINTS;
 
 use bind::parse_bind;
+pub use limits::{LimitsConfig, PerSecond};
 
 mod bind;
+mod limits;
 
 /// The server's configuration. Each field is a flag of the program `server`, and an
 /// environment variable. Its documentation is the help text of the flag. The bounds are
@@ -158,6 +160,10 @@ pub struct ServerConfig {
     #[arg(long, env = "BULLHORN_SEND_BUFFER", value_name = "BYTES", default_value = "4MiB",
           value_parser = parse_buffer)]
     pub send_buffer: ByteSize,
+
+    /// The limits of peers that are not trusted.
+    #[command(flatten)]
+    pub limits: LimitsConfig,
 }
 
 /// The service that a server offers.
@@ -320,6 +326,7 @@ impl Default for ServerConfig {
             spin_us: 0,
             receive_buffer: DEFAULT_BUFFER,
             send_buffer: DEFAULT_BUFFER,
+            limits: LimitsConfig::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod greet;
 mod host;
 pub mod ingress;
 pub mod ops;
+pub mod rate;
 pub mod registry;
 mod watch;
 pub mod worker;

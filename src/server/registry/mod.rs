@@ -1,11 +1,13 @@
 //! The peers, the rooms that they are in, and their names. All workers share them.
 
+mod budget;
 mod directory;
 mod ended;
 pub mod expiry;
 mod hash;
 mod members;
 mod names;
+mod network;
 mod peer;
 mod presence;
 mod recent;
@@ -25,12 +27,14 @@ use crate::server::ops::supervise::Wake;
 use crate::wire::v2::{SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol, RoomName};
 
+pub use budget::{Budget, PeerRates, Resource};
 pub use directory::{Directory, RegistryLimits, RoomError};
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
 pub use members::{Members, Part, SendGroup};
 pub use names::NameError;
 use names::Names;
+pub use network::Network;
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 pub use recent::RecentAddresses;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use once_cell::race::OnceBox;
 
+use super::budget::Budget;
 use super::members::SendGroup;
 use super::room::{Room, SendTo};
 use crate::net::{Endpoint, PeerAddr};
@@ -28,7 +29,8 @@ pub struct Peer {
     pub(super) wants_presence: AtomicBool,
     /// The size of bundles is that of the group.
     options: SessionOptions,
-    is_trusted: bool,
+    /// `None` for a trusted peer.
+    budget: Option<Arc<Budget>>,
 }
 
 /// A peer that is about to be registered.
@@ -80,7 +82,7 @@ impl Peer {
             name: ArcSwapOption::empty(),
             wants_presence: AtomicBool::new(false),
             options: newcomer.options.unwrap_or_default(),
-            is_trusted: newcomer.is_trusted,
+            budget: newcomer.budget(),
         }
     }
 
@@ -127,7 +129,12 @@ impl Peer {
 
     /// True if its address is one of those that the operator trusts.
     pub fn is_trusted(&self) -> bool {
-        self.is_trusted
+        self.budget.is_none()
+    }
+
+    /// Its budget, or `None` for a trusted peer.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.budget.as_deref()
     }
 
     pub fn name(&self) -> Option<Name> {
@@ -174,6 +181,7 @@ impl Peer {
             None => self.group.protocol,
         };
         let options = newcomer.options.unwrap_or(self.options);
+        let budget = newcomer.budget();
         let group = SendGroup {
             protocol,
             echo: options.echo,
@@ -183,7 +191,7 @@ impl Peer {
             owner: newcomer.owner,
             session: newcomer.session,
             options,
-            is_trusted: newcomer.is_trusted,
+            budget: budget.map(|budget| self.budget.clone().unwrap_or(budget)),
             ..self.copy(group, now_ms)
         }
     }
@@ -198,7 +206,7 @@ impl Peer {
             name: ArcSwapOption::new(self.name.load_full()),
             wants_presence: AtomicBool::new(self.wants_presence()),
             options: self.options,
-            is_trusted: self.is_trusted,
+            budget: self.budget.clone(),
         }
     }
 
@@ -208,6 +216,10 @@ impl Peer {
 }
 
 impl Newcomer {
+    fn budget(&self) -> Option<Arc<Budget>> {
+        (!self.is_trusted).then(Arc::default)
+    }
+
     fn group(&self) -> SendGroup {
         SendGroup {
             endpoint: self.address.endpoint(),

@@ -1,0 +1,90 @@
+//! The limits of peers and networks that are not trusted.
+
+use std::num::NonZero;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+/// The limits of peers and networks that are not trusted. Each is a maximum per second, or `off`.
+///
+/// Trusted peers (see [`ServerConfig::trust`](super::ServerConfig::trust)) have none of them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits of peers that are not trusted, per second, or off")]
+pub struct LimitsConfig {
+    /// Texts of a peer, also direct messages
+    #[arg(long, env = "BULLHORN_TEXTS_PER_PEER", value_name = "COUNT", default_value = "20",
+          value_parser = parse_per_second)]
+    pub texts_per_peer: PerSecond,
+
+    /// Bytes of a peer, with the headers of UDP and IP
+    #[arg(long, env = "BULLHORN_BYTES_PER_PEER", value_name = "BYTES", default_value = "64KiB",
+          value_parser = parse_bytes_per_second)]
+    pub bytes_per_peer: PerSecond,
+
+    /// Units of work that a peer makes the server do, such as 10 for a list
+    #[arg(long, env = "BULLHORN_WORK_PER_PEER", value_name = "UNITS", default_value = "200",
+          value_parser = parse_per_second)]
+    pub work_per_peer: PerSecond,
+
+    /// Requests to v1 peers of a network (/24, or /56 of IPv6) to prove their address
+    #[arg(long, env = "BULLHORN_CHALLENGES_PER_NETWORK", value_name = "COUNT", default_value = "50",
+          value_parser = parse_per_second)]
+    pub challenges_per_network: PerSecond,
+
+    /// Registrations of peers of a network
+    #[arg(long, env = "BULLHORN_REGISTRATIONS_PER_NETWORK", value_name = "COUNT", default_value = "200",
+          value_parser = parse_per_second)]
+    pub registrations_per_network: PerSecond,
+
+    /// Names that peers of a network take
+    #[arg(long, env = "BULLHORN_NAMES_PER_NETWORK", value_name = "COUNT", default_value = "20",
+          value_parser = parse_per_second)]
+    pub names_per_network: PerSecond,
+
+    /// Rooms that peers of a network create
+    #[arg(long, env = "BULLHORN_ROOMS_PER_NETWORK", value_name = "COUNT", default_value = "20",
+          value_parser = parse_per_second)]
+    pub rooms_per_network: PerSecond,
+}
+
+/// A maximum per second. `None` is no maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerSecond(pub Option<NonZero<u32>>);
+
+impl PerSecond {
+    const fn of(count: u32) -> Self {
+        Self(NonZero::new(count))
+    }
+}
+
+impl Default for LimitsConfig {
+    /// Returns the limits of a program without flags and environment variables.
+    fn default() -> Self {
+        Self {
+            texts_per_peer: PerSecond::of(20),
+            bytes_per_peer: PerSecond::of(64 << 10),
+            work_per_peer: PerSecond::of(200),
+            challenges_per_network: PerSecond::of(50),
+            registrations_per_network: PerSecond::of(200),
+            names_per_network: PerSecond::of(20),
+            rooms_per_network: PerSecond::of(20),
+        }
+    }
+}
+
+fn parse_per_second(text: &str) -> Result<PerSecond, &'static str> {
+    per_second(text, |text| text.parse().ok())
+        .ok_or("must be a whole number from 1 to 4,294,967,295, or off")
+}
+
+fn parse_bytes_per_second(text: &str) -> Result<PerSecond, &'static str> {
+    let parse = |text: &str| u32::try_from(text.parse::<ByteSize>().ok()?.as_u64()).ok();
+    per_second(text, parse).ok_or("must be a number of bytes below 4GiB, such as 64KiB, or off")
+}
+
+fn per_second(text: &str, parse: impl Fn(&str) -> Option<u32>) -> Option<PerSecond> {
+    match text {
+        "off" => Some(PerSecond(None)),
+        _ => NonZero::new(parse(text)?).map(|count| PerSecond(Some(count))),
+    }
+}
