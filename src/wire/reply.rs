@@ -74,6 +74,15 @@ pub enum Reply<'a> {
     UnknownOption(u8),
     /// `say /in TOKEN`
     Prove(ProofToken),
+    /// `at most 20 texts per second`
+    ///
+    /// The peer is over its budget. The server drops what exceeds it.
+    Limit {
+        /// What the peer used too much of.
+        resource: Resource,
+        /// The amount that the peer may use per second: texts, bytes or units of work.
+        per_second: u32,
+    },
     /// `ada joined, bob left (12 here)`
     Presence {
         /// Changes in the peer's room since the last notice.
@@ -81,6 +90,17 @@ pub enum Reply<'a> {
         /// Number of members of the room.
         members: usize,
     },
+}
+
+/// A resource of the server that a peer has a budget of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Texts to rooms.
+    Texts,
+    /// Bytes of datagrams that the server receives from the peer.
+    Bytes,
+    /// Units of work, which commands and frames cost.
+    Work,
 }
 
 /// Kind of a [`Reply`], for programs.
@@ -147,7 +167,7 @@ impl Reply<'_> {
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
             Self::NotInRoom(_) | Self::SessionRoomLimit(_) => NoticeCode::Refused,
             Self::UnknownFrame(_) | Self::UnknownOption(_) => NoticeCode::Refused,
-            Self::Prove(_) => NoticeCode::Refused,
+            Self::Prove(_) | Self::Limit { .. } => NoticeCode::Refused,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
         }
@@ -195,6 +215,13 @@ impl Reply<'_> {
             Self::UnknownFrame(kind) => write!(out, "unknown frame {kind:#04x}"),
             Self::UnknownOption(kind) => write!(out, "unknown option {kind}"),
             Self::Prove(token) => write!(out, "{PROVE}{token}"),
+            Self::Limit {
+                resource,
+                per_second,
+            } => {
+                let amount = Thousands(u64::from(*per_second));
+                write!(out, "at most {amount} {resource} per second")
+            }
             Self::Presence { changes, members } => {
                 write!(out, "{changes} ({} here)", number(members))
             }
@@ -258,6 +285,16 @@ impl PresenceEvent {
             Self::TimedOut(_) => 2,
             Self::Renamed(..) => 3,
         }
+    }
+}
+
+impl Display for Resource {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Texts => "texts",
+            Self::Bytes => "bytes",
+            Self::Work => "units of work",
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::{Changes, KINDS, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode, PONG, Page};
-use super::{PresenceEvent, Reply};
+use super::{PresenceEvent, Reply, Resource};
 use crate::wire::command::{Verb, split_at_blank};
 use crate::wire::proof::ProofToken;
 
@@ -89,6 +89,15 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
         ["too", "many", "lists", ..] => Some(Reply::TooManyLists),
         ["not", "in", "room", room] => Some(Reply::NotInRoom(room.parse().ok()?)),
         ["at", "most", max, "rooms"] => Some(Reply::SessionRoomLimit(read_number(max)?)),
+        ["at", "most", amount, ref resource @ .., "per", "second"] => Some(Reply::Limit {
+            resource: match *resource {
+                ["texts"] => Resource::Texts,
+                ["bytes"] => Resource::Bytes,
+                ["units", "of", "work"] => Resource::Work,
+                _ => return None,
+            },
+            per_second: read_number(amount)?,
+        }),
         ["unknown", "frame", kind] => {
             let digits = kind.strip_prefix("0x")?;
             Some(Reply::UnknownFrame(u8::from_str_radix(digits, 16).ok()?))
@@ -171,5 +180,5 @@ fn read_number<N: FromStr>(word: &str) -> Option<N> {
     word.trim_matches(['(', ')']).replace(',', "").parse().ok()
 }
 
-/// More than the words of any sentence that has a fixed number of them.
+/// Number of words of the longest sentence that has a fixed number of them.
 const MAX_WORDS: usize = 8;

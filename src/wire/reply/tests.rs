@@ -105,6 +105,10 @@ fn each_sentence_has_its_words() {
         (Verb::Presence, "usage: /presence on|off"),
     ]
     .map(|(verb, words)| (Reply::Usage(verb), words));
+    let limit = |resource, per_second| Reply::Limit {
+        resource,
+        per_second,
+    };
     let refused = [
         (Reply::PeerLimit(10_000), "peer limit reached (10000)"),
         (Reply::NameTaken(name("ada")), "ada is taken"),
@@ -119,6 +123,15 @@ fn each_sentence_has_its_words() {
         (Reply::TooManyLists, "too many lists in one datagram"),
         (Reply::NotInRoom(10_300), "not in room 10300"),
         (Reply::SessionRoomLimit(64), "at most 64 rooms"),
+        (limit(Resource::Texts, 20), "at most 20 texts per second"),
+        (
+            limit(Resource::Bytes, 65_536),
+            "at most 65,536 bytes per second",
+        ),
+        (
+            limit(Resource::Work, 200),
+            "at most 200 units of work per second",
+        ),
         (Reply::UnknownFrame(0x0B), "unknown frame 0x0b"),
         (Reply::UnknownFrame(0xFF), "unknown frame 0xff"),
         (Reply::UnknownOption(77), "unknown option 77"),
@@ -386,6 +399,12 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     let full = full.prop_map(|(room, max)| Reply::RoomFull(room, max));
     let limit = (any_room(), any::<usize>());
     let limit = limit.prop_map(|(room, max)| Reply::RoomLimit(room, max));
+    let resource = prop::sample::select(&[Resource::Texts, Resource::Bytes, Resource::Work][..]);
+    let budget = (resource, any::<u32>());
+    let budget = budget.prop_map(|(resource, per_second)| Reply::Limit {
+        resource,
+        per_second,
+    });
     let events = prop::collection::vec(any_event(), 1..=MAX_NAMED_EVENTS);
     let changes = prop_oneof![
         events.prop_map(Changes::Events),
@@ -411,6 +430,7 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
         any_word().prop_map(Reply::NoSuchPeer),
         Just(Reply::TooManyMessages),
         Just(Reply::TooManyLists),
+        budget,
         presence,
     ]
 }
@@ -444,6 +464,10 @@ fn any_text() -> impl Strategy<Value = Vec<u8>> {
         "on",
         "joined",
         "timed out",
+        "at most ",
+        "texts",
+        "units of work",
+        " per second",
         "now ",
         "(more: /who ",
     ];
