@@ -66,6 +66,7 @@ impl ChatServer {
             has_commands: config.commands == Switch::On,
             own_addresses: Arc::clone(&assembly.shared.own_addresses),
             admission: admission(config, Arc::clone(&assembly.shared.own_addresses)),
+            rates: config.limits.peer_rates(),
             tokens: Tokens::new().map_err(in_call("getrandom"))?,
             rejections: ReplyLimit::new(REJECTION_INTERVAL_MS),
             challenges: Challenges::new(config.challenge_rate.as_u64()),

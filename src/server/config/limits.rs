@@ -1,9 +1,13 @@
 //! The limits of peers and networks that are not trusted.
 
 use std::num::NonZero;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
+
+use crate::server::rate::Rate;
+use crate::server::registry::PeerRates;
 
 /// The limits of peers and networks that are not trusted. Each is a maximum per second, or `off`.
 ///
@@ -51,6 +55,17 @@ pub struct LimitsConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PerSecond(pub Option<NonZero<u32>>);
 
+impl LimitsConfig {
+    /// The rates of a peer, each with a burst of [`PEER_BURST`].
+    pub(in crate::server) fn peer_rates(&self) -> PeerRates {
+        PeerRates {
+            texts: Rate::new(self.texts_per_peer.0, PEER_BURST),
+            bytes: Rate::new(self.bytes_per_peer.0, PEER_BURST),
+            work: Rate::new(self.work_per_peer.0, PEER_BURST),
+        }
+    }
+}
+
 impl PerSecond {
     const fn of(count: u32) -> Self {
         Self(NonZero::new(count))
@@ -88,3 +103,7 @@ fn per_second(text: &str, parse: impl Fn(&str) -> Option<u32>) -> Option<PerSeco
         _ => NonZero::new(parse(text)?).map(|count| PerSecond(Some(count))),
     }
 }
+
+/// The time whose texts, bytes and units of work a peer may send at once. A person who pastes 60
+/// lines is not limited.
+const PEER_BURST: Duration = Duration::from_secs(3);

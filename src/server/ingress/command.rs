@@ -1,9 +1,12 @@
 //! The commands: their effects and their replies.
 
+use std::sync::Arc;
+
+use super::cost;
 use crate::net::PeerAddr;
 use crate::server::egress::replies::Replies;
 use crate::server::ops::stats::Counters;
-use crate::server::registry::{NameError, Peer, Registry, Room, RoomError};
+use crate::server::registry::{NameError, Peer, PeerRates, Registry, Room, RoomError};
 use crate::wire::reply::{Page, Thousands};
 use crate::wire::v2::ServerFrame;
 use crate::wire::{Command, DisplayName, Misuse, Name, Protocol, Reply, RoomName};
@@ -13,6 +16,8 @@ pub(super) struct Commands<'a> {
     pub(super) registry: &'a Registry,
     pub(super) replies: &'a mut Replies,
     pub(super) counters: &'a Counters,
+    pub(super) rates: &'a PeerRates,
+    pub(super) now_ms: u64,
     pub(super) from: PeerAddr,
     pub(super) peer: &'a Peer,
 }
@@ -54,15 +59,22 @@ impl Commands<'_> {
 
     fn rename(&mut self, name: Name) -> Result<(), Expired> {
         let renamed = self.registry.rename(&self.from, name).ok_or(Expired)?;
+        if renamed.is_ok() {
+            self.charge_notices(&[&self.peer.room()]);
+        }
         let reply = renamed.map_or_else(Reply::from, |()| Reply::Named(name));
         self.reply(&reply)
     }
 
     fn join(&mut self, name: RoomName) -> Result<(), Expired> {
+        let before = self.peer.room();
         let room = match self.registry.join(&self.from, name).ok_or(Expired)? {
             Ok(room) => room,
             Err(error) => return self.reply(&error.into()),
         };
+        if !Arc::ptr_eq(&before, &room) {
+            self.charge_notices(&[&before, &room]);
+        }
         if let Protocol::Frames(_) = self.peer.protocol() {
             self.replies.add_frame(&ServerFrame::Room(room.frame()));
         }
@@ -110,6 +122,13 @@ impl Commands<'_> {
         self.reply(&Reply::Subscribed(is_on))
     }
 
+    /// Charges the peer for the presence notices that a change in these rooms leads to.
+    fn charge_notices(&self, rooms: &[&Room]) {
+        if let Some(budget) = self.peer.budget() {
+            budget.charge_work(cost::notices(rooms), self.rates, self.now_ms);
+        }
+    }
+
     fn reply(&mut self, reply: &Reply<'_>) -> Result<(), Expired> {
         self.replies.reply(self.peer.protocol(), reply);
         Ok(())
@@ -150,11 +169,14 @@ mod tests {
         };
         registry.expire(&[900], |_| {});
         let (mut replies, counters) = (Replies::default(), Counters::default());
+        let rates = PeerRates::none();
         for line in ["/nick ada", "/join den", "/presence on"] {
             let mut commands = Commands {
                 registry: &registry,
                 replies: &mut replies,
                 counters: &counters,
+                rates: &rates,
+                now_ms: 0,
                 from,
                 peer: &peer,
             };

@@ -2,8 +2,10 @@
 //! refreshed, and its content is dispatched.
 
 pub mod admission;
+mod budgets;
 pub mod challenges;
 mod command;
+mod cost;
 mod newcomer;
 mod reply_limit;
 mod session;
@@ -13,14 +15,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use self::admission::Admission;
+use self::budgets::Flooders;
 use self::challenges::Challenges;
 use self::command::Commands;
+use self::cost::Cost;
 use self::token::Tokens;
 use crate::net::{Datagram, OwnAddresses, PeerAddr};
 use crate::server::egress::Egress;
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
-use crate::server::registry::{Peer, Registry, Room, Touch};
+use crate::server::registry::{Peer, PeerRates, Registry, Room, Touch};
 use crate::wire::reply::{PEER_LIMIT, PROVE};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
 use crate::wire::{
@@ -34,6 +38,7 @@ pub struct Ingress {
     worker: WorkerId,
     shared: Arc<IngressShared>,
     info: Arc<WorkerInfo>,
+    flooders: Flooders,
 }
 
 /// The properties that the ingresses of all workers share.
@@ -49,6 +54,8 @@ pub struct IngressShared {
     pub own_addresses: Arc<OwnAddresses>,
     /// The rules for newcomers.
     pub admission: Admission,
+    /// The limits of peers that are not trusted.
+    pub rates: PeerRates,
     /// The sessions and the v1 tokens of newcomers.
     pub tokens: Tokens,
     /// Limits the replies to datagrams with an unknown session or an unknown frame.
@@ -63,12 +70,16 @@ impl Ingress {
             worker,
             shared,
             info,
+            flooders: Flooders::new(),
         }
     }
 
     /// Handles one datagram. The replies to it, and the texts in it, wait in `egress`.
     pub fn handle(&self, datagram: Datagram<'_>, now_ms: u64, egress: &mut Egress) {
         let Datagram { from, payload, .. } = datagram;
+        if self.flooders.contains(&from, now_ms) {
+            return self.counters().drop_datagram(DropReason::ByteLimit);
+        }
         egress.replies.begin(from, payload.len());
         match classify(payload) {
             ClientDatagram::Leave => {
@@ -85,16 +96,26 @@ impl Ingress {
             }
             ClientDatagram::Text(text) => {
                 if let Some(peer) = self.touch(&from, payload, Some(text), now_ms, egress) {
-                    self.handle_text(from, &peer, truncate(text), egress);
+                    self.handle_text(from, &peer, truncate(text), now_ms, egress);
                 }
             }
             ClientDatagram::Frames(datagram) => self.handle_frames(from, datagram, now_ms, egress),
         }
     }
 
-    fn handle_text(&self, from: PeerAddr, peer: &Peer, text: &[u8], egress: &mut Egress) {
+    fn handle_text(
+        &self,
+        from: PeerAddr,
+        peer: &Peer,
+        text: &[u8],
+        now_ms: u64,
+        egress: &mut Egress,
+    ) {
         egress.replies.set_peer(peer);
-        if self.execute(from, peer, text, egress) {
+        let cost = |has_commands| Cost::of_line(text, has_commands);
+        if let Err(resource) = self.take_cost(peer, cost, now_ms, egress) {
+            self.counters().drop_datagram(resource.into());
+        } else if self.execute(from, peer, text, now_ms, egress) {
             self.counters().commands.add(1);
         } else {
             self.counters().texts.add(1);
@@ -112,14 +133,23 @@ impl Ingress {
         now_ms: u64,
         egress: &mut Egress,
     ) -> Option<Arc<Peer>> {
-        match self.shared.registry.touch_text(from, now_ms) {
+        let peer = match self.shared.registry.touch_text(from, now_ms) {
             Touch::Unknown => self.admit_text(from, datagram, text, now_ms, egress),
             touch => self.record_touch(from, touch).ok(),
-        }
+        }?;
+        let is_within = self.take_bytes(from, &peer, datagram.len(), now_ms, egress);
+        is_within.then_some(peer)
     }
 
     /// Executes the command in `line`. Returns false if it is not a command.
-    fn execute(&self, from: PeerAddr, peer: &Peer, line: &[u8], egress: &mut Egress) -> bool {
+    fn execute(
+        &self,
+        from: PeerAddr,
+        peer: &Peer,
+        line: &[u8],
+        now_ms: u64,
+        egress: &mut Egress,
+    ) -> bool {
         let command = match line.first() {
             // A proof is never broadcast, whatever the configuration is.
             Some(b'/') if parse_proof(line).is_some() => None,
@@ -133,6 +163,8 @@ impl Ingress {
             registry: &self.shared.registry,
             replies: &mut egress.replies,
             counters: self.counters(),
+            rates: &self.shared.rates,
+            now_ms,
             from,
             peer,
         };

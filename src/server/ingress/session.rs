@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Ingress;
+use super::cost::{self, Cost};
 use crate::net::PeerAddr;
 use crate::server::egress::Egress;
 use crate::server::ops::stats::DropReason;
@@ -38,12 +39,19 @@ impl Ingress {
         let Some(mut peer) = admitted else {
             return;
         };
+        if !self.take_bytes(&from, &peer, len, now_ms, egress) {
+            return;
+        }
         counters.frames.add(1);
         egress.replies.set_peer(&peer);
         if is_new {
             add_room(&peer, egress);
         }
         for frame in &mut frames {
+            let cost = |has_commands| Cost::of_frame(&frame, has_commands);
+            if self.take_cost(&peer, cost, now_ms, egress).is_err() {
+                return counters.frames_limited.add(1);
+            }
             match frame {
                 ClientFrame::Heartbeat(room) => {
                     // The room of a newcomer stands in the reply already.
@@ -58,7 +66,7 @@ impl Ingress {
                 }
                 ClientFrame::Ping(token) => egress.replies.add_frame(&ServerFrame::Pong(token)),
                 ClientFrame::Command(line) => {
-                    if !self.execute(from, &peer, line, egress) {
+                    if !self.execute(from, &peer, line, now_ms, egress) {
                         self.broadcast(from, &peer, &peer.room(), line, egress);
                     }
                 }
@@ -68,7 +76,7 @@ impl Ingress {
                         .replies
                         .reply(peer.protocol(), &Reply::NotInRoom(number)),
                 },
-                ClientFrame::Subscribe(name) => self.subscribe(&from, &peer, name, egress),
+                ClientFrame::Subscribe(name) => self.subscribe(&from, &peer, name, now_ms, egress),
                 ClientFrame::Unsubscribe(number) => {
                     self.unsubscribe(&from, &peer, number, egress);
                 }
@@ -120,9 +128,20 @@ impl Ingress {
     }
 
     #[cold]
-    fn subscribe(&self, from: &PeerAddr, peer: &Peer, name: RoomName, egress: &mut Egress) {
+    fn subscribe(
+        &self,
+        from: &PeerAddr,
+        peer: &Peer,
+        name: RoomName,
+        now_ms: u64,
+        egress: &mut Egress,
+    ) {
         let reply = match self.shared.registry.subscribe(from, name) {
             Some(Ok(room)) => {
+                if let Some(budget) = peer.budget() {
+                    let work = cost::notices(&[&room]);
+                    budget.charge_work(work, &self.shared.rates, now_ms);
+                }
                 let frame = ServerFrame::Subscribed(room.frame());
                 return egress.replies.add_frame(&frame);
             }

@@ -188,7 +188,7 @@ fn delivered(counts: &Counts) -> [(&'static str, u64); 4] {
 }
 
 /// The counts that are listed only when they are not 0.
-fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 15] {
+fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 16] {
     [
         (
             "datagrams lost in the kernel, receive buffer full",
@@ -205,6 +205,7 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 15] {
             total.replies_shed,
         ),
         ("datagrams cut at an unknown frame", total.frames_unknown),
+        ("datagrams cut, sender over a limit", total.frames_limited),
         ("packets sent in parts, no GSO", total.packets_split),
         (
             "peers set apart, packets do not leave",

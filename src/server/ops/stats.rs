@@ -81,6 +81,9 @@ counters! {
     /// Datagrams of which the rest was dropped, because of a frame or an option that this version
     /// does not have. Each is also counted as one of `frames`.
     frames_unknown,
+    /// Datagrams of which the rest was dropped, because its sender had used up its budget. Each is
+    /// also counted as one of `frames`.
+    frames_limited,
     /// Datagrams that the greeting service replied to.
     greetings,
     /// Peers that registered.
@@ -190,6 +193,12 @@ pub enum DropReason {
     LowPort,
     /// Its source is a multicast or broadcast address.
     NotUnicast,
+    /// It is a text of a peer that sends more texts than it may (`--texts-per-peer`).
+    TextLimit,
+    /// Its sender sends more bytes than it may (`--bytes-per-peer`).
+    ByteLimit,
+    /// It is a command of a peer that causes more work than it may (`--work-per-peer`).
+    WorkLimit,
     /// It has no session, and a frame or an option that this version does not have. The reply, if
     /// there is one, is counted as a reply.
     UnknownFrame,
@@ -201,7 +210,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::OwnAddress,
         Self::OwnEcho,
         Self::PortZero,
@@ -213,6 +222,9 @@ impl DropReason {
         Self::Denied,
         Self::LowPort,
         Self::NotUnicast,
+        Self::TextLimit,
+        Self::ByteLimit,
+        Self::WorkLimit,
         Self::UnknownFrame,
         Self::Greeting,
         Self::Stopping,
@@ -232,6 +244,9 @@ impl DropReason {
             Self::Denied => "denied",
             Self::LowPort => "port below 1024",
             Self::NotUnicast => "not unicast",
+            Self::TextLimit => "over text limit",
+            Self::ByteLimit => "over byte limit",
+            Self::WorkLimit => "over work limit",
             Self::UnknownFrame => "unknown frame",
             Self::Greeting => "greeting",
             Self::Stopping => "stopping",
@@ -331,7 +346,8 @@ mod tests {
         for (index, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(counts.dropped(reason), index as u64 + 1);
         }
-        assert_eq!(counts.dropped_total(), 105);
+        let reasons = DropReason::ALL.len() as u64;
+        assert_eq!(counts.dropped_total(), reasons * (reasons + 1) / 2);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::server::ops::supervise::Wake;
 use crate::wire::v2::{SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol, RoomName};
 
-pub use budget::{Budget, PeerRates, Resource};
+pub use budget::{Budget, PeerRates};
 pub use directory::{Directory, RegistryLimits, RoomError};
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};

@@ -104,6 +104,10 @@ impl Presence {
         }
     }
 
+    pub(super) fn subscribers(&self) -> usize {
+        self.lock().subscribers.len()
+    }
+
     /// Records an event, after which the room has `members` members, and queues the room.
     /// Does nothing if there are no subscribers.
     pub(super) fn record(self: &Arc<Self>, event: PresenceEvent, members: usize) {

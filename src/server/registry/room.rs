@@ -253,6 +253,13 @@ impl Room {
         self.lock().record(|| PresenceEvent::Renamed(before, now));
     }
 
+    /// Number of peers that receive its presence notices.
+    pub fn presence_subscribers(&self) -> usize {
+        let state = self.lock();
+        let presence = state.presence.as_ref();
+        presence.map_or(0, |presence| presence.subscribers())
+    }
+
     pub(super) fn subscribe_presence(&self, subscriber: Recipient) {
         self.subscribe(&mut self.lock(), subscriber);
     }

@@ -17,7 +17,7 @@ use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::{AddressHash, Registry, RegistryLimits};
+use crate::server::registry::{AddressHash, PeerRates, Registry, RegistryLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
@@ -44,7 +44,17 @@ struct Recorder {
 }
 
 impl Core {
+    /// Returns a core whose peers have no budgets.
     pub(super) fn new(limits: RegistryLimits, proof: Proof, log: &Log) -> Self {
+        Self::with_rates(limits, PeerRates::none(), proof, log)
+    }
+
+    pub(super) fn with_rates(
+        limits: RegistryLimits,
+        rates: PeerRates,
+        proof: Proof,
+        log: &Log,
+    ) -> Self {
         let hash = AddressHash::random();
         let registry = Registry::new(WORKERS, limits, hash, Arc::new(|| {}));
         let registry = Arc::new(registry);
@@ -60,6 +70,7 @@ impl Core {
             has_commands: true,
             own_addresses: Arc::default(),
             admission,
+            rates,
             tokens: Tokens::new().unwrap(),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
             challenges: Challenges::new(u64::MAX),
@@ -161,6 +172,11 @@ impl Core {
         }
         send_notices(&self.registry, &mut self.recorder, &self.notifier);
         std::mem::take(&mut self.recorder.datagrams)
+    }
+
+    /// Moves the clock. Nobody expires.
+    pub(super) fn move_clock(&mut self, ms: u64) {
+        self.now_ms += ms;
     }
 
     /// Returns the sums of the counters of all workers.

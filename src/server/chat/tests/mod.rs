@@ -3,6 +3,7 @@
 
 mod actions;
 mod bounds;
+mod budgets;
 mod commands;
 mod core;
 mod model;
