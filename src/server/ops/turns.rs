@@ -58,9 +58,8 @@ impl Turns {
         (0..=u8::MAX).take(self.workers.len()).map(WorkerId)
     }
 
-    /// The name of the worker's thread.
-    pub fn name(&self, worker: WorkerId) -> &str {
-        &self.workers[worker.index()].worker.info.name
+    pub fn info(&self, worker: WorkerId) -> &WorkerInfo {
+        &self.workers[worker.index()].worker.info
     }
 
     /// Checks a worker. Returns the number of checks in a row, with this one, in which it had taken

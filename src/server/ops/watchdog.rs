@@ -44,7 +44,7 @@ impl Watchdog {
             let time = |checks| humantime::format_duration(self.interval * checks);
             let before = self.turns.silent_checks(worker);
             let silent = self.turns.check(worker);
-            let name = self.turns.name(worker);
+            let name = &self.turns.info(worker).name;
             if silent == 0 {
                 if before >= LOGGED_CHECKS {
                     let time = time(before);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use super::Registry;
+use super::silence::Overflows;
 use crate::net::release_free_memory;
 use crate::server::clock::Clock;
 use crate::server::ops::log::Log;
@@ -30,13 +31,15 @@ impl Reaper {
     ///
     /// A sign of life may wait in a socket, after a pause of the whole process or while a worker
     /// is stuck. So each round asks the workers for a turn of their loop. A peer is removed if it
-    /// had been silent for too long when its worker was asked, and the worker has turned since.
+    /// had been silent for too long when its worker was asked, and the worker has turned since. The
+    /// kernel may also have dropped signs of life, see [`Overflows`].
     pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
         let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
         let start_ms = self.clock.now_ms();
         let mut asked_ms = vec![start_ms; self.turns.workers().count()];
         // Peers that were last seen before that are removed, for each worker.
         let mut oldest_ms = vec![0; asked_ms.len()];
+        let mut overflows: Vec<_> = asked_ms.iter().map(|_| Overflows::default()).collect();
         let mut flood = Flood::default();
         while !stop.is_stopping() {
             let now_ms = self.clock.now_ms();
@@ -46,7 +49,10 @@ impl Reaper {
                     &mut oldest_ms[worker.index()],
                 );
                 if self.turns.has_turned(worker) {
-                    *oldest_ms = asked_ms.saturating_sub(timeout_ms);
+                    let drops = self.turns.info(worker).counters.kernel_drops.get();
+                    let overflows = &mut overflows[worker.index()];
+                    overflows.update(drops, *asked_ms, now_ms);
+                    *oldest_ms = overflows.silent_since(timeout_ms, *asked_ms);
                     *asked_ms = now_ms;
                     self.turns.ask(worker);
                 }

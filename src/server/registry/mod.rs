@@ -12,6 +12,7 @@ mod peer;
 mod presence;
 mod recent;
 mod room;
+mod silence;
 mod subscriptions;
 mod take_over;
 mod without_admission;

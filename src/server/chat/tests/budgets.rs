@@ -130,7 +130,7 @@ fn a_datagram_full_of_frames_is_cut_where_the_budget_ends() {
         limited.core.settle();
         let session = limited.core.session(0).unwrap();
         for _ in 0..10 {
-            let frames = std::iter::repeat_n(frame.clone(), 100);
+            let frames = std::iter::repeat_n(frame, 100);
             limited.core.receive_frames(0, session, frames);
         }
         let counts = limited.core.counts();
