@@ -1,5 +1,5 @@
 //! The texts that wait for fan-out. The time to send them and their memory are bounded, and
-//! rooms and senders share both fairly.
+//! rooms, senders and networks share both fairly.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::Sender;
 use super::arena::{Arena, Place};
 use super::builder::Full;
 use super::load::{Account, Load, TYPICAL_PACKET_NS};
 use super::packets::PACKET_COST_NS;
+use super::peer_accounts::PeerAccounts;
 use super::plan::Plan;
 use super::round_robin::{Flow, FlowState, RoundRobin};
 use crate::net::PeerAddr;
-use crate::server::registry::Room;
+use crate::server::registry::{Network, Room};
+use crate::wire::DisplayName;
 use crate::wire::v2::SessionId;
-use crate::wire::{DisplayName, Name};
 
 /// Texts by room and by sender.
 pub(super) struct Backlog {
@@ -24,6 +26,7 @@ pub(super) struct Backlog {
     pub(super) rooms: Slab<RoomQueue>,
     senders: Slab<SenderQueue>,
     shares: Slab<Share>,
+    peers: PeerAccounts,
     texts: Slab<Text>,
     bytes: Arena,
     total: Account,
@@ -62,11 +65,11 @@ pub(super) struct Picked<'a> {
     pub(super) text: &'a [u8],
 }
 
-/// The sender or its room has used up its share of the backlog. The text is dropped.
+/// The sender, its network or its room has used up its share of the backlog. The text is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogFull;
 
-/// The texts of one sender for one room, a list linked by [`Text::next`].
+/// The texts of one sender or network for one room, a list linked by [`Text::next`].
 struct SenderQueue {
     room: usize,
     share: usize,
@@ -78,7 +81,7 @@ struct SenderQueue {
     plan: u64,
 }
 
-/// The waiting texts of one sender in all rooms.
+/// The waiting texts of one sender or network in all rooms.
 struct Share {
     account: Account,
     /// The mean part of a text in the cost of a packet to a v1 peer. A sender whose texts do not
@@ -91,6 +94,8 @@ struct Share {
 struct Text {
     from: DisplayName,
     not_to: Option<SessionId>,
+    /// The index of its sender's own account, if the share is that of a network.
+    peer: Option<usize>,
     load: Load,
     place: Place,
     /// It is within the reserve, not within the shares.
@@ -102,10 +107,15 @@ struct Text {
 /// The address in memory of a room. The room of a queue is kept, so no other one can have it.
 type RoomKey = usize;
 
-/// The key of a share. Senders with the same key also take turns as one in a room. Today each
-/// sender has a key of its own.
+/// The key of a share. Senders with the same key also take turns as one in a room. Whoever has many
+/// addresses in a network has no more turns than one who has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct ShareKey(PeerAddr);
+enum ShareKey {
+    /// A trusted sender.
+    Sender(PeerAddr),
+    /// All other senders of a network.
+    Network(Network),
+}
 
 impl Backlog {
     /// Returns an empty backlog, which keeps what can be sent within `time`.
@@ -114,6 +124,7 @@ impl Backlog {
             rooms: Slab::with_capacity(TYPICAL_SENDERS),
             senders: Slab::with_capacity(TYPICAL_SENDERS),
             shares: Slab::with_capacity(TYPICAL_SENDERS),
+            peers: PeerAccounts::new(),
             texts: Slab::with_capacity(TYPICAL_TEXTS),
             bytes: Arena::new(),
             total: Account::default(),
@@ -129,27 +140,24 @@ impl Backlog {
         }
     }
 
-    /// Adds a text of `sender`, whose name is `name`, for `room` without the session `not_to`. Returns
-    /// the index of the room.
+    /// Adds a text for a room. Returns the index of the room.
     ///
-    /// A room and a sender may each have as much waiting as is left for others. One flooder
-    /// leaves half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue length
-    /// thresholds for shared-memory packet switches", 1998, with a factor of 1).
+    /// A room, a sender and a network may each have as much waiting as is left for others. One
+    /// flooder leaves half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue
+    /// length thresholds for shared-memory packet switches", 1998, with a factor of 1).
     ///
     /// A sender who has no text waiting may have one beyond that, from a reserve of [`RESERVE`]
     /// times the backlog for all senders. So nobody is refused because others are many, or because
     /// one text costs more than a share. For rooms that have no text waiting, the reserve is an
-    /// eighth larger.
+    /// eighth larger. A network may have as much of the reserve as it leaves for others.
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
-        sender: PeerAddr,
-        name: Option<Name>,
-        not_to: Option<SessionId>,
+        sender: &Sender,
         text: &[u8],
     ) -> Result<usize, BacklogFull> {
-        let from = DisplayName::of(sender.socket_addr(), name);
-        let key = (room_key(room), ShareKey(sender));
+        let from = DisplayName::of(sender.address.socket_addr(), sender.name);
+        let key = (room_key(room), ShareKey::of(sender));
         let known = self.find(&key);
         let (queue, share) = match known {
             Some(index) => {
@@ -167,18 +175,31 @@ impl Backlog {
             Some(index) => (&self.shares[index].account, self.shares[index].packet_ns),
             None => (&nothing, TYPICAL_PACKET_NS),
         };
+        // Within a network, a sender may have as much as is left of the share of the network.
+        let network = sender.network.map_or(&nothing, |_| shared);
+        let own = match sender.network {
+            None => *shared,
+            Some(_) => self.peers.get(&sender.address),
+        };
         let load = Load::of(room, &from, text.len(), packet_ns);
         let left = self.bound.saturating_sub(self.total.kept);
-        let is_reserved = !(queued.may_keep(load, left) && shared.may_keep(load, left));
-        if is_reserved && (shared.texts > 0 || !self.has_reserve(queued.texts == 0)) {
+        let is_reserved = !(queued.may_keep(load, left)
+            && network.may_keep(load, left)
+            && own.may_keep(load, left.saturating_sub(network.kept)));
+        let has_reserve = || self.has_reserve(queued.texts == 0, network.reserved);
+        if is_reserved && (own.texts > 0 || !has_reserve()) {
             return Err(BacklogFull);
         }
         let index = known.unwrap_or_else(|| self.add_sender(room, key, queue, share));
+        let own = sender
+            .network
+            .map(|_| self.peers.add(sender.address, load, is_reserved));
         let places = self.texts.iter_mut().map(|(_, text)| &mut text.place);
         let place = self.bytes.push(text, places);
         let text = self.texts.insert(Text {
             from,
-            not_to,
+            not_to: sender.session_without_echo,
+            peer: own,
             load,
             place,
             is_reserved,
@@ -249,6 +270,9 @@ impl Backlog {
             for account in [queue, share, &mut self.total] {
                 account.remove(text.load, text.is_reserved);
             }
+            if let Some(peer) = text.peer {
+                self.peers.remove(peer, text.load, text.is_reserved);
+            }
             turns.charge(&mut self.senders, text.load.cost_ns as i64, quantum);
         }
         turns.end_rests(&mut self.senders);
@@ -285,10 +309,12 @@ impl Backlog {
         Some(self.last)
     }
 
-    fn has_reserve(&self, is_room_idle: bool) -> bool {
+    /// Returns true if the reserve has space for a text of a network that has used this much of it.
+    fn has_reserve(&self, is_room_idle: bool, used: Load) -> bool {
         let eighths = if is_room_idle { 9 } else { 8 };
-        self.total.reserved.cost_ns < self.bound.cost_ns * RESERVE / 8 * eighths
-            && self.total.reserved.bytes < MAX_RESERVED_BYTES / 8 * eighths
+        let reserved = self.total.reserved;
+        reserved.cost_ns + used.cost_ns < self.bound.cost_ns * RESERVE / 8 * eighths
+            && reserved.bytes + used.bytes < MAX_RESERVED_BYTES / 8 * eighths
     }
 
     /// Adds a queue for the texts of a sender for a room, whose indexes are given if they have any.
@@ -351,6 +377,15 @@ impl RoomQueue {
     fn quantum(&self) -> i64 {
         let texts = self.account.texts.max(1);
         self.account.cost_ns().div_ceil(texts).max(1) as i64
+    }
+}
+
+impl ShareKey {
+    fn of(sender: &Sender) -> Self {
+        match sender.network {
+            None => Self::Sender(sender.address),
+            Some(network) => Self::Network(network),
+        }
     }
 }
 

@@ -147,7 +147,7 @@ mod tests {
         let mut backlog = Backlog::new(Duration::from_secs(10));
         let mut count = 0;
         for (port, text) in texts {
-            backlog.push(room, sender(*port), None, None, text).unwrap();
+            backlog.push(room, &sender(*port).into(), text).unwrap();
             count += 1;
         }
         let mut plans = Vec::new();

@@ -11,6 +11,7 @@ mod load;
 pub mod notifier;
 mod own;
 mod packets;
+mod peer_accounts;
 mod plan;
 pub mod replies;
 mod round_robin;
@@ -29,7 +30,7 @@ use self::schedule::Schedule;
 use self::stuck::StuckDetector;
 use crate::net::{PeerAddr, Transmit};
 use crate::server::ops::stats::{WorkerId, WorkerInfo};
-use crate::server::registry::Room;
+use crate::server::registry::{Network, Peer, Room};
 use crate::wire::Name;
 use crate::wire::v2::SessionId;
 
@@ -56,6 +57,17 @@ pub struct Egress {
     info: Arc<WorkerInfo>,
 }
 
+/// The sender of a text, as it is when the text arrives.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender {
+    pub address: PeerAddr,
+    pub name: Option<Name>,
+    /// The session that the text is not sent to.
+    pub session_without_echo: Option<SessionId>,
+    /// `None` for a trusted sender.
+    pub network: Option<Network>,
+}
+
 /// The result of one step of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -64,6 +76,18 @@ pub enum Progress {
     /// [`CHECK_INTERVAL_MS`] at the latest.
     Waiting,
     More,
+}
+
+impl Sender {
+    pub fn of(address: PeerAddr, peer: &Peer) -> Self {
+        let network = || Network::of(address.socket_addr().ip());
+        Self {
+            address,
+            name: peer.name(),
+            session_without_echo: peer.session_without_echo(),
+            network: (!peer.is_trusted()).then(network),
+        }
+    }
 }
 
 impl Egress {
@@ -87,16 +111,14 @@ impl Egress {
     }
 
     /// Queues a text of at most [`MAX_PAYLOAD_BYTES`](crate::wire::v2::MAX_PAYLOAD_BYTES)
-    /// bytes for all members of `room`, but not for the session `not_to`.
+    /// bytes for all members of `room`.
     pub fn push(
         &mut self,
         room: &Arc<Room>,
-        sender: PeerAddr,
-        name: Option<Name>,
-        not_to: Option<SessionId>,
+        sender: &Sender,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
-        self.schedule.push(room, sender, name, not_to, text)
+        self.schedule.push(room, sender, text)
     }
 
     /// Sends all replies, and then one slice of the fan-out.

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Sender;
 use super::backlog::{Backlog, BacklogFull};
 use super::exchange::Exchange;
 use super::packets::PACKET_COST_NS;
 use super::plan::{Claim, Plan, SLICE_COST_NS};
 use super::round_robin::RoundRobin;
 use super::texts::TextPlanner;
-use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::{Members, Room};
-use crate::wire::Name;
-use crate::wire::v2::SessionId;
 
 /// The rooms of one worker that have texts, in turn.
 ///
@@ -61,16 +59,14 @@ impl Schedule {
         }
     }
 
-    /// Adds a text of `sender`, whose name is `name`, for `room` without the session `not_to`.
+    /// Adds a text for a room.
     pub(super) fn push(
         &mut self,
         room: &Arc<Room>,
-        sender: PeerAddr,
-        name: Option<Name>,
-        not_to: Option<SessionId>,
+        sender: &Sender,
         text: &[u8],
     ) -> Result<(), BacklogFull> {
-        let room = self.backlog.push(room, sender, name, not_to, text)?;
+        let room = self.backlog.push(room, sender, text)?;
         self.turns
             .activate(&mut self.backlog.rooms, room, TURN_COST_NS);
         Ok(())
@@ -249,6 +245,7 @@ const TYPICAL_PLANS: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::PeerAddr;
     use crate::server::ops::stats::WorkerInfo;
     use crate::server::ops::turns::WorkerHandle;
     use crate::server::registry::Registry;
@@ -270,7 +267,7 @@ mod tests {
             let backlog = Duration::from_millis(100);
             let mut schedule = Schedule::new(WorkerId(0), Arc::clone(&exchange), backlog, 64);
             // 1.2 ms for a datagram to each of 1,000, and 5 ms for their packets.
-            let pushed = schedule.push(registry.lobby(), peer(1), None, None, b"x");
+            let pushed = schedule.push(registry.lobby(), &peer(1).into(), b"x");
             pushed.unwrap();
             assert_eq!(schedule.is_long(0), is_long, "{members}");
         }

@@ -103,7 +103,7 @@ impl Workers {
 
     fn push_to(&mut self, worker: usize, room: &Arc<Room>, sender: u16, text: &[u8]) {
         let egress = self.egresses[worker].as_mut().unwrap();
-        egress.push(room, peer(sender), None, None, text).unwrap();
+        egress.push(room, &peer(sender).into(), text).unwrap();
     }
 
     /// Takes a turn of the worker's loop, which sends at most one slice.

@@ -21,7 +21,7 @@ use self::command::Commands;
 use self::cost::Cost;
 use self::token::Tokens;
 use crate::net::{Datagram, OwnAddresses, PeerAddr};
-use crate::server::egress::Egress;
+use crate::server::egress::{Egress, Sender};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
 use crate::server::registry::{Peer, PeerRates, Registry, Room, Touch};
@@ -184,7 +184,7 @@ impl Ingress {
         text: &[u8],
         egress: &mut Egress,
     ) {
-        match egress.push(room, from, peer.name(), peer.session_without_echo(), text) {
+        match egress.push(room, &Sender::of(from, peer), text) {
             Ok(()) => {
                 self.counters().messages.add(1);
                 self.shared.log.text(from, text);

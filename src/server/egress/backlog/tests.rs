@@ -14,6 +14,18 @@ fn sender(port: u16) -> PeerAddr {
     PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
 }
 
+impl From<PeerAddr> for Sender {
+    /// Returns a trusted sender.
+    fn from(address: PeerAddr) -> Self {
+        Self {
+            address,
+            name: None,
+            session_without_echo: None,
+            network: None,
+        }
+    }
+}
+
 fn port(from: DisplayName) -> u16 {
     match from {
         DisplayName::Address(address) => address.port(),
@@ -23,6 +35,15 @@ fn port(from: DisplayName) -> u16 {
 
 fn backlog() -> Backlog {
     Backlog::new(TIME)
+}
+
+/// Returns a sender of one network, or a trusted one.
+fn source(port: u16, is_trusted: bool) -> Sender {
+    let mut source = Sender::from(sender(port));
+    if !is_trusted {
+        source.network = Some(Network::of([192, 0, 2, 1].into()));
+    }
+    source
 }
 
 /// Returns a lobby of `members` v1 peers.
@@ -42,7 +63,7 @@ fn push_many(
     count: usize,
     text: &[u8],
 ) -> usize {
-    let push = |_: &usize| backlog.push(room, sender(port), None, None, text).is_ok();
+    let push = |_: &usize| backlog.push(room, &sender(port).into(), text).is_ok();
     (0..count).filter(push).count()
 }
 
@@ -84,7 +105,7 @@ fn is_empty(backlog: &mut Backlog) -> bool {
         && (backlog.rooms.is_empty() && backlog.room_indexes.is_empty())
         && (backlog.senders.is_empty() && backlog.sender_indexes.is_empty())
         && (backlog.shares.is_empty() && backlog.share_indexes.is_empty())
-        && backlog.texts.is_empty()
+        && (backlog.peers.is_empty() && backlog.texts.is_empty())
 }
 
 #[test]
@@ -93,7 +114,7 @@ fn senders_take_turns_in_a_plan() {
     let room = registry.lobby();
     let mut backlog = backlog();
     for (port, text) in [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, ""), (2, "e")] {
-        let pushed = backlog.push(room, sender(port), None, None, text.as_bytes());
+        let pushed = backlog.push(room, &sender(port).into(), text.as_bytes());
         pushed.unwrap();
     }
     let expected = [(1, "a"), (2, "d"), (3, ""), (1, "b"), (2, "e"), (1, "c")];
@@ -114,14 +135,12 @@ fn one_who_speaks_seldom_is_in_the_next_plan_however_many_others_speak() {
     let mut ready: Vec<u16> = (1_000..1_200).collect();
     for round in 0..100 {
         for port in ready.drain(..) {
-            backlog.push(room, sender(port), None, None, b"x").unwrap();
+            backlog.push(room, &sender(port).into(), b"x").unwrap();
         }
         // At first, all are new.
         let is_due = round >= 8 && round % 4 == 0;
         if is_due {
-            backlog
-                .push(room, sender(seldom), None, None, b"x")
-                .unwrap();
+            backlog.push(room, &sender(seldom).into(), b"x").unwrap();
         }
         let picked = pick(&mut backlog, room);
         let mut ports: Vec<u16> = picked.into_iter().map(|(port, _)| port).collect();
@@ -326,6 +345,7 @@ proptest! {
     #[test]
     fn texts_keep_their_bytes_and_their_order(
         texts in prop::collection::vec((1_u16..6, 0_usize..3, 0_usize..1100, 0_u8..40), 1..500),
+        trusted in 1_u16..7,
     ) {
         let registry = lobby(5);
         let rooms = [0, 1, 2].map(|number| {
@@ -343,7 +363,8 @@ proptest! {
         };
         for (number, (port, room, len, action)) in texts.into_iter().enumerate() {
             let text: Vec<u8> = (0..len).map(|byte| (byte * 7 + number) as u8).collect();
-            if backlog.push(&rooms[room], sender(port), None, None, &text).is_ok() {
+            let source = source(port, port < trusted);
+            if backlog.push(&rooms[room], &source, &text).is_ok() {
                 expected[room][usize::from(port)].push_back(text);
             }
             if action == 0 {
@@ -357,5 +378,7 @@ proptest! {
         prop_assert!(is_empty(&mut backlog));
     }
 }
+
+mod networks;
 
 const TIME: Duration = Duration::from_millis(100);
