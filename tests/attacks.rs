@@ -11,7 +11,7 @@
 mod common;
 
 use bullhorn::ServerConfig;
-use bullhorn::config::ServiceKind;
+use bullhorn::config::{LimitsConfig, ServiceKind};
 use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{ClientFrame, Unknown};
 use common::v2_peer::{V2Peer, datagram, hello, welcome};
@@ -22,7 +22,7 @@ use common::{
 
 #[test]
 fn a_victim_is_sent_at_most_three_times_what_was_forged() {
-    let server = TestServer::start(strict_config(2, V4));
+    let server = TestServer::start(without_limits(strict_config(2, V4)));
     let speaker = proved(Client::connect(server.local_addr()));
     let victim = || Client::connect(server.local_addr());
     expect_no_amplification(&server, &speaker, victim);
@@ -32,7 +32,8 @@ fn a_victim_is_sent_at_most_three_times_what_was_forged() {
 fn neither_is_one_on_another_machine_by_default() {
     with_networks(|| {
         let [machine, clients] = two_machines();
-        let server = machine.run(|| TestServer::start(unpinned_config(2, "10.77.0.1:9999")));
+        let config = without_limits(unpinned_config(2, "10.77.0.1:9999"));
+        let server = machine.run(|| TestServer::start(config));
         let connect = || {
             let own = parse("10.77.0.9:0");
             clients.run(|| Client::connect_from(own, server.local_addr()))
@@ -81,6 +82,14 @@ fn the_greeting_service_does_not_answer_low_ports() {
         assert!(other.receive_text().starts_with("hello,('10.77.0.9', "));
         assert!(low.inbox_is_empty());
     });
+}
+
+/// Lets members say as much as they can.
+fn without_limits(config: ServerConfig) -> ServerConfig {
+    ServerConfig {
+        limits: LimitsConfig::off(),
+        ..config
+    }
 }
 
 /// Forges datagrams of every kind in the names of victims, of which `connect` makes one, and then

@@ -11,7 +11,9 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use bullhorn::ServerConfig;
 use bullhorn::client::{Event, ProtocolChoice, ProtocolVersion, RoomName, Session};
+use bullhorn::config::LimitsConfig;
 use bullhorn::wire::v2::{ClientFrame, NoticeCode, ServerFrame};
 use common::v2_peer::V2Peer;
 use common::{
@@ -101,7 +103,10 @@ fn a_forged_goodbye_to_every_port_ends_no_session() {
 #[test]
 fn a_forged_far_number_costs_no_message() {
     Strangers::in_both_modes(|strangers| {
-        let server = strangers.start();
+        let server = TestServer::start(ServerConfig {
+            limits: LimitsConfig::off(),
+            ..strangers.config.clone()
+        });
         let session = connect(server.local_addr());
         expect_up(&session, ProtocolVersion::V2);
         let forger = bound_to_address_of(&server);

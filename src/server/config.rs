@@ -74,7 +74,7 @@ pub struct ServerConfig {
           value_parser = parse_duration)]
     pub backlog: Duration,
 
-    /// Maximum number of peers, 1 to 10,000,000. Each takes up to 300 bytes of memory
+    /// Maximum number of peers, 1 to 10,000,000. Each takes up to 400 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
           value_parser = parse_count::<u32>)]
     pub max_peers: u32,
@@ -401,9 +401,9 @@ const DEFAULT_BIND: &str = "127.0.0.1:9999";
 /// cores.
 const WORKERS: RangeInclusive<u16> = 1..=256;
 
-/// The maximum takes 3 GB of memory.
+/// The maximum takes 4 GB of memory.
 const PEERS: RangeInclusive<u32> = 1..=10_000_000;
-/// Takes 300 MB of memory. A flood from forged addresses must not take all of it.
+/// Takes 400 MB of memory. A flood from forged addresses must not take all of it.
 const DEFAULT_MAX_PEERS: u32 = 1_000_000;
 
 /// The maximum takes 400 MB of memory.

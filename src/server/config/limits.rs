@@ -56,6 +56,20 @@ pub struct LimitsConfig {
 pub struct PerSecond(pub Option<NonZero<u32>>);
 
 impl LimitsConfig {
+    /// Returns a configuration in which every limit is off.
+    pub fn off() -> Self {
+        let off = PerSecond(None);
+        Self {
+            texts_per_peer: off,
+            bytes_per_peer: off,
+            work_per_peer: off,
+            challenges_per_network: off,
+            registrations_per_network: off,
+            names_per_network: off,
+            rooms_per_network: off,
+        }
+    }
+
     /// The rates of a peer, each with a burst of [`PEER_BURST`].
     pub(in crate::server) fn peer_rates(&self) -> PeerRates {
         PeerRates {
