@@ -47,18 +47,20 @@ impl Meter {
     /// Returns true if something may be taken now.
     pub fn has(&self, rate: &Rate, now_ms: u64) -> bool {
         let paid_ns = self.paid_until_ns.load(Ordering::Relaxed);
-        rate.per_second.is_none() || paid_ns < now_ms * NS_PER_MS + rate.burst_ns
+        let unit_ns = rate.cost_ns(1);
+        unit_ns.is_none_or(|unit_ns| paid_ns + unit_ns <= now_ms * NS_PER_MS + rate.burst_ns)
     }
 
-    /// Takes `units` if something may be taken now. They may be more than are left. Then that much
-    /// longer nothing may be taken.
+    /// Takes `units` if one may be taken now. They may be more than are left. Then nothing may be
+    /// taken for that much longer.
     pub fn take(&self, rate: &Rate, units: u32, now_ms: u64) -> bool {
-        let Some(cost_ns) = rate.cost_ns(units) else {
+        let (Some(unit_ns), Some(cost_ns)) = (rate.cost_ns(1), rate.cost_ns(units)) else {
             return true;
         };
         let now_ns = now_ms * NS_PER_MS;
         let add = |paid_ns: u64| {
-            (paid_ns < now_ns + rate.burst_ns).then(|| paid_ns.max(now_ns) + cost_ns)
+            let is_left = paid_ns + unit_ns <= now_ns + rate.burst_ns;
+            is_left.then(|| paid_ns.max(now_ns) + cost_ns)
         };
         self.paid_until_ns
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
@@ -84,8 +86,8 @@ impl Meter {
 
     /// The first time at which something may be taken again.
     pub fn next_ms(&self, rate: &Rate) -> u64 {
-        let paid_ns = self.paid_until_ns.load(Ordering::Relaxed);
-        paid_ns.saturating_sub(rate.burst_ns) / NS_PER_MS + 1
+        let paid_ns = self.paid_until_ns.load(Ordering::Relaxed) + rate.cost_ns(1).unwrap_or(0);
+        paid_ns.saturating_sub(rate.burst_ns).div_ceil(NS_PER_MS)
     }
 }
 
@@ -118,11 +120,10 @@ mod tests {
                 .sum::<usize>()
         };
         assert_eq!(taken(0, 1), 5);
-        // A unit may begin at the end of a burst.
-        assert_eq!(taken(1, 1_000), 56 + 19);
+        assert_eq!(taken(1, 1_000), 55 + 19);
         assert_eq!(taken(1_000, 11_000), 200);
         // Nothing is gathered beyond a burst.
-        assert_eq!(taken(100_000, 100_020), 61);
+        assert_eq!(taken(100_000, 100_020), 60);
     }
 
     #[test]
@@ -130,9 +131,9 @@ mod tests {
         let (rate, meter) = (rate(200, 3_000), Meter::default());
         assert!(meter.is_full(0));
         meter.charge(&rate, 1_000, 0);
-        assert!(!meter.has(&rate, 1_999) && !meter.take(&rate, 1, 2_000));
-        assert_eq!(meter.next_ms(&rate), 2_001);
-        assert!(meter.has(&rate, 2_001) && meter.take(&rate, 1, 2_001));
+        assert!(!meter.has(&rate, 2_004) && !meter.take(&rate, 1, 2_004));
+        assert_eq!(meter.next_ms(&rate), 2_005);
+        assert!(meter.has(&rate, 2_005) && meter.take(&rate, 1, 2_005));
         assert!(!meter.is_full(5_004));
         assert!(meter.is_full(5_005));
     }
