@@ -51,7 +51,7 @@ impl Transmit for PayloadBytes {
 #[bench::of_one_speaker(args = (1, Protocol::Text), setup = silent)]
 fn gathered((mut egress, registry): (Egress, Registry)) -> (Egress, Registry, bool) {
     let text = black_box(*b"the quick brown fox jumps over l");
-    let push = |_| egress.push(registry.lobby(), address(0), None, None, &text);
+    let push = |_| egress.push(registry.lobby(), &address(0).into(), &text);
     let all_fit = (0..TEXTS).map(push).all(|pushed| pushed.is_ok());
     (egress, registry, all_fit)
 }
@@ -105,7 +105,7 @@ fn spoken(peers: u32, protocol: Protocol) -> (Egress, Registry) {
     for (index, length) in numbers(8).take(TEXTS).enumerate() {
         let speaker = address((index % SPEAKERS) as u32);
         let text = text(index, 32 + 4 * length);
-        let pushed = egress.push(registry.lobby(), speaker, None, None, &text);
+        let pushed = egress.push(registry.lobby(), &speaker.into(), &text);
         assert!(pushed.is_ok());
     }
     (egress, registry)

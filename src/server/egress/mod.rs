@@ -68,6 +68,18 @@ pub struct Sender {
     pub network: Option<Network>,
 }
 
+impl From<PeerAddr> for Sender {
+    /// Returns a trusted sender without a name.
+    fn from(address: PeerAddr) -> Self {
+        Self {
+            address,
+            name: None,
+            session_without_echo: None,
+            network: None,
+        }
+    }
+}
+
 /// The result of one step of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {

@@ -14,18 +14,6 @@ fn sender(port: u16) -> PeerAddr {
     PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
 }
 
-impl From<PeerAddr> for Sender {
-    /// Returns a trusted sender.
-    fn from(address: PeerAddr) -> Self {
-        Self {
-            address,
-            name: None,
-            session_without_echo: None,
-            network: None,
-        }
-    }
-}
-
 fn port(from: DisplayName) -> u16 {
     match from {
         DisplayName::Address(address) => address.port(),
