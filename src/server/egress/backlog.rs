@@ -16,7 +16,7 @@ use super::peer_accounts::PeerAccounts;
 use super::plan::Plan;
 use super::round_robin::{Flow, FlowState, RoundRobin};
 use crate::net::PeerAddr;
-use crate::server::registry::{Network, Room};
+use crate::server::registry::Room;
 use crate::wire::DisplayName;
 use crate::wire::v2::SessionId;
 
@@ -95,7 +95,7 @@ struct Text {
     from: DisplayName,
     not_to: Option<SessionId>,
     /// The index of its sender's own account, if the share is that of a network.
-    peer: Option<usize>,
+    peer: Option<u32>,
     load: Load,
     place: Place,
     /// It is within the reserve, not within the shares.
@@ -107,15 +107,11 @@ struct Text {
 /// The address in memory of a room. The room of a queue is kept, so no other one can have it.
 type RoomKey = usize;
 
-/// The key of a share. Senders with the same key also take turns as one in a room. Whoever has many
-/// addresses in a network has no more turns than one who has one.
+/// The key of a share: the address of a trusted sender, or that of the network of any other sender,
+/// with port 0, which no peer has. Senders with the same key also take turns as one in a room.
+/// Whoever has many addresses in a network has no more turns than one who has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum ShareKey {
-    /// A trusted sender.
-    Sender(PeerAddr),
-    /// All other senders of a network.
-    Network(Network),
-}
+struct ShareKey(PeerAddr);
 
 impl Backlog {
     /// Returns an empty backlog, which keeps what can be sent within `time`.
@@ -175,31 +171,30 @@ impl Backlog {
             Some(index) => (&self.shares[index].account, self.shares[index].packet_ns),
             None => (&nothing, TYPICAL_PACKET_NS),
         };
-        // Within a network, a sender may have as much as is left of the share of the network.
-        let network = sender.network.map_or(&nothing, |_| shared);
-        let own = match sender.network {
-            None => *shared,
-            Some(_) => self.peers.get(&sender.address),
-        };
         let load = Load::of(room, &from, text.len(), packet_ns);
         let left = self.bound.saturating_sub(self.total.kept);
-        let is_reserved = !(queued.may_keep(load, left)
-            && network.may_keep(load, left)
-            && own.may_keep(load, left.saturating_sub(network.kept)));
-        let has_reserve = || self.has_reserve(queued.texts == 0, network.reserved);
-        if is_reserved && (own.texts > 0 || !has_reserve()) {
-            return Err(BacklogFull);
+        let mut is_reserved = !(queued.may_keep(load, left) && shared.may_keep(load, left));
+        if sender.network.is_some() {
+            let own = self.peers.get(&sender.address);
+            // Within a network, a sender may have as much as is left of the network's share.
+            is_reserved |= !own.may_keep(load, left.saturating_sub(shared.kept));
+            if is_reserved {
+                self.check_reserve(queued, &own, shared)?;
+            }
+        } else if is_reserved {
+            self.check_reserve(queued, shared, &nothing)?;
         }
         let index = known.unwrap_or_else(|| self.add_sender(room, key, queue, share));
-        let own = sender
-            .network
-            .map(|_| self.peers.add(sender.address, load, is_reserved));
+        let peer = match sender.network {
+            None => None,
+            Some(_) => Some(self.peers.add(sender.address, load, is_reserved)),
+        };
         let places = self.texts.iter_mut().map(|(_, text)| &mut text.place);
         let place = self.bytes.push(text, places);
         let text = self.texts.insert(Text {
             from,
             not_to: sender.session_without_echo,
-            peer: own,
+            peer,
             load,
             place,
             is_reserved,
@@ -309,12 +304,25 @@ impl Backlog {
         Some(self.last)
     }
 
-    /// Returns true if the reserve has space for a text of a network that has used this much of it.
-    fn has_reserve(&self, is_room_idle: bool, used: Load) -> bool {
-        let eighths = if is_room_idle { 9 } else { 8 };
-        let reserved = self.total.reserved;
-        reserved.cost_ns + used.cost_ns < self.bound.cost_ns * RESERVE / 8 * eighths
-            && reserved.bytes + used.bytes < MAX_RESERVED_BYTES / 8 * eighths
+    /// Checks that a text may be taken from the reserve. `queued` and `own` are the accounts of
+    /// its room and its sender, and `network` that of its network if the sender is not trusted.
+    #[cold]
+    #[inline(never)]
+    fn check_reserve(
+        &self,
+        queued: &Account,
+        own: &Account,
+        network: &Account,
+    ) -> Result<(), BacklogFull> {
+        let eighths = if queued.texts == 0 { 9 } else { 8 };
+        let (used, by_network) = (self.total.reserved, network.reserved);
+        let has_space = used.cost_ns + by_network.cost_ns
+            < self.bound.cost_ns * RESERVE / 8 * eighths
+            && used.bytes + by_network.bytes < MAX_RESERVED_BYTES / 8 * eighths;
+        match own.texts == 0 && has_space {
+            true => Ok(()),
+            false => Err(BacklogFull),
+        }
     }
 
     /// Adds a queue for the texts of a sender for a room, whose indexes are given if they have any.
@@ -381,10 +389,11 @@ impl RoomQueue {
 }
 
 impl ShareKey {
+    #[inline]
     fn of(sender: &Sender) -> Self {
         match sender.network {
-            None => Self::Sender(sender.address),
-            Some(network) => Self::Network(network),
+            None => Self(sender.address),
+            Some(network) => Self(PeerAddr::new((network.address(), 0).into(), 0)),
         }
     }
 }

@@ -22,22 +22,27 @@ impl PeerAccounts {
     }
 
     /// The account of a sender.
+    #[inline(never)]
     pub(super) fn get(&self, peer: &PeerAddr) -> Account {
         let index = self.indexes.get(peer);
         index.map_or_else(Account::default, |index| self.accounts[*index].1)
     }
 
     /// Adds a text of a sender. Returns the index of its account.
-    pub(super) fn add(&mut self, peer: PeerAddr, load: Load, is_reserved: bool) -> usize {
+    #[inline(never)]
+    pub(super) fn add(&mut self, peer: PeerAddr, load: Load, is_reserved: bool) -> u32 {
         let accounts = &mut self.accounts;
         let new = || accounts.insert((peer, Account::default()));
         let index = *self.indexes.entry(peer).or_insert_with(new);
         self.accounts[index].1.add(load, is_reserved);
-        index
+        // There are fewer texts than that.
+        index as u32
     }
 
     /// Removes a text of the sender whose account has this index.
-    pub(super) fn remove(&mut self, index: usize, load: Load, is_reserved: bool) {
+    #[inline(never)]
+    pub(super) fn remove(&mut self, index: u32, load: Load, is_reserved: bool) {
+        let index = index as usize;
         let (peer, account) = &mut self.accounts[index];
         account.remove(load, is_reserved);
         if account.texts == 0 {

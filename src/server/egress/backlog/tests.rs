@@ -6,7 +6,7 @@ use super::*;
 use crate::server::egress::load::TEXT_BYTES;
 use crate::server::egress::texts::TextPlanner;
 use crate::server::ops::stats::WorkerId;
-use crate::server::registry::Registry;
+use crate::server::registry::{Network, Registry};
 use crate::wire::v2::{BundleSize, SessionId};
 use crate::wire::{Protocol, RoomName};
 
