@@ -1,5 +1,7 @@
 //! Events as JSON, one object per line, for programs. No I/O.
 
+use std::fmt::Write;
+
 use bullhorn::client::{Answer, Event, Message, NoticeCode, ProtocolVersion, Session};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -110,8 +112,10 @@ fn printable(json: &str) -> String {
         if is_plain {
             out.push(char);
         } else {
-            // All characters that are escaped are below U+10000: one unit of UTF-16.
-            out.push_str(&format!("\\u{:04x}", u32::from(char)));
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         }
     }
     out

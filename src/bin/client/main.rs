@@ -10,6 +10,7 @@ mod line;
 mod render;
 mod screen;
 mod sender;
+mod wrap;
 
 use std::error::Error;
 use std::fs::File;
