@@ -14,7 +14,7 @@ pub(super) struct Screen {
     editor: Option<BesideEditor>,
     /// Set if lines that are longer than a row of the terminal are broken here.
     wraps: bool,
-    /// Set if the user's language is one whose terminals have wide letters.
+    /// Set if the user's language is one whose terminals have wide symbols.
     is_east_asian: bool,
 }
 

@@ -8,8 +8,7 @@ use unicode_width::UnicodeWidthChar;
 /// its own. A row ends at a blank where it has one. Tabs become blanks.
 ///
 /// The width of some characters differs between terminals, and the widest one counts.
-/// `is_east_asian` tells that this may be one where the letters of Greek and Cyrillic, among
-/// others, have two columns.
+/// If the terminal `is_east_asian`, symbols such as `…` have two columns there.
 ///
 /// A terminal of fewer than [`MIN_COLUMNS`] is left to wrap by itself.
 pub(super) fn wrap(lines: &str, columns: usize, is_east_asian: bool) -> String {
@@ -28,7 +27,10 @@ pub(super) fn wrap(lines: &str, columns: usize, is_east_asian: bool) -> String {
             ESCAPE => {
                 // The colours of this program. Texts hold no escape sequences.
                 out.push(char);
-                out.extend(std::iter::from_fn(|| chars.next_if(|char| *char != 'm')));
+                out.extend(std::iter::from_fn(|| {
+                    chars.next_if(|char| *char != COLOUR_END)
+                }));
+                out.extend(chars.next());
             }
             '\t' => {
                 // As on a terminal, the end of the row is a tab stop.
@@ -98,6 +100,7 @@ const MIN_COLUMNS: usize = 8;
 const TAB_COLUMNS: usize = 8;
 
 const ESCAPE: char = '\x1b';
+const COLOUR_END: char = 'm';
 const EMOJI_STYLE: char = '\u{fe0f}';
 
 #[cfg(test)]
@@ -158,9 +161,9 @@ mod tests {
         ] {
             assert_eq!(wrapped(line, 10), rows);
         }
-        let greek = "ada αβγδεζ\n";
-        assert_eq!(wrapped(greek, 10), greek);
-        assert_eq!(wrap(greek, 10, true), "ada αβγ\n    δεζ\n");
+        let dots = "ada ……±±……\n";
+        assert_eq!(wrapped(dots, 10), dots);
+        assert_eq!(wrap(dots, 10, true), "ada ……±\n    ±……\n");
     }
 
     #[test]
