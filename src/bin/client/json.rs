@@ -21,6 +21,7 @@ use super::line::escape;
 /// | `undelivered` | `texts`, `sent`: if they were sent |
 /// | `forgotten` | none |
 /// | `bundle_size` | `bytes`: the maximum length of a datagram that passes the path |
+/// | `limited` | `resource` (`texts`, `bytes` or `units of work`), `per_second` |
 /// | `missed` | `count`: events that came too fast |
 ///
 /// Bytes that are not UTF-8 are U+FFFD in `text`. Characters that cannot be printed are
@@ -68,6 +69,14 @@ pub(super) fn line(event: &Event, session: &Session) -> Option<String> {
         }
         Event::Forgotten => json!({"event": "forgotten"}),
         Event::BundleSize(bytes) => json!({"event": "bundle_size", "bytes": bytes}),
+        Event::Limited {
+            resource,
+            per_second,
+        } => json!({
+            "event": "limited",
+            "resource": resource.to_string(),
+            "per_second": per_second,
+        }),
         Event::Missed(count) => json!({"event": "missed", "count": count}),
         _ => return None,
     };

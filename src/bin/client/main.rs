@@ -162,6 +162,8 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     config.retry_delay = arguments.retry.into();
     config.settle_time = arguments.settle.into();
     config.expects_echo = !arguments.no_echo;
+    // A text that is shown twice does less harm than a line of a file that is missing.
+    config.repeat_limited = true;
     let open = |path: PathBuf| {
         let file = File::options().append(true).create(true).open(&path);
         file.map_err(|error| format!("cannot open {}: {error}", path.display()))

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::unanswered::Unanswered;
 use crate::client::ticket::Responder;
-use crate::wire::{MAX_TEXT_DATAGRAM, push_printable};
+use crate::wire::{MAX_TEXT_DATAGRAM, RoomName, push_printable};
 
 /// A text or a payload whose echo has not come.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub(super) struct Said {
     pub(super) is_echoed: bool,
     /// The text that the server makes of it in version 1, if it is another one.
     line: Option<Vec<u8>>,
+    /// The room of the session when it was said.
+    pub(super) own_room: Option<RoomName>,
+    /// True if the server may have dropped it because of a limit.
+    pub(super) may_be_limited: bool,
     pub(super) responder: Responder,
 }
 
@@ -27,6 +31,8 @@ impl Said {
             payload,
             is_echoed: true,
             line: None,
+            own_room: None,
+            may_be_limited: false,
             responder,
         }
     }
