@@ -17,7 +17,7 @@ pub(super) struct Said {
     pub(super) is_echoed: bool,
     /// The text that the server makes of it in version 1, if it is another one.
     line: Option<Vec<u8>>,
-    /// The room of the session when it was said.
+    /// The room of the session when it was said. `None` for the lobby.
     pub(super) own_room: Option<RoomName>,
     /// True if the server may have dropped it because of a limit.
     pub(super) may_be_limited: bool,

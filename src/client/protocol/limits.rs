@@ -125,7 +125,7 @@ impl Protocol {
         if !self.repeats() {
             return texts;
         }
-        let own_room = self.identity.room();
+        let own_room = self.identity.expected_room();
         let mut lost = Vec::new();
         let mut repeated = Vec::new();
         for said in texts {

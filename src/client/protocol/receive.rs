@@ -134,6 +134,7 @@ impl Protocol {
         let text = String::from_utf8_lossy(sentence).into_owned();
         let is_hidden = match reply {
             Some(Reply::Pong(_)) => is_answer,
+            Some(Reply::Limit { .. }) => false,
             _ if is_answer => false,
             // The reply to a check of the session itself.
             // In version 2 a ROOM comes before it.

@@ -345,7 +345,7 @@ impl Protocol {
     /// has not refused it.
     fn note_said(&mut self, mut said: Said, now: Instant) {
         self.path.used();
-        said.own_room = self.identity.room();
+        said.own_room = self.identity.expected_room();
         let is_sent_back = self.config.echo && self.config.receive;
         said.is_echoed =
             self.config.expects_echo && (is_sent_back || self.liveness.mode() == Mode::V1);
