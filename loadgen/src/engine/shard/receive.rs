@@ -313,6 +313,12 @@ impl Clients {
             {
                 self.run.pulse.forgotten();
             }
+            Received::Limited(resource, per_second) => {
+                let was_limited = std::mem::replace(&mut self.client(client).is_limited, true);
+                if !was_limited {
+                    self.run.note_limited(resource, per_second);
+                }
+            }
             Received::Challenge(token) => registration.prove(client, token),
             Received::Welcome(welcome) => registration.welcomed(self, client, welcome),
             Received::Joined(room, members) if self.checks_room(client, &room) => {
