@@ -83,7 +83,8 @@ struct Arguments {
     ///
     /// Its field `event` is message or private (with from, text, and payload_base64 if it is not
     /// UTF-8), notice (code, text), room (room), pong (round_trip_ms, lost, expected), up
-    /// (protocol), down (reason), undelivered (texts, sent), forgotten, or missed (count).
+    /// (protocol), down (reason), undelivered (texts, sent), forgotten, limited (resource,
+    /// per_second), or missed (count).
     #[arg(long, env = "BULLHORN_CLIENT_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
