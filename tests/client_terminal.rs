@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{FakeServer, Process, Terminal, client_command, v1_client_command};
+use common::{ClientProgram, FakeServer, Process, Terminal, client_command, v1_client_command};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -49,6 +49,38 @@ fn ctrl_d_ctrl_c_and_sigterm_end_the_client_with_exit_code_0() {
         assert_eq!(server.receive_text(), b"quit", "{key:?}");
         terminal.expect_last_lines(&["bye bye", ""]);
         assert_eq!(client.exit_status().code(), Some(0), "{key:?}");
+    }
+}
+
+#[test]
+fn a_line_that_wraps_is_indented() {
+    let server = FakeServer::start();
+    let (_client, mut terminal) = at_a_terminal(&server);
+    let from = server.receive_heartbeat();
+    terminal.expect_last_lines(&["> "]);
+    terminal.type_in("draft");
+    for columns in [80_u16, 40, 100] {
+        terminal.resize(columns.try_into().unwrap());
+        let blanks = " ".repeat(usize::from(columns) - "ada no".len());
+        let forgery = format!("ada no{blanks}bob I agree");
+        server.send(forgery.as_bytes(), from);
+        terminal.expect_last_lines(&[&format!("ada no{blanks}"), "    bob I agree", "> draft"]);
+        // A wide character that has half of its space goes to the next row.
+        let wide = format!("ada {}世", "x".repeat(usize::from(columns) - 5));
+        server.send(wide.as_bytes(), from);
+        terminal.expect_last_lines(&[wide.strip_suffix('世').unwrap(), "    世", "> draft"]);
+    }
+}
+
+#[test]
+fn a_line_that_is_piped_stays_one() {
+    let server = FakeServer::start();
+    for options in [&[][..], &["--json"]] {
+        let mut client = ClientProgram::start(&server, options);
+        let from = server.receive_heartbeat();
+        let text = "a word ".repeat(50);
+        server.send(format!("ada {text}").as_bytes(), from);
+        client.expect_output(&text);
     }
 }
 

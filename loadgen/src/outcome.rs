@@ -1,12 +1,13 @@
 //! The outcome of a run, second by second and in total.
 
+use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::described::described;
-use crate::units::ratio;
+use crate::units::{counted, ratio};
 
 /// Defines a struct of counts, which can be added up and compared over time.
 macro_rules! counts {
@@ -62,10 +63,24 @@ pub struct Outcome {
     /// Set if the server was gone during the load, or had forgotten its clients, and answered
     /// again.
     pub has_restarted: bool,
+    /// The clients that the server has told a limit, if there are any.
+    pub limited: Option<Limited>,
     /// The last error with which the generator's own kernel refused to send.
     pub send_error: Option<i32>,
     /// The CPU time that other processes of the machine had, the server included.
     pub others: Others,
+}
+
+/// Clients that the server limited, as it does not trust them. It dropped what they sent beyond
+/// that, so the figures are no measure of its capacity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limited {
+    /// The number of clients that were told a limit, each counted once.
+    pub clients: u64,
+    /// The first limit, as the server told it.
+    pub limit: String,
+    /// The network that the server must trust: this machine, as the server sees it.
+    pub network: Option<String>,
 }
 
 /// CPU time during the load, warm-up included, of other processes of the generator's machine.
@@ -277,6 +292,25 @@ impl Outcome {
             _ => return None,
         };
         ratio(expected.saturating_sub(recorded.len()), expected)
+    }
+}
+
+impl fmt::Display for Limited {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            clients,
+            limit,
+            network,
+        } = self;
+        let (clients, were) = match clients {
+            1 => ("1 client".to_owned(), "was"),
+            _ => (counted(*clients, "client"), "were"),
+        };
+        let network = network.as_deref().unwrap_or("NET");
+        write!(
+            formatter,
+            "limited: {clients} {were} told \"{limit}\": run the server with --trust {network}"
+        )
     }
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn outcome() -> Outcome {
         server_said_goodbye: false,
         silence: None,
         has_restarted: false,
+        limited: None,
         send_error: None,
         others: Default::default(),
     }

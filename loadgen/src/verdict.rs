@@ -179,7 +179,16 @@ pub fn faults(config: &RunConfig, outcome: &Outcome) -> Vec<String> {
     });
     let restart = outcome.has_restarted.then(|| RESTARTED.to_owned());
     let silence = silence(config, outcome);
-    silence.into_iter().chain(restart).chain(strays).collect()
+    let limited = outcome
+        .limited
+        .as_ref()
+        .map(|limited| format!("{limited}."));
+    silence
+        .into_iter()
+        .chain(limited)
+        .chain(restart)
+        .chain(strays)
+        .collect()
 }
 
 /// Returns since when the server was silent, if it was.

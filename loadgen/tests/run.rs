@@ -3,7 +3,7 @@
 
 mod common;
 
-use bullhorn::config::{Proof, ServiceKind, Trust};
+use bullhorn::config::{LimitsConfig, PerSecond, Proof, ServiceKind, Trust};
 use bullhorn::{Server, ServerConfig};
 use common::{V4, at_once, config, mix, run_through, server};
 use loadgen::config::{Protocol, RunConfig, Scenario, Sockets};
@@ -53,6 +53,12 @@ fn clients_of_both_versions_prove_their_addresses() {
         let server = ServerConfig {
             proof: Proof::Always,
             trust: vec![Trust::Nobody],
+            limits: LimitsConfig {
+                // In the lobby one client says everything.
+                texts_per_peer: PerSecond(None),
+                bytes_per_peer: PerSecond(None),
+                ..LimitsConfig::default()
+            },
             no_pin: true,
             workers: 2,
             bind: vec![V4.parse().unwrap()],

@@ -53,6 +53,12 @@ pub struct SessionConfig {
     /// only sends. It still receives replies and direct messages, and not its own messages.
     /// A server of version 1 sends them all the same, and the session drops them. Default: true.
     pub receive: bool,
+    /// True if the session says a text again that the server seems to have dropped because of its
+    /// limit of texts: one that was said before the server told the limit, and whose echo has not
+    /// come a third of [`SessionConfig::answer_timeout`] later. The order of the texts stays. A text
+    /// that arrived, and whose echo was lost, is delivered twice. Without it, such texts come as
+    /// [`Event::Undelivered`](super::Event::Undelivered). Default: false.
+    pub repeat_limited: bool,
     /// Maximum number of events that wait for the application, at least 1. One that holds more
     /// than 1 KiB counts as one more for each. Messages beyond it are dropped and counted.
     /// Default: 1024.
@@ -97,6 +103,7 @@ impl SessionConfig {
             expects_echo: true,
             echo: true,
             receive: true,
+            repeat_limited: false,
             max_events: MAX_EVENTS,
         }
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::config::ProtocolVersion;
-use crate::wire::reply::{Changes, NoticeCode, Page};
+use crate::wire::reply::{Changes, NoticeCode, Page, Resource};
 use crate::wire::{DisplayName, Name, RoomName};
 
 /// An event of a [`Session`](super::Session).
@@ -45,6 +45,15 @@ pub enum Event {
         changes: Changes,
         /// The number of members of the room.
         members: usize,
+    },
+    /// The session was over a limit of the server, which has dropped something of it. A
+    /// [`Event::Notice`] with the same for people comes before. The session sends more slowly from
+    /// now on, so that it keeps the limit, until the server gives it another session.
+    Limited {
+        /// The resource that the session used too much of.
+        resource: Resource,
+        /// The amount that it may use per second: texts, bytes or units of work.
+        per_second: u32,
     },
     /// The session is in this room from now on. It also comes when the session returns after
     /// the server was down, and who is there may have changed meanwhile.

@@ -69,5 +69,5 @@ pub use shared::SessionStats;
 pub use stream::EventStream;
 pub use ticket::Ticket;
 
-pub use crate::wire::reply::{Changes, NoticeCode, PresenceEvent};
+pub use crate::wire::reply::{Changes, NoticeCode, PresenceEvent, Resource};
 pub use crate::wire::{DisplayName, Name, RoomName};

@@ -308,6 +308,12 @@ impl Session {
         self.shared.status().local_addr
     }
 
+    /// The maximum of texts per second that the session keeps, since the server has told it in
+    /// this session. `None` if it has told none. Texts wait in the session as long as they must.
+    pub fn texts_per_second(&self) -> Option<u32> {
+        self.shared.status().texts_per_second
+    }
+
     /// The counts. Those of messages are as new as the events.
     pub fn stats(&self) -> SessionStats {
         self.shared.status().stats

@@ -78,7 +78,7 @@ pub enum Reply<'a> {
     ///
     /// The peer is over its budget. The server drops what exceeds it.
     Limit {
-        /// What the peer used too much of.
+        /// The resource that the peer used too much of.
         resource: Resource,
         /// The amount that the peer may use per second: texts, bytes or units of work.
         per_second: u32,

@@ -13,6 +13,7 @@ use super::{Process, Transcript};
 pub(crate) struct Terminal {
     keyboard: File,
     output: Transcript,
+    columns: NonZeroU16,
 }
 
 impl Terminal {
@@ -25,24 +26,31 @@ impl Terminal {
 
     /// Makes a new terminal the standard input, output and error of `command`.
     pub(crate) fn attach(command: &mut Command) -> Self {
-        let size = Winsize {
-            ws_row: ROWS.get(),
-            ws_col: COLUMNS.get(),
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        let pty = openpty(Some(&size), None).unwrap();
+        let pty = openpty(Some(&size(COLUMNS)), None).unwrap();
         let other_end = || Stdio::from(pty.slave.try_clone().unwrap());
         command.env("TERM", "xterm");
         command.stdin(other_end()).stdout(other_end());
         command.stderr(other_end());
         let keyboard = File::from(pty.master);
         let output = Transcript::new(keyboard.try_clone().unwrap());
-        Self { keyboard, output }
+        Self {
+            keyboard,
+            output,
+            columns: COLUMNS,
+        }
     }
 
     pub(crate) fn type_in(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Makes the terminal as wide as this. Rows that the program wrote before are not redrawn.
+    pub(crate) fn resize(&mut self, columns: NonZeroU16) {
+        let mut command = Command::new("stty");
+        command.args(["cols", &columns.to_string()]);
+        command.stdin(self.keyboard.try_clone().unwrap());
+        assert!(command.status().unwrap().success());
+        self.columns = columns;
     }
 
     /// Waits until the program writes `text`, and returns the output between the text
@@ -57,7 +65,7 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn expect_last_lines(&mut self, lines: &[&str]) {
         self.output.wait_until(&lines.join("\n"), |bytes| {
-            let rows = screen(bytes);
+            let rows = screen(bytes, self.columns);
             let rows: Vec<_> = rows.iter().map(String::as_str).collect();
             rows.ends_with(lines)
         });
@@ -66,13 +74,22 @@ impl Terminal {
 
 /// Returns the rows on the screen after these bytes, down to the one with the cursor.
 /// Modes and colours do not matter, nor in which steps a row was drawn.
-fn screen(bytes: &[u8]) -> Vec<String> {
-    let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
+fn screen(bytes: &[u8], columns: NonZeroU16) -> Vec<String> {
+    let mut parser = vt100::Parser::new(ROWS, columns, 0);
     parser.process(bytes);
     let screen = parser.screen();
     let (row, _) = screen.cursor_position();
-    let rows = screen.rows(0, COLUMNS.get());
+    let rows = screen.rows(0, columns.get());
     rows.take(usize::from(row) + 1).collect()
+}
+
+fn size(columns: NonZeroU16) -> Winsize {
+    Winsize {
+        ws_row: ROWS.get(),
+        ws_col: columns.get(),
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
 }
 
 const ROWS: NonZeroU16 = NonZeroU16::new(24).unwrap();

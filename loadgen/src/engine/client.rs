@@ -41,6 +41,8 @@ pub(crate) struct Client {
     /// Attempts to register.
     pub(crate) tries: u8,
     pub(crate) phase: Phase,
+    /// Set if the server has told it a limit.
+    pub(crate) is_limited: bool,
 }
 
 /// The request that an answer of the greeting service belongs to.
@@ -91,6 +93,7 @@ impl Client {
             is_matched: false,
             tries: 0,
             phase: Phase::Out,
+            is_limited: false,
         }
     }
 

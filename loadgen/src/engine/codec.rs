@@ -1,5 +1,6 @@
 //! The datagrams that clients send and receive, in both versions of the protocol. No I/O.
 
+use bullhorn::wire::reply::Resource;
 use bullhorn::wire::v2::{
     ClientFrame, Hello, NoticeCode, Room, ServerFrame, SessionId, Welcome, parse_server,
     push_client_frame, push_client_header, push_hello, push_say,
@@ -44,6 +45,8 @@ pub(crate) enum Received<'a> {
     Room(Room),
     /// The answer to [`Say::Join`]: it is not, and why.
     Refused(&'a [u8]),
+    /// It sent more than the server takes of one peer, which drops what exceeds this per second.
+    Limited(Resource, u32),
     /// The answer to [`Say::Ask`].
     Answer(Stamp),
     /// The answer of the greeting service, to whatever it was.
@@ -177,7 +180,7 @@ fn read_text(datagram: &[u8]) -> Received<'_> {
             Some(Reply::Prove(token)) => Received::Challenge(token),
             Some(Reply::Pong(token)) => stamped(token, Received::Answer),
             Some(Reply::Entered { room, members }) => Received::Joined(room, members),
-            Some(reply) if is_refusal(reply.code()) => Received::Refused(sentence),
+            Some(reply) if is_refusal(reply.code()) => read_refusal(&reply, sentence),
             _ => Received::Stray,
         },
         Some(ServerLine::Text { text, .. }) if is_command(text) => Received::Echo,
@@ -188,6 +191,16 @@ fn read_text(datagram: &[u8]) -> Received<'_> {
 
 fn is_refusal(code: NoticeCode) -> bool {
     matches!(code, NoticeCode::Misuse | NoticeCode::Refused)
+}
+
+fn read_refusal<'a>(reply: &Reply<'_>, sentence: &'a [u8]) -> Received<'a> {
+    match *reply {
+        Reply::Limit {
+            resource,
+            per_second,
+        } => Received::Limited(resource, per_second),
+        _ => Received::Refused(sentence),
+    }
 }
 
 fn is_command(text: &[u8]) -> bool {
@@ -206,7 +219,10 @@ fn read_frame(number: u64, frame: ServerFrame<'_>) -> Option<Received<'_>> {
         ServerFrame::Room(room) => Received::Room(room),
         // What goes with a ROOM.
         ServerFrame::Notice(NoticeCode::Done, _) => return None,
-        ServerFrame::Notice(code, text) if is_refusal(code) => Received::Refused(text),
+        ServerFrame::Notice(code, text) if is_refusal(code) => match Reply::parse(code, text) {
+            Some(reply) => read_refusal(&reply, text),
+            None => Received::Refused(text),
+        },
         ServerFrame::Notice(..) | ServerFrame::Private(..) => Received::Stray,
         ServerFrame::Goodbye => Received::Goodbye,
         ServerFrame::UnknownSession => Received::Forgotten(SessionId::new(number)?),

@@ -109,6 +109,10 @@ fn version_1_hears_what_the_server_says() {
         receive(&format!("* {full}")),
         is(Received::Refused(full.as_bytes()))
     );
+    assert_eq!(
+        receive("* at most 65,536 bytes per second"),
+        is(Received::Limited(Resource::Bytes, 65_536))
+    );
     assert_eq!(receive("hello,('127.0.0.1', 5)"), is(Received::Greeting));
     for speaker in ["127.0.0.1:5", "[::1]:5", "ada"] {
         assert_eq!(
@@ -161,6 +165,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         ServerFrame::Room(den),
         ServerFrame::Notice(NoticeCode::Done, b"you are in den (1 here)"),
         ServerFrame::Notice(NoticeCode::Refused, b"den is full"),
+        ServerFrame::Notice(NoticeCode::Refused, b"at most 200 units of work per second"),
         ServerFrame::Notice(NoticeCode::Presence, b"ann left"),
         ServerFrame::Pong(&text.as_bytes()[..32]),
         message(text.as_bytes()),
@@ -174,6 +179,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         Received::Welcome(welcome),
         Received::Room(den),
         Received::Refused(b"den is full"),
+        Received::Limited(Resource::Work, 200),
         Received::Stray,
         Received::Answer(STAMP),
         Received::Text(STAMP),

@@ -1,13 +1,15 @@
 //! The state that all threads of a run share, and its end before its time.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use bullhorn::net::PeerAddr;
+use bullhorn::wire::Reply;
+use bullhorn::wire::reply::Resource;
 
 use crate::config::{Protocol, RunConfig, Scenario};
 use crate::engine::files::FilesError;
@@ -16,6 +18,7 @@ use crate::engine::ports::PortsError;
 use crate::engine::pulse::Pulse;
 use crate::engine::rooms::Rooms;
 use crate::engine::schedule::nanoseconds;
+use crate::outcome::Limited;
 use crate::units::firewall_hint;
 
 /// The handle that ends a run early.
@@ -47,6 +50,8 @@ pub enum RunError {
     },
     #[error("{0}")]
     ServerFailed(String),
+    #[error("{0}")]
+    Limited(Limited),
     #[error("the server refuses a client: {0}")]
     Refused(String),
     #[error("the server greets, and does not chat: take --scenario greet")]
@@ -91,6 +96,10 @@ pub(crate) struct Run {
     pub(crate) is_dismissed: AtomicBool,
     /// The signs of life of the server during the load.
     pub(crate) pulse: Pulse,
+    /// The address of this machine as the server told it, which it does in version 2.
+    pub(crate) seen_as: OnceLock<IpAddr>,
+    /// The clients that the server has told a limit, and the first limit.
+    limited: Mutex<Option<(u64, Resource, u32)>>,
     /// Something failed: all threads end.
     pub(crate) is_failed: AtomicBool,
     /// The error of the first thread that failed.
@@ -132,6 +141,8 @@ impl Run {
             over: AtomicUsize::new(0),
             is_dismissed: AtomicBool::new(false),
             pulse: Pulse::default(),
+            seen_as: OnceLock::new(),
+            limited: Mutex::new(None),
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             missing: (0..threads).map(|_| AtomicI64::new(0)).collect(),
@@ -179,6 +190,43 @@ impl Run {
         self.control.signal().is_some() || self.is_dismissed.load(Relaxed)
     }
 
+    /// The server has told a client a limit, for the first time.
+    pub(crate) fn note_limited(&self, resource: Resource, per_second: u32) {
+        let mut limited = self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        limited.get_or_insert((0, resource, per_second)).0 += 1;
+    }
+
+    /// Returns the clients that were limited, if there are any.
+    pub(crate) fn limited(&self) -> Option<Limited> {
+        let limited = self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        let (clients, resource, per_second) = (*limited)?;
+        let mut limit = Vec::new();
+        let reply = Reply::Limit {
+            resource,
+            per_second,
+        };
+        reply.push(&mut limit);
+        Some(Limited {
+            clients,
+            limit: String::from_utf8_lossy(&limit).into_owned(),
+            network: self.own_address().map(network_of),
+        })
+    }
+
+    /// Returns the address from which this machine sends to the server.
+    fn own_address(&self) -> Option<IpAddr> {
+        let by_route = || {
+            let any = match self.config.target {
+                SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let socket = UdpSocket::bind((any, 0)).ok()?;
+            socket.connect(self.config.target).ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        };
+        self.seen_as.get().copied().or_else(by_route)
+    }
+
     /// Ends all threads; only the first one to call it says why.
     pub(crate) fn fail(&self, error: RunError) {
         if !self.is_failed.swap(true, Relaxed) {
@@ -191,5 +239,14 @@ impl Run {
     pub(crate) fn take_failure(&self) -> Option<RunError> {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.take()
+    }
+}
+
+/// Returns the network that the server must trust. Clients at loopback have several addresses.
+fn network_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) if address.is_loopback() => "127.0.0.0/8".to_owned(),
+        IpAddr::V4(address) => format!("{address}/32"),
+        IpAddr::V6(address) => format!("{address}/128"),
     }
 }

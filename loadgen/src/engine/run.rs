@@ -71,6 +71,7 @@ pub fn run(
     let send_error = results.iter().find_map(|result| result.send_error);
     let (recorded, counts, latencies, seconds) = collector.finish(results, config);
     let used = watch.used();
+    let limited = run.limited();
     let is_dismissed = run.is_dismissed.load(Relaxed);
     Ok(Outcome {
         began_at: began_at
@@ -97,7 +98,12 @@ pub fn run(
         signal: control.signal(),
         server_said_goodbye: is_dismissed,
         // After a goodbye nothing else is to be expected.
-        silence: run.pulse.silence(recording_ns).filter(|_| !is_dismissed),
+        // One that limits everybody is there.
+        silence: run
+            .pulse
+            .silence(recording_ns)
+            .filter(|silence| !is_dismissed && (limited.is_none() || silence.is_refused)),
+        limited,
         has_restarted: run.pulse.has_restarted(),
         send_error,
         others,

@@ -127,7 +127,11 @@ impl FindMax {
             None if outcome.is_server_gone() => Err(RunError::ServerFailed(
                 verdict::faults(&config, &outcome).join(" "),
             )),
-            None => Ok(Try::of(rate, &config, &outcome, &self.slo)),
+            None => match outcome.limited {
+                // What else is wrong follows from it.
+                Some(limited) => Err(RunError::Limited(limited)),
+                None => Ok(Try::of(rate, &config, &outcome, &self.slo)),
+            },
         }
     }
 }

@@ -10,7 +10,9 @@ use super::timeline::Interval;
 use super::{Environment, Run, shell_line};
 use crate::config::RunConfig;
 use crate::described::described;
-use crate::outcome::{CEILING_NS, Counts, Generator, Latencies, Outcome, Second, ServerUse};
+use crate::outcome::{
+    CEILING_NS, Counts, Generator, Latencies, Limited, Outcome, Second, ServerUse,
+};
 use crate::percentiles::micros;
 use crate::units::{per_s, ratio, thousandths};
 use crate::verdict::{SloResult, Verdict};
@@ -38,6 +40,9 @@ pub struct Summary {
     pub server_silent_to_s: Option<f64>,
     /// Set if the server restarted, or forgot its clients.
     pub server_restarted: bool,
+    /// The clients that the server limited, if there are any.
+    #[serde(default)]
+    pub limited: Option<Limited>,
     /// The command that repeats the run, quoted for a shell.
     pub command: String,
     /// The verdict on the figures.
@@ -162,6 +167,7 @@ impl Summary {
             server_silent_from_s: outcome.silence.map(|silence| seconds(silence.from)),
             server_silent_to_s: outcome.silence.and_then(|silence| silence.to.map(seconds)),
             server_restarted: outcome.has_restarted,
+            limited: outcome.limited.clone(),
             command: shell_line(run.command),
             verdict: run.verdict.clone(),
             slos: run.slos.to_vec(),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::*;
-use crate::outcome::Silence;
+use crate::outcome::{Limited, Silence};
 use crate::testing::sample_run;
 
 fn reasons(change: impl FnOnce(&mut Outcome)) -> Vec<String> {
@@ -78,6 +78,30 @@ fn a_server_that_was_silent_or_restarted_is_named() {
     assert!(
         text.starts_with("The server restarted during the run"),
         "{text}"
+    );
+}
+
+#[test]
+fn clients_that_were_limited_are_counted_and_trust_is_named() {
+    let limited = |clients, network: Option<&str>| {
+        let network = network.map(str::to_owned);
+        move |outcome: &mut Outcome| {
+            outcome.limited = Some(Limited {
+                clients,
+                limit: "at most 20 texts per second".to_owned(),
+                network,
+            });
+        }
+    };
+    assert_eq!(
+        reason(limited(1_200, Some("192.0.2.7/32"))),
+        "limited: 1,200 clients were told \"at most 20 texts per second\": \
+         run the server with --trust 192.0.2.7/32."
+    );
+    assert_eq!(
+        reason(limited(1, None)),
+        "limited: 1 client was told \"at most 20 texts per second\": \
+         run the server with --trust NET."
     );
 }
 

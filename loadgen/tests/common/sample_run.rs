@@ -47,6 +47,7 @@ impl SampleRun {
             signal: None,
             server_said_goodbye: false,
             silence: None,
+            limited: None,
             has_restarted: false,
             send_error: None,
             others: Default::default(),

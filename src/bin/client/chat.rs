@@ -71,13 +71,11 @@ pub(crate) fn chat(config: SessionConfig, options: Options) -> Result<(), ChatEr
     let expected = Expected::of(&config);
     let server = config.server.clone();
     let session = Arc::new(Session::connect(config)?);
-    let (source, screen) = match editor {
-        Some((editor, printer)) => {
-            let screen = Screen::beside_editor(printer);
-            (Source::Editor(Box::new(editor)), screen)
-        }
-        None => (Source::Plain, Screen::default()),
+    let (source, printer) = match editor {
+        Some((editor, printer)) => (Source::Editor(Box::new(editor)), Some(printer)),
+        None => (Source::Plain, None),
     };
+    let screen = Screen::new(printer, !options.is_json);
     let is_editing = matches!(source, Source::Editor(_));
     let lines = Arc::<Mutex<Lines>>::default();
     let (ended_sender, ended) = channel::bounded(1);

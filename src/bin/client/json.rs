@@ -1,5 +1,7 @@
 //! Events as JSON, one object per line, for programs. No I/O.
 
+use std::fmt::Write;
+
 use bullhorn::client::{Answer, Event, Message, NoticeCode, ProtocolVersion, Session};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -19,6 +21,7 @@ use super::line::escape;
 /// | `undelivered` | `texts`, `sent`: if they were sent |
 /// | `forgotten` | none |
 /// | `bundle_size` | `bytes`: the maximum length of a datagram that passes the path |
+/// | `limited` | `resource` (`texts`, `bytes` or `units of work`), `per_second` |
 /// | `missed` | `count`: events that came too fast |
 ///
 /// Bytes that are not UTF-8 are U+FFFD in `text`. Characters that cannot be printed are
@@ -66,6 +69,14 @@ pub(super) fn line(event: &Event, session: &Session) -> Option<String> {
         }
         Event::Forgotten => json!({"event": "forgotten"}),
         Event::BundleSize(bytes) => json!({"event": "bundle_size", "bytes": bytes}),
+        Event::Limited {
+            resource,
+            per_second,
+        } => json!({
+            "event": "limited",
+            "resource": resource.to_string(),
+            "per_second": per_second,
+        }),
         Event::Missed(count) => json!({"event": "missed", "count": count}),
         _ => return None,
     };
@@ -110,8 +121,10 @@ fn printable(json: &str) -> String {
         if is_plain {
             out.push(char);
         } else {
-            // All characters that are escaped are below U+10000: one unit of UTF-16.
-            out.push_str(&format!("\\u{:04x}", u32::from(char)));
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         }
     }
     out

@@ -16,8 +16,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
     }
 }
 
-/// Makes a received text safe to print. Control characters other than tab, line separators,
-/// and the characters that reorder text become `\x1b` or `\u{202e}`.
+/// Makes a received text safe to print, as [`push_printable`] does.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
         return Cow::Borrowed(text);

@@ -10,6 +10,7 @@ mod line;
 mod render;
 mod screen;
 mod sender;
+mod wrap;
 
 use std::error::Error;
 use std::fs::File;
@@ -82,7 +83,8 @@ struct Arguments {
     ///
     /// Its field `event` is message or private (with from, text, and payload_base64 if it is not
     /// UTF-8), notice (code, text), room (room), pong (round_trip_ms, lost, expected), up
-    /// (protocol), down (reason), undelivered (texts, sent), forgotten, or missed (count).
+    /// (protocol), down (reason), undelivered (texts, sent), forgotten, limited (resource,
+    /// per_second), or missed (count).
     #[arg(long, env = "BULLHORN_CLIENT_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
@@ -161,6 +163,8 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     config.retry_delay = arguments.retry.into();
     config.settle_time = arguments.settle.into();
     config.expects_echo = !arguments.no_echo;
+    // A text that is shown twice does less harm than a line of a file that is missing.
+    config.repeat_limited = true;
     let open = |path: PathBuf| {
         let file = File::options().append(true).create(true).open(&path);
         file.map_err(|error| format!("cannot open {}: {error}", path.display()))

@@ -1,14 +1,21 @@
 //! The standard output, and an editor on it.
 
-use std::io::{self, Write};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 
 use nix::sys::termios::{self, SetArg, Termios};
 use rustyline::ExternalPrinter;
+use terminal_size::{Width, terminal_size_of};
+
+use super::wrap::wrap;
 
 /// The standard output, with or without an editor that it must not disturb.
-#[derive(Default)]
 pub(super) struct Screen {
     editor: Option<BesideEditor>,
+    /// Set if lines that are longer than a row of the terminal are broken here.
+    wraps: bool,
+    /// Set if the user's language is one whose terminals have wide symbols.
+    is_east_asian: bool,
 }
 
 struct BesideEditor {
@@ -19,16 +26,42 @@ struct BesideEditor {
 }
 
 impl Screen {
-    /// A terminal with an editor on it, which has not read yet.
-    pub(super) fn beside_editor(printer: Box<dyn ExternalPrinter + Send>) -> Self {
-        let mode = termios::tcgetattr(io::stdin()).ok();
+    /// Returns the standard output, with the printer of an editor that has not read yet. Lines
+    /// `for_people` wrap at a terminal.
+    pub(super) fn new(printer: Option<Box<dyn ExternalPrinter + Send>>, for_people: bool) -> Self {
+        let editor = printer.map(|printer| BesideEditor {
+            printer,
+            mode: termios::tcgetattr(io::stdin()).ok(),
+        });
+        let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let language = set("LC_ALL")
+            .or_else(|| set("LC_CTYPE"))
+            .or_else(|| set("LANG"));
+        let is_in = |start: &&str| {
+            language
+                .as_ref()
+                .is_some_and(|name| name.starts_with(start))
+        };
         Self {
-            editor: Some(BesideEditor { printer, mode }),
+            editor,
+            wraps: for_people && io::stdout().is_terminal(),
+            is_east_asian: EAST_ASIAN.iter().any(is_in),
         }
     }
 
     /// Prints lines, each with its end.
     pub(super) fn print(&mut self, lines: &str) -> io::Result<()> {
+        // The terminal may have another size each time.
+        let size = self.wraps.then(|| terminal_size_of(io::stdout())).flatten();
+        match size {
+            Some((Width(columns), _)) => {
+                self.write(&wrap(lines, columns.into(), self.is_east_asian))
+            }
+            None => self.write(lines),
+        }
+    }
+
+    fn write(&mut self, lines: &str) -> io::Result<()> {
         if let Some(editor) = &mut self.editor
             && editor.printer.print(lines.to_owned()).is_ok()
         {
@@ -55,10 +88,13 @@ impl Screen {
         };
         // Where this fails there is no terminal any more.
         let _ = termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &mode);
-        let _ = self.print(BRACKETED_PASTE_OFF_AND_NEW_LINE);
+        let _ = self.write(BRACKETED_PASTE_OFF_AND_NEW_LINE);
     }
 }
 
 /// The editor has switched it on, and a shell that does not use it would show
 /// its marks around pasted texts.
 const BRACKETED_PASTE_OFF_AND_NEW_LINE: &str = "\x1b[?2004l\n";
+
+/// The starts of the names of their locales.
+const EAST_ASIAN: [&str; 3] = ["ja", "ko", "zh"];

@@ -189,13 +189,21 @@ impl LineSender {
     /// takes them from one peer, or than a socket's buffer holds their echoes.
     fn make_space(&mut self) {
         while self.lines().pending.len() >= MAX_PENDING {
-            let Some(oldest) = self.lines().pending.pop_front() else {
+            let Some(oldest) = self.lines().pending.front().cloned() else {
                 return;
             };
+            let result = oldest(ECHO_TIMEOUT);
+            let session = self.session.upgrade();
+            let is_limited = session.is_some_and(|session| session.texts_per_second().is_some());
             // The session reports a text that is not delivered.
-            if let Err(RequestError::NoAnswer | RequestError::Waiting) = oldest(ECHO_TIMEOUT) {
-                // The others have waited nearly as long. Waiting for each would take minutes.
-                self.lines().pending.clear();
+            match result {
+                // The session sends them one by one, and each has a result in the end.
+                Err(RequestError::Waiting) if is_limited => {}
+                Err(RequestError::NoAnswer | RequestError::Waiting) if !is_limited => {
+                    // The others have waited nearly as long. Waiting for each would take minutes.
+                    self.lines().pending.clear();
+                }
+                _ => drop(self.lines().pending.pop_front()),
             }
         }
     }
@@ -234,8 +242,14 @@ impl LineSender {
 
     /// Waits for the result of the last line.
     fn last_result(&mut self) -> Result<(), String> {
-        let last = self.lines().pending.back().cloned();
-        let result = last.map(|last| last(self.wait));
+        let mut result = None;
+        // The session may send them slowly, so the time counts from the result of each.
+        for line in self.lines().pending.clone() {
+            result = Some(line(self.wait));
+            if let Some(Err(RequestError::Waiting)) = result {
+                break;
+            }
+        }
         if let Some(failure) = self.lines().failure.clone() {
             return Err(failure);
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::unanswered::Unanswered;
 use crate::client::ticket::Responder;
-use crate::wire::{MAX_TEXT_DATAGRAM, push_printable};
+use crate::wire::{MAX_TEXT_DATAGRAM, RoomName, push_printable};
 
 /// A text or a payload whose echo has not come.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub(super) struct Said {
     pub(super) is_echoed: bool,
     /// The text that the server makes of it in version 1, if it is another one.
     line: Option<Vec<u8>>,
+    /// The room of the session when it was said. `None` for the lobby.
+    pub(super) own_room: Option<RoomName>,
+    /// True if the server may have dropped it because of a limit.
+    pub(super) may_be_limited: bool,
     pub(super) responder: Responder,
 }
 
@@ -27,6 +31,8 @@ impl Said {
             payload,
             is_echoed: true,
             line: None,
+            own_room: None,
+            may_be_limited: false,
             responder,
         }
     }
@@ -53,10 +59,11 @@ impl Unanswered<Said> {
         is_own: bool,
         hurry_by: Instant,
     ) -> Option<Said> {
+        let is_same = |said: &[u8]| said == text || (may_be_cut && said.starts_with(text));
         let (at, ()) = self.find(|said| {
-            let line = said.line.as_ref().unwrap_or(&said.payload);
-            let is_same = line == text || (may_be_cut && line.starts_with(text));
-            (said.room == room && is_same).then_some(())
+            // A server that escapes less than this version sends what was said.
+            let is_echo = is_same(&said.payload) || said.line.as_deref().is_some_and(is_same);
+            (said.room == room && is_echo).then_some(())
         })?;
         if is_own {
             self.hurry(at, hurry_by);
@@ -66,9 +73,9 @@ impl Unanswered<Said> {
 }
 
 /// Minimum length of a datagram whose text the server may have cut. It delivers fewer bytes
-/// than [`MAX_TEXT_DATAGRAM`] where a character, or an escape of up to eight bytes, would be
+/// than [`MAX_TEXT_DATAGRAM`] where a character, or an escape of up to nine bytes, would be
 /// cut.
-pub(super) const MIN_CUT_BYTES: usize = MAX_TEXT_DATAGRAM - 7;
+pub(super) const MIN_CUT_BYTES: usize = MAX_TEXT_DATAGRAM - 8;
 
 #[cfg(test)]
 mod tests;

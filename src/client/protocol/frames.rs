@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Protocol;
 use super::identity::{ATTEMPTS_V2, Confirmation};
+use super::limits::Limits;
 use super::liveness::Mode;
 use super::membership::Credential;
 use super::requests::Request;
@@ -88,6 +89,7 @@ impl Protocol {
         self.path.begin(size, now);
         if self.membership.welcomed(welcome) {
             self.stats.sessions += 1;
+            self.limits = Limits::default();
             self.losses.restart();
             self.subscriptions.renew(now);
             match self.membership.former() {

@@ -88,6 +88,13 @@ impl Identity {
         }
     }
 
+    /// The room of the session if the server does what it was asked for last. `None` for the lobby.
+    pub(super) fn expected_room(&self) -> Option<RoomName> {
+        let room = self.room.requested.or(self.room.standing);
+        let room = room.or(self.room.confirmed);
+        room.filter(|room| !room.as_str().eq_ignore_ascii_case(LOBBY))
+    }
+
     /// The address that the session sends from, as far as this host knows.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address

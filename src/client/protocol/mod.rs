@@ -9,6 +9,7 @@
 //!                                                  membership  session and room of version 2
 //!                                                  subscriptions  more rooms
 //!                                                  proof  of the address, in version 1
+//!                                                  limits  of texts, bytes and work
 //! ```
 //!
 //! With [`ProtocolChoice::Auto`] the server is greeted in version 2. A server that knows only
@@ -18,6 +19,7 @@
 mod echoes;
 mod frames;
 mod identity;
+mod limits;
 mod lines;
 mod liveness;
 mod membership;
@@ -36,6 +38,7 @@ use std::time::Instant;
 
 use self::echoes::Said;
 use self::identity::{ATTEMPTS_V1, Identity};
+use self::limits::Limits;
 use self::liveness::{Liveness, Mode};
 use self::membership::Membership;
 use self::path::Path;
@@ -68,6 +71,7 @@ pub(crate) struct Protocol {
     told: Option<Event>,
     membership: Membership,
     subscriptions: Subscriptions,
+    limits: Limits,
     /// The last proof of the address to a server of version 1.
     proof: Option<Proof>,
     /// The number of HELLOs that still go with heartbeats of version 1, as only a line has told
@@ -88,6 +92,7 @@ pub(crate) struct Status {
     pub(crate) name: Option<Name>,
     pub(crate) room: Option<RoomName>,
     pub(crate) local_addr: Option<SocketAddr>,
+    pub(crate) texts_per_second: Option<u32>,
     pub(crate) stats: SessionStats,
 }
 
@@ -136,6 +141,7 @@ impl Protocol {
             told: None,
             membership: Membership::new(random, now),
             subscriptions: Subscriptions::default(),
+            limits: Limits::default(),
             proof: None,
             hellos_left: 0,
             identity_checked_at: now,
@@ -154,6 +160,7 @@ impl Protocol {
             name: self.identity.name(),
             room: self.identity.room(),
             local_addr: self.identity.address(),
+            texts_per_second: self.limits.texts_per_second(),
             stats,
         }
     }
@@ -178,6 +185,13 @@ impl Protocol {
                 self.refuse(command, responder, error);
             }
             _ => self.queue.push_back((command, responder)),
+        }
+    }
+
+    /// Puts commands before those that wait.
+    fn queue_first(&mut self, commands: Vec<(Outgoing, Responder)>) {
+        for command in commands.into_iter().rev() {
+            self.queue.push_front(command);
         }
     }
 
@@ -248,6 +262,7 @@ impl Protocol {
         }
         let texts = self.texts.expire(now);
         let (lost, delivered): (_, Vec<_>) = texts.into_iter().partition(|said| said.is_echoed);
+        let lost = self.repeat(lost);
         self.fail_texts(lost, true, &RequestError::NoAnswer);
         let delivered = delivered
             .into_iter()
@@ -260,7 +275,11 @@ impl Protocol {
     /// The time at which [`Self::handle_timeout`] or [`Self::poll_transmit`] has something to
     /// do.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        let expiries = [self.requests.poll_timeout(), self.texts.poll_timeout()];
+        let expiries = [
+            self.requests.poll_timeout(),
+            self.texts.poll_timeout(),
+            self.limits.poll_timeout(),
+        ];
         let of_v2 = match self.liveness.mode() {
             Mode::V2 => [
                 Some(self.path.poll_timeout()),
@@ -336,6 +355,7 @@ impl Protocol {
         {
             if was_down && version == ProtocolVersion::V1 {
                 self.identity.renew(ATTEMPTS_V1);
+                self.limits = Limits::default();
             }
             self.tell(Event::Up(version));
         }

@@ -77,9 +77,7 @@ impl Protocol {
         let mut again: Vec<_> = requests.chain(texts).collect();
         // In the order of the tickets, which is that of the application.
         again.sort_by_key(|(_, responder)| responder.id);
-        for waiting in again.into_iter().rev() {
-            self.queue.push_front(waiting);
-        }
+        self.queue_first(again);
     }
 }
 

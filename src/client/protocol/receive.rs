@@ -134,6 +134,7 @@ impl Protocol {
         let text = String::from_utf8_lossy(sentence).into_owned();
         let is_hidden = match reply {
             Some(Reply::Pong(_)) => is_answer,
+            Some(Reply::Limit { .. }) => false,
             _ if is_answer => false,
             // The reply to a check of the session itself.
             // In version 2 a ROOM comes before it.
@@ -143,8 +144,15 @@ impl Protocol {
         if !is_hidden {
             self.push_event(Event::Notice { code, text });
         }
-        if let Some(Reply::Presence { changes, members }) = reply {
-            self.push_event(Event::Presence { changes, members });
+        match reply {
+            Some(Reply::Presence { changes, members }) => {
+                self.push_event(Event::Presence { changes, members });
+            }
+            Some(Reply::Limit {
+                resource,
+                per_second,
+            }) => self.limit_reached(resource, per_second, now),
+            _ => {}
         }
         if let Some((asked, result)) = answered {
             self.answer(asked.responder, result);
@@ -169,4 +177,4 @@ impl Protocol {
 
 /// The part of the time for an answer within which a text may come that a later one has
 /// overtaken: far more than packets on two ways of one network differ by.
-const OVERTAKEN_PART: u32 = 3;
+pub(super) const OVERTAKEN_PART: u32 = 3;

@@ -15,6 +15,7 @@ use crate::wire::{FRAME_MARK, LOBBY};
 mod details;
 mod frames;
 mod greeting;
+mod limits;
 mod lines;
 mod membership;
 mod names;

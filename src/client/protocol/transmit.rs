@@ -22,6 +22,7 @@ impl Protocol {
     /// Writes the next datagram to `out`. Returns false if there is none.
     pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         out.clear();
+        self.limits.forget_timeout();
         if self.liveness.is_beat_due(now) {
             self.push_beat(now, out);
             return true;
@@ -145,6 +146,10 @@ impl Protocol {
 
     /// Writes the next text or request in version 1.
     fn push_line(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        match self.queue.front() {
+            Some((command, _)) if self.limits.allow(command, now) => {}
+            _ => return false,
+        }
         // The server may have forgotten the session, and this text must not go to the lobby.
         let is_text = matches!(
             self.queue.front(),
@@ -158,7 +163,11 @@ impl Protocol {
                 return true;
             }
         }
-        match self.queue.pop_front() {
+        let next = self.queue.pop_front();
+        if let Some((command, _)) = &next {
+            self.limits.spend(command, now);
+        }
+        match next {
             None => return false,
             Some((command @ Outgoing::Say { is_text: false, .. }, responder)) => {
                 self.refuse(command, responder, RequestError::TextOnly);
@@ -182,6 +191,7 @@ impl Protocol {
                 self.push_request(request, Some(responder), now, out);
             }
         }
+        self.limits.spend_bytes(out.len(), now);
         true
     }
 
@@ -192,10 +202,12 @@ impl Protocol {
             let bytes = out.len() + FRAME_OVERHEAD_BYTES + command.max_bytes();
             let number = command.room().map(|room| self.number(room));
             let is_early = number == Some(Number::Awaited);
-            if is_early || (!out.is_empty() && bytes > max_bytes) {
+            let is_full = !out.is_empty() && bytes > max_bytes;
+            if is_early || is_full || !self.limits.allow(&command, now) {
                 self.queue.push_front((command, responder));
                 break;
             }
+            self.limits.spend(&command, now);
             match command {
                 Outgoing::Say {
                     room: Some(room), ..
@@ -224,7 +236,11 @@ impl Protocol {
                 }
             }
         }
-        !out.is_empty()
+        if out.is_empty() {
+            return false;
+        }
+        self.limits.spend_bytes(out.len(), now);
+        true
     }
 
     /// Takes a request for a room besides the own one, which is then due.
@@ -329,6 +345,7 @@ impl Protocol {
     /// has not refused it.
     fn note_said(&mut self, mut said: Said, now: Instant) {
         self.path.used();
+        said.own_room = self.identity.expected_room();
         let is_sent_back = self.config.echo && self.config.receive;
         said.is_echoed =
             self.config.expects_echo && (is_sent_back || self.liveness.mode() == Mode::V1);

@@ -34,6 +34,14 @@ impl<T> Unanswered<T> {
         }
     }
 
+    /// All things expire at this time, and are changed by `each`.
+    pub(super) fn expire_all_at(&mut self, expires_at: Instant, each: impl Fn(&mut T)) {
+        for (at, thing) in &mut self.0 {
+            *at = expires_at;
+            each(thing);
+        }
+    }
+
     /// The time at which the oldest thing expires.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.0.front().map(|(expires_at, _)| *expires_at)

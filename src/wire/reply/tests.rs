@@ -465,9 +465,7 @@ fn any_text() -> impl Strategy<Value = Vec<u8>> {
         "joined",
         "timed out",
         "at most ",
-        "texts",
-        "units of work",
-        " per second",
+        "texts per second",
         "now ",
         "(more: /who ",
     ];

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use bullhorn::net::RECEIVE_BATCH;
-use bullhorn::wire;
 use bullhorn::wire::v2::Room;
+use bullhorn::wire::{self, push_printable};
 
 use super::{Clients, Pause, Registration};
 use crate::config::Scenario;
@@ -302,14 +302,22 @@ impl Clients {
             Received::Refused(_)
                 if self.client(client).phase == Phase::Joining && self.start_ns.is_some() => {}
             Received::Refused(text) if self.client(client).phase == Phase::Joining => {
+                let mut printable = Vec::new();
+                push_printable(text, usize::MAX, &mut printable);
                 return Err(RunError::Refused(
-                    String::from_utf8_lossy(text).into_owned(),
+                    String::from_utf8_lossy(&printable).into_owned(),
                 ));
             }
             Received::Forgotten(session)
                 if self.is_active(client) && self.client(client).session == Some(session) =>
             {
                 self.run.pulse.forgotten();
+            }
+            Received::Limited(resource, per_second) => {
+                let was_limited = std::mem::replace(&mut self.client(client).is_limited, true);
+                if !was_limited {
+                    self.run.note_limited(resource, per_second);
+                }
             }
             Received::Challenge(token) => registration.prove(client, token),
             Received::Welcome(welcome) => registration.welcomed(self, client, welcome),

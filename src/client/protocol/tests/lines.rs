@@ -36,7 +36,7 @@ fn texts_are_received_and_anything_else_is_ignored() {
 fn a_long_line_may_be_cut_and_no_more_than_that_is_read() {
     let mut talk = Talk::new(ProtocolChoice::V1);
     talk.sent();
-    for (bytes, may_be_cut) in [(1016, false), (1017, true), (1024, true), (60_000, true)] {
+    for (bytes, may_be_cut) in [(1015, false), (1016, true), (1024, true), (60_000, true)] {
         let line = format!("ada {}", "x".repeat(bytes - 4));
         let events = talk.hear(line.as_bytes());
         let Some(Event::Message(message)) = events.last() else {
