@@ -4,8 +4,9 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A maximum of units per second, evenly, with a burst: the units of this time may come at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A maximum of units per second, evenly, with a burst: the units of this time may come at once. By
+/// default there is no maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rate {
     /// `None`: any number.
     per_second: Option<NonZero<u32>>,

@@ -172,6 +172,12 @@ pub enum DropReason {
     /// Its sender is new, and the maximum number of peers is registered (`--max-peers`). The
     /// reply, if there is one, is counted as a reply.
     PeersFull,
+    /// Its sender is new, and its network has its share of `--max-peers`. The reply, if there is one,
+    /// is counted as a reply.
+    NetworkFull,
+    /// Its sender is new, and its network has registered as many peers as it may in this time
+    /// (`--registrations-per-network`).
+    NetworkRate,
     /// It begins like a datagram of protocol v2, but is not well-formed.
     Malformed,
     /// Its sender is registered with another session, or without one. The source address
@@ -201,11 +207,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::OwnAddress,
         Self::OwnEcho,
         Self::PortZero,
         Self::PeersFull,
+        Self::NetworkFull,
+        Self::NetworkRate,
         Self::Malformed,
         Self::WrongSession,
         Self::UnknownSession,
@@ -225,6 +233,8 @@ impl DropReason {
             Self::OwnEcho => "own echo",
             Self::PortZero => "port 0",
             Self::PeersFull => "peers full",
+            Self::NetworkFull => "network full",
+            Self::NetworkRate => "network rate",
             Self::Malformed => "malformed",
             Self::WrongSession => "wrong session",
             Self::UnknownSession => "unknown session",
@@ -331,7 +341,7 @@ mod tests {
         for (index, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(counts.dropped(reason), index as u64 + 1);
         }
-        assert_eq!(counts.dropped_total(), 105);
+        assert_eq!(counts.dropped_total(), 136);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod hash;
 mod members;
 mod names;
 mod network;
+mod network_limits;
 mod peer;
 mod presence;
 mod recent;
@@ -25,7 +26,7 @@ use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::server::ops::supervise::Wake;
 use crate::wire::v2::{SessionId, SessionOptions};
-use crate::wire::{DisplayName, Name, Protocol, RoomName};
+use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
 
 pub use budget::{Budget, PeerRates, Resource};
 pub use directory::{Directory, RegistryLimits, RoomError};
@@ -35,6 +36,8 @@ pub use members::{Members, Part, SendGroup};
 pub use names::NameError;
 use names::Names;
 pub use network::Network;
+use network_limits::NetworkShares;
+pub use network_limits::{NetworkRate, NetworkRates, NetworkSlot};
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 pub use recent::RecentAddresses;
@@ -56,6 +59,7 @@ pub struct Registry {
     /// The number of peers. The map's own `len` takes the lock of every shard.
     len: AtomicUsize,
     max_peers: usize,
+    shares: NetworkShares,
     expired: AtomicU64,
     /// The addresses of v1 peers that have proven them and have expired since.
     proven: RecentAddresses,
@@ -77,6 +81,8 @@ pub enum Touch {
     Unknown,
     /// The datagram must be dropped for this reason. Nothing has changed.
     Refused(DropReason),
+    /// The peer is new, and cannot be registered. Nothing has changed.
+    LimitReached(Limit),
 }
 
 impl Registry {
@@ -95,11 +101,21 @@ impl Registry {
             names: Names::new(limits.max_names),
             len: AtomicUsize::new(0),
             max_peers: limits.max_peers,
+            shares: NetworkShares::default(),
             expired: AtomicU64::new(0),
             proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
             ended: ended::table(),
             expired_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Returns the registry with rates for networks that are not trusted.
+    #[must_use]
+    pub fn with_network_rates(mut self, rates: NetworkRates) -> Self {
+        self.shares = NetworkShares::new(rates.registrations);
+        self.names.shares = NetworkShares::new(rates.names);
+        self.directory.shares = NetworkShares::new(rates.rooms);
+        self
     }
 
     /// Returns a registry for tests, in which only the number of peers is limited.
@@ -225,7 +241,7 @@ impl Registry {
             return Some(Ok(room));
         }
         // Reserved before the old place is released, so the peer always has a room.
-        let room = match self.directory.reserve_place(name) {
+        let room = match self.reserve_place(&peer, name) {
             Ok(room) => room,
             Err(error) => return Some(Err(error)),
         };
@@ -242,7 +258,11 @@ impl Registry {
     pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
         let peer = self.peers.get_mut(&self.hash.hash(address))?;
         let before = peer.display_name(address);
-        if let Err(error) = self.names.take(name, peer.name(), *address) {
+        let (network, now_ms) = (peer.network, peer.seen_ms());
+        let taken = self
+            .names
+            .take(name, peer.name(), *address, network, now_ms);
+        if let Err(error) = taken {
             return Some(Err(error));
         }
         peer.name.store(Some(Arc::new(name)));
@@ -333,7 +353,7 @@ impl Registry {
         let newest_ms = oldest_ms.iter().copied().max().unwrap_or(0);
         self.expired_ms.store(newest_ms, Ordering::Relaxed);
         let is_stale = |peer: &Peer| {
-            let seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
+            let seen_ms = peer.seen_ms();
             // Most peers were seen after any of the times.
             seen_ms < newest_ms && seen_ms < oldest_ms[peer.owner.index()]
         };
@@ -381,19 +401,21 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Returns true if no newcomer can be registered now.
-    pub fn is_full(&self) -> bool {
-        self.len() >= self.max_peers
+    /// Returns the limit that keeps a newcomer from being registered now, if there is one.
+    pub fn peer_limit(&self, address: &PeerAddr, is_trusted: bool) -> Option<Limit> {
+        let network = (!is_trusted).then(|| self.network(address));
+        self.shares.reached(network, self.len(), self.max_peers)
+    }
+
+    /// Returns the place of the network of an address.
+    pub fn network(&self, address: &PeerAddr) -> NetworkSlot {
+        NetworkSlot::of(Network::of(address.socket_addr().ip()), &self.hash)
     }
 
     /// Returns true if a v1 peer with this address has expired in the last ten minutes.
     pub fn was_proven(&self, address: &PeerAddr) -> bool {
         let now_ms = self.expired_ms.load(Ordering::Relaxed);
         self.proven.contains(self.hash.hash(address).hash, now_ms)
-    }
-
-    pub fn max_peers(&self) -> usize {
-        self.max_peers
     }
 
     pub fn expired(&self) -> u64 {
@@ -414,16 +436,35 @@ impl Registry {
         newcomer: &Newcomer,
         now_ms: u64,
     ) -> Touch {
-        if self.len.fetch_add(1, Ordering::Relaxed) >= self.max_peers {
+        let used = self.len.fetch_add(1, Ordering::Relaxed);
+        let network = self.network_of(newcomer);
+        if let Err(limit) = self.shares.enter(network, used, self.max_peers, now_ms) {
             self.len.fetch_sub(1, Ordering::Relaxed);
-            return Touch::Refused(DropReason::PeersFull);
+            return Touch::LimitReached(limit);
         }
         let lobby = self.lobby();
-        let peer = Peer::new(newcomer, Arc::clone(lobby), now_ms);
+        let peer = Peer::new(newcomer, network, Arc::clone(lobby), now_ms);
         enter_room(lobby, entry.key(), &peer, None);
         let peer = Arc::new(peer);
         entry.insert(Arc::clone(&peer));
         Touch::Registered(peer)
+    }
+
+    /// Returns the network that a newcomer is counted for.
+    fn network_of(&self, newcomer: &Newcomer) -> Option<NetworkSlot> {
+        (!newcomer.is_trusted).then(|| self.network(&newcomer.address))
+    }
+
+    /// Reserves a place in a room for a peer, whose last datagram requests it.
+    fn reserve_place(&self, peer: &Peer, name: RoomName) -> Result<Arc<Room>, RoomError> {
+        self.directory
+            .reserve_place(name, peer.network, peer.seen_ms())
+    }
+
+    /// Counts a peer as gone, which is registered no more.
+    fn uncount(&self, network: Option<NetworkSlot>) {
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        self.shares.leave(network);
     }
 
     fn leave_room(&self, room: &Arc<Room>, key: &HashedAddr, peer: &Peer, reason: LeaveReason) {
@@ -454,7 +495,7 @@ impl Registry {
             is_removed
         });
         let (_, peer) = removed?;
-        self.len.fetch_sub(1, Ordering::Relaxed);
+        self.uncount(peer.network);
         Some(peer)
     }
 }

@@ -8,6 +8,7 @@ use once_cell::race::OnceBox;
 
 use super::budget::Budget;
 use super::members::SendGroup;
+use super::network_limits::NetworkSlot;
 use super::room::{Room, SendTo};
 use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
@@ -31,6 +32,8 @@ pub struct Peer {
     options: SessionOptions,
     /// `None` for a trusted peer.
     budget: Option<Arc<Budget>>,
+    /// The network that the peer is counted for, or `None` for a trusted peer.
+    pub(super) network: Option<NetworkSlot>,
 }
 
 /// A peer that is about to be registered.
@@ -68,8 +71,13 @@ pub(super) struct Memberships {
 }
 
 impl Peer {
-    /// Returns a new peer. The caller makes it a member of `room`.
-    pub(super) fn new(newcomer: &Newcomer, room: Arc<Room>, now_ms: u64) -> Self {
+    /// Returns a new peer. The caller makes it a member of `room`, and counts it for `network`.
+    pub(super) fn new(
+        newcomer: &Newcomer,
+        network: Option<NetworkSlot>,
+        room: Arc<Room>,
+        now_ms: u64,
+    ) -> Self {
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
             session: newcomer.session,
@@ -83,6 +91,7 @@ impl Peer {
             wants_presence: AtomicBool::new(false),
             options: newcomer.options.unwrap_or_default(),
             budget: newcomer.budget(),
+            network,
         }
     }
 
@@ -137,6 +146,11 @@ impl Peer {
         self.budget.as_deref()
     }
 
+    /// The time of its last datagram.
+    pub(super) fn seen_ms(&self) -> u64 {
+        self.last_seen_ms.load(Ordering::Relaxed)
+    }
+
     pub fn name(&self) -> Option<Name> {
         self.name.load().as_deref().copied()
     }
@@ -174,8 +188,13 @@ impl Peer {
         }
     }
 
-    /// Returns a peer at another address that has all that this one has.
-    pub(super) fn moved(&self, newcomer: &Newcomer, now_ms: u64) -> Self {
+    /// Returns a peer at another address, of `network`, that has all that this one has.
+    pub(super) fn moved(
+        &self,
+        newcomer: &Newcomer,
+        network: Option<NetworkSlot>,
+        now_ms: u64,
+    ) -> Self {
         let protocol = match newcomer.options {
             Some(_) => newcomer.protocol,
             None => self.group.protocol,
@@ -192,6 +211,7 @@ impl Peer {
             session: newcomer.session,
             options,
             budget: budget.map(|budget| self.budget.clone().unwrap_or(budget)),
+            network,
             ..self.copy(group, now_ms)
         }
     }
@@ -207,6 +227,7 @@ impl Peer {
             wants_presence: AtomicBool::new(self.wants_presence()),
             options: self.options,
             budget: self.budget.clone(),
+            network: self.network,
         }
     }
 

@@ -61,6 +61,14 @@ fn each_sentence_has_its_words() {
         to: b"[::1]:5000",
         text: b"a  b: c",
     };
+    let in_network = |max| Limit {
+        max,
+        scope: LimitScope::Network,
+    };
+    let per_second = Limit {
+        max: 20,
+        scope: LimitScope::NetworkPerSecond,
+    };
     let events = [
         PresenceEvent::Joined(ada),
         PresenceEvent::Left(bob),
@@ -106,13 +114,31 @@ fn each_sentence_has_its_words() {
     ]
     .map(|(verb, words)| (Reply::Usage(verb), words));
     let refused = [
-        (Reply::PeerLimit(10_000), "peer limit reached (10000)"),
+        (
+            Reply::PeerLimit(Limit::of_server(10_000)),
+            "peer limit reached (10000)",
+        ),
+        (
+            Reply::PeerLimit(in_network(5_000)),
+            "peer limit reached (5000 in your network)",
+        ),
         (Reply::NameTaken(name("ada")), "ada is taken"),
-        (Reply::NameLimit(1000), "name limit reached (1000)"),
+        (
+            Reply::NameLimit(Limit::of_server(1000)),
+            "name limit reached (1000)",
+        ),
+        (
+            Reply::NameLimit(in_network(50)),
+            "name limit reached (50 in your network)",
+        ),
         (Reply::RoomFull(den, 2), "den is full (2)"),
         (
-            Reply::RoomLimit(den, 0),
+            Reply::RoomLimit(den, Limit::of_server(0)),
             "cannot create \"den\": room limit reached (0)",
+        ),
+        (
+            Reply::RoomLimit(den, per_second),
+            "cannot create \"den\": room limit reached (20 per second in your network)",
         ),
         (Reply::NoSuchPeer(b"a.b"), "no such peer: a.b"),
         (Reply::TooManyMessages, "too many messages in one datagram"),
@@ -185,6 +211,9 @@ fn other_sentences_are_not_known() {
         (NoticeCode::Misuse, "pong 1"),
         (NoticeCode::Refused, "server is full"),
         (NoticeCode::Refused, "peer limit reached (1,000)"),
+        (NoticeCode::Refused, "peer limit reached (2 in my network)"),
+        (NoticeCode::Refused, "peer limit reached (2 in your network"),
+        (NoticeCode::Refused, "name limit reached (2 per second)"),
         (NoticeCode::Done, "peer limit reached (2)"),
         (NoticeCode::Refused, "den is full"),
         (NoticeCode::Refused, "den is full (two)"),
@@ -372,6 +401,11 @@ fn any_page<E: Display + std::fmt::Debug + 'static>(
     })
 }
 
+fn any_limit() -> impl Strategy<Value = Limit> {
+    let scope = prop::sample::select(&LimitScope::ALL[..]);
+    (any::<usize>(), scope).prop_map(|(max, scope)| Limit { max, scope })
+}
+
 fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     let entered = (any_room(), any::<usize>());
     let entered = entered.prop_map(|(room, members)| Reply::Entered { room, members });
@@ -384,8 +418,8 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     // See above.
     let full = full.prop_filter("a server", |(room, _)| room.as_str() != "server");
     let full = full.prop_map(|(room, max)| Reply::RoomFull(room, max));
-    let limit = (any_room(), any::<usize>());
-    let limit = limit.prop_map(|(room, max)| Reply::RoomLimit(room, max));
+    let room_limit = (any_room(), any_limit());
+    let room_limit = room_limit.prop_map(|(room, limit)| Reply::RoomLimit(room, limit));
     let events = prop::collection::vec(any_event(), 1..=MAX_NAMED_EVENTS);
     let changes = prop_oneof![
         events.prop_map(Changes::Events),
@@ -403,11 +437,11 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
         any_bytes().prop_map(Reply::Pong),
         any::<bool>().prop_map(Reply::Subscribed),
         prop::sample::select(&Verb::ALL[..]).prop_map(Reply::Usage),
-        any::<usize>().prop_map(Reply::PeerLimit),
+        any_limit().prop_map(Reply::PeerLimit),
         any_name().prop_map(Reply::NameTaken),
-        any::<usize>().prop_map(Reply::NameLimit),
+        any_limit().prop_map(Reply::NameLimit),
         full,
-        limit,
+        room_limit,
         any_word().prop_map(Reply::NoSuchPeer),
         Just(Reply::TooManyMessages),
         Just(Reply::TooManyLists),
@@ -446,6 +480,9 @@ fn any_text() -> impl Strategy<Value = Vec<u8>> {
         "timed out",
         "now ",
         "(more: /who ",
+        "limit reached ",
+        "in your network",
+        "per second",
     ];
     let part = prop_oneof![
         9 => prop::sample::select(parts.to_vec()).prop_map(|part| part.as_bytes().to_vec()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
 use crate::server::chat::{Chat, admission};
-use crate::server::config::{Proof, ServerConfig};
+use crate::server::config::{Proof, ServerConfig, Trust};
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
@@ -17,7 +17,7 @@ use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::{AddressHash, Registry, RegistryLimits};
+use crate::server::registry::{AddressHash, NetworkRate, Registry, RegistryLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
@@ -48,8 +48,10 @@ impl Core {
         let hash = AddressHash::random();
         let registry = Registry::new(WORKERS, limits, hash, Arc::new(|| {}));
         let registry = Arc::new(registry);
+        let all = ["0.0.0.0/0", "::/0"].map(|net| Trust::Net(net.parse().unwrap()));
         let config = ServerConfig {
             proof,
+            trust: all.to_vec(),
             ..ServerConfig::default()
         };
         let admission = admission(&config, Arc::default());
@@ -62,7 +64,7 @@ impl Core {
             admission,
             tokens: Tokens::new().unwrap(),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
-            challenges: Challenges::new(u64::MAX),
+            challenges: Challenges::new(u32::MAX, NetworkRate::new(None)),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
