@@ -88,18 +88,18 @@ pub enum Reply<'a> {
 pub struct Limit {
     /// The maximum.
     pub max: usize,
-    /// What it is the maximum of.
+    /// The range of the maximum.
     pub scope: LimitScope,
 }
 
-/// What a [`Limit`] is the maximum of.
+/// The range of a [`Limit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitScope {
     /// The whole server.
     Server,
-    /// The peers of a network, as long as others have as much as they have.
+    /// The peers of a network. They have as much as is left for others.
     Network,
-    /// What the peers of a network take per second.
+    /// The peers of a network within a second.
     NetworkPerSecond,
 }
 

@@ -109,15 +109,6 @@ impl Registry {
         }
     }
 
-    /// Returns the registry with rates for networks that are not trusted.
-    #[must_use]
-    pub fn with_network_rates(mut self, rates: NetworkRates) -> Self {
-        self.shares = NetworkShares::new(rates.registrations);
-        self.names.shares = NetworkShares::new(rates.names);
-        self.directory.shares = NetworkShares::new(rates.rooms);
-        self
-    }
-
     /// Returns a registry for tests, in which only the number of peers is limited.
     #[cfg(test)]
     pub(crate) fn plain(workers: usize, max_peers: usize) -> Self {
@@ -258,11 +249,8 @@ impl Registry {
     pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
         let peer = self.peers.get_mut(&self.hash.hash(address))?;
         let before = peer.display_name(address);
-        let (network, now_ms) = (peer.network, peer.seen_ms());
-        let taken = self
-            .names
-            .take(name, peer.name(), *address, network, now_ms);
-        if let Err(error) = taken {
+        let (names, now_ms) = (&self.names, peer.seen_ms());
+        if let Err(error) = names.take(name, peer.name(), *address, peer.network, now_ms) {
             return Some(Err(error));
         }
         peer.name.store(Some(Arc::new(name)));
@@ -401,17 +389,6 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Returns the limit that keeps a newcomer from being registered now, if there is one.
-    pub fn peer_limit(&self, address: &PeerAddr, is_trusted: bool) -> Option<Limit> {
-        let network = (!is_trusted).then(|| self.network(address));
-        self.shares.reached(network, self.len(), self.max_peers)
-    }
-
-    /// Returns the place of the network of an address.
-    pub fn network(&self, address: &PeerAddr) -> NetworkSlot {
-        NetworkSlot::of(Network::of(address.socket_addr().ip()), &self.hash)
-    }
-
     /// Returns true if a v1 peer with this address has expired in the last ten minutes.
     pub fn was_proven(&self, address: &PeerAddr) -> bool {
         let now_ms = self.expired_ms.load(Ordering::Relaxed);
@@ -448,23 +425,6 @@ impl Registry {
         let peer = Arc::new(peer);
         entry.insert(Arc::clone(&peer));
         Touch::Registered(peer)
-    }
-
-    /// Returns the network that a newcomer is counted for.
-    fn network_of(&self, newcomer: &Newcomer) -> Option<NetworkSlot> {
-        (!newcomer.is_trusted).then(|| self.network(&newcomer.address))
-    }
-
-    /// Reserves a place in a room for a peer, whose last datagram requests it.
-    fn reserve_place(&self, peer: &Peer, name: RoomName) -> Result<Arc<Room>, RoomError> {
-        self.directory
-            .reserve_place(name, peer.network, peer.seen_ms())
-    }
-
-    /// Counts a peer as gone, which is registered no more.
-    fn uncount(&self, network: Option<NetworkSlot>) {
-        self.len.fetch_sub(1, Ordering::Relaxed);
-        self.shares.leave(network);
     }
 
     fn leave_room(&self, room: &Arc<Room>, key: &HashedAddr, peer: &Peer, reason: LeaveReason) {

@@ -6,18 +6,23 @@
 
 use std::hash::BuildHasher;
 use std::num::NonZero;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::Registry;
+use super::directory::RoomError;
 use super::hash::AddressHash;
 use super::network::Network;
+use super::peer::{Newcomer, Peer};
+use super::room::Room;
+use crate::net::PeerAddr;
 use crate::server::rate::{Meter, Rate};
-use crate::wire::{Limit, LimitScope};
+use crate::wire::{Limit, LimitScope, RoomName};
 
 /// The place of a network in tables of fixed size. Trusted peers have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NetworkSlot(NonZero<u32>);
+pub struct NetworkSlot(NonZero<u16>);
 
 /// The maxima per second of each network. `None` is no maximum.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +42,7 @@ pub struct NetworkRate {
     meters: NetworkTable<Meter>,
 }
 
-/// What the networks have of a table that all share, and how much they take per second.
+/// The shares of networks in a table, and how much they take of it per second.
 ///
 /// A network may have one more as long as it has fewer than are left for others (dynamic thresholds,
 /// Choudhury and Hahne, 1998). So one network has at most half of a table, and two have a third
@@ -51,16 +56,68 @@ pub(super) struct NetworkShares {
 /// A `T` for each slot. A server without peers that are not trusted has none.
 struct NetworkTable<T>(OnceLock<Box<[T]>>);
 
+impl Registry {
+    /// Returns the registry with rates for networks that are not trusted.
+    #[must_use]
+    pub fn with_network_rates(mut self, rates: NetworkRates) -> Self {
+        self.shares = NetworkShares::new(rates.registrations);
+        self.names.shares = NetworkShares::new(rates.names);
+        self.directory.shares = NetworkShares::new(rates.rooms);
+        self
+    }
+
+    /// Returns the limit that keeps a newcomer from being registered now, if there is one.
+    pub fn peer_limit(&self, address: &PeerAddr, is_trusted: bool) -> Option<Limit> {
+        let network = (!is_trusted).then(|| self.network(address));
+        self.shares.reached(network, self.len(), self.max_peers)
+    }
+
+    /// Returns the place of the network of an address.
+    pub fn network(&self, address: &PeerAddr) -> NetworkSlot {
+        NetworkSlot::of(Network::of(address.socket_addr().ip()), &self.hash)
+    }
+
+    /// Returns the network that a newcomer is counted for.
+    pub(super) fn network_of(&self, newcomer: &Newcomer) -> Option<NetworkSlot> {
+        (!newcomer.is_trusted).then(|| self.network(&newcomer.address))
+    }
+
+    /// Reserves a place in a room for a peer, whose last datagram requests it.
+    pub(super) fn reserve_place(
+        &self,
+        peer: &Peer,
+        name: RoomName,
+    ) -> Result<Arc<Room>, RoomError> {
+        self.directory
+            .reserve_place(name, peer.network, peer.seen_ms())
+    }
+
+    /// Counts a peer as gone, which is registered no more.
+    pub(super) fn uncount(&self, network: Option<NetworkSlot>) {
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        self.shares.leave(network);
+    }
+
+    /// Counts a peer of one network for another one, if that may have one more.
+    pub(super) fn hand_over_place(
+        &self,
+        from: Option<NetworkSlot>,
+        to: Option<NetworkSlot>,
+    ) -> Result<(), Limit> {
+        self.shares.hand_over(from, to, self.len(), self.max_peers)
+    }
+}
+
 impl NetworkSlot {
     /// Returns the slot of a network. The hash has a random key. Otherwise a stranger could choose
     /// networks that use up the limit of another one.
     pub(super) fn of(network: Network, hash: &AddressHash) -> Self {
         let slot = hash.hash_one(network) % SLOTS;
-        Self(NonZero::<u32>::MIN.saturating_add(slot as u32))
+        Self(NonZero::<u16>::MIN.saturating_add(slot as u16))
     }
 
     fn index(self) -> usize {
-        self.0.get() as usize - 1
+        usize::from(self.0.get() - 1)
     }
 }
 
@@ -210,7 +267,10 @@ impl<T> Default for NetworkTable<T> {
 /// together.
 const BURST: Duration = Duration::from_secs(10);
 
-/// Number of slots. A rate takes half a megabyte, and the counts of a table take a quarter. While
+/// Number of slots, so that one fits into two bytes of a peer. A rate takes half a megabyte, and the counts of a table take a quarter. While
 /// 1,000 networks take all that they can, another one has the slot of one with a probability of
 /// 1.5 %.
-const SLOTS: u64 = 1 << 16;
+const SLOTS: u64 = u16::MAX as u64;
+
+#[cfg(test)]
+mod tests;

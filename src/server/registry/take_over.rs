@@ -10,7 +10,6 @@ use super::peer::{Newcomer, Peer};
 use super::room::LeaveReason;
 use super::{Registry, Touch};
 use crate::net::PeerAddr;
-use crate::wire::Limit;
 use crate::wire::v2::Move;
 
 impl Registry {
@@ -34,7 +33,7 @@ impl Registry {
         let removed = self.peers.remove_if(&old_key, |key, old| {
             let is_it = old.session == Some(former.session)
                 && self.shares.take(network, now_ms).is_ok()
-                && self.hand_over(old.network, network).is_ok();
+                && self.hand_over_place(old.network, network).is_ok();
             if is_it {
                 old.memberships.iter().for_each(|room| room.step_out(key));
                 if let Some(name) = old.name()
@@ -81,11 +80,6 @@ impl Registry {
                 Touch::Unknown
             }
         }
-    }
-
-    /// Counts a peer of one network for another one, if that may have one more.
-    fn hand_over(&self, from: Option<NetworkSlot>, to: Option<NetworkSlot>) -> Result<(), Limit> {
-        self.shares.hand_over(from, to, self.len(), self.max_peers)
     }
 
     fn come_back(
