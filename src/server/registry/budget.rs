@@ -1,7 +1,9 @@
 //! The budget of a peer that is not trusted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
+use super::network_limits::NetworkSlot;
 use crate::server::rate::{Meter, Rate};
 
 /// The use of the limits by one peer.
@@ -11,6 +13,9 @@ pub struct Budget {
     bytes: Meter,
     work: Meter,
     was_told: AtomicBool,
+    /// The network that the peer is counted for, or 0. It stands here and not in the peer, of which
+    /// trusted ones have no network.
+    network: AtomicU16,
 }
 
 /// The limits of each peer that is not trusted.
@@ -57,6 +62,15 @@ impl Budget {
     /// kept within its budget for so long that it may send a burst again.
     pub fn is_news(&self) -> bool {
         !self.was_told.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn network(&self) -> Option<NetworkSlot> {
+        NonZero::new(self.network.load(Ordering::Relaxed)).map(NetworkSlot)
+    }
+
+    pub(super) fn set_network(&self, network: Option<NetworkSlot>) {
+        let number = network.map_or(0, |NetworkSlot(number)| number.get());
+        self.network.store(number, Ordering::Relaxed);
     }
 
     fn part<'a>(&'a self, resource: Resource, rates: &'a PeerRates) -> (&'a Meter, &'a Rate) {

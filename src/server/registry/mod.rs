@@ -190,13 +190,13 @@ impl Registry {
         let Touch::Refreshed(peer) = touch else {
             return touch;
         };
-        let (mut group, mut options) = (peer.group, peer.options());
+        let (mut group, mut options) = (peer.group(), peer.options());
         change(&mut group, &mut options);
-        if (group, options) == (peer.group, peer.options()) {
+        if (group, options) == (peer.group(), peer.options()) {
             return Touch::Refreshed(peer);
         }
         let changed = Arc::new(peer.changed(group, options, now_ms));
-        if group != peer.group || changed.send_to() != peer.send_to() {
+        if group != peer.group() || changed.send_to() != peer.send_to() {
             let mut subscriber = changed.subscriber(&key.address);
             for room in changed.memberships.iter() {
                 room.set_group(&key, changed.send_to().group, subscriber.take());
@@ -250,7 +250,7 @@ impl Registry {
         let peer = self.peers.get_mut(&self.hash.hash(address))?;
         let before = peer.display_name(address);
         let (names, now_ms) = (&self.names, peer.seen_ms());
-        if let Err(error) = names.take(name, peer.name(), *address, peer.network, now_ms) {
+        if let Err(error) = names.take(name, peer.name(), *address, peer.network(), now_ms) {
             return Some(Err(error));
         }
         peer.name.store(Some(Arc::new(name)));
@@ -455,7 +455,7 @@ impl Registry {
             is_removed
         });
         let (_, peer) = removed?;
-        self.uncount(peer.network);
+        self.uncount(peer.network());
         Some(peer)
     }
 }

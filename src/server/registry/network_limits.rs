@@ -22,7 +22,7 @@ use crate::wire::{Limit, LimitScope, RoomName};
 
 /// The place of a network in tables of fixed size. Trusted peers have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NetworkSlot(NonZero<u16>);
+pub struct NetworkSlot(pub(super) NonZero<u16>);
 
 /// The maxima per second of each network. `None` is no maximum.
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,7 +89,7 @@ impl Registry {
         name: RoomName,
     ) -> Result<Arc<Room>, RoomError> {
         self.directory
-            .reserve_place(name, peer.network, peer.seen_ms())
+            .reserve_place(name, peer.network(), peer.seen_ms())
     }
 
     /// Counts a peer as gone, which is registered no more.

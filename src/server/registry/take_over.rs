@@ -33,7 +33,7 @@ impl Registry {
         let removed = self.peers.remove_if(&old_key, |key, old| {
             let is_it = old.session == Some(former.session)
                 && self.shares.take(network, now_ms).is_ok()
-                && self.hand_over_place(old.network, network).is_ok();
+                && self.hand_over_place(old.network(), network).is_ok();
             if is_it {
                 old.memberships.iter().for_each(|room| room.step_out(key));
                 if let Some(name) = old.name()
@@ -65,7 +65,7 @@ impl Registry {
                 }
                 let peer = self.come_back(&old, &key, newcomer, network, now_ms);
                 entry.insert(Arc::clone(&peer));
-                self.uncount(registered.network);
+                self.uncount(registered.network());
                 Touch::Moved(peer)
             }
             // Another session, or a v1 peer, was registered at the address meanwhile.
