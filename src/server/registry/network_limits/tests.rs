@@ -136,6 +136,29 @@ fn networks_have_slots_of_a_random_key() {
     assert!(different.last() < Some(&(SLOTS as usize)));
 }
 
+#[test]
+fn a_move_is_a_registration() {
+    let rates = NetworkRates {
+        registrations: NonZero::new(1),
+        ..NetworkRates::default()
+    };
+    let registry = Registry::plain(1, 100).with_network_rates(rates);
+    registry.register(&newcomer(0, session(0), false), 0);
+    let mut moved = 0;
+    loop {
+        let former = Move {
+            session: session(moved),
+            address: address(moved * 3).socket_addr(),
+        };
+        let newcomer = newcomer(moved * 3 + 3, session(moved + 1), false);
+        let Touch::Moved(_) = registry.take_over(&newcomer, &former, 0) else {
+            break;
+        };
+        moved += 1;
+    }
+    assert_eq!((moved, registry.len()), (9, 1));
+}
+
 /// An action of a peer, or of time.
 #[derive(Debug, Clone)]
 enum Action {
