@@ -73,6 +73,9 @@ fn others_get_in_while_one_network_takes_all_that_it_can() {
     assert_eq!(server.stats().rooms, 1 + 150);
     let again = client(&server, 66, 9);
     assert_eq!(register(&again), "* you are in lobby (1 here)");
+    assert_eq!(request(&again, "/nick again"), "* you are again");
+    let room = request(&again, "/join again");
+    assert_eq!(room, "* you are in again (1 here)");
     drop(others);
 }
 
