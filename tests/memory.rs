@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bullhorn::net::PeerAddr;
 use bullhorn::server::ops::stats::WorkerId;
-use bullhorn::server::registry::{AddressHash, Newcomer, Registry, RegistryLimits};
+use bullhorn::server::registry::{AddressHash, Newcomer, Registry, RegistryLimits, Touch};
 use bullhorn::wire::{Protocol, RoomName};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -21,10 +21,16 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[test]
-fn a_peer_takes_at_most_400_bytes() {
+fn a_peer_takes_at_most_300_bytes_and_64_more_if_it_is_not_trusted() {
     let _only_test = only_test();
     // At 115,000 peers the table has just doubled, at 135,000 the room has.
-    for count in [200_000, 115_000, 135_000] {
+    for (count, is_trusted) in [
+        (200_000, true),
+        (115_000, true),
+        (135_000, true),
+        (135_000, false),
+    ] {
+        let max_bytes = BYTES_PER_PEER + if is_trusted { 0 } else { BYTES_PER_STRANGER };
         let resident_before = resident_bytes();
         let region = Region::new(ALLOCATOR);
         let used = |what: &str| {
@@ -33,26 +39,26 @@ fn a_peer_takes_at_most_400_bytes() {
             println!("{count} peers, {what}: {} bytes per peer", bytes / count);
             bytes / count
         };
-        let peers = registry(count + 1);
-        for number in 0..count {
-            register_stranger(&peers, number);
-        }
+        // All are in one network, which has at most half.
+        let peers = registry(2 * count + 1);
+        let register = |number| register(&peers, number, is_trusted);
+        (0..count).for_each(register);
         used("table and room");
         let outdated = peers.lobby().members();
         assert_eq!(outdated.len(), count);
-        assert!(used("with a snapshot") <= BYTES_PER_PEER);
+        assert!(used("with a snapshot") <= max_bytes);
 
         // Another peer joins during a fan-out, which keeps its snapshot.
-        register_stranger(&peers, count);
+        register(count);
         assert_eq!(peers.lobby().members().len(), count + 1);
-        assert!(used("with a snapshot and an outdated one") <= BYTES_PER_PEER);
+        assert!(used("with a snapshot and an outdated one") <= max_bytes);
         assert_eq!(outdated.len(), count);
 
         // The resident memory includes the overhead of the allocator. Later rounds reuse
         // the memory that the first one has released.
         let resident = resident_bytes().saturating_sub(resident_before) / count;
         println!("{count} peers, resident: {resident} bytes per peer more than before");
-        assert!(resident <= BYTES_PER_PEER);
+        assert!(resident <= max_bytes);
     }
 }
 
@@ -64,7 +70,7 @@ fn a_room_takes_at_most_400_bytes_in_addition_to_its_members() {
         let region = Region::new(ALLOCATOR);
         let peers = registry(PEERS);
         for number in 0..PEERS {
-            register_stranger(&peers, number);
+            register(&peers, number, true);
             let room = format!("room-{}", number % rooms_count);
             let room = RoomName::parse(room.as_bytes()).unwrap();
             // Takes a snapshot, so that each room has one.
@@ -93,17 +99,17 @@ fn a_room_takes_at_most_400_bytes_in_addition_to_its_members() {
     }
 }
 
-/// Registers a peer that is not trusted, and has a budget.
-fn register_stranger(peers: &Registry, number: usize) {
+fn register(peers: &Registry, number: usize, is_trusted: bool) {
     let newcomer = Newcomer {
         address: address(number),
         protocol: Protocol::Text,
         session: None,
         options: None,
         owner: WorkerId(0),
-        is_trusted: false,
+        is_trusted,
     };
-    peers.register(&newcomer, 0);
+    let registered = peers.register(&newcomer, 0);
+    assert!(matches!(registered, Touch::Registered(_)));
 }
 
 /// Lets one test run at a time, as the allocator counts for all threads.
@@ -137,5 +143,6 @@ fn resident_bytes() -> usize {
 }
 
 /// The documented limits.
-const BYTES_PER_PEER: usize = 400;
+const BYTES_PER_PEER: usize = 300;
+const BYTES_PER_STRANGER: usize = 64;
 const BYTES_PER_ROOM: usize = 400;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::config::ProtocolVersion;
 use crate::wire::reply::{Changes, NoticeCode, Page, Resource};
-use crate::wire::{DisplayName, Name, RoomName};
+use crate::wire::{DisplayName, Limit, Name, RoomName};
 
 /// An event of a [`Session`](super::Session).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,15 +198,15 @@ pub enum Refusal {
     /// Another peer has the name.
     #[error("{0} is taken")]
     NameTaken(Name),
-    /// This many names are in use, the maximum of the server.
-    #[error("the server has its maximum of {0} names")]
-    NameLimit(usize),
+    /// This many names are in use, or were taken within a second.
+    #[error("name limit reached ({0})")]
+    NameLimit(Limit),
     /// The room has this many members, its maximum.
     #[error("{0} is full ({1})")]
     RoomFull(RoomName, usize),
-    /// The room does not exist, and the server has this many rooms, its maximum.
-    #[error("cannot create {0}: the server has its maximum of {1} rooms")]
-    RoomLimit(RoomName, usize),
+    /// The room does not exist, and this many others do, or were created within a second.
+    #[error("cannot create {0}: room limit reached ({1})")]
+    RoomLimit(RoomName, Limit),
     /// The session is in this many rooms, its maximum.
     #[error("a session has at most {0} rooms")]
     SessionRoomLimit(usize),

@@ -17,7 +17,7 @@ use super::ops::stats::WorkerId;
 use super::ops::supervise::{Wake, wake};
 use super::ops::turns::Turns;
 use super::registry::expiry::Reaper;
-use super::registry::{AddressHash, Registry, RegistryLimits};
+use super::registry::{AddressHash, NetworkRate, NetworkRates, Registry, RegistryLimits};
 use super::worker::Service;
 use crate::net::{Datagram, OwnAddresses, Transmit, in_call};
 
@@ -69,7 +69,7 @@ impl ChatServer {
             rates: config.limits.peer_rates(),
             tokens: Tokens::new().map_err(in_call("getrandom"))?,
             rejections: ReplyLimit::new(REJECTION_INTERVAL_MS),
-            challenges: Challenges::new(config.challenge_rate.as_u64()),
+            challenges: challenges(config),
         });
         let exchange = Arc::new(Exchange::new(assembly.worker_handles()));
         let max_segments = assembly.max_segments;
@@ -122,6 +122,12 @@ pub(super) fn admission(config: &ServerConfig, own_addresses: Arc<OwnAddresses>)
     }
 }
 
+fn challenges(config: &ServerConfig) -> Challenges {
+    let bytes_per_second = u32::try_from(config.challenge_rate.as_u64()).unwrap_or(u32::MAX);
+    let per_network = NetworkRate::new(config.limits.challenges_per_network.0);
+    Challenges::new(bytes_per_second, per_network)
+}
+
 fn registry(config: &ServerConfig, workers: usize, wake_notifier: Wake) -> Registry {
     let limits = RegistryLimits {
         max_peers: config.max_peers as usize,
@@ -129,7 +135,12 @@ fn registry(config: &ServerConfig, workers: usize, wake_notifier: Wake) -> Regis
         max_rooms: config.max_rooms as usize,
         max_room_members: config.max_room_members,
     };
-    Registry::new(workers, limits, AddressHash::random(), wake_notifier)
+    let rates = NetworkRates {
+        registrations: config.limits.registrations_per_network.0,
+        names: config.limits.names_per_network.0,
+        rooms: config.limits.rooms_per_network.0,
+    };
+    Registry::new(workers, limits, AddressHash::random(), wake_notifier).with_network_rates(rates)
 }
 
 #[cfg(test)]

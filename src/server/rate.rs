@@ -4,8 +4,9 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A maximum of units per second, evenly, with a burst: the units of this time may come at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A maximum of units per second, evenly, with a burst: the units of this time may come at once. By
+/// default there is no maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rate {
     /// `None`: any number.
     per_second: Option<NonZero<u32>>,
@@ -44,22 +45,21 @@ impl Rate {
 }
 
 impl Meter {
-    /// Returns true if something may be taken now.
+    /// Returns true if a unit may be taken now.
     pub fn has(&self, rate: &Rate, now_ms: u64) -> bool {
         let paid_ns = self.paid_until_ns.load(Ordering::Relaxed);
-        let unit_ns = rate.cost_ns(1);
-        unit_ns.is_none_or(|unit_ns| paid_ns + unit_ns <= now_ms * NS_PER_MS + rate.burst_ns)
+        rate.unit_begins_ns(paid_ns) <= now_ms * NS_PER_MS
     }
 
     /// Takes `units` if one may be taken now. They may be more than are left. Then nothing may be
     /// taken for that much longer.
     pub fn take(&self, rate: &Rate, units: u32, now_ms: u64) -> bool {
-        let (Some(unit_ns), Some(cost_ns)) = (rate.cost_ns(1), rate.cost_ns(units)) else {
+        let Some(cost_ns) = rate.cost_ns(units) else {
             return true;
         };
         let now_ns = now_ms * NS_PER_MS;
         let add = |paid_ns: u64| {
-            let is_left = paid_ns + unit_ns <= now_ns + rate.burst_ns;
+            let is_left = rate.unit_begins_ns(paid_ns) <= now_ns;
             is_left.then(|| paid_ns.max(now_ns) + cost_ns)
         };
         self.paid_until_ns
@@ -84,10 +84,10 @@ impl Meter {
         self.paid_until_ns.load(Ordering::Relaxed) <= now_ms * NS_PER_MS
     }
 
-    /// The first time at which something may be taken again.
+    /// The first time at which a unit may be taken again.
     pub fn next_ms(&self, rate: &Rate) -> u64 {
-        let paid_ns = self.paid_until_ns.load(Ordering::Relaxed) + rate.cost_ns(1).unwrap_or(0);
-        paid_ns.saturating_sub(rate.burst_ns).div_ceil(NS_PER_MS)
+        let paid_ns = self.paid_until_ns.load(Ordering::Relaxed);
+        rate.unit_begins_ns(paid_ns).div_ceil(NS_PER_MS)
     }
 }
 
@@ -96,6 +96,14 @@ impl Rate {
     fn cost_ns(&self, units: u32) -> Option<u64> {
         let per_second = self.per_second?.get();
         Some(u64::from(units) * NS_PER_S / u64::from(per_second))
+    }
+
+    /// Returns the time from which the next unit may be taken. One is always within the burst.
+    fn unit_begins_ns(&self, paid_ns: u64) -> u64 {
+        match self.cost_ns(1) {
+            None => 0,
+            Some(unit_ns) => paid_ns.saturating_sub(self.burst_ns.saturating_sub(unit_ns)),
+        }
     }
 }
 

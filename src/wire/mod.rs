@@ -20,7 +20,7 @@ pub use proof::{PROOF_VERB, ProofToken, parse_proof};
 pub use protocol::{
     LINE_END, MAX_NAME_BYTES, MAX_ROOM_NAME_BYTES, MAX_TEXT_DATAGRAM, MAX_TOKEN_BYTES, Protocol,
 };
-pub use reply::{Reply, Thousands};
+pub use reply::{Limit, LimitScope, Reply, Thousands};
 #[cfg(feature = "client")]
 pub(crate) use v1::without_line_end;
 pub use v1::{

@@ -48,16 +48,16 @@ pub enum Reply<'a> {
     Subscribed(bool),
     /// `usage: /VERB ...`
     Usage(Verb),
-    /// `peer limit reached (MAX)`
-    PeerLimit(usize),
+    /// `peer limit reached (LIMIT)`
+    PeerLimit(Limit),
     /// `NAME is taken`
     NameTaken(Name),
-    /// `name limit reached (MAX)`
-    NameLimit(usize),
+    /// `name limit reached (LIMIT)`
+    NameLimit(Limit),
     /// `ROOM is full (MAX)`
     RoomFull(RoomName, usize),
-    /// `cannot create "ROOM": room limit reached (MAX)`
-    RoomLimit(RoomName, usize),
+    /// `cannot create "ROOM": room limit reached (LIMIT)`
+    RoomLimit(RoomName, Limit),
     /// `no such peer: WHOM`
     NoSuchPeer(&'a [u8]),
     /// A direct message was not sent.
@@ -77,7 +77,7 @@ pub enum Reply<'a> {
     /// `at most 20 texts per second`
     ///
     /// The peer is over its budget. The server drops what exceeds it.
-    Limit {
+    OverBudget {
         /// The resource that the peer used too much of.
         resource: Resource,
         /// The amount that the peer may use per second: texts, bytes or units of work.
@@ -101,6 +101,26 @@ pub enum Resource {
     Bytes,
     /// Units of work, which commands and frames cost.
     Work,
+}
+
+/// A maximum that is reached: `10000`, `50 in your network` or `20 per second in your network`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The maximum.
+    pub max: usize,
+    /// The range of the maximum.
+    pub scope: LimitScope,
+}
+
+/// The range of a [`Limit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitScope {
+    /// The whole server.
+    Server,
+    /// The peers of a network. They have as much as is left for others.
+    Network,
+    /// The peers of a network within a second.
+    NetworkPerSecond,
 }
 
 /// Kind of a [`Reply`], for programs.
@@ -167,7 +187,7 @@ impl Reply<'_> {
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
             Self::NotInRoom(_) | Self::SessionRoomLimit(_) => NoticeCode::Refused,
             Self::UnknownFrame(_) | Self::UnknownOption(_) => NoticeCode::Refused,
-            Self::Prove(_) | Self::Limit { .. } => NoticeCode::Refused,
+            Self::Prove(_) | Self::OverBudget { .. } => NoticeCode::Refused,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
         }
@@ -200,12 +220,15 @@ impl Reply<'_> {
             Self::Subscribed(true) => write!(out, "presence is on"),
             Self::Subscribed(false) => write!(out, "presence is off"),
             Self::Usage(verb) => write_usage(*verb, out),
-            Self::PeerLimit(max) => write!(out, "{PEER_LIMIT}{max})"),
+            Self::PeerLimit(limit) => write!(out, "{PEER_LIMIT}{limit})"),
             Self::NameTaken(name) => write!(out, "{name} is taken"),
-            Self::NameLimit(max) => write!(out, "name limit reached ({max})"),
+            Self::NameLimit(limit) => write!(out, "name limit reached ({limit})"),
             Self::RoomFull(room, max) => write!(out, "{room} is full ({max})"),
-            Self::RoomLimit(room, max) => {
-                write!(out, "cannot create \"{room}\": room limit reached ({max})")
+            Self::RoomLimit(room, limit) => {
+                write!(
+                    out,
+                    "cannot create \"{room}\": room limit reached ({limit})"
+                )
             }
             Self::NoSuchPeer(whom) => write_parts([NO_SUCH_PEER, whom], out),
             Self::TooManyMessages => write!(out, "too many messages in one datagram"),
@@ -215,7 +238,7 @@ impl Reply<'_> {
             Self::UnknownFrame(kind) => write!(out, "unknown frame {kind:#04x}"),
             Self::UnknownOption(kind) => write!(out, "unknown option {kind}"),
             Self::Prove(token) => write!(out, "{PROVE}{token}"),
-            Self::Limit {
+            Self::OverBudget {
                 resource,
                 per_second,
             } => {
@@ -320,6 +343,33 @@ impl Display for Changes {
             }
         };
         out.write_str(&parts.join(", "))
+    }
+}
+
+impl Limit {
+    /// Returns a maximum of the whole server.
+    pub fn of_server(max: usize) -> Self {
+        let scope = LimitScope::Server;
+        Self { max, scope }
+    }
+}
+
+impl Display for Limit {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}", self.max, self.scope.words())
+    }
+}
+
+impl LimitScope {
+    pub(super) const ALL: [Self; 3] = [Self::Server, Self::Network, Self::NetworkPerSecond];
+
+    /// Returns what follows the maximum.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Server => "",
+            Self::Network => " in your network",
+            Self::NetworkPerSecond => " per second in your network",
+        }
     }
 }
 

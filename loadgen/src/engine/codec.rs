@@ -195,7 +195,7 @@ fn is_refusal(code: NoticeCode) -> bool {
 
 fn read_refusal<'a>(reply: &Reply<'_>, sentence: &'a [u8]) -> Received<'a> {
     match *reply {
-        Reply::Limit {
+        Reply::OverBudget {
             resource,
             per_second,
         } => Received::Limited(resource, per_second),

@@ -201,7 +201,7 @@ impl Run {
         let limited = self.limited.lock().unwrap_or_else(PoisonError::into_inner);
         let (clients, resource, per_second) = (*limited)?;
         let mut limit = Vec::new();
-        let reply = Reply::Limit {
+        let reply = Reply::OverBudget {
             resource,
             per_second,
         };

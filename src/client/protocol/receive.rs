@@ -134,7 +134,7 @@ impl Protocol {
         let text = String::from_utf8_lossy(sentence).into_owned();
         let is_hidden = match reply {
             Some(Reply::Pong(_)) => is_answer,
-            Some(Reply::Limit { .. }) => false,
+            Some(Reply::OverBudget { .. }) => false,
             _ if is_answer => false,
             // The reply to a check of the session itself.
             // In version 2 a ROOM comes before it.
@@ -148,7 +148,7 @@ impl Protocol {
             Some(Reply::Presence { changes, members }) => {
                 self.push_event(Event::Presence { changes, members });
             }
-            Some(Reply::Limit {
+            Some(Reply::OverBudget {
                 resource,
                 per_second,
             }) => self.limit_reached(resource, per_second, now),

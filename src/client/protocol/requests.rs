@@ -87,7 +87,7 @@ impl Request {
             (Self::Name(own), Reply::NameTaken(name)) if own == name => {
                 refusal(Refusal::NameTaken(*name))
             }
-            (Self::Name(_), Reply::NameLimit(max)) => refusal(Refusal::NameLimit(*max)),
+            (Self::Name(_), Reply::NameLimit(limit)) => refusal(Refusal::NameLimit(*limit)),
             (Self::Room(own), Reply::Entered { room, members }) if is_same(own, room) => {
                 let (room, members) = (*room, *members);
                 answer(Answer::Joined(Joined { room, members }))
@@ -95,8 +95,8 @@ impl Request {
             (Self::Room(own), Reply::RoomFull(room, max)) if is_same(own, room) => {
                 refusal(Refusal::RoomFull(*room, *max))
             }
-            (Self::Room(own), Reply::RoomLimit(room, max)) if is_same(own, room) => {
-                refusal(Refusal::RoomLimit(*room, *max))
+            (Self::Room(own), Reply::RoomLimit(room, limit)) if is_same(own, room) => {
+                refusal(Refusal::RoomLimit(*room, *limit))
             }
             (Self::Private { to: own, .. }, Reply::Sent { to, .. }) if is_to(own, to) => {
                 answer(Answer::Done)
@@ -120,8 +120,8 @@ impl Request {
             (Self::Subscribe(own), Reply::RoomFull(room, max)) if is_same(own, room) => {
                 refusal(Refusal::RoomFull(*room, *max))
             }
-            (Self::Subscribe(own), Reply::RoomLimit(room, max)) if is_same(own, room) => {
-                refusal(Refusal::RoomLimit(*room, *max))
+            (Self::Subscribe(own), Reply::RoomLimit(room, limit)) if is_same(own, room) => {
+                refusal(Refusal::RoomLimit(*room, *limit))
             }
             (Self::Subscribe(_), Reply::SessionRoomLimit(max)) => {
                 refusal(Refusal::SessionRoomLimit(*max))

@@ -97,7 +97,7 @@ impl Ingress {
             egress.replies.set_peer(peer);
             egress.replies.reply(
                 peer.protocol(),
-                &Reply::Limit {
+                &Reply::OverBudget {
                     resource,
                     per_second,
                 },

@@ -1,83 +1,71 @@
 //! The limits of requests to v1 newcomers to prove their address.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::num::NonZero;
+use std::time::Duration;
 
 use super::ReplyLimit;
 use crate::net::PeerAddr;
-use crate::server::registry::{AddressHash, RecentAddresses};
+use crate::server::rate::{Meter, Rate};
+use crate::server::registry::{AddressHash, NetworkRate, NetworkSlot, RecentAddresses};
 
-/// Decides which v1 newcomers are asked for a proof. Each is asked once in 15 s, and all together
-/// cost a number of bytes per second.
+/// Decides which v1 newcomers are asked for a proof. Each is asked once in 15 s, those of a network
+/// so many times per second, and all together cost a number of bytes per second.
 ///
 /// A datagram with a forged source looks like one of a true newcomer, who sends another one after
-/// its heartbeat. So an address that was not asked for want of bytes is remembered, and goes before
+/// its heartbeat. So an address that was not asked because of a rate is remembered, and goes before
 /// new ones when it sends again. A flood from ever new sources keeps nobody out for longer.
 pub struct Challenges {
     per_address: ReplyLimit,
-    rate: ByteRate,
+    per_network: NetworkRate,
+    /// Bytes of all. `None`: nobody is asked.
+    rate: Option<Rate>,
+    bytes: Meter,
     waiting: RecentAddresses,
     hash: AddressHash,
 }
 
 impl Challenges {
-    pub fn new(bytes_per_second: u64) -> Self {
+    /// Returns the limits for this many bytes per second, and the limit of each network.
+    pub fn new(bytes_per_second: u32, per_network: NetworkRate) -> Self {
+        let rate = NonZero::new(bytes_per_second).map(|bytes| Rate::new(Some(bytes), BURST));
         Self {
             per_address: ReplyLimit::with_slots(CHALLENGE_SLOTS, CHALLENGE_INTERVAL_MS),
-            rate: ByteRate::new(bytes_per_second),
+            per_network,
+            rate,
+            bytes: Meter::default(),
             waiting: RecentAddresses::new(WAITING_SLOTS, WAITING_S),
             hash: AddressHash::random(),
         }
     }
 
-    /// Returns true if this newcomer may be sent a request of `bytes` now, and takes it.
-    pub fn allows(&self, address: &PeerAddr, bytes: u32, now_ms: u64) -> bool {
-        let hash = self.hash.hash_one(address.socket_addr());
-        let burst_ns = match self.waiting.contains(hash, now_ms) {
-            true => BURST_NS,
-            false => BURST_NS / 2,
+    /// Returns true if this newcomer may be sent a request of `bytes` now, and takes it. `network` is
+    /// `None` if the newcomer is trusted.
+    pub fn allows(
+        &self,
+        address: &PeerAddr,
+        network: Option<NetworkSlot>,
+        bytes: u32,
+        now_ms: u64,
+    ) -> bool {
+        let Some(rate) = &self.rate else {
+            return false;
         };
-        if !self.rate.has(burst_ns, now_ms) {
+        let hash = self.hash.hash_one(address.socket_addr());
+        let percent = match self.waiting.contains(hash, now_ms) {
+            true => 100,
+            false => 50,
+        };
+        let per_network = &self.per_network;
+        if !self.bytes.has(&rate.with_part_of_burst(percent), now_ms)
+            || network.is_some_and(|network| !per_network.has(network, percent, now_ms))
+        {
             self.waiting.insert(hash, now_ms);
             return false;
         }
-        self.per_address.allows(address, now_ms) && self.rate.take(bytes, burst_ns, now_ms)
-    }
-}
-
-/// Bytes that may be sent per second, evenly. It is the generic cell rate algorithm of ATM (ITU-T
-/// I.371): each datagram moves a time forward by what it costs, and that time may be ahead of now
-/// by a burst.
-struct ByteRate {
-    bytes_per_second: u64,
-    paid_until_ns: AtomicU64,
-}
-
-impl ByteRate {
-    fn new(bytes_per_second: u64) -> Self {
-        Self {
-            bytes_per_second,
-            paid_until_ns: AtomicU64::new(0),
-        }
-    }
-
-    /// Returns true if something may be sent now, with bursts of `burst_ns`.
-    fn has(&self, burst_ns: u64, now_ms: u64) -> bool {
-        let latest_ns = now_ms * NS_PER_MS + burst_ns;
-        self.bytes_per_second > 0 && self.paid_until_ns.load(Ordering::Relaxed) <= latest_ns
-    }
-
-    /// Takes `bytes` if they may be sent now.
-    fn take(&self, bytes: u32, burst_ns: u64, now_ms: u64) -> bool {
-        let Some(cost_ns) = (u64::from(bytes) * NS_PER_S).checked_div(self.bytes_per_second) else {
-            return false;
-        };
-        let now_ns = now_ms * NS_PER_MS;
-        let add =
-            |paid_ns: u64| (paid_ns <= now_ns + burst_ns).then_some(paid_ns.max(now_ns) + cost_ns);
-        self.paid_until_ns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
-            .is_ok()
+        self.per_address.allows(address, now_ms)
+            && network.is_none_or(|network| per_network.take(network, now_ms).is_ok())
+            && self.bytes.take(rate, bytes, now_ms)
     }
 }
 
@@ -85,7 +73,7 @@ impl ByteRate {
 const CHALLENGE_INTERVAL_MS: u32 = 15_000;
 
 /// Bytes of this time may be sent at once. Half of them are kept for addresses that wait.
-const BURST_NS: u64 = 100 * NS_PER_MS;
+const BURST: Duration = Duration::from_millis(100);
 
 /// Number of slots for these times, in 4 MiB. When the most are asked that may be, one address in
 /// 170 finds both of its slots taken.
@@ -98,49 +86,24 @@ const WAITING_SLOTS: usize = 1 << 19;
 /// Time for which an address is remembered, enough for a person who tries again.
 const WAITING_S: u64 = 60;
 
-const NS_PER_MS: u64 = 1_000_000;
-
-const NS_PER_S: u64 = 1_000_000_000;
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::server::registry::Registry;
 
     fn address(number: u32) -> PeerAddr {
-        let ip = std::net::Ipv4Addr::from_bits(0x0A00_0000 + number);
+        let ip = Ipv4Addr::from_bits(0x0A00_0000 + number);
         PeerAddr::new((ip, 5000).into(), 0)
     }
 
     #[test]
-    fn bytes_are_sent_evenly() {
-        let rate = ByteRate::new(1_000);
-        for (bytes, burst_ms, now_ms, is_taken) in [
-            (100, 0, 0, true),
-            (1, 0, 99, false),
-            (50, 0, 100, true),
-            // Until 150.
-            (40, 10, 139, false),
-            (40, 10, 140, true),
-            // Until 190.
-            (1, 100, 89, false),
-            (1, 100, 90, true),
-            // No time is gathered beyond a burst.
-            (10, 0, 100_000, true),
-            (10, 0, 100_000, false),
-        ] {
-            let burst_ns = burst_ms * NS_PER_MS;
-            assert_eq!(rate.has(burst_ns, now_ms), is_taken, "at {now_ms}");
-            assert_eq!(rate.take(bytes, burst_ns, now_ms), is_taken, "at {now_ms}");
-        }
-        assert!(!ByteRate::new(0).has(0, 5) && !ByteRate::new(0).take(1, 0, 5));
-    }
-
-    #[test]
     fn a_second_has_its_bytes_and_a_burst() {
-        let challenges = Challenges::new(125_000);
+        let challenges = Challenges::new(125_000, NetworkRate::new(None));
         let asked = (0..100_000_u32).filter(|number| {
             let now_ms = u64::from(number / 50);
-            challenges.allows(&address(*number), 47, now_ms)
+            challenges.allows(&address(*number), None, 47, now_ms)
         });
         // Two seconds, and half a burst.
         let most = (2_000 + 50) * 125 / 47 + 1;
@@ -150,13 +113,13 @@ mod tests {
 
     #[test]
     fn an_address_that_comes_again_goes_before_new_ones() {
-        let challenges = Challenges::new(125_000);
+        let challenges = Challenges::new(125_000, NetworkRate::new(None));
         // Seven times as many others as can be asked.
         let mut others = 1_000..;
         let mut flood = |now_ms| {
             let asked = others.by_ref().take(18);
             asked
-                .filter(|other| challenges.allows(&address(*other), 47, now_ms))
+                .filter(|other| challenges.allows(&address(*other), None, 47, now_ms))
                 .count()
         };
         for now_ms in 0..5_000 {
@@ -164,7 +127,7 @@ mod tests {
         }
         let newcomers: Vec<_> = (0..50).map(address).collect();
         let asked = |now_ms| {
-            let asked = |address: &&PeerAddr| challenges.allows(address, 47, now_ms);
+            let asked = |address: &&PeerAddr| challenges.allows(address, None, 47, now_ms);
             newcomers.iter().filter(asked).count()
         };
         assert_eq!(asked(4_999), 0);
@@ -177,10 +140,44 @@ mod tests {
     }
 
     #[test]
+    fn a_network_is_asked_evenly_after_a_burst_and_no_other_has_to_wait() {
+        let challenges = Challenges::new(u32::MAX, NetworkRate::new(NonZero::new(50)));
+        let registry = Registry::plain(1, 1);
+        // Networks of 256 addresses, which differ in the third number.
+        let asked = |first: u32, count: u32, now_ms| {
+            let asked = |number: &u32| {
+                let ip = Ipv4Addr::from_bits(first + number % 256);
+                let from = PeerAddr::new((ip, 5000 + (number / 256) as u16).into(), 0);
+                challenges.allows(&from, Some(registry.network(&from)), 47, now_ms)
+            };
+            (0..count).filter(asked).count()
+        };
+        const FIRST: u32 = 0x0A00_0000;
+        assert_eq!(asked(FIRST, 5_000, 0), 250);
+        assert_eq!(asked(FIRST + 256, 100, 0), 100, "of another network");
+        assert_eq!(asked(FIRST, 5_000, 0), 250, "that came again");
+        assert_eq!(asked(FIRST, 5_000, 0), 0);
+        assert_eq!(asked(FIRST, 5_000, 1_000), 50);
+        assert_eq!(asked(FIRST + 256, 250, 1_000), 150);
+    }
+
+    #[test]
+    fn nobody_is_asked_without_bytes_and_trusted_newcomers_without_a_limit_of_their_network() {
+        for (bytes_per_second, is_asked) in [(0, false), (1, true)] {
+            let per_network = NetworkRate::new(NonZero::new(1));
+            let challenges = Challenges::new(bytes_per_second, per_network);
+            assert_eq!(challenges.allows(&address(1), None, 47, 0), is_asked);
+        }
+        let challenges = Challenges::new(u32::MAX, NetworkRate::new(NonZero::new(1)));
+        let asked = (0..100).filter(|number| challenges.allows(&address(*number), None, 47, 0));
+        assert_eq!(asked.count(), 100);
+    }
+
+    #[test]
     fn an_address_is_asked_once_in_15_seconds() {
-        let challenges = Challenges::new(125_000);
+        let challenges = Challenges::new(125_000, NetworkRate::new(None));
         for (now_ms, is_asked) in [(0, true), (14_999, false), (15_000, true)] {
-            assert_eq!(challenges.allows(&address(1), 47, now_ms), is_asked);
+            assert_eq!(challenges.allows(&address(1), None, 47, now_ms), is_asked);
         }
     }
 }

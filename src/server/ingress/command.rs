@@ -139,7 +139,7 @@ impl From<NameError> for Reply<'_> {
     fn from(error: NameError) -> Self {
         match error {
             NameError::Taken(name) => Self::NameTaken(name),
-            NameError::LimitReached(max) => Self::NameLimit(max),
+            NameError::LimitReached(limit) => Self::NameLimit(limit),
         }
     }
 }
@@ -148,7 +148,7 @@ impl From<RoomError> for Reply<'_> {
     fn from(error: RoomError) -> Self {
         match error {
             RoomError::Full { name, max } => Self::RoomFull(name, max as usize),
-            RoomError::LimitReached { name, max } => Self::RoomLimit(name, max),
+            RoomError::LimitReached { name, limit } => Self::RoomLimit(name, limit),
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::server::registry::{Peer, PeerRates, Registry, Room, Touch};
 use crate::wire::reply::{PEER_LIMIT, PROVE};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
 use crate::wire::{
-    ClientDatagram, GREETING_START, NOTICE, Protocol, Reply, classify, parse_command, parse_proof,
+    ClientDatagram, GREETING_START, Limit, LimitScope, NOTICE, classify, parse_command, parse_proof,
 };
 
 pub use reply_limit::ReplyLimit;
@@ -193,8 +193,9 @@ impl Ingress {
         }
     }
 
-    /// Counts and logs the outcome of a sign of life.
-    fn record_touch(&self, from: &PeerAddr, touch: Touch) -> Result<Arc<Peer>, DropReason> {
+    /// Counts and logs the outcome of a sign of life. Returns the limit that keeps a newcomer out, if
+    /// it has to be told.
+    fn record_touch(&self, from: &PeerAddr, touch: Touch) -> Result<Arc<Peer>, Option<Limit>> {
         let reason = match touch {
             Touch::Refreshed(peer) => return Ok(peer),
             Touch::Registered(peer) => {
@@ -206,20 +207,24 @@ impl Ingress {
                 self.counters().moved.add(1);
                 return Ok(peer);
             }
+            Touch::LimitReached(limit) => return Err(self.count_refusal(limit)),
             Touch::Refused(reason) => reason,
             Touch::Unknown => DropReason::UnknownSession,
         };
         self.counters().drop_datagram(reason);
-        Err(reason)
+        Err(None)
     }
 
-    /// Replies to a newcomer if its datagram was dropped because the server is full. It has
-    /// no other way to know. All other drops are silent.
-    fn refuse(&self, reason: DropReason, protocol: Protocol, egress: &mut Egress) {
-        if reason == DropReason::PeersFull {
-            let max = self.shared.registry.max_peers();
-            egress.replies.reply(protocol, &Reply::PeerLimit(max));
-        }
+    /// Counts the datagram of a newcomer that cannot be registered. Returns the limit if the newcomer
+    /// has to be told, as it has no other way to know. All other drops are silent.
+    fn count_refusal(&self, limit: Limit) -> Option<Limit> {
+        let reason = match limit.scope {
+            LimitScope::Server => DropReason::PeersFull,
+            LimitScope::Network => DropReason::NetworkFull,
+            LimitScope::NetworkPerSecond => DropReason::NetworkRate,
+        };
+        self.counters().drop_datagram(reason);
+        Some(limit).filter(|_| reason != DropReason::NetworkRate)
     }
 
     fn leave(&self, from: &PeerAddr, session: Option<SessionId>) {
@@ -285,7 +290,7 @@ pub const REJECTION_INTERVAL_MS: u32 = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{push_greeting, push_reply, push_text};
+    use crate::wire::{Reply, push_greeting, push_reply, push_text};
 
     #[test]
     fn echoes_of_other_servers_name_the_sender_that_they_repeat() {
@@ -321,13 +326,14 @@ mod tests {
     #[test]
     fn sentences_greetings_and_echoes_of_a_refusal_may_come_from_a_server() {
         let mut refusal = Vec::new();
-        push_reply(&Reply::PeerLimit(1), &mut refusal);
+        push_reply(&Reply::PeerLimit(Limit::of_server(1)), &mut refusal);
         let refusal = str::from_utf8(&refusal).unwrap();
         for (text, is_reply) in [
             (refusal, true),
             (&format!("eve {refusal}"), true),
             (&format!("bob eve {refusal}\\x0a"), true),
             ("* say /in 00000001", true),
+            ("eve * peer limit reached (5 in your network)", true),
             ("10.0.0.1:5000 * say /in 00000001", true),
             ("* den is full (1)", true),
             ("hello,('10.0.0.1', 9999)", true),

@@ -7,7 +7,7 @@ use super::{Ingress, is_from_server};
 use crate::net::PeerAddr;
 use crate::server::egress::Egress;
 use crate::server::ops::stats::DropReason;
-use crate::server::registry::{Newcomer, Peer, Touch};
+use crate::server::registry::{NetworkSlot, Newcomer, Peer, Touch};
 use crate::wire::v2::{
     BundleSize, ClientFrame, ClientFrames, Hello, Move, ServerFrame, SessionId,
     UNKNOWN_SESSION_BYTES, Unknown, Welcome,
@@ -34,9 +34,10 @@ impl Ingress {
             }
             Verdict::Admit { is_trusted } => is_trusted,
             Verdict::Prove { is_trusted } if self.is_proven(from, text, now_ms) => is_trusted,
-            Verdict::Prove { .. } => {
+            Verdict::Prove { is_trusted } => {
                 self.counters().drop_datagram(DropReason::Unproven);
-                self.challenge(from, protocol, text, now_ms, egress);
+                let network = (!is_trusted).then(|| self.shared.registry.network(from));
+                self.challenge(from, network, protocol, text, now_ms, egress);
                 return None;
             }
         };
@@ -50,10 +51,10 @@ impl Ingress {
         };
         let touch = self.shared.registry.register(&newcomer, now_ms);
         let result = self.record_touch(from, touch);
-        if let Err(reason) = result
+        if let Err(Some(limit)) = result
             && !text.is_some_and(is_from_server)
         {
-            self.refuse(reason, protocol, egress);
+            egress.replies.reply(protocol, &Reply::PeerLimit(limit));
         }
         result.ok()
     }
@@ -66,17 +67,20 @@ impl Ingress {
     }
 
     /// Asks a v1 newcomer for a proof, as far as the limits allow it. The request is
-    /// not longer than three times an empty datagram, with the headers.
+    /// not longer than three times an empty datagram, with the headers. `network` is `None` if the
+    /// newcomer is trusted.
     fn challenge(
         &self,
         from: &PeerAddr,
+        network: Option<NetworkSlot>,
         protocol: Protocol,
         text: Option<&[u8]>,
         now_ms: u64,
         egress: &mut Egress,
     ) {
         let bytes = (CHALLENGE_BYTES + from.header_bytes()) as u32;
-        if text.is_some_and(is_from_server) || !self.shared.challenges.allows(from, bytes, now_ms) {
+        let challenges = &self.shared.challenges;
+        if text.is_some_and(is_from_server) || !challenges.allows(from, network, bytes, now_ms) {
             return;
         }
         self.counters().challenges.add(1);
@@ -118,13 +122,14 @@ impl Ingress {
             counters.frames.add(1);
             return self.welcome(from, session, peer.protocol(), egress);
         }
-        if let Verdict::Refuse(reason) = self.shared.admission.judge(&from) {
-            return counters.drop_datagram(reason);
-        }
+        let is_trusted = match self.shared.admission.judge(&from) {
+            Verdict::Refuse(reason) => return counters.drop_datagram(reason),
+            Verdict::Admit { is_trusted } | Verdict::Prove { is_trusted } => is_trusted,
+        };
         let protocol = Protocol::Frames(hello.options.bundle_size);
-        if registry.is_full() {
-            counters.drop_datagram(DropReason::PeersFull);
-            return self.refuse(DropReason::PeersFull, protocol, egress);
+        if let Some(limit) = registry.peer_limit(&from, is_trusted) {
+            self.count_refusal(limit);
+            return egress.replies.reply(protocol, &Reply::PeerLimit(limit));
         }
         counters.frames.add(1);
         registry.greeted(&from);
@@ -170,9 +175,10 @@ impl Ingress {
             _ => shared.registry.register(&newcomer, now_ms),
         };
         let result = self.record_touch(from, touch);
-        if let Err(reason) = result {
+        if let Err(Some(limit)) = result {
             egress.replies.set_receiver(session.get());
-            self.refuse(reason, newcomer.protocol, egress);
+            let reply = Reply::PeerLimit(limit);
+            egress.replies.reply(newcomer.protocol, &reply);
         }
         result.ok()
     }

@@ -175,6 +175,12 @@ pub enum DropReason {
     /// Its sender is new, and the maximum number of peers is registered (`--max-peers`). The
     /// reply, if there is one, is counted as a reply.
     PeersFull,
+    /// Its sender is new, and its network has its share of `--max-peers`. The reply, if there is one,
+    /// is counted as a reply.
+    NetworkFull,
+    /// Its sender is new, and its network has registered as many peers as it may in this time
+    /// (`--registrations-per-network`).
+    NetworkRate,
     /// It begins like a datagram of protocol v2, but is not well-formed.
     Malformed,
     /// Its sender is registered with another session, or without one. The source address
@@ -210,11 +216,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::OwnAddress,
         Self::OwnEcho,
         Self::PortZero,
         Self::PeersFull,
+        Self::NetworkFull,
+        Self::NetworkRate,
         Self::Malformed,
         Self::WrongSession,
         Self::UnknownSession,
@@ -237,6 +245,8 @@ impl DropReason {
             Self::OwnEcho => "own echo",
             Self::PortZero => "port 0",
             Self::PeersFull => "peers full",
+            Self::NetworkFull => "network full",
+            Self::NetworkRate => "network rate",
             Self::Malformed => "malformed",
             Self::WrongSession => "wrong session",
             Self::UnknownSession => "unknown session",

@@ -1,16 +1,24 @@
 //! The budget of a peer that is not trusted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
+use super::network_limits::NetworkSlot;
 use crate::server::rate::{Meter, Rate};
 use crate::wire::reply::Resource;
 
 /// The use of the limits by one peer.
 #[derive(Debug, Default)]
 pub struct Budget {
-    texts: Part,
-    bytes: Part,
-    work: Part,
+    texts: Meter,
+    bytes: Meter,
+    work: Meter,
+    /// For each resource, by its number: the peer has been told that nothing is left, and the meter
+    /// has not been full since.
+    was_told: [AtomicBool; 3],
+    /// The network that the peer is counted for, or 0. It stands here and not in the peer, of which
+    /// trusted ones have no network.
+    network: AtomicU16,
 }
 
 /// The limits of each peer that is not trusted.
@@ -24,40 +32,42 @@ pub struct PeerRates {
     pub work: Rate,
 }
 
-#[derive(Debug, Default)]
-struct Part {
-    meter: Meter,
-    /// The peer has been told that nothing is left, and the meter has not been full since.
-    was_told: AtomicBool,
-}
-
 impl Budget {
     /// Takes units of a resource. Returns false if none are left.
     pub fn take(&self, resource: Resource, units: u32, rates: &PeerRates, now_ms: u64) -> bool {
-        let part = self.part(resource);
-        if part.meter.is_full(now_ms) {
-            part.was_told.store(false, Ordering::Relaxed);
+        let meter = self.meter(resource);
+        if meter.is_full(now_ms) {
+            self.was_told[resource as usize].store(false, Ordering::Relaxed);
         }
-        part.meter.take(rates.of(resource), units, now_ms)
+        meter.take(rates.of(resource), units, now_ms)
     }
 
     /// Takes units of work that has been done.
     pub fn charge_work(&self, units: u32, rates: &PeerRates, now_ms: u64) {
-        self.work.meter.charge(&rates.work, units, now_ms);
+        self.work.charge(&rates.work, units, now_ms);
     }
 
     /// The first time at which bytes will be left.
     pub fn has_bytes_from_ms(&self, rates: &PeerRates) -> u64 {
-        self.bytes.meter.next_ms(&rates.bytes)
+        self.bytes.next_ms(&rates.bytes)
     }
 
     /// Returns true if the peer should be told that nothing of a resource is left. This is so once,
     /// until it has kept within its budget for so long that it may send a burst again.
     pub fn is_news(&self, resource: Resource) -> bool {
-        !self.part(resource).was_told.swap(true, Ordering::Relaxed)
+        !self.was_told[resource as usize].swap(true, Ordering::Relaxed)
     }
 
-    fn part(&self, resource: Resource) -> &Part {
+    pub(super) fn network(&self) -> Option<NetworkSlot> {
+        NonZero::new(self.network.load(Ordering::Relaxed)).map(NetworkSlot)
+    }
+
+    pub(super) fn set_network(&self, network: Option<NetworkSlot>) {
+        let number = network.map_or(0, |NetworkSlot(number)| number.get());
+        self.network.store(number, Ordering::Relaxed);
+    }
+
+    fn meter(&self, resource: Resource) -> &Meter {
         match resource {
             Resource::Texts => &self.texts,
             Resource::Bytes => &self.bytes,

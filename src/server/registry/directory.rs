@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use indexmap::IndexMap;
 
 use super::capacity_after_flood;
+use super::network_limits::{NetworkShares, NetworkSlot};
 use super::presence::EventQueue;
 use super::room::Room;
 use crate::server::ops::supervise::lock;
-use crate::wire::{LOBBY, RoomName};
+use crate::wire::{LOBBY, Limit, RoomName};
 
 /// Joining and leaving rooms other than the lobby takes one lock, for a look-up. Sending
 /// takes none, because a peer holds its room.
@@ -17,6 +18,7 @@ pub struct Directory {
     lobby: Arc<Room>,
     rooms: Mutex<Rooms>,
     limits: RegistryLimits,
+    pub(super) shares: NetworkShares,
     workers: usize,
     events: Arc<EventQueue>,
 }
@@ -38,9 +40,9 @@ pub enum RoomError {
     /// The room has the maximum number of members.
     #[error("the room {name} has its maximum of {max} members")]
     Full { name: RoomName, max: u32 },
-    /// The room does not exist, and there is the maximum number of rooms.
-    #[error("there is no room {name}, and the maximum of {max} rooms exist")]
-    LimitReached { name: RoomName, max: usize },
+    /// The room does not exist, and may not be created.
+    #[error("there is no room {name}, and the maximum is reached: {limit}")]
+    LimitReached { name: RoomName, limit: Limit },
 }
 
 struct Rooms {
@@ -54,6 +56,8 @@ struct Entry {
     room: Arc<Room>,
     /// The number of members, and of peers that are about to become one.
     places: u32,
+    /// The network that the room is counted for, or `None` if a trusted peer has created it.
+    creator: Option<NetworkSlot>,
 }
 
 impl Directory {
@@ -67,6 +71,7 @@ impl Directory {
                 last_number: LOBBY_NUMBER,
             }),
             limits,
+            shares: NetworkShares::default(),
             workers,
             events,
         }
@@ -101,11 +106,16 @@ impl Directory {
 
     /// Reserves a place in the room called `name`, and creates the room if it does not
     /// exist. The caller makes a peer a member, and releases the place when the peer
-    /// leaves.
+    /// leaves. `network` is that of the peer, or `None` if the peer is trusted.
     ///
     /// # Errors
     /// [`RoomError`]; no place is reserved.
-    pub(super) fn reserve_place(&self, name: RoomName) -> Result<Arc<Room>, RoomError> {
+    pub(super) fn reserve_place(
+        &self,
+        name: RoomName,
+        network: Option<NetworkSlot>,
+        now_ms: u64,
+    ) -> Result<Arc<Room>, RoomError> {
         let key = name.folded();
         if key == lobby() {
             return Ok(Arc::clone(&self.lobby));
@@ -116,7 +126,7 @@ impl Directory {
             ..
         } = self.limits;
         let mut rooms = self.lock();
-        if let Some(Entry { room, places }) = rooms.by_name.get_mut(&key) {
+        if let Some(Entry { room, places, .. }) = rooms.by_name.get_mut(&key) {
             if *places >= max_members {
                 let name = *room.name();
                 return Err(RoomError::Full {
@@ -127,12 +137,10 @@ impl Directory {
             *places += 1;
             return Ok(Arc::clone(room));
         }
-        if rooms.by_name.len() >= max_rooms {
-            return Err(RoomError::LimitReached {
-                name,
-                max: max_rooms,
-            });
-        }
+        let used = rooms.by_name.len();
+        self.shares
+            .enter(network, used, max_rooms, now_ms)
+            .map_err(|limit| RoomError::LimitReached { name, limit })?;
         let number = rooms.last_number.wrapping_add(1).max(LOBBY_NUMBER + 1);
         rooms.last_number = number;
         let events = Arc::clone(&self.events);
@@ -140,6 +148,7 @@ impl Directory {
         let entry = Entry {
             room: Arc::clone(&room),
             places: 1,
+            creator: network,
         };
         rooms.by_name.insert(key, entry);
         Ok(room)
@@ -161,6 +170,7 @@ impl Directory {
         if entry.places > 0 {
             return;
         }
+        self.shares.leave(entry.creator);
         by_name.swap_remove(&key);
         if let Some(keep) = capacity_after_flood(by_name.len(), by_name.capacity()) {
             by_name.shrink_to(keep);

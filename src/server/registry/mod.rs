@@ -8,6 +8,7 @@ mod hash;
 mod members;
 mod names;
 mod network;
+mod network_limits;
 mod peer;
 mod presence;
 mod recent;
@@ -26,7 +27,7 @@ use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::server::ops::supervise::Wake;
 use crate::wire::v2::{SessionId, SessionOptions};
-use crate::wire::{DisplayName, Name, Protocol, RoomName};
+use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
 
 pub use budget::{Budget, PeerRates};
 pub use directory::{Directory, RegistryLimits, RoomError};
@@ -36,6 +37,8 @@ pub use members::{Members, Part, SendGroup};
 pub use names::NameError;
 use names::Names;
 pub use network::Network;
+use network_limits::NetworkShares;
+pub use network_limits::{NetworkRate, NetworkRates, NetworkSlot};
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 pub use recent::RecentAddresses;
@@ -57,6 +60,7 @@ pub struct Registry {
     /// The number of peers. The map's own `len` takes the lock of every shard.
     len: AtomicUsize,
     max_peers: usize,
+    shares: NetworkShares,
     expired: AtomicU64,
     /// The addresses of v1 peers that have proven them and have expired since.
     proven: RecentAddresses,
@@ -78,6 +82,8 @@ pub enum Touch {
     Unknown,
     /// The datagram must be dropped for this reason. Nothing has changed.
     Refused(DropReason),
+    /// The peer is new, and cannot be registered. Nothing has changed.
+    LimitReached(Limit),
 }
 
 impl Registry {
@@ -96,6 +102,7 @@ impl Registry {
             names: Names::new(limits.max_names),
             len: AtomicUsize::new(0),
             max_peers: limits.max_peers,
+            shares: NetworkShares::default(),
             expired: AtomicU64::new(0),
             proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
             ended: ended::table(),
@@ -184,13 +191,13 @@ impl Registry {
         let Touch::Refreshed(peer) = touch else {
             return touch;
         };
-        let (mut group, mut options) = (peer.group, peer.options());
+        let (mut group, mut options) = (peer.group(), peer.options());
         change(&mut group, &mut options);
-        if (group, options) == (peer.group, peer.options()) {
+        if (group, options) == (peer.group(), peer.options()) {
             return Touch::Refreshed(peer);
         }
         let changed = Arc::new(peer.changed(group, options, now_ms));
-        if group != peer.group || changed.send_to() != peer.send_to() {
+        if group != peer.group() || changed.send_to() != peer.send_to() {
             let mut subscriber = changed.subscriber(&key.address);
             for room in changed.memberships.iter() {
                 room.set_group(&key, changed.send_to().group, subscriber.take());
@@ -226,7 +233,7 @@ impl Registry {
             return Some(Ok(room));
         }
         // Reserved before the old place is released, so the peer always has a room.
-        let room = match self.directory.reserve_place(name) {
+        let room = match self.reserve_place(&peer, name) {
             Ok(room) => room,
             Err(error) => return Some(Err(error)),
         };
@@ -243,7 +250,8 @@ impl Registry {
     pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
         let peer = self.peers.get_mut(&self.hash.hash(address))?;
         let before = peer.display_name(address);
-        if let Err(error) = self.names.take(name, peer.name(), *address) {
+        let (names, now_ms) = (&self.names, peer.seen_ms());
+        if let Err(error) = names.take(name, peer.name(), *address, peer.network(), now_ms) {
             return Some(Err(error));
         }
         peer.name.store(Some(Arc::new(name)));
@@ -334,7 +342,7 @@ impl Registry {
         let newest_ms = oldest_ms.iter().copied().max().unwrap_or(0);
         self.expired_ms.store(newest_ms, Ordering::Relaxed);
         let is_stale = |peer: &Peer| {
-            let seen_ms = peer.last_seen_ms.load(Ordering::Relaxed);
+            let seen_ms = peer.seen_ms();
             // Most peers were seen after any of the times.
             seen_ms < newest_ms && seen_ms < oldest_ms[peer.owner.index()]
         };
@@ -382,19 +390,10 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Returns true if no newcomer can be registered now.
-    pub fn is_full(&self) -> bool {
-        self.len() >= self.max_peers
-    }
-
     /// Returns true if a v1 peer with this address has expired in the last ten minutes.
     pub fn was_proven(&self, address: &PeerAddr) -> bool {
         let now_ms = self.expired_ms.load(Ordering::Relaxed);
         self.proven.contains(self.hash.hash(address).hash, now_ms)
-    }
-
-    pub fn max_peers(&self) -> usize {
-        self.max_peers
     }
 
     pub fn expired(&self) -> u64 {
@@ -415,12 +414,14 @@ impl Registry {
         newcomer: &Newcomer,
         now_ms: u64,
     ) -> Touch {
-        if self.len.fetch_add(1, Ordering::Relaxed) >= self.max_peers {
+        let used = self.len.fetch_add(1, Ordering::Relaxed);
+        let network = self.network_of(newcomer);
+        if let Err(limit) = self.shares.enter(network, used, self.max_peers, now_ms) {
             self.len.fetch_sub(1, Ordering::Relaxed);
-            return Touch::Refused(DropReason::PeersFull);
+            return Touch::LimitReached(limit);
         }
         let lobby = self.lobby();
-        let peer = Peer::new(newcomer, Arc::clone(lobby), now_ms);
+        let peer = Peer::new(newcomer, network, Arc::clone(lobby), now_ms);
         enter_room(lobby, entry.key(), &peer, None);
         let peer = Arc::new(peer);
         entry.insert(Arc::clone(&peer));
@@ -455,7 +456,7 @@ impl Registry {
             is_removed
         });
         let (_, peer) = removed?;
-        self.len.fetch_sub(1, Ordering::Relaxed);
+        self.uncount(peer.network());
         Some(peer)
     }
 }

@@ -5,22 +5,29 @@ use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard};
 
 use super::capacity_after_flood;
+use super::network_limits::{NetworkShares, NetworkSlot};
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::lock;
-use crate::wire::Name;
+use crate::wire::{Limit, Name};
 
 /// All names in use. Names that differ only in case are the same name.
 pub(super) struct Names {
     /// The owner of each name, by the name in lower case.
-    owners: Mutex<HashMap<Name, PeerAddr>>,
+    owners: Mutex<HashMap<Name, Owner>>,
     max_names: usize,
+    pub(super) shares: NetworkShares,
+}
+
+struct Owner {
+    peer: PeerAddr,
+    /// The network that the name is counted for, or `None` if the peer is trusted.
+    network: Option<NetworkSlot>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
     Taken(Name),
-    /// This many names are in use, which is the maximum.
-    LimitReached(usize),
+    LimitReached(Limit),
 }
 
 impl Names {
@@ -28,10 +35,12 @@ impl Names {
         Self {
             owners: Mutex::default(),
             max_names,
+            shares: NetworkShares::default(),
         }
     }
 
-    /// Gives `name` to `peer`, in exchange for its name `before`.
+    /// Gives `name` to `peer`, in exchange for its name `before`. `network` is `None` if the peer is
+    /// trusted.
     ///
     /// # Errors
     /// [`NameError`]; the peer keeps `before`.
@@ -40,6 +49,8 @@ impl Names {
         name: Name,
         before: Option<Name>,
         peer: PeerAddr,
+        network: Option<NetworkSlot>,
+        now_ms: u64,
     ) -> Result<(), NameError> {
         let (key, before) = (name.folded(), before.map(Name::folded));
         let mut owners = self.lock();
@@ -47,28 +58,47 @@ impl Names {
             // Its own name in another case.
             return Ok(());
         }
-        let is_full = before.is_none() && owners.len() >= self.max_names;
-        match owners.entry(key) {
-            Entry::Occupied(_) => return Err(NameError::Taken(name)),
-            Entry::Vacant(_) if is_full => return Err(NameError::LimitReached(self.max_names)),
-            Entry::Vacant(entry) => entry.insert(peer),
+        let used = owners.len();
+        let Entry::Vacant(entry) = owners.entry(key) else {
+            return Err(NameError::Taken(name));
         };
+        let taken = match before {
+            Some(_) => self.shares.take(network, now_ms),
+            None => self.shares.enter(network, used, self.max_names, now_ms),
+        };
+        taken.map_err(NameError::LimitReached)?;
+        entry.insert(Owner { peer, network });
         if let Some(before) = before {
             owners.remove(&before);
         }
         Ok(())
     }
 
-    /// Hands a name that is in use over to another peer.
-    pub(super) fn hand_over(&self, name: &Name, to: PeerAddr) {
-        if let Some(owner) = self.lock().get_mut(&name.folded()) {
-            *owner = to;
+    /// Hands a name that is in use over to a peer of this network. Returns false if that network may
+    /// have no more names. Then the name is free.
+    pub(super) fn hand_over(
+        &self,
+        name: &Name,
+        peer: PeerAddr,
+        network: Option<NetworkSlot>,
+    ) -> bool {
+        let mut owners = self.lock();
+        let used = owners.len();
+        let Some(owner) = owners.get_mut(&name.folded()) else {
+            return false;
+        };
+        let (shares, max) = (&self.shares, self.max_names);
+        if shares.hand_over(owner.network, network, used, max).is_ok() {
+            *owner = Owner { peer, network };
+            return true;
         }
+        self.remove(&mut owners, name);
+        false
     }
 
     pub(super) fn free(&self, name: &Name) {
         let mut owners = self.lock();
-        owners.remove(&name.folded());
+        self.remove(&mut owners, name);
         if let Some(keep) = capacity_after_flood(owners.len(), owners.capacity()) {
             owners.shrink_to(keep);
         }
@@ -76,10 +106,21 @@ impl Names {
 
     /// Returns the peer with this name, in any case.
     pub(super) fn find(&self, name: &Name) -> Option<PeerAddr> {
-        self.lock().get(&name.folded()).copied()
+        Some(self.lock().get(&name.folded())?.peer)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, PeerAddr>> {
+    fn remove(&self, owners: &mut HashMap<Name, Owner>, name: &Name) {
+        if let Some(owner) = owners.remove(&name.folded()) {
+            self.shares.leave(owner.network);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Owner>> {
         lock(&self.owners)
     }
 }
@@ -96,25 +137,38 @@ mod tests {
         PeerAddr::new(([127, 0, 0, 1], port).into(), 0)
     }
 
+    /// Gives a name to a trusted peer.
+    fn take(
+        names: &Names,
+        name: Name,
+        before: Option<Name>,
+        peer: PeerAddr,
+    ) -> Result<(), NameError> {
+        names.take(name, before, peer, None, 0)
+    }
+
     #[test]
     fn a_name_belongs_to_one_peer_in_any_case_until_it_is_free() {
         let names = Names::new(10);
-        assert_eq!(names.take(name("Ada"), None, peer(1)), Ok(()));
+        assert_eq!(take(&names, name("Ada"), None, peer(1)), Ok(()));
         let taken = NameError::Taken(name("aDA"));
-        assert_eq!(names.take(name("aDA"), None, peer(2)), Err(taken));
+        assert_eq!(take(&names, name("aDA"), None, peer(2)), Err(taken));
         assert_eq!(names.find(&name("ADA")), Some(peer(1)));
-        assert_eq!(names.take(name("ADA"), Some(name("Ada")), peer(1)), Ok(()));
+        assert_eq!(
+            take(&names, name("ADA"), Some(name("Ada")), peer(1)),
+            Ok(())
+        );
         names.free(&name("ada"));
         assert_eq!(names.find(&name("ADA")), None);
-        assert_eq!(names.take(name("aDA"), None, peer(2)), Ok(()));
+        assert_eq!(take(&names, name("aDA"), None, peer(2)), Ok(()));
     }
 
     #[test]
     fn another_name_frees_the_previous_one() {
         let names = Names::new(10);
-        names.take(name("ada"), None, peer(1)).unwrap();
-        names.take(name("eve"), Some(name("ada")), peer(1)).unwrap();
-        assert_eq!(names.take(name("ada"), None, peer(2)), Ok(()));
+        take(&names, name("ada"), None, peer(1)).unwrap();
+        take(&names, name("eve"), Some(name("ada")), peer(1)).unwrap();
+        assert_eq!(take(&names, name("ada"), None, peer(2)), Ok(()));
         assert_eq!(names.find(&name("eve")), Some(peer(1)));
     }
 
@@ -123,7 +177,7 @@ mod tests {
         let names = Names::new(1_000);
         for number in 0..1_000 {
             let name = name(&format!("n{number}"));
-            names.take(name, None, peer(number)).unwrap();
+            take(&names, name, None, peer(number)).unwrap();
         }
         for number in 10..1_000 {
             names.free(&name(&format!("n{number}")));
@@ -136,11 +190,11 @@ mod tests {
     #[test]
     fn at_the_limit_only_a_peer_with_a_name_may_take_another() {
         let names = Names::new(2);
-        names.take(name("a"), None, peer(1)).unwrap();
-        names.take(name("b"), None, peer(2)).unwrap();
-        let full = Err(NameError::LimitReached(2));
-        assert_eq!(names.take(name("c"), None, peer(3)), full);
-        assert_eq!(names.take(name("c"), Some(name("b")), peer(2)), Ok(()));
-        assert_eq!(names.take(name("b"), None, peer(3)), full);
+        take(&names, name("a"), None, peer(1)).unwrap();
+        take(&names, name("b"), None, peer(2)).unwrap();
+        let full = Err(NameError::LimitReached(Limit::of_server(2)));
+        assert_eq!(take(&names, name("c"), None, peer(3)), full);
+        assert_eq!(take(&names, name("c"), Some(name("b")), peer(2)), Ok(()));
+        assert_eq!(take(&names, name("b"), None, peer(3)), full);
     }
 }

@@ -8,30 +8,36 @@ use once_cell::race::OnceBox;
 
 use super::budget::Budget;
 use super::members::SendGroup;
+use super::network_limits::NetworkSlot;
 use super::room::{Room, SendTo};
 use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
-use crate::wire::v2::{SessionId, SessionOptions};
+use crate::wire::v2::{BundleSize, SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol};
 
 /// `last_seen_ms` is written under a read lock of the peer's shard, all other fields under
-/// the write lock.
+/// the write lock. They have 56 bytes, of which small ones take eight together.
 pub struct Peer {
     pub(super) last_seen_ms: AtomicU64,
     /// The session that every datagram of a v2 peer must carry, or `None` for a v1 peer.
     pub(super) session: Option<SessionId>,
-    pub(super) group: SendGroup,
+    endpoint: Endpoint,
+    /// With the size of bundles.
+    protocol: Protocol,
+    receives: Receives,
     /// The worker that receives from the peer.
     pub(super) owner: WorkerId,
     pub(super) memberships: Memberships,
     pub(super) name: ArcSwapOption<Name>,
     pub(super) wants_presence: AtomicBool,
-    /// The size of bundles is that of the group.
-    options: SessionOptions,
     /// `None` for a trusted peer.
     budget: Option<Arc<Budget>>,
 }
+
+/// Two options of a session.
+#[derive(Clone, Copy)]
+struct Receives(u8);
 
 /// A peer that is about to be registered.
 #[derive(Debug, Clone, Copy)]
@@ -68,12 +74,20 @@ pub(super) struct Memberships {
 }
 
 impl Peer {
-    /// Returns a new peer. The caller makes it a member of `room`.
-    pub(super) fn new(newcomer: &Newcomer, room: Arc<Room>, now_ms: u64) -> Self {
+    /// Returns a new peer. The caller makes it a member of `room`, and counts it for `network`.
+    pub(super) fn new(
+        newcomer: &Newcomer,
+        network: Option<NetworkSlot>,
+        room: Arc<Room>,
+        now_ms: u64,
+    ) -> Self {
+        let group = newcomer.group();
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
             session: newcomer.session,
-            group: newcomer.group(),
+            endpoint: group.endpoint,
+            protocol: group.protocol,
+            receives: Receives::of(newcomer.options.unwrap_or_default()),
             owner: newcomer.owner,
             memberships: Memberships {
                 own: ArcSwap::new(room),
@@ -81,8 +95,7 @@ impl Peer {
             },
             name: ArcSwapOption::empty(),
             wants_presence: AtomicBool::new(false),
-            options: newcomer.options.unwrap_or_default(),
-            budget: newcomer.budget(),
+            budget: newcomer.budget(network),
         }
     }
 
@@ -92,11 +105,11 @@ impl Peer {
 
     /// The endpoint to send to the peer from, which may differ from that of its last datagram.
     pub fn endpoint(&self) -> Endpoint {
-        self.group.endpoint
+        self.endpoint
     }
 
     pub fn protocol(&self) -> Protocol {
-        self.group.protocol
+        self.protocol
     }
 
     /// Its own room, in which it speaks.
@@ -119,12 +132,29 @@ impl Peer {
 
     /// The session that is not sent the peer's messages: its own, if it wants no echo.
     pub fn session_without_echo(&self) -> Option<SessionId> {
-        self.session.filter(|_| !self.group.echo)
+        self.session.filter(|_| !self.options().echo)
     }
 
-    /// The options of its session. The size of bundles is in [`Peer::protocol`].
+    /// The options of its session.
     pub fn options(&self) -> SessionOptions {
-        self.options
+        let Receives(flags) = self.receives;
+        SessionOptions {
+            bundle_size: match self.protocol {
+                Protocol::Frames(size) => size,
+                Protocol::Text | Protocol::Lines => BundleSize::default(),
+            },
+            echo: flags & Receives::OWN != 0,
+            receive: flags & Receives::ANY != 0,
+        }
+    }
+
+    /// The properties that it shares with others who are sent to in one batch.
+    pub(super) fn group(&self) -> SendGroup {
+        SendGroup {
+            endpoint: self.endpoint,
+            protocol: self.protocol,
+            echo: self.options().echo,
+        }
     }
 
     /// True if its address is one of those that the operator trusts.
@@ -135,6 +165,16 @@ impl Peer {
     /// Its budget, or `None` for a trusted peer.
     pub fn budget(&self) -> Option<&Budget> {
         self.budget.as_deref()
+    }
+
+    /// The network that it is counted for, or `None` for a trusted peer.
+    pub(super) fn network(&self) -> Option<NetworkSlot> {
+        self.budget.as_ref()?.network()
+    }
+
+    /// The time of its last datagram.
+    pub(super) fn seen_ms(&self) -> u64 {
+        self.last_seen_ms.load(Ordering::Relaxed)
     }
 
     pub fn name(&self) -> Option<Name> {
@@ -156,7 +196,7 @@ impl Peer {
     /// The way in which rooms send to the peer.
     pub(super) fn send_to(&self) -> SendTo {
         SendTo {
-            group: self.options.receive.then_some(self.group),
+            group: self.options().receive.then(|| self.group()),
             session: self.session,
         }
     }
@@ -168,20 +208,26 @@ impl Peer {
 
     /// Returns the same peer in another group, and with other options.
     pub(super) fn changed(&self, group: SendGroup, options: SessionOptions, now_ms: u64) -> Self {
-        Self {
-            options,
-            ..self.copy(group, now_ms)
-        }
+        self.copy(group, options, now_ms)
     }
 
-    /// Returns a peer at another address that has all that this one has.
-    pub(super) fn moved(&self, newcomer: &Newcomer, now_ms: u64) -> Self {
+    /// Returns a peer at another address, of `network`, that has all that this one has.
+    pub(super) fn moved(
+        &self,
+        newcomer: &Newcomer,
+        network: Option<NetworkSlot>,
+        now_ms: u64,
+    ) -> Self {
         let protocol = match newcomer.options {
             Some(_) => newcomer.protocol,
-            None => self.group.protocol,
+            None => self.protocol,
         };
-        let options = newcomer.options.unwrap_or(self.options);
-        let budget = newcomer.budget();
+        let options = newcomer.options.unwrap_or(self.options());
+        let budget = newcomer.budget(network).map(|budget| {
+            let shared = self.budget.clone().unwrap_or(budget);
+            shared.set_network(network);
+            shared
+        });
         let group = SendGroup {
             protocol,
             echo: options.echo,
@@ -190,22 +236,22 @@ impl Peer {
         Self {
             owner: newcomer.owner,
             session: newcomer.session,
-            options,
-            budget: budget.map(|budget| self.budget.clone().unwrap_or(budget)),
-            ..self.copy(group, now_ms)
+            budget,
+            ..self.copy(group, options, now_ms)
         }
     }
 
-    fn copy(&self, group: SendGroup, now_ms: u64) -> Self {
+    fn copy(&self, group: SendGroup, options: SessionOptions, now_ms: u64) -> Self {
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
             session: self.session,
-            group,
+            endpoint: group.endpoint,
+            protocol: group.protocol,
+            receives: Receives::of(options),
             owner: self.owner,
             memberships: self.memberships.copy(),
             name: ArcSwapOption::new(self.name.load_full()),
             wants_presence: AtomicBool::new(self.wants_presence()),
-            options: self.options,
             budget: self.budget.clone(),
         }
     }
@@ -216,8 +262,10 @@ impl Peer {
 }
 
 impl Newcomer {
-    fn budget(&self) -> Option<Arc<Budget>> {
-        (!self.is_trusted).then(Arc::default)
+    fn budget(&self, network: Option<NetworkSlot>) -> Option<Arc<Budget>> {
+        let budget = (!self.is_trusted).then(Arc::<Budget>::default)?;
+        budget.set_network(network);
+        Some(budget)
     }
 
     fn group(&self) -> SendGroup {
@@ -226,6 +274,17 @@ impl Newcomer {
             protocol: self.protocol,
             echo: self.options.unwrap_or_default().echo,
         }
+    }
+}
+
+impl Receives {
+    /// Its own messages, too.
+    const OWN: u8 = 1;
+    /// Any messages.
+    const ANY: u8 = 2;
+
+    fn of(options: SessionOptions) -> Self {
+        Self(u8::from(options.echo) * Self::OWN + u8::from(options.receive) * Self::ANY)
     }
 }
 

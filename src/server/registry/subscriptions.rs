@@ -40,7 +40,7 @@ impl Registry {
         if 1 + others.len() >= MAX_SESSION_ROOMS {
             return Some(Err(SubscribeError::TooMany));
         }
-        let room = match self.directory.reserve_place(name) {
+        let room = match self.reserve_place(&peer, name) {
             Ok(room) => room,
             Err(error) => return Some(Err(error.into())),
         };

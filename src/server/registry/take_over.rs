@@ -1,11 +1,11 @@
 //! The move of a v2 peer to another address.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use dashmap::Entry;
 
 use super::hash::HashedAddr;
+use super::network_limits::NetworkSlot;
 use super::peer::{Newcomer, Peer};
 use super::room::LeaveReason;
 use super::{Registry, Touch};
@@ -15,8 +15,9 @@ use crate::wire::v2::Move;
 impl Registry {
     /// Gives a peer at a new address what a session at another address has: its name, its rooms,
     /// its presence notices and its options. That session ends. There is no presence event, as the
-    /// peer stays where it is. Returns [`Touch::Unknown`] if there is no such session, and nothing
-    /// changes.
+    /// peer stays where it is. Returns [`Touch::Unknown`] if there is no such session, or if the
+    /// network of the new address may have no more peers, and nothing changes. A name is lost if that
+    /// network may have no more names. Otherwise a network could fill a table through another one.
     ///
     /// First the other session is taken out of the registry and its rooms, whose places and name
     /// are kept. Then the peer gets them. So no two shards are locked at a time, and no room has
@@ -28,12 +29,17 @@ impl Registry {
         if old_key == key {
             return Touch::Unknown;
         }
+        let network = self.network_of(newcomer);
         let removed = self.peers.remove_if(&old_key, |key, old| {
-            let is_it = old.session == Some(former.session);
+            let is_it = old.session == Some(former.session)
+                && self.shares.take(network, now_ms).is_ok()
+                && self.hand_over_place(old.network(), network).is_ok();
             if is_it {
                 old.memberships.iter().for_each(|room| room.step_out(key));
-                if let Some(name) = old.name() {
-                    self.names.hand_over(&name, newcomer.address);
+                if let Some(name) = old.name()
+                    && !self.names.hand_over(&name, newcomer.address, network)
+                {
+                    old.name.store(None);
                 }
                 self.note_end(key);
             }
@@ -45,7 +51,7 @@ impl Registry {
         match self.peers.entry(key) {
             Entry::Vacant(entry) => {
                 // The number of peers stays, as the other session was one of them.
-                let peer = self.come_back(&old, &key, newcomer, now_ms);
+                let peer = self.come_back(&old, &key, newcomer, network, now_ms);
                 entry.insert(Arc::clone(&peer));
                 Touch::Moved(peer)
             }
@@ -57,9 +63,9 @@ impl Registry {
                 if let Some(name) = registered.name() {
                     self.names.free(&name);
                 }
-                let peer = self.come_back(&old, &key, newcomer, now_ms);
+                let peer = self.come_back(&old, &key, newcomer, network, now_ms);
                 entry.insert(Arc::clone(&peer));
-                self.len.fetch_sub(1, Ordering::Relaxed);
+                self.uncount(registered.network());
                 Touch::Moved(peer)
             }
             // Another session, or a v1 peer, was registered at the address meanwhile.
@@ -70,7 +76,7 @@ impl Registry {
                 if let Some(name) = old.name() {
                     self.names.free(&name);
                 }
-                self.len.fetch_sub(1, Ordering::Relaxed);
+                self.uncount(network);
                 Touch::Unknown
             }
         }
@@ -81,9 +87,10 @@ impl Registry {
         old: &Peer,
         key: &HashedAddr,
         newcomer: &Newcomer,
+        network: Option<NetworkSlot>,
         now_ms: u64,
     ) -> Arc<Peer> {
-        let peer = old.moved(newcomer, now_ms);
+        let peer = old.moved(newcomer, network, now_ms);
         let mut subscriber = peer.subscriber(&key.address);
         for room in peer.memberships.iter() {
             room.come_back(key, peer.send_to(), subscriber.take());

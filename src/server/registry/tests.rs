@@ -30,6 +30,7 @@ fn outcome(touch: &Touch) -> &'static str {
         Touch::Moved(_) => "moved",
         Touch::Unknown => "unknown",
         Touch::Refused(reason) => reason.name(),
+        Touch::LimitReached(_) => "limit reached",
     }
 }
 
@@ -97,7 +98,7 @@ fn a_full_registry_refuses_new_peers_until_one_leaves() {
     let registry = registry(2);
     touch(&registry, 1, 0);
     touch(&registry, 2, 0);
-    assert_eq!(touch(&registry, 3, 0), "peers full");
+    assert_eq!(touch(&registry, 3, 0), "limit reached");
     assert_eq!(touch(&registry, 1, 0), "refreshed");
     assert_eq!((registry.len(), in_lobby(&registry).len()), (2, 2));
     registry.leave(&address(1), None);
@@ -168,7 +169,7 @@ fn a_v1_peer_is_given_no_session_until_it_has_left() {
     let open =
         |number| outcome(&registry.open_session(&address(number), WORKER, FULL, session(77), 5));
     assert_eq!(open(1), "wrong session");
-    assert_eq!(open(3), "peers full");
+    assert_eq!(open(3), "limit reached");
     let members = registry.lobby().members();
     assert_eq!(
         (

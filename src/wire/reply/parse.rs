@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use super::{Changes, KINDS, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode, PONG, Page};
-use super::{PresenceEvent, Reply, Resource};
+use super::{Changes, KINDS, Limit, LimitScope, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode, PONG};
+use super::{Page, PresenceEvent, Reply, Resource};
 use crate::wire::command::{Verb, split_at_blank};
 use crate::wire::proof::ProofToken;
 
@@ -72,24 +72,25 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
     if let Some(whom) = text.strip_prefix(NO_SUCH_PEER) {
         return Some(Reply::NoSuchPeer(whom));
     }
-    match *words(str::from_utf8(text).ok()?, &mut [""; MAX_WORDS]) {
+    let text = str::from_utf8(text).ok()?;
+    match *words(text, &mut [""; MAX_WORDS]) {
         ["usage:", verb, ..] => {
             let verb = verb.strip_prefix('/')?.as_bytes();
             Verb::parse(verb).map(Reply::Usage)
         }
         [name, "is", "taken"] => Some(Reply::NameTaken(name.parse().ok()?)),
-        ["name", "limit", _, max] => Some(Reply::NameLimit(read_number(max)?)),
-        ["peer", "limit", _, max] => Some(Reply::PeerLimit(read_number(max)?)),
+        ["name", "limit", ..] => Some(Reply::NameLimit(read_limit(text)?)),
+        ["peer", "limit", ..] => Some(Reply::PeerLimit(read_limit(text)?)),
         [room, "is", "full", max] => Some(Reply::RoomFull(room.parse().ok()?, read_number(max)?)),
-        ["cannot", "create", room, .., max] => {
+        ["cannot", "create", room, ..] => {
             let room = room.trim_matches(['"', ':']).parse().ok()?;
-            Some(Reply::RoomLimit(room, read_number(max)?))
+            Some(Reply::RoomLimit(room, read_limit(text)?))
         }
         ["too", "many", "messages", ..] => Some(Reply::TooManyMessages),
         ["too", "many", "lists", ..] => Some(Reply::TooManyLists),
         ["not", "in", "room", room] => Some(Reply::NotInRoom(room.parse().ok()?)),
         ["at", "most", max, "rooms"] => Some(Reply::SessionRoomLimit(read_number(max)?)),
-        ["at", "most", amount, ref resource @ .., "per", "second"] => Some(Reply::Limit {
+        ["at", "most", amount, ref resource @ .., "per", "second"] => Some(Reply::OverBudget {
             resource: match *resource {
                 ["texts"] => Resource::Texts,
                 ["bytes"] => Resource::Bytes,
@@ -113,6 +114,17 @@ fn read_presence(text: &[u8]) -> Option<Reply<'_>> {
     let (changes, members) = text.strip_suffix(" here)")?.rsplit_once(' ')?;
     let (changes, members) = (read_changes(changes)?, read_number(members)?);
     Some(Reply::Presence { changes, members })
+}
+
+/// Reads the limit at the end of a sentence, in parentheses.
+fn read_limit(sentence: &str) -> Option<Limit> {
+    let (_, limit) = sentence.strip_suffix(')')?.split_once('(')?;
+    let (max, words) = limit.split_at(limit.find(' ').unwrap_or(limit.len()));
+    let scope = LimitScope::ALL
+        .into_iter()
+        .find(|scope| scope.words() == words)?;
+    let max = max.parse().ok()?;
+    Some(Limit { max, scope })
 }
 
 /// Reads a list with entries of `entry_words` words each.

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
+use super::LimitScope::{Network, NetworkPerSecond, Server};
 use super::*;
 use crate::wire::Protocol;
 
@@ -35,6 +36,10 @@ fn page<E: Display>(first: usize, entries: Vec<E>, total: usize) -> Page {
 
 fn summary(name: &str, members: usize) -> String {
     format!("{} ({})", room(name), Thousands(members as u64))
+}
+
+fn limit(max: usize, scope: LimitScope) -> Limit {
+    Limit { max, scope }
 }
 
 fn named(events: &[PresenceEvent]) -> Reply<'_> {
@@ -105,31 +110,49 @@ fn each_sentence_has_its_words() {
         (Verb::Presence, "usage: /presence on|off"),
     ]
     .map(|(verb, words)| (Reply::Usage(verb), words));
-    let limit = |resource, per_second| Reply::Limit {
+    let over = |resource, per_second| Reply::OverBudget {
         resource,
         per_second,
     };
     let refused = [
-        (Reply::PeerLimit(10_000), "peer limit reached (10000)"),
+        (
+            Reply::PeerLimit(limit(10_000, Server)),
+            "peer limit reached (10000)",
+        ),
+        (
+            Reply::PeerLimit(limit(5_000, Network)),
+            "peer limit reached (5000 in your network)",
+        ),
         (Reply::NameTaken(name("ada")), "ada is taken"),
-        (Reply::NameLimit(1000), "name limit reached (1000)"),
+        (
+            Reply::NameLimit(limit(1000, Server)),
+            "name limit reached (1000)",
+        ),
+        (
+            Reply::NameLimit(limit(50, Network)),
+            "name limit reached (50 in your network)",
+        ),
         (Reply::RoomFull(den, 2), "den is full (2)"),
         (
-            Reply::RoomLimit(den, 0),
+            Reply::RoomLimit(den, limit(0, Server)),
             "cannot create \"den\": room limit reached (0)",
+        ),
+        (
+            Reply::RoomLimit(den, limit(20, NetworkPerSecond)),
+            "cannot create \"den\": room limit reached (20 per second in your network)",
         ),
         (Reply::NoSuchPeer(b"a.b"), "no such peer: a.b"),
         (Reply::TooManyMessages, "too many messages in one datagram"),
         (Reply::TooManyLists, "too many lists in one datagram"),
         (Reply::NotInRoom(10_300), "not in room 10300"),
         (Reply::SessionRoomLimit(64), "at most 64 rooms"),
-        (limit(Resource::Texts, 20), "at most 20 texts per second"),
+        (over(Resource::Texts, 20), "at most 20 texts per second"),
         (
-            limit(Resource::Bytes, 65_536),
+            over(Resource::Bytes, 65_536),
             "at most 65,536 bytes per second",
         ),
         (
-            limit(Resource::Work, 200),
+            over(Resource::Work, 200),
             "at most 200 units of work per second",
         ),
         (Reply::UnknownFrame(0x0B), "unknown frame 0x0b"),
@@ -198,6 +221,8 @@ fn other_sentences_are_not_known() {
         (NoticeCode::Misuse, "pong 1"),
         (NoticeCode::Refused, "server is full"),
         (NoticeCode::Refused, "peer limit reached (1,000)"),
+        (NoticeCode::Refused, "peer limit reached (2 in my network)"),
+        (NoticeCode::Refused, "name limit reached (2 per second)"),
         (NoticeCode::Done, "peer limit reached (2)"),
         (NoticeCode::Refused, "den is full"),
         (NoticeCode::Refused, "den is full (two)"),
@@ -385,6 +410,11 @@ fn any_page<E: Display + std::fmt::Debug + 'static>(
     })
 }
 
+fn any_limit() -> impl Strategy<Value = Limit> {
+    let scope = prop::sample::select(&LimitScope::ALL[..]);
+    (any::<usize>(), scope).prop_map(|(max, scope)| limit(max, scope))
+}
+
 fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     let entered = (any_room(), any::<usize>());
     let entered = entered.prop_map(|(room, members)| Reply::Entered { room, members });
@@ -397,14 +427,14 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     // See above.
     let full = full.prop_filter("a server", |(room, _)| room.as_str() != "server");
     let full = full.prop_map(|(room, max)| Reply::RoomFull(room, max));
-    let limit = (any_room(), any::<usize>());
-    let limit = limit.prop_map(|(room, max)| Reply::RoomLimit(room, max));
     let resource = prop::sample::select(&[Resource::Texts, Resource::Bytes, Resource::Work][..]);
     let budget = (resource, any::<u32>());
-    let budget = budget.prop_map(|(resource, per_second)| Reply::Limit {
+    let budget = budget.prop_map(|(resource, per_second)| Reply::OverBudget {
         resource,
         per_second,
     });
+    let room_limit = (any_room(), any_limit());
+    let room_limit = room_limit.prop_map(|(room, limit)| Reply::RoomLimit(room, limit));
     let events = prop::collection::vec(any_event(), 1..=MAX_NAMED_EVENTS);
     let changes = prop_oneof![
         events.prop_map(Changes::Events),
@@ -422,11 +452,11 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
         any_bytes().prop_map(Reply::Pong),
         any::<bool>().prop_map(Reply::Subscribed),
         prop::sample::select(&Verb::ALL[..]).prop_map(Reply::Usage),
-        any::<usize>().prop_map(Reply::PeerLimit),
+        any_limit().prop_map(Reply::PeerLimit),
         any_name().prop_map(Reply::NameTaken),
-        any::<usize>().prop_map(Reply::NameLimit),
+        any_limit().prop_map(Reply::NameLimit),
         full,
-        limit,
+        room_limit,
         any_word().prop_map(Reply::NoSuchPeer),
         Just(Reply::TooManyMessages),
         Just(Reply::TooManyLists),
@@ -437,40 +467,12 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
 
 /// Texts that are like sentences.
 fn any_text() -> impl Strategy<Value = Vec<u8>> {
-    let parts = [
-        "you are ",
-        "in ",
-        "to ",
-        "pong ",
-        "usage: /",
-        "who",
-        "ada",
-        "den",
-        "server",
-        "5",
-        "1,000",
-        "is ",
-        "taken",
-        "full ",
-        "(",
-        ")",
-        ": ",
-        ", ",
-        " ",
-        "here",
-        "room",
-        "rooms",
-        "none from ",
-        "on",
-        "joined",
-        "timed out",
-        "at most ",
-        "texts per second",
-        "now ",
-        "(more: /who ",
-    ];
+    let parts = "you are |in |to |pong |usage: /|who|ada|den|server|5|1,000|is |\
+        taken|full |(|)|: |, | |here|room|rooms|none from |on|joined|timed out|now |\
+        at most |texts per second|(more: /who |limit reached |in your network|per second";
     let part = prop_oneof![
-        9 => prop::sample::select(parts.to_vec()).prop_map(|part| part.as_bytes().to_vec()),
+        9 => prop::sample::select(parts.split('|').collect::<Vec<_>>())
+            .prop_map(|part| part.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 1..4),
     ];
     prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::frame::*;
 use super::*;
-use crate::wire::Reply;
 use crate::wire::name::{DisplayName, RoomName};
+use crate::wire::{Limit, LimitScope, Reply};
 
 /// Any session.
 const SESSION: Option<SessionId> = SessionId::new(1);
@@ -261,7 +261,11 @@ fn frames_that_are_filled_in_place_have_the_same_bytes() {
 fn the_refusal_of_a_full_server_is_shorter_than_a_hello() {
     let mut datagram = Vec::new();
     push_server_header(0, &mut datagram);
-    push_reply(&Reply::PeerLimit(usize::MAX), &mut datagram);
+    let limit = Limit {
+        max: usize::MAX,
+        scope: LimitScope::NetworkPerSecond,
+    };
+    push_reply(&Reply::PeerLimit(limit), &mut datagram);
     assert!(datagram.len() < MIN_HELLO_BYTES, "{}", datagram.len());
 }
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::wire::parse_command;
 use crate::wire::reply::NoticeCode;
+use crate::wire::{Limit, LimitScope, parse_command};
 
 const MS: Duration = Duration::from_millis(1);
 const DONE: Answer = Answer::Done;
@@ -91,11 +91,19 @@ fn each_reply_is_the_result_of_its_request() {
         Request::Presence(true),
     ];
     let refused = |refusal| Err(RequestError::Refused(refusal));
+    let in_network = |max| Limit {
+        max,
+        scope: LimitScope::Network,
+    };
     let bob = || "bob".parse().unwrap();
     for (sentence, index, result) in [
         ("you are ada", 0, Ok(DONE)),
         ("ada is taken", 0, refused(Refusal::NameTaken(ada()))),
-        ("name limit reached (5)", 0, refused(Refusal::NameLimit(5))),
+        (
+            "name limit reached (5)",
+            0,
+            refused(Refusal::NameLimit(Limit::of_server(5))),
+        ),
         (
             "you are in den (1,234 here)",
             1,
@@ -106,9 +114,9 @@ fn each_reply_is_the_result_of_its_request() {
         ),
         ("den is full (2)", 1, refused(Refusal::RoomFull(den(), 2))),
         (
-            "cannot create \"den\": room limit reached (3)",
+            "cannot create \"den\": room limit reached (3 in your network)",
             1,
-            refused(Refusal::RoomLimit(den(), 3)),
+            refused(Refusal::RoomLimit(den(), in_network(3))),
         ),
         ("to bob: psst", 2, Ok(DONE)),
         ("no such peer: bob", 2, refused(Refusal::NoSuchPeer(bob()))),

@@ -277,18 +277,31 @@ fn a_v1_session_that_goes_another_way_stays_one() {
 
 #[test]
 fn a_full_server_is_down_until_it_has_a_place() {
+    for refusal in [
+        "peer limit reached (2)",
+        "peer limit reached (1 in your network)",
+    ] {
+        is_down_until_it_has_a_place(refusal);
+    }
+}
+
+fn is_down_until_it_has_a_place(refusal: &str) {
     let full = || [Event::Down(DownReason::Full)];
     let mut v2 = Talk::new(ProtocolChoice::Auto);
     assert_eq!(v2.sent(), ["hello"]);
-    assert_eq!(v2.hear_notice(NoticeCode::Refused, FULL), full());
+    assert_eq!(v2.hear_notice(NoticeCode::Refused, refusal), full());
     for expected in [500, 1000, 2000, 4000, 5000, 5000] {
         assert_eq!(v2.next(), (expected, vec!["hello".to_owned()]));
-        assert_eq!(v2.hear_notice(NoticeCode::Refused, FULL), [], "it was told");
+        assert_eq!(
+            v2.hear_notice(NoticeCode::Refused, refusal),
+            [],
+            "it was told"
+        );
     }
     assert_eq!(v2.welcome(7), [Event::Up(ProtocolVersion::V2)]);
 
     let mut v1 = Talk::new(ProtocolChoice::V1);
-    let line = format!("* {FULL}");
+    let line = format!("* {refusal}");
     assert_eq!(v1.sent(), ["@im@"]);
     let told = v1.hear(line.as_bytes());
     assert_eq!(told.last(), full().last());
@@ -300,5 +313,3 @@ fn a_full_server_is_down_until_it_has_a_place() {
     v1.pass(6000);
     assert_eq!(v1.events(), [Event::Up(ProtocolVersion::V1)]);
 }
-
-const FULL: &str = "peer limit reached (2)";

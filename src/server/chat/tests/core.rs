@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
 use crate::server::chat::{Chat, admission};
-use crate::server::config::{Proof, ServerConfig};
+use crate::server::config::{Proof, ServerConfig, Trust};
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
@@ -17,7 +17,7 @@ use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::{AddressHash, PeerRates, Registry, RegistryLimits};
+use crate::server::registry::{AddressHash, NetworkRate, PeerRates, Registry, RegistryLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
@@ -44,15 +44,22 @@ struct Recorder {
 }
 
 impl Core {
-    /// Returns a core whose peers have no budgets.
+    /// Returns a core that trusts its peers.
     pub(super) fn new(limits: RegistryLimits, proof: Proof, log: &Log) -> Self {
-        Self::with_rates(limits, PeerRates::none(), proof, log)
+        let all = ["0.0.0.0/0", "::/0"].map(|net| Trust::Net(net.parse().unwrap()));
+        Self::with_trust(limits, proof, all.to_vec(), PeerRates::none(), log)
     }
 
-    pub(super) fn with_rates(
+    /// Returns a core that trusts nobody, and whose peers are limited in this way.
+    pub(super) fn with_rates(limits: RegistryLimits, rates: PeerRates, log: &Log) -> Self {
+        Self::with_trust(limits, Proof::Never, vec![Trust::Nobody], rates, log)
+    }
+
+    fn with_trust(
         limits: RegistryLimits,
-        rates: PeerRates,
         proof: Proof,
+        trust: Vec<Trust>,
+        rates: PeerRates,
         log: &Log,
     ) -> Self {
         let hash = AddressHash::random();
@@ -60,6 +67,7 @@ impl Core {
         let registry = Arc::new(registry);
         let config = ServerConfig {
             proof,
+            trust,
             ..ServerConfig::default()
         };
         let admission = admission(&config, Arc::default());
@@ -73,7 +81,7 @@ impl Core {
             rates,
             tokens: Tokens::new().unwrap(),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
-            challenges: Challenges::new(u64::MAX),
+            challenges: Challenges::new(u32::MAX, NetworkRate::new(None)),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
