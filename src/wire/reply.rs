@@ -74,6 +74,12 @@ pub enum Reply<'a> {
     UnknownOption(u8),
     /// `say /in TOKEN`
     Prove(ProofToken),
+    /// `removed by the operator`
+    Removed,
+    /// `muted by the operator for SECONDS s`
+    Muted(u64),
+    /// `not muted any more`
+    Unmuted,
     /// `ada joined, bob left (12 here)`
     Presence {
         /// Changes in the peer's room since the last notice.
@@ -147,7 +153,7 @@ impl Reply<'_> {
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
             Self::NotInRoom(_) | Self::SessionRoomLimit(_) => NoticeCode::Refused,
             Self::UnknownFrame(_) | Self::UnknownOption(_) => NoticeCode::Refused,
-            Self::Prove(_) => NoticeCode::Refused,
+            Self::Prove(_) | Self::Removed | Self::Muted(_) => NoticeCode::Refused,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
         }
@@ -195,6 +201,9 @@ impl Reply<'_> {
             Self::UnknownFrame(kind) => write!(out, "unknown frame {kind:#04x}"),
             Self::UnknownOption(kind) => write!(out, "unknown option {kind}"),
             Self::Prove(token) => write!(out, "{PROVE}{token}"),
+            Self::Removed => write!(out, "removed by the operator"),
+            Self::Muted(seconds) => write!(out, "muted by the operator for {seconds} s"),
+            Self::Unmuted => write!(out, "not muted any more"),
             Self::Presence { changes, members } => {
                 write!(out, "{changes} ({} here)", number(members))
             }

@@ -2,6 +2,7 @@
 //! refreshed, and its content is dispatched.
 
 pub mod admission;
+pub mod bans;
 pub mod challenges;
 mod command;
 mod newcomer;
@@ -152,6 +153,9 @@ impl Ingress {
         text: &[u8],
         egress: &mut Egress,
     ) {
+        if peer.is_muted() {
+            return self.counters().messages_muted.add(1);
+        }
         match egress.push(room, from, peer.name(), peer.session_without_echo(), text) {
             Ok(()) => {
                 self.counters().messages.add(1);

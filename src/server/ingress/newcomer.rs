@@ -27,7 +27,7 @@ impl Ingress {
         egress: &mut Egress,
     ) -> Option<Arc<Peer>> {
         let protocol = line_protocol(datagram);
-        let is_trusted = match self.shared.admission.judge(from) {
+        let is_trusted = match self.judge(from, now_ms) {
             Verdict::Refuse(reason) => {
                 self.counters().drop_datagram(reason);
                 return None;
@@ -49,6 +49,7 @@ impl Ingress {
             is_trusted,
         };
         let touch = self.shared.registry.register(&newcomer, now_ms);
+        let touch = self.judge_again(&newcomer, touch, now_ms);
         let result = self.record_touch(from, touch);
         if let Err(reason) = result
             && !text.is_some_and(is_from_server)
@@ -56,6 +57,36 @@ impl Ingress {
             self.refuse(reason, protocol, egress);
         }
         result.ok()
+    }
+
+    /// Decides about the sender of a datagram, which is not registered.
+    fn judge(&self, from: &PeerAddr, now_ms: u64) -> Verdict {
+        match self.shared.registry.was_kicked(from, now_ms) {
+            true => Verdict::Refuse(DropReason::Removed),
+            false => self.shared.admission.judge(from),
+        }
+    }
+
+    /// Judges a newcomer once more when it is registered. The operator bans a network, and then
+    /// removes its peers. A newcomer that was judged before and registered after that is found
+    /// here.
+    pub(in crate::server) fn judge_again(
+        &self,
+        newcomer: &Newcomer,
+        touch: Touch,
+        now_ms: u64,
+    ) -> Touch {
+        if let Touch::Registered(_) | Touch::Moved(_) = touch
+            && let Verdict::Refuse(reason) = self.judge(&newcomer.address, now_ms)
+        {
+            // It may have been removed meanwhile.
+            let _ = self
+                .shared
+                .registry
+                .leave(&newcomer.address, newcomer.session);
+            return Touch::Refused(reason);
+        }
+        touch
     }
 
     /// Returns true if a v1 newcomer receives what is sent to its address.
@@ -118,7 +149,7 @@ impl Ingress {
             counters.frames.add(1);
             return self.welcome(from, session, peer.protocol(), egress);
         }
-        if let Verdict::Refuse(reason) = self.shared.admission.judge(&from) {
+        if let Verdict::Refuse(reason) = self.judge(&from, now_ms) {
             return counters.drop_datagram(reason);
         }
         let protocol = Protocol::Frames(hello.options.bundle_size);
@@ -145,7 +176,7 @@ impl Ingress {
         egress: &mut Egress,
     ) -> Option<Arc<Peer>> {
         let shared = &self.shared;
-        let is_trusted = match shared.admission.judge(from) {
+        let is_trusted = match self.judge(from, now_ms) {
             Verdict::Refuse(reason) => {
                 self.counters().drop_datagram(reason);
                 return None;
@@ -169,6 +200,7 @@ impl Ingress {
             Some(ClientFrame::Move(former)) => self.move_or_register(&newcomer, &former, now_ms),
             _ => shared.registry.register(&newcomer, now_ms),
         };
+        let touch = self.judge_again(&newcomer, touch, now_ms);
         let result = self.record_touch(from, touch);
         if let Err(reason) = result {
             egress.replies.set_receiver(session.get());
@@ -188,9 +220,9 @@ impl Ingress {
     ) -> Arc<Peer> {
         let newcomer = self.newcomer(address, session, None, peer.is_trusted());
         let touch = self.shared.registry.take_over(&newcomer, former, now_ms);
-        match touch {
-            // It has been here before.
-            Touch::Unknown => peer,
+        match self.judge_again(&newcomer, touch, now_ms) {
+            // It has been here before, or the operator has just removed it.
+            Touch::Unknown | Touch::Refused(_) => peer,
             touch => self.record_touch(&address, touch).unwrap_or(peer),
         }
     }
@@ -232,7 +264,7 @@ impl Ingress {
         egress: &mut Egress,
     ) {
         if datagram_bytes < MIN_NAMED_BYTES
-            || matches!(self.shared.admission.judge(&from), Verdict::Refuse(_))
+            || matches!(self.judge(&from, now_ms), Verdict::Refuse(_))
             || !self.shared.rejections.allows(&from, now_ms)
         {
             return;

@@ -8,6 +8,7 @@ mod hash;
 mod members;
 mod names;
 mod network;
+mod operator;
 mod peer;
 mod presence;
 mod recent;
@@ -35,6 +36,8 @@ pub use members::{Members, Part, SendGroup};
 pub use names::NameError;
 use names::Names;
 pub use network::Network;
+use operator::Rulings;
+pub use operator::{MAX_MUTED, REMOVED_S, TooManyMutes};
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 pub use recent::RecentAddresses;
@@ -61,6 +64,8 @@ pub struct Registry {
     proven: RecentAddresses,
     /// The v2 peers whose session has ended, and who have not sent a HELLO since.
     ended: RecentAddresses,
+    /// The peers that the operator has muted or removed.
+    rulings: Rulings,
     /// The time up to which peers are known to be silent for too long.
     expired_ms: AtomicU64,
 }
@@ -98,20 +103,9 @@ impl Registry {
             expired: AtomicU64::new(0),
             proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
             ended: ended::table(),
+            rulings: Rulings::new(hash),
             expired_ms: AtomicU64::new(0),
         }
-    }
-
-    /// Returns a registry for tests, in which only the number of peers is limited.
-    #[cfg(test)]
-    pub(crate) fn plain(workers: usize, max_peers: usize) -> Self {
-        let limits = RegistryLimits {
-            max_peers,
-            max_names: max_peers,
-            max_rooms: max_peers,
-            max_room_members: u32::MAX,
-        };
-        Self::new(workers, limits, AddressHash::random(), Arc::new(|| {}))
     }
 
     /// Takes a sign of life of a v1 peer. This takes a read lock and an atomic store. A known peer
@@ -420,6 +414,7 @@ impl Registry {
         }
         let lobby = self.lobby();
         let peer = Peer::new(newcomer, Arc::clone(lobby), now_ms);
+        self.rulings.mute_newcomer(&peer, &newcomer.address);
         enter_room(lobby, entry.key(), &peer, None);
         let peer = Arc::new(peer);
         entry.insert(Arc::clone(&peer));

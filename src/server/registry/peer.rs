@@ -15,10 +15,12 @@ use crate::server::ops::supervise::lock;
 use crate::wire::v2::{SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol};
 
-/// `last_seen_ms` is written under a read lock of the peer's shard, all other fields under
-/// the write lock.
+/// `last_seen_ms` and `muted_until_ms` are written under a read lock of the peer's shard, all other
+/// fields under the write lock.
 pub struct Peer {
     pub(super) last_seen_ms: AtomicU64,
+    /// The time up to which its texts are dropped. 0 for a peer that was never muted.
+    pub(super) muted_until_ms: AtomicU64,
     /// The session that every datagram of a v2 peer must carry, or `None` for a v1 peer.
     pub(super) session: Option<SessionId>,
     pub(super) group: SendGroup,
@@ -72,6 +74,7 @@ impl Peer {
     pub(super) fn new(newcomer: &Newcomer, room: Arc<Room>, now_ms: u64) -> Self {
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
+            muted_until_ms: AtomicU64::new(0),
             session: newcomer.session,
             group: newcomer.group(),
             owner: newcomer.owner,
@@ -137,6 +140,21 @@ impl Peer {
         self.budget.as_deref()
     }
 
+    /// True if the operator had muted it when its last datagram came.
+    pub fn is_muted(&self) -> bool {
+        self.is_muted_at(self.last_seen_ms())
+    }
+
+    /// True if the operator has muted it.
+    pub fn is_muted_at(&self, now_ms: u64) -> bool {
+        now_ms < self.muted_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// The time of its last datagram.
+    pub fn last_seen_ms(&self) -> u64 {
+        self.last_seen_ms.load(Ordering::Relaxed)
+    }
+
     pub fn name(&self) -> Option<Name> {
         self.name.load().as_deref().copied()
     }
@@ -199,6 +217,7 @@ impl Peer {
     fn copy(&self, group: SendGroup, now_ms: u64) -> Self {
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
+            muted_until_ms: AtomicU64::new(self.muted_until_ms.load(Ordering::Relaxed)),
             session: self.session,
             group,
             owner: self.owner,

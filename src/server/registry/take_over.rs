@@ -45,7 +45,7 @@ impl Registry {
         match self.peers.entry(key) {
             Entry::Vacant(entry) => {
                 // The number of peers stays, as the other session was one of them.
-                let peer = self.come_back(&old, &key, newcomer, now_ms);
+                let peer = self.come_back((&old_key, &old), &key, newcomer, now_ms);
                 entry.insert(Arc::clone(&peer));
                 Touch::Moved(peer)
             }
@@ -57,7 +57,7 @@ impl Registry {
                 if let Some(name) = registered.name() {
                     self.names.free(&name);
                 }
-                let peer = self.come_back(&old, &key, newcomer, now_ms);
+                let peer = self.come_back((&old_key, &old), &key, newcomer, now_ms);
                 entry.insert(Arc::clone(&peer));
                 self.len.fetch_sub(1, Ordering::Relaxed);
                 Touch::Moved(peer)
@@ -78,12 +78,14 @@ impl Registry {
 
     fn come_back(
         &self,
-        old: &Peer,
+        (old_key, old): (&HashedAddr, &Peer),
         key: &HashedAddr,
         newcomer: &Newcomer,
         now_ms: u64,
     ) -> Arc<Peer> {
         let peer = old.moved(newcomer, now_ms);
+        self.rulings
+            .mute_moved(&peer, &old_key.address, &key.address);
         let mut subscriber = peer.subscriber(&key.address);
         for room in peer.memberships.iter() {
             room.come_back(key, peer.send_to(), subscriber.take());

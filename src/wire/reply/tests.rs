@@ -92,6 +92,7 @@ fn each_sentence_has_its_words() {
         (Reply::Pong(b"a b"), "pong a b"),
         (Reply::Subscribed(true), "presence is on"),
         (Reply::Subscribed(false), "presence is off"),
+        (Reply::Unmuted, "not muted any more"),
     ];
     let misuse = [
         (Verb::Help, "usage: /help"),
@@ -123,6 +124,8 @@ fn each_sentence_has_its_words() {
         (Reply::UnknownFrame(0xFF), "unknown frame 0xff"),
         (Reply::UnknownOption(77), "unknown option 77"),
         (Reply::Prove(ProofToken::of(1)), "say /in 00000001"),
+        (Reply::Removed, "removed by the operator"),
+        (Reply::Muted(600), "muted by the operator for 600 s"),
     ];
     let presence = [
         (
@@ -411,6 +414,9 @@ fn any_reply() -> impl Strategy<Value = Reply<'static>> {
         any_word().prop_map(Reply::NoSuchPeer),
         Just(Reply::TooManyMessages),
         Just(Reply::TooManyLists),
+        Just(Reply::Removed),
+        any::<u64>().prop_map(Reply::Muted),
+        Just(Reply::Unmuted),
         presence,
     ]
 }
@@ -446,6 +452,11 @@ fn any_text() -> impl Strategy<Value = Vec<u8>> {
         "timed out",
         "now ",
         "(more: /who ",
+        "muted ",
+        "removed ",
+        "by the operator",
+        " for ",
+        " s",
     ];
     let part = prop_oneof![
         9 => prop::sample::select(parts.to_vec()).prop_map(|part| part.as_bytes().to_vec()),

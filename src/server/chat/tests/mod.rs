@@ -6,6 +6,7 @@ mod bounds;
 mod commands;
 mod core;
 mod model;
+mod moderation;
 mod replies;
 mod unproven;
 
