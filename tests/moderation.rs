@@ -1,4 +1,4 @@
-//! The operator's hold on peers: it lists, removes, mutes and bans them.
+//! The operator lists, removes and mutes peers.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,110 +7,16 @@
 
 mod common;
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use bullhorn::moderation::{BanChange, Kept, Moderation, ModerationError, PeerInfo};
-use bullhorn::server::ServerHandle;
-use bullhorn::stats::{Counts, DropReason};
+use bullhorn::moderation::{ModerationError, PeerInfo};
+use bullhorn::stats::DropReason;
 use bullhorn::wire::Reply;
-use bullhorn::wire::v2::{ClientFrame, Move, ServerFrame, SessionId, parse_server};
-use bullhorn::{Server, ServerConfig, StartError};
+use bullhorn::wire::v2::{ClientFrame, Hello, Move, ServerFrame, SessionId, SessionOptions};
 use common::v2_peer::{V2Peer, datagram, hello};
-use common::{Client, TestServer, Time, V4, proved, strict_config, unpinned_config, wait_until};
-
-/// A server whose peers do not expire, and the time of its clock.
-struct Moderated {
-    server: TestServer,
-    handle: ServerHandle,
-    time: Time,
-}
-
-impl Moderated {
-    fn start() -> Self {
-        Self::start_with(unpinned_config(2, V4))
-    }
-
-    fn start_with(config: ServerConfig) -> Self {
-        let config = ServerConfig {
-            timeout: HOUR,
-            ..config
-        };
-        let time = Time::default();
-        let server = TestServer::start_with_clock(config, time.clock());
-        let handle = server.handle();
-        Self {
-            server,
-            handle,
-            time,
-        }
-    }
-
-    fn moderation(&self) -> &Moderation {
-        self.handle.moderation().unwrap()
-    }
-
-    fn total(&self) -> Counts {
-        self.server.stats().total()
-    }
-
-    /// Registers a v1 client with a name.
-    fn named(&self, name: &str) -> Client {
-        let client = self.server.client();
-        request(
-            &client,
-            &format!("/nick {name}"),
-            &format!("* you are {name}"),
-        );
-        client
-    }
-
-    /// Sends a datagram that must be dropped for `reason`, without a reply.
-    #[track_caller]
-    fn expect_drop(&self, client: &Client, datagram: &[u8], reason: DropReason) {
-        let before = self.total().dropped(reason);
-        client.send(datagram);
-        wait_until(reason.name(), || self.total().dropped(reason) == before + 1);
-        assert!(client.inbox_is_empty());
-    }
-
-    /// Sends a text or direct message that must be dropped, without a reply.
-    #[track_caller]
-    fn expect_muted(&self, client: &Client, datagram: &[u8]) {
-        let before = self.total().messages_muted;
-        client.send(datagram);
-        wait_until("a muted message", || {
-            self.total().messages_muted == before + 1
-        });
-        assert!(client.inbox_is_empty());
-    }
-}
-
-#[track_caller]
-fn request(client: &Client, line: &str, reply: &str) {
-    client.send(line.as_bytes());
-    assert_eq!(client.receive_text(), reply);
-}
-
-/// Receives the next datagram of a v2 peer, which must be these frames.
-#[track_caller]
-fn expect_frames(peer: &V2Peer, expected: &[ServerFrame<'_>]) {
-    let answer = peer.client.receive();
-    let frames: Vec<_> = parse_server(&answer).unwrap().collect();
-    assert_eq!(frames, expected);
-}
-
-/// Returns the frame with a sentence.
-fn notice<'a>(reply: &Reply<'_>, text: &'a mut Vec<u8>) -> ServerFrame<'a> {
-    reply.push(text);
-    ServerFrame::Notice(reply.code(), text)
-}
-
-fn net(text: &str) -> bullhorn::moderation::IpNet {
-    text.parse().unwrap()
-}
+use common::{
+    HOUR, Moderated, V4, expect_frames, notice, proved, request, strict_config, wait_until,
+};
 
 #[test]
 fn peers_are_listed_by_a_part_of_their_address_name_or_room() {
@@ -254,7 +160,7 @@ fn a_muted_peer_is_told_once_and_only_its_messages_are_dropped() {
     host.expect_muted(&ada, b"hi den");
     // It receives as before.
     request(&bob, "/msg eve hi", "* to eve: hi");
-    assert_eq!(ada.receive_text(), "bob in private: hi");
+    assert_eq!(ada.receive_text(), "* bob to you: hi");
 
     host.time.set(60_000);
     ada.send(b"hi again");
@@ -296,8 +202,8 @@ fn a_session_stays_muted_when_its_options_or_its_address_change() {
     expect_frames(&ann, &[notice(&Reply::Muted(60), &mut text)]);
     let say = |peer: &V2Peer| datagram(peer.number, &[ClientFrame::Say(b"hi")]);
     host.expect_muted(&ann.client, &say(&ann));
-    let options = bullhorn::wire::v2::Hello {
-        options: bullhorn::wire::v2::SessionOptions {
+    let options = Hello {
+        options: SessionOptions {
             echo: false,
             ..Default::default()
         },
@@ -343,203 +249,4 @@ fn an_unmuted_peer_is_told_and_heard() {
     }
 }
 
-#[test]
-fn the_peers_of_a_banned_network_are_removed_and_do_not_come_back() {
-    let host = Moderated::start();
-    let ada = host.named("ada");
-    let ann = V2Peer::open(host.server.unregistered_client());
-    let near: SocketAddr = "127.1.0.1:0".parse().unwrap();
-    let near = Client::connect_from(near, host.server.local_addr());
-    request(&near, "/ping 1", "* pong 1");
-
-    let BanChange { ban, removed, kept } =
-        host.moderation().ban(net("127.0.0.9/16"), None).unwrap();
-    assert_eq!(
-        (ban.to_string(), removed),
-        ("127.0.0.0/16 for ever".into(), 2)
-    );
-    assert!(matches!(kept, Kept::InMemory), "{kept:?}");
-    assert_eq!(ada.receive_text(), "* removed by the operator");
-    let mut text = Vec::new();
-    let removed = notice(&Reply::Removed, &mut text);
-    expect_frames(&ann, &[removed, ServerFrame::Goodbye]);
-    host.expect_drop(&ada, b"@im@", DropReason::Banned);
-    host.expect_drop(
-        &host.server.unregistered_client(),
-        b"hi",
-        DropReason::Banned,
-    );
-    host.expect_drop(&ann.client, &hello(), DropReason::Banned);
-    let heartbeat = datagram(ann.number, &[ClientFrame::Heartbeat(None)]);
-    host.expect_drop(&ann.client, &heartbeat, DropReason::Banned);
-    // Other networks may.
-    near.send(b"hi");
-    near.expect_text_from(&near, "hi");
-    assert_eq!(host.moderation().bans(), [ban]);
-
-    let by = Some(ban);
-    assert!(matches!(
-        host.moderation().unban(net("127.0.0.0/24")),
-        Err(ModerationError::NotBanned { by: found, .. }) if found == by
-    ));
-    host.moderation().unban(net("127.0.0.1/16")).unwrap();
-    assert_eq!(host.moderation().bans(), []);
-    // A ban refuses nobody after its end.
-    request(&ada, "/nick ada", "* you are ada");
-}
-
-#[test]
-fn an_earlier_ban_of_a_network_is_replaced() {
-    let host = Moderated::start();
-    let banned = net("192.0.2.0/24");
-    host.moderation().ban(banned, Some(HOUR)).unwrap();
-    assert!(host.moderation().bans()[0].end().is_some());
-    host.moderation().ban(banned, None).unwrap();
-    let bans = host.moderation().bans();
-    assert_eq!((bans.len(), bans[0].end()), (1, None));
-    let too_long = host.moderation().ban(banned, Some(Duration::MAX));
-    assert!(matches!(too_long, Err(ModerationError::Time)));
-}
-
-/// A folder of a test, which is removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn config(&self) -> ServerConfig {
-        ServerConfig {
-            state_dir: Some(self.0.clone()),
-            ..unpinned_config(1, V4)
-        }
-    }
-
-    fn bans(&self) -> PathBuf {
-        self.0.join("bans")
-    }
-
-    /// The lines of the file that are no comments.
-    fn lines(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.bans()).unwrap();
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        lines.map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-#[test]
-fn bans_stand_in_the_state_dir_and_outlive_the_server() {
-    let folder = Folder::new("bans_outlive");
-    let host = Moderated::start_with(folder.config());
-    let change = host.moderation().ban(net("127.0.0.0/8"), None).unwrap();
-    assert!(matches!(change.kept, Kept::InFile), "{:?}", change.kept);
-    let day = Some(24 * HOUR);
-    let until = host
-        .moderation()
-        .ban(net("2001:db8::/32"), day)
-        .unwrap()
-        .ban;
-    assert_eq!(
-        folder.lines(),
-        ["127.0.0.0/8 for ever".into(), until.to_string()]
-    );
-    assert!(until.to_string().starts_with("2001:db8::/32 until 2"));
-    host.server.stop();
-
-    let host = Moderated::start_with(folder.config());
-    host.expect_drop(
-        &host.server.unregistered_client(),
-        b"hi",
-        DropReason::Banned,
-    );
-    assert_eq!(host.moderation().bans().len(), 2);
-    host.moderation().unban(net("127.0.0.0/8")).unwrap();
-    assert_eq!(folder.lines(), [until.to_string()]);
-    host.server.client();
-}
-
-#[test]
-fn bans_that_are_over_are_not_loaded() {
-    let folder = Folder::new("bans_over");
-    let text = "# mine\n\n127.0.0.0/8 until 2020-01-31T12:00:00Z\n192.0.2.7 for ever\n";
-    fs::write(folder.bans(), text.replace("192.0.2.7", "192.0.2.7/32")).unwrap();
-    let host = Moderated::start_with(folder.config());
-    host.server.client();
-    assert_eq!(folder.lines(), ["192.0.2.7/32 for ever"]);
-}
-
-#[test]
-fn a_damaged_file_or_folder_is_an_error_of_the_start() {
-    let folder = Folder::new("bans_damaged");
-    let start = |config| match Server::start(config) {
-        Ok(_) => panic!("it starts"),
-        Err(error @ StartError::State(_)) => error.to_string(),
-        Err(error) => panic!("{error}"),
-    };
-    for line in [
-        "192.0.2.0/24",
-        "192.0.2.0/24 until tomorrow",
-        "192.0.2.0/33 for ever",
-        "192.0.2.0/24 for now",
-        "ada for ever",
-    ] {
-        fs::write(folder.bans(), format!("10.0.0.0/8 for ever\n{line}\n")).unwrap();
-        let error = start(folder.config());
-        let place = format!("--state-dir: {}:2: must be", folder.bans().display());
-        assert!(error.starts_with(&place), "{error}");
-        assert!(error.contains("`192.0.2.0/24 for ever`"), "{error}");
-    }
-    fs::write(folder.bans(), b"\xFF\xFE for ever\n").unwrap();
-    assert!(start(folder.config()).contains("bans:1: must be"));
-    let many: String = (0..=10_000_u32)
-        .map(|number| format!("{} for ever\n", std::net::Ipv4Addr::from(number)))
-        .map(|line| line.replace(" for", "/32 for"))
-        .collect();
-    fs::write(folder.bans(), many).unwrap();
-    assert!(start(folder.config()).contains("more than 10000 bans"));
-
-    let file = folder.0.join("file");
-    fs::write(&file, "").unwrap();
-    for path in [folder.0.join("missing"), file] {
-        let config = ServerConfig {
-            state_dir: Some(path.clone()),
-            ..folder.config()
-        };
-        let error = start(config);
-        assert!(error.contains(&path.display().to_string()), "{error}");
-    }
-}
-
-#[test]
-fn a_ban_that_cannot_be_written_holds_in_memory() {
-    let folder = Folder::new("bans_unwritable");
-    let host = Moderated::start_with(folder.config());
-    fs::remove_dir_all(&folder.0).unwrap();
-    let change = host.moderation().ban(net("127.0.0.0/8"), None).unwrap();
-    let Kept::Failed(error) = change.kept else {
-        panic!("{:?}", change.kept);
-    };
-    assert!(error.to_string().contains("No such file"), "{error}");
-    host.expect_drop(
-        &host.server.unregistered_client(),
-        b"hi",
-        DropReason::Banned,
-    );
-    // It is written with the next change that can be.
-    fs::create_dir(&folder.0).unwrap();
-    host.moderation().ban(net("192.0.2.0/24"), None).unwrap();
-    assert_eq!(folder.lines().len(), 2);
-}
-
 const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);

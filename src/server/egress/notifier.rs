@@ -20,13 +20,13 @@ pub struct Notifier {
     /// Sockets with the addresses of the workers.
     pub sockets: WorkerSockets,
     pub counters: Arc<NotifierCounters>,
-    /// What the operator tells peers.
+    /// The sentences of the operator to peers.
     pub operator: Receiver<OperatorNotice>,
     /// The first event, the operator and the stop unpark it.
     pub parker: Parker,
 }
 
-/// What the operator tells some peers.
+/// A sentence of the operator to some peers.
 pub struct OperatorNotice {
     notice: Notice,
     /// Their sessions have ended, which those of version 2 are told by a GOODBYE.

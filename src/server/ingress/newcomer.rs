@@ -70,12 +70,7 @@ impl Ingress {
     /// Judges a newcomer once more when it is registered. The operator bans a network, and then
     /// removes its peers. A newcomer that was judged before and registered after that is found
     /// here.
-    pub(in crate::server) fn judge_again(
-        &self,
-        newcomer: &Newcomer,
-        touch: Touch,
-        now_ms: u64,
-    ) -> Touch {
+    pub(crate) fn judge_again(&self, newcomer: &Newcomer, touch: Touch, now_ms: u64) -> Touch {
         if let Touch::Registered(_) | Touch::Moved(_) = touch
             && let Verdict::Refuse(reason) = self.judge(&newcomer.address, now_ms)
         {

@@ -180,3 +180,76 @@ const REMOVED_SLOTS: usize = 1 << 12;
 
 /// Maximum number of addresses that are muted. They take half a megabyte.
 pub const MAX_MUTED: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::ops::stats::WorkerId;
+    use crate::wire::Protocol;
+
+    fn peer(port: u16, bind: u8) -> PeerAddr {
+        PeerAddr::new(([192, 0, 2, 7], port).into(), bind)
+    }
+
+    fn registry(peers: &[PeerAddr]) -> Registry {
+        let registry = Registry::plain(1, 100);
+        for peer in peers {
+            registry.touch(peer, Protocol::Text, WorkerId(0), 0);
+        }
+        registry
+    }
+
+    fn is_muted(registry: &Registry, address: &PeerAddr) -> bool {
+        registry.touch(address, Protocol::Text, WorkerId(0), 50);
+        registry.get(address).unwrap().is_muted()
+    }
+
+    #[test]
+    fn an_address_means_the_peers_at_all_bind_addresses() {
+        let registry = registry(&[peer(1, 0), peer(1, 3), peer(2, 1)]);
+        let ada = "ada".parse().unwrap();
+        registry.rename(&peer(2, 1), ada).unwrap().unwrap();
+        let found = |whom: &str| registry.find_all(&whom.parse().unwrap());
+        assert_eq!(found("192.0.2.7:1"), [peer(1, 0), peer(1, 3)]);
+        assert_eq!(found("ADA"), [peer(2, 1)]);
+        assert_eq!(found("192.0.2.7:3"), []);
+        assert_eq!(found("eve"), []);
+    }
+
+    #[test]
+    fn a_ruling_holds_at_all_bind_addresses() {
+        let registry = registry(&[peer(1, 0), peer(2, 0)]);
+        assert!(registry.kick(&peer(1, 0), 0).is_some());
+        assert!(registry.was_kicked(&peer(1, 5), 30_000));
+        assert!(!registry.was_kicked(&peer(1, 5), 31_000));
+        assert!(!registry.was_kicked(&peer(2, 0), 0));
+        registry.mute(&peer(2, 0), 100, 0).unwrap().unwrap();
+        assert!(is_muted(&registry, &peer(2, 5)));
+        assert!(!is_muted(&registry, &peer(1, 0)));
+    }
+
+    #[test]
+    fn a_peer_that_is_not_here_is_not_muted() {
+        let registry = registry(&[]);
+        assert_eq!(registry.mute(&peer(1, 0), 100, 0), Ok(None));
+        assert!(!is_muted(&registry, &peer(1, 0)));
+    }
+
+    #[test]
+    fn ten_thousand_addresses_can_be_muted_and_those_that_are_over_do_not_count() {
+        let registry = registry(&[peer(1, 0), peer(2, 0)]);
+        let insert = |port| {
+            let address = SocketAddr::from(([10, 0, 0, 1], port));
+            registry.rulings.insert(address, 100, 0).unwrap();
+        };
+        (0..MAX_MUTED as u16 - 1).for_each(insert);
+        assert!(registry.mute(&peer(1, 0), 200, 0).is_ok());
+        assert_eq!(registry.mute(&peer(2, 0), 200, 0), Err(TooManyMutes));
+        assert!(
+            registry.mute(&peer(1, 0), 300, 0).is_ok(),
+            "it is muted already"
+        );
+        assert!(registry.mute(&peer(2, 0), 200, 100).is_ok());
+        assert_eq!(lock(&registry.rulings.muted).len(), 2);
+    }
+}

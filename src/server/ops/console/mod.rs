@@ -87,7 +87,7 @@ pub fn run(server: &impl Operated) {
                 while !allowance.take(Instant::now()) {
                     thread::sleep(FLOOD_INTERVAL);
                 }
-                command.map_or_else(|usage| usage.to_owned(), |command| command.execute(server))
+                command.map_or_else(str::to_owned, |command| command.execute(server))
             }
         };
         output.print(format!("{answer}\n{PROMPT}"));
