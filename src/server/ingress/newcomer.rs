@@ -48,8 +48,7 @@ impl Ingress {
             owner: self.worker,
             is_trusted,
         };
-        let touch = self.shared.registry.register(&newcomer, now_ms);
-        let touch = self.judge_again(&newcomer, touch, now_ms);
+        let touch = self.register(&newcomer, None, now_ms);
         let result = self.record_touch(from, touch);
         if let Err(reason) = result
             && !text.is_some_and(is_from_server)
@@ -67,10 +66,21 @@ impl Ingress {
         }
     }
 
+    /// Registers a newcomer, with what another session has if there is one.
+    pub(crate) fn register(&self, newcomer: &Newcomer, former: Option<Move>, now_ms: u64) -> Touch {
+        let registry = &self.shared.registry;
+        let moved = former.map(|former| registry.take_over(newcomer, &former, now_ms));
+        let touch = match moved {
+            None | Some(Touch::Unknown) => registry.register(newcomer, now_ms),
+            Some(touch) => touch,
+        };
+        self.judge_again(newcomer, touch, now_ms)
+    }
+
     /// Judges a newcomer once more when it is registered. The operator bans a network, and then
     /// removes its peers. A newcomer that was judged before and registered after that is found
     /// here.
-    pub(crate) fn judge_again(&self, newcomer: &Newcomer, touch: Touch, now_ms: u64) -> Touch {
+    fn judge_again(&self, newcomer: &Newcomer, touch: Touch, now_ms: u64) -> Touch {
         if let Touch::Registered(_) | Touch::Moved(_) = touch
             && let Verdict::Refuse(reason) = self.judge(&newcomer.address, now_ms)
         {
@@ -191,11 +201,11 @@ impl Ingress {
             _ => None,
         });
         let newcomer = self.newcomer(*from, session, hello, is_trusted);
-        let touch = match frames.clone().next() {
-            Some(ClientFrame::Move(former)) => self.move_or_register(&newcomer, &former, now_ms),
-            _ => shared.registry.register(&newcomer, now_ms),
+        let former = match frames.clone().next() {
+            Some(ClientFrame::Move(former)) => Some(former),
+            _ => None,
         };
-        let touch = self.judge_again(&newcomer, touch, now_ms);
+        let touch = self.register(&newcomer, former, now_ms);
         let result = self.record_touch(from, touch);
         if let Err(reason) = result {
             egress.replies.set_receiver(session.get());
@@ -205,7 +215,7 @@ impl Ingress {
     }
 
     /// Gives a registered session what another one has. Returns the peer after that.
-    pub(super) fn take_over(
+    pub(crate) fn take_over(
         &self,
         address: PeerAddr,
         session: SessionId,
@@ -219,14 +229,6 @@ impl Ingress {
             // It has been here before, or the operator has just removed it.
             Touch::Unknown | Touch::Refused(_) => peer,
             touch => self.record_touch(&address, touch).unwrap_or(peer),
-        }
-    }
-
-    fn move_or_register(&self, newcomer: &Newcomer, former: &Move, now_ms: u64) -> Touch {
-        let registry = &self.shared.registry;
-        match registry.take_over(newcomer, former, now_ms) {
-            Touch::Unknown => registry.register(newcomer, now_ms),
-            touch => touch,
         }
     }
 

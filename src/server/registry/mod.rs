@@ -46,7 +46,7 @@ pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
 ///
-/// **Lock order**: a shard of `peers`; then the directory or the names; then a room;
+/// **Lock order**: a shard of `peers`; then the directory, the names or the rulings; then a room;
 /// then its presence; then the event queue. A change to a peer's registration, room or
 /// name happens under the write lock of the peer's shard, so a peer that leaves and
 /// comes back is never in a room twice, and never missing from it. No lock is held
