@@ -253,6 +253,16 @@ fn a_list_of_bans_is_carried_out_to_its_end() {
 }
 
 #[test]
+fn the_end_of_a_long_line_is_no_command() {
+    let mut server = ServerProgram::start(&[]);
+    let printed = server.printed();
+    server.type_line(&format!("{}ban 127.0.0.0/8", "x".repeat(1024)));
+    printed.find("peers: 0 now");
+    server.type_line("bans");
+    printed.find("bans: 0");
+}
+
+#[test]
 fn a_damaged_state_dir_ends_the_program_with_an_error() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console_damaged");
     fs::create_dir_all(&folder).unwrap();

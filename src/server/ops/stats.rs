@@ -304,9 +304,9 @@ pub struct Stats {
     pub expired: u64,
     /// Rooms, including the lobby.
     pub rooms: usize,
-    /// Presence notices sent, each to one peer.
+    /// Presence notices and sentences of the operator sent, each to one peer.
     pub notices: u64,
-    /// Presence notices that the kernel did not take.
+    /// Those that the kernel did not take.
     pub notices_failed: u64,
     /// Log lines dropped because the log could not keep up.
     pub log_lines_shed: u64,

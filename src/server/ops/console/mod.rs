@@ -74,11 +74,12 @@ pub fn run(server: &impl Operated) {
             Err(error) if is_transient(&error) => continue,
             Err(_) => return output.finish(),
         }
+        let is_tail = is_rest_of_line;
         is_rest_of_line = line.last() != Some(&b'\n');
         if is_rest_of_line {
             continue;
         }
-        let answer = match Command::parse(&line) {
+        let answer = match Command::parse(&line).filter(|_| !is_tail) {
             // Only the newest is of interest.
             None if !allowance.take(Instant::now()) => continue,
             None => Listing(&server.stats()).to_string(),
