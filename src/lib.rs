@@ -57,16 +57,17 @@
 //! 5. `server::egress`: what goes out
 //! 6. `server::ingress`: what comes in
 //! 7. `server::worker`: the loop
-//! 8. `server::ops::{console, signals}`
-//! 9. `server`: configuration, and the assembly of a chat server (`server::chat`) or a
-//!    greeting server (`server::greet`)
+//! 8. `server::moderation`: the operator's hold on peers
+//! 9. `server::ops::{console, signals}`
+//! 10. `server`: configuration, and the assembly of a chat server (`server::chat`) or a
+//!     greeting server (`server::greet`)
 //!
 //! `client` uses `wire` and `net` only.
 //!
 //! The features `client`, `server`, `cli` (the program `client`) and `tokio` (sessions as
 //! streams) choose what is compiled. All but `tokio` are on by default.
 //!
-//! The public API is `Server`, `config`, `stats`, `client` and `wire`. All other
+//! The public API is `Server`, `config`, `moderation`, `stats`, `client` and `wire`. All other
 //! modules are public for tests and benchmarks, and may change with any version.
 
 #[cfg(not(target_os = "linux"))]
@@ -87,10 +88,10 @@ pub mod wire;
 pub use net::BindError;
 #[cfg(feature = "server")]
 #[doc(inline)]
-pub use server::config;
-#[cfg(feature = "server")]
-#[doc(inline)]
 pub use server::ops::{stats, supervise::ThreadDied};
 #[cfg(feature = "server")]
 #[doc(inline)]
 pub use server::{Server, ServerHandle, StartError, config::ServerConfig};
+#[cfg(feature = "server")]
+#[doc(inline)]
+pub use server::{config, moderation};

@@ -7,6 +7,8 @@
 
 mod common;
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -76,6 +78,206 @@ fn the_terminal_does_not_stop_a_server_in_the_background() {
     shell.expect_echo(&ann, "hi again");
     kill(job.0, Signal::SIGTERM).unwrap();
     shell.expect_success();
+}
+
+#[test]
+fn every_command_is_carried_out() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console_state");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    let state_dir = format!("--state-dir={}", folder.display());
+    let mut server = ServerProgram::start(&["--workers=1", &state_dir]);
+    let printed = server.printed();
+    let ada = server.client();
+    let who = ada.address();
+    ada.send(b"/nick ada");
+    assert_eq!(ada.receive(), b"* you are ada");
+
+    server.type_line("peers");
+    printed.find("peers: 1");
+    let row = printed.next();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    let expected = format!("{who} ada in lobby v1 silent for {} s trusted", words[7]);
+    assert_eq!(words.join(" "), expected);
+    server.type_line("peers den");
+    printed.find("peers: 0");
+
+    server.type_line("mute ada 1h 30m");
+    printed.find(&format!("ada at {who} is muted for 1h 30m"));
+    assert_eq!(ada.receive(), b"* muted by the operator for 5400 s");
+    server.type_line("PEERS ADA");
+    assert!(printed.find(" ada ").ends_with("  trusted  muted"));
+    ada.send(b"hi");
+    ada.send(b"/ping 1");
+    assert_eq!(ada.receive(), b"* pong 1");
+    server.type_line("");
+    printed.find("messages dropped, sender muted: 1");
+    server.type_line(&format!("unmute {who}"));
+    printed.find(&format!("ada at {who} is not muted any more"));
+    assert_eq!(ada.receive(), b"* not muted any more");
+    server.type_line("mute ada");
+    printed.find("is muted for 10m");
+    assert_eq!(ada.receive(), b"* muted by the operator for 600 s");
+
+    server.type_line("kick ADA");
+    printed.find(&format!("ada at {who} is removed, and refused for 30s"));
+    assert_eq!(ada.receive(), b"* removed by the operator");
+    ada.send(b"@im@");
+    wait_until("a dropped heartbeat", || {
+        server.type_line("");
+        printed.find("peers: 0 now");
+        let lines = [printed.next(), printed.next(), printed.next()];
+        lines.contains(&"dropped, removed: 1".to_owned())
+    });
+
+    let bob = server.client();
+    server.expect_echo(&bob, "hi");
+    server.type_line("ban 127.0.0.0/8 2h");
+    let banned = printed.find("banned 127.0.0.0/8 until ");
+    assert!(banned.ends_with("Z, 1 peer removed"), "{banned}");
+    assert_eq!(bob.receive(), b"* removed by the operator");
+    server.type_line("ban 192.0.2.7");
+    printed.find("banned 192.0.2.7/32 for ever, 0 peers removed");
+    server.type_line("bans");
+    printed.find("bans: 2");
+    let listed = [printed.next(), printed.next()];
+    assert!(listed[0].starts_with("127.0.0.0/8 until 2"), "{listed:?}");
+    assert_eq!(listed[1], "192.0.2.7/32 for ever");
+    let kept = fs::read_to_string(folder.join("bans")).unwrap();
+    assert!(
+        kept.ends_with(&format!("{}\n", listed.join("\n"))),
+        "{kept}"
+    );
+    server.type_line("unban 127.0.0.0/8");
+    printed.find("127.0.0.0/8 is not banned any more");
+    server.expect_echo(&bob, "hi again");
+
+    server.type_line("limits");
+    printed.find("limits:");
+    for (flag, value) in [
+        ("max-peers", "1,000,000"),
+        ("max-rooms", "100,000"),
+        ("max-room-members", "100,000"),
+        ("max-names", "100,000"),
+        ("texts-per-peer", "20 per second"),
+        ("bytes-per-peer", "65,536 per second"),
+    ] {
+        let words = printed.next();
+        let words: Vec<&str> = words.split_whitespace().collect();
+        assert_eq!(words.join(" "), format!("{flag} {value}"));
+    }
+    server.type_line("quit");
+    server.expect_success();
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_command_that_cannot_be_carried_out_says_what_is_right() {
+    let mut server = ServerProgram::start(&[]);
+    let printed = server.printed();
+    for (line, answer) in [
+        ("kick", "usage: kick WHOM, a name or an address such as"),
+        ("kick ada", "no such peer: ada"),
+        (
+            "kick \x1b[2J",
+            r#""\u{1b}[2J" is neither a name nor an address"#,
+        ),
+        ("mute ada", "no such peer: ada"),
+        (
+            "mute ada now",
+            "usage: mute WHOM [TIME], such as mute ada 10m",
+        ),
+        (
+            "mute ada 200years",
+            "a time must lie between 1s and 100years",
+        ),
+        ("unmute 192.0.2.7:5000", "192.0.2.7:5000 is not muted"),
+        ("unmute", "usage: unmute WHOM"),
+        (
+            "ban 192.0.2.0/40",
+            "usage: ban CIDR [TIME], such as ban 192.0.2.0/24 2h",
+        ),
+        (
+            "ban 192.0.2.0/24 0s",
+            "a time must lie between 1s and 100years",
+        ),
+        (
+            "ban 192.0.2.9/24",
+            "banned 192.0.2.0/24 for ever, 0 peers removed: in memory only, as there is no --state-dir",
+        ),
+        (
+            "unban 192.0.2.0/25",
+            "192.0.2.0/25 is not banned by itself, but 192.0.2.0/24 for ever",
+        ),
+        ("unban 10.0.0.0/8", "10.0.0.0/8 is not banned"),
+        (
+            "unban 192.0.2.0/24",
+            "192.0.2.0/24 is not banned any more: in memory only",
+        ),
+        ("bans", "bans: 0"),
+        ("bans all", "usage: bans"),
+        (
+            "peers a b",
+            "usage: peers [PART], of an address, name or room",
+        ),
+        ("limits off", "usage: limits"),
+    ] {
+        server.type_line(line);
+        let printed = printed.next();
+        assert_eq!(
+            printed
+                .strip_prefix(">>>>: ")
+                .map(|text| text.starts_with(answer)),
+            Some(true),
+            "{line}: {printed}"
+        );
+    }
+    server.type_line("quit");
+    server.expect_success();
+
+    let mut greeter = ServerProgram::start(&["--service=greet"]);
+    let printed = greeter.printed();
+    greeter.type_line("peers");
+    printed.find("the greeting service has no peers");
+}
+
+#[test]
+fn a_list_of_bans_is_carried_out_to_its_end() {
+    let mut server = ServerProgram::start(&[]);
+    let printed = server.printed();
+    let list: String = (0..250)
+        .map(|host| format!("ban 192.0.2.{host}\n"))
+        .collect();
+    server.type_line(&format!("{list}bans"));
+    printed.find("bans: 250");
+}
+
+#[test]
+fn the_end_of_a_long_line_is_no_command() {
+    let mut server = ServerProgram::start(&[]);
+    let printed = server.printed();
+    server.type_line(&format!("{}ban 127.0.0.0/8", "x".repeat(1024)));
+    printed.find("peers: 0 now");
+    server.type_line("bans");
+    printed.find("bans: 0");
+}
+
+#[test]
+fn a_damaged_state_dir_ends_the_program_with_an_error() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console_damaged");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("bans"), "everyone\n").unwrap();
+    let mut command = server_command(&["--bind", V4]);
+    command.env("BULLHORN_STATE_DIR", &folder);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let place = format!(
+        "server: --state-dir: {}:1: must be",
+        folder.join("bans").display()
+    );
+    assert!(errors.contains(&place), "{errors}");
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Starts `command`, which must run the server, with its input and output at a

@@ -20,7 +20,7 @@ const COVERED_ONLY: [Rule; 3] = [short_files, no_path_attributes, plain_docs];
 
 /// The layers of the library, lowest first. A module uses its own layer and lower ones.
 /// `client` uses `wire` and `net` only.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["wire"],
     &["net"],
     &["server::clock", "server::rate"],
@@ -37,6 +37,7 @@ const LAYERS: [&[&str]; 12] = [
     &["server::ingress"],
     &["server::edge"],
     &["server::worker"],
+    &["server::moderation"],
     &["server::ops"],
     &["server"],
 ];

@@ -70,9 +70,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         print(io::stdout, "UDP Server is Starting...\n".to_owned());
     }
     let handle = server.handle();
-    server.spawn_companion("console", move || {
-        console::run(|| handle.stats(), || handle.stop());
-    })?;
+    server.spawn_companion("console", move || console::run(&handle))?;
     server.wait()?;
     Ok(())
 }
@@ -107,4 +105,14 @@ Examples:
                                               chat on all addresses
   server --service greet --once               greet one client
 
-On its console, `quit` stops the server, and anything else lists statistics.";
+Commands on its console:
+  peers [PART]         list the peers whose address, name or room contains PART
+  kick WHOM            remove a peer, by its name or address, and refuse it for 30 s
+  mute WHOM [TIME]     drop the texts of a peer for 10m, or another time
+  unmute WHOM          end that
+  ban CIDR [TIME]      remove and refuse the peers of a network, for ever or for a time
+  unban CIDR           end that
+  bans                 list the bans
+  limits               list the limits in force
+  quit                 stop the server
+Anything else lists statistics.";

@@ -53,7 +53,7 @@ impl<'a> Assembly<'a> {
         let gso = if max_segments > 1 {
             Gso::On
         } else {
-            log.warn(NO_GSO.into());
+            log.warn_at_start(NO_GSO.into());
             Gso::Off
         };
         let shared = WorkerShared {
@@ -135,7 +135,7 @@ fn pin(core: CoreId, info: &WorkerInfo, log: &Log) {
     if core_affinity::set_for_current(core) {
         let _ = info.core.set(core.id);
     } else {
-        log.warn(format!(
+        log.warn_at_start(format!(
             "core {} is not available: {} is not pinned",
             core.id, info.name
         ));

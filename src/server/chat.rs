@@ -7,12 +7,14 @@ use crossbeam::sync::Parker;
 
 use super::assembly::Assembly;
 use super::config::{Proof, ServerConfig, Switch, Trust};
-use super::egress::notifier::{Notifier, NotifierCounters};
+use super::egress::notifier::{Notifier, NotifierCounters, OperatorNotices};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
 use super::ingress::admission::Admission;
+use super::ingress::bans::Bans;
 use super::ingress::challenges::Challenges;
 use super::ingress::token::Tokens;
 use super::ingress::{Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit};
+use super::moderation::{Ban, BanFile, Moderation};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::{Wake, wake};
 use super::ops::turns::Turns;
@@ -26,7 +28,11 @@ use crate::net::{Datagram, OwnAddresses, Transmit, in_call};
 pub(super) struct ChatServer {
     pub(super) registry: Arc<Registry>,
     pub(super) notifier: Arc<NotifierCounters>,
+    pub(super) moderation: Arc<Moderation>,
 }
+
+/// The bans that the server starts with, and the file that they are from.
+pub(super) type KeptBans = (Option<BanFile>, Vec<Ban>);
 
 pub(super) struct Chat {
     worker: WorkerId,
@@ -36,12 +42,29 @@ pub(super) struct Chat {
 }
 
 impl ChatServer {
-    pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<Self> {
+    pub(super) fn start(
+        config: &ServerConfig,
+        (ban_file, kept_bans): KeptBans,
+        mut assembly: Assembly<'_>,
+    ) -> io::Result<Self> {
         let (reaper_parker, notifier_parker) = (Parker::new(), Parker::new());
         let registry = registry(config, assembly.seats.len(), wake(&notifier_parker));
+        let registry = Arc::new(registry);
+        let bans = Arc::<Bans>::default();
+        bans.replace(&kept_bans);
+        let (notices, operator) = OperatorNotices::new(wake(&notifier_parker));
+        let moderation = Moderation::new(
+            Arc::clone(&registry),
+            Arc::clone(&bans),
+            ban_file,
+            notices,
+            assembly.shared.clock.clone(),
+            assembly.log.clone(),
+        );
         let server = Self {
-            registry: Arc::new(registry),
+            registry,
             notifier: Arc::default(),
+            moderation: Arc::new(moderation),
         };
         let reaper = Reaper {
             registry: Arc::clone(&server.registry),
@@ -57,6 +80,7 @@ impl ChatServer {
             registry: Arc::clone(&server.registry),
             sockets: assembly.seats[0].sockets.try_clone(spares)?,
             counters: Arc::clone(&server.notifier),
+            operator,
             parker: notifier_parker,
         };
         let ingress = Arc::new(IngressShared {
@@ -65,8 +89,8 @@ impl ChatServer {
             timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
             has_commands: config.commands == Switch::On,
             own_addresses: Arc::clone(&assembly.shared.own_addresses),
-            admission: admission(config, Arc::clone(&assembly.shared.own_addresses)),
             rates: config.limits.peer_rates(),
+            admission: admission(config, bans, Arc::clone(&assembly.shared.own_addresses)),
             tokens: Tokens::new().map_err(in_call("getrandom"))?,
             rejections: ReplyLimit::new(REJECTION_INTERVAL_MS),
             challenges: challenges(config),
@@ -107,7 +131,11 @@ impl Service for Chat {
 }
 
 /// Returns the rules for newcomers.
-pub(super) fn admission(config: &ServerConfig, own_addresses: Arc<OwnAddresses>) -> Admission {
+pub(super) fn admission(
+    config: &ServerConfig,
+    bans: Arc<Bans>,
+    own_addresses: Arc<OwnAddresses>,
+) -> Admission {
     let nets = config.trust.iter().filter_map(|trust| match trust {
         Trust::Nobody => None,
         Trust::Net(net) => Some(*net),
@@ -118,6 +146,7 @@ pub(super) fn admission(config: &ServerConfig, own_addresses: Arc<OwnAddresses>)
         trusted: (!config.trust.is_empty()).then(|| nets.collect()),
         allowed: config.allow.clone(),
         denied: config.deny.clone(),
+        bans,
         own_addresses,
     }
 }

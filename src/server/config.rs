@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::ops::{Not, RangeInclusive};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -134,6 +135,12 @@ pub struct ServerConfig {
     /// Required by `--proof never` on an address that is not a loopback address.
     #[arg(long, env = "BULLHORN_ACCEPT_REFLECTION_RISK", value_parser = BoolishValueParser::new())]
     pub accept_reflection_risk: bool,
+
+    /// Folder in which the server keeps what it must know after a restart: the bans
+    ///
+    /// It must exist. Without it, bans end with the server.
+    #[arg(long, env = "BULLHORN_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
 
     /// Do not pin each worker to a core
     #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new())]
@@ -322,6 +329,7 @@ impl Default for ServerConfig {
             deny: Vec::new(),
             challenge_rate: DEFAULT_CHALLENGE_RATE,
             accept_reflection_risk: false,
+            state_dir: None,
             no_pin: false,
             spin_us: 0,
             receive_buffer: DEFAULT_BUFFER,

@@ -30,6 +30,7 @@ pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Re
     let log = assembly.log.clone();
     let admission = Arc::new(admission(
         config,
+        Arc::default(),
         Arc::clone(&assembly.shared.own_addresses),
     ));
     assembly.spawn_workers(|_, seat| Greet {

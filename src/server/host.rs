@@ -69,13 +69,13 @@ impl Endpoints {
             warn_of_small_buffers(wanted, closed.group.granted, log);
             match closed.guard {
                 Ok(guard) => guards.push(guard),
-                Err(error) => log.warn(format!(
+                Err(error) => log.warn_at_start(format!(
                     "processes of the same user can join the sockets of {local_addr}: {error}"
                 )),
             }
             groups.push(closed.group);
             spares.push(closed.spares.unwrap_or_else(|error| {
-                log.warn(format!(
+                log.warn_at_start(format!(
                     "peers of {local_addr} whose packets do not leave this machine are not set \
                      apart: {error}"
                 ));
@@ -142,11 +142,11 @@ pub(super) fn plan_cores(config: &ServerConfig, log: &Log) -> Vec<Option<CoreId>
     }
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     if cores.is_empty() {
-        log.warn("the cores of this machine cannot be listed: no worker is pinned".into());
+        log.warn_at_start("the cores of this machine cannot be listed: no worker is pinned".into());
         return vec![None; workers];
     }
     if workers > cores.len() {
-        log.warn(format!("{workers} workers share {} cores", cores.len()));
+        log.warn_at_start(format!("{workers} workers share {} cores", cores.len()));
     }
     cores.into_iter().cycle().take(workers).map(Some).collect()
 }
@@ -168,7 +168,7 @@ fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, log: &Log) {
     ] {
         // The kernel grants one byte less than the maximum.
         if granted + 1 < wanted {
-            log.warn(format!(
+            log.warn_at_start(format!(
                 "the kernel grants a {what} buffer of {granted} bytes, not {wanted}: \
                  raise it with `sysctl -w {sysctl}={wanted}`, or ask for less with --{what}-buffer"
             ));
@@ -181,7 +181,7 @@ fn interface_addresses(log: &Log) -> Vec<SocketAddr> {
     let interfaces = match getifaddrs() {
         Ok(interfaces) => interfaces,
         Err(error) => {
-            log.warn(format!(
+            log.warn_at_start(format!(
                 "cannot list the addresses of this machine: {error}"
             ));
             return Vec::new();

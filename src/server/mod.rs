@@ -8,6 +8,7 @@ pub mod egress;
 mod greet;
 mod host;
 pub mod ingress;
+pub mod moderation;
 pub mod ops;
 pub mod rate;
 pub mod registry;
@@ -26,8 +27,10 @@ use self::chat::ChatServer;
 use self::clock::Clock;
 use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
 use self::host::Endpoints;
-use self::ops::log::Log;
-use self::ops::stats::{Stats, WorkerInfo, WorkerStats};
+use self::moderation::{BanFile, Moderation, StateError};
+use self::ops::console::Operated;
+use self::ops::log::{Log, LogCounts};
+use self::ops::stats::{Limit, Stats, WorkerInfo, WorkerStats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
@@ -66,8 +69,9 @@ pub struct ServerHandle {
     workers: Vec<Arc<WorkerInfo>>,
     /// `None` for a greeting server.
     chat: Option<ChatServer>,
-    log_lines_shed: Arc<AtomicU64>,
+    log: Arc<LogCounts>,
     group_alarms: Arc<AtomicU64>,
+    limits: Arc<[Limit]>,
 }
 
 /// The reason why a server did not start.
@@ -79,6 +83,9 @@ pub enum StartError {
     /// An address is not available.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The bans in [`ServerConfig::state_dir`] cannot be read, or the folder cannot be written.
+    #[error("--state-dir: {0}")]
+    State(#[from] StateError),
     /// The process may not open as many files as it needs, most of them sockets.
     #[error(
         "{needed} open files are needed, and {limit} are allowed: raise the limit with \
@@ -114,7 +121,14 @@ impl Server {
         host::reserve_files(&config)?;
         check_calls()?;
         let (log, log_writer) = Log::new();
-        let log_lines_shed = log.shed_counter();
+        let log_counts = log.counts();
+        let kept_bans = match (&config.state_dir, config.service) {
+            (Some(folder), ServiceKind::Chat) => {
+                let (file, bans) = BanFile::open(folder)?;
+                (Some(file), bans)
+            }
+            _ => (None, Vec::new()),
+        };
         let mut endpoints = Endpoints::bind(&config, &log)?;
         let local_addrs = endpoints.local_addrs();
         // On an error its drop stops the threads that run.
@@ -134,7 +148,7 @@ impl Server {
         let workers = assembly.seats.iter().map(|seat| Arc::clone(&seat.info));
         let workers = workers.collect();
         let chat = match config.service {
-            ServiceKind::Chat => Some(ChatServer::start(&config, assembly)?),
+            ServiceKind::Chat => Some(ChatServer::start(&config, kept_bans, assembly)?),
             ServiceKind::Greet => {
                 greet::start(&config, assembly)?;
                 None
@@ -151,8 +165,9 @@ impl Server {
             stop: Arc::clone(supervisor.stop_signal()),
             workers,
             chat,
-            log_lines_shed,
+            log: log_counts,
             group_alarms,
+            limits: config.limits_in_force().into(),
         };
         Ok(Self {
             local_addrs,
@@ -219,6 +234,16 @@ impl ServerHandle {
         self.stop.stop();
     }
 
+    /// The operator's hold on the peers, or `None` for a greeting server, which has none.
+    pub fn moderation(&self) -> Option<&Moderation> {
+        Some(&self.chat.as_ref()?.moderation)
+    }
+
+    /// The limits that are in force, in the order of the flags.
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
     /// Moves a peer to the room called `name`, which is created if it does not exist. The
     /// peer is not notified. Returns `None` if the peer is not registered.
     ///
@@ -238,11 +263,13 @@ impl ServerHandle {
         });
         let mut stats = Stats {
             workers: workers.collect(),
-            log_lines_shed: self.log_lines_shed.load(Ordering::Relaxed),
+            log_lines_shed: self.log.shed(),
+            log_lines_suppressed: self.log.suppressed(),
             group_alarms: self.group_alarms.load(Ordering::Relaxed),
             ..Stats::default()
         };
-        if let Some(ChatServer { registry, notifier }) = &self.chat {
+        if let Some(chat) = &self.chat {
+            let (registry, notifier) = (&chat.registry, &chat.notifier);
             stats.peers = registry.len();
             stats.expired = registry.expired();
             stats.rooms = registry.directory().len();
@@ -250,5 +277,23 @@ impl ServerHandle {
             stats.notices_failed = notifier.failed.load(Ordering::Relaxed);
         }
         stats
+    }
+}
+
+impl Operated for ServerHandle {
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn limits(&self) -> &[Limit] {
+        self.limits()
+    }
+
+    fn moderation(&self) -> Option<&Moderation> {
+        self.moderation()
+    }
+
+    fn stop(&self) {
+        self.stop();
     }
 }

@@ -83,6 +83,12 @@ pub enum Reply<'a> {
         /// The amount that the peer may use per second: texts, bytes or units of work.
         per_second: u32,
     },
+    /// `removed by the operator`
+    Removed,
+    /// `muted by the operator for SECONDS s`
+    Muted(u64),
+    /// `not muted any more`
+    Unmuted,
     /// `ada joined, bob left (12 here)`
     Presence {
         /// Changes in the peer's room since the last notice.
@@ -188,6 +194,7 @@ impl Reply<'_> {
             Self::NotInRoom(_) | Self::SessionRoomLimit(_) => NoticeCode::Refused,
             Self::UnknownFrame(_) | Self::UnknownOption(_) => NoticeCode::Refused,
             Self::Prove(_) | Self::OverBudget { .. } => NoticeCode::Refused,
+            Self::Removed | Self::Muted(_) => NoticeCode::Refused,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
         }
@@ -245,6 +252,9 @@ impl Reply<'_> {
                 let amount = Thousands(u64::from(*per_second));
                 write!(out, "at most {amount} {resource} per second")
             }
+            Self::Removed => write!(out, "removed by the operator"),
+            Self::Muted(seconds) => write!(out, "muted by the operator for {seconds} s"),
+            Self::Unmuted => write!(out, "not muted any more"),
             Self::Presence { changes, members } => {
                 write!(out, "{changes} ({} here)", number(members))
             }

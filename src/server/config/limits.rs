@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::ServerConfig;
+use crate::server::ops::stats::Limit;
 use crate::server::rate::Rate;
 use crate::server::registry::PeerRates;
 
@@ -98,6 +100,48 @@ impl Default for LimitsConfig {
             names_per_network: PerSecond::of(20),
             rooms_per_network: PerSecond::of(20),
         }
+    }
+}
+
+impl ServerConfig {
+    /// The limits that are in force, in the order of the flags.
+    pub fn limits_in_force(&self) -> Vec<Limit> {
+        let limit = |(flag, max): (&'static str, u32)| Limit {
+            flag,
+            max: Some(max.into()),
+            is_rate: false,
+        };
+        let rate = |(flag, PerSecond(max)): (&'static str, PerSecond)| Limit {
+            flag,
+            max: max.map(|max| max.get().into()),
+            is_rate: true,
+        };
+        let limits = [
+            ("max-peers", self.max_peers),
+            ("max-rooms", self.max_rooms),
+            ("max-room-members", self.max_room_members),
+            ("max-names", self.max_names),
+        ];
+        let LimitsConfig {
+            texts_per_peer,
+            bytes_per_peer,
+            work_per_peer,
+            challenges_per_network,
+            registrations_per_network,
+            names_per_network,
+            rooms_per_network,
+        } = self.limits;
+        let rates = [
+            ("texts-per-peer", texts_per_peer),
+            ("bytes-per-peer", bytes_per_peer),
+            ("work-per-peer", work_per_peer),
+            ("challenges-per-network", challenges_per_network),
+            ("registrations-per-network", registrations_per_network),
+            ("names-per-network", names_per_network),
+            ("rooms-per-network", rooms_per_network),
+        ];
+        let limits = limits.into_iter().map(limit);
+        limits.chain(rates.into_iter().map(rate)).collect()
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 #[derive(Parser)]
 struct Program {
@@ -256,4 +256,21 @@ fn fields_set_by_a_program_have_the_bounds_of_the_flags() {
         change(&mut config);
         assert_eq!(config.check().unwrap_err().to_string(), wrong);
     }
+}
+
+#[test]
+fn every_limit_is_listed_as_it_is_set() {
+    let config = parse("--max-peers 7 --texts-per-peer off --rooms-per-network 3").unwrap();
+    let limits = config.limits_in_force();
+    let command = Program::command();
+    let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+    let flags = flags.filter(|flag| flag.starts_with("max-") || flag.contains("-per-"));
+    assert!(
+        flags.eq(limits.iter().map(|limit| limit.flag)),
+        "{limits:?}"
+    );
+    let max = |flag: &str| limits.iter().find(|limit| limit.flag == flag).unwrap().max;
+    assert_eq!(max("max-peers"), Some(7));
+    assert_eq!(max("texts-per-peer"), None);
+    assert_eq!(max("rooms-per-network"), Some(3));
 }

@@ -1,25 +1,42 @@
-//! The presence notifier, a thread that sends presence events to their subscribers.
+//! The notifier, a thread that sends presence events to their subscribers, and the operator's notices
+//! to single peers.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::sync::Parker;
 
 use crate::net::{Packet, Transmit, WorkerSockets};
-use crate::server::ops::supervise::StopSignal;
+use crate::server::ops::supervise::{StopSignal, Wake};
 use crate::server::registry::{Notice, Recipient, Registry};
-use crate::wire::v2::{self, HEADER_BYTES, push_server_header};
-use crate::wire::{LINE_END, Protocol, push_reply};
+use crate::wire::v2::{self, HEADER_BYTES, ServerFrame, push_server_frame, push_server_header};
+use crate::wire::{LINE_END, Protocol, Reply, push_reply};
 
 pub struct Notifier {
     pub registry: Arc<Registry>,
     /// Sockets with the addresses of the workers.
     pub sockets: WorkerSockets,
     pub counters: Arc<NotifierCounters>,
-    /// The first event and the stop unpark it.
+    /// The sentences of the operator to peers.
+    pub operator: Receiver<OperatorNotice>,
+    /// The first event, the operator and the stop unpark it.
     pub parker: Parker,
+}
+
+/// A sentence of the operator to some peers.
+pub struct OperatorNotice {
+    notice: Notice,
+    /// Their sessions have ended, which those of version 2 are told by a GOODBYE.
+    is_goodbye: bool,
+}
+
+/// The queue of the operator's notices.
+pub struct OperatorNotices {
+    queue: Sender<OperatorNotice>,
+    wake: Wake,
 }
 
 #[derive(Debug, Default)]
@@ -35,15 +52,37 @@ impl Notifier {
     pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
         while !stop.is_stopping() {
             let notices = send_notices(&self.registry, &mut self.sockets, &self.counters);
+            for OperatorNotice { notice, is_goodbye } in self.operator.try_iter() {
+                send(notice, is_goodbye, &mut self.sockets, &self.counters);
+            }
             let next_round = Instant::now() + interval(notices);
             while !stop.is_stopping() && Instant::now() < next_round {
                 self.parker.park_deadline(next_round);
             }
-            if !stop.is_stopping() && self.registry.directory().events().is_empty() {
+            let is_idle = self.registry.directory().events().is_empty() && self.operator.is_empty();
+            if !stop.is_stopping() && is_idle {
                 self.parker.park();
             }
         }
         Ok(())
+    }
+}
+
+impl OperatorNotices {
+    /// Returns a queue that calls `wake` for each notice, and its other end.
+    pub fn new(wake: Wake) -> (Self, Receiver<OperatorNotice>) {
+        let (queue, notices) = bounded(MAX_QUEUED_NOTICES);
+        (Self { queue, wake }, notices)
+    }
+
+    /// Tells peers `reply`. If `is_goodbye`, they are not registered any more. Waits while the queue
+    /// is full, so workers must not call this.
+    pub fn tell(&self, peers: Vec<Recipient>, reply: Reply<'static>, is_goodbye: bool) {
+        let subscribers = peers;
+        let notice = Notice { reply, subscribers };
+        // Fails when the server has stopped.
+        let _ = self.queue.send(OperatorNotice { notice, is_goodbye });
+        (self.wake)();
     }
 }
 
@@ -58,7 +97,7 @@ pub fn send_notices(
     for room in registry.directory().events().take() {
         if let Some(notice) = room.take_notice() {
             notices += notice.subscribers.len() as u32;
-            send(notice, transmit, counters);
+            send(notice, false, transmit, counters);
         }
     }
     notices
@@ -70,13 +109,21 @@ fn interval(notices: u32) -> Duration {
     MIN_INTERVAL.max(NOTICE_INTERVAL * notices)
 }
 
-fn send(mut notice: Notice, transmit: &mut impl Transmit, counters: &NotifierCounters) {
+fn send(
+    mut notice: Notice,
+    is_goodbye: bool,
+    transmit: &mut impl Transmit,
+    counters: &NotifierCounters,
+) {
     let (mut line, mut frames) = (Vec::new(), Vec::new());
     push_reply(&notice.reply, &mut line);
     let text_bytes = line.len();
     line.extend_from_slice(LINE_END.as_bytes());
     let mut frame = Vec::new();
     v2::push_reply(&notice.reply, &mut frame);
+    if is_goodbye {
+        push_server_frame(&ServerFrame::Goodbye, &mut frame);
+    }
     let endpoint = |subscriber: &Recipient| subscriber.address.endpoint();
     notice.subscribers.sort_unstable_by_key(endpoint);
     for subscribers in notice
@@ -112,6 +159,9 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Time for each notice, so that there are at most 50,000 per second. They take a twentieth of a
 /// core. Up to 5,000 peers may receive one each 100 ms.
 const NOTICE_INTERVAL: Duration = Duration::from_micros(20);
+
+/// Maximum number of the operator's notices that wait. Each has about a thousand peers at most.
+const MAX_QUEUED_NOTICES: usize = 16;
 
 #[cfg(test)]
 mod tests {

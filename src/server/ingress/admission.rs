@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::bans::Bans;
 use crate::net::{OwnAddresses, PeerAddr};
 use crate::server::ops::stats::DropReason;
 
@@ -19,6 +20,8 @@ pub struct Admission {
     /// Empty: all.
     pub allowed: Vec<IpNet>,
     pub denied: Vec<IpNet>,
+    /// The operator changes them while the server runs. Trusted addresses can be banned, too.
+    pub bans: Arc<Bans>,
     pub own_addresses: Arc<OwnAddresses>,
 }
 
@@ -46,6 +49,9 @@ impl Admission {
         let includes = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&ip));
         if includes(&self.denied) || !(self.allowed.is_empty() || includes(&self.allowed)) {
             return Verdict::Refuse(DropReason::Denied);
+        }
+        if self.bans.includes(ip) {
+            return Verdict::Refuse(DropReason::Banned);
         }
         let is_trusted = match &self.trusted {
             Some(trusted) => includes(trusted),
@@ -78,6 +84,7 @@ const MIN_PORT: u16 = 1024;
 mod tests {
     use super::*;
     use crate::net::LocalTable;
+    use crate::server::ingress::bans::Ban;
 
     /// Returns the verdict about a sender that writes to the server at `bind`.
     fn judge(rules: &Rules, from: &str, bind: &str) -> Verdict {
@@ -90,6 +97,7 @@ mod tests {
             trusted: rules.trusted.map(nets),
             allowed: nets(rules.allowed),
             denied: nets(rules.denied),
+            bans: bans(rules.banned),
             own_addresses: Arc::new(own),
         };
         admission.judge(&PeerAddr::new(from.parse().unwrap(), 0))
@@ -102,6 +110,14 @@ mod tests {
         trusted: Option<&'static [&'static str]>,
         allowed: &'static [&'static str],
         denied: &'static [&'static str],
+        banned: &'static [&'static str],
+    }
+
+    fn bans(nets: &[&str]) -> Arc<Bans> {
+        let bans = Bans::default();
+        let nets = nets.iter().map(|net| Ban::new(net.parse().unwrap(), None));
+        bans.replace(&nets.collect::<Vec<_>>());
+        Arc::new(bans)
     }
 
     const AUTO: Rules = Rules {
@@ -109,6 +125,7 @@ mod tests {
         trusted: None,
         allowed: &[],
         denied: &[],
+        banned: &[],
     };
 
     const HERE: &str = "127.0.0.1:9999";
@@ -213,5 +230,19 @@ mod tests {
         assert_eq!(judge(&rules, "192.168.1.1:5000", PUBLIC), admit(false));
         assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), denied);
         assert_eq!(judge(&rules, "11.0.0.1:5000", PUBLIC), denied);
+    }
+
+    #[test]
+    fn banned_networks_are_refused_also_if_they_are_trusted() {
+        let rules = Rules {
+            trusted: Some(&["10.0.0.0/8"]),
+            banned: &["10.6.6.0/24", "192.0.2.1/32"],
+            ..AUTO
+        };
+        let banned = Verdict::Refuse(DropReason::Banned);
+        assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), banned);
+        assert_eq!(judge(&rules, "192.0.2.1:5000", PUBLIC), banned);
+        assert_eq!(judge(&rules, "10.6.7.1:5000", PUBLIC), admit(true));
+        assert_eq!(judge(&rules, "192.0.2.2:5000", PUBLIC), prove(false));
     }
 }

@@ -106,6 +106,10 @@ impl Commands<'_> {
     }
 
     fn send_private(&mut self, to: &[u8], text: &[u8]) -> Result<(), Expired> {
+        if self.peer.is_muted() {
+            self.counters.messages_muted.add(1);
+            return Ok(());
+        }
         let Some(receiver) = self.registry.find(to, &self.from) else {
             return self.reply(&Reply::NoSuchPeer(to));
         };

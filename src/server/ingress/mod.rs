@@ -2,6 +2,7 @@
 //! refreshed, and its content is dispatched.
 
 pub mod admission;
+pub mod bans;
 mod budgets;
 pub mod challenges;
 mod command;
@@ -184,6 +185,9 @@ impl Ingress {
         text: &[u8],
         egress: &mut Egress,
     ) {
+        if peer.is_muted() {
+            return self.counters().messages_muted.add(1);
+        }
         match egress.push(room, &Sender::of(from, peer), text) {
             Ok(()) => {
                 self.counters().messages.add(1);

@@ -27,7 +27,7 @@ impl Ingress {
         egress: &mut Egress,
     ) -> Option<Arc<Peer>> {
         let protocol = line_protocol(datagram);
-        let is_trusted = match self.shared.admission.judge(from) {
+        let is_trusted = match self.judge(from, now_ms) {
             Verdict::Refuse(reason) => {
                 self.counters().drop_datagram(reason);
                 return None;
@@ -49,7 +49,7 @@ impl Ingress {
             owner: self.worker,
             is_trusted,
         };
-        let touch = self.shared.registry.register(&newcomer, now_ms);
+        let touch = self.register(&newcomer, None, now_ms);
         let result = self.record_touch(from, touch);
         if let Err(Some(limit)) = result
             && !text.is_some_and(is_from_server)
@@ -57,6 +57,42 @@ impl Ingress {
             egress.replies.reply(protocol, &Reply::PeerLimit(limit));
         }
         result.ok()
+    }
+
+    /// Decides about the sender of a datagram, which is not registered.
+    fn judge(&self, from: &PeerAddr, now_ms: u64) -> Verdict {
+        match self.shared.registry.was_kicked(from, now_ms) {
+            true => Verdict::Refuse(DropReason::Removed),
+            false => self.shared.admission.judge(from),
+        }
+    }
+
+    /// Registers a newcomer, with what another session has if there is one.
+    pub(crate) fn register(&self, newcomer: &Newcomer, former: Option<Move>, now_ms: u64) -> Touch {
+        let registry = &self.shared.registry;
+        let moved = former.map(|former| registry.take_over(newcomer, &former, now_ms));
+        let touch = match moved {
+            None | Some(Touch::Unknown) => registry.register(newcomer, now_ms),
+            Some(touch) => touch,
+        };
+        self.judge_again(newcomer, touch, now_ms)
+    }
+
+    /// Judges a newcomer once more when it is registered. The operator bans a network, and then
+    /// removes its peers. A newcomer that was judged before and registered after that is found
+    /// here.
+    fn judge_again(&self, newcomer: &Newcomer, touch: Touch, now_ms: u64) -> Touch {
+        if let Touch::Registered(_) | Touch::Moved(_) = touch
+            && let Verdict::Refuse(reason) = self.judge(&newcomer.address, now_ms)
+        {
+            // It may have been removed meanwhile.
+            let _ = self
+                .shared
+                .registry
+                .leave(&newcomer.address, newcomer.session);
+            return Touch::Refused(reason);
+        }
+        touch
     }
 
     /// Returns true if a v1 newcomer receives what is sent to its address.
@@ -122,7 +158,7 @@ impl Ingress {
             counters.frames.add(1);
             return self.welcome(from, session, peer.protocol(), egress);
         }
-        let is_trusted = match self.shared.admission.judge(&from) {
+        let is_trusted = match self.judge(&from, now_ms) {
             Verdict::Refuse(reason) => return counters.drop_datagram(reason),
             Verdict::Admit { is_trusted } | Verdict::Prove { is_trusted } => is_trusted,
         };
@@ -150,7 +186,7 @@ impl Ingress {
         egress: &mut Egress,
     ) -> Option<Arc<Peer>> {
         let shared = &self.shared;
-        let is_trusted = match shared.admission.judge(from) {
+        let is_trusted = match self.judge(from, now_ms) {
             Verdict::Refuse(reason) => {
                 self.counters().drop_datagram(reason);
                 return None;
@@ -170,10 +206,11 @@ impl Ingress {
             _ => None,
         });
         let newcomer = self.newcomer(*from, session, hello, is_trusted);
-        let touch = match frames.clone().next() {
-            Some(ClientFrame::Move(former)) => self.move_or_register(&newcomer, &former, now_ms),
-            _ => shared.registry.register(&newcomer, now_ms),
+        let former = match frames.clone().next() {
+            Some(ClientFrame::Move(former)) => Some(former),
+            _ => None,
         };
+        let touch = self.register(&newcomer, former, now_ms);
         let result = self.record_touch(from, touch);
         if let Err(Some(limit)) = result {
             egress.replies.set_receiver(session.get());
@@ -184,7 +221,7 @@ impl Ingress {
     }
 
     /// Gives a registered session what another one has. Returns the peer after that.
-    pub(super) fn take_over(
+    pub(crate) fn take_over(
         &self,
         address: PeerAddr,
         session: SessionId,
@@ -194,18 +231,10 @@ impl Ingress {
     ) -> Arc<Peer> {
         let newcomer = self.newcomer(address, session, None, peer.is_trusted());
         let touch = self.shared.registry.take_over(&newcomer, former, now_ms);
-        match touch {
-            // It has been here before.
-            Touch::Unknown => peer,
+        match self.judge_again(&newcomer, touch, now_ms) {
+            // It has been here before, or the operator has just removed it.
+            Touch::Unknown | Touch::Refused(_) => peer,
             touch => self.record_touch(&address, touch).unwrap_or(peer),
-        }
-    }
-
-    fn move_or_register(&self, newcomer: &Newcomer, former: &Move, now_ms: u64) -> Touch {
-        let registry = &self.shared.registry;
-        match registry.take_over(newcomer, former, now_ms) {
-            Touch::Unknown => registry.register(newcomer, now_ms),
-            touch => touch,
         }
     }
 
@@ -238,7 +267,7 @@ impl Ingress {
         egress: &mut Egress,
     ) {
         if datagram_bytes < MIN_NAMED_BYTES
-            || matches!(self.shared.admission.judge(&from), Verdict::Refuse(_))
+            || matches!(self.judge(&from, now_ms), Verdict::Refuse(_))
             || !self.shared.rejections.allows(&from, now_ms)
         {
             return;

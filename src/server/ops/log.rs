@@ -2,29 +2,68 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam::utils::CachePadded;
 use tracing::{Level, enabled, info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::net::PeerAddr;
+use crate::wire::reply::Thousands;
 use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address, push_text};
 
 /// The sending half of the log. Each thread has a clone. When the queue is full, a line
 /// is dropped and counted.
+///
+/// Peers can cause any number of lines. So there are at most 100 texts per second, and 10 lines of
+/// each other kind that peers cause. The rest is counted, and told once per second.
 #[derive(Clone)]
 pub struct Log {
     lines: Sender<Line>,
-    shed: Arc<AtomicU64>,
+    counts: Arc<LogCounts>,
 }
 
 /// The receiving half of the log, which the log thread runs.
 pub struct LogWriter {
     lines: Receiver<Line>,
-    shed: Arc<AtomicU64>,
+    counts: Arc<LogCounts>,
+    /// The lines shed, and suppressed of each kind, that the log has told.
+    told_shed: u64,
+    told_suppressed: [u64; Kind::ALL.len()],
+    /// Reused, so that writing does not allocate.
+    buffer: Vec<u8>,
+}
+
+/// The counts of lines that are not in the log.
+#[derive(Debug, Default)]
+pub struct LogCounts {
+    shed: AtomicU64,
+    allowances: [CachePadded<Allowance>; Kind::ALL.len()],
+}
+
+/// The lines of one kind.
+#[derive(Debug, Default)]
+struct Allowance {
+    /// Number of lines that are left of this second. Less than 0 for a moment, when several threads
+    /// take the last one.
+    left: AtomicI64,
+    /// Number of lines dropped because none was left.
+    suppressed: AtomicU64,
+}
+
+/// The lines that are limited, by what causes them.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Text,
+    Registered,
+    Left,
+    Expired,
+    Greeted,
+    Warning,
 }
 
 #[expect(
@@ -50,16 +89,24 @@ struct Text {
 impl Log {
     pub fn new() -> (Self, LogWriter) {
         let (sender, lines) = bounded(MAX_QUEUED_LINES);
-        let shed = Arc::new(AtomicU64::new(0));
+        let counts = Arc::<LogCounts>::default();
+        counts.begin_second();
         let log = Self {
             lines: sender,
-            shed: Arc::clone(&shed),
+            counts: Arc::clone(&counts),
         };
-        (log, LogWriter { lines, shed })
+        let writer = LogWriter {
+            lines,
+            counts,
+            told_shed: 0,
+            told_suppressed: [0; Kind::ALL.len()],
+            buffer: Vec::new(),
+        };
+        (log, writer)
     }
 
     pub fn text(&self, sender: PeerAddr, text: &[u8]) {
-        if enabled!(target: TEXT, Level::INFO) {
+        if enabled!(target: TEXT, Level::INFO) && self.counts.allows(Kind::Text) {
             let len = text.len().min(MAX_TEXT_DATAGRAM);
             let mut bytes = [0; MAX_TEXT_DATAGRAM];
             bytes[..len].copy_from_slice(&text[..len]);
@@ -68,61 +115,163 @@ impl Log {
     }
 
     pub fn registered(&self, peer: PeerAddr) {
-        self.push_if(enabled!(target: PEER, Level::INFO), Line::Registered(peer));
+        if enabled!(target: PEER, Level::INFO) && self.counts.allows(Kind::Registered) {
+            self.push(Line::Registered(peer));
+        }
     }
 
     pub fn left(&self, peer: PeerAddr) {
-        self.push_if(enabled!(target: PEER, Level::INFO), Line::Left(peer));
+        if enabled!(target: PEER, Level::INFO) && self.counts.allows(Kind::Left) {
+            self.push(Line::Left(peer));
+        }
     }
 
     pub fn expired(&self, peer: PeerAddr) {
-        self.push_if(enabled!(target: PEER, Level::INFO), Line::Expired(peer));
+        if enabled!(target: PEER, Level::INFO) && self.counts.allows(Kind::Expired) {
+            self.push(Line::Expired(peer));
+        }
     }
 
     pub fn greeted(&self, peer: PeerAddr) {
-        self.push_if(enabled!(target: GREET, Level::INFO), Line::Greeted(peer));
+        if enabled!(target: GREET, Level::INFO) && self.counts.allows(Kind::Greeted) {
+            self.push(Line::Greeted(peer));
+        }
     }
 
+    /// Logs what the server or its operator does. Such lines have no limit.
     pub fn info(&self, text: String) {
         self.push(Line::Info(text));
     }
 
     pub fn warn(&self, text: String) {
+        if self.counts.allows(Kind::Warning) {
+            self.push(Line::Warning(text));
+        }
+    }
+
+    /// Logs a warning of the start. Such lines have no limit.
+    pub fn warn_at_start(&self, text: String) {
         self.push(Line::Warning(text));
     }
 
-    pub fn shed_counter(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.shed)
-    }
-
-    fn push_if(&self, wanted: bool, line: Line) {
-        if wanted {
-            self.push(line);
-        }
+    pub fn counts(&self) -> Arc<LogCounts> {
+        Arc::clone(&self.counts)
     }
 
     fn push(&self, line: Line) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
-            self.shed.fetch_add(1, Ordering::Relaxed);
+            self.counts.shed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl LogCounts {
+    /// Number of lines dropped because the log could not keep up.
+    pub fn shed(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
+    }
+
+    /// Number of lines dropped because there were too many of their kind in a second.
+    pub fn suppressed(&self) -> u64 {
+        Kind::ALL.iter().map(|kind| self.suppressed_of(*kind)).sum()
+    }
+
+    fn suppressed_of(&self, kind: Kind) -> u64 {
+        let allowance = &self.allowances[kind as usize];
+        allowance.suppressed.load(Ordering::Relaxed)
+    }
+
+    /// Takes one line of the allowance of a kind. Returns false if none is left.
+    fn allows(&self, kind: Kind) -> bool {
+        let Allowance { left, suppressed } = &*self.allowances[kind as usize];
+        let is_allowed =
+            left.load(Ordering::Relaxed) > 0 && left.fetch_sub(1, Ordering::Relaxed) > 0;
+        if !is_allowed {
+            suppressed.fetch_add(1, Ordering::Relaxed);
+        }
+        is_allowed
+    }
+
+    fn begin_second(&self) {
+        for (kind, allowance) in Kind::ALL.iter().zip(&self.allowances) {
+            let max = match kind {
+                Kind::Text => MAX_TEXTS_PER_SECOND,
+                _ => MAX_LINES_PER_SECOND,
+            };
+            allowance.left.store(max, Ordering::Relaxed);
         }
     }
 }
 
 impl LogWriter {
     /// Writes until every [`Log`] has been dropped.
-    pub fn run(self) {
-        let mut known_shed = 0;
-        let mut buffer = Vec::new();
-        for line in &self.lines {
-            write(&line, &mut buffer);
-            let shed = self.shed.load(Ordering::Relaxed);
-            if self.lines.is_empty() && shed > known_shed {
-                warn!(
-                    "{} log lines were not written: too many at once",
-                    shed - known_shed
-                );
-                known_shed = shed;
+    pub fn run(mut self) {
+        // The end of the second that began with the first line. A log that is silent does not wake
+        // this thread.
+        let mut second_end: Option<Instant> = None;
+        loop {
+            let line = match second_end {
+                Some(end) => self.lines.recv_deadline(end),
+                None => self.lines.recv().map_err(RecvTimeoutError::from),
+            };
+            match line {
+                Ok(line) => self.write(&line),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.begin_second(),
             }
+            let now = Instant::now();
+            if now >= *second_end.get_or_insert(now + Duration::from_secs(1)) {
+                self.begin_second();
+                second_end = None;
+            }
+        }
+    }
+
+    /// Writes one line, and the number of those that were shed before it.
+    fn write(&mut self, line: &Line) {
+        write(line, &mut self.buffer);
+        let shed = self.counts.shed();
+        if self.lines.is_empty() && shed > self.told_shed {
+            let count = shed - self.told_shed;
+            warn!("{count} log lines were not written: too many at once");
+            self.told_shed = shed;
+        }
+    }
+
+    /// Tells how many lines were suppressed in the last second, and allows new ones.
+    fn begin_second(&mut self) {
+        self.counts.begin_second();
+        for (kind, told) in Kind::ALL.into_iter().zip(&mut self.told_suppressed) {
+            let suppressed = self.counts.suppressed_of(kind);
+            if suppressed > *told {
+                kind.tell(suppressed - *told);
+                *told = suppressed;
+            }
+        }
+    }
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::Text,
+        Self::Registered,
+        Self::Left,
+        Self::Expired,
+        Self::Greeted,
+        Self::Warning,
+    ];
+
+    /// Writes the number of lines that were suppressed.
+    fn tell(self, count: u64) {
+        let plural = if count == 1 { "" } else { "s" };
+        let count = Thousands(count);
+        match self {
+            Self::Text => info!(target: TEXT, "{count} more text{plural}"),
+            Self::Registered => info!(target: PEER, "{count} more peer{plural} registered"),
+            Self::Left => info!(target: PEER, "{count} more peer{plural} left"),
+            Self::Expired => info!(target: PEER, "{count} more peer{plural} expired"),
+            Self::Greeted => info!(target: GREET, "{count} more peer{plural} greeted"),
+            Self::Warning => warn!(target: SERVER, "{count} more warning{plural}"),
         }
     }
 }
@@ -194,6 +343,12 @@ const TARGETS: [&str; 5] = ["bullhorn", SERVER, TEXT, PEER, GREET];
 /// which is more than a terminal can write, they are logged in 10 ms.
 const MAX_QUEUED_LINES: usize = 1024;
 
+/// Maximum number of lines of each kind but texts. A person cannot read more.
+const MAX_LINES_PER_SECOND: i64 = 10;
+
+/// Maximum number of texts. A busy chat of people has fewer. Those of a flood take 100 kB.
+const MAX_TEXTS_PER_SECOND: i64 = 100;
+
 #[cfg(test)]
 impl LogWriter {
     /// Returns the warnings in the queue, and drops all other lines.
@@ -207,44 +362,4 @@ impl LogWriter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_log_drops_and_counts_lines_and_never_waits() {
-        let (log, writer) = Log::new();
-        let peer = PeerAddr::new("127.0.0.1:5000".parse().unwrap(), 0);
-        for _ in 0..MAX_QUEUED_LINES + 3 {
-            log.push_if(true, Line::Left(peer));
-        }
-        assert_eq!(log.shed.load(Ordering::Relaxed), 3);
-        let second = log.clone();
-        drop(log);
-        drop(second);
-        writer.run();
-    }
-
-    #[test]
-    fn a_filter_with_an_unknown_word_is_refused() {
-        for text in [
-            "off",
-            "info",
-            "WARN",
-            "info,bullhorn::text=off",
-            "bullhorn::peer=info",
-            "bullhorn=warn",
-        ] {
-            assert!(parse_filter(text).is_ok(), "{text}");
-        }
-        for text in [
-            "nonsense",
-            "inf",
-            "",
-            "info,bullhorn::text=loud",
-            "info,other=off",
-            "info,bullhorn::texts=off",
-        ] {
-            assert!(parse_filter(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -96,6 +96,8 @@ counters! {
     messages,
     /// Messages shed because the share of their sender or room of the backlog was used up.
     messages_shed,
+    /// Texts and direct messages dropped because the operator has muted their sender.
+    messages_muted,
     /// Commands dropped because their sender left or expired while they were handled.
     commands_expired,
     /// Datagrams sent to single peers. These are replies, one per datagram received, and
@@ -195,6 +197,11 @@ pub enum DropReason {
     Unproven,
     /// Its sender is new, and `--allow` or `--deny` excludes it.
     Denied,
+    /// Its sender is new, and the operator has banned its network.
+    Banned,
+    /// Its sender is new, and the operator has removed the peer with its address within the last
+    /// half minute.
+    Removed,
     /// Its sender is new, and has a port below 1024, which belongs to a service and not to a peer.
     LowPort,
     /// Its source is a multicast or broadcast address.
@@ -216,7 +223,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::OwnAddress,
         Self::OwnEcho,
         Self::PortZero,
@@ -228,6 +235,8 @@ impl DropReason {
         Self::UnknownSession,
         Self::Unproven,
         Self::Denied,
+        Self::Banned,
+        Self::Removed,
         Self::LowPort,
         Self::NotUnicast,
         Self::TextLimit,
@@ -252,6 +261,8 @@ impl DropReason {
             Self::UnknownSession => "unknown session",
             Self::Unproven => "unproven",
             Self::Denied => "denied",
+            Self::Banned => "banned",
+            Self::Removed => "removed",
             Self::LowPort => "port below 1024",
             Self::NotUnicast => "not unicast",
             Self::TextLimit => "over text limit",
@@ -318,12 +329,15 @@ pub struct Stats {
     pub expired: u64,
     /// Rooms, including the lobby.
     pub rooms: usize,
-    /// Presence notices sent, each to one peer.
+    /// Presence notices and sentences of the operator sent, each to one peer.
     pub notices: u64,
-    /// Presence notices that the kernel did not take.
+    /// Those that the kernel did not take.
     pub notices_failed: u64,
     /// Log lines dropped because the log could not keep up.
     pub log_lines_shed: u64,
+    /// Log lines dropped because there were too many of their kind in a second. The log has their
+    /// numbers.
+    pub log_lines_suppressed: u64,
     /// Alarms because another process can join the sockets of this server, or has joined them.
     pub group_alarms: u64,
 }
@@ -337,6 +351,17 @@ impl Stats {
         }
         total
     }
+}
+
+/// A limit that is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The flag that sets it, without its dashes.
+    pub flag: &'static str,
+    /// The maximum, or `None` for no limit.
+    pub max: Option<u64>,
+    /// The maximum is one per second, of peers that are not trusted.
+    pub is_rate: bool,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod members;
 mod names;
 mod network;
 mod network_limits;
+mod operator;
 mod peer;
 mod presence;
 mod recent;
@@ -39,6 +40,8 @@ use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
 pub use network_limits::{NetworkRate, NetworkRates, NetworkSlot};
+use operator::Rulings;
+pub use operator::{MAX_MUTED, REMOVED_S, TooManyMutes};
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 pub use recent::RecentAddresses;
@@ -47,7 +50,7 @@ pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
 ///
-/// **Lock order**: a shard of `peers`; then the directory or the names; then a room;
+/// **Lock order**: a shard of `peers`; then the directory, the names or the rulings; then a room;
 /// then its presence; then the event queue. A change to a peer's registration, room or
 /// name happens under the write lock of the peer's shard, so a peer that leaves and
 /// comes back is never in a room twice, and never missing from it. No lock is held
@@ -66,6 +69,8 @@ pub struct Registry {
     proven: RecentAddresses,
     /// The v2 peers whose session has ended, and who have not sent a HELLO since.
     ended: RecentAddresses,
+    /// The peers that the operator has muted or removed.
+    rulings: Rulings,
     /// The time up to which peers are known to be silent for too long.
     expired_ms: AtomicU64,
 }
@@ -106,20 +111,9 @@ impl Registry {
             expired: AtomicU64::new(0),
             proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
             ended: ended::table(),
+            rulings: Rulings::new(hash),
             expired_ms: AtomicU64::new(0),
         }
-    }
-
-    /// Returns a registry for tests, in which only the number of peers is limited.
-    #[cfg(test)]
-    pub(crate) fn plain(workers: usize, max_peers: usize) -> Self {
-        let limits = RegistryLimits {
-            max_peers,
-            max_names: max_peers,
-            max_rooms: max_peers,
-            max_room_members: u32::MAX,
-        };
-        Self::new(workers, limits, AddressHash::random(), Arc::new(|| {}))
     }
 
     /// Takes a sign of life of a v1 peer. This takes a read lock and an atomic store. A known peer
@@ -250,7 +244,7 @@ impl Registry {
     pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
         let peer = self.peers.get_mut(&self.hash.hash(address))?;
         let before = peer.display_name(address);
-        let (names, now_ms) = (&self.names, peer.seen_ms());
+        let (names, now_ms) = (&self.names, peer.last_seen_ms());
         if let Err(error) = names.take(name, peer.name(), *address, peer.network(), now_ms) {
             return Some(Err(error));
         }
@@ -342,7 +336,7 @@ impl Registry {
         let newest_ms = oldest_ms.iter().copied().max().unwrap_or(0);
         self.expired_ms.store(newest_ms, Ordering::Relaxed);
         let is_stale = |peer: &Peer| {
-            let seen_ms = peer.seen_ms();
+            let seen_ms = peer.last_seen_ms();
             // Most peers were seen after any of the times.
             seen_ms < newest_ms && seen_ms < oldest_ms[peer.owner.index()]
         };
@@ -422,6 +416,7 @@ impl Registry {
         }
         let lobby = self.lobby();
         let peer = Peer::new(newcomer, network, Arc::clone(lobby), now_ms);
+        self.rulings.mute_newcomer(&peer, &newcomer.address);
         enter_room(lobby, entry.key(), &peer, None);
         let peer = Arc::new(peer);
         entry.insert(Arc::clone(&peer));

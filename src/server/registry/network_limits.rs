@@ -89,7 +89,7 @@ impl Registry {
         name: RoomName,
     ) -> Result<Arc<Room>, RoomError> {
         self.directory
-            .reserve_place(name, peer.network(), peer.seen_ms())
+            .reserve_place(name, peer.network(), peer.last_seen_ms())
     }
 
     /// Counts a peer as gone, which is registered no more.

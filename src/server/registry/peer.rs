@@ -16,10 +16,12 @@ use crate::server::ops::supervise::lock;
 use crate::wire::v2::{BundleSize, SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol};
 
-/// `last_seen_ms` is written under a read lock of the peer's shard, all other fields under
-/// the write lock. They have 56 bytes, of which small ones take eight together.
+/// `last_seen_ms` and `muted_until_ms` are written under a read lock of the peer's shard, all other
+/// fields under the write lock. They have 64 bytes, of which small ones take eight together.
 pub struct Peer {
     pub(super) last_seen_ms: AtomicU64,
+    /// The time up to which its texts are dropped. 0 for a peer that was never muted.
+    pub(super) muted_until_ms: AtomicU64,
     /// The session that every datagram of a v2 peer must carry, or `None` for a v1 peer.
     pub(super) session: Option<SessionId>,
     endpoint: Endpoint,
@@ -84,6 +86,7 @@ impl Peer {
         let group = newcomer.group();
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
+            muted_until_ms: AtomicU64::new(0),
             session: newcomer.session,
             endpoint: group.endpoint,
             protocol: group.protocol,
@@ -172,8 +175,18 @@ impl Peer {
         self.budget.as_ref()?.network()
     }
 
+    /// True if the operator had muted it when its last datagram came.
+    pub fn is_muted(&self) -> bool {
+        self.is_muted_at(self.last_seen_ms())
+    }
+
+    /// True if the operator has muted it.
+    pub fn is_muted_at(&self, now_ms: u64) -> bool {
+        now_ms < self.muted_until_ms.load(Ordering::Relaxed)
+    }
+
     /// The time of its last datagram.
-    pub(super) fn seen_ms(&self) -> u64 {
+    pub fn last_seen_ms(&self) -> u64 {
         self.last_seen_ms.load(Ordering::Relaxed)
     }
 
@@ -244,6 +257,7 @@ impl Peer {
     fn copy(&self, group: SendGroup, options: SessionOptions, now_ms: u64) -> Self {
         Self {
             last_seen_ms: AtomicU64::new(now_ms),
+            muted_until_ms: AtomicU64::new(self.muted_until_ms.load(Ordering::Relaxed)),
             session: self.session,
             endpoint: group.endpoint,
             protocol: group.protocol,

@@ -51,7 +51,7 @@ impl Registry {
         match self.peers.entry(key) {
             Entry::Vacant(entry) => {
                 // The number of peers stays, as the other session was one of them.
-                let peer = self.come_back(&old, &key, newcomer, network, now_ms);
+                let peer = self.come_back((&old_key, &old), &key, newcomer, network, now_ms);
                 entry.insert(Arc::clone(&peer));
                 Touch::Moved(peer)
             }
@@ -63,7 +63,7 @@ impl Registry {
                 if let Some(name) = registered.name() {
                     self.names.free(&name);
                 }
-                let peer = self.come_back(&old, &key, newcomer, network, now_ms);
+                let peer = self.come_back((&old_key, &old), &key, newcomer, network, now_ms);
                 entry.insert(Arc::clone(&peer));
                 self.uncount(registered.network());
                 Touch::Moved(peer)
@@ -84,13 +84,15 @@ impl Registry {
 
     fn come_back(
         &self,
-        old: &Peer,
+        (old_key, old): (&HashedAddr, &Peer),
         key: &HashedAddr,
         newcomer: &Newcomer,
         network: Option<NetworkSlot>,
         now_ms: u64,
     ) -> Arc<Peer> {
         let peer = old.moved(newcomer, network, now_ms);
+        self.rulings
+            .mute_moved(&peer, &old_key.address, &key.address);
         let mut subscriber = peer.subscriber(&key.address);
         for room in peer.memberships.iter() {
             room.come_back(key, peer.send_to(), subscriber.take());

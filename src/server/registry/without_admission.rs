@@ -1,6 +1,11 @@
 //! Registration without admission, for tests and benchmarks.
 
+#[cfg(test)]
+use std::sync::Arc;
+
 use super::peer::Newcomer;
+#[cfg(test)]
+use super::{AddressHash, RegistryLimits};
 use super::{Registry, Touch};
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
@@ -8,6 +13,18 @@ use crate::wire::Protocol;
 use crate::wire::v2::{BundleSize, SessionId, SessionOptions};
 
 impl Registry {
+    /// Returns a registry for tests, in which only the number of peers is limited.
+    #[cfg(test)]
+    pub(crate) fn plain(workers: usize, max_peers: usize) -> Self {
+        let limits = RegistryLimits {
+            max_peers,
+            max_names: max_peers,
+            max_rooms: max_peers,
+            max_room_members: u32::MAX,
+        };
+        Self::new(workers, limits, AddressHash::random(), Arc::new(|| {}))
+    }
+
     /// [`Registry::touch_text`], and [`Registry::register`] for a newcomer. For tests and
     /// benchmarks, whose peers need no admission.
     #[doc(hidden)]

@@ -60,6 +60,7 @@ fn read_done(text: &[u8]) -> Option<Reply<'_>> {
             members: read_number(members)?,
         }),
         ["/nick", ..] => Some(Reply::Help),
+        ["not", "muted", "any", "more"] => Some(Reply::Unmuted),
         [_, "in", room, ..] => {
             let room = room.trim_end_matches([':', ',']).parse().ok()?;
             Some(Reply::Members(room, read_page(text, 1)?))
@@ -104,6 +105,8 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
             Some(Reply::UnknownFrame(u8::from_str_radix(digits, 16).ok()?))
         }
         ["unknown", "option", kind] => Some(Reply::UnknownOption(kind.parse().ok()?)),
+        ["removed", "by", ..] => Some(Reply::Removed),
+        ["muted", "by", _, _, _, seconds, "s"] => Some(Reply::Muted(seconds.parse().ok()?)),
         ["say", "/in", token] => Some(Reply::Prove(ProofToken::parse(token.as_bytes())?)),
         _ => None,
     }

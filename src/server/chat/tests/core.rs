@@ -10,6 +10,7 @@ use crate::server::config::{Proof, ServerConfig, Trust};
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
+use crate::server::ingress::bans::Bans;
 use crate::server::ingress::challenges::Challenges;
 use crate::server::ingress::token::Tokens;
 use crate::server::ingress::{Ingress, IngressShared, ReplyLimit};
@@ -28,6 +29,7 @@ use crate::wire::v2::{
 /// The chat services of all workers, and the state that they share.
 pub(super) struct Core {
     pub(super) registry: Arc<Registry>,
+    pub(super) bans: Arc<Bans>,
     chats: Vec<Chat>,
     infos: Vec<Arc<WorkerInfo>>,
     notifier: NotifierCounters,
@@ -70,7 +72,8 @@ impl Core {
             trust,
             ..ServerConfig::default()
         };
-        let admission = admission(&config, Arc::default());
+        let bans = Arc::<Bans>::default();
+        let admission = admission(&config, Arc::clone(&bans), Arc::default());
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),
             log: log.clone(),
@@ -103,6 +106,7 @@ impl Core {
         let chats = infos.iter().enumerate().map(chat).collect();
         Self {
             registry,
+            bans,
             chats,
             infos,
             notifier: NotifierCounters::default(),
@@ -110,6 +114,11 @@ impl Core {
             now_ms: 0,
             sessions: vec![Vec::new(); PEERS],
         }
+    }
+
+    /// The ingress of the first worker.
+    pub(super) fn ingress(&self) -> &Ingress {
+        &self.chats[0].ingress
     }
 
     /// Hands a datagram of `peer` to its worker.

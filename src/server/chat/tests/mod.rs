@@ -7,6 +7,7 @@ mod budgets;
 mod commands;
 mod core;
 mod model;
+mod moderation;
 mod replies;
 mod unproven;
 

@@ -321,7 +321,11 @@ impl Counted {
                 registry.leave(&address(peer), Some(session));
             }
             Action::Expire { peers } => {
-                let mut seen: Vec<_> = registry.peers.iter().map(|peer| peer.seen_ms()).collect();
+                let mut seen: Vec<_> = registry
+                    .peers
+                    .iter()
+                    .map(|peer| peer.last_seen_ms())
+                    .collect();
                 seen.sort_unstable();
                 if let Some(oldest_ms) = seen.get(peers) {
                     registry.expire(&[*oldest_ms], |_| {});

@@ -1,0 +1,123 @@
+//! The file in which the bans are kept: one ban per line, as people write it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use humantime::parse_rfc3339;
+
+use crate::server::ingress::bans::{Ban, MAX_BANS};
+
+/// The file `bans` in the folder of `--state-dir`.
+pub struct BanFile {
+    folder: PathBuf,
+}
+
+/// The reason why the bans cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A line of the file is damaged.
+    #[error(
+        "{}:{line}: must be a ban such as `192.0.2.0/24 until 2027-01-31T12:00:00Z` or \
+         `192.0.2.0/24 for ever`",
+        .path.display()
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+    },
+    /// The file has too many lines.
+    #[error("{} has more than {MAX_BANS} bans", .0.display())]
+    TooMany(PathBuf),
+    /// A file or the folder cannot be read or written.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+}
+
+impl BanFile {
+    /// Reads the bans in a folder, which must exist. Those that are over are left out. The file is
+    /// written anew, to find out now if it cannot be.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn open(folder: &Path) -> Result<(Self, Vec<Ban>), StateError> {
+        let mut file = Self {
+            folder: folder.to_owned(),
+        };
+        let path = file.path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            // A folder that does not exist is found when the file is written.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(StateError::Io { path, error }),
+        };
+        let mut bans = Vec::new();
+        for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let ban = parse(line).ok_or_else(|| StateError::Line {
+                path: path.clone(),
+                line: number,
+            })?;
+            if !ban.is_over() {
+                bans.push(ban);
+            }
+            if bans.len() > MAX_BANS {
+                return Err(StateError::TooMany(path));
+            }
+        }
+        file.write(&bans)?;
+        Ok((file, bans))
+    }
+
+    /// Replaces the bans in the file. At any moment, also if the machine halts, it has all of the
+    /// former ones or all of these.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the file has the former bans.
+    pub fn write(&mut self, bans: &[Ban]) -> Result<(), StateError> {
+        let mut text = String::from(HEAD);
+        for ban in bans {
+            text += &format!("{ban}\n");
+        }
+        let (path, new_path) = (self.path(), self.folder.join("bans.new"));
+        let write_new = || {
+            let mut file = File::create(&new_path)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            |error| StateError::Io { path, error }
+        };
+        write_new().map_err(at(&new_path))?;
+        fs::rename(&new_path, &path).map_err(at(&path))?;
+        let sync_folder = || File::open(&self.folder)?.sync_all();
+        sync_folder().map_err(at(&self.folder))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("bans")
+    }
+}
+
+fn parse(line: &[u8]) -> Option<Ban> {
+    let (net, rest) = str::from_utf8(line).ok()?.split_once(' ')?;
+    let end = match rest {
+        "for ever" => None,
+        rest => Some(parse_rfc3339(rest.strip_prefix("until ")?).ok()?),
+    };
+    Some(Ban::new(net.parse().ok()?, end))
+}
+
+const HEAD: &str = "# The bans of a bullhorn server, which reads this file when it starts, and \
+    replaces it.\n";

@@ -1,0 +1,399 @@
+//! Moderation: the operator lists peers, removes, mutes and bans them.
+//!
+//! These functions wait for locks and for the disk. No worker calls them.
+
+mod ban_file;
+
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use super::clock::Clock;
+use super::egress::notifier::OperatorNotices;
+use super::ingress::bans::{Bans, MAX_BANS};
+use super::ops::log::Log;
+use super::ops::supervise::lock;
+use super::registry::{MAX_MUTED, REMOVED_S, Recipient, Registry};
+use crate::net::PeerAddr;
+use crate::wire::{DisplayName, Name, Reply, RoomName};
+
+pub use self::ban_file::{BanFile, StateError};
+pub use super::ingress::bans::{Ban, TooManyBans};
+pub use ipnet::IpNet;
+
+/// The operator's hold on the peers of a chat server.
+pub struct Moderation {
+    registry: Arc<Registry>,
+    bans: Arc<Bans>,
+    /// One thread at a time changes the bans, and writes them. `None`: they are in memory only.
+    file: Mutex<Option<BanFile>>,
+    notices: OperatorNotices,
+    clock: Clock,
+    log: Log,
+}
+
+/// A registered peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its name, if it has taken one.
+    pub name: Option<Name>,
+    /// The room in which it speaks.
+    pub room: RoomName,
+    /// The version of the protocol, 1 or 2.
+    pub version: u8,
+    /// Its address is one of those that the operator trusts.
+    pub is_trusted: bool,
+    /// The operator has muted it.
+    pub is_muted: bool,
+    /// Time in s since its last datagram.
+    pub silent_s: u64,
+}
+
+/// Some of the registered peers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerList {
+    /// At most [`MAX_LISTED_PEERS`], in the order of their addresses.
+    pub peers: Vec<PeerInfo>,
+    /// Number of peers that are not in the list.
+    pub more: usize,
+}
+
+/// A peer that the operator has removed, muted or unmuted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moderated {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its name, if it has taken one.
+    pub name: Option<Name>,
+}
+
+/// A change of the bans.
+#[derive(Debug)]
+pub struct BanChange {
+    /// The ban that was added or removed.
+    pub ban: Ban,
+    /// Number of peers that were removed.
+    pub removed: usize,
+    /// The place where the bans are now.
+    pub kept: Kept,
+}
+
+/// The place where the bans are kept.
+#[derive(Debug)]
+pub enum Kept {
+    /// In the file of `--state-dir`.
+    InFile,
+    /// In memory, as there is no `--state-dir`.
+    InMemory,
+    /// In memory, as the file could not be written.
+    Failed(StateError),
+}
+
+/// The reason why nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModerationError {
+    /// Neither a name nor an address.
+    #[error("{0:?} is neither a name nor an address such as 192.0.2.7:5000")]
+    NotAPeer(String),
+    /// No such peer is registered.
+    #[error("no such peer: {0}")]
+    NoSuchPeer(DisplayName),
+    /// The peer is not muted.
+    #[error("{0} is not muted")]
+    NotMuted(DisplayName),
+    /// As many addresses are muted as can be.
+    #[error("{MAX_MUTED} addresses are muted, which is the maximum: unmute some, or ban networks")]
+    TooManyMutes,
+    /// The time is out of bounds.
+    #[error("a time must lie between 1s and 100years")]
+    Time,
+    /// As many networks are banned as can be.
+    #[error(transparent)]
+    TooManyBans(#[from] TooManyBans),
+    /// The network has no ban of its own.
+    #[error("{net} is not banned{}", .by.map(|by| format!(" by itself, but {by}")).unwrap_or_default())]
+    NotBanned {
+        /// The network.
+        net: IpNet,
+        /// The ban of a network that has all of it.
+        by: Option<Ban>,
+    },
+}
+
+impl Moderation {
+    /// `bans` are those of the file, if there is one.
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        bans: Arc<Bans>,
+        file: Option<BanFile>,
+        notices: OperatorNotices,
+        clock: Clock,
+        log: Log,
+    ) -> Self {
+        Self {
+            registry,
+            bans,
+            file: Mutex::new(file),
+            notices,
+            clock,
+            log,
+        }
+    }
+
+    /// Returns the first peers whose address, name or room contains `part`, in any case.
+    pub fn peers(&self, part: &str) -> PeerList {
+        let part = part.to_ascii_lowercase();
+        let (now_ms, mut list, mut text) = (self.clock.now_ms(), PeerList::default(), Vec::new());
+        self.registry.visit_peers(|address, peer| {
+            let address = address.socket_addr();
+            let room = *peer.room().name();
+            if !part.is_empty() {
+                text.clear();
+                DisplayName::Address(address).push(&mut text);
+                for label in [
+                    peer.name().as_ref().map(Name::as_bytes),
+                    Some(room.as_bytes()),
+                ] {
+                    text.push(b' ');
+                    text.extend_from_slice(label.unwrap_or_default());
+                }
+                text.make_ascii_lowercase();
+                if !text
+                    .windows(part.len())
+                    .any(|window| window == part.as_bytes())
+                {
+                    return;
+                }
+            }
+            if list.peers.len() == MAX_LISTED_PEERS {
+                list.more += 1;
+                return;
+            }
+            list.peers.push(PeerInfo {
+                address,
+                name: peer.name(),
+                room,
+                version: if peer.session().is_some() { 2 } else { 1 },
+                is_trusted: peer.is_trusted(),
+                is_muted: peer.is_muted_at(now_ms),
+                silent_s: now_ms.saturating_sub(peer.last_seen_ms()) / 1000,
+            });
+        });
+        list.peers.sort_unstable_by_key(|peer| peer.address);
+        list
+    }
+
+    /// Removes a peer, given by its name or its address and port. It is told, and its address and
+    /// port are refused for 30 s.
+    ///
+    /// # Errors
+    /// It is not registered.
+    pub fn kick(&self, whom: &str) -> Result<Moderated, ModerationError> {
+        let now_ms = self.clock.now_ms();
+        let kick = |address: &PeerAddr| self.registry.kick(address, now_ms);
+        let kicked = self.for_each(whom, Reply::Removed, true, kick)?;
+        self.log
+            .info(format!("{kicked} is removed by the operator"));
+        Ok(kicked)
+    }
+
+    /// Drops the texts and direct messages of a peer from now on, given by its name or its address
+    /// and port, also if it leaves and comes back. It is told.
+    ///
+    /// # Errors
+    /// The peer is not registered, the time is not one of [`TIMES`], or 10,000 addresses are muted.
+    pub fn mute(&self, whom: &str, time: Duration) -> Result<Moderated, ModerationError> {
+        if !TIMES.contains(&time) {
+            return Err(ModerationError::Time);
+        }
+        let now_ms = self.clock.now_ms();
+        let until_ms = now_ms + time.as_millis() as u64;
+        let mut is_full = false;
+        let mute = |address: &PeerAddr| {
+            let muted = self.registry.mute(address, until_ms, now_ms);
+            is_full |= muted.is_err();
+            muted.ok().flatten()
+        };
+        let muted = self.for_each(whom, Reply::Muted(time.as_secs()), false, mute);
+        match muted {
+            Err(ModerationError::NoSuchPeer(_)) if is_full => Err(ModerationError::TooManyMutes),
+            muted => {
+                let muted = muted?;
+                self.log.info(format!("{muted} is muted by the operator"));
+                Ok(muted)
+            }
+        }
+    }
+
+    /// Ends the mute of a peer, given by its name or its address and port. It is told. A peer that is
+    /// not registered is given by its address.
+    ///
+    /// # Errors
+    /// It is not muted, or has no such name.
+    pub fn unmute(&self, whom: &str) -> Result<Moderated, ModerationError> {
+        let display_name = parse(whom)?;
+        let now_ms = self.clock.now_ms();
+        let found = self.registry.find_all(&display_name);
+        let address = match (display_name, found.first()) {
+            (DisplayName::Address(address), _) => address,
+            (DisplayName::Name(_), Some(found)) => found.socket_addr(),
+            (DisplayName::Name(_), None) => {
+                return Err(ModerationError::NoSuchPeer(display_name));
+            }
+        };
+        if !self.registry.unmute(&address, now_ms) {
+            return Err(ModerationError::NotMuted(display_name));
+        }
+        let unmute = |address: &PeerAddr| self.registry.unmute_peer(address);
+        let unmuted = self.for_each(whom, Reply::Unmuted, false, unmute);
+        let unmuted = unmuted.unwrap_or(Moderated {
+            address,
+            name: None,
+        });
+        self.log.info(format!("{unmuted} is not muted any more"));
+        Ok(unmuted)
+    }
+
+    /// Keeps the peers of a network from registering, trusted ones too, for a time or for ever. Those
+    /// that are registered are removed, and told. An earlier ban of the same network is replaced.
+    ///
+    /// # Errors
+    /// The time is not one of [`TIMES`], or 10,000 networks are banned.
+    pub fn ban(&self, net: IpNet, time: Option<Duration>) -> Result<BanChange, ModerationError> {
+        if !time.is_none_or(|time| TIMES.contains(&time)) {
+            return Err(ModerationError::Time);
+        }
+        let ban = Ban::new(net, time.map(|time| SystemTime::now() + time));
+        let mut file = lock(&self.file);
+        // First, so that no peer of the network registers after the others were removed.
+        self.bans.add(ban)?;
+        let removed = self.remove_all(&ban);
+        self.log
+            .info(format!("banned {ban}: {removed} peers removed"));
+        let kept = self.keep(&mut file);
+        Ok(BanChange { ban, removed, kept })
+    }
+
+    /// Ends the ban of a network.
+    ///
+    /// # Errors
+    /// The network has no ban of its own.
+    pub fn unban(&self, net: IpNet) -> Result<BanChange, ModerationError> {
+        let net = Ban::new(net, None).net();
+        let mut file = lock(&self.file);
+        let found = self.bans.find(&net);
+        let Some(ban) = found.filter(|ban| ban.net() == net) else {
+            return Err(ModerationError::NotBanned { net, by: found });
+        };
+        self.bans.remove(&net);
+        self.log.info(format!("{net} is not banned any more"));
+        let kept = self.keep(&mut file);
+        Ok(BanChange {
+            ban,
+            removed: 0,
+            kept,
+        })
+    }
+
+    /// The bans that are not over, in the order of their networks.
+    pub fn bans(&self) -> Vec<Ban> {
+        self.bans.list()
+    }
+
+    /// Calls `change` with each address that `whom` may mean, and tells those that it returns.
+    fn for_each(
+        &self,
+        whom: &str,
+        reply: Reply<'static>,
+        is_goodbye: bool,
+        change: impl FnMut(&PeerAddr) -> Option<(Option<Name>, Recipient)>,
+    ) -> Result<Moderated, ModerationError> {
+        let whom = parse(whom)?;
+        let found = self.registry.find_all(&whom);
+        let changed: Vec<_> = found.iter().filter_map(change).collect();
+        let Some((name, first)) = changed.first() else {
+            return Err(ModerationError::NoSuchPeer(whom));
+        };
+        let moderated = Moderated {
+            address: first.address.socket_addr(),
+            name: *name,
+        };
+        let peers = changed.iter().map(|(_, peer)| *peer).collect();
+        self.notices.tell(peers, reply, is_goodbye);
+        Ok(moderated)
+    }
+
+    /// Removes the peers of a network. Returns their number.
+    fn remove_all(&self, ban: &Ban) -> usize {
+        let mut found = Vec::new();
+        self.registry.visit_peers(|address, _| {
+            if ban
+                .net()
+                .contains(&address.socket_addr().ip().to_canonical())
+            {
+                found.push(address);
+            }
+        });
+        let mut count = 0;
+        for found in found.chunks(MAX_TOLD_AT_ONCE) {
+            let removed = found
+                .iter()
+                .filter_map(|address| self.registry.remove(address));
+            let removed: Vec<_> = removed.map(|(_, peer)| peer).collect();
+            count += removed.len();
+            self.notices.tell(removed, Reply::Removed, true);
+        }
+        count
+    }
+
+    fn keep(&self, file: &mut Option<BanFile>) -> Kept {
+        match file {
+            None => Kept::InMemory,
+            Some(file) => match file.write(&self.bans.list()) {
+                Ok(()) => Kept::InFile,
+                Err(error) => Kept::Failed(error),
+            },
+        }
+    }
+}
+
+impl Display for Moderated {
+    /// Writes `ada at 192.0.2.7:5000`, or `192.0.2.7:5000`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => write!(f, "{name} at {}", self.address),
+            None => write!(f, "{}", self.address),
+        }
+    }
+}
+
+fn parse(whom: &str) -> Result<DisplayName, ModerationError> {
+    whom.parse()
+        .map_err(|_| ModerationError::NotAPeer(whom.to_owned()))
+}
+
+/// Maximum number of peers in a [`PeerList`], a few screens.
+pub const MAX_LISTED_PEERS: usize = 100;
+
+/// The times for which a peer can be muted, and a network can be banned.
+pub const TIMES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(100 * SECONDS_PER_YEAR);
+
+/// The time for which a peer is muted if none is given.
+pub const DEFAULT_MUTE: Duration = Duration::from_secs(600);
+
+/// The time for which the address of a peer is refused that was removed.
+pub const KICK_TIME: Duration = Duration::from_secs(REMOVED_S);
+
+/// Maximum number of networks that can be banned.
+pub const MAX_BANNED: usize = MAX_BANS;
+
+/// A year of 365.25 days, as humantime reads it.
+const SECONDS_PER_YEAR: u64 = 31_557_600;
+
+/// Number of peers in a notice. The queue of notices then has less than a megabyte.
+const MAX_TOLD_AT_ONCE: usize = 1024;

@@ -1,0 +1,283 @@
+//! The commands of the console.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use humantime::{format_duration, parse_duration};
+use ipnet::IpNet;
+
+use super::Operated;
+use crate::server::moderation::{
+    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, PeerInfo, PeerList,
+};
+use crate::server::ops::stats::Limit;
+use crate::wire::push_printable;
+use crate::wire::reply::Thousands;
+
+/// A command other than `quit`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Lists the peers whose address, name or room contains this part.
+    Peers(String),
+    Kick(String),
+    Mute(String, Duration),
+    Unmute(String),
+    /// Without a time, for ever.
+    Ban(IpNet, Option<Duration>),
+    Unban(IpNet),
+    Bans,
+    Limits,
+}
+
+impl Command {
+    /// Parses a line. Returns `None` if its first word is no command, and the usage of the command if
+    /// its arguments are wrong.
+    pub(super) fn parse(line: &[u8]) -> Option<Result<Self, &'static str>> {
+        let line = String::from_utf8_lossy(line);
+        let mut words = line.split_whitespace();
+        let verb = words.next()?.to_ascii_lowercase();
+        let (verb, usage) = USAGES.into_iter().find(|(known, _)| *known == verb)?;
+        let words: Vec<&str> = words.collect();
+        Some(parse(verb, &words).ok_or(usage))
+    }
+
+    /// Executes the command. Returns the answer, which is printable.
+    pub(super) fn execute(self, server: &impl Operated) -> String {
+        if self == Self::Limits {
+            return limits(server.limits());
+        }
+        let Some(moderation) = server.moderation() else {
+            return "the greeting service has no peers".to_owned();
+        };
+        let answer = self.moderate(moderation);
+        let answer = answer.unwrap_or_else(|error| error.to_string());
+        let mut printable = Vec::new();
+        for line in answer.lines() {
+            if !printable.is_empty() {
+                printable.push(b'\n');
+            }
+            push_printable(line.as_bytes(), usize::MAX, &mut printable);
+        }
+        String::from_utf8_lossy(&printable).into_owned()
+    }
+
+    fn moderate(self, moderation: &Moderation) -> Result<String, ModerationError> {
+        Ok(match self {
+            Self::Peers(part) => peers(&moderation.peers(&part)),
+            Self::Kick(whom) => {
+                let (kicked, time) = (moderation.kick(&whom)?, format_duration(KICK_TIME));
+                format!("{kicked} is removed, and refused for {time}")
+            }
+            Self::Mute(whom, time) => {
+                let muted = moderation.mute(&whom, time)?;
+                format!("{muted} is muted for {}", format_duration(time))
+            }
+            Self::Unmute(whom) => format!("{} is not muted any more", moderation.unmute(&whom)?),
+            Self::Ban(net, time) => {
+                let change = moderation.ban(net, time)?;
+                let (ban, plural) = (change.ban, if change.removed == 1 { "" } else { "s" });
+                let removed = Thousands(change.removed as u64);
+                format!(
+                    "banned {ban}, {removed} peer{plural} removed{}",
+                    kept(&change)
+                )
+            }
+            Self::Unban(net) => {
+                let change = moderation.unban(net)?;
+                format!(
+                    "{} is not banned any more{}",
+                    change.ban.net(),
+                    kept(&change)
+                )
+            }
+            Self::Bans => {
+                let bans = moderation.bans();
+                let mut text = format!("bans: {}", bans.len());
+                bans.iter().for_each(|ban| text += &format!("\n{ban}"));
+                text
+            }
+            Self::Limits => String::new(),
+        })
+    }
+}
+
+fn parse(verb: &str, words: &[&str]) -> Option<Command> {
+    Some(match (verb, words) {
+        ("peers", []) => Command::Peers(String::new()),
+        ("peers", [part]) => Command::Peers((*part).to_owned()),
+        ("kick", [whom]) => Command::Kick((*whom).to_owned()),
+        ("mute", [whom]) => Command::Mute((*whom).to_owned(), DEFAULT_MUTE),
+        ("mute", [whom, time @ ..]) => Command::Mute((*whom).to_owned(), parse_time(time)?),
+        ("unmute", [whom]) => Command::Unmute((*whom).to_owned()),
+        ("ban", [net]) => Command::Ban(parse_net(net)?, None),
+        ("ban", [net, time @ ..]) => Command::Ban(parse_net(net)?, Some(parse_time(time)?)),
+        ("unban", [net]) => Command::Unban(parse_net(net)?),
+        ("bans", []) => Command::Bans,
+        ("limits", []) => Command::Limits,
+        _ => return None,
+    })
+}
+
+fn parse_net(word: &str) -> Option<IpNet> {
+    let address = || word.parse::<IpAddr>().map(IpNet::from);
+    word.parse().or_else(|_| address()).ok()
+}
+
+/// Parses a time such as `2h 30m`.
+fn parse_time(words: &[&str]) -> Option<Duration> {
+    parse_duration(&words.join(" ")).ok()
+}
+
+fn peers(list: &PeerList) -> String {
+    let shown = list.peers.len();
+    let mut text = format!("peers: {}", Thousands((shown + list.more) as u64));
+    for peer in &list.peers {
+        let PeerInfo { address, room, .. } = peer;
+        let name = peer
+            .name
+            .map_or_else(|| "-".to_owned(), |name| name.to_string());
+        let trusted = if peer.is_trusted { "  trusted" } else { "" };
+        let muted = if peer.is_muted { "  muted" } else { "" };
+        let _ = write!(
+            text,
+            "\n{address:<21}  {name:<12}  in {room:<12}  v{}  silent for {} s{trusted}{muted}",
+            peer.version, peer.silent_s
+        );
+    }
+    if list.more > 0 {
+        let more = Thousands(list.more as u64);
+        let _ = write!(
+            text,
+            "\nand {more} more: give a part of an address, name or room"
+        );
+    }
+    text
+}
+
+/// Tells the place of the bans, unless it is the file.
+fn kept(change: &BanChange) -> String {
+    match &change.kept {
+        Kept::InFile => String::new(),
+        Kept::InMemory => ": in memory only, as there is no --state-dir".to_owned(),
+        Kept::Failed(error) => format!(": in memory only, as it cannot be written: {error}"),
+    }
+}
+
+fn limits(limits: &[Limit]) -> String {
+    let mut text = String::from("limits:");
+    for Limit { flag, max, is_rate } in limits {
+        let max = max.map_or_else(|| "off".to_owned(), |max| Thousands(max).to_string());
+        let unit = if *is_rate { " per second" } else { "" };
+        let _ = write!(text, "\n{flag:<25} {max:>10}{unit}");
+    }
+    text
+}
+
+/// The first word of each command, and its usage.
+const USAGES: [(&str, &str); 8] = [
+    ("peers", "usage: peers [PART], of an address, name or room"),
+    (
+        "kick",
+        "usage: kick WHOM, a name or an address such as 192.0.2.7:5000",
+    ),
+    ("mute", "usage: mute WHOM [TIME], such as mute ada 10m"),
+    (
+        "unmute",
+        "usage: unmute WHOM, a name or an address such as 192.0.2.7:5000",
+    ),
+    ("ban", "usage: ban CIDR [TIME], such as ban 192.0.2.0/24 2h"),
+    ("unban", "usage: unban CIDR, such as unban 192.0.2.0/24"),
+    ("bans", "usage: bans"),
+    ("limits", "usage: limits"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_command_by_its_first_word_in_any_case() {
+        let minutes = |count: u64| Duration::from_secs(count * 60);
+        let net = |text: &str| text.parse::<IpNet>().unwrap();
+        for (line, command) in [
+            ("peers", Command::Peers(String::new())),
+            ("  PEERS  Ada\r\n", Command::Peers("Ada".into())),
+            (
+                "kick 192.0.2.7:5000",
+                Command::Kick("192.0.2.7:5000".into()),
+            ),
+            ("mute ada", Command::Mute("ada".into(), minutes(10))),
+            ("mute ada 1h 30m", Command::Mute("ada".into(), minutes(90))),
+            ("unmute ada", Command::Unmute("ada".into())),
+            ("ban 192.0.2.7", Command::Ban(net("192.0.2.7/32"), None)),
+            ("Ban ::/8 2h", Command::Ban(net("::/8"), Some(minutes(120)))),
+            ("unban 192.0.2.7", Command::Unban(net("192.0.2.7/32"))),
+            ("bans", Command::Bans),
+            ("limits", Command::Limits),
+        ] {
+            assert_eq!(Command::parse(line.as_bytes()), Some(Ok(command)), "{line}");
+        }
+        for line in [
+            "",
+            " ",
+            "who is there?",
+            "quit now",
+            "peer",
+            "kickada",
+            "\t",
+        ] {
+            assert_eq!(Command::parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_with_wrong_arguments_has_a_usage() {
+        for line in [
+            "peers ada bob",
+            "kick",
+            "kick ada bob",
+            "mute",
+            "mute ada soon",
+            "unmute",
+            "ban",
+            "ban everyone",
+            "ban 192.0.2.0/33",
+            "ban 192.0.2.0/24 10",
+            "unban",
+            "unban ada",
+            "bans 1",
+            "limits off",
+        ] {
+            let usage = Command::parse(line.as_bytes()).unwrap().unwrap_err();
+            let verb = line.split(' ').next().unwrap();
+            assert!(
+                usage.starts_with(&format!("usage: {verb}")),
+                "{line}: {usage}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_tells_how_many_peers_it_lacks() {
+        let peer = PeerInfo {
+            address: "192.0.2.7:5000".parse().unwrap(),
+            name: Some("ada".parse().unwrap()),
+            room: "den".parse().unwrap(),
+            version: 2,
+            is_trusted: false,
+            is_muted: true,
+            silent_s: 3,
+        };
+        let list = PeerList {
+            peers: vec![peer],
+            more: 1_234,
+        };
+        assert_eq!(
+            peers(&list),
+            "peers: 1,235\n\
+             192.0.2.7:5000         ada           in den           v2  silent for 3 s  muted\n\
+             and 1,234 more: give a part of an address, name or room"
+        );
+    }
+}

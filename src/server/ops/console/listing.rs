@@ -1,0 +1,171 @@
+//! The statistics in words.
+
+use std::fmt::{self, Display};
+
+use crate::server::ops::stats::{Counts, DropReason, Stats, WorkerStats};
+
+/// The statistics as the console prints them: a row per worker, then the sums.
+pub struct Listing<'a>(pub &'a Stats);
+
+impl Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(stats) = self;
+        writeln!(f, "thread      core   datagrams in   deliveries out")?;
+        for WorkerStats { name, core, counts } in &stats.workers {
+            let core = core.map_or_else(|| "-".to_owned(), |core| core.to_string());
+            let (datagrams, deliveries) = (counts.datagrams_in, counts.deliveries);
+            writeln!(f, "{name:<11} {core:>4} {datagrams:>14} {deliveries:>16}")?;
+        }
+        let total = stats.total();
+        write!(f, "peers: {} now, {} expired", stats.peers, stats.expired)?;
+        write_sum(f, "datagrams", total.datagrams_in, &handled(&total))?;
+        write_sum(
+            f,
+            "deliveries",
+            total.deliveries_planned,
+            &delivered(&total),
+        )?;
+        if stats.rooms > 1 {
+            write!(f, "\nrooms: {}", stats.rooms)?;
+        }
+        for reason in DropReason::ALL {
+            if total.dropped(reason) > 0 {
+                write!(f, "\ndropped, {}: {}", reason.name(), total.dropped(reason))?;
+            }
+        }
+        for (what, count) in losses(stats, &total) {
+            if count > 0 {
+                write!(f, "\n{what}: {count}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The outcomes of the datagrams received. Their sum is `datagrams_in`.
+fn handled(counts: &Counts) -> [(&'static str, u64); 7] {
+    [
+        ("texts", counts.texts),
+        ("heartbeats", counts.heartbeats),
+        ("leaves", counts.leaves),
+        ("commands", counts.commands),
+        ("of frames", counts.frames),
+        ("greetings", counts.greetings),
+        ("dropped", counts.dropped_total()),
+    ]
+}
+
+/// The outcomes of the deliveries begun. Their sum is `deliveries_planned` when nothing is
+/// under way.
+fn delivered(counts: &Counts) -> [(&'static str, u64); 4] {
+    [
+        ("sent", counts.deliveries),
+        ("given up", counts.deliveries_congested),
+        ("refused", counts.deliveries_refused),
+        ("shed", counts.deliveries_shed),
+    ]
+}
+
+/// The counts that are listed only when they are not 0.
+fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 18] {
+    [
+        (
+            "datagrams lost in the kernel, receive buffer full",
+            total.kernel_drops,
+        ),
+        ("messages shed, backlog full", total.messages_shed),
+        ("messages dropped, sender muted", total.messages_muted),
+        ("commands dropped, sender expired", total.commands_expired),
+        ("deliveries given up, no space", total.deliveries_congested),
+        ("deliveries refused by the kernel", total.deliveries_refused),
+        ("deliveries shed, worker stuck", total.deliveries_shed),
+        ("replies failed", total.replies_failed),
+        (
+            "frames without a reply, too many in a datagram",
+            total.replies_shed,
+        ),
+        ("datagrams cut at an unknown frame", total.frames_unknown),
+        ("datagrams cut, sender over a limit", total.frames_limited),
+        ("packets sent in parts, no GSO", total.packets_split),
+        (
+            "peers set apart, packets do not leave",
+            total.peers_set_apart,
+        ),
+        ("receive errors", total.receive_errors),
+        ("alarms, sockets can be joined", stats.group_alarms),
+        ("notices failed", stats.notices_failed),
+        ("log lines not written", stats.log_lines_shed),
+        (
+            "log lines suppressed, too many in a second",
+            stats.log_lines_suppressed,
+        ),
+    ]
+}
+
+/// Writes `what: 12 = 10 texts + 2 heartbeats`. The rest of the sum is under way.
+fn write_sum(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    sum: u64,
+    parts: &[(&str, u64)],
+) -> fmt::Result {
+    write!(f, "\n{what}: {sum}")?;
+    let known: u64 = parts.iter().map(|(_, count)| count).sum();
+    let rest = ("under way", sum.saturating_sub(known));
+    let parts = parts.iter().chain([&rest]);
+    let parts = parts.filter(|(_, count)| *count > 0);
+    for ((name, count), sign) in parts.zip(std::iter::once('=').chain(std::iter::repeat('+'))) {
+        write!(f, " {sign} {count} {name}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::ops::stats::Counters;
+
+    #[test]
+    fn the_listing_omits_what_never_happened() {
+        let mut counts = Counts::default();
+        counts.datagrams_in = 3;
+        counts.texts = 2;
+        counts.heartbeats = 1;
+        counts.deliveries_planned = 42;
+        counts.deliveries = 40;
+        counts.deliveries_refused = 1;
+        let worker = |name: &str, core, counts| WorkerStats {
+            name: name.into(),
+            core,
+            counts,
+        };
+        let stats = |counts| Stats {
+            workers: vec![
+                worker("worker-0", Some(0), counts),
+                worker("worker-1", None, counts),
+            ],
+            peers: 2,
+            ..Stats::default()
+        };
+        assert_eq!(stats(counts).total().deliveries, 80);
+        assert_eq!(
+            Listing(&stats(counts)).to_string(),
+            "thread      core   datagrams in   deliveries out\n\
+             worker-0       0              3               40\n\
+             worker-1       -              3               40\n\
+             peers: 2 now, 0 expired\n\
+             datagrams: 6 = 4 texts + 2 heartbeats\n\
+             deliveries: 84 = 80 sent + 2 refused + 2 under way\n\
+             deliveries refused by the kernel: 2"
+        );
+        counts.deliveries_refused = 0;
+        let counters = Counters::default();
+        counters.drop_datagram(DropReason::Malformed);
+        counts += counters.read();
+        assert!(
+            Listing(&stats(counts))
+                .to_string()
+                .ends_with("\ndropped, malformed: 2")
+        );
+    }
+}

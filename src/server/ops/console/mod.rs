@@ -1,0 +1,238 @@
+//! The operator's prompt on standard input and output.
+
+mod command;
+mod listing;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{getpgrp, tcgetpgrp};
+
+use self::command::Command;
+use super::stats::{Limit, Stats};
+use crate::server::moderation::Moderation;
+
+pub use self::listing::Listing;
+
+/// The server, as its operator sees it.
+pub trait Operated {
+    /// The statistics at this moment.
+    fn stats(&self) -> Stats;
+
+    /// The limits that are in force.
+    fn limits(&self) -> &[Limit];
+
+    /// The hold on its peers, or `None` for a server without peers.
+    fn moderation(&self) -> Option<&Moderation>;
+
+    /// Asks the server to stop.
+    fn stop(&self);
+}
+
+/// Reads commands until the end of the input. `quit` stops the server and ends the console.
+/// A line that is no command lists the statistics. Nobody has to read the output: what finds no
+/// space is dropped.
+pub fn run(server: &impl Operated) {
+    // A descriptor of its own, because the standard library's input hides whether it
+    // has read ahead.
+    let Ok(input) = io::stdin().as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let Ok(output) = Output::start() else {
+        return;
+    };
+    let mut input = BufReader::new(File::from(input));
+    let mut line = Vec::new();
+    let mut is_rest_of_line = false;
+    let mut allowance = Allowance::new(Instant::now());
+    output.print(PROMPT.to_owned());
+    loop {
+        if input.buffer().is_empty() {
+            // A program that writes lines without end must not take a core.
+            if allowance.is_used_up() {
+                thread::sleep(FLOOD_INTERVAL);
+            }
+            wait_for_input(input.get_ref());
+        }
+        line.clear();
+        match input
+            .by_ref()
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line)
+        {
+            Ok(0) => return output.finish(),
+            Ok(_) if is_quit(&line) && !is_rest_of_line => {
+                output.finish();
+                return server.stop();
+            }
+            Ok(_) => {}
+            Err(error) if is_transient(&error) => continue,
+            Err(_) => return output.finish(),
+        }
+        let is_tail = is_rest_of_line;
+        is_rest_of_line = line.last() != Some(&b'\n');
+        if is_rest_of_line {
+            continue;
+        }
+        let answer = match Command::parse(&line).filter(|_| !is_tail) {
+            // Only the newest is of interest.
+            None if !allowance.take(Instant::now()) => continue,
+            None => Listing(&server.stats()).to_string(),
+            Some(command) => {
+                // A list of bans that is sent to the console is carried out, however long it is.
+                while !allowance.take(Instant::now()) {
+                    thread::sleep(FLOOD_INTERVAL);
+                }
+                command.map_or_else(str::to_owned, |command| command.execute(server))
+            }
+        };
+        output.print(format!("{answer}\n{PROMPT}"));
+    }
+}
+
+/// The number of answers that may still be printed in this second.
+struct Allowance {
+    second: Instant,
+    left: u32,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self {
+            second: now,
+            left: MAX_ANSWERS_PER_SECOND,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        let is_allowed = !self.is_used_up();
+        self.left = self.left.saturating_sub(1);
+        is_allowed
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.left == 0
+    }
+}
+
+/// The standard output, which a thread of its own writes to. So a reader that does not read, or a
+/// terminal that is halted, does not keep the console from its input.
+struct Output {
+    texts: Sender<String>,
+    /// Disconnected when everything has been written.
+    written: Receiver<()>,
+}
+
+impl Output {
+    fn start() -> io::Result<Self> {
+        let (texts, printed) = bounded::<String>(MAX_QUEUED_TEXTS);
+        let (writing, written) = bounded(0);
+        let write = move || {
+            let (_writing, mut output) = (writing, io::stdout());
+            for text in printed {
+                // Errors are ignored, because the reader may have gone.
+                let _ = output.write_all(text.as_bytes());
+                let _ = output.flush();
+            }
+        };
+        let thread = thread::Builder::new().name("console-output".into());
+        thread.spawn(write)?;
+        Ok(Self { texts, written })
+    }
+
+    /// Prints `text`, unless the queue is full.
+    fn print(&self, text: String) {
+        let _ = self.texts.try_send(text);
+    }
+
+    /// Waits until everything has been written, for a bounded time.
+    fn finish(self) {
+        drop(self.texts);
+        let _ = self.written.recv_timeout(FINISH_LIMIT);
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+    )
+}
+
+fn is_quit(line: &[u8]) -> bool {
+    line.trim_ascii().eq_ignore_ascii_case(b"quit")
+}
+
+/// Waits for input. The kernel stops all threads of a program that reads from its
+/// terminal in the background, so this returns only while the program is in the
+/// foreground.
+fn wait_for_input(input: &File) {
+    loop {
+        let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        // The read that follows reports any error.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        let is_in_background = || tcgetpgrp(input).is_ok_and(|group| group != getpgrp());
+        if !(input.is_terminal() && is_in_background()) {
+            return;
+        }
+        thread::sleep(FOREGROUND_INTERVAL);
+    }
+}
+
+/// More than a person can read. It takes less than 1 % of a core.
+const MAX_ANSWERS_PER_SECOND: u32 = 100;
+
+/// Time between two reads when more lines come than are answered. A `quit` after thousands of lines
+/// is still read within a second: one read takes up to 8 KiB.
+const FLOOD_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Maximum number of answers that wait to be written.
+const MAX_QUEUED_TEXTS: usize = 16;
+
+/// Maximum time for the last answers before the console ends. A terminal takes them at once.
+const FINISH_LIMIT: Duration = Duration::from_millis(100);
+
+/// Longer than any line that a person types.
+const MAX_LINE_BYTES: u64 = 1024;
+
+/// The tutorial's prompt.
+const PROMPT: &str = ">>>>: ";
+
+/// Short enough for a person who has just typed `fg`.
+const FOREGROUND_INTERVAL: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quit_may_have_space_around_it_and_any_case() {
+        for line in [&b"quit\n"[..], b"  QUIT \r\n", b"Quit"] {
+            assert!(is_quit(line), "{line:?}");
+        }
+        for line in [&b"\n"[..], b"quit now\n", b"q\n", b"\xff\n"] {
+            assert!(!is_quit(line), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_lines_is_answered_a_hundred_times_per_second() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        for ms in [0, 999, 1_000, 1_500, 5_000] {
+            let now = start + Duration::from_millis(ms);
+            let allowed = (0..500).filter(|_| allowance.take(now)).count();
+            let is_new_second = [0, 1_000, 5_000].contains(&ms);
+            assert_eq!(allowed, if is_new_second { 100 } else { 0 }, "at {ms}");
+            assert!(allowance.is_used_up());
+        }
+    }
+}
