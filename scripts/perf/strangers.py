@@ -1,0 +1,142 @@
+"""A network of its own for a program, in which every address of 10.0.0.0/8 is local, and the peers
+of a server there. So datagrams have as many sources as they need. None of them is trusted."""
+
+import ctypes
+import os
+import socket
+import struct
+import subprocess
+
+from crowd import Server, resized
+from processes import CheckFailed
+from scenes import HELLO, open_session
+
+SERVER, PEERS = "10.255.0.1", "10.254.0.1"
+
+
+def enter_namespace() -> None:
+    """Moves this process into a network of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+        raise CheckFailed(f"unshare: {os.strerror(ctypes.get_errno())}")
+    for words in (
+        "link set lo up",
+        f"address add {SERVER}/32 dev lo",
+        "route add local 10.0.0.0/8 dev lo",
+    ):
+        subprocess.run(["ip", *words.split()], check=True)
+
+
+def member(
+    server: Server, room: str = "", ip: str = PEERS, buffer: int = 4 << 20
+) -> socket.socket:
+    """A v1 peer that has proven its address, in this room, or in the lobby."""
+    peer = peer_socket(server, ip)
+    peer.settimeout(3)
+    peer.send(b"@im@")
+    peer.send(peer.recv(2048).removeprefix(b"* say "))
+    while b"* you are in lobby" not in peer.recv(2048):
+        pass
+    if room:
+        peer.send(b"/join " + room.encode())
+        peer.recv(2048)
+    return resized(peer, buffer)
+
+
+def frame_member(server: Server, ip: str = PEERS) -> tuple[socket.socket, bytes]:
+    """A v2 peer in the lobby, and the beginning of each of its datagrams."""
+    peer = peer_socket(server, ip)
+    peer.settimeout(3)
+    head, _ = open_session(peer)
+    return peer, head
+
+
+def peer_socket(server: Server, ip: str = PEERS) -> socket.socket:
+    """A socket of a true peer."""
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind((ip, 0))
+    peer.connect(server.address)
+    peer.setblocking(False)
+    return peer
+
+
+def wildcard_socket(port: int) -> socket.socket:
+    """A socket with all addresses. It learns which of them a datagram was sent to."""
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.bind(("0.0.0.0", port))
+    one.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    return resized(one, 64 << 20)
+
+
+def send_as(one: socket.socket, ip: bytes, datagram: bytes, server: Server) -> None:
+    """Sends a datagram from this address."""
+    info = struct.pack("=I4sI", 0, ip, 0)
+    one.sendmsg([datagram], [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, server.address)
+
+
+class Newcomer:
+    """A client that asks to be registered until it is."""
+
+    head = b""
+    """The beginning of each of its datagrams, once it is registered."""
+
+    def __init__(self, server: Server, now: float, ip: str = PEERS) -> None:
+        self.socket = peer_socket(server, ip)
+        self.since, self.next_beat, self.after_s = now, now, float("inf")
+
+    def work(self, now: float) -> None:
+        """Beats, and answers what has come."""
+        try:
+            while True:
+                self.receive(self.socket.recv(2048), now)
+        except BlockingIOError:
+            pass
+        if self.after_s == float("inf") and now >= self.next_beat:
+            self.beat(now)
+
+    def enter(self, now: float) -> None:
+        """It is registered."""
+        self.after_s = min(self.after_s, now - self.since)
+
+    def leave(self) -> None:
+        """It makes place for others."""
+        self.socket.send(self.head + b"\x03\0\0" if self.head else b"quit")
+        self.socket.close()
+
+    def beat(self, now: float) -> None:
+        raise NotImplementedError
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        raise NotImplementedError
+
+
+class TextNewcomer(Newcomer):
+    """As the tutorial's client, with a user who types the line at once."""
+
+    def beat(self, now: float) -> None:
+        self.socket.send(b"@im@")
+        self.next_beat = now + 5
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        if datagram.startswith(b"* say "):
+            self.socket.send(datagram[6:])
+        elif datagram.startswith(b"* you are in "):
+            self.enter(now)
+
+
+class FrameNewcomer(Newcomer):
+    """As any client of version 2, which repeats its HELLO soon."""
+
+    def beat(self, now: float) -> None:
+        self.socket.send(HELLO)
+        self.next_beat = now + 0.3
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        if datagram[10] == 0x82:
+            self.socket.send(datagram[:2] + datagram[13:21] + b"\x02\0\0")
+        elif datagram[10] == 0x87:
+            self.enter(now)
+            self.head = datagram[:10]
+
+
+IP_PKTINFO, CLONE_NEWNET = 8, 0x40000000
+"""Of <linux/in.h> and <linux/sched.h>."""
