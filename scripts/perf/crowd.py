@@ -177,9 +177,35 @@ def offer(send: Callable[[], object], each: int, rate: float, seconds: float) ->
     return sent
 
 
+class Tries:
+    """The numbers of tries, at a steady rate for some seconds, and `None` between them. It goes on
+    for the time that the last one may take."""
+
+    def __init__(self, count: int, seconds: float, limit_s: float) -> None:
+        self.count, self.seconds, self.limit_s = count, seconds, limit_s
+
+    def due(self) -> Iterator[int | None]:
+        """Yields each when it is due."""
+        start = time.monotonic()
+        numbers = iter(range(self.count))
+        next_at = start
+        while (now := time.monotonic()) < start + self.seconds + self.limit_s:
+            number = None
+            if now >= next_at:
+                number = next(numbers, None)
+                next_at += self.seconds / self.count
+            yield number
+            time.sleep(0.001)
+
+
 def say(text: bytes) -> bytes:
     """A frame of version 2 with a text."""
     return b"\x04" + len(text).to_bytes(2, "big") + text
+
+
+def command(line: str) -> bytes:
+    """A frame of version 2 with a command."""
+    return b"\x06" + len(line).to_bytes(2, "big") + line.encode()
 
 
 def resized(peer: socket.socket, buffer: int) -> socket.socket:

@@ -25,10 +25,18 @@ import flooding
 import machine
 import measuring
 import strangers
-from crowd import ALL_CORES, TEXT, Latencies, Server, offer, p99_ms, resized, running, say
-from flooding import command, flood, forked
+from crowd import ALL_CORES, TEXT, Latencies, Server, Tries, command, offer, p99_ms, running
+from flooding import flood, forked
 from scenes import allow_sockets
-from strangers import FrameNewcomer, Newcomer, TextNewcomer, frame_member, member, peer_socket
+from strangers import (
+    FrameNewcomer,
+    Newcomer,
+    Program,
+    TextNewcomer,
+    frame_member,
+    member,
+    pending,
+)
 
 Figures = dict[str, float]
 
@@ -150,7 +158,7 @@ def newcomers(binary: Path, seconds: float) -> Figures:
     with started(binary, "--max-peers=10000") as server:
         with flooding.takers(server, 12_000, 20_000):
             time.sleep(3)
-            tries = Tries(150, seconds)
+            tries = Tries(150, seconds, LIMIT_S)
             after_s = {TextNewcomer: list[float](), FrameNewcomer: list[float]()}
             waiting: list[Newcomer] = []
             for number in tries.due():
@@ -175,19 +183,21 @@ def names_and_rooms(binary: Path, seconds: float) -> Figures:
     """150 peers of other networks that take a name, and 150 that create a room, while one network
     has as many as it can."""
     with started(binary, "--max-names=10000", "--max-rooms=10000") as server:
-        peers = [member(server, ip=f"10.70.{number}.{last}") for number in range(150) for last in (1, 2)]
+        peers = [
+            member(server, ip=f"10.70.{number // 2}.{number % 2 + 1}") for number in range(300)
+        ]
         with flooding.takers(server, 12_000, 20_000):
             time.sleep(4)
-            tries = Tries(300, seconds)
+            tries = Tries(300, seconds, LIMIT_S)
             done = {"nick": 0, "join": 0}
-            waiting = dict[socket.socket, tuple[str, bytes]]()
+            waiting: dict[socket.socket, tuple[str, bytes]] = {}
             for number in tries.due():
                 if number is not None:
-                    verb, said = (("nick", "are"), ("join", "are in"))[number % 2]
+                    verb, said = (("nick", "you are"), ("join", "you are in"))[number % 2]
                     peers[number].send(f"/{verb} o{number:03}".encode())
-                    waiting[peers[number]] = verb, f"you {said} o{number:03}".encode()
-                for peer, (verb, said_bytes) in list(waiting.items()):
-                    if said_bytes in b"".join(pending(peer)):
+                    waiting[peers[number]] = verb, f"{said} o{number:03}".encode()
+                for peer, (verb, wish) in list(waiting.items()):
+                    if wish in b"".join(pending(peer)):
                         done[verb] += 1
                         del waiting[peer]
             return {
@@ -197,74 +207,12 @@ def names_and_rooms(binary: Path, seconds: float) -> Figures:
             }
 
 
-class Tries:
-    """The numbers of tries, at a steady rate, and `None` between them. It goes on for some seconds
-    after the last one."""
-
-    def __init__(self, count: int, seconds: float) -> None:
-        self.count, self.seconds = count, seconds
-
-    def due(self) -> Iterator[int | None]:
-        start = time.monotonic()
-        numbers = iter(range(self.count))
-        next_at = start
-        while (now := time.monotonic()) < start + self.seconds + LIMIT_S:
-            number = None
-            if now >= next_at:
-                number = next(numbers, None)
-                next_at += self.seconds / self.count
-            yield number
-            time.sleep(0.001)
-
-
-class Program:
-    """A program that registers, takes a name, enters a room, and speaks, in either version."""
-
-    def __init__(self, server: Server, number: int) -> None:
-        kind = (TextNewcomer, FrameNewcomer)[number // 10 % 2]
-        self.entry = kind(server, time.monotonic(), NAT)
-        resized(self.entry.socket, 4 << 20)
-        self.wishes = [
-            (f"/nick p{number:03}", f"you are p{number:03}".encode()),
-            (f"/join r{number // 10:03}", f"you are in r{number // 10:03} ".encode()),
-        ]
-        self.next_try, self.refusals = 0.0, 0
-
-    def work(self, now: float) -> bool:
-        """Does the next step. Returns true when all is done."""
-        if self.entry.after_s == float("inf"):
-            self.entry.work(now)
-            return False
-        received = b"".join(pending(self.entry.socket))
-        self.wishes = [wish for wish in self.wishes if wish[1] not in received]
-        if now >= self.next_try and self.wishes:
-            self.refusals += len(self.wishes) if self.next_try else 0
-            self.next_try = now + 1
-            for line, _ in self.wishes:
-                self._send_line(line)
-        return not self.wishes
-
-    def _send_line(self, line: str) -> None:
-        head = self.entry.head
-        self.entry.socket.send(head + command(line) if head else line.encode())
-
-    def send(self, text: bytes, /) -> int:
-        head = self.entry.head
-        return self.entry.socket.send(head + say(text) if head else text)
-
-    def recv(self, size: int, /) -> bytes:
-        return self.entry.socket.recv(size)
-
-    def setblocking(self, flag: bool, /) -> None:
-        self.entry.socket.setblocking(flag)
-
-
 def honest(binary: Path, seconds: float) -> Figures:
     """A hundred programs of one address start at once. Each is in a room of ten, and says 15 texts
     per second. They are counted as refused once for each second that they wait for a name or a
     room."""
     with started(binary) as server:
-        programs = [Program(server, number) for number in range(100)]
+        programs = [Program(server, number, NAT) for number in range(100)]
         start = time.monotonic()
         waiting = programs
         while waiting and time.monotonic() < start + 15:
@@ -289,7 +237,7 @@ def presence(binary: Path, seconds: float) -> Figures:
     """20,000 peers of the lobby that want to know who comes and goes, and one that comes and goes 20
     times per second."""
     with started(binary, env=os.environ | OPEN) as server:
-        flooding.subscribers(server, 20_000)
+        _kept, count = flooding.subscribers(server, 20_000)
         joiner = member(server)
         time.sleep(1)
         bytes_before, packets_before = sent_by_interface()
@@ -305,6 +253,7 @@ def presence(binary: Path, seconds: float) -> Figures:
         bytes_after, packets_after = sent_by_interface()
         packets = packets_after - packets_before - sent[0]
         return {
+            "subscribers": count,
             "kB in": sent[1] / 1e3,
             "MB out": (bytes_after - bytes_before - sent[1] - packets * LINK_HEADER) / 1e6,
             "notices per s": packets / seconds,
@@ -338,16 +287,6 @@ def started(binary: Path, *flags: str, **options: object):  # type: ignore[no-un
     return running(binary, 1, *flags, ip=strangers.SERVER, **options)
 
 
-def pending(peer: socket.socket) -> Iterator[bytes]:
-    """All that has come to a peer."""
-    peer.setblocking(False)
-    while True:
-        try:
-            yield peer.recv(2048)
-        except BlockingIOError:
-            return
-
-
 def received(texts: Latencies) -> float:
     """The share of texts that arrived, in percent."""
     return 100 * sum(map(len, texts.late_s)) / texts.expected
@@ -373,9 +312,15 @@ def table(row: str, names: Sequence[str], rounds: Sequence[Sequence[Figures]]) -
     """The rounds of each server, side by side."""
     lines = [f"| {row} | {' | '.join(names)} |", "| --- " * (len(names) + 1) + "|"]
     for figure in rounds[0][0]:
-        spans = (measuring.span([one[figure] for one in server]) for server in rounds)
+        spans = (span([one[figure] for one in server]) for server in rounds)
         lines.append(f"| {figure} | {' | '.join(spans)} |")
     return "\n".join(lines) + "\n"
+
+
+def span(values: Sequence[float]) -> str:
+    """The values of the rounds. Large ones have no digits after the point."""
+    form = ",.0f" if max(values) >= 1000 else ".4g"
+    return measuring.span(values, form) if len(values) > 1 else f"{values[0]:{form}}"
 
 
 ROWS: dict[str, Callable[[Path], Figures]] = {
@@ -412,7 +357,9 @@ def main() -> int:
         servers = {"before": arguments.before} | servers
     for name, row in ROWS.items():
         if name.startswith(arguments.only):
-            rounds = [[row(server) for server in servers.values()] for _ in range(arguments.rounds)]
+            rounds = [
+                [row(server) for server in servers.values()] for _ in range(arguments.rounds)
+            ]
             by_server = list(zip(*rounds, strict=True))
             print(table(name, list(servers), by_server), flush=True)
     return 0

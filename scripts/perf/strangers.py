@@ -1,13 +1,15 @@
-"""A network of its own for a program, in which every address of 10.0.0.0/8 is local, and the peers
-of a server there. So datagrams have as many sources as they need. None of them is trusted."""
+"""A network of its own for a program, in which every address of 10.0.0.0/8 is local, and true peers
+of a server there. So datagrams have as many sources as they need. No peer is trusted."""
 
 import ctypes
 import os
 import socket
 import struct
 import subprocess
+import time
+from collections.abc import Iterator
 
-from crowd import Server, resized
+from crowd import Server, command, resized, say
 from processes import CheckFailed
 from scenes import HELLO, open_session
 
@@ -136,6 +138,59 @@ class FrameNewcomer(Newcomer):
         elif datagram[10] == 0x87:
             self.enter(now)
             self.head = datagram[:10]
+
+
+class Program:
+    """A program that registers, takes a name, enters a room of ten, and speaks, in one of the
+    versions. It repeats each second what is refused."""
+
+    def __init__(self, server: Server, number: int, ip: str) -> None:
+        kind = (TextNewcomer, FrameNewcomer)[number // 10 % 2]
+        self.entry = kind(server, time.monotonic(), ip)
+        resized(self.entry.socket, 4 << 20)
+        self.wishes = [
+            (f"/nick p{number:03}", f"you are p{number:03}".encode()),
+            (f"/join r{number // 10:03}", f"you are in r{number // 10:03} ".encode()),
+        ]
+        self.next_try, self.refusals = 0.0, 0
+
+    def work(self, now: float) -> bool:
+        """Does the next step. Returns true when all is done."""
+        if self.entry.after_s == float("inf"):
+            self.entry.work(now)
+            return False
+        received = b"".join(pending(self.entry.socket))
+        self.wishes = [wish for wish in self.wishes if wish[1] not in received]
+        if now >= self.next_try and self.wishes:
+            self.refusals += len(self.wishes) if self.next_try else 0
+            self.next_try = now + 1
+            for line, _ in self.wishes:
+                self._send_line(line)
+        return not self.wishes
+
+    def _send_line(self, line: str) -> None:
+        head = self.entry.head
+        self.entry.socket.send(head + command(line) if head else line.encode())
+
+    def send(self, text: bytes, /) -> int:
+        head = self.entry.head
+        return self.entry.socket.send(head + say(text) if head else text)
+
+    def recv(self, size: int, /) -> bytes:
+        return self.entry.socket.recv(size)
+
+    def setblocking(self, flag: bool, /) -> None:
+        self.entry.socket.setblocking(flag)
+
+
+def pending(peer: socket.socket) -> Iterator[bytes]:
+    """All that has come to a peer."""
+    peer.setblocking(False)
+    while True:
+        try:
+            yield peer.recv(2048)
+        except BlockingIOError:
+            return
 
 
 IP_PKTINFO, CLONE_NEWNET = 8, 0x40000000
