@@ -45,7 +45,7 @@ def forked(work: Callable[[], object]) -> AbstractContextManager[None]:
     """Calls `work` in a process of its own, which disturbs those that measure less than they it."""
 
     def nicely() -> None:
-        os.nice(19)
+        os.nice(10)
         work()
 
     return processes.forked(nicely)
