@@ -27,7 +27,7 @@ import measuring
 import strangers
 from crowd import ALL_CORES, TEXT, Latencies, Server, Tries, command, offer, p99_ms, running
 from flooding import flood, forked
-from scenes import allow_sockets
+from scenes import HELLO, allow_sockets
 from strangers import (
     FrameNewcomer,
     Newcomer,
@@ -35,6 +35,7 @@ from strangers import (
     TextNewcomer,
     frame_member,
     member,
+    peer_socket,
     pending,
 )
 
@@ -83,7 +84,7 @@ def bare_loop(kind: str, rate: float, seconds: float = 3) -> tuple[float, float]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, bare.running():
         sender.bind((strangers.PEERS, 0))
         sender.connect(bare.address)
-        with flood(sender, JOINS if kind == "joins" else b"/rooms", rate, seconds + 1):
+        with flood(sender, DATAGRAMS[kind], rate, seconds + 1):
             time.sleep(0.5)
             (count, cpu_s), start = bare.counts(), time.monotonic()
             time.sleep(seconds)
@@ -98,11 +99,12 @@ def taken_s(before: machine.CoreTimes, after: machine.CoreTimes) -> float:
 
 
 def flooder_of(server: Server, kind: str) -> tuple[socket.socket, bytes]:
-    """The peer that floods, and its datagram."""
+    """The source that floods, and its datagram."""
+    datagram = DATAGRAMS[kind]
     if kind == "joins":
         peer, head = frame_member(server)
-        return peer, head + JOINS[len(head) :]
-    return member(server), b"/rooms"
+        return peer, head + datagram[len(head) :]
+    return peer_socket(server) if kind == "HELLO" else member(server), datagram
 
 
 @contextmanager
@@ -327,6 +329,7 @@ ROWS: dict[str, Callable[[Path], Figures]] = {
     "one source, joins, 20,000 per s": lambda server: one_source(server, "joins", 20_000, 20),
     "one source, /rooms, 200,000 per s": lambda server: one_source(server, "rooms", 200_000, 20),
     "one source, /rooms, 500,000 per s": lambda server: one_source(server, "rooms", 500_000, 20),
+    "one source, HELLO, 500,000 per s": lambda server: one_source(server, "HELLO", 500_000, 20),
     **{
         f"a quiet speaker beside {count}": lambda server, n=count: quiet(server, n, 8)
         for count in (1, 10, 100, 1000, 2000)
@@ -368,8 +371,13 @@ def main() -> int:
 NAT = "10.77.7.7"
 """The address of the honest programs."""
 
-JOINS = bytes(10) + (command("/join a") + command("/join b")) * 100
-"""A datagram full of commands, without its session."""
+DATAGRAMS = {
+    "joins": bytes(10) + (command("/join a") + command("/join b")) * 100,
+    "rooms": b"/rooms",
+    "HELLO": HELLO,
+}
+"""What a source floods with. The first one is a datagram full of commands, without its session. The
+last one asks for a session, and is answered."""
 
 OPEN = {
     "BULLHORN_CHALLENGE_RATE": "1GiB",

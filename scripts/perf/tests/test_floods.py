@@ -44,8 +44,9 @@ class FloodTest(unittest.TestCase):
             self.assertEqual(flooding.segments(size, rate), count, (size, rate))
 
     def test_a_full_datagram_has_200_commands_and_room_for_a_session(self) -> None:
-        self.assertEqual(len(floods.JOINS), 10 + 200 * 10)
-        self.assertEqual(floods.JOINS[10:20], b"\x06\x00\x07/join a")
+        joins = floods.DATAGRAMS["joins"]
+        self.assertEqual(len(joins), 10 + 200 * 10)
+        self.assertEqual(joins[10:20], b"\x06\x00\x07/join a")
 
     def test_the_bare_loop_receives_batches_with_their_senders(self) -> None:
         with (
