@@ -227,7 +227,8 @@ def main() -> int:
                 continue
             rounds = []
             for _ in range(arguments.rounds):
-                with running(arguments.server, 1, *flags, ip=strangers.SERVER) as server:
+                options = {"ip": strangers.SERVER, "env": os.environ | UNLIMITED}
+                with running(arguments.server, 1, *flags, **options) as server:
                     rounds.append(row(server))
             figures = (f"{key} {measuring.span([one[key] for one in rounds])}" for key in rounds[0])
             print(f"{name}, {mode} | {' | '.join(figures)}", flush=True)
@@ -235,6 +236,10 @@ def main() -> int:
 
 
 MODES = {"always": ["--proof=always", "--trust=none"], "auto": []}
+
+UNLIMITED = {f"BULLHORN_{what}_PER_PEER": "off" for what in ("TEXTS", "BYTES", "WORK")}
+"""The environment of a server whose members may speak as much as they like. `floods` measures these
+limits."""
 
 FORGED = 1_000_000
 

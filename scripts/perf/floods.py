@@ -236,7 +236,7 @@ def honest(binary: Path, seconds: float) -> Figures:
 
 
 def presence(binary: Path, seconds: float) -> Figures:
-    """20,000 peers of the lobby that want to know who comes and goes, and one that comes and goes 20
+    """20,000 peers of the lobby with presence notices, and one that joins and leaves another room 20
     times per second."""
     with started(binary, env=os.environ | OPEN) as server:
         _kept, count = flooding.subscribers(server, 20_000)
