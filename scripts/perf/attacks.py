@@ -9,14 +9,10 @@ core, and all else the last one.
 Exit codes: 0 done, 1 it failed, 2 wrong use.
 """
 
-import ctypes
 import itertools
 import os
-import re
-import socket
 import statistics
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +22,10 @@ from pathlib import Path
 import machine
 import measuring
 import processes
-import turns
-from processes import CheckFailed
-from scenes import HELLO, allow_sockets, open_session
-from turns import Latencies, Server, say
+import strangers
+from crowd import ALL_CORES, Latencies, Server, offer, p99_ms, running, say
+from scenes import HELLO, allow_sockets
+from strangers import FrameNewcomer, Newcomer, TextNewcomer, frame_member, member
 
 Figures = dict[str, float]
 
@@ -40,16 +36,11 @@ class Forger:
 
     def __init__(self, server: Server, port: int = 5000) -> None:
         self.server = server
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("0.0.0.0", port))
-        self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        turns.resized(self.socket, 64 << 20)
+        self.socket = strangers.wildcard_socket(port)
 
     def send(self, victim: int, datagram: bytes) -> None:
         """Sends a datagram in the name of the victim with this number."""
-        info = struct.pack("=I4sI", 0, address(victim), 0)
-        control = [(socket.IPPROTO_IP, IP_PKTINFO, info)]
-        self.socket.sendmsg([datagram], control, 0, self.server.address)
+        strangers.send_as(self.socket, address(victim), datagram, self.server)
 
     def bytes_by_victim(self) -> dict[bytes, int]:
         """What each victim was sent until now, with headers."""
@@ -84,67 +75,10 @@ def flood(
 
     def send_all() -> None:
         with suppress(StopIteration):
-            turns.offer(send, 1, count / seconds, 2 * seconds)
+            offer(send, 1, count / seconds, 2 * seconds)
 
     with forger.socket, processes.forked(send_all):
         yield
-
-
-class Newcomer:
-    """A client that asks to be registered until it is."""
-
-    def __init__(self, server: Server, now: float) -> None:
-        self.socket = peer_socket(server)
-        self.since, self.next_beat, self.after_s = now, now, float("inf")
-
-    def work(self, now: float) -> None:
-        """Beats, and answers what has come."""
-        try:
-            while True:
-                self.receive(self.socket.recv(2048), now)
-        except BlockingIOError:
-            pass
-        if self.after_s == float("inf") and now >= self.next_beat:
-            self.beat(now)
-
-    def enter(self, now: float, leave: bytes) -> None:
-        """It is registered. It makes place for others."""
-        self.after_s = now - self.since
-        self.socket.send(leave)
-
-    def beat(self, now: float) -> None:
-        raise NotImplementedError
-
-    def receive(self, datagram: bytes, now: float) -> None:
-        raise NotImplementedError
-
-
-class TextNewcomer(Newcomer):
-    """As the tutorial's client, with a user who types the line at once."""
-
-    def beat(self, now: float) -> None:
-        self.socket.send(b"@im@")
-        self.next_beat = now + 5
-
-    def receive(self, datagram: bytes, now: float) -> None:
-        if datagram.startswith(b"* say "):
-            self.socket.send(datagram[6:])
-        elif datagram.startswith(b"* you are in "):
-            self.enter(now, b"quit")
-
-
-class FrameNewcomer(Newcomer):
-    """As any client of version 2, which repeats its HELLO soon."""
-
-    def beat(self, now: float) -> None:
-        self.socket.send(HELLO)
-        self.next_beat = now + 0.3
-
-    def receive(self, datagram: bytes, now: float) -> None:
-        if datagram[10] == 0x82:
-            self.socket.send(datagram[:2] + datagram[13:21] + b"\x02\0\0")
-        elif datagram[10] == 0x87:
-            self.enter(now, datagram[:10] + b"\x03\0\0")
 
 
 def newcomers(
@@ -172,7 +106,7 @@ def newcomers(
             for newcomer in waiting:
                 newcomer.work(now)
             for newcomer in [one for one in waiting if one.after_s < float("inf")]:
-                newcomer.socket.close()
+                newcomer.leave()
                 waiting.remove(newcomer)
             time.sleep(0.002)
         live.join()
@@ -184,48 +118,10 @@ def newcomers(
     }
     figures["in at the end, %"] = 100 * sum(one < float("inf") for one in after) / len(after)
     figures["live texts, %"] = 100 * sum(map(len, live.late_s)) / live.expected
-    figures["their p99, ms"] = turns.p99_ms(itertools.chain(*live.late_s))
+    figures["their p99, ms"] = p99_ms(itertools.chain(*live.late_s))
     figures["memory, MiB more"] = (peak_kib(server) - before) / 1024
-    figures["M datagrams handled"] = handled(server) / 1e6
+    figures["M datagrams handled"] = server.datagrams() / 1e6
     return figures
-
-
-def handled(server: Server) -> int:
-    """Number of datagrams that the server has received."""
-    if not (found := re.search(r"datagrams: (\d+)", server.listing())):
-        raise CheckFailed("the console lists no datagrams")
-    return int(found[1])
-
-
-def member(server: Server, room: str = "") -> socket.socket:
-    """A v1 peer that has proven its address, in this room, or in the lobby."""
-    peer = peer_socket(server)
-    peer.settimeout(3)
-    peer.send(b"@im@")
-    peer.send(peer.recv(2048).removeprefix(b"* say "))
-    while b"* you are in lobby" not in peer.recv(2048):
-        pass
-    if room:
-        peer.send(b"/join " + room.encode())
-        peer.recv(2048)
-    return turns.resized(peer, 4 << 20)
-
-
-def frame_member(server: Server) -> tuple[socket.socket, bytes]:
-    """A v2 peer in the lobby, and the beginning of each of its datagrams."""
-    peer = peer_socket(server)
-    peer.settimeout(3)
-    head, _ = open_session(peer)
-    return peer, head
-
-
-def peer_socket(server: Server) -> socket.socket:
-    """A socket of a true peer."""
-    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    peer.bind((PEERS, 0))
-    peer.connect(server.address)
-    peer.setblocking(False)
-    return peer
 
 
 def reflection(server: Server) -> Figures:
@@ -273,7 +169,7 @@ def members(server: Server) -> Figures:
     after = p50_ms()
     forger.socket.close()
     figures = {"p50 before, ms": before, "p50, ms": after, "peers": float(server.count("peers"))}
-    return figures | {"M datagrams handled": handled(server) / 1e6}
+    return figures | {"M datagrams handled": server.datagrams() / 1e6}
 
 
 def resident_kib(server: Server) -> int:
@@ -290,18 +186,6 @@ def peak_kib(server: Server) -> int:
 def _status(server: Server, name: str) -> int:
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.partition(name + ":")[2].split()[0])
-
-
-def enter_namespace() -> None:
-    """Moves this process into a network of its own."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
-        raise CheckFailed(f"unshare: {os.strerror(ctypes.get_errno())}")
-    for words in (
-        "link set lo up",
-        f"address add {SERVER}/32 dev lo",
-        "route add local 10.0.0.0/8 dev lo",
-    ):
-        subprocess.run(["ip", *words.split()], check=True)
 
 
 def _text_flood(_: int) -> bytes:
@@ -324,8 +208,8 @@ def main() -> int:
     arguments = parser.parse_args()
     allow_sockets()
     machine.choose_cores()
-    enter_namespace()
-    os.sched_setaffinity(0, {max(turns.ALL_CORES)})
+    strangers.enter_namespace()
+    os.sched_setaffinity(0, {max(ALL_CORES)})
     seconds: float = arguments.seconds
     text, frame = TextNewcomer, FrameNewcomer
     rows: dict[str, Callable[[Server], Figures]] = {
@@ -343,7 +227,8 @@ def main() -> int:
                 continue
             rounds = []
             for _ in range(arguments.rounds):
-                with turns.running(arguments.server, 1, *flags, ip=SERVER) as server:
+                options = {"ip": strangers.SERVER, "env": os.environ | UNLIMITED}
+                with running(arguments.server, 1, *flags, **options) as server:
                     rounds.append(row(server))
             figures = (f"{key} {measuring.span([one[key] for one in rounds])}" for key in rounds[0])
             print(f"{name}, {mode} | {' | '.join(figures)}", flush=True)
@@ -352,9 +237,11 @@ def main() -> int:
 
 MODES = {"always": ["--proof=always", "--trust=none"], "auto": []}
 
-FORGED = 1_000_000
+UNLIMITED = {f"BULLHORN_{what}_PER_PEER": "off" for what in ("TEXTS", "BYTES", "WORK")}
+"""The environment of a server whose members may speak as much as they like. `floods` measures these
+limits."""
 
-SERVER, PEERS = "10.255.0.1", "10.254.0.1"
+FORGED = 1_000_000
 
 KINDS = [
     b"@im@",
@@ -374,9 +261,6 @@ KINDS = [
 
 HEADERS = 28
 """Of IPv4 and UDP."""
-
-IP_PKTINFO, CLONE_NEWNET = 8, 0x40000000
-"""Of <linux/in.h> and <linux/sched.h>."""
 
 if __name__ == "__main__":
     sys.exit(measuring.exit_code(main))

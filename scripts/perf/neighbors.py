@@ -22,9 +22,9 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import crowd
 import measuring
 import processes
-import turns
 from processes import CheckFailed
 
 LIVE = 50
@@ -248,7 +248,7 @@ def talk(speakers, live, texts_per_s, burst, seconds):
 
 
 def p99_ms(delays):
-    return turns.p99_ms(itertools.chain.from_iterable(delays))
+    return crowd.p99_ms(itertools.chain.from_iterable(delays))
 
 
 def measure(binary, name, case, kind):
@@ -291,7 +291,7 @@ def stop(binary, rounds):
                 quiet, _ = talk(speakers, live, 50, 1, 3)
                 task = next(task for task in os.listdir(f"/proc/{server.pid}/task")
                             if open(f"/proc/{server.pid}/task/{task}/comm").read() == "worker-1\n")
-                with turns.stopped(int(task)):
+                with crowd.stopped(int(task)):
                     stopped, sent = talk(speakers, live, 50, 1, seconds - 1)
                 moving = [room for room in rooms if stopped[room[0].fileno()]]
                 numbers = [one.fileno() for room in moving for one in room]
