@@ -10,7 +10,7 @@ mod common;
 use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{ClientFrame, NoticeCode, ServerFrame, parse_server};
 
-use common::v2_peer::V2Peer;
+use common::v2_peer::{V2Peer, hello};
 use common::{
     Client, Strangers, TestServer, V4, proved, strict_config, unpinned_config, wait_until,
 };
@@ -106,4 +106,26 @@ fn a_hundred_programs_of_one_address_are_not_limited() {
     let total = server.stats().total();
     let dropped = total.dropped_total() - total.dropped(DropReason::Unproven);
     assert_eq!((dropped, total.messages_shed), (0, 0));
+}
+
+#[test]
+fn a_flood_of_hellos_is_answered_a_hundred_times_per_second() {
+    let server = TestServer::start(strict_config(1, V4));
+    let flooder = Client::connect(server.local_addr());
+    for _ in 0..1_000 {
+        flooder.send(&hello());
+    }
+    wait_until("the flood", || server.stats().total().datagrams_in == 1_000);
+    let total = server.stats().total();
+    let dropped = total.dropped(DropReason::HelloLimit);
+    assert_eq!(total.frames + dropped, 1_000);
+    // A burst, and what the time of the test allows.
+    assert!((200..900).contains(&total.frames), "{}", total.frames);
+    V2Peer::open(Client::connect(server.local_addr()));
+    let server = TestServer::start(unpinned_config(1, V4));
+    let trusted = server.unregistered_client();
+    for _ in 0..1_000 {
+        trusted.send(&hello());
+        trusted.receive();
+    }
 }

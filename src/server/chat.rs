@@ -13,7 +13,7 @@ use super::ingress::admission::Admission;
 use super::ingress::bans::Bans;
 use super::ingress::challenges::Challenges;
 use super::ingress::token::Tokens;
-use super::ingress::{Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit};
+use super::ingress::{Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit, Welcomes};
 use super::moderation::{Ban, BanFile, Moderation};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::{Wake, wake};
@@ -92,6 +92,7 @@ impl ChatServer {
             rates: config.limits.peer_rates(),
             admission: admission(config, bans, Arc::clone(&assembly.shared.own_addresses)),
             tokens: Tokens::new().map_err(in_call("getrandom"))?,
+            welcomes: Welcomes::new(),
             rejections: ReplyLimit::new(REJECTION_INTERVAL_MS),
             challenges: challenges(config),
         });

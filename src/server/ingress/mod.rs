@@ -11,6 +11,7 @@ mod newcomer;
 mod reply_limit;
 mod session;
 pub mod token;
+mod welcomes;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::wire::{
 };
 
 pub use reply_limit::ReplyLimit;
+pub use welcomes::Welcomes;
 
 /// The ingress of one worker.
 pub struct Ingress {
@@ -61,6 +63,8 @@ pub struct IngressShared {
     pub tokens: Tokens,
     /// Limits the replies to datagrams with an unknown session or an unknown frame.
     pub rejections: ReplyLimit,
+    /// Limits the replies to HELLO.
+    pub welcomes: Welcomes,
     /// Limits the requests to v1 newcomers to prove their address.
     pub challenges: Challenges,
 }

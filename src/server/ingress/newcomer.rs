@@ -155,6 +155,9 @@ impl Ingress {
             && let Some(session) = peer.session()
         {
             // Anybody may send a HELLO in its name, so this changes nothing.
+            if !self.allows_welcome(&from, peer.is_trusted(), now_ms) {
+                return;
+            }
             counters.frames.add(1);
             return self.welcome(from, session, peer.protocol(), egress);
         }
@@ -162,6 +165,9 @@ impl Ingress {
             Verdict::Refuse(reason) => return counters.drop_datagram(reason),
             Verdict::Admit { is_trusted } | Verdict::Prove { is_trusted } => is_trusted,
         };
+        if !self.allows_welcome(&from, is_trusted, now_ms) {
+            return;
+        }
         let protocol = Protocol::Frames(hello.options.bundle_size);
         if let Some(limit) = registry.peer_limit(&from, is_trusted) {
             self.count_refusal(limit);
@@ -171,6 +177,16 @@ impl Ingress {
         registry.greeted(&from);
         let session = self.shared.tokens.session(&from, now_ms);
         self.welcome(from, session, protocol, egress);
+    }
+
+    /// Returns true if the HELLO of an address may be answered. If not, it has been counted as
+    /// dropped.
+    fn allows_welcome(&self, from: &PeerAddr, is_trusted: bool, now_ms: u64) -> bool {
+        let is_allowed = is_trusted || self.shared.welcomes.allows(from, now_ms);
+        if !is_allowed {
+            self.counters().drop_datagram(DropReason::HelloLimit);
+        }
+        is_allowed
     }
 
     /// Registers the v2 newcomer that sent these frames, if its session is that of its address.

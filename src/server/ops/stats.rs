@@ -206,6 +206,8 @@ pub enum DropReason {
     LowPort,
     /// Its source is a multicast or broadcast address.
     NotUnicast,
+    /// It is a HELLO of an address that sends more than 100 per second and is not trusted.
+    HelloLimit,
     /// It is a text of a peer that sends more texts than it may (`--texts-per-peer`).
     TextLimit,
     /// Its sender sends more bytes than it may (`--bytes-per-peer`).
@@ -223,7 +225,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::OwnAddress,
         Self::OwnEcho,
         Self::PortZero,
@@ -239,6 +241,7 @@ impl DropReason {
         Self::Removed,
         Self::LowPort,
         Self::NotUnicast,
+        Self::HelloLimit,
         Self::TextLimit,
         Self::ByteLimit,
         Self::WorkLimit,
@@ -265,6 +268,7 @@ impl DropReason {
             Self::Removed => "removed",
             Self::LowPort => "port below 1024",
             Self::NotUnicast => "not unicast",
+            Self::HelloLimit => "over hello limit",
             Self::TextLimit => "over text limit",
             Self::ByteLimit => "over byte limit",
             Self::WorkLimit => "over work limit",

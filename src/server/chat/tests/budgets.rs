@@ -156,16 +156,12 @@ fn a_heartbeat_passes_when_texts_and_work_are_used_up() {
 fn a_change_in_a_room_costs_the_notices_that_it_leads_to() {
     let mut limited = Limited::new();
     let joins = |limited: &mut Limited, peer| {
-        let mut joins = 0;
-        for _ in 0..1_000 {
-            let room = if joins % 2 == 0 { "/join b" } else { "/leave" };
+        let is_within = |joins: &u32| {
+            let room = if joins.is_multiple_of(2) { "/join b" } else { "/leave" };
             limited.core.receive(peer, room.as_bytes());
-            if limited.dropped(DropReason::WorkLimit) > 0 {
-                return joins;
-            }
-            joins += 1;
-        }
-        panic!("not limited");
+            limited.dropped(DropReason::WorkLimit) == 0
+        };
+        (0..1_000).take_while(is_within).count()
     };
     assert_eq!(joins(&mut limited, 0), 150);
     let mut limited = Limited::new();

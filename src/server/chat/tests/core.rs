@@ -13,7 +13,7 @@ use crate::server::egress::{Egress, Progress};
 use crate::server::ingress::bans::Bans;
 use crate::server::ingress::challenges::Challenges;
 use crate::server::ingress::token::Tokens;
-use crate::server::ingress::{Ingress, IngressShared, ReplyLimit};
+use crate::server::ingress::{Ingress, IngressShared, ReplyLimit, Welcomes};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
@@ -83,6 +83,7 @@ impl Core {
             admission,
             rates,
             tokens: Tokens::new().unwrap(),
+            welcomes: Welcomes::new(),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
             challenges: Challenges::new(u32::MAX, NetworkRate::new(None)),
         });
