@@ -59,7 +59,7 @@ impl ChatServer {
             ban_file,
             notices,
             assembly.shared.clock.clone(),
-            assembly.log.clone(),
+            assembly.log.downgrade(),
         );
         let server = Self {
             registry,

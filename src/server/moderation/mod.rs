@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use super::clock::Clock;
 use super::egress::notifier::OperatorNotices;
 use super::ingress::bans::{Bans, MAX_BANS};
-use super::ops::log::Log;
+use super::ops::log::WeakLog;
 use super::ops::supervise::lock;
 use super::registry::{MAX_MUTED, REMOVED_S, Recipient, Registry};
 use crate::net::PeerAddr;
@@ -31,7 +31,7 @@ pub struct Moderation {
     file: Mutex<Option<BanFile>>,
     notices: OperatorNotices,
     clock: Clock,
-    log: Log,
+    log: WeakLog,
 }
 
 /// A registered peer.
@@ -132,7 +132,7 @@ impl Moderation {
         file: Option<BanFile>,
         notices: OperatorNotices,
         clock: Clock,
-        log: Log,
+        log: WeakLog,
     ) -> Self {
         Self {
             registry,

@@ -1,7 +1,7 @@
 //! The log, which a thread of its own writes. A slow log delays no other thread.
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,14 @@ use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address, push_text};
 /// each other kind that peers cause. The rest is counted, and told once per second.
 #[derive(Clone)]
 pub struct Log {
-    lines: Sender<Line>,
+    lines: Arc<Sender<Line>>,
     counts: Arc<LogCounts>,
 }
+
+/// A [`Log`] that does not keep the log thread from its end. A handle of a server, which may outlive
+/// it, has one.
+#[derive(Clone)]
+pub struct WeakLog(Weak<Sender<Line>>);
 
 /// The receiving half of the log, which the log thread runs.
 pub struct LogWriter {
@@ -92,7 +97,7 @@ impl Log {
         let counts = Arc::<LogCounts>::default();
         counts.begin_second();
         let log = Self {
-            lines: sender,
+            lines: Arc::new(sender),
             counts: Arc::clone(&counts),
         };
         let writer = LogWriter {
@@ -158,9 +163,22 @@ impl Log {
         Arc::clone(&self.counts)
     }
 
+    pub fn downgrade(&self) -> WeakLog {
+        WeakLog(Arc::downgrade(&self.lines))
+    }
+
     fn push(&self, line: Line) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.counts.shed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl WeakLog {
+    /// Logs what the operator does, unless the log has ended or its queue is full.
+    pub fn info(&self, text: String) {
+        if let Some(lines) = self.0.upgrade() {
+            let _ = lines.try_send(Line::Info(text));
         }
     }
 }
