@@ -138,9 +138,11 @@ impl Backlog {
 
     /// Adds a text for a room. Returns the index of the room.
     ///
-    /// A room, a sender and a network may each have as much waiting as is left for others. One
-    /// flooder leaves half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue
-    /// length thresholds for shared-memory packet switches", 1998, with a factor of 1).
+    /// A room and a sender may each have as much waiting as is left for others. One flooder leaves
+    /// half of the backlog, two leave a third (Choudhury and Hahne, "Dynamic queue length thresholds
+    /// for shared-memory packet switches", 1998, with a factor of 1). Senders that are not trusted
+    /// share by network. A network may have as much as is left of its room's share, and each of its
+    /// senders as much as is left of the network's.
     ///
     /// A sender who has no text waiting may have one beyond that, from a reserve of [`RESERVE`]
     /// times the backlog for all senders. So nobody is refused because others are many, or because
@@ -176,8 +178,11 @@ impl Backlog {
         let mut is_reserved = !(queued.may_keep(load, left) && shared.may_keep(load, left));
         if sender.network.is_some() {
             let own = self.peers.get(&sender.address);
-            // Within a network, a sender may have as much as is left of the network's share.
-            is_reserved |= !own.may_keep(load, left.saturating_sub(shared.kept));
+            // A network may have as much as is left of the room's share, and a sender as much as is
+            // left of the network's. So there is always some of it left for other networks.
+            let left = left.saturating_sub(queued.kept);
+            is_reserved |= !shared.may_keep(load, left)
+                || !own.may_keep(load, left.saturating_sub(shared.kept));
             if is_reserved {
                 self.check_reserve(queued, &own, shared)?;
             }
