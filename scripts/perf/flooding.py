@@ -1,5 +1,5 @@
-"""Those who send too much: one source as fast as it may, and the many sources of a network. And the
-bare loop, which does nothing but receive."""
+"""The sources of floods: one that sends as fast as it can, and the many of a network. And the bare
+loop, which does nothing but receive."""
 
 import ctypes
 import itertools
@@ -42,7 +42,7 @@ def segments(size: int, rate: float) -> int:
 
 
 def forked(work: Callable[[], object]) -> AbstractContextManager[None]:
-    """Calls `work` in a process of its own, which disturbs those that measure less than they it."""
+    """Calls `work` in a process of its own, so that it disturbs the threads that measure less."""
 
     def nicely() -> None:
         os.nice(10)

@@ -15,6 +15,7 @@ mod presence;
 mod recent;
 mod room;
 mod silence;
+mod slots;
 mod subscriptions;
 mod take_over;
 mod without_admission;
@@ -39,13 +40,14 @@ pub use names::NameError;
 use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
-pub use network_limits::{NetworkRate, NetworkRates, NetworkSlot};
+pub use network_limits::{NetworkMeters, NetworkRates, NetworkSlot};
 use operator::Rulings;
 pub use operator::{MAX_MUTED, REMOVED_S, TooManyMutes};
 pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 pub use recent::RecentAddresses;
 pub use room::{LeaveReason, Room};
+pub use slots::SlotTable;
 pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
