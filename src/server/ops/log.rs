@@ -1,8 +1,8 @@
 //! The log, which a thread of its own writes. A slow log delays no other thread.
 
 use std::io::{self, IsTerminal};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};

@@ -157,7 +157,11 @@ fn a_change_in_a_room_costs_the_notices_that_it_leads_to() {
     let mut limited = Limited::new();
     let joins = |limited: &mut Limited, peer| {
         let is_within = |joins: &u32| {
-            let room = if joins.is_multiple_of(2) { "/join b" } else { "/leave" };
+            let room = if joins.is_multiple_of(2) {
+                "/join b"
+            } else {
+                "/leave"
+            };
             limited.core.receive(peer, room.as_bytes());
             limited.dropped(DropReason::WorkLimit) == 0
         };
