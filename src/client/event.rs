@@ -243,7 +243,7 @@ impl Display for DownReason {
             }
             Self::Unreachable(kind) => kind.fmt(f),
             Self::NoAnswer(waited) => write!(f, "no answer within {waited:?}"),
-            Self::Goodbye => f.write_str("it has stopped"),
+            Self::Goodbye => f.write_str("it said goodbye"),
             Self::Full => f.write_str("it is full"),
         }
     }
