@@ -198,6 +198,7 @@ fn a_damaged_file_or_folder_is_an_error_of_the_start() {
         };
         let error = start(config);
         assert!(error.contains(&path.display().to_string()), "{error}");
+        assert!(!error.contains("bans.new"), "{error}");
     }
 }
 

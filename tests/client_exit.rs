@@ -311,7 +311,7 @@ fn a_server_that_stopped_before_the_last_line_is_an_error() {
     client.type_in("one\n");
     client.expect_output(" one\n");
     server.stop();
-    client.expect_output(&format!("{address} is down: it has stopped\n"));
+    client.expect_output(&format!("{address} is down: it said goodbye\n"));
     client.type_in("two\n");
     client.end_input();
     assert_failure(&client.wait_with_output(), "the last line was not ");

@@ -58,7 +58,7 @@ fn an_event_is_an_object() {
         "{help}"
     );
     server.stop();
-    client.expect(&json!({"event": "down", "reason": "it has stopped"}));
+    client.expect(&json!({"event": "down", "reason": "it said goodbye"}));
 }
 
 #[test]

@@ -35,6 +35,7 @@ struct Arguments {
         long,
         env = "BULLHORN_LOG",
         value_name = "LEVEL",
+        help_heading = None::<&str>,
         default_value = "info",
         value_parser = log::parse_filter
     )]

@@ -106,7 +106,7 @@ pub enum DownReason {
     Unreachable(io::ErrorKind),
     /// Something was sent that is answered, and nothing came within this time.
     NoAnswer(Duration),
-    /// The server said that it stops.
+    /// The server said goodbye: it stops, or its operator has removed the client.
     Goodbye,
     /// The server has its maximum number of peers.
     Full,
@@ -243,7 +243,7 @@ impl Display for DownReason {
             }
             Self::Unreachable(kind) => kind.fmt(f),
             Self::NoAnswer(waited) => write!(f, "no answer within {waited:?}"),
-            Self::Goodbye => f.write_str("it has stopped"),
+            Self::Goodbye => f.write_str("it said goodbye"),
             Self::Full => f.write_str("it is full"),
         }
     }

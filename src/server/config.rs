@@ -107,6 +107,7 @@ pub struct ServerConfig {
 
     /// Network whose peers are trusted, such as 10.0.0.0/8, or none. May be given several times
     ///
+    /// They prove nothing, unless with `--proof always`, and have none of the limits per second.
     /// Replaces the default, which is 127.0.0.0/8 and ::1, for datagrams that were also sent to a
     /// loopback address. In the environment variable, commas separate networks.
     #[arg(long, env = "BULLHORN_TRUST", value_name = "CIDR", value_delimiter = ',',

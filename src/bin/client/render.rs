@@ -275,6 +275,6 @@ mod tests {
         ] {
             renderer.push(&event, &session, &mut out);
         }
-        assert_eq!(out, "* it is down: it has stopped\n* it is back\n");
+        assert_eq!(out, "* it is down: it said goodbye\n* it is back\n");
     }
 }

@@ -21,7 +21,7 @@ fn each_reason_and_error_is_a_sentence() {
     for (reason, expected) in [
         (refused, "nothing listens there"),
         (late, "no answer within 3s"),
-        (DownReason::Goodbye, "it has stopped"),
+        (DownReason::Goodbye, "it said goodbye"),
         (DownReason::Full, "it is full"),
     ] {
         assert_eq!(reason.to_string(), expected);

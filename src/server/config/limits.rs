@@ -15,9 +15,13 @@ use crate::server::registry::PeerRates;
 ///
 /// Trusted peers (see [`ServerConfig::trust`](super::ServerConfig::trust)) have none of them.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Limits of peers that are not trusted, per second, or off")]
+#[command(
+    next_help_heading = "Limits of peers that are not trusted, per second, 1 to 4,294,967,295, or off"
+)]
 pub struct LimitsConfig {
     /// Texts of a peer, also direct messages
+    ///
+    /// A peer may use the texts, bytes and work of 3 s at once, and a network what it has in 10 s.
     #[arg(long, env = "BULLHORN_TEXTS_PER_PEER", value_name = "COUNT", default_value = "20",
           value_parser = parse_per_second)]
     pub texts_per_peer: PerSecond,

@@ -51,10 +51,13 @@ impl BanFile {
         let mut file = Self {
             folder: folder.to_owned(),
         };
+        fs::metadata(folder).map_err(|error| StateError::Io {
+            path: folder.to_owned(),
+            error,
+        })?;
         let path = file.path();
         let text = match fs::read(&path) {
             Ok(text) => text,
-            // A folder that does not exist is found when the file is written.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(StateError::Io { path, error }),
         };

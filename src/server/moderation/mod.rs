@@ -10,6 +10,8 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use humantime::format_duration;
+
 use super::clock::Clock;
 use super::egress::notifier::OperatorNotices;
 use super::ingress::bans::Bans;
@@ -115,7 +117,7 @@ pub enum ModerationError {
     #[error(transparent)]
     TooManyBans(#[from] TooManyBans),
     /// The network has no ban of its own.
-    #[error("{net} is not banned{}", .by.map(|by| format!(" by itself, but {by}")).unwrap_or_default())]
+    #[error("{net} is not banned{}", .by.map(|by| format!(" by itself, but as part of {by}")).unwrap_or_default())]
     NotBanned {
         /// The network.
         net: IpNet,
@@ -223,7 +225,9 @@ impl Moderation {
             Err(ModerationError::NoSuchPeer(_)) if is_full => Err(ModerationError::TooManyMutes),
             muted => {
                 let muted = muted?;
-                self.log.info(format!("{muted} is muted by the operator"));
+                let time = format_duration(time);
+                self.log
+                    .info(format!("{muted} is muted by the operator for {time}"));
                 Ok(muted)
             }
         }
@@ -273,7 +277,7 @@ impl Moderation {
         self.bans.add(ban)?;
         let removed = self.remove_all(&ban);
         self.log
-            .info(format!("banned {ban}: {removed} peers removed"));
+            .info(format!("banned {ban}, peers removed: {removed}"));
         let kept = self.keep(&mut file);
         Ok(BanChange { ban, removed, kept })
     }

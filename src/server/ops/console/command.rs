@@ -85,11 +85,12 @@ impl Command {
             }
             Self::Unban(net) => {
                 let change = moderation.unban(net)?;
-                format!(
-                    "{} is not banned any more{}",
-                    change.ban.net(),
-                    kept(&change)
-                )
+                let kept = match change.kept {
+                    // Nothing else had the ban.
+                    Kept::InMemory => String::new(),
+                    Kept::InFile | Kept::Failed(_) => kept(&change),
+                };
+                format!("{} is not banned any more{kept}", change.ban.net())
             }
             Self::Bans => {
                 let bans = moderation.bans();
