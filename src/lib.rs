@@ -52,7 +52,7 @@
 //!
 //! 1. `wire`: bytes to messages and back
 //! 2. `net`: the kernel, and all `unsafe`
-//! 3. `server::clock`, and `server::ops::{stats, log, supervise, turns, watchdog}`
+//! 3. `server::{clock, rate}`, then `server::ops::{stats, log, supervise, turns, watchdog}`
 //! 4. `server::registry`: peers, rooms, names and presence
 //! 5. `server::egress`: what goes out
 //! 6. `server::ingress`: what comes in

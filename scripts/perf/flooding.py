@@ -42,7 +42,7 @@ def segments(size: int, rate: float) -> int:
 
 
 def forked(work: Callable[[], object]) -> AbstractContextManager[None]:
-    """Calls `work` in a process of its own, which disturbs those that measure less than they it."""
+    """Calls `work` in a process of its own, so that it disturbs the threads that measure less."""
 
     def nicely() -> None:
         os.nice(10)

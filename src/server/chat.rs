@@ -13,13 +13,13 @@ use super::ingress::admission::Admission;
 use super::ingress::bans::Bans;
 use super::ingress::challenges::Challenges;
 use super::ingress::token::Tokens;
-use super::ingress::{Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit, Welcomes};
+use super::ingress::{HelloLimit, Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit};
 use super::moderation::{Ban, BanFile, Moderation};
 use super::ops::stats::WorkerId;
 use super::ops::supervise::{Wake, wake};
 use super::ops::turns::Turns;
 use super::registry::expiry::Reaper;
-use super::registry::{AddressHash, NetworkRate, NetworkRates, Registry, RegistryLimits};
+use super::registry::{AddressHash, NetworkMeters, NetworkRates, Registry, RegistryLimits};
 use super::worker::Service;
 use crate::net::{Datagram, OwnAddresses, Transmit, in_call};
 
@@ -92,7 +92,7 @@ impl ChatServer {
             rates: config.limits.peer_rates(),
             admission: admission(config, bans, Arc::clone(&assembly.shared.own_addresses)),
             tokens: Tokens::new().map_err(in_call("getrandom"))?,
-            welcomes: Welcomes::new(),
+            hellos: HelloLimit::new(),
             rejections: ReplyLimit::new(REJECTION_INTERVAL_MS),
             challenges: challenges(config),
         });
@@ -154,7 +154,7 @@ pub(super) fn admission(
 
 fn challenges(config: &ServerConfig) -> Challenges {
     let bytes_per_second = u32::try_from(config.challenge_rate.as_u64()).unwrap_or(u32::MAX);
-    let per_network = NetworkRate::new(config.limits.challenges_per_network.0);
+    let per_network = NetworkMeters::new(config.limits.challenges_per_network.0);
     Challenges::new(bytes_per_second, per_network)
 }
 

@@ -69,13 +69,14 @@ pub struct ServerConfig {
 
     /// Time to send the texts that wait in a worker, 1ms to 10s. Further texts are dropped
     ///
-    /// Rooms and senders share it fairly. A sender that has no text waiting may have one more.
+    /// Rooms, senders and networks share it fairly. A sender that has no text waiting may have one more.
     /// A worker keeps about 8 MiB of texts at most, in up to 32 MiB of memory.
     #[arg(long, env = "BULLHORN_BACKLOG", value_name = "DURATION", default_value = "100ms",
           value_parser = parse_duration)]
     pub backlog: Duration,
 
-    /// Maximum number of peers, 1 to 10,000,000. Each takes up to 400 bytes of memory
+    /// Maximum number of peers, 1 to 10,000,000. Each takes up to 320 bytes of memory, and
+    /// 64 more if it is not trusted
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
           value_parser = parse_count::<u32>)]
     pub max_peers: u32,

@@ -30,7 +30,7 @@ use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
 use self::ops::console::Operated;
 use self::ops::log::{Log, LogCounts};
-use self::ops::stats::{Limit, Stats, WorkerInfo, WorkerStats};
+use self::ops::stats::{LimitInForce, Stats, WorkerInfo, WorkerStats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
@@ -71,7 +71,7 @@ pub struct ServerHandle {
     chat: Option<ChatServer>,
     log: Arc<LogCounts>,
     group_alarms: Arc<AtomicU64>,
-    limits: Arc<[Limit]>,
+    limits: Arc<[LimitInForce]>,
 }
 
 /// The reason why a server did not start.
@@ -240,7 +240,7 @@ impl ServerHandle {
     }
 
     /// The limits that are in force, in the order of the flags.
-    pub fn limits(&self) -> &[Limit] {
+    pub fn limits(&self) -> &[LimitInForce] {
         &self.limits
     }
 
@@ -285,7 +285,7 @@ impl Operated for ServerHandle {
         self.stats()
     }
 
-    fn limits(&self) -> &[Limit] {
+    fn limits(&self) -> &[LimitInForce] {
         self.limits()
     }
 

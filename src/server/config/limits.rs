@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::ServerConfig;
-use crate::server::ops::stats::Limit;
+use crate::server::ops::stats::LimitInForce;
 use crate::server::rate::Rate;
 use crate::server::registry::PeerRates;
 
@@ -105,13 +105,13 @@ impl Default for LimitsConfig {
 
 impl ServerConfig {
     /// The limits that are in force, in the order of the flags.
-    pub fn limits_in_force(&self) -> Vec<Limit> {
-        let limit = |(flag, max): (&'static str, u32)| Limit {
+    pub fn limits_in_force(&self) -> Vec<LimitInForce> {
+        let limit = |(flag, max): (&'static str, u32)| LimitInForce {
             flag,
             max: Some(max.into()),
             is_rate: false,
         };
-        let rate = |(flag, PerSecond(max)): (&'static str, PerSecond)| Limit {
+        let rate = |(flag, PerSecond(max)): (&'static str, PerSecond)| LimitInForce {
             flag,
             max: max.map(|max| max.get().into()),
             is_rate: true,

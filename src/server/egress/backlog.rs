@@ -108,8 +108,8 @@ struct Text {
 type RoomKey = usize;
 
 /// The key of a share: the address of a trusted sender, or that of the network of any other sender,
-/// with port 0, which no peer has. Senders with the same key also take turns as one in a room.
-/// Whoever has many addresses in a network has no more turns than one who has one.
+/// with port 0, which no peer has. Senders with the same key also take turns as one in a room. So
+/// many addresses of a network have no more turns than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct ShareKey(PeerAddr);
 

@@ -7,7 +7,8 @@ use slab::Slab;
 use super::load::{Account, Load};
 use crate::net::PeerAddr;
 
-/// An account for each sender that has texts waiting.
+/// An account for each sender that has texts waiting. Its functions are not inlined, which keeps the
+/// way of the texts of trusted senders short.
 pub(super) struct PeerAccounts {
     accounts: Slab<(PeerAddr, Account)>,
     indexes: HashMap<PeerAddr, usize>,

@@ -22,7 +22,7 @@ pub struct Ban {
     end: Option<SystemTime>,
 }
 
-/// As many networks are banned as can be.
+/// The maximum of networks, [`MAX_BANS`], is banned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{MAX_BANS} networks are banned, which is the maximum: unban some, or ban larger ones")]
 pub struct TooManyBans;

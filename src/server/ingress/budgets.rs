@@ -91,7 +91,7 @@ impl Ingress {
     fn tell_limit(&self, budget: &Budget, resource: Resource, peer: &Peer, egress: &mut Egress) {
         let per_second = self.shared.rates.of(resource).per_second();
         if let Some(per_second) = per_second
-            && budget.is_news(resource)
+            && budget.note_told(resource)
         {
             let per_second = per_second.get();
             egress.replies.set_peer(peer);
@@ -149,7 +149,7 @@ impl Flooders {
         self.none_from_ms.set(self.none_from_ms.get().max(until_ms));
     }
 
-    /// The slot of an address. Whoever chooses ports that collide saves a look-up for nobody.
+    /// The slot of an address. A collision costs a look-up for each datagram, and nothing else.
     fn slot(&self, from: &PeerAddr) -> &Cell<Option<(PeerAddr, u64)>> {
         &self.slots[usize::from(from.port()) % SLOTS]
     }

@@ -7,17 +7,17 @@ use std::time::Duration;
 use super::ReplyLimit;
 use crate::net::PeerAddr;
 use crate::server::rate::{Meter, Rate};
-use crate::server::registry::{AddressHash, NetworkRate, NetworkSlot, RecentAddresses};
+use crate::server::registry::{AddressHash, NetworkMeters, NetworkSlot, RecentAddresses};
 
 /// Decides which v1 newcomers are asked for a proof. Each is asked once in 15 s, those of a network
-/// so many times per second, and all together cost a number of bytes per second.
+/// have a rate of requests, and all together have a rate of bytes.
 ///
 /// A datagram with a forged source looks like one of a true newcomer, who sends another one after
 /// its heartbeat. So an address that was not asked because of a rate is remembered, and goes before
 /// new ones when it sends again. A flood from ever new sources keeps nobody out for longer.
 pub struct Challenges {
     per_address: ReplyLimit,
-    per_network: NetworkRate,
+    per_network: NetworkMeters,
     /// Bytes of all. `None`: nobody is asked.
     rate: Option<Rate>,
     bytes: Meter,
@@ -27,7 +27,7 @@ pub struct Challenges {
 
 impl Challenges {
     /// Returns the limits for this many bytes per second, and the limit of each network.
-    pub fn new(bytes_per_second: u32, per_network: NetworkRate) -> Self {
+    pub fn new(bytes_per_second: u32, per_network: NetworkMeters) -> Self {
         let rate = NonZero::new(bytes_per_second).map(|bytes| Rate::new(Some(bytes), BURST));
         Self {
             per_address: ReplyLimit::with_slots(CHALLENGE_SLOTS, CHALLENGE_INTERVAL_MS),
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_second_has_its_bytes_and_a_burst() {
-        let challenges = Challenges::new(125_000, NetworkRate::new(None));
+        let challenges = Challenges::new(125_000, NetworkMeters::new(None));
         let asked = (0..100_000_u32).filter(|number| {
             let now_ms = u64::from(number / 50);
             challenges.allows(&address(*number), None, 47, now_ms)
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn an_address_that_comes_again_goes_before_new_ones() {
-        let challenges = Challenges::new(125_000, NetworkRate::new(None));
+        let challenges = Challenges::new(125_000, NetworkMeters::new(None));
         // Seven times as many others as can be asked.
         let mut others = 1_000..;
         let mut flood = |now_ms| {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_network_is_asked_evenly_after_a_burst_and_no_other_has_to_wait() {
-        let challenges = Challenges::new(u32::MAX, NetworkRate::new(NonZero::new(50)));
+        let challenges = Challenges::new(u32::MAX, NetworkMeters::new(NonZero::new(50)));
         let registry = Registry::plain(1, 1);
         // Networks of 256 addresses, which differ in the third number.
         let asked = |first: u32, count: u32, now_ms| {
@@ -164,18 +164,18 @@ mod tests {
     #[test]
     fn nobody_is_asked_without_bytes_and_trusted_newcomers_without_a_limit_of_their_network() {
         for (bytes_per_second, is_asked) in [(0, false), (1, true)] {
-            let per_network = NetworkRate::new(NonZero::new(1));
+            let per_network = NetworkMeters::new(NonZero::new(1));
             let challenges = Challenges::new(bytes_per_second, per_network);
             assert_eq!(challenges.allows(&address(1), None, 47, 0), is_asked);
         }
-        let challenges = Challenges::new(u32::MAX, NetworkRate::new(NonZero::new(1)));
+        let challenges = Challenges::new(u32::MAX, NetworkMeters::new(NonZero::new(1)));
         let asked = (0..100).filter(|number| challenges.allows(&address(*number), None, 47, 0));
         assert_eq!(asked.count(), 100);
     }
 
     #[test]
     fn an_address_is_asked_once_in_15_seconds() {
-        let challenges = Challenges::new(125_000, NetworkRate::new(None));
+        let challenges = Challenges::new(125_000, NetworkMeters::new(None));
         for (now_ms, is_asked) in [(0, true), (14_999, false), (15_000, true)] {
             assert_eq!(challenges.allows(&address(1), None, 47, now_ms), is_asked);
         }

@@ -7,11 +7,11 @@ mod budgets;
 pub mod challenges;
 mod command;
 mod cost;
+mod hello_limit;
 mod newcomer;
 mod reply_limit;
 mod session;
 pub mod token;
-mod welcomes;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -33,8 +33,8 @@ use crate::wire::{
     ClientDatagram, GREETING_START, Limit, LimitScope, NOTICE, classify, parse_command, parse_proof,
 };
 
+pub use hello_limit::HelloLimit;
 pub use reply_limit::ReplyLimit;
-pub use welcomes::Welcomes;
 
 /// The ingress of one worker.
 pub struct Ingress {
@@ -64,7 +64,7 @@ pub struct IngressShared {
     /// Limits the replies to datagrams with an unknown session or an unknown frame.
     pub rejections: ReplyLimit,
     /// Limits the replies to HELLO.
-    pub welcomes: Welcomes,
+    pub hellos: HelloLimit,
     /// Limits the requests to v1 newcomers to prove their address.
     pub challenges: Challenges,
 }
@@ -201,8 +201,10 @@ impl Ingress {
         }
     }
 
-    /// Counts and logs the outcome of a sign of life. Returns the limit that keeps a newcomer out, if
-    /// it has to be told.
+    /// Counts and logs the outcome of a sign of life.
+    ///
+    /// # Errors
+    /// The datagram is dropped. The limit is one that a newcomer has to be told.
     fn record_touch(&self, from: &PeerAddr, touch: Touch) -> Result<Arc<Peer>, Option<Limit>> {
         let reason = match touch {
             Touch::Refreshed(peer) => return Ok(peer),
@@ -224,7 +226,7 @@ impl Ingress {
     }
 
     /// Counts the datagram of a newcomer that cannot be registered. Returns the limit if the newcomer
-    /// has to be told, as it has no other way to know. All other drops are silent.
+    /// has to be told, as it cannot register soon. All other drops are silent.
     fn count_refusal(&self, limit: Limit) -> Option<Limit> {
         let reason = match limit.scope {
             LimitScope::Server => DropReason::PeersFull,

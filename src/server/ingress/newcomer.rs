@@ -139,7 +139,7 @@ impl Ingress {
         let registry = &self.shared.registry;
         let peer = registry.get(&from);
         if peer.as_ref().is_some_and(|peer| peer.session().is_none()) {
-            // A v1 peer is sent no frames, whoever sent this.
+            // A v1 peer is sent no frames. Anybody may have sent this.
             return counters.drop_datagram(DropReason::WrongSession);
         }
         let hello = match frames.next() {
@@ -155,7 +155,7 @@ impl Ingress {
             && let Some(session) = peer.session()
         {
             // Anybody may send a HELLO in its name, so this changes nothing.
-            if !self.allows_welcome(&from, peer.is_trusted(), now_ms) {
+            if !self.allows_hello(&from, peer.is_trusted(), now_ms) {
                 return;
             }
             counters.frames.add(1);
@@ -165,7 +165,7 @@ impl Ingress {
             Verdict::Refuse(reason) => return counters.drop_datagram(reason),
             Verdict::Admit { is_trusted } | Verdict::Prove { is_trusted } => is_trusted,
         };
-        if !self.allows_welcome(&from, is_trusted, now_ms) {
+        if !self.allows_hello(&from, is_trusted, now_ms) {
             return;
         }
         let protocol = Protocol::Frames(hello.options.bundle_size);
@@ -181,8 +181,8 @@ impl Ingress {
 
     /// Returns true if the HELLO of an address may be answered. If not, it has been counted as
     /// dropped.
-    fn allows_welcome(&self, from: &PeerAddr, is_trusted: bool, now_ms: u64) -> bool {
-        let is_allowed = is_trusted || self.shared.welcomes.allows(from, now_ms);
+    fn allows_hello(&self, from: &PeerAddr, is_trusted: bool, now_ms: u64) -> bool {
+        let is_allowed = is_trusted || self.shared.hellos.allows(from, now_ms);
         if !is_allowed {
             self.counters().drop_datagram(DropReason::HelloLimit);
         }

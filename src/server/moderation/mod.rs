@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use super::clock::Clock;
 use super::egress::notifier::OperatorNotices;
-use super::ingress::bans::{Bans, MAX_BANS};
+use super::ingress::bans::Bans;
 use super::ops::log::WeakLog;
 use super::ops::supervise::lock;
 use super::registry::{MAX_MUTED, REMOVED_S, Recipient, Registry};
@@ -96,7 +96,7 @@ pub enum Kept {
 /// The reason why nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModerationError {
-    /// Neither a name nor an address.
+    /// It is neither a name nor an address.
     #[error("{0:?} is neither a name nor an address such as 192.0.2.7:5000")]
     NotAPeer(String),
     /// No such peer is registered.
@@ -105,13 +105,13 @@ pub enum ModerationError {
     /// The peer is not muted.
     #[error("{0} is not muted")]
     NotMuted(DisplayName),
-    /// As many addresses are muted as can be.
+    /// The maximum of addresses is muted.
     #[error("{MAX_MUTED} addresses are muted, which is the maximum: unmute some, or ban networks")]
     TooManyMutes,
     /// The time is out of bounds.
     #[error("a time must lie between 1s and 100years")]
     Time,
-    /// As many networks are banned as can be.
+    /// The maximum of networks is banned.
     #[error(transparent)]
     TooManyBans(#[from] TooManyBans),
     /// The network has no ban of its own.
@@ -188,7 +188,7 @@ impl Moderation {
     }
 
     /// Removes a peer, given by its name or its address and port. It is told, and its address and
-    /// port are refused for 30 s.
+    /// port are refused for [`KICK_TIME`].
     ///
     /// # Errors
     /// It is not registered.
@@ -386,11 +386,8 @@ pub const TIMES: RangeInclusive<Duration> =
 /// The time for which a peer is muted if none is given.
 pub const DEFAULT_MUTE: Duration = Duration::from_secs(600);
 
-/// The time for which the address of a peer is refused that was removed.
+/// The time for which the address of a peer that was removed is refused.
 pub const KICK_TIME: Duration = Duration::from_secs(REMOVED_S);
-
-/// Maximum number of networks that can be banned.
-pub const MAX_BANNED: usize = MAX_BANS;
 
 /// A year of 365.25 days, as humantime reads it.
 const SECONDS_PER_YEAR: u64 = 31_557_600;

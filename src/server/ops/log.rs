@@ -20,7 +20,7 @@ use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address, push_text};
 /// is dropped and counted.
 ///
 /// Peers can cause any number of lines. So there are at most 100 texts per second, and 10 lines of
-/// each other kind that peers cause. The rest is counted, and told once per second.
+/// each other kind that peers cause. The rest is counted, and its number is logged once per second.
 #[derive(Clone)]
 pub struct Log {
     lines: Arc<Sender<Line>>,
@@ -36,7 +36,7 @@ pub struct WeakLog(Weak<Sender<Line>>);
 pub struct LogWriter {
     lines: Receiver<Line>,
     counts: Arc<LogCounts>,
-    /// The lines shed, and suppressed of each kind, that the log has told.
+    /// The numbers of lines shed, and suppressed of each kind, that stand in the log.
     told_shed: u64,
     told_suppressed: [u64; Kind::ALL.len()],
     /// Reused, so that writing does not allocate.
@@ -256,7 +256,7 @@ impl LogWriter {
         }
     }
 
-    /// Tells how many lines were suppressed in the last second, and allows new ones.
+    /// Writes how many lines were suppressed in the last second, and allows new ones.
     fn begin_second(&mut self) {
         self.counts.begin_second();
         for (kind, told) in Kind::ALL.into_iter().zip(&mut self.told_suppressed) {

@@ -206,7 +206,7 @@ pub enum DropReason {
     LowPort,
     /// Its source is a multicast or broadcast address.
     NotUnicast,
-    /// It is a HELLO of an address that sends more than 100 per second and is not trusted.
+    /// It is a HELLO of an address that is not trusted and sends more than 100 per second.
     HelloLimit,
     /// It is a text of a peer that sends more texts than it may (`--texts-per-peer`).
     TextLimit,
@@ -359,7 +359,7 @@ impl Stats {
 
 /// A limit that is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct LimitInForce {
     /// The flag that sets it, without its dashes.
     pub flag: &'static str,
     /// The maximum, or `None` for no limit.

@@ -7,7 +7,7 @@ use super::network_limits::NetworkSlot;
 use crate::server::rate::{Meter, Rate};
 use crate::wire::reply::Resource;
 
-/// The use of the limits by one peer.
+/// The amounts that one peer has used of its limits.
 #[derive(Debug, Default)]
 pub struct Budget {
     texts: Meter,
@@ -16,8 +16,8 @@ pub struct Budget {
     /// For each resource, by its number: the peer has been told that nothing is left, and the meter
     /// has not been full since.
     was_told: [AtomicBool; 3],
-    /// The network that the peer is counted for, or 0. It stands here and not in the peer, of which
-    /// trusted ones have no network.
+    /// The network that the peer is counted for, or 0. It takes no space in the other fields of a
+    /// `Peer`, as trusted ones have none.
     network: AtomicU16,
 }
 
@@ -52,9 +52,9 @@ impl Budget {
         self.bytes.next_ms(&rates.bytes)
     }
 
-    /// Returns true if the peer should be told that nothing of a resource is left. This is so once,
-    /// until it has kept within its budget for so long that it may send a burst again.
-    pub fn is_news(&self, resource: Resource) -> bool {
+    /// Notes that the peer is told that nothing of a resource is left. Returns false if it was told
+    /// before, and has not kept within its budget for long enough to send a burst again.
+    pub fn note_told(&self, resource: Resource) -> bool {
         !self.was_told[resource as usize].swap(true, Ordering::Relaxed)
     }
 

@@ -39,7 +39,7 @@ pub use names::NameError;
 use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
-pub use network_limits::{NetworkRate, NetworkRates, NetworkSlot};
+pub use network_limits::{NetworkMeters, NetworkRates, NetworkSlot};
 use operator::Rulings;
 pub use operator::{MAX_MUTED, REMOVED_S, TooManyMutes};
 pub use peer::{Newcomer, Peer, Recipient};

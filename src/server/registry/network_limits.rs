@@ -35,9 +35,9 @@ pub struct NetworkRates {
     pub rooms: Option<NonZero<u32>>,
 }
 
-/// Units per second of each network. The units of ten seconds may come at once.
+/// The use of a rate by each network. The units of ten seconds may come at once.
 #[derive(Default)]
-pub struct NetworkRate {
+pub struct NetworkMeters {
     rate: Rate,
     meters: NetworkTable<Meter>,
 }
@@ -50,7 +50,7 @@ pub struct NetworkRate {
 #[derive(Default)]
 pub(super) struct NetworkShares {
     counts: NetworkTable<AtomicU32>,
-    rate: NetworkRate,
+    meters: NetworkMeters,
 }
 
 /// A `T` for each slot. A server without peers that are not trusted has none.
@@ -121,8 +121,8 @@ impl NetworkSlot {
     }
 }
 
-impl NetworkRate {
-    /// Returns a limit of units per second. `None` is no limit.
+impl NetworkMeters {
+    /// Returns meters that are all full. `None` is no limit.
     pub fn new(per_second: Option<NonZero<u32>>) -> Self {
         Self {
             rate: Rate::new(per_second, BURST),
@@ -152,7 +152,7 @@ impl NetworkShares {
     pub(super) fn new(per_second: Option<NonZero<u32>>) -> Self {
         Self {
             counts: NetworkTable::default(),
-            rate: NetworkRate::new(per_second),
+            meters: NetworkMeters::new(per_second),
         }
     }
 
@@ -203,7 +203,7 @@ impl NetworkShares {
 
     /// Takes a unit of the rate.
     pub(super) fn take(&self, network: Option<NetworkSlot>, now_ms: u64) -> Result<(), Limit> {
-        network.map_or(Ok(()), |network| self.rate.take(network, now_ms))
+        network.map_or(Ok(()), |network| self.meters.take(network, now_ms))
     }
 
     /// Returns the limit that a network has reached, if there is one.
@@ -267,9 +267,9 @@ impl<T> Default for NetworkTable<T> {
 /// together.
 const BURST: Duration = Duration::from_secs(10);
 
-/// Number of slots, so that one fits into two bytes of a peer. A rate takes half a megabyte, and the counts of a table take a quarter. While
-/// 1,000 networks take all that they can, another one has the slot of one with a probability of
-/// 1.5 %.
+/// Number of slots, so that one fits into two bytes of a peer. The meters of a rate take half a
+/// megabyte, and the counts of a table a quarter. While 1,000 networks take all that they can, another
+/// one has the slot of one with a probability of 1.5 %.
 const SLOTS: u64 = u16::MAX as u64;
 
 #[cfg(test)]

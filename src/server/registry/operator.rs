@@ -17,13 +17,13 @@ pub(super) struct Rulings {
     hash: AddressHash,
     removed: RecentAddresses,
     /// The time up to which each address is muted. It is read only when a peer registers or moves.
-    /// Its lock is the innermost.
+    /// No other lock is taken under its own.
     muted: Mutex<HashMap<SocketAddr, u64>>,
     /// The number of addresses in it, so that without any the lock is not taken.
     muted_len: AtomicUsize,
 }
 
-/// As many addresses are muted as can be.
+/// The maximum of addresses, [`MAX_MUTED`], is muted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyMutes;
 
@@ -70,10 +70,10 @@ impl Registry {
     }
 
     /// Mutes a peer up to a time, also when it leaves and comes back, or moves. Returns its name and
-    /// the way to it, or `None` if it is not registered.
+    /// the recipient, or `None` if it is not registered.
     ///
     /// # Errors
-    /// As many addresses are muted as can be. Nothing changes.
+    /// [`TooManyMutes`]; nothing changes.
     pub fn mute(
         &self,
         address: &PeerAddr,
@@ -171,11 +171,11 @@ impl Rulings {
     }
 }
 
-/// Time for which a peer that was kicked cannot register. A v1 peer would otherwise be back with its
-/// next heartbeat.
+/// Time in s for which a peer that was kicked cannot register. Otherwise a v1 peer would be back with
+/// its next heartbeat.
 pub const REMOVED_S: u64 = 30;
 
-/// Number of addresses that were kicked within that time, and are known.
+/// Number of slots for addresses that were kicked within that time. Later ones replace earlier ones.
 const REMOVED_SLOTS: usize = 1 << 12;
 
 /// Maximum number of addresses that are muted. They take half a megabyte.

@@ -13,12 +13,12 @@ use crate::server::egress::{Egress, Progress};
 use crate::server::ingress::bans::Bans;
 use crate::server::ingress::challenges::Challenges;
 use crate::server::ingress::token::Tokens;
-use crate::server::ingress::{Ingress, IngressShared, ReplyLimit, Welcomes};
+use crate::server::ingress::{HelloLimit, Ingress, IngressShared, ReplyLimit};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::{AddressHash, NetworkRate, PeerRates, Registry, RegistryLimits};
+use crate::server::registry::{AddressHash, NetworkMeters, PeerRates, Registry, RegistryLimits};
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
@@ -83,9 +83,9 @@ impl Core {
             admission,
             rates,
             tokens: Tokens::new().unwrap(),
-            welcomes: Welcomes::new(),
+            hellos: HelloLimit::new(),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
-            challenges: Challenges::new(u32::MAX, NetworkRate::new(None)),
+            challenges: Challenges::new(u32::MAX, NetworkMeters::new(None)),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();

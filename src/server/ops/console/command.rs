@@ -11,7 +11,7 @@ use super::Operated;
 use crate::server::moderation::{
     BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, PeerInfo, PeerList,
 };
-use crate::server::ops::stats::Limit;
+use crate::server::ops::stats::LimitInForce;
 use crate::wire::push_printable;
 use crate::wire::reply::Thousands;
 
@@ -155,7 +155,7 @@ fn peers(list: &PeerList) -> String {
     text
 }
 
-/// Tells the place of the bans, unless it is the file.
+/// Returns a remark about the place of the bans, unless it is the file.
 fn kept(change: &BanChange) -> String {
     match &change.kept {
         Kept::InFile => String::new(),
@@ -164,9 +164,9 @@ fn kept(change: &BanChange) -> String {
     }
 }
 
-fn limits(limits: &[Limit]) -> String {
+fn limits(limits: &[LimitInForce]) -> String {
     let mut text = String::from("limits:");
-    for Limit { flag, max, is_rate } in limits {
+    for LimitInForce { flag, max, is_rate } in limits {
         let max = max.map_or_else(|| "off".to_owned(), |max| Thousands(max).to_string());
         let unit = if *is_rate { " per second" } else { "" };
         let _ = write!(text, "\n{flag:<25} {max:>10}{unit}");

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 use self::command::Command;
-use super::stats::{Limit, Stats};
+use super::stats::{LimitInForce, Stats};
 use crate::server::moderation::Moderation;
 
 pub use self::listing::Listing;
@@ -25,7 +25,7 @@ pub trait Operated {
     fn stats(&self) -> Stats;
 
     /// The limits that are in force.
-    fn limits(&self) -> &[Limit];
+    fn limits(&self) -> &[LimitInForce];
 
     /// The hold on its peers, or `None` for a server without peers.
     fn moderation(&self) -> Option<&Moderation>;

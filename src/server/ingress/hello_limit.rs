@@ -14,14 +14,14 @@ use crate::server::registry::AddressHash;
 ///
 /// An address has a slot, which it may share with others. Those have one limit together. The hash
 /// has a random key, so nobody can choose addresses that use up the limit of another one.
-pub struct Welcomes {
+pub struct HelloLimit {
     rate: Rate,
     /// A server that trusts all its peers has no slots.
     slots: OnceLock<Box<[Meter]>>,
     hash: AddressHash,
 }
 
-impl Welcomes {
+impl HelloLimit {
     pub fn new() -> Self {
         Self {
             rate: Rate::new(PER_SECOND, BURST),
@@ -39,14 +39,15 @@ impl Welcomes {
     }
 }
 
-impl Default for Welcomes {
+impl Default for HelloLimit {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// Far more than a client sends, which repeats its HELLO after 0.3 s or more. So whoever forges HELLOs
-/// in its name has to send as many to delay it. They take a worker less than a thousandth of its time.
+/// Far more than a client sends, which repeats its HELLO after 0.3 s or more. So an attacker who
+/// delays it with forged HELLOs has to send as many. They take a worker less than a thousandth of its
+/// time.
 const PER_SECOND: Option<NonZero<u32>> = NonZero::new(100);
 
 const BURST: Duration = Duration::from_secs(2);
@@ -61,10 +62,10 @@ mod tests {
 
     #[test]
     fn an_address_has_a_hundred_replies_per_second_and_twice_as_many_at_once() {
-        let welcomes = Welcomes::new();
+        let hellos = HelloLimit::new();
         let address = |port| PeerAddr::new(([192, 0, 2, 1], port).into(), 0);
         let allowed = |port, now_ms| {
-            let allows = |_: &u32| welcomes.allows(&address(port), now_ms);
+            let allows = |_: &u32| hellos.allows(&address(port), now_ms);
             (0..1_000).filter(allows).count()
         };
         assert_eq!(allowed(5_000, 0), 200);
