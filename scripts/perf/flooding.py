@@ -1,5 +1,5 @@
-"""Those who send too much: one source as fast as it may, and the many sources of a network. And the
-bare loop, which does nothing but receive."""
+"""The sources of floods: one that sends as fast as it can, and the many of a network. And the bare
+loop, which does nothing but receive."""
 
 import ctypes
 import itertools

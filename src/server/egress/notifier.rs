@@ -29,7 +29,7 @@ pub struct Notifier {
 /// A sentence of the operator to some peers.
 pub struct OperatorNotice {
     notice: Notice,
-    /// Their sessions have ended, which those of version 2 are told by a GOODBYE.
+    /// True if their sessions have ended. Those of version 2 are sent GOODBYE.
     is_goodbye: bool,
 }
 
@@ -75,7 +75,7 @@ impl OperatorNotices {
         (Self { queue, wake }, notices)
     }
 
-    /// Tells peers `reply`. If `is_goodbye`, they are not registered any more. Waits while the queue
+    /// Sends peers `reply`. If `is_goodbye`, they are not registered any more. Waits while the queue
     /// is full, so workers must not call this.
     pub fn tell(&self, peers: Vec<Recipient>, reply: Reply<'static>, is_goodbye: bool) {
         let subscribers = peers;

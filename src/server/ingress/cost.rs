@@ -63,7 +63,7 @@ const TEXT: Cost = Cost { texts: 1, work: 0 };
 
 const REPLY: Cost = Cost { texts: 0, work: 1 };
 
-/// It takes locks that all workers share, and the members of a room are sorted again.
+/// It takes locks that all workers share, and the members of a room are copied again.
 const CHANGE: Cost = Cost { texts: 0, work: 4 };
 
 /// It visits up to 512 members.
