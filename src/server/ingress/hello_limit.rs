@@ -2,12 +2,11 @@
 
 use std::hash::BuildHasher;
 use std::num::NonZero;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::net::PeerAddr;
 use crate::server::rate::{Meter, Rate};
-use crate::server::registry::AddressHash;
+use crate::server::registry::{AddressHash, SlotTable};
 
 /// Allows each address some replies to HELLO per second, without storing addresses. A reply takes
 /// several times as long as a datagram that is dropped.
@@ -16,8 +15,7 @@ use crate::server::registry::AddressHash;
 /// has a random key, so nobody can choose addresses that use up the limit of another one.
 pub struct HelloLimit {
     rate: Rate,
-    /// A server that trusts all its peers has no slots.
-    slots: OnceLock<Box<[Meter]>>,
+    slots: SlotTable<Meter>,
     hash: AddressHash,
 }
 
@@ -25,17 +23,15 @@ impl HelloLimit {
     pub fn new() -> Self {
         Self {
             rate: Rate::new(PER_SECOND, BURST),
-            slots: OnceLock::new(),
+            slots: SlotTable::new(SLOTS),
             hash: AddressHash::random(),
         }
     }
 
     /// Returns true if this address may be sent a reply to HELLO now, and takes it.
     pub fn allows(&self, address: &PeerAddr, now_ms: u64) -> bool {
-        let new = || (0..SLOTS).map(|_| Meter::default()).collect();
-        let slots = self.slots.get_or_init(new);
         let hash = self.hash.hash_one(address.socket_addr());
-        slots[(hash % SLOTS) as usize].take(&self.rate, 1, now_ms)
+        self.slots.get(hash).take(&self.rate, 1, now_ms)
     }
 }
 
@@ -54,7 +50,7 @@ const BURST: Duration = Duration::from_secs(2);
 
 /// Number of slots, in 2 MiB. Forged HELLOs of random addresses use up a thousandth of what each
 /// allows at 26,000 per second.
-const SLOTS: u64 = 1 << 18;
+const SLOTS: usize = 1 << 18;
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,10 @@
 //! The limit of replies to addresses that are not registered.
 
 use std::hash::BuildHasher;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::net::PeerAddr;
-use crate::server::registry::AddressHash;
+use crate::server::registry::{AddressHash, SlotTable};
 
 /// Allows one reply per interval and address, without storing addresses.
 ///
@@ -17,10 +16,8 @@ use crate::server::registry::AddressHash;
 pub struct ReplyLimit {
     /// The upper half of each is that of the hash of an address. The lower one is the time of its
     /// last reply, counted from an interval before the start of the clock. It wraps after 49 days.
-    /// An older time can only seem to be newer, and suppress a reply. A server that never has to
-    /// reply has no slots.
-    slots: OnceLock<Box<[AtomicU64]>>,
-    count: usize,
+    /// An older time can only seem to be newer, and suppress a reply.
+    slots: SlotTable<AtomicU64>,
     interval_ms: u32,
     hash: AddressHash,
 }
@@ -33,8 +30,7 @@ impl ReplyLimit {
     /// Returns a limit with `count` slots of 8 bytes.
     pub fn with_slots(count: usize, interval_ms: u32) -> Self {
         Self {
-            slots: OnceLock::new(),
-            count,
+            slots: SlotTable::new(count),
             interval_ms,
             hash: AddressHash::random(),
         }
@@ -42,13 +38,11 @@ impl ReplyLimit {
 
     /// Returns true if `address` may be sent a reply now, and takes that reply.
     pub fn allows(&self, address: &PeerAddr, now_ms: u64) -> bool {
-        let new = || (0..self.count).map(|_| AtomicU64::new(0)).collect();
-        let slots = self.slots.get_or_init(new);
         let hash = self.hash(address);
         let now = (now_ms as u32).wrapping_add(self.interval_ms);
         let is_taken = |found: u64| now.wrapping_sub(found as u32) < self.interval_ms;
-        let found = self.places(hash).map(|place| {
-            let slot = &slots[place];
+        let found = hashes(hash).map(|hash| {
+            let slot = self.slots.get(hash);
             (slot, slot.load(Ordering::Relaxed))
         });
         let tag = hash & TAG;
@@ -77,9 +71,10 @@ impl ReplyLimit {
     pub fn apart(interval_ms: u32, addresses: &[PeerAddr]) -> Self {
         loop {
             let limit = Self::new(interval_ms);
+            let place = |address| limit.slots.index(limit.hash(address));
             let places = addresses
                 .iter()
-                .map(|address| (limit.places(limit.hash(address))[0], address.socket_addr()));
+                .map(|address| (place(address), address.socket_addr()));
             let mut places: Vec<_> = places.collect();
             places.sort_unstable();
             places.dedup();
@@ -93,11 +88,11 @@ impl ReplyLimit {
         // Without the endpoint. A host that is written to at several of them is one host.
         self.hash.hash_one(address.socket_addr())
     }
+}
 
-    /// The indices of the slots of an address with this hash.
-    fn places(&self, hash: u64) -> [usize; 2] {
-        [hash, hash >> 20].map(|hash| (hash % self.count as u64) as usize)
-    }
+/// Returns the hashes whose slots an address with this hash has.
+fn hashes(hash: u64) -> [u64; 2] {
+    [hash, hash >> 20]
 }
 
 /// The part of a slot that belongs to the address.

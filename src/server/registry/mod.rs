@@ -15,6 +15,7 @@ mod presence;
 mod recent;
 mod room;
 mod silence;
+mod slots;
 mod subscriptions;
 mod take_over;
 mod without_admission;
@@ -46,6 +47,7 @@ pub use peer::{Newcomer, Peer, Recipient};
 pub use presence::{EventQueue, Notice, Presence};
 pub use recent::RecentAddresses;
 pub use room::{LeaveReason, Room};
+pub use slots::SlotTable;
 pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.

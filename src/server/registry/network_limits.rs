@@ -6,8 +6,8 @@
 
 use std::hash::BuildHasher;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Registry;
@@ -16,6 +16,7 @@ use super::hash::AddressHash;
 use super::network::Network;
 use super::peer::{Newcomer, Peer};
 use super::room::Room;
+use super::slots::SlotTable;
 use crate::net::PeerAddr;
 use crate::server::rate::{Meter, Rate};
 use crate::wire::{Limit, LimitScope, RoomName};
@@ -36,10 +37,9 @@ pub struct NetworkRates {
 }
 
 /// The use of a rate by each network. The units of ten seconds may come at once.
-#[derive(Default)]
 pub struct NetworkMeters {
     rate: Rate,
-    meters: NetworkTable<Meter>,
+    meters: SlotTable<Meter>,
 }
 
 /// The shares of networks in a table, and how much they take of it per second.
@@ -47,14 +47,10 @@ pub struct NetworkMeters {
 /// A network may have one more as long as it has fewer than are left for others (dynamic thresholds,
 /// Choudhury and Hahne, 1998). So one network has at most half of a table, and two have a third
 /// each. There is always some left for another one.
-#[derive(Default)]
 pub(super) struct NetworkShares {
-    counts: NetworkTable<AtomicU32>,
+    counts: SlotTable<AtomicU32>,
     meters: NetworkMeters,
 }
-
-/// A `T` for each slot. A server without peers that are not trusted has none.
-struct NetworkTable<T>(OnceLock<Box<[T]>>);
 
 impl Registry {
     /// Returns the registry with rates for networks that are not trusted.
@@ -112,12 +108,12 @@ impl NetworkSlot {
     /// Returns the slot of a network. The hash has a random key. Otherwise a stranger could choose
     /// networks that use up the limit of another one.
     pub(super) fn of(network: Network, hash: &AddressHash) -> Self {
-        let slot = hash.hash_one(network) % SLOTS;
+        let slot = hash.hash_one(network) % SLOTS as u64;
         Self(NonZero::<u16>::MIN.saturating_add(slot as u16))
     }
 
-    fn index(self) -> usize {
-        usize::from(self.0.get() - 1)
+    fn index(self) -> u64 {
+        u64::from(self.0.get() - 1)
     }
 }
 
@@ -126,23 +122,25 @@ impl NetworkMeters {
     pub fn new(per_second: Option<NonZero<u32>>) -> Self {
         Self {
             rate: Rate::new(per_second, BURST),
-            meters: NetworkTable::default(),
+            meters: SlotTable::new(SLOTS),
         }
     }
 
     /// Returns true if a network may take something now, with this part of its burst, in percent.
     pub fn has(&self, network: NetworkSlot, percent: u64, now_ms: u64) -> bool {
         let rate = self.rate.with_part_of_burst(percent);
-        self.rate.per_second().is_none() || self.meters.get(network).has(&rate, now_ms)
+        self.rate.per_second().is_none() || self.meters.get(network.index()).has(&rate, now_ms)
     }
 
     /// Takes a unit if the network may take something now.
     pub fn take(&self, network: NetworkSlot, now_ms: u64) -> Result<(), Limit> {
         match self.rate.per_second() {
-            Some(max) if !self.meters.get(network).take(&self.rate, 1, now_ms) => Err(Limit {
-                max: max.get() as usize,
-                scope: LimitScope::NetworkPerSecond,
-            }),
+            Some(max) if !self.meters.get(network.index()).take(&self.rate, 1, now_ms) => {
+                Err(Limit {
+                    max: max.get() as usize,
+                    scope: LimitScope::NetworkPerSecond,
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -151,7 +149,7 @@ impl NetworkMeters {
 impl NetworkShares {
     pub(super) fn new(per_second: Option<NonZero<u32>>) -> Self {
         Self {
-            counts: NetworkTable::default(),
+            counts: SlotTable::new(SLOTS),
             meters: NetworkMeters::new(per_second),
         }
     }
@@ -180,7 +178,8 @@ impl NetworkShares {
     /// Counts one less for a network.
     pub(super) fn leave(&self, network: Option<NetworkSlot>) {
         if let Some(network) = network {
-            let before = self.counts.get(network).fetch_sub(1, Ordering::Relaxed);
+            let count = self.counts.get(network.index());
+            let before = count.fetch_sub(1, Ordering::Relaxed);
             debug_assert!(before > 0, "a network leaves what it has entered");
         }
     }
@@ -216,7 +215,7 @@ impl NetworkShares {
         if used >= max {
             return Some(Limit::of_server(max));
         }
-        let count = self.counts.get(network?).load(Ordering::Relaxed);
+        let count = self.counts.get(network?.index()).load(Ordering::Relaxed);
         (count as usize >= max - used).then_some(Limit {
             max: count as usize,
             scope: LimitScope::Network,
@@ -228,7 +227,7 @@ impl NetworkShares {
             return Ok(());
         };
         let more = |count: u32| ((count as usize) < left).then(|| count + 1);
-        let count = self.counts.get(network);
+        let count = self.counts.get(network.index());
         let added = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         added.map(drop).map_err(|count| Limit {
             max: count as usize,
@@ -239,27 +238,21 @@ impl NetworkShares {
     /// Returns the number of a network.
     #[cfg(test)]
     pub(super) fn count(&self, network: NetworkSlot) -> u32 {
-        self.counts.get(network).load(Ordering::Relaxed)
+        self.counts.get(network.index()).load(Ordering::Relaxed)
     }
 
     /// Returns the sum over all networks.
     #[cfg(test)]
     pub(super) fn total(&self) -> u32 {
-        let counts = self.counts.0.get().into_iter().flatten();
+        let counts = self.counts.iter();
         counts.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }
 
-impl<T: Default> NetworkTable<T> {
-    fn get(&self, network: NetworkSlot) -> &T {
-        let new = || (0..SLOTS).map(|_| T::default()).collect();
-        &self.0.get_or_init(new)[network.index()]
-    }
-}
-
-impl<T> Default for NetworkTable<T> {
+impl Default for NetworkShares {
+    /// Returns shares without a rate.
     fn default() -> Self {
-        Self(OnceLock::new())
+        Self::new(None)
     }
 }
 
@@ -270,7 +263,7 @@ const BURST: Duration = Duration::from_secs(10);
 /// Number of slots, so that one fits into two bytes of a peer. The meters of a rate take half a
 /// megabyte, and the counts of a table a quarter. While 1,000 networks take all that they can, another
 /// one has the slot of one with a probability of 1.5 %.
-const SLOTS: u64 = u16::MAX as u64;
+const SLOTS: usize = u16::MAX as usize;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! A table of addresses with the time at which each was noted.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::SlotTable;
 
 /// A table of fixed size, for addresses of strangers. An address has one slot, which it may share
 /// with others, and the last one has it. So a flood of addresses makes it forget, and nothing else.
@@ -9,9 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// same slot, or look like another one.
 pub struct RecentAddresses {
     /// Each has [`TAG_BITS`] of the hash of an address, and the time in seconds, which wraps after
-    /// half a year. 0 is empty. A server that never notes an address has no table.
-    slots: OnceLock<Box<[AtomicU64]>>,
-    count: usize,
+    /// half a year. 0 is empty.
+    slots: SlotTable<AtomicU64>,
     max_age_s: u64,
 }
 
@@ -19,23 +19,20 @@ impl RecentAddresses {
     /// Returns a table that knows addresses for this time. A slot takes 8 bytes.
     pub fn new(slots: usize, max_age_s: u64) -> Self {
         Self {
-            slots: OnceLock::new(),
-            count: slots,
+            slots: SlotTable::new(slots),
             max_age_s,
         }
     }
 
     /// Notes the address with this hash.
     pub fn insert(&self, hash: u64, now_ms: u64) {
-        let new = || (0..self.count).map(|_| AtomicU64::new(0)).collect();
-        let slots = self.slots.get_or_init(new);
-        slots[self.index(hash)].store(tag(hash) | time(now_ms), Ordering::Relaxed);
+        let noted = tag(hash) | time(now_ms);
+        self.slots.get(hash).store(noted, Ordering::Relaxed);
     }
 
     /// Forgets the address with this hash.
     pub fn remove(&self, hash: u64) {
-        if let Some(slots) = self.slots.get() {
-            let slot = &slots[self.index(hash)];
+        if let Some(slot) = self.slots.get_if_used(hash) {
             let found = slot.load(Ordering::Relaxed);
             if found != 0 && tag(found) == tag(hash) {
                 // Fails if another address has just taken the slot.
@@ -46,16 +43,12 @@ impl RecentAddresses {
 
     /// Returns true if the address with this hash was noted at most `max_age_s` before `now_ms`.
     pub fn contains(&self, hash: u64, now_ms: u64) -> bool {
-        let Some(slots) = self.slots.get() else {
+        let Some(slot) = self.slots.get_if_used(hash) else {
             return false;
         };
-        let found = slots[self.index(hash)].load(Ordering::Relaxed);
+        let found = slot.load(Ordering::Relaxed);
         let age = time(now_ms).wrapping_sub(found) & TIME_MASK;
         found != 0 && tag(found) == tag(hash) && age <= self.max_age_s
-    }
-
-    fn index(&self, hash: u64) -> usize {
-        (hash % self.count as u64) as usize
     }
 }
 

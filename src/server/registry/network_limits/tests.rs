@@ -133,7 +133,7 @@ fn networks_have_slots_of_a_random_key() {
     different.dedup();
     // 9,279 by chance.
     assert!((9_100..9_450).contains(&different.len()));
-    assert!(different.last() < Some(&(SLOTS as usize)));
+    assert!(different.last() < Some(&(SLOTS as u64)));
 }
 
 #[test]
