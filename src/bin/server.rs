@@ -33,6 +33,7 @@ struct Arguments {
     /// expire, bullhorn::greet for greetings, bullhorn::server for all else.
     #[arg(
         long,
+        help_heading = None::<&str>,
         env = "BULLHORN_LOG",
         value_name = "LEVEL",
         help_heading = None::<&str>,
