@@ -79,6 +79,12 @@ impl Meter {
         }
     }
 
+    /// Has as much in use as `other`, if that is more.
+    pub fn raise_to(&self, other: &Self) {
+        let paid_ns = other.paid_until_ns.load(Ordering::Relaxed);
+        self.paid_until_ns.fetch_max(paid_ns, Ordering::Relaxed);
+    }
+
     /// Returns true if the whole burst is left.
     pub fn is_full(&self, now_ms: u64) -> bool {
         self.paid_until_ns.load(Ordering::Relaxed) <= now_ms * NS_PER_MS

@@ -267,9 +267,9 @@ impl<T> Default for NetworkTable<T> {
 /// together.
 const BURST: Duration = Duration::from_secs(10);
 
-/// Number of slots, so that one fits into two bytes of a peer. A rate takes half a megabyte, and the counts of a table take a quarter. While
-/// 1,000 networks take all that they can, another one has the slot of one with a probability of
-/// 1.5 %.
+/// Number of slots, so that one fits into two bytes of a peer. A rate takes half a megabyte, and the
+/// counts of a table take a quarter. While 1,000 networks take all that they can, another one has the
+/// slot of one with a probability of 1.5 %.
 const SLOTS: u64 = u16::MAX as u64;
 
 #[cfg(test)]

@@ -122,6 +122,9 @@ fn a_datagram_full_of_frames_is_cut_where_the_budget_ends() {
         (ClientFrame::Command(b"/join a"), 1),
         (ClientFrame::Subscribe("a".parse().unwrap()), 1),
         (ClientFrame::Ping(b"x"), 6),
+        (ClientFrame::Heartbeat(None), 6),
+        (ClientFrame::Heartbeat(Some(7)), 6),
+        (ClientFrame::Heartbeat(Some(0)), 10),
         (ClientFrame::Say(b""), 0),
         (ClientFrame::SayTo(0, b""), 0),
     ] {
@@ -141,6 +144,38 @@ fn a_datagram_full_of_frames_is_cut_where_the_budget_ends() {
 }
 
 #[test]
+fn a_peer_that_leaves_and_comes_back_has_no_new_budget() {
+    let mut limited = Limited::new();
+    limited.core.receive(1, b"@im@");
+    let (mut lines, mut frames) = (0, 0);
+    for _ in 0..10 {
+        (0..30).for_each(|_| limited.core.receive(0, b"hi"));
+        limited.core.receive(0, b"quit");
+        lines += limited.core.settle()[1].len();
+    }
+    assert_eq!(lines, 60);
+    for _ in 0..10 {
+        limited.core.hello(2);
+        limited.core.settle();
+        let session = limited.core.session(2).unwrap();
+        let says = std::iter::repeat_n(ClientFrame::Say(b"hi"), 30);
+        limited
+            .core
+            .receive_frames(2, session, says.chain([ClientFrame::Bye]));
+        // What follows the text over the limit is dropped, the BYE too.
+        limited
+            .core
+            .receive_frames(2, session, [ClientFrame::Bye].into_iter());
+        frames += limited.core.settle()[1].len();
+    }
+    assert_eq!(frames, 60);
+    // It has one again after a while, like any other.
+    limited.core.move_clock(1_000);
+    (0..30).for_each(|_| limited.core.receive(0, b"hi"));
+    assert_eq!(limited.core.settle()[1].len(), 20);
+}
+
+#[test]
 fn a_heartbeat_passes_when_texts_and_work_are_used_up() {
     let mut limited = Limited::new();
     for _ in 0..100 {
@@ -157,7 +192,11 @@ fn a_change_in_a_room_costs_the_notices_that_it_leads_to() {
     let mut limited = Limited::new();
     let joins = |limited: &mut Limited, peer| {
         let is_within = |joins: &u32| {
-            let room = if joins.is_multiple_of(2) { "/join b" } else { "/leave" };
+            let room = if joins.is_multiple_of(2) {
+                "/join b"
+            } else {
+                "/leave"
+            };
             limited.core.receive(peer, room.as_bytes());
             limited.dropped(DropReason::WorkLimit) == 0
         };
