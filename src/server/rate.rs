@@ -150,6 +150,8 @@ mod tests {
         assert!(meter.has(&rate, 2_005) && meter.take(&rate, 1, 2_005));
         assert!(!meter.is_full(5_004));
         assert!(meter.is_full(5_005));
+        meter.charge(&rate, 1_000, 100_000);
+        assert_eq!(meter.next_ms(&rate), 102_005);
     }
 
     #[test]

@@ -273,7 +273,7 @@ impl Moderation {
         self.bans.add(ban)?;
         let removed = self.remove_all(&ban);
         self.log
-            .info(format!("banned {ban}: {removed} peers removed"));
+            .info(format!("banned {ban}: {removed} of its peers removed"));
         let kept = self.keep(&mut file);
         Ok(BanChange { ban, removed, kept })
     }
