@@ -79,6 +79,12 @@ impl Meter {
         }
     }
 
+    /// Has as much in use as `other`, if that is more.
+    pub fn raise_to(&self, other: &Self) {
+        let paid_ns = other.paid_until_ns.load(Ordering::Relaxed);
+        self.paid_until_ns.fetch_max(paid_ns, Ordering::Relaxed);
+    }
+
     /// Returns true if the whole burst is left.
     pub fn is_full(&self, now_ms: u64) -> bool {
         self.paid_until_ns.load(Ordering::Relaxed) <= now_ms * NS_PER_MS
@@ -144,6 +150,8 @@ mod tests {
         assert!(meter.has(&rate, 2_005) && meter.take(&rate, 1, 2_005));
         assert!(!meter.is_full(5_004));
         assert!(meter.is_full(5_005));
+        meter.charge(&rate, 1_000, 100_000);
+        assert_eq!(meter.next_ms(&rate), 102_005);
     }
 
     #[test]

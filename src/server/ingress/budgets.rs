@@ -183,6 +183,11 @@ mod tests {
                 "{port} at {now_ms}"
             );
         }
+        let elsewhere = PeerAddr::new(address(5_000).socket_addr(), 1);
+        assert!(
+            !flooders.contains(&elsewhere, 5),
+            "at another --bind address"
+        );
         // The last one has a slot.
         flooders.insert(&address(5_064), 20);
         assert!(!flooders.contains(&address(5_000), 5));

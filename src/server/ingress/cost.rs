@@ -3,7 +3,7 @@
 //!
 //! A unit is about the time to reply, some microseconds. docs/PROTOCOL.md has the same table.
 
-use crate::server::registry::Room;
+use crate::server::registry::{Peer, Room};
 use crate::wire::v2::ClientFrame;
 use crate::wire::{Command, parse_command, parse_proof};
 
@@ -38,11 +38,12 @@ impl Cost {
     }
 
     /// The cost of a frame of a session.
-    pub(super) fn of_frame(frame: &ClientFrame<'_>, has_commands: bool) -> Self {
+    pub(super) fn of_frame(frame: &ClientFrame<'_>, peer: &Peer, has_commands: bool) -> Self {
         match frame {
-            ClientFrame::Heartbeat(_) | ClientFrame::Bye => NOTHING,
+            ClientFrame::Heartbeat(Some(room)) if peer.is_in(*room) => NOTHING,
+            ClientFrame::Bye => NOTHING,
             ClientFrame::Say(_) | ClientFrame::SayTo(..) => TEXT,
-            ClientFrame::Ping(_) | ClientFrame::Unknown(_) => REPLY,
+            ClientFrame::Heartbeat(_) | ClientFrame::Ping(_) | ClientFrame::Unknown(_) => REPLY,
             ClientFrame::Subscribe(_) | ClientFrame::Unsubscribe(_) => CHANGE,
             ClientFrame::Hello(_) | ClientFrame::Move(_) => CHANGE,
             ClientFrame::Command(line) => Self::of_line(line, has_commands),

@@ -48,7 +48,7 @@ impl Ingress {
             add_room(&peer, egress);
         }
         for frame in &mut frames {
-            let cost = |has_commands| Cost::of_frame(&frame, has_commands);
+            let cost = |has_commands| Cost::of_frame(&frame, &peer, has_commands);
             if self.take_cost(&peer, cost, now_ms, egress).is_err() {
                 return counters.frames_limited.add(1);
             }

@@ -47,6 +47,16 @@ impl Budget {
         self.work.charge(&rates.work, units, now_ms);
     }
 
+    /// Uses as much of each resource as `other` has used, if that is more.
+    pub(super) fn use_as_much_as(&self, other: &Self) {
+        for resource in [Resource::Texts, Resource::Bytes, Resource::Work] {
+            self.meter(resource).raise_to(other.meter(resource));
+            if other.was_told[resource as usize].load(Ordering::Relaxed) {
+                self.was_told[resource as usize].store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The first time at which bytes will be left.
     pub fn has_bytes_from_ms(&self, rates: &PeerRates) -> u64 {
         self.bytes.next_ms(&rates.bytes)

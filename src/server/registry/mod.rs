@@ -1,6 +1,7 @@
 //! The peers, the rooms that they are in, and their names. All workers share them.
 
 mod budget;
+mod debts;
 mod directory;
 mod ended;
 pub mod expiry;
@@ -32,6 +33,7 @@ use crate::wire::v2::{SessionId, SessionOptions};
 use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
 
 pub use budget::{Budget, PeerRates};
+use debts::Debts;
 pub use directory::{Directory, RegistryLimits, RoomError};
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
@@ -66,6 +68,7 @@ pub struct Registry {
     len: AtomicUsize,
     max_peers: usize,
     shares: NetworkShares,
+    debts: Debts,
     expired: AtomicU64,
     /// The addresses of v1 peers that have proven them and have expired since.
     proven: RecentAddresses,
@@ -110,6 +113,7 @@ impl Registry {
             len: AtomicUsize::new(0),
             max_peers: limits.max_peers,
             shares: NetworkShares::default(),
+            debts: Debts::default(),
             expired: AtomicU64::new(0),
             proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
             ended: ended::table(),
@@ -418,6 +422,7 @@ impl Registry {
         }
         let lobby = self.lobby();
         let peer = Peer::new(newcomer, network, Arc::clone(lobby), now_ms);
+        self.debts.charge(entry.key(), &peer);
         self.rulings.mute_newcomer(&peer, &newcomer.address);
         enter_room(lobby, entry.key(), &peer, None);
         let peer = Arc::new(peer);
@@ -446,6 +451,7 @@ impl Registry {
                 if let Some(name) = peer.name() {
                     self.names.free(&name);
                 }
+                self.debts.note(key, peer);
                 if peer.session.is_some() {
                     self.note_end(key);
                 }

@@ -139,7 +139,7 @@ impl Rulings {
         peer.muted_until_ms.store(until_ms, Ordering::Relaxed);
         if peer.is_muted() {
             muted.insert(to.socket_addr(), until_ms);
-            if muted.len() > MAX_MUTED {
+            if muted.len() > MAX_MUTED_BY_MOVES {
                 // The peer stays muted where it is.
                 muted.remove(&from.socket_addr());
             }
@@ -180,6 +180,10 @@ const REMOVED_SLOTS: usize = 1 << 12;
 
 /// Maximum number of addresses that are muted. They take half a megabyte.
 pub const MAX_MUTED: usize = 10_000;
+
+/// Number of them up to which a peer that moves leaves its former address muted. So nobody who moves
+/// on and on keeps the operator from muting others.
+const MAX_MUTED_BY_MOVES: usize = MAX_MUTED / 2;
 
 #[cfg(test)]
 mod tests {
@@ -251,5 +255,20 @@ mod tests {
         );
         assert!(registry.mute(&peer(2, 0), 200, 100).is_ok());
         assert_eq!(lock(&registry.rulings.muted).len(), 2);
+    }
+
+    #[test]
+    fn moves_of_a_muted_peer_leave_half_of_the_table() {
+        let registry = registry(&[peer(1, 0)]);
+        registry.mute(&peer(1, 0), 100, 0).unwrap().unwrap();
+        let muted = registry.get(&peer(1, 0)).unwrap();
+        for port in 1..10_000 {
+            let (from, to) = (peer(port, 0), peer(port + 1, 0));
+            registry.rulings.mute_moved(&muted, &from, &to);
+            assert!(muted.is_muted());
+        }
+        assert!(is_muted(&registry, &peer(10_000, 0)));
+        assert!(is_muted(&registry, &peer(1, 0)));
+        assert_eq!(lock(&registry.rulings.muted).len(), MAX_MUTED / 2);
     }
 }

@@ -170,6 +170,10 @@ impl Peer {
         self.budget.as_deref()
     }
 
+    pub(super) fn shared_budget(&self) -> Option<&Arc<Budget>> {
+        self.budget.as_ref()
+    }
+
     /// The network that it is counted for, or `None` for a trusted peer.
     pub(super) fn network(&self) -> Option<NetworkSlot> {
         self.budget.as_ref()?.network()

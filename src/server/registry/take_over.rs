@@ -57,6 +57,7 @@ impl Registry {
             }
             Entry::Occupied(mut entry) if entry.get().session == newcomer.session => {
                 let registered = Arc::clone(entry.get());
+                self.debts.note(&key, &registered);
                 for room in registered.memberships.iter() {
                     self.leave_room(&room, &key, &registered, LeaveReason::Left);
                 }
@@ -91,6 +92,8 @@ impl Registry {
         now_ms: u64,
     ) -> Arc<Peer> {
         let peer = old.moved(newcomer, network, now_ms);
+        self.debts.note(old_key, old);
+        self.debts.charge(key, &peer);
         self.rulings
             .mute_moved(&peer, &old_key.address, &key.address);
         let mut subscriber = peer.subscriber(&key.address);

@@ -19,6 +19,7 @@ impl Limited {
         let rates = LimitsConfig::default().peer_rates();
         let limits = RegistryLimits {
             max_peers: 1_000,
+            max_room_members: 1_000,
             ..LIMITS
         };
         let core = Core::with_rates(limits, rates, &log);
@@ -89,10 +90,10 @@ fn a_limited_peer_is_told_which_limit_it_has_reached() {
         let told = |lines: Vec<String>| lines.iter().filter(|line| **line == sentence).count();
         let line = String::from_utf8_lossy(line).into_owned();
         assert_eq!(told(limited.lines(0)), 0, "{line}");
-        for _ in 0..3 {
-            limited.core.receive(0, line.as_bytes());
-        }
+        limited.core.receive(0, line.as_bytes());
         assert_eq!(told(limited.lines(0)), 1, "{line}");
+        limited.core.receive(0, line.as_bytes());
+        assert_eq!(told(limited.lines(0)), 0, "{line}");
     }
 }
 
@@ -117,11 +118,31 @@ fn a_datagram_of_a_flooder_is_a_sign_of_life_and_nothing_else() {
 }
 
 #[test]
+fn what_a_peer_without_bytes_sends_does_not_reach_the_registry() {
+    let mut limited = Limited::new();
+    for _ in 0..1_000 {
+        limited.core.receive(0, &[b'x'; 1_000]);
+    }
+    let mut last_seen_ms = |ms| {
+        limited.core.move_clock(ms);
+        limited.core.receive(0, b"@im@");
+        let peer = limited.core.registry.get(&address(0)).unwrap();
+        peer.last_seen_ms()
+    };
+    let flood_ms = last_seen_ms(0);
+    assert_eq!(last_seen_ms(5), flood_ms);
+    assert_eq!(last_seen_ms(15), flood_ms + 20);
+}
+
+#[test]
 fn a_datagram_full_of_frames_is_cut_where_the_budget_ends() {
     for (frame, whole) in [
         (ClientFrame::Command(b"/join a"), 1),
         (ClientFrame::Subscribe("a".parse().unwrap()), 1),
         (ClientFrame::Ping(b"x"), 6),
+        (ClientFrame::Heartbeat(None), 6),
+        (ClientFrame::Heartbeat(Some(7)), 6),
+        (ClientFrame::Heartbeat(Some(0)), 10),
         (ClientFrame::Say(b""), 0),
         (ClientFrame::SayTo(0, b""), 0),
     ] {
@@ -138,6 +159,38 @@ fn a_datagram_full_of_frames_is_cut_where_the_budget_ends() {
         assert_eq!(counts.frames, 11, "with the HELLO");
         assert!(counts.messages <= 60, "{frame:?}");
     }
+}
+
+#[test]
+fn a_peer_that_leaves_and_comes_back_has_no_new_budget() {
+    let mut limited = Limited::new();
+    limited.core.receive(1, b"@im@");
+    let (mut lines, mut frames) = (0, 0);
+    for _ in 0..10 {
+        (0..30).for_each(|_| limited.core.receive(0, b"hi"));
+        limited.core.receive(0, b"quit");
+        lines += limited.core.settle()[1].len();
+    }
+    assert_eq!(lines, 60);
+    for _ in 0..10 {
+        limited.core.hello(2);
+        limited.core.settle();
+        let session = limited.core.session(2).unwrap();
+        let says = std::iter::repeat_n(ClientFrame::Say(b"hi"), 30);
+        limited
+            .core
+            .receive_frames(2, session, says.chain([ClientFrame::Bye]));
+        // What follows the text over the limit is dropped, the BYE too.
+        limited
+            .core
+            .receive_frames(2, session, [ClientFrame::Bye].into_iter());
+        frames += limited.core.settle()[1].len();
+    }
+    assert_eq!(frames, 60);
+    // It has one again after a while, like any other.
+    limited.core.move_clock(1_000);
+    (0..30).for_each(|_| limited.core.receive(0, b"hi"));
+    assert_eq!(limited.core.settle()[1].len(), 20);
 }
 
 #[test]
@@ -169,14 +222,51 @@ fn a_change_in_a_room_costs_the_notices_that_it_leads_to() {
     };
     assert_eq!(joins(&mut limited, 0), 150);
     let mut limited = Limited::new();
-    for subscriber in 0..400_u16 {
-        let address = PeerAddr::new(([10, 0, 0, 1], 1_000 + subscriber).into(), 0);
-        let registry = &limited.core.registry;
-        registry.touch(&address, crate::wire::Protocol::Text, worker_id(), 0);
-        registry.set_presence(&address, true).unwrap();
-    }
+    add_subscribers(&limited, "lobby");
     // Four units more for each.
     assert_eq!(joins(&mut limited, 0), 75);
+}
+
+#[test]
+fn a_name_and_a_subscription_cost_the_notices_that_they_lead_to() {
+    let mut limited = Limited::new();
+    add_subscribers(&limited, "lobby");
+    for number in 0..100 {
+        limited
+            .core
+            .receive(0, format!("/nick n{number}").as_bytes());
+    }
+    assert_eq!(limited.dropped(DropReason::WorkLimit), 25);
+
+    let mut limited = Limited::new();
+    limited.core.hello(0);
+    limited.core.settle();
+    let number = add_subscribers(&limited, "b");
+    let session = limited.core.session(0).unwrap();
+    for pair in 0..100 {
+        let subscribe = ClientFrame::Subscribe("b".parse().unwrap());
+        let frames = [subscribe, ClientFrame::Unsubscribe(number)];
+        limited.core.receive_frames(0, session, frames);
+        assert_eq!(
+            limited.core.counts().frames_limited > 0,
+            pair >= 50,
+            "{pair}"
+        );
+    }
+}
+
+/// Adds 400 subscribers to the presence notices of a room. Returns its number.
+fn add_subscribers(limited: &Limited, room: &str) -> u32 {
+    let registry = &limited.core.registry;
+    let mut number = None;
+    for subscriber in 0..400_u16 {
+        let address = PeerAddr::new(([10, 0, 0, 1], 1_000 + subscriber).into(), 0);
+        registry.touch(&address, crate::wire::Protocol::Text, worker_id(), 0);
+        let entered = registry.join(&address, room.parse().unwrap()).unwrap();
+        number = Some(entered.unwrap().number());
+        registry.set_presence(&address, true).unwrap();
+    }
+    number.unwrap()
 }
 
 fn worker_id() -> crate::server::ops::stats::WorkerId {

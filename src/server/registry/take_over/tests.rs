@@ -244,3 +244,29 @@ fn a_subscribed_room_that_becomes_its_own_sends_presence_notices() {
     let peer = registry.get(&address(1)).unwrap();
     assert_eq!(notice.unwrap().subscribers, [peer.recipient(&address(1))]);
 }
+
+#[test]
+fn a_move_gives_nobody_a_new_budget() {
+    use crate::server::config::LimitsConfig;
+    use crate::wire::reply::Resource;
+
+    let rates = LimitsConfig::default().peer_rates();
+    let registry = Registry::plain(2, 10);
+    let texts_left = |port| {
+        let peer = registry.get(&address(port)).unwrap();
+        let budget = peer.budget().unwrap();
+        let take = || budget.take(Resource::Texts, 1, &rates, 0);
+        std::iter::from_fn(|| take().then_some(())).count()
+    };
+    registry.register(&newcomer(1, 7), 0);
+    assert_eq!(texts_left(1), 60);
+    // It takes what it has used to a new address, and leaves it at the old one.
+    registry.take_over(&newcomer(2, 8), &moved_from(1, 7), 0);
+    assert_eq!(texts_left(2), 0);
+    registry.register(&newcomer(1, 9), 0);
+    assert_eq!(texts_left(1), 0);
+    // The budget of another session does not replace the one that is used up.
+    registry.register(&newcomer(3, 10), 0);
+    registry.take_over(&newcomer(2, 8), &moved_from(3, 10), 0);
+    assert_eq!(texts_left(2), 0);
+}
