@@ -1,20 +1,18 @@
-//! What peers that are gone have used of their budgets. Whoever leaves and comes back at once would
-//! otherwise have a new one each time.
+//! The budgets of peers that are gone. A peer that leaves and comes back at once would otherwise have
+//! a new one each time.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
 use super::budget::Budget;
 use super::hash::HashedAddr;
 use super::peer::Peer;
+use super::slots::SlotTable;
 
 /// The budgets of peers that have left their addresses. An address has one slot, which it may share
 /// with others, and the last one has it. A server without peers that are not trusted has no slots.
-#[derive(Default)]
-pub(super) struct Debts {
-    slots: OnceLock<Box<[ArcSwapOption<Debt>]>>,
-}
+pub(super) struct Debts(SlotTable<ArcSwapOption<Debt>>);
 
 struct Debt {
     key: HashedAddr,
@@ -22,24 +20,26 @@ struct Debt {
 }
 
 impl Debts {
+    pub(super) fn new() -> Self {
+        Self(SlotTable::new(SLOTS))
+    }
+
     /// Notes the budget of a peer that leaves its address.
     pub(super) fn note(&self, key: &HashedAddr, peer: &Peer) {
         if let Some(budget) = peer.shared_budget() {
-            let new = || (0..SLOTS).map(|_| ArcSwapOption::empty()).collect();
-            let slots = self.slots.get_or_init(new);
             let debt = Debt {
                 key: *key,
                 budget: Arc::clone(budget),
             };
-            slots[slot(key)].store(Some(Arc::new(debt)));
+            self.0.get(key.hash).store(Some(Arc::new(debt)));
         }
     }
 
     /// Charges a peer that comes to an address for what the last one there has used.
     pub(super) fn charge(&self, key: &HashedAddr, peer: &Peer) {
         if let Some(budget) = peer.budget()
-            && let Some(slots) = self.slots.get()
-            && let Some(debt) = &*slots[slot(key)].load()
+            && let Some(slot) = self.0.get_if_used(key.hash)
+            && let Some(debt) = &*slot.load()
             && debt.key == *key
         {
             budget.use_as_much_as(&debt.budget);
@@ -47,11 +47,7 @@ impl Debts {
     }
 }
 
-fn slot(key: &HashedAddr) -> usize {
-    (key.hash % SLOTS) as usize
-}
-
 /// Number of slots, which take 32 KiB, and half a megabyte with the budgets. A network registers at
 /// most 200 peers per second, so it takes 20 s to make this forget a budget that is full again after
 /// 3 s.
-const SLOTS: u64 = 1 << 12;
+const SLOTS: usize = 1 << 12;

@@ -13,6 +13,7 @@ mod network_limits;
 mod operator;
 mod peer;
 mod presence;
+mod proven;
 mod recent;
 mod room;
 mod silence;
@@ -113,9 +114,9 @@ impl Registry {
             len: AtomicUsize::new(0),
             max_peers: limits.max_peers,
             shares: NetworkShares::default(),
-            debts: Debts::default(),
+            debts: Debts::new(),
             expired: AtomicU64::new(0),
-            proven: RecentAddresses::new(PROVEN_SLOTS, PROVEN_S),
+            proven: proven::table(),
             ended: ended::table(),
             rulings: Rulings::new(hash),
             expired_ms: AtomicU64::new(0),
@@ -390,12 +391,6 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Returns true if a v1 peer with this address has expired in the last ten minutes.
-    pub fn was_proven(&self, address: &PeerAddr) -> bool {
-        let now_ms = self.expired_ms.load(Ordering::Relaxed);
-        self.proven.contains(self.hash.hash(address).hash, now_ms)
-    }
-
     pub fn expired(&self) -> u64 {
         self.expired.load(Ordering::Relaxed)
     }
@@ -491,13 +486,6 @@ const MAX_PAGE_MEMBERS: usize = 512;
 /// Number of shards. The reaper reads one shard after the other, and delays a newcomer by the
 /// time for one (about 0.1 ms at 200,000 peers). Workers seldom wait for the same lock.
 const SHARDS: usize = 128;
-
-/// Number of proven addresses that are known. They take half a megabyte.
-const PROVEN_SLOTS: usize = 1 << 16;
-
-/// Time for which an address stays proven after its peer has expired. Another host that gets the
-/// address within that time can be made to receive messages.
-const PROVEN_S: u64 = 600;
 
 #[cfg(test)]
 mod tests;
