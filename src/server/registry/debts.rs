@@ -1,5 +1,5 @@
-//! What peers that are gone have used of their budgets. Whoever leaves and comes back at once would
-//! otherwise have a new one each time.
+//! Budgets of peers that are gone. Whoever leaves and comes back at once would otherwise have a new
+//! one each time.
 
 use std::sync::{Arc, OnceLock};
 
