@@ -354,8 +354,7 @@ impl Registry {
             .map(|entry| *entry.key())
             .collect();
         for key in stale {
-            let removed = self.remove_if(&key, LeaveReason::TimedOut, is_stale);
-            if let Some(peer) = removed {
+            if let Some(peer) = self.remove_if(&key, LeaveReason::TimedOut, is_stale) {
                 self.expired.fetch_add(1, Ordering::Relaxed);
                 if peer.session.is_none() && !peer.is_trusted() {
                     self.proven.insert(key.hash, newest_ms);

@@ -181,9 +181,7 @@ fn a_peer_that_leaves_and_comes_back_has_no_new_budget() {
             .core
             .receive_frames(2, session, says.chain([ClientFrame::Bye]));
         // What follows the text over the limit is dropped, the BYE too.
-        limited
-            .core
-            .receive_frames(2, session, [ClientFrame::Bye].into_iter());
+        limited.core.receive_frames(2, session, [ClientFrame::Bye]);
         frames += limited.core.settle()[1].len();
     }
     assert_eq!(frames, 60);
