@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(allowed(5_001, 1_000), 200, "another address");
         let elsewhere = PeerAddr::new(address(5_001).socket_addr(), 1);
         assert!(
-            !welcomes.allows(&elsewhere, 1_000),
+            !hellos.allows(&elsewhere, 1_000),
             "at another --bind address"
         );
     }
