@@ -165,13 +165,17 @@ fn a_datagram_full_of_frames_is_cut_where_the_budget_ends() {
 fn a_peer_that_leaves_and_comes_back_has_no_new_budget() {
     let mut limited = Limited::new();
     limited.core.receive(1, b"@im@");
-    let (mut lines, mut frames) = (0, 0);
+    let (mut lines, mut frames, mut told) = (0, 0, 0);
+    let limit = sentence(Resource::Texts, 20);
     for _ in 0..10 {
         (0..30).for_each(|_| limited.core.receive(0, b"hi"));
         limited.core.receive(0, b"quit");
-        lines += limited.core.settle()[1].len();
+        let received = limited.core.settle();
+        lines += received[1].len();
+        let is_limit = |line: &&Received| matches!(line, Received::Line(line) if *line == limit);
+        told += received[0].iter().filter(is_limit).count();
     }
-    assert_eq!(lines, 60);
+    assert_eq!((lines, told), (60, 1));
     for _ in 0..10 {
         limited.core.hello(2);
         limited.core.settle();
