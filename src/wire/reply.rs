@@ -113,7 +113,7 @@ pub enum Resource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// The maximum.
-    pub max: usize,
+    pub max: u32,
     /// The range of the maximum.
     pub scope: LimitScope,
 }
@@ -358,7 +358,7 @@ impl Display for Changes {
 
 impl Limit {
     /// Returns a maximum of the whole server.
-    pub fn of_server(max: usize) -> Self {
+    pub fn of_server(max: u32) -> Self {
         let scope = LimitScope::Server;
         Self { max, scope }
     }

@@ -137,7 +137,7 @@ impl NetworkMeters {
         match self.rate.per_second() {
             Some(max) if !self.meters.get(network.index()).take(&self.rate, 1, now_ms) => {
                 Err(Limit {
-                    max: max.get() as usize,
+                    max: max.get(),
                     scope: LimitScope::NetworkPerSecond,
                 })
             }
@@ -165,7 +165,7 @@ impl NetworkShares {
         now_ms: u64,
     ) -> Result<(), Limit> {
         if used >= max {
-            return Err(Limit::of_server(max));
+            return Err(Limit::of_server(max as u32));
         }
         self.add(network, max - used)?;
         let taken = self.take(network, now_ms);
@@ -213,11 +213,11 @@ impl NetworkShares {
         max: usize,
     ) -> Option<Limit> {
         if used >= max {
-            return Some(Limit::of_server(max));
+            return Some(Limit::of_server(max as u32));
         }
         let count = self.counts.get(network?.index()).load(Ordering::Relaxed);
         (count as usize >= max - used).then_some(Limit {
-            max: count as usize,
+            max: count,
             scope: LimitScope::Network,
         })
     }
@@ -230,7 +230,7 @@ impl NetworkShares {
         let count = self.counts.get(network.index());
         let added = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         added.map(drop).map_err(|count| Limit {
-            max: count as usize,
+            max: count,
             scope: LimitScope::Network,
         })
     }

@@ -42,7 +42,7 @@ fn summary(name: &str, members: usize) -> String {
     format!("{} ({})", room(name), Thousands(members as u64))
 }
 
-fn limit(max: usize, scope: LimitScope) -> Limit {
+fn limit(max: u32, scope: LimitScope) -> Limit {
     Limit { max, scope }
 }
 

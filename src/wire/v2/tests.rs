@@ -262,7 +262,7 @@ fn the_refusal_of_a_full_server_is_shorter_than_a_hello() {
     let mut datagram = Vec::new();
     push_server_header(0, &mut datagram);
     let limit = Limit {
-        max: usize::MAX,
+        max: u32::MAX,
         scope: LimitScope::NetworkPerSecond,
     };
     push_reply(&Reply::PeerLimit(limit), &mut datagram);

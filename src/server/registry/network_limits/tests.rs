@@ -18,7 +18,7 @@ fn slots<const N: usize>() -> [NetworkSlot; N] {
     std::array::from_fn(|index| NetworkSlot(NonZero::new(index as u16 + 1).unwrap()))
 }
 
-fn limit(max: usize, scope: LimitScope) -> Result<(), Limit> {
+fn limit(max: u32, scope: LimitScope) -> Result<(), Limit> {
     Err(Limit { max, scope })
 }
 
@@ -58,7 +58,7 @@ fn one_network_has_half_of_a_table_two_have_a_third_each_and_another_gets_in() {
             .map(|used| shares.enter(None, used, max, 0))
             .collect();
         assert!(more.iter().all(Result::is_ok), "trusted");
-        let full = limit(max, LimitScope::Server);
+        let full = limit(max as u32, LimitScope::Server);
         for network in [None, Some(a), Some(d)] {
             assert_eq!(shares.enter(network, max, max, 0), full);
             assert_eq!(shares.reached(network, max, max), full.err());

@@ -73,7 +73,7 @@ fn any_page<E: Display + std::fmt::Debug + 'static>(
 
 fn any_limit() -> impl Strategy<Value = Limit> {
     let scope = prop::sample::select(&LimitScope::ALL[..]);
-    (any::<usize>(), scope).prop_map(|(max, scope)| limit(max, scope))
+    (any::<u32>(), scope).prop_map(|(max, scope)| limit(max, scope))
 }
 
 pub(super) fn any_reply() -> impl Strategy<Value = Reply<'static>> {
