@@ -85,3 +85,19 @@ fn a_flooder_leaves_some_of_what_its_network_may_have() {
     pick_all(&mut backlog);
     assert!(is_empty(&mut backlog));
 }
+
+/// A text costs 2.3 ms, and the speaker's share of the room is less than what it says while a plan is
+/// sent.
+#[test]
+fn a_network_with_few_texts_has_all_of_them_in_a_flooded_large_room() {
+    let registry = lobby(2_000);
+    let mut backlog = backlog();
+    for port in 1..=2_000 {
+        push(&mut backlog, registry.lobby(), &of_network(1, port), 3);
+    }
+    let quiet = of_network(2, 3_000);
+    let taken = push(&mut backlog, registry.lobby(), &quiet, 20);
+    assert_eq!(taken as u64, FEW_TEXTS);
+    pick_all(&mut backlog);
+    assert!(is_empty(&mut backlog));
+}
