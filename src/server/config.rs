@@ -1,7 +1,7 @@
 //! The server's configuration: meaning, units, bounds and defaults.
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::ops::{Not, RangeInclusive};
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use crate::net::MAX_ENDPOINTS;
+use crate::server::ingress::admission;
 
 use bind::parse_bind;
 pub use limits::{LimitsConfig, PerSecond};
@@ -373,9 +374,7 @@ fn parse_trust(text: &str) -> Result<Trust, &'static str> {
 }
 
 fn parse_net(text: &str) -> Result<IpNet, &'static str> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    let net = text.parse().or_else(|_| address());
-    net.map_err(|_| "must be a network such as 10.0.0.0/8 or 2001:db8::/32")
+    admission::parse_net(text).ok_or("must be a network such as 10.0.0.0/8 or 2001:db8::/32")
 }
 
 fn parse_buffer(text: &str) -> Result<ByteSize, &'static str> {

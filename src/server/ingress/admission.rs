@@ -77,6 +77,12 @@ impl Admission {
     }
 }
 
+/// Parses a network, such as `10.0.0.0/8`, or an address, which is a network of one.
+pub fn parse_net(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).ok()
+}
+
 /// Ports below belong to services such as DNS, NTP and echo, which answer what they receive.
 const MIN_PORT: u16 = 1024;
 

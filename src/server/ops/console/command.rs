@@ -1,13 +1,13 @@
 //! The commands of the console.
 
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use humantime::{format_duration, parse_duration};
 use ipnet::IpNet;
 
 use super::Operated;
+use crate::server::ingress::admission::parse_net;
 use crate::server::moderation::{
     BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, PeerInfo, PeerList,
 };
@@ -118,11 +118,6 @@ fn parse(verb: &str, words: &[&str]) -> Option<Command> {
         ("limits", []) => Command::Limits,
         _ => return None,
     })
-}
-
-fn parse_net(word: &str) -> Option<IpNet> {
-    let address = || word.parse::<IpAddr>().map(IpNet::from);
-    word.parse().or_else(|_| address()).ok()
 }
 
 /// Parses a time such as `2h 30m`.
