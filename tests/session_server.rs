@@ -156,6 +156,18 @@ fn a_server_that_was_killed_and_started_at_once_is_noticed_by_the_next_text() {
     for session in &sessions {
         expect_up(session, V2);
     }
+    // A session probes its path as soon as it is up, and a probe that the closed port refuses
+    // would be a sign. The probes have left when the first text is back.
+    for text in ["one", "two"] {
+        for session in &sessions {
+            session.say(text).unwrap();
+        }
+        for session in &sessions {
+            for _ in &sessions {
+                assert!(next_line(session).ends_with(text));
+            }
+        }
+    }
     server.signal(Signal::SIGKILL);
     server.exit_status();
     let _server = bind(&address.to_string());
