@@ -57,16 +57,13 @@ impl Ingress {
     pub(super) fn take_cost(
         &self,
         peer: &Peer,
-        cost: impl FnOnce(bool) -> Cost,
+        cost: impl FnOnce() -> Cost,
         now_ms: u64,
         egress: &mut Egress,
     ) -> Result<(), Resource> {
         match peer.budget() {
             None => Ok(()),
-            Some(budget) => {
-                let cost = cost(self.shared.has_commands);
-                self.take_cost_from(budget, cost, peer, now_ms, egress)
-            }
+            Some(budget) => self.take_cost_from(budget, cost(), peer, now_ms, egress),
         }
     }
 

@@ -3,9 +3,10 @@
 //!
 //! A unit is about the time to reply, some microseconds. docs/PROTOCOL.md has the same table.
 
+use super::line::Line;
 use crate::server::registry::{Peer, Room};
+use crate::wire::Command;
 use crate::wire::v2::ClientFrame;
-use crate::wire::{Command, parse_command, parse_proof};
 
 /// The cost of a text, a command or a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,38 +16,28 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// The cost of a text or a command of a v1 peer, or in a COMMAND.
-    pub(super) fn of_line(line: &[u8], has_commands: bool) -> Self {
-        if line.first() != Some(&b'/') {
-            return TEXT;
-        }
-        if parse_proof(line).is_some() {
-            return REPLY;
-        }
-        let command = match has_commands {
-            true => parse_command(line),
-            false => None,
-        };
-        match command {
-            None => TEXT,
-            Some(Err(_) | Ok(Command::Help | Command::Ping(_))) => REPLY,
-            Some(Ok(Command::Nick(_) | Command::Join(_) | Command::Leave)) => CHANGE,
-            Some(Ok(Command::Presence(_))) => CHANGE,
-            Some(Ok(Command::Who(_) | Command::Rooms(_))) => LIST,
-            Some(Ok(Command::Msg { .. })) => PRIVATE,
+    /// The cost of a line.
+    pub(super) fn of_line(line: &Line<'_>) -> Self {
+        match line {
+            Line::Text(_) => TEXT,
+            Line::Proof => REPLY,
+            Line::Command(Err(_) | Ok(Command::Help | Command::Ping(_))) => REPLY,
+            Line::Command(Ok(Command::Nick(_) | Command::Join(_) | Command::Leave)) => CHANGE,
+            Line::Command(Ok(Command::Presence(_))) => CHANGE,
+            Line::Command(Ok(Command::Who(_) | Command::Rooms(_))) => LIST,
+            Line::Command(Ok(Command::Msg { .. })) => PRIVATE,
         }
     }
 
-    /// The cost of a frame of a session.
-    pub(super) fn of_frame(frame: &ClientFrame<'_>, peer: &Peer, has_commands: bool) -> Self {
+    /// The cost of a frame of a session. A COMMAND costs what its line does.
+    pub(super) fn of_frame(frame: &ClientFrame<'_>, peer: &Peer) -> Self {
         match frame {
             ClientFrame::Heartbeat(Some(room)) if peer.is_in(*room) => NOTHING,
-            ClientFrame::Bye => NOTHING,
+            ClientFrame::Bye | ClientFrame::Command(_) => NOTHING,
             ClientFrame::Say(_) | ClientFrame::SayTo(..) => TEXT,
             ClientFrame::Heartbeat(_) | ClientFrame::Ping(_) | ClientFrame::Unknown(_) => REPLY,
             ClientFrame::Subscribe(_) | ClientFrame::Unsubscribe(_) => CHANGE,
             ClientFrame::Hello(_) | ClientFrame::Move(_) => CHANGE,
-            ClientFrame::Command(line) => Self::of_line(line, has_commands),
         }
     }
 }
@@ -80,6 +71,10 @@ const NOTICES_PER_UNIT: usize = 100;
 mod tests {
     use super::*;
 
+    fn cost_of(line: &str, has_commands: bool) -> Cost {
+        Cost::of_line(&Line::parse(line.as_bytes(), has_commands))
+    }
+
     #[test]
     fn a_line_costs_what_it_makes_the_server_do() {
         for (line, cost) in [
@@ -98,9 +93,9 @@ mod tests {
             ("/rooms 7", LIST),
             ("/msg ada hi", PRIVATE),
         ] {
-            assert_eq!(Cost::of_line(line.as_bytes(), true), cost, "{line}");
+            assert_eq!(cost_of(line, true), cost, "{line}");
         }
-        assert_eq!(Cost::of_line(b"/join den", false), TEXT);
-        assert_eq!(Cost::of_line(b"/in 00000000", false), REPLY);
+        assert_eq!(cost_of("/join den", false), TEXT);
+        assert_eq!(cost_of("/in 00000000", false), REPLY);
     }
 }

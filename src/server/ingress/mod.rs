@@ -8,6 +8,7 @@ pub mod challenges;
 mod command;
 mod cost;
 mod hello_limit;
+mod line;
 mod newcomer;
 mod reply_limit;
 mod session;
@@ -21,6 +22,7 @@ use self::budgets::Flooders;
 use self::challenges::Challenges;
 use self::command::Commands;
 use self::cost::Cost;
+use self::line::Line;
 use self::token::Tokens;
 use crate::net::{Datagram, OwnAddresses, PeerAddr};
 use crate::server::egress::{Egress, Sender};
@@ -29,9 +31,7 @@ use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
 use crate::server::registry::{Peer, PeerRates, Registry, Room, Touch};
 use crate::wire::reply::{PEER_LIMIT, PROVE};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
-use crate::wire::{
-    ClientDatagram, GREETING_START, Limit, LimitScope, NOTICE, classify, parse_command, parse_proof,
-};
+use crate::wire::{ClientDatagram, GREETING_START, Limit, LimitScope, NOTICE, classify};
 
 pub use hello_limit::HelloLimit;
 pub use reply_limit::ReplyLimit;
@@ -117,15 +117,15 @@ impl Ingress {
         egress: &mut Egress,
     ) {
         egress.replies.set_peer(peer);
-        let cost = |has_commands| Cost::of_line(text, has_commands);
-        if let Err(resource) = self.take_cost(peer, cost, now_ms, egress) {
-            self.counters().drop_datagram(resource.into());
-        } else if self.execute(from, peer, text, now_ms, egress) {
-            self.counters().commands.add(1);
-        } else {
-            self.counters().texts.add(1);
-            self.broadcast(from, peer, &peer.room(), text, egress);
+        let line = Line::parse(text, self.shared.has_commands);
+        if let Err(resource) = self.take_cost(peer, || Cost::of_line(&line), now_ms, egress) {
+            return self.counters().drop_datagram(resource.into());
         }
+        match line {
+            Line::Text(_) => self.counters().texts.add(1),
+            Line::Proof | Line::Command(_) => self.counters().commands.add(1),
+        }
+        self.handle_line(from, peer, line, now_ms, egress);
     }
 
     /// Refreshes the v1 peer that sent `datagram`, or admits it. Returns `None` if the datagram was
@@ -146,25 +146,29 @@ impl Ingress {
         is_within.then_some(peer)
     }
 
-    /// Executes the command in `line`. Returns false if it is not a command.
-    fn execute(
+    fn handle_line(
         &self,
         from: PeerAddr,
         peer: &Peer,
-        line: &[u8],
+        line: Line<'_>,
         now_ms: u64,
         egress: &mut Egress,
-    ) -> bool {
-        let command = match line.first() {
-            // A proof is never broadcast, whatever the configuration is.
-            Some(b'/') if parse_proof(line).is_some() => None,
-            Some(b'/') if self.shared.has_commands => match parse_command(line) {
-                Some(command) => Some(command),
-                None => return false,
-            },
-            _ => return false,
-        };
-        let mut commands = Commands {
+    ) {
+        match line {
+            Line::Text(text) => self.broadcast(from, peer, &peer.room(), text, egress),
+            Line::Proof => self.commands(from, peer, now_ms, egress).confirm_proof(),
+            Line::Command(command) => self.commands(from, peer, now_ms, egress).execute(command),
+        }
+    }
+
+    fn commands<'a>(
+        &'a self,
+        from: PeerAddr,
+        peer: &'a Peer,
+        now_ms: u64,
+        egress: &'a mut Egress,
+    ) -> Commands<'a> {
+        Commands {
             registry: &self.shared.registry,
             replies: &mut egress.replies,
             counters: self.counters(),
@@ -172,12 +176,7 @@ impl Ingress {
             now_ms,
             from,
             peer,
-        };
-        match command {
-            Some(command) => commands.execute(command),
-            None => commands.confirm_proof(),
         }
-        true
     }
 
     /// Queues a text for all members of a room.

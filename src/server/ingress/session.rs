@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Ingress;
 use super::cost::{self, Cost};
+use super::line::Line;
 use crate::net::PeerAddr;
 use crate::server::egress::Egress;
 use crate::server::ops::stats::DropReason;
@@ -48,7 +49,7 @@ impl Ingress {
             add_room(&peer, egress);
         }
         for frame in &mut frames {
-            let cost = |has_commands| Cost::of_frame(&frame, &peer, has_commands);
+            let cost = || Cost::of_frame(&frame, &peer);
             if self.take_cost(&peer, cost, now_ms, egress).is_err() {
                 return counters.frames_limited.add(1);
             }
@@ -66,9 +67,12 @@ impl Ingress {
                 }
                 ClientFrame::Ping(token) => egress.replies.add_frame(&ServerFrame::Pong(token)),
                 ClientFrame::Command(line) => {
-                    if !self.execute(from, &peer, line, now_ms, egress) {
-                        self.broadcast(from, &peer, &peer.room(), line, egress);
+                    let line = Line::parse(line, self.shared.has_commands);
+                    let cost = || Cost::of_line(&line);
+                    if self.take_cost(&peer, cost, now_ms, egress).is_err() {
+                        return counters.frames_limited.add(1);
                     }
+                    self.handle_line(from, &peer, line, now_ms, egress);
                 }
                 ClientFrame::SayTo(number, payload) => match peer.room_of(number) {
                     Some(room) => self.broadcast(from, &peer, &room, payload, egress),
