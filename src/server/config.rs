@@ -292,6 +292,7 @@ impl ServerConfig {
         }
         bind::check(&self.bind)?;
         check("challenge-rate", self.challenge_rate, &CHALLENGE_RATE)?;
+        self.limits.check()?;
         if self.trust.contains(&Trust::Nobody) && self.trust.len() > 1 {
             return Err(ConfigError::TrustNobodyAndOthers);
         }

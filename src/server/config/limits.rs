@@ -1,12 +1,13 @@
 //! The limits of peers and networks that are not trusted.
 
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::ServerConfig;
+use super::{ConfigError, ServerConfig, check};
 use crate::server::ops::stats::LimitInForce;
 use crate::server::rate::Rate;
 use crate::server::registry::PeerRates;
@@ -26,7 +27,7 @@ pub struct LimitsConfig {
           value_parser = parse_per_second)]
     pub texts_per_peer: PerSecond,
 
-    /// Bytes of a peer, with the headers of UDP and IP
+    /// Bytes of a peer, with the headers of UDP and IP, 1KiB or more
     #[arg(long, env = "BULLHORN_BYTES_PER_PEER", value_name = "BYTES", default_value = "64KiB",
           value_parser = parse_bytes_per_second)]
     pub bytes_per_peer: PerSecond,
@@ -74,6 +75,14 @@ impl LimitsConfig {
             names_per_network: off,
             rooms_per_network: off,
         }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let bytes = self.bytes_per_peer.0;
+        let bytes = bytes.map_or(*BYTES_PER_PEER.end(), |bytes| {
+            ByteSize::b(bytes.get().into())
+        });
+        check("bytes-per-peer", bytes, &BYTES_PER_PEER)
     }
 
     /// The rates of a peer, each with a burst of [`PEER_BURST`].
@@ -156,7 +165,8 @@ fn parse_per_second(text: &str) -> Result<PerSecond, &'static str> {
 
 fn parse_bytes_per_second(text: &str) -> Result<PerSecond, &'static str> {
     let parse = |text: &str| u32::try_from(text.parse::<ByteSize>().ok()?.as_u64()).ok();
-    per_second(text, parse).ok_or("must be a number of bytes below 4GiB, such as 64KiB, or off")
+    per_second(text, parse)
+        .ok_or("must be a number of bytes from 1KiB to 4GiB, such as 64KiB, or off")
 }
 
 fn per_second(text: &str, parse: impl Fn(&str) -> Option<u32>) -> Option<PerSecond> {
@@ -169,3 +179,6 @@ fn per_second(text: &str, parse: impl Fn(&str) -> Option<u32>) -> Option<PerSeco
 /// The time whose texts, bytes and units of work a peer may send at once. A person who pastes 60
 /// lines is not limited.
 const PEER_BURST: Duration = Duration::from_secs(3);
+
+/// With less, the burst of a peer has no space for the longest datagrams of a client of version 2.
+const BYTES_PER_PEER: RangeInclusive<ByteSize> = ByteSize::kib(1)..=ByteSize::gib(4);

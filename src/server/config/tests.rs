@@ -111,6 +111,7 @@ fn an_error_names_the_valid_values() {
         ("--allow everyone", "such as 10.0.0.0/8"),
         ("--deny 10.0.0.1:5000", "such as 10.0.0.0/8"),
         ("--challenge-rate 2GB", "between 0 B and 1.0 GiB"),
+        ("--bytes-per-peer 1023", "between 1.0 KiB and 4.0 GiB"),
         (
             "--proof never --bind 0.0.0.0:9999",
             "give --accept-reflection-risk",
