@@ -1,0 +1,67 @@
+//! Each crate that bullhorn depends on directly has a reason, where it is named.
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let mut dependencies = 0;
+    for manifest in MANIFESTS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest);
+        let text = fs::read_to_string(&path).expect(manifest);
+        let (all, without) = dependencies_of(&text);
+        dependencies += all;
+        assert_eq!(
+            without, [""; 0],
+            "{manifest}: a comment above each says why it is there"
+        );
+    }
+    assert!(dependencies >= 50, "only {dependencies} were found");
+}
+
+#[test]
+fn a_dependency_without_a_reason_is_found() {
+    let manifest = "[package]\nname = \"a\"\n[dependencies]\n# Why.\nb = \"1\"\nc = \"1\"\n\
+        [target.'cfg(unix)'.dev-dependencies]\nd = { version = \"1\" }\n#\ne.workspace = true\n\
+        [features]\nf = []\n[dependencies.g]\nversion = \"1\"";
+    assert_eq!(
+        dependencies_of(manifest),
+        (5, vec!["c", "d", "e", "[dependencies.g]"])
+    );
+}
+
+/// Returns the number of the dependencies in a manifest, and those without a comment above.
+fn dependencies_of(manifest: &str) -> (usize, Vec<&str>) {
+    let (mut all, mut without) = (0, Vec::new());
+    let mut is_inside = false;
+    let mut before = "";
+    for line in manifest.lines() {
+        let is_table = line.starts_with('[') && line.contains("dependencies.");
+        if line.starts_with('[') {
+            is_inside = line.ends_with("dependencies]") && !line.starts_with("[workspace.");
+        }
+        let is_entry = is_inside && line.starts_with(|first: char| first.is_ascii_alphanumeric());
+        if is_entry || is_table {
+            all += 1;
+            let has_reason = before
+                .strip_prefix("# ")
+                .is_some_and(|reason| !reason.is_empty());
+            let name = if is_table {
+                line
+            } else {
+                line.split([' ', '.', '=']).next().unwrap_or(line)
+            };
+            without.extend((!has_reason).then_some(name));
+        }
+        before = line;
+    }
+    (all, without)
+}
+
+/// Of the workspace, and of the fuzz targets, which are one of their own.
+const MANIFESTS: [&str; 4] = [
+    "Cargo.toml",
+    "benches/baselines/tokio/Cargo.toml",
+    "fuzz/Cargo.toml",
+    "loadgen/Cargo.toml",
+];
