@@ -58,7 +58,7 @@ fn dependencies_of(manifest: &str) -> (usize, Vec<&str>) {
     (all, without)
 }
 
-/// Of the workspace, and of the fuzz targets, which are one of their own.
+/// The manifests of the workspace, and of the fuzz targets, which are a workspace of their own.
 const MANIFESTS: [&str; 4] = [
     "Cargo.toml",
     "benches/baselines/tokio/Cargo.toml",
