@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use arbitrary::{Result, Unstructured};
 use bullhorn::client::protocol::{Outgoing, Output, Protocol, Request, Responder};
 use bullhorn::client::{Event, MAX_TEXT_BYTES, ProtocolChoice, SessionConfig, TicketId};
+use bullhorn::wire::reply::{Limit, Page, Reply};
 use bullhorn::wire::v2::{
     BUNDLE_BYTES, BundleSize, ClientFrame, Message, Room, ServerFrame, SessionId, Welcome,
     parse_client, push_reply, push_server_frame, push_server_header,
 };
-use bullhorn::wire::{self, ClientDatagram, FRAME_MARK, classify};
+use bullhorn::wire::{self, ClientDatagram, FRAME_MARK, Verb, classify};
 
 use crate::frames::{any_bytes, any_display_name, any_label, any_server_frame};
 use crate::replies::any_reply;
@@ -43,6 +44,7 @@ struct Talk {
     session: Option<SessionId>,
     /// The tokens of the last PINGs.
     pings: Vec<Vec<u8>>,
+    requests: Vec<Request>,
     last_payload: Vec<u8>,
     sequence: u32,
     tickets: u64,
@@ -81,6 +83,7 @@ impl Talk {
             now,
             session: None,
             pings: Vec::new(),
+            requests: Vec::new(),
             last_payload: Vec::new(),
             sequence: 0,
             tickets: 0,
@@ -97,6 +100,7 @@ impl Talk {
             0 | 1 => self.say(input)?,
             2 => {
                 let request = any_request(input)?;
+                self.requests.push(request.clone());
                 self.command(Outgoing::Request(request));
             }
             3 => self.receive(any_bytes(input, 2000)?),
@@ -111,7 +115,7 @@ impl Talk {
             6 => self.receive_frames(&[ServerFrame::Welcome(Welcome {
                 session: SessionId::new(input.int_in_range(1..=3)?).expect("not 0"),
                 timeout_ms: 10_000,
-                bundle_bytes: BundleSize::Full.bytes() as u16,
+                bundle_bytes: input.choose(&BundleSize::ALL)?.bytes() as u16,
                 address: OWN.parse().expect("an address"),
             })]),
             7 => {
@@ -129,7 +133,8 @@ impl Talk {
             8 => self.reply(input)?,
             9 => self.echo(input)?,
             10 => {
-                if let Some(token) = self.pings.pop() {
+                if !self.pings.is_empty() {
+                    let token = self.pings.remove(input.choose_index(self.pings.len())?);
                     self.receive_frames(&[ServerFrame::Pong(&token)]);
                     self.receive(&[b"* pong ", &token[..]].concat());
                 }
@@ -142,12 +147,9 @@ impl Talk {
                 self.protocol
                     .handle_refusal(*input.choose(&kinds)?, self.now);
             }
-            12 if self.protocol.may_reroute(self.now) || input.arbitrary()? => {
-                self.protocol.handle_reroute(self.now);
-            }
-            13 => {
-                self.pass(Duration::from_millis(input.int_in_range(0..=1 << 18)?));
-            }
+            12 => self.reroute(input)?,
+            13 => self.pass(Duration::from_millis(input.int_in_range(0..=1 << 18)?)),
+            14 => self.answer(input)?,
             _ => self.pass(Duration::from_millis(input.arbitrary::<u8>()?.into())),
         }
         Ok(())
@@ -178,19 +180,64 @@ impl Talk {
         self.protocol.handle_command(command, responder);
     }
 
-    /// A sentence of the server, in either version.
+    /// The session goes to another address, or leaves.
+    fn reroute(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
+        match input.int_in_range(0..=2)? {
+            0 => self.protocol.handle_reroute(self.now),
+            1 => {
+                if self.protocol.handle_timeout(self.now, true) {
+                    self.protocol.handle_reroute(self.now);
+                }
+            }
+            _ => {
+                let mut leave = Vec::new();
+                if self.protocol.push_leave(&mut leave) {
+                    assert!(classify(&leave) == ClientDatagram::Leave || is_v2(&leave));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Any sentence of the server.
     fn reply(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
         let is_line = input.arbitrary()?;
-        let reply = any_reply(input)?;
+        self.tell(&any_reply(input)?, is_line);
+        Ok(())
+    }
+
+    /// The reply to a request, or its command as a text, as a server without commands sends it.
+    fn answer(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
+        let is_line = input.arbitrary()?;
+        if input.int_in_range(0..=7)? == 0 {
+            self.tell(&Reply::NotInRoom(input.int_in_range(0..=3)?), is_line);
+            return Ok(());
+        }
+        let request = input
+            .choose_iter(self.requests.iter().rev().take(8))?
+            .clone();
+        if input.int_in_range(0..=7)? == 0 {
+            self.last_payload = line_of(&request).into_bytes();
+            return self.echo(input);
+        }
+        let to = match &request {
+            Request::Private { to, .. } => to.to_string(),
+            _ => String::new(),
+        };
+        self.tell(&reply_to(&request, to.as_bytes(), input)?, is_line);
+        Ok(())
+    }
+
+    /// The server sends a sentence, in either version.
+    fn tell(&mut self, reply: &Reply<'_>, is_line: bool) {
         let mut datagram = Vec::new();
         if is_line {
-            wire::push_reply(&reply, &mut datagram);
+            wire::push_reply(reply, &mut datagram);
         } else {
             push_server_header(self.receiver(&[]), &mut datagram);
-            push_reply(&reply, &mut datagram);
+            push_reply(reply, &mut datagram);
         }
         self.receive(&datagram);
-        Ok(())
     }
 
     /// The server sends back what was said last, maybe in another's name.
@@ -201,9 +248,13 @@ impl Talk {
             _ => any_display_name(input)?,
         };
         let payload = self.last_payload.clone();
-        if input.arbitrary()? {
-            let mut line = Vec::new();
-            wire::push_text(from, &payload, &mut line);
+        let mut line = Vec::new();
+        match input.int_in_range(0..=4)? {
+            0 | 1 => wire::push_text(from, &payload, &mut line),
+            2 => wire::push_private(from, &payload, &mut line),
+            _ => {}
+        }
+        if !line.is_empty() {
             self.receive(&line);
             return Ok(());
         }
@@ -388,6 +439,55 @@ fn any_request(input: &mut Unstructured<'_>) -> Result<Request> {
         7 => Request::Unsubscribe(any_room_name(input)?),
         _ => Request::Ping(input.arbitrary()?),
     })
+}
+
+/// A reply of a server that has carried out a request, or refuses it. `to` is the receiver of a
+/// direct message.
+fn reply_to<'a>(
+    request: &Request,
+    to: &'a [u8],
+    input: &mut Unstructured<'_>,
+) -> Result<Reply<'a>> {
+    let members = usize::from(input.arbitrary::<u8>()?);
+    let limit = Limit::of_server(2);
+    let choice = input.int_in_range(0..=2)?;
+    Ok(match (request, choice) {
+        (Request::Name(name), 0) => Reply::Named(*name),
+        (Request::Name(name), 1) => Reply::NameTaken(*name),
+        (Request::Name(_), _) => Reply::NameLimit(limit),
+        (Request::Room(room), 0) => Reply::Entered {
+            room: *room,
+            members,
+        },
+        (Request::Room(room) | Request::Subscribe(room), 1) => Reply::RoomFull(*room, members),
+        (Request::Room(room) | Request::Subscribe(room), _) => Reply::RoomLimit(*room, limit),
+        (Request::Private { .. }, 0) => Reply::Sent { to, text: b"hi" },
+        (Request::Private { .. }, 1) => Reply::NoSuchPeer(to),
+        (Request::Private { .. }, _) => Reply::TooManyMessages,
+        (Request::Members(_) | Request::Rooms(_), 1) => Reply::TooManyLists,
+        (Request::Members(first), _) => {
+            Reply::Members("chess".parse().expect("a name"), Page::new(*first))
+        }
+        (Request::Rooms(first), _) => Reply::Rooms(Page::new(*first)),
+        (Request::Presence(is_on), 0) => Reply::Subscribed(*is_on),
+        (Request::Presence(_), _) => Reply::Usage(Verb::Presence),
+        (Request::Unsubscribe(_), _) => Reply::SessionRoomLimit(members),
+        (Request::Ping(_), _) => Reply::Usage(Verb::Ping),
+    })
+}
+
+fn line_of(request: &Request) -> String {
+    match request {
+        Request::Name(name) => format!("/nick {name}"),
+        Request::Room(room) => format!("/join {room}"),
+        Request::Private { to, text } => format!("/msg {to} {text}"),
+        Request::Members(first) => format!("/who {first}"),
+        Request::Rooms(first) => format!("/rooms {first}"),
+        Request::Presence(true) => "/presence on".to_owned(),
+        Request::Presence(false) => "/presence off".to_owned(),
+        Request::Subscribe(name) | Request::Unsubscribe(name) => name.to_string(),
+        Request::Ping(number) => format!("/ping {number:016x}"),
+    }
 }
 
 /// Few names meet each other more often.

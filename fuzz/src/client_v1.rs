@@ -16,7 +16,7 @@ pub fn decode_client_v1(data: &[u8]) {
     let ClientDatagram::Text(line) = meaning else {
         return;
     };
-    assert!(!line.is_empty() && data.windows(line.len()).any(|part| part == line));
+    assert!(!line.is_empty() && data.as_ptr_range().contains(&line.as_ptr()));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000));
     let name = Name::parse(b"ada").expect("a name");
     for from in [DisplayName::Address(address), DisplayName::Name(name)] {
