@@ -8,6 +8,7 @@ mod frames;
 mod options;
 mod printable;
 mod replies;
+mod requests;
 mod tokens;
 
 pub use client::client;
