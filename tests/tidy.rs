@@ -217,7 +217,8 @@ fn rust_files(folder: &str) -> Vec<String> {
         let entry = entry.expect(folder);
         let path = format!("{folder}/{}", entry.file_name().display());
         let path = path.trim_start_matches("./").to_owned();
-        if entry.path().is_dir() && path != "target" && !path.starts_with('.') {
+        let is_source = entry.file_name() != "target" && !path.starts_with('.');
+        if entry.path().is_dir() && is_source {
             files.extend(rust_files(&path));
         } else if path.ends_with(".rs") && path != file!() {
             files.push(path);

@@ -80,6 +80,9 @@ impl FromStr for ServerAddress {
             None if host.contains(':') => return Err(AddressError::Brackets),
             None => host,
         };
+        if host.contains(['[', ']']) {
+            return Err(AddressError::Brackets);
+        }
         if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(AddressError::Host);
         }
@@ -198,6 +201,9 @@ mod tests {
         assert_eq!(wrong("a b:9999"), AddressError::Host);
         assert_eq!(wrong("::1:9999"), AddressError::Brackets);
         assert_eq!(wrong("[::1:9999"), AddressError::Brackets);
+        assert_eq!(wrong("[[]"), AddressError::Brackets);
+        assert_eq!(wrong("[[::1]]:9999"), AddressError::Brackets);
+        assert_eq!(wrong("a]b:9999"), AddressError::Brackets);
         assert_eq!(wrong("[fe80::1]:9999"), AddressError::Zone);
     }
 }

@@ -46,7 +46,8 @@ mod engine;
 mod event;
 mod event_queue;
 mod loss;
-mod protocol;
+#[doc(hidden)]
+pub mod protocol;
 mod session;
 mod shared;
 mod socket;

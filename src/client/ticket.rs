@@ -26,8 +26,9 @@ type Outcome = Result<Answer, RequestError>;
 
 /// The session's end of a ticket.
 #[derive(Debug)]
-pub(crate) struct Responder {
-    pub(crate) id: TicketId,
+pub struct Responder {
+    /// The number of the request or text.
+    pub id: TicketId,
     result: Sender<Outcome>,
 }
 
@@ -67,7 +68,8 @@ impl<T> fmt::Debug for Ticket<T> {
 }
 
 impl Responder {
-    pub(crate) fn new<T>(number: u64) -> (Self, Ticket<T>) {
+    /// Returns both ends of the ticket with this number.
+    pub fn new<T>(number: u64) -> (Self, Ticket<T>) {
         let (sender, result) = bounded(1);
         let id = TicketId(number);
         let responder = Self { id, result: sender };
@@ -80,7 +82,8 @@ impl Responder {
         (responder, ticket)
     }
 
-    pub(crate) fn respond(self, result: Result<Answer, RequestError>) {
+    /// Hands the result to the ticket.
+    pub fn respond(self, result: Result<Answer, RequestError>) {
         // Fails when nobody holds the ticket.
         let _ = self.result.send(result);
     }

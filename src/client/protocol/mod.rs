@@ -43,18 +43,20 @@ use self::liveness::{Liveness, Mode};
 use self::membership::Membership;
 use self::path::Path;
 use self::proof::Proof;
-use self::requests::{Asked, Request};
+use self::requests::Asked;
 use self::subscriptions::Subscriptions;
 use self::unanswered::Unanswered;
 use super::config::{ProtocolChoice, ProtocolVersion, SessionConfig};
 use super::event::{Answer, DownReason, Event, RequestError};
 use super::loss::Sequences;
 use super::shared::SessionStats;
-use super::ticket::Responder;
 use crate::wire::{Name, RoomName};
 
+pub use self::requests::Request;
+pub use super::ticket::Responder;
+
 #[derive(Debug)]
-pub(crate) struct Protocol {
+pub struct Protocol {
     config: SessionConfig,
     liveness: Liveness,
     path: Path,
@@ -85,20 +87,20 @@ pub(crate) struct Protocol {
 
 /// The state of a session, which its application can read at any time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Status {
-    pub(crate) is_up: bool,
-    pub(crate) down: Option<DownReason>,
-    pub(crate) version: Option<ProtocolVersion>,
-    pub(crate) name: Option<Name>,
-    pub(crate) room: Option<RoomName>,
-    pub(crate) local_addr: Option<SocketAddr>,
-    pub(crate) texts_per_second: Option<u32>,
-    pub(crate) stats: SessionStats,
+pub struct Status {
+    pub is_up: bool,
+    pub down: Option<DownReason>,
+    pub version: Option<ProtocolVersion>,
+    pub name: Option<Name>,
+    pub room: Option<RoomName>,
+    pub local_addr: Option<SocketAddr>,
+    pub texts_per_second: Option<u32>,
+    pub stats: SessionStats,
 }
 
 /// Something that the application wants to send.
 #[derive(Debug)]
-pub(crate) enum Outgoing {
+pub enum Outgoing {
     /// A payload to a room, or to the session's own. Version 1 can say it if it `is_text`.
     Say {
         room: Option<RoomName>,
@@ -110,7 +112,7 @@ pub(crate) enum Outgoing {
 
 /// Something for the application.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub enum Output {
     Event(Event),
     /// The result that a ticket waits for.
     Result(Responder, Result<Answer, RequestError>),
@@ -118,7 +120,7 @@ pub(crate) enum Output {
 
 impl Protocol {
     /// Returns a protocol that has sent nothing. `random` is the source of the jitter.
-    pub(crate) fn new(config: &SessionConfig, random: fn() -> u64, now: Instant) -> Self {
+    pub fn new(config: &SessionConfig, random: fn() -> u64, now: Instant) -> Self {
         let config = config.clamped();
         let mode = match config.protocol {
             ProtocolChoice::V1 => Mode::V1,
@@ -150,7 +152,7 @@ impl Protocol {
         }
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         let mut stats = self.stats;
         stats.messages = self.losses.total();
         Status {
@@ -166,19 +168,19 @@ impl Protocol {
     }
 
     /// Returns true if another command may be handed over.
-    pub(crate) fn has_space(&self) -> bool {
+    pub fn has_space(&self) -> bool {
         self.queue.len() < MAX_QUEUED
             && self.texts.len() < MAX_UNECHOED
             && self.requests.len() < MAX_UNANSWERED
     }
 
     /// Returns true if something waits to be sent.
-    pub(crate) fn is_holding(&self) -> bool {
+    pub fn is_holding(&self) -> bool {
         !self.queue.is_empty()
     }
 
     /// Takes a text or a request, to be sent when the version is known.
-    pub(crate) fn handle_command(&mut self, command: Outgoing, responder: Responder) {
+    pub fn handle_command(&mut self, command: Outgoing, responder: Responder) {
         match self.liveness.down() {
             Some(reason) if self.version().is_none() => {
                 let error = RequestError::Down(reason.clone());
@@ -197,12 +199,7 @@ impl Protocol {
 
     /// Takes a datagram. It proves that the server is there if `is_proof`. Returns false if it was
     /// dropped, as somebody else may have sent it.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        datagram: &[u8],
-        is_proof: bool,
-        now: Instant,
-    ) -> bool {
+    pub fn handle_datagram(&mut self, datagram: &[u8], is_proof: bool, now: Instant) -> bool {
         let is_taken = match self.is_line(datagram) {
             true => self.handle_line(datagram, is_proof, now),
             false => self.handle_frames(datagram, now),
@@ -212,19 +209,19 @@ impl Protocol {
     }
 
     /// Notes that the network refused something that was sent.
-    pub(crate) fn handle_refusal(&mut self, kind: io::ErrorKind, now: Instant) {
+    pub fn handle_refusal(&mut self, kind: io::ErrorKind, now: Instant) {
         self.liveness.refused(kind, now);
         self.update();
     }
 
     /// Sets the address that the session sends from. By it, the session knows its own texts.
-    pub(crate) fn set_local_addr(&mut self, address: Option<SocketAddr>) {
+    pub fn set_local_addr(&mut self, address: Option<SocketAddr>) {
         self.identity.set_address(address);
     }
 
     /// Begins anew, as the session now sends from another address, or to another one, and the
     /// server does not know it.
-    pub(crate) fn handle_reroute(&mut self, now: Instant) {
+    pub fn handle_reroute(&mut self, now: Instant) {
         self.path.replace(now);
         match self.liveness.mode() {
             // With each attempt, the server is greeted as well.
@@ -234,13 +231,13 @@ impl Protocol {
     }
 
     /// Returns true if the server lets the session take its name and rooms to another address.
-    pub(crate) fn can_move(&self) -> bool {
+    pub fn can_move(&self) -> bool {
         self.membership.was_registered() && self.liveness.mode() != Mode::V1
     }
 
     /// Draws the conclusions from the time that has passed. Returns true if nobody answered
     /// at this address, and the session should go on to `has_other_address`.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, has_other_address: bool) -> bool {
+    pub fn handle_timeout(&mut self, now: Instant, has_other_address: bool) -> bool {
         self.liveness.handle_timeout(now);
         if self.liveness.is_greeted_in_vain(now) {
             if has_other_address {
@@ -274,7 +271,7 @@ impl Protocol {
 
     /// The time at which [`Self::handle_timeout`] or [`Self::poll_transmit`] has something to
     /// do.
-    pub(crate) fn poll_timeout(&self) -> Instant {
+    pub fn poll_timeout(&self) -> Instant {
         let expiries = [
             self.requests.poll_timeout(),
             self.texts.poll_timeout(),
@@ -294,24 +291,24 @@ impl Protocol {
     }
 
     /// Returns what the application is to receive next.
-    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    pub(crate) fn is_down(&self) -> bool {
+    pub fn is_down(&self) -> bool {
         self.liveness.down().is_some()
     }
 
     /// Returns true if the next attempt is due, and may take another way. It may not as long as
     /// the last one seems to have reached a server.
-    pub(crate) fn may_reroute(&self, now: Instant) -> bool {
+    pub fn may_reroute(&self, now: Instant) -> bool {
         let is_joining = matches!(self.liveness.mode(), Mode::Joining { .. });
         let is_hopeful = is_joining || self.liveness.is_hopeful();
         self.is_down() && !is_hopeful && self.liveness.is_beat_due(now)
     }
 
     /// Fails everything that waits, at the end of the session.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.fail_queue(&RequestError::Ended);
         self.fail_sent(&RequestError::Ended);
     }

@@ -10,7 +10,7 @@ use crate::wire::{DisplayName, Name, Reply, RoomName, Verb};
 
 /// A request to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
+pub enum Request {
     Name(Name),
     Room(RoomName),
     /// A direct message.
@@ -50,7 +50,7 @@ pub(crate) fn random_number() -> u64 {
 
 impl Request {
     /// Returns a ping that nobody else sends.
-    pub(crate) fn ping() -> Self {
+    pub fn ping() -> Self {
         Self::Ping(random_number())
     }
 

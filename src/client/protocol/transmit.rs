@@ -20,7 +20,7 @@ use crate::wire::{GREETING_START, HEARTBEAT, QUIT, RoomName, ServerLine, parse_c
 
 impl Protocol {
     /// Writes the next datagram to `out`. Returns false if there is none.
-    pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         out.clear();
         self.limits.forget_timeout();
         if self.liveness.is_beat_due(now) {
@@ -58,7 +58,7 @@ impl Protocol {
 
     /// Writes the datagram that leaves the server to `out`. Returns false if the server does
     /// not know the session anyway.
-    pub(crate) fn push_leave(&self, out: &mut Vec<u8>) -> bool {
+    pub fn push_leave(&self, out: &mut Vec<u8>) -> bool {
         out.clear();
         if self.liveness.mode() == Mode::V1 {
             out.extend_from_slice(QUIT);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use humantime::format_rfc3339_seconds;
+use humantime::{format_rfc3339_seconds, parse_rfc3339};
 use ipnet::{IpNet, Ipv4Net};
 
 /// The bans that are in force. A look-up takes no lock.
@@ -106,6 +106,16 @@ impl Ban {
             net: canonical(net),
             end,
         }
+    }
+
+    /// Returns the ban that a line is, if it is one, as [`Display`] writes it.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let (net, rest) = str::from_utf8(line).ok()?.split_once(' ')?;
+        let end = match rest {
+            "for ever" => None,
+            rest => Some(parse_rfc3339(rest.strip_prefix("until ")?).ok()?),
+        };
+        Some(Self::new(net.parse().ok()?, end))
     }
 
     /// The network. It has no address bits after its prefix.

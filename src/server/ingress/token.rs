@@ -34,10 +34,13 @@ impl Tokens {
     /// The system has no random numbers.
     pub fn new() -> io::Result<Self> {
         let random = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
-        Ok(Self {
-            key: (random()?, random()?),
-            epoch: AtomicU64::new(0),
-        })
+        Ok(Self::with_key((random()?, random()?)))
+    }
+
+    /// Returns the tokens of a key, which nobody else may know.
+    pub fn with_key(key: (u64, u64)) -> Self {
+        let epoch = AtomicU64::new(0);
+        Self { key, epoch }
     }
 
     /// Returns the session of a newcomer.

@@ -4,8 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use humantime::parse_rfc3339;
-
 use crate::server::ingress::bans::{Ban, MAX_BANS};
 
 /// The file `bans` in the folder of `--state-dir`.
@@ -67,7 +65,7 @@ impl BanFile {
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
-            let ban = parse(line).ok_or_else(|| StateError::Line {
+            let ban = Ban::parse(line).ok_or_else(|| StateError::Line {
                 path: path.clone(),
                 line: number,
             })?;
@@ -111,15 +109,6 @@ impl BanFile {
     fn path(&self) -> PathBuf {
         self.folder.join("bans")
     }
-}
-
-fn parse(line: &[u8]) -> Option<Ban> {
-    let (net, rest) = str::from_utf8(line).ok()?.split_once(' ')?;
-    let end = match rest {
-        "for ever" => None,
-        rest => Some(parse_rfc3339(rest.strip_prefix("until ")?).ok()?),
-    };
-    Some(Ban::new(net.parse().ok()?, end))
 }
 
 const HEAD: &str = "# The bans of a bullhorn server, which reads this file when it starts, and \
