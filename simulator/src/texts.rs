@@ -1,0 +1,289 @@
+//! The texts on their way from their senders to the members of rooms.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use bullhorn::wire::v2::Own;
+use bullhorn::wire::{DisplayName, RoomName, push_text};
+
+use crate::model::{Address, Model};
+
+/// A text to a room, as a worker has received it.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) sender: Address,
+    pub(crate) worker: usize,
+    pub(crate) room: RoomName,
+    /// The number of the room, which no later room has.
+    pub(crate) number: u32,
+    pub(crate) from: DisplayName,
+    pub(crate) payload: Vec<u8>,
+    /// The session that it is not sent to.
+    pub(crate) not_to: Option<u64>,
+}
+
+/// All texts of which a server has not delivered everything.
+#[derive(Default)]
+pub(crate) struct Texts {
+    waiting: BTreeMap<u64, Waiting>,
+    /// The texts with the same bytes, in the order in which they were received.
+    by_line: HashMap<Vec<u8>, Vec<u64>>,
+    by_message: HashMap<(u32, usize, DisplayName, Vec<u8>), Vec<u64>>,
+    last: u64,
+    /// The room and the members of the plan that each worker has built in this step.
+    plans: HashMap<usize, (u32, Rc<Members>)>,
+    /// The last text of each sender that each member has received, by room and worker.
+    order: HashMap<(Address, Address, u32, usize), u64>,
+    /// The text that has each number, by room and worker.
+    numbers: HashMap<(u32, usize, u32), u64>,
+    pub(crate) delivered: u64,
+}
+
+/// The members of a room that receive, with their sessions. Those of a session without echo are
+/// marked.
+type Members = BTreeMap<Address, (Option<u64>, bool)>;
+
+struct Waiting {
+    said: Said,
+    line: Vec<u8>,
+    /// Those who were members when it was sent for the first time.
+    members: Option<Rc<Members>>,
+    left: BTreeSet<Address>,
+    number: Option<u32>,
+    /// It may have been shed, or there was nobody to send it to.
+    may_vanish: bool,
+}
+
+impl Texts {
+    /// Takes a text that a server has queued, or may have shed.
+    pub(crate) fn add(&mut self, said: Said, may_vanish: bool) {
+        self.last += 1;
+        let (mut line, id) = (Vec::new(), self.last);
+        push_text(said.from, &said.payload, &mut line);
+        self.by_line.entry(line.clone()).or_default().push(id);
+        let key = (said.number, said.worker, said.from, said.payload.clone());
+        self.by_message.entry(key).or_default().push(id);
+        let waiting = Waiting {
+            said,
+            line,
+            members: None,
+            left: BTreeSet::new(),
+            number: None,
+            may_vanish,
+        };
+        self.waiting.insert(id, waiting);
+    }
+
+    /// Begins a step of a worker, which may build one plan.
+    pub(crate) fn begin_step(&mut self, worker: usize, model: &Model) {
+        self.plans.remove(&worker);
+        for waiting in self.waiting.values_mut() {
+            let Said { room, number, .. } = waiting.said;
+            let is_next = waiting.said.worker == worker && waiting.members.is_none();
+            if is_next && members(model, room, number).is_empty() {
+                waiting.may_vanish = true;
+            }
+        }
+    }
+
+    /// Takes a delivery in version 1. `may_begin` if the sending worker has built a plan.
+    pub(crate) fn deliver_line(
+        &mut self,
+        (worker, may_begin): (usize, bool),
+        to: Address,
+        line: &[u8],
+        model: &Model,
+    ) {
+        let ids = self.by_line.get(line).cloned().unwrap_or_default();
+        let id = self.receive((worker, may_begin), to, &ids, model);
+        let id = id.unwrap_or_else(|| panic!("{to:?} is sent {}", line.escape_ascii()));
+        let session = self.session_of(id, to);
+        assert_eq!(session, None, "a session is sent {}", line.escape_ascii());
+        self.finish(id, to);
+    }
+
+    /// Takes a delivery in version 2, by which a text has a number.
+    pub(crate) fn deliver_message(
+        &mut self,
+        sending: (usize, bool),
+        to: Address,
+        session: u64,
+        (number, stream, sequence): (u32, usize, u32),
+        (from, payload): (DisplayName, &[u8]),
+        model: &Model,
+    ) {
+        let key = (number, stream, from, payload.to_vec());
+        let mut ids = self.by_message.get(&key).cloned().unwrap_or_default();
+        if let Some(id) = self.numbers.get(&(number, stream, sequence)) {
+            ids.retain(|other| other == id);
+        }
+        let id = self.receive(sending, to, &ids, model);
+        let text = || {
+            format!(
+                "{number}/{stream}/{sequence} {from} {}",
+                payload.escape_ascii()
+            )
+        };
+        let id = id.unwrap_or_else(|| panic!("{to:?} is sent {}", text()));
+        assert_eq!(self.session_of(id, to), Some(session), "{to:?}: {}", text());
+        self.set_number(id, sequence);
+        self.finish(id, to);
+    }
+
+    /// Takes the numbers of texts that a session is not sent, as they are its own.
+    pub(crate) fn note_own(
+        &mut self,
+        sending: (usize, bool),
+        to: Address,
+        session: u64,
+        own: &Own,
+        model: &Model,
+    ) {
+        for index in 0..u32::from(own.count) {
+            let sequence = own.sequence.wrapping_add(index);
+            let (room, worker) = (own.room, usize::from(own.stream));
+            if self.numbers.contains_key(&(room, worker, sequence)) {
+                continue;
+            }
+            let is_next = |waiting: &Waiting| {
+                waiting.said.not_to == Some(session)
+                    && waiting.said.number == room
+                    && waiting.said.worker == worker
+                    && waiting.number.is_none()
+            };
+            let mut waiting = self.waiting.iter();
+            let id = waiting
+                .find(|(_, waiting)| is_next(waiting))
+                .map(|(id, _)| *id);
+            let id = id.unwrap_or_else(|| panic!("{to:?} is sent {own:?}"));
+            self.begin(sending, id, model);
+            self.set_number(id, sequence);
+            self.tidy(id);
+        }
+    }
+
+    /// Checks that nothing is left but what was shed, `shed` deliveries of texts that were begun.
+    pub(crate) fn check_end(&mut self, shed: u64) {
+        let mut left = 0;
+        for (id, waiting) in &self.waiting {
+            left += waiting.left.len() as u64;
+            let said = &waiting.said;
+            let is_begun = waiting.members.is_some();
+            assert!(
+                is_begun || waiting.may_vanish,
+                "text {id} was not sent: {said:?}"
+            );
+        }
+        assert_eq!(left, shed, "deliveries that were not made");
+        self.waiting.clear();
+        self.by_line.clear();
+        self.by_message.clear();
+        self.plans.clear();
+    }
+
+    /// Returns the text among `ids` that a member receives now.
+    fn receive(
+        &mut self,
+        sending: (usize, bool),
+        to: Address,
+        ids: &[u64],
+        model: &Model,
+    ) -> Option<u64> {
+        for id in ids {
+            let is_begun = self.waiting.get(id)?.members.is_some();
+            if (is_begun || self.begin(sending, *id, model)) && self.waiting[id].left.contains(&to)
+            {
+                return Some(*id);
+            }
+        }
+        None
+    }
+
+    /// Begins to send a text, to the members that its room has now. Returns false if this cannot
+    /// be a part of the plan that is being sent.
+    fn begin(&mut self, (worker, may_begin): (usize, bool), id: u64, model: &Model) -> bool {
+        let waiting = self.waiting.get_mut(&id).expect("it waits");
+        let Said { room, number, .. } = waiting.said;
+        if waiting.members.is_some() {
+            return true;
+        }
+        if !may_begin || waiting.said.worker != worker {
+            return false;
+        }
+        let new = || (number, Rc::new(members(model, room, number)));
+        let (planned, members) = self.plans.entry(worker).or_insert_with(new);
+        if *planned != number {
+            return false;
+        }
+        let is_sent = |(_, (session, is_without_echo)): &(&Address, &(Option<u64>, bool))| {
+            !(*is_without_echo && *session == waiting.said.not_to)
+        };
+        let left = members.iter().filter(is_sent).map(|(member, _)| *member);
+        waiting.left = left.collect();
+        waiting.members = Some(Rc::clone(members));
+        true
+    }
+
+    fn session_of(&self, id: u64, to: Address) -> Option<u64> {
+        let members = self.waiting[&id].members.as_ref();
+        members.and_then(|members| members[&to].0)
+    }
+
+    fn set_number(&mut self, id: u64, sequence: u32) {
+        let waiting = self.waiting.get_mut(&id).expect("it waits");
+        let said = &waiting.said;
+        let before = waiting.number.replace(sequence);
+        assert!(
+            before.is_none_or(|before| before == sequence),
+            "{said:?} has two numbers"
+        );
+        let key = (said.number, said.worker, sequence);
+        let other = *self.numbers.entry(key).or_insert(id);
+        assert_eq!(other, id, "{said:?} has a number of another text: {key:?}");
+    }
+
+    /// Notes that a member has received a text, in the order of its sender.
+    fn finish(&mut self, id: u64, to: Address) {
+        let waiting = self.waiting.get_mut(&id).expect("it waits");
+        waiting.left.remove(&to);
+        self.delivered += 1;
+        let said = &waiting.said;
+        let key = (to, said.sender, said.number, said.worker);
+        let before = self.order.insert(key, id).unwrap_or(0);
+        assert!(before < id, "{to:?} is sent {said:?} after a later one");
+        self.tidy(id);
+    }
+
+    /// Forgets a text that everyone has.
+    fn tidy(&mut self, id: u64) {
+        if self.waiting[&id].members.is_some() && self.waiting[&id].left.is_empty() {
+            let Waiting { said, line, .. } = self.waiting.remove(&id).expect("it waits");
+            let key = (said.number, said.worker, said.from, said.payload);
+            remove(&mut self.by_line, &line, id);
+            remove(&mut self.by_message, &key, id);
+        }
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(ids: &mut HashMap<K, Vec<u64>>, key: &K, id: u64) {
+    if let Some(found) = ids.get_mut(key) {
+        found.retain(|other| *other != id);
+        if found.is_empty() {
+            ids.remove(key);
+        }
+    }
+}
+
+/// Returns the members of a room that receive. A room that has vanished has none.
+fn members(model: &Model, room: RoomName, number: u32) -> Members {
+    let room = model.rooms.get(&room).filter(|room| room.number == number);
+    let members = room.into_iter().flat_map(|room| &room.members);
+    let receiving = members.filter_map(|member| {
+        let peer = &model.peers[member];
+        let is_without_echo = peer.session.is_some() && !peer.options.echo;
+        peer.options
+            .receive
+            .then_some((*member, (peer.session, is_without_echo)))
+    });
+    receiving.collect()
+}
