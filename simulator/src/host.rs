@@ -193,12 +193,10 @@ impl Host {
         info.counters.turns.add(1);
         let mut progress = Progress::More;
         for _ in 0..sends {
-            self.oracle.note_bundles();
             self.oracle.texts.begin_step(worker, &self.oracle.model);
-            let planned = info.counters.deliveries_planned.get();
             let mut wire = Wire {
                 host: self,
-                worker: Some((worker, planned)),
+                worker: Some(worker),
             };
             progress = chat.poll_transmit(&mut wire, now_ms);
             if progress != Progress::More {
@@ -428,8 +426,8 @@ impl Host {
 /// The network between a server and its peers.
 struct Wire<'a> {
     host: &'a mut Host,
-    /// The worker that sends, and the deliveries that it had planned before. `None`: the notifier.
-    worker: Option<(usize, u64)>,
+    /// The worker that sends. `None`: the notifier.
+    worker: Option<usize>,
 }
 
 impl Transmit for Wire<'_> {
@@ -440,10 +438,7 @@ impl Transmit for Wire<'_> {
     ) -> SendTally {
         let mut tally = SendTally::default();
         let host = &mut *self.host;
-        let origin = self.worker.map_or(Origin::Notifier, |(worker, planned)| {
-            let counters = &host.seats[worker].info.counters;
-            Origin::Worker(worker, counters.deliveries_planned.get() > planned)
-        });
+        let origin = self.worker.map_or(Origin::Notifier, Origin::Worker);
         for packet in packets {
             assert_eq!(packet.to.endpoint(), endpoint);
             let is_congested = host.congested > 0;
@@ -453,7 +448,7 @@ impl Transmit for Wire<'_> {
                 if let Some(tag) = packet.tag {
                     datagram[TAG].copy_from_slice(&tag.bytes);
                 }
-                let worker = self.worker.map_or(usize::MAX, |(worker, _)| worker);
+                let worker = self.worker.unwrap_or(usize::MAX);
                 host.note(">", worker, packet.to, &datagram);
                 host.oracle.sent(origin, packet.to, &datagram);
                 if !is_congested {

@@ -23,6 +23,8 @@ pub(crate) struct Model {
     pub(crate) peers: BTreeMap<Address, Peer>,
     pub(crate) rooms: HashMap<RoomName, Room>,
     last_number: u32,
+    /// The rooms in which a session that is moving has places.
+    reserved: Vec<RoomName>,
     names: HashMap<Name, (Address, Option<Network>)>,
     /// The limits of networks: of peers, names and rooms.
     pub(crate) shares: [Shares; 3],
@@ -116,6 +118,7 @@ impl Model {
             peers: BTreeMap::new(),
             rooms: HashMap::from([(lobby, Room::new(0, lobby, None))]),
             last_number: 0,
+            reserved: Vec::new(),
             names: HashMap::new(),
             shares: rates.map(|rate| Shares {
                 rate: Rate::new(rate.0, Duration::from_secs(10)),
@@ -234,7 +237,8 @@ impl Model {
             true => PresenceEvent::TimedOut(who),
             false => PresenceEvent::Left(who),
         });
-        if room.members.is_empty() && room.number != 0 {
+        let is_reserved = room.number == 0 || self.reserved.contains(&name);
+        if room.members.is_empty() && !is_reserved {
             let room = self.rooms.remove(&name).expect("it is there");
             self.shares[2].leave(room.creator);
         }
@@ -373,9 +377,11 @@ impl Model {
         self.peers.remove(&from);
         if let Some(registered) = self.peers.get(&address).cloned() {
             self.note_debt(address, &registered);
+            self.reserved = old.rooms().collect();
             for room in registered.rooms() {
                 self.leave_room(address, room, false);
             }
+            self.reserved.clear();
             self.free_name(&registered);
             self.shares[0].leave(registered.network);
         }
@@ -430,17 +436,6 @@ impl Model {
             (subscribers, Reply::Presence { changes, members })
         });
         notices.collect()
-    }
-
-    /// Returns the peer with this name or address.
-    pub(crate) fn find(&self, whom: &[u8], bind: u8) -> Option<Address> {
-        match DisplayName::parse(whom)? {
-            DisplayName::Name(name) => self.names.get(&name.folded()).map(|(peer, _)| *peer),
-            DisplayName::Address(address) => {
-                let mut binds = [bind, 0, 1].into_iter().map(|bind| (address, bind));
-                binds.find(|address| self.peers.contains_key(address))
-            }
-        }
     }
 
     pub(crate) fn display_name(&self, address: Address) -> DisplayName {

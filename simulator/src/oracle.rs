@@ -18,8 +18,7 @@ use crate::texts::Texts;
 /// The sender of a datagram of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A worker, and true if it has built a plan in this step.
-    Worker(usize, bool),
+    Worker(usize),
     Notifier,
 }
 
@@ -101,7 +100,12 @@ impl Oracle {
     ) {
         let address = address_of(from);
         let now_ms = self.model.now_ms;
+        let peer = self.model.peers.get(&address);
+        let is_long = peer.is_some_and(|peer| peer.options.bundle_size == BundleSize::Full);
         let contact = self.contact(address);
+        if is_long {
+            contact.long_ms = now_ms;
+        }
         contact.received_bytes += payload.len() + from.header_bytes();
         contact.heard_ms = now_ms;
         if let Ok((session, mut frames)) = parse_client(payload) {
@@ -241,12 +245,11 @@ impl Oracle {
             }
             return false;
         }
-        let Origin::Worker(worker, may_begin) = origin else {
+        let Origin::Worker(worker) = origin else {
             panic!("{text} from the notifier");
         };
-        let sending = (worker, may_begin);
         self.texts
-            .deliver_line(sending, address_of(to), line, &self.model);
+            .deliver_line(worker, address_of(to), line, &self.model);
         true
     }
 
@@ -272,9 +275,9 @@ impl Oracle {
                     messages += 1;
                     let key = (message.room, message.stream.into(), message.sequence);
                     let content = (message.from, message.payload);
-                    let sending = origin.worker().unwrap_or_else(|| panic!("{}", shown()));
+                    let worker = origin.worker().unwrap_or_else(|| panic!("{}", shown()));
                     self.texts.deliver_message(
-                        sending,
+                        worker,
                         address,
                         receiver,
                         key,
@@ -284,9 +287,9 @@ impl Oracle {
                 }
                 ServerFrame::Own(own) => {
                     messages += 1;
-                    let sending = origin.worker().unwrap_or_else(|| panic!("{}", shown()));
+                    let worker = origin.worker().unwrap_or_else(|| panic!("{}", shown()));
                     self.texts
-                        .note_own(sending, address, receiver, &own, &self.model);
+                        .note_own(worker, address, receiver, &own, &self.model);
                 }
                 ServerFrame::Room(room) | ServerFrame::Subscribed(room) => {
                     let known = self.model.rooms.get(&room.name.folded());
@@ -306,7 +309,9 @@ impl Oracle {
         let is_own = is_issued || contact.numbers.contains(&receiver) || receiver == 0;
         assert!(is_own, "another one's session: {}", shown());
         let is_long = messages > 1 && datagram.len() > SMALL_BUNDLE_BYTES;
-        let may_be_long = now_ms <= contact.long_ms + MAX_DELAY_MS;
+        let peer = self.model.peers.get(&address);
+        let may_be_long = peer.is_none_or(|peer| peer.options.bundle_size == BundleSize::Full)
+            || now_ms <= contact.long_ms + MAX_DELAY_MS;
         assert!(
             !is_long || may_be_long || messages == 0,
             "too long: {}",
@@ -320,16 +325,6 @@ impl Oracle {
         let issued = self.model.issued.entry(address_of(to)).or_default();
         issued.retain(|(known, _)| *known != secret);
         issued.push((secret, now_ms));
-    }
-
-    /// Notes the sessions that may have long bundles, before a step.
-    pub(crate) fn note_bundles(&mut self) {
-        let now_ms = self.model.now_ms;
-        for (address, peer) in &self.model.peers {
-            if peer.options.bundle_size == BundleSize::Full {
-                self.contacts.entry(*address).or_default().long_ms = now_ms;
-            }
-        }
     }
 
     /// Checks a round of the reaper. `is_calm` tells if a worker has turned in each of the last
@@ -455,9 +450,9 @@ impl Oracle {
 }
 
 impl Origin {
-    fn worker(self) -> Option<(usize, bool)> {
+    fn worker(self) -> Option<usize> {
         match self {
-            Self::Worker(worker, may_begin) => Some((worker, may_begin)),
+            Self::Worker(worker) => Some(worker),
             Self::Notifier => None,
         }
     }

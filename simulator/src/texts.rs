@@ -49,6 +49,8 @@ struct Waiting {
     /// Those who were members when it was sent for the first time.
     members: Option<Rc<Members>>,
     left: BTreeSet<Address>,
+    /// Its speaker is a member, wants no echo, and has not been told the number.
+    awaits_own: bool,
     number: Option<u32>,
     /// It may have been shed, or there was nobody to send it to.
     may_vanish: bool,
@@ -68,6 +70,7 @@ impl Texts {
             line,
             members: None,
             left: BTreeSet::new(),
+            awaits_own: false,
             number: None,
             may_vanish,
         };
@@ -80,22 +83,16 @@ impl Texts {
         for waiting in self.waiting.values_mut() {
             let Said { room, number, .. } = waiting.said;
             let is_next = waiting.said.worker == worker && waiting.members.is_none();
-            if is_next && members(model, room, number).is_empty() {
+            if is_next && receivers(model, room, number).next().is_none() {
                 waiting.may_vanish = true;
             }
         }
     }
 
-    /// Takes a delivery in version 1. `may_begin` if the sending worker has built a plan.
-    pub(crate) fn deliver_line(
-        &mut self,
-        (worker, may_begin): (usize, bool),
-        to: Address,
-        line: &[u8],
-        model: &Model,
-    ) {
+    /// Takes a delivery by `worker` in version 1.
+    pub(crate) fn deliver_line(&mut self, worker: usize, to: Address, line: &[u8], model: &Model) {
         let ids = self.by_line.get(line).cloned().unwrap_or_default();
-        let id = self.receive((worker, may_begin), to, &ids, model);
+        let id = self.receive(worker, to, &ids, model);
         let id = id.unwrap_or_else(|| panic!("{to:?} is sent {}", line.escape_ascii()));
         let session = self.session_of(id, to);
         assert_eq!(session, None, "a session is sent {}", line.escape_ascii());
@@ -105,7 +102,7 @@ impl Texts {
     /// Takes a delivery in version 2, by which a text has a number.
     pub(crate) fn deliver_message(
         &mut self,
-        sending: (usize, bool),
+        worker: usize,
         to: Address,
         session: u64,
         (number, stream, sequence): (u32, usize, u32),
@@ -117,7 +114,7 @@ impl Texts {
         if let Some(id) = self.numbers.get(&(number, stream, sequence)) {
             ids.retain(|other| other == id);
         }
-        let id = self.receive(sending, to, &ids, model);
+        let id = self.receive(worker, to, &ids, model);
         let text = || {
             format!(
                 "{number}/{stream}/{sequence} {from} {}",
@@ -133,7 +130,7 @@ impl Texts {
     /// Takes the numbers of texts that a session is not sent, as they are its own.
     pub(crate) fn note_own(
         &mut self,
-        sending: (usize, bool),
+        worker: usize,
         to: Address,
         session: u64,
         own: &Own,
@@ -141,23 +138,27 @@ impl Texts {
     ) {
         for index in 0..u32::from(own.count) {
             let sequence = own.sequence.wrapping_add(index);
-            let (room, worker) = (own.room, usize::from(own.stream));
-            if self.numbers.contains_key(&(room, worker, sequence)) {
-                continue;
-            }
+            let (room, stream) = (own.room, usize::from(own.stream));
+            let known = self.numbers.get(&(room, stream, sequence)).copied();
             let is_next = |waiting: &Waiting| {
                 waiting.said.not_to == Some(session)
-                    && waiting.said.number == room
-                    && waiting.said.worker == worker
-                    && waiting.number.is_none()
+                    && (waiting.said.number, waiting.said.worker) == (room, stream)
+                    && (waiting.awaits_own || waiting.members.is_none())
+                    && waiting.number.is_none_or(|number| number == sequence)
             };
-            let mut waiting = self.waiting.iter();
-            let id = waiting
-                .find(|(_, waiting)| is_next(waiting))
-                .map(|(id, _)| *id);
-            let id = id.unwrap_or_else(|| panic!("{to:?} is sent {own:?}"));
-            self.begin(sending, id, model);
+            let waiting = self.waiting.iter();
+            let mut next = waiting.filter(|(_, waiting)| is_next(waiting));
+            if known.is_none() && next.clone().any(|(_, waiting)| waiting.may_vanish) {
+                // It may be that one, or one after it.
+                continue;
+            }
+            let id = next.find(|(id, _)| known.is_none_or(|known| known == **id));
+            let id = id
+                .map(|(id, _)| *id)
+                .filter(|id| self.begin(worker, *id, model));
+            let id = id.unwrap_or_else(|| panic!("{to:?} is sent {sequence} of {own:?}"));
             self.set_number(id, sequence);
+            self.waiting.get_mut(&id).expect("it waits").awaits_own = false;
             self.tidy(id);
         }
     }
@@ -166,8 +167,11 @@ impl Texts {
     pub(crate) fn check_end(&mut self, shed: u64) {
         let mut left = 0;
         for (id, waiting) in &self.waiting {
-            left += waiting.left.len() as u64;
-            let said = &waiting.said;
+            let (said, to) = (&waiting.said, &waiting.left);
+            left += to.len() as u64;
+            if shed == 0 && !to.is_empty() {
+                println!("text {id} was not sent to {to:?}: {said:?}");
+            }
             let is_begun = waiting.members.is_some();
             assert!(
                 is_begun || waiting.may_vanish,
@@ -182,17 +186,10 @@ impl Texts {
     }
 
     /// Returns the text among `ids` that a member receives now.
-    fn receive(
-        &mut self,
-        sending: (usize, bool),
-        to: Address,
-        ids: &[u64],
-        model: &Model,
-    ) -> Option<u64> {
+    fn receive(&mut self, worker: usize, to: Address, ids: &[u64], model: &Model) -> Option<u64> {
         for id in ids {
             let is_begun = self.waiting.get(id)?.members.is_some();
-            if (is_begun || self.begin(sending, *id, model)) && self.waiting[id].left.contains(&to)
-            {
+            if (is_begun || self.begin(worker, *id, model)) && self.waiting[id].left.contains(&to) {
                 return Some(*id);
             }
         }
@@ -201,27 +198,47 @@ impl Texts {
 
     /// Begins to send a text, to the members that its room has now. Returns false if this cannot
     /// be a part of the plan that is being sent.
-    fn begin(&mut self, (worker, may_begin): (usize, bool), id: u64, model: &Model) -> bool {
-        let waiting = self.waiting.get_mut(&id).expect("it waits");
+    fn begin(&mut self, worker: usize, id: u64, model: &Model) -> bool {
+        let waiting = &self.waiting[&id];
         let Said { room, number, .. } = waiting.said;
         if waiting.members.is_some() {
             return true;
         }
-        if !may_begin || waiting.said.worker != worker {
+        if waiting.said.worker != worker {
             return false;
         }
-        let new = || (number, Rc::new(members(model, room, number)));
-        let (planned, members) = self.plans.entry(worker).or_insert_with(new);
+        if !self.plans.contains_key(&worker) {
+            // The plan before it has ended.
+            self.forget_own(worker, number);
+            let members: Members = receivers(model, room, number).collect();
+            self.plans.insert(worker, (number, Rc::new(members)));
+        }
+        let (planned, members) = &self.plans[&worker];
         if *planned != number {
             return false;
         }
-        let is_sent = |(_, (session, is_without_echo)): &(&Address, &(Option<u64>, bool))| {
-            !(*is_without_echo && *session == waiting.said.not_to)
-        };
-        let left = members.iter().filter(is_sent).map(|(member, _)| *member);
-        waiting.left = left.collect();
+        let waiting = self.waiting.get_mut(&id).expect("it waits");
+        let not_to = waiting.said.not_to;
+        for (member, (session, is_without_echo)) in &**members {
+            if *is_without_echo && *session == not_to {
+                waiting.awaits_own = true;
+            } else {
+                waiting.left.insert(*member);
+            }
+        }
         waiting.members = Some(Rc::clone(members));
         true
+    }
+
+    /// Forgets the numbers that speakers in a room were not told, as that was shed.
+    fn forget_own(&mut self, worker: usize, number: u32) {
+        let is_it = |said: &Said| (said.worker, said.number) == (worker, number);
+        let waiting = self.waiting.iter();
+        let begun = waiting.filter(|(_, waiting)| waiting.awaits_own && is_it(&waiting.said));
+        for id in begun.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.waiting.get_mut(&id).expect("it waits").awaits_own = false;
+            self.tidy(id);
+        }
     }
 
     fn session_of(&self, id: u64, to: Address) -> Option<u64> {
@@ -256,7 +273,8 @@ impl Texts {
 
     /// Forgets a text that everyone has.
     fn tidy(&mut self, id: u64) {
-        if self.waiting[&id].members.is_some() && self.waiting[&id].left.is_empty() {
+        let waiting = &self.waiting[&id];
+        if waiting.members.is_some() && waiting.left.is_empty() && !waiting.awaits_own {
             let Waiting { said, line, .. } = self.waiting.remove(&id).expect("it waits");
             let key = (said.number, said.worker, said.from, said.payload);
             remove(&mut self.by_line, &line, id);
@@ -275,15 +293,17 @@ fn remove<K: std::hash::Hash + Eq>(ids: &mut HashMap<K, Vec<u64>>, key: &K, id: 
 }
 
 /// Returns the members of a room that receive. A room that has vanished has none.
-fn members(model: &Model, room: RoomName, number: u32) -> Members {
+fn receivers(
+    model: &Model,
+    room: RoomName,
+    number: u32,
+) -> impl Iterator<Item = (Address, (Option<u64>, bool))> {
     let room = model.rooms.get(&room).filter(|room| room.number == number);
     let members = room.into_iter().flat_map(|room| &room.members);
-    let receiving = members.filter_map(|member| {
+    members.filter_map(|member| {
         let peer = &model.peers[member];
         let is_without_echo = peer.session.is_some() && !peer.options.echo;
-        peer.options
-            .receive
-            .then_some((*member, (peer.session, is_without_echo)))
-    });
-    receiving.collect()
+        let member = (*member, (peer.session, is_without_echo));
+        peer.options.receive.then_some(member)
+    })
 }
