@@ -157,11 +157,11 @@ impl Host {
 
     /// Hands a datagram to the socket of a worker, which drops it if it is full.
     pub fn arrive(&mut self, worker: usize, from: PeerAddr, payload: Vec<u8>) {
-        self.oracle.arrived(worker, &from, &payload);
         let seat = &mut self.seats[worker];
         if seat.socket.len() >= MAX_SOCKET {
             seat.drops += 1;
         } else {
+            self.oracle.arrived(worker, &from, &payload);
             seat.socket.push_back((from, payload));
         }
     }

@@ -66,7 +66,7 @@ impl Oracle {
         }
     }
 
-    /// Notes a datagram that has come to the socket of a worker, which may drop it.
+    /// Notes a datagram that waits in the socket of a worker.
     pub(crate) fn arrived(&mut self, worker: usize, from: &PeerAddr, payload: &[u8]) {
         let address = address_of(from);
         let slot = (worker, address.0.port() % 64);
@@ -84,8 +84,13 @@ impl Oracle {
                 .is_ok_and(|(found, _)| found.is_some_and(|found| found.get() == session)),
             _ => false,
         };
-        if is_sign && peer.owner == worker && !is_flooder {
-            self.contact(address).alive_ms = self.model.now_ms;
+        let (now_ms, seen_ms) = (self.model.now_ms, peer.seen_ms);
+        let timeout_ms = self.model.config.timeout.as_millis() as u64;
+        let is_owner = peer.owner == worker;
+        let contact = self.contact(address);
+        let is_in_time = now_ms <= seen_ms.max(contact.alive_ms) + timeout_ms;
+        if is_sign && is_owner && is_in_time && !is_flooder {
+            contact.alive_ms = now_ms;
         }
     }
 

@@ -51,6 +51,8 @@ struct Waiting {
     left: BTreeSet<Address>,
     /// Its speaker is a member, wants no echo, and has not been told the number.
     awaits_own: bool,
+    /// Its plan has ended.
+    is_over: bool,
     number: Option<u32>,
     /// It may have been shed, or there was nobody to send it to.
     may_vanish: bool,
@@ -71,6 +73,7 @@ impl Texts {
             members: None,
             left: BTreeSet::new(),
             awaits_own: false,
+            is_over: false,
             number: None,
             may_vanish,
         };
@@ -155,7 +158,7 @@ impl Texts {
             let id = next.find(|(id, _)| known.is_none_or(|known| known == **id));
             let id = id
                 .map(|(id, _)| *id)
-                .filter(|id| self.begin(worker, *id, model));
+                .filter(|id| self.begin(worker, *id, to, model));
             let id = id.unwrap_or_else(|| panic!("{to:?} is sent {sequence} of {own:?}"));
             self.set_number(id, sequence);
             self.waiting.get_mut(&id).expect("it waits").awaits_own = false;
@@ -187,18 +190,18 @@ impl Texts {
 
     /// Returns the text among `ids` that a member receives now.
     fn receive(&mut self, worker: usize, to: Address, ids: &[u64], model: &Model) -> Option<u64> {
-        for id in ids {
-            let is_begun = self.waiting.get(id)?.members.is_some();
-            if (is_begun || self.begin(worker, *id, model)) && self.waiting[id].left.contains(&to) {
-                return Some(*id);
-            }
-        }
-        None
+        let mut ids = ids.to_vec();
+        // Of those that are the same, some may have been shed, and the plans of some have ended.
+        ids.sort_by_key(|id| (self.waiting[id].is_over, self.waiting[id].may_vanish));
+        let is_it = |texts: &mut Self, id: &u64| {
+            texts.begin(worker, *id, to, model) && texts.waiting[id].left.contains(&to)
+        };
+        ids.into_iter().find(|id| is_it(self, id))
     }
 
-    /// Begins to send a text, to the members that its room has now. Returns false if this cannot
-    /// be a part of the plan that is being sent.
-    fn begin(&mut self, worker: usize, id: u64, model: &Model) -> bool {
+    /// Begins to send a text, to `to` and the other members that its room has now. Returns false if
+    /// this cannot be a part of the plan that is being sent.
+    fn begin(&mut self, worker: usize, id: u64, to: Address, model: &Model) -> bool {
         let waiting = &self.waiting[&id];
         let Said { room, number, .. } = waiting.said;
         if waiting.members.is_some() {
@@ -208,9 +211,11 @@ impl Texts {
             return false;
         }
         if !self.plans.contains_key(&worker) {
-            // The plan before it has ended.
-            self.forget_own(worker, number);
             let members: Members = receivers(model, room, number).collect();
+            if !members.contains_key(&to) {
+                return false;
+            }
+            self.end_plan(worker, number);
             self.plans.insert(worker, (number, Rc::new(members)));
         }
         let (planned, members) = &self.plans[&worker];
@@ -230,13 +235,18 @@ impl Texts {
         true
     }
 
-    /// Forgets the numbers that speakers in a room were not told, as that was shed.
-    fn forget_own(&mut self, worker: usize, number: u32) {
+    /// Notes that the plan which a worker had for a room has ended. What of it was not sent was shed,
+    /// but for the batch of a worker that is stuck.
+    fn end_plan(&mut self, worker: usize, number: u32) {
         let is_it = |said: &Said| (said.worker, said.number) == (worker, number);
-        let waiting = self.waiting.iter();
-        let begun = waiting.filter(|(_, waiting)| waiting.awaits_own && is_it(&waiting.said));
-        for id in begun.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.waiting.get_mut(&id).expect("it waits").awaits_own = false;
+        let mut ended = Vec::new();
+        for (id, waiting) in &mut self.waiting {
+            if waiting.members.is_some() && is_it(&waiting.said) {
+                (waiting.is_over, waiting.awaits_own) = (true, false);
+                ended.push(*id);
+            }
+        }
+        for id in ended {
             self.tidy(id);
         }
     }
@@ -266,8 +276,10 @@ impl Texts {
         self.delivered += 1;
         let said = &waiting.said;
         let key = (to, said.sender, said.number, said.worker);
-        let before = self.order.insert(key, id).unwrap_or(0);
-        assert!(before < id, "{to:?} is sent {said:?} after a later one");
+        if !waiting.is_over && !waiting.may_vanish {
+            let before = self.order.insert(key, id).unwrap_or(0);
+            assert!(before < id, "{to:?} is sent {said:?} after a later one");
+        }
         self.tidy(id);
     }
 

@@ -89,13 +89,13 @@ pub fn run(options: &Options) -> Report {
     let mut rng = Rng::with_seed(options.seed);
     let is_crowded = rng.u8(0..32) == 0;
     let peers = match is_crowded {
-        true => rng.usize(300..2_000),
+        true => rng.usize(300..1_500),
         false => rng.usize(2..16),
     };
     let peers = options.peers.unwrap_or(peers);
     let seconds = options
         .seconds
-        .unwrap_or(if is_crowded { 12 } else { rng.u64(10..50) });
+        .unwrap_or(if is_crowded { 8 } else { rng.u64(10..50) });
     let mut world = World::new(options, rng, peers);
     world.run_until(1_000 * seconds);
     // Everybody comes back when the faults are over.
