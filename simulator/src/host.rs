@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bullhorn::ServerConfig;
@@ -112,7 +112,7 @@ impl Host {
             own_addresses: Arc::default(),
             kept_bans: (None, Vec::new()),
             clock: Clock::from_fn(move || reading.load(Ordering::Relaxed)),
-            log: Log::new().0,
+            log: LOG.get_or_init(|| Log::new().0).clone(),
             max_segments: 64,
             keys: Keys::from_root((key, !key)),
         };
@@ -476,6 +476,9 @@ fn network_of(address: SocketAddr) -> (IpNet, Network) {
         network,
     )
 }
+
+/// All servers have one log, which nobody reads. Its queue takes longer to make than a short run.
+static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Number of datagrams that a socket holds. One step of a worker receives them all.
 const MAX_SOCKET: usize = 256;

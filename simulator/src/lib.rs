@@ -7,15 +7,20 @@
 //! ```text
 //! world, peers, fuzz      what happens, and when
 //!  host                   the core of the server, one step at a time
-//!  oracle, texts          checks of what it does and sends
-//!   model, handle         what it should do
+//!  oracle, texts, notices checks of what it does and sends
+//!   handle, budgets       what it should do with a datagram
+//!   model, moves, shares  its peers, rooms and names
 //! ```
 
+mod budgets;
 pub mod fuzz;
 mod handle;
 pub mod host;
 mod model;
+mod moves;
+mod notices;
 mod oracle;
 mod peers;
+mod shares;
 mod texts;
 pub mod world;

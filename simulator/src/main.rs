@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use simulator::fuzz;
 use simulator::world::{Options, run};
 
 /// Runs the core of the server against the model, one world per seed
@@ -25,6 +26,9 @@ struct Args {
     /// Print every datagram
     #[arg(long)]
     trace: bool,
+    /// Run scripts of random bytes in place of worlds, as the fuzz target does
+    #[arg(long)]
+    scripts: bool,
     /// Run each seed twice, and compare all datagrams
     #[arg(long)]
     twice: bool,
@@ -51,8 +55,17 @@ fn main() -> ExitCode {
             );
             report
         };
-        match catch_unwind(twice) {
-            Ok(report) => received += report.received,
+        let script = || {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            fuzz::run(&(0..600).map(|_| rng.u8(..)).collect::<Vec<_>>());
+            0
+        };
+        let result = match args.scripts {
+            true => catch_unwind(script),
+            false => catch_unwind(|| twice().received),
+        };
+        match result {
+            Ok(count) => received += count,
             Err(_) => {
                 found += 1;
                 eprintln!("seed {seed} found something: scripts/simulate --seed {seed} --trace");

@@ -10,8 +10,10 @@ use bullhorn::net::PeerAddr;
 use bullhorn::server::rate::{Meter, Rate};
 use bullhorn::server::registry::Network;
 use bullhorn::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceEvent};
-use bullhorn::wire::v2::{Move, SessionOptions};
+use bullhorn::wire::v2::SessionOptions;
 use bullhorn::wire::{DisplayName, LOBBY, Name, Protocol, Reply, RoomName};
+
+use crate::shares::{Shares, Table};
 
 /// The identity of a peer: its address, and the number of the `--bind` address.
 pub(crate) type Address = (SocketAddr, u8);
@@ -24,8 +26,8 @@ pub(crate) struct Model {
     pub(crate) rooms: HashMap<RoomName, Room>,
     last_number: u32,
     /// The rooms in which a session that is moving has places.
-    reserved: Vec<RoomName>,
-    names: HashMap<Name, (Address, Option<Network>)>,
+    pub(crate) reserved: Vec<RoomName>,
+    pub(crate) names: HashMap<Name, (Address, Option<Network>)>,
     /// The limits of networks: of peers, names and rooms.
     pub(crate) shares: [Shares; 3],
     debts: HashMap<Address, Rc<Budget>>,
@@ -82,25 +84,9 @@ pub(crate) struct Room {
     pub(crate) name: RoomName,
     pub(crate) members: BTreeSet<Address>,
     creator: Option<Network>,
-    subscribers: BTreeSet<Address>,
+    pub(crate) subscribers: BTreeSet<Address>,
     events: Vec<PresenceEvent>,
     members_at_event: usize,
-}
-
-/// What networks have of a table, and take of it per second.
-#[derive(Default)]
-pub(crate) struct Shares {
-    counts: HashMap<Network, usize>,
-    rate: Rate,
-    meters: HashMap<Network, Meter>,
-}
-
-/// The tables that networks have shares of.
-#[derive(Clone, Copy)]
-pub(crate) enum Table {
-    Peers,
-    Names,
-    Rooms,
 }
 
 impl Model {
@@ -120,10 +106,7 @@ impl Model {
             last_number: 0,
             reserved: Vec::new(),
             names: HashMap::new(),
-            shares: rates.map(|rate| Shares {
-                rate: Rate::new(rate.0, Duration::from_secs(10)),
-                ..Shares::default()
-            }),
+            shares: rates.map(|rate| Shares::new(Rate::new(rate.0, Duration::from_secs(10)))),
             debts: HashMap::new(),
             issued: HashMap::new(),
             muted: HashMap::new(),
@@ -159,7 +142,7 @@ impl Model {
         used >= max || network.is_some_and(|network| count(network) >= max - used)
     }
 
-    fn max(&self, table: Table) -> usize {
+    pub(crate) fn max(&self, table: Table) -> usize {
         let config = &self.config;
         let max = match table {
             Table::Peers => config.max_peers,
@@ -181,7 +164,7 @@ impl Model {
         true
     }
 
-    fn charge_debt(&self, address: Address, peer: &Peer) {
+    pub(crate) fn charge_debt(&self, address: Address, peer: &Peer) {
         if let (Some(budget), Some(debt)) = (&peer.budget, self.debts.get(&address)) {
             budget.texts.raise_to(&debt.texts);
             budget.bytes.raise_to(&debt.bytes);
@@ -189,7 +172,7 @@ impl Model {
         }
     }
 
-    fn note_debt(&mut self, address: Address, peer: &Peer) {
+    pub(crate) fn note_debt(&mut self, address: Address, peer: &Peer) {
         if let Some(budget) = &peer.budget {
             self.debts.insert(address, Rc::clone(budget));
         }
@@ -210,7 +193,7 @@ impl Model {
         self.shares[0].leave(peer.network);
     }
 
-    fn free_name(&mut self, peer: &Peer) {
+    pub(crate) fn free_name(&mut self, peer: &Peer) {
         if let Some(name) = peer.name
             && let Some((_, network)) = self.names.remove(&name.folded())
         {
@@ -229,7 +212,7 @@ impl Model {
         room.record(PresenceEvent::Joined(who));
     }
 
-    fn leave_room(&mut self, address: Address, name: RoomName, is_timeout: bool) {
+    pub(crate) fn leave_room(&mut self, address: Address, name: RoomName, is_timeout: bool) {
         let who = self.display_name(address);
         let room = self.rooms.get_mut(&name).expect("it has members");
         room.step_out(address);
@@ -336,87 +319,6 @@ impl Model {
         }
     }
 
-    /// Gives `newcomer` what a session at another address has. Returns false if nothing changes.
-    /// `options` are those that the newcomer asks for.
-    pub(crate) fn take_over(
-        &mut self,
-        address: Address,
-        newcomer: &Peer,
-        options: Option<SessionOptions>,
-        former: &Move,
-    ) -> bool {
-        let from = (former.address, address.1);
-        let is_known = |old: &Peer| old.session == Some(former.session.get());
-        let Some(old) = self.peers.get(&from).filter(|old| is_known(old)).cloned() else {
-            return false;
-        };
-        let (used, max) = (self.peers.len(), self.max(Table::Peers));
-        if from == address
-            || !self.shares[0].take(newcomer.network, self.now_ms)
-            || !self.shares[0].hand_over(old.network, newcomer.network, used, max)
-        {
-            return false;
-        }
-        for room in old.rooms() {
-            self.room_mut(room).step_out(from);
-        }
-        let mut moved = Peer {
-            options: options.unwrap_or(old.options),
-            session: newcomer.session,
-            owner: newcomer.owner,
-            network: newcomer.network,
-            seen_ms: self.now_ms,
-            budget: match &newcomer.budget {
-                Some(budget) => Some(old.budget.clone().unwrap_or(Rc::clone(budget))),
-                None => None,
-            },
-            ..old.clone()
-        };
-        self.hand_over_name(&mut moved, address);
-        self.ended.insert(from);
-        self.peers.remove(&from);
-        if let Some(registered) = self.peers.get(&address).cloned() {
-            self.note_debt(address, &registered);
-            self.reserved = old.rooms().collect();
-            for room in registered.rooms() {
-                self.leave_room(address, room, false);
-            }
-            self.reserved.clear();
-            self.free_name(&registered);
-            self.shares[0].leave(registered.network);
-        }
-        self.note_debt(from, &old);
-        self.charge_debt(address, &moved);
-        let until_ms = [from.0, address.0].map(|address| self.muted.get(&address).copied());
-        if let Some(until_ms) = until_ms.into_iter().max().flatten() {
-            moved.muted_until_ms = until_ms;
-            if self.now_ms < until_ms {
-                self.muted.insert(address.0, until_ms);
-            }
-        }
-        for room in moved.rooms() {
-            self.room_mut(room).members.insert(address);
-        }
-        if moved.wants_presence {
-            self.room_mut(moved.room).subscribers.insert(address);
-        }
-        self.peers.insert(address, moved);
-        true
-    }
-
-    fn hand_over_name(&mut self, moved: &mut Peer, address: Address) {
-        let (used, max) = (self.names.len(), self.max(Table::Names));
-        if let Some(name) = moved.name {
-            let (owner, network) = self.names.get_mut(&name.folded()).expect("in use");
-            if self.shares[1].hand_over(*network, moved.network, used, max) {
-                (*owner, *network) = (address, moved.network);
-            } else {
-                self.free_name(moved);
-                moved.name = None;
-            }
-        }
-    }
-
     /// Takes the notice of each room with events: its subscribers and its sentence.
     pub(crate) fn take_notices(&mut self) -> Vec<(Vec<Address>, Reply<'static>)> {
         let rooms = self.rooms.values_mut();
@@ -495,7 +397,7 @@ impl Room {
         }
     }
 
-    fn step_out(&mut self, address: Address) {
+    pub(crate) fn step_out(&mut self, address: Address) {
         assert!(self.members.remove(&address), "the model is wrong");
         self.unsubscribe(address);
     }
@@ -505,56 +407,6 @@ impl Room {
         if self.subscribers.is_empty() {
             self.events.clear();
         }
-    }
-}
-
-impl Shares {
-    fn add(&mut self, network: Option<Network>, left: usize) -> bool {
-        let Some(network) = network else {
-            return true;
-        };
-        let count = self.counts.entry(network).or_default();
-        let may_add = *count < left;
-        *count += usize::from(may_add);
-        may_add
-    }
-
-    fn leave(&mut self, network: Option<Network>) {
-        if let Some(network) = network {
-            *self.counts.get_mut(&network).expect("entered") -= 1;
-        }
-    }
-
-    fn hand_over(
-        &mut self,
-        from: Option<Network>,
-        to: Option<Network>,
-        used: usize,
-        max: usize,
-    ) -> bool {
-        if from == to {
-            return true;
-        }
-        let is_added = self.add(to, (max + 1).saturating_sub(used));
-        if is_added {
-            self.leave(from);
-        }
-        is_added
-    }
-
-    fn take(&mut self, network: Option<Network>, now_ms: u64) -> bool {
-        let rate = self.rate;
-        network.is_none_or(|network| {
-            self.meters
-                .entry(network)
-                .or_default()
-                .take(&rate, 1, now_ms)
-        })
-    }
-
-    /// Returns true if nothing is counted.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.counts.values().all(|count| *count == 0)
     }
 }
 

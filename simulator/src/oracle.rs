@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bullhorn::net::PeerAddr;
 use bullhorn::server::registry::Registry;
-use bullhorn::stats::Counts;
+use bullhorn::stats::{Counts, DropReason};
 use bullhorn::wire::v2::{
     self, BUNDLE_BYTES, BundleSize, ClientFrame, SMALL_BUNDLE_BYTES, ServerFrame, parse_client,
-    parse_server, push_server_frame, push_server_header,
+    parse_server,
 };
-use bullhorn::wire::{ClientDatagram, MAX_TEXT_DATAGRAM, Protocol, Reply, classify, push_reply};
+use bullhorn::wire::{ClientDatagram, MAX_TEXT_DATAGRAM, classify};
 
-use crate::handle::named;
 use crate::model::{Address, Model, Secret, address_of};
+use crate::shares::Shares;
 use crate::texts::Texts;
 
 /// The sender of a datagram of the server.
@@ -27,13 +27,13 @@ pub(crate) struct Oracle {
     pub(crate) texts: Texts,
     contacts: HashMap<Address, Contact>,
     /// The notices that the notifier has to send in this round.
-    notices: Vec<(Address, Vec<u8>)>,
+    pub(crate) notices: Vec<(Address, Vec<u8>)>,
     /// Those of the operator, since the last round.
     pub(crate) operator: Vec<(Address, Vec<u8>)>,
     /// The number of times that a table of fixed size has forgotten something.
     excused: u32,
     handled: u32,
-    notices_sent: u64,
+    pub(crate) notices_sent: u64,
 }
 
 /// What the server and an address have told each other.
@@ -367,44 +367,6 @@ impl Oracle {
         self.check_sizes(registry);
     }
 
-    /// Prepares the checks of a round of the notifier.
-    pub(crate) fn begin_notices(&mut self) {
-        self.notices = std::mem::take(&mut self.operator);
-        for (subscribers, reply) in self.model.take_notices() {
-            for subscriber in subscribers {
-                let notice = self.notice(subscriber, &reply, false);
-                self.notices.push((subscriber, notice));
-            }
-        }
-    }
-
-    pub(crate) fn end_notices(&mut self, counted: u64) {
-        assert!(
-            self.notices.is_empty(),
-            "notices that were not sent: {:?}",
-            self.notices
-        );
-        assert_eq!(self.notices_sent, counted, "notices");
-    }
-
-    /// Returns a notice of the notifier to a peer.
-    pub(crate) fn notice(&self, to: Address, reply: &Reply<'_>, is_goodbye: bool) -> Vec<u8> {
-        let (peer, mut notice) = (&self.model.peers[&to], Vec::new());
-        if let Some(session) = peer.session {
-            push_server_header(session, &mut notice);
-            v2::push_reply(reply, &mut notice);
-            if is_goodbye {
-                push_server_frame(&ServerFrame::Goodbye, &mut notice);
-            }
-            return notice;
-        }
-        push_reply(reply, &mut notice);
-        if peer.protocol() == Protocol::Lines {
-            notice.push(b'\n');
-        }
-        notice
-    }
-
     /// Checks a server that has nothing left to do, and whose peers have all left or expired.
     /// `received` and `drops` are the datagrams that it was given, and those that its sockets
     /// dropped.
@@ -441,7 +403,7 @@ impl Oracle {
         assert!(self.model.peers.is_empty(), "{:?}", self.model.peers.keys());
         assert_eq!(self.model.names_len(), 0, "names");
         assert_eq!(registry.network_totals(), [0; 3], "counts of networks");
-        assert!(self.model.shares.iter().all(crate::model::Shares::is_empty));
+        assert!(self.model.shares.iter().all(Shares::is_empty));
         assert!(
             self.excused <= 2 + self.handled / 500,
             "{} excuses",
@@ -461,6 +423,26 @@ impl Origin {
             Self::Notifier => None,
         }
     }
+}
+
+/// Returns the counts that a datagram may change.
+fn named(counts: &Counts) -> impl Iterator<Item = (&'static str, u64)> {
+    let drops = DropReason::ALL.map(|reason| (reason.name(), counts.dropped(reason)));
+    let others = [
+        ("texts", counts.texts),
+        ("heartbeats", counts.heartbeats),
+        ("leaves", counts.leaves),
+        ("commands", counts.commands),
+        ("frames", counts.frames),
+        ("frames_unknown", counts.frames_unknown),
+        ("frames_limited", counts.frames_limited),
+        ("greetings", counts.greetings),
+        ("registered", counts.registered),
+        ("moved", counts.moved),
+        ("messages_muted", counts.messages_muted),
+        ("commands_expired", counts.commands_expired),
+    ];
+    others.into_iter().chain(drops)
 }
 
 /// Returns the counts that have grown.
