@@ -87,7 +87,7 @@ impl Script {
         let worker = peer % self.workers;
         self.host.arrive(worker, address(peer), datagram);
         // Mostly at once, so that short scripts do much.
-        if peer % 4 > 0 {
+        if !peer.is_multiple_of(4) {
             self.turn(worker, 2);
         }
     }

@@ -10,7 +10,7 @@ use bullhorn::server::rate::Rate;
 use bullhorn::server::registry::Network;
 use bullhorn::stats::DropReason;
 use bullhorn::wire::v2::{
-    ClientFrame, ClientFrames, MAX_PAYLOAD_BYTES, Move, SessionOptions, parse_client,
+    ClientFrame, ClientFrames, MAX_PAYLOAD_BYTES, Move, SessionId, SessionOptions, parse_client,
 };
 use bullhorn::wire::{
     ClientDatagram, Command, Protocol, RoomName, classify, line_protocol, parse_command,
@@ -234,7 +234,7 @@ impl Handling<'_> {
         let Ok((session, mut frames)) = parse_client(datagram) else {
             return self.drop(DropReason::Malformed);
         };
-        let Some(session) = session.map(|session| session.get()) else {
+        let Some(session) = session.map(SessionId::get) else {
             return self.hello(&mut frames);
         };
         let now_ms = self.model.now_ms;

@@ -343,9 +343,9 @@ impl Host {
         self.oracle.operator.push((peer, notice));
     }
 
-    /// Runs until all peers have gone and all is sent, and checks what is left. Returns the hash of
-    /// all that came and left.
-    pub fn finish(&mut self) -> u64 {
+    /// Runs until all peers have gone and all is sent, and checks what is left. Returns a hash of all
+    /// that came and left, and the counts of all workers.
+    pub fn finish(&mut self) -> (u64, Counts) {
         (self.stall_ms, self.congested) = (0, 0);
         let step_ms = self.timeout_ms / 4 + 1;
         // An overflow delays an expiry to ten timeouts.
@@ -370,12 +370,7 @@ impl Host {
         let drops = self.seats.iter().map(|seat| seat.drops).sum();
         self.oracle
             .check_end(&counts, &self.registry, (received, drops));
-        self.hash
-    }
-
-    /// The number of datagrams that workers have received.
-    pub fn received(&self) -> u64 {
-        self.seats.iter().map(|seat| seat.received).sum()
+        (self.hash, counts)
     }
 
     /// Returns true if nothing keeps a session from this address out.

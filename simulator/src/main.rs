@@ -4,6 +4,7 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bullhorn::stats::Counts;
 use clap::Parser;
 use simulator::fuzz;
 use simulator::world::{Options, run};
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let is_one = args.seed.is_some() && !std::env::args().any(|arg| arg.starts_with("--seeds"));
     let first = args.seed.unwrap_or(0);
-    let (start, mut found, mut received) = (Instant::now(), 0_u64, 0);
+    let (start, mut found, mut total) = (Instant::now(), 0_u64, Counts::default());
     let seeds = if is_one { 1 } else { args.seeds };
     for seed in first..first + seeds {
         let options = Options {
@@ -58,14 +59,14 @@ fn main() -> ExitCode {
         let script = || {
             let mut rng = fastrand::Rng::with_seed(seed);
             fuzz::run(&(0..600).map(|_| rng.u8(..)).collect::<Vec<_>>());
-            0
+            Counts::default()
         };
         let result = match args.scripts {
             true => catch_unwind(script),
-            false => catch_unwind(|| twice().received),
+            false => catch_unwind(|| twice().counts),
         };
         match result {
-            Ok(count) => received += count,
+            Ok(counts) => total += counts,
             Err(_) => {
                 found += 1;
                 eprintln!("seed {seed} found something: scripts/simulate --seed {seed} --trace");
@@ -73,6 +74,8 @@ fn main() -> ExitCode {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
+    println!("{total:?}");
+    let received = total.datagrams_in;
     println!("{seeds} seeds, {received} datagrams, {found} findings, {seconds:.1} s");
     ExitCode::from(u8::from(found > 0))
 }

@@ -119,10 +119,7 @@ impl Oracle {
                 ClientFrame::Unknown(v2::Unknown::Option(_, nonce)) => Some(nonce),
                 _ => None,
             });
-            let numbers = session
-                .map(|session| session.get())
-                .into_iter()
-                .chain(nonce);
+            let numbers = session.map(v2::SessionId::get).into_iter().chain(nonce);
             contact.numbers.extend(numbers);
             while contact.numbers.len() > 256 {
                 contact.numbers.pop_front();

@@ -114,10 +114,8 @@ impl Actor {
         for frame in parse_server(datagram).into_iter().flatten() {
             match frame {
                 ServerFrame::Welcome(welcome) => self.session = Some(welcome.session.get()),
-                ServerFrame::Room(room) | ServerFrame::Subscribed(room) => {
-                    if self.rooms.len() < 8 {
-                        self.rooms.push(room.number);
-                    }
+                ServerFrame::Room(room) | ServerFrame::Subscribed(room) if self.rooms.len() < 8 => {
+                    self.rooms.push(room.number);
                 }
                 ServerFrame::UnknownSession | ServerFrame::Goodbye if self.rng.u8(0..4) > 0 => {
                     self.session = None;
@@ -147,11 +145,11 @@ impl Actor {
             Kind::Session(session) => {
                 let text = format!("s{} {}", self.said, self.address.port());
                 self.said += 1;
-                with_random(&mut self.rng, || match fastrand_u8() % 12 {
-                    0 => session.nick(name(fastrand_u8())),
-                    1 => session.join(room(fastrand_u8())),
-                    2 => session.subscribe(room(fastrand_u8())),
-                    3 => session.presence(fastrand_u8() % 2 == 0),
+                with_random(&mut self.rng, || match random_u8() % 12 {
+                    0 => session.nick(name(random_u8())),
+                    1 => session.join(room(random_u8())),
+                    2 => session.subscribe(room(random_u8())),
+                    3 => session.presence(random_u8() < 128),
                     _ => session.say(&text),
                 });
                 self.run_session(now, out);
@@ -347,7 +345,7 @@ fn session(rng: &mut Rng, now: Instant) -> Detached {
         heartbeat_interval: Duration::from_secs(rng.u64(1..4)),
         ..SessionConfig::new(std::net::SocketAddr::from(([192, 0, 2, 1], 9_999)).into())
     };
-    with_random(rng, || Detached::new(&config, fastrand_u64, now))
+    with_random(rng, || Detached::new(&config, random_u64, now))
 }
 
 /// One of a few names, in any case.
@@ -365,7 +363,7 @@ pub(crate) fn room(number: u8) -> RoomName {
 
 thread_local! {
     /// The random numbers of the session that acts. It draws them by a function without a state.
-    static RANDOM: RefCell<Rng> = RefCell::new(Rng::with_seed(0));
+    static RANDOM: RefCell<Rng> = const { RefCell::new(Rng::with_seed(0)) };
 }
 
 fn with_random<T>(rng: &mut Rng, act: impl FnOnce() -> T) -> T {
@@ -375,10 +373,10 @@ fn with_random<T>(rng: &mut Rng, act: impl FnOnce() -> T) -> T {
     result
 }
 
-fn fastrand_u64() -> u64 {
+fn random_u64() -> u64 {
     RANDOM.with_borrow_mut(|rng| rng.u64(..))
 }
 
-fn fastrand_u8() -> u8 {
-    fastrand_u64() as u8
+fn random_u8() -> u8 {
+    random_u64() as u8
 }

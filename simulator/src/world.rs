@@ -9,6 +9,7 @@ use bullhorn::ServerConfig;
 use bullhorn::config::{LimitsConfig, PerSecond, Proof, Switch, Trust};
 use bullhorn::net::PeerAddr;
 use bullhorn::server::egress::Progress;
+use bullhorn::stats::Counts;
 use fastrand::Rng;
 
 use crate::host::{Host, Ruling};
@@ -32,8 +33,8 @@ pub struct Options {
 pub struct Report {
     /// A hash of all datagrams.
     pub hash: u64,
-    /// Number of datagrams that the server has received.
-    pub received: u64,
+    /// The counts of all workers.
+    pub counts: Counts,
     /// Number of peers.
     pub peers: usize,
 }
@@ -115,9 +116,10 @@ pub fn run(options: &Options) -> Report {
         let worker = world.worker_of(&from);
         world.host.arrive(worker, from, datagram);
     }
+    let (hash, counts) = world.host.finish();
     Report {
-        hash: world.host.finish(),
-        received: world.host.received(),
+        hash,
+        counts,
         peers,
     }
 }
@@ -320,11 +322,11 @@ impl World {
     /// Delays all that the server does. The datagrams of its peers wait in its sockets.
     fn pause(&mut self, end_ms: u64) {
         let is_its = |event: &Event| matches!(event, Event::Turn(_) | Event::Reap | Event::Notify);
-        let delayed: Vec<_> = self
-            .events
-            .extract_if(.., |_, event| is_its(event))
-            .collect();
-        for (number, ((ms, _), event)) in (0..).zip(delayed) {
+        let (delayed, others) = std::mem::take(&mut self.events)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, event)| is_its(event));
+        self.events = others;
+        for ((ms, number), event) in delayed {
             self.events.insert((ms.max(end_ms), number), event);
         }
     }
