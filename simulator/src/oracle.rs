@@ -193,8 +193,9 @@ impl Oracle {
         }
     }
 
-    /// Checks a datagram that the server has sent to `to`, and takes what it says.
-    pub(crate) fn sent(&mut self, origin: Origin, to: &PeerAddr, datagram: &[u8]) {
+    /// Checks a datagram that the server has sent to `to`, and takes what it says. Returns true if it
+    /// has texts.
+    pub(crate) fn sent(&mut self, origin: Origin, to: &PeerAddr, datagram: &[u8]) -> bool {
         let (address, now_ms) = (address_of(to), self.model.now_ms);
         assert!(!datagram.is_empty(), "an empty datagram to {to:?}");
         let is_peer = self.model.peers.contains_key(&address);
@@ -232,6 +233,7 @@ impl Oracle {
                 datagram.escape_ascii()
             );
         }
+        is_delivery
     }
 
     /// Returns true if it is a text.
