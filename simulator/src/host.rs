@@ -196,7 +196,6 @@ impl Host {
             self.oracle.texts.begin_step(worker, &self.oracle.model);
             let mut wire = Wire {
                 host: self,
-                planned: info.counters.deliveries_planned.get(),
                 worker: Some(worker),
             };
             progress = chat.poll_transmit(&mut wire, now_ms);
@@ -257,7 +256,6 @@ impl Host {
         let mut wire = Wire {
             host: self,
             worker: None,
-            planned: 0,
         };
         notifier.round(&mut wire);
         let counters = &self.counters;
@@ -425,8 +423,6 @@ struct Wire<'a> {
     host: &'a mut Host,
     /// The worker that sends. `None`: the notifier.
     worker: Option<usize>,
-    /// The deliveries that it had planned before this step.
-    planned: u64,
 }
 
 impl Transmit for Wire<'_> {
@@ -440,7 +436,7 @@ impl Transmit for Wire<'_> {
         let origin = self.worker.map_or(Origin::Notifier, Origin::Worker);
         for packet in packets {
             assert_eq!(packet.to.endpoint(), endpoint);
-            let mut has_texts = false;
+            let mut helps = false;
             let is_congested = host.congested > 0;
             host.congested -= u32::from(is_congested);
             for datagram in packet.datagrams() {
@@ -450,7 +446,8 @@ impl Transmit for Wire<'_> {
                 }
                 let worker = self.worker.unwrap_or(usize::MAX);
                 host.note(">", worker, packet.to, &datagram);
-                has_texts |= host.oracle.sent(origin, packet.to, &datagram);
+                let received_by = host.oracle.sent(origin, packet.to, &datagram);
+                helps |= received_by.is_some_and(|worker| Some(worker) != self.worker);
                 if !is_congested {
                     host.sent.push((*packet.to, datagram));
                 }
@@ -459,12 +456,8 @@ impl Transmit for Wire<'_> {
                 true => tally.congested += u64::from(packet.deliveries),
                 false => tally.sent += u64::from(packet.deliveries),
             }
-            // Half of the stalls wait for a slice that another worker may have planned.
-            let is_late = |worker: usize| {
-                let planned = host.seats[worker].info.counters.deliveries_planned.get();
-                has_texts && planned == self.planned
-            };
-            let is_due = host.stall_ms.is_multiple_of(2) || self.worker.is_some_and(is_late);
+            // Half of the stalls wait for a slice of another worker's plan.
+            let is_due = host.stall_ms.is_multiple_of(2) || helps;
             if self.worker.is_some() && is_due {
                 let stall_ms = std::mem::take(&mut host.stall_ms);
                 host.wait_for(stall_ms);

@@ -193,9 +193,9 @@ impl Oracle {
         }
     }
 
-    /// Checks a datagram that the server has sent to `to`, and takes what it says. Returns true if it
-    /// has texts.
-    pub(crate) fn sent(&mut self, origin: Origin, to: &PeerAddr, datagram: &[u8]) -> bool {
+    /// Checks a datagram that the server has sent to `to`, and takes what it says. Returns the worker
+    /// that has received the texts in it, if it has any.
+    pub(crate) fn sent(&mut self, origin: Origin, to: &PeerAddr, datagram: &[u8]) -> Option<usize> {
         let (address, now_ms) = (address_of(to), self.model.now_ms);
         assert!(!datagram.is_empty(), "an empty datagram to {to:?}");
         let is_peer = self.model.peers.contains_key(&address);
@@ -208,7 +208,7 @@ impl Oracle {
             contact.received_bytes
         );
         let is_near = is_peer || now_ms <= contact.heard_ms + MAX_DELAY_MS;
-        let is_delivery = match datagram[0] {
+        let received_by = match datagram[0] {
             0xFF => self.sent_frames(origin, to, datagram),
             _ => self.sent_line(origin, to, datagram),
         };
@@ -228,16 +228,16 @@ impl Oracle {
             self.notices_sent += 1;
         } else {
             assert!(
-                is_delivery || is_near,
+                received_by.is_some() || is_near,
                 "{} to {to:?}, a stranger",
                 datagram.escape_ascii()
             );
         }
-        is_delivery
+        received_by
     }
 
-    /// Returns true if it is a text.
-    fn sent_line(&mut self, origin: Origin, to: &PeerAddr, datagram: &[u8]) -> bool {
+    /// Returns the worker that has received the text, if it is one.
+    fn sent_line(&mut self, origin: Origin, to: &PeerAddr, datagram: &[u8]) -> Option<usize> {
         let line = datagram.strip_suffix(b"\n").unwrap_or(datagram);
         let text = str::from_utf8(line).expect("lines are UTF-8");
         assert!((1..=MAX_TEXT_DATAGRAM).contains(&line.len()), "{text}");
@@ -247,17 +247,16 @@ impl Oracle {
             if let Some(token) = sentence.strip_prefix("say /in ") {
                 self.issue(to, Secret::Token(token.as_bytes().to_vec()));
             }
-            return false;
+            return None;
         }
         let Origin::Worker(worker) = origin else {
             panic!("{text} from the notifier");
         };
-        self.texts
-            .deliver_line(worker, address_of(to), line, &self.model);
-        true
+        let texts = &mut self.texts;
+        Some(texts.deliver_line(worker, address_of(to), line, &self.model))
     }
 
-    fn sent_frames(&mut self, origin: Origin, to: &PeerAddr, datagram: &[u8]) -> bool {
+    fn sent_frames(&mut self, origin: Origin, to: &PeerAddr, datagram: &[u8]) -> Option<usize> {
         let address = address_of(to);
         let shown = || format!("{} to {to:?}", datagram.escape_ascii());
         let frames = parse_server(datagram).unwrap_or_else(|error| panic!("{error}: {}", shown()));
@@ -268,7 +267,7 @@ impl Oracle {
             shown()
         );
         let receiver = frames.receiver();
-        let mut messages = 0;
+        let (mut messages, mut received_by) = (0, None);
         for frame in frames {
             match frame {
                 ServerFrame::Welcome(welcome) => {
@@ -277,6 +276,7 @@ impl Oracle {
                 }
                 ServerFrame::Message(message) => {
                     messages += 1;
+                    received_by = Some(message.stream.into());
                     let key = (message.room, message.stream.into(), message.sequence);
                     let content = (message.from, message.payload);
                     let worker = origin.worker().unwrap_or_else(|| panic!("{}", shown()));
@@ -291,6 +291,7 @@ impl Oracle {
                 }
                 ServerFrame::Own(own) => {
                     messages += 1;
+                    received_by = Some(own.stream.into());
                     let worker = origin.worker().unwrap_or_else(|| panic!("{}", shown()));
                     self.texts
                         .note_own(worker, address, receiver, &own, &self.model);
@@ -321,7 +322,7 @@ impl Oracle {
             "too long: {}",
             shown()
         );
-        messages > 0
+        received_by
     }
 
     fn issue(&mut self, to: &PeerAddr, secret: Secret) {

@@ -92,14 +92,22 @@ impl Texts {
         }
     }
 
-    /// Takes a delivery by `worker` in version 1.
-    pub(crate) fn deliver_line(&mut self, worker: usize, to: Address, line: &[u8], model: &Model) {
+    /// Takes a delivery by `worker` in version 1. Returns the worker that has received the text.
+    pub(crate) fn deliver_line(
+        &mut self,
+        worker: usize,
+        to: Address,
+        line: &[u8],
+        model: &Model,
+    ) -> usize {
         let ids = self.by_line.get(line).cloned().unwrap_or_default();
         let id = self.receive(worker, to, &ids, model);
         let id = id.unwrap_or_else(|| panic!("{to:?} is sent {}", line.escape_ascii()));
         let session = self.session_of(id, to);
         assert_eq!(session, None, "a session is sent {}", line.escape_ascii());
+        let received_by = self.waiting[&id].said.worker;
         self.finish(id, to);
+        received_by
     }
 
     /// Takes a delivery in version 2, by which a text has a number.
