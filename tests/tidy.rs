@@ -23,7 +23,7 @@ const COVERED_ONLY: [Rule; 3] = [short_files, no_path_attributes, plain_docs];
 const LAYERS: [&[&str]; 13] = [
     &["wire"],
     &["net"],
-    &["server::clock", "server::rate"],
+    &["server::clock", "server::keys", "server::rate"],
     &[
         "server::ops::log",
         "server::ops::stats",

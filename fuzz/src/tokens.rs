@@ -16,7 +16,7 @@ pub fn tokens(data: &[u8]) {
 
 fn try_tokens(input: &mut Unstructured<'_>) -> Result<()> {
     let key = input.arbitrary()?;
-    let tokens = Tokens::with_key(key);
+    let tokens = Tokens::new(key);
     let peer = any_peer(input)?;
     // A server that runs for 34 years.
     let now_ms = input.int_in_range(0..=1 << 40)?;
@@ -34,7 +34,7 @@ fn try_tokens(input: &mut Unstructured<'_>) -> Result<()> {
     // Of a clock that goes back, the latest epoch counts.
     assert!(!tokens.is_session(session, &peer, now_ms));
 
-    let tokens = Tokens::with_key(key);
+    let tokens = Tokens::new(key);
     let bit = 1_u64 << input.int_in_range(0..=63)?;
     let guess = input.arbitrary::<u64>()?;
     for forged in [guess, session.get() ^ bit, session.get() ^ guess].map(SessionId::new) {
@@ -44,7 +44,7 @@ fn try_tokens(input: &mut Unstructured<'_>) -> Result<()> {
             forged == session || {
                 // The token of the last epoch, which no guess meets but by its own.
                 now_ms >= EPOCH_MS
-                    && forged == Tokens::with_key(key).session(&peer, now_ms - EPOCH_MS)
+                    && forged == Tokens::new(key).session(&peer, now_ms - EPOCH_MS)
             }
         );
     }
@@ -62,7 +62,7 @@ fn try_tokens(input: &mut Unstructured<'_>) -> Result<()> {
     assert_eq!(tokens.is_session(session, &other, now_ms), is_same);
     let other_key = input.arbitrary()?;
     if other_key != key {
-        assert!(!Tokens::with_key(other_key).is_session(session, &peer, now_ms));
+        assert!(!Tokens::new(other_key).is_session(session, &peer, now_ms));
     }
     Ok(())
 }

@@ -42,6 +42,8 @@
 
 mod address;
 mod config;
+#[doc(hidden)]
+pub mod detached;
 mod engine;
 mod event;
 mod event_queue;

@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::config::ServerConfig;
 use super::host::{Endpoints, plan_cores};
 use super::ops::log::Log;
-use super::ops::stats::{WorkerId, WorkerInfo};
+use super::ops::stats::WorkerInfo;
 use super::ops::supervise::{Supervisor, Wake};
 use super::ops::turns::WorkerHandle;
 use super::worker::{Service, Worker, WorkerShared, poll_and_wake};
@@ -94,17 +94,15 @@ impl<'a> Assembly<'a> {
         self.seats.iter().map(handle).collect()
     }
 
-    /// Starts all workers, each with the service that `service` returns for it.
+    /// Starts all workers, each with its service.
     pub(super) fn spawn_workers<S: Service + Send + 'static>(
         &mut self,
-        service: impl Fn(WorkerId, &Seat) -> S,
+        services: Vec<S>,
     ) -> io::Result<()> {
-        for (index, seat) in std::mem::take(&mut self.seats).into_iter().enumerate() {
-            let number = u8::try_from(index).expect("--workers is at most 256");
-            let service = service(WorkerId(number), &seat);
-            self.spawn_worker(seat, service)?;
-        }
-        Ok(())
+        let seats = std::mem::take(&mut self.seats).into_iter();
+        seats
+            .zip(services)
+            .try_for_each(|(seat, service)| self.spawn_worker(seat, service))
     }
 
     /// Starts a worker, and waits until its thread has been pinned.

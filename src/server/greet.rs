@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::assembly::Assembly;
-use super::chat::admission;
 use super::config::ServerConfig;
+use super::core::admission;
 use super::egress::Progress;
 use super::egress::replies::Replies;
 use super::ingress::admission::{Admission, Verdict};
@@ -33,13 +33,15 @@ pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Re
         Arc::default(),
         Arc::clone(&assembly.shared.own_addresses),
     ));
-    assembly.spawn_workers(|_, seat| Greet {
+    let services = assembly.seats.iter().map(|seat| Greet {
         replies: Replies::default(),
         admission: Arc::clone(&admission),
         once: config.once.then(|| Arc::clone(&stop)),
         log: log.clone(),
         info: Arc::clone(&seat.info),
-    })
+    });
+    let services = services.collect();
+    assembly.spawn_workers(services)
 }
 
 impl Service for Greet {

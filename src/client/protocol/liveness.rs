@@ -314,7 +314,11 @@ impl Liveness {
             retry = down.retry;
             down.retry = (retry * 2).min(longest);
         }
-        with_jitter(retry, (self.random)())
+        with_jitter(retry, self.random())
+    }
+
+    pub(super) fn random(&self) -> u64 {
+        (self.random)()
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Protocol {
     /// The time at which a v1 server last confirmed the name and the room.
     identity_checked_at: Instant,
     losses: Sequences,
+    /// The number of pings of the session itself.
+    pings: u64,
     stats: SessionStats,
 }
 
@@ -148,6 +150,7 @@ impl Protocol {
             hellos_left: 0,
             identity_checked_at: now,
             losses: Sequences::default(),
+            pings: 0,
             stats: SessionStats::default(),
         }
     }

@@ -68,6 +68,12 @@ impl Protocol {
         !out.is_empty()
     }
 
+    /// Returns a ping of the session itself, with a number that nobody else knows.
+    fn ping(&mut self) -> Request {
+        self.pings += 1;
+        Request::Ping(self.liveness.random().wrapping_add(self.pings))
+    }
+
     fn push_beat(&mut self, now: Instant, out: &mut Vec<u8>) {
         match self.liveness.mode() {
             Mode::Greeting { .. } => push_hello(&self.hello(self.path.size(), false), out),
@@ -83,13 +89,15 @@ impl Protocol {
                     push_hello(&self.hello(BundleSize::Full, false), &mut due);
                     std::mem::swap(out, &mut due);
                 } else if self.liveness.can_probe() {
-                    self.push_request(Request::ping(), None, now, &mut due);
+                    let ping = self.ping();
+                    self.push_request(ping, None, now, &mut due);
                 }
                 self.due.extend((!due.is_empty()).then_some(due));
             }
             Mode::V2 => {
                 self.push_heartbeat(out);
-                self.push_request(Request::ping(), None, now, out);
+                let ping = self.ping();
+                self.push_request(ping, None, now, out);
             }
         }
         self.liveness.beat(now);

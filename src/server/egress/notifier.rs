@@ -17,13 +17,9 @@ use crate::wire::{LINE_END, Protocol, Reply, push_reply};
 
 pub struct Notifier {
     pub registry: Arc<Registry>,
-    /// Sockets with the addresses of the workers.
-    pub sockets: WorkerSockets,
     pub counters: Arc<NotifierCounters>,
     /// The sentences of the operator to peers.
     pub operator: Receiver<OperatorNotice>,
-    /// The first event, the operator and the stop unpark it.
-    pub parker: Parker,
 }
 
 /// A sentence of the operator to some peers.
@@ -48,23 +44,38 @@ pub struct NotifierCounters {
 }
 
 impl Notifier {
-    /// Runs until the stop. It never fails, but every supervised thread returns a result.
-    pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
+    /// Runs until the stop. It never fails, but every supervised thread returns a result. `sockets`
+    /// have the addresses of the workers. The first event, the operator and the stop unpark it.
+    pub fn run(
+        self,
+        mut sockets: WorkerSockets,
+        parker: &Parker,
+        stop: &StopSignal,
+    ) -> io::Result<()> {
         while !stop.is_stopping() {
-            let notices = send_notices(&self.registry, &mut self.sockets, &self.counters);
-            for OperatorNotice { notice, is_goodbye } in self.operator.try_iter() {
-                send(notice, is_goodbye, &mut self.sockets, &self.counters);
-            }
-            let next_round = Instant::now() + interval(notices);
+            let next_round = Instant::now() + self.round(&mut sockets);
             while !stop.is_stopping() && Instant::now() < next_round {
-                self.parker.park_deadline(next_round);
+                parker.park_deadline(next_round);
             }
-            let is_idle = self.registry.directory().events().is_empty() && self.operator.is_empty();
-            if !stop.is_stopping() && is_idle {
-                self.parker.park();
+            if !stop.is_stopping() && self.is_idle() {
+                parker.park();
             }
         }
         Ok(())
+    }
+
+    /// Sends what has gathered. Returns the time until the next round.
+    pub fn round(&self, transmit: &mut impl Transmit) -> Duration {
+        let notices = send_notices(&self.registry, transmit, &self.counters);
+        for OperatorNotice { notice, is_goodbye } in self.operator.try_iter() {
+            send(notice, is_goodbye, transmit, &self.counters);
+        }
+        interval(notices)
+    }
+
+    /// Returns true if a round would send nothing.
+    pub fn is_idle(&self) -> bool {
+        self.registry.directory().events().is_empty() && self.operator.is_empty()
     }
 }
 

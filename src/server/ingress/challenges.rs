@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ReplyLimit;
 use crate::net::PeerAddr;
+use crate::server::keys::Keys;
 use crate::server::rate::{Meter, Rate};
 use crate::server::registry::{AddressHash, NetworkMeters, NetworkSlot, RecentAddresses};
 
@@ -26,16 +27,21 @@ pub struct Challenges {
 }
 
 impl Challenges {
-    /// Returns the limits for this many bytes per second, and the limit of each network.
-    pub fn new(bytes_per_second: u32, per_network: NetworkMeters) -> Self {
+    /// Returns the limits for this many bytes per second, and the limit of each network. The keys are
+    /// drawn from `keys`.
+    pub fn new(bytes_per_second: u32, per_network: NetworkMeters, keys: &mut Keys) -> Self {
         let rate = NonZero::new(bytes_per_second).map(|bytes| Rate::new(Some(bytes), BURST));
         Self {
-            per_address: ReplyLimit::with_slots(CHALLENGE_SLOTS, CHALLENGE_INTERVAL_MS),
+            per_address: ReplyLimit::with_slots(
+                CHALLENGE_SLOTS,
+                CHALLENGE_INTERVAL_MS,
+                AddressHash::drawn(keys),
+            ),
             per_network,
             rate,
             bytes: Meter::default(),
             waiting: RecentAddresses::new(WAITING_SLOTS, WAITING_S),
-            hash: AddressHash::random(),
+            hash: AddressHash::drawn(keys),
         }
     }
 
@@ -100,7 +106,11 @@ mod tests {
 
     #[test]
     fn a_second_has_its_bytes_and_a_burst() {
-        let challenges = Challenges::new(125_000, NetworkMeters::new(None));
+        let challenges = Challenges::new(
+            125_000,
+            NetworkMeters::new(None),
+            &mut Keys::random().unwrap(),
+        );
         let asked = (0..100_000_u32).filter(|number| {
             let now_ms = u64::from(number / 50);
             challenges.allows(&address(*number), None, 47, now_ms)
@@ -113,7 +123,11 @@ mod tests {
 
     #[test]
     fn an_address_that_comes_again_goes_before_new_ones() {
-        let challenges = Challenges::new(125_000, NetworkMeters::new(None));
+        let challenges = Challenges::new(
+            125_000,
+            NetworkMeters::new(None),
+            &mut Keys::random().unwrap(),
+        );
         // Seven times as many others as can be asked.
         let mut others = 1_000..;
         let mut flood = |now_ms| {
@@ -141,7 +155,11 @@ mod tests {
 
     #[test]
     fn a_network_is_asked_evenly_after_a_burst_and_no_other_has_to_wait() {
-        let challenges = Challenges::new(u32::MAX, NetworkMeters::new(NonZero::new(50)));
+        let challenges = Challenges::new(
+            u32::MAX,
+            NetworkMeters::new(NonZero::new(50)),
+            &mut Keys::random().unwrap(),
+        );
         let registry = Registry::plain(1, 1);
         // Networks of 256 addresses, which differ in the third number.
         let asked = |first: u32, count: u32, now_ms| {
@@ -165,17 +183,26 @@ mod tests {
     fn nobody_is_asked_without_bytes_and_trusted_newcomers_without_a_limit_of_their_network() {
         for (bytes_per_second, is_asked) in [(0, false), (1, true)] {
             let per_network = NetworkMeters::new(NonZero::new(1));
-            let challenges = Challenges::new(bytes_per_second, per_network);
+            let challenges =
+                Challenges::new(bytes_per_second, per_network, &mut Keys::random().unwrap());
             assert_eq!(challenges.allows(&address(1), None, 47, 0), is_asked);
         }
-        let challenges = Challenges::new(u32::MAX, NetworkMeters::new(NonZero::new(1)));
+        let challenges = Challenges::new(
+            u32::MAX,
+            NetworkMeters::new(NonZero::new(1)),
+            &mut Keys::random().unwrap(),
+        );
         let asked = (0..100).filter(|number| challenges.allows(&address(*number), None, 47, 0));
         assert_eq!(asked.count(), 100);
     }
 
     #[test]
     fn an_address_is_asked_once_in_15_seconds() {
-        let challenges = Challenges::new(125_000, NetworkMeters::new(None));
+        let challenges = Challenges::new(
+            125_000,
+            NetworkMeters::new(None),
+            &mut Keys::random().unwrap(),
+        );
         for (now_ms, is_asked) in [(0, true), (14_999, false), (15_000, true)] {
             assert_eq!(challenges.allows(&address(1), None, 47, now_ms), is_asked);
         }

@@ -20,11 +20,11 @@ pub struct HelloLimit {
 }
 
 impl HelloLimit {
-    pub fn new() -> Self {
+    pub fn new(hash: AddressHash) -> Self {
         Self {
             rate: Rate::new(PER_SECOND, BURST),
             slots: SlotTable::new(SLOTS),
-            hash: AddressHash::random(),
+            hash,
         }
     }
 
@@ -32,12 +32,6 @@ impl HelloLimit {
     pub fn allows(&self, address: &PeerAddr, now_ms: u64) -> bool {
         let hash = self.hash.hash_one(address.socket_addr());
         self.slots.get(hash).take(&self.rate, 1, now_ms)
-    }
-}
-
-impl Default for HelloLimit {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -58,7 +52,7 @@ mod tests {
 
     #[test]
     fn an_address_has_a_hundred_replies_per_second_and_twice_as_many_at_once() {
-        let hellos = HelloLimit::new();
+        let hellos = HelloLimit::new(AddressHash::random());
         let address = |port| PeerAddr::new(([192, 0, 2, 1], port).into(), 0);
         let allowed = |port, now_ms| {
             let allows = |_: &u32| hellos.allows(&address(port), now_ms);

@@ -23,16 +23,16 @@ pub struct ReplyLimit {
 }
 
 impl ReplyLimit {
-    pub fn new(interval_ms: u32) -> Self {
-        Self::with_slots(SLOTS, interval_ms)
+    pub fn new(interval_ms: u32, hash: AddressHash) -> Self {
+        Self::with_slots(SLOTS, interval_ms, hash)
     }
 
     /// Returns a limit with `count` slots of 8 bytes.
-    pub fn with_slots(count: usize, interval_ms: u32) -> Self {
+    pub fn with_slots(count: usize, interval_ms: u32, hash: AddressHash) -> Self {
         Self {
             slots: SlotTable::new(count),
             interval_ms,
-            hash: AddressHash::random(),
+            hash,
         }
     }
 
@@ -70,7 +70,7 @@ impl ReplyLimit {
     #[cfg(test)]
     pub fn apart(interval_ms: u32, addresses: &[PeerAddr]) -> Self {
         loop {
-            let limit = Self::new(interval_ms);
+            let limit = Self::new(interval_ms, AddressHash::random());
             let place = |address| limit.slots.index(limit.hash(address));
             let places = addresses
                 .iter()
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn an_address_is_allowed_a_reply_per_second_from_the_start_on() {
-        let limit = ReplyLimit::new(1_000);
+        let limit = ReplyLimit::new(1_000, AddressHash::random());
         let peer = address(1, 0);
         for (now_ms, is_allowed) in [
             (0, true),
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_interval_may_be_longer() {
-        let limit = ReplyLimit::new(15_000);
+        let limit = ReplyLimit::new(15_000, AddressHash::random());
         assert!(limit.allows(&address(1, 0), 0));
         assert!(!limit.allows(&address(1, 0), 14_999));
         assert!(limit.allows(&address(1, 0), 15_000));
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_collision_suppresses_a_reply_and_never_allows_one() {
-        let limit = ReplyLimit::with_slots(1, 1_000);
+        let limit = ReplyLimit::with_slots(1, 1_000, AddressHash::random());
         assert!(limit.allows(&address(1, 0), 0));
         for now_ms in 0..1_000 {
             let other = address(2 + now_ms as u16, 0);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn few_of_many_addresses_are_suppressed_and_none_is_allowed_twice() {
-        let limit = ReplyLimit::with_slots(1 << 14, 1_000);
+        let limit = ReplyLimit::with_slots(1 << 14, 1_000, AddressHash::random());
         let allowed = || {
             (0..1_000)
                 .filter(|port| limit.allows(&address(*port, 0), 5))
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_wrap_of_the_time_suppresses_a_reply_and_never_allows_one() {
-        let limit = ReplyLimit::with_slots(1, 1_000);
+        let limit = ReplyLimit::with_slots(1, 1_000, AddressHash::random());
         let (peer, wrap_ms) = (address(1, 0), 1 << 32);
         assert!(limit.allows(&peer, wrap_ms - 1_500));
         assert!(!limit.allows(&peer, wrap_ms - 501), "less than a second");
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn threads_take_one_reply_together() {
-        let limit = &ReplyLimit::new(1_000);
+        let limit = &ReplyLimit::new(1_000, AddressHash::random());
         let taken: usize = std::thread::scope(|scope| {
             let take = || (0..100).filter(|_| limit.allows(&address(1, 0), 0)).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();

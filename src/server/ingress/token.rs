@@ -1,7 +1,6 @@
 //! Tokens that prove an address. Only a host that receives what is sent to it knows its token.
 
 use std::hash::{Hash, Hasher};
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use siphasher::sip::SipHasher24;
@@ -28,19 +27,12 @@ enum Purpose {
 }
 
 impl Tokens {
-    /// Draws the key.
-    ///
-    /// # Errors
-    /// The system has no random numbers.
-    pub fn new() -> io::Result<Self> {
-        let random = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
-        Ok(Self::with_key((random()?, random()?)))
-    }
-
-    /// Returns the tokens of a key, which nobody else may know.
-    pub fn with_key(key: (u64, u64)) -> Self {
-        let epoch = AtomicU64::new(0);
-        Self { key, epoch }
+    /// Returns tokens with a key that nobody else knows.
+    pub fn new(key: (u64, u64)) -> Self {
+        Self {
+            key,
+            epoch: AtomicU64::new(0),
+        }
     }
 
     /// Returns the session of a newcomer.
@@ -110,13 +102,14 @@ mod tests {
 
     use super::*;
     use crate::net::LocalIndex;
+    use crate::server::keys::Keys;
 
     fn address(ip: u32, port: u16) -> PeerAddr {
         PeerAddr::new((Ipv4Addr::from_bits(ip), port).into(), 0)
     }
 
     fn tokens() -> Tokens {
-        Tokens::new().unwrap()
+        Tokens::new(Keys::random().unwrap().draw())
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! The rooms of a server: the lobby, in which every peer starts, and the rooms that
 //! peers create by joining. Those vanish with their last member.
 
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use indexmap::IndexMap;
 
 use super::capacity_after_flood;
+use super::hash::AddressHash;
 use super::network_limits::{NetworkShares, NetworkSlot};
 use super::presence::EventQueue;
 use super::room::Room;
 use crate::server::ops::supervise::lock;
-use crate::wire::{LOBBY, Limit, RoomName};
+use crate::wire::{LOBBY, Limit, RoomName, v2};
 
 /// Joining and leaving rooms other than the lobby takes one lock, for a look-up. Sending
 /// takes none, because a peer holds its room.
@@ -21,6 +23,7 @@ pub struct Directory {
     pub(super) shares: NetworkShares,
     workers: usize,
     events: Arc<EventQueue>,
+    incarnations: AddressHash,
 }
 
 /// The limits of a registry.
@@ -61,11 +64,21 @@ struct Entry {
 }
 
 impl Directory {
-    pub fn new(workers: usize, limits: RegistryLimits, events: EventQueue) -> Self {
+    /// `incarnations` is the hash that gives rooms their incarnations, of their numbers.
+    pub fn new(
+        workers: usize,
+        limits: RegistryLimits,
+        events: EventQueue,
+        incarnations: AddressHash,
+    ) -> Self {
         let events = Arc::new(events);
-        let lobby = Room::new(lobby(), LOBBY_NUMBER, workers, Arc::clone(&events));
+        let lobby = v2::Room {
+            number: LOBBY_NUMBER,
+            incarnation: incarnations.hash_one(LOBBY_NUMBER),
+            name: lobby(),
+        };
         Self {
-            lobby: Arc::new(lobby),
+            lobby: Arc::new(Room::new(lobby, workers, Arc::clone(&events))),
             rooms: Mutex::new(Rooms {
                 by_name: IndexMap::new(),
                 last_number: LOBBY_NUMBER,
@@ -74,6 +87,7 @@ impl Directory {
             shares: NetworkShares::default(),
             workers,
             events,
+            incarnations,
         }
     }
 
@@ -144,7 +158,12 @@ impl Directory {
         let number = rooms.last_number.wrapping_add(1).max(LOBBY_NUMBER + 1);
         rooms.last_number = number;
         let events = Arc::clone(&self.events);
-        let room = Arc::new(Room::new(name, number, self.workers, events));
+        let room = v2::Room {
+            number,
+            incarnation: self.incarnations.hash_one(number),
+            name,
+        };
+        let room = Arc::new(Room::new(room, self.workers, events));
         let entry = Entry {
             room: Arc::clone(&room),
             places: 1,

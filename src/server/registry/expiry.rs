@@ -15,57 +15,91 @@ use crate::server::ops::supervise::StopSignal;
 use crate::server::ops::turns::Turns;
 
 pub struct Reaper {
-    pub registry: Arc<Registry>,
-    pub turns: Turns,
-    pub clock: Clock,
-    /// The time after which a silent peer is removed.
-    pub timeout: Duration,
-    pub interval: Duration,
-    pub log: Log,
-    /// The stop unparks it.
-    pub parker: Parker,
+    registry: Arc<Registry>,
+    turns: Turns,
+    timeout_ms: u64,
+    /// One per worker.
+    silences: Vec<Silence>,
+    /// Peers that were last seen before that are removed, for each worker.
+    oldest_ms: Vec<u64>,
+    flood: Flood,
+    log: Log,
+}
+
+/// The search for silent peers of one worker.
+struct Silence {
+    /// The time at which the worker was last asked for a turn.
+    asked_ms: u64,
+    overflows: Overflows,
 }
 
 impl Reaper {
-    /// Runs until the stop. It never fails, but every supervised thread returns a result.
+    /// Returns a reaper that removes a peer which is silent for longer than `timeout`. The workers
+    /// have been asked for a turn at `now_ms`.
+    pub fn new(
+        registry: Arc<Registry>,
+        turns: Turns,
+        timeout: Duration,
+        now_ms: u64,
+        log: Log,
+    ) -> Self {
+        let silence = |_| Silence {
+            asked_ms: now_ms,
+            overflows: Overflows::default(),
+        };
+        Self {
+            registry,
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            silences: turns.workers().map(silence).collect(),
+            oldest_ms: turns.workers().map(|_| 0).collect(),
+            turns,
+            flood: Flood::default(),
+            log,
+        }
+    }
+
+    /// Runs until the stop, which unparks it. It never fails, but every supervised thread returns a
+    /// result.
+    pub fn run(
+        mut self,
+        interval: Duration,
+        clock: &Clock,
+        parker: &Parker,
+        stop: &StopSignal,
+    ) -> io::Result<()> {
+        while !stop.is_stopping() {
+            self.round(clock.now_ms());
+            parker.park_timeout(interval);
+        }
+        Ok(())
+    }
+
+    /// Removes the peers that are silent for too long, and gives memory back.
     ///
     /// A sign of life may wait in a socket, after a pause of the whole process or while a worker
     /// is stuck. So each round asks the workers for a turn of their loop. A peer is removed if it
     /// had been silent for too long when its worker was asked, and the worker has turned since. The
     /// kernel may also have dropped signs of life, see [`Overflows`].
-    pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
-        let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-        let start_ms = self.clock.now_ms();
-        let mut asked_ms = vec![start_ms; self.turns.workers().count()];
-        // Peers that were last seen before that are removed, for each worker.
-        let mut oldest_ms = vec![0; asked_ms.len()];
-        let mut overflows: Vec<_> = asked_ms.iter().map(|_| Overflows::default()).collect();
-        let mut flood = Flood::default();
-        while !stop.is_stopping() {
-            let now_ms = self.clock.now_ms();
-            for worker in self.turns.workers() {
-                let (asked_ms, oldest_ms) = (
-                    &mut asked_ms[worker.index()],
-                    &mut oldest_ms[worker.index()],
-                );
-                if self.turns.has_turned(worker) {
-                    let drops = self.turns.info(worker).counters.kernel_drops.get();
-                    let overflows = &mut overflows[worker.index()];
-                    overflows.update(drops, *asked_ms, now_ms);
-                    *oldest_ms = overflows.silent_since(timeout_ms, *asked_ms);
-                    *asked_ms = now_ms;
-                    self.turns.ask(worker);
-                }
+    pub fn round(&mut self, now_ms: u64) {
+        for worker in self.turns.workers() {
+            if self.turns.has_turned(worker) {
+                let drops = self.turns.info(worker).counters.kernel_drops.get();
+                let Silence {
+                    asked_ms,
+                    overflows,
+                } = &mut self.silences[worker.index()];
+                overflows.update(drops, *asked_ms, now_ms);
+                self.oldest_ms[worker.index()] = overflows.silent_since(self.timeout_ms, *asked_ms);
+                *asked_ms = now_ms;
+                self.turns.ask(worker);
             }
-            let on_expired = |peer| self.log.expired(peer);
-            self.registry.expire(&oldest_ms, on_expired);
-            if flood.has_receded(self.registry.len()) {
-                self.registry.release_memory();
-                release_free_memory();
-            }
-            self.parker.park_timeout(self.interval);
         }
-        Ok(())
+        let on_expired = |peer| self.log.expired(peer);
+        self.registry.expire(&self.oldest_ms, on_expired);
+        if self.flood.has_receded(self.registry.len()) {
+            self.registry.release_memory();
+            release_free_memory();
+        }
     }
 }
 
@@ -152,16 +186,9 @@ mod tests {
             times_ms[reading.min(times_ms.len() - 1)]
         });
         let (log, _writer) = Log::new();
-        let reaper = Reaper {
-            registry: Arc::clone(peers),
-            turns: Turns::asked(vec![worker]),
-            clock,
-            timeout: Duration::from_millis(100),
-            interval: INTERVAL,
-            log,
-            parker: Parker::new(),
-        };
-        reaper.run(&stop).unwrap();
+        let (turns, timeout) = (Turns::asked(vec![worker]), Duration::from_millis(100));
+        let reaper = Reaper::new(Arc::clone(peers), turns, timeout, clock.now_ms(), log);
+        reaper.run(INTERVAL, &clock, &Parker::new(), &stop).unwrap();
         std::mem::take(&mut here.lock().unwrap())
     }
 

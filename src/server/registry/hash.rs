@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use siphasher::sip::SipHasher13;
 
 use crate::net::PeerAddr;
+use crate::server::keys::Keys;
 
 /// SipHash-1-3 with a key (Aumasson and Bernstein, 2012). Strangers choose the
 /// addresses. If they knew the key, they could fill one shard of the registry, or choose
@@ -28,10 +29,22 @@ pub(super) type Prehashed = BuildHasherDefault<PrehashedHasher>;
 pub(super) struct PrehashedHasher(u64);
 
 impl AddressHash {
+    /// Returns a hash with the next of these keys.
+    pub fn drawn(keys: &mut Keys) -> Self {
+        let (key0, key1) = keys.draw();
+        Self::with_key(key0, key1)
+    }
+
+    /// Returns a hash whose key nobody knows, for tests.
     pub fn random() -> Self {
         // The standard library draws these from the system's random numbers.
         let random = || RandomState::new().build_hasher().finish();
         Self::with_key(random(), random())
+    }
+
+    /// Returns another hash, whose key follows from that of this one.
+    pub(super) fn derived(&self) -> Self {
+        Self::with_key(self.hash_one(0_u16), self.hash_one(1_u16))
     }
 
     /// Returns a hash with a known key, so that counts of instructions can be repeated.

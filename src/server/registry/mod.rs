@@ -109,7 +109,12 @@ impl Registry {
         Self {
             peers: DashMap::with_hasher_and_shard_amount(Prehashed::default(), SHARDS),
             hash,
-            directory: Directory::new(workers, limits, EventQueue::new(wake_notifier)),
+            directory: Directory::new(
+                workers,
+                limits,
+                EventQueue::new(wake_notifier),
+                hash.derived(),
+            ),
             names: Names::new(limits.max_names),
             len: AtomicUsize::new(0),
             max_peers: limits.max_peers,

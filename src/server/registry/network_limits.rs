@@ -68,6 +68,11 @@ impl Registry {
         self.shares.reached(network, self.len(), self.max_peers)
     }
 
+    /// Returns the numbers of peers, names and rooms that are counted for networks, for tests.
+    pub fn network_totals(&self) -> [u32; 3] {
+        [&self.shares, &self.names.shares, &self.directory.shares].map(NetworkShares::total)
+    }
+
     /// Returns the place of the network of an address.
     pub fn network(&self, address: &PeerAddr) -> NetworkSlot {
         NetworkSlot::of(Network::of(address.socket_addr().ip()), &self.hash)
@@ -242,7 +247,6 @@ impl NetworkShares {
     }
 
     /// Returns the sum over all networks.
-    #[cfg(test)]
     pub(super) fn total(&self) -> u32 {
         let counts = self.counts.iter();
         counts.map(|count| count.load(Ordering::Relaxed)).sum()

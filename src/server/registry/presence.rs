@@ -1,7 +1,8 @@
 //! Presence in one room: its subscribers, and its events since the last notice.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+use indexmap::IndexMap;
 
 use super::capacity_after_flood;
 use super::peer::Recipient;
@@ -32,7 +33,8 @@ pub struct Notice {
 
 #[derive(Default)]
 struct State {
-    subscribers: HashMap<PeerAddr, Recipient>,
+    /// In the order of subscribing, but the last takes the place of one that unsubscribes.
+    subscribers: IndexMap<PeerAddr, Recipient>,
     /// The first [`MAX_NAMED_EVENTS`] events. A notice of more events gives numbers only.
     first: Vec<PresenceEvent>,
     /// The number of events of each kind, see [`Changes::Counts`].
@@ -91,7 +93,7 @@ impl Presence {
     /// Unsubscribes a peer. With the last subscriber all events are dropped.
     pub(super) fn unsubscribe(&self, address: &PeerAddr) {
         let mut state = self.lock();
-        state.subscribers.remove(address);
+        state.subscribers.swap_remove(address);
         if state.subscribers.is_empty() {
             *state = State {
                 is_queued: state.is_queued,

@@ -1,6 +1,5 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -59,12 +58,16 @@ struct State {
 }
 
 impl Room {
-    pub fn new(name: RoomName, number: u32, workers: usize, events: Arc<EventQueue>) -> Self {
+    pub fn new(room: v2::Room, workers: usize, events: Arc<EventQueue>) -> Self {
+        let v2::Room {
+            number,
+            incarnation,
+            name,
+        } = room;
         Self {
             name,
             number,
-            // The standard library draws its keys from the system's random numbers.
-            incarnation: RandomState::new().hash_one(number),
+            incarnation,
             state: Mutex::new(State {
                 members: MemberMap::default(),
                 sessions: None,
@@ -82,9 +85,13 @@ impl Room {
 
     #[cfg(test)]
     pub(crate) fn plain(number: u32, workers: usize) -> Arc<Self> {
-        let name = RoomName::parse(b"plain").expect("a valid name");
+        let room = v2::Room {
+            number,
+            incarnation: 0,
+            name: RoomName::parse(b"plain").expect("a valid name"),
+        };
         let events = Arc::new(EventQueue::new(Arc::new(|| {})));
-        Arc::new(Self::new(name, number, workers, events))
+        Arc::new(Self::new(room, workers, events))
     }
 
     /// The name as the creator of the room wrote it.

@@ -38,7 +38,6 @@ impl<T: Default> SlotTable<T> {
     }
 
     /// The slots, if any was needed.
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.get().into_iter().flatten()
     }

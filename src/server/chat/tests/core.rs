@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
-use crate::server::chat::{Chat, admission};
 use crate::server::config::{Proof, ServerConfig, Trust};
+use crate::server::core::{Chat, admission};
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
@@ -14,6 +14,7 @@ use crate::server::ingress::bans::Bans;
 use crate::server::ingress::challenges::Challenges;
 use crate::server::ingress::token::Tokens;
 use crate::server::ingress::{HelloLimit, Ingress, IngressShared, ReplyLimit};
+use crate::server::keys::Keys;
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
@@ -64,7 +65,8 @@ impl Core {
         rates: PeerRates,
         log: &Log,
     ) -> Self {
-        let hash = AddressHash::random();
+        let mut keys = Keys::random().unwrap();
+        let hash = AddressHash::drawn(&mut keys);
         let registry = Registry::new(WORKERS, limits, hash, Arc::new(|| {}));
         let registry = Arc::new(registry);
         let config = ServerConfig {
@@ -82,10 +84,10 @@ impl Core {
             own_addresses: Arc::default(),
             admission,
             rates,
-            tokens: Tokens::new().unwrap(),
-            hellos: HelloLimit::new(),
+            tokens: Tokens::new(keys.draw()),
+            hellos: HelloLimit::new(AddressHash::drawn(&mut keys)),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
-            challenges: Challenges::new(u32::MAX, NetworkMeters::new(None)),
+            challenges: Challenges::new(u32::MAX, NetworkMeters::new(None), &mut keys),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
