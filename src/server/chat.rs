@@ -3,8 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use crossbeam::sync::Parker;
-
 use super::assembly::Assembly;
 use super::config::{Proof, ServerConfig, Switch, Trust};
 use super::egress::notifier::{Notifier, NotifierCounters, OperatorNotices};
@@ -22,6 +20,7 @@ use super::registry::expiry::Reaper;
 use super::registry::{AddressHash, NetworkMeters, NetworkRates, Registry, RegistryLimits};
 use super::worker::Service;
 use crate::net::{Datagram, OwnAddresses, Transmit, in_call};
+use crate::sync::Parker;
 
 /// The state of a chat server that other threads may use.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! The rooms of a server: the lobby, in which every peer starts, and the rooms that
 //! peers create by joining. Those vanish with their last member.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -10,6 +10,7 @@ use super::network_limits::{NetworkShares, NetworkSlot};
 use super::presence::EventQueue;
 use super::room::Room;
 use crate::server::ops::supervise::lock;
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{LOBBY, Limit, RoomName};
 
 /// Joining and leaving rooms other than the lobby takes one lock, for a look-up. Sending

@@ -1,12 +1,13 @@
 //! Presence in one room: its subscribers, and its events since the last notice.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use super::capacity_after_flood;
 use super::peer::Recipient;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::{Wake, lock};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::Reply;
 use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceEvent};
 

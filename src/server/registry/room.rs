@@ -1,10 +1,8 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
@@ -16,6 +14,9 @@ use super::presence::{EventQueue, Presence};
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
+use crate::sync::arc_swap::ArcSwap;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::reply::PresenceEvent;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol, RoomName, v2};
@@ -30,7 +31,9 @@ pub struct Room {
     incarnation: u64,
     state: Mutex<State>,
     snapshot: ArcSwap<Members>,
-    /// Written only under the lock of `state`.
+    /// Written only under the lock of `state`. True publishes nothing, because who reads it takes the
+    /// lock. False publishes the snapshot (held by
+    /// `models::a_text_reaches_every_peer_whose_registration_was_handled_before_it`).
     is_stale: AtomicBool,
     /// The number of members that receive in each version. Written only under the lock of `state`.
     v1_members: AtomicU32,
@@ -189,7 +192,7 @@ impl Room {
             }
             RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
-        self.is_stale.store(true, Ordering::Release);
+        self.is_stale.store(true, Ordering::Relaxed);
         if let Some(subscriber) = subscriber {
             self.subscribe(&mut state, subscriber);
         }
@@ -208,7 +211,7 @@ impl Room {
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
-        self.is_stale.store(true, Ordering::Release);
+        self.is_stale.store(true, Ordering::Relaxed);
         let members = &state.members;
         if let Some(keep) = capacity_after_flood(members.len(), members.capacity()) {
             state.members.shrink_to(keep);
@@ -242,7 +245,7 @@ impl Room {
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
-        self.is_stale.store(true, Ordering::Release);
+        self.is_stale.store(true, Ordering::Relaxed);
         if let Some(subscriber) = subscriber {
             self.subscribe(&mut state, subscriber);
         }
