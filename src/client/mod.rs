@@ -49,6 +49,7 @@ mod loss;
 mod protocol;
 mod session;
 mod shared;
+mod sleep;
 mod socket;
 #[cfg(feature = "tokio")]
 mod stream;
