@@ -50,7 +50,7 @@
 //! The layers, lowest first. A module uses lower layers only, and `tests/tidy.rs`
 //! enforces it:
 //!
-//! 1. `wire`: bytes to messages and back
+//! 1. `sync`: atomics, locks and threads, and `wire`: bytes to messages and back
 //! 2. `net`: the kernel, and all `unsafe`
 //! 3. `server::{clock, rate}`, then `server::ops::{stats, log, supervise, turns, watchdog}`
 //! 4. `server::registry`: peers, rooms, names and presence
@@ -62,7 +62,7 @@
 //! 10. `server`: configuration, and the assembly of a chat server (`server::chat`) or a
 //!     greeting server (`server::greet`)
 //!
-//! `client` uses `wire` and `net` only.
+//! `client` uses `sync`, `wire` and `net` only.
 //!
 //! The features `client`, `server`, `cli` (the program `client`) and `tokio` (sessions as
 //! streams) choose what is compiled. All but `tokio` are on by default.
@@ -81,6 +81,8 @@ pub mod net;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod server;
+#[cfg(any(feature = "client", feature = "server"))]
+mod sync;
 pub mod wire;
 
 #[cfg(feature = "server")]

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
@@ -88,7 +87,7 @@ impl Engine {
             }
             match self.poll.poll(&mut ready, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
-                _ => self.shared.is_asleep.store(false, Ordering::SeqCst),
+                _ => self.shared.sleep.wake_up(),
             }
         }
         self.send_leave();
@@ -171,14 +170,12 @@ impl Engine {
                 }
                 Ok(ToEngine::Leave) => self.leave_by = Some(Instant::now() + MAX_LEAVE_TIME),
                 Err(_) => {
-                    // A sender that sees this flag wakes the thread. One that does not has
-                    // sent before this look at the channel.
-                    self.shared.is_asleep.store(true, Ordering::SeqCst);
+                    self.shared.sleep.announce();
                     return self.messages.is_empty();
                 }
             }
         }
-        self.shared.is_asleep.store(true, Ordering::SeqCst);
+        self.shared.sleep.announce();
         false
     }
 

@@ -52,6 +52,7 @@ mod loss;
 pub mod protocol;
 mod session;
 mod shared;
+mod sleep;
 mod socket;
 #[cfg(feature = "tokio")]
 mod stream;

@@ -1,21 +1,20 @@
 //! The parts that a session and its thread share. No lock is held over a system call.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::{Poll, Token, Waker};
 
 use super::loss::SequenceCounts;
 use super::protocol::{Outgoing, Status};
+use super::sleep::SleepFlag;
 use super::ticket::Responder;
 
 /// The state of a session, and the means to wake its thread.
 #[derive(Debug)]
 pub(super) struct Shared {
     waker: Waker,
-    /// True if the thread sleeps, or is about to, and must be woken for a message.
-    pub(super) is_asleep: AtomicBool,
+    pub(super) sleep: SleepFlag,
     status: Mutex<Status>,
 }
 
@@ -52,14 +51,14 @@ impl Shared {
     pub(super) fn new(poll: &Poll) -> io::Result<Self> {
         Ok(Self {
             waker: Waker::new(poll.registry(), WAKE)?,
-            is_asleep: AtomicBool::new(false),
+            sleep: SleepFlag::default(),
             status: Mutex::default(),
         })
     }
 
     /// Wakes the thread if it sleeps.
     pub(super) fn wake(&self) {
-        if self.is_asleep.swap(false, Ordering::SeqCst) {
+        if self.sleep.take() {
             // Without the wake, the thread takes the message at the next heartbeat.
             let _ = self.waker.wake();
         }

@@ -3,8 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use crossbeam::sync::Parker;
-
 use super::assembly::Assembly;
 use super::config::ServerConfig;
 use super::core::{Core, KeptBans, Surroundings};
@@ -14,6 +12,7 @@ use super::moderation::Moderation;
 use super::ops::supervise::wake;
 use super::registry::Registry;
 use crate::net::in_call;
+use crate::sync::Parker;
 
 /// The state of a chat server that other threads may use.
 #[derive(Clone)]

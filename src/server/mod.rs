@@ -22,8 +22,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam::sync::Parker;
-
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
@@ -37,6 +35,7 @@ use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
 use crate::net::{BindError, PeerAddr, check_calls};
+use crate::sync::Parker;
 use crate::wire::RoomName;
 
 /// A running server. It stops when it is dropped.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam::sync::Parker;
-
 use super::ops::log::Log;
 use super::ops::supervise::StopSignal;
 use crate::net::Guard;
+use crate::sync::Parker;
 
 /// Keeps other processes from joining the server's sockets for as long as it lives.
 pub(super) struct GroupWatch {

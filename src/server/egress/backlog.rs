@@ -13,7 +13,7 @@ use super::builder::Full;
 use super::load::{Account, Load, TYPICAL_PACKET_NS};
 use super::packets::PACKET_COST_NS;
 use super::peer_accounts::PeerAccounts;
-use super::plan::Plan;
+use super::plan::SharedPlan;
 use super::round_robin::{Flow, FlowState, RoundRobin};
 use crate::net::PeerAddr;
 use crate::server::registry::Room;
@@ -46,7 +46,7 @@ pub(super) struct Backlog {
 pub(super) struct RoomQueue {
     pub(super) room: Arc<Room>,
     /// The plan that is under way.
-    pub(super) plan: Option<Arc<Plan>>,
+    pub(super) plan: Option<SharedPlan>,
     pub(super) account: Account,
     flow: FlowState,
     /// The turns of the senders.

@@ -1,20 +1,19 @@
 //! The exchange of work between workers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-
-use arc_swap::ArcSwapOption;
-
-use super::plan::{Claim, Plan};
+use super::plan::{Claim, Plan, SharedPlan};
 use super::worker_set::WorkerSet;
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::turns::{Turns, WorkerHandle};
+use crate::sync::arc_swap::ArcSwapAny;
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 
 /// The plans from which workers that have nothing of their own to send may claim slices.
 ///
 /// A worker that is going to sleep announces that, passes a fence, and looks for work once more. A
 /// worker that offers or finishes a plan passes a fence after that, and wakes workers that have
-/// announced their sleep. So a worker either sees the work or is woken.
+/// announced their sleep. So a worker either sees the work or is woken (held by
+/// `models::a_sleeper_is_woken_by_an_offer` and
+/// `models::a_worker_that_waits_for_the_last_slice_is_woken`).
 pub struct Exchange {
     seats: Vec<Seat>,
     sleepers: WorkerSet,
@@ -24,7 +23,7 @@ pub struct Exchange {
 
 struct Seat {
     worker: WorkerHandle,
-    offers: [ArcSwapOption<Plan>; MAX_OFFERS],
+    offers: [ArcSwapAny<Option<SharedPlan>>; MAX_OFFERS],
 }
 
 impl Exchange {
@@ -56,12 +55,12 @@ impl Exchange {
 
     /// Offers slices of a plan to all other workers, and wakes up to `helpers` of those that sleep.
     /// Does nothing if the plan's worker has [`MAX_OFFERS`] already. It then sends the plan alone.
-    pub(super) fn offer(&self, plan: &Arc<Plan>, helpers: usize) {
+    pub(super) fn offer(&self, plan: &SharedPlan, helpers: usize) {
         let offers = &self.seats[plan.origin().index()].offers;
         let Some(place) = offers.iter().find(|offer| offer.load().is_none()) else {
             return;
         };
-        place.store(Some(Arc::clone(plan)));
+        place.store(Some(SharedPlan::clone(plan)));
         self.offered.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let others = (0..=u8::MAX).map(WorkerId).take(self.seats.len());
@@ -73,12 +72,12 @@ impl Exchange {
     }
 
     /// Ends the offer of a plan, if there is one.
-    pub(super) fn withdraw(&self, plan: &Arc<Plan>) {
+    pub(super) fn withdraw(&self, plan: &SharedPlan) {
         for offer in &self.seats[plan.origin().index()].offers {
             if offer
                 .load()
                 .as_ref()
-                .is_some_and(|offered| Arc::ptr_eq(offered, plan))
+                .is_some_and(|offered| SharedPlan::ptr_eq(offered, plan))
             {
                 offer.store(None);
                 self.offered.fetch_sub(1, Ordering::Relaxed);
@@ -96,7 +95,7 @@ impl Exchange {
         let seats = after.iter().chain(before).skip(1);
         seats.flat_map(|seat| &seat.offers).find_map(|offer| {
             let offer = offer.load();
-            offer.as_ref()?.claim(worker)
+            Plan::claim(offer.as_ref()?, worker)
         })
     }
 

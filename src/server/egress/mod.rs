@@ -185,4 +185,7 @@ impl Egress {
 }
 
 #[cfg(test)]
+#[cfg(loom)]
+mod models;
+#[cfg(test)]
 mod tests;

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use crossbeam::sync::Parker;
 
 use crate::net::{Packet, Transmit, WorkerSockets};
 use crate::server::ops::supervise::{StopSignal, Wake};
 use crate::server::registry::{Notice, Recipient, Registry};
+use crate::sync::Parker;
 use crate::wire::v2::{self, HEADER_BYTES, ServerFrame, push_server_frame, push_server_header};
 use crate::wire::{LINE_END, Protocol, Reply, push_reply};
 

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::builder::{PlanBuilder, PlanPackets};
 use super::own::{OwnMessages, plan_without_own};
@@ -11,6 +10,7 @@ use super::texts::TextPlanner;
 use crate::net::{Endpoint, PeerAddr, SendTally, Template, Transmit};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::{Members, Part, Room};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::wire::Protocol;
 
 /// The packets for the members of a room, built once for all of them. Any worker may claim a
@@ -26,6 +26,9 @@ pub(super) struct Plan {
     unfinished: AtomicUsize,
 }
 
+/// A plan, and the number of those who point to it. It is filled anew when that is one.
+pub(super) type SharedPlan = crate::sync::Arc<Plan>;
+
 /// Some members of a plan.
 struct Slice {
     members: Range<usize>,
@@ -38,7 +41,7 @@ struct Slice {
 
 /// A slice that a worker has to send.
 pub(super) struct Claim {
-    plan: Arc<Plan>,
+    plan: SharedPlan,
     index: usize,
     worker: WorkerId,
 }
@@ -124,8 +127,8 @@ impl Plan {
         if !slice.members.is_empty() {
             slices.push(slice);
         }
-        *self.next_slice.get_mut() = 0;
-        *self.unfinished.get_mut() = slices.len();
+        self.next_slice = AtomicUsize::new(0);
+        self.unfinished = AtomicUsize::new(slices.len());
         self.slices = slices;
     }
 
@@ -139,15 +142,15 @@ impl Plan {
     }
 
     /// Claims the next slice for `worker`, if any is left.
-    pub(super) fn claim(self: &Arc<Self>, worker: WorkerId) -> Option<Claim> {
+    pub(super) fn claim(this: &SharedPlan, worker: WorkerId) -> Option<Claim> {
         loop {
-            let index = self.next_slice.load(Ordering::Relaxed);
-            let slice = self.slices.get(index)?;
+            let index = this.next_slice.load(Ordering::Relaxed);
+            let slice = this.slices.get(index)?;
             let held = held(worker, slice.members.start);
             let is_claimed = slice.change(FREE, held);
             // Those who find the slice claimed move the index on, too, so they do not wait for a
             // worker that claimed it and was stopped here.
-            let _ = self.next_slice.compare_exchange(
+            let _ = this.next_slice.compare_exchange(
                 index,
                 index + 1,
                 Ordering::Relaxed,
@@ -155,7 +158,7 @@ impl Plan {
             );
             if is_claimed {
                 return Some(Claim {
-                    plan: Arc::clone(self),
+                    plan: SharedPlan::clone(this),
                     index,
                     worker,
                 });
@@ -185,9 +188,11 @@ impl Plan {
         shed
     }
 
-    /// Counts a slice as sent or revoked. Returns true if it was the last one.
+    /// Counts a slice as sent or revoked. Returns true if it was the last one. This publishes what
+    /// was sent to the worker that finds the plan finished, and sends the next texts (held by
+    /// `models::a_worker_that_waits_for_the_last_slice_is_woken`).
     fn finish_slice(&self) -> bool {
-        self.unfinished.fetch_sub(1, Ordering::AcqRel) == 1
+        self.unfinished.fetch_sub(1, Ordering::Release) == 1
     }
 
     fn deliveries_to(&self, members: Range<usize>) -> u64 {
@@ -316,10 +321,12 @@ impl Slice {
     }
 
     fn state(&self) -> u64 {
-        self.state.load(Ordering::Acquire)
+        self.state.load(Ordering::Relaxed)
     }
 
-    /// Changes the state, if it is `from`.
+    /// Changes the state, if it is `from`. A worker publishes with each step what it has sent before
+    /// it, and one that revokes the claim acquires that (held by
+    /// `models::a_slice_that_is_revoked_is_not_sent_on`).
     fn change(&self, from: u64, to: u64) -> bool {
         self.state
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)

@@ -7,7 +7,7 @@ use super::Sender;
 use super::backlog::{Backlog, BacklogFull};
 use super::exchange::Exchange;
 use super::packets::PACKET_COST_NS;
-use super::plan::{Claim, Plan, SLICE_COST_NS};
+use super::plan::{Claim, Plan, SLICE_COST_NS, SharedPlan};
 use super::round_robin::RoundRobin;
 use super::texts::TextPlanner;
 use crate::server::ops::stats::WorkerId;
@@ -34,7 +34,7 @@ pub(super) struct Schedule {
 struct PlanPool {
     worker: WorkerId,
     /// Plans that are not under way. Another worker may still point to one, if it is stuck.
-    plans: Vec<Arc<Plan>>,
+    plans: Vec<SharedPlan>,
     under_way: usize,
     nobody: Arc<Members>,
 }
@@ -80,7 +80,7 @@ impl Schedule {
             let room = self.turns.current(rooms, TURN_COST_NS)?;
             let queue = &mut rooms[room];
             if let Some(plan) = &queue.plan {
-                if let Some(claim) = plan.claim(self.worker) {
+                if let Some(claim) = Plan::claim(plan, self.worker) {
                     let cost_ns = claim.cost_ns() as i64;
                     self.turns.charge(rooms, cost_ns, TURN_COST_NS);
                     return Some(claim);
@@ -173,7 +173,7 @@ impl Schedule {
 
 impl PlanPool {
     fn new(worker: WorkerId) -> Self {
-        let plans = (0..TYPICAL_PLANS).map(|_| Arc::new(Plan::new(worker)));
+        let plans = (0..TYPICAL_PLANS).map(|_| SharedPlan::new(Plan::new(worker)));
         Self {
             worker,
             plans: plans.collect(),
@@ -190,20 +190,20 @@ impl PlanPool {
     }
 
     /// Returns a plan that nobody else points to, after `fill`.
-    fn take(&mut self, fill: impl FnOnce(&mut Plan)) -> Arc<Plan> {
+    fn take(&mut self, fill: impl FnOnce(&mut Plan)) -> SharedPlan {
         self.under_way += 1;
-        let is_free = |plan: &mut Arc<Plan>| Arc::get_mut(plan).is_some();
+        let is_free = |plan: &mut SharedPlan| SharedPlan::get_mut(plan).is_some();
         let index = self.plans.iter_mut().rposition(is_free);
         let mut plan = match index {
             Some(index) => self.plans.swap_remove(index),
-            None => Arc::new(Plan::new(self.worker)),
+            None => SharedPlan::new(Plan::new(self.worker)),
         };
-        fill(Arc::get_mut(&mut plan).expect("a free plan has no other owner"));
+        fill(SharedPlan::get_mut(&mut plan).expect("a free plan has no other owner"));
         plan
     }
 
     /// Takes back a plan that is finished, if there is one.
-    fn release(&mut self, plan: Option<Arc<Plan>>) {
+    fn release(&mut self, plan: Option<SharedPlan>) {
         let Some(plan) = plan else {
             return;
         };
@@ -212,7 +212,7 @@ impl PlanPool {
         self.plans.push(plan);
         // One that another worker still points to keeps its snapshot until the next time.
         for plan in self.plans.iter_mut().filter(|plan| plan.has_members()) {
-            if let Some(plan) = Arc::get_mut(plan) {
+            if let Some(plan) = SharedPlan::get_mut(plan) {
                 plan.set_members(Arc::clone(&self.nobody));
             }
         }

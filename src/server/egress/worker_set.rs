@@ -1,8 +1,7 @@
 //! Sets of workers, by their numbers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::server::ops::stats::WorkerId;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A set that several threads change, as a bit map.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ mod ban_file;
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use humantime::format_duration;
@@ -19,6 +19,7 @@ use super::ops::log::WeakLog;
 use super::ops::supervise::lock;
 use super::registry::{MAX_MUTED, REMOVED_S, Recipient, Registry};
 use crate::net::PeerAddr;
+use crate::sync::Mutex;
 use crate::wire::{DisplayName, Name, Reply, RoomName};
 
 pub use self::ban_file::{BanFile, StateError};

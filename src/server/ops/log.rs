@@ -1,7 +1,6 @@
 //! The log, which a thread of its own writes. A slow log delays no other thread.
 
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::net::PeerAddr;
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::wire::reply::Thousands;
 use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address, push_text};
 
@@ -379,5 +379,8 @@ impl LogWriter {
     }
 }
 
+#[cfg(test)]
+#[cfg(loom)]
+mod models;
 #[cfg(test)]
 mod tests;

@@ -5,18 +5,19 @@ use std::any::Any;
 use std::cell::Cell;
 use std::io;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use crossbeam::sync::Parker;
-
 use crate::net::in_call;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crate::sync::{Mutex, MutexGuard, Parker, thread};
 
 /// Asks all threads to stop, and wakes those that sleep.
 pub struct StopSignal {
+    /// It publishes nothing but itself. A thread that is woken by the stop sees it, because the wake
+    /// comes after it, and so does a thread that registers its waker too late to be woken, because
+    /// it takes the lock after the stop (held by `models::no_thread_sleeps_through_the_stop`).
     is_stopping: AtomicBool,
     events: Sender<ThreadEvent>,
     wakers: Mutex<Vec<Wake>>,
@@ -64,7 +65,7 @@ enum ThreadEvent {
 impl StopSignal {
     /// Asks all threads to stop. Returns true for the first call only.
     pub fn stop(&self) -> bool {
-        let is_first = !self.is_stopping.swap(true, Ordering::AcqRel);
+        let is_first = !self.is_stopping.swap(true, Ordering::Relaxed);
         if is_first {
             for wake in &*self.wakers() {
                 wake();
@@ -76,7 +77,7 @@ impl StopSignal {
     }
 
     pub fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Acquire)
+        self.is_stopping.load(Ordering::Relaxed)
     }
 
     fn wakers(&self) -> MutexGuard<'_, Vec<Wake>> {
@@ -286,6 +287,9 @@ const STOP_LIMIT: Duration = Duration::from_millis(500);
 /// The system call that starts a thread.
 pub const CLONE: &str = "clone";
 
+#[cfg(test)]
+#[cfg(loom)]
+mod models;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //! peers create by joining. Those vanish with their last member.
 
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -12,6 +12,7 @@ use super::network_limits::{NetworkShares, NetworkSlot};
 use super::presence::EventQueue;
 use super::room::Room;
 use crate::server::ops::supervise::lock;
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{LOBBY, Limit, RoomName, v2};
 
 /// Joining and leaving rooms other than the lobby takes one lock, for a look-up. Sending

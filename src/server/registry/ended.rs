@@ -1,6 +1,6 @@
 //! Sessions that have ended, and would still be valid for a newcomer.
 
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use super::hash::HashedAddr;
 use super::{RecentAddresses, Registry};

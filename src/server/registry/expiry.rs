@@ -4,8 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::sync::Parker;
-
 use super::Registry;
 use super::silence::Overflows;
 use crate::net::release_free_memory;
@@ -13,6 +11,7 @@ use crate::server::clock::Clock;
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::StopSignal;
 use crate::server::ops::turns::Turns;
+use crate::sync::Parker;
 
 pub struct Reaper {
     registry: Arc<Registry>,

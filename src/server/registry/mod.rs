@@ -23,13 +23,12 @@ mod take_over;
 mod without_admission;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-use dashmap::{DashMap, Entry, VacantEntry};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
 use crate::server::ops::supervise::Wake;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::dashmap::{DashMap, Entry, VacantEntry};
 use crate::wire::v2::{SessionId, SessionOptions};
 use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
 
@@ -491,5 +490,8 @@ const MAX_PAGE_MEMBERS: usize = 512;
 /// time for one (about 0.1 ms at 200,000 peers). Workers seldom wait for the same lock.
 const SHARDS: usize = 128;
 
+#[cfg(test)]
+#[cfg(loom)]
+mod models;
 #[cfg(test)]
 mod tests;

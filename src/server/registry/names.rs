@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard};
 
 use super::capacity_after_flood;
 use super::network_limits::{NetworkShares, NetworkSlot};
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::lock;
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{Limit, Name};
 
 /// All names in use. Names that differ only in case are the same name.

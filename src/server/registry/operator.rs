@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::room::LeaveReason;
 use super::{AddressHash, Peer, RecentAddresses, Recipient, Registry};
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::supervise::lock;
+use crate::sync::Mutex;
 use crate::wire::{DisplayName, Name};
 
 /// The peers that the operator has muted or removed. A peer is known by its address and port, at

@@ -1,9 +1,7 @@
 //! One registered peer.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use once_cell::race::OnceBox;
 
 use super::budget::Budget;
@@ -13,6 +11,9 @@ use super::room::{Room, SendTo};
 use crate::net::{Endpoint, PeerAddr};
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
+use crate::sync::Mutex;
+use crate::sync::arc_swap::{ArcSwap, ArcSwapOption};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::wire::v2::{BundleSize, SessionId, SessionOptions};
 use crate::wire::{DisplayName, Name, Protocol};
 

@@ -1,6 +1,6 @@
 //! Presence in one room: its subscribers, and its events since the last notice.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -8,6 +8,7 @@ use super::capacity_after_flood;
 use super::peer::Recipient;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::{Wake, lock};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::Reply;
 use crate::wire::reply::{Changes, MAX_NAMED_EVENTS, PresenceEvent};
 

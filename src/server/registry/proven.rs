@@ -1,6 +1,6 @@
 //! The addresses of v1 peers that have proven them and have expired since.
 
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use super::Registry;
 use super::recent::RecentAddresses;

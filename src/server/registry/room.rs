@@ -1,9 +1,7 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
@@ -15,6 +13,9 @@ use super::presence::{EventQueue, Presence};
 use crate::net::PeerAddr;
 use crate::server::ops::stats::WorkerId;
 use crate::server::ops::supervise::lock;
+use crate::sync::arc_swap::ArcSwap;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::reply::PresenceEvent;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol, RoomName, v2};
@@ -29,7 +30,9 @@ pub struct Room {
     incarnation: u64,
     state: Mutex<State>,
     snapshot: ArcSwap<Members>,
-    /// Written only under the lock of `state`.
+    /// Written only under the lock of `state`. True publishes nothing, because who reads it takes the
+    /// lock. False publishes the snapshot (held by
+    /// `models::a_text_reaches_every_peer_whose_registration_was_handled_before_it`).
     is_stale: AtomicBool,
     /// The number of members that receive in each version. Written only under the lock of `state`.
     v1_members: AtomicU32,
@@ -196,7 +199,7 @@ impl Room {
             }
             RawEntryMut::Occupied(_) => debug_assert!(false, "{} is a member", key.address),
         }
-        self.is_stale.store(true, Ordering::Release);
+        self.is_stale.store(true, Ordering::Relaxed);
         if let Some(subscriber) = subscriber {
             self.subscribe(&mut state, subscriber);
         }
@@ -215,7 +218,7 @@ impl Room {
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
-        self.is_stale.store(true, Ordering::Release);
+        self.is_stale.store(true, Ordering::Relaxed);
         let members = &state.members;
         if let Some(keep) = capacity_after_flood(members.len(), members.capacity()) {
             state.members.shrink_to(keep);
@@ -249,7 +252,7 @@ impl Room {
             }
             RawEntryMut::Vacant(_) => debug_assert!(false, "{} is no member", key.address),
         }
-        self.is_stale.store(true, Ordering::Release);
+        self.is_stale.store(true, Ordering::Relaxed);
         if let Some(subscriber) = subscriber {
             self.subscribe(&mut state, subscriber);
         }

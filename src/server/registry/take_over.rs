@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use dashmap::Entry;
-
 use super::hash::HashedAddr;
 use super::network_limits::NetworkSlot;
 use super::peer::{Newcomer, Peer};
 use super::room::LeaveReason;
 use super::{Registry, Touch};
 use crate::net::PeerAddr;
+use crate::sync::dashmap::Entry;
 use crate::wire::v2::Move;
 
 impl Registry {

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use super::super::plan::Plan;
 use super::*;
 use crate::server::egress::load::TEXT_BYTES;
 use crate::server::egress::texts::TextPlanner;

@@ -1,5 +1,5 @@
 use super::*;
-use std::sync::Mutex;
+use crate::sync::Mutex;
 
 use tracing_subscriber::fmt::MakeWriter;
 
