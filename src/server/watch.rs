@@ -1,4 +1,5 @@
-//! The watch over the server's sockets. It notices that another process can join them, or has.
+//! The watch over the server's sockets. It notices that another process can join them, or has. It
+//! also logs what the sandbox refuses.
 
 use std::io;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use super::ops::log::Log;
+use super::ops::sandbox::Refusals;
 use super::ops::supervise::StopSignal;
 use crate::net::Guard;
 
@@ -15,6 +17,7 @@ use crate::net::Guard;
 pub(super) struct GroupWatch {
     groups: Vec<Group>,
     alarms: Arc<AtomicU64>,
+    refusals: Refusals,
     log: Log,
 }
 
@@ -43,6 +46,7 @@ impl GroupWatch {
         let mut watch = Self {
             groups: guards.into_iter().zip(own_sockets).map(group).collect(),
             alarms: Arc::default(),
+            refusals: Refusals::default(),
             log,
         };
         watch.check();
@@ -59,6 +63,7 @@ impl GroupWatch {
         while !stop.is_stopping() {
             parker.park_timeout(CHECK_INTERVAL);
             self.check();
+            self.refusals.log_new(&self.log);
         }
         Ok(())
     }
