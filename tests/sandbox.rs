@@ -8,12 +8,21 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
 
+use bullhorn::net::RefusedCalls;
+use bullhorn::server::ops::log::Log;
+use bullhorn::server::ops::sandbox::{Feature, Sandbox, SandboxConfig, Threads};
 use common::{ServerProgram, has_sandbox, server_command};
+use nix::libc;
 use nix::unistd::{Pid, User, geteuid};
 
 #[test]
@@ -38,12 +47,48 @@ fn every_thread_is_in_the_sandbox_and_the_log_says_so() {
     }
 }
 
+/// The same on every processor, and through the standard library.
+#[test]
+fn a_thread_in_the_sandbox_starts_no_process_and_opens_no_file_or_connection() {
+    if !has_sandbox() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let confined = move || {
+        let sandbox = Sandbox::enter(&SandboxConfig::default(), Feature::of_server(None)).unwrap();
+        let (log, _writer) = Log::new();
+        sandbox.close(Threads::Calling, &log).unwrap();
+        let attempts = [
+            Command::new("/bin/sh").spawn().err(),
+            File::open("/etc/passwd").err(),
+            File::create("/tmp/bullhorn_created").err(),
+            TcpStream::connect(address).err(),
+            UnixDatagram::unbound().err(),
+        ];
+        let kinds = attempts.map(|error| error.map(|error| error.kind()));
+        // What it may do: all that a server does, also in a thread that it starts.
+        let socket = thread::spawn(|| UdpSocket::bind("127.0.0.1:0").is_ok());
+        (kinds, socket.join().unwrap())
+    };
+    let (kinds, socket) = thread::spawn(confined).join().unwrap();
+    assert_eq!(kinds, [Some(ErrorKind::PermissionDenied); 5]);
+    assert!(socket);
+    let refused = RefusedCalls::default().take();
+    assert!(
+        refused.contains(&libc::SYS_socket.try_into().unwrap()),
+        "{refused:?}"
+    );
+    // The other threads of the process are not in it.
+    File::open("/etc/passwd").unwrap();
+}
+
 #[cfg(target_arch = "x86_64")]
 mod injection {
     use super::*;
 
     use common::Injected;
-    use nix::libc::{self, c_long};
+    use nix::libc::c_long;
     use nix::sys::signal::Signal;
     use std::os::unix::process::ExitStatusExt;
 
@@ -67,7 +112,10 @@ mod injection {
         assert_eq!(code.call(libc::SYS_openat, &open), permission);
         for (number, arguments) in [
             (libc::SYS_socket, [libc::AF_INET, libc::SOCK_STREAM, 0]),
-            (libc::SYS_socket, [libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_UDP]),
+            (
+                libc::SYS_socket,
+                [libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_UDP],
+            ),
             (libc::SYS_socket, [libc::AF_PACKET, libc::SOCK_DGRAM, 0]),
             (libc::SYS_socket, [libc::AF_UNIX, libc::SOCK_STREAM, 0]),
             (libc::SYS_ptrace, [16, 1, 0]),
@@ -96,8 +144,20 @@ mod injection {
         assert_eq!(code.call(libc::SYS_getpid, &[]), Some(pid));
         drop(code);
         let names = [
-            "execve", "fork", "openat", "socket", "ptrace", "kill", "tgkill", "setuid", "prctl", "fcntl",
-            "ioctl", "mprotect", "mmap", "of an unknown number",
+            "execve",
+            "fork",
+            "openat",
+            "socket",
+            "ptrace",
+            "kill",
+            "tgkill",
+            "setuid",
+            "prctl",
+            "fcntl",
+            "ioctl",
+            "mprotect",
+            "mmap",
+            "of an unknown number",
         ];
         let mut expected = names.map(|name| format!("sandbox: refused system call {name}"));
         expected.sort();
@@ -111,7 +171,7 @@ mod injection {
         server.expect_echo(&server.client(), "it goes on");
         let printed = server.printed();
         server.type_line("");
-        printed.find("system calls refused, sandbox: 18");
+        printed.find("system calls refused, sandbox: 19");
         server.type_line("quit");
         server.expect_success();
         assert_eq!(log.rest(), [""; 0].map(str::to_owned));
@@ -247,7 +307,9 @@ fn a_user_that_the_server_cannot_become_is_an_error_of_the_arguments() {
 fn statuses(process: Pid) -> Vec<String> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let status = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("status"));
-    threads.map(|thread| status(thread.unwrap()).unwrap()).collect()
+    threads
+        .map(|thread| status(thread.unwrap()).unwrap())
+        .collect()
 }
 
 fn field<'a>(status: &'a str, name: &str) -> &'a str {

@@ -172,7 +172,7 @@ impl Guard {
     /// # Errors
     /// `/proc` cannot be read.
     pub fn overlapping_sockets(&self) -> io::Result<usize> {
-        let mut list = self.list.as_ref().map_err(|error| error.kind())?;
+        let mut list = self.list.as_ref().map_err(io::Error::kind)?;
         list.rewind()?;
         // The list may have changed between two reads of it, and then it shows some twice.
         let mut inodes = HashSet::new();

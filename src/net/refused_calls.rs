@@ -57,11 +57,7 @@ pub fn handle_refused_calls() -> io::Result<()> {
     }
 }
 
-extern "C" fn on_sigsys(
-    _: libc::c_int,
-    info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
+extern "C" fn on_sigsys(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a `siginfo_t`, which begins with these fields for SIGSYS.
     let info = unsafe { &*info.cast::<SigsysInfo>() };
     // Another process may send the signal, too.

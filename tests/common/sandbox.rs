@@ -17,7 +17,9 @@ pub(crate) fn start_in_sandbox(config: ServerConfig, clock: Clock) -> Result<Ser
     let start = move || {
         let features = Feature::of_server(config.state_dir.clone());
         let sandbox = Sandbox::enter(&SandboxConfig::default(), features).expect("not strict");
-        Server::start_confined(config, clock, |log| Ok(sandbox.close(Threads::Calling, log)?))
+        Server::start_confined(config, clock, |log| {
+            Ok(sandbox.close(Threads::Calling, log)?)
+        })
     };
     thread::spawn(start)
         .join()

@@ -86,9 +86,8 @@ impl Feature {
 /// Returns the name of a system call without its prefix, if it is one that this server makes or an
 /// attacker would.
 pub(super) fn name_of(number: u32) -> Option<&'static str> {
-    let permitted = [DATAGRAMS, MEMORY, THREADS, TIME_AND_RANDOM, SOCKETS, CONSOLE, FILES];
-    let calls = { permitted }.into_iter().chain([REFUSED]).flatten();
-    let mut calls = calls.chain(X86_REFUSED);
+    let lists = PERMITTED.iter().chain(&[REFUSED, X86_REFUSED]);
+    let mut calls = lists.copied().flatten();
     let call = calls.find(|call| call.number == libc::c_long::from(number))?;
     Some(call.name.trim_start_matches("SYS_"))
 }
@@ -112,6 +111,17 @@ macro_rules! call {
         }
     };
 }
+
+/// All calls that a server with every part may make.
+pub(super) const PERMITTED: &[&[Call]] = &[
+    DATAGRAMS,
+    MEMORY,
+    THREADS,
+    TIME_AND_RANDOM,
+    SOCKETS,
+    CONSOLE,
+    FILES,
+];
 
 /// Receiving, sending and sleeping, the log, and the end of the process.
 const DATAGRAMS: &[Call] = calls![
@@ -244,7 +254,7 @@ pub(super) const REFUSED_QUIETLY: &[(Call, libc::c_int)] = &[
 ];
 
 /// Calls that an attacker would make, for their names in the log. None of them is permitted.
-const REFUSED: &[Call] = calls![
+pub(super) const REFUSED: &[Call] = calls![
     SYS_accept,
     SYS_accept4,
     SYS_add_key,
