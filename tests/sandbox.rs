@@ -174,7 +174,7 @@ mod injection {
         printed.find("system calls refused, sandbox: 19");
         server.type_line("quit");
         server.expect_success();
-        assert_eq!(log.rest(), [""; 0].map(str::to_owned));
+        assert!(!log.rest().iter().any(|line| line.contains("sandbox")));
     }
 
     #[test]

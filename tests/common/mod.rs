@@ -178,6 +178,12 @@ impl TestServer {
         Self(server, NoRefusedCalls)
     }
 
+    /// Starts a server that is not in the sandbox. The test says why.
+    pub(crate) fn start_outside_sandbox(config: ServerConfig, clock: Clock) -> Self {
+        let server = Server::start_with_clock(config, clock).expect("the server starts");
+        Self(server, NoRefusedCalls)
+    }
+
     pub(crate) fn unregistered_client(&self) -> Client {
         Client::connect(self.0.local_addr())
     }

@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::sync::OnceLock;
 use std::thread;
 
-use bullhorn::net::RefusedCalls;
+use bullhorn::net::{RefusedCalls, share_one_arena};
 use bullhorn::server::clock::Clock;
 use bullhorn::server::ops::sandbox::{Feature, Sandbox, SandboxConfig, SandboxMode, Threads};
 use bullhorn::{Server, ServerConfig, StartError};
@@ -14,6 +14,8 @@ use bullhorn::{Server, ServerConfig, StartError};
 /// Starts a server from a thread of its own, which enters the sandbox. The threads of the server
 /// inherit it.
 pub(crate) fn start_in_sandbox(config: ServerConfig, clock: Clock) -> Result<Server, StartError> {
+    // As the program does. With more arenas, glibc reads files when threads start.
+    share_one_arena();
     let start = move || {
         let features = Feature::of_server(config.state_dir.clone());
         let sandbox = Sandbox::enter(&SandboxConfig::default(), features).expect("not strict");

@@ -136,6 +136,8 @@ const DATAGRAMS: &[Call] = calls![
     SYS_epoll_ctl,
     SYS_getsockname,
     SYS_getsockopt,
+    // The bytes that a bad path holds.
+    SYS_ioctl: IOCTL,
     SYS_futex,
     SYS_read,
     SYS_write,
@@ -215,7 +217,7 @@ const SOCKETS: &[Call] = calls![
 const CONSOLE: &[Call] = calls![
     SYS_fcntl: FCNTL,
     SYS_getpgid,
-    SYS_ioctl: &[&[is(1, TCGETS)], &[is(1, TCGETS2)], &[is(1, TIOCGPGRP)], &[is(1, FIONBIO)]],
+    SYS_ioctl: IOCTL,
     SYS_ppoll,
     #[cfg(target_arch = "x86_64")]
     SYS_getpgrp,
@@ -349,6 +351,15 @@ const FCNTL: &[Rule] = &[
     &[is(1, libc::F_SETFL)],
 ];
 
+/// Bytes that wait in a socket, and the state of a terminal. Not `TIOCSTI`, which types into it.
+const IOCTL: &[Rule] = &[
+    &[is(1, TIOCOUTQ)],
+    &[is(1, TCGETS)],
+    &[is(1, TCGETS2)],
+    &[is(1, TIOCGPGRP)],
+    &[is(1, TIOCGWINSZ)],
+];
+
 /// The bits of a socket's type that are no flags.
 const SOCKET_TYPE: i32 = 0xF;
 
@@ -356,7 +367,8 @@ const SOCKET_TYPE: i32 = 0xF;
 const TCGETS: i32 = libc::TCGETS as i32;
 const TCGETS2: i32 = libc::TCGETS2 as i32;
 const TIOCGPGRP: i32 = libc::TIOCGPGRP as i32;
-const FIONBIO: i32 = libc::FIONBIO as i32;
+const TIOCOUTQ: i32 = libc::TIOCOUTQ as i32;
+const TIOCGWINSZ: i32 = libc::TIOCGWINSZ as i32;
 
 const fn is(index: u8, value: i32) -> Argument {
     masked(index, -1, value)
