@@ -74,7 +74,10 @@ impl Feature {
     pub(super) fn paths(&self) -> Vec<(PathBuf, Access)> {
         match self {
             // The kernel has no `getrandom`, or a filter refuses it.
-            Self::Core => vec![("/dev/urandom".into(), Access::Read)],
+            Self::Core => vec![
+                ("/dev/random".into(), Access::Read),
+                ("/dev/urandom".into(), Access::Read),
+            ],
             // The numbers of open files, and the list of sockets.
             Self::Sockets => vec![("/proc/self".into(), Access::Read)],
             Self::Console => vec![],
