@@ -58,7 +58,7 @@
 //! 6. `server::ingress`: what comes in
 //! 7. `server::worker`: the loop
 //! 8. `server::moderation`: the operator's hold on peers
-//! 9. `server::ops::{console, signals}`
+//! 9. `server::ops::{console, sandbox, signals}`
 //! 10. `server`: configuration, and the assembly of a chat server (`server::chat`) or a
 //!     greeting server (`server::greet`)
 //!

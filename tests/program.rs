@@ -399,7 +399,8 @@ fn as_many_workers_as_cores_are_pinned_without_a_warning() {
     // Every kernel grants buffers of this size.
     let buffers = ["--receive-buffer", "64KiB", "--send-buffer", "64KiB"];
     let mut server = ServerProgram::start(&buffers);
-    assert_eq!(server.startup_lines.len(), 1, "{:?}", server.startup_lines);
+    // The sandbox, and the address.
+    assert_eq!(server.startup_lines.len(), 2, "{:?}", server.startup_lines);
     let printed = server.printed();
     server.type_line("");
     let cores = thread::available_parallelism().unwrap().get();

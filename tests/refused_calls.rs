@@ -7,7 +7,7 @@ mod common;
 use std::fmt::Write as _;
 use std::process::{Command, Output};
 
-use common::{ServerProgram, server_command};
+use common::{ServerProgram, has_sandbox, server_command};
 use nix::libc;
 use nix::sys::signal::Signal;
 
@@ -140,6 +140,46 @@ fn without_a_call_that_it_needs_the_server_ends_and_names_it() {
             last.starts_with("server: ") && last.contains(message),
             "{message}: {errors}"
         );
+    }
+}
+
+#[test]
+fn a_part_of_the_sandbox_that_is_missing_is_a_warning_or_with_strict_the_end() {
+    let landlock = (libc::SYS_landlock_create_ruleset, libc::EOPNOTSUPP, None);
+    let seccomp = (libc::SYS_seccomp, libc::EPERM, None);
+    for (refused, warning, error) in [
+        (
+            &[landlock][..],
+            ", without Landlock: this kernel has it switched off",
+            "Landlock is not in force: this kernel has it switched off",
+        ),
+        (
+            &[seccomp],
+            ", without seccomp: Operation not permitted",
+            "seccomp is not in force: Operation not permitted",
+        ),
+        (
+            &[landlock, seccomp],
+            "sandbox: none, without Landlock: this kernel has it switched off, and without seccomp: ",
+            "Landlock is not in force",
+        ),
+    ] {
+        let (Some(mut command), true) = (filtered(refused), has_sandbox()) else {
+            return;
+        };
+        let server = start(refused).expect("there are filters");
+        server.expect_echo(&server.client(), "hi");
+        let of_sandbox = |line: &&String| line.contains("sandbox");
+        let lines: Vec<_> = server.startup_lines.iter().filter(of_sandbox).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(warning), "{lines:?}");
+
+        let output = command.args(["--sandbox", "strict"]).output();
+        let output = output.expect("python3 runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains("--sandbox strict: "), "{errors}");
+        assert!(errors.contains(error), "{errors}");
     }
 }
 

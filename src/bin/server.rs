@@ -8,9 +8,11 @@ use std::thread;
 
 use bullhorn::config::ServiceKind;
 use bullhorn::net::{in_call, share_one_arena};
+use bullhorn::server::clock::Clock;
+use bullhorn::server::ops::sandbox::{Feature, Sandbox, SandboxConfig, Threads};
 use bullhorn::server::ops::signals::{STOP_LIMIT, SignalWatch};
 use bullhorn::server::ops::{console, log, supervise};
-use bullhorn::{Server, ServerConfig};
+use bullhorn::{Server, ServerConfig, StartError};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::filter::Targets;
@@ -25,6 +27,9 @@ use tracing_subscriber::filter::Targets;
 struct Arguments {
     #[command(flatten)]
     server: ServerConfig,
+
+    #[command(flatten)]
+    sandbox: SandboxConfig,
 
     /// Log level: off, error, warn, info, debug or trace, or levels by target, such as
     /// `info,bullhorn::text=off`
@@ -46,7 +51,9 @@ struct Arguments {
 fn main() -> ExitCode {
     share_one_arena();
     let arguments = Arguments::parse();
-    if let Err(error) = arguments.server.check() {
+    let server_check = arguments.server.check().map_err(|error| error.to_string());
+    let sandbox_check = || arguments.sandbox.check().map_err(|error| error.to_string());
+    if let Err(error) = server_check.and_then(|()| sandbox_check()) {
         Arguments::command()
             .error(ErrorKind::ArgumentConflict, error)
             .exit();
@@ -63,9 +70,21 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     supervise::keep_panics_quiet();
     log::install(arguments.log);
+    let features = Feature::of_server(arguments.server.state_dir.clone());
+    // Before the first thread.
+    let sandbox = Sandbox::enter(&arguments.sandbox, features)?;
     let signals = SignalWatch::start().map_err(in_call("cannot watch for signals"))?;
     let is_greeting = arguments.server.service == ServiceKind::Greet;
-    let server = Server::start(arguments.server)?;
+    let user = arguments.sandbox.user.clone();
+    let server = Server::start_confined(arguments.server, Clock::monotonic(), |log| {
+        Ok(sandbox.close(Threads::All, log)?)
+    });
+    let server = server.map_err(|error| match (user, &error) {
+        (Some(user), StartError::State(_)) => {
+            format!("{error}: the folder must belong to {user}").into()
+        }
+        _ => Box::<dyn Error>::from(error),
+    })?;
     let handle = server.handle();
     signals.set_stop(move || handle.stop());
     if is_greeting {

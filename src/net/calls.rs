@@ -11,11 +11,12 @@ use super::send::{EMPTY_HEADER, EMPTY_IOVEC, send_batch};
 use super::socket::in_call;
 
 /// Sends a datagram to itself, with the calls for batches, or else with those for one
-/// datagram. No network takes part, so an error is one of the calls.
+/// datagram. No network takes part, so an error is one of the calls. Also takes a random number, as
+/// a file takes the place of that call, and is then open.
 ///
 /// # Errors
-/// Neither call works. The error names both, as a filter of calls (seccomp) or an old kernel
-/// may refuse them.
+/// Neither a call nor what replaces it works. The error names both, as a filter of calls (seccomp)
+/// or an old kernel may refuse them.
 pub fn check_calls() -> io::Result<()> {
     let (from, to) = UnixDatagram::pair().map_err(in_call("socketpair"))?;
     if let Err(error) = send_batch_of_one(&from) {
@@ -34,7 +35,8 @@ pub fn check_calls() -> io::Result<()> {
         recvmsg::<()>(to.as_raw_fd(), &mut buffers, None, MsgFlags::MSG_DONTWAIT)
             .map_err(|_| in_call("neither recvmmsg nor recvmsg is permitted")(error))?;
     }
-    Ok(())
+    let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
+    random.map(drop).map_err(in_call("getrandom"))
 }
 
 fn send_batch_of_one(socket: &UnixDatagram) -> io::Result<usize> {

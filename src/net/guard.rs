@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::net::{IpAddr, SocketAddr};
 
 use nix::sys::socket::setsockopt;
@@ -41,6 +41,8 @@ pub struct Guard {
     address: SocketAddr,
     /// Number of sockets at the address, with this one.
     own_sockets: usize,
+    /// The list of all UDP sockets. It stays open, so that the server opens no file later.
+    list: io::Result<File>,
 }
 
 /// Opens `count` sockets on `address`, as [`bind_group`](super::bind_group) does, with spares
@@ -66,6 +68,7 @@ pub fn bind_closed_group(
         _socket: socket,
         address: group.local_addr,
         own_sockets,
+        list: open_list(group.local_addr),
     });
     Ok(ClosedGroup {
         spares: spares.map(|spares| share_spares(group.local_addr, spares)),
@@ -169,14 +172,11 @@ impl Guard {
     /// # Errors
     /// `/proc` cannot be read.
     pub fn overlapping_sockets(&self) -> io::Result<usize> {
-        let list = if self.address.is_ipv4() {
-            "/proc/thread-self/net/udp"
-        } else {
-            "/proc/thread-self/net/udp6"
-        };
+        let mut list = self.list.as_ref().map_err(io::Error::kind)?;
+        list.rewind()?;
         // The list may have changed between two reads of it, and then it shows some twice.
         let mut inodes = HashSet::new();
-        for line in BufReader::new(File::open(list)?).lines() {
+        for line in BufReader::new(list).lines() {
             let line = line?;
             let mut fields = line.split_whitespace().skip(1);
             let local = fields.next().and_then(parse_local);
@@ -196,8 +196,17 @@ impl Guard {
             _socket: new_socket(group.local_addr, NO_BUFFERS).expect("a socket"),
             address: group.local_addr,
             own_sockets: group.sockets.len(),
+            list: open_list(group.local_addr),
         }
     }
+}
+
+fn open_list(address: SocketAddr) -> io::Result<File> {
+    File::open(if address.is_ipv4() {
+        "/proc/thread-self/net/udp"
+    } else {
+        "/proc/thread-self/net/udp6"
+    })
 }
 
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {

@@ -18,6 +18,8 @@ mod offload;
 #[cfg(feature = "server")]
 mod quarantine;
 mod receive;
+#[cfg(feature = "server")]
+mod refused_calls;
 mod send;
 #[cfg(feature = "server")]
 mod socket;
@@ -36,6 +38,8 @@ pub use local::{LocalAddr, LocalCache, LocalIndex, LocalTable, OwnAddresses};
 pub use memory::{release_free_memory, share_one_arena};
 pub use offload::{Coalesced, MAX_SEGMENTS, max_segments, receive_gro, set_gro};
 pub use receive::{Datagram, RECEIVE_BATCH, Receiver};
+#[cfg(feature = "server")]
+pub use refused_calls::{RefusedCalls, count_refused_calls, handle_refused_calls};
 #[cfg(feature = "server")]
 pub use send::PathNews;
 pub use send::{

@@ -21,8 +21,8 @@ use crate::net::{
 /// be.
 pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
     let (endpoints, workers) = (config.bind.len(), usize::from(config.workers));
-    // The sockets of the workers and of the notifier, their spares, and the guard.
-    let per_endpoint = workers + 1 + spare_sockets(workers + 1) + 1;
+    // The sockets of the workers and of the notifier, their spares, the guard and its list.
+    let per_endpoint = workers + 1 + spare_sockets(workers + 1) + 2;
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let needed = open + endpoints * per_endpoint + workers * FILES_PER_WORKER + OTHER_FILES;
     let needed = needed as u64;

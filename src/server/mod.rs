@@ -34,7 +34,7 @@ use self::ops::stats::{LimitInForce, Stats, WorkerInfo, WorkerStats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
-use crate::net::{BindError, PeerAddr, check_calls};
+use crate::net::{BindError, PeerAddr, check_calls, count_refused_calls};
 use crate::sync::Parker;
 use crate::wire::RoomName;
 
@@ -118,11 +118,33 @@ impl Server {
     /// [`StartError`]; no thread is left running.
     #[doc(hidden)]
     pub fn start_with_clock(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
+        Self::start_confined(config, clock, |_| Ok(()))
+    }
+
+    /// Starts a server. Calls `confine`, which may give up rights of the process, when all sockets
+    /// are open, and before a thread is started and a datagram or a file of the state is read.
+    ///
+    /// # Errors
+    /// [`StartError`], which may be the error of `confine`; no thread is left running.
+    #[doc(hidden)]
+    pub fn start_confined(
+        config: ServerConfig,
+        clock: Clock,
+        confine: impl FnOnce(&Log) -> io::Result<()>,
+    ) -> Result<Self, StartError> {
         config.check()?;
         host::reserve_files(&config)?;
         check_calls()?;
         let (log, log_writer) = Log::new();
         let log_counts = log.counts();
+        let mut endpoints = Endpoints::bind(&config, &log)?;
+        let local_addrs = endpoints.local_addrs();
+        let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
+        let group_alarms = watch.alarms();
+        // On an error its drop stops the threads that run.
+        let mut supervisor = Supervisor::new();
+        let assembly = Assembly::new(&config, endpoints, clock, log.clone(), &mut supervisor)?;
+        confine(&log)?;
         let kept_bans = match (&config.state_dir, config.service) {
             (Some(folder), ServiceKind::Chat) => {
                 let (file, bans) = BanFile::open(folder)?;
@@ -130,21 +152,15 @@ impl Server {
             }
             _ => (None, Vec::new()),
         };
-        let mut endpoints = Endpoints::bind(&config, &log)?;
-        let local_addrs = endpoints.local_addrs();
-        // On an error its drop stops the threads that run.
-        let mut supervisor = Supervisor::new();
-        supervisor.spawn_last("log".into(), || {
+        assembly.supervisor.spawn_last("log".into(), || {
             log_writer.run();
             Ok(())
         })?;
-        let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
-        let group_alarms = watch.alarms();
-        supervisor.spawn("watch".into(), wake(&parker), move |stop| {
-            watch.run(stop, &parker)
-        })?;
-        let supervised = &mut supervisor;
-        let assembly = Assembly::new(&config, endpoints, clock, log.clone(), supervised)?;
+        assembly
+            .supervisor
+            .spawn("watch".into(), wake(&parker), move |stop| {
+                watch.run(stop, &parker)
+            })?;
         let worker_handles = assembly.worker_handles();
         let workers = assembly.seats.iter().map(|seat| Arc::clone(&seat.info));
         let workers = workers.collect();
@@ -267,6 +283,7 @@ impl ServerHandle {
             log_lines_shed: self.log.shed(),
             log_lines_suppressed: self.log.suppressed(),
             group_alarms: self.group_alarms.load(Ordering::Relaxed),
+            calls_refused: count_refused_calls(),
             ..Stats::default()
         };
         if let Some(chat) = &self.chat {

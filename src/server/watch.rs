@@ -1,4 +1,5 @@
-//! The watch over the server's sockets. It notices that another process can join them, or has.
+//! The watch over the server's sockets. It notices that another process can join them, or has. It
+//! also logs what the sandbox refuses.
 
 use std::io;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::ops::log::Log;
+use super::ops::sandbox::Refusals;
 use super::ops::supervise::StopSignal;
 use crate::net::Guard;
 use crate::sync::Parker;
@@ -14,6 +16,7 @@ use crate::sync::Parker;
 pub(super) struct GroupWatch {
     groups: Vec<Group>,
     alarms: Arc<AtomicU64>,
+    refusals: Refusals,
     log: Log,
 }
 
@@ -42,6 +45,7 @@ impl GroupWatch {
         let mut watch = Self {
             groups: guards.into_iter().zip(own_sockets).map(group).collect(),
             alarms: Arc::default(),
+            refusals: Refusals::default(),
             log,
         };
         watch.check();
@@ -58,6 +62,7 @@ impl GroupWatch {
         while !stop.is_stopping() {
             parker.park_timeout(CHECK_INTERVAL);
             self.check();
+            self.refusals.log_new(&self.log);
         }
         Ok(())
     }

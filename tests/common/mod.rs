@@ -16,6 +16,8 @@ mod fake_server;
 mod fake_v2;
 mod gate;
 mod impostor;
+#[cfg(target_arch = "x86_64")]
+mod injected;
 mod lines;
 mod moderated;
 mod network;
@@ -23,6 +25,7 @@ mod network_peers;
 mod process;
 mod python;
 mod relay;
+mod sandbox;
 mod server_program;
 mod session;
 mod stopped_thread;
@@ -52,6 +55,8 @@ pub(crate) use fake_server::FakeServer;
 pub(crate) use fake_v2::{datagram_to, lobby, message, nonce_of, welcome};
 pub(crate) use gate::Gate;
 pub(crate) use impostor::{bound_to_address_of, reachable};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use injected::Injected;
 pub(crate) use lines::Lines;
 pub(crate) use moderated::{HOUR, Moderated, expect_frames, notice, request};
 pub(crate) use network::{Network, with_networks};
@@ -59,6 +64,7 @@ pub(crate) use network_peers::{Peer, parse, peers_at, trust_all, two_machines, w
 pub(crate) use process::{Process, without_settings};
 pub(crate) use python::{Script, python_script, stock_script};
 pub(crate) use relay::{Relay, RelayCounts};
+pub(crate) use sandbox::{NoRefusedCalls, has_sandbox, start_in_sandbox};
 pub(crate) use server_program::{ServerProgram, server_command};
 pub(crate) use session::{
     GREET_TIMEOUT, REPLY_TIMEOUT, answer, connect_with, connection_refused, expect_line, expect_up,
@@ -147,17 +153,18 @@ pub(crate) fn unpinned_config(workers: u16, address: &str) -> ServerConfig {
     }
 }
 
-/// A running server.
-pub(crate) struct TestServer(Server);
+/// A running server, whose threads are in the sandbox of the program `server`.
+pub(crate) struct TestServer(Server, NoRefusedCalls);
 
 impl TestServer {
     pub(crate) fn start(config: ServerConfig) -> Self {
-        Self(Server::start(config).expect("the server starts"))
+        Self::start_with_clock(config, Clock::monotonic())
     }
 
     /// Returns `None` if the server cannot start, as when its address is in use.
     pub(crate) fn try_start(config: ServerConfig) -> Option<Self> {
-        Server::start(config).ok().map(Self)
+        let server = start_in_sandbox(config, Clock::monotonic());
+        Some(Self(server.ok()?, NoRefusedCalls))
     }
 
     /// Starts at the address of a server that has stopped.
@@ -167,7 +174,14 @@ impl TestServer {
     }
 
     pub(crate) fn start_with_clock(config: ServerConfig, clock: Clock) -> Self {
-        Self(Server::start_with_clock(config, clock).expect("the server starts"))
+        let server = start_in_sandbox(config, clock).expect("the server starts");
+        Self(server, NoRefusedCalls)
+    }
+
+    /// Starts a server that is not in the sandbox. The test says why.
+    pub(crate) fn start_outside_sandbox(config: ServerConfig, clock: Clock) -> Self {
+        let server = Server::start_with_clock(config, clock).expect("the server starts");
+        Self(server, NoRefusedCalls)
     }
 
     pub(crate) fn unregistered_client(&self) -> Client {

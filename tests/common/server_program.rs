@@ -10,11 +10,16 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::process::{Process, without_settings};
-use super::{Client, Lines, TIMEOUT};
+use super::{Client, Lines, TIMEOUT, has_sandbox};
 
-/// Returns a command that runs the program with no settings other than `arguments`.
+/// Returns a command that runs the program with no settings other than `arguments`. Where the kernel
+/// has a sandbox, it is strict unless they say otherwise, so that a refused system call ends the
+/// server and fails the test.
 pub(crate) fn server_command(arguments: &[&str]) -> Command {
     let mut command = without_settings(env!("CARGO_BIN_EXE_server"));
+    if has_sandbox() {
+        command.env("BULLHORN_SANDBOX", "strict");
+    }
     command.args(arguments);
     command
 }

@@ -31,6 +31,10 @@ impl StoppedThread {
         }
     }
 
+    pub(crate) fn id(&self) -> Pid {
+        self.thread
+    }
+
     /// Waits for the end of the process, which cannot be waited for before its traced thread.
     #[track_caller]
     pub(crate) fn expect_end(self) {

@@ -344,6 +344,8 @@ pub struct Stats {
     pub log_lines_suppressed: u64,
     /// Alarms because another process can join the sockets of this server, or has joined them.
     pub group_alarms: u64,
+    /// System calls of this process that its sandbox has refused. The log names them.
+    pub calls_refused: u64,
 }
 
 impl Stats {

@@ -67,7 +67,7 @@ fn delivered(counts: &Counts) -> [(&'static str, u64); 4] {
 }
 
 /// The counts that are listed only when they are not 0.
-fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 18] {
+fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 19] {
     [
         (
             "datagrams lost in the kernel, receive buffer full",
@@ -93,6 +93,7 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 18] {
         ),
         ("receive errors", total.receive_errors),
         ("alarms, sockets can be joined", stats.group_alarms),
+        ("system calls refused, sandbox", stats.calls_refused),
         ("notices failed", stats.notices_failed),
         ("log lines not written", stats.log_lines_shed),
         (

@@ -1,0 +1,83 @@
+use super::super::features::{Access, PERMITTED, REFUSED, name_of};
+use super::*;
+
+fn features() -> Vec<Feature> {
+    Feature::of_server(Some("/var/lib/bullhorn".into()))
+}
+
+#[test]
+fn filters_compile_for_each_processor() {
+    for arch in HANDLED {
+        for action in [SeccompAction::Trap, SeccompAction::KillProcess] {
+            let filters = Filters::new(&features(), &action, arch).unwrap();
+            assert_eq!(filters.programs.len(), REFUSED_QUIETLY.len() + 1);
+            assert!(filters.count < 100, "{}", filters.count);
+        }
+    }
+}
+
+#[test]
+fn a_call_that_two_parts_need_has_one_set_of_rules() {
+    let features = features();
+    let calls: Vec<&Call> = features
+        .iter()
+        .flat_map(Feature::calls)
+        .copied()
+        .flatten()
+        .collect();
+    for one in &calls {
+        for other in calls.iter().filter(|call| call.number == one.number) {
+            assert_eq!(rules(one), rules(other), "{}", one.name);
+        }
+    }
+}
+
+#[test]
+fn every_call_has_a_name_and_none_that_attackers_need_is_permitted() {
+    for call in PERMITTED.iter().copied().flatten() {
+        let number = u32::try_from(call.number).unwrap();
+        assert_eq!(name_of(number), call.name.strip_prefix("SYS_"));
+        assert!(
+            REFUSED.iter().all(|refused| refused.number != call.number),
+            "{}",
+            call.name
+        );
+    }
+    assert_eq!(
+        name_of(libc::SYS_execve.try_into().unwrap()),
+        Some("execve")
+    );
+    assert_eq!(name_of(500), None);
+}
+
+#[test]
+fn a_server_without_a_folder_opens_and_writes_no_file() {
+    let features = Feature::of_server(None);
+    let mut calls = features.iter().flat_map(Feature::calls).copied().flatten();
+    assert!(calls.all(|call| call.number != libc::SYS_openat));
+    let paths = features.iter().flat_map(Feature::paths);
+    assert!({ paths }.all(|(_, access)| access == Access::Read));
+}
+
+/// The kernel knows the verdict of a call whose arguments don't matter without running the filter.
+#[test]
+fn calls_of_the_datagram_path_have_no_rules() {
+    for number in [
+        libc::SYS_recvmmsg,
+        libc::SYS_sendmmsg,
+        libc::SYS_epoll_pwait,
+        libc::SYS_futex,
+        libc::SYS_read,
+        libc::SYS_write,
+        libc::SYS_sched_yield,
+    ] {
+        let mut calls = PERMITTED.iter().copied().flatten();
+        let call = calls.find(|call| call.number == number).unwrap();
+        assert!(call.rules.is_empty(), "{}", call.name);
+        assert!(
+            { REFUSED_QUIETLY }
+                .iter()
+                .all(|(call, _)| call.number != number)
+        );
+    }
+}
