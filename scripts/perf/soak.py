@@ -1,8 +1,9 @@
 """soak: a server under a mixed load that goes on, and what it has and counts meanwhile.
 
 Each minute has 50 s of load: loadgen in both versions with rooms and churn, malformed datagrams, a
-flood by strangers (another one each minute), clients that are killed and started again, some of
-them behind a relay that loses, repeats and reorders datagrams, and commands on the console. Then
+network that takes what names and rooms it can, a flood by strangers (another one each minute),
+clients that are killed and started again, some of them behind a relay that loses, repeats and
+reorders datagrams, and commands on the console. For a moment the server is stopped (SIGSTOP). Then
 the load pauses, and all that the server and loadgen counted must add up. The memory must not grow
 by more than 1 MiB per hour after 5 minutes, and the descriptors and threads must stay as they are.
 
@@ -142,10 +143,13 @@ class Soak:
                 for version in ("v1", "v2")
             }
             stack.enter_context(soak_load.malformed(self.server, 500, LOAD_S, SEED + number))
+            stack.enter_context(soak_load.takers(self.server))
             stack.enter_context(begin_flood(self.server, LOAD_S))
             for turn, line in enumerate(soak_load.OPERATOR):
                 self._work(clients, start + turn * LOAD_S / len(soak_load.OPERATOR))
                 self.server.listing(line)
+                if turn == PAUSE_TURN:
+                    soak_load.pause(self.server.process, PAUSE_S)
                 if turn % 2:
                     samples.append(self.sample())
             self._work(clients, start + LOAD_S)
@@ -344,6 +348,10 @@ LOADGEN_CLIENTS, ROOM_SIZE, RATE_PER_S, CHURN_PER_S = 500, 10, 1500, 20
 """Of each version."""
 
 CLIENTS = 6
+
+PAUSE_TURN, PAUSE_S = 7, 0.2
+"""The server stands still after this turn of the operator. The receive buffers of a worker have space
+for 10,000 short datagrams, and 26,000 come per second at most."""
 
 KEPT = ("sent", "expected", "delivered", "lost", "left", "joined", "not_expected", "own_drops")
 """The counts of loadgen that are in the record."""

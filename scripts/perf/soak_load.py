@@ -1,22 +1,26 @@
 """The load of a soak, beside that of loadgen: malformed datagrams, floods by strangers, clients
 that are killed and started again, a lossy relay, and an operator. All of it is seeded."""
 
+import itertools
 import json
 import os
 import random
 import selectors
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import attacks
+import flooding
 import processes
 import strangers
 from crowd import TEXT, Server, offer, resized
-from flooding import flood, forked, takers
+from flooding import flood, forked
 from scenes import HELLO
 from strangers import frame_member, member
 
@@ -45,7 +49,7 @@ def malformed(server: Server, rate: float, seconds: float, seed: int) -> Iterato
     peer, head = frame_member(server, MALFORMED)
     resized(peer, 2048)
     many = resized(strangers.wildcard_socket(MALFORMED_PORT), 2048)
-    turns = iter(range(1 << 62))
+    turns = itertools.count()
 
     def send() -> None:
         if next(turns) % 2:
@@ -64,14 +68,13 @@ Flood = Callable[[Server, float], AbstractContextManager[None]]
 
 
 def floods() -> dict[str, Flood]:
-    """The floods by name. Each takes the server and the seconds that it lasts."""
+    """The floods that take turns, by name. Each takes the server and the seconds that it lasts."""
     return {
         "texts of one peer": lambda server, s: flood(member(server), TEXT, 20_000, s),
         "commands of one peer": lambda server, s: flood(member(server), b"/rooms", 20_000, s),
         "HELLOs of one source": lambda server, s: flood(
             strangers.peer_socket(server), HELLO, 20_000, s
         ),
-        "names and rooms of one network": lambda server, s: takers(server, 2000, 2000),
         "forged sources, v1": lambda server, s: _forged(server, lambda number: b"@im@", s),
         "forged sources, v2": lambda server, s: _forged(
             server, lambda number: HELLO if number % 2 else FORGED_SESSION, s
@@ -79,10 +82,30 @@ def floods() -> dict[str, Flood]:
     }
 
 
-def _forged(
-    server: Server, datagrams: Callable[[int], bytes], seconds: float
-) -> AbstractContextManager[None]:
-    return attacks.flood(server, datagrams, int(3000 * seconds), 50_000, seconds)
+@contextmanager
+def _forged(server: Server, datagrams: Callable[[int], bytes], seconds: float) -> Iterator[None]:
+    forger, numbers = attacks.Forger(server, FORGED_PORT), itertools.count()
+
+    def send() -> None:
+        number = next(numbers)
+        forger.send(number % FORGED_SOURCES, datagrams(number))
+
+    with forger.socket, forked(lambda: offer(send, 1, FORGED_PER_S, seconds)):
+        yield
+
+
+def takers(server: Server) -> AbstractContextManager[None]:
+    """One network that takes what peers, names and rooms it can, for a minute at most."""
+    return flooding.takers(server, 2000, 1000)
+
+
+def pause(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Stops a process for this time. What waits for it fills its batches when it goes on."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 class Faults:
@@ -267,6 +290,8 @@ LINES = (
 FORGED_SESSION = b"\xff\x02" + bytes(7) + b"\x07\x02\0\0"
 
 MALFORMED, MALFORMED_PORT, RELAY = "10.88.255.1", 4999, "10.89.0.1"
+
+FORGED_PORT, FORGED_SOURCES, FORGED_PER_S = 4998, 50_000, 3000
 
 MAX_DATAGRAM = 1400
 

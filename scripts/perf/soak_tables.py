@@ -119,8 +119,7 @@ def page(record: list[Row]) -> str:
         "## By the minute",
         pages.table(_by_minute(rows)),
         "## What was dropped",
-        "By the server, in the whole run. These floods take turns by the minute, each with what "
-        "its name says.",
+        "By the server, in the whole run.",
         pages.table(_drops(rows)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -194,7 +193,7 @@ def totals_of(rows: list[Row]) -> dict[str, int]:
 
 
 WARMUP_MINUTES = 5
-"""Until each flood has come once, nearly, and tables and buffers have their sizes."""
+"""Until each flood has come once, and tables and buffers have their sizes."""
 
 MAX_SLOPE = 1.0
 """MiB per hour."""
