@@ -353,7 +353,9 @@ PAUSE_TURN, PAUSE_S = 7, 0.2
 """The server stands still after this turn of the operator. The receive buffers of a worker have space
 for 10,000 short datagrams, and 26,000 come per second at most."""
 
-KEPT = ("sent", "expected", "delivered", "lost", "left", "joined", "not_expected", "own_drops")
+KEPT = (
+    "sent", "expected", "delivered", "lost", "repeated", "stray", "left", "joined", "own_drops",
+)
 """The counts of loadgen that are in the record."""
 
 LOADGEN_LIMIT_S = 15.0

@@ -112,8 +112,8 @@ def page(record: list[Row]) -> str:
         *(["It failed:\n\n" + "\n".join(f"- {one}" for one in told)] if told else []),
         "Each minute has 50 s of load, and then a pause, in which all sums must close: the "
         "datagrams received and what became of each, the deliveries planned and theirs, and the "
-        "copies that loadgen expected. No copy may come twice or astray, and for each one that is "
-        "lost the server must have counted a cause. When all have gone, no peer and no room may be "
+        "copies that loadgen expected. No copy may come twice, and for each one that is lost "
+        "the server must have counted a cause. When all have gone, no peer and no room may be "
         "left. The memory is that of the pauses, from minute "
         f"{WARMUP_MINUTES + 1} on.",
         "## By the minute",
@@ -131,8 +131,10 @@ def _aims(record: list[Row]) -> list[list[str]]:
     closed = sum(not row["missing"] for row in rows)
     last = next((row for row in record if "end" in row), None)
     clients = rows[-1]["clients"] if rows else {"starts": 0, "up": 0, "messages": 0}
-    lost = sum(of["lost"] for row in rows for of in row["loadgen"].values() if of)
-    expected = sum(of["expected"] for row in rows for of in row["loadgen"].values() if of)
+    expected, lost, repeated, stray = (
+        sum(of[name] for row in rows for of in row["loadgen"].values() if of)
+        for name in ("expected", "lost", "repeated", "stray")
+    )
     end = "not reached" if last is None else "; ".join(last["missing"]) or "none"
     return [
         ["", "found", "aim"],
@@ -144,7 +146,11 @@ def _aims(record: list[Row]) -> list[list[str]]:
         ["peers, rooms and errors left at the end", end, "none"],
         ["datagrams received", f"{sum(row['datagrams'] for row in rows):,}", ""],
         ["deliveries", f"{sum(row['deliveries'] for row in rows):,}", ""],
-        ["copies that loadgen expected", f"{expected:,}, and {lost:,} were lost", ""],
+        [
+            "copies that loadgen expected",
+            f"{expected:,}; {lost:,} lost, {repeated:,} repeated; {stray:,} datagrams stray",
+            "",
+        ],
         [
             "starts of the program `client`",
             f"{clients['starts']:,}; {clients['up']:,} times up, {clients['messages']:,} messages",

@@ -62,22 +62,23 @@ class AccountsTest(unittest.TestCase):
         self.assertEqual(causes, soak.ROOM_SIZE + 2)
         counts = {
             "expected": 100, "delivered": 88, "lost": 12, "repeated": 0, "stray": 0,
-            "own_drops": 0, "too_late": 0,
+            "own_drops": 0, "too_late": 0, "joined": 5,
         }
         self.assertEqual(accounts.missing_of_loadgen(counts, causes), [])
         (missing,) = accounts.missing_of_loadgen(counts, causes - 1)
         self.assertEqual(missing, "12 copies lost, and causes for 11 of them")
         self.assertEqual(accounts.missing_of_loadgen(counts | {"own_drops": 1}, 0), [])
+        self.assertEqual(accounts.missing_of_loadgen(counts | {"stray": 5}, causes), [])
 
     def test_copies_neither_vanish_nor_repeat(self) -> None:
         counts = {
-            "expected": 10, "delivered": 9, "lost": 0, "repeated": 2, "stray": 1, "own_drops": 0,
-            "too_late": 0,
+            "expected": 10, "delivered": 9, "lost": 0, "repeated": 2, "stray": 6, "own_drops": 0,
+            "too_late": 0, "joined": 5,
         }
         self.assertEqual(
             accounts.missing_of_loadgen(counts, 0),
-            ["10 copies expected, 9 delivered and 0 lost", "2 datagrams repeated",
-             "1 datagrams stray"],
+            ["10 copies expected, 9 delivered and 0 lost", "2 copies repeated",
+             "6 datagrams stray, and 5 clients came back"],
         )
 
 
@@ -117,7 +118,9 @@ def record(growth_kib: int = 0, descriptors: int = 26, missing: tuple[str, ...] 
             "private_dirty_kib": 15_000, "descriptors": [26, 26], "threads": [10], "peers": [3],
             "socket_bytes": 0, "log_bytes": 0, "cpu_s": 6.0, "datagrams": 100, "deliveries": 10,
             "drops": {"malformed": 2}, "missing": [],
-            "loadgen": {"v1": {"expected": 10, "lost": 0}, "v2": None},
+            "loadgen": {
+                "v1": {"expected": 10, "lost": 0, "repeated": 0, "stray": 0}, "v2": None,
+            },
             "clients": {"starts": 3, "up": 3, "messages": 5},
         }
         for minute in range(1, 21)
