@@ -163,6 +163,11 @@ class VerdictTest(unittest.TestCase):
 
 
 class SampleTest(unittest.TestCase):
+    def test_a_file_that_is_open_for_a_moment_does_not_count(self) -> None:
+        looks = mock.Mock(side_effect=[["0", "1"], ["0", "1", "2"], ["0", "1"]])
+        with mock.patch.object(soak.os, "listdir", looks):
+            self.assertEqual(soak.fewest(Path("fd")), 2)
+
     def test_the_buffers_of_the_servers_sockets_are_summed(self) -> None:
         head = "  sl  local_address rem_address   st tx_queue rx_queue tr ...\n"
         line = "  9: {} 00000000:0000 07 {} 00:00000000 00000000     0        0 17 2 0 0\n"
