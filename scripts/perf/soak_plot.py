@@ -81,6 +81,8 @@ def _drops(axes: Axes, rows: list[Row]) -> None:
         counts = [row["drops"].get(reason, 0) / 60 or float("nan") for row in rows]
         axes.plot(ends, counts, color=colour, marker=".", linestyle=":", label=reason)
     axes.set_yscale("log")
+    # Space for the legend.
+    axes.set_ylim(top=30 * axes.get_ylim()[1])
     axes.yaxis.set_major_formatter(plots.tick)
     axes.set(title="Drops by reason, the eight most frequent", ylabel="per second")
     axes.legend(frameon=False, fontsize=7, ncols=2)
