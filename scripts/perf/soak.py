@@ -5,7 +5,8 @@ network that takes what names and rooms it can, a flood by strangers (another on
 clients that are killed and started again, some of them behind a relay that loses, repeats and
 reorders datagrams, and commands on the console. For a moment the server is stopped (SIGSTOP). Then
 the load pauses, and all that the server and loadgen counted must add up. The memory must not grow
-by more than 1 MiB per hour after 5 minutes, and the descriptors and threads must stay as they are.
+by more than 1 MiB per hour after an overload and 5 minutes, and the descriptors and threads must
+stay as they are.
 
 It writes results/soak.jsonl, soak.md and soak.svg. All of it runs in a network namespace that
 this program makes, so it needs root, and `ip` of iproute2. It needs the release build
@@ -93,6 +94,7 @@ def minutes(count: int, programs: Path) -> Iterator[Row]:
         server = stack.enter_context(
             running(programs / "server", 2, *flags, ip=strangers.SERVER, stderr=log)
         )
+        soak_load.overload(programs / "loadgen", TRUSTED)
         soak = Soak(server, programs, log)
         with load_of_clients(server, programs) as clients:
             for number in range(count):

@@ -19,6 +19,7 @@ import attacks
 import flooding
 import processes
 import strangers
+import trial
 from crowd import TEXT, Server, offer, resized
 from flooding import flood, forked
 from scenes import HELLO
@@ -40,6 +41,14 @@ def mutated(chance: random.Random, datagrams: Sequence[bytes]) -> bytes:
         elif datagram:
             datagram[chance.randrange(len(datagram))] ^= 1 << chance.randrange(8)
     return bytes(datagram[:MAX_DATAGRAM])
+
+
+def overload(loadgen: Path, target: str) -> None:
+    """Sends more than a server can handle for some seconds, so that its buffers, of which memory is
+    taken when it is first used, are full once."""
+    for version in ("v1", "v2"):
+        command = [loadgen, target, f"--protocol={version}", *OVERLOAD]
+        processes.run([*trial.VALID_OR_NOT, *command], OVERLOAD_LIMIT_S)
 
 
 @contextmanager
@@ -302,3 +311,10 @@ MAX_WAYS = 16
 """Of a relay, of which clients that were killed have some."""
 
 LINES_PER_S, RESTART_S = 5, 3.0
+
+OVERLOAD = (
+    "--scenario=lobby", "--clients=300", "--rate=5000", "--payload=32..900", "--duration=3s",
+    "--drain=2s", "--threads=1", "--force", "--quiet",
+)
+
+OVERLOAD_LIMIT_S = 60.0
