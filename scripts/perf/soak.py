@@ -145,11 +145,14 @@ class Soak:
                 for version in ("v1", "v2")
             }
             stack.enter_context(soak_load.malformed(self.server, 500, LOAD_S, SEED + number))
-            stack.enter_context(soak_load.takers(self.server))
+            takers = stack.enter_context(ExitStack())
+            takers.enter_context(soak_load.takers(self.server))
             stack.enter_context(begin_flood(self.server, LOAD_S))
             for turn, line in enumerate(soak_load.OPERATOR):
                 self._work(clients, start + turn * LOAD_S / len(soak_load.OPERATOR))
                 self.server.listing(line)
+                if turn == TAKERS_TURN:
+                    takers.close()
                 if turn == PAUSE_TURN:
                     soak_load.pause(self.server.process, PAUSE_S)
                 if turn % 2:
@@ -359,6 +362,10 @@ LOADGEN_CLIENTS, ROOM_SIZE, RATE_PER_S, CHURN_PER_S = 500, 10, 1500, 20
 """Of each version."""
 
 CLIENTS = 6
+
+TAKERS_TURN = 6
+"""Of the operator, after which nobody takes names and rooms. So those that have them expire before the
+load pauses, and are not in its memory."""
 
 PAUSE_TURN, PAUSE_S = 7, 0.2
 """The server stands still after this turn of the operator. The receive buffers of a worker have space
