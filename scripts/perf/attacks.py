@@ -184,8 +184,7 @@ def peak_kib(server: Server) -> int:
 
 
 def _status(server: Server, name: str) -> int:
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(status.partition(name + ":")[2].split()[0])
+    return machine.field_kib(Path(f"/proc/{server.process.pid}/status"), name)
 
 
 def _text_flood(_: int) -> bytes:

@@ -47,10 +47,10 @@ class Server:
             raise CheckFailed("the console lists no datagrams")
         return int(found[1])
 
-    def listing(self) -> str:
-        """What the console lists."""
+    def listing(self, line: str = "") -> str:
+        """What the console lists, or its answer to another line."""
         assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
+        self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
         return self.read_until_prompt()
 

@@ -65,6 +65,14 @@ def process_cpu_s(pid: int) -> float:
     return cpu_ns / 1e9
 
 
+def field_kib(file: Path, name: str) -> int:
+    """A figure in KiB of /proc/PID/status or /proc/PID/smaps_rollup, see proc(5)."""
+    for line in file.read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    raise ValueError(f"{file} has no {name}")
+
+
 def identity() -> dict[str, str | int]:
     """Which machine this is, as far as figures of another one would differ."""
     models = [

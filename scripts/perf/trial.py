@@ -61,6 +61,9 @@ def spoiled(summary: dict[str, Any], sent: int) -> str | None:
 WRONG_USE = 2
 """Exit code of loadgen, see docs/LOADGEN.md."""
 
+VALID_OR_NOT = ("sh", "-c", '"$@" || test $? = 4', "sh")
+"""The start of a command that runs loadgen, for which an invalid run is no failure."""
+
 LIMIT_S = 60.0
 """A run takes some seconds, and what is still under way is awaited for 5 s at most."""
 

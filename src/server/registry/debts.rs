@@ -1,22 +1,24 @@
 //! The budgets of peers that are gone. A peer that leaves and comes back at once would otherwise have
 //! a new one each time.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
+use std::sync::Mutex;
 
 use super::budget::Budget;
 use super::hash::HashedAddr;
 use super::peer::Peer;
 use super::slots::SlotTable;
+use crate::server::ops::supervise::lock;
 
 /// The budgets of peers that have left their addresses. An address has one slot, which it may share
 /// with others, and the last one has it. A server without peers that are not trusted has no slots.
-pub(super) struct Debts(SlotTable<ArcSwapOption<Debt>>);
+///
+/// A slot has a copy of the budget. If it kept the budget itself, each slot would keep a page of the
+/// heap from the system after a flood.
+pub(super) struct Debts(SlotTable<Mutex<Option<Debt>>>);
 
 struct Debt {
     key: HashedAddr,
-    budget: Arc<Budget>,
+    budget: Budget,
 }
 
 impl Debts {
@@ -26,12 +28,10 @@ impl Debts {
 
     /// Notes the budget of a peer that leaves its address.
     pub(super) fn note(&self, key: &HashedAddr, peer: &Peer) {
-        if let Some(budget) = peer.shared_budget() {
-            let debt = Debt {
-                key: *key,
-                budget: Arc::clone(budget),
-            };
-            self.0.get(key.hash).store(Some(Arc::new(debt)));
+        if let Some(used) = peer.budget() {
+            let budget = Budget::default();
+            budget.use_as_much_as(used);
+            *lock(self.0.get(key.hash)) = Some(Debt { key: *key, budget });
         }
     }
 
@@ -39,7 +39,7 @@ impl Debts {
     pub(super) fn charge(&self, key: &HashedAddr, peer: &Peer) {
         if let Some(budget) = peer.budget()
             && let Some(slot) = self.0.get_if_used(key.hash)
-            && let Some(debt) = &*slot.load()
+            && let Some(debt) = &*lock(slot)
             && debt.key == *key
         {
             budget.use_as_much_as(&debt.budget);
@@ -47,7 +47,6 @@ impl Debts {
     }
 }
 
-/// Number of slots, which take 32 KiB, and half a megabyte with the budgets. A network registers at
-/// most 200 peers per second, so it takes 20 s to make this forget a budget that is full again after
-/// 3 s.
+/// Number of slots, which take 0.4 MB. A network registers at most 200 peers per second, so it takes
+/// 20 s to make this forget a budget that is full again after 3 s.
 const SLOTS: usize = 1 << 12;

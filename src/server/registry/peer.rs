@@ -171,6 +171,7 @@ impl Peer {
         self.budget.as_deref()
     }
 
+    #[cfg(test)]
     pub(super) fn shared_budget(&self) -> Option<&Arc<Budget>> {
         self.budget.as_ref()
     }

@@ -270,3 +270,21 @@ fn a_move_gives_nobody_a_new_budget() {
     registry.take_over(&newcomer(2, 8), &moved_from(3, 10), 0);
     assert_eq!(texts_left(2), 0);
 }
+
+#[test]
+fn a_peer_that_has_left_keeps_no_memory() {
+    let registry = Registry::plain(2, 10);
+    let weak = |port| {
+        let peer = registry.get(&address(port)).unwrap();
+        Arc::downgrade(peer.shared_budget().unwrap())
+    };
+    registry.register(&newcomer(1, 7), 0);
+    let left = weak(1);
+    registry.leave(&address(1), Some(session(7))).unwrap();
+    assert_eq!(left.strong_count(), 0);
+    // A session that moves has its budget with it, and leaves a copy.
+    registry.register(&newcomer(2, 8), 0);
+    let moved = weak(2);
+    registry.take_over(&newcomer(3, 9), &moved_from(2, 8), 0);
+    assert_eq!(moved.strong_count(), 1);
+}
