@@ -17,4 +17,5 @@ pub use commands::commands;
 pub use frames::{decode_client_v2, decode_server_v2};
 pub use options::options;
 pub use replies::replies;
+pub use simulator::fuzz::run as server;
 pub use tokens::tokens;

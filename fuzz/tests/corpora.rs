@@ -24,6 +24,7 @@ targets! {
     decode_server_v2
     options
     replies
+    server
     tokens
 }
 
