@@ -121,7 +121,7 @@ impl Oracle {
             });
             let numbers = session.map(v2::SessionId::get).into_iter().chain(nonce);
             contact.numbers.extend(numbers);
-            while contact.numbers.len() > 256 {
+            while contact.numbers.len() > 1_024 {
                 contact.numbers.pop_front();
             }
         }

@@ -200,7 +200,14 @@ impl Texts {
     fn receive(&mut self, worker: usize, to: Address, ids: &[u64], model: &Model) -> Option<u64> {
         let mut ids = ids.to_vec();
         // Of those that are the same, some may have been shed, and the plans of some have ended.
-        ids.sort_by_key(|id| (self.waiting[id].is_over, self.waiting[id].may_vanish));
+        ids.sort_by_key(|id| {
+            let waiting = &self.waiting[id];
+            (
+                waiting.is_over,
+                waiting.members.is_none(),
+                waiting.may_vanish,
+            )
+        });
         let is_it = |texts: &mut Self, id: &u64| {
             texts.begin(worker, *id, to, model) && texts.waiting[id].left.contains(&to)
         };
