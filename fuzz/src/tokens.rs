@@ -43,8 +43,7 @@ fn try_tokens(input: &mut Unstructured<'_>) -> Result<()> {
             tokens.is_session(forged, &peer, now_ms),
             forged == session || {
                 // The token of the last epoch, which no guess meets but by its own.
-                now_ms >= EPOCH_MS
-                    && forged == Tokens::new(key).session(&peer, now_ms - EPOCH_MS)
+                now_ms >= EPOCH_MS && forged == Tokens::new(key).session(&peer, now_ms - EPOCH_MS)
             }
         );
     }

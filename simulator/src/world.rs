@@ -104,6 +104,7 @@ pub fn run(options: &Options) -> Report {
     world.run_until(1_000 * seconds);
     // Everybody comes back when the faults are over.
     world.is_calm = true;
+    world.host.congest(0);
     world.faults = Faults {
         loss: 0,
         repeats: 0,
