@@ -30,7 +30,7 @@ pub(crate) struct Model {
     pub(crate) names: HashMap<Name, (Address, Option<Network>)>,
     /// The limits of networks: of peers, names and rooms.
     pub(crate) shares: [Shares; 3],
-    debts: HashMap<Address, Rc<Budget>>,
+    debts: HashMap<Address, Budget>,
     /// What the server has given each address: sessions, and tokens of version 1 in words.
     pub(crate) issued: HashMap<Address, Vec<(Secret, u64)>>,
     /// The time up to which each muted address is muted.
@@ -76,6 +76,14 @@ pub(crate) struct Budget {
     pub(crate) texts: Meter,
     pub(crate) bytes: Meter,
     pub(crate) work: Meter,
+}
+
+impl Budget {
+    fn raise_to(&self, other: &Self) {
+        self.texts.raise_to(&other.texts);
+        self.bytes.raise_to(&other.bytes);
+        self.work.raise_to(&other.work);
+    }
 }
 
 #[derive(Debug)]
@@ -166,15 +174,15 @@ impl Model {
 
     pub(crate) fn charge_debt(&self, address: Address, peer: &Peer) {
         if let (Some(budget), Some(debt)) = (&peer.budget, self.debts.get(&address)) {
-            budget.texts.raise_to(&debt.texts);
-            budget.bytes.raise_to(&debt.bytes);
-            budget.work.raise_to(&debt.work);
+            budget.raise_to(debt);
         }
     }
 
     pub(crate) fn note_debt(&mut self, address: Address, peer: &Peer) {
         if let Some(budget) = &peer.budget {
-            self.debts.insert(address, Rc::clone(budget));
+            let debt = Budget::default();
+            debt.raise_to(budget);
+            self.debts.insert(address, debt);
         }
     }
 

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use bullhorn::client::SessionConfig;
-use bullhorn::client::detached::Detached;
 use bullhorn::net::PeerAddr;
 use bullhorn::wire::v2::{
     BundleSize, ClientFrame, Hello, Move, ServerFrame, SessionId, SessionOptions, parse_server,
@@ -15,6 +14,7 @@ use bullhorn::wire::{Name, RoomName};
 use fastrand::Rng;
 
 use crate::model::room_name;
+use crate::session::Session;
 
 /// A host that sends to the server.
 pub(crate) struct Actor {
@@ -34,7 +34,7 @@ pub(crate) struct Actor {
 
 enum Kind {
     Stock { ends_lines: bool },
-    Session(Box<Detached>),
+    Session(Box<Session>),
     Program,
     Attacker { heard: Vec<(PeerAddr, Vec<u8>)> },
 }
@@ -337,7 +337,7 @@ impl Actor {
     }
 }
 
-fn session(rng: &mut Rng, now: Instant) -> Detached {
+fn session(rng: &mut Rng, now: Instant) -> Session {
     let config = SessionConfig {
         nick: rng.bool().then(|| name(rng.u8(..))),
         room: rng.bool().then(|| room(rng.u8(..))),
@@ -345,7 +345,7 @@ fn session(rng: &mut Rng, now: Instant) -> Detached {
         heartbeat_interval: Duration::from_secs(rng.u64(1..4)),
         ..SessionConfig::new(std::net::SocketAddr::from(([192, 0, 2, 1], 9_999)).into())
     };
-    with_random(rng, || Detached::new(&config, random_u64, now))
+    with_random(rng, || Session::new(&config, random_u64, now))
 }
 
 /// One of a few names, in any case.

@@ -42,8 +42,6 @@
 
 mod address;
 mod config;
-#[doc(hidden)]
-pub mod detached;
 mod engine;
 mod event;
 mod event_queue;
