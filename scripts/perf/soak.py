@@ -5,7 +5,7 @@ network that takes what names and rooms it can, a flood by strangers (another on
 clients that are killed and started again, some of them behind a relay that loses, repeats and
 reorders datagrams, and commands on the console. For a moment the server is stopped (SIGSTOP). Then
 the load pauses, and all that the server and loadgen counted must add up. The memory must not grow
-by more than 1 MiB per hour after an overload and 5 minutes, and the descriptors and threads must
+by more than 1 MiB per hour after an overload and 10 minutes, and the descriptors and threads must
 stay as they are.
 
 It writes results/soak.jsonl, soak.md and soak.svg. All of it runs in a network namespace that

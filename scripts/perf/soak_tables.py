@@ -198,8 +198,8 @@ def totals_of(rows: list[Row]) -> dict[str, int]:
     return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
 
-WARMUP_MINUTES = 5
-"""Until each flood has come once, and tables and buffers have their sizes."""
+WARMUP_MINUTES = 10
+"""Until each flood has come twice, and tables and buffers have their sizes."""
 
 MAX_SLOPE = 1.0
 """MiB per hour."""

@@ -11,6 +11,7 @@ import soak
 import soak_load
 import soak_tables
 from soak_load import Faults, mutated
+from soak_tables import WARMUP_MINUTES
 
 LISTING = """thread      core   datagrams in   deliveries out
 worker-0       0             20               40
@@ -114,7 +115,7 @@ def record(growth_kib: int = 0, descriptors: int = 26, missing: tuple[str, ...] 
         {
             "minute": minute, "flood": "none",
             # The warm-up does not count, nor does what there is under load.
-            "rss_kib": [99_999, 20_000 + growth_kib * minute if minute > 5 else 5000],
+            "rss_kib": [99_999, 20_000 + growth_kib * minute if minute > WARMUP_MINUTES else 5000],
             "private_dirty_kib": 15_000, "descriptors": [26, 26], "threads": [10], "peers": [3],
             "socket_bytes": 0, "log_bytes": 0, "cpu_s": 6.0, "datagrams": 100, "deliveries": 10,
             "drops": {"malformed": 2}, "missing": [],
