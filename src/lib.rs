@@ -36,7 +36,7 @@
 //! One datagram in, everyone in the room receives it:
 //!
 //! ```text
-//!          ┌───────────────── server::worker runs server::chat ─────────────────┐
+//!          ┌───────────────── server::worker runs server::core ─────────────────┐
 //! socket ─▶│ net::receive ─▶ ingress ─┬─▶ registry: who sent it, in which room  │
 //!          │                          ├─▶ egress.replies: to the sender alone   │
 //!          │                          └─▶ egress: texts wait for the room       │
@@ -52,15 +52,15 @@
 //!
 //! 1. `sync`: atomics, locks and threads, and `wire`: bytes to messages and back
 //! 2. `net`: the kernel, and all `unsafe`
-//! 3. `server::{clock, rate}`, then `server::ops::{stats, log, supervise, turns, watchdog}`
+//! 3. `server::{clock, keys, rate}`, then `server::ops::{stats, log, supervise, turns, watchdog}`
 //! 4. `server::registry`: peers, rooms, names and presence
 //! 5. `server::egress`: what goes out
 //! 6. `server::ingress`: what comes in
 //! 7. `server::worker`: the loop
 //! 8. `server::moderation`: the operator's hold on peers
 //! 9. `server::ops::{console, sandbox, signals}`
-//! 10. `server`: configuration, and the assembly of a chat server (`server::chat`) or a
-//!     greeting server (`server::greet`)
+//! 10. `server`: configuration, the core of a chat server (`server::core`), and the assembly of one
+//!     (`server::chat`) or of a greeting server (`server::greet`)
 //!
 //! `client` uses `sync`, `wire` and `net` only.
 //!
