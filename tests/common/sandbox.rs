@@ -6,10 +6,11 @@ use std::panic::resume_unwind;
 use std::sync::OnceLock;
 use std::thread;
 
-use bullhorn::net::{RefusedCalls, share_one_arena};
+use bullhorn::net::{RefusedCalls, count_refused_calls, share_one_arena};
 use bullhorn::server::clock::Clock;
 use bullhorn::server::ops::sandbox::{Feature, Sandbox, SandboxConfig, SandboxMode, Threads};
 use bullhorn::{Server, ServerConfig, StartError};
+use nix::libc::SYS_openat;
 
 /// Starts a server from a thread of its own, which enters the sandbox. The threads of the server
 /// inherit it.
@@ -35,9 +36,22 @@ impl Drop for NoRefusedCalls {
     fn drop(&mut self) {
         let refused = RefusedCalls::default().take();
         if !thread::panicking() {
-            assert!(refused.is_empty(), "refused system calls: {refused:?}");
+            assert!(
+                refused.is_empty() || is_heap_check(&refused),
+                "refused system calls: {refused:?}"
+            );
         }
     }
+}
+
+/// Returns `true` if these calls are the one by which glibc reads `vm.overcommit_memory`, once in a
+/// process, when it shrinks a heap. The program has one arena, and no such heaps. The threads of a
+/// test have made some before.
+fn is_heap_check(refused: &[u32]) -> bool {
+    refused
+        .iter()
+        .all(|number| i64::from(*number) == SYS_openat)
+        && count_refused_calls() == 1
 }
 
 /// Returns `true` if the kernel has both parts of the sandbox.
