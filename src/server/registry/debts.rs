@@ -1,13 +1,12 @@
 //! The budgets of peers that are gone. A peer that leaves and comes back at once would otherwise have
 //! a new one each time.
 
-use std::sync::Mutex;
-
 use super::budget::Budget;
 use super::hash::HashedAddr;
 use super::peer::Peer;
 use super::slots::SlotTable;
 use crate::server::ops::supervise::lock;
+use crate::sync::Mutex;
 
 /// The budgets of peers that have left their addresses. An address has one slot, which it may share
 /// with others, and the last one has it. A server without peers that are not trusted has no slots.
