@@ -13,6 +13,8 @@ pub(super) struct Said {
     /// The number of its room, if that is not the session's own.
     pub(super) room: Option<u32>,
     pub(super) payload: Vec<u8>,
+    /// Version 1 can say it.
+    pub(super) is_text: bool,
     /// True if the server sends an echo. Otherwise it is delivered when it expires.
     pub(super) is_echoed: bool,
     /// The text that the server makes of it in version 1, if it is another one.
@@ -29,6 +31,7 @@ impl Said {
         Self {
             room,
             payload,
+            is_text: true,
             is_echoed: true,
             line: None,
             own_room: None,

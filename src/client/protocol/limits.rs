@@ -138,7 +138,7 @@ impl Protocol {
                 let say = Outgoing::Say {
                     room: room.flatten(),
                     payload: said.payload,
-                    is_text: true,
+                    is_text: said.is_text,
                 };
                 repeated.push((say, said.responder));
             } else {

@@ -223,7 +223,9 @@ impl Protocol {
                     let error = RequestError::Refused(Refusal::NotInRoom(room));
                     self.refuse(command, responder, error);
                 }
-                Outgoing::Say { payload, .. } => {
+                Outgoing::Say {
+                    payload, is_text, ..
+                } => {
                     let room = match number {
                         Some(Number::Known(number)) => self.other_room(number),
                         _ => None,
@@ -232,7 +234,9 @@ impl Protocol {
                         Some(room) => self.push_frame(&ClientFrame::SayTo(room, &payload), out),
                         None => self.push_frame(&ClientFrame::Say(&payload), out),
                     }
-                    self.note_said(Said::new(room, payload, responder), now);
+                    let mut said = Said::new(room, payload, responder);
+                    said.is_text = is_text;
+                    self.note_said(said, now);
                 }
                 Outgoing::Request(request @ (Request::Subscribe(_) | Request::Unsubscribe(_))) => {
                     self.subscribe(request, responder, now);

@@ -209,3 +209,19 @@ fn another_session_has_no_limits_before_the_server_tells_them() {
     talk.say("at once");
     assert_eq!(talk.sent(), ["8: say at once"]);
 }
+
+#[test]
+fn a_payload_that_version_1_cannot_say_is_still_one_when_it_is_said_again() {
+    let mut talk = talk(ProtocolChoice::V2, true);
+    // In version 1, an empty datagram leaves the server.
+    let _ticket = talk.say_bytes(b"");
+    talk.sent();
+    talk.hear_notice(NoticeCode::Refused, TEN);
+    talk.protocol
+        .handle_timeout(talk.now + 2 * Duration::from_millis(PAUSE_MS as u64), false);
+    let again = talk.protocol.queue.front().map(|(command, _)| command);
+    assert!(
+        matches!(again, Some(Outgoing::Say { is_text: false, .. })),
+        "{again:?}"
+    );
+}
