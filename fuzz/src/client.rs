@@ -436,7 +436,9 @@ const MAX_WAITING: usize = 64 + 1024 + 4096;
 /// More than the timeouts of four minutes without a server.
 const MAX_TURNS: usize = 4096;
 
-/// What one timeout leads to may be due at once, but not what that leads to.
+/// Maximum number of timeouts at one time. One may lead to another that is due at once.
 const MAX_REPEATS: usize = 3;
 
+/// Maximum number of messages of an OWN frame. The client takes them one by one, and 65,535 of them in
+/// each frame would slow the search.
 const MAX_OWN: u16 = 2048;

@@ -1,4 +1,4 @@
-//! What the server reads from a peer of version 1, and what it sends on.
+//! Datagrams of peers of version 1, and the lines that the server sends on.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! What operators and users write: arguments, files of bans, addresses.
+//! Arguments, files of bans and addresses, which operators and users write.
 
 use bullhorn::client::ServerAddress;
 use bullhorn::config::{PerSecond, ServerConfig, Trust};

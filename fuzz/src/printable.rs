@@ -1,4 +1,4 @@
-//! What people may see of bytes that strangers sent.
+//! Printable text, as people see the bytes of strangers.
 
 use bullhorn::wire::push_printable;
 use unicode_general_category::{GeneralCategory, get_general_category};

@@ -1,4 +1,4 @@
-//! What peers pay for what they send.
+//! The budgets of peers, and the costs of what they send.
 
 use std::num::NonZero;
 use std::time::Duration;

@@ -38,7 +38,7 @@ pub fn run(data: &[u8]) {
 struct Script {
     host: Host,
     workers: usize,
-    /// What each peer was given.
+    /// The session of each peer.
     sessions: [Option<SessionId>; PEERS],
     tokens: [Vec<u8>; PEERS],
 }

@@ -1,4 +1,4 @@
-//! What the model expects a server to do with a datagram.
+//! The effect that a datagram should have on a server.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use bullhorn::wire::{
 use crate::model::{Address, Budget, Model, Peer, Secret, address_of, room_name};
 use crate::texts::Said;
 
-/// What one datagram should lead to.
+/// The counts and texts that one datagram should lead to.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
     /// One for the datagram itself, and more for its frames.
@@ -34,7 +34,7 @@ pub(crate) struct Expected {
 /// A datagram in the hands of a worker.
 pub(crate) struct Handling<'a> {
     pub(crate) model: &'a mut Model,
-    /// What the server has done.
+    /// The counts that the server has raised.
     seen: &'a BTreeMap<&'static str, u64>,
     expected: Expected,
     pub(crate) from: Address,

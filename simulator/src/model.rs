@@ -31,7 +31,7 @@ pub(crate) struct Model {
     /// The limits of networks: of peers, names and rooms.
     pub(crate) shares: [Shares; 3],
     debts: HashMap<Address, Budget>,
-    /// What the server has given each address: sessions, and tokens of version 1 in words.
+    /// The sessions and tokens of version 1, in words, that the server has given to each address.
     pub(crate) issued: HashMap<Address, Vec<(Secret, u64)>>,
     /// The time up to which each muted address is muted.
     pub(crate) muted: HashMap<SocketAddr, u64>,
@@ -46,7 +46,7 @@ pub(crate) struct Model {
     pub(crate) flooders: HashMap<(usize, u16), (Address, u64)>,
 }
 
-/// What only its receiver knows.
+/// A number or a token that only its receiver knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Secret {
     Session(u64),

@@ -35,7 +35,7 @@ pub(crate) struct Oracle {
     pub(crate) notices_sent: u64,
 }
 
-/// What the server and an address have told each other.
+/// The bytes and numbers that the server and an address have exchanged.
 #[derive(Default)]
 struct Contact {
     received_bytes: usize,

@@ -27,7 +27,7 @@ pub(crate) struct Actor {
     session: Option<u64>,
     former: Option<(u64, PeerAddr)>,
     rooms: Vec<u32>,
-    /// What a server of version 1 asks it to say.
+    /// The line that a server of version 1 asks it to say.
     proof: Option<Vec<u8>>,
     said: u32,
 }

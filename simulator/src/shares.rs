@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bullhorn::server::rate::{Meter, Rate};
 use bullhorn::server::registry::Network;
 
-/// What networks have of a table, and take of it per second.
+/// The shares that networks have of a table, and how much they take of it per second.
 #[derive(Default)]
 pub(crate) struct Shares {
     pub(crate) counts: HashMap<Network, usize>,

@@ -1,4 +1,4 @@
-//! What one seed leads to.
+//! The world of one seed.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -68,7 +68,8 @@ impl Protocol {
         !out.is_empty()
     }
 
-    /// Returns a ping of the session itself, with a number that nobody else knows.
+    /// Returns a ping of the session itself, with a number that nobody else knows. The counter keeps
+    /// two of them apart also where a test draws the same number each time.
     fn ping(&mut self) -> Request {
         self.pings += 1;
         Request::Ping(self.liveness.random().wrapping_add(self.pings))
