@@ -52,20 +52,20 @@
 //!
 //! 1. `sync`: atomics, locks and threads, and `wire`: bytes to messages and back
 //! 2. `net`: the kernel, and all `unsafe`
-//! 3. `server::{clock, keys, rate}`, then `server::ops::{stats, log, supervise, turns, watchdog}`
+//! 3. `server::{clock, keys, rate}`, then `server::ops::{histogram, stats, log, supervise, turns, watchdog}`
 //! 4. `server::registry`: peers, rooms, names and presence
 //! 5. `server::egress`: what goes out
 //! 6. `server::ingress`: what comes in
 //! 7. `server::worker`: the loop
 //! 8. `server::moderation`: the operator's hold on peers
-//! 9. `server::ops::{console, sandbox, signals}`
+//! 9. `server::ops::{admin, console, sandbox, signals}`
 //! 10. `server`: configuration, the core of a chat server (`server::core`), and the assembly of one
 //!     (`server::chat`) or of a greeting server (`server::greet`)
 //!
 //! `client` uses `sync`, `wire` and `net` only.
 //!
-//! The features `client`, `server`, `cli` (the program `client`) and `tokio` (sessions as
-//! streams) choose what is compiled. All but `tokio` are on by default.
+//! The features `client`, `server`, `admin` (the admin server), `cli` (the program `client`) and
+//! `tokio` (sessions as streams) choose what is compiled. All but `tokio` are on by default.
 //!
 //! The public API is `Server`, `config`, `moderation`, `stats`, `client` and `wire`. All other
 //! modules are public for tests and benchmarks, and may change with any version.

@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
+use std::time::Instant;
 
 use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
 use nix::sys::signal::Signal;
@@ -333,12 +334,16 @@ fn a_flood_of_lines_takes_a_small_part_of_a_core_and_ends_with_quit() {
         input
     });
     printed.find("thread ");
-    let before = cpu_ticks(&server);
+    let (start, before) = (Instant::now(), cpu_ticks(&server));
     server.expect_echo(&server.client(), "hi");
-    // A second and a half.
+    // A second and a half, or more on a busy machine.
     log.find("is down: not heard any more");
     let used = cpu_ticks(&server) - before;
-    assert!(used <= 50, "{used} ticks of 10 ms");
+    let elapsed = start.elapsed().as_millis() / 10;
+    assert!(
+        u128::from(used) <= elapsed / 2,
+        "{used} of {elapsed} ticks of 10 ms"
+    );
     drop(stop);
     server.input = Some(flood.join().unwrap());
     server.type_line("quit");

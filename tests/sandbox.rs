@@ -18,9 +18,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
+use bullhorn::ServerConfig;
 use bullhorn::net::RefusedCalls;
 use bullhorn::server::ops::log::Log;
-use bullhorn::server::ops::sandbox::{Feature, Sandbox, SandboxConfig, Threads};
+use bullhorn::server::ops::sandbox::{Sandbox, SandboxConfig, Threads};
 use common::{ServerProgram, has_sandbox, server_command};
 use nix::libc;
 use nix::unistd::{Pid, User, geteuid};
@@ -56,7 +57,11 @@ fn a_thread_in_the_sandbox_starts_no_process_and_opens_no_file_or_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let confined = move || {
-        let sandbox = Sandbox::enter(&SandboxConfig::default(), Feature::of_server(None)).unwrap();
+        let sandbox = Sandbox::enter(
+            &SandboxConfig::default(),
+            ServerConfig::default().features(),
+        )
+        .unwrap();
         let (log, _writer) = Log::new();
         sandbox.close(Threads::Calling, &log).unwrap();
         let attempts = [

@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 13] = [
     &["net"],
     &["server::clock", "server::keys", "server::rate"],
     &[
+        "server::ops::histogram",
         "server::ops::log",
         "server::ops::stats",
         "server::ops::supervise",

@@ -9,7 +9,7 @@ use std::thread;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::{in_call, share_one_arena};
 use bullhorn::server::clock::Clock;
-use bullhorn::server::ops::sandbox::{Feature, Sandbox, SandboxConfig, Threads};
+use bullhorn::server::ops::sandbox::{Sandbox, SandboxConfig, Threads};
 use bullhorn::server::ops::signals::{STOP_LIMIT, SignalWatch};
 use bullhorn::server::ops::{console, log, supervise};
 use bullhorn::{Server, ServerConfig, StartError};
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     supervise::keep_panics_quiet();
     log::install(arguments.log);
-    let features = Feature::of_server(arguments.server.state_dir.clone());
+    let features = arguments.server.features();
     // Before the first thread.
     let sandbox = Sandbox::enter(&arguments.sandbox, features)?;
     let signals = SignalWatch::start().map_err(in_call("cannot watch for signals"))?;

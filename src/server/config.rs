@@ -14,10 +14,15 @@ use ipnet::IpNet;
 
 use crate::net::MAX_ENDPOINTS;
 use crate::server::ingress::admission;
+use crate::server::ops::sandbox::Feature;
 
+#[cfg(feature = "admin")]
+pub use admin::AdminConfig;
 use bind::parse_bind;
 pub use limits::{LimitsConfig, PerSecond};
 
+#[cfg(feature = "admin")]
+mod admin;
 mod bind;
 mod limits;
 
@@ -174,6 +179,11 @@ pub struct ServerConfig {
     /// The limits of peers that are not trusted.
     #[command(flatten)]
     pub limits: LimitsConfig,
+
+    /// The admin server.
+    #[cfg(feature = "admin")]
+    #[command(flatten)]
+    pub admin: AdminConfig,
 }
 
 /// The service that a server offers.
@@ -258,6 +268,17 @@ pub enum ConfigError {
          give --accept-reflection-risk as well if you accept that"
     )]
     ReflectionRisk(SocketAddr),
+    /// The admin server would let everyone read, or nobody.
+    #[cfg(feature = "admin")]
+    #[error(
+        "--admin {0} is not a loopback address: give --admin-token-file as well, without which \
+         everyone could read the addresses of all peers"
+    )]
+    PublicAdmin(SocketAddr),
+    /// A token is given, and no admin server.
+    #[cfg(feature = "admin")]
+    #[error("--admin-token-file goes with --admin")]
+    TokenWithoutAdmin,
     /// `--once` is given to a chat server.
     #[error("--once goes with --service greet")]
     OnceWithoutGreet,
@@ -303,10 +324,27 @@ impl ServerConfig {
         {
             return Err(ConfigError::ReflectionRisk(*public));
         }
+        #[cfg(feature = "admin")]
+        self.admin.check()?;
         if self.once && self.service != ServiceKind::Greet {
             return Err(ConfigError::OnceWithoutGreet);
         }
         Ok(())
+    }
+}
+
+impl ServerConfig {
+    /// Returns the parts of the server that need rights in its sandbox.
+    #[doc(hidden)]
+    pub fn features(&self) -> Vec<Feature> {
+        let mut features = vec![Feature::Core, Feature::Sockets, Feature::Console];
+        features.extend(self.state_dir.clone().map(Feature::StateDir));
+        #[cfg(feature = "admin")]
+        features.extend(self.admin.address.map(|address| Feature::Admin {
+            port: address.port(),
+            token_file: self.admin.token_file.clone(),
+        }));
+        features
     }
 }
 
@@ -339,6 +377,8 @@ impl Default for ServerConfig {
             receive_buffer: DEFAULT_BUFFER,
             send_buffer: DEFAULT_BUFFER,
             limits: LimitsConfig::default(),
+            #[cfg(feature = "admin")]
+            admin: AdminConfig::default(),
         }
     }
 }

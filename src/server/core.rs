@@ -4,6 +4,7 @@
 //! [`Server`]: crate::Server
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::clock::Clock;
 use super::config::{Proof, ServerConfig, Switch, Trust};
@@ -135,6 +136,10 @@ impl Core {
 }
 
 impl Service for Chat {
+    fn begin_turn(&mut self, now: Instant) {
+        self.egress.begin_turn(now);
+    }
+
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now_ms: u64) {
         self.ingress.handle(datagram, now_ms, &mut self.egress);
     }

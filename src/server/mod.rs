@@ -28,10 +28,11 @@ use self::clock::Clock;
 use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
 use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
-use self::ops::console::Operated;
 use self::ops::log::{Log, LogCounts};
-use self::ops::stats::{LimitInForce, Stats, WorkerInfo, WorkerStats};
+use self::ops::operated::Operated;
+use self::ops::stats::{LimitInForce, Stats, WorkerStats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
+use self::ops::turns::{Turns, WorkerHandle};
 use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
 use crate::net::{BindError, PeerAddr, check_calls, count_refused_calls};
@@ -58,7 +59,6 @@ use crate::wire::RoomName;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Server {
-    local_addrs: Vec<SocketAddr>,
     handle: ServerHandle,
     supervisor: Supervisor,
 }
@@ -66,8 +66,9 @@ pub struct Server {
 /// Reads and stops a server from other threads.
 #[derive(Clone)]
 pub struct ServerHandle {
+    local_addrs: Arc<[SocketAddr]>,
     stop: Arc<StopSignal>,
-    workers: Vec<Arc<WorkerInfo>>,
+    workers: Vec<WorkerHandle>,
     /// `None` for a greeting server.
     chat: Option<ChatServer>,
     log: Arc<LogCounts>,
@@ -87,6 +88,10 @@ pub enum StartError {
     /// The bans in [`ServerConfig::state_dir`] cannot be read, or the folder cannot be written.
     #[error("--state-dir: {0}")]
     State(#[from] StateError),
+    /// The admin server cannot listen, or its token cannot be read.
+    #[cfg(feature = "admin")]
+    #[error(transparent)]
+    Admin(#[from] ops::admin::AdminError),
     /// The process may not open as many files as it needs, most of them sockets.
     #[error(
         "{needed} open files are needed, and {limit} are allowed: raise the limit with \
@@ -139,6 +144,8 @@ impl Server {
         let log_counts = log.counts();
         let mut endpoints = Endpoints::bind(&config, &log)?;
         let local_addrs = endpoints.local_addrs();
+        #[cfg(feature = "admin")]
+        let admin = config.admin.bind(&log)?;
         let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
         let group_alarms = watch.alarms();
         // On an error its drop stops the threads that run.
@@ -162,8 +169,7 @@ impl Server {
                 watch.run(stop, &parker)
             })?;
         let worker_handles = assembly.worker_handles();
-        let workers = assembly.seats.iter().map(|seat| Arc::clone(&seat.info));
-        let workers = workers.collect();
+        let workers = worker_handles.clone();
         let chat = match config.service {
             ServiceKind::Chat => Some(ChatServer::start(&config, kept_bans, assembly)?),
             ServiceKind::Greet => {
@@ -179,6 +185,7 @@ impl Server {
             log.info(format!("listening on {address}"));
         }
         let handle = ServerHandle {
+            local_addrs: local_addrs.into(),
             stop: Arc::clone(supervisor.stop_signal()),
             workers,
             chat,
@@ -186,21 +193,21 @@ impl Server {
             group_alarms,
             limits: config.limits_in_force().into(),
         };
-        Ok(Self {
-            local_addrs,
-            handle,
-            supervisor,
-        })
+        #[cfg(feature = "admin")]
+        if let Some(admin) = admin {
+            admin.start(Arc::new(handle.clone()), &mut supervisor)?;
+        }
+        Ok(Self { handle, supervisor })
     }
 
     /// The first address that the server listens on, with its actual port.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addrs[0]
+        self.handle.local_addrs[0]
     }
 
     /// All addresses that the server listens on, in the order of `--bind`.
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.local_addrs
+        &self.handle.local_addrs
     }
 
     /// Returns the statistics at this moment.
@@ -273,11 +280,17 @@ impl ServerHandle {
 
     /// Returns the statistics at this moment.
     pub fn stats(&self) -> Stats {
-        let workers = self.workers.iter().map(|worker| WorkerStats {
-            name: worker.name.clone(),
-            core: worker.core.get().copied(),
-            counts: worker.counters.read(),
-        });
+        let workers = self
+            .workers
+            .iter()
+            .map(|WorkerHandle { info: worker, .. }| WorkerStats {
+                name: worker.name.clone(),
+                core: worker.core.get().copied(),
+                counts: worker.counters.read(),
+                backlog_cost_ns: worker.backlog.cost_ns(),
+                backlog_age_us: worker.backlog.age_us(),
+                plan_times: worker.plan_times.read(),
+            });
         let mut stats = Stats {
             workers: workers.collect(),
             log_lines_shed: self.log.shed(),
@@ -301,6 +314,14 @@ impl ServerHandle {
 impl Operated for ServerHandle {
     fn stats(&self) -> Stats {
         self.stats()
+    }
+
+    fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    fn turns(&self) -> Turns {
+        Turns::new(self.workers.clone())
     }
 
     fn limits(&self) -> &[LimitInForce] {

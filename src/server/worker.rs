@@ -18,6 +18,9 @@ use crate::server::ops::supervise::{StopSignal, Wake};
 
 /// A service that a worker drives: it handles what the worker receives, and sends.
 pub trait Service {
+    /// Begins a turn of the worker's loop, at this time.
+    fn begin_turn(&mut self, _now: Instant) {}
+
     /// Handles a datagram. [`Service::poll_transmit`] sends the replies and messages.
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now_ms: u64);
 
@@ -116,17 +119,26 @@ impl<S: Service> Worker<S> {
     /// # Errors
     /// The sockets or the poll are broken.
     pub fn run(mut self, stop: &StopSignal) -> io::Result<()> {
+        let mut start = Instant::now();
         while !stop.is_stopping() {
             let now_ms = self.clock.now_ms();
-            let start = Instant::now();
+            self.service.begin_turn(start);
             let received = self.receive(now_ms)?;
             self.info.counters.turns.add(1);
             let end = Instant::now();
             let sent = self.send(end + (end - start).min(MAX_SEND_TIME), now_ms);
-            if received == Progress::Idle && sent != Progress::More {
+            let is_idle = received == Progress::Idle && sent != Progress::More;
+            if is_idle {
                 self.drops.count(&self.sockets, &self.info);
                 self.report_news();
+            }
+            let next_start = Instant::now();
+            let busy = next_start - start;
+            self.info.counters.busy_ns.add(busy.as_nanos() as u64);
+            start = next_start;
+            if is_idle {
                 self.sleep((sent == Progress::Waiting).then_some(MAX_WAIT))?;
+                start = Instant::now();
             }
         }
         self.service.stop(&mut self.sockets);

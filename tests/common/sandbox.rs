@@ -8,7 +8,7 @@ use std::thread;
 
 use bullhorn::net::{RefusedCalls, count_refused_calls, share_one_arena};
 use bullhorn::server::clock::Clock;
-use bullhorn::server::ops::sandbox::{Feature, Sandbox, SandboxConfig, SandboxMode, Threads};
+use bullhorn::server::ops::sandbox::{Sandbox, SandboxConfig, SandboxMode, Threads};
 use bullhorn::{Server, ServerConfig, StartError};
 use nix::libc::SYS_openat;
 
@@ -18,7 +18,7 @@ pub(crate) fn start_in_sandbox(config: ServerConfig, clock: Clock) -> Result<Ser
     // As the program does. With more arenas, glibc reads files when threads start.
     share_one_arena();
     let start = move || {
-        let features = Feature::of_server(config.state_dir.clone());
+        let features = config.features();
         let sandbox = Sandbox::enter(&SandboxConfig::default(), features).expect("not strict");
         Server::start_confined(config, clock, |log| {
             Ok(sandbox.close(Threads::Calling, log)?)

@@ -24,6 +24,10 @@ use crate::wire::v2::SessionId;
 pub(super) struct Backlog {
     /// The rooms that have texts or a plan, or have had one a few turns ago.
     pub(super) rooms: Slab<RoomQueue>,
+    /// The time at which the texts of this turn have arrived, see [`Exchange::time_us`].
+    ///
+    /// [`Exchange::time_us`]: super::Exchange::time_us
+    pub(super) now_us: u32,
     senders: Slab<SenderQueue>,
     shares: Slab<Share>,
     peers: PeerAccounts,
@@ -62,6 +66,8 @@ pub(super) struct Picked<'a> {
     /// The session that the text is not sent to.
     pub(super) not_to: Option<SessionId>,
     pub(super) cost_ns: u64,
+    /// The time in µs since it arrived.
+    pub(super) age_us: u32,
     pub(super) text: &'a [u8],
 }
 
@@ -98,6 +104,7 @@ struct Text {
     peer: Option<u32>,
     load: Load,
     place: Place,
+    received_us: u32,
     /// It is within the reserve, not within the shares.
     is_reserved: bool,
     /// The next text of the same sender in the same room.
@@ -118,6 +125,7 @@ impl Backlog {
     pub(super) fn new(time: Duration) -> Self {
         Self {
             rooms: Slab::with_capacity(TYPICAL_SENDERS),
+            now_us: 0,
             senders: Slab::with_capacity(TYPICAL_SENDERS),
             shares: Slab::with_capacity(TYPICAL_SENDERS),
             peers: PeerAccounts::new(),
@@ -134,6 +142,11 @@ impl Backlog {
             plans: 0,
             last: 0,
         }
+    }
+
+    /// The approximate time to send all texts.
+    pub(super) fn cost_ns(&self) -> u64 {
+        self.total.cost_ns()
     }
 
     /// Adds a text for a room. Returns the index of the room.
@@ -203,6 +216,7 @@ impl Backlog {
             peer,
             load,
             place,
+            received_us: self.now_us,
             is_reserved,
             next: None,
         });
@@ -257,6 +271,7 @@ impl Backlog {
                 from: text.from,
                 not_to: text.not_to,
                 cost_ns: text.load.cost_ns,
+                age_us: self.now_us.wrapping_sub(text.received_us),
                 text: self.bytes.get(&text.place),
             };
             if push(&picked).is_err() {

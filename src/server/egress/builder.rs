@@ -186,6 +186,7 @@ mod tests {
             not_to: None,
             from: DisplayName::Address(([127, 0, 0, 1], 9).into()),
             cost_ns,
+            age_us: 0,
             text: b"x",
         };
         assert!(builder.try_push(&text(u64::MAX)).is_ok());

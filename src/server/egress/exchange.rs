@@ -1,5 +1,7 @@
 //! The exchange of work between workers.
 
+use std::time::Instant;
+
 use super::plan::{Claim, Plan, SharedPlan};
 use super::worker_set::WorkerSet;
 use crate::server::ops::stats::WorkerId;
@@ -19,6 +21,8 @@ pub struct Exchange {
     sleepers: WorkerSet,
     /// The number of offers. While it is 0, a search costs one load.
     offered: AtomicUsize,
+    /// The start of the times that plans are measured in.
+    epoch: Instant,
 }
 
 struct Seat {
@@ -36,7 +40,14 @@ impl Exchange {
             seats: workers.into_iter().map(seat).collect(),
             sleepers: WorkerSet::default(),
             offered: AtomicUsize::new(0),
+            epoch: Instant::now(),
         }
+    }
+
+    /// Returns the time in µs since the start. It begins again after 71 minutes, so the times of two
+    /// moments are compared by a wrapping subtraction.
+    pub(super) fn time_us(&self, moment: Instant) -> u32 {
+        moment.saturating_duration_since(self.epoch).as_micros() as u32
     }
 
     pub(super) fn workers(&self) -> usize {

@@ -21,10 +21,10 @@ mod texts;
 mod worker_set;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::packets::Packets;
-use self::plan::Claim;
+use self::plan::{Claim, Sent};
 use self::replies::Replies;
 use self::schedule::Schedule;
 use self::stuck::StuckDetector;
@@ -122,6 +122,11 @@ impl Egress {
         }
     }
 
+    /// Begins a turn of the worker's loop, at this time.
+    pub fn begin_turn(&mut self, now: Instant) {
+        self.schedule.begin_turn(self.exchange.time_us(now));
+    }
+
     /// Queues a text of at most [`MAX_PAYLOAD_BYTES`](crate::wire::v2::MAX_PAYLOAD_BYTES)
     /// bytes for all members of `room`.
     pub fn push(
@@ -141,6 +146,7 @@ impl Egress {
         counters.replies_failed.add(tally.failed());
         counters.replies_shed.add(self.replies.take_shed());
         self.exchange.wake_up(self.worker);
+        self.info.backlog.set_cost_ns(self.schedule.cost_ns());
         match self.claim(now_ms) {
             Some(claim) => self.send(&claim, transmit),
             None if self.schedule.is_waiting() => return Progress::Waiting,
@@ -176,10 +182,22 @@ impl Egress {
     }
 
     fn send(&mut self, claim: &Claim, transmit: &mut impl Transmit) {
-        let (tally, is_last) = claim.send(transmit, &mut self.without_own);
-        self.info.counters.add_tally(tally);
-        if is_last && claim.plan().origin() != self.worker {
-            self.exchange.finished(claim.plan());
+        let Sent {
+            tally,
+            gso,
+            is_last,
+        } = claim.send(transmit, &mut self.without_own);
+        let (counters, plan) = (&self.info.counters, claim.plan());
+        counters.add_tally(tally);
+        counters.gso_packets.add(gso.packets);
+        counters.gso_segments.add(gso.segments);
+        if is_last {
+            let now_us = self.exchange.time_us(Instant::now());
+            let time_us = now_us.wrapping_sub(plan.received_us());
+            self.info.plan_times.add(time_us.into());
+            if plan.origin() != self.worker {
+                self.exchange.finished(plan);
+            }
         }
     }
 }

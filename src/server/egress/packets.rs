@@ -1,6 +1,7 @@
 //! The packets that every member of a group receives.
 
 use std::num::NonZeroU16;
+use std::ops::{AddAssign, Mul};
 
 use crate::net::{Packet, PeerAddr, SEND_BATCH, Tag, Template, TemplateId};
 use crate::wire::v2::SessionId;
@@ -12,7 +13,15 @@ pub(super) struct Packets {
     template: TemplateId,
     packets: Vec<Planned>,
     datagrams: usize,
+    gso: GsoCount,
     messages: usize,
+}
+
+/// A number of packets of several datagrams, and of the datagrams in them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct GsoCount {
+    pub(super) packets: u64,
+    pub(super) segments: u64,
 }
 
 /// The place of a packet in `bytes`, and its segments.
@@ -31,6 +40,7 @@ impl Packets {
             template: TemplateId::new(),
             packets: Vec::with_capacity(packets),
             datagrams: 0,
+            gso: GsoCount::default(),
             messages: 0,
         }
     }
@@ -39,6 +49,7 @@ impl Packets {
         self.bytes.clear();
         self.packets.clear();
         self.datagrams = 0;
+        self.gso = GsoCount::default();
         self.messages = 0;
     }
 
@@ -65,7 +76,14 @@ impl Packets {
             segment_bytes: NonZeroU16::new(segment_bytes),
             messages,
         });
-        self.datagrams += (end - start).div_ceil(usize::from(segment_bytes).max(1));
+        let datagrams = (end - start).div_ceil(usize::from(segment_bytes).max(1));
+        self.datagrams += datagrams;
+        if datagrams > 1 {
+            self.gso += GsoCount {
+                packets: 1,
+                segments: datagrams as u64,
+            };
+        }
         self.messages += usize::from(messages);
     }
 
@@ -81,6 +99,11 @@ impl Packets {
     /// The number of datagrams in packets that are finished.
     pub(super) fn datagrams(&self) -> usize {
         self.datagrams
+    }
+
+    /// The packets of several datagrams.
+    pub(super) fn gso(&self) -> GsoCount {
+        self.gso
     }
 
     /// The approximate time to send all packets to one peer.
@@ -126,6 +149,24 @@ impl Packets {
             left: [].iter(),
             peers: peers.iter(),
             tags,
+        }
+    }
+}
+
+impl AddAssign for GsoCount {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.segments += other.segments;
+    }
+}
+
+impl Mul<u64> for GsoCount {
+    type Output = Self;
+
+    fn mul(self, peers: u64) -> Self {
+        Self {
+            packets: self.packets * peers,
+            segments: self.segments * peers,
         }
     }
 }

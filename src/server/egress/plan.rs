@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::builder::{PlanBuilder, PlanPackets};
 use super::own::{OwnMessages, plan_without_own};
-use super::packets::Packets;
+use super::packets::{GsoCount, Packets};
 use super::texts::TextPlanner;
 use crate::net::{Endpoint, PeerAddr, SendTally, Template, Transmit};
 use crate::server::ops::stats::WorkerId;
@@ -19,6 +19,10 @@ pub(super) struct Plan {
     origin: WorkerId,
     packets: PlanPackets,
     members: Arc<Members>,
+    /// The time at which its oldest text arrived, see [`Exchange::time_us`].
+    ///
+    /// [`Exchange::time_us`]: super::Exchange::time_us
+    received_us: u32,
     slices: Vec<Slice>,
     /// The slices before this one are claimed.
     next_slice: AtomicUsize,
@@ -39,6 +43,16 @@ struct Slice {
     state: AtomicU64,
 }
 
+/// The outcome of a claim.
+#[derive(Default)]
+pub(super) struct Sent {
+    pub(super) tally: SendTally,
+    /// Packets of several datagrams that the kernel was handed.
+    pub(super) gso: GsoCount,
+    /// The slice was the last one of its plan.
+    pub(super) is_last: bool,
+}
+
 /// A slice that a worker has to send.
 pub(super) struct Claim {
     plan: SharedPlan,
@@ -52,6 +66,7 @@ impl Plan {
             origin,
             packets: PlanPackets::new(),
             members: Arc::default(),
+            received_us: 0,
             slices: Vec::with_capacity(TYPICAL_SLICES),
             next_slice: AtomicUsize::new(0),
             unfinished: AtomicUsize::new(0),
@@ -67,6 +82,14 @@ impl Plan {
         self.members = room.members();
         let (members, worker) = (&self.members, self.origin);
         self.packets.build(room, members, worker, planner)
+    }
+
+    pub(super) fn received_us(&self) -> u32 {
+        self.received_us
+    }
+
+    pub(super) fn set_received_us(&mut self, received_us: u32) {
+        self.received_us = received_us;
     }
 
     pub(super) fn has_members(&self) -> bool {
@@ -218,15 +241,11 @@ impl Claim {
         self.plan.slices[self.index].cost_ns
     }
 
-    /// Sends the slice, until the claim is revoked. Returns the outcome, and true if this was the
-    /// last slice of its plan. `without_own` is memory for the bundles of one member.
-    pub(super) fn send(
-        &self,
-        transmit: &mut impl Transmit,
-        without_own: &mut Packets,
-    ) -> (SendTally, bool) {
+    /// Sends the slice, until the claim is revoked. `without_own` is memory for the bundles of one
+    /// member.
+    pub(super) fn send(&self, transmit: &mut impl Transmit, without_own: &mut Packets) -> Sent {
         let slice = &self.plan.slices[self.index];
-        let mut tally = SendTally::default();
+        let mut sent = Sent::default();
         let mut next = slice.members.start;
         for part in self.plan.members.parts(slice.members.clone()) {
             let packets = self.plan.packets.of(part.group.protocol);
@@ -235,10 +254,11 @@ impl Claim {
             for part in part.chunks(packets.peers_per_batch()) {
                 let now = next + part.peers.len();
                 if !slice.change(held(self.worker, next), held(self.worker, now)) {
-                    return (tally, false);
+                    return sent;
                 }
                 next = now;
-                tally += match (part.sessions, own) {
+                sent.gso += packets.gso() * part.peers.len() as u64;
+                sent.tally += match (part.sessions, own) {
                     ([], _) => send(transmit, part.group.endpoint, part.peers, packets),
                     (_, None) => send_to_sessions(transmit, part, packets, &template),
                     (_, Some(own)) => {
@@ -248,7 +268,8 @@ impl Claim {
             }
         }
         let is_done = slice.change(held(self.worker, next), DONE);
-        (tally, is_done && self.plan.finish_slice())
+        sent.is_last = is_done && self.plan.finish_slice();
+        sent
     }
 }
 

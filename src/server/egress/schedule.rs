@@ -59,6 +59,17 @@ impl Schedule {
         }
     }
 
+    /// Begins a turn of the worker. The texts that are added in it arrive at this time, see
+    /// [`Exchange::time_us`].
+    pub(super) fn begin_turn(&mut self, now_us: u32) {
+        self.backlog.now_us = now_us;
+    }
+
+    /// The approximate time to send the texts that wait.
+    pub(super) fn cost_ns(&self) -> u64 {
+        self.backlog.cost_ns()
+    }
+
     /// Adds a text for a room.
     pub(super) fn push(
         &mut self,
@@ -144,18 +155,24 @@ impl Schedule {
     fn build(&mut self, room: usize) {
         let target = Arc::clone(&self.backlog.rooms[room].room);
         let others = self.exchange.workers() - 1;
-        let mut helpers = 0;
+        let (mut helpers, mut age_us) = (0, 0);
         let plan = self.pool.take(|plan| {
             let mut builder = plan.build(&target, &mut self.planner);
-            self.backlog.pick(room, |text| builder.try_push(text));
+            self.backlog.pick(room, |text| {
+                builder.try_push(text)?;
+                age_us = age_us.max(text.age_us);
+                Ok(())
+            });
             builder.finish();
+            plan.set_received_us(self.backlog.now_us.wrapping_sub(age_us));
             let cost_ns = plan.cost_ns();
             helpers = others.min((cost_ns / SHARE_COST_NS) as usize);
             plan.cut(cost_ns, helpers + 1);
         });
         self.backlog.set_runs(self.planner.runs());
-        let counters = &self.exchange.worker(self.worker).info.counters;
-        counters.deliveries_planned.add(plan.deliveries());
+        let info = &self.exchange.worker(self.worker).info;
+        info.counters.deliveries_planned.add(plan.deliveries());
+        info.backlog.set_age_us(age_us.into());
         if helpers > 0 {
             self.exchange.offer(&plan, helpers);
         }

@@ -99,6 +99,7 @@ mod tests {
                 from: DisplayName::Address(([127, 0, 0, 1], port).into()),
                 not_to: None,
                 cost_ns: 0,
+                age_us: 0,
                 text: &[b'x'; 984],
             });
         }

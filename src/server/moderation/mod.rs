@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::egress::notifier::OperatorNotices;
 use super::ingress::bans::Bans;
 use super::ops::log::WeakLog;
+use super::ops::stats::PeerCounts;
 use super::ops::supervise::lock;
 use super::registry::{MAX_MUTED, REMOVED_S, Recipient, Registry};
 use crate::net::PeerAddr;
@@ -188,6 +189,21 @@ impl Moderation {
         });
         list.peers.sort_unstable_by_key(|peer| peer.address);
         list
+    }
+
+    /// Counts the registered peers. This visits all of them.
+    pub fn count_peers(&self) -> PeerCounts {
+        let mut counts = PeerCounts::default();
+        self.registry.visit_peers(|_, peer| {
+            let count = match (peer.session(), peer.is_trusted()) {
+                (None, true) => &mut counts.v1_trusted,
+                (None, false) => &mut counts.v1_untrusted,
+                (Some(_), true) => &mut counts.v2_trusted,
+                (Some(_), false) => &mut counts.v2_untrusted,
+            };
+            *count += 1;
+        });
+        counts
     }
 
     /// Removes a peer, given by its name or its address and port. It is told, and its address and

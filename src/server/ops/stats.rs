@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam::utils::CachePadded;
 
+use super::histogram::{TimeCounts, TimeHistogram};
 use crate::net::SendTally;
 
 /// A count that one thread adds to, and any thread may read.
@@ -12,6 +13,10 @@ use crate::net::SendTally;
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds `count`. There is one writer, so this takes no locked instruction.
     pub fn add(&self, count: u64) {
         let before = self.0.load(Ordering::Relaxed);
@@ -26,18 +31,18 @@ impl Counter {
 
 /// Declares the counters and their copy at one moment, from one list.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// The counters of one worker, which is their only writer.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: Counter,)*
+            $($(#[doc = $doc])* pub $name: Counter,)*
             dropped: [Counter; DropReason::ALL.len()],
         }
 
         /// A worker's counters at one moment.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct Counts {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
             dropped: [u64; DropReason::ALL.len()],
         }
 
@@ -48,6 +53,19 @@ macro_rules! counters {
                     $($name: self.$name.get(),)*
                     dropped: std::array::from_fn(|reason| self.dropped[reason].get()),
                 }
+            }
+        }
+
+        impl Counts {
+            /// The name of each counter but those of the drop reasons, and its meaning.
+            pub const MEANINGS: &'static [(&'static str, &'static str)] = &[$((
+                stringify!($name),
+                concat!($($doc),*).trim_ascii_start(),
+            )),*];
+
+            /// The counts, in the order of [`Self::MEANINGS`].
+            pub fn values(&self) -> impl Iterator<Item = u64> {
+                [$(self.$name),*].into_iter()
             }
         }
 
@@ -65,6 +83,8 @@ macro_rules! counters {
 counters! {
     /// Turns of the worker's loop. In each of them it has received from its sockets.
     turns,
+    /// Time in ns in which the worker was not asleep. Polling by `--spin-us` counts as sleep.
+    busy_ns,
     /// Datagrams received. Each is also counted as one of `texts`, `heartbeats`,
     /// `leaves`, `commands`, `frames`, `greetings`, or under one drop reason.
     datagrams_in,
@@ -120,6 +140,10 @@ counters! {
     deliveries_refused,
     /// Deliveries given up because the worker that had to make them was stuck.
     deliveries_shed,
+    /// Packets of several datagrams (GSO) that fan-out has handed to the kernel.
+    gso_packets,
+    /// The datagrams in them.
+    gso_segments,
     /// Packets of several datagrams that the kernel did not take as one (no GSO on that
     /// path). Their datagrams were sent one by one.
     packets_split,
@@ -299,6 +323,40 @@ pub struct WorkerInfo {
     pub core: OnceLock<usize>,
     /// The counters, on cache lines that no other worker writes to.
     pub counters: CachePadded<Counters>,
+    pub backlog: CachePadded<BacklogGauge>,
+    /// The times of the plans whose last slice this worker has sent: from the arrival of a plan's
+    /// oldest text to the end of that slice.
+    pub plan_times: CachePadded<TimeHistogram>,
+}
+
+/// The texts of one worker that wait, as it last wrote.
+#[derive(Debug, Default)]
+pub struct BacklogGauge {
+    cost_ns: AtomicU64,
+    age_us: AtomicU64,
+}
+
+impl BacklogGauge {
+    /// Sets the time in ns to send all waiting texts.
+    pub fn set_cost_ns(&self, cost_ns: u64) {
+        self.cost_ns.store(cost_ns, Ordering::Relaxed);
+        if cost_ns == 0 {
+            self.age_us.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets the time in µs for which the oldest text of the last plan had waited when it was built.
+    pub fn set_age_us(&self, age_us: u64) {
+        self.age_us.store(age_us, Ordering::Relaxed);
+    }
+
+    pub fn cost_ns(&self) -> u64 {
+        self.cost_ns.load(Ordering::Relaxed)
+    }
+
+    pub fn age_us(&self) -> u64 {
+        self.age_us.load(Ordering::Relaxed)
+    }
 }
 
 impl WorkerInfo {
@@ -307,6 +365,8 @@ impl WorkerInfo {
             name: name.into(),
             core: OnceLock::new(),
             counters: CachePadded::default(),
+            backlog: CachePadded::default(),
+            plan_times: CachePadded::default(),
         })
     }
 }
@@ -320,6 +380,26 @@ pub struct WorkerStats {
     pub core: Option<usize>,
     /// The counters.
     pub counts: Counts,
+    /// The approximate time in ns to send the texts that wait.
+    pub backlog_cost_ns: u64,
+    /// Time in µs for which the oldest text of the last plan had waited when it was built. 0 if no
+    /// text waits.
+    pub backlog_age_us: u64,
+    /// The times of plans, from the arrival of the oldest text to the last packet.
+    pub plan_times: TimeCounts,
+}
+
+/// Numbers of registered peers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeerCounts {
+    /// Of version 1 of the protocol, whose addresses the operator trusts.
+    pub v1_trusted: usize,
+    /// Of version 1, others.
+    pub v1_untrusted: usize,
+    /// Of version 2, whose addresses the operator trusts.
+    pub v2_trusted: usize,
+    /// Of version 2, others.
+    pub v2_untrusted: usize,
 }
 
 /// The state of the server at one moment.
@@ -349,6 +429,15 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Returns the times of the plans of all workers.
+    pub fn plan_times(&self) -> TimeCounts {
+        let mut total = TimeCounts::default();
+        for worker in &self.workers {
+            total += &worker.plan_times;
+        }
+        total
+    }
+
     /// Returns the sums over all workers.
     pub fn total(&self) -> Counts {
         let mut total = Counts::default();

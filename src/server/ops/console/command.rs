@@ -6,11 +6,11 @@ use std::time::Duration;
 use humantime::{format_duration, parse_duration};
 use ipnet::IpNet;
 
-use super::Operated;
 use crate::server::ingress::admission::parse_net;
 use crate::server::moderation::{
     BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, PeerInfo, PeerList,
 };
+use crate::server::ops::operated::Operated;
 use crate::server::ops::stats::LimitInForce;
 use crate::wire::push_printable;
 use crate::wire::reply::Thousands;

@@ -11,7 +11,10 @@ impl Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(stats) = self;
         writeln!(f, "thread      core   datagrams in   deliveries out")?;
-        for WorkerStats { name, core, counts } in &stats.workers {
+        for WorkerStats {
+            name, core, counts, ..
+        } in &stats.workers
+        {
             let core = core.map_or_else(|| "-".to_owned(), |core| core.to_string());
             let (datagrams, deliveries) = (counts.datagrams_in, counts.deliveries);
             writeln!(f, "{name:<11} {core:>4} {datagrams:>14} {deliveries:>16}")?;
@@ -139,6 +142,7 @@ mod tests {
             name: name.into(),
             core,
             counts,
+            ..WorkerStats::default()
         };
         let stats = |counts| Stats {
             workers: vec![

@@ -14,25 +14,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 use self::command::Command;
-use super::stats::{LimitInForce, Stats};
-use crate::server::moderation::Moderation;
+use super::operated::Operated;
 
 pub use self::listing::Listing;
-
-/// The server, as its operator sees it.
-pub trait Operated {
-    /// The statistics at this moment.
-    fn stats(&self) -> Stats;
-
-    /// The limits that are in force.
-    fn limits(&self) -> &[LimitInForce];
-
-    /// The hold on its peers, or `None` for a server without peers.
-    fn moderation(&self) -> Option<&Moderation>;
-
-    /// Asks the server to stop.
-    fn stop(&self);
-}
 
 /// Reads commands until the end of the input. `quit` stops the server and ends the console.
 /// A line that is no command lists the statistics. Nobody has to read the output: what finds no

@@ -17,6 +17,11 @@ pub enum Feature {
     Console,
     /// The files in the folder of `--state-dir`, which are replaced by renaming.
     StateDir(PathBuf),
+    /// The admin server, which listens on a TCP port.
+    Admin {
+        port: u16,
+        token_file: Option<PathBuf>,
+    },
 }
 
 /// The access to a path and all that is below it.
@@ -53,13 +58,6 @@ pub(super) enum Argument {
 }
 
 impl Feature {
-    /// The parts of a server with, perhaps, a folder for its state.
-    pub fn of_server(state_dir: Option<PathBuf>) -> Vec<Self> {
-        let mut features = vec![Self::Core, Self::Sockets, Self::Console];
-        features.extend(state_dir.map(Self::StateDir));
-        features
-    }
-
     /// The system calls that it makes after the server's sockets are open.
     pub(super) fn calls(&self) -> &'static [&'static [Call]] {
         match self {
@@ -67,6 +65,15 @@ impl Feature {
             Self::Sockets => &[SOCKETS],
             Self::Console => &[CONSOLE],
             Self::StateDir(_) => &[FILES],
+            Self::Admin { .. } => &[CONNECTIONS],
+        }
+    }
+
+    /// The TCP port that it listens on.
+    pub(super) fn tcp_port(&self) -> Option<u16> {
+        match self {
+            Self::Admin { port, .. } => Some(*port),
+            _ => None,
         }
     }
 
@@ -82,6 +89,13 @@ impl Feature {
             Self::Sockets => vec![("/proc/self".into(), Access::Read)],
             Self::Console => vec![],
             Self::StateDir(folder) => vec![(folder.clone(), Access::Replace)],
+            Self::Admin { token_file, .. } => {
+                let token_file = token_file.clone();
+                token_file
+                    .map(|file| (file, Access::Read))
+                    .into_iter()
+                    .collect()
+            }
         }
     }
 }
@@ -124,6 +138,7 @@ pub(super) const PERMITTED: &[&[Call]] = &[
     SOCKETS,
     CONSOLE,
     FILES,
+    CONNECTIONS,
 ];
 
 /// Receiving, sending and sleeping, the log, and the end of the process.
@@ -246,6 +261,9 @@ const FILES: &[Call] = calls![
     SYS_stat,
 ];
 
+/// TCP connections that others open. The server opens none.
+const CONNECTIONS: &[Call] = calls![SYS_accept4, SYS_shutdown,];
+
 /// Calls that fail although they are permitted above, and are not noted. The C library makes them
 /// while signals are blocked, and a trap would then end the process.
 pub(super) const REFUSED_QUIETLY: &[(Call, libc::c_int)] = &[
@@ -261,7 +279,6 @@ pub(super) const REFUSED_QUIETLY: &[(Call, libc::c_int)] = &[
 /// Calls that an attacker would make, for their names in the log. None of them is permitted.
 pub(super) const REFUSED: &[Call] = calls![
     SYS_accept,
-    SYS_accept4,
     SYS_add_key,
     SYS_bpf,
     SYS_capset,

@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 use std::io;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 use super::features::{Access, Feature};
@@ -26,8 +26,8 @@ impl Display for Paths {
 }
 
 impl Paths {
-    /// Confines the calling thread, and those that it starts, to the paths of `features`. It may
-    /// not open or accept TCP connections, nor reach other processes by signals or abstract
+    /// Confines the calling thread, and those that it starts, to the paths and the TCP ports of
+    /// `features`. It may not open TCP connections, nor reach other processes by signals or abstract
     /// sockets, as far as the kernel has that.
     ///
     /// # Errors
@@ -49,6 +49,9 @@ impl Paths {
                 rules = rules.add_rule(PathBeneath::new(&file, rights(access, path.is_dir())))?;
                 pins.push(file);
             }
+        }
+        for port in features.iter().filter_map(Feature::tcp_port) {
+            rules = rules.add_rule(NetPort::new(port, AccessNet::BindTcp))?;
         }
         let status = rules.restrict_self()?;
         let abi = match status.landlock {

@@ -1,0 +1,134 @@
+//! The admin server: metrics, health, an API and a dashboard over HTTP.
+//!
+//! It has a thread of its own, with a runtime that runs on no other. It reads the server through
+//! [`Operated`], which waits for no worker, and no worker waits for it.
+
+mod access;
+mod connections;
+mod health;
+mod routes;
+mod sample;
+mod sampler;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::runtime::{self, Runtime};
+use tokio::sync::{Notify, watch};
+
+use self::access::{Access, Token};
+use self::sample::Sample;
+use self::sampler::Sampler;
+use super::log::Log;
+use super::operated::Operated;
+use super::supervise::Supervisor;
+
+/// The reason why the admin server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Its address is not available.
+    #[error("--admin {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The file with the token cannot be read.
+    #[error("--admin-token-file {}: {error}", .path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The file has no token.
+    #[error(
+        "--admin-token-file {}: a token has 16 to 256 visible characters of ASCII, such as those \
+         of `openssl rand -hex 32`", .path.display()
+    )]
+    Token {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// An admin server that listens, and does not answer yet.
+pub(in crate::server) struct Admin {
+    listener: std::net::TcpListener,
+    runtime: Runtime,
+    access: Access,
+    log: Log,
+}
+
+/// The state that all requests share.
+#[derive(Clone)]
+struct State {
+    server: Arc<dyn Operated + Send + Sync>,
+    access: Arc<Access>,
+    /// The newest sample.
+    samples: watch::Receiver<Arc<Sample>>,
+}
+
+impl Admin {
+    /// Opens the socket, and reads the token.
+    pub(in crate::server) fn bind(
+        address: SocketAddr,
+        token_file: Option<&Path>,
+        log: &Log,
+    ) -> Result<Self, AdminError> {
+        let token = token_file.map(Token::read).transpose()?;
+        let bind = || {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            // It opens its files here, before the server gives up the right to do so.
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            Ok((listener.local_addr()?, listener, runtime))
+        };
+        let bound = bind().map_err(|error| AdminError::Bind { address, error });
+        let (address, listener, runtime) = bound?;
+        log.info(format!("admin server at http://{address}/"));
+        Ok(Self {
+            listener,
+            runtime,
+            access: Access::new(address, token),
+            log: log.clone(),
+        })
+    }
+
+    /// Starts the thread, which ends with the server.
+    pub(in crate::server) fn start(
+        self,
+        server: Arc<dyn Operated + Send + Sync>,
+        supervisor: &mut Supervisor,
+    ) -> io::Result<()> {
+        let notify = Arc::new(Notify::new());
+        let stopped = Arc::clone(&notify);
+        let wake = Arc::new(move || notify.notify_one());
+        supervisor.spawn("admin".into(), wake, move |stop| {
+            self.runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(self.listener)?;
+                let (sampler, samples) = Sampler::new(Arc::clone(&server));
+                let state = State {
+                    server,
+                    access: Arc::new(self.access),
+                    samples,
+                };
+                tokio::spawn(sampler.run());
+                tokio::spawn(connections::serve(
+                    listener,
+                    routes::router(state),
+                    self.log,
+                ));
+                while !stop.is_stopping() {
+                    stopped.notified().await;
+                }
+                Ok(())
+            })
+        })
+    }
+}

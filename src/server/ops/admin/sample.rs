@@ -1,0 +1,102 @@
+//! The state of the server in one second, and its rates since the second before.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::server::ops::stats::{DropReason, PeerCounts, Stats};
+
+/// The state of the server at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Sample {
+    pub(super) at: Instant,
+    pub(super) stats: Stats,
+    pub(super) peers: PeerCounts,
+    /// The names of the workers that have not turned their loop within the last two seconds.
+    pub(super) stuck: Vec<String>,
+    /// The rates since the sample before.
+    pub(super) point: Point,
+    /// The points of the last 15 minutes, from old to new, each of [`HISTORY_STEP`].
+    pub(super) history: Arc<History>,
+}
+
+/// A point of the dashboard's curves. Rates are means per second since the point before.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Point {
+    /// Time in ms since 1970.
+    pub(super) time_ms: u64,
+    pub(super) deliveries_per_s: f64,
+    pub(super) datagrams_per_s: f64,
+    pub(super) messages_shed_per_s: f64,
+    /// The share of the time in which each worker was not asleep, 0 to 1.
+    pub(super) busy: Vec<f64>,
+    /// Quantiles of the time of plans in µs. `None` if there was none.
+    pub(super) plan_p50_us: Option<u64>,
+    pub(super) plan_p99_us: Option<u64>,
+    /// Datagrams dropped per second, by reason. Reasons without any are left out. `kernel` counts
+    /// those of full receive buffers.
+    pub(super) drops_per_s: Vec<(&'static str, f64)>,
+    /// The time in ms to send the texts that wait in all workers.
+    pub(super) backlog_ms: f64,
+    pub(super) peers: usize,
+    pub(super) rooms: usize,
+}
+
+/// Points that are kept for a dashboard that is opened later.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    pub(super) points: VecDeque<Point>,
+}
+
+impl Point {
+    /// Returns the point between two states.
+    pub(super) fn between(before: (Instant, &Stats), now: (Instant, &Stats)) -> Self {
+        let seconds = (now.0 - before.0).as_secs_f64().max(1e-3);
+        let per_s = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        let (was, is) = (before.1.total(), now.1.total());
+        let workers = before.1.workers.iter().zip(&now.1.workers);
+        let busy = workers.map(|(was, is)| {
+            let busy_ns = per_s(is.counts.busy_ns, was.counts.busy_ns);
+            (busy_ns / 1e9).min(1.0)
+        });
+        let plans = now.1.plan_times().since(&before.1.plan_times());
+        let reasons = DropReason::ALL.into_iter().map(|reason| {
+            let rate = per_s(is.dropped(reason), was.dropped(reason));
+            (reason.name(), rate)
+        });
+        let kernel = ("kernel", per_s(is.kernel_drops, was.kernel_drops));
+        let drops = reasons.chain([kernel]);
+        let backlog_ns = now.1.workers.iter().map(|worker| worker.backlog_cost_ns);
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            time_ms: since_1970.unwrap_or_default().as_millis() as u64,
+            deliveries_per_s: per_s(is.deliveries, was.deliveries),
+            datagrams_per_s: per_s(is.datagrams_in, was.datagrams_in),
+            messages_shed_per_s: per_s(is.messages_shed, was.messages_shed),
+            busy: busy.collect(),
+            plan_p50_us: plans.quantile_us(0.5),
+            plan_p99_us: plans.quantile_us(0.99),
+            drops_per_s: drops.filter(|(_, rate)| *rate > 0.0).collect(),
+            backlog_ms: backlog_ns.sum::<u64>() as f64 / 1e6,
+            peers: now.1.peers,
+            rooms: now.1.rooms,
+        }
+    }
+}
+
+impl History {
+    pub(super) fn push(&mut self, point: Point) {
+        if self.points.len() == MAX_HISTORY {
+            self.points.pop_front();
+        }
+        self.points.push_back(point);
+    }
+}
+
+/// Time between two points of the history.
+pub(super) const HISTORY_STEP: Duration = Duration::from_secs(5);
+
+/// 15 minutes.
+const MAX_HISTORY: usize = 180;

@@ -1,0 +1,99 @@
+//! Samples of the server, one per second.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::sample::{HISTORY_STEP, History, Point, Sample};
+use crate::server::ops::operated::Operated;
+use crate::server::ops::stats::{PeerCounts, Stats};
+use crate::server::ops::turns::Turns;
+
+/// Takes a sample each second.
+pub(super) struct Sampler {
+    server: Arc<dyn Operated + Send + Sync>,
+    samples: watch::Sender<Arc<Sample>>,
+    turns: Turns,
+    /// The state at the last point of the history.
+    last_point: (Instant, Stats),
+    history: Arc<History>,
+}
+
+impl Sampler {
+    /// Takes the first sample. Returns the receiver of the newest one.
+    pub(super) fn new(
+        server: Arc<dyn Operated + Send + Sync>,
+    ) -> (Self, watch::Receiver<Arc<Sample>>) {
+        let now = (Instant::now(), server.stats());
+        let first = Sample {
+            at: now.0,
+            peers: count_peers(&*server),
+            stuck: Vec::new(),
+            point: Point::between((now.0, &now.1), (now.0, &now.1)),
+            history: Arc::default(),
+            stats: now.1.clone(),
+        };
+        let (samples, newest) = watch::channel(Arc::new(first));
+        let sampler = Self {
+            turns: server.turns(),
+            server,
+            samples,
+            last_point: now,
+            history: Arc::default(),
+        };
+        (sampler, newest)
+    }
+
+    /// Runs without end.
+    pub(super) async fn run(mut self) {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.sample();
+        }
+    }
+
+    fn sample(&mut self) {
+        let (now, stats) = (Instant::now(), self.server.stats());
+        if now - self.last_point.0 >= HISTORY_STEP {
+            let (before, before_stats) = &self.last_point;
+            let point = Point::between((*before, before_stats), (now, &stats));
+            Arc::make_mut(&mut self.history).push(point);
+            self.last_point = (now, stats.clone());
+        }
+        let before = Arc::clone(&self.samples.borrow());
+        let sample = Sample {
+            at: now,
+            peers: count_peers(&*self.server),
+            stuck: self.check_turns(),
+            point: Point::between((before.at, &before.stats), (now, &stats)),
+            history: Arc::clone(&self.history),
+            stats,
+        };
+        self.samples.send_replace(Arc::new(sample));
+    }
+
+    /// Returns the names of the workers that have not turned their loop in the last two seconds.
+    fn check_turns(&mut self) -> Vec<String> {
+        let turns = &mut self.turns;
+        let mut stuck = Vec::new();
+        for worker in turns.workers() {
+            match turns.check(worker) {
+                0 => turns.ask(worker),
+                1 => {}
+                _ => stuck.push(turns.info(worker).name.clone()),
+            }
+        }
+        stuck
+    }
+}
+
+fn count_peers(server: &(dyn Operated + Send + Sync)) -> PeerCounts {
+    let moderation = server.moderation();
+    moderation.map_or_else(PeerCounts::default, |moderation| moderation.count_peers())
+}
+
+const INTERVAL: Duration = Duration::from_secs(1);
