@@ -209,7 +209,10 @@ impl Texts {
             )
         });
         let is_it = |texts: &mut Self, id: &u64| {
-            texts.begin(worker, *id, to, model) && texts.waiting[id].left.contains(&to)
+            // It may have been forgotten when a later one was begun.
+            texts.waiting.contains_key(id)
+                && texts.begin(worker, *id, to, model)
+                && texts.waiting[id].left.contains(&to)
         };
         ids.into_iter().find(|id| is_it(self, id))
     }
@@ -247,7 +250,22 @@ impl Texts {
             }
         }
         waiting.members = Some(Rc::clone(members));
+        self.forget_shed_before(id);
         true
+    }
+
+    /// Forgets the texts that must have been shed, as a later one of their sender is sent.
+    fn forget_shed_before(&mut self, id: u64) {
+        let later = self.waiting[&id].said.clone();
+        let is_before = |said: &Said| {
+            (said.sender, said.number, said.worker) == (later.sender, later.number, later.worker)
+        };
+        let before = self.waiting.range(..id);
+        let shed = before.filter(|(_, waiting)| {
+            waiting.may_vanish && waiting.members.is_none() && is_before(&waiting.said)
+        });
+        let shed: Vec<u64> = shed.map(|(id, _)| *id).collect();
+        shed.into_iter().for_each(|id| self.forget(id));
     }
 
     /// Notes that the plan which a worker had for a room has ended. What of it was not sent was shed,
@@ -302,11 +320,15 @@ impl Texts {
     fn tidy(&mut self, id: u64) {
         let waiting = &self.waiting[&id];
         if waiting.members.is_some() && waiting.left.is_empty() && !waiting.awaits_own {
-            let Waiting { said, line, .. } = self.waiting.remove(&id).expect("it waits");
-            let key = (said.number, said.worker, said.from, said.payload);
-            remove(&mut self.by_line, &line, id);
-            remove(&mut self.by_message, &key, id);
+            self.forget(id);
         }
+    }
+
+    fn forget(&mut self, id: u64) {
+        let Waiting { said, line, .. } = self.waiting.remove(&id).expect("it waits");
+        let key = (said.number, said.worker, said.from, said.payload);
+        remove(&mut self.by_line, &line, id);
+        remove(&mut self.by_message, &key, id);
     }
 }
 
