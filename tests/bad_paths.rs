@@ -10,10 +10,9 @@ use bullhorn::ServerConfig;
 use bullhorn::server::ops::stats::Stats;
 use bytesize::ByteSize;
 use common::{
-    Client, Network, TestServer, parse, trust_all, two_machines, unpinned_config, wait_until,
-    wildcard_config, with_networks,
+    Client, Network, TestServer, parse, stranger, trust_all, two_machines, unpinned_config,
+    wait_until, wildcard_config, with_networks,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 
 #[test]
 fn neighbors_that_do_not_answer_cost_others_nothing() {
@@ -222,19 +221,6 @@ fn register_at(
     wait_until("registrations", || registered() == before + count as u64);
     machine.ip(&format!("route del local {range} dev lo"));
     peers
-}
-
-/// Binds a socket to the address of a server, as any process of the same user can.
-fn stranger(address: SocketAddr) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind_device(Some(b"eth0"))?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
 }
 
 /// Starts a server with the send buffer of an unprivileged process.

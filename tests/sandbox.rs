@@ -22,7 +22,7 @@ use bullhorn::ServerConfig;
 use bullhorn::net::RefusedCalls;
 use bullhorn::server::ops::log::Log;
 use bullhorn::server::ops::sandbox::{Sandbox, SandboxConfig, Threads};
-use common::{ServerProgram, has_sandbox, server_command};
+use common::{ServerProgram, has_sandbox, server_command, stranger, two_machines, with_networks};
 use nix::libc;
 use nix::unistd::{Pid, User, geteuid};
 
@@ -281,6 +281,28 @@ fn the_user_is_dropped_and_the_server_works_on() {
     let last = errors.lines().last().unwrap();
     assert!(last.contains("bans.new: Permission denied"), "{errors}");
     assert!(last.contains("nobody"), "{errors}");
+}
+
+/// The thread `watch` reads the kernel's list of sockets, as another user than that of the sockets.
+#[test]
+fn the_watch_over_the_sockets_goes_on_when_the_user_is_dropped() {
+    if !geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    with_networks(|| {
+        let [machine, _other] = two_machines();
+        let arguments = ["--user", "nobody", "--bind", "0.0.0.0:9999"];
+        let start = || ServerProgram::start_command(server_command(&arguments));
+        let mut server = machine.run(start);
+        let log = server.log();
+        // The kernel lets it in, as it is bound to an interface.
+        if let Ok(_stranger) = machine.run(|| stranger(([0; 4], 9999).into())) {
+            log.find("1 sockets of other processes have joined those of 0.0.0.0:9999");
+        }
+        server.type_line("quit");
+        server.expect_success();
+    });
 }
 
 #[test]

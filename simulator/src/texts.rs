@@ -22,6 +22,13 @@ pub(crate) struct Said {
     pub(crate) not_to: Option<u64>,
 }
 
+impl Said {
+    /// Texts with the same sender, room and worker are sent in order.
+    fn stream(&self) -> (Address, u32, usize) {
+        (self.sender, self.number, self.worker)
+    }
+}
+
 /// All texts of which a server has not delivered everything.
 #[derive(Default)]
 pub(crate) struct Texts {
@@ -32,6 +39,8 @@ pub(crate) struct Texts {
     last: u64,
     /// The room and the members of the plan that each worker has built in this step.
     plans: HashMap<usize, (u32, Rc<Members>)>,
+    /// The last text of each sender that was begun, of those that no other text equals.
+    begun: HashMap<(Address, u32, usize), u64>,
     /// The last text of each sender that each member has received, by room and worker.
     order: HashMap<(Address, Address, u32, usize), u64>,
     /// The text that has each number, by room and worker.
@@ -199,22 +208,29 @@ impl Texts {
     /// Returns the text among `ids` that a member receives now.
     fn receive(&mut self, worker: usize, to: Address, ids: &[u64], model: &Model) -> Option<u64> {
         let mut ids = ids.to_vec();
-        // Of those that are the same, some may have been shed, and the plans of some have ended.
+        // Of those that are the same, some may have been shed, and the plans of some have ended. The
+        // texts of a sender are sent in order.
         ids.sort_by_key(|id| {
             let waiting = &self.waiting[id];
+            let begun = self.begun.get(&waiting.said.stream());
             (
                 waiting.is_over,
                 waiting.members.is_none(),
+                waiting.members.is_none() && begun.is_some_and(|begun| id < begun),
                 waiting.may_vanish,
             )
         });
         let is_it = |texts: &mut Self, id: &u64| {
-            // It may have been forgotten when a later one was begun.
-            texts.waiting.contains_key(id)
-                && texts.begin(worker, *id, to, model)
-                && texts.waiting[id].left.contains(&to)
+            texts.begin(worker, *id, to, model) && texts.waiting[id].left.contains(&to)
         };
-        ids.into_iter().find(|id| is_it(self, id))
+        let is_certain = ids.len() == 1;
+        let found = ids.into_iter().find(|id| is_it(self, id))?;
+        if is_certain {
+            let begun = self.begun.entry(self.waiting[&found].said.stream());
+            let begun = begun.or_default();
+            *begun = found.max(*begun);
+        }
+        Some(found)
     }
 
     /// Begins to send a text, to `to` and the other members that its room has now. Returns false if
@@ -250,22 +266,7 @@ impl Texts {
             }
         }
         waiting.members = Some(Rc::clone(members));
-        self.forget_shed_before(id);
         true
-    }
-
-    /// Forgets the texts that must have been shed, as a later one of their sender is sent.
-    fn forget_shed_before(&mut self, id: u64) {
-        let later = self.waiting[&id].said.clone();
-        let is_before = |said: &Said| {
-            (said.sender, said.number, said.worker) == (later.sender, later.number, later.worker)
-        };
-        let before = self.waiting.range(..id);
-        let shed = before.filter(|(_, waiting)| {
-            waiting.may_vanish && waiting.members.is_none() && is_before(&waiting.said)
-        });
-        let shed: Vec<u64> = shed.map(|(id, _)| *id).collect();
-        shed.into_iter().for_each(|id| self.forget(id));
     }
 
     /// Notes that the plan which a worker had for a room has ended. What of it was not sent was shed,
@@ -320,15 +321,11 @@ impl Texts {
     fn tidy(&mut self, id: u64) {
         let waiting = &self.waiting[&id];
         if waiting.members.is_some() && waiting.left.is_empty() && !waiting.awaits_own {
-            self.forget(id);
+            let Waiting { said, line, .. } = self.waiting.remove(&id).expect("it waits");
+            let key = (said.number, said.worker, said.from, said.payload);
+            remove(&mut self.by_line, &line, id);
+            remove(&mut self.by_message, &key, id);
         }
-    }
-
-    fn forget(&mut self, id: u64) {
-        let Waiting { said, line, .. } = self.waiting.remove(&id).expect("it waits");
-        let key = (said.number, said.worker, said.from, said.payload);
-        remove(&mut self.by_line, &line, id);
-        remove(&mut self.by_message, &key, id);
     }
 }
 

@@ -60,7 +60,9 @@ pub(crate) use injected::Injected;
 pub(crate) use lines::Lines;
 pub(crate) use moderated::{HOUR, Moderated, expect_frames, notice, request};
 pub(crate) use network::{Network, with_networks};
-pub(crate) use network_peers::{Peer, parse, peers_at, trust_all, two_machines, wildcard_config};
+pub(crate) use network_peers::{
+    Peer, parse, peers_at, stranger, trust_all, two_machines, wildcard_config,
+};
 pub(crate) use process::{Process, without_settings};
 pub(crate) use python::{Script, python_script, stock_script};
 pub(crate) use relay::{Relay, RelayCounts};

@@ -1,10 +1,12 @@
 //! Peers of both versions on the machines of a network.
 
+use std::io;
 use std::net::SocketAddr;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::Trust;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::v2_peer::V2Peer;
 use super::{Client, Network, TestServer, unpinned_config, wait_until};
@@ -118,6 +120,19 @@ pub(crate) fn trust_all() -> Vec<Trust> {
     ["0.0.0.0/0", "::/0"]
         .map(|net| Trust::Net(net.parse().expect(net)))
         .into()
+}
+
+/// Binds a socket to the address of a server, as any process of the same user can.
+pub(crate) fn stranger(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind_device(Some(b"eth0"))?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// The machine of the server, with two addresses of each family, and one with clients.
