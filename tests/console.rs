@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use common::{ServerProgram, Terminal, V4, all_threads_sleep, server_command, wait_until};
+use common::{Client, ServerProgram, Terminal, V4, all_threads_sleep, server_command, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -21,7 +21,7 @@ fn the_console_prompts_lists_and_quits() {
     let arguments = ["--bind", V4, "--workers", "2"];
     for command in [server_command(&arguments), started_by(&SESSION, &arguments)] {
         let (mut server, mut terminal) = at_a_terminal(command);
-        assert_eq!(terminal.expect_output(">>>>: "), "");
+        terminal.expect_output(">>>>: ");
         let ann = server.client();
         server.expect_echo(&ann, "hi");
 
@@ -40,6 +40,7 @@ fn ctrl_d_ends_the_console_but_not_the_server() {
     let (server, mut terminal) = at_a_terminal(server_command(&["--bind", V4]));
     terminal.expect_output(">>>>: ");
     terminal.type_in("\x04");
+    terminal.expect_output("The console is closed, and the server goes on. Ctrl-C stops it.");
     let ann = server.client();
     server.expect_echo(&ann, "hi");
     terminal.type_in("quit\n");
@@ -54,6 +55,78 @@ fn ctrl_c_stops_the_server_with_exit_code_0() {
     terminal.expect_output(">>>>: ");
     terminal.type_in("\x03");
     server.expect_success();
+}
+
+#[test]
+fn the_log_is_written_above_the_line_that_is_typed() {
+    let mut command = started_by(&SESSION, &["--bind", V4, "--log", "info"]);
+    let (mut process, mut terminal) = Terminal::start(&mut command);
+    let listening = terminal.expect_output(">>>>: ");
+    let address = listening.split("listening on ").nth(1).unwrap();
+    let address = address.split_whitespace().next().unwrap();
+    terminal.type_in("pee");
+    terminal.expect_output("pee");
+    let ann = Client::connect(address.parse().unwrap());
+    ann.send(b"/ping 1");
+    assert_eq!(ann.receive(), b"* pong 1");
+    terminal.expect_last_lines(&[">>>>: pee"]);
+    terminal.expect_output(&format!("{} is here", ann.address()));
+    terminal.expect_last_lines(&[">>>>: pee"]);
+    terminal.type_in("rs\n");
+    terminal.expect_output("peers: 1");
+    terminal.type_in("quit\n");
+    assert!(process.exit_status().success());
+}
+
+#[test]
+fn a_server_that_ends_gives_the_terminal_back() {
+    let shell = [&SESSION[..], &["sh", "-c", "\"$@\"; stty -a", "sh"]].concat();
+    for keys in ["quit\n", "\x03"] {
+        let mut command = started_by(&shell, &["--bind", V4]);
+        let (mut process, mut terminal) = Terminal::start(&mut command);
+        terminal.expect_output(">>>>: ");
+        terminal.type_in(keys);
+        terminal.expect_output("isig icanon iexten echo ");
+        assert!(process.exit_status().success());
+    }
+}
+
+#[test]
+fn help_lists_every_command() {
+    let mut server = ServerProgram::start(&[]);
+    let printed = server.printed();
+    server.type_line("help");
+    for verb in [
+        "stats", "peers", "kick", "mute", "unmute", "ban", "unban", "bans", "limits", "log",
+        "help", "quit",
+    ] {
+        let line = printed.next();
+        assert!(line.starts_with(&format!("{verb} ")), "{line}");
+    }
+    server.type_line("quit");
+    server.expect_success();
+}
+
+#[test]
+fn the_log_can_be_changed_while_the_server_runs() {
+    let mut server = ServerProgram::start(&["--log", "info"]);
+    let (log, printed) = (server.log(), server.printed());
+    let ann = server.client();
+    server.expect_echo(&ann, "one");
+    log.find("one");
+    server.type_line("log info,bullhorn::text=off");
+    printed.find("logging info,bullhorn::text=off");
+    server.expect_echo(&ann, "two");
+    server.type_line("log info");
+    printed.find("logging info");
+    server.expect_echo(&ann, "three");
+    loop {
+        let line = log.next();
+        assert!(!line.contains(" two"), "{line}");
+        if line.contains(" three") {
+            break;
+        }
+    }
 }
 
 #[test]
@@ -218,16 +291,15 @@ fn a_command_that_cannot_be_carried_out_says_what_is_right() {
             "usage: peers [PART], of an address, name or room",
         ),
         ("limits off", "usage: limits"),
+        ("log", "usage: log FILTER"),
+        ("log loud", "must be off, error, warn, info, debug or trace"),
+        ("log info,bullhorn::txt=off", "must be off, error,"),
+        ("log warn", "logging warn"),
     ] {
         server.type_line(line);
-        let printed = printed.next();
-        assert_eq!(
-            printed
-                .strip_prefix(">>>>: ")
-                .map(|text| text.starts_with(answer)),
-            Some(true),
-            "{line}: {printed}"
-        );
+        let answered = printed.next();
+        assert!(answered.starts_with(answer), "{line}: {answered}");
+        assert_eq!(printed.next(), "", "{line}");
     }
     server.type_line("quit");
     server.expect_success();

@@ -66,7 +66,7 @@ fn listing(printed: &Lines) -> (u64, u64) {
     let head = printed.next();
     let words: Vec<&str> = head.split_whitespace().collect();
     let titles = ["thread", "core", "datagrams", "in", "deliveries", "out"];
-    assert_eq!(words, [&[">>>>:"], &titles[..]].concat());
+    assert_eq!(words, titles);
     let (mut datagrams, mut deliveries) = (0, 0);
     for name in ["worker-0", "worker-1"] {
         let row = printed.next();
@@ -86,6 +86,8 @@ fn listing(printed: &Lines) -> (u64, u64) {
         assert!(numbers[0] >= sum, "{line}");
         assert_eq!(numbers[0], numbers[1..].iter().sum::<u64>(), "{line}");
     }
+    // It ends the answer.
+    assert_eq!(printed.next(), "");
     (datagrams, deliveries)
 }
 
@@ -233,19 +235,7 @@ fn help_lists_the_flags_and_their_environment_variables() {
         let variable = flag.to_uppercase().replace('-', "_");
         assert!(help.contains(&format!("BULLHORN_{variable}=")), "{flag}");
     }
-    for command in [
-        "peers [PART]",
-        "kick WHOM",
-        "mute WHOM [TIME]",
-        "unmute WHOM",
-        "ban CIDR [TIME]",
-        "unban CIDR",
-        "bans",
-        "limits",
-        "quit",
-    ] {
-        assert!(help.contains(&format!("\n  {command}  ")), "{command}");
-    }
+    assert!(help.contains("`help` on its console lists the commands there."));
 }
 
 #[test]
@@ -454,18 +444,18 @@ fn memory_goes_back_to_the_kernel_after_a_flood_of_peers() {
             }
         }
     };
-    let resident_pages = || -> usize {
-        let statm = fs::read_to_string(format!("/proc/{}/statm", server.pid())).unwrap();
-        statm.split(' ').nth(1).unwrap().parse().unwrap()
+    // Without the pages of the program itself.
+    let memory_kb = || -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let (_, after) = status.split_once("RssAnon:").unwrap();
+        after.split_whitespace().next().unwrap().parse().unwrap()
     };
     client.send(b"/ping 1");
     assert_eq!(client.receive(), b"* pong 1");
-    let before = resident_pages();
+    let before = memory_kb();
     send_from_all(b"@im@");
-    let with_peers = resident_pages();
+    let with_peers = memory_kb();
     assert!(with_peers > 3 * before, "{with_peers} of {before}");
     send_from_all(b"quit");
-    wait_until("the memory is given back", || {
-        resident_pages() <= 2 * before
-    });
+    wait_until("the memory is given back", || memory_kb() <= 2 * before);
 }

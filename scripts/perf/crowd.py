@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import processes
+from console import answer
 from processes import CheckFailed
 from scenes import open_session
 
@@ -52,15 +53,15 @@ class Server:
         assert self.process.stdin is not None
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
-        return self.read_until_prompt()
+        return self.read_answer()
 
-    def read_until_prompt(self) -> str:
-        """The output of its console, up to the next prompt."""
+    def read_answer(self) -> str:
+        """The next answer of its console."""
         assert self.process.stdout is not None
         text = b""
-        while not text.endswith(b">>>>: "):
+        while not answer(text):
             text += os.read(self.process.stdout.fileno(), 65536)
-        return text.decode()
+        return answer(text).decode()
 
     def workers(self) -> dict[int, float]:
         """The CPU time of each worker until now, by the id of its thread."""
@@ -94,7 +95,8 @@ def running(
     options |= {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
     with processes.child([*command, *flags], cores, **options) as process:
         server = Server(process, (ip, port))
-        server.read_until_prompt()
+        # Its console begins when its sockets are open.
+        server.listing()
         yield server
 
 

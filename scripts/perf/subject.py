@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import processes
+from console import answer
 from processes import CheckFailed
 
 
@@ -39,7 +40,7 @@ class Subject:
             self.process.stdin.flush()
         except BrokenPipeError:
             raise self.failure("it has ended") from None
-        text = self._read_until_prompt()
+        text = self._read_answer()
         if (deliveries := parse_deliveries(text)) is None:
             raise self.failure(f"its console does not tell its deliveries, but: {text}")
         return deliveries
@@ -50,12 +51,12 @@ class Subject:
         command = " ".join(map(str, self.process.args))  # type: ignore[arg-type]
         return CheckFailed(f"the server under test ({command}): {what}\n{said}")
 
-    def _read_until_prompt(self) -> str:
+    def _read_answer(self) -> str:
         assert self.process.stdout is not None
         descriptor = self.process.stdout.fileno()
         deadline = time.monotonic() + ANSWER_LIMIT_S
         text = b""
-        while not text.endswith(PROMPT):
+        while not answer(text):
             left_s = max(0.0, deadline - time.monotonic())
             if not select.select([descriptor], [], [], left_s)[0]:
                 raise self.failure(f"its console is silent for {ANSWER_LIMIT_S:.0f} s")
@@ -63,7 +64,7 @@ class Subject:
             if not part:
                 raise self.failure("it has ended")
             text += part
-        return text.decode(errors="replace")
+        return answer(text).decode(errors="replace")
 
 
 @contextmanager
@@ -80,10 +81,7 @@ def running(
             name: value for name, value in os.environ.items() if not name.startswith("BULLHORN_")
         }
         with processes.child(command, cores, env=environment, bufsize=0, **pipes) as process:
-            subject = Subject(process, _address(process, log), log)
-            # Its first prompt, so that each answer is read up to its own.
-            subject._read_until_prompt()
-            yield subject
+            yield Subject(process, _address(process, log), log)
 
 
 def parse_deliveries(text: str) -> int | None:
@@ -112,9 +110,6 @@ ARGUMENTS = (
     "--log=info,bullhorn::text=off,bullhorn::peer=off,bullhorn::greet=off",
 )
 """Understood by every release, as any of them may be the base."""
-
-PROMPT = b">>>>: "
-"""The console's, at the end of all that it says."""
 
 ANSWER_LIMIT_S = 5.0
 """The console is a thread beside the worker on the same core, which answers in milliseconds."""

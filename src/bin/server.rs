@@ -71,6 +71,8 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     supervise::keep_panics_quiet();
     log::install(arguments.log);
     let features = arguments.server.features();
+    // Its drop is the last, when no line can be edited any more.
+    let (terminal, _mode) = console::Terminal::open().unzip();
     // Before the first thread.
     let sandbox = Sandbox::enter(&arguments.sandbox, features)?;
     let signals = SignalWatch::start().map_err(in_call("cannot watch for signals"))?;
@@ -91,7 +93,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         print(io::stdout, "UDP Server is Starting...\n".to_owned());
     }
     let handle = server.handle();
-    server.spawn_companion("console", move || console::run(&handle))?;
+    server.spawn_companion("console", move || console::run(&handle, terminal))?;
     server.wait()?;
     Ok(())
 }
@@ -126,14 +128,4 @@ Examples:
                                               chat on all addresses
   server --service greet --once               greet one client
 
-Commands on its console:
-  peers [PART]         list the peers whose address, name or room contains PART
-  kick WHOM            remove a peer, by its name or address, and refuse it for 30 s
-  mute WHOM [TIME]     drop the texts of a peer for 10m, or another time
-  unmute WHOM          end that
-  ban CIDR [TIME]      remove and refuse the peers of a network, for ever or for a time
-  unban CIDR           end that
-  bans                 list the bans
-  limits               list the limits in force
-  quit                 stop the server
-Anything else lists statistics.";
+`help` on its console lists the commands there.";

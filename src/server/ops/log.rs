@@ -1,7 +1,7 @@
 //! The log, which a thread of its own writes. A slow log delays no other thread.
 
-use std::io::{self, IsTerminal};
-use std::sync::{Arc, Weak};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -10,6 +10,7 @@ use tracing::{Level, enabled, info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::net::PeerAddr;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -294,19 +295,62 @@ impl Kind {
     }
 }
 
-/// Writes the lines that `filter` selects to standard error. A program calls this once, at
-/// its start.
+/// Writes the lines that `filter` selects to standard error, or as [`write_to`] says. A program calls
+/// this once, at its start.
 pub fn install(filter: Targets) {
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(|| Output)
         .with_ansi(io::stderr().is_terminal())
         // The report of a failed write would fail too, and panic.
         .log_internal_errors(false);
+    let (filter, handle) = reload::Layer::new(filter);
+    let _ = FILTER.set(handle);
     tracing_subscriber::registry()
         .with(filter)
         .with(lines)
         .init();
 }
+
+/// Changes what is logged.
+///
+/// # Errors
+/// A sentence that says what is right. Nothing changes.
+pub fn set_filter(filter: &str) -> Result<(), String> {
+    let filter = parse_filter(filter)?;
+    let handle = FILTER.get().ok_or("this program has no log")?;
+    handle.reload(filter).map_err(|error| error.to_string())
+}
+
+/// Makes `write` the way to standard error from now on, such as by a line editor. Where it fails, the
+/// lines go there directly.
+pub fn write_to(write: WriteLines) {
+    *WRITE.lock().unwrap_or_else(PoisonError::into_inner) = Some(write);
+}
+
+/// Writes whole lines.
+pub type WriteLines = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
+
+/// The place where the lines of the log go.
+struct Output;
+
+impl Write for Output {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let mut write = WRITE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(write) = &mut *write
+            && write(lines).is_ok()
+        {
+            return Ok(lines.len());
+        }
+        io::stderr().write(lines)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+static WRITE: std::sync::Mutex<Option<WriteLines>> = std::sync::Mutex::new(None);
 
 /// Parses levels and `target=level`, separated by commas.
 ///

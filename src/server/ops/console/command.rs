@@ -6,10 +6,12 @@ use std::time::Duration;
 use humantime::{format_duration, parse_duration};
 use ipnet::IpNet;
 
+use super::Listing;
 use crate::server::ingress::admission::parse_net;
 use crate::server::moderation::{
     BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, PeerInfo, PeerList,
 };
+use crate::server::ops::log;
 use crate::server::ops::operated::Operated;
 use crate::server::ops::stats::LimitInForce;
 use crate::wire::push_printable;
@@ -28,6 +30,10 @@ pub(super) enum Command {
     Unban(IpNet),
     Bans,
     Limits,
+    Stats,
+    Help,
+    /// Sets what is logged.
+    Log(String),
 }
 
 impl Command {
@@ -44,8 +50,15 @@ impl Command {
 
     /// Executes the command. Returns the answer, which is printable.
     pub(super) fn execute(self, server: &impl Operated) -> String {
-        if self == Self::Limits {
-            return limits(server.limits());
+        match &self {
+            Self::Limits => return limits(server.limits()),
+            Self::Stats => return Listing(&server.stats()).to_string(),
+            Self::Help => return help(),
+            Self::Log(filter) => {
+                let set = log::set_filter(filter);
+                return set.map_or_else(|error| error, |()| format!("logging {filter}"));
+            }
+            _ => {}
         }
         let Some(moderation) = server.moderation() else {
             return "the greeting service has no peers".to_owned();
@@ -98,7 +111,7 @@ impl Command {
                 bans.iter().for_each(|ban| text += &format!("\n{ban}"));
                 text
             }
-            Self::Limits => String::new(),
+            Self::Limits | Self::Stats | Self::Help | Self::Log(_) => String::new(),
         })
     }
 }
@@ -116,8 +129,17 @@ fn parse(verb: &str, words: &[&str]) -> Option<Command> {
         ("unban", [net]) => Command::Unban(parse_net(net)?),
         ("bans", []) => Command::Bans,
         ("limits", []) => Command::Limits,
+        ("stats", []) => Command::Stats,
+        ("help", []) => Command::Help,
+        ("log", [filter]) => Command::Log((*filter).to_owned()),
         _ => return None,
     })
+}
+
+/// Returns a line per command.
+fn help() -> String {
+    let lines = COMMANDS.map(|(usage, meaning)| format!("{usage:<18} {meaning}"));
+    lines.join("\n")
 }
 
 /// Parses a time such as `2h 30m`.
@@ -171,7 +193,7 @@ fn limits(limits: &[LimitInForce]) -> String {
 }
 
 /// The first word of each command, and its usage.
-const USAGES: [(&str, &str); 8] = [
+const USAGES: [(&str, &str); 11] = [
     ("peers", "usage: peers [PART], of an address, name or room"),
     (
         "kick",
@@ -186,6 +208,40 @@ const USAGES: [(&str, &str); 8] = [
     ("unban", "usage: unban CIDR, such as unban 192.0.2.0/24"),
     ("bans", "usage: bans"),
     ("limits", "usage: limits"),
+    ("stats", "usage: stats"),
+    ("help", "usage: help"),
+    (
+        "log",
+        "usage: log FILTER, a level or levels by target, such as info,bullhorn::text=off",
+    ),
+];
+
+/// The commands and their meanings, in the order of `help`.
+const COMMANDS: [(&str, &str); 12] = [
+    ("stats", "statistics (so does every other line)"),
+    (
+        "peers [PART]",
+        "peers whose address, name or room contains PART",
+    ),
+    (
+        "kick WHOM",
+        "remove a peer, by its name or address, and refuse it for 30 s",
+    ),
+    (
+        "mute WHOM [TIME]",
+        "drop the texts of a peer for 10m, or another time",
+    ),
+    ("unmute WHOM", "end that"),
+    (
+        "ban CIDR [TIME]",
+        "remove and refuse the peers of a network, for ever or for a time",
+    ),
+    ("unban CIDR", "end that"),
+    ("bans", "the bans"),
+    ("limits", "the limits in force"),
+    ("log FILTER", "log from now on as --log FILTER does"),
+    ("help", "this list"),
+    ("quit", "stop the server"),
 ];
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! The operator's prompt on standard input and output.
+//! The operator's commands, from a terminal or a pipe.
 
 mod command;
 mod listing;
+mod terminal;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
@@ -17,11 +18,47 @@ use self::command::Command;
 use super::operated::Operated;
 
 pub use self::listing::Listing;
+pub use self::terminal::{Terminal, TerminalMode};
 
 /// Reads commands until the end of the input. `quit` stops the server and ends the console.
-/// A line that is no command lists the statistics. Nobody has to read the output: what finds no
-/// space is dropped.
-pub fn run(server: &impl Operated) {
+/// A line that is no command lists the statistics.
+pub fn run(server: &impl Operated, terminal: Option<Terminal>) {
+    match terminal {
+        Some(terminal) => terminal.run(server),
+        None => read_lines(server),
+    }
+}
+
+/// A line of the operator.
+enum Line {
+    Quit,
+    /// A command, or the usage of one whose arguments are wrong.
+    Command(Result<Command, &'static str>),
+    /// No command. It lists the statistics.
+    Other,
+}
+
+impl Line {
+    fn parse(line: &[u8]) -> Self {
+        if is_quit(line) {
+            return Self::Quit;
+        }
+        Command::parse(line).map_or(Self::Other, Self::Command)
+    }
+
+    /// Returns the answer.
+    fn execute(self, server: &impl Operated) -> String {
+        match self {
+            Self::Command(Ok(command)) => command.execute(server),
+            Self::Command(Err(usage)) => usage.to_owned(),
+            Self::Quit | Self::Other => Listing(&server.stats()).to_string(),
+        }
+    }
+}
+
+/// Executes the lines of a pipe, or of a terminal that cannot edit lines. Nobody has to read the
+/// output: what finds no space is dropped.
+fn read_lines(server: &impl Operated) {
     // A descriptor of its own, because the standard library's input hides whether it
     // has read ahead.
     let Ok(input) = io::stdin().as_fd().try_clone_to_owned() else {
@@ -34,8 +71,15 @@ pub fn run(server: &impl Operated) {
     let mut line = Vec::new();
     let mut is_rest_of_line = false;
     let mut allowance = Allowance::new(Instant::now());
-    output.print(PROMPT.to_owned());
-    loop {
+    // In a pipe, an empty line ends each answer.
+    let prompt = match input.get_ref().is_terminal() {
+        true => PROMPT,
+        false => "\n",
+    };
+    if prompt == PROMPT {
+        output.print(PROMPT.to_owned());
+    }
+    'lines: loop {
         if input.buffer().is_empty() {
             // A program that writes lines without end must not take a core.
             if allowance.is_used_up() {
@@ -50,32 +94,33 @@ pub fn run(server: &impl Operated) {
             .read_until(b'\n', &mut line)
         {
             Ok(0) => return output.finish(),
-            Ok(_) if is_quit(&line) && !is_rest_of_line => {
-                output.finish();
-                return server.stop();
-            }
             Ok(_) => {}
             Err(error) if is_transient(&error) => continue,
             Err(_) => return output.finish(),
         }
         let is_tail = is_rest_of_line;
         is_rest_of_line = line.last() != Some(&b'\n');
+        let parsed = match is_tail {
+            // The end of a long line is no command.
+            true => Line::Other,
+            false => Line::parse(&line),
+        };
+        if matches!(parsed, Line::Quit) {
+            output.finish();
+            return server.stop();
+        }
         if is_rest_of_line {
             continue;
         }
-        let answer = match Command::parse(&line).filter(|_| !is_tail) {
-            // Only the newest is of interest.
-            None if !allowance.take(Instant::now()) => continue,
-            None => Listing(&server.stats()).to_string(),
-            Some(command) => {
-                // A list of bans that is sent to the console is carried out, however long it is.
-                while !allowance.take(Instant::now()) {
-                    thread::sleep(FLOOD_INTERVAL);
-                }
-                command.map_or_else(str::to_owned, |command| command.execute(server))
+        while !allowance.take(Instant::now()) {
+            // Of listings, only the newest is of interest.
+            if matches!(parsed, Line::Other) {
+                continue 'lines;
             }
-        };
-        output.print(format!("{answer}\n{PROMPT}"));
+            // A list of bans that is sent to the console is carried out, however long it is.
+            thread::sleep(FLOOD_INTERVAL);
+        }
+        output.print(format!("{}\n{prompt}", parsed.execute(server)));
     }
 }
 
@@ -163,12 +208,16 @@ fn wait_for_input(input: &File) {
         let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         // The read that follows reports any error.
         let _ = poll(&mut fds, PollTimeout::NONE);
-        let is_in_background = || tcgetpgrp(input).is_ok_and(|group| group != getpgrp());
-        if !(input.is_terminal() && is_in_background()) {
+        if !(input.is_terminal() && is_in_background(input)) {
             return;
         }
         thread::sleep(FOREGROUND_INTERVAL);
     }
+}
+
+/// Returns true if another program has the terminal now.
+fn is_in_background(terminal: impl AsFd) -> bool {
+    tcgetpgrp(terminal).is_ok_and(|group| group != getpgrp())
 }
 
 /// More than a person can read. It takes less than 1 % of a core.

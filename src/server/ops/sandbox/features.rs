@@ -237,10 +237,15 @@ const CONSOLE: &[Call] = calls![
     SYS_getpgid,
     SYS_ioctl: IOCTL,
     SYS_ppoll,
+    SYS_pselect6,
+    // A signal of the terminal arrives through a pair of sockets.
+    SYS_socketpair: &[&[is(0, libc::AF_UNIX)]],
     #[cfg(target_arch = "x86_64")]
     SYS_getpgrp,
     #[cfg(target_arch = "x86_64")]
     SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    SYS_select,
 ];
 
 /// Files that are read at once, and replaced by new ones.
@@ -331,7 +336,6 @@ pub(super) const REFUSED: &[Call] = calls![
     SYS_setresuid,
     SYS_setuid,
     SYS_shmat,
-    SYS_socketpair,
     SYS_splice,
     SYS_symlinkat,
     SYS_tkill,
@@ -376,6 +380,9 @@ const IOCTL: &[Rule] = &[
     &[is(1, TIOCOUTQ)],
     &[is(1, TCGETS)],
     &[is(1, TCGETS2)],
+    &[is(1, TCSETS)],
+    &[is(1, TCSETSW)],
+    &[is(1, FIONBIO)],
     &[is(1, TIOCGPGRP)],
     &[is(1, TIOCGWINSZ)],
 ];
@@ -384,8 +391,11 @@ const IOCTL: &[Rule] = &[
 const SOCKET_TYPE: i32 = 0xF;
 
 /// The types of these constants differ between the C libraries.
+const FIONBIO: i32 = libc::FIONBIO as i32;
 const TCGETS: i32 = libc::TCGETS as i32;
 const TCGETS2: i32 = libc::TCGETS2 as i32;
+const TCSETS: i32 = libc::TCSETS as i32;
+const TCSETSW: i32 = libc::TCSETSW as i32;
 const TIOCGPGRP: i32 = libc::TIOCGPGRP as i32;
 const TIOCOUTQ: i32 = libc::TIOCOUTQ as i32;
 const TIOCGWINSZ: i32 = libc::TIOCGWINSZ as i32;
