@@ -332,6 +332,11 @@ impl Operated for ServerHandle {
         self.moderation()
     }
 
+    fn is_draining(&self) -> bool {
+        let chat = self.chat.as_ref();
+        chat.is_some_and(|chat| chat.registry.drain().is_on())
+    }
+
     fn stop(&self) {
         self.stop();
     }
