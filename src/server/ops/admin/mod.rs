@@ -6,6 +6,7 @@
 mod access;
 mod connections;
 mod health;
+mod metrics;
 mod routes;
 mod sample;
 mod sampler;
@@ -19,6 +20,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, watch};
 
 use self::access::{Access, Token};
+use self::metrics::Process;
 use self::sample::Sample;
 use self::sampler::Sampler;
 use super::log::Log;
@@ -61,6 +63,7 @@ pub(in crate::server) struct Admin {
     address: SocketAddr,
     runtime: Runtime,
     access: Access,
+    process: Option<Process>,
     log: Log,
 }
 
@@ -71,6 +74,8 @@ struct State {
     access: Arc<Access>,
     /// The newest sample.
     samples: watch::Receiver<Arc<Sample>>,
+    /// `None` where the kernel does not show it.
+    process: Option<Arc<Process>>,
 }
 
 impl Admin {
@@ -98,6 +103,7 @@ impl Admin {
             address,
             runtime,
             access: Access::new(address, token),
+            process: Process::open(),
             log: log.clone(),
         })
     }
@@ -124,6 +130,7 @@ impl Admin {
                     server,
                     access: Arc::new(self.access),
                     samples,
+                    process: self.process.map(Arc::new),
                 };
                 tokio::spawn(sampler.run());
                 tokio::spawn(connections::serve(
