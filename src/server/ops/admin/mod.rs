@@ -6,6 +6,7 @@
 mod access;
 mod connections;
 mod health;
+mod metrics;
 mod routes;
 mod sample;
 mod sampler;
@@ -19,6 +20,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, watch};
 
 use self::access::{Access, Token};
+use self::metrics::Process;
 use self::sample::Sample;
 use self::sampler::Sampler;
 use super::log::Log;
@@ -58,8 +60,10 @@ pub enum AdminError {
 /// An admin server that listens, and does not answer yet.
 pub(in crate::server) struct Admin {
     listener: std::net::TcpListener,
+    address: SocketAddr,
     runtime: Runtime,
     access: Access,
+    process: Option<Process>,
     log: Log,
 }
 
@@ -70,6 +74,8 @@ struct State {
     access: Arc<Access>,
     /// The newest sample.
     samples: watch::Receiver<Arc<Sample>>,
+    /// `None` where the kernel does not show it.
+    process: Option<Arc<Process>>,
 }
 
 impl Admin {
@@ -94,10 +100,17 @@ impl Admin {
         log.info(format!("admin server at http://{address}/"));
         Ok(Self {
             listener,
+            address,
             runtime,
             access: Access::new(address, token),
+            process: Process::open(),
             log: log.clone(),
         })
+    }
+
+    /// The address that it listens on, with its actual port.
+    pub(in crate::server) fn local_addr(&self) -> SocketAddr {
+        self.address
     }
 
     /// Starts the thread, which ends with the server.
@@ -117,6 +130,7 @@ impl Admin {
                     server,
                     access: Arc::new(self.access),
                     samples,
+                    process: self.process.map(Arc::new),
                 };
                 tokio::spawn(sampler.run());
                 tokio::spawn(connections::serve(
