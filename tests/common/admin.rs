@@ -27,12 +27,24 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Response {
 /// Asks for a page in the format `accept`.
 #[track_caller]
 pub(crate) fn get_as(address: SocketAddr, path: &str, accept: &str) -> Response {
+    ask(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nAccept: {accept}\r\nConnection: close"),
+    )
+}
+
+/// Asks for a page by HTTP 1.0, in which an answer is in one piece.
+#[track_caller]
+pub(crate) fn get_in_one_piece(address: SocketAddr, path: &str) -> Response {
+    ask(address, &format!("GET {path} HTTP/1.0"))
+}
+
+#[track_caller]
+fn ask(address: SocketAddr, head: &str) -> Response {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(TIMEOUT)).expect("not zero");
-    let head = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).expect("it reads");
+    let request = format!("{head}\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     Response::parse(&answer)
