@@ -95,6 +95,7 @@ impl Admin {
         let bind = || {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
+            connections::bound_buffers(&listener)?;
             // It opens its files here, before the server gives up the right to do so.
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
