@@ -234,8 +234,7 @@ pub enum DropReason {
     /// Its sender is new, and the operator has removed the peer with its address within the last
     /// half minute.
     Removed,
-    /// Its sender is new, and the server is about to stop. The reply, if there is one, is counted as
-    /// a reply.
+    /// Its sender is new, and the server is about to stop. A reply, if any, is counted as a reply.
     Draining,
     /// Its sender is new, and has a port below 1024, which belongs to a service and not to a peer.
     LowPort,

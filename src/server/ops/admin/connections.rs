@@ -236,7 +236,7 @@ impl hyper::body::Body for Answer {
 
 /// More than ten dashboards, a scraper and some people need. With those of the sockets of a server,
 /// their files are far below the usual limit of 1024.
-pub(in crate::server) const MAX_CONNECTIONS: usize = 64;
+pub(crate) const MAX_CONNECTIONS: usize = 64;
 
 /// Maximum time for the head of a request, and between two requests of a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ use super::log::Log;
 use super::operated::Operated;
 use super::supervise::Supervisor;
 
-pub(in crate::server) use self::connections::MAX_CONNECTIONS;
+pub(crate) use self::connections::MAX_CONNECTIONS;
 
 /// The reason why the admin server did not start.
 #[derive(Debug, thiserror::Error)]
