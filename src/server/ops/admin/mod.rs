@@ -58,6 +58,7 @@ pub enum AdminError {
 /// An admin server that listens, and does not answer yet.
 pub(in crate::server) struct Admin {
     listener: std::net::TcpListener,
+    address: SocketAddr,
     runtime: Runtime,
     access: Access,
     log: Log,
@@ -94,10 +95,16 @@ impl Admin {
         log.info(format!("admin server at http://{address}/"));
         Ok(Self {
             listener,
+            address,
             runtime,
             access: Access::new(address, token),
             log: log.clone(),
         })
+    }
+
+    /// The address that it listens on, with its actual port.
+    pub(in crate::server) fn local_addr(&self) -> SocketAddr {
+        self.address
     }
 
     /// Starts the thread, which ends with the server.
