@@ -5,15 +5,19 @@
 
 mod access;
 mod connections;
+mod events;
 mod health;
+mod page;
 mod routes;
 mod sample;
 mod sampler;
+mod stats;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, watch};
@@ -71,6 +75,15 @@ struct State {
     access: Arc<Access>,
     /// The newest sample.
     samples: watch::Receiver<Arc<Sample>>,
+    started: Started,
+}
+
+/// The moment at which the admin server started, right after the server.
+#[derive(Clone, Copy)]
+struct Started {
+    at: Instant,
+    /// Time in ms since 1970.
+    time_ms: u64,
 }
 
 impl Admin {
@@ -124,6 +137,10 @@ impl Admin {
                     server,
                     access: Arc::new(self.access),
                     samples,
+                    started: Started {
+                        at: Instant::now(),
+                        time_ms: sample::time_ms(),
+                    },
                 };
                 tokio::spawn(sampler.run());
                 tokio::spawn(connections::serve(

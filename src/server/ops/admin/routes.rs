@@ -3,11 +3,16 @@
 use axum::Router;
 use axum::routing::get;
 
-use super::{State, health};
+use super::{State, events, health, page, stats};
 
 /// Returns the router of all paths.
 pub(super) fn router(state: State) -> Router {
     Router::new()
+        .route("/", get(page::html))
+        .route("/dashboard.css", get(page::css))
+        .route("/dashboard.js", get(page::js))
         .route("/healthz", get(health::healthz))
+        .route("/api/v1/stats", get(stats::stats))
+        .route("/api/v1/events", get(events::events))
         .with_state(state)
 }
