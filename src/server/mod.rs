@@ -347,6 +347,10 @@ impl Operated for ServerHandle {
         self.moderation()
     }
 
+    fn is_draining(&self) -> bool {
+        false
+    }
+
     fn stop(&self) {
         self.stop();
     }

@@ -69,6 +69,14 @@ macro_rules! counters {
             }
         }
 
+        #[cfg(test)]
+        impl Counts {
+            /// The counts, in the order of [`Self::MEANINGS`].
+            pub fn values_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+                [$(&mut self.$name),*].into_iter()
+            }
+        }
+
         impl std::ops::AddAssign for Counts {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name += other.$name;)*

@@ -8,6 +8,7 @@ mod connections;
 mod events;
 mod health;
 mod page;
+mod metrics;
 mod routes;
 mod sample;
 mod sampler;
@@ -23,6 +24,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, watch};
 
 use self::access::{Access, Token};
+use self::metrics::Process;
 use self::sample::Sample;
 use self::sampler::Sampler;
 use super::log::Log;
@@ -65,6 +67,7 @@ pub(in crate::server) struct Admin {
     address: SocketAddr,
     runtime: Runtime,
     access: Access,
+    process: Option<Process>,
     log: Log,
 }
 
@@ -76,6 +79,8 @@ struct State {
     /// The newest sample.
     samples: watch::Receiver<Arc<Sample>>,
     started: Started,
+    /// `None` where the kernel does not show it.
+    process: Option<Arc<Process>>,
 }
 
 /// The moment at which the admin server started, right after the server.
@@ -111,6 +116,7 @@ impl Admin {
             address,
             runtime,
             access: Access::new(address, token),
+            process: Process::open(),
             log: log.clone(),
         })
     }
@@ -141,6 +147,7 @@ impl Admin {
                         at: Instant::now(),
                         time_ms: sample::time_ms(),
                     },
+                    process: self.process.map(Arc::new),
                 };
                 tokio::spawn(sampler.run());
                 tokio::spawn(connections::serve(

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::routing::get;
 
-use super::{State, events, health, page, stats};
+use super::{State, events, health, metrics, page, stats};
 
 /// Returns the router of all paths.
 pub(super) fn router(state: State) -> Router {
@@ -14,5 +14,7 @@ pub(super) fn router(state: State) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/api/v1/stats", get(stats::stats))
         .route("/api/v1/events", get(events::events))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
         .with_state(state)
 }

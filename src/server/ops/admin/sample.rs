@@ -17,6 +17,8 @@ pub(super) struct Sample {
     pub(super) peers: PeerCounts,
     /// The names of the workers that have not turned their loop within the last two seconds.
     pub(super) stuck: Vec<String>,
+    /// It admits no newcomers any more, and is about to stop.
+    pub(super) is_draining: bool,
     /// The rates since the sample before.
     pub(super) point: Point,
     /// The event of this second as JSON, which all dashboards receive.
@@ -61,6 +63,7 @@ struct Event<'a> {
     point: &'a Point,
     /// The names of the workers that are stuck.
     stuck: &'a [String],
+    is_draining: bool,
     /// Registered peers of version 1 of the protocol, and of version 2.
     peers_v1: usize,
     peers_v2: usize,
@@ -79,11 +82,13 @@ impl Sample {
         stats: &Stats,
         peers: PeerCounts,
         stuck: &[String],
+        is_draining: bool,
     ) -> Arc<str> {
         let total = stats.total();
         as_json(&Event {
             point,
             stuck,
+            is_draining,
             peers_v1: peers.v1_trusted + peers.v1_untrusted,
             peers_v2: peers.v2_trusted + peers.v2_untrusted,
             deliveries: total.deliveries,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{self, MissedTickBehavior, interval_at};
 
 use super::sample::{HISTORY_STEP, History, Point, Sample};
 use crate::server::ops::operated::Operated;
@@ -33,16 +33,19 @@ impl Sampler {
         );
         let first = Sample {
             at: now.0,
-            event: Sample::event(&point, &now.1, peers, &[]),
+            event: Sample::event(&point, &now.1, peers, &[], false),
             peers,
             stuck: Vec::new(),
+            is_draining: false,
             point,
             history: Arc::default(),
             stats: now.1.clone(),
         };
         let (samples, newest) = watch::channel(Arc::new(first));
+        let mut turns = server.turns();
+        turns.workers().for_each(|worker| turns.ask(worker));
         let sampler = Self {
-            turns: server.turns(),
+            turns,
             server,
             samples,
             last_point: now,
@@ -53,7 +56,7 @@ impl Sampler {
 
     /// Runs without end.
     pub(super) async fn run(mut self) {
-        let mut ticks = interval(INTERVAL);
+        let mut ticks = interval_at(time::Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -72,11 +75,13 @@ impl Sampler {
         let before = Arc::clone(&self.samples.borrow());
         let point = Point::between((before.at, &before.stats), (now, &stats));
         let (peers, stuck) = (count_peers(&*self.server), self.check_turns());
+        let is_draining = self.server.is_draining();
         let sample = Sample {
             at: now,
-            event: Sample::event(&point, &stats, peers, &stuck),
+            event: Sample::event(&point, &stats, peers, &stuck, is_draining),
             peers,
             stuck,
+            is_draining,
             point,
             history: Arc::clone(&self.history),
             stats,
@@ -85,6 +90,7 @@ impl Sampler {
     }
 
     /// Returns the names of the workers that have not turned their loop in the last two seconds.
+    /// Each worker has been asked for a turn since its last one, so a worker that sleeps turns.
     fn check_turns(&mut self) -> Vec<String> {
         let turns = &mut self.turns;
         let mut stuck = Vec::new();

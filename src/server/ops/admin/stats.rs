@@ -27,6 +27,7 @@ pub(super) struct StatsAnswer {
     drops: Vec<(&'static str, u64)>,
     peers: Peers,
     rooms: usize,
+    is_draining: bool,
     plans: Plans,
     workers: Vec<Worker>,
 }
@@ -86,6 +87,7 @@ pub(super) async fn stats(extract::State(state): extract::State<State>) -> Json<
         drops: drops.into(),
         peers: Peers::new(stats.peers, sample.peers),
         rooms: stats.rooms,
+        is_draining: sample.is_draining,
         plans: Plans::of(stats),
         workers: workers(&sample),
     })
