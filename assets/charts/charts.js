@@ -48,7 +48,7 @@ const charts = (() => {
 
   // Draws a chart into `parent`:
   //   title, note, x: {kind: seconds | percentile | rate | clock, label, values},
-  //   y: {kind: micros | rate | share | count, label, log, max}, and
+  //   y: {kind: micros | rate | share | count, label, log, max, least}, and
   //   series: [{label, color, values, width, dash, dots}], where null is a gap;
   //   rules: [{at, label, color}], upright lines; marks: [{x, y, good, color}], single points;
   //   height; live, for a chart whose values change: `x.range` returns the ends of its axis, and the
@@ -87,7 +87,7 @@ const charts = (() => {
     const heights = marks.map((mark) => mark.y).filter((height) => height > 0 || !y.log);
     const yRange = (_, low, high) => {
       const [least, most] = [Math.min(low ?? 1, ...heights), Math.max(high ?? 1, ...heights)];
-      return y.log ? uPlot.rangeLog(least, most, 10, false) : [0, y.max ?? (most * 1.08 || (y.kind === "share" ? .01 : 1))];
+      return y.log ? uPlot.rangeLog(least, most, 10, false) : [0, y.max ?? (Math.max(most * 1.08, y.least ?? 0) || (y.kind === "share" ? .01 : 1))];
     };
     // Marks at the ends need room, and a single point has no extent.
     const margin = (low, high) => low === high ? .5 : marks.length ? (high - low) * .05 : 0;
