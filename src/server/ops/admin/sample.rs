@@ -164,7 +164,8 @@ pub(super) fn as_object<S: Serializer, T: Serialize>(
 /// Returns a value whose serialization cannot fail as JSON.
 pub(super) fn as_json(value: &impl Serialize) -> Arc<str> {
     let json = serde_json::to_string(value);
-    json.expect("all keys are strings, and no part refuses").into()
+    json.expect("all keys are strings, and no part refuses")
+        .into()
 }
 
 /// Rounds to three digits behind the point, which is finer than any curve.
