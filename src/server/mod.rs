@@ -348,7 +348,8 @@ impl Operated for ServerHandle {
     }
 
     fn is_draining(&self) -> bool {
-        false
+        let chat = self.chat.as_ref();
+        chat.is_some_and(|chat| chat.registry.drain().is_on())
     }
 
     fn stop(&self) {

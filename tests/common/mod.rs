@@ -11,6 +11,7 @@
     reason = "helpers of tests may panic, as tests do"
 )]
 
+pub(crate) mod admin;
 mod client_program;
 mod fake_server;
 mod fake_v2;
@@ -23,6 +24,8 @@ mod moderated;
 mod network;
 mod network_peers;
 mod process;
+#[cfg(feature = "admin")]
+mod prometheus;
 mod python;
 mod relay;
 mod sandbox;
@@ -62,6 +65,8 @@ pub(crate) use moderated::{HOUR, Moderated, expect_frames, notice, request};
 pub(crate) use network::{Network, with_networks};
 pub(crate) use network_peers::{Peer, parse, peers_at, trust_all, two_machines, wildcard_config};
 pub(crate) use process::{Process, without_settings};
+#[cfg(feature = "admin")]
+pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use python::{Script, python_script, stock_script};
 pub(crate) use relay::{Relay, RelayCounts};
 pub(crate) use sandbox::{NoRefusedCalls, has_sandbox, start_in_sandbox};

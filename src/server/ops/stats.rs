@@ -234,6 +234,9 @@ pub enum DropReason {
     /// Its sender is new, and the operator has removed the peer with its address within the last
     /// half minute.
     Removed,
+    /// Its sender is new, and the server is about to stop. The reply, if there is one, is counted as
+    /// a reply.
+    Draining,
     /// Its sender is new, and has a port below 1024, which belongs to a service and not to a peer.
     LowPort,
     /// Its source is a multicast or broadcast address.
@@ -257,7 +260,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::OwnAddress,
         Self::OwnEcho,
         Self::PortZero,
@@ -271,6 +274,7 @@ impl DropReason {
         Self::Denied,
         Self::Banned,
         Self::Removed,
+        Self::Draining,
         Self::LowPort,
         Self::NotUnicast,
         Self::HelloLimit,
@@ -298,6 +302,7 @@ impl DropReason {
             Self::Denied => "denied",
             Self::Banned => "banned",
             Self::Removed => "removed",
+            Self::Draining => "draining",
             Self::LowPort => "port below 1024",
             Self::NotUnicast => "not unicast",
             Self::HelloLimit => "over hello limit",

@@ -4,7 +4,9 @@
 //! [`Operated`], which waits for no worker, and no worker waits for it.
 
 mod access;
+mod api;
 mod connections;
+mod error;
 mod events;
 mod health;
 mod metrics;
@@ -24,12 +26,15 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, watch};
 
 use self::access::{Access, Token};
+use self::api::{Actions, MAX_ACTIONS};
 use self::metrics::Process;
 use self::sample::Sample;
 use self::sampler::Sampler;
 use super::log::Log;
 use super::operated::Operated;
 use super::supervise::Supervisor;
+
+pub(in crate::server) use self::connections::MAX_CONNECTIONS;
 
 /// The reason why the admin server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +81,7 @@ pub(in crate::server) struct Admin {
 struct State {
     server: Arc<dyn Operated + Send + Sync>,
     access: Arc<Access>,
+    actions: Actions,
     /// The newest sample.
     samples: watch::Receiver<Arc<Sample>>,
     started: Started,
@@ -105,6 +111,7 @@ impl Admin {
             // It opens its files here, before the server gives up the right to do so.
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
+                .max_blocking_threads(MAX_ACTIONS)
                 .build()?;
             Ok((listener.local_addr()?, listener, runtime))
         };
@@ -115,7 +122,7 @@ impl Admin {
             listener,
             address,
             runtime,
-            access: Access::new(address, token),
+            access: Access::new(address, token, log),
             process: Process::open(),
             log: log.clone(),
         })
@@ -136,12 +143,13 @@ impl Admin {
         let stopped = Arc::clone(&notify);
         let wake = Arc::new(move || notify.notify_one());
         supervisor.spawn("admin".into(), wake, move |stop| {
-            self.runtime.block_on(async {
+            let result = self.runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(self.listener)?;
                 let (sampler, samples) = Sampler::new(Arc::clone(&server));
                 let state = State {
                     server,
                     access: Arc::new(self.access),
+                    actions: Actions::new(),
                     samples,
                     started: Started {
                         at: Instant::now(),
@@ -159,7 +167,10 @@ impl Admin {
                     stopped.notified().await;
                 }
                 Ok(())
-            })
+            });
+            // An action that still waits, such as for the disk, does not hold up the stop.
+            self.runtime.shutdown_background();
+            result
         })
     }
 }

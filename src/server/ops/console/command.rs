@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::server::ingress::admission::parse_net;
 use crate::server::moderation::{
-    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, PeerInfo, PeerList,
+    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, Page, PeerInfo, PeerList,
 };
 use crate::server::ops::operated::Operated;
 use crate::server::ops::stats::LimitInForce;
@@ -64,7 +64,7 @@ impl Command {
 
     fn moderate(self, moderation: &Moderation) -> Result<String, ModerationError> {
         Ok(match self {
-            Self::Peers(part) => peers(&moderation.peers(&part)),
+            Self::Peers(part) => peers(&moderation.peers(&part, Page::FIRST)),
             Self::Kick(whom) => {
                 let (kicked, time) = (moderation.kick(&whom)?, format_duration(KICK_TIME));
                 format!("{kicked} is removed, and refused for {time}")
@@ -126,8 +126,7 @@ fn parse_time(words: &[&str]) -> Option<Duration> {
 }
 
 fn peers(list: &PeerList) -> String {
-    let shown = list.peers.len();
-    let mut text = format!("peers: {}", Thousands((shown + list.more) as u64));
+    let mut text = format!("peers: {}", Thousands(list.total as u64));
     for peer in &list.peers {
         let PeerInfo { address, room, .. } = peer;
         let name = peer
@@ -141,8 +140,9 @@ fn peers(list: &PeerList) -> String {
             peer.version, peer.silent_s
         );
     }
-    if list.more > 0 {
-        let more = Thousands(list.more as u64);
+    let more = list.total.saturating_sub(list.peers.len());
+    if more > 0 {
+        let more = Thousands(more as u64);
         let _ = write!(
             text,
             "\nand {more} more: give a part of an address, name or room"
@@ -267,7 +267,7 @@ mod tests {
         };
         let list = PeerList {
             peers: vec![peer],
-            more: 1_234,
+            total: 1_235,
         };
         assert_eq!(
             peers(&list),
