@@ -20,7 +20,7 @@ mod scratch;
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -78,7 +78,10 @@ fn the_page_shows_what_the_server_counts() {
         let text = curve["text"].as_str().unwrap();
         let newest = format!("{title}. Newest: ");
         assert!(text.starts_with(&newest), "{text}");
-        assert!(!text.contains("NaN") && !text.contains("undefined"), "{text}");
+        assert!(
+            !text.contains("NaN") && !text.contains("undefined"),
+            "{text}"
+        );
     }
 
     // Totals of the page lie between those of the API before and after.
@@ -100,9 +103,10 @@ fn the_page_shows_what_the_server_counts() {
         let cut = page.wait(CUT);
         assert_eq!(cut, json!([]), "at {width}");
     }
-    let own = page.requests().iter().all(|request| {
-        request.starts_with(&url) || request.starts_with("data:image/svg+xml,")
-    });
+    let own = page
+        .requests()
+        .iter()
+        .all(|request| request.starts_with(&url) || request.starts_with("data:image/svg+xml,"));
     assert!(own, "{:?}", page.requests());
     assert_eq!(page.complaints(), [""; 0]);
     load.stop();
@@ -123,11 +127,15 @@ fn the_page_goes_on_after_a_restart_of_the_server() {
     page.wait("charts.all.length === 8 && charts.all[0].plot.data[1].at(-1) > 0");
     server.stop().unwrap();
     let health = "document.getElementById('health').textContent";
-    page.wait(&format!("{health}.startsWith('No connection to the server since ')"));
+    page.wait(&format!(
+        "{health}.startsWith('No connection to the server since ')"
+    ));
     assert_eq!(page.value("document.body.className"), "lost");
 
     let server = start(&scratch, &address.to_string(), &admin.to_string());
-    page.wait(&format!("{health}.includes('The server was restarted at ')"));
+    page.wait(&format!(
+        "{health}.includes('The server was restarted at ')"
+    ));
     assert_eq!(page.value("document.body.className"), "");
     // The load goes on, and so do the curves. Between them is a gap.
     page.wait("charts.all[0].plot.data[1].at(-1) > 0");
@@ -155,7 +163,8 @@ fn names_are_text_whatever_they_are() {
     let double = HOSTILE.replace("EVIL", &Value::from(EVIL).to_string());
     let mut page = Page::start(&browser, &scratch, 1_200, &double);
     page.open(&url(&server));
-    let rows = "[...document.querySelectorAll('.scroll tbody tr')].map((row) => row.cells[0].textContent)";
+    let rows =
+        "[...document.querySelectorAll('.scroll tbody tr')].map((row) => row.cells[0].textContent)";
     page.wait(&format!("{rows}.length === 2"));
     assert_eq!(page.value(rows), json!([EVIL, EVIL]));
     let health = page.wait("document.getElementById('health').className === 'bad' && document.getElementById('health').textContent");
@@ -175,6 +184,136 @@ fn names_are_text_whatever_they_are() {
     server.stop().unwrap();
 }
 
+/// By mouse and by keyboard, with the wrong token and with the right one.
+#[test]
+fn what_the_operator_does_on_the_page_is_done() {
+    let Some(browser) = browser() else { return };
+    let _no_refused_calls = NoRefusedCalls;
+    let scratch = Scratch::new();
+    let server = start(&scratch, LOCAL, LOCAL);
+    let handle = server.handle();
+    let moderation = handle.moderation().unwrap();
+    let (bob, amy) = (Peer::join(&server, "bob"), Peer::join(&server, "amy"));
+    let mut page = Page::start(&browser, &scratch, 1_200, "");
+    page.open(&url(&server));
+
+    // The first stop of the Tab key is seen, and Escape goes back to it.
+    page.wait("document.getElementById('health').className === 'good'");
+    page.key("Tab", 9);
+    assert_eq!(page.value("document.activeElement.id"), "say");
+    let outline = page.value("getComputedStyle(document.activeElement).outlineStyle");
+    assert_eq!(outline, "solid");
+    page.key("Enter", 13);
+    page.wait(DIALOG);
+    assert_eq!(page.value("document.activeElement.name"), "text");
+    page.key("Escape", 27);
+    page.wait("document.querySelector('dialog[open]') === null");
+    assert_eq!(page.value("document.activeElement.id"), "say");
+
+    page.press(&format!("Manage… {}", bob.address()));
+    assert_eq!(page.wait(DIALOG), "bob");
+    page.press("Kick");
+    page.wait(&format!("{DIALOG} === 'Admin token'"));
+    page.type_text("wrong-horse-battery-staple");
+    page.press("Continue");
+    page.wait(
+        "document.getElementById('dialog-text').textContent.startsWith('This token is wrong.')",
+    );
+    assert_eq!(page.value("sessionStorage.length"), 0);
+    page.type_text(TOKEN);
+    page.key("Enter", 13);
+    page.wait(&noticed("bob is removed."));
+    bob.expect("removed");
+    let first_cells =
+        "[...document.querySelectorAll('#peers tbody th')].map((cell) => cell.textContent)";
+    let left = json!([amy.address().to_string()]);
+    page.wait(&format!("JSON.stringify({first_cells}) === '{left}'"));
+
+    page.press("Say to all…");
+    page.wait(DIALOG);
+    page.type_text("Dinner & <b>cake</b>");
+    page.press("Say");
+    page.wait(&noticed("Said to all rooms."));
+    amy.expect("Dinner & <b>cake</b>");
+
+    for (button, label) in [("Mute…", "Mute"), ("Unmute", "")] {
+        page.press(&format!("Manage… {}", amy.address()));
+        page.press(button);
+        if !label.is_empty() {
+            page.press(label);
+        }
+        let is_muted = button == "Mute…";
+        page.wait(&noticed(match is_muted {
+            true => "amy is muted.",
+            false => "amy may speak again.",
+        }));
+        let state = "document.querySelector('#peers tbody tr').cells[3].textContent";
+        page.wait(&format!("{state}.includes('muted') === {is_muted}"));
+    }
+
+    // A ban and the end of the server are asked for twice.
+    page.press(&format!("Manage… {}", amy.address()));
+    page.press("Ban…");
+    page.wait("document.querySelector('dialog[open] input')?.value === '127.0.0.1/32'");
+    page.press("Cancel");
+    page.wait("document.querySelector('dialog[open]') === null");
+    assert_eq!(moderation.bans().len(), 0);
+    for (net, notice) in [
+        ("192.0.2.0/24", "192.0.2.0/24 is banned."),
+        ("x", "Not done: net must be"),
+    ] {
+        page.press(&format!("Manage… {}", amy.address()));
+        page.press("Ban…");
+        page.wait("(() => { document.querySelector('dialog[open] input')?.select(); return document.activeElement.name === 'net'; })()");
+        page.type_text(net);
+        page.press("Ban");
+        page.wait(&noticed(notice));
+        assert_eq!(moderation.bans().len(), 1, "{net}");
+    }
+    page.press("Drain…");
+    page.wait(DIALOG);
+    page.press("Drain and stop");
+    page.wait(&noticed("The server drains."));
+    page.wait("document.getElementById('health').textContent.startsWith('Draining: ')");
+    amy.expect("stop");
+
+    assert_eq!(page.value("Object.values(sessionStorage)"), json!([TOKEN]));
+    assert_eq!(
+        page.value("localStorage.length + document.cookie.length"),
+        0
+    );
+    page.press("Forget the token");
+    assert_eq!(page.value("sessionStorage.length"), 0);
+    let is_told = |request: &String| request.contains(TOKEN) || request.contains("wrong-horse");
+    assert!(!page.requests().iter().any(is_told));
+    // The browser itself reports the requests that were refused: a wrong token, and a wrong network.
+    let refused = page.complaints();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].contains("401") && refused[1].contains("422"));
+    server.stop().unwrap();
+}
+
+/// Where the token is needed to read, the page asks for it.
+#[test]
+fn a_page_of_a_public_address_asks_for_the_token_first() {
+    let Some(browser) = browser() else { return };
+    let scratch = Scratch::new();
+    let server = start(&scratch, LOCAL, "0.0.0.0:0");
+    let mut page = Page::start(&browser, &scratch, 360, "");
+    let port = server.admin_addr().unwrap().port();
+    page.open(&format!("http://127.0.0.1:{port}/"));
+    page.wait(&format!("{DIALOG} === 'Admin token'"));
+    page.type_text("wrong-horse-battery-staple");
+    page.press("Continue");
+    page.wait(
+        "document.getElementById('dialog-text').textContent.startsWith('This token is wrong.')",
+    );
+    page.type_text(TOKEN);
+    page.press("Continue");
+    page.wait("document.getElementById('health').className === 'good' && charts.all.length === 8");
+    server.stop().unwrap();
+}
+
 /// A running server with two workers.
 fn start(scratch: &Scratch, address: &str, admin: &str) -> Server {
     let token_file = token_file(scratch);
@@ -182,6 +321,8 @@ fn start(scratch: &Scratch, address: &str, admin: &str) -> Server {
         bind: vec![address.parse().unwrap()],
         workers: 2,
         no_pin: true,
+        // The peers of a test send no heartbeats.
+        timeout: Duration::from_secs(120),
         admin: AdminConfig {
             address: Some(admin.parse().unwrap()),
             token_file: Some(token_file),
@@ -199,6 +340,43 @@ fn token_file(scratch: &Scratch) -> PathBuf {
 
 fn url(server: &Server) -> String {
     format!("http://{}/", server.admin_addr().unwrap())
+}
+
+/// Returns an expression that is true when the page says this in passing.
+fn noticed(sentence: &str) -> String {
+    format!("document.getElementById('notice').textContent.startsWith('{sentence}')")
+}
+
+/// A peer of version 1 with a name.
+struct Peer(UdpSocket);
+
+impl Peer {
+    fn join(server: &Server, name: &str) -> Self {
+        let socket = UdpSocket::bind(LOCAL).unwrap();
+        socket.connect(server.local_addr()).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        socket.send(b"hello").unwrap();
+        socket.send(format!("/nick {name}").as_bytes()).unwrap();
+        let peer = Self(socket);
+        peer.expect(name);
+        peer
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// Waits for a datagram with this text.
+    #[track_caller]
+    fn expect(&self, text: &str) {
+        let mut datagram = [0; 2048];
+        loop {
+            let len = self.0.recv(&mut datagram).unwrap();
+            if String::from_utf8_lossy(&datagram[..len]).contains(text) {
+                return;
+            }
+        }
+    }
 }
 
 /// Clients that speak until they are stopped, also while the server is away.
@@ -232,6 +410,10 @@ impl Load {
 const LOCAL: &str = "127.0.0.1:0";
 const TOKEN: &str = "correct-horse-battery-staple";
 const CLIENTS: u32 = 30;
+/// The title of the dialog that is open, or null.
+const DIALOG: &str = "(document.querySelector('dialog[open] h2')?.textContent ?? null)";
+/// So long that only a broken server takes it.
+const LIMIT: Duration = Duration::from_secs(20);
 const EVIL: &str = "<img src=x onerror='isInjected=1'><script>isInjected=1</script>";
 
 /// The stats and the curves if they are of the same second, and else null.
@@ -287,7 +469,7 @@ const CUT: &str = r#"(() => {
 const HOSTILE: &str = r#"{
   const real = fetch, evil = EVIL;
   const answers = {
-    "/api/v1/rooms": { total: 1, rooms: [{ name: evil, members_v1: 1, members_v2: 0 }] },
+    "/api/v1/rooms": { total: 1, rooms: [{ name: evil, members: 1, v1: 1, v2: 0 }] },
     "/api/v1/peers": { total: 1, peers: [{ address: evil, name: evil, room: evil, version: 1, is_trusted: true, is_muted: true, silent_s: 0 }] },
   };
   window.fetch = async (path, options) => {

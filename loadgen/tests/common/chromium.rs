@@ -34,7 +34,11 @@ impl Page {
     pub(crate) fn start(browser: &Path, scratch: &Scratch, width: u32, script: &str) -> Self {
         // The browser reads commands from descriptor 3, and writes answers to 4.
         let mut child = Command::new("sh")
-            .args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh"])
+            .args([
+                "-c",
+                "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1",
+                "sh",
+            ])
             .arg(browser)
             .args(FLAGS)
             .arg(format!(

@@ -8,9 +8,9 @@ const api = (() => {
     forget: () => sessionStorage.removeItem(KEY),
   };
 
-  async function send(path, body, signal) {
+  async function send(path, { body, signal, given = token.get() } = {}) {
     const headers = {};
-    if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
+    if (given) headers.Authorization = `Bearer ${given}`;
     if (body) headers["Content-Type"] = "application/json";
     const response = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), cache: "no-store", signal });
     if (response.ok) return response;
@@ -20,25 +20,25 @@ const api = (() => {
     throw Object.assign(new Error(sentence), { status: response.status });
   }
 
-  // Sends a request. While the answer is that the token is missing or wrong, asks for it by
-  // `askForToken`, which returns null if the user has none. Then returns null, too.
-  async function request(path, body, askForToken) {
+  const read = async (path) => (await send(path)).json();
+
+  // Changes something. Asks for the token by `askForToken` until it is right, and keeps it then.
+  // Returns null if the user has none.
+  async function change(path, body, askForToken) {
     for (let complaint = "";;) {
-      if (body && !token.get()) {
-        const given = await askForToken(complaint);
-        if (given === null) return null;
-        token.set(given);
-      }
+      const given = token.get() ?? await askForToken(complaint);
+      if (given === null) return null;
       try {
-        return await (await send(path, body)).text();
+        const answer = await (await send(path, { body, given })).json();
+        token.set(given);
+        return answer;
       } catch (error) {
-        if (!body || error.status !== 401) throw error;
-        complaint = "This token is wrong.";
+        if (error.status !== 401) throw error;
         token.forget();
+        complaint = WRONG;
       }
     }
   }
-  const read = async (path) => JSON.parse(await request(path));
 
   // Yields the events of a stream as pairs of a name and JSON. Ends when the server ends it, or
   // sends nothing for some time.
@@ -51,7 +51,7 @@ const api = (() => {
     };
     wait();
     try {
-      const response = await send(path, null, stop.signal);
+      const response = await send(path, { signal: stop.signal });
       let text = "";
       for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
         wait();
@@ -70,6 +70,7 @@ const api = (() => {
 
   // An event comes each second.
   const SILENCE_MS = 5000;
+  const WRONG = "This token is wrong.";
 
-  return { token, request, read, events };
+  return { token, change, read, events, WRONG };
 })();

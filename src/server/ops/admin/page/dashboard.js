@@ -76,12 +76,18 @@
   // Follows the events without end.
   async function follow() {
     const handlers = { history: begin, now: showNow };
-    for (;;) {
+    for (let complaint = "";;) {
       let reason = "";
       try {
         for await (const [name, data] of api.events("/api/v1/events")) handlers[name]?.(data);
       } catch (error) {
-        if (error.status) reason = ` ${error.message}`;
+        if (error.status === 401) {
+          // A token that was right may be wrong after a restart. Then this may go without one.
+          if (api.token.get()) complaint = dialogs.forgetToken();
+          else if (!await dialogs.giveToken(complaint)) return setHealth("Not without the token. Reload this page to enter it.", "bad");
+          continue;
+        }
+        if (error.status) reason = ` The server answers: ${error.message}.`;
       }
       if (isConnected || reason) {
         setConnected(false);
@@ -94,7 +100,7 @@
   const stateOf = (peer) => [`v${peer.version}`, peer.is_trusted && "trusted", peer.is_muted && "muted"].filter(Boolean).join(", ");
   const rooms = tables.listing(byId("rooms"), {
     path: "rooms", key: (room) => room.name,
-    cells: (room) => [room.name, count(room.members_v1 + room.members_v2), count(room.members_v1), count(room.members_v2)],
+    cells: (room) => [room.name, ...[room.members, room.v1, room.v2].map(count)],
     buttons: [["Peers", (room) => peers.search(room.name)], ["Say…", (room) => dialogs.say(room.name)]],
   });
   const peers = tables.listing(byId("peers"), {

@@ -42,9 +42,13 @@ const dialogs = (() => {
   }
 
   const showToken = () => { byId("forget").hidden = !api.token.get(); };
-  byId("forget").addEventListener("click", () => {
+  function forgetToken() {
     api.token.forget();
     showToken();
+    return api.WRONG;
+  }
+  byId("forget").addEventListener("click", () => {
+    forgetToken();
     notify("The token is forgotten.");
   });
   showToken();
@@ -59,10 +63,18 @@ const dialogs = (() => {
     return given && given.token;
   }
 
+  // Asks for the token where the server shows nothing without it. Returns false if the user has none.
+  async function giveToken(complaint) {
+    const given = await askForToken(complaint);
+    if (given !== null) api.token.set(given);
+    showToken();
+    return given !== null;
+  }
+
   // Changes the server. Returns true if it did, and then tells the user so by `sentence`.
   async function change(name, body, sentence) {
     try {
-      const answer = await api.request(`/api/v1/${name}`, body, askForToken);
+      const answer = await api.change(`/api/v1/${name}`, body, askForToken);
       if (answer !== null) notify(sentence);
       return answer !== null;
     } catch (error) {
@@ -128,5 +140,5 @@ const dialogs = (() => {
 
   const NOTICE_MS = 8000;
 
-  return { el, say, drain, manage, notify };
+  return { el, say, drain, manage, giveToken, forgetToken };
 })();
