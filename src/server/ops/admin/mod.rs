@@ -7,16 +7,20 @@ mod access;
 mod api;
 mod connections;
 mod error;
+mod events;
 mod health;
 mod metrics;
+mod page;
 mod routes;
 mod sample;
 mod sampler;
+mod stats;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, watch};
@@ -80,8 +84,17 @@ struct State {
     actions: Actions,
     /// The newest sample.
     samples: watch::Receiver<Arc<Sample>>,
+    started: Started,
     /// `None` where the kernel does not show it.
     process: Option<Arc<Process>>,
+}
+
+/// The moment at which the admin server started, right after the server.
+#[derive(Clone, Copy)]
+struct Started {
+    at: Instant,
+    /// Time in ms since 1970.
+    time_ms: u64,
 }
 
 impl Admin {
@@ -139,6 +152,10 @@ impl Admin {
                     access: Arc::new(self.access),
                     actions: Actions::new(),
                     samples,
+                    started: Started {
+                        at: Instant::now(),
+                        time_ms: sample::time_ms(),
+                    },
                     process: self.process.map(Arc::new),
                 };
                 tokio::spawn(sampler.run());

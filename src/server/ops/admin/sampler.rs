@@ -27,11 +27,17 @@ impl Sampler {
         server: Arc<dyn Operated + Send + Sync>,
     ) -> (Self, watch::Receiver<Arc<Sample>>) {
         let now = (Instant::now(), server.stats());
+        let (point, peers) = (
+            Point::between((now.0, &now.1), (now.0, &now.1)),
+            count_peers(&*server),
+        );
         let first = Sample {
             at: now.0,
-            peers: count_peers(&*server),
+            event: Sample::event(&point, &now.1, peers, &[], false),
+            peers,
             stuck: Vec::new(),
-            point: Point::between((now.0, &now.1), (now.0, &now.1)),
+            is_draining: false,
+            point,
             history: Arc::default(),
             stats: now.1.clone(),
         };
@@ -63,15 +69,20 @@ impl Sampler {
         if now - self.last_point.0 >= HISTORY_STEP {
             let (before, before_stats) = &self.last_point;
             let point = Point::between((*before, before_stats), (now, &stats));
-            Arc::make_mut(&mut self.history).push(point);
+            Arc::make_mut(&mut self.history).push(&point);
             self.last_point = (now, stats.clone());
         }
         let before = Arc::clone(&self.samples.borrow());
+        let point = Point::between((before.at, &before.stats), (now, &stats));
+        let (peers, stuck) = (count_peers(&*self.server), self.check_turns());
+        let is_draining = self.server.is_draining();
         let sample = Sample {
             at: now,
-            peers: count_peers(&*self.server),
-            stuck: self.check_turns(),
-            point: Point::between((before.at, &before.stats), (now, &stats)),
+            event: Sample::event(&point, &stats, peers, &stuck, is_draining),
+            peers,
+            stuck,
+            is_draining,
+            point,
             history: Arc::clone(&self.history),
             stats,
         };
