@@ -9,13 +9,13 @@ mod common;
 
 use std::time::Duration;
 
-use bullhorn::moderation::{ModerationError, PeerInfo};
+use bullhorn::moderation::{MAX_LISTED_PEERS, ModerationError, Page, PeerInfo};
 use bullhorn::stats::DropReason;
 use bullhorn::wire::Reply;
 use bullhorn::wire::v2::{ClientFrame, Hello, Move, ServerFrame, SessionId, SessionOptions};
 use common::v2_peer::{V2Peer, datagram, hello};
 use common::{
-    HOUR, Moderated, V4, expect_frames, notice, proved, request, strict_config, wait_until,
+    Client, HOUR, Moderated, V4, expect_frames, notice, proved, request, strict_config, wait_until,
 };
 
 #[test]
@@ -58,28 +58,72 @@ fn peers_are_listed_by_a_part_of_their_address_name_or_room() {
         (both, vec![&of_ada, &of_bob]),
         ("", vec![&of_ada, &of_bob]),
     ] {
-        let list = host.moderation().peers(part);
+        let list = host.moderation().peers(part, Page::FIRST);
         let mut expected: Vec<_> = expected.into_iter().cloned().collect();
         expected.sort_by_key(|peer| peer.address);
-        assert_eq!((list.peers, list.more), (expected, 0), "{part}");
+        assert_eq!(
+            (list.total, list.peers),
+            (expected.len(), expected),
+            "{part}"
+        );
     }
 }
 
 #[test]
-fn a_hundred_peers_are_listed_and_the_others_are_counted() {
+fn peers_are_listed_a_page_at_a_time_and_all_are_counted() {
     let host = Moderated::start();
     let clients: Vec<_> = (0..103).map(|_| host.server.client()).collect();
-    let list = host.moderation().peers("127.0.0.1");
-    assert_eq!((list.peers.len(), list.more), (100, 3));
-    assert!(list.peers.is_sorted_by_key(|peer| peer.address));
-    drop(clients);
+    let list = host.moderation().peers("127.0.0.1", Page::FIRST);
+    assert_eq!((list.peers.len(), list.total), (MAX_LISTED_PEERS, 103));
+    let mut addresses: Vec<_> = clients.iter().map(Client::address).collect();
+    addresses.sort();
+    for (first, max) in [(0, 100), (0, 103), (50, 3), (100, 100), (103, 10), (500, 1)] {
+        let list = host.moderation().peers("", Page::new(first, max).unwrap());
+        let listed: Vec<_> = list.peers.iter().map(|peer| peer.address).collect();
+        let page = addresses.iter().copied().skip(first).take(max);
+        assert_eq!((listed, list.total), (page.collect(), 103), "{first}");
+    }
+}
+
+#[test]
+fn rooms_are_listed_by_their_members_a_page_at_a_time() {
+    let host = Moderated::start();
+    let clients: [Client; 4] = host.server.clients();
+    for (client, room) in clients.iter().zip(["Den", "garden", "chess", "garden"]) {
+        client.send(format!("/join {room}").as_bytes());
+        client.receive_text();
+    }
+    let bob = V2Peer::open(host.server.unregistered_client());
+    bob.send(&[ClientFrame::Subscribe("chess".parse().unwrap())]);
+    bob.client.receive();
+    let list = |part: &str, first, max| {
+        let list = host
+            .moderation()
+            .rooms(part, Page::new(first, max).unwrap());
+        let rooms = list.rooms.into_iter();
+        let rooms = rooms.map(|room| format!("{}={}+{}", room.name, room.v1, room.v2));
+        (rooms.collect::<Vec<_>>(), list.total)
+    };
+    let all = ["chess=1+1", "garden=2+0", "Den=1+0", "lobby=0+1"];
+    assert_eq!(list("", 0, 100), (all.map(str::to_owned).to_vec(), 4));
+    assert_eq!(
+        list("", 1, 2),
+        (all[1..3].iter().map(ToString::to_string).collect(), 4)
+    );
+    assert_eq!(
+        list("DEN", 0, 100),
+        (all[1..3].iter().map(ToString::to_string).collect(), 2)
+    );
+    assert_eq!(list("x", 0, 100), (vec![], 0));
+    let rooms = host.moderation().rooms("chess", Page::FIRST).rooms;
+    assert_eq!(rooms[0].members, 2);
 }
 
 #[test]
 fn strangers_are_not_trusted() {
     let host = Moderated::start_with(strict_config(1, V4));
     let _ann = proved(host.server.unregistered_client());
-    assert!(!host.moderation().peers("").peers[0].is_trusted);
+    assert!(!host.moderation().peers("", Page::FIRST).peers[0].is_trusted);
 }
 
 #[test]
@@ -135,7 +179,7 @@ fn a_session_is_told_that_it_was_removed_and_ends() {
     let again = V2Peer::open(host.server.unregistered_client());
     again.send(&[ClientFrame::Move(former(&ann)), ClientFrame::Ping(b"1")]);
     again.client.receive();
-    let list = host.moderation().peers("");
+    let list = host.moderation().peers("", Page::FIRST);
     assert_eq!(list.peers.len(), 1);
     assert_eq!(list.peers[0].name, None);
 }

@@ -23,7 +23,8 @@ const charts = (() => {
     return `${percent < 1 ? percent.toFixed(3) : digits(percent)} %`;
   };
   const seconds = (value) => `${number(value)} s`;
-  const units = { count, number, rate, micros, bytes, share, seconds };
+  const clock = (value) => new Date(value * 1e3).toLocaleTimeString("en-GB");
+  const units = { count, number, rate, micros, bytes, share, seconds, clock };
 
   // Labels of ticks are shorter: they have no zeros at their end.
   const short = (value) => value.toLocaleString("en-US", { maximumSignificantDigits: 3 });
@@ -33,6 +34,8 @@ const charts = (() => {
     rate: (value) => value < 1e4 ? short(value) : value < 1e6 ? `${short(value / 1e3)}k` : `${short(value / 1e6)}M`,
     share: (value) => `${short(value * 100)} %`,
     seconds: short,
+    count: short,
+    clock: (value) => value % 60 ? clock(value) : clock(value).slice(0, 5),
     percentile: (value) => `${parseFloat((100 / (1 + 10 ** -value)).toPrecision(9))}`,
   };
 
@@ -44,13 +47,17 @@ const charts = (() => {
   const all = [];
 
   // Draws a chart into `parent`:
-  //   title, note, x: {kind: seconds | percentile | rate, label, values},
-  //   y: {kind: micros | rate | share, label, log}, and
+  //   title, note, x: {kind: seconds | percentile | rate | clock, label, values},
+  //   y: {kind: micros | rate | share | count, label, log, max, least}, and
   //   series: [{label, color, values, width, dash, dots}], where null is a gap;
-  //   rules: [{at, label, color}], upright lines; marks: [{x, y, good, color}], single points.
-  // Returns nothing where no series has a point.
+  //   rules: [{at, label, color}], upright lines; marks: [{x, y, good, color}], single points;
+  //   height; live, for a chart whose values change: `x.range` returns the ends of its axis, and the
+  //   legend has the newest values.
+  // Returns nothing where no series has a point, unless it is live. Else the chart, whose `update`
+  // takes the columns x and y, and whose `remove` takes it away.
   function draw(parent, chart) {
-    const series = chart.series.filter((one) => one.values.some((value) => value !== null));
+    const { live } = chart;
+    const series = chart.series.filter((one) => live || one.values.some((value) => value !== null));
     if (series.length === 0) return;
     const figure = document.createElement("figure");
     for (const [tag, text] of [["h3", chart.title], ["p", chart.note]]) {
@@ -58,10 +65,10 @@ const charts = (() => {
     }
     parent.append(figure);
     const place = figure.appendChild(document.createElement("div"));
-    const size = () => ({ width: Math.max(place.clientWidth, 200), height: innerWidth < 600 ? 230 : 270 });
+    const size = () => ({ width: Math.max(place.clientWidth, 200), height: chart.height ?? (innerWidth < 600 ? 230 : 270) });
     const { x, y, rules = [], marks = [] } = chart;
     const axis = (kind, label, more) => ({
-      label, labelSize: 20, labelFont: "12px system-ui, sans-serif", font: "11px system-ui, sans-serif",
+      label, labelSize: label ? 20 : 0, labelFont: "12px system-ui, sans-serif", font: "11px system-ui, sans-serif",
       stroke: () => color("--soft"), grid: { stroke: () => color("--line"), width: 1 },
       ticks: { stroke: () => color("--axis"), width: 1, size: 4 }, gap: 4, size: 30,
       values: (_, splits) => splits.map((at) => at === null ? null : tick[kind](at)), ...more,
@@ -80,32 +87,49 @@ const charts = (() => {
     const heights = marks.map((mark) => mark.y).filter((height) => height > 0 || !y.log);
     const yRange = (_, low, high) => {
       const [least, most] = [Math.min(low ?? 1, ...heights), Math.max(high ?? 1, ...heights)];
-      return y.log ? uPlot.rangeLog(least, most, 10, false) : [0, most * 1.08 || (y.kind === "share" ? .01 : 1)];
+      return y.log ? uPlot.rangeLog(least, most, 10, false) : [0, y.max ?? (Math.max(most * 1.08, y.least ?? 0) || (y.kind === "share" ? .01 : 1))];
     };
     // Marks at the ends need room, and a single point has no extent.
     const margin = (low, high) => low === high ? .5 : marks.length ? (high - low) * .05 : 0;
+    const print = (value) => value === undefined ? "" : value === null ? "–" : units[y.kind](value);
+    const newest = (plot, own) => plot.data[own]?.at(-1) ?? null;
     const plot = new uPlot({
       ...size(),
       padding: [10, 20, 0, 0],
-      cursor: { sync: x.kind === "seconds" ? { key: "seconds" } : undefined, points: { size: 7 }, drag: { x: true, y: false } },
+      cursor: { sync: ["seconds", "clock"].includes(x.kind) ? { key: x.kind } : undefined, points: { size: 7 }, drag: { x: !live, y: false } },
       legend: { markers: { width: 0, fill: (_, at) => at > 0 ? `var(${series[at - 1].color})` : "transparent" } },
       scales: {
-        x: { time: false, range: (_, low, high) => [low - margin(low, high), high + margin(low, high)] },
+        x: { time: x.kind === "clock", range: x.range ?? ((_, low, high) => [low - margin(low, high), high + margin(low, high)]) },
         y: { distr: y.log ? 3 : 1, range: yRange },
       },
-      axes: [xAxis, axis(y.kind, y.label, { size: y.kind === "micros" ? 58 : 50, labelSize: 18, space: 28 })],
+      axes: [xAxis, axis(y.kind, y.label, { size: y.kind === "micros" ? 58 : 50, labelSize: y.label ? 18 : 0, space: 28 })],
       series: [
         { label: x.short ?? x.label, value: (_, at) => at === null ? "" : x.kind === "percentile" ? `p${tick.percentile(at)}` : units[x.kind](at) },
         ...series.map((one) => ({
           label: one.label, stroke: () => color(one.color), width: one.width ?? 2, dash: one.dash,
           points: { show: one.dots || one.values.length < 3 ? true : undefined, size: 5 },
-          value: (_, value, __, at) => at === null ? "" : value === null ? "–" : units[y.kind](value),
+          value: (plot, value, own, at) => print(at === null && live ? newest(plot, own) : at === null ? undefined : value),
         })),
       ],
       hooks: { draw: [(plot) => { rules.forEach((rule) => drawRule(plot, rule)); marks.forEach((mark) => drawMark(plot, mark)); }] },
     }, [x.values, ...series.map((one) => one.values)], place);
     new ResizeObserver(() => { if (plot.width !== size().width) plot.setSize(size()); }).observe(place);
-    all.push({ title: chart.title, figure, plot, rules, marks, colors: series.map((one) => one.color) });
+    const canvas = plot.ctx.canvas;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", chart.title);
+    const update = (columns) => {
+      plot.setData(columns);
+      const texts = series.map((one, at) => `${one.label} ${print(newest(plot, at + 1))}`);
+      canvas.setAttribute("aria-label", `${chart.title}. Newest: ${texts.join(", ")}.`);
+    };
+    const remove = () => {
+      plot.destroy();
+      figure.remove();
+      all.splice(all.indexOf(drawn), 1);
+    };
+    const drawn = { title: chart.title, figure, plot, rules, marks, colors: series.map((one) => one.color), update, remove };
+    all.push(drawn);
+    return drawn;
   }
 
   function drawRule(plot, { at, label, color: name }) {

@@ -222,12 +222,13 @@ pub(crate) fn any_server_frame<'a>(input: &mut Unstructured<'a>) -> Result<Serve
 
 /// Any code, but none of those in another spelling.
 pub(crate) fn any_code(input: &mut Unstructured<'_>) -> Result<NoticeCode> {
-    Ok(match input.int_in_range(0..=4)? {
+    Ok(match input.int_in_range(0..=5)? {
         0 => NoticeCode::Done,
         1 => NoticeCode::Misuse,
         2 => NoticeCode::Refused,
         3 => NoticeCode::Presence,
-        _ => NoticeCode::Other(input.int_in_range(4..=u8::MAX)?),
+        4 => NoticeCode::Operator,
+        _ => NoticeCode::Other(input.int_in_range(5..=u8::MAX)?),
     })
 }
 

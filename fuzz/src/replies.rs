@@ -65,7 +65,7 @@ fn assert_line(reply: &Reply<'_>) {
 
 /// Any reply of a server of this version.
 pub(crate) fn any_reply<'a>(input: &mut Unstructured<'a>) -> Result<Reply<'a>> {
-    Ok(match input.int_in_range(0..=26)? {
+    Ok(match input.int_in_range(0..=29)? {
         0 => Reply::Help,
         1 => Reply::Named(any_label(input)?),
         2 => Reply::Entered {
@@ -104,6 +104,9 @@ pub(crate) fn any_reply<'a>(input: &mut Unstructured<'a>) -> Result<Reply<'a>> {
         23 => Reply::Removed,
         24 => Reply::Muted(input.arbitrary()?),
         25 => Reply::Unmuted,
+        26 => Reply::Operator(any_bytes(input, 200)?),
+        27 => Reply::Stopping(input.arbitrary()?),
+        28 => Reply::NoNewcomers,
         _ => Reply::Presence {
             changes: any_changes(input)?,
             members: input.arbitrary()?,
@@ -180,11 +183,12 @@ fn any_event(input: &mut Unstructured<'_>) -> Result<PresenceEvent> {
     })
 }
 
-const CODES: [NoticeCode; 5] = [
+const CODES: [NoticeCode; 6] = [
     NoticeCode::Done,
     NoticeCode::Misuse,
     NoticeCode::Refused,
     NoticeCode::Presence,
+    NoticeCode::Operator,
     NoticeCode::Other(77),
 ];
 

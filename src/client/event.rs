@@ -55,6 +55,12 @@ pub enum Event {
         /// The amount that it may use per second: texts, bytes or units of work.
         per_second: u32,
     },
+    /// The operator of the server said this to a room of the session, or to all peers, for programs.
+    /// A [`Event::Notice`] with the same for people comes before.
+    Operator(String),
+    /// The server stops after this time, for programs. A [`Event::Notice`] with the same for people
+    /// comes before.
+    Stopping(Duration),
     /// The session is in this room from now on. It also comes when the session returns after
     /// the server was down, and who is there may have changed meanwhile.
     Room(RoomName),
@@ -110,6 +116,8 @@ pub enum DownReason {
     Goodbye,
     /// The server has its maximum number of peers.
     Full,
+    /// The server is about to stop, and admits no newcomers.
+    Stopping,
 }
 
 /// The number of a request or text in its session.
@@ -245,6 +253,7 @@ impl Display for DownReason {
             Self::NoAnswer(waited) => write!(f, "no answer within {waited:?}"),
             Self::Goodbye => f.write_str("it said goodbye"),
             Self::Full => f.write_str("it is full"),
+            Self::Stopping => f.write_str("it is about to stop"),
         }
     }
 }

@@ -100,6 +100,8 @@ impl Core {
             registry: Arc::clone(&registry),
             counters: Arc::clone(&notices),
             operator: operator_notices,
+            clock: clock.clone(),
+            log: log.clone(),
         };
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),

@@ -24,7 +24,11 @@ pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
     // The sockets of the workers and of the notifier, their spares, the guard and its list.
     let per_endpoint = workers + 1 + spare_sockets(workers + 1) + 2;
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    let needed = open + endpoints * per_endpoint + workers * FILES_PER_WORKER + OTHER_FILES;
+    let needed = open
+        + endpoints * per_endpoint
+        + workers * FILES_PER_WORKER
+        + admin_files(config)
+        + OTHER_FILES;
     let needed = needed as u64;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return Ok(());
@@ -40,6 +44,17 @@ pub(super) fn reserve_files(config: &ServerConfig) -> Result<(), StartError> {
         });
     }
     Ok(())
+}
+
+/// Returns the number of files of the admin server: its connections and socket, and those of its
+/// runtime.
+fn admin_files(config: &ServerConfig) -> usize {
+    #[cfg(feature = "admin")]
+    if config.admin.address.is_some() {
+        return super::ops::admin::MAX_CONNECTIONS + ADMIN_FILES;
+    }
+    let _ = config;
+    0
 }
 
 /// The sockets of a server. Every `--bind` address is an endpoint, with one socket per
@@ -201,6 +216,11 @@ fn socket_addr(address: SockaddrStorage) -> Option<SocketAddr> {
 
 /// The poll, its waker, and the socket of the poll's own.
 const FILES_PER_WORKER: usize = 3;
+
+/// The socket of the admin server, the next connection, and the poll, the waker and the signals of its
+/// runtime.
+#[cfg(feature = "admin")]
+const ADMIN_FILES: usize = 8;
 
 /// The console, signals, and files that are open for a moment, such as lists in `/proc`.
 const OTHER_FILES: usize = 16;

@@ -61,6 +61,8 @@ use crate::wire::RoomName;
 pub struct Server {
     handle: ServerHandle,
     supervisor: Supervisor,
+    #[cfg(feature = "admin")]
+    admin_addr: Option<SocketAddr>,
 }
 
 /// Reads and stops a server from other threads.
@@ -146,6 +148,8 @@ impl Server {
         let local_addrs = endpoints.local_addrs();
         #[cfg(feature = "admin")]
         let admin = config.admin.bind(&log)?;
+        #[cfg(feature = "admin")]
+        let admin_addr = admin.as_ref().map(ops::admin::Admin::local_addr);
         let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
         let group_alarms = watch.alarms();
         // On an error its drop stops the threads that run.
@@ -197,7 +201,12 @@ impl Server {
         if let Some(admin) = admin {
             admin.start(Arc::new(handle.clone()), &mut supervisor)?;
         }
-        Ok(Self { handle, supervisor })
+        Ok(Self {
+            handle,
+            supervisor,
+            #[cfg(feature = "admin")]
+            admin_addr,
+        })
     }
 
     /// The first address that the server listens on, with its actual port.
@@ -208,6 +217,12 @@ impl Server {
     /// All addresses that the server listens on, in the order of `--bind`.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.handle.local_addrs
+    }
+
+    /// The address of the admin server, with its actual port. `None` if it is off.
+    #[cfg(feature = "admin")]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
     }
 
     /// Returns the statistics at this moment.
@@ -330,6 +345,11 @@ impl Operated for ServerHandle {
 
     fn moderation(&self) -> Option<&Moderation> {
         self.moderation()
+    }
+
+    fn is_draining(&self) -> bool {
+        let chat = self.chat.as_ref();
+        chat.is_some_and(|chat| chat.registry.drain().is_on())
     }
 
     fn stop(&self) {

@@ -89,6 +89,12 @@ pub enum Reply<'a> {
     Muted(u64),
     /// `not muted any more`
     Unmuted,
+    /// `operator: TEXT`
+    Operator(&'a [u8]),
+    /// `the server stops in SECONDS s`
+    Stopping(u64),
+    /// `stopping soon, no newcomers`
+    NoNewcomers,
     /// `ada joined, bob left (12 here)`
     Presence {
         /// Changes in the peer's room since the last notice.
@@ -140,6 +146,8 @@ pub enum NoticeCode {
     Refused,
     /// Peers joined, left or were renamed.
     Presence,
+    /// The operator of the server says something to all.
+    Operator,
     /// A code of a later version.
     Other(u8),
 }
@@ -194,7 +202,8 @@ impl Reply<'_> {
             Self::NotInRoom(_) | Self::SessionRoomLimit(_) => NoticeCode::Refused,
             Self::UnknownFrame(_) | Self::UnknownOption(_) => NoticeCode::Refused,
             Self::Prove(_) | Self::OverBudget { .. } => NoticeCode::Refused,
-            Self::Removed | Self::Muted(_) => NoticeCode::Refused,
+            Self::Removed | Self::Muted(_) | Self::NoNewcomers => NoticeCode::Refused,
+            Self::Operator(_) | Self::Stopping(_) => NoticeCode::Operator,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
         }
@@ -255,6 +264,9 @@ impl Reply<'_> {
             Self::Removed => write!(out, "removed by the operator"),
             Self::Muted(seconds) => write!(out, "muted by the operator for {seconds} s"),
             Self::Unmuted => write!(out, "not muted any more"),
+            Self::Operator(text) => write_parts([OPERATOR, text], out),
+            Self::Stopping(seconds) => write!(out, "the server stops in {seconds} s"),
+            Self::NoNewcomers => write!(out, "{NO_NEWCOMERS}"),
             Self::Presence { changes, members } => {
                 write!(out, "{changes} ({} here)", number(members))
             }
@@ -423,6 +435,13 @@ pub const PEER_LIMIT: &str = "peer limit reached (";
 
 /// Start of [`Reply::Prove`].
 pub const PROVE: &str = "say /in ";
+
+/// The sentence of [`Reply::NoNewcomers`]. In version 1 it is not longer than three times an empty
+/// datagram, with the headers, as the request for a proof is.
+pub const NO_NEWCOMERS: &str = "stopping soon, no newcomers";
+
+/// Start of [`Reply::Operator`]. No name contains a colon.
+const OPERATOR: &[u8] = b"operator: ";
 
 const PONG: &[u8] = b"pong ";
 const NO_SUCH_PEER: &[u8] = b"no such peer: ";

@@ -11,6 +11,7 @@
     reason = "helpers of tests may panic, as tests do"
 )]
 
+pub(crate) mod admin;
 mod client_program;
 mod fake_server;
 mod fake_v2;
@@ -22,7 +23,11 @@ mod lines;
 mod moderated;
 mod network;
 mod network_peers;
+#[cfg(feature = "admin")]
+pub(crate) mod operator;
 mod process;
+#[cfg(feature = "admin")]
+mod prometheus;
 mod python;
 mod relay;
 mod sandbox;
@@ -64,6 +69,8 @@ pub(crate) use network_peers::{
     Peer, parse, peers_at, stranger, trust_all, two_machines, wildcard_config,
 };
 pub(crate) use process::{Process, without_settings};
+#[cfg(feature = "admin")]
+pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use python::{Script, python_script, stock_script};
 pub(crate) use relay::{Relay, RelayCounts};
 pub(crate) use sandbox::{NoRefusedCalls, has_sandbox, start_in_sandbox};

@@ -13,7 +13,7 @@ use super::line::escape;
 /// | `event` | the other fields |
 /// | --- | --- |
 /// | `message`, `private` | `from`, `text`, and `payload_base64` if it is not UTF-8 |
-/// | `notice` | `code` (`done`, `misuse`, `refused`, `presence` or a number), `text` |
+/// | `notice` | `code` (`done`, `misuse`, `refused`, `presence`, `operator` or a number), `text` |
 /// | `room` | `room`: the room that the session is in now |
 /// | `pong` | `round_trip_ms`, and in version 2 `expected` and `lost`: messages so far |
 /// | `up` | `protocol`: `v1` or `v2` |
@@ -104,6 +104,7 @@ fn code_name(code: NoticeCode) -> Value {
         NoticeCode::Misuse => "misuse".into(),
         NoticeCode::Refused => "refused".into(),
         NoticeCode::Presence => "presence".into(),
+        NoticeCode::Operator => "operator".into(),
         NoticeCode::Other(code) => code.into(),
     }
 }

@@ -23,6 +23,7 @@ fn each_reason_and_error_is_a_sentence() {
         (late, "no answer within 3s"),
         (DownReason::Goodbye, "it said goodbye"),
         (DownReason::Full, "it is full"),
+        (DownReason::Stopping, "it is about to stop"),
     ] {
         assert_eq!(reason.to_string(), expected);
         let error = RequestError::Down(reason);

@@ -8,7 +8,7 @@ use super::limits::Limits;
 use super::liveness::Mode;
 use super::membership::Credential;
 use super::requests::Request;
-use crate::client::event::{Event, Message};
+use crate::client::event::{DownReason, Event, Message};
 use crate::client::loss::Arrival;
 use crate::wire::reply::{NoticeCode, Reply};
 use crate::wire::v2::{self, BundleSize, ServerFrame, Welcome, parse_server};
@@ -193,9 +193,18 @@ impl Protocol {
     }
 }
 
-/// Returns true for the refusal of a server that is full.
-pub(super) fn is_peer_limit(code: NoticeCode, sentence: &[u8]) -> bool {
-    matches!(Reply::parse(code, sentence), Some(Reply::PeerLimit(_)))
+/// Returns the reason for which a server turns a newcomer away, if the sentence does so.
+pub(super) fn turned_away(code: NoticeCode, sentence: &[u8]) -> Option<DownReason> {
+    reason_of(&Reply::parse(code, sentence)?)
+}
+
+/// Returns the reason for which a server turns a newcomer away, if the reply does so.
+pub(super) fn reason_of(reply: &Reply<'_>) -> Option<DownReason> {
+    match reply {
+        Reply::PeerLimit(_) => Some(DownReason::Full),
+        Reply::NoNewcomers => Some(DownReason::Stopping),
+        _ => None,
+    }
 }
 
 /// Returns true for a frame that comes to a client that is not registered yet.
@@ -205,7 +214,7 @@ fn may_be_first(frame: &ServerFrame<'_>) -> bool {
         | ServerFrame::Room(_)
         | ServerFrame::UnknownSession
         | ServerFrame::Goodbye => true,
-        ServerFrame::Notice(code, text) => is_peer_limit(*code, text),
+        ServerFrame::Notice(code, text) => turned_away(*code, text).is_some(),
         _ => false,
     }
 }

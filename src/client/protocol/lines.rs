@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::Protocol;
 use super::echoes::MIN_CUT_BYTES;
-use super::frames::is_peer_limit;
+use super::frames::turned_away;
 use super::liveness::Mode;
 use crate::client::config::ProtocolChoice;
-use crate::client::event::{Event, Message};
+use crate::client::event::{DownReason, Event, Message};
 use crate::wire::reply::NoticeCode;
 use crate::wire::{DisplayName, FRAME_MARK, MAX_TEXT_DATAGRAM, ServerLine, without_line_end};
 
@@ -28,9 +28,9 @@ impl Protocol {
             self.stats.forged += 1;
             return false;
         }
-        if is_server_full(datagram) && !self.liveness.is_up() {
+        if let Some(reason) = reason_in(datagram).filter(|_| !self.liveness.is_up()) {
             // It repeats this with each heartbeat. Before the first, it is no sign of life.
-            self.liveness.full(now);
+            self.liveness.turned_away(reason, now);
             return true;
         }
         if self.handle_challenge(datagram, now) {
@@ -85,9 +85,10 @@ impl Protocol {
 /// They go with as many heartbeats.
 const MAX_MORE_HELLOS: u32 = 3;
 
-fn is_server_full(line: &[u8]) -> bool {
-    let Some(ServerLine::Notice(sentence)) = ServerLine::parse(without_line_end(line)) else {
-        return false;
-    };
-    is_peer_limit(NoticeCode::Refused, sentence)
+/// Returns the reason for which a server turns this session away, if the line does so.
+fn reason_in(line: &[u8]) -> Option<DownReason> {
+    match ServerLine::parse(without_line_end(line))? {
+        ServerLine::Notice(sentence) => turned_away(NoticeCode::Refused, sentence),
+        _ => None,
+    }
 }

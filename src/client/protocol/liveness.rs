@@ -187,9 +187,12 @@ impl Liveness {
             return;
         }
         if let Some(down) = &self.down {
-            // Silence proves nothing where silence is the reason. A full server of version 1
-            // refuses every heartbeat, and does not answer one that it takes.
-            if matches!(down.reason, DownReason::Unreachable(_) | DownReason::Full) {
+            // Silence proves nothing where silence is the reason. A server of version 1 that is
+            // full or about to stop refuses every heartbeat, and does not answer one that it takes.
+            if matches!(
+                down.reason,
+                DownReason::Unreachable(_) | DownReason::Full | DownReason::Stopping
+            ) {
                 self.settled_at.get_or_insert(now + self.config.settle_time);
             }
             self.next_beat = now + self.take_retry();
@@ -233,8 +236,8 @@ impl Liveness {
         }
     }
 
-    /// Notes that the server is full, as it said.
-    pub(super) fn full(&mut self, now: Instant) {
+    /// Notes that the server takes no newcomers, as it said: it is full, or about to stop.
+    pub(super) fn turned_away(&mut self, reason: DownReason, now: Instant) {
         let was_joining = matches!(self.mode, Mode::Joining { .. });
         if self.mode != Mode::V1 {
             self.mode = Mode::Greeting { hellos: 0 };
@@ -242,10 +245,10 @@ impl Liveness {
         (self.settled_at, self.answer_by) = (None, None);
         match &mut self.down {
             // The HELLO or heartbeat that was answered has set the time of the next one.
-            Some(down) if down.reason == DownReason::Full && !was_joining => return,
-            Some(down) if down.reason == DownReason::Full => {}
-            Some(down) => down.reason = DownReason::Full,
-            None => self.go_down(DownReason::Full),
+            Some(down) if down.reason == reason && !was_joining => return,
+            Some(down) if down.reason == reason => {}
+            Some(down) => down.reason = reason,
+            None => self.go_down(reason),
         }
         self.next_beat = now + self.take_retry();
     }

@@ -1,9 +1,10 @@
 //! Texts and sentences of the server, in both versions.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Protocol;
 use super::echoes::Said;
+use super::frames::reason_of;
 use super::identity::{ATTEMPTS_V1, Confirmation, Origin};
 use super::liveness::Mode;
 use super::requests::{Answered, Asked, Request};
@@ -90,8 +91,8 @@ impl Protocol {
             Some(code) => Reply::parse(code, sentence),
             None => Reply::parse_uncoded(sentence),
         };
-        if matches!(reply, Some(Reply::PeerLimit(_))) {
-            return self.liveness.full(now);
+        if let Some(reason) = reply.as_ref().and_then(reason_of) {
+            return self.liveness.turned_away(reason, now);
         }
         let answered = reply
             .as_ref()
@@ -152,6 +153,13 @@ impl Protocol {
                 resource,
                 per_second,
             }) => self.limit_reached(resource, per_second, now),
+            Some(Reply::Operator(text)) => {
+                let text = String::from_utf8_lossy(text).into_owned();
+                self.push_event(Event::Operator(text));
+            }
+            Some(Reply::Stopping(seconds)) => {
+                self.push_event(Event::Stopping(Duration::from_secs(seconds)));
+            }
             _ => {}
         }
         if let Some((asked, result)) = answered {

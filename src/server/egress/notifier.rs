@@ -1,5 +1,5 @@
 //! The notifier, a thread that sends presence events to their subscribers, and the operator's notices
-//! to single peers.
+//! to peers. It stops a server that was drained.
 
 use std::io;
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use crate::net::{Packet, Transmit, WorkerSockets};
+use crate::server::clock::Clock;
+use crate::server::ops::log::Log;
 use crate::server::ops::supervise::{StopSignal, Wake};
 use crate::server::registry::{Notice, Recipient, Registry};
 use crate::sync::Parker;
@@ -20,13 +22,23 @@ pub struct Notifier {
     pub counters: Arc<NotifierCounters>,
     /// The sentences of the operator to peers.
     pub operator: Receiver<OperatorNotice>,
+    pub clock: Clock,
+    pub log: Log,
 }
 
 /// A sentence of the operator to some peers.
 pub struct OperatorNotice {
-    notice: Notice,
-    /// True if their sessions have ended. Those of version 2 are sent GOODBYE.
-    is_goodbye: bool,
+    sentence: Arc<Sentence>,
+    peers: Vec<Recipient>,
+}
+
+/// A sentence as peers of each version receive it.
+struct Sentence {
+    /// With a line end.
+    line: Vec<u8>,
+    text_bytes: usize,
+    /// Without a header.
+    frame: Vec<u8>,
 }
 
 /// The queue of the operator's notices.
@@ -54,6 +66,10 @@ impl Notifier {
     ) -> io::Result<()> {
         while !stop.is_stopping() {
             let next_round = Instant::now() + self.round(&mut sockets);
+            if self.is_drained() {
+                self.log.info("the server is drained, and stops".into());
+                stop.stop();
+            }
             while !stop.is_stopping() && Instant::now() < next_round {
                 parker.park_deadline(next_round);
             }
@@ -66,16 +82,28 @@ impl Notifier {
 
     /// Sends what has gathered. Returns the time until the next round.
     pub fn round(&self, transmit: &mut impl Transmit) -> Duration {
-        let notices = send_notices(&self.registry, transmit, &self.counters);
-        for OperatorNotice { notice, is_goodbye } in self.operator.try_iter() {
-            send(notice, is_goodbye, transmit, &self.counters);
+        let mut notices = send_notices(&self.registry, transmit, &self.counters);
+        // The others wait for the next round, so that presence does not wait for them.
+        for notice in self.operator.try_iter().take(MAX_QUEUED_NOTICES) {
+            notices += notice.peers.len() as u32;
+            notice.sentence.send(notice.peers, transmit, &self.counters);
         }
         interval(notices)
     }
 
-    /// Returns true if a round would send nothing.
+    /// Returns true if a round would send nothing, and the server is not about to stop.
     pub fn is_idle(&self) -> bool {
-        self.registry.directory().events().is_empty() && self.operator.is_empty()
+        self.registry.directory().events().is_empty()
+            && self.operator.is_empty()
+            && !self.registry.drain().is_on()
+    }
+
+    /// Returns true if the server was drained, and nobody is left or its time is over. What its
+    /// peers have to be told was sent.
+    pub fn is_drained(&self) -> bool {
+        let drain = self.registry.drain();
+        let is_over = || drain.is_over(self.clock.now_ms()) || self.registry.is_empty();
+        drain.is_on() && self.operator.is_empty() && is_over()
     }
 }
 
@@ -86,13 +114,30 @@ impl OperatorNotices {
         (Self { queue, wake }, notices)
     }
 
-    /// Sends peers `reply`. If `is_goodbye`, they are not registered any more. Waits while the queue
-    /// is full, so workers must not call this.
-    pub fn tell(&self, peers: Vec<Recipient>, reply: Reply<'static>, is_goodbye: bool) {
-        let subscribers = peers;
-        let notice = Notice { reply, subscribers };
+    /// Sends peers `reply`. If `is_goodbye`, they are not registered any more, and those of version 2
+    /// are sent GOODBYE. Waits while the queue is full, so workers must not call this.
+    pub fn tell(&self, peers: Vec<Recipient>, reply: &Reply<'_>, is_goodbye: bool) {
+        let sentence = Sentence::new(reply, is_goodbye);
+        self.push(Arc::new(sentence), peers);
+    }
+
+    /// Sends any number of peers `reply`, and waits as [`OperatorNotices::tell`] does. The notices of
+    /// others come in between.
+    pub fn tell_all(&self, peers: &[Recipient], reply: &Reply<'_>) {
+        let sentence = Arc::new(Sentence::new(reply, false));
+        for peers in peers.chunks(MAX_TOLD_AT_ONCE) {
+            self.push(Arc::clone(&sentence), peers.to_owned());
+        }
+    }
+
+    /// Wakes the notifier, which has to know that the server was drained.
+    pub fn wake(&self) {
+        (self.wake)();
+    }
+
+    fn push(&self, sentence: Arc<Sentence>, peers: Vec<Recipient>) {
         // Fails when the server has stopped.
-        let _ = self.queue.send(OperatorNotice { notice, is_goodbye });
+        let _ = self.queue.send(OperatorNotice { sentence, peers });
         (self.wake)();
     }
 }
@@ -108,7 +153,8 @@ pub fn send_notices(
     for room in registry.directory().events().take() {
         if let Some(notice) = room.take_notice() {
             notices += notice.subscribers.len() as u32;
-            send(notice, false, transmit, counters);
+            let Notice { reply, subscribers } = notice;
+            Sentence::new(&reply, false).send(subscribers, transmit, counters);
         }
     }
     notices
@@ -120,47 +166,51 @@ fn interval(notices: u32) -> Duration {
     MIN_INTERVAL.max(NOTICE_INTERVAL * notices)
 }
 
-fn send(
-    mut notice: Notice,
-    is_goodbye: bool,
-    transmit: &mut impl Transmit,
-    counters: &NotifierCounters,
-) {
-    let (mut line, mut frames) = (Vec::new(), Vec::new());
-    push_reply(&notice.reply, &mut line);
-    let text_bytes = line.len();
-    line.extend_from_slice(LINE_END.as_bytes());
-    let mut frame = Vec::new();
-    v2::push_reply(&notice.reply, &mut frame);
-    if is_goodbye {
-        push_server_frame(&ServerFrame::Goodbye, &mut frame);
-    }
-    let endpoint = |subscriber: &Recipient| subscriber.address.endpoint();
-    notice.subscribers.sort_unstable_by_key(endpoint);
-    for subscribers in notice
-        .subscribers
-        .chunk_by(|a, b| endpoint(a) == endpoint(b))
-    {
-        frames.clear();
-        let sessions = subscribers
-            .iter()
-            .filter_map(|subscriber| subscriber.session);
-        for session in sessions {
-            push_server_header(session.get(), &mut frames);
-            frames.extend_from_slice(&frame);
+impl Sentence {
+    fn new(reply: &Reply<'_>, is_goodbye: bool) -> Self {
+        let (mut line, mut frame) = (Vec::new(), Vec::new());
+        push_reply(reply, &mut line);
+        let text_bytes = line.len();
+        line.extend_from_slice(LINE_END.as_bytes());
+        v2::push_reply(reply, &mut frame);
+        if is_goodbye {
+            push_server_frame(&ServerFrame::Goodbye, &mut frame);
         }
-        let mut frames = frames.chunks(HEADER_BYTES + frame.len());
-        let packets = subscribers.iter().map(|subscriber| {
-            let bytes = match subscriber.protocol {
-                Protocol::Text => &line[..text_bytes],
-                Protocol::Lines => &line,
-                Protocol::Frames(_) => frames.next().unwrap_or_default(),
-            };
-            Packet::single(&subscriber.address, bytes)
-        });
-        let tally = transmit.send(endpoint(&subscribers[0]), packets);
-        counters.sent.fetch_add(tally.sent, Ordering::Relaxed);
-        counters.failed.fetch_add(tally.failed(), Ordering::Relaxed);
+        Self {
+            line,
+            text_bytes,
+            frame,
+        }
+    }
+
+    fn send(
+        &self,
+        mut peers: Vec<Recipient>,
+        transmit: &mut impl Transmit,
+        counters: &NotifierCounters,
+    ) {
+        let endpoint = |peer: &Recipient| peer.address.endpoint();
+        peers.sort_unstable_by_key(endpoint);
+        let mut frames = Vec::new();
+        for peers in peers.chunk_by(|a, b| endpoint(a) == endpoint(b)) {
+            frames.clear();
+            for session in peers.iter().filter_map(|peer| peer.session) {
+                push_server_header(session.get(), &mut frames);
+                frames.extend_from_slice(&self.frame);
+            }
+            let mut frames = frames.chunks(HEADER_BYTES + self.frame.len());
+            let packets = peers.iter().map(|peer| {
+                let bytes = match peer.protocol {
+                    Protocol::Text => &self.line[..self.text_bytes],
+                    Protocol::Lines => &self.line,
+                    Protocol::Frames(_) => frames.next().unwrap_or_default(),
+                };
+                Packet::single(&peer.address, bytes)
+            });
+            let tally = transmit.send(endpoint(&peers[0]), packets);
+            counters.sent.fetch_add(tally.sent, Ordering::Relaxed);
+            counters.failed.fetch_add(tally.failed(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -171,8 +221,11 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// core. Up to 5,000 peers may receive one each 100 ms.
 const NOTICE_INTERVAL: Duration = Duration::from_micros(20);
 
-/// Maximum number of the operator's notices that wait. Each has about a thousand peers at most.
+/// Maximum number of the operator's notices that wait.
 const MAX_QUEUED_NOTICES: usize = 16;
+
+/// Number of peers in a notice. The queue then has less than a megabyte.
+pub const MAX_TOLD_AT_ONCE: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -29,9 +29,9 @@ use crate::server::egress::{Egress, Sender};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
 use crate::server::registry::{Peer, PeerRates, Registry, Room, Touch};
-use crate::wire::reply::{PEER_LIMIT, PROVE};
+use crate::wire::reply::{NO_NEWCOMERS, PEER_LIMIT, PROVE};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
-use crate::wire::{ClientDatagram, GREETING_START, Limit, LimitScope, NOTICE, classify};
+use crate::wire::{ClientDatagram, GREETING_START, Limit, LimitScope, NOTICE, Reply, classify};
 
 pub use hello_limit::HelloLimit;
 pub use reply_limit::ReplyLimit;
@@ -203,8 +203,12 @@ impl Ingress {
     /// Counts and logs the outcome of a sign of life.
     ///
     /// # Errors
-    /// The datagram is dropped. The limit is one that a newcomer has to be told.
-    fn record_touch(&self, from: &PeerAddr, touch: Touch) -> Result<Arc<Peer>, Option<Limit>> {
+    /// The datagram is dropped. The reply is one that a newcomer has to be told.
+    fn record_touch(
+        &self,
+        from: &PeerAddr,
+        touch: Touch,
+    ) -> Result<Arc<Peer>, Option<Reply<'static>>> {
         let reason = match touch {
             Touch::Refreshed(peer) => return Ok(peer),
             Touch::Registered(peer) => {
@@ -216,12 +220,14 @@ impl Ingress {
                 self.counters().moved.add(1);
                 return Ok(peer);
             }
-            Touch::LimitReached(limit) => return Err(self.count_refusal(limit)),
+            Touch::LimitReached(limit) => {
+                return Err(self.count_refusal(limit).map(Reply::PeerLimit));
+            }
             Touch::Refused(reason) => reason,
             Touch::Unknown => DropReason::UnknownSession,
         };
         self.counters().drop_datagram(reason);
-        Err(None)
+        Err((reason == DropReason::Draining).then_some(Reply::NoNewcomers))
     }
 
     /// Counts the datagram of a newcomer that cannot be registered. Returns the limit if the newcomer
@@ -279,6 +285,7 @@ fn is_from_server(text: &[u8]) -> bool {
         || text.starts_with(GREETING_START)
         || contains(PEER_LIMIT.as_bytes())
         || contains(PROVE.as_bytes())
+        || contains(NO_NEWCOMERS.as_bytes())
 }
 
 /// Truncates a text that is too long for a frame, at a character if it is UTF-8.
@@ -299,7 +306,7 @@ pub const REJECTION_INTERVAL_MS: u32 = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Reply, push_greeting, push_reply, push_text};
+    use crate::wire::{push_greeting, push_reply, push_text};
 
     #[test]
     fn echoes_of_other_servers_name_the_sender_that_they_repeat() {
@@ -345,6 +352,10 @@ mod tests {
             ("eve * peer limit reached (5 in your network)", true),
             ("10.0.0.1:5000 * say /in 00000001", true),
             ("* den is full (1)", true),
+            ("* stopping soon, no newcomers", true),
+            ("eve * stopping soon, no newcomers", true),
+            ("bob eve * stopping soon, no newcomers\\x0a", true),
+            ("* operator: hi", true),
             ("hello,('10.0.0.1', 9999)", true),
             ("", false),
             ("*", false),

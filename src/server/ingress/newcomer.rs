@@ -51,10 +51,10 @@ impl Ingress {
         };
         let touch = self.register(&newcomer, None, now_ms);
         let result = self.record_touch(from, touch);
-        if let Err(Some(limit)) = result
+        if let Err(Some(reply)) = &result
             && !text.is_some_and(is_from_server)
         {
-            egress.replies.reply(protocol, &Reply::PeerLimit(limit));
+            egress.replies.reply(protocol, reply);
         }
         result.ok()
     }
@@ -72,6 +72,9 @@ impl Ingress {
         let registry = &self.shared.registry;
         let moved = former.map(|former| registry.take_over(newcomer, &former, now_ms));
         let touch = match moved {
+            None | Some(Touch::Unknown) if registry.drain().is_on() => {
+                Touch::Refused(DropReason::Draining)
+            }
             None | Some(Touch::Unknown) => registry.register(newcomer, now_ms),
             Some(touch) => touch,
         };
@@ -79,12 +82,19 @@ impl Ingress {
     }
 
     /// Judges a newcomer once more when it is registered. The operator bans a network, and then
-    /// removes its peers. A newcomer that was judged before and registered after that is found
-    /// here.
-    fn judge_again(&self, newcomer: &Newcomer, touch: Touch, now_ms: u64) -> Touch {
-        if let Touch::Registered(_) | Touch::Moved(_) = touch
-            && let Verdict::Refuse(reason) = self.judge(&newcomer.address, now_ms)
-        {
+    /// removes its peers, or drains the server, and then tells its peers. A newcomer that was judged
+    /// before and registered after that is found here.
+    pub(crate) fn judge_again(&self, newcomer: &Newcomer, touch: Touch, now_ms: u64) -> Touch {
+        let is_draining = || self.shared.registry.drain().is_on();
+        let refusal = match touch {
+            Touch::Registered(_) if is_draining() => Some(DropReason::Draining),
+            Touch::Registered(_) | Touch::Moved(_) => match self.judge(&newcomer.address, now_ms) {
+                Verdict::Refuse(reason) => Some(reason),
+                Verdict::Admit { .. } | Verdict::Prove { .. } => None,
+            },
+            _ => None,
+        };
+        if let Some(reason) = refusal {
             // It may have been removed meanwhile.
             let _ = self
                 .shared
@@ -125,8 +135,8 @@ impl Ingress {
     }
 
     /// Handles a datagram of version 2 without a session. Nothing is stored. A HELLO is answered
-    /// with the session of its address, or with the refusal of a full server. Neither is longer
-    /// than the HELLO.
+    /// with the session of its address, or with the refusal of a server that is full or about to
+    /// stop. None is longer than the HELLO.
     pub(super) fn handle_hello(
         &self,
         from: PeerAddr,
@@ -169,6 +179,10 @@ impl Ingress {
             return;
         }
         let protocol = Protocol::Frames(hello.options.bundle_size);
+        if registry.drain().is_on() {
+            counters.drop_datagram(DropReason::Draining);
+            return egress.replies.reply(protocol, &Reply::NoNewcomers);
+        }
         if let Some(limit) = registry.peer_limit(&from, is_trusted) {
             self.count_refusal(limit);
             return egress.replies.reply(protocol, &Reply::PeerLimit(limit));
@@ -228,10 +242,9 @@ impl Ingress {
         };
         let touch = self.register(&newcomer, former, now_ms);
         let result = self.record_touch(from, touch);
-        if let Err(Some(limit)) = result {
+        if let Err(Some(reply)) = &result {
             egress.replies.set_receiver(session.get());
-            let reply = Reply::PeerLimit(limit);
-            egress.replies.reply(newcomer.protocol, &reply);
+            egress.replies.reply(newcomer.protocol, reply);
         }
         result.ok()
     }

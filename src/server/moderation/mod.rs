@@ -1,8 +1,11 @@
-//! Moderation: the operator lists peers, removes, mutes and bans them.
+//! Moderation: the operator lists peers and rooms, removes, mutes and bans peers, says something to
+//! them, and drains the server.
 //!
 //! These functions wait for locks and for the disk. No worker calls them.
 
+mod announcement;
 mod ban_file;
+mod listing;
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
@@ -13,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use humantime::format_duration;
 
 use super::clock::Clock;
-use super::egress::notifier::OperatorNotices;
+use super::egress::notifier::{MAX_TOLD_AT_ONCE, OperatorNotices};
 use super::ingress::bans::Bans;
 use super::ops::log::WeakLog;
 use super::ops::stats::PeerCounts;
@@ -23,7 +26,11 @@ use crate::net::PeerAddr;
 use crate::sync::Mutex;
 use crate::wire::{DisplayName, Name, Reply, RoomName};
 
+pub use self::announcement::{DRAIN_TIMES, MAX_SAID_BYTES};
 pub use self::ban_file::{BanFile, StateError};
+pub use self::listing::{
+    MAX_FIRST, MAX_LISTED_PEERS, MAX_PAGE, Page, PeerInfo, PeerList, RoomInfo, RoomList,
+};
 pub use super::ingress::bans::{Ban, TooManyBans};
 pub use ipnet::IpNet;
 
@@ -36,34 +43,6 @@ pub struct Moderation {
     notices: OperatorNotices,
     clock: Clock,
     log: WeakLog,
-}
-
-/// A registered peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerInfo {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Its name, if it has taken one.
-    pub name: Option<Name>,
-    /// The room in which it speaks.
-    pub room: RoomName,
-    /// The version of the protocol, 1 or 2.
-    pub version: u8,
-    /// Its address is one of those that the operator trusts.
-    pub is_trusted: bool,
-    /// The operator has muted it.
-    pub is_muted: bool,
-    /// Time in s since its last datagram.
-    pub silent_s: u64,
-}
-
-/// Some of the registered peers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PeerList {
-    /// At most [`MAX_LISTED_PEERS`], in the order of their addresses.
-    pub peers: Vec<PeerInfo>,
-    /// Number of peers that are not in the list.
-    pub more: usize,
 }
 
 /// A peer that the operator has removed, muted or unmuted.
@@ -115,6 +94,20 @@ pub enum ModerationError {
     /// The time is out of bounds.
     #[error("a time must lie between 1s and 100years")]
     Time,
+    /// A drain's time is out of bounds.
+    #[error("the time until the server stops must be at most 1h")]
+    DrainTime,
+    /// The page is out of bounds.
+    #[error(
+        "a page has 1 to {MAX_PAGE} entries, and at most {MAX_FIRST} before it: give a part to search for"
+    )]
+    Page,
+    /// There is no such room.
+    #[error("no such room: {0}")]
+    NoSuchRoom(RoomName),
+    /// What the operator says is empty, too long, or not printable.
+    #[error("a text has 1 to {MAX_SAID_BYTES} bytes, in one line and without control characters")]
+    Text,
     /// The maximum of networks is banned.
     #[error(transparent)]
     TooManyBans(#[from] TooManyBans),
@@ -148,49 +141,6 @@ impl Moderation {
         }
     }
 
-    /// Returns the first peers whose address, name or room contains `part`, in any case.
-    pub fn peers(&self, part: &str) -> PeerList {
-        let part = part.to_ascii_lowercase();
-        let (now_ms, mut list, mut text) = (self.clock.now_ms(), PeerList::default(), Vec::new());
-        self.registry.visit_peers(|address, peer| {
-            let address = address.socket_addr();
-            let room = *peer.room().name();
-            if !part.is_empty() {
-                text.clear();
-                DisplayName::Address(address).push(&mut text);
-                for label in [
-                    peer.name().as_ref().map(Name::as_bytes),
-                    Some(room.as_bytes()),
-                ] {
-                    text.push(b' ');
-                    text.extend_from_slice(label.unwrap_or_default());
-                }
-                text.make_ascii_lowercase();
-                if !text
-                    .windows(part.len())
-                    .any(|window| window == part.as_bytes())
-                {
-                    return;
-                }
-            }
-            if list.peers.len() == MAX_LISTED_PEERS {
-                list.more += 1;
-                return;
-            }
-            list.peers.push(PeerInfo {
-                address,
-                name: peer.name(),
-                room,
-                version: if peer.session().is_some() { 2 } else { 1 },
-                is_trusted: peer.is_trusted(),
-                is_muted: peer.is_muted_at(now_ms),
-                silent_s: now_ms.saturating_sub(peer.last_seen_ms()) / 1000,
-            });
-        });
-        list.peers.sort_unstable_by_key(|peer| peer.address);
-        list
-    }
-
     /// Counts the registered peers. This visits all of them.
     pub fn count_peers(&self) -> PeerCounts {
         let mut counts = PeerCounts::default();
@@ -214,7 +164,7 @@ impl Moderation {
     pub fn kick(&self, whom: &str) -> Result<Moderated, ModerationError> {
         let now_ms = self.clock.now_ms();
         let kick = |address: &PeerAddr| self.registry.kick(address, now_ms);
-        let kicked = self.for_each(whom, Reply::Removed, true, kick)?;
+        let kicked = self.for_each(whom, &Reply::Removed, true, kick)?;
         self.log
             .info(format!("{kicked} is removed by the operator"));
         Ok(kicked)
@@ -237,7 +187,7 @@ impl Moderation {
             is_full |= muted.is_err();
             muted.ok().flatten()
         };
-        let muted = self.for_each(whom, Reply::Muted(time.as_secs()), false, mute);
+        let muted = self.for_each(whom, &Reply::Muted(time.as_secs()), false, mute);
         match muted {
             Err(ModerationError::NoSuchPeer(_)) if is_full => Err(ModerationError::TooManyMutes),
             muted => {
@@ -270,7 +220,7 @@ impl Moderation {
             return Err(ModerationError::NotMuted(display_name));
         }
         let unmute = |address: &PeerAddr| self.registry.unmute_peer(address);
-        let unmuted = self.for_each(whom, Reply::Unmuted, false, unmute);
+        let unmuted = self.for_each(whom, &Reply::Unmuted, false, unmute);
         let unmuted = unmuted.unwrap_or(Moderated {
             address,
             name: None,
@@ -329,7 +279,7 @@ impl Moderation {
     fn for_each(
         &self,
         whom: &str,
-        reply: Reply<'static>,
+        reply: &Reply<'_>,
         is_goodbye: bool,
         change: impl FnMut(&PeerAddr) -> Option<(Option<Name>, Recipient)>,
     ) -> Result<Moderated, ModerationError> {
@@ -366,7 +316,7 @@ impl Moderation {
                 .filter_map(|address| self.registry.remove(address));
             let removed: Vec<_> = removed.map(|(_, peer)| peer).collect();
             count += removed.len();
-            self.notices.tell(removed, Reply::Removed, true);
+            self.notices.tell(removed, &Reply::Removed, true);
         }
         count
     }
@@ -397,9 +347,6 @@ fn parse(whom: &str) -> Result<DisplayName, ModerationError> {
         .map_err(|_| ModerationError::NotAPeer(whom.to_owned()))
 }
 
-/// Maximum number of peers in a [`PeerList`], a few screens.
-pub const MAX_LISTED_PEERS: usize = 100;
-
 /// The times for which a peer can be muted, and a network can be banned.
 pub const TIMES: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(100 * SECONDS_PER_YEAR);
@@ -412,6 +359,3 @@ pub const KICK_TIME: Duration = Duration::from_secs(REMOVED_S);
 
 /// A year of 365.25 days, as humantime reads it.
 const SECONDS_PER_YEAR: u64 = 31_557_600;
-
-/// Number of peers in a notice. The queue of notices then has less than a megabyte.
-const MAX_TOLD_AT_ONCE: usize = 1024;

@@ -23,6 +23,9 @@ pub trait Operated {
     /// The hold on its peers, or `None` for a server without peers.
     fn moderation(&self) -> Option<&Moderation>;
 
+    /// Returns true if the server admits no newcomers any more, and is about to stop.
+    fn is_draining(&self) -> bool;
+
     /// Asks the server to stop.
     fn stop(&self);
 }

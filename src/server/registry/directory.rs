@@ -119,6 +119,24 @@ impl Directory {
         1 + rooms.by_name.len()
     }
 
+    /// Returns the room called `name`.
+    pub fn find(&self, name: RoomName) -> Option<Arc<Room>> {
+        let key = name.folded();
+        if key == lobby() {
+            return Some(Arc::clone(&self.lobby));
+        }
+        let rooms = self.lock();
+        rooms.by_name.get(&key).map(|entry| Arc::clone(&entry.room))
+    }
+
+    /// Returns up to `count` rooms from index `first` on. The lobby has the index 0.
+    pub fn some(&self, first: usize, count: usize) -> Vec<Arc<Room>> {
+        let rooms = self.lock();
+        let others = rooms.by_name.values().map(|entry| &entry.room);
+        let all = std::iter::once(&self.lobby).chain(others);
+        all.skip(first).take(count).map(Arc::clone).collect()
+    }
+
     /// Reserves a place in the room called `name`, and creates the room if it does not
     /// exist. The caller makes a peer a member, and releases the place when the peer
     /// leaves. `network` is that of the peer, or `None` if the peer is trusted.

@@ -3,6 +3,7 @@
 mod budget;
 mod debts;
 mod directory;
+mod drain;
 mod ended;
 pub mod expiry;
 mod hash;
@@ -35,6 +36,7 @@ use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
 pub use budget::{Budget, PeerRates};
 use debts::Debts;
 pub use directory::{Directory, RegistryLimits, RoomError};
+pub use drain::Drain;
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
 pub use members::{Members, Part, SendGroup};

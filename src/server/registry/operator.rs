@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::room::LeaveReason;
-use super::{AddressHash, Peer, RecentAddresses, Recipient, Registry};
+use super::{AddressHash, Drain, Peer, RecentAddresses, Recipient, Registry, Room};
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::supervise::lock;
 use crate::sync::Mutex;
 use crate::wire::{DisplayName, Name};
 
-/// The peers that the operator has muted or removed. A peer is known by its address and port, at
+/// The peers that the operator has muted or removed, and the end of the server. A peer is known by its address and port, at
 /// whichever `--bind` address it comes back.
 pub(super) struct Rulings {
     hash: AddressHash,
@@ -21,6 +21,7 @@ pub(super) struct Rulings {
     muted: Mutex<HashMap<SocketAddr, u64>>,
     /// The number of addresses in it, so that without any the lock is not taken.
     muted_len: AtomicUsize,
+    pub(super) drain: Drain,
 }
 
 /// The maximum of addresses, [`MAX_MUTED`], is muted.
@@ -46,6 +47,20 @@ impl Registry {
         };
         found.retain(|address| self.get(address).is_some());
         found
+    }
+
+    /// Returns the ways to all peers.
+    pub fn all_recipients(&self) -> Vec<Recipient> {
+        let mut recipients = Vec::with_capacity(self.len());
+        self.visit_peers(|address, peer| recipients.push(peer.recipient(&address)));
+        recipients
+    }
+
+    /// Returns the ways to all members of a room, also to those that receive no messages.
+    pub fn recipients_in(&self, room: &Room) -> Vec<Recipient> {
+        let (members, _) = room.page(0, usize::MAX);
+        let recipient = |address: &PeerAddr| Some(self.get(address)?.recipient(address));
+        members.iter().filter_map(recipient).collect()
     }
 
     /// Removes a peer. Returns its name and the way to it, or `None` if it is not registered.
@@ -116,6 +131,7 @@ impl Rulings {
             removed: RecentAddresses::new(REMOVED_SLOTS, REMOVED_S),
             muted: Mutex::default(),
             muted_len: AtomicUsize::new(0),
+            drain: Drain::new(),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use super::{Changes, KINDS, Limit, LimitScope, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode, PONG};
-use super::{Page, PresenceEvent, Reply, Resource};
+use super::{Changes, KINDS, Limit, LimitScope, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode};
+use super::{OPERATOR, PONG, Page, PresenceEvent, Reply, Resource};
 use crate::wire::command::{Verb, split_at_blank};
 use crate::wire::proof::ProofToken;
 
@@ -21,6 +21,7 @@ impl<'a> Reply<'a> {
             NoticeCode::Done => read_done(text),
             NoticeCode::Misuse | NoticeCode::Refused => read_refusal(text),
             NoticeCode::Presence => read_presence(text),
+            NoticeCode::Operator => read_operator(text),
             NoticeCode::Other(_) => None,
         }?;
         // The readers look only at words that differ between sentences. This compares the
@@ -36,6 +37,7 @@ impl<'a> Reply<'a> {
     /// `pong is taken` is parsed as [`Reply::NameTaken`].
     pub fn parse_uncoded(text: &'a [u8]) -> Option<Self> {
         let codes = [
+            NoticeCode::Operator,
             NoticeCode::Misuse,
             NoticeCode::Refused,
             NoticeCode::Presence,
@@ -107,6 +109,7 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
         ["unknown", "option", kind] => Some(Reply::UnknownOption(kind.parse().ok()?)),
         ["removed", "by", ..] => Some(Reply::Removed),
         ["muted", "by", _, _, _, seconds, "s"] => Some(Reply::Muted(seconds.parse().ok()?)),
+        ["stopping", "soon,", ..] => Some(Reply::NoNewcomers),
         ["say", "/in", token] => Some(Reply::Prove(ProofToken::parse(token.as_bytes())?)),
         _ => None,
     }
@@ -117,6 +120,16 @@ fn read_presence(text: &[u8]) -> Option<Reply<'_>> {
     let (changes, members) = text.strip_suffix(" here)")?.rsplit_once(' ')?;
     let (changes, members) = (read_changes(changes)?, read_number(members)?);
     Some(Reply::Presence { changes, members })
+}
+
+fn read_operator(text: &[u8]) -> Option<Reply<'_>> {
+    if let Some(text) = text.strip_prefix(OPERATOR) {
+        return Some(Reply::Operator(text));
+    }
+    let text = str::from_utf8(text).ok()?;
+    let seconds = text.strip_prefix("the server stops in ")?;
+    let seconds = seconds.strip_suffix(" s")?.parse().ok()?;
+    Some(Reply::Stopping(seconds))
 }
 
 /// Reads the limit at the end of a sentence, in parentheses.

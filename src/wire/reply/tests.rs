@@ -166,6 +166,12 @@ fn each_sentence_has_its_words() {
         (Reply::Prove(ProofToken::of(1)), "say /in 00000001"),
         (Reply::Removed, "removed by the operator"),
         (Reply::Muted(600), "muted by the operator for 600 s"),
+        (Reply::NoNewcomers, "stopping soon, no newcomers"),
+    ];
+    let operator = [
+        (Reply::Operator(b" a: b "), "operator:  a: b "),
+        (Reply::Operator(b""), "operator: "),
+        (Reply::Stopping(30), "the server stops in 30 s"),
     ];
     let presence = [
         (
@@ -183,6 +189,7 @@ fn each_sentence_has_its_words() {
         (NoticeCode::Misuse, &misuse),
         (NoticeCode::Refused, &refused),
         (NoticeCode::Presence, &presence),
+        (NoticeCode::Operator, &operator),
     ] {
         for (reply, words) in sentences {
             assert_eq!(String::from_utf8(sentence(reply)).unwrap(), *words);
@@ -359,7 +366,13 @@ proptest! {
 
     #[test]
     fn a_parsed_reply_has_its_code_and_can_be_written(text in any_text()) {
-        for code in [NoticeCode::Done, NoticeCode::Misuse, NoticeCode::Refused, NoticeCode::Presence] {
+        for code in [
+            NoticeCode::Done,
+            NoticeCode::Misuse,
+            NoticeCode::Refused,
+            NoticeCode::Presence,
+            NoticeCode::Operator,
+        ] {
             if let Some(reply) = Reply::parse(code, &text) {
                 prop_assert_eq!(reply.code(), code);
                 let written = sentence(&reply);

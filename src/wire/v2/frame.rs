@@ -236,6 +236,7 @@ impl NoticeCode {
             Self::Misuse => 1,
             Self::Refused => 2,
             Self::Presence => 3,
+            Self::Operator => 4,
             Self::Other(code) => code,
         }
     }
@@ -246,6 +247,7 @@ impl NoticeCode {
             1 => Self::Misuse,
             2 => Self::Refused,
             3 => Self::Presence,
+            4 => Self::Operator,
             code => Self::Other(code),
         }
     }

@@ -258,7 +258,7 @@ fn frames_that_are_filled_in_place_have_the_same_bytes() {
 }
 
 #[test]
-fn the_refusal_of_a_full_server_is_shorter_than_a_hello() {
+fn the_refusals_of_a_full_server_and_of_one_that_stops_are_shorter_than_a_hello() {
     let mut datagram = Vec::new();
     push_server_header(0, &mut datagram);
     let limit = Limit {
@@ -266,6 +266,10 @@ fn the_refusal_of_a_full_server_is_shorter_than_a_hello() {
         scope: LimitScope::NetworkPerSecond,
     };
     push_reply(&Reply::PeerLimit(limit), &mut datagram);
+    assert!(datagram.len() < MIN_HELLO_BYTES, "{}", datagram.len());
+    datagram.clear();
+    push_server_header(0, &mut datagram);
+    push_reply(&Reply::NoNewcomers, &mut datagram);
     assert!(datagram.len() < MIN_HELLO_BYTES, "{}", datagram.len());
 }
 

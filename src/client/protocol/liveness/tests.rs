@@ -337,7 +337,7 @@ fn a_full_server_is_greeted_again_with_longer_and_longer_waits() {
     live.beat();
     let mut waits = Vec::new();
     for _ in 0..6 {
-        live.liveness.full(live.now);
+        live.liveness.turned_away(DownReason::Full, live.now);
         assert_eq!(live.down(), Some(&DownReason::Full));
         waits.push(live.next().0);
     }

@@ -281,12 +281,17 @@ fn a_full_server_is_down_until_it_has_a_place() {
         "peer limit reached (2)",
         "peer limit reached (1 in your network)",
     ] {
-        is_down_until_it_has_a_place(refusal);
+        is_down_until_it_has_a_place(refusal, &DownReason::Full);
     }
 }
 
-fn is_down_until_it_has_a_place(refusal: &str) {
-    let full = || [Event::Down(DownReason::Full)];
+#[test]
+fn a_server_that_is_about_to_stop_is_down_until_another_one_takes_its_place() {
+    is_down_until_it_has_a_place("stopping soon, no newcomers", &DownReason::Stopping);
+}
+
+fn is_down_until_it_has_a_place(refusal: &str, reason: &DownReason) {
+    let full = || [Event::Down(reason.clone())];
     let mut v2 = Talk::new(ProtocolChoice::Auto);
     assert_eq!(v2.sent(), ["hello"]);
     assert_eq!(v2.hear_notice(NoticeCode::Refused, refusal), full());

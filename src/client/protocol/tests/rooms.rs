@@ -43,6 +43,25 @@ fn a_notice_has_its_code() {
 }
 
 #[test]
+fn a_sentence_of_the_operator_is_also_an_event_for_programs() {
+    let said = |text: &str| Event::Notice {
+        code: NoticeCode::Operator,
+        text: text.to_owned(),
+    };
+    let says = [
+        ("operator: hi all", Event::Operator("hi all".to_owned())),
+        ("the server stops in 90 s", Event::Stopping(90_000 * MS)),
+    ];
+    let (mut v2, mut v1) = (Talk::welcomed(), Talk::new(ProtocolChoice::V1));
+    for (sentence, event) in says {
+        let expected = [said(sentence), event];
+        assert_eq!(v2.hear_notice(NoticeCode::Operator, sentence), expected);
+        let heard = v1.hear(format!("* {sentence}").as_bytes());
+        assert_eq!(heard[heard.len() - 2..], expected);
+    }
+}
+
+#[test]
 fn a_change_of_room_is_no_loss_and_neither_is_the_way_back() {
     let mut talk = Talk::welcomed();
     talk.hear_frames(&[message(10, b"a"), room(3)]);

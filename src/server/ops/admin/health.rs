@@ -14,3 +14,14 @@ pub(super) async fn healthz(extract::State(state): extract::State<State>) -> (St
         false => (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {stuck}\n")),
     }
 }
+
+/// Returns 200 unless the server refuses new peers because it is about to stop, and else 503. Its
+/// sockets are open before the admin server answers.
+pub(super) async fn readyz(
+    extract::State(state): extract::State<State>,
+) -> (StatusCode, &'static str) {
+    match state.server.is_draining() {
+        false => (StatusCode::OK, "ok\n"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}

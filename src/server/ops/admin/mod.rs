@@ -4,26 +4,37 @@
 //! [`Operated`], which waits for no worker, and no worker waits for it.
 
 mod access;
+mod api;
 mod connections;
+mod error;
+mod events;
 mod health;
+mod metrics;
+mod page;
 mod routes;
 mod sample;
 mod sampler;
+mod stats;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, watch};
 
 use self::access::{Access, Token};
+use self::api::{Actions, MAX_ACTIONS};
+use self::metrics::Process;
 use self::sample::Sample;
 use self::sampler::Sampler;
 use super::log::Log;
 use super::operated::Operated;
 use super::supervise::Supervisor;
+
+pub(crate) use self::connections::MAX_CONNECTIONS;
 
 /// The reason why the admin server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +69,10 @@ pub enum AdminError {
 /// An admin server that listens, and does not answer yet.
 pub(in crate::server) struct Admin {
     listener: std::net::TcpListener,
+    address: SocketAddr,
     runtime: Runtime,
     access: Access,
+    process: Option<Process>,
     log: Log,
 }
 
@@ -68,8 +81,20 @@ pub(in crate::server) struct Admin {
 struct State {
     server: Arc<dyn Operated + Send + Sync>,
     access: Arc<Access>,
+    actions: Actions,
     /// The newest sample.
     samples: watch::Receiver<Arc<Sample>>,
+    started: Started,
+    /// `None` where the kernel does not show it.
+    process: Option<Arc<Process>>,
+}
+
+/// The moment at which the admin server started, right after the server.
+#[derive(Clone, Copy)]
+struct Started {
+    at: Instant,
+    /// Time in ms since 1970.
+    time_ms: u64,
 }
 
 impl Admin {
@@ -83,9 +108,11 @@ impl Admin {
         let bind = || {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
+            connections::bound_buffers(&listener)?;
             // It opens its files here, before the server gives up the right to do so.
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
+                .max_blocking_threads(MAX_ACTIONS)
                 .build()?;
             Ok((listener.local_addr()?, listener, runtime))
         };
@@ -94,10 +121,17 @@ impl Admin {
         log.info(format!("admin server at http://{address}/"));
         Ok(Self {
             listener,
+            address,
             runtime,
-            access: Access::new(address, token),
+            access: Access::new(address, token, log),
+            process: Process::open(),
             log: log.clone(),
         })
+    }
+
+    /// The address that it listens on, with its actual port.
+    pub(in crate::server) fn local_addr(&self) -> SocketAddr {
+        self.address
     }
 
     /// Starts the thread, which ends with the server.
@@ -110,13 +144,19 @@ impl Admin {
         let stopped = Arc::clone(&notify);
         let wake = Arc::new(move || notify.notify_one());
         supervisor.spawn("admin".into(), wake, move |stop| {
-            self.runtime.block_on(async {
+            let result = self.runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(self.listener)?;
                 let (sampler, samples) = Sampler::new(Arc::clone(&server));
                 let state = State {
                     server,
                     access: Arc::new(self.access),
+                    actions: Actions::new(),
                     samples,
+                    started: Started {
+                        at: Instant::now(),
+                        time_ms: sample::time_ms(),
+                    },
+                    process: self.process.map(Arc::new),
                 };
                 tokio::spawn(sampler.run());
                 tokio::spawn(connections::serve(
@@ -128,7 +168,10 @@ impl Admin {
                     stopped.notified().await;
                 }
                 Ok(())
-            })
+            });
+            // An action that still waits, such as for the disk, does not hold up the stop.
+            self.runtime.shutdown_background();
+            result
         })
     }
 }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use crate::server::ops::stats::{DropReason, PeerCounts, Stats};
 
@@ -16,8 +17,12 @@ pub(super) struct Sample {
     pub(super) peers: PeerCounts,
     /// The names of the workers that have not turned their loop within the last two seconds.
     pub(super) stuck: Vec<String>,
+    /// It admits no newcomers any more, and is about to stop.
+    pub(super) is_draining: bool,
     /// The rates since the sample before.
     pub(super) point: Point,
+    /// The event of this second as JSON, which all dashboards receive.
+    pub(super) event: Arc<str>,
     /// The points of the last 15 minutes, from old to new, each of [`HISTORY_STEP`].
     pub(super) history: Arc<History>,
 }
@@ -37,6 +42,7 @@ pub(super) struct Point {
     pub(super) plan_p99_us: Option<u64>,
     /// Datagrams dropped per second, by reason. Reasons without any are left out. `kernel` counts
     /// those of full receive buffers.
+    #[serde(serialize_with = "as_object")]
     pub(super) drops_per_s: Vec<(&'static str, f64)>,
     /// The time in ms to send the texts that wait in all workers.
     pub(super) backlog_ms: f64,
@@ -47,19 +53,62 @@ pub(super) struct Point {
 /// Points that are kept for a dashboard that is opened later.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
-    pub(super) points: VecDeque<Point>,
+    /// Each as JSON.
+    pub(super) points: VecDeque<Arc<str>>,
+}
+
+/// The event of a second: its point, and the numbers that have no curve.
+#[derive(Serialize)]
+struct Event<'a> {
+    point: &'a Point,
+    /// The names of the workers that are stuck.
+    stuck: &'a [String],
+    is_draining: bool,
+    /// Registered peers of version 1 of the protocol, and of version 2.
+    peers_v1: usize,
+    peers_v2: usize,
+    /// Counts since the start.
+    deliveries: u64,
+    datagrams_in: u64,
+    messages_shed: u64,
+    /// Datagrams dropped for any reason, with those of full receive buffers.
+    dropped: u64,
+}
+
+impl Sample {
+    /// Returns the event of a state as JSON.
+    pub(super) fn event(
+        point: &Point,
+        stats: &Stats,
+        peers: PeerCounts,
+        stuck: &[String],
+        is_draining: bool,
+    ) -> Arc<str> {
+        let total = stats.total();
+        as_json(&Event {
+            point,
+            stuck,
+            is_draining,
+            peers_v1: peers.v1_trusted + peers.v1_untrusted,
+            peers_v2: peers.v2_trusted + peers.v2_untrusted,
+            deliveries: total.deliveries,
+            datagrams_in: total.datagrams_in,
+            messages_shed: total.messages_shed,
+            dropped: total.dropped_total() + total.kernel_drops,
+        })
+    }
 }
 
 impl Point {
     /// Returns the point between two states.
     pub(super) fn between(before: (Instant, &Stats), now: (Instant, &Stats)) -> Self {
         let seconds = (now.0 - before.0).as_secs_f64().max(1e-3);
-        let per_s = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        let per_s = |now: u64, before: u64| rounded(now.saturating_sub(before) as f64 / seconds);
         let (was, is) = (before.1.total(), now.1.total());
         let workers = before.1.workers.iter().zip(&now.1.workers);
         let busy = workers.map(|(was, is)| {
             let busy_ns = per_s(is.counts.busy_ns, was.counts.busy_ns);
-            (busy_ns / 1e9).min(1.0)
+            rounded(busy_ns / 1e9).min(1.0)
         });
         let plans = now.1.plan_times().since(&before.1.plan_times());
         let reasons = DropReason::ALL.into_iter().map(|reason| {
@@ -69,9 +118,8 @@ impl Point {
         let kernel = ("kernel", per_s(is.kernel_drops, was.kernel_drops));
         let drops = reasons.chain([kernel]);
         let backlog_ns = now.1.workers.iter().map(|worker| worker.backlog_cost_ns);
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
-            time_ms: since_1970.unwrap_or_default().as_millis() as u64,
+            time_ms: time_ms(),
             deliveries_per_s: per_s(is.deliveries, was.deliveries),
             datagrams_per_s: per_s(is.datagrams_in, was.datagrams_in),
             messages_shed_per_s: per_s(is.messages_shed, was.messages_shed),
@@ -79,7 +127,7 @@ impl Point {
             plan_p50_us: plans.quantile_us(0.5),
             plan_p99_us: plans.quantile_us(0.99),
             drops_per_s: drops.filter(|(_, rate)| *rate > 0.0).collect(),
-            backlog_ms: backlog_ns.sum::<u64>() as f64 / 1e6,
+            backlog_ms: rounded(backlog_ns.sum::<u64>() as f64 / 1e6),
             peers: now.1.peers,
             rooms: now.1.rooms,
         }
@@ -87,12 +135,42 @@ impl Point {
 }
 
 impl History {
-    pub(super) fn push(&mut self, point: Point) {
+    pub(super) fn push(&mut self, point: &Point) {
         if self.points.len() == MAX_HISTORY {
             self.points.pop_front();
         }
-        self.points.push_back(point);
+        self.points.push_back(as_json(point));
     }
+}
+
+/// Returns the time in ms since 1970.
+pub(super) fn time_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_1970.unwrap_or_default().as_millis() as u64
+}
+
+/// Serializes pairs as an object, in their order.
+pub(super) fn as_object<S: Serializer, T: Serialize>(
+    pairs: &[(&'static str, T)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_map(Some(pairs.len()))?;
+    for (key, value) in pairs {
+        object.serialize_entry(key, value)?;
+    }
+    object.end()
+}
+
+/// Returns a value whose serialization cannot fail as JSON.
+pub(super) fn as_json(value: &impl Serialize) -> Arc<str> {
+    let json = serde_json::to_string(value);
+    json.expect("all keys are strings, and no part refuses")
+        .into()
+}
+
+/// Rounds to three digits behind the point, which is finer than any curve.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// Time between two points of the history.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{self, MissedTickBehavior, interval_at};
 
 use super::sample::{HISTORY_STEP, History, Point, Sample};
 use crate::server::ops::operated::Operated;
@@ -27,17 +27,25 @@ impl Sampler {
         server: Arc<dyn Operated + Send + Sync>,
     ) -> (Self, watch::Receiver<Arc<Sample>>) {
         let now = (Instant::now(), server.stats());
+        let (point, peers) = (
+            Point::between((now.0, &now.1), (now.0, &now.1)),
+            count_peers(&*server),
+        );
         let first = Sample {
             at: now.0,
-            peers: count_peers(&*server),
+            event: Sample::event(&point, &now.1, peers, &[], false),
+            peers,
             stuck: Vec::new(),
-            point: Point::between((now.0, &now.1), (now.0, &now.1)),
+            is_draining: false,
+            point,
             history: Arc::default(),
             stats: now.1.clone(),
         };
         let (samples, newest) = watch::channel(Arc::new(first));
+        let mut turns = server.turns();
+        turns.workers().for_each(|worker| turns.ask(worker));
         let sampler = Self {
-            turns: server.turns(),
+            turns,
             server,
             samples,
             last_point: now,
@@ -48,7 +56,7 @@ impl Sampler {
 
     /// Runs without end.
     pub(super) async fn run(mut self) {
-        let mut ticks = interval(INTERVAL);
+        let mut ticks = interval_at(time::Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -61,15 +69,20 @@ impl Sampler {
         if now - self.last_point.0 >= HISTORY_STEP {
             let (before, before_stats) = &self.last_point;
             let point = Point::between((*before, before_stats), (now, &stats));
-            Arc::make_mut(&mut self.history).push(point);
+            Arc::make_mut(&mut self.history).push(&point);
             self.last_point = (now, stats.clone());
         }
         let before = Arc::clone(&self.samples.borrow());
+        let point = Point::between((before.at, &before.stats), (now, &stats));
+        let (peers, stuck) = (count_peers(&*self.server), self.check_turns());
+        let is_draining = self.server.is_draining();
         let sample = Sample {
             at: now,
-            peers: count_peers(&*self.server),
-            stuck: self.check_turns(),
-            point: Point::between((before.at, &before.stats), (now, &stats)),
+            event: Sample::event(&point, &stats, peers, &stuck, is_draining),
+            peers,
+            stuck,
+            is_draining,
+            point,
             history: Arc::clone(&self.history),
             stats,
         };
@@ -77,6 +90,7 @@ impl Sampler {
     }
 
     /// Returns the names of the workers that have not turned their loop in the last two seconds.
+    /// Each worker has been asked for a turn since its last one, so a worker that sleeps turns.
     fn check_turns(&mut self) -> Vec<String> {
         let turns = &mut self.turns;
         let mut stuck = Vec::new();
@@ -97,3 +111,76 @@ fn count_peers(server: &(dyn Operated + Send + Sync)) -> PeerCounts {
 }
 
 const INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::server::moderation::Moderation;
+    use crate::server::ops::stats::LimitInForce;
+    use crate::server::ops::turns::WorkerHandle;
+    use crate::server::ops::turns::tests::worker;
+
+    /// A server whose workers turn only when they are woken.
+    struct Asleep(Vec<WorkerHandle>);
+
+    impl Operated for Asleep {
+        fn stats(&self) -> Stats {
+            Stats::default()
+        }
+
+        fn local_addrs(&self) -> &[SocketAddr] {
+            &[]
+        }
+
+        fn turns(&self) -> Turns {
+            Turns::new(self.0.clone())
+        }
+
+        fn limits(&self) -> &[LimitInForce] {
+            &[]
+        }
+
+        fn moderation(&self) -> Option<&Moderation> {
+            None
+        }
+
+        fn is_draining(&self) -> bool {
+            false
+        }
+
+        fn stop(&self) {}
+    }
+
+    #[test]
+    fn a_worker_is_stuck_if_it_takes_no_turn_for_two_seconds_after_it_was_asked() {
+        let is_stuck = Arc::<AtomicBool>::default();
+        let workers = vec![
+            worker("worker-0", &Arc::default()),
+            worker("worker-1", &is_stuck),
+        ];
+        let (mut sampler, newest) = Sampler::new(Arc::new(Asleep(workers.clone())));
+        let mut stuck = || {
+            sampler.sample();
+            newest.borrow().stuck.clone()
+        };
+        let nobody = Vec::<String>::new();
+        for _ in 0..5 {
+            assert_eq!(stuck(), nobody);
+        }
+        is_stuck.store(true, Ordering::Relaxed);
+        // It had turned when it was asked last.
+        assert_eq!(stuck(), nobody);
+        assert_eq!(stuck(), nobody, "it has had one second");
+        for _ in 0..3 {
+            assert_eq!(stuck(), ["worker-1"]);
+        }
+        is_stuck.store(false, Ordering::Relaxed);
+        workers[1].info.counters.turns.add(1);
+        for _ in 0..5 {
+            assert_eq!(stuck(), nobody);
+        }
+    }
+}

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::Listing;
 use crate::server::ingress::admission::parse_net;
 use crate::server::moderation::{
-    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, PeerInfo, PeerList,
+    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, Page, PeerInfo, PeerList,
 };
 use crate::server::ops::log;
 use crate::server::ops::operated::Operated;
@@ -77,7 +77,7 @@ impl Command {
 
     fn moderate(self, moderation: &Moderation) -> Result<String, ModerationError> {
         Ok(match self {
-            Self::Peers(part) => peers(&moderation.peers(&part)),
+            Self::Peers(part) => peers(&moderation.peers(&part, Page::FIRST)),
             Self::Kick(whom) => {
                 let (kicked, time) = (moderation.kick(&whom)?, format_duration(KICK_TIME));
                 format!("{kicked} is removed, and refused for {time}")
@@ -148,8 +148,7 @@ fn parse_time(words: &[&str]) -> Option<Duration> {
 }
 
 fn peers(list: &PeerList) -> String {
-    let shown = list.peers.len();
-    let mut text = format!("peers: {}", Thousands((shown + list.more) as u64));
+    let mut text = format!("peers: {}", Thousands(list.total as u64));
     for peer in &list.peers {
         let PeerInfo { address, room, .. } = peer;
         let name = peer
@@ -163,8 +162,9 @@ fn peers(list: &PeerList) -> String {
             peer.version, peer.silent_s
         );
     }
-    if list.more > 0 {
-        let more = Thousands(list.more as u64);
+    let more = list.total.saturating_sub(list.peers.len());
+    if more > 0 {
+        let more = Thousands(more as u64);
         let _ = write!(
             text,
             "\nand {more} more: give a part of an address, name or room"
@@ -323,7 +323,7 @@ mod tests {
         };
         let list = PeerList {
             peers: vec![peer],
-            more: 1_234,
+            total: 1_235,
         };
         assert_eq!(
             peers(&list),

@@ -125,6 +125,9 @@ pub(super) fn any_reply() -> impl Strategy<Value = Reply<'static>> {
         Just(Reply::Removed),
         any::<u64>().prop_map(Reply::Muted),
         Just(Reply::Unmuted),
+        any_bytes().prop_map(Reply::Operator),
+        any::<u64>().prop_map(Reply::Stopping),
+        Just(Reply::NoNewcomers),
         presence,
     ]
 }
@@ -134,7 +137,8 @@ pub(super) fn any_text() -> impl Strategy<Value = Vec<u8>> {
     let parts = "you are |in |to |pong |usage: /|who|ada|den|server|5|1,000|is |\
         taken|full |(|)|: |, | |here|room|rooms|none from |on|joined|timed out|now |\
         at most |texts per second|(more: /who |limit reached |in your network|per second|\
-        muted |removed |by the operator| for | s";
+        muted |removed |by the operator| for | s|operator: |the server stops in |\
+        stopping soon, |no newcomers";
     let part = prop_oneof![
         9 => prop::sample::select(parts.split('|').collect::<Vec<_>>())
             .prop_map(|part| part.as_bytes().to_vec()),

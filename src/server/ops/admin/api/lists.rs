@@ -1,0 +1,205 @@
+//! Lists: workers, rooms, peers, bans and limits.
+
+use axum::{Json, extract};
+use humantime::format_rfc3339_seconds;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::super::error::Refusal;
+use super::input::ListInput;
+use super::{State, moderate};
+use crate::server::moderation::{Ban, PeerInfo, RoomInfo};
+use crate::server::ops::stats::{Counts, DropReason};
+
+/// The workers as of the last second.
+#[derive(Serialize)]
+pub(super) struct Workers {
+    workers: Vec<Worker>,
+}
+
+#[derive(Serialize)]
+struct Worker {
+    name: String,
+    /// The core that it is pinned to.
+    core: Option<usize>,
+    /// It has not turned its loop within the last two seconds.
+    is_stuck: bool,
+    /// The share of the last second in which it was not asleep, 0 to 1.
+    busy: f64,
+    /// The time to send the texts that wait.
+    backlog_cost_us: u64,
+    /// The time for which the oldest text of the last plan had waited.
+    backlog_age_us: u64,
+    /// Counts since the start, by the names of the counters.
+    counts: Map<String, Value>,
+    /// Datagrams dropped since the start, by reason.
+    drops: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Rooms {
+    rooms: Vec<RoomAnswer>,
+    first: usize,
+    total: usize,
+}
+
+#[derive(Serialize)]
+struct RoomAnswer {
+    name: String,
+    members: usize,
+    /// Members that receive messages in this version.
+    v1: u32,
+    v2: u32,
+}
+
+#[derive(Serialize)]
+pub(super) struct Peers {
+    peers: Vec<PeerAnswer>,
+    first: usize,
+    total: usize,
+}
+
+#[derive(Serialize)]
+struct PeerAnswer {
+    address: String,
+    name: Option<String>,
+    room: String,
+    version: u8,
+    is_trusted: bool,
+    is_muted: bool,
+    silent_s: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Bans {
+    bans: Vec<BanAnswer>,
+}
+
+/// A ban, as changes answer it too.
+#[derive(Serialize)]
+pub(super) struct BanAnswer {
+    net: String,
+    /// `None` for ever.
+    until: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Limits {
+    limits: Vec<LimitAnswer>,
+}
+
+#[derive(Serialize)]
+struct LimitAnswer {
+    flag: &'static str,
+    /// `None` if it is off.
+    max: Option<u64>,
+    is_per_second: bool,
+}
+
+pub(super) async fn workers(extract::State(state): extract::State<State>) -> Json<Workers> {
+    let sample = state.samples.borrow().clone();
+    let names = || Counts::MEANINGS.iter().map(|(name, _)| (*name).to_owned());
+    let workers = sample.stats.workers.iter().zip(&sample.point.busy);
+    let workers = workers.map(|(worker, busy)| {
+        let values = worker.counts.values().map(Value::from);
+        let drops = DropReason::ALL.map(|reason| {
+            let count = worker.counts.dropped(reason);
+            (reason.name().to_owned(), Value::from(count))
+        });
+        Worker {
+            name: worker.name.clone(),
+            core: worker.core,
+            is_stuck: sample.stuck.contains(&worker.name),
+            busy: *busy,
+            backlog_cost_us: worker.backlog_cost_ns / 1000,
+            backlog_age_us: worker.backlog_age_us,
+            counts: names().zip(values).collect(),
+            drops: drops.into_iter().collect(),
+        }
+    });
+    Json(Workers {
+        workers: workers.collect(),
+    })
+}
+
+pub(super) async fn rooms(
+    extract::State(state): extract::State<State>,
+    input: ListInput,
+) -> Result<Json<Rooms>, Refusal> {
+    let ListInput { part, first, page } = input;
+    let list = moderate(&state, move |moderation| Ok(moderation.rooms(&part, page))).await?;
+    Ok(Json(Rooms {
+        rooms: list.rooms.iter().map(RoomAnswer::from).collect(),
+        first,
+        total: list.total,
+    }))
+}
+
+pub(super) async fn peers(
+    extract::State(state): extract::State<State>,
+    input: ListInput,
+) -> Result<Json<Peers>, Refusal> {
+    let ListInput { part, first, page } = input;
+    let list = moderate(&state, move |moderation| Ok(moderation.peers(&part, page))).await?;
+    Ok(Json(Peers {
+        peers: list.peers.iter().map(PeerAnswer::from).collect(),
+        first,
+        total: list.total,
+    }))
+}
+
+pub(super) async fn bans(
+    extract::State(state): extract::State<State>,
+) -> Result<Json<Bans>, Refusal> {
+    let bans = moderate(&state, |moderation| Ok(moderation.bans())).await?;
+    Ok(Json(Bans {
+        bans: bans.iter().map(BanAnswer::from).collect(),
+    }))
+}
+
+pub(super) async fn limits(extract::State(state): extract::State<State>) -> Json<Limits> {
+    let limits = state.server.limits().iter();
+    let limits = limits.map(|limit| LimitAnswer {
+        flag: limit.flag,
+        max: limit.max,
+        is_per_second: limit.is_rate,
+    });
+    Json(Limits {
+        limits: limits.collect(),
+    })
+}
+
+impl From<&RoomInfo> for RoomAnswer {
+    fn from(room: &RoomInfo) -> Self {
+        Self {
+            name: room.name.to_string(),
+            members: room.members,
+            v1: room.v1,
+            v2: room.v2,
+        }
+    }
+}
+
+impl From<&PeerInfo> for PeerAnswer {
+    fn from(peer: &PeerInfo) -> Self {
+        Self {
+            address: peer.address.to_string(),
+            name: peer.name.map(|name| name.to_string()),
+            room: peer.room.to_string(),
+            version: peer.version,
+            is_trusted: peer.is_trusted,
+            is_muted: peer.is_muted,
+            silent_s: peer.silent_s,
+        }
+    }
+}
+
+impl From<&Ban> for BanAnswer {
+    fn from(ban: &Ban) -> Self {
+        let until = ban.end().map(|end| format_rfc3339_seconds(end).to_string());
+        Self {
+            net: ban.net().to_string(),
+            until,
+        }
+    }
+}
