@@ -61,15 +61,14 @@ fn ctrl_c_stops_the_server_with_exit_code_0() {
 fn the_log_is_written_above_the_line_that_is_typed() {
     let mut command = started_by(&SESSION, &["--bind", V4, "--log", "info"]);
     let (mut process, mut terminal) = Terminal::start(&mut command);
-    let listening = terminal.expect_output(">>>>: ");
-    let address = listening.split("listening on ").nth(1).unwrap();
-    let address = address.split_whitespace().next().unwrap();
+    // It may come before the prompt, and after.
+    terminal.expect_output("listening on ");
+    let address = terminal.expect_output("\r");
     terminal.type_in("pee");
-    terminal.expect_output("pee");
+    terminal.expect_last_lines(&[">>>>: pee"]);
     let ann = Client::connect(address.parse().unwrap());
     ann.send(b"/ping 1");
     assert_eq!(ann.receive(), b"* pong 1");
-    terminal.expect_last_lines(&[">>>>: pee"]);
     terminal.expect_output(&format!("{} is here", ann.address()));
     terminal.expect_last_lines(&[">>>>: pee"]);
     terminal.type_in("rs\n");
@@ -97,13 +96,27 @@ fn help_lists_every_command() {
     let printed = server.printed();
     server.type_line("help");
     for verb in [
-        "stats", "peers", "kick", "mute", "unmute", "ban", "unban", "bans", "limits", "log",
-        "help", "quit",
+        "stats", "peers", "rooms", "say", "kick", "mute", "unmute", "ban", "unban", "bans",
+        "limits", "log", "drain", "help", "quit",
     ] {
         let line = printed.next();
         assert!(line.starts_with(&format!("{verb} ")), "{line}");
     }
     server.type_line("quit");
+    server.expect_success();
+}
+
+#[test]
+fn a_server_that_is_drained_stops_when_nobody_is_left() {
+    let mut server = ServerProgram::start(&[]);
+    let printed = server.printed();
+    let ann = server.client();
+    server.expect_echo(&ann, "hi");
+    server.type_line("drain 1h");
+    printed.find("newcomers are refused, and the server stops in 1h: said to 1 peer");
+    assert!(ann.receive().starts_with(b"* "));
+    server.expect_echo(&ann, "still here");
+    ann.send(b"quit");
     server.expect_success();
 }
 
@@ -174,6 +187,20 @@ fn every_command_is_carried_out() {
     assert_eq!(words.join(" "), expected);
     server.type_line("peers den");
     printed.find("peers: 0");
+
+    ada.send(b"/join den");
+    assert_eq!(ada.receive(), b"* you are in den (1 here)");
+    server.type_line("rooms DE");
+    printed.find("rooms: 1");
+    let row = printed.next();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["den", "1"]);
+    server.type_line("say den we stop at noon");
+    printed.find("said to 1 peer");
+    assert_eq!(ada.receive(), b"* operator: we stop at noon");
+    server.type_line("say attic hi");
+    printed.find("no such room: attic");
+    ada.send(b"/leave");
+    assert_eq!(ada.receive(), b"* you are in lobby (1 here)");
 
     server.type_line("mute ada 1h 30m");
     printed.find(&format!("ada at {who} is muted for 1h 30m"));

@@ -9,19 +9,26 @@ use ipnet::IpNet;
 use super::Listing;
 use crate::server::ingress::admission::parse_net;
 use crate::server::moderation::{
-    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, Page, PeerInfo, PeerList,
+    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, Page, PeerInfo,
+    PeerList, RoomList,
 };
 use crate::server::ops::log;
 use crate::server::ops::operated::Operated;
 use crate::server::ops::stats::LimitInForce;
-use crate::wire::push_printable;
 use crate::wire::reply::Thousands;
+use crate::wire::{RoomName, push_printable};
 
 /// A command other than `quit`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
     /// Lists the peers whose address, name or room contains this part.
     Peers(String),
+    /// Lists the rooms whose name contains this part.
+    Rooms(String),
+    /// Says something to a room, or to all peers.
+    Say(Option<RoomName>, String),
+    /// Refuses newcomers, and stops the server after this time.
+    Drain(Duration),
     Kick(String),
     Mute(String, Duration),
     Unmute(String),
@@ -78,6 +85,13 @@ impl Command {
     fn moderate(self, moderation: &Moderation) -> Result<String, ModerationError> {
         Ok(match self {
             Self::Peers(part) => peers(&moderation.peers(&part, Page::FIRST)),
+            Self::Rooms(part) => rooms(&moderation.rooms(&part, Page::FIRST)),
+            Self::Say(room, text) => said_to(moderation.say(room, &text)?),
+            Self::Drain(time) => {
+                let told = said_to(moderation.drain(time)?);
+                let time = format_duration(time);
+                format!("newcomers are refused, and the server stops in {time}: {told}")
+            }
             Self::Kick(whom) => {
                 let (kicked, time) = (moderation.kick(&whom)?, format_duration(KICK_TIME));
                 format!("{kicked} is removed, and refused for {time}")
@@ -120,6 +134,13 @@ fn parse(verb: &str, words: &[&str]) -> Option<Command> {
     Some(match (verb, words) {
         ("peers", []) => Command::Peers(String::new()),
         ("peers", [part]) => Command::Peers((*part).to_owned()),
+        ("rooms", []) => Command::Rooms(String::new()),
+        ("rooms", [part]) => Command::Rooms((*part).to_owned()),
+        ("say", ["*", text @ ..]) if !text.is_empty() => Command::Say(None, text.join(" ")),
+        ("say", [room, text @ ..]) if !text.is_empty() => {
+            Command::Say(Some(room.parse().ok()?), text.join(" "))
+        }
+        ("drain", time @ [_, ..]) => Command::Drain(parse_time(time)?),
         ("kick", [whom]) => Command::Kick((*whom).to_owned()),
         ("mute", [whom]) => Command::Mute((*whom).to_owned(), DEFAULT_MUTE),
         ("mute", [whom, time @ ..]) => Command::Mute((*whom).to_owned(), parse_time(time)?),
@@ -173,6 +194,29 @@ fn peers(list: &PeerList) -> String {
     text
 }
 
+fn rooms(list: &RoomList) -> String {
+    let mut text = format!("rooms: {}", Thousands(list.total as u64));
+    for room in &list.rooms {
+        let _ = write!(
+            text,
+            "\n{:<16} {:>10}",
+            room.name,
+            Thousands(room.members as u64)
+        );
+    }
+    let more = list.total - list.rooms.len();
+    if more > 0 {
+        let more = Thousands(more as u64);
+        let _ = write!(text, "\nand {more} more: give a part of a name");
+    }
+    text
+}
+
+fn said_to(peers: usize) -> String {
+    let plural = if peers == 1 { "" } else { "s" };
+    format!("said to {} peer{plural}", Thousands(peers as u64))
+}
+
 /// Returns a remark about the place of the bans, unless it is the file.
 fn kept(change: &BanChange) -> String {
     match &change.kept {
@@ -193,7 +237,7 @@ fn limits(limits: &[LimitInForce]) -> String {
 }
 
 /// The first word of each command, and its usage.
-const USAGES: [(&str, &str); 11] = [
+const USAGES: [(&str, &str); 14] = [
     ("peers", "usage: peers [PART], of an address, name or room"),
     (
         "kick",
@@ -207,6 +251,12 @@ const USAGES: [(&str, &str); 11] = [
     ("ban", "usage: ban CIDR [TIME], such as ban 192.0.2.0/24 2h"),
     ("unban", "usage: unban CIDR, such as unban 192.0.2.0/24"),
     ("bans", "usage: bans"),
+    ("rooms", "usage: rooms [PART], of a name"),
+    (
+        "say",
+        "usage: say ROOM TEXT, or say * TEXT for all peers, up to 500 bytes",
+    ),
+    ("drain", "usage: drain TIME, 0s to 1h, such as drain 30s"),
     ("limits", "usage: limits"),
     ("stats", "usage: stats"),
     ("help", "usage: help"),
@@ -217,11 +267,19 @@ const USAGES: [(&str, &str); 11] = [
 ];
 
 /// The commands and their meanings, in the order of `help`.
-const COMMANDS: [(&str, &str); 12] = [
+const COMMANDS: [(&str, &str); 15] = [
     ("stats", "statistics (so does every other line)"),
     (
         "peers [PART]",
         "peers whose address, name or room contains PART",
+    ),
+    (
+        "rooms [PART]",
+        "rooms whose name contains PART, the largest first",
+    ),
+    (
+        "say ROOM TEXT",
+        "say something to a room, or to all peers (say * TEXT)",
     ),
     (
         "kick WHOM",
@@ -240,6 +298,10 @@ const COMMANDS: [(&str, &str); 12] = [
     ("bans", "the bans"),
     ("limits", "the limits in force"),
     ("log FILTER", "log from now on as --log FILTER does"),
+    (
+        "drain TIME",
+        "refuse newcomers, and stop after TIME, or when nobody is left",
+    ),
     ("help", "this list"),
     ("quit", "stop the server"),
 ];
@@ -265,6 +327,17 @@ mod tests {
             ("ban 192.0.2.7", Command::Ban(net("192.0.2.7/32"), None)),
             ("Ban ::/8 2h", Command::Ban(net("::/8"), Some(minutes(120)))),
             ("unban 192.0.2.7", Command::Unban(net("192.0.2.7/32"))),
+            ("rooms", Command::Rooms(String::new())),
+            ("rooms de", Command::Rooms("de".into())),
+            ("say *  hi  all", Command::Say(None, "hi all".into())),
+            (
+                "say den hi",
+                Command::Say(Some("den".parse().unwrap()), "hi".into()),
+            ),
+            ("drain 1m 30s", Command::Drain(Duration::from_secs(90))),
+            ("stats", Command::Stats),
+            ("HELP", Command::Help),
+            ("log warn", Command::Log("warn".into())),
             ("bans", Command::Bans),
             ("limits", Command::Limits),
         ] {
@@ -300,6 +373,16 @@ mod tests {
             "unban ada",
             "bans 1",
             "limits off",
+            "rooms a b",
+            "say",
+            "say den",
+            "say *",
+            "say d%n hi",
+            "drain",
+            "drain soon",
+            "stats all",
+            "help me",
+            "log",
         ] {
             let usage = Command::parse(line.as_bytes()).unwrap().unwrap_err();
             let verb = line.split(' ').next().unwrap();

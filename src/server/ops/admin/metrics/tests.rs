@@ -128,6 +128,8 @@ fn moment(counts: Counts) -> Moment {
             at,
             peers: PeerCounts::default(),
             stuck: Vec::new(),
+            is_draining: false,
+            event: Arc::from(""),
             point: Point::between((at, &stats), (at, &stats)),
             history: Arc::default(),
             stats: stats.clone(),
