@@ -1,4 +1,4 @@
-//! What the operator lists and changes by the admin server.
+//! Lists and changes of the operator, by the admin server.
 
 #![cfg(feature = "admin")]
 #![allow(

@@ -10,13 +10,14 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use bullhorn::ServerConfig;
 use common::admin::Response;
 use common::operator::{TOKEN, TokenFile, list, post, send};
-use common::{TestServer, request};
+use common::{TIMEOUT, TestServer, request};
 use serde_json::{Value, json};
 
 #[test]
@@ -72,6 +73,7 @@ fn answers_are_as_described() {
     let address = bob.address().to_string();
     let mut checked = BTreeSet::new();
     for (method, path, body, status) in [
+        ("GET", "/api/v1/stats", json!(null), 200),
         ("GET", "/api/v1/workers", json!(null), 200),
         ("GET", "/api/v1/rooms?max=5", json!(null), 200),
         ("GET", "/api/v1/peers?part=a", json!(null), 200),
@@ -144,6 +146,29 @@ fn answers_are_as_described() {
     all.retain(with_json);
     all.remove(&("GET".to_owned(), "/api/v1/openapi.json".to_owned()));
     assert_eq!(checked, all);
+}
+
+#[test]
+fn events_are_as_described() {
+    let token = TokenFile::new("events");
+    let server = TestServer::start(token.config());
+    let admin = server.admin_addr().unwrap();
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let request = format!("GET /api/v1/events HTTP/1.0\r\nHost: {admin}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let file = description();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    for (event, schema) in [("history", "EventHistory"), ("now", "EventNow")] {
+        let name = lines.find(|line| line.starts_with("event: ")).unwrap();
+        assert_eq!(name, format!("event: {event}"));
+        let data = lines.next().unwrap();
+        let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        let schema = &file["components"]["schemas"][schema];
+        assert!(schema.is_object());
+        check(&data, schema, &file, event).unwrap();
+    }
+    server.stop();
 }
 
 #[test]
@@ -330,4 +355,4 @@ fn head_of(admin: SocketAddr, method: &str, path: &str) -> u16 {
 }
 
 /// Those that there are at least, so that the search finds something.
-const MIN_ROUTES: usize = 16;
+const MIN_ROUTES: usize = 18;

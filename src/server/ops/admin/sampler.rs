@@ -107,7 +107,7 @@ impl Sampler {
 
 fn count_peers(server: &(dyn Operated + Send + Sync)) -> PeerCounts {
     let moderation = server.moderation();
-    moderation.map_or_else(PeerCounts::default, |moderation| moderation.count_peers())
+    moderation.map_or_else(PeerCounts::default, Moderation::count_peers)
 }
 
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -127,6 +127,8 @@ fn moment(counts: Counts) -> Moment {
         sample: Arc::new(Sample {
             at,
             peers: PeerCounts::default(),
+            event: Arc::from(""),
+            is_draining: false,
             stuck: Vec::new(),
             is_draining: false,
             event: Arc::from(""),
