@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::admin::get_in_one_piece;
-use super::{Lines, Process};
+use super::{Lines, Process, wait_until};
 
 /// A running Prometheus that reads the metrics of one server each second. It ends when this is dropped.
 pub(crate) struct Prometheus {
@@ -49,7 +49,9 @@ impl Prometheus {
         let line = log.find("\"Listening on\"");
         let address = line.split_once("address=").expect("its address").1;
         let address = address.parse().expect("an address");
-        log.find("Server is ready");
+        wait_until("Prometheus", || {
+            get_in_one_piece(address, "/-/ready").status == 200
+        });
         Some(Self {
             address,
             folder,
