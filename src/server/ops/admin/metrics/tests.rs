@@ -130,8 +130,6 @@ fn moment(counts: Counts) -> Moment {
             event: Arc::from(""),
             is_draining: false,
             stuck: Vec::new(),
-            is_draining: false,
-            event: Arc::from(""),
             point: Point::between((at, &stats), (at, &stats)),
             history: Arc::default(),
             stats: stats.clone(),
