@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior, interval_at};
 
 use super::sample::{HISTORY_STEP, History, Point, Sample};
+use crate::server::moderation::Moderation;
 use crate::server::ops::operated::Operated;
 use crate::server::ops::stats::{PeerCounts, Stats};
 use crate::server::ops::turns::Turns;
