@@ -14,7 +14,6 @@ use ipnet::IpNet;
 
 use crate::net::MAX_ENDPOINTS;
 use crate::server::ingress::admission;
-use crate::server::ops::sandbox::Feature;
 
 #[cfg(feature = "admin")]
 pub use admin::AdminConfig;
@@ -24,6 +23,7 @@ pub use limits::{LimitsConfig, PerSecond};
 #[cfg(feature = "admin")]
 mod admin;
 mod bind;
+mod features;
 mod limits;
 
 /// The server's configuration. Each field is a flag of the program `server`, and an
@@ -330,21 +330,6 @@ impl ServerConfig {
             return Err(ConfigError::OnceWithoutGreet);
         }
         Ok(())
-    }
-}
-
-impl ServerConfig {
-    /// Returns the parts of the server that need rights in its sandbox.
-    #[doc(hidden)]
-    pub fn features(&self) -> Vec<Feature> {
-        let mut features = vec![Feature::Core, Feature::Sockets, Feature::Console];
-        features.extend(self.state_dir.clone().map(Feature::StateDir));
-        #[cfg(feature = "admin")]
-        features.extend(self.admin.address.map(|address| Feature::Admin {
-            port: address.port(),
-            token_file: self.admin.token_file.clone(),
-        }));
-        features
     }
 }
 
