@@ -10,10 +10,11 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::{ServiceKind, Switch};
-use bullhorn::wire::reply::{PEER_LIMIT, PROVE};
+use bullhorn::wire::reply::{NO_NEWCOMERS, PEER_LIMIT, PROVE};
 use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
 use clap::Parser;
 use common::v2_peer::datagram;
@@ -125,6 +126,9 @@ fn step(server: &TestServer, participants: &mut Participants, line: &str) {
     let end = line.find(|char: char| !char.is_ascii_lowercase());
     let (name, rest) = line.split_at(end.unwrap_or(line.len()));
     assert!(!name.is_empty(), "no name");
+    if name == "operator" {
+        return act(server, rest);
+    }
     participants
         .entry(name.to_owned())
         .or_insert_with(|| Participant {
@@ -162,6 +166,19 @@ fn step(server: &TestServer, participants: &mut Participants, line: &str) {
     }
 }
 
+/// Runs a line of the operator.
+fn act(server: &TestServer, line: &str) {
+    let handle = server.handle();
+    let moderation = handle.moderation().unwrap();
+    let (verb, rest) = line.strip_prefix("> ").unwrap().split_once(' ').unwrap();
+    let told = match verb {
+        "say" => moderation.say(None, rest),
+        "drain" => moderation.drain(Duration::from_secs(rest.parse().unwrap())),
+        verb => panic!("not a line of the operator: {verb}"),
+    };
+    assert!(told.unwrap() > 0);
+}
+
 impl Participant {
     /// Takes the values that the next lines refer to from a datagram.
     fn learn(&mut self, datagram: &[u8]) {
@@ -190,13 +207,14 @@ impl Participant {
     }
 }
 
-/// Returns true for the reply of a full server, in either version, and for a request for a proof.
+/// Returns true for the refusal of a server that is full or about to stop, in either version, and for
+/// a request for a proof.
 fn is_newcomers_refusal(datagram: &[u8]) -> bool {
     let contains = |sentence: &str| {
         let mut parts = datagram.windows(sentence.len());
         parts.any(|part| part == sentence.as_bytes())
     };
-    contains(PEER_LIMIT) || contains(PROVE)
+    contains(PEER_LIMIT) || contains(PROVE) || contains(NO_NEWCOMERS)
 }
 
 /// Pings the server from each registered client. The reply must be the next datagram.

@@ -60,7 +60,7 @@ pub(crate) fn metrics(address: SocketAddr) -> Metrics {
 
 impl Response {
     #[track_caller]
-    fn parse(answer: &str) -> Self {
+    pub(super) fn parse(answer: &str) -> Self {
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1));

@@ -23,6 +23,8 @@ mod lines;
 mod moderated;
 mod network;
 mod network_peers;
+#[cfg(feature = "admin")]
+pub(crate) mod operator;
 mod process;
 #[cfg(feature = "admin")]
 mod prometheus;

@@ -84,7 +84,7 @@ impl Ingress {
     /// Judges a newcomer once more when it is registered. The operator bans a network, and then
     /// removes its peers, or drains the server, and then tells its peers. A newcomer that was judged
     /// before and registered after that is found here.
-    fn judge_again(&self, newcomer: &Newcomer, touch: Touch, now_ms: u64) -> Touch {
+    pub(crate) fn judge_again(&self, newcomer: &Newcomer, touch: Touch, now_ms: u64) -> Touch {
         let is_draining = || self.shared.registry.drain().is_on();
         let refusal = match touch {
             Touch::Registered(_) if is_draining() => Some(DropReason::Draining),

@@ -1,4 +1,4 @@
-//! What the operator tells many peers: a sentence of its own, or that the server stops.
+//! Sentences of the operator to many peers: its own, or that the server stops.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

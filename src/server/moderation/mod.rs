@@ -105,7 +105,7 @@ pub enum ModerationError {
     /// There is no such room.
     #[error("no such room: {0}")]
     NoSuchRoom(RoomName),
-    /// What the operator says is empty, too long, or not printable.
+    /// The text of the operator is empty, too long, or not printable.
     #[error("a text has 1 to {MAX_SAID_BYTES} bytes, in one line and without control characters")]
     Text,
     /// The maximum of networks is banned.

@@ -1,12 +1,13 @@
 //! Statistics. Each worker writes counters of its own, and any thread may read them.
 
+mod workers;
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use crossbeam::utils::CachePadded;
-
-use super::histogram::{TimeCounts, TimeHistogram};
+use super::histogram::TimeCounts;
 use crate::net::SendTally;
+
+pub use self::workers::{BacklogGauge, WorkerId, WorkerInfo, WorkerStats};
 
 /// A count that one thread adds to, and any thread may read.
 #[derive(Debug, Default)]
@@ -234,8 +235,7 @@ pub enum DropReason {
     /// Its sender is new, and the operator has removed the peer with its address within the last
     /// half minute.
     Removed,
-    /// Its sender is new, and the server is about to stop. The reply, if there is one, is counted as
-    /// a reply.
+    /// Its sender is new, and the server is about to stop. A reply, if any, is counted as a reply.
     Draining,
     /// Its sender is new, and has a port below 1024, which belongs to a service and not to a peer.
     LowPort,
@@ -316,102 +316,16 @@ impl DropReason {
     }
 }
 
-/// The number of a worker, from 0.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WorkerId(pub u8);
-
-impl WorkerId {
-    /// The number as an index of a table of all workers.
-    pub fn index(self) -> usize {
-        self.0.into()
-    }
-}
-
-/// The public state of a worker.
-#[derive(Debug)]
-pub struct WorkerInfo {
-    /// The name of the thread.
-    pub name: String,
-    /// The core that the thread is pinned to.
-    pub core: OnceLock<usize>,
-    /// The counters, on cache lines that no other worker writes to.
-    pub counters: CachePadded<Counters>,
-    pub backlog: CachePadded<BacklogGauge>,
-    /// The times of the plans whose last slice this worker has sent: from the arrival of a plan's
-    /// oldest text to the end of that slice.
-    pub plan_times: CachePadded<TimeHistogram>,
-}
-
-/// The texts of one worker that wait, as it last wrote.
-#[derive(Debug, Default)]
-pub struct BacklogGauge {
-    cost_ns: AtomicU64,
-    age_us: AtomicU64,
-}
-
-impl BacklogGauge {
-    /// Sets the time in ns to send all waiting texts.
-    pub fn set_cost_ns(&self, cost_ns: u64) {
-        self.cost_ns.store(cost_ns, Ordering::Relaxed);
-        if cost_ns == 0 {
-            self.age_us.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Sets the time in µs for which the oldest text of the last plan had waited when it was built.
-    pub fn set_age_us(&self, age_us: u64) {
-        self.age_us.store(age_us, Ordering::Relaxed);
-    }
-
-    pub fn cost_ns(&self) -> u64 {
-        self.cost_ns.load(Ordering::Relaxed)
-    }
-
-    pub fn age_us(&self) -> u64 {
-        self.age_us.load(Ordering::Relaxed)
-    }
-}
-
-impl WorkerInfo {
-    pub fn new(name: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.into(),
-            core: OnceLock::new(),
-            counters: CachePadded::default(),
-            backlog: CachePadded::default(),
-            plan_times: CachePadded::default(),
-        })
-    }
-}
-
-/// The state of a worker at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct WorkerStats {
-    /// The name of the thread.
-    pub name: String,
-    /// The core that the thread is pinned to.
-    pub core: Option<usize>,
-    /// The counters.
-    pub counts: Counts,
-    /// The approximate time in ns to send the texts that wait.
-    pub backlog_cost_ns: u64,
-    /// Time in µs for which the oldest text of the last plan had waited when it was built. 0 if no
-    /// text waits.
-    pub backlog_age_us: u64,
-    /// The times of plans, from the arrival of the oldest text to the last packet.
-    pub plan_times: TimeCounts,
-}
-
 /// Numbers of registered peers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PeerCounts {
-    /// Of version 1 of the protocol, whose addresses the operator trusts.
+    /// Peers of version 1 of the protocol, whose addresses the operator trusts.
     pub v1_trusted: usize,
-    /// Of version 1, others.
+    /// Other peers of version 1.
     pub v1_untrusted: usize,
-    /// Of version 2, whose addresses the operator trusts.
+    /// Peers of version 2, whose addresses the operator trusts.
     pub v2_trusted: usize,
-    /// Of version 2, others.
+    /// Other peers of version 2.
     pub v2_untrusted: usize,
 }
 

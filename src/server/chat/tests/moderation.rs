@@ -1,4 +1,4 @@
-//! Newcomers that the operator bans or removes after they were judged.
+//! Newcomers that the operator bans, removes or turns away after they were judged.
 
 use super::core::Core;
 use super::*;
@@ -81,4 +81,27 @@ fn a_session_that_is_banned_while_it_moves_does_not_stay() {
     core.ingress()
         .take_over(address(0), session(1), peer, &former, 0);
     assert!(core.registry.is_empty());
+}
+
+#[test]
+fn a_newcomer_that_is_registered_after_the_peers_were_told_of_the_end_does_not_stay() {
+    let core = core();
+    register(&core, 0);
+    core.registry.drain().begin();
+    assert_eq!(core.registry.all_recipients().len(), 1);
+    let touch = register(&core, 2);
+    assert!(matches!(touch, Touch::Refused(DropReason::Draining)));
+    // It had read the state before, and was registered after all were told.
+    let newcomer = Newcomer {
+        address: address(4),
+        protocol: Protocol::Text,
+        session: None,
+        options: None,
+        owner: WorkerId(0),
+        is_trusted: true,
+    };
+    let touch = core.registry.register(&newcomer, 0);
+    let touch = core.ingress().judge_again(&newcomer, touch, 0);
+    assert!(matches!(touch, Touch::Refused(DropReason::Draining)));
+    assert_eq!(core.registry.len(), 1);
 }

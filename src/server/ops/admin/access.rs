@@ -1,5 +1,5 @@
-//! Who may read and who may change: the token, and the names by which a browser may know the admin
-//! server.
+//! The rules of who may read and who may change: the token, and the names by which a browser may know
+//! the admin server.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -67,7 +67,8 @@ impl Access {
         if !has_token && !is_address_or_localhost(host) {
             return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, HOST));
         }
-        if !has_token && !(is_reading && self.is_local) {
+        let is_open = is_reading && self.is_local;
+        if !has_token && !is_open {
             return Err(match self.token {
                 Some(_) => Refusal::new(StatusCode::UNAUTHORIZED, MISSING_TOKEN),
                 None => Refusal::new(StatusCode::FORBIDDEN, NO_TOKEN_FILE),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -16,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, yield_now};
 use tokio_io_timeout::TimeoutStream;
@@ -48,6 +50,14 @@ pub(super) async fn serve(listener: TcpListener, router: Router, log: Log) {
             }
         }
     }
+}
+
+/// Bounds the memory in the kernel of each connection that this listener accepts from now on. A client
+/// that asks for more and more, and does not read, would have megabytes.
+pub(super) fn bound_buffers(listener: &std::net::TcpListener) -> io::Result<()> {
+    let listener = SockRef::from(listener);
+    listener.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    listener.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)
 }
 
 /// Answers the requests of one connection. Its errors are the client's.
@@ -226,7 +236,7 @@ impl hyper::body::Body for Answer {
 
 /// More than ten dashboards, a scraper and some people need. With those of the sockets of a server,
 /// their files are far below the usual limit of 1024.
-pub(in crate::server) const MAX_CONNECTIONS: usize = 64;
+pub(crate) const MAX_CONNECTIONS: usize = 64;
 
 /// Maximum time for the head of a request, and between two requests of a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -236,6 +246,12 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of the head of a request. Those of browsers have about 1 KiB.
 const MAX_HEADER_BYTES: usize = 16 << 10;
+
+/// A whole answer of most requests. More of it waits in the memory of the process.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
+
+/// More than a request.
+const RECEIVE_BUFFER_BYTES: usize = 32 << 10;
 
 /// Time until the next try after a connection could not be accepted.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);

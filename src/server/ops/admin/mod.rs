@@ -34,7 +34,7 @@ use super::log::Log;
 use super::operated::Operated;
 use super::supervise::Supervisor;
 
-pub(in crate::server) use self::connections::MAX_CONNECTIONS;
+pub(crate) use self::connections::MAX_CONNECTIONS;
 
 /// The reason why the admin server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub enum AdminError {
 }
 
 /// An admin server that listens, and does not answer yet.
-pub(in crate::server) struct Admin {
+pub(crate) struct Admin {
     listener: std::net::TcpListener,
     address: SocketAddr,
     runtime: Runtime,
@@ -99,7 +99,7 @@ struct Started {
 
 impl Admin {
     /// Opens the socket, and reads the token.
-    pub(in crate::server) fn bind(
+    pub(crate) fn bind(
         address: SocketAddr,
         token_file: Option<&Path>,
         log: &Log,
@@ -108,6 +108,7 @@ impl Admin {
         let bind = || {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
+            connections::bound_buffers(&listener)?;
             // It opens its files here, before the server gives up the right to do so.
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
@@ -129,12 +130,12 @@ impl Admin {
     }
 
     /// The address that it listens on, with its actual port.
-    pub(in crate::server) fn local_addr(&self) -> SocketAddr {
+    pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
     /// Starts the thread, which ends with the server.
-    pub(in crate::server) fn start(
+    pub(crate) fn start(
         self,
         server: Arc<dyn Operated + Send + Sync>,
         supervisor: &mut Supervisor,

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior, interval_at};
 
 use super::sample::{HISTORY_STEP, History, Point, Sample};
+use crate::server::moderation::Moderation;
 use crate::server::ops::operated::Operated;
 use crate::server::ops::stats::{PeerCounts, Stats};
 use crate::server::ops::turns::Turns;
@@ -107,7 +108,80 @@ impl Sampler {
 
 fn count_peers(server: &(dyn Operated + Send + Sync)) -> PeerCounts {
     let moderation = server.moderation();
-    moderation.map_or_else(PeerCounts::default, |moderation| moderation.count_peers())
+    moderation.map_or_else(PeerCounts::default, Moderation::count_peers)
 }
 
 const INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::server::moderation::Moderation;
+    use crate::server::ops::stats::LimitInForce;
+    use crate::server::ops::turns::WorkerHandle;
+    use crate::server::ops::turns::tests::worker;
+
+    /// A server whose workers turn only when they are woken.
+    struct Asleep(Vec<WorkerHandle>);
+
+    impl Operated for Asleep {
+        fn stats(&self) -> Stats {
+            Stats::default()
+        }
+
+        fn local_addrs(&self) -> &[SocketAddr] {
+            &[]
+        }
+
+        fn turns(&self) -> Turns {
+            Turns::new(self.0.clone())
+        }
+
+        fn limits(&self) -> &[LimitInForce] {
+            &[]
+        }
+
+        fn moderation(&self) -> Option<&Moderation> {
+            None
+        }
+
+        fn is_draining(&self) -> bool {
+            false
+        }
+
+        fn stop(&self) {}
+    }
+
+    #[test]
+    fn a_worker_is_stuck_if_it_takes_no_turn_for_two_seconds_after_it_was_asked() {
+        let is_stuck = Arc::<AtomicBool>::default();
+        let workers = vec![
+            worker("worker-0", &Arc::default()),
+            worker("worker-1", &is_stuck),
+        ];
+        let (mut sampler, newest) = Sampler::new(Arc::new(Asleep(workers.clone())));
+        let mut stuck = || {
+            sampler.sample();
+            newest.borrow().stuck.clone()
+        };
+        let nobody = Vec::<String>::new();
+        for _ in 0..5 {
+            assert_eq!(stuck(), nobody);
+        }
+        is_stuck.store(true, Ordering::Relaxed);
+        // It had turned when it was asked last.
+        assert_eq!(stuck(), nobody);
+        assert_eq!(stuck(), nobody, "it has had one second");
+        for _ in 0..3 {
+            assert_eq!(stuck(), ["worker-1"]);
+        }
+        is_stuck.store(false, Ordering::Relaxed);
+        workers[1].info.counters.turns.add(1);
+        for _ in 0..5 {
+            assert_eq!(stuck(), nobody);
+        }
+    }
+}

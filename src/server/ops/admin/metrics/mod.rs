@@ -23,7 +23,7 @@ use crate::server::ops::stats::{LimitInForce, Stats};
 
 pub(super) use self::process::Process;
 
-/// What the page shows.
+/// The state that the page shows.
 #[derive(Debug)]
 struct Moment {
     stats: Stats,

@@ -100,7 +100,7 @@ fn received(page: &mut Page<'_>, total: &Counts, workers: &[WorkerStats]) -> fmt
     )
 }
 
-/// What became of texts and commands.
+/// Texts and commands, and their end.
 fn messages(page: &mut Page<'_>, total: &Counts) -> fmt::Result {
     page.counter(
         metric(

@@ -127,6 +127,8 @@ fn moment(counts: Counts) -> Moment {
         sample: Arc::new(Sample {
             at,
             peers: PeerCounts::default(),
+            event: Arc::from(""),
+            is_draining: false,
             stuck: Vec::new(),
             point: Point::between((at, &stats), (at, &stats)),
             history: Arc::default(),
