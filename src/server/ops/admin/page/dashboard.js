@@ -29,7 +29,7 @@
       point.plan_p50_us === null ? "nothing sent" : `p50 ${micros(point.plan_p50_us)}`]],
     ["Busiest worker", ({ point: { busy } }) => [share(Math.max(0, ...busy)),
       `mean ${share(busy.reduce((sum, one) => sum + one, 0) / Math.max(1, busy.length))}`]],
-    ["Dropped and shed", ({ point, dropped, messages_shed: shed }) => [
+    ["Drops and sheds", ({ point, dropped, messages_shed: shed }) => [
       rate(Object.values(point.drops_per_s).reduce((sum, one) => sum + one, point.messages_shed_per_s)), `${count(dropped + shed)} in all`]],
     ["Uptime", ({ point }) => [span(point.time_ms - about.started_ms), `since ${clock(about.started_ms)}`]],
   ].map(([name, values]) => {

@@ -83,7 +83,7 @@ const tables = (() => {
     };
   }
 
-  const MAX_ROWS = 20;
+  const MAX_ROWS = 10;
   const REFRESH_MS = 4000;
   // Time without a key until a search begins.
   const TYPING_MS = 200;
