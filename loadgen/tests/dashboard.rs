@@ -59,7 +59,7 @@ fn the_page_shows_what_the_server_counts() {
     let (stats, curves) = (&both["stats"], &both["curves"]);
     let rates = &stats["rates"];
     let expected = json!({
-        "Deliveries": [rates["deliveries_per_s"]],
+        "Deliveries": [rates["deliveries_per_s"], rates["deliveries_lost_per_s"]],
         "Datagrams in": [rates["datagrams_per_s"]],
         "Busy workers": rates["busy"],
         "Delivery time": [rates["plan_p50_us"], rates["plan_p99_us"]],

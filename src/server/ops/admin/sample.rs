@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::server::ops::stats::{DropReason, PeerCounts, Stats};
+use crate::server::ops::stats::{Counts, DropReason, PeerCounts, Stats};
 
 /// The state of the server at one moment.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub(super) struct Point {
     /// Time in ms since 1970.
     pub(super) time_ms: u64,
     pub(super) deliveries_per_s: f64,
+    /// Deliveries given up, refused or shed.
+    pub(super) deliveries_lost_per_s: f64,
     pub(super) datagrams_per_s: f64,
     pub(super) messages_shed_per_s: f64,
     /// The share of the time in which each worker was not asleep, 0 to 1.
@@ -110,6 +112,9 @@ impl Point {
             let busy_ns = per_s(is.counts.busy_ns, was.counts.busy_ns);
             rounded(busy_ns / 1e9).min(1.0)
         });
+        let lost = |counts: &Counts| {
+            counts.deliveries_congested + counts.deliveries_refused + counts.deliveries_shed
+        };
         let plans = now.1.plan_times().since(&before.1.plan_times());
         let reasons = DropReason::ALL.into_iter().map(|reason| {
             let rate = per_s(is.dropped(reason), was.dropped(reason));
@@ -121,6 +126,7 @@ impl Point {
         Self {
             time_ms: time_ms(),
             deliveries_per_s: per_s(is.deliveries, was.deliveries),
+            deliveries_lost_per_s: per_s(lost(&is), lost(&was)),
             datagrams_per_s: per_s(is.datagrams_in, was.datagrams_in),
             messages_shed_per_s: per_s(is.messages_shed, was.messages_shed),
             busy: busy.collect(),

@@ -10,8 +10,8 @@ const curves = (() => {
   const paint = (index) => palette[index % palette.length];
 
   const definitions = [
-    { title: "Deliveries", note: "Messages sent, each to one peer.", kind: "rate",
-      series: () => [["deliveries", "--green", (point) => point.deliveries_per_s]] },
+    { title: "Deliveries", note: "Messages, each to one peer.", kind: "rate",
+      series: () => [["sent", "--green", (point) => point.deliveries_per_s], ["lost", "--red", (point) => point.deliveries_lost_per_s]] },
     { title: "Datagrams in", note: "Received from peers and strangers.", kind: "rate",
       series: () => [["datagrams", "--blue", (point) => point.datagrams_per_s]] },
     { title: "Busy workers", note: "Share of time not asleep.", kind: "share", max: 1, series: busy },
