@@ -146,7 +146,7 @@ pub enum NoticeCode {
     Refused,
     /// Peers joined, left or were renamed.
     Presence,
-    /// The operator of the server says something to all.
+    /// The operator says something to a room or to all peers, or the server is about to stop.
     Operator,
     /// A code of a later version.
     Other(u8),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use super::{Moderation, ModerationError};
+use crate::server::ops::supervise::lock;
 use crate::wire::{Reply, RoomName, push_printable};
 
 impl Moderation {
@@ -49,6 +50,7 @@ impl Moderation {
         if !DRAIN_TIMES.contains(&time) {
             return Err(ModerationError::DrainTime);
         }
+        let _one_at_a_time = lock(&self.draining);
         let stop_at_ms = self.clock.now_ms() + time.as_millis() as u64;
         let drain = self.registry.drain();
         drain.begin();

@@ -275,7 +275,7 @@ pub const MAX_LISTED_PEERS: usize = 100;
 /// Maximum number of entries of a page. As JSON they take less than 200 KB.
 pub const MAX_PAGE: usize = 1_000;
 
-/// Maximum number of entries before a page. The addresses of so many peers take less than a megabyte
+/// Maximum number of entries before a page. Their addresses take less than a megabyte
 /// while a page is made. Nobody turns a hundred pages: a longer part finds the peer.
 pub const MAX_FIRST: usize = 10_000;
 

@@ -41,6 +41,8 @@ pub struct Moderation {
     /// One thread at a time changes the bans, and writes them. `None`: they are in memory only.
     file: Mutex<Option<BanFile>>,
     notices: OperatorNotices,
+    /// One thread at a time drains the server, so that the last one sets the time.
+    draining: Mutex<()>,
     clock: Clock,
     log: WeakLog,
 }
@@ -136,6 +138,7 @@ impl Moderation {
             bans,
             file: Mutex::new(file),
             notices,
+            draining: Mutex::new(()),
             clock,
             log,
         }

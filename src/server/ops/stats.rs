@@ -92,7 +92,8 @@ macro_rules! counters {
 counters! {
     /// Turns of the worker's loop. In each of them it has received from its sockets.
     turns,
-    /// Time in ns in which the worker was not asleep. Polling by `--spin-us` counts as sleep.
+    /// Time in ns in which the worker was not asleep. Polling by `--spin` counts as sleep, and waits
+    /// after receive errors count as busy.
     busy_ns,
     /// Datagrams received. Each is also counted as one of `texts`, `heartbeats`,
     /// `leaves`, `commands`, `frames`, `greetings`, or under one drop reason.
@@ -149,7 +150,8 @@ counters! {
     deliveries_refused,
     /// Deliveries given up because the worker that had to make them was stuck.
     deliveries_shed,
-    /// Packets of several datagrams (GSO) that fan-out has handed to the kernel.
+    /// Packets of several datagrams (GSO) that fan-out has built, each for one peer. To a path without
+    /// GSO their datagrams are sent one by one.
     gso_packets,
     /// The datagrams in them.
     gso_segments,

@@ -49,7 +49,7 @@ impl Registry {
         found
     }
 
-    /// Returns the ways to all peers.
+    /// Returns the recipients for all peers.
     pub fn all_recipients(&self) -> Vec<Recipient> {
         let mut recipients = Vec::with_capacity(self.len());
         self.visit_peers(|address, peer| recipients.push(peer.recipient(&address)));

@@ -52,6 +52,8 @@ impl Access {
     ///
     /// - The page, its style and its script are the same for everybody, and ask for the token
     ///   themselves. All may load them.
+    /// - A proxy on this machine comes from a loopback address, whoever it passes on. So what it has
+    ///   marked as passed on needs the token.
     /// - Anything else at an address that is not loopback needs the token, and so do changes.
     /// - A page of an attacker can give its own name the address of this server (DNS rebinding), and
     ///   then read what needs no token. So without a token, the host must be an address or
@@ -59,15 +61,15 @@ impl Access {
     /// - A change that another site has sent is refused, even with the token.
     fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
         let is_reading = matches!(*method, Method::GET | Method::HEAD);
-        let has_token = self.has_token(headers)?;
         if is_reading && PAGE.contains(&path) {
             return Ok(());
         }
+        let has_token = self.has_token(headers)?;
         let host = host_of(headers)?;
         if !has_token && !is_address_or_localhost(host) {
             return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, HOST));
         }
-        let is_open = is_reading && self.is_local;
+        let is_open = is_reading && self.is_local && !is_forwarded(headers);
         if !has_token && !is_open {
             return Err(match self.token {
                 Some(_) => Refusal::new(StatusCode::UNAUTHORIZED, MISSING_TOKEN),
@@ -81,19 +83,20 @@ impl Access {
         }
     }
 
-    /// Returns true if a request has the token, and false if it has none.
+    /// Returns true if a request has the token, and false if it has none. Other schemes than `Bearer`
+    /// are for a proxy.
     fn has_token(&self, headers: &HeaderMap) -> Result<bool, Refusal> {
         let (Some(token), Some(given)) = (&self.token, headers.get(header::AUTHORIZATION)) else {
             return Ok(false);
         };
-        let given = given.as_bytes().split_at_checked(BEARER.len());
-        match given {
-            Some((scheme, given))
-                if scheme.eq_ignore_ascii_case(BEARER) && token.is(given.trim_ascii()) =>
-            {
-                Ok(true)
+        match given.as_bytes().split_at_checked(BEARER.len()) {
+            Some((scheme, given)) if scheme.eq_ignore_ascii_case(BEARER) => {
+                match token.is(given.trim_ascii()) {
+                    true => Ok(true),
+                    false => Err(Refusal::new(StatusCode::UNAUTHORIZED, WRONG_TOKEN)),
+                }
             }
-            _ => Err(Refusal::new(StatusCode::UNAUTHORIZED, WRONG_TOKEN)),
+            _ => Ok(false),
         }
     }
 
@@ -143,6 +146,11 @@ pub(super) async fn check(
             .or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// Returns true if a proxy says that it passes a request on.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDED.iter().any(|name| headers.contains_key(*name))
 }
 
 fn host_of(headers: &HeaderMap) -> Result<&[u8], Refusal> {
@@ -214,18 +222,27 @@ const PAGE: [&str; 3] = ["/", "/dashboard.css", "/dashboard.js"];
 
 const BEARER: &[u8] = b"Bearer ";
 
+/// The headers by which proxies mark what they pass on (RFC 7239, RFC 9110 section 7.6.3).
+const FORWARDED: [&str; 5] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-real-ip",
+];
+
 const HOST: &str = "without a token, the admin server is reached by its IP address or as localhost, \
     and not by another name";
 const MISSING_TOKEN: &str = "this needs the token of --admin-token-file, as the header \
     Authorization: Bearer TOKEN";
 const WRONG_TOKEN: &str = "this is not the token of --admin-token-file";
-const NO_TOKEN_FILE: &str = "changes need a token: start the server with --admin-token-file FILE";
+const NO_TOKEN_FILE: &str = "this needs a token: start the server with --admin-token-file FILE";
 const ORIGIN: &str = "a change must come from the server's own page, or from a program: Origin must \
     name the same host as Host";
 
-/// Time for which the answer to a wrong token waits. With the limit of connections, a stranger has
-/// 128 tries per second, which would take more than 10^20 years for the shortest token. The right
-/// token is never waited for.
+/// Time for which the answer to a wrong token waits, so that a program with an old token does not use a
+/// core. It does not stop a guesser, who need not wait for the answer. The length of the token does:
+/// 16 characters at random have more than 10^31 values.
 const FAILURE_DELAY: Duration = Duration::from_millis(500);
 
 /// Time between two warnings of wrong tokens.
@@ -294,8 +311,11 @@ mod tests {
             ),
             (Method::POST, &[HOST, wrong], 401),
             (Method::GET, &[HOST, wrong], 401),
-            (Method::GET, &[HOST, basic], 401),
-            (Method::GET, &[HOST, ("authorization", "")], 401),
+            (Method::GET, &[HOST, basic], 200),
+            (Method::POST, &[HOST, basic], 401),
+            (Method::GET, &[HOST, ("via", "1.1 proxy")], 401),
+            (Method::GET, &[HOST, ("x-forwarded-for", "192.0.2.7")], 401),
+            (Method::GET, &[HOST, ("authorization", "")], 200),
             (Method::GET, &[NAME], 421),
             (Method::GET, &[], 400),
             (Method::GET, &[HOST, HOST], 400),

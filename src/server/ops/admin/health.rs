@@ -1,21 +1,24 @@
 //! `/healthz` and `/readyz`, for supervisors and load balancers.
 
+use std::sync::Arc;
+
 use axum::extract;
 use axum::http::StatusCode;
 
 use super::State;
 
-/// Returns 200 if every worker has turned its loop within the last two seconds, and else 503 with the
-/// names of the others.
+/// Returns 200 if every worker has turned its loop within the last two seconds, and 503 otherwise, with
+/// the names of those that have not.
 pub(super) async fn healthz(extract::State(state): extract::State<State>) -> (StatusCode, String) {
-    let stuck = state.samples.borrow().stuck.join(", ");
-    match stuck.is_empty() {
-        true => (StatusCode::OK, "ok\n".to_owned()),
-        false => (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {stuck}\n")),
+    let sample = Arc::clone(&state.samples.borrow());
+    let stuck = sample.stuck.join(", ");
+    if !stuck.is_empty() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {stuck}\n"));
     }
+    (StatusCode::OK, "ok\n".to_owned())
 }
 
-/// Returns 200 unless the server refuses new peers because it is about to stop, and else 503. Its
+/// Returns 503 if the server refuses new peers because it is about to stop, and 200 otherwise. Its
 /// sockets are open before the admin server answers.
 pub(super) async fn readyz(
     extract::State(state): extract::State<State>,

@@ -20,10 +20,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use self::access::{Access, Token};
 use self::api::{Actions, MAX_ACTIONS};
@@ -158,14 +160,26 @@ impl Admin {
                     },
                     process: self.process.map(Arc::new),
                 };
-                tokio::spawn(sampler.run());
-                tokio::spawn(connections::serve(
+                let mut tasks = JoinSet::new();
+                tasks.spawn(sampler.run());
+                tasks.spawn(connections::serve(
                     listener,
                     routes::router(state),
                     self.log,
                 ));
+                // They end only by a mistake in them.
+                let has_ended = Arc::<AtomicBool>::default();
+                let (ended, notify) = (Arc::clone(&has_ended), Arc::clone(&stopped));
+                tokio::spawn(async move {
+                    tasks.join_next().await;
+                    ended.store(true, Ordering::Relaxed);
+                    notify.notify_one();
+                });
                 while !stop.is_stopping() {
                     stopped.notified().await;
+                    if has_ended.load(Ordering::Relaxed) {
+                        return Err(io::Error::other("one of its tasks has ended"));
+                    }
                 }
                 Ok(())
             });

@@ -46,7 +46,7 @@ pub(super) struct Point {
     /// those of full receive buffers.
     #[serde(serialize_with = "as_object")]
     pub(super) drops_per_s: Vec<(&'static str, f64)>,
-    /// The time in ms to send the texts that wait in all workers.
+    /// The longest time in ms that a worker needs to send the texts that wait in it.
     pub(super) backlog_ms: f64,
     pub(super) peers: usize,
     pub(super) rooms: usize,
@@ -133,7 +133,7 @@ impl Point {
             plan_p50_us: plans.quantile_us(0.5),
             plan_p99_us: plans.quantile_us(0.99),
             drops_per_s: drops.filter(|(_, rate)| *rate > 0.0).collect(),
-            backlog_ms: rounded(backlog_ns.sum::<u64>() as f64 / 1e6),
+            backlog_ms: rounded(backlog_ns.max().unwrap_or(0) as f64 / 1e6),
             peers: now.1.peers,
             rooms: now.1.rooms,
         }
@@ -174,7 +174,7 @@ pub(super) fn as_json(value: &impl Serialize) -> Arc<str> {
         .into()
 }
 
-/// Rounds to three digits behind the point, which is finer than any curve.
+/// Rounds to three decimal places, which is finer than any curve.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -1,4 +1,4 @@
-//! The console at a terminal: a line editor, beside which the log is written.
+//! The console at a terminal: a line editor. The log is written above the line.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

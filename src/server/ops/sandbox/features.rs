@@ -6,7 +6,7 @@ use nix::libc;
 
 /// A part of the server, which needs system calls and paths. What no part needs is refused.
 ///
-/// A new part is a variant here, and an arm in each of the two functions.
+/// A new part is a variant here, and an arm in each of the three functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feature {
     /// Datagrams, threads, the log and the stop: every server.
@@ -73,7 +73,7 @@ impl Feature {
     pub(super) fn tcp_port(&self) -> Option<u16> {
         match self {
             Self::Admin { port, .. } => Some(*port),
-            _ => None,
+            Self::Core | Self::Sockets | Self::Console | Self::StateDir(_) => None,
         }
     }
 
@@ -375,7 +375,8 @@ const FCNTL: &[Rule] = &[
     &[is(1, libc::F_SETFL)],
 ];
 
-/// Bytes that wait in a socket, and the state of a terminal. Not `TIOCSTI`, which types into it.
+/// Bytes that wait in a socket, the state of a terminal, and sockets that don't wait. Not `TIOCSTI`, which
+/// types into a terminal.
 const IOCTL: &[Rule] = &[
     &[is(1, TIOCOUTQ)],
     &[is(1, TCGETS)],

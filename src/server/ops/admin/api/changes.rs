@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::error::Refusal;
 use super::input::Input;
 use super::lists::BanAnswer;
-use super::{State, moderate};
+use super::{Kind, State, moderate};
 use crate::server::ingress::admission::parse_net;
 use crate::server::moderation::{BanChange, DEFAULT_MUTE, IpNet, KICK_TIME, Kept, Moderated};
 use crate::wire::RoomName;
@@ -91,7 +91,10 @@ pub(super) async fn say(
     Input(Say { room, text }): Input<Say>,
 ) -> Result<Json<Told>, Refusal> {
     let room = room.map(|room| room_of(&room)).transpose()?;
-    let told = moderate(&state, move |moderation| moderation.say(room, &text)).await?;
+    let told = moderate(&state, Kind::Change, move |moderation| {
+        moderation.say(room, &text)
+    })
+    .await?;
     Ok(Json(Told { told }))
 }
 
@@ -99,7 +102,10 @@ pub(super) async fn kick(
     extract::State(state): extract::State<State>,
     Input(Whom { whom }): Input<Whom>,
 ) -> Result<Json<Changed>, Refusal> {
-    let kicked = moderate(&state, move |moderation| moderation.kick(&whom)).await?;
+    let kicked = moderate(&state, Kind::Change, move |moderation| {
+        moderation.kick(&whom)
+    })
+    .await?;
     Ok(Json(Changed::new(kicked, Some(KICK_TIME))))
 }
 
@@ -108,7 +114,10 @@ pub(super) async fn mute(
     Input(Mute { whom, time_s }): Input<Mute>,
 ) -> Result<Json<Changed>, Refusal> {
     let time = time_s.map_or(DEFAULT_MUTE, Duration::from_secs);
-    let muted = moderate(&state, move |moderation| moderation.mute(&whom, time)).await?;
+    let muted = moderate(&state, Kind::Change, move |moderation| {
+        moderation.mute(&whom, time)
+    })
+    .await?;
     Ok(Json(Changed::new(muted, Some(time))))
 }
 
@@ -116,7 +125,10 @@ pub(super) async fn unmute(
     extract::State(state): extract::State<State>,
     Input(Whom { whom }): Input<Whom>,
 ) -> Result<Json<Changed>, Refusal> {
-    let unmuted = moderate(&state, move |moderation| moderation.unmute(&whom)).await?;
+    let unmuted = moderate(&state, Kind::Change, move |moderation| {
+        moderation.unmute(&whom)
+    })
+    .await?;
     Ok(Json(Changed::new(unmuted, None)))
 }
 
@@ -125,7 +137,10 @@ pub(super) async fn ban(
     Input(AddBan { net, time_s }): Input<AddBan>,
 ) -> Result<Json<BanChanged>, Refusal> {
     let (net, time) = (net_of(&net)?, time_s.map(Duration::from_secs));
-    let change = moderate(&state, move |moderation| moderation.ban(net, time)).await?;
+    let change = moderate(&state, Kind::Change, move |moderation| {
+        moderation.ban(net, time)
+    })
+    .await?;
     Ok(Json(change.into()))
 }
 
@@ -134,7 +149,10 @@ pub(super) async fn unban(
     Input(RemoveBan { net }): Input<RemoveBan>,
 ) -> Result<Json<BanChanged>, Refusal> {
     let net = net_of(&net)?;
-    let change = moderate(&state, move |moderation| moderation.unban(net)).await?;
+    let change = moderate(&state, Kind::Change, move |moderation| {
+        moderation.unban(net)
+    })
+    .await?;
     Ok(Json(change.into()))
 }
 
@@ -143,7 +161,10 @@ pub(super) async fn drain(
     Input(Drain { time_s }): Input<Drain>,
 ) -> Result<Json<Told>, Refusal> {
     let time = Duration::from_secs(time_s);
-    let told = moderate(&state, move |moderation| moderation.drain(time)).await?;
+    let told = moderate(&state, Kind::Change, move |moderation| {
+        moderation.drain(time)
+    })
+    .await?;
     Ok(Json(Told { told }))
 }
 
@@ -162,7 +183,7 @@ impl From<BanChange> for BanChanged {
         let (kept, problem) = match change.kept {
             Kept::InFile => ("file", None),
             Kept::InMemory => ("memory", None),
-            Kept::Failed(error) => ("memory", Some(error.to_string())),
+            Kept::Failed(error) => ("failed", Some(error.to_string())),
         };
         Self {
             ban: BanAnswer::from(&change.ban),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::error::Refusal;
 use super::input::ListInput;
-use super::{State, moderate};
+use super::{Kind, State, moderate};
 use crate::server::moderation::{Ban, PeerInfo, RoomInfo};
 use crate::server::ops::stats::{Counts, DropReason};
 
@@ -127,7 +127,10 @@ pub(super) async fn rooms(
     input: ListInput,
 ) -> Result<Json<Rooms>, Refusal> {
     let ListInput { part, first, page } = input;
-    let list = moderate(&state, move |moderation| Ok(moderation.rooms(&part, page))).await?;
+    let list = moderate(&state, Kind::List, move |moderation| {
+        Ok(moderation.rooms(&part, page))
+    })
+    .await?;
     Ok(Json(Rooms {
         rooms: list.rooms.iter().map(RoomAnswer::from).collect(),
         first,
@@ -140,7 +143,10 @@ pub(super) async fn peers(
     input: ListInput,
 ) -> Result<Json<Peers>, Refusal> {
     let ListInput { part, first, page } = input;
-    let list = moderate(&state, move |moderation| Ok(moderation.peers(&part, page))).await?;
+    let list = moderate(&state, Kind::List, move |moderation| {
+        Ok(moderation.peers(&part, page))
+    })
+    .await?;
     Ok(Json(Peers {
         peers: list.peers.iter().map(PeerAnswer::from).collect(),
         first,
@@ -151,7 +157,7 @@ pub(super) async fn peers(
 pub(super) async fn bans(
     extract::State(state): extract::State<State>,
 ) -> Result<Json<Bans>, Refusal> {
-    let bans = moderate(&state, |moderation| Ok(moderation.bans())).await?;
+    let bans = moderate(&state, Kind::List, |moderation| Ok(moderation.bans())).await?;
     Ok(Json(Bans {
         bans: bans.iter().map(BanAnswer::from).collect(),
     }))

@@ -37,37 +37,60 @@ pub(super) fn router() -> Router<State> {
         .route("/api/v1/drain", post(changes::drain))
 }
 
-/// The actions of the operator that may run at a time, each on a thread that may wait.
+/// The actions of the operator that may run at a time, each on a thread that may wait. Lists, which
+/// need no token, do not keep changes from running.
 #[derive(Clone)]
-pub(super) struct Actions(Arc<Semaphore>);
+pub(super) struct Actions {
+    lists: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
+}
+
+/// The kind of an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    List,
+    Change,
+}
 
 impl Actions {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_ACTIONS)))
+        let half = || Arc::new(Semaphore::new(MAX_ACTIONS / 2));
+        Self {
+            lists: half(),
+            changes: half(),
+        }
+    }
+
+    fn of(&self, kind: Kind) -> Arc<Semaphore> {
+        Arc::clone(match kind {
+            Kind::List => &self.lists,
+            Kind::Change => &self.changes,
+        })
     }
 }
 
 /// Calls `action` on a thread of its own, because it waits for locks, the disk or the notifier.
 async fn moderate<T: Send + 'static>(
     state: &State,
+    kind: Kind,
     action: impl FnOnce(&Moderation) -> Result<T, ModerationError> + Send + 'static,
 ) -> Result<T, Refusal> {
     if state.server.moderation().is_none() {
         return Err(Refusal::new(StatusCode::CONFLICT, NO_PEERS));
     }
-    let (server, actions) = (Arc::clone(&state.server), Arc::clone(&state.actions.0));
-    let act = async {
-        let place = actions.acquire_owned().await.ok()?;
-        let act = move || {
-            // It is free when the action has ended, also if nobody waits for it any more.
-            let _place = place;
-            server.moderation().map(action)
-        };
-        spawn_blocking(act).await.ok()?
+    let server = Arc::clone(&state.server);
+    let permit = state.actions.of(kind).acquire_owned();
+    let Ok(Ok(permit)) = timeout(ACTION_TIMEOUT, permit).await else {
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, BUSY));
     };
-    match timeout(ACTION_TIMEOUT, act).await {
-        Ok(Some(done)) => Ok(done?),
-        Ok(None) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, FAILED)),
+    let act = move || {
+        // It is free when the action has ended, also if nobody waits for it any more.
+        let _permit = permit;
+        server.moderation().map(action)
+    };
+    match timeout(ACTION_TIMEOUT, spawn_blocking(act)).await {
+        Ok(Ok(Some(done))) => Ok(done?),
+        Ok(_) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, FAILED)),
         Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, TOO_LONG)),
     }
 }
@@ -79,7 +102,8 @@ async fn openapi() -> impl IntoResponse {
 
 const OPENAPI: &str = include_str!("../../../../../docs/openapi.json");
 
-/// More than people and a script need at a time. Each takes a thread.
+/// More than people and a script need at a time, half of them for lists and half for changes. Each takes
+/// a thread.
 pub(super) const MAX_ACTIONS: usize = 4;
 
 /// Maximum time for which a request waits for an action. A list of a million peers takes a second,
@@ -88,4 +112,5 @@ const ACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const NO_PEERS: &str = "the greeting service has no peers";
 const FAILED: &str = "the server has failed to do this";
+const BUSY: &str = "the server is busy, and nothing was done: try again";
 const TOO_LONG: &str = "this takes long: the server may still be doing it";

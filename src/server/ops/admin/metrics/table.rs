@@ -42,7 +42,7 @@ fn received(page: &mut Page<'_>, total: &Counts, workers: &[WorkerStats]) -> fmt
         metric(
             "bullhorn_datagrams_handled",
             "Datagrams received and not dropped. Frames are those of protocol version 2, of which \
-             each has one or more. The other kinds are those of version 1.",
+             each has one or more. `greeting` is of the greeting service, and the others are of version 1.",
         ),
         "kind",
         [
@@ -157,7 +157,7 @@ fn sent(page: &mut Page<'_>, total: &Counts) -> fmt::Result {
     page.counter(
         metric(
             "bullhorn_gso_packets",
-            "Packets of several datagrams (GSO) that fan-out has handed to the kernel.",
+            "Packets of several datagrams (GSO) that fan-out has built, each for one peer.",
         ),
         total.gso_packets,
     )?;
@@ -250,7 +250,8 @@ impl Moment {
         page.histogram(
             metric(
                 "bullhorn_plan_duration",
-                "Time from the arrival of the oldest text of a plan to its last packet. A plan is \
+                "Time from when a worker received the oldest text of a plan until its last packet was handed \
+                 to the kernel. A plan is \
                  some texts of a room for all its members.",
             ),
             &self.stats.plan_times(),
@@ -408,19 +409,19 @@ fn process(page: &mut Page<'_>, stats: ProcessStats) -> fmt::Result {
     page.counter(
         metric(
             "process_cpu",
-            "Time of all threads, of the kernel for them as well.",
+            "CPU time of all threads, in user and kernel mode.",
         )
         .seconds(),
         stats.cpu_s,
     )?;
     page.gauge(
-        metric("process_resident_memory", "Memory in use.").bytes(),
+        metric("process_resident_memory", "Resident memory.").bytes(),
         stats.resident_bytes,
     )?;
     page.gauge(
         metric(
             "process_virtual_memory",
-            "Addresses in use, most of them without memory.",
+            "Virtual memory: address space that is reserved, most of it without memory.",
         )
         .bytes(),
         stats.virtual_bytes,

@@ -22,20 +22,23 @@ const api = (() => {
 
   const read = async (path) => (await send(path)).json();
 
-  // Changes something. Asks for the token by `askForToken` until it is right, and keeps it then.
-  // Returns null if the user has none.
+  // Changes something. Asks for the token by `askForToken` when the server wants one, until it is
+  // right, and keeps it then. Returns null if the user has none.
   async function change(path, body, askForToken) {
-    for (let complaint = "";;) {
-      const given = token.get() ?? await askForToken(complaint);
-      if (given === null) return null;
+    for (let given = token.get();;) {
       try {
         const answer = await (await send(path, { body, given })).json();
-        token.set(given);
+        if (given) token.set(given);
         return answer;
       } catch (error) {
-        if (error.status !== 401) throw error;
+        if (error.status !== 401) {
+          // The token was right, if there is one.
+          if (given && error.status !== 403) token.set(given);
+          throw error;
+        }
         token.forget();
-        complaint = WRONG;
+        given = await askForToken(given ? WRONG : "");
+        if (given === null) return null;
       }
     }
   }

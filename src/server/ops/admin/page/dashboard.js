@@ -21,7 +21,8 @@
 
   // The value of each number, and a line with more of it.
   const numbers = [
-    ["Deliveries", ({ point, deliveries }) => [rate(point.deliveries_per_s), `${count(deliveries)} in all`]],
+    ["Deliveries", ({ point, deliveries }) => [rate(point.deliveries_per_s),
+      point.deliveries_lost_per_s > 0 ? `${rate(point.deliveries_lost_per_s)} lost` : `${count(deliveries)} in all`]],
     ["Datagrams in", ({ point, datagrams_in: all }) => [rate(point.datagrams_per_s), `${count(all)} in all`]],
     ["Peers", ({ point, peers_v1: v1, peers_v2: v2 }) => [count(point.peers), `${count(v1)} v1, ${count(v2)} v2`]],
     ["Rooms", ({ point }) => [count(point.rooms), "with the lobby"]],
@@ -29,7 +30,7 @@
       point.plan_p50_us === null ? "nothing sent" : `p50 ${micros(point.plan_p50_us)}`]],
     ["Busiest worker", ({ point: { busy } }) => [share(Math.max(0, ...busy)),
       `mean ${share(busy.reduce((sum, one) => sum + one, 0) / Math.max(1, busy.length))}`]],
-    ["Drops and sheds", ({ point, dropped, messages_shed: shed }) => [
+    ["Dropped and shed", ({ point, dropped, messages_shed: shed }) => [
       rate(Object.values(point.drops_per_s).reduce((sum, one) => sum + one, point.messages_shed_per_s)), `${count(dropped + shed)} in all`]],
     ["Uptime", ({ point }) => [span(point.time_ms - about.started_ms), `since ${clock(about.started_ms)}`]],
   ].map(([name, values]) => {
