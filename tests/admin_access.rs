@@ -95,14 +95,7 @@ fn a_public_address_needs_the_token_for_everything() {
     });
     let admin = SocketAddr::from(([127, 0, 0, 1], server.admin_addr().unwrap().port()));
     let (host, right) = (admin.to_string(), format!("Bearer {TOKEN}"));
-    for path in [
-        "/metrics",
-        "/healthz",
-        "/readyz",
-        "/api/v1/peers",
-        "/api/v1/openapi.json",
-        "/x",
-    ] {
+    for path in ["/metrics", "/api/v1/peers", "/api/v1/openapi.json", "/x"] {
         let line = format!("GET {path}");
         assert_eq!(list(admin, path).refusal().0, 401, "{path}");
         let with = ask(admin, &line, &[("Host", &host), ("Authorization", &right)]);
@@ -112,6 +105,14 @@ fn a_public_address_needs_the_token_for_everything() {
             ("Authorization", &*right),
         ];
         assert_ne!(ask(admin, &line, &by_name).status, 421, "{path}");
+    }
+    // Probes have no token.
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(
+            ask(admin, &format!("GET {path}"), &[]).status,
+            200,
+            "{path}"
+        );
     }
     server.stop();
 }
@@ -129,7 +130,7 @@ fn a_page_of_another_site_can_neither_read_nor_change_anything() {
         "localhost.evil.example:9990",
         "127.0.0.1.evil.example",
     ] {
-        for path in ["/metrics", "/api/v1/peers", "/healthz"] {
+        for path in ["/metrics", "/api/v1/peers", "/api/v1/limits"] {
             let answer = ask(admin, &format!("GET {path}"), &[("Host", name)]);
             let (status, sentence) = answer.refusal();
             assert_eq!(status, 421, "{name}");
@@ -143,14 +144,19 @@ fn a_page_of_another_site_can_neither_read_nor_change_anything() {
         "[::1]:1".to_owned(),
     ] {
         assert_eq!(
-            ask(admin, "GET /healthz", &[("Host", &name)]).status,
+            ask(admin, "GET /api/v1/limits", &[("Host", &name)]).status,
             200,
             "{name}"
         );
     }
-    assert_eq!(ask(admin, "GET /healthz", &[]).status, 400);
+    assert_eq!(ask(admin, "GET /api/v1/limits", &[]).status, 400);
     assert_eq!(
-        ask(admin, "GET /healthz", &[host, ("Host", "evil.example")]).status,
+        ask(
+            admin,
+            "GET /api/v1/limits",
+            &[host, ("Host", "evil.example")]
+        )
+        .status,
         400
     );
 

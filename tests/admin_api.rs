@@ -294,7 +294,7 @@ fn a_network_is_banned_and_unbanned_and_the_file_keeps_it() {
     // The file cannot be replaced any more, and the ban holds nevertheless.
     fs::remove_dir_all(&folder).unwrap();
     let banned = operated.done("/api/v1/ban", &json!({"net": "198.51.100.0/24"}));
-    assert_eq!(banned["kept"], "memory");
+    assert_eq!(banned["kept"], "failed");
     assert!(banned["problem"].as_str().unwrap().contains("bans.new"));
 }
 

@@ -78,6 +78,16 @@ fn the_log_is_written_above_the_line_that_is_typed() {
 }
 
 #[test]
+fn a_line_that_is_not_utf8_is_refused_and_the_console_goes_on() {
+    let (mut server, mut terminal) = at_a_terminal(server_command(&["--bind", V4]));
+    terminal.expect_output(">>>>: ");
+    terminal.type_bytes(b"caf\xe9\r");
+    terminal.expect_output("This is not UTF-8.");
+    terminal.type_in("quit\n");
+    server.expect_success();
+}
+
+#[test]
 fn a_server_that_ends_gives_the_terminal_back() {
     let shell = [&SESSION[..], &["sh", "-c", "\"$@\"; stty -a", "sh"]].concat();
     for keys in ["quit\n", "\x03"] {

@@ -126,6 +126,7 @@ Examples:
   server --workers 8                          chat on 127.0.0.1:9999
   server --bind 0.0.0.0:9999 --bind '[::]:9999'
                                               chat on all addresses
+  server --admin 127.0.0.1:9990               chat, and a dashboard at http://127.0.0.1:9990/
   server --service greet --once               greet one client
 
 `help` on its console lists the commands there.";

@@ -11,6 +11,7 @@ use crate::server::ops::log::Log;
 
 /// The flags of the admin server, which is off unless it has an address.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Admin server")]
 pub struct AdminConfig {
     /// Address of the admin server, such as 127.0.0.1:9990: metrics, health, an API and a dashboard
     /// over HTTP [default: none]
@@ -21,6 +22,7 @@ pub struct AdminConfig {
         long = "admin",
         env = "BULLHORN_ADMIN",
         value_name = "IP:PORT",
+        value_parser = parse_address,
         id = "admin"
     )]
     pub address: Option<SocketAddr>,
@@ -58,4 +60,14 @@ impl AdminConfig {
         let bind = |address| Admin::bind(address, self.token_file.as_deref(), log);
         self.address.map(bind).transpose()
     }
+}
+
+/// Parses the address of the admin server.
+fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let text = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    let address = text.parse();
+    address.map_err(|_| "must be an IP address and a port, such as 127.0.0.1:9990 or [::1]:9990")
 }

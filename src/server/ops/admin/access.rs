@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ impl Access {
     /// Decides about a request.
     ///
     /// - The page, its style and its script are the same for everybody, and ask for the token
-    ///   themselves. All may load them.
+    ///   themselves. All may load them, and ask for the health.
     /// - A proxy on this machine comes from a loopback address, whoever it passes on. So what it has
     ///   marked as passed on needs the token.
     /// - Anything else at an address that is not loopback needs the token, and so do changes.
@@ -61,7 +62,7 @@ impl Access {
     /// - A change that another site has sent is refused, even with the token.
     fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
         let is_reading = matches!(*method, Method::GET | Method::HEAD);
-        if is_reading && PAGE.contains(&path) {
+        if is_reading && OPEN_PATHS.contains(&path) {
             return Ok(());
         }
         let has_token = self.has_token(headers)?;
@@ -197,8 +198,15 @@ fn is_origin(origin: &HeaderValue, host: &[u8]) -> bool {
 
 impl Token {
     /// Reads the token of a file, without blanks and line ends around it.
-    pub(super) fn read(path: &Path) -> Result<Self, AdminError> {
+    pub(super) fn read(path: &Path, log: &Log) -> Result<Self, AdminError> {
         let path_buf = || path.to_path_buf();
+        let others = fs::metadata(path).map_or(0, |file| file.permissions().mode() & 0o077);
+        if others != 0 {
+            let path = path.display();
+            log.warn_at_start(format!(
+                "--admin-token-file {path}: other users may read or change it: chmod 600 {path}"
+            ));
+        }
         let text = fs::read(path).map_err(|error| AdminError::TokenFile {
             path: path_buf(),
             error,
@@ -217,8 +225,15 @@ impl Token {
     }
 }
 
-/// The paths of the dashboard, without anything of the server's state.
-const PAGE: [&str; 3] = ["/", "/dashboard.css", "/dashboard.js"];
+/// The paths of the dashboard, without anything of the server's state, and those of health, for probes
+/// that have no token.
+const OPEN_PATHS: [&str; 5] = [
+    "/",
+    "/dashboard.css",
+    "/dashboard.js",
+    "/healthz",
+    "/readyz",
+];
 
 const BEARER: &[u8] = b"Bearer ";
 
@@ -338,12 +353,12 @@ mod tests {
     #[test]
     fn a_public_address_needs_the_token_for_all_but_the_page() {
         let access = access(PUBLIC, Some(TOKEN));
-        for path in ["/metrics", "/healthz", "/api/v1/stats", "/nothing"] {
+        for path in ["/metrics", "/api/v1/stats", "/nothing"] {
             assert_eq!(status(&access, &Method::GET, path, &[HOST]), 401, "{path}");
             let headers = [NAME, RIGHT];
             assert_eq!(status(&access, &Method::GET, path, &headers), 200, "{path}");
         }
-        for path in PAGE {
+        for path in OPEN_PATHS {
             assert_eq!(status(&access, &Method::GET, path, &[NAME]), 200, "{path}");
             assert_eq!(status(&access, &Method::POST, path, &[HOST]), 401, "{path}");
         }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract;
+use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::Event;
 use serde::Serialize;
@@ -12,6 +13,8 @@ use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt, once};
 
 use super::State;
+use super::connections::MAX_CONNECTIONS;
+use super::error::Refusal;
 use super::sample::{Sample, as_json};
 
 /// The first event.
@@ -30,18 +33,26 @@ struct Beginning<'a> {
 }
 
 /// Sends the event `history` with all that a dashboard needs to begin, and then each second `now`
-/// with the newest point. A client that reads slowly misses points, and none waits for it.
+/// with the newest point. A client that reads slowly misses points, and none waits for it. At most
+/// [`MAX_STREAMS`] clients receive them.
 pub(super) async fn events(
     extract::State(state): extract::State<State>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    let Ok(permit) = Arc::clone(&state.streams).try_acquire_owned() else {
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, TOO_MANY));
+    };
     let mut samples = state.samples.clone();
     let newest = Arc::clone(&samples.borrow_and_update());
     let first = Event::default()
         .event("history")
         .data(&*beginning(&state, &newest));
     let next = WatchStream::from_changes(samples);
-    let next = next.map(|sample| Event::default().event("now").data(&*sample.event));
-    Sse::new(once(first).chain(next).map(Ok))
+    let next = next.map(move |sample| {
+        // It is free when the stream is dropped.
+        let _ = &permit;
+        Event::default().event("now").data(&*sample.event)
+    });
+    Ok(Sse::new(once(first).chain(next).map(Ok)))
 }
 
 fn beginning(state: &State, newest: &Sample) -> Arc<str> {
@@ -57,3 +68,8 @@ fn beginning(state: &State, newest: &Sample) -> Arc<str> {
         now: raw(&newest.event),
     })
 }
+
+/// Half of all connections, as a stream does not end by itself. The others are left for requests.
+pub(super) const MAX_STREAMS: usize = MAX_CONNECTIONS / 2;
+
+const TOO_MANY: &str = "32 dashboards are open, which is the maximum: close one";

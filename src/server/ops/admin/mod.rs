@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::runtime::{self, Runtime};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use self::access::{Access, Token};
@@ -42,7 +42,7 @@ pub(crate) use self::connections::MAX_CONNECTIONS;
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Its address is not available.
-    #[error("--admin {address}: {error}")]
+    #[error("--admin {address}: {error}{}", in_use(.error))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -84,6 +84,8 @@ struct State {
     server: Arc<dyn Operated + Send + Sync>,
     access: Arc<Access>,
     actions: Actions,
+    /// The event streams that may be open.
+    streams: Arc<Semaphore>,
     /// The newest sample.
     samples: watch::Receiver<Arc<Sample>>,
     started: Started,
@@ -106,7 +108,7 @@ impl Admin {
         token_file: Option<&Path>,
         log: &Log,
     ) -> Result<Self, AdminError> {
-        let token = token_file.map(Token::read).transpose()?;
+        let token = token_file.map(|path| Token::read(path, log)).transpose()?;
         let bind = || {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
@@ -121,6 +123,11 @@ impl Admin {
         let bound = bind().map_err(|error| AdminError::Bind { address, error });
         let (address, listener, runtime) = bound?;
         log.info(format!("admin server at http://{address}/"));
+        if !address.ip().to_canonical().is_loopback() {
+            log.warn_at_start(format!(
+                "the admin server at {address} has no TLS: its token can be read on the way"
+            ));
+        }
         Ok(Self {
             listener,
             address,
@@ -153,6 +160,7 @@ impl Admin {
                     server,
                     access: Arc::new(self.access),
                     actions: Actions::new(),
+                    streams: Arc::new(Semaphore::new(events::MAX_STREAMS)),
                     samples,
                     started: Started {
                         at: Instant::now(),
@@ -187,5 +195,12 @@ impl Admin {
             self.runtime.shutdown_background();
             result
         })
+    }
+}
+
+fn in_use(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ": is another server running? choose another port",
+        _ => "",
     }
 }

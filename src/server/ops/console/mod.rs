@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 use self::command::Command;
+use self::terminal::CLOSED;
 use super::operated::Operated;
 
 pub use self::listing::Listing;
@@ -93,7 +94,12 @@ fn read_lines(server: &impl Operated) {
             .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut line)
         {
-            Ok(0) => return output.finish(),
+            Ok(0) => {
+                if prompt == PROMPT {
+                    output.print(format!("{CLOSED}\n"));
+                }
+                return output.finish();
+            }
             Ok(_) => {}
             Err(error) if is_transient(&error) => continue,
             Err(_) => return output.finish(),

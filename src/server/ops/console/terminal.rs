@@ -1,6 +1,6 @@
 //! The console at a terminal: a line editor. The log is written above the line.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -88,7 +88,10 @@ impl Terminal {
                 }
                 Err(ReadlineError::Eof) => return print(CLOSED),
                 Err(ReadlineError::Signal(_)) => {}
-                Err(_) => return,
+                Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                    print("This is not UTF-8.");
+                }
+                Err(_) => return print(CLOSED),
             }
         }
     }
@@ -120,4 +123,4 @@ fn print(text: &str) {
         .and_then(|()| output.flush());
 }
 
-const CLOSED: &str = "The console is closed, and the server goes on. Ctrl-C stops it.";
+pub(super) const CLOSED: &str = "The console is closed, and the server goes on. Ctrl-C stops it.";
