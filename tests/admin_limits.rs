@@ -9,7 +9,7 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -109,6 +109,21 @@ impl Attacked {
             .count()
     }
 
+    /// Opens a stream of events, and reads its first ones.
+    fn stream(&self) -> TcpStream {
+        let mut stream = self.connect();
+        stream
+            .write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        let (mut text, mut bytes) = (Vec::new(), [0; 4096]);
+        while !text.ends_with(b"\n\n\r\n") {
+            let read = stream.read(&mut bytes).unwrap();
+            assert_ne!(read, 0, "the stream has ended");
+            text.extend_from_slice(&bytes[..read]);
+        }
+        stream
+    }
+
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -153,9 +168,43 @@ fn silent_connections_end_by_themselves() {
     for stream in [&mut half, &mut whole] {
         // Up to the end of the connection, which the server makes.
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
     }
     attacked.expect_service();
+}
+
+#[test]
+fn a_head_that_is_too_long_is_refused() {
+    let attacked = Attacked::start("head");
+    let mut stream = attacked.connect();
+    let name = "x".repeat(20 << 10);
+    let head = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nName: {name}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 431");
+}
+
+#[test]
+fn an_answer_under_way_is_not_closed_for_silent_connections_but_for_other_answers() {
+    let attacked = Attacked::start("streams");
+    let before = attacked.sockets();
+    let mut stream = attacked.stream();
+    let _silent: Vec<_> = (0..200).map(|_| attacked.connect()).collect();
+    attacked.expect_service();
+    // The next second is still sent.
+    stream.read_exact(&mut [0; 1]).unwrap();
+    let mut streams: Vec<_> = (0..150).map(|_| attacked.stream()).collect();
+    assert!(attacked.sockets() <= before + MAX_OPEN + 1);
+    // Up to the end of the first one, which the server makes.
+    if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    let last = streams.last_mut().unwrap();
+    last.read_exact(&mut [0; 1]).unwrap();
+    attacked.expect_bounded_memory();
 }
 
 #[test]
@@ -261,6 +310,13 @@ fn wrong_tokens_do_not_keep_the_right_one_out() {
         // Some are closed to make room.
         let _ = stream.write_all(guess.as_bytes());
     }
+    let started = Instant::now();
+    let mut wrong = attacked.connect();
+    wrong
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    assert_eq!(read_answer(&mut wrong).unwrap().status, 401);
+    assert!(started.elapsed() >= Duration::from_millis(500));
     attacked.expect_service();
     let answers = guesses.iter_mut().filter_map(|stream| {
         let mut answer = [0; 12];

@@ -101,6 +101,16 @@ fn a_server_that_ends_gives_the_terminal_back() {
 }
 
 #[test]
+fn every_line_that_is_pasted_is_a_command() {
+    let (mut server, mut terminal) = at_a_terminal(server_command(&["--bind", V4]));
+    terminal.expect_output(">>>>: ");
+    terminal.type_in("\x1b[200~rooms\nlimits\nquit\x1b[201~\r");
+    terminal.expect_output("rooms: 1");
+    terminal.expect_output("limits:");
+    server.expect_success();
+}
+
+#[test]
 fn help_lists_every_command() {
     let mut server = ServerProgram::start(&[]);
     let printed = server.printed();

@@ -153,6 +153,19 @@ fn a_server_that_is_drained_stops_when_its_last_peer_leaves() {
 }
 
 #[test]
+fn a_server_stops_at_the_time_of_the_last_drain_although_its_peers_stay() {
+    let host = Moderated::start();
+    let ada = host.named("ada");
+    for time in [HOUR, SECOND] {
+        host.moderation().drain(time).unwrap();
+        let line = format!("* the server stops in {} s", time.as_secs());
+        assert_eq!(ada.receive_text(), line);
+    }
+    host.time.set(1_000);
+    host.server.wait_for_end().unwrap();
+}
+
+#[test]
 fn a_server_without_peers_is_drained_at_once() {
     let host = Moderated::start();
     assert_eq!(host.moderation().drain(HOUR), Ok(0));

@@ -184,6 +184,55 @@ fn a_session_is_told_that_it_was_removed_and_ends() {
     assert_eq!(list.peers[0].name, None);
 }
 
+#[test]
+fn a_session_of_a_banned_network_is_told_and_ends() {
+    let host = Moderated::start();
+    let ann = V2Peer::open(host.server.unregistered_client());
+    let net = "127.0.0.0/8".parse().unwrap();
+    assert_eq!(host.moderation().ban(net, None).unwrap().removed, 1);
+    let mut text = Vec::new();
+    let removed = notice(&Reply::Removed, &mut text);
+    expect_frames(&ann, &[removed, ServerFrame::Goodbye]);
+}
+
+#[test]
+fn rooms_are_listed_by_their_members_and_then_by_their_names() {
+    let host = Moderated::start();
+    let mut peers = Vec::new();
+    for (name, room, reply) in [
+        ("ada", "zeta", "* you are in zeta (1 here)"),
+        ("bob", "zeta", "* you are in zeta (2 here)"),
+        ("fay", "gamma", "* you are in gamma (1 here)"),
+        ("eve", "Delta", "* you are in Delta (1 here)"),
+        ("gus", "epsilon", "* you are in epsilon (1 here)"),
+        ("cem", "beta", "* you are in beta (1 here)"),
+        ("dan", "Alpha", "* you are in Alpha (1 here)"),
+    ] {
+        let peer = host.named(name);
+        request(&peer, &format!("/join {room}"), reply);
+        peers.push(peer);
+    }
+    let list = host.moderation().rooms("", Page::FIRST);
+    let rooms = list.rooms.iter();
+    let rooms: Vec<_> = rooms
+        .map(|room| (room.name.to_string(), room.members))
+        .collect();
+    let expected = [
+        ("zeta", 2),
+        ("Alpha", 1),
+        ("beta", 1),
+        ("Delta", 1),
+        ("epsilon", 1),
+        ("gamma", 1),
+        ("lobby", 0),
+    ];
+    assert_eq!(
+        rooms,
+        expected.map(|(name, count)| (name.to_owned(), count))
+    );
+    assert_eq!(list.total, 7);
+}
+
 fn former(peer: &V2Peer) -> Move {
     Move {
         session: SessionId::new(peer.number).unwrap(),

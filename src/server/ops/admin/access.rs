@@ -331,6 +331,11 @@ mod tests {
             (Method::GET, &[HOST, ("via", "1.1 proxy")], 401),
             (Method::GET, &[HOST, ("x-forwarded-for", "192.0.2.7")], 401),
             (Method::GET, &[HOST, ("authorization", "")], 200),
+            (
+                Method::POST,
+                &[HOST, ("authorization", "Digest 0123456789abcdef")],
+                401,
+            ),
             (Method::GET, &[NAME], 421),
             (Method::GET, &[], 400),
             (Method::GET, &[HOST, HOST], 400),
@@ -348,6 +353,26 @@ mod tests {
             let found = status(&without, &method, "/api/v1/peers", headers);
             assert_eq!(found, expected, "{method} {headers:?}");
         }
+    }
+
+    #[test]
+    fn a_loopback_address_of_ipv4_in_ipv6_is_one_too() {
+        let access = access("[::ffff:127.0.0.1]:9990", Some(TOKEN));
+        assert_eq!(status(&access, &Method::GET, "/metrics", &[HOST]), 200);
+    }
+
+    #[test]
+    fn wrong_tokens_are_warned_of_once_per_interval() {
+        let access = access(LOCAL, Some(TOKEN));
+        let start = Instant::now();
+        let counted = |after: Duration| {
+            access.count_failure(start + after);
+            lock(&access.failures).since_warning
+        };
+        assert_eq!(counted(Duration::ZERO), 0, "it is warned of");
+        assert_eq!(counted(Duration::ZERO), 1);
+        assert_eq!(counted(WARNING_INTERVAL - Duration::from_nanos(1)), 2);
+        assert_eq!(counted(WARNING_INTERVAL), 0, "all are warned of");
     }
 
     #[test]

@@ -184,3 +184,19 @@ pub(super) const HISTORY_STEP: Duration = Duration::from_secs(5);
 
 /// 15 minutes.
 const MAX_HISTORY: usize = 180;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_has_the_points_of_15_minutes() {
+        let (now, stats) = (Instant::now(), Stats::default());
+        let point = Point::between((now, &stats), (now, &stats));
+        let mut history = History::default();
+        for _ in 0..MAX_HISTORY + 3 {
+            history.push(&point);
+        }
+        assert_eq!(history.points.len(), MAX_HISTORY);
+    }
+}
