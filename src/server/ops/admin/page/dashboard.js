@@ -21,8 +21,7 @@
 
   // The value of each number, and a line with more of it.
   const numbers = [
-    ["Deliveries", ({ point, deliveries }) => [rate(point.deliveries_per_s),
-      point.deliveries_lost_per_s > 0 ? `${rate(point.deliveries_lost_per_s)} lost` : `${count(deliveries)} in all`]],
+    ["Deliveries", ({ point, deliveries }) => [rate(point.deliveries_per_s), `${count(deliveries)} in all`]],
     ["Datagrams in", ({ point, datagrams_in: all }) => [rate(point.datagrams_per_s), `${count(all)} in all`]],
     ["Peers", ({ point, peers_v1: v1, peers_v2: v2 }) => [count(point.peers), `${count(v1)} v1, ${count(v2)} v2`]],
     ["Rooms", ({ point }) => [count(point.rooms), "with the lobby"]],

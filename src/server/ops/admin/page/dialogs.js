@@ -122,7 +122,7 @@ const dialogs = (() => {
     const whom = peer.name ?? peer.address;
     const given = await ask({
       title: whom, text: `${peer.address} in ${peer.room}\n${state}`, isDangerous: true,
-      actions: [["kick", "Kick for 30 s"], peer.is_muted ? ["unmute", "Unmute"] : ["mute", "Mute…"], ["ban", "Ban…"]],
+      actions: [["kick", "Kick"], peer.is_muted ? ["unmute", "Unmute"] : ["mute", "Mute…"], ["ban", "Ban…"]],
     });
     switch (given?.action) {
       case "kick": return change("kick", { whom: peer.address }, `${whom} is removed.`);
