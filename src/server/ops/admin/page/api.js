@@ -22,23 +22,20 @@ const api = (() => {
 
   const read = async (path) => (await send(path)).json();
 
-  // Changes something. Asks for the token by `askForToken` when the server wants one, until it is
-  // right, and keeps it then. Returns null if the user has none.
+  // Changes something. Asks for the token by `askForToken` until it is right, and keeps it then.
+  // Returns null if the user has none.
   async function change(path, body, askForToken) {
-    for (let given = token.get();;) {
+    for (let complaint = "";;) {
+      const given = token.get() ?? await askForToken(complaint);
+      if (given === null) return null;
       try {
         const answer = await (await send(path, { body, given })).json();
-        if (given) token.set(given);
+        token.set(given);
         return answer;
       } catch (error) {
-        if (error.status !== 401) {
-          // The token was right, if there is one.
-          if (given && error.status !== 403) token.set(given);
-          throw error;
-        }
+        if (error.status !== 401) throw error;
         token.forget();
-        given = await askForToken(given ? WRONG : "");
-        if (given === null) return null;
+        complaint = WRONG;
       }
     }
   }
