@@ -293,7 +293,6 @@ fn what_the_operator_does_on_the_page_is_done() {
     server.stop().unwrap();
 }
 
-/// Where the token is needed to read, the page asks for it.
 #[test]
 fn a_page_of_a_public_address_asks_for_the_token_first() {
     let Some(browser) = browser() else { return };

@@ -30,7 +30,7 @@ use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
 use self::ops::log::{Log, LogCounts};
 use self::ops::operated::Operated;
-use self::ops::stats::{LimitInForce, Stats, WorkerStats};
+use self::ops::stats::{LimitInForce, Stats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::turns::{Turns, WorkerHandle};
 use self::ops::watchdog::Watchdog;
@@ -295,17 +295,7 @@ impl ServerHandle {
 
     /// Returns the statistics at this moment.
     pub fn stats(&self) -> Stats {
-        let workers = self
-            .workers
-            .iter()
-            .map(|WorkerHandle { info: worker, .. }| WorkerStats {
-                name: worker.name.clone(),
-                core: worker.core.get().copied(),
-                counts: worker.counters.read(),
-                backlog_cost_ns: worker.backlog.cost_ns(),
-                backlog_age_us: worker.backlog.age_us(),
-                plan_times: worker.plan_times.read(),
-            });
+        let workers = self.workers.iter().map(|worker| worker.info.stats());
         let mut stats = Stats {
             workers: workers.collect(),
             log_lines_shed: self.log.shed(),

@@ -26,20 +26,20 @@ use crate::server::ops::log::Log;
 use crate::server::ops::supervise::lock;
 
 /// Accepts connections without end. At most [`MAX_CONNECTIONS`] are open at a time. The next one
-/// takes the place of another, see [`Places::make_room`].
+/// takes the place of another, see [`ConnectionTable::make_room`].
 pub(super) async fn serve(listener: TcpListener, router: Router, log: Log) {
-    let places = Places::default();
+    let table = ConnectionTable::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if places.make_room() {
+                if table.make_room() {
                     // So that the other connection is closed first.
                     yield_now().await;
                 }
-                let place = places.take();
-                let number = place.number;
-                let task = tokio::spawn(converse(stream, router.clone(), place));
-                places.seat(number, task.abort_handle());
+                let entry = table.take();
+                let number = entry.number;
+                let task = tokio::spawn(serve_connection(stream, router.clone(), entry));
+                table.set_task(number, task.abort_handle());
             }
             Err(error) => {
                 // The process has no more file descriptors, or the client has gone.
@@ -60,25 +60,25 @@ pub(super) fn bound_buffers(listener: &std::net::TcpListener) -> io::Result<()> 
     listener.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)
 }
 
-/// Answers the requests of one connection. Its errors are the client's.
-async fn converse(stream: TcpStream, router: Router, place: Place) {
+/// GuardedBodys the requests of one connection. Its errors are the client's.
+async fn serve_connection(stream: TcpStream, router: Router, entry: ConnectionEntry) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let place = Arc::new(place);
+    let entry = Arc::new(entry);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(
             TokioIo::new(Box::pin(stream)),
-            Conversation { router, place },
+            ConnectionService { router, entry },
         );
     let _ = connection.await;
 }
 
 /// The open connections.
 #[derive(Clone, Default)]
-struct Places(Arc<Mutex<Open>>);
+struct ConnectionTable(Arc<Mutex<Open>>);
 
 #[derive(Default)]
 struct Open {
@@ -97,16 +97,16 @@ struct Connection {
     task: Option<AbortHandle>,
 }
 
-/// The place of one connection, which is free after the drop.
-struct Place {
-    places: Places,
+/// An entry of one connection, which is removed by its drop.
+struct ConnectionEntry {
+    table: ConnectionTable,
     number: u64,
 }
 
-impl Places {
-    /// Ends a connection if there are as many as there may be: the one that has been without a request
-    /// for longest, and else the one whose request has been under way for longest. So whoever holds
-    /// connections open, and however, cannot keep the operator out. Returns true if it did.
+impl ConnectionTable {
+    /// Closes a connection if the maximum is open: the one without a request for the longest time, or
+    /// else the one with the longest request. So open connections do not keep the operator out.
+    /// Returns true if it closed one.
     fn make_room(&self) -> bool {
         let mut open = lock(&self.0);
         if open.connections.len() < MAX_CONNECTIONS {
@@ -126,7 +126,7 @@ impl Places {
         true
     }
 
-    fn take(&self) -> Place {
+    fn take(&self) -> ConnectionEntry {
         let mut open = lock(&self.0);
         let number = open.next();
         let connection = Connection {
@@ -135,13 +135,13 @@ impl Places {
             task: None,
         };
         open.connections.insert(number, connection);
-        Place {
-            places: self.clone(),
+        ConnectionEntry {
+            table: self.clone(),
             number,
         }
     }
 
-    fn seat(&self, number: u64, task: AbortHandle) {
+    fn set_task(&self, number: u64, task: AbortHandle) {
         if let Some(connection) = lock(&self.0).connections.get_mut(&number) {
             connection.task = Some(task);
         }
@@ -155,9 +155,9 @@ impl Open {
     }
 }
 
-impl Place {
+impl ConnectionEntry {
     fn set_busy(&self, is_busy: bool) {
-        let mut open = lock(&self.places.0);
+        let mut open = lock(&self.table.0);
         let since = open.next();
         if let Some(connection) = open.connections.get_mut(&self.number) {
             (connection.is_busy, connection.since) = (is_busy, since);
@@ -165,56 +165,61 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
-        lock(&self.places.0).connections.remove(&self.number);
+        lock(&self.table.0).connections.remove(&self.number);
     }
 }
 
 /// The service of one connection.
-struct Conversation {
+struct ConnectionService {
     router: Router,
-    place: Arc<Place>,
+    entry: Arc<ConnectionEntry>,
 }
 
-impl Service<Request<Incoming>> for Conversation {
+impl Service<Request<Incoming>> for ConnectionService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let turn = Turn::new(&self.place);
+        let guard = RequestGuard::new(&self.entry);
         let answer = TowerToHyperService::new(self.router.clone()).call(request);
         Box::pin(async {
             let response = answer.await?;
-            Ok(response.map(|body| Body::new(Answer { body, _turn: turn })))
+            Ok(response.map(|body| {
+                Body::new(GuardedBody {
+                    body,
+                    _guard: guard,
+                })
+            }))
         })
     }
 }
 
 /// A request that is under way, up to the end of its answer.
-struct Turn(Arc<Place>);
+struct RequestGuard(Arc<ConnectionEntry>);
 
-impl Turn {
-    fn new(place: &Arc<Place>) -> Self {
-        place.set_busy(true);
-        Self(Arc::clone(place))
+impl RequestGuard {
+    fn new(entry: &Arc<ConnectionEntry>) -> Self {
+        entry.set_busy(true);
+        Self(Arc::clone(entry))
     }
 }
 
-impl Drop for Turn {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.set_busy(false);
     }
 }
 
 /// The body of an answer.
-struct Answer {
+struct GuardedBody {
     body: Body,
-    _turn: Turn,
+    _guard: RequestGuard,
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for GuardedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -260,17 +265,17 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 mod tests {
     use super::*;
 
-    fn numbers(places: &Places) -> Vec<u64> {
-        lock(&places.0).connections.keys().copied().collect()
+    fn numbers(table: &ConnectionTable) -> Vec<u64> {
+        lock(&table.0).connections.keys().copied().collect()
     }
 
     #[test]
     fn the_connection_without_a_request_for_longest_makes_room_and_then_the_longest_request() {
-        let places = Places::default();
-        let taken: Vec<_> = (0..MAX_CONNECTIONS).map(|_| places.take()).collect();
+        let table = ConnectionTable::default();
+        let taken: Vec<_> = (0..MAX_CONNECTIONS).map(|_| table.take()).collect();
         let turns: Vec<_> = taken[..62]
             .iter()
-            .map(|place| place.set_busy(true))
+            .map(|entry| entry.set_busy(true))
             .collect();
         assert_eq!(turns.len(), 62);
         let idle = [taken[62].number, taken[63].number];
@@ -278,25 +283,25 @@ mod tests {
         taken[62].set_busy(true);
         taken[62].set_busy(false);
         for gone in [idle[1], idle[0]] {
-            assert!(places.make_room());
-            assert!(!numbers(&places).contains(&gone));
-            assert!(!places.make_room(), "there is room");
-            std::mem::forget(places.take());
+            assert!(table.make_room());
+            assert!(!numbers(&table).contains(&gone));
+            assert!(!table.make_room(), "there is room");
+            std::mem::forget(table.take());
         }
         // Two new ones are idle. With them busy, the first request is the longest.
-        for number in numbers(&places) {
+        for number in numbers(&table) {
             if number > idle[1] {
-                let place = Place {
-                    places: places.clone(),
+                let entry = ConnectionEntry {
+                    table: table.clone(),
                     number,
                 };
-                place.set_busy(true);
-                std::mem::forget(place);
+                entry.set_busy(true);
+                std::mem::forget(entry);
             }
         }
-        assert!(places.make_room());
-        assert!(!numbers(&places).contains(&taken[0].number));
+        assert!(table.make_room());
+        assert!(!numbers(&table).contains(&taken[0].number));
         drop(taken);
-        assert_eq!(numbers(&places).len(), 2, "those that nobody dropped");
+        assert_eq!(numbers(&table).len(), 2, "those that nobody dropped");
     }
 }

@@ -1,34 +1,33 @@
 //! The admin server: metrics, health, an API and a dashboard over HTTP.
 //!
 //! It has a thread of its own, with a runtime that runs on no other. It reads the server through
-//! [`Operated`], which waits for no worker, and no worker waits for it.
+//! [`Operated`], which waits for no worker. No worker waits for it, but for a newcomer that waits for
+//! a shard of the peers while they are counted, for 0.1 ms at 200,000 peers.
 
 mod access;
 mod api;
 mod connections;
 mod error;
-mod events;
 mod health;
 mod metrics;
 mod page;
 mod routes;
 mod sample;
 mod sampler;
-mod stats;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::access::{Access, Token};
-use self::api::{Actions, MAX_ACTIONS};
+use self::api::{Actions, MAX_ACTIONS, MAX_STREAMS};
 use self::metrics::Process;
 use self::sample::Sample;
 use self::sampler::Sampler;
@@ -160,7 +159,7 @@ impl Admin {
                     server,
                     access: Arc::new(self.access),
                     actions: Actions::new(),
-                    streams: Arc::new(Semaphore::new(events::MAX_STREAMS)),
+                    streams: Arc::new(Semaphore::new(MAX_STREAMS)),
                     samples,
                     started: Started {
                         at: Instant::now(),
@@ -168,24 +167,18 @@ impl Admin {
                     },
                     process: self.process.map(Arc::new),
                 };
-                let mut tasks = JoinSet::new();
-                tasks.spawn(sampler.run());
-                tasks.spawn(connections::serve(
-                    listener,
-                    routes::router(state),
-                    self.log,
-                ));
-                // They end only by a mistake in them.
-                let has_ended = Arc::<AtomicBool>::default();
-                let (ended, notify) = (Arc::clone(&has_ended), Arc::clone(&stopped));
-                tokio::spawn(async move {
-                    tasks.join_next().await;
-                    ended.store(true, Ordering::Relaxed);
-                    notify.notify_one();
-                });
+                let tasks = [
+                    tokio::spawn(sampler.run()),
+                    tokio::spawn(connections::serve(
+                        listener,
+                        routes::router(state),
+                        self.log,
+                    )),
+                ];
                 while !stop.is_stopping() {
-                    stopped.notified().await;
-                    if has_ended.load(Ordering::Relaxed) {
+                    let _ = timeout(CHECK_INTERVAL, stopped.notified()).await;
+                    // Only by a mistake in it.
+                    if tasks.iter().any(JoinHandle::is_finished) {
                         return Err(io::Error::other("one of its tasks has ended"));
                     }
                 }
@@ -204,3 +197,6 @@ fn in_use(error: &io::Error) -> &'static str {
         _ => "",
     }
 }
+
+/// Time between two checks that all tasks run. They have nothing else to tell about their end.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 
-use super::{State, access, api, error, events, health, metrics, page, stats};
+use super::{State, access, api, error, health, metrics, page};
 
 /// Returns the router of all paths.
 pub(super) fn router(state: State) -> Router {
@@ -13,8 +13,6 @@ pub(super) fn router(state: State) -> Router {
         .route("/dashboard.css", get(page::css))
         .route("/dashboard.js", get(page::js))
         .route("/healthz", get(health::healthz))
-        .route("/api/v1/stats", get(stats::stats))
-        .route("/api/v1/events", get(events::events))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .merge(api::router())

@@ -28,20 +28,13 @@ impl Sampler {
         server: Arc<dyn Operated + Send + Sync>,
     ) -> (Self, watch::Receiver<Arc<Sample>>) {
         let now = (Instant::now(), server.stats());
-        let (point, peers) = (
-            Point::between((now.0, &now.1), (now.0, &now.1)),
-            count_peers(&*server),
+        let first = take(
+            &*server,
+            (now.0, &now.1),
+            now.clone(),
+            Vec::new(),
+            Arc::default(),
         );
-        let first = Sample {
-            at: now.0,
-            event: Sample::event(&point, &now.1, peers, &[], false),
-            peers,
-            stuck: Vec::new(),
-            is_draining: false,
-            point,
-            history: Arc::default(),
-            stats: now.1.clone(),
-        };
         let (samples, newest) = watch::channel(Arc::new(first));
         let mut turns = server.turns();
         turns.workers().for_each(|worker| turns.ask(worker));
@@ -74,19 +67,9 @@ impl Sampler {
             self.last_point = (now, stats.clone());
         }
         let before = Arc::clone(&self.samples.borrow());
-        let point = Point::between((before.at, &before.stats), (now, &stats));
-        let (peers, stuck) = (count_peers(&*self.server), self.check_turns());
-        let is_draining = self.server.is_draining();
-        let sample = Sample {
-            at: now,
-            event: Sample::event(&point, &stats, peers, &stuck, is_draining),
-            peers,
-            stuck,
-            is_draining,
-            point,
-            history: Arc::clone(&self.history),
-            stats,
-        };
+        let (stuck, history) = (self.check_turns(), Arc::clone(&self.history));
+        let before = (before.at, &before.stats);
+        let sample = take(&*self.server, before, (now, stats), stuck, history);
         self.samples.send_replace(Arc::new(sample));
     }
 
@@ -106,9 +89,28 @@ impl Sampler {
     }
 }
 
-fn count_peers(server: &(dyn Operated + Send + Sync)) -> PeerCounts {
+/// Returns the sample of a state, with the rates since the state before.
+fn take(
+    server: &dyn Operated,
+    before: (Instant, &Stats),
+    (at, stats): (Instant, Stats),
+    stuck: Vec<String>,
+    history: Arc<History>,
+) -> Sample {
+    let point = Point::between(before, (at, &stats));
     let moderation = server.moderation();
-    moderation.map_or_else(PeerCounts::default, Moderation::count_peers)
+    let peers = moderation.map_or_else(PeerCounts::default, Moderation::count_peers);
+    let is_draining = server.is_draining();
+    Sample {
+        at,
+        event: Sample::event(&point, &stats, peers, &stuck, is_draining),
+        peers,
+        stuck,
+        is_draining,
+        point,
+        history,
+        stats,
+    }
 }
 
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -74,6 +74,18 @@ impl WorkerInfo {
             plan_times: CachePadded::default(),
         })
     }
+
+    /// Returns the state at this moment.
+    pub fn stats(&self) -> WorkerStats {
+        WorkerStats {
+            name: self.name.clone(),
+            core: self.core.get().copied(),
+            counts: self.counters.read(),
+            backlog_cost_ns: self.backlog.cost_ns(),
+            backlog_age_us: self.backlog.age_us(),
+            plan_times: self.plan_times.read(),
+        }
+    }
 }
 
 /// The state of a worker at one moment.

@@ -1,40 +1,13 @@
-//! Lists: workers, rooms, peers, bans and limits.
+//! Lists: rooms, peers, bans and limits.
 
 use axum::{Json, extract};
 use humantime::format_rfc3339_seconds;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::super::error::Refusal;
 use super::input::ListInput;
 use super::{Kind, State, moderate};
 use crate::server::moderation::{Ban, PeerInfo, RoomInfo};
-use crate::server::ops::stats::{Counts, DropReason};
-
-/// The workers as of the last second.
-#[derive(Serialize)]
-pub(super) struct Workers {
-    workers: Vec<Worker>,
-}
-
-#[derive(Serialize)]
-struct Worker {
-    name: String,
-    /// The core that it is pinned to.
-    core: Option<usize>,
-    /// It has not turned its loop within the last two seconds.
-    is_stuck: bool,
-    /// The share of the last second in which it was not asleep, 0 to 1.
-    busy: f64,
-    /// The time to send the texts that wait.
-    backlog_cost_us: u64,
-    /// The time for which the oldest text of the last plan had waited.
-    backlog_age_us: u64,
-    /// Counts since the start, by the names of the counters.
-    counts: Map<String, Value>,
-    /// Datagrams dropped since the start, by reason.
-    drops: Map<String, Value>,
-}
 
 #[derive(Serialize)]
 pub(super) struct Rooms {
@@ -94,32 +67,6 @@ struct LimitAnswer {
     /// `None` if it is off.
     max: Option<u64>,
     is_per_second: bool,
-}
-
-pub(super) async fn workers(extract::State(state): extract::State<State>) -> Json<Workers> {
-    let sample = state.samples.borrow().clone();
-    let names = || Counts::MEANINGS.iter().map(|(name, _)| (*name).to_owned());
-    let workers = sample.stats.workers.iter().zip(&sample.point.busy);
-    let workers = workers.map(|(worker, busy)| {
-        let values = worker.counts.values().map(Value::from);
-        let drops = DropReason::ALL.map(|reason| {
-            let count = worker.counts.dropped(reason);
-            (reason.name().to_owned(), Value::from(count))
-        });
-        Worker {
-            name: worker.name.clone(),
-            core: worker.core,
-            is_stuck: sample.stuck.contains(&worker.name),
-            busy: *busy,
-            backlog_cost_us: worker.backlog_cost_ns / 1000,
-            backlog_age_us: worker.backlog_age_us,
-            counts: names().zip(values).collect(),
-            drops: drops.into_iter().collect(),
-        }
-    });
-    Json(Workers {
-        workers: workers.collect(),
-    })
 }
 
 pub(super) async fn rooms(

@@ -1,8 +1,11 @@
-//! `/api/v1/`: what the operator can list and do. `docs/openapi.json` describes it.
+//! `/api/v1/`: the state of the server, and what the operator can list and do. `docs/openapi.json` describes it.
 
 mod changes;
+mod events;
 mod input;
 mod lists;
+mod stats;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +22,15 @@ use super::State;
 use super::error::Refusal;
 use crate::server::moderation::{Moderation, ModerationError};
 
-/// Returns the routes of the lists and changes.
+pub(super) use self::events::MAX_STREAMS;
+
+/// Returns the routes of the API.
 pub(super) fn router() -> Router<State> {
     Router::new()
         .route("/api/v1/openapi.json", get(openapi))
-        .route("/api/v1/workers", get(lists::workers))
+        .route("/api/v1/stats", get(stats::stats))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/workers", get(workers::workers))
         .route("/api/v1/rooms", get(lists::rooms))
         .route("/api/v1/peers", get(lists::peers))
         .route("/api/v1/bans", get(lists::bans))

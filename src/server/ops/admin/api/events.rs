@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt, once};
 
+use super::super::connections::MAX_CONNECTIONS;
+use super::super::error::Refusal;
+use super::super::sample::{Sample, as_json};
 use super::State;
-use super::connections::MAX_CONNECTIONS;
-use super::error::Refusal;
-use super::sample::{Sample, as_json};
 
 /// The first event.
 #[derive(Serialize)]
@@ -70,6 +70,6 @@ fn beginning(state: &State, newest: &Sample) -> Arc<str> {
 }
 
 /// Half of all connections, as a stream does not end by itself. The others are left for requests.
-pub(super) const MAX_STREAMS: usize = MAX_CONNECTIONS / 2;
+pub(in super::super) const MAX_STREAMS: usize = MAX_CONNECTIONS / 2;
 
 const TOO_MANY: &str = "32 dashboards are open, which is the maximum: close one";

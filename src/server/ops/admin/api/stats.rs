@@ -3,9 +3,10 @@
 use axum::{Json, extract};
 use serde::Serialize;
 
+use super::super::sample::{Point, as_object};
 use super::State;
-use super::sample::{Point, Sample, as_object};
-use crate::server::ops::stats::{Counts, DropReason, PeerCounts, Stats};
+use super::workers::{WorkerState, counts_by_name, drops_by_reason};
+use crate::server::ops::stats::{Counts, PeerCounts, Stats};
 
 /// The answer.
 #[derive(Serialize)]
@@ -32,6 +33,14 @@ pub(super) struct StatsAnswer {
     workers: Vec<Worker>,
 }
 
+#[derive(Serialize)]
+struct Worker {
+    #[serde(flatten)]
+    state: WorkerState,
+    datagrams_in: u64,
+    deliveries: u64,
+}
+
 /// Numbers of registered peers.
 #[derive(Serialize)]
 struct Peers {
@@ -53,30 +62,17 @@ struct Plans {
     p99_9_us: Option<u64>,
 }
 
-/// A worker.
-#[derive(Serialize)]
-struct Worker {
-    name: String,
-    core: Option<usize>,
-    /// It has not turned its loop within the last two seconds.
-    is_stuck: bool,
-    /// The share of the last second in which it was not asleep, 0 to 1.
-    busy: f64,
-    /// The time to send the texts that wait.
-    backlog_cost_us: u64,
-    /// The time for which the oldest text of the last plan had waited.
-    backlog_age_us: u64,
-    datagrams_in: u64,
-    deliveries: u64,
-}
-
 /// Returns the newest sample, so that requests cost the same however many there are.
 pub(super) async fn stats(extract::State(state): extract::State<State>) -> Json<StatsAnswer> {
     let sample = state.samples.borrow().clone();
     let stats = &sample.stats;
     let total = stats.total();
     let addresses = state.server.local_addrs().iter();
-    let drops = DropReason::ALL.map(|reason| (reason.name(), total.dropped(reason)));
+    let workers = WorkerState::all(&sample).map(|(state, counts)| Worker {
+        state,
+        datagrams_in: counts.datagrams_in,
+        deliveries: counts.deliveries,
+    });
     Json(StatsAnswer {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: state.started.at.elapsed().as_secs_f64(),
@@ -84,18 +80,17 @@ pub(super) async fn stats(extract::State(state): extract::State<State>) -> Json<
         addresses: addresses.map(ToString::to_string).collect(),
         rates: sample.point.clone(),
         totals: totals(stats, &total),
-        drops: drops.into(),
+        drops: drops_by_reason(&total).into(),
         peers: Peers::new(stats.peers, sample.peers),
         rooms: stats.rooms,
         is_draining: sample.is_draining,
         plans: Plans::of(stats),
-        workers: workers(&sample),
+        workers: workers.collect(),
     })
 }
 
 /// Returns the sums of the workers' counters, and the counts that no worker has.
 fn totals(stats: &Stats, total: &Counts) -> Vec<(&'static str, u64)> {
-    let names = Counts::MEANINGS.iter().map(|(name, _)| *name);
     let others = [
         ("expired", stats.expired),
         ("notices", stats.notices),
@@ -105,22 +100,7 @@ fn totals(stats: &Stats, total: &Counts) -> Vec<(&'static str, u64)> {
         ("group_alarms", stats.group_alarms),
         ("calls_refused", stats.calls_refused),
     ];
-    names.zip(total.values()).chain(others).collect()
-}
-
-fn workers(sample: &Sample) -> Vec<Worker> {
-    let workers = sample.stats.workers.iter().zip(&sample.point.busy);
-    let workers = workers.map(|(worker, busy)| Worker {
-        name: worker.name.clone(),
-        core: worker.core,
-        is_stuck: sample.stuck.contains(&worker.name),
-        busy: *busy,
-        backlog_cost_us: worker.backlog_cost_ns / 1000,
-        backlog_age_us: worker.backlog_age_us,
-        datagrams_in: worker.counts.datagrams_in,
-        deliveries: worker.counts.deliveries,
-    });
-    workers.collect()
+    counts_by_name(total).chain(others).collect()
 }
 
 impl Peers {
