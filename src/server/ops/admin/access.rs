@@ -38,6 +38,28 @@ struct Failures {
     warned_at: Option<Instant>,
 }
 
+/// The reason why a request is not passed on.
+#[derive(Debug)]
+enum Denied {
+    WrongToken,
+    Other(Refusal),
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Other(refusal)
+    }
+}
+
+impl Denied {
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::WrongToken => Refusal::new(StatusCode::UNAUTHORIZED, WRONG_TOKEN),
+            Self::Other(refusal) => refusal,
+        }
+    }
+}
+
 impl Access {
     /// The admin server listens on `address`.
     pub(super) fn new(address: SocketAddr, token: Option<Token>, log: &Log) -> Self {
@@ -60,7 +82,7 @@ impl Access {
     ///   then read what needs no token. So without a token, the host must be an address or
     ///   `localhost`. With a token it may have any name: only the operator's own page knows it.
     /// - A change that another site has sent is refused, even with the token.
-    fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Denied> {
         let is_reading = matches!(*method, Method::GET | Method::HEAD);
         if is_reading && OPEN_PATHS.contains(&path) {
             return Ok(());
@@ -68,25 +90,26 @@ impl Access {
         let has_token = self.has_token(headers)?;
         let host = host_of(headers)?;
         if !has_token && !is_address_or_localhost(host) {
-            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, HOST));
+            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, HOST).into());
         }
         let is_open = is_reading && self.is_local && !is_forwarded(headers);
         if !has_token && !is_open {
-            return Err(match self.token {
+            let refusal = match self.token {
                 Some(_) => Refusal::new(StatusCode::UNAUTHORIZED, MISSING_TOKEN),
                 None => Refusal::new(StatusCode::FORBIDDEN, NO_TOKEN_FILE),
-            });
+            };
+            return Err(refusal.into());
         }
         let origin = headers.get(header::ORIGIN);
         match origin.is_none_or(|origin| is_reading || is_origin(origin, host)) {
             true => Ok(()),
-            false => Err(Refusal::new(StatusCode::FORBIDDEN, ORIGIN)),
+            false => Err(Refusal::new(StatusCode::FORBIDDEN, ORIGIN).into()),
         }
     }
 
     /// Returns true if a request has the token, and false if it has none. Other schemes than `Bearer`
     /// are for a proxy.
-    fn has_token(&self, headers: &HeaderMap) -> Result<bool, Refusal> {
+    fn has_token(&self, headers: &HeaderMap) -> Result<bool, Denied> {
         let (Some(token), Some(given)) = (&self.token, headers.get(header::AUTHORIZATION)) else {
             return Ok(false);
         };
@@ -94,7 +117,7 @@ impl Access {
             Some((scheme, given)) if scheme.eq_ignore_ascii_case(BEARER) => {
                 match token.is(given.trim_ascii()) {
                     true => Ok(true),
-                    false => Err(Refusal::new(StatusCode::UNAUTHORIZED, WRONG_TOKEN)),
+                    false => Err(Denied::WrongToken),
                 }
             }
             _ => Ok(false),
@@ -133,11 +156,11 @@ pub(super) async fn check(
     let verdict = access.judge(request.method(), request.uri().path(), request.headers());
     let mut response = match verdict {
         Ok(()) => next.run(request).await,
-        Err(refusal) => {
-            if refusal.sentence == WRONG_TOKEN {
+        Err(denied) => {
+            if matches!(denied, Denied::WrongToken) {
                 access.failed().await;
             }
-            refusal.into_response()
+            denied.refusal().into_response()
         }
     };
     let headers = response.headers_mut();
@@ -297,7 +320,7 @@ mod tests {
             map.append(name, HeaderValue::from_str(value).unwrap());
         }
         let verdict = access.judge(method, path, &map);
-        verdict.map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+        verdict.map_or_else(|denied| denied.refusal().status.as_u16(), |()| 200)
     }
 
     const LOCAL: &str = "127.0.0.1:9990";

@@ -1,5 +1,6 @@
 //! The commands of the console.
 
+use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -9,8 +10,7 @@ use ipnet::IpNet;
 use super::Listing;
 use crate::server::ingress::admission::parse_net;
 use crate::server::moderation::{
-    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Moderation, ModerationError, Page, PeerInfo,
-    PeerList, RoomList,
+    BanChange, DEFAULT_MUTE, KICK_TIME, Kept, Page, PeerInfo, PeerList, RoomList,
 };
 use crate::server::ops::log;
 use crate::server::ops::operated::Operated;
@@ -46,31 +46,18 @@ pub(super) enum Command {
 impl Command {
     /// Parses a line. Returns `None` if its first word is no command, and the usage of the command if
     /// its arguments are wrong.
-    pub(super) fn parse(line: &[u8]) -> Option<Result<Self, &'static str>> {
+    pub(super) fn parse(line: &[u8]) -> Option<Result<Self, String>> {
         let line = String::from_utf8_lossy(line);
         let mut words = line.split_whitespace();
         let verb = words.next()?.to_ascii_lowercase();
-        let (verb, usage) = USAGES.into_iter().find(|(known, _)| *known == verb)?;
+        let entry = MANUAL.iter().find(|entry| entry.verb() == verb)?;
         let words: Vec<&str> = words.collect();
-        Some(parse(verb, &words).ok_or(usage))
+        Some(parse(&verb, &words).ok_or_else(|| entry.usage()))
     }
 
     /// Executes the command. Returns the answer, which is printable.
     pub(super) fn execute(self, server: &impl Operated) -> String {
-        match &self {
-            Self::Limits => return limits(server.limits()),
-            Self::Stats => return Listing(&server.stats()).to_string(),
-            Self::Help => return help(),
-            Self::Log(filter) => {
-                let set = log::set_filter(filter);
-                return set.map_or_else(|error| error, |()| format!("logging {filter}"));
-            }
-            _ => {}
-        }
-        let Some(moderation) = server.moderation() else {
-            return "the greeting service has no peers".to_owned();
-        };
-        let answer = self.moderate(moderation);
+        let answer = self.answer(server);
         let answer = answer.unwrap_or_else(|error| error.to_string());
         let mut printable = Vec::new();
         for line in answer.lines() {
@@ -82,50 +69,45 @@ impl Command {
         String::from_utf8_lossy(&printable).into_owned()
     }
 
-    fn moderate(self, moderation: &Moderation) -> Result<String, ModerationError> {
+    fn answer(self, server: &impl Operated) -> Result<String, Box<dyn Error>> {
+        let moderation = || {
+            server
+                .moderation()
+                .ok_or("the greeting service has no peers")
+        };
         Ok(match self {
-            Self::Peers(part) => peers(&moderation.peers(&part, Page::FIRST)),
-            Self::Rooms(part) => rooms(&moderation.rooms(&part, Page::FIRST)),
-            Self::Say(room, text) => said_to(moderation.say(room, &text)?),
+            Self::Stats => Listing(&server.stats()).to_string(),
+            Self::Limits => limits(server.limits()),
+            Self::Help => help(),
+            Self::Log(filter) => {
+                log::set_filter(&filter)?;
+                format!("logging {filter}")
+            }
+            Self::Peers(part) => peers(&moderation()?.peers(&part, Page::FIRST)),
+            Self::Rooms(part) => rooms(&moderation()?.rooms(&part, Page::FIRST)),
+            Self::Say(room, text) => said_to(moderation()?.say(room, &text)?),
             Self::Drain(time) => {
-                let told = said_to(moderation.drain(time)?);
+                let told = said_to(moderation()?.drain(time)?);
                 let time = format_duration(time);
                 format!("newcomers are refused, and the server stops in {time}: {told}")
             }
             Self::Kick(whom) => {
-                let (kicked, time) = (moderation.kick(&whom)?, format_duration(KICK_TIME));
+                let (kicked, time) = (moderation()?.kick(&whom)?, format_duration(KICK_TIME));
                 format!("{kicked} is removed, and refused for {time}")
             }
             Self::Mute(whom, time) => {
-                let muted = moderation.mute(&whom, time)?;
+                let muted = moderation()?.mute(&whom, time)?;
                 format!("{muted} is muted for {}", format_duration(time))
             }
-            Self::Unmute(whom) => format!("{} is not muted any more", moderation.unmute(&whom)?),
-            Self::Ban(net, time) => {
-                let change = moderation.ban(net, time)?;
-                let (ban, plural) = (change.ban, if change.removed == 1 { "" } else { "s" });
-                let removed = Thousands(change.removed as u64);
-                format!(
-                    "banned {ban}, {removed} peer{plural} removed{}",
-                    kept(&change)
-                )
-            }
-            Self::Unban(net) => {
-                let change = moderation.unban(net)?;
-                let kept = match change.kept {
-                    // Nothing else had the ban.
-                    Kept::InMemory => String::new(),
-                    Kept::InFile | Kept::Failed(_) => kept(&change),
-                };
-                format!("{} is not banned any more{kept}", change.ban.net())
-            }
+            Self::Unmute(whom) => format!("{} is not muted any more", moderation()?.unmute(&whom)?),
+            Self::Ban(net, time) => banned(&moderation()?.ban(net, time)?),
+            Self::Unban(net) => unbanned(&moderation()?.unban(net)?),
             Self::Bans => {
-                let bans = moderation.bans();
+                let bans = moderation()?.bans();
                 let mut text = format!("bans: {}", bans.len());
                 bans.iter().for_each(|ban| text += &format!("\n{ban}"));
                 text
             }
-            Self::Limits | Self::Stats | Self::Help | Self::Log(_) => String::new(),
         })
     }
 }
@@ -159,8 +141,24 @@ fn parse(verb: &str, words: &[&str]) -> Option<Command> {
 
 /// Returns a line per command.
 fn help() -> String {
-    let lines = COMMANDS.map(|(usage, meaning)| format!("{usage:<18} {meaning}"));
-    lines.join("\n")
+    let lines = MANUAL.map(
+        |Entry {
+             syntax, meaning, ..
+         }| format!("{syntax:<18} {meaning}"),
+    );
+    let quit = format!("{:<18} stop the server", "quit");
+    lines.join("\n") + "\n" + &quit
+}
+
+impl Entry {
+    fn verb(&self) -> &'static str {
+        self.syntax.split(' ').next().unwrap_or_default()
+    }
+
+    fn usage(&self) -> String {
+        let comma = if self.hint.is_empty() { "" } else { ", " };
+        format!("usage: {}{comma}{}", self.syntax, self.hint)
+    }
 }
 
 /// Parses a time such as `2h 30m`.
@@ -217,6 +215,25 @@ fn said_to(peers: usize) -> String {
     format!("said to {} peer{plural}", Thousands(peers as u64))
 }
 
+fn banned(change: &BanChange) -> String {
+    let plural = if change.removed == 1 { "" } else { "s" };
+    let removed = Thousands(change.removed as u64);
+    let kept = kept(change);
+    format!(
+        "banned {}, {removed} peer{plural} removed{kept}",
+        change.ban
+    )
+}
+
+fn unbanned(change: &BanChange) -> String {
+    let kept = match change.kept {
+        // Nothing else had the ban.
+        Kept::InMemory => String::new(),
+        Kept::InFile | Kept::Failed(_) => kept(change),
+    };
+    format!("{} is not banned any more{kept}", change.ban.net())
+}
+
 /// Returns a remark about the place of the bans, unless it is the file.
 fn kept(change: &BanChange) -> String {
     match &change.kept {
@@ -236,74 +253,87 @@ fn limits(limits: &[LimitInForce]) -> String {
     text
 }
 
-/// The first word of each command, and its usage.
-const USAGES: [(&str, &str); 14] = [
-    ("peers", "usage: peers [PART], of an address, name or room"),
-    (
-        "kick",
-        "usage: kick WHOM, a name or an address such as 192.0.2.7:5000",
-    ),
-    ("mute", "usage: mute WHOM [TIME], such as mute ada 10m"),
-    (
-        "unmute",
-        "usage: unmute WHOM, a name or an address such as 192.0.2.7:5000",
-    ),
-    ("ban", "usage: ban CIDR [TIME], such as ban 192.0.2.0/24 2h"),
-    ("unban", "usage: unban CIDR, such as unban 192.0.2.0/24"),
-    ("bans", "usage: bans"),
-    ("rooms", "usage: rooms [PART], of a name"),
-    (
-        "say",
-        "usage: say ROOM TEXT, or say * TEXT for all peers, up to 500 bytes",
-    ),
-    ("drain", "usage: drain TIME, 0s to 1h, such as drain 30s"),
-    ("limits", "usage: limits"),
-    ("stats", "usage: stats"),
-    ("help", "usage: help"),
-    (
-        "log",
-        "usage: log FILTER, a level or levels by target, such as info,bullhorn::text=off",
-    ),
-];
+/// A command other than `quit`, in words.
+struct Entry {
+    /// The first word is that of the command.
+    syntax: &'static str,
+    /// The rest of its usage.
+    hint: &'static str,
+    meaning: &'static str,
+}
 
-/// The commands and their meanings, in the order of `help`.
-const COMMANDS: [(&str, &str); 15] = [
-    ("stats", "statistics (so does every other line)"),
-    (
-        "peers [PART]",
-        "peers whose address, name or room contains PART",
-    ),
-    (
-        "rooms [PART]",
-        "rooms whose name contains PART, the largest first",
-    ),
-    (
-        "say ROOM TEXT",
-        "say something to a room, or to all peers (say * TEXT)",
-    ),
-    (
-        "kick WHOM",
-        "remove a peer, by its name or address, and refuse it for 30 s",
-    ),
-    (
-        "mute WHOM [TIME]",
-        "drop the texts of a peer for 10m, or another time",
-    ),
-    ("unmute WHOM", "end that"),
-    (
-        "ban CIDR [TIME]",
-        "remove and refuse the peers of a network, for ever or for a time",
-    ),
-    ("unban CIDR", "end that"),
-    ("bans", "the bans"),
-    ("limits", "the limits in force"),
-    ("log FILTER", "log from now on as --log FILTER does"),
-    (
-        "drain TIME",
-        "refuse newcomers, and stop after TIME, or when nobody is left",
-    ),
-    ("help", "this list"),
-    ("quit", "stop the server"),
+/// The commands in the order of `help`.
+const MANUAL: [Entry; 14] = [
+    Entry {
+        syntax: "stats",
+        hint: "",
+        meaning: "statistics (so does every other line)",
+    },
+    Entry {
+        syntax: "peers [PART]",
+        hint: "of an address, name or room",
+        meaning: "peers whose address, name or room contains PART",
+    },
+    Entry {
+        syntax: "rooms [PART]",
+        hint: "of a name",
+        meaning: "rooms whose name contains PART, the largest first",
+    },
+    Entry {
+        syntax: "say ROOM TEXT",
+        hint: "or say * TEXT for all peers, up to 500 bytes",
+        meaning: "say something to a room, or to all peers (say * TEXT)",
+    },
+    Entry {
+        syntax: "kick WHOM",
+        hint: "a name or an address such as 192.0.2.7:5000",
+        meaning: "remove a peer, by its name or address, and refuse it for 30 s",
+    },
+    Entry {
+        syntax: "mute WHOM [TIME]",
+        hint: "such as mute ada 10m",
+        meaning: "drop the texts of a peer for 10m, or another time",
+    },
+    Entry {
+        syntax: "unmute WHOM",
+        hint: "a name or an address such as 192.0.2.7:5000",
+        meaning: "end that",
+    },
+    Entry {
+        syntax: "ban CIDR [TIME]",
+        hint: "such as ban 192.0.2.0/24 2h",
+        meaning: "remove and refuse the peers of a network, for ever or for a time",
+    },
+    Entry {
+        syntax: "unban CIDR",
+        hint: "such as unban 192.0.2.0/24",
+        meaning: "end that",
+    },
+    Entry {
+        syntax: "bans",
+        hint: "",
+        meaning: "the bans",
+    },
+    Entry {
+        syntax: "limits",
+        hint: "",
+        meaning: "the limits in force",
+    },
+    Entry {
+        syntax: "log FILTER",
+        hint: "a level or levels by target, such as info,bullhorn::text=off",
+        meaning: "log from now on as --log FILTER does",
+    },
+    Entry {
+        syntax: "drain TIME",
+        hint: "0s to 1h, such as drain 30s",
+        meaning: "refuse newcomers, and stop after TIME, or when nobody is left",
+    },
+    Entry {
+        syntax: "help",
+        hint: "",
+        meaning: "this list",
+    },
 ];
 
 #[cfg(test)]

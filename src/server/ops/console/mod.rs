@@ -34,7 +34,7 @@ pub fn run(server: &impl Operated, terminal: Option<Terminal>) {
 enum Line {
     Quit,
     /// A command, or the usage of one whose arguments are wrong.
-    Command(Result<Command, &'static str>),
+    Command(Result<Command, String>),
     /// No command. It lists the statistics.
     Other,
 }
@@ -51,7 +51,7 @@ impl Line {
     fn execute(self, server: &impl Operated) -> String {
         match self {
             Self::Command(Ok(command)) => command.execute(server),
-            Self::Command(Err(usage)) => usage.to_owned(),
+            Self::Command(Err(usage)) => usage,
             Self::Quit | Self::Other => Listing(&server.stats()).to_string(),
         }
     }
