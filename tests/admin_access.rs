@@ -15,8 +15,8 @@ use std::process::Output;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::AdminConfig;
-use common::admin::Response;
-use common::operator::{TOKEN, TokenFile, list, post, send};
+use common::admin::{Response, get, send};
+use common::operator::{TOKEN, TokenFile, post};
 use common::{ServerProgram, TestServer, V4, server_command, unpinned_config};
 
 /// Sends a request with these headers.
@@ -55,7 +55,7 @@ fn the_token_decides_who_may_change_something() {
         assert_eq!(asks, (status == 401).then_some("Bearer"));
         assert!(status != 401 || sentence.contains("--admin-token-file"));
     }
-    assert_eq!(list(admin, "/api/v1/peers").status, 200, "without a token");
+    assert_eq!(get(admin, "/api/v1/peers").status, 200, "without a token");
     assert_eq!(
         ask(admin, "GET /metrics", &[host, ("Authorization", &wrong)]).status,
         401
@@ -78,7 +78,7 @@ fn without_a_token_file_nothing_can_be_changed() {
     let (status, sentence) = post(admin, "/api/v1/drain", "{\"time_s\": 0}").refusal();
     assert_eq!(status, 403);
     assert!(sentence.contains("--admin-token-file FILE"), "{sentence}");
-    assert_eq!(list(admin, "/api/v1/peers").status, 200);
+    assert_eq!(get(admin, "/api/v1/peers").status, 200);
     server.stop();
 }
 
@@ -97,7 +97,7 @@ fn a_public_address_needs_the_token_for_everything() {
     let (host, right) = (admin.to_string(), format!("Bearer {TOKEN}"));
     for path in ["/metrics", "/api/v1/peers", "/api/v1/openapi.json", "/x"] {
         let line = format!("GET {path}");
-        assert_eq!(list(admin, path).refusal().0, 401, "{path}");
+        assert_eq!(get(admin, path).refusal().0, 401, "{path}");
         let with = ask(admin, &line, &[("Host", &host), ("Authorization", &right)]);
         assert_eq!(with.status, if path == "/x" { 404 } else { 200 }, "{path}");
         let by_name = [
@@ -279,7 +279,7 @@ fn the_program_takes_changes_in_its_strict_sandbox() {
     let mut program = ServerProgram::start(&["--admin", &admin, "--admin-token-file", path]);
     let client = program.client();
     program.expect_echo(&client, "hi");
-    assert_eq!(list(free, "/api/v1/peers").success()["total"], 1);
+    assert_eq!(get(free, "/api/v1/peers").success()["total"], 1);
     assert_eq!(
         post(free, "/api/v1/say", "{\"text\": \"hello\"}").success()["told"],
         1

@@ -15,7 +15,8 @@ use bullhorn::ServerConfig;
 use bullhorn::config::ServiceKind;
 use bullhorn::wire::Reply;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame};
-use common::operator::{TOKEN, TokenFile, list, post, send};
+use common::admin::{get, send};
+use common::operator::{TOKEN, TokenFile, post};
 use common::v2_peer::V2Peer;
 use common::{Moderated, TestServer, expect_frames, notice, request, wait_until};
 use serde_json::{Value, json};
@@ -56,7 +57,7 @@ impl Operated {
 
     #[track_caller]
     fn list(&self, path: &str) -> Value {
-        list(self.admin, path).success()
+        get(self.admin, path).success()
     }
 
     fn v2(&self) -> V2Peer {
@@ -109,7 +110,7 @@ fn peers_and_rooms_are_listed_in_pages_and_by_a_part() {
     ] {
         for path in ["peers", "rooms"] {
             let (found, sentence) =
-                list(operated.admin, &format!("/api/v1/{path}?{query}")).refusal();
+                get(operated.admin, &format!("/api/v1/{path}?{query}")).refusal();
             assert_eq!(found, status, "{path}?{query}");
             assert!(
                 sentence.contains("max") || sentence.contains("part") || sentence.contains("page")
@@ -305,13 +306,13 @@ fn a_server_is_drained() {
     for body in [json!({"time_s": 3601}), json!({"time_s": -1}), json!({})] {
         assert_eq!(operated.refused("/api/v1/drain", &body).0, 422, "{body}");
     }
-    assert_eq!(list(operated.admin, "/readyz").status, 200);
+    assert_eq!(get(operated.admin, "/readyz").status, 200);
     let told = operated.done("/api/v1/drain", &json!({"time_s": 60}));
     assert_eq!(told, json!({"told": 2}));
     assert_eq!(ada.receive_text(), "* the server stops in 60 s");
     let mut text = Vec::new();
     expect_frames(&bob, &[notice(&Reply::Stopping(60), &mut text)]);
-    let ready = list(operated.admin, "/readyz");
+    let ready = get(operated.admin, "/readyz");
     assert_eq!((ready.status, &*ready.body), (503, "draining\n"));
     let eve = operated.host.server.unregistered_client();
     eve.send(b"@im@");
@@ -386,11 +387,11 @@ fn other_paths_and_methods_are_refused() {
         "/api/v1/peers/",
         "/api/v1/../v1/peers",
     ] {
-        let (status, sentence) = list(operated.admin, path).refusal();
+        let (status, sentence) = get(operated.admin, path).refusal();
         assert_eq!(status, 404, "{path}");
         assert!(sentence.contains("/api/v1/openapi.json"));
     }
-    let read = list(operated.admin, "/api/v1/kick");
+    let read = get(operated.admin, "/api/v1/kick");
     assert_eq!(
         (read.refusal().0, read.header("allow")),
         (405, Some("POST"))
@@ -411,11 +412,11 @@ fn a_greeting_server_has_no_peers_and_says_so() {
     });
     let admin = server.admin_addr().unwrap();
     for path in ["/api/v1/workers", "/api/v1/limits", "/healthz", "/readyz"] {
-        assert_eq!(list(admin, path).status, 200, "{path}");
+        assert_eq!(get(admin, path).status, 200, "{path}");
     }
     let none = (409, "the greeting service has no peers".to_owned());
     for path in ["/api/v1/peers", "/api/v1/rooms", "/api/v1/bans"] {
-        assert_eq!(list(admin, path).refusal(), none, "{path}");
+        assert_eq!(get(admin, path).refusal(), none, "{path}");
     }
     for (path, body) in [
         ("/api/v1/say", json!({"text": "hi"})),

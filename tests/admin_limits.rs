@@ -14,7 +14,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::operator::{TOKEN, TokenFile, list, post, read_answer};
+use common::admin::{get, read_answer};
+use common::operator::{TOKEN, TokenFile, post};
 use common::{Client, ServerProgram, TIMEOUT, request, wait_until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -58,7 +59,7 @@ impl Attacked {
         for peer in &attacked.peers {
             request(peer, "/ping 1", "* pong 1");
         }
-        assert_eq!(list(admin, "/api/v1/peers").status, 200);
+        assert_eq!(get(admin, "/api/v1/peers").status, 200);
         attacked.rss_kib = attacked.rss_kib();
         attacked
     }
@@ -73,8 +74,8 @@ impl Attacked {
                 peer.expect_text_from(&self.peers[0], &text);
             }
         }
-        assert_eq!(list(self.admin, "/healthz").status, 200);
-        assert_eq!(list(self.admin, "/api/v1/peers").success()["total"], 2);
+        assert_eq!(get(self.admin, "/healthz").status, 200);
+        assert_eq!(get(self.admin, "/api/v1/peers").success()["total"], 2);
         assert_eq!(
             post(self.admin, "/api/v1/say", "{\"text\": \"hi\"}").status,
             200
@@ -198,13 +199,13 @@ fn an_answer_under_way_is_not_closed_for_others_and_streams_leave_places_for_the
     // The next second is still sent.
     stream.read_exact(&mut [0; 1]).unwrap();
     let _streams: Vec<_> = (1..32).map(|_| attacked.stream()).collect();
-    let refused = list(attacked.admin, "/api/v1/events");
+    let refused = get(attacked.admin, "/api/v1/events");
     assert_eq!(refused.status, 503);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    assert_eq!(list(attacked.admin, "/healthz").status, 200);
+                    assert_eq!(get(attacked.admin, "/healthz").status, 200);
                 }
             });
         }

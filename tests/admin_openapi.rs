@@ -15,8 +15,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use bullhorn::ServerConfig;
-use common::admin::Response;
-use common::operator::{TOKEN, TokenFile, list, post, send};
+use common::admin::{Response, get, send};
+use common::operator::{TOKEN, TokenFile, post};
 use common::{TIMEOUT, TestServer, request};
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn each_path_has_its_methods_and_no_others_on_a_running_server() {
     let server = TestServer::start(token.config());
     let admin = server.admin_addr().unwrap();
     let file = description();
-    assert_eq!(list(admin, "/api/v1/openapi.json").success(), file);
+    assert_eq!(get(admin, "/api/v1/openapi.json").success(), file);
     let described = operations(&file);
     let paths: BTreeSet<_> = described.iter().map(|(_, path)| path.clone()).collect();
     for path in &paths {
@@ -124,7 +124,7 @@ fn answers_are_as_described() {
         ("POST", "/api/v1/drain", json!({"time_s": 0}), 200),
     ] {
         let answer = match method {
-            "GET" => list(admin, path),
+            "GET" => get(admin, path),
             _ => post(admin, path, &body.to_string()),
         };
         assert_eq!(answer.status, status, "{path} {body}: {}", answer.body);

@@ -18,7 +18,7 @@ pub(crate) struct Response {
 /// The values of the metrics, by their names and labels as `name{label="value"}`.
 pub(crate) struct Metrics(pub(crate) BTreeMap<String, f64>);
 
-/// Asks for a page.
+/// Asks for a page, or a list without the token.
 #[track_caller]
 pub(crate) fn get(address: SocketAddr, path: &str) -> Response {
     get_as(address, path, "*/*")
@@ -27,27 +27,46 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Response {
 /// Asks for a page in the format `accept`.
 #[track_caller]
 pub(crate) fn get_as(address: SocketAddr, path: &str, accept: &str) -> Response {
-    ask(
-        address,
-        &format!("GET {path} HTTP/1.1\r\nAccept: {accept}\r\nConnection: close"),
-    )
+    let headers = format!("Host: {address}\r\nAccept: {accept}\r\n");
+    send(address, &format!("GET {path}"), &headers, "")
 }
 
 /// Asks for a page by HTTP 1.0, in which an answer is in one piece.
 #[track_caller]
 pub(crate) fn get_in_one_piece(address: SocketAddr, path: &str) -> Response {
-    ask(address, &format!("GET {path} HTTP/1.0"))
+    exchange(
+        address,
+        &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"),
+    )
+}
+
+/// Sends a request with these headers, each with its end, and reads the answer.
+#[track_caller]
+pub(crate) fn send(address: SocketAddr, line: &str, headers: &str, body: &str) -> Response {
+    exchange(
+        address,
+        &format!("{line} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n{body}"),
+    )
 }
 
 #[track_caller]
-fn ask(address: SocketAddr, head: &str) -> Response {
+fn exchange(address: SocketAddr, request: &str) -> Response {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(TIMEOUT)).expect("not zero");
-    let request = format!("{head}\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    Response::parse(&answer)
+    // It may answer before it has read all of it.
+    let _ = stream.write_all(request.as_bytes());
+    read_answer(&mut stream).expect("it answers")
+}
+
+/// Reads an answer up to the end of the connection.
+pub(crate) fn read_answer(stream: &mut TcpStream) -> Option<Response> {
+    let mut answer = Vec::new();
+    // A connection that is closed with unread bytes is reset after the answer.
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).ok()?;
+    answer
+        .contains("\r\n\r\n")
+        .then(|| Response::parse(&answer))
 }
 
 /// Returns the numbers that Prometheus would read now.
@@ -60,7 +79,7 @@ pub(crate) fn metrics(address: SocketAddr) -> Metrics {
 
 impl Response {
     #[track_caller]
-    pub(super) fn parse(answer: &str) -> Self {
+    fn parse(answer: &str) -> Self {
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1));

@@ -1,16 +1,15 @@
 //! The operator, who changes a server by its admin server.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::AdminConfig;
 use serde_json::Value;
 
-use super::admin::Response;
-use super::{TIMEOUT, V4, unpinned_config};
+use super::admin::{Response, send};
+use super::{V4, unpinned_config};
 
 /// A folder that is removed on drop, with the file of the token.
 pub(crate) struct TokenFile {
@@ -54,28 +53,6 @@ impl Drop for TokenFile {
     }
 }
 
-/// Sends a request with these headers, each with its end, and reads the answer.
-#[track_caller]
-pub(crate) fn send(address: SocketAddr, line: &str, headers: &str, body: &str) -> Response {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(TIMEOUT)).expect("not zero");
-    let request = format!("{line} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n{body}");
-    // It may answer before it has read all of it.
-    let _ = stream.write_all(request.as_bytes());
-    read_answer(&mut stream).expect("it answers")
-}
-
-/// Reads an answer up to the end of the connection.
-pub(crate) fn read_answer(stream: &mut TcpStream) -> Option<Response> {
-    let mut answer = Vec::new();
-    // A connection that is closed with unread bytes is reset after the answer.
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8(answer).ok()?;
-    answer
-        .contains("\r\n\r\n")
-        .then(|| Response::parse(&answer))
-}
-
 /// Changes something with the token.
 #[track_caller]
 pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> Response {
@@ -85,13 +62,6 @@ pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> Response {
         body.len()
     );
     send(address, &format!("POST {path}"), &headers, body)
-}
-
-/// Reads a list without the token.
-#[track_caller]
-pub(crate) fn list(address: SocketAddr, path: &str) -> Response {
-    let headers = format!("Host: {address}\r\n");
-    send(address, &format!("GET {path}"), &headers, "")
 }
 
 impl Response {
