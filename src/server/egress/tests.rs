@@ -1,4 +1,5 @@
 mod stuck;
+mod times;
 mod turns;
 
 use std::collections::{HashMap, VecDeque};
