@@ -90,24 +90,20 @@ fn a_line_that_is_not_utf8_is_refused_and_the_console_goes_on() {
 #[test]
 fn a_server_that_ends_gives_the_terminal_back() {
     let shell = [&SESSION[..], &["sh", "-c", "\"$@\"; stty -a", "sh"]].concat();
-    for keys in ["quit\n", "\x03"] {
+    // At the last one, a line is being edited.
+    for keys in ["quit\n", "\x03", "drain 1s\nqui"] {
         let mut command = started_by(&shell, &["--bind", V4]);
         let (mut process, mut terminal) = Terminal::start(&mut command);
-        terminal.expect_output(">>>>: ");
+        terminal.expect_output("listening on ");
+        let address = terminal.expect_output("\r");
+        // The server does not stop before its time while somebody is there.
+        let ann = Client::connect(address.parse().unwrap());
+        ann.send(b"/ping 1");
+        assert_eq!(ann.receive(), b"* pong 1");
         terminal.type_in(keys);
         terminal.expect_output("isig icanon iexten echo ");
         assert!(process.exit_status().success());
     }
-}
-
-#[test]
-fn every_line_that_is_pasted_is_a_command() {
-    let (mut server, mut terminal) = at_a_terminal(server_command(&["--bind", V4]));
-    terminal.expect_output(">>>>: ");
-    terminal.type_in("\x1b[200~rooms\nlimits\nquit\x1b[201~\r");
-    terminal.expect_output("rooms: 1");
-    terminal.expect_output("limits:");
-    server.expect_success();
 }
 
 #[test]
