@@ -7,7 +7,7 @@ use std::path::Path;
 /// The folders that follow every rule. The others follow only those of [`EVERYWHERE`].
 const COVERED: [&str; 9] = [
     "src/bin/client",
-    "src/bin/server.rs",
+    "src/bin/server",
     "src/client",
     "src/lib.rs",
     "src/net",
