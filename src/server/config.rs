@@ -25,6 +25,7 @@ mod admin;
 mod bind;
 mod features;
 mod limits;
+mod summary;
 
 /// The server's configuration. Each field is a flag of the program `server`, and an
 /// environment variable. Its documentation is the help text of the flag. The bounds are

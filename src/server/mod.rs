@@ -14,6 +14,8 @@ pub mod moderation;
 pub mod ops;
 pub mod rate;
 pub mod registry;
+mod reload;
+pub mod settings;
 mod watch;
 pub mod worker;
 
@@ -22,19 +24,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
+
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
 use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
 use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
-use self::ops::log::{Log, LogCounts};
+use self::ops::log::{Log, LogCounts, WeakLog};
 use self::ops::operated::Operated;
 use self::ops::stats::{LimitInForce, Stats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::turns::{Turns, WorkerHandle};
 use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
+pub use self::reload::ReloadError;
+use self::settings::Settings;
 use crate::net::{BindError, PeerAddr, check_calls, count_refused_calls};
 use crate::sync::Parker;
 use crate::wire::RoomName;
@@ -73,9 +79,13 @@ pub struct ServerHandle {
     workers: Vec<WorkerHandle>,
     /// `None` for a greeting server.
     chat: Option<ChatServer>,
-    log: Arc<LogCounts>,
+    log_counts: Arc<LogCounts>,
     group_alarms: Arc<AtomicU64>,
-    limits: Arc<[LimitInForce]>,
+    limits: Arc<ArcSwap<Vec<LimitInForce>>>,
+    settings: Settings,
+    log: WeakLog,
+    #[cfg(feature = "admin")]
+    admin_token: Option<Arc<ops::admin::TokenFile>>,
 }
 
 /// The reason why a server did not start.
@@ -150,6 +160,8 @@ impl Server {
         let admin = config.admin.bind(&log)?;
         #[cfg(feature = "admin")]
         let admin_addr = admin.as_ref().map(ops::admin::Admin::local_addr);
+        #[cfg(feature = "admin")]
+        let admin_token = admin.as_ref().and_then(ops::admin::Admin::token_file);
         let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
         let group_alarms = watch.alarms();
         // On an error its drop stops the threads that run.
@@ -174,17 +186,18 @@ impl Server {
             })?;
         let worker_handles = assembly.worker_handles();
         let workers = worker_handles.clone();
-        let chat = match config.service {
-            ServiceKind::Chat => Some(ChatServer::start(&config, kept_bans, assembly)?),
-            ServiceKind::Greet => {
-                greet::start(&config, assembly)?;
-                None
+        let (chat, settings) = match config.service {
+            ServiceKind::Chat => {
+                let (chat, settings) = ChatServer::start(&config, kept_bans, assembly)?;
+                (Some(chat), settings)
             }
+            ServiceKind::Greet => (None, greet::start(&config, assembly)?),
         };
         if config.watchdog != WATCHDOG_OFF {
             let mut watchdog = Watchdog::new(worker_handles, config.watchdog, log.clone());
             supervisor.watch(watchdog.interval(), move || watchdog.check());
         }
+        log.info(format!("bullhorn {VERSION}: {}", config.summary()));
         for address in &local_addrs {
             log.info(format!("listening on {address}"));
         }
@@ -193,9 +206,13 @@ impl Server {
             stop: Arc::clone(supervisor.stop_signal()),
             workers,
             chat,
-            log: log_counts,
+            log_counts,
             group_alarms,
-            limits: config.limits_in_force().into(),
+            limits: Arc::new(ArcSwap::from_pointee(config.limits_in_force())),
+            settings,
+            log: log.downgrade(),
+            #[cfg(feature = "admin")]
+            admin_token,
         };
         #[cfg(feature = "admin")]
         if let Some(admin) = admin {
@@ -279,8 +296,14 @@ impl ServerHandle {
     }
 
     /// The limits that are in force, in the order of the flags.
-    pub fn limits(&self) -> &[LimitInForce] {
-        &self.limits
+    pub fn limits(&self) -> Arc<Vec<LimitInForce>> {
+        self.limits.load_full()
+    }
+
+    /// The log, for what the operator does.
+    #[doc(hidden)]
+    pub fn log(&self) -> &WeakLog {
+        &self.log
     }
 
     /// Moves a peer to the room called `name`, which is created if it does not exist. The
@@ -298,8 +321,8 @@ impl ServerHandle {
         let workers = self.workers.iter().map(|worker| worker.info.stats());
         let mut stats = Stats {
             workers: workers.collect(),
-            log_lines_shed: self.log.shed(),
-            log_lines_suppressed: self.log.suppressed(),
+            log_lines_shed: self.log_counts.shed(),
+            log_lines_suppressed: self.log_counts.suppressed(),
             group_alarms: self.group_alarms.load(Ordering::Relaxed),
             calls_refused: count_refused_calls(),
             ..Stats::default()
@@ -329,7 +352,7 @@ impl Operated for ServerHandle {
         Turns::new(self.workers.clone())
     }
 
-    fn limits(&self) -> &[LimitInForce] {
+    fn limits(&self) -> Arc<Vec<LimitInForce>> {
         self.limits()
     }
 
@@ -346,3 +369,6 @@ impl Operated for ServerHandle {
         self.stop();
     }
 }
+
+/// The version in the log.
+const VERSION: &str = env!("CARGO_PKG_VERSION");

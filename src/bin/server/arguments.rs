@@ -1,11 +1,10 @@
 //! The command line of the server.
 
 use bullhorn::ServerConfig;
-use bullhorn::server::ops::log;
+use bullhorn::server::ops::log::LogConfig;
 use bullhorn::server::ops::sandbox::SandboxConfig;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use tracing_subscriber::filter::Targets;
 
 /// A multi-core UDP chat and fan-out server.
 ///
@@ -21,20 +20,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) sandbox: SandboxConfig,
 
-    /// Log level: off, error, warn, info, debug or trace, or levels by target, such as
-    /// `info,bullhorn::text=off`
-    ///
-    /// Targets: bullhorn::text for texts, bullhorn::peer for peers that register, leave and
-    /// expire, bullhorn::greet for greetings, bullhorn::server for all else.
-    #[arg(
-        long,
-        env = "BULLHORN_LOG",
-        value_name = "LEVEL",
-        help_heading = None::<&str>,
-        default_value = "info",
-        value_parser = log::parse_filter
-    )]
-    pub(crate) log: Targets,
+    #[command(flatten)]
+    pub(crate) log: LogConfig,
 }
 
 impl Arguments {

@@ -2,10 +2,12 @@
 
 mod arguments;
 mod output;
+mod requests;
 
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use bullhorn::config::ServiceKind;
 use bullhorn::net::{in_call, share_one_arena};
@@ -16,7 +18,8 @@ use bullhorn::server::ops::{console, log, supervise};
 use bullhorn::{Server, StartError};
 
 use arguments::Arguments;
-use output::print;
+use output::{print, within_limit};
+use requests::Requests;
 
 fn main() -> ExitCode {
     share_one_arena();
@@ -31,7 +34,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     supervise::keep_panics_quiet();
-    log::install(arguments.log);
+    let logs_texts = arguments.log.texts.are_on(&arguments.server.bind);
+    log::install(arguments.log.clone(), logs_texts);
     let features = arguments.server.features();
     // Its drop is the last, when no line can be edited any more.
     let (terminal, _mode) = console::Terminal::open().unzip();
@@ -40,7 +44,8 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let signals = SignalWatch::start().map_err(in_call("cannot watch for signals"))?;
     let is_greeting = arguments.server.service == ServiceKind::Greet;
     let user = arguments.sandbox.user.clone();
-    let server = Server::start_confined(arguments.server, Clock::monotonic(), |log| {
+    let started = Instant::now();
+    let server = Server::start_confined(arguments.server.clone(), Clock::monotonic(), |log| {
         Ok(sandbox.close(Threads::All, log)?)
     });
     let server = server.map_err(|error| match (user, &error) {
@@ -56,6 +61,12 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     }
     let handle = server.handle();
     server.spawn_companion("console", move || console::run(&handle, terminal))?;
-    server.wait()?;
-    Ok(())
+    let requests = Requests::new(arguments, server.handle());
+    let received = signals.requests();
+    server.spawn_companion("requests", move || requests.run(received))?;
+    let handle = server.handle();
+    let ended = server.wait();
+    // The thread of the log has ended.
+    within_limit(move || log::write_totals(&handle.stats(), started.elapsed()));
+    Ok(ended?)
 }

@@ -7,6 +7,7 @@ mod drain;
 mod ended;
 pub mod expiry;
 mod hash;
+mod limits;
 mod members;
 mod names;
 mod network;
@@ -35,10 +36,12 @@ use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
 
 pub use budget::{Budget, PeerRates};
 use debts::Debts;
-pub use directory::{Directory, RegistryLimits, RoomError};
+pub use directory::{Directory, RoomError};
 pub use drain::Drain;
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
+pub use limits::RegistryLimits;
+use limits::SharedLimits;
 pub use members::{Members, Part, SendGroup};
 pub use names::NameError;
 use names::Names;
@@ -68,7 +71,7 @@ pub struct Registry {
     names: Names,
     /// The number of peers. The map's own `len` takes the lock of every shard.
     len: AtomicUsize,
-    max_peers: usize,
+    limits: Arc<SharedLimits>,
     shares: NetworkShares,
     debts: Debts,
     expired: AtomicU64,
@@ -107,18 +110,19 @@ impl Registry {
         hash: AddressHash,
         wake_notifier: Wake,
     ) -> Self {
+        let limits = SharedLimits::new(limits);
         Self {
             peers: DashMap::with_hasher_and_shard_amount(Prehashed::default(), SHARDS),
             hash,
             directory: Directory::new(
                 workers,
-                limits,
+                Arc::clone(&limits),
                 EventQueue::new(wake_notifier),
                 hash.derived(),
             ),
-            names: Names::new(limits.max_names),
+            names: Names::new(Arc::clone(&limits)),
             len: AtomicUsize::new(0),
-            max_peers: limits.max_peers,
+            limits,
             shares: NetworkShares::default(),
             debts: Debts::new(),
             expired: AtomicU64::new(0),
@@ -416,7 +420,10 @@ impl Registry {
     ) -> Touch {
         let used = self.len.fetch_add(1, Ordering::Relaxed);
         let network = self.network_of(newcomer);
-        if let Err(limit) = self.shares.enter(network, used, self.max_peers, now_ms) {
+        if let Err(limit) = self
+            .shares
+            .enter(network, used, self.limits.max_peers(), now_ms)
+        {
             self.len.fetch_sub(1, Ordering::Relaxed);
             return Touch::LimitReached(limit);
         }

@@ -1,13 +1,15 @@
 //! The rules of who may read and who may change: the token, and the names by which a browser may know
 //! the admin server.
 
+use std::fmt::{self, Debug};
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::extract::{self, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -23,13 +25,20 @@ use crate::server::ops::supervise::lock;
 pub(super) struct Access {
     /// The admin server listens on a loopback address.
     is_local: bool,
-    token: Option<Token>,
+    token: Option<Arc<TokenFile>>,
     log: Log,
     failures: Mutex<Failures>,
 }
 
-/// A secret that a request must have to change something.
-pub(super) struct Token(Vec<u8>);
+/// The token that a request must have to change something, and its file.
+#[derive(Debug)]
+pub struct TokenFile {
+    path: PathBuf,
+    token: ArcSwap<Token>,
+}
+
+/// A token that has been read, and is not yet in force.
+pub struct Token(Vec<u8>);
 
 /// The requests with a wrong token.
 #[derive(Default)]
@@ -62,13 +71,17 @@ impl Denied {
 
 impl Access {
     /// The admin server listens on `address`.
-    pub(super) fn new(address: SocketAddr, token: Option<Token>, log: &Log) -> Self {
+    pub(super) fn new(address: SocketAddr, token: Option<Arc<TokenFile>>, log: &Log) -> Self {
         Self {
             is_local: address.ip().to_canonical().is_loopback(),
             token,
             log: log.clone(),
             failures: Mutex::default(),
         }
+    }
+
+    pub(super) fn token_file(&self) -> Option<Arc<TokenFile>> {
+        self.token.clone()
     }
 
     /// Decides about a request.
@@ -219,10 +232,12 @@ fn is_origin(origin: &HeaderValue, host: &[u8]) -> bool {
     hosts.any(|origin| origin.eq_ignore_ascii_case(host))
 }
 
-impl Token {
-    /// Reads the token of a file, without blanks and line ends around it.
-    pub(super) fn read(path: &Path, log: &Log) -> Result<Self, AdminError> {
-        let path_buf = || path.to_path_buf();
+impl TokenFile {
+    /// Reads the token of a file.
+    ///
+    /// # Errors
+    /// [`AdminError::TokenFile`] or [`AdminError::Token`].
+    pub(super) fn open(path: &Path, log: &Log) -> Result<Arc<Self>, AdminError> {
         let others = fs::metadata(path).map_or(0, |file| file.permissions().mode() & 0o077);
         if others != 0 {
             let path = path.display();
@@ -230,6 +245,43 @@ impl Token {
                 "--admin-token-file {path}: other users may read or change it: chmod 600 {path}"
             ));
         }
+        let token = Token::read(path)?;
+        Ok(Arc::new(Self {
+            path: path.to_path_buf(),
+            token: ArcSwap::from_pointee(token),
+        }))
+    }
+
+    /// Reads the file again.
+    ///
+    /// # Errors
+    /// [`AdminError::TokenFile`] or [`AdminError::Token`].
+    pub fn read(&self) -> Result<Token, AdminError> {
+        Token::read(&self.path)
+    }
+
+    /// Replaces the token.
+    pub fn set(&self, token: Token) {
+        self.token.store(Arc::new(token));
+    }
+
+    /// Returns true if a request has this token.
+    fn is(&self, given: &[u8]) -> bool {
+        constant_time_eq(&self.token.load().0, given)
+    }
+}
+
+impl Debug for Token {
+    /// Writes nothing of the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl Token {
+    /// Reads the token of a file, without blanks and line ends around it.
+    fn read(path: &Path) -> Result<Self, AdminError> {
+        let path_buf = || path.to_path_buf();
         let text = fs::read(path).map_err(|error| AdminError::TokenFile {
             path: path_buf(),
             error,
@@ -240,11 +292,6 @@ impl Token {
             return Err(AdminError::Token { path: path_buf() });
         }
         Ok(Self(token.to_owned()))
-    }
-
-    /// Returns true if a request has this token.
-    fn is(&self, given: &[u8]) -> bool {
-        constant_time_eq(&self.0, given)
     }
 }
 
@@ -309,7 +356,12 @@ mod tests {
     use super::*;
 
     fn access(address: &str, token: Option<&str>) -> Access {
-        let token = token.map(|token| Token(token.into()));
+        let token = token.map(|token| {
+            Arc::new(TokenFile {
+                path: PathBuf::new(),
+                token: ArcSwap::from_pointee(Token(token.into())),
+            })
+        });
         Access::new(address.parse().unwrap(), token, &Log::new().0)
     }
 
