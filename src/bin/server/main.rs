@@ -1,6 +1,7 @@
 //! The chat and fan-out server: arguments, call, exit code.
 
 mod arguments;
+mod configuration;
 mod output;
 
 use std::error::Error;
@@ -16,11 +17,12 @@ use bullhorn::server::ops::{console, log, supervise};
 use bullhorn::{Server, StartError};
 
 use arguments::Arguments;
+use configuration::Configuration;
 use output::print;
 
 fn main() -> ExitCode {
     share_one_arena();
-    match run(Arguments::read()) {
+    match run(Configuration::read().arguments().clone()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print(io::stderr, format!("server: {error}\n"));
