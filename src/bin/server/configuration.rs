@@ -37,7 +37,7 @@ pub(crate) struct Configuration {
 }
 
 /// The value of a flag.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 struct Value {
     /// Long name of the flag.
     name: String,
@@ -47,7 +47,7 @@ struct Value {
 }
 
 /// The origin of a value.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Origin {
     CommandLine,
     Environment,
@@ -155,10 +155,7 @@ impl Configuration {
 
     /// Returns the error with the line of the first flag in `text` whose value is from the file.
     fn blame(&self, text: String) -> Error {
-        let words = text.split_whitespace();
-        let mut flags = words.filter_map(|word| word.strip_prefix("--"));
-        let line = flags.find_map(|flag| {
-            let flag = flag.trim_end_matches(|char: char| !char.is_alphanumeric());
+        let line = line_of_flag(&text, |flag| {
             let value = self.values.iter().find(|value| value.name == flag)?;
             match value.origin {
                 Origin::File(line) => Some(line),
@@ -192,10 +189,9 @@ impl Configuration {
 /// Returns the values from all sources.
 fn resolve(command: &Command, words: &[OsString]) -> Result<(ArgMatches, Vec<Value>), Error> {
     let given = command.clone().try_get_matches_from(words)?;
-    let entries = match given.get_one::<PathBuf>("config") {
-        Some(path) => file::read(path, command)?,
-        None => Vec::new(),
-    };
+    let path = given.get_one::<PathBuf>("config");
+    let entries = path.map(|path| file::read(path, command)).transpose()?;
+    let entries = entries.unwrap_or_default();
     let is_open = |entry: &&Entry| {
         let source = given.value_source(&entry.id);
         !matches!(
@@ -209,7 +205,11 @@ fn resolve(command: &Command, words: &[OsString]) -> Result<(ArgMatches, Vec<Val
     let from_file = entries.iter().flat_map(|entry| entry.words());
     let all = program.iter().cloned().chain(from_file);
     let all = all.chain(rest.iter().cloned());
-    let matches = command.clone().try_get_matches_from(all)?;
+    let matches = command.clone().try_get_matches_from(all);
+    let matches = matches.map_err(|error| match path {
+        Some(path) => conflict(&error, path, &entries),
+        None => error.into(),
+    })?;
     let values = in_help_order(command).into_iter().map(|arg| {
         let id = arg.get_id().as_str();
         let line = entries.iter().find(|entry| entry.id == id);
@@ -236,6 +236,29 @@ fn resolve(command: &Command, words: &[OsString]) -> Result<(ArgMatches, Vec<Val
     });
     let values = values.collect();
     Ok((matches, values))
+}
+
+/// Returns the error for values of the file that do not go together, or not with the other flags.
+fn conflict(error: &clap::Error, path: &Path, entries: &[&Entry]) -> Error {
+    let text = error.to_string();
+    let text = text.lines().next().unwrap_or_default();
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let line = line_of_flag(text, |flag| {
+        let entry = entries.iter().find(|entry| entry.key == flag)?;
+        Some(entry.line)
+    });
+    match line {
+        Some(line) => Error::line(path, line, text),
+        None => Error::file(path, text),
+    }
+}
+
+/// Returns the line of the first flag in `text` that has one.
+fn line_of_flag(text: &str, line: impl Fn(&str) -> Option<usize>) -> Option<usize> {
+    let flags = text.split("--").skip(1);
+    let end = |char: char| char != '-' && !char.is_alphanumeric();
+    let mut flags = flags.filter_map(|flag| flag.split(end).next());
+    flags.find_map(line)
 }
 
 /// Returns the flags that may stand in a file.

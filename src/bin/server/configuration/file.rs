@@ -13,13 +13,13 @@ use toml::de::{DeTable, DeValue};
 use super::{Error, in_help_order, is_list, is_switch, may_be_key, name};
 
 /// A key of the file, and its value.
-#[derive(Debug)]
 pub(super) struct Entry {
     /// The flag's id.
     pub(super) id: String,
     /// Number of the line, from 1.
     pub(super) line: usize,
-    key: String,
+    /// The flag's long name.
+    pub(super) key: String,
     /// Several for a list.
     texts: Vec<String>,
     is_switch: bool,
@@ -46,13 +46,7 @@ impl Entry {
 /// The first mistake, with its line.
 pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Entry>, Error> {
     let text = text_of(path)?;
-    let table = DeTable::parse(&text).map_err(|error| {
-        let text_of_error = error.message().replace(char::is_control, " ");
-        match error.span() {
-            Some(span) => Error::line(path, line_at(&text, span.start), text_of_error),
-            None => Error::file(path, text_of_error),
-        }
-    })?;
+    let table = DeTable::parse(&text).map_err(|error| syntax_error(path, &text, &error))?;
     let mut pairs: Vec<_> = table.into_inner().into_iter().collect();
     pairs.sort_by_key(|(key, _)| key.span().start);
     let entries = pairs.into_iter().map(|(key, value)| {
@@ -67,6 +61,20 @@ pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Entry>, Error> 
         })
     });
     entries.collect()
+}
+
+/// Returns an error of the parser in one line, with the text that it is about.
+fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let message = error.message().replace(char::is_control, " ");
+    let Some(span) = error.span() else {
+        return Error::file(path, message);
+    };
+    let line = line_at(text, span.start);
+    let part = text.get(span).and_then(|part| part.lines().next());
+    match part.unwrap_or_default() {
+        "" => Error::line(path, line, message),
+        part => Error::line(path, line, format!("{message}: {}", part.escape_debug())),
+    }
 }
 
 /// Returns the content of the file.

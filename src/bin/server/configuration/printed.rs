@@ -71,7 +71,7 @@ fn placeholder(arg: &Arg) -> String {
 }
 
 /// Returns a string of TOML.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for char in text.chars() {
         match char {
