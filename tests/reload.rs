@@ -8,6 +8,7 @@
 mod common;
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +16,10 @@ use std::time::Duration;
 use bullhorn::ServerConfig;
 use bullhorn::config::{LimitsConfig, PerSecond, Proof, ServiceKind, Trust};
 use bullhorn::stats::DropReason;
-use common::{HOUR, Moderated, ServerProgram, TestServer, V4, request, unpinned_config, wait_until};
+use common::{
+    HOUR, Moderated, ServerProgram, TestServer, V4, request, server_command, unpinned_config,
+    wait_until,
+};
 use nix::sys::signal::Signal;
 
 fn config() -> ServerConfig {
@@ -279,6 +283,89 @@ fn the_program_goes_on_after_sighup_and_writes_its_statistics_at_sigusr1() {
     let last = log.rest();
     let totals = "2 datagrams received, 2 deliveries sent of 2, 0 datagrams dropped";
     assert!(last.last().unwrap().ends_with(totals), "{last:#?}");
+}
+
+#[test]
+fn the_program_reads_its_file_again_and_says_what_waits_for_the_next_start() {
+    let folder = Folder::new("reload_file");
+    let file = folder.0.join("server.toml");
+    // As editors do: the name is that of another file then.
+    let replace = |text: &str| {
+        let new = folder.0.join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &file).unwrap();
+    };
+    replace("max-peers = 1\nworkers = 2\nlog = \"warn\"\n");
+    let mut command = server_command(&["--bind", V4, "--config"]);
+    command.arg(&file);
+    // With this log, it would not say its address.
+    command.args(["--log", "info"]);
+    let mut server = ServerProgram::start_command(command);
+    let log = server.log();
+    let ann = server.client();
+    server.expect_echo(&ann, "hi");
+    let bob = server.client();
+    request(&bob, "hi", "* peer limit reached (1)");
+
+    replace("max-peers = 2\nworkers = 3\n");
+    server.signal(Signal::SIGHUP);
+    log.find("read again: changed max-peers; changes at the next start: workers");
+    request(&bob, "/ping 1", "* pong 1");
+
+    for (text, mistake) in [
+        ("max-peers = 3\n\nmax-pears = 4\n", "server.toml:3: unknown key"),
+        ("max-peers = 3\ntimeout = 5\n", "server.toml:2: timeout: must be"),
+        ("max-peers = 0\n", "server.toml:1: --max-peers must lie between 1"),
+        ("max-peers = \n", "server.toml:1: "),
+    ] {
+        replace(text);
+        server.signal(Signal::SIGHUP);
+        let line = log.find("configuration not read again: ");
+        assert!(line.contains(mistake), "{line}");
+    }
+    let cem = server.client();
+    request(&cem, "hi", "* peer limit reached (2)");
+    fs::remove_file(&file).unwrap();
+    server.signal(Signal::SIGHUP);
+    log.find("server.toml: cannot be read: No such file");
+
+    // Since the start, `workers` is the same again.
+    replace("max-peers = 2\nworkers = 2\n");
+    server.signal(Signal::SIGHUP);
+    let line = log.find("configuration read again: ");
+    assert!(line.ends_with("no flag has changed"), "{line}");
+    request(&ann, "/ping 2", "* pong 2");
+}
+
+#[test]
+fn what_is_logged_changes_and_texts_stay_out_of_the_log_of_a_public_server() {
+    let folder = Folder::new("reload_log");
+    let file = folder.0.join("server.toml");
+    fs::write(&file, "").unwrap();
+    let mut command = server_command(&["--bind", "0.0.0.0:0", "--config"]);
+    command.arg(&file);
+    let mut server = ServerProgram::start_command(command);
+    server.address.set_ip(Ipv4Addr::LOCALHOST.into());
+    let log = server.log();
+    let ann = server.client();
+    // A wildcard address is public, and its peers prove themselves.
+    ann.send(b"secret");
+    let proof = ann.receive_text();
+    ann.send(proof.strip_prefix("* say ").unwrap().as_bytes());
+    log.find("is here");
+    ann.send(b"secret");
+    ann.expect_text_from(&ann, "secret");
+    fs::write(&file, "log = \"warn,bullhorn::server=info,bullhorn::text=info\"\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    log.find("configuration read again: changed log");
+    ann.send(b"secret");
+    ann.expect_text_from(&ann, "secret");
+    ann.send(b"quit");
+    server.signal(Signal::SIGTERM);
+    server.expect_success();
+    let rest = log.rest();
+    assert!(rest.iter().all(|line| !line.contains("secret")), "{rest:#?}");
+    assert!(rest.iter().all(|line| !line.contains("is down")), "{rest:#?}");
 }
 
 /// A folder that is removed on drop.

@@ -1,17 +1,18 @@
 //! The command line of the server.
 
+use std::path::PathBuf;
+
 use bullhorn::ServerConfig;
 use bullhorn::server::ops::log::LogConfig;
 use bullhorn::server::ops::sandbox::SandboxConfig;
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 /// A multi-core UDP chat and fan-out server.
 ///
 /// A peer registers by sending, and stays registered by heartbeats (`@im@`). Every text is
 /// sent to all peers in the sender's room, as `ip:port text`, or as `name text` after the
 /// sender has taken a name. `/help` lists the commands for peers.
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -22,22 +23,27 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) log: LogConfig,
-}
 
-impl Arguments {
-    /// Returns the arguments of this process. Ends it with exit code 2 if they are not valid, or go
-    /// not together.
-    pub(crate) fn read() -> Self {
-        let arguments = Self::parse();
-        let server_check = arguments.server.check().map_err(|error| error.to_string());
-        let sandbox_check = || arguments.sandbox.check().map_err(|error| error.to_string());
-        if let Err(error) = server_check.and_then(|()| sandbox_check()) {
-            Self::command()
-                .error(ErrorKind::ArgumentConflict, error)
-                .exit();
-        }
-        arguments
-    }
+    /// File with the values of flags, in TOML, such as `max-peers = 1000`. Flags and environment
+    /// variables come before it
+    ///
+    /// A key is the long name of a flag. A flag that may be given several times takes a list, and one
+    /// without a value takes true or false.
+    #[arg(
+        long,
+        env = "BULLHORN_CONFIG",
+        value_name = "FILE",
+        help_heading = "Configuration"
+    )]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Check the configuration, and exit: with code 2 if it is not valid
+    #[arg(long, help_heading = "Configuration")]
+    pub(crate) check_config: bool,
+
+    /// Print the configuration as a file, with the origin of each value, and exit
+    #[arg(long, help_heading = "Configuration", conflicts_with = "check_config")]
+    pub(crate) print_config: bool,
 }
 
 const EXAMPLES: &str = "\

@@ -1,6 +1,7 @@
 //! The chat and fan-out server: arguments, call, exit code.
 
 mod arguments;
+mod configuration;
 mod output;
 mod requests;
 
@@ -12,18 +13,18 @@ use std::time::Instant;
 use bullhorn::config::ServiceKind;
 use bullhorn::net::{in_call, share_one_arena};
 use bullhorn::server::clock::Clock;
-use bullhorn::server::ops::sandbox::{Sandbox, Threads};
+use bullhorn::server::ops::sandbox::{Feature, Sandbox, Threads};
 use bullhorn::server::ops::signals::SignalWatch;
 use bullhorn::server::ops::{console, log, supervise};
 use bullhorn::{Server, StartError};
 
-use arguments::Arguments;
+use configuration::Configuration;
 use output::{print, within_limit};
 use requests::Requests;
 
 fn main() -> ExitCode {
     share_one_arena();
-    match run(Arguments::read()) {
+    match run(Configuration::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print(io::stderr, format!("server: {error}\n"));
@@ -32,11 +33,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+fn run(configuration: Configuration) -> Result<(), Box<dyn Error>> {
+    let arguments = configuration.arguments();
     supervise::keep_panics_quiet();
     let logs_texts = arguments.log.texts.are_on(&arguments.server.bind);
     log::install(arguments.log.clone(), logs_texts);
-    let features = arguments.server.features();
+    let mut features = arguments.server.features();
+    features.extend(configuration.config_file().map(Feature::config_file));
     // Its drop is the last, when no line can be edited any more.
     let (terminal, _mode) = console::Terminal::open().unzip();
     // Before the first thread.
@@ -61,7 +64,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     }
     let handle = server.handle();
     server.spawn_companion("console", move || console::run(&handle, terminal))?;
-    let requests = Requests::new(arguments, server.handle());
+    let requests = Requests::new(configuration, server.handle());
     let received = signals.requests();
     server.spawn_companion("requests", move || requests.run(received))?;
     let handle = server.handle();

@@ -1,26 +1,31 @@
 //! The requests of SIGHUP and SIGUSR1.
 
+use std::error::Error;
 use std::io::{self, IsTerminal};
 
 use bullhorn::ServerHandle;
 use bullhorn::server::ops::console::Listing;
 use bullhorn::server::ops::log;
 use bullhorn::server::ops::signals::SignalRequest;
+use bullhorn::server::settings::RELOADED;
 
-use crate::arguments::Arguments;
+use crate::configuration::Configuration;
 
 /// Carries the requests out, until there are no more.
 pub(crate) struct Requests {
-    arguments: Arguments,
+    /// The configuration of the start, and the one that was read last.
+    first: Configuration,
+    last: Configuration,
     server: ServerHandle,
     /// Standard input was a terminal at the start.
     had_terminal: bool,
 }
 
 impl Requests {
-    pub(crate) fn new(arguments: Arguments, server: ServerHandle) -> Self {
+    pub(crate) fn new(configuration: Configuration, server: ServerHandle) -> Self {
         Self {
-            arguments,
+            first: configuration.clone(),
+            last: configuration,
             server,
             had_terminal: io::stdin().is_terminal(),
         }
@@ -50,17 +55,37 @@ impl Requests {
 
     /// Reads the configuration again. With a mistake in it, nothing changes.
     fn reload(&mut self) {
-        let reloaded = self.server.reload(&self.arguments.server);
-        let reloaded = reloaded.map_err(|error| error.to_string());
-        let reloaded =
-            reloaded.and_then(|()| log::reload_filter(self.arguments.log.filter.clone()));
-        match reloaded {
-            Ok(()) => self.server.log().info("configuration read again".into()),
+        match self.read_again() {
+            Ok(changes) => self
+                .server
+                .log()
+                .info(format!("configuration read again: {changes}")),
             Err(error) => self
                 .server
                 .log()
                 .warn(format!("configuration not read again: {error}")),
         }
+    }
+
+    /// Returns the changes in words.
+    fn read_again(&mut self) -> Result<String, Box<dyn Error>> {
+        let new = self.first.read_again()?;
+        self.server.reload(&new.arguments().server)?;
+        log::reload_filter(new.arguments().log.filter.clone())?;
+        let is_applied = |flag: &String| flag == "log" || RELOADED.contains(&flag.as_str());
+        let mut applied = new.changes_since(&self.last);
+        applied.retain(is_applied);
+        let mut waiting = new.changes_since(&self.first);
+        waiting.retain(|flag| !is_applied(flag));
+        self.last = new;
+        let mut changes = match applied.is_empty() {
+            true => "no flag has changed".to_owned(),
+            false => format!("changed {}", applied.join(", ")),
+        };
+        if !waiting.is_empty() {
+            changes += &format!("; changes at the next start: {}", waiting.join(", "));
+        }
+        Ok(changes)
     }
 }
 
