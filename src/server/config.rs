@@ -18,11 +18,13 @@ use crate::server::ingress::admission;
 #[cfg(feature = "admin")]
 pub use admin::AdminConfig;
 use bind::parse_bind;
+pub use cores::CoreList;
 pub use limits::{LimitsConfig, PerSecond};
 
 #[cfg(feature = "admin")]
 mod admin;
 mod bind;
+mod cores;
 mod features;
 mod limits;
 
@@ -150,6 +152,13 @@ pub struct ServerConfig {
     #[arg(long, env = "BULLHORN_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
+    /// Cores to which the workers are pinned in turn, such as 0-3,6
+    ///
+    /// Without `--workers`, there is one worker for each. By default, each worker takes a core that
+    /// no other server of this machine has taken, if there is one.
+    #[arg(long, env = "BULLHORN_CORES", value_name = "LIST")]
+    pub cores: Option<CoreList>,
+
     /// Do not pin each worker to a core
     #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new())]
     pub no_pin: bool,
@@ -259,6 +268,9 @@ pub enum ConfigError {
         /// The other address.
         address: SocketAddr,
     },
+    /// Workers are to be pinned to cores, and not to be pinned.
+    #[error("--cores does not go with --no-pin")]
+    CoresWithoutPin,
     /// `none` and a network are given together.
     #[error("--trust none stands alone")]
     TrustNobodyAndOthers,
@@ -324,6 +336,9 @@ impl ServerConfig {
         {
             return Err(ConfigError::ReflectionRisk(*public));
         }
+        if self.cores.is_some() && self.no_pin {
+            return Err(ConfigError::CoresWithoutPin);
+        }
         #[cfg(feature = "admin")]
         self.admin.check()?;
         if self.once && self.service != ServiceKind::Greet {
@@ -357,6 +372,7 @@ impl Default for ServerConfig {
             challenge_rate: DEFAULT_CHALLENGE_RATE,
             accept_reflection_risk: false,
             state_dir: None,
+            cores: None,
             no_pin: false,
             spin_us: 0,
             receive_buffer: DEFAULT_BUFFER,

@@ -1,9 +1,8 @@
-//! The resources of this machine: sockets, addresses and cores.
+//! The resources of this machine: files, sockets and addresses.
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
-use core_affinity::CoreId;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrStorage};
@@ -148,24 +147,6 @@ impl Endpoints {
     }
 }
 
-/// Returns the core of each worker, or `None` for a worker that is not pinned. With more
-/// workers than cores, several share a core.
-pub(super) fn plan_cores(config: &ServerConfig, log: &Log) -> Vec<Option<CoreId>> {
-    let workers = usize::from(config.workers);
-    if config.no_pin {
-        return vec![None; workers];
-    }
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if cores.is_empty() {
-        log.warn_at_start("the cores of this machine cannot be listed: no worker is pinned".into());
-        return vec![None; workers];
-    }
-    if workers > cores.len() {
-        log.warn_at_start(format!("{workers} workers share {} cores", cores.len()));
-    }
-    cores.into_iter().cycle().take(workers).map(Some).collect()
-}
-
 fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, log: &Log) {
     for (what, sysctl, wanted, granted) in [
         (
@@ -214,8 +195,8 @@ fn socket_addr(address: SockaddrStorage) -> Option<SocketAddr> {
     address.as_sockaddr_in().map(v4).or_else(as_v6)
 }
 
-/// The poll, its waker, and the socket of the poll's own.
-const FILES_PER_WORKER: usize = 3;
+/// The poll, its waker, the socket of the poll's own, and the claim of its core.
+const FILES_PER_WORKER: usize = 4;
 
 /// The socket of the admin server, the next connection, and the poll, the waker and the signals of its
 /// runtime.

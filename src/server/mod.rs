@@ -12,6 +12,7 @@ pub mod ingress;
 pub mod keys;
 pub mod moderation;
 pub mod ops;
+mod placement;
 pub mod rate;
 pub mod registry;
 mod watch;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
-use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
+use self::config::{ConfigError, CoreList, ServerConfig, ServiceKind, WATCHDOG_OFF};
 use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
 use self::ops::log::{Log, LogCounts};
@@ -105,6 +106,14 @@ pub enum StartError {
         /// The limit of the process.
         limit: u64,
     },
+    /// A core of [`ServerConfig::cores`] is not among those that the process may use.
+    #[error("--cores: this process may not use core {core}, only {allowed}")]
+    Core {
+        /// The core.
+        core: usize,
+        /// The cores that the process may use.
+        allowed: CoreList,
+    },
     /// The system has no more threads or file descriptors, or does not permit a call.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -140,6 +149,7 @@ impl Server {
         confine: impl FnOnce(&Log) -> io::Result<()>,
     ) -> Result<Self, StartError> {
         config.check()?;
+        placement::check(&config)?;
         host::reserve_files(&config)?;
         check_calls()?;
         let (log, log_writer) = Log::new();
