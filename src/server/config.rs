@@ -19,6 +19,7 @@ use crate::server::ingress::admission;
 pub use admin::AdminConfig;
 use bind::parse_bind;
 pub use cores::CoreList;
+pub use given::Given;
 pub use limits::{LimitsConfig, PerSecond};
 
 #[cfg(feature = "admin")]
@@ -26,6 +27,7 @@ mod admin;
 mod bind;
 mod cores;
 mod features;
+mod given;
 mod limits;
 
 /// The server's configuration. Each field is a flag of the program `server`, and an
@@ -267,6 +269,23 @@ pub enum ConfigError {
         wildcard: SocketAddr,
         /// The other address.
         address: SocketAddr,
+    },
+    /// Another number of workers is given than there are sockets of the service manager.
+    #[error(
+        "--workers {given}: the service manager has opened {sockets} sockets for each address, one \
+         for each worker. Leave out --workers, or give ListenDatagram= {given} times"
+    )]
+    InheritedWorkers {
+        /// The number of workers.
+        given: u16,
+        /// The number of sockets of each address.
+        sockets: usize,
+    },
+    /// Other addresses are given than those of the sockets of the service manager.
+    #[error("--bind: the service manager has opened sockets on {sockets}. Leave out --bind")]
+    InheritedBind {
+        /// The addresses of the sockets.
+        sockets: String,
     },
     /// Workers are to be pinned to cores, and not to be pinned.
     #[error("--cores does not go with --no-pin")]

@@ -12,7 +12,7 @@ use super::config::ServerConfig;
 use super::ops::log::Log;
 use super::watch::GroupWatch;
 use crate::net::{
-    BindError, BufferSizes, Gso, Guard, LocalCache, LocalTable, OwnAddresses, SocketGroup, Spares,
+    BindError, BufferSizes, Gso, Guard, InheritedSockets, LocalCache, LocalTable, OwnAddresses, SocketGroup, Spares,
     WorkerSockets, bind_closed_group, spare_sockets,
 };
 
@@ -69,16 +69,27 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Opens all sockets, and warns about buffers that are smaller than configured.
-    pub(super) fn bind(config: &ServerConfig, log: &Log) -> Result<Self, BindError> {
+    /// Opens all sockets, or takes those of the service manager, and warns about buffers that are
+    /// smaller than configured.
+    pub(super) fn bind(
+        config: &ServerConfig,
+        inherited: Option<InheritedSockets>,
+        log: &Log,
+    ) -> Result<Self, BindError> {
         let workers = usize::from(config.workers);
         let wanted = BufferSizes {
             receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
             send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
         };
         let (mut groups, mut spares, mut guards) = (Vec::new(), Vec::new(), Vec::new());
-        for address in &config.bind {
-            let closed = bind_closed_group(*address, workers, wanted)?;
+        let closed = match inherited {
+            Some(sockets) => sockets.into_closed_groups(wanted)?,
+            None => {
+                let bind = |address: &SocketAddr| bind_closed_group(*address, workers, wanted);
+                config.bind.iter().map(bind).collect::<Result<_, _>>()?
+            }
+        };
+        for closed in closed {
             let local_addr = closed.group.local_addr;
             warn_of_small_buffers(wanted, closed.group.granted, log);
             match closed.guard {
@@ -91,7 +102,7 @@ impl Endpoints {
             spares.push(closed.spares.unwrap_or_else(|error| {
                 log.warn_at_start(format!(
                     "peers of {local_addr} whose packets do not leave this machine are not set \
-                     apart: {error}"
+                     apart, and can slow down others: {error}"
                 ));
                 Vec::new()
             }));

@@ -1,10 +1,13 @@
 //! The command line of the server.
 
 use bullhorn::ServerConfig;
+use bullhorn::config::Given;
+use bullhorn::net::InheritedSockets;
 use bullhorn::server::ops::log;
 use bullhorn::server::ops::sandbox::SandboxConfig;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use tracing_subscriber::filter::Targets;
 
 /// A multi-core UDP chat and fan-out server.
@@ -38,11 +41,21 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Returns the arguments of this process. Ends it with exit code 2 if they are not valid, or go
-    /// not together.
-    pub(crate) fn read() -> Self {
-        let arguments = Self::parse();
-        let server_check = arguments.server.check().map_err(|error| error.to_string());
+    /// Returns the arguments of this process, which go with the sockets of its service manager. Ends
+    /// it with exit code 2 if they are not valid, or go not together.
+    pub(crate) fn read(sockets: Option<&InheritedSockets>) -> Self {
+        let matches = Self::command().get_matches();
+        let mut arguments = Self::from_arg_matches(&matches)
+            .unwrap_or_else(|error| error.format(&mut Self::command()).exit());
+        let is_given = |id| matches.value_source(id) != Some(ValueSource::DefaultValue);
+        let given = Given {
+            workers: is_given("workers"),
+            bind: is_given("bind"),
+        };
+        let server = &mut arguments.server;
+        let completed = server.complete(given, sockets);
+        let server_check = completed.and_then(|()| server.check());
+        let server_check = server_check.map_err(|error| error.to_string());
         let sandbox_check = || arguments.sandbox.check().map_err(|error| error.to_string());
         if let Err(error) = server_check.and_then(|()| sandbox_check()) {
             Self::command()

@@ -8,8 +8,10 @@ use std::io;
 use std::process::ExitCode;
 
 use bullhorn::config::ServiceKind;
-use bullhorn::net::{in_call, share_one_arena};
+use bullhorn::net::{InheritedSockets, in_call, share_one_arena};
+use bullhorn::server::Managed;
 use bullhorn::server::clock::Clock;
+use bullhorn::server::ops::manager::ServiceManager;
 use bullhorn::server::ops::sandbox::{Sandbox, Threads};
 use bullhorn::server::ops::signals::SignalWatch;
 use bullhorn::server::ops::{console, log, supervise};
@@ -20,7 +22,10 @@ use output::print;
 
 fn main() -> ExitCode {
     share_one_arena();
-    match run(Arguments::read()) {
+    // Before a file is opened, whose descriptor could be taken for that of a socket.
+    let sockets = InheritedSockets::from_env().map_err(Box::<dyn Error>::from);
+    let run = sockets.and_then(|sockets| run(Arguments::read(sockets.as_ref()), sockets));
+    match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print(io::stderr, format!("server: {error}\n"));
@@ -29,18 +34,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: Arguments, sockets: Option<InheritedSockets>) -> Result<(), Box<dyn Error>> {
     supervise::keep_panics_quiet();
     log::install(arguments.log);
     let features = arguments.server.features();
     // Its drop is the last, when no line can be edited any more.
     let (terminal, _mode) = console::Terminal::open().unzip();
+    let (manager, no_manager) = match ServiceManager::from_env() {
+        Ok(manager) => (manager, None),
+        Err(error) => (None, Some(error)),
+    };
     // Before the first thread.
     let sandbox = Sandbox::enter(&arguments.sandbox, features)?;
     let signals = SignalWatch::start().map_err(in_call("cannot watch for signals"))?;
     let is_greeting = arguments.server.service == ServiceKind::Greet;
     let user = arguments.sandbox.user.clone();
-    let server = Server::start_confined(arguments.server, Clock::monotonic(), |log| {
+    let managed = Managed { manager, sockets };
+    let server = Server::start_managed(arguments.server, Clock::monotonic(), managed, |log| {
+        if let Some(error) = no_manager {
+            log.warn_at_start(format!(
+                "the service manager is not told how the server does: NOTIFY_SOCKET: {error}"
+            ));
+        }
         Ok(sandbox.close(Threads::All, log)?)
     });
     let server = server.map_err(|error| match (user, &error) {
