@@ -128,10 +128,7 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
 ///
 /// # Errors
 /// The group would stay open to all users.
-pub(super) fn close_inherited(
-    group: SocketGroup,
-    wanted: BufferSizes,
-) -> io::Result<ClosedGroup> {
+pub(super) fn close_inherited(group: SocketGroup, wanted: BufferSizes) -> io::Result<ClosedGroup> {
     let (address, count) = (group.local_addr, group.sockets.len());
     let share_group = |is_shared| {
         let mut sockets = group.sockets.iter();

@@ -10,8 +10,8 @@ use socket2::{Protocol, Socket};
 
 use super::guard::{ClosedGroup, close_inherited};
 use super::socket::{
-    BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, check_broadcast, explain, granted, new_socket,
-    set_options, set_receive_buffer, set_send_buffer,
+    BindError, BufferSizes, MAX_ENDPOINTS, SocketGroup, check_broadcast, explain, granted,
+    new_socket, set_options, set_receive_buffer, set_send_buffer,
 };
 
 /// UDP sockets, grouped by their addresses. Every address has as many of them.

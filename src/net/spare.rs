@@ -67,11 +67,7 @@ pub(super) fn share_spares(address: SocketAddr, sockets: Vec<Socket>) -> Vec<Spa
 /// everyone. It is bound to all addresses first, and connecting binds it to one. That takes it
 /// out of the group, in which the kernel would look at every socket for every datagram as soon
 /// as one of them is connected.
-fn bind_spare(
-    address: SocketAddr,
-    wanted: BufferSizes,
-    sharing: Sharing,
-) -> io::Result<Socket> {
+fn bind_spare(address: SocketAddr, wanted: BufferSizes, sharing: Sharing) -> io::Result<Socket> {
     let all: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -12,8 +12,8 @@ use super::config::ServerConfig;
 use super::ops::log::Log;
 use super::watch::GroupWatch;
 use crate::net::{
-    BindError, BufferSizes, Gso, Guard, InheritedSockets, LocalCache, LocalTable, OwnAddresses, SocketGroup, Spares,
-    WorkerSockets, bind_closed_group, spare_sockets,
+    BindError, BufferSizes, Gso, Guard, InheritedSockets, LocalCache, LocalTable, OwnAddresses,
+    SocketGroup, Spares, WorkerSockets, bind_closed_group, spare_sockets,
 };
 
 /// Makes sure that the process may open the files of `config`, and raises its limit if need

@@ -87,10 +87,10 @@ impl Reporter {
         let seconds = now.duration_since(self.last.0).as_secs_f64().max(1e-3);
         let rate = deliveries.saturating_sub(self.last.1) as f64 / seconds;
         self.is_draining = self.server.is_draining();
-        let state = if self.is_draining { "draining: " } else { "" };
+        let state = if self.is_draining { "draining; " } else { "" };
+        let (peers, rooms) = (stats.peers, stats.rooms);
         self.manager.status(&format!(
-            "{state}{} peers, {} rooms, {rate:.0} deliveries/s",
-            stats.peers, stats.rooms
+            "{state}peers: {peers}, rooms: {rooms}, deliveries: {rate:.0}/s"
         ));
         self.last = (now, deliveries);
     }

@@ -23,7 +23,9 @@ fn open_group(address: &str, count: usize) -> Vec<Socket> {
     let first = open(address.parse().unwrap());
     let bound = address_of(&first);
     let others = (1..count).map(|_| open(bound));
-    std::iter::once(first).chain(others.collect::<Vec<_>>()).collect()
+    std::iter::once(first)
+        .chain(others.collect::<Vec<_>>())
+        .collect()
 }
 
 fn address_of(socket: &Socket) -> SocketAddr {
