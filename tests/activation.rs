@@ -7,6 +7,7 @@
 
 mod common;
 
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
@@ -57,6 +58,32 @@ fn sockets_of_root_serve_another_user_and_nobody_else_joins_them() {
         server.type_line("quit");
         server.expect_success();
     }
+}
+
+#[test]
+fn at_a_port_of_root_another_user_has_no_spares_and_says_so() {
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let first: u16 = first.unwrap().trim().parse().unwrap();
+    if !geteuid().is_root() || first <= LOW_PORT {
+        println!("skipped: only root can become another user, and have such a port");
+        return;
+    }
+    let mut command = activated(&["low 127.0.0.80"; 2], &[]);
+    command.env("RUN_AS_NOBODY", "1");
+    let mut server = ServerProgram::start_command(command);
+    assert_eq!(server.address.port(), LOW_PORT);
+    let warning = "whose packets do not leave this machine are not set apart, and can slow down \
+        others: bind: Permission denied";
+    let lines = &server.startup_lines;
+    assert!(lines.iter().any(|line| line.contains(warning)), "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("can join")),
+        "{lines:?}"
+    );
+    let printed = server.printed();
+    expect_fan_out(&[server.address], &mut server, &printed, 2);
+    server.type_line("quit");
+    server.expect_success();
 }
 
 /// Tries to bind a socket as a process that shares its addresses with all others.
@@ -230,6 +257,9 @@ fn activated(sockets: &[&str], arguments: &[&str]) -> Command {
     command
 }
 
+/// A port for which a process needs a right. [`ACTIVATE`] has it, too.
+const LOW_PORT: u16 = 907;
+
 /// Sockets of the same kind and address have the same port. The program is opened before its folder
 /// may be out of reach.
 const ACTIVATE: &str = r#"
@@ -248,7 +278,7 @@ for kind, _, ip in (spec.partition(" ") for spec in sys.argv[1].split(",")):
         if kind != "unshared":
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind((ip, ports.get((kind, ip), 0)))
+        opened.bind((ip, 907 if kind == "low" else ports.get((kind, ip), 0)))
         ports[kind, ip] = opened.getsockname()[1]
         if kind == "connected":
             opened.connect((ip, 9))

@@ -19,7 +19,7 @@ use crate::server::ingress::admission;
 pub use admin::AdminConfig;
 use bind::parse_bind;
 pub use cores::CoreList;
-pub use given::Given;
+pub use given::{Given, InheritedConflict};
 pub use limits::{LimitsConfig, PerSecond};
 
 #[cfg(feature = "admin")]
@@ -270,23 +270,9 @@ pub enum ConfigError {
         /// The other address.
         address: SocketAddr,
     },
-    /// Another number of workers is given than there are sockets of the service manager.
-    #[error(
-        "--workers {given}: the service manager has opened {sockets} sockets for each address, one \
-         for each worker. Leave out --workers, or give ListenDatagram= {given} times"
-    )]
-    InheritedWorkers {
-        /// The number of workers.
-        given: u16,
-        /// The number of sockets of each address.
-        sockets: usize,
-    },
-    /// Other addresses are given than those of the sockets of the service manager.
-    #[error("--bind: the service manager has opened sockets on {sockets}. Leave out --bind")]
-    InheritedBind {
-        /// The addresses of the sockets.
-        sockets: String,
-    },
+    /// Other workers or addresses are given than those of the sockets of the service manager.
+    #[error(transparent)]
+    Inherited(#[from] InheritedConflict),
     /// Workers are to be pinned to cores, and not to be pinned.
     #[error("--cores does not go with --no-pin")]
     CoresWithoutPin,

@@ -12,6 +12,28 @@ pub struct Given {
     pub bind: bool,
 }
 
+/// A setting that contradicts the sockets that the service manager has opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InheritedConflict {
+    /// Another number of workers is given than each address has sockets.
+    #[error(
+        "--workers {given}: the service manager has opened {sockets} sockets for each address, one \
+         for each worker. Leave out --workers, or give ListenDatagram= {given} times"
+    )]
+    Workers {
+        /// The number of workers.
+        given: u16,
+        /// The number of sockets of each address.
+        sockets: usize,
+    },
+    /// Other addresses are given than those of the sockets.
+    #[error("--bind: the service manager has opened sockets on {sockets}. Leave out --bind")]
+    Bind {
+        /// The addresses of the sockets.
+        sockets: String,
+    },
+}
+
 impl ServerConfig {
     /// Takes the addresses and the number of workers from `sockets`, or else the number of workers
     /// from the list of cores, unless they are given.
@@ -26,7 +48,7 @@ impl ServerConfig {
     ) -> Result<(), ConfigError> {
         let cores = self.cores.as_ref().map(CoreList::as_slice);
         match (sockets, cores) {
-            (Some(sockets), _) => return self.adopt(given, sockets),
+            (Some(sockets), _) => self.adopt(given, sockets)?,
             (None, Some(cores)) if !given.workers => {
                 self.workers = u16::try_from(cores.len()).unwrap_or(u16::MAX);
             }
@@ -35,10 +57,10 @@ impl ServerConfig {
         Ok(())
     }
 
-    fn adopt(&mut self, given: Given, sockets: &InheritedSockets) -> Result<(), ConfigError> {
+    fn adopt(&mut self, given: Given, sockets: &InheritedSockets) -> Result<(), InheritedConflict> {
         let (addresses, count) = (sockets.addresses(), sockets.sockets_per_address());
         if given.workers && usize::from(self.workers) != count {
-            return Err(ConfigError::InheritedWorkers {
+            return Err(InheritedConflict::Workers {
                 given: self.workers,
                 sockets: count,
             });
@@ -47,7 +69,7 @@ impl ServerConfig {
             && self.bind.iter().all(|bind| addresses.contains(bind));
         if given.bind && !is_same {
             let addresses = addresses.iter().map(ToString::to_string);
-            return Err(ConfigError::InheritedBind {
+            return Err(InheritedConflict::Bind {
                 sockets: addresses.collect::<Vec<_>>().join(" and "),
             });
         }
