@@ -58,7 +58,7 @@
 //! 6. `server::ingress`: what comes in
 //! 7. `server::worker`: the loop
 //! 8. `server::moderation`: the operator's hold on peers
-//! 9. `server::ops::{admin, console, sandbox, signals}`
+//! 9. `server::ops::{admin, console, manager, sandbox, signals}`
 //! 10. `server`: configuration, the core of a chat server (`server::core`), and the assembly of one
 //!     (`server::chat`) or of a greeting server (`server::greet`)
 //!

@@ -11,7 +11,7 @@ use common::{ServerProgram, TestFile, bare_command, output_of, server_command};
 use nix::unistd::geteuid;
 
 /// A value for each flag, other than its default. All together are valid.
-const VALUES: [(&str, &str); 38] = [
+const VALUES: [(&str, &str); 39] = [
     ("accept-reflection-risk", "true"),
     ("admin", "\"[::1]:9990\""),
     ("admin-token-file", "\"/a folder/with \\\"quotes\\\"\""),
@@ -22,6 +22,7 @@ const VALUES: [(&str, &str); 38] = [
     ("challenge-rate", "\"1MB\""),
     ("challenges-per-network", "51"),
     ("commands", "\"off\""),
+    ("cores", "\"0\""),
     ("deny", "[\"192.0.2.7/32\"]"),
     ("log", "\"warn,bullhorn::text=off\""),
     ("log-format", "\"json\""),

@@ -224,6 +224,7 @@ fn help_lists_the_flags_and_their_environment_variables() {
         "watchdog",
         "backlog",
         "max-peers",
+        "cores",
         "no-pin",
         "spin",
         "receive-buffer",

@@ -313,9 +313,18 @@ fn the_program_reads_its_file_again_and_says_what_waits_for_the_next_start() {
     request(&bob, "/ping 1", "* pong 1");
 
     for (text, mistake) in [
-        ("max-peers = 3\n\nmax-pears = 4\n", "server.toml:3: unknown key"),
-        ("max-peers = 3\ntimeout = 5\n", "server.toml:2: timeout: must be"),
-        ("max-peers = 0\n", "server.toml:1: --max-peers must lie between 1"),
+        (
+            "max-peers = 3\n\nmax-pears = 4\n",
+            "server.toml:3: unknown key",
+        ),
+        (
+            "max-peers = 3\ntimeout = 5\n",
+            "server.toml:2: timeout: must be",
+        ),
+        (
+            "max-peers = 0\n",
+            "server.toml:1: --max-peers must lie between 1",
+        ),
         ("max-peers = \n", "server.toml:1: "),
     ] {
         replace(text);
@@ -355,7 +364,11 @@ fn what_is_logged_changes_and_texts_stay_out_of_the_log_of_a_public_server() {
     log.find("is here");
     ann.send(b"secret");
     ann.expect_text_from(&ann, "secret");
-    fs::write(&file, "log = \"warn,bullhorn::server=info,bullhorn::text=info\"\n").unwrap();
+    fs::write(
+        &file,
+        "log = \"warn,bullhorn::server=info,bullhorn::text=info\"\n",
+    )
+    .unwrap();
     server.signal(Signal::SIGHUP);
     log.find("configuration read again: changed log");
     ann.send(b"secret");
@@ -364,8 +377,14 @@ fn what_is_logged_changes_and_texts_stay_out_of_the_log_of_a_public_server() {
     server.signal(Signal::SIGTERM);
     server.expect_success();
     let rest = log.rest();
-    assert!(rest.iter().all(|line| !line.contains("secret")), "{rest:#?}");
-    assert!(rest.iter().all(|line| !line.contains("is down")), "{rest:#?}");
+    assert!(
+        rest.iter().all(|line| !line.contains("secret")),
+        "{rest:#?}"
+    );
+    assert!(
+        rest.iter().all(|line| !line.contains("is down")),
+        "{rest:#?}"
+    );
 }
 
 /// A folder that is removed on drop.

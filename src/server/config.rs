@@ -12,18 +12,23 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use crate::net::MAX_ENDPOINTS;
 use crate::server::ingress::admission;
 
 #[cfg(feature = "admin")]
 pub use admin::AdminConfig;
 use bind::parse_bind;
+pub use cores::CoreList;
+pub use error::ConfigError;
+pub use given::{Given, InheritedConflict};
 pub use limits::{LimitsConfig, PerSecond};
 
 #[cfg(feature = "admin")]
 mod admin;
 mod bind;
+mod cores;
+mod error;
 mod features;
+mod given;
 mod limits;
 mod summary;
 
@@ -151,6 +156,13 @@ pub struct ServerConfig {
     #[arg(long, env = "BULLHORN_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
+    /// Cores to which the workers are pinned in turn, such as 0-3,6
+    ///
+    /// Without `--workers`, there is one worker for each. By default, each worker takes a core that
+    /// no other server of this machine has taken, if there is one.
+    #[arg(long, env = "BULLHORN_CORES", value_name = "LIST")]
+    pub cores: Option<CoreList>,
+
     /// Do not pin each worker to a core
     #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new())]
     pub no_pin: bool,
@@ -225,66 +237,6 @@ pub enum Switch {
     Off,
 }
 
-/// The first mistake in a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// A number, size or duration is out of bounds.
-    #[error("--{flag} must lie between {min} and {max}")]
-    OutOfBounds {
-        /// The flag without its dashes.
-        flag: &'static str,
-        /// The minimum.
-        min: String,
-        /// The maximum.
-        max: String,
-    },
-    /// There is no address to listen on, or too many.
-    #[error("--bind takes 1 to {MAX_ENDPOINTS} addresses, not {0}")]
-    Binds(usize),
-    /// An address is given twice.
-    #[error("--bind has {0} twice")]
-    SameBind(SocketAddr),
-    /// No server can listen on an address.
-    #[error("--bind {address} {remedy}")]
-    UnsuitableBind {
-        /// The address.
-        address: SocketAddr,
-        /// The rest of the sentence, such as "must not be a multicast address".
-        remedy: String,
-    },
-    /// A wildcard address includes another address.
-    #[error("--bind {wildcard} includes {address}: give one of them, or another port")]
-    CoveredBind {
-        /// The wildcard address.
-        wildcard: SocketAddr,
-        /// The other address.
-        address: SocketAddr,
-    },
-    /// `none` and a network are given together.
-    #[error("--trust none stands alone")]
-    TrustNobodyAndOthers,
-    /// Nobody has to prove an address, and anybody can reach the server.
-    #[error(
-        "--proof never on {0} lets anyone make this server flood others: \
-         give --accept-reflection-risk as well if you accept that"
-    )]
-    ReflectionRisk(SocketAddr),
-    /// The admin server would let everyone read, or nobody.
-    #[cfg(feature = "admin")]
-    #[error(
-        "--admin {0} is not a loopback address: give --admin-token-file as well, without which \
-         everyone could read the addresses of all peers"
-    )]
-    PublicAdmin(SocketAddr),
-    /// A token is given, and no admin server.
-    #[cfg(feature = "admin")]
-    #[error("--admin-token-file goes with --admin")]
-    TokenWithoutAdmin,
-    /// `--once` is given to a chat server.
-    #[error("--once goes with --service greet")]
-    OnceWithoutGreet,
-}
-
 impl ServerConfig {
     /// Checks that all fields are within their bounds, and that no two contradict each other.
     ///
@@ -325,6 +277,9 @@ impl ServerConfig {
         {
             return Err(ConfigError::ReflectionRisk(*public));
         }
+        if self.cores.is_some() && self.no_pin {
+            return Err(ConfigError::CoresWithoutPin);
+        }
         #[cfg(feature = "admin")]
         self.admin.check()?;
         if self.once && self.service != ServiceKind::Greet {
@@ -358,6 +313,7 @@ impl Default for ServerConfig {
             challenge_rate: DEFAULT_CHALLENGE_RATE,
             accept_reflection_risk: false,
             state_dir: None,
+            cores: None,
             no_pin: false,
             spin_us: 0,
             receive_buffer: DEFAULT_BUFFER,

@@ -12,9 +12,11 @@ pub mod ingress;
 pub mod keys;
 pub mod moderation;
 pub mod ops;
+mod placement;
 pub mod rate;
 pub mod registry;
 mod reload;
+mod report;
 pub mod settings;
 mod watch;
 pub mod worker;
@@ -29,7 +31,7 @@ use arc_swap::ArcSwap;
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
-use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
+use self::config::{ConfigError, CoreList, ServerConfig, ServiceKind};
 use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
 use self::ops::log::{Log, LogCounts, WeakLog};
@@ -37,9 +39,10 @@ use self::ops::operated::Operated;
 use self::ops::stats::{LimitInForce, Stats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::turns::{Turns, WorkerHandle};
-use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
 pub use self::reload::ReloadError;
+#[doc(hidden)]
+pub use self::report::Managed;
 use self::settings::Settings;
 use crate::net::{BindError, PeerAddr, check_calls, count_refused_calls};
 use crate::sync::Parker;
@@ -115,6 +118,14 @@ pub enum StartError {
         /// The limit of the process.
         limit: u64,
     },
+    /// A core of [`ServerConfig::cores`] is not among those that the process may use.
+    #[error("--cores: this process may not use core {core}, only {allowed}")]
+    Core {
+        /// The core.
+        core: usize,
+        /// The cores that the process may use.
+        allowed: CoreList,
+    },
     /// The system has no more threads or file descriptors, or does not permit a call.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -138,8 +149,7 @@ impl Server {
         Self::start_confined(config, clock, |_| Ok(()))
     }
 
-    /// Starts a server. Calls `confine`, which may give up rights of the process, when all sockets
-    /// are open, and before a thread is started and a datagram or a file of the state is read.
+    /// Starts a server as [`Server::start_managed`] does, without a service manager.
     ///
     /// # Errors
     /// [`StartError`], which may be the error of `confine`; no thread is left running.
@@ -149,12 +159,29 @@ impl Server {
         clock: Clock,
         confine: impl FnOnce(&Log) -> io::Result<()>,
     ) -> Result<Self, StartError> {
+        Self::start_managed(config, clock, Managed::default(), confine)
+    }
+
+    /// Starts a server. Calls `confine`, which may give up rights of the process, when all sockets
+    /// are open, and before a thread is started and a datagram or a file of the state is read. The
+    /// addresses and the number of workers of `config` must be those of the sockets in `managed`.
+    ///
+    /// # Errors
+    /// [`StartError`], which may be the error of `confine`; no thread is left running.
+    #[doc(hidden)]
+    pub fn start_managed(
+        config: ServerConfig,
+        clock: Clock,
+        managed: Managed,
+        confine: impl FnOnce(&Log) -> io::Result<()>,
+    ) -> Result<Self, StartError> {
         config.check()?;
+        placement::check(&config)?;
         host::reserve_files(&config)?;
         check_calls()?;
         let (log, log_writer) = Log::new();
         let log_counts = log.counts();
-        let mut endpoints = Endpoints::bind(&config, &log)?;
+        let mut endpoints = Endpoints::bind(&config, managed.sockets, &log)?;
         let local_addrs = endpoints.local_addrs();
         #[cfg(feature = "admin")]
         let admin = config.admin.bind(&log)?;
@@ -184,8 +211,7 @@ impl Server {
             .spawn("watch".into(), wake(&parker), move |stop| {
                 watch.run(stop, &parker)
             })?;
-        let worker_handles = assembly.worker_handles();
-        let workers = worker_handles.clone();
+        let workers = assembly.worker_handles();
         let (chat, settings) = match config.service {
             ServiceKind::Chat => {
                 let (chat, settings) = ChatServer::start(&config, kept_bans, assembly)?;
@@ -193,10 +219,6 @@ impl Server {
             }
             ServiceKind::Greet => (None, greet::start(&config, assembly)?),
         };
-        if config.watchdog != WATCHDOG_OFF {
-            let mut watchdog = Watchdog::new(worker_handles, config.watchdog, log.clone());
-            supervisor.watch(watchdog.interval(), move || watchdog.check());
-        }
         log.info(format!("bullhorn {VERSION}: {}", config.summary()));
         for address in &local_addrs {
             log.info(format!("listening on {address}"));
@@ -218,6 +240,7 @@ impl Server {
         if let Some(admin) = admin {
             admin.start(Arc::new(handle.clone()), &mut supervisor)?;
         }
+        report::watch(&config, &handle, managed.manager, log, &mut supervisor);
         Ok(Self {
             handle,
             supervisor,

@@ -14,6 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use bullhorn::config::Given;
+use bullhorn::net::InheritedSockets;
 use clap::builder::OsStringValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
@@ -57,10 +59,11 @@ enum Origin {
 }
 
 impl Configuration {
-    /// Returns the configuration of this process. Ends it with exit code 2 if that is not valid, and
+    /// Returns the configuration of this process, which goes with the sockets of its service manager.
+    /// Ends it with exit code 2 if that is not valid, and
     /// after `--check-config` and `--print-config`.
-    pub(crate) fn read() -> Self {
-        let answered = Self::new(env::args_os().collect()).and_then(|configuration| {
+    pub(crate) fn read(sockets: Option<&InheritedSockets>) -> Self {
+        let answered = Self::new(env::args_os().collect(), sockets).and_then(|configuration| {
             let answer = configuration.answer()?;
             Ok((configuration, answer))
         });
@@ -98,7 +101,9 @@ impl Configuration {
             let _ = matches.try_clear_id(id);
         }
         let mut arguments = Arguments::from_arg_matches_mut(&mut matches)?;
-        arguments.server.bind = self.arguments.server.bind.clone();
+        let (server, old) = (&mut arguments.server, &self.arguments.server);
+        // They may be those of the service manager's sockets, or of the list of cores.
+        (server.bind, server.workers) = (old.bind.clone(), old.workers);
         arguments.sandbox.user = self.arguments.sandbox.user.clone();
         let new = Self {
             arguments,
@@ -131,21 +136,33 @@ impl Configuration {
         self.file.as_deref()
     }
 
-    fn new(words: Vec<OsString>) -> Result<Self, Error> {
+    fn new(words: Vec<OsString>, sockets: Option<&InheritedSockets>) -> Result<Self, Error> {
         let command = Arguments::command();
         let (mut matches, values) = resolve(&command, &words)?;
         let arguments = Arguments::from_arg_matches_mut(&mut matches)?;
-        let configuration = Self {
+        let mut configuration = Self {
             file: arguments.config.clone(),
             arguments,
             values,
             command,
             words,
         };
+        let given = Given {
+            workers: configuration.is_given("workers"),
+            bind: configuration.is_given("bind"),
+        };
+        let completed = configuration.arguments.server.complete(given, sockets);
+        completed.map_err(|error| configuration.blame(error.to_string()))?;
         configuration.check()?;
         let sandbox = configuration.arguments.sandbox.check();
         sandbox.map_err(|error| configuration.blame(error.to_string()))?;
         Ok(configuration)
+    }
+
+    fn is_given(&self, name: &str) -> bool {
+        let mut values = self.values.iter();
+        let value = values.find(|value| value.name == name);
+        value.is_some_and(|value| !matches!(value.origin, Origin::Default))
     }
 
     fn check(&self) -> Result<(), Error> {

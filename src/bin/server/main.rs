@@ -11,8 +11,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bullhorn::config::ServiceKind;
-use bullhorn::net::{in_call, share_one_arena};
+use bullhorn::net::{InheritedSockets, in_call, share_one_arena};
+use bullhorn::server::Managed;
 use bullhorn::server::clock::Clock;
+use bullhorn::server::ops::manager::ServiceManager;
 use bullhorn::server::ops::sandbox::{Feature, Sandbox, Threads};
 use bullhorn::server::ops::signals::SignalWatch;
 use bullhorn::server::ops::{console, log, supervise};
@@ -24,7 +26,10 @@ use requests::Requests;
 
 fn main() -> ExitCode {
     share_one_arena();
-    match run(Configuration::read()) {
+    // Before a file is opened, whose descriptor could be taken for that of a socket.
+    let sockets = InheritedSockets::from_env().map_err(Box::<dyn Error>::from);
+    let run = sockets.and_then(|sockets| run(Configuration::read(sockets.as_ref()), sockets));
+    match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print(io::stderr, format!("server: {error}\n"));
@@ -33,7 +38,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(configuration: Configuration) -> Result<(), Box<dyn Error>> {
+fn run(
+    configuration: Configuration,
+    sockets: Option<InheritedSockets>,
+) -> Result<(), Box<dyn Error>> {
     let arguments = configuration.arguments();
     supervise::keep_panics_quiet();
     let logs_texts = arguments.log.texts.are_on(&arguments.server.bind);
@@ -42,13 +50,27 @@ fn run(configuration: Configuration) -> Result<(), Box<dyn Error>> {
     features.extend(configuration.config_file().map(Feature::config_file));
     // Its drop is the last, when no line can be edited any more.
     let (terminal, _mode) = console::Terminal::open().unzip();
+    let (manager, no_manager) = match ServiceManager::from_env() {
+        Ok(manager) => (manager, None),
+        Err(error) => (None, Some(error)),
+    };
     // Before the first thread.
     let sandbox = Sandbox::enter(&arguments.sandbox, features)?;
     let signals = SignalWatch::start().map_err(in_call("cannot watch for signals"))?;
     let is_greeting = arguments.server.service == ServiceKind::Greet;
     let user = arguments.sandbox.user.clone();
     let started = Instant::now();
-    let server = Server::start_confined(arguments.server.clone(), Clock::monotonic(), |log| {
+    let managed = Managed {
+        manager: manager.clone(),
+        sockets,
+    };
+    let config = arguments.server.clone();
+    let server = Server::start_managed(config, Clock::monotonic(), managed, |log| {
+        if let Some(error) = no_manager {
+            log.warn_at_start(format!(
+                "the service manager is not told how the server does: NOTIFY_SOCKET: {error}"
+            ));
+        }
         Ok(sandbox.close(Threads::All, log)?)
     });
     let server = server.map_err(|error| match (user, &error) {
@@ -64,7 +86,7 @@ fn run(configuration: Configuration) -> Result<(), Box<dyn Error>> {
     }
     let handle = server.handle();
     server.spawn_companion("console", move || console::run(&handle, terminal))?;
-    let requests = Requests::new(configuration, server.handle());
+    let requests = Requests::new(configuration, server.handle(), manager);
     let received = signals.requests();
     server.spawn_companion("requests", move || requests.run(received))?;
     let handle = server.handle();

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 use bullhorn::ServerHandle;
 use bullhorn::server::ops::console::Listing;
 use bullhorn::server::ops::log;
+use bullhorn::server::ops::manager::ServiceManager;
 use bullhorn::server::ops::signals::SignalRequest;
 use bullhorn::server::settings::RELOADED;
 
@@ -17,16 +18,22 @@ pub(crate) struct Requests {
     first: Configuration,
     last: Configuration,
     server: ServerHandle,
+    manager: Option<ServiceManager>,
     /// Standard input was a terminal at the start.
     had_terminal: bool,
 }
 
 impl Requests {
-    pub(crate) fn new(configuration: Configuration, server: ServerHandle) -> Self {
+    pub(crate) fn new(
+        configuration: Configuration,
+        server: ServerHandle,
+        manager: Option<ServiceManager>,
+    ) -> Self {
         Self {
             first: configuration.clone(),
             last: configuration,
             server,
+            manager,
             had_terminal: io::stdin().is_terminal(),
         }
     }
@@ -55,6 +62,9 @@ impl Requests {
 
     /// Reads the configuration again. With a mistake in it, nothing changes.
     fn reload(&mut self) {
+        if let Some(manager) = &self.manager {
+            manager.reloading();
+        }
         match self.read_again() {
             Ok(changes) => self
                 .server
@@ -64,6 +74,9 @@ impl Requests {
                 .server
                 .log()
                 .warn(format!("configuration not read again: {error}")),
+        }
+        if let Some(manager) = &self.manager {
+            manager.ready();
         }
     }
 

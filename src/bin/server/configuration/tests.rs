@@ -33,7 +33,7 @@ impl TestFile {
     }
 
     fn configuration(&self, arguments: &[&str]) -> Configuration {
-        Configuration::new(self.words(arguments)).expect("it is valid")
+        Configuration::new(self.words(arguments), None).expect("it is valid")
     }
 }
 
@@ -115,7 +115,7 @@ fn an_error_of_a_file_that_is_read_again_is_one_line_and_changes_nothing() {
 
 #[test]
 fn without_a_file_there_is_nothing_to_read_again() {
-    let configuration = Configuration::new(vec!["server".into(), "--spin=3".into()]);
+    let configuration = Configuration::new(vec!["server".into(), "--spin=3".into()], None);
     let configuration = configuration.expect("it is valid");
     assert_eq!(configuration.config_file(), None);
     let second = configuration.read_again().expect("it is valid");
@@ -134,7 +134,7 @@ fn addresses_and_users_are_not_resolved_again() {
     let arguments = second.arguments();
     assert_eq!(arguments.server.bind, first.arguments().server.bind);
     assert_eq!(arguments.sandbox.user, None);
-    let error = Configuration::new(file.words(&[]))
+    let error = Configuration::new(file.words(&[]), None)
         .map(|_| ())
         .expect_err("no such interface");
     let expected = format!(
@@ -177,7 +177,7 @@ fn a_list_of_words_that_ends_with_dashes_takes_the_file() {
 #[test]
 fn it_can_go_to_the_thread_that_reads_it_again() {
     fn can_go(_: impl Send + Sync + 'static) {}
-    can_go(Configuration::new(vec!["server".into()]).expect("it is valid"));
+    can_go(Configuration::new(vec!["server".into()], None).expect("it is valid"));
 }
 
 proptest! {
