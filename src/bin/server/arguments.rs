@@ -1,10 +1,10 @@
 //! The command line of the server.
 
 use bullhorn::ServerConfig;
+use bullhorn::program::SERVER;
 use bullhorn::server::ops::log;
 use bullhorn::server::ops::sandbox::SandboxConfig;
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use tracing_subscriber::filter::Targets;
 
 /// A multi-core UDP chat and fan-out server.
@@ -13,7 +13,7 @@ use tracing_subscriber::filter::Targets;
 /// sent to all peers in the sender's room, as `ip:port text`, or as `name text` after the
 /// sender has taken a name. `/help` lists the commands for peers.
 #[derive(Parser)]
-#[command(name = "server", version, after_help = EXAMPLES)]
+#[command(name = "server", after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) server: ServerConfig,
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
         long,
         env = "BULLHORN_LOG",
         value_name = "LEVEL",
-        help_heading = None::<&str>,
+        help_heading = "Operation",
         default_value = "info",
         value_parser = log::parse_filter
     )]
@@ -41,13 +41,11 @@ impl Arguments {
     /// Returns the arguments of this process. Ends it with exit code 2 if they are not valid, or go
     /// not together.
     pub(crate) fn read() -> Self {
-        let arguments = Self::parse();
+        let arguments: Self = SERVER.parse();
         let server_check = arguments.server.check().map_err(|error| error.to_string());
         let sandbox_check = || arguments.sandbox.check().map_err(|error| error.to_string());
         if let Err(error) = server_check.and_then(|()| sandbox_check()) {
-            Self::command()
-                .error(ErrorKind::ArgumentConflict, error)
-                .exit();
+            SERVER.refuse::<Self>(error);
         }
         arguments
     }
@@ -55,10 +53,9 @@ impl Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  server --workers 8                          chat on 127.0.0.1:9999
-  server --bind 0.0.0.0:9999 --bind '[::]:9999'
-                                              chat on all addresses
-  server --admin 127.0.0.1:9990               chat, and a dashboard at http://127.0.0.1:9990/
-  server --service greet --once               greet one client
+  server --workers 8                        chat on 127.0.0.1:9999
+  server --bind '0.0.0.0:9999,[::]:9999'    chat on all addresses
+  server --admin 127.0.0.1:9990             chat, and a dashboard at http://127.0.0.1:9990/
+  server --service greet --once             greet one client
 
 `help` on its console lists the commands there.";

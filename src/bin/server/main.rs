@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use bullhorn::config::ServiceKind;
 use bullhorn::net::{in_call, share_one_arena};
+use bullhorn::program::SERVER;
 use bullhorn::server::clock::Clock;
 use bullhorn::server::ops::sandbox::{Sandbox, Threads};
 use bullhorn::server::ops::signals::SignalWatch;
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     match run(Arguments::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print(io::stderr, format!("server: {error}\n"));
+            print(io::stderr, format!("{}: {error}\n", SERVER.called()));
             ExitCode::FAILURE
         }
     }
