@@ -158,7 +158,7 @@ pub struct LoadOptions {
     pub payload: Option<Payload>,
 
     /// Protocol of all clients
-    #[arg(long, value_enum, default_value_t = Protocol::V1, help_heading = LOAD)]
+    #[arg(long, value_enum, value_name = "VERSION", default_value_t = Protocol::V1, help_heading = LOAD)]
     pub protocol: Protocol,
 
     /// Distribution of the times between datagrams
@@ -227,7 +227,7 @@ pub struct CalibrateOptions {
     pub threads: ThreadOptions,
 
     /// Protocol. Each one has a capacity of its own
-    #[arg(long, value_enum, default_value_t = Protocol::V1, help_heading = GENERATOR)]
+    #[arg(long, value_enum, value_name = "VERSION", default_value_t = Protocol::V1, help_heading = GENERATOR)]
     pub protocol: Protocol,
 }
 
