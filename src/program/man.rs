@@ -76,10 +76,14 @@ fn after_help(command: &Command, heading: &str) -> String {
     let text = command.get_after_long_help().or(command.get_after_help());
     let text = text.map(StyledStr::to_string).unwrap_or_default();
     let mut page = String::new();
-    let mut is_example = false;
+    let (mut is_example, mut has_space) = (false, false);
     for line in text.lines() {
+        if line.is_empty() {
+            has_space = true;
+            continue;
+        }
         let must_be_example = line.starts_with("  ");
-        if must_be_example != is_example && !line.is_empty() {
+        if must_be_example != is_example {
             page += if must_be_example { ".nf\n" } else { ".fi\n" };
             is_example = must_be_example;
         }
@@ -87,11 +91,12 @@ fn after_help(command: &Command, heading: &str) -> String {
             Some(title) if !is_example => {
                 let _ = writeln!(page, "{heading} \"{}\"", escaped(&title.to_uppercase()));
             }
-            _ if line.is_empty() => page += ".sp\n",
             _ => {
+                page += if has_space { ".sp\n" } else { "" };
                 let _ = writeln!(page, "{}", escaped(line));
             }
         }
+        has_space = false;
     }
     if is_example {
         page += ".fi\n";

@@ -32,6 +32,6 @@ fn headings_examples_and_odd_characters_reach_the_page() {
     assert_eq!(
         end,
         ".nf\n  0  all is well\n.fi\n.SH \"EXAMPLES\"\n.nf\n  bullhorn\\-server \\-a 'b\\ec'\n\
-         .sp\n.fi\nA last sentence.\n.SH \"SEE ALSO\"\nbullhorn-client(1), bullhorn-loadgen(1)\n"
+         .fi\n.sp\nA last sentence.\n.SH \"SEE ALSO\"\nbullhorn-client(1), bullhorn-loadgen(1)\n"
     );
 }
