@@ -78,6 +78,9 @@ pub mod client;
 #[cfg(any(feature = "client", feature = "server"))]
 #[doc(hidden)]
 pub mod net;
+#[cfg(any(feature = "cli", feature = "server"))]
+#[doc(hidden)]
+pub mod program;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod server;

@@ -13,7 +13,7 @@ use clap::Parser;
 /// sent to all peers in the sender's room, as `ip:port text`, or as `name text` after the
 /// sender has taken a name. `/help` lists the commands for peers.
 #[derive(Clone, Parser)]
-#[command(name = "server", version, after_help = EXAMPLES)]
+#[command(name = "server", after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) server: ServerConfig,
@@ -48,10 +48,9 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  server --workers 8                          chat on 127.0.0.1:9999
-  server --bind 0.0.0.0:9999 --bind '[::]:9999'
-                                              chat on all addresses
-  server --admin 127.0.0.1:9990               chat, and a dashboard at http://127.0.0.1:9990/
-  server --service greet --once               greet one client
+  server --workers 8                        chat on 127.0.0.1:9999
+  server --bind '0.0.0.0:9999,[::]:9999'    chat on all addresses
+  server --admin 127.0.0.1:9990             chat, and a dashboard at http://127.0.0.1:9990/
+  server --service greet --once             greet one client
 
 `help` on its console lists the commands there.";

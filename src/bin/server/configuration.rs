@@ -16,9 +16,10 @@ use std::process;
 
 use bullhorn::config::Given;
 use bullhorn::net::InheritedSockets;
+use bullhorn::program::SERVER;
 use clap::builder::OsStringValueParser;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 use crate::arguments::Arguments;
 use crate::output::print;
@@ -63,6 +64,7 @@ impl Configuration {
     /// Ends it with exit code 2 if that is not valid, and
     /// after `--check-config` and `--print-config`.
     pub(crate) fn read(sockets: Option<&InheritedSockets>) -> Self {
+        SERVER.generate::<Arguments>();
         let answered = Self::new(env::args_os().collect(), sockets).and_then(|configuration| {
             let answer = configuration.answer()?;
             Ok((configuration, answer))
@@ -137,7 +139,7 @@ impl Configuration {
     }
 
     fn new(words: Vec<OsString>, sockets: Option<&InheritedSockets>) -> Result<Self, Error> {
-        let command = Arguments::command();
+        let command = SERVER.command::<Arguments>();
         let (mut matches, values) = resolve(&command, &words)?;
         let arguments = Arguments::from_arg_matches_mut(&mut matches)?;
         let mut configuration = Self {

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use bullhorn::config::ServiceKind;
 use bullhorn::net::{InheritedSockets, in_call, share_one_arena};
+use bullhorn::program::SERVER;
 use bullhorn::server::Managed;
 use bullhorn::server::clock::Clock;
 use bullhorn::server::ops::manager::ServiceManager;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print(io::stderr, format!("server: {error}\n"));
+            print(io::stderr, format!("{}: {error}\n", SERVER.called()));
             ExitCode::FAILURE
         }
     }

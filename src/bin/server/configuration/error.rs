@@ -4,8 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use clap::CommandFactory;
-use clap::error::ErrorKind;
+use bullhorn::program::SERVER;
 
 use crate::arguments::Arguments;
 use crate::output::print;
@@ -51,9 +50,7 @@ impl Error {
     pub(super) fn exit(self) -> ! {
         match self {
             Self::Arguments(error) => error.exit(),
-            Self::Flags(text) => Arguments::command()
-                .error(ErrorKind::ArgumentConflict, text)
-                .exit(),
+            Self::Flags(text) => SERVER.refuse::<Arguments>(text),
             Self::Line { .. } | Self::File { .. } => {
                 print(io::stderr, format!("error: {self}\n"));
                 process::exit(2);

@@ -14,7 +14,7 @@ use super::{TARGETS, TEXT};
 
 /// The flags of the log.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Log")]
+#[command(next_help_heading = "Operation")]
 pub struct LogConfig {
     /// Log level: off, error, warn, info, debug or trace, or levels by target, such as
     /// `info,bullhorn::peer=off`
