@@ -22,7 +22,7 @@ const VALUES: [(&str, &str); 39] = [
     ("challenge-rate", "\"1MB\""),
     ("challenges-per-network", "51"),
     ("commands", "\"off\""),
-    ("cores", "\"0\""),
+    ("cores", "\"0-1\""),
     ("deny", "[\"192.0.2.7/32\"]"),
     ("log", "\"warn,bullhorn::text=off\""),
     ("log-format", "\"json\""),

@@ -57,7 +57,7 @@ fn a_file_that_is_read_again_changes_the_flags_that_differ() {
     file.write("max-names = 7\nmax-peers = 10\nspin = 3\nonce = true\nservice = 'greet'");
     let second = first.read_again().expect("it is valid");
     let changed = second.changes_since(&first);
-    assert_eq!(changed, ["service", "once", "timeout", "allow", "spin"]);
+    assert_eq!(changed, ["spin", "timeout", "allow", "service", "once"]);
     let config = &second.arguments().server;
     assert_eq!(config.timeout, Duration::from_secs(10));
     assert_eq!((config.max_names, config.max_peers), (7, 9));
