@@ -33,16 +33,16 @@ pub(crate) struct Arguments {
         long,
         env = "BULLHORN_CONFIG",
         value_name = "FILE",
-        help_heading = "Configuration"
+        help_heading = "Operation"
     )]
     pub(crate) config: Option<PathBuf>,
 
     /// Check the configuration, and exit: with code 2 if it is not valid
-    #[arg(long, help_heading = "Configuration")]
+    #[arg(long, help_heading = "Operation")]
     pub(crate) check_config: bool,
 
     /// Print the configuration as a file, with the origin of each value, and exit
-    #[arg(long, help_heading = "Configuration", conflicts_with = "check_config")]
+    #[arg(long, help_heading = "Operation", conflicts_with = "check_config")]
     pub(crate) print_config: bool,
 }
 
