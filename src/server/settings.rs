@@ -1,6 +1,6 @@
 //! The settings that may change while a server runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::config::{Proof, ServerConfig, Trust};
 use super::ingress::IngressShared;
@@ -12,22 +12,23 @@ use super::registry::{NetworkRates, RegistryLimits};
 #[derive(Clone)]
 pub struct Settings {
     admission: Arc<Admission>,
-    /// `None` for a greeting server.
-    ingress: Option<Arc<IngressShared>>,
+    /// Gone with the workers, and never there in a greeting server. It holds the log, whose thread ends
+    /// when nobody holds it.
+    ingress: Weak<IngressShared>,
 }
 
 impl Settings {
     pub(super) fn of_greeting(admission: &Arc<Admission>) -> Self {
         Self {
             admission: Arc::clone(admission),
-            ingress: None,
+            ingress: Weak::new(),
         }
     }
 
     pub(super) fn of_chat(ingress: &Arc<IngressShared>) -> Self {
         Self {
             admission: Arc::clone(&ingress.admission),
-            ingress: Some(Arc::clone(ingress)),
+            ingress: Arc::downgrade(ingress),
         }
     }
 
@@ -35,7 +36,7 @@ impl Settings {
     /// Peers that are registered, and what they have, stay.
     pub fn apply(&self, config: &ServerConfig) {
         self.admission.set_rules(rules(config));
-        let Some(ingress) = &self.ingress else {
+        let Some(ingress) = self.ingress.upgrade() else {
             return;
         };
         ingress.registry.set_limits(registry_limits(config));

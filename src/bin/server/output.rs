@@ -19,14 +19,16 @@ pub(crate) fn print<W: Write + 'static>(output: fn() -> W, text: String) {
 
 /// Runs `write` to its end, or leaves it to itself after a bounded time. The process must go on even
 /// if nobody reads what is written.
-pub(crate) fn within_limit(write: impl FnOnce() + Send + 'static) {
+pub(crate) fn within_limit(write: impl FnOnce() + Clone + Send + 'static) {
     let (done, is_done) = mpsc::channel();
-    let write_there = move || {
-        write();
+    let write_there = write.clone();
+    let thread = thread::Builder::new().spawn(move || {
+        write_there();
         let _ = done.send(());
-    };
-    // Without a thread, nothing is written. The exit code remains.
-    if thread::Builder::new().spawn(write_there).is_ok() {
-        let _ = is_done.recv_timeout(STOP_LIMIT);
+    });
+    match thread {
+        Ok(_) => drop(is_done.recv_timeout(STOP_LIMIT).ok()),
+        // That may be what the text says.
+        Err(_) => write(),
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::capacity_after_flood;
 use super::hash::AddressHash;
 use super::limits::SharedLimits;
+use super::memory::capacity_after_flood;
 use super::network_limits::{NetworkShares, NetworkSlot};
 use super::presence::EventQueue;
 use super::room::Room;

@@ -9,6 +9,7 @@ pub mod expiry;
 mod hash;
 mod limits;
 mod members;
+mod memory;
 mod names;
 mod network;
 mod network_limits;
@@ -374,24 +375,6 @@ impl Registry {
         }
     }
 
-    /// Gives memory back after a flood of peers. It locks one shard after the other, each for the
-    /// time to move a quarter of the peers that it has space for. Rooms and names do the same when
-    /// peers leave them.
-    pub fn release_memory(&self) {
-        for shard in self.peers.shards() {
-            let is_excessive = {
-                let peers = shard.read();
-                capacity_after_flood(peers.len(), peers.buckets()).is_some()
-            };
-            if is_excessive {
-                let mut peers = shard.write();
-                if let Some(keep) = capacity_after_flood(peers.len(), peers.buckets()) {
-                    peers.shrink_to(keep, |(key, _)| key.hash);
-                }
-            }
-        }
-    }
-
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
@@ -484,12 +467,6 @@ fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer, subscriber: Option<Rec
     room.join(key, peer.send_to(), subscriber, || {
         peer.display_name(&key.address)
     });
-}
-
-/// Returns the capacity that a table of `len` entries should keep if it has too much: twice what it
-/// needs if it has more than four times as much.
-fn capacity_after_flood(len: usize, capacity: usize) -> Option<usize> {
-    (len < capacity / 4).then_some(len * 2)
 }
 
 /// Maximum number of members in one visit: more than fit into a reply of 900 bytes.

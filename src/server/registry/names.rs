@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::capacity_after_flood;
 use super::limits::SharedLimits;
+use super::memory::capacity_after_flood;
 use super::network_limits::{NetworkShares, NetworkSlot};
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::lock;

@@ -1,23 +1,18 @@
 //! The rules of who may read and who may change: the token, and the names by which a browser may know
 //! the admin server.
 
-use std::fmt::{self, Debug};
-use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use axum::extract::{self, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use constant_time_eq::constant_time_eq;
 
+use super::State;
 use super::error::Refusal;
-use super::{AdminError, State};
+use super::token::TokenFile;
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::lock;
 
@@ -29,16 +24,6 @@ pub(super) struct Access {
     log: Log,
     failures: Mutex<Failures>,
 }
-
-/// The token that a request must have to change something, and its file.
-#[derive(Debug)]
-pub struct TokenFile {
-    path: PathBuf,
-    token: ArcSwap<Token>,
-}
-
-/// A token that has been read, and is not yet in force.
-pub struct Token(Vec<u8>);
 
 /// The requests with a wrong token.
 #[derive(Default)]
@@ -232,69 +217,6 @@ fn is_origin(origin: &HeaderValue, host: &[u8]) -> bool {
     hosts.any(|origin| origin.eq_ignore_ascii_case(host))
 }
 
-impl TokenFile {
-    /// Reads the token of a file.
-    ///
-    /// # Errors
-    /// [`AdminError::TokenFile`] or [`AdminError::Token`].
-    pub(super) fn open(path: &Path, log: &Log) -> Result<Arc<Self>, AdminError> {
-        let others = fs::metadata(path).map_or(0, |file| file.permissions().mode() & 0o077);
-        if others != 0 {
-            let path = path.display();
-            log.warn_at_start(format!(
-                "--admin-token-file {path}: other users may read or change it: chmod 600 {path}"
-            ));
-        }
-        let token = Token::read(path)?;
-        Ok(Arc::new(Self {
-            path: path.to_path_buf(),
-            token: ArcSwap::from_pointee(token),
-        }))
-    }
-
-    /// Reads the file again.
-    ///
-    /// # Errors
-    /// [`AdminError::TokenFile`] or [`AdminError::Token`].
-    pub fn read(&self) -> Result<Token, AdminError> {
-        Token::read(&self.path)
-    }
-
-    /// Replaces the token.
-    pub fn set(&self, token: Token) {
-        self.token.store(Arc::new(token));
-    }
-
-    /// Returns true if a request has this token.
-    fn is(&self, given: &[u8]) -> bool {
-        constant_time_eq(&self.token.load().0, given)
-    }
-}
-
-impl Debug for Token {
-    /// Writes nothing of the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token")
-    }
-}
-
-impl Token {
-    /// Reads the token of a file, without blanks and line ends around it.
-    fn read(path: &Path) -> Result<Self, AdminError> {
-        let path_buf = || path.to_path_buf();
-        let text = fs::read(path).map_err(|error| AdminError::TokenFile {
-            path: path_buf(),
-            error,
-        })?;
-        let token = text.trim_ascii();
-        let is_visible = token.iter().all(u8::is_ascii_graphic);
-        if !is_visible || !(16..=256).contains(&token.len()) {
-            return Err(AdminError::Token { path: path_buf() });
-        }
-        Ok(Self(token.to_owned()))
-    }
-}
-
 /// The paths of the dashboard, without anything of the server's state, and those of health, for probes
 /// that have no token.
 const OPEN_PATHS: [&str; 5] = [
@@ -356,12 +278,7 @@ mod tests {
     use super::*;
 
     fn access(address: &str, token: Option<&str>) -> Access {
-        let token = token.map(|token| {
-            Arc::new(TokenFile {
-                path: PathBuf::new(),
-                token: ArcSwap::from_pointee(Token(token.into())),
-            })
-        });
+        let token = token.map(|token| TokenFile::of(token));
         Access::new(address.parse().unwrap(), token, &Log::new().0)
     }
 

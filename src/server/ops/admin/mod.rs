@@ -14,6 +14,7 @@ mod page;
 mod routes;
 mod sample;
 mod sampler;
+mod token;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,11 +28,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::access::Access;
-pub use self::access::TokenFile;
 use self::api::{Actions, MAX_ACTIONS, MAX_STREAMS};
 use self::metrics::Process;
 use self::sample::Sample;
 use self::sampler::Sampler;
+pub use self::token::TokenFile;
 use super::log::Log;
 use super::operated::Operated;
 use super::supervise::Supervisor;
