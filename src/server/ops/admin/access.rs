@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     fn access(address: &str, token: Option<&str>) -> Access {
-        let token = token.map(|token| TokenFile::of(token));
+        let token = token.map(TokenFile::of);
         Access::new(address.parse().unwrap(), token, &Log::new().0)
     }
 
