@@ -58,7 +58,7 @@
 //! 6. `server::ingress`: what comes in
 //! 7. `server::worker`: the loop
 //! 8. `server::moderation`: the operator's hold on peers
-//! 9. `server::ops::{admin, console, sandbox, signals}`
+//! 9. `server::ops::{admin, console, manager, sandbox, signals}`
 //! 10. `server`: configuration, the core of a chat server (`server::core`), and the assembly of one
 //!     (`server::chat`) or of a greeting server (`server::greet`)
 //!
@@ -78,6 +78,9 @@ pub mod client;
 #[cfg(any(feature = "client", feature = "server"))]
 #[doc(hidden)]
 pub mod net;
+#[cfg(any(feature = "cli", feature = "server"))]
+#[doc(hidden)]
+pub mod program;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod server;

@@ -149,7 +149,7 @@ fn workers_and_limits_are_listed() {
     let limits = limits["limits"].as_array().unwrap();
     let in_force = operated.host.server.handle();
     assert_eq!(limits.len(), in_force.limits().len());
-    for (limit, expected) in limits.iter().zip(in_force.limits()) {
+    for (limit, expected) in limits.iter().zip(in_force.limits().iter()) {
         assert_eq!(limit["flag"], expected.flag);
         assert_eq!(limit["max"].as_u64(), expected.max);
         assert_eq!(limit["is_per_second"], expected.is_rate);

@@ -119,7 +119,14 @@ fn the_numbers_are_those_of_the_server_to_the_last_datagram() {
         ),
         ("bullhorn_rooms", 1),
         ("bullhorn_limit{flag=\"max-peers\"}", 1_000_000),
-        ("bullhorn_build_info{version=\"0.1.0\"}", 1),
+        (
+            concat!(
+                "bullhorn_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"}"
+            ),
+            1,
+        ),
     ] {
         assert_eq!(page.value(sample), expected as f64, "{sample}");
     }

@@ -117,7 +117,7 @@ fn the_log_has_what_was_printed_without_colours() {
     let server = TestServer::start(unpinned_config(1, V4));
     let address = server.local_addr();
     let log = Log::new("terminal");
-    let arguments = ["--nick", "ada", "--log", log.path()];
+    let arguments = ["--nick", "ada", "--transcript", log.path()];
     let (mut client, mut terminal) = at_a_terminal(address, &arguments);
     terminal.expect_output("\x1b[2m* 1 in lobby: ada\x1b[0m");
     terminal.type_in("hi \u{7}\r");
@@ -150,7 +150,7 @@ fn the_log_of_piped_text_is_the_output_and_is_appended_to() {
     let log = Log::new("pipe");
     let mut printed = String::new();
     for text in ["one", "two \x1b[31m", "/who"] {
-        let arguments = ["--nick", "ada", "--wait", "20s", "--log", log.path()];
+        let arguments = ["--nick", "ada", "--wait", "20s", "--transcript", log.path()];
         let output = run_client(server.local_addr(), &arguments, &[text.to_owned()]);
         printed += &output.text();
         wait_until("the leave", || server.stats().peers == 0);
@@ -164,7 +164,7 @@ fn a_log_that_cannot_be_opened_is_an_error() {
     let folder = env!("CARGO_TARGET_TMPDIR");
     let output = run_client(
         SocketAddr::from(([127, 0, 0, 1], 1)),
-        &["--log", folder],
+        &["--transcript", folder],
         &[],
     );
     assert_eq!(output.status.code(), Some(1));

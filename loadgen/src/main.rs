@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use bullhorn::program::LOADGEN;
 use loadgen::cli::args::Arguments;
 use loadgen::cli::calibrate;
 use loadgen::cli::find_max;
@@ -11,7 +10,7 @@ use loadgen::cli::front;
 use loadgen::cli::request::Request;
 
 fn main() -> ExitCode {
-    let request = Arguments::parse().request();
+    let request = LOADGEN.parse::<Arguments>().request();
     let end = match request.unwrap_or_else(|wrong| wrong_use(&wrong)) {
         Request::Run(request) => front::prepare(&request).map(|files| front::run(&request, files)),
         Request::FindMax(request) => {
@@ -28,6 +27,5 @@ fn main() -> ExitCode {
 
 /// Prints the error and ends with the exit code of wrong arguments, as clap does.
 fn wrong_use(wrong: &dyn std::error::Error) -> ! {
-    let mut command = Arguments::command();
-    command.error(ErrorKind::ArgumentConflict, wrong).exit()
+    LOADGEN.refuse::<Arguments>(wrong)
 }

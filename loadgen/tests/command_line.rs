@@ -169,7 +169,7 @@ fn help_has_every_option_and_the_exit_codes() {
         "--sockets",
         "--threads",
         "--cores",
-        "--spin",
+        "--no-sleep",
         "--slo",
         "--out",
         "--overwrite",

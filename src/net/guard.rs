@@ -14,13 +14,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use nix::sys::socket::setsockopt;
 use nix::{setsockopt_impl, sockopt_impl};
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
 use super::socket::{
     BindError, BufferSizes, REUSE_PORT, SocketGroup, bind_member, check_broadcast, explain,
-    in_call, new_socket, open_group,
+    in_call, new_socket, open_group, share_with_all,
 };
-use super::spare::{Spares, bind_spares, share_spares};
+use super::spare::{Sharing, Spares, bind_spares, share_spares};
 
 /// The sockets of one endpoint, which no other process can join.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ pub struct ClosedGroup {
 /// Keeps a group closed for as long as it lives.
 #[derive(Debug)]
 pub struct Guard {
-    _socket: Socket,
+    /// `None` if nobody can join the group anyway.
+    _socket: Option<Socket>,
     address: SocketAddr,
     /// Number of sockets at the address, with this one.
     own_sockets: usize,
@@ -65,7 +66,7 @@ pub fn bind_closed_group(
     let group = check_broadcast(group)?;
     let own_sockets = count + spares.as_ref().map_or(0, Vec::len) + 1;
     let guard = guard.map(|socket| Guard {
-        _socket: socket,
+        _socket: Some(socket),
         address: group.local_addr,
         own_sockets,
         list: open_list(group.local_addr),
@@ -83,7 +84,7 @@ type Parts = (SocketGroup, io::Result<Vec<Socket>>, io::Result<Socket>);
 /// Binds the guard after the group, as the kernel finds the last IPv4 socket first.
 fn bind_guard_last(address: SocketAddr, count: usize, wanted: BufferSizes) -> io::Result<Parts> {
     let group = open_group(address, count, wanted, true)?;
-    let spares = bind_spares(group.local_addr, count + 1, wanted);
+    let spares = bind_spares(group.local_addr, count + 1, wanted, Sharing::WithGroup);
     let bind = || {
         let guard = new_socket(group.local_addr, wanted)?;
         stop_receiving(&guard)?;
@@ -106,7 +107,7 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
     if let Err(error) = stop_receiving(&guard) {
         drop(guard);
         let group = open_group(address, count, wanted, true)?;
-        let spares = bind_spares(group.local_addr, count + 1, wanted);
+        let spares = bind_spares(group.local_addr, count + 1, wanted, Sharing::WithGroup);
         return Ok((group, spares, Err(error)));
     }
     share(&guard, true)?;
@@ -115,9 +116,63 @@ fn bind_guard_first(address: SocketAddr, count: usize, wanted: BufferSizes) -> i
         bind_member(&socket, group.local_addr)?;
         group.push(socket);
     }
-    let spares = bind_spares(group.local_addr, count + 1, wanted);
+    let spares = bind_spares(group.local_addr, count + 1, wanted, Sharing::WithGroup);
     stop_sharing(&spares)?;
     Ok((group, spares, share(&guard, false).map(|()| guard)))
+}
+
+/// Opens spares for a group that another process has opened, and closes the group.
+///
+/// Its sockets may belong to another user, with whom no address is shared by `SO_REUSEPORT`. So all
+/// share it by `SO_REUSEADDR` for a moment, as systemd leaves them, and then no more.
+///
+/// # Errors
+/// The group would stay open to all users.
+pub(super) fn close_inherited(group: SocketGroup, wanted: BufferSizes) -> io::Result<ClosedGroup> {
+    let (address, count) = (group.local_addr, group.sockets.len());
+    let share_group = |is_shared| {
+        let mut sockets = group.sockets.iter();
+        sockets.try_for_each(|socket| share_with_all(&SockRef::from(socket), is_shared))
+    };
+    share_group(true)?;
+    let spares = bind_spares(address, count + 1, wanted, Sharing::WithAll);
+    let guard = match &spares {
+        // Others may not open more sockets either. The port is one of root's.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        _ => bind_shared_guard(address).map(Some),
+    };
+    share_group(false)?;
+    let mut others = spares.iter().flatten().chain(guard.iter().flatten());
+    others.try_for_each(|socket| share_with_all(&SockRef::from(socket), false))?;
+    let own_sockets = count + spares.as_ref().map_or(0, Vec::len);
+    let guard = guard.map(|socket| Guard {
+        own_sockets: own_sockets + usize::from(socket.is_some()),
+        _socket: socket,
+        address,
+        list: open_list(address),
+    });
+    Ok(ClosedGroup {
+        spares: spares.map(|spares| share_spares(address, spares)),
+        group,
+        guard,
+    })
+}
+
+/// Binds the guard of an inherited group. The kernel finds the last socket first that was bound
+/// without `SO_REUSEPORT`.
+fn bind_shared_guard(address: SocketAddr) -> io::Result<Socket> {
+    let guard = new_socket(address, NO_BUFFERS)?;
+    share_with_all(&SockRef::from(&guard), true)?;
+    let bind = || guard.bind(&address.into()).map_err(in_call("bind"));
+    // The interface of an IPv6 socket must exist while its address is bound.
+    if address.is_ipv4() {
+        stop_receiving(&guard)?;
+        bind()?;
+    } else {
+        bind()?;
+        stop_receiving(&guard)?;
+    }
+    Ok(guard)
 }
 
 /// Makes the kernel refuse a stranger that it compares with one of the spares first.
@@ -193,7 +248,7 @@ impl Guard {
     /// Returns one that watches a group and does not close it.
     pub(crate) fn of_open_group(group: &SocketGroup) -> Self {
         Self {
-            _socket: new_socket(group.local_addr, NO_BUFFERS).expect("a socket"),
+            _socket: Some(new_socket(group.local_addr, NO_BUFFERS).expect("a socket")),
             address: group.local_addr,
             own_sockets: group.sockets.len(),
             list: open_list(group.local_addr),

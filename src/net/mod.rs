@@ -11,6 +11,8 @@ mod calls;
 mod control;
 #[cfg(feature = "server")]
 mod guard;
+#[cfg(feature = "server")]
+mod inherited;
 mod local;
 #[cfg(feature = "server")]
 mod memory;
@@ -33,6 +35,8 @@ pub use address::{Endpoint, PeerAddr};
 pub use calls::check_calls;
 #[cfg(feature = "server")]
 pub use guard::{ClosedGroup, Guard, bind_closed_group};
+#[cfg(feature = "server")]
+pub use inherited::{InheritError, InheritedSockets};
 pub use local::{LocalAddr, LocalCache, LocalIndex, LocalTable, OwnAddresses};
 #[cfg(feature = "server")]
 pub use memory::{release_free_memory, share_one_arena};

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use mio::net::UdpSocket;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::{setsockopt_impl, sockopt_impl};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// The sockets of one endpoint. The kernel gives every datagram to one of them, chosen by
 /// a hash of both addresses, so one client always reaches the same socket.
@@ -121,6 +121,12 @@ pub(super) fn bind_member(socket: &Socket, address: SocketAddr) -> io::Result<()
     socket.bind(&address.into()).map_err(in_call("bind"))
 }
 
+/// Makes a socket share its address with those of all users that share it, too, or no more.
+pub(super) fn share_with_all(socket: &SockRef<'_>, is_shared: bool) -> io::Result<()> {
+    let result = socket.set_reuse_address(is_shared);
+    result.map_err(in_call("setsockopt SO_REUSEADDR"))
+}
+
 impl SocketGroup {
     /// Returns a group without sockets, with the address and the buffers of `first`.
     pub(super) fn of(first: &Socket) -> io::Result<Self> {
@@ -150,25 +156,40 @@ pub(super) fn new_socket(address: SocketAddr, wanted: BufferSizes) -> io::Result
         let result = socket.set_only_v6(true);
         result.map_err(in_call("setsockopt IPV6_V6ONLY"))?;
     }
+    set_options(&socket, address)?;
+    set_receive_buffer(&socket, wanted.receive_bytes);
+    set_send_buffer(&socket, wanted.send_bytes);
+    Ok(socket)
+}
+
+/// Sets what all sockets of a server have in common. That can also be set on a socket that is bound.
+pub(super) fn set_options(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let result = socket.set_nonblocking(true);
     result.map_err(in_call("fcntl O_NONBLOCK"))?;
     // Where it is refused, the server works on, as all servers did before Linux 3.15.
-    let _ = ignore_path_mtu(&socket, address.is_ipv6());
+    let _ = ignore_path_mtu(socket, address.is_ipv6());
     if address.ip().is_unspecified() {
-        let result = set_packet_info(&socket, address.is_ipv4());
+        let result = set_packet_info(socket, address.is_ipv4());
         result.map_err(in_call("setsockopt IP_PKTINFO"))?;
     }
-    // With `CAP_NET_ADMIN` past the limit of the sysctl, else up to it. If neither is permitted,
-    // the granted sizes show it.
-    let receive_bytes = wanted.receive_bytes.min(MAX_BUFFER_BYTES);
-    if setsockopt(&socket, sockopt::RcvBufForce, &receive_bytes).is_err() {
-        let _ = socket.set_recv_buffer_size(wanted.receive_bytes);
+    Ok(())
+}
+
+/// Sets the receive buffer, with `CAP_NET_ADMIN` past the limit of the sysctl, else up to it. If
+/// neither is permitted, the granted size shows it.
+pub(super) fn set_receive_buffer(socket: &Socket, bytes: usize) {
+    let bytes = bytes.min(MAX_BUFFER_BYTES);
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        let _ = socket.set_recv_buffer_size(bytes);
     }
-    let send_bytes = wanted.send_bytes.min(MAX_BUFFER_BYTES);
-    if setsockopt(&socket, sockopt::SndBufForce, &send_bytes).is_err() {
-        let _ = socket.set_send_buffer_size(wanted.send_bytes);
+}
+
+/// Sets the send buffer in the same way.
+pub(super) fn set_send_buffer(socket: &Socket, bytes: usize) {
+    let bytes = bytes.min(MAX_BUFFER_BYTES);
+    if setsockopt(socket, sockopt::SndBufForce, &bytes).is_err() {
+        let _ = socket.set_send_buffer_size(bytes);
     }
-    Ok(socket)
 }
 
 /// A system call that failed.
@@ -266,7 +287,7 @@ pub fn receive_drops(socket: impl AsFd) -> io::Result<u32> {
     }
 }
 
-fn granted(socket: &Socket) -> io::Result<BufferSizes> {
+pub(super) fn granted(socket: &Socket) -> io::Result<BufferSizes> {
     Ok(BufferSizes {
         receive_bytes: socket.recv_buffer_size()? / 2,
         send_bytes: socket.send_buffer_size()? / 2,

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use mio::net::UdpSocket;
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
-use super::socket::{BufferSizes, bind_member, in_call, new_socket};
+use super::socket::{BufferSizes, bind_member, in_call, new_socket, share_with_all};
 
 /// The sockets of one endpoint through which one thread sends what its own socket cannot take.
 #[derive(Debug)]
@@ -20,6 +20,15 @@ pub struct Spares {
     pub(super) needs_source: bool,
 }
 
+/// The way in which a spare shares its address with the group.
+#[derive(Clone, Copy)]
+pub(super) enum Sharing {
+    /// By `SO_REUSEPORT`, with sockets of the same user.
+    WithGroup,
+    /// By `SO_REUSEADDR`, with sockets that have it, of any user.
+    WithAll,
+}
+
 /// Returns the number of sockets in the [`Spares`] of this many threads.
 pub fn spare_sockets(threads: usize) -> usize {
     threads + 1
@@ -30,8 +39,9 @@ pub(super) fn bind_spares(
     address: SocketAddr,
     threads: usize,
     wanted: BufferSizes,
+    sharing: Sharing,
 ) -> io::Result<Vec<Socket>> {
-    let sockets = (0..spare_sockets(threads)).map(|_| bind_spare(address, wanted));
+    let sockets = (0..spare_sockets(threads)).map(|_| bind_spare(address, wanted, sharing));
     sockets.collect()
 }
 
@@ -57,7 +67,7 @@ pub(super) fn share_spares(address: SocketAddr, sockets: Vec<Socket>) -> Vec<Spa
 /// everyone. It is bound to all addresses first, and connecting binds it to one. That takes it
 /// out of the group, in which the kernel would look at every socket for every datagram as soon
 /// as one of them is connected.
-fn bind_spare(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
+fn bind_spare(address: SocketAddr, wanted: BufferSizes, sharing: Sharing) -> io::Result<Socket> {
     let all: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -66,7 +76,13 @@ fn bind_spare(address: SocketAddr, wanted: BufferSizes) -> io::Result<Socket> {
     discard.set_port(DISCARD_PORT);
     let bind = |first: SocketAddr| {
         let socket = new_socket(address, wanted)?;
-        bind_member(&socket, first)?;
+        match sharing {
+            Sharing::WithGroup => bind_member(&socket, first)?,
+            Sharing::WithAll => {
+                share_with_all(&SockRef::from(&socket), true)?;
+                socket.bind(&first.into()).map_err(in_call("bind"))?;
+            }
+        }
         // The kernel takes an unspecified address for the loopback address.
         let connected = socket.connect(&discard.into());
         connected.map_err(in_call("connect"))?;

@@ -4,17 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use core_affinity::CoreId;
 use crossbeam::channel::bounded;
 use mio::Poll;
 
 use super::clock::Clock;
 use super::config::ServerConfig;
-use super::host::{Endpoints, plan_cores};
+use super::host::Endpoints;
 use super::ops::log::Log;
 use super::ops::stats::WorkerInfo;
 use super::ops::supervise::{Supervisor, Wake};
 use super::ops::turns::WorkerHandle;
+use super::placement::{Place, places};
 use super::worker::{Service, Worker, WorkerShared, poll_and_wake};
 use crate::net::{Gso, Spares, WorkerSockets, max_segments};
 
@@ -37,7 +37,7 @@ pub(super) struct Seat {
     pub(super) sockets: WorkerSockets,
     pub(super) info: Arc<WorkerInfo>,
     poll: Poll,
-    core: Option<CoreId>,
+    place: Option<Place>,
 }
 
 impl<'a> Assembly<'a> {
@@ -64,15 +64,15 @@ impl<'a> Assembly<'a> {
         };
         let spares = endpoints.take_spares();
         let sockets = endpoints.into_worker_sockets(gso);
-        let seats = sockets.into_iter().zip(plan_cores(config, &log));
-        let seats = seats.enumerate().map(|(index, (sockets, core))| {
+        let seats = sockets.into_iter().zip(places(config, &log));
+        let seats = seats.enumerate().map(|(index, (sockets, place))| {
             let (poll, wake) = poll_and_wake()?;
             Ok(Seat {
                 wake,
                 sockets,
                 info: WorkerInfo::new(format!("worker-{index}")),
                 poll,
-                core,
+                place,
             })
         });
         Ok(Self {
@@ -117,8 +117,9 @@ impl<'a> Assembly<'a> {
         let worker = Worker::new(seat.poll, seat.sockets, service, &self.shared, worker_info)?;
         let (pinned, is_pinned) = bounded(1);
         self.supervisor.spawn(name, wake, move |stop| {
-            if let Some(core) = seat.core {
-                pin(core, &info, &log);
+            // The claim of the core is held for as long as the worker runs.
+            if let Some(place) = &seat.place {
+                place.pin(&info, &log);
             }
             let _ = pinned.send(());
             worker.run(stop)
@@ -126,17 +127,6 @@ impl<'a> Assembly<'a> {
         // An error means that the thread has died, which the supervisor reports.
         let _ = is_pinned.recv();
         Ok(())
-    }
-}
-
-fn pin(core: CoreId, info: &WorkerInfo, log: &Log) {
-    if core_affinity::set_for_current(core) {
-        let _ = info.core.set(core.id);
-    } else {
-        log.warn_at_start(format!(
-            "core {} is not available: {} is not pinned",
-            core.id, info.name
-        ));
     }
 }
 

@@ -11,6 +11,7 @@ use super::keys::Keys;
 use super::moderation::Moderation;
 use super::ops::supervise::wake;
 use super::registry::Registry;
+use super::settings::Settings;
 use crate::net::in_call;
 use crate::sync::Parker;
 
@@ -27,7 +28,7 @@ impl ChatServer {
         config: &ServerConfig,
         kept_bans: KeptBans,
         mut assembly: Assembly<'_>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Settings)> {
         let (reaper_parker, notifier_parker) = (Parker::new(), Parker::new());
         let clock = assembly.shared.clock.clone();
         let core = Core::new(
@@ -65,7 +66,7 @@ impl ChatServer {
         supervisor.spawn("notifier".into(), unpark_notifier, move |stop| {
             notifier.run(sockets, &notifier_parker, stop)
         })?;
-        Ok(server)
+        Ok((server, core.settings))
     }
 }
 

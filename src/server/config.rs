@@ -12,57 +12,56 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use crate::net::MAX_ENDPOINTS;
 use crate::server::ingress::admission;
 
 #[cfg(feature = "admin")]
 pub use admin::AdminConfig;
 use bind::parse_bind;
+pub use cores::CoreList;
+pub use error::ConfigError;
+pub use given::{Given, InheritedConflict};
 pub use limits::{LimitsConfig, PerSecond};
 
 #[cfg(feature = "admin")]
 mod admin;
 mod bind;
+mod cores;
+mod error;
 mod features;
+mod given;
+mod headings;
 mod limits;
+mod summary;
 
 /// The server's configuration. Each field is a flag of the program `server`, and an
 /// environment variable. Its documentation is the help text of the flag. The bounds are
 /// checked by [`ServerConfig::check`].
 #[derive(Debug, Clone, Args)]
 pub struct ServerConfig {
-    /// Number of worker threads, 1 to 256. Each has a socket on every address
-    ///
-    /// With more workers than cores, several workers share a core. [default: one per core]
-    #[arg(long, env = "BULLHORN_WORKERS", value_name = "COUNT", default_value_t = default_workers(),
-          value_parser = parse_count::<u16>, hide_default_value = true)]
-    pub workers: u16,
-
     /// Address to listen on, IPv4 or IPv6. May be given up to 16 times
     ///
     /// 0.0.0.0 and :: take all addresses of the machine. A link-local address needs its
     /// interface, such as [fe80::1%eth0]:9999. Port 0 selects a free port. In the environment
     /// variable, commas separate addresses.
     #[arg(long, env = "BULLHORN_BIND", value_name = "IP:PORT", default_value = DEFAULT_BIND,
-          value_delimiter = ',', value_parser = parse_bind)]
+          value_delimiter = ',', value_parser = parse_bind, help_heading = headings::NETWORK)]
     pub bind: Vec<SocketAddr>,
 
-    /// Service to run
-    #[arg(long, env = "BULLHORN_SERVICE", value_enum, default_value_t = ServiceKind::Chat)]
-    pub service: ServiceKind,
-
-    /// With `--service greet`, exit after the first reply
-    #[arg(long, env = "BULLHORN_ONCE", value_parser = BoolishValueParser::new())]
-    pub once: bool,
+    /// Number of worker threads, 1 to 256. Each has a socket on every address
+    ///
+    /// With more workers than cores, several workers share a core. [default: one per core]
+    #[arg(long, env = "BULLHORN_WORKERS", value_name = "COUNT", default_value_t = default_workers(),
+          value_parser = parse_count::<u16>, hide_default_value = true, help_heading = headings::PERFORMANCE)]
+    pub workers: u16,
 
     /// Maximum silence of a peer before it is removed, 100ms to 24h
     #[arg(long, env = "BULLHORN_TIMEOUT", value_name = "DURATION", default_value = "10s",
-          value_parser = parse_duration)]
+          value_parser = parse_duration, help_heading = headings::PEERS)]
     pub timeout: Duration,
 
     /// Time between two searches for silent peers, 10ms to 60s
     #[arg(long, env = "BULLHORN_REAP_INTERVAL", value_name = "DURATION", default_value = "1s",
-          value_parser = parse_duration)]
+          value_parser = parse_duration, help_heading = headings::PEERS)]
     pub reap_interval: Duration,
 
     /// Maximum time for which a worker may be stuck before the server ends, 1s to 24h, or off (0)
@@ -70,7 +69,7 @@ pub struct ServerConfig {
     /// The server then ends with exit code 1, so that it can be started again. A pause of the
     /// whole process does not count.
     #[arg(long, env = "BULLHORN_WATCHDOG", value_name = "DURATION", default_value = "30s",
-          value_parser = parse_watchdog)]
+          value_parser = parse_watchdog, help_heading = headings::OPERATION)]
     pub watchdog: Duration,
 
     /// Time to send the texts that wait in a worker, 1ms to 10s. Further texts are dropped
@@ -78,37 +77,37 @@ pub struct ServerConfig {
     /// Rooms, senders and networks share it fairly. A sender that has no text waiting may have one more.
     /// A worker keeps about 8 MiB of texts at most, in up to 32 MiB of memory.
     #[arg(long, env = "BULLHORN_BACKLOG", value_name = "DURATION", default_value = "100ms",
-          value_parser = parse_duration)]
+          value_parser = parse_duration, help_heading = headings::PERFORMANCE)]
     pub backlog: Duration,
 
     /// Maximum number of peers, 1 to 10,000,000. Each takes up to 320 bytes of memory, and
     /// 64 more if it is not trusted
     #[arg(long, env = "BULLHORN_MAX_PEERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_PEERS,
-          value_parser = parse_count::<u32>)]
+          value_parser = parse_count::<u32>, help_heading = headings::PEERS)]
     pub max_peers: u32,
 
     /// Execute commands such as `/nick ada`, or treat them as texts
-    #[arg(long, env = "BULLHORN_COMMANDS", value_enum, default_value_t = Switch::On)]
+    #[arg(long, env = "BULLHORN_COMMANDS", value_enum, default_value_t = Switch::On, help_heading = headings::PEERS)]
     pub commands: Switch,
 
     /// Maximum number of rooms, without the lobby, 1 to 1,000,000. Each takes up to 400
     /// bytes of memory
     #[arg(long, env = "BULLHORN_MAX_ROOMS", value_name = "COUNT", default_value_t = DEFAULT_MAX_ROOMS,
-          value_parser = parse_count::<u32>)]
+          value_parser = parse_count::<u32>, help_heading = headings::PEERS)]
     pub max_rooms: u32,
 
     /// Maximum number of members per room, 1 to 10,000,000. The lobby has no maximum
     #[arg(long, env = "BULLHORN_MAX_ROOM_MEMBERS", value_name = "COUNT", default_value_t = DEFAULT_MAX_ROOM_MEMBERS,
-          value_parser = parse_count::<u32>)]
+          value_parser = parse_count::<u32>, help_heading = headings::PEERS)]
     pub max_room_members: u32,
 
     /// Maximum number of names in use, 1 to 10,000,000. Each takes up to 200 bytes of memory
     #[arg(long, env = "BULLHORN_MAX_NAMES", value_name = "COUNT", default_value_t = DEFAULT_MAX_NAMES,
-          value_parser = parse_count::<u32>)]
+          value_parser = parse_count::<u32>, help_heading = headings::PEERS)]
     pub max_names: u32,
 
     /// Peers that have to prove that they receive what is sent to their address
-    #[arg(long, env = "BULLHORN_PROOF", value_enum, value_name = "WHO", default_value_t = Proof::Auto)]
+    #[arg(long, env = "BULLHORN_PROOF", value_enum, value_name = "WHO", default_value_t = Proof::Auto, help_heading = headings::PROOF)]
     pub proof: Proof,
 
     /// Network whose peers are trusted, such as 10.0.0.0/8, or none. May be given several times
@@ -117,41 +116,48 @@ pub struct ServerConfig {
     /// Replaces the default, which is 127.0.0.0/8 and ::1, for datagrams that were also sent to a
     /// loopback address. In the environment variable, commas separate networks.
     #[arg(long, env = "BULLHORN_TRUST", value_name = "CIDR", value_delimiter = ',',
-          value_parser = parse_trust)]
+          value_parser = parse_trust, help_heading = headings::PROOF)]
     pub trust: Vec<Trust>,
 
     /// Network or address whose peers may register. May be given several times [default: all]
     #[arg(long, env = "BULLHORN_ALLOW", value_name = "CIDR", value_delimiter = ',',
-          value_parser = parse_net)]
+          value_parser = parse_net, help_heading = headings::PROOF)]
     pub allow: Vec<IpNet>,
 
     /// Network or address whose peers may not register, also if it is allowed. May be given several
     /// times
     #[arg(long, env = "BULLHORN_DENY", value_name = "CIDR", value_delimiter = ',',
-          value_parser = parse_net)]
+          value_parser = parse_net, help_heading = headings::PROOF)]
     pub deny: Vec<IpNet>,
 
     /// Maximum rate of requests to v1 peers to prove their address, 0B to 1GiB per second
     ///
     /// With 0B, nobody asks them, and those that are not trusted cannot register.
     #[arg(long, env = "BULLHORN_CHALLENGE_RATE", value_name = "BYTES", default_value = "125kB",
-          value_parser = parse_buffer)]
+          value_parser = parse_buffer, help_heading = headings::PROOF)]
     pub challenge_rate: ByteSize,
 
     /// Accept that others can make the server flood a third party
     ///
     /// Required by `--proof never` on an address that is not a loopback address.
-    #[arg(long, env = "BULLHORN_ACCEPT_REFLECTION_RISK", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "BULLHORN_ACCEPT_REFLECTION_RISK", value_parser = BoolishValueParser::new(), help_heading = headings::PROOF)]
     pub accept_reflection_risk: bool,
 
     /// Folder in which the server keeps what it must know after a restart: the bans
     ///
     /// It must exist. Without it, bans end with the server.
-    #[arg(long, env = "BULLHORN_STATE_DIR", value_name = "DIR")]
+    #[arg(long, env = "BULLHORN_STATE_DIR", value_name = "DIR", help_heading = headings::OPERATION)]
     pub state_dir: Option<PathBuf>,
 
+    /// Cores to which the workers are pinned in turn, such as 0-3,6
+    ///
+    /// Without `--workers`, there is one worker for each. By default, each worker takes a core that
+    /// no other server of this machine has taken, if there is one.
+    #[arg(long, env = "BULLHORN_CORES", value_name = "LIST", help_heading = headings::PERFORMANCE)]
+    pub cores: Option<CoreList>,
+
     /// Do not pin each worker to a core
-    #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "BULLHORN_NO_PIN", value_parser = BoolishValueParser::new(), help_heading = headings::PERFORMANCE)]
     pub no_pin: bool,
 
     /// Time in µs for which a worker polls its sockets before it sleeps, 0 to 1,000,000
@@ -162,18 +168,17 @@ pub struct ServerConfig {
         env = "BULLHORN_SPIN",
         value_name = "MICROSECONDS",
         default_value_t = 0,
-          value_parser = parse_count::<u32>
-    )]
+          value_parser = parse_count::<u32>, help_heading = headings::PERFORMANCE)]
     pub spin_us: u32,
 
     /// Size of each socket's receive buffer, 4KiB to 1GiB
     #[arg(long, env = "BULLHORN_RECEIVE_BUFFER", value_name = "BYTES", default_value = "4MiB",
-          value_parser = parse_buffer)]
+          value_parser = parse_buffer, help_heading = headings::PERFORMANCE)]
     pub receive_buffer: ByteSize,
 
     /// Size of each socket's send buffer, 4KiB to 1GiB
     #[arg(long, env = "BULLHORN_SEND_BUFFER", value_name = "BYTES", default_value = "4MiB",
-          value_parser = parse_buffer)]
+          value_parser = parse_buffer, help_heading = headings::PERFORMANCE)]
     pub send_buffer: ByteSize,
 
     /// The limits of peers that are not trusted.
@@ -184,6 +189,14 @@ pub struct ServerConfig {
     #[cfg(feature = "admin")]
     #[command(flatten)]
     pub admin: AdminConfig,
+
+    /// Service to run
+    #[arg(long, env = "BULLHORN_SERVICE", value_enum, default_value_t = ServiceKind::Chat, help_heading = headings::TUTORIAL)]
+    pub service: ServiceKind,
+
+    /// With `--service greet`, exit after the first reply
+    #[arg(long, env = "BULLHORN_ONCE", value_parser = BoolishValueParser::new(), help_heading = headings::TUTORIAL)]
+    pub once: bool,
 }
 
 /// The service that a server offers.
@@ -222,66 +235,6 @@ pub enum Switch {
     On,
     /// Off
     Off,
-}
-
-/// The first mistake in a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// A number, size or duration is out of bounds.
-    #[error("--{flag} must lie between {min} and {max}")]
-    OutOfBounds {
-        /// The flag without its dashes.
-        flag: &'static str,
-        /// The minimum.
-        min: String,
-        /// The maximum.
-        max: String,
-    },
-    /// There is no address to listen on, or too many.
-    #[error("--bind takes 1 to {MAX_ENDPOINTS} addresses, not {0}")]
-    Binds(usize),
-    /// An address is given twice.
-    #[error("--bind has {0} twice")]
-    SameBind(SocketAddr),
-    /// No server can listen on an address.
-    #[error("--bind {address} {remedy}")]
-    UnsuitableBind {
-        /// The address.
-        address: SocketAddr,
-        /// The rest of the sentence, such as "must not be a multicast address".
-        remedy: String,
-    },
-    /// A wildcard address includes another address.
-    #[error("--bind {wildcard} includes {address}: give one of them, or another port")]
-    CoveredBind {
-        /// The wildcard address.
-        wildcard: SocketAddr,
-        /// The other address.
-        address: SocketAddr,
-    },
-    /// `none` and a network are given together.
-    #[error("--trust none stands alone")]
-    TrustNobodyAndOthers,
-    /// Nobody has to prove an address, and anybody can reach the server.
-    #[error(
-        "--proof never on {0} lets anyone make this server flood others: \
-         give --accept-reflection-risk as well if you accept that"
-    )]
-    ReflectionRisk(SocketAddr),
-    /// The admin server would let everyone read, or nobody.
-    #[cfg(feature = "admin")]
-    #[error(
-        "--admin {0} is not a loopback address: give --admin-token-file as well, without which \
-         everyone could read the addresses of all peers"
-    )]
-    PublicAdmin(SocketAddr),
-    /// A token is given, and no admin server.
-    #[cfg(feature = "admin")]
-    #[error("--admin-token-file goes with --admin")]
-    TokenWithoutAdmin,
-    /// `--once` is given to a chat server.
-    #[error("--once goes with --service greet")]
-    OnceWithoutGreet,
 }
 
 impl ServerConfig {
@@ -324,6 +277,9 @@ impl ServerConfig {
         {
             return Err(ConfigError::ReflectionRisk(*public));
         }
+        if self.cores.is_some() && self.no_pin {
+            return Err(ConfigError::CoresWithoutPin);
+        }
         #[cfg(feature = "admin")]
         self.admin.check()?;
         if self.once && self.service != ServiceKind::Greet {
@@ -357,6 +313,7 @@ impl Default for ServerConfig {
             challenge_rate: DEFAULT_CHALLENGE_RATE,
             accept_reflection_risk: false,
             state_dir: None,
+            cores: None,
             no_pin: false,
             spin_us: 0,
             receive_buffer: DEFAULT_BUFFER,

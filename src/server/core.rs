@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::clock::Clock;
-use super::config::{Proof, ServerConfig, Switch, Trust};
+use super::config::{ServerConfig, Switch};
 use super::egress::notifier::{Notifier, NotifierCounters, OperatorNotices};
 use super::egress::{Egress, Exchange, Progress, send_goodbyes};
 use super::ingress::admission::Admission;
@@ -22,7 +22,11 @@ use super::ops::stats::WorkerId;
 use super::ops::supervise::Wake;
 use super::ops::turns::{Turns, WorkerHandle};
 use super::registry::expiry::Reaper;
-use super::registry::{AddressHash, NetworkMeters, NetworkRates, Registry, RegistryLimits};
+use super::registry::expiry::Timeout;
+use super::registry::{AddressHash, NetworkMeters, Registry};
+use super::settings::{
+    Settings, challenge_bytes_per_second, network_rates, registry_limits, rules,
+};
 use super::worker::Service;
 use crate::net::{Datagram, OwnAddresses, Transmit};
 
@@ -35,6 +39,7 @@ pub struct Core {
     pub chats: Vec<Chat>,
     pub reaper: Reaper,
     pub notifier: Notifier,
+    pub settings: Settings,
 }
 
 /// The surroundings of a core.
@@ -75,8 +80,13 @@ impl Core {
             mut keys,
         } = surroundings;
         let hash = AddressHash::drawn(&mut keys);
-        let registry = registry(config, workers.len(), hash, Arc::clone(&wake_notifier));
-        let registry = Arc::new(registry);
+        let registry = Registry::new(
+            workers.len(),
+            registry_limits(config),
+            hash,
+            Arc::clone(&wake_notifier),
+        );
+        let registry = Arc::new(registry.with_network_rates(network_rates(config)));
         let bans = Arc::<Bans>::default();
         bans.replace(&kept_bans);
         let (operator, operator_notices) = OperatorNotices::new(wake_notifier);
@@ -88,10 +98,11 @@ impl Core {
             clock.clone(),
             log.downgrade(),
         );
+        let timeout = Timeout::new(config.timeout);
         let reaper = Reaper::new(
             Arc::clone(&registry),
             Turns::asked(workers.clone()),
-            config.timeout,
+            Arc::clone(&timeout),
             clock.now_ms(),
             log.clone(),
         );
@@ -106,16 +117,21 @@ impl Core {
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),
             log,
-            timeout_ms: u32::try_from(config.timeout.as_millis()).unwrap_or(u32::MAX),
+            timeout,
             has_commands: config.commands == Switch::On,
             own_addresses: Arc::clone(&own_addresses),
             rates: config.limits.peer_rates(),
-            admission: admission(config, bans, own_addresses),
+            admission: Arc::new(Admission::new(rules(config), bans, own_addresses)),
             tokens: Tokens::new(keys.draw()),
             hellos: HelloLimit::new(AddressHash::drawn(&mut keys)),
             rejections: ReplyLimit::new(REJECTION_INTERVAL_MS, AddressHash::drawn(&mut keys)),
-            challenges: challenges(config, &mut keys),
+            challenges: Challenges::new(
+                challenge_bytes_per_second(config),
+                NetworkMeters::new(config.limits.challenges_per_network.0),
+                &mut keys,
+            ),
         });
+        let settings = Settings::of_chat(&ingress);
         let exchange = Arc::new(Exchange::new(workers.clone()));
         let chat = |(number, worker): (u8, WorkerHandle)| {
             let exchange = Arc::clone(&exchange);
@@ -133,6 +149,7 @@ impl Core {
             notices,
             reaper,
             notifier,
+            settings,
         }
     }
 }
@@ -153,46 +170,4 @@ impl Service for Chat {
     fn stop(&mut self, transmit: &mut impl Transmit) {
         send_goodbyes(&self.registry, self.worker, transmit);
     }
-}
-
-/// Returns the rules for newcomers.
-pub(super) fn admission(
-    config: &ServerConfig,
-    bans: Arc<Bans>,
-    own_addresses: Arc<OwnAddresses>,
-) -> Admission {
-    let nets = config.trust.iter().filter_map(|trust| match trust {
-        Trust::Nobody => None,
-        Trust::Net(net) => Some(*net),
-    });
-    Admission {
-        asks_trusted: config.proof == Proof::Always,
-        asks_others: config.proof != Proof::Never,
-        trusted: (!config.trust.is_empty()).then(|| nets.collect()),
-        allowed: config.allow.clone(),
-        denied: config.deny.clone(),
-        bans,
-        own_addresses,
-    }
-}
-
-fn challenges(config: &ServerConfig, keys: &mut Keys) -> Challenges {
-    let bytes_per_second = u32::try_from(config.challenge_rate.as_u64()).unwrap_or(u32::MAX);
-    let per_network = NetworkMeters::new(config.limits.challenges_per_network.0);
-    Challenges::new(bytes_per_second, per_network, keys)
-}
-
-fn registry(config: &ServerConfig, workers: usize, hash: AddressHash, wake: Wake) -> Registry {
-    let limits = RegistryLimits {
-        max_peers: config.max_peers as usize,
-        max_names: config.max_names as usize,
-        max_rooms: config.max_rooms as usize,
-        max_room_members: config.max_room_members,
-    };
-    let rates = NetworkRates {
-        registrations: config.limits.registrations_per_network.0,
-        names: config.limits.names_per_network.0,
-        rooms: config.limits.rooms_per_network.0,
-    };
-    Registry::new(workers, limits, hash, wake).with_network_rates(rates)
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::assembly::Assembly;
 use super::config::ServerConfig;
-use super::core::admission;
 use super::egress::Progress;
 use super::egress::replies::Replies;
 use super::ingress::admission::{Admission, Verdict};
 use super::ops::log::Log;
 use super::ops::stats::{DropReason, WorkerInfo};
 use super::ops::supervise::StopSignal;
+use super::settings::{Settings, rules};
 use super::worker::Service;
 use crate::net::{Datagram, Transmit};
 use crate::wire::{GREETING_START, push_greeting};
@@ -25,14 +25,15 @@ struct Greet {
     info: Arc<WorkerInfo>,
 }
 
-pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<()> {
+pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Result<Settings> {
     let stop = Arc::clone(assembly.supervisor.stop_signal());
     let log = assembly.log.clone();
-    let admission = Arc::new(admission(
-        config,
+    let admission = Arc::new(Admission::new(
+        rules(config),
         Arc::default(),
         Arc::clone(&assembly.shared.own_addresses),
     ));
+    let settings = Settings::of_greeting(&admission);
     let services = assembly.seats.iter().map(|seat| Greet {
         replies: Replies::default(),
         admission: Arc::clone(&admission),
@@ -41,7 +42,8 @@ pub(super) fn start(config: &ServerConfig, mut assembly: Assembly<'_>) -> io::Re
         info: Arc::clone(&seat.info),
     });
     let services = services.collect();
-    assembly.spawn_workers(services)
+    assembly.spawn_workers(services)?;
+    Ok(settings)
 }
 
 impl Service for Greet {

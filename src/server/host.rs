@@ -1,9 +1,8 @@
-//! The resources of this machine: sockets, addresses and cores.
+//! The resources of this machine: files, sockets and addresses.
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
-use core_affinity::CoreId;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrStorage};
@@ -13,8 +12,8 @@ use super::config::ServerConfig;
 use super::ops::log::Log;
 use super::watch::GroupWatch;
 use crate::net::{
-    BindError, BufferSizes, Gso, Guard, LocalCache, LocalTable, OwnAddresses, SocketGroup, Spares,
-    WorkerSockets, bind_closed_group, spare_sockets,
+    BindError, BufferSizes, Gso, Guard, InheritedSockets, LocalCache, LocalTable, OwnAddresses,
+    SocketGroup, Spares, WorkerSockets, bind_closed_group, spare_sockets,
 };
 
 /// Makes sure that the process may open the files of `config`, and raises its limit if need
@@ -70,16 +69,27 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Opens all sockets, and warns about buffers that are smaller than configured.
-    pub(super) fn bind(config: &ServerConfig, log: &Log) -> Result<Self, BindError> {
+    /// Opens all sockets, or takes those of the service manager, and warns about buffers that are
+    /// smaller than configured.
+    pub(super) fn bind(
+        config: &ServerConfig,
+        inherited: Option<InheritedSockets>,
+        log: &Log,
+    ) -> Result<Self, BindError> {
         let workers = usize::from(config.workers);
         let wanted = BufferSizes {
             receive_bytes: usize::try_from(config.receive_buffer.as_u64()).unwrap_or(usize::MAX),
             send_bytes: usize::try_from(config.send_buffer.as_u64()).unwrap_or(usize::MAX),
         };
         let (mut groups, mut spares, mut guards) = (Vec::new(), Vec::new(), Vec::new());
-        for address in &config.bind {
-            let closed = bind_closed_group(*address, workers, wanted)?;
+        let closed = match inherited {
+            Some(sockets) => sockets.into_closed_groups(wanted)?,
+            None => {
+                let bind = |address: &SocketAddr| bind_closed_group(*address, workers, wanted);
+                config.bind.iter().map(bind).collect::<Result<_, _>>()?
+            }
+        };
+        for closed in closed {
             let local_addr = closed.group.local_addr;
             warn_of_small_buffers(wanted, closed.group.granted, log);
             match closed.guard {
@@ -92,7 +102,7 @@ impl Endpoints {
             spares.push(closed.spares.unwrap_or_else(|error| {
                 log.warn_at_start(format!(
                     "peers of {local_addr} whose packets do not leave this machine are not set \
-                     apart: {error}"
+                     apart, and can slow down others: {error}"
                 ));
                 Vec::new()
             }));
@@ -148,24 +158,6 @@ impl Endpoints {
     }
 }
 
-/// Returns the core of each worker, or `None` for a worker that is not pinned. With more
-/// workers than cores, several share a core.
-pub(super) fn plan_cores(config: &ServerConfig, log: &Log) -> Vec<Option<CoreId>> {
-    let workers = usize::from(config.workers);
-    if config.no_pin {
-        return vec![None; workers];
-    }
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if cores.is_empty() {
-        log.warn_at_start("the cores of this machine cannot be listed: no worker is pinned".into());
-        return vec![None; workers];
-    }
-    if workers > cores.len() {
-        log.warn_at_start(format!("{workers} workers share {} cores", cores.len()));
-    }
-    cores.into_iter().cycle().take(workers).map(Some).collect()
-}
-
 fn warn_of_small_buffers(wanted: BufferSizes, granted: BufferSizes, log: &Log) {
     for (what, sysctl, wanted, granted) in [
         (
@@ -214,8 +206,8 @@ fn socket_addr(address: SockaddrStorage) -> Option<SocketAddr> {
     address.as_sockaddr_in().map(v4).or_else(as_v6)
 }
 
-/// The poll, its waker, and the socket of the poll's own.
-const FILES_PER_WORKER: usize = 3;
+/// The poll, its waker, the socket of the poll's own, and the claim of its core.
+const FILES_PER_WORKER: usize = 4;
 
 /// The socket of the admin server, the next connection, and the poll, the waker and the signals of its
 /// runtime.

@@ -12,8 +12,12 @@ pub mod ingress;
 pub mod keys;
 pub mod moderation;
 pub mod ops;
+mod placement;
 pub mod rate;
 pub mod registry;
+mod reload;
+mod report;
+pub mod settings;
 mod watch;
 pub mod worker;
 
@@ -22,19 +26,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
+
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
-use self::config::{ConfigError, ServerConfig, ServiceKind, WATCHDOG_OFF};
+use self::config::{ConfigError, CoreList, ServerConfig, ServiceKind};
 use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
-use self::ops::log::{Log, LogCounts};
+use self::ops::log::{Log, LogCounts, WeakLog};
 use self::ops::operated::Operated;
 use self::ops::stats::{LimitInForce, Stats};
 use self::ops::supervise::{StopSignal, Supervisor, ThreadDied, wake};
 use self::ops::turns::{Turns, WorkerHandle};
-use self::ops::watchdog::Watchdog;
 use self::registry::{Room, RoomError};
+pub use self::reload::ReloadError;
+#[doc(hidden)]
+pub use self::report::Managed;
+use self::settings::Settings;
 use crate::net::{BindError, PeerAddr, check_calls, count_refused_calls};
 use crate::sync::Parker;
 use crate::wire::RoomName;
@@ -73,9 +82,13 @@ pub struct ServerHandle {
     workers: Vec<WorkerHandle>,
     /// `None` for a greeting server.
     chat: Option<ChatServer>,
-    log: Arc<LogCounts>,
+    log_counts: Arc<LogCounts>,
     group_alarms: Arc<AtomicU64>,
-    limits: Arc<[LimitInForce]>,
+    limits: Arc<ArcSwap<Vec<LimitInForce>>>,
+    settings: Settings,
+    log: WeakLog,
+    #[cfg(feature = "admin")]
+    admin_token: Option<Arc<ops::admin::TokenFile>>,
 }
 
 /// The reason why a server did not start.
@@ -105,6 +118,14 @@ pub enum StartError {
         /// The limit of the process.
         limit: u64,
     },
+    /// A core of [`ServerConfig::cores`] is not among those that the process may use.
+    #[error("--cores: this process may not use core {core}, only {allowed}")]
+    Core {
+        /// The core.
+        core: usize,
+        /// The cores that the process may use.
+        allowed: CoreList,
+    },
     /// The system has no more threads or file descriptors, or does not permit a call.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -128,8 +149,7 @@ impl Server {
         Self::start_confined(config, clock, |_| Ok(()))
     }
 
-    /// Starts a server. Calls `confine`, which may give up rights of the process, when all sockets
-    /// are open, and before a thread is started and a datagram or a file of the state is read.
+    /// Starts a server as [`Server::start_managed`] does, without a service manager.
     ///
     /// # Errors
     /// [`StartError`], which may be the error of `confine`; no thread is left running.
@@ -139,17 +159,36 @@ impl Server {
         clock: Clock,
         confine: impl FnOnce(&Log) -> io::Result<()>,
     ) -> Result<Self, StartError> {
+        Self::start_managed(config, clock, Managed::default(), confine)
+    }
+
+    /// Starts a server. Calls `confine`, which may give up rights of the process, when all sockets
+    /// are open, and before a thread is started and a datagram or a file of the state is read. The
+    /// addresses and the number of workers of `config` must be those of the sockets in `managed`.
+    ///
+    /// # Errors
+    /// [`StartError`], which may be the error of `confine`; no thread is left running.
+    #[doc(hidden)]
+    pub fn start_managed(
+        config: ServerConfig,
+        clock: Clock,
+        managed: Managed,
+        confine: impl FnOnce(&Log) -> io::Result<()>,
+    ) -> Result<Self, StartError> {
         config.check()?;
+        placement::check(&config)?;
         host::reserve_files(&config)?;
         check_calls()?;
         let (log, log_writer) = Log::new();
         let log_counts = log.counts();
-        let mut endpoints = Endpoints::bind(&config, &log)?;
+        let mut endpoints = Endpoints::bind(&config, managed.sockets, &log)?;
         let local_addrs = endpoints.local_addrs();
         #[cfg(feature = "admin")]
         let admin = config.admin.bind(&log)?;
         #[cfg(feature = "admin")]
         let admin_addr = admin.as_ref().map(ops::admin::Admin::local_addr);
+        #[cfg(feature = "admin")]
+        let admin_token = admin.as_ref().and_then(ops::admin::Admin::token_file);
         let (watch, parker) = (endpoints.take_watch(log.clone()), Parker::new());
         let group_alarms = watch.alarms();
         // On an error its drop stops the threads that run.
@@ -172,19 +211,15 @@ impl Server {
             .spawn("watch".into(), wake(&parker), move |stop| {
                 watch.run(stop, &parker)
             })?;
-        let worker_handles = assembly.worker_handles();
-        let workers = worker_handles.clone();
-        let chat = match config.service {
-            ServiceKind::Chat => Some(ChatServer::start(&config, kept_bans, assembly)?),
-            ServiceKind::Greet => {
-                greet::start(&config, assembly)?;
-                None
+        let workers = assembly.worker_handles();
+        let (chat, settings) = match config.service {
+            ServiceKind::Chat => {
+                let (chat, settings) = ChatServer::start(&config, kept_bans, assembly)?;
+                (Some(chat), settings)
             }
+            ServiceKind::Greet => (None, greet::start(&config, assembly)?),
         };
-        if config.watchdog != WATCHDOG_OFF {
-            let mut watchdog = Watchdog::new(worker_handles, config.watchdog, log.clone());
-            supervisor.watch(watchdog.interval(), move || watchdog.check());
-        }
+        log.info(format!("bullhorn {VERSION}: {}", config.summary()));
         for address in &local_addrs {
             log.info(format!("listening on {address}"));
         }
@@ -193,14 +228,19 @@ impl Server {
             stop: Arc::clone(supervisor.stop_signal()),
             workers,
             chat,
-            log: log_counts,
+            log_counts,
             group_alarms,
-            limits: config.limits_in_force().into(),
+            limits: Arc::new(ArcSwap::from_pointee(config.limits_in_force())),
+            settings,
+            log: log.downgrade(),
+            #[cfg(feature = "admin")]
+            admin_token,
         };
         #[cfg(feature = "admin")]
         if let Some(admin) = admin {
             admin.start(Arc::new(handle.clone()), &mut supervisor)?;
         }
+        report::watch(&config, &handle, managed.manager, log, &mut supervisor);
         Ok(Self {
             handle,
             supervisor,
@@ -279,8 +319,14 @@ impl ServerHandle {
     }
 
     /// The limits that are in force, in the order of the flags.
-    pub fn limits(&self) -> &[LimitInForce] {
-        &self.limits
+    pub fn limits(&self) -> Arc<Vec<LimitInForce>> {
+        self.limits.load_full()
+    }
+
+    /// The log, for what the operator does.
+    #[doc(hidden)]
+    pub fn log(&self) -> &WeakLog {
+        &self.log
     }
 
     /// Moves a peer to the room called `name`, which is created if it does not exist. The
@@ -298,8 +344,8 @@ impl ServerHandle {
         let workers = self.workers.iter().map(|worker| worker.info.stats());
         let mut stats = Stats {
             workers: workers.collect(),
-            log_lines_shed: self.log.shed(),
-            log_lines_suppressed: self.log.suppressed(),
+            log_lines_shed: self.log_counts.shed(),
+            log_lines_suppressed: self.log_counts.suppressed(),
             group_alarms: self.group_alarms.load(Ordering::Relaxed),
             calls_refused: count_refused_calls(),
             ..Stats::default()
@@ -329,7 +375,7 @@ impl Operated for ServerHandle {
         Turns::new(self.workers.clone())
     }
 
-    fn limits(&self) -> &[LimitInForce] {
+    fn limits(&self) -> Arc<Vec<LimitInForce>> {
         self.limits()
     }
 
@@ -346,3 +392,6 @@ impl Operated for ServerHandle {
         self.stop();
     }
 }
+
+/// The version in the log.
+const VERSION: &str = env!("CARGO_PKG_VERSION");

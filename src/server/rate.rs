@@ -1,7 +1,7 @@
 //! Rates: how much may happen per second, and how much has happened.
 
 use std::num::NonZero;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A maximum of units per second, evenly, with a burst: the units of this time may come at once. By
@@ -10,6 +10,14 @@ use std::time::Duration;
 pub struct Rate {
     /// `None`: any number.
     per_second: Option<NonZero<u32>>,
+    burst_ns: u64,
+}
+
+/// A [`Rate`] whose maximum may change while it is used.
+#[derive(Debug)]
+pub struct SharedRate {
+    /// 0: any number.
+    per_second: AtomicU32,
     burst_ns: u64,
 }
 
@@ -40,6 +48,36 @@ impl Rate {
         Self {
             burst_ns: self.burst_ns / 100 * percent,
             ..self
+        }
+    }
+}
+
+impl SharedRate {
+    pub fn new(per_second: Option<NonZero<u32>>, burst: Duration) -> Self {
+        Rate::new(per_second, burst).into()
+    }
+
+    /// The rate at this moment.
+    #[inline]
+    pub fn get(&self) -> Rate {
+        Rate {
+            per_second: NonZero::new(self.per_second.load(Ordering::Relaxed)),
+            burst_ns: self.burst_ns,
+        }
+    }
+
+    /// Changes the maximum. What has been used stays used.
+    pub fn set(&self, per_second: Option<NonZero<u32>>) {
+        let per_second = per_second.map_or(0, NonZero::get);
+        self.per_second.store(per_second, Ordering::Relaxed);
+    }
+}
+
+impl From<Rate> for SharedRate {
+    fn from(rate: Rate) -> Self {
+        Self {
+            per_second: AtomicU32::new(rate.per_second.map_or(0, NonZero::get)),
+            burst_ns: rate.burst_ns,
         }
     }
 }
@@ -152,6 +190,16 @@ mod tests {
         assert!(meter.is_full(5_005));
         meter.charge(&rate, 1_000, 100_000);
         assert_eq!(meter.next_ms(&rate), 102_005);
+    }
+
+    #[test]
+    fn a_shared_rate_keeps_its_burst_when_its_maximum_changes() {
+        let shared = SharedRate::new(NonZero::new(20), Duration::from_millis(3_000));
+        assert_eq!(shared.get(), rate(20, 3_000));
+        shared.set(NonZero::new(5));
+        assert_eq!(shared.get(), rate(5, 3_000));
+        shared.set(None);
+        assert_eq!(shared.get(), rate(0, 3_000));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 pub(crate) mod admin;
 mod client_program;
+mod configuration;
 mod fake_server;
 mod fake_v2;
 mod gate;
@@ -56,6 +57,7 @@ use nix::unistd::{Pid, gettid};
 pub(crate) use client_program::{
     ClientProgram, OutputText, client_command, run_client, run_with_input, v1_client_command,
 };
+pub(crate) use configuration::{TestFile, bare_command, output_of};
 pub(crate) use fake_server::FakeServer;
 pub(crate) use fake_v2::{datagram_to, lobby, message, nonce_of, welcome};
 pub(crate) use gate::Gate;

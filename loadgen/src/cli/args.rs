@@ -26,7 +26,6 @@ use crate::units::{parse_rate, parse_rate_or_zero};
 #[derive(Debug, Parser)]
 #[command(
     name = "loadgen",
-    version,
     args_conflicts_with_subcommands = true,
     after_help = EXAMPLES,
     after_long_help = LONG_AFTER_HELP
@@ -66,7 +65,7 @@ pub struct RunOptions {
     pub ramp: Option<Rate>,
 
     /// Length of the recording, 100ms to 24h
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_run_duration)]
+    #[arg(short, long, value_name = "DURATION", default_value = "10s", value_parser = parse_run_duration)]
     #[arg(help_heading = LOAD)]
     pub duration: Duration,
 
@@ -111,7 +110,7 @@ pub struct FindMaxOptions {
     pub to: Option<f64>,
 
     /// Length of the recording at each rate, 100ms to 24h
-    #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = parse_run_duration)]
+    #[arg(short, long, value_name = "DURATION", default_value = "5s", value_parser = parse_run_duration)]
     #[arg(help_heading = LOAD)]
     pub duration: Duration,
 
@@ -129,7 +128,7 @@ pub struct FindMaxOptions {
 pub struct LoadOptions {
     /// Server: a name or an address, and a port, which is 9999 if there is none. An IPv6 address
     /// goes in brackets, as `[::1]:9999`. A name is tried at all its addresses, IPv4 first
-    #[arg(value_name = "TARGET", default_value = "127.0.0.1:9999", value_parser = target::parse)]
+    #[arg(value_name = "HOST[:PORT]", default_value = "127.0.0.1:9999", value_parser = target::parse)]
     pub target: ServerAddress,
 
     /// Clients, 1 to 1,000,000, each with an address and port of its own, written as 500, 10k or
@@ -159,7 +158,7 @@ pub struct LoadOptions {
     pub payload: Option<Payload>,
 
     /// Protocol of all clients
-    #[arg(long, value_enum, default_value_t = Protocol::V1, help_heading = LOAD)]
+    #[arg(long, value_enum, value_name = "VERSION", default_value_t = Protocol::V1, help_heading = LOAD)]
     pub protocol: Protocol,
 
     /// Distribution of the times between datagrams
@@ -173,18 +172,18 @@ pub struct LoadOptions {
     pub churn: f64,
 
     /// Time of load before the recording, 0s to 1h
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_wait)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_wait)]
     #[arg(help_heading = LOAD)]
     pub warmup: Duration,
 
     /// Longest wait for datagrams under way at the end, 0s to 1h
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_wait)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_wait)]
     #[arg(help_heading = LOAD)]
     pub drain: Duration,
 
     /// Time after which a client with nothing else to send sends a heartbeat, 10ms to 24h. It
     /// must be below the server's timeout, by default 10 s [default: 4s]
-    #[arg(long, value_name = "TIME", value_parser = parse_heartbeat, help_heading = LOAD)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_heartbeat, help_heading = LOAD)]
     pub heartbeat: Option<Duration>,
 
     /// Seed of every random choice. The same seed gives the same load
@@ -209,7 +208,7 @@ pub struct LoadOptions {
     /// Poll instead of sleeping when there is nothing to do. The generator reacts faster, and
     /// each thread takes a whole processor
     #[arg(long, help_heading = GENERATOR)]
-    pub spin: bool,
+    pub no_sleep: bool,
 
     /// Send the load even if it is above the calibrated capacity of the generator
     #[arg(long, help_heading = GENERATOR)]
@@ -228,7 +227,7 @@ pub struct CalibrateOptions {
     pub threads: ThreadOptions,
 
     /// Protocol. Each one has a capacity of its own
-    #[arg(long, value_enum, default_value_t = Protocol::V1, help_heading = GENERATOR)]
+    #[arg(long, value_enum, value_name = "VERSION", default_value_t = Protocol::V1, help_heading = GENERATOR)]
     pub protocol: Protocol,
 }
 

@@ -209,7 +209,7 @@ fn run_config(
         heartbeat: load.heartbeat.unwrap_or(defaults.heartbeat),
         sockets,
         gro: !load.no_gro,
-        spin: load.spin,
+        spin: load.no_sleep,
         ..defaults
     };
     let (most, of) = match partition::has_rooms(&config) {

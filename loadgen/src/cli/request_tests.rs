@@ -71,7 +71,7 @@ fn every_option_arrives() {
     let line = "--clients 50 --ramp 1k..5k --arrival poisson --scenario mixed \
                 --mix ping=1,text=2,heartbeat=3 --room-size 5 --payload 32..64 --protocol v2 \
                 --churn 7 --duration 20s --warmup 2s --drain 3s --seed 18446744073709551615 \
-                --heartbeat 3s --sockets per-client --threads 2 --cores 0 --spin \
+                --heartbeat 3s --sockets per-client --threads 2 --cores 0 --no-sleep \
                 --slo p99<5ms,loss<0.1% --out there --overwrite --force --i-own-the-target \
                 --json --quiet localhost:7";
     let run = run(line);

@@ -20,25 +20,23 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bullhorn::client::{self, Name, ProtocolChoice, RoomName, ServerAddress, SessionConfig};
+use bullhorn::program::CLIENT;
+use clap::Parser;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
 use crate::greet::{Greeting, greet};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = CLIENT.parse();
     // Not `conflicts_with`, for which a variable that says false is a conflict, too.
     if arguments.json && arguments.greet.is_some() {
-        let mut command = Arguments::command();
-        let sentence = "--json cannot be used with --greet";
-        command.error(ErrorKind::ArgumentConflict, sentence).exit();
+        CLIENT.refuse::<Arguments>("--json cannot be used with --greet");
     }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without a reader, the exit code still says it.
-            let _ = writeln!(io::stderr(), "client: {error}");
+            let _ = writeln!(io::stderr(), "{}: {error}", CLIENT.called());
             ExitCode::FAILURE
         }
     }
@@ -53,7 +51,7 @@ fn main() -> ExitCode {
 /// Standard input may be a pipe: `echo hello | client`. The exit code is 0 only if the last
 /// line was delivered. Senders have colours on a terminal, unless NO_COLOR is set.
 #[derive(Parser)]
-#[command(name = "client", version, next_line_help = true)]
+#[command(name = "client", next_line_help = true)]
 struct Arguments {
     /// The server: a name or an IPv4 address, or an IPv6 address in brackets, and a port,
     /// which is 9999 by default: `chat.example`, `192.0.2.1:9999`, `[::1]:9999`
@@ -68,15 +66,18 @@ struct Arguments {
     /// answer in v2. A simple server that fails at bytes that are not UTF-8 needs v1
     #[arg(long, value_name = "VERSION", env = "BULLHORN_CLIENT_PROTOCOL")]
     #[arg(default_value = "auto")]
+    #[arg(help_heading = CONNECTION)]
     protocol: ProtocolChoice,
 
     /// Your name: 1 to 24 of A-Z a-z 0-9 _ -. It is requested again when the server was down,
     /// as is a name that you take later with /nick
     #[arg(long, value_name = "NAME", env = "BULLHORN_CLIENT_NICK")]
+    #[arg(help_heading = CHAT)]
     nick: Option<Name>,
 
     /// Your room: 1 to 32 of A-Z a-z 0-9 _ -. It is joined again when the server was down
     #[arg(long, value_name = "ROOM", env = "BULLHORN_CLIENT_ROOM")]
+    #[arg(help_heading = CHAT)]
     room: Option<RoomName>,
 
     /// Print a JSON object per line for each event, for programs
@@ -86,50 +87,59 @@ struct Arguments {
     /// (protocol), down (reason), undelivered (texts, sent), forgotten, limited (resource,
     /// per_second), or missed (count).
     #[arg(long, env = "BULLHORN_CLIENT_JSON", value_parser = BoolishValueParser::new())]
+    #[arg(help_heading = OUTPUT)]
     json: bool,
 
     /// Append all that is printed to this file, as plain text
-    #[arg(long, value_name = "FILE", env = "BULLHORN_CLIENT_LOG")]
-    log: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "BULLHORN_CLIENT_TRANSCRIPT")]
+    #[arg(help_heading = OUTPUT)]
+    transcript: Option<PathBuf>,
 
     /// The server does not send texts back to their sender. They count as delivered when they
     /// are sent
     #[arg(long, env = "BULLHORN_CLIENT_NO_ECHO", value_parser = BoolishValueParser::new())]
+    #[arg(help_heading = CHAT)]
     no_echo: bool,
 
     /// Time between heartbeats, 10ms to 1m. The server drops a client that was silent for 10 s
-    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_HEARTBEAT")]
+    #[arg(long, value_name = "DURATION", env = "BULLHORN_CLIENT_HEARTBEAT")]
     #[arg(default_value_t = client::HEARTBEAT_INTERVAL.into(), value_parser = from_10ms_to_1m)]
+    #[arg(help_heading = CONNECTION)]
     heartbeat: humantime::Duration,
 
     /// Time after which the server counts as down if nothing has come after you said something,
     /// 10ms to 1m
-    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_ANSWER_WITHIN")]
+    #[arg(long, value_name = "DURATION", env = "BULLHORN_CLIENT_ANSWER_WITHIN")]
     #[arg(default_value_t = client::ANSWER_TIMEOUT.into(), value_parser = from_10ms_to_1m)]
+    #[arg(help_heading = CONNECTION)]
     answer_within: humantime::Duration,
 
     /// Time before the first attempt while the server is down, 10ms to 1m. It doubles with each
     /// attempt, up to the time between heartbeats. Each wait is up to a quarter shorter or longer,
     /// at random
-    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_RETRY")]
+    #[arg(long, value_name = "DURATION", env = "BULLHORN_CLIENT_RETRY")]
     #[arg(default_value_t = client::RETRY_DELAY.into(), value_parser = from_10ms_to_1m)]
+    #[arg(help_heading = CONNECTION)]
     retry: humantime::Duration,
 
     /// Time after which a server counts as up again if it has not refused a heartbeat, 10ms to
     /// 1m
-    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_SETTLE")]
+    #[arg(long, value_name = "DURATION", env = "BULLHORN_CLIENT_SETTLE")]
     #[arg(default_value_t = client::SETTLE_TIME.into(), value_parser = from_10ms_to_1m)]
+    #[arg(help_heading = CONNECTION)]
     settle: humantime::Duration,
 
     /// Time to wait at the end of piped input until the last line is delivered, or with
     /// --greet for the answer to each attempt, 0s to 1m [default: 5s, or 1s with --greet]
-    #[arg(long, value_name = "TIME", env = "BULLHORN_CLIENT_WAIT", value_parser = up_to_1m)]
+    #[arg(long, value_name = "DURATION", env = "BULLHORN_CLIENT_WAIT", value_parser = up_to_1m)]
+    #[arg(help_heading = CONNECTION)]
     wait: Option<humantime::Duration>,
 
     /// Do not chat: send this text once, print the socket's addresses before and after
     /// connecting, then the answer, and exit
     #[arg(long, value_name = "TEXT", env = "BULLHORN_CLIENT_GREET")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(help_heading = TUTORIAL)]
     greet: Option<String>,
 
     /// With --greet: number of attempts if nothing answers, 1 to 100
@@ -140,6 +150,7 @@ struct Arguments {
         default_value_t = 3
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(help_heading = TUTORIAL)]
     attempts: u32,
 }
 
@@ -172,7 +183,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let options = chat::Options {
         wait: wait.unwrap_or(WAIT),
         is_json: arguments.json,
-        log: arguments.log.map(open).transpose()?,
+        log: arguments.transcript.map(open).transpose()?,
     };
     chat::chat(config, options)?;
     Ok(())
@@ -199,6 +210,11 @@ fn parse_time(text: &str, min: Duration) -> Result<humantime::Duration, String> 
         Err(_) => Err("must be a number with a unit, such as 10s or 250ms".into()),
     }
 }
+
+const CHAT: &str = "Chat";
+const OUTPUT: &str = "Output";
+const CONNECTION: &str = "Connection";
+const TUTORIAL: &str = "Tutorial";
 
 /// More than the first answer of a server and an echo may take.
 const WAIT: Duration = Duration::from_secs(5);

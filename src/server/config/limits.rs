@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{ConfigError, ServerConfig, check};
 use crate::server::ops::stats::LimitInForce;
-use crate::server::rate::Rate;
+use crate::server::rate::SharedRate;
 use crate::server::registry::PeerRates;
 
 /// The limits of peers and networks that are not trusted. Each is a maximum per second, or `off`.
@@ -88,9 +88,9 @@ impl LimitsConfig {
     /// The rates of a peer, each with a burst of [`PEER_BURST`].
     pub(in crate::server) fn peer_rates(&self) -> PeerRates {
         PeerRates {
-            texts: Rate::new(self.texts_per_peer.0, PEER_BURST),
-            bytes: Rate::new(self.bytes_per_peer.0, PEER_BURST),
-            work: Rate::new(self.work_per_peer.0, PEER_BURST),
+            texts: SharedRate::new(self.texts_per_peer.0, PEER_BURST),
+            bytes: SharedRate::new(self.bytes_per_peer.0, PEER_BURST),
+            work: SharedRate::new(self.work_per_peer.0, PEER_BURST),
         }
     }
 }

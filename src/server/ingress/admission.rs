@@ -3,14 +3,24 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use super::bans::Bans;
 use crate::net::{OwnAddresses, PeerAddr};
 use crate::server::ops::stats::DropReason;
 
-/// The rules for newcomers. Peers that are registered are not asked again.
+/// The judge of newcomers. Peers that are registered are not judged again.
 pub struct Admission {
+    rules: ArcSwap<Rules>,
+    /// The operator changes them while the server runs. Trusted addresses can be banned, too.
+    bans: Arc<Bans>,
+    own_addresses: Arc<OwnAddresses>,
+}
+
+/// The rules for newcomers.
+#[derive(Debug)]
+pub struct Rules {
     /// Newcomers that the operator trusts have to prove their address.
     pub asks_trusted: bool,
     /// All others have to.
@@ -20,9 +30,6 @@ pub struct Admission {
     /// Empty: all.
     pub allowed: Vec<IpNet>,
     pub denied: Vec<IpNet>,
-    /// The operator changes them while the server runs. Trusted addresses can be banned, too.
-    pub bans: Arc<Bans>,
-    pub own_addresses: Arc<OwnAddresses>,
 }
 
 /// The decision about a newcomer.
@@ -43,17 +50,31 @@ pub enum Verdict {
 }
 
 impl Admission {
+    pub fn new(rules: Rules, bans: Arc<Bans>, own_addresses: Arc<OwnAddresses>) -> Self {
+        Self {
+            rules: ArcSwap::from_pointee(rules),
+            bans,
+            own_addresses,
+        }
+    }
+
+    /// Replaces the rules.
+    pub fn set_rules(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
     /// Decides about the sender of a datagram, which is not registered.
     pub fn judge(&self, from: &PeerAddr) -> Verdict {
         let ip = from.socket_addr().ip().to_canonical();
         let includes = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&ip));
-        if includes(&self.denied) || !(self.allowed.is_empty() || includes(&self.allowed)) {
+        let rules = self.rules.load();
+        if includes(&rules.denied) || !(rules.allowed.is_empty() || includes(&rules.allowed)) {
             return Verdict::Refuse(DropReason::Denied);
         }
         if self.bans.includes(ip) {
             return Verdict::Refuse(DropReason::Banned);
         }
-        let is_trusted = match &self.trusted {
+        let is_trusted = match &rules.trusted {
             Some(trusted) => includes(trusted),
             None => ip.is_loopback() && self.own_addresses.is_loopback(from.endpoint()),
         };
@@ -67,8 +88,8 @@ impl Admission {
             }
         }
         let is_asked = match is_trusted {
-            true => self.asks_trusted,
-            false => self.asks_others,
+            true => rules.asks_trusted,
+            false => rules.asks_others,
         };
         match is_asked {
             true => Verdict::Prove { is_trusted },
@@ -93,24 +114,26 @@ mod tests {
     use crate::server::ingress::bans::Ban;
 
     /// Returns the verdict about a sender that writes to the server at `bind`.
-    fn judge(rules: &Rules, from: &str, bind: &str) -> Verdict {
+    fn judge(case: &Case, from: &str, bind: &str) -> Verdict {
         let bound = [bind.parse().unwrap()];
         let own = OwnAddresses::new(&bound, &[], Arc::new(LocalTable::default()));
         let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
-        let admission = Admission {
-            asks_trusted: rules.asks.0,
-            asks_others: rules.asks.1,
-            trusted: rules.trusted.map(nets),
-            allowed: nets(rules.allowed),
-            denied: nets(rules.denied),
-            bans: bans(rules.banned),
-            own_addresses: Arc::new(own),
-        };
+        let admission = Admission::new(
+            Rules {
+                asks_trusted: case.asks.0,
+                asks_others: case.asks.1,
+                trusted: case.trusted.map(nets),
+                allowed: nets(case.allowed),
+                denied: nets(case.denied),
+            },
+            bans(case.banned),
+            Arc::new(own),
+        );
         admission.judge(&PeerAddr::new(from.parse().unwrap(), 0))
     }
 
     #[derive(Clone, Copy)]
-    struct Rules {
+    struct Case {
         /// Those who are trusted, and the others.
         asks: (bool, bool),
         trusted: Option<&'static [&'static str]>,
@@ -126,7 +149,7 @@ mod tests {
         Arc::new(bans)
     }
 
-    const AUTO: Rules = Rules {
+    const AUTO: Case = Case {
         asks: (false, true),
         trusted: None,
         allowed: &[],
@@ -163,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_given_list_counts_as_it_is_and_may_be_empty() {
-        let given = Rules {
+        let given = Case {
             trusted: Some(&["10.0.0.0/8", "2001:db8::/32"]),
             ..AUTO
         };
@@ -174,7 +197,7 @@ mod tests {
         ] {
             assert_eq!(judge(&given, from, PUBLIC), verdict, "{from}");
         }
-        let nobody = Rules {
+        let nobody = Case {
             trusted: Some(&[]),
             ..AUTO
         };
@@ -188,7 +211,7 @@ mod tests {
             ((true, true), prove(true), prove(false)),
             ((false, false), admit(true), admit(false)),
         ] {
-            let rules = Rules { asks, ..AUTO };
+            let rules = Case { asks, ..AUTO };
             assert_eq!(judge(&rules, "127.0.0.1:5000", HERE), here, "{asks:?}");
             assert_eq!(judge(&rules, "10.0.0.1:5000", HERE), there, "{asks:?}");
         }
@@ -205,11 +228,11 @@ mod tests {
             ("[ff02::1]:5000", DropReason::NotUnicast),
         ] {
             for asks in [(false, true), (true, true), (false, false)] {
-                let verdict = judge(&Rules { asks, ..AUTO }, from, PUBLIC);
+                let verdict = judge(&Case { asks, ..AUTO }, from, PUBLIC);
                 assert_eq!(verdict, Verdict::Refuse(reason), "{from}");
             }
         }
-        let trusting = Rules {
+        let trusting = Case {
             trusted: Some(&["0.0.0.0/0"]),
             ..AUTO
         };
@@ -219,7 +242,7 @@ mod tests {
 
     #[test]
     fn denied_networks_go_before_all_others() {
-        let rules = Rules {
+        let rules = Case {
             asks: (false, false),
             trusted: Some(&["10.0.0.0/8"]),
             denied: &["10.6.6.0/24"],
@@ -229,7 +252,7 @@ mod tests {
         assert_eq!(judge(&rules, "10.6.6.1:5000", PUBLIC), denied);
         assert_eq!(judge(&rules, "[::ffff:10.6.6.1]:5000", PUBLIC), denied);
         assert_eq!(judge(&rules, "10.6.7.1:5000", PUBLIC), admit(true));
-        let rules = Rules {
+        let rules = Case {
             allowed: &["10.0.0.0/8", "192.168.0.0/16"],
             ..rules
         };
@@ -240,7 +263,7 @@ mod tests {
 
     #[test]
     fn banned_networks_are_refused_also_if_they_are_trusted() {
-        let rules = Rules {
+        let rules = Case {
             trusted: Some(&["10.0.0.0/8"]),
             banned: &["10.6.6.0/24", "192.0.2.1/32"],
             ..AUTO

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ReplyLimit;
 use crate::net::PeerAddr;
 use crate::server::keys::Keys;
-use crate::server::rate::{Meter, Rate};
+use crate::server::rate::{Meter, SharedRate};
 use crate::server::registry::{AddressHash, NetworkMeters, NetworkSlot, RecentAddresses};
 
 /// Decides which v1 newcomers are asked for a proof. Each is asked once in 15 s, those of a network
@@ -19,8 +19,8 @@ use crate::server::registry::{AddressHash, NetworkMeters, NetworkSlot, RecentAdd
 pub struct Challenges {
     per_address: ReplyLimit,
     per_network: NetworkMeters,
-    /// Bytes of all. `None`: nobody is asked.
-    rate: Option<Rate>,
+    /// Bytes of all. Without a maximum, nobody is asked.
+    rate: SharedRate,
     bytes: Meter,
     waiting: RecentAddresses,
     hash: AddressHash,
@@ -30,7 +30,6 @@ impl Challenges {
     /// Returns the limits for this many bytes per second, and the limit of each network. The keys are
     /// drawn from `keys`.
     pub fn new(bytes_per_second: u32, per_network: NetworkMeters, keys: &mut Keys) -> Self {
-        let rate = NonZero::new(bytes_per_second).map(|bytes| Rate::new(Some(bytes), BURST));
         Self {
             per_address: ReplyLimit::with_slots(
                 CHALLENGE_SLOTS,
@@ -38,11 +37,17 @@ impl Challenges {
                 AddressHash::drawn(keys),
             ),
             per_network,
-            rate,
+            rate: SharedRate::new(NonZero::new(bytes_per_second), BURST),
             bytes: Meter::default(),
             waiting: RecentAddresses::new(WAITING_SLOTS, WAITING_S),
             hash: AddressHash::drawn(keys),
         }
+    }
+
+    /// Changes the bytes per second, and the limit of each network.
+    pub fn set_rates(&self, bytes_per_second: u32, per_network: Option<NonZero<u32>>) {
+        self.rate.set(NonZero::new(bytes_per_second));
+        self.per_network.set_rate(per_network);
     }
 
     /// Returns true if this newcomer may be sent a request of `bytes` now, and takes it. `network` is
@@ -54,9 +59,10 @@ impl Challenges {
         bytes: u32,
         now_ms: u64,
     ) -> bool {
-        let Some(rate) = &self.rate else {
+        let rate = self.rate.get();
+        if rate.per_second().is_none() {
             return false;
-        };
+        }
         let hash = self.hash.hash_one(address.socket_addr());
         let percent = match self.waiting.contains(hash, now_ms) {
             true => 100,
@@ -71,7 +77,7 @@ impl Challenges {
         }
         self.per_address.allows(address, now_ms)
             && network.is_none_or(|network| per_network.take(network, now_ms).is_ok())
-            && self.bytes.take(rate, bytes, now_ms)
+            && self.bytes.take(&rate, bytes, now_ms)
     }
 }
 

@@ -28,6 +28,7 @@ use crate::net::{Datagram, OwnAddresses, PeerAddr};
 use crate::server::egress::{Egress, Sender};
 use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counters, DropReason, WorkerId, WorkerInfo};
+use crate::server::registry::expiry::Timeout;
 use crate::server::registry::{Peer, PeerRates, Registry, Room, Touch};
 use crate::wire::reply::{NO_NEWCOMERS, PEER_LIMIT, PROVE};
 use crate::wire::v2::{MAX_PAYLOAD_BYTES, SessionId};
@@ -49,14 +50,14 @@ pub struct IngressShared {
     pub registry: Arc<Registry>,
     pub log: Log,
     /// The time after which a silent peer expires. WELCOME contains it.
-    pub timeout_ms: u32,
+    pub timeout: Arc<Timeout>,
     /// Without commands, all lines are texts.
     pub has_commands: bool,
     /// Texts that name one of them as their sender are messages of this server, repeated by
     /// another one.
     pub own_addresses: Arc<OwnAddresses>,
     /// The rules for newcomers.
-    pub admission: Admission,
+    pub admission: Arc<Admission>,
     /// The limits of peers that are not trusted.
     pub rates: PeerRates,
     /// The sessions and the v1 tokens of newcomers.

@@ -319,7 +319,7 @@ impl Ingress {
     ) {
         let welcome = Welcome {
             session,
-            timeout_ms: self.shared.timeout_ms,
+            timeout_ms: self.shared.timeout.as_ms(),
             bundle_bytes: protocol.bundle_bytes() as u16,
             address: from.socket_addr(),
         };

@@ -53,7 +53,17 @@ impl BanFile {
             path: folder.to_owned(),
             error,
         })?;
-        let path = file.path();
+        let bans = file.read()?;
+        file.write(&bans)?;
+        Ok((file, bans))
+    }
+
+    /// Reads the bans in the file, but not those that are over.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn read(&self) -> Result<Vec<Ban>, StateError> {
+        let path = self.path();
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -76,8 +86,7 @@ impl BanFile {
                 return Err(StateError::TooMany(path));
             }
         }
-        file.write(&bans)?;
-        Ok((file, bans))
+        Ok(bans)
     }
 
     /// Replaces the bans in the file. At any moment, also if the machine halts, it has all of the
@@ -111,5 +120,5 @@ impl BanFile {
     }
 }
 
-const HEAD: &str = "# The bans of a bullhorn server, which reads this file when it starts, and \
-    replaces it.\n";
+const HEAD: &str = "# The bans of a bullhorn server, which reads this file when it starts and at \
+    SIGHUP, and\n# replaces it when the bans change.\n";

@@ -273,6 +273,33 @@ impl Moderation {
         })
     }
 
+    /// Reads the file of bans again, which replaces those in force. Peers of networks that are banned
+    /// now are removed, and told. Without a file, nothing changes.
+    ///
+    /// # Errors
+    /// [`StateError`]; nothing changes.
+    pub fn reload_bans(&self) -> Result<(), StateError> {
+        let file = lock(&self.file);
+        let Some(bans) = file.as_ref().map(BanFile::read).transpose()? else {
+            return Ok(());
+        };
+        let before = self.bans.list();
+        self.bans.replace(&bans);
+        let removed = bans
+            .iter()
+            .filter(|ban| !before.contains(ban))
+            .map(|ban| self.remove_all(ban));
+        let removed: usize = removed.sum();
+        let after = self.bans.list();
+        if before != after {
+            let (before, after) = (before.len(), after.len());
+            self.log.info(format!(
+                "bans read again: {after}, before: {before}, peers removed: {removed}"
+            ));
+        }
+        Ok(())
+    }
+
     /// The bans that are not over, in the order of their networks.
     pub fn bans(&self) -> Vec<Ban> {
         self.bans.list()

@@ -1,21 +1,24 @@
 //! The log, which a thread of its own writes. A slow log delays no other thread.
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
+mod output;
+
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use crossbeam::utils::CachePadded;
+use humantime::format_duration;
 use tracing::{Level, enabled, info, warn};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, reload};
 
+use super::stats::Stats;
 use crate::net::PeerAddr;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::wire::reply::Thousands;
 use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address, push_text};
+
+pub use self::output::{
+    LogConfig, LogFormat, LogTexts, WriteLines, install, reload_filter, set_filter, write_to,
+};
 
 /// The sending half of the log. Each thread has a clone. When the queue is full, a line
 /// is dropped and counted.
@@ -178,8 +181,17 @@ impl Log {
 impl WeakLog {
     /// Logs what the operator does, unless the log has ended or its queue is full.
     pub fn info(&self, text: String) {
+        self.push(Line::Info(text));
+    }
+
+    /// Logs what the operator has to know, unless the log has ended or its queue is full.
+    pub fn warn(&self, text: String) {
+        self.push(Line::Warning(text));
+    }
+
+    fn push(&self, line: Line) {
         if let Some(lines) = self.0.upgrade() {
-            let _ = lines.try_send(Line::Info(text));
+            let _ = lines.try_send(line);
         }
     }
 }
@@ -295,83 +307,6 @@ impl Kind {
     }
 }
 
-/// Writes the lines that `filter` selects to standard error, or as [`write_to`] says. A program calls
-/// this once, at its start.
-pub fn install(filter: Targets) {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(|| Output)
-        .with_ansi(io::stderr().is_terminal())
-        // The report of a failed write would fail too, and panic.
-        .log_internal_errors(false);
-    let (filter, handle) = reload::Layer::new(filter);
-    let _ = FILTER.set(handle);
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .init();
-}
-
-/// Changes what is logged.
-///
-/// # Errors
-/// A sentence that says what is right. Nothing changes.
-pub fn set_filter(filter: &str) -> Result<(), String> {
-    let filter = parse_filter(filter)?;
-    let handle = FILTER.get().ok_or("this program has no log")?;
-    handle.reload(filter).map_err(|error| error.to_string())
-}
-
-/// Makes `write` the way to standard error from now on, such as by a line editor. Where it fails, the
-/// lines go there directly.
-pub fn write_to(write: WriteLines) {
-    *WRITE.lock().unwrap_or_else(PoisonError::into_inner) = Some(write);
-}
-
-/// Writes whole lines.
-pub type WriteLines = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
-
-/// The place where the lines of the log go.
-struct Output;
-
-impl Write for Output {
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let mut write = WRITE.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(write) = &mut *write
-            && write(lines).is_ok()
-        {
-            return Ok(lines.len());
-        }
-        io::stderr().write(lines)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
-}
-
-static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
-static WRITE: std::sync::Mutex<Option<WriteLines>> = std::sync::Mutex::new(None);
-
-/// Parses levels and `target=level`, separated by commas.
-///
-/// # Errors
-/// A sentence that names the valid words. `Targets` itself would take an unknown word for a
-/// target, and silence all others.
-pub fn parse_filter(text: &str) -> Result<Targets, String> {
-    let is_known = |part: &str| match part.split_once('=') {
-        Some((target, _)) => TARGETS.contains(&target),
-        None => !part.is_empty() && part.parse::<LevelFilter>().is_ok(),
-    };
-    match text.parse() {
-        Ok(targets) if text.split(',').all(is_known) => Ok(targets),
-        _ => Err(
-            "must be off, error, warn, info, debug or trace, or parts such as \
-             info,bullhorn::text=off, of bullhorn::server, text, peer and greet"
-                .into(),
-        ),
-    }
-}
-
 /// Writes one line. `buffer` is reused so that writing does not allocate.
 fn write(line: &Line, buffer: &mut Vec<u8>) {
     match line {
@@ -394,11 +329,25 @@ fn write(line: &Line, buffer: &mut Vec<u8>) {
     }
 }
 
+/// Writes the sums of a server that has stopped, whose log thread has ended.
+pub fn write_totals(stats: &Stats, uptime: Duration) {
+    let total = stats.total();
+    let uptime = format_duration(Duration::from_secs(uptime.as_secs()));
+    info!(
+        target: SERVER,
+        "stopped after {uptime}: {} datagrams received, {} deliveries sent of {}, {} datagrams dropped",
+        Thousands(total.datagrams_in),
+        Thousands(total.deliveries),
+        Thousands(total.deliveries_planned),
+        Thousands(total.dropped_total()),
+    );
+}
+
 const SERVER: &str = "bullhorn::server";
 const TEXT: &str = "bullhorn::text";
 const PEER: &str = "bullhorn::peer";
 const GREET: &str = "bullhorn::greet";
-/// A filter with any other target has a typing mistake, and may log what it should not.
+/// All targets, and what they begin with.
 const TARGETS: [&str; 5] = ["bullhorn", SERVER, TEXT, PEER, GREET];
 
 /// Maximum number of lines in the queue. They take about 1 MiB. At 100,000 lines per second,

@@ -1,11 +1,12 @@
-//! The operator's plane: statistics, log, console, admin server, signals, the sandbox, and the supervision of
-//! threads.
+//! The operator's plane: statistics, log, console, admin server, service manager, signals, the sandbox, and the
+//! supervision of threads.
 
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod console;
 pub mod histogram;
 pub mod log;
+pub mod manager;
 pub mod operated;
 pub mod sandbox;
 pub mod signals;

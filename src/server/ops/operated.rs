@@ -1,6 +1,7 @@
 //! The server, as its operator sees it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::stats::{LimitInForce, Stats};
 use super::turns::Turns;
@@ -18,7 +19,7 @@ pub trait Operated {
     fn turns(&self) -> Turns;
 
     /// The limits that are in force.
-    fn limits(&self) -> &[LimitInForce];
+    fn limits(&self) -> Arc<Vec<LimitInForce>>;
 
     /// The hold on its peers, or `None` for a server without peers.
     fn moderation(&self) -> Option<&Moderation>;

@@ -27,7 +27,7 @@ pub use self::user::User;
 
 /// The flags of the sandbox.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Rights of the process")]
+#[command(next_help_heading = "Operation")]
 pub struct SandboxConfig {
     /// Take all rights from the server that it does not need, by Landlock and seccomp
     #[arg(long = "sandbox", env = "BULLHORN_SANDBOX", value_enum, value_name = "MODE",

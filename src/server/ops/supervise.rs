@@ -115,6 +115,11 @@ impl Supervisor {
         });
     }
 
+    /// Makes the thread that asks for the stop call `act`, which must not block.
+    pub fn at_stop(&mut self, act: impl Fn() + Send + Sync + 'static) {
+        self.stop.wakers().push(Arc::new(act));
+    }
+
     pub fn stop_signal(&self) -> &Arc<StopSignal> {
         &self.stop
     }

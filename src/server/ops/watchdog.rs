@@ -19,9 +19,18 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Returns a watchdog for workers that may be stuck for `limit`, which is not zero.
-    pub fn new(workers: Vec<WorkerHandle>, limit: Duration, log: Log) -> Self {
-        let interval = (limit / MIN_CHECKS).min(MAX_INTERVAL);
+    /// Returns a watchdog for workers that may be stuck for `limit`, which is not zero, or for any
+    /// time. There is at most `max_interval` between its checks.
+    pub fn new(
+        workers: Vec<WorkerHandle>,
+        limit: Option<Duration>,
+        max_interval: Option<Duration>,
+        log: Log,
+    ) -> Self {
+        let of_limit = limit.map_or(MAX_INTERVAL, |limit| limit / MIN_CHECKS);
+        let of_caller = max_interval.unwrap_or(MAX_INTERVAL).max(MIN_INTERVAL);
+        let interval = of_limit.min(of_caller).min(MAX_INTERVAL);
+        let limit = limit.unwrap_or(Duration::MAX);
         let max_checks = limit.as_nanos() / interval.as_nanos().max(1);
         Self {
             turns: Turns::asked(workers),
@@ -34,6 +43,12 @@ impl Watchdog {
     /// The time between two checks.
     pub fn interval(&self) -> Duration {
         self.interval
+    }
+
+    /// Returns true if no worker was stuck at the last check.
+    pub fn all_turn(&self) -> bool {
+        let mut workers = self.turns.workers();
+        workers.all(|worker| self.turns.silent_checks(worker) == 0)
     }
 
     /// Checks all workers, and logs which of them are stuck or go on. Returns the first one that
@@ -76,6 +91,9 @@ const MIN_CHECKS: u32 = 30;
 /// Maximum time between two checks. A stuck worker is logged within three of them.
 const MAX_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Minimum time between two checks. An idle worker wakes up and turns in less.
+const MIN_INTERVAL: Duration = Duration::from_millis(5);
+
 /// The number of checks after which a stuck worker is logged. The first check after a pause of
 /// the process may come before the workers' turns.
 const LOGGED_CHECKS: u32 = 2;
@@ -95,7 +113,7 @@ mod tests {
             worker("worker-0", &Arc::default()),
             worker("worker-1", is_stuck),
         ];
-        (Watchdog::new(workers, limit, log), writer)
+        (Watchdog::new(workers, Some(limit), None, log), writer)
     }
 
     #[test]
@@ -113,6 +131,37 @@ mod tests {
             assert_eq!(died.name, "worker-1");
             let limit = humantime::format_duration(Duration::from_millis(limit_ms));
             assert_eq!(died.reason, format!("it has been stuck for {limit}"));
+        }
+    }
+
+    #[test]
+    fn checks_are_as_frequent_as_the_caller_wants_and_need_no_limit() {
+        let is_stuck = Arc::<AtomicBool>::default();
+        let interval = |limit_ms: Option<u64>, max_ms: u64| {
+            let (limit, max) = (
+                limit_ms.map(Duration::from_millis),
+                Duration::from_millis(max_ms),
+            );
+            Watchdog::new(Vec::new(), limit, Some(max), Log::new().0).interval()
+        };
+        for (limit_ms, max_ms, interval_ms) in [
+            (Some(30_000), 250, 250),
+            (Some(3_000), 250, 100),
+            (None, 250, 250),
+            (None, 60_000, 1_000),
+            (None, 0, 5),
+        ] {
+            let expected = Duration::from_millis(interval_ms);
+            assert_eq!(interval(limit_ms, max_ms), expected);
+        }
+        let workers = vec![worker("worker-0", &is_stuck)];
+        let mut watchdog = Watchdog::new(workers, None, None, Log::new().0);
+        assert_eq!((watchdog.check(), watchdog.all_turn()), (None, true));
+        is_stuck.store(true, Ordering::Relaxed);
+        // The request of the last check has been fulfilled.
+        assert_eq!((watchdog.check(), watchdog.all_turn()), (None, true));
+        for _ in 0..1_000 {
+            assert_eq!((watchdog.check(), watchdog.all_turn()), (None, false));
         }
     }
 

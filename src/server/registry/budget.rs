@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use super::network_limits::NetworkSlot;
-use crate::server::rate::{Meter, Rate};
+use crate::server::rate::{Meter, Rate, SharedRate};
 use crate::wire::reply::Resource;
 
 /// The amounts that one peer has used of its limits.
@@ -22,14 +22,14 @@ pub struct Budget {
 }
 
 /// The limits of each peer that is not trusted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct PeerRates {
     /// Texts, also direct messages.
-    pub texts: Rate,
+    pub texts: SharedRate,
     /// Bytes, with headers.
-    pub bytes: Rate,
+    pub bytes: SharedRate,
     /// Units of work, see `server::ingress::cost`.
-    pub work: Rate,
+    pub work: SharedRate,
 }
 
 impl Budget {
@@ -39,12 +39,12 @@ impl Budget {
         if meter.is_full(now_ms) {
             self.was_told[resource as usize].store(false, Ordering::Relaxed);
         }
-        meter.take(rates.of(resource), units, now_ms)
+        meter.take(&rates.of(resource), units, now_ms)
     }
 
     /// Takes units of work that has been done.
     pub fn charge_work(&self, units: u32, rates: &PeerRates, now_ms: u64) {
-        self.work.charge(&rates.work, units, now_ms);
+        self.work.charge(&rates.work.get(), units, now_ms);
     }
 
     /// Uses as much of each resource as `other` has used, if that is more.
@@ -59,7 +59,7 @@ impl Budget {
 
     /// The first time at which bytes will be left.
     pub fn has_bytes_from_ms(&self, rates: &PeerRates) -> u64 {
-        self.bytes.next_ms(&rates.bytes)
+        self.bytes.next_ms(&rates.bytes.get())
     }
 
     /// Notes that the peer is told that nothing of a resource is left. Returns false if it was told
@@ -87,23 +87,35 @@ impl Budget {
 }
 
 impl PeerRates {
-    /// The rate of a resource.
-    pub fn of(&self, resource: Resource) -> &Rate {
+    /// Changes the maxima to those of `other`.
+    pub fn set(&self, other: &Self) {
+        for (rate, other) in [
+            (&self.texts, &other.texts),
+            (&self.bytes, &other.bytes),
+            (&self.work, &other.work),
+        ] {
+            rate.set(other.get().per_second());
+        }
+    }
+
+    /// The rate of a resource at this moment.
+    #[inline]
+    pub fn of(&self, resource: Resource) -> Rate {
         match resource {
-            Resource::Texts => &self.texts,
-            Resource::Bytes => &self.bytes,
-            Resource::Work => &self.work,
+            Resource::Texts => self.texts.get(),
+            Resource::Bytes => self.bytes.get(),
+            Resource::Work => self.work.get(),
         }
     }
 
     /// No limits.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
-        let none = Rate::new(None, std::time::Duration::ZERO);
+        let none = || SharedRate::from(Rate::default());
         Self {
-            texts: none,
-            bytes: none,
-            work: none,
+            texts: none(),
+            bytes: none(),
+            work: none(),
         }
     }
 }

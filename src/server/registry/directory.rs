@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::capacity_after_flood;
 use super::hash::AddressHash;
+use super::limits::SharedLimits;
+use super::memory::capacity_after_flood;
 use super::network_limits::{NetworkShares, NetworkSlot};
 use super::presence::EventQueue;
 use super::room::Room;
@@ -20,22 +21,11 @@ use crate::wire::{LOBBY, Limit, RoomName, v2};
 pub struct Directory {
     lobby: Arc<Room>,
     rooms: Mutex<Rooms>,
-    limits: RegistryLimits,
+    limits: Arc<SharedLimits>,
     pub(super) shares: NetworkShares,
     workers: usize,
     events: Arc<EventQueue>,
     incarnations: AddressHash,
-}
-
-/// The limits of a registry.
-#[derive(Debug, Clone, Copy)]
-pub struct RegistryLimits {
-    pub max_peers: usize,
-    pub max_names: usize,
-    /// The lobby does not count.
-    pub max_rooms: usize,
-    /// The lobby has no limit.
-    pub max_room_members: u32,
 }
 
 /// The reason why a peer cannot join a room.
@@ -66,9 +56,9 @@ struct Entry {
 
 impl Directory {
     /// `incarnations` is the hash that gives rooms their incarnations, of their numbers.
-    pub fn new(
+    pub(super) fn new(
         workers: usize,
-        limits: RegistryLimits,
+        limits: Arc<SharedLimits>,
         events: EventQueue,
         incarnations: AddressHash,
     ) -> Self {
@@ -153,11 +143,7 @@ impl Directory {
         if key == lobby() {
             return Ok(Arc::clone(&self.lobby));
         }
-        let RegistryLimits {
-            max_rooms,
-            max_room_members: max_members,
-            ..
-        } = self.limits;
+        let max_members = self.limits.max_room_members();
         let mut rooms = self.lock();
         if let Some(Entry { room, places, .. }) = rooms.by_name.get_mut(&key) {
             if *places >= max_members {
@@ -172,7 +158,7 @@ impl Directory {
         }
         let used = rooms.by_name.len();
         self.shares
-            .enter(network, used, max_rooms, now_ms)
+            .enter(network, used, self.limits.max_rooms(), now_ms)
             .map_err(|limit| RoomError::LimitReached { name, limit })?;
         let number = rooms.last_number.wrapping_add(1).max(LOBBY_NUMBER + 1);
         rooms.last_number = number;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::Registry;
@@ -16,13 +17,19 @@ use crate::sync::Parker;
 pub struct Reaper {
     registry: Arc<Registry>,
     turns: Turns,
-    timeout_ms: u64,
+    timeout: Arc<Timeout>,
     /// One per worker.
     silences: Vec<Silence>,
     /// Peers that were last seen before that are removed, for each worker.
     oldest_ms: Vec<u64>,
     flood: Flood,
     log: Log,
+}
+
+/// The time for which a peer may be silent, which may change while the server runs.
+#[derive(Debug)]
+pub struct Timeout {
+    ms: AtomicU32,
 }
 
 /// The search for silent peers of one worker.
@@ -32,13 +39,32 @@ struct Silence {
     overflows: Overflows,
 }
 
+impl Timeout {
+    pub fn new(time: Duration) -> Arc<Self> {
+        let timeout = Self {
+            ms: AtomicU32::default(),
+        };
+        timeout.set(time);
+        Arc::new(timeout)
+    }
+
+    pub fn set(&self, time: Duration) {
+        let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self.ms.store(ms, Ordering::Relaxed);
+    }
+
+    pub fn as_ms(&self) -> u32 {
+        self.ms.load(Ordering::Relaxed)
+    }
+}
+
 impl Reaper {
     /// Returns a reaper that removes a peer which is silent for longer than `timeout`. The workers
     /// have been asked for a turn at `now_ms`.
     pub fn new(
         registry: Arc<Registry>,
         turns: Turns,
-        timeout: Duration,
+        timeout: Arc<Timeout>,
         now_ms: u64,
         log: Log,
     ) -> Self {
@@ -48,7 +74,7 @@ impl Reaper {
         };
         Self {
             registry,
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            timeout,
             silences: turns.workers().map(silence).collect(),
             oldest_ms: turns.workers().map(|_| 0).collect(),
             turns,
@@ -80,6 +106,7 @@ impl Reaper {
     /// had been silent for too long when its worker was asked, and the worker has turned since. The
     /// kernel may also have dropped signs of life, see [`Overflows`].
     pub fn round(&mut self, now_ms: u64) {
+        let timeout_ms = u64::from(self.timeout.as_ms());
         for worker in self.turns.workers() {
             if self.turns.has_turned(worker) {
                 let drops = self.turns.info(worker).counters.kernel_drops.get();
@@ -88,7 +115,7 @@ impl Reaper {
                     overflows,
                 } = &mut self.silences[worker.index()];
                 overflows.update(drops, *asked_ms, now_ms);
-                self.oldest_ms[worker.index()] = overflows.silent_since(self.timeout_ms, *asked_ms);
+                self.oldest_ms[worker.index()] = overflows.silent_since(timeout_ms, *asked_ms);
                 *asked_ms = now_ms;
                 self.turns.ask(worker);
             }
@@ -136,7 +163,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::ops::Range;
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     use crate::net::PeerAddr;
     use crate::server::ops::stats::WorkerId;
@@ -185,7 +212,10 @@ mod tests {
             times_ms[reading.min(times_ms.len() - 1)]
         });
         let (log, _writer) = Log::new();
-        let (turns, timeout) = (Turns::asked(vec![worker]), Duration::from_millis(100));
+        let (turns, timeout) = (
+            Turns::asked(vec![worker]),
+            Timeout::new(Duration::from_millis(100)),
+        );
         let reaper = Reaper::new(Arc::clone(peers), turns, timeout, clock.now_ms(), log);
         reaper.run(INTERVAL, &clock, &Parker::new(), &stop).unwrap();
         std::mem::take(&mut here.lock().unwrap())

@@ -7,7 +7,9 @@ mod drain;
 mod ended;
 pub mod expiry;
 mod hash;
+mod limits;
 mod members;
+mod memory;
 mod names;
 mod network;
 mod network_limits;
@@ -35,10 +37,12 @@ use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
 
 pub use budget::{Budget, PeerRates};
 use debts::Debts;
-pub use directory::{Directory, RegistryLimits, RoomError};
+pub use directory::{Directory, RoomError};
 pub use drain::Drain;
 pub use hash::AddressHash;
 use hash::{HashedAddr, Prehashed};
+pub use limits::RegistryLimits;
+use limits::SharedLimits;
 pub use members::{Members, Part, SendGroup};
 pub use names::NameError;
 use names::Names;
@@ -68,7 +72,7 @@ pub struct Registry {
     names: Names,
     /// The number of peers. The map's own `len` takes the lock of every shard.
     len: AtomicUsize,
-    max_peers: usize,
+    limits: Arc<SharedLimits>,
     shares: NetworkShares,
     debts: Debts,
     expired: AtomicU64,
@@ -107,18 +111,19 @@ impl Registry {
         hash: AddressHash,
         wake_notifier: Wake,
     ) -> Self {
+        let limits = SharedLimits::new(limits);
         Self {
             peers: DashMap::with_hasher_and_shard_amount(Prehashed::default(), SHARDS),
             hash,
             directory: Directory::new(
                 workers,
-                limits,
+                Arc::clone(&limits),
                 EventQueue::new(wake_notifier),
                 hash.derived(),
             ),
-            names: Names::new(limits.max_names),
+            names: Names::new(Arc::clone(&limits)),
             len: AtomicUsize::new(0),
-            max_peers: limits.max_peers,
+            limits,
             shares: NetworkShares::default(),
             debts: Debts::new(),
             expired: AtomicU64::new(0),
@@ -370,24 +375,6 @@ impl Registry {
         }
     }
 
-    /// Gives memory back after a flood of peers. It locks one shard after the other, each for the
-    /// time to move a quarter of the peers that it has space for. Rooms and names do the same when
-    /// peers leave them.
-    pub fn release_memory(&self) {
-        for shard in self.peers.shards() {
-            let is_excessive = {
-                let peers = shard.read();
-                capacity_after_flood(peers.len(), peers.buckets()).is_some()
-            };
-            if is_excessive {
-                let mut peers = shard.write();
-                if let Some(keep) = capacity_after_flood(peers.len(), peers.buckets()) {
-                    peers.shrink_to(keep, |(key, _)| key.hash);
-                }
-            }
-        }
-    }
-
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
@@ -416,7 +403,10 @@ impl Registry {
     ) -> Touch {
         let used = self.len.fetch_add(1, Ordering::Relaxed);
         let network = self.network_of(newcomer);
-        if let Err(limit) = self.shares.enter(network, used, self.max_peers, now_ms) {
+        if let Err(limit) = self
+            .shares
+            .enter(network, used, self.limits.max_peers(), now_ms)
+        {
             self.len.fetch_sub(1, Ordering::Relaxed);
             return Touch::LimitReached(limit);
         }
@@ -477,12 +467,6 @@ fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer, subscriber: Option<Rec
     room.join(key, peer.send_to(), subscriber, || {
         peer.display_name(&key.address)
     });
-}
-
-/// Returns the capacity that a table of `len` entries should keep if it has too much: twice what it
-/// needs if it has more than four times as much.
-fn capacity_after_flood(len: usize, capacity: usize) -> Option<usize> {
-    (len < capacity / 4).then_some(len * 2)
 }
 
 /// Maximum number of members in one visit: more than fit into a reply of 900 bytes.

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
-use super::capacity_after_flood;
+use super::limits::SharedLimits;
+use super::memory::capacity_after_flood;
 use super::network_limits::{NetworkShares, NetworkSlot};
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::lock;
@@ -14,7 +16,7 @@ use crate::wire::{Limit, Name};
 pub(super) struct Names {
     /// The owner of each name, by the name in lower case.
     owners: Mutex<HashMap<Name, Owner>>,
-    max_names: usize,
+    limits: Arc<SharedLimits>,
     pub(super) shares: NetworkShares,
 }
 
@@ -31,10 +33,10 @@ pub enum NameError {
 }
 
 impl Names {
-    pub(super) fn new(max_names: usize) -> Self {
+    pub(super) fn new(limits: Arc<SharedLimits>) -> Self {
         Self {
             owners: Mutex::default(),
-            max_names,
+            limits,
             shares: NetworkShares::default(),
         }
     }
@@ -64,7 +66,9 @@ impl Names {
         };
         let taken = match before {
             Some(_) => self.shares.take(network, now_ms),
-            None => self.shares.enter(network, used, self.max_names, now_ms),
+            None => self
+                .shares
+                .enter(network, used, self.limits.max_names(), now_ms),
         };
         taken.map_err(NameError::LimitReached)?;
         entry.insert(Owner { peer, network });
@@ -87,7 +91,7 @@ impl Names {
         let Some(owner) = owners.get_mut(&name.folded()) else {
             return false;
         };
-        let (shares, max) = (&self.shares, self.max_names);
+        let (shares, max) = (&self.shares, self.limits.max_names());
         if shares.hand_over(owner.network, network, used, max).is_ok() {
             *owner = Owner { peer, network };
             return true;
@@ -127,7 +131,17 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::RegistryLimits;
     use super::*;
+
+    fn names(max_names: usize) -> Names {
+        Names::new(SharedLimits::new(RegistryLimits {
+            max_peers: 1_000_000,
+            max_names,
+            max_rooms: 1,
+            max_room_members: 1,
+        }))
+    }
 
     fn name(text: &str) -> Name {
         Name::parse(text.as_bytes()).unwrap()
@@ -149,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_name_belongs_to_one_peer_in_any_case_until_it_is_free() {
-        let names = Names::new(10);
+        let names = names(10);
         assert_eq!(take(&names, name("Ada"), None, peer(1)), Ok(()));
         let taken = NameError::Taken(name("aDA"));
         assert_eq!(take(&names, name("aDA"), None, peer(2)), Err(taken));
@@ -165,7 +179,7 @@ mod tests {
 
     #[test]
     fn another_name_frees_the_previous_one() {
-        let names = Names::new(10);
+        let names = names(10);
         take(&names, name("ada"), None, peer(1)).unwrap();
         take(&names, name("eve"), Some(name("ada")), peer(1)).unwrap();
         assert_eq!(take(&names, name("ada"), None, peer(2)), Ok(()));
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn memory_goes_back_after_a_burst_of_names() {
-        let names = Names::new(1_000);
+        let names = names(1_000);
         for number in 0..1_000 {
             let name = name(&format!("n{number}"));
             take(&names, name, None, peer(number)).unwrap();
@@ -189,7 +203,7 @@ mod tests {
 
     #[test]
     fn at_the_limit_only_a_peer_with_a_name_may_take_another() {
-        let names = Names::new(2);
+        let names = names(2);
         take(&names, name("a"), None, peer(1)).unwrap();
         take(&names, name("b"), None, peer(2)).unwrap();
         let full = Err(NameError::LimitReached(Limit::of_server(2)));

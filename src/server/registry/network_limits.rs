@@ -17,7 +17,7 @@ use super::peer::{Newcomer, Peer};
 use super::room::Room;
 use super::slots::SlotTable;
 use crate::net::PeerAddr;
-use crate::server::rate::{Meter, Rate};
+use crate::server::rate::{Meter, SharedRate};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::wire::{Limit, LimitScope, RoomName};
 
@@ -38,7 +38,7 @@ pub struct NetworkRates {
 
 /// The use of a rate by each network. The units of ten seconds may come at once.
 pub struct NetworkMeters {
-    rate: Rate,
+    rate: SharedRate,
     meters: SlotTable<Meter>,
 }
 
@@ -55,17 +55,23 @@ pub(super) struct NetworkShares {
 impl Registry {
     /// Returns the registry with rates for networks that are not trusted.
     #[must_use]
-    pub fn with_network_rates(mut self, rates: NetworkRates) -> Self {
-        self.shares = NetworkShares::new(rates.registrations);
-        self.names.shares = NetworkShares::new(rates.names);
-        self.directory.shares = NetworkShares::new(rates.rooms);
+    pub fn with_network_rates(self, rates: NetworkRates) -> Self {
+        self.set_network_rates(rates);
         self
+    }
+
+    /// Changes the rates for networks that are not trusted.
+    pub fn set_network_rates(&self, rates: NetworkRates) {
+        self.shares.meters.set_rate(rates.registrations);
+        self.names.shares.meters.set_rate(rates.names);
+        self.directory.shares.meters.set_rate(rates.rooms);
     }
 
     /// Returns the limit that keeps a newcomer from being registered now, if there is one.
     pub fn peer_limit(&self, address: &PeerAddr, is_trusted: bool) -> Option<Limit> {
         let network = (!is_trusted).then(|| self.network(address));
-        self.shares.reached(network, self.len(), self.max_peers)
+        self.shares
+            .reached(network, self.len(), self.limits.max_peers())
     }
 
     /// Returns the numbers of peers, names and rooms that are counted for networks, for tests.
@@ -105,7 +111,8 @@ impl Registry {
         from: Option<NetworkSlot>,
         to: Option<NetworkSlot>,
     ) -> Result<(), Limit> {
-        self.shares.hand_over(from, to, self.len(), self.max_peers)
+        self.shares
+            .hand_over(from, to, self.len(), self.limits.max_peers())
     }
 }
 
@@ -126,26 +133,30 @@ impl NetworkMeters {
     /// Returns meters that are all full. `None` is no limit.
     pub fn new(per_second: Option<NonZero<u32>>) -> Self {
         Self {
-            rate: Rate::new(per_second, BURST),
+            rate: SharedRate::new(per_second, BURST),
             meters: SlotTable::new(SLOTS),
         }
     }
 
+    /// Changes the limit.
+    pub fn set_rate(&self, per_second: Option<NonZero<u32>>) {
+        self.rate.set(per_second);
+    }
+
     /// Returns true if a network may take something now, with this part of its burst, in percent.
     pub fn has(&self, network: NetworkSlot, percent: u64, now_ms: u64) -> bool {
-        let rate = self.rate.with_part_of_burst(percent);
-        self.rate.per_second().is_none() || self.meters.get(network.index()).has(&rate, now_ms)
+        let rate = self.rate.get().with_part_of_burst(percent);
+        rate.per_second().is_none() || self.meters.get(network.index()).has(&rate, now_ms)
     }
 
     /// Takes a unit if the network may take something now.
     pub fn take(&self, network: NetworkSlot, now_ms: u64) -> Result<(), Limit> {
-        match self.rate.per_second() {
-            Some(max) if !self.meters.get(network.index()).take(&self.rate, 1, now_ms) => {
-                Err(Limit {
-                    max: max.get(),
-                    scope: LimitScope::NetworkPerSecond,
-                })
-            }
+        let rate = self.rate.get();
+        match rate.per_second() {
+            Some(max) if !self.meters.get(network.index()).take(&rate, 1, now_ms) => Err(Limit {
+                max: max.get(),
+                scope: LimitScope::NetworkPerSecond,
+            }),
             _ => Ok(()),
         }
     }

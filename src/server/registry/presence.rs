@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::capacity_after_flood;
+use super::memory::capacity_after_flood;
 use super::peer::Recipient;
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::{Wake, lock};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
-use super::capacity_after_flood;
 use super::hash::{HashedAddr, Prehashed};
 use super::members::{Members, NO_GROUP, SendGroup, SessionList, Sessions};
+use super::memory::capacity_after_flood;
 use super::peer::Recipient;
 use super::presence::{EventQueue, Presence};
 use crate::net::PeerAddr;

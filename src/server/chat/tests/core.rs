@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::{PEERS, Received, TIMEOUT_MS, WORKERS, address, worker};
 use crate::net::{Datagram, Endpoint, Packet, PeerAddr, SendTally, Transmit};
 use crate::server::config::{Proof, ServerConfig, Trust};
-use crate::server::core::{Chat, admission};
+use crate::server::core::Chat;
 use crate::server::egress::Exchange;
 use crate::server::egress::notifier::{NotifierCounters, send_notices};
 use crate::server::egress::{Egress, Progress};
+use crate::server::ingress::admission::Admission;
 use crate::server::ingress::bans::Bans;
 use crate::server::ingress::challenges::Challenges;
 use crate::server::ingress::token::Tokens;
@@ -19,7 +20,9 @@ use crate::server::ops::log::Log;
 use crate::server::ops::stats::{Counts, WorkerId, WorkerInfo};
 use crate::server::ops::supervise::Wake;
 use crate::server::ops::turns::WorkerHandle;
+use crate::server::registry::expiry::Timeout;
 use crate::server::registry::{AddressHash, NetworkMeters, PeerRates, Registry, RegistryLimits};
+use crate::server::settings::rules;
 use crate::server::worker::Service;
 use crate::wire::MAX_TEXT_DATAGRAM;
 use crate::wire::v2::{
@@ -75,14 +78,14 @@ impl Core {
             ..ServerConfig::default()
         };
         let bans = Arc::<Bans>::default();
-        let admission = admission(&config, Arc::clone(&bans), Arc::default());
+        let admission = Admission::new(rules(&config), Arc::clone(&bans), Arc::default());
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),
             log: log.clone(),
-            timeout_ms: TIMEOUT_MS as u32,
+            timeout: Timeout::new(Duration::from_millis(TIMEOUT_MS)),
             has_commands: true,
             own_addresses: Arc::default(),
-            admission,
+            admission: Arc::new(admission),
             rates,
             tokens: Tokens::new(keys.draw()),
             hellos: HelloLimit::new(AddressHash::drawn(&mut keys)),

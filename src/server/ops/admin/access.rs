@@ -1,21 +1,18 @@
 //! The rules of who may read and who may change: the token, and the names by which a browser may know
 //! the admin server.
 
-use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::extract::{self, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use constant_time_eq::constant_time_eq;
 
+use super::State;
 use super::error::Refusal;
-use super::{AdminError, State};
+use super::token::TokenFile;
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::lock;
 
@@ -23,13 +20,10 @@ use crate::server::ops::supervise::lock;
 pub(super) struct Access {
     /// The admin server listens on a loopback address.
     is_local: bool,
-    token: Option<Token>,
+    token: Option<Arc<TokenFile>>,
     log: Log,
     failures: Mutex<Failures>,
 }
-
-/// A secret that a request must have to change something.
-pub(super) struct Token(Vec<u8>);
 
 /// The requests with a wrong token.
 #[derive(Default)]
@@ -62,13 +56,17 @@ impl Denied {
 
 impl Access {
     /// The admin server listens on `address`.
-    pub(super) fn new(address: SocketAddr, token: Option<Token>, log: &Log) -> Self {
+    pub(super) fn new(address: SocketAddr, token: Option<Arc<TokenFile>>, log: &Log) -> Self {
         Self {
             is_local: address.ip().to_canonical().is_loopback(),
             token,
             log: log.clone(),
             failures: Mutex::default(),
         }
+    }
+
+    pub(super) fn token_file(&self) -> Option<Arc<TokenFile>> {
+        self.token.clone()
     }
 
     /// Decides about a request.
@@ -219,35 +217,6 @@ fn is_origin(origin: &HeaderValue, host: &[u8]) -> bool {
     hosts.any(|origin| origin.eq_ignore_ascii_case(host))
 }
 
-impl Token {
-    /// Reads the token of a file, without blanks and line ends around it.
-    pub(super) fn read(path: &Path, log: &Log) -> Result<Self, AdminError> {
-        let path_buf = || path.to_path_buf();
-        let others = fs::metadata(path).map_or(0, |file| file.permissions().mode() & 0o077);
-        if others != 0 {
-            let path = path.display();
-            log.warn_at_start(format!(
-                "--admin-token-file {path}: other users may read or change it: chmod 600 {path}"
-            ));
-        }
-        let text = fs::read(path).map_err(|error| AdminError::TokenFile {
-            path: path_buf(),
-            error,
-        })?;
-        let token = text.trim_ascii();
-        let is_visible = token.iter().all(u8::is_ascii_graphic);
-        if !is_visible || !(16..=256).contains(&token.len()) {
-            return Err(AdminError::Token { path: path_buf() });
-        }
-        Ok(Self(token.to_owned()))
-    }
-
-    /// Returns true if a request has this token.
-    fn is(&self, given: &[u8]) -> bool {
-        constant_time_eq(&self.0, given)
-    }
-}
-
 /// The paths of the dashboard, without anything of the server's state, and those of health, for probes
 /// that have no token.
 const OPEN_PATHS: [&str; 5] = [
@@ -309,7 +278,7 @@ mod tests {
     use super::*;
 
     fn access(address: &str, token: Option<&str>) -> Access {
-        let token = token.map(|token| Token(token.into()));
+        let token = token.map(TokenFile::of);
         Access::new(address.parse().unwrap(), token, &Log::new().0)
     }
 

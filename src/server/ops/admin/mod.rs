@@ -14,6 +14,7 @@ mod page;
 mod routes;
 mod sample;
 mod sampler;
+mod token;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,11 +27,12 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use self::access::{Access, Token};
+use self::access::Access;
 use self::api::{Actions, MAX_ACTIONS, MAX_STREAMS};
 use self::metrics::Process;
 use self::sample::Sample;
 use self::sampler::Sampler;
+pub use self::token::TokenFile;
 use super::log::Log;
 use super::operated::Operated;
 use super::supervise::Supervisor;
@@ -107,7 +109,9 @@ impl Admin {
         token_file: Option<&Path>,
         log: &Log,
     ) -> Result<Self, AdminError> {
-        let token = token_file.map(|path| Token::read(path, log)).transpose()?;
+        let token = token_file
+            .map(|path| TokenFile::open(path, log))
+            .transpose()?;
         let bind = || {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
@@ -140,6 +144,11 @@ impl Admin {
     /// The address that it listens on, with its actual port.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The file of its token.
+    pub(crate) fn token_file(&self) -> Option<Arc<TokenFile>> {
+        self.access.token_file()
     }
 
     /// Starts the thread, which ends with the server.

@@ -142,8 +142,8 @@ mod tests {
             Turns::new(self.0.clone())
         }
 
-        fn limits(&self) -> &[LimitInForce] {
-            &[]
+        fn limits(&self) -> Arc<Vec<LimitInForce>> {
+            Arc::default()
         }
 
         fn moderation(&self) -> Option<&Moderation> {

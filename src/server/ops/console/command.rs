@@ -77,7 +77,7 @@ impl Command {
         };
         Ok(match self {
             Self::Stats => Listing(&server.stats()).to_string(),
-            Self::Limits => limits(server.limits()),
+            Self::Limits => limits(&server.limits()),
             Self::Help => help(),
             Self::Log(filter) => {
                 log::set_filter(&filter)?;

@@ -1,9 +1,12 @@
 use super::*;
-use crate::sync::Mutex;
+use std::io;
 
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::server::ops::supervise::lock;
+use crate::sync::Mutex;
 
 #[test]
 fn a_full_log_drops_and_counts_lines_and_never_waits() {
@@ -146,7 +149,7 @@ fn a_filter_with_an_unknown_word_is_refused() {
         "bullhorn::peer=info",
         "bullhorn=warn",
     ] {
-        assert!(parse_filter(text).is_ok(), "{text}");
+        assert!(output::parse_filter(text).is_ok(), "{text}");
     }
     for text in [
         "nonsense",
@@ -156,6 +159,6 @@ fn a_filter_with_an_unknown_word_is_refused() {
         "info,other=off",
         "info,bullhorn::texts=off",
     ] {
-        assert!(parse_filter(text).is_err(), "{text}");
+        assert!(output::parse_filter(text).is_err(), "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! The table of the sandbox: the system calls and the paths that each part of the server needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 
@@ -17,6 +17,8 @@ pub enum Feature {
     Console,
     /// The files in the folder of `--state-dir`, which are replaced by renaming.
     StateDir(PathBuf),
+    /// The file of `--config`, which is read again at SIGHUP.
+    ConfigFile(PathBuf),
     /// The admin server, which listens on a TCP port.
     Admin {
         port: u16,
@@ -58,13 +60,22 @@ pub(super) enum Argument {
 }
 
 impl Feature {
+    /// Returns the part that reads the file of `--config`.
+    pub fn config_file(file: &Path) -> Self {
+        Self::ConfigFile(file.to_owned())
+    }
+
     /// The system calls that it makes after the server's sockets are open.
     pub(super) fn calls(&self) -> &'static [&'static [Call]] {
         match self {
             Self::Core => &[DATAGRAMS, MEMORY, THREADS, TIME_AND_RANDOM],
             Self::Sockets => &[SOCKETS],
             Self::Console => &[CONSOLE],
-            Self::StateDir(_) => &[FILES],
+            Self::StateDir(_) | Self::ConfigFile(_) => &[FILES],
+            Self::Admin {
+                token_file: Some(_),
+                ..
+            } => &[CONNECTIONS, FILES],
             Self::Admin { .. } => &[CONNECTIONS],
         }
     }
@@ -73,7 +84,7 @@ impl Feature {
     pub(super) fn tcp_port(&self) -> Option<u16> {
         match self {
             Self::Admin { port, .. } => Some(*port),
-            Self::Core | Self::Sockets | Self::Console | Self::StateDir(_) => None,
+            _ => None,
         }
     }
 
@@ -89,14 +100,22 @@ impl Feature {
             Self::Sockets => vec![("/proc/self".into(), Access::Read)],
             Self::Console => vec![],
             Self::StateDir(folder) => vec![(folder.clone(), Access::Replace)],
+            Self::ConfigFile(file) => vec![(folder_of(file), Access::Read)],
             Self::Admin { token_file, .. } => {
-                let token_file = token_file.clone();
-                token_file
-                    .map(|file| (file, Access::Read))
-                    .into_iter()
-                    .collect()
+                let token_file = token_file.iter();
+                let folder = token_file.map(|file| (folder_of(file), Access::Read));
+                folder.collect()
             }
         }
+    }
+}
+
+/// Returns the folder of a file that may be replaced by a new one while the server runs. A rule on the
+/// file itself would not hold for the new one.
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if folder != "" => folder.to_owned(),
+        _ => ".".into(),
     }
 }
 

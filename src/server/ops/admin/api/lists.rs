@@ -111,8 +111,8 @@ pub(super) async fn bans(
 }
 
 pub(super) async fn limits(extract::State(state): extract::State<State>) -> Json<Limits> {
-    let limits = state.server.limits().iter();
-    let limits = limits.map(|limit| LimitAnswer {
+    let limits = state.server.limits();
+    let limits = limits.iter().map(|limit| LimitAnswer {
         flag: limit.flag,
         max: limit.max,
         is_per_second: limit.is_rate,
