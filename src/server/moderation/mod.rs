@@ -8,7 +8,7 @@ mod ban_file;
 mod listing;
 
 use std::fmt::{self, Display};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -245,7 +245,7 @@ impl Moderation {
         let mut file = lock(&self.file);
         // First, so that no peer of the network registers after the others were removed.
         self.bans.add(ban)?;
-        let removed = self.remove_all(&ban);
+        let removed = self.remove_all(|ip| ban.net().contains(&ip));
         self.log
             .info(format!("banned {ban}, peers removed: {removed}"));
         let kept = self.keep(&mut file);
@@ -285,11 +285,7 @@ impl Moderation {
         };
         let before = self.bans.list();
         self.bans.replace(&bans);
-        let removed = bans
-            .iter()
-            .filter(|ban| !before.contains(ban))
-            .map(|ban| self.remove_all(ban));
-        let removed: usize = removed.sum();
+        let removed = self.remove_all(|ip| self.bans.includes(ip));
         let after = self.bans.list();
         if before != after {
             let (before, after) = (before.len(), after.len());
@@ -328,14 +324,11 @@ impl Moderation {
         Ok(moderated)
     }
 
-    /// Removes the peers of a network. Returns their number.
-    fn remove_all(&self, ban: &Ban) -> usize {
+    /// Removes the peers whose addresses are banned. Returns their number.
+    fn remove_all(&self, is_banned: impl Fn(IpAddr) -> bool) -> usize {
         let mut found = Vec::new();
         self.registry.visit_peers(|address, _| {
-            if ban
-                .net()
-                .contains(&address.socket_addr().ip().to_canonical())
-            {
+            if is_banned(address.socket_addr().ip().to_canonical()) {
                 found.push(address);
             }
         });
