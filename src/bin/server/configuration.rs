@@ -61,8 +61,7 @@ enum Origin {
 
 impl Configuration {
     /// Returns the configuration of this process, which goes with the sockets of its service manager.
-    /// Ends it with exit code 2 if that is not valid, and
-    /// after `--check-config` and `--print-config`.
+    /// Ends it with exit code 2 if that is not valid, and after `--check-config` and `--print-config`.
     pub(crate) fn read(sockets: Option<&InheritedSockets>) -> Self {
         SERVER.generate::<Arguments>();
         let answered = Self::new(env::args_os().collect(), sockets).and_then(|configuration| {

@@ -7,6 +7,7 @@ mod requests;
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -48,7 +49,8 @@ fn run(
     let logs_texts = arguments.log.texts.are_on(&arguments.server.bind);
     log::install(arguments.log.clone(), logs_texts);
     let mut features = arguments.server.features();
-    features.extend(configuration.config_file().map(Feature::config_file));
+    let config_file = configuration.config_file().map(Path::to_owned);
+    features.extend(config_file.map(Feature::ConfigFile));
     // Its drop is the last, when no line can be edited any more.
     let (terminal, _mode) = console::Terminal::open().unzip();
     let (manager, no_manager) = match ServiceManager::from_env() {

@@ -60,11 +60,6 @@ pub(super) enum Argument {
 }
 
 impl Feature {
-    /// Returns the part that reads the file of `--config`.
-    pub fn config_file(file: &Path) -> Self {
-        Self::ConfigFile(file.to_owned())
-    }
-
     /// The system calls that it makes after the server's sockets are open.
     pub(super) fn calls(&self) -> &'static [&'static [Call]] {
         match self {
