@@ -10,12 +10,12 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 use std::time::Instant;
 
-use common::{Client, Lines, Process, ServerProgram, V4, server_command, wait_until};
+use common::{Client, Lines, ServerProgram, V4, output_of, server_command, wait_until};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -418,16 +418,6 @@ fn as_many_workers_as_cores_are_pinned_without_a_warning() {
 #[track_caller]
 fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
     output_of(&mut server_command(arguments))
-}
-
-fn output_of(command: &mut Command) -> (Option<i32>, String, String) {
-    command.stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = Process::spawn(command);
-    let output = Lines::new(process.child.stdout.take().unwrap());
-    let errors = Lines::new(process.child.stderr.take().unwrap());
-    let code = process.exit_status().code();
-    (code, output.rest().join("\n"), errors.rest().join("\n"))
 }
 
 #[test]
