@@ -9,7 +9,6 @@ mod common;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bullhorn::moderation::{BanChange, IpNet, Kept, ModerationError};
@@ -18,7 +17,9 @@ use bullhorn::wire::Reply;
 use bullhorn::wire::v2::{ClientFrame, ServerFrame};
 use bullhorn::{Server, ServerConfig, StartError};
 use common::v2_peer::{V2Peer, datagram, hello};
-use common::{Client, HOUR, Moderated, V4, expect_frames, notice, request, unpinned_config};
+use common::{
+    Client, Folder, HOUR, Moderated, V4, expect_frames, notice, request, unpinned_config,
+};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -82,17 +83,7 @@ fn an_earlier_ban_of_a_network_is_replaced() {
     assert!(matches!(too_long, Err(ModerationError::Time)));
 }
 
-/// A folder of a test, which is removed at its end.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
     fn config(&self) -> ServerConfig {
         ServerConfig {
             state_dir: Some(self.0.clone()),
@@ -100,21 +91,11 @@ impl Folder {
         }
     }
 
-    fn bans(&self) -> PathBuf {
-        self.0.join("bans")
-    }
-
-    /// The lines of the file that are no comments.
+    /// The lines of the file of the bans that are no comments.
     fn lines(&self) -> Vec<String> {
         let text = fs::read_to_string(self.bans()).unwrap();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines.map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

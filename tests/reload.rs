@@ -10,15 +10,14 @@ mod common;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::{LimitsConfig, PerSecond, Proof, ServiceKind, Trust};
 use bullhorn::stats::DropReason;
 use common::{
-    HOUR, Moderated, ServerProgram, TestServer, V4, request, server_command, unpinned_config,
-    wait_until,
+    Folder, HOUR, Moderated, ServerProgram, TestServer, V4, request, server_command,
+    unpinned_config, wait_until,
 };
 use nix::sys::signal::Signal;
 
@@ -263,7 +262,7 @@ fn a_greeting_server_has_new_rules() {
 #[test]
 fn the_program_goes_on_after_sighup_and_writes_its_statistics_at_sigusr1() {
     let folder = Folder::new("reload_signals");
-    let mut server = ServerProgram::start(&["--state-dir", folder.0.to_str().unwrap()]);
+    let mut server = ServerProgram::start(&["--state-dir", folder.path()]);
     let log = server.log();
     let ann = server.client();
     server.expect_echo(&ann, "hi");
@@ -386,26 +385,4 @@ fn what_is_logged_changes_and_texts_stay_out_of_the_log_of_a_public_server() {
         rest.iter().all(|line| !line.contains("is down")),
         "{rest:#?}"
     );
-}
-
-/// A folder that is removed on drop.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let id = std::process::id();
-        let folder = std::env::temp_dir().join(format!("bullhorn_{name}_{id}"));
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn bans(&self) -> PathBuf {
-        self.0.join("bans")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

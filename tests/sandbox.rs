@@ -11,10 +11,9 @@ mod common;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
@@ -22,7 +21,9 @@ use bullhorn::ServerConfig;
 use bullhorn::net::RefusedCalls;
 use bullhorn::server::ops::log::Log;
 use bullhorn::server::ops::sandbox::{Sandbox, SandboxConfig, Threads};
-use common::{ServerProgram, has_sandbox, server_command, stranger, two_machines, with_networks};
+use common::{
+    Folder, ServerProgram, has_sandbox, server_command, stranger, two_machines, with_networks,
+};
 use nix::libc;
 use nix::unistd::{Pid, User, geteuid};
 
@@ -233,7 +234,8 @@ fn bans_are_kept_and_nothing_is_refused_in_the_sandbox() {
     let printed = server.printed();
     server.type_line("ban 192.0.2.0/24");
     printed.find("banned 192.0.2.0/24");
-    assert!(folder.bans().contains("192.0.2.0/24 for ever"));
+    let bans = fs::read_to_string(folder.bans()).unwrap();
+    assert!(bans.contains("192.0.2.0/24 for ever"));
     server.type_line("quit");
     server.expect_success();
 }
@@ -266,7 +268,8 @@ fn the_user_is_dropped_and_the_server_works_on() {
     let printed = server.printed();
     server.type_line("ban 192.0.2.0/24");
     printed.find("banned 192.0.2.0/24");
-    assert!(folder.bans().contains("192.0.2.0/24 for ever"));
+    let bans = fs::read_to_string(folder.bans()).unwrap();
+    assert!(bans.contains("192.0.2.0/24 for ever"));
     server.type_line("quit");
     server.expect_success();
 
@@ -343,31 +346,4 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
     let mut fields = status.lines().filter_map(|line| line.split_once(':'));
     let value = fields.find_map(|(field, value)| (field == name).then_some(value));
     value.expect(name).trim()
-}
-
-/// A folder for the state of a server, which is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        // Others than root must reach it.
-        let path = std::env::temp_dir().join(format!("bullhorn_{name}_{}", Pid::this()));
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
-    fn bans(&self) -> String {
-        fs::read_to_string(self.0.join("bans")).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -16,6 +16,7 @@ mod client_program;
 mod configuration;
 mod fake_server;
 mod fake_v2;
+mod folder;
 mod gate;
 mod impostor;
 #[cfg(target_arch = "x86_64")]
@@ -60,6 +61,7 @@ pub(crate) use client_program::{
 pub(crate) use configuration::{TestFile, bare_command, output_of};
 pub(crate) use fake_server::FakeServer;
 pub(crate) use fake_v2::{datagram_to, lobby, message, nonce_of, welcome};
+pub(crate) use folder::Folder;
 pub(crate) use gate::Gate;
 pub(crate) use impostor::{bound_to_address_of, reachable};
 #[cfg(target_arch = "x86_64")]
