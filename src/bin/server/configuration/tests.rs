@@ -3,6 +3,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bullhorn::server::settings::RELOADED;
 use clap::{ArgAction, Command, arg, value_parser};
 use proptest::prelude::*;
 use toml::de::{DeTable, DeValue};
@@ -121,6 +122,15 @@ fn without_a_file_there_is_nothing_to_read_again() {
     let second = configuration.read_again().expect("it is valid");
     assert!(second.changes_since(&configuration).is_empty());
     assert_eq!(second.arguments().server.spin_us, 3);
+}
+
+#[test]
+fn the_flags_that_a_reload_applies_may_stand_in_a_file() {
+    let configuration = Configuration::new(vec!["server".into()], None).expect("it is valid");
+    for flag in RELOADED {
+        let mut values = configuration.values.iter();
+        assert!(values.any(|value| value.name == *flag), "{flag}");
+    }
 }
 
 #[test]
