@@ -113,8 +113,7 @@ fn a_v1_server_that_was_restarted_unnoticed_hears_the_name_and_the_room_first() 
     let ann = server.client();
     ann.send(b"/join den");
     assert_eq!(ann.receive_text(), "* you are in den (1 here)");
-    let lobby = server.client();
-    lobby.send(b"@im@");
+    let lobby = server.registered_client();
     // The client takes a server for the same one for 250 ms.
     wait_until("300 ms", || {
         joined_at.elapsed() > Duration::from_millis(300)
@@ -163,8 +162,7 @@ fn a_name_that_an_earlier_session_of_the_user_holds_is_explained_and_taken_later
     client.expect_output("* ada is taken. If that was you a moment ago, you have it again ");
     let between = client.expect_output("* you are ada\n");
     assert!(!between.contains("taken"), "it was said again: {between}");
-    let bob = Client::connect(server.address);
-    bob.send(b"@im@");
+    let bob = server.registered_client();
     client.type_in("hi\n");
     assert_eq!(bob.receive_text(), "ada hi");
 }

@@ -120,6 +120,17 @@ impl ServerProgram {
         Client::connect(self.address)
     }
 
+    /// Registers a client, which receives all texts from then on: the worker that answers it
+    /// has read its heartbeat.
+    #[track_caller]
+    pub(crate) fn registered_client(&self) -> Client {
+        let client = self.client();
+        client.send(b"@im@");
+        client.send(b"/ping here");
+        assert_eq!(client.receive_text(), "* pong here");
+        client
+    }
+
     /// Sends a text from `client`, which must receive it back.
     #[track_caller]
     pub(crate) fn expect_echo(&self, client: &Client, text: &str) {
