@@ -102,11 +102,10 @@ impl Configuration {
             let _ = matches.try_clear_id(id);
         }
         let mut arguments = Arguments::from_arg_matches_mut(&mut matches)?;
-        let (server, old) = (&mut arguments.server, &self.arguments.server);
-        // They may be those of the service manager's sockets, or of the list of cores.
-        (server.bind, server.workers) = (old.bind.clone(), old.workers);
-        arguments.sandbox.user = self.arguments.sandbox.user.clone();
-        let new = Self {
+        let old = &self.arguments;
+        arguments.server.bind.clone_from(&old.server.bind);
+        arguments.sandbox.user.clone_from(&old.sandbox.user);
+        let mut new = Self {
             arguments,
             values,
             file: self.file.clone(),
@@ -118,6 +117,8 @@ impl Configuration {
             Error::Flags(text) => Error::file(path, text),
             error => error,
         })?;
+        // They may be as many as the service manager's sockets, or as the cores of a list.
+        new.arguments.server.workers = old.server.workers;
         Ok(new)
     }
 
