@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use bullhorn::config::Given;
+use bullhorn::config::{Given, check_bind};
 use bullhorn::net::InheritedSockets;
 use bullhorn::program::SERVER;
 use clap::builder::OsStringValueParser;
@@ -90,13 +90,14 @@ impl Configuration {
         let Some(path) = &self.file else {
             return Ok(self.clone());
         };
-        let command =
-            self.command
-                .clone()
-                .mut_args(|arg| match READ_ONCE.contains(&arg.get_id().as_str()) {
-                    true => arg.value_parser(OsStringValueParser::new()),
-                    false => arg,
-                });
+        let command = self
+            .command
+            .clone()
+            .mut_args(|arg| match arg.get_id().as_str() {
+                "bind" => arg.value_parser(|text: &str| check_bind(text).map(|()| text.to_owned())),
+                "user" => arg.value_parser(OsStringValueParser::new()),
+                _ => arg,
+            });
         let (mut matches, values) = resolve(&command, &self.words)?;
         for id in READ_ONCE {
             let _ = matches.try_clear_id(id);
