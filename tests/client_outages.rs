@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use bullhorn::ServerConfig;
 use common::{
-    Client, ClientProgram, FakeServer, ServerProgram, TestServer, V4, client_command,
-    server_command, unpinned_config, wait_until,
+    ClientProgram, FakeServer, ServerProgram, TestServer, V4, client_command, server_command,
+    unpinned_config, wait_until,
 };
 use nix::sys::signal::Signal;
 

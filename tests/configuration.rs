@@ -238,14 +238,14 @@ fn the_file_in_the_documentation_is_valid() {
     assert_eq!((code, &*errors), (Some(0), ""));
 }
 
-/// Returns the key of a printed line, which may be a comment.
-/// Returns the value of the flag of a line.
+/// Returns the value in [`VALUES`] of the flag of a printed line.
 fn known(line: &str) -> Option<&'static str> {
     let mut values = VALUES.iter();
     let (_, value) = values.find(|(name, _)| *name == key_of(line))?;
     Some(value)
 }
 
+/// Returns the key of a printed line, which may be a comment.
 fn key_of(line: &str) -> &str {
     let line = line.trim_start_matches("# ");
     line.split_once(" = ").unwrap().0

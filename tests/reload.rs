@@ -346,6 +346,21 @@ fn the_program_reads_its_file_again_and_says_what_waits_for_the_next_start() {
 }
 
 #[test]
+fn a_file_that_is_a_link_into_another_folder_is_read_again() {
+    let (links, files) = (Folder::new("reload_link"), Folder::new("reload_target"));
+    let (link, file) = (links.0.join("server.toml"), files.0.join("server.toml"));
+    fs::write(&file, "max-peers = 1\n").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let mut command = server_command(&["--bind", V4, "--config"]);
+    command.arg(&link);
+    let mut server = ServerProgram::start_command(command);
+    let log = server.log();
+    fs::write(&file, "max-peers = 2\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    log.find("configuration read again: changed max-peers");
+}
+
+#[test]
 fn what_is_logged_changes_and_texts_stay_out_of_the_log_of_a_public_server() {
     let folder = Folder::new("reload_log");
     let file = folder.0.join("server.toml");

@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
 #[test]
-fn the_manager_is_told_of_the_start_the_state_and_the_stop() {
+fn the_manager_receives_the_start_the_state_and_the_stop() {
     let manager = Manager::new();
     let mut server = ServerProgram::start_command(manager.command(&[]));
     assert_eq!(manager.receive(), "READY=1");
@@ -125,7 +125,7 @@ fn the_limit_of_another_process_asks_for_no_signs_of_life() {
 }
 
 #[test]
-fn a_manager_that_reads_nothing_delays_nothing_and_hears_of_the_start_later() {
+fn a_manager_that_reads_nothing_delays_nothing_and_receives_the_start_later() {
     let manager = Manager::new();
     let filler = UnixDatagram::unbound().unwrap();
     filler.connect_addr(&manager.address()).unwrap();
@@ -181,7 +181,7 @@ fn a_manager_at_a_path_is_found_and_one_that_is_gone_is_a_warning() {
 
     let server = start();
     server.expect_echo(&server.client(), "hi");
-    let warning = "the service manager is not told how the server does: NOTIFY_SOCKET: ";
+    let warning = "the service manager does not receive the server's states: NOTIFY_SOCKET: ";
     let lines = &server.startup_lines;
     assert!(lines.iter().any(|line| line.contains(warning)), "{lines:?}");
 }

@@ -123,7 +123,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Returns the page with a request for space in place of each empty line, and without requests for
-/// space or a new line beside one another, or before a heading.
+/// space or a new line next to each other, or before a heading.
 fn without_empty_lines(page: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in page.lines() {

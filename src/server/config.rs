@@ -16,6 +16,8 @@ use crate::server::ingress::admission;
 
 #[cfg(feature = "admin")]
 pub use admin::AdminConfig;
+#[doc(hidden)]
+pub use bind::check_bind;
 use bind::parse_bind;
 pub use cores::CoreList;
 pub use error::ConfigError;

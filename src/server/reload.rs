@@ -45,6 +45,9 @@ impl ServerHandle {
         #[cfg(feature = "admin")]
         if let (Some(file), Some(token)) = (token_file, token) {
             file.set(token);
+            if let Some(warning) = file.warning() {
+                self.log.warn(warning);
+            }
         }
         self.settings.apply(config);
         self.limits.store(Arc::new(config.limits_in_force()));

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     pub(crate) log: LogConfig,
 
     /// File with the values of flags, in TOML, such as `max-peers = 1000`. Flags and environment
-    /// variables come before it
+    /// variables override it
     ///
     /// A key is the long name of a flag. A flag that may be given several times takes a list, and one
     /// without a value takes true or false.

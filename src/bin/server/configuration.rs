@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use bullhorn::config::Given;
+use bullhorn::config::{Given, check_bind};
 use bullhorn::net::InheritedSockets;
 use bullhorn::program::SERVER;
 use clap::builder::OsStringValueParser;
@@ -90,23 +90,23 @@ impl Configuration {
         let Some(path) = &self.file else {
             return Ok(self.clone());
         };
-        let command =
-            self.command
-                .clone()
-                .mut_args(|arg| match READ_ONCE.contains(&arg.get_id().as_str()) {
-                    true => arg.value_parser(OsStringValueParser::new()),
-                    false => arg,
-                });
+        let command = self
+            .command
+            .clone()
+            .mut_args(|arg| match arg.get_id().as_str() {
+                "bind" => arg.value_parser(|text: &str| check_bind(text).map(|()| text.to_owned())),
+                "user" => arg.value_parser(OsStringValueParser::new()),
+                _ => arg,
+            });
         let (mut matches, values) = resolve(&command, &self.words)?;
         for id in READ_ONCE {
             let _ = matches.try_clear_id(id);
         }
         let mut arguments = Arguments::from_arg_matches_mut(&mut matches)?;
-        let (server, old) = (&mut arguments.server, &self.arguments.server);
-        // They may be those of the service manager's sockets, or of the list of cores.
-        (server.bind, server.workers) = (old.bind.clone(), old.workers);
-        arguments.sandbox.user = self.arguments.sandbox.user.clone();
-        let new = Self {
+        let old = &self.arguments;
+        arguments.server.bind.clone_from(&old.server.bind);
+        arguments.sandbox.user.clone_from(&old.sandbox.user);
+        let mut new = Self {
             arguments,
             values,
             file: self.file.clone(),
@@ -118,6 +118,8 @@ impl Configuration {
             Error::Flags(text) => Error::file(path, text),
             error => error,
         })?;
+        // They may be as many as the service manager's sockets, or as the cores of a list.
+        new.arguments.server.workers = old.server.workers;
         Ok(new)
     }
 

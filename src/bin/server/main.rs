@@ -71,7 +71,7 @@ fn run(
     let server = Server::start_managed(config, Clock::monotonic(), managed, |log| {
         if let Some(error) = no_manager {
             log.warn_at_start(format!(
-                "the service manager is not told how the server does: NOTIFY_SOCKET: {error}"
+                "the service manager does not receive the server's states: NOTIFY_SOCKET: {error}"
             ));
         }
         Ok(sandbox.close(Threads::All, log)?)

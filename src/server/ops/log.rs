@@ -34,15 +34,18 @@ pub struct Log {
 /// A [`Log`] that does not keep the log thread from its end. A handle of a server, which may outlive
 /// it, has one.
 #[derive(Clone)]
-pub struct WeakLog(Weak<Sender<Line>>);
+pub struct WeakLog {
+    lines: Weak<Sender<Line>>,
+    counts: Arc<LogCounts>,
+}
 
 /// The receiving half of the log, which the log thread runs.
 pub struct LogWriter {
     lines: Receiver<Line>,
     counts: Arc<LogCounts>,
     /// The numbers of lines shed, and suppressed of each kind, that stand in the log.
-    told_shed: u64,
-    told_suppressed: [u64; Kind::ALL.len()],
+    reported_shed: u64,
+    reported_suppressed: [u64; Kind::ALL.len()],
     /// Reused, so that writing does not allocate.
     buffer: Vec<u8>,
 }
@@ -107,8 +110,8 @@ impl Log {
         let writer = LogWriter {
             lines,
             counts,
-            told_shed: 0,
-            told_suppressed: [0; Kind::ALL.len()],
+            reported_shed: 0,
+            reported_suppressed: [0; Kind::ALL.len()],
             buffer: Vec::new(),
         };
         (log, writer)
@@ -168,30 +171,31 @@ impl Log {
     }
 
     pub fn downgrade(&self) -> WeakLog {
-        WeakLog(Arc::downgrade(&self.lines))
+        WeakLog {
+            lines: Arc::downgrade(&self.lines),
+            counts: self.counts(),
+        }
     }
 
     fn push(&self, line: Line) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
-            self.counts.shed.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counts.push(&self.lines, line);
     }
 }
 
 impl WeakLog {
-    /// Logs what the operator does, unless the log has ended or its queue is full.
+    /// Logs what the operator does, unless the log has ended.
     pub fn info(&self, text: String) {
         self.push(Line::Info(text));
     }
 
-    /// Logs what the operator has to know, unless the log has ended or its queue is full.
+    /// Logs what the operator has to know, unless the log has ended.
     pub fn warn(&self, text: String) {
         self.push(Line::Warning(text));
     }
 
     fn push(&self, line: Line) {
-        if let Some(lines) = self.0.upgrade() {
-            let _ = lines.try_send(line);
+        if let Some(lines) = self.lines.upgrade() {
+            self.counts.push(&lines, line);
         }
     }
 }
@@ -205,6 +209,13 @@ impl LogCounts {
     /// Number of lines dropped because there were too many of their kind in a second.
     pub fn suppressed(&self) -> u64 {
         Kind::ALL.iter().map(|kind| self.suppressed_of(*kind)).sum()
+    }
+
+    /// Puts a line into the queue. If that is full, the line is dropped and counted.
+    fn push(&self, lines: &Sender<Line>, line: Line) {
+        if let Err(TrySendError::Full(_)) = lines.try_send(line) {
+            self.shed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn suppressed_of(&self, kind: Kind) -> u64 {
@@ -262,21 +273,21 @@ impl LogWriter {
     fn write(&mut self, line: &Line) {
         write(line, &mut self.buffer);
         let shed = self.counts.shed();
-        if self.lines.is_empty() && shed > self.told_shed {
-            let count = shed - self.told_shed;
+        if self.lines.is_empty() && shed > self.reported_shed {
+            let count = shed - self.reported_shed;
             warn!("{count} log lines were not written: too many at once");
-            self.told_shed = shed;
+            self.reported_shed = shed;
         }
     }
 
     /// Writes how many lines were suppressed in the last second, and allows new ones.
     fn begin_second(&mut self) {
         self.counts.begin_second();
-        for (kind, told) in Kind::ALL.into_iter().zip(&mut self.told_suppressed) {
+        for (kind, reported) in Kind::ALL.into_iter().zip(&mut self.reported_suppressed) {
             let suppressed = self.counts.suppressed_of(kind);
-            if suppressed > *told {
-                kind.tell(suppressed - *told);
-                *told = suppressed;
+            if suppressed > *reported {
+                kind.report(suppressed - *reported);
+                *reported = suppressed;
             }
         }
     }
@@ -293,7 +304,7 @@ impl Kind {
     ];
 
     /// Writes the number of lines that were suppressed.
-    fn tell(self, count: u64) {
+    fn report(self, count: u64) {
         let plural = if count == 1 { "" } else { "s" };
         let count = Thousands(count);
         match self {

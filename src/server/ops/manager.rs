@@ -53,25 +53,25 @@ impl ServiceManager {
         })
     }
 
-    /// The time after which the manager ends a service that says nothing, if it does.
+    /// The time after which the manager ends a silent service. `None` if it never does.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// Says that the service is ready, after its start or after [`Self::reloading`].
+    /// Reports that the service is ready, after its start or after [`Self::reloading`].
     pub fn ready(&self) {
         let is_sent = self.send(&[NotifyState::Ready]);
         self.owes_ready.store(!is_sent, Ordering::Relaxed);
     }
 
-    /// Says that the service is ready if the manager could not take that before.
+    /// Reports again that the service is ready if the manager could not take that before.
     pub fn repeat_ready(&self) {
         if self.owes_ready.load(Ordering::Relaxed) {
             self.ready();
         }
     }
 
-    /// Says that the service reads its configuration anew. [`Self::ready`] must follow.
+    /// Reports that the service reads its configuration again. [`Self::ready`] must follow.
     pub fn reloading(&self) {
         // The manager takes `ready` for that of this reload if it came after this time.
         if let Ok(now) = NotifyState::monotonic_usec_now() {
@@ -79,17 +79,17 @@ impl ServiceManager {
         }
     }
 
-    /// Says that the service stops.
+    /// Reports that the service stops.
     pub fn stopping(&self) {
         self.send(&[NotifyState::Stopping]);
     }
 
-    /// Tells the manager's users about the service, in one line.
+    /// Sets the line about the service that the manager shows. Returns false if it is lost.
     pub fn status(&self, line: &str) -> bool {
         self.send(&[NotifyState::Status(line)])
     }
 
-    /// Says that the service does its work.
+    /// Reports that the service does its work.
     pub fn keep_alive(&self) {
         self.send(&[NotifyState::Watchdog]);
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{io, process, thread};
 
-use crossbeam::channel::{Receiver, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -15,7 +15,7 @@ use crate::net::in_call;
 /// second.
 pub struct SignalWatch {
     stop: Arc<OnceLock<Stop>>,
-    requests: Receiver<SignalRequest>,
+    requests: SignalRequests,
 }
 
 /// A signal that requests something of a server that goes on.
@@ -27,6 +27,19 @@ pub enum SignalRequest {
     Report,
 }
 
+/// The requests that have come, and will come. At most one of each kind waits.
+#[derive(Clone)]
+pub struct SignalRequests {
+    reload: Receiver<()>,
+    report: Receiver<()>,
+}
+
+/// The sending half of [`SignalRequests`].
+struct RequestSender {
+    reload: Sender<()>,
+    report: Sender<()>,
+}
+
 type Stop = Box<dyn Fn() + Send + Sync>;
 
 impl SignalWatch {
@@ -36,7 +49,7 @@ impl SignalWatch {
     /// # Errors
     /// The system cannot register the signals, or start a thread.
     pub fn start() -> io::Result<Self> {
-        let (request, requests) = bounded(MAX_REQUESTS);
+        let (sender, requests) = requests();
         let watch = Self {
             stop: Arc::default(),
             requests,
@@ -50,8 +63,7 @@ impl SignalWatch {
                     SIGUSR1 => SignalRequest::Report,
                     _ => break,
                 };
-                // With a full queue, the same has been requested and is not done yet.
-                let _ = request.try_send(requested);
+                sender.request(requested);
             }
             if let Some(stop) = stop.get() {
                 stop();
@@ -70,15 +82,67 @@ impl SignalWatch {
         let _ = self.stop.set(Box::new(stop));
     }
 
-    /// The requests that have come, and will come. Another thread takes them, as each may wait for a
-    /// disk, and the stop may not.
-    pub fn requests(&self) -> Receiver<SignalRequest> {
+    /// The requests. Another thread takes them, as each may wait for a disk, and the stop may not.
+    pub fn requests(&self) -> SignalRequests {
         self.requests.clone()
     }
+}
+
+impl RequestSender {
+    fn request(&self, request: SignalRequest) {
+        let queue = match request {
+            SignalRequest::Reload => &self.reload,
+            SignalRequest::Report => &self.report,
+        };
+        // If it is full, the same has been requested and has not begun.
+        let _ = queue.try_send(());
+    }
+}
+
+impl Iterator for SignalRequests {
+    type Item = SignalRequest;
+
+    /// Waits for the next request. Returns `None` when the signals are no longer watched.
+    fn next(&mut self) -> Option<SignalRequest> {
+        let (request, received) = select! {
+            recv(self.reload) -> received => (SignalRequest::Reload, received),
+            recv(self.report) -> received => (SignalRequest::Report, received),
+        };
+        received.ok().map(|()| request)
+    }
+}
+
+fn requests() -> (RequestSender, SignalRequests) {
+    let ((reload, reload_queue), (report, report_queue)) = (bounded(1), bounded(1));
+    let sender = RequestSender { reload, report };
+    let requests = SignalRequests {
+        reload: reload_queue,
+        report: report_queue,
+    };
+    (sender, requests)
 }
 
 /// Maximum time for a stop. A server stops within a second.
 pub const STOP_LIMIT: Duration = Duration::from_millis(900);
 
-/// Number of requests that may wait, some of each kind.
-const MAX_REQUESTS: usize = 8;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_requests_of_one_kind_takes_the_place_of_the_other() {
+        let (sender, mut requests) = requests();
+        for _ in 0..20 {
+            sender.request(SignalRequest::Report);
+        }
+        sender.request(SignalRequest::Reload);
+        let mut taken = [(); 2].map(|()| requests.next().unwrap());
+        taken.sort_by_key(|request| *request == SignalRequest::Report);
+        assert_eq!(taken, [SignalRequest::Reload, SignalRequest::Report]);
+        // One that comes while another is carried out is not lost.
+        sender.request(SignalRequest::Reload);
+        assert_eq!(requests.next(), Some(SignalRequest::Reload));
+        drop(sender);
+        assert_eq!(requests.next(), None);
+    }
+}

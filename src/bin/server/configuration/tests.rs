@@ -87,6 +87,16 @@ fn an_error_of_a_file_that_is_read_again_is_one_line_and_changes_nothing() {
             "--timeout must lie between 100ms and 1day",
         ),
         (
+            "service = 'greet'\nbind = ['127.0.0.1:9', 'x']",
+            ":2",
+            "bind: must be an IP address and a port, such as 127.0.0.1:9999 or [::1]:9999",
+        ),
+        (
+            "service = 'greet'\nworkers = 257",
+            ":2",
+            "--workers must lie between 1 and 256",
+        ),
+        (
             "\n\nservice = 'chat'",
             ":3",
             "--once goes with --service greet",

@@ -1,7 +1,8 @@
 //! The token of the admin server, and its file.
 
 use std::fmt::{self, Debug};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,18 +29,26 @@ impl TokenFile {
     /// # Errors
     /// [`AdminError::TokenFile`] or [`AdminError::Token`].
     pub(super) fn open(path: &Path, log: &Log) -> Result<Arc<Self>, AdminError> {
-        let others = fs::metadata(path).map_or(0, |file| file.permissions().mode() & 0o077);
-        if others != 0 {
-            let path = path.display();
-            log.warn_at_start(format!(
-                "--admin-token-file {path}: other users may read or change it: chmod 600 {path}"
-            ));
-        }
         let token = Token::read(path)?;
-        Ok(Arc::new(Self {
+        let file = Self {
             path: path.to_path_buf(),
             token: ArcSwap::from_pointee(token),
-        }))
+        };
+        if let Some(warning) = file.warning() {
+            log.warn_at_start(warning);
+        }
+        Ok(Arc::new(file))
+    }
+
+    /// Returns a sentence for the log if other users may read or change the file.
+    pub fn warning(&self) -> Option<String> {
+        let mode = fs::metadata(&self.path).ok()?.permissions().mode();
+        let path = self.path.display();
+        (mode & 0o077 != 0).then(|| {
+            format!(
+                "--admin-token-file {path}: other users may read or change it: chmod 600 {path}"
+            )
+        })
     }
 
     /// Reads the file again.
@@ -82,15 +91,50 @@ impl Token {
     /// Reads the token of a file, without blanks and line ends around it.
     fn read(path: &Path) -> Result<Self, AdminError> {
         let path_buf = || path.to_path_buf();
-        let text = fs::read(path).map_err(|error| AdminError::TokenFile {
-            path: path_buf(),
-            error,
-        })?;
+        let mut text = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut text))
+            .map_err(|error| AdminError::TokenFile {
+                path: path_buf(),
+                error,
+            })?;
         let token = text.trim_ascii();
         let is_visible = token.iter().all(u8::is_ascii_graphic);
         if !is_visible || !(16..=256).contains(&token.len()) {
             return Err(AdminError::Token { path: path_buf() });
         }
         Ok(Self(token.to_owned()))
+    }
+}
+
+/// Number of bytes that are read of the file, which bounds the memory that a mistaken path takes. It has
+/// space for a token and the blanks around it.
+const MAX_FILE_BYTES: u64 = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_may_read_or_change_is_a_warning() {
+        let name = format!("bullhorn-token-{}", std::process::id());
+        let file = TokenFile {
+            path: std::env::temp_dir().join(name),
+            token: ArcSwap::from_pointee(Token(Vec::new())),
+        };
+        fs::write(&file.path, "").unwrap();
+        for (mode, is_warned) in [(0o600, false), (0o400, false), (0o640, true), (0o602, true)] {
+            fs::set_permissions(&file.path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(file.warning().is_some(), is_warned, "{mode:o}");
+        }
+        fs::remove_file(&file.path).unwrap();
+    }
+
+    #[test]
+    fn a_file_without_an_end_has_no_token() {
+        let error = Token::read(Path::new("/dev/zero")).unwrap_err();
+        assert!(matches!(error, AdminError::Token { .. }), "{error}");
     }
 }

@@ -156,8 +156,9 @@ pub(super) fn parse_filter(text: &str) -> Result<Targets, String> {
     match text.parse() {
         Ok(targets) if text.split(',').all(is_known) => Ok(targets),
         _ => Err(
-            "must be off, error, warn, info, debug or trace, or parts such as \
-             info,bullhorn::peer=off, of bullhorn::server, text, peer and greet"
+            "must be off, error, warn, info, debug or trace, or levels by target, such as \
+             info,bullhorn::peer=off. The targets are bullhorn, bullhorn::server, bullhorn::text, \
+             bullhorn::peer and bullhorn::greet"
                 .into(),
         ),
     }

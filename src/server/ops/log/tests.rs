@@ -16,10 +16,14 @@ fn a_full_log_drops_and_counts_lines_and_never_waits() {
         log.push(Line::Left(peer));
     }
     assert_eq!((log.counts.shed(), log.counts.suppressed()), (3, 0));
+    let weak = log.downgrade();
+    weak.info("a ban".into());
+    assert_eq!(log.counts.shed(), 4);
     let second = log.clone();
     drop(log);
     drop(second);
     writer.run();
+    weak.warn("nobody writes it".into());
 }
 
 /// Returns what `log` writes while `act` runs.

@@ -1,5 +1,6 @@
 //! The table of the sandbox: the system calls and the paths that each part of the server needs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -95,14 +96,23 @@ impl Feature {
             Self::Sockets => vec![("/proc/self".into(), Access::Read)],
             Self::Console => vec![],
             Self::StateDir(folder) => vec![(folder.clone(), Access::Replace)],
-            Self::ConfigFile(file) => vec![(folder_of(file), Access::Read)],
+            Self::ConfigFile(file) => folders_of(file),
             Self::Admin { token_file, .. } => {
-                let token_file = token_file.iter();
-                let folder = token_file.map(|file| (folder_of(file), Access::Read));
-                folder.collect()
+                token_file.as_deref().map_or_else(Vec::new, folders_of)
             }
         }
     }
+}
+
+/// Returns the folder of a file that is read again, and that of its target if it is a symbolic link.
+fn folders_of(file: &Path) -> Vec<(PathBuf, Access)> {
+    let mut folders = vec![(folder_of(file), Access::Read)];
+    if let Ok(target) = fs::canonicalize(file)
+        && target.is_file()
+    {
+        folders.push((folder_of(&target), Access::Read));
+    }
+    folders
 }
 
 /// Returns the folder of a file that may be replaced by a new one while the server runs. A rule on the
