@@ -52,7 +52,7 @@
 //!
 //! 1. `sync`: atomics, locks and threads, and `wire`: bytes to messages and back
 //! 2. `net`: the kernel, and all `unsafe`
-//! 3. `server::{clock, keys, rate}`, then `server::ops::{histogram, stats, log, supervise, turns, watchdog}`
+//! 3. `server::{clock, files, keys, rate}`, then `server::ops::{histogram, stats, log, supervise, turns, watchdog}`
 //! 4. `server::registry`: peers, rooms, names and presence
 //! 5. `server::egress`: what goes out
 //! 6. `server::ingress`: what comes in
@@ -62,7 +62,8 @@
 //! 10. `server`: configuration, the core of a chat server (`server::core`), and the assembly of one
 //!     (`server::chat`) or of a greeting server (`server::greet`)
 //!
-//! `client` uses `sync`, `wire` and `net` only.
+//! `client` uses `sync`, `wire` and `net` only. `program` is what the three programs share: their
+//! names, versions and manual pages.
 //!
 //! The features `client`, `server`, `admin` (the admin server), `cli` (the program `client`) and
 //! `tokio` (sessions as streams) choose what is compiled. All but `tokio` are on by default.
@@ -87,6 +88,9 @@ pub mod server;
 #[cfg(any(feature = "client", feature = "server"))]
 mod sync;
 pub mod wire;
+
+/// The version, and the commit of a release build.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BULLHORN_BUILD"), ")");
 
 #[cfg(feature = "server")]
 #[doc(inline)]

@@ -170,8 +170,8 @@ fn a_file_that_cannot_be_read_is_named() {
             &*missing,
             "cannot be read: No such file or directory (os error 2)",
         ),
-        (folder, "must be a regular file"),
-        ("/dev/zero", "must be a regular file"),
+        (folder, "cannot be read: it must be a regular file"),
+        ("/dev/zero", "cannot be read: it must be a regular file"),
     ] {
         let (code, _, errors) = output_of(&mut bare_command(&["--config", path]));
         let expected = format!("error: {path}: {error}");
@@ -187,7 +187,10 @@ fn a_file_that_cannot_be_read_is_named() {
     };
     assert_eq!(check().0, Some(0));
     file.write(&"#".repeat((64 << 10) + 1));
-    let expected = format!("error: {}: must have at most 64 KiB", file.path());
+    let expected = format!(
+        "error: {}: cannot be read: it must have at most 64 KiB",
+        file.path()
+    );
     assert_eq!(check(), (Some(2), String::new(), expected));
     fs::write(&file.0, b"max-names = 5\n# gr\xfc\xdfe\n").unwrap();
     let expected = format!("error: {}:2: must be UTF-8", file.path());
@@ -201,4 +204,17 @@ fn a_path_that_is_not_utf8_is_not_printed() {
     assert_eq!((code, &*printed), (Some(2), ""));
     let expected = "error: --state-dir \"/\\xFF\" is not UTF-8, and cannot stand in a file\n";
     assert!(errors.starts_with(expected), "{errors}");
+}
+
+#[test]
+fn a_mistake_in_an_environment_variable_is_told_with_its_name() {
+    let check = |arguments: &[&str]| {
+        let mut command = bare_command(arguments);
+        let (code, _, errors) = output_of(command.env("BULLHORN_TIMEOUT", "5"));
+        assert_eq!(code, Some(2));
+        assert!(errors.contains("for '--timeout <DURATION>'"), "{errors}");
+        errors.contains("tip: the value is that of BULLHORN_TIMEOUT")
+    };
+    assert!(check(&["--check-config"]));
+    assert!(!check(&["--check-config", "--timeout", "6"]));
 }

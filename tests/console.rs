@@ -159,6 +159,39 @@ fn the_log_can_be_changed_while_the_server_runs() {
 }
 
 #[test]
+fn texts_that_are_not_logged_cannot_be_switched_on() {
+    let mut server = ServerProgram::start(&["--log-texts", "off"]);
+    let printed = server.printed();
+    for filter in ["bullhorn::text=info", "warn,bullhorn::text=trace"] {
+        server.type_line(&format!("log {filter}"));
+        printed.find("texts are not logged: start the server with --log-texts on");
+    }
+    server.type_line("log info,bullhorn::text=off");
+    printed.find("logging info,bullhorn::text=off");
+}
+
+#[test]
+fn a_reload_of_the_same_configuration_keeps_the_levels_of_the_console() {
+    let mut server = ServerProgram::start(&["--log", "info"]);
+    let (log, printed) = (server.log(), server.printed());
+    server.type_line("log warn,bullhorn::peer=info");
+    printed.find("logging warn,bullhorn::peer=info");
+    let requests = "configuration read again";
+    server.signal(Signal::SIGHUP);
+    // At this level, the line about the reload is not there.
+    let ann = server.client();
+    ann.send(b"@im@");
+    assert!(!log.find("is here").contains(requests));
+    server.signal(Signal::SIGTERM);
+    server.expect_success();
+    let rest = log.rest();
+    assert!(
+        !rest.iter().any(|line| line.contains(requests)),
+        "{rest:#?}"
+    );
+}
+
+#[test]
 fn the_terminal_does_not_stop_a_server_in_the_background() {
     // With `-m`, a shell puts each job into its own process group, and keeps the
     // terminal.

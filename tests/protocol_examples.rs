@@ -173,7 +173,7 @@ fn act(server: &TestServer, line: &str) {
     let (verb, rest) = line.strip_prefix("> ").unwrap().split_once(' ').unwrap();
     let told = match verb {
         "say" => moderation.say(None, rest),
-        "drain" => moderation.drain(Duration::from_secs(rest.parse().unwrap())),
+        "drain" => moderation.drain(humantime::parse_duration(rest).unwrap()),
         verb => panic!("not a line of the operator: {verb}"),
     };
     assert!(told.unwrap() > 0);

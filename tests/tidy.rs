@@ -25,7 +25,12 @@ const COVERED_ONLY: [Rule; 3] = [short_files, no_path_attributes, plain_docs];
 const LAYERS: [&[&str]; 13] = [
     &["sync", "wire"],
     &["net"],
-    &["server::clock", "server::keys", "server::rate"],
+    &[
+        "server::clock",
+        "server::files",
+        "server::keys",
+        "server::rate",
+    ],
     &[
         "server::ops::histogram",
         "server::ops::log",

@@ -39,6 +39,20 @@ fn pages_and_completions_have_each_flag_also_those_of_commands() {
 }
 
 #[test]
+fn bash_completes_the_flags_of_a_command() {
+    let script = output(&["--generate", "bash"]);
+    let complete = "COMP_WORDS=(bullhorn-loadgen find-max --sl) COMP_CWORD=2
+        _bullhorn__loadgen bullhorn-loadgen --sl find-max
+        echo \"${COMPREPLY[@]}\"";
+    let mut bash = Command::new("bash");
+    let completed = bash.arg("-c").arg(format!("{script}\n{complete}")).output();
+    let completed = completed.unwrap();
+    let words = String::from_utf8(completed.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&completed.stderr);
+    assert_eq!(words, "--slo\n", "{errors}");
+}
+
+#[test]
 fn usage_and_examples_have_the_name_that_was_called() {
     for arguments in [&["--help"][..], &["find-max", "--help"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));

@@ -6,7 +6,7 @@ server again at once. A client is back when a text of its own has reached the ot
 its name. The configuration is read again every 100 ms under 20,000 datagrams per second, from a file
 that differs each time, and has a mistake every second time.
 
-Exit codes: 0 done, 1 it failed, 2 wrong use.
+Exit codes: 0 done, 1 it failed or a bound is not kept, 2 wrong use.
 """
 
 import json
@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -230,8 +231,11 @@ def main() -> int:
         (start_ms(arguments.programs, address), start_ms(arguments.programs, address, cold=True))
         for _ in range(arguments.rounds)
     ]
+    missed = []
     for kind, times in zip(("warm", "cold"), zip(*starts, strict=True), strict=True):
         print(f"{kind} start to the first answer: {measuring.span(times, '.1f')} ms")
+        if statistics.median(times) > MAX_START_MS:
+            missed.append(f"a {kind} start takes more than {MAX_START_MS} ms")
     backs = []
     for _ in range(max(1, arguments.rounds // 4)):
         backs += crash_ms(arguments.programs, address, arguments.clients)
@@ -239,12 +243,22 @@ def main() -> int:
         f"SIGKILL to a text with name and room: {measuring.span(backs, '.0f')} ms,"
         f" {len(backs)} times"
     )
-    for what, count in lost_in_reloads(arguments.programs, address, arguments.seconds).items():
+    if max(backs) > MAX_BACK_MS:
+        missed.append(f"a client was back after more than {MAX_BACK_MS} ms")
+    counts = lost_in_reloads(arguments.programs, address, arguments.seconds)
+    for what, count in counts.items():
         print(f"{what}: {count:,}")
+        if what.endswith("missing") and count > 0:
+            missed.append(f"{what}: {count:,}")
+    if missed:
+        raise CheckFailed("; ".join(missed))
     return 0
 
 
 LIMIT_S = 20.0
+# A person does not notice the first, and clients are to be back before people ask each other.
+MAX_START_MS = 50
+MAX_BACK_MS = 2_000
 # The names of the counts of loadgen for people.
 COUNTS = {
     "datagrams sent": "sent",

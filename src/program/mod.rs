@@ -1,14 +1,14 @@
 //! The names, the version, the pages and the completions of the programs.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process;
 
 use clap::builder::StyledStr;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, Parser, ValueEnum, value_parser};
 use clap_complete::Shell;
 
@@ -44,9 +44,6 @@ pub const LOADGEN: Program = Program {
     see_also: "bullhorn-server(1), bullhorn-client(1)",
 };
 
-/// The version, and the commit of a release build.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BULLHORN_BUILD"), ")");
-
 /// A value of the flag `--generate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
@@ -65,7 +62,9 @@ impl Program {
     /// `--version` and `--generate`.
     pub fn parse<P: Parser>(&self) -> P {
         self.generate::<P>();
-        let mut matches = self.command::<P>().get_matches();
+        let command = self.command::<P>();
+        let matches = command.clone().try_get_matches();
+        let mut matches = matches.unwrap_or_else(|error| name_variable(error, &command).exit());
         P::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
     }
 
@@ -119,7 +118,20 @@ impl Program {
         };
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, self.name, &mut script);
+        match kind {
+            Kind::Bash => self.with_subcommands(&script),
+            _ => script,
+        }
+    }
+
+    /// Returns a script for bash that completes the subcommands of a program with a hyphen in its name.
+    /// clap_complete gives their labels another name than it looks up.
+    fn with_subcommands(&self, script: &[u8]) -> Vec<u8> {
+        let script = String::from_utf8_lossy(script);
+        let label = self.name.replace('-', "__subcmd__");
         script
+            .replace(&label, &self.name.replace('-', "__"))
+            .into_bytes()
     }
 
     /// Returns the command line under `name`, which its examples have then, too.
@@ -128,7 +140,7 @@ impl Program {
             .name(self.name)
             .display_name(self.name)
             .bin_name(name)
-            .version(VERSION)
+            .version(crate::VERSION)
     }
 
     fn renamed(&self, mut command: Command, name: &str) -> Command {
@@ -162,6 +174,30 @@ impl Program {
             .replace(&format!("`{word} "), &format!("`{name} "))
             .replace(&format!("| {word}"), &format!("| {name}"))
     }
+}
+
+/// Adds the name of the environment variable to an error about its value.
+pub fn name_variable(mut error: clap::Error, command: &Command) -> clap::Error {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    // Such as `--timeout <DURATION>`.
+    let flag = shown.split_whitespace().next().unwrap_or_default();
+    let is_flag = |word: OsString| word.to_str().is_some_and(|word| word.starts_with(flag));
+    let name = flag.trim_start_matches("--");
+    let arg = command
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(name));
+    let variable = arg.and_then(Arg::get_env);
+    if let Some(variable) = variable
+        && env::var_os(variable).is_some()
+        && !env::args_os().any(is_flag)
+    {
+        let tip = format!("the value is that of {}", variable.display());
+        let tip = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tip);
+    }
+    error
 }
 
 #[cfg(test)]

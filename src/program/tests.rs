@@ -13,7 +13,7 @@ fn examples_have_the_name_that_was_called() {
 
 #[test]
 fn the_version_has_the_commit_or_says_that_it_has_none() {
-    let (version, build) = VERSION.split_once(' ').unwrap();
+    let (version, build) = crate::VERSION.split_once(' ').unwrap();
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
     assert!(
         build.len() > 2 && build.starts_with('(') && build.ends_with(')'),

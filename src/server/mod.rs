@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod egress;
+pub mod files;
 mod greet;
 mod host;
 pub mod ingress;
@@ -44,6 +45,7 @@ pub use self::reload::ReloadError;
 #[doc(hidden)]
 pub use self::report::Managed;
 use self::settings::Settings;
+use crate::VERSION;
 use crate::net::{BindError, PeerAddr, check_calls, count_refused_calls};
 use crate::sync::Parker;
 use crate::wire::RoomName;
@@ -180,6 +182,7 @@ impl Server {
         host::reserve_files(&config)?;
         check_calls()?;
         let (log, log_writer) = Log::new();
+        log.info(format!("bullhorn {VERSION}: {}", config.summary()));
         let log_counts = log.counts();
         let mut endpoints = Endpoints::bind(&config, managed.sockets, &log)?;
         let local_addrs = endpoints.local_addrs();
@@ -219,7 +222,6 @@ impl Server {
             }
             ServiceKind::Greet => (None, greet::start(&config, assembly)?),
         };
-        log.info(format!("bullhorn {VERSION}: {}", config.summary()));
         for address in &local_addrs {
             log.info(format!("listening on {address}"));
         }
@@ -392,6 +394,3 @@ impl Operated for ServerHandle {
         self.stop();
     }
 }
-
-/// The version in the log.
-const VERSION: &str = env!("CARGO_PKG_VERSION");

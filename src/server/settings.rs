@@ -108,3 +108,6 @@ pub const RELOADED: &[&str] = &[
     "trust",
     "work-per-peer",
 ];
+
+#[cfg(test)]
+mod tests;

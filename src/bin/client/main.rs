@@ -22,7 +22,9 @@ use std::time::Duration;
 use bullhorn::client::{self, Name, ProtocolChoice, RoomName, ServerAddress, SessionConfig};
 use bullhorn::program::CLIENT;
 use clap::Parser;
-use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::builder::{
+    BoolishValueParser, NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser,
+};
 
 use crate::greet::{Greeting, greet};
 
@@ -65,7 +67,9 @@ struct Arguments {
     /// Version of the protocol: v2, v1, or auto, which falls back to v1 if the server does not
     /// answer in v2. A simple server that fails at bytes that are not UTF-8 needs v1
     #[arg(long, value_name = "VERSION", env = "BULLHORN_CLIENT_PROTOCOL")]
-    #[arg(default_value = "auto")]
+    #[arg(default_value = "auto", hide_possible_values = true)]
+    #[arg(value_parser = PossibleValuesParser::new(["auto", "v1", "v2"])
+        .try_map(|text| text.parse::<ProtocolChoice>()))]
     #[arg(help_heading = CONNECTION)]
     protocol: ProtocolChoice,
 

@@ -16,7 +16,7 @@ use std::process;
 
 use bullhorn::config::{Given, check_bind};
 use bullhorn::net::InheritedSockets;
-use bullhorn::program::SERVER;
+use bullhorn::program::{SERVER, name_variable};
 use clap::builder::OsStringValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
@@ -131,6 +131,15 @@ impl Configuration {
         changed.map(|(new, _)| new.name.clone()).collect()
     }
 
+    /// Returns a line for the log.
+    pub(crate) fn summary(&self, logs_texts: bool) -> String {
+        let texts = if logs_texts { "are" } else { "are not" };
+        match &self.file {
+            Some(path) => format!("configuration: {}; texts {texts} logged", path.display()),
+            None => format!("configuration: no file; texts {texts} logged"),
+        }
+    }
+
     pub(crate) fn arguments(&self) -> &Arguments {
         &self.arguments
     }
@@ -208,7 +217,8 @@ impl Configuration {
 
 /// Returns the values from all sources.
 fn resolve(command: &Command, words: &[OsString]) -> Result<(ArgMatches, Vec<Value>), Error> {
-    let given = command.clone().try_get_matches_from(words)?;
+    let given = command.clone().try_get_matches_from(words);
+    let given = given.map_err(|error| name_variable(error, command))?;
     let path = given.get_one::<PathBuf>("config");
     let entries = path.map(|path| file::read(path, command)).transpose()?;
     let entries = entries.unwrap_or_default();

@@ -74,6 +74,7 @@ fn run(
                 "the service manager does not receive the server's states: NOTIFY_SOCKET: {error}"
             ));
         }
+        log.info(configuration.summary(logs_texts));
         Ok(sandbox.close(Threads::All, log)?)
     });
     let server = server.map_err(|error| match (user, &error) {

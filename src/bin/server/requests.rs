@@ -84,10 +84,13 @@ impl Requests {
     fn read_again(&mut self) -> Result<String, Box<dyn Error>> {
         let new = self.first.read_again()?;
         self.server.reload(&new.arguments().server)?;
-        log::reload_filter(new.arguments().log.filter.clone())?;
         let is_applied = |flag: &String| flag == "log" || RELOADED.contains(&flag.as_str());
         let mut applied = new.changes_since(&self.last);
         applied.retain(is_applied);
+        // The console may have changed it since.
+        if applied.iter().any(|flag| flag == "log") {
+            log::reload_filter(new.arguments().log.filter.clone());
+        }
         let mut waiting = new.changes_since(&self.first);
         waiting.retain(|flag| !is_applied(flag));
         self.last = new;

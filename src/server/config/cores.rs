@@ -3,6 +3,8 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+use super::WORKERS;
+
 /// Numbers of cores, in the order in which they were written. There is at least one, and none is
 /// there twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,12 @@ impl FromStr for CoreList {
                 }
                 cores.push(core);
             }
+        }
+        let (count, max) = (cores.len(), usize::from(*WORKERS.end()));
+        if count > max {
+            return Err(format!(
+                "has {count} cores, and there are at most {max} workers"
+            ));
         }
         Ok(Self(cores))
     }

@@ -1,5 +1,7 @@
 //! Settings that follow from others, unless they are given.
 
+use std::net::SocketAddr;
+
 use crate::net::InheritedSockets;
 
 use super::{ConfigError, CoreList, ServerConfig};
@@ -65,8 +67,12 @@ impl ServerConfig {
                 sockets: count,
             });
         }
-        let is_same = self.bind.len() == addresses.len()
-            && self.bind.iter().all(|bind| addresses.contains(bind));
+        let sorted = |addresses: &[SocketAddr]| {
+            let mut addresses = addresses.to_vec();
+            addresses.sort_unstable();
+            addresses
+        };
+        let is_same = sorted(&self.bind) == sorted(&addresses);
         if given.bind && !is_same {
             let addresses = addresses.iter().map(ToString::to_string);
             return Err(InheritedConflict::Bind {

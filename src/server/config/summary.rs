@@ -13,6 +13,10 @@ impl ServerConfig {
             1 => "1 worker".to_owned(),
             workers => format!("{workers} workers"),
         };
+        let workers = match &self.cores {
+            None => workers,
+            Some(cores) => format!("{workers} on cores {cores}"),
+        };
         if self.service == ServiceKind::Greet {
             return format!("greetings, {workers}");
         }

@@ -63,6 +63,11 @@ impl Admission {
         self.rules.store(Arc::new(rules));
     }
 
+    #[cfg(test)]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
     /// Decides about the sender of a datagram, which is not registered.
     pub fn judge(&self, from: &PeerAddr) -> Verdict {
         let ip = from.socket_addr().ip().to_canonical();

@@ -50,6 +50,11 @@ impl Challenges {
         self.per_network.set_rate(per_network);
     }
 
+    #[cfg(test)]
+    pub fn rates(&self) -> [&SharedRate; 2] {
+        [&self.rate, self.per_network.rate()]
+    }
+
     /// Returns true if this newcomer may be sent a request of `bytes` now, and takes it. `network` is
     /// `None` if the newcomer is trusted.
     pub fn allows(

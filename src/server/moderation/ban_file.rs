@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::server::files;
 use crate::server::ingress::bans::{Ban, MAX_BANS};
 
 /// The file `bans` in the folder of `--state-dir`.
@@ -64,7 +65,7 @@ impl BanFile {
     /// [`StateError`].
     pub fn read(&self) -> Result<Vec<Ban>, StateError> {
         let path = self.path();
-        let text = match fs::read(&path) {
+        let text = match files::read(&path, MAX_FILE_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(StateError::Io { path, error }),
@@ -119,6 +120,10 @@ impl BanFile {
         self.folder.join("bans")
     }
 }
+
+/// Maximum size of the file. It has space for [`MAX_BANS`] bans, which take up to 75 bytes each, and as much
+/// of comments.
+const MAX_FILE_BYTES: u64 = 150 * MAX_BANS as u64;
 
 const HEAD: &str = "# The bans of a bullhorn server, which reads this file when it starts and at \
     SIGHUP, and\n# replaces it when the bans change.\n";

@@ -73,6 +73,8 @@ impl ServiceManager {
 
     /// Reports that the service reads its configuration again. [`Self::ready`] must follow.
     pub fn reloading(&self) {
+        // It would end the reload.
+        self.owes_ready.store(false, Ordering::Relaxed);
         // The manager takes `ready` for that of this reload if it came after this time.
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             self.send(&[NotifyState::Reloading, now]);

@@ -33,6 +33,16 @@ impl Registry {
     pub fn set_limits(&self, limits: RegistryLimits) {
         self.limits.set(limits);
     }
+
+    #[cfg(test)]
+    pub fn limits(&self) -> RegistryLimits {
+        RegistryLimits {
+            max_peers: self.limits.max_peers(),
+            max_names: self.limits.max_names(),
+            max_rooms: self.limits.max_rooms(),
+            max_room_members: self.limits.max_room_members(),
+        }
+    }
 }
 
 impl SharedLimits {

@@ -67,6 +67,12 @@ impl Registry {
         self.directory.shares.meters.set_rate(rates.rooms);
     }
 
+    #[cfg(test)]
+    pub fn network_rates(&self) -> [&SharedRate; 3] {
+        let shares = [&self.shares, &self.names.shares, &self.directory.shares];
+        shares.map(|shares| shares.meters.rate())
+    }
+
     /// Returns the limit that keeps a newcomer from being registered now, if there is one.
     pub fn peer_limit(&self, address: &PeerAddr, is_trusted: bool) -> Option<Limit> {
         let network = (!is_trusted).then(|| self.network(address));
@@ -136,6 +142,11 @@ impl NetworkMeters {
             rate: SharedRate::new(per_second, BURST),
             meters: SlotTable::new(SLOTS),
         }
+    }
+
+    #[cfg(test)]
+    pub fn rate(&self) -> &SharedRate {
+        &self.rate
     }
 
     /// Changes the limit.

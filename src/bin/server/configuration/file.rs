@@ -2,10 +2,9 @@
 
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::Path;
 
+use bullhorn::server::files;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use toml::de::{DeTable, DeValue};
@@ -79,18 +78,8 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
 
 /// Returns the content of the file.
 fn text_of(path: &Path) -> Result<String, Error> {
-    let unreadable = |error: io::Error| Error::file(path, format!("cannot be read: {error}"));
-    // Opening a pipe may wait for ever, and it cannot be read again.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(Error::file(path, "must be a regular file"));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-    if read.map_err(unreadable)? as u64 > MAX_BYTES {
-        let text = format!("must have at most {} KiB", MAX_BYTES >> 10);
-        return Err(Error::file(path, text));
-    }
+    let bytes = files::read(path, MAX_BYTES)
+        .map_err(|error| Error::file(path, format!("cannot be read: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
         let (valid_len, bytes) = (error.utf8_error().valid_up_to(), error.into_bytes());
         let valid = String::from_utf8_lossy(&bytes[..valid_len]);
@@ -213,6 +202,5 @@ fn reason(error: &clap::Error) -> String {
     }
 }
 
-/// Maximum size of the file. It has space for every flag and 3,000 networks, and bounds the memory that
-/// a mistaken path takes from a running server.
+/// Maximum size of the file. It has space for every flag and 3,000 networks.
 const MAX_BYTES: u64 = 64 << 10;

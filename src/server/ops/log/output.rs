@@ -91,18 +91,22 @@ pub fn install(config: LogConfig, logs_texts: bool) {
 /// # Errors
 /// A sentence that says what is right. Nothing changes.
 pub fn set_filter(filter: &str) -> Result<(), String> {
-    reload_filter(parse_filter(filter)?)
+    let targets = parse_filter(filter)?;
+    let output = OUTPUT.get().ok_or("this program has no log")?;
+    if !output.logs_texts && names_texts(filter) {
+        return Err("texts are not logged: start the server with --log-texts on".into());
+    }
+    reload_filter(targets);
+    Ok(())
 }
 
-/// Changes what is logged, as [`set_filter`] does.
-///
-/// # Errors
-/// This program has no log.
-pub fn reload_filter(filter: Targets) -> Result<(), String> {
-    let output = OUTPUT.get().ok_or("this program has no log")?;
-    let filter = without_texts(filter, output.logs_texts);
-    let reloaded = output.handle.reload(filter);
-    reloaded.map_err(|error| error.to_string())
+/// Changes what is logged, as [`set_filter`] does. A program without a log has nothing to change.
+pub fn reload_filter(filter: Targets) {
+    if let Some(output) = OUTPUT.get() {
+        let filter = without_texts(filter, output.logs_texts);
+        // It fails only in a thread that has panicked while it logged.
+        let _ = output.handle.reload(filter);
+    }
 }
 
 /// Makes `write` the way to standard error from now on, such as by a line editor. Where it fails, the
@@ -162,6 +166,12 @@ pub(super) fn parse_filter(text: &str) -> Result<Targets, String> {
                 .into(),
         ),
     }
+}
+
+/// Returns true if a filter selects texts by their own target.
+fn names_texts(filter: &str) -> bool {
+    let mut parts = filter.split(',').filter_map(|part| part.split_once('='));
+    parts.any(|(target, level)| target == TEXT && level.parse().ok() != Some(LevelFilter::OFF))
 }
 
 fn without_texts(filter: Targets, logs_texts: bool) -> Targets {
