@@ -54,6 +54,20 @@ const VALUES: [(&str, &str); 39] = [
 ];
 
 #[test]
+fn a_number_of_workers_that_follows_from_the_cores_is_printed_as_such() {
+    let print = |arguments: &[&str]| {
+        let (code, printed, errors) = output_of(&mut bare_command(arguments));
+        assert_eq!((code, &*errors), (Some(0), ""));
+        let line = printed.lines().find(|line| line.starts_with("workers = "));
+        line.unwrap().to_owned()
+    };
+    let print = |arguments: &[&str]| print(&[&["--print-config"], arguments].concat());
+    assert_eq!(print(&["--cores", "0-2,5"]), "workers = 4  # from --cores");
+    let given = print(&["--cores", "0-2,5", "--workers", "3"]);
+    assert_eq!(given, "workers = 3  # command line");
+}
+
+#[test]
 fn a_flag_comes_before_the_environment_the_file_and_the_default() {
     let file = TestFile::new(
         "precedence",

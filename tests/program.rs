@@ -374,6 +374,25 @@ fn the_log_filter_is_configurable() {
 }
 
 #[test]
+fn the_reason_why_a_server_does_not_start_has_the_form_of_the_log() {
+    let first = ServerProgram::start(&[]);
+    let address = first.address.to_string();
+    let start = |arguments: &[&str]| {
+        let mut command = server_command(&["--bind", &address]);
+        let (code, _, errors) = output_of(command.args(arguments));
+        assert_eq!(code, Some(1));
+        errors
+    };
+    let text = start(&[]);
+    let reason = text.strip_prefix("server: ").unwrap();
+    let json = format!(r#""level":"ERROR","message":"{reason}","#);
+    let line = start(&["--log-format", "json"]);
+    assert!(line.starts_with('{') && line.contains(&json), "{line}");
+    // Without a log, it is not lost.
+    assert_eq!(start(&["--log-format", "json", "--log", "off"]), text);
+}
+
+#[test]
 fn more_workers_than_cores_are_a_warning() {
     let cores = thread::available_parallelism().unwrap().get();
     let workers = cores + 1;

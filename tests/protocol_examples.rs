@@ -10,7 +10,6 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use bullhorn::ServerConfig;
 use bullhorn::config::{ServiceKind, Switch};

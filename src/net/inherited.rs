@@ -39,6 +39,10 @@ pub enum InheritError {
         address: SocketAddr,
         peer: SocketAddr,
     },
+    #[error(
+        "a socket has no port: in the socket unit, give ListenDatagram= an IP address and a port"
+    )]
+    NotBound,
     /// The kernel would give all datagrams to one of the sockets.
     #[error("a socket on {0} does not share its address: set ReusePort=yes in the socket unit")]
     NotShared(SocketAddr),
@@ -166,6 +170,9 @@ fn check(socket: &Socket) -> Result<SocketAddr, InheritError> {
     let address = address.ok_or_else(|| io::Error::other("it has no IP address"))?;
     if let Some(peer) = socket.peer_addr().ok().and_then(|peer| peer.as_socket()) {
         return Err(InheritError::Connected { address, peer });
+    }
+    if address.port() == 0 {
+        return Err(InheritError::NotBound);
     }
     let is_wildcard = address.ip().is_unspecified();
     if address.is_ipv6() && is_wildcard && !socket.only_v6()? {

@@ -62,7 +62,11 @@ pub(super) fn places(config: &ServerConfig, log: &Log) -> Vec<Option<Place>> {
         .as_ref()
         .map_or(allowed.len(), |list| list.as_slice().len());
     if workers > cores {
-        log.warn_at_start(format!("{workers} workers share {cores} cores"));
+        let cores = match cores {
+            1 => "1 core".to_owned(),
+            cores => format!("{cores} cores"),
+        };
+        log.warn_at_start(format!("{workers} workers share {cores}"));
     }
     places.into_iter().map(Some).collect()
 }

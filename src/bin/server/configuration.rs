@@ -56,6 +56,8 @@ enum Origin {
     Environment,
     /// This line of the file.
     File(usize),
+    /// It follows from this.
+    Derived(&'static str),
     Default,
 }
 
@@ -120,6 +122,14 @@ impl Configuration {
         })?;
         // They may be as many as the service manager's sockets, or as the cores of a list.
         new.arguments.server.workers = old.server.workers;
+        for (value, first) in new.values.iter_mut().zip(&self.values) {
+            if matches!(
+                (value.origin, first.origin),
+                (Origin::Default, Origin::Derived(_))
+            ) {
+                value.clone_from(first);
+            }
+        }
         Ok(new)
     }
 
@@ -165,10 +175,34 @@ impl Configuration {
         };
         let completed = configuration.arguments.server.complete(given, sockets);
         completed.map_err(|error| configuration.blame(error.to_string()))?;
+        configuration.derive(sockets.is_some());
         configuration.check()?;
         let sandbox = configuration.arguments.sandbox.check();
         sandbox.map_err(|error| configuration.blame(error.to_string()))?;
         Ok(configuration)
+    }
+
+    /// Replaces the values of flags that are not given and follow from others.
+    fn derive(&mut self, has_sockets: bool) {
+        let server = &self.arguments.server;
+        let from = match (has_sockets, &server.cores) {
+            (true, _) => "the sockets of the service manager",
+            (false, Some(_)) => "--cores",
+            (false, None) => return,
+        };
+        let workers = vec![server.workers.to_string().into()];
+        let bind = server.bind.iter().map(|bind| bind.to_string().into());
+        let bind = has_sockets.then(|| bind.collect());
+        for (name, texts) in [("workers", Some(workers)), ("bind", bind)] {
+            let mut values = self.values.iter_mut();
+            let value = values.find(|value| value.name == name);
+            if let (Some(value), Some(texts)) = (value, texts)
+                && matches!(value.origin, Origin::Default)
+            {
+                value.texts = texts;
+                value.origin = Origin::Derived(from);
+            }
+        }
     }
 
     fn is_given(&self, name: &str) -> bool {

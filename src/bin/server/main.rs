@@ -6,7 +6,7 @@ mod output;
 mod requests;
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use bullhorn::server::Managed;
 use bullhorn::server::clock::Clock;
 use bullhorn::server::ops::manager::ServiceManager;
 use bullhorn::server::ops::sandbox::{Feature, Sandbox, Threads};
-use bullhorn::server::ops::signals::SignalWatch;
+use bullhorn::server::ops::signals::{HeldSignals, SignalWatch};
 use bullhorn::server::ops::{console, log, supervise};
 use bullhorn::{Server, StartError};
 
@@ -30,11 +30,20 @@ fn main() -> ExitCode {
     share_one_arena();
     // Before a file is opened, whose descriptor could be taken for that of a socket.
     let sockets = InheritedSockets::from_env().map_err(Box::<dyn Error>::from);
-    let run = sockets.and_then(|sockets| run(Configuration::read(sockets.as_ref()), sockets));
+    let signals = HeldSignals::hold().map_err(in_call("cannot watch for signals"));
+    let run = sockets.and_then(|sockets| {
+        let configuration = Configuration::read(sockets.as_ref());
+        run(configuration, sockets, signals?)
+    });
     match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print(io::stderr, format!("{}: {error}\n", SERVER.called()));
+            let (line, error) = (format!("{}: {error}\n", SERVER.called()), error.to_string());
+            within_limit(move || {
+                if !log::write_error(&error) {
+                    let _ = io::stderr().write_all(line.as_bytes());
+                }
+            });
             ExitCode::FAILURE
         }
     }
@@ -43,6 +52,7 @@ fn main() -> ExitCode {
 fn run(
     configuration: Configuration,
     sockets: Option<InheritedSockets>,
+    signals: HeldSignals,
 ) -> Result<(), Box<dyn Error>> {
     let arguments = configuration.arguments();
     supervise::keep_panics_quiet();
@@ -59,7 +69,7 @@ fn run(
     };
     // Before the first thread.
     let sandbox = Sandbox::enter(&arguments.sandbox, features)?;
-    let signals = SignalWatch::start().map_err(in_call("cannot watch for signals"))?;
+    let signals = SignalWatch::start(signals).map_err(in_call("cannot watch for signals"))?;
     let is_greeting = arguments.server.service == ServiceKind::Greet;
     let user = arguments.sandbox.user.clone();
     let started = Instant::now();

@@ -17,7 +17,8 @@ use crate::wire::reply::Thousands;
 use crate::wire::{MAX_TEXT_DATAGRAM, push_python_address, push_text};
 
 pub use self::output::{
-    LogConfig, LogFormat, LogTexts, WriteLines, install, reload_filter, set_filter, write_to,
+    LogConfig, LogFormat, LogTexts, WriteLines, install, reload_filter, set_filter, write_error,
+    write_to,
 };
 
 /// The sending half of the log. Each thread has a clone. When the queue is full, a line

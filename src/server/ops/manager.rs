@@ -22,6 +22,7 @@ pub struct ServiceManager {
     watchdog: Option<Duration>,
     /// The manager does not know yet that the service is ready.
     owes_ready: Arc<AtomicBool>,
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl ServiceManager {
@@ -31,7 +32,8 @@ impl ServiceManager {
     /// # Errors
     /// It cannot be reached.
     pub fn from_env() -> io::Result<Option<Self>> {
-        let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+        let path = env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty());
+        let Some(path) = path else {
             return Ok(None);
         };
         let watchdog = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
@@ -50,6 +52,7 @@ impl ServiceManager {
             socket: Arc::new(socket),
             watchdog,
             owes_ready: Arc::default(),
+            is_stopping: Arc::default(),
         })
     }
 
@@ -81,9 +84,10 @@ impl ServiceManager {
         }
     }
 
-    /// Reports that the service stops.
+    /// Reports that the service stops. Nothing is reported after that.
     pub fn stopping(&self) {
         self.send(&[NotifyState::Stopping]);
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// Sets the line about the service that the manager shows. Returns false if it is lost.
@@ -98,6 +102,9 @@ impl ServiceManager {
 
     /// Returns false if the manager has not taken the states.
     fn send(&self, states: &[NotifyState<'_>]) -> bool {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return true;
+        }
         let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
         self.socket.send(lines.join("\n").as_bytes()).is_ok()
     }
@@ -139,6 +146,10 @@ mod tests {
         manager.repeat_ready();
         manager.stopping();
         assert_eq!([receive(), receive()], ["READY=1", "STOPPING=1"]);
+        // A reload that ends while the service stops.
+        manager.ready();
+        socket.set_nonblocking(true).unwrap();
+        assert!(socket.recv(&mut [0; 256]).is_err());
     }
 
     #[test]

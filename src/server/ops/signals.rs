@@ -11,6 +11,9 @@ use signal_hook::iterator::Signals;
 use super::supervise::CLONE;
 use crate::net::in_call;
 
+/// SIGHUP and SIGUSR1, which would end the process, from now on until they are handled.
+pub struct HeldSignals(Signals);
+
 /// A thread that waits for signals. SIGINT and SIGTERM end the process with exit code 0 within a
 /// second.
 pub struct SignalWatch {
@@ -42,20 +45,32 @@ struct RequestSender {
 
 type Stop = Box<dyn Fn() + Send + Sync>;
 
+impl HeldSignals {
+    /// Holds the signals back. This starts no thread.
+    ///
+    /// # Errors
+    /// The system cannot register the signals.
+    pub fn hold() -> io::Result<Self> {
+        Signals::new([SIGHUP, SIGUSR1]).map(Self)
+    }
+}
+
 impl SignalWatch {
-    /// Starts the thread. Until [`SignalWatch::set_stop`], SIGINT and SIGTERM end the process at
+    /// Starts the thread, which handles signals that are held first. Until [`SignalWatch::set_stop`], SIGINT and SIGTERM end the process at
     /// once.
     ///
     /// # Errors
     /// The system cannot register the signals, or start a thread.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(held: HeldSignals) -> io::Result<Self> {
         let (sender, requests) = requests();
         let watch = Self {
             stop: Arc::default(),
             requests,
         };
         let stop = Arc::clone(&watch.stop);
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])?;
+        let HeldSignals(mut signals) = held;
+        signals.add_signal(SIGINT)?;
+        signals.add_signal(SIGTERM)?;
         let wait = move || {
             for signal in signals.forever() {
                 let requested = match signal {

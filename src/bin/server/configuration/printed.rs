@@ -39,6 +39,7 @@ fn origin(configuration: &Configuration, arg: &Arg, value: &Value) -> String {
             variable.display().to_string()
         }
         (Origin::CommandLine, _) => "command line".into(),
+        (Origin::Derived(from), _) => format!("from {from}"),
         (Origin::Default | Origin::File(_), _) => "default".into(),
     }
 }

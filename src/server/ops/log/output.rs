@@ -10,7 +10,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-use super::{TARGETS, TEXT};
+use super::{SERVER, TARGETS, TEXT};
 
 /// The flags of the log.
 #[derive(Debug, Clone, Args)]
@@ -71,7 +71,11 @@ impl LogTexts {
 /// [`LogTexts::are_on`]. A program calls this once, at its start.
 pub fn install(config: LogConfig, logs_texts: bool) {
     let (filter, handle) = reload::Layer::new(without_texts(config.filter, logs_texts));
-    let _ = OUTPUT.set(Installed { handle, logs_texts });
+    let _ = OUTPUT.set(Installed {
+        handle,
+        logs_texts,
+        is_json: config.format == LogFormat::Json,
+    });
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| Output)
         // The report of a failed write would fail too, and panic.
@@ -109,6 +113,17 @@ pub fn reload_filter(filter: Targets) {
     }
 }
 
+/// Writes the reason why the program ends as a line of JSON, if those of the log are. Returns false if
+/// it did not.
+pub fn write_error(text: &str) -> bool {
+    let is_json = OUTPUT.get().is_some_and(|output| output.is_json);
+    let is_written = is_json && tracing::enabled!(target: SERVER, tracing::Level::ERROR);
+    if is_written {
+        tracing::error!(target: SERVER, "{text}");
+    }
+    is_written
+}
+
 /// Makes `write` the way to standard error from now on, such as by a line editor. Where it fails, the
 /// lines go there directly.
 pub fn write_to(write: WriteLines) {
@@ -122,6 +137,7 @@ pub type WriteLines = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
 struct Installed {
     handle: reload::Handle<Targets, Registry>,
     logs_texts: bool,
+    is_json: bool,
 }
 
 /// The place where the lines of the log go.
