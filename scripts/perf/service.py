@@ -61,7 +61,7 @@ def lost_in_reloads(programs: Path, address: tuple[str, int], seconds: int) -> d
     """The counts of loadgen, and the numbers of reloads and of those that were refused."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        config, log = folder / "server.toml", folder / "log"
+        config, log, output = folder / "server.toml", folder / "log", folder / "output"
         config.write_text("max-rooms = 1000\n")
         errors = stack.enter_context(log.open("wb"))
         command = [*_server(programs, address), f"--config={config}"]
@@ -70,10 +70,11 @@ def lost_in_reloads(programs: Path, address: tuple[str, int], seconds: int) -> d
         )
         _wait_for_pong(address)
         load = [
-            programs / "loadgen", f"{address[0]}:{address[1]}", "--clients=1000", "--rate=20k",
+            programs / "loadgen", f"{address[0]}:{address[1]}", "--clients=1000", f"--rate={RATE_PER_S}",
             f"--duration={seconds}s", "--room-size=5", "--protocol=v2", "--json", "--quiet",
         ]
-        options = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        # Not a pipe, which nobody would read meanwhile.
+        options = {"stdout": stack.enter_context(output.open("wb")), "stdin": subprocess.DEVNULL}
         loadgen = stack.enter_context(processes.child(load, [max(ALL_CORES)], **options))
         reloads = 0
         while loadgen.poll() is None:
@@ -82,11 +83,10 @@ def lost_in_reloads(programs: Path, address: tuple[str, int], seconds: int) -> d
             config.write_text(f"max-rooms = {1000 + reloads}\n{mistake}")
             server.send_signal(signal.SIGHUP)
             time.sleep(0.1)
-        # Its lines fit into the pipe.
-        assert loadgen.stdout is not None
-        summary = json.loads(loadgen.stdout.read().splitlines()[-1])
-        if loadgen.returncode != 0:
-            raise CheckFailed(f"loadgen calls its run not valid: {summary.get('verdict')}")
+        summary = json.loads(output.read_text().splitlines()[-1])
+        # It may call its times not valid on a busy machine. They are not used here.
+        if summary["counts"]["sent"] != RATE_PER_S * seconds:
+            raise CheckFailed(f"loadgen did not send what it should: {summary.get('verdict')}")
         lines = log.read_text().splitlines()
         count = lambda part: sum(part in line for line in lines)  # noqa: E731
         return {
@@ -248,7 +248,8 @@ def main() -> int:
     counts = lost_in_reloads(arguments.programs, address, arguments.seconds)
     for what, count in counts.items():
         print(f"{what}: {count:,}")
-        if what.endswith("missing") and count > 0:
+        # Only these are to be 0.
+        if what.endswith("missing") != (count == 0):
             missed.append(f"{what}: {count:,}")
     if missed:
         raise CheckFailed("; ".join(missed))
@@ -256,6 +257,7 @@ def main() -> int:
 
 
 LIMIT_S = 20.0
+RATE_PER_S = 20_000
 # A person does not notice the first, and clients are to be back before people ask each other.
 MAX_START_MS = 50
 MAX_BACK_MS = 2_000
