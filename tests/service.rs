@@ -54,7 +54,9 @@ fn a_drain_is_shown_at_once() {
     let mut states = manager.rest();
     let is_shown = |state: &String| state.starts_with("STATUS=draining; peers: 1, rooms: 1, ");
     if !states.iter().any(is_shown) {
-        states = std::iter::repeat_with(|| manager.receive()).take(3).collect();
+        states = std::iter::repeat_with(|| manager.receive())
+            .take(3)
+            .collect();
     }
     // A report may have been on its way. The next one has both, in this order.
     assert!(states.iter().any(is_shown), "{states:?}");
@@ -119,14 +121,15 @@ fn more_than_two_signs_of_life_come_within_a_limit() {
     command.env("WATCHDOG_USEC", "1000000");
     let _server = ServerProgram::start_command(command);
     manager.find("STATUS=");
-    // Five limits lie between two lines about the server. A machine that is busy may delay most
-    // signs of some, but not of all.
-    let counts = [(); 3].map(|()| {
+    // Five limits lie between two lines about the server. A machine that is busy may delay the
+    // signs between some lines, but not between all.
+    let mut counts = Vec::new();
+    while counts.last().is_none_or(|count| *count <= 2 * 5) {
+        assert!(counts.len() < 3, "{counts:?}");
         let states = std::iter::repeat_with(|| manager.receive());
         let states = states.take_while(|state| !state.starts_with("STATUS="));
-        states.filter(|state| state == ALIVE).count()
-    });
-    assert!(counts.iter().any(|count| *count > 2 * 5), "{counts:?}");
+        counts.push(states.filter(|state| state == ALIVE).count());
+    }
 }
 
 #[test]
