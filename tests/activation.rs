@@ -102,7 +102,7 @@ fn a_number_of_workers_or_an_address_may_be_given_if_it_is_that_of_the_sockets()
     server.type_line("quit");
     server.expect_success();
 
-    let addresses = ["127.0.0.81", "127.0.0.82"].map(free_address);
+    let addresses = ["127.0.0.83", "127.0.0.84"].map(free_address);
     let sockets = addresses.map(|address| format!("udp {address}"));
     let [first, second] = addresses;
     // In another order.
