@@ -12,7 +12,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{ServerProgram, StoppedThread, TIMEOUT, TestFile, V4, server_command};
 use nix::sys::signal::Signal;
@@ -365,9 +365,12 @@ impl Manager {
     /// Receives until a state that begins with `text`. None may begin with `early`.
     #[track_caller]
     fn find_before(&self, text: &str, early: &str) -> String {
+        // Others may come without end.
+        let deadline = Instant::now() + TIMEOUT;
         let mut state = self.receive();
         while !state.starts_with(text) {
             assert!(!state.starts_with(early), "{state}");
+            assert!(Instant::now() < deadline, "no {text:?}, but {state:?}");
             state = self.receive();
         }
         state
