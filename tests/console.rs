@@ -66,7 +66,9 @@ fn a_terminal_that_is_closed_stops_the_server() {
     let terminal = terminal_to_close(&mut command);
     let mut server = ServerProgram::with_errors_piped(command);
     let log = server.log();
-    server.expect_echo(&server.client(), "hi");
+    // From then on, the server knows that it has a terminal.
+    server.signal(Signal::SIGHUP);
+    log.find("configuration read again");
     drop(terminal);
     log.find("the terminal was closed: stopping");
     server.expect_success();
