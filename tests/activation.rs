@@ -12,10 +12,10 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 
-use common::{Client, Lines, Process, ServerProgram, V4, has_sandbox, without_settings};
+use common::{Client, Lines, Process, ServerProgram, V4, has_sandbox, output_of, without_settings};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 #[test]
 fn each_socket_has_a_worker_and_texts_reach_all_of_both_families() {
@@ -101,6 +101,22 @@ fn a_number_of_workers_or_an_address_may_be_given_if_it_is_that_of_the_sockets()
     server.expect_echo(&server.client(), "hi");
     server.type_line("quit");
     server.expect_success();
+
+    let addresses = ["127.0.0.83", "127.0.0.84"].map(free_address);
+    let sockets = addresses.map(|address| format!("udp {address}"));
+    let [first, second] = addresses;
+    // In another order.
+    let bind = format!("{second},{first}");
+    let server = start(&[&sockets[0], &sockets[1]], &["--bind", &bind]);
+    for address in addresses {
+        server.expect_echo(&Client::connect(address), "hi");
+    }
+}
+
+/// Returns an address with a port that is free. Another socket could take it, but not at an IP
+/// address that no other test uses.
+fn free_address(ip: &str) -> SocketAddr {
+    UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap()
 }
 
 #[test]
@@ -153,11 +169,37 @@ fn sockets_that_do_not_fit_are_refused_with_the_remedy() {
         ),
     ];
     for (sockets, arguments, code, expected) in refusals {
-        let output = activated(sockets, arguments).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{sockets:?}: {errors}");
+        let (end, _, errors) = output_of(&mut activated(sockets, arguments));
+        assert_eq!(end, Some(code), "{sockets:?}: {errors}");
         assert!(errors.contains(expected), "{sockets:?}: {errors}");
     }
+}
+
+#[test]
+fn a_number_of_sockets_that_is_none_is_refused() {
+    for count in ["4097", "-1", "abc", ""] {
+        // A server that did not take it would listen here.
+        let mut command = activated(&["udp 127.0.0.1"], &["--workers", "1", "--bind", V4]);
+        let (end, _, errors) = output_of(command.env("WRONG_COUNT", count));
+        assert_eq!(end, Some(1), "{count}: {errors}");
+        let expected = format!("a number of sockets up to 4096, not {count:?}");
+        assert!(
+            errors.contains(&format!("LISTEN_FDS must be {expected}")),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn a_socket_of_udp_lite_is_refused() {
+    if Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::from(UDP_LITE))).is_err() {
+        println!("skipped: this kernel has no UDP-Lite");
+        return;
+    }
+    let (end, _, errors) = output_of(&mut activated(&["udp 127.0.0.1", "lite 127.0.0.1"], &[]));
+    assert_eq!(end, Some(1), "{errors}");
+    let expected = "file descriptor 4 is no UDP socket";
+    assert!(errors.contains(expected), "{errors}");
 }
 
 #[test]
@@ -179,9 +221,7 @@ fn systemd_starts_the_server_at_the_first_datagram_and_loses_none() {
         println!("skipped: {activate} is missing; scripts/test installs it");
         return;
     }
-    // Another socket could take the port in between, but not at an address that no other test uses.
-    let port = |ip: &str| UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
-    let addresses = [port("127.0.0.78"), port("127.0.0.79")];
+    let addresses = ["127.0.0.78", "127.0.0.79"].map(free_address);
     let mut command = without_settings(activate);
     command.arg("--datagram");
     for address in addresses {
@@ -260,6 +300,9 @@ fn activated(sockets: &[&str], arguments: &[&str]) -> Command {
 /// A port for which a process needs a right. [`ACTIVATE`] has it, too.
 const LOW_PORT: u16 = 907;
 
+/// The number of UDP-Lite (RFC 3828), which [`ACTIVATE`] has, too.
+const UDP_LITE: i32 = 136;
+
 /// Sockets of the same kind and address have the same port. The program is opened before its folder
 /// may be out of reach.
 const ACTIVATE: &str = r#"
@@ -270,15 +313,18 @@ for kind, _, ip in (spec.partition(" ") for spec in sys.argv[1].split(",")):
     if kind == "unix":
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     else:
+        given = ip.count(":") == 1
+        ip, port = ip.split(":") if given else (ip, 0)
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-        opened = socket.socket(family, kinds.get(kind, socket.SOCK_DGRAM))
+        protocol = 136 if kind == "lite" else 0
+        opened = socket.socket(family, kinds.get(kind, socket.SOCK_DGRAM), protocol)
         if family == socket.AF_INET6:
             dual = kind == "both" or "ffff" in ip
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
         if kind != "unshared":
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind((ip, 907 if kind == "low" else ports.get((kind, ip), 0)))
+        opened.bind((ip, 907 if kind == "low" else ports.get((kind, ip), int(port))))
         ports[kind, ip] = opened.getsockname()[1]
         if kind == "connected":
             opened.connect((ip, 9))
@@ -287,7 +333,7 @@ for kind, _, ip in (spec.partition(" ") for spec in sys.argv[1].split(",")):
 server = fcntl.fcntl(os.open(sys.argv[2], os.O_RDONLY), fcntl.F_DUPFD_CLOEXEC, 500)
 for number, file in enumerate(files):
     os.dup2(file, 3 + number)
-os.environ["LISTEN_FDS"] = str(len(files))
+os.environ["LISTEN_FDS"] = os.environ.get("WRONG_COUNT", str(len(files)))
 os.environ["LISTEN_PID"] = os.environ.get("WRONG_PID", str(os.getpid()))
 if os.environ.get("RUN_AS_NOBODY"):
     os.setgroups([])

@@ -267,6 +267,20 @@ fn an_address_in_use_and_a_bad_token_file_end_the_start() {
 }
 
 #[test]
+fn a_token_that_others_may_read_is_a_warning_at_the_start() {
+    let token = TokenFile::new("mode");
+    let path = token.path.to_str().unwrap();
+    for (mode, is_warned) in [(0o644, true), (0o620, true), (0o600, false)] {
+        fs::set_permissions(&token.path, fs::Permissions::from_mode(mode)).unwrap();
+        let server = ServerProgram::start(&["--admin", V4, "--admin-token-file", path]);
+        let warning = format!("{path}: other users may read or change it: chmod 600 {path}");
+        let lines = &server.startup_lines;
+        let has_it = lines.iter().any(|line| line.trim_end().ends_with(&warning));
+        assert_eq!(has_it, is_warned, "{mode:o}: {lines:#?}");
+    }
+}
+
+#[test]
 fn the_program_takes_changes_in_its_strict_sandbox() {
     let token = TokenFile::new("program");
     // As the user may have it.

@@ -128,6 +128,18 @@ fn a_flag_comes_before_the_environment_the_file_and_the_default() {
 }
 
 #[test]
+fn a_number_in_another_notation_is_printed_in_decimal() {
+    let file = TestFile::new(
+        "notation",
+        "spin = 0x10\nmax-rooms = 0b101\nworkers = 0o7\n",
+    );
+    let printed = printed(&["--config", file.path()]);
+    for line in ["max-rooms = 5  #", "spin = 16  #", "workers = 7  #"] {
+        assert!(printed.lines().any(|it| it.starts_with(line)), "{printed}");
+    }
+}
+
+#[test]
 fn the_server_obeys_its_file() {
     let text = "bind = \"127.0.0.1:0\"\ncommands = \"off\"\nworkers = 3\n";
     let file = TestFile::new("obeys", text);

@@ -85,6 +85,11 @@ fn a_mistake_in_a_line_is_told_with_the_line_and_a_remedy() {
             "qqqqqq = 5",
             "qqqqqq: unknown key: the keys are the names of the flags in --help",
         ),
+        // Similar to the name of a flag that is no key.
+        (
+            "confg = 1",
+            "confg: unknown key: the keys are the names of the flags in --help",
+        ),
         (
             "\"\\u0007=\" = 5",
             "\\u{7}=: unknown key: the keys are the names of the flags in --help",
@@ -195,6 +200,29 @@ fn a_file_that_cannot_be_read_is_named() {
     fs::write(&file.0, b"max-names = 5\n# gr\xfc\xdfe\n").unwrap();
     let expected = format!("error: {}:2: must be UTF-8", file.path());
     assert_eq!(check(), (Some(2), String::new(), expected));
+}
+
+#[test]
+fn a_path_with_control_characters_is_shown_in_one_line_without_them() {
+    let file = TestFile::new("control\n\u{1b}[2J\u{7}", "");
+    let shown = file.path().replace(char::is_control, "?");
+    let action_with = |action: &str| {
+        let (code, printed, errors) =
+            output_of(&mut bare_command(&["--config", file.path(), action]));
+        (code.unwrap(), printed, errors)
+    };
+    let valid = format!("the configuration with {shown} is valid");
+    assert_eq!(action_with("--check-config"), (0, valid, String::new()));
+    file.write("spin = 3");
+    let (_, printed, _) = action_with("--print-config");
+    let line = format!("spin = 3  # {shown}:1");
+    assert!(printed.lines().any(|printed| printed == line), "{printed}");
+    file.write("spin = -1");
+    let error = format!("error: {shown}:1: spin: must be a whole number");
+    assert_eq!(action_with("--check-config"), (2, String::new(), error));
+    fs::remove_file(&file.0).unwrap();
+    let error = format!("error: {shown}: cannot be read: No such file or directory (os error 2)");
+    assert_eq!(action_with("--check-config"), (2, String::new(), error));
 }
 
 #[test]

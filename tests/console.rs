@@ -12,7 +12,10 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use common::{Client, ServerProgram, Terminal, V4, all_threads_sleep, server_command, wait_until};
+use common::{
+    Client, ServerProgram, Terminal, V4, all_threads_sleep, server_command, terminal_to_close,
+    wait_until,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -54,6 +57,20 @@ fn ctrl_c_stops_the_server_with_exit_code_0() {
     let (mut server, mut terminal) = at_a_terminal(started_by(&SESSION, &["--bind", V4]));
     terminal.expect_output(">>>>: ");
     terminal.type_in("\x03");
+    server.expect_success();
+}
+
+#[test]
+fn a_terminal_that_is_closed_stops_the_server() {
+    let mut command = started_by(&SESSION, &["--bind", V4]);
+    let terminal = terminal_to_close(&mut command);
+    let mut server = ServerProgram::with_errors_piped(command);
+    let log = server.log();
+    // From then on, the server knows that it has a terminal.
+    server.signal(Signal::SIGHUP);
+    log.find("configuration read again");
+    drop(terminal);
+    log.find("the terminal was closed: stopping");
     server.expect_success();
 }
 

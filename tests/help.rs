@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -91,6 +92,19 @@ fn the_flag_for_packages_is_in_no_help_and_refuses_other_kinds() {
         assert_eq!(refused.status.code(), Some(2));
         let errors = String::from_utf8(refused.stderr).unwrap();
         assert!(errors.contains("man, bash, zsh, fish"), "{errors}");
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_written_ends_a_program_with_exit_code_1() {
+    for (path, word, _) in PROGRAMS {
+        for kind in ["man", "bash", "zsh", "fish"] {
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let mut command = Command::new(path);
+            command.args(["--generate", kind]).stdout(full);
+            let code = command.status().unwrap().code();
+            assert_eq!(code, Some(1), "{word} {kind}");
+        }
     }
 }
 

@@ -8,9 +8,11 @@
 mod common;
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use bullhorn::config::CoreList;
-use common::{Network, ServerProgram, V4, server_command, wait_for, with_networks};
+use common::{Network, ServerProgram, V4, output_of, server_command, wait_for, with_networks};
 use nix::unistd::Pid;
 
 #[test]
@@ -55,6 +57,38 @@ fn servers_of_one_machine_take_different_cores() {
 }
 
 #[test]
+fn servers_with_the_same_list_have_a_claim_each() {
+    let core = allowed_cores()[0].to_string();
+    with_networks(|| {
+        Network::new().run(|| {
+            let start = || ServerProgram::start(&["--cores", &core]);
+            let are_taken = || {
+                ["", "-2", "-3"].map(|end| {
+                    let name = format!("bullhorn-core-{core}{end}");
+                    let address = SocketAddr::from_abstract_name(name).unwrap();
+                    UnixDatagram::bind_addr(&address).is_err()
+                })
+            };
+            let first = start();
+            assert_eq!(are_taken(), [true, false, false]);
+            let _second = start();
+            assert_eq!(are_taken(), [true, true, false]);
+            drop(first);
+            assert_eq!(are_taken(), [false, true, false]);
+        });
+    });
+}
+
+#[test]
+fn workers_that_are_not_pinned_may_use_all_cores() {
+    let server = ServerProgram::start(&["--no-pin", "--workers", "2"]);
+    for name in ["worker-0", "worker-1"] {
+        let allowed = wait_for("a worker", || allowed_of(server.pid(), name));
+        assert_eq!(allowed.as_slice(), allowed_cores(), "{name}");
+    }
+}
+
+#[test]
 fn workers_are_pinned_to_a_list_of_cores_in_turn() {
     let cores = allowed_cores();
     let (first, last) = (cores[0], *cores.last().unwrap());
@@ -65,6 +99,8 @@ fn workers_are_pinned_to_a_list_of_cores_in_turn() {
     let list = format!("{last},{first}");
     let server = ServerProgram::start(&["--cores", &list]);
     assert_eq!(cores_of(&server, 2), [last, first]);
+    let lines = &server.startup_lines;
+    assert!(!lines.iter().any(|it| it.contains(" share ")), "{lines:?}");
     let server = ServerProgram::start(&["--cores", &list, "--workers", "3"]);
     assert_eq!(cores_of(&server, 3), [last, first, last]);
     let line = "3 workers share 2 cores";
@@ -93,24 +129,23 @@ fn a_cpuset_is_respected_and_its_cores_are_named() {
         return;
     }
     let list = format!("{last},{first}");
-    let output = on_last(&["--cores", &list]).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let expected = format!("--cores: this process may not use core {first}, only {last}\n");
-    assert!(errors.contains(&expected), "{errors}");
-    assert_eq!(output.status.code(), Some(1));
+    let (end, _, errors) = output_of(&mut on_last(&["--cores", &list]));
+    let expected = format!("--cores: this process may not use core {first}, only {last}");
+    assert!(
+        errors.lines().any(|line| line.ends_with(&expected)),
+        "{errors}"
+    );
+    assert_eq!(end, Some(1));
 }
 
 #[test]
 fn a_list_of_cores_contradicts_workers_that_are_not_pinned() {
-    let output = server_command(&["--cores", "0", "--no-pin"])
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let (end, _, errors) = output_of(&mut server_command(&["--cores", "0", "--no-pin"]));
     assert!(
         errors.contains("--cores does not go with --no-pin"),
         "{errors}"
     );
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(end, Some(2));
 }
 
 /// Returns the core of each worker.

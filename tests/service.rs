@@ -12,9 +12,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use common::{ServerProgram, StoppedThread, TIMEOUT, V4, server_command};
+use common::{ServerProgram, StoppedThread, TIMEOUT, TestFile, V4, server_command};
 use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::geteuid;
 
 #[test]
@@ -40,13 +42,94 @@ fn the_manager_receives_the_start_the_state_and_the_stop() {
 #[test]
 fn a_drain_is_shown_at_once() {
     let manager = Manager::new();
-    let mut server = ServerProgram::start_command(manager.command(&[]));
+    let mut command = manager.command(&[]);
+    // 100 signs of life come in the time between two lines about the server.
+    command.env("WATCHDOG_USEC", "200000");
+    let mut server = ServerProgram::start_command(command);
+    let printed = server.printed();
     let ann = server.client();
     server.expect_echo(&ann, "hi");
-    server.type_line("drain 1s");
-    manager.find("STATUS=draining; peers: 1, rooms: 1, deliveries: ");
+    server.type_line("drain 60s");
+    printed.find("newcomers are refused");
+    let mut states = manager.rest();
+    let is_shown = |state: &String| state.starts_with("STATUS=draining; peers: 1, rooms: 1, ");
+    if !states.iter().any(is_shown) {
+        states = std::iter::repeat_with(|| manager.receive())
+            .take(3)
+            .collect();
+    }
+    // A report may have been on its way. The next one has both, in this order.
+    assert!(states.iter().any(is_shown), "{states:?}");
+    server.signal(Signal::SIGTERM);
     manager.find("STOPPING=1");
     server.expect_success();
+}
+
+#[test]
+fn the_rate_of_deliveries_is_that_of_the_time_since_the_last_line() {
+    let manager = Manager::new();
+    let server = ServerProgram::start_command(manager.command(&[]));
+    manager.find("STATUS=peers: 0, ");
+    let ann = server.client();
+    // Enough for more than one per second within several lines.
+    for number in 0..100 {
+        server.expect_echo(&ann, &format!("{number}"));
+    }
+    let mut states = manager.rest();
+    states.push(manager.find("STATUS="));
+    let is_busy = |state: &String| !state.ends_with("deliveries: 0/s");
+    assert!(states.iter().any(is_busy), "{states:?}");
+    assert_eq!(
+        manager.find("STATUS="),
+        "STATUS=peers: 1, rooms: 1, deliveries: 0/s"
+    );
+}
+
+#[test]
+fn a_reload_is_shown_from_its_begin_to_its_end_also_with_a_mistake() {
+    let manager = Manager::new();
+    let file = TestFile::new("manager", "");
+    let mut server = ServerProgram::start_command(manager.command(&["--config", file.path()]));
+    let log = server.log();
+    manager.find("READY=1");
+    for (text, logged) in [
+        ("max-peers = 5", "configuration read again: "),
+        ("max-peers = many", "configuration not read again: "),
+    ] {
+        file.write(text);
+        let before = monotonic_us();
+        server.signal(Signal::SIGHUP);
+        let reloading = manager.find_before("RELOADING=1", "READY=1");
+        let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+        let time: u128 = time.unwrap().parse().unwrap();
+        assert!((before..=monotonic_us()).contains(&time), "{time}");
+        manager.find_before("READY=1", "RELOADING=1");
+        log.find(logged);
+    }
+}
+
+/// Returns the time of the clock that the manager compares with the time of a reload.
+fn monotonic_us() -> u128 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    Duration::from(time).as_micros()
+}
+
+#[test]
+fn more_than_two_signs_of_life_come_within_a_limit() {
+    let manager = Manager::new();
+    let mut command = manager.command(&[]);
+    command.env("WATCHDOG_USEC", "1000000");
+    let _server = ServerProgram::start_command(command);
+    manager.find("STATUS=");
+    // Five limits lie between two lines about the server. A machine that is busy may delay the
+    // signs between some lines, but not between all.
+    let mut counts = Vec::new();
+    while counts.last().is_none_or(|count| *count <= 2 * 5) {
+        assert!(counts.len() < 3, "{counts:?}");
+        let states = std::iter::repeat_with(|| manager.receive());
+        let states = states.take_while(|state| !state.starts_with("STATUS="));
+        counts.push(states.filter(|state| state == ALIVE).count());
+    }
 }
 
 #[test]
@@ -111,16 +194,19 @@ fn signs_of_life_need_no_watchdog_of_the_server() {
 }
 
 #[test]
-fn the_limit_of_another_process_asks_for_no_signs_of_life() {
-    let manager = Manager::new();
-    let mut command = manager.command(&[]);
-    command
-        .env("WATCHDOG_USEC", "200000")
-        .env("WATCHDOG_PID", "1");
-    let _server = ServerProgram::start_command(command);
-    for _ in 0..2 {
-        // The second comes after seconds.
-        manager.find_before("STATUS=", ALIVE);
+fn a_limit_of_another_process_or_of_0_asks_for_no_signs_of_life() {
+    for variables in [
+        &[("WATCHDOG_USEC", "200000"), ("WATCHDOG_PID", "1")][..],
+        &[("WATCHDOG_USEC", "0")],
+    ] {
+        let manager = Manager::new();
+        let mut command = manager.command(&[]);
+        command.envs(variables.iter().copied());
+        let _server = ServerProgram::start_command(command);
+        for _ in 0..2 {
+            // The second comes after seconds.
+            manager.find_before("STATUS=", ALIVE);
+        }
     }
 }
 
@@ -279,9 +365,12 @@ impl Manager {
     /// Receives until a state that begins with `text`. None may begin with `early`.
     #[track_caller]
     fn find_before(&self, text: &str, early: &str) -> String {
+        // Others may come without end.
+        let deadline = Instant::now() + TIMEOUT;
         let mut state = self.receive();
         while !state.starts_with(text) {
             assert!(!state.starts_with(early), "{state}");
+            assert!(Instant::now() < deadline, "no {text:?}, but {state:?}");
             state = self.receive();
         }
         state

@@ -11,7 +11,8 @@ pub(crate) struct TestFile(pub(crate) PathBuf);
 
 impl TestFile {
     pub(crate) fn new(name: &str, text: &str) -> Self {
-        let name = format!("configuration_{name}.toml");
+        let id = std::process::id();
+        let name = format!("configuration_{name}_{id}.toml");
         let file = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
         file.write(text);
         file

@@ -86,7 +86,7 @@ pub(crate) use session::{
 };
 pub(crate) use stopped_thread::StoppedThread;
 pub(crate) use strangers::{Strangers, proved, strict_config};
-pub(crate) use terminal::Terminal;
+pub(crate) use terminal::{Terminal, terminal_to_close};
 pub(crate) use time::Time;
 pub(crate) use transcript::Transcript;
 

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::num::NonZeroU16;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, Winsize, grantpt, openpty, posix_openpt, ptsname_r, unlockpt};
 
 use super::{Process, Transcript};
 
@@ -74,6 +76,21 @@ impl Terminal {
             rows.ends_with(lines)
         });
     }
+}
+
+/// Makes a new terminal the standard input and output of `command`, and returns its other end. The
+/// drop of that closes the terminal, as no other process has it.
+pub(crate) fn terminal_to_close(command: &mut Command) -> PtyMaster {
+    let own = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&own).unwrap();
+    unlockpt(&own).unwrap();
+    let mut options = File::options();
+    options.read(true).write(true);
+    options.custom_flags(OFlag::O_NOCTTY.bits());
+    let other = options.open(ptsname_r(&own).unwrap()).unwrap();
+    command.env("TERM", "xterm");
+    command.stdin(other.try_clone().unwrap()).stdout(other);
+    own
 }
 
 /// Returns the rows on the screen after these bytes, down to the one with the cursor.

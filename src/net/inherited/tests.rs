@@ -96,19 +96,26 @@ fn a_single_socket_need_not_share_its_address() {
 
 #[test]
 fn options_and_buffers_are_those_of_own_sockets_but_larger_buffers_stay() {
-    let sockets = open_group("0.0.0.0:0", 2);
+    let sockets = open_group("0.0.0.0:0", 3);
     sockets[1].set_recv_buffer_size(131_072).unwrap();
+    for set_size in [Socket::set_recv_buffer_size, Socket::set_send_buffer_size] {
+        set_size(&sockets[2], 8_192).unwrap();
+    }
     let sockets = InheritedSockets::new(sockets).unwrap();
     let closed = sockets.into_closed_groups(WANTED).unwrap().remove(0);
-    let mut buffers = Vec::new();
+    let (mut buffers, mut send_buffers) = (Vec::new(), Vec::new());
     for socket in &closed.group.sockets {
         let socket = socket2::SockRef::from(socket);
         assert!(socket.nonblocking().unwrap());
         assert!(!socket.reuse_address().unwrap());
         buffers.push(socket.recv_buffer_size().unwrap() / 2);
+        send_buffers.push(socket.send_buffer_size().unwrap() / 2);
     }
     assert!(buffers[0] >= WANTED.receive_bytes, "{buffers:?}");
     assert_eq!(buffers[1], 131_072);
+    // Small ones grow.
+    assert_eq!(buffers[2], WANTED.receive_bytes);
+    assert_eq!(send_buffers[2], WANTED.send_bytes);
 }
 
 #[test]
