@@ -6,7 +6,7 @@ mod output;
 mod requests;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -55,6 +55,7 @@ fn run(
     signals: HeldSignals,
 ) -> Result<(), Box<dyn Error>> {
     let arguments = configuration.arguments();
+    let had_terminal = io::stdin().is_terminal();
     supervise::keep_panics_quiet();
     let logs_texts = arguments.log.texts.are_on(&arguments.server.bind);
     log::install(arguments.log.clone(), logs_texts);
@@ -100,7 +101,7 @@ fn run(
     }
     let handle = server.handle();
     server.spawn_companion("console", move || console::run(&handle, terminal))?;
-    let requests = Requests::new(configuration, server.handle(), manager);
+    let requests = Requests::new(configuration, server.handle(), manager, had_terminal);
     let received = signals.requests();
     server.spawn_companion("requests", move || requests.run(received))?;
     let handle = server.handle();

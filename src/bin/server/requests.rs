@@ -28,13 +28,14 @@ impl Requests {
         configuration: Configuration,
         server: ServerHandle,
         manager: Option<ServiceManager>,
+        had_terminal: bool,
     ) -> Self {
         Self {
             first: configuration.clone(),
             last: configuration,
             server,
             manager,
-            had_terminal: io::stdin().is_terminal(),
+            had_terminal,
         }
     }
 
