@@ -184,6 +184,7 @@ mod tests {
         let text = |cost_ns| Picked {
             share: 0,
             not_to: None,
+            is_local: true,
             from: DisplayName::Address(([127, 0, 0, 1], 9).into()),
             cost_ns,
             age_us: 0,

@@ -124,6 +124,8 @@ counters! {
     challenges,
     /// Messages queued for fan-out, from texts and from frames.
     messages,
+    /// Messages of peers of other nodes of the cluster, which are for local peers.
+    messages_of_nodes,
     /// Messages shed because the share of their sender or room of the backlog was used up.
     messages_shed,
     /// Texts and direct messages dropped because the operator has muted their sender.

@@ -1,6 +1,6 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
@@ -39,6 +39,10 @@ pub struct Room {
     v2_members: AtomicU32,
     /// The number of the next message, for each worker.
     sequences: Box<[AtomicU32]>,
+    /// The number of members on other nodes of the cluster.
+    remote_members: AtomicU32,
+    /// The number of the next text for other nodes, for each worker. There are none until the first.
+    published: OnceLock<Box<[AtomicU32]>>,
     events: Arc<EventQueue>,
 }
 
@@ -82,6 +86,8 @@ impl Room {
             v1_members: AtomicU32::new(0),
             v2_members: AtomicU32::new(0),
             sequences: (0..workers).map(|_| AtomicU32::new(0)).collect(),
+            remote_members: AtomicU32::new(0),
+            published: OnceLock::new(),
             events,
         }
     }
@@ -105,6 +111,11 @@ impl Room {
     /// The number in protocol v2.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// A random number that this room has, and none with the same name before or after it.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// The room as v2 peers are told of it.
@@ -140,6 +151,31 @@ impl Room {
     /// Takes the numbers for `count` messages from `worker`, and returns the first.
     pub fn take_sequence(&self, worker: WorkerId, count: u32) -> u32 {
         self.sequences[worker.index()].fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// The number of members on other nodes of the cluster.
+    pub fn remote_members(&self) -> u32 {
+        self.remote_members.load(Ordering::Relaxed)
+    }
+
+    pub fn set_remote_members(&self, count: u32) {
+        self.remote_members.store(count, Ordering::Relaxed);
+    }
+
+    /// The number of the next text that `worker` publishes to other nodes.
+    pub fn published(&self, worker: WorkerId) -> u32 {
+        let published = self.published.get();
+        published.map_or(0, |published| {
+            published[worker.index()].load(Ordering::Relaxed)
+        })
+    }
+
+    /// Counts texts that `worker` publishes to other nodes.
+    pub fn add_published(&self, worker: WorkerId, texts: u16) {
+        let workers = self.sequences.len();
+        let new = || (0..workers).map(|_| AtomicU32::new(0)).collect();
+        let published = self.published.get_or_init(new);
+        published[worker.index()].fetch_add(texts.into(), Ordering::Relaxed);
     }
 
     /// Adds a peer, which must not be a member. `name` is called if the room has presence
