@@ -5,6 +5,7 @@ mod common;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use bullhorn::ServerConfig;
 use bullhorn::server::ops::stats::Stats;
@@ -182,16 +183,29 @@ fn wait_for_suspects(server: &TestServer, live: &[Client]) {
 
 /// Registers `count` peers that live on `machine`, at its address `own`.
 fn join(machine: &Network, server: &TestServer, own: &str, to: &str, count: usize) -> Vec<Client> {
-    let registered = || server.stats().total().registered;
-    let before = registered();
+    let before = server.stats().total().registered;
     let connect = |_| {
         let client = Client::connect_from(parse(own), parse(to));
         client.send(b"@im@");
         client
     };
-    let clients = machine.run(|| (0..count).map(connect).collect());
-    wait_until("registrations", || registered() == before + count as u64);
+    let clients: Vec<_> = machine.run(|| (0..count).map(connect).collect());
+    let again = || clients.iter().for_each(|client| client.send(b"@im@"));
+    wait_for_registrations(server, before + count as u64, again);
     clients
+}
+
+/// Waits until `count` peers have been registered. Calls `again` now and then, as a network that has
+/// just been made may lose the first datagrams.
+fn wait_for_registrations(server: &TestServer, count: u64, again: impl Fn()) {
+    let mut sent = Instant::now();
+    wait_until("registrations", || {
+        if sent.elapsed() > Duration::from_millis(500) {
+            again();
+            sent = Instant::now();
+        }
+        server.stats().total().registered == count
+    });
 }
 
 /// Registers peers at addresses that belong to nobody any more when this returns.
@@ -201,8 +215,7 @@ fn register_at(
     to: SocketAddr,
     count: usize,
 ) -> Vec<UdpSocket> {
-    let registered = || server.stats().total().registered;
-    let before = registered();
+    let before = server.stats().total().registered;
     let (prefix, range) = if to.is_ipv4() {
         ("10.77.0.", "10.77.0.128/25")
     } else {
@@ -217,8 +230,13 @@ fn register_at(
         peer.send_to(b"@im@", to).expect("the network is up");
         peer
     };
-    let peers = machine.run(|| (129..129 + count).map(register).collect());
-    wait_until("registrations", || registered() == before + count as u64);
+    let peers: Vec<_> = machine.run(|| (129..129 + count).map(register).collect());
+    let again = || {
+        for peer in &peers {
+            let _ = peer.send_to(b"@im@", to);
+        }
+    };
+    wait_for_registrations(server, before + count as u64, again);
     machine.ip(&format!("route del local {range} dev lo"));
     peers
 }

@@ -195,7 +195,7 @@ fn bad_arguments_are_refused_with_what_is_expected() {
         (&["--heartbeat", "1ms"], "between 10ms and 1m"),
         (&["--settle", "2h"], "between 10ms and 1m"),
         (&["--wait", "2m"], "between 0s and 1m"),
-        (&["--protocol", "v3"], "auto, v1 or v2"),
+        (&["--protocol", "v3"], "auto, v1, v2"),
         (&["--greet", ""], "a value is required"),
         (&["--greet", "hi", "--attempts", "0"], "1..=100"),
         (&["--linger", "1s"], "unexpected argument"),
