@@ -3,6 +3,8 @@
 mod assembly;
 mod chat;
 pub mod clock;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod config;
 pub mod core;
 pub mod egress;

@@ -28,6 +28,7 @@ pub struct ParseLabelError<const MAX: usize>;
 
 /// Display name of a peer: its name, or its address while it has no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cluster", derive(serde::Serialize, serde::Deserialize))]
 pub enum DisplayName {
     /// The address of a peer without a name.
     Address(SocketAddr),
@@ -78,6 +79,21 @@ impl<const MAX: usize> FromStr for Label<MAX> {
 
     fn from_str(text: &str) -> Result<Self, ParseLabelError<MAX>> {
         Self::parse(text.as_bytes()).ok_or(ParseLabelError)
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl<const MAX: usize> serde::Serialize for Label<MAX> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl<'de, const MAX: usize> serde::Deserialize<'de> for Label<MAX> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

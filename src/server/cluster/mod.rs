@@ -1,0 +1,3 @@
+//! A cluster: several servers that are one chat, over a bus.
+
+pub mod members;
