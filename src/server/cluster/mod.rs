@@ -1,3 +1,5 @@
 //! A cluster: several servers that are one chat, over a bus.
 
 pub mod members;
+pub mod message;
+pub mod nodes;

@@ -1,0 +1,149 @@
+//! What nodes tell each other, but texts.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::members::{Change, Digest};
+use crate::wire::RoomName;
+
+/// The name of a node: 1 to 32 of `A-Z a-z 0-9 _ -`, unique in its cluster.
+pub type NodeId = RoomName;
+
+/// A message of a node to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message<'a> {
+    pub version: u8,
+    pub from: NodeId,
+    /// A random number, another one after each start of the node.
+    pub incarnation: u64,
+    pub body: Body<'a>,
+}
+
+/// The body of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body<'a> {
+    /// Each second, to all.
+    Heartbeat(Heartbeat),
+    /// To all, in order: the numbers of changes go on from message to message.
+    Changes {
+        /// Number of the first change.
+        number: u64,
+        changes: Cow<'a, [Change]>,
+    },
+    /// To one node: it shall send all a list of its members.
+    ListRequest,
+    /// To all: a part of the changes that make its members of none.
+    List {
+        /// Number of the next change after the list.
+        number: u64,
+        /// Number of the part, from 0.
+        part: u32,
+        is_last: bool,
+        changes: Cow<'a, [Change]>,
+    },
+    /// To all: the node stops, and its members are gone.
+    Bye,
+}
+
+/// A sign of life, and what others have to know of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Number of the next change.
+    pub number: u64,
+    /// Digest of its members after the changes so far.
+    pub digest: Digest,
+    /// Number of its peers.
+    pub peers: u32,
+    /// The share of time in which its busiest worker was not asleep, in percent.
+    pub busy_percent: u8,
+}
+
+/// A message that is malformed, or of another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a malformed message of a node")]
+pub struct MalformedMessage;
+
+impl Message<'_> {
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("every message has a form")
+    }
+
+    /// Parses the bytes of a message.
+    ///
+    /// # Errors
+    /// [`MalformedMessage`].
+    pub fn parse(bytes: &[u8]) -> Result<Message<'_>, MalformedMessage> {
+        if bytes.first() != Some(&VERSION) || bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(MalformedMessage);
+        }
+        match postcard::take_from_bytes(bytes) {
+            Ok((message, [])) => Ok(message),
+            _ => Err(MalformedMessage),
+        }
+    }
+}
+
+/// First byte of each message.
+pub const VERSION: u8 = 1;
+
+/// Maximum number of changes in a message.
+pub const MAX_CHANGES: usize = 256;
+
+/// Maximum length of a message: [`MAX_CHANGES`] of 64 bytes at most, and a head.
+pub const MAX_MESSAGE_BYTES: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::DisplayName;
+
+    fn message(body: Body<'_>) -> Message<'_> {
+        Message {
+            version: VERSION,
+            from: "node-1".parse().unwrap(),
+            incarnation: u64::MAX,
+            body,
+        }
+    }
+
+    #[test]
+    fn the_longest_message_is_parsed_as_it_was() {
+        let room = "r".repeat(32).parse().unwrap();
+        let long = Change::Renamed(
+            room,
+            DisplayName::Name("n".repeat(24).parse().unwrap()),
+            "m".repeat(24).parse().unwrap(),
+        );
+        let message = message(Body::List {
+            number: u64::MAX,
+            part: u32::MAX,
+            is_last: false,
+            changes: vec![long; MAX_CHANGES].into(),
+        });
+        let bytes = message.encode();
+        assert!(bytes.len() <= MAX_MESSAGE_BYTES, "{}", bytes.len());
+        assert_eq!(Message::parse(&bytes), Ok(message));
+    }
+
+    #[test]
+    fn another_version_and_more_bytes_are_refused() {
+        let mut bytes = message(Body::Bye).encode();
+        assert!(Message::parse(&bytes).is_ok());
+        bytes.push(0);
+        assert_eq!(Message::parse(&bytes), Err(MalformedMessage));
+        bytes.pop();
+        bytes[0] = VERSION + 1;
+        assert_eq!(Message::parse(&bytes), Err(MalformedMessage));
+        assert_eq!(Message::parse(&[]), Err(MalformedMessage));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Message::parse(&[&[VERSION][..], &bytes].concat());
+        }
+    }
+}

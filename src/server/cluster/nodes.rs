@@ -1,0 +1,275 @@
+//! The other nodes, as this one sees them.
+
+use std::collections::HashMap;
+use std::mem;
+
+use super::members::{Change, Members};
+use super::message::{Body, Heartbeat, Message, NodeId};
+
+/// The other nodes and their members. A node owns its members: they are what it has told, and they are
+/// gone when it is silent for too long. So nobody stays for ever.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    nodes: HashMap<NodeId, Node>,
+}
+
+/// Another node.
+#[derive(Debug)]
+pub struct Node {
+    incarnation: u64,
+    heard_ms: u64,
+    heartbeat: Heartbeat,
+    /// Number of the next change.
+    number: u64,
+    members: Members,
+    /// The members may be others than the node has told, as something was lost.
+    is_stale: bool,
+    /// The time at which its list was requested last.
+    requested_ms: Option<u64>,
+    /// The parts of a list that have come.
+    list: Vec<Change>,
+    /// Number of the next part.
+    part: u32,
+}
+
+/// The effect of a message, or of the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A node is here.
+    Up(NodeId),
+    /// A node has stopped, or was silent for too long.
+    Down(NodeId, DownReason),
+    /// A member of a node has changed. A node that is down was told of first.
+    Changed(NodeId, Change),
+    /// This node has to be asked for a list of its members.
+    Request(NodeId),
+}
+
+/// The reason why a node is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DownReason {
+    Stopped,
+    /// It was silent for longer than [`MAX_SILENCE_MS`].
+    Silent,
+    /// Another process has its name.
+    Restarted,
+}
+
+impl Nodes {
+    /// Takes a message of another node, and calls `on_event` with its effects.
+    pub fn handle(&mut self, message: &Message<'_>, now_ms: u64, mut on_event: impl FnMut(Event)) {
+        let id = message.from;
+        let known = self.nodes.get(&id).map(|node| node.incarnation);
+        if known.is_some_and(|known| known != message.incarnation) {
+            // A message of the process before it may be late. Its heartbeat is not.
+            let Body::Heartbeat(_) = message.body else {
+                return;
+            };
+            self.remove(&id, DownReason::Restarted, &mut on_event);
+        }
+        if let Body::Bye = message.body {
+            return self.remove(&id, DownReason::Stopped, &mut on_event);
+        }
+        let mut is_new = false;
+        let node = self.nodes.entry(id).or_insert_with(|| {
+            is_new = true;
+            Node::new(message.incarnation)
+        });
+        node.heard_ms = now_ms;
+        if is_new {
+            on_event(Event::Up(id));
+        }
+        let mut changed = |change| on_event(Event::Changed(id, change));
+        match &message.body {
+            Body::Heartbeat(heartbeat) => node.check(heartbeat),
+            Body::Changes { number, changes } => node.change(*number, changes, &mut changed),
+            Body::List {
+                number,
+                part,
+                is_last,
+                changes,
+            } => node.take_list(*number, *part, *is_last, changes, &mut changed),
+            Body::ListRequest | Body::Bye => {}
+        }
+        if node.is_due(now_ms) {
+            node.requested_ms = Some(now_ms);
+            on_event(Event::Request(id));
+        }
+    }
+
+    /// Removes the nodes that are silent for too long.
+    pub fn expire(&mut self, now_ms: u64, mut on_event: impl FnMut(Event)) {
+        let is_silent = |node: &Node| now_ms.saturating_sub(node.heard_ms) > MAX_SILENCE_MS;
+        let nodes = self.nodes.iter().filter(|(_, node)| is_silent(node));
+        let silent: Vec<NodeId> = nodes.map(|(id, _)| *id).collect();
+        for id in silent {
+            self.remove(&id, DownReason::Silent, &mut on_event);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Node)> {
+        self.nodes.iter()
+    }
+
+    fn remove(&mut self, id: &NodeId, reason: DownReason, on_event: &mut impl FnMut(Event)) {
+        if let Some(node) = self.nodes.remove(id) {
+            on_event(Event::Down(*id, reason));
+            let mut changed = |change| on_event(Event::Changed(*id, change));
+            leave_all(&node.members, reason == DownReason::Stopped, &mut changed);
+        }
+    }
+}
+
+impl Node {
+    fn new(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            heard_ms: 0,
+            heartbeat: Heartbeat::default(),
+            number: 0,
+            members: Members::default(),
+            is_stale: false,
+            requested_ms: None,
+            list: Vec::new(),
+            part: 0,
+        }
+    }
+
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
+    }
+
+    /// Returns true if its members are what it has told, as far as is known.
+    pub fn is_current(&self) -> bool {
+        !self.is_stale
+    }
+
+    fn check(&mut self, heartbeat: &Heartbeat) {
+        self.heartbeat = *heartbeat;
+        if heartbeat.number != self.number || heartbeat.digest != self.members.digest() {
+            self.is_stale = true;
+        }
+    }
+
+    fn change(&mut self, number: u64, changes: &[Change], changed: &mut impl FnMut(Change)) {
+        if number != self.number {
+            // Earlier ones have come already.
+            self.is_stale |= number > self.number;
+            return;
+        }
+        for change in changes {
+            match self.members.apply(change) {
+                Ok(()) => changed(change.clone()),
+                Err(_) => self.is_stale = true,
+            }
+        }
+        self.number += changes.len() as u64;
+    }
+
+    fn take_list(
+        &mut self,
+        number: u64,
+        part: u32,
+        is_last: bool,
+        changes: &[Change],
+        changed: &mut impl FnMut(Change),
+    ) {
+        if part == 0 {
+            self.list.clear();
+            self.part = 0;
+        }
+        // It may be the answer to another node's request.
+        if !self.is_stale || part != self.part {
+            self.part = 0;
+            return;
+        }
+        self.part += 1;
+        self.list.extend_from_slice(changes);
+        if !is_last {
+            return;
+        }
+        self.part = 0;
+        let mut members = Members::default();
+        let mut is_whole = true;
+        for change in mem::take(&mut self.list) {
+            is_whole &= members.apply(&change).is_ok();
+        }
+        if is_whole {
+            differences(&self.members, &members, changed);
+            self.members = members;
+            self.number = number;
+            self.is_stale = false;
+        }
+    }
+
+    /// Returns true if its list has to be requested now.
+    fn is_due(&self, now_ms: u64) -> bool {
+        let is_over = |requested: u64| now_ms.saturating_sub(requested) >= REQUEST_INTERVAL_MS;
+        self.is_stale && self.requested_ms.is_none_or(is_over)
+    }
+}
+
+/// Calls `changed` with the changes of a node whose members are gone.
+fn leave_all(members: &Members, have_left: bool, changed: &mut impl FnMut(Change)) {
+    for (room, _) in members.rooms() {
+        for who in members.members_of(&room) {
+            changed(match have_left {
+                true => Change::Left(room, who),
+                false => Change::TimedOut(room, who),
+            });
+        }
+    }
+    for claim in members.claims() {
+        changed(Change::Freed(claim.name));
+    }
+}
+
+/// Calls `changed` with the changes from `before` to `after`.
+fn differences(before: &Members, after: &Members, changed: &mut impl FnMut(Change)) {
+    let count = |members: &Members| {
+        let mut counts = HashMap::<_, i64>::new();
+        for (room, _) in members.rooms() {
+            for who in members.members_of(&room) {
+                *counts.entry((room.folded(), who)).or_default() += 1;
+            }
+        }
+        counts
+    };
+    let (old, new) = (count(before), count(after));
+    for ((room, who), count) in &old {
+        let left = count - new.get(&(*room, *who)).unwrap_or(&0);
+        (0..left).for_each(|_| changed(Change::Left(*room, *who)));
+    }
+    for ((room, who), count) in &new {
+        let joined = count - old.get(&(*room, *who)).unwrap_or(&0);
+        (0..joined).for_each(|_| changed(Change::Joined(*room, *who)));
+    }
+    let is_kept = |members: &Members, name| members.claim(name).is_some();
+    for claim in before.claims() {
+        if !is_kept(after, &claim.name) {
+            changed(Change::Freed(claim.name));
+        }
+    }
+    for claim in after.claims() {
+        if before.claim(&claim.name) != Some(claim) {
+            changed(Change::Claimed(*claim));
+        }
+    }
+}
+
+/// Time of silence after which a node is down. Two heartbeats may be lost, and the third late by half a
+/// second.
+pub const MAX_SILENCE_MS: u64 = 3_500;
+
+/// Time between two heartbeats.
+pub const HEARTBEAT_MS: u64 = 1_000;
+
+/// Time between two requests for the list of a node. A long list has come by then.
+const REQUEST_INTERVAL_MS: u64 = 1_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::server::cluster::members::Claim;
+use crate::server::cluster::message::{MAX_CHANGES, VERSION};
+use crate::wire::{DisplayName, Name, RoomName};
+
+fn id() -> NodeId {
+    "there".parse().unwrap()
+}
+
+fn room() -> RoomName {
+    "den".parse().unwrap()
+}
+
+fn name(number: u16) -> Name {
+    format!("peer-{number}").parse().unwrap()
+}
+
+fn who(number: u16) -> DisplayName {
+    DisplayName::Name(name(number))
+}
+
+/// The node that tells, with its members.
+struct Teller {
+    incarnation: u64,
+    number: u64,
+    members: Members,
+}
+
+impl Teller {
+    fn new(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            number: 0,
+            members: Members::default(),
+        }
+    }
+
+    fn message<'a>(&self, body: Body<'a>) -> Message<'a> {
+        Message {
+            version: VERSION,
+            from: id(),
+            incarnation: self.incarnation,
+            body,
+        }
+    }
+
+    fn heartbeat(&self) -> Message<'static> {
+        self.message(Body::Heartbeat(Heartbeat {
+            number: self.number,
+            digest: self.members.digest(),
+            ..Heartbeat::default()
+        }))
+    }
+
+    fn change(&mut self, changes: Vec<Change>) -> Message<'static> {
+        for change in &changes {
+            self.members.apply(change).unwrap();
+        }
+        let number = self.number;
+        self.number += changes.len() as u64;
+        self.message(Body::Changes {
+            number,
+            changes: changes.into(),
+        })
+    }
+
+    fn list(&self) -> Vec<Message<'static>> {
+        let all: Vec<Change> = self.members.as_changes().collect();
+        let parts = all.chunks(MAX_CHANGES).count().max(1);
+        (0..parts)
+            .map(|part| {
+                let changes = all.chunks(MAX_CHANGES).nth(part).unwrap_or_default();
+                self.message(Body::List {
+                    number: self.number,
+                    part: part as u32,
+                    is_last: part + 1 == parts,
+                    changes: changes.to_vec().into(),
+                })
+            })
+            .collect()
+    }
+}
+
+fn handle(nodes: &mut Nodes, message: &Message<'_>, now_ms: u64) -> Vec<Event> {
+    let mut events = Vec::new();
+    nodes.handle(message, now_ms, |event| events.push(event));
+    events
+}
+
+fn joined(number: u16) -> Change {
+    Change::Joined(room(), who(number))
+}
+
+#[test]
+fn changes_are_events_and_a_silent_node_takes_its_members_along() {
+    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
+    let first = there.change(vec![joined(1), joined(2)]);
+    let expected = [
+        Event::Up(id()),
+        Event::Changed(id(), joined(1)),
+        Event::Changed(id(), joined(2)),
+    ];
+    assert_eq!(handle(&mut nodes, &first, 5), expected);
+    assert_eq!(handle(&mut nodes, &there.heartbeat(), 1_000), []);
+    let claim = Claim {
+        name: name(1),
+        claimed_ms: 7,
+    };
+    let left = vec![Change::Left(room(), who(2)), Change::Claimed(claim)];
+    let events = handle(&mut nodes, &there.change(left.clone()), 1_100);
+    let expected = left.into_iter().map(|change| Event::Changed(id(), change));
+    assert!(events.into_iter().eq(expected));
+
+    let mut events = Vec::new();
+    nodes.expire(1_100 + MAX_SILENCE_MS, |event| events.push(event));
+    assert_eq!(events, [], "not yet");
+    nodes.expire(1_101 + MAX_SILENCE_MS, |event| events.push(event));
+    let expected = [
+        Event::Down(id(), DownReason::Silent),
+        Event::Changed(id(), Change::TimedOut(room(), who(1))),
+        Event::Changed(id(), Change::Freed(name(1))),
+    ];
+    assert_eq!(events, expected);
+    assert_eq!(nodes.iter().count(), 0);
+}
+
+#[test]
+fn what_was_lost_comes_with_a_list_that_is_requested_once_a_second() {
+    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
+    handle(&mut nodes, &there.change(vec![joined(1), joined(2)]), 0);
+    let _lost = there.change(vec![joined(3), Change::Left(room(), who(1))]);
+    let request = [Event::Request(id())];
+    assert_eq!(handle(&mut nodes, &there.heartbeat(), 10), request);
+    assert_eq!(handle(&mut nodes, &there.heartbeat(), 500), []);
+    assert_eq!(handle(&mut nodes, &there.heartbeat(), 1_010), request);
+    let events = handle(&mut nodes, &there.list()[0], 1_020);
+    let expected = [
+        Event::Changed(id(), Change::Left(room(), who(1))),
+        Event::Changed(id(), joined(3)),
+    ];
+    assert_eq!(events, expected);
+    assert_eq!(handle(&mut nodes, &there.heartbeat(), 2_000), []);
+    // A list that another node has requested changes nothing.
+    assert_eq!(handle(&mut nodes, &there.list()[0], 2_010), []);
+    assert_eq!(
+        handle(&mut nodes, &there.change(vec![joined(9)]), 2_020).len(),
+        1
+    );
+}
+
+#[test]
+fn a_late_change_is_not_applied_twice() {
+    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
+    let first = there.change(vec![joined(1)]);
+    handle(&mut nodes, &first, 0);
+    assert_eq!(handle(&mut nodes, &first, 1), []);
+    assert_eq!(handle(&mut nodes, &there.heartbeat(), 2), []);
+}
+
+#[test]
+fn a_restarted_node_begins_without_members_and_is_not_disturbed_by_late_messages() {
+    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
+    handle(&mut nodes, &there.change(vec![joined(1)]), 0);
+    let late = there.change(vec![joined(2)]);
+    let again = Teller::new(2);
+    let events = handle(&mut nodes, &again.heartbeat(), 1);
+    let expected = [
+        Event::Down(id(), DownReason::Restarted),
+        Event::Changed(id(), Change::TimedOut(room(), who(1))),
+        Event::Up(id()),
+    ];
+    assert_eq!(events, expected);
+    assert_eq!(handle(&mut nodes, &late, 2), []);
+    assert_eq!(handle(&mut nodes, &there.message(Body::Bye), 3), []);
+    let events = handle(&mut nodes, &again.message(Body::Bye), 4);
+    assert_eq!(events, [Event::Down(id(), DownReason::Stopped)]);
+}
+
+#[test]
+fn a_list_of_many_parts_is_taken_as_a_whole_or_not_at_all() {
+    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
+    let many = 3 * MAX_CHANGES as u16;
+    for number in 0..many {
+        there.change(vec![joined(number)]);
+    }
+    handle(&mut nodes, &there.heartbeat(), 0);
+    let parts = there.list();
+    assert_eq!(parts.len(), 3);
+    for part in [&parts[0], &parts[2], &parts[1]] {
+        assert_eq!(handle(&mut nodes, part, 1), [], "one is missing before it");
+    }
+    assert_eq!(handle(&mut nodes, &parts[0], 2), []);
+    assert_eq!(handle(&mut nodes, &parts[1], 2), []);
+    assert_eq!(handle(&mut nodes, &parts[2], 2).len(), usize::from(many));
+}
+
+proptest! {
+    /// Events of a node whose messages get lost now and then lead to its members.
+    #[test]
+    fn whatever_is_lost_the_members_are_right_in_the_end(
+        steps in prop::collection::vec((0_u16..6, 0_u8..4, any::<bool>()), 1..80),
+    ) {
+        let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
+        let mut seen = Members::default();
+        let mut now_ms = 0;
+        let mut take = |nodes: &mut Nodes, message: &Message<'_>, now_ms| {
+            let mut is_requested = false;
+            nodes.handle(message, now_ms, |event| match event {
+                Event::Changed(_, change) => seen.apply(&change).unwrap(),
+                Event::Request(_) => is_requested = true,
+                Event::Up(_) | Event::Down(..) => {}
+            });
+            (is_requested, seen.digest())
+        };
+        for (peer, kind, is_lost) in steps {
+            now_ms += 400;
+            let change = match kind {
+                0 => joined(peer),
+                1 => Change::Left(room(), who(peer)),
+                2 => Change::Renamed(room(), who(peer), name(peer + 1)),
+                _ => Change::Claimed(Claim { name: name(peer), claimed_ms: now_ms }),
+            };
+            let mut copy = Members::default();
+            there.members.as_changes().for_each(|change| copy.apply(&change).unwrap());
+            let message = match copy.apply(&change) {
+                Ok(()) => there.change(vec![change]),
+                Err(_) => there.heartbeat(),
+            };
+            if is_lost {
+                continue;
+            }
+            let (is_requested, _) = take(&mut nodes, &message, now_ms);
+            if is_requested {
+                for part in there.list() {
+                    take(&mut nodes, &part, now_ms);
+                }
+            }
+        }
+        for _ in 0..2 {
+            now_ms += REQUEST_INTERVAL_MS;
+            if take(&mut nodes, &there.heartbeat(), now_ms).0 {
+                for part in there.list() {
+                    take(&mut nodes, &part, now_ms);
+                }
+            }
+        }
+        let (is_requested, digest) = take(&mut nodes, &there.heartbeat(), now_ms + 5_000);
+        prop_assert!(!is_requested);
+        prop_assert_eq!(digest, there.members.digest());
+    }
+}
