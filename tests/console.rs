@@ -114,6 +114,8 @@ fn a_server_that_ends_gives_the_terminal_back() {
         let ann = Client::connect(address.parse().unwrap());
         ann.send(b"/ping 1");
         assert_eq!(ann.receive(), b"* pong 1");
+        // Before the prompt, Ctrl-C would end the shell, too.
+        terminal.expect_last_lines(&[">>>>: "]);
         terminal.type_in(keys);
         terminal.expect_output("isig icanon iexten echo ");
         assert!(process.exit_status().success());
