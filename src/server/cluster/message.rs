@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::members::{Change, Digest};
+use crate::server::registry::Digest;
 use crate::wire::RoomName;
+use crate::wire::cluster::Change;
 
 /// The name of a node: 1 to 32 of `A-Z a-z 0-9 _ -`, unique in its cluster.
 pub type NodeId = RoomName;

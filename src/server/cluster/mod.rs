@@ -1,5 +1,4 @@
 //! A cluster: several servers that are one chat, over a bus.
 
-pub mod members;
 pub mod message;
 pub mod nodes;

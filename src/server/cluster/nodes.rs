@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::mem;
 
-use super::members::{Change, Members};
 use super::message::{Body, Heartbeat, Message, NodeId};
+use crate::server::registry::NodeMembers;
+use crate::wire::cluster::Change;
 
 /// The other nodes and their members. A node owns its members: they are what it has told, and they are
 /// gone when it is silent for too long. So nobody stays for ever.
@@ -21,7 +22,7 @@ pub struct Node {
     heartbeat: Heartbeat,
     /// Number of the next change.
     number: u64,
-    members: Members,
+    members: NodeMembers,
     /// The members may be others than the node has told, as something was lost.
     is_stale: bool,
     /// The time at which its list was requested last.
@@ -127,7 +128,7 @@ impl Node {
             heard_ms: 0,
             heartbeat: Heartbeat::default(),
             number: 0,
-            members: Members::default(),
+            members: NodeMembers::default(),
             is_stale: false,
             requested_ms: None,
             list: Vec::new(),
@@ -135,7 +136,7 @@ impl Node {
         }
     }
 
-    pub fn members(&self) -> &Members {
+    pub fn members(&self) -> &NodeMembers {
         &self.members
     }
 
@@ -163,7 +164,7 @@ impl Node {
         }
         for change in changes {
             match self.members.apply(change) {
-                Ok(()) => changed(change.clone()),
+                Ok(()) => changed(*change),
                 Err(_) => self.is_stale = true,
             }
         }
@@ -193,7 +194,7 @@ impl Node {
             return;
         }
         self.part = 0;
-        let mut members = Members::default();
+        let mut members = NodeMembers::default();
         let mut is_whole = true;
         for change in mem::take(&mut self.list) {
             is_whole &= members.apply(&change).is_ok();
@@ -214,7 +215,7 @@ impl Node {
 }
 
 /// Calls `changed` with the changes of a node whose members are gone.
-fn leave_all(members: &Members, have_left: bool, changed: &mut impl FnMut(Change)) {
+fn leave_all(members: &NodeMembers, have_left: bool, changed: &mut impl FnMut(Change)) {
     for (room, _) in members.rooms() {
         for who in members.members_of(&room) {
             changed(match have_left {
@@ -229,8 +230,8 @@ fn leave_all(members: &Members, have_left: bool, changed: &mut impl FnMut(Change
 }
 
 /// Calls `changed` with the changes from `before` to `after`.
-fn differences(before: &Members, after: &Members, changed: &mut impl FnMut(Change)) {
-    let count = |members: &Members| {
+fn differences(before: &NodeMembers, after: &NodeMembers, changed: &mut impl FnMut(Change)) {
+    let count = |members: &NodeMembers| {
         let mut counts = HashMap::<_, i64>::new();
         for (room, _) in members.rooms() {
             for who in members.members_of(&room) {
@@ -248,7 +249,7 @@ fn differences(before: &Members, after: &Members, changed: &mut impl FnMut(Chang
         let joined = count - old.get(&(*room, *who)).unwrap_or(&0);
         (0..joined).for_each(|_| changed(Change::Joined(*room, *who)));
     }
-    let is_kept = |members: &Members, name| members.claim(name).is_some();
+    let is_kept = |members: &NodeMembers, name| members.claim(name).is_some();
     for claim in before.claims() {
         if !is_kept(after, &claim.name) {
             changed(Change::Freed(claim.name));

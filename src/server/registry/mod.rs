@@ -13,6 +13,7 @@ mod memory;
 mod names;
 mod network;
 mod network_limits;
+mod nodes;
 mod operator;
 mod peer;
 mod presence;
@@ -49,6 +50,7 @@ use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
 pub use network_limits::{NetworkMeters, NetworkRates, NetworkSlot};
+pub use nodes::{ChangeQueue, Digest, Inconsistent, NodeMembers};
 use operator::Rulings;
 pub use operator::{MAX_MUTED, REMOVED_S, TooManyMutes};
 pub use peer::{Newcomer, Peer, Recipient};
@@ -269,6 +271,9 @@ impl Registry {
         peer.name.store(Some(Arc::new(name)));
         if before != DisplayName::Name(name) {
             peer.room().rename(before, name);
+            for room in peer.memberships.others() {
+                room.rename_silently(before, name);
+            }
         }
         Some(Ok(()))
     }

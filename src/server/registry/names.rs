@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::ChangeQueue;
 use super::limits::SharedLimits;
 use super::memory::capacity_after_flood;
 use super::network_limits::{NetworkShares, NetworkSlot};
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::lock;
 use crate::sync::{Mutex, MutexGuard};
+use crate::wire::cluster::Change;
 use crate::wire::{Limit, Name};
 
 /// All names in use. Names that differ only in case are the same name.
@@ -18,6 +20,8 @@ pub(super) struct Names {
     owners: Mutex<HashMap<Name, Owner>>,
     limits: Arc<SharedLimits>,
     pub(super) shares: NetworkShares,
+    /// Not set without a cluster.
+    changes: OnceLock<Arc<ChangeQueue>>,
 }
 
 struct Owner {
@@ -38,7 +42,14 @@ impl Names {
             owners: Mutex::default(),
             limits,
             shares: NetworkShares::default(),
+            changes: OnceLock::new(),
         }
+    }
+
+    /// Records all claims for the other nodes of a cluster from now on. Only the first call has an
+    /// effect.
+    pub(super) fn record_changes(&self, changes: Arc<ChangeQueue>) {
+        let _ = self.changes.set(changes);
     }
 
     /// Gives `name` to `peer`, in exchange for its name `before`. `network` is `None` if the peer is
@@ -74,6 +85,12 @@ impl Names {
         entry.insert(Owner { peer, network });
         if let Some(before) = before {
             owners.remove(&before);
+        }
+        if let Some(changes) = self.changes.get() {
+            before
+                .into_iter()
+                .for_each(|name| changes.push(Change::Freed(name)));
+            changes.push_claim(name);
         }
         Ok(())
     }
@@ -116,6 +133,9 @@ impl Names {
     fn remove(&self, owners: &mut HashMap<Name, Owner>, name: &Name) {
         if let Some(owner) = owners.remove(&name.folded()) {
             self.shares.leave(owner.network);
+            if let Some(changes) = self.changes.get() {
+                changes.push(Change::Freed(*name));
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::server::ops::supervise::lock;
 use crate::sync::arc_swap::ArcSwap;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::wire::cluster::Change;
 use crate::wire::reply::PresenceEvent;
 use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name, Protocol, RoomName, v2};
@@ -188,7 +189,7 @@ impl Room {
         name: impl FnOnce() -> DisplayName,
     ) {
         let state = self.add(key, to, subscriber);
-        state.record(|| PresenceEvent::Joined(name()));
+        self.record(&state, || PresenceEvent::Joined(name()));
     }
 
     /// Removes a peer, which must be a member. `name` is called if the room has presence
@@ -200,15 +201,34 @@ impl Room {
         name: impl FnOnce() -> DisplayName,
     ) {
         let state = self.remove(key);
-        state.record(|| match reason {
+        self.record(&state, || match reason {
             LeaveReason::Left => PresenceEvent::Left(name()),
             LeaveReason::TimedOut => PresenceEvent::TimedOut(name()),
         });
     }
 
-    /// Adds a member of the room that comes back under another address. This is no event.
-    pub(super) fn come_back(&self, key: &HashedAddr, to: SendTo, subscriber: Option<Recipient>) {
-        drop(self.add(key, to, subscriber));
+    /// Adds a member of the room that comes back under another address. This is no event. `names` are
+    /// called if there is a cluster, and return the display name before and after.
+    pub(super) fn come_back(
+        &self,
+        key: &HashedAddr,
+        to: SendTo,
+        subscriber: Option<Recipient>,
+        names: impl FnOnce() -> [DisplayName; 2],
+    ) {
+        let _state = self.add(key, to, subscriber);
+        if let Some(changes) = self.events.changes() {
+            let [before, now] = names();
+            if before != now {
+                changes.push(Change::Moved(self.name, before, now));
+            }
+        }
+    }
+
+    /// Records that a member that has stepped out does not come back. This is no event.
+    pub(super) fn stay_away(&self, name: DisplayName) {
+        let _state = self.lock();
+        self.record_change(|| Change::Left(self.name, name));
     }
 
     /// Removes a member that comes back under another address at once. This is no event.
@@ -296,7 +316,14 @@ impl Room {
 
     /// Records that a member took another name.
     pub(super) fn rename(&self, before: DisplayName, now: Name) {
-        self.lock().record(|| PresenceEvent::Renamed(before, now));
+        self.record(&self.lock(), || PresenceEvent::Renamed(before, now));
+    }
+
+    /// Records that a member took another name. This is no event here.
+    pub(super) fn rename_silently(&self, before: DisplayName, now: Name) {
+        let _state = self.lock();
+        let now = DisplayName::Name(now);
+        self.record_change(|| Change::Moved(self.name, before, now));
     }
 
     /// Number of peers that receive its presence notices.
@@ -380,6 +407,29 @@ impl Room {
         self.is_stale.store(false, Ordering::Release);
     }
 
+    /// Records an event for the subscribers of the room, and for other nodes.
+    fn record(&self, state: &State, event: impl FnOnce() -> PresenceEvent) {
+        let changes = self.events.changes();
+        if state.presence.is_none() && changes.is_none() {
+            return;
+        }
+        let event = event();
+        if let Some(presence) = &state.presence {
+            let remote = self.remote_members() as usize;
+            presence.record(event, state.members.len() + remote);
+        }
+        if let Some(changes) = changes {
+            changes.push(Change::of(self.name, event));
+        }
+    }
+
+    /// Records a change for other nodes. The caller holds the lock of the state, which keeps the order.
+    fn record_change(&self, change: impl FnOnce() -> Change) {
+        if let Some(changes) = self.events.changes() {
+            changes.push(change());
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -402,12 +452,6 @@ impl State {
                 sessions.push(session);
                 self.sessions = Some(Box::new(SessionList(sessions)));
             }
-        }
-    }
-
-    fn record(&self, event: impl FnOnce() -> PresenceEvent) {
-        if let Some(presence) = &self.presence {
-            presence.record(event(), self.members.len());
         }
     }
 }

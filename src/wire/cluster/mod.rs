@@ -3,8 +3,10 @@
 //! Texts have a form of their own, as there are millions per second. All else is rare, and is encoded by
 //! [postcard](https://postcard.jamesmunns.com/wire-format).
 
+mod change;
 mod texts;
 
+pub use change::{Change, Claim};
 pub use texts::{
     BatchHead, MAX_BATCH_BYTES, MalformedBatch, NodeText, Texts, begin_batch, parse_batch,
     push_node_text, set_batch_len,

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::server::cluster::members::Claim;
 use crate::server::cluster::message::{MAX_CHANGES, VERSION};
+use crate::wire::cluster::Claim;
 use crate::wire::{DisplayName, Name, RoomName};
 
 fn id() -> NodeId {
@@ -25,7 +25,7 @@ fn who(number: u16) -> DisplayName {
 struct Teller {
     incarnation: u64,
     number: u64,
-    members: Members,
+    members: NodeMembers,
 }
 
 impl Teller {
@@ -33,7 +33,7 @@ impl Teller {
         Self {
             incarnation,
             number: 0,
-            members: Members::default(),
+            members: NodeMembers::default(),
         }
     }
 
@@ -203,7 +203,7 @@ proptest! {
         steps in prop::collection::vec((0_u16..6, 0_u8..4, any::<bool>()), 1..80),
     ) {
         let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
-        let mut seen = Members::default();
+        let mut seen = NodeMembers::default();
         let mut now_ms = 0;
         let mut take = |nodes: &mut Nodes, message: &Message<'_>, now_ms| {
             let mut is_requested = false;
@@ -222,7 +222,7 @@ proptest! {
                 2 => Change::Renamed(room(), who(peer), name(peer + 1)),
                 _ => Change::Claimed(Claim { name: name(peer), claimed_ms: now_ms }),
             };
-            let mut copy = Members::default();
+            let mut copy = NodeMembers::default();
             there.members.as_changes().for_each(|change| copy.apply(&change).unwrap());
             let message = match copy.apply(&change) {
                 Ok(()) => there.change(vec![change]),

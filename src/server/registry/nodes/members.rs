@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
+use crate::wire::cluster::{Change, Claim};
 use crate::wire::{DisplayName, Name, RoomName};
 
 /// The members of a node, as it has told of them. The node itself has one, too, so that its digest is
 /// that of what it has told.
 #[derive(Debug, Default)]
-pub struct Members {
+pub struct NodeMembers {
     /// By the name in lower case.
     rooms: IndexMap<RoomName, RoomMembers>,
     /// The number of rooms that each peer is in.
@@ -23,34 +23,13 @@ pub struct Members {
 }
 
 /// A sum of the members, which two nodes compare.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cluster", derive(serde::Serialize, serde::Deserialize))]
 pub struct Digest {
     /// Number of memberships and of claims.
     pub entries: u64,
     /// Sum of their hashes, which no order changes.
     pub hash: u64,
-}
-
-/// A change of the members of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    Joined(RoomName, DisplayName),
-    Left(RoomName, DisplayName),
-    TimedOut(RoomName, DisplayName),
-    /// A member of a room has another name.
-    Renamed(RoomName, DisplayName, Name),
-    /// A peer has claimed a name.
-    Claimed(Claim),
-    /// A name is free.
-    Freed(Name),
-}
-
-/// A name, and the time at which a peer has claimed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    pub name: Name,
-    /// In ms since 1970, by the clock of the node.
-    pub claimed_ms: u64,
 }
 
 /// A change does not follow from the members: something was lost before it.
@@ -67,7 +46,7 @@ struct RoomMembers {
     len: usize,
 }
 
-impl Members {
+impl NodeMembers {
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -84,6 +63,11 @@ impl Members {
                 let name = self.room_name(room).ok_or(Inconsistent)?;
                 self.leave(room, before)?;
                 self.join(name, DisplayName::Name(*now));
+            }
+            Change::Moved(room, before, now) => {
+                let name = self.room_name(room).ok_or(Inconsistent)?;
+                self.leave(room, before)?;
+                self.join(name, *now);
             }
             Change::Claimed(claim) => {
                 self.free(&claim.name);
@@ -249,7 +233,7 @@ mod tests {
     }
 
     fn change() -> impl Strategy<Value = Change> {
-        (0_u8..7, 0_u8..3, 0_u8..8).prop_map(|(kind, at, peer)| match kind {
+        (0_u8..8, 0_u8..3, 0_u8..8).prop_map(|(kind, at, peer)| match kind {
             0..=2 => Change::Joined(room(at), who(peer)),
             3 => Change::Left(room(at), who(peer)),
             4 => Change::Renamed(room(at), who(peer), name(peer + 1)),
@@ -257,12 +241,13 @@ mod tests {
                 name: name(peer),
                 claimed_ms: at.into(),
             }),
+            6 => Change::Moved(room(at), who(peer), who(peer + 1)),
             _ => Change::Freed(name(peer)),
         })
     }
 
     /// All that can be asked of members, in an order of its own.
-    fn facts(members: &Members) -> Vec<String> {
+    fn facts(members: &NodeMembers) -> Vec<String> {
         let mut facts: Vec<String> = members.as_changes().map(|it| format!("{it:?}")).collect();
         facts.extend(members.rooms().map(|room| format!("{room:?}")));
         facts.sort();
@@ -272,14 +257,14 @@ mod tests {
     proptest! {
         #[test]
         fn members_are_those_of_their_changes(changes in prop::collection::vec(change(), 0..60)) {
-            let mut members = Members::default();
+            let mut members = NodeMembers::default();
             for change in &changes {
                 let before = (facts(&members), members.digest());
                 if members.apply(change).is_err() {
                     prop_assert_eq!((facts(&members), members.digest()), before);
                 }
             }
-            let mut copy = Members::default();
+            let mut copy = NodeMembers::default();
             for change in members.as_changes() {
                 prop_assert_eq!(copy.apply(&change), Ok(()));
             }
@@ -298,7 +283,7 @@ mod tests {
 
     #[test]
     fn rooms_and_names_are_the_same_in_any_case() {
-        let mut members = Members::default();
+        let mut members = NodeMembers::default();
         let [lower, upper]: [RoomName; 2] = ["den", "DEN"].map(|name| name.parse().unwrap());
         let ada = DisplayName::Name("Ada".parse().unwrap());
         members.apply(&Change::Joined(upper, ada)).unwrap();
@@ -319,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_change_that_does_not_follow_is_an_error() {
-        let mut members = Members::default();
+        let mut members = NodeMembers::default();
         members.apply(&Change::Joined(room(1), who(1))).unwrap();
         for change in [
             Change::Left(room(2), who(1)),

@@ -1,0 +1,49 @@
+//! The changes of the members of this node, for the others.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::server::ops::supervise::{Wake, lock};
+use crate::sync::Mutex;
+use crate::wire::Name;
+use crate::wire::cluster::{Change, Claim};
+
+/// The changes that the other nodes have not been told of. The thread of the cluster takes them every
+/// 100 ms at the latest, and waits for nothing. So there are at most as many as the workers make in that
+/// time.
+pub struct ChangeQueue {
+    changes: Mutex<Vec<Change>>,
+    wake: Wake,
+}
+
+impl ChangeQueue {
+    /// `wake` wakes the thread of the cluster.
+    pub fn new(wake: Wake) -> Self {
+        Self {
+            changes: Mutex::default(),
+            wake,
+        }
+    }
+
+    /// Takes all changes, in their order.
+    pub fn take(&self) -> Vec<Change> {
+        std::mem::take(&mut *lock(&self.changes))
+    }
+
+    /// Adds a change, in the order of those of the same peer, room or name.
+    pub(in crate::server::registry) fn push(&self, change: Change) {
+        let mut changes = lock(&self.changes);
+        changes.push(change);
+        let is_first = changes.len() == 1;
+        drop(changes);
+        if is_first {
+            (self.wake)();
+        }
+    }
+
+    /// Adds the claim of a name, of now.
+    pub(in crate::server::registry) fn push_claim(&self, name: Name) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let claimed_ms = now.map_or(0, |now| now.as_millis() as u64);
+        self.push(Change::Claimed(Claim { name, claimed_ms }));
+    }
+}
