@@ -5,11 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::server::registry::Digest;
-use crate::wire::RoomName;
-use crate::wire::cluster::Change;
-
-/// The name of a node: 1 to 32 of `A-Z a-z 0-9 _ -`, unique in its cluster.
-pub type NodeId = RoomName;
+use crate::wire::cluster::{Change, NodeId};
 
 /// A message of a node to others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,27 +2,30 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::Arc;
 
-use super::message::{Body, Heartbeat, Message, NodeId};
-use crate::server::registry::NodeMembers;
-use crate::wire::cluster::Change;
+use super::message::{Body, Heartbeat, Message};
+use crate::server::registry::{NodeMembers, RemoteNodes};
+use crate::wire::cluster::{Change, NodeId};
 
 /// The other nodes and their members. A node owns its members: they are what it has told, and they are
 /// gone when it is silent for too long. So nobody stays for ever.
 #[derive(Debug, Default)]
 pub struct Nodes {
     nodes: HashMap<NodeId, Node>,
+    /// Their members.
+    remote: Arc<RemoteNodes>,
 }
 
 /// Another node.
 #[derive(Debug)]
 pub struct Node {
+    id: NodeId,
     incarnation: u64,
     heard_ms: u64,
     heartbeat: Heartbeat,
     /// Number of the next change.
     number: u64,
-    members: NodeMembers,
     /// The members may be others than the node has told, as something was lost.
     is_stale: bool,
     /// The time at which its list was requested last.
@@ -57,6 +60,14 @@ pub enum DownReason {
 }
 
 impl Nodes {
+    /// Returns no nodes. Their members will be in `remote`.
+    pub fn new(remote: Arc<RemoteNodes>) -> Self {
+        Self {
+            nodes: HashMap::new(),
+            remote,
+        }
+    }
+
     /// Takes a message of another node, and calls `on_event` with its effects.
     pub fn handle(&mut self, message: &Message<'_>, now_ms: u64, mut on_event: impl FnMut(Event)) {
         let id = message.from;
@@ -74,22 +85,30 @@ impl Nodes {
         let mut is_new = false;
         let node = self.nodes.entry(id).or_insert_with(|| {
             is_new = true;
-            Node::new(message.incarnation)
+            Node::new(id, message.incarnation)
         });
         node.heard_ms = now_ms;
+        let remote = &*self.remote;
         if is_new {
+            remote.add(id);
             on_event(Event::Up(id));
         }
         let mut changed = |change| on_event(Event::Changed(id, change));
         match &message.body {
-            Body::Heartbeat(heartbeat) => node.check(heartbeat),
-            Body::Changes { number, changes } => node.change(*number, changes, &mut changed),
+            Body::Heartbeat(heartbeat) => node.check(heartbeat, remote),
+            Body::Changes { number, changes } => {
+                node.change(*number, changes, remote, &mut changed)
+            }
             Body::List {
                 number,
                 part,
                 is_last,
                 changes,
-            } => node.take_list(*number, *part, *is_last, changes, &mut changed),
+            } => {
+                if let Some(members) = node.take_list(*part, *is_last, changes) {
+                    node.replace(*number, &members, remote, &mut changed);
+                }
+            }
             Body::ListRequest | Body::Bye => {}
         }
         if node.is_due(now_ms) {
@@ -116,28 +135,25 @@ impl Nodes {
         if let Some(node) = self.nodes.remove(id) {
             on_event(Event::Down(*id, reason));
             let mut changed = |change| on_event(Event::Changed(*id, change));
-            leave_all(&node.members, reason == DownReason::Stopped, &mut changed);
+            let members = self.remote.remove(&node.id);
+            leave_all(&members, reason == DownReason::Stopped, &mut changed);
         }
     }
 }
 
 impl Node {
-    fn new(incarnation: u64) -> Self {
+    fn new(id: NodeId, incarnation: u64) -> Self {
         Self {
+            id,
             incarnation,
             heard_ms: 0,
             heartbeat: Heartbeat::default(),
             number: 0,
-            members: NodeMembers::default(),
             is_stale: false,
             requested_ms: None,
             list: Vec::new(),
             part: 0,
         }
-    }
-
-    pub fn members(&self) -> &NodeMembers {
-        &self.members
     }
 
     pub fn heartbeat(&self) -> &Heartbeat {
@@ -149,21 +165,27 @@ impl Node {
         !self.is_stale
     }
 
-    fn check(&mut self, heartbeat: &Heartbeat) {
+    fn check(&mut self, heartbeat: &Heartbeat, remote: &RemoteNodes) {
         self.heartbeat = *heartbeat;
-        if heartbeat.number != self.number || heartbeat.digest != self.members.digest() {
+        if heartbeat.number != self.number || heartbeat.digest != remote.digest(&self.id) {
             self.is_stale = true;
         }
     }
 
-    fn change(&mut self, number: u64, changes: &[Change], changed: &mut impl FnMut(Change)) {
+    fn change(
+        &mut self,
+        number: u64,
+        changes: &[Change],
+        remote: &RemoteNodes,
+        changed: &mut impl FnMut(Change),
+    ) {
         if number != self.number {
             // Earlier ones have come already.
             self.is_stale |= number > self.number;
             return;
         }
         for change in changes {
-            match self.members.apply(change) {
+            match remote.apply(&self.id, change) {
                 Ok(()) => changed(*change),
                 Err(_) => self.is_stale = true,
             }
@@ -171,14 +193,8 @@ impl Node {
         self.number += changes.len() as u64;
     }
 
-    fn take_list(
-        &mut self,
-        number: u64,
-        part: u32,
-        is_last: bool,
-        changes: &[Change],
-        changed: &mut impl FnMut(Change),
-    ) {
+    /// Takes a part of a list. Returns the members if it is the last one.
+    fn take_list(&mut self, part: u32, is_last: bool, changes: &[Change]) -> Option<NodeMembers> {
         if part == 0 {
             self.list.clear();
             self.part = 0;
@@ -186,24 +202,36 @@ impl Node {
         // It may be the answer to another node's request.
         if !self.is_stale || part != self.part {
             self.part = 0;
-            return;
+            return None;
         }
         self.part += 1;
         self.list.extend_from_slice(changes);
         if !is_last {
-            return;
+            return None;
         }
         self.part = 0;
         let mut members = NodeMembers::default();
-        let mut is_whole = true;
-        for change in mem::take(&mut self.list) {
-            is_whole &= members.apply(&change).is_ok();
-        }
-        if is_whole {
-            differences(&self.members, &members, changed);
-            self.members = members;
-            self.number = number;
-            self.is_stale = false;
+        let list = mem::take(&mut self.list);
+        let applied = list.iter().try_for_each(|change| members.apply(change));
+        applied.ok().map(|()| members)
+    }
+
+    /// Makes these the members, step by step. `number` is that of the next change.
+    fn replace(
+        &mut self,
+        number: u64,
+        members: &NodeMembers,
+        remote: &RemoteNodes,
+        changed: &mut impl FnMut(Change),
+    ) {
+        let differences = remote.read(&self.id, |before| differences(before, members));
+        self.number = number;
+        self.is_stale = false;
+        for change in differences {
+            match remote.apply(&self.id, &change) {
+                Ok(()) => changed(change),
+                Err(_) => self.is_stale = true,
+            }
         }
     }
 
@@ -229,8 +257,9 @@ fn leave_all(members: &NodeMembers, have_left: bool, changed: &mut impl FnMut(Ch
     }
 }
 
-/// Calls `changed` with the changes from `before` to `after`.
-fn differences(before: &NodeMembers, after: &NodeMembers, changed: &mut impl FnMut(Change)) {
+/// Returns the changes from `before` to `after`.
+fn differences(before: &NodeMembers, after: &NodeMembers) -> Vec<Change> {
+    let mut changes = Vec::new();
     let count = |members: &NodeMembers| {
         let mut counts = HashMap::<_, i64>::new();
         for (room, _) in members.rooms() {
@@ -243,23 +272,24 @@ fn differences(before: &NodeMembers, after: &NodeMembers, changed: &mut impl FnM
     let (old, new) = (count(before), count(after));
     for ((room, who), count) in &old {
         let left = count - new.get(&(*room, *who)).unwrap_or(&0);
-        (0..left).for_each(|_| changed(Change::Left(*room, *who)));
+        (0..left).for_each(|_| changes.push(Change::Left(*room, *who)));
     }
     for ((room, who), count) in &new {
         let joined = count - old.get(&(*room, *who)).unwrap_or(&0);
-        (0..joined).for_each(|_| changed(Change::Joined(*room, *who)));
+        (0..joined).for_each(|_| changes.push(Change::Joined(*room, *who)));
     }
     let is_kept = |members: &NodeMembers, name| members.claim(name).is_some();
     for claim in before.claims() {
         if !is_kept(after, &claim.name) {
-            changed(Change::Freed(claim.name));
+            changes.push(Change::Freed(claim.name));
         }
     }
     for claim in after.claims() {
         if before.claim(&claim.name) != Some(claim) {
-            changed(Change::Claimed(*claim));
+            changes.push(Change::Claimed(*claim));
         }
     }
+    changes
 }
 
 /// Time of silence after which a node is down. Two heartbeats may be lost, and the third late by half a

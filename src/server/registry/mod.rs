@@ -50,7 +50,7 @@ use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
 pub use network_limits::{NetworkMeters, NetworkRates, NetworkSlot};
-pub use nodes::{ChangeQueue, Digest, Inconsistent, NodeMembers};
+pub use nodes::{ChangeQueue, Digest, Inconsistent, NodeMembers, RemoteNodes};
 use operator::Rulings;
 pub use operator::{MAX_MUTED, REMOVED_S, TooManyMutes};
 pub use peer::{Newcomer, Peer, Recipient};

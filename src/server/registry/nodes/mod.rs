@@ -2,6 +2,7 @@
 
 mod changes;
 mod members;
+mod remote;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::Registry;
 
 pub use changes::ChangeQueue;
 pub use members::{Digest, Inconsistent, NodeMembers};
+pub use remote::RemoteNodes;
 
 impl Registry {
     /// Records all changes of members and names in `changes` from now on, which the registry of a node
