@@ -52,7 +52,7 @@ impl Commands<'_> {
         let room = self.peer.room();
         let entered = Reply::Entered {
             room: *room.name(),
-            members: room.len(),
+            members: room.all_members(),
         };
         self.replies.reply(self.peer.protocol(), &entered);
     }
@@ -96,12 +96,12 @@ impl Commands<'_> {
     fn list_rooms(&mut self, first: usize) -> Result<(), Expired> {
         let mut page = Page::new(first);
         let max_bytes = self.peer.protocol().page_bytes();
-        let push = |room: &Room| {
-            let members = Thousands(room.len() as u64);
-            let entry = format_args!("{} ({members})", room.name());
-            page.push(entry, max_bytes).is_some()
+        let push = |name: RoomName, members: usize| {
+            let members = Thousands(members as u64);
+            page.push(format_args!("{name} ({members})"), max_bytes)
+                .is_some()
         };
-        page.total = self.registry.directory().visit(first - 1, push);
+        page.total = self.registry.visit_rooms(first - 1, push);
         self.reply(&Reply::Rooms(page))
     }
 

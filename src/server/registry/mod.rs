@@ -62,8 +62,8 @@ pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
 ///
-/// **Lock order**: a shard of `peers`; then the directory, the names or the rulings; then a room;
-/// then its presence; then the event queue. A change to a peer's registration, room or
+/// **Lock order**: a shard of `peers`; then the directory, the names or the rulings; then a room or the
+/// members of other nodes; then its presence; then the event queue and the changes for other nodes. A change to a peer's registration, room or
 /// name happens under the write lock of the peer's shard, so a peer that leaves and
 /// comes back is never in a room twice, and never missing from it. No lock is held
 /// while datagrams are sent.
@@ -71,6 +71,8 @@ pub struct Registry {
     peers: DashMap<HashedAddr, Arc<Peer>, Prehashed>,
     hash: AddressHash,
     directory: Directory,
+    /// The members of other nodes, of which there are none without a cluster.
+    remote: Arc<RemoteNodes>,
     names: Names,
     /// The number of peers. The map's own `len` takes the lock of every shard.
     len: AtomicUsize,
@@ -114,15 +116,18 @@ impl Registry {
         wake_notifier: Wake,
     ) -> Self {
         let limits = SharedLimits::new(limits);
+        let remote = Arc::<RemoteNodes>::default();
         Self {
             peers: DashMap::with_hasher_and_shard_amount(Prehashed::default(), SHARDS),
             hash,
             directory: Directory::new(
                 workers,
                 Arc::clone(&limits),
+                Arc::clone(&remote),
                 EventQueue::new(wake_notifier),
                 hash.derived(),
             ),
+            remote,
             names: Names::new(Arc::clone(&limits)),
             len: AtomicUsize::new(0),
             limits,
@@ -311,8 +316,8 @@ impl Registry {
             .find_map(found)
     }
 
-    /// Calls `visit` with the members of `room` from index `first` on, up to
-    /// [`MAX_PAGE_MEMBERS`] or until it returns false. Returns the number of members.
+    /// Calls `visit` with the members of `room` from index `first` on, those of other nodes last, up to
+    /// [`MAX_PAGE_MEMBERS`] local ones or until it returns false. Returns the number of members.
     pub fn visit_members(
         &self,
         room: &Room,
@@ -320,16 +325,34 @@ impl Registry {
         mut visit: impl FnMut(DisplayName) -> bool,
     ) -> usize {
         let (page, members) = room.page(first, MAX_PAGE_MEMBERS);
+        let is_end = first + page.len() >= members;
         for address in page {
             let name = self
                 .peers
                 .get(&self.hash.hash(&address))
                 .and_then(|peer| peer.name());
             if !visit(DisplayName::of(address.socket_addr(), name)) {
-                break;
+                return members + self.remote.len_of(room.name());
             }
         }
-        members
+        let skipped = match is_end {
+            true => first.saturating_sub(members),
+            false => usize::MAX,
+        };
+        members + self.remote.visit_members(room.name(), skipped, visit)
+    }
+
+    /// Calls `visit` with the rooms from index `first` on until it returns false: the lobby, which has
+    /// the index 0, the others with local members, and those with members on other nodes only. Returns
+    /// the number of rooms.
+    pub fn visit_rooms(&self, first: usize, visit: impl FnMut(RoomName, usize) -> bool) -> usize {
+        let local = |room: &Room| (*room.name(), room.all_members());
+        self.directory.visit_all(first, local, visit)
+    }
+
+    /// The members of other nodes.
+    pub fn remote(&self) -> &Arc<RemoteNodes> {
+        &self.remote
     }
 
     /// Calls `visit` with every v2 peer that worker `owner` serves.

@@ -159,6 +159,11 @@ impl Room {
         self.remote_members.load(Ordering::Relaxed)
     }
 
+    /// The number of members on all nodes.
+    pub fn all_members(&self) -> usize {
+        self.len() + self.remote_members() as usize
+    }
+
     pub fn set_remote_members(&self, count: u32) {
         self.remote_members.store(count, Ordering::Relaxed);
     }
@@ -420,6 +425,15 @@ impl Room {
         }
         if let Some(changes) = changes {
             changes.push(Change::of(self.name, event));
+        }
+    }
+
+    /// Records an event of another node for the subscribers of the room.
+    pub(super) fn record_remote(&self, event: PresenceEvent) {
+        let state = self.lock();
+        if let Some(presence) = &state.presence {
+            let remote = self.remote_members() as usize;
+            presence.record(event, state.members.len() + remote);
         }
     }
 

@@ -102,12 +102,10 @@ impl RemoteNodes {
     }
 
     /// Calls `visit` with the rooms, and the number of members that each has here.
-    pub fn visit_rooms(&self, mut visit: impl FnMut(RoomName, usize) -> bool) {
-        let state = self.lock();
-        let mut rooms = state.rooms.values();
-        while let Some(room) = rooms.next()
-            && visit(room.name, room.members)
-        {}
+    pub fn visit_rooms(&self, mut visit: impl FnMut(RoomName, usize)) {
+        for room in self.lock().rooms.values() {
+            visit(room.name, room.members);
+        }
     }
 
     /// The node that has a peer with this name or address.
@@ -187,7 +185,6 @@ mod tests {
         let mut rooms = Vec::new();
         remote.visit_rooms(|room, members| {
             rooms.push((room.to_string(), members));
-            true
         });
         assert_eq!(rooms, [("lobby".to_owned(), 3)]);
 

@@ -141,3 +141,73 @@ fn a_registry_without_a_cluster_records_nothing() {
         [("lobby".to_owned(), vec![who.to_string()])]
     );
 }
+
+#[test]
+fn rooms_and_members_of_other_nodes_are_counted_listed_and_events() {
+    let (registry, changes) = registry();
+    let id = "there".parse().unwrap();
+    registry.remote().add(id);
+    let who = |number| DisplayName::Address(([192, 0, 2, number], 9).into());
+    let tell = |change: Change| {
+        registry.remote().apply(&id, &change).unwrap();
+        registry.note_remote(&change);
+    };
+    let rooms = |first| {
+        let mut rooms = Vec::new();
+        let count = registry.visit_rooms(first, |room, members| {
+            rooms.push(format!("{room} {members}"));
+            true
+        });
+        (rooms.join(", "), count)
+    };
+    tell(Change::Joined(room(1), who(1)));
+    tell(Change::Joined(room(2), who(2)));
+    registry.register(&newcomer(1), 0);
+    registry
+        .join(&peer(1), "ROOM-2".parse().unwrap())
+        .unwrap()
+        .unwrap();
+    registry.set_presence(&peer(1), true).unwrap();
+    let all = ("lobby 0, ROOM-2 2, room-1 1".to_owned(), 3);
+    assert_eq!(rooms(0), all);
+    assert_eq!(rooms(1), ("ROOM-2 2, room-1 1".to_owned(), 3));
+    assert_eq!(rooms(2), ("room-1 1".to_owned(), 3));
+
+    let here = registry.directory().find(room(2)).unwrap();
+    assert_eq!(
+        (here.len(), here.all_members()),
+        (1, 2),
+        "as it was created"
+    );
+    tell(Change::Joined(room(2), who(3)));
+    tell(Change::TimedOut(room(2), who(2)));
+    let members = |first| {
+        let mut members = Vec::new();
+        let count = registry.visit_members(&here, first, |member| {
+            members.push(member);
+            true
+        });
+        (members, count)
+    };
+    let own = DisplayName::Address(peer(1).socket_addr());
+    assert_eq!(members(0), (vec![own, who(3)], 2));
+    assert_eq!(members(1), (vec![who(3)], 2));
+    assert_eq!(members(2), (vec![], 2));
+
+    let events = registry.directory().events().take();
+    let notice = events[0].take_notice().unwrap();
+    assert_eq!(
+        notice.text(),
+        "192.0.2.3:9 joined, 192.0.2.2:9 timed out (2 here)"
+    );
+    let told = changes.take();
+    let is_own = |change: &Change| {
+        change.event().is_some_and(|(_, event)| {
+        matches!(event, crate::wire::reply::PresenceEvent::Joined(who) | crate::wire::reply::PresenceEvent::Left(who) if who == own)
+    })
+    };
+    assert!(
+        told.iter().all(is_own),
+        "those of others are not told again: {told:?}"
+    );
+}
