@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::server::cluster::message::{MAX_CHANGES, VERSION};
+use crate::server::cluster::message::MAX_CHANGES;
+use crate::server::cluster::own::OwnNode;
 use crate::wire::cluster::Claim;
 use crate::wire::{DisplayName, Name, RoomName};
 
@@ -21,71 +22,37 @@ fn who(number: u16) -> DisplayName {
     DisplayName::Name(name(number))
 }
 
-/// The node that tells, with its members.
-struct Teller {
-    incarnation: u64,
-    number: u64,
-    members: NodeMembers,
+/// The node that tells.
+fn teller(incarnation: u64) -> OwnNode {
+    OwnNode::new(id(), incarnation)
 }
 
-impl Teller {
-    fn new(incarnation: u64) -> Self {
-        Self {
-            incarnation,
-            number: 0,
-            members: NodeMembers::default(),
-        }
-    }
-
-    fn message<'a>(&self, body: Body<'a>) -> Message<'a> {
-        Message {
-            version: VERSION,
-            from: id(),
-            incarnation: self.incarnation,
-            body,
-        }
-    }
-
-    fn heartbeat(&self) -> Message<'static> {
-        self.message(Body::Heartbeat(Heartbeat {
-            number: self.number,
-            digest: self.members.digest(),
-            ..Heartbeat::default()
-        }))
-    }
-
-    fn change(&mut self, changes: Vec<Change>) -> Message<'static> {
-        for change in &changes {
-            self.members.apply(change).unwrap();
-        }
-        let number = self.number;
-        self.number += changes.len() as u64;
-        self.message(Body::Changes {
-            number,
-            changes: changes.into(),
-        })
-    }
-
-    fn list(&self) -> Vec<Message<'static>> {
-        let all: Vec<Change> = self.members.as_changes().collect();
-        let parts = all.chunks(MAX_CHANGES).count().max(1);
-        (0..parts)
-            .map(|part| {
-                let changes = all.chunks(MAX_CHANGES).nth(part).unwrap_or_default();
-                self.message(Body::List {
-                    number: self.number,
-                    part: part as u32,
-                    is_last: part + 1 == parts,
-                    changes: changes.to_vec().into(),
-                })
-            })
-            .collect()
-    }
+/// Lets a node tell, and returns what it tells.
+fn told(tell: impl FnOnce(&mut dyn FnMut(Message<'_>))) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    tell(&mut |message| messages.push(message.encode()));
+    messages
 }
 
-fn handle(nodes: &mut Nodes, message: &Message<'_>, now_ms: u64) -> Vec<Event> {
+fn change(node: &mut OwnNode, changes: &[Change]) -> Vec<u8> {
+    let mut messages = told(|tell| node.change(changes, tell));
+    assert_eq!(messages.len(), 1);
+    messages.remove(0)
+}
+
+fn heartbeat(node: &OwnNode) -> Vec<u8> {
+    node.heartbeat(0, 0).encode()
+}
+
+/// The list of a node, long after the last one.
+fn list(node: &mut OwnNode, now_ms: u64) -> Vec<Vec<u8>> {
+    told(|tell| node.list(now_ms, tell))
+}
+
+fn handle(nodes: &mut Nodes, message: &[u8], now_ms: u64) -> Vec<Event> {
     let mut events = Vec::new();
-    nodes.handle(message, now_ms, |event| events.push(event));
+    let message = Message::parse(message).unwrap();
+    nodes.handle(&message, now_ms, |event| events.push(event));
     events
 }
 
@@ -95,21 +62,21 @@ fn joined(number: u16) -> Change {
 
 #[test]
 fn changes_are_events_and_a_silent_node_takes_its_members_along() {
-    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
-    let first = there.change(vec![joined(1), joined(2)]);
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
+    let first = change(&mut there, &[joined(1), joined(2)]);
     let expected = [
         Event::Up(id()),
         Event::Changed(id(), joined(1)),
         Event::Changed(id(), joined(2)),
     ];
     assert_eq!(handle(&mut nodes, &first, 5), expected);
-    assert_eq!(handle(&mut nodes, &there.heartbeat(), 1_000), []);
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 1_000), []);
     let claim = Claim {
         name: name(1),
         claimed_ms: 7,
     };
     let left = vec![Change::Left(room(), who(2)), Change::Claimed(claim)];
-    let events = handle(&mut nodes, &there.change(left.clone()), 1_100);
+    let events = handle(&mut nodes, &change(&mut there, &left), 1_100);
     let expected = left.into_iter().map(|change| Event::Changed(id(), change));
     assert!(events.into_iter().eq(expected));
 
@@ -128,44 +95,44 @@ fn changes_are_events_and_a_silent_node_takes_its_members_along() {
 
 #[test]
 fn what_was_lost_comes_with_a_list_that_is_requested_once_a_second() {
-    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
-    handle(&mut nodes, &there.change(vec![joined(1), joined(2)]), 0);
-    let _lost = there.change(vec![joined(3), Change::Left(room(), who(1))]);
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
+    handle(&mut nodes, &change(&mut there, &[joined(1), joined(2)]), 0);
+    let _lost = change(&mut there, &[joined(3), Change::Left(room(), who(1))]);
     let request = [Event::Request(id())];
-    assert_eq!(handle(&mut nodes, &there.heartbeat(), 10), request);
-    assert_eq!(handle(&mut nodes, &there.heartbeat(), 500), []);
-    assert_eq!(handle(&mut nodes, &there.heartbeat(), 1_010), request);
-    let events = handle(&mut nodes, &there.list()[0], 1_020);
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 10), request);
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 500), []);
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 1_010), request);
+    let events = handle(&mut nodes, &list(&mut there, 1_020)[0], 1_020);
     let expected = [
         Event::Changed(id(), Change::Left(room(), who(1))),
         Event::Changed(id(), joined(3)),
     ];
     assert_eq!(events, expected);
-    assert_eq!(handle(&mut nodes, &there.heartbeat(), 2_000), []);
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 2_000), []);
     // A list that another node has requested changes nothing.
-    assert_eq!(handle(&mut nodes, &there.list()[0], 2_010), []);
+    assert_eq!(handle(&mut nodes, &list(&mut there, 2_010)[0], 2_010), []);
     assert_eq!(
-        handle(&mut nodes, &there.change(vec![joined(9)]), 2_020).len(),
+        handle(&mut nodes, &change(&mut there, &[joined(9)]), 2_020).len(),
         1
     );
 }
 
 #[test]
 fn a_late_change_is_not_applied_twice() {
-    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
-    let first = there.change(vec![joined(1)]);
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
+    let first = change(&mut there, &[joined(1)]);
     handle(&mut nodes, &first, 0);
     assert_eq!(handle(&mut nodes, &first, 1), []);
-    assert_eq!(handle(&mut nodes, &there.heartbeat(), 2), []);
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 2), []);
 }
 
 #[test]
 fn a_restarted_node_begins_without_members_and_is_not_disturbed_by_late_messages() {
-    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
-    handle(&mut nodes, &there.change(vec![joined(1)]), 0);
-    let late = there.change(vec![joined(2)]);
-    let again = Teller::new(2);
-    let events = handle(&mut nodes, &again.heartbeat(), 1);
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
+    handle(&mut nodes, &change(&mut there, &[joined(1)]), 0);
+    let late = change(&mut there, &[joined(2)]);
+    let again = teller(2);
+    let events = handle(&mut nodes, &heartbeat(&again), 1);
     let expected = [
         Event::Down(id(), DownReason::Restarted),
         Event::Changed(id(), Change::TimedOut(room(), who(1))),
@@ -173,20 +140,20 @@ fn a_restarted_node_begins_without_members_and_is_not_disturbed_by_late_messages
     ];
     assert_eq!(events, expected);
     assert_eq!(handle(&mut nodes, &late, 2), []);
-    assert_eq!(handle(&mut nodes, &there.message(Body::Bye), 3), []);
-    let events = handle(&mut nodes, &again.message(Body::Bye), 4);
+    assert_eq!(handle(&mut nodes, &there.bye().encode(), 3), []);
+    let events = handle(&mut nodes, &again.bye().encode(), 4);
     assert_eq!(events, [Event::Down(id(), DownReason::Stopped)]);
 }
 
 #[test]
 fn a_list_of_many_parts_is_taken_as_a_whole_or_not_at_all() {
-    let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
     let many = 3 * MAX_CHANGES as u16;
     for number in 0..many {
-        there.change(vec![joined(number)]);
+        change(&mut there, &[joined(number)]);
     }
-    handle(&mut nodes, &there.heartbeat(), 0);
-    let parts = there.list();
+    handle(&mut nodes, &heartbeat(&there), 0);
+    let parts = list(&mut there, 0);
     assert_eq!(parts.len(), 3);
     for part in [&parts[0], &parts[2], &parts[1]] {
         assert_eq!(handle(&mut nodes, part, 1), [], "one is missing before it");
@@ -202,12 +169,13 @@ proptest! {
     fn whatever_is_lost_the_members_are_right_in_the_end(
         steps in prop::collection::vec((0_u16..6, 0_u8..4, any::<bool>()), 1..80),
     ) {
-        let (mut nodes, mut there) = (Nodes::default(), Teller::new(1));
-        let mut seen = NodeMembers::default();
+        let (mut nodes, mut there) = (Nodes::default(), teller(1));
+        let (mut seen, mut right) = (NodeMembers::default(), NodeMembers::default());
         let mut now_ms = 0;
-        let mut take = |nodes: &mut Nodes, message: &Message<'_>, now_ms| {
+        let mut take = |nodes: &mut Nodes, message: &[u8], now_ms| {
             let mut is_requested = false;
-            nodes.handle(message, now_ms, |event| match event {
+            let message = Message::parse(message).unwrap();
+            nodes.handle(&message, now_ms, |event| match event {
                 Event::Changed(_, change) => seen.apply(&change).unwrap(),
                 Event::Request(_) => is_requested = true,
                 Event::Up(_) | Event::Down(..) => {}
@@ -215,39 +183,38 @@ proptest! {
             (is_requested, seen.digest())
         };
         for (peer, kind, is_lost) in steps {
-            now_ms += 400;
-            let change = match kind {
+            now_ms += 600;
+            let changes = [match kind {
                 0 => joined(peer),
                 1 => Change::Left(room(), who(peer)),
                 2 => Change::Renamed(room(), who(peer), name(peer + 1)),
                 _ => Change::Claimed(Claim { name: name(peer), claimed_ms: now_ms }),
-            };
-            let mut copy = NodeMembers::default();
-            there.members.as_changes().for_each(|change| copy.apply(&change).unwrap());
-            let message = match copy.apply(&change) {
-                Ok(()) => there.change(vec![change]),
-                Err(_) => there.heartbeat(),
-            };
+            }];
+            // One that does not follow from the members is never told.
+            if right.apply(&changes[0]).is_err() {
+                prop_assert_eq!(told(|tell| there.change(&changes, tell)).len(), 0);
+                continue;
+            }
+            let message = change(&mut there, &changes);
             if is_lost {
                 continue;
             }
-            let (is_requested, _) = take(&mut nodes, &message, now_ms);
-            if is_requested {
-                for part in there.list() {
+            if take(&mut nodes, &message, now_ms).0 {
+                for part in list(&mut there, now_ms) {
                     take(&mut nodes, &part, now_ms);
                 }
             }
         }
         for _ in 0..2 {
             now_ms += REQUEST_INTERVAL_MS;
-            if take(&mut nodes, &there.heartbeat(), now_ms).0 {
-                for part in there.list() {
+            if take(&mut nodes, &heartbeat(&there), now_ms).0 {
+                for part in list(&mut there, now_ms) {
                     take(&mut nodes, &part, now_ms);
                 }
             }
         }
-        let (is_requested, digest) = take(&mut nodes, &there.heartbeat(), now_ms + 5_000);
+        let (is_requested, digest) = take(&mut nodes, &heartbeat(&there), now_ms + 5_000);
         prop_assert!(!is_requested);
-        prop_assert_eq!(digest, there.members.digest());
+        prop_assert_eq!(digest, right.digest());
     }
 }
