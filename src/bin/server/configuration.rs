@@ -145,7 +145,10 @@ impl Configuration {
     pub(crate) fn summary(&self, logs_texts: bool) -> String {
         let texts = if logs_texts { "are" } else { "are not" };
         match &self.file {
-            Some(path) => format!("configuration: {}; texts {texts} logged", path.display()),
+            Some(path) => format!(
+                "configuration: {}; texts {texts} logged",
+                error::shown(path)
+            ),
             None => format!("configuration: no file; texts {texts} logged"),
         }
     }
@@ -206,9 +209,12 @@ impl Configuration {
     }
 
     fn is_given(&self, name: &str) -> bool {
-        let mut values = self.values.iter();
-        let value = values.find(|value| value.name == name);
+        let value = self.value(name);
         value.is_some_and(|value| !matches!(value.origin, Origin::Default))
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.values.iter().find(|value| value.name == name)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -218,12 +224,9 @@ impl Configuration {
 
     /// Returns the error with the line of the first flag in `text` whose value is from the file.
     fn blame(&self, text: String) -> Error {
-        let line = line_of_flag(&text, |flag| {
-            let value = self.values.iter().find(|value| value.name == flag)?;
-            match value.origin {
-                Origin::File(line) => Some(line),
-                _ => None,
-            }
+        let line = line_of_flag(&text, |flag| match self.value(flag)?.origin {
+            Origin::File(line) => Some(line),
+            _ => None,
         });
         match (&self.file, line) {
             (Some(path), Some(line)) => Error::line(path, line, text),
