@@ -1,5 +1,6 @@
 //! Names of peers and rooms.
 
+use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
 use std::io::Write;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -71,6 +72,18 @@ impl<const MAX: usize> Label<MAX> {
     /// The label as it was written.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl<const MAX: usize> Ord for Label<MAX> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl<const MAX: usize> PartialOrd for Label<MAX> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

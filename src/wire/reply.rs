@@ -8,6 +8,7 @@ mod parse;
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::command::Verb;
@@ -24,6 +25,16 @@ pub enum Reply<'a> {
     Help,
     /// `you are NAME`
     Named(Name),
+    /// `you are NAME (not confirmed)`
+    ///
+    /// The other servers of the cluster could not be asked, so a peer of theirs may have this name, too.
+    NamedUnconfirmed(Name),
+    /// `NAME belongs to a peer of another server: you are IP:PORT`
+    NameLost(Name, SocketAddr),
+    /// `the cluster is split: only peers of this server are here`
+    Split,
+    /// `the cluster is whole again`
+    Whole,
     /// `you are in ROOM (N here)`
     Entered {
         /// The room that the peer is in.
@@ -182,8 +193,8 @@ pub enum PresenceEvent {
     Left(DisplayName),
     /// The server dropped a peer that was silent for too long.
     TimedOut(DisplayName),
-    /// A peer took another name.
-    Renamed(DisplayName, Name),
+    /// A peer took another name. Its address is its name if it has lost one to a peer of another server.
+    Renamed(DisplayName, DisplayName),
 }
 
 /// A number with a comma between groups of three digits: `10,300`.
@@ -196,6 +207,7 @@ impl Reply<'_> {
         match self {
             Self::Usage(_) => NoticeCode::Misuse,
             Self::NameTaken(_) | Self::NameLimit(_) | Self::NoSuchPeer(_) => NoticeCode::Refused,
+            Self::NameLost(..) => NoticeCode::Refused,
             Self::RoomFull(..) | Self::RoomLimit(..) => NoticeCode::Refused,
             Self::PeerLimit(_) => NoticeCode::Refused,
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
@@ -204,6 +216,7 @@ impl Reply<'_> {
             Self::Prove(_) | Self::OverBudget { .. } => NoticeCode::Refused,
             Self::Removed | Self::Muted(_) | Self::NoNewcomers => NoticeCode::Refused,
             Self::Operator(_) | Self::Stopping(_) => NoticeCode::Operator,
+            Self::Split | Self::Whole => NoticeCode::Operator,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
         }
@@ -219,6 +232,10 @@ impl Reply<'_> {
         match self {
             Self::Help => write!(out, "{HELP}"),
             Self::Named(name) => write!(out, "you are {name}"),
+            Self::NamedUnconfirmed(name) => write!(out, "you are {name}{NOT_CONFIRMED}"),
+            Self::NameLost(name, address) => write!(out, "{name}{NAME_LOST}{address}"),
+            Self::Split => write!(out, "{SPLIT}"),
+            Self::Whole => write!(out, "{WHOLE}"),
             Self::Entered { room, members } => {
                 write!(out, "you are in {room} ({} here)", number(members))
             }
@@ -439,6 +456,18 @@ pub const PROVE: &str = "say /in ";
 /// The sentence of [`Reply::NoNewcomers`]. In version 1 it is not longer than three times an empty
 /// datagram, with the headers, as the request for a proof is.
 pub const NO_NEWCOMERS: &str = "stopping soon, no newcomers";
+
+/// End of [`Reply::NamedUnconfirmed`].
+pub(super) const NOT_CONFIRMED: &str = " (not confirmed)";
+
+/// Words between the name and the address in [`Reply::NameLost`].
+pub(super) const NAME_LOST: &str = " belongs to a peer of another server: you are ";
+
+/// The sentence of [`Reply::Split`].
+pub(super) const SPLIT: &str = "the cluster is split: only peers of this server are here";
+
+/// The sentence of [`Reply::Whole`].
+pub(super) const WHOLE: &str = "the cluster is whole again";
 
 /// Start of [`Reply::Operator`]. No name contains a colon.
 const OPERATOR: &[u8] = b"operator: ";

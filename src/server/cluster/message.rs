@@ -1,11 +1,13 @@
 //! What nodes tell each other, but texts.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::server::registry::Digest;
-use crate::wire::cluster::{Change, NodeId};
+use crate::wire::DisplayName;
+use crate::wire::cluster::{Change, Claim, NodeId};
 
 /// A message of a node to others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,25 @@ pub enum Body<'a> {
     },
     /// To one node: it shall send all a list of its members.
     ListRequest,
+    /// To the node that decides about a name: a peer wants it.
+    NameRequest {
+        number: u64,
+        claim: Claim,
+    },
+    /// To the node that has asked.
+    NameAnswer {
+        number: u64,
+        is_granted: bool,
+    },
+    /// To one node: a direct message for one of its peers.
+    Private {
+        from: DisplayName,
+        to: DisplayName,
+        text: Cow<'a, [u8]>,
+    },
+    /// To one node, which replies with a pong of the same number.
+    Ping(u64),
+    Pong(u64),
     /// To all: a part of the changes that make its members of none.
     List {
         /// Number of the next change after the list.
@@ -52,14 +73,27 @@ pub struct Heartbeat {
     pub digest: Digest,
     /// Number of its peers.
     pub peers: u32,
+    /// Number of its rooms with members.
+    pub rooms: u32,
     /// The share of time in which its busiest worker was not asleep, in percent.
     pub busy_percent: u8,
+    /// Its version: major, minor and patch.
+    pub version: (u16, u16, u16),
+    /// The address under which clients reach it, if it has told.
+    pub advertise: Option<SocketAddr>,
 }
 
-/// A message that is malformed, or of another version.
+/// The reason why a message cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a malformed message of a node")]
-pub struct MalformedMessage;
+pub enum MessageError {
+    #[error("a malformed message of a node")]
+    Malformed,
+    /// The node has another version of these messages. Each version begins with itself and the node.
+    #[error(
+        "node {from} has version {version} of the cluster's messages, and this server {VERSION}"
+    )]
+    OtherVersion { version: u8, from: NodeId },
+}
 
 impl Message<'_> {
     pub fn encode(&self) -> Vec<u8> {
@@ -69,14 +103,22 @@ impl Message<'_> {
     /// Parses the bytes of a message.
     ///
     /// # Errors
-    /// [`MalformedMessage`].
-    pub fn parse(bytes: &[u8]) -> Result<Message<'_>, MalformedMessage> {
-        if bytes.first() != Some(&VERSION) || bytes.len() > MAX_MESSAGE_BYTES {
-            return Err(MalformedMessage);
+    /// [`MessageError`].
+    pub fn parse(bytes: &[u8]) -> Result<Message<'_>, MessageError> {
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(MessageError::Malformed);
+        }
+        let start = postcard::take_from_bytes::<(u8, NodeId)>(bytes);
+        match start {
+            Ok(((version, from), _)) if version != VERSION => {
+                return Err(MessageError::OtherVersion { version, from });
+            }
+            Ok(_) => {}
+            Err(_) => return Err(MessageError::Malformed),
         }
         match postcard::take_from_bytes(bytes) {
             Ok((message, [])) => Ok(message),
-            _ => Err(MalformedMessage),
+            _ => Err(MessageError::Malformed),
         }
     }
 }
@@ -95,7 +137,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::DisplayName;
 
     fn message(body: Body<'_>) -> Message<'_> {
         Message {
@@ -112,7 +153,7 @@ mod tests {
         let long = Change::Renamed(
             room,
             DisplayName::Name("n".repeat(24).parse().unwrap()),
-            "m".repeat(24).parse().unwrap(),
+            DisplayName::Name("m".repeat(24).parse().unwrap()),
         );
         let message = message(Body::List {
             number: u64::MAX,
@@ -130,11 +171,14 @@ mod tests {
         let mut bytes = message(Body::Bye).encode();
         assert!(Message::parse(&bytes).is_ok());
         bytes.push(0);
-        assert_eq!(Message::parse(&bytes), Err(MalformedMessage));
-        bytes.pop();
+        assert_eq!(Message::parse(&bytes), Err(MessageError::Malformed));
         bytes[0] = VERSION + 1;
-        assert_eq!(Message::parse(&bytes), Err(MalformedMessage));
-        assert_eq!(Message::parse(&[]), Err(MalformedMessage));
+        let error = Message::parse(&bytes).unwrap_err();
+        let expected = "node node-1 has version 2 of the cluster's messages, and this server 1";
+        assert_eq!(error.to_string(), expected);
+        for malformed in [&[][..], &[VERSION], &[VERSION + 1, 3, b'a']] {
+            assert_eq!(Message::parse(malformed), Err(MessageError::Malformed));
+        }
     }
 
     proptest! {

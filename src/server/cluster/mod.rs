@@ -1,5 +1,16 @@
 //! A cluster: several servers that are one chat, over a bus.
+//!
+//! [`Engine`](engine::Engine) is the node, which a bus brings messages and takes them from. Texts do not
+//! pass it on their way out: workers put batches in their outbox, and the bus takes them from there.
 
+pub mod bus;
+mod claims;
+pub mod engine;
+mod load;
 pub mod message;
 pub mod nodes;
 pub mod own;
+mod positions;
+mod rivals;
+pub mod shared;
+mod subscriptions;

@@ -1,10 +1,12 @@
 //! The other nodes, as this one sees them.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
 use super::message::{Body, Heartbeat, Message};
+use super::shared::NodeStatus;
 use crate::server::registry::{NodeMembers, RemoteNodes};
 use crate::wire::cluster::{Change, NodeId};
 
@@ -21,6 +23,7 @@ pub struct Nodes {
 #[derive(Debug)]
 pub struct Node {
     id: NodeId,
+    /// It begins with the time of the start.
     incarnation: u64,
     heard_ms: u64,
     heartbeat: Heartbeat,
@@ -34,6 +37,7 @@ pub struct Node {
     list: Vec<Change>,
     /// Number of the next part.
     part: u32,
+    round_trip_us: Option<u64>,
 }
 
 /// The effect of a message, or of the time.
@@ -41,8 +45,8 @@ pub struct Node {
 pub enum Event {
     /// A node is here.
     Up(NodeId),
-    /// A node has stopped, or was silent for too long.
-    Down(NodeId, DownReason),
+    /// A node with this incarnation has stopped, or was silent for too long.
+    Down(NodeId, u64, DownReason),
     /// A member of a node has changed. A node that is down was told of first.
     Changed(NodeId, Change),
     /// This node has to be asked for a list of its members.
@@ -55,7 +59,7 @@ pub enum DownReason {
     Stopped,
     /// It was silent for longer than [`MAX_SILENCE_MS`].
     Silent,
-    /// Another process has its name.
+    /// A later process has its name.
     Restarted,
 }
 
@@ -72,12 +76,11 @@ impl Nodes {
     pub fn handle(&mut self, message: &Message<'_>, now_ms: u64, mut on_event: impl FnMut(Event)) {
         let id = message.from;
         let known = self.nodes.get(&id).map(|node| node.incarnation);
-        if known.is_some_and(|known| known != message.incarnation) {
-            // A message of the process before it may be late. Its heartbeat is not.
-            let Body::Heartbeat(_) = message.body else {
-                return;
-            };
-            self.remove(&id, DownReason::Restarted, &mut on_event);
+        match known.map(|known| message.incarnation.cmp(&known)) {
+            // A late message of the process before, or a second process with this name.
+            Some(Ordering::Less) => return,
+            Some(Ordering::Greater) => self.remove(&id, DownReason::Restarted, &mut on_event),
+            Some(Ordering::Equal) | None => {}
         }
         if let Body::Bye = message.body {
             return self.remove(&id, DownReason::Stopped, &mut on_event);
@@ -109,7 +112,8 @@ impl Nodes {
                     node.replace(*number, &members, remote, &mut changed);
                 }
             }
-            Body::ListRequest | Body::Bye => {}
+            // A sign of life.
+            _ => {}
         }
         if node.is_due(now_ms) {
             node.requested_ms = Some(now_ms);
@@ -127,13 +131,31 @@ impl Nodes {
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Node)> {
-        self.nodes.iter()
+    /// Gives all nodes the time of silence again, because this node has slept.
+    pub fn forgive(&mut self, now_ms: u64) {
+        for node in self.nodes.values_mut() {
+            node.heard_ms = now_ms;
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    pub fn get(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+
+    /// Takes note of the time of a round trip to a node.
+    pub fn set_round_trip_us(&mut self, id: &NodeId, round_trip_us: u64) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.round_trip_us = Some(round_trip_us);
+        }
     }
 
     fn remove(&mut self, id: &NodeId, reason: DownReason, on_event: &mut impl FnMut(Event)) {
         if let Some(node) = self.nodes.remove(id) {
-            on_event(Event::Down(*id, reason));
+            on_event(Event::Down(*id, node.incarnation, reason));
             let mut changed = |change| on_event(Event::Changed(*id, change));
             let members = self.remote.remove(&node.id);
             leave_all(&members, reason == DownReason::Stopped, &mut changed);
@@ -153,6 +175,27 @@ impl Node {
             requested_ms: None,
             list: Vec::new(),
             part: 0,
+            round_trip_us: None,
+        }
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The node as operators see it.
+    pub fn status(&self, now_ms: u64) -> NodeStatus {
+        let heartbeat = &self.heartbeat;
+        NodeStatus {
+            id: self.id,
+            peers: heartbeat.peers,
+            rooms: heartbeat.rooms,
+            busy_percent: heartbeat.busy_percent,
+            version: heartbeat.version,
+            advertise: heartbeat.advertise,
+            silent_ms: now_ms.saturating_sub(self.heard_ms),
+            round_trip_us: self.round_trip_us,
+            is_current: self.is_current(),
         }
     }
 

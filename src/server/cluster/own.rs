@@ -50,14 +50,13 @@ impl OwnNode {
         }
     }
 
-    /// Returns a heartbeat. `peers` is the number of peers, and `busy_percent` the share of time in which
-    /// the busiest worker was not asleep.
-    pub fn heartbeat(&self, peers: u32, busy_percent: u8) -> Message<'static> {
+    /// Returns a heartbeat, with the members as they are, and all else as it is given.
+    pub fn heartbeat(&self, facts: Heartbeat) -> Message<'static> {
         self.message(Body::Heartbeat(Heartbeat {
             number: self.number,
             digest: self.members.digest(),
-            peers,
-            busy_percent,
+            rooms: self.members.rooms().len() as u32,
+            ..facts
         }))
     }
 
@@ -83,12 +82,12 @@ impl OwnNode {
         }
     }
 
-    /// Returns the last message.
-    pub fn bye(&self) -> Message<'static> {
-        self.message(Body::Bye)
+    /// The members that it has told of.
+    pub fn members(&self) -> &NodeMembers {
+        &self.members
     }
 
-    fn message<'a>(&self, body: Body<'a>) -> Message<'a> {
+    pub fn message<'a>(&self, body: Body<'a>) -> Message<'a> {
         Message {
             version: VERSION,
             from: self.id,

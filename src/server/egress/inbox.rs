@@ -1,4 +1,4 @@
-//! The batches of texts that other nodes have sent to a worker.
+//! What other nodes have sent to a worker.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -6,60 +6,76 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use super::{Sender, Source};
-use crate::server::registry::Room;
-use crate::wire::cluster::{MalformedBatch, NodeText, Texts, parse_batch};
+use crate::server::registry::{Recipient, Room};
+use crate::wire::cluster::{NodeText, parse_batch};
+use crate::wire::{DisplayName, Reply};
 
-/// A queue from the bus to one worker, which shares the texts out among the local members of their rooms.
+/// A queue from the thread of the cluster to one worker.
 pub struct Inbox {
-    batches: ArrayQueue<IncomingBatch>,
+    queue: ArrayQueue<Incoming>,
+}
+
+/// Something for peers of this worker.
+pub enum Incoming {
+    /// Texts for the local members of a room.
+    Texts(IncomingBatch),
+    /// A direct message of a peer of another node.
+    Private {
+        to: Recipient,
+        from: DisplayName,
+        text: Box<[u8]>,
+    },
+    /// The reply to a command that other nodes were asked about.
+    Reply {
+        to: Recipient,
+        reply: Reply<'static>,
+    },
 }
 
 /// Texts of another node for a room.
 pub struct IncomingBatch {
     room: Arc<Room>,
     bytes: Box<dyn AsRef<[u8]> + Send>,
+    /// Number of texts at its start that were received already.
+    skip: u16,
 }
 
 impl Inbox {
-    /// Adds a batch, and the worker has to be woken then.
+    /// Adds something. Returns true if the worker has to be woken, which may be asleep.
     ///
     /// # Errors
-    /// It has [`MAX_BATCHES`]; this one comes back.
-    pub fn push(&self, batch: IncomingBatch) -> Result<(), IncomingBatch> {
-        self.batches.push(batch)
+    /// The queue has [`MAX_INCOMING`]; this one comes back.
+    pub fn push(&self, incoming: Incoming) -> Result<bool, Incoming> {
+        self.queue.push(incoming)?;
+        // The worker takes all before it sleeps. If another one is still here, it takes this one, too.
+        Ok(self.queue.len() <= 1)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.queue.is_empty()
     }
 
-    pub(super) fn pop(&self) -> Option<IncomingBatch> {
-        self.batches.pop()
+    pub(super) fn pop(&self) -> Option<Incoming> {
+        self.queue.pop()
     }
 }
 
 impl Default for Inbox {
     fn default() -> Self {
         Self {
-            batches: ArrayQueue::new(MAX_BATCHES),
+            queue: ArrayQueue::new(MAX_INCOMING),
         }
     }
 }
 
 impl IncomingBatch {
-    /// Returns a batch for a room, without those texts before it that were received already.
-    ///
-    /// # Errors
-    /// The bytes are malformed.
-    pub fn new(
-        room: Arc<Room>,
-        bytes: impl AsRef<[u8]> + Send + 'static,
-    ) -> Result<Self, MalformedBatch> {
-        parse_batch(bytes.as_ref())?;
-        Ok(Self {
+    /// Returns a batch for a room, without its first `skip` texts. Malformed bytes have no texts.
+    pub fn new(room: Arc<Room>, bytes: impl AsRef<[u8]> + Send + 'static, skip: u16) -> Self {
+        Self {
             room,
             bytes: Box::new(bytes),
-        })
+            skip,
+        }
     }
 
     pub(super) fn room(&self) -> &Arc<Room> {
@@ -68,9 +84,8 @@ impl IncomingBatch {
 
     pub(super) fn texts(&self) -> impl Iterator<Item = NodeText<'_>> {
         let parsed = parse_batch((*self.bytes).as_ref()).ok();
-        parsed
-            .into_iter()
-            .flat_map(|(_, texts): (_, Texts<'_>)| texts)
+        let texts = parsed.into_iter().flat_map(|(_, texts)| texts);
+        texts.skip(self.skip.into())
     }
 }
 
@@ -83,6 +98,6 @@ pub(super) fn sender(text: &NodeText<'_>, hash: &RandomState) -> Sender {
     }
 }
 
-/// Maximum number of batches that wait, of 32 KiB at most. Beyond that, the worker has had no turn for far
-/// longer than its backlog keeps texts.
-const MAX_BATCHES: usize = 256;
+/// Maximum number of batches and others that wait, of 32 KiB at most. Beyond that, the worker has had no
+/// turn for far longer than its backlog keeps texts.
+pub const MAX_INCOMING: usize = 256;

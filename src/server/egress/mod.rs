@@ -27,7 +27,7 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::inbox::Inbox;
+use self::inbox::{Inbox, Incoming};
 use self::outbox::Outbox;
 use self::packets::Packets;
 use self::plan::{Claim, Sent};
@@ -176,39 +176,45 @@ impl Egress {
 
     /// Sends all replies, and then one slice of the fan-out.
     pub fn poll(&mut self, transmit: &mut impl Transmit, now_ms: u64) -> Progress {
+        let more_of_nodes = self.take_from_nodes();
         let counters = &self.info.counters;
         let tally = self.replies.send(transmit);
         counters.replies.add(tally.sent);
         counters.replies_failed.add(tally.failed());
         counters.replies_shed.add(self.replies.take_shed());
         self.exchange.wake_up(self.worker);
-        let more_texts = self.take_texts_of_nodes();
         self.info.backlog.set_cost_ns(self.schedule.cost_ns());
         match self.claim(now_ms) {
             Some(claim) => self.send(&claim, transmit),
-            None if more_texts => {}
+            None if more_of_nodes => {}
             None if self.schedule.is_waiting() => return Progress::Waiting,
             None => return Progress::Idle,
         }
         Progress::More
     }
 
-    /// Queues texts of other nodes for the members of their rooms. Returns true if there are more.
-    fn take_texts_of_nodes(&mut self) -> bool {
+    /// Takes what other nodes have sent, and queues their texts. Returns true if there is more.
+    fn take_from_nodes(&mut self) -> bool {
         let Some(nodes) = &self.nodes else {
             return false;
         };
-        let counters = &self.info.counters;
-        for _ in 0..MAX_BATCHES_PER_STEP {
-            let Some(batch) = nodes.inbox.pop() else {
-                return false;
-            };
-            for text in batch.texts() {
-                let sender = inbox::sender(&text, &nodes.hash);
-                match self.schedule.push(batch.room(), &sender, text.text) {
-                    Ok(()) => counters.messages_of_nodes.add(1),
-                    Err(BacklogFull) => counters.messages_shed.add(1),
+        for _ in 0..MAX_INCOMING_PER_STEP {
+            match nodes.inbox.pop() {
+                None => return false,
+                Some(Incoming::Texts(batch)) => {
+                    let counters = &self.info.counters;
+                    for text in batch.texts() {
+                        let sender = inbox::sender(&text, &nodes.hash);
+                        match self.schedule.push(batch.room(), &sender, text.text) {
+                            Ok(()) => counters.messages_of_nodes.add(1),
+                            Err(BacklogFull) => counters.messages_shed.add(1),
+                        }
+                    }
                 }
+                Some(Incoming::Private { to, from, text }) => {
+                    self.replies.push_private(&to, from, &text);
+                }
+                Some(Incoming::Reply { to, reply }) => self.replies.push_late(&to, &reply),
             }
         }
         !nodes.inbox.is_empty()
@@ -262,7 +268,7 @@ impl Egress {
 }
 
 /// Maximum number of batches that a worker takes between two slices. They have at most 256 KiB.
-const MAX_BATCHES_PER_STEP: usize = 8;
+const MAX_INCOMING_PER_STEP: usize = 8;
 
 #[cfg(test)]
 #[cfg(loom)]

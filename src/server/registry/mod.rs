@@ -24,9 +24,10 @@ mod silence;
 mod slots;
 mod subscriptions;
 mod take_over;
+mod visit;
 mod without_admission;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
@@ -34,7 +35,7 @@ use crate::server::ops::supervise::Wake;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::dashmap::{DashMap, Entry, VacantEntry};
 use crate::wire::v2::{SessionId, SessionOptions};
-use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
+use crate::wire::{DisplayName, Limit, Protocol, RoomName};
 
 pub use budget::{Budget, PeerRates};
 use debts::Debts;
@@ -50,7 +51,10 @@ use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
 pub use network_limits::{NetworkMeters, NetworkRates, NetworkSlot};
-pub use nodes::{ChangeQueue, Digest, Inconsistent, NodeMembers, RemoteNodes};
+pub use nodes::{
+    ChangeQueue, Digest, Inconsistent, NameAnswer, NameRequest, NodeMembers, RemoteNodes, Renamed,
+    Request, RequestQueue, now_ms_since_1970,
+};
 use operator::Rulings;
 pub use operator::{MAX_MUTED, REMOVED_S, TooManyMutes};
 pub use peer::{Newcomer, Peer, Recipient};
@@ -73,6 +77,8 @@ pub struct Registry {
     directory: Directory,
     /// The members of other nodes, of which there are none without a cluster.
     remote: Arc<RemoteNodes>,
+    /// What other nodes are asked. Not set without a cluster.
+    requests: OnceLock<Arc<RequestQueue>>,
     names: Names,
     /// The number of peers. The map's own `len` takes the lock of every shard.
     len: AtomicUsize,
@@ -128,6 +134,7 @@ impl Registry {
                 hash.derived(),
             ),
             remote,
+            requests: OnceLock::new(),
             names: Names::new(Arc::clone(&limits)),
             len: AtomicUsize::new(0),
             limits,
@@ -262,27 +269,6 @@ impl Registry {
         Some(Ok(room))
     }
 
-    /// Gives a peer another name. Returns `None` if the peer is not registered.
-    ///
-    /// # Errors
-    /// [`NameError`]; the peer keeps the name that it has, if any.
-    pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
-        let peer = self.peers.get_mut(&self.hash.hash(address))?;
-        let before = peer.display_name(address);
-        let (names, now_ms) = (&self.names, peer.last_seen_ms());
-        if let Err(error) = names.take(name, peer.name(), *address, peer.network(), now_ms) {
-            return Some(Err(error));
-        }
-        peer.name.store(Some(Arc::new(name)));
-        if before != DisplayName::Name(name) {
-            peer.room().rename(before, name);
-            for room in peer.memberships.others() {
-                room.rename_silently(before, name);
-            }
-        }
-        Some(Ok(()))
-    }
-
     /// Subscribes a peer to the presence events of its room, or unsubscribes it.
     /// Returns `None` if the peer is not registered.
     pub fn set_presence(&self, address: &PeerAddr, is_on: bool) -> Option<()> {
@@ -314,40 +300,6 @@ impl Registry {
         binds
             .map(|bind| PeerAddr::new(address, bind))
             .find_map(found)
-    }
-
-    /// Calls `visit` with the members of `room` from index `first` on, those of other nodes last, up to
-    /// [`MAX_PAGE_MEMBERS`] local ones or until it returns false. Returns the number of members.
-    pub fn visit_members(
-        &self,
-        room: &Room,
-        first: usize,
-        mut visit: impl FnMut(DisplayName) -> bool,
-    ) -> usize {
-        let (page, members) = room.page(first, MAX_PAGE_MEMBERS);
-        let is_end = first + page.len() >= members;
-        for address in page {
-            let name = self
-                .peers
-                .get(&self.hash.hash(&address))
-                .and_then(|peer| peer.name());
-            if !visit(DisplayName::of(address.socket_addr(), name)) {
-                return members + self.remote.len_of(room.name());
-            }
-        }
-        let skipped = match is_end {
-            true => first.saturating_sub(members),
-            false => usize::MAX,
-        };
-        members + self.remote.visit_members(room.name(), skipped, visit)
-    }
-
-    /// Calls `visit` with the rooms from index `first` on until it returns false: the lobby, which has
-    /// the index 0, the others with local members, and those with members on other nodes only. Returns
-    /// the number of rooms.
-    pub fn visit_rooms(&self, first: usize, visit: impl FnMut(RoomName, usize) -> bool) -> usize {
-        let local = |room: &Room| (*room.name(), room.all_members());
-        self.directory.visit_all(first, local, visit)
     }
 
     /// The members of other nodes.
@@ -496,9 +448,6 @@ fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer, subscriber: Option<Rec
         peer.display_name(&key.address)
     });
 }
-
-/// Maximum number of members in one visit: more than fit into a reply of 900 bytes.
-const MAX_PAGE_MEMBERS: usize = 512;
 
 /// Number of shards. The reaper reads one shard after the other, and delays a newcomer by the
 /// time for one (about 0.1 ms at 200,000 peers). Workers seldom wait for the same lock.

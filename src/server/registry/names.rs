@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, OnceLock};
 
-use super::ChangeQueue;
 use super::limits::SharedLimits;
 use super::memory::capacity_after_flood;
 use super::network_limits::{NetworkShares, NetworkSlot};
+use super::nodes::{ChangeQueue, now_ms_since_1970};
 use crate::net::PeerAddr;
 use crate::server::ops::supervise::lock;
 use crate::sync::{Mutex, MutexGuard};
-use crate::wire::cluster::Change;
+use crate::wire::cluster::{Change, Claim};
 use crate::wire::{Limit, Name};
 
 /// All names in use. Names that differ only in case are the same name.
@@ -26,8 +26,11 @@ pub(super) struct Names {
 
 struct Owner {
     peer: PeerAddr,
-    /// The network that the name is counted for, or `None` if the peer is trusted.
+    /// The network that the name is counted for. `None` if the peer is trusted, or if it has another
+    /// name that is counted.
     network: Option<NetworkSlot>,
+    /// The peer waits for the name, which other nodes are asked about.
+    is_reserved: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,11 @@ impl Names {
                 .enter(network, used, self.limits.max_names(), now_ms),
         };
         taken.map_err(NameError::LimitReached)?;
-        entry.insert(Owner { peer, network });
+        entry.insert(Owner {
+            peer,
+            network,
+            is_reserved: false,
+        });
         if let Some(before) = before {
             owners.remove(&before);
         }
@@ -90,9 +97,81 @@ impl Names {
             before
                 .into_iter()
                 .for_each(|name| changes.push(Change::Freed(name)));
-            changes.push_claim(name);
+            let claimed_ms = now_ms_since_1970();
+            changes.push(Change::Claimed(Claim { name, claimed_ms }));
         }
         Ok(())
+    }
+
+    /// Keeps `name` for `peer`, which has the name `before` until [`Names::confirm`] or
+    /// [`Names::release`].
+    ///
+    /// # Errors
+    /// [`NameError`].
+    pub(super) fn reserve(
+        &self,
+        name: Name,
+        before: Option<Name>,
+        peer: PeerAddr,
+        network: Option<NetworkSlot>,
+        now_ms: u64,
+    ) -> Result<(), NameError> {
+        let mut owners = self.lock();
+        let used = owners.len();
+        let Entry::Vacant(entry) = owners.entry(name.folded()) else {
+            return Err(NameError::Taken(name));
+        };
+        let max = self.limits.max_names();
+        let taken = match before {
+            Some(_) => self.shares.take(network, now_ms),
+            None => self.shares.enter(network, used, max, now_ms),
+        };
+        taken.map_err(NameError::LimitReached)?;
+        entry.insert(Owner {
+            peer,
+            network: network.filter(|_| before.is_none()),
+            is_reserved: true,
+        });
+        Ok(())
+    }
+
+    /// Gives a reserved name to its peer, in exchange for its name `before`. Returns false if the name
+    /// is not reserved for the peer.
+    pub(super) fn confirm(&self, claim: Claim, before: Option<Name>, peer: &PeerAddr) -> bool {
+        let mut owners = self.lock();
+        let owners = &mut *owners;
+        let key = claim.name.folded();
+        let is_it = |owner: &&mut Owner| owner.is_reserved && owner.peer == *peer;
+        if owners.get_mut(&key).filter(is_it).is_none() {
+            return false;
+        }
+        let before = before.and_then(|name| owners.remove_entry(&name.folded()));
+        if let Some(owner) = owners.get_mut(&key) {
+            owner.is_reserved = false;
+            let counted = before.as_ref().and_then(|(_, before)| before.network);
+            match owner.network {
+                None => owner.network = counted,
+                Some(_) => self.shares.leave(counted),
+            }
+        }
+        if let Some(changes) = self.changes.get() {
+            if let Some((before, _)) = before {
+                changes.push(Change::Freed(before));
+            }
+            changes.push(Change::Claimed(claim));
+        }
+        true
+    }
+
+    /// Frees a name that is reserved for this peer.
+    pub(super) fn release(&self, name: Name, peer: &PeerAddr) {
+        let mut owners = self.lock();
+        if let Entry::Occupied(entry) = owners.entry(name.folded())
+            && entry.get().is_reserved
+            && entry.get().peer == *peer
+        {
+            self.shares.leave(entry.remove().network);
+        }
     }
 
     /// Hands a name that is in use over to a peer of this network. Returns false if that network may
@@ -110,7 +189,11 @@ impl Names {
         };
         let (shares, max) = (&self.shares, self.limits.max_names());
         if shares.hand_over(owner.network, network, used, max).is_ok() {
-            *owner = Owner { peer, network };
+            *owner = Owner {
+                peer,
+                network,
+                is_reserved: false,
+            };
             return true;
         }
         self.remove(&mut owners, name);
@@ -127,7 +210,14 @@ impl Names {
 
     /// Returns the peer with this name, in any case.
     pub(super) fn find(&self, name: &Name) -> Option<PeerAddr> {
-        Some(self.lock().get(&name.folded())?.peer)
+        let owners = self.lock();
+        let owner = owners.get(&name.folded())?;
+        (!owner.is_reserved).then_some(owner.peer)
+    }
+
+    /// Returns true if the name is in use or reserved, in any case.
+    pub(super) fn has(&self, name: &Name) -> bool {
+        self.lock().contains_key(&name.folded())
     }
 
     fn remove(&self, owners: &mut HashMap<Name, Owner>, name: &Name) {

@@ -216,7 +216,7 @@ mod tests {
             PresenceEvent::Joined(ada),
             PresenceEvent::Left(bob),
             PresenceEvent::TimedOut(ada),
-            PresenceEvent::Renamed(bob, name("eve")),
+            PresenceEvent::Renamed(bob, DisplayName::Name(name("eve"))),
         ];
         assert_eq!(
             notice_of(&few).unwrap(),
@@ -231,7 +231,7 @@ mod tests {
         );
         many.extend([
             PresenceEvent::TimedOut(ada),
-            PresenceEvent::Renamed(ada, name("x")),
+            PresenceEvent::Renamed(ada, DisplayName::Name(name("x"))),
         ]);
         assert_eq!(
             notice_of(&many).unwrap(),

@@ -19,7 +19,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::wire::cluster::Change;
 use crate::wire::reply::PresenceEvent;
 use crate::wire::v2::SessionId;
-use crate::wire::{DisplayName, Name, Protocol, RoomName, v2};
+use crate::wire::{DisplayName, Protocol, RoomName, v2};
 
 /// A change marks the snapshot of the members as stale. The next fan-out makes a new one,
 /// however many changes there were. That copies 32 bytes per member, and 8 more of a v2 peer, a
@@ -320,14 +320,13 @@ impl Room {
     }
 
     /// Records that a member took another name.
-    pub(super) fn rename(&self, before: DisplayName, now: Name) {
+    pub(super) fn rename(&self, before: DisplayName, now: DisplayName) {
         self.record(&self.lock(), || PresenceEvent::Renamed(before, now));
     }
 
     /// Records that a member took another name. This is no event here.
-    pub(super) fn rename_silently(&self, before: DisplayName, now: Name) {
+    pub(super) fn rename_silently(&self, before: DisplayName, now: DisplayName) {
         let _state = self.lock();
-        let now = DisplayName::Name(now);
         self.record_change(|| Change::Moved(self.name, before, now));
     }
 

@@ -16,8 +16,8 @@ pub enum Change {
     Left(RoomName, DisplayName),
     /// The server dropped a peer that was silent for too long.
     TimedOut(RoomName, DisplayName),
-    /// A member of a room took another name.
-    Renamed(RoomName, DisplayName, Name),
+    /// A member of a room took another name, or has lost one.
+    Renamed(RoomName, DisplayName, DisplayName),
     /// A member of a room has another address, or has lost its name with it. This is no event.
     Moved(RoomName, DisplayName, DisplayName),
     /// A peer has claimed a name.

@@ -74,7 +74,7 @@ fn each_sentence_has_its_words() {
         PresenceEvent::Joined(ada),
         PresenceEvent::Left(bob),
         PresenceEvent::TimedOut(ada),
-        PresenceEvent::Renamed(bob, name("eve")),
+        PresenceEvent::Renamed(bob, DisplayName::Name(name("eve"))),
     ];
     let done = [
         (Reply::Help, HELP),

@@ -41,7 +41,7 @@ fn change(node: &mut OwnNode, changes: &[Change]) -> Vec<u8> {
 }
 
 fn heartbeat(node: &OwnNode) -> Vec<u8> {
-    node.heartbeat(0, 0).encode()
+    node.heartbeat(Heartbeat::default()).encode()
 }
 
 /// The list of a node, long after the last one.
@@ -85,7 +85,7 @@ fn changes_are_events_and_a_silent_node_takes_its_members_along() {
     assert_eq!(events, [], "not yet");
     nodes.expire(1_101 + MAX_SILENCE_MS, |event| events.push(event));
     let expected = [
-        Event::Down(id(), DownReason::Silent),
+        Event::Down(id(), 1, DownReason::Silent),
         Event::Changed(id(), Change::TimedOut(room(), who(1))),
         Event::Changed(id(), Change::Freed(name(1))),
     ];
@@ -134,15 +134,18 @@ fn a_restarted_node_begins_without_members_and_is_not_disturbed_by_late_messages
     let again = teller(2);
     let events = handle(&mut nodes, &heartbeat(&again), 1);
     let expected = [
-        Event::Down(id(), DownReason::Restarted),
+        Event::Down(id(), 1, DownReason::Restarted),
         Event::Changed(id(), Change::TimedOut(room(), who(1))),
         Event::Up(id()),
     ];
     assert_eq!(events, expected);
     assert_eq!(handle(&mut nodes, &late, 2), []);
-    assert_eq!(handle(&mut nodes, &there.bye().encode(), 3), []);
-    let events = handle(&mut nodes, &again.bye().encode(), 4);
-    assert_eq!(events, [Event::Down(id(), DownReason::Stopped)]);
+    assert_eq!(
+        handle(&mut nodes, &there.message(Body::Bye).encode(), 3),
+        []
+    );
+    let events = handle(&mut nodes, &again.message(Body::Bye).encode(), 4);
+    assert_eq!(events, [Event::Down(id(), 2, DownReason::Stopped)]);
 }
 
 #[test]
@@ -187,7 +190,7 @@ proptest! {
             let changes = [match kind {
                 0 => joined(peer),
                 1 => Change::Left(room(), who(peer)),
-                2 => Change::Renamed(room(), who(peer), name(peer + 1)),
+                2 => Change::Renamed(room(), who(peer), who(peer + 1)),
                 _ => Change::Claimed(Claim { name: name(peer), claimed_ms: now_ms }),
             }];
             // One that does not follow from the members is never told.

@@ -1,6 +1,6 @@
 //! Texts between the nodes of a cluster.
 
-use super::super::inbox::IncomingBatch;
+use super::super::inbox::{Incoming, IncomingBatch};
 use super::super::outbox::OutgoingBatch;
 use super::*;
 use crate::wire::cluster::{BatchHead, parse_batch};
@@ -43,8 +43,8 @@ impl Node {
 
     fn receive(&self, worker: usize, batch: &OutgoingBatch) {
         let room = Arc::clone(self.registry.lobby());
-        let batch = IncomingBatch::new(room, batch.bytes.clone()).unwrap();
-        assert!(self.inboxes[worker].push(batch).is_ok());
+        let batch = IncomingBatch::new(room, batch.bytes.clone(), 0);
+        assert!(self.inboxes[worker].push(Incoming::Texts(batch)).is_ok());
     }
 }
 
@@ -152,7 +152,7 @@ fn nothing_is_published_while_a_room_has_no_members_on_other_nodes() {
 #[test]
 fn a_worker_does_not_sleep_while_batches_of_other_nodes_wait() {
     let (mut here, mut there) = (Node::new(1, 1, 1), Node::new(2, 0, 1));
-    let batches = 3 * MAX_BATCHES_PER_STEP;
+    let batches = 3 * MAX_INCOMING_PER_STEP;
     for _ in 0..batches {
         here.workers.push(0, &here.registry, 1, b"x");
         here.workers.drain(0);
@@ -192,7 +192,7 @@ fn a_flooder_of_another_node_leaves_space_for_others() {
             made: Instant::now(),
         }
     };
-    for _ in 0..MAX_BATCHES_PER_STEP - 1 {
+    for _ in 0..MAX_INCOMING_PER_STEP - 1 {
         there.receive(0, &batch(1, 1_000));
     }
     there.receive(0, &batch(2, 1));

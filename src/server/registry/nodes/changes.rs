@@ -4,8 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::server::ops::supervise::{Wake, lock};
 use crate::sync::Mutex;
-use crate::wire::Name;
-use crate::wire::cluster::{Change, Claim};
+use crate::wire::cluster::Change;
 
 /// The changes that the other nodes have not been told of. The thread of the cluster takes them every
 /// 100 ms at the latest, and waits for nothing. So there are at most as many as the workers make in that
@@ -39,11 +38,10 @@ impl ChangeQueue {
             (self.wake)();
         }
     }
+}
 
-    /// Adds the claim of a name, of now.
-    pub(in crate::server::registry) fn push_claim(&self, name: Name) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let claimed_ms = now.map_or(0, |now| now.as_millis() as u64);
-        self.push(Change::Claimed(Claim { name, claimed_ms }));
-    }
+/// The time by the clock of this machine, in ms since 1970.
+pub fn now_ms_since_1970() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_millis() as u64)
 }

@@ -59,12 +59,7 @@ impl NodeMembers {
         match change {
             Change::Joined(room, who) => self.join(*room, *who),
             Change::Left(room, who) | Change::TimedOut(room, who) => return self.leave(room, who),
-            Change::Renamed(room, before, now) => {
-                let name = self.room_name(room).ok_or(Inconsistent)?;
-                self.leave(room, before)?;
-                self.join(name, DisplayName::Name(*now));
-            }
-            Change::Moved(room, before, now) => {
+            Change::Renamed(room, before, now) | Change::Moved(room, before, now) => {
                 let name = self.room_name(room).ok_or(Inconsistent)?;
                 self.leave(room, before)?;
                 self.join(name, *now);
@@ -236,7 +231,7 @@ mod tests {
         (0_u8..8, 0_u8..3, 0_u8..8).prop_map(|(kind, at, peer)| match kind {
             0..=2 => Change::Joined(room(at), who(peer)),
             3 => Change::Left(room(at), who(peer)),
-            4 => Change::Renamed(room(at), who(peer), name(peer + 1)),
+            4 => Change::Renamed(room(at), who(peer), who(peer + 1)),
             5 => Change::Claimed(Claim {
                 name: name(peer),
                 claimed_ms: at.into(),
@@ -309,7 +304,7 @@ mod tests {
         for change in [
             Change::Left(room(2), who(1)),
             Change::TimedOut(room(1), who(2)),
-            Change::Renamed(room(1), who(3), name(4)),
+            Change::Renamed(room(1), who(3), who(4)),
             Change::Freed(name(2)),
         ] {
             assert_eq!(members.apply(&change), Err(Inconsistent), "{change:?}");

@@ -5,8 +5,8 @@ use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use indexmap::IndexMap;
 
 use super::members::{Digest, Inconsistent, NodeMembers};
-use crate::wire::cluster::{Change, NodeId};
-use crate::wire::{DisplayName, RoomName};
+use crate::wire::cluster::{Change, Claim, NodeId};
+use crate::wire::{DisplayName, Name, RoomName};
 
 /// The members of the other nodes. The thread of the cluster changes them, one change at a time, and
 /// workers read them for `/who`, `/rooms` and `/msg`. Without a cluster there are none.
@@ -114,6 +114,21 @@ impl RemoteNodes {
         let mut nodes = state.nodes.iter();
         let found = nodes.find(|(_, members)| members.has(who));
         found.map(|(id, _)| *id)
+    }
+
+    /// Returns true if a peer of another node has claimed this name, in any case.
+    pub fn has_claim(&self, name: &Name) -> bool {
+        let state = self.lock();
+        state.nodes.values().any(|node| node.claim(name).is_some())
+    }
+
+    /// The claims of a name by other nodes, and the nodes.
+    pub fn claims_of(&self, name: &Name) -> Vec<(NodeId, Claim)> {
+        let state = self.lock();
+        let nodes = state.nodes.iter();
+        nodes
+            .filter_map(|(id, node)| Some((*id, *node.claim(name)?)))
+            .collect()
     }
 
     fn lock(&self) -> RwLockReadGuard<'_, State> {

@@ -25,7 +25,7 @@ fn any_event() -> impl Strategy<Value = PresenceEvent> {
         who().prop_map(PresenceEvent::Joined),
         who().prop_map(PresenceEvent::Left),
         who().prop_map(PresenceEvent::TimedOut),
-        (who(), any_name()).prop_map(|(who, now)| PresenceEvent::Renamed(who, now)),
+        (who(), who()).prop_map(|(who, now)| PresenceEvent::Renamed(who, now)),
     ]
 }
 

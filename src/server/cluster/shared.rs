@@ -1,0 +1,119 @@
+//! What the thread of the cluster and all others share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::server::egress::inbox::Inbox;
+use crate::server::egress::outbox::Outbox;
+use crate::server::ops::supervise::Wake;
+use crate::server::registry::{ChangeQueue, RequestQueue};
+use crate::wire::cluster::NodeId;
+
+/// The queues from and to the workers, the counters, and what is known of the cluster.
+pub struct ClusterShared {
+    /// Texts of all workers for other nodes.
+    pub outbox: Arc<Outbox>,
+    /// What is for the peers of each worker.
+    pub inboxes: Vec<Arc<Inbox>>,
+    /// Changes of the members of this node.
+    pub changes: Arc<ChangeQueue>,
+    /// Requests of peers to other nodes.
+    pub requests: Arc<RequestQueue>,
+    pub counters: ClusterCounters,
+    status: ArcSwap<ClusterStatus>,
+}
+
+/// Counts of what came over the bus, and of the bus itself.
+#[derive(Debug, Default)]
+pub struct ClusterCounters {
+    /// Texts of other nodes, handed over to workers.
+    pub texts_in: AtomicU64,
+    /// Batches of these texts.
+    pub batches_in: AtomicU64,
+    /// Bytes of these batches.
+    pub bytes_in: AtomicU64,
+    /// Texts of other nodes that did not come, by the numbers before and after them.
+    pub texts_missing: AtomicU64,
+    /// Texts of other nodes that came again, and were dropped.
+    pub texts_repeated: AtomicU64,
+    /// Texts of other nodes that were dropped because their worker had no space for them.
+    pub texts_dropped: AtomicU64,
+    /// Messages that were no texts and no messages of this version.
+    pub malformed: AtomicU64,
+    /// Messages of nodes to each other, but texts, that had no space on the way to the bus.
+    pub messages_shed: AtomicU64,
+    /// Subscriptions that had no space for a message, which got lost.
+    pub slow_consumer: AtomicU64,
+    /// Ends of the connection to the bus.
+    pub disconnects: AtomicU64,
+    /// Names that peers of this node lost to those of others.
+    pub names_lost: AtomicU64,
+}
+
+/// The cluster as this node sees it, once per second.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// The name of this node.
+    pub node: String,
+    /// The name of the cluster.
+    pub cluster: String,
+    /// True while the bus is there.
+    pub is_connected: bool,
+    /// The other nodes, by name.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its name.
+    pub id: NodeId,
+    /// Number of its peers.
+    pub peers: u32,
+    /// Number of its rooms with members.
+    pub rooms: u32,
+    /// The share of time in which its busiest worker was not asleep, in percent.
+    pub busy_percent: u8,
+    /// Its version: major, minor and patch.
+    pub version: (u16, u16, u16),
+    /// The address under which clients reach it, if it has told.
+    pub advertise: Option<SocketAddr>,
+    /// Time since its last message, in ms.
+    pub silent_ms: u64,
+    /// Time of a round trip over the bus to the node and back, in µs.
+    pub round_trip_us: Option<u64>,
+    /// True if its members are known as it has told of them.
+    pub is_current: bool,
+}
+
+impl ClusterShared {
+    /// Returns the state of a node with this incarnation and number of workers. `wake` wakes the thread of
+    /// the cluster.
+    pub fn new(incarnation: u64, workers: usize, wake: &Wake) -> Self {
+        Self {
+            outbox: Arc::new(Outbox::new(incarnation, Arc::clone(wake))),
+            inboxes: (0..workers).map(|_| Arc::default()).collect(),
+            changes: Arc::new(ChangeQueue::new(Arc::clone(wake))),
+            requests: Arc::new(RequestQueue::new(Arc::clone(wake))),
+            counters: ClusterCounters::default(),
+            status: ArcSwap::default(),
+        }
+    }
+
+    /// The cluster as this node sees it.
+    pub fn status(&self) -> Arc<ClusterStatus> {
+        self.status.load_full()
+    }
+
+    pub(super) fn set_status(&self, status: ClusterStatus) {
+        self.status.store(Arc::new(status));
+    }
+}
+
+/// Adds to a counter.
+pub(super) fn add(counter: &AtomicU64, count: impl Into<u64>) {
+    counter.fetch_add(count.into(), Ordering::Relaxed);
+}

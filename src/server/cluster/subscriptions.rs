@@ -1,0 +1,178 @@
+//! The subjects of rooms that this node subscribes to.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::bus::{Bus, Subject, shard};
+use crate::wire::RoomName;
+
+/// The rooms that have local members, or had them a moment ago.
+///
+/// A node with few rooms subscribes to each. One with many subscribes to the shards that they are in,
+/// since a subscription costs the servers of the bus memory, and time when a node connects. It takes the
+/// texts of other rooms into the bargain, and drops them.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// The time at which a room ends, if it has no local members. By the name in lower case.
+    rooms: HashMap<RoomName, Option<u64>>,
+    by_shard: bool,
+    /// The subjects that the bus was told of.
+    subjects: BTreeSet<Subject>,
+}
+
+impl Subscriptions {
+    /// A room has its first local member.
+    pub(super) fn enter(&mut self, room: &RoomName, bus: &mut impl Bus) {
+        let key = room.folded();
+        if self.rooms.insert(key, None).is_none() {
+            self.by_shard |= self.rooms.len() > MAX_ROOM_SUBJECTS;
+            self.add(key, bus);
+        }
+    }
+
+    /// The last local member of a room has left.
+    pub(super) fn leave(&mut self, room: &RoomName, now_ms: u64) {
+        if let Some(end_ms) = self.rooms.get_mut(&room.folded()) {
+            *end_ms = Some(now_ms + KEEP_MS);
+        }
+    }
+
+    /// Returns true if the texts for a room are taken.
+    pub(super) fn has(&self, room: &RoomName) -> bool {
+        self.rooms.contains_key(&room.folded())
+    }
+
+    /// Ends what has had no local members for [`KEEP_MS`], and calls `on_end` with these rooms.
+    pub(super) fn expire(
+        &mut self,
+        now_ms: u64,
+        bus: &mut impl Bus,
+        mut on_end: impl FnMut(&RoomName),
+    ) {
+        let before = self.rooms.len();
+        self.rooms.retain(|room, end_ms| {
+            let is_over = end_ms.is_some_and(|end_ms| now_ms >= end_ms);
+            if is_over {
+                on_end(room);
+            }
+            !is_over
+        });
+        self.by_shard &= self.rooms.len() > MAX_ROOM_SUBJECTS / 2;
+        if self.rooms.len() < before {
+            self.replace(bus);
+        }
+    }
+
+    /// Adds what a room needs.
+    fn add(&mut self, room: RoomName, bus: &mut impl Bus) {
+        let is_room = |subject: &Subject| matches!(subject, Subject::Room(_));
+        if self.by_shard && self.subjects.first().is_some_and(is_room) {
+            return self.replace(bus);
+        }
+        let subject = self.subject_of(&room);
+        if self.subjects.insert(subject) {
+            bus.subscribe(subject);
+        }
+    }
+
+    /// Changes the subjects to those of the rooms. New ones come first: a text that comes twice is
+    /// dropped by its number, and a lost one is lost.
+    fn replace(&mut self, bus: &mut impl Bus) {
+        let rooms = self.rooms.keys();
+        let subjects: BTreeSet<_> = rooms.map(|room| self.subject_of(room)).collect();
+        subjects
+            .difference(&self.subjects)
+            .for_each(|new| bus.subscribe(*new));
+        self.subjects
+            .difference(&subjects)
+            .for_each(|old| bus.unsubscribe(*old));
+        self.subjects = subjects;
+    }
+
+    fn subject_of(&self, room: &RoomName) -> Subject {
+        match self.by_shard {
+            true => Subject::Shard(shard(room)),
+            false => Subject::Room(*room),
+        }
+    }
+}
+
+/// Time for which a subscription outlasts the last member, so that one who reconnects misses nothing and
+/// one who comes and goes costs nothing.
+const KEEP_MS: u64 = 5_000;
+
+/// Maximum number of rooms with a subscription each. Beyond that, shards are fewer.
+const MAX_ROOM_SUBJECTS: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The subjects that a bus has in the end, and the number of calls.
+    #[derive(Default)]
+    struct Calls(BTreeSet<Subject>, usize);
+
+    impl Bus for Calls {
+        fn publish(&mut self, _: Subject, _: Vec<u8>) {}
+
+        fn subscribe(&mut self, subject: Subject) {
+            assert!(self.0.insert(subject), "{subject:?}");
+            self.1 += 1;
+        }
+
+        fn unsubscribe(&mut self, subject: Subject) {
+            assert!(self.0.remove(&subject), "{subject:?}");
+            self.1 += 1;
+        }
+    }
+
+    fn room(number: usize) -> RoomName {
+        format!("Room-{number}").parse().unwrap()
+    }
+
+    fn subject(number: usize) -> Subject {
+        Subject::Room(room(number).folded())
+    }
+
+    #[test]
+    fn a_subscription_outlasts_the_last_member_and_ends() {
+        let (mut rooms, mut bus) = (Subscriptions::default(), Calls::default());
+        rooms.enter(&room(1), &mut bus);
+        rooms.enter(&room(2), &mut bus);
+        assert_eq!(bus.0, BTreeSet::from([subject(1), subject(2)]));
+        rooms.leave(&room(1), 1_000);
+        rooms.expire(5_999, &mut bus, |_| panic!("it is too early"));
+        rooms.enter(&room(1), &mut bus);
+        rooms.expire(9_000, &mut bus, |_| panic!("it has members"));
+        rooms.leave(&room(1), 9_000);
+        let mut ended = Vec::new();
+        rooms.expire(14_000, &mut bus, |room| ended.push(*room));
+        assert_eq!(ended, [room(1).folded()]);
+        assert_eq!(bus.0, BTreeSet::from([subject(2)]));
+        assert_eq!((rooms.has(&room(1)), rooms.has(&room(2))), (false, true));
+        assert_eq!(bus.1, 3);
+    }
+
+    #[test]
+    fn many_rooms_are_subscribed_to_by_shards_and_few_by_their_names() {
+        let (mut rooms, mut bus) = (Subscriptions::default(), Calls::default());
+        let is_room = |subject: &Subject| matches!(subject, Subject::Room(_));
+        for number in 0..MAX_ROOM_SUBJECTS {
+            rooms.enter(&room(number), &mut bus);
+        }
+        assert!(bus.0.len() == MAX_ROOM_SUBJECTS && bus.0.iter().all(is_room));
+        for number in MAX_ROOM_SUBJECTS..2_000 {
+            rooms.enter(&room(number), &mut bus);
+        }
+        assert!(!bus.0.iter().any(is_room));
+        let has_shard = |number| {
+            let shard = Subject::Shard(shard(&room(number).folded()));
+            bus.0.contains(&shard)
+        };
+        assert!((0..2_000).all(has_shard));
+        for number in 500..2_000 {
+            rooms.leave(&room(number), 0);
+        }
+        rooms.expire(KEEP_MS, &mut bus, |_| {});
+        assert_eq!(bus.0, (0..500).map(subject).collect());
+    }
+}

@@ -1,0 +1,94 @@
+//! What the workers ask of other nodes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::net::PeerAddr;
+use crate::server::ops::supervise::{Wake, lock};
+use crate::sync::Mutex;
+use crate::wire::cluster::{Claim, NodeId};
+use crate::wire::{DisplayName, Name};
+
+/// A request of a peer to other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The peer wants a name, which is reserved for it here.
+    Name(NameRequest),
+    /// A direct message to a peer of another node.
+    Private {
+        node: NodeId,
+        from: DisplayName,
+        to: DisplayName,
+        text: Box<[u8]>,
+    },
+}
+
+/// A name that a peer wants, and the time of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameRequest {
+    pub peer: PeerAddr,
+    pub claim: Claim,
+}
+
+/// A queue of requests, from all workers to the thread of the cluster.
+pub struct RequestQueue {
+    requests: Mutex<Vec<Request>>,
+    /// True while other nodes can answer.
+    is_open: AtomicBool,
+    shed: AtomicU64,
+    wake: Wake,
+}
+
+impl RequestQueue {
+    /// Returns a queue that is closed. `wake` wakes the thread of the cluster.
+    pub fn new(wake: Wake) -> Self {
+        Self {
+            requests: Mutex::default(),
+            is_open: AtomicBool::new(false),
+            shed: AtomicU64::new(0),
+            wake,
+        }
+    }
+
+    /// Opens the queue when other nodes can answer, and closes it when they cannot.
+    pub fn set_open(&self, is_open: bool) {
+        self.is_open.store(is_open, Ordering::Relaxed);
+    }
+
+    /// Takes all requests, in their order.
+    pub fn take(&self) -> Vec<Request> {
+        std::mem::take(&mut *lock(&self.requests))
+    }
+
+    /// The number of requests that had no space.
+    pub fn shed(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
+    }
+
+    /// Adds a request. Returns false if nobody can answer it now.
+    pub(in crate::server) fn push(&self, request: Request) -> bool {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut requests = lock(&self.requests);
+        if requests.len() >= MAX_REQUESTS {
+            self.shed.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        requests.push(request);
+        let is_first = requests.len() == 1;
+        drop(requests);
+        if is_first {
+            (self.wake)();
+        }
+        true
+    }
+}
+
+impl NameRequest {
+    pub fn name(&self) -> Name {
+        self.claim.name
+    }
+}
+
+/// Maximum number of requests that wait, of about 1 KiB at most.
+const MAX_REQUESTS: usize = 8_192;
