@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::assembly::Assembly;
+#[cfg(feature = "cluster")]
+use super::cluster::{CoreParts, Node, shared::ClusterShared};
 use super::config::ServerConfig;
 use super::core::{Core, KeptBans, Surroundings};
 use super::egress::notifier::NotifierCounters;
@@ -21,6 +23,9 @@ pub(super) struct ChatServer {
     pub(super) registry: Arc<Registry>,
     pub(super) notifier: Arc<NotifierCounters>,
     pub(super) moderation: Arc<Moderation>,
+    /// `None` without a cluster.
+    #[cfg(feature = "cluster")]
+    pub(super) cluster: Option<Arc<ClusterShared>>,
 }
 
 impl ChatServer {
@@ -28,13 +33,16 @@ impl ChatServer {
         config: &ServerConfig,
         kept_bans: KeptBans,
         mut assembly: Assembly<'_>,
+        #[cfg(feature = "cluster")] node: Option<Node>,
     ) -> io::Result<(Self, Settings)> {
         let (reaper_parker, notifier_parker) = (Parker::new(), Parker::new());
         let clock = assembly.shared.clock.clone();
-        let core = Core::new(
+        let workers = assembly.worker_handles();
+        #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "no cluster"))]
+        let mut core = Core::new(
             config,
             Surroundings {
-                workers: assembly.worker_handles(),
+                workers: workers.clone(),
                 wake_notifier: wake(&notifier_parker),
                 own_addresses: Arc::clone(&assembly.shared.own_addresses),
                 kept_bans,
@@ -44,6 +52,10 @@ impl ChatServer {
                 keys: Keys::random().map_err(in_call("getrandom"))?,
             },
         );
+        #[cfg(feature = "cluster")]
+        if let Some(node) = &node {
+            node.join(&mut core);
+        }
         let Core {
             chats,
             reaper,
@@ -54,6 +66,8 @@ impl ChatServer {
             registry: core.registry,
             notifier: core.notices,
             moderation: core.moderation,
+            #[cfg(feature = "cluster")]
+            cluster: node.as_ref().map(|node| Arc::clone(node.shared())),
         };
         let spares = std::mem::take(&mut assembly.spares);
         let sockets = assembly.seats[0].sockets.try_clone(spares)?;
@@ -66,6 +80,14 @@ impl ChatServer {
         supervisor.spawn("notifier".into(), unpark_notifier, move |stop| {
             notifier.run(sockets, &notifier_parker, stop)
         })?;
+        #[cfg(feature = "cluster")]
+        if let Some(node) = node {
+            let parts = CoreParts {
+                registry: Arc::clone(&server.registry),
+                moderation: Arc::clone(&server.moderation),
+            };
+            node.start(&parts, workers, assembly.log, supervisor)?;
+        }
         Ok((server, core.settings))
     }
 }

@@ -34,6 +34,8 @@ use arc_swap::ArcSwap;
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
+#[cfg(feature = "cluster")]
+use self::cluster::Node;
 use self::config::{ConfigError, CoreList, ServerConfig, ServiceKind};
 use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
@@ -199,6 +201,8 @@ impl Server {
         // On an error its drop stops the threads that run.
         let mut supervisor = Supervisor::new();
         let assembly = Assembly::new(&config, endpoints, clock, log.clone(), &mut supervisor)?;
+        #[cfg(feature = "cluster")]
+        let node = Node::prepare(&config.cluster, local_addrs[0], config.workers.into())?;
         confine(&log)?;
         let kept_bans = match (&config.state_dir, config.service) {
             (Some(folder), ServiceKind::Chat) => {
@@ -219,7 +223,13 @@ impl Server {
         let workers = assembly.worker_handles();
         let (chat, settings) = match config.service {
             ServiceKind::Chat => {
-                let (chat, settings) = ChatServer::start(&config, kept_bans, assembly)?;
+                let (chat, settings) = ChatServer::start(
+                    &config,
+                    kept_bans,
+                    assembly,
+                    #[cfg(feature = "cluster")]
+                    node,
+                )?;
                 (Some(chat), settings)
             }
             ServiceKind::Greet => (None, greet::start(&config, assembly)?),

@@ -583,4 +583,3 @@ pub const MAX_NAMED_SERVERS: usize = 3;
 
 /// Bits of an incarnation that are random. The others hold the time until the year 2527.
 const RANDOM_BITS: u32 = 20;
-

@@ -6,11 +6,15 @@
 pub mod bus;
 mod claims;
 pub mod engine;
+mod join;
 mod load;
 pub mod message;
+pub mod nats;
 pub mod nodes;
 pub mod own;
 mod positions;
 mod rivals;
 pub mod shared;
 mod subscriptions;
+
+pub use join::{CoreParts, Node};

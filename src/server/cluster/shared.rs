@@ -90,11 +90,11 @@ pub struct NodeStatus {
 }
 
 impl ClusterShared {
-    /// Returns the state of a node with this incarnation and number of workers. `wake` wakes the thread of
-    /// the cluster.
-    pub fn new(incarnation: u64, workers: usize, wake: &Wake) -> Self {
+    /// Returns the state of a node with this incarnation and number of workers. `wake` wakes the engine,
+    /// and `wake_texts` who takes the texts.
+    pub fn new(incarnation: u64, workers: usize, wake: &Wake, wake_texts: Wake) -> Self {
         Self {
-            outbox: Arc::new(Outbox::new(incarnation, Arc::clone(wake))),
+            outbox: Arc::new(Outbox::new(incarnation, wake_texts)),
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
             changes: Arc::new(ChangeQueue::new(Arc::clone(wake))),
             requests: Arc::new(RequestQueue::new(Arc::clone(wake))),
