@@ -35,6 +35,9 @@ fn without_arguments_it_is_the_documented_run() {
     let half = thread::available_parallelism().unwrap().get() / 2;
     let expected = RunConfig {
         target: "127.0.0.1:9999".parse().unwrap(),
+        other_targets: Vec::new(),
+        local_rooms: false,
+        members_wait: Duration::from_secs(10),
         clients: 100,
         rate: Rate::constant(1000.0),
         arrival: Arrival::Uniform,

@@ -120,9 +120,12 @@ fn head(text: &mut Text, run: &Run<'_>) {
     let (config, outcome, verdict) = (run.config, run.outcome, run.verdict);
     let word_of_verdict = word_of_verdict(run);
     let (scenario, protocol) = (word(&config.scenario), word(&config.protocol));
-    let (clients, target) = (counted(config.clients.into(), "client"), config.target);
+    let (clients, targets) = (
+        counted(config.clients.into(), "client"),
+        config.targets_text(),
+    );
     text.line(format_args!(
-        "{word_of_verdict}: {} of {scenario}, {protocol}, {clients}, at {target}",
+        "{word_of_verdict}: {} of {scenario}, {protocol}, {clients}, at {targets}",
         span(outcome.recorded)
     ));
     let cut_short = cut_short(config, outcome);

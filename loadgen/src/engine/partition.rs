@@ -1,5 +1,7 @@
 //! The partition of a run: its rooms, its threads and their clients, and the numbers to remember.
 
+use std::net::SocketAddr;
+
 use crate::config::{RunConfig, Scenario, Sockets};
 use crate::engine::ports::MAX_SHARED;
 
@@ -12,6 +14,51 @@ pub struct Part {
     /// The thread's share of the schedule, and the number of shares. Without one its clients only
     /// receive.
     pub share: Option<(usize, usize)>,
+}
+
+/// The targets of a run, and the clients of each.
+#[derive(Debug, Clone)]
+pub struct Targets {
+    addresses: Box<[SocketAddr]>,
+    /// Clients in a row that have the same target.
+    block: u32,
+}
+
+impl Targets {
+    /// Clients have the targets in turn. A room is a row of clients, so each has as many members
+    /// at every target as it can. Rooms that are local have the targets in turn.
+    pub fn of(config: &RunConfig) -> Self {
+        let block = match config.local_rooms && has_rooms(config) {
+            true => config.room_size,
+            false => 1,
+        };
+        Self {
+            addresses: config.targets().collect(),
+            block,
+        }
+    }
+
+    /// Returns the target of a client, by its place. Clients have their numbers among those of
+    /// all threads.
+    pub fn place_of(&self, client: u32) -> usize {
+        (client / self.block) as usize % self.addresses.len()
+    }
+
+    /// Returns the first client of a target.
+    pub fn first_client(&self, place: usize) -> u32 {
+        place as u32 * self.block
+    }
+
+    /// Returns the addresses of all targets.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+/// Returns true if members of one room are at several targets.
+pub fn has_spread_rooms(config: &RunConfig) -> bool {
+    let is_lobby = config.scenario == Scenario::Lobby;
+    config.has_nodes() && !config.local_rooms && (has_rooms(config) || is_lobby)
 }
 
 /// Returns the number of rooms. It is one if all are in the lobby or there are no texts.

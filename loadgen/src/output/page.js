@@ -49,7 +49,8 @@
   const explained = (part, values) => table(["", ">", ""], Object.entries(values)
     .map(([key, value]) => [key, key.endsWith("bytes") && part === "counts" ? count(value) : print(key, value), meanings[part]?.[key] ?? ""]), "wide");
   const pairs = (values) => table(["", ""], Object.entries(values).map(([key, value]) => [label(key), print(key, value)]), "pairs");
-  const told = (config) => `${config.scenario}, ${config.protocol}, ${config.arrival} arrivals, ${plural(config.clients, "client")}, server ${config.target}`;
+  const targets = (config) => [config.target, ...(config.other_targets ?? [])];
+  const told = (config) => `${config.scenario}, ${config.protocol}, ${config.arrival} arrivals, ${plural(config.clients, "client")}, server${targets(config).length > 1 ? "s" : ""} ${targets(config).join(", ")}`;
   const offered = ({ rate_from_per_s: from, rate_to_per_s: to }) => from === to ? rate(from) : `${rate(from)} to ${rate(to)}`;
 
   function setting({ config, environment, command }) {

@@ -60,6 +60,7 @@ fn a_server_that_was_silent_or_restarted_is_named() {
         move |outcome: &mut Outcome| {
             let from = Duration::from_millis(3_100);
             outcome.silence = Some(Silence {
+                target: "127.0.0.1:9999".parse().unwrap(),
                 from,
                 to,
                 is_refused,

@@ -95,7 +95,7 @@ fn clients_whose_room_is_another_one_were_forgotten() {
         assert_eq!(told, Counts::default());
     }
     assert_eq!(shard.clients.client(0).room, Some(3));
-    assert!(shard.clients.run.pulse.has_restarted());
+    assert!(shard.clients.run.has_restarted());
 }
 
 /// A test of version 2 without rooms.

@@ -16,6 +16,8 @@ pub(super) struct Sending {
     /// The place to look for the next client that sends.
     next_client: u32,
     offers: Vec<Offer>,
+    /// Datagrams of the batch that are to be answered, for each target.
+    asked: Box<[u64]>,
     largest_burst: u32,
     /// Datagrams of the present burst: those since nothing was due.
     burst: u32,
@@ -71,6 +73,7 @@ impl Sending {
             scenario: config.scenario,
             next_client: 0,
             offers: Vec::with_capacity(SEND_BATCH),
+            asked: config.targets().map(|_| 0).collect(),
             largest_burst: 0,
             burst: 0,
             turned_ns: 0,
@@ -119,13 +122,16 @@ impl Sending {
         }
         let offers = &mut self.offers;
         batch.send(&clients.ports, |place| offers[place].is_refused = true);
-        let mut asked = 0;
         for offer in self.offers.drain(..) {
-            asked += u64::from(!offer.is_refused && offer.is_answered());
+            let target = clients.ports.target_of(offer.client);
+            self.asked[target] += u64::from(!offer.is_refused && offer.is_answered());
             account(clients, offer, now_ns);
         }
-        if asked > 0 {
-            clients.run.pulse.asked(started_ns, asked);
+        for (asked, pulse) in self.asked.iter_mut().zip(&clients.run.pulses) {
+            if *asked > 0 {
+                pulse.asked(started_ns, *asked);
+                *asked = 0;
+            }
         }
         true
     }

@@ -12,7 +12,7 @@ use super::Shard;
 use crate::config::{Protocol, RunConfig, Scenario};
 use crate::engine::client::Phase;
 use crate::engine::common::{Control, Run, RunError};
-use crate::engine::partition;
+use crate::engine::partition::{self, Targets};
 use crate::engine::ports::Ports;
 use crate::engine::recorder::{Channel, Report};
 use crate::engine::stamp::{STAMP_BYTES, Stamp};
@@ -79,7 +79,7 @@ pub(super) fn shard(config: RunConfig) -> Shard {
     let ports = Ports::open(
         config.sockets,
         config.gro,
-        config.target,
+        &Targets::of(&config),
         part.first,
         part.clients,
     )
