@@ -172,7 +172,7 @@ pub struct LoadOptions {
     pub arrival: Arrival,
 
     /// Clients per second that leave, and as many that come back a second later: at most half
-    /// of all clients
+    /// of all clients, or a third with rooms over several targets
     #[arg(long, value_name = "RATE", default_value = "0", value_parser = parse_rate_or_zero)]
     #[arg(help_heading = LOAD)]
     pub churn: f64,

@@ -329,11 +329,16 @@ fn check_amounts(load: &LoadOptions, rate: Rate, duration: Duration) -> Result<(
             "--room-size {size} is more than the {all}: ask for more --clients"
         ));
     }
-    // Who leaves is away for a second, and at least half are there.
-    if load.churn > f64::from(clients / 2) {
+    // At least half are there. Who comes back to a node takes part when all others know it.
+    let (part, away) = match load.targets.len() > 1 && !load.local_rooms {
+        true => (3, "1.5 seconds"),
+        false => (2, "a second"),
+    };
+    if load.churn > f64::from(clients / part) {
+        let half = if part == 2 { "half" } else { "a third" };
         return refuse(format!(
-            "--churn {} is more than half of the {all}: a client that leaves is away for a \
-             second, and half of them must be there",
+            "--churn {} is more than {half} of the {all}: a client that leaves is away for {away}, \
+             and half of them must be there",
             units::rate(load.churn)
         ));
     }
