@@ -80,7 +80,7 @@ impl Commands<'_> {
         }
         self.reply(&Reply::Entered {
             room: *room.name(),
-            members: room.len(),
+            members: room.all_members(),
         })
     }
 
