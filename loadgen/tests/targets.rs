@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use bullhorn::config::ServiceKind;
 use bullhorn::{Server, ServerConfig};
+use common::process::{ServerProcess, serve};
 use common::{V4, adds_up, at_once, config, run_through, server, wait_until};
 use loadgen::config::{Protocol, Rate, RunConfig, Scenario, Sockets};
 use loadgen::verdict::Verdict;
 use loadgen::{Control, RunError, run};
+use nix::sys::signal::Signal;
 
 const BOTH: [Protocol; 2] = [Protocol::V1, Protocol::V2];
 
@@ -202,6 +204,42 @@ fn no_load_begins_where_a_target_does_not_show_the_members_at_others() {
         assert_eq!((shown, members), (5, 10));
         servers.into_iter().for_each(|one| one.stop().unwrap());
     });
+}
+
+/// The other one answers all the time.
+#[test]
+fn the_target_that_is_silent_is_named() {
+    for place in 0..2 {
+        let servers = [(); 2].map(|()| ServerProcess::start());
+        let config = RunConfig {
+            other_targets: vec![servers[1].address],
+            scenario: Scenario::Ping,
+            mix: common::mix(1.0, 0.0, 0.0),
+            duration: Duration::from_secs(3),
+            drain: Duration::ZERO,
+            ..config(servers[0].address)
+        };
+        let mut is_stopped = false;
+        let outcome = run(&config, &Control::new(), |_| {
+            if !is_stopped {
+                servers[place].signal(Signal::SIGSTOP);
+                is_stopped = true;
+            }
+        });
+        let outcome = outcome.unwrap();
+        let silence = outcome.silence.expect("one does not answer");
+        assert_eq!(silence.target, servers[place].address);
+        assert_eq!(silence.to, None);
+        let counts = outcome.counts;
+        assert!(counts.unanswered >= 500, "{counts:?}");
+        assert!(counts.answered >= 1_500, "{counts:?}");
+    }
+}
+
+#[test]
+#[ignore = "it is the server that the test above starts"]
+fn a_server_process() {
+    serve();
 }
 
 #[test]

@@ -393,6 +393,33 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
     }
 
     #[test]
+    fn all_targets_are_named_and_their_deliveries_told_apart() {
+        let mut outcome = mixed();
+        outcome.latencies.delivery_same_node = recorded(&[120_000]);
+        outcome.latencies.delivery_other_node = recorded(&[1_250_000]);
+        let text = summary(
+            &Run {
+                command: &[],
+                config: &crate::testing::sample_run::config_of_nodes(),
+                outcome: &outcome,
+                verdict: &Verdict::default(),
+                slos: &[],
+            },
+            None,
+        );
+        assert!(
+            text.contains(" at 127.0.0.1:9999, 127.0.0.1:9998\n"),
+            "{text}"
+        );
+        let rows = "\
+  delivery               120 µs  1.25 ms  1.25 ms  1.25 ms  1.25 ms  1.25 ms
+  delivery-same-node     120 µs   120 µs   120 µs   120 µs   120 µs   120 µs
+  delivery-other-node   1.25 ms  1.25 ms  1.25 ms  1.25 ms  1.25 ms  1.25 ms
+";
+        assert!(text.contains(rows), "{text}");
+    }
+
+    #[test]
     fn what_is_wrong_with_a_run_comes_first() {
         let mut outcome = mixed();
         outcome.signal = Some(2);

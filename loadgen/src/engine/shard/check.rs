@@ -176,6 +176,51 @@ mod tests {
         shard
     }
 
+    /// The thread asks each target whose first client it has, and only that.
+    #[test]
+    fn each_target_is_asked_by_one_thread() {
+        for (local_rooms, expected) in [(true, [vec![0], vec![1]]), (false, [vec![0, 1], vec![]])] {
+            let config = RunConfig {
+                clients: 4,
+                threads: 2,
+                local_rooms,
+                ..config_of_nodes(Protocol::V1)
+            };
+            let targets = Targets::of(&config);
+            let places = partition::parts(&config).into_iter().map(|part| {
+                let check = Check::new(&targets, part);
+                let places = check.targets.iter().map(|check| check.place);
+                places.collect::<Vec<_>>()
+            });
+            assert!(places.eq(expected), "{local_rooms}");
+        }
+    }
+
+    #[test]
+    fn all_targets_are_asked_at_once_and_each_for_its_own_members() {
+        let mut shard = checked(
+            RunConfig {
+                clients: 4,
+                room_size: 4,
+                ..config_of_nodes(Protocol::V1)
+            },
+            3,
+        );
+        let members: Vec<_> = (shard.clients.check.targets.iter())
+            .map(|check| check.members)
+            .collect();
+        assert_eq!(members, [Some(2), Some(2)]);
+        // Both are there, and know nothing of each other: none of them has forgotten anybody.
+        let room = shard.clients.room_name(0).as_str().to_owned();
+        let answer = |members| format!("* you are in {room} ({members} here)").into_bytes();
+        assert!(!is_forgotten(&mut shard, &answer(2)));
+        shard
+            .clients
+            .check_server(&mut shard.batch, START_NS + INTERVAL_NS);
+        assert!(is_forgotten(&mut shard, &answer(1)));
+        assert!(!shard.clients.run.pulses[1].has_restarted());
+    }
+
     /// Returns whether an answer says that the server has forgotten its clients.
     fn is_forgotten(shard: &mut Shard, answer: &[u8]) -> bool {
         assert_eq!(counted(shard, answer, LATER_NS), Counts::default());
