@@ -313,3 +313,41 @@ const PASSED_OVER: u32 = 64;
 
 /// Counted in about a millisecond.
 const GIVEN_UP_AT_ONCE: u32 = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::config::{Protocol, Rate};
+    use crate::engine::shard::testing::*;
+
+    /// The first one answers what it is asked, and the second one does not.
+    #[test]
+    fn each_target_owes_the_answers_of_its_own_clients() {
+        let servers = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let [first, second] = servers.each_ref().map(|one| one.local_addr().unwrap());
+        let mut shard = shard(RunConfig {
+            target: first,
+            other_targets: vec![second],
+            rate: Rate::constant(10.0),
+            ..config(Protocol::V1)
+        });
+        let (clients, batch) = (&mut shard.clients, &mut shard.batch);
+        clients.enter(0);
+        clients.enter(1);
+        clients.run.start_ns.store(START_NS, Relaxed);
+        clients.start_ns = Some(START_NS);
+        let second_ns = 1_000_000_000;
+        let asked_ns = START_NS + second_ns - 1;
+        let sending = shard.sending.as_mut().unwrap();
+        assert!(sending.turn(clients, batch, asked_ns));
+        clients.run.pulses[0].received(asked_ns + 1);
+        for pulse in &clients.run.pulses {
+            pulse.check(asked_ns + second_ns);
+        }
+        let silence = clients.run.silence(START_NS).unwrap();
+        assert_eq!(silence.target, second);
+    }
+}
