@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bullhorn::wire::v2::ServerFrame;
+use hdrhistogram::Histogram;
 
 use super::*;
 use crate::config::{Protocol, RunConfig};
@@ -157,7 +158,7 @@ fn deliveries_at_the_senders_own_node_are_told_from_others() {
             &latencies.delivery_same_node,
             &latencies.delivery_other_node,
         ];
-        assert_eq!(nodes.map(|delivery| delivery.len()), expected);
+        assert_eq!(nodes.map(Histogram::len), expected);
         assert_eq!(latencies.delivery.len(), 1);
     }
 }
