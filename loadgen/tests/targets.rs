@@ -56,42 +56,42 @@ fn one_chat(protocol: Protocol) -> (Server, RunConfig) {
 
 #[test]
 fn rooms_that_are_local_to_a_target_are_delivered_to_the_last() {
-    let cases = [
-        (Protocol::V1, Sockets::Shared),
-        (Protocol::V2, Sockets::Shared),
-        (Protocol::V1, Sockets::PerClient),
-        (Protocol::V2, Sockets::PerClient),
-    ];
-    at_once(cases, |(protocol, sockets)| {
-        let servers = [(); 2].map(|()| server(1, ServiceKind::Chat, V4));
-        let config = RunConfig {
-            local_rooms: true,
-            protocol,
-            sockets,
-            ..config_of(&servers.each_ref())
-        };
-        let outcome = run_through(&config);
-        let counts = outcome.counts;
-        println!("{protocol:?} {sockets:?} {counts:?}");
-        adds_up(&outcome);
-        assert_eq!((counts.due, counts.sent), (1000, 1000));
-        assert!(counts.asked > 400 && counts.texts > 400);
-        assert_eq!(counts.expected, counts.texts * 10);
-        assert_eq!(counts.delivered, counts.expected);
-        assert_eq!(counts.answered, counts.asked);
-        assert_eq!(counts.repeated + counts.reordered + counts.stray, 0);
-        let latencies = &outcome.latencies;
-        assert_eq!(latencies.delivery_same_node.len(), counts.delivered);
-        assert!(latencies.delivery_other_node.is_empty());
-        // Each has half of the rooms, and so half of the load.
-        let texts = servers.each_ref().map(|one| one.stats().total().messages);
-        let (least, most) = (texts[0].min(texts[1]), texts[0].max(texts[1]));
-        assert!(
-            least > 0 && least + most >= counts.texts && most - least <= most / 2,
-            "{texts:?}"
-        );
-        servers.into_iter().for_each(|one| one.stop().unwrap());
-    });
+    for sockets in [Sockets::Shared, Sockets::PerClient] {
+        at_once(BOTH, |protocol| {
+            local_rooms_are_delivered(protocol, sockets)
+        });
+    }
+}
+
+fn local_rooms_are_delivered(protocol: Protocol, sockets: Sockets) {
+    let servers = [(); 2].map(|()| server(1, ServiceKind::Chat, V4));
+    let config = RunConfig {
+        local_rooms: true,
+        protocol,
+        sockets,
+        ..config_of(&servers.each_ref())
+    };
+    let outcome = run_through(&config);
+    let counts = outcome.counts;
+    println!("{protocol:?} {sockets:?} {counts:?}");
+    adds_up(&outcome);
+    assert_eq!((counts.due, counts.refused), (1000, 0));
+    assert!(counts.asked > 400 && counts.texts > 400);
+    assert_eq!(counts.expected, counts.texts * 10);
+    assert_eq!(counts.delivered, counts.expected);
+    assert_eq!(counts.answered, counts.asked);
+    assert_eq!(counts.repeated + counts.reordered + counts.stray, 0);
+    let latencies = &outcome.latencies;
+    assert_eq!(latencies.delivery_same_node.len(), counts.delivered);
+    assert!(latencies.delivery_other_node.is_empty());
+    // Each has half of the rooms, and so half of the load.
+    let texts = servers.each_ref().map(|one| one.stats().total().messages);
+    let (least, most) = (texts[0].min(texts[1]), texts[0].max(texts[1]));
+    assert!(
+        least > 0 && least + most >= counts.texts && most - least <= most / 2,
+        "{texts:?}"
+    );
+    servers.into_iter().for_each(|one| one.stop().unwrap());
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn rooms_over_targets_that_are_one_chat_are_delivered_to_the_last() {
         let counts = outcome.counts;
         println!("{protocol:?} {counts:?}");
         adds_up(&outcome);
-        assert_eq!((counts.due, counts.sent), (1000, 1000));
+        assert_eq!((counts.due, counts.refused), (1000, 0));
         assert_eq!(counts.expected, counts.texts * 10);
         assert_eq!(counts.delivered, counts.expected);
         assert_eq!(counts.answered, counts.asked);
@@ -236,7 +236,7 @@ fn the_target_that_is_silent_is_named() {
         assert_eq!(silence.to, None);
         let counts = outcome.counts;
         assert!(counts.unanswered >= 500, "{counts:?}");
-        assert!(counts.answered >= 1_500, "{counts:?}");
+        assert!(counts.answered >= 1_000, "{counts:?}");
     }
 }
 
