@@ -58,7 +58,7 @@ fn one_chat(protocol: Protocol) -> (Server, RunConfig) {
 fn rooms_that_are_local_to_a_target_are_delivered_to_the_last() {
     for sockets in [Sockets::Shared, Sockets::PerClient] {
         at_once(BOTH, |protocol| {
-            local_rooms_are_delivered(protocol, sockets)
+            local_rooms_are_delivered(protocol, sockets);
         });
     }
 }
