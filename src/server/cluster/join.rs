@@ -61,7 +61,7 @@ impl Node {
         }))
     }
 
-    /// What the threads of the server share with the node.
+    /// The state that the threads of the server share with the node.
     pub fn shared(&self) -> &Arc<ClusterShared> {
         &self.shared
     }
