@@ -1,12 +1,15 @@
 //! The chat server: its core, on threads.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::ServerHandle;
 use super::assembly::Assembly;
 use super::config::ServerConfig;
 use super::core::{Core, KeptBans, Surroundings};
 use super::egress::notifier::NotifierCounters;
+use super::ingress::OtherServers;
 use super::keys::Keys;
 use super::moderation::Moderation;
 use super::ops::supervise::wake;
@@ -21,6 +24,8 @@ pub(super) struct ChatServer {
     pub(super) registry: Arc<Registry>,
     pub(super) notifier: Arc<NotifierCounters>,
     pub(super) moderation: Arc<Moderation>,
+    /// The servers that WELCOME names.
+    servers: Arc<OtherServers>,
 }
 
 impl ChatServer {
@@ -54,6 +59,7 @@ impl ChatServer {
             registry: core.registry,
             notifier: core.notices,
             moderation: core.moderation,
+            servers: core.servers,
         };
         let spares = std::mem::take(&mut assembly.spares);
         let sockets = assembly.seats[0].sockets.try_clone(spares)?;
@@ -67,6 +73,16 @@ impl ChatServer {
             notifier.run(sockets, &notifier_parker, stop)
         })?;
         Ok((server, core.settings))
+    }
+}
+
+impl ServerHandle {
+    /// Names these servers to clients, which may go to them when this one is gone.
+    #[doc(hidden)]
+    pub fn set_other_servers(&self, servers: &[SocketAddr]) {
+        if let Some(chat) = &self.chat {
+            chat.servers.set(servers);
+        }
     }
 }
 

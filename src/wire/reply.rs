@@ -8,6 +8,7 @@ mod parse;
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::command::Verb;
@@ -24,6 +25,11 @@ pub enum Reply<'a> {
     Help,
     /// `you are NAME`
     Named(Name),
+    /// `you are NAME (not confirmed)`
+    ///
+    /// The peer has the name, but the node of the cluster that keeps it has not answered. Another peer
+    /// may have it, too, and one of the two then loses it.
+    NamedUnconfirmed(Name),
     /// `you are in ROOM (N here)`
     Entered {
         /// The room that the peer is in.
@@ -52,6 +58,10 @@ pub enum Reply<'a> {
     PeerLimit(Limit),
     /// `NAME is taken`
     NameTaken(Name),
+    /// `NAME belongs to a peer of another node: you are IP:PORT`
+    ///
+    /// The peer has lost its name, and has its address again. No request precedes it.
+    NameLost(Name, SocketAddr),
     /// `name limit reached (LIMIT)`
     NameLimit(Limit),
     /// `ROOM is full (MAX)`
@@ -195,7 +205,8 @@ impl Reply<'_> {
     pub fn code(&self) -> NoticeCode {
         match self {
             Self::Usage(_) => NoticeCode::Misuse,
-            Self::NameTaken(_) | Self::NameLimit(_) | Self::NoSuchPeer(_) => NoticeCode::Refused,
+            Self::NameTaken(_) | Self::NameLimit(_) | Self::NameLost(..) => NoticeCode::Refused,
+            Self::NoSuchPeer(_) => NoticeCode::Refused,
             Self::RoomFull(..) | Self::RoomLimit(..) => NoticeCode::Refused,
             Self::PeerLimit(_) => NoticeCode::Refused,
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
@@ -219,6 +230,7 @@ impl Reply<'_> {
         match self {
             Self::Help => write!(out, "{HELP}"),
             Self::Named(name) => write!(out, "you are {name}"),
+            Self::NamedUnconfirmed(name) => write!(out, "you are {name} (not confirmed)"),
             Self::Entered { room, members } => {
                 write!(out, "you are in {room} ({} here)", number(members))
             }
@@ -238,6 +250,12 @@ impl Reply<'_> {
             Self::Usage(verb) => write_usage(*verb, out),
             Self::PeerLimit(limit) => write!(out, "{PEER_LIMIT}{limit})"),
             Self::NameTaken(name) => write!(out, "{name} is taken"),
+            Self::NameLost(name, address) => {
+                write!(
+                    out,
+                    "{name} belongs to a peer of another node: you are {address}"
+                )
+            }
             Self::NameLimit(limit) => write!(out, "name limit reached ({limit})"),
             Self::RoomFull(room, max) => write!(out, "{room} is full ({max})"),
             Self::RoomLimit(room, limit) => {

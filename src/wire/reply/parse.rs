@@ -57,6 +57,9 @@ fn read_done(text: &[u8]) -> Option<Reply<'_>> {
     match *words(text, &mut [""; MAX_WORDS]) {
         ["presence", "is", state] => Some(Reply::Subscribed(state == "on")),
         ["you", "are", name] => Some(Reply::Named(name.parse().ok()?)),
+        ["you", "are", name, "(not", "confirmed)"] => {
+            Some(Reply::NamedUnconfirmed(name.parse().ok()?))
+        }
         ["you", "are", "in", room, members, "here)"] => Some(Reply::Entered {
             room: room.parse().ok()?,
             members: read_number(members)?,
@@ -80,6 +83,10 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
         ["usage:", verb, ..] => {
             let verb = verb.strip_prefix('/')?.as_bytes();
             Verb::parse(verb).map(Reply::Usage)
+        }
+        [name, "belongs", "to", .., "node:"] => {
+            let (_, address) = text.rsplit_once(' ')?;
+            Some(Reply::NameLost(name.parse().ok()?, address.parse().ok()?))
         }
         [name, "is", "taken"] => Some(Reply::NameTaken(name.parse().ok()?)),
         ["name", "limit", ..] => Some(Reply::NameLimit(read_limit(text)?)),

@@ -91,6 +91,7 @@ impl Core {
             hellos: HelloLimit::new(AddressHash::drawn(&mut keys)),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
             challenges: Challenges::new(u32::MAX, NetworkMeters::new(None), &mut keys),
+            servers: Arc::default(),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
