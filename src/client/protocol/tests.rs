@@ -21,6 +21,7 @@ mod membership;
 mod names;
 mod random;
 mod rooms;
+mod servers;
 mod tickets;
 
 const MS: Duration = Duration::from_millis(1);

@@ -249,7 +249,7 @@ impl Core {
         }
     }
 
-    fn decode_welcome(&mut self, peer: usize, welcome: Welcome) -> Received {
+    fn decode_welcome(&mut self, peer: usize, welcome: Welcome<'_>) -> Received {
         assert_eq!(u64::from(welcome.timeout_ms), TIMEOUT_MS);
         assert_eq!(usize::from(welcome.bundle_bytes), BUNDLE_BYTES);
         let sessions = &mut self.sessions[peer];
