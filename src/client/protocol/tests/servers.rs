@@ -48,8 +48,10 @@ impl Talk {
         talk.go_to(OTHER);
         assert_eq!(talk.sent(), ["hello"]);
         let up = Event::Up(ProtocolVersion::V2);
-        let events = talk.welcome(8);
+        talk.hear_frames(&[welcome(8, 10_000)]);
         // No MOVE, as the other server does not know the session.
+        assert_eq!(talk.sent(), ["8: heartbeat"]);
+        let events = talk.hear_frames(&[room_frame(0, LOBBY.parse().unwrap())]);
         let requests = ["8: /nick ada", "8: /join chess", "8: /presence on"];
         assert_eq!(talk.settle_path(), requests);
         assert_eq!(events, [Event::ServerChanged(address(OTHER)), up]);
@@ -136,7 +138,9 @@ fn subscriptions_are_taken_along_and_streams_begin_anew() {
     assert_result(&said, Err(RequestError::Down(refused())));
     talk.go_to(OTHER);
     talk.sent();
-    talk.welcome(8);
+    talk.hear_frames(&[welcome(8, 10_000)]);
+    assert_eq!(talk.sent(), ["8: heartbeat"], "no MOVE");
+    talk.hear_frames(&[room_frame(0, LOBBY.parse().unwrap())]);
     let sent = talk.sent();
     assert_eq!(sent[3..], ["8: subscribe den"]);
     assert!(!sent.concat().contains("unanswered"), "nobody knows");
@@ -345,6 +349,34 @@ fn only_the_own_session_or_the_answer_to_a_hello_names_servers() {
     // Anybody may see a HELLO that is long answered.
     talk.hear(&datagram_to(NONCE, &[forged]));
     assert_eq!(talk.protocol.take_named(), None);
+}
+
+#[test]
+fn a_late_answer_of_the_lost_server_gives_no_session() {
+    let mut talk = Talk::in_chess();
+    talk.refused();
+    talk.next();
+    talk.protocol.change_way(address(OTHER), address(OTHER));
+    talk.protocol.handle_reroute(talk.now);
+    let late = datagram_to(NONCE, &[welcome(9, 10_000)]);
+    assert!(!talk.protocol.handle_datagram(&late, true, talk.now));
+    assert_eq!(talk.sent(), ["hello"]);
+    assert!(talk.protocol.handle_datagram(&late, true, talk.now));
+}
+
+#[test]
+fn a_first_server_that_is_not_there_is_told_but_no_reason_to_insist_on_a_name() {
+    let mut talk = Talk::of_ada(ProtocolChoice::V2);
+    talk.protocol
+        .begin_at(Some(address(FIRST)), address(OTHER), address(OTHER));
+    talk.protocol.set_ways(2, true);
+    talk.sent();
+    let up = Event::Up(ProtocolVersion::V2);
+    let events = talk.welcome(7);
+    assert_eq!(events, [Event::ServerChanged(address(OTHER)), up]);
+    talk.sent();
+    let events = talk.hear_notice(NoticeCode::Refused, "ada is taken");
+    assert_eq!(lines(&events), ["* ada is taken"]);
 }
 
 #[test]
