@@ -156,10 +156,8 @@ impl Protocol {
                 resource,
                 per_second,
             }) => self.limit_reached(resource, per_second, now),
-            Some(Reply::NameLost(name, _)) => {
-                if self.identity.name_lost(name) {
-                    self.push_event(Event::NameLost(name));
-                }
+            Some(Reply::NameLost(name, _)) if self.identity.name_lost(name) => {
+                self.push_event(Event::NameLost(name));
             }
             Some(Reply::Operator(text)) => {
                 let text = String::from_utf8_lossy(text).into_owned();
