@@ -287,6 +287,18 @@ fn a_greeting_has_one_server() {
 }
 
 #[test]
+fn a_further_server_without_an_address_is_named_and_left_out() {
+    let server = TestServer::start(unpinned_config(1, V4));
+    let mut command = client_command();
+    command.args([&server.local_addr().to_string(), "nowhere.invalid"]);
+    let output = run_with_input(&mut command, &["hi".to_owned()]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let expected = "client: cannot resolve nowhere.invalid:9999: ";
+    assert!(errors.starts_with(expected), "{errors}");
+}
+
+#[test]
 fn servers_of_both_address_families_may_be_given() {
     let mut first = server_to_kill();
     let second = TestServer::start(unpinned_config(1, V6));

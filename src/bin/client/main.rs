@@ -181,7 +181,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let mut config = SessionConfig::new(server);
-    config.other_servers = servers.collect();
+    config.other_servers = servers.filter(has_address).collect();
     config.protocol = arguments.protocol;
     config.nick = arguments.nick;
     config.room = arguments.room;
@@ -203,6 +203,17 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     };
     chat::chat(config, options)?;
     Ok(())
+}
+
+/// Returns false if the server has no address, and says so. The chat goes on without it.
+fn has_address(server: &ServerAddress) -> bool {
+    let result = server.resolve();
+    if let Err(error) = &result {
+        let program = CLIENT.called();
+        // Without a reader, the other servers are used all the same.
+        let _ = writeln!(io::stderr(), "{program}: cannot resolve {server}: {error}");
+    }
+    result.is_ok()
 }
 
 fn from_10ms_to_1m(text: &str) -> Result<humantime::Duration, String> {
