@@ -1,14 +1,17 @@
 //! The chat server: its core, on threads.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::ServerHandle;
 use super::assembly::Assembly;
 #[cfg(feature = "cluster")]
 use super::cluster::{CoreParts, Node, shared::ClusterShared};
 use super::config::ServerConfig;
 use super::core::{Core, KeptBans, Surroundings};
 use super::egress::notifier::NotifierCounters;
+use super::ingress::OtherServers;
 use super::keys::Keys;
 use super::moderation::Moderation;
 use super::ops::supervise::wake;
@@ -26,6 +29,8 @@ pub(super) struct ChatServer {
     /// `None` without a cluster.
     #[cfg(feature = "cluster")]
     pub(super) cluster: Option<Arc<ClusterShared>>,
+    /// The servers that WELCOME names.
+    servers: Arc<OtherServers>,
 }
 
 impl ChatServer {
@@ -68,6 +73,7 @@ impl ChatServer {
             moderation: core.moderation,
             #[cfg(feature = "cluster")]
             cluster: node.as_ref().map(|node| Arc::clone(node.shared())),
+            servers: core.servers,
         };
         let spares = std::mem::take(&mut assembly.spares);
         let sockets = assembly.seats[0].sockets.try_clone(spares)?;
@@ -85,10 +91,21 @@ impl ChatServer {
             let parts = CoreParts {
                 registry: Arc::clone(&server.registry),
                 moderation: Arc::clone(&server.moderation),
+                servers: Arc::clone(&server.servers),
             };
-            node.start(&parts, workers, assembly.log, supervisor)?;
+            node.start(parts, workers, assembly.log, supervisor)?;
         }
         Ok((server, core.settings))
+    }
+}
+
+impl ServerHandle {
+    /// Names these servers to clients, which may go to them when this one is gone.
+    #[doc(hidden)]
+    pub fn set_other_servers(&self, servers: &[SocketAddr]) {
+        if let Some(chat) = &self.chat {
+            chat.servers.set(servers);
+        }
     }
 }
 

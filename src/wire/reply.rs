@@ -27,10 +27,9 @@ pub enum Reply<'a> {
     Named(Name),
     /// `you are NAME (not confirmed)`
     ///
-    /// The other servers of the cluster could not be asked, so a peer of theirs may have this name, too.
+    /// The peer has the name, but the node of the cluster that keeps it has not answered. Another peer
+    /// may have it, too, and one of the two then loses it.
     NamedUnconfirmed(Name),
-    /// `NAME belongs to a peer of another server: you are IP:PORT`
-    NameLost(Name, SocketAddr),
     /// `the cluster is split: only peers of this server are here`
     Split,
     /// `the cluster is whole again`
@@ -63,6 +62,10 @@ pub enum Reply<'a> {
     PeerLimit(Limit),
     /// `NAME is taken`
     NameTaken(Name),
+    /// `NAME belongs to a peer of another server: you are IP:PORT`
+    ///
+    /// The peer has lost its name, and has its address again. No request precedes it.
+    NameLost(Name, SocketAddr),
     /// `name limit reached (LIMIT)`
     NameLimit(Limit),
     /// `ROOM is full (MAX)`
@@ -206,8 +209,8 @@ impl Reply<'_> {
     pub fn code(&self) -> NoticeCode {
         match self {
             Self::Usage(_) => NoticeCode::Misuse,
-            Self::NameTaken(_) | Self::NameLimit(_) | Self::NoSuchPeer(_) => NoticeCode::Refused,
-            Self::NameLost(..) => NoticeCode::Refused,
+            Self::NameTaken(_) | Self::NameLimit(_) | Self::NameLost(..) => NoticeCode::Refused,
+            Self::NoSuchPeer(_) => NoticeCode::Refused,
             Self::RoomFull(..) | Self::RoomLimit(..) => NoticeCode::Refused,
             Self::PeerLimit(_) => NoticeCode::Refused,
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
@@ -232,8 +235,7 @@ impl Reply<'_> {
         match self {
             Self::Help => write!(out, "{HELP}"),
             Self::Named(name) => write!(out, "you are {name}"),
-            Self::NamedUnconfirmed(name) => write!(out, "you are {name}{NOT_CONFIRMED}"),
-            Self::NameLost(name, address) => write!(out, "{name}{NAME_LOST}{address}"),
+            Self::NamedUnconfirmed(name) => write!(out, "you are {name} (not confirmed)"),
             Self::Split => write!(out, "{SPLIT}"),
             Self::Whole => write!(out, "{WHOLE}"),
             Self::Entered { room, members } => {
@@ -255,6 +257,12 @@ impl Reply<'_> {
             Self::Usage(verb) => write_usage(*verb, out),
             Self::PeerLimit(limit) => write!(out, "{PEER_LIMIT}{limit})"),
             Self::NameTaken(name) => write!(out, "{name} is taken"),
+            Self::NameLost(name, address) => {
+                write!(
+                    out,
+                    "{name} belongs to a peer of another server: you are {address}"
+                )
+            }
             Self::NameLimit(limit) => write!(out, "name limit reached ({limit})"),
             Self::RoomFull(room, max) => write!(out, "{room} is full ({max})"),
             Self::RoomLimit(room, limit) => {
@@ -456,12 +464,6 @@ pub const PROVE: &str = "say /in ";
 /// The sentence of [`Reply::NoNewcomers`]. In version 1 it is not longer than three times an empty
 /// datagram, with the headers, as the request for a proof is.
 pub const NO_NEWCOMERS: &str = "stopping soon, no newcomers";
-
-/// End of [`Reply::NamedUnconfirmed`].
-pub(super) const NOT_CONFIRMED: &str = " (not confirmed)";
-
-/// Words between the name and the address in [`Reply::NameLost`].
-pub(super) const NAME_LOST: &str = " belongs to a peer of another server: you are ";
 
 /// The sentence of [`Reply::Split`].
 pub(super) const SPLIT: &str = "the cluster is split: only peers of this server are here";

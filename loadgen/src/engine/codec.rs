@@ -36,7 +36,7 @@ pub(crate) enum Say<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received<'a> {
     /// The answer to [`Say::Hello`].
-    Welcome(Welcome),
+    Welcome(Welcome<'a>),
     /// The server asks for [`Say::Prove`] with this token.
     Challenge(ProofToken),
     /// The answer to [`Say::Join`] in version 1: it is in this room, with so many members.

@@ -100,6 +100,8 @@ pub(crate) fn chat(config: SessionConfig, options: Options) -> Result<(), ChatEr
             server: server.to_string(),
             is_connecting: is_editing,
             was_down: false,
+            was_up: false,
+            has_changed: false,
             told_of_ghost: false,
         },
         log: options.log,

@@ -12,11 +12,12 @@ use super::nats;
 use super::shared::ClusterShared;
 use crate::server::config::ClusterConfig;
 use crate::server::core::Core;
+use crate::server::ingress::OtherServers;
 use crate::server::moderation::Moderation;
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::Supervisor;
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::now_ms_since_1970;
+use crate::server::registry::{Registry, now_ms_since_1970};
 use crate::wire::Reply;
 use crate::wire::cluster::NodeId;
 
@@ -84,24 +85,28 @@ impl Node {
     /// The system cannot start a thread.
     pub fn start(
         self,
-        core: &CoreParts,
+        core: CoreParts,
         workers: Vec<WorkerHandle>,
         log: Log,
         supervisor: &mut Supervisor,
     ) -> io::Result<()> {
         log.info(format!("cluster: node {} of {}", self.id, self.cluster));
-        let moderation = Arc::clone(&core.moderation);
+        let CoreParts {
+            registry,
+            moderation,
+            servers,
+        } = core;
         let parts = Parts {
             cluster: self.cluster,
             node: self.id,
             incarnation: self.incarnation,
             advertise: self.config.advertise,
-            registry: Arc::clone(&core.registry),
+            registry,
             workers,
             shared: Arc::clone(&self.shared),
             log: log.clone(),
             tell_all: Box::new(move |reply| tell_all(&moderation, reply)),
-            name_servers: Box::new(|_| {}),
+            name_servers: Box::new(move |others| servers.set(&others)),
         };
         let engine = Engine::new(parts, Now { us: 0 });
         let [wake, _] = self.thread.wakes();
@@ -114,8 +119,9 @@ impl Node {
 
 /// The parts of a core that a node works with.
 pub struct CoreParts {
-    pub registry: Arc<crate::server::registry::Registry>,
+    pub registry: Arc<Registry>,
     pub moderation: Arc<Moderation>,
+    pub servers: Arc<OtherServers>,
 }
 
 /// Tells all peers something. Telling many takes a while, in which the cluster goes on.

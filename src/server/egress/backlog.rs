@@ -123,7 +123,7 @@ type RoomKey = usize;
 enum ShareKey {
     Peer(PeerAddr),
     Network(Network),
-    /// A peer of another node, by its hash.
+    /// A peer of another server, by its hash.
     Node(u64),
 }
 

@@ -19,7 +19,7 @@ pub struct Inbox {
 pub enum Incoming {
     /// Texts for the local members of a room.
     Texts(IncomingBatch),
-    /// A direct message of a peer of another node.
+    /// A direct message of a peer of another server.
     Private {
         to: Recipient,
         from: DisplayName,

@@ -89,7 +89,7 @@ pub enum Source {
     Trusted(PeerAddr),
     /// Another peer, together with its network.
     Untrusted(PeerAddr, Network),
-    /// A peer of another node, which has this hash. Its own node has made it pay before, with its
+    /// A peer of another server, which has this hash. Its own node has made it pay before, with its
     /// network.
     Node(u64),
 }

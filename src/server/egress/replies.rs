@@ -124,7 +124,7 @@ impl Replies {
         Ok(())
     }
 
-    /// Sends a direct message that a peer of another node has sent.
+    /// Sends a direct message that a peer of another server has sent.
     pub fn push_private(&mut self, to: &Recipient, from: DisplayName, text: &[u8]) {
         let start = self.bytes.len();
         match to.protocol {

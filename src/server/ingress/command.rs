@@ -131,7 +131,7 @@ impl Commands<'_> {
         }
     }
 
-    /// Sends a direct message to a peer of another node. Returns `None` if there is none.
+    /// Sends a direct message to a peer of another server. Returns `None` if there is none.
     fn send_to_node(
         &mut self,
         to: &[u8],

@@ -41,7 +41,7 @@ pub struct BatchHead {
     pub texts: u16,
 }
 
-/// A text of a peer of another node.
+/// A text of a peer of another server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeText<'a> {
     /// The sender. The zone of an address has no meaning on other nodes, and gets lost.

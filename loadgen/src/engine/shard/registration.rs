@@ -110,7 +110,7 @@ impl Registration {
     }
 
     /// A client has a session.
-    pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome) {
+    pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome<'_>) {
         // The first one is as good as any.
         let _ = clients.run.seen_as.set(welcome.address.ip());
         let state = clients.client(client);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bullhorn::wire::v2::{ServerFrame, SessionId, Welcome, push_server_frame, push_server_header};
+use bullhorn::wire::v2::{
+    ServerFrame, ServerList, SessionId, Welcome, push_server_frame, push_server_header,
+};
 use crossbeam::channel::bounded;
 
 use super::Shard;
@@ -110,7 +112,7 @@ pub(super) fn receive(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Re
 }
 
 /// The server replies to the HELLO of the first client.
-pub(super) fn welcome(shard: &mut Shard, welcome: Welcome) {
+pub(super) fn welcome(shard: &mut Shard, welcome: Welcome<'_>) {
     let nonce = shard.clients.run.nonce(0);
     let welcome = frames_to(nonce, &[ServerFrame::Welcome(welcome)]);
     assert_eq!(counted(shard, &welcome, 0), Counts::default());
@@ -162,11 +164,12 @@ pub(super) const OTHER_NODE: ([u8; 4], u16) = ([127, 0, 0, 1], 9998);
 /// While it is recorded.
 pub(super) const LATER_NS: u64 = 500_000_000;
 
-pub(super) const WELCOME: Welcome = Welcome {
+pub(super) const WELCOME: Welcome<'_> = Welcome {
     session: SessionId::new(1).unwrap(),
     timeout_ms: 10_000,
     bundle_bytes: 1200,
     address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)),
+    servers: ServerList::EMPTY,
 };
 
 pub(super) const PONG: &str = "* pong ";

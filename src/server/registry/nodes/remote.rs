@@ -116,7 +116,7 @@ impl RemoteNodes {
         found.map(|(id, _)| *id)
     }
 
-    /// Returns true if a peer of another node has claimed this name, in any case.
+    /// Returns true if a peer of another server has claimed this name, in any case.
     pub fn has_claim(&self, name: &Name) -> bool {
         let state = self.lock();
         state.nodes.values().any(|node| node.claim(name).is_some())

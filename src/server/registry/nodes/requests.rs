@@ -13,7 +13,7 @@ use crate::wire::{DisplayName, Name};
 pub enum Request {
     /// The peer wants a name, which is reserved for it here.
     Name(NameRequest),
-    /// A direct message to a peer of another node.
+    /// A direct message to a peer of another server.
     Private {
         node: NodeId,
         from: DisplayName,
