@@ -55,7 +55,7 @@ impl Inbox {
         self.queue.is_empty()
     }
 
-    pub(super) fn pop(&self) -> Option<Incoming> {
+    pub(in crate::server) fn pop(&self) -> Option<Incoming> {
         self.queue.pop()
     }
 }
@@ -78,11 +78,11 @@ impl IncomingBatch {
         }
     }
 
-    pub(super) fn room(&self) -> &Arc<Room> {
+    pub(in crate::server) fn room(&self) -> &Arc<Room> {
         &self.room
     }
 
-    pub(super) fn texts(&self) -> impl Iterator<Item = NodeText<'_>> {
+    pub(in crate::server) fn texts(&self) -> impl Iterator<Item = NodeText<'_>> {
         let parsed = parse_batch((*self.bytes).as_ref()).ok();
         let texts = parsed.into_iter().flat_map(|(_, texts)| texts);
         texts.skip(self.skip.into())

@@ -1,0 +1,4 @@
+//! Nodes with real registries, over a bus in memory.
+
+mod model;
+mod world;
