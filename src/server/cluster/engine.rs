@@ -5,7 +5,9 @@ mod names;
 mod status;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,9 +24,9 @@ use super::shared::{ClusterShared, add};
 use super::subscriptions::Subscriptions;
 use crate::server::ops::log::Log;
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::{NameAnswer, Registry, Request};
-use crate::wire::Reply;
+use crate::server::registry::{NameAnswer, Recipient, Registry, Request};
 use crate::wire::cluster::{Change, NodeId};
+use crate::wire::{Name, Reply};
 
 pub use self::status::MAX_NAMED_SERVERS;
 
@@ -37,6 +39,10 @@ pub struct Engine {
     positions: Positions,
     claims: Claims,
     rivals: Rivals,
+    /// Names that another node has claimed earlier, and that could not be taken away yet.
+    contested: Vec<Name>,
+    /// What peers have to be told, and their workers had no space for.
+    untold: VecDeque<(Recipient, Reply<'static>)>,
     load: Load,
     /// Shares the streams of other nodes out among the workers.
     hash: RandomState,
@@ -94,6 +100,8 @@ impl Engine {
             positions: Positions::default(),
             claims: Claims::default(),
             rivals: Rivals::default(),
+            contested: Vec::new(),
+            untold: VecDeque::new(),
             load: Load::default(),
             hash: RandomState::new(),
             is_connected: false,
@@ -184,6 +192,10 @@ impl Engine {
         }
         self.ticked_ms = now_ms;
         self.wake(now, bus);
+        self.tell_late();
+        for name in mem::take(&mut self.contested) {
+            self.compare(&name);
+        }
         let mut events = Vec::new();
         self.nodes.expire(now_ms, |event| events.push(event));
         self.take_events(events, bus);
@@ -276,6 +288,12 @@ impl Engine {
                 bus.publish(Subject::Nodes, message.encode());
             }
         });
+        for change in &changes {
+            if let Change::Claimed(claim) = change {
+                // That of another node may have come just before it.
+                self.note_claim(&claim.name, &self.own.id());
+            }
+        }
         for room in changes.iter().filter_map(rooms) {
             if self.own.members().len_of(&room) == 0 {
                 self.subscriptions.leave(&room, now.ms());
@@ -385,7 +403,7 @@ impl Engine {
                 Event::Changed(node, change) => {
                     self.parts.registry.note_remote(&change);
                     if let Change::Claimed(claim) = change {
-                        self.compare(&claim, &node);
+                        self.note_claim(&claim.name, &node);
                     }
                 }
                 Event::Request(node) => self.send(bus, Some(node), Body::ListRequest),

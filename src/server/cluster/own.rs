@@ -97,5 +97,5 @@ impl OwnNode {
     }
 }
 
-/// Time between two lists, half of that between two requests of one node.
+/// Time between two lists, less than that between two requests of one node.
 const LIST_INTERVAL_MS: u64 = 500;

@@ -137,7 +137,13 @@ impl Names {
 
     /// Gives a reserved name to its peer, in exchange for its name `before`. Returns false if the name
     /// is not reserved for the peer.
-    pub(super) fn confirm(&self, claim: Claim, before: Option<Name>, peer: &PeerAddr) -> bool {
+    pub(super) fn confirm(
+        &self,
+        claim: Claim,
+        before: Option<Name>,
+        peer: &PeerAddr,
+        network: Option<NetworkSlot>,
+    ) -> bool {
         let mut owners = self.lock();
         let owners = &mut *owners;
         let key = claim.name.folded();
@@ -149,9 +155,14 @@ impl Names {
         if let Some(owner) = owners.get_mut(&key) {
             owner.is_reserved = false;
             let counted = before.as_ref().and_then(|(_, before)| before.network);
-            match owner.network {
-                None => owner.network = counted,
-                Some(_) => self.shares.leave(counted),
+            match (owner.network, counted) {
+                (Some(_), counted) => self.shares.leave(counted),
+                (None, Some(_)) => owner.network = counted,
+                // It has lost the name that was counted.
+                (None, None) => {
+                    self.shares.add_one(network);
+                    owner.network = network;
+                }
             }
         }
         if let Some(changes) = self.changes.get() {

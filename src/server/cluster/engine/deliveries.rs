@@ -36,7 +36,7 @@ impl Engine {
         let stream = (head.node, head.stream, room.number());
         let worker = self.hash.hash_one(stream) as usize % shared.inboxes.len();
         let batch = IncomingBatch::new(room, batch, repeated);
-        if self.push(worker, Incoming::Texts(batch)) {
+        if self.push(worker, Incoming::Texts(batch)).is_ok() {
             let counters = &self.parts.shared.counters;
             add(&counters.texts_in, texts);
             add(&counters.batches_in, 1_u64);
@@ -51,22 +51,40 @@ impl Engine {
             return;
         };
         let text = text.into();
-        self.push(worker.index(), Incoming::Private { to, from, text });
-    }
-
-    pub(super) fn tell(&self, to: Recipient, reply: Reply<'static>) {
-        let worker = self.parts.registry.owner(&to.address);
-        let worker = worker.unwrap_or(WorkerId(0));
-        self.push(worker.index(), Incoming::Reply { to, reply });
-    }
-
-    /// Hands something over to a worker, and wakes it. Returns false if the worker has no space for it.
-    fn push(&self, worker: usize, incoming: Incoming) -> bool {
-        match self.parts.shared.inboxes[worker].push(incoming) {
-            Ok(true) => (self.parts.workers[worker].wake)(),
-            Ok(false) => {}
-            Err(_) => return false,
+        if self
+            .push(worker.index(), Incoming::Private { to, from, text })
+            .is_err()
+        {
+            add(&self.parts.shared.counters.texts_dropped, 1_u64);
         }
-        true
+    }
+
+    /// Tells a peer something, at the latest when its worker has space for it.
+    pub(super) fn tell(&mut self, to: Recipient, reply: Reply<'static>) {
+        self.untold.push_back((to, reply));
+        self.tell_late();
+    }
+
+    /// Tells peers what their workers had no space for.
+    pub(super) fn tell_late(&mut self) {
+        while let Some((to, reply)) = self.untold.pop_front() {
+            let worker = self.parts.registry.owner(&to.address);
+            let worker = worker.unwrap_or(WorkerId(0));
+            let incoming = Incoming::Reply { to, reply };
+            if let Err(Incoming::Reply { to, reply }) = self.push(worker.index(), incoming) {
+                return self.untold.push_front((to, reply));
+            }
+        }
+    }
+
+    /// Hands something over to a worker, and wakes it.
+    ///
+    /// # Errors
+    /// The worker has no space for it.
+    fn push(&self, worker: usize, incoming: Incoming) -> Result<(), Incoming> {
+        if self.parts.shared.inboxes[worker].push(incoming)? {
+            (self.parts.workers[worker].wake)();
+        }
+        Ok(())
     }
 }

@@ -6,23 +6,36 @@ use super::super::message::Body;
 use super::super::shared::add;
 use super::{Engine, Now};
 use crate::server::registry::{NameAnswer, NameRequest};
-use crate::wire::cluster::{Claim, NodeId};
+use crate::wire::cluster::NodeId;
 use crate::wire::{Name, Reply};
 
 impl Engine {
+    /// Takes note of a claim of a node, which [`RemoteNodes`](crate::server::registry::RemoteNodes) or the
+    /// members of this node have already.
+    pub(super) fn note_claim(&mut self, name: &Name, node: &NodeId) {
+        self.claims.end_grant(name, node);
+        self.compare(name);
+    }
+
     /// Takes a name away from a peer of this node if one of another node has claimed it earlier.
-    pub(super) fn compare(&mut self, claim: &Claim, node: &NodeId) {
-        let Some(own) = self.own.members().claim(&claim.name) else {
+    pub(super) fn compare(&mut self, name: &Name) {
+        let (id, registry) = (self.own.id(), &self.parts.registry);
+        let Some(own) = self.own.members().claim(name) else {
             return;
         };
-        if !is_earlier(claim, node, own, &self.own.id()) {
+        let claims = registry.remote().claims_of(name);
+        let mut claims = claims.iter();
+        if !claims.any(|(node, claim)| is_earlier(claim, node, own, &id)) {
             return;
         }
-        let name = own.name;
-        if let Some(peer) = self.parts.registry.lose_name(&name) {
-            add(&self.parts.shared.counters.names_lost, 1_u64);
-            let address = peer.address.socket_addr();
-            self.tell(peer, Reply::NameLost(name, address));
+        match registry.lose_name(name) {
+            Some((peer, name)) => {
+                add(&self.parts.shared.counters.names_lost, 1_u64);
+                let address = peer.address.socket_addr();
+                self.tell(peer, Reply::NameLost(name, address));
+            }
+            // It moves or leaves at this moment.
+            None => self.contested.push(*name),
         }
     }
 

@@ -67,15 +67,15 @@ impl Registry {
             .reserve(name, peer.name(), *address, network, now_ms)?;
         let claimed_ms = now_ms_since_1970();
         let claim = Claim { name, claimed_ms };
-        let peer_address = *address;
         let request = NameRequest {
-            peer: peer_address,
+            peer: *address,
+            session: peer.session,
             claim,
         };
         if requests.push(Request::Name(request)) {
             return Ok(Renamed::Pending);
         }
-        self.names.confirm(claim, peer.name(), address);
+        self.names.confirm(claim, peer.name(), address, network);
         set_name(address, peer, name);
         Ok(Renamed::Unconfirmed)
     }
@@ -83,13 +83,16 @@ impl Registry {
     /// Ends a request for a name. Returns the peer, if it is still here and has to be told.
     pub fn settle_name(&self, request: &NameRequest, answer: NameAnswer) -> Option<Recipient> {
         let (address, name) = (&request.peer, request.name());
-        let Some(peer) = self.peers.get_mut(&self.hash.hash(address)) else {
+        let peer = self.peers.get_mut(&self.hash.hash(address));
+        // Another peer may be at its address.
+        let Some(peer) = peer.filter(|peer| peer.session == request.session) else {
             self.names.release(name, address);
             return None;
         };
+        let (before, network) = (peer.name(), peer.network());
         if answer == NameAnswer::Taken {
             self.names.release(name, address);
-        } else if self.names.confirm(request.claim, peer.name(), address) {
+        } else if self.names.confirm(request.claim, before, address, network) {
             set_name(address, &peer, name);
         }
         Some(peer.recipient(address))
@@ -101,8 +104,8 @@ impl Registry {
     }
 
     /// Takes a name away from the peer that has it, which has its address as its name then. Returns
-    /// the peer.
-    pub fn lose_name(&self, name: &Name) -> Option<Recipient> {
+    /// the peer, and the name as the peer wrote it.
+    pub fn lose_name(&self, name: &Name) -> Option<(Recipient, Name)> {
         let address = self.names.find(name)?;
         let peer = self.peers.get_mut(&self.hash.hash(&address))?;
         let before = peer.name()?;
@@ -113,7 +116,7 @@ impl Registry {
         self.names.free(&before);
         let now = DisplayName::Address(address.socket_addr());
         tell_rooms(&peer, DisplayName::Name(before), now);
-        Some(peer.recipient(&address))
+        Some((peer.recipient(&address), before))
     }
 }
 

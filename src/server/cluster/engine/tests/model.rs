@@ -16,8 +16,8 @@ struct Model {
     random: Random,
     peers: Vec<ModelPeer>,
     last_port: u16,
-    /// The time by which the nodes agree.
-    settled_us: u64,
+    /// The time by which nodes that are dead are forgotten.
+    dead_us: u64,
     tally: BTreeMap<&'static str, u64>,
     has_sessions: bool,
     are_trusted: bool,
@@ -46,7 +46,7 @@ impl Model {
         // Tables of sessions and networks take far longer to make than all else.
         let has_sessions = random.below(8) == 0;
         Self {
-            settled_us: world.now_us,
+            dead_us: 0,
             world,
             peers: Vec::new(),
             last_port: 0,
@@ -111,26 +111,29 @@ impl Model {
                 self.world.link.lost_permille = [0, 100, 500][kind];
                 self.world.link.repeated_permille = [0, 50, 200][kind];
             }
-            6..8 => {
+            6..8 if self.world.nodes[node].asleep_until_us <= self.world.now_us => {
                 let is_connected = self.world.nodes[node].is_connected;
                 self.world.set_connected(node, !is_connected);
+                self.note_patience();
                 self.count("bus away");
             }
             8 => {
                 self.forget_peers(node);
                 self.world.stop(node);
+                // Its last word may get lost.
+                self.note_death();
                 self.count("stop");
             }
             9 => {
                 self.forget_peers(node);
                 self.world.kill(node);
-                self.settled_us = self.world.now_us + DEAD_US;
+                self.note_death();
                 self.count("kill");
             }
             10 => {
                 self.forget_peers(node);
                 self.world.kill(node);
-                self.settled_us = self.world.now_us + DEAD_US;
+                self.note_death();
                 self.world.start(slot);
                 self.count("restart");
             }
@@ -140,9 +143,10 @@ impl Model {
                 let number = self.world.nodes[node].number;
                 for peer in self.peers.iter_mut().filter(|peer| peer.node == number) {
                     for (_, deadline_us) in &mut peer.waiting {
-                        *deadline_us = (*deadline_us).max(until_us + TICK_US);
+                        *deadline_us = (*deadline_us).max(until_us + TICK_US + ANSWER_US);
                     }
                 }
+                self.note_patience();
                 self.count("sleep");
             }
             _ => self.start(),
@@ -168,7 +172,25 @@ impl Model {
         if self.world.nodes.is_empty() {
             self.start();
         }
-        self.settled_us = self.settled_us.max(self.world.now_us + SETTLED_US);
+        self.note_patience();
+    }
+
+    /// A node has died, without a word that all nodes hear.
+    fn note_death(&mut self) {
+        self.dead_us = self.patient_until_us() + DEAD_US;
+    }
+
+    /// A node that was away gives the others the time of silence again.
+    fn note_patience(&mut self) {
+        if self.dead_us > self.world.now_us {
+            self.dead_us = self.dead_us.max(self.patient_until_us() + DEAD_US);
+        }
+    }
+
+    /// The time at which the last node wakes up.
+    fn patient_until_us(&self) -> u64 {
+        let asleep_us = self.world.nodes.iter().map(|node| node.asleep_until_us);
+        asleep_us.max().unwrap_or(0).max(self.world.now_us)
     }
 
     fn register(&mut self) {
@@ -200,6 +222,7 @@ impl Model {
         let registry = &self.world.nodes[node].registry;
         let renamed = registry.rename(&peer(self.peers[at].port), name).unwrap();
         let it = &mut self.peers[at];
+        if std::env::var_os("TRACE").is_some() { eprintln!("{} node {} port {} asks {} {:?}", self.world.now_us, it.node, it.port, name, renamed); }
         match renamed {
             Ok(Renamed::Yes) => it.name = Some(name),
             Ok(Renamed::Unconfirmed) => {
@@ -208,7 +231,9 @@ impl Model {
             }
             Ok(Renamed::Pending) => {
                 let asleep_us = self.world.nodes[node].asleep_until_us;
-                let deadline_us = self.world.now_us.max(asleep_us) + ANSWER_US;
+                let is_asleep = asleep_us > self.world.now_us;
+                let wakes_us = if is_asleep { asleep_us + TICK_US } else { 0 };
+                let deadline_us = self.world.now_us.max(wakes_us) + ANSWER_US;
                 it.waiting.push((name, deadline_us));
             }
             Err(NameError::Taken(taken)) => {
@@ -302,6 +327,7 @@ impl Model {
             let Some(peer) = peers.iter_mut().find(is_it) else {
                 return;
             };
+            if std::env::var_os("TRACE").is_some() { eprintln!("{} node {} port {} told {:?}", world.now_us, number, port, reply); }
             let (name, kind) = match reply {
                 Reply::Named(name) => (name, "named"),
                 Reply::NamedUnconfirmed(name) => (name, "not confirmed"),
@@ -410,6 +436,7 @@ impl Model {
     }
 
     fn count(&mut self, kind: &'static str) {
+        if std::env::var_os("TRACE").is_some() { eprintln!("{} {kind}", self.world.now_us); }
         *self.tally.entry(kind).or_default() += 1;
     }
 }
@@ -462,8 +489,8 @@ fn run(seed: u64) -> BTreeMap<&'static str, u64> {
         model.run(us);
     }
     model.end_faults();
-    let rest_us = model.settled_us - model.world.now_us;
-    model.run(rest_us);
+    let dead_us = model.dead_us.saturating_sub(model.world.now_us);
+    model.run(SETTLED_US.max(dead_us));
     model.check_nodes();
     model.tally
 }

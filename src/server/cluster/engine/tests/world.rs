@@ -211,6 +211,10 @@ impl World {
         end_us: u64,
         mut on_incoming: impl FnMut(&mut Self, usize, Incoming),
     ) {
+        for node in 0..self.nodes.len() {
+            self.take_incoming(node, &mut on_incoming);
+        }
+        self.wake(&mut on_incoming);
         loop {
             let ticks = self.nodes.iter().enumerate();
             let tick = ticks
