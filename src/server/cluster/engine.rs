@@ -324,7 +324,8 @@ impl Engine {
             .handle(&message, now.ms(), |event| events.push(event));
         self.take_events(events, bus);
         match message.body {
-            Body::ListRequest => {
+            // A younger server with the same name is asked, too.
+            Body::ListRequest if self.is_active(now.ms()) => {
                 self.own.list(now.ms(), |part| {
                     bus.publish(Subject::Nodes, part.encode());
                 });
@@ -434,7 +435,6 @@ impl Engine {
             (self.parts.tell_all)(Reply::Whole);
         }
     }
-
 }
 
 /// Returns the incarnation of a node that starts at this time, in ms since 1970. Of two, the later one is

@@ -199,7 +199,9 @@ impl Model {
         };
         self.last_port += 1;
         let port = self.last_port;
-        let session = self.has_sessions.then(|| SessionId::new(port.into()).unwrap());
+        let session = self
+            .has_sessions
+            .then(|| SessionId::new(port.into()).unwrap());
         let now_ms = self.world.now_us / 1_000;
         self.world.set_clock(node);
         let newcomer = newcomer(port, session, self.are_trusted);
@@ -222,7 +224,6 @@ impl Model {
         let registry = &self.world.nodes[node].registry;
         let renamed = registry.rename(&peer(self.peers[at].port), name).unwrap();
         let it = &mut self.peers[at];
-        if std::env::var_os("TRACE").is_some() { eprintln!("{} node {} port {} asks {} {:?}", self.world.now_us, it.node, it.port, name, renamed); }
         match renamed {
             Ok(Renamed::Yes) => it.name = Some(name),
             Ok(Renamed::Unconfirmed) => {
@@ -286,7 +287,9 @@ impl Model {
         };
         let newcomer = newcomer(self.last_port, Some(session), self.are_trusted);
         let now_ms = self.world.now_us / 1_000;
-        let moved = self.world.nodes[node].registry.take_over(&newcomer, &former, now_ms);
+        let moved = self.world.nodes[node]
+            .registry
+            .take_over(&newcomer, &former, now_ms);
         assert!(matches!(moved, Touch::Moved(_)));
         let it = &mut self.peers[at];
         it.port = self.last_port;
@@ -317,17 +320,16 @@ impl Model {
             tally,
             ..
         } = self;
-        world.run_until(end_us, |world, node, incoming| {
+        world.run_until(end_us, |world, at, incoming| {
             let Incoming::Reply { to, reply } = incoming else {
                 panic!("nobody sends anything");
             };
-            let number = world.nodes[node].number;
+            let number = world.nodes[at.node].number;
             let port = to.address.socket_addr().port();
             let is_it = |peer: &&mut ModelPeer| peer.node == number && peer.port == port;
             let Some(peer) = peers.iter_mut().find(is_it) else {
                 return;
             };
-            if std::env::var_os("TRACE").is_some() { eprintln!("{} node {} port {} told {:?}", world.now_us, number, port, reply); }
             let (name, kind) = match reply {
                 Reply::Named(name) => (name, "named"),
                 Reply::NamedUnconfirmed(name) => (name, "not confirmed"),
@@ -343,7 +345,11 @@ impl Model {
             *tally.entry(kind).or_default() += 1;
             let at = peer.waiting.iter().position(|it| it.0 == name);
             let (_, deadline_us) = peer.waiting.remove(at.expect("it has asked for that"));
-            assert!(world.now_us <= deadline_us, "late by {}", world.now_us - deadline_us);
+            assert!(
+                world.now_us <= deadline_us,
+                "late by {}",
+                world.now_us - deadline_us
+            );
             if kind != "taken" {
                 peer.name = Some(name);
             }
@@ -428,15 +434,18 @@ impl Model {
     }
 
     fn any_name(&mut self) -> Name {
-        NAMES[self.random.below(NAMES.len() as u64) as usize].parse().unwrap()
+        NAMES[self.random.below(NAMES.len() as u64) as usize]
+            .parse()
+            .unwrap()
     }
 
     fn any_room(&mut self) -> RoomName {
-        ROOMS[self.random.below(ROOMS.len() as u64) as usize].parse().unwrap()
+        ROOMS[self.random.below(ROOMS.len() as u64) as usize]
+            .parse()
+            .unwrap()
     }
 
     fn count(&mut self, kind: &'static str) {
-        if std::env::var_os("TRACE").is_some() { eprintln!("{} {kind}", self.world.now_us); }
         *self.tally.entry(kind).or_default() += 1;
     }
 }

@@ -14,7 +14,7 @@ use crate::server::ops::log::{Log, LogWriter};
 use crate::server::ops::stats::{WorkerId, WorkerInfo};
 use crate::server::ops::supervise::{Wake, lock};
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::{Newcomer, Registry, SET_CLOCK_MS};
+use crate::server::registry::{NameError, Newcomer, Registry, Renamed, Room, SET_CLOCK_MS};
 use crate::sync::Mutex;
 use crate::wire::cluster::NodeId;
 use crate::wire::v2::{SessionId, SessionOptions};
@@ -69,6 +69,13 @@ pub(super) struct TestNode {
     next_tick_us: u64,
 }
 
+/// A worker of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seat {
+    pub(super) node: usize,
+    pub(super) worker: usize,
+}
+
 struct Flight {
     at_us: u64,
     to: u32,
@@ -113,12 +120,7 @@ impl World {
         self.start_with(slot, true, Registry::plain(WORKERS, 10_000))
     }
 
-    pub(super) fn start_with(
-        &mut self,
-        slot: u8,
-        is_connected: bool,
-        registry: Registry,
-    ) -> usize {
+    pub(super) fn start_with(&mut self, slot: u8, is_connected: bool, registry: Registry) -> usize {
         self.started += 1;
         let number = self.started;
         let incarnation = incarnation(EPOCH_MS + self.now_us / 1_000, number.into());
@@ -209,7 +211,7 @@ impl World {
     pub(super) fn run_until(
         &mut self,
         end_us: u64,
-        mut on_incoming: impl FnMut(&mut Self, usize, Incoming),
+        mut on_incoming: impl FnMut(&mut Self, Seat, Incoming),
     ) {
         for node in 0..self.nodes.len() {
             self.take_incoming(node, &mut on_incoming);
@@ -249,6 +251,79 @@ impl World {
         }
         self.now_us = end_us;
         self.wake(&mut on_incoming);
+    }
+
+    /// Lets the time pass, and returns what is for peers: `node port: Reply`.
+    pub(super) fn replies(&mut self, ms: u64) -> Vec<String> {
+        let mut replies = Vec::new();
+        self.run_until(self.now_us + ms * 1_000, |world, at, incoming| {
+            let (to, text) = match incoming {
+                Incoming::Reply { to, reply } => (to, format!("{reply:?}")),
+                Incoming::Private { to, from, text } => (
+                    to,
+                    format!("{from} says {}", String::from_utf8_lossy(&text)),
+                ),
+                Incoming::Texts(_) => panic!("there are no texts"),
+            };
+            let node = &world.nodes[at.node];
+            let port = to.address.socket_addr().port();
+            assert_eq!(
+                at.worker,
+                usize::from(port) % WORKERS,
+                "the worker of the peer"
+            );
+            replies.push(format!("{} {port}: {text}", node.slot));
+        });
+        replies
+    }
+
+    /// Registers a peer.
+    pub(super) fn register(&self, node: usize, port: u16) {
+        let now_ms = self.now_us / 1_000;
+        let newcomer = newcomer(port, None, true);
+        self.nodes[node].registry.register(&newcomer, now_ms);
+    }
+
+    /// Lets a peer enter a room.
+    pub(super) fn join(&self, node: usize, port: u16, room: &str) -> Arc<Room> {
+        let joined = self.nodes[node]
+            .registry
+            .join(&peer(port), room.parse().unwrap());
+        joined.unwrap().unwrap()
+    }
+
+    /// Lets a peer ask for a name.
+    pub(super) fn rename(&self, node: usize, port: u16, name: &str) -> Result<Renamed, NameError> {
+        self.set_clock(node);
+        let registry = &self.nodes[node].registry;
+        registry.rename(&peer(port), name.parse().unwrap()).unwrap()
+    }
+
+    /// The name of a peer.
+    pub(super) fn name(&self, node: usize, port: u16) -> Option<String> {
+        let peer = self.nodes[node].registry.get(&peer(port)).unwrap();
+        peer.name().map(|name| name.to_string())
+    }
+
+    /// The other nodes that a node knows.
+    pub(super) fn others(&self, node: usize) -> Vec<String> {
+        let others = self.nodes[node].engine.nodes().iter();
+        let mut others: Vec<_> = others.map(|node| node.id().to_string()).collect();
+        others.sort_unstable();
+        others
+    }
+
+    /// The members of a room of a node, as its peers see them.
+    pub(super) fn members(&self, node: usize, room: &str) -> Vec<String> {
+        let registry = &self.nodes[node].registry;
+        let room = registry.directory().find(room.parse().unwrap()).unwrap();
+        let mut members = Vec::new();
+        registry.visit_members(&room, 0, |who| {
+            members.push(who.to_string());
+            true
+        });
+        members.sort_unstable();
+        members
     }
 
     /// Hands a message over to a node as its bus does.
@@ -291,7 +366,7 @@ impl World {
     }
 
     /// Calls the nodes that were woken.
-    pub(super) fn wake(&mut self, on_incoming: &mut impl FnMut(&mut Self, usize, Incoming)) {
+    pub(super) fn wake(&mut self, on_incoming: &mut impl FnMut(&mut Self, Seat, Incoming)) {
         for node in 0..self.nodes.len() {
             let it = &self.nodes[node];
             let is_awake = it.asleep_until_us <= self.now_us;
@@ -305,11 +380,11 @@ impl World {
     fn take_incoming(
         &mut self,
         node: usize,
-        on_incoming: &mut impl FnMut(&mut Self, usize, Incoming),
+        on_incoming: &mut impl FnMut(&mut Self, Seat, Incoming),
     ) {
         for worker in 0..WORKERS {
             while let Some(incoming) = self.nodes[node].shared.inboxes[worker].pop() {
-                on_incoming(self, node, incoming);
+                on_incoming(self, Seat { node, worker }, incoming);
             }
         }
     }
