@@ -1,5 +1,7 @@
 //! Several nodes and their bus, in simulated time.
 
+mod peers;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,17 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::super::super::bus::{Bus, Subject};
 use super::super::super::shared::ClusterShared;
 use super::super::{Engine, Now, Parts, TICK_MS, incarnation};
-use crate::net::PeerAddr;
 use crate::server::egress::inbox::Incoming;
 use crate::server::ops::log::{Log, LogWriter};
-use crate::server::ops::stats::{WorkerId, WorkerInfo};
+use crate::server::ops::stats::WorkerInfo;
 use crate::server::ops::supervise::{Wake, lock};
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::{NameError, Newcomer, Registry, Renamed, Room, SET_CLOCK_MS};
+use crate::server::registry::{Registry, SET_CLOCK_MS};
 use crate::sync::Mutex;
+use crate::wire::Reply;
 use crate::wire::cluster::NodeId;
-use crate::wire::v2::{SessionId, SessionOptions};
-use crate::wire::{Protocol, Reply};
+
+pub(super) use self::peers::{newcomer, peer};
 
 /// The nodes and all that is on its way.
 pub(super) struct World {
@@ -253,79 +255,6 @@ impl World {
         self.wake(&mut on_incoming);
     }
 
-    /// Lets the time pass, and returns what is for peers: `node port: Reply`.
-    pub(super) fn replies(&mut self, ms: u64) -> Vec<String> {
-        let mut replies = Vec::new();
-        self.run_until(self.now_us + ms * 1_000, |world, at, incoming| {
-            let (to, text) = match incoming {
-                Incoming::Reply { to, reply } => (to, format!("{reply:?}")),
-                Incoming::Private { to, from, text } => (
-                    to,
-                    format!("{from} says {}", String::from_utf8_lossy(&text)),
-                ),
-                Incoming::Texts(_) => panic!("there are no texts"),
-            };
-            let node = &world.nodes[at.node];
-            let port = to.address.socket_addr().port();
-            assert_eq!(
-                at.worker,
-                usize::from(port) % WORKERS,
-                "the worker of the peer"
-            );
-            replies.push(format!("{} {port}: {text}", node.slot));
-        });
-        replies
-    }
-
-    /// Registers a peer.
-    pub(super) fn register(&self, node: usize, port: u16) {
-        let now_ms = self.now_us / 1_000;
-        let newcomer = newcomer(port, None, true);
-        self.nodes[node].registry.register(&newcomer, now_ms);
-    }
-
-    /// Lets a peer enter a room.
-    pub(super) fn join(&self, node: usize, port: u16, room: &str) -> Arc<Room> {
-        let joined = self.nodes[node]
-            .registry
-            .join(&peer(port), room.parse().unwrap());
-        joined.unwrap().unwrap()
-    }
-
-    /// Lets a peer ask for a name.
-    pub(super) fn rename(&self, node: usize, port: u16, name: &str) -> Result<Renamed, NameError> {
-        self.set_clock(node);
-        let registry = &self.nodes[node].registry;
-        registry.rename(&peer(port), name.parse().unwrap()).unwrap()
-    }
-
-    /// The name of a peer.
-    pub(super) fn name(&self, node: usize, port: u16) -> Option<String> {
-        let peer = self.nodes[node].registry.get(&peer(port)).unwrap();
-        peer.name().map(|name| name.to_string())
-    }
-
-    /// The other nodes that a node knows.
-    pub(super) fn others(&self, node: usize) -> Vec<String> {
-        let others = self.nodes[node].engine.nodes().iter();
-        let mut others: Vec<_> = others.map(|node| node.id().to_string()).collect();
-        others.sort_unstable();
-        others
-    }
-
-    /// The members of a room of a node, as its peers see them.
-    pub(super) fn members(&self, node: usize, room: &str) -> Vec<String> {
-        let registry = &self.nodes[node].registry;
-        let room = registry.directory().find(room.parse().unwrap()).unwrap();
-        let mut members = Vec::new();
-        registry.visit_members(&room, 0, |who| {
-            members.push(who.to_string());
-            true
-        });
-        members.sort_unstable();
-        members
-    }
-
     /// Hands a message over to a node as its bus does.
     pub(super) fn hand_over(&mut self, node: usize, subject: Subject, bytes: Vec<u8>) {
         self.call(node, |engine, now, bus| {
@@ -495,26 +424,6 @@ pub(super) fn id(slot: u8) -> NodeId {
 
 pub(super) fn advertised(slot: u8) -> SocketAddr {
     ([198, 51, 100, slot], 4_000).into()
-}
-
-/// The address of a peer. Ports are unique in a test.
-pub(super) fn peer(port: u16) -> PeerAddr {
-    PeerAddr::new(([192, 0, 2, 1], port).into(), 0)
-}
-
-pub(super) fn newcomer(port: u16, session: Option<SessionId>, is_trusted: bool) -> Newcomer {
-    let protocol = match session {
-        Some(_) => Protocol::Frames(SessionOptions::default().bundle_size),
-        None => Protocol::Text,
-    };
-    Newcomer {
-        address: peer(port),
-        protocol,
-        owner: WorkerId((usize::from(port) % WORKERS) as u8),
-        session,
-        options: None,
-        is_trusted,
-    }
 }
 
 fn worker(wakes: &Arc<AtomicUsize>) -> WorkerHandle {
