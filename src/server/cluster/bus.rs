@@ -23,9 +23,9 @@ pub trait Bus {
 /// The subject of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
-    /// What a node tells all others of itself.
+    /// Messages of a node to all others.
     Nodes,
-    /// What one node is told or asked.
+    /// Messages to one node.
     Node(NodeId),
     /// Texts for a room, by its name in lower case.
     Room(RoomName),

@@ -41,7 +41,7 @@ pub struct Engine {
     rivals: Rivals,
     /// Names that another node has claimed earlier, and that could not be taken away yet.
     contested: Vec<Name>,
-    /// What peers have to be told, and their workers had no space for.
+    /// Replies to peers whose workers had no space for them.
     untold: VecDeque<(Recipient, Reply<'static>)>,
     load: Load,
     /// Shares the streams of other nodes out among the workers.

@@ -1,4 +1,4 @@
-//! What a registry has for the other nodes of a cluster, and of them.
+//! The part of a registry in a cluster: its members for the other nodes, and theirs.
 
 mod changes;
 mod members;

@@ -85,7 +85,7 @@ struct Flight {
     bytes: Arc<[u8]>,
 }
 
-/// What a node has asked of its bus.
+/// Calls of a node to its bus.
 #[derive(Default)]
 pub(super) struct Calls(Vec<Call>);
 
