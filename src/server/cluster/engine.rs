@@ -174,11 +174,7 @@ impl Engine {
     ) {
         match subject {
             Subject::Room(room) => self.take_texts(room, message),
-            Subject::Nodes | Subject::Node(_) => {
-                // A change of a name here may have come before one there.
-                self.tell_changes(now, bus);
-                self.take_message(message.as_ref(), now, bus);
-            }
+            Subject::Nodes | Subject::Node(_) => self.take_message(message.as_ref(), now, bus),
             Subject::Shard(_) => add(&self.parts.shared.counters.malformed, 1_u64),
         }
     }

@@ -1,12 +1,16 @@
 //! Nodes that come, go, sleep, or cannot be nodes beside each other.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::super::super::bus::Subject;
 use super::super::super::message::{Body, Message, VERSION};
 use super::super::super::nodes::MAX_SILENCE_MS;
+use super::super::super::shared::ClusterShared;
 use super::super::{MAX_NAMED_SERVERS, incarnation, version};
 use super::world::{World, advertised, id, peer};
+use crate::server::egress::outbox::OutgoingBatch;
 use crate::server::ops::supervise::lock;
 use crate::server::registry::Request;
 use crate::wire::cluster::NodeId;
@@ -58,6 +62,38 @@ fn a_node_that_stops_is_gone_at_once_and_its_late_messages_do_not_bring_it_back(
     world.hand_over(0, Subject::Node(id(0)), late.encode());
     assert_eq!(world.others(0), ["node-2"]);
     assert_eq!(world.members(1, "lobby"), ["192.0.2.1:1", "192.0.2.1:3"]);
+}
+
+/// Puts a batch in the outbox of a node. Returns true if it waits there for the bus.
+fn is_kept(shared: &ClusterShared) -> bool {
+    let batch = OutgoingBatch {
+        room: "den".parse().unwrap(),
+        bytes: vec![0],
+        texts: 1,
+        made: Instant::now(),
+    };
+    shared.outbox.push(batch);
+    shared.outbox.pop(Instant::now()).is_some()
+}
+
+#[test]
+fn nothing_waits_for_the_bus_while_a_node_takes_no_part() {
+    let mut world = nodes(2);
+    let shared = Arc::clone(&world.nodes[0].shared);
+    assert!(is_kept(&shared));
+    world.set_connected(0, false);
+    assert!(!is_kept(&shared));
+    world.set_connected(0, true);
+    assert!(is_kept(&shared));
+    world.stop(0);
+    assert!(!is_kept(&shared));
+    let private = Request::Private {
+        node: id(1),
+        from: "ada".parse().unwrap(),
+        to: "eve".parse().unwrap(),
+        text: b"hi".as_slice().into(),
+    };
+    assert!(!shared.requests.push(private));
 }
 
 #[test]
@@ -237,12 +273,10 @@ fn a_node_that_comes_back_does_not_drop_the_others() {
 fn a_node_that_has_slept_does_not_drop_the_others() {
     let mut world = nodes(3);
     world.lines.take_warnings();
-    world.nodes[0].asleep_until_us = world.now_us + 3_000_000;
-    // The others are silent for longer than that, as far as it knows.
-    world.run_ms(2_900);
+    world.nodes[0].asleep_until_us = world.now_us + 4_000_000;
+    // What comes meanwhile has not arrived when it wakes up.
     world.link.deaf.extend([(1, 0), (2, 0)]);
-    world.nodes[0].asleep_until_us += 3_000_000;
-    world.run_ms(3_200);
+    world.run_ms(4_500);
     assert_eq!(world.others(0), ["node-1", "node-2"]);
     world.link.deaf.clear();
     world.run_ms(2_500);

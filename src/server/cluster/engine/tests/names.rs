@@ -201,6 +201,23 @@ fn a_claim_that_came_too_late_is_taken_back() {
     assert_eq!(world.name(0, 1), None);
 }
 
+/// The peer was about to move when the claim of the other node came.
+#[test]
+fn a_name_that_cannot_be_taken_away_yet_is_lost_a_little_later() {
+    let mut world = two_nodes();
+    world.rename(0, 1, "ada").unwrap();
+    world.run_ms(50);
+    let claim = Claim {
+        name: "Ada".parse().unwrap(),
+        claimed_ms: 5,
+    };
+    let remote = world.nodes[0].registry.remote();
+    remote.apply(&id(1), &Change::Claimed(claim)).unwrap();
+    world.nodes[0].engine.contested.push(claim.name);
+    let lost = "0 1: NameLost(\"ada\", 192.0.2.1:1)";
+    assert_eq!(world.replies(120), [lost]);
+}
+
 #[test]
 fn a_request_that_is_later_than_a_claim_is_refused_whoever_has_granted_it() {
     let mut world = two_nodes();
