@@ -182,6 +182,31 @@ fn claimed(name: &str, claimed_ms: u64, number: u64) -> Vec<u8> {
     )
 }
 
+#[test]
+fn a_name_that_was_granted_to_a_node_that_is_gone_is_free() {
+    let mut world = two_nodes();
+    let name = name_of(0);
+    let request = Message {
+        version: VERSION,
+        from: id(1),
+        incarnation: world.nodes[1].shared.outbox.node(),
+        body: Body::NameRequest {
+            number: 1,
+            claim: Claim {
+                name: name.parse().unwrap(),
+                claimed_ms: 1,
+            },
+        },
+    };
+    world.hand_over(0, Subject::Node(id(0)), request.encode());
+    world.rename(0, 1, &name).unwrap();
+    assert_eq!(world.replies(10), [format!("0 1: NameTaken({name:?})")]);
+    world.stop(1);
+    world.run_ms(10);
+    world.rename(0, 1, &name).unwrap();
+    assert_eq!(world.replies(10), [format!("0 1: Named({name:?})")]);
+}
+
 /// The worker had not seen the claim of the other node, which came before that of its own peer.
 #[test]
 fn a_claim_that_came_too_late_is_taken_back() {
