@@ -165,6 +165,11 @@ mod tests {
         assert!(claims.grant(&name("ada"), node(2), 3_999));
         claims.end_node(node(2));
         assert!(claims.grant(&name("ada"), node(1), 4_000));
+        claims.end_grant(&name("ADA"), &node(2));
+        assert!(!claims.grant(&name("ada"), node(2), 4_000));
+        claims.end_grant(&name("ADA"), &node(1));
+        assert!(claims.grant(&name("ada"), node(2), 4_000));
+        assert!(claims.grant(&name("ada"), node(1), 6_000), "it is over");
     }
 
     #[test]

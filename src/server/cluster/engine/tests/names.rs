@@ -207,6 +207,26 @@ fn a_name_that_was_granted_to_a_node_that_is_gone_is_free() {
     assert_eq!(world.replies(10), [format!("0 1: Named({name:?})")]);
 }
 
+#[test]
+fn a_name_is_granted_to_one_node_and_to_the_node_that_has_it() {
+    let mut world = two_nodes();
+    let now_ms = world.now_us / 1_000;
+    let mut grant = |name: &str, slot| {
+        let engine = &mut world.nodes[0].engine;
+        engine.grant(&name.parse().unwrap(), id(slot), now_ms)
+    };
+    assert!(grant("eve", 1));
+    assert!(!grant("EVE", 2), "it is about to be claimed");
+    world.rename(1, 3, "ada").unwrap();
+    world.run_ms(50);
+    let mut grant = |slot| {
+        let engine = &mut world.nodes[0].engine;
+        engine.grant(&"ada".parse().unwrap(), id(slot), now_ms)
+    };
+    assert!(!grant(2));
+    assert!(grant(1), "another peer may have it, which is not known yet");
+}
+
 /// The worker had not seen the claim of the other node, which came before that of its own peer.
 #[test]
 fn a_claim_that_came_too_late_is_taken_back() {
