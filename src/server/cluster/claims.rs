@@ -4,7 +4,7 @@
 //! hashing, Thaler and Ravishankar, 1998). As nodes may see different nodes for a moment, two of them may
 //! have a name. Then the earlier claim holds, and the same one on all nodes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
@@ -16,8 +16,8 @@ use crate::wire::cluster::{Claim, NodeId};
 /// The requests of this node that wait for an answer, and the names that it has granted.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    /// By the number of the request.
-    waiting: HashMap<u64, Waiting>,
+    /// By the number of the request, in their order.
+    waiting: BTreeMap<u64, Waiting>,
     last_number: u64,
     /// By the name in lower case.
     granted: HashMap<Name, Grant>,
@@ -56,10 +56,9 @@ impl Claims {
 
     /// Takes a request that has waited for too long.
     pub(super) fn late(&mut self, now_ms: u64) -> Option<NameRequest> {
-        let mut waiting = self.waiting.iter();
-        let late = waiting.find(|(_, waiting)| now_ms >= waiting.deadline_ms);
-        let number = *late?.0;
-        self.answered(number)
+        let (_, oldest) = self.waiting.first_key_value()?;
+        let is_late = now_ms >= oldest.deadline_ms;
+        is_late.then(|| self.waiting.pop_first().map(|(_, it)| it.request))?
     }
 
     /// Grants a name that nobody has to a node. Returns false if another node is about to claim it.
@@ -74,6 +73,14 @@ impl Claims {
         let end_ms = now_ms + GRANT_MS;
         *granted = Grant { node, end_ms };
         true
+    }
+
+    /// Forgets the grant of a name to a node, which has claimed it.
+    pub(super) fn end_grant(&mut self, name: &Name, node: &NodeId) {
+        let key = name.folded();
+        if self.granted.get(&key).is_some_and(|it| it.node == *node) {
+            self.granted.remove(&key);
+        }
     }
 
     /// Forgets the grants that are over.
@@ -125,6 +132,7 @@ mod tests {
 
     fn request(text: &str) -> NameRequest {
         NameRequest {
+            session: None,
             peer: PeerAddr::new(([127, 0, 0, 1], 1).into(), 0),
             claim: Claim {
                 name: name(text),
@@ -157,6 +165,11 @@ mod tests {
         assert!(claims.grant(&name("ada"), node(2), 3_999));
         claims.end_node(node(2));
         assert!(claims.grant(&name("ada"), node(1), 4_000));
+        claims.end_grant(&name("ADA"), &node(2));
+        assert!(!claims.grant(&name("ada"), node(2), 4_000));
+        claims.end_grant(&name("ADA"), &node(1));
+        assert!(claims.grant(&name("ada"), node(2), 4_000));
+        assert!(claims.grant(&name("ada"), node(1), 6_000), "it is over");
     }
 
     #[test]

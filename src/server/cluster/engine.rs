@@ -1,28 +1,34 @@
 //! A node of a cluster, without its bus and its thread.
 
+mod deliveries;
+mod names;
+mod status;
+
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use self::status::version;
 use super::bus::{Bus, Subject};
-use super::claims::{Claims, is_earlier, owner};
+use super::claims::Claims;
 use super::load::Load;
 use super::message::{Body, Heartbeat, Message, MessageError};
 use super::nodes::{DownReason, Event, HEARTBEAT_MS, MAX_SILENCE_MS, Nodes};
 use super::own::OwnNode;
-use super::positions::{Placed, Positions};
+use super::positions::Positions;
 use super::rivals::Rivals;
-use super::shared::{ClusterShared, ClusterStatus, NodeStatus, add};
+use super::shared::{ClusterShared, add};
 use super::subscriptions::Subscriptions;
-use crate::server::egress::inbox::{Incoming, IncomingBatch};
 use crate::server::ops::log::Log;
-use crate::server::ops::stats::WorkerId;
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::{NameAnswer, NameRequest, Recipient, Registry, Request};
-use crate::wire::cluster::{Change, Claim, NodeId, parse_batch};
-use crate::wire::{DisplayName, Name, Reply, RoomName};
+use crate::server::registry::{NameAnswer, Recipient, Registry, Request};
+use crate::wire::cluster::{Change, NodeId};
+use crate::wire::{Name, Reply};
+
+pub use self::status::MAX_NAMED_SERVERS;
 
 /// The node that this server is. It is told what comes, and the time, and calls a [`Bus`].
 pub struct Engine {
@@ -33,6 +39,10 @@ pub struct Engine {
     positions: Positions,
     claims: Claims,
     rivals: Rivals,
+    /// Names that another node has claimed earlier, and that could not be taken away yet.
+    contested: Vec<Name>,
+    /// Replies to peers whose workers had no space for them.
+    untold: VecDeque<(Recipient, Reply<'static>)>,
     load: Load,
     /// Shares the streams of other nodes out among the workers.
     hash: RandomState,
@@ -90,6 +100,8 @@ impl Engine {
             positions: Positions::default(),
             claims: Claims::default(),
             rivals: Rivals::default(),
+            contested: Vec::new(),
+            untold: VecDeque::new(),
             load: Load::default(),
             hash: RandomState::new(),
             is_connected: false,
@@ -162,11 +174,7 @@ impl Engine {
     ) {
         match subject {
             Subject::Room(room) => self.take_texts(room, message),
-            Subject::Nodes | Subject::Node(_) => {
-                // A change of a name here may have come before one there.
-                self.tell_changes(now, bus);
-                self.take_message(message.as_ref(), now, bus);
-            }
+            Subject::Nodes | Subject::Node(_) => self.take_message(message.as_ref(), now, bus),
             Subject::Shard(_) => add(&self.parts.shared.counters.malformed, 1_u64),
         }
     }
@@ -180,6 +188,10 @@ impl Engine {
         }
         self.ticked_ms = now_ms;
         self.wake(now, bus);
+        self.tell_late();
+        for name in mem::take(&mut self.contested) {
+            self.compare(&name);
+        }
         let mut events = Vec::new();
         self.nodes.expire(now_ms, |event| events.push(event));
         self.take_events(events, bus);
@@ -272,44 +284,16 @@ impl Engine {
                 bus.publish(Subject::Nodes, message.encode());
             }
         });
+        for change in &changes {
+            if let Change::Claimed(claim) = change {
+                // That of another node may have come just before it.
+                self.note_claim(&claim.name, &self.own.id());
+            }
+        }
         for room in changes.iter().filter_map(rooms) {
             if self.own.members().len_of(&room) == 0 {
                 self.subscriptions.leave(&room, now.ms());
             }
-        }
-    }
-
-    fn take_texts(&mut self, room: RoomName, batch: impl AsRef<[u8]> + Send + 'static) {
-        let (shared, bytes) = (&self.parts.shared, batch.as_ref().len());
-        let counters = &shared.counters;
-        let Ok((head, _)) = parse_batch(batch.as_ref()) else {
-            return add(&counters.malformed, 1_u64);
-        };
-        // A shard has other rooms, too.
-        if head.node == self.own.incarnation() || !self.subscriptions.has(&room) {
-            return;
-        }
-        let Placed { repeated, missing } = self.positions.place(room, &head);
-        add(&counters.texts_missing, missing);
-        add(&counters.texts_repeated, repeated);
-        let texts = head.texts - repeated;
-        let Some(room) = self.parts.registry.directory().find(room) else {
-            return;
-        };
-        if texts == 0 {
-            return;
-        }
-        // The same worker takes all texts of a stream, and keeps their order.
-        let stream = (head.node, head.stream, room.number());
-        let worker = self.hash.hash_one(stream) as usize % shared.inboxes.len();
-        let batch = IncomingBatch::new(room, batch, repeated);
-        if self.push(worker, Incoming::Texts(batch)) {
-            let counters = &self.parts.shared.counters;
-            add(&counters.texts_in, texts);
-            add(&counters.batches_in, 1_u64);
-            add(&counters.bytes_in, bytes as u64);
-        } else {
-            add(&self.parts.shared.counters.texts_dropped, texts);
         }
     }
 
@@ -336,6 +320,7 @@ impl Engine {
             .handle(&message, now.ms(), |event| events.push(event));
         self.take_events(events, bus);
         match message.body {
+            // A younger server with the same name is asked, too.
             Body::ListRequest if self.is_active(now.ms()) => {
                 self.own.list(now.ms(), |part| {
                     bus.publish(Subject::Nodes, part.encode());
@@ -415,99 +400,12 @@ impl Engine {
                 Event::Changed(node, change) => {
                     self.parts.registry.note_remote(&change);
                     if let Change::Claimed(claim) = change {
-                        self.compare(&claim, &node);
+                        self.note_claim(&claim.name, &node);
                     }
                 }
                 Event::Request(node) => self.send(bus, Some(node), Body::ListRequest),
             }
         }
-    }
-
-    /// Takes a name away from a peer of this node if one of another node has claimed it earlier.
-    fn compare(&mut self, claim: &Claim, node: &NodeId) {
-        let Some(own) = self.own.members().claim(&claim.name) else {
-            return;
-        };
-        if !is_earlier(claim, node, own, &self.own.id()) {
-            return;
-        }
-        let name = own.name;
-        if let Some(peer) = self.parts.registry.lose_name(&name) {
-            add(&self.parts.shared.counters.names_lost, 1_u64);
-            let address = peer.address.socket_addr();
-            self.tell(peer, Reply::NameLost(name, address));
-        }
-    }
-
-    fn request_name(&mut self, request: NameRequest, now: Now, bus: &mut impl Bus) {
-        let ids = self.nodes.iter().map(|node| node.id());
-        let name = request.name();
-        let own = self.own.id();
-        let node = owner(&name, ids.chain([own])).unwrap_or(own);
-        if node == own {
-            let answer = match self.grant(&name, own, now.ms()) {
-                true => NameAnswer::Granted,
-                false => NameAnswer::Taken,
-            };
-            return self.settle(&request, answer);
-        }
-        let number = self.claims.wait(request, now.ms());
-        let claim = request.claim;
-        self.send(bus, Some(node), Body::NameRequest { number, claim });
-    }
-
-    /// Decides about a name that a peer of a node wants.
-    fn grant(&mut self, name: &Name, node: NodeId, now_ms: u64) -> bool {
-        let registry = &self.parts.registry;
-        let is_here = node != self.own.id() && registry.has_name(name);
-        let claims = registry.remote().claims_of(name);
-        let is_there = claims.iter().any(|(other, _)| *other != node);
-        !is_here && !is_there && self.claims.grant(name, node, now_ms)
-    }
-
-    /// Ends a request for a name, and tells its peer.
-    fn settle(&mut self, request: &NameRequest, answer: NameAnswer) {
-        let (name, own) = (request.name(), self.own.id());
-        let claims = self.parts.registry.remote().claims_of(&name);
-        let is_later = claims
-            .iter()
-            .any(|(node, claim)| is_earlier(claim, node, &request.claim, &own));
-        let answer = match is_later {
-            true => NameAnswer::Taken,
-            false => answer,
-        };
-        if let Some(peer) = self.parts.registry.settle_name(request, answer) {
-            let reply = match answer {
-                NameAnswer::Granted => Reply::Named(name),
-                NameAnswer::Taken => Reply::NameTaken(name),
-                NameAnswer::Missing => Reply::NamedUnconfirmed(name),
-            };
-            self.tell(peer, reply);
-        }
-    }
-
-    fn take_private(&mut self, from: DisplayName, to: &DisplayName, text: &[u8]) {
-        let Some((to, worker)) = self.parts.registry.find_local(to) else {
-            return;
-        };
-        let text = text.into();
-        self.push(worker.index(), Incoming::Private { to, from, text });
-    }
-
-    fn tell(&self, to: Recipient, reply: Reply<'static>) {
-        let worker = self.parts.registry.owner(&to.address);
-        let worker = worker.unwrap_or(WorkerId(0));
-        self.push(worker.index(), Incoming::Reply { to, reply });
-    }
-
-    /// Hands something over to a worker, and wakes it. Returns false if the worker has no space for it.
-    fn push(&self, worker: usize, incoming: Incoming) -> bool {
-        match self.parts.shared.inboxes[worker].push(incoming) {
-            Ok(true) => (self.parts.workers[worker].wake)(),
-            Ok(false) => {}
-            Err(_) => return false,
-        }
-        true
     }
 
     /// Publishes a message to a node, or to all.
@@ -533,27 +431,6 @@ impl Engine {
             (self.parts.tell_all)(Reply::Whole);
         }
     }
-
-    fn publish_status(&self, now: Now) {
-        let mut nodes: Vec<NodeStatus> = self
-            .nodes
-            .iter()
-            .map(|node| node.status(now.ms()))
-            .collect();
-        nodes.sort_unstable_by_key(|node| node.id);
-        let others = nodes.iter().filter_map(|node| node.advertise);
-        let rank = |address: &SocketAddr| self.hash.hash_one(address);
-        let mut others: Vec<SocketAddr> = others.collect();
-        others.sort_unstable_by_key(rank);
-        others.truncate(MAX_NAMED_SERVERS);
-        (self.parts.name_servers)(others);
-        self.parts.shared.set_status(ClusterStatus {
-            node: self.own.id().to_string(),
-            cluster: self.parts.cluster.to_string(),
-            is_connected: self.is_active(now.ms()),
-            nodes,
-        });
-    }
 }
 
 /// Returns the incarnation of a node that starts at this time, in ms since 1970. Of two, the later one is
@@ -562,24 +439,14 @@ pub fn incarnation(started_ms: u64, random: u64) -> u64 {
     (started_ms << RANDOM_BITS) | (random & ((1 << RANDOM_BITS) - 1))
 }
 
-/// Returns the version of this program.
-fn version() -> (u16, u16, u16) {
-    let number = |text: &str| text.parse().unwrap_or(0);
-    (
-        number(env!("CARGO_PKG_VERSION_MAJOR")),
-        number(env!("CARGO_PKG_VERSION_MINOR")),
-        number(env!("CARGO_PKG_VERSION_PATCH")),
-    )
-}
-
 /// Time between two calls of [`Engine::tick`].
 pub const TICK_MS: u64 = 100;
 
 /// Time between two ticks after which the node has slept. The others have been silent for it alone.
 const MAX_TICK_MS: u64 = 1_000;
 
-/// Maximum number of other nodes that a client is told of.
-pub const MAX_NAMED_SERVERS: usize = 3;
-
 /// Bits of an incarnation that are random. The others hold the time until the year 2527.
 const RANDOM_BITS: u32 = 20;
+
+#[cfg(test)]
+mod tests;

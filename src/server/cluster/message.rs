@@ -1,4 +1,4 @@
-//! The messages of nodes to each other, but texts.
+//! Messages of nodes to each other, but texts.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

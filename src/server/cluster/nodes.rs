@@ -88,6 +88,14 @@ impl Nodes {
         if let Body::Bye = message.body {
             return self.remove(&id, DownReason::Stopped, &mut on_event);
         }
+        let is_for_all = matches!(
+            message.body,
+            Body::Heartbeat(_) | Body::Changes { .. } | Body::List { .. }
+        );
+        if !is_for_all && !self.nodes.contains_key(&id) {
+            // It may be late, as another subject has no order with that of the last word of a node.
+            return;
+        }
         let mut is_new = false;
         let node = self.nodes.entry(id).or_insert_with(|| {
             is_new = true;
@@ -345,8 +353,9 @@ pub const MAX_SILENCE_MS: u64 = 3_500;
 /// Time between two heartbeats.
 pub const HEARTBEAT_MS: u64 = 1_000;
 
-/// Time between two requests for the list of a node. A long list has come by then.
-const REQUEST_INTERVAL_MS: u64 = 1_000;
+/// Time between two requests for the list of a node, which each of its heartbeats may lead to. A long list
+/// has come by then.
+const REQUEST_INTERVAL_MS: u64 = HEARTBEAT_MS - 100;
 
 #[cfg(test)]
 mod tests;

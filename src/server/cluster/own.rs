@@ -1,4 +1,4 @@
-//! This node, as it tells the others of itself and its members.
+//! Messages of this node about itself and its members.
 
 use super::message::{Body, Heartbeat, MAX_CHANGES, Message, VERSION};
 use crate::server::registry::NodeMembers;
@@ -97,5 +97,5 @@ impl OwnNode {
     }
 }
 
-/// Time between two lists, half of that between two requests of one node.
+/// Time between two lists, less than that between two requests of one node.
 const LIST_INTERVAL_MS: u64 = 500;

@@ -1,4 +1,4 @@
-//! The state that the thread of the cluster shares with all others.
+//! State that the thread of the cluster and all others share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::wire::cluster::NodeId;
 pub struct ClusterShared {
     /// Texts of all workers for other nodes.
     pub outbox: Arc<Outbox>,
-    /// What is for the peers of each worker.
+    /// Texts and replies for the peers of each worker.
     pub inboxes: Vec<Arc<Inbox>>,
     /// Changes of the members of this node.
     pub changes: Arc<ChangeQueue>,

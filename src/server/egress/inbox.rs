@@ -1,4 +1,4 @@
-//! The queue from other nodes to a worker.
+//! Texts and replies from other nodes to a worker.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Inbox {
         self.queue.is_empty()
     }
 
-    pub(super) fn pop(&self) -> Option<Incoming> {
+    pub fn pop(&self) -> Option<Incoming> {
         self.queue.pop()
     }
 }
@@ -78,11 +78,11 @@ impl IncomingBatch {
         }
     }
 
-    pub(super) fn room(&self) -> &Arc<Room> {
+    pub fn room(&self) -> &Arc<Room> {
         &self.room
     }
 
-    pub(super) fn texts(&self) -> impl Iterator<Item = NodeText<'_>> {
+    pub fn texts(&self) -> impl Iterator<Item = NodeText<'_>> {
         let parsed = parse_batch((*self.bytes).as_ref()).ok();
         let texts = parsed.into_iter().flat_map(|(_, texts)| texts);
         texts.skip(self.skip.into())

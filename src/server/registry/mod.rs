@@ -51,6 +51,8 @@ use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
 pub use network_limits::{NetworkMeters, NetworkRates, NetworkSlot};
+#[cfg(test)]
+pub(crate) use nodes::SET_CLOCK_MS;
 pub use nodes::{
     ChangeQueue, Digest, Inconsistent, NameAnswer, NameRequest, NodeMembers, RemoteNodes, Renamed,
     Request, RequestQueue, now_ms_since_1970,

@@ -137,7 +137,13 @@ impl Names {
 
     /// Gives a reserved name to its peer, in exchange for its name `before`. Returns false if the name
     /// is not reserved for the peer.
-    pub(super) fn confirm(&self, claim: Claim, before: Option<Name>, peer: &PeerAddr) -> bool {
+    pub(super) fn confirm(
+        &self,
+        claim: Claim,
+        before: Option<Name>,
+        peer: &PeerAddr,
+        network: Option<NetworkSlot>,
+    ) -> bool {
         let mut owners = self.lock();
         let owners = &mut *owners;
         let key = claim.name.folded();
@@ -149,9 +155,14 @@ impl Names {
         if let Some(owner) = owners.get_mut(&key) {
             owner.is_reserved = false;
             let counted = before.as_ref().and_then(|(_, before)| before.network);
-            match owner.network {
-                None => owner.network = counted,
-                Some(_) => self.shares.leave(counted),
+            match (owner.network, counted) {
+                (Some(_), counted) => self.shares.leave(counted),
+                (None, Some(_)) => owner.network = counted,
+                // It has lost the name that was counted.
+                (None, None) => {
+                    self.shares.add_one(network);
+                    owner.network = network;
+                }
             }
         }
         if let Some(changes) = self.changes.get() {
@@ -320,5 +331,115 @@ mod tests {
         assert_eq!(take(&names, name("c"), None, peer(3)), full);
         assert_eq!(take(&names, name("c"), Some(name("b")), peer(2)), Ok(()));
         assert_eq!(take(&names, name("b"), None, peer(3)), full);
+    }
+
+    fn claim(text: &str) -> Claim {
+        Claim {
+            name: name(text),
+            claimed_ms: 7,
+        }
+    }
+
+    /// The networks of two peers that are not trusted.
+    fn network(number: u16) -> Option<NetworkSlot> {
+        Some(NetworkSlot(number.try_into().unwrap()))
+    }
+
+    fn reserve(names: &Names, text: &str, before: Option<&str>, port: u16) -> bool {
+        let before = before.map(name);
+        let reserved = names.reserve(name(text), before, peer(port), network(port), 0);
+        reserved.is_ok()
+    }
+
+    fn confirm(names: &Names, text: &str, before: Option<&str>, port: u16) -> bool {
+        let before = before.map(name);
+        names.confirm(claim(text), before, &peer(port), network(port))
+    }
+
+    fn changes_of(names: &Names) -> Arc<ChangeQueue> {
+        let changes = Arc::new(ChangeQueue::new(Arc::new(|| {})));
+        names.record_changes(Arc::clone(&changes));
+        changes
+    }
+
+    #[test]
+    fn a_reserved_name_is_nobodys_until_it_is_confirmed() {
+        let names = names(10);
+        let changes = changes_of(&names);
+        assert!(reserve(&names, "Ada", None, 1));
+        assert_eq!(names.find(&name("ada")), None);
+        assert!(names.has(&name("ADA")));
+        assert!(!reserve(&names, "ada", None, 2));
+        let taken = Err(NameError::Taken(name("aDA")));
+        assert_eq!(take(&names, name("aDA"), None, peer(2)), taken);
+        assert!(!confirm(&names, "ada", None, 2), "it is for another peer");
+        names.release(name("ada"), &peer(2));
+        assert!(names.has(&name("ada")));
+        assert_eq!(changes.take(), []);
+
+        assert!(confirm(&names, "Ada", None, 1));
+        assert!(!confirm(&names, "Ada", None, 1), "it has it");
+        assert_eq!(names.find(&name("ada")), Some(peer(1)));
+        assert_eq!(changes.take(), [Change::Claimed(claim("Ada"))]);
+        names.release(name("ada"), &peer(1));
+        assert_eq!(
+            names.find(&name("ada")),
+            Some(peer(1)),
+            "it is not reserved"
+        );
+
+        assert!(reserve(&names, "eve", Some("Ada"), 1));
+        assert_eq!(names.find(&name("ada")), Some(peer(1)), "up to then");
+        assert!(confirm(&names, "eve", Some("Ada"), 1));
+        assert!(!names.has(&name("ada")));
+        let freed = Change::Freed(name("ada"));
+        assert_eq!(changes.take(), [freed, Change::Claimed(claim("eve"))]);
+        assert!(reserve(&names, "bob", Some("eve"), 1));
+        names.release(name("BOB"), &peer(1));
+        assert!(!names.has(&name("bob")));
+        assert_eq!(changes.take(), []);
+    }
+
+    #[test]
+    fn a_peer_is_counted_once_for_its_network_whatever_it_reserves() {
+        let names = names(10);
+        let total = || names.shares.total();
+        // The first name, and two more that are reserved in the meantime.
+        assert!(reserve(&names, "a", None, 1));
+        assert!(reserve(&names, "b", None, 1));
+        assert_eq!(total(), 2);
+        assert!(confirm(&names, "a", None, 1));
+        assert!(reserve(&names, "c", Some("a"), 1));
+        assert_eq!(total(), 2);
+        assert!(confirm(&names, "b", Some("a"), 1));
+        assert_eq!(total(), 1);
+        assert!(confirm(&names, "c", Some("b"), 1));
+        assert_eq!((total(), names.shares.count(network(1).unwrap())), (1, 1));
+        // Released, with and without another name.
+        assert!(reserve(&names, "d", Some("c"), 1));
+        names.release(name("d"), &peer(1));
+        assert!(reserve(&names, "e", None, 2));
+        assert_eq!(total(), 2);
+        names.release(name("e"), &peer(2));
+        assert_eq!(total(), 1);
+        // It loses its name while it waits for another one.
+        assert!(reserve(&names, "f", Some("c"), 1));
+        names.free(&name("c"));
+        assert_eq!(total(), 0);
+        assert!(confirm(&names, "f", None, 1));
+        assert_eq!((total(), names.shares.count(network(1).unwrap())), (1, 1));
+        names.free(&name("f"));
+        assert_eq!((total(), names.len()), (0, 0));
+    }
+
+    #[test]
+    fn reserved_names_are_limited_as_others_are() {
+        let names = names(2);
+        assert!(reserve(&names, "a", None, 1));
+        assert!(reserve(&names, "b", None, 2));
+        let full = Err(NameError::LimitReached(Limit::of_server(2)));
+        assert_eq!(names.reserve(name("c"), None, peer(3), None, 0), full);
+        assert!(confirm(&names, "b", None, 2));
+        assert!(reserve(&names, "c", Some("b"), 2));
     }
 }

@@ -1,4 +1,4 @@
-//! The messages of the nodes of a cluster to each other, over its bus.
+//! Messages of the nodes of a cluster to each other over its bus.
 //!
 //! Texts have a form of their own, as there are millions per second. All else is rare, and is encoded by
 //! [postcard](https://postcard.jamesmunns.com/wire-format).

@@ -118,6 +118,40 @@ fn what_was_lost_comes_with_a_list_that_is_requested_once_a_second() {
 }
 
 #[test]
+fn a_heartbeat_with_another_number_or_another_digest_leads_to_a_request() {
+    let request = [Event::Request(id())];
+    let (mut nodes, mut there, mut other) = (Nodes::default(), teller(1), teller(1));
+    handle(&mut nodes, &change(&mut there, &[joined(1)]), 0);
+    change(&mut other, &[joined(2)]);
+    assert_eq!(handle(&mut nodes, &heartbeat(&other), 1), request);
+    assert!(!nodes.get(&id()).unwrap().is_current());
+
+    let mut nodes = Nodes::default();
+    let first = list(&mut there, 2);
+    handle(&mut nodes, &heartbeat(&there), 2);
+    handle(&mut nodes, &first[0], 2);
+    assert!(nodes.get(&id()).unwrap().is_current());
+    change(&mut there, &[joined(5), Change::Left(room(), who(5))]);
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 1_000), request);
+}
+
+#[test]
+fn a_change_after_a_lost_one_leads_to_a_request_at_once() {
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
+    handle(&mut nodes, &change(&mut there, &[joined(1)]), 0);
+    let _lost = change(&mut there, &[joined(2)]);
+    let events = handle(&mut nodes, &change(&mut there, &[joined(3)]), 1);
+    assert_eq!(events, [Event::Request(id())]);
+}
+
+#[test]
+fn a_list_answers_all_requests_of_half_a_second() {
+    let mut there = teller(1);
+    let parts = [0, 499, 500].map(|now_ms| list(&mut there, now_ms).len());
+    assert_eq!(parts, [1, 0, 1]);
+}
+
+#[test]
 fn a_late_change_is_not_applied_twice() {
     let (mut nodes, mut there) = (Nodes::default(), teller(1));
     let first = change(&mut there, &[joined(1)]);

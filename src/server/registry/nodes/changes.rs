@@ -40,8 +40,18 @@ impl ChangeQueue {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The time that a test has set for its thread.
+    pub(crate) static SET_CLOCK_MS: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
+
 /// The time by the clock of this machine, in ms since 1970.
 pub fn now_ms_since_1970() -> u64 {
+    #[cfg(test)]
+    if let Some(now_ms) = SET_CLOCK_MS.get() {
+        return now_ms;
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_millis() as u64)
 }

@@ -1,4 +1,4 @@
-//! Ties of a registry to the other nodes of a cluster.
+//! The part of a registry in a cluster: its members for the other nodes, and theirs.
 
 mod changes;
 mod members;
@@ -14,6 +14,8 @@ use crate::server::ops::stats::WorkerId;
 use crate::wire::DisplayName;
 use crate::wire::cluster::Change;
 
+#[cfg(test)]
+pub(crate) use changes::SET_CLOCK_MS;
 pub use changes::{ChangeQueue, now_ms_since_1970};
 pub use members::{Digest, Inconsistent, NodeMembers};
 pub use naming::{NameAnswer, Renamed};

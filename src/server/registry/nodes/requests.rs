@@ -6,6 +6,7 @@ use crate::net::PeerAddr;
 use crate::server::ops::supervise::{Wake, lock};
 use crate::sync::Mutex;
 use crate::wire::cluster::{Claim, NodeId};
+use crate::wire::v2::SessionId;
 use crate::wire::{DisplayName, Name};
 
 /// A request of a peer to other nodes.
@@ -26,6 +27,8 @@ pub enum Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NameRequest {
     pub peer: PeerAddr,
+    /// `None` for a v1 peer.
+    pub session: Option<SessionId>,
     pub claim: Claim,
 }
 

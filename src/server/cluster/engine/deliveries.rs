@@ -1,0 +1,90 @@
+//! Deliveries to the workers: the texts of other nodes, direct messages and replies.
+
+use std::hash::BuildHasher;
+
+use super::super::positions::Placed;
+use super::super::shared::add;
+use super::Engine;
+use crate::server::egress::inbox::{Incoming, IncomingBatch};
+use crate::server::ops::stats::WorkerId;
+use crate::server::registry::Recipient;
+use crate::wire::cluster::parse_batch;
+use crate::wire::{DisplayName, Reply, RoomName};
+
+impl Engine {
+    pub(super) fn take_texts(&mut self, room: RoomName, batch: impl AsRef<[u8]> + Send + 'static) {
+        let (shared, bytes) = (&self.parts.shared, batch.as_ref().len());
+        let counters = &shared.counters;
+        let Ok((head, _)) = parse_batch(batch.as_ref()) else {
+            return add(&counters.malformed, 1_u64);
+        };
+        // A shard has other rooms, too.
+        if head.node == self.own.incarnation() || !self.subscriptions.has(&room) {
+            return;
+        }
+        let Placed { repeated, missing } = self.positions.place(room, &head);
+        add(&counters.texts_missing, missing);
+        add(&counters.texts_repeated, repeated);
+        let texts = head.texts - repeated;
+        let Some(room) = self.parts.registry.directory().find(room) else {
+            return;
+        };
+        if texts == 0 {
+            return;
+        }
+        // The same worker takes all texts of a stream, and keeps their order.
+        let stream = (head.node, head.stream, room.number());
+        let worker = self.hash.hash_one(stream) as usize % shared.inboxes.len();
+        let batch = IncomingBatch::new(room, batch, repeated);
+        if self.push(worker, Incoming::Texts(batch)).is_ok() {
+            let counters = &self.parts.shared.counters;
+            add(&counters.texts_in, texts);
+            add(&counters.batches_in, 1_u64);
+            add(&counters.bytes_in, bytes as u64);
+        } else {
+            add(&self.parts.shared.counters.texts_dropped, texts);
+        }
+    }
+
+    pub(super) fn take_private(&mut self, from: DisplayName, to: &DisplayName, text: &[u8]) {
+        let Some((to, worker)) = self.parts.registry.find_local(to) else {
+            return;
+        };
+        let text = text.into();
+        if self
+            .push(worker.index(), Incoming::Private { to, from, text })
+            .is_err()
+        {
+            add(&self.parts.shared.counters.texts_dropped, 1_u64);
+        }
+    }
+
+    /// Tells a peer something, at the latest when its worker has space for it.
+    pub(super) fn tell(&mut self, to: Recipient, reply: Reply<'static>) {
+        self.untold.push_back((to, reply));
+        self.tell_late();
+    }
+
+    /// Tells peers what their workers had no space for.
+    pub(super) fn tell_late(&mut self) {
+        while let Some((to, reply)) = self.untold.pop_front() {
+            let worker = self.parts.registry.owner(&to.address);
+            let worker = worker.unwrap_or(WorkerId(0));
+            let incoming = Incoming::Reply { to, reply };
+            if let Err(Incoming::Reply { to, reply }) = self.push(worker.index(), incoming) {
+                return self.untold.push_front((to, reply));
+            }
+        }
+    }
+
+    /// Hands something over to a worker, and wakes it.
+    ///
+    /// # Errors
+    /// The worker has no space for it.
+    fn push(&self, worker: usize, incoming: Incoming) -> Result<(), Incoming> {
+        if self.parts.shared.inboxes[worker].push(incoming)? {
+            (self.parts.workers[worker].wake)();
+        }
+        Ok(())
+    }
+}
