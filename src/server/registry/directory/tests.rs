@@ -290,7 +290,7 @@ fn threads_that_share_rooms_lose_no_peer_and_leave_nothing_behind() {
     // All names are free again.
     peers.touch(&address(1, 0), Protocol::Text, WorkerId(0), 0);
     for name in names {
-        assert_eq!(peers.rename(&address(1, 0), name), Some(Ok(())));
+        assert_eq!(peers.rename(&address(1, 0), name), Some(Ok(Renamed::Yes)));
     }
 }
 
