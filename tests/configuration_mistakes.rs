@@ -72,6 +72,19 @@ fn a_mistake_in_a_line_is_told_with_the_line_and_a_remedy() {
             "trust = [\"none\", \"10.0.0.0/8\"]",
             "--trust none stands alone",
         ),
+        (
+            "cluster = \"nats://10.0.0.5\"",
+            "--cluster goes with --cluster-name",
+        ),
+        ("node-id = \"a\"", "--node-id goes with --cluster"),
+        (
+            "cluster = \"http://10.0.0.5\"",
+            "cluster: must be nats://HOST:PORT or tls://HOST:PORT, such as nats://10.0.0.5:4222",
+        ),
+        (
+            "node-id = \"a b\"",
+            "node-id: must be 1 to 32 of A-Z a-z 0-9 _ -",
+        ),
         // Keys.
         (
             "timeuot = \"5s\"",

@@ -178,6 +178,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
     let expected = [
         Received::Welcome(welcome),
         Received::Room(den),
+        Received::Members(den.name, 1),
         Received::Refused(b"den is full"),
         Received::Limited(Resource::Work, 200),
         Received::Stray,

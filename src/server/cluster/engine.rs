@@ -336,7 +336,7 @@ impl Engine {
             .handle(&message, now.ms(), |event| events.push(event));
         self.take_events(events, bus);
         match message.body {
-            Body::ListRequest => {
+            Body::ListRequest if self.is_active(now.ms()) => {
                 self.own.list(now.ms(), |part| {
                     bus.publish(Subject::Nodes, part.encode());
                 });

@@ -1,10 +1,11 @@
 //! The way of a server into its cluster.
 
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use nix::unistd::gethostname;
 
 use super::engine::{Engine, Now, Parts, incarnation};
 use super::nats;
@@ -67,7 +68,7 @@ impl Node {
         }))
     }
 
-    /// What the threads of the server share with the node.
+    /// The state that the threads of the server share with the node.
     pub fn shared(&self) -> &Arc<ClusterShared> {
         &self.shared
     }
@@ -133,9 +134,9 @@ fn tell_all(moderation: &Arc<Moderation>, reply: Reply<'static>) {
 
 /// Returns the name of a node that has none: that of the host and the port, such as `chat-1-9999`.
 fn node_id(port: u16) -> NodeId {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim().split('.').next().unwrap_or_default();
-    named(host, port)
+    let host = gethostname().unwrap_or_default();
+    let host = host.to_string_lossy();
+    named(host.split('.').next().unwrap_or_default(), port)
 }
 
 fn named(host: &str, port: u16) -> NodeId {

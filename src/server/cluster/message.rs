@@ -1,4 +1,4 @@
-//! What nodes tell each other, but texts.
+//! The messages of nodes to each other, but texts.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

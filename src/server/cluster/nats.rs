@@ -36,7 +36,7 @@ pub struct Thread {
     signals: Arc<Signals>,
 }
 
-/// What wakes the thread.
+/// The signals that wake the thread.
 #[derive(Default)]
 pub struct Signals {
     /// The workers have changes or requests, or the server stops.

@@ -76,11 +76,14 @@ impl Nodes {
     pub fn handle(&mut self, message: &Message<'_>, now_ms: u64, mut on_event: impl FnMut(Event)) {
         let id = message.from;
         let known = self.nodes.get(&id).map(|node| node.incarnation);
+        let is_heartbeat = matches!(message.body, Body::Heartbeat(_));
         match known.map(|known| message.incarnation.cmp(&known)) {
-            // A late message of the process before, or a second process with this name.
-            Some(Ordering::Less) => return,
-            Some(Ordering::Greater) => self.remove(&id, DownReason::Restarted, &mut on_event),
             Some(Ordering::Equal) | None => {}
+            Some(Ordering::Greater) if is_heartbeat => {
+                self.remove(&id, DownReason::Restarted, &mut on_event);
+            }
+            // A message of the process before, or of a second one with this name.
+            Some(_) => return,
         }
         if let Body::Bye = message.body {
             return self.remove(&id, DownReason::Stopped, &mut on_event);

@@ -1,4 +1,4 @@
-//! What this node tells the others of itself and its members.
+//! This node, as it tells the others of itself and its members.
 
 use super::message::{Body, Heartbeat, MAX_CHANGES, Message, VERSION};
 use crate::server::registry::NodeMembers;

@@ -1,4 +1,4 @@
-//! What the thread of the cluster and all others share.
+//! The state that the thread of the cluster shares with all others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What other nodes have sent to a worker.
+//! The queue from other nodes to a worker.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;

@@ -42,7 +42,7 @@ impl Moderation {
 
     /// Tells all peers something that the operator has not said. Waits as [`Moderation::say`] does.
     #[cfg(feature = "cluster")]
-    pub(in crate::server) fn tell_everyone(&self, reply: &Reply<'_>) {
+    pub fn tell_everyone(&self, reply: &Reply<'_>) {
         let peers = self.registry.all_recipients();
         self.notices.tell_all(&peers, reply);
     }

@@ -77,7 +77,7 @@ pub struct Registry {
     directory: Directory,
     /// The members of other nodes, of which there are none without a cluster.
     remote: Arc<RemoteNodes>,
-    /// What other nodes are asked. Not set without a cluster.
+    /// Requests to other nodes. Not set without a cluster.
     requests: OnceLock<Arc<RequestQueue>>,
     names: Names,
     /// The number of peers. The map's own `len` takes the lock of every shard.

@@ -1,5 +1,7 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
+mod nodes;
+
 use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
@@ -154,36 +156,6 @@ impl Room {
         self.sequences[worker.index()].fetch_add(count, Ordering::Relaxed)
     }
 
-    /// The number of members on other nodes of the cluster.
-    pub fn remote_members(&self) -> u32 {
-        self.remote_members.load(Ordering::Relaxed)
-    }
-
-    /// The number of members on all nodes.
-    pub fn all_members(&self) -> usize {
-        self.len() + self.remote_members() as usize
-    }
-
-    pub fn set_remote_members(&self, count: u32) {
-        self.remote_members.store(count, Ordering::Relaxed);
-    }
-
-    /// The number of the next text that `worker` publishes to other nodes.
-    pub fn published(&self, worker: WorkerId) -> u32 {
-        let published = self.published.get();
-        published.map_or(0, |published| {
-            published[worker.index()].load(Ordering::Relaxed)
-        })
-    }
-
-    /// Counts texts that `worker` publishes to other nodes.
-    pub fn add_published(&self, worker: WorkerId, texts: u16) {
-        let workers = self.sequences.len();
-        let new = || (0..workers).map(|_| AtomicU32::new(0)).collect();
-        let published = self.published.get_or_init(new);
-        published[worker.index()].fetch_add(texts.into(), Ordering::Relaxed);
-    }
-
     /// Adds a peer, which must not be a member. `name` is called if the room has presence
     /// subscribers.
     pub(super) fn join(
@@ -228,12 +200,6 @@ impl Room {
                 changes.push(Change::Moved(self.name, before, now));
             }
         }
-    }
-
-    /// Records that a member that has stepped out does not come back. This is no event.
-    pub(super) fn stay_away(&self, name: DisplayName) {
-        let _state = self.lock();
-        self.record_change(|| Change::Left(self.name, name));
     }
 
     /// Removes a member that comes back under another address at once. This is no event.
@@ -322,12 +288,6 @@ impl Room {
     /// Records that a member took another name.
     pub(super) fn rename(&self, before: DisplayName, now: DisplayName) {
         self.record(&self.lock(), || PresenceEvent::Renamed(before, now));
-    }
-
-    /// Records that a member took another name. This is no event here.
-    pub(super) fn rename_silently(&self, before: DisplayName, now: DisplayName) {
-        let _state = self.lock();
-        self.record_change(|| Change::Moved(self.name, before, now));
     }
 
     /// Number of peers that receive its presence notices.
@@ -424,22 +384,6 @@ impl Room {
         }
         if let Some(changes) = changes {
             changes.push(Change::of(self.name, event));
-        }
-    }
-
-    /// Records an event of another node for the subscribers of the room.
-    pub(super) fn record_remote(&self, event: PresenceEvent) {
-        let state = self.lock();
-        if let Some(presence) = &state.presence {
-            let remote = self.remote_members() as usize;
-            presence.record(event, state.members.len() + remote);
-        }
-    }
-
-    /// Records a change for other nodes. The caller holds the lock of the state, which keeps the order.
-    fn record_change(&self, change: impl FnOnce() -> Change) {
-        if let Some(changes) = self.events.changes() {
-            changes.push(change());
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the nodes of a cluster tell each other over its bus.
+//! The messages of the nodes of a cluster to each other, over its bus.
 //!
 //! Texts have a form of their own, as there are millions per second. All else is rare, and is encoded by
 //! [postcard](https://postcard.jamesmunns.com/wire-format).

@@ -12,7 +12,7 @@ use super::Shard;
 use crate::config::{Protocol, RunConfig, Scenario};
 use crate::engine::client::Phase;
 use crate::engine::common::{Control, Run, RunError};
-use crate::engine::partition;
+use crate::engine::partition::{self, Targets};
 use crate::engine::ports::Ports;
 use crate::engine::recorder::{Channel, Report};
 use crate::engine::stamp::{STAMP_BYTES, Stamp};
@@ -55,6 +55,14 @@ pub(super) fn config(protocol: Protocol) -> RunConfig {
     }
 }
 
+/// Two targets, which have one client each.
+pub(super) fn config_of_nodes(protocol: Protocol) -> RunConfig {
+    RunConfig {
+        other_targets: vec![OTHER_NODE.into()],
+        ..config(protocol)
+    }
+}
+
 /// A thread whose first client has asked to come, while it records.
 pub(super) fn joining(config: RunConfig) -> Shard {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -79,7 +87,7 @@ pub(super) fn shard(config: RunConfig) -> Shard {
     let ports = Ports::open(
         config.sockets,
         config.gro,
-        config.target,
+        &Targets::of(&config),
         part.first,
         part.clients,
     )
@@ -147,6 +155,9 @@ pub(super) fn stamped(head: &str, stamp: Stamp) -> Vec<u8> {
 
 /// By the run's clock.
 pub(super) const START_NS: u64 = 5_000_000_000;
+
+/// The target of the second client, where there are two.
+pub(super) const OTHER_NODE: ([u8; 4], u16) = ([127, 0, 0, 1], 9998);
 
 /// While it is recorded.
 pub(super) const LATER_NS: u64 = 500_000_000;

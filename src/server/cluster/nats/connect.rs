@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 
@@ -100,7 +101,13 @@ impl Connector {
                 let text = fs::read_to_string(file).map_err(named)?;
                 ConnectOptions::with_credentials(&text).map_err(named)?
             }
-            None => ConnectOptions::new(),
+            None => match self.addresses.iter().find_map(Address::user) {
+                Some((user, Some(password))) => {
+                    ConnectOptions::with_user_and_password(user, password)
+                }
+                Some((token, None)) => ConnectOptions::with_token(token),
+                None => ConnectOptions::new(),
+            },
         };
         if let Some(ca) = &security.ca {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
@@ -137,6 +144,12 @@ impl Address {
     /// The port, which is 4222 unless it is given.
     pub fn port(&self) -> u16 {
         self.0.port()
+    }
+
+    /// The user and the password, or a token alone.
+    fn user(&self) -> Option<(String, Option<String>)> {
+        let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        Some((decoded(self.0.username()?), self.0.password().map(decoded)))
     }
 }
 

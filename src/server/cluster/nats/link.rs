@@ -27,7 +27,7 @@ pub(super) struct Link {
     writer: JoinHandle<()>,
 }
 
-/// What the engine wants of the bus, in order.
+/// The calls of the engine, in order.
 pub(super) struct Operations {
     queue: Mutex<Queue>,
     wake: Arc<Notify>,

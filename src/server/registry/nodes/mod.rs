@@ -1,4 +1,4 @@
-//! What a registry has for the other nodes of a cluster, and of them.
+//! Ties of a registry to the other nodes of a cluster.
 
 mod changes;
 mod members;

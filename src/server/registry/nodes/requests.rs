@@ -1,4 +1,4 @@
-//! What the workers ask of other nodes.
+//! Requests of the workers to other nodes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -65,7 +65,7 @@ impl RequestQueue {
     }
 
     /// Adds a request. Returns false if nobody can answer it now.
-    pub(in crate::server) fn push(&self, request: Request) -> bool {
+    pub fn push(&self, request: Request) -> bool {
         if !self.is_open.load(Ordering::Relaxed) {
             return false;
         }
