@@ -17,7 +17,7 @@ pub use crate::server::ops::stats::{ClusterStatus, NodeStatus};
 pub struct ClusterShared {
     /// Texts of all workers for other nodes.
     pub outbox: Arc<Outbox>,
-    /// What is for the peers of each worker.
+    /// Texts and replies for the peers of each worker.
     pub inboxes: Vec<Arc<Inbox>>,
     /// Changes of the members of this node.
     pub changes: Arc<ChangeQueue>,

@@ -8,7 +8,7 @@ const cluster = (() => {
 
   const show = tables.cards(document.getElementById("cluster-numbers"), [
     ["Nodes", ({ nodes }) => [count(nodes.length + 1), `this one and ${plural(nodes.length, "other")}`]],
-    ["Bus", ({ is_connected: isConnected, totals }) => [isConnected ? "connected" : "away",
+    ["Bus", ({ is_connected: isConnected, totals }) => [isConnected ? "connected" : "cut off",
       `${plural(totals.disconnects, "disconnect")} since the start`, !isConnected]],
     ["Texts out", ({ totals }, rates) => [rate(rates.texts_published_per_s),
       sent(totals.texts_published, totals.batches_published, totals.bytes_published)]],
@@ -29,7 +29,7 @@ const cluster = (() => {
       node.is_current ? node.name : `${node.name} (members not known yet)`,
       count(node.peers), count(node.rooms), share(node.busy),
       node.round_trip_us === null ? "–" : micros(node.round_trip_us),
-      `${seconds(node.silent_ms / 1e3)} ago`, node.version, node.advertise ?? "–",
+      `${seconds(node.silent_ms / 1e3)} ago`, node.version,
     ];
   }
 
@@ -39,7 +39,7 @@ const cluster = (() => {
     if (state === null) return;
     tables.setText(document.getElementById("cluster-title"), `Cluster ${state.name}`);
     show(state, point.cluster ?? NO_RATES);
-    const own = [`${state.node} (this one)`, count(point.peers), count(point.rooms), share(Math.max(0, ...point.busy)), "–", "–", version, "–"];
+    const own = [`${state.node} (this one)`, count(point.peers), count(point.rooms), share(Math.max(0, ...point.busy)), "–", "–", version];
     tables.rows(section.querySelector("table"), [own, ...state.nodes.map(rowOf)]);
   }
 
