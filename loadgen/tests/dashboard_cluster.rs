@@ -61,7 +61,7 @@ fn a_node_shows_the_others_and_its_bus() {
     let sentence = "Cut off from the cluster: texts reach the peers of this server only.";
     assert_eq!(health, sentence);
     let version = env!("CARGO_PKG_VERSION");
-    let rows = "[...document.querySelectorAll('#cluster tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))";
+    let rows = "[...document.querySelectorAll('#cluster .scroll tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))";
     let mut found = page.value(rows);
     // The server has work to do, too.
     found[0][3] = "busy".into();
