@@ -339,6 +339,41 @@ fn a_bus_that_wants_a_password_is_told_it_or_refuses_the_node() {
 }
 
 #[test]
+fn a_bus_with_tls_is_verified_and_verifies_its_nodes() {
+    let file = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let files = ["ca.pem", "bus.pem", "bus.key", "node.pem", "node.key"].map(file);
+    let [ca, bus, bus_key, node, node_key] = files.each_ref().map(String::as_str);
+    let verify = [
+        "--tlsverify",
+        "--tlscert",
+        bus,
+        "--tlskey",
+        bus_key,
+        "--tlscacert",
+        ca,
+    ];
+    let Some(nats) = Nats::start(&verify) else {
+        return;
+    };
+    let start = |id: &str, more: &[&str]| {
+        let command = nats.node_command(id, &[&["--cluster-ca", ca], more].concat());
+        ServerProgram::start_command(command)
+    };
+    let mut unknown = start("unknown", &[]);
+    unknown.log().find("the bus cannot be reached");
+    let own = ["--cluster-certificate", node, "--cluster-key", node_key];
+    let nodes = ["one", "two"].map(|id| start(id, &own));
+    let [ann, bob] = nodes.each_ref().map(ServerProgram::registered_client);
+    expect_members(&ann, 2);
+    expect_members(&bob, 2);
+    // Without the authority, the bus is not trusted.
+    let command = nats.node_command("system", &own);
+    let mut system = ServerProgram::start_command(command);
+    let line = system.log().find("the bus cannot be reached");
+    assert!(line.contains("certificate"), "{line}");
+}
+
+#[test]
 fn clusters_with_other_names_are_other_chats() {
     let Some(nats) = Nats::start(&[]) else { return };
     let nodes = nats.two_nodes();

@@ -179,7 +179,7 @@ fn any_event(input: &mut Unstructured<'_>) -> Result<PresenceEvent> {
         0 => PresenceEvent::Joined(who),
         1 => PresenceEvent::Left(who),
         2 => PresenceEvent::TimedOut(who),
-        _ => PresenceEvent::Renamed(who, any_label(input)?),
+        _ => PresenceEvent::Renamed(who, any_display_name(input)?),
     })
 }
 

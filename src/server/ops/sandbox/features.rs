@@ -354,6 +354,7 @@ const NETWORK_FILES: &[&str] = &[
     "/etc/ssl",
     "/run/systemd/resolve",
     "/usr/lib/ssl",
+    "/usr/local/share/ca-certificates",
     "/usr/share/ca-certificates",
 ];
 
