@@ -9,10 +9,12 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use bullhorn::ServerConfig;
 use common::admin::{get, metrics};
-use common::{Nats, ServerProgram, TestServer, V4, config, wait_for, wait_until};
+use common::{Nats, ServerProgram, TestServer, V4, config, promtool, wait_for, wait_until};
 use serde_json::{Value, json};
 
 #[test]
@@ -55,7 +57,7 @@ fn a_server_that_drains_says_so_first() {
     client.send(b"text");
     client.expect_text_from(&client, "text");
     let handle = server.handle();
-    let hour = std::time::Duration::from_secs(3600);
+    let hour = Duration::from_secs(3600);
     handle.moderation().unwrap().drain(hour).unwrap();
     let ready = get(admin, "/readyz");
     assert_eq!((ready.status, ready.body.as_str()), (503, "draining\n"));
@@ -111,6 +113,11 @@ fn a_node_shows_the_others_and_the_texts_between_them() {
         ann.send(format!("text {text}").as_bytes());
         bob.expect_text_from(&ann, &format!("text {text}"));
     }
+    promtool(
+        Path::new("."),
+        &["check", "metrics"],
+        &get(admins[0], "/metrics").body,
+    );
     let pages = admins.map(metrics);
     let value = |node: usize, name: &str| pages[node].value(&format!("bullhorn_cluster_{name}"));
     let texts = f64::from(TEXTS);

@@ -105,7 +105,6 @@ impl ChatServer {
 
     /// The state of the cluster, which there is none of.
     #[cfg(not(feature = "cluster"))]
-    #[expect(clippy::unused_self, reason = "no cluster")]
     pub(super) fn cluster_stats(&self) -> Option<ClusterStats> {
         None
     }
