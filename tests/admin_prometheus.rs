@@ -1,6 +1,6 @@
 //! The alert rules and the board, by the programs that use them.
 
-#![cfg(feature = "admin")]
+#![cfg(all(feature = "admin", feature = "cluster"))]
 #![allow(
     clippy::unwrap_used,
     reason = "helpers of tests may panic, as tests do"
@@ -145,6 +145,9 @@ fn queries() -> Vec<(String, String)> {
 fn start() -> TestServer {
     let mut config = config(WORKERS, &[V4]);
     config.admin.address = Some(V4.parse().unwrap());
+    // Two rules are about clusters. Nobody listens at this port.
+    config.cluster.servers = vec!["nats://127.0.0.1:1".parse().unwrap()];
+    config.cluster.name = Some("t".parse().unwrap());
     TestServer::start(config)
 }
 

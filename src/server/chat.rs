@@ -14,6 +14,7 @@ use super::egress::notifier::NotifierCounters;
 use super::ingress::OtherServers;
 use super::keys::Keys;
 use super::moderation::Moderation;
+use super::ops::stats::ClusterStats;
 use super::ops::supervise::wake;
 use super::registry::Registry;
 use super::settings::Settings;
@@ -31,6 +32,9 @@ pub(super) struct ChatServer {
     pub(super) cluster: Option<Arc<ClusterShared>>,
     /// The servers that WELCOME names.
     servers: Arc<OtherServers>,
+    /// The server is ready only while the bus of its cluster is there.
+    #[cfg(feature = "cluster")]
+    pub(super) is_bus_required: bool,
 }
 
 impl ChatServer {
@@ -74,6 +78,8 @@ impl ChatServer {
             #[cfg(feature = "cluster")]
             cluster: node.as_ref().map(|node| Arc::clone(node.shared())),
             servers: core.servers,
+            #[cfg(feature = "cluster")]
+            is_bus_required: config.cluster.required,
         };
         let spares = std::mem::take(&mut assembly.spares);
         let sockets = assembly.seats[0].sockets.try_clone(spares)?;
@@ -96,6 +102,27 @@ impl ChatServer {
             node.start(parts, workers, assembly.log, supervisor)?;
         }
         Ok((server, core.settings))
+    }
+
+    /// The state of the cluster, or `None` without one.
+    #[cfg(feature = "cluster")]
+    pub(super) fn cluster_stats(&self) -> Option<ClusterStats> {
+        self.cluster.as_ref().map(|cluster| cluster.stats())
+    }
+
+    /// The state of the cluster, which there is none of.
+    #[cfg(not(feature = "cluster"))]
+    pub(super) fn cluster_stats(&self) -> Option<ClusterStats> {
+        None
+    }
+
+    /// Returns true if the server needs the bus of its cluster, and the bus is away.
+    pub(super) fn lacks_bus(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster {
+            return self.is_bus_required && !cluster.status().is_connected;
+        }
+        false
     }
 }
 

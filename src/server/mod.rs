@@ -371,6 +371,7 @@ impl ServerHandle {
             stats.rooms = registry.directory().len();
             stats.notices = notifier.sent.load(Ordering::Relaxed);
             stats.notices_failed = notifier.failed.load(Ordering::Relaxed);
+            stats.cluster = chat.cluster_stats();
         }
         stats
     }
@@ -400,6 +401,10 @@ impl Operated for ServerHandle {
     fn is_draining(&self) -> bool {
         let chat = self.chat.as_ref();
         chat.is_some_and(|chat| chat.registry.drain().is_on())
+    }
+
+    fn lacks_bus(&self) -> bool {
+        self.chat.as_ref().is_some_and(ChatServer::lacks_bus)
     }
 
     fn stop(&self) {

@@ -9,7 +9,7 @@ use nix::unistd::gethostname;
 
 use super::engine::{Engine, Now, Parts, incarnation};
 use super::nats;
-use super::shared::ClusterShared;
+use super::shared::{ClusterShared, ClusterStatus};
 use crate::server::config::ClusterConfig;
 use crate::server::core::Core;
 use crate::server::ingress::OtherServers;
@@ -53,6 +53,12 @@ impl Node {
         let incarnation = incarnation(now_ms_since_1970(), random);
         let [wake, wake_texts] = thread.wakes();
         let shared = ClusterShared::new(incarnation, workers, &wake, wake_texts);
+        // The admin server may ask before the thread runs.
+        shared.set_status(ClusterStatus {
+            node: id.to_string(),
+            cluster: cluster.to_string(),
+            ..ClusterStatus::default()
+        });
         Ok(Some(Self {
             thread,
             config: config.clone(),

@@ -1,6 +1,5 @@
 //! State that the thread of the cluster and all others share.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,9 +7,11 @@ use arc_swap::ArcSwap;
 
 use crate::server::egress::inbox::Inbox;
 use crate::server::egress::outbox::Outbox;
+use crate::server::ops::stats::{ClusterCounts, ClusterStats};
 use crate::server::ops::supervise::Wake;
 use crate::server::registry::{ChangeQueue, RequestQueue};
-use crate::wire::cluster::NodeId;
+
+pub use crate::server::ops::stats::{ClusterStatus, NodeStatus};
 
 /// The queues from and to the workers, the counters, and what is known of the cluster.
 pub struct ClusterShared {
@@ -53,42 +54,6 @@ pub struct ClusterCounters {
     pub names_lost: AtomicU64,
 }
 
-/// The cluster as this node sees it, once per second.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClusterStatus {
-    /// The name of this node.
-    pub node: String,
-    /// The name of the cluster.
-    pub cluster: String,
-    /// True while the bus is there.
-    pub is_connected: bool,
-    /// The other nodes, by name.
-    pub nodes: Vec<NodeStatus>,
-}
-
-/// Another node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeStatus {
-    /// Its name.
-    pub id: NodeId,
-    /// Number of its peers.
-    pub peers: u32,
-    /// Number of its rooms with members.
-    pub rooms: u32,
-    /// The share of time in which its busiest worker was not asleep, in percent.
-    pub busy_percent: u8,
-    /// Its version: major, minor and patch.
-    pub version: (u16, u16, u16),
-    /// The address under which clients reach it, if it has told.
-    pub advertise: Option<SocketAddr>,
-    /// Time since its last message, in ms.
-    pub silent_ms: u64,
-    /// Time of a round trip over the bus to the node and back, in µs.
-    pub round_trip_us: Option<u64>,
-    /// True if its members are known as it has told of them.
-    pub is_current: bool,
-}
-
 impl ClusterShared {
     /// Returns the state of a node with this incarnation and number of workers. `wake` wakes the engine,
     /// and `wake_texts` who takes the texts.
@@ -106,6 +71,35 @@ impl ClusterShared {
     /// The cluster as this node sees it.
     pub fn status(&self) -> Arc<ClusterStatus> {
         self.status.load_full()
+    }
+
+    /// Returns the state and the counts at this moment.
+    pub fn stats(&self) -> ClusterStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (outbox, counters) = (self.outbox.counters(), &self.counters);
+        ClusterStats {
+            status: self.status(),
+            counts: ClusterCounts {
+                texts_published: read(&outbox.published),
+                batches_published: read(&outbox.batches),
+                bytes_published: read(&outbox.bytes),
+                texts_received: read(&counters.texts_in),
+                batches_received: read(&counters.batches_in),
+                bytes_received: read(&counters.bytes_in),
+                dropped_full: read(&outbox.dropped_full),
+                dropped_late: read(&outbox.dropped_late),
+                dropped_away: read(&outbox.dropped_away),
+                dropped_no_space: read(&counters.texts_dropped),
+                texts_missing: read(&counters.texts_missing),
+                texts_repeated: read(&counters.texts_repeated),
+                messages_malformed: read(&counters.malformed),
+                messages_shed: read(&counters.messages_shed),
+                requests_shed: self.requests.shed(),
+                slow_consumers: read(&counters.slow_consumer),
+                disconnects: read(&counters.disconnects),
+                names_lost: read(&counters.names_lost),
+            },
+        }
     }
 
     pub(super) fn set_status(&self, status: ClusterStatus) {

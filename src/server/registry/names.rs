@@ -104,7 +104,7 @@ impl Names {
     }
 
     /// Keeps `name` for `peer`, which has the name `before` until [`Names::confirm`] or
-    /// [`Names::release`].
+    /// [`Names::release`]. Returns false if the peer waits for it already.
     ///
     /// # Errors
     /// [`NameError`].
@@ -115,11 +115,15 @@ impl Names {
         peer: PeerAddr,
         network: Option<NetworkSlot>,
         now_ms: u64,
-    ) -> Result<(), NameError> {
+    ) -> Result<bool, NameError> {
         let mut owners = self.lock();
         let used = owners.len();
-        let Entry::Vacant(entry) = owners.entry(name.folded()) else {
-            return Err(NameError::Taken(name));
+        let entry = match owners.entry(name.folded()) {
+            Entry::Vacant(entry) => entry,
+            Entry::Occupied(entry) if entry.get().is_reserved && entry.get().peer == peer => {
+                return Ok(false);
+            }
+            Entry::Occupied(_) => return Err(NameError::Taken(name)),
         };
         let max = self.limits.max_names();
         let taken = match before {
@@ -132,7 +136,7 @@ impl Names {
             network: network.filter(|_| before.is_none()),
             is_reserved: true,
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Gives a reserved name to its peer, in exchange for its name `before`. Returns false if the name

@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod cluster;
 mod connections;
 mod error;
 mod health;

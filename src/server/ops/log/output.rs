@@ -234,8 +234,8 @@ mod tests {
             let filter = || parse_filter(filter).unwrap();
             let logs = |filter: &Targets| filter.would_enable(TEXT, &Level::INFO);
             assert!(logs(&filter()));
-            assert!(logs(&without_texts(filter(), true)));
-            assert!(!logs(&without_texts(filter(), false)));
+            assert!(logs(&own_lines(&filter(), true)));
+            assert!(!logs(&own_lines(&filter(), false)));
         }
     }
 }

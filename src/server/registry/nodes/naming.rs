@@ -63,8 +63,12 @@ impl Registry {
             return Err(NameError::Taken(name));
         }
         let (network, now_ms) = (peer.network(), peer.last_seen_ms());
-        self.names
+        let is_new = self
+            .names
             .reserve(name, peer.name(), *address, network, now_ms)?;
+        if !is_new {
+            return Ok(Renamed::Pending);
+        }
         let claimed_ms = now_ms_since_1970();
         let claim = Claim { name, claimed_ms };
         let request = NameRequest {
