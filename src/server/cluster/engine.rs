@@ -16,7 +16,7 @@ use super::bus::{Bus, Subject};
 use super::claims::Claims;
 use super::load::Load;
 use super::message::{Body, Heartbeat, Message, MessageError};
-use super::nodes::{DownReason, Event, HEARTBEAT_MS, MAX_SILENCE_MS, Nodes};
+use super::nodes::{DownReason, Event, HEARTBEAT_MS, MAX_SILENCE_MS, Node, Nodes};
 use super::own::OwnNode;
 use super::positions::Positions;
 use super::rivals::Rivals;
@@ -251,7 +251,7 @@ impl Engine {
 
     /// Pings one node after the other.
     fn ping_next(&mut self, now: Now, bus: &mut impl Bus) {
-        let mut ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id()).collect();
+        let mut ids: Vec<NodeId> = self.nodes.iter().map(Node::id).collect();
         ids.sort_unstable();
         let number = self.ping.0 + 1;
         self.ping = (number, now.us);

@@ -111,7 +111,7 @@ impl Nodes {
         match &message.body {
             Body::Heartbeat(heartbeat) => node.check(heartbeat, remote),
             Body::Changes { number, changes } => {
-                node.change(*number, changes, remote, &mut changed)
+                node.change(*number, changes, remote, &mut changed);
             }
             Body::List {
                 number,

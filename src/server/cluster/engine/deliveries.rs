@@ -81,6 +81,10 @@ impl Engine {
     ///
     /// # Errors
     /// The worker has no space for it.
+    #[expect(
+        clippy::result_large_err,
+        reason = "it comes back only if there is no space, and moves no further"
+    )]
     fn push(&self, worker: usize, incoming: Incoming) -> Result<(), Incoming> {
         if self.parts.shared.inboxes[worker].push(incoming)? {
             (self.parts.workers[worker].wake)();

@@ -3,6 +3,7 @@
 use super::super::bus::Bus;
 use super::super::claims::{is_earlier, owner};
 use super::super::message::Body;
+use super::super::nodes::Node;
 use super::super::shared::add;
 use super::{Engine, Now};
 use crate::server::registry::{NameAnswer, NameRequest};
@@ -40,7 +41,7 @@ impl Engine {
     }
 
     pub(super) fn request_name(&mut self, request: NameRequest, now: Now, bus: &mut impl Bus) {
-        let ids = self.nodes.iter().map(|node| node.id());
+        let ids = self.nodes.iter().map(Node::id);
         let name = request.name();
         let own = self.own.id();
         let node = owner(&name, ids.chain([own])).unwrap_or(own);

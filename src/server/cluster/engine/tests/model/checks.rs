@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::super::world::{id, peer};
 use super::{Model, NAMES};
+use crate::server::cluster::nodes::Node;
 use crate::server::registry::Registry;
 use crate::wire::{DisplayName, Name, RoomName};
 
@@ -49,7 +50,7 @@ impl Model {
             assert_eq!(counted[1] as usize, named, "names counted for networks");
         }
         for node in nodes {
-            let mut others: Vec<_> = node.engine.nodes().iter().map(|node| node.id()).collect();
+            let mut others: Vec<_> = node.engine.nodes().iter().map(Node::id).collect();
             others.sort_unstable();
             let mut expected: Vec<_> = nodes.iter().map(|node| id(node.slot)).collect();
             expected.retain(|it| *it != id(node.slot));
