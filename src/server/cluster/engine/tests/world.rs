@@ -129,7 +129,12 @@ impl World {
         let is_woken = Arc::<AtomicBool>::default();
         let flag = Arc::clone(&is_woken);
         let wake: Wake = Arc::new(move || flag.store(true, Ordering::Relaxed));
-        let shared = Arc::new(ClusterShared::new(incarnation, WORKERS, &wake, Arc::clone(&wake)));
+        let shared = Arc::new(ClusterShared::new(
+            incarnation,
+            WORKERS,
+            &wake,
+            Arc::clone(&wake),
+        ));
         let registry = Arc::new(registry);
         registry.join_cluster(&shared.changes, Arc::clone(&shared.requests));
         let worker_wakes = Arc::<AtomicUsize>::default();
