@@ -3,7 +3,6 @@
 import argparse
 import ctypes
 import itertools
-import json
 import os
 import select
 import statistics
@@ -12,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import cluster_load
 import cluster_nodes
@@ -133,8 +131,7 @@ def bus(tools: Tools, arguments: argparse.Namespace) -> list[str]:
         cluster.bus.kill()
         rivals = _rivals(room, cluster.nodes[0], cluster.nodes[1], killed)
         leaver = room.at(cluster.nodes[2])[0]
-        leaver.send("quit")
-        room.peers.remove(leaver)
+        room.remove(leaver)
         comer = room.add(cluster.nodes[2])
         room.enter([comer])
         room.talk(room.peers, killed + AWAY_S - time.time())

@@ -97,7 +97,9 @@ class Load:
 
 
 @contextmanager
-def loading(tools: Tools, targets: Sequence[str], seconds: int, *flags: str, cores: Sequence[int] = ()) -> Iterator[Load]:
+def loading(
+    tools: Tools, targets: Sequence[str], seconds: int, *flags: str, cores: Sequence[int] = ()
+) -> Iterator[Load]:
     """Runs loadgen with texts for this time until the block ends."""
     command = [
         tools.programs / "loadgen", *targets, "--scenario=chat", f"--duration={seconds}s", "--threads=1",

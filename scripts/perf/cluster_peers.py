@@ -90,11 +90,16 @@ class Room:
         """The peers at these nodes."""
         return [peer for peer in self.peers if peer.node in nodes]
 
+    def remove(self, peer: Peer) -> None:
+        """Lets a peer leave."""
+        peer.send("quit")
+        peer.socket.close()
+        self.peers.remove(peer)
+
     def close(self) -> None:
         """Lets all leave."""
-        for peer in self.peers:
-            peer.send("quit")
-            peer.socket.close()
+        for peer in list(self.peers):
+            self.remove(peer)
 
     def enter(self, peers: Sequence[Peer]) -> None:
         """Lets the peers join the room and take their names."""
