@@ -26,8 +26,7 @@ from processes import CheckFailed
 def kill(tools: Tools, arguments: argparse.Namespace) -> list[str]:
     """Kills one node after the other, with peers that talk and listen at all of them, and starts it
     again. Returns what is missed."""
-    gone_s, whole_s, missed = [], [], []
-    missing = 0
+    gone_s, whole_s, missing, missed = [], [], 0, []
     with cluster_nodes.running(tools) as cluster, cluster_peers.room("den", cluster.nodes, 3) as room:
         for number in range(arguments.kills):
             victim = cluster.nodes[number % len(cluster.nodes)]
@@ -37,6 +36,10 @@ def kill(tools: Tools, arguments: argparse.Namespace) -> list[str]:
             victim.kill()
             are_gone = lambda: room.sees(left, left)  # noqa: B023, E731
             gone_s.append(room.wait(are_gone, f"the members of {victim.id} are gone", left))
+            room.forget()
+            room.talk(left, 0.2)
+            if not room.sees(left, left):
+                raise CheckFailed(f"there are ghosts of {victim.id}: {room.views()}")
             missing += room.missing(since, all_pairs(left))
             victim.start()
             started = time.monotonic()

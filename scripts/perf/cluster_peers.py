@@ -170,8 +170,14 @@ class Room:
 
     def wait_until_whole(self, limit_s: float = LIMIT_S) -> float:
         """Waits until all nodes show all peers, and returns for how long, in seconds."""
+        self.forget()
         whole = lambda: self.sees(self.peers, self.peers)  # noqa: E731
         return self.wait(whole, "all nodes show all peers", (), limit_s)
+
+    def forget(self) -> None:
+        """Forgets who was here, as it may have changed since."""
+        for peer in self.peers:
+            peer.who.clear()
 
     def said(self) -> dict[int, int]:
         """The number of texts of each peer until now."""
