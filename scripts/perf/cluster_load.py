@@ -42,7 +42,10 @@ class Result:
 
     def note(self) -> str:
         """The reason why its times are not the server's."""
-        return "" if self.is_valid() else f"; times not valid: {self.summary['verdict']['invalid'][0]}"
+        if self.is_valid():
+            return ""
+        reason, *_ = self.summary["verdict"]["invalid"][0].partition(". ")
+        return f" (not valid: {reason})"
 
     def ms(self, latency: str, percentile: str) -> float:
         """A percentile of a latency."""
@@ -133,14 +136,19 @@ def causes(counted: Metrics, room_size: int, node_size: int) -> int:
         for name, count in counted.items()
         if name.startswith("bullhorn_deliveries_total{") and '"sent"' not in name
     )
+    # On its way in, a text is dropped by one node.
+    way_in = counted.get(NO_SPACE, 0.0)
+    way_out = total(counted, "bullhorn_cluster_texts_dropped_total") - way_in
     texts = total(counted, "bullhorn_messages_dropped_total") + total(counted, "bullhorn_kernel_drops_total")
-    copies += room_size * (texts + total(counted, "bullhorn_cluster_texts_dropped_total"))
-    return int(copies + node_size * total(counted, "bullhorn_cluster_texts_missing_total"))
+    missing = total(counted, "bullhorn_cluster_texts_missing_total")
+    return int(copies + room_size * texts + (room_size - node_size) * way_out + node_size * (way_in + missing))
 
 
 def mistakes(result: Result, counted: Metrics, room_size: int, node_size: int) -> list[str]:
     """What does not add up in the counts of loadgen and the nodes, a sentence each."""
     found = accounts.missing_of_loadgen(result.counts(), causes(counted, room_size, node_size))
+    if found and not any(name.startswith("bullhorn_cluster_") for name in counted):
+        found.append("these servers do not count the texts between nodes")
     if repeated := int(total(counted, "bullhorn_cluster_texts_repeated_total")):
         found.append(f"{repeated} texts came over the bus again")
     return found
@@ -282,7 +290,7 @@ def batches_of(counted: Metrics, messages: int, idle: int) -> tuple[int, int, st
 def slow(tools: Tools, arguments: argparse.Namespace) -> list[str]:
     """A bus that is stopped for 3 s under load."""
     with cluster_nodes.running(tools) as cluster:
-        flags = (f"--clients={SLOW_PEERS}", f"--room-size={ROOM_SIZE}", f"--rate={SLOW_TEXTS_PER_S}", "--payload=400")
+        flags = ("--clients=300", "--room-size=3", f"--rate={SLOW_TEXTS_PER_S}", "--payload=1000", "--protocol=v2")
         before, seconds = cluster.metrics(), 20
         with loading(tools, cluster.targets(), seconds, *flags) as load_:
             load_.wait_for_seconds(5)
@@ -296,27 +304,33 @@ def slow(tools: Tools, arguments: argparse.Namespace) -> list[str]:
             result = load_.result()
         cluster.check_runs()
         counted = change(before, cluster.metrics())
-    counts, lost = result.counts(), causes(counted, ROOM_SIZE, NODE_SIZE)
+    counts, lost = result.counts(), causes(counted, 3, 1)
     usual = result.p99s_ms("delivery-same-node", 0, start)
     stopped = result.p99s_ms("delivery-same-node", start, end)
     growth = max(peak - first for peak, first in zip(peaks, rss_before, strict=True))
-    drops = {name: int(count) for name, count in counted.items() if "cluster_texts_dropped" in name and count}
+    drops = ", ".join(
+        f"{name.partition('_texts_')[2]} {count:,.0f}"
+        for name, count in counted.items()
+        if count and name.startswith(("bullhorn_cluster_texts_dropped", "bullhorn_cluster_texts_missing"))
+    )
     print(
         f"bus stopped for {end - start:.1f} s at {SLOW_TEXTS_PER_S:,} texts/s: p99 of each second at the own node"
         f" {measuring.span(usual, '.1f')} ms before, {measuring.span(stopped, '.1f')} ms meanwhile{result.note()}"
     )
     print(
         f"{counts['expected']:,} copies owed, {counts['lost']:,} lost, for which the nodes counted causes for up"
-        f" to {lost:,}; {counts['repeated']} repeated; drops {drops}; memory grew by {growth:,} KiB",
+        f" to {lost:,}; {counts['repeated']} repeated; counted: {drops}; memory grew by {growth:,} KiB",
         flush=True,
     )
-    missed = mistakes(result, counted, ROOM_SIZE, NODE_SIZE)
+    missed = mistakes(result, counted, 3, 1)
     if growth > MAX_GROWTH_KIB:
         missed.append(f"memory grew by {growth:,} KiB while the bus was stopped")
     if statistics.median(stopped) > max(MAX_SLOWER * statistics.median(usual), max(usual)):
         missed.append("deliveries at the own node were slower while the bus was stopped")
     return missed
 
+
+NO_SPACE = 'bullhorn_cluster_texts_dropped_total{reason="no space"}'
 
 TEXTS_PER_S, ROOM_SIZE, NODE_SIZE = 1_000, 30, 10
 """Of the load, in rooms with as many members at each of three nodes."""
@@ -335,7 +349,8 @@ SATURATION_TEXTS_PER_S = 60_000
 
 MIN_TEXTS_PER_MESSAGE = 10
 
-SLOW_PEERS, SLOW_TEXTS_PER_S, STOP_S = 300, 2_000, 3.0
+SLOW_TEXTS_PER_S, STOP_S = 9_000, 3.0
+"""Of 1,000 bytes, to one member at each node: more than the buffers of the kernel take."""
 
 MAX_GROWTH_KIB = 24 << 10
 """Of a node. 8 MiB of texts may wait, and as much may be under way in the connection and its buffers."""

@@ -121,19 +121,23 @@ class CountsTest(unittest.TestCase):
             'bullhorn_messages_dropped_total{reason="shed"}': 2.0,
             'bullhorn_kernel_drops_total{worker="0"}': 1.0,
             'bullhorn_cluster_texts_dropped_total{reason="late"}': 1.0,
+            'bullhorn_cluster_texts_dropped_total{reason="no space"}': 5.0,
             "bullhorn_cluster_texts_missing_total": 4.0,
         }
-        self.assertEqual(cluster_load.causes(counted, 30, 10), 3 + 30 * (2 + 1 + 1) + 10 * 4)
+        self.assertEqual(cluster_load.causes(counted, 30, 10), 3 + 30 * (2 + 1) + 20 * 1 + 10 * (5 + 4))
 
     def test_a_loss_needs_a_cause(self) -> None:
         result = self.counts(expected=100, delivered=70, lost=30)
         counted = {"bullhorn_cluster_texts_missing_total": 3.0}
         self.assertEqual(cluster_load.mistakes(result, counted, 30, 10), [])
-        (found,) = cluster_load.mistakes(result, {}, 30, 10)
+        counted = {"bullhorn_cluster_texts_missing_total": 2.0}
+        (found,) = cluster_load.mistakes(result, counted, 30, 10)
         self.assertIn("30 copies lost", found)
+        self.assertIn("do not count", cluster_load.mistakes(result, {}, 30, 10)[1])
 
     def test_a_repeat_is_a_mistake(self) -> None:
-        (found,) = cluster_load.mistakes(self.counts(repeated=1), {}, 30, 10)
+        counted = {"bullhorn_cluster_texts_repeated_total": 0.0}
+        (found,) = cluster_load.mistakes(self.counts(repeated=1), counted, 30, 10)
         self.assertIn("1 copies repeated", found)
         counted = {"bullhorn_cluster_texts_repeated_total": 2.0}
         (found,) = cluster_load.mistakes(self.counts(), counted, 30, 10)
