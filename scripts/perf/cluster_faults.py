@@ -316,7 +316,10 @@ def soak(tools: Tools, arguments: argparse.Namespace) -> list[str]:
             # The last one is killed again and again, so its memory says nothing.
             for node in cluster.nodes[:-1]:
                 memory.setdefault(node.id, []).append((minutes, node.rss_kib() / 1024))
-            measuring.progress(f"soak, {minutes:.1f} minutes: {result.counts()['lost']} lost; {found or 'adds up'}")
+            measuring.progress(
+                f"soak, {minutes:.1f} minutes: {result.counts()['lost']} lost"
+                f" ({cluster_load.drops(counted)}; {result.counts()['own_drops']} own drops); {found or 'adds up'}"
+            )
             if minutes >= arguments.minutes:
                 break
             _fault(cluster, room, number)

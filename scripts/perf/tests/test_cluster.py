@@ -126,6 +126,17 @@ class CountsTest(unittest.TestCase):
         }
         self.assertEqual(cluster_load.causes(counted, 30, 10), 3 + 30 * (2 + 1) + 20 * 1 + 10 * (5 + 4))
 
+    def test_drops_are_named(self) -> None:
+        counted = {
+            'bullhorn_deliveries_total{outcome="sent"}': 10.0,
+            'bullhorn_deliveries_total{outcome="shed"}': 1.0,
+            "bullhorn_cluster_texts_missing_total": 0.0,
+            'bullhorn_kernel_drops_total{worker="0"}': 1234.0,
+        }
+        told = 'deliveries_total{outcome="shed"} 1, kernel_drops_total{worker="0"} 1,234'
+        self.assertEqual(cluster_load.drops(counted), told)
+        self.assertEqual(cluster_load.drops({}), "no drops")
+
     def test_a_loss_needs_a_cause(self) -> None:
         result = self.counts(expected=100, delivered=70, lost=30)
         counted = {"bullhorn_cluster_texts_missing_total": 3.0}
