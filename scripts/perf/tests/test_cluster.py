@@ -124,7 +124,10 @@ class CountsTest(unittest.TestCase):
             'bullhorn_cluster_texts_dropped_total{reason="no space"}': 5.0,
             "bullhorn_cluster_texts_missing_total": 4.0,
         }
-        self.assertEqual(cluster_load.causes(counted, 30, 10), 3 + 30 * (2 + 1) + 20 * 1 + 10 * (5 + 4))
+        self.assertEqual(cluster_load.causes(counted, 30, 10), 3 + 30 * (2 + 1) + 10 * (5 + 4))
+
+        counted['bullhorn_cluster_texts_dropped_total{reason="late"}'] = 3.0
+        self.assertEqual(cluster_load.causes(counted, 30, 10), 3 + 30 * (2 + 1) + 20 * 3 + 10 * 5)
 
     def test_drops_are_named(self) -> None:
         counted = {
