@@ -329,10 +329,11 @@ def soak(tools: Tools, arguments: argparse.Namespace) -> list[str]:
         f" {'all' if not missed else 'not all'} of which add up"
     )
     for name, points in memory.items():
-        # The first have the memory grow to what the load takes.
-        slope = soak_tables.slope(points[len(points) // 4 :])
+        # Before, the memory grows to what the load takes.
+        slope = soak_tables.slope([point for point in points if point[0] > soak_tables.WARMUP_MINUTES])
         sizes = [mib for _, mib in points]
-        print(f"memory of {name}: {sizes[0]:.1f} to {sizes[-1]:.1f} MiB, {slope.text() if slope else 'no slope'}")
+        growth = slope.text() if slope else "too short for a slope"
+        print(f"memory of {name}: {sizes[0]:.1f} to {sizes[-1]:.1f} MiB, {growth}")
         if slope and slope.per_hour - slope.half_width > soak_tables.MAX_SLOPE:
             missed.append(f"the memory of {name} grows by {slope.text()}")
     return missed

@@ -333,7 +333,7 @@ def slow(tools: Tools, arguments: argparse.Namespace) -> list[str]:
     missed = mistakes(result, counted, 3, 1)
     deaths = sum(node.log.read_text().count("does not answer") for node in cluster.nodes)
     if deaths:
-        print(f"nodes took others for dead {deaths} times. What they said to nobody then is counted nowhere", flush=True)
+        print(f"nodes took others for dead {deaths} times; texts that are then for nobody are counted nowhere")
     if growth > MAX_GROWTH_KIB:
         missed.append(f"memory grew by {growth:,} KiB while the bus was stopped")
     if statistics.median(stopped) > max(MAX_SLOWER * statistics.median(usual), max(usual)):
