@@ -8,7 +8,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bullhorn::client::{ProtocolChoice, Session};
 use common::{
@@ -152,7 +152,10 @@ fn presence_names_and_direct_messages_span_nodes() {
         bob.receive_text() == "* you are ann"
     });
     ann.send(b"quit");
-    expect(&bob, "* Cat left (1 here)");
+    // The notice may begin with the name of bob.
+    wait_until("Cat is gone", || {
+        bob.receive_text().ends_with("Cat left (1 here)")
+    });
     ask(&bob, "/who", "* 1 in lobby: ann");
 }
 
@@ -262,24 +265,21 @@ fn a_stopped_bus_makes_nobody_wait() {
     expect_members(&ann, 2);
     expect_members(&bob, 2);
     nats.signal(Signal::SIGSTOP);
-    let start = Instant::now();
-    let mut sent = 0;
-    // The members on the other node are gone when it has been silent for too long.
-    while start.elapsed() < Duration::from_secs(2) {
+    // More than the connection holds.
+    for _ in 0..2_000 {
         ann.send(&[b'x'; 1_000]);
         assert!(ann.receive_text().ends_with('x'));
-        sent += 1;
     }
-    assert!(sent > 100, "{sent}");
     nats.signal(Signal::SIGCONT);
     wait_until("texts reach the other node again", || {
         ann.send(b"again");
         ann.receive();
-        let mut has_come = false;
-        while !bob.inbox_is_empty() {
-            has_come |= bob.receive_text().ends_with(" again");
+        bob.send(b"/ping now");
+        let mut received = Vec::new();
+        while received.last().is_none_or(|last| last != "* pong now") {
+            received.push(bob.receive_text());
         }
-        has_come
+        received.iter().any(|text| text.ends_with(" again"))
     });
 }
 

@@ -5,7 +5,6 @@ mod names;
 mod status;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::mem;
 use std::net::SocketAddr;
@@ -42,15 +41,15 @@ pub struct Engine {
     /// Names that another node has claimed earlier, and that could not be taken away yet.
     contested: Vec<Name>,
     /// Replies to peers whose workers had no space for them.
-    untold: VecDeque<(Recipient, Reply<'static>)>,
+    untold: Vec<(Recipient, Reply<'static>)>,
     load: Load,
     /// Shares the streams of other nodes out among the workers.
     hash: RandomState,
     is_connected: bool,
     /// The time since which the bus is away.
     away_ms: u64,
-    /// There were other nodes then.
-    had_others: bool,
+    /// The last time at which there was another node.
+    others_ms: Option<u64>,
     /// Peers were told that the cluster is split.
     is_split: bool,
     ticked_ms: u64,
@@ -101,12 +100,12 @@ impl Engine {
             claims: Claims::default(),
             rivals: Rivals::default(),
             contested: Vec::new(),
-            untold: VecDeque::new(),
+            untold: Vec::new(),
             load: Load::default(),
             hash: RandomState::new(),
             is_connected: false,
             away_ms: now.ms(),
-            had_others: false,
+            others_ms: None,
             is_split: false,
             ticked_ms: now.ms(),
             beaten_ms: None,
@@ -135,7 +134,6 @@ impl Engine {
             self.nodes.forgive(now.ms());
         } else {
             self.away_ms = now.ms();
-            self.had_others = self.nodes.iter().next().is_some();
             add(&self.parts.shared.counters.disconnects, 1_u64);
             self.parts
                 .log
@@ -214,7 +212,7 @@ impl Engine {
 
     /// Tells the others that this node stops.
     pub fn stop(&mut self, bus: &mut impl Bus) {
-        self.parts.shared.outbox.set_open(false);
+        self.parts.shared.outbox.close();
         self.parts.shared.requests.set_open(false);
         self.send(bus, None, Body::Bye);
     }
@@ -384,7 +382,7 @@ impl Engine {
             match event {
                 Event::Up(node) => {
                     self.parts.log.info(format!("cluster: node {node} is here"));
-                    // It shall know this node before its next heartbeat.
+                    // It has to know this node before its next heartbeat.
                     self.beaten_ms = None;
                 }
                 Event::Down(node, incarnation, reason) => {
@@ -422,11 +420,17 @@ impl Engine {
 
     /// Tells peers once when only those of this node are left, and when the others are back.
     fn watch_split(&mut self, now_ms: u64) {
+        let has_others = self.nodes.iter().next().is_some();
+        if has_others {
+            self.others_ms = Some(now_ms);
+        }
+        // The other nodes may have been silent for a while before the bus was known to be away.
+        let had_others = |others_ms: u64| others_ms + 2 * MAX_SILENCE_MS >= self.away_ms;
         let is_away = !self.is_connected && now_ms - self.away_ms >= MAX_SILENCE_MS;
-        if is_away && self.had_others && !self.is_split {
+        if is_away && self.others_ms.is_some_and(had_others) && !self.is_split {
             self.is_split = true;
             (self.parts.tell_all)(Reply::Split);
-        } else if self.is_connected && self.is_split && self.nodes.iter().next().is_some() {
+        } else if self.is_connected && self.is_split && has_others {
             self.is_split = false;
             (self.parts.tell_all)(Reply::Whole);
         }

@@ -74,7 +74,7 @@ impl Node {
         &self.shared
     }
 
-    /// Joins a core to the cluster, which nobody has sent anything to yet.
+    /// Joins a core, which has no peers yet, to the cluster.
     pub fn join(&self, core: &mut Core) {
         let shared = &self.shared;
         let requests = Arc::clone(&shared.requests);

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::server::registry::Digest;
 use crate::wire::DisplayName;
-use crate::wire::cluster::{Change, Claim, NodeId};
+use crate::wire::cluster::{Change, Claim, NodeId, VERSION};
 
 /// A message of a node to others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message<'a> {
     pub version: u8,
     pub from: NodeId,
-    /// A random number, another one after each start of the node.
+    /// Begins with the time of the start of the node, and is another one after each start.
     pub incarnation: u64,
     pub body: Body<'a>,
 }
@@ -30,7 +30,7 @@ pub enum Body<'a> {
         number: u64,
         changes: Cow<'a, [Change]>,
     },
-    /// To one node: it shall send all a list of its members.
+    /// To one node, which then sends all a list of its members.
     ListRequest,
     /// To the node that decides about a name: a peer wants it.
     NameRequest {
@@ -122,9 +122,6 @@ impl Message<'_> {
         }
     }
 }
-
-/// First byte of each message.
-pub const VERSION: u8 = 1;
 
 /// Maximum number of changes in a message.
 pub const MAX_CHANGES: usize = 256;

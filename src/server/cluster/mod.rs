@@ -1,6 +1,6 @@
 //! A cluster: several servers that are one chat, over a bus.
 //!
-//! [`Engine`](engine::Engine) is the node, which a bus brings messages and takes them from. Texts do not
+//! [`Engine`](engine::Engine) is the node. A bus brings it messages, and takes its own. Texts do not
 //! pass it on their way out: workers put batches in their outbox, and the bus takes them from there.
 
 pub mod bus;

@@ -1,8 +1,7 @@
 //! The bus as NATS has it, and the thread of the cluster.
 //!
 //! NATS core delivers a message at most once, to those who are connected and have subscribed. A connection
-//! that ends is given up with all that waits in it, so no text comes late. The next one begins with the
-//! subscriptions of the node.
+//! that ends is given up with all that waits in it. The next one begins with the subscriptions of the node.
 
 mod connect;
 mod link;
@@ -113,6 +112,7 @@ impl Thread {
             start: Instant::now(),
             ticks,
             log,
+            reported: None,
             stop,
         };
         self.runtime.block_on(running.run(self.connector));
@@ -131,6 +131,8 @@ struct Running<'a> {
     start: Instant,
     ticks: Interval,
     log: Log,
+    /// The last warning, and its time.
+    reported: Option<(String, Instant)>,
     stop: &'a StopSignal,
 }
 
@@ -171,7 +173,7 @@ impl Running<'_> {
                     let texts = Arc::clone(&self.signals.texts);
                     return Some(Link::open(client, events, self.cluster, outbox, texts));
                 }
-                Err(error) => self.log.warn(format!(
+                Err(error) => self.report(format!(
                     "cluster: the bus cannot be reached, and is tried again: {error}"
                 )),
             }
@@ -188,7 +190,10 @@ impl Running<'_> {
             tokio::select! {
                 // Messages come before the tick, which would find a node silent whose message waits.
                 biased;
-                _ = link.messages.recv_many(&mut messages, MAX_MESSAGES) => {
+                count = link.messages.recv_many(&mut messages, MAX_MESSAGES) => {
+                    if count == 0 {
+                        break;
+                    }
                     let now = now(self.start);
                     for (subject, message) in messages.drain(..) {
                         self.engine.handle(subject, message.payload, now, &mut self.bus);
@@ -220,17 +225,26 @@ impl Running<'_> {
             .set_connected(false, now(self.start), &mut self.bus);
     }
 
+    /// Logs a warning, the same one once in a minute.
+    fn report(&mut self, warning: String) {
+        let is_same =
+            |(before, at): &(String, Instant)| *before == warning && at.elapsed() < REPORT_INTERVAL;
+        if !self.reported.as_ref().is_some_and(is_same) {
+            self.log.warn(warning.clone());
+            self.reported = Some((warning, Instant::now()));
+        }
+    }
+
     /// Takes an event of the connection. Returns true if it has ended.
-    fn take_event(&self, event: &Event) -> bool {
+    fn take_event(&mut self, event: &Event) -> bool {
         match event {
             Event::Disconnected | Event::Closed => return true,
             Event::SlowConsumer(_) => {
                 add(&self.bus.shared.counters.slow_consumer, 1_u64);
-                self.log
-                    .warn("cluster: messages of the bus come faster than they are taken".into());
+                self.report("cluster: messages of the bus come faster than they are taken".into());
             }
             Event::ServerError(_) | Event::ClientError(_) => {
-                self.log.warn(format!("cluster: the bus: {event}"));
+                self.report(format!("cluster: the bus: {event}"));
             }
             Event::Connected | Event::LameDuckMode | Event::Draining => {}
         }
@@ -275,6 +289,9 @@ fn now(start: Instant) -> Now {
     let us = start.elapsed().as_micros() as u64;
     Now { us }
 }
+
+/// Time between two equal warnings.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Maximum number of messages that are handled before the clock is read again.
 const MAX_MESSAGES: usize = 64;

@@ -1,14 +1,14 @@
 //! Messages of this node about itself and its members.
 
-use super::message::{Body, Heartbeat, MAX_CHANGES, Message, VERSION};
+use super::message::{Body, Heartbeat, MAX_CHANGES, Message};
 use crate::server::registry::NodeMembers;
-use crate::wire::cluster::{Change, NodeId};
+use crate::wire::cluster::{Change, NodeId, VERSION};
 
 /// This node, as the others see it.
 #[derive(Debug)]
 pub struct OwnNode {
     id: NodeId,
-    /// A random number, another one after each start.
+    /// Begins with the time of the start.
     incarnation: u64,
     /// The members that it has told of.
     members: NodeMembers,

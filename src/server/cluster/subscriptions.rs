@@ -8,8 +8,8 @@ use crate::wire::RoomName;
 /// The rooms that have local members, or had them a moment ago.
 ///
 /// A node with few rooms subscribes to each. One with many subscribes to the shards that they are in,
-/// since a subscription costs the servers of the bus memory, and time when a node connects. It takes the
-/// texts of other rooms into the bargain, and drops them.
+/// since a subscription costs the servers of the bus memory, and time when a node connects. It
+/// then also receives the texts of other rooms, and drops them.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     /// The time at which a room ends, if it has no local members. By the name in lower case.

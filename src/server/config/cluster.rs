@@ -19,10 +19,11 @@ pub struct ClusterConfig {
     /// given several times [default: none]
     ///
     /// The server connects to one of them. tls:// requires TLS. The URL may have a user and a password,
-    /// as in nats://USER:PASSWORD@HOST:PORT. In the environment variable, commas separate addresses.
+    /// as in nats://USER:PASSWORD@HOST:PORT. Commas separate several addresses.
     #[arg(
         long = "cluster",
         env = "BULLHORN_CLUSTER",
+        hide_env_values = true,
         value_name = "URL",
         value_delimiter = ',',
         id = "cluster"

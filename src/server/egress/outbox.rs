@@ -85,6 +85,11 @@ impl Outbox {
         }
     }
 
+    /// Takes no more from now on, as the server stops. The bus still takes what waits.
+    pub fn close(&self) {
+        self.is_open.store(false, Ordering::Relaxed);
+    }
+
     /// Adds a batch, and wakes the thread of the bus if it is the first.
     pub fn push(&self, batch: OutgoingBatch) {
         if !self.is_open.load(Ordering::Relaxed) {
@@ -232,5 +237,16 @@ mod tests {
         assert_eq!(outbox.counters().dropped_away.load(Ordering::Relaxed), 6);
         outbox.push(batch(3, now));
         assert_eq!(outbox.pop(now), Some(batch(3, now)));
+    }
+
+    #[test]
+    fn what_waits_when_the_server_stops_is_still_taken() {
+        let ((outbox, _), now) = (outbox(), Instant::now());
+        outbox.push(batch(1, now));
+        outbox.close();
+        outbox.push(batch(2, now));
+        assert_eq!(outbox.pop(now), Some(batch(1, now)));
+        assert_eq!(outbox.pop(now), None);
+        assert_eq!(outbox.counters().dropped_away.load(Ordering::Relaxed), 3);
     }
 }

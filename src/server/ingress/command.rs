@@ -151,7 +151,10 @@ impl Commands<'_> {
             to,
             text,
         };
-        requests.push(private).then_some(Ok(()))
+        Some(match requests.push(private) {
+            true => Ok(()),
+            false => Err(TooMany),
+        })
     }
 
     fn set_presence(&mut self, is_on: bool) -> Result<(), Expired> {

@@ -2,10 +2,11 @@
 
 mod nodes;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
+use once_cell::race::OnceBox;
 
 use super::hash::{HashedAddr, Prehashed};
 use super::members::{Members, NO_GROUP, SendGroup, SessionList, Sessions};
@@ -45,7 +46,7 @@ pub struct Room {
     /// The number of members on other nodes of the cluster.
     remote_members: AtomicU32,
     /// The number of the next text for other nodes, for each worker. There are none until the first.
-    published: OnceLock<Box<[AtomicU32]>>,
+    published: OnceBox<Box<[AtomicU32]>>,
     events: Arc<EventQueue>,
 }
 
@@ -90,7 +91,7 @@ impl Room {
             v2_members: AtomicU32::new(0),
             sequences: (0..workers).map(|_| AtomicU32::new(0)).collect(),
             remote_members: AtomicU32::new(0),
-            published: OnceLock::new(),
+            published: OnceBox::new(),
             events,
         }
     }

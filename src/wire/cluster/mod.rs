@@ -11,3 +11,6 @@ pub use texts::{
     BatchHead, MAX_BATCH_BYTES, MalformedBatch, NodeText, Texts, begin_batch, parse_batch,
     push_node_text, set_batch_len,
 };
+
+/// Version of the messages. Nodes of another version are another cluster.
+pub const VERSION: u8 = 1;

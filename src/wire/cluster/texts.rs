@@ -23,6 +23,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::VERSION;
 use crate::wire::v2::MAX_PAYLOAD_BYTES;
 use crate::wire::{DisplayName, MAX_NAME_BYTES, Name};
 
@@ -185,8 +186,8 @@ fn take_slice<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed
     Ok(taken)
 }
 
-/// First bytes of a batch. A later version has another second byte, and this one drops it.
-const MARK: [u8; 2] = [0xB7, 1];
+/// First bytes of a batch. One of another version has another second byte, and is dropped.
+const MARK: [u8; 2] = [0xB7, VERSION];
 
 /// Marks of addresses. No name is that long.
 const IPV4: u8 = 254;

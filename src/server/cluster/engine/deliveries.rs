@@ -1,6 +1,7 @@
 //! Deliveries to the workers: the texts of other nodes, direct messages and replies.
 
 use std::hash::BuildHasher;
+use std::mem;
 
 use super::super::positions::Placed;
 use super::super::shared::add;
@@ -61,18 +62,27 @@ impl Engine {
 
     /// Tells a peer something, at the latest when its worker has space for it.
     pub(super) fn tell(&mut self, to: Recipient, reply: Reply<'static>) {
-        self.untold.push_back((to, reply));
+        if self.untold.len() >= MAX_UNTOLD {
+            return add(&self.parts.shared.counters.texts_dropped, 1_u64);
+        }
+        self.untold.push((to, reply));
         self.tell_late();
     }
 
-    /// Tells peers what their workers had no space for.
+    /// Tells peers what their workers had no space for, each worker in order.
     pub(super) fn tell_late(&mut self) {
-        while let Some((to, reply)) = self.untold.pop_front() {
+        let mut full = Vec::new();
+        for (to, reply) in mem::take(&mut self.untold) {
             let worker = self.parts.registry.owner(&to.address);
             let worker = worker.unwrap_or(WorkerId(0));
+            if full.contains(&worker) {
+                self.untold.push((to, reply));
+                continue;
+            }
             let incoming = Incoming::Reply { to, reply };
             if let Err(Incoming::Reply { to, reply }) = self.push(worker.index(), incoming) {
-                return self.untold.push_front((to, reply));
+                full.push(worker);
+                self.untold.push((to, reply));
             }
         }
     }
@@ -92,3 +102,6 @@ impl Engine {
         Ok(())
     }
 }
+
+/// Maximum number of replies that wait for space. A worker that has none for so many is stuck.
+const MAX_UNTOLD: usize = 8_192;

@@ -192,9 +192,9 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 /// Time within which a server of the bus answers to a new connection.
 const MAX_CONNECT: Duration = Duration::from_secs(2);
 
-/// Time of silence after which the client pings the bus. After two pings without an answer the connection
-/// has ended.
-const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// Time of silence after which the client pings the bus. After three of them without an answer the
+/// connection has ended, before other nodes would be taken for dead.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The first wait before another attempt, and the longest.
 const MIN_WAIT: Duration = Duration::from_millis(100);

@@ -235,8 +235,9 @@ impl From<SubscribeError> for Closed {
     }
 }
 
-/// Maximum number of bytes of messages that wait for the connection. The list of 60,000 members has these.
-const MAX_BYTES: usize = 4 << 20;
+/// Maximum number of bytes of messages that wait for the connection. The list of a million members has
+/// these.
+const MAX_BYTES: usize = 64 << 20;
 
 /// Maximum number of messages that wait for the engine, which never waits.
 const MAX_MESSAGES: usize = 256;

@@ -35,7 +35,7 @@ impl Room {
     /// Counts texts that `worker` publishes to other nodes.
     pub fn add_published(&self, worker: WorkerId, texts: u16) {
         let workers = self.sequences.len();
-        let new = || (0..workers).map(|_| AtomicU32::new(0)).collect();
+        let new = || Box::new((0..workers).map(|_| AtomicU32::new(0)).collect());
         let published = self.published.get_or_init(new);
         published[worker.index()].fetch_add(texts.into(), Ordering::Relaxed);
     }

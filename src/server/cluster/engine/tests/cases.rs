@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::super::super::bus::Subject;
-use super::super::super::message::{Body, Message, VERSION};
+use super::super::super::message::{Body, Message};
 use super::super::super::nodes::MAX_SILENCE_MS;
 use super::super::super::shared::ClusterShared;
 use super::super::{MAX_NAMED_SERVERS, incarnation, version};
@@ -15,6 +15,7 @@ use crate::server::egress::outbox::OutgoingBatch;
 use crate::server::ops::supervise::lock;
 use crate::server::registry::Request;
 use crate::wire::cluster::NodeId;
+use crate::wire::cluster::VERSION;
 use crate::wire::{DisplayName, Reply};
 
 /// Nodes that know each other, with a peer each, whose port is the number of its node and 1.

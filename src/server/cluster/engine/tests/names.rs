@@ -2,11 +2,12 @@
 
 use super::super::super::bus::Subject;
 use super::super::super::claims::owner;
-use super::super::super::message::{Body, Message, VERSION};
+use super::super::super::message::{Body, Message};
 use super::world::{Random, World, id, newcomer, peer};
 use crate::server::egress::inbox::{Incoming, MAX_INCOMING};
 use crate::server::registry::{NameError, Registry, Renamed};
 use crate::wire::Name;
+use crate::wire::cluster::VERSION;
 use crate::wire::cluster::{Change, Claim};
 use crate::wire::v2::SessionId;
 
@@ -90,7 +91,7 @@ fn without_an_answer_a_name_is_not_confirmed_after_half_a_second() {
     for name in &names {
         assert_eq!(world.rename(0, 1, name), Ok(Renamed::Pending));
     }
-    assert_eq!(world.replies(490), [""; 0]);
+    assert_eq!(world.replies(390), [""; 0]);
     let expected = names
         .clone()
         .map(|name| format!("0 1: NamedUnconfirmed({name:?})"));
