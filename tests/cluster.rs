@@ -312,27 +312,18 @@ fn a_bus_that_wants_a_password_is_told_it_or_refuses_the_node() {
     let Some(nats) = Nats::start(&["--user", "me", "--pass", "secret"]) else {
         return;
     };
-    let mut refused = nats.node("refused");
-    let line = refused.log().find("the bus cannot be reached");
-    assert!(line.contains("--cluster-credentials"), "{line}");
-    let url = format!("nats://me:secret@127.0.0.1:{}", nats.port());
-    let start = |id| {
-        let arguments = [
-            "--bind",
-            "127.0.0.1:0",
-            "--no-pin",
-            "--workers",
-            "1",
-            "--cluster",
-            &url,
-            "--cluster-name",
-            "test",
-            "--node-id",
-            id,
-        ];
+    // Not by its name, which has two addresses, and the bus listens at one.
+    let start = |id, user| {
+        let url = format!("nats://{user}127.0.0.1:{}", nats.port());
+        let command = ["--bind", "127.0.0.1:0", "--no-pin", "--workers", "1"];
+        let cluster = ["--cluster", &url, "--cluster-name", "test", "--node-id", id];
+        let arguments = [&command[..], &cluster].concat();
         ServerProgram::start_command(common::server_command(&arguments))
     };
-    let nodes = ["one", "two"].map(start);
+    let mut refused = start("refused", "");
+    let line = refused.log().find("the bus cannot be reached");
+    assert!(line.contains("--cluster-credentials"), "{line}");
+    let nodes = ["one", "two"].map(|id| start(id, "me:secret@"));
     let [ann, bob] = nodes.each_ref().map(ServerProgram::registered_client);
     expect_members(&ann, 2);
     expect_members(&bob, 2);
