@@ -79,7 +79,7 @@ pub struct Parts {
 /// The time of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// By a clock that is never set.
+    /// By a monotonic clock.
     pub us: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Messages of nodes to each other, but texts.
+//! Messages of nodes to each other, except texts.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

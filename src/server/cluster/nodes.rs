@@ -47,7 +47,7 @@ pub enum Event {
     Up(NodeId),
     /// A node with this incarnation has stopped, or was silent for too long.
     Down(NodeId, u64, DownReason),
-    /// A member of a node has changed. A node that is down was told of first.
+    /// A member of a node has changed. `Down` precedes the changes of a node that is down.
     Changed(NodeId, Change),
     /// This node has to be asked for a list of its members.
     Request(NodeId),
@@ -142,7 +142,7 @@ impl Nodes {
         }
     }
 
-    /// Gives all nodes the time of silence again, because this node has slept.
+    /// Gives all nodes the time of silence again, because this node has slept, or was without its bus.
     pub fn forgive(&mut self, now_ms: u64) {
         for node in self.nodes.values_mut() {
             node.heard_ms = now_ms;

@@ -1,4 +1,4 @@
-//! Servers that cannot be nodes beside this one: those with its name, or with another version.
+//! Servers that cannot be in one cluster with this one: those with its name, or with another version.
 
 use std::collections::HashMap;
 

@@ -44,7 +44,7 @@ pub struct ClusterCounters {
     pub texts_dropped: AtomicU64,
     /// Messages that were no texts and no messages of this version.
     pub malformed: AtomicU64,
-    /// Messages of nodes to each other, but texts, that had no space on the way to the bus.
+    /// Messages of nodes to each other, except texts, that had no space on the way to the bus.
     pub messages_shed: AtomicU64,
     /// Subscriptions that had no space for a message, which got lost.
     pub slow_consumer: AtomicU64,

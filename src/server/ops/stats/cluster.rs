@@ -106,7 +106,7 @@ counts! {
     texts_repeated,
     /// Messages that were no texts and no messages of this version.
     messages_malformed,
-    /// Messages of nodes to each other, but texts, that had no space on the way to the bus.
+    /// Messages of nodes to each other, except texts, that had no space on the way to the bus.
     messages_shed,
     /// Requests of peers to other nodes that had no space.
     requests_shed,
