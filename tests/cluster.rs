@@ -27,6 +27,19 @@ fn expect(client: &Client, expected: &str) {
     }
 }
 
+/// Takes what a client has received. Of a burst, its socket may have lost the rest.
+fn drain(client: &Client) -> Vec<Vec<u8>> {
+    client.socket().set_nonblocking(true).unwrap();
+    let mut buffer = [0; 2_000];
+    let texts = std::iter::from_fn(|| {
+        let len = client.socket().recv(&mut buffer).ok()?;
+        Some(buffer[..len].to_vec())
+    });
+    let texts = texts.collect();
+    client.socket().set_nonblocking(false).unwrap();
+    texts
+}
+
 /// Asks until the answer is right.
 #[track_caller]
 fn ask(client: &Client, command: &str, expected: &str) {
@@ -274,12 +287,7 @@ fn a_stopped_bus_makes_nobody_wait() {
     wait_until("texts reach the other node again", || {
         ann.send(b"again");
         ann.receive();
-        bob.send(b"/ping now");
-        let mut received = Vec::new();
-        while received.last().is_none_or(|last| last != "* pong now") {
-            received.push(bob.receive_text());
-        }
-        received.iter().any(|text| text.ends_with(" again"))
+        drain(&bob).iter().any(|text| text.ends_with(b" again"))
     });
 }
 
