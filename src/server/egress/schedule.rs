@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sender;
-use super::backlog::{Backlog, BacklogFull};
+use super::backlog::{Backlog, BacklogFull, Picked};
 use super::exchange::Exchange;
 use super::packets::PACKET_COST_NS;
 use super::plan::{Claim, Plan, SLICE_COST_NS, SharedPlan};
@@ -161,21 +161,26 @@ impl Schedule {
         let others = self.exchange.workers() - 1;
         let (mut helpers, mut age_us) = (0, 0);
         let publisher = self.publisher.as_mut();
-        let mut publisher = publisher.filter(|_| target.remote_members() > 0);
+        let publisher = publisher.filter(|_| target.remote_members() > 0);
         let plan = self.pool.take(|plan| {
             let mut builder = plan.build(&target, &mut self.planner);
-            self.backlog.pick(room, |text| {
+            let mut push = |text: &Picked<'_>| {
                 builder.try_push(text)?;
                 age_us = age_us.max(text.age_us);
-                if let Some(publisher) = &mut publisher {
-                    publisher.push(&target, text);
-                }
                 Ok(())
-            });
-            builder.finish();
-            if let Some(publisher) = publisher {
-                publisher.finish(&target);
+            };
+            match publisher {
+                None => self.backlog.pick(room, push),
+                Some(publisher) => {
+                    self.backlog.pick(room, |text| {
+                        push(text)?;
+                        publisher.push(&target, text);
+                        Ok(())
+                    });
+                    publisher.finish(&target);
+                }
             }
+            builder.finish();
             plan.set_received_us(self.backlog.now_us.wrapping_sub(age_us));
             let cost_ns = plan.cost_ns();
             helpers = others.min((cost_ns / SHARE_COST_NS) as usize);
