@@ -108,6 +108,7 @@ impl PlanPackets {
 
 impl PlanBuilder<'_> {
     /// Adds a text, if there is space for it. An empty plan always has enough for one.
+    #[inline(always)]
     pub(super) fn try_push(&mut self, picked: &Picked<'_>) -> Result<(), Full> {
         let frame_bytes = message_bytes(&picked.from, picked.text.len());
         let speaks_v1 = self.texts.is_some() || self.lines.is_some();

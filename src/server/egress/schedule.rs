@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sender;
-use super::backlog::{Backlog, BacklogFull, Picked};
+use super::backlog::{Backlog, BacklogFull};
 use super::exchange::Exchange;
 use super::packets::PACKET_COST_NS;
 use super::plan::{Claim, Plan, SLICE_COST_NS, SharedPlan};
@@ -164,16 +164,16 @@ impl Schedule {
         let publisher = publisher.filter(|_| target.remote_members() > 0);
         let plan = self.pool.take(|plan| {
             let mut builder = plan.build(&target, &mut self.planner);
-            let mut push = |text: &Picked<'_>| {
-                builder.try_push(text)?;
-                age_us = age_us.max(text.age_us);
-                Ok(())
-            };
             match publisher {
-                None => self.backlog.pick(room, push),
+                None => self.backlog.pick(room, |text| {
+                    builder.try_push(text)?;
+                    age_us = age_us.max(text.age_us);
+                    Ok(())
+                }),
                 Some(publisher) => {
                     self.backlog.pick(room, |text| {
-                        push(text)?;
+                        builder.try_push(text)?;
+                        age_us = age_us.max(text.age_us);
                         publisher.push(&target, text);
                         Ok(())
                     });
