@@ -422,6 +422,7 @@ impl RoomQueue {
 
 impl Hash for ShareKey {
     /// Hashes what a key holds, at half the cost of that and its kind.
+    #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             Self::Peer(address) => address.hash(state),
