@@ -45,6 +45,15 @@ impl Drop for TestFile {
 }
 
 #[test]
+fn the_line_for_the_log_has_the_path_in_one_line() {
+    let file = TestFile::new("log\n\u{1b}[2J", "");
+    let shown = file.0.display().to_string();
+    let shown = shown.replace("\n\u{1b}[2J", "??[2J");
+    let line = file.configuration(&[]).summary(true);
+    assert_eq!(line, format!("configuration: {shown}; texts are logged"));
+}
+
+#[test]
 fn a_file_that_is_read_again_changes_the_flags_that_differ() {
     let file = TestFile::new(
         "again",
