@@ -103,7 +103,6 @@ struct Share {
 struct Text {
     from: DisplayName,
     not_to: Option<SessionId>,
-    is_local: bool,
     /// The index of its sender's own account, if the share is that of a network.
     peer: Option<u32>,
     load: Load,
@@ -221,7 +220,6 @@ impl Backlog {
         let text = self.texts.insert(Text {
             from,
             not_to: sender.session_without_echo,
-            is_local: !matches!(sender.source, Source::Node(_)),
             peer,
             load,
             place,
@@ -279,7 +277,7 @@ impl Backlog {
                 share: sender.share,
                 from: text.from,
                 not_to: text.not_to,
-                is_local: text.is_local,
+                is_local: !matches!(sender.key.1, ShareKey::Node(_)),
                 cost_ns: text.load.cost_ns,
                 age_us: self.now_us.wrapping_sub(text.received_us),
                 text: self.bytes.get(&text.place),
