@@ -10,6 +10,8 @@ mod common;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+#[cfg(feature = "cluster")]
+use std::process::Command;
 
 use common::{TestFile, bare_command, output_of};
 
@@ -258,4 +260,27 @@ fn a_mistake_in_an_environment_variable_is_told_with_its_name() {
     };
     assert!(check(&["--check-config"]));
     assert!(!check(&["--check-config", "--timeout", "6"]));
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn a_password_in_an_address_with_a_mistake_is_not_shown() {
+    let told = |command: &mut Command| {
+        let (code, printed, errors) = output_of(command);
+        assert_eq!((code, &*printed), (Some(2), ""));
+        assert!(!errors.contains("secret"), "{errors}");
+        assert!(errors.contains("must be nats://HOST:PORT"), "{errors}");
+        errors
+    };
+    // The comma parts it in two.
+    for address in ["nats:/ada:secret@10.0.0.5", "nats://ada:secret,secret@h:1"] {
+        let errors = told(&mut bare_command(&["--cluster", address]));
+        assert!(errors.contains("'--cluster <URL>'"), "{errors}");
+        let mut command = bare_command(&[]);
+        let errors = told(command.env("BULLHORN_CLUSTER", address));
+        assert!(errors.contains("of BULLHORN_CLUSTER"), "{errors}");
+        let file = TestFile::new("password", &format!("cluster = [\"{address}\"]"));
+        let errors = told(&mut bare_command(&["--config", file.path()]));
+        assert!(errors.contains(":1: cluster: "), "{errors}");
+    }
 }
