@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use bullhorn::client::{ProtocolChoice, Session};
 use common::{
-    Client, Nats, ServerProgram, answer, connect_with, expect_line, has_v2_session, names,
-    wait_until,
+    Client, Nats, ServerProgram, answer, connect_with, expect_line, expect_members, has_v2_session,
+    names, wait_until,
 };
 use nix::sys::signal::Signal;
 
@@ -48,16 +48,6 @@ fn ask(client: &Client, command: &str, expected: &str) {
         client.send(command.as_bytes());
         last = client.receive_text();
         last == expected
-    });
-}
-
-/// Waits until a node has this many members in the lobby, as `client` sees it.
-#[track_caller]
-fn expect_members(client: &Client, count: usize) {
-    wait_until("the number of members", || {
-        client.send(b"/who");
-        let answer = client.receive_text();
-        answer.starts_with(&format!("* {count} in lobby"))
     });
 }
 
@@ -313,63 +303,6 @@ fn of_two_servers_with_the_same_name_the_older_stays() {
     old.expect_success();
     let cat = young.registered_client();
     expect_members(&cat, 2);
-}
-
-#[test]
-fn a_bus_that_wants_a_password_is_told_it_or_refuses_the_node() {
-    let Some(nats) = Nats::start(&["--user", "me", "--pass", "secret"]) else {
-        return;
-    };
-    // Not by its name, which has two addresses, and the bus listens at one.
-    let start = |id, user| {
-        let url = format!("nats://{user}127.0.0.1:{}", nats.port());
-        let command = ["--bind", "127.0.0.1:0", "--no-pin", "--workers", "1"];
-        let cluster = ["--cluster", &url, "--cluster-name", "test", "--node-id", id];
-        let arguments = [&command[..], &cluster].concat();
-        ServerProgram::start_command(common::server_command(&arguments))
-    };
-    let mut refused = start("refused", "");
-    let line = refused.log().find("the bus cannot be reached");
-    assert!(line.contains("--cluster-credentials"), "{line}");
-    let nodes = ["one", "two"].map(|id| start(id, "me:secret@"));
-    let [ann, bob] = nodes.each_ref().map(ServerProgram::registered_client);
-    expect_members(&ann, 2);
-    expect_members(&bob, 2);
-}
-
-#[test]
-fn a_bus_with_tls_is_verified_and_verifies_its_nodes() {
-    let file = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
-    let files = ["ca.pem", "bus.pem", "bus.key", "node.pem", "node.key"].map(file);
-    let [ca, bus, bus_key, node, node_key] = files.each_ref().map(String::as_str);
-    let verify = [
-        "--tlsverify",
-        "--tlscert",
-        bus,
-        "--tlskey",
-        bus_key,
-        "--tlscacert",
-        ca,
-    ];
-    let Some(nats) = Nats::start(&verify) else {
-        return;
-    };
-    let start = |id: &str, more: &[&str]| {
-        let command = nats.node_command(id, &[&["--cluster-ca", ca], more].concat());
-        ServerProgram::start_command(command)
-    };
-    let mut unknown = start("unknown", &[]);
-    unknown.log().find("the bus cannot be reached");
-    let own = ["--cluster-certificate", node, "--cluster-key", node_key];
-    let nodes = ["one", "two"].map(|id| start(id, &own));
-    let [ann, bob] = nodes.each_ref().map(ServerProgram::registered_client);
-    expect_members(&ann, 2);
-    expect_members(&bob, 2);
-    // Without the authority, the bus is not trusted.
-    let command = nats.node_command("system", &own);
-    let mut system = ServerProgram::start_command(command);
-    let line = system.log().find("the bus cannot be reached");
-    assert!(line.contains("certificate"), "{line}");
 }
 
 #[test]

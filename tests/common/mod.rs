@@ -71,7 +71,7 @@ pub(crate) use injected::Injected;
 pub(crate) use lines::Lines;
 pub(crate) use moderated::{HOUR, Moderated, expect_frames, notice, request};
 #[cfg(feature = "cluster")]
-pub(crate) use nats::Nats;
+pub(crate) use nats::{Nats, expect_members};
 pub(crate) use network::{Network, with_networks};
 pub(crate) use network_peers::{
     Peer, parse, peers_at, stranger, trust_all, two_machines, wildcard_config,

@@ -1,19 +1,20 @@
 //! A bus for clusters: the program `nats-server` as a child process.
 
 use std::env;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
 use super::process::Process;
-use super::{ServerProgram, server_command, wait_until};
+use super::{Client, ServerProgram, server_command, wait_until};
 
 /// A running bus on a port of 127.0.0.1, which is killed on drop.
 pub(crate) struct Nats {
     program: PathBuf,
     arguments: Vec<String>,
+    ip: Ipv4Addr,
     port: u16,
     process: Option<Process>,
 }
@@ -34,6 +35,7 @@ impl Nats {
         let mut nats = Self {
             program,
             arguments: arguments.iter().map(|it| (*it).to_owned()).collect(),
+            ip: Ipv4Addr::LOCALHOST,
             port,
             process: None,
         };
@@ -46,13 +48,20 @@ impl Nats {
     pub(crate) fn resume(&mut self) {
         let mut command = Command::new(&self.program);
         command
-            .args(["-a", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-a", &self.ip.to_string(), "-p", &self.port.to_string()])
             .args(&self.arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         self.process = Some(Process::spawn(&mut command));
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let address = SocketAddr::from((self.ip, self.port));
         wait_until("the bus listens", || TcpStream::connect(address).is_ok());
+    }
+
+    /// Starts the bus that was killed at another address, with the same port.
+    #[track_caller]
+    pub(crate) fn resume_at(&mut self, ip: Ipv4Addr) {
+        self.ip = ip;
+        self.resume();
     }
 
     /// Kills the bus.
@@ -110,6 +119,16 @@ impl Nats {
         last.send(b"quit");
         nodes
     }
+}
+
+/// Waits until a node has this many members in the lobby, as `client` sees it.
+#[track_caller]
+pub(crate) fn expect_members(client: &Client, count: usize) {
+    wait_until("the number of members", || {
+        client.send(b"/who");
+        let answer = client.receive_text();
+        answer.starts_with(&format!("* {count} in lobby"))
+    });
 }
 
 /// Returns the program, from where `scripts/nats` puts it or from the path.

@@ -1,7 +1,6 @@
 //! Connections to the servers of the bus.
 
 use std::fmt::{self, Display, Formatter};
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
@@ -12,6 +11,8 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
+
+use crate::server::files::{self, shown};
 
 /// The address of a server of the bus: `nats://HOST:PORT`, or `tls://HOST:PORT`.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,8 +98,9 @@ impl Connector {
         let security = &self.security;
         let mut options = match &security.credentials {
             Some(file) => {
-                let named = |error| io::Error::other(format!("{}: {error}", file.display()));
-                let text = fs::read_to_string(file).map_err(named)?;
+                let named = |error| io::Error::other(format!("{}: {error}", shown(file)));
+                let bytes = files::read(file, MAX_CREDENTIALS_BYTES).map_err(named)?;
+                let text = String::from_utf8_lossy(&bytes);
                 ConnectOptions::with_credentials(&text).map_err(named)?
             }
             None => match self.addresses.iter().find_map(Address::user) {
@@ -158,7 +160,11 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let address: ServerAddr = text.parse().map_err(|_| AddressError)?;
-        let is_right = matches!(address.scheme(), "nats" | "tls") && !address.host().is_empty();
+        let url = address.clone().into_inner();
+        let is_right = matches!(address.scheme(), "nats" | "tls")
+            && !address.host().is_empty()
+            && matches!(url.path(), "" | "/")
+            && (url.query(), url.fragment()) == (None, None);
         is_right.then_some(Self(address)).ok_or(AddressError)
     }
 }
@@ -196,6 +202,9 @@ const MAX_CONNECT: Duration = Duration::from_secs(2);
 /// connection has ended, before other nodes would be taken for dead.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Maximum size of a credentials file. The permissions of a user are in its JWT, and few files have 4 KiB.
+const MAX_CREDENTIALS_BYTES: u64 = 64 << 10;
+
 /// The first wait before another attempt, and the longest.
 const MIN_WAIT: Duration = Duration::from_millis(100);
 const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -232,6 +241,10 @@ mod tests {
             "http://10.0.0.5",
             "nats://",
             "nats://a:x",
+            "nats:/10.0.0.5",
+            "nats://10.0.0.5/chat",
+            "nats://10.0.0.5?chat",
+            "nats://10.0.0.5#chat",
         ] {
             assert_eq!(text.parse::<Address>(), Err(AddressError), "{text}");
         }
