@@ -1,9 +1,10 @@
 //! The table of the sandbox: the system calls and the paths that each part of the server needs.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
+
+use super::folders;
 
 /// A part of the server, which needs system calls and paths. What no part needs is refused.
 ///
@@ -111,36 +112,17 @@ impl Feature {
             Self::Sockets => vec![("/proc/self".into(), Access::Read)],
             Self::Console => vec![],
             Self::StateDir(folder) => vec![(folder.clone(), Access::Replace)],
-            Self::ConfigFile(file) => folders_of(file),
+            Self::ConfigFile(file) => folders::of(file),
             Self::Admin { token_file, .. } => {
-                token_file.as_deref().map_or_else(Vec::new, folders_of)
+                token_file.as_deref().map_or_else(Vec::new, folders::of)
             }
             Self::Cluster { files, .. } => {
                 let system = NETWORK_FILES.iter().map(|path| (path.into(), Access::Read));
-                let given = files.iter().flat_map(|file| folders_of(file));
-                system.chain(given).collect()
+                let resolver = folders::of_target(Path::new("/etc/resolv.conf"));
+                let given = files.iter().flat_map(|file| folders::of(file));
+                system.chain(resolver).chain(given).collect()
             }
         }
-    }
-}
-
-/// Returns the folder of a file that is read again, and that of its target if it is a symbolic link.
-fn folders_of(file: &Path) -> Vec<(PathBuf, Access)> {
-    let mut folders = vec![(folder_of(file), Access::Read)];
-    if let Ok(target) = fs::canonicalize(file)
-        && target.is_file()
-    {
-        folders.push((folder_of(&target), Access::Read));
-    }
-    folders
-}
-
-/// Returns the folder of a file that may be replaced by a new one while the server runs. A rule on the
-/// file itself would not hold for the new one.
-fn folder_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(folder) if folder != "" => folder.to_owned(),
-        _ => ".".into(),
     }
 }
 
@@ -352,7 +334,6 @@ const NETWORK_FILES: &[&str] = &[
     "/etc/pki",
     "/etc/resolv.conf",
     "/etc/ssl",
-    "/run/systemd/resolve",
     "/usr/lib/ssl",
     "/usr/local/share/ca-certificates",
     "/usr/share/ca-certificates",
