@@ -4,6 +4,10 @@
 mod checks;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::Mutex;
+use std::thread::{self, available_parallelism};
 
 use super::world::{Random, World, newcomer, peer};
 use crate::net::PeerAddr;
@@ -422,22 +426,27 @@ fn all_nodes_agree_after_any_faults() {
         Err(_) => SEEDS,
     };
     let first: u64 = std::env::var("BULLHORN_CLUSTER_SEED").map_or(0, |seed| seed.parse().unwrap());
-    let mut tally = BTreeMap::new();
-    for seed in first..first + seeds {
-        let result = std::panic::catch_unwind(|| run(seed));
-        match result {
-            Ok(counts) => {
-                for (kind, count) in counts {
-                    *tally.entry(kind).or_insert(0) += count;
-                }
-            }
-            Err(panic) => {
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    let tally = Mutex::new(BTreeMap::new());
+    let run_each = |start| {
+        for seed in (first..first + seeds).skip(start).step_by(threads) {
+            let counts = catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
                 eprintln!("seed {seed} of the cluster's model fails");
-                std::panic::resume_unwind(panic);
+                resume_unwind(panic);
+            });
+            let mut tally = tally.lock().unwrap();
+            for (kind, count) in counts {
+                *tally.entry(kind).or_insert(0) += count;
             }
         }
-    }
-    println!("{tally:?}");
+    };
+    thread::scope(|scope| {
+        for start in 0..threads {
+            let run_each = &run_each;
+            scope.spawn(move || run_each(start));
+        }
+    });
+    println!("{:?}", tally.into_inner().unwrap());
 }
 
 /// Number of seeds, which take ten seconds without optimization. The variable above runs more.
