@@ -1,6 +1,6 @@
 //! The subjects of rooms that this node subscribes to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::bus::{Bus, Subject, shard};
 use crate::wire::RoomName;
@@ -14,6 +14,8 @@ use crate::wire::RoomName;
 pub(super) struct Subscriptions {
     /// The time at which a room ends, if it has no local members. By the name in lower case.
     rooms: HashMap<RoomName, Option<u64>>,
+    /// The rooms that end, in the order of their times. Some have had members again.
+    ending: VecDeque<(u64, RoomName)>,
     by_shard: bool,
     /// The subjects that the bus was told of.
     subjects: BTreeSet<Subject>,
@@ -31,8 +33,10 @@ impl Subscriptions {
 
     /// The last local member of a room has left.
     pub(super) fn leave(&mut self, room: &RoomName, now_ms: u64) {
-        if let Some(end_ms) = self.rooms.get_mut(&room.folded()) {
+        let key = room.folded();
+        if let Some(end_ms) = self.rooms.get_mut(&key) {
             *end_ms = Some(now_ms + KEEP_MS);
+            self.ending.push_back((now_ms + KEEP_MS, key));
         }
     }
 
@@ -49,13 +53,15 @@ impl Subscriptions {
         mut on_end: impl FnMut(&RoomName),
     ) {
         let before = self.rooms.len();
-        self.rooms.retain(|room, end_ms| {
-            let is_over = end_ms.is_some_and(|end_ms| now_ms >= end_ms);
-            if is_over {
-                on_end(room);
+        while let Some(&(end_ms, room)) = self.ending.front()
+            && now_ms >= end_ms
+        {
+            self.ending.pop_front();
+            if self.rooms.get(&room) == Some(&Some(end_ms)) {
+                self.rooms.remove(&room);
+                on_end(&room);
             }
-            !is_over
-        });
+        }
         self.by_shard &= self.rooms.len() > MAX_ROOM_SUBJECTS / 2;
         if self.rooms.len() < before {
             self.replace(bus);
