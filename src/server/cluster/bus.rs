@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use siphasher::sip::SipHasher13;
 
 use crate::wire::RoomName;
-use crate::wire::cluster::NodeId;
+use crate::wire::cluster::{ClusterName, NodeId};
 
 /// A bus. None of its calls waits.
 pub trait Bus {
@@ -36,13 +36,13 @@ pub enum Subject {
 /// A subject of a cluster, as NATS writes it.
 #[derive(Debug, Clone, Copy)]
 pub struct SubjectOf<'a> {
-    pub cluster: &'a NodeId,
+    pub cluster: &'a ClusterName,
     pub subject: Subject,
 }
 
 impl Subject {
     /// Returns the subject that is written like this, if it is one of the cluster.
-    pub fn parse(cluster: &NodeId, written: &str) -> Option<Self> {
+    pub fn parse(cluster: &ClusterName, written: &str) -> Option<Self> {
         let mut tokens = written.split('.');
         if tokens.next() != Some(PREFIX) || tokens.next() != Some(cluster.as_str()) {
             return None;
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_subject_is_parsed_as_it_is_written() {
-        let cluster: NodeId = "Prod-1".parse().unwrap();
+        let cluster: ClusterName = "Prod-1".parse().unwrap();
         let room: RoomName = "den".parse().unwrap();
         for (subject, written) in [
             (Subject::Nodes, "bh.Prod-1.nodes".to_owned()),

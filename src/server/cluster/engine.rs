@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use self::status::version;
 use super::bus::{Bus, Subject};
-use super::claims::Claims;
+use super::grants::Grants;
 use super::load::Load;
 use super::message::{Body, Heartbeat, Message, MessageError};
 use super::nodes::{DownReason, Event, HEARTBEAT_MS, MAX_SILENCE_MS, Node, Nodes};
@@ -21,10 +21,11 @@ use super::positions::Positions;
 use super::rivals::Rivals;
 use super::shared::{ClusterShared, add};
 use super::subscriptions::Subscriptions;
+use super::waiting::WaitingNames;
 use crate::server::ops::log::Log;
 use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::{NameAnswer, Recipient, Registry, Request};
-use crate::wire::cluster::{Change, NodeId};
+use crate::wire::cluster::{Change, ClusterName, NodeId};
 use crate::wire::{Name, Reply};
 
 pub use self::status::MAX_NAMED_SERVERS;
@@ -36,7 +37,8 @@ pub struct Engine {
     nodes: Nodes,
     subscriptions: Subscriptions,
     positions: Positions,
-    claims: Claims,
+    grants: Grants,
+    waiting: WaitingNames,
     rivals: Rivals,
     /// Names that another node has claimed earlier, and that could not be taken away yet.
     contested: Vec<Name>,
@@ -60,7 +62,7 @@ pub struct Engine {
 
 /// The parts of the server that a node works with.
 pub struct Parts {
-    pub cluster: NodeId,
+    pub cluster: ClusterName,
     pub node: NodeId,
     /// Begins with the time of the start, see [`incarnation`].
     pub incarnation: u64,
@@ -97,7 +99,8 @@ impl Engine {
             nodes: Nodes::new(Arc::clone(parts.registry.remote())),
             subscriptions: Subscriptions::default(),
             positions: Positions::default(),
-            claims: Claims::default(),
+            grants: Grants::default(),
+            waiting: WaitingNames::default(),
             rivals: Rivals::default(),
             contested: Vec::new(),
             untold: Vec::new(),
@@ -196,8 +199,8 @@ impl Engine {
         let positions = &mut self.positions;
         self.subscriptions
             .expire(now_ms, bus, |room| positions.end_room(room));
-        self.claims.expire(now_ms);
-        while let Some(request) = self.claims.late(now_ms) {
+        self.grants.expire(now_ms);
+        while let Some(request) = self.waiting.take_late(now_ms) {
             self.settle(&request, NameAnswer::Missing);
         }
         if self
@@ -329,7 +332,7 @@ impl Engine {
                 self.send(bus, Some(from), Body::NameAnswer { number, is_granted });
             }
             Body::NameAnswer { number, is_granted } => {
-                if let Some(request) = self.claims.answered(number) {
+                if let Some(request) = self.waiting.take(number) {
                     let answer = match is_granted {
                         true => NameAnswer::Granted,
                         false => NameAnswer::Taken,
@@ -393,7 +396,7 @@ impl Engine {
                     };
                     self.parts.log.warn(format!("cluster: node {node} {why}"));
                     self.positions.end_node(incarnation);
-                    self.claims.end_node(node);
+                    self.grants.end_node(node);
                 }
                 Event::Changed(node, change) => {
                     self.parts.registry.note_remote(&change);

@@ -19,13 +19,13 @@ use crate::server::ops::supervise::Supervisor;
 use crate::server::ops::turns::WorkerHandle;
 use crate::server::registry::{Registry, now_ms_since_1970};
 use crate::wire::Reply;
-use crate::wire::cluster::NodeId;
+use crate::wire::cluster::{ClusterName, NodeId};
 
 /// A node whose thread has not been started.
 pub struct Node {
     thread: nats::Thread,
     config: ClusterConfig,
-    cluster: NodeId,
+    cluster: ClusterName,
     id: NodeId,
     incarnation: u64,
     shared: Arc<ClusterShared>,

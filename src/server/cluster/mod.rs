@@ -4,8 +4,8 @@
 //! pass it on their way out: workers put batches in their outbox, and the bus takes them from there.
 
 pub mod bus;
-mod claims;
 pub mod engine;
+mod grants;
 mod join;
 mod load;
 pub mod message;
@@ -16,5 +16,6 @@ mod positions;
 mod rivals;
 pub mod shared;
 mod subscriptions;
+mod waiting;
 
 pub use join::{CoreParts, Node};

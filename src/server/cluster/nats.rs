@@ -23,14 +23,14 @@ use super::engine::{Engine, Now, TICK_MS};
 use super::shared::{ClusterShared, add};
 use crate::server::ops::log::Log;
 use crate::server::ops::supervise::{StopSignal, Wake};
-use crate::wire::cluster::NodeId;
+use crate::wire::cluster::{ClusterName, NodeId};
 
 pub use connect::{Address, AddressError, Security};
 
 /// The thread of a cluster, before it runs.
 pub struct Thread {
     runtime: Runtime,
-    cluster: NodeId,
+    cluster: ClusterName,
     connector: Connector,
     signals: Arc<Signals>,
 }
@@ -60,7 +60,7 @@ impl Thread {
     /// # Errors
     /// The system has no more files.
     pub fn new(
-        cluster: NodeId,
+        cluster: ClusterName,
         node: NodeId,
         addresses: Vec<Address>,
         security: Security,
@@ -126,7 +126,7 @@ impl Thread {
 struct Running<'a> {
     engine: Engine,
     bus: Nats,
-    cluster: NodeId,
+    cluster: ClusterName,
     signals: Arc<Signals>,
     start: Instant,
     ticks: Interval,

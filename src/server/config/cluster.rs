@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use super::ConfigError;
 use crate::server::cluster::nats::{Address, Security};
 use crate::server::ops::sandbox::Feature;
-use crate::wire::cluster::NodeId;
+use crate::wire::cluster::{ClusterName, NodeId};
 
 /// The flags of the cluster, of which a server is no part unless it has the address of a bus.
 #[derive(Debug, Clone, Default, Args)]
@@ -37,7 +37,7 @@ pub struct ClusterConfig {
         value_name = "NAME",
         id = "cluster-name"
     )]
-    pub name: Option<NodeId>,
+    pub name: Option<ClusterName>,
 
     /// Name of this server in its cluster, 1 to 32 of A-Z a-z 0-9 _ - [default: the host's name and the
     /// port]

@@ -63,11 +63,11 @@ pub struct Egress {
     stuck: StuckDetector,
     info: Arc<WorkerInfo>,
     /// `None` without a cluster.
-    nodes: Option<Nodes>,
+    nodes: Option<FromNodes>,
 }
 
 /// The way of texts from other nodes to a worker.
-struct Nodes {
+struct FromNodes {
     inbox: Arc<Inbox>,
     /// Gives each of their senders a share of the backlog.
     hash: RandomState,
@@ -155,7 +155,7 @@ impl Egress {
     pub fn join_cluster(&mut self, outbox: Arc<Outbox>, inbox: Arc<Inbox>) {
         self.schedule.publisher = Some(Publisher::new(self.worker, outbox));
         let hash = RandomState::new();
-        self.nodes = Some(Nodes { inbox, hash });
+        self.nodes = Some(FromNodes { inbox, hash });
     }
 
     /// Begins a turn of the worker's loop, at this time.

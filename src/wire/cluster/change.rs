@@ -3,6 +3,9 @@
 use crate::wire::reply::PresenceEvent;
 use crate::wire::{DisplayName, Name, RoomName};
 
+/// The name of a cluster: 1 to 32 of `A-Z a-z 0-9 _ -`.
+pub type ClusterName = RoomName;
+
 /// The name of a node: 1 to 32 of `A-Z a-z 0-9 _ -`, unique in its cluster.
 pub type NodeId = RoomName;
 

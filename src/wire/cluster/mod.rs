@@ -6,7 +6,7 @@
 mod change;
 mod texts;
 
-pub use change::{Change, Claim, NodeId};
+pub use change::{Change, Claim, ClusterName, NodeId};
 pub use texts::{
     BatchHead, MAX_BATCH_BYTES, MalformedBatch, NodeText, Texts, begin_batch, parse_batch,
     push_node_text, set_batch_len,

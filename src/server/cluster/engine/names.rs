@@ -1,7 +1,7 @@
 //! Names that peers of several nodes want.
 
 use super::super::bus::Bus;
-use super::super::claims::{is_earlier, owner};
+use super::super::grants::{is_earlier, owner};
 use super::super::message::Body;
 use super::super::nodes::Node;
 use super::super::shared::add;
@@ -14,7 +14,7 @@ impl Engine {
     /// Takes note of a claim of a node, which [`RemoteNodes`](crate::server::registry::RemoteNodes) or the
     /// members of this node have already.
     pub(super) fn note_claim(&mut self, name: &Name, node: &NodeId) {
-        self.claims.end_grant(name, node);
+        self.grants.end(name, node);
         self.compare(name);
     }
 
@@ -52,7 +52,7 @@ impl Engine {
             };
             return self.settle(&request, answer);
         }
-        let number = self.claims.wait(request, now.ms());
+        let number = self.waiting.add(request, now.ms());
         let claim = request.claim;
         self.send(bus, Some(node), Body::NameRequest { number, claim });
     }
@@ -63,7 +63,7 @@ impl Engine {
         let is_here = node != self.own.id() && registry.has_name(name);
         let claims = registry.remote().claims_of(name);
         let is_there = claims.iter().any(|(other, _)| *other != node);
-        !is_here && !is_there && self.claims.grant(name, node, now_ms)
+        !is_here && !is_there && self.grants.add(name, node, now_ms)
     }
 
     /// Ends a request for a name, and tells its peer.

@@ -15,7 +15,7 @@ use super::connect::Events;
 use crate::server::cluster::bus::{Subject, SubjectOf};
 use crate::server::egress::outbox::Outbox;
 use crate::server::ops::supervise::lock;
-use crate::wire::cluster::NodeId;
+use crate::wire::cluster::ClusterName;
 
 /// A connection, and the tasks that serve it. All that waits in it is gone with it.
 pub(super) struct Link {
@@ -52,7 +52,7 @@ struct Queue {
 /// Carries operations and texts to the connection.
 struct Writer {
     client: Client,
-    cluster: NodeId,
+    cluster: ClusterName,
     operations: Arc<Operations>,
     outbox: Arc<Outbox>,
     messages: Sender<(Subject, Message)>,
@@ -71,7 +71,7 @@ impl Link {
     pub(super) fn open(
         client: Client,
         events: Events,
-        cluster: NodeId,
+        cluster: ClusterName,
         outbox: Arc<Outbox>,
         texts: Arc<Notify>,
     ) -> Self {

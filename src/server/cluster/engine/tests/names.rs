@@ -1,7 +1,7 @@
 //! Names that peers of several nodes want.
 
 use super::super::super::bus::Subject;
-use super::super::super::claims::owner;
+use super::super::super::grants::owner;
 use super::super::super::message::{Body, Message};
 use super::world::{Random, World, id, newcomer, peer};
 use crate::server::egress::inbox::{Incoming, MAX_INCOMING};

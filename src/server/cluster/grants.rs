@@ -1,68 +1,33 @@
-//! The names that peers of several nodes want.
+//! The names that this node decides about.
 //!
 //! One node decides about each name: the one with the highest hash of itself and the name (rendezvous
 //! hashing, Thaler and Ravishankar, 1998). As nodes may see different nodes for a moment, two of them may
 //! have a name. Then the earlier claim holds, and the same one on all nodes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
-use crate::server::registry::NameRequest;
 use crate::wire::Name;
 use crate::wire::cluster::{Claim, NodeId};
 
-/// The requests of this node that wait for an answer, and the names that it has granted.
+/// The names that are about to be claimed.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
-    /// By the number of the request, in their order.
-    waiting: BTreeMap<u64, Waiting>,
-    last_number: u64,
+pub(super) struct Grants {
     /// By the name in lower case.
     granted: HashMap<Name, Grant>,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    request: NameRequest,
-    deadline_ms: u64,
-}
-
-/// A name that is about to be claimed.
 #[derive(Debug)]
 struct Grant {
     node: NodeId,
     end_ms: u64,
 }
 
-impl Claims {
-    /// Adds a request, and returns its number.
-    pub(super) fn wait(&mut self, request: NameRequest, now_ms: u64) -> u64 {
-        self.last_number += 1;
-        let deadline_ms = now_ms + MAX_ANSWER_MS;
-        let waiting = Waiting {
-            request,
-            deadline_ms,
-        };
-        self.waiting.insert(self.last_number, waiting);
-        self.last_number
-    }
-
-    /// Takes the request with this number, which has its answer.
-    pub(super) fn answered(&mut self, number: u64) -> Option<NameRequest> {
-        self.waiting.remove(&number).map(|waiting| waiting.request)
-    }
-
-    /// Takes a request that has waited for too long.
-    pub(super) fn late(&mut self, now_ms: u64) -> Option<NameRequest> {
-        let (_, oldest) = self.waiting.first_key_value()?;
-        let is_late = now_ms >= oldest.deadline_ms;
-        is_late.then(|| self.waiting.pop_first().map(|(_, it)| it.request))?
-    }
-
+impl Grants {
     /// Grants a name that nobody has to a node. Returns false if another node is about to claim it.
-    pub(super) fn grant(&mut self, name: &Name, node: NodeId, now_ms: u64) -> bool {
+    pub(super) fn add(&mut self, name: &Name, node: NodeId, now_ms: u64) -> bool {
         let granted = self.granted.entry(name.folded()).or_insert(Grant {
             node,
             end_ms: now_ms,
@@ -76,7 +41,7 @@ impl Claims {
     }
 
     /// Forgets the grant of a name to a node, which has claimed it.
-    pub(super) fn end_grant(&mut self, name: &Name, node: &NodeId) {
+    pub(super) fn end(&mut self, name: &Name, node: &NodeId) {
         let key = name.folded();
         if self.granted.get(&key).is_some_and(|it| it.node == *node) {
             self.granted.remove(&key);
@@ -109,9 +74,6 @@ pub(super) fn is_earlier(claim: &Claim, node: &NodeId, other: &Claim, other_node
     (claim.claimed_ms, node) < (other.claimed_ms, other_node)
 }
 
-/// Time after which an answer is late. It is noticed up to a tick later, and the peer is told within 500 ms.
-pub(super) const MAX_ANSWER_MS: u64 = 400;
-
 /// Time within which the claim of a granted name has come. Without one, nobody has the name.
 const GRANT_MS: u64 = 2_000;
 
@@ -120,7 +82,6 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::net::PeerAddr;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -130,46 +91,23 @@ mod tests {
         format!("node-{number}").parse().unwrap()
     }
 
-    fn request(text: &str) -> NameRequest {
-        NameRequest {
-            session: None,
-            peer: PeerAddr::new(([127, 0, 0, 1], 1).into(), 0),
-            claim: Claim {
-                name: name(text),
-                claimed_ms: 0,
-            },
-        }
-    }
-
-    #[test]
-    fn a_request_is_answered_once_or_late() {
-        let mut claims = Claims::default();
-        let first = claims.wait(request("ada"), 1_000);
-        let second = claims.wait(request("bob"), 1_001);
-        assert_eq!(claims.answered(first), Some(request("ada")));
-        assert_eq!(claims.answered(first), None);
-        assert_eq!(claims.late(1_400), None);
-        assert_eq!(claims.late(1_501), Some(request("bob")));
-        assert_eq!(claims.answered(second), None);
-    }
-
     #[test]
     fn a_granted_name_is_kept_for_its_node_for_a_while() {
-        let mut claims = Claims::default();
-        assert!(claims.grant(&name("Ada"), node(1), 0));
-        assert!(!claims.grant(&name("ada"), node(2), 1_999));
-        assert!(claims.grant(&name("ada"), node(1), 1_999));
-        claims.expire(3_998);
-        assert!(!claims.grant(&name("ada"), node(2), 3_998));
-        claims.expire(3_999);
-        assert!(claims.grant(&name("ada"), node(2), 3_999));
-        claims.end_node(node(2));
-        assert!(claims.grant(&name("ada"), node(1), 4_000));
-        claims.end_grant(&name("ADA"), &node(2));
-        assert!(!claims.grant(&name("ada"), node(2), 4_000));
-        claims.end_grant(&name("ADA"), &node(1));
-        assert!(claims.grant(&name("ada"), node(2), 4_000));
-        assert!(claims.grant(&name("ada"), node(1), 6_000), "it is over");
+        let mut grants = Grants::default();
+        assert!(grants.add(&name("Ada"), node(1), 0));
+        assert!(!grants.add(&name("ada"), node(2), 1_999));
+        assert!(grants.add(&name("ada"), node(1), 1_999));
+        grants.expire(3_998);
+        assert!(!grants.add(&name("ada"), node(2), 3_998));
+        grants.expire(3_999);
+        assert!(grants.add(&name("ada"), node(2), 3_999));
+        grants.end_node(node(2));
+        assert!(grants.add(&name("ada"), node(1), 4_000));
+        grants.end(&name("ADA"), &node(2));
+        assert!(!grants.add(&name("ada"), node(2), 4_000));
+        grants.end(&name("ADA"), &node(1));
+        assert!(grants.add(&name("ada"), node(2), 4_000));
+        assert!(grants.add(&name("ada"), node(1), 6_000), "it is over");
     }
 
     #[test]
