@@ -1,11 +1,11 @@
 //! The batches of texts that wait for the bus of a cluster.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::server::ops::supervise::{Wake, lock};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::RoomName;
 
 /// A queue from all workers to the bus. A worker never waits for it: beyond its bounds, and while the bus
@@ -130,7 +130,7 @@ impl Outbox {
         None
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         lock(&self.queue)
     }
 }

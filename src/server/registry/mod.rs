@@ -51,7 +51,7 @@ use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
 pub use network_limits::{NetworkMeters, NetworkRates, NetworkSlot};
-#[cfg(test)]
+#[cfg(all(test, feature = "cluster"))]
 pub(crate) use nodes::SET_CLOCK_MS;
 pub use nodes::{
     ChangeQueue, Digest, Inconsistent, NameAnswer, NameRequest, NodeMembers, RemoteNodes, Renamed,

@@ -14,7 +14,7 @@ use crate::server::ops::stats::WorkerId;
 use crate::wire::DisplayName;
 use crate::wire::cluster::Change;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cluster"))]
 pub(crate) use changes::SET_CLOCK_MS;
 pub use changes::{ChangeQueue, now_ms_since_1970};
 pub use members::{Digest, Inconsistent, NodeMembers};
