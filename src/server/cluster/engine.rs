@@ -276,7 +276,7 @@ impl Engine {
         };
         for change in &changes {
             if let Change::Joined(room, _) = change {
-                self.subscriptions.enter(room, bus);
+                self.subscriptions.enter(room, now.ms(), bus);
             }
         }
         let is_active = self.is_active(now.ms());
