@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::super::bus::{Subject, shard};
+use super::super::super::bus::{Bus, Subject, shard};
+use super::super::Now;
 use super::world::{Seat, WORKERS, World, peer};
 use crate::server::egress::inbox::{Incoming, MAX_INCOMING};
 use crate::server::ops::stats::WorkerId;
@@ -195,6 +196,35 @@ fn a_subscription_is_there_before_the_first_text_for_a_new_member() {
     }
     publish(&mut world, &room, 0, 1);
     assert_eq!(texts(&received(&mut world, 50)), ["0"]);
+}
+
+/// The kinds of the calls of a node, in their order.
+#[derive(Default)]
+struct Order(Vec<&'static str>);
+
+impl Bus for Order {
+    fn publish(&mut self, _: Subject, _: Vec<u8>) {
+        self.0.push("publish");
+    }
+
+    fn subscribe(&mut self, _: Subject) {
+        self.0.push("subscribe");
+    }
+
+    fn unsubscribe(&mut self, _: Subject) {
+        self.0.push("unsubscribe");
+    }
+}
+
+#[test]
+fn a_node_subscribes_to_a_room_before_it_tells_of_the_member() {
+    let (mut world, _) = two_nodes();
+    world.register(1, 6);
+    world.run_ms(5);
+    world.join(1, 6, "hall");
+    let (now, mut order) = (Now { us: world.now_us }, Order::default());
+    world.nodes[1].engine.wake(now, &mut order);
+    assert_eq!(order.0, ["subscribe", "publish"]);
 }
 
 #[test]
