@@ -100,7 +100,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             positions: Positions::default(),
             grants: Grants::default(),
-            waiting: WaitingNames::default(),
+            waiting: WaitingNames::new(parts.incarnation),
             rivals: Rivals::default(),
             contested: Vec::new(),
             untold: Vec::new(),

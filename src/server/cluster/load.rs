@@ -26,3 +26,32 @@ impl Load {
         percent.min(100) as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::server::ops::stats::WorkerInfo;
+
+    #[test]
+    fn the_share_is_that_of_the_busiest_worker_since_the_last_call() {
+        let workers = [1, 2].map(|_| WorkerHandle {
+            info: WorkerInfo::new("worker"),
+            wake: Arc::new(|| {}),
+        });
+        let mut load = Load::default();
+        let busy = |worker: usize, ms: u64| {
+            let counters = &workers[worker].info.counters;
+            counters.busy_ns.add(ms * 1_000_000);
+        };
+        busy(0, 20);
+        busy(1, 500);
+        assert_eq!(load.busy_percent(&workers, 1_000_000), 50);
+        busy(0, 100);
+        assert_eq!(load.busy_percent(&workers, 2_000_000), 10);
+        assert_eq!(load.busy_percent(&workers, 3_000_000), 0);
+        busy(1, 1_200);
+        assert_eq!(load.busy_percent(&workers, 4_000_000), 100);
+    }
+}

@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_is_too_long_is_refused() {
+        let private = |len: usize| Body::Private {
+            from: "ada".parse().unwrap(),
+            to: "eve".parse().unwrap(),
+            text: vec![0; len].into(),
+        };
+        let head = message(private(0)).encode().len();
+        // The length of the text takes two bytes more.
+        let longest = MAX_MESSAGE_BYTES - head - 2;
+        assert!(Message::parse(&message(private(longest)).encode()).is_ok());
+        let bytes = message(private(longest + 1)).encode();
+        assert_eq!(Message::parse(&bytes), Err(MessageError::Malformed));
+    }
+
+    #[test]
     fn another_version_and_more_bytes_are_refused() {
         let mut bytes = message(Body::Bye).encode();
         assert!(Message::parse(&bytes).is_ok());

@@ -244,7 +244,7 @@ impl Node {
                 Err(_) => self.is_stale = true,
             }
         }
-        self.number += changes.len() as u64;
+        self.number = self.number.wrapping_add(changes.len() as u64);
     }
 
     /// Takes a part of a list. Returns the members if it is the last one.

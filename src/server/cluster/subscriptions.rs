@@ -133,21 +133,21 @@ const MAX_ROOM_SUBJECTS: usize = 1_024;
 mod tests {
     use super::*;
 
-    /// The subjects that a bus has in the end, and the number of calls.
+    /// The subjects that a bus has in the end, and its calls: true for each that subscribes.
     #[derive(Default)]
-    struct Calls(BTreeSet<Subject>, usize);
+    struct Calls(BTreeSet<Subject>, Vec<bool>);
 
     impl Bus for Calls {
         fn publish(&mut self, _: Subject, _: Vec<u8>) {}
 
         fn subscribe(&mut self, subject: Subject) {
             assert!(self.0.insert(subject), "{subject:?}");
-            self.1 += 1;
+            self.1.push(true);
         }
 
         fn unsubscribe(&mut self, subject: Subject) {
             assert!(self.0.remove(&subject), "{subject:?}");
-            self.1 += 1;
+            self.1.push(false);
         }
     }
 
@@ -176,7 +176,7 @@ mod tests {
         rooms.expire(14_000 + OVERLAP_MS, &mut bus, |_| {});
         assert_eq!(bus.0, BTreeSet::from([subject(2)]));
         assert_eq!((rooms.has(&room(1)), rooms.has(&room(2))), (false, true));
-        assert_eq!(bus.1, 3);
+        assert_eq!(bus.1, [true, true, false]);
     }
 
     #[test]
@@ -187,7 +187,10 @@ mod tests {
             rooms.enter(&room(number), 0, &mut bus);
         }
         assert!(bus.0.len() == MAX_ROOM_SUBJECTS && bus.0.iter().all(is_room));
-        for number in MAX_ROOM_SUBJECTS..2_000 {
+        bus.1.clear();
+        rooms.enter(&room(MAX_ROOM_SUBJECTS), 0, &mut bus);
+        assert!(bus.1.iter().all(|is_new| *is_new), "{:?}", bus.1);
+        for number in MAX_ROOM_SUBJECTS + 1..2_000 {
             rooms.enter(&room(number), 0, &mut bus);
         }
         // Both until no text can be on its way to the old ones.
@@ -203,7 +206,13 @@ mod tests {
             bus.0.contains(&shard)
         };
         assert!((0..2_000).all(|number| has_shard(&bus, number)));
-        for number in 500..2_000 {
+        // A few rooms less are no reason to change all subjects.
+        for number in 600..2_000 {
+            rooms.leave(&room(number), 0);
+        }
+        rooms.expire(KEEP_MS, &mut bus, |_| {});
+        assert!(!bus.0.iter().any(is_room));
+        for number in 500..600 {
             rooms.leave(&room(number), 0);
         }
         rooms.expire(KEEP_MS, &mut bus, |_| {});
@@ -220,6 +229,6 @@ mod tests {
         rooms.expire(KEEP_MS, &mut bus, |_| {});
         rooms.enter(&room(1), KEEP_MS, &mut bus);
         rooms.expire(KEEP_MS + OVERLAP_MS, &mut bus, |_| {});
-        assert_eq!((bus.0, bus.1), (BTreeSet::from([subject(1)]), 1));
+        assert_eq!((bus.0, bus.1), (BTreeSet::from([subject(1)]), vec![true]));
     }
 }

@@ -19,6 +19,15 @@ struct Waiting {
 }
 
 impl WaitingNames {
+    /// Returns no requests. Their numbers begin at the incarnation of this node. So an answer to the
+    /// process before it, which had the same name, answers none of them.
+    pub(super) fn new(incarnation: u64) -> Self {
+        Self {
+            last_number: incarnation,
+            ..Self::default()
+        }
+    }
+
     /// Adds a request, and returns its number.
     pub(super) fn add(&mut self, request: NameRequest, now_ms: u64) -> u64 {
         self.last_number += 1;

@@ -271,6 +271,24 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_is_too_long_is_refused() {
+        let mut batch = Vec::new();
+        begin_batch(&HEAD, &mut batch);
+        push_node_text(&text(), &mut batch);
+        let text = batch[HEAD_BYTES..].to_vec();
+        let mut texts = 1;
+        while batch.len() + text.len() <= MAX_BATCH_BYTES {
+            batch.extend(&text);
+            texts += 1;
+        }
+        set_batch_len(texts, &mut batch);
+        assert!(parse_batch(&batch).is_ok());
+        batch.extend(&text);
+        set_batch_len(texts + 1, &mut batch);
+        assert_eq!(parse_batch(&batch).err(), Some(MalformedBatch));
+    }
+
+    #[test]
     fn a_damaged_batch_is_refused() {
         let mut batch = Vec::new();
         begin_batch(&HEAD, &mut batch);

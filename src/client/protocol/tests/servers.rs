@@ -1,10 +1,12 @@
 //! Servers that are gone, and others in their place.
 
+mod v1;
+
 use std::net::SocketAddr;
 
 use super::*;
 use crate::client::event::{Joined, Refusal};
-use crate::wire::v2::push_servers;
+use crate::wire::v2::{MAX_OTHER_SERVERS, push_servers};
 
 const FIRST: &str = "127.0.0.1:9999";
 const OTHER: &str = "127.0.0.2:9999";
@@ -225,6 +227,12 @@ fn a_name_that_is_free_soon_is_taken_without_a_word_of_its_refusals() {
         "{sent:?}"
     );
 
+    // One that never replies to it is not asked for ever.
+    let mut talk = Talk::at_other();
+    let sent = talk.pass_alive(60_000);
+    let last = sent.iter().rfind(|(_, sent)| sent == "8: /nick ada");
+    assert!((10_000..45_000).contains(&last.unwrap().0), "{last:?}");
+
     // The application has taken another one meanwhile.
     let mut talk = Talk::at_other();
     talk.hear_notice(NoticeCode::Refused, "ada is taken");
@@ -336,6 +344,15 @@ fn a_named_server_is_handed_over_when_the_list_changes() {
 }
 
 #[test]
+fn no_more_servers_are_taken_than_a_server_may_name() {
+    let mut talk = Talk::in_chess();
+    let many = ["127.0.0.2:1", "127.0.0.3:1", "127.0.0.4:1", "127.0.0.5:1"];
+    talk.hear_servers(7, &many);
+    let named = talk.protocol.take_named().unwrap();
+    assert_eq!(named.len(), MAX_OTHER_SERVERS);
+}
+
+#[test]
 fn only_the_own_session_or_the_answer_to_a_hello_names_servers() {
     let mut talk = Talk::in_chess();
     let mut list = Vec::new();
@@ -388,48 +405,6 @@ fn whom_the_operator_has_removed_stays_until_the_server_is_gone() {
     assert!(talk.protocol.is_removed() && talk.protocol.is_dismissed());
     talk.refused();
     assert!(!talk.protocol.is_removed());
-}
-
-#[test]
-fn in_v1_a_server_that_answers_commands_is_asked_and_texts_wait_for_its_answer() {
-    let mut talk = Talk::at_first_of_two(ProtocolChoice::V1);
-    assert_eq!(talk.sent(), ["@im@", "/nick ada", "/join chess"]);
-    talk.hear(b"* you are ada");
-    talk.hear(b"* you are in chess (1 here)");
-    talk.refused();
-    talk.go_to(OTHER);
-    let sent = talk.sent();
-    assert_eq!(sent[0], "@im@");
-    assert!(sent[1].starts_with("/ping "), "{sent:?}");
-    talk.say("secret of chess");
-    assert_eq!(talk.sent(), [""; 0], "not to the lobby");
-    let pong = format!("* pong {}", &sent[1]["/ping ".len()..]);
-    let events = talk.hear(pong.as_bytes());
-    let up = Event::Up(ProtocolVersion::V1);
-    assert_eq!(events, [Event::ServerChanged(address(OTHER)), up]);
-    // The heartbeats begin anew.
-    let sent = talk.sent();
-    assert_eq!(sent[2..], ["/nick ada", "/join chess", "secret of chess"]);
-    // The name is requested again, without a word.
-    assert_eq!(talk.hear(b"* ada is taken"), []);
-    assert_eq!(talk.next(), (500, vec!["/nick ada".to_owned()]));
-    let events = talk.hear(b"* you are ada");
-    assert_eq!(lines(&events), ["* you are ada"]);
-}
-
-#[test]
-fn in_v1_another_server_that_does_not_refuse_counts_as_up() {
-    let mut talk = Talk::at_first_of_two(ProtocolChoice::V1);
-    talk.sent();
-    talk.refused();
-    talk.go_to(OTHER);
-    assert_eq!(talk.sent(), ["@im@"], "it may know no commands");
-    let sent = talk.pass(1000);
-    let up = Event::Up(ProtocolVersion::V1);
-    assert_eq!(talk.events(), [Event::ServerChanged(address(OTHER)), up]);
-    let requests = ["@im@", "/nick ada", "/join chess"];
-    let requests = requests.map(|request| (1000, request.to_owned()));
-    assert_eq!(sent, requests);
 }
 
 #[test]

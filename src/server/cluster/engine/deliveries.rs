@@ -10,6 +10,7 @@ use crate::server::egress::inbox::{Incoming, IncomingBatch};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Recipient;
 use crate::wire::cluster::parse_batch;
+use crate::wire::v2::MAX_PAYLOAD_BYTES;
 use crate::wire::{DisplayName, Reply, RoomName};
 
 impl Engine {
@@ -48,6 +49,9 @@ impl Engine {
     }
 
     pub(super) fn take_private(&mut self, from: DisplayName, to: &DisplayName, text: &[u8]) {
+        if text.len() > MAX_PAYLOAD_BYTES {
+            return add(&self.parts.shared.counters.malformed, 1_u64);
+        }
         let Some((to, worker)) = self.parts.registry.find_local(to) else {
             return;
         };

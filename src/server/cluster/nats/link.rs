@@ -197,11 +197,7 @@ impl Writer {
         let (messages, cluster) = (self.messages.clone(), self.cluster);
         let reader = tokio::spawn(async move {
             while let Some(message) = subscriber.next().await {
-                let subject = match subject {
-                    Subject::Shard(_) => Subject::parse(&cluster, &message.subject),
-                    subject => Some(subject),
-                };
-                if let Some(subject) = subject
+                if let Some(subject) = subject_of(&cluster, subject, &message.subject)
                     && messages.send((subject, message)).await.is_err()
                 {
                     break;
@@ -214,6 +210,14 @@ impl Writer {
     fn written(&self, subject: Subject) -> String {
         let cluster = &self.cluster;
         SubjectOf { cluster, subject }.to_string()
+    }
+}
+
+/// Returns the subject of a message that has come by a subscription. A shard has many rooms.
+fn subject_of(cluster: &ClusterName, subscribed: Subject, written: &str) -> Option<Subject> {
+    match subscribed {
+        Subject::Shard(_) => Subject::parse(cluster, written),
+        subject => Some(subject),
     }
 }
 
@@ -241,3 +245,34 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// Maximum number of messages that wait for the engine, which never waits.
 const MAX_MESSAGES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_beyond_the_bound_are_refused_until_others_are_sent() {
+        let operations = Operations {
+            queue: Mutex::default(),
+            wake: Arc::default(),
+        };
+        let publish = |len| Operation::Publish(Subject::Nodes, vec![0; len]);
+        assert!(operations.push(publish(MAX_BYTES)));
+        assert!(!operations.push(publish(1)));
+        let subscribe = Operation::Subscribe(Subject::Nodes);
+        assert!(operations.push(subscribe), "it has no bytes");
+        assert!(matches!(operations.pop(), Some(Operation::Publish(..))));
+        assert!(operations.push(publish(MAX_BYTES)));
+        assert!(matches!(operations.pop(), Some(Operation::Subscribe(_))));
+    }
+
+    #[test]
+    fn a_message_of_a_shard_is_that_of_its_room() {
+        let cluster = "test".parse().unwrap();
+        let room = Subject::Room("den".parse().unwrap());
+        let subject = |subscribed, written| subject_of(&cluster, subscribed, written);
+        assert_eq!(subject(Subject::Shard(7), "bh.test.room.7.den"), Some(room));
+        assert_eq!(subject(Subject::Shard(7), "bh.other.room.7.den"), None);
+        assert_eq!(subject(room, "bh.test.room.7.den"), Some(room));
+    }
+}

@@ -151,6 +151,29 @@ fn a_list_answers_all_requests_of_half_a_second() {
     assert_eq!(parts, [1, 0, 1]);
 }
 
+/// Two peers in different networks of their server have the same link-local address.
+#[test]
+fn the_zone_of_an_address_gets_lost_and_nothing_is_requested() {
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
+    let zoned = |zone| DisplayName::Address(format!("[fe80::1%{zone}]:9").parse().unwrap());
+    let changes = [
+        Change::Joined(room(), zoned(1)),
+        Change::Joined(room(), zoned(2)),
+        Change::Renamed(room(), zoned(1), who(1)),
+    ];
+    handle(&mut nodes, &change(&mut there, &changes), 0);
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 1), []);
+    let left = Change::Left(room(), zoned(2));
+    assert_eq!(
+        handle(&mut nodes, &change(&mut there, &[left]), 2),
+        [Event::Changed(
+            id(),
+            Change::Left(room(), "[fe80::1]:9".parse().unwrap())
+        )]
+    );
+    assert_eq!(handle(&mut nodes, &heartbeat(&there), 3), []);
+}
+
 #[test]
 fn a_late_change_is_not_applied_twice() {
     let (mut nodes, mut there) = (Nodes::default(), teller(1));
@@ -180,6 +203,38 @@ fn a_restarted_node_begins_without_members_and_is_not_disturbed_by_late_messages
     );
     let events = handle(&mut nodes, &again.message(Body::Bye).encode(), 4);
     assert_eq!(events, [Event::Down(id(), 2, DownReason::Stopped)]);
+}
+
+#[test]
+fn the_members_of_a_node_that_stops_leave() {
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
+    handle(&mut nodes, &change(&mut there, &[joined(1)]), 0);
+    let bye = there.message(Body::Bye).encode();
+    let expected = [
+        Event::Down(id(), 1, DownReason::Stopped),
+        Event::Changed(id(), Change::Left(room(), who(1))),
+    ];
+    assert_eq!(handle(&mut nodes, &bye, 1), expected);
+}
+
+#[test]
+fn no_number_of_another_node_is_too_great() {
+    let (mut nodes, mut there) = (Nodes::default(), teller(1));
+    let _lost = change(&mut there, &[joined(1)]);
+    handle(&mut nodes, &heartbeat(&there), 0);
+    let list = Body::List {
+        number: u64::MAX,
+        part: 0,
+        is_last: true,
+        changes: vec![joined(1)].into(),
+    };
+    handle(&mut nodes, &there.message(list).encode(), 1);
+    let changes = Body::Changes {
+        number: u64::MAX,
+        changes: vec![joined(2)].into(),
+    };
+    let events = handle(&mut nodes, &there.message(changes).encode(), 2);
+    assert_eq!(events, [Event::Changed(id(), joined(2))]);
 }
 
 #[test]

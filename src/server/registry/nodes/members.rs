@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
 
 use indexmap::IndexMap;
 use siphasher::sip::SipHasher13;
@@ -87,11 +88,19 @@ impl NodeMembers {
 
     /// The members of a room, each as often as it is there.
     pub fn members_of(&self, room: &RoomName) -> impl Iterator<Item = DisplayName> {
-        let members = self.rooms.get(&room.folded()).into_iter();
-        members.flat_map(|room| {
-            let members = room.members.iter();
-            members.flat_map(|(who, count)| std::iter::repeat_n(*who, *count as usize))
-        })
+        self.members_from(room, 0)
+    }
+
+    /// The members of a room from index `first` on. Those before it take no time if each is there once.
+    pub fn members_from(&self, room: &RoomName, first: usize) -> impl Iterator<Item = DisplayName> {
+        let room = self.rooms.get(&room.folded());
+        let is_once = room.is_some_and(|room| room.members.len() == room.len);
+        let (entries, repeated) = if is_once { (first, 0) } else { (0, first) };
+        let members = room
+            .into_iter()
+            .flat_map(move |room| room.members.iter().skip(entries));
+        let members = members.flat_map(|(who, count)| std::iter::repeat_n(*who, *count as usize));
+        members.skip(repeated)
     }
 
     /// Returns true if a peer with this name or address is here.
@@ -189,7 +198,11 @@ fn member_hash(room: &RoomName, who: &DisplayName) -> u64 {
     room.folded().as_str().hash(&mut hash);
     match who {
         DisplayName::Name(name) => name.as_str().hash(&mut hash),
-        DisplayName::Address(address) => address.to_string().hash(&mut hash),
+        // The bus does not carry the zone.
+        DisplayName::Address(address) => {
+            let address = SocketAddr::new(address.ip(), address.port());
+            address.to_string().hash(&mut hash);
+        }
     }
     hash.finish()
 }
@@ -295,6 +308,28 @@ mod tests {
             .apply(&Change::Freed("ada".parse().unwrap()))
             .unwrap();
         assert_eq!(members.digest(), Digest::default());
+    }
+
+    #[test]
+    fn the_digest_shows_who_is_in_which_room_and_when_a_name_was_claimed() {
+        let claimed = |claimed_ms| {
+            let name = name(1);
+            Change::Claimed(Claim { name, claimed_ms })
+        };
+        let digests = [
+            Change::Joined(room(1), who(1)),
+            Change::Joined(room(2), who(1)),
+            Change::Joined(room(1), who(2)),
+            claimed(1),
+            claimed(2),
+        ];
+        let digests = digests.map(|change| {
+            let mut members = NodeMembers::default();
+            members.apply(&change).unwrap();
+            members.digest().hash
+        });
+        let different = std::collections::HashSet::from(digests);
+        assert_eq!(different.len(), digests.len());
     }
 
     #[test]

@@ -89,12 +89,17 @@ impl RemoteNodes {
         &self,
         room: &RoomName,
         first: usize,
-        visit: impl FnMut(DisplayName) -> bool,
+        mut visit: impl FnMut(DisplayName) -> bool,
     ) -> usize {
         let state = self.lock();
-        let members = state.nodes.values().flat_map(|node| node.members_of(room));
-        let mut visited = members.skip(first).map(visit);
-        while visited.next() == Some(true) {}
+        let mut skipped = first;
+        for node in state.nodes.values() {
+            let len = node.len_of(room);
+            if !node.members_from(room, skipped).all(&mut visit) {
+                break;
+            }
+            skipped = skipped.saturating_sub(len);
+        }
         state
             .rooms
             .get(&room.folded())
@@ -194,7 +199,16 @@ mod tests {
         }
         assert_eq!(visit(&remote, 0, 9), (vec![1, 3, 2], 3));
         assert_eq!(visit(&remote, 1, 1), (vec![3], 3));
+        assert_eq!(visit(&remote, 2, 9), (vec![2], 3));
         assert_eq!(visit(&remote, 3, 9), (vec![], 3));
+        // Two peers of a node have the same address.
+        let joined = Change::Joined(room("lobby"), who(1));
+        remote.apply(&id(1), &joined).unwrap();
+        assert_eq!(visit(&remote, 0, 9), (vec![1, 1, 3, 2], 4));
+        assert_eq!(visit(&remote, 1, 2), (vec![1, 3], 4));
+        assert_eq!(visit(&remote, 3, 9), (vec![2], 4));
+        let left = Change::Left(room("lobby"), who(1));
+        remote.apply(&id(1), &left).unwrap();
         assert_eq!(remote.find(&who(2)), Some(id(2)));
         assert_eq!(remote.find(&who(4)), None);
         let mut rooms = Vec::new();

@@ -95,3 +95,28 @@ impl NameRequest {
 
 /// Maximum number of requests that wait, of about 1 KiB at most.
 const MAX_REQUESTS: usize = 8_192;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn requests_beyond_the_bound_are_shed_until_some_are_taken() {
+        let queue = RequestQueue::new(Arc::new(|| {}));
+        let request = || Request::Private {
+            node: "there".parse().unwrap(),
+            from: "ada".parse().unwrap(),
+            to: "eve".parse().unwrap(),
+            text: b"hi".as_slice().into(),
+        };
+        assert!(!queue.push(request()), "nobody can answer it");
+        queue.set_open(true);
+        assert!((0..MAX_REQUESTS).all(|_| queue.push(request())));
+        assert!(!queue.push(request()));
+        assert_eq!(queue.shed(), 1);
+        assert_eq!(queue.take().len(), MAX_REQUESTS);
+        assert!(queue.push(request()));
+    }
+}

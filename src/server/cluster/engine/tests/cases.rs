@@ -16,6 +16,7 @@ use crate::server::ops::supervise::lock;
 use crate::server::registry::Request;
 use crate::wire::cluster::NodeId;
 use crate::wire::cluster::VERSION;
+use crate::wire::v2::MAX_PAYLOAD_BYTES;
 use crate::wire::{DisplayName, Reply};
 
 /// Nodes that know each other, with a peer each, whose port is the number of its node and 1.
@@ -227,6 +228,28 @@ fn a_direct_message_reaches_a_peer_of_another_node_by_name_and_by_address() {
     }
     let counters = &world.nodes[2].shared.counters;
     assert_eq!(counters.texts_dropped.load(Ordering::Relaxed), 5);
+}
+
+#[test]
+fn a_direct_message_that_no_peer_can_send_is_dropped() {
+    let mut world = nodes(2);
+    let incarnation = world.nodes[0].shared.outbox.node();
+    for (len, replies) in [(MAX_PAYLOAD_BYTES, 1), (MAX_PAYLOAD_BYTES + 1, 0)] {
+        let message = Message {
+            version: VERSION,
+            from: id(0),
+            incarnation,
+            body: Body::Private {
+                from: "ada".parse().unwrap(),
+                to: "192.0.2.1:2".parse().unwrap(),
+                text: vec![b'x'; len].into(),
+            },
+        };
+        world.hand_over(1, Subject::Node(id(1)), message.encode());
+        assert_eq!(world.replies(10).len(), replies, "{len}");
+    }
+    let counters = &world.nodes[1].shared.counters;
+    assert_eq!(counters.malformed.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -218,14 +218,19 @@ fn a_name_is_granted_to_one_node_and_to_the_node_that_has_it() {
     };
     assert!(grant("eve", 1));
     assert!(!grant("EVE", 2), "it is about to be claimed");
+    world.rename(0, 1, "bob").unwrap();
     world.rename(1, 3, "ada").unwrap();
     world.run_ms(50);
-    let mut grant = |slot| {
+    let mut grant = |name: &str, slot| {
         let engine = &mut world.nodes[0].engine;
-        engine.grant(&"ada".parse().unwrap(), id(slot), now_ms)
+        engine.grant(&name.parse().unwrap(), id(slot), now_ms)
     };
-    assert!(!grant(2));
-    assert!(grant(1), "another peer may have it, which is not known yet");
+    assert!(!grant("BOB", 1), "a peer of this node has it");
+    assert!(!grant("ada", 2));
+    assert!(
+        grant("ada", 1),
+        "another peer may have it, which is not known yet"
+    );
 }
 
 /// The worker had not seen the claim of the other node, which came before that of its own peer.
@@ -264,6 +269,29 @@ fn a_name_that_cannot_be_taken_away_yet_is_lost_a_little_later() {
     assert_eq!(world.replies(120), [lost]);
 }
 
+/// Its peer has left, which this node has not taken note of.
+#[test]
+fn a_name_that_cannot_be_taken_away_is_compared_until_it_is_free() {
+    let mut world = two_nodes();
+    world.rename(0, 1, "ada").unwrap();
+    world.run_ms(50);
+    let claim = Claim {
+        name: "Ada".parse().unwrap(),
+        claimed_ms: 5,
+    };
+    let registry = &world.nodes[0].registry;
+    registry
+        .remote()
+        .apply(&id(1), &Change::Claimed(claim))
+        .unwrap();
+    registry.leave(&peer(1), None).unwrap();
+    let engine = &mut world.nodes[0].engine;
+    engine.compare(&claim.name);
+    assert_eq!(engine.contested, [claim.name]);
+    world.run_ms(120);
+    assert_eq!(world.nodes[0].engine.contested, []);
+}
+
 #[test]
 fn a_request_that_is_later_than_a_claim_is_refused_whoever_has_granted_it() {
     let mut world = two_nodes();
@@ -275,6 +303,28 @@ fn a_request_that_is_later_than_a_claim_is_refused_whoever_has_granted_it() {
     assert_eq!(world.replies(600), [format!("0 1: NameTaken({name:?})")]);
     assert_eq!(world.name(0, 1), None);
     assert!(!world.nodes[0].registry.has_name(&name.parse().unwrap()));
+}
+
+/// A node has started again with its name, and another one answers the process before.
+#[test]
+fn an_answer_to_the_process_before_answers_nothing() {
+    let mut world = two_nodes();
+    world.link.deaf.extend([(0, 1), (1, 0)]);
+    let name = name_of(1);
+    assert_eq!(world.rename(0, 1, &name), Ok(Renamed::Pending));
+    world.run_ms(10);
+    let answer = Message {
+        version: VERSION,
+        from: id(1),
+        incarnation: world.nodes[1].shared.outbox.node(),
+        body: Body::NameAnswer {
+            number: 1,
+            is_granted: false,
+        },
+    };
+    world.hand_over(0, Subject::Node(id(0)), answer.encode());
+    let expected = format!("0 1: NamedUnconfirmed({name:?})");
+    assert_eq!(world.replies(600), [expected]);
 }
 
 #[test]

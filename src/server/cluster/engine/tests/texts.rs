@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::super::bus::{Subject, shard};
+use super::super::super::bus::{Bus, Subject, shard};
+use super::super::Now;
 use super::world::{Seat, WORKERS, World, peer};
 use crate::server::egress::inbox::{Incoming, MAX_INCOMING};
 use crate::server::ops::stats::WorkerId;
@@ -167,7 +168,7 @@ fn a_node_takes_texts_while_it_has_members_and_five_seconds_longer() {
     );
 
     world.nodes[1].registry.leave(&peer(3), None).unwrap();
-    world.run_ms(5_300);
+    world.run_ms(6_400);
     assert!(!world.nodes[1].subjects.contains(&subject(&room)));
     publish(&mut world, &room, 0, 1);
     let late = batch(&world, 0, &room, 0, 1);
@@ -197,6 +198,35 @@ fn a_subscription_is_there_before_the_first_text_for_a_new_member() {
     assert_eq!(texts(&received(&mut world, 50)), ["0"]);
 }
 
+/// The kinds of the calls of a node, in their order.
+#[derive(Default)]
+struct Order(Vec<&'static str>);
+
+impl Bus for Order {
+    fn publish(&mut self, _: Subject, _: Vec<u8>) {
+        self.0.push("publish");
+    }
+
+    fn subscribe(&mut self, _: Subject) {
+        self.0.push("subscribe");
+    }
+
+    fn unsubscribe(&mut self, _: Subject) {
+        self.0.push("unsubscribe");
+    }
+}
+
+#[test]
+fn a_node_subscribes_to_a_room_before_it_tells_of_the_member() {
+    let (mut world, _) = two_nodes();
+    world.register(1, 6);
+    world.run_ms(5);
+    world.join(1, 6, "hall");
+    let (now, mut order) = (Now { us: world.now_us }, Order::default());
+    world.nodes[1].engine.wake(now, &mut order);
+    assert_eq!(order.0, ["subscribe", "publish"]);
+}
+
 #[test]
 fn a_node_with_many_rooms_takes_their_texts_by_shards_and_no_others() {
     let (mut world, room) = two_nodes();
@@ -204,7 +234,7 @@ fn a_node_with_many_rooms_takes_their_texts_by_shards_and_no_others() {
         world.register(1, 1_000 + number);
         world.join(1, 1_000 + number, &format!("room-{number}"));
     }
-    world.run_ms(10);
+    world.run_ms(1_200);
     let subjects = &world.nodes[1].subjects;
     assert!(!subjects.iter().any(|it| matches!(it, Subject::Room(_))));
     assert!(subjects.contains(&Subject::Shard(shard(&room.name().folded()))));
@@ -227,7 +257,7 @@ fn a_node_with_many_rooms_takes_their_texts_by_shards_and_no_others() {
             .leave(&peer(1_000 + number), None)
             .unwrap();
     }
-    world.run_ms(5_300);
+    world.run_ms(6_400);
     assert!(world.nodes[1].subjects.contains(&subject(&room)));
     assert!(world.nodes[1].subjects.len() < 6);
     publish(&mut world, &room, 0, 1);
