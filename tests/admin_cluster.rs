@@ -25,7 +25,10 @@ fn a_node_without_its_bus_is_ready_unless_it_requires_the_bus() {
         let ready = get(admin, "/readyz");
         let expected = match is_required {
             false => (200, "ok\n"),
-            true => (503, "cluster: not connected\n"),
+            true => (
+                503,
+                "cluster: this node does not take part, and the log says why\n",
+            ),
         };
         assert_eq!((ready.status, ready.body.as_str()), expected);
         assert_eq!(get(admin, "/healthz").status, 200);

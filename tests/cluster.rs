@@ -274,7 +274,8 @@ fn a_stopped_bus_makes_nobody_wait() {
     // More than the connection holds.
     for _ in 0..2_000 {
         ann.send(&[b'x'; 1_000]);
-        assert!(ann.receive_text().ends_with('x'));
+        // On a busy machine it lasts so long that the cluster is split, which ann is told.
+        while !ann.receive_text().ends_with('x') {}
     }
     nats.signal(Signal::SIGCONT);
     wait_until("texts reach the other node again", || {

@@ -27,9 +27,15 @@ fn a_bus_that_wants_a_password_is_told_it_or_refuses_the_node() {
         let arguments = [&command[..], &cluster].concat();
         ServerProgram::start_command(server_command(&arguments))
     };
-    let mut refused = start("refused", "");
-    let line = refused.log().find("--cluster-credentials");
-    assert!(line.contains("the bus cannot be reached"), "{line}");
+    for (id, user, why) in [
+        ("nobody", "", "it wants a user: give one in the URL"),
+        ("wrong", "me:wrong@", "wrong user me or password"),
+        ("token", "secret@", "wrong token"),
+    ] {
+        let mut refused = start(id, user);
+        let line = refused.log().find("the bus refuses this node");
+        assert!(line.contains(why), "{line}");
+    }
     let nodes = ["one", "two"].map(|id| start(id, "me:secret@"));
     let [ann, bob] = nodes.each_ref().map(ServerProgram::registered_client);
     expect_members(&ann, 2);
@@ -80,8 +86,8 @@ fn a_user_with_credentials_of_nsc_is_let_in() {
     };
     let start = |id: &str, more: &[&str]| ServerProgram::start_command(nats.node_command(id, more));
     let mut unknown = start("unknown", &[]);
-    let line = unknown.log().find("--cluster-credentials");
-    assert!(line.contains("the bus cannot be reached"), "{line}");
+    let line = unknown.log().find("the bus refuses this node");
+    assert!(line.contains("--cluster-credentials"), "{line}");
     let known = ["--cluster-credentials", &credentials];
     let nodes = ["one", "two"].map(|id| start(id, &known));
     let [ann, bob] = nodes.each_ref().map(ServerProgram::registered_client);
@@ -89,9 +95,26 @@ fn a_user_with_credentials_of_nsc_is_let_in() {
     expect_members(&bob, 2);
     ann.send(b"hi");
     bob.expect_text_from(&ann, "hi");
-    let mut lost = start("lost", &["--cluster-credentials", "/nowhere"]);
-    let line = lost.log().find("/nowhere: No such file");
-    assert!(line.contains("the bus cannot be reached"), "{line}");
+}
+
+#[test]
+fn a_node_that_may_not_use_its_subjects_does_not_take_part() {
+    let file = |name: &str| format!("{}/tests/credentials/{name}", env!("CARGO_MANIFEST_DIR"));
+    let [bus, credentials] = ["bus.conf", "node.creds"].map(file);
+    let Some(nats) = Nats::start(&["-c", &bus]) else {
+        return;
+    };
+    // The user may use those of the cluster `test`.
+    let (url, known) = (nats.url(), ["--cluster-credentials", &credentials]);
+    let command = ["--bind", "127.0.0.1:0", "--no-pin", "--workers", "1"];
+    let cluster = ["--cluster", &url, "--cluster-name", "other"];
+    let arguments = [&command[..], &cluster, &known].concat();
+    let mut node = ServerProgram::start_command(server_command(&arguments));
+    let line = node.log().find("the bus refuses this node");
+    assert!(line.contains("bh.other.>"), "{line}");
+    let ada = node.registered_client();
+    ada.send(b"/nick ada");
+    assert_eq!(ada.receive_text(), "* you are ada (not confirmed)");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn a_mistake_in_a_line_is_told_with_the_line_and_a_remedy() {
         ),
         (
             "cluster = \"nats://10.0.0.5\"",
-            "--cluster goes with --cluster-name",
+            "--cluster needs --cluster-name NAME: servers with the same name are one chat",
         ),
         ("node-id = \"a\"", "--node-id goes with --cluster"),
         (
@@ -282,5 +282,30 @@ fn a_password_in_an_address_with_a_mistake_is_not_shown() {
         let file = TestFile::new("password", &format!("cluster = [\"{address}\"]"));
         let errors = told(&mut bare_command(&["--config", file.path()]));
         assert!(errors.contains(":1: cluster: "), "{errors}");
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn the_files_for_a_bus_are_read_before_the_start() {
+    let other = TestFile::new("no_pem", "text");
+    let file = other.path();
+    for (flags, wrong) in [
+        (
+            &["credentials"][..],
+            "it must have credentials as nsc writes them",
+        ),
+        (&["ca"], "it must have certificates in PEM"),
+        (&["certificate", "key"], "it must have a certificate in PEM"),
+    ] {
+        let flag = format!("--cluster-{}", flags[0]);
+        for (path, why) in [("/nowhere", "No such file or directory"), (file, wrong)] {
+            let flags = flags.iter().map(|flag| format!("--cluster-{flag}={path}"));
+            let mut command = bare_command(&["--cluster", "h", "--cluster-name", "c"]);
+            let (code, printed, errors) = output_of(command.args(flags));
+            assert_eq!((code, &*printed), (Some(2), ""));
+            let error = format!("error: {flag} {path}: {why}");
+            assert!(errors.starts_with(&error), "{errors}");
+        }
     }
 }

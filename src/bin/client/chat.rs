@@ -84,6 +84,7 @@ pub(crate) fn chat(config: SessionConfig, options: Options) -> Result<(), ChatEr
         source,
         session: Arc::downgrade(&session),
         expected,
+        missing: None,
         local: local_sender,
         wait: options.wait,
         lines: Arc::clone(&lines),

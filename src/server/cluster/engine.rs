@@ -200,6 +200,11 @@ impl Engine {
         self.subscriptions
             .expire(now_ms, bus, |room| positions.end_room(room));
         self.grants.expire(now_ms);
+        if self.rivals.is_free_again(now_ms) {
+            let id = self.own.id();
+            let text = format!("cluster: the name {id} is free, and this node takes part");
+            self.parts.log.info(text);
+        }
         while let Some(request) = self.waiting.take_late(now_ms) {
             self.settle(&request, NameAnswer::Missing);
         }

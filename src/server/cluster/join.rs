@@ -96,7 +96,14 @@ impl Node {
         log: Log,
         supervisor: &mut Supervisor,
     ) -> io::Result<()> {
-        log.info(format!("cluster: node {} of {}", self.id, self.cluster));
+        let untold = match self.config.advertise {
+            Some(_) => "",
+            None => "; clients of other nodes are not told of it, as it has no --advertise",
+        };
+        log.info(format!(
+            "cluster: node {} of {}{untold}",
+            self.id, self.cluster
+        ));
         let CoreParts {
             registry,
             moderation,

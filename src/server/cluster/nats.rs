@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use async_nats::Event;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::Notify;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout, timeout_at};
 
 use self::connect::Connector;
 use self::link::{Link, Operation, Operations};
@@ -122,6 +122,14 @@ impl Thread {
     }
 }
 
+/// The end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Served {
+    ToTheEnd,
+    /// The bus does not let this node use its subjects.
+    Refused,
+}
+
 /// A node that runs.
 struct Running<'a> {
     engine: Engine,
@@ -143,7 +151,9 @@ impl Running<'_> {
             let Some(link) = self.connect(&mut connector).await else {
                 break;
             };
-            self.serve(link).await;
+            if self.serve(link).await == Served::Refused {
+                connector.note_refusal();
+            }
         }
     }
 
@@ -173,16 +183,19 @@ impl Running<'_> {
                     let texts = Arc::clone(&self.signals.texts);
                     return Some(Link::open(client, events, self.cluster, outbox, texts));
                 }
-                Err(error) => self.report(format!(
-                    "cluster: the bus cannot be reached, and is tried again: {error}"
-                )),
+                Err(error) => self.report(format!("cluster: {error}")),
             }
         }
     }
 
     /// Runs the node until the connection ends, or the server stops.
-    async fn serve(&mut self, mut link: Link) {
+    async fn serve(&mut self, mut link: Link) -> Served {
         self.bus.open(&link);
+        if self.is_refused(&mut link).await {
+            self.bus.operations = None;
+            return Served::Refused;
+        }
+        let mut served = Served::ToTheEnd;
         self.engine
             .set_connected(true, now(self.start), &mut self.bus);
         let mut messages = Vec::with_capacity(MAX_MESSAGES);
@@ -200,7 +213,8 @@ impl Running<'_> {
                     }
                 }
                 event = link.events.recv() => {
-                    if event.is_none_or(|event| self.take_event(&event)) {
+                    if let Some(end) = self.take_event(event.as_ref()) {
+                        served = end;
                         break;
                     }
                 }
@@ -218,11 +232,24 @@ impl Running<'_> {
         if self.stop.is_stopping() {
             self.engine.stop(&mut self.bus);
             let _ = timeout(MAX_GOODBYE, link.close()).await;
-            return;
+            return served;
         }
         self.bus.operations = None;
         self.engine
             .set_connected(false, now(self.start), &mut self.bus);
+        served
+    }
+
+    /// Returns true if the bus does not let this node use its subjects. It says nothing if it does, so this
+    /// waits for a moment.
+    async fn is_refused(&mut self, link: &mut Link) -> bool {
+        let end = tokio::time::Instant::now() + MAX_REFUSAL;
+        while let Ok(event) = timeout_at(end, link.events.recv()).await {
+            if let Some(served) = self.take_event(event.as_ref()) {
+                return served == Served::Refused;
+            }
+        }
+        false
     }
 
     /// Logs a warning, the same one once in a minute.
@@ -235,10 +262,21 @@ impl Running<'_> {
         }
     }
 
-    /// Takes an event of the connection. Returns true if it has ended.
-    fn take_event(&mut self, event: &Event) -> bool {
+    /// Takes an event of the connection, or its end. Returns `None` if it goes on.
+    fn take_event(&mut self, event: Option<&Event>) -> Option<Served> {
+        let event = event.filter(|it| !matches!(it, Event::Disconnected | Event::Closed));
+        let Some(event) = event else {
+            return Some(Served::ToTheEnd);
+        };
         match event {
-            Event::Disconnected | Event::Closed => return true,
+            Event::ServerError(error) if error.to_string().contains(NO_PERMISSION) => {
+                self.report(format!(
+                    "cluster: the bus refuses this node, which tries again: its user must publish and \
+                     subscribe to bh.{}.>: {error}",
+                    self.cluster
+                ));
+                return Some(Served::Refused);
+            }
             Event::SlowConsumer(_) => {
                 add(&self.bus.shared.counters.slow_consumer, 1_u64);
                 self.report("cluster: messages of the bus come faster than they are taken".into());
@@ -246,9 +284,9 @@ impl Running<'_> {
             Event::ServerError(_) | Event::ClientError(_) => {
                 self.report(format!("cluster: the bus: {event}"));
             }
-            Event::Connected | Event::LameDuckMode | Event::Draining => {}
+            _ => {}
         }
-        false
+        None
     }
 }
 
@@ -289,6 +327,14 @@ fn now(start: Instant) -> Now {
     let us = start.elapsed().as_micros() as u64;
     Now { us }
 }
+
+/// Part of the error of a server that does not let a client use a subject, see
+/// `Permissions Violation` in `server/client.go` of nats-server.
+const NO_PERMISSION: &str = "Permissions Violation";
+
+/// Time to wait for such an error of a new connection. It takes a round trip. One that comes later ends the
+/// connection.
+const MAX_REFUSAL: Duration = Duration::from_millis(100);
 
 /// Time between two equal warnings.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! Servers that cannot be in one cluster with this one: those with its name, or with another version.
 
 use std::collections::HashMap;
+use std::mem;
 
 use super::nodes::MAX_SILENCE_MS;
 use crate::wire::cluster::NodeId;
@@ -10,6 +11,7 @@ use crate::wire::cluster::NodeId;
 pub(super) struct Rivals {
     /// The times of the last two heartbeats of an older server with the name of this one.
     older_ms: Option<(u64, u64)>,
+    had_older: bool,
     /// The times at which the log had something of them.
     logged_ms: HashMap<NodeId, u64>,
 }
@@ -29,6 +31,12 @@ impl Rivals {
         self.older_ms.is_some_and(|(first, last)| {
             now_ms <= last + MAX_SILENCE_MS && last <= first + MAX_SILENCE_MS && first > 0
         })
+    }
+
+    /// Returns true once after such a server has gone.
+    pub(super) fn is_free_again(&mut self, now_ms: u64) -> bool {
+        let has_older = self.has_older(now_ms);
+        mem::replace(&mut self.had_older, has_older) && !has_older
     }
 
     /// Returns true if the log has had nothing of this server for a minute.
@@ -63,8 +71,12 @@ mod tests {
         rivals.note(true, 6_501);
         assert!(!rivals.has_older(6_501), "too late to be the next");
         rivals.note(true, 7_501);
+        assert!(!rivals.is_free_again(7_501));
         assert!(rivals.has_older(7_501 + MAX_SILENCE_MS));
+        assert!(!rivals.is_free_again(7_501 + MAX_SILENCE_MS));
         assert!(!rivals.has_older(7_502 + MAX_SILENCE_MS));
+        assert!(rivals.is_free_again(7_502 + MAX_SILENCE_MS));
+        assert!(!rivals.is_free_again(7_503 + MAX_SILENCE_MS), "it was told");
     }
 
     #[test]

@@ -123,6 +123,8 @@ impl ClusterConfig {
         if self.certificate.is_some() != self.key.is_some() {
             return Err(ConfigError::CertificateWithoutKey);
         }
+        let checked = self.security().check();
+        checked.map_err(|error| ConfigError::ClusterFile(error.to_string()))?;
         match self.advertise {
             Some(address) if address.ip().is_unspecified() || address.port() == 0 => {
                 Err(ConfigError::Advertise(address))

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -64,13 +64,13 @@ impl Connector {
     /// again.
     ///
     /// # Errors
-    /// The reason why none can be reached.
+    /// A sentence that says why there is no bus.
     pub(super) async fn connect(&mut self) -> Result<(Client, Events), String> {
         sleep(self.wait()).await;
         // Until it has succeeded, this is a failure, also if the future is dropped.
         self.failures += 1;
         let (sender, events) = unbounded_channel();
-        let options = self.options().map_err(|error| error.to_string())?;
+        let options = self.options().map_err(|error| unreachable(&error))?;
         let options = options.event_callback(move |event| {
             // Fails when the connection has been given up.
             let _ = sender.send(event);
@@ -83,25 +83,42 @@ impl Connector {
             let addresses = addresses.collect::<Vec<_>>().join(", ");
             match error.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    format!(
-                        "{addresses}: {error}: give --cluster-credentials, or a user in the URL"
-                    )
+                    let why = self.refusal();
+                    format!("the bus refuses this node, which tries again: {addresses}: {why}")
                 }
-                _ => format!("{addresses}: {}", reason(&error)),
+                _ => unreachable(&format_args!("{addresses}: {}", reason(&error))),
             }
         })?;
         self.failures = 0;
         Ok((client, events))
     }
 
+    /// Notes that the bus does not let this node use it. The next call of [`Connector::connect`] waits for
+    /// long.
+    pub(super) fn note_refusal(&mut self) {
+        self.failures = u32::BITS;
+    }
+
+    /// The reason why the bus does not know this node.
+    fn refusal(&self) -> String {
+        let user = self.addresses.iter().find_map(Address::user);
+        match (&self.security.credentials, user) {
+            (Some(file), _) => format!("it does not know the credentials in {}", shown(file)),
+            (None, Some((user, Some(_)))) => format!(
+                "wrong user {user} or password; in a URL, @ : / of a password are %40 %3A %2F"
+            ),
+            (None, Some((_, None))) => "wrong token".into(),
+            (None, None) => "it wants a user: give one in the URL, or --cluster-credentials".into(),
+        }
+    }
+
     fn options(&self) -> io::Result<ConnectOptions> {
         let security = &self.security;
+        security.check()?;
         let mut options = match &security.credentials {
             Some(file) => {
-                let named = |error| io::Error::other(format!("{}: {error}", shown(file)));
-                let bytes = files::read(file, MAX_CREDENTIALS_BYTES).map_err(named)?;
-                let text = String::from_utf8_lossy(&bytes);
-                ConnectOptions::with_credentials(&text).map_err(named)?
+                let text = read("credentials", file, CREDENTIALS_MARK, CREDENTIALS)?;
+                ConnectOptions::with_credentials(&text)?
             }
             None => match self.addresses.iter().find_map(Address::user) {
                 Some((user, Some(password))) => {
@@ -139,6 +156,31 @@ impl Connector {
         let longest = MAX_WAIT.min(MIN_WAIT * (1 << doublings.min(8)));
         let percent = 50 + self.random.hash_one(self.failures) % 51;
         longest * percent as u32 / 100
+    }
+}
+
+impl Security {
+    /// Checks that all files can be read and have what they must.
+    ///
+    /// # Errors
+    /// That of the first file, with its flag and its path.
+    pub fn check(&self) -> io::Result<()> {
+        if let Some(file) = &self.credentials {
+            read("credentials", file, CREDENTIALS_MARK, CREDENTIALS)?;
+        }
+        if let Some(file) = &self.ca {
+            read("ca", file, CERTIFICATE_MARK, "certificates in PEM")?;
+        }
+        if let Some((certificate, key)) = &self.certificate {
+            read(
+                "certificate",
+                certificate,
+                CERTIFICATE_MARK,
+                "a certificate in PEM",
+            )?;
+            read("key", key, "PRIVATE KEY-----", "a private key in PEM")?;
+        }
+        Ok(())
     }
 }
 
@@ -186,12 +228,42 @@ impl fmt::Debug for Address {
     }
 }
 
+/// Reads the file of the flag `--cluster-FLAG`, which must have `mark` in it.
+///
+/// # Errors
+/// The flag, the path and the reason.
+fn read(flag: &str, file: &Path, mark: &str, content: &str) -> io::Result<String> {
+    let named = |reason: &dyn Display| {
+        io::Error::other(format!("--cluster-{flag} {}: {reason}", shown(file)))
+    };
+    let bytes = files::read(file, MAX_FILE_BYTES).map_err(|error| named(&error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    match text.contains(mark) {
+        true => Ok(text.into_owned()),
+        false => Err(named(&format_args!("it must have {content}"))),
+    }
+}
+
+fn unreachable(reason: &dyn Display) -> String {
+    format!("the bus cannot be reached, and is tried again: {reason}")
+}
+
 /// Returns an error with the one that caused it, if it does not say that itself.
 fn reason(error: &(dyn std::error::Error + 'static)) -> String {
-    let text = error.to_string();
-    match error.source().map(ToString::to_string) {
-        Some(source) if !text.contains(&source) => format!("{text}: {source}"),
-        _ => text,
+    let mut text = error.to_string();
+    if let Some(source) = error.source().map(ToString::to_string)
+        && !text.contains(&source)
+    {
+        text = format!("{text}: {source}");
+    }
+    // The words of rustls and of async-nats say little.
+    let hints = [
+        ("InvalidContentType", "it does not speak TLS"),
+        ("expected INFO", "no nats-server answers there"),
+    ];
+    match hints.iter().find(|(words, _)| text.contains(words)) {
+        Some((_, hint)) => format!("{hint} ({text})"),
+        None => text,
     }
 }
 
@@ -202,8 +274,13 @@ const MAX_CONNECT: Duration = Duration::from_secs(2);
 /// connection has ended, before other nodes would be taken for dead.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum size of a credentials file. The permissions of a user are in its JWT, and few files have 4 KiB.
-const MAX_CREDENTIALS_BYTES: u64 = 64 << 10;
+/// The beginning of a certificate, and of the key in a credentials file.
+const CERTIFICATE_MARK: &str = "-----BEGIN CERTIFICATE-----";
+const CREDENTIALS_MARK: &str = "-----BEGIN USER NKEY SEED-----";
+const CREDENTIALS: &str = "credentials as nsc writes them";
+
+/// Maximum size of a file. The authorities of a system, the largest, are 220 KiB.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The first wait before another attempt, and the longest.
 const MIN_WAIT: Duration = Duration::from_millis(100);

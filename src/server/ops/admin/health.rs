@@ -34,5 +34,5 @@ pub(super) async fn readyz(
     (StatusCode::OK, "ok\n")
 }
 
-/// The bus is away, or another server has the name of this node. The log says which.
-const NOT_CONNECTED: &str = "cluster: not connected\n";
+/// The bus is away or refuses the node, or another server has its name.
+const NOT_CONNECTED: &str = "cluster: this node does not take part, and the log says why\n";
