@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use bullhorn::client::{ProtocolChoice, Session};
 use common::{
-    Client, Nats, ServerProgram, answer, connect_with, expect_line, expect_members, has_v2_session,
-    names, wait_until,
+    Client, Nats, OutputText, ServerProgram, answer, client_command, connect_with, expect_line,
+    expect_members, has_v2_session, names, run_with_input, wait_until,
 };
 use nix::sys::signal::Signal;
 
@@ -186,6 +186,21 @@ fn sessions_claim_names_and_list_members_over_nodes() {
     assert!(refused.is_err(), "{refused:?}");
     answer(ann.say("hi"));
     expect_line(bob, "Ann hi");
+}
+
+#[test]
+fn a_piped_line_waits_for_the_name_which_another_node_may_grant() {
+    let Some(nats) = Nats::start(&[]) else { return };
+    let nodes = nats.two_nodes();
+    // About half of the names are decided by each node.
+    for number in 0..8 {
+        let (node, name) = (&nodes[number % 2], format!("ada-{number}"));
+        let mut command = client_command();
+        command.args([&node.address.to_string(), "--nick", &name]);
+        let output = run_with_input(&mut command, &["hi".to_owned()]);
+        assert_eq!(output.text(), format!("* you are {name}\n{name} hi\n"));
+        assert_eq!(output.status.code(), Some(0));
+    }
 }
 
 #[test]
