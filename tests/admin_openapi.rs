@@ -17,6 +17,8 @@ use std::path::Path;
 use bullhorn::ServerConfig;
 use common::admin::{Response, get, send};
 use common::operator::{TOKEN, TokenFile, post};
+#[cfg(feature = "cluster")]
+use common::{Nats, ServerProgram, V4, wait_until};
 use common::{TIMEOUT, TestServer, request};
 use serde_json::{Value, json};
 
@@ -152,7 +154,33 @@ fn answers_are_as_described() {
 fn events_are_as_described() {
     let token = TokenFile::new("events");
     let server = TestServer::start(token.config());
-    let admin = server.admin_addr().unwrap();
+    expect_events(server.admin_addr().unwrap());
+    server.stop();
+}
+
+/// The other node is one of the answer and of the events, and so are its numbers.
+#[cfg(feature = "cluster")]
+#[test]
+fn what_a_node_of_a_cluster_answers_is_as_described() {
+    let Some(nats) = Nats::start(&[]) else { return };
+    let one = ServerProgram::start_command(nats.node_command("one", &["--admin", V4]));
+    let _two = nats.node("two");
+    let log = one.startup_lines.join("");
+    let (_, admin) = log.split_once("admin server at http://").unwrap();
+    let admin = admin.split('/').next().unwrap().parse().unwrap();
+    wait_until("the other node and a round trip", || {
+        let stats = get(admin, "/api/v1/stats").success();
+        stats["cluster"]["nodes"][0]["round_trip_us"].is_u64()
+            && stats["rates"]["cluster"].is_object()
+    });
+    let answer = get(admin, "/api/v1/stats");
+    expect_described("GET", "/api/v1/stats", &Value::Null, &answer);
+    expect_events(admin);
+}
+
+/// Expects that the first events are as described.
+#[track_caller]
+fn expect_events(admin: SocketAddr) {
     let mut stream = TcpStream::connect(admin).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let request = format!("GET /api/v1/events HTTP/1.0\r\nHost: {admin}\r\n\r\n");
@@ -168,7 +196,6 @@ fn events_are_as_described() {
         assert!(schema.is_object());
         check(&data, schema, &file, event).unwrap();
     }
-    server.stop();
 }
 
 #[test]

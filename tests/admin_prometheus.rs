@@ -1,6 +1,6 @@
 //! The alert rules and the board, by the programs that use them.
 
-#![cfg(feature = "admin")]
+#![cfg(all(feature = "admin", feature = "cluster"))]
 #![allow(
     clippy::unwrap_used,
     reason = "helpers of tests may panic, as tests do"
@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 
 use common::admin::metrics;
-use common::{Prometheus, TestServer, V4, config, promtool, wait_for, wait_until};
+use common::{Nats, Prometheus, TestServer, V4, config, promtool, wait_for, wait_until};
 use serde_json::Value;
 
 #[test]
@@ -40,8 +40,16 @@ fn each_rule_has_a_test_a_summary_and_an_action() {
 
 #[test]
 fn the_board_and_the_rules_use_metrics_of_the_server() {
-    let server = start();
-    let page = metrics(server.admin_addr().unwrap());
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let admin = cluster.server.admin_addr().unwrap();
+    let page = wait_for("a round trip to the other node", || {
+        let page = metrics(admin);
+        let mut samples = page.0.keys();
+        let is_there = samples.any(|it| it.starts_with("bullhorn_cluster_round_trip_seconds"));
+        is_there.then_some(page)
+    });
     let samples = page
         .0
         .keys()
@@ -61,13 +69,17 @@ fn the_board_and_the_rules_use_metrics_of_the_server() {
 
 #[test]
 fn prometheus_reads_the_server_and_answers_every_query_of_the_board() {
-    let server = start();
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let server = &cluster.server;
     let admin = server.admin_addr().unwrap();
     let Some(prometheus) = Prometheus::start("prometheus_board", admin, Path::new(RULES)) else {
         return;
     };
     let [ann, bob] = server.clients();
     let stranger = server.unregistered_client();
+    let far = cluster.other.unregistered_client();
     for (title, query) in queries() {
         let values = wait_for(&format!("an answer to {title}: {query}"), || {
             // Texts that wait together leave in packets of several.
@@ -76,6 +88,8 @@ fn prometheus_reads_the_server_and_answers_every_query_of_the_board() {
                 bob.send(b"text");
             }
             stranger.send(b"\xff");
+            // A text for a member on the other node.
+            far.send(b"@im@");
             let values = prometheus.query(&query);
             let has_gso = server.stats().total().gso_packets > 0;
             let is_number = values.iter().all(|value| value.is_finite())
@@ -92,6 +106,8 @@ fn prometheus_reads_the_server_and_answers_every_query_of_the_board() {
             | "Memory"
             | "Up for" => assert!(most > 0.0, "{title}: {values:?}"),
             "Datagrams dropped" if query.contains("reason") => assert!(most > 0.0, "{values:?}"),
+            "Cluster: other nodes" => assert_eq!(most, 1.0),
+            "Cluster: texts per message" => assert!(most >= 1.0, "{values:?}"),
             "Rooms" => assert_eq!(values, [1.0]),
             "Busy share of workers" => {
                 assert_eq!(values.len(), usize::from(WORKERS), "{values:?}");
@@ -142,10 +158,31 @@ fn queries() -> Vec<(String, String)> {
     queries
 }
 
-fn start() -> TestServer {
-    let mut config = config(WORKERS, &[V4]);
-    config.admin.address = Some(V4.parse().unwrap());
-    TestServer::start(config)
+/// Two servers, as some rules and panels are about clusters.
+struct Cluster {
+    server: TestServer,
+    other: TestServer,
+    _bus: Nats,
+}
+
+impl Cluster {
+    /// Returns `None` if this machine has no nats-server.
+    fn start() -> Option<Self> {
+        let bus = Nats::start(&[])?;
+        let start = |id: &str| {
+            let mut config = config(WORKERS, &[V4]);
+            config.admin.address = Some(V4.parse().unwrap());
+            config.cluster.servers = vec![bus.url().parse().unwrap()];
+            config.cluster.name = Some("test".parse().unwrap());
+            config.cluster.node_id = Some(id.parse().unwrap());
+            TestServer::start(config)
+        };
+        Some(Self {
+            server: start("one"),
+            other: start("two"),
+            _bus: bus,
+        })
+    }
 }
 
 const RULES: &str = "contrib/prometheus/alerts.yml";

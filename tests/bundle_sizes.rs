@@ -92,7 +92,8 @@ fn a_peer_changes_the_size_of_its_bundles_within_its_session() {
     let sizes = [BundleSize::Small, BundleSize::Small, BundleSize::Full];
     for size in sizes {
         peer.client.send(&hello_in(peer.number, size));
-        let welcome = welcome(&peer.client.receive());
+        let answer = peer.client.receive();
+        let welcome = welcome(&answer);
         assert_eq!(usize::from(welcome.bundle_bytes), size.bytes());
         assert_eq!(welcome.session.get(), peer.number);
         // Too many pongs for one datagram.

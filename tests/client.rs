@@ -190,7 +190,7 @@ fn bad_arguments_are_refused_with_what_is_expected() {
         (&["localhost:"], "1 to 65535"),
         (&["localhost:70000"], "1 to 65535"),
         (&["::1:9999"], "[::1]:9999"),
-        (&["127.0.0.1:9999", "more"], "unexpected argument"),
+        (&["127.0.0.1:9999", "more:"], "1 to 65535"),
         (&["--heartbeat", "5"], "such as 10s or 250ms"),
         (&["--heartbeat", "1ms"], "between 10ms and 1m"),
         (&["--settle", "2h"], "between 10ms and 1m"),

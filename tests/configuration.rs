@@ -11,16 +11,27 @@ use common::{ServerProgram, TestFile, bare_command, output_of, server_command};
 use nix::unistd::geteuid;
 
 /// A value for each flag, other than its default. All together are valid.
-const VALUES: [(&str, &str); 39] = [
+const VALUES: [(&str, &str); 48] = [
     ("accept-reflection-risk", "true"),
     ("admin", "\"[::1]:9990\""),
     ("admin-token-file", "\"/a folder/with \\\"quotes\\\"\""),
+    ("advertise", "\"192.0.2.1:9999\""),
     ("allow", "[\"192.0.2.0/24\", \"2001:db8::/32\"]"),
     ("backlog", "\"250ms\""),
     ("bind", "[\"0.0.0.0:9\", \"[::]:9\"]"),
     ("bytes-per-peer", "\"32KiB\""),
     ("challenge-rate", "\"1MB\""),
     ("challenges-per-network", "51"),
+    (
+        "cluster",
+        "[\"nats://10.0.0.5:4222\", \"tls://me:secret@bus\"]",
+    ),
+    ("cluster-ca", "\"tests/tls/ca.pem\""),
+    ("cluster-certificate", "\"tests/tls/node.pem\""),
+    ("cluster-credentials", "\"tests/credentials/node.creds\""),
+    ("cluster-key", "\"tests/tls/node.key\""),
+    ("cluster-name", "\"Prod\""),
+    ("cluster-required", "true"),
     ("commands", "\"off\""),
     ("cores", "\"0-1\""),
     ("deny", "[\"192.0.2.7/32\"]"),
@@ -33,6 +44,7 @@ const VALUES: [(&str, &str); 39] = [
     ("max-rooms", "1004"),
     ("names-per-network", "\"off\""),
     ("no-pin", "true"),
+    ("node-id", "\"chat-1\""),
     ("once", "true"),
     ("proof", "\"never\""),
     ("reap-interval", "\"2s\""),
@@ -171,18 +183,24 @@ fn the_printed_configuration_is_a_file_that_gives_the_same() {
         let is_default = line.starts_with(&format!("{} = {value}  # ", key_of(line)));
         assert!(!is_default, "{line}");
     }
-    // These two exclude each other.
-    for left_out in ["cores", "no-pin"] {
+    // These exclude each other.
+    let of_cluster = VALUES.map(|(key, _)| key);
+    let of_cluster = of_cluster
+        .into_iter()
+        .filter(|key| key.starts_with("cluster") || matches!(*key, "advertise" | "node-id"));
+    let of_cluster: Vec<_> = of_cluster.chain(["no-pin"]).collect();
+    for left_out in [&["cores", "service", "once"][..], &of_cluster] {
         expect_round_trip(&defaults, left_out);
     }
 }
 
-/// Sets all flags but one, and reads what is printed.
+/// Sets all flags but some, and reads what is printed.
 #[track_caller]
-fn expect_round_trip(defaults: &str, left_out: &str) {
+fn expect_round_trip(defaults: &str, left_out: &[&str]) {
     // Only root can become another user.
-    let may_stand =
-        |line: &&str| key_of(line) != left_out && (key_of(line) != "user" || geteuid().is_root());
+    let may_stand = |line: &&str| {
+        !left_out.contains(&key_of(line)) && (key_of(line) != "user" || geteuid().is_root())
+    };
     let lines: Vec<_> = defaults.lines().filter(may_stand).collect();
     let text: String = lines
         .iter()

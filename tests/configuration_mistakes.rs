@@ -10,6 +10,8 @@ mod common;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+#[cfg(feature = "cluster")]
+use std::process::Command;
 
 use common::{TestFile, bare_command, output_of};
 
@@ -71,6 +73,19 @@ fn a_mistake_in_a_line_is_told_with_the_line_and_a_remedy() {
         (
             "trust = [\"none\", \"10.0.0.0/8\"]",
             "--trust none stands alone",
+        ),
+        (
+            "cluster = \"nats://10.0.0.5\"",
+            "--cluster needs --cluster-name NAME: servers with the same name are one chat",
+        ),
+        ("node-id = \"a\"", "--node-id goes with --cluster"),
+        (
+            "cluster = \"http://10.0.0.5\"",
+            "cluster: must be nats://HOST:PORT or tls://HOST:PORT, such as nats://10.0.0.5:4222",
+        ),
+        (
+            "node-id = \"a b\"",
+            "node-id: must be 1 to 32 of A-Z a-z 0-9 _ -",
         ),
         // Keys.
         (
@@ -245,4 +260,52 @@ fn a_mistake_in_an_environment_variable_is_told_with_its_name() {
     };
     assert!(check(&["--check-config"]));
     assert!(!check(&["--check-config", "--timeout", "6"]));
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn a_password_in_an_address_with_a_mistake_is_not_shown() {
+    let told = |command: &mut Command| {
+        let (code, printed, errors) = output_of(command);
+        assert_eq!((code, &*printed), (Some(2), ""));
+        assert!(!errors.contains("secret"), "{errors}");
+        assert!(errors.contains("must be nats://HOST:PORT"), "{errors}");
+        errors
+    };
+    // The comma parts it in two.
+    for address in ["nats:/ada:secret@10.0.0.5", "nats://ada:secret,secret@h:1"] {
+        let errors = told(&mut bare_command(&["--cluster", address]));
+        assert!(errors.contains("'--cluster <URL>'"), "{errors}");
+        let mut command = bare_command(&[]);
+        let errors = told(command.env("BULLHORN_CLUSTER", address));
+        assert!(errors.contains("of BULLHORN_CLUSTER"), "{errors}");
+        let file = TestFile::new("password", &format!("cluster = [\"{address}\"]"));
+        let errors = told(&mut bare_command(&["--config", file.path()]));
+        assert!(errors.contains(":1: cluster: "), "{errors}");
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn the_files_for_a_bus_are_read_before_the_start() {
+    let other = TestFile::new("no_pem", "text");
+    let file = other.path();
+    for (flags, wrong) in [
+        (
+            &["credentials"][..],
+            "it must have credentials as nsc writes them",
+        ),
+        (&["ca"], "it must have certificates in PEM"),
+        (&["certificate", "key"], "it must have a certificate in PEM"),
+    ] {
+        let flag = format!("--cluster-{}", flags[0]);
+        for (path, why) in [("/nowhere", "No such file or directory"), (file, wrong)] {
+            let flags = flags.iter().map(|flag| format!("--cluster-{flag}={path}"));
+            let mut command = bare_command(&["--cluster", "h", "--cluster-name", "c"]);
+            let (code, printed, errors) = output_of(command.args(flags));
+            assert_eq!((code, &*printed), (Some(2), ""));
+            let error = format!("error: {flag} {path}: {why}");
+            assert!(errors.starts_with(&error), "{errors}");
+        }
+    }
 }

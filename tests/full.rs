@@ -94,7 +94,8 @@ fn a_full_server_keeps_its_sessions() {
     expect_refusal(&cem.receive());
     // It has a place already.
     dan.client.send(&hello());
-    let again = common::v2_peer::welcome(&dan.client.receive());
+    let answer = dan.client.receive();
+    let again = common::v2_peer::welcome(&answer);
     assert_eq!(again.session.get(), dan.number);
     // It stays a v1 peer until it leaves.
     ann.send(&hello());

@@ -317,7 +317,8 @@ fn a_hello_in_the_name_of_a_silent_peer_keeps_neither_it_nor_its_name() {
         for now_ms in (0..=10_000).step_by(1_000) {
             time.set(now_ms);
             dan.client.send(&hello());
-            let again = welcome(&dan.client.receive());
+            let answer = dan.client.receive();
+            let again = welcome(&answer);
             assert_eq!(again.session.get(), dan.number);
         }
         time.set(10_001);

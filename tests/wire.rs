@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use bullhorn::wire::v2::{
     BundleSize, ClientFrame, Hello, MAX_PAYLOAD_BYTES, Malformed, Message, Move, NoticeCode, Own,
-    Room, ServerFrame, SessionId, SessionOptions, Unknown, Welcome, parse_client, parse_server,
-    push_client_frame, push_client_header, push_hello, push_padding, push_server_frame,
-    push_server_header,
+    Room, ServerFrame, ServerList, SessionId, SessionOptions, Unknown, Welcome, parse_client,
+    parse_server, push_client_frame, push_client_header, push_hello, push_padding,
+    push_server_frame, push_server_header,
 };
 use bullhorn::wire::{MAX_TOKEN_BYTES, RoomName};
 
@@ -280,6 +280,7 @@ const WELCOME: ServerFrame<'_> = ServerFrame::Welcome(Welcome {
     timeout_ms: 0x090A_0B0C,
     bundle_bytes: 0x0D0E,
     address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9999)),
+    servers: ServerList::EMPTY,
 });
 
 /// Length of the header, kind and length.

@@ -10,8 +10,8 @@ use bullhorn::client::protocol::{Outgoing, Output, Protocol, Request, Responder}
 use bullhorn::client::{Event, MAX_TEXT_BYTES, ProtocolChoice, SessionConfig, TicketId};
 use bullhorn::wire::reply::Reply;
 use bullhorn::wire::v2::{
-    BUNDLE_BYTES, BundleSize, ClientFrame, Message, Room, ServerFrame, SessionId, Welcome,
-    parse_client, push_reply, push_server_frame, push_server_header,
+    BUNDLE_BYTES, BundleSize, ClientFrame, Message, Room, ServerFrame, ServerList, SessionId,
+    Welcome, parse_client, push_reply, push_server_frame, push_server_header,
 };
 use bullhorn::wire::{self, ClientDatagram, FRAME_MARK, classify};
 
@@ -118,6 +118,7 @@ impl Talk {
                 timeout_ms: 10_000,
                 bundle_bytes: input.choose(&BundleSize::ALL)?.bytes() as u16,
                 address: OWN.parse().expect("an address"),
+                servers: ServerList::EMPTY,
             })]),
             7 => {
                 let room = Room {

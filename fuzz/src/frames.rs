@@ -7,9 +7,9 @@ use arbitrary::{Result, Unstructured};
 use bullhorn::net::datagrams;
 use bullhorn::wire::v2::{
     BundleSize, ClientFrame, HEADER_BYTES, Hello, MAX_PAYLOAD_BYTES, Message, Move, NoticeCode,
-    Own, Room, ServerFrame, SessionId, SessionOptions, Welcome, message_bytes, parse_client,
-    parse_server, push_client_frame, push_client_header, push_padding, push_server_frame,
-    push_server_header,
+    Own, Room, ServerFrame, ServerList, SessionId, SessionOptions, Welcome, message_bytes,
+    parse_client, parse_server, push_client_frame, push_client_header, push_padding,
+    push_server_frame, push_server_header,
 };
 use bullhorn::wire::{DisplayName, Label, MAX_TOKEN_BYTES, Reply};
 
@@ -195,6 +195,7 @@ pub(crate) fn any_server_frame<'a>(input: &mut Unstructured<'a>) -> Result<Serve
             timeout_ms: input.arbitrary()?,
             bundle_bytes: input.arbitrary()?,
             address: any_address(input)?,
+            servers: ServerList::parse(any_bytes(input, 60)?).unwrap_or_default(),
         }),
         1 => ServerFrame::Message(Message {
             room: any_number(input)?,
@@ -252,7 +253,7 @@ fn any_session(input: &mut Unstructured<'_>) -> Result<SessionId> {
     SessionId::new(input.arbitrary()?).ok_or(arbitrary::Error::IncorrectFormat)
 }
 
-fn any_address(input: &mut Unstructured<'_>) -> Result<SocketAddr> {
+pub(crate) fn any_address(input: &mut Unstructured<'_>) -> Result<SocketAddr> {
     let port = input.arbitrary()?;
     Ok(match input.arbitrary()? {
         true => SocketAddr::from((input.arbitrary::<[u8; 4]>()?, port)),

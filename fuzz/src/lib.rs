@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets. Each takes any bytes, and panics if a property does not hold.
 //! `fuzz_targets/` hands them what libFuzzer invents, and `tests/corpora.rs` the committed corpora.
 
+mod batches;
 mod client;
 mod client_v1;
 mod commands;
@@ -11,6 +12,7 @@ mod replies;
 mod requests;
 mod tokens;
 
+pub use batches::batches;
 pub use client::client;
 pub use client_v1::decode_client_v1;
 pub use commands::commands;

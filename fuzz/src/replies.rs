@@ -9,7 +9,7 @@ use bullhorn::wire::reply::{
 };
 use bullhorn::wire::{MAX_TEXT_DATAGRAM, ProofToken, RoomName, ServerLine, Verb, push_reply};
 
-use crate::frames::{any_bytes, any_code, any_display_name, any_label};
+use crate::frames::{any_address, any_bytes, any_code, any_display_name, any_label};
 use crate::printable::assert_printable;
 
 /// Parses the bytes as a sentence of each code, and writes what they mean. Then writes a reply that
@@ -65,7 +65,7 @@ fn assert_line(reply: &Reply<'_>) {
 
 /// Any reply of a server of this version.
 pub(crate) fn any_reply<'a>(input: &mut Unstructured<'a>) -> Result<Reply<'a>> {
-    Ok(match input.int_in_range(0..=29)? {
+    Ok(match input.int_in_range(0..=33)? {
         0 => Reply::Help,
         1 => Reply::Named(any_label(input)?),
         2 => Reply::Entered {
@@ -107,6 +107,10 @@ pub(crate) fn any_reply<'a>(input: &mut Unstructured<'a>) -> Result<Reply<'a>> {
         26 => Reply::Operator(any_bytes(input, 200)?),
         27 => Reply::Stopping(input.arbitrary()?),
         28 => Reply::NoNewcomers,
+        29 => Reply::NamedUnconfirmed(any_label(input)?),
+        30 => Reply::NameLost(any_label(input)?, any_address(input)?),
+        31 => Reply::Split,
+        32 => Reply::Whole,
         _ => Reply::Presence {
             changes: any_changes(input)?,
             members: input.arbitrary()?,
@@ -179,7 +183,7 @@ fn any_event(input: &mut Unstructured<'_>) -> Result<PresenceEvent> {
         0 => PresenceEvent::Joined(who),
         1 => PresenceEvent::Left(who),
         2 => PresenceEvent::TimedOut(who),
-        _ => PresenceEvent::Renamed(who, any_label(input)?),
+        _ => PresenceEvent::Renamed(who, any_display_name(input)?),
     })
 }
 

@@ -17,6 +17,7 @@ macro_rules! targets {
 }
 
 targets! {
+    batches
     client
     commands
     decode_client_v1

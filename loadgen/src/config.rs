@@ -9,11 +9,21 @@ use serde::{Deserialize, Serialize};
 pub use crate::payload::Payload;
 use crate::units;
 
-/// One run against one server.
+/// One run against one server, or against several that form one chat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
-    /// The server.
+    /// The server, or the first of several.
     pub target: SocketAddr,
+    /// The other servers, which form one chat with the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_targets: Vec<SocketAddr>,
+    /// Set if all members of a room are at one target. Otherwise they are spread over all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_rooms: bool,
+    /// The longest wait until each of several targets shows the members at the others. Zero does
+    /// not wait.
+    #[serde(skip, default = "members_wait")]
+    pub members_wait: Duration,
     /// Clients, each with an address and port of its own.
     pub clients: u32,
     /// Datagrams per second that all clients together send.
@@ -68,6 +78,9 @@ impl RunConfig {
     pub fn new(target: SocketAddr) -> Self {
         Self {
             target,
+            other_targets: Vec::new(),
+            local_rooms: false,
+            members_wait: members_wait(),
             clients: 100,
             rate: Rate::constant(DEFAULT_RATE_PER_S),
             arrival: Arrival::Uniform,
@@ -97,6 +110,24 @@ impl RunConfig {
             spin: false,
             server_pid: None,
         }
+    }
+}
+
+impl RunConfig {
+    /// Returns all targets, in their order.
+    pub fn targets(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.target).chain(self.other_targets.iter().copied())
+    }
+
+    /// Returns true if there are several targets, which may be nodes of a cluster.
+    pub fn has_nodes(&self) -> bool {
+        !self.other_targets.is_empty()
+    }
+
+    /// Returns all targets as text.
+    pub fn targets_text(&self) -> String {
+        let targets: Vec<_> = self.targets().map(|target| target.to_string()).collect();
+        targets.join(", ")
     }
 }
 
@@ -206,6 +237,13 @@ pub fn word(value: &impl ValueEnum) -> String {
         .to_possible_value()
         .map_or_else(String::new, |word| word.get_name().to_owned())
 }
+
+fn members_wait() -> Duration {
+    MEMBERS_WAIT
+}
+
+/// Twice the time in which a node repairs what it missed of the members of others.
+const MEMBERS_WAIT: Duration = Duration::from_secs(10);
 
 /// A rate that any server handles.
 pub const DEFAULT_RATE_PER_S: f64 = 1000.0;

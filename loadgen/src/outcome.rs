@@ -1,6 +1,7 @@
 //! The outcome of a run, second by second and in total.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -97,6 +98,8 @@ pub struct Others {
 /// recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Silence {
+    /// The target that was silent.
+    pub target: SocketAddr,
     /// Its start.
     pub from: Duration,
     /// Its end. There is none if it lasted to the end of the run.
@@ -180,6 +183,14 @@ described! {
         /// From when a text was sent until a member of its room received it.
         #[key = "delivery-from-send"]
         pub delivery_from_send: Histogram<u64>,
+        /// With several targets: from when a text was due until a member at the sender's own
+        /// target received it.
+        #[key = "delivery-same-node"]
+        pub delivery_same_node: Histogram<u64>,
+        /// With several targets: from when a text was due until a member at another target than
+        /// the sender's received it.
+        #[key = "delivery-other-node"]
+        pub delivery_other_node: Histogram<u64>,
         /// From when a request was due until its answer arrived.
         pub answer: Histogram<u64>,
         /// From when a request was sent until its answer arrived.
@@ -337,6 +348,8 @@ impl Latencies {
         Self {
             delivery: empty(),
             delivery_from_send: empty(),
+            delivery_same_node: empty(),
+            delivery_other_node: empty(),
             answer: empty(),
             answer_from_send: empty(),
             answer_closed_loop: empty(),
@@ -358,10 +371,12 @@ impl Latencies {
     }
 
     /// Returns each histogram with its name, which is also its tag in histogram logs.
-    pub fn named(&self) -> [(&'static str, &Histogram<u64>); 7] {
+    pub fn named(&self) -> [(&'static str, &Histogram<u64>); 9] {
         let all = [
             &self.delivery,
             &self.delivery_from_send,
+            &self.delivery_same_node,
+            &self.delivery_other_node,
             &self.answer,
             &self.answer_from_send,
             &self.answer_closed_loop,
@@ -371,10 +386,12 @@ impl Latencies {
         std::array::from_fn(|at| (Self::MEANINGS[at].0, all[at]))
     }
 
-    fn all_mut(&mut self) -> [&mut Histogram<u64>; 7] {
+    fn all_mut(&mut self) -> [&mut Histogram<u64>; 9] {
         [
             &mut self.delivery,
             &mut self.delivery_from_send,
+            &mut self.delivery_same_node,
+            &mut self.delivery_other_node,
             &mut self.answer,
             &mut self.answer_from_send,
             &mut self.answer_closed_loop,

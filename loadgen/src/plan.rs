@@ -156,7 +156,12 @@ impl Plan {
                     "up to "
                 };
                 let rooms = counted(self.rooms.into(), "room");
-                format!(", {rooms} of {up_to}{}", count(size.into()))
+                let placed = match (config.has_nodes(), config.local_rooms) {
+                    (false, _) => "",
+                    (true, true) => ", each at one target",
+                    (true, false) => " over all targets",
+                };
+                format!(", {rooms} of {up_to}{}{placed}", count(size.into()))
             }
         };
         format!("{clients} {sockets}{rooms}")
@@ -193,11 +198,11 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = &self.config;
         let (protocol, scenario) = (word(&config.protocol), word(&config.scenario));
-        let (target, seed) = (config.target, config.seed);
+        let (targets, seed) = (config.targets_text(), config.seed);
         let threads = counted(config.threads.into(), "thread");
         writeln!(
             f,
-            "{target}  {scenario}, {protocol}, seed {seed}, {threads}"
+            "{targets}  {scenario}, {protocol}, seed {seed}, {threads}"
         )?;
         writeln!(f, "  clients  {}", self.clients())?;
         writeln!(f, "  offers   {}", self.offers())?;

@@ -44,6 +44,22 @@ fn it_reads_calmly() {
 }
 
 #[test]
+fn several_targets_and_the_place_of_rooms_are_named() {
+    let targets = "127.0.0.1:1 127.0.0.1:2";
+    let text = plan(targets).to_string();
+    let begins = "\
+127.0.0.1:1, 127.0.0.1:2  mixed, v1, seed 1, 1 thread
+  clients  100 clients on shared sockets, 10 rooms of 10 over all targets
+";
+    assert!(text.starts_with(begins), "{text}");
+    let text = plan(&format!("{targets} --local-rooms")).to_string();
+    assert!(
+        text.contains(", 10 rooms of 10, each at one target\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn every_plan_has_four_to_eight_lines_of_a_terminal() {
     for scenario in ["mixed", "chat", "ping", "heartbeat", "greet", "lobby"] {
         // More texts than that to one room have no numbers.

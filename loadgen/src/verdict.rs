@@ -199,11 +199,16 @@ pub fn silence(config: &RunConfig, outcome: &Outcome) -> Option<String> {
         Some(to) => format!("from {from} to {}", span(to)),
         None => format!("from {from} on"),
     };
+    let target = silence.target;
     let why = match silence.is_refused {
-        true => format!("nothing listened on {}", config.target),
+        true => format!("nothing listened on {target}"),
         false => "nothing arrived although answers were due".to_owned(),
     };
-    Some(format!("The server was silent {how_long}: {why}."))
+    let server = match config.has_nodes() {
+        true => format!("The server at {target}"),
+        false => "The server".to_owned(),
+    };
+    Some(format!("{server} was silent {how_long}: {why}."))
 }
 
 /// Returns who took the CPU from the generator, as far as it is known.

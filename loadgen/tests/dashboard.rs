@@ -29,7 +29,7 @@ use browser::browser;
 use bullhorn::config::AdminConfig;
 use bullhorn::server::clock::Clock;
 use bullhorn::{Server, ServerConfig};
-use chromium::Page;
+use chromium::{CUT, Page};
 use loadgen::config::{Rate, RunConfig};
 use loadgen::{Control, run};
 use sandbox::{NoRefusedCalls, start_in_sandbox};
@@ -452,18 +452,6 @@ const BETWEEN: &str = r#"(async () => {
   });
   const after = await read();
   return [[deliveries, page[0], after.deliveries], [datagrams_in, page[1], after.datagrams_in]];
-})()"#;
-
-/// The elements that do not fit into the page, when the charts have taken its width.
-const CUT: &str = r#"(() => {
-  const isFitting = charts.all.every(({ figure, plot }) => Math.abs(plot.width - figure.lastChild.clientWidth) <= 1);
-  if (!isFitting) return null;
-  const width = document.documentElement.clientWidth;
-  const isUnseen = (element) => element.closest(".unseen, .u-over, .u-legend tr:first-child") !== null;
-  const cut = [...document.querySelectorAll("body *")]
-    .filter((element) => !isUnseen(element) && element.getBoundingClientRect().right > width + 1);
-  const isWide = document.documentElement.scrollWidth > width;
-  return isWide || cut.length ? [isWide, ...cut.map((element) => element.outerHTML.slice(0, 80))] : [];
 })()"#;
 
 /// A double of the API, in which everything that strangers choose is hostile.

@@ -57,6 +57,10 @@ fn the_files_of_a_run_say_what_it_brought_to_light() {
         *merged.entry(tag).or_insert_with(empty) += &histogram;
     }
     for (name, total) in outcome.latencies.named() {
+        if name.ends_with("-node") {
+            assert!(total.is_empty(), "{name}: there is one target");
+            continue;
+        }
         assert!(merged[name] == *total, "{name} differs");
         assert_eq!(summary.latencies[name].count, total.len());
     }

@@ -81,6 +81,7 @@ fn gaps_are_gaps_and_what_a_run_has_not_has_no_chart() {
     run.outcome.signal = Some(2);
     run.outcome.counts.own_drops = 1;
     run.outcome.silence = Some(Silence {
+        target: "127.0.0.1:9999".parse().unwrap(),
         from: Duration::from_millis(3_100),
         to: None,
         is_refused: true,

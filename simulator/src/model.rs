@@ -314,7 +314,7 @@ impl Model {
         self.peer(address).name = Some(name);
         if shown != DisplayName::Name(name) {
             self.room_mut(peer.room)
-                .record(PresenceEvent::Renamed(shown, name));
+                .record(PresenceEvent::Renamed(shown, DisplayName::Name(name)));
         }
     }
 

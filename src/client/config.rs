@@ -11,6 +11,12 @@ use crate::wire::{Name, RoomName};
 pub struct SessionConfig {
     /// The address of the server.
     pub server: ServerAddress,
+    /// Servers to go to in turn, with the same rooms, when the one in use is gone: it refuses what is
+    /// sent to it, is silent for too long, or says goodbye. Then the first is tried again. A server of
+    /// version 2 may name others, which are tried as well. One that is gone is noticed sooner if
+    /// there is another one: a session that sends nothing for a second sends a heartbeat.
+    /// Default: none.
+    pub other_servers: Vec<ServerAddress>,
     /// The version of the protocol. Default: [`ProtocolChoice::Auto`].
     pub protocol: ProtocolChoice,
     /// The name to take. It is requested in every session, until the server has confirmed
@@ -92,6 +98,7 @@ impl SessionConfig {
     pub fn new(server: ServerAddress) -> Self {
         Self {
             server,
+            other_servers: Vec::new(),
             protocol: ProtocolChoice::Auto,
             nick: None,
             room: None,

@@ -2,7 +2,6 @@
 //! timeouts.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use mio::{Events, Poll, Token};
 
 use super::event_queue::EventQueue;
 use super::protocol::{Output, Protocol};
+use super::route::{Choice, Route};
 use super::shared::{Shared, ToEngine};
 use super::socket::Socket;
 use crate::net::{Coalesced, datagrams};
@@ -30,22 +30,12 @@ pub(super) struct Engine {
     leave_by: Option<Instant>,
 }
 
-/// The addresses of the server, and the one in use.
-struct Route {
-    addresses: Vec<SocketAddr>,
-    index: usize,
-    /// Number of addresses that have not been tried.
-    untried: usize,
-    /// True if something came from the address in use.
-    is_proven: bool,
-}
-
 impl Engine {
     pub(super) fn new(
         shared: Arc<Shared>,
         poll: Poll,
-        (socket, index): (Socket, usize),
-        addresses: Vec<SocketAddr>,
+        socket: Socket,
+        route: Route,
         protocol: Protocol,
         messages: Receiver<ToEngine>,
         events: EventQueue,
@@ -55,12 +45,7 @@ impl Engine {
             shared,
             poll,
             socket,
-            route: Route {
-                untried: addresses.len() - 1 - index,
-                addresses,
-                index,
-                is_proven: false,
-            },
+            route,
             protocol,
             messages,
             events,
@@ -68,6 +53,7 @@ impl Engine {
             out: Vec::new(),
             leave_by: None,
         };
+        engine.set_ways();
         let local_addr = engine.socket.local_addr();
         engine.protocol.set_local_addr(local_addr.ok());
         // The first HELLO or heartbeat goes before anything that the application says.
@@ -99,13 +85,13 @@ impl Engine {
     fn turn(&mut self) -> Duration {
         let now = Instant::now();
         let is_drained = self.receive(now);
+        self.take_named_servers();
         // Once more for each address that nobody answers at.
-        for _ in 0..=self.route.addresses.len() {
+        for _ in 0..=self.route.len() {
             if self.protocol.may_reroute(now) {
-                // If the address cannot be opened, the old socket serves until the next attempt.
-                let _ = self.switch(usize::from(!self.route.is_proven), now);
+                self.reroute(now);
             }
-            if !self.protocol.handle_timeout(now, self.route.untried > 0) {
+            if !self.protocol.handle_timeout(now, self.route.has_untried()) {
                 break;
             }
             self.try_next_address(now);
@@ -152,8 +138,7 @@ impl Engine {
             received_bytes += bytes;
             for datagram in datagrams(&self.buffer[..bytes], segment_bytes) {
                 if self.protocol.handle_datagram(datagram, is_proof, now) && is_proof {
-                    self.route.is_proven = true;
-                    self.route.untried = 0;
+                    self.route.answered();
                 }
             }
             self.report();
@@ -198,7 +183,7 @@ impl Engine {
     }
 
     fn refused(&mut self, kind: io::ErrorKind, now: Instant) {
-        if self.route.untried > 0 && !self.protocol.is_down() {
+        if self.route.has_untried() && !self.protocol.is_down() {
             self.try_next_address(now);
         } else {
             self.protocol.handle_refusal(kind, now);
@@ -206,23 +191,48 @@ impl Engine {
     }
 
     fn try_next_address(&mut self, now: Instant) {
-        while self.route.untried > 0 {
-            self.route.untried -= 1;
-            if self.switch(1, now).is_ok() {
+        for index in self.route.take_untried() {
+            if self.switch(index, true, now).is_ok() {
                 return;
             }
         }
     }
 
-    /// Takes another way: to the address that is `step` after the one in use, or from another
-    /// address of this host if it has moved to another network. The socket in use stays if it
-    /// is as good, because the server knows the session by it.
-    fn switch(&mut self, step: usize, now: Instant) -> io::Result<()> {
-        let route = &mut self.route;
-        let index = (route.index + step) % route.addresses.len();
-        let is_same = std::mem::replace(&mut route.index, index) == index;
-        route.is_proven = false;
-        let socket = Socket::open(route.addresses[index])?;
+    /// Takes the way of the next attempt. If no address can be opened, the old socket serves until the
+    /// one after it.
+    fn reroute(&mut self, now: Instant) {
+        let choice = match () {
+            () if self.protocol.is_removed() => Choice::SameServer,
+            () if self.protocol.is_dismissed() => Choice::OtherServerFirst,
+            () => Choice::Any,
+        };
+        let next = self.route.next(choice);
+        let _ = next
+            .into_iter()
+            .any(|index| self.switch(index, false, now).is_ok());
+    }
+
+    /// Takes the servers that the one in use has named.
+    fn take_named_servers(&mut self) {
+        if let Some(named) = self.protocol.take_named() {
+            self.route.set_named(&named);
+            self.set_ways();
+        }
+    }
+
+    fn set_ways(&mut self) {
+        let has_others = self.route.has_other_servers();
+        self.protocol.set_ways(self.route.len(), has_others);
+    }
+
+    /// Takes the way with this index, which may be the one in use from another address of this host, if
+    /// it has moved to another network. The socket in use stays if it is as good, because the server
+    /// knows the session by it.
+    fn switch(&mut self, index: usize, is_first_round: bool, now: Instant) -> io::Result<()> {
+        let way = self.route.way(index);
+        let is_same = way == self.route.current();
+        let socket = Socket::open(way.address)?;
+        self.route.take(index, is_first_round);
         let ip = |socket: &Socket| socket.local_addr().ok().map(|address| address.ip());
         if is_same && ip(&socket) == ip(&self.socket) {
             return Ok(());
@@ -236,6 +246,7 @@ impl Engine {
         self.protocol.set_local_addr(socket.local_addr().ok());
         self.socket = socket;
         self.out.clear();
+        self.protocol.change_way(way.server, way.address);
         self.protocol.handle_reroute(now);
         Ok(())
     }

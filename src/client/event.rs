@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::io;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -78,6 +79,15 @@ pub enum Event {
         /// True if they were sent. They may have been delivered even so.
         were_sent: bool,
     },
+    /// The session is at another server from now on, at this address: one of
+    /// [`SessionConfig::other_servers`](super::SessionConfig::other_servers), or one that the last
+    /// server has named. An [`Event::Up`] follows. The session takes its name, rooms and presence
+    /// notices again. Messages that its rooms received in between are lost, and nobody can tell how many
+    /// there were: [`Session::stats`](super::Session::stats) does not count them.
+    ServerChanged(SocketAddr),
+    /// The session has lost this name, as it belongs to a peer of another server of the cluster. Its
+    /// name is its address again. An [`Event::Notice`] with the same for people comes before.
+    NameLost(Name),
     /// The server had forgotten the session. Its name and room have been requested again. In
     /// between, it spoke in the lobby under its address.
     Forgotten,

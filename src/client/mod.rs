@@ -48,6 +48,7 @@ mod event_queue;
 mod loss;
 #[doc(hidden)]
 pub mod protocol;
+mod route;
 mod session;
 mod shared;
 mod sleep;

@@ -17,6 +17,7 @@ use super::event::{Answer, DownReason, Event, Joined, Listing, Members};
 use super::event_queue::EventQueue;
 use super::protocol::requests::{Request, random_number};
 use super::protocol::{Outgoing, Protocol};
+use super::route::Route;
 use super::shared::{SessionStats, Shared, ToEngine};
 use super::socket::Socket;
 use super::ticket::{Responder, Ticket};
@@ -107,25 +108,43 @@ impl Session {
     ///
     /// If a name has several addresses, they are tried in the resolver's order: the next one
     /// at once when one refuses, and after [`SessionConfig::greeting_timeout`] when one does
-    /// not answer.
+    /// not answer. Those of [`SessionConfig::other_servers`] follow in the same way. One of several
+    /// servers whose name has no address is left out.
     ///
     /// # Errors
     /// [`ConnectError`]
     pub fn connect(config: SessionConfig) -> Result<Self, ConnectError> {
-        let server = &config.server;
-        let addresses = server.resolve().map_err(|source| ConnectError::Resolve {
-            server: server.clone(),
-            source,
-        })?;
-        Self::connect_to(addresses, config)
+        let resolve = |server: &ServerAddress| {
+            server.resolve().map_err(|source| ConnectError::Resolve {
+                server: server.clone(),
+                source,
+            })
+        };
+        let first = resolve(&config.server);
+        let others = config.other_servers.iter().map(resolve);
+        let others: Vec<_> = others.filter_map(Result::ok).collect();
+        let servers = match first {
+            Err(error) if others.is_empty() => return Err(error),
+            first => [vec![first.unwrap_or_default()], others].concat(),
+        };
+        Self::connect_to(&servers, config)
     }
 
-    fn connect_to(addresses: Vec<SocketAddr>, config: SessionConfig) -> Result<Self, ConnectError> {
-        let socket =
-            Socket::open_first(&addresses).map_err(|source| ConnectError::Unreachable {
+    /// Connects to one of these servers, by the addresses of each. The first may have none.
+    fn connect_to(
+        servers: &[Vec<SocketAddr>],
+        config: SessionConfig,
+    ) -> Result<Self, ConnectError> {
+        let mut route = Route::new(servers);
+        let (socket, index) =
+            Socket::open_first(&route.addresses()).map_err(|source| ConnectError::Unreachable {
                 server: config.server.clone(),
                 source,
             })?;
+        route.take(index, true);
+        let mut protocol = Protocol::new(&config, random_number, Instant::now());
+        let way = route.current();
+        protocol.begin_at(servers[0].first().copied(), way.server, way.address);
         let (events_sender, events) = unbounded();
         let events_sender = EventQueue::new(events_sender, config.max_events);
         let (messages, messages_receiver) = bounded(MAX_MESSAGES);
@@ -135,8 +154,8 @@ impl Session {
             Arc::clone(&shared),
             poll,
             socket,
-            addresses,
-            Protocol::new(&config, random_number, Instant::now()),
+            route,
+            protocol,
             messages_receiver,
             events_sender,
         )?;

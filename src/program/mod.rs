@@ -64,7 +64,7 @@ impl Program {
         self.generate::<P>();
         let command = self.command::<P>();
         let matches = command.clone().try_get_matches();
-        let mut matches = matches.unwrap_or_else(|error| name_variable(error, &command).exit());
+        let mut matches = matches.unwrap_or_else(|error| complete(error, &command).exit());
         P::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
     }
 
@@ -176,8 +176,9 @@ impl Program {
     }
 }
 
-/// Adds the name of the environment variable to an error about its value.
-pub fn name_variable(mut error: clap::Error, command: &Command) -> clap::Error {
+/// Completes an error about a value. Names the environment variable that it is from, and hides a value that
+/// may have a password.
+pub fn complete(mut error: clap::Error, command: &Command) -> clap::Error {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
         return error;
     };
@@ -188,14 +189,21 @@ pub fn name_variable(mut error: clap::Error, command: &Command) -> clap::Error {
     let arg = command
         .get_arguments()
         .find(|arg| arg.get_long() == Some(name));
-    let variable = arg.and_then(Arg::get_env);
-    if let Some(variable) = variable
+    let Some(arg) = arg else {
+        return error;
+    };
+    if let Some(variable) = arg.get_env()
         && env::var_os(variable).is_some()
         && !env::args_os().any(is_flag)
     {
         let tip = format!("the value is that of {}", variable.display());
         let tip = ContextValue::StyledStrs(vec![tip.into()]);
         error.insert(ContextKind::Suggested, tip);
+    }
+    // The help does not show it either.
+    if arg.is_hide_env_values_set() && error.get(ContextKind::InvalidValue).is_some() {
+        let hidden = ContextValue::String("***".into());
+        error.insert(ContextKind::InvalidValue, hidden);
     }
     error
 }

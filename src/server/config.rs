@@ -19,6 +19,8 @@ pub use admin::AdminConfig;
 #[doc(hidden)]
 pub use bind::check_bind;
 use bind::parse_bind;
+#[cfg(feature = "cluster")]
+pub use cluster::ClusterConfig;
 pub use cores::CoreList;
 pub use error::ConfigError;
 pub use given::{Given, InheritedConflict};
@@ -27,6 +29,8 @@ pub use limits::{LimitsConfig, PerSecond};
 #[cfg(feature = "admin")]
 mod admin;
 mod bind;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod cores;
 mod error;
 mod features;
@@ -192,6 +196,11 @@ pub struct ServerConfig {
     #[command(flatten)]
     pub admin: AdminConfig,
 
+    /// The cluster.
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    pub cluster: ClusterConfig,
+
     /// Service to run
     #[arg(long, env = "BULLHORN_SERVICE", value_enum, default_value_t = ServiceKind::Chat, help_heading = headings::TUTORIAL)]
     pub service: ServiceKind,
@@ -284,6 +293,12 @@ impl ServerConfig {
         }
         #[cfg(feature = "admin")]
         self.admin.check()?;
+        #[cfg(feature = "cluster")]
+        self.cluster.check()?;
+        #[cfg(feature = "cluster")]
+        if self.cluster.is_on() && self.service == ServiceKind::Greet {
+            return Err(ConfigError::ClusterOfGreetings);
+        }
         if self.once && self.service != ServiceKind::Greet {
             return Err(ConfigError::OnceWithoutGreet);
         }
@@ -323,6 +338,8 @@ impl Default for ServerConfig {
             limits: LimitsConfig::default(),
             #[cfg(feature = "admin")]
             admin: AdminConfig::default(),
+            #[cfg(feature = "cluster")]
+            cluster: ClusterConfig::default(),
         }
     }
 }

@@ -14,7 +14,9 @@ use super::ingress::admission::Admission;
 use super::ingress::bans::Bans;
 use super::ingress::challenges::Challenges;
 use super::ingress::token::Tokens;
-use super::ingress::{HelloLimit, Ingress, IngressShared, REJECTION_INTERVAL_MS, ReplyLimit};
+use super::ingress::{
+    HelloLimit, Ingress, IngressShared, OtherServers, REJECTION_INTERVAL_MS, ReplyLimit,
+};
 use super::keys::Keys;
 use super::moderation::{Ban, BanFile, Moderation};
 use super::ops::log::Log;
@@ -39,6 +41,8 @@ pub struct Core {
     pub chats: Vec<Chat>,
     pub reaper: Reaper,
     pub notifier: Notifier,
+    /// The servers that WELCOME names.
+    pub servers: Arc<OtherServers>,
     pub settings: Settings,
 }
 
@@ -114,6 +118,7 @@ impl Core {
             clock: clock.clone(),
             log: log.clone(),
         };
+        let servers = Arc::<OtherServers>::default();
         let ingress = Arc::new(IngressShared {
             registry: Arc::clone(&registry),
             log,
@@ -130,6 +135,7 @@ impl Core {
                 NetworkMeters::new(config.limits.challenges_per_network.0),
                 &mut keys,
             ),
+            servers: Arc::clone(&servers),
         });
         let settings = Settings::of_chat(&ingress);
         let exchange = Arc::new(Exchange::new(workers.clone()));
@@ -149,6 +155,7 @@ impl Core {
             notices,
             reaper,
             notifier,
+            servers,
             settings,
         }
     }

@@ -1,4 +1,4 @@
-//! Files that people write.
+//! Files that people write, and their paths in messages.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -24,6 +24,11 @@ pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Returns a path as messages show it, in one line.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string().replace(char::is_control, "?")
+}
+
 #[cfg(test)]
 mod tests {
     use std::{env, process};
@@ -45,5 +50,11 @@ mod tests {
             let error = read(Path::new(path), 1024).unwrap_err();
             assert_eq!(error.to_string(), "it must be a regular file", "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_is_shown_in_one_line() {
+        assert_eq!(shown(Path::new("/a b/\u{fc}")), "/a b/\u{fc}");
+        assert_eq!(shown(Path::new("a\nb\u{1b}[2J")), "a?b?[2J");
     }
 }

@@ -3,6 +3,8 @@
 mod assembly;
 mod chat;
 pub mod clock;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod config;
 pub mod core;
 pub mod egress;
@@ -32,6 +34,8 @@ use arc_swap::ArcSwap;
 use self::assembly::Assembly;
 use self::chat::ChatServer;
 use self::clock::Clock;
+#[cfg(feature = "cluster")]
+use self::cluster::Node;
 use self::config::{ConfigError, CoreList, ServerConfig, ServiceKind};
 use self::host::Endpoints;
 use self::moderation::{BanFile, Moderation, StateError};
@@ -197,6 +201,8 @@ impl Server {
         // On an error its drop stops the threads that run.
         let mut supervisor = Supervisor::new();
         let assembly = Assembly::new(&config, endpoints, clock, log.clone(), &mut supervisor)?;
+        #[cfg(feature = "cluster")]
+        let node = Node::prepare(&config.cluster, local_addrs[0], config.workers.into())?;
         confine(&log)?;
         let kept_bans = match (&config.state_dir, config.service) {
             (Some(folder), ServiceKind::Chat) => {
@@ -217,7 +223,13 @@ impl Server {
         let workers = assembly.worker_handles();
         let (chat, settings) = match config.service {
             ServiceKind::Chat => {
-                let (chat, settings) = ChatServer::start(&config, kept_bans, assembly)?;
+                let (chat, settings) = ChatServer::start(
+                    &config,
+                    kept_bans,
+                    assembly,
+                    #[cfg(feature = "cluster")]
+                    node,
+                )?;
                 (Some(chat), settings)
             }
             ServiceKind::Greet => (None, greet::start(&config, assembly)?),
@@ -359,6 +371,7 @@ impl ServerHandle {
             stats.rooms = registry.directory().len();
             stats.notices = notifier.sent.load(Ordering::Relaxed);
             stats.notices_failed = notifier.failed.load(Ordering::Relaxed);
+            stats.cluster = chat.cluster_stats();
         }
         stats
     }
@@ -388,6 +401,10 @@ impl Operated for ServerHandle {
     fn is_draining(&self) -> bool {
         let chat = self.chat.as_ref();
         chat.is_some_and(|chat| chat.registry.drain().is_on())
+    }
+
+    fn lacks_bus(&self) -> bool {
+        self.chat.as_ref().is_some_and(ChatServer::lacks_bus)
     }
 
     fn stop(&self) {

@@ -4,6 +4,9 @@
 //! parsed messages borrow from the datagram. These allocate otherwise: [`Reply::parse`],
 //! lists, presence notices, and [`push_reply`] for a reply with bytes that it has to escape.
 
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod cluster;
 mod command;
 mod name;
 mod printable;

@@ -1,5 +1,6 @@
 //! Names of peers and rooms.
 
+use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
 use std::io::Write;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -28,6 +29,7 @@ pub struct ParseLabelError<const MAX: usize>;
 
 /// Display name of a peer: its name, or its address while it has no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cluster", derive(serde::Serialize, serde::Deserialize))]
 pub enum DisplayName {
     /// The address of a peer without a name.
     Address(SocketAddr),
@@ -73,11 +75,38 @@ impl<const MAX: usize> Label<MAX> {
     }
 }
 
+impl<const MAX: usize> Ord for Label<MAX> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl<const MAX: usize> PartialOrd for Label<MAX> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl<const MAX: usize> FromStr for Label<MAX> {
     type Err = ParseLabelError<MAX>;
 
     fn from_str(text: &str) -> Result<Self, ParseLabelError<MAX>> {
         Self::parse(text.as_bytes()).ok_or(ParseLabelError)
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl<const MAX: usize> serde::Serialize for Label<MAX> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl<'de, const MAX: usize> serde::Deserialize<'de> for Label<MAX> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -8,6 +8,7 @@ mod parse;
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::command::Verb;
@@ -24,6 +25,15 @@ pub enum Reply<'a> {
     Help,
     /// `you are NAME`
     Named(Name),
+    /// `you are NAME (not confirmed)`
+    ///
+    /// The peer has the name, but the node of the cluster that keeps it has not answered. Another peer
+    /// may have it, too, and one of the two then loses it.
+    NamedUnconfirmed(Name),
+    /// `the cluster is split: only peers of this server are here`
+    Split,
+    /// `the cluster is whole again`
+    Whole,
     /// `you are in ROOM (N here)`
     Entered {
         /// The room that the peer is in.
@@ -52,6 +62,10 @@ pub enum Reply<'a> {
     PeerLimit(Limit),
     /// `NAME is taken`
     NameTaken(Name),
+    /// `NAME belongs to a peer of another server: you are IP:PORT`
+    ///
+    /// The peer has lost its name, and has its address again. No request precedes it.
+    NameLost(Name, SocketAddr),
     /// `name limit reached (LIMIT)`
     NameLimit(Limit),
     /// `ROOM is full (MAX)`
@@ -182,8 +196,8 @@ pub enum PresenceEvent {
     Left(DisplayName),
     /// The server dropped a peer that was silent for too long.
     TimedOut(DisplayName),
-    /// A peer took another name.
-    Renamed(DisplayName, Name),
+    /// A peer took another name. Its address is its name if it has lost one to a peer of another server.
+    Renamed(DisplayName, DisplayName),
 }
 
 /// A number with a comma between groups of three digits: `10,300`.
@@ -195,7 +209,8 @@ impl Reply<'_> {
     pub fn code(&self) -> NoticeCode {
         match self {
             Self::Usage(_) => NoticeCode::Misuse,
-            Self::NameTaken(_) | Self::NameLimit(_) | Self::NoSuchPeer(_) => NoticeCode::Refused,
+            Self::NameTaken(_) | Self::NameLimit(_) | Self::NameLost(..) => NoticeCode::Refused,
+            Self::NoSuchPeer(_) => NoticeCode::Refused,
             Self::RoomFull(..) | Self::RoomLimit(..) => NoticeCode::Refused,
             Self::PeerLimit(_) => NoticeCode::Refused,
             Self::TooManyMessages | Self::TooManyLists => NoticeCode::Refused,
@@ -204,6 +219,7 @@ impl Reply<'_> {
             Self::Prove(_) | Self::OverBudget { .. } => NoticeCode::Refused,
             Self::Removed | Self::Muted(_) | Self::NoNewcomers => NoticeCode::Refused,
             Self::Operator(_) | Self::Stopping(_) => NoticeCode::Operator,
+            Self::Split | Self::Whole => NoticeCode::Operator,
             Self::Presence { .. } => NoticeCode::Presence,
             _ => NoticeCode::Done,
         }
@@ -219,6 +235,9 @@ impl Reply<'_> {
         match self {
             Self::Help => write!(out, "{HELP}"),
             Self::Named(name) => write!(out, "you are {name}"),
+            Self::NamedUnconfirmed(name) => write!(out, "you are {name} (not confirmed)"),
+            Self::Split => write!(out, "{SPLIT}"),
+            Self::Whole => write!(out, "{WHOLE}"),
             Self::Entered { room, members } => {
                 write!(out, "you are in {room} ({} here)", number(members))
             }
@@ -238,6 +257,12 @@ impl Reply<'_> {
             Self::Usage(verb) => write_usage(*verb, out),
             Self::PeerLimit(limit) => write!(out, "{PEER_LIMIT}{limit})"),
             Self::NameTaken(name) => write!(out, "{name} is taken"),
+            Self::NameLost(name, address) => {
+                write!(
+                    out,
+                    "{name} belongs to a peer of another server: you are {address}"
+                )
+            }
             Self::NameLimit(limit) => write!(out, "name limit reached ({limit})"),
             Self::RoomFull(room, max) => write!(out, "{room} is full ({max})"),
             Self::RoomLimit(room, limit) => {
@@ -439,6 +464,12 @@ pub const PROVE: &str = "say /in ";
 /// The sentence of [`Reply::NoNewcomers`]. In version 1 it is not longer than three times an empty
 /// datagram, with the headers, as the request for a proof is.
 pub const NO_NEWCOMERS: &str = "stopping soon, no newcomers";
+
+/// The sentence of [`Reply::Split`].
+pub(super) const SPLIT: &str = "the cluster is split: only peers of this server are here";
+
+/// The sentence of [`Reply::Whole`].
+pub(super) const WHOLE: &str = "the cluster is whole again";
 
 /// Start of [`Reply::Operator`]. No name contains a colon.
 const OPERATOR: &[u8] = b"operator: ";

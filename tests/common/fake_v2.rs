@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bullhorn::wire::v2::{
-    self, BUNDLE_BYTES, ClientFrame, ServerFrame, SessionId, Welcome, parse_client,
+    self, BUNDLE_BYTES, ClientFrame, ServerFrame, ServerList, SessionId, Welcome, parse_client,
     push_server_frame, push_server_header,
 };
 
@@ -135,5 +135,6 @@ pub(crate) fn welcome(session: u64) -> ServerFrame<'static> {
         timeout_ms: 10_000,
         bundle_bytes: BUNDLE_BYTES as u16,
         address: "127.0.0.1:7".parse().unwrap(),
+        servers: ServerList::EMPTY,
     })
 }

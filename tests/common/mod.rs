@@ -23,6 +23,8 @@ mod impostor;
 mod injected;
 mod lines;
 mod moderated;
+#[cfg(feature = "cluster")]
+mod nats;
 mod network;
 mod network_peers;
 #[cfg(feature = "admin")]
@@ -68,6 +70,8 @@ pub(crate) use impostor::{bound_to_address_of, reachable};
 pub(crate) use injected::Injected;
 pub(crate) use lines::Lines;
 pub(crate) use moderated::{HOUR, Moderated, expect_frames, notice, request};
+#[cfg(feature = "cluster")]
+pub(crate) use nats::{Nats, expect_members};
 pub(crate) use network::{Network, with_networks};
 pub(crate) use network_peers::{
     Peer, parse, peers_at, stranger, trust_all, two_machines, wildcard_config,

@@ -3,6 +3,7 @@
 use std::process::{Child, Command, ExitStatus};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::wait_for;
@@ -25,9 +26,14 @@ impl Process {
         Pid::from_raw(self.child.id().try_into().expect("a process id"))
     }
 
+    /// Sends a signal. Returns after SIGSTOP when all threads have stopped.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("it runs");
+        if signal == Signal::SIGSTOP {
+            let status = waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED));
+            assert_eq!(status, Ok(WaitStatus::Stopped(self.pid(), signal)));
+        }
     }
 
     /// Returns the exit status if the process has ended.

@@ -134,7 +134,7 @@ pub(crate) fn hello_in(session: u64, size: BundleSize) -> Vec<u8> {
 
 /// Returns the only frame of a reply to a HELLO.
 #[track_caller]
-pub(crate) fn welcome(datagram: &[u8]) -> Welcome {
+pub(crate) fn welcome(datagram: &[u8]) -> Welcome<'_> {
     let mut frames = parse_server(datagram).expect("it is v2");
     match (frames.next(), frames.next()) {
         (Some(ServerFrame::Welcome(welcome)), None) => welcome,

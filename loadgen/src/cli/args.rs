@@ -127,9 +127,10 @@ pub struct FindMaxOptions {
 #[derive(Debug, Args)]
 pub struct LoadOptions {
     /// Server: a name or an address, and a port, which is 9999 if there is none. An IPv6 address
-    /// goes in brackets, as `[::1]:9999`. A name is tried at all its addresses, IPv4 first
+    /// goes in brackets, as `[::1]:9999`. A name is tried at all its addresses, IPv4 first. Several
+    /// are the nodes of a cluster: clients have them in turn, so every room is spread over all
     #[arg(value_name = "HOST[:PORT]", default_value = "127.0.0.1:9999", value_parser = target::parse)]
-    pub target: ServerAddress,
+    pub targets: Vec<ServerAddress>,
 
     /// Clients, 1 to 1,000,000, each with an address and port of its own, written as 500, 10k or
     /// 1M
@@ -151,6 +152,11 @@ pub struct LoadOptions {
     #[arg(long, value_name = "COUNT", value_parser = parse_count, help_heading = LOAD)]
     pub room_size: Option<u32>,
 
+    /// With several targets, keep all members of a room at one of them. The rooms have the targets
+    /// in turn, and the targets need not form a cluster
+    #[arg(long, help_heading = LOAD)]
+    pub local_rooms: bool,
+
     /// Bytes of a text, or of a request to the greeting service: one length (48), a range
     /// (32..512), or several with weights (48:70,100..200:25,900:5). From 32 to 900 with v1, and
     /// to 1152 with v2 [default: 48]
@@ -166,7 +172,7 @@ pub struct LoadOptions {
     pub arrival: Arrival,
 
     /// Clients per second that leave, and as many that come back a second later: at most half
-    /// of all clients
+    /// of all clients, or a third with rooms over several targets
     #[arg(long, value_name = "RATE", default_value = "0", value_parser = parse_rate_or_zero)]
     #[arg(help_heading = LOAD)]
     pub churn: f64,
@@ -190,7 +196,7 @@ pub struct LoadOptions {
     #[arg(long, value_name = "NUMBER", default_value_t = 1, help_heading = LOAD)]
     pub seed: u64,
 
-    /// Sockets of the clients [default: shared if the target is on loopback over IPv4,
+    /// Sockets of the clients [default: shared if all targets are on loopback over IPv4,
     /// otherwise per-client]
     #[arg(long, value_enum, help_heading = GENERATOR)]
     pub sockets: Option<Sockets>,
@@ -214,7 +220,7 @@ pub struct LoadOptions {
     #[arg(long, help_heading = GENERATOR)]
     pub force: bool,
 
-    /// Allow a target that is neither on this machine nor in a private network
+    /// Allow targets that are neither on this machine nor in a private network
     #[arg(long, help_heading = LOAD)]
     pub i_own_the_target: bool,
 }
@@ -363,7 +369,7 @@ mod tests {
         };
         let run = parse(&["localhost:7", "--rate", "2k"]).unwrap();
         assert!(run.command.is_none());
-        assert_eq!(run.run.load.target.to_string(), "localhost:7");
+        assert_eq!(run.run.load.targets[0].to_string(), "localhost:7");
         assert_eq!(run.run.rate, Some(2000.0));
         let search = parse(&["find-max", "--slo", "p99<1s", "[::1]:7"]).unwrap();
         assert!(matches!(search.command, Some(Command::FindMax(_))));

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 
 use signal_hook::consts::SIGPIPE;
 
 use crate::cli::exit::End;
 use crate::cli::find_max_lines::Lines;
 use crate::cli::front::{Refusal, command, complain, explained, failed};
-use crate::cli::request::FindMaxRequest;
+use crate::cli::request::{FindMaxRequest, OtherAddresses};
 use crate::cli::signals;
 use crate::cli::stdout::Report;
 use crate::config::{Rate, RunConfig};
@@ -26,7 +25,7 @@ pub struct Prepared {
     find_max: FindMax,
     /// The highest rate that the generator was calibrated to, if it was.
     capable_per_s: Option<f64>,
-    other_addresses: Vec<SocketAddr>,
+    other_addresses: OtherAddresses,
     files: Option<SearchOutput>,
 }
 

@@ -15,7 +15,7 @@ use crate::testing::sample_search::{self, generators_limit};
 fn request(from: Option<f64>, to: Option<f64>) -> FindMaxRequest {
     FindMaxRequest {
         config: testing::pings(from.unwrap_or(1000.0)),
-        other_addresses: Vec::new(),
+        other_addresses: Default::default(),
         slo: "p99<5ms".parse().unwrap(),
         from,
         to,
@@ -127,7 +127,7 @@ fn end(
     let prepared = Prepared {
         find_max: sample_search::find_max(config.clone()),
         capable_per_s: Some(1e6),
-        other_addresses: Vec::new(),
+        other_addresses: Default::default(),
         files: None,
     };
     let lines = Lines::new(report, &config, out);

@@ -10,7 +10,7 @@ use signal_hook::consts::SIGPIPE;
 
 use crate::cli::exit::End;
 use crate::cli::live::LiveView;
-use crate::cli::request::RunRequest;
+use crate::cli::request::{OtherAddresses, RunRequest};
 use crate::cli::signals;
 use crate::cli::stdout::{Report, Stdout, columns, page_line};
 use crate::cli::summary_text::{summary, verdict_line};
@@ -86,13 +86,18 @@ pub fn failed(error: &str) -> End {
 
 /// Returns why there is no outcome. Where nobody answered, other addresses of the same name were
 /// tried as well.
-pub(super) fn explained(error: &RunError, other_addresses: &[SocketAddr]) -> String {
-    let is_unanswered = matches!(
-        error,
-        RunError::NobodyListens(_) | RunError::NoAnswer { .. }
-    );
-    let others: Vec<_> = other_addresses.iter().map(SocketAddr::to_string).collect();
-    match is_unanswered && !others.is_empty() {
+pub(super) fn explained(error: &RunError, other_addresses: &OtherAddresses) -> String {
+    let unanswered = match error {
+        RunError::NobodyListens(target) | RunError::NoAnswer { target, .. } => Some(target),
+        _ => None,
+    };
+    let others = unanswered.and_then(|target| other_addresses.get(target));
+    let others: Vec<_> = others
+        .into_iter()
+        .flatten()
+        .map(SocketAddr::to_string)
+        .collect();
+    match !others.is_empty() {
         true => format!("{error}. Nor did a server answer at {}", others.join(", ")),
         false => error.to_string(),
     }

@@ -83,7 +83,7 @@ impl Write for Breaking {
 fn request(slo: Option<&str>) -> RunRequest {
     RunRequest {
         config: testing::pings(100.0),
-        other_addresses: Vec::new(),
+        other_addresses: Default::default(),
         slo: slo.map(|slo| Slo::parse(slo).unwrap()),
         output: OutputOptions {
             out: None,

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_key_of_a_second_is_documented_and_there() {
-        let run = SampleRun::of(1);
+        let run = SampleRun::of_nodes(1);
         let line = second(&run.samples().next().unwrap());
         let keys = printed([&serde_json::from_str(&line).unwrap()]);
         assert_same(&keys, &documented("### Seconds"));

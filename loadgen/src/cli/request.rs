@@ -1,6 +1,7 @@
 //! The request that the arguments make: defaults that depend on each other, and checks that the
 //! arguments go together.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
@@ -46,12 +47,15 @@ pub enum Request {
     Calibrate(Calibration),
 }
 
+/// The addresses that the name of each target has besides the one that is used.
+pub(super) type OtherAddresses = BTreeMap<SocketAddr, Vec<SocketAddr>>;
+
 /// One run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRequest {
     pub config: RunConfig,
-    /// The addresses of the target's name at which no server answered.
-    pub other_addresses: Vec<SocketAddr>,
+    /// The addresses of each target's name at which no server answered.
+    pub other_addresses: OtherAddresses,
     pub slo: Option<Slo>,
     pub output: OutputOptions,
     /// Set if the load may be above the capacity of the generator.
@@ -63,8 +67,8 @@ pub struct RunRequest {
 pub struct FindMaxRequest {
     /// Its rate is the first that is tried.
     pub config: RunConfig,
-    /// The addresses of the target's name at which no server answered.
-    pub other_addresses: Vec<SocketAddr>,
+    /// The addresses of each target's name at which no server answered.
+    pub other_addresses: OtherAddresses,
     pub slo: Slo,
     /// The lowest rate that is tried.
     pub from: Option<f64>,
@@ -76,7 +80,7 @@ pub struct FindMaxRequest {
 }
 
 impl Arguments {
-    /// Returns the request. This may block while the target's name is looked up.
+    /// Returns the request. This may block while the names of targets are looked up.
     pub fn request(self) -> Result<Request, UseError> {
         match self.command {
             None => run_request(self.run).map(Request::Run),
@@ -90,7 +94,7 @@ fn run_request(options: RunOptions) -> Result<RunRequest, UseError> {
     let constant = Rate::constant(options.rate.unwrap_or(DEFAULT_RATE_PER_S));
     let rate = options.ramp.unwrap_or(constant);
     let is_forced = options.load.force;
-    check_process(options.server_pid)?;
+    check_process(options.server_pid, options.load.targets.len())?;
     let (mut config, other_addresses) = run_config(options.load, rate, options.duration)?;
     config.server_pid = options.server_pid;
     if let Some(slo) = &options.slo {
@@ -110,8 +114,12 @@ fn check_slo(slo: &Slo, config: &RunConfig) -> Result<(), UseError> {
     applies.map_err(|error| refused(format!("--slo: {error}")))
 }
 
-fn check_process(pid: Option<u32>) -> Result<(), UseError> {
+fn check_process(pid: Option<u32>, targets: usize) -> Result<(), UseError> {
     match pid {
+        Some(_) if targets > 1 => refuse(format!(
+            "--server-pid is about one server, and there are {targets} targets: give one, or leave \
+             --server-pid out"
+        )),
         Some(pid) if !Path::new(&format!("/proc/{pid}/task")).exists() => refuse(format!(
             "--server-pid {pid}: there is no such process on this machine. Leave it out for a \
              server on another one"
@@ -165,34 +173,33 @@ fn calibrate_request(options: CalibrateOptions) -> Result<Calibration, UseError>
     })
 }
 
-/// Returns the settings, and the other addresses of the target.
+/// Returns the settings, and the other addresses of the targets.
 fn run_config(
     load: LoadOptions,
     rate: Rate,
     duration: Duration,
-) -> Result<(RunConfig, Vec<SocketAddr>), UseError> {
+) -> Result<(RunConfig, OtherAddresses), UseError> {
     check_scenario(&load)?;
     check_amounts(&load, rate, duration)?;
-    let mut addresses = target::resolve(&load.target).map_err(refused)?;
-    let allowed = |address: &SocketAddr| target::guard(*address, load.i_own_the_target);
-    allowed(&addresses[0]).map_err(refused)?;
-    addresses.retain(|address| allowed(address).is_ok());
-    target::put_reachable_first(&mut addresses);
-    let target = addresses.remove(0);
-    let has_many_sources = target::has_many_sources(target);
+    let (mut targets, other_addresses) = targets(&load)?;
+    let distant = targets
+        .iter()
+        .find(|target| !target::has_many_sources(**target));
     let sockets = match load.sockets {
-        Some(Sockets::Shared) if !has_many_sources => {
+        Some(Sockets::Shared) if let Some(target) = distant => {
             return refuse(format!(
                 "--sockets shared gives each client an address of 127.0.0.0/8, and {target} \
                  answers to such addresses only if it is there itself: use --sockets per-client"
             ));
         }
         Some(sockets) => sockets,
-        None if has_many_sources => Sockets::Shared,
+        None if distant.is_none() => Sockets::Shared,
         None => Sockets::PerClient,
     };
-    let defaults = RunConfig::new(target);
+    let defaults = RunConfig::new(targets.remove(0));
     let mut config = RunConfig {
+        other_targets: targets,
+        local_rooms: load.local_rooms,
         clients: load.clients,
         rate,
         arrival: load.arrival,
@@ -217,8 +224,50 @@ fn run_config(
         false => (config.clients, "client"),
     };
     (config.threads, config.cores) = threads_and_cores(load.threads, most, of)?;
+    check_targets(&config)?;
     check_numbers(&config)?;
-    Ok((config, addresses))
+    Ok((config, other_addresses))
+}
+
+/// Returns the address of each target, and their other addresses.
+fn targets(load: &LoadOptions) -> Result<(Vec<SocketAddr>, OtherAddresses), UseError> {
+    let mut targets = Vec::new();
+    let mut others = OtherAddresses::new();
+    for name in &load.targets {
+        let mut addresses = target::resolve(name).map_err(refused)?;
+        let allowed = |address: &SocketAddr| target::guard(*address, load.i_own_the_target);
+        allowed(&addresses[0]).map_err(refused)?;
+        addresses.retain(|address| allowed(address).is_ok());
+        target::put_reachable_first(&mut addresses);
+        let target = addresses.remove(0);
+        if targets.contains(&target) {
+            return refuse(format!(
+                "{target} is given twice: each target is another server"
+            ));
+        }
+        targets.push(target);
+        others.insert(target, addresses);
+    }
+    Ok((targets, others))
+}
+
+/// Refuses targets without clients, and an option that is about several.
+fn check_targets(config: &RunConfig) -> Result<(), UseError> {
+    if config.local_rooms && !config.has_nodes() {
+        return refuse("--local-rooms is about several targets: give more than one");
+    }
+    let targets = config.targets().count();
+    let (most, of) = match config.local_rooms {
+        true => (partition::rooms(config), "room"),
+        false => (config.clients, "client"),
+    };
+    if targets > most as usize {
+        let most = counted(most.into(), of);
+        return refuse(format!(
+            "{targets} targets are more than the {most}: each target needs one"
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses options that the scenario does not use.
@@ -236,6 +285,9 @@ fn check_scenario(load: &LoadOptions) -> Result<(), UseError> {
     }
     if load.room_size.is_some() && !matches!(scenario, Mixed | Chat) {
         return unused("--room-size", "--scenario mixed or chat");
+    }
+    if load.local_rooms && !matches!(scenario, Mixed | Chat) {
+        return unused("--local-rooms", "--scenario mixed or chat");
     }
     if load.payload.is_some() && matches!(scenario, Ping | Heartbeat) {
         return unused("--payload", "--scenario mixed, chat, lobby or greet");
@@ -257,6 +309,7 @@ fn check_scenario(load: &LoadOptions) -> Result<(), UseError> {
         let options = [
             ("--room-size", load.room_size.is_some()),
             ("--payload", load.payload.is_some()),
+            ("--local-rooms", load.local_rooms),
         ];
         if let Some((option, _)) = options.iter().find(|(_, is_given)| *is_given) {
             return refuse(format!(
@@ -276,11 +329,16 @@ fn check_amounts(load: &LoadOptions, rate: Rate, duration: Duration) -> Result<(
             "--room-size {size} is more than the {all}: ask for more --clients"
         ));
     }
-    // Who leaves is away for a second, and at least half are there.
-    if load.churn > f64::from(clients / 2) {
+    // At least half are there. Who comes back to a node takes part when all others know it.
+    let (part, away) = match load.targets.len() > 1 && !load.local_rooms {
+        true => (3, "1.5 seconds"),
+        false => (2, "a second"),
+    };
+    if load.churn > f64::from(clients / part) {
+        let half = if part == 2 { "half" } else { "a third" };
         return refuse(format!(
-            "--churn {} is more than half of the {all}: a client that leaves is away for a \
-             second, and half of them must be there",
+            "--churn {} is more than {half} of the {all}: a client that leaves is away for {away}, \
+             and half of them must be there",
             units::rate(load.churn)
         ));
     }

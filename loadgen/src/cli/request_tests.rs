@@ -35,6 +35,9 @@ fn without_arguments_it_is_the_documented_run() {
     let half = thread::available_parallelism().unwrap().get() / 2;
     let expected = RunConfig {
         target: "127.0.0.1:9999".parse().unwrap(),
+        other_targets: Vec::new(),
+        local_rooms: false,
+        members_wait: Duration::from_secs(10),
         clients: 100,
         rate: Rate::constant(1000.0),
         arrival: Arrival::Uniform,
@@ -106,6 +109,54 @@ fn every_option_arrives() {
 }
 
 #[test]
+fn several_targets_arrive_in_their_order() {
+    let config = run("127.0.0.1:9001 127.0.0.2 127.0.0.1:9003 --local-rooms").config;
+    assert!(config.local_rooms);
+    assert_eq!(
+        config.targets_text(),
+        "127.0.0.1:9001, 127.0.0.2:9999, 127.0.0.1:9003"
+    );
+    assert_eq!(config.sockets, Sockets::Shared);
+    // Each must be allowed, and near enough for shared sockets.
+    let config = run("127.0.0.1:1 10.0.0.1:2").config;
+    assert_eq!(config.sockets, Sockets::PerClient);
+    refused("127.0.0.1:1 8.8.8.8:2", "8.8.8.8:2 is neither");
+    run("127.0.0.1:1 8.8.8.8:2 --i-own-the-target");
+    refused(
+        "127.0.0.1:1 10.0.0.1:2 --sockets shared",
+        "10.0.0.1:2 answers to such addresses only",
+    );
+    refused("127.0.0.1:1 0.0.0.0:1", "no address that a server has");
+}
+
+#[test]
+fn targets_that_make_no_sense_are_refused() {
+    refused("127.0.0.1:1 127.0.0.1:1", "127.0.0.1:1 is given twice");
+    refused("--local-rooms", "give more than one");
+    let two = "127.0.0.1:1 127.0.0.1:2";
+    refused(
+        &format!("{two} --clients 1 --room-size 1"),
+        "2 targets are more than the 1 client",
+    );
+    refused(
+        &format!("{two} --clients 10 --local-rooms"),
+        "2 targets are more than the 1 room",
+    );
+    refused(
+        &format!("{two} --scenario lobby --local-rooms"),
+        "--local-rooms goes with --scenario mixed or chat",
+    );
+    refused(
+        &format!("{two} --mix ping=1 --local-rooms"),
+        "--local-rooms is about texts",
+    );
+    refused(
+        &format!("{two} --server-pid {}", std::process::id()),
+        "--server-pid is about one server",
+    );
+}
+
+#[test]
 fn a_scenario_sets_the_mix() {
     assert_eq!(run("--scenario lobby").config.mix.text, 1.0);
     let greet = run("--scenario greet --payload 64").config;
@@ -156,6 +207,9 @@ fn numbers_must_go_together() {
         "--clients 5 --churn 3",
         "--churn 3/s is more than half of the 5 clients",
     );
+    let two = "--clients 9 127.0.0.1:1 127.0.0.1:2";
+    refused(&format!("{two} --churn 4"), "more than a third of the 9");
+    run(&format!("{two} --churn 4 --local-rooms --room-size 3"));
     refused("--payload 901", "--protocol v1 900 are the most");
     refused("--payload 48:1,32..1000:1", "up to 1000 bytes");
     assert!(request("--payload 1152 --protocol v2").is_ok());

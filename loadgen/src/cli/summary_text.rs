@@ -120,9 +120,12 @@ fn head(text: &mut Text, run: &Run<'_>) {
     let (config, outcome, verdict) = (run.config, run.outcome, run.verdict);
     let word_of_verdict = word_of_verdict(run);
     let (scenario, protocol) = (word(&config.scenario), word(&config.protocol));
-    let (clients, target) = (counted(config.clients.into(), "client"), config.target);
+    let (clients, targets) = (
+        counted(config.clients.into(), "client"),
+        config.targets_text(),
+    );
     text.line(format_args!(
-        "{word_of_verdict}: {} of {scenario}, {protocol}, {clients}, at {target}",
+        "{word_of_verdict}: {} of {scenario}, {protocol}, {clients}, at {targets}",
         span(outcome.recorded)
     ));
     let cut_short = cut_short(config, outcome);
@@ -387,6 +390,33 @@ valid: 10 s of ping, v1, 10 clients, at 127.0.0.1:9999
 ";
         let text = with_run(&outcome, &[], &results(), |run| summary(run, Some(78)));
         assert_eq!(text, expected, "\n{text}");
+    }
+
+    #[test]
+    fn all_targets_are_named_and_their_deliveries_told_apart() {
+        let mut outcome = mixed();
+        outcome.latencies.delivery_same_node = recorded(&[120_000]);
+        outcome.latencies.delivery_other_node = recorded(&[1_250_000]);
+        let text = summary(
+            &Run {
+                command: &[],
+                config: &crate::testing::sample_run::config_of_nodes(),
+                outcome: &outcome,
+                verdict: &Verdict::default(),
+                slos: &[],
+            },
+            None,
+        );
+        assert!(
+            text.contains(" at 127.0.0.1:9999, 127.0.0.1:9998\n"),
+            "{text}"
+        );
+        let rows = "\
+  delivery               120 µs  1.25 ms  1.25 ms  1.25 ms  1.25 ms  1.25 ms
+  delivery-same-node     120 µs   120 µs   120 µs   120 µs   120 µs   120 µs
+  delivery-other-node   1.25 ms  1.25 ms  1.25 ms  1.25 ms  1.25 ms  1.25 ms
+";
+        assert!(text.contains(rows), "{text}");
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) enum Phase {
     Hello,
     /// It has asked for a room, or for a sign that the server knows it.
     Joining,
+    /// The server knows it. With several targets, the others need not know it yet.
+    Arriving,
     /// It is there, and takes part.
     Active,
     /// It takes part no more, and waits for what it should still receive.

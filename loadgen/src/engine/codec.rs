@@ -36,13 +36,15 @@ pub(crate) enum Say<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received<'a> {
     /// The answer to [`Say::Hello`].
-    Welcome(Welcome),
+    Welcome(Welcome<'a>),
     /// The server asks for [`Say::Prove`] with this token.
     Challenge(ProofToken),
     /// The answer to [`Say::Join`] in version 1: it is in this room, with so many members.
     Joined(RoomName, usize),
     /// The room that it is in, in version 2.
     Room(Room),
+    /// The number of members of its room, in version 2. It goes with [`Self::Room`].
+    Members(RoomName, usize),
     /// The answer to [`Say::Join`]: it is not, and why.
     Refused(&'a [u8]),
     /// It sent more than the server takes of one peer, which drops what exceeds this per second.
@@ -217,8 +219,10 @@ fn read_frame(number: u64, frame: ServerFrame<'_>) -> Option<Received<'_>> {
         ServerFrame::Message(message) => stamped(message.payload, Received::Text),
         ServerFrame::Pong(token) => stamped(token, Received::Answer),
         ServerFrame::Room(room) => Received::Room(room),
-        // What goes with a ROOM.
-        ServerFrame::Notice(NoticeCode::Done, _) => return None,
+        ServerFrame::Notice(code @ NoticeCode::Done, text) => match Reply::parse(code, text)? {
+            Reply::Entered { room, members } => Received::Members(room, members),
+            _ => return None,
+        },
         ServerFrame::Notice(code, text) if is_refusal(code) => match Reply::parse(code, text) {
             Some(reply) => read_refusal(&reply, text),
             None => Received::Refused(text),

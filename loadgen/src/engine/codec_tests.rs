@@ -1,7 +1,8 @@
 use super::*;
 use bullhorn::wire::DisplayName;
 use bullhorn::wire::v2::{
-    Hello, MIN_HELLO_BYTES, Message, Room, parse_client, push_server_frame, push_server_header,
+    Hello, MIN_HELLO_BYTES, Message, Room, ServerList, parse_client, push_server_frame,
+    push_server_header,
 };
 
 /// Any session.
@@ -143,6 +144,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
         timeout_ms: 1,
         bundle_bytes: 2,
         address: "127.0.0.1:5".parse().unwrap(),
+        servers: ServerList::EMPTY,
     };
     let message = |payload| {
         ServerFrame::Message(Message {
@@ -178,6 +180,7 @@ fn version_2_hears_all_that_is_in_a_bundle() {
     let expected = [
         Received::Welcome(welcome),
         Received::Room(den),
+        Received::Members(den.name, 1),
         Received::Refused(b"den is full"),
         Received::Limited(Resource::Work, 200),
         Received::Stray,

@@ -1,5 +1,6 @@
 //! The state that all threads of a run share, and its end before its time.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed,
@@ -18,7 +19,7 @@ use crate::engine::ports::PortsError;
 use crate::engine::pulse::Pulse;
 use crate::engine::rooms::Rooms;
 use crate::engine::schedule::nanoseconds;
-use crate::outcome::Limited;
+use crate::outcome::{Limited, Silence};
 use crate::units::firewall_hint;
 
 /// The handle that ends a run early.
@@ -64,6 +65,14 @@ pub enum RunError {
         "the server chats, and does not greet: it needs --service greet, or leave --scenario greet away"
     )]
     Chats,
+    #[error(
+        "{target} shows {shown} of {members} members of a room: do the targets form one chat? Otherwise, --local-rooms keeps each room at one of them"
+    )]
+    MembersMissing {
+        target: SocketAddr,
+        shown: usize,
+        members: usize,
+    },
     #[error("the server said goodbye")]
     Goodbye,
     #[error("stopped before all clients had come")]
@@ -77,7 +86,8 @@ pub enum RunError {
 /// The state that all threads of a run share.
 pub(crate) struct Run {
     pub(crate) config: RunConfig,
-    pub(crate) target: PeerAddr,
+    /// The targets, by their places.
+    pub(crate) targets: Box<[PeerAddr]>,
     /// Another one for each run: what an earlier one left on the way is not counted.
     pub(crate) id: u32,
     pub(crate) rooms: Rooms,
@@ -87,15 +97,17 @@ pub(crate) struct Run {
     /// The end of the load, in nanoseconds since its start.
     pub(crate) end_ns: u64,
     /// Threads all of whose clients are there.
-    pub(crate) ready: AtomicUsize,
+    pub(crate) registered: AtomicUsize,
     /// The time at which the last of them was.
-    pub(crate) ready_ns: AtomicU64,
+    pub(crate) registered_ns: AtomicU64,
+    /// Threads that can begin the load.
+    pub(crate) ready: AtomicUsize,
     /// Threads that offer nothing any more.
     pub(crate) over: AtomicUsize,
     /// The server said goodbye, and something is recorded: the load ends in good order.
     pub(crate) is_dismissed: AtomicBool,
-    /// The signs of life of the server during the load.
-    pub(crate) pulse: Pulse,
+    /// The signs of life of each target during the load.
+    pub(crate) pulses: Box<[Pulse]>,
     /// The address of this machine as the server told it, which it does in version 2.
     pub(crate) seen_as: OnceLock<IpAddr>,
     /// The clients that the server has told a limit, and the first limit.
@@ -130,17 +142,21 @@ impl Run {
     pub(crate) fn new(config: &RunConfig, control: &Arc<Control>, threads: usize) -> Self {
         let rooms = partition::rooms(config);
         Self {
-            target: PeerAddr::new(config.target, 0),
+            targets: config
+                .targets()
+                .map(|target| PeerAddr::new(target, 0))
+                .collect(),
             id: fastrand::u32(..),
             rooms: Rooms::new(rooms as usize, partition::texts_remembered(config)),
             base: Instant::now(),
             start_ns: AtomicU64::new(0),
             end_ns: nanoseconds(config.warmup + config.duration),
+            registered: AtomicUsize::new(0),
+            registered_ns: AtomicU64::new(0),
             ready: AtomicUsize::new(0),
-            ready_ns: AtomicU64::new(0),
             over: AtomicUsize::new(0),
             is_dismissed: AtomicBool::new(false),
-            pulse: Pulse::default(),
+            pulses: config.targets().map(|_| Pulse::default()).collect(),
             seen_as: OnceLock::new(),
             limited: Mutex::new(None),
             is_failed: AtomicBool::new(false),
@@ -166,9 +182,33 @@ impl Run {
     }
 
     /// A thread's clients are all there.
-    pub(crate) fn note_ready(&self) {
-        self.ready_ns.fetch_max(self.now_ns(), Relaxed);
-        self.ready.fetch_add(1, Relaxed);
+    pub(crate) fn note_registered(&self) {
+        self.registered_ns.fetch_max(self.now_ns(), Relaxed);
+        self.registered.fetch_add(1, Relaxed);
+    }
+
+    /// Returns true if the clients of all threads are there.
+    pub(crate) fn are_all_registered(&self) -> bool {
+        self.registered.load(Relaxed) == self.missing.len()
+    }
+
+    /// Returns the address of the target at `place`.
+    pub(crate) fn target(&self, place: usize) -> SocketAddr {
+        self.targets[place].socket_addr()
+    }
+
+    /// Returns true if a target was gone, or had forgotten its clients, and answered again.
+    pub(crate) fn has_restarted(&self) -> bool {
+        self.pulses.iter().any(Pulse::has_restarted)
+    }
+
+    /// Returns the last silence of a target, with times since `begin_ns`: if possible, one that
+    /// has not ended.
+    pub(crate) fn silence(&self, begin_ns: u64) -> Option<Silence> {
+        let targets = self.config.targets().zip(&self.pulses);
+        targets
+            .filter_map(|(target, pulse)| pulse.silence(target, begin_ns))
+            .max_by_key(|silence| (silence.to.is_none(), Reverse(silence.from)))
     }
 
     /// Nanoseconds since the run was made.

@@ -1,5 +1,7 @@
 //! The partition of a run: its rooms, its threads and their clients, and the numbers to remember.
 
+use std::net::SocketAddr;
+
 use crate::config::{RunConfig, Scenario, Sockets};
 use crate::engine::ports::MAX_SHARED;
 
@@ -12,6 +14,51 @@ pub struct Part {
     /// The thread's share of the schedule, and the number of shares. Without one its clients only
     /// receive.
     pub share: Option<(usize, usize)>,
+}
+
+/// The targets of a run, and the clients of each.
+#[derive(Debug, Clone)]
+pub struct Targets {
+    addresses: Box<[SocketAddr]>,
+    /// Clients in a row that have the same target.
+    block: u32,
+}
+
+impl Targets {
+    /// Clients have the targets in turn. A room is a row of clients, so each has as many members
+    /// at every target as it can. Rooms that are local have the targets in turn.
+    pub fn of(config: &RunConfig) -> Self {
+        let block = match config.local_rooms && has_rooms(config) {
+            true => config.room_size,
+            false => 1,
+        };
+        Self {
+            addresses: config.targets().collect(),
+            block,
+        }
+    }
+
+    /// Returns the target of a client, by its place. Clients have their numbers among those of
+    /// all threads.
+    pub fn place_of(&self, client: u32) -> usize {
+        (client / self.block) as usize % self.addresses.len()
+    }
+
+    /// Returns the first client of a target.
+    pub fn first_client(&self, place: usize) -> u32 {
+        place as u32 * self.block
+    }
+
+    /// Returns the addresses of all targets.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+/// Returns true if members of one room are at several targets.
+pub fn has_spread_rooms(config: &RunConfig) -> bool {
+    let is_lobby = config.scenario == Scenario::Lobby;
+    config.has_nodes() && !config.local_rooms && (has_rooms(config) || is_lobby)
 }
 
 /// Returns the number of rooms. It is one if all are in the lobby or there are no texts.
@@ -106,6 +153,8 @@ const FILES_A_THREAD: u64 = MAX_SHARED as u64 + 12;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::testing::config;
 
@@ -135,6 +184,87 @@ mod tests {
                     .clone()
                     .all(|(index, part)| part.share == Some((index, shares)))
             );
+        }
+    }
+
+    /// Returns the clients of each target in each room.
+    fn placed(config: &RunConfig) -> BTreeMap<u32, Vec<u32>> {
+        let targets = Targets::of(config);
+        let mut rooms = BTreeMap::new();
+        for client in 0..config.clients {
+            let room = rooms.entry(room_of(config, client));
+            let places = room.or_insert_with(|| vec![0; targets.addresses().len()]);
+            places[targets.place_of(client)] += 1;
+        }
+        rooms
+    }
+
+    fn config_of(targets: u16, clients: u32, room_size: u32) -> RunConfig {
+        let other = |port| ([127, 0, 0, 1], port).into();
+        RunConfig {
+            other_targets: (1..targets).map(other).collect(),
+            clients,
+            room_size,
+            scenario: Scenario::Mixed,
+            ..config()
+        }
+    }
+
+    /// Also where rooms, their members and targets have a common divisor.
+    #[test]
+    fn each_room_is_spread_over_all_targets() {
+        for (targets, clients, room_size) in [
+            (3, 30_000, 30),
+            (2, 40, 10),
+            (4, 64, 6),
+            (3, 100, 7),
+            (2, 9, 1),
+        ] {
+            let config = config_of(targets, clients, room_size);
+            let rooms = placed(&config);
+            for (room, places) in &rooms {
+                let (least, most) = (places.iter().min(), places.iter().max());
+                assert!(most.unwrap() - least.unwrap() <= 1, "{room}: {places:?}");
+            }
+            let sums: Vec<u32> = (0..usize::from(targets))
+                .map(|place| rooms.values().map(|places| places[place]).sum())
+                .collect();
+            let (least, most) = (sums.iter().min(), sums.iter().max());
+            assert!(most.unwrap() - least.unwrap() <= 1, "{sums:?}");
+        }
+    }
+
+    #[test]
+    fn each_local_room_is_at_one_target_and_each_target_has_its_share() {
+        for (targets, clients, room_size) in [(3, 90, 10), (2, 45, 10), (3, 12, 1)] {
+            let config = RunConfig {
+                local_rooms: true,
+                ..config_of(targets, clients, room_size)
+            };
+            let mut rooms_at = vec![0; usize::from(targets)];
+            for places in placed(&config).values() {
+                let is_there = |clients: &&u32| **clients > 0;
+                assert_eq!(places.iter().filter(is_there).count(), 1, "{places:?}");
+                let at = places.iter().position(|clients| *clients > 0).unwrap();
+                rooms_at[at] += 1;
+            }
+            let (least, most) = (rooms_at.iter().min(), rooms_at.iter().max());
+            assert!(most.unwrap() - least.unwrap() <= 1, "{rooms_at:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_client_of_a_target_is_the_least() {
+        for local_rooms in [false, true] {
+            let config = RunConfig {
+                local_rooms,
+                ..config_of(3, 30, 5)
+            };
+            let targets = Targets::of(&config);
+            for place in 0..3 {
+                let least = (0..30).find(|client| targets.place_of(*client) == place);
+                assert_eq!(Some(targets.first_client(place)), least);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use bullhorn::net::{BindError, BufferSizes, bind_group, receive_drops, set_gro};
 use mio::net::UdpSocket;
 
 use crate::config::Sockets;
+use crate::engine::partition::Targets;
 use crate::net::{set_arrival_stamps, set_local_addresses};
 use crate::units::{count, counted};
 
@@ -18,7 +19,10 @@ pub struct Ports {
     sockets: Vec<UdpSocket>,
     /// Neighbours are on one socket, so that what they send goes out in one call.
     clients_a_socket: u32,
+    /// The number of the first client among those of all threads.
+    first: u32,
     clients: u32,
+    targets: Targets,
     kind: Sockets,
     /// The last count of drops of each socket.
     last_drops: Vec<u32>,
@@ -33,6 +37,8 @@ pub struct Port {
     pub socket: u32,
     /// The address, where the socket has many.
     pub from: Option<Ipv4Addr>,
+    /// The target of the client, by its place.
+    pub target: usize,
 }
 
 /// The reason why there are no sockets.
@@ -59,10 +65,11 @@ pub enum PortsError {
 }
 
 impl PortsError {
-    /// Explains the error to the user of a run with this target and so many clients.
-    pub fn explained(self, target: SocketAddr, clients: u32) -> Self {
-        let is_v4_loopback = matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback());
-        let (needed, advice) = match is_v4_loopback {
+    /// Explains the error to the user of a run with these targets and so many clients.
+    pub fn explained(self, targets: &[SocketAddr], clients: u32) -> Self {
+        let is_v4_loopback =
+            |target: &SocketAddr| matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        let (needed, advice) = match targets.iter().all(is_v4_loopback) {
             true => (clients.min(CLIENTS_A_HOST), "use --sockets shared"),
             false => (clients, "use fewer clients, or widen that range"),
         };
@@ -101,17 +108,29 @@ impl Ports {
     pub fn open(
         kind: Sockets,
         gro: bool,
-        target: SocketAddr,
+        targets: &Targets,
         first: u32,
         clients: u32,
     ) -> Result<Self, PortsError> {
-        match kind {
-            Sockets::Shared => Self::open_shared(gro, clients),
-            Sockets::PerClient => Self::open_each(gro, target, first, clients),
-        }
+        let (sockets, clients_a_socket) = match kind {
+            Sockets::Shared => Self::open_shared(gro, clients)?,
+            Sockets::PerClient => (Self::open_each(gro, targets, first, clients)?, 1),
+        };
+        Ok(Self {
+            last_drops: vec![0; sockets.len()],
+            sockets,
+            clients_a_socket,
+            first,
+            clients,
+            targets: targets.clone(),
+            kind,
+            next_asked: 0,
+            drops_found: 0,
+        })
     }
 
-    fn open_shared(gro: bool, clients: u32) -> Result<Self, PortsError> {
+    /// Returns the sockets, and the clients on each.
+    fn open_shared(gro: bool, clients: u32) -> Result<(Vec<UdpSocket>, u32), PortsError> {
         let (first, granted) = open_shared_socket(gro)?;
         let wanted = clients as usize * BYTES_A_CLIENT;
         let count = wanted.div_ceil(granted.max(1)).clamp(1, MAX_SHARED);
@@ -120,21 +139,17 @@ impl Ports {
             sockets.push(open_shared_socket(gro)?.0);
         }
         let clients_a_socket = clients.div_ceil(sockets.len() as u32).max(1);
-        Ok(Self::over(
-            sockets,
-            clients_a_socket,
-            clients,
-            Sockets::Shared,
-        ))
+        Ok((sockets, clients_a_socket))
     }
 
     fn open_each(
         gro: bool,
-        target: SocketAddr,
+        targets: &Targets,
         first: u32,
         clients: u32,
-    ) -> Result<Self, PortsError> {
+    ) -> Result<Vec<UdpSocket>, PortsError> {
         let open = |client: u32| -> Result<UdpSocket, PortsError> {
+            let target = targets.addresses()[targets.place_of(first + client)];
             let local = local_address(target, first + client);
             let mut group = bind_group(local, 1, OWN_BUFFERS)?;
             let socket = group.sockets.remove(0);
@@ -143,20 +158,7 @@ impl Ports {
             set_up(&socket, gro)?;
             Ok(socket)
         };
-        let sockets = (0..clients).map(open).collect::<Result<_, _>>()?;
-        Ok(Self::over(sockets, 1, clients, Sockets::PerClient))
-    }
-
-    fn over(sockets: Vec<UdpSocket>, clients_a_socket: u32, clients: u32, kind: Sockets) -> Self {
-        Self {
-            last_drops: vec![0; sockets.len()],
-            sockets,
-            clients_a_socket,
-            clients,
-            kind,
-            next_asked: 0,
-            drops_found: 0,
-        }
+        (0..clients).map(open).collect()
     }
 
     /// Returns the source of a client's datagrams.
@@ -171,7 +173,24 @@ impl Ports {
         Port {
             socket: client / self.clients_a_socket,
             from,
+            target: self.target_of(client),
         }
+    }
+
+    /// Returns the target of a client, by its place.
+    pub fn target_of(&self, client: u32) -> usize {
+        self.targets.place_of(self.first + client)
+    }
+
+    /// Returns the target of a client of any thread, by its number among those of all threads.
+    pub fn target_of_any(&self, client: u32) -> usize {
+        self.targets.place_of(client)
+    }
+
+    /// Returns the target that the errors of a socket are about, by its place. Only the socket
+    /// of one client is told of a target where nothing listens.
+    pub fn target_at(&self, socket: u32) -> usize {
+        self.target_of(socket * self.clients_a_socket)
     }
 
     /// The client whom a datagram was for that came to a socket, and there to `local`.
@@ -285,17 +304,25 @@ const OWN_BUFFERS: BufferSizes = BufferSizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RunConfig;
     use crate::net::MultihomedReceiver;
     use bullhorn::net::{Gso, Packet, PeerAddr, Sender, max_segments};
     use std::collections::BTreeSet;
+    use std::net::ToSocketAddrs;
     use std::num::NonZeroU16;
 
     const TARGET: &str = "127.0.0.1:9999";
 
+    /// The only target of all clients.
+    fn target(address: impl ToSocketAddrs) -> Targets {
+        let address = address.to_socket_addrs().unwrap().next().unwrap();
+        Targets::of(&RunConfig::new(address))
+    }
+
     #[test]
     fn every_client_has_a_place_of_its_own_and_is_found_there() {
         for (kind, clients) in [(Sockets::Shared, 10_000), (Sockets::PerClient, 20)] {
-            let ports = Ports::open(kind, true, TARGET.parse().unwrap(), 0, clients).unwrap();
+            let ports = Ports::open(kind, true, &target(TARGET), 0, clients).unwrap();
             let mut places = BTreeSet::new();
             for client in 0..clients {
                 let port = ports.of(client);
@@ -308,8 +335,7 @@ mod tests {
 
     #[test]
     fn at_other_addresses_there_is_nobody() {
-        let target = TARGET.parse().unwrap();
-        let ports = Ports::open(Sockets::Shared, true, target, 0, 3).unwrap();
+        let ports = Ports::open(Sockets::Shared, true, &target(TARGET), 0, 3).unwrap();
         for stranger in [[127, 0, 0, 1], [127, 1, 0, 3], [127, 2, 0, 0]] {
             assert_eq!(ports.client_at(0, Some(stranger.into())), None);
         }
@@ -332,7 +358,7 @@ mod tests {
             let address = "127.1.0.0:0".parse().unwrap();
             let error = PortsError::from(BindError::InUse { address });
             error
-                .explained(target.parse().unwrap(), clients)
+                .explained(&[target.parse().unwrap()], clients)
                 .to_string()
         };
         let available = count(available_ports().into());
@@ -359,8 +385,8 @@ mod tests {
         let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         for kind in [Sockets::Shared, Sockets::PerClient] {
             for (gro, packets) in [(true, 1), (false, 3)] {
-                let target = server.local_addr().unwrap();
-                let ports = Ports::open(kind, gro, target, 0, 1).unwrap();
+                let target = target(server.local_addr().unwrap());
+                let ports = Ports::open(kind, gro, &target, 0, 1).unwrap();
                 let port = ports.sockets[0].local_addr().unwrap().port();
                 let to = PeerAddr::new((Ipv4Addr::from_bits(FIRST_HOST), port).into(), 0);
                 let packet = Packet {
@@ -383,8 +409,8 @@ mod tests {
     #[test]
     fn drops_are_those_of_all_sockets_each_counted_once() {
         let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let target = server.local_addr().unwrap();
-        let mut ports = Ports::open(Sockets::PerClient, true, target, 0, 2).unwrap();
+        let target = target(server.local_addr().unwrap());
+        let mut ports = Ports::open(Sockets::PerClient, true, &target, 0, 2).unwrap();
         ports.ask_for_drops(2);
         assert_eq!(ports.drops(), 0);
         let mut lost = 0;

@@ -1,6 +1,7 @@
 //! The signs of life of the server during the load: since when nothing arrived although
 //! something was expected, and whether the server was gone and came back.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -97,8 +98,9 @@ impl Pulse {
         self.restarted.load(Relaxed)
     }
 
-    /// Returns the last silence, with times since `begin_ns`, unless it was over by then.
-    pub(crate) fn silence(&self, begin_ns: u64) -> Option<Silence> {
+    /// Returns the last silence of `target`, whose pulse this is, with times since `begin_ns`,
+    /// unless it was over by then.
+    pub(crate) fn silence(&self, target: SocketAddr, begin_ns: u64) -> Option<Silence> {
         let since = |ns: u64| Duration::from_nanos(ns.saturating_sub(begin_ns));
         let (from_ns, to_ns) = (
             self.silent_from_ns.load(Relaxed),
@@ -106,6 +108,7 @@ impl Pulse {
         );
         let is_recorded = to_ns == 0 || to_ns > begin_ns;
         (from_ns > 0 && is_recorded).then(|| Silence {
+            target,
             from: since(from_ns),
             to: (to_ns > 0).then(|| since(to_ns)),
             is_refused: self.refused_ns.load(Relaxed) >= from_ns,
@@ -181,6 +184,10 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
+    fn target() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 9))
+    }
+
     /// A pulse that received something at 1 s.
     fn pulse() -> Pulse {
         let pulse = Pulse::default();
@@ -190,7 +197,7 @@ mod tests {
     }
 
     fn times(pulse: &Pulse) -> Option<(u64, Option<u64>)> {
-        let silence = pulse.silence(500 * MS)?;
+        let silence = pulse.silence(target(), 500 * MS)?;
         let ms = |time: Duration| time.as_millis() as u64;
         Some((ms(silence.from), silence.to.map(ms)))
     }
@@ -221,7 +228,7 @@ mod tests {
         pulse.refused(9_000 * MS);
         pulse.check(9_000 * MS);
         assert_eq!(times(&pulse), Some((4_500, None)));
-        assert!(pulse.silence(0).unwrap().is_refused);
+        assert!(pulse.silence(target(), 0).unwrap().is_refused);
     }
 
     #[test]
@@ -263,8 +270,8 @@ mod tests {
         pulse.asked(5_000 * MS, 10);
         pulse.check(6_000 * MS);
         pulse.received(7_000 * MS);
-        assert_eq!(pulse.silence(7_000 * MS), None);
-        let silence = pulse.silence(6_999 * MS).unwrap();
+        assert_eq!(pulse.silence(target(), 7_000 * MS), None);
+        let silence = pulse.silence(target(), 6_999 * MS).unwrap();
         assert_eq!(
             (silence.from, silence.to),
             (Duration::ZERO, Some(Duration::from_millis(1)))

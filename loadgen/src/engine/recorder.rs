@@ -197,6 +197,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 mod tests {
     use super::*;
     use crate::config::Sockets;
+    use crate::engine::partition::Targets;
     use crossbeam::channel::bounded;
 
     #[test]
@@ -205,8 +206,8 @@ mod tests {
         let (back, emptied) = bounded(2);
         back.send(Report::new(0)).unwrap();
         let channel = Channel { filled, emptied };
-        let target = "127.0.0.1:9".parse().unwrap();
-        let mut ports = Ports::open(Sockets::Shared, true, target, 0, 1).unwrap();
+        let targets = Targets::of(&crate::testing::config());
+        let mut ports = Ports::open(Sockets::Shared, true, &targets, 0, 1).unwrap();
         let mut recorder = Recorder::new(0, 0, 2 * SECOND_NS, 2, channel);
         recorder.second(SECOND_NS / 2).unwrap().asked = 1;
         recorder.second(SECOND_NS * 3 / 2).unwrap().asked = 2;

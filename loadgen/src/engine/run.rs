@@ -14,7 +14,7 @@ use crate::engine::collector::Collector;
 use crate::engine::common::Run;
 pub use crate::engine::common::{Control, RunError};
 use crate::engine::files;
-use crate::engine::partition::{self, Part};
+use crate::engine::partition::{self, Part, Targets};
 use crate::engine::ports::Ports;
 use crate::engine::probe::Probe;
 use crate::engine::pulse::Prober;
@@ -34,15 +34,16 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     let parts = partition::parts(config);
     files::allow(partition::files(config, parts.len()))?;
+    let targets = Targets::of(config);
     let open = |part: &Part| {
         Ports::open(
             config.sockets,
             config.gro,
-            config.target,
+            &targets,
             part.first,
             part.clients,
         )
-        .map_err(|error| error.explained(config.target, config.clients))
+        .map_err(|error| error.explained(targets.addresses(), config.clients))
     };
     let ports = parts.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let sockets = ports.iter().map(Ports::len).sum::<usize>() as u32;
@@ -50,9 +51,12 @@ pub fn run(
     // Those that have started end, too.
     let failed = |_: &RunError| run.is_failed.store(true, Relaxed);
     let threads = Threads::start(&run, parts, ports).inspect_err(failed)?;
-    let mut prober = Prober::new(Probe::new(config.target).ok());
-    threads.await_clients(&run, &mut prober);
-    let registered_in = Duration::from_nanos(run.ready_ns.load(Relaxed));
+    let probers = config
+        .targets()
+        .map(|target| Prober::new(Probe::new(target).ok()));
+    let mut probers: Vec<_> = probers.collect();
+    threads.await_clients(&run, &mut probers);
+    let registered_in = Duration::from_nanos(run.registered_ns.load(Relaxed));
 
     let before = Processes::now();
     let start_ns = run.now_ns() + nanoseconds(START_LEAD);
@@ -61,7 +65,7 @@ pub fn run(
     let mut collector = Collector::new(config.duration, threads.threads.len(), observe);
     let mut watch = ResourceUsage::new(config.server_pid);
     let files = resource_usage::open_files();
-    threads.collect(&run, recording_ns, &mut prober, &mut collector, &mut watch);
+    threads.collect(&run, recording_ns, &mut probers, &mut collector, &mut watch);
     let others = Processes::now().others_since(&before);
     let began_at = SystemTime::now() - run.base.elapsed() + Duration::from_nanos(recording_ns);
     let results = threads.finish(&run, &mut collector)?;
@@ -100,11 +104,10 @@ pub fn run(
         // After a goodbye nothing else is to be expected.
         // One that limits everybody is there.
         silence: run
-            .pulse
             .silence(recording_ns)
             .filter(|silence| !is_dismissed && (limited.is_none() || silence.is_refused)),
         limited,
-        has_restarted: run.pulse.has_restarted(),
+        has_restarted: run.has_restarted(),
         send_error,
         others,
     })
@@ -165,12 +168,14 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Waits until all clients are there. When they cannot come, that is found out by
+    /// Waits until the load can begin. When they cannot come, that is found out by
     /// [`Threads::finish`].
-    fn await_clients(&self, run: &Run, prober: &mut Prober) {
+    fn await_clients(&self, run: &Run, probers: &mut [Prober]) {
         while run.ready.load(Relaxed) < self.threads.len() && !self.is_any_finished() {
-            if prober.is_refused(run.now_ns()) {
-                run.fail(RunError::NobodyListens(run.config.target));
+            for (place, prober) in probers.iter_mut().enumerate() {
+                if prober.is_refused(run.now_ns()) {
+                    run.fail(RunError::NobodyListens(run.target(place)));
+                }
             }
             thread::sleep(LOOK_INTERVAL);
         }
@@ -182,7 +187,7 @@ impl Threads {
         &self,
         run: &Run,
         recording_ns: u64,
-        prober: &mut Prober,
+        probers: &mut [Prober],
         collector: &mut Collector<impl FnMut(&Sample<'_>)>,
         watch: &mut ResourceUsage,
     ) {
@@ -191,7 +196,9 @@ impl Threads {
             if ahead_ns == 0 {
                 watch.begin_once();
             }
-            prober.turn(&run.pulse, run.now_ns());
+            for (prober, pulse) in probers.iter_mut().zip(&run.pulses) {
+                prober.turn(pulse, run.now_ns());
+            }
             // The watch is to begin when the recording does, and not an interval later.
             let wait = match ahead_ns {
                 0 => LOOK_INTERVAL,

@@ -8,14 +8,15 @@ use bullhorn::net::PeerAddr;
 use crate::engine::ports::{Port, Ports};
 use crate::net::{MultihomedSender, OutboundDatagram};
 
-/// Up to [`SEND_BATCH`] datagrams to one server.
+/// Up to [`SEND_BATCH`] datagrams.
 pub(crate) struct SendBatch {
     sender: MultihomedSender,
-    target: PeerAddr,
+    /// The targets, by their places.
+    targets: Box<[PeerAddr]>,
     datagrams: Vec<Outgoing>,
     written: usize,
-    /// The last error of the kernel, ENOBUFS where it had no space.
-    error: Option<i32>,
+    /// The last error of the kernel, ENOBUFS where it had no space, and the target.
+    error: Option<(usize, i32)>,
 }
 
 struct Outgoing {
@@ -25,17 +26,18 @@ struct Outgoing {
 
 impl SendBatch {
     /// An empty one.
-    pub(crate) fn new(target: PeerAddr) -> Self {
+    pub(crate) fn new(targets: &[PeerAddr]) -> Self {
         let datagram = || Outgoing {
             port: Port {
                 socket: 0,
                 from: None,
+                target: 0,
             },
             bytes: Vec::with_capacity(DATAGRAM_BYTES),
         };
         Self {
             sender: MultihomedSender::new(),
-            target,
+            targets: targets.into(),
             datagrams: (0..SEND_BATCH).map(|_| datagram()).collect(),
             written: 0,
             error: None,
@@ -64,8 +66,8 @@ impl SendBatch {
         self.written == 0
     }
 
-    /// Returns the last error of the kernel since the last call.
-    pub(crate) fn take_error(&mut self) -> Option<i32> {
+    /// Returns the last error of the kernel since the last call, and the target of the datagram.
+    pub(crate) fn take_error(&mut self) -> Option<(usize, i32)> {
         self.error.take()
     }
 
@@ -81,9 +83,10 @@ impl SendBatch {
             while done < group.len() {
                 let rest = group[done..].iter().map(|datagram| OutboundDatagram {
                     from: datagram.port.from,
+                    to: &self.targets[datagram.port.target],
                     payload: &datagram.bytes,
                 });
-                match self.sender.send(socket, &self.target, rest) {
+                match self.sender.send(socket, rest) {
                     Ok(0) if tries < MAX_TRIES => {
                         tries += 1;
                         thread::sleep(FULL_PAUSE);
@@ -91,7 +94,8 @@ impl SendBatch {
                     Ok(sent) if sent > 0 => done += sent,
                     result => {
                         let error = result.err().and_then(|error| error.raw_os_error());
-                        self.error = error.or(Some(libc::ENOBUFS));
+                        let errno = error.unwrap_or(libc::ENOBUFS);
+                        self.error = Some((group[done].port.target, errno));
                         // What an earlier datagram met with, told to this one, which was
                         // not sent: a connected socket is told that nobody is there.
                         if error == Some(libc::ECONNREFUSED) && tries < MAX_TRIES {

@@ -152,6 +152,7 @@ fn a_server_that_restarted_or_is_silent_to_the_end_ends_a_search() {
         let from = Duration::from_secs(1);
         let is_refused = false;
         outcome.silence = Some(Silence {
+            target: "127.0.0.1:9999".parse().unwrap(),
             from,
             to,
             is_refused,

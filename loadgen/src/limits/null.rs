@@ -11,8 +11,8 @@ use bullhorn::net::{
     BindError, BufferSizes, Gso, Packet, PeerAddr, RECEIVE_BATCH, Receiver, Sender, bind_group,
 };
 use bullhorn::wire::v2::{
-    ClientFrame, Room, ServerFrame, SessionId, Welcome, parse_client, push_server_frame,
-    push_server_header,
+    ClientFrame, Room, ServerFrame, ServerList, SessionId, Welcome, parse_client,
+    push_server_frame, push_server_header,
 };
 use bullhorn::wire::{LOBBY, Reply, RoomName, push_reply};
 use core_affinity::CoreId;
@@ -143,11 +143,12 @@ fn write_answer(datagram: &[u8], answer: &mut Vec<u8>) {
 }
 
 /// All clients have the same session, as nobody tells them apart by it.
-const WELCOME: Welcome = Welcome {
+const WELCOME: Welcome<'_> = Welcome {
     session: SessionId::new(1).unwrap(),
     timeout_ms: 10_000,
     bundle_bytes: 1200,
     address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)),
+    servers: ServerList::EMPTY,
 };
 
 /// The sizes of the server's own buffers.

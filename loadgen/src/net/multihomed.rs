@@ -22,10 +22,11 @@ pub(crate) struct OutboundDatagram<'a> {
     /// The local address to send from, to an IPv4 destination. `None`: the socket's own,
     /// or the system's choice where it has none.
     pub(crate) from: Option<Ipv4Addr>,
+    pub(crate) to: &'a PeerAddr,
     pub(crate) payload: &'a [u8],
 }
 
-/// Sends up to [`SEND_BATCH`] datagrams to one destination with one `sendmmsg`.
+/// Sends up to [`SEND_BATCH`] datagrams with one `sendmmsg`.
 pub(crate) struct MultihomedSender {
     iovecs: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
@@ -79,8 +80,7 @@ impl MultihomedSender {
         }
     }
 
-    /// Sends `datagrams` to `to` through `socket`, without waiting, and returns the
-    /// number that the kernel has taken, from the first one on. At most [`SEND_BATCH`]
+    /// Sends `datagrams` through `socket`, without waiting, and returns the number that the kernel has taken, from the first one on. At most [`SEND_BATCH`]
     /// are taken from the iterator. The kernel stops at the first datagram that it
     /// refuses or has no space for. Sent again as the first one, that datagram gives the
     /// reason: `Ok(0)` for no space, or an error.
@@ -92,26 +92,23 @@ impl MultihomedSender {
     pub(crate) fn send<'a>(
         &mut self,
         socket: impl AsFd,
-        to: &PeerAddr,
         datagrams: impl IntoIterator<Item = OutboundDatagram<'a>>,
     ) -> io::Result<usize> {
         let mut datagrams = datagrams.into_iter();
-        let gathered = self.gather(to, &mut datagrams)?;
+        let gathered = self.gather(&mut datagrams)?;
         if gathered == 0 {
             return Ok(0);
         }
-        // SAFETY: the headers were gathered just now, from payloads whose borrows
-        // outlive `datagrams`, and `to` is still borrowed.
+        // SAFETY: the headers were gathered just now, from payloads and destinations whose
+        // borrows outlive `datagrams`.
         unsafe { self.flush(socket.as_fd(), gathered) }
     }
 
     /// Points the headers at the next datagrams and returns their number.
     fn gather<'a>(
         &mut self,
-        to: &PeerAddr,
         datagrams: &mut impl Iterator<Item = OutboundDatagram<'a>>,
     ) -> io::Result<usize> {
-        let name = to.sockaddr();
         let mut gathered = 0;
         while gathered < SEND_BATCH
             && let Some(datagram) = datagrams.next()
@@ -120,12 +117,13 @@ impl MultihomedSender {
             iovec.iov_base = datagram.payload.as_ptr().cast_mut().cast();
             iovec.iov_len = datagram.payload.len();
             let header = &mut self.headers[gathered].msg_hdr;
+            let name = datagram.to.sockaddr();
             header.msg_name = name.as_ptr().cast_mut().cast();
             header.msg_namelen = name.len() as libc::socklen_t;
             header.msg_iov = iovec;
             header.msg_iovlen = 1;
             if let Some(from) = datagram.from {
-                if to.is_v6() {
+                if datagram.to.is_v6() {
                     // The kernel would send it from an address of its choice.
                     return Err(io::ErrorKind::InvalidInput.into());
                 }
@@ -145,8 +143,8 @@ impl MultihomedSender {
     /// Hands the first `gathered` headers to the kernel.
     ///
     /// # Safety
-    /// `gather` must have set these headers, and the borrows of its datagrams and its
-    /// destination must still be live.
+    /// `gather` must have set these headers, and the borrows of its datagrams must still be
+    /// live.
     unsafe fn flush(&mut self, socket: BorrowedFd<'_>, gathered: usize) -> io::Result<usize> {
         loop {
             // SAFETY: the caller vouches for the names and the payloads. `self` owns the

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::testing::documented::{assert_same, documented, printed};
-use crate::testing::sample_run::config;
+use crate::testing::sample_run::{config, config_of_nodes};
 use crate::testing::sample_search::{find_max, found};
 use crate::testing::scratch::Scratch;
 use crate::testing::search_that_missed_everything;
@@ -80,7 +80,11 @@ fn every_key_is_documented_and_there() {
     let output = SearchOutput::create(scratch.dir(), true).unwrap();
     let found = search_that_missed_everything();
     let summary = output
-        .finish(&["loadgen".to_owned()], &find_max(config()), &found)
+        .finish(
+            &["loadgen".to_owned()],
+            &find_max(config_of_nodes()),
+            &found,
+        )
         .unwrap();
     let keys = printed([&serde_json::to_value(summary).unwrap()]);
     assert!(keys.len() > 70, "{keys:?}");

@@ -45,7 +45,7 @@ fn read(path: &Path) -> (Duration, Vec<Line>) {
 fn the_intervals_of_a_log_add_up_to_the_whole_run() {
     let scratch = Scratch::new();
     let (growing, whole) = (scratch.path("growing"), scratch.path("whole"));
-    let run = SampleRun::of(12);
+    let run = SampleRun::of_nodes(12);
     let mut log = HistogramLog::create(&growing, Duration::ZERO).unwrap();
     for sample in run.samples() {
         log.write(&sample).unwrap();
@@ -58,10 +58,10 @@ fn the_intervals_of_a_log_add_up_to_the_whole_run() {
     assert_eq!(began_at, run.outcome.began_at);
     assert!(copied == lines, "the copy has other lines");
 
-    assert_eq!(lines.len(), 12 * 7);
+    assert_eq!(lines.len(), 12 * 9);
     let mut merged: BTreeMap<String, Histogram<u64>> = BTreeMap::new();
     for (at, (tag, start, length, histogram)) in lines.into_iter().enumerate() {
-        assert_eq!(start, Duration::from_secs(at as u64 / 7));
+        assert_eq!(start, Duration::from_secs(at as u64 / 9));
         assert_eq!(length, Duration::from_secs(1));
         let empty = || Histogram::new_from(&histogram);
         let total = merged.entry(tag).or_insert_with(empty);

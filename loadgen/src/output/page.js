@@ -49,7 +49,8 @@
   const explained = (part, values) => table(["", ">", ""], Object.entries(values)
     .map(([key, value]) => [key, key.endsWith("bytes") && part === "counts" ? count(value) : print(key, value), meanings[part]?.[key] ?? ""]), "wide");
   const pairs = (values) => table(["", ""], Object.entries(values).map(([key, value]) => [label(key), print(key, value)]), "pairs");
-  const told = (config) => `${config.scenario}, ${config.protocol}, ${config.arrival} arrivals, ${plural(config.clients, "client")}, server ${config.target}`;
+  const targets = (config) => [config.target, ...(config.other_targets ?? [])];
+  const told = (config) => `${config.scenario}, ${config.protocol}, ${config.arrival} arrivals, ${plural(config.clients, "client")}, server${targets(config).length > 1 ? "s" : ""} ${targets(config).join(", ")}`;
   const offered = ({ rate_from_per_s: from, rate_to_per_s: to }) => from === to ? rate(from) : `${rate(from)} to ${rate(to)}`;
 
   function setting({ config, environment, command }) {
@@ -105,12 +106,13 @@
     const kinds = [["Delivery", "delivery", "from when a text was due until a member of its room received it"],
       ["Answer", "answer", "from when a request was due until its answer arrived"]];
     for (const [title, name, what] of kinds) {
-      const all = [["from due", name, "--blue"], ["from send", `${name}-from-send`, "--orange"], ["closed loop", `${name}-closed-loop`, "--violet", [7, 5]]]
+      const all = [["from due", name, "--blue"], ["from send", `${name}-from-send`, "--orange"], ["closed loop", `${name}-closed-loop`, "--violet", [7, 5]],
+        ["same node", `${name}-same-node`, "--green"], ["other nodes", `${name}-other-node`, "--red"]]
         .filter(([, key]) => curves[key]);
       const quantiles = [...new Set(all.flatMap(([, key]) => curves[key].map(([quantile]) => quantile)))].sort((a, b) => a - b);
       charts.draw(place, {
         title: `${title} latency by percentile`,
-        note: `Time ${what}. Each step to the right is ten times rarer.${all.length > 2 ? " Closed loop is what a generator that waits for each answer would report." : ""}`,
+        note: `Time ${what}. Each step to the right is ten times rarer.${curves[`${name}-closed-loop`] ? " Closed loop is what a generator that waits for each answer would report." : ""}`,
         x: { kind: "percentile", label: "percentile, %", short: "percentile", values: quantiles.map(charts.logOdds) },
         y: { kind: "micros", label: "latency", log: true },
         series: all.map(([label, key, color, dash]) => {

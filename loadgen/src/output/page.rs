@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_curve_has_the_percentiles_of_the_summary_and_ends_with_the_greatest() {
-        let run = SampleRun::of(20);
+        let run = SampleRun::of_nodes(20);
         let summary = summary_of(&run);
         for (name, histogram) in run.outcome.latencies.named() {
             let curve = curve(histogram);

@@ -4,11 +4,14 @@ use super::*;
 use crate::outcome::Sample;
 use crate::output::timeline::Timeline;
 use crate::testing::documented::{assert_meanings, assert_same, documented, printed};
-use crate::testing::sample_run::{SampleRun, config};
+use crate::testing::sample_run::{SampleRun, config, config_of_nodes};
 use crate::verdict::Verdict;
 
 fn summary() -> Summary {
-    let run = SampleRun::of(10);
+    summary_of(&SampleRun::of(10), &config())
+}
+
+fn summary_of(run: &SampleRun, config: &RunConfig) -> Summary {
     let mut timeline = Timeline::default();
     run.samples()
         .for_each(|sample: Sample<'_>| timeline.add(&sample));
@@ -20,7 +23,7 @@ fn summary() -> Summary {
             "--slo".to_owned(),
             "p99<5ms".to_owned(),
         ],
-        config: &config(),
+        config,
         outcome: &run.outcome,
         verdict: &Verdict {
             invalid: vec!["The generator slept.".to_owned()],
@@ -32,7 +35,8 @@ fn summary() -> Summary {
 
 #[test]
 fn every_key_is_documented_and_there() {
-    let keys = printed([&serde_json::to_value(summary()).unwrap()]);
+    let summary = summary_of(&SampleRun::of_nodes(10), &config_of_nodes());
+    let keys = printed([&serde_json::to_value(summary).unwrap()]);
     assert!(keys.len() > 130, "{keys:?}");
     assert_same(&keys, &documented("### summary.json"));
 }
@@ -60,6 +64,15 @@ fn a_summary_is_read_as_it_was_written() {
     let text = serde_json::to_string(&summary).unwrap();
     let read: Summary = serde_json::from_str(&text).unwrap();
     assert_eq!(read, summary);
+}
+
+/// So that its format stays as it was.
+#[test]
+fn with_one_target_nothing_is_said_of_several() {
+    let text = serde_json::to_string(&summary()).unwrap();
+    for key in ["other_targets", "local_rooms", "same-node", "other-node"] {
+        assert!(!text.contains(key), "{key}");
+    }
 }
 
 #[test]

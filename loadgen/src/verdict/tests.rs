@@ -7,9 +7,13 @@ use crate::outcome::{Limited, Silence};
 use crate::testing::sample_run;
 
 fn reasons(change: impl FnOnce(&mut Outcome)) -> Vec<String> {
+    reasons_at(&sample_run::config(), change)
+}
+
+fn reasons_at(config: &RunConfig, change: impl FnOnce(&mut Outcome)) -> Vec<String> {
     let mut outcome = sample_run::outcome();
     change(&mut outcome);
-    Verdict::of(&sample_run::config(), &outcome, &[]).invalid
+    Verdict::of(config, &outcome, &[]).invalid
 }
 
 /// The one reason of an outcome with `change`.
@@ -60,6 +64,7 @@ fn a_server_that_was_silent_or_restarted_is_named() {
         move |outcome: &mut Outcome| {
             let from = Duration::from_millis(3_100);
             outcome.silence = Some(Silence {
+                target: "127.0.0.1:9999".parse().unwrap(),
                 from,
                 to,
                 is_refused,
@@ -69,6 +74,10 @@ fn a_server_that_was_silent_or_restarted_is_named() {
     let text = reason(silence(None, true));
     let expected = "The server was silent from 3.1 s on: nothing listened on 127.0.0.1:9999.";
     assert_eq!(text, expected);
+    let reasons = reasons_at(&sample_run::config_of_nodes(), silence(None, true));
+    let expected = "The server at 127.0.0.1:9999 was silent from 3.1 s on: nothing listened on \
+                    127.0.0.1:9999.";
+    assert_eq!(reasons, [expected]);
     let text = reason(silence(Some(Duration::from_secs(5)), false));
     assert!(
         text.contains("from 3.1 s to 5 s: nothing arrived"),

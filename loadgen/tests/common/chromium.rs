@@ -249,3 +249,15 @@ const FLAGS: [&str; 10] = [
 
 /// So long that only a broken browser or page takes it.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The elements that do not fit into the page, when the charts have taken its width.
+pub(crate) const CUT: &str = r#"(() => {
+  const isFitting = charts.all.every(({ figure, plot }) => Math.abs(plot.width - figure.lastChild.clientWidth) <= 1);
+  if (!isFitting) return null;
+  const width = document.documentElement.clientWidth;
+  const isUnseen = (element) => element.closest(".unseen, .u-over, .u-legend tr:first-child") !== null;
+  const cut = [...document.querySelectorAll("body *")]
+    .filter((element) => !isUnseen(element) && element.getBoundingClientRect().right > width + 1);
+  const isWide = document.documentElement.scrollWidth > width;
+  return isWide || cut.length ? [isWide, ...cut.map((element) => element.outerHTML.slice(0, 80))] : [];
+})()"#;

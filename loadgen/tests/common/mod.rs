@@ -110,6 +110,12 @@ pub(crate) fn adds_up(outcome: &Outcome) {
     let latencies = &outcome.latencies;
     assert_eq!(latencies.delivery.len(), counts.delivered);
     assert_eq!(latencies.delivery_from_send.len(), counts.delivered);
+    let nodes = [
+        &latencies.delivery_same_node,
+        &latencies.delivery_other_node,
+    ];
+    let by_node = nodes.iter().map(|delivery| delivery.len()).sum::<u64>();
+    assert!(by_node == 0 || by_node == counts.delivered);
     let matched = counts.answered - counts.unmatched;
     assert_eq!(latencies.answer.len(), matched);
     assert_eq!(latencies.answer_from_send.len(), matched);

@@ -55,6 +55,19 @@ impl SampleRun {
         Self { outcome, intervals }
     }
 
+    /// The same of a run with several targets: a third of the copies stay at the sender's own.
+    pub(crate) fn of_nodes(seconds: u64) -> Self {
+        let mut run = Self::of(seconds);
+        let all = run.intervals.iter_mut();
+        for latencies in all.chain([&mut run.outcome.latencies]) {
+            latencies.delivery_same_node = latencies.delivery.clone();
+            latencies.delivery_other_node = latencies.delivery.clone();
+            latencies.delivery_other_node += &latencies.delivery;
+            latencies.delivery += &latencies.delivery_other_node;
+        }
+        run
+    }
+
     /// What the engine would tell, second by second.
     pub(crate) fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
         (0..).zip(&self.intervals).map(|(at, latencies)| Sample {
@@ -87,6 +100,15 @@ pub(crate) fn config() -> RunConfig {
         threads: 2,
         cores: vec![0, 1],
         ..RunConfig::new(([127, 0, 0, 1], 9999).into())
+    }
+}
+
+/// What a run would have been told that has all settings of several targets.
+pub(crate) fn config_of_nodes() -> RunConfig {
+    RunConfig {
+        other_targets: vec![([127, 0, 0, 1], 9998).into()],
+        local_rooms: true,
+        ..config()
     }
 }
 

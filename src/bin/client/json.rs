@@ -18,6 +18,8 @@ use super::line::escape;
 /// | `pong` | `round_trip_ms`, and in version 2 `expected` and `lost`: messages so far |
 /// | `up` | `protocol`: `v1` or `v2` |
 /// | `down` | `reason` |
+/// | `server` | `address` of another server, at which the session is from now on |
+/// | `name_lost` | `name`: it belongs to a peer of another server of the cluster |
 /// | `undelivered` | `texts`, `sent`: if they were sent |
 /// | `forgotten` | none |
 /// | `bundle_size` | `bytes`: the maximum length of a datagram that passes the path |
@@ -57,6 +59,10 @@ pub(super) fn line(event: &Event, session: &Session) -> Option<String> {
             json!({"event": "up", "protocol": version})
         }
         Event::Down(reason) => json!({"event": "down", "reason": reason.to_string()}),
+        Event::ServerChanged(address) => {
+            json!({"event": "server", "address": address.to_string()})
+        }
+        Event::NameLost(name) => json!({"event": "name_lost", "name": name.as_str()}),
         Event::Undelivered {
             payloads,
             were_sent,

@@ -34,6 +34,9 @@ fn main() -> ExitCode {
     if arguments.json && arguments.greet.is_some() {
         CLIENT.refuse::<Arguments>("--json cannot be used with --greet");
     }
+    if arguments.servers.len() > 1 && arguments.greet.is_some() {
+        CLIENT.refuse::<Arguments>("--greet has one server");
+    }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,12 +60,17 @@ fn main() -> ExitCode {
 struct Arguments {
     /// The server: a name or an IPv4 address, or an IPv6 address in brackets, and a port,
     /// which is 9999 by default: `chat.example`, `192.0.2.1:9999`, `[::1]:9999`
+    ///
+    /// Of several servers of a cluster, the first is used, and another one when it is gone. The
+    /// variable has them with commas between them.
     #[arg(
         value_name = "HOST[:PORT]",
         env = "BULLHORN_SERVER",
-        default_value = "127.0.0.1:9999"
+        default_value = "127.0.0.1:9999",
+        value_delimiter = ',',
+        num_args = 1..
     )]
-    server: ServerAddress,
+    servers: Vec<ServerAddress>,
 
     /// Version of the protocol: v2, v1, or auto, which falls back to v1 if the server does not
     /// answer in v2. A simple server that fails at bytes that are not UTF-8 needs v1
@@ -88,7 +96,7 @@ struct Arguments {
     ///
     /// Its field `event` is message or private (with from, text, and payload_base64 if it is not
     /// UTF-8), notice (code, text), room (room), pong (round_trip_ms, lost, expected), up
-    /// (protocol), down (reason), undelivered (texts, sent), forgotten, limited (resource,
+    /// (protocol), down (reason), server (address), name_lost (name), undelivered (texts, sent), forgotten, limited (resource,
     /// per_second), or missed (count).
     #[arg(long, env = "BULLHORN_CLIENT_JSON", value_parser = BoolishValueParser::new())]
     #[arg(help_heading = OUTPUT)]
@@ -160,16 +168,20 @@ struct Arguments {
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let wait = arguments.wait.map(Duration::from);
+    let mut servers = arguments.servers.into_iter();
+    // There is a default.
+    let server = servers.next().ok_or("no server")?;
     if let Some(text) = arguments.greet {
         let greeting = Greeting {
             text,
             attempts: arguments.attempts,
             wait: wait.unwrap_or(GREETING_WAIT),
         };
-        greet(&arguments.server, &greeting, &mut io::stdout())?;
+        greet(&server, &greeting, &mut io::stdout())?;
         return Ok(());
     }
-    let mut config = SessionConfig::new(arguments.server);
+    let mut config = SessionConfig::new(server);
+    config.other_servers = servers.filter(has_address).collect();
     config.protocol = arguments.protocol;
     config.nick = arguments.nick;
     config.room = arguments.room;
@@ -191,6 +203,17 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     };
     chat::chat(config, options)?;
     Ok(())
+}
+
+/// Returns false if the server has no address, and says so. The chat goes on without it.
+fn has_address(server: &ServerAddress) -> bool {
+    let result = server.resolve();
+    if let Err(error) = &result {
+        let program = CLIENT.called();
+        // Without a reader, the other servers are used all the same.
+        let _ = writeln!(io::stderr(), "{program}: cannot resolve {server}: {error}");
+    }
+    result.is_ok()
 }
 
 fn from_10ms_to_1m(text: &str) -> Result<humantime::Duration, String> {

@@ -21,14 +21,18 @@ pub(super) enum Form {
     Json,
 }
 
-/// Prints events of one server.
+/// Prints events of one server at a time.
 pub(super) struct Renderer {
     pub(super) form: Form,
-    /// The server as the user wrote it.
+    /// The server as the user wrote it, or the address of another one.
     pub(super) server: String,
     /// True if the user waits to be connected, and is told about it.
     pub(super) is_connecting: bool,
     pub(super) was_down: bool,
+    /// True if a server was there.
+    pub(super) was_up: bool,
+    /// True if the user was told of another server, which is there.
+    pub(super) has_changed: bool,
     /// True if the user knows why a name is taken.
     pub(super) told_of_ghost: bool,
 }
@@ -103,7 +107,9 @@ impl Renderer {
 
     /// Returns the sentence for an event that is neither a message nor a notice.
     fn status(&mut self, event: &Event, session: &Session) -> Option<String> {
-        let server = &self.server;
+        let server = &mut self.server;
+        let was_up = self.was_up;
+        self.was_up |= matches!(event, Event::Up(_));
         Some(match event {
             Event::Answer {
                 result: Ok(Answer::RoundTrip(time)),
@@ -119,6 +125,15 @@ impl Renderer {
                 bullhorn::client::RequestError::Refused(_) => return None,
                 error => format!("not done: {error}"),
             },
+            Event::ServerChanged(address) => {
+                *server = address.to_string();
+                (self.was_down, self.has_changed) = (false, true);
+                match was_up {
+                    true => format!("now on {server}; messages in between may be lost"),
+                    false => format!("now on {server}"),
+                }
+            }
+            Event::Up(_) if std::mem::take(&mut self.has_changed) => return None,
             Event::Up(_) if self.was_down => {
                 self.was_down = false;
                 format!("{server} is back")
@@ -265,6 +280,8 @@ mod tests {
             server: "it".to_owned(),
             is_connecting: false,
             was_down: false,
+            was_up: false,
+            has_changed: false,
             told_of_ghost: false,
         };
         let mut out = String::new();
@@ -276,5 +293,30 @@ mod tests {
             renderer.push(&event, &session, &mut out);
         }
         assert_eq!(out, "* it is down: it said goodbye\n* it is back\n");
+
+        out.clear();
+        let other = || Event::ServerChanged("10.0.0.2:9999".parse().unwrap());
+        for event in [
+            Event::Down(DownReason::Goodbye),
+            other(),
+            Event::Up(ProtocolVersion::V2),
+            Event::Down(DownReason::Goodbye),
+            Event::Up(ProtocolVersion::V2),
+        ] {
+            renderer.push(&event, &session, &mut out);
+        }
+        let expected = "* it is down: it said goodbye\n\
+            * now on 10.0.0.2:9999; messages in between may be lost\n\
+            * 10.0.0.2:9999 is down: it said goodbye\n\
+            * 10.0.0.2:9999 is back\n";
+        assert_eq!(out, expected);
+
+        // Nothing was there before.
+        (renderer.was_up, renderer.is_connecting) = (false, true);
+        out.clear();
+        for event in [other(), Event::Up(ProtocolVersion::V2)] {
+            renderer.push(&event, &session, &mut out);
+        }
+        assert_eq!(out, "* now on 10.0.0.2:9999\n");
     }
 }

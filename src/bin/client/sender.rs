@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bullhorn::client::{
     Answer, DisplayName, Event, MAX_TEXT_BYTES, Name, NoticeCode, ProtocolVersion, RequestError,
@@ -50,6 +50,8 @@ pub(super) struct LineSender {
     /// The session belongs to the other thread. It ends there while this one waits for input.
     pub(super) session: Weak<Session>,
     pub(super) expected: Expected,
+    /// The reason why the last line was sent without what the user asked for.
+    pub(super) missing: Option<String>,
     pub(super) local: Sender<Local>,
     /// Maximum time to wait for the result of the last line.
     pub(super) wait: Duration,
@@ -113,6 +115,9 @@ impl LineSender {
             }
             _ => self.lines().failure = None,
         }
+        if matches!(self.source, Source::Plain) {
+            self.missing = self.await_identity();
+        }
         match line {
             Line::Mistake(reason) => self.mistake(reason),
             Line::Text(text) => self.say(text),
@@ -120,6 +125,24 @@ impl LineSender {
             Line::Nothing | Line::Quit => {}
         }
         false
+    }
+
+    /// Waits until the session has the name and the room that the user asked for. Others in a cluster may
+    /// be asked about a name. Returns what is missing.
+    fn await_identity(&self) -> Option<String> {
+        let mut since = Instant::now();
+        loop {
+            let session = self.session.upgrade()?;
+            let missing = self.expected.missing(&session)?;
+            if session.protocol().is_none() {
+                since = Instant::now();
+            }
+            if session.down().is_some() || since.elapsed() >= IDENTITY_TIMEOUT {
+                return Some(missing);
+            }
+            drop(session);
+            thread::sleep(POLL_INTERVAL);
+        }
     }
 
     /// Requests something from the server. Returns `None` if the session has ended.
@@ -258,7 +281,12 @@ impl LineSender {
         };
         let error = match (result, session.down()) {
             (None, _) => return Ok(()),
-            (Some(Ok(())), _) => return self.expected.check(&session),
+            (Some(Ok(())), _) => {
+                return match self.missing.take() {
+                    Some(missing) => Err(format!("the last line was sent {missing}")),
+                    None => Ok(()),
+                };
+            }
             (Some(Err(RequestError::NoAnswer | RequestError::Waiting)), Some(reason)) => {
                 RequestError::Down(reason)
             }
@@ -287,14 +315,15 @@ impl Expected {
         }
     }
 
-    /// Fails if the session has no name or is in no room, although the user asked for one.
-    fn check(&self, session: &Session) -> Result<(), String> {
-        let missing = match (self.name, self.room) {
-            (Some(name), _) if session.name().is_none() => format!("without the name {name}"),
-            (_, Some(room)) if session.room().is_none() => format!("to the lobby, not to {room}"),
-            _ => return Ok(()),
-        };
-        Err(format!("the last line was sent {missing}"))
+    /// Returns what the session lacks of what the user asked for.
+    fn missing(&self, session: &Session) -> Option<String> {
+        match (self.name, self.room) {
+            (Some(name), _) if session.name().is_none() => Some(format!("without the name {name}")),
+            (_, Some(room)) if session.room().is_none() => {
+                Some(format!("to the lobby, not to {room}"))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -308,7 +337,7 @@ fn max_text_bytes(session: &Session, text: &str) -> usize {
     if text.len() > MIN_MAX_TEXT_BYTES {
         // The first answer of the server, or the lack of one, tells the version.
         while session.protocol().is_none() && session.down().is_none() {
-            thread::sleep(VERSION_INTERVAL);
+            thread::sleep(POLL_INTERVAL);
         }
     }
     if session.protocol() != Some(ProtocolVersion::V1) {
@@ -377,8 +406,12 @@ const MIN_MAX_TEXT_BYTES: usize = 200;
 /// Bytes before a direct message in version 1, beside those before a text: `* `, ` to you:`.
 const PRIVATE_BYTES: usize = 11;
 
-/// Time between two looks for the version, which is known after a round trip or a second.
-const VERSION_INTERVAL: Duration = Duration::from_millis(5);
+/// Maximum time to wait for the name and the room once the server has answered. A server of a cluster
+/// answers within half a second.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time between two looks at the session.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

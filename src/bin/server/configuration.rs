@@ -16,7 +16,8 @@ use std::process;
 
 use bullhorn::config::{Given, check_bind};
 use bullhorn::net::InheritedSockets;
-use bullhorn::program::{SERVER, name_variable};
+use bullhorn::program::{self, SERVER};
+use bullhorn::server::files::shown;
 use clap::builder::OsStringValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
@@ -145,10 +146,7 @@ impl Configuration {
     pub(crate) fn summary(&self, logs_texts: bool) -> String {
         let texts = if logs_texts { "are" } else { "are not" };
         match &self.file {
-            Some(path) => format!(
-                "configuration: {}; texts {texts} logged",
-                error::shown(path)
-            ),
+            Some(path) => format!("configuration: {}; texts {texts} logged", shown(path)),
             None => format!("configuration: no file; texts {texts} logged"),
         }
     }
@@ -245,7 +243,7 @@ impl Configuration {
             return printed::as_toml(self).map(Some);
         }
         let whole = match &self.file {
-            Some(path) => format!("the configuration with {} is valid\n", error::shown(path)),
+            Some(path) => format!("the configuration with {} is valid\n", shown(path)),
             None => "the configuration is valid, without a file\n".to_owned(),
         };
         Ok(check_config.then_some(whole))
@@ -255,7 +253,7 @@ impl Configuration {
 /// Returns the values from all sources.
 fn resolve(command: &Command, words: &[OsString]) -> Result<(ArgMatches, Vec<Value>), Error> {
     let given = command.clone().try_get_matches_from(words);
-    let given = given.map_err(|error| name_variable(error, command))?;
+    let given = given.map_err(|error| program::complete(error, command))?;
     let path = given.get_one::<PathBuf>("config");
     let entries = path.map(|path| file::read(path, command)).transpose()?;
     let entries = entries.unwrap_or_default();

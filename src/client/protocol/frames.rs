@@ -77,9 +77,18 @@ impl Protocol {
         true
     }
 
-    fn handle_welcome(&mut self, welcome: &Welcome, credential: Option<Credential>, now: Instant) {
+    fn handle_welcome(
+        &mut self,
+        welcome: &Welcome<'_>,
+        credential: Option<Credential>,
+        now: Instant,
+    ) {
         let size = BundleSize::of(welcome.bundle_bytes.into());
-        if !matches!(self.liveness.mode(), Mode::Greeting { .. }) {
+        let is_greeting = matches!(self.liveness.mode(), Mode::Greeting { .. });
+        if is_greeting || credential == Some(Credential::Session) {
+            self.take_servers(welcome.servers, now);
+        }
+        if !is_greeting {
             // A WELCOME that nobody asked for is a repeated one, maybe of long ago.
             if credential == Some(Credential::Session) && self.path.granted(size, now) {
                 self.push_event(Event::BundleSize(size.bytes()));
@@ -119,7 +128,7 @@ impl Protocol {
         }
         self.losses.moved_to(room.number);
         let confirmation = self.identity.entered(room.name);
-        self.update();
+        self.update(now);
         let has_returned = is_joining && !room.name.as_str().eq_ignore_ascii_case(LOBBY);
         if confirmation == Confirmation::Changed || has_returned {
             self.push_event(Event::Room(room.name));

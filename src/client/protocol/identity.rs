@@ -7,16 +7,20 @@
 //! previous session of this client, which expires soon.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
+use super::reclaim::Reclaim;
 use super::requests::Request;
 use crate::wire::{DisplayName, LOBBY, Name, Reply, RoomName};
 
 /// A session's name and room.
 #[derive(Debug)]
 pub(crate) struct Identity {
-    name: Wish<Name>,
+    pub(super) name: Wish<Name>,
     room: Wish<RoomName>,
     presence: Wish<bool>,
+    /// The requests for the name at another server than before.
+    pub(super) reclaim: Option<Reclaim>,
     /// The sentences of refusals that the application has received.
     refusals: Vec<String>,
     /// The address that the session sends from, as far as this host knows.
@@ -26,15 +30,15 @@ pub(crate) struct Identity {
 }
 
 #[derive(Debug)]
-struct Wish<T> {
+pub(super) struct Wish<T> {
     /// The value that every new session requests.
-    standing: Option<T>,
+    pub(super) standing: Option<T>,
     /// The value that the application has requested, and the server has not confirmed.
     requested: Option<T>,
     /// The value that the server has confirmed in this session.
     confirmed: Option<T>,
     /// The number of times that `standing` may still be requested in this session.
-    attempts: u32,
+    pub(super) attempts: u32,
     is_due: bool,
 }
 
@@ -64,6 +68,7 @@ impl Identity {
             name: Wish::new(name),
             room: Wish::new(room),
             presence: Wish::new(None),
+            reclaim: None,
             refusals: Vec::new(),
             address: None,
             is_address_shown: false,
@@ -151,14 +156,20 @@ impl Identity {
 
     /// A heartbeat was sent. What is not confirmed is due again.
     pub(super) fn beat(&mut self) {
-        self.name.beat();
+        if self.reclaim.is_none() {
+            self.name.beat();
+        }
         self.room.beat();
         self.presence.beat();
     }
 
     /// Returns the next request that is due, and counts it as sent.
-    pub(super) fn take_due(&mut self) -> Option<Request> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Request> {
+        self.reclaim_due(now);
         let name = self.name.take_due().map(Request::Name);
+        if name.is_some() {
+            self.reclaim_sent(now);
+        }
         let room = || self.room.take_due().map(Request::Room);
         let presence = || self.presence.take_due().map(Request::Presence);
         name.or_else(room).or_else(presence)
@@ -168,7 +179,10 @@ impl Identity {
     /// configuration.
     pub(super) fn requested(&mut self, request: &Request) {
         match request {
-            Request::Name(name) => self.name.request(*name),
+            Request::Name(name) => {
+                self.end_reclaim();
+                self.name.request(*name);
+            }
             Request::Room(room) => self.room.request(*room),
             _ => return,
         }
@@ -183,10 +197,15 @@ impl Identity {
         self.presence.text_received(Request::Presence, text);
     }
 
-    /// Takes a reply of the server.
-    pub(super) fn replied(&mut self, reply: &Reply<'_>) -> Confirmation {
+    /// Takes a reply of the server. It answers a request of the application if `is_answer`.
+    pub(super) fn replied(&mut self, reply: &Reply<'_>, is_answer: bool) -> Confirmation {
         match *reply {
-            Reply::Named(name) if self.is_wanted(name) => self.name.confirm(name),
+            Reply::Named(name) | Reply::NamedUnconfirmed(name)
+                if is_answer || self.is_wanted(name) =>
+            {
+                self.end_reclaim();
+                self.name.confirm(name)
+            }
             Reply::Entered { room, .. } => self.entered(room),
             Reply::Subscribed(is_on) => {
                 let confirmation = self.presence.confirm(is_on);
@@ -200,6 +219,19 @@ impl Identity {
     /// The server refuses a name. If the session had it, it was not taken over.
     pub(super) fn name_taken(&mut self, name: Name) {
         self.name.confirmed = self.name.confirmed.filter(|own| *own != name);
+    }
+
+    /// Another peer of the cluster has the name. It is not requested again. Returns true if the
+    /// session had it.
+    pub(super) fn name_lost(&mut self, name: Name) -> bool {
+        let had_it = self.name.confirmed == Some(name);
+        if self.name.standing == Some(name) {
+            self.end_reclaim();
+            self.name.standing = None;
+            self.name.stop();
+        }
+        self.name.confirmed = self.name.confirmed.filter(|own| *own != name);
+        had_it
     }
 
     /// The server says that the session is in this room. Every session begins in the lobby, so
@@ -275,6 +307,12 @@ impl<T: Copy + PartialEq> Wish<T> {
 
     fn check(&mut self) {
         self.is_due |= self.confirmed.is_some() && self.confirmed == self.standing;
+    }
+
+    /// Makes the value due, up to `attempts` times.
+    pub(super) fn make_due(&mut self, attempts: u32) {
+        self.attempts = attempts;
+        self.beat();
     }
 
     fn take_due(&mut self) -> Option<T> {

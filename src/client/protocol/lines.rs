@@ -49,7 +49,7 @@ impl Protocol {
             self.liveness.answered();
         }
         // The application receives what comes after it was told that the server is up.
-        self.update();
+        self.update(now);
         let datagram = &datagram[..datagram.len().min(MAX_TEXT_DATAGRAM)];
         let line = without_line_end(datagram);
         let room = self.identity.room();

@@ -25,6 +25,10 @@ pub(super) struct Liveness {
     is_proven: bool,
     /// True if a heartbeat is answered in version 1.
     can_probe_v1: bool,
+    /// True if the last server of version 1 has answered commands.
+    has_commands: bool,
+    /// Number of addresses that attempts go to in turn, or 1 if all are of one server.
+    ways: u32,
     /// The time between heartbeats that the server needs.
     heartbeat: Duration,
     next_beat: Instant,
@@ -54,6 +58,13 @@ pub(super) enum Mode {
 struct Down {
     reason: DownReason,
     retry: Duration,
+    /// The time that was taken last.
+    last: Duration,
+    /// The number of attempts before the time between them doubles.
+    attempts_left: u32,
+    /// True if the attempts go to another server than the one that went down, and it has refused
+    /// none.
+    is_elsewhere: bool,
 }
 
 impl Liveness {
@@ -72,6 +83,8 @@ impl Liveness {
             down: None,
             is_proven: false,
             can_probe_v1: false,
+            has_commands: false,
+            ways: 1,
             next_beat: now,
             next_heartbeat: now,
             answer_by: None,
@@ -100,6 +113,26 @@ impl Liveness {
     /// Sets if the server of version 1 answers commands.
     pub(super) fn set_can_probe_v1(&mut self, can_probe: bool) {
         self.can_probe_v1 = can_probe;
+        self.has_commands = can_probe;
+    }
+
+    /// Sets the number of addresses that attempts go to in turn. It is 1 if all are of one server.
+    pub(super) fn set_ways(&mut self, ways: u32) {
+        self.ways = ways;
+    }
+
+    /// The next attempts go to another server.
+    pub(super) fn change_server(&mut self) {
+        if let Some(down) = &mut self.down {
+            down.is_elsewhere = true;
+        }
+    }
+
+    /// Returns true if a heartbeat of version 1 goes to a server that is down, and that will answer
+    /// a command as the last one did.
+    pub(super) fn is_asking_elsewhere(&self) -> bool {
+        let is_elsewhere = self.down.as_ref().is_some_and(|down| down.is_elsewhere);
+        is_elsewhere && self.has_commands && self.mode == Mode::V1
     }
 
     /// Begins to greet the server, at once.
@@ -173,9 +206,10 @@ impl Liveness {
     pub(super) fn beat(&mut self, now: Instant) {
         if let Mode::Greeting { hellos } = &mut self.mode {
             *hellos += 1;
+            let answer = self.config.greeting_timeout / PROBES;
             let wait = match self.down.is_none() || self.is_hopeful() {
-                true => self.config.greeting_timeout / PROBES,
-                false => self.take_retry(),
+                true => answer,
+                false => self.take_retry_after(answer),
             };
             self.next_beat = now + wait;
             return;
@@ -189,13 +223,17 @@ impl Liveness {
         if let Some(down) = &self.down {
             // Silence proves nothing where silence is the reason. A server of version 1 that is
             // full or about to stop refuses every heartbeat, and does not answer one that it takes.
-            if matches!(
+            let was_heard = matches!(
                 down.reason,
                 DownReason::Unreachable(_) | DownReason::Full | DownReason::Stopping
-            ) {
+            );
+            let may_settle = (was_heard || down.is_elsewhere) && !self.is_asking_elsewhere();
+            let mut wait = self.config.greeting_timeout / PROBES;
+            if may_settle {
                 self.settled_at.get_or_insert(now + self.config.settle_time);
+                wait += self.config.settle_time;
             }
-            self.next_beat = now + self.take_retry();
+            self.next_beat = now + self.take_retry_after(wait);
             return;
         }
         self.next_heartbeat = now + self.heartbeat;
@@ -216,6 +254,8 @@ impl Liveness {
             return;
         };
         down.reason = reason;
+        let was_elsewhere = std::mem::take(&mut down.is_elsewhere);
+        let last = down.last;
         self.settled_at = None;
         match self.mode {
             // One HELLO may be refused in more than one way.
@@ -223,7 +263,12 @@ impl Liveness {
             Mode::Greeting { .. } | Mode::Joining { .. } => {
                 self.mode = Mode::Greeting { hellos: 0 };
                 self.answer_by = None;
-                self.next_beat = now + self.take_retry();
+                let wait = match was_elsewhere {
+                    // The HELLO has taken it.
+                    true => with_jitter(last, self.random()),
+                    false => self.take_retry(),
+                };
+                self.next_beat = now + wait;
             }
         }
     }
@@ -232,7 +277,10 @@ impl Liveness {
     pub(super) fn stopped(&mut self, now: Instant) {
         if self.down.is_none() || matches!(self.mode, Mode::Joining { .. }) {
             self.go_down(DownReason::Goodbye);
-            self.next_beat = now + self.take_retry();
+            // All clients learn it at the same moment, so the first wait is a long one also if
+            // there are other servers.
+            let first = with_jitter(self.first_retry(), self.random());
+            self.next_beat = now + self.take_retry_after(first);
         }
     }
 
@@ -281,15 +329,21 @@ impl Liveness {
     /// Returns true if three HELLOs were sent, and none was answered or refused.
     pub(super) fn is_greeted_in_vain(&self, now: Instant) -> bool {
         let is_greeted = matches!(self.mode, Mode::Greeting { hellos: PROBES.. });
-        let may_be_there = matches!(self.down(), None | Some(DownReason::Unreachable(_)));
+        let may_be_there = self.down.is_none() || self.has_refused();
         is_greeted && may_be_there && self.is_beat_due(now)
     }
 
     /// Returns true if the last HELLO was not refused where one before it was. A server may
     /// have started, so the next attempt must take the same way.
     pub(super) fn is_hopeful(&self) -> bool {
-        let was_refused = matches!(self.down(), Some(DownReason::Unreachable(_)));
-        was_refused && matches!(self.mode, Mode::Greeting { hellos: 1..=PROBES })
+        self.has_refused() && matches!(self.mode, Mode::Greeting { hellos: 1..=PROBES })
+    }
+
+    /// Returns true if the server in use was the last to refuse a datagram.
+    fn has_refused(&self) -> bool {
+        let was_refused = |down: &Down| matches!(down.reason, DownReason::Unreachable(_));
+        let here = self.down.as_ref().filter(|down| !down.is_elsewhere);
+        here.is_some_and(was_refused)
     }
 
     /// Takes it that a server has started, as it refused datagrams before, and not the last ones.
@@ -298,8 +352,17 @@ impl Liveness {
     }
 
     fn go_down(&mut self, reason: DownReason) {
-        let retry = self.config.retry_delay.min(self.config.heartbeat_interval);
-        self.down = Some(Down { reason, retry });
+        let mut retry = self.first_retry();
+        if self.ways > 1 {
+            retry /= OTHER_SERVERS_PART;
+        }
+        self.down = Some(Down {
+            reason,
+            retry,
+            last: retry,
+            attempts_left: self.ways,
+            is_elsewhere: false,
+        });
         self.is_proven = false;
         self.answer_by = None;
         self.settled_at = None;
@@ -309,15 +372,34 @@ impl Liveness {
         }
     }
 
-    /// Returns the time before the next attempt, which doubles with each, with its jitter.
+    fn first_retry(&self) -> Duration {
+        self.config.retry_delay.min(self.config.heartbeat_interval)
+    }
+
+    /// Returns the time before the next attempt, with its jitter. It doubles when all addresses had
+    /// an attempt.
     fn take_retry(&mut self) -> Duration {
+        self.take_retry_after(Duration::ZERO)
+    }
+
+    /// Returns the same. If there are other servers, it is at least `wait`.
+    fn take_retry_after(&mut self, wait: Duration) -> Duration {
         let longest = self.config.heartbeat_interval;
         let mut retry = longest;
         if let Some(down) = &mut self.down {
             retry = down.retry;
-            down.retry = (retry * 2).min(longest);
+            down.last = retry;
+            down.attempts_left = down.attempts_left.saturating_sub(1);
+            if down.attempts_left == 0 {
+                down.attempts_left = self.ways;
+                down.retry = (retry * 2).min(longest);
+            }
         }
-        with_jitter(retry, self.random())
+        let retry = with_jitter(retry, self.random());
+        match self.ways {
+            1 => retry,
+            _ => retry.max(wait),
+        }
     }
 
     pub(super) fn random(&self) -> u64 {
@@ -327,10 +409,14 @@ impl Liveness {
 
 /// Returns between three and five quarters of `time`, by a random number. All clients of a
 /// server that stops learn it at the same moment, and should not come back at the same moment.
-fn with_jitter(time: Duration, random: u64) -> Duration {
+pub(super) fn with_jitter(time: Duration, random: u64) -> Duration {
     let fraction = random as f64 / u64::MAX as f64;
     time.mul_f64(0.75 + fraction / 2.0)
 }
+
+/// With other servers to go to, an attempt costs little time, and the next one follows after this part
+/// of the time that a server takes to restart.
+const OTHER_SERVERS_PART: u32 = 4;
 
 /// Three datagrams in a row are not lost by chance on a path on which anything can be said.
 const PROBES: u32 = 3;

@@ -2,6 +2,7 @@
 //! carry to be believed. No I/O.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::wire::v2::{Move, Room, SessionId, Welcome};
@@ -14,8 +15,10 @@ pub(super) struct Membership {
     nonces: VecDeque<u64>,
     /// The last session that the server gave, which it may still know, and its address.
     current: Option<Move>,
-    /// The last session in which the client was in a room.
-    registered: Option<Move>,
+    /// The server in use, by its first address.
+    server: Option<SocketAddr>,
+    /// The last session in which the client was in a room, and its server.
+    registered: Option<(Option<SocketAddr>, Move)>,
     /// The room that the client believes to be in.
     room: Option<Room>,
     /// The time at which the server is asked for the room, if it is.
@@ -39,6 +42,7 @@ impl Membership {
             random,
             nonces: VecDeque::with_capacity(MAX_NONCES),
             current: None,
+            server: None,
             registered: None,
             room: None,
             ask_at: None,
@@ -56,15 +60,27 @@ impl Membership {
         self.room.as_ref()
     }
 
-    /// Returns true if the client was in a room before.
+    /// Returns true if the client was in a room of the server before.
     pub(super) fn was_registered(&self) -> bool {
-        self.registered.is_some()
+        self.registered_here().is_some()
     }
 
     /// The session whose name and rooms the current one is to take over.
     pub(super) fn former(&self) -> Option<Move> {
         let is_former = |former: &Move| self.session() != Some(former.session);
-        self.registered.filter(is_former)
+        self.registered_here().filter(is_former)
+    }
+
+    /// The last session in which the client was in a room of the server. Other servers do not know it.
+    fn registered_here(&self) -> Option<Move> {
+        let (server, registered) = self.registered?;
+        (server == self.server).then_some(registered)
+    }
+
+    /// The client goes to this server. The answers to earlier HELLOs come from another one.
+    pub(super) fn enter_server(&mut self, server: Option<SocketAddr>) {
+        self.server = server;
+        self.nonces.clear();
     }
 
     /// Returns the nonce of the next HELLO. One that belongs to no session is answered with it.
@@ -88,7 +104,7 @@ impl Membership {
     }
 
     /// The server has given a session. Returns true if it is another one than before.
-    pub(super) fn welcomed(&mut self, welcome: &Welcome) -> bool {
+    pub(super) fn welcomed(&mut self, welcome: &Welcome<'_>) -> bool {
         let is_new = self.session() != Some(welcome.session);
         self.current = Some(Move {
             session: welcome.session,
@@ -100,7 +116,7 @@ impl Membership {
     /// The client is in this room. Returns true if the room has begun again since the client was
     /// in it.
     pub(super) fn entered(&mut self, room: Room) -> bool {
-        self.registered = self.current;
+        self.registered = self.current.map(|current| (self.server, current));
         let has_begun_again =
             |last: &Room| last.number == room.number && last.incarnation != room.incarnation;
         self.ask_at = None;

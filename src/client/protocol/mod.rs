@@ -7,6 +7,7 @@
 //!  handle_timeout ◀── poll_timeout                 requests, echoes  what is unanswered
 //!                                                  path  how long datagrams may be
 //!                                                  membership  session and room of version 2
+//!                                                  servers, reclaim  another server, and the name there
 //!                                                  subscriptions  more rooms
 //!                                                  proof  of the address, in version 1
 //!                                                  limits  of texts, bytes and work
@@ -26,7 +27,9 @@ mod membership;
 mod path;
 mod proof;
 mod receive;
+mod reclaim;
 pub(crate) mod requests;
+mod servers;
 mod subscriptions;
 mod transmit;
 mod unanswered;
@@ -44,6 +47,7 @@ use self::membership::Membership;
 use self::path::Path;
 use self::proof::Proof;
 use self::requests::Asked;
+use self::servers::Servers;
 use self::subscriptions::Subscriptions;
 use self::unanswered::Unanswered;
 use super::config::{ProtocolChoice, ProtocolVersion, SessionConfig};
@@ -74,6 +78,7 @@ pub struct Protocol {
     membership: Membership,
     subscriptions: Subscriptions,
     limits: Limits,
+    servers: Servers,
     /// The last proof of the address to a server of version 1.
     proof: Option<Proof>,
     /// The number of HELLOs that still go with heartbeats of version 1, as only a line has told
@@ -146,6 +151,7 @@ impl Protocol {
             membership: Membership::new(random, now),
             subscriptions: Subscriptions::default(),
             limits: Limits::default(),
+            servers: Servers::new(now),
             proof: None,
             hellos_left: 0,
             identity_checked_at: now,
@@ -207,14 +213,15 @@ impl Protocol {
             true => self.handle_line(datagram, is_proof, now),
             false => self.handle_frames(datagram, now),
         };
-        self.update();
+        self.update(now);
         is_taken
     }
 
     /// Notes that the network refused something that was sent.
     pub fn handle_refusal(&mut self, kind: io::ErrorKind, now: Instant) {
         self.liveness.refused(kind, now);
-        self.update();
+        self.servers.refused();
+        self.update(now);
     }
 
     /// Sets the address that the session sends from. By it, the session knows its own texts.
@@ -256,7 +263,7 @@ impl Protocol {
             }
         }
         // The application is told that the server is down before it is told of the texts.
-        self.update();
+        self.update(now);
         for asked in self.requests.expire(now) {
             self.answer(asked.responder, Err(RequestError::NoAnswer));
         }
@@ -289,7 +296,11 @@ impl Protocol {
             _ => [None; 3],
         };
         let timeout = self.liveness.poll_timeout();
-        let others = expiries.into_iter().chain(of_v2).flatten();
+        let others = expiries.into_iter().chain(of_v2);
+        let others = others
+            .chain(self.server_timeouts())
+            .chain(self.name_timeout());
+        let others = others.flatten();
         others.fold(timeout, Instant::min)
     }
 
@@ -336,7 +347,7 @@ impl Protocol {
     }
 
     /// Tells the application what has changed, and drops what cannot be delivered any more.
-    fn update(&mut self) {
+    fn update(&mut self, now: Instant) {
         let was_down = matches!(self.told, Some(Event::Down(_)));
         if let Some(reason) = self.liveness.down().cloned() {
             let error = RequestError::Down(reason.clone());
@@ -356,6 +367,10 @@ impl Protocol {
             if was_down && version == ProtocolVersion::V1 {
                 self.identity.renew(ATTEMPTS_V1);
                 self.limits = Limits::default();
+            }
+            if let Some((address, was_up)) = self.servers.take_change() {
+                self.push_event(Event::ServerChanged(address));
+                self.reclaim_name(was_up, version, now);
             }
             self.tell(Event::Up(version));
         }

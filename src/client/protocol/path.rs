@@ -72,6 +72,11 @@ impl Path {
         self.size
     }
 
+    /// Returns true if the server is asked for another size.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking { .. })
+    }
+
     /// Forgets the path, as the session takes another one.
     pub(super) fn replace(&mut self, now: Instant) {
         *self = Self::new(self.random, now);

@@ -99,6 +99,7 @@ impl Protocol {
             .and_then(|reply| self.requests.replied(reply, now));
         match &reply {
             Some(Reply::NameTaken(name)) if !is_line => self.identity.name_taken(*name),
+            Some(Reply::Removed) => self.servers.removed(),
             Some(Reply::NotInRoom(number)) => self.not_in_room(*number, now),
             Some(Reply::RoomFull(room, _) | Reply::RoomLimit(room, _)) => {
                 self.subscriptions.refused(room);
@@ -116,7 +117,7 @@ impl Protocol {
             self.subscriptions.refused(name);
         }
         let confirmation = match &reply {
-            Some(reply) => self.identity.replied(reply),
+            Some(reply) => self.identity.replied(reply, answered.is_some()),
             None => Confirmation::Unrequested,
         };
         let is_answer = answered.is_some();
@@ -133,10 +134,12 @@ impl Protocol {
         }
         let code = code.unwrap_or(reply.as_ref().map_or(NoticeCode::Done, Reply::code));
         let text = String::from_utf8_lossy(sentence).into_owned();
-        let is_hidden = match reply {
+        let is_hidden = match &reply {
             Some(Reply::Pong(_)) => is_answer,
             Some(Reply::OverBudget { .. }) => false,
             _ if is_answer => false,
+            Some(Reply::NameLost(..)) => false,
+            Some(reply) if self.identity.reclaim_refused(reply, now) => true,
             // The reply to a check of the session itself.
             // In version 2 a ROOM comes before it.
             _ if confirmation == Confirmation::Known => is_line || !is_entry,
@@ -153,6 +156,9 @@ impl Protocol {
                 resource,
                 per_second,
             }) => self.limit_reached(resource, per_second, now),
+            Some(Reply::NameLost(name, _)) if self.identity.name_lost(name) => {
+                self.push_event(Event::NameLost(name));
+            }
             Some(Reply::Operator(text)) => {
                 let text = String::from_utf8_lossy(text).into_owned();
                 self.push_event(Event::Operator(text));

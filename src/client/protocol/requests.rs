@@ -83,8 +83,12 @@ impl Request {
         let answer = |answer| Some(Ok(answer));
         let refusal = |refusal| Some(Err(refusal));
         match (self, reply) {
-            (Self::Name(own), Reply::Named(name)) if own == name => answer(Answer::Done),
-            (Self::Name(own), Reply::NameTaken(name)) if own == name => {
+            (Self::Name(own), Reply::Named(name) | Reply::NamedUnconfirmed(name))
+                if own == name =>
+            {
+                answer(Answer::Done)
+            }
+            (Self::Name(own), Reply::NameTaken(name) | Reply::NameLost(name, _)) if own == name => {
                 refusal(Refusal::NameTaken(*name))
             }
             (Self::Name(_), Reply::NameLimit(limit)) => refusal(Refusal::NameLimit(*limit)),

@@ -7,8 +7,8 @@ use super::*;
 use crate::client::ticket::Ticket;
 use crate::wire::reply::NoticeCode;
 use crate::wire::v2::{
-    BundleSize, ClientFrame, Message, Room, ServerFrame, SessionId, Welcome, parse_client,
-    push_server_frame, push_server_header,
+    BundleSize, ClientFrame, Message, Room, ServerFrame, ServerList, SessionId, Welcome,
+    parse_client, push_server_frame, push_server_header,
 };
 use crate::wire::{FRAME_MARK, LOBBY};
 
@@ -21,6 +21,7 @@ mod membership;
 mod names;
 mod random;
 mod rooms;
+mod servers;
 mod tickets;
 
 const MS: Duration = Duration::from_millis(1);
@@ -293,6 +294,7 @@ fn welcome(session: u64, timeout_ms: u32) -> ServerFrame<'static> {
         timeout_ms,
         bundle_bytes: 1200,
         address: OWN.parse().unwrap(),
+        servers: ServerList::EMPTY,
     })
 }
 

@@ -22,6 +22,14 @@ impl Protocol {
     /// Writes the next datagram to `out`. Returns false if there is none.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         out.clear();
+        let has_next = self.push_next(now, out) || self.push_server_probe(now, out);
+        if has_next {
+            self.servers.sent(now);
+        }
+        has_next
+    }
+
+    fn push_next(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         self.limits.forget_timeout();
         if self.liveness.is_beat_due(now) {
             self.push_beat(now, out);
@@ -44,13 +52,15 @@ impl Protocol {
             return true;
         }
         if !self.is_down()
-            && let Some(request) = self.identity.take_due()
+            && let Some(request) = self.identity.take_due(now)
         {
             self.identity_checked_at = now;
             self.push_command(&request, out);
             return true;
         }
         match self.liveness.mode() {
+            // What the session says next must not go to the lobby of another server.
+            Mode::V1 if self.is_down() && self.servers.is_new() => false,
             Mode::V1 => self.push_line(now, out),
             _ => self.push_subscriptions(now, out) || self.push_bundle(now, out),
         }
@@ -89,7 +99,7 @@ impl Protocol {
                     // to a peer that it has registered with version 1.
                     push_hello(&self.hello(BundleSize::Full, false), &mut due);
                     std::mem::swap(out, &mut due);
-                } else if self.liveness.can_probe() {
+                } else if self.liveness.can_probe() || self.liveness.is_asking_elsewhere() {
                     let ping = self.ping();
                     self.push_request(ping, None, now, &mut due);
                 }
@@ -118,12 +128,12 @@ impl Protocol {
         self.push_frame(&ClientFrame::Heartbeat(None), out);
     }
 
-    fn push_heartbeat(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn push_heartbeat(&mut self, out: &mut Vec<u8>) {
         let room = self.membership.room().map(|room| room.number);
         self.push_frame(&ClientFrame::Heartbeat(room), out);
     }
 
-    fn hello(&mut self, bundle_size: BundleSize, has_session: bool) -> Hello {
+    pub(super) fn hello(&mut self, bundle_size: BundleSize, has_session: bool) -> Hello {
         Hello {
             nonce: self.membership.take_nonce(has_session),
             options: SessionOptions {
@@ -167,7 +177,7 @@ impl Protocol {
         if is_text && now > self.identity_checked_at + MAX_CONFIRMATION_AGE {
             self.identity_checked_at = now;
             self.identity.check();
-            if let Some(request) = self.identity.take_due() {
+            if let Some(request) = self.identity.take_due(now) {
                 self.push_command(&request, out);
                 return true;
             }
@@ -347,7 +357,7 @@ impl Protocol {
     }
 
     /// Appends a frame, which may be the first of its datagram.
-    fn push_frame(&self, frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
+    pub(super) fn push_frame(&self, frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
         if out.is_empty() {
             push_client_header(self.membership.session(), out);
         }

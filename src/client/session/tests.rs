@@ -48,7 +48,7 @@ fn connect(servers: &[SocketAddr]) -> Session {
     let mut config = config(servers[0], ProtocolChoice::V1);
     config.heartbeat_interval = 2 * PATIENCE;
     config.answer_timeout = MIN_HEARTBEAT;
-    Session::connect_to(servers.to_vec(), config).unwrap()
+    Session::connect_to(&[servers.to_vec()], config).unwrap()
 }
 
 fn next(session: &Session) -> Event {
@@ -97,7 +97,7 @@ fn each_address_is_greeted_until_one_answers() {
     let addresses = servers.each_ref().map(|each| each.local_addr().unwrap());
     let mut config = config(addresses[0], ProtocolChoice::V2);
     config.greeting_timeout = MIN_HEARTBEAT;
-    let session = Session::connect_to(addresses.to_vec(), config).unwrap();
+    let session = Session::connect_to(&[addresses.to_vec()], config).unwrap();
     for server in &servers {
         for _ in 0..3 {
             expect_hello(server);
@@ -120,7 +120,7 @@ fn a_refused_greeting_leads_to_the_next_address_at_once() {
     config.heartbeat_interval = 2 * PATIENCE;
     config.retry_delay = PATIENCE;
     let addresses = vec![closed, server.local_addr().unwrap()];
-    let session = Session::connect_to(addresses, config).unwrap();
+    let session = Session::connect_to(&[addresses], config).unwrap();
     expect_hello(&server);
     assert!(session.events().is_empty(), "no word of the first one");
 }
@@ -131,7 +131,7 @@ fn a_server_that_starts_at_one_of_several_addresses_is_greeted_to_the_end() {
     let mut config = config(addresses[0], ProtocolChoice::Auto);
     config.greeting_timeout = 3 * MIN_HEARTBEAT;
     config.heartbeat_interval = MIN_HEARTBEAT;
-    let session = Session::connect_to(addresses.to_vec(), config).unwrap();
+    let session = Session::connect_to(&[addresses.to_vec()], config).unwrap();
     assert!(matches!(next(&session), Event::Down(_)));
     let server = bind_at(addresses[1]);
     for _ in 0..3 {
@@ -156,7 +156,7 @@ fn an_address_that_refuses_is_tried_again_after_the_others() {
     config.greeting_timeout = MIN_HEARTBEAT;
     config.heartbeat_interval = MIN_HEARTBEAT;
     let addresses = vec![first, second.local_addr().unwrap()];
-    let session = Session::connect_to(addresses, config).unwrap();
+    let session = Session::connect_to(&[addresses], config).unwrap();
     assert!(matches!(
         next(&session),
         Event::Down(DownReason::NoAnswer(_))
@@ -226,7 +226,7 @@ fn an_address_that_has_answered_is_not_left_at_once() {
     let addresses = [&server, &other].map(|socket| socket.local_addr().unwrap());
     let mut config = config(addresses[0], ProtocolChoice::V1);
     config.heartbeat_interval = MIN_HEARTBEAT * 5;
-    let session = Session::connect_to(addresses.to_vec(), config).unwrap();
+    let session = Session::connect_to(&[addresses.to_vec()], config).unwrap();
     let from = expect(&server, HEARTBEAT);
     server.send_to(b"ada hi", from).unwrap();
     assert_eq!(next(&session), Event::Up(ProtocolVersion::V1));
@@ -241,7 +241,7 @@ fn the_state_is_as_new_as_the_events() {
         let server = bind();
         let address = server.local_addr().unwrap();
         let session =
-            Session::connect_to(vec![address], config(address, ProtocolChoice::V1)).unwrap();
+            Session::connect_to(&[vec![address]], config(address, ProtocolChoice::V1)).unwrap();
         let from = expect(&server, HEARTBEAT);
         for _ in 0..200 {
             server.send_to(b"ada hi", from).unwrap();
@@ -276,7 +276,7 @@ fn the_counts_do_not_wait_for_what_is_said() {
     let server = silent.local_addr().unwrap();
     let mut config = config(server, ProtocolChoice::V2);
     config.greeting_timeout = 1000 * PATIENCE;
-    let session = Session::connect_to(vec![server], config).unwrap();
+    let session = Session::connect_to(&[vec![server]], config).unwrap();
     while session.say("hi").is_ok() {}
     assert_eq!(session.stats(), SessionStats::default());
     // Otherwise the session would wait for an answer before it leaves.

@@ -66,6 +66,30 @@ pub enum ConfigError {
     #[cfg(feature = "admin")]
     #[error("--admin-token-file goes with --admin")]
     TokenWithoutAdmin,
+    /// The server has a bus, and does not know which cluster it is part of.
+    #[cfg(feature = "cluster")]
+    #[error("--cluster needs --cluster-name NAME: servers with the same name are one chat")]
+    ClusterWithoutName,
+    /// A flag of a cluster is given, and no bus.
+    #[cfg(feature = "cluster")]
+    #[error("--{0} goes with --cluster")]
+    WithoutCluster(&'static str),
+    /// A certificate is given without its key, or a key without its certificate.
+    #[cfg(feature = "cluster")]
+    #[error("--cluster-certificate and --cluster-key go together")]
+    CertificateWithoutKey,
+    /// A file for the bus cannot be read, or has something else in it.
+    #[cfg(feature = "cluster")]
+    #[error("{0}")]
+    ClusterFile(String),
+    /// No client can reach this address.
+    #[cfg(feature = "cluster")]
+    #[error("--advertise {0}: give the address and the port at which clients reach this server")]
+    Advertise(SocketAddr),
+    /// Greetings are no chat.
+    #[cfg(feature = "cluster")]
+    #[error("--cluster goes with --service chat")]
+    ClusterOfGreetings,
     /// `--once` is given to a chat server.
     #[error("--once goes with --service greet")]
     OnceWithoutGreet,

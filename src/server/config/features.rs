@@ -14,6 +14,8 @@ impl ServerConfig {
             port: address.port(),
             token_file: self.admin.token_file.clone(),
         }));
+        #[cfg(feature = "cluster")]
+        features.extend(self.cluster.feature());
         features
     }
 }

@@ -3,6 +3,7 @@
 use humantime::format_duration;
 
 use super::{Proof, ServerConfig, ServiceKind, Trust};
+use crate::server::files::shown;
 use crate::wire::reply::Thousands;
 
 impl ServerConfig {
@@ -35,7 +36,7 @@ impl ServerConfig {
         };
         let bans = match &self.state_dir {
             None => "memory".to_owned(),
-            Some(folder) => folder.display().to_string(),
+            Some(folder) => shown(folder),
         };
         format!(
             "chat, {workers}, up to {} peers, timeout {}, proof {proof}, trust {trust}, bans in {bans}",

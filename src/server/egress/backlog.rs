@@ -2,12 +2,12 @@
 //! rooms, senders and networks share both fairly.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
 
-use super::Sender;
 use super::arena::{Arena, Place};
 use super::builder::Full;
 use super::load::{Account, Load, TYPICAL_PACKET_NS};
@@ -15,8 +15,9 @@ use super::packets::PACKET_COST_NS;
 use super::peer_accounts::PeerAccounts;
 use super::plan::SharedPlan;
 use super::round_robin::{Flow, FlowState, RoundRobin};
+use super::{Sender, Source};
 use crate::net::PeerAddr;
-use crate::server::registry::Room;
+use crate::server::registry::{Network, Room};
 use crate::wire::DisplayName;
 use crate::wire::v2::SessionId;
 
@@ -65,6 +66,8 @@ pub(super) struct Picked<'a> {
     pub(super) from: DisplayName,
     /// The session that the text is not sent to.
     pub(super) not_to: Option<SessionId>,
+    /// The sender is a peer of this node.
+    pub(super) is_local: bool,
     pub(super) cost_ns: u64,
     /// The time in µs since it arrived.
     pub(super) age_us: u32,
@@ -114,11 +117,15 @@ struct Text {
 /// The address in memory of a room. The room of a queue is kept, so no other one can have it.
 type RoomKey = usize;
 
-/// The key of a share: the address of a trusted sender, or that of the network of any other sender,
-/// with port 0, which no peer has. Senders with the same key also take turns as one in a room. So
-/// many addresses of a network have no more turns than one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct ShareKey(PeerAddr);
+/// The key of a share. Senders with the same key also take turns as one in a room. So many addresses of
+/// a network have no more turns than one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ShareKey {
+    Peer(PeerAddr),
+    Network(Network),
+    /// A peer of another server, by its hash.
+    Node(u64),
+}
 
 impl Backlog {
     /// Returns an empty backlog, which keeps what can be sent within `time`.
@@ -168,7 +175,7 @@ impl Backlog {
         sender: &Sender,
         text: &[u8],
     ) -> Result<usize, BacklogFull> {
-        let from = DisplayName::of(sender.address.socket_addr(), sender.name);
+        let from = sender.from;
         let key = (room_key(room), ShareKey::of(sender));
         let known = self.find(&key);
         let (queue, share) = match known {
@@ -190,8 +197,8 @@ impl Backlog {
         let load = Load::of(room, &from, text.len(), packet_ns);
         let left = self.bound.saturating_sub(self.total.kept);
         let mut is_reserved = !(queued.may_keep(load, left) && shared.may_keep(load, left));
-        if sender.network.is_some() {
-            let own = self.peers.get(&sender.address);
+        if let Source::Untrusted(address, _) = &sender.source {
+            let own = self.peers.get(address);
             // A network may have as much as is left of the room's share, and a sender as much as is
             // left of the network's. So there is always some of it left for other networks.
             let left = left.saturating_sub(queued.kept);
@@ -204,9 +211,9 @@ impl Backlog {
             self.check_reserve(queued, shared, &nothing)?;
         }
         let index = known.unwrap_or_else(|| self.add_sender(room, key, queue, share));
-        let peer = match sender.network {
-            None => None,
-            Some(_) => Some(self.peers.add(sender.address, load, is_reserved)),
+        let peer = match sender.source {
+            Source::Untrusted(address, _) => Some(self.peers.add(address, load, is_reserved)),
+            Source::Trusted(_) | Source::Node(_) => None,
         };
         let places = self.texts.iter_mut().map(|(_, text)| &mut text.place);
         let place = self.bytes.push(text, places);
@@ -270,6 +277,7 @@ impl Backlog {
                 share: sender.share,
                 from: text.from,
                 not_to: text.not_to,
+                is_local: !matches!(sender.key.1, ShareKey::Node(_)),
                 cost_ns: text.load.cost_ns,
                 age_us: self.now_us.wrapping_sub(text.received_us),
                 text: self.bytes.get(&text.place),
@@ -410,12 +418,25 @@ impl RoomQueue {
     }
 }
 
+impl Hash for ShareKey {
+    /// Hashes what a key holds, at half the cost of that and its kind.
+    #[inline(always)]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Peer(address) => address.hash(state),
+            Self::Network(network) => network.hash(state),
+            Self::Node(hash) => hash.hash(state),
+        }
+    }
+}
+
 impl ShareKey {
     #[inline]
     fn of(sender: &Sender) -> Self {
-        match sender.network {
-            None => Self(sender.address),
-            Some(network) => Self(PeerAddr::new((network.address(), 0).into(), 0)),
+        match sender.source {
+            Source::Trusted(address) => Self::Peer(address),
+            Source::Untrusted(_, network) => Self::Network(network),
+            Source::Node(hash) => Self::Node(hash),
         }
     }
 }

@@ -108,6 +108,7 @@ impl PlanPackets {
 
 impl PlanBuilder<'_> {
     /// Adds a text, if there is space for it. An empty plan always has enough for one.
+    #[inline(always)]
     pub(super) fn try_push(&mut self, picked: &Picked<'_>) -> Result<(), Full> {
         let frame_bytes = message_bytes(&picked.from, picked.text.len());
         let speaks_v1 = self.texts.is_some() || self.lines.is_some();
@@ -184,6 +185,7 @@ mod tests {
         let text = |cost_ns| Picked {
             share: 0,
             not_to: None,
+            is_local: true,
             from: DisplayName::Address(([127, 0, 0, 1], 9).into()),
             cost_ns,
             age_us: 0,

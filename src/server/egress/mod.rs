@@ -7,12 +7,15 @@ mod builder;
 mod bundles;
 mod exchange;
 mod goodbye;
+pub mod inbox;
 mod load;
 pub mod notifier;
+pub mod outbox;
 mod own;
 mod packets;
 mod peer_accounts;
 mod plan;
+mod publisher;
 pub mod replies;
 mod round_robin;
 mod schedule;
@@ -20,18 +23,22 @@ mod stuck;
 mod texts;
 mod worker_set;
 
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::inbox::{Inbox, Incoming};
+use self::outbox::Outbox;
 use self::packets::Packets;
 use self::plan::{Claim, Sent};
+use self::publisher::Publisher;
 use self::replies::Replies;
 use self::schedule::Schedule;
 use self::stuck::StuckDetector;
 use crate::net::{PeerAddr, Transmit};
 use crate::server::ops::stats::{WorkerId, WorkerInfo};
 use crate::server::registry::{Network, Peer, Room};
-use crate::wire::Name;
+use crate::wire::DisplayName;
 use crate::wire::v2::SessionId;
 
 pub use backlog::BacklogFull;
@@ -55,27 +62,45 @@ pub struct Egress {
     without_own: Packets,
     stuck: StuckDetector,
     info: Arc<WorkerInfo>,
+    /// `None` without a cluster.
+    nodes: Option<FromNodes>,
+}
+
+/// The way of texts from other nodes to a worker.
+struct FromNodes {
+    inbox: Arc<Inbox>,
+    /// Gives each of their senders a share of the backlog.
+    hash: RandomState,
 }
 
 /// The sender of a text, as it is when the text arrives.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender {
-    pub address: PeerAddr,
-    pub name: Option<Name>,
+    pub from: DisplayName,
+    pub source: Source,
     /// The session that the text is not sent to.
     pub session_without_echo: Option<SessionId>,
-    /// `None` for a trusted sender.
-    pub network: Option<Network>,
+}
+
+/// The one who pays for a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A trusted peer, alone.
+    Trusted(PeerAddr),
+    /// Another peer, together with its network.
+    Untrusted(PeerAddr, Network),
+    /// A peer of another server, which has this hash. Its own node has made it pay before, with its
+    /// network.
+    Node(u64),
 }
 
 impl From<PeerAddr> for Sender {
     /// Returns a trusted sender without a name.
     fn from(address: PeerAddr) -> Self {
         Self {
-            address,
-            name: None,
+            from: DisplayName::Address(address.socket_addr()),
+            source: Source::Trusted(address),
             session_without_echo: None,
-            network: None,
         }
     }
 }
@@ -92,12 +117,15 @@ pub enum Progress {
 
 impl Sender {
     pub fn of(address: PeerAddr, peer: &Peer) -> Self {
-        let network = || Network::of(address.socket_addr().ip());
+        let ip = address.socket_addr().ip();
+        let source = match peer.is_trusted() {
+            true => Source::Trusted(address),
+            false => Source::Untrusted(address, Network::of(ip)),
+        };
         Self {
-            address,
-            name: peer.name(),
+            from: DisplayName::of(address.socket_addr(), peer.name()),
+            source,
             session_without_echo: peer.session_without_echo(),
-            network: (!peer.is_trusted()).then(network),
         }
     }
 }
@@ -119,7 +147,15 @@ impl Egress {
             stuck: StuckDetector::new(exchange.turns()),
             info: Arc::clone(&exchange.worker(worker).info),
             exchange,
+            nodes: None,
         }
+    }
+
+    /// Publishes texts to the other nodes of a cluster from now on, and takes theirs.
+    pub fn join_cluster(&mut self, outbox: Arc<Outbox>, inbox: Arc<Inbox>) {
+        self.schedule.publisher = Some(Publisher::new(self.worker, outbox));
+        let hash = RandomState::new();
+        self.nodes = Some(FromNodes { inbox, hash });
     }
 
     /// Begins a turn of the worker's loop, at this time.
@@ -140,6 +176,7 @@ impl Egress {
 
     /// Sends all replies, and then one slice of the fan-out.
     pub fn poll(&mut self, transmit: &mut impl Transmit, now_ms: u64) -> Progress {
+        let more_of_nodes = self.take_from_nodes();
         let counters = &self.info.counters;
         let tally = self.replies.send(transmit);
         counters.replies.add(tally.sent);
@@ -149,10 +186,38 @@ impl Egress {
         self.info.backlog.set_cost_ns(self.schedule.cost_ns());
         match self.claim(now_ms) {
             Some(claim) => self.send(&claim, transmit),
+            None if more_of_nodes => {}
             None if self.schedule.is_waiting() => return Progress::Waiting,
             None => return Progress::Idle,
         }
         Progress::More
+    }
+
+    /// Takes what other nodes have sent, and queues their texts. Returns true if there is more.
+    fn take_from_nodes(&mut self) -> bool {
+        let Some(nodes) = &self.nodes else {
+            return false;
+        };
+        for _ in 0..MAX_INCOMING_PER_STEP {
+            match nodes.inbox.pop() {
+                None => return false,
+                Some(Incoming::Texts(batch)) => {
+                    let counters = &self.info.counters;
+                    for text in batch.texts() {
+                        let sender = inbox::sender(&text, &nodes.hash);
+                        match self.schedule.push(batch.room(), &sender, text.text) {
+                            Ok(()) => counters.messages_of_nodes.add(1),
+                            Err(BacklogFull) => counters.messages_shed.add(1),
+                        }
+                    }
+                }
+                Some(Incoming::Private { to, from, text }) => {
+                    self.replies.push_private(&to, from, &text);
+                }
+                Some(Incoming::Reply { to, reply }) => self.replies.push_late(&to, &reply),
+            }
+        }
+        !nodes.inbox.is_empty()
     }
 
     /// Claims the next slice of a plan of this worker, or of another one. If it returns `None`, it
@@ -201,6 +266,9 @@ impl Egress {
         }
     }
 }
+
+/// Maximum number of batches that a worker takes between two slices. They have at most 256 KiB.
+const MAX_INCOMING_PER_STEP: usize = 8;
 
 #[cfg(test)]
 #[cfg(loom)]

@@ -119,7 +119,13 @@ impl Replies {
         from: DisplayName,
         text: &[u8],
     ) -> Result<(), TooMany> {
-        self.take_share(|replies| &mut replies.privates_left)?;
+        self.take_private()?;
+        self.push_private(to, from, text);
+        Ok(())
+    }
+
+    /// Sends a direct message that a peer of another server has sent.
+    pub fn push_private(&mut self, to: &Recipient, from: DisplayName, text: &[u8]) {
         let start = self.bytes.len();
         match to.protocol {
             Protocol::Text | Protocol::Lines => {
@@ -134,7 +140,29 @@ impl Replies {
             }
         }
         self.datagrams.push((to.address, start..self.bytes.len()));
-        Ok(())
+    }
+
+    /// Sends a reply to a peer whose datagram was handled before.
+    pub fn push_late(&mut self, to: &Recipient, reply: &Reply<'_>) {
+        let start = self.bytes.len();
+        match to.protocol {
+            Protocol::Text | Protocol::Lines => {
+                wire::push_reply(reply, &mut self.bytes);
+                let line_end = to.protocol.line_end();
+                self.bytes.extend_from_slice(line_end.as_bytes());
+            }
+            Protocol::Frames(_) => {
+                let receiver = to.session.map_or(0, SessionId::get);
+                push_server_header(receiver, &mut self.bytes);
+                v2::push_reply(reply, &mut self.bytes);
+            }
+        }
+        self.datagrams.push((to.address, start..self.bytes.len()));
+    }
+
+    /// Takes one of the direct messages that the datagram may send.
+    pub fn take_private(&mut self) -> Result<(), TooMany> {
+        self.take_share(|replies| &mut replies.privates_left)
     }
 
     /// Takes one of the lists that the datagram may ask for.

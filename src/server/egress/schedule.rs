@@ -8,6 +8,7 @@ use super::backlog::{Backlog, BacklogFull};
 use super::exchange::Exchange;
 use super::packets::PACKET_COST_NS;
 use super::plan::{Claim, Plan, SLICE_COST_NS, SharedPlan};
+use super::publisher::Publisher;
 use super::round_robin::RoundRobin;
 use super::texts::TextPlanner;
 use crate::server::ops::stats::WorkerId;
@@ -24,6 +25,8 @@ pub(super) struct Schedule {
     backlog: Backlog,
     turns: RoundRobin,
     planner: TextPlanner,
+    /// `None` without a cluster.
+    pub(super) publisher: Option<Publisher>,
     pool: PlanPool,
     /// The rooms that have texts or a plan, and no turns. Other workers have to finish their plans
     /// first, or there is no free plan.
@@ -54,6 +57,7 @@ impl Schedule {
             backlog: Backlog::new(backlog),
             turns: RoundRobin::default(),
             planner: TextPlanner::new(max_segments),
+            publisher: None,
             pool: PlanPool::new(worker),
             suspended: Vec::with_capacity(MAX_PLANS),
         }
@@ -156,13 +160,26 @@ impl Schedule {
         let target = Arc::clone(&self.backlog.rooms[room].room);
         let others = self.exchange.workers() - 1;
         let (mut helpers, mut age_us) = (0, 0);
+        let publisher = self.publisher.as_mut();
+        let publisher = publisher.filter(|_| target.remote_members() > 0);
         let plan = self.pool.take(|plan| {
             let mut builder = plan.build(&target, &mut self.planner);
-            self.backlog.pick(room, |text| {
-                builder.try_push(text)?;
-                age_us = age_us.max(text.age_us);
-                Ok(())
-            });
+            match publisher {
+                None => self.backlog.pick(room, |text| {
+                    builder.try_push(text)?;
+                    age_us = age_us.max(text.age_us);
+                    Ok(())
+                }),
+                Some(publisher) => {
+                    self.backlog.pick(room, |text| {
+                        builder.try_push(text)?;
+                        age_us = age_us.max(text.age_us);
+                        publisher.push(&target, text);
+                        Ok(())
+                    });
+                    publisher.finish(&target);
+                }
+            }
             builder.finish();
             plan.set_received_us(self.backlog.now_us.wrapping_sub(age_us));
             let cost_ns = plan.cost_ns();

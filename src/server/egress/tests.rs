@@ -1,3 +1,4 @@
+mod nodes;
 mod stuck;
 mod times;
 mod turns;

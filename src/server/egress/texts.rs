@@ -98,6 +98,7 @@ mod tests {
                 share: usize::from(port),
                 from: DisplayName::Address(([127, 0, 0, 1], port).into()),
                 not_to: None,
+                is_local: true,
                 cost_ns: 0,
                 age_us: 0,
                 text: &[b'x'; 984],

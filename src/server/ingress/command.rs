@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::cost;
 use crate::net::PeerAddr;
-use crate::server::egress::replies::Replies;
+use crate::server::egress::replies::{Replies, TooMany};
 use crate::server::ops::stats::Counters;
-use crate::server::registry::{NameError, Peer, PeerRates, Registry, Room, RoomError};
+use crate::server::registry::{
+    NameError, Peer, PeerRates, Registry, Renamed, Request, Room, RoomError,
+};
 use crate::wire::reply::{Page, Thousands};
 use crate::wire::v2::ServerFrame;
 use crate::wire::{Command, DisplayName, Misuse, Name, Protocol, Reply, RoomName};
@@ -52,7 +54,7 @@ impl Commands<'_> {
         let room = self.peer.room();
         let entered = Reply::Entered {
             room: *room.name(),
-            members: room.len(),
+            members: room.all_members(),
         };
         self.replies.reply(self.peer.protocol(), &entered);
     }
@@ -62,8 +64,13 @@ impl Commands<'_> {
         if renamed.is_ok() {
             self.charge_notices(&[&self.peer.room()]);
         }
-        let reply = renamed.map_or_else(Reply::from, |()| Reply::Named(name));
-        self.reply(&reply)
+        self.reply(&match renamed {
+            Ok(Renamed::Yes) => Reply::Named(name),
+            Ok(Renamed::Unconfirmed) => Reply::NamedUnconfirmed(name),
+            // The thread of the cluster replies.
+            Ok(Renamed::Pending) => return Ok(()),
+            Err(error) => error.into(),
+        })
     }
 
     fn join(&mut self, name: RoomName) -> Result<(), Expired> {
@@ -80,7 +87,7 @@ impl Commands<'_> {
         }
         self.reply(&Reply::Entered {
             room: *room.name(),
-            members: room.len(),
+            members: room.all_members(),
         })
     }
 
@@ -96,12 +103,12 @@ impl Commands<'_> {
     fn list_rooms(&mut self, first: usize) -> Result<(), Expired> {
         let mut page = Page::new(first);
         let max_bytes = self.peer.protocol().page_bytes();
-        let push = |room: &Room| {
-            let members = Thousands(room.len() as u64);
-            let entry = format_args!("{} ({members})", room.name());
-            page.push(entry, max_bytes).is_some()
+        let push = |name: RoomName, members: usize| {
+            let members = Thousands(members as u64);
+            page.push(format_args!("{name} ({members})"), max_bytes)
+                .is_some()
         };
-        page.total = self.registry.directory().visit(first - 1, push);
+        page.total = self.registry.visit_rooms(first - 1, push);
         self.reply(&Reply::Rooms(page))
     }
 
@@ -110,14 +117,44 @@ impl Commands<'_> {
             self.counters.messages_muted.add(1);
             return Ok(());
         }
-        let Some(receiver) = self.registry.find(to, &self.from) else {
-            return self.reply(&Reply::NoSuchPeer(to));
-        };
         let from = self.peer.display_name(&self.from);
-        match self.replies.private(&receiver, from, text) {
+        let sent = match self.registry.find(to, &self.from) {
+            Some(receiver) => self.replies.private(&receiver, from, text),
+            None => match self.send_to_node(to, from, text) {
+                Some(sent) => sent,
+                None => return self.reply(&Reply::NoSuchPeer(to)),
+            },
+        };
+        match sent {
             Ok(()) => self.reply(&Reply::Sent { to, text }),
-            Err(_) => self.reply(&Reply::TooManyMessages),
+            Err(TooMany) => self.reply(&Reply::TooManyMessages),
         }
+    }
+
+    /// Sends a direct message to a peer of another server. Returns `None` if there is none.
+    fn send_to_node(
+        &mut self,
+        to: &[u8],
+        from: DisplayName,
+        text: &[u8],
+    ) -> Option<Result<(), TooMany>> {
+        let requests = self.registry.requests()?;
+        let to = DisplayName::parse(to)?;
+        let node = self.registry.remote().find(&to)?;
+        if let Err(error) = self.replies.take_private() {
+            return Some(Err(error));
+        }
+        let text = text.into();
+        let private = Request::Private {
+            node,
+            from,
+            to,
+            text,
+        };
+        Some(match requests.push(private) {
+            true => Ok(()),
+            false => Err(TooMany),
+        })
     }
 
     fn set_presence(&mut self, is_on: bool) -> Result<(), Expired> {

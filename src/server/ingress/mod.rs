@@ -11,6 +11,7 @@ mod hello_limit;
 mod line;
 mod newcomer;
 mod reply_limit;
+mod servers;
 mod session;
 pub mod token;
 
@@ -36,6 +37,7 @@ use crate::wire::{ClientDatagram, GREETING_START, Limit, LimitScope, NOTICE, Rep
 
 pub use hello_limit::HelloLimit;
 pub use reply_limit::ReplyLimit;
+pub use servers::OtherServers;
 
 /// The ingress of one worker.
 pub struct Ingress {
@@ -68,6 +70,8 @@ pub struct IngressShared {
     pub hellos: HelloLimit,
     /// Limits the requests to v1 newcomers to prove their address.
     pub challenges: Challenges,
+    /// The other servers of the cluster.
+    pub servers: Arc<OtherServers>,
 }
 
 impl Ingress {

@@ -317,13 +317,16 @@ impl Ingress {
         protocol: Protocol,
         egress: &mut Egress,
     ) {
-        let welcome = Welcome {
-            session,
-            timeout_ms: self.shared.timeout.as_ms(),
-            bundle_bytes: protocol.bundle_bytes() as u16,
-            address: from.socket_addr(),
-        };
-        egress.replies.add_frame(&ServerFrame::Welcome(welcome));
+        self.shared.servers.with(|servers| {
+            let welcome = Welcome {
+                session,
+                timeout_ms: self.shared.timeout.as_ms(),
+                bundle_bytes: protocol.bundle_bytes() as u16,
+                address: from.socket_addr(),
+                servers,
+            };
+            egress.replies.add_frame(&ServerFrame::Welcome(welcome));
+        });
     }
 }
 

@@ -40,6 +40,13 @@ impl Moderation {
         Ok(count)
     }
 
+    /// Tells all peers something that the operator has not said. Waits as [`Moderation::say`] does.
+    #[cfg(feature = "cluster")]
+    pub fn tell_everyone(&self, reply: &Reply<'_>) {
+        let peers = self.registry.all_recipients();
+        self.notices.tell_all(&peers, reply);
+    }
+
     /// Refuses newcomers from now on, and tells all peers that the server stops after `time`. It
     /// stops then, or as soon as no peer is left. Until then they go on talking. A second call changes
     /// the time. Returns the number of peers that are told.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::server::files;
+use crate::server::files::{self, shown};
 use crate::server::ingress::bans::{Ban, MAX_BANS};
 
 /// The file `bans` in the folder of `--state-dir`.
@@ -19,7 +19,7 @@ pub enum StateError {
     #[error(
         "{}:{line}: must be a ban such as `192.0.2.0/24 until 2027-01-31T12:00:00Z` or \
          `192.0.2.0/24 for ever`",
-        .path.display()
+        shown(.path)
     )]
     Line {
         /// The file.
@@ -28,10 +28,10 @@ pub enum StateError {
         line: usize,
     },
     /// The file has too many lines.
-    #[error("{} has more than {MAX_BANS} bans", .0.display())]
+    #[error("{} has more than {MAX_BANS} bans", shown(.0))]
     TooMany(PathBuf),
     /// A file or the folder cannot be read or written.
-    #[error("{}: {error}", .path.display())]
+    #[error("{}: {error}", shown(.path))]
     Io {
         /// The file or folder.
         path: PathBuf,

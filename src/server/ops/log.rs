@@ -10,7 +10,7 @@ use crossbeam::utils::CachePadded;
 use humantime::format_duration;
 use tracing::{Level, enabled, info, warn};
 
-use super::stats::Stats;
+use super::stats::{ClusterStats, Stats};
 use crate::net::PeerAddr;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::wire::reply::Thousands;
@@ -353,6 +353,17 @@ pub fn write_totals(stats: &Stats, uptime: Duration) {
         Thousands(total.deliveries_planned),
         Thousands(total.dropped_total()),
     );
+    if let Some(ClusterStats { status, counts }) = &stats.cluster {
+        info!(
+            target: SERVER,
+            "cluster {}: {} texts published, {} received, {} dropped, {} missing",
+            status.cluster,
+            Thousands(counts.texts_published),
+            Thousands(counts.texts_received),
+            Thousands(counts.dropped()),
+            Thousands(counts.texts_missing),
+        );
+    }
 }
 
 const SERVER: &str = "bullhorn::server";

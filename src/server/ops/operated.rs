@@ -27,6 +27,9 @@ pub trait Operated {
     /// Returns true if the server admits no newcomers any more, and is about to stop.
     fn is_draining(&self) -> bool;
 
+    /// Returns true if the server needs the bus of its cluster, and the bus is away.
+    fn lacks_bus(&self) -> bool;
+
     /// Asks the server to stop.
     fn stop(&self);
 }

@@ -8,6 +8,7 @@
 
 mod calls;
 mod features;
+mod folders;
 mod paths;
 mod refusals;
 mod user;

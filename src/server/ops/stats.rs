@@ -1,5 +1,6 @@
 //! Statistics. Each worker writes counters of its own, and any thread may read them.
 
+mod cluster;
 mod workers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::histogram::TimeCounts;
 use crate::net::SendTally;
 
+pub use self::cluster::{ClusterCounts, ClusterStats, ClusterStatus, NodeStatus};
 pub use self::workers::{BacklogGauge, WorkerId, WorkerInfo, WorkerStats};
 
 /// A count that one thread adds to, and any thread may read.
@@ -124,6 +126,8 @@ counters! {
     challenges,
     /// Messages queued for fan-out, from texts and from frames.
     messages,
+    /// Messages of peers of other nodes of the cluster, which are for local peers.
+    messages_of_nodes,
     /// Messages shed because the share of their sender or room of the backlog was used up.
     messages_shed,
     /// Texts and direct messages dropped because the operator has muted their sender.
@@ -355,6 +359,8 @@ pub struct Stats {
     pub group_alarms: u64,
     /// System calls of this process that its sandbox has refused. The log names them.
     pub calls_refused: u64,
+    /// The cluster, or `None` without one.
+    pub cluster: Option<ClusterStats>,
 }
 
 impl Stats {

@@ -10,6 +10,7 @@ use super::hash::AddressHash;
 use super::limits::SharedLimits;
 use super::memory::capacity_after_flood;
 use super::network_limits::{NetworkShares, NetworkSlot};
+use super::nodes::RemoteNodes;
 use super::presence::EventQueue;
 use super::room::Room;
 use crate::server::ops::supervise::lock;
@@ -24,6 +25,8 @@ pub struct Directory {
     limits: Arc<SharedLimits>,
     pub(super) shares: NetworkShares,
     workers: usize,
+    /// The members of other nodes.
+    remote: Arc<RemoteNodes>,
     events: Arc<EventQueue>,
     incarnations: AddressHash,
 }
@@ -59,6 +62,7 @@ impl Directory {
     pub(super) fn new(
         workers: usize,
         limits: Arc<SharedLimits>,
+        remote: Arc<RemoteNodes>,
         events: EventQueue,
         incarnations: AddressHash,
     ) -> Self {
@@ -77,6 +81,7 @@ impl Directory {
             limits,
             shares: NetworkShares::default(),
             workers,
+            remote,
             events,
             incarnations,
         }
@@ -96,17 +101,35 @@ impl Directory {
         1 + self.lock().by_name.len()
     }
 
-    /// Calls `visit` with the rooms from index `first` on until it returns false. The
-    /// lobby has the index 0. Returns the number of rooms.
-    pub fn visit(&self, first: usize, mut visit: impl FnMut(&Room) -> bool) -> usize {
+    /// Calls `visit` with the name and the members of each room from index `first` on until it returns
+    /// false. The lobby has the index 0, and rooms with members on other nodes only are last. `local`
+    /// returns the name and the members of a room that is here. Returns the number of rooms.
+    pub(super) fn visit_all(
+        &self,
+        first: usize,
+        local: impl Fn(&Room) -> (RoomName, usize),
+        mut visit: impl FnMut(RoomName, usize) -> bool,
+    ) -> usize {
         let rooms = self.lock();
         let others = rooms.by_name.values().map(|entry| &entry.room);
+        let mut goes_on = true;
         for room in std::iter::once(&self.lobby).chain(others).skip(first) {
-            if !visit(room) {
+            let (name, members) = local(room);
+            goes_on = visit(name, members);
+            if !goes_on {
                 break;
             }
         }
-        1 + rooms.by_name.len()
+        let mut count = 1 + rooms.by_name.len();
+        let lobby = lobby();
+        self.remote.visit_rooms(|name, members| {
+            let key = name.folded();
+            if key != lobby && !rooms.by_name.contains_key(&key) {
+                goes_on = goes_on && (count < first || visit(name, members));
+                count += 1;
+            }
+        });
+        count
     }
 
     /// Returns the room called `name`.
@@ -169,6 +192,8 @@ impl Directory {
             name,
         };
         let room = Arc::new(Room::new(room, self.workers, events));
+        // Under the lock of the directory, which `Registry::note_remote` takes after a change.
+        room.set_remote_members(self.remote.len_of(&name) as u32);
         let entry = Entry {
             room: Arc::clone(&room),
             places: 1,

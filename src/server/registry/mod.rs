@@ -13,6 +13,7 @@ mod memory;
 mod names;
 mod network;
 mod network_limits;
+mod nodes;
 mod operator;
 mod peer;
 mod presence;
@@ -23,9 +24,10 @@ mod silence;
 mod slots;
 mod subscriptions;
 mod take_over;
+mod visit;
 mod without_admission;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::net::{MAX_ENDPOINTS, PeerAddr};
 use crate::server::ops::stats::{DropReason, WorkerId};
@@ -33,7 +35,7 @@ use crate::server::ops::supervise::Wake;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::dashmap::{DashMap, Entry, VacantEntry};
 use crate::wire::v2::{SessionId, SessionOptions};
-use crate::wire::{DisplayName, Limit, Name, Protocol, RoomName};
+use crate::wire::{DisplayName, Limit, Protocol, RoomName};
 
 pub use budget::{Budget, PeerRates};
 use debts::Debts;
@@ -49,6 +51,12 @@ use names::Names;
 pub use network::Network;
 use network_limits::NetworkShares;
 pub use network_limits::{NetworkMeters, NetworkRates, NetworkSlot};
+#[cfg(all(test, feature = "cluster"))]
+pub(crate) use nodes::SET_CLOCK_MS;
+pub use nodes::{
+    ChangeQueue, Digest, Inconsistent, NameAnswer, NameRequest, NodeMembers, RemoteNodes, Renamed,
+    Request, RequestQueue, now_ms_since_1970,
+};
 use operator::Rulings;
 pub use operator::{MAX_MUTED, REMOVED_S, TooManyMutes};
 pub use peer::{Newcomer, Peer, Recipient};
@@ -60,8 +68,8 @@ pub use subscriptions::{MAX_SESSION_ROOMS, SubscribeError};
 
 /// The registered peers.
 ///
-/// **Lock order**: a shard of `peers`; then the directory, the names or the rulings; then a room;
-/// then its presence; then the event queue. A change to a peer's registration, room or
+/// **Lock order**: a shard of `peers`; then the directory, the names or the rulings; then a room or the
+/// members of other nodes; then its presence; then the event queue and the changes for other nodes. A change to a peer's registration, room or
 /// name happens under the write lock of the peer's shard, so a peer that leaves and
 /// comes back is never in a room twice, and never missing from it. No lock is held
 /// while datagrams are sent.
@@ -69,6 +77,10 @@ pub struct Registry {
     peers: DashMap<HashedAddr, Arc<Peer>, Prehashed>,
     hash: AddressHash,
     directory: Directory,
+    /// The members of other nodes, of which there are none without a cluster.
+    remote: Arc<RemoteNodes>,
+    /// Requests to other nodes. Not set without a cluster.
+    requests: OnceLock<Arc<RequestQueue>>,
     names: Names,
     /// The number of peers. The map's own `len` takes the lock of every shard.
     len: AtomicUsize,
@@ -112,15 +124,19 @@ impl Registry {
         wake_notifier: Wake,
     ) -> Self {
         let limits = SharedLimits::new(limits);
+        let remote = Arc::<RemoteNodes>::default();
         Self {
             peers: DashMap::with_hasher_and_shard_amount(Prehashed::default(), SHARDS),
             hash,
             directory: Directory::new(
                 workers,
                 Arc::clone(&limits),
+                Arc::clone(&remote),
                 EventQueue::new(wake_notifier),
                 hash.derived(),
             ),
+            remote,
+            requests: OnceLock::new(),
             names: Names::new(Arc::clone(&limits)),
             len: AtomicUsize::new(0),
             limits,
@@ -255,24 +271,6 @@ impl Registry {
         Some(Ok(room))
     }
 
-    /// Gives a peer another name. Returns `None` if the peer is not registered.
-    ///
-    /// # Errors
-    /// [`NameError`]; the peer keeps the name that it has, if any.
-    pub fn rename(&self, address: &PeerAddr, name: Name) -> Option<Result<(), NameError>> {
-        let peer = self.peers.get_mut(&self.hash.hash(address))?;
-        let before = peer.display_name(address);
-        let (names, now_ms) = (&self.names, peer.last_seen_ms());
-        if let Err(error) = names.take(name, peer.name(), *address, peer.network(), now_ms) {
-            return Some(Err(error));
-        }
-        peer.name.store(Some(Arc::new(name)));
-        if before != DisplayName::Name(name) {
-            peer.room().rename(before, name);
-        }
-        Some(Ok(()))
-    }
-
     /// Subscribes a peer to the presence events of its room, or unsubscribes it.
     /// Returns `None` if the peer is not registered.
     pub fn set_presence(&self, address: &PeerAddr, is_on: bool) -> Option<()> {
@@ -306,25 +304,9 @@ impl Registry {
             .find_map(found)
     }
 
-    /// Calls `visit` with the members of `room` from index `first` on, up to
-    /// [`MAX_PAGE_MEMBERS`] or until it returns false. Returns the number of members.
-    pub fn visit_members(
-        &self,
-        room: &Room,
-        first: usize,
-        mut visit: impl FnMut(DisplayName) -> bool,
-    ) -> usize {
-        let (page, members) = room.page(first, MAX_PAGE_MEMBERS);
-        for address in page {
-            let name = self
-                .peers
-                .get(&self.hash.hash(&address))
-                .and_then(|peer| peer.name());
-            if !visit(DisplayName::of(address.socket_addr(), name)) {
-                break;
-            }
-        }
-        members
+    /// The members of other nodes.
+    pub fn remote(&self) -> &Arc<RemoteNodes> {
+        &self.remote
     }
 
     /// Calls `visit` with every v2 peer that worker `owner` serves.
@@ -468,9 +450,6 @@ fn enter_room(room: &Room, key: &HashedAddr, peer: &Peer, subscriber: Option<Rec
         peer.display_name(&key.address)
     });
 }
-
-/// Maximum number of members in one visit: more than fit into a reply of 900 bytes.
-const MAX_PAGE_MEMBERS: usize = 512;
 
 /// Number of shards. The reaper reads one shard after the other, and delays a newcomer by the
 /// time for one (about 0.1 ms at 200,000 peers). Workers seldom wait for the same lock.

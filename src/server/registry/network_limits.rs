@@ -202,6 +202,13 @@ impl NetworkShares {
         taken
     }
 
+    /// Counts one more for a network, also beyond its limit.
+    pub(super) fn add_one(&self, network: Option<NetworkSlot>) {
+        // No count has as many.
+        let added = self.add(network, usize::MAX);
+        debug_assert!(added.is_ok());
+    }
+
     /// Counts one less for a network.
     pub(super) fn leave(&self, network: Option<NetworkSlot>) {
         if let Some(network) = network {

@@ -1,9 +1,10 @@
 //! Presence in one room: its subscribers, and its events since the last notice.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
 
+use super::ChangeQueue;
 use super::memory::capacity_after_flood;
 use super::peer::Recipient;
 use crate::net::PeerAddr;
@@ -18,6 +19,8 @@ pub struct EventQueue {
     /// are at most as many vanished rooms as the workers create in 100 ms.
     rooms: Mutex<Vec<Arc<Presence>>>,
     wake: Wake,
+    /// Not set without a cluster.
+    changes: OnceLock<Arc<ChangeQueue>>,
 }
 
 pub struct Presence {
@@ -51,7 +54,19 @@ impl EventQueue {
         Self {
             rooms: Mutex::default(),
             wake,
+            changes: OnceLock::new(),
         }
+    }
+
+    /// The changes for the other nodes of a cluster, if there is one.
+    pub(super) fn changes(&self) -> Option<&ChangeQueue> {
+        self.changes.get().map(|changes| &**changes)
+    }
+
+    /// Records all changes for the other nodes of a cluster from now on. Only the first call has an
+    /// effect.
+    pub(super) fn record_changes(&self, changes: Arc<ChangeQueue>) {
+        let _ = self.changes.set(changes);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -201,7 +216,7 @@ mod tests {
             PresenceEvent::Joined(ada),
             PresenceEvent::Left(bob),
             PresenceEvent::TimedOut(ada),
-            PresenceEvent::Renamed(bob, name("eve")),
+            PresenceEvent::Renamed(bob, DisplayName::Name(name("eve"))),
         ];
         assert_eq!(
             notice_of(&few).unwrap(),
@@ -216,7 +231,7 @@ mod tests {
         );
         many.extend([
             PresenceEvent::TimedOut(ada),
-            PresenceEvent::Renamed(ada, name("x")),
+            PresenceEvent::Renamed(ada, DisplayName::Name(name("x"))),
         ]);
         assert_eq!(
             notice_of(&many).unwrap(),

@@ -1,9 +1,12 @@
 //! One room. Membership changes under a lock; fan-out reads snapshots of the members.
 
+mod nodes;
+
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
+use once_cell::race::OnceBox;
 
 use super::hash::{HashedAddr, Prehashed};
 use super::members::{Members, NO_GROUP, SendGroup, SessionList, Sessions};
@@ -16,9 +19,10 @@ use crate::server::ops::supervise::lock;
 use crate::sync::arc_swap::ArcSwap;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::wire::cluster::Change;
 use crate::wire::reply::PresenceEvent;
 use crate::wire::v2::SessionId;
-use crate::wire::{DisplayName, Name, Protocol, RoomName, v2};
+use crate::wire::{DisplayName, Protocol, RoomName, v2};
 
 /// A change marks the snapshot of the members as stale. The next fan-out makes a new one,
 /// however many changes there were. That copies 32 bytes per member, and 8 more of a v2 peer, a
@@ -39,6 +43,10 @@ pub struct Room {
     v2_members: AtomicU32,
     /// The number of the next message, for each worker.
     sequences: Box<[AtomicU32]>,
+    /// The number of members on other nodes of the cluster.
+    remote_members: AtomicU32,
+    /// The number of the next text for other nodes, for each worker. There are none until the first.
+    published: OnceBox<Box<[AtomicU32]>>,
     events: Arc<EventQueue>,
 }
 
@@ -82,6 +90,8 @@ impl Room {
             v1_members: AtomicU32::new(0),
             v2_members: AtomicU32::new(0),
             sequences: (0..workers).map(|_| AtomicU32::new(0)).collect(),
+            remote_members: AtomicU32::new(0),
+            published: OnceBox::new(),
             events,
         }
     }
@@ -105,6 +115,11 @@ impl Room {
     /// The number in protocol v2.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// A random number that this room has, and none with the same name before or after it.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// The room as v2 peers are told of it.
@@ -152,7 +167,7 @@ impl Room {
         name: impl FnOnce() -> DisplayName,
     ) {
         let state = self.add(key, to, subscriber);
-        state.record(|| PresenceEvent::Joined(name()));
+        self.record(&state, || PresenceEvent::Joined(name()));
     }
 
     /// Removes a peer, which must be a member. `name` is called if the room has presence
@@ -164,15 +179,28 @@ impl Room {
         name: impl FnOnce() -> DisplayName,
     ) {
         let state = self.remove(key);
-        state.record(|| match reason {
+        self.record(&state, || match reason {
             LeaveReason::Left => PresenceEvent::Left(name()),
             LeaveReason::TimedOut => PresenceEvent::TimedOut(name()),
         });
     }
 
-    /// Adds a member of the room that comes back under another address. This is no event.
-    pub(super) fn come_back(&self, key: &HashedAddr, to: SendTo, subscriber: Option<Recipient>) {
-        drop(self.add(key, to, subscriber));
+    /// Adds a member of the room that comes back under another address. This is no event. `names` are
+    /// called if there is a cluster, and return the display name before and after.
+    pub(super) fn come_back(
+        &self,
+        key: &HashedAddr,
+        to: SendTo,
+        subscriber: Option<Recipient>,
+        names: impl FnOnce() -> [DisplayName; 2],
+    ) {
+        let _state = self.add(key, to, subscriber);
+        if let Some(changes) = self.events.changes() {
+            let [before, now] = names();
+            if before != now {
+                changes.push(Change::Moved(self.name, before, now));
+            }
+        }
     }
 
     /// Removes a member that comes back under another address at once. This is no event.
@@ -259,8 +287,8 @@ impl Room {
     }
 
     /// Records that a member took another name.
-    pub(super) fn rename(&self, before: DisplayName, now: Name) {
-        self.lock().record(|| PresenceEvent::Renamed(before, now));
+    pub(super) fn rename(&self, before: DisplayName, now: DisplayName) {
+        self.record(&self.lock(), || PresenceEvent::Renamed(before, now));
     }
 
     /// Number of peers that receive its presence notices.
@@ -344,6 +372,22 @@ impl Room {
         self.is_stale.store(false, Ordering::Release);
     }
 
+    /// Records an event for the subscribers of the room, and for other nodes.
+    fn record(&self, state: &State, event: impl FnOnce() -> PresenceEvent) {
+        let changes = self.events.changes();
+        if state.presence.is_none() && changes.is_none() {
+            return;
+        }
+        let event = event();
+        if let Some(presence) = &state.presence {
+            let remote = self.remote_members() as usize;
+            presence.record(event, state.members.len() + remote);
+        }
+        if let Some(changes) = changes {
+            changes.push(Change::of(self.name, event));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -366,12 +410,6 @@ impl State {
                 sessions.push(session);
                 self.sessions = Some(Box::new(SessionList(sessions)));
             }
-        }
-    }
-
-    fn record(&self, event: impl FnOnce() -> PresenceEvent) {
-        if let Some(presence) = &self.presence {
-            presence.record(event(), self.members.len());
         }
     }
 }

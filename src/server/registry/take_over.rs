@@ -9,6 +9,7 @@ use super::room::LeaveReason;
 use super::{Registry, Touch};
 use crate::net::PeerAddr;
 use crate::sync::dashmap::Entry;
+use crate::wire::DisplayName;
 use crate::wire::v2::Move;
 
 impl Registry {
@@ -29,11 +30,13 @@ impl Registry {
             return Touch::Unknown;
         }
         let network = self.network_of(newcomer);
+        let mut old_name = DisplayName::Address(former.address);
         let removed = self.peers.remove_if(&old_key, |key, old| {
             let is_it = old.session == Some(former.session)
                 && self.shares.take(network, now_ms).is_ok()
                 && self.hand_over_place(old.network(), network).is_ok();
             if is_it {
+                old_name = old.display_name(&key.address);
                 old.memberships.iter().for_each(|room| room.step_out(key));
                 if let Some(name) = old.name()
                     && !self.names.hand_over(&name, newcomer.address, network)
@@ -50,7 +53,8 @@ impl Registry {
         match self.peers.entry(key) {
             Entry::Vacant(entry) => {
                 // The number of peers stays, as the other session was one of them.
-                let peer = self.come_back((&old_key, &old), &key, newcomer, network, now_ms);
+                let peer =
+                    self.come_back((&old_key, &old, old_name), &key, newcomer, network, now_ms);
                 entry.insert(Arc::clone(&peer));
                 Touch::Moved(peer)
             }
@@ -63,7 +67,8 @@ impl Registry {
                 if let Some(name) = registered.name() {
                     self.names.free(&name);
                 }
-                let peer = self.come_back((&old_key, &old), &key, newcomer, network, now_ms);
+                let peer =
+                    self.come_back((&old_key, &old, old_name), &key, newcomer, network, now_ms);
                 entry.insert(Arc::clone(&peer));
                 self.uncount(registered.network());
                 Touch::Moved(peer)
@@ -71,6 +76,7 @@ impl Registry {
             // Another session, or a v1 peer, was registered at the address meanwhile.
             Entry::Occupied(_) => {
                 for room in old.memberships.iter() {
+                    room.stay_away(old_name);
                     self.directory.release_place(&room);
                 }
                 if let Some(name) = old.name() {
@@ -84,7 +90,7 @@ impl Registry {
 
     fn come_back(
         &self,
-        (old_key, old): (&HashedAddr, &Peer),
+        (old_key, old, old_name): (&HashedAddr, &Peer, DisplayName),
         key: &HashedAddr,
         newcomer: &Newcomer,
         network: Option<NetworkSlot>,
@@ -97,7 +103,8 @@ impl Registry {
             .mute_moved(&peer, &old_key.address, &key.address);
         let mut subscriber = peer.subscriber(&key.address);
         for room in peer.memberships.iter() {
-            room.come_back(key, peer.send_to(), subscriber.take());
+            let names = || [old_name, peer.display_name(&key.address)];
+            room.come_back(key, peer.send_to(), subscriber.take(), names);
         }
         Arc::new(peer)
     }

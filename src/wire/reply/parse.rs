@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::{Changes, KINDS, Limit, LimitScope, MAX_NAMED_EVENTS, NO_SUCH_PEER, NoticeCode};
-use super::{OPERATOR, PONG, Page, PresenceEvent, Reply, Resource};
+use super::{OPERATOR, PONG, Page, PresenceEvent, Reply, Resource, SPLIT, WHOLE};
 use crate::wire::command::{Verb, split_at_blank};
 use crate::wire::proof::ProofToken;
 
@@ -57,6 +57,9 @@ fn read_done(text: &[u8]) -> Option<Reply<'_>> {
     match *words(text, &mut [""; MAX_WORDS]) {
         ["presence", "is", state] => Some(Reply::Subscribed(state == "on")),
         ["you", "are", name] => Some(Reply::Named(name.parse().ok()?)),
+        ["you", "are", name, "(not", "confirmed)"] => {
+            Some(Reply::NamedUnconfirmed(name.parse().ok()?))
+        }
         ["you", "are", "in", room, members, "here)"] => Some(Reply::Entered {
             room: room.parse().ok()?,
             members: read_number(members)?,
@@ -80,6 +83,10 @@ fn read_refusal(text: &[u8]) -> Option<Reply<'_>> {
         ["usage:", verb, ..] => {
             let verb = verb.strip_prefix('/')?.as_bytes();
             Verb::parse(verb).map(Reply::Usage)
+        }
+        [name, "belongs", "to", ..] => {
+            let (_, address) = text.rsplit_once(' ')?;
+            Some(Reply::NameLost(name.parse().ok()?, address.parse().ok()?))
         }
         [name, "is", "taken"] => Some(Reply::NameTaken(name.parse().ok()?)),
         ["name", "limit", ..] => Some(Reply::NameLimit(read_limit(text)?)),
@@ -126,10 +133,15 @@ fn read_operator(text: &[u8]) -> Option<Reply<'_>> {
     if let Some(text) = text.strip_prefix(OPERATOR) {
         return Some(Reply::Operator(text));
     }
-    let text = str::from_utf8(text).ok()?;
-    let seconds = text.strip_prefix("the server stops in ")?;
-    let seconds = seconds.strip_suffix(" s")?.parse().ok()?;
-    Some(Reply::Stopping(seconds))
+    match str::from_utf8(text).ok()? {
+        SPLIT => Some(Reply::Split),
+        WHOLE => Some(Reply::Whole),
+        text => {
+            let seconds = text.strip_prefix("the server stops in ")?;
+            let seconds = seconds.strip_suffix(" s")?.parse().ok()?;
+            Some(Reply::Stopping(seconds))
+        }
+    }
 }
 
 /// Reads the limit at the end of a sentence, in parentheses.

@@ -74,11 +74,15 @@ fn each_sentence_has_its_words() {
         PresenceEvent::Joined(ada),
         PresenceEvent::Left(bob),
         PresenceEvent::TimedOut(ada),
-        PresenceEvent::Renamed(bob, name("eve")),
+        PresenceEvent::Renamed(bob, DisplayName::Name(name("eve"))),
     ];
     let done = [
         (Reply::Help, HELP),
         (Reply::Named(name("in")), "you are in"),
+        (
+            Reply::NamedUnconfirmed(name("in")),
+            "you are in (not confirmed)",
+        ),
         (entered(1000), "you are in den (1,000 here)"),
         (members(1, vec![], 0), "0 in den:"),
         (members(1, vec![ada, bob], 2), "2 in den: ada [::1]:5000"),
@@ -130,6 +134,10 @@ fn each_sentence_has_its_words() {
         ),
         (Reply::NameTaken(name("ada")), "ada is taken"),
         (
+            Reply::NameLost(name("ada"), "[::1]:5000".parse().unwrap()),
+            "ada belongs to a peer of another server: you are [::1]:5000",
+        ),
+        (
             Reply::NameLimit(limit(1000, Server)),
             "name limit reached (1000)",
         ),
@@ -172,6 +180,11 @@ fn each_sentence_has_its_words() {
         (Reply::Operator(b" a: b "), "operator:  a: b "),
         (Reply::Operator(b""), "operator: "),
         (Reply::Stopping(30), "the server stops in 30 s"),
+        (
+            Reply::Split,
+            "the cluster is split: only peers of this server are here",
+        ),
+        (Reply::Whole, "the cluster is whole again"),
     ];
     let presence = [
         (

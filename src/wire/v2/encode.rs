@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use super::frame::{
     BYE, COMMAND, ClientFrame, FROM_NAME, FROM_V4, FROM_V6, FROM_V6_ZONE, GOODBYE, HEARTBEAT,
     HELLO, Hello, MAGIC, MAX_FROM_BYTES, MESSAGE, MESSAGE_OVERHEAD_BYTES, MIN_HELLO_BYTES, MOVE,
-    NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO, OPTION_RECEIVE, OWN, PAD, PING, PONG, PRIVATE, ROOM,
-    Room, SAY, SAY_TO, SUBSCRIBE, SUBSCRIBED, ServerFrame, SessionId, SessionOptions,
-    UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown, WELCOME,
+    NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO, OPTION_RECEIVE, OPTION_SERVERS, OWN, PAD, PING, PONG,
+    PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE, SUBSCRIBED, ServerFrame, SessionId,
+    SessionOptions, UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown, WELCOME,
 };
+use super::servers::ServerList;
 use crate::wire::name::DisplayName;
 use crate::wire::reply::Reply;
 
@@ -85,6 +86,7 @@ pub fn push_server_frame(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
                 out.extend_from_slice(&welcome.timeout_ms.to_be_bytes());
                 out.extend_from_slice(&welcome.bundle_bytes.to_be_bytes());
                 push_from(&DisplayName::Address(welcome.address), out);
+                push_server_list(welcome.servers, out);
             },
             out,
         ),
@@ -184,6 +186,13 @@ fn push_options(options: &SessionOptions, out: &mut Vec<u8>) {
     }
 }
 
+fn push_server_list(servers: ServerList<'_>, out: &mut Vec<u8>) {
+    if !servers.is_empty() {
+        out.extend_from_slice(&[OPTION_SERVERS, servers.bytes().len() as u8]);
+        out.extend_from_slice(servers.bytes());
+    }
+}
+
 fn push_room(kind: u8, room: &Room, out: &mut Vec<u8>) {
     let (number, incarnation) = (room.number.to_be_bytes(), room.incarnation.to_be_bytes());
     push_frame(kind, &[&number, &incarnation, room.name.as_bytes()], out);
@@ -203,7 +212,7 @@ fn push_frame(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
 }
 
 /// Appends the sender of a message, at most [`MAX_FROM_BYTES`].
-fn push_from(from: &DisplayName, out: &mut Vec<u8>) {
+pub(super) fn push_from(from: &DisplayName, out: &mut Vec<u8>) {
     match from {
         DisplayName::Address(SocketAddr::V4(address)) => {
             out.push(FROM_V4);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 
+use super::servers::ServerList;
 use crate::wire::name::{DisplayName, RoomName};
 use crate::wire::protocol::MAX_NAME_BYTES;
 use crate::wire::reply::NoticeCode;
@@ -82,7 +83,7 @@ pub enum Unknown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerFrame<'a> {
     /// Reply to [`ClientFrame::Hello`].
-    Welcome(Welcome),
+    Welcome(Welcome<'a>),
     /// Message to a room.
     Message(Message<'a>),
     /// Reply to [`ClientFrame::Ping`], with its token.
@@ -143,7 +144,7 @@ pub enum BundleSize {
 
 /// Properties of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Welcome {
+pub struct Welcome<'a> {
     /// The session, which every datagram of the client must carry.
     pub session: SessionId,
     /// Time after which the server drops a silent client.
@@ -152,6 +153,8 @@ pub struct Welcome {
     pub bundle_bytes: u16,
     /// Address of the client, as the server sees it.
     pub address: SocketAddr,
+    /// Other servers of the same cluster, which the client may go to when this one is gone.
+    pub servers: ServerList<'a>,
 }
 
 /// A message to a room.
@@ -316,6 +319,9 @@ pub(super) const UNKNOWN_SESSION: u8 = 0x89;
 pub(super) const SUBSCRIBED: u8 = 0x8A;
 pub(super) const UNSUBSCRIBED: u8 = 0x8B;
 pub(super) const OWN: u8 = 0x8C;
+
+/// Type of the option of a WELCOME: other servers.
+pub(super) const OPTION_SERVERS: u8 = 0x01;
 
 /// Types of the options of a HELLO.
 pub(super) const OPTION_BUNDLE_BYTES: u8 = 0x01;

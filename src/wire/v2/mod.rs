@@ -3,6 +3,7 @@
 mod encode;
 mod frame;
 mod parse;
+mod servers;
 
 pub use encode::{
     message_bytes, push_client_frame, push_client_header, push_hello, push_padding, push_reply,
@@ -14,6 +15,7 @@ pub use frame::{
     SessionId, SessionOptions, UNKNOWN_SESSION_BYTES, Unknown, Welcome,
 };
 pub use parse::{ClientFrames, ServerFrames, parse_client, parse_server};
+pub use servers::{MAX_OTHER_SERVERS, ServerList, push_servers};
 
 pub use super::reply::NoticeCode;
 

@@ -6,10 +6,11 @@ use super::frame::{
     BYE, BundleSize, COMMAND, ClientFrame, FIRST_SERVER_KIND, FROM_NAME, FROM_V4, FROM_V6,
     FROM_V6_ZONE, GOODBYE, HEARTBEAT, HELLO, Hello, MAGIC, MAX_PAYLOAD_BYTES, MESSAGE,
     MIN_HELLO_BYTES, MOVE, Malformed, Message, Move, NOTICE, OPTION_BUNDLE_BYTES, OPTION_ECHO,
-    OPTION_RECEIVE, OWN, Own, PAD, PING, PONG, PRIVATE, ROOM, Room, SAY, SAY_TO, SUBSCRIBE,
-    SUBSCRIBED, ServerFrame, SessionId, UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED, Unknown,
-    WELCOME, Welcome,
+    OPTION_RECEIVE, OPTION_SERVERS, OWN, Own, PAD, PING, PONG, PRIVATE, ROOM, Room, SAY, SAY_TO,
+    SUBSCRIBE, SUBSCRIBED, ServerFrame, SessionId, UNKNOWN_SESSION, UNSUBSCRIBE, UNSUBSCRIBED,
+    Unknown, WELCOME, Welcome,
 };
+use super::servers::ServerList;
 use crate::wire::name::{DisplayName, Name, RoomName};
 use crate::wire::protocol::MAX_TOKEN_BYTES;
 use crate::wire::reply::NoticeCode;
@@ -229,16 +230,18 @@ fn server_frame((kind, body): (u8, &[u8])) -> Result<Option<ServerFrame<'_>>, Ma
     frame.map(Some).ok_or(Malformed::Body)
 }
 
-fn welcome(mut body: Body<'_>) -> Option<Welcome> {
-    let welcome = Welcome {
+fn welcome(mut body: Body<'_>) -> Option<Welcome<'_>> {
+    let mut welcome = Welcome {
         session: SessionId::new(u64::from_be_bytes(body.take()?))?,
         timeout_ms: u32::from_be_bytes(body.take()?),
         bundle_bytes: u16::from_be_bytes(body.take()?),
         address: body.take_address()?,
+        servers: ServerList::EMPTY,
     };
-    // This version has no options of a WELCOME.
     while !body.rest.is_empty() {
-        body.take_option()?;
+        if let (OPTION_SERVERS, value) = body.take_option()? {
+            welcome.servers = ServerList::parse(value)?;
+        }
     }
     Some(welcome)
 }
@@ -291,8 +294,8 @@ fn flag(value: &[u8]) -> Option<bool> {
 }
 
 /// Rest of a frame's body.
-struct Body<'a> {
-    rest: &'a [u8],
+pub(super) struct Body<'a> {
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Body<'a> {
@@ -310,7 +313,7 @@ impl<'a> Body<'a> {
         Some(*field)
     }
 
-    fn take_address(&mut self) -> Option<SocketAddr> {
+    pub(super) fn take_address(&mut self) -> Option<SocketAddr> {
         match self.take_from()? {
             DisplayName::Address(address) => Some(address),
             DisplayName::Name(_) => None,

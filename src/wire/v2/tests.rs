@@ -202,7 +202,22 @@ fn server_frames_are_parsed_as_they_were_written() {
         timeout_ms: 10_000,
         bundle_bytes: 1200,
         address: "[fe80::9%2]:5555".parse().unwrap(),
+        servers: ServerList::EMPTY,
     };
+    let mut servers = Vec::new();
+    let addresses = [
+        "10.0.0.2:9999",
+        "[2001:db8::2]:1",
+        "[fe80::2%3]:65535",
+        "1.2.3.4:5",
+    ];
+    push_servers(
+        &addresses.map(|address| address.parse().unwrap()),
+        &mut servers,
+    );
+    let servers = ServerList::parse(&servers).unwrap();
+    let named: Vec<_> = servers.iter().map(|server| server.to_string()).collect();
+    assert_eq!(named, addresses[..MAX_OTHER_SERVERS]);
     let room = Room {
         number: 7,
         incarnation: u64::MAX,
@@ -216,6 +231,7 @@ fn server_frames_are_parsed_as_they_were_written() {
     };
     let frames = [
         ServerFrame::Welcome(welcome),
+        ServerFrame::Welcome(Welcome { servers, ..welcome }),
         ServerFrame::Message(message("127.0.0.1:9999")),
         ServerFrame::Message(message("[2001:db8::1]:1")),
         ServerFrame::Message(message("[fe80::9%2]:5555")),
@@ -244,6 +260,49 @@ fn server_frames_are_parsed_as_they_were_written() {
     let parsed = parse_server(&datagram).unwrap();
     assert_eq!(parsed.receiver(), 0x0102_0304_0506_0708);
     assert!(parsed.eq(frames));
+}
+
+#[test]
+fn a_welcome_skips_options_of_later_versions_and_needs_whole_addresses() {
+    let welcome = |options: &[u8]| {
+        let mut datagram = Vec::new();
+        push_server_header(1, &mut datagram);
+        let address = [4, 127, 0, 0, 1, 0, 7];
+        let body = [
+            &[0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 4, 0xB0],
+            &address[..],
+            options,
+        ]
+        .concat();
+        datagram.extend([0x82, 0, body.len() as u8]);
+        datagram.extend(body);
+        datagram
+    };
+    let servers = |options: &[u8]| -> Option<Vec<String>> {
+        let datagram = welcome(options);
+        let ServerFrame::Welcome(welcome) = parse_server(&datagram).ok()?.next()? else {
+            panic!("another frame");
+        };
+        Some(
+            welcome
+                .servers
+                .iter()
+                .map(|server| server.to_string())
+                .collect(),
+        )
+    };
+    assert_eq!(servers(&[]), Some(vec![]));
+    let list = [1, 7, 4, 10, 0, 0, 2, 0, 80];
+    let named = Some(vec!["10.0.0.2:80".to_owned()]);
+    assert_eq!(servers(&list), named);
+    assert_eq!(servers(&[&[77, 1, 0], &list[..], &[78, 0]].concat()), named);
+    assert_eq!(servers(&list[..8]), None, "cut short");
+    assert_eq!(
+        servers(&[1, 6, 4, 10, 0, 0, 2, 0]),
+        None,
+        "no whole address"
+    );
+    assert_eq!(servers(&[1, 3, 1, 1, b'a']), None, "a name");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod check;
 mod churn;
 mod keepalive;
+mod members;
 mod pause;
 mod receive;
 mod registration;
@@ -17,6 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use self::check::Check;
 use self::churn::Churn;
 use self::keepalive::Keepalive;
+use self::members::MembersWait;
 use self::pause::Pause;
 use self::receive::Receiving;
 use self::registration::Registration;
@@ -24,8 +26,9 @@ use self::send::Sending;
 use crate::engine::client::{Client, Phase};
 use crate::engine::codec::Receiver;
 use crate::engine::common::{Run, RunError};
-use crate::engine::partition::{self, Part};
+use crate::engine::partition::{self, Part, Targets};
 use crate::engine::ports::Ports;
+use crate::engine::pulse::Pulse;
 use crate::engine::recorder::{Channel, Recorder, ShardResult};
 use crate::engine::schedule::nanoseconds;
 use crate::engine::send_batch::SendBatch;
@@ -64,6 +67,8 @@ pub(crate) struct Clients {
     /// Clients that are there.
     active: u32,
     check: Check,
+    /// The wait for the members at other targets.
+    members_wait: Option<MembersWait>,
     /// The last error with which the kernel refused to send.
     send_error: Option<i32>,
 }
@@ -82,8 +87,8 @@ impl Shard {
         let seconds = config.duration.as_secs_f64().ceil() as usize;
         Ok(Self {
             pause: Pause::new(ports.sockets_mut(), config.spin)?,
-            batch: SendBatch::new(run.target),
-            receiving: Receiving::new(ports.len()),
+            batch: SendBatch::new(&run.targets),
+            receiving: Receiving::new(ports.len(), run.targets.len()),
             registration: Registration::new(part.clients),
             keepalive: Keepalive::new(config.heartbeat),
             churn: Churn::new(config, thread, part),
@@ -99,7 +104,8 @@ impl Shard {
                 start_ns: None,
                 last_received_ns: 0,
                 active: 0,
-                check: Check::default(),
+                check: Check::new(&Targets::of(config), part),
+                members_wait: None,
                 send_error: None,
                 run,
             },
@@ -134,14 +140,15 @@ impl Shard {
 
     /// Returns when the load ended, since it began.
     fn offer_all(&mut self) -> Result<u64, RunError> {
-        while !self.registration.is_done() {
-            self.turn()?;
-            if let Some(signal) = self.clients.run.control.signal() {
-                return Err(RunError::Stopped(signal));
-            }
-        }
         let run = Arc::clone(&self.clients.run);
-        run.note_ready();
+        self.turn_until(|shard| shard.registration.is_done())?;
+        run.note_registered();
+        if partition::has_spread_rooms(&run.config) && !run.config.members_wait.is_zero() {
+            self.turn_until(|_| run.are_all_registered())?;
+            self.clients.await_members(run.now_ns());
+            self.turn_until(|shard| shard.clients.members_wait.is_none())?;
+        }
+        run.ready.fetch_add(1, Relaxed);
         while run.start_ns.load(Relaxed) == 0 {
             self.turn()?;
         }
@@ -172,6 +179,17 @@ impl Shard {
         Ok(ended_ns)
     }
 
+    /// Takes turns before the load, until `is_done`.
+    fn turn_until(&mut self, is_done: impl Fn(&Self) -> bool) -> Result<(), RunError> {
+        while !is_done(self) {
+            self.turn()?;
+            if let Some(signal) = self.clients.run.control.signal() {
+                return Err(RunError::Stopped(signal));
+            }
+        }
+        Ok(())
+    }
+
     /// One turn; it sleeps when there is nothing to do.
     fn turn(&mut self) -> Result<(), RunError> {
         if self.clients.run.is_failed.load(Relaxed) {
@@ -189,17 +207,18 @@ impl Shard {
             .receiving
             .turn(clients, &mut self.registration, &mut self.pause)?;
         is_busy |= has_received;
-        if !has_received {
-            clients.run.pulse.check(begin_ns);
+        for target in self.receiving.unheard() {
+            clients.run.pulses[target].check(begin_ns);
         }
         now_ns = clients.run.now_ns();
         self.registration.turn(clients, &mut self.batch, now_ns)?;
+        clients.ask_for_members(&mut self.batch, now_ns)?;
         self.keepalive.turn(clients, &mut self.batch, now_ns);
         clients.check_server(&mut self.batch, now_ns);
         self.churn
             .turn(clients, &mut self.registration, &mut self.batch, now_ns);
-        if let Some(errno) = self.batch.take_error() {
-            clients.note_send_error(errno, now_ns)?;
+        if let Some((target, errno)) = self.batch.take_error() {
+            clients.note_send_error(target, errno, now_ns)?;
         }
         if let Some(elapsed_ns) = clients.since_start(now_ns) {
             clients.recorder.hand_over(elapsed_ns, &mut clients.ports);
@@ -222,10 +241,8 @@ impl Shard {
     fn next_due_ns(&self, now_ns: u64) -> u64 {
         let sending = self.sending.as_ref();
         let due = sending.and_then(|sending| sending.next_ns(&self.clients));
-        let upkeep = match self.registration.is_done() {
-            true => UPKEEP_NS,
-            false => ADMISSION_NS,
-        };
+        let is_waiting = !self.registration.is_done() || self.clients.members_wait.is_some();
+        let upkeep = if is_waiting { ADMISSION_NS } else { UPKEEP_NS };
         due.unwrap_or(u64::MAX).min(now_ns + upkeep)
     }
 
@@ -275,6 +292,11 @@ impl Clients {
         }
     }
 
+    /// The signs of life of the target of a client.
+    fn pulse(&self, client: u32) -> &Pulse {
+        &self.run.pulses[self.ports.target_of(client)]
+    }
+
     fn room_of(&self, client: u32) -> u32 {
         partition::room_of(&self.run.config, self.global(client))
     }
@@ -299,9 +321,9 @@ impl Clients {
     }
 
     /// The kernel has refused to send. Before the first client is there, that fails the run.
-    fn note_send_error(&mut self, errno: i32, now_ns: u64) -> Result<(), RunError> {
+    fn note_send_error(&mut self, target: usize, errno: i32, now_ns: u64) -> Result<(), RunError> {
         if errno == libc::ECONNREFUSED {
-            self.run.pulse.refused(now_ns);
+            self.run.pulses[target].refused(now_ns);
             return Ok(());
         }
         self.send_error = Some(errno);
@@ -310,7 +332,7 @@ impl Clients {
             return Ok(());
         }
         Err(RunError::CannotSend {
-            target: self.run.config.target,
+            target: self.run.target(target),
             source: std::io::Error::from_raw_os_error(errno),
         })
     }

@@ -24,13 +24,19 @@ pub(super) struct Receiving {
     receiver: MultihomedReceiver,
     /// Sockets that may have something to read.
     pub(super) readable: Vec<u32>,
+    /// Set for each target from which something came in this turn.
+    heard: Box<[bool]>,
+    /// Set if this turn has looked at all sockets, and read all that was there.
+    has_read_all: bool,
 }
 
 impl Receiving {
-    pub(super) fn new(sockets: usize) -> Self {
+    pub(super) fn new(sockets: usize, targets: usize) -> Self {
         Self {
             receiver: MultihomedReceiver::new(),
             readable: Vec::with_capacity(sockets),
+            heard: vec![false; targets].into(),
+            has_read_all: false,
         }
     }
 
@@ -41,7 +47,9 @@ impl Receiving {
         registration: &mut Registration,
         pause: &mut Pause,
     ) -> Result<bool, RunError> {
-        if self.readable.is_empty() {
+        self.heard.fill(false);
+        let has_looked = self.readable.is_empty();
+        if has_looked {
             pause.look(&mut self.readable)?;
         }
         let mut packets = 0;
@@ -60,7 +68,15 @@ impl Receiving {
                 self.readable.insert(0, socket);
             }
         }
+        self.has_read_all = has_looked && self.readable.is_empty();
         Ok(packets > 0)
+    }
+
+    /// Returns the places of the targets from which nothing was there in this turn.
+    pub(super) fn unheard(&self) -> impl Iterator<Item = usize> {
+        let targets = self.heard.iter().enumerate();
+        let unheard = targets.filter(|(_, is_heard)| self.has_read_all && !**is_heard);
+        unheard.map(|(place, _)| place)
     }
 
     /// Reads one batch, and returns how many packets it was.
@@ -76,7 +92,8 @@ impl Receiving {
             // It shows in what is not answered. There may be more to read.
             Err(error) => {
                 if error.kind() == io::ErrorKind::ConnectionRefused {
-                    clients.run.pulse.refused(clients.run.now_ns());
+                    let target = clients.ports.target_at(socket);
+                    clients.run.pulses[target].refused(clients.run.now_ns());
                 }
                 return Ok(RECEIVE_BATCH);
             }
@@ -87,20 +104,22 @@ impl Receiving {
         let now_ns = clients.run.now_ns();
         clients.last_received_ns = now_ns;
         clients.record_hear_lag(self.receiver.first_arrival(), received, now_ns);
-        let mut is_servers = false;
         for datagram in self.receiver.datagrams() {
             clients.count_received(datagram.payload.len(), now_ns);
             let client = clients.ports.client_at(socket, datagram.to);
-            match client.filter(|_| datagram.from == clients.run.target) {
+            let target = client.map_or(0, |client| clients.ports.target_of(client));
+            match client.filter(|_| datagram.from == clients.run.targets[target]) {
                 Some(client) => {
-                    is_servers = true;
+                    self.heard[target] = true;
                     clients.receive(client, datagram.payload, now_ns, registration)?;
                 }
                 None => clients.count_stray(now_ns),
             }
         }
-        if is_servers {
-            clients.run.pulse.received(now_ns);
+        for (is_heard, pulse) in self.heard.iter().zip(&clients.run.pulses) {
+            if *is_heard {
+                pulse.received(now_ns);
+            }
         }
         Ok(received)
     }
@@ -128,7 +147,7 @@ impl Clients {
             }
             Received::Answer(stamp) if self.checks_with(client, &stamp) => {
                 if tells_room {
-                    self.run.pulse.forgotten();
+                    self.pulse(client).forgotten();
                 }
             }
             received => {
@@ -148,7 +167,7 @@ impl Clients {
         let is_of_run = stamp.run == self.run.id && stamp.client < config.clients;
         let is_of_room = partition::room_of(config, stamp.client) == room;
         if is_of_run && !is_of_room {
-            self.run.pulse.misrouted();
+            self.pulse(client).misrouted();
         }
         let is_ours = is_of_run && is_of_room && stamp.sequence < self.run.rooms.sent(room);
         let came_ns = self.came_ns(&stamp, now_ns).filter(|_| is_ours);
@@ -191,8 +210,17 @@ impl Clients {
         if let Some(second) = self.recorder.second(stamp.due_ns) {
             second.delivered += 1;
         }
+        let senders = self.ports.target_of_any(stamp.client);
+        let is_same_node = senders == self.ports.target_of(client);
+        let has_nodes = self.run.config.has_nodes();
         let latencies = self.recorder.latencies();
-        latencies.delivery.saturating_record(came_ns - stamp.due_ns);
+        let latency_ns = came_ns - stamp.due_ns;
+        latencies.delivery.saturating_record(latency_ns);
+        match is_same_node {
+            _ if !has_nodes => {}
+            true => latencies.delivery_same_node.saturating_record(latency_ns),
+            false => latencies.delivery_other_node.saturating_record(latency_ns),
+        }
         let from_send = came_ns - stamp.sent_ns();
         latencies.delivery_from_send.saturating_record(from_send);
     }
@@ -311,7 +339,7 @@ impl Clients {
             Received::Forgotten(session)
                 if self.is_active(client) && self.client(client).session == Some(session) =>
             {
-                self.run.pulse.forgotten();
+                self.pulse(client).forgotten();
             }
             Received::Limited(resource, per_second) => {
                 let was_limited = std::mem::replace(&mut self.client(client).is_limited, true);
@@ -322,7 +350,13 @@ impl Clients {
             Received::Challenge(token) => registration.prove(client, token),
             Received::Welcome(welcome) => registration.welcomed(self, client, welcome),
             Received::Joined(room, members) if self.checks_room(client, &room) => {
-                self.note_members(members);
+                self.note_members(client, members);
+                self.hear_members(client, members);
+            }
+            Received::Members(room, members) => {
+                if self.is_in(client, &room) {
+                    self.hear_members(client, members);
+                }
             }
             Received::Joined(room, _) if self.asks_for_room(client, &room) => {
                 registration.joined(self, client);
@@ -354,7 +388,7 @@ impl Clients {
             // Everybody begins in the lobby.
             Phase::Hello | Phase::Joining if room.name.as_str() == wire::LOBBY => {}
             // The server had dropped it, and registered it again.
-            Phase::Active => self.run.pulse.misrouted(),
+            Phase::Active => self.pulse(client).misrouted(),
             _ => self.count_stray(now_ns),
         }
     }

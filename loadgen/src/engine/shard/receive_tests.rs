@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bullhorn::wire::v2::ServerFrame;
+use hdrhistogram::Histogram;
 
 use super::*;
 use crate::config::{Protocol, RunConfig};
@@ -133,6 +134,71 @@ fn a_text_that_comes_before_this_thread_knows_of_the_beginning_has_its_time() {
             .delivery_from_send
             .equivalent(latencies.delivery_from_send.max(), 1_500_000)
     );
+}
+
+/// It is known by its sender, whichever copy it is.
+#[test]
+fn deliveries_at_the_senders_own_node_are_told_from_others() {
+    for (sender, expected) in [(0, [1, 0]), (1, [0, 1])] {
+        let mut shard = shard(config_of_nodes(Protocol::V1));
+        for client in 0..2 {
+            shard.clients.enter(client);
+        }
+        shard.clients.run.start_ns.store(START_NS, Relaxed);
+        shard.clients.start_ns = Some(START_NS);
+        shard.clients.run.rooms.speak(0, None);
+        let stamp = Stamp {
+            client: sender,
+            ..first_stamp(&shard)
+        };
+        let counts = counted(&mut shard, &stamped(SAID, stamp), LATER_NS);
+        assert_eq!((counts.delivered, counts.stray), (1, 0));
+        let latencies = shard.clients.recorder.latencies();
+        let nodes = [
+            &latencies.delivery_same_node,
+            &latencies.delivery_other_node,
+        ];
+        assert_eq!(nodes.map(Histogram::len), expected);
+        assert_eq!(latencies.delivery.len(), 1);
+    }
+}
+
+/// A client has one target, and nothing to do with the others.
+#[test]
+fn what_another_target_sends_is_stray() {
+    let [own, other] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let mut shard = shard(RunConfig {
+        target: own.local_addr().unwrap(),
+        other_targets: vec![other.local_addr().unwrap()],
+        duration: Duration::from_secs(600),
+        ..config(Protocol::V1)
+    });
+    let start_ns = shard.clients.run.now_ns().max(1);
+    shard.clients.run.start_ns.store(start_ns, Relaxed);
+    shard.clients.start_ns = Some(start_ns);
+    shard.clients.enter(0);
+    shard.clients.run.rooms.speak(0, None);
+    let text = stamped(
+        SAID,
+        Stamp {
+            due_ns: 0,
+            lag_ns: 0,
+            ..first_stamp(&shard)
+        },
+    );
+    let port = shard.clients.ports.of(0);
+    let socket = shard.clients.ports.socket(port.socket);
+    let local = socket.local_addr().unwrap().port();
+    let client = (port.from.expect("one of many"), local);
+    for (from, expected, unheard) in [(&other, (0, 1), vec![0, 1]), (&own, (1, 1), vec![1])] {
+        from.send_to(&text, client).unwrap();
+        let (clients, registration) = (&mut shard.clients, &mut shard.registration);
+        let pause = &mut shard.pause;
+        while !shard.receiving.turn(clients, registration, pause).unwrap() {}
+        let counts = shard.clients.recorder.counts;
+        assert_eq!((counts.delivered, counts.stray), expected);
+        assert!(shard.receiving.unheard().eq(unheard));
+    }
 }
 
 /// Whoever knows an address of ours can send to it.

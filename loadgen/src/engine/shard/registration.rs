@@ -28,6 +28,8 @@ pub(super) struct Registration {
     next_step: VecDeque<u32>,
     /// Clients that the server asks for a proof of their address.
     challenged: VecDeque<(u32, ProofToken)>,
+    /// Clients whose target knows them, and the time from which all others do.
+    arriving: VecDeque<(u32, u64)>,
     /// Somebody has come.
     has_come: bool,
 }
@@ -40,6 +42,7 @@ impl Registration {
             open: 0,
             next_step: VecDeque::with_capacity(ASKED_AT_ONCE),
             challenged: VecDeque::new(),
+            arriving: VecDeque::new(),
             has_come: false,
         }
     }
@@ -72,6 +75,12 @@ impl Registration {
         now_ns: u64,
     ) -> Result<(), RunError> {
         self.send_proofs(clients, batch);
+        while let Some((client, at_ns)) = self.arriving.front().copied()
+            && at_ns <= now_ns
+        {
+            self.arriving.pop_front();
+            enter(clients, client, now_ns);
+        }
         if self.is_done() && self.asked.is_empty() {
             return Ok(());
         }
@@ -101,7 +110,7 @@ impl Registration {
     }
 
     /// A client has a session.
-    pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome) {
+    pub(super) fn welcomed(&mut self, clients: &mut Clients, client: u32, welcome: Welcome<'_>) {
         // The first one is as good as any.
         let _ = clients.run.seen_as.set(welcome.address.ip());
         let state = clients.client(client);
@@ -123,9 +132,13 @@ impl Registration {
         }
         self.open -= 1;
         self.has_come = true;
-        clients.enter(client);
-        if clients.is_recording(clients.last_received_ns) {
-            clients.recorder.counts.joined += 1;
+        let now_ns = clients.last_received_ns;
+        // Before the load, all targets are waited for.
+        if clients.start_ns.is_some() && partition::has_spread_rooms(&clients.run.config) {
+            clients.client(client).phase = Phase::Arriving;
+            self.arriving.push_back((client, now_ns + ARRIVAL_NS));
+        } else {
+            enter(clients, client, now_ns);
         }
     }
 
@@ -168,7 +181,7 @@ impl Registration {
                 let number = clients.global(client) + 1;
                 let config = &clients.run.config;
                 return Err(RunError::NoAnswer {
-                    target: config.target,
+                    target: clients.run.target(clients.ports.target_of(client)),
                     client: format!("client {number} of {}", config.clients),
                 });
             }
@@ -200,6 +213,12 @@ impl Registration {
         clients.client(client).last_sent_ms = (now_ns / 1_000_000) as u32;
         self.asked.push_back((client, now_ns + ASK_AGAIN_NS));
     }
+}
+
+/// A client takes part, and counts if it has come back.
+fn enter(clients: &mut Clients, client: u32, now_ns: u64) {
+    clients.enter(client);
+    clients.recorder.counts.joined += u64::from(clients.is_recording(now_ns));
 }
 
 impl Clients {
@@ -261,6 +280,9 @@ const ASKED_AT_ONCE: usize = 256;
 
 /// Far above what a server takes that works.
 const ASK_AGAIN_NS: u64 = 300_000_000;
+
+/// Far above the time in which a node tells others of its members.
+const ARRIVAL_NS: u64 = 500_000_000;
 
 /// After three seconds nobody is there.
 const MAX_TRIES: u8 = 10;

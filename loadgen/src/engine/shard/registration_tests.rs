@@ -95,7 +95,7 @@ fn clients_whose_room_is_another_one_were_forgotten() {
         assert_eq!(told, Counts::default());
     }
     assert_eq!(shard.clients.client(0).room, Some(3));
-    assert!(shard.clients.run.pulse.has_restarted());
+    assert!(shard.clients.run.has_restarted());
 }
 
 /// A test of version 2 without rooms.
@@ -192,4 +192,28 @@ fn who_asks_to_be_greeted_comes_with_no_pong() {
     let pong = stamped(PONG, shard.clients.admission_stamp(0));
     assert_eq!(counted(&mut shard, &pong, LATER_NS), stray());
     assert_eq!(shard.clients.client(0).phase, Phase::Joining);
+}
+
+/// Its target knows it at once, and another one a moment later, which sends what it should
+/// receive.
+#[test]
+fn a_client_that_comes_back_to_a_node_takes_part_when_the_others_know_it() {
+    let mut shard = joining(config_of_nodes(Protocol::V1));
+    let room = shard.clients.room_name(0).as_str().to_owned();
+    let told = format!("* you are in {room} (1 here)").into_bytes();
+    assert_eq!(counted(&mut shard, &told, LATER_NS), Counts::default());
+    assert_eq!(shard.clients.client(0).phase, Phase::Arriving);
+    let begin_ns = START_NS + LATER_NS;
+    for (now_ns, phase) in [
+        (begin_ns + ARRIVAL_NS - 1, Phase::Arriving),
+        (begin_ns + ARRIVAL_NS, Phase::Active),
+    ] {
+        // A text that is said before it takes part is not for it.
+        let text = shard.clients.run.rooms.speak(0, None);
+        let (clients, batch) = (&mut shard.clients, &mut shard.batch);
+        shard.registration.turn(clients, batch, now_ns).unwrap();
+        assert_eq!((clients.client(0).phase, text.expected), (phase, 0));
+    }
+    assert_eq!(shard.clients.client(0).owed_from, 2);
+    assert_eq!(shard.clients.run.rooms.members(0), 1);
 }

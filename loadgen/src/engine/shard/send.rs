@@ -16,6 +16,8 @@ pub(super) struct Sending {
     /// The place to look for the next client that sends.
     next_client: u32,
     offers: Vec<Offer>,
+    /// Datagrams of the batch that are to be answered, for each target.
+    asked: Box<[u64]>,
     largest_burst: u32,
     /// Datagrams of the present burst: those since nothing was due.
     burst: u32,
@@ -71,6 +73,7 @@ impl Sending {
             scenario: config.scenario,
             next_client: 0,
             offers: Vec::with_capacity(SEND_BATCH),
+            asked: config.targets().map(|_| 0).collect(),
             largest_burst: 0,
             burst: 0,
             turned_ns: 0,
@@ -119,13 +122,16 @@ impl Sending {
         }
         let offers = &mut self.offers;
         batch.send(&clients.ports, |place| offers[place].is_refused = true);
-        let mut asked = 0;
         for offer in self.offers.drain(..) {
-            asked += u64::from(!offer.is_refused && offer.is_answered());
+            let target = clients.ports.target_of(offer.client);
+            self.asked[target] += u64::from(!offer.is_refused && offer.is_answered());
             account(clients, offer, now_ns);
         }
-        if asked > 0 {
-            clients.run.pulse.asked(started_ns, asked);
+        for (asked, pulse) in self.asked.iter_mut().zip(&clients.run.pulses) {
+            if *asked > 0 {
+                pulse.asked(started_ns, *asked);
+                *asked = 0;
+            }
         }
         true
     }
@@ -307,3 +313,41 @@ const PASSED_OVER: u32 = 64;
 
 /// Counted in about a millisecond.
 const GIVEN_UP_AT_ONCE: u32 = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::config::{Protocol, Rate};
+    use crate::engine::shard::testing::*;
+
+    /// The first one answers what it is asked, and the second one does not.
+    #[test]
+    fn each_target_owes_the_answers_of_its_own_clients() {
+        let servers = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let [first, second] = servers.each_ref().map(|one| one.local_addr().unwrap());
+        let mut shard = shard(RunConfig {
+            target: first,
+            other_targets: vec![second],
+            rate: Rate::constant(10.0),
+            ..config(Protocol::V1)
+        });
+        let (clients, batch) = (&mut shard.clients, &mut shard.batch);
+        clients.enter(0);
+        clients.enter(1);
+        clients.run.start_ns.store(START_NS, Relaxed);
+        clients.start_ns = Some(START_NS);
+        let second_ns = 1_000_000_000;
+        let asked_ns = START_NS + second_ns - 1;
+        let sending = shard.sending.as_mut().unwrap();
+        assert!(sending.turn(clients, batch, asked_ns));
+        clients.run.pulses[0].received(asked_ns + 1);
+        for pulse in &clients.run.pulses {
+            pulse.check(asked_ns + second_ns);
+        }
+        let silence = clients.run.silence(START_NS).unwrap();
+        assert_eq!(silence.target, second);
+    }
+}

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bullhorn::wire::v2::{ServerFrame, SessionId, Welcome, push_server_frame, push_server_header};
+use bullhorn::wire::v2::{
+    ServerFrame, ServerList, SessionId, Welcome, push_server_frame, push_server_header,
+};
 use crossbeam::channel::bounded;
 
 use super::Shard;
 use crate::config::{Protocol, RunConfig, Scenario};
 use crate::engine::client::Phase;
 use crate::engine::common::{Control, Run, RunError};
-use crate::engine::partition;
+use crate::engine::partition::{self, Targets};
 use crate::engine::ports::Ports;
 use crate::engine::recorder::{Channel, Report};
 use crate::engine::stamp::{STAMP_BYTES, Stamp};
@@ -55,6 +57,14 @@ pub(super) fn config(protocol: Protocol) -> RunConfig {
     }
 }
 
+/// Two targets, which have one client each.
+pub(super) fn config_of_nodes(protocol: Protocol) -> RunConfig {
+    RunConfig {
+        other_targets: vec![OTHER_NODE.into()],
+        ..config(protocol)
+    }
+}
+
 /// A thread whose first client has asked to come, while it records.
 pub(super) fn joining(config: RunConfig) -> Shard {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -79,7 +89,7 @@ pub(super) fn shard(config: RunConfig) -> Shard {
     let ports = Ports::open(
         config.sockets,
         config.gro,
-        config.target,
+        &Targets::of(&config),
         part.first,
         part.clients,
     )
@@ -102,7 +112,7 @@ pub(super) fn receive(shard: &mut Shard, datagram: &[u8], elapsed_ns: u64) -> Re
 }
 
 /// The server replies to the HELLO of the first client.
-pub(super) fn welcome(shard: &mut Shard, welcome: Welcome) {
+pub(super) fn welcome(shard: &mut Shard, welcome: Welcome<'_>) {
     let nonce = shard.clients.run.nonce(0);
     let welcome = frames_to(nonce, &[ServerFrame::Welcome(welcome)]);
     assert_eq!(counted(shard, &welcome, 0), Counts::default());
@@ -148,14 +158,18 @@ pub(super) fn stamped(head: &str, stamp: Stamp) -> Vec<u8> {
 /// By the run's clock.
 pub(super) const START_NS: u64 = 5_000_000_000;
 
+/// The target of the second client, where there are two.
+pub(super) const OTHER_NODE: ([u8; 4], u16) = ([127, 0, 0, 1], 9998);
+
 /// While it is recorded.
 pub(super) const LATER_NS: u64 = 500_000_000;
 
-pub(super) const WELCOME: Welcome = Welcome {
+pub(super) const WELCOME: Welcome<'_> = Welcome {
     session: SessionId::new(1).unwrap(),
     timeout_ms: 10_000,
     bundle_bytes: 1200,
     address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)),
+    servers: ServerList::EMPTY,
 };
 
 pub(super) const PONG: &str = "* pong ";

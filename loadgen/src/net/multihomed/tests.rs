@@ -26,8 +26,12 @@ fn single() -> (UdpSocket, PeerAddr) {
     (socket, address)
 }
 
-fn outgoing(from: Option<Ipv4Addr>, payload: &[u8]) -> OutboundDatagram<'_> {
-    OutboundDatagram { from, payload }
+fn outgoing<'a>(
+    to: &'a PeerAddr,
+    from: Option<Ipv4Addr>,
+    payload: &'a [u8],
+) -> OutboundDatagram<'a> {
+    OutboundDatagram { from, to, payload }
 }
 
 fn received_by(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
@@ -45,8 +49,8 @@ fn each_datagram_leaves_from_its_address() {
         [Some(ONE), None, Some(OTHER)],
         [None, Some(OTHER), Some(ONE)],
     ] {
-        let datagrams = froms.map(|from| outgoing(from, b"hi"));
-        assert_eq!(sender.send(&socket, &to, datagrams).unwrap(), 3);
+        let datagrams = froms.map(|from| outgoing(&to, from, b"hi"));
+        assert_eq!(sender.send(&socket, datagrams).unwrap(), 3);
         for from in froms {
             let from = from.unwrap_or(Ipv4Addr::LOCALHOST);
             assert_eq!(received_by(&receiver), (b"hi".into(), (from, port).into()));
@@ -57,12 +61,12 @@ fn each_datagram_leaves_from_its_address() {
 #[test]
 fn no_more_than_a_batch_is_asked_for_and_sent() {
     let ((socket, _), (_receiver, to)) = (multihomed(), single());
-    let mut datagrams = (0..SEND_BATCH + 2).map(|_| outgoing(Some(ONE), b"x"));
+    let mut datagrams = (0..SEND_BATCH + 2).map(|_| outgoing(&to, Some(ONE), b"x"));
     let mut sender = MultihomedSender::new();
-    let sent = sender.send(&socket, &to, &mut datagrams).unwrap();
+    let sent = sender.send(&socket, &mut datagrams).unwrap();
     assert_eq!((sent, datagrams.len()), (SEND_BATCH, 2));
-    assert_eq!(sender.send(&socket, &to, &mut datagrams).unwrap(), 2);
-    assert_eq!(sender.send(&socket, &to, &mut datagrams).unwrap(), 0);
+    assert_eq!(sender.send(&socket, &mut datagrams).unwrap(), 2);
+    assert_eq!(sender.send(&socket, &mut datagrams).unwrap(), 0);
 }
 
 #[test]
@@ -73,8 +77,8 @@ fn a_refused_datagram_ends_a_batch_and_is_an_error_as_the_first_one() {
     let mut sender = MultihomedSender::new();
     let mut send = |first: usize| {
         let datagrams = datagrams[first..].iter();
-        let datagrams = datagrams.map(|payload| outgoing(Some(ONE), payload));
-        sender.send(&socket, &to, datagrams)
+        let datagrams = datagrams.map(|payload| outgoing(&to, Some(ONE), payload));
+        sender.send(&socket, datagrams)
     };
     assert_eq!(send(0).unwrap(), 2);
     assert_eq!(send(2).unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
@@ -88,15 +92,15 @@ fn a_refused_datagram_ends_a_batch_and_is_an_error_as_the_first_one() {
 fn an_address_that_is_not_local_or_not_of_the_destinations_kind_is_refused() {
     let ((socket, _), (_receiver, to)) = (multihomed(), single());
     let mut sender = MultihomedSender::new();
-    let foreign = [outgoing(Some(Ipv4Addr::new(192, 0, 2, 1)), b"x")];
-    assert!(sender.send(&socket, &to, foreign).is_err());
+    let foreign = [outgoing(&to, Some(Ipv4Addr::new(192, 0, 2, 1)), b"x")];
+    assert!(sender.send(&socket, foreign).is_err());
 
     let socket = UdpSocket::bind("[::1]:0").unwrap();
     let to = PeerAddr::new(socket.local_addr().unwrap(), 0);
-    let error = sender.send(&socket, &to, [outgoing(Some(ONE), b"x")]);
+    let error = sender.send(&socket, [outgoing(&to, Some(ONE), b"x")]);
     assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
     assert_eq!(
-        sender.send(&socket, &to, [outgoing(None, b"x")]).unwrap(),
+        sender.send(&socket, [outgoing(&to, None, b"x")]).unwrap(),
         1
     );
 }
@@ -110,8 +114,8 @@ fn no_space_is_no_error() {
     let (_, to) = single();
     let mut sender = MultihomedSender::new();
     let mut flush = || {
-        let datagrams = [outgoing(None, b"x"); 2];
-        let gathered = sender.gather(&to, &mut datagrams.into_iter()).unwrap();
+        let datagrams = [outgoing(&to, None, b"x"); 2];
+        let gathered = sender.gather(&mut datagrams.into_iter()).unwrap();
         for header in &mut sender.headers[..gathered] {
             header.msg_hdr.msg_namelen = 0;
         }

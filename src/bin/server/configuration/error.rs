@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use bullhorn::program::SERVER;
+use bullhorn::server::files::shown;
 
 use crate::arguments::Arguments;
 use crate::output::print;
@@ -57,9 +58,4 @@ impl Error {
             }
         }
     }
-}
-
-/// Returns a path in one line.
-pub(super) fn shown(path: &Path) -> String {
-    path.display().to_string().replace(char::is_control, "?")
 }

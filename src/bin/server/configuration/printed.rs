@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 
+use bullhorn::server::files::shown;
 use clap::Arg;
 
-use super::error::shown;
 use super::{Configuration, Error, Origin, Value, in_help_order, is_list, is_switch, name};
 
 /// Returns a line per flag, with the origin of its value as a comment. An option that is not set is

@@ -9,7 +9,7 @@ fn room(text: &str) -> RoomName {
 }
 
 fn named(identity: &mut Identity, name: Name) -> Confirmation {
-    identity.replied(&Reply::Named(name))
+    identity.replied(&Reply::Named(name), false)
 }
 
 fn ada_in_chess() -> Identity {
@@ -22,7 +22,8 @@ fn due(identity: &mut Identity) -> Vec<String> {
         request.push_line(&mut line);
         String::from_utf8(line).unwrap()
     };
-    std::iter::from_fn(|| identity.take_due())
+    let now = Instant::now();
+    std::iter::from_fn(|| identity.take_due(now))
         .map(line)
         .collect()
 }

@@ -91,6 +91,7 @@ impl Core {
             hellos: HelloLimit::new(AddressHash::drawn(&mut keys)),
             rejections: ReplyLimit::apart(1_000, &std::array::from_fn::<_, PEERS, _>(address)),
             challenges: Challenges::new(u32::MAX, NetworkMeters::new(None), &mut keys),
+            servers: Arc::default(),
         });
         let no_wake = || -> Wake { Arc::new(|| {}) };
         let infos: Vec<_> = (0..WORKERS).map(|_| WorkerInfo::new("")).collect();
@@ -248,7 +249,7 @@ impl Core {
         }
     }
 
-    fn decode_welcome(&mut self, peer: usize, welcome: Welcome) -> Received {
+    fn decode_welcome(&mut self, peer: usize, welcome: Welcome<'_>) -> Received {
         assert_eq!(u64::from(welcome.timeout_ms), TIMEOUT_MS);
         assert_eq!(usize::from(welcome.bundle_bytes), BUNDLE_BYTES);
         let sessions = &mut self.sessions[peer];

@@ -30,7 +30,8 @@ fn backlog() -> Backlog {
 fn source(port: u16, is_trusted: bool) -> Sender {
     let mut source = Sender::from(sender(port));
     if !is_trusted {
-        source.network = Some(Network::of([192, 0, 2, 1].into()));
+        let network = Network::of([192, 0, 2, 1].into());
+        source.source = Source::Untrusted(sender(port), network);
     }
     source
 }

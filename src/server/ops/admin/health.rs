@@ -18,13 +18,21 @@ pub(super) async fn healthz(extract::State(state): extract::State<State>) -> (St
     (StatusCode::OK, "ok\n".to_owned())
 }
 
-/// Returns 503 if the server refuses new peers because it is about to stop, and 200 otherwise. Its
-/// sockets are open before the admin server answers.
+/// Returns 503 if the server refuses new peers because it is about to stop, or if it needs the bus of its
+/// cluster, and the bus is away. Returns 200 otherwise: its sockets are open before the admin server
+/// answers.
 pub(super) async fn readyz(
     extract::State(state): extract::State<State>,
 ) -> (StatusCode, &'static str) {
-    match state.server.is_draining() {
-        false => (StatusCode::OK, "ok\n"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    let server = &state.server;
+    if server.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
+    if server.lacks_bus() {
+        return (StatusCode::SERVICE_UNAVAILABLE, NOT_CONNECTED);
+    }
+    (StatusCode::OK, "ok\n")
 }
+
+/// The bus is away or refuses the node, or another server has its name.
+const NOT_CONNECTED: &str = "cluster: this node does not take part, and the log says why\n";

@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod cluster;
 mod connections;
 mod error;
 mod health;
@@ -36,6 +37,7 @@ pub use self::token::TokenFile;
 use super::log::Log;
 use super::operated::Operated;
 use super::supervise::Supervisor;
+use crate::server::files::shown;
 
 pub(crate) use self::connections::MAX_CONNECTIONS;
 
@@ -51,7 +53,7 @@ pub enum AdminError {
         error: io::Error,
     },
     /// The file with the token cannot be read.
-    #[error("--admin-token-file {}: {error}", .path.display())]
+    #[error("--admin-token-file {}: {error}", shown(.path))]
     TokenFile {
         /// The file.
         path: PathBuf,
@@ -61,7 +63,7 @@ pub enum AdminError {
     /// The file has no token.
     #[error(
         "--admin-token-file {}: a token has 16 to 256 visible characters of ASCII, such as those \
-         of `openssl rand -hex 32`", .path.display()
+         of `openssl rand -hex 32`", shown(.path)
     )]
     Token {
         /// The file.

@@ -27,6 +27,7 @@ pub(super) async fn js() -> impl IntoResponse {
         include_str!("page/curves.js"),
         include_str!("page/dialogs.js"),
         include_str!("page/tables.js"),
+        include_str!("page/cluster.js"),
         include_str!("page/dashboard.js"),
     );
     let kind = "text/javascript; charset=utf-8";

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::cluster::{ClusterRates, ClusterState};
 use crate::server::ops::stats::{Counts, DropReason, PeerCounts, Stats};
 
 /// The state of the server at one moment.
@@ -50,6 +51,8 @@ pub(super) struct Point {
     pub(super) backlog_ms: f64,
     pub(super) peers: usize,
     pub(super) rooms: usize,
+    /// `None` without a cluster.
+    pub(super) cluster: Option<ClusterRates>,
 }
 
 /// Points that are kept for a dashboard that is opened later.
@@ -75,6 +78,8 @@ struct Event<'a> {
     messages_shed: u64,
     /// Datagrams dropped for any reason, with those of full receive buffers.
     dropped: u64,
+    /// `None` without a cluster.
+    cluster: Option<ClusterState>,
 }
 
 impl Sample {
@@ -97,6 +102,7 @@ impl Sample {
             datagrams_in: total.datagrams_in,
             messages_shed: total.messages_shed,
             dropped: total.dropped_total() + total.kernel_drops,
+            cluster: stats.cluster.as_ref().map(ClusterState::new),
         })
     }
 }
@@ -122,6 +128,7 @@ impl Point {
         });
         let kernel = ("kernel", per_s(is.kernel_drops, was.kernel_drops));
         let drops = reasons.chain([kernel]);
+        let cluster = before.1.cluster.as_ref().zip(now.1.cluster.as_ref());
         let backlog_ns = now.1.workers.iter().map(|worker| worker.backlog_cost_ns);
         Self {
             time_ms: time_ms(),
@@ -136,6 +143,7 @@ impl Point {
             backlog_ms: rounded(backlog_ns.max().unwrap_or(0) as f64 / 1e6),
             peers: now.1.peers,
             rooms: now.1.rooms,
+            cluster: cluster.map(|(was, is)| ClusterRates::between(was, is, seconds)),
         }
     }
 }
@@ -175,7 +183,7 @@ pub(super) fn as_json(value: &impl Serialize) -> Arc<str> {
 }
 
 /// Rounds to three decimal places, which is finer than any curve.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 

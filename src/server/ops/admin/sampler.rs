@@ -154,6 +154,10 @@ mod tests {
             false
         }
 
+        fn lacks_bus(&self) -> bool {
+            false
+        }
+
         fn stop(&self) {}
     }
 

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use constant_time_eq::constant_time_eq;
 
 use super::AdminError;
-use crate::server::files;
+use crate::server::files::{self, shown};
 use crate::server::ops::log::Log;
 
 /// The token that a request must have to change something, and its file.
@@ -43,7 +43,7 @@ impl TokenFile {
     /// Returns a sentence for the log if other users may read or change the file.
     pub fn warning(&self) -> Option<String> {
         let mode = fs::metadata(&self.path).ok()?.permissions().mode();
-        let path = self.path.display();
+        let path = shown(&self.path);
         (mode & 0o077 != 0).then(|| {
             format!(
                 "--admin-token-file {path}: other users may read or change it: chmod 600 {path}"

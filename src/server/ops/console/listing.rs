@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::server::ops::stats::{Counts, DropReason, Stats, WorkerStats};
+use crate::server::ops::stats::{ClusterStats, Counts, DropReason, Stats, WorkerStats};
 
 /// The statistics as the console prints them: a row per worker, then the sums.
 pub struct Listing<'a>(pub &'a Stats);
@@ -31,12 +31,17 @@ impl Display for Listing<'_> {
         if stats.rooms > 1 {
             write!(f, "\nrooms: {}", stats.rooms)?;
         }
+        if let Some(cluster) = &stats.cluster {
+            write_cluster(f, cluster)?;
+        }
         for reason in DropReason::ALL {
             if total.dropped(reason) > 0 {
                 write!(f, "\ndropped, {}: {}", reason.name(), total.dropped(reason))?;
             }
         }
-        for (what, count) in losses(stats, &total) {
+        let of_cluster = stats.cluster.as_ref().map(losses_of_cluster);
+        let of_cluster = of_cluster.into_iter().flatten();
+        for (what, count) in losses(stats, &total).into_iter().chain(of_cluster) {
             if count > 0 {
                 write!(f, "\n{what}: {count}")?;
             }
@@ -106,6 +111,46 @@ fn losses(stats: &Stats, total: &Counts) -> [(&'static str, u64); 19] {
     ]
 }
 
+/// Writes `cluster t, node n1: 2 other nodes, texts out 12, in 34`.
+fn write_cluster(f: &mut fmt::Formatter<'_>, cluster: &ClusterStats) -> fmt::Result {
+    let ClusterStats { status, counts } = cluster;
+    write!(f, "\ncluster {}, node {}: ", status.cluster, status.node)?;
+    match (status.is_connected, status.nodes.len()) {
+        (false, _) => write!(f, "not connected")?,
+        (true, 1) => write!(f, "1 other node")?,
+        (true, others) => write!(f, "{others} other nodes")?,
+    }
+    let (out, texts_in) = (counts.texts_published, counts.texts_received);
+    write!(f, ", texts out {out}, in {texts_in}")
+}
+
+/// The counts of a cluster that are listed only when they are not 0.
+fn losses_of_cluster(cluster: &ClusterStats) -> [(&'static str, u64); 11] {
+    let counts = &cluster.counts;
+    [
+        (
+            "texts to other nodes dropped, too many",
+            counts.dropped_full,
+        ),
+        ("texts to other nodes dropped, late", counts.dropped_late),
+        (
+            "texts to other nodes dropped, bus away",
+            counts.dropped_away,
+        ),
+        (
+            "texts of other nodes dropped, no space",
+            counts.dropped_no_space,
+        ),
+        ("texts of other nodes missing", counts.texts_missing),
+        ("texts of other nodes repeated", counts.texts_repeated),
+        ("messages of the bus malformed", counts.messages_malformed),
+        ("messages to other nodes shed", counts.messages_shed),
+        ("requests to other nodes shed", counts.requests_shed),
+        ("messages lost, bus too fast", counts.slow_consumers),
+        ("names lost to other nodes", counts.names_lost),
+    ]
+}
+
 /// Writes `what: 12 = 10 texts + 2 heartbeats`. The rest of the sum is under way.
 fn write_sum(
     f: &mut fmt::Formatter<'_>,
@@ -126,8 +171,10 @@ fn write_sum(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::server::ops::stats::Counters;
+    use crate::server::ops::stats::{ClusterCounts, ClusterStatus, Counters};
 
     #[test]
     fn the_listing_omits_what_never_happened() {
@@ -172,5 +219,40 @@ mod tests {
                 .to_string()
                 .ends_with("\ndropped, malformed: 2")
         );
+    }
+
+    #[test]
+    fn the_cluster_has_a_line_and_its_losses_have_others() {
+        let status = |is_connected| ClusterStatus {
+            node: "n1".into(),
+            cluster: "t".into(),
+            is_connected,
+            nodes: Vec::new(),
+        };
+        let listing = |is_connected, counts| {
+            let stats = Stats {
+                cluster: Some(ClusterStats {
+                    status: Arc::new(status(is_connected)),
+                    counts,
+                }),
+                ..Stats::default()
+            };
+            Listing(&stats).to_string()
+        };
+        let counts = ClusterCounts {
+            texts_published: 7,
+            texts_received: 3,
+            dropped_away: 2,
+            texts_missing: 1,
+            ..ClusterCounts::default()
+        };
+        let away = listing(false, counts);
+        let expected = "\ncluster t, node n1: not connected, texts out 7, in 3\n\
+                        texts to other nodes dropped, bus away: 2\n\
+                        texts of other nodes missing: 1";
+        assert!(away.ends_with(expected), "{away}");
+        let alone = listing(true, ClusterCounts::default());
+        let expected = "\ncluster t, node n1: 0 other nodes, texts out 0, in 0";
+        assert!(alone.ends_with(expected), "{alone}");
     }
 }

@@ -70,7 +70,7 @@ impl LogTexts {
 /// Writes the lines that `config` selects to standard error, or as [`write_to`] says. `logs_texts` is
 /// [`LogTexts::are_on`]. A program calls this once, at its start.
 pub fn install(config: LogConfig, logs_texts: bool) {
-    let (filter, handle) = reload::Layer::new(without_texts(config.filter, logs_texts));
+    let (filter, handle) = reload::Layer::new(own_lines(&config.filter, logs_texts));
     let _ = OUTPUT.set(Installed {
         handle,
         logs_texts,
@@ -107,7 +107,7 @@ pub fn set_filter(filter: &str) -> Result<(), String> {
 /// Changes what is logged, as [`set_filter`] does. A program without a log has nothing to change.
 pub fn reload_filter(filter: Targets) {
     if let Some(output) = OUTPUT.get() {
-        let filter = without_texts(filter, output.logs_texts);
+        let filter = own_lines(&filter, output.logs_texts);
         // It fails only in a thread that has panicked while it logged.
         let _ = output.handle.reload(filter);
     }
@@ -190,7 +190,15 @@ fn names_texts(filter: &str) -> bool {
     parts.any(|(target, level)| target == TEXT && level.parse().ok() != Some(LevelFilter::OFF))
 }
 
-fn without_texts(filter: Targets, logs_texts: bool) -> Targets {
+/// Returns the lines of this program, without texts unless they are logged. Those of libraries are left out.
+fn own_lines(filter: &Targets, logs_texts: bool) -> Targets {
+    let level = filter.default_level().unwrap_or(LevelFilter::OFF);
+    let named = filter
+        .iter()
+        .map(|(target, level)| (target.to_owned(), level));
+    let filter = Targets::new()
+        .with_target(TARGETS[0], level)
+        .with_targets(named);
     match logs_texts {
         true => filter,
         false => filter.with_target(TEXT, LevelFilter::OFF),
@@ -226,8 +234,8 @@ mod tests {
             let filter = || parse_filter(filter).unwrap();
             let logs = |filter: &Targets| filter.would_enable(TEXT, &Level::INFO);
             assert!(logs(&filter()));
-            assert!(logs(&without_texts(filter(), true)));
-            assert!(!logs(&without_texts(filter(), false)));
+            assert!(logs(&own_lines(&filter(), true)));
+            assert!(!logs(&own_lines(&filter(), false)));
         }
     }
 }

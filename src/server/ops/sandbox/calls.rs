@@ -1,6 +1,7 @@
 //! Seccomp: the filter of system calls.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::env::consts::ARCH;
 use std::fmt::{self, Display};
 use std::process;
@@ -82,14 +83,15 @@ impl Filters {
                 SeccompAction::KillProcess if *error == libc::EPERM => SeccompAction::KillProcess,
                 _ => SeccompAction::Errno(error.cast_unsigned()),
             };
-            let rules = BTreeMap::from([(call.number, rules(call)?)]);
+            let rules = BTreeMap::from([(call.number, rules(call.rules)?)]);
             let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch)?;
             programs.push(filter.try_into()?);
         }
-        let mut permitted = BTreeMap::new();
-        for call in features.iter().flat_map(Feature::calls).copied().flatten() {
-            permitted.insert(call.number, rules(call)?);
-        }
+        let calls = features.iter().flat_map(Feature::calls).copied().flatten();
+        let permitted = merge(calls)
+            .into_iter()
+            .map(|(number, merged)| Ok((number, rules(&merged)?)))
+            .collect::<Result<BTreeMap<_, _>, BackendError>>()?;
         let count = permitted.len();
         // The last one, as it refuses further filters.
         let filter = SeccompFilter::new(permitted, refuse.clone(), SeccompAction::Allow, arch)?;
@@ -98,12 +100,33 @@ impl Filters {
     }
 }
 
-fn rules(call: &Call) -> Result<Vec<SeccompRule>, BackendError> {
+/// Returns the rules of each call, which several parts may make: one of the rules of any part must hold.
+fn merge(calls: impl Iterator<Item = &'static Call>) -> BTreeMap<libc::c_long, Vec<Rule>> {
+    let mut merged = BTreeMap::<_, Vec<Rule>>::new();
+    for call in calls {
+        match merged.entry(call.number) {
+            Entry::Vacant(entry) => drop(entry.insert(call.rules.to_vec())),
+            // Without rules, the arguments don't matter.
+            Entry::Occupied(mut entry) if call.rules.is_empty() => entry.get_mut().clear(),
+            Entry::Occupied(entry) if entry.get().is_empty() => {}
+            Entry::Occupied(mut entry) => {
+                for rule in call.rules {
+                    if !entry.get().contains(rule) {
+                        entry.get_mut().push(rule);
+                    }
+                }
+            }
+        }
+    }
+    merged
+}
+
+fn rules(rules: &[Rule]) -> Result<Vec<SeccompRule>, BackendError> {
     let rule = |rule: &Rule| {
         let conditions = rule.iter().map(condition).collect::<Result<_, _>>()?;
         SeccompRule::new(conditions)
     };
-    call.rules.iter().map(rule).collect()
+    rules.iter().map(rule).collect()
 }
 
 fn condition(argument: &Argument) -> Result<SeccompCondition, BackendError> {

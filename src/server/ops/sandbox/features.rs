@@ -1,9 +1,10 @@
 //! The table of the sandbox: the system calls and the paths that each part of the server needs.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
+
+use super::folders;
 
 /// A part of the server, which needs system calls and paths. What no part needs is refused.
 ///
@@ -24,6 +25,12 @@ pub enum Feature {
     Admin {
         port: u16,
         token_file: Option<PathBuf>,
+    },
+    /// The cluster, which connects to the TCP ports of its bus, looks names up, and reads files for each
+    /// connection.
+    Cluster {
+        ports: Vec<u16>,
+        files: Vec<PathBuf>,
     },
 }
 
@@ -52,7 +59,7 @@ pub(super) struct Call {
 pub(super) type Rule = &'static [Argument];
 
 /// A condition for the lower 32 bits of an argument.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Argument {
     /// The argument with this index is this value in the bits of the mask.
     Masked(u8, u32, u32),
@@ -73,6 +80,15 @@ impl Feature {
                 ..
             } => &[CONNECTIONS, FILES],
             Self::Admin { .. } => &[CONNECTIONS],
+            Self::Cluster { .. } => &[FILES, LOOK_UPS],
+        }
+    }
+
+    /// The TCP ports that it connects to.
+    pub(super) fn remote_tcp_ports(&self) -> &[u16] {
+        match self {
+            Self::Cluster { ports, .. } => ports,
+            _ => &[],
         }
     }
 
@@ -96,31 +112,17 @@ impl Feature {
             Self::Sockets => vec![("/proc/self".into(), Access::Read)],
             Self::Console => vec![],
             Self::StateDir(folder) => vec![(folder.clone(), Access::Replace)],
-            Self::ConfigFile(file) => folders_of(file),
+            Self::ConfigFile(file) => folders::of(file),
             Self::Admin { token_file, .. } => {
-                token_file.as_deref().map_or_else(Vec::new, folders_of)
+                token_file.as_deref().map_or_else(Vec::new, folders::of)
+            }
+            Self::Cluster { files, .. } => {
+                let system = NETWORK_FILES.iter().map(|path| (path.into(), Access::Read));
+                let resolver = folders::of_target(Path::new("/etc/resolv.conf"));
+                let given = files.iter().flat_map(|file| folders::of(file));
+                system.chain(resolver).chain(given).collect()
             }
         }
-    }
-}
-
-/// Returns the folder of a file that is read again, and that of its target if it is a symbolic link.
-fn folders_of(file: &Path) -> Vec<(PathBuf, Access)> {
-    let mut folders = vec![(folder_of(file), Access::Read)];
-    if let Ok(target) = fs::canonicalize(file)
-        && target.is_file()
-    {
-        folders.push((folder_of(&target), Access::Read));
-    }
-    folders
-}
-
-/// Returns the folder of a file that may be replaced by a new one while the server runs. A rule on the
-/// file itself would not hold for the new one.
-fn folder_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(folder) if folder != "" => folder.to_owned(),
-        _ => ".".into(),
     }
 }
 
@@ -163,6 +165,7 @@ pub(super) const PERMITTED: &[&[Call]] = &[
     CONSOLE,
     FILES,
     CONNECTIONS,
+    LOOK_UPS,
 ];
 
 /// Receiving, sending and sleeping, the log, and the end of the process.
@@ -293,6 +296,49 @@ const FILES: &[Call] = calls![
 /// TCP connections that others open. The server opens none.
 const CONNECTIONS: &[Call] = calls![SYS_accept4, SYS_shutdown,];
 
+/// Connections to the bus of a cluster, and look-ups of its name by the C library. Landlock confines the
+/// ports.
+const LOOK_UPS: &[Call] = calls![
+    SYS_connect,
+    SYS_fcntl: FCNTL,
+    SYS_getdents64,
+    SYS_getpeername,
+    SYS_ppoll,
+    SYS_shutdown,
+    SYS_socket: &[
+        &[is(0, libc::AF_INET), masked(1, SOCKET_TYPE, libc::SOCK_STREAM)],
+        &[is(0, libc::AF_INET6), masked(1, SOCKET_TYPE, libc::SOCK_STREAM)],
+        // The addresses of this machine, and the look-ups of a service on it.
+        &[is(0, libc::AF_NETLINK)],
+        &[is(0, libc::AF_UNIX)],
+    ],
+    SYS_setsockopt: &[
+        &[is(1, libc::IPPROTO_TCP), is(2, libc::TCP_NODELAY)],
+        &[is(1, libc::IPPROTO_IP), is(2, libc::IP_RECVERR)],
+        &[is(1, libc::IPPROTO_IPV6), is(2, libc::IPV6_RECVERR)],
+    ],
+    SYS_uname,
+    #[cfg(target_arch = "x86_64")]
+    SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    SYS_readlink,
+    SYS_readlinkat,
+];
+
+/// The files by which the C library looks names up, and the certificates of the system.
+const NETWORK_FILES: &[&str] = &[
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/pki",
+    "/etc/resolv.conf",
+    "/etc/ssl",
+    "/usr/lib/ssl",
+    "/usr/local/share/ca-certificates",
+    "/usr/share/ca-certificates",
+];
+
 /// Calls that fail although they are permitted above, and are not noted. The C library makes them
 /// while signals are blocked, and a trap would then end the process.
 pub(super) const REFUSED_QUIETLY: &[(Call, libc::c_int)] = &[
@@ -313,7 +359,6 @@ pub(super) const REFUSED: &[Call] = calls![
     SYS_capset,
     SYS_chdir,
     SYS_chroot,
-    SYS_connect,
     SYS_delete_module,
     SYS_dup,
     SYS_dup3,
@@ -325,7 +370,6 @@ pub(super) const REFUSED: &[Call] = calls![
     SYS_fchownat,
     SYS_finit_module,
     SYS_ftruncate,
-    SYS_getdents64,
     SYS_init_module,
     SYS_io_uring_enter,
     SYS_io_uring_setup,
@@ -351,7 +395,6 @@ pub(super) const REFUSED: &[Call] = calls![
     SYS_process_vm_readv,
     SYS_process_vm_writev,
     SYS_ptrace,
-    SYS_readlinkat,
     SYS_reboot,
     SYS_seccomp,
     SYS_setgid,
@@ -382,7 +425,6 @@ const X86_REFUSED: &[Call] = calls![
     SYS_link,
     SYS_mkdir,
     SYS_pipe,
-    SYS_readlink,
     SYS_symlink,
     SYS_unlink,
     SYS_vfork,

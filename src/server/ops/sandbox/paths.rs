@@ -27,7 +27,7 @@ impl Display for Paths {
 
 impl Paths {
     /// Confines the calling thread, and those that it starts, to the paths and the TCP ports of
-    /// `features`. It may not open TCP connections, nor reach other processes by signals or abstract
+    /// `features`. It may not open other TCP connections, nor reach other processes by signals or abstract
     /// sockets, as far as the kernel has that.
     ///
     /// # Errors
@@ -52,6 +52,9 @@ impl Paths {
         }
         for port in features.iter().filter_map(Feature::tcp_port) {
             rules = rules.add_rule(NetPort::new(port, AccessNet::BindTcp))?;
+        }
+        for port in features.iter().flat_map(Feature::remote_tcp_ports) {
+            rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
         }
         let status = rules.restrict_self()?;
         let abi = match status.landlock {

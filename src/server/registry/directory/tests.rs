@@ -290,7 +290,7 @@ fn threads_that_share_rooms_lose_no_peer_and_leave_nothing_behind() {
     // All names are free again.
     peers.touch(&address(1, 0), Protocol::Text, WorkerId(0), 0);
     for name in names {
-        assert_eq!(peers.rename(&address(1, 0), name), Some(Ok(())));
+        assert_eq!(peers.rename(&address(1, 0), name), Some(Ok(Renamed::Yes)));
     }
 }
 
@@ -300,14 +300,9 @@ fn threads_that_share_rooms_lose_no_peer_and_leave_nothing_behind() {
 fn a_peer_that_joins_a_vanishing_room_is_in_a_room_that_can_be_found() {
     let peers = &peers();
     let all = |name| {
-        let mut found = Vec::new();
-        peers.directory().visit(0, |room| {
-            if room.name().folded() == name {
-                found.push(room.number());
-            }
-            true
-        });
-        found
+        let rooms = peers.directory().some(0, usize::MAX).into_iter();
+        let found = rooms.filter(|room| room.name().folded() == name);
+        found.map(|room| room.number()).collect::<Vec<_>>()
     };
     std::thread::scope(|scope| {
         for port in 1..=4 {

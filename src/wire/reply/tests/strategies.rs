@@ -11,10 +11,14 @@ fn any_room() -> impl Strategy<Value = RoomName> {
 }
 
 fn any_display_name() -> impl Strategy<Value = DisplayName> {
-    let v4 = any::<([u8; 4], u16)>().prop_map(|address| DisplayName::Address(address.into()));
-    let v6 = any::<([u16; 8], u16)>()
-        .prop_map(|address| DisplayName::Address(SocketAddr::from(address)));
-    prop_oneof![any_name().prop_map(DisplayName::Name), v4, v6]
+    let address = any_socket_addr().prop_map(DisplayName::Address);
+    prop_oneof![1 => any_name().prop_map(DisplayName::Name), 2 => address]
+}
+
+fn any_socket_addr() -> impl Strategy<Value = SocketAddr> {
+    let v4 = any::<([u8; 4], u16)>().prop_map(SocketAddr::from);
+    let v6 = any::<([u16; 8], u16)>().prop_map(SocketAddr::from);
+    prop_oneof![v4, v6]
 }
 
 /// No name that is a number, see above.
@@ -25,7 +29,7 @@ fn any_event() -> impl Strategy<Value = PresenceEvent> {
         who().prop_map(PresenceEvent::Joined),
         who().prop_map(PresenceEvent::Left),
         who().prop_map(PresenceEvent::TimedOut),
-        (who(), any_name()).prop_map(|(who, now)| PresenceEvent::Renamed(who, now)),
+        (who(), who()).prop_map(|(who, now)| PresenceEvent::Renamed(who, now)),
     ]
 }
 
@@ -94,6 +98,8 @@ pub(super) fn any_reply() -> impl Strategy<Value = Reply<'static>> {
         resource,
         per_second,
     });
+    let name_lost = (any_name(), any_socket_addr());
+    let name_lost = name_lost.prop_map(|(name, address)| Reply::NameLost(name, address));
     let room_limit = (any_room(), any_limit());
     let room_limit = room_limit.prop_map(|(room, limit)| Reply::RoomLimit(room, limit));
     let events = prop::collection::vec(any_event(), 1..=MAX_NAMED_EVENTS);
@@ -106,6 +112,8 @@ pub(super) fn any_reply() -> impl Strategy<Value = Reply<'static>> {
     prop_oneof![
         Just(Reply::Help),
         any_name().prop_map(Reply::Named),
+        any_name().prop_map(Reply::NamedUnconfirmed),
+        name_lost,
         entered,
         members,
         rooms.prop_map(Reply::Rooms),
@@ -127,6 +135,8 @@ pub(super) fn any_reply() -> impl Strategy<Value = Reply<'static>> {
         Just(Reply::Unmuted),
         any_bytes().prop_map(Reply::Operator),
         any::<u64>().prop_map(Reply::Stopping),
+        Just(Reply::Split),
+        Just(Reply::Whole),
         Just(Reply::NoNewcomers),
         presence,
     ]
@@ -138,7 +148,9 @@ pub(super) fn any_text() -> impl Strategy<Value = Vec<u8>> {
         taken|full |(|)|: |, | |here|room|rooms|none from |on|joined|timed out|now |\
         at most |texts per second|(more: /who |limit reached |in your network|per second|\
         muted |removed |by the operator| for | s|operator: |the server stops in |\
-        stopping soon, |no newcomers";
+        the cluster is |split: only peers of this server are here|whole again|\
+        stopping soon, |no newcomers|(not confirmed)|\
+        belongs to a peer of another server: |127.0.0.1:5";
     let part = prop_oneof![
         9 => prop::sample::select(parts.split('|').collect::<Vec<_>>())
             .prop_map(|part| part.as_bytes().to_vec()),

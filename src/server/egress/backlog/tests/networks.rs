@@ -4,10 +4,11 @@ use super::*;
 
 /// Returns a sender of the network with this number.
 fn of_network(network: u8, port: u16) -> Sender {
+    let address = PeerAddr::new(([192, 0, network, 1], port).into(), 0);
+    let network = Network::of([192, 0, network, 1].into());
     Sender {
-        address: PeerAddr::new(([192, 0, network, 1], port).into(), 0),
-        network: Some(Network::of([192, 0, network, 1].into())),
-        ..sender(port).into()
+        source: Source::Untrusted(address, network),
+        ..address.into()
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::{Json, extract};
 use serde::Serialize;
 
+use super::super::cluster::ClusterState;
 use super::super::sample::{Point, as_object};
 use super::State;
 use super::workers::{WorkerState, counts_by_name, drops_by_reason};
@@ -31,6 +32,8 @@ pub(super) struct StatsAnswer {
     is_draining: bool,
     plans: Plans,
     workers: Vec<Worker>,
+    /// `None` without a cluster.
+    cluster: Option<ClusterState>,
 }
 
 #[derive(Serialize)]
@@ -86,6 +89,7 @@ pub(super) async fn stats(extract::State(state): extract::State<State>) -> Json<
         is_draining: sample.is_draining,
         plans: Plans::of(stats),
         workers: workers.collect(),
+        cluster: stats.cluster.as_ref().map(ClusterState::new),
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! All numbers are read when they are asked for. Nothing is counted for this page alone.
 
+mod cluster;
 mod page;
 mod process;
 mod table;

@@ -1,6 +1,7 @@
 //! The table of all metrics.
 //!
-//! Labels are numbers of workers and words of this program, so nobody outside makes a label.
+//! Labels are numbers of workers, words of this program, and the names of the nodes of a cluster. So no
+//! peer makes a label.
 
 use std::fmt;
 
@@ -8,6 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::Moment;
+use super::cluster::cluster;
 use super::page::{Page, metric};
 use super::process::ProcessStats;
 use crate::server::ops::stats::{Counts, DropReason, PeerCounts, Stats, WorkerStats};
@@ -21,6 +23,9 @@ impl Collector for Moment {
         sent(&mut page, &total)?;
         self.workers(&mut page)?;
         self.peers(&mut page, &total)?;
+        if let Some(stats) = &self.stats.cluster {
+            cluster(&mut page, stats, &total)?;
+        }
         self.operation(&mut page)?;
         self.process
             .map_or(Ok(()), |stats| process(&mut page, stats))
@@ -340,6 +345,7 @@ impl Moment {
             log_lines_suppressed,
             group_alarms,
             calls_refused,
+            cluster: _, // `cluster`
         } = &self.stats;
         page.counter(
             metric(

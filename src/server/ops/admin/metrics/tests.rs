@@ -5,20 +5,87 @@ use axum::http::HeaderValue;
 
 use super::*;
 use crate::server::ops::admin::sample::Point;
-use crate::server::ops::stats::{Counters, Counts, DropReason, PeerCounts, WorkerStats};
+use crate::server::ops::stats::{
+    ClusterCounts, ClusterStats, ClusterStatus, Counters, Counts, DropReason, NodeStatus,
+    PeerCounts, WorkerStats,
+};
 
 #[test]
 fn every_counter_changes_one_value_of_the_page() {
     for (index, (name, _)) in Counts::MEANINGS.iter().enumerate() {
         let mut counts = Counts::default();
         *counts.values_mut().nth(index).expect("there is one") = 1;
-        expect_one_change(name, counts);
+        expect_one_change(name, counts, ClusterCounts::default());
     }
     for reason in DropReason::ALL {
         let counters = Counters::default();
         counters.drop_datagram(reason);
-        expect_one_change(reason.name(), counters.read());
+        expect_one_change(reason.name(), counters.read(), ClusterCounts::default());
     }
+    for (index, name) in ClusterCounts::NAMES.iter().enumerate() {
+        let mut counts = ClusterCounts::default();
+        *counts.values_mut().nth(index).expect("there is one") = 1;
+        expect_one_change(name, Counts::default(), counts);
+    }
+}
+
+#[test]
+fn the_cluster_is_on_the_page_of_its_nodes_only() {
+    let node = |id: &str, round_trip_us| NodeStatus {
+        id: id.parse().expect("a name"),
+        peers: 5,
+        rooms: 2,
+        busy_percent: 50,
+        version: (1, 2, 3),
+        advertise: None,
+        silent_ms: 10,
+        round_trip_us,
+        is_current: true,
+    };
+    let page = |cluster| {
+        let mut moment = moment(Counts::default());
+        moment.stats.cluster = cluster;
+        values(&moment.page(Format::OpenMetrics).expect("it is text"))
+    };
+    let is_of_cluster = |sample: &&String| sample.starts_with("bullhorn_cluster_");
+    assert_eq!(page(None).keys().find(is_of_cluster), None);
+    let away = page(Some(ClusterStats::default()));
+    assert_eq!(away["bullhorn_cluster_connected"], 0.0);
+    assert_eq!(away["bullhorn_cluster_nodes"], 0.0);
+    let status = ClusterStatus {
+        is_connected: true,
+        nodes: vec![node("n2", Some(250)), node("n3", None)],
+        ..ClusterStatus::default()
+    };
+    let counts = ClusterCounts {
+        dropped_full: 1,
+        dropped_late: 20,
+        dropped_away: 300,
+        dropped_no_space: 4000,
+        bytes_published: 5,
+        bytes_received: 6,
+        ..ClusterCounts::default()
+    };
+    let values = page(Some(ClusterStats {
+        status: Arc::new(status),
+        counts,
+    }));
+    for (sample, value) in [
+        ("nodes", 2.0),
+        ("connected", 1.0),
+        ("round_trip_seconds{node=\"n2\"}", 250e-6),
+        ("texts_dropped_total{reason=\"full\"}", 1.0),
+        ("texts_dropped_total{reason=\"late\"}", 20.0),
+        ("texts_dropped_total{reason=\"bus away\"}", 300.0),
+        ("texts_dropped_total{reason=\"no space\"}", 4000.0),
+        ("published_bytes_total", 5.0),
+        ("received_bytes_total", 6.0),
+    ] {
+        let found = values.get(&format!("bullhorn_cluster_{sample}"));
+        assert_eq!(found, Some(&value), "{sample}");
+    }
+    let unknown = values.keys().find(|sample| sample.contains("n3"));
+    assert_eq!(unknown, None);
 }
 
 #[test]
@@ -91,12 +158,21 @@ fn openmetrics_is_for_those_who_accept_it() {
     }
 }
 
-/// Expects that `counts`, in which the counter `name` is not 0, change one value in both formats.
+/// Expects that `counts` and `of_cluster`, in which the counter `name` is not 0, change one value in both
+/// formats.
 #[track_caller]
-fn expect_one_change(name: &str, counts: Counts) {
+fn expect_one_change(name: &str, counts: Counts, of_cluster: ClusterCounts) {
     for format in [Format::OpenMetrics, Format::Text] {
-        let page = |counts| moment(counts).page(format).expect("it is text");
-        let (before, after) = (values(&page(Counts::default())), values(&page(counts)));
+        let page = |counts, of_cluster| {
+            let mut moment = moment(counts);
+            moment.stats.cluster = Some(ClusterStats {
+                counts: of_cluster,
+                ..ClusterStats::default()
+            });
+            values(&moment.page(format).expect("it is text"))
+        };
+        let before = page(Counts::default(), ClusterCounts::default());
+        let after = page(counts, of_cluster);
         let samples = || before.keys().zip(after.keys());
         assert!(samples().all(|(before, after)| before == after), "{name}");
         let is_changed = |(sample, value): &(&String, &f64)| before[*sample] != **value;

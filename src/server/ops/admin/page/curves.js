@@ -24,6 +24,10 @@ const curves = (() => {
       series: () => [["peers", "--violet", (point) => point.peers]] },
     { title: "Rooms", note: "With the lobby.", kind: "count",
       series: () => [["rooms", "--orange", (point) => point.rooms]] },
+    { title: "Texts between nodes", note: "To and from the other nodes.", kind: "rate", parent: "cluster-curves",
+      series: () => [["out", "--green", (point) => point.cluster?.texts_published_per_s ?? null], ["in", "--blue", (point) => point.cluster?.texts_received_per_s ?? null]] },
+    { title: "Texts lost between nodes", note: "Dropped here, or missing from others.", kind: "rate", parent: "cluster-curves",
+      series: () => [["dropped", "--red", (point) => point.cluster?.texts_dropped_per_s ?? null], ["missing", "--amber", (point) => point.cluster?.texts_missing_per_s ?? null]] },
   ];
 
   // A curve per worker. Many workers have their extremes and their median instead.
@@ -78,7 +82,8 @@ const curves = (() => {
     const oldest = newest() - WINDOW_S;
     points = points.filter(([at]) => at >= oldest);
     while (rules.length && rules[0].at < oldest) rules.shift();
-    definitions.forEach(update);
+    // Those of the cluster are not there without one.
+    definitions.filter(({ parent }) => !parent || point.cluster).forEach(update);
   }
 
   // Draws a chart, anew if it has other curves than before.
@@ -91,7 +96,7 @@ const curves = (() => {
     if (definition.labels !== labels) {
       const { drawn } = definition;
       definition.labels = labels;
-      definition.drawn = charts.draw(document.getElementById("curves"), {
+      definition.drawn = charts.draw(document.getElementById(definition.parent ?? "curves"), {
         ...definition, series, rules, live: true, height: 160,
         x: { kind: "clock", short: "time", values: times, range },
         y: { kind: definition.kind, log: definition.log, max: definition.max, least: definition.least },

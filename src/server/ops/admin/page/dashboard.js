@@ -6,7 +6,7 @@
   const byId = (id) => document.getElementById(id);
   const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
   const clock = (timeMs) => new Date(timeMs).toLocaleTimeString("en-GB");
-  const setText = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+  const { setText } = tables;
 
   // About the server that was connected last: what does not change while it runs.
   let about = null;
@@ -20,7 +20,7 @@
   }
 
   // The value of each number, and a line with more of it.
-  const numbers = [
+  const showNumbers = tables.cards(byId("numbers"), [
     ["Deliveries", ({ point, deliveries }) => [rate(point.deliveries_per_s), `${count(deliveries)} in all`]],
     ["Datagrams in", ({ point, datagrams_in: all }) => [rate(point.datagrams_per_s), `${count(all)} in all`]],
     ["Peers", ({ point, peers_v1: v1, peers_v2: v2 }) => [count(point.peers), `${count(v1)} v1, ${count(v2)} v2`]],
@@ -32,11 +32,7 @@
     ["Dropped and shed", ({ point, dropped, messages_shed: shed }) => [
       rate(Object.values(point.drops_per_s).reduce((sum, one) => sum + one, point.messages_shed_per_s)), `${count(dropped + shed)} in all`]],
     ["Uptime", ({ point }) => [span(point.time_ms - about.started_ms), `since ${clock(about.started_ms)}`]],
-  ].map(([name, values]) => {
-    const [value, more] = ["value", "more-of-it"].map((className) => dialogs.el("dd", { className }));
-    byId("numbers").append(dialogs.el("div", {}, dialogs.el("dt", { textContent: name }), value, more));
-    return (now) => values(now).forEach((text, at) => setText([value, more][at], text));
-  });
+  ]);
 
   // Screen readers say this line when it changes.
   function setHealth(sentence, className) {
@@ -64,12 +60,14 @@
   }
 
   function showNow(now) {
-    numbers.forEach((show) => show(now));
+    showNumbers(now);
+    cluster.update(now, about.version);
     curves.add(now.point);
     const { stuck, is_draining: isDraining } = now;
     const workers = about.workers.length;
     if (stuck.length) setHealth(`${plural(stuck.length, "worker")} of ${workers} stuck: ${stuck.join(", ")}.${restart}`, "bad");
     else if (isDraining) setHealth(`Draining: new peers are refused, and the server stops soon.${restart}`, "bad");
+    else if (now.cluster?.is_connected === false) setHealth(`Cut off from the cluster: texts reach the peers of this server only.${restart}`, "bad");
     else setHealth(`Running. ${workers} of ${plural(workers, "worker")} respond${workers === 1 ? "s" : ""}.${restart}`, "good");
   }
 

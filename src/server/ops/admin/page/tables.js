@@ -29,7 +29,7 @@ const tables = (() => {
       rows.forEach((row, at) => {
         const tr = shown.get(key(row));
         tr.row = row;
-        cells(row).forEach((text, at) => { if (tr.cells[at].textContent !== text) tr.cells[at].textContent = text; });
+        cells(row).forEach((text, at) => setText(tr.cells[at], text));
         tr.querySelectorAll("button").forEach((button, at) => button.setAttribute("aria-label", `${buttons[at][0]} ${key(row)}`));
         if (body.rows[at] !== tr) body.insertBefore(tr, body.rows[at] ?? null);
       });
@@ -83,10 +83,40 @@ const tables = (() => {
     };
   }
 
+  const setText = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+
+  // Fills `list` with a card for each of `definitions`, which are a name and a function. That returns the
+  // value, a line with more of it, and if it is bad. Returns the function that shows them all.
+  function cards(list, definitions) {
+    const shows = definitions.map(([name, values]) => {
+      const [value, more] = ["value", "more-of-it"].map((className) => dialogs.el("dd", { className }));
+      list.append(dialogs.el("div", {}, dialogs.el("dt", { textContent: name }), value, more));
+      return (...now) => {
+        const [text, moreText, isBad = false] = values(...now);
+        setText(value, text);
+        setText(more, moreText);
+        value.classList.toggle("bad", isBad);
+      };
+    });
+    return (...now) => shows.forEach((show) => show(...now));
+  }
+
+  // Shows a table without pages and buttons: a row of texts each.
+  function rows(table, texts) {
+    const classes = [...table.querySelectorAll("thead th")].map((head) => head.className);
+    const body = table.tBodies[0];
+    while (body.rows.length > texts.length) body.lastElementChild.remove();
+    while (body.rows.length < texts.length) {
+      body.append(dialogs.el("tr", {}, ...classes.map((className, at) => at === 0
+        ? dialogs.el("th", { className, scope: "row" }) : dialogs.el("td", { className }))));
+    }
+    texts.forEach((row, at) => row.forEach((text, column) => setText(body.rows[at].cells[column], text)));
+  }
+
   const MAX_ROWS = 10;
   const REFRESH_MS = 4000;
   // Time without a key until a search begins.
   const TYPING_MS = 200;
 
-  return { listing, setUp: (value) => { isUp = value; } };
+  return { listing, cards, rows, setText, setUp: (value) => { isUp = value; } };
 })();
