@@ -334,6 +334,8 @@ fn the_program_reads_its_file_again_and_says_what_waits_for_the_next_start() {
     server.signal(Signal::SIGHUP);
     log.find("read again: changed max-peers; changes at the next start: workers");
     request(&bob, "/ping 1", "* pong 1");
+    server.signal(Signal::SIGHUP);
+    log.find("read again: changes at the next start: workers");
 
     for (text, mistake) in [
         (

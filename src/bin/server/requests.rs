@@ -95,14 +95,17 @@ impl Requests {
         let mut waiting = new.changes_since(&self.first);
         waiting.retain(|flag| !is_applied(flag));
         self.last = new;
-        let mut changes = match applied.is_empty() {
-            true => "no flag has changed".to_owned(),
-            false => format!("changed {}", applied.join(", ")),
-        };
-        if !waiting.is_empty() {
-            changes += &format!("; changes at the next start: {}", waiting.join(", "));
+        let mut changes = Vec::new();
+        if !applied.is_empty() {
+            changes.push(format!("changed {}", applied.join(", ")));
         }
-        Ok(changes)
+        if !waiting.is_empty() {
+            changes.push(format!("changes at the next start: {}", waiting.join(", ")));
+        }
+        Ok(match changes.is_empty() {
+            true => "no flag has changed".to_owned(),
+            false => changes.join("; "),
+        })
     }
 }
 
