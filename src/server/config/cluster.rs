@@ -18,8 +18,9 @@ pub struct ClusterConfig {
     /// NATS server that joins this server and others to one chat, such as nats://10.0.0.5:4222. May be
     /// given several times [default: none]
     ///
-    /// The server connects to one of them. tls:// requires TLS. The URL may have a user and a password,
-    /// as in nats://USER:PASSWORD@HOST:PORT. Commas separate several addresses.
+    /// The server connects to one of them. tls:// requires TLS. Without a scheme it is nats://, and without
+    /// a port 4222. The URL may have a user and a password, as in nats://USER:PASSWORD@HOST:PORT. Commas
+    /// separate several addresses.
     #[arg(
         long = "cluster",
         env = "BULLHORN_CLUSTER",
