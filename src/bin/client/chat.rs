@@ -85,6 +85,7 @@ pub(crate) fn chat(config: SessionConfig, options: Options) -> Result<(), ChatEr
         session: Arc::downgrade(&session),
         expected,
         missing: None,
+        has_waited: false,
         local: local_sender,
         wait: options.wait,
         lines: Arc::clone(&lines),

@@ -52,6 +52,8 @@ pub(super) struct LineSender {
     pub(super) expected: Expected,
     /// The reason why the last line was sent without what the user asked for.
     pub(super) missing: Option<String>,
+    /// A wait for that has ended without it. The next lines do not wait again.
+    pub(super) has_waited: bool,
     pub(super) local: Sender<Local>,
     /// Maximum time to wait for the result of the last line.
     pub(super) wait: Duration,
@@ -129,7 +131,7 @@ impl LineSender {
 
     /// Waits until the session has the name and the room that the user asked for. Others in a cluster may
     /// be asked about a name. Returns what is missing.
-    fn await_identity(&self) -> Option<String> {
+    fn await_identity(&mut self) -> Option<String> {
         let mut since = Instant::now();
         loop {
             let session = self.session.upgrade()?;
@@ -137,7 +139,8 @@ impl LineSender {
             if session.protocol().is_none() {
                 since = Instant::now();
             }
-            if session.down().is_some() || since.elapsed() >= IDENTITY_TIMEOUT {
+            self.has_waited |= since.elapsed() >= IDENTITY_TIMEOUT;
+            if session.down().is_some() || self.has_waited {
                 return Some(missing);
             }
             drop(session);
