@@ -114,12 +114,9 @@ impl Connector {
 
     fn options(&self) -> io::Result<ConnectOptions> {
         let security = &self.security;
-        security.check()?;
-        let mut options = match &security.credentials {
-            Some(file) => {
-                let text = read("credentials", file, CREDENTIALS_MARK, CREDENTIALS)?;
-                ConnectOptions::with_credentials(&text)?
-            }
+        security.check_certificates()?;
+        let mut options = match security.read_credentials()? {
+            Some(text) => ConnectOptions::with_credentials(&text)?,
             None => match self.addresses.iter().find_map(Address::user) {
                 Some((user, Some(password))) => {
                     ConnectOptions::with_user_and_password(user, password)
@@ -165,9 +162,18 @@ impl Security {
     /// # Errors
     /// That of the first file, with its flag and its path.
     pub fn check(&self) -> io::Result<()> {
-        if let Some(file) = &self.credentials {
-            read("credentials", file, CREDENTIALS_MARK, CREDENTIALS)?;
-        }
+        self.read_credentials()?;
+        self.check_certificates()
+    }
+
+    fn read_credentials(&self) -> io::Result<Option<String>> {
+        let mark = "-----BEGIN USER NKEY SEED-----";
+        let file = self.credentials.as_deref();
+        file.map(|file| read("credentials", file, mark, "credentials as nsc writes them"))
+            .transpose()
+    }
+
+    fn check_certificates(&self) -> io::Result<()> {
         if let Some(file) = &self.ca {
             read("ca", file, CERTIFICATE_MARK, "certificates in PEM")?;
         }
@@ -274,10 +280,8 @@ const MAX_CONNECT: Duration = Duration::from_secs(2);
 /// connection has ended, before other nodes would be taken for dead.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The beginning of a certificate, and of the key in a credentials file.
+/// The beginning of a certificate (RFC 7468, section 5.1).
 const CERTIFICATE_MARK: &str = "-----BEGIN CERTIFICATE-----";
-const CREDENTIALS_MARK: &str = "-----BEGIN USER NKEY SEED-----";
-const CREDENTIALS: &str = "credentials as nsc writes them";
 
 /// Maximum size of a file. The authorities of a system, the largest, are 220 KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
