@@ -14,6 +14,13 @@ use std::process::Command;
 
 use common::{Nats, ServerProgram, TestFile, expect_members, has_sandbox, server_command};
 
+/// Returns a bus that knows its users by credentials, and the path of those of a node of the cluster `test`.
+fn bus_with_credentials() -> Option<(Nats, String)> {
+    let file = |name: &str| format!("{}/tests/credentials/{name}", env!("CARGO_MANIFEST_DIR"));
+    let nats = Nats::start(&["-c", &file("bus.conf")])?;
+    Some((nats, file("node.creds")))
+}
+
 #[test]
 fn a_bus_that_wants_a_password_is_told_it_or_refuses_the_node() {
     let Some(nats) = Nats::start(&["--user", "me", "--pass", "secret"]) else {
@@ -79,9 +86,7 @@ fn a_bus_with_tls_is_verified_and_verifies_its_nodes() {
 
 #[test]
 fn a_user_with_credentials_of_nsc_is_let_in() {
-    let file = |name: &str| format!("{}/tests/credentials/{name}", env!("CARGO_MANIFEST_DIR"));
-    let [bus, credentials] = ["bus.conf", "node.creds"].map(file);
-    let Some(nats) = Nats::start(&["-c", &bus]) else {
+    let Some((nats, credentials)) = bus_with_credentials() else {
         return;
     };
     let start = |id: &str, more: &[&str]| ServerProgram::start_command(nats.node_command(id, more));
@@ -99,9 +104,7 @@ fn a_user_with_credentials_of_nsc_is_let_in() {
 
 #[test]
 fn a_node_that_may_not_use_its_subjects_does_not_take_part() {
-    let file = |name: &str| format!("{}/tests/credentials/{name}", env!("CARGO_MANIFEST_DIR"));
-    let [bus, credentials] = ["bus.conf", "node.creds"].map(file);
-    let Some(nats) = Nats::start(&["-c", &bus]) else {
+    let Some((nats, credentials)) = bus_with_credentials() else {
         return;
     };
     // The user may use those of the cluster `test`.
