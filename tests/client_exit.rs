@@ -166,6 +166,18 @@ fn a_name_that_is_taken_is_an_error_although_the_text_is_delivered() {
     }
 }
 
+/// A wait for each line would take longer than a test may.
+#[test]
+fn many_lines_wait_once_for_a_name_that_is_taken() {
+    let server = TestServer::start(unpinned_config(1, V4));
+    let peer = server.client();
+    peer.send(b"/nick ada");
+    assert_eq!(peer.receive_text(), "* you are ada");
+    let lines = vec!["hi".to_owned(); 60];
+    let output = say(server.local_addr(), &["--nick", "ada"], &lines);
+    assert_failure(&output, "the last line was sent without the name ada");
+}
+
 #[test]
 fn a_name_is_not_missed_where_nothing_is_said() {
     let server = FakeServer::start();
