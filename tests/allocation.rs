@@ -102,7 +102,7 @@ fn chat_v2(address: &str) {
         let mut buffer = [0; 2048];
         let mut messages = 0;
         while messages < CLIENTS {
-            let length = peer.client.socket().recv(&mut buffer).unwrap();
+            let length = peer.client.receive_into(&mut buffer);
             let frames = parse_server(&buffer[..length]).unwrap();
             messages += frames
                 .filter(|frame| matches!(frame, ServerFrame::Message(_)))
@@ -136,7 +136,7 @@ fn receive(count: usize) -> impl Fn(&Client) {
     move |client| {
         let mut buffer = [0; 1024];
         for _ in 0..count {
-            client.socket().recv(&mut buffer).unwrap();
+            client.receive_into(&mut buffer);
         }
     }
 }

@@ -13,7 +13,7 @@ use bullhorn::wire::v2::{ClientFrame, ServerFrame, parse_server};
 use common::v2_peer::{V2Peer, datagram, hello, welcome};
 use common::{
     Client, Network, Peer, ServerProgram, TIMEOUT, TestServer, parse, peers_at, server_command,
-    two_machines, wait_until, wildcard_config, with_networks,
+    two_machines, uninterrupted, wait_until, wildcard_config, with_networks,
 };
 
 #[test]
@@ -105,7 +105,8 @@ fn a_forged_datagram_to_another_address_turns_no_peer() {
             });
             let received_from = |socket: &UdpSocket| {
                 let mut buffer = [0; 2048];
-                let (len, from) = socket.recv_from(&mut buffer).expect("it is served");
+                let (len, from) =
+                    uninterrupted(|| socket.recv_from(&mut buffer)).expect("it is served");
                 (buffer[..len].to_vec(), from)
             };
             let send = |socket: &UdpSocket, to, bytes: &[u8]| {

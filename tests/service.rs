@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{ServerProgram, StoppedThread, TIMEOUT, TestFile, V4, server_command};
+use common::{ServerProgram, StoppedThread, TIMEOUT, TestFile, V4, server_command, uninterrupted};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::geteuid;
@@ -260,7 +260,7 @@ fn a_manager_at_a_path_is_found_and_one_that_is_gone_is_a_warning() {
     };
     let server = start();
     let mut buffer = [0; 64];
-    let len = socket.recv(&mut buffer).unwrap();
+    let len = uninterrupted(|| socket.recv(&mut buffer)).unwrap();
     std::fs::remove_file(&path).unwrap();
     assert_eq!(&buffer[..len], b"READY=1");
     drop((server, socket));
@@ -350,7 +350,7 @@ impl Manager {
     #[track_caller]
     fn receive(&self) -> String {
         let mut buffer = [0; 1024];
-        match self.socket.recv(&mut buffer) {
+        match uninterrupted(|| self.socket.recv(&mut buffer)) {
             Ok(len) => String::from_utf8(buffer[..len].to_vec()).unwrap(),
             Err(error) => panic!("no state: {error}"),
         }

@@ -19,6 +19,7 @@ mod sandbox;
 mod scratch;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -370,7 +371,11 @@ impl Peer {
     fn expect(&self, text: &str) {
         let mut datagram = [0; 2048];
         loop {
-            let len = self.0.recv(&mut datagram).unwrap();
+            // A process that was stopped receives again.
+            let len = match self.0.recv(&mut datagram) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => result.unwrap(),
+            };
             if String::from_utf8_lossy(&datagram[..len]).contains(text) {
                 return;
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
-use super::{TIMEOUT, V4, V4_UNSHARED, wait_for};
+use super::{TIMEOUT, V4, V4_UNSHARED, uninterrupted, wait_for};
 
 pub(crate) struct FakeServer {
     pub(crate) socket: UdpSocket,
@@ -65,14 +65,11 @@ impl FakeServer {
     #[track_caller]
     pub(crate) fn receive_any(&self) -> (Vec<u8>, SocketAddr) {
         let mut buffer = vec![0; 65_536];
-        loop {
-            match self.socket.recv_from(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => panic!("nothing received: {error}"),
-                Ok((len, from)) => {
-                    buffer.truncate(len);
-                    return (buffer, from);
-                }
+        match uninterrupted(|| self.socket.recv_from(&mut buffer)) {
+            Err(error) => panic!("nothing received: {error}"),
+            Ok((len, from)) => {
+                buffer.truncate(len);
+                (buffer, from)
             }
         }
     }

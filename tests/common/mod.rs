@@ -125,6 +125,17 @@ pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) ->
     result.expect("that was the condition")
 }
 
+/// Calls until the call is not interrupted. A system call with a time limit ends early if the
+/// process is stopped and goes on, as signal(7) says.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Returns `true` if every thread of a process sleeps, other than the calling one. A
 /// sleeping thread is neither runnable nor stopped.
 pub(crate) fn all_threads_sleep(pid: Pid) -> bool {
@@ -297,11 +308,18 @@ impl Client {
     #[track_caller]
     pub(crate) fn receive(&self) -> Vec<u8> {
         let mut buffer = vec![0; 65_536];
-        match self.socket.recv(&mut buffer) {
-            Ok(len) => buffer.truncate(len),
+        let len = self.receive_into(&mut buffer);
+        buffer.truncate(len);
+        buffer
+    }
+
+    /// Receives the next datagram into `buffer`, and returns its length.
+    #[track_caller]
+    pub(crate) fn receive_into(&self, buffer: &mut [u8]) -> usize {
+        match uninterrupted(|| self.socket.recv(buffer)) {
+            Ok(len) => len,
             Err(error) => panic!("nothing received: {error}"),
         }
-        buffer
     }
 
     /// Receives the next datagram, which must be UTF-8.
