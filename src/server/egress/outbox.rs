@@ -95,9 +95,16 @@ impl Outbox {
         if !self.is_open.load(Ordering::Relaxed) {
             return drop_batch(&self.counters.dropped_away, &batch);
         }
+        let now = batch.made;
         let mut queue = self.lock();
         queue.bytes += batch.bytes.len();
         queue.batches.push_back(batch);
+        // Not all at once when the bus takes batches again, as workers would wait for that.
+        while queue.is_late(now)
+            && let Some(oldest) = queue.pop()
+        {
+            drop_batch(&self.counters.dropped_late, &oldest);
+        }
         while queue.bytes > MAX_BYTES
             && let Some(oldest) = queue.pop()
         {
@@ -113,8 +120,10 @@ impl Outbox {
     /// Takes the oldest batch that is not too late at `now`.
     pub fn pop(&self, now: Instant) -> Option<OutgoingBatch> {
         let mut queue = self.lock();
-        while let Some(batch) = queue.pop() {
-            if now.saturating_duration_since(batch.made) <= MAX_AGE {
+        loop {
+            let is_late = queue.is_late(now);
+            let batch = queue.pop()?;
+            if !is_late {
                 let counters = &self.counters;
                 counters
                     .published
@@ -127,7 +136,6 @@ impl Outbox {
             }
             drop_batch(&self.counters.dropped_late, &batch);
         }
-        None
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -140,6 +148,12 @@ impl Queue {
         let batch = self.batches.pop_front()?;
         self.bytes -= batch.bytes.len();
         Some(batch)
+    }
+
+    /// Returns true if the oldest batch has waited for longer than [`MAX_AGE`].
+    fn is_late(&self, now: Instant) -> bool {
+        let oldest = self.batches.front();
+        oldest.is_some_and(|it| now.saturating_duration_since(it.made) > MAX_AGE)
     }
 }
 
@@ -223,7 +237,15 @@ mod tests {
         outbox.push(batch(2, now + Duration::from_millis(1)));
         let later = now + MAX_AGE + Duration::from_millis(1);
         assert_eq!(outbox.pop(later).unwrap().bytes.len(), 2);
-        assert_eq!(outbox.counters().dropped_late.load(Ordering::Relaxed), 3);
+        let dropped = &outbox.counters().dropped_late;
+        assert_eq!(dropped.load(Ordering::Relaxed), 3);
+        // While the bus takes nothing, each new one drops those that are late.
+        outbox.push(batch(3, later));
+        outbox.push(batch(4, later + MAX_AGE));
+        assert_eq!(dropped.load(Ordering::Relaxed), 3);
+        outbox.push(batch(5, later + MAX_AGE + Duration::from_millis(1)));
+        assert_eq!(dropped.load(Ordering::Relaxed), 6);
+        assert_eq!(outbox.pop(later + MAX_AGE).unwrap().bytes.len(), 4);
     }
 
     #[test]
