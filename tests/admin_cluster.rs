@@ -140,7 +140,7 @@ fn a_node_shows_the_others_and_the_texts_between_them() {
         assert_eq!(value(node, "connected"), 1.0);
         assert_eq!(page.sum("bullhorn_cluster_texts_dropped_total"), 0.0);
         assert_eq!(value(node, "texts_missing_total"), 0.0);
-        assert_eq!(value(node, "texts_repeated_total"), 0.0);
+        assert_eq!(value(node, "texts_stale_total"), 0.0);
     }
 
     nats.kill();

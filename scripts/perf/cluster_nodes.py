@@ -89,10 +89,10 @@ class Program:
 class Bus(Program):
     """A nats-server."""
 
-    def __init__(self, tools: Tools, ip: str = LOOPBACK) -> None:
+    def __init__(self, tools: Tools, ip: str = LOOPBACK, cores: Sequence[int] = ()) -> None:
         self.address, self.monitor = free_address(socket.SOCK_STREAM, ip), free_address(socket.SOCK_STREAM, ip)
         command = [tools.nats, "-a", ip, "-p", str(self.address[1]), "-m", str(self.monitor[1])]
-        super().__init__(command, tools.folder / "nats-server")
+        super().__init__(command, tools.folder / "nats-server", cores)
 
     def start(self) -> None:
         super().start()
@@ -164,6 +164,10 @@ class Cluster:
         for program in (self.bus, *self.nodes):
             program.check_runs()
 
+    def cpu_s(self) -> float:
+        """The CPU time that the nodes have used."""
+        return sum(machine.process_cpu_s(node.process.pid) for node in self.nodes)
+
     def metrics(self) -> Metrics:
         """The sums of what all nodes count."""
         sums: dict[str, float] = {}
@@ -174,12 +178,14 @@ class Cluster:
 
 
 @contextmanager
-def running(tools: Tools, count: int = 3) -> Iterator[Cluster]:
-    """A bus and this number of nodes."""
+def running(
+    tools: Tools, count: int = 3, cores: Sequence[int] = (), bus_cores: Sequence[int] = ()
+) -> Iterator[Cluster]:
+    """A bus and this number of nodes. The nodes share their cores."""
     with ExitStack() as stack:
-        bus = Bus(tools)
+        bus = Bus(tools, cores=bus_cores)
         stack.enter_context(bus)
-        nodes = [Node(tools, f"n{number + 1}", bus) for number in range(count)]
+        nodes = [Node(tools, f"n{number + 1}", bus, cores) for number in range(count)]
         for node in nodes:
             stack.enter_context(node)
         yield Cluster(bus, nodes)

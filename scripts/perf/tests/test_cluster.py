@@ -150,10 +150,10 @@ class CountsTest(unittest.TestCase):
         self.assertIn("do not count", cluster_load.mistakes(result, {}, 30, 10)[1])
 
     def test_a_repeat_is_a_mistake(self) -> None:
-        counted = {"bullhorn_cluster_texts_repeated_total": 0.0}
+        counted = {"bullhorn_cluster_texts_stale_total": 0.0}
         (found,) = cluster_load.mistakes(self.counts(repeated=1), counted, 30, 10)
         self.assertIn("1 copies repeated", found)
-        counted = {"bullhorn_cluster_texts_repeated_total": 2.0}
+        counted = {"bullhorn_cluster_texts_stale_total": 2.0}
         (found,) = cluster_load.mistakes(self.counts(), counted, 30, 10)
         self.assertIn("2 texts", found)
 

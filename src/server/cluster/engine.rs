@@ -196,7 +196,8 @@ impl Engine {
         let mut events = Vec::new();
         self.nodes.expire(now_ms, |event| events.push(event));
         self.take_events(events, bus);
-        let positions = &mut self.positions;
+        let (positions, nodes) = (&mut self.positions, &self.nodes);
+        positions.expire(now_ms, |incarnation| nodes.is_alive(incarnation));
         self.subscriptions
             .expire(now_ms, bus, |room| positions.end_room(room));
         self.grants.expire(now_ms);
@@ -400,7 +401,14 @@ impl Engine {
                         DownReason::Silent => "does not answer",
                     };
                     self.parts.log.warn(format!("cluster: node {node} {why}"));
-                    self.positions.end_node(incarnation);
+                    match reason {
+                        DownReason::Silent => {
+                            self.positions.end_silent_node(incarnation, self.ticked_ms);
+                        }
+                        DownReason::Stopped | DownReason::Restarted => {
+                            self.positions.end_node(incarnation);
+                        }
+                    }
                     self.grants.end_node(node);
                 }
                 Event::Changed(node, change) => {

@@ -157,6 +157,11 @@ impl Nodes {
         self.nodes.get(id)
     }
 
+    /// Returns true if a node with this incarnation answers.
+    pub fn is_alive(&self, incarnation: u64) -> bool {
+        self.iter().any(|node| node.incarnation == incarnation)
+    }
+
     /// Takes note of the time of a round trip to a node.
     pub fn set_round_trip_us(&mut self, id: &NodeId, round_trip_us: u64) {
         if let Some(node) = self.nodes.get_mut(id) {

@@ -1,6 +1,6 @@
 //! The numbers of the texts that other nodes have sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use crate::wire::RoomName;
 use crate::wire::cluster::BatchHead;
@@ -10,13 +10,16 @@ use crate::wire::cluster::BatchHead;
 pub(super) struct Positions {
     /// By the name of the room in lower case, and by the incarnation of the node and the stream.
     rooms: HashMap<RoomName, HashMap<(u64, u8), Position>>,
+    /// The incarnations of nodes that do not answer, in the order of the times at which they are forgotten.
+    silent: VecDeque<(u64, u64)>,
 }
 
 /// The position of a batch among those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Placed {
-    /// Number of texts of the batch that were received already, at its start.
-    pub(super) repeated: u16,
+    /// Number of texts at the start of the batch whose numbers have passed: they came again, or after later
+    /// ones.
+    pub(super) stale: u16,
     /// Number of texts before the batch that were not received.
     pub(super) missing: u32,
 }
@@ -45,12 +48,12 @@ impl Positions {
         }
         // Numbers begin again at 0 after the last one.
         let ahead = head.first.wrapping_sub(position.next) as i32;
-        let repeated = ahead.min(0).unsigned_abs().min(head.texts.into()) as u16;
+        let stale = ahead.min(0).unsigned_abs().min(head.texts.into()) as u16;
         let missing = ahead.max(0) as u32;
-        if repeated < head.texts {
+        if stale < head.texts {
             position.next = head.first.wrapping_add(head.texts.into());
         }
-        Placed { repeated, missing }
+        Placed { stale, missing }
     }
 
     /// Forgets a room.
@@ -65,7 +68,29 @@ impl Positions {
         }
         self.rooms.retain(|_, streams| !streams.is_empty());
     }
+
+    /// Forgets a node that does not answer after [`KEEP_MS`]. If it answers before, what was lost meanwhile
+    /// is missing.
+    pub(super) fn end_silent_node(&mut self, incarnation: u64, now_ms: u64) {
+        self.silent.push_back((now_ms + KEEP_MS, incarnation));
+    }
+
+    /// Forgets the nodes that did not answer for [`KEEP_MS`]. `is_alive` tells which do by now.
+    pub(super) fn expire(&mut self, now_ms: u64, is_alive: impl Fn(u64) -> bool) {
+        while let Some(&(end_ms, incarnation)) = self.silent.front()
+            && now_ms >= end_ms
+        {
+            self.silent.pop_front();
+            if !is_alive(incarnation) {
+                self.end_node(incarnation);
+            }
+        }
+    }
 }
+
+/// Time for which the numbers of a silent node are kept. A bus that stands still makes nodes silent for some
+/// seconds, and a network that is cut for minutes at most, unless someone has to go there.
+const KEEP_MS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -79,12 +104,12 @@ mod tests {
         texts: 3,
     };
 
-    fn placed(repeated: u16, missing: u32) -> Placed {
-        Placed { repeated, missing }
+    fn placed(stale: u16, missing: u32) -> Placed {
+        Placed { stale, missing }
     }
 
     #[test]
-    fn texts_that_repeat_and_those_that_are_missing_are_counted() {
+    fn stale_and_missing_texts_are_counted() {
         let mut positions = Positions::default();
         let room: RoomName = "den".parse().unwrap();
         let mut place = |head: &BatchHead| positions.place(room, head);
@@ -116,5 +141,24 @@ mod tests {
         positions.end_node(1);
         assert!(positions.rooms.is_empty());
         assert_eq!(positions.place(room, &HEAD), placed(0, 0));
+    }
+
+    #[test]
+    fn the_numbers_of_a_silent_node_are_kept_for_a_while() {
+        let mut positions = Positions::default();
+        let room: RoomName = "den".parse().unwrap();
+        for (node, end_ms) in [(1, 0), (2, 1_000)] {
+            positions.place(room, &BatchHead { node, ..HEAD });
+            positions.end_silent_node(node, end_ms);
+        }
+        positions.expire(KEEP_MS - 1, |_| false);
+        assert_eq!(positions.place(room, &HEAD), placed(3, 0));
+        // The first answers by now.
+        positions.expire(KEEP_MS, |node| node == 1);
+        assert_eq!(positions.place(room, &HEAD), placed(3, 0));
+        positions.expire(KEEP_MS + 1_000, |node| node == 1);
+        assert_eq!(positions.place(room, &HEAD), placed(3, 0));
+        let second = BatchHead { node: 2, ..HEAD };
+        assert_eq!(positions.place(room, &second), placed(0, 0));
     }
 }

@@ -38,8 +38,8 @@ pub struct ClusterCounters {
     pub bytes_in: AtomicU64,
     /// Texts of other nodes that did not come, by the numbers before and after them.
     pub texts_missing: AtomicU64,
-    /// Texts of other nodes that came again, and were dropped.
-    pub texts_repeated: AtomicU64,
+    /// Texts of other nodes that came again, or after later ones, and were dropped.
+    pub texts_stale: AtomicU64,
     /// Texts of other nodes that were dropped because their worker had no space for them.
     pub texts_dropped: AtomicU64,
     /// Messages that were no texts and no messages of this version.
@@ -91,7 +91,7 @@ impl ClusterShared {
                 dropped_away: read(&outbox.dropped_away),
                 dropped_no_space: read(&counters.texts_dropped),
                 texts_missing: read(&counters.texts_missing),
-                texts_repeated: read(&counters.texts_repeated),
+                texts_stale: read(&counters.texts_stale),
                 messages_malformed: read(&counters.malformed),
                 messages_shed: read(&counters.messages_shed),
                 requests_shed: self.requests.shed(),

@@ -24,10 +24,10 @@ impl Engine {
         if head.node == self.own.incarnation() || !self.subscriptions.has(&room) {
             return;
         }
-        let Placed { repeated, missing } = self.positions.place(room, &head);
+        let Placed { stale, missing } = self.positions.place(room, &head);
         add(&counters.texts_missing, missing);
-        add(&counters.texts_repeated, repeated);
-        let texts = head.texts - repeated;
+        add(&counters.texts_stale, stale);
+        let texts = head.texts - stale;
         let Some(room) = self.parts.registry.directory().find(room) else {
             return;
         };
@@ -37,7 +37,7 @@ impl Engine {
         // The same worker takes all texts of a stream, and keeps their order.
         let stream = (head.node, head.stream, room.number());
         let worker = self.hash.hash_one(stream) as usize % shared.inboxes.len();
-        let batch = IncomingBatch::new(room, batch, repeated);
+        let batch = IncomingBatch::new(room, batch, stale);
         if self.push(worker, Incoming::Texts(batch)).is_ok() {
             let counters = &self.parts.shared.counters;
             add(&counters.texts_in, texts);

@@ -142,7 +142,7 @@ fn losses_of_cluster(cluster: &ClusterStats) -> [(&'static str, u64); 11] {
             counts.dropped_no_space,
         ),
         ("texts of other nodes missing", counts.texts_missing),
-        ("texts of other nodes repeated", counts.texts_repeated),
+        ("texts of other nodes stale", counts.texts_stale),
         ("messages of the bus malformed", counts.messages_malformed),
         ("messages to other nodes shed", counts.messages_shed),
         ("requests to other nodes shed", counts.requests_shed),

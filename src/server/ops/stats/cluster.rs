@@ -103,7 +103,7 @@ counts! {
     /// Texts of other nodes that did not come, by the numbers before and after them.
     texts_missing,
     /// Texts of other nodes that came again, and were dropped.
-    texts_repeated,
+    texts_stale,
     /// Messages that were no texts and no messages of this version.
     messages_malformed,
     /// Messages of nodes to each other, except texts, that had no space on the way to the bus.

@@ -126,14 +126,14 @@ fn texts_of_a_stream_reach_one_worker_in_order_and_never_their_own_node() {
 }
 
 #[test]
-fn repeated_texts_are_dropped_and_missing_ones_counted() {
+fn stale_texts_are_dropped_and_missing_ones_counted() {
     let (mut world, room) = two_nodes();
     let batches: Vec<_> = (0..4).map(|_| batch(&world, 0, &room, 0, 2)).collect();
     for at in [0, 0, 3, 1] {
         world.publish(0, subject(&room), &batches[at]);
     }
     assert_eq!(texts(&received(&mut world, 50)), ["0", "1", "6", "7"]);
-    assert_eq!(count(&world, |it| &it.texts_repeated), 4);
+    assert_eq!(count(&world, |it| &it.texts_stale), 4);
     assert_eq!(count(&world, |it| &it.texts_missing), 4);
     // One that has both.
     room.add_published(WorkerId(0), u16::MAX);
@@ -142,7 +142,7 @@ fn repeated_texts_are_dropped_and_missing_ones_counted() {
     both[19..23].copy_from_slice(&first);
     world.publish(0, subject(&room), &both);
     assert_eq!(texts(&received(&mut world, 50)), ["7"], "the second one");
-    assert_eq!(count(&world, |it| &it.texts_repeated), 5);
+    assert_eq!(count(&world, |it| &it.texts_stale), 5);
     assert_eq!(count(&world, |it| &it.texts_in), 5);
     assert_eq!(count(&world, |it| &it.batches_in), 3);
 }
@@ -289,7 +289,7 @@ fn what_is_no_batch_of_this_version_is_counted() {
 }
 
 #[test]
-fn a_node_that_was_silent_begins_anew() {
+fn what_a_node_lost_while_it_was_silent_is_missing() {
     let (mut world, room) = two_nodes();
     publish(&mut world, &room, 0, 1);
     assert_eq!(received(&mut world, 50).len(), 1);
@@ -299,5 +299,5 @@ fn a_node_that_was_silent_begins_anew() {
     world.link.deaf.clear();
     publish(&mut world, &room, 0, 1);
     assert_eq!(texts(&received(&mut world, 50)), ["2"]);
-    assert_eq!(count(&world, |it| &it.texts_missing), 0);
+    assert_eq!(count(&world, |it| &it.texts_missing), 1);
 }

@@ -123,10 +123,10 @@ fn losses(page: &mut Page<'_>, counts: &ClusterCounts) -> fmt::Result {
     )?;
     page.counter(
         metric(
-            "bullhorn_cluster_texts_repeated",
-            "Texts of other nodes that came again, and were dropped.",
+            "bullhorn_cluster_texts_stale",
+            "Texts of other nodes that came again, or after later ones, and were dropped.",
         ),
-        counts.texts_repeated,
+        counts.texts_stale,
     )?;
     page.counter(
         metric(

@@ -16,7 +16,7 @@ const cluster = (() => {
       sent(totals.texts_received, totals.batches_received, totals.bytes_received)]],
     ["Dropped", ({ totals }, rates) => [rate(rates.texts_dropped_per_s), reasons(totals), rates.texts_dropped_per_s > 0]],
     ["Missing", ({ totals }, rates) => [rate(rates.texts_missing_per_s),
-      `${count(totals.texts_missing)} in all, ${count(totals.texts_repeated)} repeated`, rates.texts_missing_per_s > 0]],
+      `${count(totals.texts_missing)} in all, ${count(totals.texts_stale)} stale`, rates.texts_missing_per_s > 0]],
   ]);
 
   function reasons(totals) {
