@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, Any
 
 import accounts
@@ -156,9 +157,12 @@ def drops(counted: Metrics) -> str:
     ) or "no drops"
 
 
-def mistakes(result: Result, counted: Metrics, room_size: int, node_size: int) -> list[str]:
-    """What does not add up in the counts of loadgen and the nodes, a sentence each."""
-    found = accounts.missing_of_loadgen(result.counts(), causes(counted, room_size, node_size))
+def mistakes(
+    result: Result, counted: Metrics, room_size: int, node_size: int, for_nobody: int = 0
+) -> list[str]:
+    """What does not add up in the counts of loadgen and the nodes, a sentence each. `for_nobody` is the number
+    of copies that no node counts, as their members were taken for gone."""
+    found = accounts.missing_of_loadgen(result.counts(), causes(counted, room_size, node_size) + for_nobody)
     if found and not any(name.startswith("bullhorn_cluster_") for name in counted):
         found.append("these servers do not count the texts between nodes")
     if stale := int(counted.get(STALE, 0.0)):
@@ -351,11 +355,15 @@ def slow(tools: Tools, arguments: argparse.Namespace) -> list[str]:
         f" of loadgen; memory grew by {growth:,} KiB",
         flush=True,
     )
+    alone_s = [length for node in cluster.nodes for length in alone(node.log.read_text())]
+    for_nobody = round(sum(alone_s) * SLOW_TEXTS_PER_S / len(cluster.nodes))
+    print(
+        f"nodes took another for dead {len(alone_s)} times, for {measuring.span(alone_s, '.2f') if alone_s else 0} s,"
+        f" in which up to {for_nobody:,} texts of theirs were not for its members",
+        flush=True,
+    )
     # Of the connections that nodes gave up, the bus reads the rest beside the new ones, and too late.
-    missed = mistakes(result, {**counted, STALE: 0.0}, 3, 1)
-    deaths = sum(node.log.read_text().count("does not answer") for node in cluster.nodes)
-    if deaths:
-        print(f"nodes took others for dead {deaths} times; texts that are then for nobody are counted nowhere")
+    missed = mistakes(result, {**counted, STALE: 0.0}, 3, 1, for_nobody)
     if growth > MAX_GROWTH_KIB:
         missed.append(f"memory grew by {growth:,} KiB while the bus was stopped")
     if statistics.median(stopped) > max(MAX_SLOWER * statistics.median(usual), max(usual)):
@@ -366,6 +374,19 @@ def slow(tools: Tools, arguments: argparse.Namespace) -> list[str]:
 def p99s_ms(result: Result, start: float, end: float) -> list[float]:
     """The 99th percentiles of the seconds between two times, of deliveries at the own node."""
     return result.p99s_ms("delivery-same-node", start, end)
+
+
+def alone(log: str) -> list[float]:
+    """For how long a node took others for dead that came back, in seconds, by its log."""
+    lengths, dead = [], dict[str, datetime]()
+    event_of = re.compile(r"^(\S+Z) .* cluster: node (\S+) (does not answer|is here)$", re.MULTILINE)
+    for time_, name, event in event_of.findall(log):
+        at = datetime.fromisoformat(time_)
+        if event != "is here":
+            dead[name] = at
+        elif since := dead.pop(name, None):
+            lengths.append((at - since).total_seconds())
+    return lengths
 
 
 def _stop(cluster: Cluster) -> int:

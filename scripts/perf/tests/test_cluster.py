@@ -157,6 +157,26 @@ class CountsTest(unittest.TestCase):
         (found,) = cluster_load.mistakes(self.counts(), counted, 30, 10)
         self.assertIn("2 texts", found)
 
+    def test_copies_for_nobody_need_no_count(self) -> None:
+        result = self.counts(expected=100, delivered=70, lost=30)
+        counted = {"bullhorn_cluster_texts_missing_total": 2.0}
+        self.assertEqual(cluster_load.mistakes(result, counted, 30, 10, 10), [])
+        self.assertEqual(len(cluster_load.mistakes(result, counted, 30, 10, 9)), 1)
+
+    def test_a_node_is_alone_until_another_is_back(self) -> None:
+        line = "2026-11-28T19:15:{} {} bullhorn::server: cluster: node {}\n"
+        log = "".join(
+            line.format(*words)
+            for words in (
+                ("22.000000Z", " INFO", "n2 is here"),
+                ("31.250000Z", " WARN", "n2 does not answer"),
+                ("31.500000Z", " WARN", "n3 does not answer"),
+                ("31.750000Z", " INFO", "n2 is here"),
+                ("40.000000Z", " WARN", "n2 has stopped"),
+            )
+        )
+        self.assertEqual(cluster_load.alone(log), [0.5])
+
     def test_messages_are_those_with_texts(self) -> None:
         counted = {"bullhorn_messages_total": 500.0}
         self.assertEqual(cluster_load.batches_of(counted, 120, 20), (500, 100, "as the bus counts"))

@@ -6,7 +6,7 @@
 mod connect;
 mod link;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,7 +112,7 @@ impl Thread {
             start: Instant::now(),
             ticks,
             log,
-            reported: None,
+            reported: VecDeque::new(),
             stop,
         };
         self.runtime.block_on(running.run(self.connector));
@@ -139,8 +139,8 @@ struct Running<'a> {
     start: Instant,
     ticks: Interval,
     log: Log,
-    /// The last warning, and its time.
-    reported: Option<(String, Instant)>,
+    /// The last warnings, and their times.
+    reported: VecDeque<(String, Instant)>,
     stop: &'a StopSignal,
 }
 
@@ -254,12 +254,14 @@ impl Running<'_> {
 
     /// Logs a warning, the same one once in a minute.
     fn report(&mut self, warning: String) {
-        let is_same =
-            |(before, at): &(String, Instant)| *before == warning && at.elapsed() < REPORT_INTERVAL;
-        if !self.reported.as_ref().is_some_and(is_same) {
-            self.log.warn(warning.clone());
-            self.reported = Some((warning, Instant::now()));
+        self.reported
+            .retain(|(_, at)| at.elapsed() < REPORT_INTERVAL);
+        if self.reported.iter().any(|(before, _)| *before == warning) {
+            return;
         }
+        self.reported.truncate(MAX_REPORTED - 1);
+        self.reported.push_front((warning.clone(), Instant::now()));
+        self.log.warn(warning);
     }
 
     /// Takes an event of the connection, or its end. Returns `None` if it goes on.
@@ -338,6 +340,9 @@ const MAX_REFUSAL: Duration = Duration::from_millis(100);
 
 /// Time between two equal warnings.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Maximum number of warnings to compare with. A bus of three servers has one or two for each.
+const MAX_REPORTED: usize = 8;
 
 /// Maximum number of messages that are handled before the clock is read again.
 const MAX_MESSAGES: usize = 64;
