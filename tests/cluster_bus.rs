@@ -121,6 +121,20 @@ fn a_node_that_may_not_use_its_subjects_does_not_take_part() {
 }
 
 #[test]
+fn a_bus_that_takes_short_messages_only_is_refused() {
+    let file = TestFile::new("short", "max_payload: 16KB");
+    let Some(nats) = Nats::start(&["-c", file.path()]) else {
+        return;
+    };
+    let url = nats.url();
+    let command = ["--bind", "127.0.0.1:0", "--no-pin", "--workers", "1"];
+    let cluster = ["--cluster", &url, "--cluster-name", "test"];
+    let mut node = ServerProgram::start_command(server_command(&[&command[..], &cluster].concat()));
+    let line = node.log().find("raise its max_payload");
+    assert!(line.contains("messages of 16384 bytes only"), "{line}");
+}
+
+#[test]
 fn a_bus_with_a_new_address_is_found_by_its_name() {
     let Some(mut nats) = Nats::start(&[]) else {
         return;

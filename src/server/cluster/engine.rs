@@ -54,8 +54,8 @@ pub struct Engine {
     others_ms: Option<u64>,
     /// Peers were told that the cluster is split.
     is_split: bool,
-    ticked_ms: u64,
-    beaten_ms: Option<u64>,
+    last_tick_ms: u64,
+    last_heartbeat_ms: Option<u64>,
     /// The ping that waits for its pong: its number and its time, in µs.
     ping: (u64, u64),
 }
@@ -110,8 +110,8 @@ impl Engine {
             away_ms: now.ms(),
             others_ms: None,
             is_split: false,
-            ticked_ms: now.ms(),
-            beaten_ms: None,
+            last_tick_ms: now.ms(),
+            last_heartbeat_ms: None,
             ping: (0, 0),
             parts,
         }
@@ -122,7 +122,7 @@ impl Engine {
         bus.subscribe(Subject::Nodes);
         bus.subscribe(Subject::Node(self.own.id()));
         self.publish_status(Now {
-            us: self.ticked_ms * 1_000,
+            us: self.last_tick_ms * 1_000,
         });
     }
 
@@ -142,7 +142,7 @@ impl Engine {
                 .log
                 .warn("cluster: the bus is away: texts reach the peers of this server only".into());
         }
-        self.beaten_ms = None;
+        self.last_heartbeat_ms = None;
         self.tick(now, bus);
     }
 
@@ -183,11 +183,11 @@ impl Engine {
     /// Does what is due. This is to be called every [`TICK_MS`].
     pub fn tick(&mut self, now: Now, bus: &mut impl Bus) {
         let now_ms = now.ms();
-        if now_ms.saturating_sub(self.ticked_ms) > MAX_TICK_MS {
+        if now_ms.saturating_sub(self.last_tick_ms) > MAX_TICK_MS {
             // This node has slept, and what came meanwhile has not been read.
             self.nodes.forgive(now_ms);
         }
-        self.ticked_ms = now_ms;
+        self.last_tick_ms = now_ms;
         self.wake(now, bus);
         self.tell_late();
         for name in mem::take(&mut self.contested) {
@@ -210,10 +210,10 @@ impl Engine {
             self.settle(&request, NameAnswer::Missing);
         }
         if self
-            .beaten_ms
+            .last_heartbeat_ms
             .is_none_or(|beaten| now_ms - beaten >= HEARTBEAT_MS)
         {
-            self.beaten_ms = Some(now_ms);
+            self.last_heartbeat_ms = Some(now_ms);
             self.beat(now, bus);
         }
         self.watch_split(now_ms);
@@ -326,9 +326,12 @@ impl Engine {
         self.nodes
             .handle(&message, now.ms(), |event| events.push(event));
         self.take_events(events, bus);
+        if !self.is_active(now.ms()) {
+            // What goes to its name is for the older server with it.
+            return;
+        }
         match message.body {
-            // A younger server with the same name is asked, too.
-            Body::ListRequest if self.is_active(now.ms()) => {
+            Body::ListRequest => {
                 self.own.list(now.ms(), |part| {
                     bus.publish(Subject::Nodes, part.encode());
                 });
@@ -382,7 +385,7 @@ impl Engine {
         }
         if was_active && !self.is_active(now.ms()) {
             self.send_inactive(bus, Body::Bye);
-            self.beaten_ms = None;
+            self.last_heartbeat_ms = None;
         }
     }
 
@@ -392,7 +395,7 @@ impl Engine {
                 Event::Up(node) => {
                     self.parts.log.info(format!("cluster: node {node} is here"));
                     // It has to know this node before its next heartbeat.
-                    self.beaten_ms = None;
+                    self.last_heartbeat_ms = None;
                 }
                 Event::Down(node, incarnation, reason) => {
                     let why = match reason {
@@ -401,14 +404,7 @@ impl Engine {
                         DownReason::Silent => "does not answer",
                     };
                     self.parts.log.warn(format!("cluster: node {node} {why}"));
-                    match reason {
-                        DownReason::Silent => {
-                            self.positions.end_silent_node(incarnation, self.ticked_ms);
-                        }
-                        DownReason::Stopped | DownReason::Restarted => {
-                            self.positions.end_node(incarnation);
-                        }
-                    }
+                    self.positions.end_node(incarnation, self.last_tick_ms);
                     self.grants.end_node(node);
                 }
                 Event::Changed(node, change) => {
@@ -424,7 +420,7 @@ impl Engine {
 
     /// Publishes a message to a node, or to all.
     fn send(&self, bus: &mut impl Bus, to: Option<NodeId>, body: Body<'_>) {
-        if self.is_active(self.ticked_ms) {
+        if self.is_active(self.last_tick_ms) {
             let subject = to.map_or(Subject::Nodes, Subject::Node);
             bus.publish(subject, self.own.message(body).encode());
         }

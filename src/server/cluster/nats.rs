@@ -124,8 +124,9 @@ impl Thread {
 
 /// The end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Served {
-    ToTheEnd,
+enum End {
+    /// The bus is gone, or the server stops.
+    Lost,
     /// The bus does not let this node use its subjects.
     Refused,
 }
@@ -151,8 +152,10 @@ impl Running<'_> {
             let Some(link) = self.connect(&mut connector).await else {
                 break;
             };
-            if self.serve(link).await == Served::Refused {
-                connector.note_refusal();
+            let start = Instant::now();
+            match self.serve(link).await {
+                End::Lost => connector.note_end(start.elapsed()),
+                End::Refused => connector.note_refusal(),
             }
         }
     }
@@ -189,21 +192,21 @@ impl Running<'_> {
     }
 
     /// Runs the node until the connection ends, or the server stops.
-    async fn serve(&mut self, mut link: Link) -> Served {
+    async fn serve(&mut self, mut link: Link) -> End {
         self.bus.open(&link);
-        if self.is_refused(&mut link).await {
+        if let Some(end) = self.early_end(&mut link).await {
             self.bus.operations = None;
-            return Served::Refused;
+            return end;
         }
-        let mut served = Served::ToTheEnd;
+        let mut end = End::Lost;
         self.engine
             .set_connected(true, now(self.start), &mut self.bus);
-        let mut messages = Vec::with_capacity(MAX_MESSAGES);
+        let mut messages = Vec::with_capacity(MAX_MESSAGES_PER_CLOCK);
         while !self.stop.is_stopping() {
             tokio::select! {
                 // Messages come before the tick, which would find a node silent whose message waits.
                 biased;
-                count = link.messages.recv_many(&mut messages, MAX_MESSAGES) => {
+                count = link.messages.recv_many(&mut messages, MAX_MESSAGES_PER_CLOCK) => {
                     if count == 0 {
                         break;
                     }
@@ -213,8 +216,8 @@ impl Running<'_> {
                     }
                 }
                 event = link.events.recv() => {
-                    if let Some(end) = self.take_event(event.as_ref()) {
-                        served = end;
+                    if let Some(why) = self.take_event(event.as_ref()) {
+                        end = why;
                         break;
                     }
                 }
@@ -232,24 +235,25 @@ impl Running<'_> {
         if self.stop.is_stopping() {
             self.engine.stop(&mut self.bus);
             let _ = timeout(MAX_GOODBYE, link.close()).await;
-            return served;
+            return end;
         }
         self.bus.operations = None;
         self.engine
             .set_connected(false, now(self.start), &mut self.bus);
-        served
+        end
     }
 
-    /// Returns true if the bus does not let this node use its subjects. It says nothing if it does, so this
+    /// Returns the end of a connection that the bus ends at once. It says nothing if it does not, so this
     /// waits for a moment.
-    async fn is_refused(&mut self, link: &mut Link) -> bool {
-        let end = tokio::time::Instant::now() + MAX_REFUSAL;
-        while let Ok(event) = timeout_at(end, link.events.recv()).await {
-            if let Some(served) = self.take_event(event.as_ref()) {
-                return served == Served::Refused;
+    async fn early_end(&mut self, link: &mut Link) -> Option<End> {
+        let limit = tokio::time::Instant::now() + MAX_REFUSAL;
+        while let Ok(event) = timeout_at(limit, link.events.recv()).await {
+            let end = self.take_event(event.as_ref());
+            if end.is_some() {
+                return end;
             }
         }
-        false
+        None
     }
 
     /// Logs a warning, the same one once in a minute.
@@ -265,10 +269,10 @@ impl Running<'_> {
     }
 
     /// Takes an event of the connection, or its end. Returns `None` if it goes on.
-    fn take_event(&mut self, event: Option<&Event>) -> Option<Served> {
+    fn take_event(&mut self, event: Option<&Event>) -> Option<End> {
         let event = event.filter(|it| !matches!(it, Event::Disconnected | Event::Closed));
         let Some(event) = event else {
-            return Some(Served::ToTheEnd);
+            return Some(End::Lost);
         };
         match event {
             Event::ServerError(error) if error.to_string().contains(NO_PERMISSION) => {
@@ -277,7 +281,7 @@ impl Running<'_> {
                      subscribe to bh.{}.>: {error}",
                     self.cluster
                 ));
-                return Some(Served::Refused);
+                return Some(End::Refused);
             }
             Event::SlowConsumer(_) => {
                 add(&self.bus.shared.counters.slow_consumer, 1_u64);
@@ -345,7 +349,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_REPORTED: usize = 8;
 
 /// Maximum number of messages that are handled before the clock is read again.
-const MAX_MESSAGES: usize = 64;
+const MAX_MESSAGES_PER_CLOCK: usize = 64;
 
 /// Maximum time for the last message, a part of what the stop of a server takes.
 const MAX_GOODBYE: Duration = Duration::from_millis(200);

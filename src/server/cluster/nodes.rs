@@ -35,8 +35,8 @@ pub struct Node {
     requested_ms: Option<u64>,
     /// The parts of a list that have come.
     list: Vec<Change>,
-    /// Number of the next part.
-    part: u32,
+    /// Number of the next part, and that of the next change after the list.
+    part: (u32, u64),
     round_trip_us: Option<u64>,
 }
 
@@ -119,7 +119,7 @@ impl Nodes {
                 is_last,
                 changes,
             } => {
-                if let Some(members) = node.take_list(*part, *is_last, changes) {
+                if let Some(members) = node.take_list((*part, *number), *is_last, changes) {
                     node.replace(*number, &members, remote, &mut changed);
                 }
             }
@@ -190,7 +190,7 @@ impl Node {
             is_stale: false,
             requested_ms: None,
             list: Vec::new(),
-            part: 0,
+            part: (0, 0),
             round_trip_us: None,
         }
     }
@@ -253,22 +253,28 @@ impl Node {
     }
 
     /// Takes a part of a list. Returns the members if it is the last one.
-    fn take_list(&mut self, part: u32, is_last: bool, changes: &[Change]) -> Option<NodeMembers> {
-        if part == 0 {
+    fn take_list(
+        &mut self,
+        part: (u32, u64),
+        is_last: bool,
+        changes: &[Change],
+    ) -> Option<NodeMembers> {
+        if part.0 == 0 {
             self.list.clear();
-            self.part = 0;
+            self.part = part;
         }
-        // It may be the answer to another node's request.
+        // It may be the answer to another node's request, or the rest of another list.
         if !self.is_stale || part != self.part {
-            self.part = 0;
+            self.list = Vec::new();
+            self.part = (0, 0);
             return None;
         }
-        self.part += 1;
+        self.part.0 += 1;
         self.list.extend_from_slice(changes);
         if !is_last {
             return None;
         }
-        self.part = 0;
+        self.part = (0, 0);
         let mut members = NodeMembers::default();
         let list = mem::take(&mut self.list);
         let applied = list.iter().try_for_each(|change| members.apply(change));

@@ -10,8 +10,8 @@ use crate::wire::cluster::BatchHead;
 pub(super) struct Positions {
     /// By the name of the room in lower case, and by the incarnation of the node and the stream.
     rooms: HashMap<RoomName, HashMap<(u64, u8), Position>>,
-    /// The incarnations of nodes that do not answer, in the order of the times at which they are forgotten.
-    silent: VecDeque<(u64, u64)>,
+    /// The incarnations of nodes that are down, in the order of the times at which they are forgotten.
+    down: VecDeque<(u64, u64)>,
 }
 
 /// The position of a batch among those before it.
@@ -28,6 +28,8 @@ pub(super) struct Placed {
 struct Position {
     /// Incarnation of the room.
     room: u64,
+    /// The one before. Its texts may come late, by a connection that was given up.
+    former_room: Option<u64>,
     next: u32,
 }
 
@@ -36,15 +38,22 @@ impl Positions {
     /// were not for this node.
     pub(super) fn place(&mut self, room: RoomName, head: &BatchHead) -> Placed {
         let streams = self.rooms.entry(room.folded()).or_default();
-        let first = || Position {
+        let first = |former_room| Position {
             room: head.room,
+            former_room,
             next: head.first,
         };
         let position = streams
             .entry((head.node, head.stream))
-            .or_insert_with(first);
+            .or_insert_with(|| first(None));
+        if position.former_room == Some(head.room) {
+            return Placed {
+                stale: head.texts,
+                missing: 0,
+            };
+        }
         if position.room != head.room {
-            *position = first();
+            *position = first(Some(position.room));
         }
         // Numbers begin again at 0 after the last one.
         let ahead = head.first.wrapping_sub(position.next) as i32;
@@ -61,35 +70,35 @@ impl Positions {
         self.rooms.remove(&room.folded());
     }
 
-    /// Forgets a node.
-    pub(super) fn end_node(&mut self, incarnation: u64) {
+    /// Forgets a node that is down after [`KEEP_MS`]: texts of one that has stopped may still come, and one
+    /// that was silent may answer again, and then what was lost meanwhile is missing.
+    pub(super) fn end_node(&mut self, incarnation: u64, now_ms: u64) {
+        self.down.push_back((now_ms + KEEP_MS, incarnation));
+    }
+
+    /// Forgets the nodes that have been down for [`KEEP_MS`]. `is_alive` tells which are not.
+    pub(super) fn expire(&mut self, now_ms: u64, is_alive: impl Fn(u64) -> bool) {
+        while let Some(&(end_ms, incarnation)) = self.down.front()
+            && now_ms >= end_ms
+        {
+            self.down.pop_front();
+            let is_down_again = self.down.iter().any(|(_, later)| *later == incarnation);
+            if !is_down_again && !is_alive(incarnation) {
+                self.forget(incarnation);
+            }
+        }
+    }
+
+    fn forget(&mut self, incarnation: u64) {
         for streams in self.rooms.values_mut() {
             streams.retain(|(node, _), _| *node != incarnation);
         }
         self.rooms.retain(|_, streams| !streams.is_empty());
     }
-
-    /// Forgets a node that does not answer after [`KEEP_MS`]. If it answers before, what was lost meanwhile
-    /// is missing.
-    pub(super) fn end_silent_node(&mut self, incarnation: u64, now_ms: u64) {
-        self.silent.push_back((now_ms + KEEP_MS, incarnation));
-    }
-
-    /// Forgets the nodes that did not answer for [`KEEP_MS`]. `is_alive` tells which do by now.
-    pub(super) fn expire(&mut self, now_ms: u64, is_alive: impl Fn(u64) -> bool) {
-        while let Some(&(end_ms, incarnation)) = self.silent.front()
-            && now_ms >= end_ms
-        {
-            self.silent.pop_front();
-            if !is_alive(incarnation) {
-                self.end_node(incarnation);
-            }
-        }
-    }
 }
 
-/// Time for which the numbers of a silent node are kept. A bus that stands still makes nodes silent for some
-/// seconds, and a network that is cut for minutes at most, unless someone has to go there.
+/// Time for which the numbers of a node that is down are kept. A bus that stands still makes nodes silent for
+/// some seconds. A longer silence is an outage, after which counts begin again.
 const KEEP_MS: u64 = 60_000;
 
 #[cfg(test)]
@@ -127,6 +136,9 @@ mod tests {
         ] {
             assert_eq!(place(&other), placed(0, 0), "{other:?}");
         }
+        // The room has been there before.
+        assert_eq!(place(&HEAD), placed(3, 0));
+        assert_eq!(place(&BatchHead { room: 3, ..HEAD }), placed(3, 0));
     }
 
     #[test]
@@ -136,29 +148,30 @@ mod tests {
         positions.place(room, &HEAD);
         positions.end_room(&room);
         assert_eq!(positions.place(room, &HEAD), placed(0, 0));
-        positions.end_node(2);
+        positions.forget(2);
         assert_eq!(positions.place(room, &HEAD), placed(3, 0));
-        positions.end_node(1);
+        positions.forget(1);
         assert!(positions.rooms.is_empty());
         assert_eq!(positions.place(room, &HEAD), placed(0, 0));
     }
 
     #[test]
-    fn the_numbers_of_a_silent_node_are_kept_for_a_while() {
+    fn the_numbers_of_a_node_that_is_down_are_kept_for_a_while() {
         let mut positions = Positions::default();
         let room: RoomName = "den".parse().unwrap();
-        for (node, end_ms) in [(1, 0), (2, 1_000)] {
-            positions.place(room, &BatchHead { node, ..HEAD });
-            positions.end_silent_node(node, end_ms);
+        let of = |node| BatchHead { node, ..HEAD };
+        for (node, down_ms) in [(1, 0), (2, 0), (3, 0), (3, 1_000)] {
+            positions.place(room, &of(node));
+            positions.end_node(node, down_ms);
         }
         positions.expire(KEEP_MS - 1, |_| false);
-        assert_eq!(positions.place(room, &HEAD), placed(3, 0));
-        // The first answers by now.
+        assert_eq!(positions.place(room, &of(2)), placed(3, 0));
+        // The first answers by now, and the third did in between.
         positions.expire(KEEP_MS, |node| node == 1);
-        assert_eq!(positions.place(room, &HEAD), placed(3, 0));
+        assert_eq!(positions.place(room, &of(1)), placed(3, 0));
+        assert_eq!(positions.place(room, &of(2)), placed(0, 0));
+        assert_eq!(positions.place(room, &of(3)), placed(3, 0));
         positions.expire(KEEP_MS + 1_000, |node| node == 1);
-        assert_eq!(positions.place(room, &HEAD), placed(3, 0));
-        let second = BatchHead { node: 2, ..HEAD };
-        assert_eq!(positions.place(room, &second), placed(0, 0));
+        assert_eq!(positions.place(room, &of(3)), placed(0, 0));
     }
 }

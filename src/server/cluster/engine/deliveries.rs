@@ -64,16 +64,20 @@ impl Engine {
         }
     }
 
-    /// Tells a peer something, at the latest when its worker has space for it.
+    /// Tells a peer something, after those that wait for space at their workers.
     pub(super) fn tell(&mut self, to: Recipient, reply: Reply<'static>) {
         if self.untold.len() >= MAX_UNTOLD {
             return add(&self.parts.shared.counters.texts_dropped, 1_u64);
         }
+        let is_first = self.untold.is_empty();
         self.untold.push((to, reply));
-        self.tell_late();
+        if is_first {
+            self.tell_late();
+        }
     }
 
-    /// Tells peers what their workers had no space for, each worker in order.
+    /// Tells peers what their workers had no space for, each worker in order. This takes a look-up for each
+    /// that waits, so it is for ticks.
     pub(super) fn tell_late(&mut self) {
         let mut full = Vec::new();
         for (to, reply) in mem::take(&mut self.untold) {

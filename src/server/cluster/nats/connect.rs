@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 
+use crate::server::cluster::message::MAX_MESSAGE_BYTES;
 use crate::server::files::{self, shown};
 
 /// The address of a server of the bus: `nats://HOST:PORT`, or `tls://HOST:PORT`.
@@ -41,6 +42,7 @@ pub(super) struct Connector {
     security: Security,
     /// The name of the connection, which the bus shows.
     name: String,
+    /// Connections that failed, or that ended at once, since the last one that was of use.
     failures: u32,
     /// Makes each wait another one.
     random: RandomState,
@@ -60,14 +62,14 @@ impl Connector {
         }
     }
 
-    /// Connects to one of the servers, after a wait if the last call has failed. Looks their names up
-    /// again.
+    /// Connects to one of the servers, after a wait if the last connection was of no use. Looks their names
+    /// up again.
     ///
     /// # Errors
     /// A sentence that says why there is no bus.
     pub(super) async fn connect(&mut self) -> Result<(Client, Events), String> {
         sleep(self.wait()).await;
-        // Until it has succeeded, this is a failure, also if the future is dropped.
+        // Until the connection was of use, this is a failure, also if the future is dropped.
         self.failures += 1;
         let (sender, events) = unbounded_channel();
         let options = self.options().map_err(|error| unreachable(&error))?;
@@ -89,8 +91,22 @@ impl Connector {
                 _ => unreachable(&format_args!("{addresses}: {}", reason(&error))),
             }
         })?;
-        self.failures = 0;
+        let max_payload = client.server_info().max_payload;
+        if max_payload < MAX_MESSAGE_BYTES {
+            return Err(format!(
+                "the bus takes messages of {max_payload} bytes only, and this node sends up to \
+                 {MAX_MESSAGE_BYTES}: raise its max_payload"
+            ));
+        }
         Ok((client, events))
+    }
+
+    /// Notes for how long a connection was there. One that has ended at once counts as a failure, or a node
+    /// could connect again and again without a wait.
+    pub(super) fn note_end(&mut self, lasted: Duration) {
+        if lasted >= MAX_WAIT {
+            self.failures = 0;
+        }
     }
 
     /// Notes that the bus does not let this node use it. The next call of [`Connector::connect`] waits for
@@ -137,7 +153,7 @@ impl Connector {
             // The sandbox lets the server connect to the ports that it was given.
             .ignore_discovered_servers()
             .client_capacity(MAX_COMMANDS)
-            .subscription_capacity(MAX_MESSAGES)
+            .subscription_capacity(MAX_MESSAGES_PER_SUBSCRIPTION)
             .connection_timeout(MAX_CONNECT)
             .ping_interval(PING_INTERVAL)
             // A connection that was given up tries each server once more, and ends.
@@ -294,8 +310,9 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// the outbox, where the old ones are dropped.
 const MAX_COMMANDS: usize = 32;
 
-/// Maximum number of messages of a subscription that wait.
-const MAX_MESSAGES: usize = 2_048;
+/// Maximum number of messages of a subscription that wait: those of a tenth of a second, at 20,000 per second.
+/// They are as many if the other nodes send one text in each.
+const MAX_MESSAGES_PER_SUBSCRIPTION: usize = 2_048;
 
 #[cfg(test)]
 mod tests {

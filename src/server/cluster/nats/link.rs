@@ -63,7 +63,7 @@ struct Writer {
 /// A task that ends with this.
 struct Reader(AbortHandle);
 
-/// The connection takes nothing any more.
+/// The connection takes nothing any more, or all is done and nothing will follow.
 struct Closed;
 
 impl Link {
@@ -75,7 +75,7 @@ impl Link {
         outbox: Arc<Outbox>,
         texts: Arc<Notify>,
     ) -> Self {
-        let (sender, messages) = channel(MAX_MESSAGES);
+        let (sender, messages) = channel(MAX_MESSAGES_FOR_ENGINE);
         let operations = Arc::new(Operations {
             queue: Mutex::default(),
             wake: texts,
@@ -153,23 +153,23 @@ impl Operations {
 
 impl Writer {
     async fn run(mut self) {
-        loop {
-            let done = match self.operations.pop() {
-                Some(operation) => self.perform(operation).await,
-                None => match self.outbox.pop(Instant::now()) {
-                    Some(batch) => {
-                        let subject = Subject::Room(batch.room);
-                        self.publish(subject, batch.bytes).await
-                    }
-                    None if self.operations.is_closed() => return,
-                    None => {
-                        self.operations.wake.notified().await;
-                        Ok(())
-                    }
-                },
-            };
-            if done.is_err() {
-                return;
+        while self.step().await.is_ok() {}
+    }
+
+    /// Performs an operation, and publishes a batch: a long list of members holds up no texts.
+    async fn step(&mut self) -> Result<(), Closed> {
+        let operation = self.operations.pop();
+        let has_operation = operation.is_some();
+        if let Some(operation) = operation {
+            self.perform(operation).await?;
+        }
+        match self.outbox.pop(Instant::now()) {
+            Some(batch) => self.publish(Subject::Room(batch.room), batch.bytes).await,
+            None if has_operation => Ok(()),
+            None if self.operations.is_closed() => Err(Closed),
+            None => {
+                self.operations.wake.notified().await;
+                Ok(())
             }
         }
     }
@@ -244,7 +244,7 @@ impl From<SubscribeError> for Closed {
 const MAX_BYTES: usize = 64 << 20;
 
 /// Maximum number of messages that wait for the engine, which never waits.
-const MAX_MESSAGES: usize = 256;
+const MAX_MESSAGES_FOR_ENGINE: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -250,9 +250,20 @@ fn a_list_of_many_parts_is_taken_as_a_whole_or_not_at_all() {
     for part in [&parts[0], &parts[2], &parts[1]] {
         assert_eq!(handle(&mut nodes, part, 1), [], "one is missing before it");
     }
+    // The rest of another list does not complete this one.
     assert_eq!(handle(&mut nodes, &parts[0], 2), []);
-    assert_eq!(handle(&mut nodes, &parts[1], 2), []);
-    assert_eq!(handle(&mut nodes, &parts[2], 2).len(), usize::from(many));
+    change(&mut there, &[joined(many)]);
+    let others = list(&mut there, 10_000);
+    for part in [&others[1], &others[2], &others[3]] {
+        assert_eq!(handle(&mut nodes, part, 2), []);
+    }
+    for part in &others[..3] {
+        assert_eq!(handle(&mut nodes, part, 3), []);
+    }
+    assert_eq!(
+        handle(&mut nodes, &others[3], 3).len(),
+        usize::from(many) + 1
+    );
 }
 
 proptest! {

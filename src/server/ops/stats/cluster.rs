@@ -21,7 +21,7 @@ pub struct ClusterStatus {
     pub node: String,
     /// The name of the cluster.
     pub cluster: String,
-    /// True while the bus is there.
+    /// True while the bus is there and this node takes part: no older server has its name.
     pub is_connected: bool,
     /// The other nodes, by name.
     pub nodes: Vec<NodeStatus>,
@@ -102,7 +102,7 @@ counts! {
     dropped_no_space,
     /// Texts of other nodes that did not come, by the numbers before and after them.
     texts_missing,
-    /// Texts of other nodes that came again, and were dropped.
+    /// Texts of other nodes that came again, or after later ones, and were dropped.
     texts_stale,
     /// Messages that were no texts and no messages of this version.
     messages_malformed,

@@ -140,6 +140,19 @@ fn of_two_nodes_with_one_name_the_older_stays_and_the_younger_waits() {
     // The peers of the younger one have names, which nobody confirms.
     let renamed = world.rename(2, 9, "ada");
     assert_eq!(renamed, Ok(crate::server::registry::Renamed::Unconfirmed));
+    // What goes to the name of both is for the older one.
+    let message = Message {
+        version: VERSION,
+        from: id(1),
+        incarnation: world.nodes[1].shared.outbox.node(),
+        body: Body::Private {
+            from: "eve".parse().unwrap(),
+            to: "ada".parse().unwrap(),
+            text: b"hi".as_slice().into(),
+        },
+    };
+    world.hand_over(2, Subject::Node(id(0)), message.encode());
+    assert_eq!(world.replies(50), [""; 0]);
     for ms in [50, 10_000] {
         world.run_ms(ms);
         assert_eq!(world.members(1, "lobby"), ["192.0.2.1:1", "192.0.2.1:2"]);
