@@ -126,7 +126,7 @@ fn a_node_shows_the_others_and_the_texts_between_them() {
     let texts = f64::from(TEXTS);
     assert_eq!(value(0, "texts_published_total"), texts);
     assert_eq!(value(1, "texts_received_total"), texts);
-    assert_eq!(value(1, "messages_total"), texts);
+    assert_eq!(value(1, "texts_queued_total"), texts);
     for (sent, received) in [
         ("batches_published_total", "batches_received_total"),
         ("published_bytes_total", "received_bytes_total"),

@@ -5,6 +5,7 @@ mod names;
 mod status;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::mem;
 use std::net::SocketAddr;
@@ -297,7 +298,7 @@ impl Engine {
                 self.note_claim(&claim.name, &self.own.id());
             }
         }
-        for room in changes.iter().filter_map(rooms) {
+        for room in changes.iter().filter_map(rooms).collect::<BTreeSet<_>>() {
             if self.own.members().len_of(&room) == 0 {
                 self.subscriptions.leave(&room, now.ms());
             }

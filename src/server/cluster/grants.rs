@@ -60,7 +60,7 @@ impl Grants {
 }
 
 /// Returns the one of these nodes that decides about a name.
-pub(super) fn owner(name: &Name, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+pub(super) fn deciding_node(name: &Name, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
     let weight = |node: &NodeId| {
         let mut hash = SipHasher13::new_with_keys(0, 0);
         (node.as_str(), name.folded().as_str()).hash(&mut hash);
@@ -111,21 +111,21 @@ mod tests {
     }
 
     #[test]
-    fn all_nodes_agree_on_the_owner_and_share_the_names() {
+    fn all_nodes_agree_on_the_deciding_node_and_share_the_names() {
         let nodes = || (0..4).map(node);
-        let mut owners = HashSet::new();
+        let mut deciding = HashSet::new();
         for number in 0..100 {
             let name = name(&format!("Peer-{number}"));
-            let by_this = owner(&name, nodes());
-            let by_that = owner(&name.folded(), nodes().rev());
+            let by_this = deciding_node(&name, nodes());
+            let by_that = deciding_node(&name.folded(), nodes().rev());
             assert_eq!(by_this, by_that);
             // The others keep their names when a node is gone.
-            let without = owner(&name, nodes().filter(|node| Some(*node) != by_this));
+            let without = deciding_node(&name, nodes().filter(|node| Some(*node) != by_this));
             assert_ne!(without, by_this);
-            owners.insert(by_this);
+            deciding.insert(by_this);
         }
-        assert_eq!(owners.len(), 4);
-        assert_eq!(owner(&name("ada"), [].into_iter()), None);
+        assert_eq!(deciding.len(), 4);
+        assert_eq!(deciding_node(&name("ada"), [].into_iter()), None);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub struct ClusterCounters {
     pub malformed: AtomicU64,
     /// Messages of nodes to each other, except texts, that had no space on the way to the bus.
     pub messages_shed: AtomicU64,
-    /// Subscriptions that had no space for a message, which got lost.
+    /// Messages that this node had no space for, which were lost. Of a burst, the first 128 or so are counted.
     pub slow_consumer: AtomicU64,
     /// Ends of the connection to the bus.
     pub disconnects: AtomicU64,

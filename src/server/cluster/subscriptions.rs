@@ -89,8 +89,9 @@ impl Subscriptions {
         }
     }
 
-    /// Changes the subjects to those of the rooms. The bus has old and new ones together for a while: a
-    /// text that comes twice is dropped by its number, and a lost one is lost.
+    /// Changes the subjects to those of the rooms. The bus has old and new ones together for a while,
+    /// and numbers drop a text that comes twice. If the new subscription is read before the old one, the texts
+    /// between are lost, and counted as missing.
     fn replace(&mut self, now_ms: u64, bus: &mut impl Bus) {
         let rooms = self.rooms.keys();
         let subjects = rooms.map(|room| self.subject_of(room)).collect();

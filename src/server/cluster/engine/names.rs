@@ -1,7 +1,7 @@
 //! Names that peers of several nodes want.
 
 use super::super::bus::Bus;
-use super::super::grants::{is_earlier, owner};
+use super::super::grants::{deciding_node, is_earlier};
 use super::super::message::Body;
 use super::super::nodes::Node;
 use super::super::shared::add;
@@ -44,7 +44,7 @@ impl Engine {
         let ids = self.nodes.iter().map(Node::id);
         let name = request.name();
         let own = self.own.id();
-        let node = owner(&name, ids.chain([own])).unwrap_or(own);
+        let node = deciding_node(&name, ids.chain([own])).unwrap_or(own);
         if node == own {
             let answer = match self.grant(&name, own, now.ms()) {
                 true => NameAnswer::Granted,

@@ -110,7 +110,7 @@ counts! {
     messages_shed,
     /// Requests of peers to other nodes that had no space.
     requests_shed,
-    /// Subscriptions that had no space for a message, which got lost.
+    /// Messages that this node had no space for, which were lost. Of a burst, the first 128 or so are counted.
     slow_consumers,
     /// Ends of the connection to the bus.
     disconnects,

@@ -1,7 +1,7 @@
 //! Names that peers of several nodes want.
 
 use super::super::super::bus::Subject;
-use super::super::super::grants::owner;
+use super::super::super::grants::deciding_node;
 use super::super::super::message::{Body, Message};
 use super::world::{Random, World, id, newcomer, peer};
 use crate::server::egress::inbox::{Incoming, MAX_INCOMING};
@@ -27,7 +27,7 @@ fn two_nodes() -> World {
 fn name_of(slot: u8) -> String {
     let decides = |name: &String| {
         let name: Name = name.parse().unwrap();
-        owner(&name, (0..2).map(id)) == Some(id(slot))
+        deciding_node(&name, (0..2).map(id)) == Some(id(slot))
     };
     let mut names = (0..).map(|number| format!("name-{number}"));
     names.find(decides).unwrap()
@@ -85,7 +85,7 @@ fn without_an_answer_a_name_is_not_confirmed_after_half_a_second() {
     world.link.deaf.extend([(0, 1), (1, 0)]);
     let mut names = [name_of(1), name_of(1)];
     names[1] += "x";
-    while owner(&names[1].parse().unwrap(), (0..2).map(id)) != Some(id(1)) {
+    while deciding_node(&names[1].parse().unwrap(), (0..2).map(id)) != Some(id(1)) {
         names[1] += "x";
     }
     for name in &names {

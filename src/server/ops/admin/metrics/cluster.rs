@@ -94,7 +94,7 @@ fn received(page: &mut Page<'_>, counts: &ClusterCounts, total: &Counts) -> fmt:
     )?;
     page.counter(
         metric(
-            "bullhorn_cluster_messages",
+            "bullhorn_cluster_texts_queued",
             "Texts of other nodes that were queued for fan-out, each to all members of a room here. They are \
              not in bullhorn_messages_total.",
         ),
@@ -164,7 +164,8 @@ fn bus(page: &mut Page<'_>, counts: &ClusterCounts) -> fmt::Result {
     page.counter(
         metric(
             "bullhorn_cluster_slow_consumers",
-            "Messages that came faster than this node took them, and got lost.",
+            "Messages that this node had no space for, which were lost. Of a burst, the first 128 or so are \
+             counted.",
         ),
         counts.slow_consumers,
     )?;
