@@ -172,7 +172,7 @@ mod tests {
         for number in 0..4 {
             assert_eq!(inbox.push(private(number, len)).ok(), Some(number == 0));
         }
-        let refused = inbox.push(private(4, 8)).err().expect("no space");
+        let refused = inbox.push(private(4, 8)).expect_err("no space");
         assert_eq!(number(&refused), 4);
         assert_eq!(inbox.pop().as_ref().map(number), Some(0));
         assert_eq!(inbox.push(private(5, len)).ok(), Some(false));
